@@ -1,0 +1,70 @@
+"""variform: variational autoencoders with honest numbers.
+
+The names below are imported when they are first used, so that `variform --help` need not wait for torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from variform.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+    from variform.data import Dataset, Schema, Splits, read
+    from variform.evaluation import evaluate
+    from variform.export import load, save
+    from variform.objectives import ELBO, Terms
+    from variform.training import History, build_objective, fit
+    from variform.vae import VAE, build_vae
+
+_HOMES = {
+    "DataConfig": "config",
+    "ModelConfig": "config",
+    "RunConfig": "config",
+    "TrainConfig": "config",
+    "Dataset": "data",
+    "Schema": "data",
+    "Splits": "data",
+    "read": "data",
+    "evaluate": "evaluation",
+    "load": "export",
+    "save": "export",
+    "ELBO": "objectives",
+    "Terms": "objectives",
+    "History": "training",
+    "build_objective": "training",
+    "fit": "training",
+    "VAE": "vae",
+    "build_vae": "vae",
+}
+
+__all__ = [
+    "ELBO",
+    "VAE",
+    "DataConfig",
+    "Dataset",
+    "History",
+    "ModelConfig",
+    "RunConfig",
+    "Schema",
+    "Splits",
+    "Terms",
+    "TrainConfig",
+    "build_objective",
+    "build_vae",
+    "evaluate",
+    "fit",
+    "load",
+    "read",
+    "save",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'variform' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"variform.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

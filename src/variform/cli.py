@@ -1,0 +1,488 @@
+"""The command line. Heavy modules are imported inside the commands, so that every --help answers at once."""
+
+import itertools
+import json as json_module
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import cyclopts
+from cyclopts import App, CycloptsError, Group, Parameter
+from rich.console import Console
+from rich.table import Table
+
+from variform import __version__
+from variform.config import DataConfig, ModelConfig, RunConfig, TrainConfig, from_toml, to_dict
+
+if TYPE_CHECKING:
+    from variform.runs import Run
+
+app = App(
+    name="variform",
+    version=__version__,
+    help="""Variational autoencoders with honest numbers.
+
+Start with `variform demo`, then `variform train DATA` with a folder of images, a .npy array or a .csv table.
+""",
+    default_parameter=Parameter(consume_multiple=True),
+    help_format="markdown",
+)
+study = App(name="study", help="Many fits, one table.", sort_key=8)
+app.command(study)
+
+Options = Group("Options", sort_key=0)
+DataOptions = Annotated[DataConfig, Parameter(name="*", group=Group("Data", sort_key=1))]
+ModelOptions = Annotated[ModelConfig, Parameter(name="*", group=Group("Model", sort_key=2))]
+TrainOptions = Annotated[TrainConfig, Parameter(name="*", group=Group("Training", sort_key=3))]
+Option = Parameter(group=Options)
+Flag = Parameter(group=Options, negative="")
+
+
+@app.command(sort_key=0)
+def demo(*, out: Annotated[Path, Option] = Path("runs/demo"), overwrite: Annotated[bool, Flag] = False) -> None:
+    """Train on 1,797 real handwritten digits and write a report: the quickest way to see everything.
+
+    Example: `variform demo`
+
+    Args:
+        out: Folder of the run.
+        overwrite: Replace the files of a run that is there.
+    """
+    config = RunConfig(
+        source="digits",
+        model=ModelConfig(latent_dim=2, likelihood="gaussian-shared", hidden=(256, 128)),
+        train=TrainConfig(epochs=300, learning_rate=2e-3, schedule="cosine", warmup=600),
+    )
+    _train(config, out, overwrite=overwrite)
+
+
+@app.command(sort_key=1)
+def train(
+    source: str | None = None,
+    /,
+    *,
+    out: Annotated[Path | None, Option] = None,
+    config: Annotated[Path | None, Option] = None,
+    resume: Annotated[Path | None, Option] = None,
+    overwrite: Annotated[bool, Flag] = False,
+    nll_samples: Annotated[int, Option] = 1000,
+    json: Annotated[bool, Flag] = False,
+    data: DataOptions = DataConfig(),
+    model: ModelOptions = ModelConfig(),
+    train: TrainOptions = TrainConfig(),
+) -> None:
+    """Train a VAE on your data, evaluate it on held-out rows, and write pictures and a report.
+
+    Examples: `variform train photos/ --image-size 32,32 --out runs/photos`,
+    `variform train designs.csv --likelihood gaussian --latent-dim 3`,
+    `variform train --resume runs/photos`
+
+    Args:
+        source: A file (.npy, .npz, .csv, IDX, each also .gz), a folder of images, a folder in the MNIST layout, or the
+            built-in name `digits`.
+        out: Folder of the run; by default runs/ and the name of the source.
+        config: Take the options from this TOML file, such as a run's config.toml; options given here go first.
+        resume: Go on with the interrupted run in this folder, with its own options.
+        overwrite: Replace the files of a run that is there.
+        nll_samples: Importance samples per example of the final NLL.
+        json: Print the numbers as JSON.
+    """
+    if resume is not None:
+        from variform import runs
+
+        run = runs.resume(resume, nll_samples=nll_samples, progress=True)
+        _report(run, json)
+        return
+    source = source or (_config_file(config).source if config else None)
+    if source is None:
+        raise ValueError("train needs data; got none. Name a file, a folder or `digits`, for example: variform demo.")
+    whole = RunConfig(source=source, data=data, model=model, train=train)
+    _train(whole, out or _default_folder(source), overwrite=overwrite, nll_samples=nll_samples, json=json)
+
+
+@app.command(sort_key=2)
+def evaluate(
+    run: Path,
+    /,
+    *,
+    split: Annotated[Literal["test", "valid", "train"], Option] = "test",
+    samples: Annotated[int, Option] = 1000,
+    seed: Annotated[int, Option] = 0,
+    json: Annotated[bool, Flag] = False,
+) -> None:
+    """Held-out numbers with standard errors, beside PCA of the same dimension and a trivial model.
+
+    Example: `variform evaluate runs/demo --samples 5000 --json`
+
+    Args:
+        run: Folder of a run.
+        split: The rows to evaluate on.
+        samples: k, importance samples per example for the NLL; more come closer to the truth.
+        seed: Seed of the draws.
+        json: Print the numbers as JSON.
+    """
+    from variform import runs
+
+    opened = runs.open_run(run)
+    numbers = runs.assess(opened, opened.data(), split=split, samples=samples, seed=seed, progress=True)
+    _print_numbers(numbers, json)
+
+
+@app.command(sort_key=3)
+def generate(
+    run: Path,
+    /,
+    *,
+    count: Annotated[int, Option] = 64,
+    out: Annotated[Path | None, Option] = None,
+    draw: Annotated[bool, Flag] = False,
+    seed: Annotated[int, Option] = 0,
+) -> None:
+    """New data from the prior: z from N(0, I), then the mean of p(x|z).
+
+    Example: `variform generate runs/demo --count 100 --out new_digits/`
+
+    Args:
+        run: Folder of a run.
+        count: How many.
+        out: A .npy file, a .csv file (tables), or a new folder for PNG files (images).
+        draw: Draw from p(x|z) instead of taking its mean, so that the decoder's noise is in.
+        seed: Seed of the draws.
+    """
+    from variform import exploration, runs
+
+    if count < 1:
+        raise ValueError(f"count must be at least 1; got {count}. Use for example 64.")
+    opened = runs.open_run(run)
+    values = exploration.generate(opened.vae, count, draw=draw, seed=seed)
+    _write(opened, out or _beside(opened, "generated"), values)
+
+
+@app.command(sort_key=4)
+def encode(
+    run: Path,
+    source: str | None = None,
+    /,
+    *,
+    out: Annotated[Path | None, Option] = None,
+    std: Annotated[bool, Flag] = False,
+) -> None:
+    """Posterior means: where each row lies in the latent space. The same every time.
+
+    Example: `variform encode runs/demo --out latents.csv`
+
+    Args:
+        run: Folder of a run.
+        source: Data to encode; by default all rows of the run's own data: train, validation, test.
+        out: A .csv or .npy file; by default latents.csv in the run's folder.
+        std: Add the posterior standard deviations as further columns.
+    """
+    import numpy as np
+
+    from variform import exploration, export, runs
+
+    opened = runs.open_run(run)
+    pairs = [exploration.encode(opened.vae, rows) for rows in _datasets(opened, source)]
+    means, stds = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    columns = [f"z{number}" for number in range(1, opened.vae.latent_dim + 1)]
+    if std:
+        means, columns = np.concatenate([means, stds], 1), [*columns, *(f"std_{name}" for name in columns)]
+    path = out or opened.folder / "latents.csv"
+    export.write_rows(path, means, columns)
+    _say(f"{len(means):,} rows, {len(columns)} columns: {path}")
+
+
+@app.command(sort_key=5)
+def decode(
+    run: Path,
+    latents: Path,
+    /,
+    *,
+    out: Annotated[Path | None, Option] = None,
+    draw: Annotated[bool, Flag] = False,
+    seed: Annotated[int, Option] = 0,
+) -> None:
+    """Turn latent points into data.
+
+    Example: `variform decode runs/demo points.csv --out decoded.npy`
+
+    Args:
+        run: Folder of a run.
+        latents: A .csv or .npy file with one column per latent dimension.
+        out: A .npy file, a .csv file (tables), or a new folder for PNG files (images).
+        draw: Draw from p(x|z) instead of taking its mean.
+        seed: Seed of the draws.
+    """
+    from variform import exploration, runs
+    from variform.data import read_array
+
+    opened = runs.open_run(run)
+    values = exploration.decode(opened.vae, read_array(latents), draw=draw, seed=seed)
+    _write(opened, out or _beside(opened, "decoded"), values)
+
+
+@app.command(sort_key=6)
+def reconstruct(
+    run: Path,
+    source: str | None = None,
+    /,
+    *,
+    out: Annotated[Path | None, Option] = None,
+    json: Annotated[bool, Flag] = False,
+) -> None:
+    """Encode and decode rows, and say how far the reconstruction is from them.
+
+    Example: `variform reconstruct runs/demo`
+
+    Args:
+        run: Folder of a run.
+        source: Data to reconstruct; by default the run's test rows.
+        out: A .npy file, a .csv file (tables), or a new folder for PNG files (images).
+        json: Print the error as JSON.
+    """
+    import torch
+
+    from variform import exploration, runs
+    from variform.evaluation.density import Estimate
+
+    opened = runs.open_run(run)
+    rows = _datasets(opened, source)[-1]
+    originals, values = exploration.reconstruct(opened.vae, rows)
+    _write(opened, out or _beside(opened, "reconstructed"), values, quiet=json)
+    squares = torch.from_numpy(originals - values).double().square().flatten(1)
+    error = Estimate.root_mean(squares).to_dict()
+    if json:
+        _say(json_module.dumps({"reconstruction_error": error, "unit": "data units, root mean square"}))
+    else:
+        _say(f"reconstruction error (root mean square, data units): {runs.show(error)} over {error['n']:,} rows")
+
+
+@app.command(sort_key=7)
+def explore(run: Path, /) -> None:
+    """Draw a run's pictures again: reconstructions, samples, manifold, latent map, traversals, interpolation.
+
+    Example: `variform explore runs/demo`
+
+    Args:
+        run: Folder of a run; the pictures go to its figures/.
+    """
+    from variform import runs
+
+    opened = runs.open_run(run)
+    for picture in runs.draw(opened, opened.data(), opened.evaluation, runs.history(opened.folder)):
+        _say(f"{picture.title}: {picture.path}")
+
+
+@study.command(name="latent-dim")
+def latent_dim(
+    source: str | None = None,
+    /,
+    *,
+    dims: Annotated[tuple[int, ...], Option] = (2, 5, 10, 20),
+    seeds: Annotated[int, Option] = 1,
+    out: Annotated[Path | None, Option] = None,
+    config: Annotated[Path | None, Option] = None,
+    overwrite: Annotated[bool, Flag] = False,
+    nll_samples: Annotated[int, Option] = 1000,
+    json: Annotated[bool, Flag] = False,
+    data: DataOptions = DataConfig(),
+    model: ModelOptions = ModelConfig(),
+    train: TrainOptions = TrainConfig(),
+) -> None:
+    """How many latent dimensions do these data need? One fit per dimension and seed, one table, one picture.
+
+    The same command goes on with a study that was interrupted: finished fits are kept.
+
+    Example: `variform study latent-dim digits --dims 2,5,10,20 --seeds 3`
+
+    Args:
+        source: The data, as for `variform train`.
+        dims: Latent dimensions, separated by commas.
+        seeds: Fits per dimension.
+        out: Folder of the study; by default runs/ and the name of the source.
+        config: Take the options from this TOML file; options given here go first.
+        overwrite: Start anew in a folder that holds another study.
+        nll_samples: Importance samples per example.
+        json: Print the numbers as JSON.
+    """
+    from variform import studies
+
+    source = source or (_config_file(config).source if config else None)
+    if source is None:
+        raise ValueError("a study needs data; got none. Name a file, a folder or `digits`.")
+    folder = out or _default_folder(source).with_name(_default_folder(source).name + "-latent-dim")
+    found = studies.latent_dimension(
+        RunConfig(source=source, data=data, model=model, train=train),
+        dims,
+        folder,
+        seeds=seeds,
+        nll_samples=nll_samples,
+        overwrite=overwrite,
+        progress=True,
+    )
+    if json:
+        _say((folder / "study.json").read_text(encoding="utf-8"))
+        return
+    _print_table(*found.table())
+    _say(f"Recommended: {found.recommended} latent dimensions; {found.reason}.")
+    _say(f"Report: {folder / 'report.html'}")
+
+
+@app.command(sort_key=9)
+def info(run: Path, /, *, json: Annotated[bool, Flag] = False) -> None:
+    """What a run or a model file is: its data, model, size and versions.
+
+    Example: `variform info runs/demo`
+
+    Args:
+        run: Folder of a run, or a model.safetensors.
+        json: Print it as JSON.
+    """
+    from variform import export
+
+    values = export.inspect(run / "model.safetensors" if run.is_dir() else run)
+    if json:
+        _say(json_module.dumps(values))
+        return
+    rows = [[key, str(value)] for key, value in _flattened(values)]
+    _print_table(["key", "value"], rows)
+
+
+# --- entry --------------------------------------------------------------------------------------------------------
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 training broke, 2 a user's mistake, 130 interrupted."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code; a mistake is one sentence on standard error, without a traceback.
+
+    With the environment variable VARIFORM_TRACEBACK set, errors are raised as they are.
+    """
+    tokens = [part for token in arguments for part in (token.split(",") if _INTEGERS.fullmatch(token) else [token])]
+    try:
+        app.config = _config_sources(arguments)
+        app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    except (CycloptsError, ValueError, OSError) as error:
+        if os.environ.get("VARIFORM_TRACEBACK"):
+            raise
+        return _fail(str(error), 2)
+    except ArithmeticError as error:
+        return _fail(str(error), 1)
+    except KeyboardInterrupt as error:
+        return _fail(str(error) or "interrupted", 130)
+    return 0
+
+
+_INTEGERS = re.compile(r"\d+(,\d+)+")
+
+
+def _fail(message: str, code: int) -> int:
+    Console(stderr=True).print(f"error: {message}", markup=False, highlight=False, soft_wrap=True)
+    return code
+
+
+def _config_sources(arguments: list[str]) -> list[cyclopts.config.Dict]:
+    """The options of --config FILE as a source below the command line's own."""
+    paths = [after for option, after in itertools.pairwise(arguments) if option == "--config"]
+    paths += [option.removeprefix("--config=") for option in arguments if option.startswith("--config=")]
+    if not paths:
+        return []
+    config = _config_file(Path(paths[-1]))
+    values = {key: value for part in (config.data, config.model, config.train) for key, value in to_dict(part).items()}
+    options = {key.replace("_", "-"): value for key, value in values.items()}
+    return [cyclopts.config.Dict(options, use_commands_as_keys=False, allow_unknown=True, source=paths[-1])]
+
+
+def _config_file(path: Path) -> RunConfig:
+    if not path.is_file():
+        raise FileNotFoundError(f"--config must name a TOML file; there is none at {path}. Check the path.")
+    return from_toml(path.read_text(encoding="utf-8"), str(path))
+
+
+def _default_folder(source: str) -> Path:
+    name = Path(source).name.split(".")[0]
+    return Path("runs") / (re.sub(r"[^\w-]+", "-", name) or "run")
+
+
+def _train(config: RunConfig, folder: Path, *, overwrite: bool, nll_samples: int = 1000, json: bool = False) -> None:
+    from variform import runs
+
+    run = runs.train(config, folder, overwrite=overwrite, nll_samples=nll_samples, progress=True)
+    _report(run, json)
+
+
+def _report(run: "Run", json: bool) -> None:
+    _print_numbers(run.evaluation, json)
+    if not json:
+        _say(f"Report: {run.folder / 'report.html'}")
+
+
+def _print_numbers(numbers: dict[str, Any], json: bool) -> None:
+    from variform import runs
+
+    if json:
+        _say(json_module.dumps(numbers))
+        return
+    _print_table(*runs.table(numbers))
+    for note in numbers["notes"]:
+        _say(f"Note: {note}")
+
+
+def _print_table(header: list[str], rows: list[list[str]]) -> None:
+    table = Table(header_style="bold")
+    for number, name in enumerate(header):
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table, markup=False, highlight=False)
+
+
+def _say(text: str) -> None:
+    Console().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _datasets(run: "Run", source: str | None) -> list[Any]:
+    """The rows of `source` in the shape of the run's data, or the run's own splits."""
+    from variform.data import read_rows
+
+    if source is None:
+        splits = run.data()
+        return [splits.train, splits.valid, splits.test]
+    schema = run.vae.schema
+    assert schema is not None
+    return [read_rows(source, schema)]
+
+
+def _beside(run: "Run", name: str) -> Path:
+    """A default output in the run's folder: a folder of images, or a table."""
+    schema = run.vae.schema
+    assert schema is not None
+    return run.folder / (name if schema.kind == "image" else f"{name}.csv")
+
+
+def _write(run: "Run", path: Path, values: Any, *, quiet: bool = False) -> None:
+    """Write data in the user's own units in the form that the path asks for."""
+    from variform import export
+
+    schema = run.vae.schema
+    assert schema is not None
+    if path.suffix:
+        export.write_rows(path, values, schema.columns)
+    elif schema.kind == "image":
+        export.write_images(path, values, (schema.low[0], schema.high[0]))
+    else:
+        raise ValueError(f"a table needs an output that ends in .csv or .npy; got {path}. Add the suffix.")
+    if not quiet:
+        _say(f"{len(values):,} rows: {path}")
+
+
+def _flattened(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        pairs += _flattened(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+    return pairs

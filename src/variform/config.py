@@ -1,0 +1,260 @@
+"""What a run is made of, as three frozen dataclasses and their TOML form.
+
+Every value a run depends on stands here, with its default. The same fields are the options of the command line, the
+keys of `config.toml` and the arguments of the Python interface, so that a value has one name everywhere.
+"""
+
+import dataclasses
+import difflib
+import shlex
+import tomllib
+import types
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+LikelihoodName = Literal["bernoulli", "gaussian", "gaussian-identity", "gaussian-shared"]
+ActivationName = Literal["relu", "tanh", "elu", "leaky-relu", "gelu", "silu", "softplus", "sigmoid"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """How what is read becomes numbers.
+
+    Args:
+        shape: Shape of one example, for arrays whose rows are flattened images, for example 28 28.
+        image_size: Height and width to which the images of a folder are resized.
+        channels: `grey` or `rgb` for a folder of images; `auto` keeps grey images grey.
+        key: Name of the array to take from an .npz file.
+        label: Name of the CSV column that holds labels.
+        scaling: How raw values become the values the model sees: `unit` maps to [0, 1], `standard` gives each column
+            mean 0 and standard deviation 1, `none` leaves them. `auto` maps pixels to [0, 1], leaves numbers that are
+            in [0, 1] already, and standardises the rest.
+        binarise: `threshold` cuts at one half; `dynamic` draws 0 or 1 afresh at every presentation, with the grey
+            value as probability.
+        split_seed: Seed of the hash that assigns each row to train, validation or test.
+    """
+
+    shape: tuple[int, ...] | None = None
+    image_size: tuple[int, int] | None = None
+    channels: Literal["auto", "grey", "rgb"] = "auto"
+    key: str | None = None
+    label: str | None = None
+    scaling: Literal["auto", "none", "unit", "standard"] = "auto"
+    binarise: Literal["none", "threshold", "dynamic"] = "none"
+    split_seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The three laws and the networks between them.
+
+    Args:
+        latent_dim: Number of latent dimensions.
+        likelihood: p(x|z): `bernoulli` (cross-entropy), `gaussian` (a variance per dimension from the network),
+            `gaussian-identity` (variance 1, squared error), `gaussian-shared` (one learned variance).
+        posterior_std: How the encoder's output becomes the standard deviation of q(z|x).
+        hidden: Widths of the encoder's hidden layers; none of them makes the encoder linear.
+        decoder_hidden: Widths of the decoder's hidden layers; by default the encoder's, mirrored.
+        activation: Activation after each hidden layer.
+        dropout: Probability with which a hidden unit is dropped in training.
+        data_bias: Start the decoder at the training data's mean (and variance) instead of at random.
+    """
+
+    latent_dim: int = 10
+    likelihood: LikelihoodName = "bernoulli"
+    posterior_std: Literal["exp", "softplus"] = "exp"
+    hidden: tuple[int, ...] = (400,)
+    decoder_hidden: tuple[int, ...] | None = None
+    activation: ActivationName = "relu"
+    dropout: float = 0.0
+    data_bias: bool = True
+
+    def __post_init__(self) -> None:
+        _require(self.latent_dim >= 1, "latent_dim must be at least 1", self.latent_dim, "Use for example 10.")
+        widths = (*self.hidden, *(self.decoder_hidden or ()))
+        _require(min(widths, default=1) >= 1, "hidden widths must be at least 1", widths, "Use for example 400.")
+        _require(0 <= self.dropout < 1, "dropout must be in [0, 1)", self.dropout, "Use for example 0.1.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How the objective is optimised.
+
+    Args:
+        epochs: Passes over the training rows.
+        steps: Number of optimiser steps; where given, it replaces `epochs`.
+        batch_size: Rows per step; the last, smaller batch of an epoch is kept.
+        optimizer: `adam`, or `rmsprop` in its centred form.
+        learning_rate: Step size of the optimiser.
+        schedule: `constant`, or `cosine` which falls to zero at the last step.
+        samples: L, the Monte-Carlo samples of z per example in the objective.
+        kl: `closed-form`, or `monte-carlo` which estimates KL from the same samples.
+        beta: Weight of the KL term; 1 is the ELBO.
+        warmup: Steps over which the weight of the KL term rises linearly from 0 to beta.
+        clip_norm: Upper bound on the norm of the gradient; 0 for none.
+        patience: Stop after this many epochs without a better validation loss; 0 for never.
+        seed: Seed of everything that is drawn.
+        checkpoint_seconds: Least time between two checkpoints.
+    """
+
+    epochs: int = 20
+    steps: int | None = None
+    batch_size: int = 128
+    optimizer: Literal["adam", "rmsprop"] = "adam"
+    learning_rate: float = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    samples: int = 1
+    kl: Literal["closed-form", "monte-carlo"] = "closed-form"
+    beta: float = 1.0
+    warmup: int = 0
+    clip_norm: float = 0.0
+    patience: int = 0
+    seed: int = 0
+    checkpoint_seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "samples", "steps"):
+            value = getattr(self, name)
+            _require(value is None or value >= 1, f"{name} must be at least 1", value, "Use a positive number.")
+        for name in ("beta", "warmup", "clip_norm", "patience", "checkpoint_seconds"):
+            value = getattr(self, name)
+            _require(value >= 0, f"{name} must be at least 0", value, "Use 0 or a positive number.")
+        _require(self.learning_rate > 0, "learning_rate must be above 0", self.learning_rate, "Use for example 0.001.")
+
+
+def _require(holds: bool, rule: str, came: object, remedy: str) -> None:
+    if not holds:
+        raise ValueError(f"{rule}; got {came}. {remedy}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that defines a run: the source of its data, and three configurations, one TOML table each.
+
+    Args:
+        source: A file (.npy, .npz, .csv, IDX, each of them also .gz), a folder of images, a folder in the MNIST layout,
+            or the built-in name `digits`.
+        data: How what is read becomes numbers.
+        model: The three laws and the networks.
+        train: How the objective is optimised.
+    """
+
+    source: str = "digits"
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+
+
+Config = TypeVar("Config", DataConfig, ModelConfig, TrainConfig, RunConfig)
+
+
+def to_dict(config: DataConfig | ModelConfig | TrainConfig | RunConfig) -> dict[str, Any]:
+    """Plain values of a configuration, without the fields that are None (TOML has no null).
+
+    Example:
+        >>> to_dict(ModelConfig(latent_dim=2))["latent_dim"]
+        2
+    """
+    values = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            values[field.name] = to_dict(value)
+        elif value is not None:
+            values[field.name] = list(value) if isinstance(value, tuple) else value
+    return values
+
+
+def from_dict(cls: type[Config], values: dict[str, Any], where: str = "the configuration") -> Config:
+    """A configuration from plain values; the opposite of `to_dict`.
+
+    Raises:
+        ValueError: for an unknown key (with the nearest known one), a value of the wrong type or out of range.
+
+    Example:
+        >>> from_dict(ModelConfig, {"latent_dim": 2, "hidden": [64]}).hidden
+        (64,)
+        >>> from_dict(ModelConfig, {"latent_dims": 2})
+        Traceback (most recent call last):
+        ValueError: the configuration has an unknown key 'latent_dims'. Did you mean 'latent_dim'?
+    """
+    hints = get_type_hints(cls)
+    known = [field.name for field in dataclasses.fields(cls)]
+    arguments = {}
+    for key, value in values.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"Did you mean '{near[0]}'?" if near else f"Known keys: {', '.join(known)}."
+            raise ValueError(f"{where} has an unknown key '{key}'. {hint}")
+        if dataclasses.is_dataclass(hints[key]):
+            if not isinstance(value, dict):
+                raise ValueError(
+                    f"{where}: [{key}] must be a table; got {value!r}. Write [{key}] on a line of its own."
+                )
+            arguments[key] = from_dict(hints[key], value, f"{where}, table [{key}],")
+        else:
+            arguments[key] = _convert(hints[key], value, f"{where}: {key}")
+    return cls(**arguments)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    """`value` as the type that `hint` asks for, or a ValueError that names both."""
+    origin, options = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return None if value is None else _convert(next(o for o in options if o is not type(None)), value, where)
+    if origin is Literal:
+        if value in options:
+            return value
+        near = difflib.get_close_matches(str(value), [str(o) for o in options], 1)
+        hint = f"Did you mean '{near[0]}'?" if near else ""
+        raise ValueError(f"{where} must be one of {', '.join(map(str, options))}; got {value!r}. {hint}".rstrip())
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{where} must be a list of numbers; got {value!r}. Write for example [400, 400].")
+        if options[-1] is not Ellipsis and len(value) != len(options):
+            raise ValueError(f"{where} must hold {len(options)} numbers; got {value!r}. Write for example [28, 28].")
+        return tuple(_convert(options[0], item, where) for item in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise ValueError(f"{where} must be of type {hint.__name__}; got {value!r}. Change it to {hint.__name__}.")
+    return value
+
+
+def from_toml(text: str, where: str = "the configuration") -> RunConfig:
+    """A `RunConfig` from the text of a config.toml.
+
+    Raises:
+        ValueError: as `from_dict`, and for text that is not TOML.
+
+    Example:
+        >>> from_toml("[model]\\nlatent_dim = 2").model.latent_dim
+        2
+    """
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{where} must be TOML; {error}. Compare with the config.toml of any run.") from error
+    return from_dict(RunConfig, values, where)
+
+
+def to_command(config: RunConfig) -> str:
+    """The command that repeats a run: its source and every option that differs from the default.
+
+    Example:
+        >>> to_command(RunConfig(model=ModelConfig(latent_dim=2, hidden=(64, 32))))
+        'variform train digits --latent-dim 2 --hidden 64,32'
+    """
+    words = ["variform", "train", shlex.quote(config.source)]
+    for part in (config.data, config.model, config.train):
+        for field in dataclasses.fields(part):
+            value, option = getattr(part, field.name), field.name.replace("_", "-")
+            if value == field.default:
+                continue
+            if isinstance(value, bool):
+                words.append(f"--{option}" if value else f"--no-{option}")
+            elif isinstance(value, tuple):
+                words += [f"--{option}", ",".join(map(str, value))] if value else [f"--empty-{option}"]
+            else:
+                words += [f"--{option}", shlex.quote(str(value))]
+    return " ".join(words)

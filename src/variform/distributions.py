@@ -1,0 +1,290 @@
+"""The formula sheet: laws with their densities, the reparameterisation, and every closed-form KL divergence.
+
+A **law** is a `torch.distributions.Distribution` whose event axes are summed in `log_prob` and whose additive constants
+are always in, so that the numbers of two models are comparable. Each line that computes a formula carries a tag
+(`# eq: name`) once in the whole package; docs/formulas.md lists them.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+from torch.nn import functional
+
+LOG_2_PI = math.log(2 * math.pi)
+
+
+class Law(Distribution):
+    """A distribution over tensors with `event_dims` trailing event axes.
+
+    Args:
+        shape: Shape of one draw for the whole batch, (*batch, *event).
+        event_dims: How many trailing axes form the event.
+    """
+
+    arg_constraints = {}  # noqa: RUF012 (torch's name for "nothing to check": shapes are checked when a VAE is built)
+
+    def __init__(self, shape: torch.Size, event_dims: int) -> None:
+        split = len(shape) - event_dims
+        super().__init__(shape[:split], shape[split:], validate_args=False)
+        self._event_axes = tuple(range(-event_dims, 0))
+
+    def rsample_and_log_prob(self, sample_shape: tuple[int, ...] = ()) -> tuple[Tensor, Tensor]:
+        """Differentiable draws and their log-densities, in one call.
+
+        A law that is cheap in one direction only (an autoregressive flow) overrides this.
+        """
+        draw = self.rsample(torch.Size(sample_shape))
+        return draw, self.log_prob(draw)
+
+    def _sum_event(self, values: Tensor) -> Tensor:
+        return values.sum(self._event_axes)
+
+
+class DiagonalGaussian(Law):
+    r"""Gaussian with independent components, $N(\mu, \operatorname{diag}\sigma^2)$.
+
+    $\log N(x; \mu, \sigma^2) = -\tfrac12 \sum_d [\log 2\pi + \log \sigma_d^2 + (x_d - \mu_d)^2 / \sigma_d^2]$
+
+    Args:
+        mean: (*batch, *event).
+        log_var: Logarithm of the variance; broadcasts with `mean`.
+        event_dims: How many trailing axes form the event.
+
+    Shape:
+        `rsample((L,))` is (L, *batch, *event); `log_prob` sums the event: (*sample, *batch), in nats.
+
+    Reference:
+        Kingma and Welling (2014), appendix C.2, equation 12; the reparameterisation is their section 2.4.
+
+    Example:
+        >>> law = DiagonalGaussian(torch.zeros(3), torch.zeros(3))
+        >>> round(law.log_prob(torch.zeros(3)).item(), 4)
+        -2.7568
+    """
+
+    has_rsample = True
+
+    def __init__(self, mean: Tensor, log_var: Tensor, event_dims: int = 1) -> None:
+        super().__init__(torch.broadcast_shapes(mean.shape, log_var.shape), event_dims)
+        self.loc, self.log_var = mean, log_var
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean, (*batch, *event)."""
+        return self.loc.expand(self._extended_shape())
+
+    @property
+    def stddev(self) -> Tensor:
+        """The standard deviation, (*batch, *event)."""
+        return (self.log_var / 2).exp().expand(self._extended_shape())
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance, (*batch, *event)."""
+        return self.log_var.exp().expand(self._extended_shape())
+
+    def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+        """Draws that are differentiable in mean and variance: z = mean + std * noise."""
+        shape = self._extended_shape(torch.Size(sample_shape))
+        noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+        return self.loc + (self.log_var / 2).exp() * noise  # eq: reparameterisation
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density at `value`, event summed, in nats."""
+        scaled = (value - self.loc).square() * (-self.log_var).exp()
+        return -0.5 * self._sum_event(LOG_2_PI + self.log_var + scaled)  # eq: gaussian-diagonal
+
+
+class StandardNormal(DiagonalGaussian):
+    """N(0, I) over vectors.
+
+    Args:
+        dim: Number of components.
+        like: A tensor whose dtype and device are taken.
+
+    Example:
+        >>> StandardNormal(2).sample((5,)).shape
+        torch.Size([5, 2])
+    """
+
+    def __init__(self, dim: int, like: Tensor | None = None) -> None:
+        zeros = torch.zeros(dim) if like is None else like.new_zeros(dim)
+        super().__init__(zeros, zeros)
+
+
+class FullGaussian(Law):
+    r"""Gaussian with a full covariance, $N(\mu, \Sigma)$ with $\Sigma = A A^\top$, A lower triangular.
+
+    $\log N(x; \mu, \Sigma) = -\tfrac12 [k \log 2\pi + \log\det\Sigma + (x-\mu)^\top \Sigma^{-1} (x-\mu)]$
+
+    Args:
+        mean: (*batch, k).
+        scale_tril: The Cholesky factor A, (*batch, k, k), with a positive diagonal.
+
+    Example:
+        >>> law = FullGaussian(torch.zeros(2), torch.eye(2))
+        >>> round(law.log_prob(torch.zeros(2)).item(), 4)
+        -1.8379
+    """
+
+    has_rsample = True
+
+    def __init__(self, mean: Tensor, scale_tril: Tensor) -> None:
+        super().__init__(torch.broadcast_shapes(mean.shape, scale_tril.shape[:-1]), 1)
+        self.loc, self.scale_tril = mean, scale_tril
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean, (*batch, k)."""
+        return self.loc.expand(self._extended_shape())
+
+    @property
+    def variance(self) -> Tensor:
+        """The diagonal of the covariance, (*batch, k)."""
+        return self.scale_tril.square().sum(-1).expand(self._extended_shape())
+
+    @property
+    def log_det(self) -> Tensor:
+        """Logarithm of the covariance's determinant, (*batch)."""
+        return 2 * self.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+    def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+        """Differentiable draws: z = mean + A noise."""
+        shape = self._extended_shape(torch.Size(sample_shape))
+        noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+        return self.loc + (self.scale_tril @ noise.unsqueeze(-1)).squeeze(-1)  # eq: reparameterisation-full
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density at `value`, in nats."""
+        distance = _squared_distance(value - self.loc, self.scale_tril)
+        return -0.5 * (self.event_shape[0] * LOG_2_PI + self.log_det + distance)  # eq: gaussian-full
+
+
+class Bernoulli(Law):
+    r"""Independent Bernoulli variables given by their logits a.
+
+    $\log p(x) = \sum_d [x_d a_d - \log(1 + e^{a_d})]$, the negative cross-entropy, finite for every finite logit.
+
+    A value strictly between 0 and 1 is accepted: then this is the cross-entropy, not the logarithm of a probability.
+
+    Args:
+        logits: (*batch, *event).
+        event_dims: How many trailing axes form the event.
+
+    Reference:
+        Kingma and Welling (2014), appendix C.1, equation 11.
+
+    Example:
+        >>> round(Bernoulli(torch.tensor([0.0, 100.0])).log_prob(torch.tensor([1.0, 1.0])).item(), 4)
+        -0.6931
+    """
+
+    def __init__(self, logits: Tensor, event_dims: int = 1) -> None:
+        super().__init__(logits.shape, event_dims)
+        self.logits = logits
+
+    @property
+    def mean(self) -> Tensor:
+        """The probability of a one."""
+        return torch.sigmoid(self.logits)
+
+    @property
+    def variance(self) -> Tensor:
+        """p (1 - p)."""
+        return self.mean * torch.sigmoid(-self.logits)
+
+    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+        """Zeros and ones, in the dtype of the logits; not differentiable."""
+        with torch.no_grad():
+            return torch.bernoulli(self.mean.expand(self._extended_shape(torch.Size(sample_shape))))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-probability of `value`, event summed, in nats."""
+        return self._sum_event(value * self.logits - functional.softplus(self.logits))  # eq: bernoulli
+
+
+def kl_standard(mean: Tensor, log_var: Tensor) -> Tensor:
+    r"""KL(N(mean, var) || N(0, 1)) of every component, $\tfrac12 (\mu^2 + \sigma^2 - 1 - \log\sigma^2)$, in nats.
+
+    Reference:
+        Kingma and Welling (2014), appendix B.
+
+    Example:
+        >>> kl_standard(torch.tensor([0.0, 1.0]), torch.zeros(2))
+        tensor([0.0000, 0.5000])
+    """
+    return 0.5 * (mean.square() + log_var.exp() - 1 - log_var)  # eq: kl-standard
+
+
+def kl_diagonal(q: DiagonalGaussian, p: DiagonalGaussian) -> Tensor:
+    r"""KL(q || p) of every component of two diagonal Gaussians, in nats.
+
+    $\tfrac12 [(\sigma_q^2 + (\mu_q - \mu_p)^2) / \sigma_p^2 - 1 + \log \sigma_p^2 - \log \sigma_q^2]$
+
+    Example:
+        >>> q, p = DiagonalGaussian(torch.ones(2), torch.zeros(2)), DiagonalGaussian(torch.zeros(2), torch.zeros(2))
+        >>> kl_diagonal(q, p)
+        tensor([0.5000, 0.5000])
+    """
+    log_ratio = q.log_var - p.log_var
+    distance = (q.loc - p.loc).square() * (-p.log_var).exp()
+    return 0.5 * (log_ratio.exp() + distance - 1 - log_ratio)  # eq: kl-diagonal
+
+
+def kl_full(q: FullGaussian, p: FullGaussian) -> Tensor:
+    r"""KL(q || p) of two general Gaussians, (*batch), in nats.
+
+    $\tfrac12 [\operatorname{tr}(\Sigma_p^{-1}\Sigma_q) + (\mu_p-\mu_q)^\top\Sigma_p^{-1}(\mu_p-\mu_q) - k
+    + \log(\det\Sigma_p / \det\Sigma_q)]$
+
+    Example:
+        >>> q, p = FullGaussian(torch.ones(2), torch.eye(2)), FullGaussian(torch.zeros(2), torch.eye(2))
+        >>> kl_full(q, p).item()
+        1.0
+    """
+    trace = torch.linalg.solve_triangular(p.scale_tril, q.scale_tril, upper=False).square().sum((-2, -1))
+    distance = _squared_distance(p.loc - q.loc, p.scale_tril)
+    return 0.5 * (trace + distance - q.event_shape[0] + p.log_det - q.log_det)  # eq: kl-full
+
+
+def kl_per_dimension(q: Distribution, p: Distribution) -> Tensor:
+    """Closed-form KL(q || p) of every latent dimension, (*batch, D), in nats.
+
+    Raises:
+        NotImplementedError: when the two laws have no closed form that splits into dimensions.
+    """
+    if isinstance(q, DiagonalGaussian) and isinstance(p, StandardNormal):
+        return kl_standard(q.loc, q.log_var)
+    if isinstance(q, DiagonalGaussian) and isinstance(p, DiagonalGaussian):
+        return kl_diagonal(q, p)
+    raise NotImplementedError(
+        f"KL per dimension needs two diagonal Gaussians; got {type(q).__name__} and {type(p).__name__}. "
+        "Estimate it by Monte Carlo."
+    )
+
+
+def kl(q: Distribution, p: Distribution) -> Tensor:
+    """Closed-form KL(q || p), (*batch), in nats.
+
+    Raises:
+        NotImplementedError: when the two laws have no closed form here; the objective then needs kl="monte-carlo".
+
+    Example:
+        >>> kl(DiagonalGaussian(torch.ones(2), torch.zeros(2)), StandardNormal(2)).item()
+        1.0
+    """
+    if isinstance(q, FullGaussian) and isinstance(p, DiagonalGaussian):
+        p = FullGaussian(p.mean, torch.diag_embed(p.stddev))
+    if isinstance(q, DiagonalGaussian) and isinstance(p, FullGaussian):
+        q = FullGaussian(q.mean, torch.diag_embed(q.stddev))
+    if isinstance(q, FullGaussian) and isinstance(p, FullGaussian):
+        return kl_full(q, p)
+    return kl_per_dimension(q, p).sum(-1)
+
+
+def _squared_distance(difference: Tensor, scale_tril: Tensor) -> Tensor:
+    """Mahalanobis distance squared of `difference` (..., k) under the covariance A A^T."""
+    solved = torch.linalg.solve_triangular(scale_tril, difference.unsqueeze(-1), upper=False)
+    return solved.square().sum((-2, -1))

@@ -1,0 +1,85 @@
+"""Evaluation: how good is p(x) (density), what do the latents hold (latents), what would PCA do (baselines)."""
+
+from typing import Any
+
+from variform.data import Dataset
+from variform.evaluation.baselines import pca, trivial
+from variform.evaluation.density import Estimate, bits_per_dim, score
+from variform.evaluation.latents import active_units
+from variform.vae import VAE
+
+
+def evaluate(
+    vae: VAE, data: Dataset, train: Dataset | None = None, *, samples: int = 1000, seed: int = 0, progress: bool = False
+) -> dict[str, Any]:
+    """Held-out numbers of a trained VAE with standard errors over examples, as plain values ready for JSON.
+
+    Densities are in the units that `Schema.log_jacobian` states. `posterior_gap` is -ELBO - NLL, an estimate of
+    KL(q(z|x) || p(z|x)), the third term of log p(x) = ELBO + KL(q(z|x) || p(z|x)).
+
+    Args:
+        vae: The model.
+        data: Rows that were not trained on.
+        train: Training rows; with them PCA of the same dimension and the trivial model are fitted and scored beside.
+        samples: k, importance samples per example for the NLL.
+        seed: Seed of every draw.
+        progress: Show a progress bar on a terminal.
+
+    Returns:
+        A dict with elbo, log_likelihood, kl, nll, posterior_gap (nats), kl_per_dimension, active_units,
+        reconstruction_error (root mean square, in the data's own units), bits_per_dim for images, ess (effective
+        number of importance samples), baselines, notes and unit; every estimate is {"mean", "se", "n"}.
+
+    Example:
+        >>> from variform import ModelConfig, build_vae, read
+        >>> data = read("digits")
+        >>> numbers = evaluate(build_vae(ModelConfig(latent_dim=2), data.schema), data.test, samples=10)
+        >>> sorted(numbers["elbo"])
+        ['mean', 'n', 'se']
+    """
+    scores = score(vae, data, samples=samples, seed=seed, progress=progress)
+    result: dict[str, Any] = {
+        "unit": "nats",
+        "elbo": Estimate.of(scores.elbo).to_dict(),
+        "log_likelihood": Estimate.of(scores.log_likelihood).to_dict(),
+        "kl": Estimate.of(scores.kl).to_dict(),
+        "nll": Estimate.of(-scores.log_px).to_dict() | {"samples": samples},
+        "posterior_gap": Estimate.of(scores.log_px - scores.elbo).to_dict(),
+        "ess": Estimate.of(scores.ess).to_dict(),
+        "kl_per_dimension": [Estimate.of(column).to_dict() for column in scores.kl_per_dimension.T],
+        "active_units": active_units(scores.means) | {"of": vae.latent_dim},
+        "reconstruction_error": Estimate.root_mean(scores.squared_error).to_dict(),
+    }
+    schema = data.schema
+    if schema.kind == "image":
+        result["bits_per_dim"] = bits_per_dim(vae, data, -scores.log_px).to_dict()
+    else:
+        result["reconstruction_error_per_column"] = {
+            name: Estimate.root_mean(column).to_dict()
+            for name, column in zip(schema.columns, scores.squared_error.T, strict=True)
+        }
+    if train is not None:
+        result["baselines"] = {"pca": pca(vae, data, train, seed=seed), "trivial": trivial(vae, data, train, seed=seed)}
+    result["notes"] = _notes(vae, data, scores.ess.mean().item(), samples)
+    return result
+
+
+def _notes(vae: VAE, data: Dataset, ess: float, samples: int) -> list[str]:
+    """What a reader must know before comparing the numbers."""
+    schema, notes = data.schema, []
+    if vae.likelihood.unit_interval and schema.binarise == "none" and schema.levels != 2:
+        notes.append(
+            "The Bernoulli likelihood of grey values is a cross-entropy, not the probability of any data: compare it "
+            "only with models of the same unbinarised data, never with published binarised figures."
+        )
+    if not vae.likelihood.unit_interval and schema.levels:
+        notes.append(
+            f"Densities are per pixel intensity in [0, 1]. Bits per dimension treat one of {schema.levels} levels as "
+            "an interval of the density, without dequantisation: an approximation, not a bound."
+        )
+    if samples > 1 and ess < max(2.0, samples / 100):
+        notes.append(
+            f"Only {ess:.1f} of {samples} importance samples carry weight: the true NLL is lower than the estimate. "
+            "Use more samples."
+        )
+    return notes

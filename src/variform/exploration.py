@@ -1,0 +1,169 @@
+"""Looking into a trained VAE: everything here returns arrays in the data's own units and draws nothing.
+
+All of it is deterministic: posterior means are used, and draws, where asked for, are seeded.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from torch import Tensor
+
+from variform.data import Dataset
+from variform.vae import VAE
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@torch.no_grad()
+def encode(vae: VAE, data: Dataset, *, seed: int = 0) -> tuple[Array, Array]:
+    """Mean and standard deviation of q(z|x) of every row.
+
+    Args:
+        vae: The model.
+        data: N rows.
+        seed: Seed of the binarisation, where the data ask for one.
+
+    Returns:
+        Two arrays (N, latent_dim).
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        laws = [vae.encode(_like(vae, x)) for x in data.batches(1024)]
+    means, stds = torch.cat([law.mean for law in laws]), torch.cat([law.stddev for law in laws])
+    return means.cpu().numpy(), stds.cpu().numpy()
+
+
+@torch.no_grad()
+def decode(vae: VAE, z: Array, *, draw: bool = False, seed: int = 0) -> Array:
+    """What the decoder makes of latent points.
+
+    Args:
+        vae: The model.
+        z: (..., latent_dim).
+        draw: Draw x from p(x|z) instead of taking its mean.
+        seed: Seed of the draws.
+
+    Returns:
+        (..., *event), in the data's own units.
+
+    Raises:
+        ValueError: for points of another dimension than the model's.
+    """
+    if z.shape[-1] != vae.latent_dim:
+        raise ValueError(
+            f"latent points must have {vae.latent_dim} columns, one a latent dimension; got {z.shape[-1]}. "
+            "Give the output of encode."
+        )
+    points = _like(vae, torch.as_tensor(z)).reshape(-1, vae.latent_dim)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        laws = (vae.decode(chunk) for chunk in points.split(1024))
+        x = torch.cat([law.sample() if draw else law.mean for law in laws])
+    raw = x if vae.schema is None else vae.schema.restore(x)
+    return raw.cpu().numpy().reshape(*z.shape[:-1], *vae.event_shape)
+
+
+def generate(vae: VAE, count: int, *, draw: bool = False, seed: int = 0) -> Array:
+    """New data: z from the prior, then the mean of p(x|z), or with `draw` a draw from it; (count, *event)."""
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        z = vae.latent_prior().sample(torch.Size((count,)))
+    return decode(vae, z.cpu().numpy(), draw=draw, seed=seed + 1)
+
+
+def reconstruct(vae: VAE, data: Dataset, *, seed: int = 0) -> tuple[Array, Array]:
+    """The rows as the model saw them and their reconstructions from the posterior means, both (N, *event)."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        x = data.prepared()
+    return data.schema.restore(x).numpy(), decode(vae, encode(vae, data, seed=seed)[0])
+
+
+def manifold(vae: VAE, size: int = 20) -> tuple[Array, Array]:
+    r"""A 2-D latent space decoded on a grid of equal prior mass, $z = \Phi^{-1}(u)$.
+
+    Args:
+        vae: A model with two latent dimensions.
+        size: Points on each side.
+
+    Returns:
+        grid (size, size, *event), where grid[i, j] is decoded at z1 = quantile j and z2 = quantile i, and the
+        quantiles (size,) u.
+
+    Raises:
+        ValueError: when the latent space has not two dimensions.
+
+    Reference:
+        Kingma and Welling (2014), figure 4.
+    """
+    if vae.latent_dim != 2:
+        raise ValueError(f"the manifold needs 2 latent dimensions; the model has {vae.latent_dim}. Use traversals.")
+    quantiles = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+    z = torch.special.ndtri(quantiles)  # eq: manifold-grid
+    second, first = torch.meshgrid(z, z, indexing="ij")
+    return decode(vae, torch.stack([first, second], -1).numpy()), quantiles.numpy()
+
+
+def latent_map(means: Array) -> tuple[Array, tuple[str, str]]:
+    """Posterior means in the plane: as they are for two latents, by PCA for more, (N, 2), and the names of the axes."""
+    if means.shape[1] == 1:
+        return np.column_stack([means, np.zeros(len(means))]), ("z1", "")
+    if means.shape[1] == 2:
+        return means, ("z1", "z2")
+    model = PCA(2, svd_solver="full").fit(means)
+    shares = model.explained_variance_ratio_
+    first, second = (f"PC{number} of the posterior means ({share:.0%})" for number, share in enumerate(shares, 1))
+    return model.transform(means), (first, second)
+
+
+def traversals(
+    vae: VAE, kl_per_dimension: Array, *, start: Array | None = None, span: float = 2.5, steps: int = 11, most: int = 12
+) -> tuple[Array, Array, list[int]]:
+    """Each latent moved alone from -span to span, the others held at `start`, in the order of falling KL.
+
+    Args:
+        vae: The model.
+        kl_per_dimension: Mean KL of each latent, (latent_dim,), in nats; it gives the order.
+        start: Where the other latents stand, (latent_dim,); the prior mean 0 by default.
+        span: Largest distance from 0, in standard deviations of the prior.
+        steps: Points on each traversal.
+        most: Most latents.
+
+    Returns:
+        values (dims, steps, *event), positions (steps,) and the latents (dims,), counted from 0.
+    """
+    order = np.argsort(-np.asarray(kl_per_dimension))[:most].tolist()
+    positions = np.linspace(-span, span, steps)
+    z = np.zeros((len(order), steps, vae.latent_dim)) + (0 if start is None else start)
+    for row, latent in enumerate(order):
+        z[row, :, latent] = positions
+    return decode(vae, z), positions, order
+
+
+def interpolation(vae: VAE, data: Dataset, *, pairs: int = 6, steps: int = 11, seed: int = 0) -> Array:
+    """Straight lines between the posterior means of pairs of rows, decoded; (pairs, steps, *event).
+
+    Args:
+        vae: The model.
+        data: The rows; the first 2 * pairs of a seeded shuffle are joined.
+        pairs: Number of lines.
+        steps: Points on each, both ends included.
+        seed: Seed of the shuffle.
+    """
+    chosen = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[: 2 * min(pairs, len(data) // 2)]
+    means = encode(vae, Dataset(data.raw[chosen], data.schema))[0]
+    first, second = means[0::2, None], means[1::2, None]
+    share = np.linspace(0, 1, steps)[:, None]
+    return decode(vae, first * (1 - share) + second * share)
+
+
+def spread(count: int, total: int) -> Tensor:
+    """Indices of `count` rows spread evenly over `total`."""
+    return torch.linspace(0, total - 1, min(count, total)).round().long()
+
+
+def _like(vae: VAE, x: Tensor) -> Tensor:
+    parameter = next(vae.parameters())
+    return x.to(parameter.device, parameter.dtype)

@@ -1,0 +1,185 @@
+"""What leaves the house: model files, and data for other programs.
+
+A model file is safetensors with the JSON it needs to be rebuilt in its metadata. Loading one executes nothing.
+"""
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from variform import __version__
+from variform.config import ModelConfig, from_dict, to_dict
+from variform.data import Schema
+from variform.files import replacing
+from variform.vae import VAE, build_vae
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+FORMAT = 1
+"""Version of the file's layout; a file with a higher one is refused."""
+
+
+def save(vae: VAE, path: str | os.PathLike[str]) -> None:
+    """Write the model, its configuration and its preprocessing to one safetensors file, whole or not at all.
+
+    Args:
+        vae: A VAE made by `build_vae`.
+        path: The file to write.
+
+    Raises:
+        ValueError: for a VAE with networks of the user's own, which a file cannot rebuild.
+
+    Example:
+        >>> import tempfile
+        >>> from variform import build_vae, read
+        >>> vae = build_vae(ModelConfig(latent_dim=2), read("digits").schema)
+        >>> path = Path(tempfile.mkdtemp()) / "model.safetensors"
+        >>> save(vae, path)
+        >>> load(path).latent_dim
+        2
+    """
+    if vae.config is None or vae.schema is None:
+        raise ValueError(
+            "a model file must hold a VAE made by build_vae; this one has networks of your own. "
+            "Save its state_dict with safetensors and build it in your own code."
+        )
+    tensors = {name: value.detach().cpu().contiguous() for name, value in vae.state_dict().items()}
+    header = {
+        "format": FORMAT,
+        "variform": __version__,
+        "model": to_dict(vae.config),
+        "schema": vae.schema.to_dict(),
+        "dtype": str(next(vae.parameters()).dtype).removeprefix("torch."),
+    }
+    text = json.dumps(header, sort_keys=True)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={"variform": text, "sha256": _checksum(text, tensors)})
+
+
+def load(path: str | os.PathLike[str]) -> VAE:
+    """The VAE in a file that `save` wrote, ready to be asked (in evaluation mode).
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: for a file that is cut short, changed, of a newer version or not a model of variform.
+    """
+    path = Path(path)
+    header, tensors = _read(path)
+    if header["format"] > FORMAT:
+        raise ValueError(
+            f"{path.name} must have format {FORMAT} or older; it has format {header['format']}, written by variform "
+            f"{header['variform']}. Update variform."
+        )
+    schema = Schema.from_dict(header["schema"])
+    vae = build_vae(from_dict(ModelConfig, header["model"], path.name), schema)
+    vae.to(getattr(torch, header["dtype"]))
+    vae.load_state_dict(tensors)
+    return vae.eval()
+
+
+def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a model file says of itself: format, version, model configuration, schema, number of weights.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load`.
+    """
+    header, tensors = _read(Path(path))
+    return header | {"weights": sum(value.numel() for value in tensors.values())}
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"a model file must exist; there is none at {path}. Give the folder of a run.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except SafetensorError as error:
+        raise ValueError(f"{path.name} must be a whole safetensors file; {error}. Fetch or train it again.") from error
+    if "variform" not in metadata:
+        raise ValueError(f"{path.name} must be a model of variform; its metadata do not say so. Choose another file.")
+    if metadata.get("sha256") != _checksum(metadata["variform"], tensors):
+        raise ValueError(f"{path.name} must be as it was written; its checksum differs. Fetch or train it again.")
+    return json.loads(metadata["variform"]), tensors
+
+
+def _checksum(text: str, tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def write_rows(path: str | os.PathLike[str], values: Array, columns: Sequence[str]) -> None:
+    """Write data to a file that other programs read, whole or not at all; the suffix says how.
+
+    `.npy` takes any shape, `.csv` a table with one line per row. Numbers in a .csv have the shortest form that reads
+    back to the same value.
+
+    Args:
+        path: The file; its folder must exist.
+        values: (N, ...).
+        columns: Header of a .csv.
+
+    Raises:
+        FileExistsError: when the file is there already.
+        ValueError: for another suffix, or a .csv of rows that are not flat.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "points.csv"
+        >>> write_rows(path, np.array([[0.5, 2.0]]), ["z1", "z2"])
+        >>> path.read_text().split()
+        ['z1,z2', '0.5,2.0']
+    """
+    path = Path(path)
+    if path.exists():
+        raise FileExistsError(f"the output must be a new file; {path} exists. Choose another --out.")
+    if path.suffix == ".npy":
+        with replacing(path) as temporary:
+            np.save(temporary, values, allow_pickle=False)
+    elif path.suffix == ".csv" and values.ndim == 2:
+        with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows(values.tolist())
+    elif path.suffix == ".csv":
+        raise ValueError(f"a .csv must hold flat rows; these have the shape {values.shape[1:]}. Use .npy or a folder.")
+    else:
+        raise ValueError(f"the output must end in .npy, .csv or be a folder of images; got {path.name}. Rename it.")
+
+
+def write_images(folder: str | os.PathLike[str], images: Array, value_range: tuple[float, float]) -> None:
+    """Write images as numbered 8-bit PNG files into a new folder.
+
+    Args:
+        folder: A folder that does not exist or is empty.
+        images: (N, channels, height, width), 1 or 3 channels.
+        value_range: The values that become black and white.
+
+    Raises:
+        FileExistsError: when the folder holds something already.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"the output folder must be new or empty; {folder} is not. Choose another --out.")
+    folder.mkdir(parents=True, exist_ok=True)
+    low, high = value_range
+    pixels = np.rint(np.clip((images - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    width = len(str(len(pixels)))
+    for number, image in enumerate(pixels, 1):
+        with replacing(folder / f"{number:0{width}d}.png") as temporary:
+            Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)).save(temporary)

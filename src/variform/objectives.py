@@ -1,0 +1,130 @@
+"""Objectives: a batch becomes terms; training minimises `terms.loss`."""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from variform.distributions import Law, kl
+from variform.vae import VAE
+
+Schedule = Callable[[int], float]
+
+
+class Terms(NamedTuple):
+    """What an objective gives per example, each of shape (B,), in nats."""
+
+    loss: Tensor
+    """Minimised; -(log_likelihood - beta * kl) for the ELBO."""
+    log_likelihood: Tensor
+    """E_q[log p(x|z)], estimated."""
+    kl: Tensor
+    """KL(q(z|x) || p(z)), in closed form or estimated; at weight 1."""
+
+    @property
+    def elbo(self) -> Tensor:
+        """The evidence lower bound: always at weight 1, whatever beta the loss has."""
+        return self.log_likelihood - self.kl  # eq: elbo
+
+
+def warmup(beta: float, steps: int) -> Schedule:
+    """Weight of the KL term that rises linearly from 0 at step 0 to `beta` at step `steps`.
+
+    Example:
+        >>> [warmup(1.0, 4)(step) for step in (0, 1, 4, 9)]
+        [0.0, 0.25, 1.0, 1.0]
+    """
+    return lambda step: beta * min(1.0, step / steps) if steps else beta  # eq: kl-warmup
+
+
+class ELBO(nn.Module):
+    r"""The evidence lower bound of a VAE.
+
+    $\text{ELBO}(x) = \tfrac1L \sum_{l=1}^{L} \log p(x|z_l) - \mathrm{KL}(q(z|x) \| p(z))$, $z_l \sim q(z|x)$;
+    loss $= -[\tfrac1L \sum_l \log p(x|z_l) - \beta\,\mathrm{KL}]$.
+
+    Args:
+        vae: The VAE whose parameters are trained.
+        samples: L, draws of z per example.
+        kl: `closed-form`, or `monte-carlo`: $\tfrac1L \sum_l [\log q(z_l|x) - \log p(z_l)]$ from the same draws.
+        beta: Weight of the KL term, a number or a function of the optimiser's step (see `warmup`).
+
+    Shape:
+        x (B, *event) to three tensors (B,), in nats.
+
+    Reference:
+        Kingma and Welling (2014), equations 3 and 10; beta: Higgins et al. (2017).
+
+    Example:
+        >>> from variform.config import ModelConfig
+        >>> from variform.data import read
+        >>> from variform.vae import build_vae
+        >>> data = read("digits")
+        >>> objective = ELBO(build_vae(ModelConfig(latent_dim=2), data.schema))
+        >>> objective(data.test.prepared()[:5]).loss.shape
+        torch.Size([5])
+    """
+
+    weight: Tensor
+
+    def __init__(
+        self,
+        vae: VAE,
+        *,
+        samples: int = 1,
+        kl: Literal["closed-form", "monte-carlo"] = "closed-form",
+        beta: float | Schedule = 1.0,
+    ) -> None:
+        super().__init__()
+        if samples < 1:
+            raise ValueError(f"samples must be at least 1; got {samples}. Use 1 or more.")
+        self.vae, self.samples, self.kl = vae, samples, kl
+        self.beta: Schedule = beta if callable(beta) else lambda step: beta
+        # A buffer, so that a schedule neither recompiles a compiled step nor hides a number from other processes.
+        self.register_buffer("weight", torch.tensor(self.beta(0)), persistent=False)
+
+    def at_step(self, step: int) -> None:
+        """Set the weight of the KL term to what the schedule says at `step`."""
+        self.weight.fill_(self.beta(step))
+
+    def forward(self, x: Tensor) -> Terms:
+        """The terms of a batch."""
+        q, p = self.vae.encode(x), self.vae.latent_prior()
+        if self.kl == "closed-form":
+            z, divergence = q.rsample(torch.Size((self.samples,))), kl(q, p)
+        else:
+            z, log_q = q.rsample_and_log_prob((self.samples,))
+            divergence = (log_q - p.log_prob(z)).mean(0)  # eq: kl-monte-carlo
+        log_likelihood = self.vae.decode(z).log_prob(x).mean(0)
+        return Terms(-(log_likelihood - self.weight * divergence), log_likelihood, divergence)  # eq: beta-elbo
+
+
+class Weights(NamedTuple):
+    """Importance weights of L draws, each of shape (L, B), in nats."""
+
+    log_weight: Tensor
+    """log p(x|z) + log p(z) - log q(z|x)."""
+    log_likelihood: Tensor
+    """log p(x|z)."""
+
+
+def log_weights(vae: VAE, x: Tensor, samples: int, *, q: Law | None = None) -> Weights:
+    r"""$\log w_l = \log p(x|z_l) + \log p(z_l) - \log q(z_l|x)$ for draws $z_l \sim q(z|x)$.
+
+    The mean of a log-weight is the ELBO; the logarithm of the mean weight is the IWAE bound. If q is the exact
+    posterior every log-weight is log p(x).
+
+    Args:
+        vae: The model.
+        x: (B, *event).
+        samples: L.
+        q: q(z|x) where it is known already, so that the encoder runs once for many chunks of samples.
+
+    Reference:
+        Burda, Grosse and Salakhutdinov (2016), section 3.
+    """
+    q = vae.encode(x) if q is None else q
+    z, log_q = q.rsample_and_log_prob((samples,))
+    log_likelihood = vae.decode(z).log_prob(x)
+    return Weights(log_likelihood + vae.latent_prior().log_prob(z) - log_q, log_likelihood)  # eq: log-weights

@@ -1,0 +1,141 @@
+"""A run's report: one HTML file with every number and picture inside, which opens offline and needs no script."""
+
+import base64
+import re
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+PNG_SCALE = 96 / 150  # figures have 150 pixels an inch, a page has 96: so type has one size in all pictures
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+NUMBER = re.compile(r"[-+\N{MINUS SIGN}\N{ALMOST EQUAL TO}<>~ ]*\.?\d.*")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of ready-made words and numbers.
+
+    Args:
+        title: What the table holds.
+        header: One head per column.
+        rows: As many cells each as there are heads.
+        note: How to read it, such as what the errors mean.
+
+    Raises:
+        ValueError: if a row has another number of cells than the header.
+
+    Example:
+        >>> Table("Density", ("measure", "nats"), [("ELBO", "-98.2")]).note
+        ''
+    """
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a row that would not fit under the heads."""
+        for row in self.rows:
+            if len(row) != len(self.header):
+                raise ValueError(
+                    f"every row of the table {self.title!r} must have {len(self.header)} cells, one per head; "
+                    f"got {len(row)}: {list(row)}. Fill the gaps with empty cells."
+                )
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG file with its title and caption.
+
+    Args:
+        title: What is seen; also what a screen reader says.
+        path: The PNG file.
+        caption: What to learn from it.
+
+    Example:
+        >>> Picture("Training", Path("curves.png"), "ELBO per epoch.").title
+        'Training'
+    """
+
+    title: str
+    path: Path
+    caption: str
+
+
+def render(
+    *,
+    title: str,
+    summary: str,
+    facts: Sequence[tuple[str, str]],
+    tables: Sequence[Table],
+    pictures: Sequence[Picture],
+    command: str,
+    notes: Sequence[str],
+    config: str,
+) -> str:
+    """The report as the text of one HTML page.
+
+    Everything is inside the page, the pictures byte for byte; whatever is passed is shown as text, never as HTML.
+
+    Args:
+        title: The page's title.
+        summary: The result in a sentence or two.
+        facts: Names and values, such as ("examples", "1,797").
+        tables: In the order of the page.
+        pictures: In the order of the page.
+        command: What to type to repeat the run.
+        notes: What a reader must know to trust the numbers, such as warnings.
+        config: The whole configuration, as text.
+
+    Raises:
+        ValueError: if a picture is not a PNG file.
+        FileNotFoundError: if a picture does not exist.
+
+    Example:
+        >>> empty = {"facts": [], "tables": [], "pictures": [], "notes": [], "config": ""}
+        >>> page = render(title="Digits", summary="It works.", command="variform train digits", **empty)
+        >>> page.startswith("<!doctype html>"), "<h1>Digits</h1>" in page
+        (True, True)
+    """
+    environment = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined
+    )
+    source = resources.files("variform").joinpath("report.html.j2").read_text(encoding="utf-8")
+    return environment.from_string(source).render(
+        title=title,
+        summary=summary,
+        facts=facts,
+        tables=[(table, _numeric_columns(table)) for table in tables],
+        pictures=[_embed(picture) for picture in pictures],
+        command=command,
+        notes=notes,
+        config=config,
+    )
+
+
+def _numeric_columns(table: Table) -> list[bool]:
+    """For each column, whether all its cells are numbers (or empty), to be set flush right."""
+    return [all(NUMBER.fullmatch(cell) for cell in column if cell) for column in zip(*table.rows, strict=True)]
+
+
+def _embed(picture: Picture) -> dict[str, Any]:
+    """What the page shows of a picture: its words, its size on the page and its bytes in base64."""
+    content = Path(picture.path).read_bytes()
+    if not content.startswith(PNG_SIGNATURE) or len(content) < 24:
+        raise ValueError(
+            f"a picture must be a PNG file; {picture.path} starts with {content[:8]!r}. Save the figure as .png."
+        )
+    width, height = struct.unpack(">II", content[16:24])  # the header chunk follows the signature
+    return {
+        "title": picture.title,
+        "caption": picture.caption,
+        "data": base64.b64encode(content).decode("ascii"),
+        "width": round(width * PNG_SCALE),
+        "height": round(height * PNG_SCALE),
+    }

@@ -1,0 +1,389 @@
+"""A run: one folder that holds a trained model, what it was trained on, its numbers, its pictures and its report.
+
+config.toml           every value, defaults included
+model.safetensors     the weights of the best epoch, and the JSON to rebuild the model
+last.safetensors      the weights after the last step
+checkpoint.safetensors, history.jsonl
+evaluation.json       held-out numbers with standard errors
+figures/*.png, report.html
+"""
+
+import dataclasses
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+import torch
+from matplotlib.figure import Figure
+
+from variform import __version__, exploration, plots
+from variform.config import RunConfig, from_toml, to_command, to_dict
+from variform.data import Dataset, Splits, read
+from variform.evaluation import evaluate
+from variform.export import load, save
+from variform.files import replacing, write_text
+from variform.report import Picture, Table, render
+from variform.training import History, build_objective, fit
+from variform.vae import VAE, build_vae
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, opened.
+
+    Args:
+        folder: Where it is.
+        config: What it was made of.
+        vae: The model with the weights of the best epoch.
+    """
+
+    folder: Path
+    config: RunConfig
+    vae: VAE
+
+    def data(self) -> Splits:
+        """The run's own data, read again.
+
+        Raises:
+            ValueError: when they are not the data that the run was trained on.
+        """
+        splits = read(self.config.source, self.config.data)
+        known = json.loads((self.folder / "data.json").read_text(encoding="utf-8"))["fingerprint"]
+        if splits.fingerprint != known:
+            raise ValueError(
+                f"{self.config.source} must hold the data that {self.folder} was trained on; it has changed since. "
+                "Bring the old data back, or train a new run."
+            )
+        return splits
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """The numbers in evaluation.json."""
+        return json.loads((self.folder / "evaluation.json").read_text(encoding="utf-8"))
+
+
+def open_run(path: str | Path) -> Run:
+    """Open the folder of a run.
+
+    Raises:
+        FileNotFoundError: when it is not the folder of a run with a model.
+    """
+    folder = Path(path)
+    if not (folder / "config.toml").is_file() or not (folder / "model.safetensors").is_file():
+        raise FileNotFoundError(
+            f"a run must be a folder with config.toml and model.safetensors; {folder} is not. "
+            "Give the folder that variform train wrote, or finish it with variform train --resume."
+        )
+    return Run(folder, read_config(folder / "config.toml"), load(folder / "model.safetensors"))
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a run's history.jsonl, one per epoch."""
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def read_config(path: Path) -> RunConfig:
+    """The configuration in a TOML file.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when it is not a configuration.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"a configuration must exist; there is no file {path}. Check the path.")
+    return from_toml(path.read_text(encoding="utf-8"), str(path))
+
+
+def start(config: RunConfig, folder: Path, *, overwrite: bool = False) -> RunConfig:
+    """Make the folder of a run and write its config.toml; the source's path is made absolute.
+
+    Nothing is ever deleted: with `overwrite` the run's files are replaced one by one and all others stay.
+
+    Raises:
+        FileExistsError: when the folder holds something already and `overwrite` is not given.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not overwrite:
+        raise FileExistsError(
+            f"the folder of a new run must be new or empty; {folder} is not. "
+            "Choose another --out, go on with --resume, or replace the run's files with --overwrite."
+        )
+    if Path(config.source).exists():
+        config = dataclasses.replace(config, source=str(Path(config.source).resolve()))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "config.toml", tomli_w.dumps(to_dict(config)))
+    return config
+
+
+def train(
+    config: RunConfig, folder: Path, *, overwrite: bool = False, nll_samples: int = 1000, progress: bool = False,
+    pictures: bool = True,
+) -> Run:  # fmt: skip
+    """Read, build, fit, evaluate, draw and report, into a new folder.
+
+    Args:
+        config: The whole configuration.
+        folder: The run's folder; new, empty, or with `overwrite` an old one.
+        overwrite: Replace the files of a run that is there.
+        nll_samples: Importance samples per example of the final evaluation.
+        progress: Show progress on standard error.
+        pictures: Draw the figures and write the report too.
+
+    Raises:
+        ValueError, OSError: for data, options or folders that do not fit; nothing is written then.
+    """
+    splits = read(config.source, config.data)
+    model = build_vae(config.model, splits.schema, seed=config.train.seed, train=splits.train.prepared())
+    config = start(config, folder, overwrite=overwrite)
+    return _finish(config, folder, splits, model, False, nll_samples, progress, pictures)
+
+
+def resume(folder: Path, *, nll_samples: int = 1000, progress: bool = False, pictures: bool = True) -> Run:
+    """Go on with an interrupted run; it ends with the same bits as one that was left alone.
+
+    Args:
+        folder: The run's folder.
+        nll_samples: Importance samples per example of the final evaluation.
+        progress: Show progress on standard error.
+        pictures: Draw the figures and write the report too.
+
+    Raises:
+        FileNotFoundError: when the folder is not that of a run.
+        ValueError: when the data or the checkpoint are not those of the run.
+    """
+    config = read_config(folder / "config.toml")
+    splits = read(config.source, config.data)
+    model = build_vae(config.model, splits.schema, seed=config.train.seed, train=splits.train.prepared())
+    begun = (folder / "checkpoint.safetensors").is_file()
+    return _finish(config, folder, splits, model, begun, nll_samples, progress, pictures)
+
+
+def _finish(
+    config: RunConfig, folder: Path, splits: Splits, vae: VAE, resume: bool, nll_samples: int, progress: bool,
+    pictures: bool,
+) -> Run:  # fmt: skip
+    write_text(folder / "data.json", json.dumps(describe(splits), indent=2))
+    objective = build_objective(vae, config.train)
+    history = fit(
+        objective,
+        splits.train,
+        splits.valid,
+        config.train,
+        folder=folder,
+        resume=resume,
+        data_id=splits.fingerprint,
+        progress=progress,
+    )
+    save(vae, folder / "model.safetensors")
+    _save_last(vae, history, folder)
+    run = Run(folder, config, vae)
+    numbers = assess(run, splits, samples=nll_samples, progress=progress)
+    write_text(folder / "evaluation.json", json.dumps(numbers, indent=2))
+    if pictures:
+        figures = draw(run, splits, numbers, history.rows)
+        write_report(run, splits, numbers, history, figures)
+    return run
+
+
+def _save_last(vae: VAE, history: History, folder: Path) -> None:
+    best = {name: value.clone() for name, value in vae.state_dict().items()}
+    vae.load_state_dict({name.removeprefix("vae."): value for name, value in history.last.items()})
+    save(vae, folder / "last.safetensors")
+    vae.load_state_dict(best)
+
+
+def describe(splits: Splits) -> dict[str, Any]:
+    """What was read, as plain values."""
+    sizes = {name: len(getattr(splits, name)) for name in ("train", "valid", "test")}
+    schema = splits.schema
+    return {
+        "source": schema.source,
+        "kind": schema.kind,
+        "shape": list(schema.shape),
+        "rows": sizes,
+        "classes": list(schema.classes),
+        "duplicates": splits.duplicates,
+        "fingerprint": splits.fingerprint,
+        "notes": list(splits.notes),
+    }
+
+
+def assess(
+    run: Run, splits: Splits, *, split: str = "test", samples: int = 1000, seed: int = 0, progress: bool = False
+) -> dict[str, Any]:
+    """`evaluate` on a split of the run's data, with what a reader needs to repeat it."""
+    rows: Dataset = getattr(splits, split)
+    numbers = evaluate(run.vae, rows, splits.train, samples=samples, seed=seed, progress=progress)
+    versions = {"variform": __version__, "torch": torch.__version__, "python": platform.python_version()}
+    return numbers | {"split": split, "rows": len(rows), "seed": seed, "data": describe(splits), "versions": versions}
+
+
+# --- numbers as a table -------------------------------------------------------------------------------------------
+
+ROWS = {
+    "elbo": "ELBO (nats)",
+    "log_likelihood": "log-likelihood term (nats)",
+    "kl": "KL(q(z|x) || p(z)) (nats)",
+    "nll": "NLL (nats)",
+    "posterior_gap": "gap KL(q(z|x) || p(z|x)) (nats)",
+    "bits_per_dim": "bits per dimension",
+    "reconstruction_error": "reconstruction error, RMS (data units)",
+}
+
+
+def table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """The numbers of an evaluation as header and rows of text: VAE, PCA and the trivial model side by side."""
+    baselines = numbers.get("baselines", {})
+    columns = [numbers, baselines.get("pca", {}), baselines.get("trivial", {})]
+    rows = []
+    for key, name in ROWS.items():
+        if any(key in column for column in columns):
+            label = f"{name}, k = {numbers['nll']['samples']}" if key == "nll" else name
+            rows.append([label, *(show(column.get(key)) for column in columns)])
+    active = numbers["active_units"]
+    rows.append(["active units", f"{active['count']} of {active['of']}", "", ""])
+    components = baselines.get("pca", {}).get("components", "")
+    return [f"{numbers['split']}, {numbers['rows']} rows", "VAE", f"PCA, q = {components}", "trivial"], rows
+
+
+def show(estimate: dict[str, Any] | None) -> str:
+    """An estimate as text, mean ± standard error with matching digits.
+
+    Example:
+        >>> show({"mean": -103.3127, "se": 0.234, "n": 10000})
+        '-103.31 ± 0.23'
+    """
+    if not estimate:
+        return ""
+    mean, error = estimate["mean"], estimate["se"]
+    if not error or not np.isfinite(error):
+        return f"{mean:.4g}"
+    digits = max(0, 1 - int(np.floor(np.log10(error))))
+    return f"{mean:.{digits}f} ± {error:.{digits}f}"
+
+
+# --- pictures and the report --------------------------------------------------------------------------------------
+
+
+def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[str, Any]]) -> list[Picture]:
+    """Write figures/*.png and say what each shows."""
+    vae, schema = run.vae, splits.schema
+    (run.folder / "figures").mkdir(exist_ok=True)
+    look: dict[str, Any] = {"columns": schema.columns}
+    if schema.kind == "image":
+        look["value_range"] = tuple(schema.restore(torch.tensor([schema.bounds]).T).flatten().tolist())
+    pictures: list[Picture] = []
+
+    def add(name: str, title: str, caption: str, make: Callable[[], Figure]) -> None:
+        path = run.folder / "figures" / f"{name}.png"
+        with replacing(path) as temporary:
+            make().savefig(temporary, dpi=110)
+        pictures.append(Picture(title, path, caption))
+
+    kls = np.array([item["mean"] for item in numbers["kl_per_dimension"]])
+    errors = np.array([item["se"] or 0.0 for item in numbers["kl_per_dimension"]])
+    few = _few(splits.test, 20 if schema.kind == "image" else 500)
+    originals, reconstructions = exploration.reconstruct(vae, few)
+    means, _ = exploration.encode(vae, splits.test)
+    points, axes = exploration.latent_map(means)
+    labels = None if splits.test.labels is None else splits.test.labels.numpy()
+
+    add(
+        "reconstructions",
+        "Reconstructions",
+        "Test rows and what the model makes of their posterior means.",
+        lambda: plots.plot_reconstructions(originals, reconstructions, **look),
+    )
+    image = schema.kind == "image"
+    samples = exploration.generate(vae, 64 if image else 1000, draw=not image, seed=run.config.train.seed)
+    add(
+        "samples",
+        "Samples from the prior",
+        "New data: z drawn from N(0, I), then decoded.",
+        lambda: plots.plot_samples(samples, data=None if image else originals, **look),
+    )
+    add(
+        "latent",
+        "Latent space",
+        "Posterior means of the test rows.",
+        lambda: plots.plot_latent(points, labels, classes=schema.classes, axes=axes, title="Posterior means"),
+    )
+    if vae.latent_dim == 2:
+        grid, quantiles = exploration.manifold(vae, 20 if image else 30)
+        add(
+            "manifold",
+            "The manifold",
+            "The latent plane decoded on a grid of equal prior mass.",
+            lambda: plots.plot_manifold(grid, quantiles, **look),
+        )
+    values, positions, order = exploration.traversals(vae, kls)
+    names = [f"z{latent + 1}\nKL {kls[latent]:.2f}" for latent in order]
+    add(
+        "traversals",
+        "Traversals",
+        "One latent moved at a time, the others at 0; the latent with the largest KL first.",
+        lambda: plots.plot_traversals(values, positions, names, **look),
+    )
+    lines = exploration.interpolation(vae, splits.test)
+    add(
+        "interpolation",
+        "Interpolation",
+        "Straight lines between the posterior means of two test rows.",
+        lambda: plots.plot_interpolation(lines, **look),
+    )
+    add(
+        "kl",
+        "KL per latent dimension",
+        "How many nats each latent tells about a row.",
+        lambda: plots.plot_kl_per_dimension(kls, errors),
+    )
+    if history:
+        add("curves", "Training", "Means per example over each epoch.", lambda: plots.plot_curves(history))
+    return pictures
+
+
+def write_report(run: Run, splits: Splits, numbers: dict[str, Any], history: History, pictures: list[Picture]) -> None:
+    """Write report.html, one file that opens offline."""
+    schema, config = splits.schema, run.config
+    sizes = ", ".join(f"{len(getattr(splits, name)):,} {name}" for name in ("train", "valid", "test"))
+    weights = sum(value.numel() for value in run.vae.parameters())
+    steps = history.rows[-1]["step"]
+    facts = [
+        ("Data", f"{schema.source}: {schema.kind}s of shape {' x '.join(map(str, schema.shape))}"),
+        ("Rows", sizes),
+        ("Model", f"{config.model.likelihood} likelihood, {config.model.latent_dim} latents, {weights:,} weights"),
+        (
+            "Training",
+            f"{steps:,} steps, {len(history.rows)} epochs, best epoch {history.best_epoch}; {history.stopped}",
+        ),
+        ("Seed", str(config.train.seed)),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in numbers["versions"].items())),
+        ("Data fingerprint", splits.fingerprint),
+    ]
+    header, rows = table(numbers)
+    note = "Mean ± standard error over the rows. Lower NLL is better, higher ELBO is better. Constants are included."
+    tables = [Table("Held-out numbers", header, rows, note)]
+    columns = numbers.get("reconstruction_error_per_column")
+    if columns:
+        rows = [[name, show(error)] for name, error in columns.items()]
+        tables.append(Table("Reconstruction error by column", ["column", "RMS"], rows, "In each column's own unit."))
+    html = render(
+        title=f"variform: {schema.source}, {config.model.latent_dim} latent dimensions",
+        summary=f"A variational autoencoder trained on {sizes.split(',')[0]} rows of {schema.source}.",
+        facts=facts,
+        tables=tables,
+        pictures=pictures,
+        command=to_command(config),
+        notes=[*splits.notes, *numbers["notes"]],
+        config=tomli_w.dumps(to_dict(config)),
+    )
+    write_text(run.folder / "report.html", html)
+
+
+def _few(data: Dataset, count: int) -> Dataset:
+    chosen = exploration.spread(count, len(data))
+    return Dataset(data.raw[chosen], data.schema, None if data.labels is None else data.labels[chosen])

@@ -1,0 +1,163 @@
+"""The variational autoencoder: three laws and the two networks between them."""
+
+import torch
+from torch import Tensor, nn
+
+from variform.config import ModelConfig
+from variform.data import Schema
+from variform.distributions import Law
+from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood
+from variform.networks import MLP
+from variform.posteriors import DiagonalPosterior
+from variform.priors import StandardNormalPrior
+
+
+class VAE(nn.Module):
+    r"""A posterior q(z|x), a prior p(z), a likelihood p(x|z), and an encoder and a decoder network.
+
+    Args:
+        encoder: Network, (B, *event) to (B, *posterior.params_shape).
+        decoder: Network, (B, latent_dim) to (B, *likelihood.params_shape).
+        posterior: Family that turns the encoder's output into q(z|x).
+        prior: Module that gives p(z).
+        likelihood: Family that turns the decoder's output into p(x|z).
+
+    Raises:
+        ValueError: when a network's output has not the shape its family needs; both shapes are named.
+
+    Example:
+        >>> vae = VAE(
+        ...     MLP((4,), (2, 3)),
+        ...     MLP((3,), (4,)),
+        ...     posterior=DiagonalPosterior(3),
+        ...     prior=StandardNormalPrior(3),
+        ...     likelihood=BernoulliLikelihood((4,)),
+        ... )
+        >>> vae.sample(5).shape
+        torch.Size([5, 4])
+    """
+
+    config: ModelConfig | None = None
+    """The configuration it was built from; None for networks of the user's own."""
+    schema: Schema | None = None
+    """What the data are and how raw values are prepared; None when trained on ready tensors."""
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        *,
+        posterior: DiagonalPosterior,
+        prior: StandardNormalPrior,
+        likelihood: BernoulliLikelihood | GaussianLikelihood,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+        self.posterior, self.prior, self.likelihood = posterior, prior, likelihood
+        _check_network("encoder", encoder, likelihood.event_shape, posterior.params_shape)
+        _check_network("decoder", decoder, (posterior.latent_dim,), likelihood.params_shape)
+
+    @property
+    def latent_dim(self) -> int:
+        """Number of latent dimensions."""
+        return self.posterior.latent_dim
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one example."""
+        return self.likelihood.event_shape
+
+    def encode(self, x: Tensor) -> Law:
+        """q(z|x) for a batch x of shape (B, *event); a law over (B, latent_dim)."""
+        return self.posterior(self.encoder(x))
+
+    def decode(self, z: Tensor) -> Law:
+        """p(x|z) for z of shape (*batch, latent_dim); a law over (*batch, *event)."""
+        batch = z.shape[:-1]
+        params = self.decoder(z.reshape(-1, z.shape[-1]))  # (L, B, D) -> (L*B, D)
+        return self.likelihood(params.unflatten(0, batch))  # (L*B, *params_shape) -> (L, B, *params_shape)
+
+    def latent_prior(self) -> Law:
+        """p(z), a law over (latent_dim,)."""
+        return self.prior(self.encode)
+
+    def sample(self, count: int) -> Tensor:
+        """Ancestral draws: z from p(z), then x from p(x|z); (count, *event)."""
+        return self.decode(self.latent_prior().sample(torch.Size((count,)))).sample()
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """The mean of p(x|z) at the mean of q(z|x); deterministic, (B, *event)."""
+        return self.decode(self.encode(x).mean).mean
+
+
+def build_vae(config: ModelConfig, schema: Schema, *, seed: int = 0, train: Tensor | None = None) -> VAE:
+    """The VAE that a configuration and a schema describe, with seeded initial weights.
+
+    Args:
+        config: The model's configuration.
+        schema: What the data are.
+        seed: Seed of the initial weights; the global random state is left as it was.
+        train: Prepared training rows (N, *event); with `config.data_bias` the decoder starts at their mean.
+
+    Raises:
+        ValueError: when a Bernoulli likelihood meets data outside [0, 1].
+
+    Example:
+        >>> from variform.data import read
+        >>> schema = read("digits").schema
+        >>> build_vae(ModelConfig(latent_dim=2), schema).latent_dim
+        2
+    """
+    posterior = DiagonalPosterior(config.latent_dim, std=config.posterior_std)
+    likelihood = _build_likelihood(config, schema)
+    if likelihood.unit_interval:
+        schema.require_unit_interval()
+    decoder_hidden = tuple(reversed(config.hidden)) if config.decoder_hidden is None else config.decoder_hidden
+    options = {"activation": config.activation, "dropout": config.dropout}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        encoder = MLP(schema.shape, posterior.params_shape, hidden=config.hidden, **options)
+        decoder = MLP((config.latent_dim,), likelihood.params_shape, hidden=decoder_hidden, **options)
+    if config.data_bias and train is not None:
+        with torch.no_grad():
+            decoder.output.bias.copy_(likelihood.start_at(train.mean(0), train.var(0, correction=0)).flatten())
+    vae = VAE(
+        encoder, decoder, posterior=posterior, prior=StandardNormalPrior(config.latent_dim), likelihood=likelihood
+    )
+    vae.config, vae.schema = config, schema
+    return vae
+
+
+def _build_likelihood(config: ModelConfig, schema: Schema) -> BernoulliLikelihood | GaussianLikelihood:
+    if config.likelihood == "bernoulli":
+        return BernoulliLikelihood(schema.shape)
+    # Pixels cannot be known better than one grey level; real numbers get a thousandth of the unit.
+    min_std = 1 / (schema.levels - 1) if schema.levels else 1e-3
+    variance = {"gaussian": "learned", "gaussian-shared": "shared", "gaussian-identity": "identity"}[config.likelihood]
+    return GaussianLikelihood(schema.shape, variance=variance, min_std=min_std)
+
+
+def _check_network(name: str, network: nn.Module, in_shape: tuple[int, ...], out_shape: tuple[int, ...]) -> None:
+    """Run two zero examples through `network` and compare the output's shape."""
+    parameter = next(network.parameters(), torch.zeros(()))
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            came = tuple(network(parameter.new_zeros(2, *in_shape)).shape[1:])
+    except RuntimeError as error:
+        raise ValueError(
+            f"the {name} must map (B, {_comma(in_shape)}) to (B, {_comma(out_shape)}); it failed with: {error}. "
+            "Change its input layer."
+        ) from error
+    finally:
+        network.train(was_training)
+    if came != out_shape:
+        raise ValueError(
+            f"the {name} must map (B, {_comma(in_shape)}) to (B, {_comma(out_shape)}); it gave (B, {_comma(came)}). "
+            "Change its output layer."
+        )
+
+
+def _comma(shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, shape))

@@ -1,0 +1,354 @@
+"""Data: what is written is read; planted answers for scaling and splits; broken and hostile files are refused."""
+
+import gzip
+import io
+import json
+import math
+import re
+import struct
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from variform.config import DataConfig
+from variform.data import Schema, dataset_from, read, read_rows, splits_from
+
+NOISE = np.random.default_rng(0)
+PIXELS = NOISE.integers(0, 256, (80, 5, 4), dtype=np.uint8)
+LABELS = np.arange(80) % 3
+NUMBERS = NOISE.normal(5, 2, (80, 3)).astype(np.float32)
+
+
+def npy(values, **options):
+    buffer = io.BytesIO()
+    np.save(buffer, values, **options)
+    return buffer.getvalue()
+
+
+def npz(**arrays):
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def idx(values, sizes=None):
+    codes = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
+    sizes = sizes or values.shape
+    head = bytes([0, 0, codes[values.dtype.str[1:]], len(sizes)]) + struct.pack(f">{len(sizes)}I", *sizes)
+    return head + values.astype(values.dtype.newbyteorder(">")).tobytes()
+
+
+def png(values, **options):
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "png", **options)
+    return buffer.getvalue()
+
+
+def text(values, separator=",", header=("mass", "drag", "lift"), labels=None):
+    rows = [list(map(repr, row)) for row in values.astype(float).tolist()]
+    if labels is not None:
+        header, rows = (*header, "kind"), [[*row, f"kind {label}"] for row, label in zip(rows, labels, strict=True)]
+    return "".join(separator.join(row) + "\n" for row in ([header] if header else []) + rows).encode()
+
+
+def write(folder, files):
+    """Write {name: bytes} below `folder`; the one file, or the folder if there are several."""
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder if len(files) > 1 or "/" in next(iter(files)) else folder / next(iter(files))
+
+
+def pairs(values, labels):
+    return {np.ascontiguousarray(row).tobytes(): label for row, label in zip(values, labels, strict=True)}
+
+
+def everything(splits):
+    """{row: label} over all splits."""
+    found = {}
+    for part in (splits.train, splits.valid, splits.test):
+        names = [None] * len(part) if part.labels is None else [splits.schema.classes[item] for item in part.labels]
+        found |= pairs(part.raw.numpy(), names)
+    return found
+
+
+NAMES = [str(label) for label in LABELS]
+KINDS = [f"kind {label}" for label in LABELS]
+NONE = [None] * 80
+MNIST = {
+    "train-images-idx3-ubyte.gz": gzip.compress(idx(PIXELS[:60])),
+    "train-labels-idx1-ubyte.gz": gzip.compress(idx(LABELS[:60].astype(np.uint8))),
+    "t10k-images-idx3-ubyte": idx(PIXELS[60:]),
+    "t10k-labels-idx1-ubyte": idx(LABELS[60:].astype(np.uint8)),
+}
+FORMATS = {
+    "npy": ({"a.npy": npy(PIXELS)}, {}, PIXELS, NONE),
+    "npy big-endian, Fortran order": ({"a.npy": npy(np.asfortranarray(NUMBERS.astype(">f8")))}, {}, NUMBERS, NONE),
+    "npy.gz": ({"a.npy.gz": gzip.compress(npy(NUMBERS))}, {}, NUMBERS, NONE),
+    "npy, flattened images": ({"a.npy": npy(PIXELS.reshape(80, 20))}, {"shape": (5, 4)}, PIXELS, NONE),
+    "npy, channels last": ({"a.npy": npy(PIXELS[..., None])}, {}, PIXELS, NONE),
+    "npz, one array": ({"a.npz": npz(arr_0=PIXELS)}, {}, PIXELS, NONE),
+    "npz, x and y": ({"a.npz": npz(x=PIXELS, y=LABELS, other=LABELS)}, {}, PIXELS, NAMES),
+    "npz, key": ({"a.npz": npz(first=NUMBERS, second=PIXELS)}, {"key": "first"}, NUMBERS, NONE),
+    "npz, Keras": (
+        {"a.npz": npz(x_train=PIXELS[:60], y_train=LABELS[:60], x_test=PIXELS[60:], y_test=LABELS[60:])},
+        {},
+        PIXELS,
+        NAMES,
+    ),
+    "idx by name": ({"a.idx": idx(NUMBERS)}, {}, NUMBERS, NONE),
+    "idx by magic": ({"a.bin": idx(PIXELS.astype(np.int16))}, {}, PIXELS, NONE),
+    "MNIST folder": (MNIST, {}, PIXELS, NAMES),
+    "images in label folders": (
+        {f"{kind}/{number}.PNG": png(image) for number, (image, kind) in enumerate(zip(PIXELS, KINDS, strict=True))},
+        {},
+        PIXELS,
+        KINDS,
+    ),
+    "images split already": (
+        {f"{'train' if number < 60 else 'val'}/{number}.png": png(image) for number, image in enumerate(PIXELS)},
+        {},
+        PIXELS,
+        NONE,
+    ),
+    "csv": ({"a.csv": text(NUMBERS)}, {}, NUMBERS, NONE),
+    "csv.gz, labels": ({"a.csv.gz": gzip.compress(text(NUMBERS, labels=LABELS))}, {"label": "kind"}, NUMBERS, KINDS),
+    "csv, semicolon, BOM": ({"a.csv": b"\xef\xbb\xbf" + text(NUMBERS, ";")}, {}, NUMBERS, NONE),
+    "csv of pixels": ({"a.csv": text(PIXELS.reshape(80, 20), header=None)}, {"shape": (5, 4)}, PIXELS, NONE),
+    "tsv without header": ({"a.tsv": text(NUMBERS, "\t", header=None)}, {}, NUMBERS, NONE),
+}
+
+
+@pytest.mark.parametrize("case", FORMATS)
+def test_what_is_written_is_read(tmp_path, case):
+    files, options, values, labels = FORMATS[case]
+    splits = read(write(tmp_path, files), DataConfig(**options))
+    assert everything(splits) == pairs(values, labels)
+    is_image = values.ndim == 3
+    assert (splits.schema.kind, splits.schema.levels) == (("image", 256) if is_image else ("table", None))
+    assert splits.train.raw.dtype == (torch.uint8 if is_image else torch.float32)
+    again = read_rows(write(tmp_path, files), splits.schema, key=options.get("key"))
+    assert pairs(again.raw.numpy(), NONE) == pairs(values, NONE)
+    assert (again.labels is None) == (splits.train.labels is None)
+
+
+def test_own_splits_are_kept_and_the_missing_one_comes_from_train(tmp_path):
+    splits = read(write(tmp_path, MNIST))
+    assert set(pairs(splits.test.raw.numpy(), [None] * 20)) == set(pairs(PIXELS[60:], [None] * 20))
+    assert 0 < len(splits.valid) < 20 and len(splits.train) + len(splits.valid) == 60
+
+
+def test_images_become_upright_8_bit_on_white_and_of_one_size(tmp_path):
+    deep = np.full((4, 6), 65535 // 2, np.uint16)
+    clear = np.zeros((4, 6, 2), np.uint8)  # black, wholly transparent
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    lying = png(np.eye(6, 4, dtype=np.uint8), exif=exif)
+    files = {"a/deep.png": png(deep), "a/clear.png": png(clear), "a/turned.png": lying}
+    schema = dataset_from(torch.rand(2, 1, 4, 6)).schema
+    clear_read, deep_read, turned = read_rows(write(tmp_path, files), schema).raw[:, 0].numpy()
+    assert (clear_read == 255).all() and (deep_read == 127).all()
+    np.testing.assert_array_equal(turned, np.rot90(np.eye(6, 4), -1))
+    resized = read_rows(tmp_path, replace(schema, shape=(3, 2, 3))).raw
+    assert resized.shape == (3, 3, 2, 3)
+
+
+@pytest.mark.parametrize("scaling", ["none", "unit", "standard"])
+@pytest.mark.parametrize("values", [NUMBERS, PIXELS, NUMBERS.reshape(40, 2, 3)], ids=["table", "pixels", "real image"])
+def test_scaling_is_learned_on_train_and_undone_by_restore(values, scaling):
+    splits = splits_from(values, config=DataConfig(scaling=scaling))
+    schema, x = splits.schema, splits.train.prepared()
+    assert x.dtype == torch.float32
+    over = 0 if schema.kind == "table" else (0, 1, 2, 3)
+    if scaling == "standard":
+        torch.testing.assert_close(x.mean(over), torch.zeros_like(x.mean(over)), atol=1e-5, rtol=0)
+        torch.testing.assert_close(x.std(over, correction=0), torch.ones_like(x.mean(over)))
+    if scaling == "unit":
+        assert schema.levels == 256 or (x.amin(over).eq(0).all() and x.amax(over).eq(1).all())
+    torch.testing.assert_close(schema.restore(x), splits.train.raw.float(), rtol=1e-5, atol=1e-5)
+    low, high = schema.bounds
+    everywhere = torch.cat([part.prepared() for part in (splits.train, splits.valid, splits.test)])
+    assert (low, high) == pytest.approx((everywhere.min().item(), everywhere.max().item()))
+    raw = splits.train.raw[:1].double()
+    per_unit = 1 if schema.levels is None else 255  # pixels: the density is per intensity in [0, 1]
+    jacobian = torch.autograd.functional.jacobian(schema.prepare, raw).reshape(raw.numel(), raw.numel())
+    assert schema.log_jacobian == pytest.approx(torch.logdet(jacobian * per_unit).item())
+
+
+@pytest.mark.parametrize(
+    ("values", "scale", "levels"),
+    [
+        (PIXELS, 255, 256),
+        (PIXELS > 9, 1, 2),
+        (PIXELS.reshape(80, 20), 255, 256),
+        (np.round(NOISE.random((80, 9))), 1, None),
+    ],
+)
+def test_auto_scaling_maps_to_the_unit_interval(values, scale, levels):
+    schema = splits_from(values).schema
+    assert set(schema.scale) == {scale} and schema.levels == levels and schema.bounds == (0, 1)
+    assert schema.log_jacobian == 0
+    schema.require_unit_interval()
+
+
+def test_schema_survives_json_exactly():
+    schema = splits_from(NUMBERS * math.pi, LABELS, config=DataConfig(scaling="standard")).schema
+    assert Schema.from_dict(json.loads(json.dumps(schema.to_dict()))) == schema
+
+
+def test_equal_rows_stay_together_and_fractions_are_near_80_10_10():
+    rows = NOISE.normal(size=(10_000, 2)).astype(np.float32)
+    splits = splits_from(np.concatenate([rows, rows[:3000]]))
+    sets = [set(pairs(part.raw.numpy(), [None] * len(part))) for part in (splits.train, splits.valid, splits.test)]
+    assert not (sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2])
+    assert splits.duplicates == {"within": 3000, "across": 0}
+    assert any("3000 exact duplicates" in note for note in splits.notes)
+    for found, fraction in zip(sets, (0.8, 0.1, 0.1), strict=True):  # 5 standard errors: fails once in 10^6
+        assert abs(len(found) / 10_000 - fraction) < 5 * math.sqrt(fraction * (1 - fraction) / 10_000)
+
+
+def test_a_row_keeps_its_split_when_rows_are_added_or_moved():
+    before = set(everything(splits_from(NUMBERS)))
+    test = set(pairs(splits_from(NUMBERS).test.raw.numpy(), [None] * len(splits_from(NUMBERS).test)))
+    grown = splits_from(np.concatenate([NUMBERS + 1, NUMBERS[::-1]]))
+    assert set(pairs(grown.test.raw.numpy(), [None] * len(grown.test))) & before == test
+    other = splits_from(NUMBERS, config=DataConfig(split_seed=1))
+    assert set(pairs(other.test.raw.numpy(), [None] * len(other.test))) != test
+    assert other.fingerprint == splits_from(NUMBERS).fingerprint != grown.fingerprint
+
+
+def test_test_rows_that_are_also_in_train_are_counted(tmp_path):
+    path = write(tmp_path, {"a.npz": npz(train=PIXELS, test=np.concatenate([PIXELS[:2], 255 - PIXELS]))})
+    assert read(path).duplicates == {"within": 2, "across": 2}
+
+
+def test_binarisation():
+    raw = torch.tensor([0, 51, 127, 128, 255], dtype=torch.uint8).expand(20_000, 5)
+    schema = replace(dataset_from(torch.rand(1, 5)).schema, scale=(255.0,) * 5, levels=256, binarise="dynamic")
+    torch.manual_seed(0)
+    first, second = schema.prepare(raw), schema.prepare(raw)
+    assert not torch.equal(first, second) and set(first.unique().tolist()) == {0, 1}
+    error = 4 * (raw[0] / 255 * (1 - raw[0] / 255) / 20_000).sqrt()  # fails about once in 5,000 seeds
+    assert ((first.mean(0) - raw[0] / 255).abs() <= error).all()
+    assert replace(schema, binarise="threshold").prepare(raw[:1]).tolist() == [[0, 0, 0, 1, 1]]
+
+
+OBJECTS = np.array([[print, None]] * 30, dtype=object)
+HUGE_NPY = npy(NUMBERS).replace(b"(80, 3), }                ", b"(1152921504606846976, 3), }")[:200]
+BROKEN = {
+    "empty.npy": b"",
+    "empty.csv": b"",
+    "text.npy": b"not an array",
+    "cut.npy": npy(NUMBERS)[:-5],
+    "cut-head.npy": npy(NUMBERS)[:40],
+    "long.npy": npy(NUMBERS) + b"more",
+    "objects.npy": npy(OBJECTS, allow_pickle=True),
+    "objects.npz": npz(x=OBJECTS),
+    "complex.npy": npy(NUMBERS * 1j),
+    "words.npy": npy(np.array([["a", "b"]] * 30)),
+    "header.npy": npy(NUMBERS).replace(b"}", b"("),
+    "flat.npy": npy(NUMBERS[:, 0]),
+    "no-rows.npy": npy(NUMBERS[:0]),
+    "four-channels.npy": npy(np.zeros((9, 4, 4, 4))),
+    "cut.npz": npz(x=NUMBERS)[:-30],
+    "place.npz": npz(x=NUMBERS).replace(b"PK\5\6", b"PK\5\6\0\0\0\0\1\0\1\0\xff\xff\xff\0"),
+    "keys.npz": npz(first=NUMBERS, second=NUMBERS),
+    "labels.npz": npz(x=NUMBERS, y=LABELS[:7]),
+    "huge.npy": HUGE_NPY,
+    "cut.idx": idx(PIXELS)[:-1],
+    "cut-head.idx": idx(PIXELS)[:7],
+    "huge.idx": idx(PIXELS, (2**32 - 1, 2**32 - 1, 2**32 - 1)),
+    "magic.idx": b"\0\0\x07\3" + idx(PIXELS)[4:],
+    "cut.idx.gz": gzip.compress(idx(PIXELS))[:-20],
+    "huge.idx.gz": gzip.compress(idx(PIXELS, (2**31, 2**31))),
+    "text.npy.gz": b"not packed",
+    "unknown.dat": b"who knows",
+    "word.csv": b"mass,drag\n1,2\n3,heavy\n",
+    "missing.csv": b"mass,drag\n1,2\n3,\n",
+    "ragged.csv": b"mass,drag\n1,2\n3,4,5\n",
+    "twice.csv": b"mass,mass\n1,2\n",
+    "header.csv": b"mass,drag\n",
+    "latin.csv": "masse,länge\n1,2\n".encode("latin-1"),
+    "nothing-here": {"readme.txt": b"no images", "more.txt": b""},
+    "cut-image": {"a.png": png(PIXELS[0]), "cut-image.png": png(NOISE.integers(0, 255, (90, 90), dtype=np.uint8))[:99]},
+    "no-image": {"a.png": png(PIXELS[0]), "no-image.png": b"not an image"},
+    "sizes": {"a.png": png(PIXELS[0]), "b.png": png(PIXELS[0, 1:])},
+    "mixed": {"a.png": png(PIXELS[0]), "cats/b.png": png(PIXELS[0])},
+    "train-images": MNIST | {"train-labels-idx1-ubyte.gz": gzip.compress(idx(LABELS[:9].astype(np.uint8)))},
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_and_hostile_files_are_refused_by_name(tmp_path, name):
+    content = BROKEN[name]
+    path = write(tmp_path / name, content) if isinstance(content, dict) else write(tmp_path, {name: content})
+    before = {item: item.stat().st_mtime_ns for item in tmp_path.rglob("*")}
+    with pytest.raises(ValueError, match=re.escape(name)) as caught:
+        read(path)
+    assert "\n" not in str(caught.value) and str(caught.value).endswith((".", "?"))
+    assert {item: item.stat().st_mtime_ns for item in tmp_path.rglob("*")} == before
+
+
+def test_a_checksum_that_fails_is_noticed(tmp_path):
+    packed = bytearray(gzip.compress(idx(PIXELS)))
+    packed[-6] ^= 1  # in the checksum at the end
+    with pytest.raises(ValueError, match=r"a\.idx\.gz"):
+        read(write(tmp_path, {"a.idx.gz": bytes(packed)}))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("x.npy", npy(PIXELS))
+    damaged = buffer.getvalue().replace(PIXELS[3].tobytes(), PIXELS[4].tobytes())
+    with pytest.raises(ValueError, match=r"a\.npz"):
+        read(write(tmp_path, {"a.npz": damaged}))
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        (b"mass,drag\n1,2\n3,heavy\n", {}, "column 'drag' in line 3 holds the text 'heavy'.*--label 'drag'"),
+        (b"mass,drag\n1,2\n\n3,\n", {}, "column 'drag' in line 4 is empty"),
+        (b"mass,drag\n1,2\n3\n", {}, "must hold 2 cells; line 3 holds 1"),
+        (b"mass,drag\n1,2\n3,nan\ninf,1\n", {}, "2 of its values.*row 2, column 'drag'; row 3, column 'mass'"),
+        (b"mass,drag\n1,2\n", {"label": "dragg"}, "it has no 'dragg'. Did you mean 'drag'?"),
+        (text(NUMBERS * [1, 0, 1]), {}, "column 'drag' of designs.csv is 0 in every training row"),
+        (text(NUMBERS), {"binarise": "dynamic"}, "--binarise dynamic needs values in"),
+        (text(NUMBERS[:3]), {}, "the 3 rows of designs.csv leave none for"),
+        (text(NUMBERS), {"shape": (28, 28)}, "--shape must hold as many values"),
+    ],
+)
+def test_csv_errors_name_the_place_and_the_remedy(tmp_path, content, options, message):
+    with pytest.raises(ValueError, match=message.replace("?", r"\?")):
+        read(write(tmp_path, {"designs.csv": content}), DataConfig(**options))
+
+
+def test_bernoulli_error_names_the_column_and_its_raw_value(tmp_path):
+    numbers = np.c_[NUMBERS.clip(0, 1), np.linspace(0, 7.2, 80)]
+    path = write(tmp_path, {"designs.csv": text(numbers, header=("a", "b", "c", "mass"))})
+    with pytest.raises(ValueError) as caught:
+        read(path, DataConfig(scaling="none")).schema.require_unit_interval()
+    assert str(caught.value) == (
+        "Bernoulli needs values in [0, 1]; column 'mass' of designs.csv holds 7.2."
+        " Use --likelihood gaussian or --scaling unit."
+    )
+
+
+def test_rows_of_another_form_are_refused(tmp_path):
+    schema = read(write(tmp_path, {"designs.csv": text(NUMBERS)})).schema
+    with pytest.raises(ValueError, match=r"columns must be those of designs.csv; new.csv has 'draft' where 'drag'"):
+        read_rows(write(tmp_path, {"new.csv": text(NUMBERS, header=("mass", "draft", "lift"))}), schema)
+    with pytest.raises(ValueError, match=r"shape \(3,\) of designs.csv; new.npy has \(2,\)"):
+        read_rows(write(tmp_path, {"new.npy": npy(NUMBERS[:, :2])}), schema)
+    with pytest.raises(ValueError, match="whole numbers from 0 to 255"):
+        read_rows(write(tmp_path, {"new.npy": npy(PIXELS / 255)}), splits_from(PIXELS).schema)
+
+
+def test_a_source_that_is_not_there_names_its_neighbour(tmp_path):
+    write(tmp_path, {"designs.csv": text(NUMBERS)})
+    with pytest.raises(FileNotFoundError, match=r"Did you mean 'designs.csv'\?"):
+        read(tmp_path / "design.csv")
+    with pytest.raises(FileNotFoundError, match="'digits'"):
+        read("digit")
