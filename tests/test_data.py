@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from variform.config import DataConfig
-from variform.data import Schema, dataset_from, read, read_rows, splits_from
+from variform.data import Schema, dataset_from, read, read_points, read_rows, splits_from
 
 NOISE = np.random.default_rng(0)
 PIXELS = NOISE.integers(0, 256, (80, 5, 4), dtype=np.uint8)
@@ -42,9 +42,9 @@ def idx(values, sizes=None):
     return head + values.astype(values.dtype.newbyteorder(">")).tobytes()
 
 
-def png(values, **options):
+def png(values, kind="png", **options):
     buffer = io.BytesIO()
-    Image.fromarray(values).save(buffer, "png", **options)
+    Image.fromarray(values).save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -118,6 +118,24 @@ FORMATS = {
     "csv": ({"a.csv": text(NUMBERS)}, {}, NUMBERS, NONE),
     "csv.gz, labels": ({"a.csv.gz": gzip.compress(text(NUMBERS, labels=LABELS))}, {"label": "kind"}, NUMBERS, KINDS),
     "csv, semicolon, BOM": ({"a.csv": b"\xef\xbb\xbf" + text(NUMBERS, ";")}, {}, NUMBERS, NONE),
+    "csv, decimal commas": (
+        {"a.csv": b"\r\n" + text(NUMBERS, ";", ('"mass, kg"', "drag", "lift")).replace(b".", b",") + b";;\r\n\r\n"},
+        {},
+        NUMBERS,
+        NONE,
+    ),
+    "csv, decimal commas without header": (
+        {"ä ö 漢.csv": text(NUMBERS, ";", None).replace(b".", b",")},
+        {},
+        NUMBERS,
+        NONE,
+    ),
+    "csv of labelled pixels": (
+        {"a.csv": text(PIXELS.reshape(80, 20), ", ", [f"p{place}" for place in range(20)], LABELS)},
+        {"shape": (5, 4), "label": "kind"},
+        PIXELS,
+        KINDS,
+    ),
     "csv of pixels": ({"a.csv": text(PIXELS.reshape(80, 20), header=None)}, {"shape": (5, 4)}, PIXELS, NONE),
     "tsv without header": ({"a.tsv": text(NUMBERS, "\t", header=None)}, {}, NUMBERS, NONE),
 }
@@ -159,7 +177,7 @@ def test_images_become_upright_8_bit_on_white_and_of_one_size(tmp_path):
 
 @pytest.mark.parametrize("scaling", ["none", "unit", "standard"])
 @pytest.mark.parametrize("values", [NUMBERS, PIXELS, NUMBERS.reshape(40, 2, 3)], ids=["table", "pixels", "real image"])
-def test_scaling_is_learned_on_train_and_undone_by_restore(values, scaling):
+def test_scaling_does_what_it_says_and_is_undone_by_restore(values, scaling):
     splits = splits_from(values, config=DataConfig(scaling=scaling))
     schema, x = splits.schema, splits.train.prepared()
     assert x.dtype == torch.float32
@@ -167,12 +185,13 @@ def test_scaling_is_learned_on_train_and_undone_by_restore(values, scaling):
     if scaling == "standard":
         torch.testing.assert_close(x.mean(over), torch.zeros_like(x.mean(over)), atol=1e-5, rtol=0)
         torch.testing.assert_close(x.std(over, correction=0), torch.ones_like(x.mean(over)))
-    if scaling == "unit":
-        assert schema.levels == 256 or (x.amin(over).eq(0).all() and x.amax(over).eq(1).all())
     torch.testing.assert_close(schema.restore(x), splits.train.raw.float(), rtol=1e-5, atol=1e-5)
     low, high = schema.bounds
     everywhere = torch.cat([part.prepared() for part in (splits.train, splits.valid, splits.test)])
     assert (low, high) == pytest.approx((everywhere.min().item(), everywhere.max().item()))
+    if scaling == "unit":  # over all rows, so that no test row leaves [0, 1]
+        schema.require_unit_interval()
+        assert schema.levels == 256 or (everywhere.amin(over).eq(0).all() and everywhere.amax(over).eq(1).all())
     raw = splits.train.raw[:1].double()
     per_unit = 1 if schema.levels is None else 255  # pixels: the density is per intensity in [0, 1]
     jacobian = torch.autograd.functional.jacobian(schema.prepare, raw).reshape(raw.numel(), raw.numel())
@@ -273,11 +292,16 @@ BROKEN = {
     "twice.csv": b"mass,mass\n1,2\n",
     "header.csv": b"mass,drag\n",
     "latin.csv": "masse,länge\n1,2\n".encode("latin-1"),
+    "nameless.csv": b",mass\n0,1\n1,2\n",
+    "marks.csv": b"mass;drag\n1.234;2\n1,5;2\n",
+    "sheet.xlsx": b"PK\5\6" + bytes(18),
     "nothing-here": {"readme.txt": b"no images", "more.txt": b""},
     "cut-image": {"a.png": png(PIXELS[0]), "cut-image.png": png(NOISE.integers(0, 255, (90, 90), dtype=np.uint8))[:99]},
     "no-image": {"a.png": png(PIXELS[0]), "no-image.png": b"not an image"},
     "sizes": {"a.png": png(PIXELS[0]), "b.png": png(PIXELS[0, 1:])},
     "mixed": {"a.png": png(PIXELS[0]), "cats/b.png": png(PIXELS[0])},
+    "two-deep": {"cats/a.png": png(PIXELS[0]), "cats/more/b.png": png(PIXELS[0])},
+    "floats.tiff": png(NUMBERS, "tiff"),
     "train-images": MNIST | {"train-labels-idx1-ubyte.gz": gzip.compress(idx(LABELS[:9].astype(np.uint8)))},
 }
 
@@ -311,7 +335,10 @@ def test_a_checksum_that_fails_is_noticed(tmp_path):
     [
         (b"mass,drag\n1,2\n3,heavy\n", {}, "column 'drag' in line 3 holds the text 'heavy'.*--label 'drag'"),
         (b"mass,drag\n1,2\n\n3,\n", {}, "column 'drag' in line 4 is empty"),
-        (b"mass,drag\n1,2\n3\n", {}, "must hold 2 cells; line 3 holds 1"),
+        (b"mass,kind\n1,a\n2, \n", {"label": "kind"}, "column 'kind' in line 3 is empty"),
+        (b"id,mass\nA1,2\n", {}, "column 'id' in line 2 holds the text 'A1'.*delete the column"),
+        (b'mass,drag\n"3,14",2\n', {}, "column 'mass' in line 2 holds the text '3,14'. Write a point"),
+        (b"mass;drag\n1,2;3\n3\n", {}, "separator is ';', must hold 2 cells; line 3 holds 1"),
         (b"mass,drag\n1,2\n3,nan\ninf,1\n", {}, "2 of its values.*row 2, column 'drag'; row 3, column 'mass'"),
         (b"mass,drag\n1,2\n", {"label": "dragg"}, "it has no 'dragg'. Did you mean 'drag'?"),
         (text(NUMBERS * [1, 0, 1]), {}, "column 'drag' of designs.csv is 0 in every training row"),
@@ -334,6 +361,67 @@ def test_bernoulli_error_names_the_column_and_its_raw_value(tmp_path):
         "Bernoulli needs values in [0, 1]; column 'mass' of designs.csv holds 7.2."
         " Use --likelihood gaussian or --scaling unit."
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("a.csv", {"key": "x"}, "--key chooses an array of an .npz file; a.csv is not"),
+        ("a.npy", {"label": "kind"}, "--label names the label column of a CSV file; a.npy is not"),
+        ("a.npy", {"image_size": (2, 2)}, "--image-size resizes a folder of image files; a.npy is not"),
+        ("a.npy", {"channels": "rgb"}, "--channels sets the colours of a folder of image files; a.npy is not"),
+    ],
+)
+def test_options_that_do_not_apply_are_refused(tmp_path, name, options, message):
+    path = write(tmp_path, {name: text(NUMBERS) if name == "a.csv" else npy(NUMBERS)})
+    with pytest.raises(ValueError, match=message):
+        read(path, DataConfig(**options))
+    with pytest.raises(ValueError, match=message.replace(name, "array")):
+        splits_from(NUMBERS, config=DataConfig(**options))
+    if "key" in options:
+        with pytest.raises(ValueError, match=message):
+            read_rows(path, splits_from(NUMBERS).schema, key="x")
+
+
+def test_nan_rows_are_counted_within_their_split(tmp_path):
+    test = np.where(np.arange(20)[:, None] == 2, [0, np.nan, 0], NUMBERS[60:])
+    with pytest.raises(ValueError, match="row 3 of test, column 'column 2'"):
+        read(write(tmp_path, {"a.npz": npz(x_train=NUMBERS[:60], x_test=test)}))
+
+
+def test_read_points_returns_the_numbers_unchanged(tmp_path):
+    points = NOISE.normal(size=(7, 2))
+    files = {"a.npy": npy(points), "a.npz": npz(z=points), "a.csv": text(points, header=("z1", "z2"))}
+    for name, content in {**files, "b.csv": text(points, header=None), "c.npy": npy(points.astype(np.float16))}.items():
+        found = read_points(write(tmp_path, {name: content}))
+        assert found.dtype == np.float64
+        np.testing.assert_array_equal(found, points.astype(np.float16) if name == "c.npy" else points)
+    bad = {
+        "a.npy": npy(points + np.array([0, np.inf])),
+        "b.npy": npy(points[0]),
+        "c.npy": npy(points[None]),
+        "a.csv": b"z\n1\nnan\n",
+    }
+    for name, content in bad.items():
+        with pytest.raises(ValueError, match=name):
+            read_points(write(tmp_path, {name: content}))
+
+
+def test_images_of_several_frames_modes_and_links(tmp_path):
+    frames = [Image.fromarray(image) for image in PIXELS[:2]]
+    moving = png(PIXELS[0], "gif", save_all=True, append_images=frames[1:])
+    schema = dataset_from(torch.rand(2, 1, 5, 4)).schema
+    write(tmp_path, {f"real/{number}.png": png(image) for number, image in enumerate(PIXELS)})
+    write(tmp_path, {"real/moving.gif": moving})
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    grey = read(f"{tmp_path}/link/")
+    assert grey.schema.source == "link" and grey.schema.shape == (1, 5, 4)
+    assert any("only the first frame is read: 1, as link/moving.gif" in note for note in grey.notes)
+    np.testing.assert_array_equal(read_rows(tmp_path / "real" / "moving.gif", schema).raw[0, 0], PIXELS[0])
+    write(tmp_path, {"real/0.png": png(np.repeat(PIXELS[0][..., None], 3, 2))})
+    assert read(tmp_path / "real").schema.shape == (3, 5, 4)
+    dot = write(tmp_path, {f"dots/{number}.png": png(np.full((1, 1), number, np.uint8)) for number in range(80)})
+    assert read(dot / "dots").schema.shape == (1, 1, 1)
 
 
 def test_rows_of_another_form_are_refused(tmp_path):

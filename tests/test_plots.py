@@ -162,7 +162,7 @@ def test_curves_are_the_history(count):
 
 def bars(container):
     """Half the length of each error bar of a container."""
-    return [np.ptp(segment[:, 1]) / 2 for segment in container.lines[2][0].get_segments()]
+    return [np.ptp(segment[:, 1]) / 2 for segment in container.lines[2][0].get_segments() if len(segment)]
 
 
 def test_kl_bars_are_sorted_and_carry_their_errors():
@@ -183,13 +183,14 @@ def test_kl_bars_are_sorted_and_carry_their_errors():
 def test_study_draws_each_measure_with_its_errors():
     rows = study([1, 2, 16])
     del rows[1]["pca_reconstruction_error"]
+    rows[2]["active_units"]["se"] = None
     figure = plots.plot_latent_dim_study(rows[::-1], ROWS, {}, columns=COLUMNS, error_unit="kg")
     curves = [curve for panel in figure.axes for curve in panel.containers]
     for curve, key in zip(curves, MEASURES, strict=True):
         kept, sign = [row for row in rows if key in row], -1 if key == "nll" else 1
         np.testing.assert_array_equal(curve.lines[0].get_xdata(orig=False), [row["latent_dim"] for row in kept])
         np.testing.assert_allclose(curve.lines[0].get_ydata(orig=False), [sign * row[key]["mean"] for row in kept])
-        np.testing.assert_allclose(bars(curve), [row[key]["se"] for row in kept])
+        np.testing.assert_allclose(bars(curve), [row[key]["se"] for row in kept if row[key]["se"] is not None])
 
 
 @pytest.fixture
@@ -233,6 +234,7 @@ def test_report_holds_every_byte_and_nothing_foreign(pictures):
     images = [attrs for tag, attrs in reader.found if tag == "img"]
     embedded = [base64.b64decode(image["src"].removeprefix("data:image/png;base64,")) for image in images]
     assert embedded == [picture.path.read_bytes() for picture in pictures]
+    assert [image["width"] for image in images] == ["960", "710"]  # 10 and 7.4 inches, whatever the resolution
     assert [image["alt"] for image in images] == [picture.title for picture in pictures]
     tags, text = {tag for tag, _ in reader.found}, re.sub(r"base64,[^\"]*", "", html)
     assert not tags & {"script", "b", "i", "u", "link", "iframe"}

@@ -26,9 +26,10 @@ class DataConfig:
         channels: `grey` or `rgb` for a folder of images; `auto` keeps grey images grey.
         key: Name of the array to take from an .npz file.
         label: Name of the CSV column that holds labels.
-        scaling: How raw values become the values the model sees: `unit` maps to [0, 1], `standard` gives each column
-            mean 0 and standard deviation 1, `none` leaves them. `auto` maps pixels to [0, 1], leaves numbers that are
-            in [0, 1] already, and standardises the rest.
+        scaling: How raw values become the values the model sees: `unit` maps the range of all rows read to [0, 1]
+            (the range of held-out rows is all that is looked at of them), `standard` gives each column mean 0 and
+            standard deviation 1 in the training rows, `none` leaves them. `auto` maps pixels to [0, 1], leaves numbers
+            that are in [0, 1] already, and standardises the rest.
         binarise: `threshold` cuts at one half; `dynamic` draws 0 or 1 afresh at every presentation, with the grey
             value as probability.
         split_seed: Seed of the hash that assigns each row to train, validation or test.
@@ -57,7 +58,8 @@ class ModelConfig:
         decoder_hidden: Widths of the decoder's hidden layers; by default the encoder's, mirrored.
         activation: Activation after each hidden layer.
         dropout: Probability with which a hidden unit is dropped in training.
-        data_bias: Start the decoder at the training data's mean (and variance) instead of at random.
+        centre: Subtract the training mean from the encoder's input, and start the decoder at that mean (and at the
+            training variance, where it is learned).
     """
 
     latent_dim: int = 10
@@ -67,7 +69,7 @@ class ModelConfig:
     decoder_hidden: tuple[int, ...] | None = None
     activation: ActivationName = "relu"
     dropout: float = 0.0
-    data_bias: bool = True
+    centre: bool = True
 
     def __post_init__(self) -> None:
         _require(self.latent_dim >= 1, "latent_dim must be at least 1", self.latent_dim, "Use for example 10.")

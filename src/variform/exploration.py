@@ -16,7 +16,6 @@ from variform.vae import VAE
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-@torch.no_grad()
 def encode(vae: VAE, data: Dataset, *, seed: int = 0) -> tuple[Array, Array]:
     """Mean and standard deviation of q(z|x) of every row.
 
@@ -28,11 +27,7 @@ def encode(vae: VAE, data: Dataset, *, seed: int = 0) -> tuple[Array, Array]:
     Returns:
         Two arrays (N, latent_dim).
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        laws = [vae.encode(_like(vae, x)) for x in data.batches(1024)]
-    means, stds = torch.cat([law.mean for law in laws]), torch.cat([law.stddev for law in laws])
-    return means.cpu().numpy(), stds.cpu().numpy()
+    return _posterior(vae, _prepared(data, seed))
 
 
 @torch.no_grad()
@@ -75,10 +70,8 @@ def generate(vae: VAE, count: int, *, draw: bool = False, seed: int = 0) -> Arra
 
 def reconstruct(vae: VAE, data: Dataset, *, seed: int = 0) -> tuple[Array, Array]:
     """The rows as the model saw them and their reconstructions from the posterior means, both (N, *event)."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        x = data.prepared()
-    return data.schema.restore(x).numpy(), decode(vae, encode(vae, data, seed=seed)[0])
+    x = _prepared(data, seed)
+    return data.schema.restore(x).numpy(), decode(vae, _posterior(vae, x)[0])
 
 
 def manifold(vae: VAE, size: int = 20) -> tuple[Array, Array]:
@@ -162,6 +155,19 @@ def interpolation(vae: VAE, data: Dataset, *, pairs: int = 6, steps: int = 11, s
 def spread(count: int, total: int) -> Tensor:
     """Indices of `count` rows spread evenly over `total`."""
     return torch.linspace(0, total - 1, min(count, total)).round().long()
+
+
+def _prepared(data: Dataset, seed: int) -> Tensor:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return data.prepared()
+
+
+@torch.no_grad()
+def _posterior(vae: VAE, x: Tensor) -> tuple[Array, Array]:
+    laws = [vae.encode(_like(vae, chunk)) for chunk in x.split(1024)]
+    means, stds = torch.cat([law.mean for law in laws]), torch.cat([law.stddev for law in laws])
+    return means.cpu().numpy(), stds.cpu().numpy()
 
 
 def _like(vae: VAE, x: Tensor) -> Tensor:

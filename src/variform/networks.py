@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -30,6 +31,9 @@ class MLP(nn.Module):
         activation: A key of `ACTIVATIONS`, applied after every hidden layer.
         dropout: Probability with which a hidden unit is zeroed in training.
 
+    Its buffer `centre`, zero at first, is subtracted from every input: inputs of mean zero make the first layer's
+    weights and biases independent to first order, and so train much faster (LeCun et al. 1998, section 4.3).
+
     Shape:
         (B, *in_shape) to (B, *out_shape).
 
@@ -37,10 +41,11 @@ class MLP(nn.Module):
         ValueError: for an unknown activation.
 
     Example:
-        >>> import torch
         >>> MLP((1, 8, 8), (2, 3), hidden=(16,))(torch.zeros(5, 1, 8, 8)).shape
         torch.Size([5, 2, 3])
     """
+
+    centre: Tensor
 
     def __init__(
         self,
@@ -63,7 +68,8 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.output = nn.Linear(widths[-1], math.prod(out_shape))
         self.out_shape = tuple(out_shape)
+        self.register_buffer("centre", torch.zeros(*in_shape))
 
     def forward(self, x: Tensor) -> Tensor:
         """The network's output for a batch."""
-        return self.output(self.layers(x)).unflatten(1, self.out_shape)
+        return self.output(self.layers(x - self.centre)).unflatten(1, self.out_shape)

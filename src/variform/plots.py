@@ -370,7 +370,7 @@ def plot_latent_dim_study(
     Args:
         rows: One mapping per model: "latent_dim", and {"mean", "se"} for each of "elbo" and "nll" (nats per example),
             "reconstruction_error" and "pca_reconstruction_error" (in `error_unit`), and "active_units". A measure
-            that a row lacks is left out.
+            that a row lacks is left out, and so is the bar of an "se" of None.
         originals: (N, *event), in the data's units; the first 12 are drawn.
         reconstructions: Latent dimension to (N, *event).
         columns: The table's column names; empty for images.
@@ -788,7 +788,7 @@ def _draw_measure(
     panel: Axes, rows: Sequence[Mapping[str, Any]], key: str, *, sign: int = 1, label: str, **look: Any
 ) -> None:
     """One measure's mean and standard error over the latent dimension, from the rows that have it."""
-    measured = sorted((row["latent_dim"], sign * row[key]["mean"], row[key]["se"]) for row in rows if key in row)
+    measured = [(row["latent_dim"], row[key]["mean"], row[key]["se"]) for row in rows if row.get(key)]
     if measured:
-        dims, means, errors = zip(*measured, strict=True)
-        panel.errorbar(dims, means, yerr=errors, marker="o", markersize=4, capsize=3, label=label, **look)
+        dims, means, errors = np.array(sorted(measured), dtype=float).T  # an error that is None becomes NaN: no bar
+        panel.errorbar(dims, sign * means, yerr=errors, marker="o", markersize=4, capsize=3, label=label, **look)

@@ -11,7 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-PNG_SCALE = 96 / 150  # figures have 150 pixels an inch, a page has 96: so type has one size in all pictures
+PAGE_DPI = 96  # what browsers call an inch
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 NUMBER = re.compile(r"[-+\N{MINUS SIGN}\N{ALMOST EQUAL TO}<>~ ]*\.?\d.*")
 
@@ -132,10 +132,18 @@ def _embed(picture: Picture) -> dict[str, Any]:
             f"a picture must be a PNG file; {picture.path} starts with {content[:8]!r}. Save the figure as .png."
         )
     width, height = struct.unpack(">II", content[16:24])  # the header chunk follows the signature
+    scale = PAGE_DPI / _dots_per_inch(content)
     return {
         "title": picture.title,
         "caption": picture.caption,
         "data": base64.b64encode(content).decode("ascii"),
-        "width": round(width * PNG_SCALE),
-        "height": round(height * PNG_SCALE),
+        "width": round(width * scale),
+        "height": round(height * scale),
     }
+
+
+def _dots_per_inch(content: bytes) -> float:
+    """The resolution a PNG file states, so that every figure comes in its own size and all type in one."""
+    place = content.find(b"pHYs", 0, max(0, content.find(b"IDAT")))
+    per_metre = int.from_bytes(content[place + 4 : place + 8], "big") if place > 0 else 0
+    return 0.0254 * per_metre or PAGE_DPI

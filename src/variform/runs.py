@@ -373,7 +373,7 @@ def write_report(run: Run, splits: Splits, numbers: dict[str, Any], history: His
         tables.append(Table("Reconstruction error by column", ["column", "RMS"], rows, "In each column's own unit."))
     html = render(
         title=f"variform: {schema.source}, {config.model.latent_dim} latent dimensions",
-        summary=f"A variational autoencoder trained on {sizes.split(',')[0]} rows of {schema.source}.",
+        summary=f"A variational autoencoder trained on {len(splits.train):,} rows of {schema.source}.",
         facts=facts,
         tables=tables,
         pictures=pictures,

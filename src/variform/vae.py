@@ -97,7 +97,7 @@ def build_vae(config: ModelConfig, schema: Schema, *, seed: int = 0, train: Tens
         config: The model's configuration.
         schema: What the data are.
         seed: Seed of the initial weights; the global random state is left as it was.
-        train: Prepared training rows (N, *event); with `config.data_bias` the decoder starts at their mean.
+        train: Prepared training rows (N, *event); `config.centre` uses their mean and variance.
 
     Raises:
         ValueError: when a Bernoulli likelihood meets data outside [0, 1].
@@ -118,9 +118,11 @@ def build_vae(config: ModelConfig, schema: Schema, *, seed: int = 0, train: Tens
         torch.manual_seed(seed)
         encoder = MLP(schema.shape, posterior.params_shape, hidden=config.hidden, **options)
         decoder = MLP((config.latent_dim,), likelihood.params_shape, hidden=decoder_hidden, **options)
-    if config.data_bias and train is not None:
+    if config.centre and train is not None:
+        mean, variance = train.mean(0), train.var(0, correction=0)
         with torch.no_grad():
-            decoder.output.bias.copy_(likelihood.start_at(train.mean(0), train.var(0, correction=0)).flatten())
+            encoder.centre.copy_(mean)
+            decoder.output.bias.copy_(likelihood.start_at(mean, variance).flatten())
     vae = VAE(
         encoder, decoder, posterior=posterior, prior=StandardNormalPrior(config.latent_dim), likelihood=likelihood
     )

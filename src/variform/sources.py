@@ -1,0 +1,701 @@
+"""Sources: from a file, a folder or a built-in name to rows and labels, as they stand there.
+
+One reader per format. A reader only finds rows and labels; shape, type, finiteness, split and scaling are decided once,
+for all formats, in data.py.
+"""
+
+import csv
+import difflib
+import gzip
+import io
+import itertools
+import math
+import os
+import re
+import zipfile
+import zlib
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Literal
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from variform.config import DataConfig
+
+Format = Literal["digits", "npy", "npz", "idx", "csv", "image", "image folder", "MNIST folder"]
+
+_DEFAULTS = DataConfig()
+_BUILT_IN = ("digits",)
+_SPLIT_NAMES = {"train": ("train",), "valid": ("valid", "val", "validation"), "test": ("test",)}
+_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+_PARTLY_LABELLED = "labels are left out: not every split has them"
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What a reader found: rows as they stand in the file, before they are shaped, split or scaled.
+
+    Args:
+        name: File name, folder name or built-in name, for messages.
+        values: One row per example, (N, ...), of any type.
+        labels: One label per row, N of them: numbers or text.
+        own: `train`, `valid` or `test` for each row, (N,), where the source comes split.
+        columns: Column names of a table; () where the source has none.
+        levels: Number of discrete raw levels, where the source tells.
+        notes: Sentences that a reader of a report should know.
+
+    Raises:
+        ValueError: if `values` has fewer than two axes, or there is not one label per row.
+
+    Example:
+        >>> Source("designs.npy", np.zeros((3, 2)), labels=np.array(["a", "b"]))
+        Traceback (most recent call last):
+        ValueError: designs.npy must have one label per row; it has 3 rows and 2 labels. Check that both come from \
+the same set.
+    """
+
+    name: str
+    values: np.ndarray
+    labels: np.ndarray | None = None
+    own: np.ndarray | None = None
+    columns: tuple[str, ...] = ()
+    levels: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.values.ndim < 2:
+            raise ValueError(
+                f"{self.name} must hold one row per example; its shape is {self.values.shape}. Reshape it to (N, D)."
+            )
+        if self.labels is not None and self.labels.size != len(self.values):
+            raise ValueError(
+                f"{self.name} must have one label per row; it has {len(self.values)} rows and {self.labels.size}"
+                " labels. Check that both come from the same set."
+            )
+
+    def place(self, row: int) -> str:
+        """Where a row stands in the source, in words: its number from 1, counted within its split if it comes split.
+
+        Example:
+            >>> Source("a.npz", np.zeros((3, 2)), own=np.array(["train", "test", "test"])).place(2)
+            'row 2 of test'
+        """
+        if self.own is None or (self.own == "train").all():
+            return f"row {row + 1}"
+        return f"row {(self.own[: row + 1] == self.own[row]).sum()} of {self.own[row]}"
+
+
+def read_source(source: str | Path, config: DataConfig = _DEFAULTS) -> Source:
+    """Read the rows and labels that `source` names, as they stand there.
+
+    Args:
+        source: A file, a folder or a built-in name, as `variform.data.read` takes.
+        config: `key`, `label`, `image_size` and `channels` say what to take; its other fields are not looked at.
+
+    Raises:
+        FileNotFoundError: if the source does not exist.
+        ValueError: if it cannot be read, or an option does not apply to its format.
+
+    Example:
+        >>> digits = read_source("digits")
+        >>> digits.values.shape, digits.levels
+        ((1797, 8, 8), 17)
+    """
+    kind = source_format(source)
+    check_options(config, kind, Path(source).name)
+    return _READERS[kind](Path(source).expanduser(), config)
+
+
+def source_format(source: str | Path) -> Format:
+    """The format of a source: of a file by its name or else by its first bytes, of a folder by what it holds.
+
+    Raises:
+        FileNotFoundError: if the source does not exist; names the nearest neighbour.
+        ValueError: for an empty file and for an unknown format.
+
+    Example:
+        >>> source_format("digits")
+        'digits'
+    """
+    if source == "digits":
+        return "digits"
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(_not_there(path))
+    if path.is_dir():
+        return "MNIST folder" if _idx_file(path, "train-images-idx3") else "image folder"
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path.name} must hold data; it is empty (0 bytes). Copy or download it again.")
+    name = path.name.lower().removesuffix(".gz")
+    return next((kind for kind, endings in _ENDINGS.items() if name.endswith(endings)), None) or _format_by_magic(path)
+
+
+def check_options(config: DataConfig, kind: Format | Literal["array"], name: str) -> None:
+    """Refuse options that would have no effect on a source of the format `kind`.
+
+    Args:
+        config: Options as the user gave them.
+        kind: As `source_format` says, or `array` for an array in memory.
+        name: What the message calls the source.
+
+    Raises:
+        ValueError: names the option and what it is for.
+
+    Example:
+        >>> check_options(DataConfig(label="kind"), "npy", "designs.npy")
+        Traceback (most recent call last):
+        ValueError: --label names the label column of a CSV file; designs.npy is not a CSV file. Leave --label out.
+    """
+    for field, (kinds, purpose, place) in _OPTIONS.items():
+        if getattr(config, field) != getattr(_DEFAULTS, field) and kind not in kinds:
+            option = "--" + field.replace("_", "-")
+            raise ValueError(f"{option} {purpose} {place}; {name} is not {place}. Leave {option} out.")
+
+
+def csv_columns(path: str | Path) -> tuple[str, ...]:
+    """Names of all columns of a CSV file, those of labels too; `column 1`, ... where its first line holds numbers.
+
+    Raises:
+        ValueError: if two columns have one name, or one has none.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "designs.csv"
+        >>> _ = path.write_text("mass;drag\\n1,5;2\\n")
+        >>> csv_columns(path)
+        ('mass', 'drag')
+    """
+    with _csv_table(Path(path).expanduser()) as table:
+        return table.columns
+
+
+def _not_there(path: Path) -> str:
+    if path.is_symlink():
+        return f"the source must exist; {path} is a link to what does not. Copy the data, or mend the link."
+    neighbours = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, [*_BUILT_IN, *neighbours], 1)
+    remedy = f"Did you mean '{near[0]}'?" if near else f"Built-in names: {', '.join(_BUILT_IN)}."
+    return f"the source must be a file, a folder or a built-in name; {path} does not exist. {remedy}"
+
+
+def _format_by_magic(path: Path) -> Format:
+    with _reading(path) as handle:
+        head = handle.read(6)
+    if head == b"\x93NUMPY":
+        return "npy"
+    if head.startswith(b"PK\3\4"):
+        return "npz"
+    if head[:2] == b"\0\0" and len(head) > 2 and head[2] in _IDX_TYPES:
+        return "idx"
+    raise ValueError(
+        f"{path.name} must be of a known format; neither its name nor its first bytes are."
+        " Use .npy, .npz, .csv, .tsv, .idx, an image, or a folder of images."
+    )
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[io.BufferedReader | gzip.GzipFile]:
+    """The bytes of a file, unpacked if its name ends in .gz; damage that shows in reading is told with its name."""
+    with gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb") as handle:
+        try:
+            yield handle
+        except (
+            OSError,
+            EOFError,
+            RuntimeError,
+            UnicodeDecodeError,
+            csv.Error,
+            zlib.error,
+            zipfile.BadZipFile,
+        ) as error:
+            raise _damaged(path.name, error) from error
+
+
+def _damaged(name: str, reason: object) -> ValueError:
+    return ValueError(
+        f"{name} must be a whole file of its format; reading it failed: {reason}."
+        " Copy or download it again, or save it anew (text as UTF-8)."
+    )
+
+
+def _folder_name(folder: Path) -> str:
+    return Path(os.path.abspath(folder)).name  # `resolve` would name the target of a link, `folder.name` not know "."
+
+
+def _joined(name: str, parts: dict[str, Source]) -> Source:
+    """One source from the parts of data that come split."""
+    shapes = {part: source.values.shape[1:] for part, source in parts.items()}
+    if len(set(shapes.values())) > 1:
+        raise ValueError(f"all splits of {name} must have rows of one shape; they have {shapes}. Make them equal.")
+    labels = [source.labels.reshape(-1) for source in parts.values() if source.labels is not None]
+    return Source(
+        name,
+        np.concatenate([source.values for source in parts.values()]),
+        np.concatenate(labels) if len(labels) == len(parts) else None,
+        np.repeat(list(parts), [len(source.values) for source in parts.values()]),
+        notes=(_PARTLY_LABELLED,) if 0 < len(labels) < len(parts) else (),
+    )
+
+
+def _read_digits(path: Path, config: DataConfig) -> Source:
+    from sklearn.datasets import load_digits  # here, for importing scikit-learn takes as long as reading MNIST
+
+    values, labels = load_digits(return_X_y=True)
+    return Source("digits", np.asarray(values, np.uint8).reshape(-1, 8, 8), np.asarray(labels), levels=17)
+
+
+# ---- arrays: .npy, .npz, IDX
+
+_IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_DEFLATE_RATIO = 1032  # deflate cannot pack more bytes into one
+_DATA_KEYS = ("x", "X", "data", "images")
+_LABEL_KEYS = ("y", "labels", "target")
+
+
+def _read_npy(path: Path, config: DataConfig) -> Source:
+    with _reading(path) as handle:
+        return Source(path.name, _npy_array(handle, path.name, _capacity(path)))
+
+
+def _read_npz(path: Path, config: DataConfig) -> Source:
+    with _reading(path) as handle, zipfile.ZipFile(handle) as archive:
+        load = partial(_npz_array, archive, path.name)
+        keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+        if not keys:
+            raise ValueError(
+                f"{path.name} must hold NumPy arrays; it is an archive without any."
+                " Save a spreadsheet as .csv, or unpack the archive."
+            )
+        if config.key is None and "train" in (parts := _npz_parts(path.name, keys, load)):
+            return _joined(path.name, parts)
+        key = config.key if config.key in keys else None if config.key else _data_key(keys)
+        if key is None:
+            wanted = f"an array '{config.key}'" if config.key else f"one array, or one named {', '.join(_DATA_KEYS)}"
+            raise ValueError(f"{path.name} must hold {wanted}; it holds {', '.join(keys)}. Choose one with --key NAME.")
+        labels = _first(_LABEL_KEYS, keys)
+        return Source(path.name, load(key), load(labels) if labels else None)
+
+
+def _npz_parts(name: str, keys: Sequence[str], load: Callable[[str], np.ndarray]) -> dict[str, Source]:
+    """The arrays of an archive that is split already, under the names that Keras and others give them."""
+    parts = {}
+    for part, names in _SPLIT_NAMES.items():
+        data = _first((form.format(name) for name in names for form in ("x_{}", "{}", "{}_images", "{}_data")), keys)
+        labels = _first((form.format(name) for name in names for form in ("y_{}", "{}_labels")), keys)
+        if data:
+            parts[part] = Source(f"{name} ({data})", load(data), load(labels) if labels else None)
+    return parts
+
+
+def _data_key(keys: Sequence[str]) -> str | None:
+    unlabelled = [key for key in keys if key not in _LABEL_KEYS]
+    return unlabelled[0] if len(unlabelled) == 1 else _first(_DATA_KEYS, keys)
+
+
+def _first(wanted: Iterable[str], there: Sequence[str]) -> str | None:
+    return next((name for name in wanted if name in there), None)
+
+
+def _npz_array(archive: zipfile.ZipFile, name: str, key: str) -> np.ndarray:
+    info = archive.getinfo(f"{key}.npy")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise _damaged(name, f"'{key}' is packed in a way that NumPy does not write")
+    with archive.open(info) as handle:
+        return _npy_array(handle, f"{name} ({key})", info.compress_size * _DEFLATE_RATIO)
+
+
+def _npy_array(handle: IO[bytes] | gzip.GzipFile, name: str, capacity: int) -> np.ndarray:
+    """An array as `numpy.save` wrote it, never unpickled."""
+    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    try:
+        shape, fortran_order, dtype = headers[np.lib.format.read_magic(handle)](handle)
+    except Exception as error:  # NumPy parses the header as Python, and on damage raises what the parser raises
+        raise _damaged(name, "its header is not that of a NumPy array") from error
+    if dtype.hasobject:
+        raise ValueError(
+            f"{name} must hold numbers; it holds Python objects, which are never unpickled."
+            " Save it as an array of numbers."
+        )
+    flat = _payload(handle, dtype, shape, name, capacity)
+    return flat.reshape(shape, order="F" if fortran_order else "C")
+
+
+def _read_idx(path: Path, config: DataConfig) -> Source:
+    return Source(path.name, _idx_array(path))
+
+
+def _idx_array(path: Path) -> np.ndarray:
+    with _reading(path) as handle:
+        magic = handle.read(4)
+        if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _IDX_TYPES or magic[3] == 0:
+            raise _damaged(path.name, f"its first bytes {magic.hex(' ')} are not those of an IDX file")
+        sizes = handle.read(4 * magic[3])
+        if len(sizes) < 4 * magic[3]:
+            raise _damaged(path.name, "its header ends too early")
+        shape = tuple(np.frombuffer(sizes, ">u4").tolist())
+        flat = _payload(handle, np.dtype(_IDX_TYPES[magic[2]]), shape, path.name, _capacity(path))
+        return flat.reshape(shape)
+
+
+def _capacity(path: Path) -> int:
+    """The most bytes that a file can hold, unpacked."""
+    return path.stat().st_size * (_DEFLATE_RATIO if path.suffix.lower() == ".gz" else 1)
+
+
+def _payload(
+    handle: IO[bytes] | gzip.GzipFile, dtype: np.dtype, shape: tuple[int, ...], name: str, capacity: int
+) -> np.ndarray:
+    """The values after a header, which must be exactly as many as it promises; checked before memory is taken."""
+    size = math.prod(shape) * dtype.itemsize
+    if size > capacity or min(shape, default=0) < 0:
+        raise _damaged(name, f"its header promises {shape} values of {dtype}, more than it can hold")
+    payload = handle.read(size + 1)  # one more, to find the end: there gzip and zip verify their checksum
+    if len(payload) != size:
+        came = "more" if len(payload) > size else f"only {len(payload)}"
+        raise _damaged(name, f"its header promises {size} bytes of values, it holds {came}")
+    return np.frombuffer(payload, dtype)
+
+
+def _idx_file(folder: Path, stem: str) -> Path | None:
+    names = [f"{form}-ubyte{packed}" for form in (stem, stem.replace("-idx", ".idx")) for packed in ("", ".gz")]
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _read_mnist_folder(folder: Path, config: DataConfig) -> Source:
+    parts = {}
+    for part, prefix in (("train", "train"), ("test", "t10k")):
+        if images := _idx_file(folder, f"{prefix}-images-idx3"):
+            labels = _idx_file(folder, f"{prefix}-labels-idx1")
+            parts[part] = Source(images.name, _idx_array(images), _idx_array(labels) if labels else None)
+    return _joined(_folder_name(folder), parts)
+
+
+# ---- tables: .csv, .tsv
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """A CSV file whose header has been read."""
+
+    columns: tuple[str, ...]
+    separator: str
+    rows: Iterator[list[str]]
+    line: Callable[[], int]  # number of the line read last
+    notes: tuple[str, ...]
+
+
+def _read_csv(path: Path, config: DataConfig) -> Source:
+    with _csv_table(path) as table:
+        columns, name = list(table.columns), path.name
+        place = None if config.label is None else _label_place(config.label, columns, name)
+        if place is not None:
+            columns.pop(place)
+        numbers, labels, marks = array("d"), [], set()
+        for cells in table.rows:
+            if len(cells) != len(table.columns):
+                raise ValueError(
+                    f"every line of {name}, whose separator is {table.separator!r}, must hold {len(table.columns)}"
+                    f" cells; line {table.line()} holds {len(cells)}. Correct that line."
+                )
+            if place is not None:
+                labels.append(cells.pop(place).strip())
+                if not labels[-1]:
+                    raise ValueError(_empty_cell(table.columns[place], table.line(), name))
+            pointed = cells if table.separator == "," else [cell.replace(",", ".") for cell in cells]
+            try:
+                numbers.extend(map(float, pointed))
+            except ValueError:
+                raise ValueError(_bad_cell(cells, pointed, columns, table.line(), name)) from None
+            if table.separator != ",":
+                marks |= _decimal_marks(cells)
+                if len(marks) > 1:
+                    raise ValueError(
+                        f"all numbers of {name} must have the same decimal mark; up to line {table.line()} there are"
+                        " both '.' and ','. Write a point in all of them, and no thousands separators."
+                    )
+    values = np.array(numbers).reshape(-1, max(len(columns), 1))
+    notes = (*table.notes, *(["decimal commas are read as points"] if "," in marks else []))
+    return Source(name, _as_integers(values), _parsed(labels) if labels else None, columns=tuple(columns), notes=notes)
+
+
+@contextmanager
+def _csv_table(path: Path) -> Iterator[_Table]:
+    with _reading(path) as handle, io.TextIOWrapper(handle, "utf-8-sig", newline="") as text:
+        start = [text.readline()]
+        while start[-1].isspace():
+            start.append(text.readline())
+        separator = _separator(start[-1])
+        reader = csv.reader(itertools.chain(start, text), delimiter=separator, skipinitialspace=True)
+        rows = filter(_has_content, reader)
+        head = next(rows, [])
+        numeric = [_is_number(cell.replace(",", ".")) for cell in head]
+        names = tuple(f"column {number}" for number in range(1, len(head) + 1))
+        notes = ()
+        if all(numeric):
+            rows = itertools.chain([head] if head else [], rows)
+        else:
+            names = tuple(name.strip() for name in head)
+            _require_names(names, path.name)
+            notes = ("the first line is read as column names, although some are numbers",) if any(numeric) else ()
+        yield _Table(names, separator, rows, lambda: reader.line_num, notes)
+
+
+def _separator(line: str) -> str:
+    """Tab, semicolon or comma, the first that is there: where cells are not separated by commas, numbers may hold them.
+
+    Neither what is quoted counts, nor space after a comma.
+    """
+    plain = re.sub(r'"[^"]*"|(?<=,)\s+', "", line)
+    return next((mark for mark in "\t;" if mark in plain), ",")
+
+
+def _has_content(cells: list[str]) -> bool:
+    return any(map(str.strip, cells))
+
+
+def _require_names(names: tuple[str, ...], file: str) -> None:
+    if "" in names:
+        raise ValueError(
+            f"the first line of {file} must name every column; column {names.index('') + 1} has no name."
+            " Name it, or delete it if it only numbers the rows (in pandas: to_csv(index=False))."
+        )
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"columns of {file} must have different names; '{twice}' stands twice. Rename one.")
+
+
+def _label_place(label: str, columns: list[str], name: str) -> int:
+    if label not in columns:
+        near = difflib.get_close_matches(label, columns, 1) or columns
+        raise ValueError(f"--label must name a column of {name}; it has no '{label}'. Did you mean '{near[0]}'?")
+    return columns.index(label)
+
+
+def _decimal_marks(cells: list[str]) -> set[str]:
+    text = "".join(cells)
+    return {mark for mark in ",." if mark in text}
+
+
+def _bad_cell(cells: list[str], pointed: list[str], columns: list[str], line: int, name: str) -> str:
+    """What is wrong with the first cell that is no number."""
+    place = next(place for place, cell in enumerate(pointed) if not _is_number(cell))
+    cell, column = cells[place].strip(), columns[place]
+    if not cell:
+        return _empty_cell(column, line, name)
+    if "," in cell and _is_number(cell.replace(",", "").replace(".", "")):
+        remedy = "Write a point as decimal mark, and no thousands separators."
+    else:
+        remedy = (
+            "Correct the cell, delete the column if it only names the rows,"
+            f" or train with --label '{column}' if it holds labels."
+        )
+    return f"every cell of {name} must be a number; column '{column}' in line {line} holds the text '{cell}'. {remedy}"
+
+
+def _empty_cell(column: str, line: int, name: str) -> str:
+    return (
+        f"every cell of {name} must hold a value; column '{column}' in line {line} is empty."
+        " Fill it in or delete the line."
+    )
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _as_integers(values: np.ndarray) -> np.ndarray:
+    """Whole numbers as integers, so that the pixels of a CSV file are treated as pixels."""
+    is_whole = np.array_equal(values, np.rint(values)) and np.abs(values).max(initial=0) < 2**53
+    return values.astype(np.int64) if is_whole else values
+
+
+def _parsed(labels: list[str]) -> np.ndarray:
+    return np.array(labels, dtype=float) if all(map(_is_number, labels)) else np.array(labels)
+
+
+# ---- images
+
+
+def _read_image(path: Path, config: DataConfig) -> Source:
+    pixels, notes = _pixels([path], config)
+    return Source(path.name, pixels, notes=notes)
+
+
+def _read_image_folder(folder: Path, config: DataConfig) -> Source:
+    name = _folder_name(folder)
+    skipped: list[str] = []
+    own: list[str] = []
+    found: list[tuple[Path, str]] = []  # image, label
+    for part, branch in (_split_folders(folder) or {"train": folder}).items():
+        images = _labelled_images(branch, skipped)
+        own += [part] * len(images)
+        found += images
+    if not found:
+        raise ValueError(
+            f"folder {name} must hold images, in it or in one sub-folder a label; none is there."
+            f" Known suffixes: {', '.join(_IMAGE_SUFFIXES)}."
+        )
+    pixels, notes = _pixels([path for path, _ in found], config)
+    if skipped:
+        notes += (f"files skipped because they are hidden or no images: {len(skipped)}, as {skipped[0]}",)
+    labels = np.array([label for _, label in found])
+    if any(labels) and not all(labels):
+        notes += (_PARTLY_LABELLED,)
+    return Source(name, pixels, labels if all(labels) else None, np.array(own), notes=notes)
+
+
+def _split_folders(folder: Path) -> dict[str, Path]:
+    """The sub-folders of a folder that is split already: nothing but train, and valid or test or both."""
+    known = {name: part for part, names in _SPLIT_NAMES.items() for name in names}
+    _, branches = _listed(folder, [])
+    parts = {known.get(branch.name.lower(), ""): branch for branch in branches}
+    is_split = "train" in parts and "" not in parts and 1 < len(branches) == len(parts)
+    return parts if is_split else {}
+
+
+def _listed(folder: Path, skipped: list[str]) -> tuple[list[Path], list[Path]]:
+    """The images and the visible sub-folders in a folder, in order; names of other files are added to `skipped`."""
+    images, folders = [], []
+    for item in sorted(folder.iterdir()):
+        if _is_image(item) and not item.is_dir():
+            images.append(item)
+        elif not item.is_dir():
+            skipped.append(item.name)
+        elif not item.name.startswith("."):
+            folders.append(item)
+    return images, folders
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in _IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def _labelled_images(folder: Path, skipped: list[str]) -> list[tuple[Path, str]]:
+    """Images of a folder with the name of their sub-folder, or with "" where there are no sub-folders."""
+    top, branches = _listed(folder, skipped)
+    below: list[tuple[Path, str]] = []
+    for branch in branches:
+        images, folders = _listed(branch, skipped)
+        below += [(path, branch.name) for path in images]
+        if deep := next((path for inner in folders for path in inner.rglob("*") if _is_image(path)), None):
+            raise ValueError(
+                f"images must lie at most one sub-folder deep, the sub-folder being the label; {_folder_name(folder)}"
+                f" holds {deep.relative_to(folder)}. Move the images up, or name the folder further down."
+            )
+    if top and below:
+        raise ValueError(
+            f"images must all be in sub-folders, one a label, or none; {_folder_name(folder)} holds {top[0].name}"
+            f" beside the sub-folder {below[0][1]}. Move them."
+        )
+    return [(path, "") for path in top] or below
+
+
+def _pixels(paths: list[Path], config: DataConfig) -> tuple[np.ndarray, tuple[str, ...]]:
+    """All images in one array, (N, C, H, W) uint8, each decoded once; and what a reader should know."""
+    mode = {"grey": "L", "rgb": "RGB", "auto": None}[config.channels] or _common_mode(paths)
+    pixels = np.empty(0, np.uint8)
+    animated: list[str] = []
+    for row, path in enumerate(paths):
+        image = _decoded(path, mode, config.image_size, animated)  # (H, W, C)
+        if row == 0:
+            pixels = np.empty((len(paths), *image.shape), np.uint8)
+        if image.shape != pixels.shape[1:]:
+            (height, width), (other_height, other_width) = pixels.shape[1:3], image.shape[:2]
+            raise ValueError(
+                f"images must have one size; {_short(paths[0])} is {height} high and {width} wide, {_short(path)}"
+                f" {other_height} and {other_width}. Use --image-size {height} {width}."
+            )
+        pixels[row] = image
+    notes = tuple(f"images of which only the first frame is read: {len(animated)}, as {name}" for name in animated[:1])
+    return np.moveaxis(pixels, 3, 1), notes  # (N, H, W, C) -> (N, C, H, W)
+
+
+def _short(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+@contextmanager
+def _opened_image(path: Path) -> Iterator[Image.Image]:
+    try:
+        with Image.open(path) as image:
+            yield image
+    except Exception as error:  # on a damaged file Pillow's decoders raise nearly anything
+        raise ValueError(
+            f"{_short(path)} must be an image; Pillow cannot read it ({type(error).__name__})."
+            " Delete it or save it again."
+        ) from error
+
+
+def _common_mode(paths: list[Path]) -> str:
+    for path in paths:
+        with _opened_image(path) as image:
+            if not _is_grey(image):
+                return "RGB"
+    return "L"
+
+
+def _is_grey(image: Image.Image) -> bool:
+    palette = image.getpalette() if image.mode == "P" else None  # red, green, blue, red, ...
+    is_grey_palette = palette is not None and palette[::3] == palette[1::3] == palette[2::3]
+    return is_grey_palette or image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
+
+
+def _decoded(path: Path, mode: str, size: tuple[int, int] | None, animated: list[str]) -> np.ndarray:
+    """One image, (H, W, C) uint8: upright, 8-bit, on white, in the given mode and size."""
+    with _opened_image(path) as image:
+        upright = ImageOps.exif_transpose(image)
+        if getattr(image, "is_animated", False) and image.format != "MPO":  # a camera's JPEG with its own thumbnail
+            animated.append(_short(path))
+    if upright.mode == "F" or upright.mode.startswith("I"):
+        upright = Image.fromarray(_as_bytes(np.asarray(upright), path))
+    if upright.has_transparency_data:
+        upright = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
+    flat = upright.convert(mode)
+    if size is not None and (flat.height, flat.width) != size:
+        flat = flat.resize((size[1], size[0]), Image.Resampling.BICUBIC)  # antialiased when it shrinks
+    return np.asarray(flat).reshape(flat.height, flat.width, len(mode))
+
+
+def _as_bytes(values: np.ndarray, path: Path) -> np.ndarray:
+    """16 bits as 8: 65,535 is white; Pillow's own conversion would clip at 255."""
+    if values.dtype.kind == "f" or values.min() < 0 or values.max() > 65535:
+        raise ValueError(
+            f"images must have 8 or 16 bits a channel; {_short(path)} holds {values.dtype} values from"
+            f" {values.min():.7g} to {values.max():.7g}. Save the images as one .npy array (N, H, W)."
+        )
+    return (values / 257).round().astype(np.uint8)
+
+
+_OPTIONS = {  # field of DataConfig: the formats it applies to, what it does, and to what
+    "key": (("npz",), "chooses an array of", "an .npz file"),
+    "label": (("csv",), "names the label column of", "a CSV file"),
+    "image_size": (("image", "image folder"), "resizes", "a folder of image files"),
+    "channels": (("image", "image folder"), "sets the colours of", "a folder of image files"),
+}
+_ENDINGS: dict[Format, tuple[str, ...]] = {
+    "npy": (".npy",),
+    "npz": (".npz",),
+    "csv": (".csv", ".tsv"),
+    "idx": (".idx", "-ubyte"),
+    "image": _IMAGE_SUFFIXES,
+}
+_READERS: dict[Format, Callable[[Path, DataConfig], Source]] = {
+    "digits": _read_digits,
+    "npy": _read_npy,
+    "npz": _read_npz,
+    "idx": _read_idx,
+    "csv": _read_csv,
+    "image": _read_image,
+    "image folder": _read_image_folder,
+    "MNIST folder": _read_mnist_folder,
+}

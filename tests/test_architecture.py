@@ -1,0 +1,79 @@
+"""Imports go down only, and nothing here can execute what a file holds."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import variform
+
+SOURCE = Path(variform.__file__).parent
+LAYERS = [
+    {"config", "distributions", "files"},
+    {"networks", "likelihoods", "posteriors", "priors", "sources"},
+    {"data"},
+    {"vae"},
+    {"objectives"},
+    {"training", "evaluation", "exploration", "export"},
+    {"plots", "report"},
+    {"runs"},
+    {"studies"},
+    {"cli"},
+    {"__main__"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
+
+
+def part(path):
+    """The top-level module or package that a file belongs to."""
+    return path.relative_to(SOURCE).with_suffix("").parts[0]
+
+
+def imported(path):
+    """Top-level modules of variform that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "variform":
+            yield from (alias.name for alias in node.names if alias.name in LEVEL)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("variform."):
+            yield node.module.split(".")[1]
+        elif isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("variform."))
+
+
+def test_every_module_has_a_layer_and_every_layer_its_modules():
+    assert {part(path) for path in MODULES} == set(LEVEL)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_a_module_imports_only_from_lower_layers(path):
+    own = part(path)
+    wrong = {name for name in imported(path) if name != own and LEVEL[name] >= LEVEL[own]}
+    assert not wrong
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_nothing_unpickles_or_evaluates(path):
+    forbidden_modules = {"pickle", "cloudpickle", "joblib", "dill", "shelve", "marshal"}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
+            assert not forbidden_modules & {name.split(".")[0] for name in names}
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in {"eval", "exec", "torch.load", "torch.save", "os.system"}
+            options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            assert options.get("allow_pickle", "False") == "False"
+            assert options.get("shell", "False") == "False"
+
+
+def test_the_public_names_are_what_they_say_and_importing_them_is_lazy():
+    for name in variform.__all__:
+        module = importlib.import_module(f"variform.{variform._HOMES[name]}")
+        assert getattr(variform, name) is getattr(module, name)
+    assert set(variform._HOMES) == set(variform.__all__)
+    code = "import sys, variform, variform.cli; print('torch' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"

@@ -1,0 +1,150 @@
+"""Every member of a kind through the same contract: adding one is one class and one line in a list."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from variform import VAE, ModelConfig, build_vae, read
+from variform.distributions import Bernoulli, DiagonalGaussian, FullGaussian, StandardNormal
+from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood
+from variform.networks import ACTIVATIONS, MLP
+from variform.objectives import ELBO
+from variform.posteriors import DiagonalPosterior
+from variform.priors import StandardNormalPrior
+
+EVENT, DIM, BATCH, L = (1, 4, 3), 3, 5, 7
+
+LAWS = {
+    "diagonal": lambda: DiagonalGaussian(torch.randn(BATCH, DIM), torch.randn(BATCH, DIM)),
+    "standard normal": lambda: StandardNormal(DIM),
+    "full": lambda: FullGaussian(torch.randn(BATCH, DIM), torch.eye(DIM).expand(BATCH, DIM, DIM)),
+    "bernoulli": lambda: Bernoulli(torch.randn(BATCH, *EVENT), event_dims=3),
+}
+FAMILIES = {
+    "diagonal, exp": lambda: DiagonalPosterior(DIM),
+    "diagonal, softplus": lambda: DiagonalPosterior(DIM, std="softplus"),
+    "bernoulli": lambda: BernoulliLikelihood(EVENT),
+    "gaussian": lambda: GaussianLikelihood(EVENT, variance="learned"),
+    "gaussian-shared": lambda: GaussianLikelihood(EVENT, variance="shared"),
+    "gaussian-identity": lambda: GaussianLikelihood(EVENT, variance="identity"),
+}
+LIKELIHOODS = {name: make for name, make in FAMILIES.items() if not name.startswith("diagonal")}
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+def small_vae(likelihood):
+    posterior = DiagonalPosterior(DIM)
+    encoder = MLP(EVENT, posterior.params_shape, hidden=(8,))
+    decoder = MLP((DIM,), likelihood.params_shape, hidden=(8,))
+    return VAE(encoder, decoder, posterior=posterior, prior=StandardNormalPrior(DIM), likelihood=likelihood)
+
+
+@pytest.mark.parametrize("make", LAWS.values(), ids=LAWS)
+def test_a_law_sums_events_and_keeps_batches(make):
+    law = make()
+    draws = law.sample((L,))
+    assert draws.shape == (L, *law.batch_shape, *law.event_shape)
+    assert law.log_prob(draws).shape == (L, *law.batch_shape)
+    assert law.mean.shape == law.variance.shape == (*law.batch_shape, *law.event_shape)
+    if law.has_rsample:
+        draws, log_prob = law.rsample_and_log_prob((L,))
+        torch.testing.assert_close(log_prob, law.log_prob(draws))
+
+
+@pytest.mark.parametrize("make", FAMILIES.values(), ids=FAMILIES)
+def test_a_family_turns_params_into_a_law_and_keeps_the_precision(make):
+    family = make()
+    params = torch.randn(BATCH, *family.params_shape)
+    law = family(params)
+    assert isinstance(law, torch.distributions.Distribution)
+    assert law.batch_shape == (BATCH,)
+    assert law.mean.dtype == torch.float64
+    half = make().to(torch.bfloat16)(params.to(torch.bfloat16))
+    assert half.log_prob(half.sample()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("make", LIKELIHOODS.values(), ids=LIKELIHOODS)
+def test_a_vae_answers_in_the_shapes_it_promises(make):
+    vae = small_vae(make())
+    x = torch.rand(BATCH, *EVENT)
+    q, p = vae.encode(x), vae.latent_prior()
+    assert q.batch_shape == (BATCH,) and q.event_shape == p.event_shape == (DIM,)
+    z = q.rsample((L,))
+    law = vae.decode(z)
+    assert law.batch_shape == (L, BATCH) and law.event_shape == EVENT
+    torch.testing.assert_close(law.log_prob(x)[3], vae.decode(z[3]).log_prob(x))
+    assert vae.sample(4).shape == (4, *EVENT)
+    torch.testing.assert_close(vae.reconstruct(x), vae.decode(q.mean).mean)
+
+
+@pytest.mark.parametrize("kl", ["closed-form", "monte-carlo"])
+@pytest.mark.parametrize("make", LIKELIHOODS.values(), ids=LIKELIHOODS)
+def test_an_objective_gives_finite_terms_and_gradients_for_every_parameter(make, kl):
+    objective = ELBO(small_vae(make()), samples=L, kl=kl)
+    terms = objective(torch.rand(BATCH, *EVENT))
+    assert terms.loss.shape == terms.log_likelihood.shape == terms.kl.shape == (BATCH,)
+    terms.loss.mean().backward()
+    for name, parameter in objective.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
+
+
+@pytest.mark.parametrize("make", LIKELIHOODS.values(), ids=LIKELIHOODS)
+def test_a_likelihood_starts_at_the_mean_it_is_given(make):
+    likelihood = make()
+    mean, variance = torch.rand(EVENT) * 0.8 + 0.1, torch.full(EVENT, 0.04)
+    law = likelihood(likelihood.start_at(mean, variance).unsqueeze(0))
+    torch.testing.assert_close(law.mean[0], mean)
+    if isinstance(likelihood, GaussianLikelihood) and likelihood.variance != "identity":
+        torch.testing.assert_close(law.variance[0], variance.expand(EVENT), rtol=1e-4, atol=0)
+
+
+def test_a_learned_variance_has_a_floor():
+    likelihood = GaussianLikelihood((2,), min_std=0.1)
+    law = likelihood(torch.tensor([[[0.0, 0.0], [-1000.0, 2.0]]]))
+    torch.testing.assert_close(law.variance, torch.tensor([[0.01, math.exp(2.0) + 0.01]]))
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_an_mlp_is_its_formula(name):
+    network = MLP((2, 3), (4,), hidden=(5,), activation=name)
+    network.centre.normal_()
+    x = torch.randn(6, 2, 3)
+    hidden = ACTIVATIONS[name]()((x - network.centre).flatten(1) @ network.layers[1].weight.T + network.layers[1].bias)
+    torch.testing.assert_close(network(x), hidden @ network.output.weight.T + network.output.bias)
+
+
+def test_dropout_acts_in_training_only():
+    network = MLP((20,), (1,), hidden=(50,), dropout=0.5)
+    x = torch.randn(1, 20)
+    assert not torch.equal(network(x), network(x))
+    network.eval()
+    assert torch.equal(network(x), network(x))
+
+
+def test_networks_of_ones_own_are_checked_with_both_shapes():
+    posterior, likelihood = DiagonalPosterior(DIM), BernoulliLikelihood(EVENT)
+    parts = {"posterior": posterior, "prior": StandardNormalPrior(DIM), "likelihood": likelihood}
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(12, 2 * DIM), nn.Unflatten(1, (2, DIM)))
+    decoder = nn.Sequential(nn.Linear(DIM, 12), nn.Unflatten(1, EVENT))
+    assert VAE(encoder, decoder, **parts).sample(2).shape == (2, *EVENT)
+    with pytest.raises(ValueError, match=r"encoder must map \(B, 1, 4, 3\) to \(B, 2, 3\); it gave \(B, 6\)"):
+        VAE(encoder[:2], decoder, **parts)
+    with pytest.raises(ValueError, match=r"decoder must map \(B, 3\) to \(B, 1, 4, 3\); it gave \(B, 12\)"):
+        VAE(encoder, decoder[:1], **parts)
+    with pytest.raises(ValueError, match=r"encoder must map \(B, 1, 4, 3\).*failed with"):
+        VAE(nn.Linear(5, 6), decoder, **parts)
+
+
+def test_initial_weights_depend_on_the_seed_alone_and_disturb_nothing():
+    schema = read("digits").schema
+    before = torch.get_rng_state()
+    first, second, other = (build_vae(ModelConfig(latent_dim=2), schema, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(before, torch.get_rng_state())
+    weights = [torch.cat([value.flatten() for value in vae.parameters()]) for vae in (first, second, other)]
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
