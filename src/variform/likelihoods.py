@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from variform.distributions import Bernoulli, DiagonalGaussian, Law
 
+Variance = Literal["learned", "shared", "identity"]
+
 
 class BernoulliLikelihood(nn.Module):
     """p(x|z) = Bernoulli with the network's output as logits; -log p(x|z) is the cross-entropy.
@@ -79,7 +81,7 @@ class GaussianLikelihood(nn.Module):
         self,
         event_shape: tuple[int, ...],
         *,
-        variance: Literal["learned", "shared", "identity"] = "learned",
+        variance: Variance = "learned",
         min_std: float = 1e-3,
     ) -> None:
         super().__init__()

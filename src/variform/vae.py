@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from variform.config import ModelConfig
 from variform.data import Schema
 from variform.distributions import Law
-from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood
+from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood, Variance
 from variform.networks import MLP
 from variform.posteriors import DiagonalPosterior
 from variform.priors import StandardNormalPrior
@@ -135,8 +135,12 @@ def _build_likelihood(config: ModelConfig, schema: Schema) -> BernoulliLikelihoo
         return BernoulliLikelihood(schema.shape)
     # Pixels cannot be known better than one grey level; real numbers get a thousandth of the unit.
     min_std = 1 / (schema.levels - 1) if schema.levels else 1e-3
-    variance = {"gaussian": "learned", "gaussian-shared": "shared", "gaussian-identity": "identity"}[config.likelihood]
-    return GaussianLikelihood(schema.shape, variance=variance, min_std=min_std)
+    variances: dict[str, Variance] = {
+        "gaussian": "learned",
+        "gaussian-shared": "shared",
+        "gaussian-identity": "identity",
+    }
+    return GaussianLikelihood(schema.shape, variance=variances[config.likelihood], min_std=min_std)
 
 
 def _check_network(name: str, network: nn.Module, in_shape: tuple[int, ...], out_shape: tuple[int, ...]) -> None:

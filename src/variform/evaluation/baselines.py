@@ -29,7 +29,7 @@ def fit_pca(x: np.ndarray, components: int) -> PCA:
     Reference:
         Tipping and Bishop (1999), equations 4, 7 and 8.
     """
-    solver = "covariance_eigh" if len(x) > x.shape[1] else "full"
+    solver: Any = "covariance_eigh" if len(x) > x.shape[1] else "full"
     model = PCA(components, svd_solver=solver).fit(x)
     correction = (len(x) - 1) / len(x)
     model.explained_variance_ *= correction

@@ -1,0 +1,167 @@
+"""Planted answers, numerical integration, and the published sanity bounds."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import integrate, stats
+from sklearn.decomposition import PCA
+
+from variform import VAE, DataConfig, ModelConfig, build_vae, evaluate, read
+from variform.data import Dataset, dataset_from, splits_from
+from variform.evaluation.baselines import pca, trivial
+from variform.evaluation.density import Estimate, bits_per_dim, score
+from variform.evaluation.latents import active_units
+from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood
+from variform.networks import MLP
+from variform.posteriors import DiagonalPosterior
+from variform.priors import StandardNormalPrior
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+def vae_of(likelihood, dim):
+    posterior, shape = DiagonalPosterior(dim), likelihood.event_shape
+    encoder = MLP(shape, posterior.params_shape, hidden=(8,), activation="tanh")
+    decoder = MLP((dim,), likelihood.params_shape, hidden=(8,), activation="tanh")
+    torch.nn.init.normal_(decoder.output.weight)
+    return VAE(encoder, decoder, posterior=posterior, prior=StandardNormalPrior(dim), likelihood=likelihood)
+
+
+def test_importance_sampling_equals_numerical_integration():
+    """log p(x) = log of the integral of p(z) p(x|z) over z, by quadrature, for every x of four binary columns."""
+    vae = vae_of(BernoulliLikelihood((4,)), 1)
+    every = torch.tensor(list(itertools.product([0.0, 1.0], repeat=4)))
+
+    def joint(z, x):
+        with torch.no_grad():
+            return math.exp(vae.decode(torch.tensor([[z]])).log_prob(x).item()) * stats.norm.pdf(z)
+
+    exact = torch.tensor([math.log(integrate.quad(joint, -12, 12, args=(x,), limit=200)[0]) for x in every])
+    assert exact.exp().sum().item() == pytest.approx(1, abs=1e-8)
+    scores = score(vae, dataset_from(every), samples=50_000)
+    # relative standard error of the mean weight, from the effective sample size; 16 rows, 5 standard errors
+    assert ((scores.log_px - exact).abs() <= 5 / scores.ess.sqrt()).all()
+    assert (scores.elbo < exact).all()
+
+
+def test_scores_do_not_depend_on_chunks_of_rows():
+    """The same rows alone and among others: each estimate within 5 standard errors of the other."""
+    vae = vae_of(GaussianLikelihood((3,), variance="learned"), 2)
+    x = torch.randn(600, 3)
+    whole, part = score(vae, dataset_from(x), samples=2000), score(vae, dataset_from(x[:7]), samples=2000)
+    error = (1 / whole.ess[:7] + 1 / part.ess).sqrt()
+    assert ((whole.log_px[:7] - part.log_px).abs() <= 5 * error).all()
+    torch.testing.assert_close(whole.kl[:7], part.kl)
+    torch.testing.assert_close(whole.squared_error[:7], part.squared_error)
+
+
+def test_density_in_the_users_units_follows_the_change_of_variables():
+    """Standardising is part of the model: log p(raw) = log p(x) - sum log std, whatever unit the table is in."""
+    raw = torch.randn(400, 3) * torch.tensor([10.0, 0.01, 1.0]) + torch.tensor([100.0, 0.0, -5.0])
+    splits = splits_from(raw, config=DataConfig(scaling="standard"))
+    model = ModelConfig(latent_dim=1, likelihood="gaussian-shared", hidden=())
+    vae = build_vae(model, splits.schema, train=splits.train.prepared())
+    log_px = score(vae.double(), splits.test, samples=10).log_px
+    plain = score(vae, dataset_from(splits.test.prepared()), samples=10).log_px
+    scale = torch.tensor(splits.schema.scale)
+    torch.testing.assert_close(log_px, plain - scale.log().sum(), rtol=1e-6, atol=1e-6)
+    # and the exact pPCA density beside it is that of scikit-learn on standardised columns, in raw units
+    numbers = pca(vae, splits.test, splits.train)
+    x = splits.train.prepared().double().numpy()
+    reference = PCA(1, svd_solver="full").fit(x).score_samples(splits.test.prepared().double().numpy()).mean()
+    assert -numbers["nll"]["mean"] == pytest.approx(reference - scale.log().sum().item(), abs=0.01)
+
+
+def test_pca_error_is_scikit_learns_in_raw_units():
+    splits = read("digits")
+    vae = build_vae(ModelConfig(latent_dim=5), splits.schema)
+    numbers = pca(vae, splits.test, splits.train)
+    train, test = (part.raw.flatten(1).double().numpy() for part in (splits.train, splits.test))
+    model = PCA(5, svd_solver="full").fit(train)
+    error = test - model.inverse_transform(model.transform(test))
+    assert numbers["reconstruction_error"]["mean"] == pytest.approx(math.sqrt((error**2).mean()), rel=1e-6)
+    assert "nll" not in numbers
+
+
+def test_trivial_models_equal_scipys():
+    splits = read("digits", DataConfig(binarise="threshold"))
+    vae = build_vae(ModelConfig(latent_dim=2), splits.schema)
+    train, test = (part.prepared().flatten(1).double().numpy() for part in (splits.train, splits.test))
+    probability = (train.sum(0) + 1) / (len(train) + 2)
+    expected = -stats.bernoulli(probability).logpmf(test).sum(1).mean()
+    assert trivial(vae, splits.test, splits.train)["nll"]["mean"] == pytest.approx(expected)
+
+    splits = splits_from(torch.randn(300, 4) * 3 + 1, config=DataConfig(scaling="none"))
+    vae = build_vae(ModelConfig(latent_dim=2, likelihood="gaussian"), splits.schema)
+    train, test = (part.raw.double().numpy() for part in (splits.train, splits.test))
+    expected = -stats.norm(train.mean(0), train.std(0)).logpdf(test).sum(1).mean()
+    assert trivial(vae, splits.test, splits.train)["nll"]["mean"] == pytest.approx(expected)
+
+
+def test_estimates_are_means_with_their_standard_errors():
+    values = torch.randn(1000)
+    estimate = Estimate.of(values)
+    assert estimate.mean == pytest.approx(values.mean().item())
+    assert estimate.se == pytest.approx(stats.sem(values.numpy()))
+    assert Estimate.of(torch.ones(1)).to_dict() == {"mean": 1.0, "se": None, "n": 1}
+
+
+def test_the_error_of_a_root_mean_square_is_the_spread_of_its_repeats():
+    """Standard deviation of 2,000 repeated estimates against the stated error; agrees within 10 percent."""
+    squares = torch.randn(2000, 200).square()
+    stated = np.mean([Estimate.root_mean(row).se for row in squares])
+    assert stated == pytest.approx(squares.mean(1).sqrt().std().item(), rel=0.1)
+
+
+def test_bits_per_dim_of_a_fair_coin_is_one():
+    likelihood = BernoulliLikelihood((1, 4, 4))
+    vae = vae_of(likelihood, 2)
+    with torch.no_grad():
+        vae.decoder.output.weight.zero_()
+        vae.decoder.output.bias.zero_()
+        vae.encoder.output.weight.zero_()
+        vae.encoder.output.bias.zero_()
+    data = dataset_from((torch.rand(10, 1, 4, 4) > 0.5).double())
+    scores = score(vae, data, samples=5)
+    assert bits_per_dim(vae, data, -scores.log_px).mean == pytest.approx(1.0, abs=1e-12)
+
+
+def test_bits_per_dim_of_uniform_levels_is_the_logarithm_of_their_number():
+    """A Gaussian as wide as the levels are uniform: a density of 1 on [0, 1] costs log2(255) bits a pixel."""
+    splits = splits_from(torch.randint(0, 256, (100, 1, 4, 4), dtype=torch.uint8))
+    vae = build_vae(ModelConfig(latent_dim=1, likelihood="gaussian-identity"), splits.schema)
+    assert bits_per_dim(vae, splits.test, torch.zeros(len(splits.test))).mean == pytest.approx(math.log2(255))
+
+
+def test_active_units_counts_what_was_planted():
+    means = torch.randn(5000, 6) * torch.tensor([1.0, 0.5, 0.2, 0.05, 0.01, 0.0])
+    assert active_units(means)["count"] == 3
+
+
+def test_evaluate_joins_the_parts_and_repeats_itself():
+    splits = read("digits")
+    vae = build_vae(ModelConfig(latent_dim=3), splits.schema, train=splits.train.prepared().float()).double()
+    state = torch.get_rng_state()
+    first, second = (evaluate(vae, splits.test, splits.train, samples=20, seed=5) for _ in range(2))
+    assert first == second and torch.equal(state, torch.get_rng_state())
+    assert first["elbo"]["mean"] == pytest.approx(first["log_likelihood"]["mean"] - first["kl"]["mean"])
+    assert first["posterior_gap"]["mean"] == pytest.approx(-first["elbo"]["mean"] - first["nll"]["mean"])
+    assert sum(item["mean"] for item in first["kl_per_dimension"]) == pytest.approx(first["kl"]["mean"])
+    assert first["elbo"]["n"] == len(splits.test) and first["nll"]["samples"] == 20 and first["unit"] == "nats"
+    assert any("cross-entropy" in note for note in first["notes"])
+    assert evaluate(vae, splits.test, samples=20, seed=6)["nll"] != first["nll"]
+
+
+def test_bad_requests_are_refused():
+    vae = vae_of(BernoulliLikelihood((4,)), 1)
+    data = dataset_from(torch.ones(3, 4))
+    with pytest.raises(ValueError, match="samples must be at least 1; got 0"):
+        score(vae, data, samples=0)
+    with pytest.raises(ValueError, match="at least one row"):
+        score(vae, Dataset(data.raw[:0], data.schema), samples=1)

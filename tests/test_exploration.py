@@ -1,0 +1,113 @@
+"""Arrays with planted answers: where points lie, what is held fixed, in which units."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from variform import DataConfig, ModelConfig, build_vae, exploration, read
+from variform.data import splits_from
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return read("digits")
+
+
+def model(schema, dim, **options):
+    return build_vae(ModelConfig(latent_dim=dim, hidden=(16,), **options), schema).double()
+
+
+@pytest.fixture
+def echo(digits):
+    """A model with two latents whose first two pixels are z1 and z2, in units of the grey levels."""
+    vae = model(digits.schema, 2, likelihood="gaussian-identity").eval()
+    vae.decoder.layers = torch.nn.Sequential(torch.nn.Flatten())
+    vae.decoder.output = torch.nn.Linear(2, 64)
+    with torch.no_grad():
+        vae.decoder.output.weight.copy_(torch.eye(64, 2))
+        vae.decoder.output.bias.zero_()
+    return vae
+
+
+def pixels(values):
+    return values.reshape(*values.shape[:-3], 64)[..., :2] / 16
+
+
+def test_manifold_grid_has_equal_prior_mass(echo):
+    grid, quantiles = exploration.manifold(echo, 10)
+    z = pixels(grid)
+    assert np.allclose(stats.norm.cdf(z[0, :, 0]), quantiles) and np.allclose(stats.norm.cdf(z[:, 0, 1]), quantiles)
+    assert np.allclose(np.diff(quantiles), 0.1) and np.allclose(z[3, :, 1], z[3, 0, 1])
+
+
+def test_manifold_needs_two_dimensions(digits):
+    with pytest.raises(ValueError, match="needs 2 latent dimensions; the model has 3"):
+        exploration.manifold(model(digits.schema, 3))
+
+
+def test_traversals_move_one_latent_and_follow_the_kl(echo):
+    values, positions, order = exploration.traversals(echo, np.array([0.3, 2.0]), start=np.array([0.5, -0.5]))
+    assert order == [1, 0]
+    assert np.allclose(pixels(values)[0, :, 1], positions) and np.allclose(pixels(values)[0, :, 0], 0.5)
+    assert np.allclose(pixels(values)[1, :, 0], positions) and np.allclose(pixels(values)[1, :, 1], -0.5)
+
+
+def test_interpolation_is_straight_between_posterior_means(echo, digits):
+    lines = pixels(exploration.interpolation(echo, digits.test, pairs=4, steps=5))
+    assert lines.shape == (4, 5, 2)
+    assert np.allclose(np.diff(lines, axis=1), np.diff(lines, axis=1)[:, :1])
+    chosen = torch.randperm(len(digits.test), generator=torch.Generator().manual_seed(0))[:8]
+    means = exploration.encode(echo, digits.test)[0][chosen.numpy()]
+    assert np.allclose(lines[:, 0], means[0::2]) and np.allclose(lines[:, -1], means[1::2])
+
+
+def test_encode_is_the_posterior_and_the_same_every_time(digits):
+    vae = model(digits.schema, 3)
+    means, stds = exploration.encode(vae, digits.test)
+    law = vae.encode(digits.test.prepared().double())
+    assert np.allclose(means, law.mean.detach()) and np.allclose(stds, law.stddev.detach())
+    assert np.array_equal(means, exploration.encode(vae, digits.test)[0])
+
+
+def test_decode_gives_the_users_units_and_draws_only_when_asked(digits):
+    splits = splits_from(torch.randn(200, 2) * 5 + 50, config=DataConfig(scaling="standard"))
+    vae = model(splits.schema, 2, likelihood="gaussian-identity").eval()
+    with torch.no_grad():
+        for part in (vae.decoder.output.weight, vae.decoder.output.bias):
+            part.zero_()
+    z = np.zeros((20_000, 2))
+    assert np.allclose(exploration.decode(vae, z[:3]), splits.schema.shift)
+    draws = exploration.decode(vae, z, draw=True)
+    # N(shift, scale^2) in raw units; 5 standard errors
+    assert np.allclose(draws.mean(0), splits.schema.shift, atol=5 * max(splits.schema.scale) / 20_000**0.5)
+    assert np.allclose(draws.std(0), splits.schema.scale, rtol=0.03)
+    with pytest.raises(ValueError, match=r"must have 2 columns.*got 3"):
+        exploration.decode(vae, np.zeros((1, 3)))
+
+
+def test_generate_follows_the_prior_and_its_seed(echo):
+    z = pixels(exploration.generate(echo, 20_000, seed=3))
+    assert stats.kstest(z[:, 0], "norm").pvalue > 1e-4 and stats.kstest(z[:, 1], "norm").pvalue > 1e-4
+    assert abs(np.corrcoef(z.T)[0, 1]) < 5 / 20_000**0.5
+    assert np.array_equal(exploration.generate(echo, 5, seed=3), exploration.generate(echo, 5, seed=3))
+    assert not np.array_equal(exploration.generate(echo, 5, seed=3), exploration.generate(echo, 5, seed=4))
+
+
+def test_reconstruct_shows_what_the_model_saw(digits):
+    binarised = read("digits", DataConfig(binarise="dynamic"))
+    vae = model(binarised.schema, 3).eval()
+    originals, reconstructions = exploration.reconstruct(vae, binarised.test)
+    assert set(np.unique(originals)) == {0.0, 16.0}
+    seen = binarised.schema.restore(vae.reconstruct(torch.from_numpy(originals).double() / 16)).detach()
+    assert np.allclose(reconstructions, seen)
+
+
+def test_latent_map_is_the_plane_or_pca():
+    means = np.random.default_rng(0).normal(size=(500, 4)) * np.array([3.0, 0.1, 2.0, 0.2])
+    points, axes = exploration.latent_map(means)
+    assert abs(np.corrcoef(points[:, 0], means[:, 0])[0, 1]) > 0.99
+    assert abs(np.corrcoef(points[:, 1], means[:, 2])[0, 1]) > 0.99
+    assert axes[0].startswith("PC1")
+    assert np.array_equal(exploration.latent_map(means[:, :2])[0], means[:, :2])
+    assert exploration.latent_map(means[:, :1])[0].shape == (500, 2)
