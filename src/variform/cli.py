@@ -1,10 +1,12 @@
 """The command line. Heavy modules are imported inside the commands, so that every --help answers at once."""
 
+import io
 import itertools
-import json as json_module
 import os
 import re
+import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,6 +17,7 @@ from rich.table import Table
 
 from variform import __version__
 from variform.config import DataConfig, ModelConfig, RunConfig, TrainConfig, from_toml, to_dict
+from variform.files import to_json
 
 if TYPE_CHECKING:
     from variform.runs import Run
@@ -26,8 +29,9 @@ app = App(
 
 Start with `variform demo`, then `variform train DATA` with a folder of images, a .npy array or a .csv table.
 """,
-    default_parameter=Parameter(consume_multiple=True),
+    default_parameter=Parameter(consume_multiple=1, converter=lambda hint, tokens: _convert(hint, tokens)),
     help_format="markdown",
+    suppress_keyboard_interrupt=False,
 )
 study = App(name="study", help="Many fits, one table.", sort_key=8)
 app.command(study)
@@ -92,6 +96,11 @@ def train(
     if resume is not None:
         from variform import runs
 
+        if source or out or config or overwrite or (data, model, train) != (DataConfig(), ModelConfig(), TrainConfig()):
+            raise ValueError(
+                "--resume goes on with a run as it was begun; got other options too. Give --resume FOLDER alone, "
+                "or train a new run with --config FOLDER/config.toml, your options and a new --out."
+            )
         run = runs.resume(resume, nll_samples=nll_samples, progress=True)
         _report(run, json)
         return
@@ -216,10 +225,10 @@ def decode(
         seed: Seed of the draws.
     """
     from variform import exploration, runs
-    from variform.data import read_array
+    from variform.data import read_points
 
     opened = runs.open_run(run)
-    values = exploration.decode(opened.vae, read_array(latents), draw=draw, seed=seed)
+    values = exploration.decode(opened.vae, read_points(latents), draw=draw, seed=seed)
     _write(opened, out or _beside(opened, "decoded"), values)
 
 
@@ -254,7 +263,7 @@ def reconstruct(
     squares = torch.from_numpy(originals - values).double().square().flatten(1)
     error = Estimate.root_mean(squares).to_dict()
     if json:
-        _say(json_module.dumps({"reconstruction_error": error, "unit": "data units, root mean square"}))
+        _say(to_json({"reconstruction_error": error, "unit": "data units, root mean square"}))
     else:
         _say(f"reconstruction error (root mean square, data units): {runs.show(error)} over {error['n']:,} rows")
 
@@ -344,7 +353,7 @@ def info(run: Path, /, *, json: Annotated[bool, Flag] = False) -> None:
 
     values = export.inspect(run / "model.safetensors" if run.is_dir() else run)
     if json:
-        _say(json_module.dumps(values))
+        _say(to_json(values))
         return
     rows = [[key, str(value)] for key, value in _flattened(values)]
     _print_table(["key", "value"], rows)
@@ -355,7 +364,17 @@ def info(run: Path, /, *, json: Annotated[bool, Flag] = False) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 training broke, 2 a user's mistake, 130 interrupted."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without the character ± gets a question mark
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: half-written files are taken away
+    try:
+        code = run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
@@ -363,14 +382,21 @@ def run(arguments: list[str]) -> int:
 
     With the environment variable VARIFORM_TRACEBACK set, errors are raised as they are.
     """
-    tokens = [part for token in arguments for part in (token.split(",") if _INTEGERS.fullmatch(token) else [token])]
     try:
+        if any(not token or re.fullmatch("--[a-z-]+=", token) for token in arguments):
+            raise ValueError("every argument must have a value; one is empty. Check the variables of your shell.")
         app.config = _config_sources(arguments)
-        app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        app(_without_commas(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+    except BrokenPipeError:
+        raise
     except (CycloptsError, ValueError, OSError) as error:
         if os.environ.get("VARIFORM_TRACEBACK"):
             raise
-        return _fail(str(error), 2)
+        return _fail(_sentence(error), 2)
+    except (MemoryError, RuntimeError) as error:
+        if not re.search("allocate memory|overflow", str(error)) and not isinstance(error, MemoryError):
+            raise
+        return _fail("the model and a batch must fit in memory; they do not. Use smaller --hidden or --batch-size.", 2)
     except ArithmeticError as error:
         return _fail(str(error), 1)
     except KeyboardInterrupt as error:
@@ -378,11 +404,35 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-_INTEGERS = re.compile(r"\d+(,\d+)+")
+def _without_commas(arguments: list[str]) -> list[str]:
+    """Numbers after an option may be joined by commas, as in --hidden 64,32 or --hidden=64,32."""
+    tokens: list[str] = []
+    for before, token in itertools.pairwise(["", *arguments]):
+        match = re.fullmatch(r"(--[a-z-]+=)?(\d+(?:,\d+)+)", token)
+        if match and match[1]:
+            tokens.append(match[1].removesuffix("="))
+        is_list = match and (match[1] or before.startswith("--"))
+        tokens += match[2].split(",") if match and is_list else [token]
+    return tokens
+
+
+def _convert(hint: Any, tokens: Sequence[cyclopts.Token]) -> Any:
+    """As cyclopts does, which would round 1.5 where a whole number is asked for."""
+    if re.search(r"\bint\b", str(hint)):
+        for token in tokens:
+            if token.source == "cli" and not re.fullmatch(r"[+-]?\d{1,18}", token.value):
+                raise ValueError(f"{token.value} is no whole number of at most 18 digits.")
+    return cyclopts.convert(hint, tokens)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'a file'} must be usable; the system says: {error.strerror}. Check path and space."
+    return str(error)
 
 
 def _fail(message: str, code: int) -> int:
-    Console(stderr=True).print(f"error: {message}", markup=False, highlight=False, soft_wrap=True)
+    sys.stderr.write(f"error: {message}\n")
     return code
 
 
@@ -426,7 +476,7 @@ def _print_numbers(numbers: dict[str, Any], json: bool) -> None:
     from variform import runs
 
     if json:
-        _say(json_module.dumps(numbers))
+        _say(to_json(numbers))
         return
     _print_table(*runs.table(numbers))
     for note in numbers["notes"]:
@@ -439,11 +489,14 @@ def _print_table(header: list[str], rows: list[list[str]]) -> None:
         table.add_column(name, justify="right" if number else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console().print(table, markup=False, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    with console.capture() as text:  # rich would end the process when nobody reads on
+        console.print(table, markup=False, highlight=False)
+    _say(text.get().rstrip("\n"))
 
 
 def _say(text: str) -> None:
-    Console().print(text, markup=False, highlight=False, soft_wrap=True)
+    sys.stdout.write(f"{text}\n")
 
 
 def _datasets(run: "Run", source: str | None) -> list[Any]:

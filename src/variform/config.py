@@ -54,7 +54,7 @@ class ModelConfig:
         likelihood: p(x|z): `bernoulli` (cross-entropy), `gaussian` (a variance per dimension from the network),
             `gaussian-identity` (variance 1, squared error), `gaussian-shared` (one learned variance).
         posterior_std: How the encoder's output becomes the standard deviation of q(z|x).
-        hidden: Widths of the encoder's hidden layers; none of them makes the encoder linear.
+        hidden: Widths of the encoder's hidden layers, for example 400,200; `--empty-hidden` makes the encoder linear.
         decoder_hidden: Widths of the decoder's hidden layers; by default the encoder's, mirrored.
         activation: Activation after each hidden layer.
         dropout: Probability with which a hidden unit is dropped in training.
@@ -83,7 +83,7 @@ class TrainConfig:
     """How the objective is optimised.
 
     Args:
-        epochs: Passes over the training rows.
+        epochs: Passes over the training rows; by default 20, or as many as make 3,000 steps where the rows are few.
         steps: Number of optimiser steps; where given, it replaces `epochs`.
         batch_size: Rows per step; the last, smaller batch of an epoch is kept.
         optimizer: `adam`, or `rmsprop` in its centred form.
@@ -99,7 +99,7 @@ class TrainConfig:
         checkpoint_seconds: Least time between two checkpoints.
     """
 
-    epochs: int = 20
+    epochs: int | None = None
     steps: int | None = None
     batch_size: int = 128
     optimizer: Literal["adam", "rmsprop"] = "adam"
@@ -157,7 +157,7 @@ def to_dict(config: DataConfig | ModelConfig | TrainConfig | RunConfig) -> dict[
         >>> to_dict(ModelConfig(latent_dim=2))["latent_dim"]
         2
     """
-    values = {}
+    values: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):

@@ -14,6 +14,8 @@ from torch.nn import functional
 
 LOG_2_PI = math.log(2 * math.pi)
 
+Shape = torch.Size | list[int] | tuple[int, ...]
+
 
 class Law(Distribution):
     """A distribution over tensors with `event_dims` trailing event axes.
@@ -30,7 +32,7 @@ class Law(Distribution):
         super().__init__(shape[:split], shape[split:], validate_args=False)
         self._event_axes = tuple(range(-event_dims, 0))
 
-    def rsample_and_log_prob(self, sample_shape: tuple[int, ...] = ()) -> tuple[Tensor, Tensor]:
+    def rsample_and_log_prob(self, sample_shape: Shape = ()) -> tuple[Tensor, Tensor]:
         """Differentiable draws and their log-densities, in one call.
 
         A law that is cheap in one direction only (an autoregressive flow) overrides this.
@@ -85,7 +87,7 @@ class DiagonalGaussian(Law):
         """The variance, (*batch, *event)."""
         return self.log_var.exp().expand(self._extended_shape())
 
-    def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+    def rsample(self, sample_shape: Shape = ()) -> Tensor:
         """Draws that are differentiable in mean and variance: z = mean + std * noise."""
         shape = self._extended_shape(torch.Size(sample_shape))
         noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
@@ -150,7 +152,7 @@ class FullGaussian(Law):
         """Logarithm of the covariance's determinant, (*batch)."""
         return 2 * self.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
-    def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+    def rsample(self, sample_shape: Shape = ()) -> Tensor:
         """Differentiable draws: z = mean + A noise."""
         shape = self._extended_shape(torch.Size(sample_shape))
         noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
@@ -195,7 +197,7 @@ class Bernoulli(Law):
         """p (1 - p)."""
         return self.mean * torch.sigmoid(-self.logits)
 
-    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
         """Zeros and ones, in the dtype of the logits; not differentiable."""
         with torch.no_grad():
             return torch.bernoulli(self.mean.expand(self._extended_shape(torch.Size(sample_shape))))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from variform import __version__
@@ -60,11 +60,11 @@ def save(vae: VAE, path: str | os.PathLike[str]) -> None:
         "variform": __version__,
         "model": to_dict(vae.config),
         "schema": vae.schema.to_dict(),
-        "dtype": str(next(vae.parameters()).dtype).removeprefix("torch."),
     }
-    text = json.dumps(header, sort_keys=True)
+    blank = json.dumps(header | {"sha256": ""}, sort_keys=True)
+    text = json.dumps(header | {"sha256": _checksum(blank, tensors)}, sort_keys=True)
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"variform": text, "sha256": _checksum(text, tensors)})
+        temporary.write_bytes(to_bytes(tensors, {"variform": text}))  # two entries would come in a random order
 
 
 def load(path: str | os.PathLike[str]) -> VAE:
@@ -76,15 +76,14 @@ def load(path: str | os.PathLike[str]) -> VAE:
     """
     path = Path(path)
     header, tensors = _read(path)
-    if header["format"] > FORMAT:
+    try:
+        vae = build_vae(from_dict(ModelConfig, header["model"], path.name), Schema.from_dict(header["schema"]))
+        vae.to(next(value.dtype for value in tensors.values() if value.is_floating_point()))
+        vae.load_state_dict(tensors)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, StopIteration, TypeError) as error:
         raise ValueError(
-            f"{path.name} must have format {FORMAT} or older; it has format {header['format']}, written by variform "
-            f"{header['variform']}. Update variform."
-        )
-    schema = Schema.from_dict(header["schema"])
-    vae = build_vae(from_dict(ModelConfig, header["model"], path.name), schema)
-    vae.to(getattr(torch, header["dtype"]))
-    vae.load_state_dict(tensors)
+            f"{path.name} must hold the weights that its configuration describes; {error!r}. Fetch or train it again."
+        ) from error
     return vae.eval()
 
 
@@ -107,11 +106,26 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
         raise ValueError(f"{path.name} must be a whole safetensors file; {error}. Fetch or train it again.") from error
-    if "variform" not in metadata:
-        raise ValueError(f"{path.name} must be a model of variform; its metadata do not say so. Choose another file.")
-    if metadata.get("sha256") != _checksum(metadata["variform"], tensors):
+    text = metadata.get("variform", "")
+    header = _header(path.name, text)
+    if header["format"] > FORMAT:
+        raise ValueError(
+            f"{path.name} must have format {FORMAT} or older; it has format {header['format']}, written by variform "
+            f"{header.get('variform')}. Update variform."
+        )
+    if header.get("sha256") != _checksum(text.replace(str(header.get("sha256")), ""), tensors):
         raise ValueError(f"{path.name} must be as it was written; its checksum differs. Fetch or train it again.")
-    return json.loads(metadata["variform"]), tensors
+    return header, tensors
+
+
+def _header(name: str, text: str) -> dict[str, Any]:
+    try:
+        header = json.loads(text)
+    except ValueError:
+        header = None
+    if not isinstance(header, dict) or not isinstance(header.get("format"), int):
+        raise ValueError(f"{name} must be a model of variform; its metadata do not say so. Choose another file.")
+    return header
 
 
 def _checksum(text: str, tensors: dict[str, Tensor]) -> str:
@@ -155,7 +169,7 @@ def write_rows(path: str | os.PathLike[str], values: Array, columns: Sequence[st
         with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(columns)
-            writer.writerows(values.tolist())
+            writer.writerows(row.astype(str) for row in values)
     elif path.suffix == ".csv":
         raise ValueError(f"a .csv must hold flat rows; these have the shape {values.shape[1:]}. Use .npy or a folder.")
     else:
@@ -178,7 +192,7 @@ def write_images(folder: str | os.PathLike[str], images: Array, value_range: tup
         raise FileExistsError(f"the output folder must be new or empty; {folder} is not. Choose another --out.")
     folder.mkdir(parents=True, exist_ok=True)
     low, high = value_range
-    pixels = np.rint(np.clip((images - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    pixels = np.rint(np.clip((images - low) / ((high - low) or 1), 0, 1) * 255).astype(np.uint8)
     width = len(str(len(pixels)))
     for number, image in enumerate(pixels, 1):
         with replacing(folder / f"{number:0{width}d}.png") as temporary:

@@ -1,10 +1,13 @@
 """Files that are either whole or not there."""
 
+import glob
+import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -17,6 +20,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Args:
         path: The file to write. Its folder must exist.
 
+    Raises:
+        OSError: when it cannot be written; names the path.
+
     Example:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
@@ -26,6 +32,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         ['note.txt']
     """
     path = Path(path)
+    if path.is_dir() or not path.parent.is_dir():
+        wrong = f"{path} is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise FileNotFoundError(f"a file must be written in a folder that exists; {wrong}. Choose another path.")
     temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
     try:
         temporary.touch(exist_ok=False)
@@ -56,3 +65,43 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike[str], values: Any) -> None:
+    """Write `values` to `path` as JSON that every program reads, whole or not at all.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "numbers.json"
+        >>> write_json(path, {"loss": float("nan")})
+        >>> json.loads(path.read_text())
+        {'loss': None}
+    """
+    write_text(path, to_json(values, indent=2))
+
+
+def to_json(values: Any, *, indent: int | None = None) -> str:
+    """`values` as strict JSON: NaN and infinite numbers, which JSON has not, become null.
+
+    Example:
+        >>> to_json([1.5, float("inf")])
+        '[1.5, null]'
+    """
+    strict = json.loads(json.dumps(values), parse_constant=lambda name: None)
+    return json.dumps(strict, indent=indent, allow_nan=False)
+
+
+def sweep(paths: Iterable[Path]) -> None:
+    """Remove the temporary neighbours of `paths` that a killed `replacing` left behind.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / ".note-0123abcd.txt").write_text("ha"), (folder / ".mine-0123abcd.txt").write_text("kept")
+        >>> sweep([folder / "note.txt"])
+        >>> [item.name for item in folder.iterdir()]
+        ['.mine-0123abcd.txt']
+    """
+    for path in paths:
+        for item in path.parent.glob(f".{glob.escape(path.stem)}-{'[0-9a-f]' * 8}{glob.escape(path.suffix)}"):
+            item.unlink(missing_ok=True)

@@ -113,7 +113,7 @@ def plot_manifold(
 ) -> Figure:
     """The decoder's mean over a two-dimensional latent space, z1 to the right and z2 upwards.
 
-    Images: one seamless mosaic. Tables: one heat-map per column, up to 12.
+    Images: one mosaic, seamless from 16 pixels on. Tables: one heat-map per column, up to 12.
 
     Args:
         grid: (n, n, *event), in the data's units; grid[i, j] is decoded where z1 is the quantiles[j]-quantile of
@@ -148,6 +148,9 @@ def plot_manifold(
         panels = [figure.subplots()]
         _draw_image(panels[0], mosaic, (-0.5, across - 0.5, -0.5, rows - 0.5), value_range)
         panels[0].set_aspect(ratio * across / rows)
+        if min(high, wide) < 16:  # small images run into each other without a line between them
+            panels[0].vlines(np.arange(across - 1) + 0.5, -0.5, rows - 0.5, colors="white", linewidths=0.8)
+            panels[0].hlines(np.arange(rows - 1) + 0.5, -0.5, across - 0.5, colors="white", linewidths=0.8)
     for panel in panels:
         _latent_ticks(panel, levels, 3 if columns else 10)
     _label_outer(panels, "z1 (and its quantile)", "z2 (and its quantile)")

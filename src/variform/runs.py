@@ -10,6 +10,7 @@ figures/*.png, report.html
 
 import dataclasses
 import json
+import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,13 +24,26 @@ from matplotlib.figure import Figure
 
 from variform import __version__, exploration, plots
 from variform.config import RunConfig, from_toml, to_command, to_dict
-from variform.data import Dataset, Splits, read
+from variform.data import Dataset, Schema, Splits, read
 from variform.evaluation import evaluate
 from variform.export import load, save
-from variform.files import replacing, write_text
+from variform.files import replacing, sweep, write_json, write_text
 from variform.report import Picture, Table, render
-from variform.training import History, build_objective, fit
+from variform.sources import source_format
+from variform.training import History, NonFiniteError, build_objective, fit, require_batch, resume_command
 from variform.vae import VAE, build_vae
+
+RESULTS = (
+    "data.json",
+    "checkpoint.safetensors",
+    "history.jsonl",
+    "model.safetensors",
+    "last.safetensors",
+    "evaluation.json",
+    "figures/manifold.png",
+    "report.html",
+)
+"""What `train` with `overwrite` takes away first: else a run that is killed early would show another one's results."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +67,12 @@ class Run:
             ValueError: when they are not the data that the run was trained on.
         """
         splits = read(self.config.source, self.config.data)
-        known = json.loads((self.folder / "data.json").read_text(encoding="utf-8"))["fingerprint"]
-        if splits.fingerprint != known:
+        require_same_data(self.folder, splits)
+        known = dataclasses.replace(splits.schema, source="") == dataclasses.replace(_schema(self.vae), source="")
+        if not known:
             raise ValueError(
-                f"{self.config.source} must hold the data that {self.folder} was trained on; it has changed since. "
-                "Bring the old data back, or train a new run."
+                f"{self.folder / 'config.toml'} must prepare the data as in training; its [data] table has changed "
+                "since. Undo the change, or train a new run."
             )
         return splits
 
@@ -82,6 +97,25 @@ def open_run(path: str | Path) -> Run:
     return Run(folder, read_config(folder / "config.toml"), load(folder / "model.safetensors"))
 
 
+def _schema(vae: VAE) -> Schema:
+    assert vae.schema is not None  # a loaded model has one
+    return vae.schema
+
+
+def require_same_data(folder: Path, splits: Splits) -> None:
+    """Refuse data that are not those of the run in `folder`; a run that was killed before it noted them takes any.
+
+    Raises:
+        ValueError: when the data have changed.
+    """
+    note = folder / "data.json"
+    if note.is_file() and json.loads(note.read_text(encoding="utf-8"))["fingerprint"] != splits.fingerprint:
+        raise ValueError(
+            f"{splits.schema.source} must hold the data that {folder} was trained on; it has changed since. "
+            "Bring the old data back, or train a new run."
+        )
+
+
 def history(folder: Path) -> list[dict[str, Any]]:
     """The rows of a run's history.jsonl, one per epoch."""
     return [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -99,24 +133,49 @@ def read_config(path: Path) -> RunConfig:
     return from_toml(path.read_text(encoding="utf-8"), str(path))
 
 
-def start(config: RunConfig, folder: Path, *, overwrite: bool = False) -> RunConfig:
-    """Make the folder of a run and write its config.toml; the source's path is made absolute.
+def settled(config: RunConfig) -> RunConfig:
+    """The configuration with the absolute path of its source, so that it means the same in every folder.
 
-    Nothing is ever deleted: with `overwrite` the run's files are replaced one by one and all others stay.
+    Example:
+        >>> settled(RunConfig(source="digits")).source
+        'digits'
+    """
+    if source_format(config.source) == "digits":
+        return config
+    return dataclasses.replace(config, source=str(Path(config.source).expanduser().absolute()))
+
+
+def require_folder(folder: Path, *, overwrite: bool = False) -> None:
+    """Refuse an output folder that cannot be made or, without `overwrite`, that holds something already.
 
     Raises:
-        FileExistsError: when the folder holds something already and `overwrite` is not given.
+        OSError: says which of the two.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not overwrite:
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        wrong = "may not be written to" if there.is_dir() else "is a file"
+        raise PermissionError(f"the output must be a folder that can be made; {there} {wrong}. Choose another --out.")
+    if not overwrite and folder.is_dir() and any(folder.iterdir()):
         raise FileExistsError(
-            f"the folder of a new run must be new or empty; {folder} is not. "
-            "Choose another --out, go on with --resume, or replace the run's files with --overwrite."
+            f"the output folder must be new or empty; {folder} is not. "
+            "Choose another --out, go on with what is there, or replace it with --overwrite."
         )
-    if Path(config.source).exists():
-        config = dataclasses.replace(config, source=str(Path(config.source).resolve()))
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "config.toml", tomli_w.dumps(to_dict(config)))
-    return config
+
+
+def prepare(config: RunConfig, nll_samples: int = 1000) -> tuple[Splits, VAE]:
+    """Read the data and build the model; what can be known to be wrong before the training is found here.
+
+    Raises:
+        ValueError, OSError: for data or options that do not fit.
+    """
+    if nll_samples < 1:
+        raise ValueError(f"nll_samples must be at least 1; got {nll_samples}. Use for example 1000.")
+    splits = read(config.source, config.data)
+    require_batch(config.train, len(splits.train))
+    with torch.random.fork_rng():
+        torch.manual_seed(config.train.seed)  # dynamic binarisation draws the rows whose mean the model starts at
+        rows = splits.train.prepared()
+    return splits, build_vae(config.model, splits.schema, seed=config.train.seed, train=rows)
 
 
 def train(
@@ -124,6 +183,8 @@ def train(
     pictures: bool = True,
 ) -> Run:  # fmt: skip
     """Read, build, fit, evaluate, draw and report, into a new folder.
+
+    With `overwrite` the results of a run that is there are replaced; all other files stay.
 
     Args:
         config: The whole configuration.
@@ -136,10 +197,15 @@ def train(
     Raises:
         ValueError, OSError: for data, options or folders that do not fit; nothing is written then.
     """
-    splits = read(config.source, config.data)
-    model = build_vae(config.model, splits.schema, seed=config.train.seed, train=splits.train.prepared())
-    config = start(config, folder, overwrite=overwrite)
-    return _finish(config, folder, splits, model, False, nll_samples, progress, pictures)
+    require_folder(folder, overwrite=overwrite)
+    config = settled(config)
+    splits, vae = prepare(config, nll_samples)
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder / name for name in ("config.toml", *RESULTS))
+    for name in RESULTS:
+        (folder / name).unlink(missing_ok=True)
+    write_text(folder / "config.toml", tomli_w.dumps(to_dict(config)))
+    return _finish(config, folder, splits, vae, False, nll_samples, progress, pictures)
 
 
 def resume(folder: Path, *, nll_samples: int = 1000, progress: bool = False, pictures: bool = True) -> Run:
@@ -155,34 +221,49 @@ def resume(folder: Path, *, nll_samples: int = 1000, progress: bool = False, pic
         FileNotFoundError: when the folder is not that of a run.
         ValueError: when the data or the checkpoint are not those of the run.
     """
+    if not (folder / "config.toml").is_file():
+        raise FileNotFoundError(f"a run must be a folder with config.toml; {folder} is not. Check the path.")
     config = read_config(folder / "config.toml")
-    splits = read(config.source, config.data)
-    model = build_vae(config.model, splits.schema, seed=config.train.seed, train=splits.train.prepared())
+    splits, vae = prepare(config, nll_samples)
+    require_same_data(folder, splits)
+    sweep(folder / name for name in RESULTS)
     begun = (folder / "checkpoint.safetensors").is_file()
-    return _finish(config, folder, splits, model, begun, nll_samples, progress, pictures)
+    return _finish(config, folder, splits, vae, begun, nll_samples, progress, pictures)
 
 
 def _finish(
     config: RunConfig, folder: Path, splits: Splits, vae: VAE, resume: bool, nll_samples: int, progress: bool,
     pictures: bool,
 ) -> Run:  # fmt: skip
-    write_text(folder / "data.json", json.dumps(describe(splits), indent=2))
-    objective = build_objective(vae, config.train)
-    history = fit(
-        objective,
-        splits.train,
-        splits.valid,
-        config.train,
-        folder=folder,
-        resume=resume,
-        data_id=splits.fingerprint,
-        progress=progress,
-    )
+    write_json(folder / "data.json", describe(splits))
+    given = {"fingerprint": splits.fingerprint, "data": to_dict(config.data), "model": to_dict(config.model)}
+    try:
+        history = fit(
+            build_objective(vae, config.train),
+            splits.train,
+            splits.valid,
+            config.train,
+            folder=folder,
+            resume=resume,
+            identity=json.dumps(given, sort_keys=True),
+            progress=progress,
+        )
+    except NonFiniteError:
+        save(vae, folder / "model.safetensors")  # the best weights so far can be looked at
+        raise
     save(vae, folder / "model.safetensors")
     _save_last(vae, history, folder)
-    run = Run(folder, config, vae)
+    try:
+        return _conclude(Run(folder, config, vae), splits, history, nll_samples, progress, pictures)
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(f"stopped after the training; go on with: {resume_command(folder)}") from error
+
+
+def _conclude(
+    run: Run, splits: Splits, history: History, nll_samples: int, progress: bool, pictures: bool
+) -> Run:  # fmt: skip
     numbers = assess(run, splits, samples=nll_samples, progress=progress)
-    write_text(folder / "evaluation.json", json.dumps(numbers, indent=2))
+    write_json(run.folder / "evaluation.json", numbers)
     if pictures:
         figures = draw(run, splits, numbers, history.rows)
         write_report(run, splits, numbers, history, figures)
@@ -260,6 +341,8 @@ def show(estimate: dict[str, Any] | None) -> str:
     if not estimate:
         return ""
     mean, error = estimate["mean"], estimate["se"]
+    if mean is None or not np.isfinite(mean):
+        return "not finite"
     if not error or not np.isfinite(error):
         return f"{mean:.4g}"
     digits = max(0, 1 - int(np.floor(np.log10(error))))
@@ -365,6 +448,7 @@ def write_report(run: Run, splits: Splits, numbers: dict[str, Any], history: His
         ("Data fingerprint", splits.fingerprint),
     ]
     header, rows = table(numbers)
+    samples = numbers["nll"]["samples"]
     note = "Mean ± standard error over the rows. Lower NLL is better, higher ELBO is better. Constants are included."
     tables = [Table("Held-out numbers", header, rows, note)]
     columns = numbers.get("reconstruction_error_per_column")
@@ -377,7 +461,7 @@ def write_report(run: Run, splits: Splits, numbers: dict[str, Any], history: His
         facts=facts,
         tables=tables,
         pictures=pictures,
-        command=to_command(config),
+        command=to_command(config) + (f" --nll-samples {samples}" if samples != 1000 else ""),
         notes=[*splits.notes, *numbers["notes"]],
         config=tomli_w.dumps(to_dict(config)),
     )

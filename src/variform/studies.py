@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,22 @@ import torch
 
 from variform import exploration, plots
 from variform.config import RunConfig, to_dict
-from variform.data import Dataset, Splits, read
-from variform.files import replacing, write_text
+from variform.data import Dataset, Splits
+from variform.files import replacing, write_json, write_text
 from variform.report import Picture, Table, render
-from variform.runs import Run, assess, open_run, read_config, resume, show, train
+from variform.runs import (
+    Run,
+    assess,
+    open_run,
+    prepare,
+    read_config,
+    require_folder,
+    require_same_data,
+    resume,
+    settled,
+    show,
+    train,
+)
 
 METRICS = ("elbo", "nll", "kl", "reconstruction_error")
 
@@ -67,25 +80,31 @@ def latent_dimension(
         progress: Show progress on standard error.
 
     Raises:
-        ValueError: for no dimensions, or a folder that holds another study.
+        ValueError: for no dimensions, other data than before, or a folder that holds another study.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM; what is finished is kept.
     """
     if not dims or min(dims) < 1 or seeds < 1:
         raise ValueError(f"a study needs latent dimensions and seeds of at least 1; got {dims}, {seeds}. Try 2,5,10.")
     dims = tuple(sorted(set(dims)))
-    config = _begin(config, folder, overwrite)
-    splits = read(config.source, config.data)
-    fits = {
-        dim: [
-            _fit(_variant(config, dim, seed), folder / f"dim-{dim}-seed-{seed}", splits, nll_samples, progress)
-            for seed in range(config.train.seed, config.train.seed + seeds)
-        ]
-        for dim in dims
-    }
+    config = _require_place(config, folder, overwrite)
+    splits, _ = prepare(config, nll_samples)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "study.toml", tomli_w.dumps(to_dict(config)))
+
+    def run(dim: int, seed: int) -> Run:
+        place = folder / f"dim-{dim}-seed-{seed}"
+        return _fit(_variant(config, dim, seed), place, splits, nll_samples, overwrite, progress)
+
+    first = config.train.seed
+    try:
+        fits = {dim: [run(dim, seed) for seed in range(first, first + seeds)] for dim in dims}
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt("the study stopped and was saved; give the same command to go on with it") from error
     rows = [_row(dim, runs) for dim, runs in fits.items()]
     recommended, reason = recommend(rows)
     study = Study(rows, recommended, reason)
     values = {"source": config.source, "seeds": seeds, "rows": rows, "recommended": recommended, "reason": reason}
-    write_text(folder / "study.json", json.dumps(values, indent=2))
+    write_json(folder / "study.json", values)
     picture = _draw(study, {dim: runs[0] for dim, runs in fits.items()}, splits, folder)
     _write_report(study, config, splits, picture, folder, seeds)
     return study
@@ -118,20 +137,16 @@ def recommend(rows: list[dict[str, Any]]) -> tuple[int, str]:
     return row["latent_dim"], reason
 
 
-def _begin(config: RunConfig, folder: Path, overwrite: bool) -> RunConfig:
-    """Make the folder, or check that the one there is of the same study."""
-    path = folder / "config.toml"
-    if Path(config.source).exists():
-        config = replace(config, source=str(Path(config.source).resolve()))
+def _require_place(config: RunConfig, folder: Path, overwrite: bool) -> RunConfig:
+    """Refuse a folder that holds anything but the same study; the configuration with the absolute path of its source."""
+    path = folder / "study.toml"
+    require_folder(folder, overwrite=overwrite or path.is_file())
+    config = settled(config)
     if path.is_file() and not overwrite and read_config(path) != config:
         raise ValueError(
-            f"{folder} must hold the same study or nothing; its config.toml differs from these options. "
+            f"{folder} must hold the same study or nothing; its study.toml differs from these options. "
             "Choose another --out, or start anew there with --overwrite."
         )
-    if folder.exists() and not path.is_file() and not overwrite and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"the folder of a new study must be new or empty; {folder} is not. Choose another --out.")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(path, tomli_w.dumps(to_dict(config)))
     return config
 
 
@@ -139,22 +154,44 @@ def _variant(config: RunConfig, dim: int, seed: int) -> RunConfig:
     return replace(config, model=replace(config.model, latent_dim=dim), train=replace(config.train, seed=seed))
 
 
-def _fit(config: RunConfig, folder: Path, splits: Splits, nll_samples: int, progress: bool) -> Run:
+def _fit(
+    config: RunConfig, folder: Path, splits: Splits, nll_samples: int, overwrite: bool, progress: bool
+) -> Run:  # fmt: skip
     """The finished run of one variant: found, resumed or trained."""
     options: dict[str, Any] = {"nll_samples": nll_samples, "progress": progress, "pictures": False}
-    known = (folder / "config.toml").is_file() and read_config(folder / "config.toml") == config
-    if known and (folder / "validation.json").is_file():
+    path = folder / "validation.json"
+    if not _belongs(config, folder, splits, overwrite):
+        path.unlink(missing_ok=True)
+        run = train(config, folder, overwrite=True, **options)
+    elif path.is_file() and _read(path)["nll"]["samples"] == nll_samples:
         return open_run(folder)
-    run = resume(folder, **options) if known else train(config, folder, overwrite=True, **options)
-    numbers = assess(run, splits, split="valid", samples=nll_samples, progress=progress)
-    write_text(folder / "validation.json", json.dumps(numbers, indent=2))
+    else:
+        run = resume(folder, **options)
+    write_json(path, assess(run, splits, split="valid", samples=nll_samples, progress=progress))
     return run
+
+
+def _belongs(config: RunConfig, folder: Path, splits: Splits, overwrite: bool) -> bool:
+    """Whether the run in `folder` is of this configuration and data; other data are refused or may be overwritten."""
+    if not (folder / "config.toml").is_file() or read_config(folder / "config.toml") != config:
+        return False
+    try:
+        require_same_data(folder, splits)
+    except ValueError:
+        if overwrite:
+            return False
+        raise
+    return True
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _row(dim: int, runs: list[Run]) -> dict[str, Any]:
     """One line of the table: means over the seeds."""
     numbers = [run.evaluation for run in runs]
-    valid = [json.loads((run.folder / "validation.json").read_text(encoding="utf-8")) for run in runs]
+    valid = [_read(run.folder / "validation.json") for run in runs]
     row: dict[str, Any] = {"latent_dim": dim}
     row |= {name: _pooled([item[name] for item in numbers]) for name in METRICS}
     row["pca_reconstruction_error"] = _pooled([item["baselines"]["pca"]["reconstruction_error"] for item in numbers])
@@ -190,6 +227,7 @@ def _draw(study: Study, runs: dict[int, Run], splits: Splits, folder: Path) -> P
 
 def _write_report(study: Study, config: RunConfig, splits: Splits, picture: Picture, folder: Path, seeds: int) -> None:
     dims = ",".join(str(row["latent_dim"]) for row in study.rows)
+    place = shlex.quote(str(folder / "study.toml"))
     header, rows = study.table()
     note = f"Mean ± standard error over {len(splits.test):,} test rows and {seeds} seed{'s' if seeds > 1 else ''}."
     html = render(
@@ -198,7 +236,7 @@ def _write_report(study: Study, config: RunConfig, splits: Splits, picture: Pict
         facts=[("Data", splits.schema.source), ("Likelihood", config.model.likelihood), ("Dimensions", dims)],
         tables=[Table("Held-out numbers", header, rows, note)],
         pictures=[picture],
-        command=f"variform study latent-dim --config {folder / 'config.toml'} --dims {dims} --seeds {seeds} --out NEW",
+        command=f"variform study latent-dim --config {place} --dims {dims} --seeds {seeds} --out NEW",
         notes=list(splits.notes),
         config=tomli_w.dumps(to_dict(config)),
     )

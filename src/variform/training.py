@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import shlex
 import signal
 import threading
 import time
@@ -16,13 +17,14 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from variform.config import TrainConfig, to_dict
 from variform.data import Dataset
 from variform.files import replacing, write_text
 from variform.objectives import ELBO, Terms, warmup
+from variform.vae import VAE
 
 TERMS = ("loss", "log_likelihood", "kl")
 
@@ -33,7 +35,7 @@ class History:
 
     Args:
         rows: One dict per epoch: epoch, step, beta, learning_rate, train_*, valid_* for loss, elbo, log_likelihood and
-            kl (nats per example), seconds, examples_per_second, best.
+            kl (nats per example), seconds (in all), examples_per_second, best.
         best_epoch: The epoch with the lowest validation loss, whose weights the model has after `fit`.
         last: Weights after the last step, by name.
         stopped: Why it ended.
@@ -46,14 +48,24 @@ class History:
 
 
 class NonFiniteError(ArithmeticError):
-    """The loss became NaN or infinite; the message says at which step and which term broke."""
+    """The loss became NaN or infinite; the message says in which step and which term broke."""
 
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM; the checkpoint was written at this step."""
 
     def __init__(self, step: int, total: int, folder: Path | None) -> None:
-        super().__init__(f"stopped at step {step:,} of {total:,}; go on with: variform train --resume {folder}")
+        super().__init__(f"stopped at step {step:,} of {total:,}; go on with: {resume_command(folder)}")
+
+
+def resume_command(folder: Path | None) -> str:
+    """What a user types to go on with the run in `folder`.
+
+    Example:
+        >>> resume_command(Path("my run"))
+        "variform train --resume 'my run'"
+    """
+    return f"variform train --resume {shlex.quote(str(folder))}"
 
 
 @dataclass
@@ -80,7 +92,7 @@ def fit(
     *,
     folder: Path | None = None,
     resume: bool = False,
-    data_id: str = "",
+    identity: str = "",
     progress: bool = False,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
 ) -> History:
@@ -97,13 +109,15 @@ def fit(
         config: The optimiser's side of the configuration.
         folder: Where checkpoint.safetensors and history.jsonl go. With it, Ctrl-C and SIGTERM save first.
         resume: Go on from the checkpoint in `folder`.
-        data_id: Fingerprint of the data; a checkpoint made with another one is refused.
+        identity: What else the result depends on, such as the fingerprint of the data; a checkpoint made with another
+            one is refused.
         progress: Show progress: a bar on a terminal, plain lines elsewhere.
         on_epoch: Called with the row of each finished epoch.
 
     Raises:
         ValueError: for fewer training rows than a batch, or a checkpoint of another run.
-        NonFiniteError: for a loss that is NaN or infinite; the last good state is saved first.
+        NonFiniteError: for a loss that is NaN or infinite; the last good state is saved first, and the model has the
+            weights of the best epoch before it.
         Interrupted: after Ctrl-C or SIGTERM.
 
     Example:
@@ -114,14 +128,10 @@ def fit(
         >>> [row["epoch"] for row in fit(objective, data.train, data.valid, config).rows]
         [1, 2]
     """
-    if len(train) < config.batch_size:
-        raise ValueError(
-            f"batch_size must not exceed the {len(train)} training rows; got {config.batch_size}. "
-            f"Use --batch-size {len(train)} or smaller, or bring more rows."
-        )
+    require_batch(config, len(train))
     per_epoch = math.ceil(len(train) / config.batch_size)
-    total = config.steps or config.epochs * per_epoch
-    identity = _identity(config, train, objective, data_id)
+    total = config.steps or epochs(config, len(train)) * per_epoch
+    identity = _identity(config, train, objective, identity)
     optimizer = _build_optimizer(objective, config)
     sums = torch.zeros(len(TERMS) + 1, dtype=torch.float64)
     stopped = "all steps done"
@@ -134,17 +144,13 @@ def fit(
         elif folder is not None:
             _save(folder, state, identity)
         objective.train()
-        step = first_step = state.step
+        step, examples = state.step, 0
         started = written = time.monotonic()
+        earlier = state.rows[-1]["seconds"] if state.rows else 0.0
 
         def due() -> bool:
-            nonlocal written
-            if folder is None or not (
-                asked_to_stop.is_set() or time.monotonic() - written >= config.checkpoint_seconds
-            ):
-                return False
-            written = time.monotonic()
-            return True
+            late = time.monotonic() - written >= config.checkpoint_seconds
+            return late or asked_to_stop.is_set()
 
         while step < total and not (config.patience and state.stale >= config.patience):
             epoch, position = divmod(step, per_epoch)
@@ -159,28 +165,33 @@ def fit(
                 terms = objective(x)
                 loss = terms.loss.mean()
                 if not math.isfinite(loss.item()):
-                    raise _broken(terms, step, folder, state, identity)
+                    raise _broken(terms, step, objective, folder, state, identity)
                 optimizer.zero_grad()
                 loss.backward()
                 if config.clip_norm:
                     nn.utils.clip_grad_norm_(objective.parameters(), config.clip_norm)
                 optimizer.step()
                 step += 1
+                examples += len(index)
                 sums += _sums(terms)
                 display.step(step, terms)
-                if left and due():  # the last step of an epoch is saved after its validation
-                    _save(folder, replace(_capture(objective, optimizer, sums, state), step=step), identity)
+                if left and folder is not None and due():  # the last step of an epoch is saved after its validation
+                    present = replace(_capture(objective, optimizer, sums, state), step=step)
+                    if _finite(present.weights):  # else the next loss says what broke
+                        state = present
+                        _save(folder, state, identity)
+                    written = time.monotonic()
                 if left and asked_to_stop.is_set():
                     raise Interrupted(step, total, folder)
             objective.at_step(total)
             means = _means(sums, "train") | _means(_validate(objective, valid, config), "valid")
             if not math.isfinite(means["valid_loss"]):
-                raise _broken(None, step, folder, state, identity)
+                raise _broken(None, step, objective, folder, state, identity)
             better = means["valid_loss"] < state.best_loss
             seconds = time.monotonic() - started
             row = {"epoch": epoch + 1, "step": step, **means, "beta": objective.beta(step - 1), "best": better}
-            row |= {"learning_rate": learning_rate(config, step - 1, total), "seconds": round(seconds, 3)}
-            row["examples_per_second"] = round((step - first_step) * config.batch_size / seconds)
+            row |= {"learning_rate": learning_rate(config, step - 1, total), "seconds": round(earlier + seconds, 3)}
+            row["examples_per_second"] = round(examples / seconds)
             sums.zero_()
             state = replace(_capture(objective, optimizer, sums, state), step=step, rows=[*state.rows, row])
             if better:
@@ -189,8 +200,9 @@ def fit(
             display.epoch(row)
             if on_epoch is not None:
                 on_epoch(row)
-            if due():
+            if folder is not None and due():
                 _save(folder, state, identity)
+                written = time.monotonic()
             if asked_to_stop.is_set():
                 raise Interrupted(step, total, folder)
         if step < total:
@@ -202,7 +214,30 @@ def fit(
     return History(state.rows, state.best_epoch, state.weights, stopped)
 
 
-def build_objective(vae: nn.Module, config: TrainConfig) -> ELBO:
+def epochs(config: TrainConfig, rows: int) -> int:
+    """Passes over `rows` training rows: as configured, or 20, or as many as make 3,000 steps.
+
+    Example:
+        >>> [epochs(TrainConfig(batch_size=100), rows) for rows in (200, 3_000, 60_000)]
+        [1500, 100, 20]
+    """
+    return config.epochs or max(20, math.ceil(3000 / math.ceil(rows / config.batch_size)))
+
+
+def require_batch(config: TrainConfig, rows: int) -> None:
+    """Refuse fewer training rows than a batch.
+
+    Raises:
+        ValueError: names both numbers.
+    """
+    if rows < config.batch_size:
+        raise ValueError(
+            f"batch_size must not exceed the {rows} training rows; got {config.batch_size}. "
+            f"Use --batch-size {rows} or smaller, or bring more rows."
+        )
+
+
+def build_objective(vae: VAE, config: TrainConfig) -> ELBO:
     """The objective that a training configuration describes: its samples, KL and beta with warm-up."""
     beta = warmup(config.beta, config.warmup)
     return ELBO(vae, samples=config.samples, kl=config.kl, beta=beta)
@@ -275,6 +310,10 @@ def _capture(
     return replace(previous, **fields) if previous is not None else _State(best=weights, **fields)
 
 
+def _finite(weights: dict[str, Tensor]) -> bool:
+    return all(bool(value.isfinite().all()) for value in weights.values())
+
+
 def _restore(state: _State, objective: nn.Module, optimizer: torch.optim.Optimizer, sums: Tensor) -> None:
     objective.load_state_dict(state.weights)
     slots: dict[int, dict[str, Tensor]] = {}
@@ -286,11 +325,11 @@ def _restore(state: _State, objective: nn.Module, optimizer: torch.optim.Optimiz
     sums.copy_(state.sums)
 
 
-def _identity(config: TrainConfig, train: Dataset, objective: nn.Module, data_id: str) -> str:
-    """What a checkpoint belongs to: configuration, number of rows, names and shapes of the weights."""
+def _identity(config: TrainConfig, train: Dataset, objective: nn.Module, rest: str) -> str:
+    """What a checkpoint belongs to: configuration, number of rows, names and shapes of the weights, and the rest."""
     shapes = {name: list(value.shape) for name, value in objective.state_dict().items()}
     settings = {key: value for key, value in to_dict(config).items() if key != "checkpoint_seconds"}
-    return json.dumps({"train": settings, "data": data_id, "rows": len(train), "weights": shapes}, sort_keys=True)
+    return json.dumps({"train": settings, "rest": rest, "rows": len(train), "weights": shapes}, sort_keys=True)
 
 
 def _save(folder: Path, state: _State, identity: str) -> None:
@@ -303,44 +342,48 @@ def _save(folder: Path, state: _State, identity: str) -> None:
     tensors |= {"random": state.random, "sums": state.sums}
     numbers = {name: getattr(state, name) for name in ("step", "best_loss", "best_epoch", "stale", "rows")}
     with replacing(folder / "checkpoint.safetensors") as path:
-        save_file(tensors, path, metadata={"state": json.dumps(numbers), "identity": identity})
+        path.write_bytes(save(tensors, metadata={"variform": json.dumps({"state": numbers, "identity": identity})}))
     write_text(folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in state.rows))
 
 
 def _load(path: Path, identity: str) -> _State:
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            header = json.loads((file.metadata() or {}).get("variform", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path.parent} must hold checkpoint.safetensors; it does not. Train anew.") from error
     except SafetensorError as error:
         raise ValueError(f"{path} must be a whole checkpoint; {error}. Train anew with --overwrite.") from error
-    if metadata.get("identity") != identity:
+    if header.get("identity") != identity:
         raise ValueError(
             f"{path} must come from this configuration and data; it comes from another. "
             "Resume with the run's own config.toml and data, or train anew in another folder."
         )
-    groups: dict[str, dict[str, Tensor]] = {"weights": {}, "best": {}, "optimizer": {}}
-    for name, value in tensors.items():
-        group, _, rest = name.partition("/")
-        if group in groups:
-            groups[group][rest] = value
-    return _State(**groups, random=tensors["random"], sums=tensors["sums"], **json.loads(metadata["state"]))
+
+    def group(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+    state = _State(group("weights/"), group("best/"), group("optimizer/"), tensors["random"], tensors["sums"])
+    return replace(state, **header["state"])
 
 
-def _broken(terms: Any, step: int, folder: Path | None, state: _State, identity: str) -> NonFiniteError:
-    """Save the last good state and say what broke."""
+def _broken(
+    terms: Terms | None, step: int, objective: nn.Module, folder: Path | None, state: _State, identity: str
+) -> NonFiniteError:
+    """Save the last good state, go back to the best weights, and say what broke."""
+    objective.load_state_dict(state.best)
     saved = ""
     if folder is not None:
         _save(folder, state, identity)
-        saved = f" The state after step {state.step} was saved in {folder}."
-    part = "validation loss"
+        saved = f" The best weights so far, of epoch {state.best_epoch}, are in {folder}."
+    where, part = f"after step {step}", "validation loss"
     if terms is not None:
+        where = f"in step {step + 1}"
         names = [name for name in TERMS[1:] if not torch.isfinite(getattr(terms, name)).all()]
         part = " and ".join(names).replace("_", " ") or "weighted sum"
     return NonFiniteError(
-        f"the loss must stay finite; at step {step} the {part} became NaN or infinite.{saved} "
+        f"the loss must stay finite; {where} the {part} became NaN or infinite.{saved} "
         "Use a smaller --learning-rate, or --clip-norm 10, or look at the data's scaling."
     )
 
@@ -355,7 +398,7 @@ def _signals(catch: bool) -> Iterator[threading.Event]:
     if not catch or threading.current_thread() is not threading.main_thread():
         yield event
         return
-    old = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    old: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def handle(number: int, frame: object) -> None:
         del frame
@@ -416,4 +459,5 @@ class _Display:
             f"valid ELBO {row['valid_elbo']:.3f}  KL {row['valid_kl']:.3f}  "
             f"{row['examples_per_second']:,} examples/s{mark}",
             highlight=False,
+            soft_wrap=True,  # a line stays a line in a log file
         )

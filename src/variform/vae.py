@@ -133,8 +133,8 @@ def build_vae(config: ModelConfig, schema: Schema, *, seed: int = 0, train: Tens
 def _build_likelihood(config: ModelConfig, schema: Schema) -> BernoulliLikelihood | GaussianLikelihood:
     if config.likelihood == "bernoulli":
         return BernoulliLikelihood(schema.shape)
-    # Pixels cannot be known better than one grey level; real numbers get a thousandth of the unit.
-    min_std = 1 / (schema.levels - 1) if schema.levels else 1e-3
+    # Grey values cannot be known better than to one level; real numbers get a thousandth of the model's unit.
+    min_std = 1 / max(schema.scale) if schema.levels and schema.levels > 2 else 1e-3
     variances: dict[str, Variance] = {
         "gaussian": "learned",
         "gaussian-shared": "shared",

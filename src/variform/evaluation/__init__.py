@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from variform.data import Dataset
+from variform.data import Dataset, Schema
 from variform.evaluation.baselines import pca, trivial
 from variform.evaluation.density import Estimate, bits_per_dim, score
 from variform.evaluation.latents import active_units
@@ -27,8 +27,9 @@ def evaluate(
 
     Returns:
         A dict with elbo, log_likelihood, kl, nll, posterior_gap (nats), kl_per_dimension, active_units,
-        reconstruction_error (root mean square, in the data's own units), bits_per_dim for images, ess (effective
-        number of importance samples), baselines, notes and unit; every estimate is {"mean", "se", "n"}.
+        reconstruction_error (root mean square, in the data's own units), bits_per_dim for images whose probability
+        the model states, ess (effective number of importance samples), baselines, notes and unit; every estimate is
+        {"mean", "se", "n"}.
 
     Example:
         >>> from variform import ModelConfig, build_vae, read
@@ -51,28 +52,29 @@ def evaluate(
         "reconstruction_error": Estimate.root_mean(scores.squared_error).to_dict(),
     }
     schema = data.schema
-    if schema.kind == "image":
+    if schema.kind == "image" and not _is_only_cross_entropy(vae, schema):
         result["bits_per_dim"] = bits_per_dim(vae, data, -scores.log_px).to_dict()
-    else:
+    if schema.kind == "table":
         result["reconstruction_error_per_column"] = {
             name: Estimate.root_mean(column).to_dict()
             for name, column in zip(schema.columns, scores.squared_error.T, strict=True)
         }
     if train is not None:
         result["baselines"] = {"pca": pca(vae, data, train, seed=seed), "trivial": trivial(vae, data, train, seed=seed)}
-    result["notes"] = _notes(vae, data, scores.ess.mean().item(), samples)
+    result["notes"] = _notes(vae, data, result)
     return result
 
 
-def _notes(vae: VAE, data: Dataset, ess: float, samples: int) -> list[str]:
+def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
     """What a reader must know before comparing the numbers."""
     schema, notes = data.schema, []
-    if vae.likelihood.unit_interval and schema.binarise == "none" and schema.levels != 2:
+    samples, ess = numbers["nll"]["samples"], numbers["ess"]["mean"]
+    if _is_only_cross_entropy(vae, schema):
         notes.append(
             "The Bernoulli likelihood of grey values is a cross-entropy, not the probability of any data: compare it "
             "only with models of the same unbinarised data, never with published binarised figures."
         )
-    if not vae.likelihood.unit_interval and schema.levels:
+    if "bits_per_dim" in numbers and not vae.likelihood.unit_interval and schema.levels:
         notes.append(
             f"Densities are per pixel intensity in [0, 1]. Bits per dimension treat one of {schema.levels} levels as "
             "an interval of the density, without dequantisation: an approximation, not a bound."
@@ -82,4 +84,15 @@ def _notes(vae: VAE, data: Dataset, ess: float, samples: int) -> list[str]:
             f"Only {ess:.1f} of {samples} importance samples carry weight: the true NLL is lower than the estimate. "
             "Use more samples."
         )
+    trivial_nll = numbers.get("baselines", {}).get("trivial", {}).get("nll")
+    if trivial_nll and trivial_nll["mean"] < numbers["nll"]["mean"]:
+        notes.append(
+            "The trivial model has the better NLL. If its likelihood is Gaussian, it has a variance per column: where "
+            "columns differ much or some are constant, --likelihood gaussian is its fair rival. Otherwise train longer."
+        )
     return notes
+
+
+def _is_only_cross_entropy(vae: VAE, schema: Schema) -> bool:
+    """Whether a Bernoulli likelihood meets values other than zeros and ones."""
+    return vae.likelihood.unit_interval and schema.binarise == "none" and schema.levels != 2

@@ -8,9 +8,9 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from variform.data import Dataset
-from variform.distributions import Bernoulli, DiagonalGaussian
+from variform.distributions import Bernoulli, DiagonalGaussian, Law
 from variform.evaluation.density import Estimate
-from variform.likelihoods import GaussianLikelihood
+from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood
 from variform.vae import VAE
 
 
@@ -73,18 +73,18 @@ def trivial(vae: VAE, data: Dataset, train: Dataset, *, seed: int = 0) -> dict[s
         seed: Seed of the binarisation, where the data ask for one.
 
     Returns:
-        nll and reconstruction_error, the latter of the training mean.
+        reconstruction_error, that of the training mean; nll, unless the likelihood is one of the user's own.
     """
     fitted, scored = _rows(train, seed), _rows(data, seed)
+    result = {"reconstruction_error": _error(data, scored, fitted.mean(0).expand_as(scored)).to_dict()}
     if isinstance(vae.likelihood, GaussianLikelihood):
         variance = fitted.var(0, correction=0).clamp_min(vae.likelihood.min_std**2)
-        law = DiagonalGaussian(fitted.mean(0), variance.log())
-    else:
+        law: Law = DiagonalGaussian(fitted.mean(0), variance.log())
+    elif isinstance(vae.likelihood, BernoulliLikelihood):
         law = Bernoulli(torch.logit((fitted.sum(0) + 1) / (len(fitted) + 2)))
-    return {
-        "nll": Estimate.of(-law.log_prob(scored) - data.schema.log_jacobian).to_dict(),
-        "reconstruction_error": _error(data, scored, fitted.mean(0).expand_as(scored)).to_dict(),
-    }
+    else:  # a likelihood of the user's own: what ignores all structure under it is not known here
+        return result
+    return result | {"nll": Estimate.of(-law.log_prob(scored) - data.schema.log_jacobian).to_dict()}
 
 
 def _rows(data: Dataset, seed: int) -> Tensor:

@@ -1,0 +1,477 @@
+"""The command line: each command from end to end, and what it says and leaves alone when the user is mistaken."""
+
+import csv
+import hashlib
+import html
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from variform import cli, exploration, read, runs, studies
+from variform.data import read_rows
+from variform.runs import open_run
+from variform.training import Interrupted
+
+COMMANDS = ["demo", "train", "evaluate", "generate", "encode", "decode", "reconstruct", "explore", "info"]
+SMALL = ["--epochs", "2", "--hidden", "6", "--latent-dim", "2", "--nll-samples", "3"]
+TABLE = ["designs of 2026.csv", "--label", "kind", "--likelihood", "gaussian", *SMALL]
+
+
+@pytest.fixture(autouse=True)
+def _single_precision(_double_precision):
+    """A command runs in the precision that a user gets."""
+    torch.set_default_dtype(torch.float32)
+
+
+def write_designs(path, seed=0):
+    """300 rows in the user's own units: a length near 3 and a temperature near -70, and a label."""
+    rows = np.random.default_rng(seed).normal([3, -70], [0.1, 5], (300, 2)).astype(np.float32)
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["length [mm]", "kind", "T, inside"])
+        writer.writerows([str(length), "ab"[int(length > 3)], str(inside)] for length, inside in rows)
+    return rows
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder with data and two finished runs: of images and of a table."""
+    folder = tmp_path_factory.mktemp("finished")
+    write_designs(folder / "designs of 2026.csv")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        assert cli.run(["train", "digits", *SMALL, "--out", "run/"]) == 0
+        assert cli.run(["train", *TABLE, "--out", "a table"]) == 0
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def place(finished, tmp_path, monkeypatch):
+    """A copy of it, which may be changed, as the current directory."""
+    shutil.copytree(finished, tmp_path / "place")
+    monkeypatch.chdir(tmp_path / "place")
+    return tmp_path / "place"
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    monkeypatch.setattr(runs, "draw", lambda *_: [])
+    monkeypatch.setattr(runs, "write_report", lambda *_: None)
+
+
+def tree(folder):
+    """Every path under `folder` with a hash of what is there."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def json_of(arguments, capsys):
+    """The one JSON document that a command prints."""
+    capsys.readouterr()
+    assert cli.run(arguments) == 0
+    return json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+# --- help ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_help_answers_without_torch(capsys):
+    calls = [
+        ["--help"],
+        *([name, "--help"] for name in COMMANDS),
+        ["study", "--help"],
+        ["study", "latent-dim", "--help"],
+    ]
+    for call in calls:
+        assert cli.run(call) == 0
+        out, err = capsys.readouterr()
+        assert f"Usage: variform {' '.join(call[:-1])}".strip() in out and err == ""
+    code = f"import sys; from variform.cli import run; print([run(call) for call in {calls}], 'torch' in sys.modules)"
+    out = subprocess.check_output([sys.executable, "-c", code], text=True)
+    assert out.splitlines()[-1] == f"{[0] * len(calls)} False"
+
+
+# --- each command, from end to end --------------------------------------------------------------------------------
+
+
+def test_train_leaves_a_whole_run_and_prints_lines_that_stay_lines(place, capsys):
+    assert cli.run(["train", "digits", *SMALL, "--out", "again"]) == 0
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert len(lines) == 2 and all(re.fullmatch(r"epoch +\d .* examples/s( best)?", line) for line in lines)
+    assert out.endswith("Report: again/report.html\n") and "epoch" not in out
+    again, run = tree(place / "again"), tree(place / "run")
+    timed = {"history.jsonl", "checkpoint.safetensors", "report.html", "figures/curves.png"}
+    assert again.keys() == run.keys() >= {*runs.RESULTS, "config.toml"}
+    assert {name for name in run if run[name] != again[name]} <= timed
+
+
+def test_evaluate_prints_one_json_document(place, capsys):
+    numbers = json_of(["evaluate", "run", "--json", "--samples", "4"], capsys)
+    assert numbers["unit"] == "nats" and numbers["split"] == "test"
+    for name in ("elbo", "log_likelihood", "kl", "posterior_gap", "reconstruction_error"):
+        assert set(numbers[name]) == {"mean", "se", "n"}
+        assert numbers[name]["n"] == numbers["rows"] == numbers["data"]["rows"]["test"]
+    assert set(numbers["nll"]) == {"mean", "se", "n", "samples"} and numbers["nll"]["samples"] == 4
+    assert numbers["elbo"]["mean"] == pytest.approx(numbers["log_likelihood"]["mean"] - numbers["kl"]["mean"])
+    valid = json_of(["evaluate", "run", "--json", "--samples", "3", "--split", "valid"], capsys)
+    assert valid["rows"] == numbers["data"]["rows"]["valid"]
+    assert json_of(["evaluate", "run", "--json", "--samples", "3"], capsys) == open_run("run").evaluation
+    assert cli.run(["evaluate", "run", "--samples", "3"]) == 0
+    assert runs.show(open_run("run").evaluation["elbo"]) in capsys.readouterr().out
+
+
+def test_generate_writes_images_arrays_and_tables(place, capsys):
+    assert cli.run(["generate", "run", "--count", "12", "--out", "new digits/"]) == 0
+    assert capsys.readouterr().out == "12 rows: new digits\n"
+    assert cli.run(["generate", "run", "--count", "12", "--out", "new.npy"]) == 0
+    arrays = np.load("new.npy")
+    assert arrays.shape == (12, 1, 8, 8) and 0 <= arrays.min() < arrays.max() <= 16
+    pixels = np.stack([np.asarray(Image.open(path)) for path in sorted(Path("new digits").iterdir())])
+    np.testing.assert_allclose(pixels, arrays[:, 0] / 16 * 255, atol=0.5001)
+    for name, options in (("a", []), ("b", []), ("c", ["--seed", "1"]), ("d", ["--draw"])):
+        assert cli.run(["generate", "a table", "--count", "400", "--out", f"{name}.csv", *options]) == 0
+    files = {name: Path(f"{name}.csv").read_text() for name in "abcd"}
+    assert files["a"] == files["b"] and len(set(files.values())) == 3
+    with open("d.csv", newline="") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["length [mm]", "T, inside"]
+    np.testing.assert_allclose(np.array(rows, float).mean(0), [3, -70], rtol=0.06)  # in the user's units
+
+
+def test_encode_decode_and_reconstruct_agree(place, capsys):
+    source = "designs of 2026.csv"
+    for name in ("first", "second"):
+        assert cli.run(["encode", "a table", source, "--out", f"{name}.csv", "--std"]) == 0
+    assert Path("first.csv").read_bytes() == Path("second.csv").read_bytes()
+    with open("first.csv", newline="") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["z1", "z2", "std_z1", "std_z2"] and len(rows) == 300
+    means = np.array(rows, np.float32)[:, :2]
+    vae = open_run("a table").vae
+    assert np.array_equal(exploration.encode(vae, read_rows(source, vae.schema))[0], means)  # no digit was lost
+    np.save("points.npy", means)
+    assert cli.run(["decode", "a table", "points.npy", "--out", "decoded.npy"]) == 0
+    error = json_of(["reconstruct", "a table", source, "--out", "rebuilt.npy", "--json"], capsys)[
+        "reconstruction_error"
+    ]
+    np.testing.assert_allclose(np.load("decoded.npy"), np.load("rebuilt.npy"), rtol=1e-6)
+    squares = (np.load("rebuilt.npy") - write_designs(place / "same.csv")).astype(float) ** 2
+    assert error["mean"] == pytest.approx(np.sqrt(squares.mean()), rel=1e-5) and error["n"] == 300
+    for command, file in (("encode", "latents.csv"), ("reconstruct", "reconstructed.csv")):
+        assert cli.run([command, "a table"]) == 0
+        assert (place / "a table" / file).is_file()
+
+
+def test_explore_draws_again_and_info_tells_what_it_is(place, capsys):
+    figures = tree(place / "run" / "figures")
+    shutil.rmtree("run/figures")
+    assert cli.run(["explore", "run"]) == 0
+    assert tree(place / "run" / "figures") == figures
+    values = json_of(["info", "run", "--json"], capsys)
+    assert values["model"]["latent_dim"] == 2 and values["schema"]["shape"] == [1, 8, 8]
+    assert json_of(["info", "run/model.safetensors", "--json"], capsys) == values
+    assert cli.run(["info", "run"]) == 0
+    assert "model.latent_dim" in capsys.readouterr().out
+
+
+def test_the_command_in_the_report_repeats_the_run(place, tmp_path, monkeypatch, no_pictures):
+    for name in ("run", "a table"):
+        page = html.unescape((place / name / "report.html").read_text())
+        found = re.search(r"variform train [^<\n]*", page)
+        assert found
+        monkeypatch.chdir(tmp_path)
+        assert cli.run([*shlex.split(found.group())[1:], "--out", f"{name} again"]) == 0
+        for file in ("config.toml", "model.safetensors", "last.safetensors", "evaluation.json"):
+            assert (tmp_path / f"{name} again" / file).read_bytes() == (place / name / file).read_bytes()
+
+
+def test_options_of_a_file_give_way_to_those_of_the_command(place, no_pictures):
+    assert cli.run(["train", "--config", "a table/config.toml", "--latent-dim", "1", "--beta", "2", "--out", "b"]) == 0
+    old, new = ((place / name / "config.toml").read_text().splitlines() for name in ("a table", "b"))
+    changed = {(a, b) for a, b in zip(old, new, strict=True) if a != b}
+    assert changed == {("latent_dim = 2", "latent_dim = 1"), ("beta = 1.0", "beta = 2.0")}
+
+
+def test_a_source_behind_a_link_is_read_again_under_its_name(place, no_pictures):
+    """As in a cache of blobs: the link's name tells the format, its target's does not."""
+    Path(TABLE[0]).rename("0f2d")
+    Path("link.csv").symlink_to("0f2d")
+    assert cli.run(["train", "link.csv", *TABLE[1:], "--out", "linked"]) == 0
+    assert cli.run(["evaluate", "linked", "--samples", "2"]) == 0
+    assert open_run("linked").config.source == str(place / "link.csv")
+
+
+def test_a_folder_named_digits_does_not_hide_the_built_in_name(place, no_pictures):
+    Path("digits").mkdir()
+    shutil.copy("designs of 2026.csv", "digits/1.csv")
+    assert cli.run(["train", "digits", *SMALL, "--out", "again"]) == 0
+    assert Path("again/model.safetensors").read_bytes() == Path("run/model.safetensors").read_bytes()
+    assert (
+        cli.run(["study", "latent-dim", "digits", *SMALL[:4], "--nll-samples", "1", "--dims", "1", "--out", "s"]) == 0
+    )
+    assert runs.read_config(Path("s/study.toml")).source == "digits"
+
+
+# --- interrupted, resumed, replaced -------------------------------------------------------------------------------
+
+
+def test_resume_of_a_finished_run_ends_with_the_same_files(place):
+    before = tree(place)
+    assert cli.run(["train", "--resume", "run", "--nll-samples", "3"]) == 0
+    after = tree(place)
+    assert after.keys() == before.keys()
+    assert {name for name in before if before[name] != after[name]} == set()
+
+
+def test_a_run_killed_before_its_first_checkpoint_is_resumed(place, no_pictures):
+    before = tree(place / "run")
+    for name in before:
+        if name not in ("config.toml", "data.json") and (place / "run" / name).is_file():
+            (place / "run" / name).unlink()
+    Path("run/.checkpoint-0123abcd.safetensors").write_text("half")  # what a kill in mid-write leaves
+    assert cli.run(["train", "--resume", "run", "--nll-samples", "3"]) == 0
+    after = tree(place / "run")
+    assert all(after[name] == before[name] for name in ("model.safetensors", "last.safetensors", "evaluation.json"))
+    assert not any(name.startswith(".") for name in after)
+
+
+def test_a_run_stopped_in_its_evaluation_says_how_to_go_on(place, monkeypatch, capsys, no_pictures):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "assess", stop)
+        assert cli.run(["train", "digits", *SMALL, "--out", "new run"]) == 130
+    assert capsys.readouterr().err.endswith("go on with: variform train --resume 'new run'\n")
+    assert cli.run(["train", "--resume", "new run", "--nll-samples", "3"]) == 0
+    assert open_run("new run").evaluation == open_run("run").evaluation
+
+
+def test_overwrite_replaces_the_results_and_keeps_foreign_files(place, monkeypatch, no_pictures):
+    foreign = {"notes.txt", "figures/mine.png", "latents.csv", ".hidden-0123abcd.txt"}
+    for name in foreign:
+        (place / "run" / name).write_text("mine")
+    train = ["train", "digits", *SMALL, "--seed", "5", "--out", "run", "--overwrite"]
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "fit", stop)
+        assert cli.run(train) == 130
+    left = tree(place / "run")
+    assert not {"model.safetensors", "evaluation.json", "report.html", "history.jsonl"} & left.keys()
+    assert cli.run(["evaluate", "run"]) == 2  # never the old model beside the new configuration
+    assert cli.run(train) == 0
+    assert all((place / "run" / name).read_text() == "mine" for name in foreign)
+    assert open_run("run").config.train.seed == 5
+
+
+def test_an_interrupted_study_goes_on_without_training_anything_twice(place, monkeypatch, capsys):
+    command = ["study", "latent-dim", *TABLE[:-4], "--dims", "1,2", "--nll-samples", "3", "--out", "study", "--json"]
+    trained = []
+
+    def train(config, folder, **options):
+        if config.model.latent_dim == stop_at:
+            raise Interrupted(1, 2, folder)
+        trained.append(folder.name)
+        return runs.train(config, folder, **options)
+
+    monkeypatch.setattr(studies, "train", train)
+    stop_at = 2
+    assert cli.run(command) == 130
+    assert "give the same command to go on" in capsys.readouterr().err
+    stop_at = None
+    first = json_of(command, capsys)
+    assert trained == ["dim-1-seed-0", "dim-2-seed-0"]
+    assert [row["latent_dim"] for row in first["rows"]] == [1, 2] and first["recommended"] in (1, 2)
+    assert {row["nll"]["n"] for row in first["rows"]} == {open_run("a table").evaluation["rows"]}
+    assert json_of(command, capsys) == first
+    weights = Path("study/dim-1-seed-0/model.safetensors").read_bytes()
+    command[command.index("--nll-samples") + 1] = "50"
+    more = json_of(command, capsys)  # more samples: evaluated again, not trained again
+    assert all(a["nll"] != b["nll"] and a["kl"] == b["kl"] for a, b in zip(first["rows"], more["rows"], strict=True))
+    assert len(trained) == 2 and Path("study/dim-1-seed-0/model.safetensors").read_bytes() == weights
+    before = tree(place / "study")
+    write_designs(place / TABLE[0], seed=1)
+    assert cli.run(command) == 2  # other data than those of the finished fits
+    assert cli.run([*command, "--batch-size", "64"]) == 2
+    assert cli.run(["train", "--resume", "study"]) == 2  # a study is no run
+    assert tree(place / "study") == before
+    assert json_of([*command, "--overwrite"], capsys)["rows"] != more["rows"]
+    assert trained == ["dim-1-seed-0", "dim-2-seed-0"] * 2
+
+
+def test_a_reader_that_leaves_early_is_no_error(place):
+    code = "import sys; sys.stdout.reconfigure(write_through=True); from variform.cli import main; main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "info", "run"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == ("", 141)
+
+
+# --- mistakes: one sentence, exit code 2, nothing written, nothing changed ----------------------------------------
+
+
+@pytest.fixture(scope="module")
+def mistakes(finished, tmp_path_factory):
+    """Runs and files with something wrong, each named after it."""
+    folder = tmp_path_factory.mktemp("mistakes") / "place"
+    shutil.copytree(finished, folder)
+    for name in ("broken", "changed", "moved", "edited", "prepared"):
+        shutil.copytree(folder / "a table", folder / name)
+    model = folder / "broken" / "model.safetensors"
+    model.write_bytes(model.read_bytes()[:-1])
+    other = {"changed": "changed.csv", "moved": "gone.csv"}
+    write_designs(folder / "changed.csv", seed=1)
+    for name, source in other.items():
+        config = folder / name / "config.toml"
+        config.write_text(config.read_text().replace(str(finished / TABLE[0]), str(folder / source)))
+    config = folder / "edited" / "config.toml"
+    config.write_text(config.read_text().replace('activation = "relu"', 'activation = "tanh"'))
+    config = folder / "prepared" / "config.toml"
+    config.write_text(config.read_text().replace('scaling = "auto"', 'scaling = "unit"'))
+    (folder / "notes").mkdir()
+    (folder / "notes" / "note.txt").write_text("mine")
+    (folder / "typo.toml").write_text("[model]\nlatent_dims = 3\n")
+    (folder / "nan.csv").write_text("a,b\n" + "1,2\n3,4\n" * 30 + "nan,5\n")
+    (folder / "over.csv").write_text("a,b\n" + "".join(f"0.{row},{row}\n" for row in range(60)))
+    (folder / "five.npy").write_bytes(b"no array")
+    return folder
+
+
+MISTAKES = [
+    ("train", "needs data"),
+    ("train none.csv", "does not exist"),
+    ("train digit", "Did you mean 'digits'"),
+    ("train five.npy", "five.npy"),
+    ("train nan.csv --likelihood gaussian", "must hold finite numbers"),
+    ("train over.csv --scaling none --batch-size 9", "Bernoulli needs values in [0, 1]"),
+    ("train digits --likelihood bernouli", 'Did you mean "bernoulli"?'),
+    ("train digits --latent-dims 3", "Did you mean --latent-dim?"),
+    ("train digits surplus", "surplus"),
+    ("trian digits", 'Did you mean "train"?'),
+    ("train digits --beta -1", "beta must be at least 0; got -1.0"),
+    ("train digits --learning-rate nan", "learning_rate must be above 0"),
+    ("train digits --epochs 1.5", "1.5 is no whole number"),
+    ("train digits --epochs 0", "epochs must be at least 1"),
+    ("train digits --seed 99999999999999999999", "at most 18 digits"),
+    ("train digits --hidden", "--hidden requires at least 1"),
+    ("train digits --hidden 64,0", "hidden widths must be at least 1"),
+    ("train digits --hidden=64,0", "hidden widths must be at least 1"),
+    ("train 1,2", "1,2 does not exist"),
+    ("train digits --hidden 9000000000", "must fit in memory"),
+    ("train digits --batch-size 9999", "must not exceed the 1422 training rows"),
+    ("train digits --nll-samples 0", "nll_samples must be at least 1"),
+    ("train digits --label kind", "--label"),
+    ("train digits --config typo.toml", "Did you mean 'latent_dim'?"),
+    ("train digits --config none.toml", "there is none at none.toml"),
+    ("train digits --config notes", "--config must name a TOML file"),
+    ("train digits --out run", "must be new or empty; run is not"),
+    ("train digits --out notes", "must be new or empty; notes is not"),
+    ("train digits --out nan.csv", "nan.csv is a file"),
+    ("train digits --out nan.csv --overwrite", "nan.csv is a file"),
+    ("train digits --out nan.csv/inside", "nan.csv is a file"),
+    ("train digits --out ''", "one is empty"),
+    ("train digits --out=", "one is empty"),
+    ("train --resume nowhere", "a run must be a folder with config.toml; nowhere is not"),
+    ("train --resume notes", "a run must be a folder with config.toml; notes is not"),
+    ("train --resume run --epochs 9", "--resume goes on with a run as it was begun"),
+    ("train digits --resume run", "--resume goes on with a run as it was begun"),
+    ("train --resume run --out elsewhere", "--resume goes on with a run as it was begun"),
+    ("train --resume run --nll-samples 0", "nll_samples must be at least 1"),
+    ("train --resume changed", "it has changed since"),
+    ("train --resume moved", "gone.csv does not exist"),
+    ("train --resume edited", "it comes from another"),
+    ("evaluate", "RUN requires an argument"),
+    ("evaluate nowhere", "nowhere is not"),
+    ("evaluate notes", "notes is not"),
+    ("evaluate run/model.safetensors", "run/model.safetensors is not"),
+    ("evaluate broken", "must be a whole safetensors file"),
+    ("evaluate changed", "it has changed since"),
+    ("evaluate moved", "gone.csv does not exist"),
+    ("evaluate prepared", "its [data] table has changed"),
+    ("evaluate run --samples 0", "samples must be at least 1"),
+    ("evaluate run --split tests", 'Did you mean "test"?'),
+    ("generate run --count 0", "count must be at least 1"),
+    ("generate run --out new.csv", "must hold flat rows"),
+    ("generate run --out new.txt", "must end in .npy, .csv"),
+    ("generate run --out notes", "must be new or empty; notes is not"),
+    ("generate run --out nowhere/new.npy", "there is no folder nowhere"),
+    ("generate 'a table' --out over.csv", "over.csv exists"),
+    ("generate 'a table' --out pictures", "needs an output that ends in .csv"),
+    ("encode run over.csv", "rows must have the shape"),
+    ("encode run --out latents", "must end in .npy, .csv"),
+    ("decode run run/figures", "images must have one size"),
+    ("decode run none.npy", "none.npy does not exist"),
+    ("decode run 'designs of 2026.csv'", "'designs of 2026.csv'|designs of 2026.csv"),
+    ("reconstruct 'a table' over.csv", "columns must be those of"),
+    ("explore broken", "must be a whole safetensors file"),
+    ("explore moved", "gone.csv does not exist"),
+    ("info nowhere", "there is none at nowhere"),
+    ("info nan.csv", "must be a whole safetensors file"),
+    ("info run/checkpoint.safetensors", "must be a model of variform"),
+    ("study latent-dim", "a study needs data"),
+    ("study latent-dims digits", 'Did you mean "latent-dim"?'),
+    ("study latent-dim digits --dims 0", "at least 1"),
+    ("study latent-dim digits --seeds 0", "at least 1"),
+    ("study latent-dim digits --nll-samples 0", "nll_samples must be at least 1"),
+    ("study latent-dim digits --batch-size 9999", "must not exceed the 1422 training rows"),
+    ("study latent-dim none.csv", "none.csv does not exist"),
+    ("study latent-dim over.csv --scaling none --batch-size 9", "Bernoulli needs values in [0, 1]"),
+    ("study latent-dim digits --out notes", "must be new or empty; notes is not"),
+    ("study latent-dim digits --out run --dims 2", "must be new or empty; run is not"),
+    ("study latent-dim digits --out nan.csv", "nan.csv is a file"),
+]
+
+
+@pytest.mark.parametrize(("command", "message"), MISTAKES, ids=[command for command, _ in MISTAKES])
+def test_a_mistake_is_told_in_a_sentence_and_touches_nothing(mistakes, monkeypatch, capsys, command, message):
+    monkeypatch.chdir(mistakes)
+    before = tree(mistakes)
+    assert cli.run(shlex.split(command)) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("error: ") and err.count("\n") == 1 and "Traceback" not in err
+    assert any(part in err for part in message.split("|")), err
+    assert tree(mistakes) == before
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that not even root may write to")
+@pytest.mark.parametrize("command", ["train digits --out", "study latent-dim digits --out", "generate run --out"])
+def test_a_folder_that_may_not_be_written_to(mistakes, monkeypatch, capsys, command):
+    monkeypatch.chdir(mistakes)
+    assert cli.run([*command.split(), "/proc/variform"]) == 2
+    err = capsys.readouterr().err
+    told = ("/proc/variform must be usable", "/proc may not be written to")  # to root, to others
+    assert any(part in err for part in told) and err.startswith("error: ") and err.count("\n") == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.parametrize("command", ["train", "study latent-dim"])
+def test_a_read_only_folder_is_told_before_the_data_are_read(tmp_path, capsys, command):
+    tmp_path.chmod(0o555)
+    assert cli.run([*command.split(), "none.csv", "--out", str(tmp_path / "run")]) == 2
+    assert f"{tmp_path} may not be written to" in capsys.readouterr().err
+
+
+def test_reading_nothing_but_the_source_decides(place):
+    """The fixtures speak of the data that are meant: 300 rows of two numbers, with a label aside."""
+    rows = read(TABLE[0], runs.read_config(Path("a table/config.toml")).data)
+    assert rows.schema.columns == ("length [mm]", "T, inside") and rows.schema.classes == ("a", "b")

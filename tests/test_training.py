@@ -1,0 +1,435 @@
+"""Training: the same bits whatever happens on the way, and the same numbers as a loop written by hand."""
+
+import itertools
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import nn
+
+from variform import VAE, DataConfig, ModelConfig, RunConfig, TrainConfig, build_objective, build_vae, fit, runs
+from variform.config import to_command
+from variform.data import dataset_from, splits_from
+from variform.export import load
+from variform.likelihoods import BernoulliLikelihood
+from variform.networks import MLP
+from variform.objectives import ELBO
+from variform.posteriors import DiagonalPosterior
+from variform.priors import StandardNormalPrior
+from variform.training import Interrupted, NonFiniteError, _order, learning_rate
+
+TIMINGS = {"seconds", "examples_per_second"}
+BATCH = 32
+
+
+@pytest.fixture(scope="module")
+def grey():
+    """About 100 training rows of 4 x 4 grey pixels, drawn to 0 or 1 afresh at every presentation."""
+    pixels = np.random.default_rng(0).integers(0, 256, (130, 4, 4), dtype=np.uint8)
+    return splits_from(pixels, config=DataConfig(binarise="dynamic"))
+
+
+@pytest.fixture(scope="module")
+def bits():
+    """70 training and 40 validation rows of five zeros or ones, which are never drawn again."""
+    rows = torch.from_numpy(np.random.default_rng(1).random((110, 5)) < [0.9, 0.1, 0.5, 0.7, 0.2]).double()
+    return dataset_from(rows[:70]), dataset_from(rows[70:])
+
+
+def objective_for(data, config, *, kind=None, seed=0, **model):
+    vae = build_vae(ModelConfig(latent_dim=2, hidden=(7,), **model), data.schema, seed=seed)
+    objective = build_objective(vae, config)
+    if kind is not None:
+        objective.__class__ = kind
+    return objective
+
+
+def without_timings(rows):
+    return [{key: value for key, value in row.items() if key not in TIMINGS} for row in rows]
+
+
+def assert_same_tensors(first, second):
+    assert first.keys() == second.keys()
+    for name in first:
+        assert first[name].dtype == second[name].dtype, name
+        assert torch.equal(first[name], second[name]), name
+
+
+def checkpoint(folder):
+    """Every tensor of a checkpoint (weights, best weights, optimiser, random state, sums) and its numbers."""
+    path = folder / "checkpoint.safetensors"
+    with safe_open(path, framework="pt") as file:
+        numbers = json.loads(file.metadata()["variform"])["state"]
+    return load_file(path), numbers | {"rows": without_timings(numbers["rows"])}
+
+
+# --- resume == uninterrupted, bit for bit ---------------------------------------------------------------------------
+
+
+class Stopping(ELBO):
+    """Asks the process to stop in one step of its training, as a user would."""
+
+    stop_at = -1
+
+    def at_step(self, step):
+        super().at_step(step)
+        if step == self.stop_at and self.training:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def hard_config(**changes):
+    """Everything that has a memory or draws: warm-up, cosine, dropout, clipping; 22 steps, of 4 an epoch."""
+    return TrainConfig(
+        **{"steps": 22, "batch_size": BATCH, "warmup": 9, "schedule": "cosine", "clip_norm": 3.0} | changes
+    )
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(grey, tmp_path_factory):
+    torch.set_default_dtype(torch.float64)  # conftest sets it later
+    assert math.ceil(len(grey.train) / BATCH) == 4 and len(grey.train) % BATCH  # the last batch is ragged
+    folder, finals = tmp_path_factory.mktemp("alone"), {}
+    for optimizer in ("adam", "rmsprop"):
+        (folder / optimizer).mkdir()
+        config = hard_config(optimizer=optimizer)
+        objective = objective_for(grey, config, dropout=0.3)
+        finals[optimizer] = fit(objective, grey.train, grey.valid, config, folder=folder / optimizer), objective
+    return folder, finals
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+@pytest.mark.parametrize(
+    "stops",
+    [(0,), (5,), (3,), (7, 8, 9), (20,), (21,), tuple(range(22))],
+    ids=["first step", "mid-epoch", "end of epoch", "around an end", "last epoch", "last step", "every step"],
+)
+def test_a_resumed_fit_ends_with_the_bits_of_an_uninterrupted_one(grey, uninterrupted, tmp_path, stops, optimizer):
+    alone, finals = uninterrupted
+    config = hard_config(optimizer=optimizer)
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    for number, stop in enumerate(stops):
+        objective = objective_for(grey, config, kind=Stopping, seed=number, dropout=0.3) if number else None
+        objective = objective or objective_for(grey, config, kind=Stopping, dropout=0.3)
+        objective.stop_at = stop
+        with pytest.raises(Interrupted, match=f"step {stop + 1} of 22; go on with: variform train --resume "):
+            fit(objective, grey.train, grey.valid, config, folder=tmp_path, resume=number > 0)
+    objective = objective_for(grey, config, seed=99, dropout=0.3)  # other initial weights: all come from the file
+    torch.manual_seed(12345)
+    history = fit(objective, grey.train, grey.valid, config, folder=tmp_path, resume=True)
+    (tensors, numbers), (expected_tensors, expected_numbers) = checkpoint(tmp_path), checkpoint(alone / optimizer)
+    assert_same_tensors(tensors, expected_tensors)
+    assert numbers == expected_numbers and numbers["step"] == 22
+    expected, expected_objective = finals[optimizer]
+    assert_same_tensors(history.last, expected.last)
+    assert_same_tensors(objective.state_dict(), expected_objective.state_dict())
+    assert without_timings(history.rows) == without_timings(expected.rows)
+    assert (history.best_epoch, history.stopped) == (expected.best_epoch, expected.stopped)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_resuming_a_finished_fit_changes_nothing(grey, uninterrupted, tmp_path):
+    alone, finals = uninterrupted
+    (tmp_path / "checkpoint.safetensors").write_bytes((alone / "adam" / "checkpoint.safetensors").read_bytes())
+    config = hard_config()
+    history = fit(
+        objective_for(grey, config, dropout=0.3), grey.train, grey.valid, config, folder=tmp_path, resume=True
+    )
+    assert history.rows == finals["adam"][0].rows
+    for name in ("checkpoint.safetensors", "history.jsonl"):
+        assert (tmp_path / name).read_bytes() == (alone / "adam" / name).read_bytes()
+
+
+def test_a_checkpoint_of_anything_else_is_refused(grey, uninterrupted, tmp_path):
+    path, whole = tmp_path / "checkpoint.safetensors", uninterrupted[0] / "adam" / "checkpoint.safetensors"
+
+    def resume(config, **options):
+        fit(
+            objective_for(grey, config, dropout=0.3),
+            grey.train,
+            grey.valid,
+            config,
+            folder=tmp_path,
+            resume=True,
+            **options,
+        )
+
+    with pytest.raises(FileNotFoundError, match="Train anew"):
+        resume(hard_config())
+    path.write_bytes(whole.read_bytes())
+    for config, options in ((hard_config(seed=1), {}), (hard_config(steps=23), {}), (hard_config(), {"identity": "B"})):
+        with pytest.raises(ValueError, match="it comes from another"):
+            resume(config, **options)
+    assert path.read_bytes() == whole.read_bytes()
+    for length in (0, 7, 8, 100, path.stat().st_size - 1):
+        path.write_bytes(whole.read_bytes()[:length])
+        with pytest.raises(ValueError, match="must be a whole checkpoint"):
+            resume(hard_config())
+
+
+# --- a real process, killed ---------------------------------------------------------------------------------------
+
+
+def begin(*arguments, threads):
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MPLBACKEND": "Agg"}
+    command = [sys.executable, "-m", "variform", "train", *map(str, arguments)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def test_killed_and_stopped_processes_end_as_one_that_was_left_alone(tmp_path):
+    """SIGKILL twice at random moments, SIGTERM and SIGINT once; each time another process goes on."""
+    torch.set_default_dtype(torch.float32)
+    model = ModelConfig(latent_dim=2, hidden=(16,), dropout=0.1)
+    data, steps = DataConfig(binarise="dynamic"), TrainConfig(epochs=200, warmup=500, checkpoint_seconds=0.05)
+    config = RunConfig(source="digits", data=data, model=model, train=steps)
+    alone, folder = tmp_path / "alone", tmp_path / "killed often"
+    runs.train(config, alone, nll_samples=1, pictures=False)
+    arguments, chance = [*to_command(config).split()[2:], "--out", folder], random.Random(time.time())
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGINT):
+        with begin(*arguments, threads=torch.get_num_threads()) as process:
+            process.stderr.readline()  # the first epoch of this process
+            time.sleep(chance.uniform(0, 0.08))
+            process.send_signal(number)
+            stdout, stderr = process.communicate()
+        assert stdout == ""
+        if number == signal.SIGKILL:
+            assert process.returncode == -signal.SIGKILL
+        else:
+            assert process.returncode == 130
+            assert stderr.endswith(f"; go on with: variform train --resume '{folder}'\n")
+            assert "Traceback" not in stderr
+        assert checkpoint(folder)[1]["step"] < checkpoint(alone)[1]["step"]
+        arguments = ["--resume", folder]
+    runs.resume(folder, nll_samples=1, pictures=False)
+    for name in ("model", "last"):
+        assert (folder / f"{name}.safetensors").read_bytes() == (alone / f"{name}.safetensors").read_bytes()
+    assert (folder / "evaluation.json").read_bytes() == (alone / "evaluation.json").read_bytes()
+    assert_same_tensors(checkpoint(folder)[0], checkpoint(alone)[0])
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+# --- the same numbers as a loop written by hand -------------------------------------------------------------------
+
+
+def plain_loop(vae, rows, valid, config):
+    """Kingma and Welling (2014) as one would write it in a lecture, for zeros and ones; gives means per epoch."""
+
+    def terms(x, weight):
+        mean, log_var = vae.encoder(x).unbind(1)
+        z = mean + torch.exp(0.5 * log_var) * torch.randn(1, *mean.shape)[0]
+        cross_entropy = nn.functional.binary_cross_entropy_with_logits(vae.decoder(z), x, reduction="none").sum(1)
+        divergence = 0.5 * (mean**2 + log_var.exp() - 1 - log_var).sum(1)
+        return cross_entropy + weight * divergence, -cross_entropy, divergence
+
+    weights = list(vae.parameters())
+    if config.optimizer == "adam":
+        optimizer = torch.optim.Adam(weights, lr=config.learning_rate, fused=False, foreach=False)
+    else:
+        optimizer = torch.optim.RMSprop(weights, lr=config.learning_rate, centered=True, foreach=False)
+    per_epoch, step, means = math.ceil(len(rows) / config.batch_size), 0, []
+    torch.manual_seed(config.seed)
+    for epoch in range(config.epochs):
+        sums = torch.zeros(3)
+        for index in _order(len(rows), config.seed, epoch).split(config.batch_size):
+            weight = config.beta * min(1, step / config.warmup) if config.warmup else config.beta
+            if config.schedule == "cosine":
+                decay = (1 + math.cos(math.pi * step / (config.epochs * per_epoch))) / 2
+                optimizer.param_groups[0]["lr"] = config.learning_rate * decay
+            parts = terms(rows[index], weight)
+            optimizer.zero_grad()
+            parts[0].mean().backward()
+            if config.clip_norm:
+                norm = math.sqrt(sum(weight.grad.square().sum() for weight in weights))
+                for weight in weights:
+                    weight.grad *= min(1, config.clip_norm / (norm + 1e-6))
+            optimizer.step()
+            sums += torch.stack([part.sum() for part in parts]).detach()
+            step += 1
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(config.seed)
+            checks = torch.stack(terms(valid, config.beta)).mean(1)
+        means.append([*(sums / len(rows)).tolist(), *checks.tolist()])
+    return means
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optimizer": "adam"},
+        {"optimizer": "rmsprop"},
+        {"optimizer": "adam", "clip_norm": 0.3, "warmup": 5, "schedule": "cosine", "beta": 2.0},
+        {"optimizer": "rmsprop", "clip_norm": 0.3, "warmup": 5, "schedule": "cosine"},
+    ],
+    ids=lambda options: " ".join(map(str, options.values())),
+)
+def test_fit_equals_a_plain_loop(bits, options):
+    """Nine steps in batches of 32, 32 and 6: weights, and means that are sums over examples, to 1e-9."""
+    train, valid = bits
+    config = TrainConfig(epochs=3, batch_size=BATCH, learning_rate=1e-2, **options)
+    objective = objective_for(train, config)
+    history = fit(objective, train, valid, config)
+    by_hand = objective_for(train, config)
+    means = plain_loop(by_hand.vae, train.raw, valid.raw, config)
+    for name, value in by_hand.state_dict().items():
+        torch.testing.assert_close(history.last[name], value, rtol=1e-9, atol=1e-9)
+    keys = [f"{part}_{term}" for part in ("train", "valid") for term in ("loss", "log_likelihood", "kl")]
+    np.testing.assert_allclose([[row[key] for key in keys] for row in history.rows], means, rtol=1e-9)
+    assert all(row["train_elbo"] == row["train_log_likelihood"] - row["train_kl"] for row in history.rows)
+    assert [row["step"] for row in history.rows] == [3, 6, 9]
+
+
+def test_summed_loss_of_micro_batches_is_that_of_one_batch(bits, monkeypatch):
+    """The same noise per row whatever the batches: losses and gradients add up."""
+    x = bits[0].raw
+    noise = torch.randn(1, len(x), 2, generator=torch.Generator().manual_seed(0))
+    objective = objective_for(bits[0], TrainConfig(beta=0.7))
+
+    def gradients(parts):
+        objective.zero_grad()
+        total = torch.zeros(())
+        for part in parts:
+            monkeypatch.setattr(torch, "randn", lambda *_, part=part, **__: noise[:, part])
+            loss = objective(x[part]).loss.sum()
+            loss.backward()
+            total += loss.detach()
+        return [total, *(weight.grad.clone() for weight in objective.parameters())]
+
+    whole = gradients([slice(0, 70)])
+    for bounds in ((0, 35, 70), (0, 1, 2, 40, 64, 70)):
+        parts = gradients([slice(*pair) for pair in itertools.pairwise(bounds)])
+        torch.testing.assert_close(parts, whole, rtol=1e-12, atol=1e-12)
+
+
+def test_validation_has_one_noise_and_leaves_training_alone(grey):
+    still = TrainConfig(epochs=3, batch_size=BATCH, learning_rate=1e-300)
+    rows = fit(objective_for(grey, still, dropout=0.5), grey.train, grey.valid, still).rows
+    assert len({row["valid_loss"] for row in rows}) == 1  # dynamic binarisation, z and no dropout: all the same
+    assert len({row["train_loss"] for row in rows}) == 3
+    config = TrainConfig(epochs=3, batch_size=BATCH)
+    first, second = (
+        fit(objective_for(grey, config, dropout=0.5), grey.train, valid, config).last
+        for valid in (grey.valid, grey.test)
+    )
+    assert_same_tensors(first, second)
+
+
+def test_the_seed_changes_everything_and_nothing_else_does(grey):
+    def final(seed):
+        config = TrainConfig(epochs=2, batch_size=BATCH, seed=seed)
+        return fit(objective_for(grey, config, dropout=0.2), grey.train, grey.valid, config)
+
+    first = final(3)
+    torch.manual_seed(77)
+    state = torch.get_rng_state()
+    again = final(3)
+    assert torch.equal(torch.get_rng_state(), state)  # the caller's own stream is left as it was
+    assert_same_tensors(first.last, again.last)
+    assert without_timings(first.rows) == without_timings(again.rows)
+    other = final(4)
+    trained = [name for name in other.last if not name.endswith("centre")]
+    assert not any(torch.equal(first.last[name], other.last[name]) for name in trained)
+
+
+# --- when it ends, and what is left -------------------------------------------------------------------------------
+
+
+def test_best_epoch_wins_and_patience_ends(bits):
+    """An overfitting model: the weights are those of the epoch with the least validation loss."""
+    train, valid = dataset_from(bits[0].raw[:BATCH]), bits[1]
+    config = TrainConfig(epochs=400, batch_size=BATCH, learning_rate=2e-2, patience=15)
+    seen = []
+    objective = objective_for(train, config)
+    keep = lambda row: seen.append({name: value.clone() for name, value in objective.state_dict().items()})  # noqa: E731
+    history = fit(objective, train, valid, config, on_epoch=keep)
+    losses = [row["valid_loss"] for row in history.rows]
+    best = int(np.argmin(losses))
+    assert history.best_epoch == best + 1 and len(losses) == best + 1 + 15 < 400
+    assert history.stopped == "no better validation loss for 15 epochs"
+    assert [row["best"] for row in history.rows] == [
+        loss < min([math.inf, *losses[:i]]) for i, loss in enumerate(losses)
+    ]
+    assert_same_tensors(objective.state_dict(), seen[best])
+    assert_same_tensors(history.last, seen[-1])
+    assert not objective.training
+
+
+def test_steps_that_are_no_multiple_of_an_epoch(bits, tmp_path):
+    config = TrainConfig(steps=8, batch_size=BATCH, schedule="cosine", learning_rate=0.5, warmup=4, beta=2.0)
+    history = fit(objective_for(bits[0], config), *bits, config, folder=tmp_path)
+    assert [row["step"] for row in history.rows] == [3, 6, 8]
+    assert [row["epoch"] for row in history.rows] == [1, 2, 3]
+    assert [row["beta"] for row in history.rows] == [1.0, 2.0, 2.0]
+    rates = [0.25 * (1 + math.cos(math.pi * step / 8)) for step in (2, 5, 7)]
+    assert [row["learning_rate"] for row in history.rows] == pytest.approx(rates)
+    assert learning_rate(config, 8, 8) == 0
+    lines = (tmp_path / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == history.rows
+
+
+def test_fewer_rows_than_a_batch(bits, tmp_path):
+    config = TrainConfig(batch_size=71)
+    with pytest.raises(ValueError, match="must not exceed the 70 training rows; got 71"):
+        fit(objective_for(bits[0], config), *bits, config, folder=tmp_path)
+    assert not list(tmp_path.iterdir())
+    fit(objective_for(bits[0], config), *bits, TrainConfig(batch_size=70, epochs=1))
+
+
+class Breaking(nn.Module):
+    """A user's network whose answers turn into `value` after some calls in training, or in validation."""
+
+    def __init__(self, network, good_calls, *, when_training=True, value=math.nan):
+        super().__init__()
+        self.network, self.left, self.when_training, self.value = network, good_calls, when_training, value
+
+    def forward(self, x):
+        if torch.is_grad_enabled() == self.when_training:
+            self.left -= 1
+        return self.network(x) * (self.value if self.left < 0 else 1)
+
+
+@pytest.mark.parametrize(
+    ("place", "options", "message"),
+    [
+        ("encoder", {}, "in step 8 the log likelihood and kl became NaN"),
+        ("decoder", {}, "in step 8 the log likelihood became NaN"),
+        ("encoder", {"value": math.inf}, "in step 8 the log likelihood and kl became NaN"),
+        ("encoder", {"when_training": False, "good_calls": 3}, "after step 6 the validation loss became NaN"),
+    ],
+)
+def test_a_loss_that_is_not_finite_stops_and_leaves_the_best_weights(bits, tmp_path, place, options, message):
+    parts = {
+        "posterior": DiagonalPosterior(2),
+        "prior": StandardNormalPrior(2),
+        "likelihood": BernoulliLikelihood((5,)),
+    }
+    networks = {"encoder": MLP((5,), (2, 2)), "decoder": MLP((2,), (5,))}
+    networks[place] = Breaking(networks[place], **{"good_calls": 7} | options)
+    config, seen = TrainConfig(batch_size=BATCH, checkpoint_seconds=0), []
+    objective = build_objective(VAE(**networks, **parts), config)
+    if not options.get("when_training", True):
+        networks[place].left = 1  # VAE tried the network once when it was built
+    keep = lambda row: seen.append({name: value.clone() for name, value in objective.state_dict().items()})  # noqa: E731
+    with pytest.raises(NonFiniteError, match=message) as raised:
+        fit(objective, *bits, config, folder=tmp_path, on_epoch=keep)
+    assert f"The best weights so far, of epoch {len(seen)}, are in {tmp_path}." in str(raised.value)
+    tensors, numbers = checkpoint(tmp_path)
+    assert numbers["step"] == (7 if "step 8" in message else 5)  # the last good state
+    assert all(value.isfinite().all() for value in tensors.values() if value.is_floating_point())
+    assert_same_tensors(objective.state_dict(), seen[-1])
+    assert_same_tensors({name[5:]: value for name, value in tensors.items() if name.startswith("best/")}, seen[-1])
+
+
+def test_a_run_that_breaks_keeps_a_model_that_works(tmp_path):
+    config = RunConfig(model=ModelConfig(latent_dim=2), train=TrainConfig(epochs=3, learning_rate=1e30))
+    with pytest.raises(NonFiniteError, match=r"in step \d the .* became NaN"):
+        runs.train(config, tmp_path / "run")
+    assert all(value.isfinite().all() for value in load(tmp_path / "run" / "model.safetensors").state_dict().values())
