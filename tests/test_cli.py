@@ -117,7 +117,7 @@ def test_train_leaves_a_whole_run_and_prints_lines_that_stay_lines(place, capsys
     assert out.endswith("Report: again/report.html\n") and "epoch" not in out
     again, run = tree(place / "again"), tree(place / "run")
     timed = {"history.jsonl", "checkpoint.safetensors", "report.html", "figures/curves.png"}
-    assert again.keys() == run.keys() >= {*runs.RESULTS, "config.toml"}
+    assert again.keys() == run.keys() >= {*runs.RESULTS} - {"validation.json"}  # which belongs to the runs of a study
     assert {name for name in run if run[name] != again[name]} <= timed
 
 
@@ -263,10 +263,11 @@ def test_a_run_stopped_in_its_evaluation_says_how_to_go_on(place, monkeypatch, c
     assert open_run("new run").evaluation == open_run("run").evaluation
 
 
-def test_overwrite_replaces_the_results_and_keeps_foreign_files(place, monkeypatch, no_pictures):
+def test_overwrite_sets_the_results_aside_and_keeps_foreign_files(place, monkeypatch, no_pictures):
     foreign = {"notes.txt", "figures/mine.png", "latents.csv", ".hidden-0123abcd.txt"}
     for name in foreign:
         (place / "run" / name).write_text("mine")
+    old = tree(place / "run")
     train = ["train", "digits", *SMALL, "--seed", "5", "--out", "run", "--overwrite"]
 
     def stop(*_, **__):
@@ -276,6 +277,9 @@ def test_overwrite_replaces_the_results_and_keeps_foreign_files(place, monkeypat
         patch.setattr(runs, "fit", stop)
         assert cli.run(train) == 130
     left = tree(place / "run")
+    assert {name: left[f"replaced-1/{name}"] for name in runs.RESULTS if name in old} == {
+        name: old[name] for name in runs.RESULTS if name in old
+    }
     assert not {"model.safetensors", "evaluation.json", "report.html", "history.jsonl"} & left.keys()
     assert cli.run(["evaluate", "run"]) == 2  # never the old model beside the new configuration
     assert cli.run(train) == 0

@@ -68,6 +68,10 @@ def test_encode_is_the_posterior_and_the_same_every_time(digits):
     law = vae.encode(digits.test.prepared().double())
     assert np.allclose(means, law.mean.detach()) and np.allclose(stds, law.stddev.detach())
     assert np.array_equal(means, exploration.encode(vae, digits.test)[0])
+    draws = np.stack([exploration.encode(vae, digits.test, draw=True, seed=seed)[0] for seed in range(200)])
+    # 591 means, 5 standard errors: a false alarm in 3,000
+    assert np.all(np.abs(draws.mean(0) - means) <= 5 * stds / 200**0.5)
+    assert np.array_equal(draws[3], exploration.encode(vae, digits.test, draw=True, seed=3)[0])
 
 
 def test_decode_gives_the_users_units_and_draws_only_when_asked(digits):

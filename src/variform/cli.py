@@ -52,12 +52,12 @@ def demo(*, out: Annotated[Path, Option] = Path("runs/demo"), overwrite: Annotat
 
     Args:
         out: Folder of the run.
-        overwrite: Replace the files of a run that is there.
+        overwrite: Set the results of a run that is there aside, in a folder replaced-1.
     """
     config = RunConfig(
         source="digits",
-        model=ModelConfig(latent_dim=2, likelihood="gaussian-shared", hidden=(256, 128)),
-        train=TrainConfig(epochs=300, learning_rate=2e-3, schedule="cosine", warmup=600),
+        model=ModelConfig(latent_dim=2, likelihood="gaussian", hidden=(256, 128)),
+        train=TrainConfig(epochs=150, learning_rate=2e-3, schedule="cosine", warmup=600),
     )
     _train(config, out, overwrite=overwrite)
 
@@ -89,7 +89,7 @@ def train(
         out: Folder of the run; by default runs/ and the name of the source.
         config: Take the options from this TOML file, such as a run's config.toml; options given here go first.
         resume: Go on with the interrupted run in this folder, with its own options.
-        overwrite: Replace the files of a run that is there.
+        overwrite: Set the results of a run that is there aside, in a folder replaced-1.
         nll_samples: Importance samples per example of the final NLL.
         json: Print the numbers as JSON.
     """
@@ -177,6 +177,8 @@ def encode(
     *,
     out: Annotated[Path | None, Option] = None,
     std: Annotated[bool, Flag] = False,
+    draw: Annotated[bool, Flag] = False,
+    seed: Annotated[int, Option] = 0,
 ) -> None:
     """Posterior means: where each row lies in the latent space. The same every time.
 
@@ -187,20 +189,22 @@ def encode(
         source: Data to encode; by default all rows of the run's own data: train, validation, test.
         out: A .csv or .npy file; by default latents.csv in the run's folder.
         std: Add the posterior standard deviations as further columns.
+        draw: Draw from q(z|x) instead of taking its mean.
+        seed: Seed of the draws.
     """
     import numpy as np
 
     from variform import exploration, export, runs
 
     opened = runs.open_run(run)
-    pairs = [exploration.encode(opened.vae, rows) for rows in _datasets(opened, source)]
-    means, stds = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    pairs = [exploration.encode(opened.vae, rows, draw=draw, seed=seed) for rows in _datasets(opened, source)]
+    points, stds = (np.concatenate(part) for part in zip(*pairs, strict=True))
     columns = [f"z{number}" for number in range(1, opened.vae.latent_dim + 1)]
     if std:
-        means, columns = np.concatenate([means, stds], 1), [*columns, *(f"std_{name}" for name in columns)]
+        points, columns = np.concatenate([points, stds], 1), [*columns, *(f"std_{name}" for name in columns)]
     path = out or opened.folder / "latents.csv"
-    export.write_rows(path, means, columns)
-    _say(f"{len(means):,} rows, {len(columns)} columns: {path}")
+    export.write_rows(path, points, columns)
+    _say(f"{len(points):,} rows, {len(columns)} columns: {path}")
 
 
 @app.command(sort_key=5)

@@ -16,18 +16,19 @@ from variform.vae import VAE
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def encode(vae: VAE, data: Dataset, *, seed: int = 0) -> tuple[Array, Array]:
+def encode(vae: VAE, data: Dataset, *, draw: bool = False, seed: int = 0) -> tuple[Array, Array]:
     """Mean and standard deviation of q(z|x) of every row.
 
     Args:
         vae: The model.
         data: N rows.
-        seed: Seed of the binarisation, where the data ask for one.
+        draw: Give one draw from q(z|x) in the place of its mean.
+        seed: Seed of the draws, and of the binarisation where the data ask for one.
 
     Returns:
         Two arrays (N, latent_dim).
     """
-    return _posterior(vae, _prepared(data, seed))
+    return _posterior(vae, _prepared(data, seed), draw=draw, seed=seed)
 
 
 @torch.no_grad()
@@ -164,10 +165,12 @@ def _prepared(data: Dataset, seed: int) -> Tensor:
 
 
 @torch.no_grad()
-def _posterior(vae: VAE, x: Tensor) -> tuple[Array, Array]:
-    laws = [vae.encode(_like(vae, chunk)) for chunk in x.split(1024)]
-    means, stds = torch.cat([law.mean for law in laws]), torch.cat([law.stddev for law in laws])
-    return means.cpu().numpy(), stds.cpu().numpy()
+def _posterior(vae: VAE, x: Tensor, *, draw: bool = False, seed: int = 0) -> tuple[Array, Array]:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        laws = [vae.encode(_like(vae, chunk)) for chunk in x.split(1024)]
+        points = torch.cat([law.sample() if draw else law.mean for law in laws])
+    return points.cpu().numpy(), torch.cat([law.stddev for law in laws]).cpu().numpy()
 
 
 def _like(vae: VAE, x: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Files that are either whole or not there."""
 
 import glob
+import itertools
 import json
 import os
 import secrets
@@ -105,3 +106,29 @@ def sweep(paths: Iterable[Path]) -> None:
     for path in paths:
         for item in path.parent.glob(f".{glob.escape(path.stem)}-{'[0-9a-f]' * 8}{glob.escape(path.suffix)}"):
             item.unlink(missing_ok=True)
+
+
+def set_aside(folder: Path, names: Iterable[str]) -> Path | None:
+    """Move the files of `folder` that are named into a new folder in it, `replaced-1`, `replaced-2`, ...
+
+    What a new run would overwrite is so neither lost nor taken for the new run's results.
+
+    Returns:
+        The new folder, or None where there was nothing to move.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / "note.txt").write_text("old")
+        >>> set_aside(folder, ["note.txt", "other.txt"]).name, (folder / "replaced-1" / "note.txt").read_text()
+        ('replaced-1', 'old')
+    """
+    there = [name for name in names if (folder / name).is_file()]
+    if not there:
+        return None
+    number = next(number for number in itertools.count(1) if not (folder / f"replaced-{number}").exists())
+    target = folder / f"replaced-{number}"
+    for name in there:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(folder / name, target / name)
+    return target

@@ -27,23 +27,25 @@ from variform.config import RunConfig, from_toml, to_command, to_dict
 from variform.data import Dataset, Schema, Splits, read
 from variform.evaluation import evaluate
 from variform.export import load, save
-from variform.files import replacing, sweep, write_json, write_text
+from variform.files import replacing, set_aside, sweep, write_json, write_text
 from variform.report import Picture, Table, render
 from variform.sources import source_format
-from variform.training import History, NonFiniteError, build_objective, fit, require_batch, resume_command
+from variform.training import History, NonFiniteError, build_objective, epochs, fit, require_batch, resume_command
 from variform.vae import VAE, build_vae
 
 RESULTS = (
+    "config.toml",
     "data.json",
     "checkpoint.safetensors",
     "history.jsonl",
     "model.safetensors",
     "last.safetensors",
     "evaluation.json",
+    "validation.json",
     "figures/manifold.png",
     "report.html",
 )
-"""What `train` with `overwrite` takes away first: else a run that is killed early would show another one's results."""
+"""What `train` with `overwrite` sets aside first: else a run that is killed early would show another one's results."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,14 @@ def settled(config: RunConfig) -> RunConfig:
     return dataclasses.replace(config, source=str(Path(config.source).expanduser().absolute()))
 
 
+def completed(config: RunConfig, splits: Splits) -> RunConfig:
+    """The configuration with the number of epochs that these data get by default, so that it stands in config.toml."""
+    if config.train.steps is not None:
+        return config
+    train = dataclasses.replace(config.train, epochs=epochs(config.train, len(splits.train)))
+    return dataclasses.replace(config, train=train)
+
+
 def require_folder(folder: Path, *, overwrite: bool = False) -> None:
     """Refuse an output folder that cannot be made or, without `overwrite`, that holds something already.
 
@@ -184,12 +194,13 @@ def train(
 ) -> Run:  # fmt: skip
     """Read, build, fit, evaluate, draw and report, into a new folder.
 
-    With `overwrite` the results of a run that is there are replaced; all other files stay.
+    With `overwrite` the results of a run that is there move to a folder replaced-1 (or 2, ...) in it; all other files
+    stay where they are.
 
     Args:
         config: The whole configuration.
         folder: The run's folder; new, empty, or with `overwrite` an old one.
-        overwrite: Replace the files of a run that is there.
+        overwrite: Set the results of a run that is there aside.
         nll_samples: Importance samples per example of the final evaluation.
         progress: Show progress on standard error.
         pictures: Draw the figures and write the report too.
@@ -201,9 +212,9 @@ def train(
     config = settled(config)
     splits, vae = prepare(config, nll_samples)
     folder.mkdir(parents=True, exist_ok=True)
-    sweep(folder / name for name in ("config.toml", *RESULTS))
-    for name in RESULTS:
-        (folder / name).unlink(missing_ok=True)
+    sweep(folder / name for name in RESULTS)
+    set_aside(folder, RESULTS)
+    config = completed(config, splits)
     write_text(folder / "config.toml", tomli_w.dumps(to_dict(config)))
     return _finish(config, folder, splits, vae, False, nll_samples, progress, pictures)
 
@@ -343,7 +354,7 @@ def show(estimate: dict[str, Any] | None) -> str:
     mean, error = estimate["mean"], estimate["se"]
     if mean is None or not np.isfinite(mean):
         return "not finite"
-    if not error or not np.isfinite(error):
+    if not error or not np.isfinite(error) or error < 1e-9:
         return f"{mean:.4g}"
     digits = max(0, 1 - int(np.floor(np.log10(error))))
     return f"{mean:.{digits}f} ± {error:.{digits}f}"

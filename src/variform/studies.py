@@ -19,6 +19,7 @@ from variform.report import Picture, Table, render
 from variform.runs import (
     Run,
     assess,
+    completed,
     open_run,
     prepare,
     read_config,
@@ -90,6 +91,7 @@ def latent_dimension(
     splits, _ = prepare(config, nll_samples)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "study.toml", tomli_w.dumps(to_dict(config)))
+    config = completed(config, splits)
 
     def run(dim: int, seed: int) -> Run:
         place = folder / f"dim-{dim}-seed-{seed}"
@@ -138,7 +140,7 @@ def recommend(rows: list[dict[str, Any]]) -> tuple[int, str]:
 
 
 def _require_place(config: RunConfig, folder: Path, overwrite: bool) -> RunConfig:
-    """Refuse a folder that holds anything but the same study; the configuration with the absolute path of its source."""
+    """Refuse a folder that holds anything but the same study; gives the configuration as `settled` does."""
     path = folder / "study.toml"
     require_folder(folder, overwrite=overwrite or path.is_file())
     config = settled(config)
@@ -161,7 +163,6 @@ def _fit(
     options: dict[str, Any] = {"nll_samples": nll_samples, "progress": progress, "pictures": False}
     path = folder / "validation.json"
     if not _belongs(config, folder, splits, overwrite):
-        path.unlink(missing_ok=True)
         run = train(config, folder, overwrite=True, **options)
     elif path.is_file() and _read(path)["nll"]["samples"] == nll_samples:
         return open_run(folder)

@@ -99,8 +99,9 @@ def fit(
     """Minimise the objective's mean loss over the training rows.
 
     The objective is validated after every epoch with the final weight of the KL term and the same noise each time;
-    afterwards the model has the weights of the best epoch. Every mean is a sum over examples divided by their number.
-    Same configuration, data, machine and thread count: the same bits, whether or not the run was interrupted.
+    afterwards the model has the weights of the best epoch and knows the schema of its data. Every mean is a sum over
+    examples divided by their number. Same configuration, data, machine and thread count: the same bits, whether or not
+    the run was interrupted.
 
     Args:
         objective: Owns the VAE. Its beta, samples and kl are its own; see `build_objective`.
@@ -129,6 +130,8 @@ def fit(
         [1, 2]
     """
     require_batch(config, len(train))
+    if objective.vae.schema is None:
+        objective.vae.schema = train.schema
     per_epoch = math.ceil(len(train) / config.batch_size)
     total = config.steps or epochs(config, len(train)) * per_epoch
     identity = _identity(config, train, objective, identity)
