@@ -204,13 +204,15 @@ def test_scaling_does_what_it_says_and_is_undone_by_restore(values, scaling):
         (PIXELS, 255, 256),
         (PIXELS > 9, 1, 2),
         (PIXELS.reshape(80, 20), 255, 256),
-        (np.round(NOISE.random((80, 9))), 1, None),
+        (np.round(NOISE.random((80, 9))), 1, 2),
     ],
 )
 def test_auto_scaling_maps_to_the_unit_interval(values, scale, levels):
     schema = splits_from(values).schema
     assert set(schema.scale) == {scale} and schema.levels == levels and schema.bounds == (0, 1)
-    assert schema.log_jacobian == 0
+    # pixels: per intensity in [0, 1]; the columns of a table: per unit of their own
+    per_column = 0 if schema.kind == "image" else -math.log(scale)
+    assert schema.log_jacobian == pytest.approx(math.prod(schema.shape) * per_column)
     schema.require_unit_interval()
 
 

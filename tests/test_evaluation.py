@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 
 from variform import VAE, DataConfig, ModelConfig, build_vae, evaluate, read
 from variform.data import Dataset, dataset_from, splits_from
-from variform.evaluation.baselines import pca, trivial
+from variform.evaluation.baselines import fit_pca, pca, trivial
 from variform.evaluation.density import Estimate, bits_per_dim, score
 from variform.evaluation.latents import active_units
 from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood
@@ -165,3 +165,104 @@ def test_bad_requests_are_refused():
         score(vae, data, samples=0)
     with pytest.raises(ValueError, match="at least one row"):
         score(vae, Dataset(data.raw[:0], data.schema), samples=1)
+
+
+def exact_vae(dim=2, size=5):
+    """x = z W + noise with its exact posterior: every log-weight is log p(x), whatever is drawn."""
+    weight = torch.linalg.qr(torch.randn(size, dim))[0] * 2
+    vae = vae_of(GaussianLikelihood((size,), variance="identity"), dim)
+    vae.encoder, vae.decoder = MLP((size,), (2, dim), hidden=()), MLP((dim,), (size,), hidden=())
+    with torch.no_grad():
+        vae.decoder.output.weight.copy_(weight)
+        vae.decoder.output.bias.zero_()
+        vae.encoder.output.weight.copy_(torch.cat([weight.T / 5, torch.zeros(dim, size)]))
+        vae.encoder.output.bias.copy_(torch.cat([torch.zeros(dim), torch.full((dim,), math.log(0.2))]))
+    covariance = (weight @ weight.T + torch.eye(size)).numpy()
+    return vae, lambda x: torch.from_numpy(stats.multivariate_normal(np.zeros(size), covariance).logpdf(x.numpy()))
+
+
+def test_every_chunk_of_samples_counts(monkeypatch):
+    vae, log_px = exact_vae()
+    monkeypatch.setattr("variform.evaluation.density._FLOATS_AT_ONCE", 5 * 10 * 7)  # chunks of 7 samples of 10 rows
+    x = torch.randn(10, 5)
+    scores = score(vae, dataset_from(x), samples=25)
+    torch.testing.assert_close(scores.log_px, log_px(x))
+    torch.testing.assert_close(scores.ess, torch.full((10,), 25.0))
+
+
+def test_evaluate_in_raw_units_keeps_elbo_and_its_parts_together():
+    splits = splits_from(torch.randn(300, 2) * 50, config=DataConfig(scaling="standard"))
+    vae = build_vae(ModelConfig(latent_dim=1, likelihood="gaussian"), splits.schema).double()
+    numbers = evaluate(vae, splits.test, samples=20)
+    assert numbers["elbo"]["mean"] == pytest.approx(numbers["log_likelihood"]["mean"] - numbers["kl"]["mean"])
+    assert splits.schema.log_jacobian < -5
+
+
+def test_a_probability_has_no_jacobian():
+    """Ones and zeros written as 5 and 0: the same events, the same probability, for the VAE and beside it."""
+    x = (torch.rand(300, 6) > 0.5).double()
+    numbers = []
+    for factor in (1, 5):
+        splits = splits_from(x * factor, config=DataConfig(scaling="unit"))
+        vae = build_vae(ModelConfig(latent_dim=1), splits.schema).double()
+        numbers.append((score(vae, splits.test, samples=5).log_px, trivial(vae, splits.test, splits.train)["nll"]))
+    assert sum(item["mean"] for _, item in numbers) / 2 == pytest.approx(6 * math.log(2), abs=0.2)
+    assert max(abs(float(log_px.mean()) + 6 * math.log(2)) for log_px, _ in numbers) < 1
+
+
+def test_binarised_rows_are_the_same_for_every_model_and_number_of_samples():
+    splits = read("digits", DataConfig(binarise="dynamic"))
+    rows = splits.train.prepared(seed=4)
+    assert torch.equal(rows, torch.cat(list(splits.train.batches(100, seed=4))))
+    assert not torch.equal(rows, splits.train.prepared(seed=5))
+    reference = trivial(build_vae(ModelConfig(latent_dim=2), splits.schema), splits.train, splits.test)["nll"]
+    for dim, samples in ((2, 1), (5, 7)):
+        vae = build_vae(ModelConfig(latent_dim=dim), splits.schema).double()
+        with torch.no_grad():
+            vae.decoder.output.weight.zero_()  # p(x|z) is the trivial model, and log p(x) with it
+            smoothed = (splits.test.prepared(seed=0).double().sum(0) + 1) / (len(splits.test) + 2)
+            vae.decoder.output.bias.copy_(torch.logit(smoothed).flatten())
+            vae.encoder.output.weight.zero_()
+            vae.encoder.output.bias.zero_()
+        assert -score(vae, splits.train, samples=samples).log_px.mean().item() == pytest.approx(reference["mean"])
+
+
+def test_ppca_has_maximum_likelihood_with_fewer_rows_than_columns():
+    """No isotropic noise added to the same subspace does better; the optimum over a grid is at the noise found."""
+    x = np.random.default_rng(0).normal(size=(40, 100)) * np.linspace(0.1, 2, 100)
+    model = fit_pca(x, 3)
+    best = model.score_samples(x).mean()
+    found = model.noise_variance_
+    for factor in (0.8, 0.95, 1.05, 1.25):
+        model.noise_variance_ = found * factor
+        assert model.score_samples(x).mean() < best
+
+
+@pytest.mark.parametrize(
+    ("raw", "options", "expected"),
+    [
+        (torch.randint(0, 256, (200, 1, 4, 4), dtype=torch.uint8), {}, 1 / 255),
+        (torch.randint(0, 256, (200, 1, 4, 4), dtype=torch.uint8), {"scaling": "none"}, 1.0),
+        (torch.randint(0, 256, (200, 1, 4, 4), dtype=torch.uint8), {"binarise": "threshold"}, 1e-3),
+        (torch.rand(200, 3) * torch.tensor([1.0, 1e-4, 0.5]), {}, 1e-7),
+        (torch.randn(200, 3) * 100, {}, 1e-3),
+    ],
+    ids=["pixels", "raw pixels", "binarised", "narrow column", "standardised"],
+)
+def test_the_floor_of_a_learned_variance_is_below_what_the_data_can_show(raw, options, expected):
+    splits = splits_from(raw, config=DataConfig(**options))
+    vae = build_vae(ModelConfig(latent_dim=1, likelihood="gaussian"), splits.schema)
+    assert vae.likelihood.min_std == pytest.approx(expected, rel=0.05)
+
+
+def test_bits_per_dim_is_for_levels_only_and_knows_binarised_ones():
+    for raw, options, reported in (
+        (torch.rand(200, 1, 4, 4), {}, False),
+        (torch.randint(0, 256, (200, 1, 4, 4), dtype=torch.uint8), {"binarise": "threshold"}, True),
+    ):
+        splits = splits_from(raw, config=DataConfig(**options))
+        vae = build_vae(ModelConfig(latent_dim=1, likelihood="gaussian-identity"), splits.schema).double()
+        numbers = evaluate(vae, splits.test, samples=5)
+        assert ("bits_per_dim" in numbers) == reported
+        if reported:
+            assert numbers["bits_per_dim"]["mean"] == pytest.approx(numbers["nll"]["mean"] / 16 / math.log(2))

@@ -123,3 +123,10 @@ def test_warmup_is_linear():
 def test_samples_must_be_positive():
     with pytest.raises(ValueError, match="samples must be at least 1; got 0"):
         ELBO(network_vae(), samples=0)
+
+
+def test_a_whole_number_for_beta_is_that_number():
+    """A weight kept as an integer would truncate a schedule, and once did truncate the data."""
+    objective = ELBO(vae_of(BernoulliLikelihood((2,)), (0.0, 0.0)), beta=lambda step: 0 if step == 0 else 0.5)
+    objective.at_step(1)
+    assert objective.weight.item() == 0.5

@@ -175,7 +175,7 @@ def test_kl_bars_are_sorted_and_carry_their_errors():
         bars(next(c for c in panel.containers if isinstance(c, ErrorbarContainer))), se[[1, 0, 2]]
     )
     assert [text.get_text() for text in panel.get_xticklabels()] == ["z2", "z1", "z3"]
-    assert "2 of 3 active" in figure.get_suptitle()
+    assert "2 of 3 above 0.01 nats" in figure.get_suptitle()
     with pytest.raises(ValueError, match="a mean and a standard error per dimension"):
         plots.plot_kl_per_dimension(mean, se[:2])
 

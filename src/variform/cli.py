@@ -531,7 +531,7 @@ def _write(run: "Run", path: Path, values: Any, *, quiet: bool = False) -> None:
     if path.suffix:
         export.write_rows(path, values, schema.columns)
     elif schema.kind == "image":
-        export.write_images(path, values, (schema.low[0], schema.high[0]))
+        export.write_images(path, values, schema.grey_range)
     else:
         raise ValueError(f"a table needs an output that ends in .csv or .npy; got {path}. Add the suffix.")
     if not quiet:

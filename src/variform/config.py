@@ -88,7 +88,7 @@ class TrainConfig:
         batch_size: Rows per step; the last, smaller batch of an epoch is kept.
         optimizer: `adam`, or `rmsprop` in its centred form.
         learning_rate: Step size of the optimiser.
-        schedule: `constant`, or `cosine` which falls to zero at the last step.
+        schedule: `constant`, or `cosine` which falls towards zero over the whole training.
         samples: L, the Monte-Carlo samples of z per example in the objective.
         kl: `closed-form`, or `monte-carlo` which estimates KL from the same samples.
         beta: Weight of the KL term; 1 is the ELBO.

@@ -61,14 +61,14 @@ class Schema:
     source: str
     label: str | None = None
 
-    def prepare(self, raw: Tensor) -> Tensor:
+    def prepare(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """What the model sees: x = (raw - shift) / scale, then binarised where asked.
 
-        `threshold` gives 1 where x >= 1/2; `dynamic` draws 1 with probability x from torch's global generator, afresh
-        at each call.
+        `threshold` gives 1 where x >= 1/2; `dynamic` draws 1 with probability x, afresh at each call.
 
         Args:
             raw: Raw values, (B, *shape). float64 stays float64; everything else becomes float32.
+            generator: Source of the draws; torch's global one by default.
 
         Example:
             >>> schema = read("digits").schema
@@ -80,7 +80,7 @@ class Schema:
         x = (x - shift) / scale
         if self.binarise == "threshold":
             return (x >= 0.5).to(x.dtype)
-        return torch.bernoulli(x) if self.binarise == "dynamic" else x
+        return torch.bernoulli(x, generator=generator) if self.binarise == "dynamic" else x
 
     def restore(self, x: Tensor) -> Tensor:
         """Values in raw units: raw = x * scale + shift, as floats that are not rounded.
@@ -100,8 +100,9 @@ class Schema:
     def log_jacobian(self) -> float:
         """log |dx / draw| per example, -sum(log scale), in nats: add it to log p(x) to get a density of raw values.
 
-        For discrete levels the density is stated per intensity in [0, 1], raw / (levels - 1), as in the literature: 0
-        under unit scaling, and whatever makes the other scalings comparable to it. Binarised data have no density: 0.
+        For the discrete levels of images the density is stated per intensity in [0, 1], raw / (levels - 1), as in the
+        literature: 0 under unit scaling, and whatever makes the other scalings comparable to it. Binarised data have no
+        density: 0.
 
         Example:
             >>> schema = dataset_from(torch.rand(4, 2)).schema
@@ -110,9 +111,29 @@ class Schema:
         """
         if self.binarise != "none":
             return 0.0
-        unit = 1 if self.levels is None else self.levels - 1
+        unit = self.levels - 1 if self.levels and self.kind == "image" else 1
         repeats = math.prod(self.shape) // len(self.scale)
         return repeats * sum(math.log(unit / scale) for scale in self.scale)
+
+    @property
+    def seen_levels(self) -> int | None:
+        """Number of discrete levels that the model sees: 2 for binarised data; None for real numbers.
+
+        Example:
+            >>> read("digits").schema.seen_levels, read("digits", DataConfig(binarise="dynamic")).schema.seen_levels
+            (17, 2)
+        """
+        return self.levels if self.binarise == "none" else 2
+
+    @property
+    def grey_range(self) -> tuple[float, float]:
+        """The raw values that images show as black and as white.
+
+        Example:
+            >>> read("digits").schema.grey_range
+            (0.0, 16.0)
+        """
+        return (0.0, self.levels - 1.0) if self.levels else (min(self.low), max(self.high))
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -234,23 +255,29 @@ class Dataset:
         """
         return self.schema.prepare(self.raw.index_select(0, index))
 
-    def batches(self, batch_size: int) -> Iterator[Tensor]:
+    def batches(self, batch_size: int, *, seed: int | None = None) -> Iterator[Tensor]:
         """All rows, prepared, in order; the last batch may be smaller.
+
+        Args:
+            batch_size: Rows per batch.
+            seed: Seed of a dynamic binarisation, which is then the same at every call and for every batch size; by
+                default it is drawn afresh.
 
         Example:
             >>> [len(x) for x in dataset_from(torch.rand(5, 2)).batches(2)]
             [2, 2, 1]
         """
-        return map(self.schema.prepare, self.raw.split(batch_size))
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        return (self.schema.prepare(raw, generator) for raw in self.raw.split(batch_size))
 
-    def prepared(self) -> Tensor:
-        """All rows, prepared, in one tensor.
+    def prepared(self, *, seed: int | None = None) -> Tensor:
+        """All rows, prepared, in one tensor; `seed` as in `batches`.
 
         Example:
             >>> dataset_from(torch.rand(5, 2)).prepared().shape
             torch.Size([5, 2])
         """
-        return self.schema.prepare(self.raw)
+        return next(self.batches(max(1, len(self)), seed=seed))
 
 
 @dataclass(frozen=True, eq=False)
@@ -497,8 +524,10 @@ def _unscaled_schema(raw: Tensor, source: Source) -> Schema:
     _require_finite(_array(raw), source, columns)
     low, high = _extent(raw)
     levels = source.levels
-    if levels is None and not raw.is_floating_point():
-        levels = 2 if max(high) <= 1 else 256
+    if levels is None and bool(((raw == 0) | (raw == 1)).all()):
+        levels = 2
+    elif levels is None and not raw.is_floating_point():
+        levels = 256
     return Schema(
         kind="image" if is_image else "table",
         shape=tuple(raw.shape[1:]),

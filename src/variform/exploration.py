@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from variform.data import Dataset
-from variform.vae import VAE
+from variform.vae import VAE, evaluating
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -28,10 +28,9 @@ def encode(vae: VAE, data: Dataset, *, draw: bool = False, seed: int = 0) -> tup
     Returns:
         Two arrays (N, latent_dim).
     """
-    return _posterior(vae, _prepared(data, seed), draw=draw, seed=seed)
+    return _posterior(vae, data.prepared(seed=seed), draw=draw, seed=seed)
 
 
-@torch.no_grad()
 def decode(vae: VAE, z: Array, *, draw: bool = False, seed: int = 0) -> Array:
     """What the decoder makes of latent points.
 
@@ -52,8 +51,8 @@ def decode(vae: VAE, z: Array, *, draw: bool = False, seed: int = 0) -> Array:
             f"latent points must have {vae.latent_dim} columns, one a latent dimension; got {z.shape[-1]}. "
             "Give the output of encode."
         )
-    points = _like(vae, torch.as_tensor(z)).reshape(-1, vae.latent_dim)
-    with torch.random.fork_rng():
+    points = vae.like(torch.as_tensor(z)).reshape(-1, vae.latent_dim)
+    with torch.random.fork_rng(), evaluating(vae):
         torch.manual_seed(seed)
         laws = (vae.decode(chunk) for chunk in points.split(1024))
         x = torch.cat([law.sample() if draw else law.mean for law in laws])
@@ -71,7 +70,7 @@ def generate(vae: VAE, count: int, *, draw: bool = False, seed: int = 0) -> Arra
 
 def reconstruct(vae: VAE, data: Dataset, *, seed: int = 0) -> tuple[Array, Array]:
     """The rows as the model saw them and their reconstructions from the posterior means, both (N, *event)."""
-    x = _prepared(data, seed)
+    x = data.prepared(seed=seed)
     return data.schema.restore(x).numpy(), decode(vae, _posterior(vae, x)[0])
 
 
@@ -158,21 +157,9 @@ def spread(count: int, total: int) -> Tensor:
     return torch.linspace(0, total - 1, min(count, total)).round().long()
 
 
-def _prepared(data: Dataset, seed: int) -> Tensor:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return data.prepared()
-
-
-@torch.no_grad()
 def _posterior(vae: VAE, x: Tensor, *, draw: bool = False, seed: int = 0) -> tuple[Array, Array]:
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), evaluating(vae):
         torch.manual_seed(seed)
-        laws = [vae.encode(_like(vae, chunk)) for chunk in x.split(1024)]
+        laws = [vae.encode(vae.like(chunk)) for chunk in x.split(1024)]
         points = torch.cat([law.sample() if draw else law.mean for law in laws])
-    return points.cpu().numpy(), torch.cat([law.stddev for law in laws]).cpu().numpy()
-
-
-def _like(vae: VAE, x: Tensor) -> Tensor:
-    parameter = next(vae.parameters())
-    return x.to(parameter.device, parameter.dtype)
+        return points.cpu().numpy(), torch.cat([law.stddev for law in laws]).cpu().numpy()

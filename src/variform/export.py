@@ -94,7 +94,8 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
         FileNotFoundError, ValueError: as `load`.
     """
     header, tensors = _read(Path(path))
-    return header | {"weights": sum(value.numel() for value in tensors.values())}
+    weights = sum(value.numel() for name, value in tensors.items() if not name.endswith(".centre"))
+    return header | {"weights": weights}
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

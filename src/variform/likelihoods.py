@@ -105,7 +105,7 @@ class GaussianLikelihood(nn.Module):
         return DiagonalGaussian(params, params.new_zeros(()), event_dims)
 
     def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
-        """The params at which p(x|z) has the training data's mean and, where it is learned, variance."""
+        """The params at which p(x|z) has the data's mean and, where it is learned and above the floor, variance."""
         variance = variance.clamp_min(self.min_std**2)
         if self.variance == "learned":
             return torch.stack([mean, variance.log()])

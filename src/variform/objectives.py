@@ -82,7 +82,7 @@ class ELBO(nn.Module):
         self.vae, self.samples, self.kl = vae, samples, kl
         self.beta: Schedule = beta if callable(beta) else lambda step: beta
         # A buffer, so that a schedule neither recompiles a compiled step nor hides a number from other processes.
-        self.register_buffer("weight", torch.tensor(self.beta(0)), persistent=False)
+        self.register_buffer("weight", torch.tensor(float(self.beta(0))), persistent=False)
 
     def at_step(self, step: int) -> None:
         """Set the weight of the KL term to what the schedule says at `step`."""

@@ -149,8 +149,8 @@ def plot_manifold(
         _draw_image(panels[0], mosaic, (-0.5, across - 0.5, -0.5, rows - 0.5), value_range)
         panels[0].set_aspect(ratio * across / rows)
         if min(high, wide) < 16:  # small images run into each other without a line between them
-            panels[0].vlines(np.arange(across - 1) + 0.5, -0.5, rows - 0.5, colors="white", linewidths=0.8)
-            panels[0].hlines(np.arange(rows - 1) + 0.5, -0.5, across - 0.5, colors="white", linewidths=0.8)
+            panels[0].vlines(np.arange(across - 1) + 0.5, -0.5, rows - 0.5, colors="white", linewidths=1.0)
+            panels[0].hlines(np.arange(rows - 1) + 0.5, -0.5, across - 0.5, colors="white", linewidths=1.0)
     for panel in panels:
         _latent_ticks(panel, levels, 3 if columns else 10)
     _label_outer(panels, "z1 (and its quantile)", "z2 (and its quantile)")
@@ -337,8 +337,8 @@ def plot_kl_per_dimension(mean: ArrayLike, se: ArrayLike) -> Figure:
         )
     order = np.argsort(-height, kind="stable")
     active = height[order] > ACTIVE_NATS
-    title = f"KL per latent dimension: {active.sum()} of {len(active)} active"
-    note = f"active: more than {ACTIVE_NATS:g} nats; error bars: one standard error"
+    title = f"KL per latent dimension: {active.sum()} of {len(active)} above {ACTIVE_NATS:g} nats"
+    note = "error bars: one standard error"
     figure = _figure(min(WIDTH, max(6.6, 1.5 + 0.4 * len(order))), 4.0, title, note)
     panel = figure.subplots()
     _style(panel, xlabel="latent dimension, largest KL first", ylabel="KL (nats per example)")

@@ -182,9 +182,7 @@ def prepare(config: RunConfig, nll_samples: int = 1000) -> tuple[Splits, VAE]:
         raise ValueError(f"nll_samples must be at least 1; got {nll_samples}. Use for example 1000.")
     splits = read(config.source, config.data)
     require_batch(config.train, len(splits.train))
-    with torch.random.fork_rng():
-        torch.manual_seed(config.train.seed)  # dynamic binarisation draws the rows whose mean the model starts at
-        rows = splits.train.prepared()
+    rows = splits.train.prepared(seed=config.train.seed)
     return splits, build_vae(config.model, splits.schema, seed=config.train.seed, train=rows)
 
 
@@ -322,6 +320,7 @@ ROWS = {
     "kl": "KL(q(z|x) || p(z)) (nats)",
     "nll": "NLL (nats)",
     "posterior_gap": "gap KL(q(z|x) || p(z|x)) (nats)",
+    "ess": "effective importance samples",
     "bits_per_dim": "bits per dimension",
     "reconstruction_error": "reconstruction error, RMS (data units)",
 }
@@ -354,6 +353,8 @@ def show(estimate: dict[str, Any] | None) -> str:
     mean, error = estimate["mean"], estimate["se"]
     if mean is None or not np.isfinite(mean):
         return "not finite"
+    if abs(mean) < 1e-9:
+        return "0"
     if not error or not np.isfinite(error) or error < 1e-9:
         return f"{mean:.4g}"
     digits = max(0, 1 - int(np.floor(np.log10(error))))
@@ -369,7 +370,7 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
     (run.folder / "figures").mkdir(exist_ok=True)
     look: dict[str, Any] = {"columns": schema.columns}
     if schema.kind == "image":
-        look["value_range"] = tuple(schema.restore(torch.tensor([schema.bounds]).T).flatten().tolist())
+        look["value_range"] = schema.grey_range
     pictures: list[Picture] = []
 
     def add(name: str, title: str, caption: str, make: Callable[[], Figure]) -> None:
@@ -397,8 +398,8 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
     add(
         "samples",
         "Samples from the prior",
-        "New data: z drawn from N(0, I), then decoded.",
-        lambda: plots.plot_samples(samples, data=None if image else originals, **look),
+        "New data: z drawn from N(0, I), then decoded." + ("" if image else " Beside them the training rows."),
+        lambda: plots.plot_samples(samples, data=None if image else _few(splits.train, 5000).raw.numpy(), **look),
     )
     add(
         "latent",
@@ -462,10 +463,11 @@ def write_report(run: Run, splits: Splits, numbers: dict[str, Any], history: His
     samples = numbers["nll"]["samples"]
     note = "Mean ± standard error over the rows. Lower NLL is better, higher ELBO is better. Constants are included."
     tables = [Table("Held-out numbers", header, rows, note)]
-    columns = numbers.get("reconstruction_error_per_column")
-    if columns:
-        rows = [[name, show(error)] for name, error in columns.items()]
-        tables.append(Table("Reconstruction error by column", ["column", "RMS"], rows, "In each column's own unit."))
+    sources = {"VAE": numbers, "PCA": numbers["baselines"]["pca"], "trivial": numbers["baselines"]["trivial"]}
+    errors = {name: source.get("reconstruction_error_per_column", {}) for name, source in sources.items()}
+    if errors["VAE"]:
+        rows = [[column, *(show(found[column]) for found in errors.values())] for column in errors["VAE"]]
+        tables.append(Table("Reconstruction error by column", ["column", *errors], rows, "RMS, in each column's unit."))
     html = render(
         title=f"variform: {schema.source}, {config.model.latent_dim} latent dimensions",
         summary=f"A variational autoencoder trained on {len(splits.train):,} rows of {schema.source}.",

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import tomli_w
-import torch
 
 from variform import exploration, plots
 from variform.config import RunConfig, to_dict
@@ -40,7 +39,8 @@ class Study:
 
     Args:
         rows: One dict per latent dimension: latent_dim, elbo, nll, kl, reconstruction_error,
-            pca_reconstruction_error, active_units and valid_nll, each {"mean", "se", "n"}.
+            pca_reconstruction_error, active_units, valid_nll and, for Gaussian likelihoods, pca_nll; each estimate is
+            {"mean", "se", "n", "seeds"}.
         recommended: The recommended latent dimension.
         reason: Why, in a sentence.
     """
@@ -51,9 +51,17 @@ class Study:
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Header and rows of text."""
-        header = ["latents", "ELBO (nats)", "NLL (nats)", "error, RMS", "PCA's error, RMS", "active units"]
-        keys = ("elbo", "nll", "reconstruction_error", "pca_reconstruction_error", "active_units")
-        return header, [[str(row["latent_dim"]), *(show(row[key]) for key in keys)] for row in self.rows]
+        columns = {
+            "elbo": "ELBO (nats)",
+            "nll": "NLL (nats)",
+            "pca_nll": "PCA's NLL",
+            "reconstruction_error": "error, RMS",
+            "pca_reconstruction_error": "PCA's error",
+            "active_units": "active units",
+        }
+        keys = [key for key in columns if any(key in row for row in self.rows)]
+        rows = [[str(row["latent_dim"]), *(show(row.get(key)) for key in keys)] for row in self.rows]
+        return ["latents", *(columns[key] for key in keys)], rows
 
 
 def latent_dimension(
@@ -115,18 +123,23 @@ def latent_dimension(
 def recommend(rows: list[dict[str, Any]]) -> tuple[int, str]:
     """The smallest latent dimension whose validation NLL is within two standard errors of the best one's.
 
-    The error of the difference is taken as if the two estimates were independent, which overstates it and so favours
-    the smaller dimension. Test data play no part.
+    The standard error is that of the best dimension, over rows and seeds. Test data play no part, and neither do
+    dimensions whose fits broke.
+
+    Raises:
+        ValueError: when every fit broke.
 
     Example:
         >>> estimates = [(2, 110.0), (5, 100.2), (10, 100.0), (20, 100.1)]
         >>> recommend([{"latent_dim": dim, "valid_nll": {"mean": nll, "se": 0.2}} for dim, nll in estimates])[0]
         5
     """
+    rows = [row for row in rows if math.isfinite(row["valid_nll"]["mean"])]
+    if not rows:
+        raise ValueError("a study needs a finite validation NLL; every fit has none. Use a smaller --learning-rate.")
     best = min(rows, key=lambda row: row["valid_nll"]["mean"])
     for row in rows:
-        allowed = 2 * math.hypot(row["valid_nll"]["se"] or 0.0, best["valid_nll"]["se"] or 0.0)
-        if row["valid_nll"]["mean"] <= best["valid_nll"]["mean"] + allowed:
+        if row["valid_nll"]["mean"] <= best["valid_nll"]["mean"] + 2 * (best["valid_nll"]["se"] or 0.0):
             break
     reason = f"validation NLL {show(row['valid_nll'])} nats is the best of those tried"
     if row is not best:
@@ -196,6 +209,8 @@ def _row(dim: int, runs: list[Run]) -> dict[str, Any]:
     row: dict[str, Any] = {"latent_dim": dim}
     row |= {name: _pooled([item[name] for item in numbers]) for name in METRICS}
     row["pca_reconstruction_error"] = _pooled([item["baselines"]["pca"]["reconstruction_error"] for item in numbers])
+    if all("nll" in item["baselines"]["pca"] for item in numbers):
+        row["pca_nll"] = _pooled([item["baselines"]["pca"]["nll"] for item in numbers])
     row["active_units"] = _pooled([{"mean": item["active_units"]["count"], "se": 0.0, "n": 1} for item in numbers])
     row["valid_nll"] = _pooled([item["nll"] for item in valid])
     return row
@@ -215,7 +230,7 @@ def _draw(study: Study, runs: dict[int, Run], splits: Splits, folder: Path) -> P
     few = Dataset(splits.test.raw[chosen], schema)
     look: dict[str, Any] = {"columns": schema.columns}
     if schema.kind == "image":
-        look["value_range"] = tuple(schema.restore(torch.tensor([schema.bounds]).T).flatten().tolist())
+        look["value_range"] = schema.grey_range
     pairs = {dim: exploration.reconstruct(run.vae, few) for dim, run in runs.items()}
     originals = next(iter(pairs.values()))[0]
     reconstructions = {dim: pair[1] for dim, pair in pairs.items()}

@@ -24,7 +24,7 @@ from variform.config import TrainConfig, to_dict
 from variform.data import Dataset
 from variform.files import replacing, write_text
 from variform.objectives import ELBO, Terms, warmup
-from variform.vae import VAE
+from variform.vae import VAE, evaluating
 
 TERMS = ("loss", "log_likelihood", "kl")
 
@@ -132,6 +132,7 @@ def fit(
     require_batch(config, len(train))
     if objective.vae.schema is None:
         objective.vae.schema = train.schema
+    jacobian = objective.vae.log_jacobian(train.schema)
     per_epoch = math.ceil(len(train) / config.batch_size)
     total = config.steps or epochs(config, len(train)) * per_epoch
     identity = _identity(config, train, objective, identity)
@@ -161,7 +162,7 @@ def fit(
                 position : position + total - step
             ]
             for left, index in zip(reversed(range(len(batches))), batches, strict=True):
-                x = train.batch(index).to(objective.weight)
+                x = objective.vae.like(train.batch(index))
                 objective.at_step(step)
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(config, step, total)
@@ -187,7 +188,7 @@ def fit(
                 if left and asked_to_stop.is_set():
                     raise Interrupted(step, total, folder)
             objective.at_step(total)
-            means = _means(sums, "train") | _means(_validate(objective, valid, config), "valid")
+            means = _means(sums, "train", jacobian) | _means(_validate(objective, valid, config), "valid", jacobian)
             if not math.isfinite(means["valid_loss"]):
                 raise _broken(None, step, objective, folder, state, identity)
             better = means["valid_loss"] < state.best_loss
@@ -199,7 +200,8 @@ def fit(
             state = replace(_capture(objective, optimizer, sums, state), step=step, rows=[*state.rows, row])
             if better:
                 state.best, state.best_loss, state.best_epoch = state.weights, means["valid_loss"], epoch + 1
-            state.stale = 0 if better else state.stale + 1
+            # During the warm-up the loss that is trained is not yet the one that is validated.
+            state.stale = 0 if better or step < config.warmup else state.stale + 1
             display.epoch(row)
             if on_epoch is not None:
                 on_epoch(row)
@@ -213,6 +215,7 @@ def fit(
         if folder is not None:
             _save(folder, state, identity)
     objective.load_state_dict(state.best)
+    objective.at_step(total)
     objective.eval()
     return History(state.rows, state.best_epoch, state.weights, stopped)
 
@@ -278,8 +281,10 @@ def _sums(terms: Terms) -> Tensor:
     return torch.cat([values, values.new_full((1,), len(terms.loss))]).cpu()
 
 
-def _means(sums: Tensor, prefix: str) -> dict[str, float]:
+def _means(sums: Tensor, prefix: str, jacobian: float) -> dict[str, float]:
+    """Means over examples; densities in the data's own units, the loss as it is trained."""
     values = {f"{prefix}_{name}": (sums[slot] / sums[-1]).item() for slot, name in enumerate(TERMS)}
+    values[f"{prefix}_log_likelihood"] += jacobian
     values[f"{prefix}_elbo"] = values[f"{prefix}_log_likelihood"] - values[f"{prefix}_kl"]
     return values
 
@@ -287,12 +292,10 @@ def _means(sums: Tensor, prefix: str) -> dict[str, float]:
 def _validate(objective: ELBO, valid: Dataset, config: TrainConfig) -> Tensor:
     """Sums of the terms over the validation rows, with the same noise each time."""
     sums = torch.zeros(len(TERMS) + 1, dtype=torch.float64)
-    objective.eval()
-    with torch.random.fork_rng(), torch.no_grad():
+    with torch.random.fork_rng(), evaluating(objective):
         torch.manual_seed(config.seed)
         for x in valid.batches(max(config.batch_size, 512)):
-            sums += _sums(objective(x.to(objective.weight)))
-    objective.train()
+            sums += _sums(objective(objective.vae.like(x)))
     return sums
 
 
@@ -328,10 +331,12 @@ def _restore(state: _State, objective: nn.Module, optimizer: torch.optim.Optimiz
     sums.copy_(state.sums)
 
 
-def _identity(config: TrainConfig, train: Dataset, objective: nn.Module, rest: str) -> str:
+def _identity(config: TrainConfig, train: Dataset, objective: ELBO, rest: str) -> str:
     """What a checkpoint belongs to: configuration, number of rows, names and shapes of the weights, and the rest."""
     shapes = {name: list(value.shape) for name, value in objective.state_dict().items()}
     settings = {key: value for key, value in to_dict(config).items() if key != "checkpoint_seconds"}
+    betas = [objective.beta(step) for step in (0, config.warmup, 10**9)]
+    settings["objective"] = [objective.samples, objective.kl, *betas]
     return json.dumps({"train": settings, "rest": rest, "rows": len(train), "weights": shapes}, sort_keys=True)
 
 
@@ -426,6 +431,7 @@ class _Display:
         self.live = shown and self.console.is_terminal
         self.last_update = self.started = time.monotonic()
         self.first_step: int | None = None
+        self.next_line = 0.0
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
         self.progress = Progress(*columns, TimeRemainingColumn(), console=self.console, disable=not self.live)
 
@@ -454,8 +460,9 @@ class _Display:
         self.progress.update(self.task, completed=step, description=text)
 
     def epoch(self, row: dict[str, Any]) -> None:
-        if not self.shown:
+        if not self.shown or (self.live and row["step"] < self.total and row["step"] < self.next_line):
             return
+        self.next_line = row["step"] + self.total / 20  # beside a bar a line for each twentieth will do
         mark = " best" if row["best"] else ""
         self.console.print(
             f"epoch {row['epoch']:>4}  step {row['step']:>7}  train ELBO {row['train_elbo']:.3f}  "

@@ -1,5 +1,8 @@
 """The variational autoencoder: three laws and the two networks between them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -67,6 +70,11 @@ class VAE(nn.Module):
         """Shape of one example."""
         return self.likelihood.event_shape
 
+    def like(self, x: Tensor) -> Tensor:
+        """`x` on the device and in the precision of the weights."""
+        parameter = next(self.parameters())
+        return x.to(parameter.device, parameter.dtype)
+
     def encode(self, x: Tensor) -> Law:
         """q(z|x) for a batch x of shape (B, *event); a law over (B, latent_dim)."""
         return self.posterior(self.encoder(x))
@@ -80,6 +88,10 @@ class VAE(nn.Module):
     def latent_prior(self) -> Law:
         """p(z), a law over (latent_dim,)."""
         return self.prior(self.encode)
+
+    def log_jacobian(self, schema: Schema) -> float:
+        """What is added to log p(x) to state it in the units of `schema`: 0 for a probability, which has no unit."""
+        return 0.0 if self.likelihood.unit_interval else schema.log_jacobian
 
     def sample(self, count: int) -> Tensor:
         """Ancestral draws: z from p(z), then x from p(x|z); (count, *event)."""
@@ -133,8 +145,12 @@ def build_vae(config: ModelConfig, schema: Schema, *, seed: int = 0, train: Tens
 def _build_likelihood(config: ModelConfig, schema: Schema) -> BernoulliLikelihood | GaussianLikelihood:
     if config.likelihood == "bernoulli":
         return BernoulliLikelihood(schema.shape)
-    # Grey values cannot be known better than to one level; real numbers get a thousandth of the model's unit.
-    min_std = 1 / max(schema.scale) if schema.levels and schema.levels > 2 else 1e-3
+    # Grey values cannot be known better than to one level; real numbers get a thousandth of the model's unit, or of the
+    # range of the narrowest column that varies.
+    ranges = [(high - low) / scale for low, high, scale in zip(schema.low, schema.high, schema.scale, strict=True)]
+    min_std = 1e-3 * min([1.0, *(width for width in ranges if width > 0)])
+    if schema.seen_levels and schema.seen_levels > 2:
+        min_std = 1 / max(schema.scale)
     variances: dict[str, Variance] = {
         "gaussian": "learned",
         "gaussian-shared": "shared",
@@ -143,21 +159,38 @@ def _build_likelihood(config: ModelConfig, schema: Schema) -> BernoulliLikelihoo
     return GaussianLikelihood(schema.shape, variance=variances[config.likelihood], min_std=min_std)
 
 
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode and no gradients inside; afterwards the mode is as it was.
+
+    Example:
+        >>> network = nn.Dropout()
+        >>> with evaluating(network):
+        ...     network.training
+        False
+        >>> network.training
+        True
+    """
+    was_training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(was_training)
+
+
 def _check_network(name: str, network: nn.Module, in_shape: tuple[int, ...], out_shape: tuple[int, ...]) -> None:
     """Run two zero examples through `network` and compare the output's shape."""
     parameter = next(network.parameters(), torch.zeros(()))
-    was_training = network.training
-    network.eval()
     try:
-        with torch.no_grad():
+        with evaluating(network):
             came = tuple(network(parameter.new_zeros(2, *in_shape)).shape[1:])
     except RuntimeError as error:
         raise ValueError(
             f"the {name} must map (B, {_comma(in_shape)}) to (B, {_comma(out_shape)}); it failed with: {error}. "
             "Change its input layer."
         ) from error
-    finally:
-        network.train(was_training)
     if came != out_shape:
         raise ValueError(
             f"the {name} must map (B, {_comma(in_shape)}) to (B, {_comma(out_shape)}); it gave (B, {_comma(came)}). "

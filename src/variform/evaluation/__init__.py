@@ -4,8 +4,9 @@ from typing import Any
 
 from variform.data import Dataset, Schema
 from variform.evaluation.baselines import pca, trivial
-from variform.evaluation.density import Estimate, bits_per_dim, score
+from variform.evaluation.density import Estimate, bits_per_dim, per_column, score
 from variform.evaluation.latents import active_units
+from variform.likelihoods import GaussianLikelihood
 from variform.vae import VAE
 
 
@@ -27,8 +28,8 @@ def evaluate(
 
     Returns:
         A dict with elbo, log_likelihood, kl, nll, posterior_gap (nats), kl_per_dimension, active_units,
-        reconstruction_error (root mean square, in the data's own units), bits_per_dim for images whose probability
-        the model states, ess (effective number of importance samples), baselines, notes and unit; every estimate is
+        reconstruction_error (root mean square, in the data's own units), bits_per_dim for images of discrete
+        levels, ess (effective number of importance samples), baselines, notes and unit; every estimate is
         {"mean", "se", "n"}.
 
     Example:
@@ -52,13 +53,10 @@ def evaluate(
         "reconstruction_error": Estimate.root_mean(scores.squared_error).to_dict(),
     }
     schema = data.schema
-    if schema.kind == "image" and not _is_only_cross_entropy(vae, schema):
+    if schema.kind == "image" and schema.seen_levels and not _is_only_cross_entropy(vae, schema):
         result["bits_per_dim"] = bits_per_dim(vae, data, -scores.log_px).to_dict()
     if schema.kind == "table":
-        result["reconstruction_error_per_column"] = {
-            name: Estimate.root_mean(column).to_dict()
-            for name, column in zip(schema.columns, scores.squared_error.T, strict=True)
-        }
+        result["reconstruction_error_per_column"] = per_column(schema, scores.squared_error)
     if train is not None:
         result["baselines"] = {"pca": pca(vae, data, train, seed=seed), "trivial": trivial(vae, data, train, seed=seed)}
     result["notes"] = _notes(vae, data, result)
@@ -74,25 +72,34 @@ def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
             "The Bernoulli likelihood of grey values is a cross-entropy, not the probability of any data: compare it "
             "only with models of the same unbinarised data, never with published binarised figures."
         )
-    if "bits_per_dim" in numbers and not vae.likelihood.unit_interval and schema.levels:
+    if "bits_per_dim" in numbers and not vae.likelihood.unit_interval:
         notes.append(
-            f"Densities are per pixel intensity in [0, 1]. Bits per dimension treat one of {schema.levels} levels as "
-            "an interval of the density, without dequantisation: an approximation, not a bound."
+            f"Densities are per pixel intensity in [0, 1]. Bits per dimension treat one of {schema.seen_levels} levels "
+            "as an interval of the density, without dequantisation: an approximation, not a bound."
         )
-    if samples > 1 and ess < max(2.0, samples / 100):
+    if ess < min(10, samples / 2):
         notes.append(
-            f"Only {ess:.1f} of {samples} importance samples carry weight: the true NLL is lower than the estimate. "
-            "Use more samples."
+            f"Only {ess:.1f} of {samples} importance samples carry weight, on average over the rows: the true NLL is "
+            "lower than the estimate. Use more samples."
         )
     trivial_nll = numbers.get("baselines", {}).get("trivial", {}).get("nll")
     if trivial_nll and trivial_nll["mean"] < numbers["nll"]["mean"]:
+        shared = isinstance(vae.likelihood, GaussianLikelihood) and vae.likelihood.variance != "learned"
         notes.append(
-            "The trivial model has the better NLL. If its likelihood is Gaussian, it has a variance per column: where "
-            "columns differ much or some are constant, --likelihood gaussian is its fair rival. Otherwise train longer."
+            "The trivial model has the better NLL. "
+            + (
+                "It has a variance per column and this VAE one for all: compare --likelihood gaussian with it."
+                if shared
+                else "The VAE has not learned the structure of the data: train longer."
+            )
         )
+    if "baselines" in numbers and isinstance(vae.likelihood, GaussianLikelihood):
+        components = numbers["baselines"]["pca"]["components"]
+        if "nll" not in numbers["baselines"]["pca"]:
+            notes.append(f"PCA with {components} components copies these rows and so has no density.")
     return notes
 
 
 def _is_only_cross_entropy(vae: VAE, schema: Schema) -> bool:
     """Whether a Bernoulli likelihood meets values other than zeros and ones."""
-    return vae.likelihood.unit_interval and schema.binarise == "none" and schema.levels != 2
+    return vae.likelihood.unit_interval and schema.seen_levels != 2

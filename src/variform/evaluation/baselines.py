@@ -9,31 +9,32 @@ from torch import Tensor
 
 from variform.data import Dataset
 from variform.distributions import Bernoulli, DiagonalGaussian, Law
-from variform.evaluation.density import Estimate
+from variform.evaluation.density import Estimate, per_column
 from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood
 from variform.vae import VAE
 
 
-def fit_pca(x: np.ndarray, components: int) -> PCA:
+def fit_pca(x: np.ndarray, components: int, *, min_std: float = 0.0) -> PCA:
     r"""Probabilistic PCA at its maximum likelihood.
 
-    scikit-learn estimates the covariance with 1 / (N - 1); maximum likelihood wants 1 / N, and so the eigenvalues are
-    scaled by (N - 1) / N. `score_samples` then gives
+    scikit-learn's eigenvalues have 1 / (N - 1) in them and its noise variance is the mean of at most N - q of them;
+    maximum likelihood wants 1 / N, and the mean of all D - q. `score_samples` then gives
     $\log p(x) = -\tfrac12 [D \log 2\pi + \log\det C + (x - \bar x)^\top C^{-1} (x - \bar x)]$
     with $C = WW^\top+\sigma^2 I$.
 
     Args:
         x: (N, D), float64.
-        components: q, less than D and at most N.
+        components: q, at most D and N.
+        min_std: Least standard deviation of the noise, as a VAE's likelihood has one.
 
     Reference:
         Tipping and Bishop (1999), equations 4, 7 and 8.
     """
     solver: Any = "covariance_eigh" if len(x) > x.shape[1] else "full"
     model = PCA(components, svd_solver=solver).fit(x)
-    correction = (len(x) - 1) / len(x)
-    model.explained_variance_ *= correction
-    model.noise_variance_ *= correction
+    model.explained_variance_ *= (len(x) - 1) / len(x)
+    left = x.var(0).sum() - model.explained_variance_.sum()
+    model.noise_variance_ = max(left / max(1, x.shape[1] - components), min_std**2)
     return model
 
 
@@ -51,15 +52,14 @@ def pca(vae: VAE, data: Dataset, train: Dataset, *, seed: int = 0) -> dict[str, 
     """
     fitted, scored = _rows(train, seed), _rows(data, seed)
     components = min(vae.latent_dim, fitted.shape[1], len(fitted))
-    model = fit_pca(fitted.numpy(), components)
+    gaussian = isinstance(vae.likelihood, GaussianLikelihood)
+    min_std = vae.likelihood.min_std if isinstance(vae.likelihood, GaussianLikelihood) else 0.0
+    model = fit_pca(fitted.numpy(), components, min_std=min_std)
     reconstruction = torch.from_numpy(model.inverse_transform(model.transform(scored.numpy())))
-    result: dict[str, Any] = {
-        "components": components,
-        "reconstruction_error": _error(data, scored, reconstruction).to_dict(),
-    }
-    if isinstance(vae.likelihood, GaussianLikelihood) and model.noise_variance_ > 0:
+    result: dict[str, Any] = {"components": components, **_errors(data, scored, reconstruction)}
+    if gaussian and components < fitted.shape[1]:
         log_px = torch.from_numpy(model.score_samples(scored.numpy()))  # eq: ppca
-        result["nll"] = Estimate.of(-log_px - data.schema.log_jacobian).to_dict()
+        result["nll"] = Estimate.of(-log_px - vae.log_jacobian(data.schema)).to_dict()
     return result
 
 
@@ -76,7 +76,7 @@ def trivial(vae: VAE, data: Dataset, train: Dataset, *, seed: int = 0) -> dict[s
         reconstruction_error, that of the training mean; nll, unless the likelihood is one of the user's own.
     """
     fitted, scored = _rows(train, seed), _rows(data, seed)
-    result = {"reconstruction_error": _error(data, scored, fitted.mean(0).expand_as(scored)).to_dict()}
+    result = _errors(data, scored, fitted.mean(0).expand_as(scored))
     if isinstance(vae.likelihood, GaussianLikelihood):
         variance = fitted.var(0, correction=0).clamp_min(vae.likelihood.min_std**2)
         law: Law = DiagonalGaussian(fitted.mean(0), variance.log())
@@ -84,17 +84,19 @@ def trivial(vae: VAE, data: Dataset, train: Dataset, *, seed: int = 0) -> dict[s
         law = Bernoulli(torch.logit((fitted.sum(0) + 1) / (len(fitted) + 2)))
     else:  # a likelihood of the user's own: what ignores all structure under it is not known here
         return result
-    return result | {"nll": Estimate.of(-law.log_prob(scored) - data.schema.log_jacobian).to_dict()}
+    return result | {"nll": Estimate.of(-law.log_prob(scored) - vae.log_jacobian(data.schema)).to_dict()}
 
 
 def _rows(data: Dataset, seed: int) -> Tensor:
     """The prepared rows as a float64 matrix (N, D)."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return data.prepared().double().flatten(1)
+    return data.prepared(seed=seed).double().flatten(1)
 
 
-def _error(data: Dataset, rows: Tensor, reconstruction: Tensor) -> Estimate:
+def _errors(data: Dataset, rows: Tensor, reconstruction: Tensor) -> dict[str, Any]:
     shape = (-1, *data.schema.shape)
     difference = data.schema.restore(rows.reshape(shape)) - data.schema.restore(reconstruction.reshape(shape))
-    return Estimate.root_mean(difference.square().flatten(1))
+    squares = difference.square().flatten(1)
+    errors: dict[str, Any] = {"reconstruction_error": Estimate.root_mean(squares).to_dict()}
+    if data.schema.kind == "table":
+        errors["reconstruction_error_per_column"] = per_column(data.schema, squares)
+    return errors

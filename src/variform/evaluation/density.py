@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from variform.data import Dataset
+from variform.data import Dataset, Schema
 from variform.distributions import kl_per_dimension
 from variform.objectives import log_weights
-from variform.vae import VAE
+from variform.vae import VAE, evaluating
 
 _FLOATS_AT_ONCE = 2**22  # 16 MiB of decoder output: small enough to stay near the processor's cache
 
@@ -100,24 +100,20 @@ def score(vae: VAE, data: Dataset, *, samples: int, seed: int = 0, progress: boo
     rows = max(1, min(len(data), 256, _FLOATS_AT_ONCE // math.prod(vae.event_shape)))
     chunk = max(1, _FLOATS_AT_ONCE // (rows * math.prod(vae.event_shape)))
     count = math.ceil(len(data) / rows)
-    parameter = next(vae.parameters())
-    was_training = vae.training
-    vae.eval()
-    with torch.random.fork_rng(), torch.no_grad():
+    with torch.random.fork_rng(), evaluating(vae):
         torch.manual_seed(seed)
         parts = [
-            _score_batch(vae, data, x.to(parameter.device, parameter.dtype), samples, chunk)
+            _score_batch(vae, data, vae.like(x), samples, chunk)
             for x in track(
-                data.batches(rows),
+                data.batches(rows, seed=seed),
                 "evaluating",
                 total=count,
                 console=Console(stderr=True),
                 disable=not (progress and Console(stderr=True).is_terminal),
             )
         ]
-    vae.train(was_training)
     joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
-    jacobian = data.schema.log_jacobian
+    jacobian = vae.log_jacobian(data.schema)
     for name in ("elbo", "log_likelihood", "log_px"):
         joined[name] += jacobian
     return Scores(**joined)
@@ -149,6 +145,12 @@ def _score_batch(vae: VAE, data: Dataset, x: Tensor, samples: int, chunk: int) -
     }
 
 
+def per_column(schema: Schema, squared_error: Tensor) -> dict[str, dict[str, Any]]:
+    """The root mean square error of every column of a table, in its own unit, from squared errors (N, columns)."""
+    columns = zip(schema.columns, squared_error.T, strict=True)
+    return {name: Estimate.root_mean(errors).to_dict() for name, errors in columns}
+
+
 def bits_per_dim(vae: VAE, data: Dataset, nll: Tensor) -> Estimate:
     """Negative log-likelihood in bits per pixel, for images.
 
@@ -162,6 +164,6 @@ def bits_per_dim(vae: VAE, data: Dataset, nll: Tensor) -> Estimate:
     """
     dimensions = math.prod(data.schema.shape)
     width = 0.0
-    if not vae.likelihood.unit_interval and data.schema.levels:
-        width = math.log(data.schema.levels - 1)
+    if not vae.likelihood.unit_interval and data.schema.seen_levels:
+        width = math.log(data.schema.seen_levels - 1)
     return Estimate.of((nll / dimensions + width) / math.log(2))  # eq: bits-per-dim
