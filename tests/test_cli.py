@@ -196,7 +196,8 @@ def test_the_command_in_the_report_repeats_the_run(place, tmp_path, monkeypatch,
         found = re.search(r"variform train [^<\n]*", page)
         assert found
         monkeypatch.chdir(tmp_path)
-        assert cli.run([*shlex.split(found.group())[1:], "--out", f"{name} again"]) == 0
+        words = shlex.split(found.group())[1:]
+        assert words.pop() == "NEW" and cli.run([*words, f"{name} again"]) == 0
         for file in ("config.toml", "model.safetensors", "last.safetensors", "evaluation.json"):
             assert (tmp_path / f"{name} again" / file).read_bytes() == (place / name / file).read_bytes()
 

@@ -468,13 +468,14 @@ def write_report(run: Run, splits: Splits, numbers: dict[str, Any], history: His
     if errors["VAE"]:
         rows = [[column, *(show(found[column]) for found in errors.values())] for column in errors["VAE"]]
         tables.append(Table("Reconstruction error by column", ["column", *errors], rows, "RMS, in each column's unit."))
+    plural = "s" if config.model.latent_dim > 1 else ""
     html = render(
-        title=f"variform: {schema.source}, {config.model.latent_dim} latent dimensions",
+        title=f"variform: {schema.source}, {config.model.latent_dim} latent dimension{plural}",
         summary=f"A variational autoencoder trained on {len(splits.train):,} rows of {schema.source}.",
         facts=facts,
         tables=tables,
         pictures=pictures,
-        command=to_command(config) + (f" --nll-samples {samples}" if samples != 1000 else ""),
+        command=to_command(config) + (f" --nll-samples {samples}" if samples != 1000 else "") + " --out NEW",
         notes=[*splits.notes, *numbers["notes"]],
         config=tomli_w.dumps(to_dict(config)),
     )
