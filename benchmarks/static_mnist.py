@@ -9,7 +9,6 @@ valid and test hold the 784 pixels of a row as 98 packed bytes.
 """
 
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +21,13 @@ PUBLISHED = {"elbo": -103.31, "nll": 97.10}
 
 
 def main(packed: Path, folder: Path) -> None:
-    with tempfile.TemporaryDirectory() as temporary:
-        source = Path(temporary) / "static_mnist.npz"
-        with np.load(packed) as arrays:
-            rows = {name: np.unpackbits(arrays[name], axis=1) for name in ("train", "valid", "test")}
-        np.savez(source, **{name: images.reshape(-1, 28, 28) for name, images in rows.items()})
-        config = RunConfig(source=str(source), model=MODEL, train=TRAIN)
-        run = runs.train(config, folder, nll_samples=128, progress=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    source = folder.parent / "static_mnist.npz"  # kept, so that the run can be resumed and evaluated again
+    with np.load(packed) as arrays:
+        rows = {name: np.unpackbits(arrays[name], axis=1) for name in ("train", "valid", "test")}
+    np.savez(source, **{name: images.reshape(-1, 28, 28) for name, images in rows.items()})
+    config = RunConfig(source=str(source), model=MODEL, train=TRAIN)
+    run = runs.train(config, folder, nll_samples=128, progress=True)
     for name, published in PUBLISHED.items():
         print(f"{name}: {runs.show(run.evaluation[name])} (published {published})")
 
