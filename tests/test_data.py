@@ -186,9 +186,10 @@ def test_scaling_does_what_it_says_and_is_undone_by_restore(values, scaling):
         torch.testing.assert_close(x.mean(over), torch.zeros_like(x.mean(over)), atol=1e-5, rtol=0)
         torch.testing.assert_close(x.std(over, correction=0), torch.ones_like(x.mean(over)))
     torch.testing.assert_close(schema.restore(x), splits.train.raw.float(), rtol=1e-5, atol=1e-5)
-    low, high = schema.bounds
     everywhere = torch.cat([part.prepared() for part in (splits.train, splits.valid, splits.test)])
-    assert (low, high) == pytest.approx((everywhere.min().item(), everywhere.max().item()))
+    rows = schema.restore(everywhere).double()
+    assert schema.low == pytest.approx(rows.amin(over).flatten().tolist(), rel=1e-5, abs=1e-4)
+    assert schema.high == pytest.approx(rows.amax(over).flatten().tolist(), rel=1e-5, abs=1e-4)
     if scaling == "unit":  # over all rows, so that no test row leaves [0, 1]
         schema.require_unit_interval()
         assert schema.levels == 256 or (everywhere.amin(over).eq(0).all() and everywhere.amax(over).eq(1).all())
@@ -208,8 +209,11 @@ def test_scaling_does_what_it_says_and_is_undone_by_restore(values, scaling):
     ],
 )
 def test_auto_scaling_maps_to_the_unit_interval(values, scale, levels):
-    schema = splits_from(values).schema
-    assert set(schema.scale) == {scale} and schema.levels == levels and schema.bounds == (0, 1)
+    splits = splits_from(values)
+    schema = splits.schema
+    everywhere = torch.cat([part.prepared() for part in (splits.train, splits.valid, splits.test)])
+    assert set(schema.scale) == {scale} and schema.levels == levels
+    assert (everywhere.min().item(), everywhere.max().item()) == (0, 1)
     # pixels: per intensity in [0, 1]; the columns of a table: per unit of their own
     per_column = 0 if schema.kind == "image" else -math.log(scale)
     assert schema.log_jacobian == pytest.approx(math.prod(schema.shape) * per_column)

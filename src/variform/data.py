@@ -44,8 +44,8 @@ class Schema:
 
     Example:
         >>> schema = dataset_from(torch.tensor([[0.0, 7.0], [1.0, 9.0]])).schema
-        >>> schema.kind, schema.columns, schema.bounds
-        ('table', ('column 1', 'column 2'), (0.0, 9.0))
+        >>> schema.kind, schema.columns, schema.high
+        ('table', ('column 1', 'column 2'), (1.0, 9.0))
     """
 
     kind: Literal["image", "table"]
@@ -134,19 +134,6 @@ class Schema:
             (0.0, 16.0)
         """
         return (0.0, self.levels - 1.0) if self.levels else (min(self.low), max(self.high))
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """Least and greatest prepared value over all columns and rows read.
-
-        Example:
-            >>> read("digits").schema.bounds
-            (0.0, 1.0)
-        """
-        if self.binarise != "none":
-            return 0.0, 1.0
-        ranges = self._scaled_ranges()
-        return min(low for low, _ in ranges), max(high for _, high in ranges)
 
     def require_unit_interval(self) -> None:
         """Refuse data that a Bernoulli likelihood cannot take.
