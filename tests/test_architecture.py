@@ -12,7 +12,8 @@ import variform
 
 SOURCE = Path(variform.__file__).parent
 LAYERS = [
-    {"config", "distributions", "files"},
+    {"config", "draws", "files"},
+    {"distributions"},
     {"networks", "likelihoods", "posteriors", "priors", "sources"},
     {"data"},
     {"vae"},

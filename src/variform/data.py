@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from variform import draws
 from variform.config import DataConfig
 from variform.sources import Source, check_options, csv_columns, read_source, source_format
 
@@ -80,7 +81,9 @@ class Schema:
         x = (x - shift) / scale
         if self.binarise == "threshold":
             return (x >= 0.5).to(x.dtype)
-        return torch.bernoulli(x, generator=generator) if self.binarise == "dynamic" else x
+        if self.binarise == "dynamic":  # P(uniform < x) = x; torch.bernoulli takes three times as long
+            return (draws.uniform(x.shape, like=x, generator=generator) < x).to(x.dtype)
+        return x
 
     def restore(self, x: Tensor) -> Tensor:
         """Values in raw units: raw = x * scale + shift, as floats that are not rounded.

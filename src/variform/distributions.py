@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional
 
+from variform import draws
+
 LOG_2_PI = math.log(2 * math.pi)
 
 Shape = torch.Size | list[int] | tuple[int, ...]
@@ -90,7 +92,7 @@ class DiagonalGaussian(Law):
     def rsample(self, sample_shape: Shape = ()) -> Tensor:
         """Draws that are differentiable in mean and variance: z = mean + std * noise."""
         shape = self._extended_shape(torch.Size(sample_shape))
-        noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+        noise = draws.normal(shape, axis=len(sample_shape), like=self.loc)
         return self.loc + (self.log_var / 2).exp() * noise  # eq: reparameterisation
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -155,7 +157,7 @@ class FullGaussian(Law):
     def rsample(self, sample_shape: Shape = ()) -> Tensor:
         """Differentiable draws: z = mean + A noise."""
         shape = self._extended_shape(torch.Size(sample_shape))
-        noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+        noise = draws.normal(shape, axis=len(sample_shape), like=self.loc)
         return self.loc + (self.scale_tril @ noise.unsqueeze(-1)).squeeze(-1)  # eq: reparameterisation-full
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -1,0 +1,125 @@
+"""Draws: the random numbers of a training step, which do not depend on how many processes share its batch.
+
+A process of a distributed run holds some rows of a batch. It draws for all rows and keeps what belongs to its own: many
+processes together then use the numbers that one process would use, and their random states stay equal.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_share: tuple[int, int, int] | None = None
+
+
+@contextmanager
+def sharing(start: int, stop: int, total: int) -> Iterator[None]:
+    """Inside, this process holds the rows from `start` to `stop` of a batch of `total` rows.
+
+    Example:
+        >>> def draw(rows):
+        ...     with torch.random.fork_rng():
+        ...         torch.manual_seed(0)
+        ...         return uniform((rows, 2))
+        >>> with sharing(1, 3, 4):
+        ...     mine = draw(2)
+        >>> torch.equal(mine, draw(4)[1:3])
+        True
+    """
+    global _share
+    before, _share = _share, (start, stop, total)
+    try:
+        yield
+    finally:
+        _share = before
+
+
+def normal(shape: torch.Size | tuple[int, ...], *, axis: int = 0, like: Tensor | None = None) -> Tensor:
+    """Draws from N(0, 1).
+
+    Args:
+        shape: Shape of the result.
+        axis: The axis of the batch's rows, which may also hold L times as many, all rows of one sample after another.
+        like: A tensor whose dtype and device are taken.
+
+    Example:
+        >>> normal((5, 3)).shape
+        torch.Size([5, 3])
+    """
+    return _drawn(torch.randn, shape, axis, like, None)
+
+
+def uniform(
+    shape: torch.Size | tuple[int, ...],
+    *,
+    axis: int = 0,
+    like: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Draws from the uniform distribution on [0, 1); arguments as of `normal`.
+
+    Args:
+        shape: Shape of the result.
+        axis: The axis of the batch's rows.
+        like: A tensor whose dtype and device are taken.
+        generator: Source of the draws; torch's global one by default.
+
+    Example:
+        >>> bool((uniform((1000,)) < 1).all())
+        True
+    """
+    return _drawn(torch.rand, shape, axis, like, generator)
+
+
+class Dropout(nn.Module):
+    """In training, zeroes each unit with probability `probability` and divides the others by 1 - `probability`.
+
+    torch's own draws for the rows of this process only.
+
+    Args:
+        probability: In [0, 1).
+
+    Shape:
+        (B, ...) to the same.
+
+    Reference:
+        Srivastava et al. (2014), in the form that changes nothing in evaluation.
+
+    Example:
+        >>> Dropout(0.5).eval()(torch.ones(2))
+        tensor([1., 1.])
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The units that are left."""
+        if not self.training:
+            return x
+        return x * (uniform(x.shape, like=x) >= self.probability) / (1 - self.probability)
+
+    def extra_repr(self) -> str:
+        """Shown when the module is printed."""
+        return f"{self.probability}"
+
+
+def _drawn(
+    draw: Callable[..., Tensor],
+    shape: torch.Size | tuple[int, ...],
+    axis: int,
+    like: Tensor | None,
+    generator: torch.Generator | None,
+) -> Tensor:
+    options: dict[str, Any] = {} if like is None else {"dtype": like.dtype, "device": like.device}
+    if generator is not None:
+        options["generator"] = generator
+    if _share is None:
+        return draw(tuple(shape), **options)
+    start, stop, total = _share
+    repeats = shape[axis] // (stop - start)
+    whole = draw((*shape[:axis], repeats, total, *shape[axis + 1 :]), **options)
+    return whole.narrow(axis + 1, start, stop - start).reshape(tuple(shape))
