@@ -20,7 +20,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 OPTIONS = ["--epochs", "400", "--hidden", "64", "--dropout", "0.1", "--binarise", "dynamic", "--warmup", "2000"]
-OPTIONS += ["--schedule", "cosine", "--checkpoint-seconds", "0.5", "--nll-samples", "10"]
+OPTIONS += ["--schedule", "cosine", "--checkpoint-every", "0.5s", "--nll-samples", "10"]
 RESULTS = ("model.safetensors", "last.safetensors", "checkpoint.safetensors")
 KILLS = 5
 

@@ -12,12 +12,14 @@ import variform
 
 SOURCE = Path(variform.__file__).parent
 LAYERS = [
-    {"config", "draws", "files"},
-    {"distributions"},
+    {"config", "draws", "files", "memory"},
+    {"distributions", "processes"},
     {"networks", "likelihoods", "posteriors", "priors", "sources"},
     {"data"},
     {"vae"},
     {"objectives"},
+    {"checkpoints"},
+    {"steps"},
     {"training", "evaluation", "exploration", "export"},
     {"plots", "report"},
     {"runs"},

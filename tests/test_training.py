@@ -28,7 +28,7 @@ from variform.posteriors import DiagonalPosterior
 from variform.priors import StandardNormalPrior
 from variform.training import Interrupted, NonFiniteError, _order, learning_rate
 
-TIMINGS = {"seconds", "examples_per_second"}
+TIMINGS = {"seconds", "train_seconds", "examples_per_second"}
 BATCH = 32
 
 
@@ -189,7 +189,7 @@ def test_killed_and_stopped_processes_end_as_one_that_was_left_alone(tmp_path):
     """SIGKILL twice at random moments, SIGTERM and SIGINT once; each time another process goes on."""
     torch.set_default_dtype(torch.float32)
     model = ModelConfig(latent_dim=2, hidden=(16,), dropout=0.1)
-    data, steps = DataConfig(binarise="dynamic"), TrainConfig(epochs=200, warmup=500, checkpoint_seconds=0.05)
+    data, steps = DataConfig(binarise="dynamic"), TrainConfig(epochs=200, warmup=500, checkpoint_every="0.05s")
     config = RunConfig(source="digits", data=data, model=model, train=steps)
     alone, folder = tmp_path / "alone", tmp_path / "killed often"
     runs.train(config, alone, nll_samples=1, pictures=False)
@@ -413,7 +413,7 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_best_weights(bits, tmp_p
     }
     networks = {"encoder": MLP((5,), (2, 2)), "decoder": MLP((2,), (5,))}
     networks[place] = Breaking(networks[place], **{"good_calls": 7} | options)
-    config, seen = TrainConfig(batch_size=BATCH, checkpoint_seconds=0), []
+    config, seen = TrainConfig(batch_size=BATCH, checkpoint_every="0s"), []
     objective = build_objective(VAE(**networks, **parts), config)
     if not options.get("when_training", True):
         networks[place].left = 1  # VAE tried the network once when it was built

@@ -393,6 +393,8 @@ def run(arguments: list[str]) -> int:
         app(_without_commas(arguments), exit_on_error=False, print_error=False, result_action="return_value")
     except BrokenPipeError:
         raise
+    except ConnectionError as error:
+        return _fail(str(error), 1)
     except (CycloptsError, ValueError, OSError) as error:
         if os.environ.get("VARIFORM_TRACEBACK"):
             raise
@@ -436,7 +438,9 @@ def _sentence(error: Exception) -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"error: {message}\n")
+    """Say what is wrong; of several processes the first speaks for all, unless it is the one that is lost."""
+    if code == 1 or os.environ.get("RANK", "0") == "0":
+        sys.stderr.write(f"error: {message}\n")
     return code
 
 
@@ -471,6 +475,8 @@ def _train(config: RunConfig, folder: Path, *, overwrite: bool, nll_samples: int
 
 
 def _report(run: "Run", json: bool) -> None:
+    if os.environ.get("RANK", "0") != "0":  # the first process speaks for all
+        return
     _print_numbers(run.evaluation, json)
     if not json:
         _say(f"Report: {run.folder / 'report.html'}")

@@ -6,6 +6,7 @@ keys of `config.toml` and the arguments of the Python interface, so that a value
 
 import dataclasses
 import difflib
+import re
 import shlex
 import tomllib
 import types
@@ -96,7 +97,15 @@ class TrainConfig:
         clip_norm: Upper bound on the norm of the gradient; 0 for none.
         patience: Stop after this many epochs without a better validation loss; 0 for never.
         seed: Seed of everything that is drawn.
-        checkpoint_seconds: Least time between two checkpoints.
+        checkpoint_every: Least distance of two checkpoints, in seconds, steps or epochs: for example 30s, 500steps or
+            2epochs. The end of the training always has one.
+        compile: `on` compiles the step for this model, `off` does not; `auto` compiles when the run is long enough to
+            win back the time that compiling takes.
+        device: Where to train; `auto` takes a GPU if there is one.
+        precision: `float32`; `bf16` and `fp16` compute the networks in half precision and everything else in float32.
+        tf32: Let NVIDIA GPUs round the factors of matrix products to 10 bits.
+        sharded: Split weights and optimiser state over the processes of a torchrun job (FSDP2), for networks that do not
+            fit one device.
     """
 
     epochs: int | None = None
@@ -112,16 +121,40 @@ class TrainConfig:
     clip_norm: float = 0.0
     patience: int = 0
     seed: int = 0
-    checkpoint_seconds: float = 10.0
+    checkpoint_every: str = "10s"
+    compile: Literal["auto", "on", "off"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    tf32: bool = False
+    sharded: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "samples", "steps"):
             value = getattr(self, name)
             _require(value is None or value >= 1, f"{name} must be at least 1", value, "Use a positive number.")
-        for name in ("beta", "warmup", "clip_norm", "patience", "checkpoint_seconds"):
+        for name in ("beta", "warmup", "clip_norm", "patience"):
             value = getattr(self, name)
             _require(value >= 0, f"{name} must be at least 0", value, "Use 0 or a positive number.")
         _require(self.learning_rate > 0, "learning_rate must be above 0", self.learning_rate, "Use for example 0.001.")
+        every(self.checkpoint_every)
+
+
+def every(text: str) -> tuple[float, str]:
+    """A distance of checkpoints as a number and its unit: seconds, steps or epochs.
+
+    Raises:
+        ValueError: for anything else.
+
+    Example:
+        >>> every("30s"), every("500 steps"), every("1epoch")
+        ((30.0, 'seconds'), (500.0, 'steps'), (1.0, 'epochs'))
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) *(s|steps?|epochs?)", text.strip())
+    units = {"s": "seconds", "step": "steps", "epoch": "epochs"}
+    if not match:
+        raise ValueError(f"checkpoint_every must be a number and a unit; got {text}. Use 30s, 500steps or 2epochs.")
+    unit = match[2] if match[2] == "s" else match[2].rstrip("s")
+    return float(match[1]), units[unit]
 
 
 def _require(holds: bool, rule: str, came: object, remedy: str) -> None:

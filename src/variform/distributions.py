@@ -6,11 +6,12 @@ are always in, so that the numbers of two models are comparable. Each line that 
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
-from torch.nn import functional
+from torch.autograd.function import once_differentiable
 
 from variform import draws
 
@@ -206,7 +207,30 @@ class Bernoulli(Law):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of `value`, event summed, in nats."""
-        return self._sum_event(value * self.logits - functional.softplus(self.logits))  # eq: bernoulli
+        return self._sum_event(_BernoulliLogProb.apply(value, self.logits))
+
+
+class _BernoulliLogProb(torch.autograd.Function):
+    """log p(x) of every variable, and its gradient x - sigmoid(a) found in the same pass over the data.
+
+    Left to differentiate, autograd would take the exponential a second time: with a compiled step 5 % of its time.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, logits: Tensor) -> Tensor:
+        small = torch.exp(-logits.abs())  # in (0, 1]: never overflows
+        if any(ctx.needs_input_grad):
+            large = 1 / (1 + small)
+            ctx.save_for_backward(value, logits, value - torch.where(logits >= 0, large, small * large))
+        return value * logits - torch.relu(logits) - torch.log1p(small)  # eq: bernoulli
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        value, logits, gradient = ctx.saved_tensors
+        for_value = (outer[0] * logits).sum_to_size(value.shape) if ctx.needs_input_grad[0] else None
+        for_logits = (outer[0] * gradient).sum_to_size(logits.shape) if ctx.needs_input_grad[1] else None
+        return for_value, for_logits
 
 
 def kl_standard(mean: Tensor, log_var: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ config.toml           every value, defaults included
 model.safetensors     the weights of the best epoch, and the JSON to rebuild the model
 last.safetensors      the weights after the last step
 checkpoint.safetensors, history.jsonl
+environment.json      seed, versions, threads, device, data fingerprint and git commit of each session of the training
 evaluation.json       held-out numbers with standard errors
 figures/*.png, report.html
 """
@@ -12,6 +13,7 @@ import dataclasses
 import json
 import os
 import platform
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,7 @@ import tomli_w
 import torch
 from matplotlib.figure import Figure
 
-from variform import __version__, exploration, plots
+from variform import __version__, exploration, plots, processes
 from variform.config import RunConfig, from_toml, to_command, to_dict
 from variform.data import Dataset, Schema, Splits, read
 from variform.evaluation import evaluate
@@ -30,12 +32,14 @@ from variform.export import load, save
 from variform.files import replacing, set_aside, sweep, write_json, write_text
 from variform.report import Picture, Table, render
 from variform.sources import source_format
+from variform.steps import find_device, machine
 from variform.training import History, NonFiniteError, build_objective, epochs, fit, require_batch, resume_command
 from variform.vae import VAE, build_vae
 
 RESULTS = (
     "config.toml",
     "data.json",
+    "environment.json",
     "checkpoint.safetensors",
     "history.jsonl",
     "model.safetensors",
@@ -206,14 +210,17 @@ def train(
     Raises:
         ValueError, OSError: for data, options or folders that do not fit; nothing is written then.
     """
-    require_folder(folder, overwrite=overwrite)
+    writes = processes.rank() == 0
+    if writes:
+        require_folder(folder, overwrite=overwrite)
     config = settled(config)
     splits, vae = prepare(config, nll_samples)
-    folder.mkdir(parents=True, exist_ok=True)
-    sweep(folder / name for name in RESULTS)
-    set_aside(folder, RESULTS)
     config = completed(config, splits)
-    write_text(folder / "config.toml", tomli_w.dumps(to_dict(config)))
+    if writes:
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder / name for name in RESULTS)
+        set_aside(folder, RESULTS)
+        write_text(folder / "config.toml", tomli_w.dumps(to_dict(config)))
     return _finish(config, folder, splits, vae, False, nll_samples, progress, pictures)
 
 
@@ -235,7 +242,8 @@ def resume(folder: Path, *, nll_samples: int = 1000, progress: bool = False, pic
     config = read_config(folder / "config.toml")
     splits, vae = prepare(config, nll_samples)
     require_same_data(folder, splits)
-    sweep(folder / name for name in RESULTS)
+    if processes.rank() == 0:
+        sweep(folder / name for name in RESULTS)
     begun = (folder / "checkpoint.safetensors").is_file()
     return _finish(config, folder, splits, vae, begun, nll_samples, progress, pictures)
 
@@ -244,28 +252,60 @@ def _finish(
     config: RunConfig, folder: Path, splits: Splits, vae: VAE, resume: bool, nll_samples: int, progress: bool,
     pictures: bool,
 ) -> Run:  # fmt: skip
-    write_json(folder / "data.json", describe(splits))
+    if processes.rank() == 0:
+        write_json(folder / "data.json", describe(splits))
+        _note_session(folder, config, splits)
     given = {"fingerprint": splits.fingerprint, "data": to_dict(config.data), "model": to_dict(config.model)}
     try:
-        history = fit(
-            build_objective(vae, config.train),
-            splits.train,
-            splits.valid,
-            config.train,
-            folder=folder,
-            resume=resume,
-            identity=json.dumps(given, sort_keys=True),
-            progress=progress,
-        )
+        with processes.joined():
+            history = fit(
+                build_objective(vae, config.train),
+                splits.train,
+                splits.valid,
+                config.train,
+                folder=folder,
+                resume=resume,
+                identity=json.dumps(given, sort_keys=True),
+                progress=progress,
+            )
     except NonFiniteError:
-        save(vae, folder / "model.safetensors")  # the best weights so far can be looked at
+        if processes.rank() == 0:
+            save(vae, folder / "model.safetensors")  # the best weights so far can be looked at
         raise
+    if processes.rank() != 0:
+        return Run(folder, config, vae)
     save(vae, folder / "model.safetensors")
     _save_last(vae, history, folder)
     try:
         return _conclude(Run(folder, config, vae), splits, history, nll_samples, progress, pictures)
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(f"stopped after the training; go on with: {resume_command(folder)}") from error
+
+
+def _note_session(folder: Path, config: RunConfig, splits: Splits) -> None:
+    """Add to environment.json what this session's bits depend on."""
+    path = folder / "environment.json"
+    sessions = json.loads(path.read_text(encoding="utf-8"))["sessions"] if path.is_file() else []
+    present = machine() | {
+        "variform": __version__,
+        "device": find_device(config.train.device).type,
+        "seed": config.train.seed,
+        "data": splits.fingerprint,
+        "git_commit": _git_commit(),
+    }
+    write_json(path, {"sessions": [*sessions, present]})
+
+
+def _git_commit() -> str | None:
+    """The commit of the repository that the user works in, with a + for uncommitted changes; None outside of one."""
+    try:
+        commit, changes = (
+            subprocess.run(["git", *words], capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+" if changes else "")
 
 
 def _conclude(

@@ -1,4 +1,4 @@
-"""Training: `fit` is the loop, on one page; around it the state that makes a resumed run end with the same bits."""
+"""Training: `fit` is the loop, on one page; around it what makes a resumed run end with the same bits."""
 
 import hashlib
 import json
@@ -9,24 +9,25 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
-from variform.config import TrainConfig, to_dict
+from variform import checkpoints, processes
+from variform.checkpoints import State
+from variform.config import TrainConfig, every, to_dict
 from variform.data import Dataset
-from variform.files import replacing, write_text
-from variform.objectives import ELBO, Terms, warmup
+from variform.objectives import ELBO, warmup
+from variform.steps import TERMS, Step, mean_terms
 from variform.vae import VAE, evaluating
 
-TERMS = ("loss", "log_likelihood", "kl")
+# How many steps pass between two questions to the other processes whether one was asked to stop or to save.
+_ASK_EVERY = 16
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class History:
 
     Args:
         rows: One dict per epoch: epoch, step, beta, learning_rate, train_*, valid_* for loss, elbo, log_likelihood and
-            kl (nats per example), seconds (in all), examples_per_second, best.
+            kl (nats per example), seconds (in all), train_seconds (of this epoch's steps alone, without validation
+            and files), examples_per_second (of these steps), best.
         best_epoch: The epoch with the lowest validation loss, whose weights the model has after `fit`.
         last: Weights after the last step, by name.
         stopped: Why it ended.
@@ -66,22 +68,6 @@ def resume_command(folder: Path | None) -> str:
         "variform train --resume 'my run'"
     """
     return f"variform train --resume {shlex.quote(str(folder))}"
-
-
-@dataclass
-class _State:
-    """Everything that the rest of a run depends on; a checkpoint is this and nothing else."""
-
-    weights: dict[str, Tensor]
-    best: dict[str, Tensor]
-    optimizer: dict[str, Tensor]
-    random: Tensor
-    sums: Tensor
-    step: int = 0
-    best_loss: float = math.inf
-    best_epoch: int = 0
-    stale: int = 0
-    rows: list[dict[str, Any]] = field(default_factory=list)
 
 
 def fit(
@@ -136,68 +122,61 @@ def fit(
     per_epoch = math.ceil(len(train) / config.batch_size)
     total = config.steps or epochs(config, len(train)) * per_epoch
     identity = _identity(config, train, objective, identity)
-    optimizer = _build_optimizer(objective, config)
+    take = Step(objective, config, total)
     sums = torch.zeros(len(TERMS) + 1, dtype=torch.float64)
     stopped = "all steps done"
-    with torch.random.fork_rng(), _signals(folder is not None) as asked_to_stop, _Display(progress, total) as display:
+    shown = progress and processes.rank() == 0
+    with torch.random.fork_rng(), take.rounding(), _signals(folder is not None) as asked, _Display(shown, total) as display:
         torch.manual_seed(config.seed)
-        state = _capture(objective, optimizer, sums)
+        state = take.trained.capture(sums)
         if folder is not None and resume:
-            state = _load(folder / "checkpoint.safetensors", identity)
-            _restore(state, objective, optimizer, sums)
+            state = checkpoints.load(folder, identity)
+            take.trained.restore(state, sums)
         elif folder is not None:
-            _save(folder, state, identity)
-        objective.train()
-        step, examples = state.step, 0
-        started = written = time.monotonic()
-        earlier = state.rows[-1]["seconds"] if state.rows else 0.0
-
-        def due() -> bool:
-            late = time.monotonic() - written >= config.checkpoint_seconds
-            return late or asked_to_stop.is_set()
-
+            checkpoints.save(folder, state, identity)
+        display.begin(take.is_compiled)
+        take.objective.train()
+        step, saved = state.step, _Saved(config.checkpoint_every, state.step, per_epoch)
+        earlier, started = state.rows[-1]["seconds"] if state.rows else 0.0, time.monotonic()
         while step < total and not (config.patience and state.stale >= config.patience):
             epoch, position = divmod(step, per_epoch)
-            batches = _order(len(train), config.seed, epoch).split(config.batch_size)[
-                position : position + total - step
-            ]
+            order = _order(len(train), config.seed, epoch)
+            batches = order.split(config.batch_size)[position : position + total - step]
+            begun, examples = time.monotonic(), 0
             for left, index in zip(reversed(range(len(batches))), batches, strict=True):
-                x = objective.vae.like(train.batch(index))
-                objective.at_step(step)
-                for group in optimizer.param_groups:
-                    group["lr"] = learning_rate(config, step, total)
-                terms = objective(x)
-                loss = terms.loss.mean()
-                if not math.isfinite(loss.item()):
-                    raise _broken(terms, step, objective, folder, state, identity)
-                optimizer.zero_grad()
-                loss.backward()
-                if config.clip_norm:
-                    nn.utils.clip_grad_norm_(objective.parameters(), config.clip_norm)
-                optimizer.step()
+                with processes.share(len(index)) as (rows, weight):
+                    x = objective.vae.like(train.batch(index[rows]))
+                    take.objective.at_step(step)
+                    take.learning_rate(learning_rate(config, step, total))
+                    found = take(x, len(index), weight)
+                if not math.isfinite(found[0].item()):
+                    raise _broken(found, step, objective, folder, state, identity)
                 step += 1
                 examples += len(index)
-                sums += _sums(terms)
-                display.step(step, terms)
-                if left and folder is not None and due():  # the last step of an epoch is saved after its validation
-                    present = replace(_capture(objective, optimizer, sums, state), step=step)
-                    if _finite(present.weights):  # else the next loss says what broke
-                        state = present
-                        _save(folder, state, identity)
-                    written = time.monotonic()
-                if left and asked_to_stop.is_set():
-                    raise Interrupted(step, total, folder)
-            objective.at_step(total)
-            means = _means(sums, "train", jacobian) | _means(_validate(objective, valid, config), "valid", jacobian)
+                sums += found
+                display.step(step, found)
+                if left and folder is not None:  # the last step of an epoch is saved after its validation
+                    save, stop = saved.asked(step, asked.is_set())
+                    if save or stop:
+                        present = replace(take.trained.capture(sums, state), step=step)
+                        if present.finite:  # else the next loss says what broke
+                            state = present
+                            checkpoints.save(folder, state, identity)
+                        begun += saved.now(step)
+                    if stop:
+                        raise Interrupted(step, total, folder)
+            trained = time.monotonic() - begun
+            take.objective.at_step(total)
+            means = _means(sums, "train", jacobian) | _means(_validate(take, valid, config), "valid", jacobian)
             if not math.isfinite(means["valid_loss"]):
                 raise _broken(None, step, objective, folder, state, identity)
             better = means["valid_loss"] < state.best_loss
-            seconds = time.monotonic() - started
             row = {"epoch": epoch + 1, "step": step, **means, "beta": objective.beta(step - 1), "best": better}
-            row |= {"learning_rate": learning_rate(config, step - 1, total), "seconds": round(earlier + seconds, 3)}
-            row["examples_per_second"] = round(examples / seconds)
+            row |= {"learning_rate": learning_rate(config, step - 1, total)}
+            row |= {"seconds": round(earlier + time.monotonic() - started, 3), "train_seconds": round(trained, 6)}
+            row["examples_per_second"] = round(examples / trained)
             sums.zero_()
-            state = replace(_capture(objective, optimizer, sums, state), step=step, rows=[*state.rows, row])
+            state = replace(take.trained.capture(sums, state), step=step, rows=[*state.rows, row])
             if better:
                 state.best, state.best_loss, state.best_epoch = state.weights, means["valid_loss"], epoch + 1
             # During the warm-up the loss that is trained is not yet the one that is validated.
@@ -205,16 +184,18 @@ def fit(
             display.epoch(row)
             if on_epoch is not None:
                 on_epoch(row)
-            if folder is not None and due():
-                _save(folder, state, identity)
-                written = time.monotonic()
-            if asked_to_stop.is_set():
+            save, stop = saved.asked(step, asked.is_set(), at_end_of_epoch=True)
+            if folder is not None and (save or stop):
+                checkpoints.save(folder, state, identity)
+                saved.now(step)
+            if stop:
                 raise Interrupted(step, total, folder)
         if step < total:
             stopped = f"no better validation loss for {config.patience} epochs"
         if folder is not None:
-            _save(folder, state, identity)
-    objective.load_state_dict(state.best)
+            checkpoints.save(folder, state, identity)
+    if state.best:  # of a sharded model only process 0 has them
+        objective.load_state_dict(state.best)
     objective.at_step(total)
     objective.eval()
     return History(state.rows, state.best_epoch, state.weights, stopped)
@@ -262,12 +243,6 @@ def learning_rate(config: TrainConfig, step: int, total: int) -> float:
     return config.learning_rate
 
 
-def _build_optimizer(objective: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    if config.optimizer == "rmsprop":
-        return torch.optim.RMSprop(objective.parameters(), lr=config.learning_rate, centered=True)
-    return torch.optim.Adam(objective.parameters(), lr=config.learning_rate, fused=True)
-
-
 def _order(rows: int, seed: int, epoch: int) -> Tensor:
     """The order of the rows in an epoch: a pure function, so that a position in it is one number."""
     digest = hashlib.blake2b(f"{seed} {epoch}".encode(), digest_size=8).digest()
@@ -275,120 +250,78 @@ def _order(rows: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(rows, generator=generator)
 
 
-def _sums(terms: Terms) -> Tensor:
-    """Sums of the terms over the examples, and the number of examples; float64, (len(TERMS) + 1,)."""
-    values = torch.stack([getattr(terms, name).detach().sum(dtype=torch.float64) for name in TERMS])
-    return torch.cat([values, values.new_full((1,), len(terms.loss))]).cpu()
-
-
 def _means(sums: Tensor, prefix: str, jacobian: float) -> dict[str, float]:
-    """Means over examples; densities in the data's own units, the loss as it is trained."""
-    values = {f"{prefix}_{name}": (sums[slot] / sums[-1]).item() for slot, name in enumerate(TERMS)}
+    """Means over the examples of all processes; densities in the data's own units, the loss as it is trained."""
+    values = {f"{prefix}_{name}": value for name, value in mean_terms(processes.summed(sums)).items()}
     values[f"{prefix}_log_likelihood"] += jacobian
     values[f"{prefix}_elbo"] = values[f"{prefix}_log_likelihood"] - values[f"{prefix}_kl"]
     return values
 
 
-def _validate(objective: ELBO, valid: Dataset, config: TrainConfig) -> Tensor:
-    """Sums of the terms over the validation rows, with the same noise each time."""
+def _validate(take: Step, valid: Dataset, config: TrainConfig) -> Tensor:
+    """Sums of the terms over this process's validation rows, with the same noise each time."""
     sums = torch.zeros(len(TERMS) + 1, dtype=torch.float64)
-    with torch.random.fork_rng(), evaluating(objective):
+    with torch.random.fork_rng(), evaluating(take.objective):
         torch.manual_seed(config.seed)
-        for x in valid.batches(max(config.batch_size, 512)):
-            sums += _sums(objective(objective.vae.like(x)))
+        for index in torch.arange(len(valid)).split(max(config.batch_size, 512)):
+            with processes.share(len(index)) as (rows, weight):
+                sums += take.sums(take.objective.vae.like(valid.batch(index[rows])), weight)
     return sums
 
 
-# --- the state and its file ---------------------------------------------------------------------------------------
+class _Saved:
+    """When a checkpoint is due, and whether the training is to stop: the same answers in all processes."""
+
+    def __init__(self, distance: str, step: int, per_epoch: int) -> None:
+        (self.distance, self.unit), self.per_epoch = every(distance), per_epoch
+        self.step, self.time, self.asked_at = step, time.monotonic(), 0.0
+
+    def now(self, step: int) -> float:
+        """Note that a checkpoint was written; gives the seconds that it took."""
+        self.step, self.time = step, time.monotonic()
+        return self.time - self.asked_at
+
+    def asked(self, step: int, stop: bool, *, at_end_of_epoch: bool = False) -> tuple[bool, bool]:
+        """Whether to save and whether to stop after `step`."""
+        self.asked_at = time.monotonic()
+        late = self.unit == "seconds" and self.asked_at - self.time >= self.distance
+        if processes.count() > 1:
+            is_time = at_end_of_epoch or step % _ASK_EVERY == 0
+            late, stop = processes.any_of(late, stop) if is_time else (False, False)
+        if self.unit == "steps":
+            late = step - self.step >= self.distance
+        elif self.unit == "epochs" and at_end_of_epoch:
+            late = step - self.step >= self.distance * self.per_epoch
+        return late, stop
 
 
-def _capture(
-    objective: nn.Module, optimizer: torch.optim.Optimizer, sums: Tensor, previous: _State | None = None
-) -> _State:
-    """A copy of the present state; `previous` supplies the best weights and the history."""
-    weights = {name: value.detach().cpu().clone() for name, value in objective.state_dict().items()}
-    moments = {
-        f"{index}.{name}": value.detach().cpu().clone()
-        for index, slots in optimizer.state_dict()["state"].items()
-        for name, value in slots.items()
-    }
-    fields = {"weights": weights, "optimizer": moments, "random": torch.get_rng_state(), "sums": sums.clone()}
-    return replace(previous, **fields) if previous is not None else _State(best=weights, **fields)
-
-
-def _finite(weights: dict[str, Tensor]) -> bool:
-    return all(bool(value.isfinite().all()) for value in weights.values())
-
-
-def _restore(state: _State, objective: nn.Module, optimizer: torch.optim.Optimizer, sums: Tensor) -> None:
-    objective.load_state_dict(state.weights)
-    slots: dict[int, dict[str, Tensor]] = {}
-    for key, value in state.optimizer.items():
-        index, name = key.split(".", 1)
-        slots.setdefault(int(index), {})[name] = value.clone()
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
-    torch.set_rng_state(state.random)
-    sums.copy_(state.sums)
+# --- what a checkpoint belongs to ---------------------------------------------------------------------------------
 
 
 def _identity(config: TrainConfig, train: Dataset, objective: ELBO, rest: str) -> str:
     """What a checkpoint belongs to: configuration, number of rows, names and shapes of the weights, and the rest."""
     shapes = {name: list(value.shape) for name, value in objective.state_dict().items()}
-    settings = {key: value for key, value in to_dict(config).items() if key != "checkpoint_seconds"}
+    free = {"checkpoint_every", "device", "sharded"}  # these may change from one part of a run to the next
+    settings = {key: value for key, value in to_dict(config).items() if key not in free}
     betas = [objective.beta(step) for step in (0, config.warmup, 10**9)]
     settings["objective"] = [objective.samples, objective.kl, *betas]
     return json.dumps({"train": settings, "rest": rest, "rows": len(train), "weights": shapes}, sort_keys=True)
 
 
-def _save(folder: Path, state: _State, identity: str) -> None:
-    groups = {"weights": state.weights, "best": state.best, "optimizer": state.optimizer}
-    tensors = {
-        f"{group}/{name}": value.contiguous() for group, items in groups.items() for name, value in items.items()
-    }
-    # Best and last may be the same tensors; safetensors wants every tensor to own its memory.
-    tensors = {name: value.clone() if name.startswith("best/") else value for name, value in tensors.items()}
-    tensors |= {"random": state.random, "sums": state.sums}
-    numbers = {name: getattr(state, name) for name in ("step", "best_loss", "best_epoch", "stale", "rows")}
-    with replacing(folder / "checkpoint.safetensors") as path:
-        path.write_bytes(save(tensors, metadata={"variform": json.dumps({"state": numbers, "identity": identity})}))
-    write_text(folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in state.rows))
-
-
-def _load(path: Path, identity: str) -> _State:
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get("variform", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path.parent} must hold checkpoint.safetensors; it does not. Train anew.") from error
-    except SafetensorError as error:
-        raise ValueError(f"{path} must be a whole checkpoint; {error}. Train anew with --overwrite.") from error
-    if header.get("identity") != identity:
-        raise ValueError(
-            f"{path} must come from this configuration and data; it comes from another. "
-            "Resume with the run's own config.toml and data, or train anew in another folder."
-        )
-
-    def group(prefix: str) -> dict[str, Tensor]:
-        return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-    state = _State(group("weights/"), group("best/"), group("optimizer/"), tensors["random"], tensors["sums"])
-    return replace(state, **header["state"])
-
-
 def _broken(
-    terms: Terms | None, step: int, objective: nn.Module, folder: Path | None, state: _State, identity: str
+    found: Tensor | None, step: int, objective: ELBO, folder: Path | None, state: State, identity: str
 ) -> NonFiniteError:
     """Save the last good state, go back to the best weights, and say what broke."""
-    objective.load_state_dict(state.best)
+    if state.best:
+        objective.load_state_dict(state.best)
     saved = ""
     if folder is not None:
-        _save(folder, state, identity)
+        checkpoints.save(folder, state, identity)
         saved = f" The best weights so far, of epoch {state.best_epoch}, are in {folder}."
     where, part = f"after step {step}", "validation loss"
-    if terms is not None:
+    if found is not None:
         where = f"in step {step + 1}"
-        names = [name for name in TERMS[1:] if not torch.isfinite(getattr(terms, name)).all()]
+        names = [name for name, value in mean_terms(found).items() if name != "loss" and not math.isfinite(value)]
         part = " and ".join(names).replace("_", " ") or "weighted sum"
     return NonFiniteError(
         f"the loss must stay finite; {where} the {part} became NaN or infinite.{saved} "
@@ -443,7 +376,12 @@ class _Display:
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
 
-    def step(self, step: int, terms: Terms) -> None:
+    def begin(self, compiles: bool) -> None:
+        if self.shown and compiles:
+            text = "the run is long enough to compile its step: the first step takes some seconds, the others less"
+            self.console.print(text, highlight=False, soft_wrap=True)
+
+    def step(self, step: int, sums: Tensor) -> None:
         if not self.live or time.monotonic() - self.last_update < 0.2:
             return
         now = time.monotonic()
@@ -451,12 +389,11 @@ class _Display:
         if self.first_step is None:
             self.first_step, self.started = step, now
         rate = (step - self.first_step) / max(now - self.started, 1e-9)
-        examples = rate * len(terms.loss)
-        values = [
-            f"{name} {value.mean().item():.2f}"
-            for name, value in (("loss", terms.loss), ("ELBO", terms.elbo), ("KL", terms.kl))
-        ]
-        text = "  ".join([*values, f"{examples:,.0f} examples/s"])
+        means = mean_terms(sums)
+        elbo = means["log_likelihood"] - means["kl"]
+        values = (("loss", means["loss"]), ("ELBO", elbo), ("KL", means["kl"]))
+        text = "  ".join(f"{name} {value:.2f}" for name, value in values)
+        text += f"  {rate * sums[-1].item() * processes.count():,.0f} examples/s"
         self.progress.update(self.task, completed=step, description=text)
 
     def epoch(self, row: dict[str, Any]) -> None:

@@ -1,0 +1,197 @@
+"""Checkpoints: everything that the rest of a training depends on, captured, restored, and kept in a file.
+
+The file is safetensors with JSON in its metadata, whole or not there; it does not depend on how many processes train.
+"""
+
+import json
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save as to_bytes
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+
+from variform import processes
+from variform.files import replacing, write_text
+
+_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+
+
+@dataclass
+class State:
+    """Everything that the rest of a run depends on; a checkpoint is this and nothing else."""
+
+    weights: dict[str, Tensor]
+    best: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    """Slots of the optimiser and of the loss scaler, by `<parameter>.<slot>` and `scaler.<name>`."""
+    random: dict[str, Tensor]
+    """States of the random generators, by type of device."""
+    sums: Tensor
+    """Sums of the terms over the examples of the present epoch, of all processes."""
+    step: int = 0
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    stale: int = 0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def finite(self) -> bool:
+        """Whether every weight is a number."""
+        return all(bool(value.isfinite().all()) for value in self.weights.values())
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a state is captured from and restored to.
+
+    Args:
+        module: The module that is trained.
+        optimizer: Its optimiser.
+        scaler: The scaler of half-precision losses.
+        device: Where the module is.
+        sharded: Whether its parameters are split over processes.
+    """
+
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    device: torch.device
+    sharded: bool = False
+
+    def capture(self, sums: Tensor, previous: State | None = None) -> State:
+        """A copy of the present state; `previous` supplies the best weights and the history. All processes call it."""
+        fields: dict[str, Any] = {
+            "weights": self._weights(),
+            "optimizer": self._slots() | self._scale(),
+            "random": self._random(),
+            "sums": processes.summed(sums).clone(),
+        }
+        return replace(previous, **fields) if previous is not None else State(best=fields["weights"], **fields)
+
+    def restore(self, state: State, sums: Tensor) -> None:
+        """Bring the module, the optimiser, the random generators and the sums to `state`."""
+        if self.sharded:
+            set_model_state_dict(self.module, dict(state.weights), options=_WHOLE)
+        else:
+            self.module.load_state_dict(state.weights)
+        self._restore_slots({name: value for name, value in state.optimizer.items() if not name.startswith("scaler.")})
+        scale = {name.removeprefix("scaler."): value for name, value in state.optimizer.items() if "scaler." in name}
+        if scale:
+            self.scaler.load_state_dict(self.scaler.state_dict() | {name: value.item() for name, value in scale.items()})
+        torch.set_rng_state(state.random["cpu"])
+        if self.device.type in state.random and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state.random["cuda"], self.device)
+        sums.copy_(state.sums if processes.rank() == 0 else torch.zeros_like(sums))
+
+    def _weights(self) -> dict[str, Tensor]:
+        if self.sharded:
+            return get_model_state_dict(self.module, options=_WHOLE)
+        return {name: value.detach().cpu().clone() for name, value in self.module.state_dict().items()}
+
+    def _slots(self) -> dict[str, Tensor]:
+        if self.sharded:
+            whole = get_optimizer_state_dict(self.module, self.optimizer, options=_WHOLE)
+            named: Any = whole.get("state", {})
+        else:
+            names = [name for name, _ in self.module.named_parameters()]
+            named = {names[index]: slots for index, slots in self.optimizer.state_dict()["state"].items()}
+        return {
+            f"{parameter}.{slot}": torch.as_tensor(value).detach().cpu().clone()
+            for parameter, slots in named.items()
+            for slot, value in slots.items()
+        }
+
+    def _restore_slots(self, values: dict[str, Tensor]) -> None:
+        named: dict[str, dict[str, Tensor]] = {}
+        for key, value in values.items():
+            parameter, slot = key.rsplit(".", 1)
+            named.setdefault(parameter, {})[slot] = value.clone()
+        if self.sharded:
+            if named:
+                whole = get_optimizer_state_dict(self.module, self.optimizer, options=_WHOLE) | {"state": named}
+                set_optimizer_state_dict(self.module, self.optimizer, whole, options=_WHOLE)
+            return
+        order = {name: index for index, (name, _) in enumerate(self.module.named_parameters())}
+        slots = {order[parameter]: slots for parameter, slots in named.items()}
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
+
+    def _scale(self) -> dict[str, Tensor]:
+        if not self.scaler.is_enabled():
+            return {}
+        state = self.scaler.state_dict()
+        return {f"scaler.{name}": torch.tensor(state[name]) for name in ("scale", "_growth_tracker")}
+
+    def _random(self) -> dict[str, Tensor]:
+        states = {"cpu": torch.get_rng_state()}
+        return states | ({"cuda": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {})
+
+
+def save(folder: Path, state: State, identity: str) -> None:
+    """Write checkpoint.safetensors and history.jsonl to `folder`, each whole or not at all; only process 0 writes.
+
+    Raises:
+        OSError: when they cannot be written; the files that were there before are left as they were.
+    """
+    if processes.rank() != 0:
+        return
+    groups = {"weights": state.weights, "best": state.best, "optimizer": state.optimizer, "random": state.random}
+    tensors = {
+        f"{group}/{name}": value.contiguous() for group, items in groups.items() for name, value in items.items()
+    }
+    # Best and last may be the same tensors; safetensors wants every tensor to own its memory.
+    tensors = {name: value.clone() if name.startswith("best/") else value for name, value in tensors.items()}
+    tensors["sums"] = state.sums
+    numbers = {name: getattr(state, name) for name in ("step", "best_loss", "best_epoch", "stale", "rows")}
+    header = json.dumps({"state": numbers, "identity": identity})
+    try:
+        with replacing(folder / "checkpoint.safetensors") as path:
+            path.write_bytes(to_bytes(tensors, metadata={"variform": header}))
+        write_text(folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in state.rows))
+    except OSError as error:
+        raise OSError(
+            f"{folder} must take the checkpoint of step {state.step:,}; the system says: {error.strerror}. The checkpoint "
+            "before it is whole. Make room or allow writing, then go on with variform train --resume."
+        ) from error
+
+
+def load(folder: Path, identity: str) -> State:
+    """The state that `save` wrote; process 0 reads it and tells the others.
+
+    Raises:
+        FileNotFoundError: when there is none.
+        ValueError: when it is cut short, or of another run.
+    """
+    path = folder / "checkpoint.safetensors"
+    if processes.rank() == 0 and not path.is_file():
+        raise FileNotFoundError(f"{folder} must hold checkpoint.safetensors; it does not. Train anew.")
+    content = processes.told(path.read_bytes() if processes.rank() == 0 else b"")
+    try:
+        tensors = from_bytes(content)
+        length = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+        header = json.loads(metadata.get("variform", "{}"))
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"{path} must be a whole checkpoint; {error}. Train anew with --overwrite.") from error
+    if header.get("identity") != identity:
+        raise ValueError(
+            f"{path} must come from this configuration and data; it comes from another. "
+            "Resume with the run's own config.toml and data, or train anew in another folder."
+        )
+
+    def group(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+    groups = (group(f"{name}/") for name in ("weights", "best", "optimizer", "random"))
+    return replace(State(*groups, tensors["sums"]), **header["state"])

@@ -1,0 +1,289 @@
+"""The step: loss, gradients and update for one batch; what `fit` calls, and where its speed comes from.
+
+One function, `Step._gradients`, says what is computed. It runs as it is, compiled as a whole (forward, backward and sums
+in one graph), or under DistributedDataParallel or fully sharded, and gives the same numbers to rounding.
+"""
+
+import copy
+import math
+import os
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
+
+from variform import processes
+from variform.checkpoints import Trained
+from variform.config import TrainConfig
+from variform.memory import keep_freed
+from variform.objectives import ELBO, Terms
+from variform.vae import evaluating
+
+TERMS = ("loss", "log_likelihood", "kl")
+
+# Measured on two machines with two cores each: what a compiled step saves, and what compiling costs.
+_SAVED_PER_STEP, _SAVED_PER_UNIT, _COMPILE_SECONDS = 0.25e-3, 3e-9, 20.0
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def find_device(name: str) -> torch.device:
+    """The device that a configuration names.
+
+    Args:
+        name: `auto`, `cpu`, `cuda` or `mps`. In a job of several processes each takes the GPU of its local rank.
+
+    Raises:
+        ValueError: when this machine has no such device.
+
+    Example:
+        >>> find_device("cpu")
+        device(type='cpu')
+    """
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next(device for device in ("cuda", "mps", "cpu") if there[device])
+    if not there[name]:
+        found = ", ".join(device for device, is_there in there.items() if is_there)
+        raise ValueError(f"--device must be one that this machine has: {found}; got {name}. Use --device auto.")
+    if name == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+        return device
+    return torch.device(name)
+
+
+def compiles(objective: ELBO, config: TrainConfig, steps: int) -> bool:
+    """Whether the step is compiled: as configured, or `auto`, where it wins back the time that compiling takes.
+
+    A pure function of configuration, model and number of steps, so that a resumed run computes the same bits.
+
+    Args:
+        objective: What is trained.
+        config: The optimiser's side of the configuration.
+        steps: Steps of the whole training.
+    """
+    if config.compile != "auto":
+        return config.compile == "on"
+    if config.precision == "fp16" or processes.count() > 1 or objective.vae.config is None:
+        return False
+    units = config.batch_size * max(1, config.samples) * _units(objective)
+    return steps * (_SAVED_PER_STEP + _SAVED_PER_UNIT * units) > _COMPILE_SECONDS
+
+
+class Step:
+    """Loss, gradients and update for one batch.
+
+    Args:
+        objective: What is trained; it moves to the device.
+        config: The optimiser's side of the configuration.
+        steps: Steps of the whole training.
+
+    Raises:
+        ValueError: when the step cannot be compiled although it must, or an option needs what is not there.
+
+    Example:
+        >>> from variform import ModelConfig, build_vae, read
+        >>> data = read("digits")
+        >>> objective = ELBO(build_vae(ModelConfig(latent_dim=2), data.schema))
+        >>> step = Step(objective, TrainConfig(), 100)
+        >>> x = data.train.batch(torch.arange(128))
+        >>> losses = [step(x, 128, 1.0)[0] / 128 for _ in range(10)]
+        >>> bool(losses[-1] < losses[0])
+        True
+    """
+
+    def __init__(self, objective: ELBO, config: TrainConfig, steps: int) -> None:
+        keep_freed()
+        self.config, self.device = config, find_device(config.device)
+        objective.to(self.device)
+        if config.sharded and processes.count() == 1:
+            raise ValueError(
+                "--sharded needs several processes; there is one. Start it with torchrun --nproc-per-node N -m variform."
+            )
+        # What is trained under the objective's name: the objective, or a copy that is split over the processes.
+        self.objective = _sharded(copy.deepcopy(objective)) if config.sharded else objective
+        self.parameters = [parameter for parameter in self.objective.parameters() if parameter.requires_grad]
+        self.optimizer = _build_optimizer(self.parameters, config, self.device)
+        self.scales = config.precision == "fp16"  # whose gradients would be too small for half precision
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.scales)
+        self.trained = Trained(self.objective, self.optimizer, self.scaler, self.device, config.sharded)
+        self.many = processes.count() > 1
+        self.is_compiled = compiles(objective, config, steps)
+        if self.is_compiled and self.scales:
+            raise ValueError("--compile on needs float32 or bf16; got fp16. Use --precision bf16 or --compile off.")
+        if self.is_compiled and self.many:
+            raise ValueError("--compile on is for one process; there are several. Use --compile off.")
+        self._compiled = _compile(self._gradients, self.device) if self.is_compiled else None
+        self.module: nn.Module = self.objective
+        if self.many and not config.sharded:
+            self.module = DistributedDataParallel(self.objective, broadcast_buffers=False)
+
+    def __call__(self, x: Tensor, total: int, weight: float) -> Tensor:
+        """One step on the rows `x` of a batch of `total` rows over all processes.
+
+        Args:
+            x: This process's rows, prepared, (B, *event).
+            total: Rows of the batch in all processes.
+            weight: 0 for rows that only keep a process busy, else 1.
+
+        Returns:
+            Sums of loss, log-likelihood and KL over the rows and their number, (4,), float64; all of it before the
+            update.
+        """
+        # A ragged batch is not worth a compilation of its own.
+        is_whole = self._compiled is not None and total == self.config.batch_size
+        take = self._compiled if is_whole else self._gradients
+        gradients, sums = take(x, total, weight)  # ty: ignore
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self._update()
+        for parameter in self.parameters:  # the next gradients can take their place in the processor's cache
+            parameter.grad = None
+        return sums
+
+    def learning_rate(self, value: float) -> None:
+        """Set the learning rate of the next step."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = value
+
+    def sums(self, x: Tensor, weight: float) -> Tensor:
+        """Sums as `__call__` gives them, without a step."""
+        with self.autocast():
+            return _sums(self.objective(x), weight)
+
+    @contextmanager
+    def rounding(self) -> Iterator[None]:
+        """Inside, matrix products of GPUs are as exact as `config.tf32` says."""
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("high" if self.config.tf32 else "highest")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)
+
+    def autocast(self) -> Any:
+        """A context in which networks compute in the configured precision."""
+        if self.config.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, _DTYPES[self.config.precision])
+
+    def _gradients(self, x: Tensor, total: int, weight: float) -> tuple[list[Tensor | None], Tensor]:
+        """Gradients of the mean loss over the batch, and the sums of the terms over these rows."""
+        with self.autocast():
+            terms = self.module(x)
+        loss = terms.loss.sum() * (weight / total)
+        if self.many:  # whose hooks take the mean over the processes: of W equal shares, 1/W of the sum
+            for parameter in self.parameters:
+                parameter.grad = None
+            self.scaler.scale(loss * processes.count()).backward()
+            gradients = [parameter.grad for parameter in self.parameters]
+        else:
+            scaled = self.scaler.scale(loss) if self.scales else loss
+            gradients = list(torch.autograd.grad(scaled, self.parameters, allow_unused=True))
+        return gradients, _sums(terms, weight)
+
+    def _update(self) -> None:
+        if self.config.clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
+        if self.scales:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        else:
+            self.optimizer.step()
+
+
+def _sums(terms: Terms, weight: float) -> Tensor:
+    """Sums of the terms over the rows, and the number of rows; (4,), float64, on the CPU."""
+    values = [getattr(terms, name).detach().sum(dtype=torch.float64) for name in TERMS]
+    return (torch.stack([*values, values[0].new_full((), len(terms.loss))]) * weight).cpu()
+
+
+def _build_optimizer(
+    parameters: list[nn.Parameter], config: TrainConfig, device: torch.device
+) -> torch.optim.Optimizer:
+    if config.optimizer == "rmsprop":
+        return torch.optim.RMSprop(parameters, lr=config.learning_rate, centered=True)
+    fused = device.type in ("cpu", "cuda", "mps") and not config.sharded
+    return torch.optim.Adam(parameters, lr=config.learning_rate, fused=fused)
+
+
+def _sharded(objective: ELBO) -> ELBO:
+    """The objective with each network's parameters split over the processes."""
+    for network in (objective.vae.encoder, objective.vae.decoder):
+        fully_shard(network)
+    fully_shard(objective)
+    return objective
+
+
+def _units(objective: ELBO) -> int:
+    """Numbers that the modules of both networks give per example: what the work beside the products grows with."""
+    units = 0
+
+    def count(module: nn.Module, inputs: object, output: object) -> None:
+        nonlocal units
+        if isinstance(output, Tensor) and not list(module.children()):
+            units += output[0].numel()
+
+    hooks = [module.register_forward_hook(count) for module in objective.vae.modules()]
+    try:
+        with evaluating(objective), torch.random.fork_rng():
+            vae = objective.vae
+            parameter = next(vae.parameters())
+            vae.decode(vae.encode(parameter.new_zeros(2, *vae.event_shape)).mean)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return units
+
+
+def _compile(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
+    """`function` compiled for the shapes of its first call, with torch's own random numbers.
+
+    Compiled code is kept between runs, in the user's cache folder.
+    """
+    import torch._dynamo as dynamo  # slow to import
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "variform" / "compiled"
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
+    options: dict[str, Any] = {"fallback_random": True, "cpp_wrapper": device.type == "cpu"}
+    compiled = torch.compile(function, fullgraph=True, dynamic=False, options=options)
+
+    def call(*arguments: Any) -> Any:
+        with dynamo.config.patch(trace_autograd_ops=True):
+            return compiled(*arguments)
+
+    return call
+
+
+def machine() -> dict[str, Any]:
+    """What the bits of a result depend on besides configuration and data: versions, device types, threads.
+
+    Example:
+        >>> sorted(machine())
+        ['platform', 'processes', 'python', 'threads', 'torch']
+    """
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+    }
+
+
+def mean_terms(sums: Tensor) -> dict[str, float]:
+    """Means over examples from the sums of a step or an epoch.
+
+    Example:
+        >>> mean_terms(torch.tensor([4.0, -3.0, 1.0, 2.0]))
+        {'loss': 2.0, 'log_likelihood': -1.5, 'kl': 0.5}
+    """
+    return {name: (sums[slot] / sums[-1]).item() if sums[-1] else math.nan for slot, name in enumerate(TERMS)}
