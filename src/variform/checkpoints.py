@@ -101,6 +101,8 @@ class Trained:
         return {name: value.detach().cpu().clone() for name, value in self.module.state_dict().items()}
 
     def _slots(self) -> dict[str, Tensor]:
+        if not self.optimizer.state:  # asking for the state of a sharded one would make it by an empty step
+            return {}
         if self.sharded:
             whole = get_optimizer_state_dict(self.module, self.optimizer, options=_WHOLE)
             named: Any = whole.get("state", {})

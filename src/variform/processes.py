@@ -63,8 +63,8 @@ def joined() -> Iterator[None]:
             raise
         raise ProcessLostError(
             f"every process of the job must live until its end; process {os.environ['RANK']} of "
-            f"{os.environ['WORLD_SIZE']} has lost another ({str(error).splitlines()[0]}). torchrun names below, as the "
-            "root cause, the one that ended first. Go on, with any number of processes, with variform train --resume."
+            f"{os.environ['WORLD_SIZE']} has lost another. torchrun names below, as the root cause, the one that ended "
+            "first. Go on, with any number of processes, with variform train --resume."
         ) from error
     finally:
         if _is_joined():

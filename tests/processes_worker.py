@@ -1,0 +1,53 @@
+"""What each process of a test job does: `torchrun --nproc-per-node 2 processes_worker.py FOLDER`."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, fit, processes
+from variform.data import splits_from
+
+BASE = {"batch_size": 32, "epochs": 3, "learning_rate": 1e-2}
+CASES = {
+    "plain": {},
+    "everything": {"warmup": 9, "schedule": "cosine", "clip_norm": 3.0, "samples": 3, "kl": "monte-carlo"},
+    "rmsprop": {"optimizer": "rmsprop"},
+    "sharded": {"sharded": True, "clip_norm": 3.0},
+    "bf16": {"precision": "bf16"},
+}
+
+
+def splits():
+    """97 training rows: the last batch of an epoch has one row, which two processes cannot share."""
+    pixels = np.random.default_rng(0).integers(0, 256, (130, 4, 4), dtype=np.uint8)
+    found = splits_from(pixels, config=DataConfig(binarise="dynamic"))
+    train = type(found.train)(torch.cat([found.train.raw, found.train.raw])[:97], found.schema)
+    return train, found.valid
+
+
+def trained(case, folder, **changes):
+    """The history of one fit and the weights of its best epoch."""
+    torch.set_default_dtype(torch.float32 if case == "bf16" else torch.float64)
+    config = TrainConfig(**BASE | CASES[case] | changes)
+    train, valid = splits()
+    vae = build_vae(ModelConfig(latent_dim=2, hidden=(7,), dropout=0.3), train.schema)
+    objective = build_objective(vae, config)
+    history = fit(objective, train, valid, config, folder=folder, resume=folder is not None and folder.exists())
+    return history.rows, {name: value.clone() for name, value in objective.state_dict().items()}
+
+
+def main(folder):
+    with processes.joined():
+        for case in CASES:
+            rows, weights = trained(case, None)
+            if processes.rank() == 0:
+                (folder / f"{case}.json").write_text(json.dumps(rows))
+                save_file(weights, folder / f"{case}.safetensors")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
