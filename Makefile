@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format setup
+.PHONY: demo test lint format setup peers bench
 setup: .venv/ready
 
 .venv/ready: pyproject.toml constraints.txt
@@ -24,3 +24,14 @@ lint: .venv/ready
 format: .venv/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# What benchmarks/speed.py compares with; nothing else needs it. Its options: make bench ARGS="--batches 128 --epochs 5"
+peers: .venv-peers/ready
+
+.venv-peers/ready: benchmarks/peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+bench: .venv/ready .venv-peers/ready
+	$(BIN)/python benchmarks/speed.py $(ARGS)

@@ -1,0 +1,372 @@
+"""The contestants of speed.py, each one class, and the process in which one of them works.
+
+A contestant is prepared by `__init__`, which imports what it needs and takes the images into memory. `train` trains for
+some epochs, calls `on_epoch` with the seconds that the training steps of each took, writes its files, and gives the
+best weights; `nll` gives the seconds that importance-sampled log p(x) takes for the task's images and samples.
+"""
+
+import dataclasses
+import json
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PIXELS, HIDDEN, LATENT = 784, 400, 20
+WIDTHS = ((PIXELS, HIDDEN), (HIDDEN, 2 * LATENT), (LATENT, HIDDEN), (HIDDEN, PIXELS))
+LEARNING_RATE, VALID_BATCH = 1e-3, 512
+CHUNK = 2048  # rows at once of the floor of NLL
+PYTHAE_IMAGES, PYTHAE_BATCH = 4, 100  # of get_nll: images that are measured, and its default batch
+OnEpoch = Callable[[float], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What a worker is to do; it gets it as JSON."""
+
+    network: str
+    name: str
+    mode: str  # "steady", "whole" or "nll"
+    batch: int
+    epochs: int
+    data: str
+    folder: str
+    threads: int
+    images: int
+    samples: int
+
+
+def torch_rows(task: Task, part: str) -> Any:
+    """The rows of `part` as a uint8 tensor (N, 784)."""
+    import torch
+
+    with np.load(task.data) as arrays:
+        return torch.from_numpy(arrays[part].reshape(-1, PIXELS))
+
+
+def mlp_layers() -> tuple[Any, Any]:
+    """Encoder and decoder of the MLP; the decoder ends in logits."""
+    from torch import nn
+
+    encoder = nn.Sequential(nn.Linear(PIXELS, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 2 * LATENT))
+    return encoder, nn.Sequential(nn.Linear(LATENT, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, PIXELS))
+
+
+def mlp_weights(*parts: Any) -> dict[str, np.ndarray]:
+    """W1, b1 to W4, b4 of the linear layers in `parts`; what is subtracted from an input goes into the bias."""
+    from torch import nn
+
+    weights = {}
+    for part in parts:
+        layers = [module for module in part.modules() if isinstance(module, nn.Linear)]
+        for first, layer in zip([True] + [False] * len(layers), layers, strict=False):
+            number = len(weights) // 2 + 1
+            weight, bias = layer.weight.detach(), layer.bias.detach()
+            if first and hasattr(part, "centre"):
+                bias = bias - weight @ part.centre.flatten()
+            weights |= {f"W{number}": weight.numpy().copy(), f"b{number}": bias.numpy().copy()}
+    return weights
+
+
+class Floor:
+    """The matrix products of a step and nothing else."""
+
+    def __init__(self, task: Task) -> None:
+        with np.load(task.data) as arrays:
+            self.steps = len(arrays["train"]) // task.batch
+        self.task = task
+
+    def train(self, epochs: int, on_epoch: OnEpoch) -> None:
+        import torch
+
+        batch = self.task.batch
+        forward, weight, inward = [], [], []
+        for number, (width_in, width_out) in enumerate(WIDTHS):
+            x, w, slope = torch.randn(batch, width_in), torch.randn(width_out, width_in), torch.randn(batch, width_out)
+            forward.append((x, w.T, torch.empty_like(slope)))
+            weight.append((slope.T, x, torch.empty_like(w)))
+            if number:  # nobody needs the slope of the pixels
+                inward.append((slope, w, torch.empty_like(x)))
+        products = [*forward, *weight, *inward]
+        for _ in range(epochs):
+            started = time.perf_counter()
+            for _ in range(self.steps):
+                for left, right, out in products:
+                    torch.mm(left, right, out=out)
+            on_epoch(time.perf_counter() - started)
+
+    def nll(self) -> float:
+        import torch
+
+        w3, w4 = torch.randn(LATENT, HIDDEN), torch.randn(HIDDEN, PIXELS)
+        z, h, x = torch.randn(CHUNK, LATENT), torch.empty(CHUNK, HIDDEN), torch.empty(CHUNK, PIXELS)
+        rows = self.task.images * self.task.samples
+        chunks = max(1, rows // CHUNK)
+        started = time.perf_counter()
+        for _ in range(chunks):
+            torch.mm(torch.mm(z, w3, out=h), w4, out=x)
+        return (time.perf_counter() - started) * rows / (chunks * CHUNK)
+
+
+class TorchLoop:
+    """What a careful user of PyTorch writes."""
+
+    def __init__(self, task: Task) -> None:
+        self.task, self.images, self.valid = task, torch_rows(task, "train"), torch_rows(task, "valid")
+
+    def train(self, epochs: int, on_epoch: OnEpoch) -> dict[str, np.ndarray]:
+        import torch
+
+        torch.manual_seed(0)
+        encoder, decoder = mlp_layers()
+        net = torch.nn.ModuleList([encoder, decoder])
+        optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE, fused=True)
+
+        def loss(raw: Any) -> Any:
+            x = raw.float().div_(255)
+            mean, log_var = encoder(x).chunk(2, 1)
+            logits = decoder(mean + torch.exp(log_var / 2) * torch.randn_like(mean))
+            cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="sum")
+            return cross_entropy + (mean**2 + log_var.exp() - 1 - log_var).sum() / 2
+
+        best, best_loss = {}, math.inf
+        for _ in range(epochs):
+            started = time.perf_counter()
+            for index in torch.randperm(len(self.images)).split(self.task.batch):
+                optimizer.zero_grad()
+                (loss(self.images[index]) / len(index)).backward()
+                optimizer.step()
+            seconds = time.perf_counter() - started
+            with torch.no_grad():
+                valid_loss = sum(loss(raw).item() for raw in self.valid.split(VALID_BATCH))
+            if valid_loss < best_loss:
+                best, best_loss = mlp_weights(encoder, decoder), valid_loss
+            on_epoch(seconds)
+        np.savez(Path(self.task.folder) / "model.npz", **best)
+        return best
+
+
+class JaxScan:
+    """One compiled scan over the steps of an epoch."""
+
+    def __init__(self, task: Task) -> None:
+        import jax.numpy as jnp
+        import optax  # noqa: F401 (here, so that no clock sees it)
+
+        self.task = task
+        with np.load(task.data) as arrays:
+            self.images, self.valid = (jnp.asarray(arrays[part].reshape(-1, PIXELS)) for part in ("train", "valid"))
+
+    def start(self, rng: np.random.Generator) -> dict[str, Any]:
+        import jax.numpy as jnp
+
+        weights = {}
+        for number, (width_in, width_out) in enumerate(WIDTHS, 1):  # the same law as nn.Linear's
+            bound = width_in**-0.5
+            for name, shape in ((f"W{number}", (width_in, width_out)), (f"b{number}", (width_out,))):
+                weights[name] = jnp.asarray(rng.uniform(-bound, bound, shape), jnp.float32)
+        return weights
+
+    def train(self, epochs: int, on_epoch: OnEpoch) -> dict[str, np.ndarray]:
+        import jax
+        import jax.numpy as jnp
+        import optax
+
+        rng = np.random.default_rng(0)
+        optimizer = optax.adam(LEARNING_RATE)
+
+        def loss(w: Any, raw: Any, key: Any) -> Any:
+            x = raw.astype(jnp.float32) / 255
+            mean, log_var = jnp.split(jax.nn.relu(x @ w["W1"] + w["b1"]) @ w["W2"] + w["b2"], 2, axis=1)
+            z = mean + jnp.exp(log_var / 2) * jax.random.normal(key, mean.shape)
+            logits = jax.nn.relu(z @ w["W3"] + w["b3"]) @ w["W4"] + w["b4"]
+            kl = (mean**2 + jnp.exp(log_var) - 1 - log_var).sum(1) / 2
+            return ((jax.nn.softplus(logits) - x * logits).sum(1) + kl).mean()
+
+        def epoch(state: Any, images: Any, order: Any) -> Any:
+            def step(state: Any, index: Any) -> Any:
+                weights, moments, key = state
+                key, draw = jax.random.split(key)
+                value, slope = jax.value_and_grad(loss)(weights, images[index], draw)
+                change, moments = optimizer.update(slope, moments)
+                return (optax.apply_updates(weights, change), moments, key), value
+
+            return jax.lax.scan(step, state, order)
+
+        epoch, validate = jax.jit(epoch, donate_argnums=0), jax.jit(loss)
+        weights = self.start(rng)
+        state = (weights, optimizer.init(weights), jax.random.key(0))
+        best, best_loss = {}, math.inf
+        for _ in range(epochs):
+            started = time.perf_counter()
+            order = rng.permutation(len(self.images)).astype(np.int32).reshape(-1, self.task.batch)
+            state, _ = jax.block_until_ready(epoch(state, self.images, order))
+            seconds = time.perf_counter() - started
+            valid_loss = validate(state[0], self.valid, jax.random.key(1)).item()
+            if valid_loss < best_loss:
+                best, best_loss = {name: np.array(value.T) for name, value in state[0].items()}, valid_loss
+            on_epoch(seconds)
+        np.savez(Path(self.task.folder) / "model.npz", **best)
+        return best
+
+
+class Pythae:
+    """pythae's VAE, trained by its TrainingPipeline."""
+
+    def __init__(self, task: Task) -> None:
+        import logging
+
+        import pythae.pipelines  # noqa: F401 (here, so that no clock sees it)
+
+        self.task = task
+        self.images, self.valid = (torch_rows(task, part).reshape(-1, 1, 28, 28) / 255 for part in ("train", "valid"))
+        logging.disable(logging.INFO)
+
+    def model(self) -> Any:
+        from pythae.models import VAE, VAEConfig
+        from pythae.models.base.base_utils import ModelOutput
+        from pythae.models.nn import BaseDecoder, BaseEncoder
+
+        class Encoder(BaseEncoder):
+            def __init__(self) -> None:
+                BaseEncoder.__init__(self)
+                self.layers = mlp_layers()[0]
+
+            def forward(self, x: Any) -> Any:
+                mean, log_var = self.layers(x.flatten(1)).chunk(2, 1)
+                return ModelOutput(embedding=mean, log_covariance=log_var)
+
+        class Decoder(BaseDecoder):
+            def __init__(self) -> None:
+                BaseDecoder.__init__(self)
+                self.layers = mlp_layers()[1]
+
+            def forward(self, z: Any) -> Any:
+                return ModelOutput(reconstruction=self.layers(z).sigmoid().reshape(-1, 1, 28, 28))
+
+        config = VAEConfig(input_dim=(1, 28, 28), latent_dim=LATENT, reconstruction_loss="bce")
+        return VAE(config, encoder=Encoder(), decoder=Decoder())
+
+    def train(self, epochs: int, on_epoch: OnEpoch) -> dict[str, np.ndarray]:
+        from pythae.pipelines import TrainingPipeline
+        from pythae.trainers import BaseTrainerConfig
+        from pythae.trainers.training_callbacks import TrainingCallback
+
+        class Watch(TrainingCallback):
+            def on_train_step_begin(self, *_: Any, **__: Any) -> None:  # before the first step of an epoch
+                self.started = time.perf_counter()
+
+            def on_eval_step_begin(self, *_: Any, **__: Any) -> None:  # after its last step
+                self.seconds = time.perf_counter() - self.started
+
+            def on_epoch_end(self, *_: Any, **__: Any) -> None:
+                on_epoch(self.seconds)
+
+        config = BaseTrainerConfig(
+            output_dir=self.task.folder,
+            num_epochs=epochs,
+            learning_rate=LEARNING_RATE,
+            per_device_train_batch_size=self.task.batch,
+            per_device_eval_batch_size=VALID_BATCH,
+            no_cuda=True,
+        )
+        pipeline = TrainingPipeline(model=self.model(), training_config=config)
+        pipeline(train_data=self.images, eval_data=self.valid, callbacks=[Watch()])
+        best = pipeline.trainer._best_model
+        return mlp_weights(best.encoder, best.decoder)
+
+    def nll(self) -> float:
+        import torch
+
+        count, model = min(PYTHAE_IMAGES, self.task.images), self.model()
+        done = count * max(1, self.task.samples // PYTHAE_BATCH) * PYTHAE_BATCH
+        started = time.perf_counter()
+        with torch.no_grad():
+            model.get_nll(self.images[:count], n_samples=self.task.samples, batch_size=PYTHAE_BATCH)
+        return (time.perf_counter() - started) * self.task.images * self.task.samples / done
+
+
+class Variform:
+    """This project, through its public names."""
+
+    def __init__(self, task: Task) -> None:
+        from variform import build_objective, build_vae, fit, read, save  # noqa: F401 (here, so that no clock sees it)
+
+        self.task, self.splits = task, read(task.data)
+
+    def model(self) -> Any:
+        from variform import ModelConfig, build_vae
+
+        config = ModelConfig(latent_dim=LATENT, hidden=(HIDDEN,))
+        return build_vae(config, self.splits.schema, train=self.splits.train.prepared())
+
+    def train(self, epochs: int, on_epoch: OnEpoch) -> dict[str, np.ndarray]:
+        from variform import TrainConfig, build_objective, fit, save
+
+        options: dict[str, Any] = {"epochs": epochs, "batch_size": self.task.batch, "learning_rate": LEARNING_RATE}
+        if "compile" in {field.name for field in dataclasses.fields(TrainConfig)}:
+            options["compile"] = "on" if self.task.mode == "steady" else "auto"
+        config, vae, folder = TrainConfig(**options), self.model(), Path(self.task.folder)
+        started = time.perf_counter()
+
+        def after(row: dict[str, Any]) -> None:
+            nonlocal started
+            on_epoch(row.get("train_seconds", time.perf_counter() - started))
+            started = time.perf_counter()
+
+        objective = build_objective(vae, config)
+        fit(objective, self.splits.train, self.splits.valid, config, folder=folder, on_epoch=after)
+        save(vae, folder / "model.safetensors")
+        return mlp_weights(vae.encoder, vae.decoder)
+
+    def nll(self) -> float:
+        from variform import Dataset
+        from variform.evaluation.density import score
+
+        vae, rows = self.model(), Dataset(self.splits.train.raw[: self.task.images], self.splits.schema)
+        started = time.perf_counter()
+        score(vae, rows, samples=self.task.samples)
+        return time.perf_counter() - started
+
+
+CONTESTANTS = {
+    "mlp": {"variform": Variform, "pythae": Pythae, "torch": TorchLoop, "jax": JaxScan, "floor": Floor},
+}
+PEERS = ("pythae", "jax")  # these need the peers' interpreter
+
+
+def work(task: Task) -> None:
+    """Do the task; each line on standard output is a number of seconds, each line on standard input a turn."""
+    answers, sys.stdout = sys.stdout, sys.stderr  # a library that prints must not answer
+
+    def answer(seconds: float) -> None:
+        print(seconds, file=answers, flush=True)
+
+    def answer_and_wait(seconds: float) -> None:
+        answer(seconds)
+        if not sys.stdin.readline():
+            raise SystemExit
+
+    if task.name != "jax":
+        import torch
+
+        torch.set_num_threads(task.threads)
+    contestant = CONTESTANTS[task.network][task.name](task)
+    if task.mode == "steady":
+        contestant.train(task.epochs, answer_and_wait)
+    elif task.mode == "nll":
+        while True:
+            answer_and_wait(contestant.nll())
+    else:
+        started = time.perf_counter()
+        weights = contestant.train(task.epochs, lambda seconds: None)
+        answer(time.perf_counter() - started)
+        np.savez(Path(task.folder) / "weights.npz", **weights)
+
+
+if __name__ == "__main__":
+    work(Task(**json.loads(sys.argv[1])))
