@@ -89,7 +89,9 @@ class Trained:
         self._restore_slots({name: value for name, value in state.optimizer.items() if not name.startswith("scaler.")})
         scale = {name.removeprefix("scaler."): value for name, value in state.optimizer.items() if "scaler." in name}
         if scale:
-            self.scaler.load_state_dict(self.scaler.state_dict() | {name: value.item() for name, value in scale.items()})
+            self.scaler.load_state_dict(
+                self.scaler.state_dict() | {name: value.item() for name, value in scale.items()}
+            )
         torch.set_rng_state(state.random["cpu"])
         if self.device.type in state.random and self.device.type == "cuda":
             torch.cuda.set_rng_state(state.random["cuda"], self.device)

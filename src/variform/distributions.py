@@ -207,30 +207,38 @@ class Bernoulli(Law):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of `value`, event summed, in nats."""
-        return self._sum_event(_BernoulliLogProb.apply(value, self.logits))
+        return _BernoulliLogProb.apply(value, self.logits, len(self.event_shape))
 
 
 class _BernoulliLogProb(torch.autograd.Function):
-    """log p(x) of every variable, and its gradient x - sigmoid(a) found in the same pass over the data.
+    r"""log p(x) with the event summed, and its gradient x - p found in the same pass over the data.
 
-    Left to differentiate, autograd would take the exponential a second time: with a compiled step 5 % of its time.
+    With the probability $p = 1 / (1 + e^{-a})$: $\log(1 + e^a) = \max(a, 0) - \log\max(p, 1 - p)$, where the second
+    logarithm is of a number in [1/2, 1], so that nothing overflows; its sum is the logarithm of products of up to 16.
+
+    Left to differentiate the formula of `Bernoulli`, autograd takes the exponential twice and a logarithm for every
+    variable: a step takes 8 % longer.
     """
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, logits: Tensor) -> Tensor:
-        small = torch.exp(-logits.abs())  # in (0, 1]: never overflows
+    def forward(ctx: Any, value: Tensor, logits: Tensor, event_dims: int) -> Tensor:
+        probability = torch.sigmoid(logits)
+        ctx.event_dims = event_dims
         if any(ctx.needs_input_grad):
-            large = 1 / (1 + small)
-            ctx.save_for_backward(value, logits, value - torch.where(logits >= 0, large, small * large))
-        return value * logits - torch.relu(logits) - torch.log1p(small)  # eq: bernoulli
+            ctx.save_for_backward(value, logits, value - probability)
+        linear = (value * logits - torch.relu(logits)).flatten(-event_dims).sum(-1)
+        likelier = torch.maximum(probability, 1 - probability).flatten(-event_dims)
+        length = next(length for length in range(16, 0, -1) if likelier.shape[-1] % length == 0)
+        return linear + likelier.unflatten(-1, (-1, length)).prod(-1).log().sum(-1)  # eq: bernoulli
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         value, logits, gradient = ctx.saved_tensors
-        for_value = (outer[0] * logits).sum_to_size(value.shape) if ctx.needs_input_grad[0] else None
-        for_logits = (outer[0] * gradient).sum_to_size(logits.shape) if ctx.needs_input_grad[1] else None
-        return for_value, for_logits
+        scale = outer[0][(..., *[None] * ctx.event_dims)]
+        for_value = (scale * logits).sum_to_size(value.shape) if ctx.needs_input_grad[0] else None
+        for_logits = (scale * gradient).sum_to_size(logits.shape) if ctx.needs_input_grad[1] else None
+        return for_value, for_logits, None
 
 
 def kl_standard(mean: Tensor, log_var: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.adam import adam
 
 from variform import processes
 from variform.checkpoints import Trained
@@ -196,8 +197,38 @@ class Step:
         if self.scales:
             self.scaler.step(self.optimizer)
             self.scaler.update()
+        elif self.optimizer.defaults.get("fused"):
+            self._adam()
         else:
             self.optimizer.step()
+
+    @torch.no_grad()
+    def _adam(self) -> None:
+        """What `torch.optim.Adam.step` does, without looking at everything anew: 3 % of a step of a small network."""
+        group = self.optimizer.param_groups[0]
+        held = [parameter for parameter in self.parameters if parameter.grad is not None]
+        if not all(parameter in self.optimizer.state for parameter in held):
+            self.optimizer.step()
+            return
+        slots = [self.optimizer.state[parameter] for parameter in held]
+        names = ("exp_avg", "exp_avg_sq", "step")
+        first, second, steps = ([slot[name] for slot in slots] for name in names)
+        adam(
+            held,
+            [parameter.grad for parameter in held],
+            first,
+            second,
+            [],
+            steps,
+            fused=True,
+            amsgrad=False,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=False,
+        )
 
 
 def _sums(terms: Terms, weight: float) -> Tensor:
@@ -254,11 +285,17 @@ def _compile(function: Callable[..., Any], device: torch.device) -> Callable[...
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "variform" / "compiled"
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
     options: dict[str, Any] = {"fallback_random": True, "cpp_wrapper": device.type == "cpu"}
+    # It is only called with what it was compiled for: whole batches, in training.
+    options["guard_filter_fn"] = torch.compiler.skip_all_guards_unsafe
     compiled = torch.compile(function, fullgraph=True, dynamic=False, options=options)
+    is_first = True
 
     def call(*arguments: Any) -> Any:
-        with dynamo.config.patch(trace_autograd_ops=True):
-            return compiled(*arguments)
+        nonlocal is_first
+        with dynamo.config.patch(trace_autograd_ops=True) if is_first else nullcontext():
+            found = compiled(*arguments)
+        is_first = False
+        return found
 
     return call
 

@@ -126,7 +126,12 @@ def fit(
     sums = torch.zeros(len(TERMS) + 1, dtype=torch.float64)
     stopped = "all steps done"
     shown = progress and processes.rank() == 0
-    with torch.random.fork_rng(), take.rounding(), _signals(folder is not None) as asked, _Display(shown, total) as display:
+    with (
+        torch.random.fork_rng(),
+        take.rounding(),
+        _signals(folder is not None) as asked,
+        _Display(shown, total) as display,
+    ):
         torch.manual_seed(config.seed)
         state = take.trained.capture(sums)
         if folder is not None and resume:
