@@ -66,7 +66,7 @@ def test_density_in_the_users_units_follows_the_change_of_variables():
     raw = torch.randn(400, 3) * torch.tensor([10.0, 0.01, 1.0]) + torch.tensor([100.0, 0.0, -5.0])
     splits = splits_from(raw, config=DataConfig(scaling="standard"))
     model = ModelConfig(latent_dim=1, likelihood="gaussian-shared", hidden=())
-    vae = build_vae(model, splits.schema, train=splits.train.prepared())
+    vae = build_vae(model, splits.schema, moments=splits.train.moments())
     log_px = score(vae.double(), splits.test, samples=10).log_px
     plain = score(vae, dataset_from(splits.test.prepared()), samples=10).log_px
     scale = torch.tensor(splits.schema.scale)
@@ -146,7 +146,7 @@ def test_active_units_counts_what_was_planted():
 
 def test_evaluate_joins_the_parts_and_repeats_itself():
     splits = read("digits")
-    vae = build_vae(ModelConfig(latent_dim=3), splits.schema, train=splits.train.prepared().float()).double()
+    vae = build_vae(ModelConfig(latent_dim=3), splits.schema, moments=splits.train.moments()).double()
     state = torch.get_rng_state()
     first, second = (evaluate(vae, splits.test, splits.train, samples=20, seed=5) for _ in range(2))
     assert first == second and torch.equal(state, torch.get_rng_state())

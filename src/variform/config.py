@@ -33,6 +33,7 @@ class DataConfig:
         binarise: `threshold` cuts at one half; `dynamic` draws 0 or 1 afresh at every presentation, with the grey
             value as probability.
         split_seed: Seed of the hash that assigns each row to train, validation or test.
+        memory_map: Whether the rows of .npy files stay on disk: `on`, `off`, or `auto`, from 1 GiB on.
     """
 
     shape: tuple[int, ...] | None = None
@@ -43,6 +44,7 @@ class DataConfig:
     scaling: Literal["auto", "none", "unit", "standard"] = "auto"
     binarise: Literal["none", "threshold", "dynamic"] = "none"
     split_seed: int = 0
+    memory_map: Literal["auto", "on", "off"] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
