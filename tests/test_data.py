@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import math
+import os
 import re
 import struct
 import tracemalloc
@@ -244,6 +245,27 @@ def test_shards_take_and_piece_as_the_joined_array_does():
         pieces = list(shards.pieces(rows))
         np.testing.assert_array_equal(np.concatenate(pieces), whole)
         assert {len(piece) for piece in pieces[:-1]} <= {rows}
+
+
+def test_rows_that_are_expected_are_read_in_whole_stretches_of_their_files(tmp_path, monkeypatch):
+    asked = []
+
+    def advise(file, start, size, advice):
+        asked.append((os.fstat(file), start, size))
+
+    monkeypatch.setattr(os, "posix_fadvise", advise)
+    monkeypatch.setattr("variform.sources._READ_THROUGH", 100)  # bytes, five rows
+    files = {f"part-{part}.npy": npy(LARGE[start:stop]) for part, start, stop in SHARDS}
+    data = read_rows(write(tmp_path, files), splits_from(LARGE).schema)
+    data.expect(torch.tensor([3]))
+    splits = read(tmp_path, DataConfig(memory_map="on"))
+    assert not asked and isinstance(splits.train.raw, StoredRows)
+    rows = torch.tensor([309, 2, 3, 7, 299, 300, 301, 310, 120])
+    Dataset(splits.train.raw, splits.schema, rows=rows.flip(0)).expect(torch.arange(9))
+    head = len(npy(LARGE[:300])) - 300 * 20
+    inodes = [(tmp_path / name).stat().st_ino for name in files]
+    found = [(inodes.index(file.st_ino), (start - head) // 20, size // 20) for file, start, size in asked]
+    assert found == [(0, 2, 6), (0, 120, 1), (0, 299, 1), (1, 0, 1), (2, 0, 1), (2, 8, 2)]
 
 
 def test_a_file_on_disk_is_never_copied_whole(tmp_path):

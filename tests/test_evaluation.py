@@ -89,6 +89,25 @@ def test_pca_error_is_scikit_learns_in_raw_units():
     assert "nll" not in numbers
 
 
+def test_baselines_of_more_rows_than_fit_into_memory_use_some_and_say_so(monkeypatch):
+    """Planted: two directions hold nearly all variance, and a tenth of the rows finds them and the means as well."""
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(20_000, 2, generator=generator)
+    raw = latents @ torch.randn(2, 6, generator=generator) + 0.1 * torch.randn(20_000, 6, generator=generator)
+    splits = splits_from(raw, config=DataConfig(scaling="none"))
+    vae = build_vae(ModelConfig(latent_dim=2, likelihood="gaussian"), splits.schema)
+    whole = [baseline(vae, splits.test, splits.train) for baseline in (pca, trivial)]
+    assert not any("note" in numbers for numbers in whole)
+    monkeypatch.setattr("variform.evaluation.baselines._WHOLE", 50_000)
+    monkeypatch.setattr("variform.evaluation.baselines._SUBSET", 1600 * 6 * 8)
+    some = [baseline(vae, splits.test, splits.train) for baseline in (pca, trivial)]
+    assert some[0]["note"].startswith(f"PCA is fitted on a random 1,600 of {len(splits.train):,} rows")
+    assert some[1]["note"].startswith(f"The trivial model is scored on a random 1,600 of {len(splits.test):,} rows")
+    for few, full in zip(some, whole, strict=True):
+        for name in ("nll", "reconstruction_error"):  # 5 standard errors of the rows left out, and PCA's own
+            assert abs(few[name]["mean"] - full[name]["mean"]) < 5 * few[name]["se"]
+
+
 def test_trivial_models_equal_scipys():
     splits = read("digits", DataConfig(binarise="threshold"))
     vae = build_vae(ModelConfig(latent_dim=2), splits.schema)

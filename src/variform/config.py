@@ -136,8 +136,8 @@ class RunConfig:
     """Everything that defines a run: the source of its data, and three configurations, one TOML table each.
 
     Args:
-        source: A file (.npy, .npz, .csv, IDX, each of them also .gz), a folder of images, a folder in the MNIST layout,
-            or the built-in name `digits`.
+        source: A file (.npy, .npz, .csv, IDX, each of them also .gz), a folder of images or of .npy files, a folder in
+            the MNIST layout, or the built-in name `digits`.
         data: How what is read becomes numbers.
         model: The three laws and the networks.
         train: How the objective is optimised.

@@ -258,6 +258,10 @@ class StoredRows:
         """All rows in order, `rows` of them at a time; the last time there may be fewer."""
         return (_converted(piece, self._dtype) for piece in self._shards.pieces(rows))
 
+    def expect(self, index: Tensor) -> None:
+        """Have the system read the rows at `index` into its cache, in the background."""
+        self._shards.expect(index.numpy())
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -296,6 +300,21 @@ class Dataset:
             [[2.0], [4.0]]
         """
         return self.raw.index_select(0, index if self.rows is None else self.rows.index_select(0, index))
+
+    def expect(self, index: Tensor) -> None:
+        """Say which rows come next, so that those on disk are read in the background; nothing for rows in memory.
+
+        Whole stretches of the file are read and nothing between them, while the first look at a single row has the
+        system read what lies around it, up to megabytes: worth while for the blocks of `epoch_order`, a window ahead.
+
+        Args:
+            index: Row numbers, (B,) int64.
+
+        Example:
+            >>> dataset_from(torch.rand(5, 2)).expect(torch.tensor([3, 4]))
+        """
+        if isinstance(self.raw, StoredRows):
+            self.raw.expect(index if self.rows is None else self.rows.index_select(0, index))
 
     def take(self, index: Tensor) -> "Dataset":
         """A data set of the rows at `index`, in memory, with their labels.
@@ -421,11 +440,13 @@ class Splits:
 def read(source: str | Path, config: DataConfig = _DEFAULTS) -> Splits:
     """Read, check, split and scale what `source` names.
 
-    Takes .npy, .npz, IDX and CSV files, each of them .gz, folders of images, folders in the MNIST layout and the
-    built-in name `digits`, which wins over a file of that name (write ./digits for the file). Numbers that are not
-    8-bit are kept as float32. The split is the source's own, or by hash of each row. `unit` scaling takes the range of
-    all rows, so that held-out rows also fall in [0, 1]: it looks at their least and greatest values and at nothing else
-    of them. `standard` scaling looks at training rows only.
+    Takes .npy, .npz, IDX and CSV files, each of them .gz, folders of images or of .npy files, folders in the MNIST
+    layout and the built-in name `digits`, which wins over a file of that name (write ./digits for the file). Numbers
+    that are not 8-bit are kept as float32. Large .npy files stay on disk, as `DataConfig.memory_map` says.
+
+    The split is the source's own, or by hash of each row. `unit` scaling takes the range of all rows, so that held-out
+    rows also fall in [0, 1]: it looks at their least and greatest values and at nothing else of them. `standard`
+    scaling looks at training rows only.
 
     Args:
         source: A file, a folder or a built-in name.

@@ -33,6 +33,7 @@ _DEFAULTS = DataConfig()
 _BUILT_IN = ("digits",)
 _SPLIT_NAMES = {"train": ("train",), "valid": ("valid", "val", "validation"), "test": ("test",)}
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+_READ_THROUGH = 2**17  # bytes between two rows that are rather read than leapt over
 _PARTLY_LABELLED = "labels are left out: not every split has them"
 
 
@@ -42,6 +43,7 @@ class Shards:
 
     Args:
         parts: At least one array; their rows have one shape and one type.
+        files: For each array that is mapped from a file, that file and the byte at which its rows begin.
 
     Example:
         >>> shards = Shards((np.zeros((3, 2)), np.ones((2, 2))))
@@ -50,6 +52,7 @@ class Shards:
     """
 
     parts: tuple[np.ndarray, ...]
+    files: tuple[tuple[Path, int], ...] = ()
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
@@ -103,7 +106,22 @@ class Shards:
 
     def each(self, function: Callable[[np.ndarray], np.ndarray]) -> "Shards":
         """`function` of every array."""
-        return Shards(tuple(map(function, self.parts)))
+        return Shards(tuple(map(function, self.parts)), self.files)
+
+    def expect(self, index: np.ndarray) -> None:
+        """Have the system read the rows at `index` from their files into its cache, in the background."""
+        if not self.files or not hasattr(os, "posix_fadvise"):
+            return
+        row = self.dtype.itemsize * math.prod(self.shape[1:])
+        places = np.searchsorted(self._starts, index, side="right") - 1
+        for place in np.unique(places):
+            path, start = self.files[place]
+            rows = np.sort(index[places == place]) - self._starts[place]
+            ends = np.flatnonzero(np.diff(rows) * row > _READ_THROUGH)
+            with open(path, "rb") as file:
+                for first, last in zip(rows[[0, *(ends + 1)]], rows[[*ends, -1]], strict=True):
+                    begin, length = start + int(first) * row, int(last - first + 1) * row
+                    os.posix_fadvise(file.fileno(), begin, length, os.POSIX_FADV_WILLNEED)
 
     @cached_property
     def _starts(self) -> np.ndarray:
@@ -277,7 +295,7 @@ def _format_by_magic(path: Path) -> Format:
         return "idx"
     raise ValueError(
         f"{path.name} must be of a known format; neither its name nor its first bytes are."
-        " Use .npy, .npz, .csv, .tsv, .idx, an image, or a folder of images."
+        " Use .npy, .npz, .csv, .tsv, .idx, an image, or a folder of images or of .npy files."
     )
 
 
@@ -310,6 +328,11 @@ def _folder_name(folder: Path) -> str:
     return Path(os.path.abspath(folder)).name  # `resolve` would name the target of a link, `folder.name` not know "."
 
 
+def _chained(several: Iterable[Shards]) -> Shards:
+    whole = list(several)
+    return Shards(sum((shards.parts for shards in whole), ()), sum((shards.files for shards in whole), ()))
+
+
 def _joined(name: str, parts: dict[str, Source]) -> Source:
     """One source from the parts of data that come split."""
     shapes = {part: source.values.shape[1:] for part, source in parts.items()}
@@ -319,9 +342,7 @@ def _joined(name: str, parts: dict[str, Source]) -> Source:
     stored = [source.values for source in parts.values() if isinstance(source.values, Shards)]
     return Source(
         name,
-        Shards(tuple(part for shards in stored for part in shards.parts))
-        if stored
-        else np.concatenate([np.asarray(source.values) for source in parts.values()]),
+        _chained(stored) if stored else np.concatenate([np.asarray(source.values) for source in parts.values()]),
         np.concatenate(labels) if len(labels) == len(parts) else None,
         np.repeat(list(parts), [len(source.values) for source in parts.values()]),
         notes=(_PARTLY_LABELLED,) if 0 < len(labels) < len(parts) else (),
@@ -347,7 +368,7 @@ _LABEL_KEYS = ("y", "labels", "target")
 
 def _read_npy(path: Path, config: DataConfig) -> Source:
     stored = _stays_on_disk([path], config)
-    return Source(path.name, Shards((_mapped_npy(path),)) if stored else _loaded_npy(path))
+    return Source(path.name, _mapped_npy(path) if stored else _loaded_npy(path))
 
 
 def _read_npy_folder(folder: Path, config: DataConfig) -> Source:
@@ -359,12 +380,12 @@ def _read_npy_folder(folder: Path, config: DataConfig) -> Source:
         raise ValueError(f"every split of {name} must hold .npy files; {branches[empty].name} holds none. Fill it.")
     every = [path for paths in files.values() for path in paths]
     stored = _stays_on_disk(every, config)
-    arrays = {path: _mapped_npy(path) if stored else _loaded_npy(path) for path in every}
+    arrays = {path: _mapped_npy(path) if stored else Shards((_loaded_npy(path),)) for path in every}
     _require_one_form(arrays, name)
     parts = {}
     for part, paths in files.items():
-        shards = Shards(tuple(arrays[path] for path in paths))
         labels = branches[part] / _LABELS_FILE
+        shards = _chained(arrays[path] for path in paths)
         parts[part] = Source(
             name if len(files) == 1 else f"{name}/{branches[part].name}",
             shards if stored else np.asarray(shards),
@@ -387,7 +408,7 @@ def _array_files(folder: Path) -> list[Path]:
     )
 
 
-def _require_one_form(arrays: dict[Path, np.ndarray], name: str) -> None:
+def _require_one_form(arrays: dict[Path, Shards], name: str) -> None:
     forms = {path: (array.shape[1:], str(array.dtype)) for path, array in arrays.items()}
     (first, form), *others = forms.items()
     for path, other in others:
@@ -411,7 +432,7 @@ def _loaded_npy(path: Path) -> np.ndarray:
         return _npy_array(handle, path.name, _capacity(path))
 
 
-def _mapped_npy(path: Path) -> np.ndarray:
+def _mapped_npy(path: Path) -> Shards:
     """The array of a .npy file, left on disk: read-only, and brought to memory page by page as it is looked at."""
     with _reading(path) as handle:
         shape, fortran_order, dtype = _npy_header(handle, path.name)
@@ -425,8 +446,8 @@ def _mapped_npy(path: Path) -> np.ndarray:
             " Save numpy.ascontiguousarray(x), or use --memory-map off."
         )
     if size == 0:
-        return np.empty(shape, dtype)
-    return np.asarray(np.memmap(path, dtype, "r", start, shape))
+        return Shards((np.empty(shape, dtype),))
+    return Shards((np.asarray(np.memmap(path, dtype, "r", start, shape)),), ((path, start),))
 
 
 def _read_npz(path: Path, config: DataConfig) -> Source:
