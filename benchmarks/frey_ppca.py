@@ -29,7 +29,7 @@ def main(source: Path) -> None:
     for dim in (2, 5, 10, 20):
         exact = fit_pca(data.prepared().double().numpy(), dim).score_samples(data.prepared().double().numpy()).mean()
         model = ModelConfig(latent_dim=dim, likelihood="gaussian-shared", hidden=())
-        vae = build_vae(model, data.schema, train=data.prepared())
+        vae = build_vae(model, data.schema, moments=data.moments())
         fit(build_objective(vae, TRAIN), data, data, TRAIN)
         scores = score(vae, data, samples=100)
         elbo, nll = scores.elbo.mean().item(), -scores.log_px.mean().item()

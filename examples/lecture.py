@@ -15,7 +15,7 @@ from variform.vae import VAE
 def train(data: Splits, likelihood: str, latent_dim: int, epochs: int) -> VAE:
     model = ModelConfig(likelihood=likelihood, latent_dim=latent_dim, hidden=(256,))
     config = TrainConfig(epochs=epochs, learning_rate=5e-3, schedule="cosine")
-    vae = build_vae(model, data.schema, train=data.train.prepared())
+    vae = build_vae(model, data.schema, moments=data.train.moments())
     fit(build_objective(vae, config), data.train, data.valid, config)
     return vae
 

@@ -4,8 +4,10 @@ import gzip
 import io
 import json
 import math
+import os
 import re
 import struct
+import tracemalloc
 import zipfile
 from dataclasses import replace
 
@@ -15,7 +17,18 @@ import torch
 from PIL import Image
 
 from variform.config import DataConfig
-from variform.data import Schema, dataset_from, read, read_points, read_rows, splits_from
+from variform.data import (
+    Dataset,
+    Schema,
+    StoredRows,
+    dataset_from,
+    epoch_order,
+    read,
+    read_points,
+    read_rows,
+    splits_from,
+)
+from variform.sources import Shards
 
 NOISE = np.random.default_rng(0)
 PIXELS = NOISE.integers(0, 256, (80, 5, 4), dtype=np.uint8)
@@ -76,6 +89,8 @@ def everything(splits):
     return found
 
 
+SHARDS = [(0, 0, 300), (1, 300, 301), (2, 301, 700)]
+CLASSES = np.arange(700) % 4
 NAMES = [str(label) for label in LABELS]
 KINDS = [f"kind {label}" for label in LABELS]
 NONE = [None] * 80
@@ -152,6 +167,158 @@ def test_what_is_written_is_read(tmp_path, case):
     again = read_rows(write(tmp_path, files), splits.schema, key=options.get("key"))
     assert pairs(again.raw.numpy(), NONE) == pairs(values, NONE)
     assert (again.labels is None) == (splits.train.labels is None)
+
+
+LARGE = NOISE.integers(0, 256, (700, 5, 4), dtype=np.uint8)
+STORED = {
+    "pixels": ({"a.npy": npy(LARGE)}, {}),
+    "flattened pixels": ({"a.npy": npy(LARGE.reshape(700, 20))}, {"shape": (5, 4)}),
+    "channels last, 64 bits": ({"a.npy": npy(LARGE[..., None].astype(np.int64))}, {}),
+    "dynamic binarisation": ({"a.npy": npy(LARGE)}, {"binarise": "dynamic"}),
+    "big-endian doubles": ({"a.npy": npy(NOISE.normal(5, 2, (700, 3)).astype(">f8"))}, {}),
+    "floats, to [0, 1]": ({"a.npy": npy(NUMBERS)}, {"scaling": "unit"}),
+    "images of real numbers": ({"a.npy": npy(NOISE.normal(size=(700, 2, 3)))}, {"scaling": "standard"}),
+    "shards": ({f"part-{part}.npy": npy(LARGE[start:stop]) for part, start, stop in SHARDS}, {}),
+    "shards with labels": (
+        {f"part-{part}.npy": npy(LARGE[start:stop]) for part, start, stop in SHARDS} | {"labels.npy": npy(CLASSES)},
+        {},
+    ),
+    "shards split already": (
+        {f"{('train', 'valid', 'test')[part]}/a.npy": npy(LARGE[start:stop]) for part, start, stop in SHARDS},
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STORED)
+def test_rows_on_disk_give_what_rows_in_memory_give(tmp_path, monkeypatch, case):
+    monkeypatch.setattr("variform.data._VALUES_AT_ONCE", 160)  # many passes of a few rows
+    files, options = STORED[case]
+    path = write(tmp_path, files)
+    near, far = (read(path, DataConfig(memory_map=choice, **options)) for choice in ("off", "on"))
+    assert (far.schema, far.fingerprint, far.duplicates) == (near.schema, near.fingerprint, near.duplicates)
+    assert set(far.notes) - set(near.notes) == {
+        "the rows stay on disk: the files must not change while a run reads them"
+    }
+    assert far.train.raw is far.valid.raw is far.test.raw and isinstance(far.train.raw, StoredRows)
+    for part in ("train", "valid", "test"):
+        one, other = getattr(near, part), getattr(far, part)
+        order = torch.randperm(len(one), generator=torch.Generator().manual_seed(0))
+        for rows in (order, order[:1]):
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                expected = one.batch(rows)
+                torch.manual_seed(0)
+                torch.testing.assert_close(other.batch(rows), expected, rtol=0, atol=0)
+        torch.testing.assert_close(other.prepared(seed=1), one.prepared(seed=1), rtol=0, atol=0)
+        assert [len(x) for x in other.batches(64)] == [len(x) for x in one.batches(64)]
+        torch.testing.assert_close(torch.cat([*other.batches(7, seed=1)]), one.prepared(seed=1), rtol=0, atol=0)
+        assert (one.labels is None) == (other.labels is None)
+        assert one.labels is None or torch.equal(one.labels, other.labels)
+    again = read_rows(path, near.schema)
+    assert torch.equal(torch.cat([*again.raw_batches(99)]), torch.cat([*read_rows(path, far.schema).raw_batches(99)]))
+
+
+def test_a_folder_of_shards_is_the_array_that_its_files_make_in_order(tmp_path):
+    write(tmp_path / "whole", {"a.npy": npy(LARGE)})
+    write(tmp_path / "shards", {f"part-{part}.npy": npy(LARGE[start:stop]) for part, start, stop in SHARDS})
+    write(tmp_path / "shards", {"labels.npy": npy(CLASSES), "notes.txt": b"who made them"})
+    whole, shards = read(tmp_path / "whole" / "a.npy"), read(tmp_path / "shards", DataConfig(memory_map="on"))
+    assert torch.equal(shards.test.prepared(), whole.test.prepared())
+    assert everything(replace(shards, **{part: taken(shards, part) for part in ("train", "valid", "test")})) == pairs(
+        LARGE, [f"{label}" for label in CLASSES]
+    )
+    assert any("no .npy files: 1, as notes.txt" in note for note in shards.notes)
+
+
+def taken(splits, part):
+    dataset = getattr(splits, part)
+    return dataset.take(torch.arange(len(dataset)))
+
+
+def test_shards_take_and_piece_as_the_joined_array_does():
+    parts = tuple(NOISE.normal(size=(rows, 2)) for rows in (3, 1, 5, 2))
+    shards, whole = Shards(parts), np.concatenate(parts)
+    index = NOISE.permutation(11)
+    np.testing.assert_array_equal(shards.take(index), whole[index])
+    for rows in (1, 2, 4, 11, 20):
+        pieces = list(shards.pieces(rows))
+        np.testing.assert_array_equal(np.concatenate(pieces), whole)
+        assert {len(piece) for piece in pieces[:-1]} <= {rows}
+
+
+def test_rows_that_are_expected_are_read_in_whole_stretches_of_their_files(tmp_path, monkeypatch):
+    asked = []
+
+    def advise(file, start, size, advice):
+        asked.append((os.fstat(file), start, size))
+
+    monkeypatch.setattr(os, "posix_fadvise", advise)
+    monkeypatch.setattr("variform.sources._READ_THROUGH", 100)  # bytes, five rows
+    files = {f"part-{part}.npy": npy(LARGE[start:stop]) for part, start, stop in SHARDS}
+    data = read_rows(write(tmp_path, files), splits_from(LARGE).schema)
+    data.expect(torch.tensor([3]))
+    splits = read(tmp_path, DataConfig(memory_map="on"))
+    assert not asked and isinstance(splits.train.raw, StoredRows)
+    rows = torch.tensor([309, 2, 3, 7, 299, 300, 301, 310, 120])
+    Dataset(splits.train.raw, splits.schema, rows=rows.flip(0)).expect(torch.arange(9))
+    head = len(npy(LARGE[:300])) - 300 * 20
+    inodes = [(tmp_path / name).stat().st_ino for name in files]
+    found = [(inodes.index(file.st_ino), (start - head) // 20, size // 20) for file, start, size in asked]
+    assert found == [(0, 2, 6), (0, 120, 1), (0, 299, 1), (1, 0, 1), (2, 0, 1), (2, 8, 2)]
+
+
+def test_a_file_on_disk_is_never_copied_whole(tmp_path):
+    """Reading 64 MiB takes less than 16 MiB of NumPy's arrays at any one time; benchmarks/memory_map.py counts all."""
+    path = tmp_path / "a.npy"
+    values = np.lib.format.open_memmap(path, "w+", np.uint8, (2**16, 2**10))
+    values[:] = NOISE.integers(0, 2, (2**16, 1), dtype=np.uint8) * 254 + np.arange(2**10, dtype=np.uint8) % 2
+    values[:, :8] = np.arange(2**16)[:, None].view(np.uint8)
+    del values
+    tracemalloc.start()
+    splits = read(path, DataConfig(memory_map="on"))
+    splits.train.moments()
+    splits.train.batch(torch.arange(128))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24 and len(splits.train) + len(splits.valid) + len(splits.test) == 2**16
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("cut.npy", npy(NUMBERS)[:-5], "promises 960 bytes of values, it holds 955"),
+        ("long.npy", npy(NUMBERS) + b"more", "promises 960 bytes of values, it holds 964"),
+        ("turned.npy", npy(np.asfortranarray(NUMBERS)), "one row after another.*--memory-map off"),
+        ("objects.npy", npy(np.array([[print]] * 30, dtype=object), allow_pickle=True), "never unpickled"),
+        ("a.npy.gz", gzip.compress(npy(NUMBERS)), "a.npy.gz is. Unpack it"),
+        ("none.npy", npy(NUMBERS[:0]), "at least one value"),
+        (
+            "odd",
+            {"a.npy": npy(NUMBERS), "b.npy": npy(NUMBERS[:, :2])},
+            r"odd.*a.npy has \(3,\) of float32, b.npy \(2,\)",
+        ),
+        ("types", {"a.npy": npy(NUMBERS), "b.npy": npy(PIXELS[:, :3, 0])}, "types.*b.npy .* of uint8"),
+        ("labelled", {"a.npy": npy(NUMBERS), "labels.npy": npy(LABELS[:9])}, "80 rows and 9 labels"),
+        ("split", {"train/a.npy": npy(NUMBERS), "test/b.txt": b"none"}, "split must hold .npy files; test holds none"),
+        ("nan.npy", npy(np.where(np.arange(80)[:, None] == 7, [0, np.inf, 0], NUMBERS)), "row 8, column 'column 2'"),
+    ],
+)
+def test_files_that_cannot_stay_on_disk_are_refused(tmp_path, name, content, message):
+    path = write(tmp_path / name, content) if isinstance(content, dict) else write(tmp_path, {name: content})
+    with pytest.raises(ValueError, match=message):
+        read(path, DataConfig(memory_map="on"))
+
+
+def test_moments_are_those_of_all_rows_at_once(monkeypatch):
+    monkeypatch.setattr("variform.data._VALUES_AT_ONCE", 40)
+    for values in (NUMBERS + 1e4, PIXELS, NUMBERS[:7]):
+        data = Dataset(torch.from_numpy(values), splits_from(NUMBERS).schema) if len(values) == 7 else None
+        data = data or splits_from(values, config=DataConfig(binarise="dynamic" if values is PIXELS else "none")).train
+        mean, variance = data.moments(seed=3)
+        x = data.prepared(seed=3).double()
+        torch.testing.assert_close(mean, x.mean(0), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(variance, x.var(0, correction=0), rtol=1e-12, atol=1e-12)
 
 
 def test_own_splits_are_kept_and_the_missing_one_comes_from_train(tmp_path):
@@ -375,6 +542,7 @@ def test_bernoulli_error_names_the_column_and_its_raw_value(tmp_path):
         ("a.csv", {"key": "x"}, "--key chooses an array of an .npz file; a.csv is not"),
         ("a.npy", {"label": "kind"}, "--label names the label column of a CSV file; a.npy is not"),
         ("a.npy", {"image_size": (2, 2)}, "--image-size resizes a folder of image files; a.npy is not"),
+        ("a.csv", {"memory_map": "on"}, "--memory-map says whether to leave on disk a .npy file or a folder"),
         ("a.npy", {"channels": "rgb"}, "--channels sets the colours of a folder of image files; a.npy is not"),
     ],
 )
@@ -446,3 +614,51 @@ def test_a_source_that_is_not_there_names_its_neighbour(tmp_path):
         read(tmp_path / "design.csv")
     with pytest.raises(FileNotFoundError, match="'digits'"):
         read("digit")
+
+
+def test_an_epoch_without_blocks_has_the_order_that_runs_have_had():
+    assert epoch_order(8, 3, 2).tolist() == [5, 7, 4, 1, 3, 2, 6, 0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "block", "window"), [(1000, 10, 50), (1003, 10, 50), (7, 10, 10), (64, 1, 8), (99, 33, 33)]
+)
+def test_blocks_come_in_random_order_and_each_window_holds_whole_ones(rows, block, window):
+    order = epoch_order(rows, 0, 0, block=block, window=window)
+    assert torch.equal(order.sort().values, torch.arange(rows))
+    assert torch.equal(order, epoch_order(rows, 0, 0, block=block, window=window))
+    if rows > 10:
+        assert not torch.equal(order, epoch_order(rows, 0, 1, block=block, window=window))
+        assert not torch.equal(order, epoch_order(rows, 1, 0, block=block, window=window))
+    position = order.argsort()
+    for rows_of_block in position.split(block):  # read within one window, whichever block is the short one
+        assert rows_of_block.max() - rows_of_block.min() < window
+    if rows % window == 0:
+        inside = (order // block).reshape(-1, window)
+        assert {len(numbers.unique()) for numbers in inside} == {window // block}
+
+
+def test_blocks_inflate_the_variance_of_a_batch_mean_as_said():
+    """Planted: unit variance, half of it shared by a block. Of 4,000 means the variance is known to 0.022 of its size;
+    the tolerance of 0.1 fails once in 10^5 seeds."""
+    rows, block, blocks, batch, correlation = 1024, 16, 4, 32, 0.5
+    noise = np.random.default_rng(1)
+    means = {}
+    for name, options in {"all": {}, "blocks": {"block": block, "window": blocks * block}}.items():
+        found = []
+        for seed in range(4000):
+            shared = noise.normal(size=rows // block).repeat(block) * math.sqrt(correlation)
+            x = shared + noise.normal(size=rows) * math.sqrt(1 - correlation)
+            found.append(x[epoch_order(rows, seed, 0, **options)[:batch].numpy()].mean())
+        means[name] = np.var(found) * batch
+    for name, held in (("all", rows // block), ("blocks", blocks)):
+        same_block = (block - 1) / (held * block - 1)
+        assert means[name] == pytest.approx(1 + (batch - 1) * same_block * correlation, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("block", "window", "message"), [(0, None, "at least 1 row; got 0"), (8, 12, "got 12 rows.*of 8")]
+)
+def test_blocks_and_windows_that_do_not_fit_are_refused(block, window, message):
+    with pytest.raises(ValueError, match=message):
+        epoch_order(100, 0, 0, block=block, window=window)

@@ -66,7 +66,7 @@ def test_density_in_the_users_units_follows_the_change_of_variables():
     raw = torch.randn(400, 3) * torch.tensor([10.0, 0.01, 1.0]) + torch.tensor([100.0, 0.0, -5.0])
     splits = splits_from(raw, config=DataConfig(scaling="standard"))
     model = ModelConfig(latent_dim=1, likelihood="gaussian-shared", hidden=())
-    vae = build_vae(model, splits.schema, train=splits.train.prepared())
+    vae = build_vae(model, splits.schema, moments=splits.train.moments())
     log_px = score(vae.double(), splits.test, samples=10).log_px
     plain = score(vae, dataset_from(splits.test.prepared()), samples=10).log_px
     scale = torch.tensor(splits.schema.scale)
@@ -87,6 +87,25 @@ def test_pca_error_is_scikit_learns_in_raw_units():
     error = test - model.inverse_transform(model.transform(test))
     assert numbers["reconstruction_error"]["mean"] == pytest.approx(math.sqrt((error**2).mean()), rel=1e-6)
     assert "nll" not in numbers
+
+
+def test_baselines_of_more_rows_than_fit_into_memory_use_some_and_say_so(monkeypatch):
+    """Planted: two directions hold nearly all variance, and a tenth of the rows finds them and the means as well."""
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(20_000, 2, generator=generator)
+    raw = latents @ torch.randn(2, 6, generator=generator) + 0.1 * torch.randn(20_000, 6, generator=generator)
+    splits = splits_from(raw, config=DataConfig(scaling="none"))
+    vae = build_vae(ModelConfig(latent_dim=2, likelihood="gaussian"), splits.schema)
+    whole = [baseline(vae, splits.test, splits.train) for baseline in (pca, trivial)]
+    assert not any("note" in numbers for numbers in whole)
+    monkeypatch.setattr("variform.evaluation.baselines._WHOLE", 50_000)
+    monkeypatch.setattr("variform.evaluation.baselines._SUBSET", 1600 * 6 * 8)
+    some = [baseline(vae, splits.test, splits.train) for baseline in (pca, trivial)]
+    assert some[0]["note"].startswith(f"PCA is fitted on a random 1,600 of {len(splits.train):,} rows")
+    assert some[1]["note"].startswith(f"The trivial model is scored on a random 1,600 of {len(splits.test):,} rows")
+    for few, full in zip(some, whole, strict=True):
+        for name in ("nll", "reconstruction_error"):  # 5 standard errors of the rows left out, and PCA's own
+            assert abs(few[name]["mean"] - full[name]["mean"]) < 5 * few[name]["se"]
 
 
 def test_trivial_models_equal_scipys():
@@ -146,7 +165,7 @@ def test_active_units_counts_what_was_planted():
 
 def test_evaluate_joins_the_parts_and_repeats_itself():
     splits = read("digits")
-    vae = build_vae(ModelConfig(latent_dim=3), splits.schema, train=splits.train.prepared().float()).double()
+    vae = build_vae(ModelConfig(latent_dim=3), splits.schema, moments=splits.train.moments()).double()
     state = torch.get_rng_state()
     first, second = (evaluate(vae, splits.test, splits.train, samples=20, seed=5) for _ in range(2))
     assert first == second and torch.equal(state, torch.get_rng_state())

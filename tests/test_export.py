@@ -34,7 +34,7 @@ def model(name="bernoulli"):
     """A model after one step of training."""
     source, config = MODELS[name]
     data = read("digits") if source == "digits" else TABLE
-    vae = build_vae(config, data.schema, train=data.train.prepared())
+    vae = build_vae(config, data.schema, moments=data.train.moments())
     steps = TrainConfig(steps=1)
     fit(build_objective(vae, steps), data.train, data.valid, steps)
     return vae, data

@@ -109,7 +109,7 @@ def test_linear_vae_reaches_the_exact_ppca_likelihood(dim):
     for rows, published in zip((train, test), PPCA_DIGITS[dim], strict=True):
         assert exact.score_samples(rows.prepared().double().numpy()).mean() == pytest.approx(published, abs=1e-4)
     model = ModelConfig(latent_dim=dim, likelihood="gaussian-shared", hidden=())
-    vae = build_vae(model, train.schema, train=train.prepared())
+    vae = build_vae(model, train.schema, moments=train.moments())
     config = TrainConfig(steps=6000, batch_size=250, learning_rate=2e-2, schedule="cosine")
     fit(build_objective(vae, config), train, train, config)
     for rows, published in zip((train, test), PPCA_DIGITS[dim], strict=True):

@@ -34,6 +34,7 @@ class DataConfig:
         binarise: `threshold` cuts at one half; `dynamic` draws 0 or 1 afresh at every presentation, with the grey
             value as probability.
         split_seed: Seed of the hash that assigns each row to train, validation or test.
+        memory_map: Whether the rows of .npy files stay on disk: `on`, `off`, or `auto`, from 1 GiB on.
     """
 
     shape: tuple[int, ...] | None = None
@@ -44,6 +45,7 @@ class DataConfig:
     scaling: Literal["auto", "none", "unit", "standard"] = "auto"
     binarise: Literal["none", "threshold", "dynamic"] = "none"
     split_seed: int = 0
+    memory_map: Literal["auto", "on", "off"] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,8 +169,8 @@ class RunConfig:
     """Everything that defines a run: the source of its data, and three configurations, one TOML table each.
 
     Args:
-        source: A file (.npy, .npz, .csv, IDX, each of them also .gz), a folder of images, a folder in the MNIST layout,
-            or the built-in name `digits`.
+        source: A file (.npy, .npz, .csv, IDX, each of them also .gz), a folder of images or of .npy files, a folder in
+            the MNIST layout, or the built-in name `digits`.
         data: How what is read becomes numbers.
         model: The three laws and the networks.
         train: How the objective is optimised.

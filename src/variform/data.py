@@ -1,14 +1,14 @@
 """Data: what a source holds becomes raw tensors, a split, and a `Schema` that says how to scale them.
 
 From top to bottom: what is known about the data (`Schema`, `Dataset`, `Splits`), the verbs (`read`, `splits_from`,
-`dataset_from`, `read_rows`, `read_points`), what holds for every format, the split, and the scaling. How each format is
-read stands in sources.py.
+`dataset_from`, `read_rows`, `read_points`), the order of an epoch (`epoch_order`), what holds for every format, the
+split, and the scaling. How each format is read stands in sources.py.
 """
 
 import dataclasses
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,9 +20,12 @@ from torch import Tensor
 
 from variform import draws
 from variform.config import DataConfig
-from variform.sources import Source, check_options, csv_columns, read_source, source_format
+from variform.sources import Shards, Source, check_options, csv_columns, read_source, source_format
 
 _DEFAULTS = DataConfig()
+_VALUES_AT_ONCE = 2**20  # of a pass over all rows: data that are larger than memory must not be copied into it
+_BLOCKS_PER_WINDOW = 128  # of a batch of 128 rows, each then has one neighbour from its own block on average
+_PARTS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,15 @@ class Schema:
             >>> schema.prepare(torch.full((1, *schema.shape), 8)).max().item()
             0.5
         """
-        x = raw.to(torch.promote_types(raw.dtype, torch.float32))
+        return self._prepare(raw.to(torch.promote_types(raw.dtype, torch.float32), copy=True), generator)
+
+    def _prepare(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """As `prepare`, for raw values that are floats already and may be overwritten."""
         shift, scale = self._affine(x)
-        x = (x - shift) / scale
+        if any(self.shift):
+            x -= shift
+        if any(unit != 1 for unit in self.scale):
+            x /= scale
         if self.binarise == "threshold":
             return (x >= 0.5).to(x.dtype)
         if self.binarise == "dynamic":  # P(uniform < x) = x; torch.bernoulli takes three times as long
@@ -189,12 +198,16 @@ gaussian or --scaling unit.
         return cls(**fields)
 
     @cached_property
-    def _shift_and_scale(self) -> Tensor:
-        return torch.tensor([self.shift, self.scale], dtype=torch.float64)
+    def _affines(self) -> dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]]:
+        return {}
 
     def _affine(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        shift, scale = self._shift_and_scale.to(x)
-        return shift, scale
+        """Shift and scale in the type and on the device of `x`, made once for each."""
+        key = (x.dtype, x.device)
+        if key not in self._affines:
+            shift, scale = torch.tensor([self.shift, self.scale], dtype=torch.float64).to(x)
+            self._affines[key] = (shift, scale)
+        return self._affines[key]
 
     def _scaled_ranges(self) -> list[tuple[float, float]]:
         columns = zip(self.low, self.high, self.shift, self.scale, strict=True)
@@ -210,14 +223,55 @@ gaussian or --scaling unit.
         return None
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """Rows of raw values, kept as they came (pixels stay uint8) until a batch is asked for.
+class StoredRows:
+    """Rows that stay on disk and come in the type of `Dataset.raw`: what `Dataset` needs of a tensor, and no more.
 
     Args:
-        raw: Raw values, (N, *shape).
+        shards: Where they stand, (N, *shape) of any type.
+        dtype: `uint8` or `float32`, the type in which they come.
+
+    Example:
+        >>> rows = StoredRows(Shards((np.zeros((3, 2)), np.ones((2, 2)))), np.dtype(np.float32))
+        >>> len(rows), rows.index_select(0, torch.tensor([4])), [len(some) for some in rows.split(4)]
+        (5, tensor([[1., 1.]]), [4, 1])
+    """
+
+    def __init__(self, shards: Shards, dtype: np.dtype) -> None:
+        self.shape = torch.Size(shards.shape)
+        self.dtype = torch.uint8 if dtype == np.uint8 else torch.float32
+        self._shards, self._dtype = shards, dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes, that of the rows included."""
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        """Number of rows, N."""
+        return self.shape[0]
+
+    def index_select(self, dim: Literal[0], index: Tensor) -> Tensor:
+        """The rows at `index` (B,), in memory."""
+        return _converted(self._shards.take(index.numpy()), self._dtype)
+
+    def split(self, rows: int) -> Iterator[Tensor]:
+        """All rows in order, `rows` of them at a time; the last time there may be fewer."""
+        return (_converted(piece, self._dtype) for piece in self._shards.pieces(rows))
+
+    def expect(self, index: Tensor) -> None:
+        """Have the system read the rows at `index` into its cache, in the background."""
+        self._shards.expect(index.numpy())
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Rows of raw values, kept as they came (pixels stay uint8, large files on disk) until a batch is asked for.
+
+    Args:
+        raw: Raw values, (M, *shape).
         schema: What they are.
         labels: Index of each row's label in `schema.classes`, (N,) int64.
+        rows: Which rows of `raw` belong to the data set, (N,) int64; by default all, in order.
 
     Example:
         >>> dataset = read("digits").train
@@ -225,13 +279,55 @@ class Dataset:
         (torch.uint8, torch.Size([2, 1, 8, 8]))
     """
 
-    raw: Tensor
+    raw: Tensor | StoredRows
     schema: Schema
     labels: Tensor | None = None
+    rows: Tensor | None = None
 
     def __len__(self) -> int:
         """Number of rows, N."""
-        return len(self.raw)
+        return len(self.raw if self.rows is None else self.rows)
+
+    def gather(self, index: Tensor) -> Tensor:
+        """The raw rows at `index`, in memory.
+
+        Args:
+            index: Row numbers, (B,) int64.
+
+        Example:
+            >>> whole = dataset_from(torch.arange(5)[:, None])
+            >>> Dataset(whole.raw, whole.schema, rows=torch.tensor([4, 2])).gather(torch.tensor([1, 0])).tolist()
+            [[2.0], [4.0]]
+        """
+        return self.raw.index_select(0, index if self.rows is None else self.rows.index_select(0, index))
+
+    def expect(self, index: Tensor) -> None:
+        """Say which rows come next, so that those on disk are read in the background; nothing for rows in memory.
+
+        Whole stretches of the file are read and nothing between them, while the first look at a single row has the
+        system read what lies around it, up to megabytes: worth while for the blocks of `epoch_order`, a window ahead.
+
+        Args:
+            index: Row numbers, (B,) int64.
+
+        Example:
+            >>> dataset_from(torch.rand(5, 2)).expect(torch.tensor([3, 4]))
+        """
+        if isinstance(self.raw, StoredRows):
+            self.raw.expect(index if self.rows is None else self.rows.index_select(0, index))
+
+    def take(self, index: Tensor) -> "Dataset":
+        """A data set of the rows at `index`, in memory, with their labels.
+
+        Args:
+            index: Row numbers, (B,) int64.
+
+        Example:
+            >>> digits = read("digits").train
+            >>> len(digits.take(torch.tensor([3, 5]))), digits.take(torch.tensor([3])).labels == digits.labels[3]
+            (2, tensor([True]))
+        """
+        return Dataset(self.gather(index), self.schema, None if self.labels is None else self.labels[index])
 
     def batch(self, index: Tensor) -> Tensor:
         """The prepared rows at `index`.
@@ -243,7 +339,22 @@ class Dataset:
             >>> dataset_from(torch.tensor([[1.0], [2.0], [3.0]])).batch(torch.tensor([2, 0])).tolist()
             [[3.0], [1.0]]
         """
-        return self.schema.prepare(self.raw.index_select(0, index))
+        raw = self.gather(index)
+        return self.schema._prepare(raw.to(torch.promote_types(raw.dtype, torch.float32)))
+
+    def raw_batches(self, batch_size: int) -> Iterator[Tensor]:
+        """All rows, raw, in order; the last batch may be smaller.
+
+        Args:
+            batch_size: Rows per batch.
+
+        Example:
+            >>> [len(raw) for raw in dataset_from(torch.rand(5, 2)).raw_batches(2)]
+            [2, 2, 1]
+        """
+        if self.rows is None:
+            return iter(self.raw.split(batch_size))
+        return (self.raw.index_select(0, rows) for rows in self.rows.split(batch_size))
 
     def batches(self, batch_size: int, *, seed: int | None = None) -> Iterator[Tensor]:
         """All rows, prepared, in order; the last batch may be smaller.
@@ -258,7 +369,7 @@ class Dataset:
             [2, 2, 1]
         """
         generator = None if seed is None else torch.Generator().manual_seed(seed)
-        return (self.schema.prepare(raw, generator) for raw in self.raw.split(batch_size))
+        return (self.schema.prepare(raw, generator) for raw in self.raw_batches(batch_size))
 
     def prepared(self, *, seed: int | None = None) -> Tensor:
         """All rows, prepared, in one tensor; `seed` as in `batches`.
@@ -268,6 +379,30 @@ class Dataset:
             torch.Size([5, 2])
         """
         return next(self.batches(max(1, len(self)), seed=seed))
+
+    def moments(self, *, seed: int | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and population variance of the prepared rows, (*shape) each, in float64; a few rows at a time.
+
+        Args:
+            seed: As in `batches`.
+
+        Reference:
+            Chan, Golub and LeVeque (1983), equation 2.1: how the sums of squares of two groups are joined.
+
+        Example:
+            >>> mean, variance = dataset_from(torch.tensor([[1.0], [2.0], [6.0]])).moments()
+            >>> mean.item(), round(variance.item(), 4)
+            (3.0, 4.6667)
+        """
+        count, mean, squares = 0, torch.zeros(()), torch.zeros(())
+        for x in self.batches(_rows_at_once(self.schema.shape), seed=seed):
+            x = x.double()
+            centre = x.mean(0)  # torch.var_mean takes four times as long
+            step, share = centre - mean, len(x) / (count + len(x))
+            squares = squares + (x - centre).square().sum(0) + step.square() * (count * share)
+            mean = mean + step * share
+            count += len(x)
+        return mean, squares / count
 
 
 @dataclass(frozen=True, eq=False)
@@ -305,11 +440,13 @@ class Splits:
 def read(source: str | Path, config: DataConfig = _DEFAULTS) -> Splits:
     """Read, check, split and scale what `source` names.
 
-    Takes .npy, .npz, IDX and CSV files, each of them .gz, folders of images, folders in the MNIST layout and the
-    built-in name `digits`, which wins over a file of that name (write ./digits for the file). Numbers that are not
-    8-bit are kept as float32. The split is the source's own, or by hash of each row. `unit` scaling takes the range of
-    all rows, so that held-out rows also fall in [0, 1]: it looks at their least and greatest values and at nothing else
-    of them. `standard` scaling looks at training rows only.
+    Takes .npy, .npz, IDX and CSV files, each of them .gz, folders of images or of .npy files, folders in the MNIST
+    layout and the built-in name `digits`, which wins over a file of that name (write ./digits for the file). Numbers
+    that are not 8-bit are kept as float32. Large .npy files stay on disk, as `DataConfig.memory_map` says.
+
+    The split is the source's own, or by hash of each row. `unit` scaling takes the range of all rows, so that held-out
+    rows also fall in [0, 1]: it looks at their least and greatest values and at nothing else of them. `standard`
+    scaling looks at training rows only.
 
     Args:
         source: A file, a folder or a built-in name.
@@ -398,9 +535,8 @@ def read_rows(path: str | Path, schema: Schema, *, key: str | None = None) -> Da
     """
     source = read_source(path, _config_like(path, schema, key))
     flat_images = schema.kind == "image" and source.values.shape[1:] == (math.prod(schema.shape),)
-    raw = _tensor(source, schema.shape if flat_images else None)
-    _require_alike(raw, source, schema)
-    low, high = _extent(raw)
+    raw = _kept(source, schema.shape if flat_images else None)
+    low, high = _require_alike(raw, source, schema)
     rows_schema = dataclasses.replace(schema, low=low, high=high, source=source.name)
     _require_binarisable(rows_schema)
     return Dataset(raw, rows_schema, _known_labels(source, schema.classes))
@@ -433,9 +569,57 @@ def read_points(path: str | Path) -> np.ndarray:
         raise ValueError(
             f"{source.name} must be a matrix (N, D), one point a row; its shape is {source.values.shape}. Reshape it."
         )
-    points = source.values.astype(np.float64)
-    _require_finite(points, source, _columns(source))
+    points = np.asarray(source.values).astype(np.float64)
+    _require_finite(torch.from_numpy(points), source, _columns(source))
     return points
+
+
+def epoch_order(rows: int, seed: int, epoch: int, *, block: int | None = None, window: int | None = None) -> Tensor:
+    r"""The order of the rows in an epoch: a pure function, so that a position in it is one number.
+
+    Without `block` every order is equally likely. With it the rows are cut into blocks of neighbours; the blocks come
+    in random order, and rows are shuffled within each window of several blocks. A disk then reads whole blocks, and
+    every row still comes once an epoch. Batches of b rows are less diverse: where two rows of one block correlate
+    with $\rho$, and a window holds m blocks of B rows, the variance of a batch's mean is
+
+    $\frac{\sigma^2}{b}\left[1 + (b - 1)\,\frac{B - 1}{mB - 1}\,\rho\right]$.
+
+    Args:
+        rows: Number of rows, N.
+        seed: Of the run.
+        epoch: Counted from 0.
+        block: Rows per block, B; None for a shuffle of all rows.
+        window: Rows per window, mB, a multiple of `block`; 128 blocks by default.
+
+    Shape:
+        (N,) int64.
+
+    Raises:
+        ValueError: for blocks of less than one row, and for a window that is no multiple of them.
+
+    Example:
+        >>> epoch_order(6, 0, 0, block=2, window=2).reshape(3, 2).sort(1).values.tolist()
+        [[0, 1], [4, 5], [2, 3]]
+    """
+    digest = hashlib.blake2b(f"{seed} {epoch}".encode(), digest_size=8).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+    if block is None:
+        return torch.randperm(rows, generator=generator)
+    if block < 1:
+        raise ValueError(f"a block must hold at least 1 row; got {block}. Use for example 1024.")
+    window = _BLOCKS_PER_WINDOW * block if window is None else window
+    if window < block or window % block:
+        raise ValueError(
+            f"a window must hold whole blocks; got {window} rows for blocks of {block}."
+            f" Use for example {_BLOCKS_PER_WINDOW * block}."
+        )
+    blocks = torch.randperm(math.ceil(rows / block), generator=generator)
+    order = []
+    for some in blocks.split(window // block):
+        inside = (some[:, None] * block + torch.arange(block)).flatten()
+        inside = inside[inside < rows]  # the last block of all may be shorter
+        order.append(inside[torch.randperm(len(inside), generator=generator)])
+    return torch.cat(order) if order else blocks
 
 
 def _array(values: Tensor | np.ndarray) -> np.ndarray:
@@ -443,36 +627,57 @@ def _array(values: Tensor | np.ndarray) -> np.ndarray:
 
 
 def _splits(source: Source, config: DataConfig) -> Splits:
-    raw = _tensor(source, config.shape)
+    raw = _kept(source, config.shape)
     classes, labels = _label_index(source.labels)
     unscaled = dataclasses.replace(_unscaled_schema(raw, source), classes=classes, label=config.label)
-    own = np.full(len(raw), "train") if source.own is None else source.own
+    own = _own_parts(source.own, len(raw))
     digests = _digests(raw)
-    masks = _split_masks(own, digests, config.split_seed, source.name)
-    schema = _scaled(unscaled, raw[masks["train"]], config)
+    rows = _split_rows(own, digests, config.split_seed, source.name)
+    schema = _scaled(unscaled, Dataset(raw, unscaled, rows=rows["train"]), config)
     duplicates = _duplicates(own, digests)
-    parts = {part: Dataset(raw[mask], schema, None if labels is None else labels[mask]) for part, mask in masks.items()}
+    parts = {part: Dataset(raw, schema, None if labels is None else labels[rows[part]], rows[part]) for part in _PARTS}
+    if isinstance(raw, Tensor):  # a batch is then found in one step instead of two
+        parts = {part: dataset.take(torch.arange(len(dataset))) for part, dataset in parts.items()}
     return Splits(
         **parts,
         schema=schema,
         duplicates=duplicates,
         fingerprint=_fingerprint(raw, own, digests, classes, labels),
-        notes=(*source.notes, *_notes(source.values, raw, own, duplicates)),
+        notes=(*source.notes, *_notes(source, raw, own, duplicates)),
     )
 
 
 # ---- what holds for every format: shape, type, finiteness, labels
 
 
-def _tensor(source: Source, shape: tuple[int, ...] | None) -> Tensor:
-    """Rows as they are kept: (N, D) or (N, C, H, W), uint8 or float32."""
+def _kept(source: Source, shape: tuple[int, ...] | None) -> Tensor | StoredRows:
+    """Rows as they are kept: (N, D) or (N, C, H, W), uint8 or float32, in memory or on disk as they came."""
     _require_numbers(source)
-    values = _channels_first(_reshaped(source.values, shape, source.name), source.name)
+    stored = isinstance(source.values, Shards)
+    values = source.values if isinstance(source.values, Shards) else Shards((source.values,))
+    values = values.each(lambda part: _channels_first(_reshaped(part, shape, source.name), source.name))
     whole = values.dtype.kind in "bui"
     is_bytes = values.dtype.itemsize == 1 and values.dtype.kind in "bu"
-    is_pixels = whole and values.ndim == 4 and values.min() >= 0 and values.max() <= 255
+    is_pixels = whole and (is_bytes or (values.ndim == 4 and _fits_bytes(values)))
+    dtype = np.dtype(np.uint8 if is_pixels else np.float32)
+    return StoredRows(values, dtype) if stored else _converted(values.parts[0], dtype)
+
+
+def _fits_bytes(values: Shards) -> bool:
+    return all(piece.min() >= 0 and piece.max() <= 255 for piece in values.pieces(_rows_at_once(values.shape[1:])))
+
+
+def _converted(values: np.ndarray, dtype: np.dtype) -> Tensor:
     with np.errstate(over="ignore"):  # an overflow becomes infinite, and is reported as such with its place
-        return torch.from_numpy(np.require(values, np.uint8 if is_bytes or is_pixels else np.float32, ["C", "W"]))
+        return torch.from_numpy(np.require(values, dtype, ["C", "W"]))
+
+
+def _rows_at_once(shape: tuple[int, ...]) -> int:
+    return max(1, _VALUES_AT_ONCE // max(1, math.prod(shape)))
+
+
+def _chunks(raw: Tensor | StoredRows) -> Iterator[Tensor]:
+    return iter(raw.split(_rows_at_once(raw.shape[1:])))
 
 
 def _require_numbers(source: Source) -> None:
@@ -507,16 +712,16 @@ def _channels_first(values: np.ndarray, name: str) -> np.ndarray:
     )
 
 
-def _unscaled_schema(raw: Tensor, source: Source) -> Schema:
+def _unscaled_schema(raw: Tensor | StoredRows, source: Source) -> Schema:
     """What `raw`, the rows of `source`, holds, with shift 0 and scale 1."""
     is_image = raw.ndim == 4
     columns = () if is_image else _columns(source)
-    _require_finite(_array(raw), source, columns)
-    low, high = _extent(raw)
+    _require_finite(raw, source, columns)
+    low, high = (tuple(bound.tolist()) for bound in _extent(_chunks(raw), pooled=is_image))
     levels = source.levels
-    if levels is None and bool(((raw == 0) | (raw == 1)).all()):
+    if levels is None and all(bool(((chunk == 0) | (chunk == 1)).all()) for chunk in _chunks(raw)):
         levels = 2
-    elif levels is None and not raw.is_floating_point():
+    elif levels is None and not raw.dtype.is_floating_point:
         levels = 256
     return Schema(
         kind="image" if is_image else "table",
@@ -538,24 +743,33 @@ def _columns(source: Source) -> tuple[str, ...]:
     return source.columns or tuple(f"column {number}" for number in range(1, width + 1))
 
 
-def _require_finite(values: np.ndarray, source: Source, columns: tuple[str, ...]) -> None:
-    if values.dtype.kind != "f" or (finite := np.isfinite(values)).all():
+def _require_finite(raw: Tensor | StoredRows, source: Source, columns: tuple[str, ...]) -> None:
+    if not raw.dtype.is_floating_point:
         return
-    bad = np.argwhere(~finite.reshape(len(values), -1))  # (values, 2)
-    places = [
-        f"{source.place(row)}, " + (f"column '{columns[item]}'" if columns else f"pixel {item + 1}")
-        for row, item in bad[:3].tolist()
-    ]
-    raise ValueError(
-        f"{source.name} must hold finite numbers; {len(bad)} of its values are NaN, or infinite as {values.dtype}"
-        f" ({'; '.join(places)}{'; ...' if len(bad) > 3 else ''}). Delete these rows or fill the values in."
-    )
+    count, places, row = 0, [], 0
+    for chunk in _chunks(raw):
+        if not (finite := chunk.isfinite()).all():
+            bad = (~finite.flatten(1)).nonzero()  # (values, 2)
+            count += len(bad)
+            places += [
+                f"{source.place(row + line)}, " + (f"column '{columns[item]}'" if columns else f"pixel {item + 1}")
+                for line, item in bad[: 3 - len(places)].tolist()
+            ]
+        row += len(chunk)
+    if count:
+        raise ValueError(
+            f"{source.name} must hold finite numbers; {count} of its values are NaN, or infinite as"
+            f" {str(raw.dtype).removeprefix('torch.')} ({'; '.join(places)}{'; ...' if count > 3 else ''})."
+            " Delete these rows or fill the values in."
+        )
 
 
-def _extent(raw: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Least and greatest value: one number for images, one a column for tables."""
-    low, high = torch.aminmax(raw, dim=0) if raw.ndim == 2 else torch.aminmax(raw)
-    return tuple(low.reshape(-1).double().tolist()), tuple(high.reshape(-1).double().tolist())
+def _extent(chunks: Iterable[Tensor], *, pooled: bool) -> tuple[Tensor, Tensor]:
+    """Least and greatest value, float64: of each column, or `pooled` over all of them."""
+    pairs = [torch.aminmax(chunk, dim=None if pooled else 0) for chunk in chunks]
+    low = torch.stack([pair.min.reshape(-1) for pair in pairs]).amin(0)
+    high = torch.stack([pair.max.reshape(-1) for pair in pairs]).amax(0)
+    return low.double(), high.double()
 
 
 def _label_index(labels: np.ndarray | None) -> tuple[tuple[str, ...], Tensor | None]:
@@ -587,7 +801,10 @@ def _config_like(path: str | Path, schema: Schema, key: str | None) -> DataConfi
     return DataConfig(key=key, label=schema.label if has_labels else None)
 
 
-def _require_alike(raw: Tensor, source: Source, schema: Schema) -> None:
+def _require_alike(
+    raw: Tensor | StoredRows, source: Source, schema: Schema
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Refuse rows that are not of the form of `schema`; gives their least and greatest values."""
     for known, came in zip(schema.columns, source.columns, strict=False):
         if known != came:
             raise ValueError(
@@ -600,67 +817,95 @@ def _require_alike(raw: Tensor, source: Source, schema: Schema) -> None:
             f"rows must have the shape {schema.shape} of {schema.source}; {source.name} has {shape}."
             " Give data of the same shape."
         )
-    _require_finite(raw.numpy(), source, schema.columns)
-    low, high = raw.min().item(), raw.max().item()
-    is_whole = not raw.is_floating_point() or torch.equal(raw, raw.round())
-    if schema.levels and not (is_whole and low >= 0 and high < schema.levels):
+    _require_finite(raw, source, schema.columns)
+    low, high = (tuple(bound.tolist()) for bound in _extent(_chunks(raw), pooled=schema.kind == "image"))
+    is_whole = not raw.dtype.is_floating_point or all(torch.equal(chunk, chunk.round()) for chunk in _chunks(raw))
+    if schema.levels and not (is_whole and min(low) >= 0 and max(high) < schema.levels):
         raise ValueError(
             f"values must be whole numbers from 0 to {schema.levels - 1} as in {schema.source}; {source.name} holds"
-            f" values from {low:.7g} to {high:.7g}. Give data in the same units."
+            f" values from {min(low):.7g} to {max(high):.7g}. Give data in the same units."
         )
+    return low, high
 
 
 # ---- the split
 
 
-def _digests(raw: Tensor) -> list[bytes]:
-    """One hash a row: it decides the split, finds duplicates and makes the fingerprint."""
-    rows = raw.reshape(len(raw), -1).numpy().view(np.uint8)
-    return [hashlib.blake2b(row, digest_size=16).digest() for row in rows]
+def _own_parts(own: np.ndarray | None, rows: int) -> np.ndarray:
+    """The source's own split as the place in `_PARTS` of each row, (N,) uint8."""
+    parts = np.zeros(rows, np.uint8)
+    for number, part in enumerate(_PARTS if own is not None else ()):
+        parts[own == part] = number
+    return parts
 
 
-def _split_masks(own: np.ndarray, digests: list[bytes], seed: int, name: str) -> dict[str, Tensor]:
+def _digests(raw: Tensor | StoredRows) -> np.ndarray:
+    """One hash a row, (N, 16) uint8: it decides the split, finds duplicates and makes the fingerprint."""
+    return np.concatenate([_hashes(chunk.flatten(1).numpy().view(np.uint8), 16) for chunk in _chunks(raw)])
+
+
+def _hashes(rows: np.ndarray, size: int, key: bytes = b"") -> np.ndarray:
+    """`size` bytes for each row of bytes."""
+    joined = b"".join([hashlib.blake2b(row, digest_size=size, key=key).digest() for row in rows])
+    return np.frombuffer(joined, np.uint8).reshape(-1, size)
+
+
+def _split_rows(own: np.ndarray, digests: np.ndarray, seed: int, name: str) -> dict[str, Tensor]:
     """Which rows are in which split: the source's own, and a tenth of train, by hash, for each that it lacks.
 
     A row's split depends on its values and the seed alone, so that equal rows stay together and rows that are added or
     moved change nothing for the others.
     """
     key = str(seed).encode()
-    tenth = np.array([hashlib.blake2b(digest, digest_size=8, key=key).digest() for digest in digests]).view("<u8") % 10
     parts = own.copy()
-    for number, part in enumerate(_missing(own)):
-        parts[(own == "train") & (tenth == number)] = part
-    masks = {part: torch.from_numpy(parts == part) for part in ("train", "valid", "test")}
-    for part, mask in masks.items():
-        if not mask.any():
+    missing = [_PARTS.index(part) for part in _missing(own)]
+    for start in range(0, len(own) if missing else 0, _VALUES_AT_ONCE):
+        some = parts[start : start + _VALUES_AT_ONCE]
+        tenth = _hashes(digests[start : start + _VALUES_AT_ONCE], 8, key).view("<u8")[:, 0] % 10
+        is_train = some == 0
+        for number, part in enumerate(missing):
+            some[is_train & (tenth == number)] = part
+    rows = {part: torch.from_numpy(np.flatnonzero(parts == number)) for number, part in enumerate(_PARTS)}
+    for part, index in rows.items():
+        if len(index) == 0:
             raise ValueError(
                 f"every split must hold a row; the {len(own)} rows of {name} leave none for {part}."
                 " Give more rows or another --split-seed."
             )
-    return masks
+    return rows
 
 
 def _missing(own: np.ndarray) -> list[str]:
-    return [part for part in ("valid", "test") if part not in own]
+    return [part for part in ("valid", "test") if not (own == _PARTS.index(part)).any()]
 
 
-def _duplicates(own: np.ndarray, digests: list[bytes]) -> dict[str, int]:
-    train = {digest for digest, part in zip(digests, own, strict=True) if part == "train"}
-    across = sum(digest in train for digest, part in zip(digests, own, strict=True) if part != "train")
-    return {"within": len(digests) - len(set(digests)), "across": across}
+def _duplicates(own: np.ndarray, digests: np.ndarray) -> dict[str, int]:
+    halves = digests.view("<u8")  # (N, 2)
+    order = np.lexsort((halves[:, 1], halves[:, 0]))  # equal rows become neighbours
+    is_new = np.arange(len(order)) == 0
+    for half in halves.T:
+        ordered = half[order]
+        is_new[1:] |= ordered[1:] != ordered[:-1]
+    group = np.cumsum(is_new, dtype=np.int64) - 1
+    is_train = own[order] == 0
+    in_train = np.zeros(group[-1] + 1, bool)
+    in_train[group[is_train]] = True
+    return {"within": int(len(order) - len(in_train)), "across": int(in_train[group[~is_train]].sum())}
 
 
 def _fingerprint(
-    raw: Tensor, own: np.ndarray, digests: list[bytes], classes: tuple[str, ...], labels: Tensor | None
+    raw: Tensor | StoredRows, own: np.ndarray, digests: np.ndarray, classes: tuple[str, ...], labels: Tensor | None
 ) -> str:
     state = hashlib.sha256(repr((tuple(raw.shape), str(raw.dtype), classes)).encode())
-    state.update(b"".join(digests))
-    state.update(own.astype("<U5").tobytes())
+    state.update(digests.data)
+    names = np.array(_PARTS, "<U5")
+    for start in range(0, len(own), _VALUES_AT_ONCE):
+        state.update(names[own[start : start + _VALUES_AT_ONCE]].tobytes())
     state.update(b"" if labels is None else labels.numpy().tobytes())
     return state.hexdigest()
 
 
-def _notes(values: np.ndarray, raw: Tensor, own: np.ndarray, duplicates: dict[str, int]) -> Iterator[str]:
+def _notes(source: Source, raw: Tensor | StoredRows, own: np.ndarray, duplicates: dict[str, int]) -> Iterator[str]:
     notes: dict[tuple[str, ...], str] = {
         (): "split: the source's own",
         ("valid",): "split: the source's own test set, validation taken from train by hash, about a tenth",
@@ -668,18 +913,28 @@ def _notes(values: np.ndarray, raw: Tensor, own: np.ndarray, duplicates: dict[st
         ("valid", "test"): "split: by hash of each row, about a tenth for validation and a tenth for test",
     }
     yield notes[tuple(_missing(own))]
+    if isinstance(raw, StoredRows):
+        yield "the rows stay on disk: the files must not change while a run reads them"
     if duplicates["within"]:
         yield f"{duplicates['within']} exact duplicates of earlier rows"
     if duplicates["across"]:
         yield f"{duplicates['across']} rows of the source's own test or validation set are also among its training rows"
-    if raw.is_floating_point() and not np.array_equal(values, values.astype(np.float32)):
-        yield f"{values.dtype} values are rounded to float32, about 7 digits"
+    if raw.dtype.is_floating_point and _is_rounded(source.values):
+        yield f"{source.values.dtype} values are rounded to float32, about 7 digits"
+
+
+def _is_rounded(values: np.ndarray | Shards) -> bool:
+    """Whether float32 changes any of the values."""
+    if np.can_cast(values.dtype, np.float32):
+        return False
+    shards = values if isinstance(values, Shards) else Shards((values,))
+    return any((piece != piece.astype(np.float32)).any() for piece in shards.pieces(_rows_at_once(shards.shape[1:])))
 
 
 # ---- the scaling
 
 
-def _scaled(schema: Schema, train: Tensor, config: DataConfig) -> Schema:
+def _scaled(schema: Schema, train: Dataset, config: DataConfig) -> Schema:
     """`schema` with the scaling and binarisation of `config`: a pair for each real column, one pair for all pixels."""
     shift, scale = _shift_and_scale(schema, train, config.scaling)
     length = len(schema.low)
@@ -694,7 +949,7 @@ def _scaled(schema: Schema, train: Tensor, config: DataConfig) -> Schema:
 
 
 def _shift_and_scale(
-    schema: Schema, train: Tensor, choice: Literal["auto", "none", "unit", "standard"]
+    schema: Schema, train: Dataset, choice: Literal["auto", "none", "unit", "standard"]
 ) -> tuple[Tensor, Tensor]:
     if choice == "auto" and not schema.levels and min(schema.low) >= 0 and max(schema.high) <= 1:
         choice = "none"
@@ -708,16 +963,19 @@ def _shift_and_scale(
         low, high = torch.tensor([schema.low, schema.high], dtype=torch.float64)
         _require_variation(low, high, schema, "row")
         return low, high - low
-    pooled = train.reshape(-1, 1) if schema.levels or schema.kind == "image" else train
-    _require_variation(*torch.aminmax(pooled, dim=0), schema, "training row")
-    return _mean_and_std(pooled)
+    pooled = bool(schema.levels) or schema.kind == "image"
+    size = _rows_at_once(schema.shape)
+    _require_variation(*_extent(train.raw_batches(size), pooled=pooled), schema, "training row")
+    return _mean_and_std(lambda: (raw.reshape(-1, 1) if pooled else raw for raw in train.raw_batches(size)))
 
 
-def _mean_and_std(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and population standard deviation of each column, in float64."""
-    chunks = rows.split(max(1, 2**20 // rows.shape[1]))  # a float64 copy of all pixels may not fit in memory
-    mean = sum((chunk.double().sum(0) for chunk in chunks), torch.zeros(())) / len(rows)
-    variance = sum(((chunk.double() - mean).square().sum(0) for chunk in chunks), torch.zeros(())) / len(rows)
+def _mean_and_std(passes: Callable[[], Iterable[Tensor]]) -> tuple[Tensor, Tensor]:
+    """Mean and population standard deviation of each column, in float64, in two passes over the rows."""
+    mean, count = torch.zeros(()), 0
+    for chunk in passes():
+        mean, count = mean + chunk.double().sum(0), count + len(chunk)
+    mean = mean / count
+    variance = sum(((chunk.double() - mean).square().sum(0) for chunk in passes()), torch.zeros(())) / count
     return mean, variance.sqrt()
 
 

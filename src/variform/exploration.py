@@ -3,6 +3,7 @@
 All of it is deterministic: posterior means are used, and draws, where asked for, are seeded.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def encode(vae: VAE, data: Dataset, *, draw: bool = False, seed: int = 0) -> tup
     Returns:
         Two arrays (N, latent_dim).
     """
-    return _posterior(vae, data.prepared(seed=seed), draw=draw, seed=seed)
+    return _posterior(vae, data.batches(1024, seed=seed), draw=draw, seed=seed)
 
 
 def decode(vae: VAE, z: Array, *, draw: bool = False, seed: int = 0) -> Array:
@@ -71,7 +72,7 @@ def generate(vae: VAE, count: int, *, draw: bool = False, seed: int = 0) -> Arra
 def reconstruct(vae: VAE, data: Dataset, *, seed: int = 0) -> tuple[Array, Array]:
     """The rows as the model saw them and their reconstructions from the posterior means, both (N, *event)."""
     x = data.prepared(seed=seed)
-    return data.schema.restore(x).numpy(), decode(vae, _posterior(vae, x)[0])
+    return data.schema.restore(x).numpy(), decode(vae, _posterior(vae, x.split(1024))[0])
 
 
 def manifold(vae: VAE, size: int = 20) -> tuple[Array, Array]:
@@ -146,7 +147,7 @@ def interpolation(vae: VAE, data: Dataset, *, pairs: int = 6, steps: int = 11, s
         seed: Seed of the shuffle.
     """
     chosen = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[: 2 * min(pairs, len(data) // 2)]
-    means = encode(vae, Dataset(data.raw[chosen], data.schema))[0]
+    means = encode(vae, data.take(chosen))[0]
     first, second = means[0::2, None], means[1::2, None]
     share = np.linspace(0, 1, steps)[:, None]
     return decode(vae, first * (1 - share) + second * share)
@@ -154,12 +155,12 @@ def interpolation(vae: VAE, data: Dataset, *, pairs: int = 6, steps: int = 11, s
 
 def spread(count: int, total: int) -> Tensor:
     """Indices of `count` rows spread evenly over `total`."""
-    return torch.linspace(0, total - 1, min(count, total)).round().long()
+    return torch.linspace(0, total - 1, min(count, total), dtype=torch.float64).round().long()
 
 
-def _posterior(vae: VAE, x: Tensor, *, draw: bool = False, seed: int = 0) -> tuple[Array, Array]:
+def _posterior(vae: VAE, batches: Iterable[Tensor], *, draw: bool = False, seed: int = 0) -> tuple[Array, Array]:
     with torch.random.fork_rng(), evaluating(vae):
         torch.manual_seed(seed)
-        laws = [vae.encode(vae.like(chunk)) for chunk in x.split(1024)]
+        laws = [vae.encode(vae.like(x)) for x in batches]
         points = torch.cat([law.sample() if draw else law.mean for law in laws])
         return points.cpu().numpy(), torch.cat([law.stddev for law in laws]).cpu().numpy()

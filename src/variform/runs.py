@@ -186,8 +186,8 @@ def prepare(config: RunConfig, nll_samples: int = 1000) -> tuple[Splits, VAE]:
         raise ValueError(f"nll_samples must be at least 1; got {nll_samples}. Use for example 1000.")
     splits = read(config.source, config.data)
     require_batch(config.train, len(splits.train))
-    rows = splits.train.prepared(seed=config.train.seed)
-    return splits, build_vae(config.model, splits.schema, seed=config.train.seed, train=rows)
+    moments = splits.train.moments(seed=config.train.seed)
+    return splits, build_vae(config.model, splits.schema, seed=config.train.seed, moments=moments)
 
 
 def train(
@@ -421,7 +421,7 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
 
     kls = np.array([item["mean"] for item in numbers["kl_per_dimension"]])
     errors = np.array([item["se"] or 0.0 for item in numbers["kl_per_dimension"]])
-    few = _few(splits.test, 20 if schema.kind == "image" else 500)
+    few = splits.test.take(exploration.spread(20 if schema.kind == "image" else 500, len(splits.test)))
     originals, reconstructions = exploration.reconstruct(vae, few)
     means, _ = exploration.encode(vae, splits.test)
     points, axes = exploration.latent_map(means)
@@ -434,12 +434,13 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
         lambda: plots.plot_reconstructions(originals, reconstructions, **look),
     )
     image = schema.kind == "image"
+    beside = None if image else splits.train.gather(exploration.spread(5000, len(splits.train))).numpy()
     samples = exploration.generate(vae, 64 if image else 1000, draw=not image, seed=run.config.train.seed)
     add(
         "samples",
         "Samples from the prior",
         "New data: z drawn from N(0, I), then decoded." + ("" if image else " Beside them the training rows."),
-        lambda: plots.plot_samples(samples, data=None if image else _few(splits.train, 5000).raw.numpy(), **look),
+        lambda: plots.plot_samples(samples, data=beside, **look),
     )
     add(
         "latent",
@@ -520,8 +521,3 @@ def write_report(run: Run, splits: Splits, numbers: dict[str, Any], history: His
         config=tomli_w.dumps(to_dict(config)),
     )
     write_text(run.folder / "report.html", html)
-
-
-def _few(data: Dataset, count: int) -> Dataset:
-    chosen = exploration.spread(count, len(data))
-    return Dataset(data.raw[chosen], data.schema, None if data.labels is None else data.labels[chosen])

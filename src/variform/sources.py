@@ -17,8 +17,8 @@ import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Literal
 
@@ -27,13 +27,106 @@ from PIL import Image, ImageOps
 
 from variform.config import DataConfig
 
-Format = Literal["digits", "npy", "npz", "idx", "csv", "image", "image folder", "MNIST folder"]
+Format = Literal["digits", "npy", "npy folder", "npz", "idx", "csv", "image", "image folder", "MNIST folder"]
 
 _DEFAULTS = DataConfig()
 _BUILT_IN = ("digits",)
 _SPLIT_NAMES = {"train": ("train",), "valid": ("valid", "val", "validation"), "test": ("test",)}
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+_READ_THROUGH = 2**17  # bytes between two rows that are rather read than leapt over
 _PARTLY_LABELLED = "labels are left out: not every split has them"
+
+
+@dataclass(frozen=True, eq=False)
+class Shards:
+    """Arrays read as if they stood in one, the rows of the first before those of the second; they stay where they are.
+
+    Args:
+        parts: At least one array; their rows have one shape and one type.
+        files: For each array that is mapped from a file, that file and the byte at which its rows begin.
+
+    Example:
+        >>> shards = Shards((np.zeros((3, 2)), np.ones((2, 2))))
+        >>> shards.shape, shards.take(np.array([3, 0])).tolist()
+        ((5, 2), [[1.0, 1.0], [0.0, 0.0]])
+    """
+
+    parts: tuple[np.ndarray, ...]
+    files: tuple[tuple[Path, int], ...] = ()
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Number of rows, and the shape of one."""
+        return (sum(map(len, self.parts)), *self.parts[0].shape[1:])
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes, that of the rows included."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return math.prod(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the values."""
+        return self.parts[0].dtype
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return self.shape[0]
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        """All rows, in memory."""
+        return np.concatenate(self.parts).astype(dtype or self.dtype, copy=False)
+
+    def take(self, index: np.ndarray) -> np.ndarray:
+        """The rows at `index` (B,), in memory."""
+        if len(self.parts) == 1:
+            return self.parts[0].take(index, axis=0)
+        rows = np.empty((len(index), *self.shape[1:]), self.dtype)
+        places = np.searchsorted(self._starts, index, side="right") - 1
+        for place in np.unique(places):
+            here = places == place
+            rows[here] = self.parts[place].take(index[here] - self._starts[place], axis=0)
+        return rows
+
+    def pieces(self, rows: int) -> Iterator[np.ndarray]:
+        """All rows in order, `rows` of them at a time; the last time there may be fewer."""
+        for start in range(0, len(self), rows):
+            stop = min(start + rows, len(self))
+            first, last = np.searchsorted(self._starts, (start, stop - 1), side="right") - 1
+            within = [
+                self.parts[place][max(0, start - self._starts[place]) : stop - self._starts[place]]
+                for place in range(first, last + 1)
+            ]
+            yield within[0] if len(within) == 1 else np.concatenate(within)
+
+    def each(self, function: Callable[[np.ndarray], np.ndarray]) -> "Shards":
+        """`function` of every array."""
+        return Shards(tuple(map(function, self.parts)), self.files)
+
+    def expect(self, index: np.ndarray) -> None:
+        """Have the system read the rows at `index` from their files into its cache, in the background."""
+        if not self.files or not hasattr(os, "posix_fadvise"):
+            return
+        row = self.dtype.itemsize * math.prod(self.shape[1:])
+        places = np.searchsorted(self._starts, index, side="right") - 1
+        for place in np.unique(places):
+            path, start = self.files[place]
+            rows = np.sort(index[places == place]) - self._starts[place]
+            ends = np.flatnonzero(np.diff(rows) * row > _READ_THROUGH)
+            with open(path, "rb") as file:
+                for first, last in zip(rows[[0, *(ends + 1)]], rows[[*ends, -1]], strict=True):
+                    begin, length = start + int(first) * row, int(last - first + 1) * row
+                    os.posix_fadvise(file.fileno(), begin, length, os.POSIX_FADV_WILLNEED)
+
+    @cached_property
+    def _starts(self) -> np.ndarray:
+        """Number of the first row of every array."""
+        return np.cumsum([0, *map(len, self.parts[:-1])])
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +135,7 @@ class Source:
 
     Args:
         name: File name, folder name or built-in name, for messages.
-        values: One row per example, (N, ...), of any type.
+        values: One row per example, (N, ...), of any type; `Shards` stay on disk.
         labels: One label per row, N of them: numbers or text.
         own: `train`, `valid` or `test` for each row, (N,), where the source comes split.
         columns: Column names of a table; () where the source has none.
@@ -60,7 +153,7 @@ the same set.
     """
 
     name: str
-    values: np.ndarray
+    values: np.ndarray | Shards
     labels: np.ndarray | None = None
     own: np.ndarray | None = None
     columns: tuple[str, ...] = ()
@@ -95,7 +188,8 @@ def read_source(source: str | Path, config: DataConfig = _DEFAULTS) -> Source:
 
     Args:
         source: A file, a folder or a built-in name, as `variform.data.read` takes.
-        config: `key`, `label`, `image_size` and `channels` say what to take; its other fields are not looked at.
+        config: `key`, `label`, `image_size`, `channels` and `memory_map` say what to take and where to keep it; its
+            other fields are not looked at.
 
     Raises:
         FileNotFoundError: if the source does not exist.
@@ -128,11 +222,18 @@ def source_format(source: str | Path) -> Format:
     if not path.exists():
         raise FileNotFoundError(_not_there(path))
     if path.is_dir():
-        return "MNIST folder" if _idx_file(path, "train-images-idx3") else "image folder"
+        return _folder_format(path)
     if path.stat().st_size == 0:
         raise ValueError(f"{path.name} must hold data; it is empty (0 bytes). Copy or download it again.")
     name = path.name.lower().removesuffix(".gz")
     return next((kind for kind, endings in _ENDINGS.items() if name.endswith(endings)), None) or _format_by_magic(path)
+
+
+def _folder_format(folder: Path) -> Format:
+    if _idx_file(folder, "train-images-idx3"):
+        return "MNIST folder"
+    images, folders = _listed(first := _split_folders(folder).get("train", folder), [])
+    return "npy folder" if _array_files(first) and not images and not folders else "image folder"
 
 
 def check_options(config: DataConfig, kind: Format | Literal["array"], name: str) -> None:
@@ -194,7 +295,7 @@ def _format_by_magic(path: Path) -> Format:
         return "idx"
     raise ValueError(
         f"{path.name} must be of a known format; neither its name nor its first bytes are."
-        " Use .npy, .npz, .csv, .tsv, .idx, an image, or a folder of images."
+        " Use .npy, .npz, .csv, .tsv, .idx, an image, or a folder of images or of .npy files."
     )
 
 
@@ -227,15 +328,21 @@ def _folder_name(folder: Path) -> str:
     return Path(os.path.abspath(folder)).name  # `resolve` would name the target of a link, `folder.name` not know "."
 
 
+def _chained(several: Iterable[Shards]) -> Shards:
+    whole = list(several)
+    return Shards(sum((shards.parts for shards in whole), ()), sum((shards.files for shards in whole), ()))
+
+
 def _joined(name: str, parts: dict[str, Source]) -> Source:
     """One source from the parts of data that come split."""
     shapes = {part: source.values.shape[1:] for part, source in parts.items()}
     if len(set(shapes.values())) > 1:
         raise ValueError(f"all splits of {name} must have rows of one shape; they have {shapes}. Make them equal.")
     labels = [source.labels.reshape(-1) for source in parts.values() if source.labels is not None]
+    stored = [source.values for source in parts.values() if isinstance(source.values, Shards)]
     return Source(
         name,
-        np.concatenate([source.values for source in parts.values()]),
+        _chained(stored) if stored else np.concatenate([np.asarray(source.values) for source in parts.values()]),
         np.concatenate(labels) if len(labels) == len(parts) else None,
         np.repeat(list(parts), [len(source.values) for source in parts.values()]),
         notes=(_PARTLY_LABELLED,) if 0 < len(labels) < len(parts) else (),
@@ -253,13 +360,94 @@ def _read_digits(path: Path, config: DataConfig) -> Source:
 
 _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _DEFLATE_RATIO = 1032  # deflate cannot pack more bytes into one
+_LARGE = 2**30  # bytes of .npy files that stay on disk by default
+_LABELS_FILE = "labels.npy"
 _DATA_KEYS = ("x", "X", "data", "images")
 _LABEL_KEYS = ("y", "labels", "target")
 
 
 def _read_npy(path: Path, config: DataConfig) -> Source:
+    stored = _stays_on_disk([path], config)
+    return Source(path.name, _mapped_npy(path) if stored else _loaded_npy(path))
+
+
+def _read_npy_folder(folder: Path, config: DataConfig) -> Source:
+    """A folder of .npy files, or train, valid and test folders of them: one array a folder, in order of the names."""
+    name = _folder_name(folder)
+    branches = _split_folders(folder) or {"train": folder}
+    files = {part: _array_files(branch) for part, branch in branches.items()}
+    if empty := next((part for part in files if not files[part]), None):
+        raise ValueError(f"every split of {name} must hold .npy files; {branches[empty].name} holds none. Fill it.")
+    every = [path for paths in files.values() for path in paths]
+    stored = _stays_on_disk(every, config)
+    arrays = {path: _mapped_npy(path) if stored else Shards((_loaded_npy(path),)) for path in every}
+    _require_one_form(arrays, name)
+    parts = {}
+    for part, paths in files.items():
+        labels = branches[part] / _LABELS_FILE
+        shards = _chained(arrays[path] for path in paths)
+        parts[part] = Source(
+            name if len(files) == 1 else f"{name}/{branches[part].name}",
+            shards if stored else np.asarray(shards),
+            _loaded_npy(labels) if labels.is_file() else None,
+        )
+    source = parts["train"] if len(parts) == 1 else _joined(name, parts)
+    others = [path.name for branch in branches.values() for path in branch.iterdir() if path.suffix.lower() != ".npy"]
+    if others:
+        notes = (*source.notes, f"files skipped because they are no .npy files: {len(others)}, as {min(others)}")
+        return replace(source, notes=notes)
+    return source
+
+
+def _array_files(folder: Path) -> list[Path]:
+    """The visible .npy files of a folder but for that of the labels, in order of their names."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() == ".npy" and not path.name.startswith(".") and path.name != _LABELS_FILE
+    )
+
+
+def _require_one_form(arrays: dict[Path, Shards], name: str) -> None:
+    forms = {path: (array.shape[1:], str(array.dtype)) for path, array in arrays.items()}
+    (first, form), *others = forms.items()
+    for path, other in others:
+        if other != form:
+            raise ValueError(
+                f"all .npy files of {name} must have rows of one shape and type; {first.name} has {form[0]} of"
+                f" {form[1]}, {path.name} {other[0]} of {other[1]}. Move it elsewhere or convert it."
+            )
+
+
+def _stays_on_disk(paths: list[Path], config: DataConfig) -> bool:
+    size = sum(path.stat().st_size for path in paths)
+    packed = next((path.name for path in paths if path.suffix.lower() == ".gz"), None)
+    if config.memory_map == "on" and packed:
+        raise ValueError(f"--memory-map on needs files that are not packed; {packed} is. Unpack it with gunzip.")
+    return config.memory_map == "on" or (config.memory_map == "auto" and size >= _LARGE and not packed)
+
+
+def _loaded_npy(path: Path) -> np.ndarray:
     with _reading(path) as handle:
-        return Source(path.name, _npy_array(handle, path.name, _capacity(path)))
+        return _npy_array(handle, path.name, _capacity(path))
+
+
+def _mapped_npy(path: Path) -> Shards:
+    """The array of a .npy file, left on disk: read-only, and brought to memory page by page as it is looked at."""
+    with _reading(path) as handle:
+        shape, fortran_order, dtype = _npy_header(handle, path.name)
+        start = handle.tell()
+    size, there = math.prod(shape) * dtype.itemsize, path.stat().st_size - start
+    if size != there or min(shape, default=0) < 0:
+        raise _damaged(path.name, f"its header promises {size} bytes of values, it holds {there}")
+    if fortran_order and len(shape) > 1:
+        raise ValueError(
+            f"{path.name} must hold one row after another (C order) to stay on disk; it holds one column after another."
+            " Save numpy.ascontiguousarray(x), or use --memory-map off."
+        )
+    if size == 0:
+        return Shards((np.empty(shape, dtype),))
+    return Shards((np.asarray(np.memmap(path, dtype, "r", start, shape)),), ((path, start),))
 
 
 def _read_npz(path: Path, config: DataConfig) -> Source:
@@ -311,6 +499,13 @@ def _npz_array(archive: zipfile.ZipFile, name: str, key: str) -> np.ndarray:
 
 def _npy_array(handle: IO[bytes] | gzip.GzipFile, name: str, capacity: int) -> np.ndarray:
     """An array as `numpy.save` wrote it, never unpickled."""
+    shape, fortran_order, dtype = _npy_header(handle, name)
+    flat = _payload(handle, dtype, shape, name, capacity)
+    return flat.reshape(shape, order="F" if fortran_order else "C")
+
+
+def _npy_header(handle: IO[bytes] | gzip.GzipFile, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether in Fortran order, and type."""
     headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     try:
         shape, fortran_order, dtype = headers[np.lib.format.read_magic(handle)](handle)
@@ -321,8 +516,7 @@ def _npy_array(handle: IO[bytes] | gzip.GzipFile, name: str, capacity: int) -> n
             f"{name} must hold numbers; it holds Python objects, which are never unpickled."
             " Save it as an array of numbers."
         )
-    flat = _payload(handle, dtype, shape, name, capacity)
-    return flat.reshape(shape, order="F" if fortran_order else "C")
+    return shape, fortran_order, dtype
 
 
 def _read_idx(path: Path, config: DataConfig) -> Source:
@@ -680,6 +874,7 @@ _OPTIONS = {  # field of DataConfig: the formats it applies to, what it does, an
     "key": (("npz",), "chooses an array of", "an .npz file"),
     "label": (("csv",), "names the label column of", "a CSV file"),
     "image_size": (("image", "image folder"), "resizes", "a folder of image files"),
+    "memory_map": (("npy", "npy folder"), "says whether to leave on disk", "a .npy file or a folder of them"),
     "channels": (("image", "image folder"), "sets the colours of", "a folder of image files"),
 }
 _ENDINGS: dict[Format, tuple[str, ...]] = {
@@ -692,6 +887,7 @@ _ENDINGS: dict[Format, tuple[str, ...]] = {
 _READERS: dict[Format, Callable[[Path, DataConfig], Source]] = {
     "digits": _read_digits,
     "npy": _read_npy,
+    "npy folder": _read_npy_folder,
     "npz": _read_npz,
     "idx": _read_idx,
     "csv": _read_csv,

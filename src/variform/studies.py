@@ -12,7 +12,7 @@ import tomli_w
 
 from variform import exploration, plots
 from variform.config import RunConfig, to_dict
-from variform.data import Dataset, Splits
+from variform.data import Splits
 from variform.files import replacing, write_json, write_text
 from variform.report import Picture, Table, render
 from variform.runs import (
@@ -227,7 +227,7 @@ def _pooled(estimates: list[dict[str, Any]]) -> dict[str, Any]:
 def _draw(study: Study, runs: dict[int, Run], splits: Splits, folder: Path) -> Picture:
     schema = splits.schema
     chosen = exploration.spread(12, len(splits.test))
-    few = Dataset(splits.test.raw[chosen], schema)
+    few = splits.test.take(chosen)
     look: dict[str, Any] = {"columns": schema.columns}
     if schema.kind == "image":
         look["value_range"] = schema.grey_range

@@ -102,14 +102,17 @@ class VAE(nn.Module):
         return self.decode(self.encode(x).mean).mean
 
 
-def build_vae(config: ModelConfig, schema: Schema, *, seed: int = 0, train: Tensor | None = None) -> VAE:
+def build_vae(
+    config: ModelConfig, schema: Schema, *, seed: int = 0, moments: tuple[Tensor, Tensor] | None = None
+) -> VAE:
     """The VAE that a configuration and a schema describe, with seeded initial weights.
 
     Args:
         config: The model's configuration.
         schema: What the data are.
         seed: Seed of the initial weights; the global random state is left as it was.
-        train: Prepared training rows (N, *event); `config.centre` uses their mean and variance.
+        moments: Mean and variance of the prepared training rows, (*event) each, as `Dataset.moments` gives them; they
+            are what `config.centre` uses.
 
     Raises:
         ValueError: when a Bernoulli likelihood meets data outside [0, 1].
@@ -130,8 +133,8 @@ def build_vae(config: ModelConfig, schema: Schema, *, seed: int = 0, train: Tens
         torch.manual_seed(seed)
         encoder = MLP(schema.shape, posterior.params_shape, hidden=config.hidden, **options)
         decoder = MLP((config.latent_dim,), likelihood.params_shape, hidden=decoder_hidden, **options)
-    if config.centre and train is not None:
-        mean, variance = train.mean(0), train.var(0, correction=0)
+    if config.centre and moments is not None:
+        mean, variance = moments
         with torch.no_grad():
             encoder.centre.copy_(mean)
             decoder.output.bias.copy_(likelihood.start_at(mean, variance).flatten())

@@ -1,5 +1,6 @@
 """What simpler models reach on the same rows: PCA of the same dimension, and a model that ignores all structure."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from variform.distributions import Bernoulli, DiagonalGaussian, Law
 from variform.evaluation.density import Estimate, per_column
 from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood
 from variform.vae import VAE
+
+_WHOLE = 2**31  # bytes of rows in float64: fewer are used as they are,
+_SUBSET = 2**28  # and of more a random subset of this size
 
 
 def fit_pca(x: np.ndarray, components: int, *, min_std: float = 0.0) -> PCA:
@@ -48,7 +52,8 @@ def pca(vae: VAE, data: Dataset, train: Dataset, *, seed: int = 0) -> dict[str, 
         seed: Seed of the binarisation, where the data ask for one.
 
     Returns:
-        reconstruction_error in the data's own units; with a Gaussian likelihood the exact nll of probabilistic PCA.
+        reconstruction_error in the data's own units; with a Gaussian likelihood the exact nll of probabilistic PCA; a
+        note where there are so many rows that only some are fitted or scored.
     """
     fitted, scored = _rows(train, seed), _rows(data, seed)
     components = min(vae.latent_dim, fitted.shape[1], len(fitted))
@@ -57,6 +62,7 @@ def pca(vae: VAE, data: Dataset, train: Dataset, *, seed: int = 0) -> dict[str, 
     model = fit_pca(fitted.numpy(), components, min_std=min_std)
     reconstruction = torch.from_numpy(model.inverse_transform(model.transform(scored.numpy())))
     result: dict[str, Any] = {"components": components, **_errors(data, scored, reconstruction)}
+    result |= _note("PCA is fitted", fitted, train) or _note("PCA is scored", scored, data)
     if gaussian and components < fitted.shape[1]:
         log_px = torch.from_numpy(model.score_samples(scored.numpy()))  # eq: ppca
         result["nll"] = Estimate.of(-log_px - vae.log_jacobian(data.schema)).to_dict()
@@ -73,23 +79,34 @@ def trivial(vae: VAE, data: Dataset, train: Dataset, *, seed: int = 0) -> dict[s
         seed: Seed of the binarisation, where the data ask for one.
 
     Returns:
-        reconstruction_error, that of the training mean; nll, unless the likelihood is one of the user's own.
+        reconstruction_error, that of the training mean; nll, unless the likelihood is one of the user's own; a note
+        where there are so many rows that only some are scored.
     """
-    fitted, scored = _rows(train, seed), _rows(data, seed)
-    result = _errors(data, scored, fitted.mean(0).expand_as(scored))
+    (mean, variance), scored = (part.flatten() for part in train.moments(seed=seed)), _rows(data, seed)
+    result = _errors(data, scored, mean.expand_as(scored)) | _note("The trivial model is scored", scored, data)
     if isinstance(vae.likelihood, GaussianLikelihood):
-        variance = fitted.var(0, correction=0).clamp_min(vae.likelihood.min_std**2)
-        law: Law = DiagonalGaussian(fitted.mean(0), variance.log())
+        law: Law = DiagonalGaussian(mean, variance.clamp_min(vae.likelihood.min_std**2).log())
     elif isinstance(vae.likelihood, BernoulliLikelihood):
-        law = Bernoulli(torch.logit((fitted.sum(0) + 1) / (len(fitted) + 2)))
+        law = Bernoulli(torch.logit((mean * len(train) + 1) / (len(train) + 2)))
     else:  # a likelihood of the user's own: what ignores all structure under it is not known here
         return result
     return result | {"nll": Estimate.of(-law.log_prob(scored) - vae.log_jacobian(data.schema)).to_dict()}
 
 
 def _rows(data: Dataset, seed: int) -> Tensor:
-    """The prepared rows as a float64 matrix (N, D)."""
+    """The prepared rows as a float64 matrix (N, D): all of them, or a random subset of more than fit into memory."""
+    row = 8 * math.prod(data.schema.shape)
+    if len(data) * row > _WHOLE:
+        chosen = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[: max(1, _SUBSET // row)]
+        data = data.take(chosen.sort().values)
     return data.prepared(seed=seed).double().flatten(1)
+
+
+def _note(done: str, rows: Tensor, data: Dataset) -> dict[str, str]:
+    """What a reader must know where not all rows are used."""
+    if len(rows) == len(data):
+        return {}
+    return {"note": f"{done} on a random {len(rows):,} of {len(data):,} rows: all of them would take too much memory."}
 
 
 def _errors(data: Dataset, rows: Tensor, reconstruction: Tensor) -> dict[str, Any]:
