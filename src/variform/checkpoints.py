@@ -165,8 +165,8 @@ def save(folder: Path, state: State, identity: str) -> None:
         write_text(folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in state.rows))
     except OSError as error:
         raise OSError(
-            f"{folder} must take the checkpoint of step {state.step:,}; the system says: {error.strerror}. The checkpoint "
-            "before it is whole. Make room or allow writing, then go on with variform train --resume."
+            f"{folder} must take the checkpoint of step {state.step:,}; the system says: {error.strerror}. The one before "
+            "it is whole. Make room or allow writing, then go on with variform train --resume."
         ) from error
 
 

@@ -99,6 +99,8 @@ class TrainConfig:
         clip_norm: Upper bound on the norm of the gradient; 0 for none.
         patience: Stop after this many epochs without a better validation loss; 0 for never.
         seed: Seed of everything that is drawn.
+        shuffle_block: For data larger than memory on a disk that is slow to jump: so many neighbouring rows stay
+            together when an epoch is shuffled (see docs/data.md); 0 shuffles all rows.
         checkpoint_every: Least distance of two checkpoints, in seconds, steps or epochs: for example 30s, 500steps or
             2epochs. The end of the training always has one.
         compile: `on` compiles the step for this model, `off` does not; `auto` compiles when the run is long enough to
@@ -106,8 +108,8 @@ class TrainConfig:
         device: Where to train; `auto` takes a GPU if there is one.
         precision: `float32`; `bf16` and `fp16` compute the networks in half precision and everything else in float32.
         tf32: Let NVIDIA GPUs round the factors of matrix products to 10 bits.
-        sharded: Split weights and optimiser state over the processes of a torchrun job (FSDP2), for networks that do not
-            fit one device.
+        sharded: Split weights and optimiser state over the processes of a torchrun job (FSDP2), for networks that do
+            not fit one device.
     """
 
     epochs: int | None = None
@@ -123,6 +125,7 @@ class TrainConfig:
     clip_norm: float = 0.0
     patience: int = 0
     seed: int = 0
+    shuffle_block: int = 0
     checkpoint_every: str = "10s"
     compile: Literal["auto", "on", "off"] = "auto"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -134,7 +137,7 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "samples", "steps"):
             value = getattr(self, name)
             _require(value is None or value >= 1, f"{name} must be at least 1", value, "Use a positive number.")
-        for name in ("beta", "warmup", "clip_norm", "patience"):
+        for name in ("beta", "warmup", "clip_norm", "patience", "shuffle_block"):
             value = getattr(self, name)
             _require(value >= 0, f"{name} must be at least 0", value, "Use 0 or a positive number.")
         _require(self.learning_rate > 0, "learning_rate must be above 0", self.learning_rate, "Use for example 0.001.")

@@ -24,7 +24,7 @@ from variform.sources import Shards, Source, check_options, csv_columns, read_so
 
 _DEFAULTS = DataConfig()
 _VALUES_AT_ONCE = 2**20  # of a pass over all rows: data that are larger than memory must not be copied into it
-_BLOCKS_PER_WINDOW = 128  # of a batch of 128 rows, each then has one neighbour from its own block on average
+BLOCKS_PER_WINDOW = 128  # of a batch of 128 rows, each then has one neighbour from its own block on average
 _PARTS = ("train", "valid", "test")
 
 
@@ -607,11 +607,11 @@ def epoch_order(rows: int, seed: int, epoch: int, *, block: int | None = None, w
         return torch.randperm(rows, generator=generator)
     if block < 1:
         raise ValueError(f"a block must hold at least 1 row; got {block}. Use for example 1024.")
-    window = _BLOCKS_PER_WINDOW * block if window is None else window
+    window = BLOCKS_PER_WINDOW * block if window is None else window
     if window < block or window % block:
         raise ValueError(
             f"a window must hold whole blocks; got {window} rows for blocks of {block}."
-            f" Use for example {_BLOCKS_PER_WINDOW * block}."
+            f" Use for example {BLOCKS_PER_WINDOW * block}."
         )
     blocks = torch.randperm(math.ceil(rows / block), generator=generator)
     order = []

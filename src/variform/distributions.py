@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 from torch.autograd.function import once_differentiable
+from torch.distributions import Distribution
 
 from variform import draws
 

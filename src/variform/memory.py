@@ -27,4 +27,4 @@ def keep_freed() -> bool:
     except (AttributeError, OSError, TypeError):
         return False
     settings = ((_MMAP_THRESHOLD, 32 * _MIB), (_TRIM_THRESHOLD, 512 * _MIB), (_TOP_PAD, 64 * _MIB))
-    return all([mallopt(name, value) == 1 for name, value in settings])  # noqa: C419 (set them all)
+    return [mallopt(name, value) for name, value in settings] == [1, 1, 1]

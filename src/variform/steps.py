@@ -1,7 +1,7 @@
 """The step: loss, gradients and update for one batch; what `fit` calls, and where its speed comes from.
 
-One function, `Step._gradients`, says what is computed. It runs as it is, compiled as a whole (forward, backward and sums
-in one graph), or under DistributedDataParallel or fully sharded, and gives the same numbers to rounding.
+One function, `Step._gradients`, says what is computed. It runs as it is, compiled as a whole (forward, backward and
+sums in one graph), or under DistributedDataParallel or fully sharded, and gives the same numbers to rounding.
 """
 
 import copy
@@ -106,7 +106,7 @@ class Step:
         objective.to(self.device)
         if config.sharded and processes.count() == 1:
             raise ValueError(
-                "--sharded needs several processes; there is one. Start it with torchrun --nproc-per-node N -m variform."
+                "--sharded needs several processes; there is one. Start with torchrun --nproc-per-node N -m variform."
             )
         # What is trained under the objective's name: the objective, or a copy that is split over the processes.
         self.objective = _sharded(copy.deepcopy(objective)) if config.sharded else objective
@@ -141,7 +141,7 @@ class Step:
         # A ragged batch is not worth a compilation of its own.
         is_whole = self._compiled is not None and total == self.config.batch_size
         take = self._compiled if is_whole else self._gradients
-        gradients, sums = take(x, total, weight)  # ty: ignore
+        gradients, sums = take(x, total, weight)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         self._update()

@@ -1,6 +1,5 @@
 """Training: `fit` is the loop, on one page; around it what makes a resumed run end with the same bits."""
 
-import hashlib
 import json
 import math
 import shlex
@@ -21,7 +20,7 @@ from torch import Tensor
 from variform import checkpoints, processes
 from variform.checkpoints import State
 from variform.config import TrainConfig, every, to_dict
-from variform.data import Dataset
+from variform.data import BLOCKS_PER_WINDOW, Dataset, epoch_order
 from variform.objectives import ELBO, warmup
 from variform.steps import TERMS, Step, mean_terms
 from variform.vae import VAE, evaluating
@@ -145,10 +144,12 @@ def fit(
         earlier, started = state.rows[-1]["seconds"] if state.rows else 0.0, time.monotonic()
         while step < total and not (config.patience and state.stale >= config.patience):
             epoch, position = divmod(step, per_epoch)
-            order = _order(len(train), config.seed, epoch)
+            order = epoch_order(len(train), config.seed, epoch, block=config.shuffle_block or None)
             batches = order.split(config.batch_size)[position : position + total - step]
             begun, examples = time.monotonic(), 0
             for left, index in zip(reversed(range(len(batches))), batches, strict=True):
+                if config.shuffle_block:
+                    _announce(train, order, step - epoch * per_epoch, config, is_first=step == state.step)
                 with processes.share(len(index)) as (rows, weight):
                     x = objective.vae.like(train.batch(index[rows]))
                     take.objective.at_step(step)
@@ -248,11 +249,11 @@ def learning_rate(config: TrainConfig, step: int, total: int) -> float:
     return config.learning_rate
 
 
-def _order(rows: int, seed: int, epoch: int) -> Tensor:
-    """The order of the rows in an epoch: a pure function, so that a position in it is one number."""
-    digest = hashlib.blake2b(f"{seed} {epoch}".encode(), digest_size=8).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
-    return torch.randperm(rows, generator=generator)
+def _announce(train: Dataset, order: Tensor, batch: int, config: TrainConfig, *, is_first: bool) -> None:
+    """Tell the disk of the rows of this window and the next, when a batch enters a window."""
+    window, start = config.shuffle_block * BLOCKS_PER_WINDOW, batch * config.batch_size
+    if is_first or start // window != (start - config.batch_size) // window:
+        train.expect(order[start : start + 2 * window])
 
 
 def _means(sums: Tensor, prefix: str, jacobian: float) -> dict[str, float]:

@@ -93,6 +93,7 @@ def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
                 else "The VAE has not learned the structure of the data: train longer."
             )
         )
+    notes += [baseline["note"] for baseline in numbers.get("baselines", {}).values() if "note" in baseline]
     if "baselines" in numbers and isinstance(vae.likelihood, GaussianLikelihood):
         components = numbers["baselines"]["pca"]["components"]
         if "nll" not in numbers["baselines"]["pca"]:

@@ -1,0 +1,94 @@
+"""Two processes compute what one does, and a job that loses one says so and goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import processes_worker
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from variform.export import load
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+TORCHRUN += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
+
+
+def environment():
+    return os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+
+
+@pytest.fixture(scope="module")
+def by_two(tmp_path_factory):
+    """The results of one job of two processes that trained every case."""
+    folder = tmp_path_factory.mktemp("two")
+    command = [*TORCHRUN, Path(__file__).parent / "processes_worker.py", folder]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("case", processes_worker.CASES)
+def test_two_processes_equal_one_on_the_same_batches(by_two, case):
+    """Dropout, dynamic binarisation and a last batch of one row included; the sharded case too."""
+    rows, weights = processes_worker.trained(case, None, sharded=False)
+    rows_of_two = json.loads((by_two / f"{case}.json").read_text())
+    tolerance = {"rtol": 1e-3, "atol": 1e-3} if case == "bf16" else {"rtol": 1e-12, "atol": 1e-12}
+    for name, value in load_file(by_two / f"{case}.safetensors").items():
+        torch.testing.assert_close(value, weights[name], **tolerance)
+    for row, row_of_two in zip(rows, rows_of_two, strict=True):
+        for key in ("train_loss", "train_elbo", "valid_loss", "valid_kl"):
+            assert row_of_two[key] == pytest.approx(row[key], rel=tolerance["rtol"]), key
+
+
+OPTIONS = ["--epochs", "400", "--hidden", "16", "--dropout", "0.1", "--binarise", "dynamic", "--nll-samples", "2"]
+OPTIONS += ["--checkpoint-every", "40steps"]
+
+
+def test_a_killed_worker_is_named_and_the_run_goes_on_with_one_process(tmp_path):
+    folder = tmp_path / "run"
+    command = [*TORCHRUN, "-m", "variform", "train", "digits", *OPTIONS, "--out", folder]
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as job:
+        while not (folder / "history.jsonl").is_file() or len((folder / "history.jsonl").read_text()) < 2000:
+            assert job.poll() is None, job.stderr.read()
+            time.sleep(0.05)
+        victim = next(
+            int(path.name)
+            for path in Path("/proc").glob("[0-9]*")
+            if environment_of(path).get("RANK") == "1" and str(folder) in (path / "cmdline").read_text()
+        )
+        os.kill(victim, signal.SIGKILL)
+        said = job.communicate(timeout=60)[1]
+    assert job.returncode == 1
+    assert "rank      : 1 " in said and "Signal 9 (SIGKILL)" in said
+    reached = len((folder / "history.jsonl").read_text().splitlines())
+    assert 0 < reached < 400
+    command = [sys.executable, "-m", "variform", "train", "--resume", folder]
+    subprocess.run(command, env=environment(), check=True, capture_output=True)
+    alone = tmp_path / "alone"
+    command = [sys.executable, "-m", "variform", "train", "digits", *OPTIONS, "--out", alone]
+    subprocess.run(command, env=environment(), check=True, capture_output=True)
+    rows, rows_alone = (
+        [json.loads(line) for line in (path / "history.jsonl").read_text().splitlines()] for path in (folder, alone)
+    )
+    assert len(rows) == 400
+    assert rows[-1]["valid_loss"] == pytest.approx(rows_alone[-1]["valid_loss"], rel=0.01)
+    assert rows[3]["valid_loss"] == pytest.approx(rows_alone[3]["valid_loss"], rel=1e-5)
+    assert [session["processes"] for session in json.loads((folder / "environment.json").read_text())["sessions"]] == [
+        2,
+        1,
+    ]
+    assert load(folder / "model.safetensors").latent_dim == 10
+
+
+def environment_of(process):
+    try:
+        pairs = (process / "environ").read_text().split("\0")
+    except OSError:
+        return {}
+    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
