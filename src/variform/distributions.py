@@ -5,6 +5,7 @@ are always in, so that the numbers of two models are comparable. Each line that 
 (`# eq: name`) once in the whole package; docs/formulas.md lists them.
 """
 
+import functools
 import math
 
 import torch
@@ -206,7 +207,23 @@ class Bernoulli(Law):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of `value`, event summed, in nats."""
+        if self.logits.is_cpu and not torch.is_grad_enabled():
+            return self._log_prob_by_products(value)
         return self._sum_event(value * self.logits - functional.softplus(self.logits))  # eq: bernoulli
+
+    def _log_prob_by_products(self, value: Tensor) -> Tensor:
+        """The same sum in half the time, for it is most of an NLL's work beside the matrix products; no gradients.
+
+        log(1 + e^a) = max(a, 0) - log s(|a|) with the sigmoid s. Every s(|a|) is at least 1/2, so that the product of
+        16 neither vanishes nor loses digits, and one logarithm serves them all.
+        """
+        loss = self.logits.clamp_min(0).addcmul_(value, self.logits, value=-1)  # max(a, 0) - x a
+        product = self.logits.abs().sigmoid_().flatten(-len(self.event_shape))
+        compiling = torch.compiler.is_compiling()  # the best cut of compiled code is another
+        for parts in (16,) if compiling else (2, 2, 2, 2):
+            if product.shape[-1] % parts == 0:
+                product = functools.reduce(torch.mul if compiling else Tensor.mul_, product.chunk(parts, -1))
+        return product.log().sum(-1) - self._sum_event(loss)
 
 
 def kl_standard(mean: Tensor, log_var: Tensor) -> Tensor:
