@@ -120,7 +120,7 @@ def log_weights(vae: VAE, x: Tensor, samples: int, *, q: Law | None = None, at_o
         x: (B, *event).
         samples: L.
         q: q(z|x) where it is known already, so that the encoder runs once for many chunks of samples.
-        at_once: How many of the samples to decode at once, all by default: it bounds the memory, the draws are the same.
+        at_once: How many samples are decoded at once, all by default: it bounds the memory and leaves the draws.
 
     Reference:
         Burda, Grosse and Salakhutdinov (2016), section 3.

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 
 from variform.data import Dataset, Schema
 from variform.distributions import kl_per_dimension
-from variform.objectives import log_weights
+from variform.objectives import Weights, log_weights
 from variform.vae import VAE, evaluating
 
 _FLOATS_AT_ONCE = 2**21  # 8 MiB of a decoder's activations: they stay in the processor's cache
 _MORE_ELSEWHERE = 32  # a GPU needs that many times more to be busy
+# Seconds, measured with two cores: what compiling saves for each number that a decode gives, and what it costs.
+_SAVED_PER_FLOAT, _COMPILE_SECONDS = 4e-10, 10.0
 _ROWS_AT_ONCE = 64, 256  # least and most, where the activations of so many fit
 
 
@@ -103,12 +105,13 @@ def score(vae: VAE, data: Dataset, *, samples: int, seed: int = 0, progress: boo
     if len(data) == 0:
         raise ValueError("there must be at least one row to evaluate; got none. Choose another split.")
     sizes = _sizes(vae, len(data), samples)
+    weigh = _weigher(vae, sizes, len(data) * samples)
     bar = Progress(console=Console(stderr=True), disable=not (progress and Console(stderr=True).is_terminal))
     with torch.random.fork_rng(), evaluating(vae), bar:
         torch.manual_seed(seed)
         task = bar.add_task("evaluating", total=len(data) * samples)
         parts = [
-            _score_batch(vae, data, vae.like(x), samples, sizes, lambda decoded: bar.advance(task, decoded))
+            _score_batch(vae, data, vae.like(x), samples, sizes, weigh, lambda decoded: bar.advance(task, decoded))
             for x in data.batches(sizes.rows, seed=seed)
         ]
     joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
@@ -119,11 +122,16 @@ def score(vae: VAE, data: Dataset, *, samples: int, seed: int = 0, progress: boo
 
 
 class _Sizes(NamedTuple):
-    """How the work is cut: rows encoded together, samples of each drawn together, samples decoded together."""
+    """How the work is cut."""
 
+    floats: int
+    """Numbers that a decode takes."""
     rows: int
+    """Rows that are encoded together."""
     samples: int
+    """Samples of each that are drawn together."""
     decoded: int
+    """Samples of each that are decoded together."""
 
 
 def _sizes(vae: VAE, rows: int, samples: int) -> _Sizes:
@@ -137,8 +145,33 @@ def _sizes(vae: VAE, rows: int, samples: int) -> _Sizes:
     rows = min(rows, decodes, max(least, min(most, decodes // samples)))
     # At most 8 bytes a float, and half as much again for the law's own arithmetic; a third of the memory is for us.
     affordable = int(_available_bytes(device) / 3 / (12 * floats * rows))
-    chunk = min(samples, decodes // rows)
-    return _Sizes(rows, chunk, max(1, min(chunk, affordable)))
+    chunk = math.ceil(samples / math.ceil(samples / (decodes // rows)))  # all as equal as they can be
+    return _Sizes(floats, rows, chunk, max(1, min(chunk, affordable)))
+
+
+def _weigher(vae: VAE, sizes: _Sizes, decodes: int) -> Callable[..., Weights]:
+    """`log_weights`, of whole chunks compiled where `decodes` are so many that it wins back the time of compiling.
+
+    Sizes alone decide, so that the same call gives the same bits; without a C++ compiler nothing is compiled.
+    """
+    saved = decodes * sizes.floats * _SAVED_PER_FLOAT
+    is_ours_on_cpu = vae.config is not None and next(vae.parameters()).is_cpu
+    if not is_ours_on_cpu or saved < _COMPILE_SECONDS or sizes.decoded < sizes.samples:
+        return log_weights
+    compiled: Callable[..., Weights] | None = torch.compile(
+        log_weights, fullgraph=True, dynamic=False, options={"fallback_random": True}
+    )
+
+    def weigh(vae: VAE, x: Tensor, samples: int, **known: Any) -> Weights:
+        nonlocal compiled
+        if compiled is not None and (len(x), samples) == (sizes.rows, sizes.samples):
+            try:
+                return compiled(vae, x, samples, **known)
+            except RuntimeError:  # of compiling: before anything was drawn
+                compiled = None
+        return log_weights(vae, x, samples, **known)
+
+    return weigh
 
 
 def _floats_per_decode(vae: VAE) -> int:
@@ -176,14 +209,20 @@ def _available_bytes(device: torch.device) -> float:
 
 
 def _score_batch(
-    vae: VAE, data: Dataset, x: Tensor, samples: int, sizes: _Sizes, advance: Callable[[int], None]
+    vae: VAE,
+    data: Dataset,
+    x: Tensor,
+    samples: int,
+    sizes: _Sizes,
+    weigh: Callable[..., Weights],
+    advance: Callable[[int], None],
 ) -> dict[str, Tensor]:
     q = vae.encode(x)
     log_sum = log_square = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
     likelihood = torch.zeros_like(log_sum)
     for start in range(0, samples, sizes.samples):
         drawn = min(sizes.samples, samples - start)
-        weights = log_weights(vae, x, drawn, q=q, at_once=sizes.decoded)
+        weights = weigh(vae, x, drawn, q=q, at_once=sizes.decoded)
         log_weight = weights.log_weight.double()
         log_sum = torch.logaddexp(log_sum, log_weight.logsumexp(0))
         log_square = torch.logaddexp(log_square, (2 * log_weight).logsumexp(0))
