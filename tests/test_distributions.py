@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -98,6 +99,18 @@ def test_rsample_and_log_prob_agree():
     law = random_diagonal(3)
     draw, log_prob = law.rsample_and_log_prob((6,))
     torch.testing.assert_close(log_prob, law.log_prob(draw))
+
+
+@pytest.mark.parametrize("event", [(16,), (784,), (3, 5, 7), (2, 28, 28), (1,)])
+def test_bernoulli_without_gradients_is_the_same_sum(event):
+    """NumPy sums the same; logits up to thousands, axes of the event that 16 divides and that it does not."""
+    torch.manual_seed(0)
+    for scale in (1.0, 30.0, 1000.0):
+        logits, x = torch.randn(3, 5, *event) * scale, torch.rand(5, *event)
+        with torch.no_grad():
+            found = Bernoulli(logits, event_dims=len(event)).log_prob(x)
+        expected = (x * logits).numpy() - np.logaddexp(0, logits.numpy())
+        np.testing.assert_allclose(found, expected.reshape(3, 5, -1).sum(-1), rtol=1e-12)
 
 
 def test_bernoulli_sums_to_one_and_survives_large_logits():

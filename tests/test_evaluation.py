@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 
 from variform import VAE, DataConfig, ModelConfig, build_vae, evaluate, read
 from variform.data import Dataset, dataset_from, splits_from
+from variform.evaluation import density
 from variform.evaluation.baselines import fit_pca, pca, trivial
 from variform.evaluation.density import Estimate, bits_per_dim, score
 from variform.evaluation.latents import active_units
@@ -202,11 +203,64 @@ def exact_vae(dim=2, size=5):
 
 def test_every_chunk_of_samples_counts(monkeypatch):
     vae, log_px = exact_vae()
-    monkeypatch.setattr("variform.evaluation.density._FLOATS_AT_ONCE", 5 * 10 * 7)  # chunks of 7 samples of 10 rows
+    monkeypatch.setattr("variform.evaluation.density._FLOATS_AT_ONCE", 5 * 10 * 7)  # several chunks of 10 rows
     x = torch.randn(10, 5)
     scores = score(vae, dataset_from(x), samples=25)
     torch.testing.assert_close(scores.log_px, log_px(x))
     torch.testing.assert_close(scores.ess, torch.full((10,), 25.0))
+
+
+def seen_by(monkeypatch, network):
+    """Numbers of rows of the calls of `network`, in a list that grows."""
+    rows, forward = [], network.forward
+    monkeypatch.setattr(network, "forward", lambda x: rows.append(len(x)) or forward(x))
+    return rows
+
+
+def test_the_encoder_sees_every_row_once(monkeypatch):
+    vae, _ = exact_vae()
+    encoded = seen_by(monkeypatch, vae.encoder)
+    monkeypatch.setattr("variform.evaluation.density._FLOATS_AT_ONCE", 200)
+    score(vae, dataset_from(torch.randn(100, 5)), samples=50)
+    assert sum(encoded) == 100
+
+
+def test_little_memory_makes_smaller_decodes_of_the_same_draws(monkeypatch):
+    vae = vae_of(BernoulliLikelihood((4,)), 2)
+    data = dataset_from((torch.rand(10, 4) > 0.5).double())
+    whole = score(vae, data, samples=30)
+    decoded = seen_by(monkeypatch, vae.decoder)
+    monkeypatch.setattr("variform.evaluation.density._available_bytes", lambda device: 0)
+    part = score(vae, data, samples=30)
+    assert max(decoded) == 10 and sum(decoded) == 1 + 10 * 30 + 10  # a trial, the samples, the reconstruction
+    torch.testing.assert_close(part.log_px, whole.log_px, rtol=1e-12, atol=1e-12)
+
+
+def test_a_chunk_fits_whatever_a_decode_takes():
+    """The activations of a chunk are at most so many, unless those of one row are more."""
+    for hidden, rows, samples in itertools.product([(), (400,), (100_000,), (5_000_000,)], [1, 30, 10_000], [1, 5000]):
+        vae = vae_of(BernoulliLikelihood((4,)), 2)
+        with torch.device("meta"):
+            vae.decoder = MLP((2,), (4,), hidden=hidden)
+        vae.decoder.to_empty(device="cpu")
+        sizes = density._sizes(vae, rows, samples)
+        floats = sizes.floats
+        assert floats >= sum(2 * width for width in hidden) + 4
+        assert sizes.rows * sizes.samples == 1 or sizes.rows * sizes.samples * floats <= density._FLOATS_AT_ONCE
+        assert sizes.rows <= rows and sizes.decoded <= sizes.samples <= samples
+
+
+def test_compiled_scores_are_the_scores(monkeypatch):
+    """In single precision as users have it: the draws are the same, the sums agree to rounding."""
+    torch.set_default_dtype(torch.float32)
+    splits = read("digits", DataConfig(binarise="threshold"))
+    vae = build_vae(ModelConfig(latent_dim=2, hidden=(8,)), splits.schema)
+    plain = score(vae, splits.test, samples=40)
+    monkeypatch.setattr("variform.evaluation.density._COMPILE_SECONDS", 0.0)
+    first, second = (score(vae, splits.test, samples=40) for _ in range(2))
+    torch.testing.assert_close(first.log_px, plain.log_px, rtol=0, atol=1e-4)
+    torch.testing.assert_close(first.ess, plain.ess, rtol=1e-3, atol=1e-3)
+    assert torch.equal(first.log_px, second.log_px)
 
 
 def test_evaluate_in_raw_units_keeps_elbo_and_its_parts_together():

@@ -19,14 +19,14 @@ from torch import nn
 
 from variform import VAE, DataConfig, ModelConfig, RunConfig, TrainConfig, build_objective, build_vae, fit, runs
 from variform.config import to_command
-from variform.data import dataset_from, splits_from
+from variform.data import dataset_from, epoch_order, splits_from
 from variform.export import load
 from variform.likelihoods import BernoulliLikelihood
 from variform.networks import MLP
 from variform.objectives import ELBO
 from variform.posteriors import DiagonalPosterior
 from variform.priors import StandardNormalPrior
-from variform.training import Interrupted, NonFiniteError, _order, learning_rate
+from variform.training import Interrupted, NonFiniteError, learning_rate
 
 TIMINGS = {"seconds", "train_seconds", "examples_per_second"}
 BATCH = 32
@@ -239,7 +239,7 @@ def plain_loop(vae, rows, valid, config):
     torch.manual_seed(config.seed)
     for epoch in range(config.epochs):
         sums = torch.zeros(3)
-        for index in _order(len(rows), config.seed, epoch).split(config.batch_size):
+        for index in epoch_order(len(rows), config.seed, epoch).split(config.batch_size):
             weight = config.beta * min(1, step / config.warmup) if config.warmup else config.beta
             if config.schedule == "cosine":
                 decay = (1 + math.cos(math.pi * step / (config.epochs * per_epoch))) / 2

@@ -99,7 +99,8 @@ class Trained:
 
     def _weights(self) -> dict[str, Tensor]:
         if self.sharded:
-            return get_model_state_dict(self.module, options=_WHOLE)
+            whole: Any = get_model_state_dict(self.module, options=_WHOLE)
+            return whole
         return {name: value.detach().cpu().clone() for name, value in self.module.state_dict().items()}
 
     def _slots(self) -> dict[str, Tensor]:
@@ -124,7 +125,7 @@ class Trained:
             named.setdefault(parameter, {})[slot] = value.clone()
         if self.sharded:
             if named:
-                whole = get_optimizer_state_dict(self.module, self.optimizer, options=_WHOLE) | {"state": named}
+                whole: Any = get_optimizer_state_dict(self.module, self.optimizer, options=_WHOLE) | {"state": named}
                 set_optimizer_state_dict(self.module, self.optimizer, whole, options=_WHOLE)
             return
         order = {name: index for index, (name, _) in enumerate(self.module.named_parameters())}
@@ -165,8 +166,8 @@ def save(folder: Path, state: State, identity: str) -> None:
         write_text(folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in state.rows))
     except OSError as error:
         raise OSError(
-            f"{folder} must take the checkpoint of step {state.step:,}; the system says: {error.strerror}. The one before "
-            "it is whole. Make room or allow writing, then go on with variform train --resume."
+            f"{folder} must take the checkpoint of step {state.step:,}; the system says: {error.strerror}. The one "
+            "before is whole. Make room or allow writing, then go on with variform train --resume."
         ) from error
 
 
@@ -197,5 +198,5 @@ def load(folder: Path, identity: str) -> State:
     def group(prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
-    groups = (group(f"{name}/") for name in ("weights", "best", "optimizer", "random"))
-    return replace(State(*groups, tensors["sums"]), **header["state"])
+    state = State(group("weights/"), group("best/"), group("optimizer/"), group("random/"), tensors["sums"])
+    return replace(state, **header["state"])

@@ -233,9 +233,9 @@ class _BernoulliLogProb(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:  # pyrefly: ignore[bad-override] (the decorator)
         value, logits, gradient = ctx.saved_tensors
-        scale = outer[0][(..., *[None] * ctx.event_dims)]
+        scale = grad_outputs[0][(..., *[None] * ctx.event_dims)]
         for_value = (scale * logits).sum_to_size(value.shape) if ctx.needs_input_grad[0] else None
         for_logits = (scale * gradient).sum_to_size(logits.shape) if ctx.needs_input_grad[1] else None
         return for_value, for_logits, None

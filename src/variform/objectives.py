@@ -109,7 +109,7 @@ class Weights(NamedTuple):
     """log p(x|z)."""
 
 
-def log_weights(vae: VAE, x: Tensor, samples: int, *, q: Law | None = None) -> Weights:
+def log_weights(vae: VAE, x: Tensor, samples: int, *, q: Law | None = None, at_once: int | None = None) -> Weights:
     r"""$\log w_l = \log p(x|z_l) + \log p(z_l) - \log q(z_l|x)$ for draws $z_l \sim q(z|x)$.
 
     The mean of a log-weight is the ELBO; the logarithm of the mean weight is the IWAE bound. If q is the exact
@@ -120,11 +120,12 @@ def log_weights(vae: VAE, x: Tensor, samples: int, *, q: Law | None = None) -> W
         x: (B, *event).
         samples: L.
         q: q(z|x) where it is known already, so that the encoder runs once for many chunks of samples.
+        at_once: How many samples are decoded at once, all by default: it bounds the memory and leaves the draws.
 
     Reference:
         Burda, Grosse and Salakhutdinov (2016), section 3.
     """
     q = vae.encode(x) if q is None else q
     z, log_q = q.rsample_and_log_prob((samples,))
-    log_likelihood = vae.decode(z).log_prob(x)
+    log_likelihood = torch.cat([vae.decode(part).log_prob(x) for part in z.split(at_once or samples)])
     return Weights(log_likelihood + vae.latent_prior().log_prob(z) - log_q, log_likelihood)  # eq: log-weights

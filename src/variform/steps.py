@@ -8,9 +8,8 @@ import copy
 import math
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from torch.optim.adam import adam
 
 from variform import processes
 from variform.checkpoints import Trained
+from variform.compiling import compiled, floats_given
 from variform.config import TrainConfig
 from variform.memory import keep_freed
 from variform.objectives import ELBO, Terms
@@ -121,7 +121,7 @@ class Step:
             raise ValueError("--compile on needs float32 or bf16; got fp16. Use --precision bf16 or --compile off.")
         if self.is_compiled and self.many:
             raise ValueError("--compile on is for one process; there are several. Use --compile off.")
-        self._compiled = _compile(self._gradients, self.device) if self.is_compiled else None
+        self._compiled = compiled(self._gradients, self.device, only=True) if self.is_compiled else None
         self.module: nn.Module = self.objective
         if self.many and not config.sharded:
             self.module = DistributedDataParallel(self.objective, broadcast_buffers=False)
@@ -139,8 +139,7 @@ class Step:
             update.
         """
         # A ragged batch is not worth a compilation of its own.
-        is_whole = self._compiled is not None and total == self.config.batch_size
-        take = self._compiled if is_whole else self._gradients
+        take = self._compiled if self._compiled and total == self.config.batch_size else self._gradients
         gradients, sums = take(x, total, weight)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
@@ -175,7 +174,7 @@ class Step:
             return nullcontext()
         return torch.autocast(self.device.type, _DTYPES[self.config.precision])
 
-    def _gradients(self, x: Tensor, total: int, weight: float) -> tuple[list[Tensor | None], Tensor]:
+    def _gradients(self, x: Tensor, total: int, weight: float) -> tuple[Sequence[Tensor | None], Tensor]:
         """Gradients of the mean loss over the batch, and the sums of the terms over these rows."""
         with self.autocast():
             terms = self.module(x)
@@ -184,10 +183,10 @@ class Step:
             for parameter in self.parameters:
                 parameter.grad = None
             self.scaler.scale(loss * processes.count()).backward()
-            gradients = [parameter.grad for parameter in self.parameters]
+            gradients: Sequence[Tensor | None] = [parameter.grad for parameter in self.parameters]
         else:
             scaled = self.scaler.scale(loss) if self.scales else loss
-            gradients = list(torch.autograd.grad(scaled, self.parameters, allow_unused=True))
+            gradients = torch.autograd.grad(scaled, self.parameters, allow_unused=True)
         return gradients, _sums(terms, weight)
 
     def _update(self) -> None:
@@ -206,7 +205,7 @@ class Step:
     def _adam(self) -> None:
         """What `torch.optim.Adam.step` does, without looking at everything anew: 3 % of a step of a small network."""
         group = self.optimizer.param_groups[0]
-        held = [parameter for parameter in self.parameters if parameter.grad is not None]
+        held: list[Tensor] = [parameter for parameter in self.parameters if parameter.grad is not None]
         if not all(parameter in self.optimizer.state for parameter in held):
             self.optimizer.step()
             return
@@ -215,7 +214,7 @@ class Step:
         first, second, steps = ([slot[name] for slot in slots] for name in names)
         adam(
             held,
-            [parameter.grad for parameter in held],
+            [parameter.grad for parameter in held if parameter.grad is not None],
             first,
             second,
             [],
@@ -256,48 +255,10 @@ def _sharded(objective: ELBO) -> ELBO:
 
 def _units(objective: ELBO) -> int:
     """Numbers that the modules of both networks give per example: what the work beside the products grows with."""
-    units = 0
-
-    def count(module: nn.Module, inputs: object, output: object) -> None:
-        nonlocal units
-        if isinstance(output, Tensor) and not list(module.children()):
-            units += output[0].numel()
-
-    hooks = [module.register_forward_hook(count) for module in objective.vae.modules()]
-    try:
-        with evaluating(objective), torch.random.fork_rng():
-            vae = objective.vae
-            parameter = next(vae.parameters())
-            vae.decode(vae.encode(parameter.new_zeros(2, *vae.event_shape)).mean)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return units
-
-
-def _compile(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
-    """`function` compiled for the shapes of its first call, with torch's own random numbers.
-
-    Compiled code is kept between runs, in the user's cache folder.
-    """
-    import torch._dynamo as dynamo  # slow to import
-
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "variform" / "compiled"
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
-    options: dict[str, Any] = {"fallback_random": True, "cpp_wrapper": device.type == "cpu"}
-    # It is only called with what it was compiled for: whole batches, in training.
-    options["guard_filter_fn"] = torch.compiler.skip_all_guards_unsafe
-    compiled = torch.compile(function, fullgraph=True, dynamic=False, options=options)
-    is_first = True
-
-    def call(*arguments: Any) -> Any:
-        nonlocal is_first
-        with dynamo.config.patch(trace_autograd_ops=True) if is_first else nullcontext():
-            found = compiled(*arguments)
-        is_first = False
-        return found
-
-    return call
+    vae = objective.vae
+    zeros = vae.like(torch.zeros(1, *vae.event_shape))
+    with evaluating(objective):
+        return floats_given(vae, lambda: vae.decode(vae.encode(zeros).mean))
 
 
 def machine() -> dict[str, Any]:

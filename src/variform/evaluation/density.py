@@ -1,20 +1,29 @@
 """How good is p(x)? ELBO and importance-sampled log-likelihood, per example and with standard errors."""
 
 import math
+import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 from torch import Tensor
 
+from variform.compiling import compiled, floats_given
 from variform.data import Dataset, Schema
 from variform.distributions import kl_per_dimension
-from variform.objectives import log_weights
+from variform.memory import keep_freed
+from variform.objectives import Weights, log_weights
 from variform.vae import VAE, evaluating
 
-_FLOATS_AT_ONCE = 2**22  # 16 MiB of decoder output: small enough to stay near the processor's cache
+_FLOATS_AT_ONCE = 2**21  # 8 MiB of a decoder's activations: they stay in the processor's cache
+_MORE_ELSEWHERE = 32  # a GPU needs that many times more to be busy
+# Seconds, measured with two cores: what compiling saves for each number that a decode gives, and what it costs.
+_SAVED_PER_FLOAT, _COMPILE_SECONDS = 4e-10, 10.0
+_ROWS_AT_ONCE = 64, 256  # least and most, where the activations of so many fit
 
 
 @dataclass(frozen=True)
@@ -78,39 +87,44 @@ def score(vae: VAE, data: Dataset, *, samples: int, seed: int = 0, progress: boo
     """ELBO, log p(x) by importance sampling, and reconstruction error of every row.
 
     log p(x) is estimated by log (1/k) sum_i w_i, the sum in float64 with the largest weight taken out; the encoder
-    runs once per row, the k samples come in chunks.
+    runs once per row, the k samples come in chunks that stay in the processor's cache. Little memory makes the decodes
+    smaller and leaves the draws as they are, so that it moves results by rounding only. On the CPU, the chunks of a
+    long evaluation are compiled.
 
     Args:
         vae: The model; it is evaluated without dropout.
         data: The rows.
         samples: k.
         seed: Seed of every draw; the global random state is left as it was.
-        progress: Show a progress bar on a terminal.
+        progress: Show a progress bar with the time left, on a terminal.
 
     Raises:
         ValueError: for samples < 1 or no rows.
 
     Reference:
         Burda, Grosse and Salakhutdinov (2016), equation 8.
+
+    Example:
+        >>> from variform import ModelConfig, build_vae, read
+        >>> data = read("digits")
+        >>> scores = score(build_vae(ModelConfig(latent_dim=2), data.schema), data.test, samples=10)
+        >>> bool((scores.ess <= 10).all())
+        True
     """
     if samples < 1:
         raise ValueError(f"samples must be at least 1; got {samples}. Use for example 1000.")
     if len(data) == 0:
         raise ValueError("there must be at least one row to evaluate; got none. Choose another split.")
-    rows = max(1, min(len(data), 256, _FLOATS_AT_ONCE // math.prod(vae.event_shape)))
-    chunk = max(1, _FLOATS_AT_ONCE // (rows * math.prod(vae.event_shape)))
-    count = math.ceil(len(data) / rows)
-    with torch.random.fork_rng(), evaluating(vae):
+    keep_freed()
+    bar = Progress(console=Console(stderr=True), disable=not (progress and Console(stderr=True).is_terminal))
+    with torch.random.fork_rng(), evaluating(vae), bar:
+        sizes = _sizes(vae, len(data), samples)
+        weigh = _weigher(vae, sizes, len(data) * samples)
         torch.manual_seed(seed)
+        task = bar.add_task("evaluating", total=len(data) * samples)
         parts = [
-            _score_batch(vae, data, vae.like(x), samples, chunk)
-            for x in track(
-                data.batches(rows, seed=seed),
-                "evaluating",
-                total=count,
-                console=Console(stderr=True),
-                disable=not (progress and Console(stderr=True).is_terminal),
-            )
+            _score_batch(vae, data, vae.like(x), samples, sizes, weigh, lambda decoded: bar.advance(task, decoded))
+            for x in data.batches(sizes.rows, seed=seed)
         ]
     joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
     jacobian = vae.log_jacobian(data.schema)
@@ -119,16 +133,99 @@ def score(vae: VAE, data: Dataset, *, samples: int, seed: int = 0, progress: boo
     return Scores(**joined)
 
 
-def _score_batch(vae: VAE, data: Dataset, x: Tensor, samples: int, chunk: int) -> dict[str, Tensor]:
+class _Sizes(NamedTuple):
+    """How the work is cut."""
+
+    floats: int
+    """Numbers that a decode takes."""
+    rows: int
+    """Rows that are encoded together."""
+    samples: int
+    """Samples of each that are drawn together."""
+    decoded: int
+    """Samples of each that are decoded together."""
+
+
+def _sizes(vae: VAE, rows: int, samples: int) -> _Sizes:
+    """Rows and samples follow from the model and the amount of work alone, so that the draws are the same on every day.
+
+    Where less memory is available than a chunk needs, fewer of its samples are decoded at once.
+    """
+    device, floats = next(vae.parameters()).device, _floats_per_decode(vae)
+    decodes = max(1, _FLOATS_AT_ONCE * (1 if device.type == "cpu" else _MORE_ELSEWHERE) // floats)
+    least, most = _ROWS_AT_ONCE
+    rows = min(rows, decodes, max(least, min(most, decodes // samples)))
+    # At most 8 bytes a float, and half as much again for the law's own arithmetic; a third of the memory is for us.
+    affordable = _available_bytes(device) / 3 / (12 * floats * rows)
+    chunk = math.ceil(samples / math.ceil(samples / (decodes // rows)))  # all as equal as they can be
+    return _Sizes(floats, rows, chunk, max(1, int(min(chunk, affordable))))
+
+
+def _weigher(vae: VAE, sizes: _Sizes, decodes: int) -> Callable[..., Weights]:
+    """`log_weights`, of whole chunks compiled where `decodes` are so many that it wins back the time of compiling.
+
+    Sizes alone decide, so that the same call gives the same bits; without a C++ compiler nothing is compiled.
+    """
+    saved = decodes * sizes.floats * _SAVED_PER_FLOAT
+    is_ours_on_cpu = vae.config is not None and next(vae.parameters()).is_cpu
+    if not is_ours_on_cpu or saved < _COMPILE_SECONDS or sizes.decoded < sizes.samples:
+        return log_weights
+    fast: Callable[..., Weights] | None = compiled(log_weights, next(vae.parameters()).device)
+
+    def weigh(vae: VAE, x: Tensor, samples: int, **known: Any) -> Weights:
+        nonlocal fast
+        if fast is not None and (len(x), samples) == (sizes.rows, sizes.samples):
+            try:
+                return fast(vae, x, samples, **known)
+            except RuntimeError:  # of compiling: before anything was drawn
+                fast = None
+        return log_weights(vae, x, samples, **known)
+
+    return weigh
+
+
+def _floats_per_decode(vae: VAE) -> int:
+    """Numbers that the decoder's modules give for one z together: what a decode may hold in memory at most."""
+    with evaluating(vae):
+        given = floats_given(vae.decoder, lambda: vae.decoder(vae.like(torch.zeros(1, vae.latent_dim))))
+    return vae.latent_dim + max(given, math.prod(vae.likelihood.params_shape))
+
+
+def _available_bytes(device: torch.device) -> float:
+    """Memory that can be had on `device` without swapping; infinite where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
+        return 1024 * int(lines["MemAvailable"].split()[0])
+    except (OSError, KeyError, ValueError):
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return math.inf
+
+
+def _score_batch(
+    vae: VAE,
+    data: Dataset,
+    x: Tensor,
+    samples: int,
+    sizes: _Sizes,
+    weigh: Callable[..., Weights],
+    advance: Callable[[int], None],
+) -> dict[str, Tensor]:
     q = vae.encode(x)
     log_sum = log_square = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
     likelihood = torch.zeros_like(log_sum)
-    for start in range(0, samples, chunk):
-        weights = log_weights(vae, x, min(chunk, samples - start), q=q)
+    for start in range(0, samples, sizes.samples):
+        drawn = min(sizes.samples, samples - start)
+        weights = weigh(vae, x, drawn, q=q, at_once=sizes.decoded)
         log_weight = weights.log_weight.double()
         log_sum = torch.logaddexp(log_sum, log_weight.logsumexp(0))
         log_square = torch.logaddexp(log_square, (2 * log_weight).logsumexp(0))
         likelihood += weights.log_likelihood.sum(0, dtype=torch.float64)
+        advance(len(x) * drawn)
     divergences = kl_per_dimension(q, vae.latent_prior()).double()
     likelihood /= samples
     reconstruction = vae.decode(q.mean).mean

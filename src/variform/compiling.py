@@ -1,0 +1,67 @@
+"""Compiling: a function of tensors as machine code for one shape of its inputs, where that pays."""
+
+import os
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def compiled(function: Callable[..., Any], device: torch.device, *, only: bool = False) -> Callable[..., Any]:
+    """`function` compiled as a whole for the shapes of its first call, with the random numbers that torch draws itself.
+
+    Its backward pass may be part of it. Compiled code is kept between runs, in the user's cache folder.
+
+    Args:
+        function: Of tensors and plain values.
+        device: Where the tensors are.
+        only: Never called with anything but what it is first called with, so that nobody need look.
+
+    Raises:
+        RuntimeError: at the first call, when it cannot be compiled (for example without a C++ compiler).
+    """
+    import torch._dynamo as dynamo  # slow to import
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "variform" / "compiled"
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
+    options: dict[str, Any] = {"fallback_random": True, "cpp_wrapper": device.type == "cpu"}
+    if only:
+        options["guard_filter_fn"] = torch.compiler.skip_all_guards_unsafe
+    code = torch.compile(function, fullgraph=True, dynamic=False, options=options)
+    is_first = True
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        nonlocal is_first
+        with dynamo.config.patch(trace_autograd_ops=True) if is_first else nullcontext():
+            found = code(*arguments, **named)
+        is_first = False
+        return found
+
+    return call
+
+
+def floats_given(module: nn.Module, run: Callable[[], object]) -> int:
+    """How many numbers the layers of `module` give while `run` runs: memory, and work beside products, grow with it.
+
+    Example:
+        >>> network = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+        >>> floats_given(network, lambda: network(torch.zeros(2, 3)))
+        16
+    """
+    count = 0
+
+    def add(layer: nn.Module, given: object, output: object) -> None:
+        nonlocal count
+        count += output.numel() if isinstance(output, Tensor) else 0
+
+    layers = [layer for layer in module.modules() if not any(layer.children())]
+    hooks = [layer.register_forward_hook(add) for layer in layers]
+    try:
+        run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return count
