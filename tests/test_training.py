@@ -5,6 +5,7 @@ import json
 import math
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -17,7 +18,18 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from variform import VAE, DataConfig, ModelConfig, RunConfig, TrainConfig, build_objective, build_vae, fit, runs
+from variform import (
+    VAE,
+    DataConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+    build_objective,
+    build_vae,
+    checkpoints,
+    fit,
+    runs,
+)
 from variform.config import to_command
 from variform.data import dataset_from, epoch_order, splits_from
 from variform.export import load
@@ -26,6 +38,7 @@ from variform.networks import MLP
 from variform.objectives import ELBO
 from variform.posteriors import DiagonalPosterior
 from variform.priors import StandardNormalPrior
+from variform.steps import Step, compiles
 from variform.training import Interrupted, NonFiniteError, learning_rate
 
 TIMINGS = {"seconds", "train_seconds", "examples_per_second"}
@@ -433,3 +446,161 @@ def test_a_run_that_breaks_keeps_a_model_that_works(tmp_path):
     with pytest.raises(NonFiniteError, match=r"in step \d the .* became NaN"):
         runs.train(config, tmp_path / "run")
     assert all(value.isfinite().all() for value in load(tmp_path / "run" / "model.safetensors").state_dict().values())
+
+
+# --- compiled, in half precision, on a full disk ------------------------------------------------------------------
+
+
+@pytest.fixture
+def single_precision():
+    torch.set_default_dtype(torch.float32)
+
+
+def test_a_compiled_fit_equals_a_plain_one_and_resumes_with_the_same_bits(grey, tmp_path, single_precision):
+    """The same random numbers: dropout, binarisation and the ragged batch too."""
+
+    def finished(compile, folder=None, stop_at=None, resume=False):
+        config = hard_config(compile=compile)
+        objective = objective_for(grey, config, dropout=0.3, kind=Stopping)
+        objective.stop_at = stop_at
+        return fit(objective, grey.train, grey.valid, config, folder=folder, resume=resume)
+
+    plain, compiled = finished("off"), finished("on")
+    for row, other in zip(plain.rows, compiled.rows, strict=True):
+        assert other["train_loss"] == pytest.approx(row["train_loss"], rel=1e-5)
+        assert other["valid_kl"] == pytest.approx(row["valid_kl"], rel=1e-3)
+    for name, value in plain.last.items():
+        torch.testing.assert_close(compiled.last[name], value, rtol=1e-3, atol=1e-5)
+    with pytest.raises(Interrupted):
+        finished("on", tmp_path, stop_at=9)
+    assert_same_tensors(finished("on", tmp_path, resume=True).last, compiled.last)
+
+
+def test_auto_compiles_long_runs_only_and_never_asks_a_clock(grey):
+    for likelihood, hidden, steps, expected in (
+        ("bernoulli", (7,), 1000, False),
+        ("bernoulli", (400,), 8_440, False),
+        ("bernoulli", (400,), 100_000, True),
+        ("gaussian", (7,), 1_000_000, True),
+    ):
+        vae = build_vae(ModelConfig(latent_dim=2, likelihood=likelihood, hidden=hidden), grey.schema)
+        config = TrainConfig()
+        assert compiles(build_objective(vae, config), config, steps) is expected
+    assert not compiles(build_objective(vae, config), TrainConfig(compile="off"), 10**9)
+    vae.config = None  # networks of the user's own: they may do what cannot be compiled
+    assert not compiles(build_objective(vae, config), config, 10**9)
+
+
+def test_a_step_that_cannot_be_compiled_runs_as_it_is_or_says_so(bits):
+    class Odd(nn.Module):
+        def __init__(self, network):
+            super().__init__()
+            self.network = network
+
+        def forward(self, x):
+            torch._dynamo.graph_break()
+            return self.network(x)
+
+    def objective(config):
+        posterior, likelihood = DiagonalPosterior(2), BernoulliLikelihood((5,))
+        encoder, decoder = Odd(MLP((5,), (2, 2))), MLP((2,), (5,))
+        vae = VAE(encoder, decoder, posterior=posterior, prior=StandardNormalPrior(2), likelihood=likelihood)
+        return build_objective(vae, config)
+
+    config = TrainConfig(batch_size=BATCH, compile="on", epochs=1)
+    with pytest.raises(ValueError, match=r"--compile on needs a step that can be compiled.*use --compile off"):
+        fit(objective(config), *bits, config)
+    step = Step(objective(config), config, 10)
+    object.__setattr__(step.config, "compile", "auto")
+    with pytest.warns(UserWarning, match="runs as it is, slower"):
+        step(bits[0].raw[:BATCH], BATCH, 1.0)
+    assert not step.is_compiled
+
+
+@pytest.mark.parametrize(
+    ("every", "expected"),
+    [("5steps", [0, 5, 10, 15, 20, 22]), ("2epochs", [0, 8, 16, 22]), ("0.7epochs", [0, 4, 8, 12, 16, 20, 22])],
+)
+def test_checkpoints_come_at_the_distance_that_was_asked_for(grey, tmp_path, monkeypatch, every, expected):
+    """Four steps an epoch; the last step of an epoch is saved with its validation, and the last of all always."""
+    saved = []
+    monkeypatch.setattr(checkpoints, "save", lambda folder, state, identity: saved.append(state.step))
+    config = TrainConfig(steps=22, batch_size=BATCH, checkpoint_every=every)
+    fit(objective_for(grey, config), grey.train, grey.valid, config, folder=tmp_path)
+    assert saved == expected
+
+
+@pytest.mark.parametrize("text", ["", "s", "10", "-1s", "3 hours", "1e3s"])
+def test_a_distance_without_a_known_unit_is_refused(text):
+    with pytest.raises(ValueError, match="checkpoint_every must be a number and a unit"):
+        TrainConfig(checkpoint_every=text)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_and_the_run_goes_on_later(grey, uninterrupted, tmp_path):
+    config = hard_config()
+    files = resource.getrlimit(resource.RLIMIT_FSIZE)
+    objective = objective_for(grey, config, dropout=0.3)
+
+    def full(row):
+        if row["epoch"] == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, files[1]))  # as if the disk had no room for more
+
+    try:
+        with pytest.raises(OSError, match=r"checkpoint of step 12; the system says: File too large. The one before is"):
+            fit(
+                objective,
+                grey.train,
+                grey.valid,
+                hard_config(checkpoint_every="1epoch"),
+                folder=tmp_path,
+                on_epoch=full,
+            )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, files)
+    assert checkpoint(tmp_path)[1]["step"] == 8
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.safetensors", "history.jsonl"]
+    history = fit(
+        objective_for(grey, config, dropout=0.3), grey.train, grey.valid, config, folder=tmp_path, resume=True
+    )
+    assert_same_tensors(history.last, uninterrupted[1]["adam"][0].last)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.02), ("fp16", 0.005)])
+def test_half_precision_learns_the_same_and_resumes(bits, tmp_path, single_precision, precision, tolerance):
+    """Autocast on the CPU; fp16 with its loss scaler, whose state is part of the checkpoint."""
+    train, valid = (dataset_from(rows.raw.float()) for rows in bits)
+
+    def finished(precision, **options):
+        config = TrainConfig(steps=60, batch_size=BATCH, learning_rate=1e-2, precision=precision)
+        return fit(objective_for(train, config), train, valid, config, **options)
+
+    whole, half = finished("float32"), finished(precision)
+    assert half.rows[-1]["valid_loss"] == pytest.approx(whole.rows[-1]["valid_loss"], rel=tolerance)
+    assert not torch.equal(half.last["vae.encoder.output.weight"], whole.last["vae.encoder.output.weight"])
+    assert all(value.dtype == torch.float32 for value in half.last.values())
+    config = TrainConfig(steps=60, batch_size=BATCH, learning_rate=1e-2, precision=precision)
+    objective = objective_for(train, config, kind=Stopping)
+    objective.stop_at = 30
+    with pytest.raises(Interrupted):
+        fit(objective, train, valid, config, folder=tmp_path)
+    assert ("optimizer/scaler.scale" in checkpoint(tmp_path)[0]) == (precision == "fp16")
+    assert_same_tensors(finished(precision, folder=tmp_path, resume=True).last, half.last)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_path):
+    config = RunConfig(train=TrainConfig(device="cuda"))
+    with pytest.raises(ValueError, match=r"--device must be one that this machine has: cpu; got cuda\. Use --device"):
+        runs.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_records_what_its_bits_depend_on(tmp_path):
+    config = RunConfig(model=ModelConfig(latent_dim=2), train=TrainConfig(epochs=1, seed=3))
+    run = runs.train(config, tmp_path / "run", nll_samples=1, pictures=False)
+    runs.resume(run.folder, nll_samples=1, pictures=False)
+    sessions = json.loads((run.folder / "environment.json").read_text())["sessions"]
+    assert len(sessions) == 2 and sessions[0] == sessions[1]
+    assert sessions[0]["threads"] == torch.get_num_threads() and sessions[0]["torch"] == torch.__version__
+    assert sessions[0]["seed"] == 3 and sessions[0]["data"] == run.data().fingerprint
+    assert sessions[0].keys() >= {"python", "variform", "device", "git_commit", "processes", "platform"}

@@ -1,8 +1,8 @@
 """Compiling: a function of tensors as machine code for one shape of its inputs, where that pays."""
 
 import os
+import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,10 @@ def compiled(function: Callable[..., Any], device: torch.device, *, only: bool =
 
     def call(*arguments: Any, **named: Any) -> Any:
         nonlocal is_first
-        with dynamo.config.patch(trace_autograd_ops=True) if is_first else nullcontext():
+        if not is_first:
+            return code(*arguments, **named)
+        with dynamo.config.patch(trace_autograd_ops=True), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of torch, at what its compiler does itself
             found = code(*arguments, **named)
         is_first = False
         return found

@@ -184,6 +184,7 @@ def prepare(config: RunConfig, nll_samples: int = 1000) -> tuple[Splits, VAE]:
     """
     if nll_samples < 1:
         raise ValueError(f"nll_samples must be at least 1; got {nll_samples}. Use for example 1000.")
+    find_device(config.train.device)
     splits = read(config.source, config.data)
     require_batch(config.train, len(splits.train))
     moments = splits.train.moments(seed=config.train.seed)

@@ -8,6 +8,7 @@ import copy
 import math
 import os
 import platform
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -122,6 +123,7 @@ class Step:
         if self.is_compiled and self.many:
             raise ValueError("--compile on is for one process; there are several. Use --compile off.")
         self._compiled = compiled(self._gradients, self.device, only=True) if self.is_compiled else None
+        self._has_run = False
         self.module: nn.Module = self.objective
         if self.many and not config.sharded:
             self.module = DistributedDataParallel(self.objective, broadcast_buffers=False)
@@ -139,8 +141,7 @@ class Step:
             update.
         """
         # A ragged batch is not worth a compilation of its own.
-        take = self._compiled if self._compiled and total == self.config.batch_size else self._gradients
-        gradients, sums = take(x, total, weight)
+        gradients, sums = self._found(x, total, weight)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         self._update()
@@ -173,6 +174,27 @@ class Step:
         if self.config.precision == "float32":
             return nullcontext()
         return torch.autocast(self.device.type, _DTYPES[self.config.precision])
+
+    def _found(self, x: Tensor, total: int, weight: float) -> tuple[Sequence[Tensor | None], Tensor]:
+        """What `_gradients` gives, by compiled code for whole batches where there is any."""
+        if self._compiled is None or total != self.config.batch_size:
+            return self._gradients(x, total, weight)
+        try:
+            return self._compiled(x, total, weight)
+        except RuntimeError as error:
+            if self._has_run:
+                raise
+            reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            if self.config.compile == "on":
+                raise ValueError(
+                    f"--compile on needs a step that can be compiled and a C++ compiler; it failed with {reason}. "
+                    "Install one, such as g++, or use --compile off."
+                ) from error
+            warnings.warn(f"the step runs as it is, slower, for it could not be compiled: {reason}", stacklevel=4)
+            self._compiled, self.is_compiled = None, False
+            return self._gradients(x, total, weight)
+        finally:
+            self._has_run = True
 
     def _gradients(self, x: Tensor, total: int, weight: float) -> tuple[Sequence[Tensor | None], Tensor]:
         """Gradients of the mean loss over the batch, and the sums of the terms over these rows."""

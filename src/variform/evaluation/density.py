@@ -70,7 +70,8 @@ class Scores:
         log_px: Importance-sampled log p(x); a lower bound in expectation that rises with k.
         ess: Effective number of importance samples, (sum w)^2 / sum w^2.
         means: Posterior means, (N, latent_dim).
-        squared_error: Squared reconstruction error in the data's own units, (N, number of dimensions).
+        squared_error: Squared reconstruction error in the data's own units, (N, columns) of a table; of images, which
+            may be large, its mean over the pixels, (N, 1).
     """
 
     elbo: Tensor
@@ -229,7 +230,7 @@ def _score_batch(
     divergences = kl_per_dimension(q, vae.latent_prior()).double()
     likelihood /= samples
     reconstruction = vae.decode(q.mean).mean
-    error = (data.schema.restore(x) - data.schema.restore(reconstruction)).double()
+    squares = (data.schema.restore(x) - data.schema.restore(reconstruction)).double().square().flatten(1)
     return {
         "elbo": likelihood - divergences.sum(1),
         "log_likelihood": likelihood,
@@ -238,7 +239,7 @@ def _score_batch(
         "log_px": log_sum - math.log(samples),  # eq: importance-sampling
         "ess": (2 * log_sum - log_square).exp(),
         "means": q.mean.double(),
-        "squared_error": error.square().flatten(1),
+        "squared_error": squares.mean(1, keepdim=True) if data.schema.kind == "image" else squares,
     }
 
 
