@@ -476,6 +476,20 @@ def test_a_compiled_fit_equals_a_plain_one_and_resumes_with_the_same_bits(grey, 
     assert_same_tensors(finished("on", tmp_path, resume=True).last, compiled.last)
 
 
+def test_compiled_steps_of_two_models_in_one_process_do_not_mix(bits, single_precision):
+    """Other widths, other likelihood: each equals its own plain step."""
+    train = dataset_from(bits[0].raw.float())
+    for likelihood, hidden in (("bernoulli", (7,)), ("gaussian-shared", (5, 4)), ("bernoulli", (7,))):
+        losses = []
+        for compile in ("off", "on"):
+            config = TrainConfig(batch_size=BATCH, compile=compile)
+            vae = build_vae(ModelConfig(latent_dim=2, hidden=hidden, likelihood=likelihood), train.schema, seed=3)
+            step = Step(build_objective(vae, config), config, 10)
+            torch.manual_seed(0)
+            losses.append([step(train.raw[:BATCH], BATCH, 1.0)[0].item() for _ in range(3)])
+        assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
 def test_auto_compiles_long_runs_only_and_never_asks_a_clock(grey):
     for likelihood, hidden, steps, expected in (
         ("bernoulli", (7,), 1000, False),

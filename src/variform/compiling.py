@@ -1,6 +1,7 @@
 """Compiling: a function of tensors as machine code for one shape of its inputs, where that pays."""
 
 import os
+import types
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +31,16 @@ def compiled(function: Callable[..., Any], device: torch.device, *, only: bool =
     options: dict[str, Any] = {"fallback_random": True, "cpp_wrapper": device.type == "cpu"}
     if only:
         options["guard_filter_fn"] = torch.compiler.skip_all_guards_unsafe
-    code = torch.compile(function, fullgraph=True, dynamic=False, options=options)
+    # torch finds what it has compiled by the code of a function: without one of its own, a function whose inputs nobody
+    # looks at would be taken for another that shares its code, such as the same method of another object.
+    bound = getattr(function, "__self__", None)
+    plain: Any = getattr(function, "__func__", function)
+    own: Any = types.FunctionType(
+        plain.__code__.replace(), plain.__globals__, plain.__name__, plain.__defaults__, plain.__closure__
+    )
+    own.__kwdefaults__ = plain.__kwdefaults__
+    own = own if bound is None else types.MethodType(own, bound)
+    code = torch.compile(own, fullgraph=True, dynamic=False, options=options)
     is_first = True
 
     def call(*arguments: Any, **named: Any) -> Any:
