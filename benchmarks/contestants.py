@@ -302,7 +302,7 @@ class Variform:
         from variform import ModelConfig, build_vae
 
         config = ModelConfig(latent_dim=LATENT, hidden=(HIDDEN,))
-        return build_vae(config, self.splits.schema, train=self.splits.train.prepared())
+        return build_vae(config, self.splits.schema, moments=self.splits.train.moments())
 
     def train(self, epochs: int, on_epoch: OnEpoch) -> dict[str, np.ndarray]:
         from variform import TrainConfig, build_objective, fit, save

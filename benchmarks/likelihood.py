@@ -22,7 +22,7 @@ from variform.vae import VAE
 def trained(source: str, epochs: int) -> tuple[VAE, Dataset]:
     """The model, and the test rows."""
     data = read(source, DataConfig(binarise="dynamic"))
-    vae = build_vae(ModelConfig(latent_dim=20, hidden=(400,)), data.schema, seed=0, train=data.train.prepared(seed=0))
+    vae = build_vae(ModelConfig(latent_dim=20, hidden=(400,)), data.schema, seed=0, moments=data.train.moments(seed=0))
     config = TrainConfig(epochs=epochs, batch_size=128, seed=0)
     fit(build_objective(vae, config), data.train, data.valid, config)
     return vae, data.test

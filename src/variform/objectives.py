@@ -82,11 +82,15 @@ class ELBO(nn.Module):
         self.vae, self.samples, self.kl = vae, samples, kl
         self.beta: Schedule = beta if callable(beta) else lambda step: beta
         # A buffer, so that a schedule neither recompiles a compiled step nor hides a number from other processes.
-        self.register_buffer("weight", torch.tensor(float(self.beta(0))), persistent=False)
+        self._weight = float(self.beta(0))
+        self.register_buffer("weight", torch.tensor(self._weight), persistent=False)
 
     def at_step(self, step: int) -> None:
         """Set the weight of the KL term to what the schedule says at `step`."""
-        self.weight.fill_(self.beta(step))
+        weight = self.beta(step)
+        if weight != self._weight:
+            self._weight = weight
+            self.weight.fill_(weight)
 
     def forward(self, x: Tensor) -> Terms:
         """The terms of a batch."""

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.adam import adam
 
 from variform import processes
 from variform.checkpoints import Trained
@@ -124,6 +123,8 @@ class Step:
             raise ValueError("--compile on is for one process; there are several. Use --compile off.")
         self._compiled = compiled(self._gradients, self.device, only=True) if self.is_compiled else None
         self._has_run = False
+        self._held: Any = None
+        self._slots: list[list[Tensor]] = []
         self.module: nn.Module = self.objective
         if self.many and not config.sharded:
             self.module = DistributedDataParallel(self.objective, broadcast_buffers=False)
@@ -142,11 +143,7 @@ class Step:
         """
         # A ragged batch is not worth a compilation of its own.
         gradients, sums = self._found(x, total, weight)
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
-        self._update()
-        for parameter in self.parameters:  # the next gradients can take their place in the processor's cache
-            parameter.grad = None
+        self._update(gradients)
         return sums
 
     def learning_rate(self, value: float) -> None:
@@ -211,43 +208,45 @@ class Step:
             gradients = torch.autograd.grad(scaled, self.parameters, allow_unused=True)
         return gradients, _sums(terms, weight)
 
-    def _update(self) -> None:
+    def _update(self, gradients: Sequence[Tensor | None]) -> None:
+        """Change the parameters; afterwards none has a gradient, so that the next take the place of these in memory."""
+        plain = self.optimizer.defaults.get("fused") and not self.scales and not self.config.clip_norm
+        if plain and self.optimizer.state and None not in gradients:
+            self._adam(gradients)
+            return
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
         if self.config.clip_norm:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
-        if self.scales:
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-        elif self.optimizer.defaults.get("fused"):
-            self._adam()
-        else:
-            self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        for parameter in self.parameters:
+            parameter.grad = None
 
     @torch.no_grad()
-    def _adam(self) -> None:
-        """What `torch.optim.Adam.step` does, without looking at everything anew: 3 % of a step of a small network."""
+    def _adam(self, gradients: Sequence[Tensor | None]) -> None:
+        """The two calls that `torch.optim.Adam(fused=True).step` comes down to; the rest is 5 % of a small step."""
         group = self.optimizer.param_groups[0]
-        held: list[Tensor] = [parameter for parameter in self.parameters if parameter.grad is not None]
-        if not all(parameter in self.optimizer.state for parameter in held):
-            self.optimizer.step()
-            return
-        slots = [self.optimizer.state[parameter] for parameter in held]
-        names = ("exp_avg", "exp_avg_sq", "step")
-        first, second, steps = ([slot[name] for slot in slots] for name in names)
-        adam(
-            held,
-            [parameter.grad for parameter in held if parameter.grad is not None],
+        if self._held is not self.optimizer.state:  # restored from a checkpoint, or the first time
+            self._held = self.optimizer.state
+            slots = [self._held[parameter] for parameter in self.parameters]
+            self._slots = [[slot[name] for slot in slots] for name in ("exp_avg", "exp_avg_sq", "step")]
+        first, second, steps = self._slots
+        torch._foreach_add_(steps, 1)
+        torch._fused_adam_(
+            self.parameters,
+            gradients,
             first,
             second,
             [],
             steps,
-            fused=True,
-            amsgrad=False,
+            lr=group["lr"],
             beta1=group["betas"][0],
             beta2=group["betas"][1],
-            lr=group["lr"],
             weight_decay=group["weight_decay"],
             eps=group["eps"],
+            amsgrad=False,
             maximize=False,
         )
 
