@@ -20,7 +20,7 @@ LAYERS = [
     {"objectives"},
     {"checkpoints"},
     {"steps"},
-    {"training", "evaluation", "exploration", "export"},
+    {"training", "evaluation", "exploration", "export", "profiling"},
     {"plots", "report"},
     {"runs"},
     {"studies"},

@@ -363,6 +363,42 @@ def info(run: Path, /, *, json: Annotated[bool, Flag] = False) -> None:
     _print_table(["key", "value"], rows)
 
 
+@app.command(sort_key=10)
+def profile(
+    source: str | None = None,
+    /,
+    *,
+    timed_steps: Annotated[int, Option] = 50,
+    config: Annotated[Path | None, Option] = None,
+    json: Annotated[bool, Flag] = False,
+    data: DataOptions = DataConfig(),
+    model: ModelOptions = ModelConfig(),
+    train: TrainOptions = TrainConfig(),
+) -> None:
+    """Where the time of a training step goes, beside the floor: the products of the networks and nothing else.
+
+    Nothing is trained or written. The step is compiled where `variform train` would compile it.
+
+    Example: `variform profile digits --batch-size 512`
+
+    Args:
+        source: The data, as for `variform train`; by default `digits`.
+        timed_steps: How often each part of the step runs at a stretch; each gets five such stretches, in turns.
+        config: Take the options from this TOML file, such as a run's config.toml; options given here go first.
+        json: Print the numbers as JSON.
+    """
+    from variform import runs
+
+    source = source or (_config_file(config).source if config else "digits")
+    found = runs.profile_of(RunConfig(source=source, data=data, model=model, train=train), timed_steps)
+    if json:
+        _say(to_json(found.to_dict()))
+        return
+    _print_table(*found.table())
+    if found.advice:
+        _say(found.advice)
+
+
 # --- entry --------------------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ figures/*.png, report.html
 
 import dataclasses
 import json
+import math
 import os
 import platform
 import subprocess
@@ -30,6 +31,7 @@ from variform.data import Dataset, Schema, Splits, read
 from variform.evaluation import evaluate
 from variform.export import load, save
 from variform.files import replacing, set_aside, sweep, write_json, write_text
+from variform.profiling import Profile, profile
 from variform.report import Picture, Table, render
 from variform.sources import source_format
 from variform.steps import find_device, machine
@@ -189,6 +191,22 @@ def prepare(config: RunConfig, nll_samples: int = 1000) -> tuple[Splits, VAE]:
     require_batch(config.train, len(splits.train))
     moments = splits.train.moments(seed=config.train.seed)
     return splits, build_vae(config.model, splits.schema, seed=config.train.seed, moments=moments)
+
+
+def profile_of(config: RunConfig, steps: int = 50) -> Profile:
+    """Read, build and profile: where the time of a step of this run would go.
+
+    Args:
+        config: The whole configuration.
+        steps: How often each part of a step runs at a stretch.
+
+    Raises:
+        ValueError, OSError: for data or options that do not fit.
+    """
+    splits, vae = prepare(config)
+    rows = len(splits.train)
+    total = config.train.steps or epochs(config.train, rows) * math.ceil(rows / config.train.batch_size)
+    return profile(build_objective(vae, config.train), splits.train, config.train, steps=steps, total=total)
 
 
 def train(

@@ -1,0 +1,363 @@
+"""Profiling: where the time of a training step goes, beside the floor, the products that no program can leave out.
+
+The parts are measured in turns with the whole step, in one run: a shared machine changes its speed from one minute to
+the next, and then changes it for all of them.
+"""
+
+import copy
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from variform.config import TrainConfig
+from variform.data import Dataset, StoredRows, epoch_order
+from variform.objectives import ELBO
+from variform.steps import Step, compiles
+
+_COMPILED = "forward and backward, compiled"
+_LINEAR = (nn.Linear,)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Where the time of a step goes; times are milliseconds per step, medians over the repeats.
+
+    Args:
+        parts: The time of each part: `data`, `forward`, `backward` (or both in one, where the step is compiled) and
+            `optimiser`, each measured by itself.
+        whole: The whole step, as `fit` does it.
+        floor: The products of the networks alone, forward and backward.
+        flops: Floating-point operations of these products, per step; an addition and a multiplication are two.
+        batch_size: Rows per step.
+        threads: Threads of the processor that torch uses.
+        device: Type of the device.
+        is_compiled: Whether the step was compiled.
+        advice: One sentence on what would make it faster; empty where there is none.
+    """
+
+    parts: dict[str, float]
+    whole: float
+    floor: float
+    flops: int
+    batch_size: int
+    threads: int
+    device: str
+    is_compiled: bool
+    advice: str = ""
+
+    @property
+    def rest(self) -> float:
+        """The whole step without its parts: what joins them. Below 0 where a part is slower by itself than inside."""
+        return self.whole - sum(self.parts.values())
+
+    @property
+    def examples_per_second(self) -> float:
+        """Training rows per second."""
+        return 1e3 * self.batch_size / self.whole
+
+    @property
+    def times_floor(self) -> float:
+        """The whole step as a multiple of the floor; infinite for networks without products."""
+        return self.whole / self.floor if self.floor else float("inf")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON.
+
+        Example:
+            >>> found = Profile({"data": 1.0, "forward": 2.0}, 4.0, 2.0, 10**6, 128, 2, "cpu", False)
+            >>> found.to_dict()["milliseconds"]
+            {'data': 1.0, 'forward': 2.0, 'rest': 1.0, 'whole': 4.0, 'floor': 2.0}
+        """
+        names = ("examples_per_second", "times_floor", "flops", "batch_size", "threads", "device", "is_compiled")
+        times = self.parts | {"rest": self.rest, "whole": self.whole, "floor": self.floor}
+        return {"milliseconds": times, **{name: getattr(self, name) for name in names}, "advice": self.advice}
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Header and rows of text.
+
+        Example:
+            >>> header, rows = Profile({"data": 1.0}, 4.0, 2.0, 10**6, 128, 2, "cpu", False).table()
+            >>> header[0], rows[2]
+            ('batch of 128, cpu, 2 threads, eager', ['whole step', '4.000', '100 %'])
+        """
+        times = self.parts | {"rest": self.rest, "whole step": self.whole, "floor: products alone": self.floor}
+        rows = [[name, f"{value:.3f}", f"{value / self.whole:.0%}".replace("%", " %")] for name, value in times.items()]
+        rows.append(["step, as a multiple of the floor", f"{self.times_floor:.2f}", ""])
+        rows.append(["examples per second", f"{self.examples_per_second:,.0f}", ""])
+        rows.append(["products, MFLOP per step", f"{self.flops / 1e6:,.1f}", ""])
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        kind = "compiled" if self.is_compiled else "eager"
+        return [f"batch of {self.batch_size}, {self.device}, {threads}, {kind}", "ms", "of the step"], rows
+
+
+def profile(
+    objective: ELBO,
+    train: Dataset,
+    config: TrainConfig,
+    *,
+    steps: int = 50,
+    repeats: int = 5,
+    total: int | None = None,
+) -> Profile:
+    """Measure a training step and its parts on a copy of the objective, which itself stays as it is.
+
+    Data are the rows of fresh batches, gathered and prepared; forward is the objective with gradients on; backward is
+    what the gradients and the sums of the terms take beside it; the optimiser is its step alone. The floor repeats the
+    products of all linear and convolutional layers of both networks with memory that is there already.
+
+    Args:
+        objective: What would be trained.
+        train: Training rows.
+        config: The optimiser's side of the configuration.
+        steps: How often each part runs at a stretch.
+        repeats: How many such stretches each part gets, in turns with the others.
+        total: Steps of the whole training, which decide whether the step is compiled; by default `config.steps`, and
+            without it too few to compile unless `config.compile` is `on`.
+
+    Raises:
+        ValueError: for no steps, or for fewer training rows than a batch.
+
+    Example:
+        >>> from variform import ModelConfig, build_vae, read
+        >>> data = read("digits")
+        >>> objective = ELBO(build_vae(ModelConfig(latent_dim=2), data.schema))
+        >>> found = profile(objective, data.train, TrainConfig(), steps=2, repeats=1)
+        >>> list(found.parts), found.floor < found.whole
+        (['data', 'forward', 'backward', 'optimiser'], True)
+    """
+    if min(steps, repeats) < 1:
+        raise ValueError(f"steps and repeats must be at least 1; got {steps} and {repeats}. Use for example 50 and 5.")
+    if len(train) < config.batch_size:
+        raise ValueError(
+            f"a batch must not exceed the {len(train)} training rows; got {config.batch_size}. "
+            f"Use --batch-size {len(train)} or smaller."
+        )
+    total = total or config.steps or 1
+    step = Step(copy.deepcopy(objective).train(), config, total)
+    with torch.random.fork_rng(), step.rounding():
+        torch.manual_seed(config.seed)
+        products, tasks = _tasks(step, train, config)
+        seconds = _in_turns(tasks, steps, repeats, step.device)
+    times = {name: 1e3 * statistics.median(values) for name, values in seconds.items()}
+    parts = {name: times[name] for name in times if name not in ("whole", "floor", "gradients")}
+    if not step.is_compiled:  # differences within one turn: both sides then had the same machine
+        pairs = zip(seconds["gradients"], seconds["forward"], strict=True)
+        backward = 1e3 * statistics.median(both - forward for both, forward in pairs)
+        parts = {name: parts.get(name, backward) for name in ("data", "forward", "backward", "optimiser")}
+    found = Profile(
+        parts,
+        times["whole"],
+        times["floor"] if products else 0.0,
+        sum(product.flops for product in products),
+        config.batch_size,
+        torch.get_num_threads(),
+        step.device.type,
+        step.is_compiled,
+    )
+    would_compile = not step.is_compiled and compiles(step.objective, replace(config, compile="auto"), total)
+    return replace(found, advice=_advice(found, train, config, would_compile))
+
+
+def _tasks(step: Step, train: Dataset, config: TrainConfig) -> tuple[list["_Product"], dict[str, Callable[[], object]]]:
+    """The products of a step, and what is measured, by name."""
+    size, batches = config.batch_size, _batches(train, config)
+
+    def data() -> Tensor:
+        return step.objective.vae.like(train.batch(next(batches)))
+
+    x = data()
+    products = _products(step, x)
+    gradients, _ = step._gradients(x, size, 1.0)
+
+    def whole() -> float:
+        x = data()
+        step.objective.at_step(0)
+        step.learning_rate(config.learning_rate)
+        return step(x, size, 1.0)[0].item()
+
+    def forward() -> object:
+        with step.autocast():
+            return step.objective(x)
+
+    def update() -> None:
+        step.learning_rate(0.0)  # so that the same gradients, over and over, carry the weights nowhere
+        for parameter, gradient in zip(step.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        step._update()
+        for parameter in step.parameters:
+            parameter.grad = None
+
+    def floor() -> None:
+        for product in products:
+            product.forward()
+        for product in reversed(products):
+            product.backward()
+
+    if step._compiled is not None:
+        compiled = step._compiled
+        middle: dict[str, Callable[[], object]] = {_COMPILED: lambda: compiled(x, size, 1.0)}
+    else:
+        middle = {"forward": forward, "gradients": lambda: step._gradients(x, size, 1.0)}
+    return products, {"whole": whole, "data": data, **middle, "optimiser": update, "floor": floor}
+
+
+def _in_turns(
+    tasks: dict[str, Callable[[], object]], steps: int, repeats: int, device: torch.device
+) -> dict[str, list[float]]:
+    """Seconds per call of each task in each repeat."""
+
+    def run(task: Callable[[], object], count: int) -> float:
+        _wait(device)
+        begun = time.perf_counter()
+        for _ in range(count):
+            task()
+        _wait(device)
+        return (time.perf_counter() - begun) / count
+
+    for task in tasks.values():  # the first calls compile, and choose their kernels and memory
+        run(task, 3)
+    seconds: dict[str, list[float]] = {name: [] for name in tasks}
+    for _ in range(repeats):
+        for name, task in tasks.items():
+            seconds[name].append(run(task, steps))
+    return seconds
+
+
+def _wait(device: torch.device) -> None:
+    """Until the device has done what it was given; the processor always has."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def _batches(train: Dataset, config: TrainConfig) -> Iterator[Tensor]:
+    """Row numbers of whole batches, epoch after epoch, as in a training."""
+    epoch, size = 0, config.batch_size
+    while True:
+        order = epoch_order(len(train), config.seed, epoch, block=config.shuffle_block or None)
+        yield from order[: len(order) // size * size].split(size)
+        epoch += 1
+
+
+def _advice(found: Profile, train: Dataset, config: TrainConfig, would_compile: bool) -> str:
+    """One sentence on the largest thing that can be gained, or none."""
+    share = found.parts["data"] / found.whole
+    if share > 0.2:
+        return f"Data take {share:.0%} of the step: {_about_data(train)}".replace("%", " %", 1)
+    if would_compile:
+        return "The training is long enough to win back the time that compiling takes: use --compile auto."
+    if 10 > found.whole > 3 * found.floor:
+        can_compile = not found.is_compiled and config.precision != "fp16"
+        more = ", and --compile on saves part in a long training" if can_compile else ""
+        return f"Most of this small step is not arithmetic: a larger --batch-size shares the rest over more rows{more}."
+    return ""
+
+
+def _about_data(train: Dataset) -> str:
+    if isinstance(train.raw, StoredRows):
+        return (
+            "rows are read from disk and converted at every step; save doubles as float32, or use --memory-map off "
+            "where memory suffices."
+        )
+    if train.schema.binarise == "dynamic":
+        return "a random number is drawn for every value of every row, which is what --binarise dynamic means."
+    return "rows are gathered, converted and scaled at every step; a larger --batch-size shares the fixed part of it."
+
+
+# --- the floor ----------------------------------------------------------------------------------------------------
+
+
+def _products(step: Step, x: Tensor) -> list["_Product"]:
+    """The products of one training step, in the order of the forward pass."""
+    found: list[_Product] = []
+
+    def note(layer: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
+        found.append((_Matrix if isinstance(layer, _LINEAR) else _Convolution)(layer, given[0], output))
+
+    vae = step.objective.vae
+    layers = dict.fromkeys(layer for network in (vae.encoder, vae.decoder) for layer in network.modules())
+    chosen = [layer for layer in layers if isinstance(layer, (*_LINEAR, *_CONVOLUTIONS))]
+    hooks = [layer.register_forward_hook(note) for layer in chosen]
+    try:
+        with step.autocast():
+            step.objective(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+class _Product:
+    """A layer's products with inputs of its shapes and types: forward, and those of the two gradients it needs.
+
+    That of the input is needed where the input depends on a parameter, that of the weight where the weight is trained.
+    """
+
+    def __init__(self, layer: Any, given: Tensor, output: Tensor) -> None:
+        self.needs_input, self.needs_weight = given.requires_grad, layer.weight.requires_grad
+        # Under autocast the output has the type in which the layer computes.
+        like = (given.detach(), output.detach(), layer.weight.detach())
+        self.x, self.y, self.weight = (torch.randn_like(tensor, dtype=output.dtype) for tensor in like)
+        where = given if isinstance(layer, _TRANSPOSED) else output
+        positions = where.numel() // where.shape[-1 if isinstance(layer, _LINEAR) else 1]
+        self.flops = 2 * positions * self.weight.numel() * (1 + self.needs_input + self.needs_weight)
+
+    def forward(self) -> None:
+        """y from x."""
+        raise NotImplementedError
+
+    def backward(self) -> None:
+        """The gradients from that of y."""
+        raise NotImplementedError
+
+
+class _Matrix(_Product):
+    """Of `nn.Linear`: y = x W^T, dW = dy^T x, dx = dy W."""
+
+    def __init__(self, layer: Any, given: Tensor, output: Tensor) -> None:
+        super().__init__(layer, given, output)
+        self.x, self.y = self.x.flatten(0, -2), self.y.flatten(0, -2)
+        self.product, self.dx, self.dweight = (torch.empty_like(like) for like in (self.y, self.x, self.weight))
+
+    def forward(self) -> None:
+        torch.mm(self.x, self.weight.T, out=self.product)
+
+    def backward(self) -> None:
+        if self.needs_weight:
+            torch.mm(self.y.T, self.x, out=self.dweight)
+        if self.needs_input:
+            torch.mm(self.y, self.weight, out=self.dx)
+
+
+class _Convolution(_Product):
+    """Of `nn.Conv*d` and `nn.ConvTranspose*d`."""
+
+    def __init__(self, layer: Any, given: Tensor, output: Tensor) -> None:
+        super().__init__(layer, given, output)
+        transposed, padding = layer.transposed, layer.padding
+        inner, outer = given.shape[2:], output.shape[2:]
+        if transposed:
+            inner, outer = outer, inner
+        # The size at which the kernel fits exactly: of a convolution's padded input.
+        axes = zip(outer, layer.stride, layer.dilation, layer.kernel_size, strict=True)
+        fitting = [(size - 1) * stride + dilation * (kernel - 1) + 1 for size, stride, dilation, kernel in axes]
+        extra = [0] * len(fitting)
+        if transposed:  # the call may have asked for a size of its own
+            extra = [size + 2 * pad - fits for size, pad, fits in zip(inner, padding, fitting, strict=True)]
+        elif isinstance(padding, str) or layer.padding_mode != "zeros":  # the input that is padded already
+            self.x, padding = self.x.new_empty(*self.x.shape[:2], *fitting).normal_(), [0] * len(fitting)
+        self.options = (list(layer.stride), list(padding), list(layer.dilation), transposed, extra, layer.groups)
+
+    def forward(self) -> None:
+        torch.ops.aten.convolution(self.x, self.weight, None, *self.options)
+
+    def backward(self) -> None:
+        if self.needs_input or self.needs_weight:
+            mask = [self.needs_input, self.needs_weight, False]
+            torch.ops.aten.convolution_backward(self.y, self.x, self.weight, None, *self.options, mask)

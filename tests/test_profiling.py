@@ -1,0 +1,200 @@
+"""The profile of a step: planted delays are found where they are, and the products are counted as by hand."""
+
+import json
+import math
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from variform import VAE, DataConfig, ModelConfig, TrainConfig, build_vae, cli, read
+from variform.data import Dataset, dataset_from
+from variform.likelihoods import BernoulliLikelihood
+from variform.objectives import ELBO
+from variform.posteriors import DiagonalPosterior
+from variform.priors import StandardNormalPrior
+from variform.profiling import Profile, _advice, _products, profile
+from variform.steps import Step
+
+DELAY = 3.0  # milliseconds; a sleep never ends early
+CONFIG = TrainConfig(batch_size=32, compile="off")
+FEW = {"steps": 3, "repeats": 3}
+
+
+@pytest.fixture(scope="module")
+def train():
+    return read("digits").train
+
+
+def objective(schema, **options):
+    return ELBO(build_vae(ModelConfig(latent_dim=2, hidden=(8,), **options), schema))
+
+
+class Slow(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        time.sleep(DELAY / 1e3)
+        return self.network(x)
+
+
+class SlowData(Dataset):
+    def batch(self, index):
+        time.sleep(DELAY / 1e3)
+        return super().batch(index)
+
+
+def is_the_slow_one(found, slow):
+    """The delay is in one part and in the whole, and in no other part: no other takes as long by itself."""
+    assert found.parts[slow] >= DELAY and found.whole >= DELAY
+    assert max(found.parts, key=found.parts.get) == slow
+
+
+def test_a_slow_network_is_found_in_forward(train):
+    slow = objective(train.schema)
+    slow.vae.encoder = Slow(slow.vae.encoder)
+    is_the_slow_one(profile(slow, train, CONFIG, **FEW), "forward")
+
+
+def test_slow_data_are_found_in_data_and_spoken_of(train):
+    slow = SlowData(train.raw, train.schema, train.labels, train.rows)
+    found = profile(objective(train.schema), slow, CONFIG, **FEW)
+    is_the_slow_one(found, "data")
+    assert found.advice.startswith("Data take ") and "scaled at every step" in found.advice
+
+
+def test_parts_and_rest_sum_to_the_whole_and_the_objective_stays_as_it_was(train):
+    mine = objective(train.schema, dropout=0.1).eval()
+    before = {name: value.clone() for name, value in mine.state_dict().items()}
+    state = torch.random.get_rng_state()
+    found = profile(mine, train, CONFIG, **FEW)
+    assert sum(found.parts.values()) + found.rest == pytest.approx(found.whole)
+    assert 0 < found.floor < found.whole and found.times_floor == found.whole / found.floor
+    assert found.examples_per_second == pytest.approx(32 / (found.whole / 1e3))
+    assert not mine.training and all(parameter.grad is None for parameter in mine.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in mine.state_dict().items())
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_a_compiled_step_has_forward_and_backward_in_one(train, monkeypatch):
+    monkeypatch.setattr("variform.steps.compiled", lambda function, device, only: function)
+    found = profile(objective(train.schema), train, replace(CONFIG, compile="on"), **FEW)
+    assert list(found.parts) == ["data", "forward and backward, compiled", "optimiser"] and found.is_compiled
+    assert sum(found.parts.values()) + found.rest == pytest.approx(found.whole)
+
+
+# --- the floor ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_products_of_the_784_400_20_network_by_hand(samples):
+    """Three products a layer, two for the first, whose input needs no gradient; L rows an example in the decoder."""
+    data = dataset_from(torch.rand(64, 784))
+    mine = ELBO(build_vae(ModelConfig(latent_dim=20, hidden=(400,)), data.schema), samples=samples)
+    found = profile(mine, data, CONFIG, steps=1, repeats=1)
+    encoder = 2 * 784 * 400 + 3 * 400 * 40
+    decoder = 3 * 20 * 400 + 3 * 400 * 784
+    assert found.flops == 2 * 32 * (encoder + samples * decoder)
+
+
+def convolutional():
+    """Strides, dilation, both kinds of padding, a transposed convolution with an output padding, and linear layers."""
+    encoder = nn.Sequential(
+        nn.Conv2d(1, 4, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(4, 6, (2, 3), dilation=(2, 1), padding="same"),
+        nn.Conv2d(6, 6, 3, padding=1, padding_mode="circular"),
+        nn.Flatten(),
+        nn.Linear(96, 6),
+        nn.Unflatten(1, (2, 3)),
+    )
+    decoder = nn.Sequential(
+        nn.Linear(3, 48),
+        nn.Unflatten(1, (3, 4, 4)),
+        nn.ConvTranspose2d(3, 5, 3, stride=2, padding=1, output_padding=1),
+        nn.Conv2d(5, 1, 1),
+    )
+    return VAE(
+        encoder,
+        decoder,
+        posterior=DiagonalPosterior(3),
+        prior=StandardNormalPrior(3),
+        likelihood=BernoulliLikelihood((1, 8, 8)),
+    )
+
+
+def test_products_of_a_convolutional_network_as_torch_counts_them(train):
+    mine = ELBO(convolutional())
+    counter = FlopCounterMode(display=False)
+    with counter:
+        mine(mine.vae.like(train.batch(torch.arange(32)))).loss.sum().backward()
+    found = profile(mine, train, CONFIG, steps=1, repeats=1)
+    assert found.flops == counter.get_total_flops()
+    x = mine.vae.like(train.batch(torch.arange(32)))
+    products = _products(Step(mine, CONFIG, 1), x)
+    with FlopCounterMode(display=False) as counter:  # these are the products that run
+        for product in products:
+            product.forward()
+            product.backward()
+    assert counter.get_total_flops() == found.flops
+
+
+def test_a_frozen_weight_needs_no_gradient(train):
+    mine = ELBO(convolutional())
+    whole = profile(mine, train, CONFIG, steps=1, repeats=1).flops
+    mine.vae.encoder[0].weight.requires_grad_(False)  # its bias is trained, and so all that follows is as it was
+    frozen = profile(mine, train, CONFIG, steps=1, repeats=1).flops
+    assert whole - frozen == 2 * 32 * (4 * 4) * (4 * 1 * 3 * 3)
+
+
+# --- advice and the command ---------------------------------------------------------------------------------------
+
+
+def spoken(data, whole, floor, train, *, would_compile=False, is_compiled=False):
+    parts = {"data": data, "forward": 0.5, "backward": 0.5, "optimiser": 0.1}
+    return _advice(Profile(parts, whole, floor, 10**6, 32, 2, "cpu", is_compiled), train, CONFIG, would_compile)
+
+
+def test_advice_speaks_of_the_largest_gain_or_not_at_all(train):
+    dynamic = read("digits", DataConfig(binarise="dynamic")).train
+    assert "--binarise dynamic" in spoken(1.0, 3.0, 1.5, dynamic)
+    assert spoken(0.1, 3.0, 2.0, train) == ""
+    assert spoken(0.1, 300.0, 20.0, train) == ""  # no small step
+    assert "use --compile auto" in spoken(0.1, 3.0, 2.0, train, would_compile=True)
+    assert "--compile on" in spoken(0.1, 3.0, 0.5, train)
+    assert "--compile" not in spoken(0.1, 3.0, 0.5, train, is_compiled=True)
+
+
+def test_a_step_that_is_worth_compiling_is_called_so(train):
+    found = profile(objective(train.schema), train, CONFIG, steps=1, repeats=1, total=10**9)
+    assert "use --compile auto" in found.advice or found.advice.startswith("Data take")
+
+
+def test_mistakes_are_named(train):
+    with pytest.raises(ValueError, match="at least 1; got 0 and 5"):
+        profile(objective(train.schema), train, CONFIG, steps=0)
+    with pytest.raises(ValueError, match="--batch-size 9 or smaller"):
+        profile(objective(train.schema), train.take(torch.arange(9)), CONFIG)
+
+
+def test_the_command_prints_a_table_or_json(capsys):
+    torch.set_default_dtype(torch.float32)
+    small = ["--hidden", "8", "--latent-dim", "2", "--batch-size", "64", "--timed-steps", "2"]
+    assert cli.run(["profile", *small, "--json"]) == 0
+    numbers = json.loads(capsys.readouterr().out)
+    times = numbers["milliseconds"]
+    assert list(times) == ["data", "forward", "backward", "optimiser", "rest", "whole", "floor"]
+    assert math.fsum(list(times.values())[:5]) == pytest.approx(times["whole"])
+    assert numbers["batch_size"] == 64 and numbers["device"] and numbers["is_compiled"] is False
+    assert numbers["flops"] == 2 * 64 * (2 * 64 * 8 + 3 * 8 * 4 + 3 * 2 * 8 + 3 * 8 * 64)
+    assert cli.run(["profile", "digits", *small]) == 0
+    out = capsys.readouterr().out
+    for name in ("data", "forward", "backward", "optimiser", "rest", "whole step", "floor", "examples per second"):
+        assert name in out
+    assert cli.run(["profile", "digits", "--timed-steps", "0"]) == 2
+    assert "at least 1" in capsys.readouterr().err
