@@ -614,7 +614,7 @@ def test_a_run_records_what_its_bits_depend_on(tmp_path):
     run = runs.train(config, tmp_path / "run", nll_samples=1, pictures=False)
     runs.resume(run.folder, nll_samples=1, pictures=False)
     sessions = json.loads((run.folder / "environment.json").read_text())["sessions"]
-    assert len(sessions) == 2 and sessions[0] == sessions[1]
+    assert len(sessions) == 1  # the second had the same
     assert sessions[0]["threads"] == torch.get_num_threads() and sessions[0]["torch"] == torch.__version__
     assert sessions[0]["seed"] == 3 and sessions[0]["data"] == run.data().fingerprint
     assert sessions[0].keys() >= {"python", "variform", "device", "git_commit", "processes", "platform"}

@@ -430,7 +430,8 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         raise
     except ConnectionError as error:
-        return _fail(str(error), 1)
+        _fail(str(error), 1)
+        os._exit(1)  # the ordinary way out waits for processes that may not be there any more
     except (CycloptsError, ValueError, OSError) as error:
         if os.environ.get("VARIFORM_TRACEBACK"):
             raise

@@ -7,12 +7,16 @@ here is then trivial.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from variform import draws
+
+PATIENCE = timedelta(minutes=10)
+"""How long a process waits for another that does not answer, such as one behind a broken link or still reading data."""
 
 
 class ProcessLostError(ConnectionError):
@@ -56,19 +60,18 @@ def joined() -> Iterator[None]:
         yield
         return
     try:
-        dist.init_process_group()
+        dist.init_process_group(timeout=PATIENCE)
         yield
     except RuntimeError as error:
         if not _is_loss(error):
             raise
         raise ProcessLostError(
             f"every process of the job must live until its end; process {os.environ['RANK']} of "
-            f"{os.environ['WORLD_SIZE']} has lost another. torchrun names below, as the root cause, the one that ended "
-            "first. Go on, with any number of processes, with variform train --resume."
+            f"{os.environ['WORLD_SIZE']} has lost another. torchrun, on the host of the one that ended first, names it "
+            "as the root cause. Go on, with any number of processes, with variform train --resume."
         ) from error
-    finally:
-        if _is_joined():
-            dist.destroy_process_group()
+    else:  # an error ends the process, which needs no good-byes: another may not be there to hear them
+        dist.destroy_process_group()
 
 
 def _is_loss(error: RuntimeError) -> bool:

@@ -188,11 +188,7 @@ def _tasks(step: Step, train: Dataset, config: TrainConfig) -> tuple[list["_Prod
 
     def update() -> None:
         step.learning_rate(0.0)  # so that the same gradients, over and over, carry the weights nowhere
-        for parameter, gradient in zip(step.parameters, gradients, strict=True):
-            parameter.grad = gradient
-        step._update()
-        for parameter in step.parameters:
-            parameter.grad = None
+        step._update(gradients)
 
     def floor() -> None:
         for product in products:

@@ -4,7 +4,8 @@ config.toml           every value, defaults included
 model.safetensors     the weights of the best epoch, and the JSON to rebuild the model
 last.safetensors      the weights after the last step
 checkpoint.safetensors, history.jsonl
-environment.json      seed, versions, threads, device, data fingerprint and git commit of each session of the training
+environment.json      seed, versions, threads, device, data fingerprint and git commit of the training, once for each
+                      environment that it went through
 evaluation.json       held-out numbers with standard errors
 figures/*.png, report.html
 """
@@ -240,7 +241,8 @@ def train(
         sweep(folder / name for name in RESULTS)
         set_aside(folder, RESULTS)
         write_text(folder / "config.toml", tomli_w.dumps(to_dict(config)))
-    return _finish(config, folder, splits, vae, False, nll_samples, progress, pictures)
+    history = _fit(config, folder, splits, vae, resume=False, progress=progress)
+    return _finish(Run(folder, config, vae), splits, history, nll_samples, progress, pictures)
 
 
 def resume(folder: Path, *, nll_samples: int = 1000, progress: bool = False, pictures: bool = True) -> Run:
@@ -256,28 +258,30 @@ def resume(folder: Path, *, nll_samples: int = 1000, progress: bool = False, pic
         FileNotFoundError: when the folder is not that of a run.
         ValueError: when the data or the checkpoint are not those of the run.
     """
-    if not (folder / "config.toml").is_file():
-        raise FileNotFoundError(f"a run must be a folder with config.toml; {folder} is not. Check the path.")
-    config = read_config(folder / "config.toml")
-    splits, vae = prepare(config, nll_samples)
-    require_same_data(folder, splits)
-    if processes.rank() == 0:
-        sweep(folder / name for name in RESULTS)
-    begun = (folder / "checkpoint.safetensors").is_file()
-    return _finish(config, folder, splits, vae, begun, nll_samples, progress, pictures)
+    path, checkpoint = folder / "config.toml", folder / "checkpoint.safetensors"
+    is_first = processes.rank() == 0
+    with processes.joined():  # the folder may be there for process 0 alone
+        there, begun = processes.any_of(*(is_first and file.is_file() for file in (path, checkpoint)))
+        if not there:
+            raise FileNotFoundError(f"a run must be a folder with config.toml; {folder} is not. Check the path.")
+        config = from_toml(processes.told(path.read_bytes() if is_first else b"").decode(), str(path))
+        splits, vae = prepare(config, nll_samples)
+        require_same_data(folder, splits)
+        if is_first:
+            sweep(folder / name for name in RESULTS)
+        history = _fit(config, folder, splits, vae, resume=begun, progress=progress)
+    return _finish(Run(folder, config, vae), splits, history, nll_samples, progress, pictures)
 
 
-def _finish(
-    config: RunConfig, folder: Path, splits: Splits, vae: VAE, resume: bool, nll_samples: int, progress: bool,
-    pictures: bool,
-) -> Run:  # fmt: skip
+def _fit(config: RunConfig, folder: Path, splits: Splits, vae: VAE, *, resume: bool, progress: bool) -> History:
+    """Train the model of a run, by all processes that there are."""
     if processes.rank() == 0:
         write_json(folder / "data.json", describe(splits))
         _note_session(folder, config, splits)
     given = {"fingerprint": splits.fingerprint, "data": to_dict(config.data), "model": to_dict(config.model)}
     try:
         with processes.joined():
-            history = fit(
+            return fit(
                 build_objective(vae, config.train),
                 splits.train,
                 splits.valid,
@@ -291,18 +295,29 @@ def _finish(
         if processes.rank() == 0:
             save(vae, folder / "model.safetensors")  # the best weights so far can be looked at
         raise
+
+
+def _finish(
+    run: Run, splits: Splits, history: History, nll_samples: int, progress: bool, pictures: bool
+) -> Run:  # fmt: skip
+    """What process 0 does with a trained model: files, numbers, pictures, report."""
     if processes.rank() != 0:
-        return Run(folder, config, vae)
-    save(vae, folder / "model.safetensors")
-    _save_last(vae, history, folder)
+        return run
+    save(run.vae, run.folder / "model.safetensors")
+    _save_last(run.vae, history, run.folder)
     try:
-        return _conclude(Run(folder, config, vae), splits, history, nll_samples, progress, pictures)
+        numbers = assess(run, splits, samples=nll_samples, progress=progress)
+        write_json(run.folder / "evaluation.json", numbers)
+        if pictures:
+            figures = draw(run, splits, numbers, history.rows)
+            write_report(run, splits, numbers, history, figures)
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(f"stopped after the training; go on with: {resume_command(folder)}") from error
+        raise KeyboardInterrupt(f"stopped after the training; go on with: {resume_command(run.folder)}") from error
+    return run
 
 
 def _note_session(folder: Path, config: RunConfig, splits: Splits) -> None:
-    """Add to environment.json what this session's bits depend on."""
+    """Note in environment.json what this session's bits depend on, unless the one before it had the same."""
     path = folder / "environment.json"
     sessions = json.loads(path.read_text(encoding="utf-8"))["sessions"] if path.is_file() else []
     present = machine() | {
@@ -312,7 +327,8 @@ def _note_session(folder: Path, config: RunConfig, splits: Splits) -> None:
         "data": splits.fingerprint,
         "git_commit": _git_commit(),
     }
-    write_json(path, {"sessions": [*sessions, present]})
+    if sessions[-1:] != [present]:
+        write_json(path, {"sessions": [*sessions, present]})
 
 
 def _git_commit() -> str | None:
@@ -320,22 +336,11 @@ def _git_commit() -> str | None:
     try:
         commit, changes = (
             subprocess.run(["git", *words], capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+            for words in (("rev-parse", "HEAD"), ("status", "-s", "-uno"))
         )
     except (OSError, subprocess.SubprocessError):
         return None
     return commit + ("+" if changes else "")
-
-
-def _conclude(
-    run: Run, splits: Splits, history: History, nll_samples: int, progress: bool, pictures: bool
-) -> Run:  # fmt: skip
-    numbers = assess(run, splits, samples=nll_samples, progress=progress)
-    write_json(run.folder / "evaluation.json", numbers)
-    if pictures:
-        figures = draw(run, splits, numbers, history.rows)
-        write_report(run, splits, numbers, history, figures)
-    return run
 
 
 def _save_last(vae: VAE, history: History, folder: Path) -> None:

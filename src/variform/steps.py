@@ -5,6 +5,7 @@ sums in one graph), or under DistributedDataParallel or fully sharded, and gives
 """
 
 import copy
+import inspect
 import math
 import os
 import platform
@@ -106,7 +107,7 @@ class Step:
         objective.to(self.device)
         if config.sharded and processes.count() == 1:
             raise ValueError(
-                "--sharded needs several processes; there is one. Start with torchrun --nproc-per-node N -m variform."
+                "--sharded needs several processes; there is one. Start them with torchrun, or leave --sharded out."
             )
         # What is trained under the objective's name: the objective, or a copy that is split over the processes.
         self.objective = _sharded(copy.deepcopy(objective)) if config.sharded else objective
@@ -127,7 +128,7 @@ class Step:
         self._slots: list[list[Tensor]] = []
         self.module: nn.Module = self.objective
         if self.many and not config.sharded:
-            self.module = DistributedDataParallel(self.objective, broadcast_buffers=False)
+            self.module = DistributedDataParallel(self.objective, **_without_buffers())
 
     def __call__(self, x: Tensor, total: int, weight: float) -> Tensor:
         """One step on the rows `x` of a batch of `total` rows over all processes.
@@ -234,7 +235,8 @@ class Step:
             self._slots = [[slot[name] for slot in slots] for name in ("exp_avg", "exp_avg_sq", "step")]
         first, second, steps = self._slots
         torch._foreach_add_(steps, 1)
-        torch._fused_adam_(
+        fused: Any = torch._fused_adam_
+        fused(
             self.parameters,
             gradients,
             first,
@@ -249,6 +251,12 @@ class Step:
             amsgrad=False,
             maximize=False,
         )
+
+
+def _without_buffers() -> dict[str, Any]:
+    """The option that leaves buffers alone, which all processes set alike; its name has changed in torch."""
+    known = inspect.signature(DistributedDataParallel).parameters
+    return {next(name for name in ("forward_sync_buffers", "broadcast_buffers") if name in known): False}
 
 
 def _sums(terms: Terms, weight: float) -> Tensor:
