@@ -29,8 +29,8 @@ from variform.vae import evaluating
 
 TERMS = ("loss", "log_likelihood", "kl")
 
-# Measured on two machines with two cores each: what a compiled step saves, and what compiling costs.
-_SAVED_PER_STEP, _SAVED_PER_UNIT, _COMPILE_SECONDS = 0.25e-3, 3e-9, 20.0
+# Measured on two cores: what a compiled step saves, and what compiling costs at most (4 s if it was done before).
+_SAVED_PER_STEP, _SAVED_PER_UNIT, _COMPILE_SECONDS = 0.25e-3, 3e-9, 10.0
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -121,10 +121,10 @@ def fit(
     per_epoch = math.ceil(len(train) / config.batch_size)
     total = config.steps or epochs(config, len(train)) * per_epoch
     identity = _identity(config, train, objective, identity)
-    if processes.told(identity.encode()) != identity.encode():
+    if processes.any_of(processes.told(identity.encode()) != identity.encode())[0]:
         raise ValueError(
-            f"all processes must train the same model on the same data; those of process {processes.rank()} differ "
-            "from those of process 0. Give every host the same data and options."
+            f"all {processes.count()} processes must train the same model on the same data; some have another. "
+            "Give every host the same data and options."
         )
     take = Step(objective, config, total)
     sums = torch.zeros(len(TERMS) + 1, dtype=torch.float64)
