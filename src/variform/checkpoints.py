@@ -14,18 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_optimizer_state_dict,
-    set_model_state_dict,
-    set_optimizer_state_dict,
-)
 
 from variform import processes
 from variform.files import replacing, write_text
-
-_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
 @dataclass
@@ -83,7 +74,7 @@ class Trained:
     def restore(self, state: State, sums: Tensor) -> None:
         """Bring the module, the optimiser, the random generators and the sums to `state`."""
         if self.sharded:
-            set_model_state_dict(self.module, dict(state.weights), options=_WHOLE)
+            _sharded().set_model_state_dict(self.module, dict(state.weights), options=_whole())
         else:
             self.module.load_state_dict(state.weights)
         self._restore_slots({name: value for name, value in state.optimizer.items() if not name.startswith("scaler.")})
@@ -99,7 +90,7 @@ class Trained:
 
     def _weights(self) -> dict[str, Tensor]:
         if self.sharded:
-            whole: Any = get_model_state_dict(self.module, options=_WHOLE)
+            whole: Any = _sharded().get_model_state_dict(self.module, options=_whole())
             return whole
         return {name: value.detach().cpu().clone() for name, value in self.module.state_dict().items()}
 
@@ -107,7 +98,7 @@ class Trained:
         if not self.optimizer.state:  # asking for the state of a sharded one would make it by an empty step
             return {}
         if self.sharded:
-            whole = get_optimizer_state_dict(self.module, self.optimizer, options=_WHOLE)
+            whole = _sharded().get_optimizer_state_dict(self.module, self.optimizer, options=_whole())
             named: Any = whole.get("state", {})
         else:
             names = [name for name, _ in self.module.named_parameters()]
@@ -125,8 +116,9 @@ class Trained:
             named.setdefault(parameter, {})[slot] = value.clone()
         if self.sharded:
             if named:
-                whole: Any = get_optimizer_state_dict(self.module, self.optimizer, options=_WHOLE) | {"state": named}
-                set_optimizer_state_dict(self.module, self.optimizer, whole, options=_WHOLE)
+                whole: Any = _sharded().get_optimizer_state_dict(self.module, self.optimizer, options=_whole())
+                whole |= {"state": named}
+                _sharded().set_optimizer_state_dict(self.module, self.optimizer, whole, options=_whole())
             return
         order = {name: index for index, (name, _) in enumerate(self.module.named_parameters())}
         slots = {order[parameter]: slots for parameter, slots in named.items()}
@@ -141,6 +133,17 @@ class Trained:
     def _random(self) -> dict[str, Tensor]:
         states = {"cpu": torch.get_rng_state()}
         return states | ({"cuda": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {})
+
+
+def _sharded() -> Any:
+    """torch's functions for the states of sharded modules; importing them takes a second."""
+    from torch.distributed.checkpoint import state_dict
+
+    return state_dict
+
+
+def _whole() -> Any:
+    return _sharded().StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
 def save(folder: Path, state: State, identity: str) -> None:

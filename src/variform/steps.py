@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from variform import processes
@@ -276,6 +275,8 @@ def _build_optimizer(
 
 def _sharded(objective: ELBO) -> ELBO:
     """The objective with each network's parameters split over the processes."""
+    from torch.distributed.fsdp import fully_shard  # slow to import
+
     for network in (objective.vae.encoder, objective.vae.decoder):
         fully_shard(network)
     fully_shard(objective)
