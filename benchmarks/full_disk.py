@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from safetensors import safe_open
@@ -41,8 +42,9 @@ def step(folder: Path) -> int:
         return json.loads(file.metadata()["variform"])["state"]["step"]
 
 
-def mount(disk: Path, options: str) -> None:
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", disk], check=True)
+def mount(disk: Path, options: str) -> int:
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", disk]
+    return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode
 
 
 def ended(process: subprocess.Popen[str]) -> str:
@@ -71,7 +73,8 @@ def main() -> None:
                     status = os.statvfs(disk)
                     (disk / "filler").write_bytes(bytes(status.f_bavail * status.f_frsize - 50_000))
                 else:
-                    mount(disk, "remount,ro")
+                    while mount(disk, "remount,ro"):  # busy while a file is open for writing
+                        time.sleep(0.01)
                 print(f"{name}:", ended(process))
                 files = sorted(path.name for path in (disk / "run").iterdir())
                 print(f"  left: {', '.join(files)}; checkpoint of step {step(disk / 'run')}")

@@ -226,10 +226,10 @@ class _BernoulliLogProb(torch.autograd.Function):
         ctx.event_dims = event_dims
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(value, logits, value - probability)
-        linear = (value * logits - torch.relu(logits)).flatten(-event_dims).sum(-1)
-        likelier = torch.maximum(probability, 1 - probability).flatten(-event_dims)
+        linear = torch.addcmul(torch.relu(logits), value, logits, value=-1).flatten(-event_dims).sum(-1)
+        likelier = (probability - 0.5).abs_().add_(0.5).flatten(-event_dims)  # max(p, 1 - p) in few passes
         length = next(length for length in range(16, 0, -1) if likelier.shape[-1] % length == 0)
-        return linear + likelier.unflatten(-1, (-1, length)).prod(-1).log().sum(-1)  # eq: bernoulli
+        return likelier.unflatten(-1, (-1, length)).prod(-1).log().sum(-1) - linear  # eq: bernoulli
 
     @staticmethod
     @once_differentiable
