@@ -601,6 +601,13 @@ def test_half_precision_learns_the_same_and_resumes(bits, tmp_path, single_preci
     assert_same_tensors(finished(precision, folder=tmp_path, resume=True).last, half.last)
 
 
+@pytest.mark.parametrize("options", [{"sharded": True}, {"compile": "on", "precision": "fp16"}])
+def test_what_cannot_be_done_is_refused_before_anything_is_written(tmp_path, options):
+    with pytest.raises(ValueError, match="needs"):
+        runs.train(RunConfig(train=TrainConfig(**options)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_path):
     config = RunConfig(train=TrainConfig(device="cuda"))

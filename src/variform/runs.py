@@ -35,7 +35,7 @@ from variform.files import replacing, set_aside, sweep, write_json, write_text
 from variform.profiling import Profile, profile
 from variform.report import Picture, Table, render
 from variform.sources import source_format
-from variform.steps import find_device, machine
+from variform.steps import find_device, machine, require_possible
 from variform.training import History, NonFiniteError, build_objective, epochs, fit, require_batch, resume_command
 from variform.vae import VAE, build_vae
 
@@ -187,7 +187,7 @@ def prepare(config: RunConfig, nll_samples: int = 1000) -> tuple[Splits, VAE]:
     """
     if nll_samples < 1:
         raise ValueError(f"nll_samples must be at least 1; got {nll_samples}. Use for example 1000.")
-    find_device(config.train.device)
+    require_possible(config.train, int(os.environ.get("WORLD_SIZE", "1")))
     splits = read(config.source, config.data)
     require_batch(config.train, len(splits.train))
     moments = splits.train.moments(seed=config.train.seed)

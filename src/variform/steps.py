@@ -60,6 +60,28 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def require_possible(config: TrainConfig, count: int) -> torch.device:
+    """The device, where `count` processes of this machine can do what a configuration asks for.
+
+    Raises:
+        ValueError: says what cannot be done.
+
+    Example:
+        >>> require_possible(TrainConfig(sharded=True), 1)
+        Traceback (most recent call last):
+        ValueError: --sharded needs several processes; there is one. Start them with torchrun, or leave --sharded out.
+    """
+    if config.sharded and count == 1:
+        raise ValueError(
+            "--sharded needs several processes; there is one. Start them with torchrun, or leave --sharded out."
+        )
+    if config.compile == "on" and config.precision == "fp16":
+        raise ValueError("--compile on needs float32 or bf16; got fp16. Use --precision bf16 or --compile off.")
+    if config.compile == "on" and count > 1:
+        raise ValueError(f"--compile on is for one process; there are {count}. Use --compile off.")
+    return find_device(config.device)
+
+
 def compiles(objective: ELBO, config: TrainConfig, steps: int) -> bool:
     """Whether the step is compiled: as configured, or `auto`, where it wins back the time that compiling takes.
 
@@ -102,12 +124,8 @@ class Step:
 
     def __init__(self, objective: ELBO, config: TrainConfig, steps: int) -> None:
         keep_freed()
-        self.config, self.device = config, find_device(config.device)
+        self.config, self.device = config, require_possible(config, processes.count())
         objective.to(self.device)
-        if config.sharded and processes.count() == 1:
-            raise ValueError(
-                "--sharded needs several processes; there is one. Start them with torchrun, or leave --sharded out."
-            )
         # What is trained under the objective's name: the objective, or a copy that is split over the processes.
         self.objective = _sharded(copy.deepcopy(objective)) if config.sharded else objective
         self.parameters = [parameter for parameter in self.objective.parameters() if parameter.requires_grad]
@@ -117,10 +135,6 @@ class Step:
         self.trained = Trained(self.objective, self.optimizer, self.scaler, self.device, config.sharded)
         self.many = processes.count() > 1
         self.is_compiled = compiles(objective, config, steps)
-        if self.is_compiled and self.scales:
-            raise ValueError("--compile on needs float32 or bf16; got fp16. Use --precision bf16 or --compile off.")
-        if self.is_compiled and self.many:
-            raise ValueError("--compile on is for one process; there are several. Use --compile off.")
         self._compiled = compiled(self._gradients, self.device, only=True) if self.is_compiled else None
         self._has_run = False
         self._held: Any = None
