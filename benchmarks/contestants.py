@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -293,6 +293,9 @@ class Pythae:
 class Variform:
     """This project, through its public names."""
 
+    options: ClassVar[dict[str, Any]] = {}  # of the model that differ from the default
+    compile = "auto"  # of whole runs
+
     def __init__(self, task: Task) -> None:
         from variform import build_objective, build_vae, fit, read, save  # noqa: F401 (here, so that no clock sees it)
 
@@ -301,7 +304,7 @@ class Variform:
     def model(self) -> Any:
         from variform import ModelConfig, build_vae
 
-        config = ModelConfig(latent_dim=LATENT, hidden=(HIDDEN,))
+        config = ModelConfig(latent_dim=LATENT, hidden=(HIDDEN,), **self.options)
         return build_vae(config, self.splits.schema, moments=self.splits.train.moments())
 
     def train(self, epochs: int, on_epoch: OnEpoch) -> dict[str, np.ndarray]:
@@ -309,7 +312,7 @@ class Variform:
 
         options: dict[str, Any] = {"epochs": epochs, "batch_size": self.task.batch, "learning_rate": LEARNING_RATE}
         if "compile" in {field.name for field in dataclasses.fields(TrainConfig)}:
-            options["compile"] = "on" if self.task.mode == "steady" else "auto"
+            options["compile"] = "on" if self.task.mode == "steady" and self.compile == "auto" else self.compile
         config, vae, folder = TrainConfig(**options), self.model(), Path(self.task.folder)
         started = time.perf_counter()
 
@@ -333,8 +336,28 @@ class Variform:
         return time.perf_counter() - started
 
 
+class Eager(Variform):
+    """This project without compilation."""
+
+    compile = "off"
+
+
+class Uncentred(Variform):
+    """This project with the other tools' start: no centring of the input, output biases near 0."""
+
+    options: ClassVar[dict[str, Any]] = {"centre": False}
+
+
 CONTESTANTS = {
-    "mlp": {"variform": Variform, "pythae": Pythae, "torch": TorchLoop, "jax": JaxScan, "floor": Floor},
+    "mlp": {
+        "variform": Variform,
+        "eager": Eager,
+        "uncentred": Uncentred,
+        "pythae": Pythae,
+        "torch": TorchLoop,
+        "jax": JaxScan,
+        "floor": Floor,
+    },
 }
 PEERS = ("pythae", "jax")  # these need the peers' interpreter
 

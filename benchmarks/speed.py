@@ -17,6 +17,7 @@ without validation and files. Everyone's first epoch (compilation, warm-up) does
 - jax: one `lax.scan` per epoch with donated state, optax.adam.
 - pythae: its own VAE and trainer, given encoder and decoder; the per-sample Dataset and the DataLoader are its own. Its
   callbacks tell when training ends and validation begins.
+- eager, uncentred: variform without compilation; variform without `centre`, which starts as the other tools do.
 - variform: `fit`, compiled where TrainConfig knows `compile`, with checkpoints; the time is the history's
   `train_seconds` (without it validation counts too).
 
@@ -215,8 +216,13 @@ def whole_rows(batch: int, seconds: dict[str, list[float]]) -> list[list[str]]:
     ]
 
 
+def reference_name(options: argparse.Namespace) -> str:
+    """Whose weights the others are compared to."""
+    return "torch" if "torch" in options.names else options.names[0]
+
+
 def quality_rows(options: argparse.Namespace, batch: int, files: dict[str, Path], test: Any) -> list[list[str]]:
-    """NLL of each contestant, and its difference to the first one's on the same images."""
+    """NLL of each contestant, and its difference to the plain loop's (or the first one's) on the same images."""
 
     def estimate(values: Any) -> str:
         return f"{values.mean():.2f} ± {values.std() / math.sqrt(len(values)):.2f}"
@@ -225,9 +231,9 @@ def quality_rows(options: argparse.Namespace, batch: int, files: dict[str, Path]
     for name, path in files.items():
         with np.load(path) as weights:
             found[name] = NETWORKS[options.network](dict(weights), test, options.samples)
-    first = next(iter(found.values()))
+    reference = found[reference_name(options)]
     return [
-        [name, str(batch), estimate(values), "" if values is first else estimate(values - first)]
+        [name, str(batch), estimate(values), "" if values is reference else estimate(values - reference)]
         for name, values in found.items()
     ]
 
@@ -284,7 +290,7 @@ def training_report(options: argparse.Namespace, rows: int, test: np.ndarray) ->
     columns = "contestant | batch | s, first | again | first, to pythae | again, to pythae"
     tables.append(table(f"Whole run with validation and files, epochs: {options.epochs}", columns, whole))
     title = f"Quality, epochs: {options.epochs}; NLL({options.samples}) of {len(test):,} test images in nats"
-    tables.append(table(title, f"contestant | batch | NLL | minus {options.names[0]}'s", quality))
+    tables.append(table(title, f"contestant | batch | NLL | minus {reference_name(options)}'s", quality))
     return [text for text, found in zip(tables, (steady, whole, quality), strict=True) if found]
 
 
