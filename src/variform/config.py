@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 LikelihoodName = Literal["bernoulli", "gaussian", "gaussian-identity", "gaussian-shared"]
+ObjectiveName = Literal["elbo", "iwae", "piwae", "beta-tc", "dip-i", "dip-ii", "info", "wae", "factor", "autoencoder"]
 ActivationName = Literal["relu", "tanh", "elu", "leaky-relu", "gelu", "silu", "softplus", "sigmoid"]
 
 
@@ -95,10 +96,34 @@ class TrainConfig:
         optimizer: `adam`, or `rmsprop` in its centred form.
         learning_rate: Step size of the optimiser.
         schedule: `constant`, or `cosine` which falls towards zero over the whole training.
-        samples: L, the Monte-Carlo samples of z per example in the objective.
+        objective: What is minimised: `elbo` (also with free bits or a capacity); `iwae`, the importance-weighted bound,
+            with groups MIWAE, with a share of the ELBO CIWAE; `piwae`; `beta-tc`, the KL term in three parts; `dip-i`
+            and `dip-ii`, a penalty on the latents' covariance; `info` (InfoVAE) and `wae`, a distance of all latents
+            from the prior; `factor` (FactorVAE), a discriminator; `autoencoder`, without any prior, to compare with.
+        samples: L or K, the Monte-Carlo samples of z per example in the objective; of iwae and piwae, per group.
+        groups: M, groups of samples of iwae and piwae, whose bounds are averaged.
+        elbo_share: Share of the ELBO in the bound of iwae (CIWAE), from 0 to 1.
+        gradient: Encoder's gradient of iwae and piwae: `plain`; `stl` (sticking the landing), without the score term;
+            `dreg` (doubly reparameterised), as exact as plain and less noisy.
         kl: `closed-form`, or `monte-carlo` which estimates KL from the same samples.
-        beta: Weight of the KL term; 1 is the ELBO.
-        warmup: Steps over which the weight of the KL term rises linearly from 0 to beta.
+        beta: Weight of the KL term, of beta-tc that of the total correlation; 1 is the ELBO.
+        beta_schedule: How beta is reached: `linear`, `cosine`, or `cyclic`, which rises anew in each of several cycles.
+        warmup: Steps over which the weight of the KL term rises from 0 to beta; of cyclic, those of all cycles.
+        cycles: Cycles of the cyclic schedule; the weight rises in the first half of each.
+        free_bits: Nats of each latent dimension whose KL costs nothing extra; 0 for none.
+        capacity: Nats that the KL term is held at, in the place of beta; 0 for none.
+        capacity_steps: Steps over which the capacity rises linearly from 0.
+        alpha: Weight of the mutual information: of beta-tc (1 by default) and of info (0 by default).
+        gamma: Weight of the distance from the capacity (1000 by default), of the dimension-wise KL of beta-tc (1), or
+            of the total correlation of factor (10).
+        penalty: Weight of the penalty of dip-i, dip-ii (off the diagonal; 10 by default), info (1000) and wae (10).
+        penalty_diagonal: Weight of the diagonal's penalty of dip-i and dip-ii; 10 by default.
+        deterministic: Take the mean of q(z|x) as z in wae; `--no-deterministic` draws it.
+        discriminator: Widths of the hidden layers of factor's discriminator.
+        noise: Noise on what the encoder sees in training, so that the model learns to remove it: `salt-and-pepper`
+            (entries become the least or the greatest value), `gaussian`, `masking` (entries become 0).
+        noise_level: Share of the entries that are replaced, or the standard deviation of gaussian noise in the units
+            that the model sees.
         clip_norm: Upper bound on the norm of the gradient; 0 for none.
         patience: Stop after this many epochs without a better validation loss; 0 for never.
         seed: Seed of everything that is drawn.
@@ -121,10 +146,27 @@ class TrainConfig:
     optimizer: Literal["adam", "rmsprop"] = "adam"
     learning_rate: float = 1e-3
     schedule: Literal["constant", "cosine"] = "constant"
+    objective: ObjectiveName = "elbo"
     samples: int = 1
+    groups: int = 1
+    elbo_share: float = 0.0
+    gradient: Literal["plain", "stl", "dreg"] = "plain"
     kl: Literal["closed-form", "monte-carlo"] = "closed-form"
     beta: float = 1.0
+    beta_schedule: Literal["linear", "cosine", "cyclic"] = "linear"
     warmup: int = 0
+    cycles: int = 4
+    free_bits: float = 0.0
+    capacity: float = 0.0
+    capacity_steps: int = 0
+    alpha: float | None = None
+    gamma: float | None = None
+    penalty: float | None = None
+    penalty_diagonal: float | None = None
+    deterministic: bool = True
+    discriminator: tuple[int, ...] = (1000, 1000, 1000, 1000, 1000, 1000)
+    noise: Literal["none", "salt-and-pepper", "gaussian", "masking"] = "none"
+    noise_level: float = 0.0
     clip_norm: float = 0.0
     patience: int = 0
     seed: int = 0
@@ -137,14 +179,84 @@ class TrainConfig:
     sharded: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "samples", "steps"):
+        for name in ("epochs", "batch_size", "samples", "steps", "groups", "cycles"):
             value = getattr(self, name)
             _require(value is None or value >= 1, f"{name} must be at least 1", value, "Use a positive number.")
-        for name in ("beta", "warmup", "clip_norm", "patience", "shuffle_block"):
+        names = ("beta", "warmup", "clip_norm", "patience", "shuffle_block", "free_bits", "capacity", "capacity_steps")
+        for name in (*names, "alpha", "gamma", "penalty", "penalty_diagonal", "noise_level"):
             value = getattr(self, name)
-            _require(value >= 0, f"{name} must be at least 0", value, "Use 0 or a positive number.")
+            _require(value is None or value >= 0, f"{name} must be at least 0", value, "Use 0 or a positive number.")
+        _require(0 <= self.elbo_share <= 1, "elbo_share must be in [0, 1]", self.elbo_share, "Use for example 0.5.")
+        widths = self.discriminator
+        _require(min(widths, default=1) >= 1, "discriminator widths must be at least 1", widths, "Use for example 100.")
+        self._require_effect()
         _require(self.learning_rate > 0, "learning_rate must be above 0", self.learning_rate, "Use for example 0.001.")
         every(self.checkpoint_every)
+
+    @property
+    def is_point(self) -> bool:
+        """Whether z is the mean of q(z|x) in training, so that the spread of q is not trained.
+
+        Example:
+            >>> TrainConfig(objective="autoencoder").is_point
+            True
+        """
+        return self.objective == "autoencoder" or (self.objective == "wae" and self.deterministic)
+
+    def _require_effect(self) -> None:
+        """Refuse options that the objective does not use, and what does not go together."""
+        changed = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) != field.default
+        }
+        for name in changed.keys() & {name for names in _USED_BY.values() for name in names}:
+            users = [objective for objective, names in _USED_BY.items() if name in names]
+            _require(
+                self.objective in users,
+                f"{name} must be left out with objective {self.objective}, which does not use it",
+                changed[name],
+                f"Leave it out, or use objective {' or '.join(users)}.",
+            )
+        needs = [
+            ("cycles", self.beta_schedule == "cyclic", "beta_schedule cyclic"),
+            ("beta_schedule", self.warmup > 0, "warmup above 0"),
+            ("capacity_steps", self.capacity > 0, "capacity above 0"),
+            ("gamma", self.objective != "elbo" or self.capacity > 0, "capacity above 0"),
+            ("noise_level", self.noise != "none", "noise other than none"),
+            ("noise", self.noise_level > 0, "noise_level above 0"),
+            *((name, self.capacity == 0, "capacity 0") for name in ("beta", "warmup", "free_bits")),
+            ("free_bits", self.kl != "monte-carlo", "the KL of each latent in closed form"),
+            ("samples", self.objective != "wae" or not self.deterministic, "deterministic off"),
+        ]
+        for name, holds, what in needs:
+            if name in changed:
+                _require(holds, f"{name} needs {what}", changed[name], f"Leave {name} out, or change that.")
+        is_share = self.noise in ("salt-and-pepper", "masking")
+        _require(
+            not is_share or self.noise_level <= 1, "noise_level is a share, at most 1", self.noise_level, "Use 0.25."
+        )
+        _require(
+            self.objective != "factor" or self.optimizer == "adam",
+            "objective factor needs adam, which its discriminator is trained with",
+            self.optimizer,
+            "Use optimizer adam.",
+        )
+
+
+_BETA = ("beta", "beta_schedule", "warmup", "cycles")
+_USED_BY: dict[str, tuple[str, ...]] = {
+    "elbo": ("samples", "kl", *_BETA, "free_bits", "capacity", "capacity_steps", "gamma"),
+    "iwae": ("samples", "groups", "elbo_share", "gradient"),
+    "piwae": ("samples", "groups", "gradient"),
+    "beta-tc": ("samples", *_BETA, "alpha", "gamma"),
+    "dip-i": ("samples", "kl", *_BETA, "penalty", "penalty_diagonal"),
+    "dip-ii": ("samples", "kl", *_BETA, "penalty", "penalty_diagonal"),
+    "info": ("samples", "kl", "alpha", "penalty"),
+    "wae": ("samples", "penalty", "deterministic"),
+    "factor": ("samples", "kl", *_BETA, "gamma", "discriminator"),
+    "autoencoder": (),
+}
 
 
 def every(text: str) -> tuple[float, str]:

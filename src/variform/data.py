@@ -287,13 +287,14 @@ gaussian or --scaling unit.
             self._affines[key] = (shift, scale)
         return self._affines[key]
 
-    def _scaled_ranges(self) -> list[tuple[float, float]]:
+    def scaled_ranges(self) -> list[tuple[float, float]]:
+        """Least and greatest value, as the model sees them before any binarisation: one pair, or one a column."""
         columns = zip(self.low, self.high, self.shift, self.scale, strict=True)
         return [((low - shift) / scale, (high - shift) / scale) for low, high, shift, scale in columns]
 
     def _outlier(self) -> str | None:
         """The first column whose scaled values leave [0, 1], and its raw value, in words."""
-        for column, (low, high) in enumerate(self._scaled_ranges()):
+        for column, (low, high) in enumerate(self.scaled_ranges()):
             if low < 0 or high > 1:
                 value = self.low[column] if low < 0 else self.high[column]
                 place = "a pixel" if self.kind == "image" else f"column '{self.columns[column]}'"

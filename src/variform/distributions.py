@@ -43,6 +43,17 @@ class Law(Distribution):
         draw = self.rsample(torch.Size(sample_shape))
         return draw, self.log_prob(draw)
 
+    def detached(self) -> "Law":
+        """The same law, through whose parameters no gradient passes, for sticking-the-landing gradients.
+
+        Raises:
+            NotImplementedError: for a law that is no posterior.
+
+        Reference:
+            Roeder, Wu and Duvenaud (2017).
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no detached form: it is not made for a posterior.")
+
     def _sum_event(self, values: Tensor) -> Tensor:
         return values.sum(self._event_axes)
 
@@ -100,6 +111,10 @@ class DiagonalGaussian(Law):
         """Log-density at `value`, event summed, in nats."""
         scaled = (value - self.loc).square() * (-self.log_var).exp()
         return -0.5 * self._sum_event(LOG_2_PI + self.log_var + scaled)  # eq: gaussian-diagonal
+
+    def detached(self) -> "DiagonalGaussian":
+        """The same law without gradients to mean and variance."""
+        return DiagonalGaussian(self.loc.detach(), self.log_var.detach(), len(self.event_shape))
 
 
 class StandardNormal(DiagonalGaussian):
@@ -165,6 +180,10 @@ class FullGaussian(Law):
         """Log-density at `value`, in nats."""
         distance = _squared_distance(value - self.loc, self.scale_tril)
         return -0.5 * (self.event_shape[0] * LOG_2_PI + self.log_det + distance)  # eq: gaussian-full
+
+    def detached(self) -> "FullGaussian":
+        """The same law without gradients to mean and covariance."""
+        return FullGaussian(self.loc.detach(), self.scale_tril.detach())
 
 
 class Bernoulli(Law):
