@@ -15,6 +15,13 @@ BASE = {"batch_size": 32, "epochs": 3, "learning_rate": 1e-2}
 CASES = {
     "plain": {},
     "everything": {"warmup": 9, "schedule": "cosine", "clip_norm": 3.0, "samples": 3, "kl": "monte-carlo"},
+    "noise": {
+        "objective": "iwae",
+        "samples": 3,
+        "gradient": "dreg",
+        "noise": "salt-and-pepper",
+        "noise_level": 0.3,
+    },
     "rmsprop": {"optimizer": "rmsprop"},
     "sharded": {"sharded": True, "clip_norm": 3.0},
     "bf16": {"precision": "bf16"},

@@ -374,6 +374,8 @@ MISTAKES = [
     ("train digits surplus", "surplus"),
     ("trian digits", 'Did you mean "train"?'),
     ("train digits --beta -1", "beta must be at least 0; got -1.0"),
+    ("train digits --objective iwaes", 'Did you mean "iwae"?'),
+    ("train digits --objective iwae --free-bits 1", "free_bits must be left out with objective iwae"),
     ("train digits --learning-rate nan", "learning_rate must be above 0"),
     ("train digits --epochs 1.5", "1.5 is no whole number"),
     ("train digits --epochs 0", "epochs must be at least 1"),

@@ -6,11 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from variform import VAE, ModelConfig, build_vae, read
+from variform import VAE, ModelConfig, TrainConfig, build_objective, build_vae, read
 from variform.distributions import Bernoulli, DiagonalGaussian, FullGaussian, StandardNormal
 from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood
 from variform.networks import ACTIVATIONS, MLP
-from variform.objectives import ELBO
 from variform.posteriors import DiagonalPosterior
 from variform.priors import StandardNormalPrior
 
@@ -29,6 +28,26 @@ FAMILIES = {
     "gaussian": lambda: GaussianLikelihood(EVENT, variance="learned"),
     "gaussian-shared": lambda: GaussianLikelihood(EVENT, variance="shared"),
     "gaussian-identity": lambda: GaussianLikelihood(EVENT, variance="identity"),
+}
+OBJECTIVES = {
+    "elbo": {},
+    "elbo, monte-carlo": {"kl": "monte-carlo"},
+    "free bits": {"free_bits": 0.01},
+    "capacity": {"capacity": 5.0},
+    "iwae": {"objective": "iwae"},
+    "iwae, stl": {"objective": "iwae", "gradient": "stl"},
+    "iwae, dreg": {"objective": "iwae", "gradient": "dreg"},
+    "miwae": {"objective": "iwae", "groups": 2},
+    "ciwae": {"objective": "iwae", "elbo_share": 0.5},
+    "piwae": {"objective": "piwae", "groups": 2},
+    "beta-tc": {"objective": "beta-tc", "beta": 3.0},
+    "dip-i": {"objective": "dip-i"},
+    "dip-ii": {"objective": "dip-ii"},
+    "info": {"objective": "info"},
+    "wae": {"objective": "wae", "deterministic": False},
+    "factor": {"objective": "factor", "discriminator": (8,)},
+    "denoising": {"noise": "gaussian", "noise_level": 0.3},
+    "autoencoder": {"objective": "autoencoder"},
 }
 LIKELIHOODS = {name: make for name, make in FAMILIES.items() if not name.startswith("diagonal")}
 
@@ -83,15 +102,21 @@ def test_a_vae_answers_in_the_shapes_it_promises(make):
     torch.testing.assert_close(vae.reconstruct(x), vae.decode(q.mean).mean)
 
 
-@pytest.mark.parametrize("kl", ["closed-form", "monte-carlo"])
+@pytest.mark.parametrize("options", OBJECTIVES.values(), ids=OBJECTIVES)
 @pytest.mark.parametrize("make", LIKELIHOODS.values(), ids=LIKELIHOODS)
-def test_an_objective_gives_finite_terms_and_gradients_for_every_parameter(make, kl):
-    objective = ELBO(small_vae(make()), samples=L, kl=kl)
+def test_an_objective_gives_finite_terms_and_gradients_for_every_parameter(make, options):
+    config = TrainConfig(**{"samples": 1 if options.get("objective") == "autoencoder" else L} | options)
+    objective = build_objective(small_vae(make()), config, rows=100)
     terms = objective(torch.rand(BATCH, *EVENT))
     assert terms.loss.shape == terms.log_likelihood.shape == terms.kl.shape == (BATCH,)
-    terms.loss.mean().backward()
+    assert (terms.auxiliary is None) == (objective.auxiliary is None)
+    (terms.loss if terms.auxiliary is None else terms.loss + terms.auxiliary).mean().backward()
     for name, parameter in objective.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
+    for count in (1, BATCH):
+        assert objective(torch.rand(count, *EVENT)).loss.isfinite().all()
+        with torch.no_grad():
+            assert objective(torch.rand(count, *EVENT)).loss.isfinite().all()
 
 
 @pytest.mark.parametrize("make", LIKELIHOODS.values(), ids=LIKELIHOODS)
