@@ -105,7 +105,8 @@ class TrainConfig:
         elbo_share: Share of the ELBO in the bound of iwae (CIWAE), from 0 to 1.
         gradient: Encoder's gradient of iwae and piwae: `plain`; `stl` (sticking the landing), without the score term;
             `dreg` (doubly reparameterised), as exact as plain and less noisy.
-        kl: `closed-form`, or `monte-carlo` which estimates KL from the same samples.
+        kl: How KL(q(z|x) || p(z)) is found: `closed-form` by its formula, which Gaussians have; `monte-carlo` from the
+            samples of z; `auto` takes the formula where there is one.
         beta: Weight of the KL term, of beta-tc that of the total correlation; 1 is the ELBO.
         beta_schedule: How beta is reached: `linear`, `cosine`, or `cyclic`, which rises anew in each of several cycles.
         warmup: Steps over which the weight of the KL term rises from 0 to beta; of cyclic, those of all cycles.
@@ -151,7 +152,7 @@ class TrainConfig:
     groups: int = 1
     elbo_share: float = 0.0
     gradient: Literal["plain", "stl", "dreg"] = "plain"
-    kl: Literal["closed-form", "monte-carlo"] = "closed-form"
+    kl: Literal["auto", "closed-form", "monte-carlo"] = "auto"
     beta: float = 1.0
     beta_schedule: Literal["linear", "cosine", "cyclic"] = "linear"
     warmup: int = 0

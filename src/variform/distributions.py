@@ -304,6 +304,26 @@ def kl_full(q: FullGaussian, p: FullGaussian) -> Tensor:
     return 0.5 * (trace + distance - q.event_shape[0] + p.log_det - q.log_det)  # eq: kl-full
 
 
+def has_closed_form_kl(q: Distribution, p: Distribution) -> bool:
+    """Whether `kl` knows these two laws.
+
+    Example:
+        >>> has_closed_form_kl(StandardNormal(2), FullGaussian(torch.zeros(2), torch.eye(2)))
+        True
+    """
+    return all(isinstance(law, DiagonalGaussian | FullGaussian) for law in (q, p))
+
+
+def splits_into_dimensions(q: Distribution, p: Distribution) -> bool:
+    """Whether `kl_per_dimension` knows these two laws.
+
+    Example:
+        >>> splits_into_dimensions(StandardNormal(2), FullGaussian(torch.zeros(2), torch.eye(2)))
+        False
+    """
+    return isinstance(q, DiagonalGaussian) and isinstance(p, DiagonalGaussian)
+
+
 def kl_per_dimension(q: Distribution, p: Distribution) -> Tensor:
     """Closed-form KL(q || p) of every latent dimension, (*batch, D), in nats.
 

@@ -727,7 +727,7 @@ def _path_panels(
 
 def _draw_curve(panel: Axes, history: Sequence[Mapping[str, Any]], key: str, best: list[int], **look: Any) -> None:
     """One measure over the epochs, with a star at the best one."""
-    epochs, values = [row["epoch"] for row in history], [row[key] for row in history]
+    epochs, values = [row["epoch"] for row in history], np.array([row[key] for row in history], dtype=float)
     marker = "o" if len(history) <= 20 else ""
     panel.plot(epochs, values, marker=marker, markersize=3.5, linewidth=1.6, **look)
     if best and key.startswith("valid"):

@@ -9,7 +9,7 @@ from torch.nn import functional
 from variform import draws
 from variform.distributions import DiagonalGaussian, FullGaussian, Law
 from variform.networks import MLP
-from variform.objectives.elbo import ELBO, Objective, Terms
+from variform.objectives.elbo import ELBO, KL, Objective, Terms
 from variform.objectives.schedules import Schedule
 from variform.vae import VAE
 
@@ -115,7 +115,9 @@ def log_aggregated(q: Law, z: Tensor, rows: int) -> tuple[Tensor, Tensor]:
         (True, True)
     """
     if not isinstance(q, DiagonalGaussian | FullGaussian):
-        raise ValueError(f"the posterior must be Gaussian; got {type(q).__name__}. Use --posterior diagonal.")
+        raise ValueError(
+            f"the posterior must be Gaussian; got {type(q).__name__}. Use a diagonal or a full covariance."
+        )
     count = z.shape[1]
     own = torch.eye(count, dtype=torch.bool, device=z.device)
     others = (rows - 1) / (rows * max(1, count - 1))
@@ -170,7 +172,7 @@ class DIPVAE(ELBO):
         penalty: float = 10.0,
         penalty_diagonal: float = 10.0,
         samples: int = 1,
-        kl: Literal["closed-form", "monte-carlo"] = "closed-form",
+        kl: KL = "auto",
         beta: float | Schedule = 1.0,
     ) -> None:
         super().__init__(vae, samples=samples, kl=kl, beta=beta)
@@ -204,7 +206,7 @@ def _mean_covariance(q: Law) -> Tensor:
         return (q.scale_tril @ q.scale_tril.mT).mean(0)
     if isinstance(q, DiagonalGaussian):
         return q.variance.mean(0).diag_embed()
-    raise ValueError(f"the posterior must be Gaussian; got {type(q).__name__}. Use --posterior diagonal.")
+    raise ValueError(f"the posterior must be Gaussian; got {type(q).__name__}. Use a diagonal or a full covariance.")
 
 
 def mmd(first: Tensor, second: Tensor) -> Tensor:
@@ -288,7 +290,7 @@ class InfoVAE(ELBO):
         alpha: float = 0.0,
         penalty: float = 1000.0,
         samples: int = 1,
-        kl: Literal["closed-form", "monte-carlo"] = "closed-form",
+        kl: KL = "auto",
     ) -> None:
         super().__init__(vae, samples=samples, kl=kl, beta=1 - alpha)
         if alpha > 1 or alpha + penalty < 1:
@@ -413,7 +415,7 @@ class FactorVAE(ELBO):
         discriminator: tuple[int, ...] = (1000,) * 6,
         seed: int = 0,
         samples: int = 1,
-        kl: Literal["closed-form", "monte-carlo"] = "closed-form",
+        kl: KL = "auto",
         beta: float | Schedule = 1.0,
     ) -> None:
         super().__init__(vae, samples=samples, kl=kl, beta=beta)

@@ -5,10 +5,12 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from variform.distributions import Law, kl, kl_per_dimension
+from variform.distributions import Law, has_closed_form_kl, kl, kl_per_dimension, splits_into_dimensions
 from variform.objectives.corruption import Corruption
 from variform.objectives.schedules import Schedule
-from variform.vae import VAE
+from variform.vae import VAE, evaluating
+
+KL = Literal["auto", "closed-form", "monte-carlo"]
 
 
 class Terms(NamedTuple):
@@ -98,7 +100,8 @@ class ELBO(Objective):
     Args:
         vae: The VAE whose parameters are trained.
         samples: L, draws of z per example.
-        kl: `closed-form`, or `monte-carlo`: $\tfrac1L \sum_l [\log q(z_l|x) - \log p(z_l)]$ from the same draws.
+        kl: `closed-form`; `monte-carlo`: $\tfrac1L \sum_l [\log q(z_l|x) - \log p(z_l)]$ from the same draws; `auto`:
+            the closed form where posterior and prior have one.
         beta: Weight of the KL term, a number or a function of the optimiser's step (see `warmup`).
         free_bits: Nats per latent dimension that are free; 0 for none.
         capacity: C in nats, a number or a function of the optimiser's step (see `warmup`); None for none.
@@ -108,7 +111,7 @@ class ELBO(Objective):
         x (B, *event) to three tensors (B,), in nats.
 
     Raises:
-        ValueError: for options that cannot be, or do not go together.
+        ValueError: for options that cannot be or do not go together, and for `closed-form` where there is none.
 
     Reference:
         Kingma and Welling (2014), equations 3 and 10; beta: Higgins et al. (2017); free bits: Kingma et al. (2016),
@@ -131,7 +134,7 @@ class ELBO(Objective):
         vae: VAE,
         *,
         samples: int = 1,
-        kl: Literal["closed-form", "monte-carlo"] = "closed-form",
+        kl: KL = "auto",
         beta: float | Schedule = 1.0,
         free_bits: float = 0.0,
         capacity: float | Schedule | None = None,
@@ -144,6 +147,17 @@ class ELBO(Objective):
             raise ValueError(
                 f"free_bits need the KL of each latent in closed form and no capacity; got free_bits {free_bits}, kl "
                 f"{kl}, capacity {capacity}. Use one of them."
+            )
+        q, p = _laws_of(vae)
+        if kl == "closed-form" and not has_closed_form_kl(q, p):
+            raise ValueError(
+                f"--kl closed-form needs a Gaussian posterior and a Gaussian prior; got {type(vae.posterior).__name__} "
+                f"and {type(vae.prior).__name__}. Use --kl auto or --kl monte-carlo."
+            )
+        if free_bits and not splits_into_dimensions(q, p):
+            raise ValueError(
+                f"free_bits need a diagonal posterior and prior; got {type(vae.posterior).__name__} and "
+                f"{type(vae.prior).__name__}. Use others, or leave free_bits out."
             )
         self.samples, self.kl, self.free_bits, self.gamma = samples, kl, free_bits, gamma
         self.capacity: Schedule | None = capacity if callable(capacity) or capacity is None else lambda step: capacity
@@ -171,7 +185,7 @@ class ELBO(Objective):
     def _parts(self, x: Tensor, context: Tensor | None) -> tuple[Law, Tensor, Terms]:
         """q(z|x), its draws (L, B, latent_dim) and the terms."""
         q, p = self.encode(x, context), self.vae.latent_prior()
-        if self.kl == "closed-form":
+        if self.kl != "monte-carlo" and has_closed_form_kl(q, p):
             z, divergence = q.rsample(torch.Size((self.samples,))), kl(q, p)
         else:
             z, log_q = q.rsample_and_log_prob((self.samples,))
@@ -186,6 +200,12 @@ class ELBO(Objective):
 
     def _capacity_at(self, step: int) -> float:
         return 0.0 if self.capacity is None else float(self.capacity(step))
+
+
+def _laws_of(vae: VAE) -> tuple[Law, Law]:
+    """A posterior and the prior of the model, for their types."""
+    with evaluating(vae):
+        return vae.encode(vae.like(torch.zeros(1, *vae.event_shape)), vae.no_context(1)), vae.latent_prior()
 
 
 class Autoencoder(Objective):
@@ -235,6 +255,7 @@ def log_weights(
     *,
     context: Tensor | None = None,
     q: Law | None = None,
+    p: Law | None = None,
     at_once: int | None = None,
     stick: bool = False,
 ) -> Weights:
@@ -249,6 +270,7 @@ def log_weights(
         samples: L.
         context: What a conditional model is told beside x, (B, C).
         q: q(z|x) where it is known already, so that the encoder runs once for many chunks of samples.
+        p: p(z), likewise.
         at_once: How many samples are decoded at once, all by default: it bounds the memory and leaves the draws.
         stick: Let gradients reach q through the draws alone ("sticking the landing"; the values are the same).
 
@@ -261,12 +283,20 @@ def log_weights(
         log_q = q.detached().log_prob(z)  # eq: stick-the-landing
     else:
         z, log_q = q.rsample_and_log_prob((samples,))
-    return weights_of(vae, x, z, log_q, context=context, at_once=at_once)
+    return weights_of(vae, x, z, log_q, context=context, p=p, at_once=at_once)
 
 
 def weights_of(
-    vae: VAE, x: Tensor, z: Tensor, log_q: Tensor, *, context: Tensor | None = None, at_once: int | None = None
+    vae: VAE,
+    x: Tensor,
+    z: Tensor,
+    log_q: Tensor,
+    *,
+    context: Tensor | None = None,
+    p: Law | None = None,
+    at_once: int | None = None,
 ) -> Weights:
     """The weights of draws `z` (L, B, latent_dim) of q(z|x) whose log-densities are `log_q` (L, B)."""
     log_likelihood = torch.cat([vae.decode(part, context).log_prob(x) for part in z.split(at_once or len(z))])
-    return Weights(log_likelihood + vae.latent_prior().log_prob(z) - log_q, log_likelihood)  # eq: log-weights
+    p = vae.latent_prior() if p is None else p
+    return Weights(log_likelihood + p.log_prob(z) - log_q, log_likelihood)  # eq: log-weights
