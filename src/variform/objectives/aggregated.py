@@ -115,9 +115,7 @@ def log_aggregated(q: Law, z: Tensor, rows: int) -> tuple[Tensor, Tensor]:
         (True, True)
     """
     if not isinstance(q, DiagonalGaussian | FullGaussian):
-        raise ValueError(
-            f"the posterior must be Gaussian; got {type(q).__name__}. Use a diagonal or a full covariance."
-        )
+        raise ValueError(f"the posterior must be Gaussian; got {type(q).__name__}. Use a Gaussian one.")
     count = z.shape[1]
     own = torch.eye(count, dtype=torch.bool, device=z.device)
     others = (rows - 1) / (rows * max(1, count - 1))
@@ -206,7 +204,7 @@ def _mean_covariance(q: Law) -> Tensor:
         return (q.scale_tril @ q.scale_tril.mT).mean(0)
     if isinstance(q, DiagonalGaussian):
         return q.variance.mean(0).diag_embed()
-    raise ValueError(f"the posterior must be Gaussian; got {type(q).__name__}. Use a diagonal or a full covariance.")
+    raise ValueError(f"the posterior must be Gaussian; got {type(q).__name__}. Use a Gaussian one.")
 
 
 def mmd(first: Tensor, second: Tensor) -> Tensor:
