@@ -40,7 +40,7 @@ class Objective(nn.Module):
     """
 
     weight: Tensor
-    auxiliary: nn.Module | None = None
+    auxiliary: nn.Module | None
     """A network that learns beside the VAE from `Terms.auxiliary`, such as a discriminator; it registers after it."""
     auxiliary_options: dict[str, Any] | None = None
     """Options of Adam for the auxiliary network, for example its learning rate `lr`, which no schedule changes."""
@@ -48,12 +48,14 @@ class Objective(nn.Module):
     """Whether the loss of a row depends on the other rows of its batch, which must then be in one process."""
     compilable: bool = True
     """Whether a step of it can be compiled as a whole."""
-    corruption: Corruption | None = None
+    corruption: Corruption | None
     """Noise on what the encoder sees in training, for denoising."""
 
     def __init__(self, vae: VAE, *, beta: float | Schedule = 1.0) -> None:
         super().__init__()
         self.vae = vae
+        # Here and not in the class, where None would hide a module that is registered under the name.
+        self.auxiliary = self.corruption = None
         self.beta: Schedule = beta if callable(beta) else lambda step: beta
         # A buffer, so that a schedule neither recompiles a compiled step nor hides a number from other processes.
         self._weight = float(self.beta(0))
