@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 LikelihoodName = Literal["bernoulli", "gaussian", "gaussian-identity", "gaussian-shared"]
 ActivationName = Literal["relu", "tanh", "elu", "leaky-relu", "gelu", "silu", "softplus", "sigmoid"]
+InitialisationName = Literal["torch", "he-normal", "he-uniform", "glorot-normal", "glorot-uniform", "orthogonal"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,11 @@ class ModelConfig:
         hidden: Widths of the encoder's hidden layers, for example 400,200; `--empty-hidden` makes the encoder linear.
         decoder_hidden: Widths of the decoder's hidden layers; by default the encoder's, mirrored.
         activation: Activation after each hidden layer.
+        gated: Multiply each hidden unit by a learned gate between 0 and 1, in the place of the activation.
         dropout: Probability with which a hidden unit is dropped in training.
+        layer_norm: Normalise each hidden layer over its units, before the activation.
+        initialisation: How initial weights are drawn: `torch` as torch does; the others by the law of that name, with
+            biases of 0.
         centre: Subtract the training mean from the encoder's input, and start the decoder at that mean (and at the
             training variance, where it is learned).
     """
@@ -71,7 +76,10 @@ class ModelConfig:
     hidden: tuple[int, ...] = (400,)
     decoder_hidden: tuple[int, ...] | None = None
     activation: ActivationName = "relu"
+    gated: bool = False
     dropout: float = 0.0
+    layer_norm: bool = False
+    initialisation: InitialisationName = "torch"
     centre: bool = True
 
     def __post_init__(self) -> None:

@@ -128,7 +128,8 @@ def build_vae(
     if likelihood.unit_interval:
         schema.require_unit_interval()
     decoder_hidden = tuple(reversed(config.hidden)) if config.decoder_hidden is None else config.decoder_hidden
-    options = {"activation": config.activation, "dropout": config.dropout}
+    names = ("activation", "gated", "dropout", "layer_norm", "initialisation")
+    options = {name: getattr(config, name) for name in names}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         encoder = MLP(schema.shape, posterior.params_shape, hidden=config.hidden, **options)
@@ -137,7 +138,7 @@ def build_vae(
         mean, variance = moments
         with torch.no_grad():
             encoder.centre.copy_(mean)
-            decoder.output.bias.copy_(likelihood.start_at(mean, variance).flatten())
+        decoder.start_at(likelihood.start_at(mean, variance))
     vae = VAE(
         encoder, decoder, posterior=posterior, prior=StandardNormalPrior(config.latent_dim), likelihood=likelihood
     )
