@@ -10,7 +10,7 @@ from variform.config import ModelConfig
 from variform.data import Schema
 from variform.distributions import Law
 from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood, Variance
-from variform.networks import MLP
+from variform.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder
 from variform.posteriors import DiagonalPosterior
 from variform.priors import StandardNormalPrior
 
@@ -127,13 +127,9 @@ def build_vae(
     likelihood = _build_likelihood(config, schema)
     if likelihood.unit_interval:
         schema.require_unit_interval()
-    decoder_hidden = tuple(reversed(config.hidden)) if config.decoder_hidden is None else config.decoder_hidden
-    names = ("activation", "gated", "dropout", "layer_norm", "initialisation")
-    options = {name: getattr(config, name) for name in names}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        encoder = MLP(schema.shape, posterior.params_shape, hidden=config.hidden, **options)
-        decoder = MLP((config.latent_dim,), likelihood.params_shape, hidden=decoder_hidden, **options)
+        encoder, decoder = _build_networks(config, schema.shape, posterior.params_shape, likelihood.params_shape)
     if config.centre and moments is not None:
         mean, variance = moments
         with torch.no_grad():
@@ -144,6 +140,23 @@ def build_vae(
     )
     vae.config, vae.schema = config, schema
     return vae
+
+
+def _build_networks(
+    config: ModelConfig, shape: tuple[int, ...], encoded: tuple[int, ...], decoded: tuple[int, ...]
+) -> tuple[MLP | ConvolutionalEncoder, MLP | ConvolutionalDecoder]:
+    """Encoder and decoder for examples of `shape`, with so shaped outputs."""
+    names = ("activation", "gated", "dropout", "layer_norm", "initialisation")
+    options = {name: getattr(config, name) for name in names}
+    encoder, decoder = MLP, MLP
+    if config.network != "mlp":
+        encoder, decoder = ConvolutionalEncoder, ConvolutionalDecoder
+        options |= {"filters": config.filters, "residual": config.network == "residual"}
+    decoder_hidden = tuple(reversed(config.hidden)) if config.decoder_hidden is None else config.decoder_hidden
+    return (
+        encoder(shape, encoded, hidden=config.hidden, **options),
+        decoder((config.latent_dim,), decoded, hidden=decoder_hidden, **options),
+    )
 
 
 def _build_likelihood(config: ModelConfig, schema: Schema) -> BernoulliLikelihood | GaussianLikelihood:
