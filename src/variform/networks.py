@@ -44,13 +44,13 @@ class MLP(nn.Module):
         layer_norm: Whether a layer's sums are normalised over its units, before the activation or the gates.
         initialisation: One of `INITIALISATIONS`: "torch" leaves what torch draws; the others draw the weights of every
             layer, gates of their own, and set the biases to 0. He: variance 2 / fan-in; Glorot: 2 / (fan-in + fan-out).
-        context_dim: Number of values that `context` adds to the input.
+        context_dim: Width of a second input, which is joined to the flattened first.
 
     Its buffer `centre`, zero at first, is subtracted from every input: inputs of mean zero make the first layer's
     weights and biases independent to first order, and so train much faster (LeCun et al. 1998, section 4.3).
 
     Shape:
-        (B, *in_shape) to (B, *out_shape); context (B, context_dim).
+        (B, *in_shape), and (B, context_dim) where there is a context, to (B, *out_shape).
 
     Raises:
         ValueError: for an unknown activation or initialisation.
@@ -89,9 +89,9 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The network's output for a batch."""
-        h = x - self.centre
+        h = (x - self.centre).flatten(1)
         if context is not None:
-            h = torch.cat([h.flatten(1), context], 1)
+            h = torch.cat([h, context], 1)
         return self.output(self.layers(h)).unflatten(1, self.out_shape)
 
     @torch.no_grad()
@@ -117,12 +117,12 @@ class ConvolutionalEncoder(nn.Module):
         dropout: As of `MLP`.
         layer_norm: As of `MLP`; a stage is normalised over channels and pixels, with a scale and a shift per channel.
         initialisation: As of `MLP`; the fans count the connections of one unit.
-        context_dim: Number of values that `context` adds to the input, each a constant plane.
+        context_dim: Width of a second input, each number of which is joined to the image as a constant plane.
 
     The buffer `centre` is as of `MLP`.
 
     Shape:
-        (B, channels, height, width) to (B, *out_shape); context (B, context_dim).
+        (B, channels, height, width), and (B, context_dim) where there is a context, to (B, *out_shape).
 
     Raises:
         ValueError: for an unknown name, for what is no image, and for more stages than leave something to halve.
