@@ -37,7 +37,7 @@ def normalised(sums, weight, bias, eps=1e-5):
 
 
 def test_a_gated_layer_is_its_formula_and_has_no_activation():
-    network = MLP((2, 3), (2, 2), hidden=(5,), gated=True, activation="relu").double()
+    network = MLP((2, 3), (2, 2), hidden=(5,), gated=True, activation="relu")
     network.centre.normal_()
     x = torch.randn(4, 2, 3)
     (weight, bias, output, output_bias) = numpy_of(*network.parameters())
@@ -50,7 +50,7 @@ def test_a_gated_layer_is_its_formula_and_has_no_activation():
 
 @pytest.mark.parametrize("gated", [False, True])
 def test_layer_norm_is_its_formula(gated):
-    network = MLP((3,), (2,), hidden=(4,), gated=gated, layer_norm=True, activation="tanh").double()
+    network = MLP((3,), (2,), hidden=(4,), gated=gated, layer_norm=True, activation="tanh")
     for parameter in network.parameters():
         nn.init.normal_(parameter)
     x = torch.randn(6, 3)
@@ -135,7 +135,7 @@ KINDS = {
 def pair(shape=(2, 5, 6), filters=(3, 4), *, lead=(), context_dim=0, **options):
     options = {"hidden": (7,), "filters": filters} | options
     encoder = ConvolutionalEncoder(shape, (2, 3), context_dim=context_dim, **options)
-    return encoder.double(), ConvolutionalDecoder((3,), (*lead, *shape), **options).double()
+    return encoder, ConvolutionalDecoder((3,), (*lead, *shape), **options)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -235,7 +235,7 @@ def test_moving_the_image_by_two_pixels_moves_the_first_stage_by_one():
 
 @pytest.mark.parametrize("network", [MLP, ConvolutionalEncoder])
 def test_the_centre_is_subtracted_from_the_input(network):
-    encoder = network((2, 5, 6), (2, 3), hidden=(7,)).double()
+    encoder = network((2, 5, 6), (2, 3), hidden=(7,))
     x, centre = torch.randn(4, 2, 5, 6), torch.randn(2, 5, 6)
     without = encoder(x - centre)
     encoder.centre.copy_(centre)
@@ -245,7 +245,7 @@ def test_the_centre_is_subtracted_from_the_input(network):
 
 def test_a_context_is_a_constant_plane_for_the_convolutions():
     encoder, _ = pair(context_dim=2)
-    wider = ConvolutionalEncoder((4, 5, 6), (2, 3), filters=(3, 4), hidden=(7,)).double()
+    wider = ConvolutionalEncoder((4, 5, 6), (2, 3), filters=(3, 4), hidden=(7,))
     encoder.centre.normal_()
     state = encoder.state_dict() | {"centre": torch.cat([encoder.centre, torch.zeros(2, 5, 6)])}
     wider.load_state_dict(state)
@@ -316,9 +316,9 @@ def test_a_vae_starts_at_the_mean_of_the_data(network, likelihood):
     config = ModelConfig(network=network, likelihood=likelihood, filters=(4, 4), hidden=(8,))
     vae = build_vae(config, data.schema, moments=data.train.moments())
     mean, variance = data.train.moments()
-    torch.testing.assert_close(vae.encoder.centre, mean.float())
+    torch.testing.assert_close(vae.encoder.centre, mean)
     nn.init.zeros_(vae.decoder.output.weight)
-    law, params = vae.decode(torch.randn(4, 10)), vae.likelihood.start_at(mean, variance).float()
+    law, params = vae.decode(torch.randn(4, 10)), vae.likelihood.start_at(mean, variance)
     torch.testing.assert_close(law.mean, vae.likelihood(params.expand(4, *params.shape)).mean)
     assert not build_vae(config, data.schema).encoder.centre.any()
 
