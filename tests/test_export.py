@@ -27,6 +27,8 @@ MODELS = {
     "gaussian": ("table", ModelConfig(latent_dim=2, likelihood="gaussian", hidden=(), posterior_std="softplus")),
     "gaussian-shared": ("digits", ModelConfig(latent_dim=1, likelihood="gaussian-shared", hidden=(3,))),
     "gaussian-identity": ("table", ModelConfig(latent_dim=2, likelihood="gaussian-identity", activation="gelu")),
+    "conv": ("digits", ModelConfig(network="conv", filters=(3, 2), hidden=(5,), gated=True)),
+    "residual": ("digits", ModelConfig(network="residual", filters=(2,), hidden=(), layer_norm=True)),
 }
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 LikelihoodName = Literal["bernoulli", "gaussian", "gaussian-identity", "gaussian-shared"]
 ActivationName = Literal["relu", "tanh", "elu", "leaky-relu", "gelu", "silu", "softplus", "sigmoid"]
+InitialisationName = Literal["torch", "he-normal", "he-uniform", "glorot-normal", "glorot-uniform", "orthogonal"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +61,18 @@ class ModelConfig:
         likelihood: p(x|z): `bernoulli` (cross-entropy), `gaussian` (a variance per dimension from the network),
             `gaussian-identity` (variance 1, squared error), `gaussian-shared` (one learned variance).
         posterior_std: How the encoder's output becomes the standard deviation of q(z|x).
-        hidden: Widths of the encoder's hidden layers, for example 400,200; `--empty-hidden` makes the encoder linear.
+        network: `mlp` (multilayer perceptron); for images also `conv` (stages of convolutions around the hidden layers)
+            and `residual` (the same with a residual block in each stage).
+        filters: Channels of the stages of `conv` and `residual`, each of which halves the image, for example 32,64.
+        hidden: Widths of the encoder's hidden layers, for example 400,200; `--empty-hidden` leaves them out, and
+            makes an `mlp` linear.
         decoder_hidden: Widths of the decoder's hidden layers; by default the encoder's, mirrored.
         activation: Activation after each hidden layer.
+        gated: Multiply each hidden unit by a learned gate between 0 and 1, in the place of the activation.
         dropout: Probability with which a hidden unit is dropped in training.
+        layer_norm: Normalise each hidden layer over its units, before the activation.
+        initialisation: How initial weights are drawn: `torch` as torch does; the others by the law of that name, with
+            biases of 0.
         centre: Subtract the training mean from the encoder's input, and start the decoder at that mean (and at the
             training variance, where it is learned).
     """
@@ -71,16 +80,23 @@ class ModelConfig:
     latent_dim: int = 10
     likelihood: LikelihoodName = "bernoulli"
     posterior_std: Literal["exp", "softplus"] = "exp"
+    network: Literal["mlp", "conv", "residual"] = "mlp"
+    filters: tuple[int, ...] = (32, 64)
     hidden: tuple[int, ...] = (400,)
     decoder_hidden: tuple[int, ...] | None = None
     activation: ActivationName = "relu"
+    gated: bool = False
     dropout: float = 0.0
+    layer_norm: bool = False
+    initialisation: InitialisationName = "torch"
     centre: bool = True
 
     def __post_init__(self) -> None:
         _require(self.latent_dim >= 1, "latent_dim must be at least 1", self.latent_dim, "Use for example 10.")
         widths = (*self.hidden, *(self.decoder_hidden or ()))
         _require(min(widths, default=1) >= 1, "hidden widths must be at least 1", widths, "Use for example 400.")
+        fewest = min(self.filters, default=1)
+        _require(fewest >= 1, "filters must be at least 1", self.filters, "Use for example 32,64.")
         _require(0 <= self.dropout < 1, "dropout must be in [0, 1)", self.dropout, "Use for example 0.1.")
 
 

@@ -10,7 +10,7 @@ from variform.config import ModelConfig
 from variform.data import Dataset, Schema
 from variform.distributions import Law
 from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood, Variance
-from variform.networks import MLP
+from variform.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder
 from variform.posteriors import DiagonalPosterior
 from variform.priors import StandardNormalPrior
 
@@ -164,20 +164,14 @@ def build_vae(
     likelihood = _build_likelihood(config, schema)
     if likelihood.unit_interval:
         schema.require_unit_interval()
-    decoder_hidden = tuple(reversed(config.hidden)) if config.decoder_hidden is None else config.decoder_hidden
-    options = {"activation": config.activation, "dropout": config.dropout}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        encoder = MLP(
-            schema.shape, posterior.params_shape, hidden=config.hidden, context_dim=schema.context_dim, **options
-        )
-        told = (config.latent_dim + schema.context_dim,)
-        decoder = MLP(told, likelihood.params_shape, hidden=decoder_hidden, **options)
+        encoder, decoder = _build_networks(config, schema, posterior.params_shape, likelihood.params_shape)
     if config.centre and moments is not None:
         mean, variance = moments
         with torch.no_grad():
             encoder.centre.copy_(mean)
-            decoder.output.bias.copy_(likelihood.start_at(mean, variance).flatten())
+        decoder.start_at(likelihood.start_at(mean, variance))
     vae = VAE(
         encoder,
         decoder,
@@ -188,6 +182,23 @@ def build_vae(
     )
     vae.config, vae.schema = config, schema
     return vae
+
+
+def _build_networks(
+    config: ModelConfig, schema: Schema, encoded: tuple[int, ...], decoded: tuple[int, ...]
+) -> tuple[MLP | ConvolutionalEncoder, MLP | ConvolutionalDecoder]:
+    """The encoder and the decoder, with so shaped outputs."""
+    names = ("activation", "gated", "dropout", "layer_norm", "initialisation")
+    options = {name: getattr(config, name) for name in names}
+    encoder, decoder = MLP, MLP
+    if config.network != "mlp":
+        encoder, decoder = ConvolutionalEncoder, ConvolutionalDecoder
+        options |= {"filters": config.filters, "residual": config.network == "residual"}
+    decoder_hidden = tuple(reversed(config.hidden)) if config.decoder_hidden is None else config.decoder_hidden
+    return (
+        encoder(schema.shape, encoded, hidden=config.hidden, context_dim=schema.context_dim, **options),
+        decoder((config.latent_dim + schema.context_dim,), decoded, hidden=decoder_hidden, **options),
+    )
 
 
 def _build_likelihood(config: ModelConfig, schema: Schema) -> BernoulliLikelihood | GaussianLikelihood:
