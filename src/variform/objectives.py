@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from variform.distributions import Law, kl
-from variform.vae import VAE
+from variform.distributions import Law, has_closed_form_kl, kl
+from variform.vae import VAE, evaluating
 
 Schedule = Callable[[int], float]
 
@@ -47,11 +47,15 @@ class ELBO(nn.Module):
     Args:
         vae: The VAE whose parameters are trained.
         samples: L, draws of z per example.
-        kl: `closed-form`, or `monte-carlo`: $\tfrac1L \sum_l [\log q(z_l|x) - \log p(z_l)]$ from the same draws.
+        kl: `closed-form`; `monte-carlo`: $\tfrac1L \sum_l [\log q(z_l|x) - \log p(z_l)]$ from the same draws; `auto`:
+            the closed form where posterior and prior have one.
         beta: Weight of the KL term, a number or a function of the optimiser's step (see `warmup`).
 
     Shape:
         x (B, *event) to three tensors (B,), in nats.
+
+    Raises:
+        ValueError: for fewer samples than 1, and for `closed-form` where there is none.
 
     Reference:
         Kingma and Welling (2014), equations 3 and 10; beta: Higgins et al. (2017).
@@ -73,12 +77,14 @@ class ELBO(nn.Module):
         vae: VAE,
         *,
         samples: int = 1,
-        kl: Literal["closed-form", "monte-carlo"] = "closed-form",
+        kl: Literal["auto", "closed-form", "monte-carlo"] = "auto",
         beta: float | Schedule = 1.0,
     ) -> None:
         super().__init__()
         if samples < 1:
             raise ValueError(f"samples must be at least 1; got {samples}. Use 1 or more.")
+        if kl == "closed-form":
+            _require_closed_form(vae)
         self.vae, self.samples, self.kl = vae, samples, kl
         self.beta: Schedule = beta if callable(beta) else lambda step: beta
         # A buffer, so that a schedule neither recompiles a compiled step nor hides a number from other processes.
@@ -95,13 +101,23 @@ class ELBO(nn.Module):
     def forward(self, x: Tensor) -> Terms:
         """The terms of a batch."""
         q, p = self.vae.encode(x), self.vae.latent_prior()
-        if self.kl == "closed-form":
+        if self.kl != "monte-carlo" and has_closed_form_kl(q, p):
             z, divergence = q.rsample(torch.Size((self.samples,))), kl(q, p)
         else:
             z, log_q = q.rsample_and_log_prob((self.samples,))
             divergence = (log_q - p.log_prob(z)).mean(0)  # eq: kl-monte-carlo
         log_likelihood = self.vae.decode(z).log_prob(x).mean(0)
         return Terms(-(log_likelihood - self.weight * divergence), log_likelihood, divergence)  # eq: beta-elbo
+
+
+def _require_closed_form(vae: VAE) -> None:
+    with evaluating(vae):
+        q, p = vae.encode(vae.like(torch.zeros(1, *vae.event_shape))), vae.latent_prior()
+    if not has_closed_form_kl(q, p):
+        raise ValueError(
+            f"--kl closed-form needs a Gaussian posterior and a Gaussian prior; got {type(vae.posterior).__name__} and "
+            f"{type(vae.prior).__name__}. Use --kl auto or --kl monte-carlo."
+        )
 
 
 class Weights(NamedTuple):
@@ -113,7 +129,9 @@ class Weights(NamedTuple):
     """log p(x|z)."""
 
 
-def log_weights(vae: VAE, x: Tensor, samples: int, *, q: Law | None = None, at_once: int | None = None) -> Weights:
+def log_weights(
+    vae: VAE, x: Tensor, samples: int, *, q: Law | None = None, p: Law | None = None, at_once: int | None = None
+) -> Weights:
     r"""$\log w_l = \log p(x|z_l) + \log p(z_l) - \log q(z_l|x)$ for draws $z_l \sim q(z|x)$.
 
     The mean of a log-weight is the ELBO; the logarithm of the mean weight is the IWAE bound. If q is the exact
@@ -124,12 +142,14 @@ def log_weights(vae: VAE, x: Tensor, samples: int, *, q: Law | None = None, at_o
         x: (B, *event).
         samples: L.
         q: q(z|x) where it is known already, so that the encoder runs once for many chunks of samples.
+        p: p(z), likewise.
         at_once: How many samples are decoded at once, all by default: it bounds the memory and leaves the draws.
 
     Reference:
         Burda, Grosse and Salakhutdinov (2016), section 3.
     """
     q = vae.encode(x) if q is None else q
+    p = vae.latent_prior() if p is None else p
     z, log_q = q.rsample_and_log_prob((samples,))
     log_likelihood = torch.cat([vae.decode(part).log_prob(x) for part in z.split(at_once or samples)])
-    return Weights(log_likelihood + vae.latent_prior().log_prob(z) - log_q, log_likelihood)  # eq: log-weights
+    return Weights(log_likelihood + p.log_prob(z) - log_q, log_likelihood)  # eq: log-weights

@@ -24,7 +24,7 @@ from variform.compiling import compiled, floats_given
 from variform.config import TrainConfig
 from variform.memory import keep_freed
 from variform.objectives import ELBO, Terms
-from variform.vae import evaluating
+from variform.vae import VAE, evaluating
 
 TERMS = ("loss", "log_likelihood", "kl")
 
@@ -82,6 +82,19 @@ def require_possible(config: TrainConfig, count: int) -> torch.device:
     return find_device(config.device)
 
 
+def require_compilable(vae: VAE, config: TrainConfig) -> None:
+    """Refuse to compile a step that cannot be compiled.
+
+    Raises:
+        ValueError: says what cannot be done.
+    """
+    if config.compile == "on" and not vae.compilable:
+        raise ValueError(
+            "--compile on needs a posterior and a prior without flows; got "
+            f"{type(vae.posterior).__name__} and {type(vae.prior).__name__}. Use --compile auto or off."
+        )
+
+
 def compiles(objective: ELBO, config: TrainConfig, steps: int) -> bool:
     """Whether the step is compiled: as configured, or `auto`, where it wins back the time that compiling takes.
 
@@ -94,7 +107,8 @@ def compiles(objective: ELBO, config: TrainConfig, steps: int) -> bool:
     """
     if config.compile != "auto":
         return config.compile == "on"
-    if config.precision == "fp16" or processes.count() > 1 or objective.vae.config is None:
+    vae = objective.vae
+    if config.precision == "fp16" or processes.count() > 1 or vae.config is None or not vae.compilable:
         return False
     units = config.batch_size * max(1, config.samples) * _units(objective)
     return steps * (_SAVED_PER_STEP + _SAVED_PER_UNIT * units) > _COMPILE_SECONDS
@@ -125,6 +139,7 @@ class Step:
     def __init__(self, objective: ELBO, config: TrainConfig, steps: int) -> None:
         keep_freed()
         self.config, self.device = config, require_possible(config, processes.count())
+        require_compilable(objective.vae, config)
         objective.to(self.device)
         # What is trained under the objective's name: the objective, or a copy that is split over the processes.
         self.objective = _sharded(copy.deepcopy(objective)) if config.sharded else objective
