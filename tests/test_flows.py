@@ -17,7 +17,7 @@ def _seed():
 
 
 def rough(module):
-    """Weights ten times as large as at the start, so that the map is far from the identity."""
+    """Weights twice as large as at the start, so that the map is far from the identity."""
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.mul_(2)

@@ -47,7 +47,7 @@ class Steps(nn.Module):
         if univariate == "spline":
             shapes = [torch.Size((bins,)) for bins in (_SPLINE_BINS, _SPLINE_BINS, _SPLINE_BINS - 1)]
             kind = {"univariate": MonotonicRQSTransform, "shapes": shapes}
-        orders = [torch.arange(dim), torch.arange(dim).flip(0)]
+        orders: list[Any] = [torch.arange(dim), torch.arange(dim).flip(0)]
         self.steps = nn.ModuleList(
             MaskedAutoregressiveTransform(dim, context, order=orders[step % 2], hidden_features=hidden, **kind)
             for step in range(transforms)

@@ -47,7 +47,7 @@ class MixturePrior(nn.Module):
         components: K.
 
     Reference:
-        Tomczak and Welling (2018), section 2, "mixture of Gaussians" (MoG).
+        Tomczak and Welling (2018), the mixture of Gaussians beside which the VampPrior stands.
 
     Example:
         >>> MixturePrior(3, components=5)(None).sample((4,)).shape
@@ -83,7 +83,7 @@ class VampPrior(nn.Module):
         high: Greatest values, likewise; where there is no width between them, the pseudo-inputs cannot move.
 
     Reference:
-        Tomczak and Welling (2018), equation 10.
+        Tomczak and Welling (2018).
 
     Example:
         >>> encode = lambda x: DiagonalGaussian(x, torch.zeros_like(x))

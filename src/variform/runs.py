@@ -35,7 +35,7 @@ from variform.files import replacing, set_aside, sweep, write_json, write_text
 from variform.profiling import Profile, profile
 from variform.report import Picture, Table, render
 from variform.sources import source_format
-from variform.steps import find_device, machine, require_compilable, require_possible
+from variform.steps import find_device, machine, require_fits, require_possible
 from variform.training import History, NonFiniteError, build_objective, epochs, fit, require_batch, resume_command
 from variform.vae import VAE, build_vae
 
@@ -192,8 +192,7 @@ def prepare(config: RunConfig, nll_samples: int = 1000) -> tuple[Splits, VAE]:
     require_batch(config.train, len(splits.train))
     moments = splits.train.moments(seed=config.train.seed)
     vae = build_vae(config.model, splits.schema, seed=config.train.seed, moments=moments)
-    require_compilable(vae, config.train)
-    build_objective(vae, config.train)  # refuses what this model cannot have
+    require_fits(build_objective(vae, config.train), config.train)
     return splits, vae
 
 

@@ -66,22 +66,22 @@ class Scores:
         elbo: log_likelihood - kl.
         log_likelihood: E_q[log p(x|z)], from all k samples.
         kl: KL(q(z|x) || p(z)), in closed form or from all k samples where there is none.
-        kl_per_dimension: The same by latent dimension, (N, latent_dim); None where it does not split.
         log_px: Importance-sampled log p(x); a lower bound in expectation that rises with k.
         ess: Effective number of importance samples, (sum w)^2 / sum w^2.
         means: Posterior means, (N, latent_dim).
         squared_error: Squared reconstruction error in the data's own units, (N, columns) of a table; of images, which
             may be large, its mean over the pixels, (N, 1).
+        kl_per_dimension: kl by latent dimension, (N, latent_dim); None where it does not split.
     """
 
     elbo: Tensor
     log_likelihood: Tensor
     kl: Tensor
-    kl_per_dimension: Tensor | None
     log_px: Tensor
     ess: Tensor
     means: Tensor
     squared_error: Tensor
+    kl_per_dimension: Tensor | None = None
 
 
 def score(vae: VAE, data: Dataset, *, samples: int, seed: int = 0, progress: bool = False) -> Scores:
@@ -124,14 +124,14 @@ def score(vae: VAE, data: Dataset, *, samples: int, seed: int = 0, progress: boo
         torch.manual_seed(seed)
         task, p = bar.add_task("evaluating", total=len(data) * samples), vae.latent_prior()
         parts = [
-            _score_batch(vae, p, data, vae.like(x), samples, sizes, weigh, lambda count: bar.advance(task, count))
-            for x in data.batches(sizes.rows, seed=seed)
+            _score_batch(vae, p, data, x, context, samples, sizes, weigh, lambda count: bar.advance(task, count))
+            for x, context in vae.batches(data, sizes.rows, seed=seed)
         ]
     joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
     jacobian = vae.log_jacobian(data.schema)
     for name in ("elbo", "log_likelihood", "log_px"):
         joined[name] += jacobian
-    return Scores(**{"kl_per_dimension": None, **joined})
+    return Scores(**joined)
 
 
 class _Sizes(NamedTuple):
@@ -188,7 +188,9 @@ def _weigher(vae: VAE, sizes: _Sizes, decodes: int) -> Callable[..., Weights]:
 def _floats_per_decode(vae: VAE) -> int:
     """Numbers that the decoder's modules give for one z together: what a decode may hold in memory at most."""
     with evaluating(vae):
-        given = floats_given(vae.decoder, lambda: vae.decoder(vae.like(torch.zeros(1, vae.latent_dim))))
+        given = floats_given(
+            vae.decoder, lambda: vae.decoder(vae.like(torch.zeros(1, vae.latent_dim + vae.context_dim)))
+        )
     return vae.latent_dim + max(given, math.prod(vae.likelihood.params_shape))
 
 
@@ -212,17 +214,18 @@ def _score_batch(
     p: Law,
     data: Dataset,
     x: Tensor,
+    context: Tensor | None,
     samples: int,
     sizes: _Sizes,
     weigh: Callable[..., Weights],
     advance: Callable[[int], None],
 ) -> dict[str, Tensor]:
-    q = vae.encode(x)
+    q = vae.encode(x, context)
     log_sum = log_square = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
     likelihood, divergence = torch.zeros_like(log_sum), torch.zeros_like(log_sum)
     for start in range(0, samples, sizes.samples):
         drawn = min(sizes.samples, samples - start)
-        weights = weigh(vae, x, drawn, q=q, p=p, at_once=sizes.decoded)
+        weights = weigh(vae, x, drawn, context=context, q=q, p=p, at_once=sizes.decoded)
         log_weight = weights.log_weight.double()
         log_sum = torch.logaddexp(log_sum, log_weight.logsumexp(0))
         log_square = torch.logaddexp(log_square, (2 * log_weight).logsumexp(0))
@@ -233,7 +236,7 @@ def _score_batch(
     divergence = kl(q, p).double() if has_closed_form_kl(q, p) else divergence / samples
     split = {"kl_per_dimension": kl_per_dimension(q, p).double()} if splits_into_dimensions(q, p) else {}
     mean = q.mean
-    reconstruction = vae.decode(mean).mean
+    reconstruction = vae.decode(mean, context).mean
     squares = (data.schema.restore(x) - data.schema.restore(reconstruction)).double().square().flatten(1)
     return {
         "elbo": likelihood - divergence,
