@@ -155,8 +155,8 @@ def plot_manifold(
             panels[0].hlines(np.arange(rows - 1) + 0.5, -0.5, across - 0.5, colors="white", linewidths=1.0)
     for panel in panels:
         _latent_ticks(panel, levels, 3 if columns else 10, is_standard)
-    first, second = ("z1 (and its quantile)", "z2 (and its quantile)") if is_standard else _QUANTILES
-    _label_outer(panels, first, second)
+    labels = ("quantile of z1", "quantile of z2 where z1 is there")
+    _label_outer(panels, *(("z1 (and its quantile)", "z2 (and its quantile)") if is_standard else labels))
     return figure
 
 
@@ -644,9 +644,6 @@ def _histogram(panel: Axes, values: Array, bins: Array, **look: Any) -> None:
     inside = values[(values >= bins[0]) & (values <= bins[-1])]
     if inside.size:
         panel.hist(inside, bins=list(bins), weights=np.full(inside.size, 1 / values.size / (bins[1] - bins[0])), **look)
-
-
-_QUANTILES = "quantile of z1", "quantile of z2 where z1 is there"
 
 
 def _latent_ticks(panel: Axes, quantiles: Array, most: int, is_standard: bool) -> None:
