@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +12,14 @@ from variform.data import Dataset, Schema
 from variform.distributions import Law
 from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood, Variance
 from variform.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder
-from variform.posteriors import DiagonalPosterior
-from variform.priors import StandardNormalPrior
+from variform.posteriors import DiagonalPosterior, FullCovariancePosterior
+from variform.priors import MixturePrior, StandardNormalPrior, VampPrior
+
+if TYPE_CHECKING:
+    from variform.flows import FlowPrior, IAFPosterior
+
+    Posterior = DiagonalPosterior | FullCovariancePosterior | IAFPosterior
+    Prior = StandardNormalPrior | MixturePrior | VampPrior | FlowPrior
 
 
 class VAE(nn.Module):
@@ -53,8 +60,8 @@ class VAE(nn.Module):
         encoder: nn.Module,
         decoder: nn.Module,
         *,
-        posterior: DiagonalPosterior,
-        prior: StandardNormalPrior,
+        posterior: "Posterior",
+        prior: "Prior",
         likelihood: BernoulliLikelihood | GaussianLikelihood,
         context_dim: int = 0,
     ) -> None:
@@ -70,6 +77,11 @@ class VAE(nn.Module):
     def latent_dim(self) -> int:
         """Number of latent dimensions."""
         return self.posterior.latent_dim
+
+    @property
+    def compilable(self) -> bool:
+        """Whether a step can be compiled: flows build their laws in ways that the compiler cannot follow."""
+        return all(getattr(part, "compilable", True) for part in (self.posterior, self.prior))
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -124,7 +136,7 @@ class VAE(nn.Module):
 
     def latent_prior(self) -> Law:
         """p(z), a law over (latent_dim,)."""
-        return self.prior(self.encode)
+        return self.prior(lambda x: self.encode(x, self.no_context(len(x))))
 
     def log_jacobian(self, schema: Schema) -> float:
         """What is added to log p(x) to state it in the units of `schema`: 0 for a probability, which has no unit."""
@@ -149,7 +161,7 @@ def build_vae(
         schema: What the data are.
         seed: Seed of the initial weights; the global random state is left as it was.
         moments: Mean and variance of the prepared training rows, (*event) each, as `Dataset.moments` gives them; they
-            are what `config.centre` uses.
+            are what `config.centre` uses, and where a VampPrior's pseudo-inputs start.
 
     Raises:
         ValueError: when a Bernoulli likelihood meets data outside [0, 1].
@@ -160,13 +172,14 @@ def build_vae(
         >>> build_vae(ModelConfig(latent_dim=2), schema).latent_dim
         2
     """
-    posterior = DiagonalPosterior(config.latent_dim, std=config.posterior_std)
     likelihood = _build_likelihood(config, schema)
     if likelihood.unit_interval:
         schema.require_unit_interval()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
+        posterior = _build_posterior(config)
         encoder, decoder = _build_networks(config, schema, posterior.params_shape, likelihood.params_shape)
+        prior = _build_prior(config, schema, moments)
     if config.centre and moments is not None:
         mean, variance = moments
         with torch.no_grad():
@@ -176,7 +189,7 @@ def build_vae(
         encoder,
         decoder,
         posterior=posterior,
-        prior=StandardNormalPrior(config.latent_dim),
+        prior=prior,
         likelihood=likelihood,
         context_dim=schema.context_dim,
     )
@@ -216,6 +229,34 @@ def _build_likelihood(config: ModelConfig, schema: Schema) -> BernoulliLikelihoo
         "gaussian-identity": "identity",
     }
     return GaussianLikelihood(schema.shape, variance=variances[config.likelihood], min_std=min_std)
+
+
+def _build_posterior(config: ModelConfig) -> "Posterior":
+    if config.posterior == "iaf":
+        from variform.flows import IAFPosterior  # slow to import
+
+        return IAFPosterior(config.latent_dim, transforms=config.transforms)
+    family = {"diagonal": DiagonalPosterior, "full": FullCovariancePosterior}[config.posterior]
+    return family(config.latent_dim, std=config.posterior_std)
+
+
+def _build_prior(config: ModelConfig, schema: Schema, moments: tuple[Tensor, Tensor] | None) -> "Prior":
+    if config.prior == "flow":
+        from variform.flows import FlowPrior  # slow to import
+
+        return FlowPrior(config.latent_dim, transforms=config.transforms)
+    if config.prior == "normal":
+        return StandardNormalPrior(config.latent_dim)
+    if config.prior == "mixture":
+        return MixturePrior(config.latent_dim, components=config.components)
+    low, high = torch.zeros(1), torch.ones(1)
+    if schema.binarise == "none":
+        shift, scale = torch.tensor(schema.shift), torch.tensor(schema.scale)
+        low, high = ((torch.tensor(edge) - shift) / scale for edge in (schema.low, schema.high))
+    prior = VampPrior(schema.shape, components=config.components, low=low, high=high)
+    if moments is not None:
+        prior.start_at(*moments)
+    return prior
 
 
 @contextmanager
