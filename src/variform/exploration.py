@@ -58,6 +58,8 @@ def decode(vae: VAE, z: Array, *, draw: bool = False, seed: int = 0) -> Array:
         laws = (vae.decode(chunk) for chunk in points.split(1024))
         x = torch.cat([law.sample() if draw else law.mean for law in laws])
     raw = x if vae.schema is None else vae.schema.restore(x)
+    if draw and vae.likelihood.support in ("levels", "counts"):
+        raw = raw.round()  # of the scaling's last bit
     return raw.cpu().numpy().reshape(*z.shape[:-1], *vae.event_shape)
 
 

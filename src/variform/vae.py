@@ -9,7 +9,17 @@ from torch import Tensor, nn
 from variform.config import ModelConfig
 from variform.data import Schema
 from variform.distributions import Law
-from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood, Variance
+from variform.likelihoods import (
+    BernoulliLikelihood,
+    CategoricalLikelihood,
+    ContinuousBernoulliLikelihood,
+    GaussianLikelihood,
+    Likelihood,
+    LogisticLikelihood,
+    NegativeBinomialLikelihood,
+    PoissonLikelihood,
+    Variance,
+)
 from variform.networks import MLP
 from variform.posteriors import DiagonalPosterior
 from variform.priors import StandardNormalPrior
@@ -52,7 +62,7 @@ class VAE(nn.Module):
         *,
         posterior: DiagonalPosterior,
         prior: StandardNormalPrior,
-        likelihood: BernoulliLikelihood | GaussianLikelihood,
+        likelihood: Likelihood,
     ) -> None:
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
@@ -91,7 +101,7 @@ class VAE(nn.Module):
 
     def log_jacobian(self, schema: Schema) -> float:
         """What is added to log p(x) to state it in the units of `schema`: 0 for a probability, which has no unit."""
-        return 0.0 if self.likelihood.unit_interval else schema.log_jacobian
+        return schema.log_jacobian if self.likelihood.is_density else 0.0
 
     def sample(self, count: int) -> Tensor:
         """Ancestral draws: z from p(z), then x from p(x|z); (count, *event)."""
@@ -115,7 +125,7 @@ def build_vae(
             are what `config.centre` uses.
 
     Raises:
-        ValueError: when a Bernoulli likelihood meets data outside [0, 1].
+        ValueError: when the likelihood is not one of such data.
 
     Example:
         >>> from variform.data import read
@@ -125,8 +135,7 @@ def build_vae(
     """
     posterior = DiagonalPosterior(config.latent_dim, std=config.posterior_std)
     likelihood = _build_likelihood(config, schema)
-    if likelihood.unit_interval:
-        schema.require_unit_interval()
+    schema.require(likelihood.support, config.likelihood)
     decoder_hidden = tuple(reversed(config.hidden)) if config.decoder_hidden is None else config.decoder_hidden
     options = {"activation": config.activation, "dropout": config.dropout}
     with torch.random.fork_rng():
@@ -145,21 +154,43 @@ def build_vae(
     return vae
 
 
-def _build_likelihood(config: ModelConfig, schema: Schema) -> BernoulliLikelihood | GaussianLikelihood:
-    if config.likelihood == "bernoulli":
-        return BernoulliLikelihood(schema.shape)
-    # Grey values cannot be known better than to one level; real numbers get a thousandth of the model's unit, or of the
-    # range of the narrowest column that varies.
+_OF_NOTHING_ELSE: dict[str, type[Likelihood]] = {
+    "bernoulli": BernoulliLikelihood,
+    "continuous-bernoulli": ContinuousBernoulliLikelihood,
+    "poisson": PoissonLikelihood,
+    "negative-binomial": NegativeBinomialLikelihood,
+}
+_OF_LEVELS: dict[str, type[LogisticLikelihood | CategoricalLikelihood]] = {
+    "logistic": LogisticLikelihood,
+    "categorical": CategoricalLikelihood,
+}
+_VARIANCES: dict[str, Variance] = {
+    "gaussian": "learned",
+    "gaussian-per-feature": "per-feature",
+    "gaussian-shared": "shared",
+    "gaussian-optimal": "optimal",
+    "gaussian-fixed": "fixed",
+    "gaussian-identity": "identity",
+}
+
+
+def _build_likelihood(config: ModelConfig, schema: Schema) -> Likelihood:
+    name, shape = config.likelihood, schema.shape
+    if name in _OF_NOTHING_ELSE:
+        return _OF_NOTHING_ELSE[name](shape)
+    if name in _OF_LEVELS:
+        return _OF_LEVELS[name](shape, levels=schema.seen_levels or 256)
+    variance, min_std = _VARIANCES[name], _least_std(schema)
+    return GaussianLikelihood(shape, variance=variance, min_std=min_std, fixed_std=config.fixed_std)
+
+
+def _least_std(schema: Schema) -> float:
+    """Grey values cannot be known better than to one level; real numbers get a thousandth of the model's unit, or of
+    the range of the narrowest column that varies."""
     ranges = [(high - low) / scale for low, high, scale in zip(schema.low, schema.high, schema.scale, strict=True)]
-    min_std = 1e-3 * min([1.0, *(width for width in ranges if width > 0)])
     if schema.seen_levels and schema.seen_levels > 2:
-        min_std = 1 / max(schema.scale)
-    variances: dict[str, Variance] = {
-        "gaussian": "learned",
-        "gaussian-shared": "shared",
-        "gaussian-identity": "identity",
-    }
-    return GaussianLikelihood(schema.shape, variance=variances[config.likelihood], min_std=min_std)
+        return 1 / max(schema.scale)
+    return 1e-3 * min([1.0, *(width for width in ranges if width > 0)])
 
 
 @contextmanager
