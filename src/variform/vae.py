@@ -10,7 +10,17 @@ from torch import Tensor, nn
 from variform.config import ModelConfig
 from variform.data import Dataset, Schema
 from variform.distributions import Law
-from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood, Variance
+from variform.likelihoods import (
+    BernoulliLikelihood,
+    CategoricalLikelihood,
+    ContinuousBernoulliLikelihood,
+    GaussianLikelihood,
+    Likelihood,
+    LogisticLikelihood,
+    NegativeBinomialLikelihood,
+    PoissonLikelihood,
+    Variance,
+)
 from variform.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder
 from variform.posteriors import DiagonalPosterior, FullCovariancePosterior
 from variform.priors import MixturePrior, StandardNormalPrior, VampPrior
@@ -62,7 +72,7 @@ class VAE(nn.Module):
         *,
         posterior: "Posterior",
         prior: "Prior",
-        likelihood: BernoulliLikelihood | GaussianLikelihood,
+        likelihood: Likelihood,
         context_dim: int = 0,
     ) -> None:
         super().__init__()
@@ -140,7 +150,7 @@ class VAE(nn.Module):
 
     def log_jacobian(self, schema: Schema) -> float:
         """What is added to log p(x) to state it in the units of `schema`: 0 for a probability, which has no unit."""
-        return 0.0 if self.likelihood.unit_interval else schema.log_jacobian
+        return schema.log_jacobian if self.likelihood.is_density else 0.0
 
     def sample(self, count: int, context: Tensor | None = None) -> Tensor:
         """Ancestral draws: z from p(z), then x from p(x|z); (count, *event). One context (C,) is that of all."""
@@ -164,7 +174,7 @@ def build_vae(
             are what `config.centre` uses, and where a VampPrior's pseudo-inputs start.
 
     Raises:
-        ValueError: when a Bernoulli likelihood meets data outside [0, 1].
+        ValueError: when the likelihood is not one of such data.
 
     Example:
         >>> from variform.data import read
@@ -173,8 +183,7 @@ def build_vae(
         2
     """
     likelihood = _build_likelihood(config, schema)
-    if likelihood.unit_interval:
-        schema.require_unit_interval()
+    schema.require(likelihood.support, config.likelihood)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         posterior = _build_posterior(config)
@@ -214,21 +223,43 @@ def _build_networks(
     )
 
 
-def _build_likelihood(config: ModelConfig, schema: Schema) -> BernoulliLikelihood | GaussianLikelihood:
-    if config.likelihood == "bernoulli":
-        return BernoulliLikelihood(schema.shape)
-    # Grey values cannot be known better than to one level; real numbers get a thousandth of the model's unit, or of the
-    # range of the narrowest column that varies.
+_OF_NOTHING_ELSE: dict[str, type[Likelihood]] = {
+    "bernoulli": BernoulliLikelihood,
+    "continuous-bernoulli": ContinuousBernoulliLikelihood,
+    "poisson": PoissonLikelihood,
+    "negative-binomial": NegativeBinomialLikelihood,
+}
+_OF_LEVELS: dict[str, type[LogisticLikelihood | CategoricalLikelihood]] = {
+    "logistic": LogisticLikelihood,
+    "categorical": CategoricalLikelihood,
+}
+_VARIANCES: dict[str, Variance] = {
+    "gaussian": "learned",
+    "gaussian-per-feature": "per-feature",
+    "gaussian-shared": "shared",
+    "gaussian-optimal": "optimal",
+    "gaussian-fixed": "fixed",
+    "gaussian-identity": "identity",
+}
+
+
+def _build_likelihood(config: ModelConfig, schema: Schema) -> Likelihood:
+    name, shape = config.likelihood, schema.shape
+    if name in _OF_NOTHING_ELSE:
+        return _OF_NOTHING_ELSE[name](shape)
+    if name in _OF_LEVELS:
+        return _OF_LEVELS[name](shape, levels=schema.seen_levels or 256)
+    variance, min_std = _VARIANCES[name], _least_std(schema)
+    return GaussianLikelihood(shape, variance=variance, min_std=min_std, fixed_std=config.fixed_std)
+
+
+def _least_std(schema: Schema) -> float:
+    """Grey values cannot be known better than to one level; real numbers get a thousandth of the model's unit, or of
+    the range of the narrowest column that varies."""
     ranges = [(high - low) / scale for low, high, scale in zip(schema.low, schema.high, schema.scale, strict=True)]
-    min_std = 1e-3 * min([1.0, *(width for width in ranges if width > 0)])
     if schema.seen_levels and schema.seen_levels > 2:
-        min_std = 1 / max(schema.scale)
-    variances: dict[str, Variance] = {
-        "gaussian": "learned",
-        "gaussian-shared": "shared",
-        "gaussian-identity": "identity",
-    }
-    return GaussianLikelihood(schema.shape, variance=variances[config.likelihood], min_std=min_std)
+        return 1 / max(schema.scale)
+    return 1e-3 * min([1.0, *(width for width in ranges if width > 0)])
 
 
 def _build_posterior(config: ModelConfig) -> "Posterior":
