@@ -13,7 +13,9 @@ import types
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-ObjectiveName = Literal["elbo", "iwae", "piwae", "beta-tc", "dip-i", "dip-ii", "info", "wae", "factor", "autoencoder"]
+ObjectiveName = Literal[
+    "elbo", "iwae", "piwae", "beta-tc", "dip-i", "dip-ii", "info", "wae", "factor", "m2", "autoencoder"
+]
 LikelihoodName = Literal[
     "bernoulli",
     "continuous-bernoulli",
@@ -44,6 +46,8 @@ class DataConfig:
         label: Name of the CSV column that holds labels.
         condition: What the model is told beside each row, and is conditioned on: `label`, and names of CSV columns
             (numbers or text), which are then not part of the row.
+        labelled: Keep the labels of so many training rows, as many of each class, and hide those of the others, to see
+            what objective m2 makes of few labels.
         scaling: How raw values become the values the model sees: `unit` maps the range of all rows read to [0, 1]
             (the range of held-out rows is all that is looked at of them), `standard` gives each column mean 0 and
             standard deviation 1 in the training rows, `none` leaves them. `auto` maps pixels to [0, 1], leaves numbers
@@ -60,6 +64,7 @@ class DataConfig:
     key: str | None = None
     label: str | None = None
     condition: tuple[str, ...] = ()
+    labelled: int | None = None
     scaling: Literal["auto", "none", "unit", "standard"] = "auto"
     binarise: Literal["none", "threshold", "dynamic"] = "none"
     split_seed: int = 0
@@ -98,6 +103,7 @@ class ModelConfig:
         layer_norm: Normalise each hidden layer over its units, before the activation.
         initialisation: How initial weights are drawn: `torch` as torch does; the others by the law of that name, with
             biases of 0.
+        classifier: Add a network q(y|x) of the category that the model is told first; objective m2 has it always.
         centre: Subtract the training mean from the encoder's input, and start the decoder at that mean (and at the
             training variance, where it is learned).
     """
@@ -119,6 +125,7 @@ class ModelConfig:
     dropout: float = 0.0
     layer_norm: bool = False
     initialisation: InitialisationName = "torch"
+    classifier: bool = False
     centre: bool = True
 
     def __post_init__(self) -> None:
@@ -147,7 +154,8 @@ class TrainConfig:
         objective: What is minimised: `elbo` (also with free bits or a capacity); `iwae`, the importance-weighted bound,
             with groups MIWAE, with a share of the ELBO CIWAE; `piwae`; `beta-tc`, the KL term in three parts; `dip-i`
             and `dip-ii`, a penalty on the latents' covariance; `info` (InfoVAE) and `wae`, a distance of all latents
-            from the prior; `factor` (FactorVAE), a discriminator; `autoencoder`, without any prior, to compare with.
+            from the prior; `factor` (FactorVAE), a discriminator; `m2`, labels that only some
+            rows have; `autoencoder`, without any prior, to compare with.
         samples: L or K, the Monte-Carlo samples of z per example in the objective; of iwae and piwae, per group.
         groups: M, groups of samples of iwae and piwae, whose bounds are averaged.
         elbo_share: Share of the ELBO in the bound of iwae (CIWAE), from 0 to 1.
@@ -162,7 +170,8 @@ class TrainConfig:
         free_bits: Nats of each latent dimension whose KL costs nothing extra; 0 for none.
         capacity: Nats that the KL term is held at, in the place of beta; 0 for none.
         capacity_steps: Steps over which the capacity rises linearly from 0.
-        alpha: Weight of the mutual information: of beta-tc (1 by default) and of info (0 by default).
+        alpha: Weight of the mutual information: of beta-tc (1 by default) and of info (0 by default); of m2 that of
+            the classifier (10 by default).
         gamma: Weight of the distance from the capacity (1000 by default), of the dimension-wise KL of beta-tc (1), or
             of the total correlation of factor (10).
         penalty: Weight of the penalty of dip-i, dip-ii (off the diagonal; 10 by default), info (1000) and wae (10).
@@ -304,6 +313,7 @@ _USED_BY: dict[str, tuple[str, ...]] = {
     "info": ("samples", "kl", "alpha", "penalty"),
     "wae": ("samples", "penalty", "deterministic"),
     "factor": ("samples", "kl", *_BETA, "gamma", "discriminator"),
+    "m2": ("samples", "kl", *_BETA, "alpha"),
     "autoencoder": (),
 }
 

@@ -805,6 +805,8 @@ def _splits(source: Source, config: DataConfig) -> Splits:
     schema = _scaled(unscaled, Dataset(raw, unscaled, rows=rows["train"]), config)
     conditions = tuple(_condition(name, source, rows["train"].numpy()) for name in config.condition)
     schema, contexts = dataclasses.replace(schema, conditions=conditions), _contexts(source, conditions)
+    if config.labelled is not None:
+        contexts, labels = _hidden(contexts, labels, schema, rows["train"], config)
     duplicates = _duplicates(own, digests)
     parts = {
         part: Dataset(
@@ -999,6 +1001,31 @@ def _condition(name: str, source: Source, train: np.ndarray) -> Condition:
             "Leave it out or correct it."
         )
     return Condition(name, (), float(known.mean()), float(known.std()))
+
+
+def _hidden(
+    contexts: Tensor | None, labels: Tensor | None, schema: Schema, train: Tensor, config: DataConfig
+) -> tuple[Tensor, Tensor]:
+    """Contexts and labels without those of all but `config.labelled` training rows, as many of each class."""
+    count, classes = config.labelled or 0, len(schema.classes)
+    if contexts is None or labels is None or schema.conditions[0].name not in ("label", config.label):
+        raise ValueError("--labelled needs a model that is told the label first. Use --condition label.")
+    if count < classes or count % classes:
+        raise ValueError(
+            f"--labelled must be a multiple of the {classes} classes of {schema.source}; got {count}. "
+            f"Use for example {10 * classes}."
+        )
+    shuffled = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(config.split_seed))]
+    groups = [shuffled[labels[shuffled] == number] for number in range(classes)]
+    if min(map(len, groups)) < count // classes:
+        raise ValueError(
+            f"--labelled {count} needs {count // classes} training rows of each class; the smallest class has "
+            f"{min(map(len, groups))}. Use fewer."
+        )
+    hidden = torch.cat([group[count // classes :] for group in groups])
+    contexts, labels = contexts.clone(), labels.clone()
+    contexts[hidden, : schema.conditions[0].width], labels[hidden] = 0, -1
+    return contexts, labels
 
 
 def _beside(source: Source, name: str) -> np.ndarray:

@@ -162,12 +162,15 @@ def read_config(path: Path) -> RunConfig:
 
 
 def settled(config: RunConfig) -> RunConfig:
-    """The configuration with the absolute path of its source, so that it means the same in every folder.
+    """The configuration with all that follows from it: the absolute path of its source, so that it means the same in
+    every folder, and the classifier that objective m2 needs.
 
     Example:
         >>> settled(RunConfig(source="digits")).source
         'digits'
     """
+    if config.train.objective == "m2":
+        config = dataclasses.replace(config, model=dataclasses.replace(config.model, classifier=True))
     if source_format(config.source) == "digits":
         return config
     return dataclasses.replace(config, source=str(Path(config.source).expanduser().absolute()))
@@ -413,6 +416,7 @@ ROWS = {
     "ess": "effective importance samples",
     "bits_per_dim": "bits per dimension",
     "reconstruction_error": "reconstruction error, RMS (data units)",
+    "accuracy": "share of labels that the classifier finds",
 }
 
 

@@ -34,6 +34,7 @@ from variform.objectives import (
     InfoVAE,
     Objective,
     Schedule,
+    SemiSupervised,
     cosine,
     cyclic,
     warmup,
@@ -131,6 +132,7 @@ def fit(
         [1, 2]
     """
     require_batch(config, len(train))
+    _require_labels(objective, train)
     if objective.vae.schema is None:
         objective.vae.schema = train.schema
     jacobian = objective.vae.log_jacobian(train.schema)
@@ -251,6 +253,18 @@ def require_batch(config: TrainConfig, rows: int) -> None:
         )
 
 
+def _require_labels(objective: Objective, train: Dataset) -> None:
+    """Refuse rows without the category that the model is told first, unless the objective infers it."""
+    if objective.infers_labels or train.contexts is None or not train.schema.conditions[0].categories:
+        return
+    missing = int((train.contexts[:, : train.schema.conditions[0].width].sum(1) == 0).sum())
+    if missing:
+        raise ValueError(
+            f"every training row must have its {train.schema.conditions[0].name}; {missing:,} of {len(train):,} have "
+            "none. Use --objective m2, which infers it."
+        )
+
+
 def build_objective(vae: VAE, config: TrainConfig, *, rows: int | None = None) -> Objective:
     """The objective that a training configuration describes, with its schedules and the noise on the encoder's input.
 
@@ -291,6 +305,8 @@ def _build_objective(vae: VAE, config: TrainConfig, rows: int | None) -> Objecti
                 "objective beta-tc must know the number of training rows; got none. Give build_objective(..., rows=N)."
             )
         return BetaTCVAE(vae, rows=rows, **weighted, **own)
+    if config.objective == "m2":
+        return SemiSupervised(vae, kl=config.kl, **weighted, **own)
     if config.objective == "autoencoder":
         return Autoencoder(vae)
     if config.objective == "wae":

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,7 @@ class VAE(nn.Module):
         likelihood: Family that turns the decoder's output into p(x|z).
         context_dim: Numbers per example that encoder and decoder are told beside x and z (labels, covariates): then
             the model is q(z|x, c) and p(x|z, c).
+        classifier: Network of q(y|x), (B, *event) to the logits (B, K) of the category that is told first.
 
     Raises:
         ValueError: when a network's output has not the shape its family needs; both shapes are named.
@@ -74,11 +75,13 @@ class VAE(nn.Module):
         prior: "Prior",
         likelihood: Likelihood,
         context_dim: int = 0,
+        classifier: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.context_dim = context_dim
         self.encoder, self.decoder = encoder, decoder
         self.posterior, self.prior, self.likelihood = posterior, prior, likelihood
+        self.classifier = classifier
         contexts = [(context_dim,)] if context_dim else []
         _check_network("encoder", encoder, [likelihood.event_shape, *contexts], posterior.params_shape)
         _check_network("decoder", decoder, [(posterior.latent_dim + context_dim,)], likelihood.params_shape)
@@ -129,6 +132,17 @@ class VAE(nn.Module):
         told = torch.cat([z, *told], -1) if told else z
         params = self.decoder(told.reshape(-1, told.shape[-1]))  # (L, B, D) -> (L*B, D)
         return self.likelihood(params.unflatten(0, batch))  # (L*B, *params_shape) -> (L, B, *params_shape)
+
+    def log_classify(self, x: Tensor) -> Tensor:
+        """log q(y|x) of every category of what the model is told first, (B, K), in nats.
+
+        Raises:
+            ValueError: for a model without a classifier.
+        """
+        if self.classifier is None:
+            raise ValueError("the model must have a classifier; it has none. Train one with --objective m2.")
+        logits = self.classifier(x)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
 
     def no_context(self, count: int) -> Tensor | None:
         """A context of zeros for `count` rows, where the model needs one: that of mean numbers and of no category."""
@@ -189,10 +203,13 @@ def build_vae(
         posterior = _build_posterior(config)
         encoder, decoder = _build_networks(config, schema, posterior.params_shape, likelihood.params_shape)
         prior = _build_prior(config, schema, moments)
+        classifier = _build_classifier(config, schema) if config.classifier else None
     if config.centre and moments is not None:
         mean, variance = moments
         with torch.no_grad():
             encoder.centre.copy_(mean)
+            if classifier is not None:
+                classifier.centre.copy_(mean)
         decoder.start_at(likelihood.start_at(mean, variance))
     vae = VAE(
         encoder,
@@ -201,6 +218,7 @@ def build_vae(
         prior=prior,
         likelihood=likelihood,
         context_dim=schema.context_dim,
+        classifier=classifier,
     )
     vae.config, vae.schema = config, schema
     return vae
@@ -210,17 +228,36 @@ def _build_networks(
     config: ModelConfig, schema: Schema, encoded: tuple[int, ...], decoded: tuple[int, ...]
 ) -> tuple[MLP | ConvolutionalEncoder, MLP | ConvolutionalDecoder]:
     """The encoder and the decoder, with so shaped outputs."""
+    decoder_hidden = tuple(reversed(config.hidden)) if config.decoder_hidden is None else config.decoder_hidden
+    decoder, told = MLP if config.network == "mlp" else ConvolutionalDecoder, config.latent_dim + schema.context_dim
+    return (
+        _build_encoder(config, schema, encoded, schema.context_dim),
+        decoder((told,), decoded, hidden=decoder_hidden, **_options(config)),
+    )
+
+
+def _build_encoder(
+    config: ModelConfig, schema: Schema, encoded: tuple[int, ...], context_dim: int
+) -> MLP | ConvolutionalEncoder:
+    encoder = MLP if config.network == "mlp" else ConvolutionalEncoder
+    return encoder(schema.shape, encoded, hidden=config.hidden, context_dim=context_dim, **_options(config))
+
+
+def _build_classifier(config: ModelConfig, schema: Schema) -> MLP | ConvolutionalEncoder:
+    """A network like the encoder, which is told nothing."""
+    if not (schema.conditions and schema.conditions[0].categories):
+        raise ValueError(
+            "a classifier needs a model that is told a category first; this one is told "
+            f"{schema.conditions[0].name if schema.conditions else 'nothing'}. Use --condition label."
+        )
+    return _build_encoder(config, schema, (schema.conditions[0].width,), 0)
+
+
+def _options(config: ModelConfig) -> dict[str, Any]:
     names = ("activation", "gated", "dropout", "layer_norm", "initialisation")
     options = {name: getattr(config, name) for name in names}
-    encoder, decoder = MLP, MLP
-    if config.network != "mlp":
-        encoder, decoder = ConvolutionalEncoder, ConvolutionalDecoder
-        options |= {"filters": config.filters, "residual": config.network == "residual"}
-    decoder_hidden = tuple(reversed(config.hidden)) if config.decoder_hidden is None else config.decoder_hidden
-    return (
-        encoder(schema.shape, encoded, hidden=config.hidden, context_dim=schema.context_dim, **options),
-        decoder((config.latent_dim + schema.context_dim,), decoded, hidden=decoder_hidden, **options),
-    )
+    stages = {"filters": config.filters, "residual": config.network == "residual"}
+    return options | (stages if config.network != "mlp" else {})
 
 
 _OF_NOTHING_ELSE: dict[str, type[Likelihood]] = {

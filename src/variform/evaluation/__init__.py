@@ -7,7 +7,7 @@ from torch import Tensor
 from variform.data import Dataset, Schema
 from variform.evaluation.baselines import pca, trivial
 from variform.evaluation.density import Estimate, bits_per_dim, per_column, score
-from variform.evaluation.latents import active_units
+from variform.evaluation.latents import active_units, hits
 from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood, LogisticLikelihood
 from variform.vae import VAE
 
@@ -32,8 +32,8 @@ def evaluate(
         A dict with elbo, log_likelihood, kl, nll, posterior_gap (nats), kl_per_dimension (None where KL does not split
         into dimensions), active_units with the variance of each posterior mean,
         reconstruction_error (root mean square, in the data's own units), bits_per_dim for images of discrete
-        levels, ess (effective number of importance samples), baselines, notes and unit; every estimate is
-        {"mean", "se", "n"}.
+        levels, accuracy of a model with a classifier, ess (effective number of importance samples), baselines, notes
+        and unit; every estimate is {"mean", "se", "n"}.
 
     Example:
         >>> from variform import ModelConfig, build_vae, read
@@ -60,6 +60,8 @@ def evaluate(
         result["bits_per_dim"] = bits_per_dim(vae, data, -scores.log_px).to_dict()
     if schema.kind == "table":
         result["reconstruction_error_per_column"] = per_column(schema, scores.squared_error)
+    if vae.classifier is not None and data.labels is not None:
+        result["accuracy"] = Estimate.of(hits(vae, data, seed=seed)).to_dict()
     if train is not None:
         result["baselines"] = {"pca": pca(vae, data, train, seed=seed), "trivial": trivial(vae, data, train, seed=seed)}
     result["notes"] = _notes(vae, data, result)

@@ -1,8 +1,8 @@
 """Objectives: a batch becomes terms; training minimises `terms.loss`.
 
 `elbo` holds the contract and the evidence lower bound, `importance` the bounds from several weights, `aggregated` what
-looks at the posteriors of a batch together, `corruption` noise on what the encoder sees, `schedules` weights that
-change with the step.
+looks at the posteriors of a batch together, `semi_supervised` labels that are inferred, `corruption` noise on what the
+encoder sees, `schedules` weights that change with the step.
 """
 
 from variform.objectives.aggregated import DIPVAE, WAE, BetaTCVAE, FactorVAE, InfoVAE
@@ -10,6 +10,7 @@ from variform.objectives.corruption import Corruption
 from variform.objectives.elbo import ELBO, Autoencoder, Objective, Terms, Weights, log_weights
 from variform.objectives.importance import IWAE, PIWAE
 from variform.objectives.schedules import Schedule, cosine, cyclic, warmup
+from variform.objectives.semi_supervised import SemiSupervised
 
 __all__ = [
     "DIPVAE",
@@ -24,6 +25,7 @@ __all__ = [
     "InfoVAE",
     "Objective",
     "Schedule",
+    "SemiSupervised",
     "Terms",
     "Weights",
     "cosine",

@@ -46,6 +46,8 @@ class Objective(nn.Module):
     """Options of Adam for the auxiliary network, for example its learning rate `lr`, which no schedule changes."""
     couples_rows: bool = False
     """Whether the loss of a row depends on the other rows of its batch, which must then be in one process."""
+    infers_labels: bool = False
+    """Whether rows may come without the category that the model is told first."""
     compilable: bool = True
     """Whether a step of it can be compiled as a whole."""
     corruption: Corruption | None
