@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         BetaTCVAE,
         FactorVAE,
         InfoVAE,
+        SemiSupervised,
         Terms,
     )
     from variform.training import History, build_objective, fit
@@ -48,6 +49,7 @@ _HOMES = {
     "IWAE": "objectives",
     "InfoVAE": "objectives",
     "PIWAE": "objectives",
+    "SemiSupervised": "objectives",
     "Terms": "objectives",
     "WAE": "objectives",
     "History": "training",
@@ -74,6 +76,7 @@ __all__ = [
     "ModelConfig",
     "RunConfig",
     "Schema",
+    "SemiSupervised",
     "Splits",
     "Terms",
     "TrainConfig",
