@@ -16,7 +16,7 @@ from variform.objectives.aggregated import SCALES, log_aggregated, mmd, permute_
 from variform.steps import Step
 
 DIM = 3
-X = torch.tensor([[1.0, 0, 0, 1], [0, 1, 1, 1], [0, 0, 0.3, 0], [1, 1, 0, 0], [0, 1, 0, 1]])
+X = torch.tensor([[1.0, 0, 0, 1], [0, 1, 1, 1], [0, 0, 0.3, 0], [1, 1, 0, 0], [0, 1, 0, 1]], dtype=torch.float64)
 B = len(X)
 
 
