@@ -199,7 +199,7 @@ def build_vae(
     return vae
 
 
-_OF_NOTHING_ELSE: dict[str, type[Likelihood]] = {
+_PLAIN: dict[str, type[Likelihood]] = {
     "bernoulli": BernoulliLikelihood,
     "continuous-bernoulli": ContinuousBernoulliLikelihood,
     "poisson": PoissonLikelihood,
@@ -221,8 +221,8 @@ _VARIANCES: dict[str, Variance] = {
 
 def _build_likelihood(config: ModelConfig, schema: Schema) -> Likelihood:
     name, shape = config.likelihood, schema.shape
-    if name in _OF_NOTHING_ELSE:
-        return _OF_NOTHING_ELSE[name](shape)
+    if name in _PLAIN:
+        return _PLAIN[name](shape)
     if name in _OF_LEVELS:
         return _OF_LEVELS[name](shape, levels=schema.seen_levels or 256)
     variance, min_std = _VARIANCES[name], _least_std(schema)
