@@ -260,7 +260,7 @@ def _options(config: ModelConfig) -> dict[str, Any]:
     return options | (stages if config.network != "mlp" else {})
 
 
-_OF_NOTHING_ELSE: dict[str, type[Likelihood]] = {
+_PLAIN: dict[str, type[Likelihood]] = {
     "bernoulli": BernoulliLikelihood,
     "continuous-bernoulli": ContinuousBernoulliLikelihood,
     "poisson": PoissonLikelihood,
@@ -282,8 +282,8 @@ _VARIANCES: dict[str, Variance] = {
 
 def _build_likelihood(config: ModelConfig, schema: Schema) -> Likelihood:
     name, shape = config.likelihood, schema.shape
-    if name in _OF_NOTHING_ELSE:
-        return _OF_NOTHING_ELSE[name](shape)
+    if name in _PLAIN:
+        return _PLAIN[name](shape)
     if name in _OF_LEVELS:
         return _OF_LEVELS[name](shape, levels=schema.seen_levels or 256)
     variance, min_std = _VARIANCES[name], _least_std(schema)
