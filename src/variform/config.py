@@ -27,6 +27,8 @@ class DataConfig:
         channels: `grey` or `rgb` for a folder of images; `auto` keeps grey images grey.
         key: Name of the array to take from an .npz file.
         label: Name of the CSV column that holds labels.
+        condition: What the model is told beside each row, and is conditioned on: `label`, and names of CSV columns
+            (numbers or text), which are then not part of the row.
         scaling: How raw values become the values the model sees: `unit` maps the range of all rows read to [0, 1]
             (the range of held-out rows is all that is looked at of them), `standard` gives each column mean 0 and
             standard deviation 1 in the training rows, `none` leaves them. `auto` maps pixels to [0, 1], leaves numbers
@@ -42,6 +44,7 @@ class DataConfig:
     channels: Literal["auto", "grey", "rgb"] = "auto"
     key: str | None = None
     label: str | None = None
+    condition: tuple[str, ...] = ()
     scaling: Literal["auto", "none", "unit", "standard"] = "auto"
     binarise: Literal["none", "threshold", "dynamic"] = "none"
     split_seed: int = 0

@@ -7,8 +7,9 @@ split, and the scaling. How each format is read stands in sources.py.
 
 import dataclasses
 import hashlib
+import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,52 @@ _PARTS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
+class Condition:
+    """One thing that a conditional model is told beside a row: a category, or a number.
+
+    Args:
+        name: `label`, or the name of a column.
+        categories: Names of the categories; () for a number.
+        shift: The number that becomes 0; the mean of the training rows.
+        scale: Units of the number per unit of the context; the standard deviation of the training rows.
+
+    Example:
+        >>> Condition("label", ("cat", "dog")).encode(np.array(["dog", "cat"])).tolist()
+        [[0.0, 1.0], [1.0, 0.0]]
+    """
+
+    name: str
+    categories: tuple[str, ...] = ()
+    shift: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def width(self) -> int:
+        """Numbers of the context that it takes."""
+        return len(self.categories) or 1
+
+    def encode(self, values: np.ndarray) -> Tensor:
+        """One-hot categories, or standardised numbers, of N values; (N, width), float32.
+
+        Raises:
+            ValueError: for a category that is not known, and for what is no number.
+        """
+        if not self.categories:
+            try:
+                numbers = torch.from_numpy(np.asarray(values).astype(np.float64))
+            except ValueError:
+                raise ValueError(f"'{self.name}' must be a number; got {values[0]}. Give a number.") from None
+            return ((numbers - self.shift) / self.scale).float()[:, None]
+        known = {category: number for number, category in enumerate(self.categories)}
+        names = [_category(value) for value in values]
+        if odd := next((name for name in names if name not in known), None):
+            raise ValueError(
+                f"'{self.name}' must be one of {', '.join(self.categories)}; got '{odd}'. Choose one of them."
+            )
+        return torch.eye(self.width)[[known[name] for name in names]]
+
+
+@dataclass(frozen=True)
 class Schema:
     """What the data are, and how raw values become what the model sees: x = (raw - shift) / scale.
 
@@ -45,6 +92,7 @@ class Schema:
         binarise: As in `DataConfig`.
         source: File name or built-in name, for messages.
         label: Name of the CSV column that held the labels; None for other labels and for none.
+        conditions: What a conditional model is told beside each row; () for other models.
 
     Example:
         >>> schema = dataset_from(torch.tensor([[0.0, 7.0], [1.0, 9.0]])).schema
@@ -64,6 +112,34 @@ class Schema:
     binarise: Literal["none", "threshold", "dynamic"]
     source: str
     label: str | None = None
+    conditions: tuple[Condition, ...] = ()
+
+    @property
+    def context_dim(self) -> int:
+        """Numbers per row that a conditional model is told beside it; 0 for other models."""
+        return sum(condition.width for condition in self.conditions)
+
+    def context(self, given: Mapping[str, Any]) -> Tensor:
+        """The context that values by name describe, (context_dim,).
+
+        Args:
+            given: A value for each of the `conditions`: the name of a category, or a number.
+
+        Raises:
+            ValueError: for missing, unknown or impossible values.
+
+        Example:
+            >>> read("digits", DataConfig(condition=("label",))).schema.context({"label": 3}).argmax().item()
+            3
+        """
+        names = [condition.name for condition in self.conditions]
+        if set(given) != set(names):
+            raise ValueError(
+                f"the model must be told {' and '.join(names) or 'nothing'}; got {', '.join(given) or 'nothing'}. "
+                f"Give {', '.join(f'{name}=...' for name in names) or 'nothing'}."
+            )
+        parts = [condition.encode(np.array([given[condition.name]])) for condition in self.conditions]
+        return torch.cat([torch.zeros(1, 0), *parts], 1)[0]
 
     def prepare(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """What the model sees: x = (raw - shift) / scale, then binarised where asked.
@@ -187,7 +263,7 @@ gaussian or --scaling unit.
             True
         """
         names = {field.name for field in dataclasses.fields(cls)}
-        if odd := names ^ set(values):
+        if odd := names ^ set(values) ^ ({"conditions"} - set(values)):  # which older files have not
             raise ValueError(
                 f"a schema must have the keys {', '.join(sorted(names))}; missing or unknown: {', '.join(sorted(odd))}."
                 " Use a file that this version of variform wrote."
@@ -195,6 +271,8 @@ gaussian or --scaling unit.
         fields: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
         }
+        told: list[dict[str, Any]] = values.get("conditions", [])
+        fields["conditions"] = tuple(Condition(**item | {"categories": tuple(item["categories"])}) for item in told)
         return cls(**fields)
 
     @cached_property
@@ -273,6 +351,7 @@ class Dataset:
         schema: What they are.
         labels: Index of each row's label in `schema.classes`, (N,) int64.
         rows: Which rows of `raw` belong to the data set, (N,) int64; by default all, in order.
+        contexts: What a conditional model is told beside each row, (N, context_dim); None for other models.
         index: Number of each row in the source, (N,) int64, counted from 0 in the order in which the source is read
             (of `sprites:N`, among all sprites); None where there is no source.
 
@@ -286,6 +365,7 @@ class Dataset:
     schema: Schema
     labels: Tensor | None = None
     rows: Tensor | None = None
+    contexts: Tensor | None = None
     index: Tensor | None = None
 
     def __len__(self) -> int:
@@ -331,12 +411,28 @@ class Dataset:
             >>> len(digits.take(torch.tensor([3, 5]))), digits.take(torch.tensor([3])).labels == digits.labels[3]
             (2, tensor([True]))
         """
-        return Dataset(
-            self.gather(index),
-            self.schema,
-            None if self.labels is None else self.labels[index],
-            index=None if self.index is None else self.index[index],
-        )
+        labels = None if self.labels is None else self.labels[index]
+        numbers = None if self.index is None else self.index[index]
+        return Dataset(self.gather(index), self.schema, labels, contexts=self.context(index), index=numbers)
+
+    def context(self, index: Tensor) -> Tensor | None:
+        """What a conditional model is told beside the rows at `index`, (B, context_dim).
+
+        Args:
+            index: Row numbers, (B,) int64.
+
+        Example:
+            >>> data = read("digits", DataConfig(condition=("label",))).train
+            >>> data.context(torch.tensor([0])).argmax() == data.labels[0]
+            tensor(True)
+        """
+        return None if self.contexts is None else self.contexts.index_select(0, index)
+
+    def told(self, batch_size: int) -> Iterator[Tensor | None]:
+        """The contexts of all rows in order, beside `batches`; None for each batch where there are none."""
+        if self.contexts is None:
+            return itertools.repeat(None, math.ceil(len(self) / batch_size))
+        return iter(self.contexts.split(batch_size))
 
     def batch(self, index: Tensor) -> Tensor:
         """The prepared rows at `index`.
@@ -549,7 +645,9 @@ def read_rows(path: str | Path, schema: Schema, *, key: str | None = None) -> Da
     low, high = _require_alike(raw, source, schema)
     rows_schema = dataclasses.replace(schema, low=low, high=high, source=source.name)
     _require_binarisable(rows_schema)
-    return Dataset(raw, rows_schema, _known_labels(source, schema.classes), index=_index(source))
+    contexts = _contexts(source, schema.conditions)
+    labels = _known_labels(source, schema.classes)
+    return Dataset(raw, rows_schema, labels, contexts=contexts, index=_index(source))
 
 
 def read_points(path: str | Path) -> np.ndarray:
@@ -646,10 +744,19 @@ def _splits(source: Source, config: DataConfig) -> Splits:
     rows = _split_rows(own, groups, config.split_seed, source.name)
     index = _index(source)
     schema = _scaled(unscaled, Dataset(raw, unscaled, rows=rows["train"]), config)
+    conditions = tuple(_condition(name, source, rows["train"].numpy()) for name in config.condition)
+    schema, contexts = dataclasses.replace(schema, conditions=conditions), _contexts(source, conditions)
     duplicates = _duplicates(own, digests)
     parts = {
-        part: Dataset(raw, schema, None if labels is None else labels[some], some, index[some])
-        for part, some in rows.items()
+        part: Dataset(
+            raw,
+            schema,
+            None if labels is None else labels[rows[part]],
+            rows[part],
+            None if contexts is None else contexts[rows[part]],
+            index[rows[part]],
+        )
+        for part in _PARTS
     }
     if isinstance(raw, Tensor):  # a batch is then found in one step instead of two
         parts = {part: dataset.take(torch.arange(len(dataset))) for part, dataset in parts.items()}
@@ -808,8 +915,13 @@ def _label_index(labels: np.ndarray | None) -> tuple[tuple[str, ...], Tensor | N
     if labels.dtype.kind not in "buif":
         labels = labels.astype(str)
     values, index = np.unique(labels.reshape(-1), return_inverse=True)
-    classes = tuple(f"{value:.15g}" if labels.dtype.kind in "uif" else str(value) for value in values)
+    classes = tuple(map(_category, values))
     return classes, torch.from_numpy(index.astype(np.int64))
+
+
+def _category(value: Any) -> str:
+    """The name of a label or category: of a number without superfluous digits."""
+    return f"{value:.15g}" if isinstance(value, int | float | np.number) and not isinstance(value, bool) else str(value)
 
 
 def _known_labels(source: Source, classes: tuple[str, ...]) -> Tensor | None:
@@ -820,6 +932,39 @@ def _known_labels(source: Source, classes: tuple[str, ...]) -> Tensor | None:
     return torch.tensor([classes.index(name) for name in names])[index]
 
 
+def _condition(name: str, source: Source, train: np.ndarray) -> Condition:
+    """What the values of a label or a column are: categories if they are text or labels, else numbers."""
+    values = _beside(source, name)
+    if name not in source.beside or values.dtype.kind not in "buif":
+        return Condition(name, _label_index(values)[0])
+    known = values[train].astype(np.float64)
+    if not np.isfinite(known).all() or known.std() == 0:
+        raise ValueError(
+            f"a column that is given with --condition must vary and be finite; '{name}' of {source.name} does not. "
+            "Leave it out or correct it."
+        )
+    return Condition(name, (), float(known.mean()), float(known.std()))
+
+
+def _beside(source: Source, name: str) -> np.ndarray:
+    """The values of a condition, one a row."""
+    if name in source.beside:
+        return source.beside[name]
+    if source.labels is None:
+        raise ValueError(
+            f"--condition {name} needs labels; {source.name} has none. Give labelled data, or name the label column of "
+            "a CSV file with --label."
+        )
+    return source.labels
+
+
+def _contexts(source: Source, conditions: tuple[Condition, ...]) -> Tensor | None:
+    """What a conditional model is told beside each row, (N, context_dim)."""
+    if not conditions:
+        return None
+    return torch.cat([condition.encode(_beside(source, condition.name)) for condition in conditions], 1)
+
+
 def _config_like(path: str | Path, schema: Schema, key: str | None) -> DataConfig:
     """How to read `path` so that it comes out in the form of `schema`."""
     kind = source_format(path)
@@ -827,7 +972,8 @@ def _config_like(path: str | Path, schema: Schema, key: str | None) -> DataConfi
         channels, height, width = schema.shape
         return DataConfig(key=key, image_size=(height, width), channels="grey" if channels == 1 else "rgb")
     has_labels = kind == "csv" and schema.label in csv_columns(path)
-    return DataConfig(key=key, label=schema.label if has_labels else None)
+    condition = tuple(condition.name for condition in schema.conditions) if kind == "csv" else ()
+    return DataConfig(key=key, label=schema.label if has_labels else None, condition=condition)
 
 
 def _require_alike(

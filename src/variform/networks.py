@@ -32,12 +32,13 @@ class MLP(nn.Module):
         hidden: Widths of the hidden layers.
         activation: A key of `ACTIVATIONS`, applied after every hidden layer.
         dropout: Probability with which a hidden unit is zeroed in training.
+        context_dim: Width of a second input, which is joined to the flattened first.
 
     Its buffer `centre`, zero at first, is subtracted from every input: inputs of mean zero make the first layer's
     weights and biases independent to first order, and so train much faster (LeCun et al. 1998, section 4.3).
 
     Shape:
-        (B, *in_shape) to (B, *out_shape).
+        (B, *in_shape), and (B, context_dim) where there is a context, to (B, *out_shape).
 
     Raises:
         ValueError: for an unknown activation.
@@ -57,12 +58,13 @@ class MLP(nn.Module):
         hidden: Sequence[int] = (400,),
         activation: str = "relu",
         dropout: float = 0.0,
+        context_dim: int = 0,
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {activation}. Choose one.")
         layers: list[nn.Module] = [nn.Flatten()]
-        widths = [math.prod(in_shape), *hidden]
+        widths = [math.prod(in_shape) + context_dim, *hidden]
         for width_in, width_out in itertools.pairwise(widths):
             layers += [nn.Linear(width_in, width_out), ACTIVATIONS[activation]()]
             if dropout:
@@ -72,6 +74,9 @@ class MLP(nn.Module):
         self.out_shape = tuple(out_shape)
         self.register_buffer("centre", torch.zeros(*in_shape))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The network's output for a batch."""
-        return self.output(self.layers(x - self.centre)).unflatten(1, self.out_shape)
+        h = (x - self.centre).flatten(1)
+        if context is not None:
+            h = torch.cat([h, context], 1)
+        return self.output(self.layers(h)).unflatten(1, self.out_shape)

@@ -5,6 +5,7 @@ for all formats, in data.py.
 """
 
 import csv
+import dataclasses
 import difflib
 import gzip
 import io
@@ -208,6 +209,7 @@ class Source:
         columns: Column names of a table; () where the source has none.
         levels: Number of discrete raw levels, where the source tells; images then range over all of them.
         notes: Sentences that a reader of a report should know.
+        beside: Columns that are not rows' values but what a model is conditioned on, by name, one number or text a row.
         index: Number of each row in a larger whole, (N,), where the source is a part of one.
         keys: Two int64 for each row, (N, 2), in the place of a hash of its values, where what they are is known without
             looking: rows that agree in the first share a split, rows that agree in both are equal.
@@ -229,6 +231,7 @@ the same set.
     columns: tuple[str, ...] = ()
     levels: int | None = None
     notes: tuple[str, ...] = ()
+    beside: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     index: np.ndarray | None = None
     keys: np.ndarray | None = None
 
@@ -685,9 +688,11 @@ class _Table:
 def _read_csv(path: Path, config: DataConfig) -> Source:
     with _csv_table(path) as table:
         columns, name = list(table.columns), path.name
-        place = None if config.label is None else _label_place(config.label, columns, name)
-        if place is not None:
-            columns.pop(place)
+        place = None if config.label is None else _place(config.label, columns, "--label", name)
+        beside = {_place(name_, columns, "--condition", name): [] for name_ in _condition_columns(config)}
+        apart = sorted({*beside, *([place] if place is not None else [])}, reverse=True)
+        for column in apart:
+            columns.pop(column)
         numbers, labels, marks = array("d"), [], set()
         for cells in table.rows:
             if len(cells) != len(table.columns):
@@ -695,10 +700,12 @@ def _read_csv(path: Path, config: DataConfig) -> Source:
                     f"every line of {name}, whose separator is {table.separator!r}, must hold {len(table.columns)}"
                     f" cells; line {table.line()} holds {len(cells)}. Correct that line."
                 )
-            if place is not None:
-                labels.append(cells.pop(place).strip())
-                if not labels[-1]:
-                    raise ValueError(_empty_cell(table.columns[place], table.line(), name))
+            for column in apart:
+                cell = cells.pop(column).strip()
+                if not cell:
+                    raise ValueError(_empty_cell(table.columns[column], table.line(), name))
+                for cells_of in ([labels] if column == place else []) + ([beside[column]] if column in beside else []):
+                    cells_of.append(cell)
             pointed = cells if table.separator == "," else [cell.replace(",", ".") for cell in cells]
             try:
                 numbers.extend(map(float, pointed))
@@ -713,7 +720,19 @@ def _read_csv(path: Path, config: DataConfig) -> Source:
                     )
     values = np.array(numbers).reshape(-1, max(len(columns), 1))
     notes = (*table.notes, *(["decimal commas are read as points"] if "," in marks else []))
-    return Source(name, _as_integers(values), _parsed(labels) if labels else None, columns=tuple(columns), notes=notes)
+    return Source(
+        name,
+        _as_integers(values),
+        _parsed(labels) if labels else None,
+        columns=tuple(columns),
+        notes=notes,
+        beside={table.columns[column]: _parsed(cells) for column, cells in beside.items()},
+    )
+
+
+def _condition_columns(config: DataConfig) -> tuple[str, ...]:
+    """The columns of a CSV file that a model is conditioned on; its label column is known without being named."""
+    return tuple(name for name in config.condition if name not in ("label", config.label))
 
 
 @contextmanager
@@ -762,11 +781,11 @@ def _require_names(names: tuple[str, ...], file: str) -> None:
         raise ValueError(f"columns of {file} must have different names; '{twice}' stands twice. Rename one.")
 
 
-def _label_place(label: str, columns: list[str], name: str) -> int:
-    if label not in columns:
-        near = difflib.get_close_matches(label, columns, 1) or columns
-        raise ValueError(f"--label must name a column of {name}; it has no '{label}'. Did you mean '{near[0]}'?")
-    return columns.index(label)
+def _place(column: str, columns: list[str], option: str, name: str) -> int:
+    if column not in columns:
+        near = difflib.get_close_matches(column, columns, 1) or columns
+        raise ValueError(f"{option} must name a column of {name}; it has no '{column}'. Did you mean '{near[0]}'?")
+    return columns.index(column)
 
 
 def _decimal_marks(cells: list[str]) -> set[str]:

@@ -135,7 +135,7 @@ def render(index: ArrayLike) -> np.ndarray:
     Example:
         >>> images = render([0, 737_279])
         >>> images.shape, images.sum((1, 2)).tolist()
-        ((2, 64, 64), [100, 263])
+        ((2, 64, 64), [100, 222])
     """
     return _drawn(values(index))
 

@@ -1,13 +1,13 @@
 """The variational autoencoder: three laws and the two networks between them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from variform.config import ModelConfig
-from variform.data import Schema
+from variform.data import Dataset, Schema
 from variform.distributions import Law
 from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood, Variance
 from variform.networks import MLP
@@ -19,11 +19,14 @@ class VAE(nn.Module):
     r"""A posterior q(z|x), a prior p(z), a likelihood p(x|z), and an encoder and a decoder network.
 
     Args:
-        encoder: Network, (B, *event) to (B, *posterior.params_shape).
-        decoder: Network, (B, latent_dim) to (B, *likelihood.params_shape).
+        encoder: Network, (B, *event) to (B, *posterior.params_shape); of a conditional model it takes (B, context_dim)
+            as its second argument.
+        decoder: Network, (B, latent_dim + context_dim) to (B, *likelihood.params_shape).
         posterior: Family that turns the encoder's output into q(z|x).
         prior: Module that gives p(z).
         likelihood: Family that turns the decoder's output into p(x|z).
+        context_dim: Numbers per example that encoder and decoder are told beside x and z (labels, covariates): then
+            the model is q(z|x, c) and p(x|z, c).
 
     Raises:
         ValueError: when a network's output has not the shape its family needs; both shapes are named.
@@ -53,12 +56,15 @@ class VAE(nn.Module):
         posterior: DiagonalPosterior,
         prior: StandardNormalPrior,
         likelihood: BernoulliLikelihood | GaussianLikelihood,
+        context_dim: int = 0,
     ) -> None:
         super().__init__()
+        self.context_dim = context_dim
         self.encoder, self.decoder = encoder, decoder
         self.posterior, self.prior, self.likelihood = posterior, prior, likelihood
-        _check_network("encoder", encoder, likelihood.event_shape, posterior.params_shape)
-        _check_network("decoder", decoder, (posterior.latent_dim,), likelihood.params_shape)
+        contexts = [(context_dim,)] if context_dim else []
+        _check_network("encoder", encoder, [likelihood.event_shape, *contexts], posterior.params_shape)
+        _check_network("decoder", decoder, [(posterior.latent_dim + context_dim,)], likelihood.params_shape)
 
     @property
     def latent_dim(self) -> int:
@@ -75,15 +81,46 @@ class VAE(nn.Module):
         parameter = next(self.parameters())
         return x.to(parameter.device, parameter.dtype)
 
-    def encode(self, x: Tensor) -> Law:
-        """q(z|x) for a batch x of shape (B, *event); a law over (B, latent_dim)."""
-        return self.posterior(self.encoder(x))
+    def batch(self, data: Dataset, index: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The prepared rows of `data` at `index` and their context, if any, as the model takes them."""
+        context = data.context(index)
+        return self.like(data.batch(index)), None if context is None else self.like(context)
 
-    def decode(self, z: Tensor) -> Law:
-        """p(x|z) for z of shape (*batch, latent_dim); a law over (*batch, *event)."""
+    def batches(
+        self, data: Dataset, batch_size: int, *, seed: int | None = None
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """All rows of `data` in order and their contexts, as `batch` gives them; `seed` as in `Dataset.batches`."""
+        for x, context in zip(data.batches(batch_size, seed=seed), data.told(batch_size), strict=True):
+            yield self.like(x), None if context is None else self.like(context)
+
+    def encode(self, x: Tensor, context: Tensor | None = None) -> Law:
+        """q(z|x) for a batch x of shape (B, *event) and its context (B, context_dim); a law over (B, latent_dim)."""
+        return self.posterior(self.encoder(x, *self._known(context)))
+
+    def decode(self, z: Tensor, context: Tensor | None = None) -> Law:
+        """p(x|z) for z of shape (*batch, latent_dim); a law over (*batch, *event).
+
+        A context has the shape (*batch, context_dim), or lacks the first axes of z.
+        """
         batch = z.shape[:-1]
-        params = self.decoder(z.reshape(-1, z.shape[-1]))  # (L, B, D) -> (L*B, D)
+        told = [context.to(z.dtype).expand(*batch, -1) for context in self._known(context)]
+        told = torch.cat([z, *told], -1) if told else z
+        params = self.decoder(told.reshape(-1, told.shape[-1]))  # (L, B, D) -> (L*B, D)
         return self.likelihood(params.unflatten(0, batch))  # (L*B, *params_shape) -> (L, B, *params_shape)
+
+    def no_context(self, count: int) -> Tensor | None:
+        """A context of zeros for `count` rows, where the model needs one: that of mean numbers and of no category."""
+        return self.like(torch.zeros(count, self.context_dim)) if self.context_dim else None
+
+    def _known(self, context: Tensor | None) -> list[Tensor]:
+        """The context of a conditional model, nothing for another."""
+        came = 0 if context is None else context.shape[-1]
+        if came != self.context_dim:
+            raise ValueError(
+                f"the model needs a context of {self.context_dim} numbers per example; got {came}. "
+                + ("Give context=." if self.context_dim else "Leave context out, or train a conditional model.")
+            )
+        return [] if context is None else [context]
 
     def latent_prior(self) -> Law:
         """p(z), a law over (latent_dim,)."""
@@ -93,13 +130,13 @@ class VAE(nn.Module):
         """What is added to log p(x) to state it in the units of `schema`: 0 for a probability, which has no unit."""
         return 0.0 if self.likelihood.unit_interval else schema.log_jacobian
 
-    def sample(self, count: int) -> Tensor:
-        """Ancestral draws: z from p(z), then x from p(x|z); (count, *event)."""
-        return self.decode(self.latent_prior().sample(torch.Size((count,)))).sample()
+    def sample(self, count: int, context: Tensor | None = None) -> Tensor:
+        """Ancestral draws: z from p(z), then x from p(x|z); (count, *event). One context (C,) is that of all."""
+        return self.decode(self.latent_prior().sample(torch.Size((count,))), context).sample()
 
-    def reconstruct(self, x: Tensor) -> Tensor:
+    def reconstruct(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The mean of p(x|z) at the mean of q(z|x); deterministic, (B, *event)."""
-        return self.decode(self.encode(x).mean).mean
+        return self.decode(self.encode(x, context).mean, context).mean
 
 
 def build_vae(
@@ -131,15 +168,23 @@ def build_vae(
     options = {"activation": config.activation, "dropout": config.dropout}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        encoder = MLP(schema.shape, posterior.params_shape, hidden=config.hidden, **options)
-        decoder = MLP((config.latent_dim,), likelihood.params_shape, hidden=decoder_hidden, **options)
+        encoder = MLP(
+            schema.shape, posterior.params_shape, hidden=config.hidden, context_dim=schema.context_dim, **options
+        )
+        told = (config.latent_dim + schema.context_dim,)
+        decoder = MLP(told, likelihood.params_shape, hidden=decoder_hidden, **options)
     if config.centre and moments is not None:
         mean, variance = moments
         with torch.no_grad():
             encoder.centre.copy_(mean)
             decoder.output.bias.copy_(likelihood.start_at(mean, variance).flatten())
     vae = VAE(
-        encoder, decoder, posterior=posterior, prior=StandardNormalPrior(config.latent_dim), likelihood=likelihood
+        encoder,
+        decoder,
+        posterior=posterior,
+        prior=StandardNormalPrior(config.latent_dim),
+        likelihood=likelihood,
+        context_dim=schema.context_dim,
     )
     vae.config, vae.schema = config, schema
     return vae
@@ -183,21 +228,22 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         module.train(was_training)
 
 
-def _check_network(name: str, network: nn.Module, in_shape: tuple[int, ...], out_shape: tuple[int, ...]) -> None:
+def _check_network(
+    name: str, network: nn.Module, in_shapes: Sequence[tuple[int, ...]], out_shape: tuple[int, ...]
+) -> None:
     """Run two zero examples through `network` and compare the output's shape."""
     parameter = next(network.parameters(), torch.zeros(()))
+    takes, gives = " and ".join(f"(B, {_comma(shape)})" for shape in in_shapes), f"(B, {_comma(out_shape)})"
     try:
         with evaluating(network):
-            came = tuple(network(parameter.new_zeros(2, *in_shape)).shape[1:])
-    except RuntimeError as error:
+            came = tuple(network(*(parameter.new_zeros(2, *shape) for shape in in_shapes)).shape[1:])
+    except (RuntimeError, TypeError) as error:
         raise ValueError(
-            f"the {name} must map (B, {_comma(in_shape)}) to (B, {_comma(out_shape)}); it failed with: {error}. "
-            "Change its input layer."
+            f"the {name} must map {takes} to {gives}; it failed with: {error}. Change its input layer."
         ) from error
     if came != out_shape:
         raise ValueError(
-            f"the {name} must map (B, {_comma(in_shape)}) to (B, {_comma(out_shape)}); it gave (B, {_comma(came)}). "
-            "Change its output layer."
+            f"the {name} must map {takes} to {gives}; it gave (B, {_comma(came)}). Change its output layer."
         )
 
 

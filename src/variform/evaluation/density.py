@@ -124,8 +124,8 @@ def score(vae: VAE, data: Dataset, *, samples: int, seed: int = 0, progress: boo
         torch.manual_seed(seed)
         task = bar.add_task("evaluating", total=len(data) * samples)
         parts = [
-            _score_batch(vae, data, vae.like(x), samples, sizes, weigh, lambda decoded: bar.advance(task, decoded))
-            for x in data.batches(sizes.rows, seed=seed)
+            _score_batch(vae, data, x, context, samples, sizes, weigh, lambda decoded: bar.advance(task, decoded))
+            for x, context in vae.batches(data, sizes.rows, seed=seed)
         ]
     joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
     jacobian = vae.log_jacobian(data.schema)
@@ -188,7 +188,9 @@ def _weigher(vae: VAE, sizes: _Sizes, decodes: int) -> Callable[..., Weights]:
 def _floats_per_decode(vae: VAE) -> int:
     """Numbers that the decoder's modules give for one z together: what a decode may hold in memory at most."""
     with evaluating(vae):
-        given = floats_given(vae.decoder, lambda: vae.decoder(vae.like(torch.zeros(1, vae.latent_dim))))
+        given = floats_given(
+            vae.decoder, lambda: vae.decoder(vae.like(torch.zeros(1, vae.latent_dim + vae.context_dim)))
+        )
     return vae.latent_dim + max(given, math.prod(vae.likelihood.params_shape))
 
 
@@ -211,17 +213,18 @@ def _score_batch(
     vae: VAE,
     data: Dataset,
     x: Tensor,
+    context: Tensor | None,
     samples: int,
     sizes: _Sizes,
     weigh: Callable[..., Weights],
     advance: Callable[[int], None],
 ) -> dict[str, Tensor]:
-    q = vae.encode(x)
+    q = vae.encode(x, context)
     log_sum = log_square = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
     likelihood = torch.zeros_like(log_sum)
     for start in range(0, samples, sizes.samples):
         drawn = min(sizes.samples, samples - start)
-        weights = weigh(vae, x, drawn, q=q, at_once=sizes.decoded)
+        weights = weigh(vae, x, drawn, context=context, q=q, at_once=sizes.decoded)
         log_weight = weights.log_weight.double()
         log_sum = torch.logaddexp(log_sum, log_weight.logsumexp(0))
         log_square = torch.logaddexp(log_square, (2 * log_weight).logsumexp(0))
@@ -229,7 +232,7 @@ def _score_batch(
         advance(len(x) * drawn)
     divergences = kl_per_dimension(q, vae.latent_prior()).double()
     likelihood /= samples
-    reconstruction = vae.decode(q.mean).mean
+    reconstruction = vae.decode(q.mean, context).mean
     squares = (data.schema.restore(x) - data.schema.restore(reconstruction)).double().square().flatten(1)
     return {
         "elbo": likelihood - divergences.sum(1),
