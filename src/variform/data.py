@@ -1090,11 +1090,12 @@ def _fingerprint(
 
 
 def _notes(source: Source, raw: Tensor | StoredRows, own: np.ndarray, duplicates: dict[str, int]) -> Iterator[str]:
+    unit = "row" if source.keys is None else "group of rows"
     notes: dict[tuple[str, ...], str] = {
         (): "split: the source's own",
         ("valid",): "split: the source's own test set, validation taken from train by hash, about a tenth",
         ("test",): "split: the source's own validation set, test taken from train by hash, about a tenth",
-        ("valid", "test"): "split: by hash of each row, about a tenth for validation and a tenth for test",
+        ("valid", "test"): f"split: by hash of each {unit}, about a tenth for validation and a tenth for test",
     }
     yield notes[tuple(_missing(own))]
     if isinstance(raw, StoredRows) and raw.on_disk:
