@@ -519,7 +519,8 @@ class Splits:
         valid: Rows to choose by.
         test: Rows to report on.
         schema: What they are; the same object in all three.
-        duplicates: `within`: rows that repeat an earlier row of the source; `across`: rows of the source's own test and
+        duplicates: `within`: rows that repeat an earlier row of the source (of sprites those that do so by definition,
+            and not by chance of the pixels); `across`: rows of the source's own test and
             validation sets that are also among its training rows.
         fingerprint: SHA-256 of all that was read (shape, type, values, labels, own split), in hexadecimal.
         notes: Sentences that a reader of a report should know.
@@ -1081,7 +1082,7 @@ def _fingerprint(
     state = hashlib.sha256(repr((tuple(raw.shape), str(raw.dtype), classes)).encode())
     state.update(digests.data)
     if is_sampled:
-        state.update(raw.index_select(0, torch.linspace(0, len(raw) - 1, 1000).long()).numpy().data)
+        state.update(raw.index_select(0, torch.arange(1000) * len(raw) // 1000).numpy().data)
     names = np.array(_PARTS, "<U5")
     for start in range(0, len(own), _VALUES_AT_ONCE):
         state.update(names[own[start : start + _VALUES_AT_ONCE]].tobytes())
@@ -1101,7 +1102,8 @@ def _notes(source: Source, raw: Tensor | StoredRows, own: np.ndarray, duplicates
     if isinstance(raw, StoredRows) and raw.on_disk:
         yield "the rows stay on disk: the files must not change while a run reads them"
     if duplicates["within"]:
-        yield f"{duplicates['within']} exact duplicates of earlier rows"
+        least = "" if source.keys is None else "at least "
+        yield f"{least}{duplicates['within']} exact duplicates of earlier rows"
     if duplicates["across"]:
         yield f"{duplicates['across']} rows of the source's own test or validation set are also among its training rows"
     if raw.dtype.is_floating_point and _is_rounded(source.values):

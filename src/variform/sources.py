@@ -293,7 +293,7 @@ def source_format(source: str | Path) -> Format:
     """
     if source in BUILT_IN:
         return source
-    if str(source).startswith("sprites:"):
+    if isinstance(source, str) and source.startswith("sprites:"):
         return "sprites"
     path = Path(source).expanduser()
     if not path.exists():
