@@ -358,7 +358,7 @@ class Dataset:
     Example:
         >>> dataset = read("digits").train
         >>> dataset.raw.dtype, dataset.batch(torch.tensor([3, 5])).shape, dataset.index[:3]
-        (torch.uint8, torch.Size([2, 1, 8, 8]), tensor([0, 1, 2]))
+        (torch.uint8, torch.Size([2, 1, 8, 8]), tensor([2, 3, 7]))
     """
 
     raw: Tensor | StoredRows
