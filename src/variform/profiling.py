@@ -125,7 +125,7 @@ def profile(
         ValueError: for no steps, or for fewer training rows than a batch.
 
     Example:
-        >>> from variform import ModelConfig, build_vae, read
+        >>> from variform import ELBO, ModelConfig, build_vae, read
         >>> data = read("digits")
         >>> objective = ELBO(build_vae(ModelConfig(latent_dim=2), data.schema))
         >>> found = profile(objective, data.train, TrainConfig(), steps=2, repeats=1)
