@@ -152,7 +152,7 @@ def generate(
     draw: Annotated[bool, Flag] = False,
     seed: Annotated[int, Option] = 0,
 ) -> None:
-    """New data from the prior: z from N(0, I), then the mean of p(x|z).
+    """New data from the prior: z from its law, then the mean of p(x|z).
 
     Examples: `variform generate runs/demo --count 100 --out new_digits/`,
     `variform generate runs/conditional --given label=3`

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -9,10 +10,26 @@ from torch import Tensor, nn
 from variform.config import ModelConfig
 from variform.data import Dataset, Schema
 from variform.distributions import Law
-from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood, Variance
-from variform.networks import MLP
-from variform.posteriors import DiagonalPosterior
-from variform.priors import StandardNormalPrior
+from variform.likelihoods import (
+    BernoulliLikelihood,
+    CategoricalLikelihood,
+    ContinuousBernoulliLikelihood,
+    GaussianLikelihood,
+    Likelihood,
+    LogisticLikelihood,
+    NegativeBinomialLikelihood,
+    PoissonLikelihood,
+    Variance,
+)
+from variform.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder
+from variform.posteriors import DiagonalPosterior, FullCovariancePosterior
+from variform.priors import MixturePrior, StandardNormalPrior, VampPrior
+
+if TYPE_CHECKING:
+    from variform.flows import FlowPrior, IAFPosterior
+
+    Posterior = DiagonalPosterior | FullCovariancePosterior | IAFPosterior
+    Prior = StandardNormalPrior | MixturePrior | VampPrior | FlowPrior
 
 
 class VAE(nn.Module):
@@ -53,9 +70,9 @@ class VAE(nn.Module):
         encoder: nn.Module,
         decoder: nn.Module,
         *,
-        posterior: DiagonalPosterior,
-        prior: StandardNormalPrior,
-        likelihood: BernoulliLikelihood | GaussianLikelihood,
+        posterior: "Posterior",
+        prior: "Prior",
+        likelihood: Likelihood,
         context_dim: int = 0,
     ) -> None:
         super().__init__()
@@ -70,6 +87,11 @@ class VAE(nn.Module):
     def latent_dim(self) -> int:
         """Number of latent dimensions."""
         return self.posterior.latent_dim
+
+    @property
+    def compilable(self) -> bool:
+        """Whether a step can be compiled: flows build their laws in ways that the compiler cannot follow."""
+        return all(getattr(part, "compilable", True) for part in (self.posterior, self.prior))
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -124,11 +146,11 @@ class VAE(nn.Module):
 
     def latent_prior(self) -> Law:
         """p(z), a law over (latent_dim,)."""
-        return self.prior(self.encode)
+        return self.prior(lambda x: self.encode(x, self.no_context(len(x))))
 
     def log_jacobian(self, schema: Schema) -> float:
         """What is added to log p(x) to state it in the units of `schema`: 0 for a probability, which has no unit."""
-        return 0.0 if self.likelihood.unit_interval else schema.log_jacobian
+        return schema.log_jacobian if self.likelihood.is_density else 0.0
 
     def sample(self, count: int, context: Tensor | None = None) -> Tensor:
         """Ancestral draws: z from p(z), then x from p(x|z); (count, *event). One context (C,) is that of all."""
@@ -149,10 +171,10 @@ def build_vae(
         schema: What the data are.
         seed: Seed of the initial weights; the global random state is left as it was.
         moments: Mean and variance of the prepared training rows, (*event) each, as `Dataset.moments` gives them; they
-            are what `config.centre` uses.
+            are what `config.centre` uses, and where a VampPrior's pseudo-inputs start.
 
     Raises:
-        ValueError: when a Bernoulli likelihood meets data outside [0, 1].
+        ValueError: when the likelihood is not one of such data.
 
     Example:
         >>> from variform.data import read
@@ -160,29 +182,23 @@ def build_vae(
         >>> build_vae(ModelConfig(latent_dim=2), schema).latent_dim
         2
     """
-    posterior = DiagonalPosterior(config.latent_dim, std=config.posterior_std)
     likelihood = _build_likelihood(config, schema)
-    if likelihood.unit_interval:
-        schema.require_unit_interval()
-    decoder_hidden = tuple(reversed(config.hidden)) if config.decoder_hidden is None else config.decoder_hidden
-    options = {"activation": config.activation, "dropout": config.dropout}
+    schema.require(likelihood.support, config.likelihood)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        encoder = MLP(
-            schema.shape, posterior.params_shape, hidden=config.hidden, context_dim=schema.context_dim, **options
-        )
-        told = (config.latent_dim + schema.context_dim,)
-        decoder = MLP(told, likelihood.params_shape, hidden=decoder_hidden, **options)
+        posterior = _build_posterior(config)
+        encoder, decoder = _build_networks(config, schema, posterior.params_shape, likelihood.params_shape)
+        prior = _build_prior(config, schema, moments)
     if config.centre and moments is not None:
         mean, variance = moments
         with torch.no_grad():
             encoder.centre.copy_(mean)
-            decoder.output.bias.copy_(likelihood.start_at(mean, variance).flatten())
+        decoder.start_at(likelihood.start_at(mean, variance))
     vae = VAE(
         encoder,
         decoder,
         posterior=posterior,
-        prior=StandardNormalPrior(config.latent_dim),
+        prior=prior,
         likelihood=likelihood,
         context_dim=schema.context_dim,
     )
@@ -190,21 +206,88 @@ def build_vae(
     return vae
 
 
-def _build_likelihood(config: ModelConfig, schema: Schema) -> BernoulliLikelihood | GaussianLikelihood:
-    if config.likelihood == "bernoulli":
-        return BernoulliLikelihood(schema.shape)
-    # Grey values cannot be known better than to one level; real numbers get a thousandth of the model's unit, or of the
-    # range of the narrowest column that varies.
+def _build_networks(
+    config: ModelConfig, schema: Schema, encoded: tuple[int, ...], decoded: tuple[int, ...]
+) -> tuple[MLP | ConvolutionalEncoder, MLP | ConvolutionalDecoder]:
+    """The encoder and the decoder, with so shaped outputs."""
+    names = ("activation", "gated", "dropout", "layer_norm", "initialisation")
+    options = {name: getattr(config, name) for name in names}
+    encoder, decoder = MLP, MLP
+    if config.network != "mlp":
+        encoder, decoder = ConvolutionalEncoder, ConvolutionalDecoder
+        options |= {"filters": config.filters, "residual": config.network == "residual"}
+    decoder_hidden = tuple(reversed(config.hidden)) if config.decoder_hidden is None else config.decoder_hidden
+    return (
+        encoder(schema.shape, encoded, hidden=config.hidden, context_dim=schema.context_dim, **options),
+        decoder((config.latent_dim + schema.context_dim,), decoded, hidden=decoder_hidden, **options),
+    )
+
+
+_OF_NOTHING_ELSE: dict[str, type[Likelihood]] = {
+    "bernoulli": BernoulliLikelihood,
+    "continuous-bernoulli": ContinuousBernoulliLikelihood,
+    "poisson": PoissonLikelihood,
+    "negative-binomial": NegativeBinomialLikelihood,
+}
+_OF_LEVELS: dict[str, type[LogisticLikelihood | CategoricalLikelihood]] = {
+    "logistic": LogisticLikelihood,
+    "categorical": CategoricalLikelihood,
+}
+_VARIANCES: dict[str, Variance] = {
+    "gaussian": "learned",
+    "gaussian-per-feature": "per-feature",
+    "gaussian-shared": "shared",
+    "gaussian-optimal": "optimal",
+    "gaussian-fixed": "fixed",
+    "gaussian-identity": "identity",
+}
+
+
+def _build_likelihood(config: ModelConfig, schema: Schema) -> Likelihood:
+    name, shape = config.likelihood, schema.shape
+    if name in _OF_NOTHING_ELSE:
+        return _OF_NOTHING_ELSE[name](shape)
+    if name in _OF_LEVELS:
+        return _OF_LEVELS[name](shape, levels=schema.seen_levels or 256)
+    variance, min_std = _VARIANCES[name], _least_std(schema)
+    return GaussianLikelihood(shape, variance=variance, min_std=min_std, fixed_std=config.fixed_std)
+
+
+def _least_std(schema: Schema) -> float:
+    """Grey values cannot be known better than to one level; real numbers get a thousandth of the model's unit, or of
+    the range of the narrowest column that varies."""
     ranges = [(high - low) / scale for low, high, scale in zip(schema.low, schema.high, schema.scale, strict=True)]
-    min_std = 1e-3 * min([1.0, *(width for width in ranges if width > 0)])
     if schema.seen_levels and schema.seen_levels > 2:
-        min_std = 1 / max(schema.scale)
-    variances: dict[str, Variance] = {
-        "gaussian": "learned",
-        "gaussian-shared": "shared",
-        "gaussian-identity": "identity",
-    }
-    return GaussianLikelihood(schema.shape, variance=variances[config.likelihood], min_std=min_std)
+        return 1 / max(schema.scale)
+    return 1e-3 * min([1.0, *(width for width in ranges if width > 0)])
+
+
+def _build_posterior(config: ModelConfig) -> "Posterior":
+    if config.posterior == "iaf":
+        from variform.flows import IAFPosterior  # slow to import
+
+        return IAFPosterior(config.latent_dim, transforms=config.transforms)
+    family = {"diagonal": DiagonalPosterior, "full": FullCovariancePosterior}[config.posterior]
+    return family(config.latent_dim, std=config.posterior_std)
+
+
+def _build_prior(config: ModelConfig, schema: Schema, moments: tuple[Tensor, Tensor] | None) -> "Prior":
+    if config.prior == "flow":
+        from variform.flows import FlowPrior  # slow to import
+
+        return FlowPrior(config.latent_dim, transforms=config.transforms)
+    if config.prior == "normal":
+        return StandardNormalPrior(config.latent_dim)
+    if config.prior == "mixture":
+        return MixturePrior(config.latent_dim, components=config.components)
+    low, high = torch.zeros(1), torch.ones(1)
+    if schema.binarise == "none":
+        shift, scale = torch.tensor(schema.shift), torch.tensor(schema.scale)
+        low, high = ((torch.tensor(edge) - shift) / scale for edge in (schema.low, schema.high))
+    prior = VampPrior(schema.shape, components=config.components, low=low, high=high)
+    if moments is not None:
+        prior.start_at(*moments)
+    return prior
 
 
 @contextmanager
