@@ -12,7 +12,7 @@ import variform
 
 SOURCE = Path(variform.__file__).parent
 LAYERS = [
-    {"compiling", "config", "draws", "files", "memory"},
+    {"compiling", "config", "draws", "files", "memory", "sprites"},
     {"distributions", "processes"},
     {"flows", "networks", "likelihoods", "posteriors", "priors", "sources"},
     {"data"},

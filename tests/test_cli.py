@@ -229,6 +229,12 @@ def test_a_folder_named_digits_does_not_hide_the_built_in_name(place, no_picture
     assert runs.read_config(Path("s/study.toml")).source == "digits"
 
 
+def test_a_subset_of_the_sprites_is_trained_on_by_its_name_and_read_again(place, no_pictures):
+    assert cli.run(["train", "sprites:300", *SMALL, "--out", "shapes"]) == 0
+    assert cli.run(["evaluate", "shapes", "--samples", "2"]) == 0
+    assert open_run("shapes").config.source == "sprites:300"
+
+
 # --- interrupted, resumed, replaced -------------------------------------------------------------------------------
 
 

@@ -85,7 +85,7 @@ def train(
 
     Args:
         source: A file (.npy, .npz, .csv, IDX, each also .gz), a folder of images or of .npy files, a folder in the
-            MNIST layout, or the built-in name `digits`.
+            MNIST layout, or built-in: `digits`, `sprites`, or `sprites:20000` for so many of them.
         out: Folder of the run; by default runs/ and the name of the source.
         config: Take the options from this TOML file, such as a run's config.toml; options given here go first.
         resume: Go on with the interrupted run in this folder, with its own options.
@@ -106,7 +106,9 @@ def train(
         return
     source = source or (_config_file(config).source if config else None)
     if source is None:
-        raise ValueError("train needs data; got none. Name a file, a folder or `digits`, for example: variform demo.")
+        raise ValueError(
+            "train needs data; got none. Name a file, a folder, `digits` or `sprites`, for example: variform demo."
+        )
     whole = RunConfig(source=source, data=data, model=model, train=train)
     _train(whole, out or _default_folder(source), overwrite=overwrite, nll_samples=nll_samples, json=json)
 
@@ -335,7 +337,7 @@ def latent_dim(
 
     source = source or (_config_file(config).source if config else None)
     if source is None:
-        raise ValueError("a study needs data; got none. Name a file, a folder or `digits`.")
+        raise ValueError("a study needs data; got none. Name a file, a folder, `digits` or `sprites`.")
     folder = out or _default_folder(source).with_name(_default_folder(source).name + "-latent-dim")
     found = studies.latent_dimension(
         RunConfig(source=source, data=data, model=model, train=train),

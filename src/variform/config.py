@@ -347,7 +347,7 @@ class RunConfig:
 
     Args:
         source: A file (.npy, .npz, .csv, IDX, each of them also .gz), a folder of images or of .npy files, a folder in
-            the MNIST layout, or the built-in name `digits`.
+            the MNIST layout, or built-in: `digits`, `sprites`, or `sprites:20000` for so many of them.
         data: How what is read becomes numbers.
         model: The three laws and the networks.
         train: How the objective is optimised.

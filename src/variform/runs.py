@@ -35,7 +35,7 @@ from variform.export import load, save
 from variform.files import replacing, set_aside, sweep, write_json, write_text
 from variform.profiling import Profile, profile
 from variform.report import Picture, Table, render
-from variform.sources import source_format
+from variform.sources import BUILT_IN, source_format
 from variform.steps import find_device, machine, require_fits, require_possible
 from variform.training import History, NonFiniteError, build_objective, epochs, fit, require_batch, resume_command
 from variform.vae import VAE, build_vae
@@ -171,7 +171,7 @@ def settled(config: RunConfig) -> RunConfig:
     """
     if config.train.objective == "m2":
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, classifier=True))
-    if source_format(config.source) == "digits":
+    if source_format(config.source) in BUILT_IN:
         return config
     return dataclasses.replace(config, source=str(Path(config.source).expanduser().absolute()))
 
