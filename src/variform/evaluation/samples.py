@@ -29,7 +29,8 @@ def compare_samples(generated: Tensor, real: Tensor, *, neighbours: int = 5) -> 
         ValueError: when the numbers of rows differ or are not above k.
 
     Reference:
-        Naeem et al. (2020), sections 2 and 3; Lopez-Paz and Oquab (2017), section 3.
+        Kynkäänniemi et al. (2019) for precision and recall; Naeem et al. (2020), section 3, for density and coverage;
+        Lopez-Paz and Oquab (2017), section 3, for the classifier.
 
     Example:
         >>> x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
@@ -43,7 +44,8 @@ def compare_samples(generated: Tensor, real: Tensor, *, neighbours: int = 5) -> 
         )
     y, x = (rows.double().flatten(1) for rows in (generated, real))
     # Distances by matrix products would cancel where rows lie close together.
-    x_x, y_y, x_y = (torch.cdist(*pair, compute_mode="donot_use_mm_for_euclid_dist") for pair in ((x, x), (y, y), (x, y)))
+    exact = {"compute_mode": "donot_use_mm_for_euclid_dist"}
+    x_x, y_y, x_y = torch.cdist(x, x, **exact), torch.cdist(y, y, **exact), torch.cdist(x, y, **exact)
     for distances in (x_x, y_y):
         distances.fill_diagonal_(torch.inf)  # no row is its own neighbour
     in_x = x_y <= x_x.kthvalue(neighbours, 1).values[:, None]
