@@ -7,12 +7,13 @@ import torch
 from torch import nn
 
 from variform import VAE, ModelConfig, build_vae, read
-from variform.distributions import Bernoulli, DiagonalGaussian, FullGaussian, StandardNormal
+from variform.distributions import Bernoulli, DiagonalGaussian, FullGaussian, Mixture, StandardNormal
+from variform.flows import FlowPrior, IAFPosterior
 from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood
 from variform.networks import ACTIVATIONS, MLP
 from variform.objectives import ELBO
-from variform.posteriors import DiagonalPosterior
-from variform.priors import StandardNormalPrior
+from variform.posteriors import DiagonalPosterior, FullCovariancePosterior
+from variform.priors import MixturePrior, StandardNormalPrior, VampPrior
 
 EVENT, DIM, BATCH, L = (1, 4, 3), 3, 5, 7
 
@@ -21,16 +22,30 @@ LAWS = {
     "standard normal": lambda: StandardNormal(DIM),
     "full": lambda: FullGaussian(torch.randn(BATCH, DIM), torch.eye(DIM).expand(BATCH, DIM, DIM)),
     "bernoulli": lambda: Bernoulli(torch.randn(BATCH, *EVENT), event_dims=3),
+    "mixture": lambda: Mixture(DiagonalGaussian(torch.randn(BATCH, DIM), torch.randn(BATCH, DIM)), torch.randn(BATCH)),
+    "inverse autoregressive": lambda: IAFPosterior(DIM)(torch.randn(BATCH, 2 * DIM + 64)),
+    "masked autoregressive": lambda: FlowPrior(DIM)(None),
 }
-FAMILIES = {
+POSTERIORS = {
     "diagonal, exp": lambda: DiagonalPosterior(DIM),
     "diagonal, softplus": lambda: DiagonalPosterior(DIM, std="softplus"),
+    "full, exp": lambda: FullCovariancePosterior(DIM),
+    "full, softplus": lambda: FullCovariancePosterior(DIM, std="softplus"),
+    "iaf": lambda: IAFPosterior(DIM, context=4),
+}
+PRIORS = {
+    "normal": lambda: StandardNormalPrior(DIM),
+    "mixture": lambda: MixturePrior(DIM, components=4),
+    "vamp": lambda: VampPrior(EVENT, components=4, low=0.0, high=1.0),
+    "flow": lambda: FlowPrior(DIM),
+}
+LIKELIHOODS = {
     "bernoulli": lambda: BernoulliLikelihood(EVENT),
     "gaussian": lambda: GaussianLikelihood(EVENT, variance="learned"),
     "gaussian-shared": lambda: GaussianLikelihood(EVENT, variance="shared"),
     "gaussian-identity": lambda: GaussianLikelihood(EVENT, variance="identity"),
 }
-LIKELIHOODS = {name: make for name, make in FAMILIES.items() if not name.startswith("diagonal")}
+FAMILIES = POSTERIORS | LIKELIHOODS
 
 
 @pytest.fixture(autouse=True)
@@ -38,11 +53,11 @@ def _seed():
     torch.manual_seed(0)
 
 
-def small_vae(likelihood):
-    posterior = DiagonalPosterior(DIM)
+def small_vae(likelihood, posterior=None, prior=None):
+    posterior, prior = posterior or DiagonalPosterior(DIM), prior or StandardNormalPrior(DIM)
     encoder = MLP(EVENT, posterior.params_shape, hidden=(8,))
     decoder = MLP((DIM,), likelihood.params_shape, hidden=(8,))
-    return VAE(encoder, decoder, posterior=posterior, prior=StandardNormalPrior(DIM), likelihood=likelihood)
+    return VAE(encoder, decoder, posterior=posterior, prior=prior, likelihood=likelihood)
 
 
 @pytest.mark.parametrize("make", LAWS.values(), ids=LAWS)
@@ -81,6 +96,27 @@ def test_a_vae_answers_in_the_shapes_it_promises(make):
     torch.testing.assert_close(law.log_prob(x)[3], vae.decode(z[3]).log_prob(x))
     assert vae.sample(4).shape == (4, *EVENT)
     torch.testing.assert_close(vae.reconstruct(x), vae.decode(q.mean).mean)
+
+
+@pytest.mark.parametrize("prior", PRIORS.values(), ids=PRIORS)
+@pytest.mark.parametrize("posterior", POSTERIORS.values(), ids=POSTERIORS)
+def test_every_posterior_meets_every_prior(posterior, prior):
+    """Shapes, a batch of 1, agreement of the two ways to a density, and gradients for every parameter."""
+    vae = small_vae(BernoulliLikelihood(EVENT), posterior(), prior())
+    for batch in (BATCH, 1):
+        x = torch.rand(batch, *EVENT)
+        q, p = vae.encode(x), vae.latent_prior()
+        assert q.batch_shape == (batch,) and p.batch_shape == () and q.event_shape == p.event_shape == (DIM,)
+        z, log_q = q.rsample_and_log_prob((L,))
+        torch.testing.assert_close(q.log_prob(z), log_q)
+        assert p.log_prob(z).shape == (L, batch)
+        torch.testing.assert_close(p.log_prob(z)[3], p.log_prob(z[3]))
+    assert vae.sample(4).shape == (4, *EVENT)
+    objective = ELBO(vae, samples=L)
+    terms = objective(torch.rand(BATCH, *EVENT))
+    terms.loss.mean().backward()
+    for name, parameter in objective.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
 
 
 @pytest.mark.parametrize("kl", ["closed-form", "monte-carlo"])

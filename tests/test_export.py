@@ -26,6 +26,16 @@ MODELS = {
     "bernoulli": ("digits", ModelConfig(latent_dim=3, hidden=(6, 5), decoder_hidden=(4,), dropout=0.1)),
     "gaussian": ("table", ModelConfig(latent_dim=2, likelihood="gaussian", hidden=(), posterior_std="softplus")),
     "gaussian-shared": ("digits", ModelConfig(latent_dim=1, likelihood="gaussian-shared", hidden=(3,))),
+    "full, mixture": (
+        "digits",
+        ModelConfig(latent_dim=3, posterior="full", prior="mixture", components=3, hidden=(4,)),
+    ),
+    "vamp": ("digits", ModelConfig(latent_dim=2, prior="vamp", components=3, hidden=(4,))),
+    "vamp of a table": (
+        "table",
+        ModelConfig(latent_dim=2, likelihood="gaussian", prior="vamp", components=3, hidden=(4,)),
+    ),
+    "iaf, flow": ("digits", ModelConfig(latent_dim=2, posterior="iaf", prior="flow", transforms=2, hidden=(4,))),
     "gaussian-identity": ("table", ModelConfig(latent_dim=2, likelihood="gaussian-identity", activation="gelu")),
 }
 

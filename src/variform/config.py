@@ -59,6 +59,12 @@ class ModelConfig:
         latent_dim: Number of latent dimensions.
         likelihood: p(x|z): `bernoulli` (cross-entropy), `gaussian` (a variance per dimension from the network),
             `gaussian-identity` (variance 1, squared error), `gaussian-shared` (one learned variance).
+        posterior: q(z|x): `diagonal`, a Gaussian with independent latents; `full`, a Gaussian with a covariance matrix;
+            `iaf`, an inverse autoregressive flow, which need not be Gaussian.
+        prior: p(z): `normal`, N(0, I); `mixture`, a learned mixture of Gaussians; `vamp`, the mixture of the posteriors
+            of learned pseudo-inputs; `flow`, a learned autoregressive flow.
+        components: Number of Gaussians of the `mixture` prior, or of pseudo-inputs of the `vamp` prior.
+        transforms: Number of autoregressive steps of the `iaf` posterior and of the `flow` prior.
         posterior_std: How the encoder's output becomes the standard deviation of q(z|x).
         hidden: Widths of the encoder's hidden layers, for example 400,200; `--empty-hidden` makes the encoder linear.
         decoder_hidden: Widths of the decoder's hidden layers; by default the encoder's, mirrored.
@@ -70,6 +76,10 @@ class ModelConfig:
 
     latent_dim: int = 10
     likelihood: LikelihoodName = "bernoulli"
+    posterior: Literal["diagonal", "full", "iaf"] = "diagonal"
+    prior: Literal["normal", "mixture", "vamp", "flow"] = "normal"
+    components: int = 100
+    transforms: int = 3
     posterior_std: Literal["exp", "softplus"] = "exp"
     hidden: tuple[int, ...] = (400,)
     decoder_hidden: tuple[int, ...] | None = None
@@ -79,6 +89,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _require(self.latent_dim >= 1, "latent_dim must be at least 1", self.latent_dim, "Use for example 10.")
+        _require(self.components >= 1, "components must be at least 1", self.components, "Use for example 100.")
+        _require(self.transforms >= 1, "transforms must be at least 1", self.transforms, "Use for example 3.")
         widths = (*self.hidden, *(self.decoder_hidden or ()))
         _require(min(widths, default=1) >= 1, "hidden widths must be at least 1", widths, "Use for example 400.")
         _require(0 <= self.dropout < 1, "dropout must be in [0, 1)", self.dropout, "Use for example 0.1.")
@@ -96,7 +108,8 @@ class TrainConfig:
         learning_rate: Step size of the optimiser.
         schedule: `constant`, or `cosine` which falls towards zero over the whole training.
         samples: L, the Monte-Carlo samples of z per example in the objective.
-        kl: `closed-form`, or `monte-carlo` which estimates KL from the same samples.
+        kl: How KL(q(z|x) || p(z)) is found: `closed-form` by its formula, which Gaussians have; `monte-carlo` from the
+            samples of z; `auto` takes the formula where there is one.
         beta: Weight of the KL term; 1 is the ELBO.
         warmup: Steps over which the weight of the KL term rises linearly from 0 to beta.
         clip_norm: Upper bound on the norm of the gradient; 0 for none.
@@ -122,7 +135,7 @@ class TrainConfig:
     learning_rate: float = 1e-3
     schedule: Literal["constant", "cosine"] = "constant"
     samples: int = 1
-    kl: Literal["closed-form", "monte-carlo"] = "closed-form"
+    kl: Literal["auto", "closed-form", "monte-carlo"] = "auto"
     beta: float = 1.0
     warmup: int = 0
     clip_norm: float = 0.0

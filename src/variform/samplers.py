@@ -87,6 +87,7 @@ class TemperedPrior(nn.Module):
         if not 0 < temperature < math.inf:
             raise ValueError(f"temperature must be above 0; got {temperature}. Use for example 0.8.")
         self.prior, self.temperature = prior, temperature
+        self.compilable = getattr(prior, "compilable", True)
 
     def forward(self, encode: Any) -> Law:
         """The law."""
