@@ -74,6 +74,6 @@ def test_what_is_wrong_with_samples_shows_in_its_number():
 
 
 def test_rows_must_be_equally_many_and_enough():
-    for generated, real in ((6, 7), (5, 5)):
-        with pytest.raises(ValueError, match=f"must be equally many, and more than 5; got {generated} and {real}"):
+    for generated, real in ((8, 9), (6, 6)):
+        with pytest.raises(ValueError, match=f"must be equally many, and at least 7; got {generated} and {real}"):
             compare_samples(torch.randn(generated, 2), torch.randn(real, 2))
