@@ -37,7 +37,7 @@ def test_numbers_equal_brute_force_over_the_definitions():
 
 
 def test_samples_of_the_data_law_have_their_expected_numbers_and_errors():
-    """40 pairs of sets; the mean within 4 standard errors, the stated error at most twice and at least 2/3 of the true."""
+    """40 pairs of sets: means within 4 standard errors, stated errors between 2/3 of the true spread and twice."""
     found = [compare_samples(*pair(100, seed)) for seed in range(40)]
     expected = {"density": 1.0, "coverage": perfect_coverage(100), "c2st": 99 / 199}
     for name in found[0]:

@@ -146,6 +146,7 @@ def generate(
     *,
     count: Annotated[int, Option] = 64,
     out: Annotated[Path | None, Option] = None,
+    given: Annotated[tuple[str, ...], Option] = (),
     sampler: Annotated[Literal["prior", "gmm", "flow"], Option] = "prior",
     temperature: Annotated[float, Option] = 1.0,
     draw: Annotated[bool, Flag] = False,
@@ -154,12 +155,14 @@ def generate(
     """New data: z from the model's prior or a fitted sampler, then the mean of p(x|z).
 
     Examples: `variform generate runs/demo --count 100 --out new_digits/`,
-    `variform generate runs/demo --sampler gmm --temperature 0.8`
+    `variform generate runs/demo --sampler gmm --temperature 0.8`,
+    `variform generate runs/conditional --given label=3`
 
     Args:
         run: Folder of a run.
         count: How many.
         out: A .npy file, a .csv file (tables), or a new folder for PNG files (images).
+        given: What a conditional model is told, as name=value; by default what it was told of random training rows.
         sampler: What z is drawn from: the model's `prior`, or the `gmm` or `flow` that `variform sampler` fitted.
         temperature: Factor of the standard deviation with which z is drawn about the sampler's mean, or about the means
             of its components; of a flow's noise. Below 1: more typical rows, less variety.
@@ -171,7 +174,9 @@ def generate(
     if count < 1:
         raise ValueError(f"count must be at least 1; got {count}. Use for example 64.")
     opened = runs.open_run(run)
-    values = exploration.generate(runs.with_sampler(opened, sampler, temperature), count, draw=draw, seed=seed)
+    context = runs.told(opened, given, count, seed=seed)
+    vae = runs.with_sampler(opened, sampler, temperature)
+    values = exploration.generate(vae, count, context=context, draw=draw, seed=seed)
     _write(opened, out or _beside(opened, "generated"), values)
 
 
@@ -258,6 +263,7 @@ def decode(
     /,
     *,
     out: Annotated[Path | None, Option] = None,
+    given: Annotated[tuple[str, ...], Option] = (),
     draw: Annotated[bool, Flag] = False,
     seed: Annotated[int, Option] = 0,
 ) -> None:
@@ -269,6 +275,7 @@ def decode(
         run: Folder of a run.
         latents: A .csv or .npy file with one column per latent dimension.
         out: A .npy file, a .csv file (tables), or a new folder for PNG files (images).
+        given: What a conditional model is told, as name=value; by default what it was told of random training rows.
         draw: Draw from p(x|z) instead of taking its mean.
         seed: Seed of the draws.
     """
@@ -276,7 +283,9 @@ def decode(
     from variform.data import read_points
 
     opened = runs.open_run(run)
-    values = exploration.decode(opened.vae, read_points(latents), draw=draw, seed=seed)
+    points = read_points(latents)
+    context = runs.told(opened, given, len(points), seed=seed)
+    values = exploration.decode(opened.vae, points, context=context, draw=draw, seed=seed)
     _write(opened, out or _beside(opened, "decoded"), values)
 
 
@@ -287,16 +296,18 @@ def reconstruct(
     /,
     *,
     out: Annotated[Path | None, Option] = None,
+    given: Annotated[tuple[str, ...], Option] = (),
     json: Annotated[bool, Flag] = False,
 ) -> None:
     """Encode and decode rows, and say how far the reconstruction is from them.
 
-    Example: `variform reconstruct runs/demo`
+    Examples: `variform reconstruct runs/demo`, `variform reconstruct runs/conditional --given label=3`
 
     Args:
         run: Folder of a run.
         source: Data to reconstruct; by default the run's test rows.
         out: A .npy file, a .csv file (tables), or a new folder for PNG files (images).
+        given: Decode under another condition than the rows' own, as name=value.
         json: Print the error as JSON.
     """
     import torch
@@ -306,7 +317,8 @@ def reconstruct(
 
     opened = runs.open_run(run)
     rows = _datasets(opened, source)[-1]
-    originals, values = exploration.reconstruct(opened.vae, rows)
+    context = runs.told(opened, given, len(rows)) if given else None
+    originals, values = exploration.reconstruct(opened.vae, rows, context=context)
     _write(opened, out or _beside(opened, "reconstructed"), values, quiet=json)
     squares = torch.from_numpy(originals - values).double().square().flatten(1)
     error = Estimate.root_mean(squares).to_dict()

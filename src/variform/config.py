@@ -309,6 +309,8 @@ def to_command(config: RunConfig) -> str:
                 continue
             if isinstance(value, bool):
                 words.append(f"--{option}" if value else f"--no-{option}")
+            elif isinstance(value, tuple) and all(isinstance(item, str) for item in value) and value:
+                words += [f"--{option}", *map(shlex.quote, value)]
             elif isinstance(value, tuple):
                 words += [f"--{option}", ",".join(map(str, value))] if value else [f"--empty-{option}"]
             else:

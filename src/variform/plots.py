@@ -155,8 +155,8 @@ def plot_manifold(
             panels[0].hlines(np.arange(rows - 1) + 0.5, -0.5, across - 0.5, colors="white", linewidths=1.0)
     for panel in panels:
         _latent_ticks(panel, levels, 3 if columns else 10, is_standard)
-    first, second = ("z1 (and its quantile)", "z2 (and its quantile)") if is_standard else _QUANTILES
-    _label_outer(panels, first, second)
+    labels = ("quantile of z1", "quantile of z2 where z1 is there")
+    _label_outer(panels, *(("z1 (and its quantile)", "z2 (and its quantile)") if is_standard else labels))
     return figure
 
 
@@ -242,6 +242,42 @@ def plot_traversals(
         return _path_panels(paths, steps, names, columns, title=title, note=note, label=label)
     heads = [f"{step:+.2g}".replace("-", MINUS) if step else "0" for step in steps]
     return _path_rows(paths, heads, names, value_range, title=title, note=note, label=label)
+
+
+def plot_conditions(
+    values: ArrayLike,
+    conditions: Sequence[str],
+    name: str,
+    *,
+    columns: Sequence[str] = (),
+    value_range: tuple[float, float] = (0.0, 1.0),
+) -> Figure:
+    """What a condition changes: the same examples under each; the first 12 of them.
+
+    Images: one row per example. Tables: one panel per example with one line per column, up to 8, scaled to its range.
+
+    Args:
+        values: (examples, conditions, *event), in the data's units.
+        conditions: The conditions in words.
+        name: What the conditions are values of.
+        columns: The table's column names; empty for images.
+        value_range: The values drawn as black and as white.
+
+    Raises:
+        ValueError: if the events are neither images nor rows with these columns, or if there are none.
+
+    Example:
+        >>> values = np.random.default_rng(0).random((3, 2, 1, 8, 8))
+        >>> len(plot_conditions(values, ["cat", "dog"], "label").axes)
+        1
+    """
+    paths = _events(values, 2, columns)
+    title, note = f"The same latent points under each {name}", _shown("examples", len(paths), MOST_PANELS)
+    names = [f"example {number}" for number in range(1, len(paths) + 1)]
+    if columns:
+        steps = np.arange(len(conditions), dtype=float)
+        return _path_panels(paths, steps, names, columns, title=title, note=note, label=f"{name}, in order")
+    return _path_rows(paths, list(conditions), names, value_range, title=title, note=note, label=name)
 
 
 def plot_interpolation(
@@ -644,9 +680,6 @@ def _histogram(panel: Axes, values: Array, bins: Array, **look: Any) -> None:
     inside = values[(values >= bins[0]) & (values <= bins[-1])]
     if inside.size:
         panel.hist(inside, bins=list(bins), weights=np.full(inside.size, 1 / values.size / (bins[1] - bins[0])), **look)
-
-
-_QUANTILES = "quantile of z1", "quantile of z2 where z1 is there"
 
 
 def _latent_ticks(panel: Axes, quantiles: Array, most: int, is_standard: bool) -> None:

@@ -17,7 +17,7 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -26,6 +26,7 @@ import numpy as np
 import tomli_w
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from variform import __version__, exploration, plots, processes, samplers
 from variform.config import ModelConfig, RunConfig, from_toml, to_command, to_dict
@@ -127,6 +128,23 @@ def require_same_data(folder: Path, splits: Splits) -> None:
             f"{splits.schema.source} must hold the data that {folder} was trained on; it has changed since. "
             "Bring the old data back, or train a new run."
         )
+
+
+def told(run: Run, given: Sequence[str], rows: int, *, seed: int = 0) -> Tensor | None:
+    """The contexts of `rows` new rows: as `given` by `name=value`, or those of random training rows.
+
+    Raises:
+        ValueError: for what is not of the form name=value, or not what the model must be told.
+    """
+    schema = _schema(run.vae)
+    if odd := next((pair for pair in given if "=" not in pair), None):
+        raise ValueError(f"--given must be of the form name=value; got {odd}. Write for example label=3.")
+    if given or not schema.conditions:
+        values = dict(pair.split("=", 1) for pair in given)
+        return schema.context(values) if given else None
+    contexts = run.data().train.contexts
+    assert contexts is not None
+    return contexts[torch.randint(len(contexts), (rows,), generator=torch.Generator().manual_seed(seed))]
 
 
 def history(folder: Path) -> list[dict[str, Any]]:
@@ -572,11 +590,19 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
     )
     image = schema.kind == "image"
     beside = None if image else splits.train.gather(exploration.spread(5000, len(splits.train))).numpy()
-    samples = exploration.generate(vae, 64 if image else 1000, draw=not image, seed=run.config.train.seed)
+    count, told = (64 if image else 1000), splits.train.typical_context()
+    contexts = None
+    if splits.train.contexts is not None and told is not None:
+        contexts = splits.train.contexts[torch.arange(count) * 7919 % len(splits.train)]  # of rows from everywhere
+    words = "" if told is None else ", ".join(f"{name} = {value}" for name, value in schema.told(told).items())
+    under = f" Told: {words}." if words else ""
+    samples = exploration.generate(vae, count, context=contexts, draw=not image, seed=run.config.train.seed)
     add(
         "samples",
         "Samples from the prior",
-        f"New data: z drawn from {prior}, then decoded." + ("" if image else " Beside them the training rows."),
+        f"New data: z drawn from {prior}, then decoded"
+        + (" under the contexts of training rows." if words else ".")
+        + ("" if image else " Beside them the training rows."),
         lambda: plots.plot_samples(samples, data=beside, **look),
     )
     add(
@@ -586,15 +612,16 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
         lambda: plots.plot_latent(points, labels, classes=schema.classes, axes=axes, title="Posterior means"),
     )
     if vae.latent_dim == 2:
-        grid, quantiles = exploration.manifold(vae, 20 if image else 30)
+        grid, quantiles = exploration.manifold(vae, 20 if image else 30, context=told)
         add(
             "manifold",
             "The manifold",
             f"The latent plane decoded on a grid of equal prior mass; the prior is {prior}."
-            + ("" if normal else " Each column is a strip of equal mass, and z2 follows its quantiles in that strip."),
+            + ("" if normal else " Each column is a strip of equal mass, and z2 follows its quantiles in that strip.")
+            + under,
             lambda: plots.plot_manifold(grid, quantiles, is_standard=normal, **look),
         )
-    values, positions, order = exploration.traversals(vae, measure)
+    values, positions, order = exploration.traversals(vae, measure, context=told)
     names = [f"z{latent + 1}\n{what} {measure[latent]:.2f}" for latent in order]
     moved = (
         "One latent moved at a time, the others at 0"
@@ -605,9 +632,18 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
     add(
         "traversals",
         "Traversals",
-        f"{moved}; the latent with the largest {largest} first.",
+        f"{moved}; the latent with the largest {largest} first." + under,
         lambda: plots.plot_traversals(values, positions, names, is_standard=normal, **look),
     )
+    if words:
+        changed, ways = exploration.under_each(vae, splits.test.take(exploration.spread(10, len(splits.test))))
+        first = schema.conditions[0].name
+        add(
+            "conditions",
+            "Under another condition",
+            f"Test rows, encoded with their own {first} and decoded with each {first}.",
+            lambda: plots.plot_conditions(changed, ways, first, **look),
+        )
     lines = exploration.interpolation(vae, splits.test)
     add(
         "interpolation",

@@ -105,6 +105,8 @@ def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
                 else "The VAE has not learned the structure of the data: train longer."
             )
         )
+    if vae.context_dim and "baselines" in numbers:
+        notes.append("The model is told the condition of each row; PCA and the trivial model are not.")
     notes += [baseline["note"] for baseline in numbers.get("baselines", {}).values() if "note" in baseline]
     if "baselines" in numbers and isinstance(vae.likelihood, GaussianLikelihood):
         components = numbers["baselines"]["pca"]["components"]
