@@ -37,6 +37,11 @@ MODELS = {
     ),
     "iaf, flow": ("digits", ModelConfig(latent_dim=2, posterior="iaf", prior="flow", transforms=2, hidden=(4,))),
     "gaussian-identity": ("table", ModelConfig(latent_dim=2, likelihood="gaussian-identity", activation="gelu")),
+    "conv": ("digits", ModelConfig(network="conv", filters=(3, 2), hidden=(5,), gated=True)),
+    "residual": ("digits", ModelConfig(network="residual", filters=(2,), hidden=(), layer_norm=True)),
+    "gaussian-per-feature": ("table", ModelConfig(latent_dim=1, likelihood="gaussian-per-feature", hidden=(3,))),
+    "gaussian-optimal": ("digits", ModelConfig(latent_dim=1, likelihood="gaussian-optimal", hidden=(3,))),
+    "logistic": ("digits", ModelConfig(latent_dim=1, likelihood="logistic", hidden=(3,))),
 }
 
 

@@ -13,8 +13,22 @@ import types
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-LikelihoodName = Literal["bernoulli", "gaussian", "gaussian-identity", "gaussian-shared"]
+LikelihoodName = Literal[
+    "bernoulli",
+    "continuous-bernoulli",
+    "gaussian",
+    "gaussian-per-feature",
+    "gaussian-shared",
+    "gaussian-optimal",
+    "gaussian-fixed",
+    "gaussian-identity",
+    "logistic",
+    "categorical",
+    "poisson",
+    "negative-binomial",
+]
 ActivationName = Literal["relu", "tanh", "elu", "leaky-relu", "gelu", "silu", "softplus", "sigmoid"]
+InitialisationName = Literal["torch", "he-normal", "he-uniform", "glorot-normal", "glorot-uniform", "orthogonal"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +46,7 @@ class DataConfig:
         scaling: How raw values become the values the model sees: `unit` maps the range of all rows read to [0, 1]
             (the range of held-out rows is all that is looked at of them), `standard` gives each column mean 0 and
             standard deviation 1 in the training rows, `none` leaves them. `auto` maps pixels to [0, 1], leaves numbers
-            that are in [0, 1] already, and standardises the rest.
+            that are in [0, 1] already, and standardises the rest; likelihoods of counts get `none`.
         binarise: `threshold` cuts at one half; `dynamic` draws 0 or 1 afresh at every presentation, with the grey
             value as probability.
         split_seed: Seed of the hash that assigns each row to train, validation or test.
@@ -57,19 +71,32 @@ class ModelConfig:
 
     Args:
         latent_dim: Number of latent dimensions.
-        likelihood: p(x|z): `bernoulli` (cross-entropy), `gaussian` (a variance per dimension from the network),
-            `gaussian-identity` (variance 1, squared error), `gaussian-shared` (one learned variance).
         posterior: q(z|x): `diagonal`, a Gaussian with independent latents; `full`, a Gaussian with a covariance matrix;
             `iaf`, an inverse autoregressive flow, which need not be Gaussian.
         prior: p(z): `normal`, N(0, I); `mixture`, a learned mixture of Gaussians; `vamp`, the mixture of the posteriors
             of learned pseudo-inputs; `flow`, a learned autoregressive flow.
         components: Number of Gaussians of the `mixture` prior, or of pseudo-inputs of the `vamp` prior.
         transforms: Number of autoregressive steps of the `iaf` posterior and of the `flow` prior.
+        likelihood: p(x|z): `bernoulli` (cross-entropy); `continuous-bernoulli` (a density on [0, 1]); `gaussian` (a
+            variance per dimension from the network), `gaussian-per-feature` (one learned per dimension),
+            `gaussian-shared` (one learned), `gaussian-optimal` (the best one for each batch), `gaussian-fixed`
+            (`fixed_std`), `gaussian-identity` (variance 1, squared error); of levels such as pixels `logistic`
+            (discretised, two numbers per dimension) and `categorical` (a probability per level); of counts `poisson`
+            and `negative-binomial`.
+        fixed_std: Standard deviation of `gaussian-fixed`, in the units the model sees.
         posterior_std: How the encoder's output becomes the standard deviation of q(z|x).
-        hidden: Widths of the encoder's hidden layers, for example 400,200; `--empty-hidden` makes the encoder linear.
+        network: `mlp` (multilayer perceptron); for images also `conv` (stages of convolutions around the hidden layers)
+            and `residual` (the same with a residual block in each stage).
+        filters: Channels of the stages of `conv` and `residual`, each of which halves the image, for example 32,64.
+        hidden: Widths of the encoder's hidden layers, for example 400,200; `--empty-hidden` leaves them out, and
+            makes an `mlp` linear.
         decoder_hidden: Widths of the decoder's hidden layers; by default the encoder's, mirrored.
         activation: Activation after each hidden layer.
+        gated: Multiply each hidden unit by a learned gate between 0 and 1, in the place of the activation.
         dropout: Probability with which a hidden unit is dropped in training.
+        layer_norm: Normalise each hidden layer over its units, before the activation.
+        initialisation: How initial weights are drawn: `torch` as torch does; the others by the law of that name, with
+            biases of 0.
         centre: Subtract the training mean from the encoder's input, and start the decoder at that mean (and at the
             training variance, where it is learned).
     """
@@ -80,11 +107,17 @@ class ModelConfig:
     prior: Literal["normal", "mixture", "vamp", "flow"] = "normal"
     components: int = 100
     transforms: int = 3
+    fixed_std: float = 0.1
     posterior_std: Literal["exp", "softplus"] = "exp"
+    network: Literal["mlp", "conv", "residual"] = "mlp"
+    filters: tuple[int, ...] = (32, 64)
     hidden: tuple[int, ...] = (400,)
     decoder_hidden: tuple[int, ...] | None = None
     activation: ActivationName = "relu"
+    gated: bool = False
     dropout: float = 0.0
+    layer_norm: bool = False
+    initialisation: InitialisationName = "torch"
     centre: bool = True
 
     def __post_init__(self) -> None:
@@ -93,7 +126,10 @@ class ModelConfig:
         _require(self.transforms >= 1, "transforms must be at least 1", self.transforms, "Use for example 3.")
         widths = (*self.hidden, *(self.decoder_hidden or ()))
         _require(min(widths, default=1) >= 1, "hidden widths must be at least 1", widths, "Use for example 400.")
+        fewest = min(self.filters, default=1)
+        _require(fewest >= 1, "filters must be at least 1", self.filters, "Use for example 32,64.")
         _require(0 <= self.dropout < 1, "dropout must be in [0, 1)", self.dropout, "Use for example 0.1.")
+        _require(self.fixed_std > 0, "fixed_std must be above 0", self.fixed_std, "Use for example 0.1.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +235,21 @@ class RunConfig:
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+
+    @property
+    def reading(self) -> DataConfig:
+        """How the data are read: `data`, but automatic scaling leaves counts as they are.
+
+        Example:
+            >>> RunConfig(model=ModelConfig(likelihood="poisson")).reading.scaling
+            'none'
+        """
+        is_of_counts = self.model.likelihood in ("poisson", "negative-binomial")
+        return (
+            dataclasses.replace(self.data, scaling="none")
+            if is_of_counts and self.data.scaling == "auto"
+            else self.data
+        )
 
 
 Config = TypeVar("Config", DataConfig, ModelConfig, TrainConfig, RunConfig)

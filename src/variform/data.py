@@ -21,6 +21,7 @@ from torch import Tensor
 
 from variform import draws
 from variform.config import DataConfig
+from variform.distributions import Support
 from variform.sources import Shards, Source, check_options, csv_columns, read_source, source_format
 
 _DEFAULTS = DataConfig()
@@ -92,6 +93,7 @@ class Schema:
         classes: Names of the labels; () without labels.
         low: Least raw value over all rows read, in raw units: one number for images, one a column for tables.
         high: Greatest raw value, likewise.
+        whole: Whether all raw values are whole numbers, likewise.
         shift: Raw value that becomes 0, in raw units: one number for images, one a column for tables.
         scale: Raw units per unit of x, likewise.
         levels: Number of discrete raw levels (256 for 8-bit pixels); None for real numbers.
@@ -112,6 +114,7 @@ class Schema:
     classes: tuple[str, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+    whole: tuple[bool, ...]
     shift: tuple[float, ...]
     scale: tuple[float, ...]
     levels: int | None
@@ -240,22 +243,33 @@ class Schema:
         """
         return (0.0, self.levels - 1.0) if self.levels else (min(self.low), max(self.high))
 
-    def require_unit_interval(self) -> None:
-        """Refuse data that a Bernoulli likelihood cannot take.
+    def require(self, support: Support, likelihood: str) -> None:
+        """Refuse data that a likelihood cannot take.
+
+        Args:
+            support: Which values it is for: any, [0, 1], levels, or counts.
+            likelihood: Its name, for the message.
 
         Raises:
-            ValueError: if a prepared value lies outside [0, 1]; names the first such column and its raw value.
+            ValueError: if a prepared value is not of that kind; names the first such column, and its raw value where
+                it is known.
 
         Example:
-            >>> dataset_from(torch.tensor([[7.25]])).schema.require_unit_interval()
+            >>> dataset_from(torch.tensor([[7.25]])).schema.require("unit", "bernoulli")
             Traceback (most recent call last):
-            ValueError: Bernoulli needs values in [0, 1]; column 'column 1' of array holds 7.25. Use --likelihood \
+            ValueError: bernoulli needs values in [0, 1]; column 'column 1' of array holds 7.25. Use --likelihood \
 gaussian or --scaling unit.
         """
-        if self.binarise == "none" and (outlier := self._outlier()):
+        if self.binarise != "none":  # zeros and ones are of every kind
+            return
+        if support == "unit" and (outlier := self._outlier()):
             raise ValueError(
-                f"Bernoulli needs values in [0, 1]; {outlier}. Use --likelihood gaussian or --scaling unit."
+                f"{likelihood} needs values in [0, 1]; {outlier}. Use --likelihood gaussian or --scaling unit."
             )
+        if support == "levels":
+            self._require_levels(likelihood)
+        if support == "counts":
+            self._require_counts(likelihood)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON, which keeps every float exactly.
@@ -313,9 +327,36 @@ gaussian or --scaling unit.
         for column, (low, high) in enumerate(self._scaled_ranges()):
             if low < 0 or high > 1:
                 value = self.low[column] if low < 0 else self.high[column]
-                place = "a pixel" if self.kind == "image" else f"column '{self.columns[column]}'"
-                return f"{place} of {self.source} holds {value:.7g}"
+                return f"{self._place(column)} holds {value:.7g}"
         return None
+
+    def _require_levels(self, likelihood: str) -> None:
+        if self.levels is None:
+            raise ValueError(
+                f"{likelihood} needs discrete levels, such as 8-bit pixels; {self.source} holds other numbers. "
+                "Use --likelihood gaussian-shared."
+            )
+        if any(self.shift) or set(self.scale) != {self.levels - 1}:
+            raise ValueError(
+                f"{likelihood} needs levels scaled to [0, 1]; those of {self.source} are scaled otherwise. "
+                "Use --scaling unit."
+            )
+
+    def _require_counts(self, likelihood: str) -> None:
+        for column, (low, whole) in enumerate(zip(self.low, self.whole, strict=True)):
+            if low < 0 or not whole:
+                found = f"{low:.7g}" if low < 0 else "fractions"
+                raise ValueError(
+                    f"{likelihood} needs counts, whole numbers from 0; {self._place(column)} holds {found}. "
+                    "Use --likelihood gaussian, or leave the column out."
+                )
+        if any(self.shift) or set(self.scale) != {1}:
+            raise ValueError(f"{likelihood} needs counts as they are; {self.source} is scaled. Use --scaling none.")
+
+    def _place(self, column: int) -> str:
+        return (
+            f"a pixel of {self.source}" if self.kind == "image" else f"column '{self.columns[column]}' of {self.source}"
+        )
 
 
 class StoredRows:
@@ -662,7 +703,8 @@ def read_rows(path: str | Path, schema: Schema, *, key: str | None = None) -> Da
     flat_images = schema.kind == "image" and source.values.shape[1:] == (math.prod(schema.shape),)
     raw = _kept(source, schema.shape if flat_images else None)
     low, high = _require_alike(raw, source, schema)
-    rows_schema = dataclasses.replace(schema, low=low, high=high, source=source.name)
+    whole = _whole(raw, pooled=schema.kind == "image")
+    rows_schema = dataclasses.replace(schema, low=low, high=high, whole=whole, source=source.name)
     _require_binarisable(rows_schema)
     contexts = _contexts(source, schema.conditions)
     return Dataset(raw, rows_schema, _known_labels(source, schema.classes), contexts=contexts)
@@ -867,6 +909,7 @@ def _unscaled_schema(raw: Tensor | StoredRows, source: Source) -> Schema:
         classes=(),
         low=low,
         high=high,
+        whole=_whole(raw, pooled=is_image),
         shift=(0.0,) * len(low),
         scale=(1.0,) * len(low),
         levels=levels,
@@ -907,6 +950,16 @@ def _extent(chunks: Iterable[Tensor], *, pooled: bool) -> tuple[Tensor, Tensor]:
     low = torch.stack([pair.min.reshape(-1) for pair in pairs]).amin(0)
     high = torch.stack([pair.max.reshape(-1) for pair in pairs]).amax(0)
     return low.double(), high.double()
+
+
+def _whole(raw: Tensor | StoredRows, *, pooled: bool) -> tuple[bool, ...]:
+    """Whether each column, or `pooled` all of them, holds whole numbers only."""
+    whole = torch.ones(1 if pooled else raw.shape[1], dtype=torch.bool)
+    for chunk in _chunks(raw):
+        if not raw.dtype.is_floating_point or not whole.any():
+            break
+        whole &= (chunk == chunk.round()).reshape(-1, len(whole)).all(0)
+    return tuple(whole.tolist())
 
 
 def _label_index(labels: np.ndarray | None) -> tuple[tuple[str, ...], Tensor | None]:

@@ -55,6 +55,7 @@ RESULTS = (
     "sampler-flow.safetensors",
     "samplers.json",
     "figures/manifold.png",
+    "figures/draws.png",
     "report.html",
 )
 """What `train` with `overwrite` sets aside first: else a run that is killed early would show another one's results."""
@@ -80,7 +81,7 @@ class Run:
         Raises:
             ValueError: when they are not the data that the run was trained on.
         """
-        splits = read(self.config.source, self.config.data)
+        splits = read(self.config.source, self.config.reading)
         require_same_data(self.folder, splits)
         known = dataclasses.replace(splits.schema, source="") == dataclasses.replace(_schema(self.vae), source="")
         if not known:
@@ -210,7 +211,7 @@ def prepare(config: RunConfig, nll_samples: int = 1000) -> tuple[Splits, VAE]:
     if nll_samples < 1:
         raise ValueError(f"nll_samples must be at least 1; got {nll_samples}. Use for example 1000.")
     require_possible(config.train, int(os.environ.get("WORLD_SIZE", "1")))
-    splits = read(config.source, config.data)
+    splits = read(config.source, config.reading)
     require_batch(config.train, len(splits.train))
     moments = splits.train.moments(seed=config.train.seed)
     vae = build_vae(config.model, splits.schema, seed=config.train.seed, moments=moments)
@@ -605,6 +606,14 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
         + ("" if image else " Beside them the training rows."),
         lambda: plots.plot_samples(samples, data=beside, **look),
     )
+    if image and vae.likelihood.support in ("levels", "counts"):
+        drawn = exploration.generate(vae, count, context=contexts, draw=True, seed=run.config.train.seed)
+        add(
+            "draws",
+            "Samples with their noise",
+            "The same latent points; every pixel drawn from p(x|z) on its own.",
+            lambda: plots.plot_samples(drawn, **look),
+        )
     add(
         "latent",
         "Latent space",

@@ -11,8 +11,18 @@ from torch import Tensor, nn
 from variform.config import ModelConfig
 from variform.data import Dataset, Schema
 from variform.distributions import Law
-from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood, Variance
-from variform.networks import MLP
+from variform.likelihoods import (
+    BernoulliLikelihood,
+    CategoricalLikelihood,
+    ContinuousBernoulliLikelihood,
+    GaussianLikelihood,
+    Likelihood,
+    LogisticLikelihood,
+    NegativeBinomialLikelihood,
+    PoissonLikelihood,
+    Variance,
+)
+from variform.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder
 from variform.posteriors import DiagonalPosterior, FullCovariancePosterior
 from variform.priors import MixturePrior, StandardNormalPrior, VampPrior
 
@@ -63,7 +73,7 @@ class VAE(nn.Module):
         *,
         posterior: "Posterior",
         prior: "Prior",
-        likelihood: BernoulliLikelihood | GaussianLikelihood,
+        likelihood: Likelihood,
         context_dim: int = 0,
     ) -> None:
         super().__init__()
@@ -157,7 +167,7 @@ class VAE(nn.Module):
 
     def log_jacobian(self, schema: Schema) -> float:
         """What is added to log p(x) to state it in the units of `schema`: 0 for a probability, which has no unit."""
-        return 0.0 if self.likelihood.unit_interval else schema.log_jacobian
+        return schema.log_jacobian if self.likelihood.is_density else 0.0
 
     def sample(self, count: int, context: Tensor | None = None) -> Tensor:
         """Ancestral draws: z from p(z), then x from p(x|z); (count, *event). One context (C,) is that of all."""
@@ -181,7 +191,7 @@ def build_vae(
             are what `config.centre` uses, and where a VampPrior's pseudo-inputs start.
 
     Raises:
-        ValueError: when a Bernoulli likelihood meets data outside [0, 1].
+        ValueError: when the likelihood is not one of such data.
 
     Example:
         >>> from variform.data import read
@@ -190,24 +200,17 @@ def build_vae(
         2
     """
     likelihood = _build_likelihood(config, schema)
-    if likelihood.unit_interval:
-        schema.require_unit_interval()
-    decoder_hidden = tuple(reversed(config.hidden)) if config.decoder_hidden is None else config.decoder_hidden
-    options = {"activation": config.activation, "dropout": config.dropout}
+    schema.require(likelihood.support, config.likelihood)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         posterior = _build_posterior(config)
-        encoder = MLP(
-            schema.shape, posterior.params_shape, hidden=config.hidden, context_dim=schema.context_dim, **options
-        )
-        told = (config.latent_dim + schema.context_dim,)
-        decoder = MLP(told, likelihood.params_shape, hidden=decoder_hidden, **options)
+        encoder, decoder = _build_networks(config, schema, posterior.params_shape, likelihood.params_shape)
         prior = _build_prior(config, schema, moments)
     if config.centre and moments is not None:
         mean, variance = moments
         with torch.no_grad():
             encoder.centre.copy_(mean)
-            decoder.output.bias.copy_(likelihood.start_at(mean, variance).flatten())
+        decoder.start_at(likelihood.start_at(mean, variance))
     vae = VAE(
         encoder,
         decoder,
@@ -220,21 +223,60 @@ def build_vae(
     return vae
 
 
-def _build_likelihood(config: ModelConfig, schema: Schema) -> BernoulliLikelihood | GaussianLikelihood:
-    if config.likelihood == "bernoulli":
-        return BernoulliLikelihood(schema.shape)
-    # Grey values cannot be known better than to one level; real numbers get a thousandth of the model's unit, or of the
-    # range of the narrowest column that varies.
+def _build_networks(
+    config: ModelConfig, schema: Schema, encoded: tuple[int, ...], decoded: tuple[int, ...]
+) -> tuple[MLP | ConvolutionalEncoder, MLP | ConvolutionalDecoder]:
+    """The encoder and the decoder, with so shaped outputs."""
+    names = ("activation", "gated", "dropout", "layer_norm", "initialisation")
+    options = {name: getattr(config, name) for name in names}
+    encoder, decoder = MLP, MLP
+    if config.network != "mlp":
+        encoder, decoder = ConvolutionalEncoder, ConvolutionalDecoder
+        options |= {"filters": config.filters, "residual": config.network == "residual"}
+    decoder_hidden = tuple(reversed(config.hidden)) if config.decoder_hidden is None else config.decoder_hidden
+    return (
+        encoder(schema.shape, encoded, hidden=config.hidden, context_dim=schema.context_dim, **options),
+        decoder((config.latent_dim + schema.context_dim,), decoded, hidden=decoder_hidden, **options),
+    )
+
+
+_OF_NOTHING_ELSE: dict[str, type[Likelihood]] = {
+    "bernoulli": BernoulliLikelihood,
+    "continuous-bernoulli": ContinuousBernoulliLikelihood,
+    "poisson": PoissonLikelihood,
+    "negative-binomial": NegativeBinomialLikelihood,
+}
+_OF_LEVELS: dict[str, type[LogisticLikelihood | CategoricalLikelihood]] = {
+    "logistic": LogisticLikelihood,
+    "categorical": CategoricalLikelihood,
+}
+_VARIANCES: dict[str, Variance] = {
+    "gaussian": "learned",
+    "gaussian-per-feature": "per-feature",
+    "gaussian-shared": "shared",
+    "gaussian-optimal": "optimal",
+    "gaussian-fixed": "fixed",
+    "gaussian-identity": "identity",
+}
+
+
+def _build_likelihood(config: ModelConfig, schema: Schema) -> Likelihood:
+    name, shape = config.likelihood, schema.shape
+    if name in _OF_NOTHING_ELSE:
+        return _OF_NOTHING_ELSE[name](shape)
+    if name in _OF_LEVELS:
+        return _OF_LEVELS[name](shape, levels=schema.seen_levels or 256)
+    variance, min_std = _VARIANCES[name], _least_std(schema)
+    return GaussianLikelihood(shape, variance=variance, min_std=min_std, fixed_std=config.fixed_std)
+
+
+def _least_std(schema: Schema) -> float:
+    """Grey values cannot be known better than to one level; real numbers get a thousandth of the model's unit, or of
+    the range of the narrowest column that varies."""
     ranges = [(high - low) / scale for low, high, scale in zip(schema.low, schema.high, schema.scale, strict=True)]
-    min_std = 1e-3 * min([1.0, *(width for width in ranges if width > 0)])
     if schema.seen_levels and schema.seen_levels > 2:
-        min_std = 1 / max(schema.scale)
-    variances: dict[str, Variance] = {
-        "gaussian": "learned",
-        "gaussian-shared": "shared",
-        "gaussian-identity": "identity",
-    }
-    return GaussianLikelihood(schema.shape, variance=variances[config.likelihood], min_std=min_std)
+        return 1 / max(schema.scale)
+    return 1e-3 * min([1.0, *(width for width in ranges if width > 0)])
 
 
 def _build_posterior(config: ModelConfig) -> "Posterior":

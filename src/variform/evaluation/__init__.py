@@ -8,7 +8,7 @@ from variform.data import Dataset, Schema
 from variform.evaluation.baselines import pca, trivial
 from variform.evaluation.density import Estimate, bits_per_dim, per_column, score
 from variform.evaluation.latents import active_units
-from variform.likelihoods import GaussianLikelihood
+from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood, LogisticLikelihood
 from variform.vae import VAE
 
 
@@ -79,7 +79,7 @@ def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
             "The Bernoulli likelihood of grey values is a cross-entropy, not the probability of any data: compare it "
             "only with models of the same unbinarised data, never with published binarised figures."
         )
-    if "bits_per_dim" in numbers and not vae.likelihood.unit_interval:
+    if "bits_per_dim" in numbers and vae.likelihood.is_density:
         notes.append(
             f"Densities are per pixel intensity in [0, 1]. Bits per dimension treat one of {schema.seen_levels} levels "
             "as an interval of the density, without dequantisation: an approximation, not a bound."
@@ -96,15 +96,7 @@ def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
         )
     trivial_nll = numbers.get("baselines", {}).get("trivial", {}).get("nll")
     if trivial_nll and trivial_nll["mean"] < numbers["nll"]["mean"]:
-        shared = isinstance(vae.likelihood, GaussianLikelihood) and vae.likelihood.variance != "learned"
-        notes.append(
-            "The trivial model has the better NLL. "
-            + (
-                "It has a variance per column and this VAE one for all: compare --likelihood gaussian with it."
-                if shared
-                else "The VAE has not learned the structure of the data: train longer."
-            )
-        )
+        notes.append(f"The trivial model has the better NLL. {_why_trivial_wins(vae)}")
     if vae.context_dim and "baselines" in numbers:
         notes.append("The model is told the condition of each row; PCA and the trivial model are not.")
     notes += [baseline["note"] for baseline in numbers.get("baselines", {}).values() if "note" in baseline]
@@ -115,6 +107,15 @@ def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
     return notes
 
 
+def _why_trivial_wins(vae: VAE) -> str:
+    likelihood = vae.likelihood
+    if isinstance(likelihood, GaussianLikelihood) and likelihood.variance not in ("learned", "per-feature"):
+        return "It has a variance per column and this VAE one for all: compare --likelihood gaussian with it."
+    if isinstance(likelihood, LogisticLikelihood):
+        return "It has a frequency for every level and this VAE two numbers: compare --likelihood categorical with it."
+    return "The VAE has not learned the structure of the data: train longer."
+
+
 def _is_only_cross_entropy(vae: VAE, schema: Schema) -> bool:
     """Whether a Bernoulli likelihood meets values other than zeros and ones."""
-    return vae.likelihood.unit_interval and schema.seen_levels != 2
+    return isinstance(vae.likelihood, BernoulliLikelihood) and schema.seen_levels != 2

@@ -259,7 +259,7 @@ def per_column(schema: Schema, squared_error: Tensor) -> dict[str, dict[str, Any
 def bits_per_dim(vae: VAE, data: Dataset, nll: Tensor) -> Estimate:
     """Negative log-likelihood in bits per pixel, for images.
 
-    For zeros and ones NLL / (D ln 2). Where a density of intensities stands for discrete levels, each level takes an
+    For probabilities NLL / (D ln 2). Where a density of intensities stands for discrete levels, each level takes an
     interval of width 1 / (levels - 1), so that (NLL + D ln(levels - 1)) / (D ln 2).
 
     Args:
@@ -269,6 +269,6 @@ def bits_per_dim(vae: VAE, data: Dataset, nll: Tensor) -> Estimate:
     """
     dimensions = math.prod(data.schema.shape)
     width = 0.0
-    if not vae.likelihood.unit_interval and data.schema.seen_levels:
+    if vae.likelihood.is_density and data.schema.seen_levels:
         width = math.log(data.schema.seen_levels - 1)
     return Estimate.of((nll / dimensions + width) / math.log(2))  # eq: bits-per-dim
