@@ -248,14 +248,14 @@ def test_a_conditional_model_is_told_the_contexts_of_the_test_rows():
 @pytest.fixture(scope="module")
 def flow():
     torch.set_default_dtype(torch.float64)
-    return samplers.fit_flow(echo(), dataset_from(planted(2000)), dataset_from(planted(500, seed=1)), rounds=3)
+    return samplers.fit_flow(echo(), dataset_from(planted(2000)), dataset_from(planted(500, seed=1)), rounds=4)
 
 
 def test_a_flow_comes_close_to_the_planted_law(flow):
     z = planted(5000, seed=3)
     excess = truth().log_prob(z).mean() - flow.prior(None).log_prob(z).mean()  # an estimate of KL(truth || flow)
     normal = truth().log_prob(z).mean() - StandardNormal(2).log_prob(z).mean()
-    assert -0.01 < excess < 0.2 < normal
+    assert -0.01 < excess < 0.3 < normal
     assert flow.facts["valid_nll"] == pytest.approx(-truth().log_prob(z).mean().item(), abs=0.3)
     grid = torch.linspace(-12, 12, 401)
     points = torch.cartesian_prod(grid, grid)

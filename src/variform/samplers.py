@@ -33,7 +33,7 @@ COMPONENTS = (*range(1, 11), 12, 15, 20, 25, 30, 40, 50)
 """Numbers of components that are tried, in this order, until the BIC has not fallen for some of them."""
 _WORSE_IN_A_ROW = 3
 _ROUND, _ROUNDS, _PATIENCE = 100, 100, 10  # steps between two looks at the held-out rows; most rounds; rounds in vain
-_BATCH, _LEARNING_RATE = 256, 1e-3
+_BATCH, _LEARNING_RATE = 256, 5e-3
 _HELD_OUT_DRAWS = 2000  # at least so many points, where there are fewer rows
 _FEATURES, _PCA_ROWS = 50, 10_000
 

@@ -20,7 +20,7 @@ def compare_samples(generated: Tensor, real: Tensor, *, neighbours: int = 5) -> 
       every row tells where it comes from, and less than 1/2 that generated rows are copies of real ones.
 
     Standard errors are those of a jackknife that leaves out a twentieth of the rows of both sets at a time: rows share
-    their neighbours, and the error of a mean over rows would be half of the true one.
+    their neighbours, and the error of a mean over rows would be half of the true one. Near 1 they err on the safe side.
 
     Args:
         generated: (N, D), or (N, ...), which is flattened.
