@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from variform import exploration
 from variform.data import Dataset, Splits
-from variform.distributions import DiagonalGaussian, FullGaussian, Law, Mixture
+from variform.distributions import DiagonalGaussian, FullGaussian, Law, Mixture, Shape
 from variform.evaluation.density import Estimate, score
 from variform.evaluation.samples import compare_samples, perfect_coverage
 from variform.export import checksum, read_sealed, write_sealed
@@ -65,6 +65,74 @@ class GaussianMixturePrior(nn.Module):
         """The law."""
         del encode
         return Mixture(FullGaussian(self.loc, self.scale_tril), self.logits)
+
+
+class Scaled(Law):
+    r"""The law of $\mu + \sigma \odot u$ for u of another law.
+
+    $\log p(z) = \log p_u((z - \mu) / \sigma) - \sum_d \log \sigma_d$
+
+    Args:
+        base: The law of u, over vectors.
+        loc: (D,).
+        scale: (D,), positive.
+
+    Example:
+        >>> Scaled(DiagonalGaussian(torch.zeros(2), torch.zeros(2)), torch.ones(2), torch.full((2,), 3.0)).stddev
+        tensor([3., 3.])
+    """
+
+    def __init__(self, base: Law, loc: Tensor, scale: Tensor) -> None:
+        super().__init__(loc.shape, 1)
+        self.base, self.loc, self.scale = base, loc, scale
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean, (D,)."""
+        return self.loc + self.scale * self.base.mean
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of each dimension, (D,)."""
+        return self.scale.square() * self.base.variance
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        """Draws; not differentiable."""
+        return self.loc + self.scale * self.base.sample(torch.Size(sample_shape))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density at `value`, in nats."""
+        return self.base.log_prob((value - self.loc) / self.scale) - self.scale.log().sum()
+
+
+class ScaledFlowPrior(nn.Module):
+    """A flow over z standardised: its splines end at 5, and what lies beyond would be left to Gaussian tails.
+
+    Args:
+        latent_dim: Number of latent dimensions.
+        transforms: Autoregressive steps.
+        hidden: Widths of the hidden layers of each step.
+
+    Example:
+        >>> ScaledFlowPrior(3)(None).sample((4,)).shape
+        torch.Size([4, 3])
+    """
+
+    compilable = False
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(self, latent_dim: int, *, transforms: int = 3, hidden: tuple[int, ...] = (64, 64)) -> None:
+        super().__init__()
+        from variform.flows import FlowPrior  # slow to import
+
+        self.flow = FlowPrior(latent_dim, transforms=transforms, hidden=hidden)
+        self.register_buffer("loc", torch.zeros(latent_dim))
+        self.register_buffer("scale", torch.ones(latent_dim))
+
+    def forward(self, encode: object) -> Scaled:
+        """The law."""
+        return Scaled(self.flow(encode), self.loc, self.scale)
 
 
 class TemperedPrior(nn.Module):
@@ -115,6 +183,8 @@ def tempered(law: Law, temperature: float) -> Law:
         return DiagonalGaussian(law.loc, law.log_var + 2 * math.log(temperature), len(law.event_shape))
     if isinstance(law, FullGaussian):
         return FullGaussian(law.loc, law.scale_tril * temperature)  # eq: temperature
+    if isinstance(law, Scaled):
+        return Scaled(tempered(law.base, temperature), law.loc, law.scale)
     if isinstance(law, Mixture):
         return Mixture(tempered(law.components, temperature), law.log_weights)
     from variform.flows import Flow  # slow to import
@@ -246,13 +316,14 @@ def fit_flow(
     Reference:
         Ghosh et al. (2020), section 4, for a density fitted after training.
     """
-    from variform.flows import FlowPrior  # slow to import
-
     many = math.ceil(_HELD_OUT_DRAWS / len(valid))
     held_out = vae.like(torch.cat([aggregated_posterior(vae, valid, seed=seed + draw) for draw in range(many)]))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        prior = _like(vae, FlowPrior(vae.latent_dim, transforms=transforms, hidden=hidden))
+        prior = _like(vae, ScaledFlowPrior(vae.latent_dim, transforms=transforms, hidden=hidden))
+        points = aggregated_posterior(vae, train, seed=seed)
+        prior.loc.copy_(points.mean(0))
+        prior.scale.copy_(points.std(0, correction=0).clamp_min(1e-6))
         optimizer = torch.optim.Adam(prior.parameters(), lr=_LEARNING_RATE)
         passes = math.ceil(_ROUND * _BATCH / len(train))
         best, best_round, weights, done = math.inf, 0, {}, 0
@@ -325,9 +396,7 @@ def load(path: str | Path, vae: VAE) -> Sampler:
         if header["sampler"] == "gmm":
             prior: nn.Module = GaussianMixturePrior(latent_dim, components=facts["components"])
         else:
-            from variform.flows import FlowPrior
-
-            prior = FlowPrior(latent_dim, transforms=facts["transforms"], hidden=tuple(facts["hidden"]))
+            prior = ScaledFlowPrior(latent_dim, transforms=facts["transforms"], hidden=tuple(facts["hidden"]))
         prior.to(next(iter(tensors.values())).dtype).load_state_dict(tensors)
     except (AttributeError, LookupError, RuntimeError, StopIteration, TypeError) as error:
         raise ValueError(f"{path.name} must hold what its header describes; {error!r}. Fit it anew.") from error
