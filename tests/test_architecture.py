@@ -21,6 +21,7 @@ LAYERS = [
     {"checkpoints"},
     {"steps"},
     {"training", "evaluation", "exploration", "export", "profiling"},
+    {"samplers"},
     {"plots", "report"},
     {"runs"},
     {"studies"},

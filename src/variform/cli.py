@@ -149,12 +149,15 @@ def generate(
     count: Annotated[int, Option] = 64,
     out: Annotated[Path | None, Option] = None,
     given: Annotated[tuple[str, ...], Option] = (),
+    sampler: Annotated[Literal["prior", "gmm", "flow"], Option] = "prior",
+    temperature: Annotated[float, Option] = 1.0,
     draw: Annotated[bool, Flag] = False,
     seed: Annotated[int, Option] = 0,
 ) -> None:
-    """New data from the prior: z from its law, then the mean of p(x|z).
+    """New data: z from the model's prior or a fitted sampler, then the mean of p(x|z).
 
     Examples: `variform generate runs/demo --count 100 --out new_digits/`,
+    `variform generate runs/demo --sampler gmm --temperature 0.8`,
     `variform generate runs/conditional --given label=3`
 
     Args:
@@ -162,6 +165,9 @@ def generate(
         count: How many.
         out: A .npy file, a .csv file (tables), or a new folder for PNG files (images).
         given: What a conditional model is told, as name=value; by default what it was told of random training rows.
+        sampler: What z is drawn from: the model's `prior`, or the `gmm` or `flow` that `variform sampler` fitted.
+        temperature: Factor of the standard deviation with which z is drawn about the sampler's mean, or about the means
+            of its components; of a flow's noise. Below 1: more typical rows, less variety.
         draw: Draw from p(x|z) instead of taking its mean, so that the decoder's noise is in.
         seed: Seed of the draws.
     """
@@ -171,8 +177,47 @@ def generate(
         raise ValueError(f"count must be at least 1; got {count}. Use for example 64.")
     opened = runs.open_run(run)
     context = runs.told(opened, given, count, seed=seed)
-    values = exploration.generate(opened.vae, count, context=context, draw=draw, seed=seed)
+    vae = runs.with_sampler(opened, sampler, temperature)
+    values = exploration.generate(vae, count, context=context, draw=draw, seed=seed)
     _write(opened, out or _beside(opened, "generated"), values)
+
+
+@app.command(sort_key=3.5)
+def sampler(
+    run: Path,
+    /,
+    *,
+    kind: Annotated[Literal["gmm", "flow"], Option] = "gmm",
+    samples: Annotated[int, Option] = 1000,
+    seed: Annotated[int, Option] = 0,
+    json: Annotated[bool, Flag] = False,
+) -> None:
+    """Fit a law over z to where the model puts its training rows, and say what it is good for beside the prior.
+
+    Its file stays with the run, for `variform generate`. The table gives each sampler's NLL of the test rows, in the
+    place of the prior, and the quality of its samples beside that of training rows.
+
+    Example: `variform sampler runs/demo --kind gmm`
+
+    Args:
+        run: Folder of a run.
+        kind: `gmm`, a mixture of Gaussians whose number the BIC chooses; `flow`, an autoregressive flow.
+        samples: k, importance samples per test row for the NLL.
+        seed: Seed of the fit and of the draws.
+        json: Print the numbers as JSON.
+    """
+    from variform import runs
+
+    opened = runs.open_run(run)
+    numbers = runs.fit_sampler(opened, kind, samples=samples, seed=seed, progress=True)
+    if json:
+        _say(to_json(numbers))
+        return
+    _print_table(*runs.sampler_table(numbers))
+    _say(
+        f"Samples: {numbers['compared']:,} {numbers['decoded']} of p(x|z) against test rows. "
+        f"Saved: {runs.sampler_file(opened, kind)}"
+    )
 
 
 @app.command(sort_key=4)

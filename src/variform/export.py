@@ -54,15 +54,21 @@ def save(vae: VAE, path: str | os.PathLike[str]) -> None:
             "a model file must hold a VAE made by build_vae; this one has networks of your own. "
             "Save its state_dict with safetensors and build it in your own code."
         )
-    tensors = {name: value.detach().cpu().contiguous() for name, value in vae.state_dict().items()}
-    header = {
-        "format": FORMAT,
-        "variform": __version__,
-        "model": to_dict(vae.config),
-        "schema": vae.schema.to_dict(),
-    }
+    write_sealed(path, {"model": to_dict(vae.config), "schema": vae.schema.to_dict()}, vae.state_dict())
+
+
+def write_sealed(path: str | os.PathLike[str], header: dict[str, Any], state: dict[str, Tensor]) -> None:
+    """Write tensors, and the JSON that says what they are, with a checksum of both, whole or not at all.
+
+    Args:
+        path: The file to write.
+        header: Plain values; format and version are added.
+        state: The tensors by name.
+    """
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    header = {"format": FORMAT, "variform": __version__, **header}
     blank = json.dumps(header | {"sha256": ""}, sort_keys=True)
-    text = json.dumps(header | {"sha256": _checksum(blank, tensors)}, sort_keys=True)
+    text = json.dumps(header | {"sha256": checksum(blank, tensors)}, sort_keys=True)
     with replacing(path) as temporary:
         temporary.write_bytes(to_bytes(tensors, {"variform": text}))  # two entries would come in a random order
 
@@ -75,7 +81,7 @@ def load(path: str | os.PathLike[str]) -> VAE:
         ValueError: for a file that is cut short, changed, of a newer version or not a model of variform.
     """
     path = Path(path)
-    header, tensors = _read(path)
+    header, tensors = read_sealed(path)
     try:
         vae = build_vae(from_dict(ModelConfig, header["model"], path.name), Schema.from_dict(header["schema"]))
         vae.to(next(value.dtype for value in tensors.values() if value.is_floating_point()))
@@ -93,13 +99,19 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         FileNotFoundError, ValueError: as `load`.
     """
-    header, tensors = _read(Path(path))
+    header, tensors = read_sealed(Path(path))
     found = (".centre", ".optimal_variance")  # in the data and by training, but no weights
     weights = sum(value.numel() for name, value in tensors.items() if not name.endswith(found))
     return header | {"weights": weights}
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_sealed(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and tensors of a file that `write_sealed` wrote.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: for a file that is cut short, changed, of a newer version or not of variform.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"a model file must exist; there is none at {path}. Give the folder of a run.")
     try:
@@ -115,7 +127,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{path.name} must have format {FORMAT} or older; it has format {header['format']}, written by variform "
             f"{header.get('variform')}. Update variform."
         )
-    if header.get("sha256") != _checksum(text.replace(str(header.get("sha256")), ""), tensors):
+    if header.get("sha256") != checksum(text.replace(str(header.get("sha256")), ""), tensors):
         raise ValueError(f"{path.name} must be as it was written; its checksum differs. Fetch or train it again.")
     return header, tensors
 
@@ -130,7 +142,8 @@ def _header(name: str, text: str) -> dict[str, Any]:
     return header
 
 
-def _checksum(text: str, tensors: dict[str, Tensor]) -> str:
+def checksum(text: str, tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of a text and of tensors in the processor's memory, with their names, types and shapes."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         value = tensors[name]

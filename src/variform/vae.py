@@ -1,5 +1,6 @@
 """The variational autoencoder: three laws and the two networks between them."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -161,6 +162,22 @@ class VAE(nn.Module):
     def latent_prior(self) -> Law:
         """p(z), a law over (latent_dim,)."""
         return self.prior(lambda x: self.encode(x, self.no_context(len(x))))
+
+    def with_prior(self, prior: nn.Module) -> "VAE":
+        """The same networks and families under another p(z): all that is asked of a VAE may be asked of it.
+
+        Args:
+            prior: As `VAE` takes it.
+
+        Example:
+            >>> from variform.data import read
+            >>> vae = build_vae(ModelConfig(latent_dim=2), read("digits").schema)
+            >>> vae.with_prior(StandardNormalPrior(2)).decoder is vae.decoder
+            True
+        """
+        other = copy.copy(self)
+        other._modules = {**self._modules, "prior": prior}
+        return other
 
     def log_jacobian(self, schema: Schema) -> float:
         """What is added to log p(x) to state it in the units of `schema`: 0 for a probability, which has no unit."""
