@@ -13,7 +13,7 @@ import types
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-LikelihoodName = Literal["bernoulli", "gaussian", "gaussian-identity", "gaussian-shared"]
+LikelihoodName = Literal["bernoulli", "gaussian", "gaussian-identity", "gaussian-shared", "mixed"]
 ActivationName = Literal["relu", "tanh", "elu", "leaky-relu", "gelu", "silu", "softplus", "sigmoid"]
 
 
@@ -27,6 +27,13 @@ class DataConfig:
         channels: `grey` or `rgb` for a folder of images; `auto` keeps grey images grey.
         key: Name of the array to take from an .npz file.
         label: Name of the CSV column that holds labels.
+        cells: What a cell may hold: `numbers`; `gaps`, a number or nothing (NaN; in a CSV file also an empty cell, NA,
+            N/A, null or ?); `mixed`, where every column of a table has a kind of its own: real or whole numbers,
+            counts, 0 or 1, text categories, and any of them may be missing. `--likelihood mixed` sets it.
+        categories: Columns of a mixed table that are categories although they hold numbers.
+        counts: Columns of a mixed table that are counts; by default those of non-negative whole numbers whose variance
+            is at least their mean.
+        reals: Columns of a mixed table that are real numbers although they would be taken for another kind.
         scaling: How raw values become the values the model sees: `unit` maps the range of all rows read to [0, 1]
             (the range of held-out rows is all that is looked at of them), `standard` gives each column mean 0 and
             standard deviation 1 in the training rows, `none` leaves them. `auto` maps pixels to [0, 1], leaves numbers
@@ -42,6 +49,10 @@ class DataConfig:
     channels: Literal["auto", "grey", "rgb"] = "auto"
     key: str | None = None
     label: str | None = None
+    cells: Literal["numbers", "gaps", "mixed"] = "numbers"
+    categories: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()
+    reals: tuple[str, ...] = ()
     scaling: Literal["auto", "none", "unit", "standard"] = "auto"
     binarise: Literal["none", "threshold", "dynamic"] = "none"
     split_seed: int = 0
@@ -55,7 +66,8 @@ class ModelConfig:
     Args:
         latent_dim: Number of latent dimensions.
         likelihood: p(x|z): `bernoulli` (cross-entropy), `gaussian` (a variance per dimension from the network),
-            `gaussian-identity` (variance 1, squared error), `gaussian-shared` (one learned variance).
+            `gaussian-identity` (variance 1, squared error), `gaussian-shared` (one learned variance), `mixed` (a table
+            whose columns have laws of their own).
         posterior_std: How the encoder's output becomes the standard deviation of q(z|x).
         hidden: Widths of the encoder's hidden layers, for example 400,200; `--empty-hidden` makes the encoder linear.
         decoder_hidden: Widths of the decoder's hidden layers; by default the encoder's, mirrored.
@@ -184,6 +196,10 @@ class RunConfig:
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
 
+    def __post_init__(self) -> None:
+        if self.model.likelihood == "mixed" and self.data.cells != "mixed":
+            object.__setattr__(self, "data", dataclasses.replace(self.data, cells="mixed"))
+
 
 Config = TypeVar("Config", DataConfig, ModelConfig, TrainConfig, RunConfig)
 
@@ -293,6 +309,8 @@ def to_command(config: RunConfig) -> str:
                 continue
             if isinstance(value, bool):
                 words.append(f"--{option}" if value else f"--no-{option}")
+            elif isinstance(value, tuple) and value and isinstance(value[0], str):
+                words += [word for item in value for word in (f"--{option}", shlex.quote(item))]
             elif isinstance(value, tuple):
                 words += [f"--{option}", ",".join(map(str, value))] if value else [f"--empty-{option}"]
             else:

@@ -34,6 +34,7 @@ _BUILT_IN = ("digits",)
 _SPLIT_NAMES = {"train": ("train",), "valid": ("valid", "val", "validation"), "test": ("test",)}
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 _READ_THROUGH = 2**17  # bytes between two rows that are rather read than leapt over
+_MISSING = ("", "na", "n/a", "nan", "null", "?")  # cells, in small letters, that hold no value
 _PARTLY_LABELLED = "labels are left out: not every split has them"
 
 
@@ -139,6 +140,8 @@ class Source:
         labels: One label per row, N of them: numbers or text.
         own: `train`, `valid` or `test` for each row, (N,), where the source comes split.
         columns: Column names of a table; () where the source has none.
+        categories: For each column the names of its categories, which stand in `values` as their numbers from 0; () for
+            a column of numbers. () where no column has categories.
         levels: Number of discrete raw levels, where the source tells.
         notes: Sentences that a reader of a report should know.
 
@@ -157,6 +160,7 @@ the same set.
     labels: np.ndarray | None = None
     own: np.ndarray | None = None
     columns: tuple[str, ...] = ()
+    categories: tuple[tuple[str, ...], ...] = ()
     levels: int | None = None
     notes: tuple[str, ...] = ()
 
@@ -188,8 +192,8 @@ def read_source(source: str | Path, config: DataConfig = _DEFAULTS) -> Source:
 
     Args:
         source: A file, a folder or a built-in name, as `variform.data.read` takes.
-        config: `key`, `label`, `image_size`, `channels` and `memory_map` say what to take and where to keep it; its
-            other fields are not looked at.
+        config: `key`, `label`, `cells`, `categories`, `counts`, `reals`, `image_size`, `channels` and `memory_map` say
+            what to take and where to keep it; its other fields are not looked at.
 
     Raises:
         FileNotFoundError: if the source does not exist.
@@ -273,6 +277,72 @@ def csv_columns(path: str | Path) -> tuple[str, ...]:
     """
     with _csv_table(Path(path).expanduser()) as table:
         return table.columns
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell of a CSV file stands for a missing value.
+
+    Example:
+        >>> [is_missing(cell) for cell in ("", "NA", "?", "0", "none")]
+        [True, True, True, False, False]
+    """
+    return cell.strip().casefold() in _MISSING
+
+
+def declared_kinds(
+    config: DataConfig, columns: Sequence[str], name: str
+) -> dict[str, Literal["category", "count", "real"]]:
+    """The kind of each column that the options declare; commas may separate names that hold none.
+
+    Args:
+        config: `categories`, `counts` and `reals` are looked at.
+        columns: Names of all columns.
+        name: What the message calls the source.
+
+    Raises:
+        ValueError: for a name that is not a column's, and for a column of two kinds.
+
+    Example:
+        >>> declared_kinds(DataConfig(categories=("a,b",), counts=("c",)), ("a", "b", "c", "d"), "table.csv")
+        {'a': 'category', 'b': 'category', 'c': 'count'}
+    """
+    kinds: dict[str, Literal["category", "count", "real"]] = {}
+    options = {"category": config.categories, "count": config.counts, "real": config.reals}
+    for kind, given in options.items():
+        option = "--categories" if kind == "category" else f"--{kind}s"
+        for column in itertools.chain.from_iterable(
+            [names] if names in columns else names.split(",") for names in given
+        ):
+            if column not in columns:
+                near = difflib.get_close_matches(column, columns, 1) or columns
+                raise ValueError(
+                    f"{option} must name columns of {name}; it has no '{column}'. Did you mean '{near[0]}'?"
+                )
+            if column in kinds:
+                raise ValueError(
+                    f"a column must have one kind; '{column}' is named twice, in {option} too. Name it once."
+                )
+            kinds[column] = kind  # pyrefly: ignore[unsupported-operation]
+    return kinds
+
+
+@contextmanager
+def csv_cells(path: str | Path) -> Iterator[tuple[tuple[str, ...], str, Iterator[list[str]]]]:
+    """The cells of a CSV file as they stand there: names of all columns, the separator, and the lines that hold cells.
+
+    Raises:
+        ValueError: as `read_source`.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "designs.csv"
+        >>> _ = path.write_text("mass;drag\\n1,50;\\n")
+        >>> with csv_cells(path) as (columns, separator, lines):
+        ...     columns, separator, list(lines)
+        (('mass', 'drag'), ';', [['1,50', '']])
+    """
+    with _csv_table(Path(path).expanduser()) as table:
+        yield table.columns, table.separator, table.rows
 
 
 def _not_there(path: Path) -> str:
@@ -589,7 +659,8 @@ def _read_csv(path: Path, config: DataConfig) -> Source:
         place = None if config.label is None else _label_place(config.label, columns, name)
         if place is not None:
             columns.pop(place)
-        numbers, labels, marks = array("d"), [], set()
+        declared = declared_kinds(config, columns, name)
+        numbers, labels, marks, texts, lines = array("d"), [], set(), [], []
         for cells in table.rows:
             if len(cells) != len(table.columns):
                 raise ValueError(
@@ -600,7 +671,13 @@ def _read_csv(path: Path, config: DataConfig) -> Source:
                 labels.append(cells.pop(place).strip())
                 if not labels[-1]:
                     raise ValueError(_empty_cell(table.columns[place], table.line(), name))
+            if config.cells == "mixed":
+                texts.append([cell.strip() for cell in cells])
+                lines.append(table.line())
+                continue
             pointed = cells if table.separator == "," else [cell.replace(",", ".") for cell in cells]
+            if config.cells == "gaps":
+                pointed = ["nan" if is_missing(cell) else cell for cell in pointed]
             try:
                 numbers.extend(map(float, pointed))
             except ValueError:
@@ -612,9 +689,43 @@ def _read_csv(path: Path, config: DataConfig) -> Source:
                         f"all numbers of {name} must have the same decimal mark; up to line {table.line()} there are"
                         " both '.' and ','. Write a point in all of them, and no thousands separators."
                     )
-    values = np.array(numbers).reshape(-1, max(len(columns), 1))
+    categories: tuple[tuple[str, ...], ...] = ()
+    if texts:
+        cells = zip(columns, zip(*texts, strict=True), strict=True)
+        typed = [_typed(column, some, lines, table, declared.get(column), name) for column, some in cells]
+        values, categories = np.stack([one[0] for one in typed], 1), tuple(one[1] for one in typed)
+        marks = {"," for one in typed if one[2]}
+    else:
+        values = np.array(numbers).reshape(-1, max(len(columns), 1))
     notes = (*table.notes, *(["decimal commas are read as points"] if "," in marks else []))
-    return Source(name, _as_integers(values), _parsed(labels) if labels else None, columns=tuple(columns), notes=notes)
+    found = Source(name, _as_integers(values), _parsed(labels) if labels else None, columns=tuple(columns), notes=notes)
+    return replace(found, categories=categories)
+
+
+def _typed(
+    column: str, cells: Sequence[str], lines: list[int], table: _Table, kind: str | None, name: str
+) -> tuple[np.ndarray, tuple[str, ...], bool]:
+    """A column of a mixed table: numbers, or numbers of categories and their names; whether it has decimal commas."""
+    gone = [is_missing(cell) for cell in cells]
+    pointed = cells if table.separator == "," else [cell.replace(",", ".") for cell in cells]
+    words = [place for place, cell in enumerate(pointed) if not gone[place] and not _is_number(cell)]
+    is_category = kind == "category" or 2 * len(words) > len(cells) - sum(gone)
+    if words and not is_category:
+        raise ValueError(
+            f"column '{column}' of {name} must hold numbers, as most of its cells do; line {lines[words[0]]} holds the"
+            f" text '{cells[words[0]]}'. Correct the cell, or declare the column with --categories '{column}'."
+        )
+    if not is_category:
+        numbers = np.array([math.nan if lost else float(cell) for cell, lost in zip(pointed, gone, strict=True)])
+        return numbers, (), pointed is not cells and any("," in cell for cell in cells)
+    known = {cell for cell, lost in zip(cells, gone, strict=True) if not lost}
+    names = sorted(known, key=lambda cell: (float(cell), cell) if all(map(_is_number, known)) else (0.0, cell))
+    codes = {cell: float(number) for number, cell in enumerate(names)}
+    return (
+        np.array([math.nan if lost else codes[cell] for cell, lost in zip(cells, gone, strict=True)]),
+        tuple(names),
+        False,
+    )
 
 
 @contextmanager
@@ -870,9 +981,13 @@ def _as_bytes(values: np.ndarray, path: Path) -> np.ndarray:
     return (values / 257).round().astype(np.uint8)
 
 
+_TABLES = ("csv", "npy", "npy folder", "npz", "array")  # or arrays of images, which data.py tells apart
 _OPTIONS = {  # field of DataConfig: the formats it applies to, what it does, and to what
     "key": (("npz",), "chooses an array of", "an .npz file"),
     "label": (("csv",), "names the label column of", "a CSV file"),
+    "categories": (_TABLES, "names columns of", "a table"),
+    "counts": (_TABLES, "names columns of", "a table"),
+    "reals": (_TABLES, "names columns of", "a table"),
     "image_size": (("image", "image folder"), "resizes", "a folder of image files"),
     "memory_map": (("npy", "npy folder"), "says whether to leave on disk", "a .npy file or a folder of them"),
     "channels": (("image", "image folder"), "sets the colours of", "a folder of image files"),
