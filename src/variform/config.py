@@ -13,7 +13,21 @@ import types
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-LikelihoodName = Literal["bernoulli", "gaussian", "gaussian-identity", "gaussian-shared", "mixed"]
+LikelihoodName = Literal[
+    "bernoulli",
+    "continuous-bernoulli",
+    "gaussian",
+    "gaussian-per-feature",
+    "gaussian-shared",
+    "gaussian-optimal",
+    "gaussian-fixed",
+    "gaussian-identity",
+    "logistic",
+    "categorical",
+    "poisson",
+    "negative-binomial",
+    "mixed",
+]
 ActivationName = Literal["relu", "tanh", "elu", "leaky-relu", "gelu", "silu", "softplus", "sigmoid"]
 
 
@@ -34,10 +48,12 @@ class DataConfig:
         counts: Columns of a mixed table that are counts; by default those of non-negative whole numbers whose variance
             is at least their mean.
         reals: Columns of a mixed table that are real numbers although they would be taken for another kind.
+        condition: What the model is told beside each row, and is conditioned on: `label`, and names of CSV columns
+            (numbers or text), which are then not part of the row.
         scaling: How raw values become the values the model sees: `unit` maps the range of all rows read to [0, 1]
             (the range of held-out rows is all that is looked at of them), `standard` gives each column mean 0 and
             standard deviation 1 in the training rows, `none` leaves them. `auto` maps pixels to [0, 1], leaves numbers
-            that are in [0, 1] already, and standardises the rest.
+            that are in [0, 1] already, and standardises the rest; likelihoods of counts get `none`.
         binarise: `threshold` cuts at one half; `dynamic` draws 0 or 1 afresh at every presentation, with the grey
             value as probability.
         split_seed: Seed of the hash that assigns each row to train, validation or test.
@@ -53,6 +69,7 @@ class DataConfig:
     categories: tuple[str, ...] = ()
     counts: tuple[str, ...] = ()
     reals: tuple[str, ...] = ()
+    condition: tuple[str, ...] = ()
     scaling: Literal["auto", "none", "unit", "standard"] = "auto"
     binarise: Literal["none", "threshold", "dynamic"] = "none"
     split_seed: int = 0
@@ -65,9 +82,13 @@ class ModelConfig:
 
     Args:
         latent_dim: Number of latent dimensions.
-        likelihood: p(x|z): `bernoulli` (cross-entropy), `gaussian` (a variance per dimension from the network),
-            `gaussian-identity` (variance 1, squared error), `gaussian-shared` (one learned variance), `mixed` (a table
-            whose columns have laws of their own).
+        likelihood: p(x|z): `bernoulli` (cross-entropy); `continuous-bernoulli` (a density on [0, 1]); `gaussian` (a
+            variance per dimension from the network), `gaussian-per-feature` (one learned per dimension),
+            `gaussian-shared` (one learned), `gaussian-optimal` (the best one for each batch), `gaussian-fixed`
+            (`fixed_std`), `gaussian-identity` (variance 1, squared error); of levels such as pixels `logistic`
+            (discretised, two numbers per dimension) and `categorical` (a probability per level); of counts `poisson`
+            and `negative-binomial`; `mixed`, a table whose columns have laws of their own.
+        fixed_std: Standard deviation of `gaussian-fixed`, in the units the model sees.
         posterior_std: How the encoder's output becomes the standard deviation of q(z|x).
         hidden: Widths of the encoder's hidden layers, for example 400,200; `--empty-hidden` makes the encoder linear.
         decoder_hidden: Widths of the decoder's hidden layers; by default the encoder's, mirrored.
@@ -79,6 +100,7 @@ class ModelConfig:
 
     latent_dim: int = 10
     likelihood: LikelihoodName = "bernoulli"
+    fixed_std: float = 0.1
     posterior_std: Literal["exp", "softplus"] = "exp"
     hidden: tuple[int, ...] = (400,)
     decoder_hidden: tuple[int, ...] | None = None
@@ -91,6 +113,7 @@ class ModelConfig:
         widths = (*self.hidden, *(self.decoder_hidden or ()))
         _require(min(widths, default=1) >= 1, "hidden widths must be at least 1", widths, "Use for example 400.")
         _require(0 <= self.dropout < 1, "dropout must be in [0, 1)", self.dropout, "Use for example 0.1.")
+        _require(self.fixed_std > 0, "fixed_std must be above 0", self.fixed_std, "Use for example 0.1.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,9 +219,22 @@ class RunConfig:
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
 
-    def __post_init__(self) -> None:
-        if self.model.likelihood == "mixed" and self.data.cells != "mixed":
-            object.__setattr__(self, "data", dataclasses.replace(self.data, cells="mixed"))
+    @property
+    def reading(self) -> DataConfig:
+        """How the data are read: `data`, but automatic scaling leaves counts as they are, and mixed tables are mixed.
+
+        Example:
+            >>> RunConfig(model=ModelConfig(likelihood="poisson")).reading.scaling
+            'none'
+        """
+        if self.model.likelihood == "mixed":
+            return dataclasses.replace(self.data, cells="mixed")
+        is_of_counts = self.model.likelihood in ("poisson", "negative-binomial")
+        return (
+            dataclasses.replace(self.data, scaling="none")
+            if is_of_counts and self.data.scaling == "auto"
+            else self.data
+        )
 
 
 Config = TypeVar("Config", DataConfig, ModelConfig, TrainConfig, RunConfig)

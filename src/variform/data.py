@@ -7,8 +7,9 @@ split, and the scaling. How each format is read stands in sources.py.
 
 import dataclasses
 import hashlib
+import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from variform import draws
 from variform.config import DataConfig
+from variform.distributions import Support
 from variform.sources import Shards, Source, check_options, csv_columns, declared_kinds, read_source, source_format
 
 _DEFAULTS = DataConfig()
@@ -28,7 +30,53 @@ BLOCKS_PER_WINDOW = 128  # of a batch of 128 rows, each then has one neighbour f
 _PARTS = ("train", "valid", "test")
 _FEW = 20  # categories that are believed in any case
 
-ColumnKind = Literal["real", "whole", "count", "binary", "category"]
+ColumnKind = Literal["real", "count", "binary", "category"]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One thing that a conditional model is told beside a row: a category, or a number.
+
+    Args:
+        name: `label`, or the name of a column.
+        categories: Names of the categories; () for a number.
+        shift: The number that becomes 0; the mean of the training rows.
+        scale: Units of the number per unit of the context; the standard deviation of the training rows.
+
+    Example:
+        >>> Condition("label", ("cat", "dog")).encode(np.array(["dog", "cat"])).tolist()
+        [[0.0, 1.0], [1.0, 0.0]]
+    """
+
+    name: str
+    categories: tuple[str, ...] = ()
+    shift: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def width(self) -> int:
+        """Numbers of the context that it takes."""
+        return len(self.categories) or 1
+
+    def encode(self, values: np.ndarray) -> Tensor:
+        """One-hot categories, or standardised numbers, of N values; (N, width), float32.
+
+        Raises:
+            ValueError: for a category that is not known, and for what is no number.
+        """
+        if not self.categories:
+            try:
+                numbers = torch.from_numpy(np.asarray(values).astype(np.float64))
+            except ValueError:
+                raise ValueError(f"'{self.name}' must be a number; got {values[0]}. Give a number.") from None
+            return ((numbers - self.shift) / self.scale).float()[:, None]
+        known = {category: number for number, category in enumerate(self.categories)}
+        names = [_category(value) for value in values]
+        if odd := next((name for name in names if name not in known), None):
+            raise ValueError(
+                f"'{self.name}' must be one of {', '.join(self.categories)}; got '{odd}'. Choose one of them."
+            )
+        return torch.eye(self.width)[[known[name] for name in names]]
 
 
 @dataclass(frozen=True)
@@ -42,17 +90,19 @@ class Schema:
         classes: Names of the labels; () without labels.
         low: Least raw value over all rows read, in raw units: one number for images, one a column for tables.
         high: Greatest raw value, likewise.
+        whole: Whether all raw values are whole numbers, likewise.
         shift: Raw value that becomes 0, in raw units: one number for images, one a column for tables.
         scale: Raw units per unit of x, likewise.
         levels: Number of discrete raw levels (256 for 8-bit pixels); None for real numbers.
         binarise: As in `DataConfig`.
         source: File name or built-in name, for messages.
         label: Name of the CSV column that held the labels; None for other labels and for none.
-        kinds: Of a mixed table the kind of each column: `real`; `whole`, real numbers that are whole in all rows read;
-            `count`; `binary`, 0 or 1; `category`, whose values are numbers of categories from 0. () for other data.
+        kinds: Of a mixed table the kind of each column: `real`; `count`; `binary`, 0 or 1; `category`, whose values are
+            numbers of categories from 0. () for other data.
         categories: Of a mixed table the names of each column's categories, () for a column that has none.
         gaps: Whether a value is missing (NaN) in any row read: one for images, one a column for tables. () where none
             may be missing.
+        conditions: What a conditional model is told beside each row; () for other models.
 
     Example:
         >>> schema = dataset_from(torch.tensor([[0.0, 7.0], [1.0, 9.0]])).schema
@@ -66,6 +116,7 @@ class Schema:
     classes: tuple[str, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+    whole: tuple[bool, ...]
     shift: tuple[float, ...]
     scale: tuple[float, ...]
     levels: int | None
@@ -75,6 +126,34 @@ class Schema:
     kinds: tuple[ColumnKind, ...] = ()
     categories: tuple[tuple[str, ...], ...] = ()
     gaps: tuple[bool, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+
+    @property
+    def context_dim(self) -> int:
+        """Numbers per row that a conditional model is told beside it; 0 for other models."""
+        return sum(condition.width for condition in self.conditions)
+
+    def context(self, given: Mapping[str, Any]) -> Tensor:
+        """The context that values by name describe, (context_dim,).
+
+        Args:
+            given: A value for each of the `conditions`: the name of a category, or a number.
+
+        Raises:
+            ValueError: for missing, unknown or impossible values.
+
+        Example:
+            >>> read("digits", DataConfig(condition=("label",))).schema.context({"label": 3}).argmax().item()
+            3
+        """
+        names = [condition.name for condition in self.conditions]
+        if set(given) != set(names):
+            raise ValueError(
+                f"the model must be told {' and '.join(names) or 'nothing'}; got {', '.join(given) or 'nothing'}. "
+                f"Give {', '.join(f'{name}=...' for name in names) or 'nothing'}."
+            )
+        parts = [condition.encode(np.array([given[condition.name]])) for condition in self.conditions]
+        return torch.cat([torch.zeros(1, 0), *parts], 1)[0]
 
     def prepare(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """What the model sees: x = (raw - shift) / scale, then binarised where asked.
@@ -123,8 +202,10 @@ class Schema:
         return x * scale + shift
 
     def tidy(self, raw: Tensor) -> Tensor:
-        """Values as the columns of a mixed table can hold them: whole numbers and categories are rounded, and nothing
-        leaves the range of the rows read, but for counts, which have no upper end. Other data stay as they are.
+        """Values as the columns of a mixed table can hold them; other data stay as they are.
+
+        Columns of whole numbers and of categories are rounded, and nothing leaves the range of the rows read, but for
+        counts, which have no upper end.
 
         Args:
             raw: Raw values, (..., *shape).
@@ -139,8 +220,7 @@ class Schema:
             return raw
         low, high = raw.new_tensor(self.low), raw.new_tensor(self.high)
         is_count = torch.tensor([kind == "count" for kind in self.kinds], device=raw.device)
-        is_real = torch.tensor([kind == "real" for kind in self.kinds], device=raw.device)
-        rounded = torch.where(is_real, raw, raw.round())
+        rounded = torch.where(torch.tensor(self.whole, device=raw.device), raw.round(), raw)
         return torch.where(is_count, rounded.clamp_min(0), torch.minimum(torch.maximum(rounded, low), high))
 
     def log_jacobians(self, x: Tensor) -> Tensor:
@@ -196,22 +276,33 @@ class Schema:
         """
         return (0.0, self.levels - 1.0) if self.levels else (min(self.low), max(self.high))
 
-    def require_unit_interval(self) -> None:
-        """Refuse data that a Bernoulli likelihood cannot take.
+    def require(self, support: Support, likelihood: str) -> None:
+        """Refuse data that a likelihood cannot take.
+
+        Args:
+            support: Which values it is for: any, [0, 1], levels, or counts.
+            likelihood: Its name, for the message.
 
         Raises:
-            ValueError: if a prepared value lies outside [0, 1]; names the first such column and its raw value.
+            ValueError: if a prepared value is not of that kind; names the first such column, and its raw value where
+                it is known.
 
         Example:
-            >>> dataset_from(torch.tensor([[7.25]])).schema.require_unit_interval()
+            >>> dataset_from(torch.tensor([[7.25]])).schema.require("unit", "bernoulli")
             Traceback (most recent call last):
-            ValueError: Bernoulli needs values in [0, 1]; column 'column 1' of array holds 7.25. Use --likelihood \
+            ValueError: bernoulli needs values in [0, 1]; column 'column 1' of array holds 7.25. Use --likelihood \
 gaussian or --scaling unit.
         """
-        if self.binarise == "none" and (outlier := self._outlier()):
+        if self.binarise != "none":  # zeros and ones are of every kind
+            return
+        if support == "unit" and (outlier := self._outlier()):
             raise ValueError(
-                f"Bernoulli needs values in [0, 1]; {outlier}. Use --likelihood gaussian or --scaling unit."
+                f"{likelihood} needs values in [0, 1]; {outlier}. Use --likelihood gaussian or --scaling unit."
             )
+        if support == "levels":
+            self._require_levels(likelihood)
+        if support == "counts":
+            self._require_counts(likelihood)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON, which keeps every float exactly.
@@ -237,7 +328,7 @@ gaussian or --scaling unit.
             True
         """
         names = {field.name for field in dataclasses.fields(cls)}
-        values = {"kinds": (), "categories": (), "gaps": (), **values}
+        values = {"conditions": [], "kinds": (), "categories": (), "gaps": (), **values}  # which older files have not
         if odd := names ^ set(values):
             raise ValueError(
                 f"a schema must have the keys {', '.join(sorted(names))}; missing or unknown: {', '.join(sorted(odd))}."
@@ -247,6 +338,8 @@ gaussian or --scaling unit.
             name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
         }
         fields["categories"] = tuple(map(tuple, fields["categories"]))
+        told: list[dict[str, Any]] = values["conditions"]
+        fields["conditions"] = tuple(Condition(**item | {"categories": tuple(item["categories"])}) for item in told)
         return cls(**fields)
 
     @cached_property
@@ -270,9 +363,36 @@ gaussian or --scaling unit.
         for column, (low, high) in enumerate(self._scaled_ranges()):
             if low < 0 or high > 1:
                 value = self.low[column] if low < 0 else self.high[column]
-                place = "a pixel" if self.kind == "image" else f"column '{self.columns[column]}'"
-                return f"{place} of {self.source} holds {value:.7g}"
+                return f"{self._place(column)} holds {value:.7g}"
         return None
+
+    def _require_levels(self, likelihood: str) -> None:
+        if self.levels is None:
+            raise ValueError(
+                f"{likelihood} needs discrete levels, such as 8-bit pixels; {self.source} holds other numbers. "
+                "Use --likelihood gaussian-shared."
+            )
+        if any(self.shift) or set(self.scale) != {self.levels - 1}:
+            raise ValueError(
+                f"{likelihood} needs levels scaled to [0, 1]; those of {self.source} are scaled otherwise. "
+                "Use --scaling unit."
+            )
+
+    def _require_counts(self, likelihood: str) -> None:
+        for column, (low, whole) in enumerate(zip(self.low, self.whole, strict=True)):
+            if low < 0 or not whole:
+                found = f"{low:.7g}" if low < 0 else "fractions"
+                raise ValueError(
+                    f"{likelihood} needs counts, whole numbers from 0; {self._place(column)} holds {found}. "
+                    "Use --likelihood gaussian, or leave the column out."
+                )
+        if any(self.shift) or set(self.scale) != {1}:
+            raise ValueError(f"{likelihood} needs counts as they are; {self.source} is scaled. Use --scaling none.")
+
+    def _place(self, column: int) -> str:
+        return (
+            f"a pixel of {self.source}" if self.kind == "image" else f"column '{self.columns[column]}' of {self.source}"
+        )
 
 
 class StoredRows:
@@ -324,6 +444,7 @@ class Dataset:
         schema: What they are.
         labels: Index of each row's label in `schema.classes`, (N,) int64.
         rows: Which rows of `raw` belong to the data set, (N,) int64; by default all, in order.
+        contexts: What a conditional model is told beside each row, (N, context_dim); None for other models.
 
     Example:
         >>> dataset = read("digits").train
@@ -335,6 +456,7 @@ class Dataset:
     schema: Schema
     labels: Tensor | None = None
     rows: Tensor | None = None
+    contexts: Tensor | None = None
 
     def __len__(self) -> int:
         """Number of rows, N."""
@@ -379,7 +501,27 @@ class Dataset:
             >>> len(digits.take(torch.tensor([3, 5]))), digits.take(torch.tensor([3])).labels == digits.labels[3]
             (2, tensor([True]))
         """
-        return Dataset(self.gather(index), self.schema, None if self.labels is None else self.labels[index])
+        labels = None if self.labels is None else self.labels[index]
+        return Dataset(self.gather(index), self.schema, labels, contexts=self.context(index))
+
+    def context(self, index: Tensor) -> Tensor | None:
+        """What a conditional model is told beside the rows at `index`, (B, context_dim).
+
+        Args:
+            index: Row numbers, (B,) int64.
+
+        Example:
+            >>> data = read("digits", DataConfig(condition=("label",))).train
+            >>> data.context(torch.tensor([0])).argmax() == data.labels[0]
+            tensor(True)
+        """
+        return None if self.contexts is None else self.contexts.index_select(0, index)
+
+    def told(self, batch_size: int) -> Iterator[Tensor | None]:
+        """The contexts of all rows in order, beside `batches`; None for each batch where there are none."""
+        if self.contexts is None:
+            return itertools.repeat(None, math.ceil(len(self) / batch_size))
+        return iter(self.contexts.split(batch_size))
 
     def batch(self, index: Tensor) -> Tensor:
         """The prepared rows at `index`.
@@ -592,9 +734,11 @@ def read_rows(path: str | Path, schema: Schema, *, key: str | None = None) -> Da
     flat_images = schema.kind == "image" and source.values.shape[1:] == (math.prod(schema.shape),)
     raw = _kept(source, schema.shape if flat_images else None)
     low, high = _require_alike(raw, source, schema)
-    rows_schema = dataclasses.replace(schema, low=low, high=high, source=source.name)
+    whole = _whole(raw, pooled=schema.kind == "image")
+    rows_schema = dataclasses.replace(schema, low=low, high=high, whole=whole, source=source.name)
     _require_binarisable(rows_schema)
-    return Dataset(raw, rows_schema, _known_labels(source, schema.classes))
+    contexts = _contexts(source, schema.conditions)
+    return Dataset(raw, rows_schema, _known_labels(source, schema.classes), contexts=contexts)
 
 
 def read_points(path: str | Path) -> np.ndarray:
@@ -695,8 +839,19 @@ def _splits(source: Source, config: DataConfig) -> Splits:
     digests = _digests(raw)
     rows = _split_rows(own, digests, config.split_seed, source.name)
     schema = _scaled(unscaled, Dataset(raw, unscaled, rows=rows["train"]), config)
+    conditions = tuple(_condition(name, source, rows["train"].numpy()) for name in config.condition)
+    schema, contexts = dataclasses.replace(schema, conditions=conditions), _contexts(source, conditions)
     duplicates = _duplicates(own, digests)
-    parts = {part: Dataset(raw, schema, None if labels is None else labels[rows[part]], rows[part]) for part in _PARTS}
+    parts = {
+        part: Dataset(
+            raw,
+            schema,
+            None if labels is None else labels[rows[part]],
+            rows[part],
+            None if contexts is None else contexts[rows[part]],
+        )
+        for part in _PARTS
+    }
     if isinstance(raw, Tensor):  # a batch is then found in one step instead of two
         parts = {part: dataset.take(torch.arange(len(dataset))) for part, dataset in parts.items()}
     return Splits(
@@ -793,6 +948,7 @@ def _unscaled_schema(raw: Tensor | StoredRows, source: Source, *, gaps: bool = F
         classes=(),
         low=low,
         high=high,
+        whole=_whole(raw, pooled=is_image),
         shift=(0.0,) * len(low),
         scale=(1.0,) * len(low),
         levels=levels,
@@ -868,6 +1024,16 @@ def _bounds(chunk: Tensor, dim: int | None) -> tuple[Tensor, Tensor]:
     return low, torch.aminmax(chunk.masked_fill(missing, -math.inf), dim=dim).max
 
 
+def _whole(raw: Tensor | StoredRows, *, pooled: bool) -> tuple[bool, ...]:
+    """Whether each column, or `pooled` all of them, holds whole numbers only."""
+    whole = torch.ones(1 if pooled else raw.shape[1], dtype=torch.bool)
+    for chunk in _chunks(raw):
+        if not raw.dtype.is_floating_point or not whole.any():
+            break
+        whole &= ((chunk == chunk.round()) | chunk.isnan()).reshape(-1, len(whole)).all(0)
+    return tuple(whole.tolist())
+
+
 def _label_index(labels: np.ndarray | None) -> tuple[tuple[str, ...], Tensor | None]:
     """Class names in order (numbers as numbers, text as text), and each row's index among them."""
     if labels is None:
@@ -875,8 +1041,13 @@ def _label_index(labels: np.ndarray | None) -> tuple[tuple[str, ...], Tensor | N
     if labels.dtype.kind not in "buif":
         labels = labels.astype(str)
     values, index = np.unique(labels.reshape(-1), return_inverse=True)
-    classes = tuple(f"{value:.15g}" if labels.dtype.kind in "uif" else str(value) for value in values)
+    classes = tuple(map(_category, values))
     return classes, torch.from_numpy(index.astype(np.int64))
+
+
+def _category(value: Any) -> str:
+    """The name of a label or category: of a number without superfluous digits."""
+    return f"{value:.15g}" if isinstance(value, int | float | np.number) and not isinstance(value, bool) else str(value)
 
 
 def _known_labels(source: Source, classes: tuple[str, ...]) -> Tensor | None:
@@ -887,6 +1058,39 @@ def _known_labels(source: Source, classes: tuple[str, ...]) -> Tensor | None:
     return torch.tensor([classes.index(name) for name in names])[index]
 
 
+def _condition(name: str, source: Source, train: np.ndarray) -> Condition:
+    """What the values of a label or a column are: categories if they are text or labels, else numbers."""
+    values = _beside(source, name)
+    if name not in source.beside or values.dtype.kind not in "buif":
+        return Condition(name, _label_index(values)[0])
+    known = values[train].astype(np.float64)
+    if not np.isfinite(known).all() or known.std() == 0:
+        raise ValueError(
+            f"a column that is given with --condition must vary and be finite; '{name}' of {source.name} does not. "
+            "Leave it out or correct it."
+        )
+    return Condition(name, (), float(known.mean()), float(known.std()))
+
+
+def _beside(source: Source, name: str) -> np.ndarray:
+    """The values of a condition, one a row."""
+    if name in source.beside:
+        return source.beside[name]
+    if source.labels is None:
+        raise ValueError(
+            f"--condition {name} needs labels; {source.name} has none. Give labelled data, or name the label column of "
+            "a CSV file with --label."
+        )
+    return source.labels
+
+
+def _contexts(source: Source, conditions: tuple[Condition, ...]) -> Tensor | None:
+    """What a conditional model is told beside each row, (N, context_dim)."""
+    if not conditions:
+        return None
+    return torch.cat([condition.encode(_beside(source, condition.name)) for condition in conditions], 1)
+
+
 def _config_like(path: str | Path, schema: Schema, key: str | None) -> DataConfig:
     """How to read `path` so that it comes out in the form of `schema`."""
     kind = source_format(path)
@@ -895,13 +1099,13 @@ def _config_like(path: str | Path, schema: Schema, key: str | None) -> DataConfi
         return DataConfig(key=key, image_size=(height, width), channels="grey" if channels == 1 else "rgb")
     has_labels = kind == "csv" and schema.label in csv_columns(path)
     label = schema.label if has_labels else None
-    if schema.kinds:
-        there = csv_columns(path) if kind == "csv" else schema.columns
-        named = tuple(name for name, names in zip(schema.columns, schema.categories, strict=True) if names)
-        return DataConfig(
-            key=key, label=label, cells="mixed", categories=tuple(name for name in named if name in there)
-        )
-    return DataConfig(key=key, label=label, cells="gaps" if schema.gaps else "numbers")
+    condition = tuple(condition.name for condition in schema.conditions) if kind == "csv" else ()
+    config = DataConfig(key=key, label=label, condition=condition, cells="gaps" if schema.gaps else "numbers")
+    if not schema.kinds:
+        return config
+    there = csv_columns(path) if kind == "csv" else schema.columns
+    named = [name for name, names in zip(schema.columns, schema.categories, strict=True) if names]
+    return dataclasses.replace(config, cells="mixed", categories=tuple(name for name in named if name in there))
 
 
 def _require_alike(
@@ -985,7 +1189,7 @@ def _kind(seen: np.ndarray, declared: str | None, column: str, name: str) -> Col
         return "binary"
     if declared == "count" or (countable and seen.var() >= seen.mean()):
         return "count"
-    return "whole" if whole else "real"
+    return "real"
 
 
 def _known_categories(source: Source, schema: Schema) -> Source:
@@ -1010,7 +1214,7 @@ def _known_categories(source: Source, schema: Schema) -> Source:
             there = ~np.isnan(values[:, place])
             values[there, place] = np.array([known.index(name) for name in names], float)[seen.astype(int)]
         most = len(known) - 1 if known else 1 if kind == "binary" else np.inf
-        bad = seen[(seen < 0) | (seen > most) | (seen != np.rint(seen))] if kind not in ("real", "whole") else seen[:0]
+        bad = seen[(seen < 0) | (seen > most) | (seen != np.rint(seen))] if kind != "real" else seen[:0]
         if len(bad) and not names:
             raise ValueError(
                 f"column '{column}' must hold whole numbers from 0 {'' if np.isinf(most) else f'to {most} '}as in"
@@ -1021,7 +1225,7 @@ def _known_categories(source: Source, schema: Schema) -> Source:
 
 def _notes_of_cells(schema: Schema, raw: Tensor | StoredRows) -> Iterator[str]:
     if schema.kinds:
-        numbers = ("real", "whole", "count", "binary")
+        numbers = ("real", "count", "binary")
         kinds = {
             kind: [name for name, one in zip(schema.columns, schema.kinds, strict=True) if one == kind]
             for kind in numbers
@@ -1195,12 +1399,12 @@ def _shift_and_scale(
 def _shift_and_scale_of_reals(
     schema: Schema, train: Dataset, choice: Literal["auto", "none", "unit", "standard"]
 ) -> tuple[Tensor, Tensor]:
-    """Of a mixed table: what the choice says for real and whole numbers; all other columns stay as they are."""
+    """Of a mixed table: what the choice says for real columns; all others stay as they are."""
     shift, scale = (
         torch.zeros(len(schema.kinds), dtype=torch.float64),
         torch.ones(len(schema.kinds), dtype=torch.float64),
     )
-    reals = torch.tensor([place for place, kind in enumerate(schema.kinds) if kind in ("real", "whole")]).long()
+    reals = torch.tensor([place for place, kind in enumerate(schema.kinds) if kind == "real"]).long()
     if choice == "none" or not len(reals):
         return shift, scale
     few = dataclasses.replace(schema, columns=tuple(schema.columns[place] for place in reals))

@@ -3,7 +3,7 @@
 All of it is deterministic: posterior means are used, and draws, where asked for, are seeded.
 """
 
-from collections.abc import Iterable
+import itertools
 from typing import Any
 
 import numpy as np
@@ -29,15 +29,20 @@ def encode(vae: VAE, data: Dataset, *, draw: bool = False, seed: int = 0) -> tup
     Returns:
         Two arrays (N, latent_dim).
     """
-    return _posterior(vae, data.batches(1024, seed=seed), draw=draw, seed=seed)
+    with torch.random.fork_rng(), evaluating(vae):
+        torch.manual_seed(seed)
+        laws = [vae.encode(*batch) for batch in vae.batches(data, 1024, seed=seed)]
+        points = torch.cat([law.sample() if draw else law.mean for law in laws])
+        return points.cpu().numpy(), torch.cat([law.stddev for law in laws]).cpu().numpy()
 
 
-def decode(vae: VAE, z: Array, *, draw: bool = False, seed: int = 0) -> Array:
+def decode(vae: VAE, z: Array, *, context: Tensor | None = None, draw: bool = False, seed: int = 0) -> Array:
     """What the decoder makes of latent points.
 
     Args:
         vae: The model.
         z: (..., latent_dim).
+        context: What a conditional model is told, (..., context_dim), or (context_dim,) for all points.
         draw: Draw x from p(x|z) instead of taking its mean.
         seed: Seed of the draws.
 
@@ -53,34 +58,55 @@ def decode(vae: VAE, z: Array, *, draw: bool = False, seed: int = 0) -> Array:
             "Give the output of encode."
         )
     points = vae.like(torch.as_tensor(z)).reshape(-1, vae.latent_dim)
+    told = None if context is None else vae.like(context).expand(*z.shape[:-1], -1).reshape(len(points), -1)
+    contexts = itertools.repeat(None) if told is None else told.split(1024)
     with torch.random.fork_rng(), evaluating(vae):
         torch.manual_seed(seed)
-        laws = (vae.decode(chunk) for chunk in points.split(1024))
+        laws = (vae.decode(*chunk) for chunk in zip(points.split(1024), contexts, strict=False))
         x = torch.cat([law.sample() if draw else law.mean for law in laws])
-    raw = x if vae.schema is None else vae.schema.restore(x)
+    raw = x if vae.schema is None else vae.schema.tidy(vae.schema.restore(x))
+    if draw and vae.likelihood.support in ("levels", "counts"):
+        raw = raw.round()  # of the scaling's last bit
     return raw.cpu().numpy().reshape(*z.shape[:-1], *vae.event_shape)
 
 
-def generate(vae: VAE, count: int, *, draw: bool = False, seed: int = 0) -> Array:
-    """New data: z from the prior, then the mean of p(x|z), or with `draw` a draw from it; (count, *event)."""
+def generate(vae: VAE, count: int, *, context: Tensor | None = None, draw: bool = False, seed: int = 0) -> Array:
+    """New data: z from the prior, then the mean of p(x|z), or with `draw` a draw from it; (count, *event).
+
+    Args:
+        vae: The model.
+        count: How many.
+        context: What a conditional model is told, (count, context_dim), or (context_dim,) for all.
+        draw: Draw x from p(x|z) instead of taking its mean.
+        seed: Seed of the draws.
+    """
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
         z = vae.latent_prior().sample(torch.Size((count,)))
-    return decode(vae, z.cpu().numpy(), draw=draw, seed=seed + 1)
+    return decode(vae, z.cpu().numpy(), context=context, draw=draw, seed=seed + 1)
 
 
-def reconstruct(vae: VAE, data: Dataset, *, seed: int = 0) -> tuple[Array, Array]:
-    """The rows as the model saw them and their reconstructions from the posterior means, both (N, *event)."""
-    x = data.prepared(seed=seed)
-    return data.schema.restore(x).numpy(), decode(vae, _posterior(vae, x.split(1024))[0])
+def reconstruct(vae: VAE, data: Dataset, *, context: Tensor | None = None, seed: int = 0) -> tuple[Array, Array]:
+    """The rows as the model saw them and their reconstructions from the posterior means, both (N, *event).
+
+    Args:
+        vae: The model.
+        data: The rows.
+        context: Under which the rows are decoded, (N, context_dim) or (context_dim,): for a conditional model another
+            label than their own, for example; by default their own.
+        seed: Seed of the binarisation, where the data ask for one.
+    """
+    x, told = data.prepared(seed=seed), data.contexts if context is None else context
+    return data.schema.restore(x).numpy(), decode(vae, encode(vae, data, seed=seed)[0], context=told)
 
 
-def manifold(vae: VAE, size: int = 20) -> tuple[Array, Array]:
+def manifold(vae: VAE, size: int = 20, *, context: Tensor | None = None) -> tuple[Array, Array]:
     r"""A 2-D latent space decoded on a grid of equal prior mass, $z = \Phi^{-1}(u)$.
 
     Args:
         vae: A model with two latent dimensions.
         size: Points on each side.
+        context: What a conditional model is told, (context_dim,).
 
     Returns:
         grid (size, size, *event), where grid[i, j] is decoded at z1 = quantile j and z2 = quantile i, and the
@@ -97,7 +123,7 @@ def manifold(vae: VAE, size: int = 20) -> tuple[Array, Array]:
     quantiles = (torch.arange(size, dtype=torch.float64) + 0.5) / size
     z = torch.special.ndtri(quantiles)  # eq: manifold-grid
     second, first = torch.meshgrid(z, z, indexing="ij")
-    return decode(vae, torch.stack([first, second], -1).numpy()), quantiles.numpy()
+    return decode(vae, torch.stack([first, second], -1).numpy(), context=context), quantiles.numpy()
 
 
 def latent_map(means: Array) -> tuple[Array, tuple[str, str]]:
@@ -113,13 +139,21 @@ def latent_map(means: Array) -> tuple[Array, tuple[str, str]]:
 
 
 def traversals(
-    vae: VAE, kl_per_dimension: Array, *, start: Array | None = None, span: float = 2.5, steps: int = 11, most: int = 12
+    vae: VAE,
+    kl_per_dimension: Array,
+    *,
+    context: Tensor | None = None,
+    start: Array | None = None,
+    span: float = 2.5,
+    steps: int = 11,
+    most: int = 12,
 ) -> tuple[Array, Array, list[int]]:
     """Each latent moved alone from -span to span, the others held at `start`, in the order of falling KL.
 
     Args:
         vae: The model.
         kl_per_dimension: Mean KL of each latent, (latent_dim,), in nats; it gives the order.
+        context: What a conditional model is told, (context_dim,).
         start: Where the other latents stand, (latent_dim,); the prior mean 0 by default.
         span: Largest distance from 0, in standard deviations of the prior.
         steps: Points on each traversal.
@@ -133,7 +167,7 @@ def traversals(
     z = np.zeros((len(order), steps, vae.latent_dim)) + (0 if start is None else start)
     for row, latent in enumerate(order):
         z[row, :, latent] = positions
-    return decode(vae, z), positions, order
+    return decode(vae, z, context=context), positions, order
 
 
 def interpolation(vae: VAE, data: Dataset, *, pairs: int = 6, steps: int = 11, seed: int = 0) -> Array:
@@ -147,20 +181,14 @@ def interpolation(vae: VAE, data: Dataset, *, pairs: int = 6, steps: int = 11, s
         seed: Seed of the shuffle.
     """
     chosen = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[: 2 * min(pairs, len(data) // 2)]
-    means = encode(vae, data.take(chosen))[0]
+    ends = data.take(chosen)
+    means, told = encode(vae, ends)[0], ends.contexts
     first, second = means[0::2, None], means[1::2, None]
     share = np.linspace(0, 1, steps)[:, None]
-    return decode(vae, first * (1 - share) + second * share)
+    between = None if told is None else told[0::2, None].lerp(told[1::2, None], torch.from_numpy(share).to(told))
+    return decode(vae, first * (1 - share) + second * share, context=between)
 
 
 def spread(count: int, total: int) -> Tensor:
     """Indices of `count` rows spread evenly over `total`."""
     return torch.linspace(0, total - 1, min(count, total), dtype=torch.float64).round().long()
-
-
-def _posterior(vae: VAE, batches: Iterable[Tensor], *, draw: bool = False, seed: int = 0) -> tuple[Array, Array]:
-    with torch.random.fork_rng(), evaluating(vae):
-        torch.manual_seed(seed)
-        laws = [vae.encode(vae.like(x)) for x in batches]
-        points = torch.cat([law.sample() if draw else law.mean for law in laws])
-        return points.cpu().numpy(), torch.cat([law.stddev for law in laws]).cpu().numpy()

@@ -21,6 +21,104 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
+class FilledGaps(nn.Module):
+    """Puts a constant where a value is missing (NaN): an encoder's input without gaps.
+
+    Its buffer `centre`, zero at first, is what is put in, the training mean where it is known.
+
+    Args:
+        shape: Shape of one example.
+
+    Shape:
+        (B, *shape) to the same.
+
+    Example:
+        >>> FilledGaps((2,))(torch.tensor([[1.0, torch.nan]]))
+        tensor([[1., 0.]])
+    """
+
+    centre: Tensor
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.out_shape = tuple(shape)
+        self.register_buffer("centre", torch.zeros(*shape))
+
+    def start_at(self, mean: Tensor, variance: Tensor) -> None:
+        """Take the mean of the training rows."""
+        del variance
+        self.centre.copy_(mean)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The examples without gaps."""
+        return torch.where(x.isnan(), self.centre, x)
+
+
+class TableFeatures(nn.Module):
+    """An encoder's input from rows of a mixed table: numbers of size about one, without gaps.
+
+    Real and binary columns come standardised, counts as log(1 + count), standardised, categories one-hot; what is
+    missing is 0, and every column that has gaps brings a further number that says so.
+
+    Args:
+        kinds: Kind of each column: `real`, `binary`, `count` or `category`.
+        levels: Number of categories of each column; not looked at for other kinds.
+        gaps: Whether each column has gaps.
+
+    Shape:
+        (B, D) to (B, *out_shape).
+
+    Example:
+        >>> features = TableFeatures(["real", "category"], levels=[0, 3], gaps=[True, False])
+        >>> features(torch.tensor([[0.5, 2.0], [torch.nan, 0.0]]))
+        tensor([[0.5000, 0.0000, 0.0000, 1.0000, 0.0000],
+                [0.0000, 1.0000, 0.0000, 0.0000, 1.0000]])
+    """
+
+    numbers: Tensor
+    counts: Tensor
+    units: Tensor
+    codes: Tensor
+    gappy: Tensor
+    centre: Tensor
+    spread: Tensor
+
+    def __init__(self, kinds: Sequence[str], *, levels: Sequence[int], gaps: Sequence[bool]) -> None:
+        super().__init__()
+        numbers = [place for place, kind in enumerate(kinds) if kind != "category"]
+        units = [
+            (place, code) for place, kind in enumerate(kinds) if kind == "category" for code in range(levels[place])
+        ]
+        fixed = {
+            "numbers": torch.tensor(numbers, dtype=torch.int64),
+            "counts": torch.tensor([kinds[place] == "count" for place in numbers], dtype=torch.bool),
+            "units": torch.tensor([place for place, _ in units], dtype=torch.int64),
+            "codes": torch.tensor([code for _, code in units], dtype=torch.int64),
+            "gappy": torch.tensor([place for place, gap in enumerate(gaps) if gap], dtype=torch.int64),
+        }
+        for name, values in fixed.items():
+            self.register_buffer(name, values, persistent=False)
+        self.register_buffer("centre", torch.zeros(len(numbers)))
+        self.register_buffer("spread", torch.ones(len(numbers)))
+        self.out_shape = (len(numbers) + len(units) + int(sum(gaps)),)
+
+    def start_at(self, mean: Tensor, variance: Tensor) -> None:
+        """Take mean and variance of the training rows; those of log(1 + count) to first order, by the delta method."""
+        mean, std = mean[self.numbers], variance[self.numbers].sqrt()
+        self.centre.copy_(torch.where(self.counts, torch.log1p(mean.clamp_min(0)), mean))
+        self.spread.copy_(torch.where(self.counts, std / (1 + mean.clamp_min(0)), std).clamp_min(1e-3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The features of a batch."""
+        numbers = x.index_select(1, self.numbers)
+        numbers = torch.where(self.counts, torch.log1p(numbers.clamp_min(0)), numbers)
+        numbers = (numbers - self.centre) / self.spread
+        is_category = x.index_select(1, self.units) == self.codes
+        is_missing = x.index_select(1, self.gappy).isnan()
+        filled = torch.where(numbers.isnan(), 0.0, numbers)
+        return torch.cat([filled, is_category.to(x.dtype), is_missing.to(x.dtype)], 1)
+
+
 class MLP(nn.Module):
     """Multilayer perceptron between tensors of any shape.
 
@@ -32,12 +130,13 @@ class MLP(nn.Module):
         hidden: Widths of the hidden layers.
         activation: A key of `ACTIVATIONS`, applied after every hidden layer.
         dropout: Probability with which a hidden unit is zeroed in training.
+        context_dim: Width of a second input, which is joined to the flattened first.
 
     Its buffer `centre`, zero at first, is subtracted from every input: inputs of mean zero make the first layer's
     weights and biases independent to first order, and so train much faster (LeCun et al. 1998, section 4.3).
 
     Shape:
-        (B, *in_shape) to (B, *out_shape).
+        (B, *in_shape), and (B, context_dim) where there is a context, to (B, *out_shape).
 
     Raises:
         ValueError: for an unknown activation.
@@ -57,12 +156,13 @@ class MLP(nn.Module):
         hidden: Sequence[int] = (400,),
         activation: str = "relu",
         dropout: float = 0.0,
+        context_dim: int = 0,
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {activation}. Choose one.")
         layers: list[nn.Module] = [nn.Flatten()]
-        widths = [math.prod(in_shape), *hidden]
+        widths = [math.prod(in_shape) + context_dim, *hidden]
         for width_in, width_out in itertools.pairwise(widths):
             layers += [nn.Linear(width_in, width_out), ACTIVATIONS[activation]()]
             if dropout:
@@ -72,6 +172,9 @@ class MLP(nn.Module):
         self.out_shape = tuple(out_shape)
         self.register_buffer("centre", torch.zeros(*in_shape))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The network's output for a batch."""
-        return self.output(self.layers(x - self.centre)).unflatten(1, self.out_shape)
+        h = (x - self.centre).flatten(1)
+        if context is not None:
+            h = torch.cat([h, context], 1)
+        return self.output(self.layers(h)).unflatten(1, self.out_shape)

@@ -1,7 +1,7 @@
 """Objectives: a batch becomes terms; training minimises `terms.loss`."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,8 @@ class Terms(NamedTuple):
     """E_q[log p(x|z)], estimated."""
     kl: Tensor
     """KL(q(z|x) || p(z)), in closed form or estimated; at weight 1."""
+    auxiliary: Tensor | None = None
+    """What the objective's auxiliary network minimises, where it has one; `loss` does not train that network."""
 
     @property
     def elbo(self) -> Tensor:
@@ -38,7 +40,54 @@ def warmup(beta: float, steps: int) -> Schedule:
     return lambda step: beta * min(1.0, step / steps) if steps else beta  # eq: kl-warmup
 
 
-class ELBO(nn.Module):
+class Objective(nn.Module):
+    """What training minimises: a module that owns a VAE and maps a batch to `Terms`.
+
+    Args:
+        vae: The VAE whose parameters are trained.
+        beta: Weight of the KL term, a number or a function of the optimiser's step (see `warmup`).
+    """
+
+    weight: Tensor
+    auxiliary: nn.Module | None = None
+    """A network that learns beside the VAE from `Terms.auxiliary`, such as a discriminator; it registers after it."""
+    auxiliary_options: dict[str, Any] | None = None
+    """Options of Adam for the auxiliary network, for example its learning rate `lr`, which no schedule changes."""
+    couples_rows: bool = False
+    """Whether the loss of a row depends on the other rows of its batch, which must then be in one process."""
+    compilable: bool = True
+    """Whether a step of it can be compiled as a whole."""
+
+    def __init__(self, vae: VAE, *, beta: float | Schedule = 1.0) -> None:
+        super().__init__()
+        self.vae = vae
+        self.beta: Schedule = beta if callable(beta) else lambda step: beta
+        # A buffer, so that a schedule neither recompiles a compiled step nor hides a number from other processes.
+        self._weight = float(self.beta(0))
+        self.register_buffer("weight", torch.tensor(self._weight), persistent=False)
+
+    def at_step(self, step: int) -> None:
+        """Set the weight of the KL term to what the schedule says at `step`."""
+        weight = self.beta(step)
+        if weight != self._weight:
+            self._weight = weight
+            self.weight.fill_(weight)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Terms:
+        """The terms of a batch.
+
+        Args:
+            x: Prepared rows, (B, *event).
+            context: What the model is conditioned on, (B, C).
+        """
+        raise NotImplementedError
+
+    def settings(self) -> dict[str, Any]:
+        """Plain values that the training depends on besides the weights: a checkpoint belongs to them."""
+        return {"objective": type(self).__name__}
+
+
+class ELBO(Objective):
     r"""The evidence lower bound of a VAE.
 
     $\text{ELBO}(x) = \tfrac1L \sum_{l=1}^{L} \log p(x|z_l) - \mathrm{KL}(q(z|x) \| p(z))$, $z_l \sim q(z|x)$;
@@ -66,8 +115,6 @@ class ELBO(nn.Module):
         torch.Size([5])
     """
 
-    weight: Tensor
-
     def __init__(
         self,
         vae: VAE,
@@ -76,31 +123,24 @@ class ELBO(nn.Module):
         kl: Literal["closed-form", "monte-carlo"] = "closed-form",
         beta: float | Schedule = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__(vae, beta=beta)
         if samples < 1:
             raise ValueError(f"samples must be at least 1; got {samples}. Use 1 or more.")
-        self.vae, self.samples, self.kl = vae, samples, kl
-        self.beta: Schedule = beta if callable(beta) else lambda step: beta
-        # A buffer, so that a schedule neither recompiles a compiled step nor hides a number from other processes.
-        self._weight = float(self.beta(0))
-        self.register_buffer("weight", torch.tensor(self._weight), persistent=False)
+        self.samples, self.kl = samples, kl
 
-    def at_step(self, step: int) -> None:
-        """Set the weight of the KL term to what the schedule says at `step`."""
-        weight = self.beta(step)
-        if weight != self._weight:
-            self._weight = weight
-            self.weight.fill_(weight)
+    def settings(self) -> dict[str, Any]:
+        """As `Objective.settings`."""
+        return {**super().settings(), "samples": self.samples, "kl": self.kl}
 
-    def forward(self, x: Tensor) -> Terms:
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Terms:
         """The terms of a batch."""
-        q, p = self.vae.encode(x), self.vae.latent_prior()
+        q, p = self.vae.encode(x, context), self.vae.latent_prior()
         if self.kl == "closed-form":
             z, divergence = q.rsample(torch.Size((self.samples,))), kl(q, p)
         else:
             z, log_q = q.rsample_and_log_prob((self.samples,))
             divergence = (log_q - p.log_prob(z)).mean(0)  # eq: kl-monte-carlo
-        log_likelihood = self.vae.decode(z).log_prob(x).mean(0)
+        log_likelihood = self.vae.decode(z, context).log_prob(x).mean(0)
         return Terms(-(log_likelihood - self.weight * divergence), log_likelihood, divergence)  # eq: beta-elbo
 
 
@@ -113,7 +153,15 @@ class Weights(NamedTuple):
     """log p(x|z)."""
 
 
-def log_weights(vae: VAE, x: Tensor, samples: int, *, q: Law | None = None, at_once: int | None = None) -> Weights:
+def log_weights(
+    vae: VAE,
+    x: Tensor,
+    samples: int,
+    *,
+    context: Tensor | None = None,
+    q: Law | None = None,
+    at_once: int | None = None,
+) -> Weights:
     r"""$\log w_l = \log p(x|z_l) + \log p(z_l) - \log q(z_l|x)$ for draws $z_l \sim q(z|x)$.
 
     The mean of a log-weight is the ELBO; the logarithm of the mean weight is the IWAE bound. If q is the exact
@@ -123,13 +171,14 @@ def log_weights(vae: VAE, x: Tensor, samples: int, *, q: Law | None = None, at_o
         vae: The model.
         x: (B, *event).
         samples: L.
+        context: What a conditional model is told beside x, (B, C).
         q: q(z|x) where it is known already, so that the encoder runs once for many chunks of samples.
         at_once: How many samples are decoded at once, all by default: it bounds the memory and leaves the draws.
 
     Reference:
         Burda, Grosse and Salakhutdinov (2016), section 3.
     """
-    q = vae.encode(x) if q is None else q
+    q = vae.encode(x, context) if q is None else q
     z, log_q = q.rsample_and_log_prob((samples,))
-    log_likelihood = torch.cat([vae.decode(part).log_prob(x) for part in z.split(at_once or samples)])
+    log_likelihood = torch.cat([vae.decode(part, context).log_prob(x) for part in z.split(at_once or samples)])
     return Weights(log_likelihood + vae.latent_prior().log_prob(z) - log_q, log_likelihood)  # eq: log-weights

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from variform.config import TrainConfig
 from variform.data import Dataset, StoredRows, epoch_order
-from variform.objectives import ELBO
+from variform.objectives import Objective
 from variform.steps import Step, compiles
 
 _COMPILED = "forward and backward, compiled"
@@ -98,7 +98,7 @@ class Profile:
 
 
 def profile(
-    objective: ELBO,
+    objective: Objective,
     train: Dataset,
     config: TrainConfig,
     *,
@@ -169,22 +169,22 @@ def _tasks(step: Step, train: Dataset, config: TrainConfig) -> tuple[list["_Prod
     """The products of a step, and what is measured, by name."""
     size, batches = config.batch_size, _batches(train, config)
 
-    def data() -> Tensor:
-        return step.objective.vae.like(train.batch(next(batches)))
+    def data() -> tuple[Tensor, Tensor | None]:
+        return step.objective.vae.batch(train, next(batches))
 
-    x = data()
-    products = _products(step, x)
-    gradients, _ = step._gradients(x, size, 1.0)
+    x, context = data()
+    products = _products(step, x, context)
+    gradients, _ = step._gradients(x, size, 1.0, context)
 
     def whole() -> float:
-        x = data()
+        x, context = data()
         step.objective.at_step(0)
         step.learning_rate(config.learning_rate)
-        return step(x, size, 1.0)[0].item()
+        return step(x, size, 1.0, context)[0].item()
 
     def forward() -> object:
         with step.autocast():
-            return step.objective(x)
+            return step.objective(x, context)
 
     def update() -> None:
         step.learning_rate(0.0)  # so that the same gradients, over and over, carry the weights nowhere
@@ -198,9 +198,9 @@ def _tasks(step: Step, train: Dataset, config: TrainConfig) -> tuple[list["_Prod
 
     if step._compiled is not None:
         compiled = step._compiled
-        middle: dict[str, Callable[[], object]] = {_COMPILED: lambda: compiled(x, size, 1.0)}
+        middle: dict[str, Callable[[], object]] = {_COMPILED: lambda: compiled(x, size, 1.0, context)}
     else:
-        middle = {"forward": forward, "gradients": lambda: step._gradients(x, size, 1.0)}
+        middle = {"forward": forward, "gradients": lambda: step._gradients(x, size, 1.0, context)}
     return products, {"whole": whole, "data": data, **middle, "optimiser": update, "floor": floor}
 
 
@@ -269,7 +269,7 @@ def _about_data(train: Dataset) -> str:
 # --- the floor ----------------------------------------------------------------------------------------------------
 
 
-def _products(step: Step, x: Tensor) -> list["_Product"]:
+def _products(step: Step, x: Tensor, context: Tensor | None) -> list["_Product"]:
     """The products of one training step, in the order of the forward pass."""
     found: list[_Product] = []
 
@@ -282,7 +282,7 @@ def _products(step: Step, x: Tensor) -> list["_Product"]:
     hooks = [layer.register_forward_hook(note) for layer in chosen]
     try:
         with step.autocast():
-            step.objective(x)
+            step.objective(x, context)
     finally:
         for hook in hooks:
             hook.remove()

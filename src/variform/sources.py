@@ -5,6 +5,7 @@ for all formats, in data.py.
 """
 
 import csv
+import dataclasses
 import difflib
 import gzip
 import io
@@ -144,6 +145,7 @@ class Source:
             a column of numbers. () where no column has categories.
         levels: Number of discrete raw levels, where the source tells.
         notes: Sentences that a reader of a report should know.
+        beside: Columns that are not rows' values but what a model is conditioned on, by name, one number or text a row.
 
     Raises:
         ValueError: if `values` has fewer than two axes, or there is not one label per row.
@@ -163,6 +165,7 @@ the same set.
     categories: tuple[tuple[str, ...], ...] = ()
     levels: int | None = None
     notes: tuple[str, ...] = ()
+    beside: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.values.ndim < 2:
@@ -327,8 +330,11 @@ def declared_kinds(
 
 
 @contextmanager
-def csv_cells(path: str | Path) -> Iterator[tuple[tuple[str, ...], str, Iterator[list[str]]]]:
-    """The cells of a CSV file as they stand there: names of all columns, the separator, and the lines that hold cells.
+def csv_cells(path: str | Path) -> Iterator[tuple[tuple[str, ...], bool, str, Iterator[list[str]]]]:
+    """The cells of a CSV file as they stand there.
+
+    Returns:
+        Names of all columns, whether they stand in the first line, the separator, and the lines that hold cells.
 
     Raises:
         ValueError: as `read_source`.
@@ -337,12 +343,12 @@ def csv_cells(path: str | Path) -> Iterator[tuple[tuple[str, ...], str, Iterator
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "designs.csv"
         >>> _ = path.write_text("mass;drag\\n1,50;\\n")
-        >>> with csv_cells(path) as (columns, separator, lines):
-        ...     columns, separator, list(lines)
-        (('mass', 'drag'), ';', [['1,50', '']])
+        >>> with csv_cells(path) as (columns, named, separator, lines):
+        ...     columns, named, separator, list(lines)
+        (('mass', 'drag'), True, ';', [['1,50', '']])
     """
     with _csv_table(Path(path).expanduser()) as table:
-        yield table.columns, table.separator, table.rows
+        yield table.columns, table.named, table.separator, table.rows
 
 
 def _not_there(path: Path) -> str:
@@ -647,6 +653,7 @@ class _Table:
     """A CSV file whose header has been read."""
 
     columns: tuple[str, ...]
+    named: bool  # in the first line
     separator: str
     rows: Iterator[list[str]]
     line: Callable[[], int]  # number of the line read last
@@ -656,9 +663,11 @@ class _Table:
 def _read_csv(path: Path, config: DataConfig) -> Source:
     with _csv_table(path) as table:
         columns, name = list(table.columns), path.name
-        place = None if config.label is None else _label_place(config.label, columns, name)
-        if place is not None:
-            columns.pop(place)
+        place = None if config.label is None else _place(config.label, columns, "--label", name)
+        beside = {_place(name_, columns, "--condition", name): [] for name_ in _condition_columns(config)}
+        apart = sorted({*beside, *([place] if place is not None else [])}, reverse=True)
+        for column in apart:
+            columns.pop(column)
         declared = declared_kinds(config, columns, name)
         numbers, labels, marks, texts, lines = array("d"), [], set(), [], []
         for cells in table.rows:
@@ -667,10 +676,12 @@ def _read_csv(path: Path, config: DataConfig) -> Source:
                     f"every line of {name}, whose separator is {table.separator!r}, must hold {len(table.columns)}"
                     f" cells; line {table.line()} holds {len(cells)}. Correct that line."
                 )
-            if place is not None:
-                labels.append(cells.pop(place).strip())
-                if not labels[-1]:
-                    raise ValueError(_empty_cell(table.columns[place], table.line(), name))
+            for column in apart:
+                cell = cells.pop(column).strip()
+                if not cell:
+                    raise ValueError(_empty_cell(table.columns[column], table.line(), name))
+                for cells_of in ([labels] if column == place else []) + ([beside[column]] if column in beside else []):
+                    cells_of.append(cell)
             if config.cells == "mixed":
                 texts.append([cell.strip() for cell in cells])
                 lines.append(table.line())
@@ -698,8 +709,20 @@ def _read_csv(path: Path, config: DataConfig) -> Source:
     else:
         values = np.array(numbers).reshape(-1, max(len(columns), 1))
     notes = (*table.notes, *(["decimal commas are read as points"] if "," in marks else []))
-    found = Source(name, _as_integers(values), _parsed(labels) if labels else None, columns=tuple(columns), notes=notes)
-    return replace(found, categories=categories)
+    return Source(
+        name,
+        _as_integers(values),
+        _parsed(labels) if labels else None,
+        columns=tuple(columns),
+        categories=categories,
+        notes=notes,
+        beside={table.columns[column]: _parsed(cells) for column, cells in beside.items()},
+    )
+
+
+def _condition_columns(config: DataConfig) -> tuple[str, ...]:
+    """The columns of a CSV file that a model is conditioned on; its label column is known without being named."""
+    return tuple(name for name in config.condition if name not in ("label", config.label))
 
 
 def _typed(
@@ -747,7 +770,7 @@ def _csv_table(path: Path) -> Iterator[_Table]:
             names = tuple(name.strip() for name in head)
             _require_names(names, path.name)
             notes = ("the first line is read as column names, although some are numbers",) if any(numeric) else ()
-        yield _Table(names, separator, rows, lambda: reader.line_num, notes)
+        yield _Table(names, not all(numeric), separator, rows, lambda: reader.line_num, notes)
 
 
 def _separator(line: str) -> str:
@@ -774,11 +797,11 @@ def _require_names(names: tuple[str, ...], file: str) -> None:
         raise ValueError(f"columns of {file} must have different names; '{twice}' stands twice. Rename one.")
 
 
-def _label_place(label: str, columns: list[str], name: str) -> int:
-    if label not in columns:
-        near = difflib.get_close_matches(label, columns, 1) or columns
-        raise ValueError(f"--label must name a column of {name}; it has no '{label}'. Did you mean '{near[0]}'?")
-    return columns.index(label)
+def _place(column: str, columns: list[str], option: str, name: str) -> int:
+    if column not in columns:
+        near = difflib.get_close_matches(column, columns, 1) or columns
+        raise ValueError(f"{option} must name a column of {name}; it has no '{column}'. Did you mean '{near[0]}'?")
+    return columns.index(column)
 
 
 def _decimal_marks(cells: list[str]) -> set[str]:

@@ -23,7 +23,7 @@ from variform.checkpoints import Trained
 from variform.compiling import compiled, floats_given
 from variform.config import TrainConfig
 from variform.memory import keep_freed
-from variform.objectives import ELBO, Terms
+from variform.objectives import Objective, Terms
 from variform.vae import evaluating
 
 TERMS = ("loss", "log_likelihood", "kl")
@@ -82,7 +82,7 @@ def require_possible(config: TrainConfig, count: int) -> torch.device:
     return find_device(config.device)
 
 
-def compiles(objective: ELBO, config: TrainConfig, steps: int) -> bool:
+def compiles(objective: Objective, config: TrainConfig, steps: int) -> bool:
     """Whether the step is compiled: as configured, or `auto`, where it wins back the time that compiling takes.
 
     A pure function of configuration, model and number of steps, so that a resumed run computes the same bits.
@@ -94,7 +94,7 @@ def compiles(objective: ELBO, config: TrainConfig, steps: int) -> bool:
     """
     if config.compile != "auto":
         return config.compile == "on"
-    if config.precision == "fp16" or processes.count() > 1 or objective.vae.config is None:
+    if config.precision == "fp16" or processes.count() > 1 or objective.vae.config is None or not objective.compilable:
         return False
     units = config.batch_size * max(1, config.samples) * _units(objective)
     return steps * (_SAVED_PER_STEP + _SAVED_PER_UNIT * units) > _COMPILE_SECONDS
@@ -122,14 +122,23 @@ class Step:
         True
     """
 
-    def __init__(self, objective: ELBO, config: TrainConfig, steps: int) -> None:
+    def __init__(self, objective: Objective, config: TrainConfig, steps: int) -> None:
         keep_freed()
         self.config, self.device = config, require_possible(config, processes.count())
+        _require_fits(objective, config)
         objective.to(self.device)
         # What is trained under the objective's name: the objective, or a copy that is split over the processes.
         self.objective = _sharded(copy.deepcopy(objective)) if config.sharded else objective
-        self.parameters = [parameter for parameter in self.objective.parameters() if parameter.requires_grad]
-        self.optimizer = _build_optimizer(self.parameters, config, self.device)
+        auxiliary = self.objective.auxiliary
+        self.auxiliary = [] if auxiliary is None else list(auxiliary.parameters())
+        known = {id(parameter) for parameter in self.auxiliary}
+        trained = [parameter for parameter in self.objective.parameters() if parameter.requires_grad]
+        self.main = [parameter for parameter in trained if id(parameter) not in known]
+        self.parameters = [*self.main, *self.auxiliary]
+        groups: list[dict[str, Any]] = [{"params": self.main}]
+        if self.auxiliary:
+            groups.append({"params": self.auxiliary, **(self.objective.auxiliary_options or {})})
+        self.optimizer = _build_optimizer(groups, config, self.device)
         self.scales = config.precision == "fp16"  # whose gradients would be too small for half precision
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.scales)
         self.trained = Trained(self.objective, self.optimizer, self.scaler, self.device, config.sharded)
@@ -138,37 +147,37 @@ class Step:
         self._compiled = compiled(self._gradients, self.device, only=True) if self.is_compiled else None
         self._has_run = False
         self._held: Any = None
-        self._slots: list[list[Tensor]] = []
+        self._slots: list[tuple[list[Tensor], ...]] = []
         self.module: nn.Module = self.objective
         if self.many and not config.sharded:
             self.module = DistributedDataParallel(self.objective, **_without_buffers())
 
-    def __call__(self, x: Tensor, total: int, weight: float) -> Tensor:
+    def __call__(self, x: Tensor, total: int, weight: float, context: Tensor | None = None) -> Tensor:
         """One step on the rows `x` of a batch of `total` rows over all processes.
 
         Args:
             x: This process's rows, prepared, (B, *event).
             total: Rows of the batch in all processes.
             weight: 0 for rows that only keep a process busy, else 1.
+            context: What a conditional model is told beside x, (B, C).
 
         Returns:
             Sums of loss, log-likelihood and KL over the rows and their number, (4,), float64; all of it before the
             update.
         """
         # A ragged batch is not worth a compilation of its own.
-        gradients, sums = self._found(x, total, weight)
+        gradients, sums = self._found(x, total, weight, context)
         self._update(gradients)
         return sums
 
     def learning_rate(self, value: float) -> None:
-        """Set the learning rate of the next step."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = value
+        """Set the learning rate of the next step; an auxiliary network keeps its own."""
+        self.optimizer.param_groups[0]["lr"] = value
 
-    def sums(self, x: Tensor, weight: float) -> Tensor:
+    def sums(self, x: Tensor, weight: float, context: Tensor | None = None) -> Tensor:
         """Sums as `__call__` gives them, without a step."""
         with self.autocast():
-            return _sums(self.objective(x), weight)
+            return _sums(self.objective(x, context), weight)
 
     @contextmanager
     def rounding(self) -> Iterator[None]:
@@ -186,12 +195,14 @@ class Step:
             return nullcontext()
         return torch.autocast(self.device.type, _DTYPES[self.config.precision])
 
-    def _found(self, x: Tensor, total: int, weight: float) -> tuple[Sequence[Tensor | None], Tensor]:
+    def _found(
+        self, x: Tensor, total: int, weight: float, context: Tensor | None
+    ) -> tuple[Sequence[Tensor | None], Tensor]:
         """What `_gradients` gives, by compiled code for whole batches where there is any."""
         if self._compiled is None or total != self.config.batch_size:
-            return self._gradients(x, total, weight)
+            return self._gradients(x, total, weight, context)
         try:
-            return self._compiled(x, total, weight)
+            return self._compiled(x, total, weight, context)
         except RuntimeError as error:
             if self._has_run:
                 raise
@@ -203,14 +214,16 @@ class Step:
                 ) from error
             warnings.warn(f"the step runs as it is, slower, for it could not be compiled: {reason}", stacklevel=4)
             self._compiled, self.is_compiled = None, False
-            return self._gradients(x, total, weight)
+            return self._gradients(x, total, weight, context)
         finally:
             self._has_run = True
 
-    def _gradients(self, x: Tensor, total: int, weight: float) -> tuple[Sequence[Tensor | None], Tensor]:
+    def _gradients(
+        self, x: Tensor, total: int, weight: float, context: Tensor | None
+    ) -> tuple[Sequence[Tensor | None], Tensor]:
         """Gradients of the mean loss over the batch, and the sums of the terms over these rows."""
         with self.autocast():
-            terms = self.module(x)
+            terms = self.module(x, context)
         loss = terms.loss.sum() * (weight / total)
         if self.many:  # whose hooks take the mean over the processes: of W equal shares, 1/W of the sum
             for parameter in self.parameters:
@@ -218,9 +231,14 @@ class Step:
             self.scaler.scale(loss * processes.count()).backward()
             gradients: Sequence[Tensor | None] = [parameter.grad for parameter in self.parameters]
         else:
-            scaled = self.scaler.scale(loss) if self.scales else loss
-            gradients = torch.autograd.grad(scaled, self.parameters, allow_unused=True)
+            gradients = self._slopes(loss, self.main, keep=terms.auxiliary is not None)
+            if terms.auxiliary is not None:  # each network learns from its own loss and from nothing else
+                gradients += self._slopes(terms.auxiliary.sum() * (weight / total), self.auxiliary)
         return gradients, _sums(terms, weight)
+
+    def _slopes(self, loss: Tensor, parameters: list[nn.Parameter], *, keep: bool = False) -> tuple[Tensor, ...]:
+        scaled = self.scaler.scale(loss) if self.scales else loss
+        return torch.autograd.grad(scaled, parameters, allow_unused=True, retain_graph=keep)
 
     def _update(self, gradients: Sequence[Tensor | None]) -> None:
         """Change the parameters; afterwards none has a gradient, so that the next take the place of these in memory."""
@@ -241,28 +259,42 @@ class Step:
     @torch.no_grad()
     def _adam(self, gradients: Sequence[Tensor | None]) -> None:
         """The two calls that `torch.optim.Adam(fused=True).step` comes down to; the rest is 5 % of a small step."""
-        group = self.optimizer.param_groups[0]
         if self._held is not self.optimizer.state:  # restored from a checkpoint, or the first time
             self._held = self.optimizer.state
-            slots = [self._held[parameter] for parameter in self.parameters]
-            self._slots = [[slot[name] for slot in slots] for name in ("exp_avg", "exp_avg_sq", "step")]
-        first, second, steps = self._slots
-        torch._foreach_add_(steps, 1)
+            self._slots = []
+            for group in self.optimizer.param_groups:
+                slots = [self._held[parameter] for parameter in group["params"]]
+                self._slots.append(tuple([slot[name] for slot in slots] for name in ("exp_avg", "exp_avg_sq", "step")))
         fused: Any = torch._fused_adam_
-        fused(
-            self.parameters,
-            gradients,
-            first,
-            second,
-            [],
-            steps,
-            lr=group["lr"],
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
-            weight_decay=group["weight_decay"],
-            eps=group["eps"],
-            amsgrad=False,
-            maximize=False,
+        start = 0
+        for group, (first, second, steps) in zip(self.optimizer.param_groups, self._slots, strict=True):
+            torch._foreach_add_(steps, 1)
+            fused(
+                group["params"],
+                gradients[start : start + len(steps)],
+                first,
+                second,
+                [],
+                steps,
+                lr=group["lr"],
+                beta1=group["betas"][0],
+                beta2=group["betas"][1],
+                weight_decay=group["weight_decay"],
+                eps=group["eps"],
+                amsgrad=False,
+                maximize=False,
+            )
+            start += len(steps)
+
+
+def _require_fits(objective: Objective, config: TrainConfig) -> None:
+    name = type(objective).__name__
+    if config.compile == "on" and not objective.compilable:
+        raise ValueError(f"--compile on needs a step that can be compiled; that of {name} cannot. Use --compile off.")
+    if processes.count() > 1 and (objective.couples_rows or objective.auxiliary is not None):
+        raise ValueError(
+            f"{name} compares the rows of a batch with each other, which must then be in one process; there are "
+            f"{processes.count()}. Train with one process."
         )
 
 
@@ -278,16 +310,14 @@ def _sums(terms: Terms, weight: float) -> Tensor:
     return (torch.stack([*values, values[0].new_full((), len(terms.loss))]) * weight).cpu()
 
 
-def _build_optimizer(
-    parameters: list[nn.Parameter], config: TrainConfig, device: torch.device
-) -> torch.optim.Optimizer:
+def _build_optimizer(groups: list[dict[str, Any]], config: TrainConfig, device: torch.device) -> torch.optim.Optimizer:
     if config.optimizer == "rmsprop":
-        return torch.optim.RMSprop(parameters, lr=config.learning_rate, centered=True)
+        return torch.optim.RMSprop(groups, lr=config.learning_rate, centered=True)
     fused = device.type in ("cpu", "cuda", "mps") and not config.sharded
-    return torch.optim.Adam(parameters, lr=config.learning_rate, fused=fused)
+    return torch.optim.Adam(groups, lr=config.learning_rate, fused=fused)
 
 
-def _sharded(objective: ELBO) -> ELBO:
+def _sharded(objective: Objective) -> Objective:
     """The objective with each network's parameters split over the processes."""
     from torch.distributed.fsdp import fully_shard  # slow to import
 
@@ -297,12 +327,12 @@ def _sharded(objective: ELBO) -> ELBO:
     return objective
 
 
-def _units(objective: ELBO) -> int:
+def _units(objective: Objective) -> int:
     """Numbers that the modules of both networks give per example: what the work beside the products grows with."""
     vae = objective.vae
-    zeros = vae.like(torch.zeros(1, *vae.event_shape))
+    zeros, context = vae.like(torch.zeros(1, *vae.event_shape)), vae.no_context(1)
     with evaluating(objective):
-        return floats_given(vae, lambda: vae.decode(vae.encode(zeros).mean))
+        return floats_given(vae, lambda: vae.decode(vae.encode(zeros, context).mean, context))
 
 
 def machine() -> dict[str, Any]:

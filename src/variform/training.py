@@ -21,7 +21,7 @@ from variform import checkpoints, processes
 from variform.checkpoints import State
 from variform.config import TrainConfig, every, to_dict
 from variform.data import BLOCKS_PER_WINDOW, Dataset, epoch_order
-from variform.objectives import ELBO, warmup
+from variform.objectives import ELBO, Objective, warmup
 from variform.steps import TERMS, Step, mean_terms
 from variform.vae import VAE, evaluating
 
@@ -70,7 +70,7 @@ def resume_command(folder: Path | None) -> str:
 
 
 def fit(
-    objective: ELBO,
+    objective: Objective,
     train: Dataset,
     valid: Dataset,
     config: TrainConfig,
@@ -117,7 +117,7 @@ def fit(
     require_batch(config, len(train))
     if objective.vae.schema is None:
         objective.vae.schema = train.schema
-    jacobian = objective.vae.log_jacobian(train.schema)
+    jacobians = {part: _log_jacobian(objective.vae, rows) for part, rows in (("train", train), ("valid", valid))}
     per_epoch = math.ceil(len(train) / config.batch_size)
     total = config.steps or epochs(config, len(train)) * per_epoch
     identity = _identity(config, train, objective, identity)
@@ -156,10 +156,10 @@ def fit(
                 if config.shuffle_block:
                     _announce(train, order, step - epoch * per_epoch, config, is_first=step == state.step)
                 with processes.share(len(index)) as (rows, weight):
-                    x = objective.vae.like(train.batch(index[rows]))
+                    x, context = objective.vae.batch(train, index[rows])
                     take.objective.at_step(step)
                     take.learning_rate(learning_rate(config, step, total))
-                    found = take(x, len(index), weight)
+                    found = take(x, len(index), weight, context)
                 if not math.isfinite(found[0].item()):
                     raise _broken(found, step, objective, folder, state, identity)
                 step += 1
@@ -178,7 +178,8 @@ def fit(
                         raise Interrupted(step, total, folder)
             trained = time.monotonic() - begun
             take.objective.at_step(total)
-            means = _means(sums, "train", jacobian) | _means(_validate(take, valid, config), "valid", jacobian)
+            validated = _validate(take, valid, config)
+            means = _means(sums, "train", jacobians["train"]) | _means(validated, "valid", jacobians["valid"])
             if not math.isfinite(means["valid_loss"]):
                 raise _broken(None, step, objective, folder, state, identity)
             better = means["valid_loss"] < state.best_loss
@@ -235,7 +236,7 @@ def require_batch(config: TrainConfig, rows: int) -> None:
         )
 
 
-def build_objective(vae: VAE, config: TrainConfig) -> ELBO:
+def build_objective(vae: VAE, config: TrainConfig) -> Objective:
     """The objective that a training configuration describes: its samples, KL and beta with warm-up."""
     beta = warmup(config.beta, config.warmup)
     return ELBO(vae, samples=config.samples, kl=config.kl, beta=beta)
@@ -261,6 +262,14 @@ def _announce(train: Dataset, order: Tensor, batch: int, config: TrainConfig, *,
         train.expect(order[start : start + 2 * window])
 
 
+def _log_jacobian(vae: VAE, data: Dataset) -> float:
+    """What is added to a mean of log p(x) over the rows to state it in the data's own units."""
+    if not data.schema.gaps:
+        return vae.log_jacobian(data.schema)
+    sums = [vae.log_jacobians(data.schema, x).sum().item() for x in data.batches(1024, seed=0)]
+    return sum(sums) / max(1, len(data))
+
+
 def _means(sums: Tensor, prefix: str, jacobian: float) -> dict[str, float]:
     """Means over the examples of all processes; densities in the data's own units, the loss as it is trained."""
     values = {f"{prefix}_{name}": value for name, value in mean_terms(processes.summed(sums)).items()}
@@ -276,7 +285,8 @@ def _validate(take: Step, valid: Dataset, config: TrainConfig) -> Tensor:
         torch.manual_seed(config.seed)
         for index in torch.arange(len(valid)).split(max(config.batch_size, 512)):
             with processes.share(len(index)) as (rows, weight):
-                sums += take.sums(take.objective.vae.like(valid.batch(index[rows])), weight)
+                x, context = take.objective.vae.batch(valid, index[rows])
+                sums += take.sums(x, weight, context)
     return sums
 
 
@@ -309,18 +319,18 @@ class _Saved:
 # --- what a checkpoint belongs to ---------------------------------------------------------------------------------
 
 
-def _identity(config: TrainConfig, train: Dataset, objective: ELBO, rest: str) -> str:
+def _identity(config: TrainConfig, train: Dataset, objective: Objective, rest: str) -> str:
     """What a checkpoint belongs to: configuration, number of rows, names and shapes of the weights, and the rest."""
     shapes = {name: list(value.shape) for name, value in objective.state_dict().items()}
     free = {"checkpoint_every", "device", "sharded"}  # these may change from one part of a run to the next
     settings = {key: value for key, value in to_dict(config).items() if key not in free}
-    betas = [objective.beta(step) for step in (0, config.warmup, 10**9)]
-    settings["objective"] = [objective.samples, objective.kl, *betas]
+    settings["betas"] = [objective.beta(step) for step in (0, config.warmup, 10**9)]
+    settings["objective"] = objective.settings()
     return json.dumps({"train": settings, "rest": rest, "rows": len(train), "weights": shapes}, sort_keys=True)
 
 
 def _broken(
-    found: Tensor | None, step: int, objective: ELBO, folder: Path | None, state: State, identity: str
+    found: Tensor | None, step: int, objective: Objective, folder: Path | None, state: State, identity: str
 ) -> NonFiniteError:
     """Save the last good state, go back to the best weights, and say what broke."""
     if state.best:

@@ -1,16 +1,27 @@
 """The variational autoencoder: three laws and the two networks between them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from variform.config import ModelConfig
-from variform.data import Schema
-from variform.distributions import Law
-from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood, Variance
-from variform.networks import MLP
+from variform.data import Dataset, Schema
+from variform.distributions import Law, Observed
+from variform.likelihoods import (
+    BernoulliLikelihood,
+    CategoricalLikelihood,
+    ContinuousBernoulliLikelihood,
+    GaussianLikelihood,
+    Likelihood,
+    LogisticLikelihood,
+    MixedLikelihood,
+    NegativeBinomialLikelihood,
+    PoissonLikelihood,
+    Variance,
+)
+from variform.networks import MLP, FilledGaps, TableFeatures
 from variform.posteriors import DiagonalPosterior
 from variform.priors import StandardNormalPrior
 
@@ -19,11 +30,16 @@ class VAE(nn.Module):
     r"""A posterior q(z|x), a prior p(z), a likelihood p(x|z), and an encoder and a decoder network.
 
     Args:
-        encoder: Network, (B, *event) to (B, *posterior.params_shape).
-        decoder: Network, (B, latent_dim) to (B, *likelihood.params_shape).
+        encoder: Network, (B, *event) to (B, *posterior.params_shape); of a conditional model it takes (B, context_dim)
+            as its second argument.
+        decoder: Network, (B, latent_dim + context_dim) to (B, *likelihood.params_shape).
         posterior: Family that turns the encoder's output into q(z|x).
         prior: Module that gives p(z).
         likelihood: Family that turns the decoder's output into p(x|z).
+        context_dim: Numbers per example that encoder and decoder are told beside x and z (labels, covariates): then
+            the model is q(z|x, c) and p(x|z, c).
+        features: Of a model whose data have gaps (NaN) the module that turns x into what the encoder sees; with it
+            missing values add nothing to log p(x|z).
 
     Raises:
         ValueError: when a network's output has not the shape its family needs; both shapes are named.
@@ -52,13 +68,18 @@ class VAE(nn.Module):
         *,
         posterior: DiagonalPosterior,
         prior: StandardNormalPrior,
-        likelihood: BernoulliLikelihood | GaussianLikelihood,
+        likelihood: Likelihood,
+        context_dim: int = 0,
+        features: FilledGaps | TableFeatures | None = None,
     ) -> None:
         super().__init__()
+        self.context_dim, self.features = context_dim, features
         self.encoder, self.decoder = encoder, decoder
         self.posterior, self.prior, self.likelihood = posterior, prior, likelihood
-        _check_network("encoder", encoder, likelihood.event_shape, posterior.params_shape)
-        _check_network("decoder", decoder, (posterior.latent_dim,), likelihood.params_shape)
+        contexts = [(context_dim,)] if context_dim else []
+        seen = likelihood.event_shape if features is None else features.out_shape
+        _check_network("encoder", encoder, [seen, *contexts], posterior.params_shape)
+        _check_network("decoder", decoder, [(posterior.latent_dim + context_dim,)], likelihood.params_shape)
 
     @property
     def latent_dim(self) -> int:
@@ -75,31 +96,68 @@ class VAE(nn.Module):
         parameter = next(self.parameters())
         return x.to(parameter.device, parameter.dtype)
 
-    def encode(self, x: Tensor) -> Law:
-        """q(z|x) for a batch x of shape (B, *event); a law over (B, latent_dim)."""
-        return self.posterior(self.encoder(x))
+    def batch(self, data: Dataset, index: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The prepared rows of `data` at `index` and their context, if any, as the model takes them."""
+        context = data.context(index)
+        return self.like(data.batch(index)), None if context is None else self.like(context)
 
-    def decode(self, z: Tensor) -> Law:
-        """p(x|z) for z of shape (*batch, latent_dim); a law over (*batch, *event)."""
+    def batches(
+        self, data: Dataset, batch_size: int, *, seed: int | None = None
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """All rows of `data` in order and their contexts, as `batch` gives them; `seed` as in `Dataset.batches`."""
+        for x, context in zip(data.batches(batch_size, seed=seed), data.told(batch_size), strict=True):
+            yield self.like(x), None if context is None else self.like(context)
+
+    def encode(self, x: Tensor, context: Tensor | None = None) -> Law:
+        """q(z|x) for a batch x of shape (B, *event) and its context (B, context_dim); a law over (B, latent_dim)."""
+        x = x if self.features is None else self.features(x)
+        return self.posterior(self.encoder(x, *self._known(context)))
+
+    def decode(self, z: Tensor, context: Tensor | None = None) -> Law:
+        """p(x|z) for z of shape (*batch, latent_dim); a law over (*batch, *event).
+
+        A context has the shape (*batch, context_dim), or lacks the first axes of z.
+        """
         batch = z.shape[:-1]
-        params = self.decoder(z.reshape(-1, z.shape[-1]))  # (L, B, D) -> (L*B, D)
-        return self.likelihood(params.unflatten(0, batch))  # (L*B, *params_shape) -> (L, B, *params_shape)
+        told = [context.to(z.dtype).expand(*batch, -1) for context in self._known(context)]
+        told = torch.cat([z, *told], -1) if told else z
+        params = self.decoder(told.reshape(-1, told.shape[-1]))  # (L, B, D) -> (L*B, D)
+        law = self.likelihood(params.unflatten(0, batch))  # (L*B, *params_shape) -> (L, B, *params_shape)
+        return law if self.features is None else Observed(law)
+
+    def no_context(self, count: int) -> Tensor | None:
+        """A context of zeros for `count` rows, where the model needs one: that of mean numbers and of no category."""
+        return self.like(torch.zeros(count, self.context_dim)) if self.context_dim else None
+
+    def _known(self, context: Tensor | None) -> list[Tensor]:
+        """The context of a conditional model, nothing for another."""
+        came = 0 if context is None else context.shape[-1]
+        if came != self.context_dim:
+            raise ValueError(
+                f"the model needs a context of {self.context_dim} numbers per example; got {came}. "
+                + ("Give context=." if self.context_dim else "Leave context out, or train a conditional model.")
+            )
+        return [] if context is None else [context]
 
     def latent_prior(self) -> Law:
         """p(z), a law over (latent_dim,)."""
         return self.prior(self.encode)
 
+    def log_jacobians(self, schema: Schema, x: Tensor) -> Tensor:
+        """`log_jacobian` of each row of x (B, *event), (B,) float64: of the values that are not missing."""
+        return schema.log_jacobians(x) if self.likelihood.is_density else x.new_zeros(len(x), dtype=torch.float64)
+
     def log_jacobian(self, schema: Schema) -> float:
         """What is added to log p(x) to state it in the units of `schema`: 0 for a probability, which has no unit."""
-        return 0.0 if self.likelihood.unit_interval else schema.log_jacobian
+        return schema.log_jacobian if self.likelihood.is_density else 0.0
 
-    def sample(self, count: int) -> Tensor:
-        """Ancestral draws: z from p(z), then x from p(x|z); (count, *event)."""
-        return self.decode(self.latent_prior().sample(torch.Size((count,)))).sample()
+    def sample(self, count: int, context: Tensor | None = None) -> Tensor:
+        """Ancestral draws: z from p(z), then x from p(x|z); (count, *event). One context (C,) is that of all."""
+        return self.decode(self.latent_prior().sample(torch.Size((count,))), context).sample()
 
-    def reconstruct(self, x: Tensor) -> Tensor:
+    def reconstruct(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The mean of p(x|z) at the mean of q(z|x); deterministic, (B, *event)."""
-        return self.decode(self.encode(x).mean).mean
+        return self.decode(self.encode(x, context).mean, context).mean
 
 
 def build_vae(
@@ -115,7 +173,7 @@ def build_vae(
             are what `config.centre` uses.
 
     Raises:
-        ValueError: when a Bernoulli likelihood meets data outside [0, 1].
+        ValueError: when the likelihood is not one of such data.
 
     Example:
         >>> from variform.data import read
@@ -125,41 +183,98 @@ def build_vae(
     """
     posterior = DiagonalPosterior(config.latent_dim, std=config.posterior_std)
     likelihood = _build_likelihood(config, schema)
-    if likelihood.unit_interval:
-        schema.require_unit_interval()
+    schema.require(likelihood.support, config.likelihood)
+    features = _build_features(schema)
     decoder_hidden = tuple(reversed(config.hidden)) if config.decoder_hidden is None else config.decoder_hidden
     options = {"activation": config.activation, "dropout": config.dropout}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        encoder = MLP(schema.shape, posterior.params_shape, hidden=config.hidden, **options)
-        decoder = MLP((config.latent_dim,), likelihood.params_shape, hidden=decoder_hidden, **options)
+        seen = schema.shape if features is None else features.out_shape
+        encoder = MLP(seen, posterior.params_shape, hidden=config.hidden, context_dim=schema.context_dim, **options)
+        told = (config.latent_dim + schema.context_dim,)
+        decoder = MLP(told, likelihood.params_shape, hidden=decoder_hidden, **options)
+    if features is not None and moments is not None:
+        features.start_at(*moments)
     if config.centre and moments is not None:
         mean, variance = moments
         with torch.no_grad():
-            encoder.centre.copy_(mean)
+            if not schema.kinds:  # features of a mixed table have mean zero already
+                encoder.centre.copy_(mean)
             decoder.output.bias.copy_(likelihood.start_at(mean, variance).flatten())
     vae = VAE(
-        encoder, decoder, posterior=posterior, prior=StandardNormalPrior(config.latent_dim), likelihood=likelihood
+        encoder,
+        decoder,
+        posterior=posterior,
+        prior=StandardNormalPrior(config.latent_dim),
+        likelihood=likelihood,
+        context_dim=schema.context_dim,
+        features=features,
     )
     vae.config, vae.schema = config, schema
     return vae
 
 
-def _build_likelihood(config: ModelConfig, schema: Schema) -> BernoulliLikelihood | GaussianLikelihood:
-    if config.likelihood == "bernoulli":
-        return BernoulliLikelihood(schema.shape)
-    # Grey values cannot be known better than to one level; real numbers get a thousandth of the model's unit, or of the
-    # range of the narrowest column that varies.
+_OF_NOTHING_ELSE: dict[str, type[Likelihood]] = {
+    "bernoulli": BernoulliLikelihood,
+    "continuous-bernoulli": ContinuousBernoulliLikelihood,
+    "poisson": PoissonLikelihood,
+    "negative-binomial": NegativeBinomialLikelihood,
+}
+_OF_LEVELS: dict[str, type[LogisticLikelihood | CategoricalLikelihood]] = {
+    "logistic": LogisticLikelihood,
+    "categorical": CategoricalLikelihood,
+}
+_VARIANCES: dict[str, Variance] = {
+    "gaussian": "learned",
+    "gaussian-per-feature": "per-feature",
+    "gaussian-shared": "shared",
+    "gaussian-optimal": "optimal",
+    "gaussian-fixed": "fixed",
+    "gaussian-identity": "identity",
+}
+
+
+def _build_likelihood(config: ModelConfig, schema: Schema) -> Likelihood:
+    name, shape = config.likelihood, schema.shape
+    if name == "mixed":
+        if not schema.kinds:
+            raise ValueError(
+                f"the mixed likelihood needs the kinds of columns; {schema.source} was read without them. Read it with "
+                "--cells mixed, in Python DataConfig(cells='mixed')."
+            )
+        reals = [place for place, kind in enumerate(schema.kinds) if kind == "real"]
+        return MixedLikelihood(schema.kinds, levels=_levels(schema), min_std=_least_std(schema, reals))
+    if any(schema.categories):
+        text = next(column for column, names in zip(schema.columns, schema.categories, strict=True) if names)
+        raise ValueError(
+            f"{name} needs numbers; column '{text}' of {schema.source} holds categories. Use --likelihood mixed."
+        )
+    if name in _OF_NOTHING_ELSE:
+        return _OF_NOTHING_ELSE[name](shape)
+    if name in _OF_LEVELS:
+        return _OF_LEVELS[name](shape, levels=schema.seen_levels or 256)
+    variance, min_std = _VARIANCES[name], _least_std(schema)
+    return GaussianLikelihood(shape, variance=variance, min_std=min_std, fixed_std=config.fixed_std)
+
+
+def _build_features(schema: Schema) -> FilledGaps | TableFeatures | None:
+    if schema.kinds:
+        return TableFeatures(schema.kinds, levels=_levels(schema), gaps=schema.gaps)
+    return FilledGaps(schema.shape) if schema.gaps else None
+
+
+def _levels(schema: Schema) -> list[int]:
+    return [len(names) for names in schema.categories]
+
+
+def _least_std(schema: Schema, columns: Sequence[int] | None = None) -> float:
+    """Grey values cannot be known better than to one level; real numbers get a thousandth of the model's unit, or of
+    the range of the narrowest column that varies."""
     ranges = [(high - low) / scale for low, high, scale in zip(schema.low, schema.high, schema.scale, strict=True)]
-    min_std = 1e-3 * min([1.0, *(width for width in ranges if width > 0)])
+    ranges = ranges if columns is None else [ranges[place] for place in columns]
     if schema.seen_levels and schema.seen_levels > 2:
-        min_std = 1 / max(schema.scale)
-    variances: dict[str, Variance] = {
-        "gaussian": "learned",
-        "gaussian-shared": "shared",
-        "gaussian-identity": "identity",
-    }
-    return GaussianLikelihood(schema.shape, variance=variances[config.likelihood], min_std=min_std)
+        return 1 / max(schema.scale)
+    return 1e-3 * min([1.0, *(width for width in ranges if width > 0)])
 
 
 @contextmanager
@@ -183,21 +298,22 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         module.train(was_training)
 
 
-def _check_network(name: str, network: nn.Module, in_shape: tuple[int, ...], out_shape: tuple[int, ...]) -> None:
+def _check_network(
+    name: str, network: nn.Module, in_shapes: Sequence[tuple[int, ...]], out_shape: tuple[int, ...]
+) -> None:
     """Run two zero examples through `network` and compare the output's shape."""
     parameter = next(network.parameters(), torch.zeros(()))
+    takes, gives = " and ".join(f"(B, {_comma(shape)})" for shape in in_shapes), f"(B, {_comma(out_shape)})"
     try:
         with evaluating(network):
-            came = tuple(network(parameter.new_zeros(2, *in_shape)).shape[1:])
-    except RuntimeError as error:
+            came = tuple(network(*(parameter.new_zeros(2, *shape) for shape in in_shapes)).shape[1:])
+    except (RuntimeError, TypeError) as error:
         raise ValueError(
-            f"the {name} must map (B, {_comma(in_shape)}) to (B, {_comma(out_shape)}); it failed with: {error}. "
-            "Change its input layer."
+            f"the {name} must map {takes} to {gives}; it failed with: {error}. Change its input layer."
         ) from error
     if came != out_shape:
         raise ValueError(
-            f"the {name} must map (B, {_comma(in_shape)}) to (B, {_comma(out_shape)}); it gave (B, {_comma(came)}). "
-            "Change its output layer."
+            f"the {name} must map {takes} to {gives}; it gave (B, {_comma(came)}). Change its output layer."
         )
 
 

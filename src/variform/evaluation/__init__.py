@@ -5,8 +5,9 @@ from typing import Any
 from variform.data import Dataset, Schema
 from variform.evaluation.baselines import pca, trivial
 from variform.evaluation.density import Estimate, bits_per_dim, per_column, score
+from variform.evaluation.imputation import impute as impute
 from variform.evaluation.latents import active_units
-from variform.likelihoods import GaussianLikelihood
+from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood, LogisticLikelihood
 from variform.vae import VAE
 
 
@@ -50,7 +51,7 @@ def evaluate(
         "ess": Estimate.of(scores.ess).to_dict(),
         "kl_per_dimension": [Estimate.of(column).to_dict() for column in scores.kl_per_dimension.T],
         "active_units": active_units(scores.means) | {"of": vae.latent_dim},
-        "reconstruction_error": Estimate.root_mean(scores.squared_error).to_dict(),
+        "reconstruction_error": Estimate.root_mean(scores.squared_error, gaps=bool(data.schema.gaps)).to_dict(),
     }
     schema = data.schema
     if schema.kind == "image" and schema.seen_levels and not _is_only_cross_entropy(vae, schema):
@@ -58,7 +59,8 @@ def evaluate(
     if schema.kind == "table":
         result["reconstruction_error_per_column"] = per_column(schema, scores.squared_error)
     if train is not None:
-        result["baselines"] = {"pca": pca(vae, data, train, seed=seed), "trivial": trivial(vae, data, train, seed=seed)}
+        beside = {} if schema.gaps else {"pca": pca(vae, data, train, seed=seed)}
+        result["baselines"] = beside | {"trivial": trivial(vae, data, train, seed=seed)}
     result["notes"] = _notes(vae, data, result)
     return result
 
@@ -72,7 +74,7 @@ def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
             "The Bernoulli likelihood of grey values is a cross-entropy, not the probability of any data: compare it "
             "only with models of the same unbinarised data, never with published binarised figures."
         )
-    if "bits_per_dim" in numbers and not vae.likelihood.unit_interval:
+    if "bits_per_dim" in numbers and vae.likelihood.is_density:
         notes.append(
             f"Densities are per pixel intensity in [0, 1]. Bits per dimension treat one of {schema.seen_levels} levels "
             "as an interval of the density, without dequantisation: an approximation, not a bound."
@@ -84,23 +86,31 @@ def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
         )
     trivial_nll = numbers.get("baselines", {}).get("trivial", {}).get("nll")
     if trivial_nll and trivial_nll["mean"] < numbers["nll"]["mean"]:
-        shared = isinstance(vae.likelihood, GaussianLikelihood) and vae.likelihood.variance != "learned"
-        notes.append(
-            "The trivial model has the better NLL. "
-            + (
-                "It has a variance per column and this VAE one for all: compare --likelihood gaussian with it."
-                if shared
-                else "The VAE has not learned the structure of the data: train longer."
-            )
-        )
+        notes.append(f"The trivial model has the better NLL. {_why_trivial_wins(vae)}")
     notes += [baseline["note"] for baseline in numbers.get("baselines", {}).values() if "note" in baseline]
-    if "baselines" in numbers and isinstance(vae.likelihood, GaussianLikelihood):
+    if schema.kinds:
+        notes.append(
+            "PCA is for numbers alone and does not stand beside a mixed table; the trivial model has "
+            "independent columns. Reconstruction errors of all columns together mix their units."
+        )
+    elif schema.gaps:
+        notes.append("PCA needs whole rows and does not stand beside data with gaps.")
+    if "pca" in numbers.get("baselines", {}) and isinstance(vae.likelihood, GaussianLikelihood):
         components = numbers["baselines"]["pca"]["components"]
         if "nll" not in numbers["baselines"]["pca"]:
             notes.append(f"PCA with {components} components copies these rows and so has no density.")
     return notes
 
 
+def _why_trivial_wins(vae: VAE) -> str:
+    likelihood = vae.likelihood
+    if isinstance(likelihood, GaussianLikelihood) and likelihood.variance not in ("learned", "per-feature"):
+        return "It has a variance per column and this VAE one for all: compare --likelihood gaussian with it."
+    if isinstance(likelihood, LogisticLikelihood):
+        return "It has a frequency for every level and this VAE two numbers: compare --likelihood categorical with it."
+    return "The VAE has not learned the structure of the data: train longer."
+
+
 def _is_only_cross_entropy(vae: VAE, schema: Schema) -> bool:
     """Whether a Bernoulli likelihood meets values other than zeros and ones."""
-    return vae.likelihood.unit_interval and schema.seen_levels != 2
+    return isinstance(vae.likelihood, BernoulliLikelihood) and schema.seen_levels != 2

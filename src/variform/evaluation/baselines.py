@@ -9,9 +9,29 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from variform.data import Dataset
-from variform.distributions import Bernoulli, DiagonalGaussian, Law
-from variform.evaluation.density import Estimate, per_column
-from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood
+from variform.distributions import (
+    Bernoulli,
+    Categorical,
+    ContinuousBernoulli,
+    DiagonalGaussian,
+    Law,
+    Mixed,
+    NegativeBinomial,
+    Poisson,
+)
+from variform.evaluation.density import Estimate, per_column, squared_error
+from variform.likelihoods import (
+    BernoulliLikelihood,
+    CategoricalLikelihood,
+    ContinuousBernoulliLikelihood,
+    GaussianLikelihood,
+    Likelihood,
+    LogisticLikelihood,
+    MixedLikelihood,
+    NegativeBinomialLikelihood,
+    PoissonLikelihood,
+    dispersion,
+)
 from variform.vae import VAE
 
 _WHOLE = 2**31  # bytes of rows in float64: fewer are used as they are,
@@ -70,7 +90,10 @@ def pca(vae: VAE, data: Dataset, train: Dataset, *, seed: int = 0) -> dict[str, 
 
 
 def trivial(vae: VAE, data: Dataset, train: Dataset, *, seed: int = 0) -> dict[str, Any]:
-    """Independent dimensions: Bernoulli with add-one smoothed means, or one Gaussian per column.
+    """Independent dimensions, each with the law that fits its training rows.
+
+    Bernoulli with add-one smoothed means; a continuous Bernoulli or a Gaussian; add-one smoothed frequencies of levels;
+    Poisson with one count of one more row; a negative binomial with the same mean and the dispersion of the variance.
 
     Args:
         vae: The model beside which the trivial model stands; its likelihood decides which one.
@@ -83,14 +106,61 @@ def trivial(vae: VAE, data: Dataset, train: Dataset, *, seed: int = 0) -> dict[s
         where there are so many rows that only some are scored.
     """
     (mean, variance), scored = (part.flatten() for part in train.moments(seed=seed)), _rows(data, seed)
-    result = _errors(data, scored, mean.expand_as(scored)) | _note("The trivial model is scored", scored, data)
-    if isinstance(vae.likelihood, GaussianLikelihood):
-        law: Law = DiagonalGaussian(mean, variance.clamp_min(vae.likelihood.min_std**2).log())
-    elif isinstance(vae.likelihood, BernoulliLikelihood):
-        law = Bernoulli(torch.logit((mean * len(train) + 1) / (len(train) + 2)))
-    else:  # a likelihood of the user's own: what ignores all structure under it is not known here
+    law = _independent(vae.likelihood, train, mean, variance, seed)
+    middle = law.mean if isinstance(law, Mixed) else mean  # which has the most frequent categories
+    result = _errors(data, scored, middle.expand_as(scored)) | _note("The trivial model is scored", scored, data)
+    if law is None:
         return result
-    return result | {"nll": Estimate.of(-law.log_prob(scored) - vae.log_jacobian(data.schema)).to_dict()}
+    if not data.schema.gaps:
+        return result | {"nll": Estimate.of(-law.log_prob(scored) - vae.log_jacobian(data.schema)).to_dict()}
+    jacobians = vae.log_jacobians(data.schema, scored.reshape(-1, *data.schema.shape))
+    return result | {"nll": Estimate.of(-law.log_prob_observed(scored) - jacobians).to_dict()}
+
+
+def _independent(
+    likelihood: Likelihood, train: Dataset, mean: Tensor, variance: Tensor, seed: int
+) -> Law | None:  # fmt: skip
+    """The law of the trivial model; None for a likelihood of the user's own, under which it is not known here."""
+    rows = len(train)
+    if isinstance(likelihood, GaussianLikelihood):
+        return DiagonalGaussian(mean, variance.clamp_min(likelihood.min_std**2).log())
+    if isinstance(likelihood, BernoulliLikelihood):
+        return Bernoulli(torch.logit((mean * rows + 1) / (rows + 2)))
+    if isinstance(likelihood, ContinuousBernoulliLikelihood):
+        return ContinuousBernoulli(likelihood.start_at(mean, variance))
+    if isinstance(likelihood, LogisticLikelihood | CategoricalLikelihood):
+        return Categorical((_level_counts(train, likelihood.levels, seed) + 1).log())
+    if isinstance(likelihood, MixedLikelihood):
+        return Mixed([_of_columns(*part, train, mean, variance, seed) for part in likelihood.parts], likelihood.order)
+    mean = (mean * rows + 1) / (rows + 1)
+    if isinstance(likelihood, PoissonLikelihood):
+        return Poisson(mean.log())
+    if isinstance(likelihood, NegativeBinomialLikelihood):
+        return NegativeBinomial(mean.log(), dispersion(mean, variance).log())
+    return None
+
+
+def _of_columns(
+    columns: Tensor, family: Likelihood, train: Dataset, mean: Tensor, variance: Tensor, seed: int
+) -> Law:  # fmt: skip
+    """The law of some columns of a mixed table."""
+    if isinstance(family, CategoricalLikelihood):
+        codes = train.prepared(seed=seed)[:, columns[0]]
+        counts = torch.bincount(codes[~codes.isnan()].long(), minlength=family.levels)
+        return Categorical((counts + 1).double().log()[:, None])
+    law = _independent(family, train, mean[columns], variance[columns], seed)
+    assert law is not None  # a mixed likelihood has families of ours
+    return law
+
+
+def _level_counts(data: Dataset, levels: int, seed: int) -> Tensor:
+    """How often each dimension has each level, (levels, D), float64."""
+    size = math.prod(data.schema.shape)
+    counts = torch.zeros(levels * size, dtype=torch.float64)
+    for x in data.batches(1024, seed=seed):
+        level = (x.flatten(1) * (levels - 1)).round().long()
+        counts += torch.bincount((level * size + torch.arange(size)).flatten(), minlength=levels * size)
+    return counts.reshape(levels, size)
 
 
 def _rows(data: Dataset, seed: int) -> Tensor:
@@ -111,9 +181,10 @@ def _note(done: str, rows: Tensor, data: Dataset) -> dict[str, str]:
 
 def _errors(data: Dataset, rows: Tensor, reconstruction: Tensor) -> dict[str, Any]:
     shape = (-1, *data.schema.shape)
-    difference = data.schema.restore(rows.reshape(shape)) - data.schema.restore(reconstruction.reshape(shape))
-    squares = difference.square().flatten(1)
-    errors: dict[str, Any] = {"reconstruction_error": Estimate.root_mean(squares).to_dict()}
+    restore = data.schema.restore
+    squares = squared_error(data.schema, restore(rows.reshape(shape)), restore(reconstruction.reshape(shape)))
+    error = Estimate.root_mean(squares, gaps=bool(data.schema.gaps))
+    errors: dict[str, Any] = {"reconstruction_error": error.to_dict()}
     if data.schema.kind == "table":
         errors["reconstruction_error_per_column"] = per_column(data.schema, squares)
     return errors

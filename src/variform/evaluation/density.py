@@ -47,9 +47,14 @@ class Estimate:
         return cls(values.mean().item(), se, len(values))
 
     @classmethod
-    def root_mean(cls, squares: Tensor) -> "Estimate":
-        """The root of the mean of `squares` (N, ...), its standard error by the delta method, se / (2 root)."""
-        square = cls.of(squares.double().flatten(1).mean(1) if squares.ndim > 1 else squares)
+    def root_mean(cls, squares: Tensor, *, gaps: bool = False) -> "Estimate":
+        """The root of the mean of `squares` (N, ...), its standard error by the delta method, se / (2 root).
+
+        With `gaps` what is NaN is left out, first of each row's mean, then of the mean over the rows.
+        """
+        rows = squares.double().reshape(len(squares), -1)
+        means = rows.nanmean(1) if gaps else rows.mean(1)
+        square = cls.of(means[~means.isnan()] if gaps else means)
         root = math.sqrt(square.mean)
         return cls(root, square.se / (2 * root) if root else 0.0, square.n)
 
@@ -124,11 +129,13 @@ def score(vae: VAE, data: Dataset, *, samples: int, seed: int = 0, progress: boo
         torch.manual_seed(seed)
         task = bar.add_task("evaluating", total=len(data) * samples)
         parts = [
-            _score_batch(vae, data, vae.like(x), samples, sizes, weigh, lambda decoded: bar.advance(task, decoded))
-            for x in data.batches(sizes.rows, seed=seed)
+            _score_batch(vae, data, x, context, samples, sizes, weigh, lambda decoded: bar.advance(task, decoded))
+            for x, context in vae.batches(data, sizes.rows, seed=seed)
         ]
     joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
-    jacobian = vae.log_jacobian(data.schema)
+    jacobian: float | Tensor = vae.log_jacobian(data.schema)
+    if data.schema.gaps:
+        jacobian = torch.cat([vae.log_jacobians(data.schema, x) for x in data.batches(1024, seed=seed)])
     for name in ("elbo", "log_likelihood", "log_px"):
         joined[name] += jacobian
     return Scores(**joined)
@@ -188,7 +195,9 @@ def _weigher(vae: VAE, sizes: _Sizes, decodes: int) -> Callable[..., Weights]:
 def _floats_per_decode(vae: VAE) -> int:
     """Numbers that the decoder's modules give for one z together: what a decode may hold in memory at most."""
     with evaluating(vae):
-        given = floats_given(vae.decoder, lambda: vae.decoder(vae.like(torch.zeros(1, vae.latent_dim))))
+        given = floats_given(
+            vae.decoder, lambda: vae.decoder(vae.like(torch.zeros(1, vae.latent_dim + vae.context_dim)))
+        )
     return vae.latent_dim + max(given, math.prod(vae.likelihood.params_shape))
 
 
@@ -211,17 +220,18 @@ def _score_batch(
     vae: VAE,
     data: Dataset,
     x: Tensor,
+    context: Tensor | None,
     samples: int,
     sizes: _Sizes,
     weigh: Callable[..., Weights],
     advance: Callable[[int], None],
 ) -> dict[str, Tensor]:
-    q = vae.encode(x)
+    q = vae.encode(x, context)
     log_sum = log_square = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
     likelihood = torch.zeros_like(log_sum)
     for start in range(0, samples, sizes.samples):
         drawn = min(sizes.samples, samples - start)
-        weights = weigh(vae, x, drawn, q=q, at_once=sizes.decoded)
+        weights = weigh(vae, x, drawn, context=context, q=q, at_once=sizes.decoded)
         log_weight = weights.log_weight.double()
         log_sum = torch.logaddexp(log_sum, log_weight.logsumexp(0))
         log_square = torch.logaddexp(log_square, (2 * log_weight).logsumexp(0))
@@ -229,8 +239,8 @@ def _score_batch(
         advance(len(x) * drawn)
     divergences = kl_per_dimension(q, vae.latent_prior()).double()
     likelihood /= samples
-    reconstruction = vae.decode(q.mean).mean
-    squares = (data.schema.restore(x) - data.schema.restore(reconstruction)).double().square().flatten(1)
+    reconstruction = vae.decode(q.mean, context).mean
+    squares = squared_error(data.schema, data.schema.restore(x), data.schema.restore(reconstruction))
     return {
         "elbo": likelihood - divergences.sum(1),
         "log_likelihood": likelihood,
@@ -239,20 +249,46 @@ def _score_batch(
         "log_px": log_sum - math.log(samples),  # eq: importance-sampling
         "ess": (2 * log_sum - log_square).exp(),
         "means": q.mean.double(),
-        "squared_error": squares.mean(1, keepdim=True) if data.schema.kind == "image" else squares,
+        "squared_error": squares.nanmean(1, keepdim=True)
+        if data.schema.gaps and data.schema.kind == "image"
+        else squares.mean(1, keepdim=True)
+        if data.schema.kind == "image"
+        else squares,
     }
 
 
+def squared_error(schema: Schema, raw: Tensor, other: Tensor) -> Tensor:
+    """Squared differences of raw values, (N, D) float64: of categories 1 where they differ, NaN where `raw` is missing.
+
+    Args:
+        schema: What they are.
+        raw: Rows, (N, *shape).
+        other: What stands for them, likewise.
+    """
+    squares = (raw - other).double().square().flatten(1)
+    if not schema.kinds:
+        return squares
+    is_category = torch.tensor([kind == "category" for kind in schema.kinds], device=raw.device)
+    return torch.where(is_category & (squares > 0), 1.0, squares)
+
+
 def per_column(schema: Schema, squared_error: Tensor) -> dict[str, dict[str, Any]]:
-    """The root mean square error of every column of a table, in its own unit, from squared errors (N, columns)."""
-    columns = zip(schema.columns, squared_error.T, strict=True)
-    return {name: Estimate.root_mean(errors).to_dict() for name, errors in columns}
+    """The root mean square error of every column of a table, in its own unit, from squared errors (N, columns).
+
+    Of a column of categories the share that is wrong.
+    """
+    found = {}
+    kinds = schema.kinds or ("real",) * len(schema.columns)
+    for name, kind, errors in zip(schema.columns, kinds, squared_error.T, strict=True):
+        known = errors[~errors.isnan()] if schema.gaps else errors
+        found[name] = (Estimate.of(known) if kind == "category" else Estimate.root_mean(known)).to_dict()
+    return found
 
 
 def bits_per_dim(vae: VAE, data: Dataset, nll: Tensor) -> Estimate:
     """Negative log-likelihood in bits per pixel, for images.
 
-    For zeros and ones NLL / (D ln 2). Where a density of intensities stands for discrete levels, each level takes an
+    For probabilities NLL / (D ln 2). Where a density of intensities stands for discrete levels, each level takes an
     interval of width 1 / (levels - 1), so that (NLL + D ln(levels - 1)) / (D ln 2).
 
     Args:
@@ -262,6 +298,6 @@ def bits_per_dim(vae: VAE, data: Dataset, nll: Tensor) -> Estimate:
     """
     dimensions = math.prod(data.schema.shape)
     width = 0.0
-    if not vae.likelihood.unit_interval and data.schema.seen_levels:
+    if vae.likelihood.is_density and data.schema.seen_levels:
         width = math.log(data.schema.seen_levels - 1)
     return Estimate.of((nll / dimensions + width) / math.log(2))  # eq: bits-per-dim
