@@ -201,11 +201,11 @@ def compare(found: Imputation, truth: Array, taken: Array, train: Dataset) -> di
     if schema.kind == "table":
         result["columns"] = {}
         for place, name in enumerate(schema.columns):
-            parts = [part[:, [place]] for part in (error, naive, inside, numbers, words)]
-            if parts[3].any():
-                result["columns"][name] = _of_numbers(*parts[:4])
-            if parts[4].any():
-                result["columns"][name] = _of_categories(*parts[:2], parts[4])
+            one = [place]
+            if numbers[:, one].any():
+                result["columns"][name] = _of_numbers(error[:, one], naive[:, one], inside[:, one], numbers[:, one])
+            if words[:, one].any():
+                result["columns"][name] = _of_categories(error[:, one], naive[:, one], words[:, one])
     return result
 
 
