@@ -7,8 +7,26 @@ import torch
 from torch import nn
 
 from variform import VAE, ModelConfig, build_vae, read
-from variform.distributions import Bernoulli, DiagonalGaussian, FullGaussian, StandardNormal
-from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood
+from variform.distributions import (
+    Bernoulli,
+    Categorical,
+    ContinuousBernoulli,
+    DiagonalGaussian,
+    DiscretisedLogistic,
+    FullGaussian,
+    NegativeBinomial,
+    Poisson,
+    StandardNormal,
+)
+from variform.likelihoods import (
+    BernoulliLikelihood,
+    CategoricalLikelihood,
+    ContinuousBernoulliLikelihood,
+    GaussianLikelihood,
+    LogisticLikelihood,
+    NegativeBinomialLikelihood,
+    PoissonLikelihood,
+)
 from variform.networks import ACTIVATIONS, MLP
 from variform.objectives import ELBO
 from variform.posteriors import DiagonalPosterior
@@ -21,14 +39,27 @@ LAWS = {
     "standard normal": lambda: StandardNormal(DIM),
     "full": lambda: FullGaussian(torch.randn(BATCH, DIM), torch.eye(DIM).expand(BATCH, DIM, DIM)),
     "bernoulli": lambda: Bernoulli(torch.randn(BATCH, *EVENT), event_dims=3),
+    "continuous bernoulli": lambda: ContinuousBernoulli(torch.randn(BATCH, *EVENT), event_dims=3),
+    "logistic": lambda: DiscretisedLogistic(torch.rand(BATCH, *EVENT), -torch.rand(()), levels=9, event_dims=3),
+    "categorical": lambda: Categorical(torch.randn(BATCH, 9, *EVENT), event_dims=3),
+    "poisson": lambda: Poisson(torch.randn(BATCH, *EVENT), event_dims=3),
+    "negative binomial": lambda: NegativeBinomial(torch.randn(BATCH, *EVENT), torch.randn(EVENT), event_dims=3),
 }
 FAMILIES = {
     "diagonal, exp": lambda: DiagonalPosterior(DIM),
     "diagonal, softplus": lambda: DiagonalPosterior(DIM, std="softplus"),
     "bernoulli": lambda: BernoulliLikelihood(EVENT),
     "gaussian": lambda: GaussianLikelihood(EVENT, variance="learned"),
+    "gaussian-per-feature": lambda: GaussianLikelihood(EVENT, variance="per-feature"),
     "gaussian-shared": lambda: GaussianLikelihood(EVENT, variance="shared"),
+    "gaussian-optimal": lambda: GaussianLikelihood(EVENT, variance="optimal"),
+    "gaussian-fixed": lambda: GaussianLikelihood(EVENT, variance="fixed", fixed_std=0.3),
     "gaussian-identity": lambda: GaussianLikelihood(EVENT, variance="identity"),
+    "continuous-bernoulli": lambda: ContinuousBernoulliLikelihood(EVENT),
+    "logistic": lambda: LogisticLikelihood(EVENT, levels=9),
+    "categorical": lambda: CategoricalLikelihood(EVENT, levels=9),
+    "poisson": lambda: PoissonLikelihood(EVENT),
+    "negative-binomial": lambda: NegativeBinomialLikelihood(EVENT),
 }
 LIKELIHOODS = {name: make for name, make in FAMILIES.items() if not name.startswith("diagonal")}
 
@@ -52,6 +83,10 @@ def test_a_law_sums_events_and_keeps_batches(make):
     assert draws.shape == (L, *law.batch_shape, *law.event_shape)
     assert law.log_prob(draws).shape == (L, *law.batch_shape)
     assert law.mean.shape == law.variance.shape == (*law.batch_shape, *law.event_shape)
+    if not isinstance(law, FullGaussian):
+        entries = law.log_prob_per_entry(draws)
+        assert entries.shape == draws.shape
+        torch.testing.assert_close(entries.flatten(1 + len(law.batch_shape)).sum(-1), law.log_prob(draws))
     if law.has_rsample:
         draws, log_prob = law.rsample_and_log_prob((L,))
         torch.testing.assert_close(log_prob, law.log_prob(draws))
@@ -71,7 +106,7 @@ def test_a_family_turns_params_into_a_law_and_keeps_the_precision(make):
 
 @pytest.mark.parametrize("make", LIKELIHOODS.values(), ids=LIKELIHOODS)
 def test_a_vae_answers_in_the_shapes_it_promises(make):
-    vae = small_vae(make())
+    vae = small_vae(make()).eval()
     x = torch.rand(BATCH, *EVENT)
     q, p = vae.encode(x), vae.latent_prior()
     assert q.batch_shape == (BATCH,) and q.event_shape == p.event_shape == (DIM,)
@@ -100,8 +135,51 @@ def test_a_likelihood_starts_at_the_mean_it_is_given(make):
     mean, variance = torch.rand(EVENT) * 0.8 + 0.1, torch.full(EVENT, 0.04)
     law = likelihood(likelihood.start_at(mean, variance).unsqueeze(0))
     torch.testing.assert_close(law.mean[0], mean)
-    if isinstance(likelihood, GaussianLikelihood) and likelihood.variance != "identity":
+    if isinstance(likelihood, GaussianLikelihood) and likelihood.variance not in ("identity", "fixed"):
         torch.testing.assert_close(law.variance[0], variance.expand(EVENT), rtol=1e-4, atol=0)
+
+
+SUPPORTS = {
+    "real": lambda: torch.randn(BATCH, *EVENT),
+    "unit": lambda: torch.rand(BATCH, *EVENT),
+    "levels": lambda: torch.randint(0, 9, (BATCH, *EVENT)) / 8,
+    "counts": lambda: torch.randint(0, 1000, (BATCH, *EVENT)).double(),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("make", LIKELIHOODS.values(), ids=LIKELIHOODS)
+def test_what_a_decoder_may_give_leaves_densities_and_gradients_finite(make, dtype):
+    """Whatever the network gives, from 0 to 10,000 in size; the floor keeps the Gaussian's variance away from zero."""
+    likelihood = make().to(dtype)
+    x = SUPPORTS[likelihood.support]().to(dtype)
+    for size in (0.0, 1e-30, 1e-3, 0.5, 1.0, 30.0, 100.0, 1e4):
+        for sign in (-1.0, 1.0):
+            params = torch.full((BATCH, *likelihood.params_shape), sign * size, dtype=dtype)
+            if params.shape[1] == 9:  # the logits of levels: one against the rest
+                params[:, 1:] = 0
+            if size > 30 and sign > 0 and params.shape[1] == 2 and likelihood.support == "real":
+                params[:, 1] = 30  # a log-variance
+            params.requires_grad_()
+            log_prob = likelihood(params).log_prob(x)
+            assert log_prob.isfinite().all(), size
+            (gradient,) = torch.autograd.grad(log_prob.sum(), params)
+            assert gradient.isfinite().all(), size
+
+
+@pytest.mark.parametrize("make", LIKELIHOODS.values(), ids=LIKELIHOODS)
+def test_single_precision_agrees_with_double(make):
+    likelihood = make()
+    params, x = torch.randn(BATCH, *likelihood.params_shape) * 2, SUPPORTS[likelihood.support]()
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        given = params.to(dtype).requires_grad_()
+        law = likelihood.to(dtype)(given)
+        log_prob = law.log_prob(x.to(dtype))
+        found.append((log_prob, *torch.autograd.grad(log_prob.sum(), given), law.mean, law.variance))
+        assert log_prob.dtype == law.mean.dtype == dtype
+    for single, double in zip(*found, strict=True):
+        torch.testing.assert_close(single.double(), double, rtol=3e-5, atol=3e-5)
 
 
 def test_a_learned_variance_has_a_floor():
