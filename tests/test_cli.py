@@ -22,7 +22,19 @@ from variform.data import read_rows
 from variform.runs import open_run
 from variform.training import Interrupted
 
-COMMANDS = ["demo", "train", "evaluate", "generate", "encode", "decode", "reconstruct", "explore", "info", "profile"]
+COMMANDS = [
+    "demo",
+    "train",
+    "evaluate",
+    "generate",
+    "encode",
+    "decode",
+    "reconstruct",
+    "impute",
+    "explore",
+    "info",
+    "profile",
+]
 SMALL = ["--epochs", "2", "--hidden", "6", "--latent-dim", "2", "--nll-samples", "3"]
 TABLE = ["designs of 2026.csv", "--label", "kind", "--likelihood", "gaussian", *SMALL]
 

@@ -14,6 +14,7 @@ from variform.distributions import (
     DiagonalGaussian,
     DiscretisedLogistic,
     FullGaussian,
+    Mixed,
     NegativeBinomial,
     Poisson,
     StandardNormal,
@@ -24,6 +25,7 @@ from variform.likelihoods import (
     ContinuousBernoulliLikelihood,
     GaussianLikelihood,
     LogisticLikelihood,
+    MixedLikelihood,
     NegativeBinomialLikelihood,
     PoissonLikelihood,
 )
@@ -44,6 +46,10 @@ LAWS = {
     "categorical": lambda: Categorical(torch.randn(BATCH, 9, *EVENT), event_dims=3),
     "poisson": lambda: Poisson(torch.randn(BATCH, *EVENT), event_dims=3),
     "negative binomial": lambda: NegativeBinomial(torch.randn(BATCH, *EVENT), torch.randn(EVENT), event_dims=3),
+    "mixed": lambda: Mixed(
+        [DiagonalGaussian(torch.randn(BATCH, 2), torch.randn(2)), Categorical(torch.randn(BATCH, 3, 1))],
+        torch.tensor([2, 0, 1]),
+    ),
 }
 FAMILIES = {
     "diagonal, exp": lambda: DiagonalPosterior(DIM),
@@ -60,8 +66,10 @@ FAMILIES = {
     "categorical": lambda: CategoricalLikelihood(EVENT, levels=9),
     "poisson": lambda: PoissonLikelihood(EVENT),
     "negative-binomial": lambda: NegativeBinomialLikelihood(EVENT),
+    "mixed": lambda: MixedLikelihood(("category", "real", "binary", "count", "real"), levels=(3, 0, 0, 0, 0)),
 }
 LIKELIHOODS = {name: make for name, make in FAMILIES.items() if not name.startswith("diagonal")}
+PLAIN = {name: make for name, make in LIKELIHOODS.items() if name != "mixed"}  # all dimensions of one kind
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +79,7 @@ def _seed():
 
 def small_vae(likelihood):
     posterior = DiagonalPosterior(DIM)
-    encoder = MLP(EVENT, posterior.params_shape, hidden=(8,))
+    encoder = MLP(likelihood.event_shape, posterior.params_shape, hidden=(8,))
     decoder = MLP((DIM,), likelihood.params_shape, hidden=(8,))
     return VAE(encoder, decoder, posterior=posterior, prior=StandardNormalPrior(DIM), likelihood=likelihood)
 
@@ -107,14 +115,15 @@ def test_a_family_turns_params_into_a_law_and_keeps_the_precision(make):
 @pytest.mark.parametrize("make", LIKELIHOODS.values(), ids=LIKELIHOODS)
 def test_a_vae_answers_in_the_shapes_it_promises(make):
     vae = small_vae(make()).eval()
-    x = torch.rand(BATCH, *EVENT)
+    event = vae.event_shape
+    x = torch.rand(BATCH, *event)
     q, p = vae.encode(x), vae.latent_prior()
     assert q.batch_shape == (BATCH,) and q.event_shape == p.event_shape == (DIM,)
     z = q.rsample((L,))
     law = vae.decode(z)
-    assert law.batch_shape == (L, BATCH) and law.event_shape == EVENT
+    assert law.batch_shape == (L, BATCH) and law.event_shape == event
     torch.testing.assert_close(law.log_prob(x)[3], vae.decode(z[3]).log_prob(x))
-    assert vae.sample(4).shape == (4, *EVENT)
+    assert vae.sample(4).shape == (4, *event)
     torch.testing.assert_close(vae.reconstruct(x), vae.decode(q.mean).mean)
 
 
@@ -122,14 +131,14 @@ def test_a_vae_answers_in_the_shapes_it_promises(make):
 @pytest.mark.parametrize("make", LIKELIHOODS.values(), ids=LIKELIHOODS)
 def test_an_objective_gives_finite_terms_and_gradients_for_every_parameter(make, kl):
     objective = ELBO(small_vae(make()), samples=L, kl=kl)
-    terms = objective(torch.rand(BATCH, *EVENT))
+    terms = objective(torch.rand(BATCH, *objective.vae.event_shape))
     assert terms.loss.shape == terms.log_likelihood.shape == terms.kl.shape == (BATCH,)
     terms.loss.mean().backward()
     for name, parameter in objective.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
 
 
-@pytest.mark.parametrize("make", LIKELIHOODS.values(), ids=LIKELIHOODS)
+@pytest.mark.parametrize("make", PLAIN.values(), ids=PLAIN)
 def test_a_likelihood_starts_at_the_mean_it_is_given(make):
     likelihood = make()
     mean, variance = torch.rand(EVENT) * 0.8 + 0.1, torch.full(EVENT, 0.04)
@@ -148,7 +157,7 @@ SUPPORTS = {
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("make", LIKELIHOODS.values(), ids=LIKELIHOODS)
+@pytest.mark.parametrize("make", PLAIN.values(), ids=PLAIN)
 def test_what_a_decoder_may_give_leaves_densities_and_gradients_finite(make, dtype):
     """Whatever the network gives, from 0 to 10,000 in size; the floor keeps the Gaussian's variance away from zero."""
     likelihood = make().to(dtype)
@@ -167,7 +176,7 @@ def test_what_a_decoder_may_give_leaves_densities_and_gradients_finite(make, dty
             assert gradient.isfinite().all(), size
 
 
-@pytest.mark.parametrize("make", LIKELIHOODS.values(), ids=LIKELIHOODS)
+@pytest.mark.parametrize("make", PLAIN.values(), ids=PLAIN)
 def test_single_precision_agrees_with_double(make):
     likelihood = make()
     params, x = torch.randn(BATCH, *likelihood.params_shape) * 2, SUPPORTS[likelihood.support]()

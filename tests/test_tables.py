@@ -261,7 +261,7 @@ def test_gaps_and_kinds_are_taken_only_where_they_are_asked_for(tmp_path):
     with pytest.raises(ValueError, match="--likelihood mixed is for tables; digits holds images"):
         read("digits", DataConfig(cells="mixed"))
     cars = read(write(tmp_path / "cars.csv", COLUMNS, made()[0]), DataConfig(cells="mixed"))
-    with pytest.raises(ValueError, match="gaussian needs numbers; column 'colour' of cars.csv holds categories"):
+    with pytest.raises(ValueError, match=r"gaussian needs numbers; column 'colour' of cars.csv holds categories"):
         build_vae(ModelConfig(likelihood="gaussian"), cars.schema)
     with pytest.raises(ValueError, match=r"imputation needs a model whose data may have gaps"):
         impute(build_vae(ModelConfig(likelihood="gaussian"), splits_from(whole).schema), splits_from(whole).test)

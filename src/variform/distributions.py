@@ -68,7 +68,7 @@ class Law(Distribution):
         """Log-density of the entries of `value` that are not NaN; the others add 0 and pass no gradient.
 
         Reference:
-            Little and Rubin (2019), section 6.2: the likelihood that ignores what is missing at random.
+            Rubin (1976): when the likelihood may ignore why values are missing.
         """
         missing = value.isnan()
         entries = self.log_prob_per_entry(value.masked_fill(missing, 0))  # a value that every law can have

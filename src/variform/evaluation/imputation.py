@@ -59,7 +59,7 @@ def impute(vae: VAE, data: Dataset, *, samples: int = 1000, level: float = 0.9, 
         ValueError: for a model that takes no gaps, fewer than 2 samples, and a level outside (0, 1).
 
     Reference:
-        Mattei and Frellsen (2019), section 4.
+        Mattei and Frellsen (2019), for single imputation.
 
     Example:
         >>> from variform import DataConfig, ModelConfig, build_vae
