@@ -254,7 +254,7 @@ def test_gaps_and_kinds_are_taken_only_where_they_are_asked_for(tmp_path):
         read(path, DataConfig(label="c", cells="gaps", counts=("a",)))
     whole = torch.randn(100, 2)
     holed = torch.where(torch.rand(100, 2) < 0.2, NAN, whole)
-    with pytest.raises(ValueError, match=r"NaN.*use --cells gaps"):
+    with pytest.raises(ValueError, match=r"NaN.*use --cells gaps where NaN is a gap"):
         splits_from(holed)
     with pytest.raises(ValueError, match="mixed likelihood needs the kinds of columns"):
         build_vae(ModelConfig(likelihood="mixed"), splits_from(whole).schema)

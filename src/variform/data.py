@@ -932,7 +932,7 @@ def _unscaled_schema(raw: Tensor | StoredRows, source: Source, *, gaps: bool = F
     """What `raw`, the rows of `source`, holds, with shift 0 and scale 1; with `gaps` values may be missing."""
     is_image = raw.ndim == 4
     columns = () if is_image else _columns(source)
-    _require_finite(raw, source, columns, gaps=gaps)
+    _require_finite(raw, source, columns, gaps=gaps, hint="" if gaps else ", or use --cells gaps where NaN is a gap")
     bounds = _extent(_chunks(raw), pooled=is_image)
     _require_observed(bounds[0], columns, source.name, "")
     low, high = (tuple(bound.tolist()) for bound in bounds)
@@ -980,8 +980,8 @@ def _require_observed(low: Tensor, columns: tuple[str, ...], name: str, rows: st
 
 
 def _require_finite(
-    raw: Tensor | StoredRows, source: Source, columns: tuple[str, ...], *, gaps: bool = False
-) -> None:  # fmt: skip
+    raw: Tensor | StoredRows, source: Source, columns: tuple[str, ...], *, gaps: bool = False, hint: str = ""
+) -> None:
     if not raw.dtype.is_floating_point:
         return
     count, places, row = 0, [], 0
@@ -999,8 +999,7 @@ def _require_finite(
         raise ValueError(
             f"{source.name} must hold finite numbers; {count} of its values are {'' if gaps else 'NaN, or '}infinite as"
             f" {str(raw.dtype).removeprefix('torch.')} ({'; '.join(places)}{'; ...' if count > 3 else ''})."
-            " Delete these rows or fill the values in"
-            f"{'' if gaps else ', or use --cells gaps if NaN stands for a missing value'}."
+            f" Delete these rows or fill the values in{hint}."
         )
 
 

@@ -23,7 +23,7 @@ from variform.config import ModelConfig, from_dict, to_dict
 from variform.data import Schema
 from variform.evaluation.imputation import Imputation
 from variform.files import replacing
-from variform.sources import csv_cells
+from variform.sources import csv_cells, is_number
 from variform.vae import VAE, build_vae
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -239,11 +239,13 @@ def write_filled(
             writer = csv.writer(file, lineterminator="\n", delimiter=separator)
             places = [columns.index(name) for name in schema.columns]
             rows = [list(line) for line in lines]
-        commas = separator != "," and any("," in row[place] for row in rows for place in places if _reads(row[place]))
+        commas = separator != "," and any(
+            is_number(row[place].replace(",", ".")) and "," in row[place] for row in rows for place in places
+        )
 
         def text(place: int, value: float, *, plain: bool = False) -> str:
             cell = str(np.float32(value)) if plain else cell_text(schema, place, value)
-            return cell.replace(".", ",") if commas and _reads(cell.replace(".", ",")) else cell
+            return cell.replace(".", ",") if commas and is_number(cell) else cell
 
         if named:
             writer.writerow([*columns, *heads])
@@ -256,15 +258,6 @@ def write_filled(
                 for place, part in texts
             ]
             writer.writerow([*row, *more])
-
-
-def _reads(cell: str) -> bool:
-    """Whether a cell reads as a number once its decimal comma is a point."""
-    try:
-        float(cell.replace(",", "."))
-    except ValueError:
-        return False
-    return True
 
 
 def _require_new(path: str | os.PathLike[str]) -> None:

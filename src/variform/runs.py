@@ -491,7 +491,7 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
         "samples",
         "Samples from the prior",
         "New data: z drawn from N(0, I), then decoded." + ("" if image else " Beside them the training rows."),
-        lambda: plots.plot_samples(samples, data=beside, **look),
+        lambda: plots.plot_samples(samples, data=beside, categories=schema.categories, **look),
     )
     if image and vae.likelihood.support in ("levels", "counts"):
         drawn = exploration.generate(vae, 64, draw=True, seed=run.config.train.seed)

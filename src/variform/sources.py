@@ -731,7 +731,7 @@ def _typed(
     """A column of a mixed table: numbers, or numbers of categories and their names; whether it has decimal commas."""
     gone = [is_missing(cell) for cell in cells]
     pointed = cells if table.separator == "," else [cell.replace(",", ".") for cell in cells]
-    words = [place for place, cell in enumerate(pointed) if not gone[place] and not _is_number(cell)]
+    words = [place for place, cell in enumerate(pointed) if not gone[place] and not is_number(cell)]
     is_category = kind == "category" or 2 * len(words) > len(cells) - sum(gone)
     if words and not is_category:
         raise ValueError(
@@ -742,7 +742,7 @@ def _typed(
         numbers = np.array([math.nan if lost else float(cell) for cell, lost in zip(pointed, gone, strict=True)])
         return numbers, (), pointed is not cells and any("," in cell for cell in cells)
     known = {cell for cell, lost in zip(cells, gone, strict=True) if not lost}
-    names = sorted(known, key=lambda cell: (float(cell), cell) if all(map(_is_number, known)) else (0.0, cell))
+    names = sorted(known, key=lambda cell: (float(cell), cell) if all(map(is_number, known)) else (0.0, cell))
     codes = {cell: float(number) for number, cell in enumerate(names)}
     return (
         np.array([math.nan if lost else codes[cell] for cell, lost in zip(cells, gone, strict=True)]),
@@ -761,7 +761,7 @@ def _csv_table(path: Path) -> Iterator[_Table]:
         reader = csv.reader(itertools.chain(start, text), delimiter=separator, skipinitialspace=True)
         rows = filter(_has_content, reader)
         head = next(rows, [])
-        numeric = [_is_number(cell.replace(",", ".")) for cell in head]
+        numeric = [is_number(cell.replace(",", ".")) for cell in head]
         names = tuple(f"column {number}" for number in range(1, len(head) + 1))
         notes = ()
         if all(numeric):
@@ -811,11 +811,11 @@ def _decimal_marks(cells: list[str]) -> set[str]:
 
 def _bad_cell(cells: list[str], pointed: list[str], columns: list[str], line: int, name: str) -> str:
     """What is wrong with the first cell that is no number."""
-    place = next(place for place, cell in enumerate(pointed) if not _is_number(cell))
+    place = next(place for place, cell in enumerate(pointed) if not is_number(cell))
     cell, column = cells[place].strip(), columns[place]
     if not cell:
         return _empty_cell(column, line, name)
-    if "," in cell and _is_number(cell.replace(",", "").replace(".", "")):
+    if "," in cell and is_number(cell.replace(",", "").replace(".", "")):
         remedy = "Write a point as decimal mark, and no thousands separators."
     else:
         remedy = (
@@ -832,7 +832,13 @@ def _empty_cell(column: str, line: int, name: str) -> str:
     )
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Whether the text of a cell reads as a number.
+
+    Example:
+        >>> is_number("1.5"), is_number("1,5")
+        (True, False)
+    """
     try:
         float(cell)
     except ValueError:
@@ -847,7 +853,7 @@ def _as_integers(values: np.ndarray) -> np.ndarray:
 
 
 def _parsed(labels: list[str]) -> np.ndarray:
-    return np.array(labels, dtype=float) if all(map(_is_number, labels)) else np.array(labels)
+    return np.array(labels, dtype=float) if all(map(is_number, labels)) else np.array(labels)
 
 
 # ---- images

@@ -54,7 +54,7 @@ def evaluate(
         "reconstruction_error": Estimate.root_mean(scores.squared_error, gaps=bool(data.schema.gaps)).to_dict(),
     }
     schema = data.schema
-    if schema.kind == "image" and schema.seen_levels and not _is_only_cross_entropy(vae, schema):
+    if schema.kind == "image" and schema.seen_levels and not schema.gaps and not _is_only_cross_entropy(vae, schema):
         result["bits_per_dim"] = bits_per_dim(vae, data, -scores.log_px).to_dict()
     if schema.kind == "table":
         result["reconstruction_error_per_column"] = per_column(schema, scores.squared_error)
