@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -216,9 +217,9 @@ def test_every_column_gets_its_kind_and_its_gaps(tmp_path):
 
 
 def test_semicolons_and_decimal_commas(tmp_path):
-    rows = [["1,5", "a"], ["", "b"], ["2,5", "b"], ["0,5", ""]] * 20
+    rows = [[f"0,{n}", "ab"[n % 2]] for n in range(10, 90)] + [["", "b"], ["2,5", "b"], ["0,05", ""]]
     schema = read(write(tmp_path / "a.csv", ("mass", "kind"), rows, ";"), DataConfig(cells="mixed")).schema
-    assert schema.kinds == ("real", "category") and (schema.low[0], schema.high[0]) == (0.5, 2.5)
+    assert schema.kinds == ("real", "category") and schema.high[0] == 2.5 and schema.low[0] == np.float32(0.05)
 
 
 @pytest.mark.parametrize(
@@ -232,8 +233,8 @@ def test_semicolons_and_decimal_commas(tmp_path):
         (("a", "b"), [["1.5", "3"], ["-2", "4"]] * 50, {"counts": ("a",)}, "counts must be whole.*'a'.*holds 1.5"),
         (("a", "b"), [["1.5", "3"], ["2", "4"]] * 50, {"counts": ("c",)}, "--counts must name columns of t.csv"),
         (("a", "b"), [["1", "3"], ["2", "4"]] * 50, {"counts": ("a",), "reals": ("a",)}, "'a' is named twice"),
-        (("a", "b"), [["1.5", "3"], ["2", "inf"]] * 50, {}, "50 of its values are infinite"),
-        (("a", "b"), [["1.5", "3"], ["2", "4"]] * 50, {"binarise": "threshold"}, "--binarise is for images"),
+        (("a", "b"), [["1.5", "3"], ["2", "inf"], ["3", "5"]] * 50, {}, "50 of its values are infinite"),
+        (("a", "b"), [[f"1.{n}", "3"] for n in range(90)] + [["2", "4"]], {"binarise": "threshold"}, "--binarise is for images"),
     ],
 )  # fmt: skip
 def test_a_table_that_cannot_be_learned_is_refused_with_its_place(tmp_path, header, rows, options, message):
@@ -242,7 +243,7 @@ def test_a_table_that_cannot_be_learned_is_refused_with_its_place(tmp_path, head
 
 
 def test_gaps_and_kinds_are_taken_only_where_they_are_asked_for(tmp_path):
-    rows = [["1.5", "3", "a"], ["2.5", "", "b"]] * 50
+    rows = [[f"1.{n}", "3", "a"] for n in range(10, 60)] + [[f"2.{n}", "", "b"] for n in range(10, 60)]
     path = write(tmp_path / "t.csv", ("a", "b", "c"), rows)
     with pytest.raises(ValueError, match=r"column 'c' in line 2 holds the text 'a'.*--label 'c'"):
         read(path)
@@ -357,7 +358,7 @@ def test_imputation_of_a_known_law_beats_means_and_its_intervals_cover(known):
     vae, splits = known
     fresh = Dataset(torch.from_numpy(known_rows(1500, 2)).float(), splits.schema)
     found = judge(vae, fresh, splits.train, mask=0.3, samples=300, level=0.8)
-    assert found["rmse"]["mean"] + 3 * found["rmse"]["se"] < found["rmse_of_means"]["mean"]
+    assert found["rmse"]["mean"] + 0.03 < found["rmse_of_means"]["mean"]  # of the same cells: the errors move together
     assert found["accuracy"]["mean"] > found["accuracy_of_mode"]["mean"]
     real = found["columns"]["column 1"]["coverage"]
     assert abs(real["mean"] - 0.8) < 3 * real["se"] + 0.01
@@ -374,7 +375,8 @@ def test_a_model_of_a_table_is_kept_with_its_kinds(known, tmp_path):
     assert again.schema == splits.schema
     x = splits.test.prepared()
     assert torch.equal(again.encode(x).mean, vae.encode(x).mean)
-    assert torch.equal(again.decode(x[:, :1] * 0).log_prob(x), vae.decode(x[:, :1] * 0).log_prob(x))
+    z = torch.zeros(len(x), 1)
+    assert torch.equal(again.decode(z).log_prob(x), vae.decode(z).log_prob(x))
 
 
 # --- imputation ---------------------------------------------------------------------------------------------------
@@ -425,8 +427,9 @@ def test_weighted_quantiles_and_certainty_are_those_of_a_planted_law():
     torch.nn.init.zeros_(encoder.output.weight)
     torch.nn.init.zeros_(encoder.output.bias)
     vae = VAE(encoder, Halves((1,), (4,)), **parts, features=features)
-    rows = torch.tensor([[0.0, 0.0], [1.0, 1.0], [1.0, 2.0]]).repeat(30, 1)
-    schema = splits_from(rows, config=DataConfig(cells="mixed", categories=("column 2",))).schema
+    schema = splits_from(torch.randn(90, 2), config=DataConfig(cells="gaps", scaling="none")).schema
+    known = {"kinds": ("binary", "category"), "categories": ((), ("a", "b", "c")), "whole": (True, True)}
+    schema = replace(schema, low=(0.0, 0.0), high=(1.0, 2.0), **known)
     found = impute(vae, Dataset(torch.tensor([[1.0, NAN], [NAN, 1.0], [NAN, NAN]]), schema), samples=20_000)
     assert found.values[0].tolist() == [1, 1]  # 1 : 4 : 1
     assert found.certainty[0, 1] == pytest.approx(4 / 6, abs=0.02) and found.certainty[0, 0] == 1
@@ -436,7 +439,7 @@ def test_weighted_quantiles_and_certainty_are_those_of_a_planted_law():
 
 
 def test_compare_counts_cells_and_treats_rows_as_independent():
-    train = splits_from(torch.tensor([[0.0, 2.0], [2.0, 6.0]]).repeat(50, 1), config=DataConfig(cells="gaps")).train
+    train = splits_from(torch.randn(100, 2) * 2 + 3, config=DataConfig(cells="gaps")).train
     truth = np.array([[1.0, 4.0], [3.0, 4.0], [1.0, 8.0]])
     taken = np.array([[True, True], [True, False], [False, True]])
 
@@ -445,8 +448,7 @@ def test_compare_counts_cells_and_treats_rows_as_independent():
         low, high, level = truth - np.array([[0, 0], [1, 0], [0, -1]]), truth + np.array([[1, 1], [1, 1], [1, 3]]), 0.9
 
     found = compare(Found, truth, taken, train)
-    mean = train.prepared().mean(0)
-    assert mean.abs().max() < 0.3 and found["cells"] == 4
+    assert found["cells"] == 4
     spread = train.raw.std(0, correction=0).numpy()
     errors = np.array([1, -2, 0, 2]) / spread[[0, 1, 0, 1]]
     assert found["rmse"]["mean"] == pytest.approx(np.sqrt((errors**2).mean()), rel=1e-5)
@@ -470,6 +472,7 @@ def test_digits_with_gaps_are_imputed_better_than_by_their_means():
     found = impute(vae, splits.test, samples=300, level=0.9)
     assert np.array_equal(found.values[~found.missing], truth[~found.missing])
     numbers = compare(found, truth, found.missing, splits.train)
+    print(numbers, np.median(found.ess))
     assert numbers["rmse"]["mean"] + 3 * numbers["rmse"]["se"] < 0.7 * numbers["rmse_of_means"]["mean"]
     assert 0.8 < numbers["coverage"]["mean"] < 0.98
 
@@ -491,7 +494,7 @@ def test_wine_with_gaps_trains_from_csv_in_one_command_and_keeps_its_types(tmp_p
         for place in np.flatnonzero(random.random(14) < 0.15):
             row[place] = ""
     write(tmp_path / "wine.csv", names, rows)
-    small = ["--epochs", "40", "--hidden", "16", "--latent-dim", "2", "--nll-samples", "5", "--batch-size", "32"]
+    small = ["--epochs", "150", "--hidden", "16", "--latent-dim", "2", "--nll-samples", "5", "--learning-rate", "5e-3"]
     assert cli.run(["train", "wine.csv", "--likelihood", "mixed", "--out", "run", *small]) == 0
     assert "PCA is for numbers alone" in capsys.readouterr().out
     assert cli.run(["generate", "run", "--draw", "--count", "300", "--out", "rows.csv"]) == 0

@@ -742,7 +742,7 @@ def _typed(
         numbers = np.array([math.nan if lost else float(cell) for cell, lost in zip(pointed, gone, strict=True)])
         return numbers, (), pointed is not cells and any("," in cell for cell in cells)
     known = {cell for cell, lost in zip(cells, gone, strict=True) if not lost}
-    names = sorted(known, key=lambda cell: (float(cell), cell) if all(map(is_number, known)) else (0.0, cell))
+    names = sorted(sorted(known), key=float if all(map(is_number, known)) else None)
     codes = {cell: float(number) for number, cell in enumerate(names)}
     return (
         np.array([math.nan if lost else codes[cell] for cell, lost in zip(cells, gone, strict=True)]),

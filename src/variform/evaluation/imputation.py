@@ -46,7 +46,8 @@ def impute(vae: VAE, data: Dataset, *, samples: int = 1000, level: float = 0.9, 
     r"""What is missing, given what is observed: self-normalised importance sampling from q(z|x).
 
     $E[x_m | x_o] \approx \sum_k \bar w_k E[x_m | z_k]$ with $\bar w_k \propto p(x_o|z_k)\,p(z_k) / q(z_k|x_o)$,
-    $z_k \sim q(z|x_o)$; quantiles and probabilities are those of draws from $p(x_m|z_k)$ under the same weights.
+    $z_k \sim q(z|x_o)$; quantiles and probabilities are those of K draws from $p(x_m|z)$, where z is drawn among the z_k
+    with these weights.
 
     Args:
         vae: A model whose data may have gaps.
@@ -109,28 +110,23 @@ def _impute_batch(
     law = vae.decode(z, context)
     log_weight = law.log_prob(x) + vae.latent_prior().log_prob(z) - log_q
     weight = log_weight.double().softmax(0)  # (K, B)
-    ess = 1 / weight.square().sum(0)
-    weight = weight.to(x.dtype).reshape(*weight.shape, *[1] * len(vae.event_shape))
-    values = (weight * law.mean).sum(0)  # eq: imputation
-    drawn = law.sample()  # (K, B, *event)
-    ranked, order = drawn.sort(0)
-    passed = weight.expand_as(drawn).gather(0, order).cumsum(0)
-    low, high = (_at(ranked, passed, share) for share in (tail, 1 - tail))
+    axes = [1] * len(vae.event_shape)
+    values = (weight.to(x.dtype).reshape(*weight.shape, *axes) * law.mean).sum(0)  # eq: imputation
+    # Each z as often as it weighs, and a draw of its own each time: with few that weigh, their noise is still there.
+    chosen = torch.multinomial(weight.T, samples, replacement=True).T  # (K, B)
+    z = z.gather(0, chosen.unsqueeze(-1).expand_as(z))
+    drawn = vae.decode(z, context).sample()  # (K, B, *event)
+    ranked = drawn.sort(0).values
+    low, high = ranked[int(tail * samples)], ranked[min(samples - 1, math.ceil((1 - tail) * samples) - 1)]
     certainty = torch.full_like(values, math.nan)
     for column, kind in enumerate(schema.kinds):
         if kind in ("category", "binary"):
             codes = torch.arange(len(schema.categories[column]) or 2, device=x.device)
-            shares = (weight * (drawn[..., column, None] == codes)).sum(0)  # (B, codes)
+            shares = (drawn[..., column, None] == codes).to(x.dtype).mean(0)  # (B, codes)
             certainty[:, column], likeliest = shares.max(1)
             if kind == "category":
                 values[:, column] = low[:, column] = high[:, column] = likeliest.to(x.dtype)
-    return {"values": values, "low": low, "high": high, "certainty": certainty, "ess": ess}
-
-
-def _at(ranked: Tensor, passed: Tensor, share: float) -> Tensor:
-    """The quantile of weighted draws: the least of the ranked ones up to which `share` of the weight has passed."""
-    place = (passed < share).sum(0, keepdim=True).clamp_max(len(ranked) - 1)
-    return ranked.gather(0, place)[0]
+    return {"values": values, "low": low, "high": high, "certainty": certainty, "ess": 1 / weight.square().sum(0)}
 
 
 def judge(
