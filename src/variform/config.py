@@ -345,8 +345,8 @@ def to_command(config: RunConfig) -> str:
                 continue
             if isinstance(value, bool):
                 words.append(f"--{option}" if value else f"--no-{option}")
-            elif isinstance(value, tuple) and value and isinstance(value[0], str):
-                words += [word for item in value for word in (f"--{option}", shlex.quote(item))]
+            elif isinstance(value, tuple) and all(isinstance(item, str) for item in value) and value:
+                words += [f"--{option}", *map(shlex.quote, value)]
             elif isinstance(value, tuple):
                 words += [f"--{option}", ",".join(map(str, value))] if value else [f"--empty-{option}"]
             else:

@@ -78,6 +78,12 @@ class Condition:
             )
         return torch.eye(self.width)[[known[name] for name in names]]
 
+    def decode(self, part: Tensor) -> str:
+        """The category with the largest number, or the number in its own unit, of (width,)."""
+        if self.categories:
+            return self.categories[int(part.argmax())]
+        return f"{part.item() * self.scale + self.shift:.4g}"
+
 
 @dataclass(frozen=True)
 class Schema:
@@ -154,6 +160,17 @@ class Schema:
             )
         parts = [condition.encode(np.array([given[condition.name]])) for condition in self.conditions]
         return torch.cat([torch.zeros(1, 0), *parts], 1)[0]
+
+    def told(self, context: Tensor) -> dict[str, str]:
+        """What a context says, in words: the opposite of `context`.
+
+        Example:
+            >>> schema = read("digits", DataConfig(condition=("label",))).schema
+            >>> schema.told(schema.context({"label": 3}))
+            {'label': '3'}
+        """
+        parts = context.split([condition.width for condition in self.conditions])
+        return {condition.name: condition.decode(part) for condition, part in zip(self.conditions, parts, strict=True)}
 
     def prepare(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """What the model sees: x = (raw - shift) / scale, then binarised where asked.
@@ -516,6 +533,14 @@ class Dataset:
             tensor(True)
         """
         return None if self.contexts is None else self.contexts.index_select(0, index)
+
+    def typical_context(self) -> Tensor | None:
+        """The most frequent categories and the mean numbers, (context_dim,); None for a model that is told nothing."""
+        if self.contexts is None:
+            return None
+        parts = self.contexts.mean(0).split([condition.width for condition in self.schema.conditions])
+        pairs = zip(self.schema.conditions, parts, strict=True)
+        return torch.cat([torch.eye(len(part))[part.argmax()] if item.categories else part for item, part in pairs])
 
     def told(self, batch_size: int) -> Iterator[Tensor | None]:
         """The contexts of all rows in order, beside `batches`; None for each batch where there are none."""
@@ -1077,8 +1102,8 @@ def _beside(source: Source, name: str) -> np.ndarray:
         return source.beside[name]
     if source.labels is None:
         raise ValueError(
-            f"--condition {name} needs labels; {source.name} has none. Give labelled data, or name the label column of "
-            "a CSV file with --label."
+            f"a model that is told the {name} of each row needs it; {source.name} has none. Give labelled data, or "
+            "name the label column of a CSV file with --label."
         )
     return source.labels
 

@@ -189,6 +189,26 @@ def interpolation(vae: VAE, data: Dataset, *, pairs: int = 6, steps: int = 11, s
     return decode(vae, first * (1 - share) + second * share, context=between)
 
 
+def under_each(vae: VAE, data: Dataset, *, steps: int = 7) -> tuple[Array, list[str]]:
+    """Rows decoded under other contexts: the same z, while what the model is told first changes.
+
+    Args:
+        vae: A conditional model.
+        data: N rows; what else the model is told of them stays as it is.
+        steps: Contexts of a number, from 2 standard deviations below its mean to 2 above; a category has up to 12.
+
+    Returns:
+        values (N, contexts, *event) and the contexts in words.
+    """
+    assert data.contexts is not None
+    first, *_ = data.schema.conditions
+    ways = torch.eye(first.width)[:12] if first.categories else torch.linspace(-2, 2, steps)[:, None]
+    contexts = data.contexts[:, None].repeat(1, len(ways), 1)
+    contexts[:, :, : first.width] = ways
+    z = np.repeat(encode(vae, data)[0][:, None], len(ways), axis=1)
+    return decode(vae, z, context=contexts), [first.decode(way) for way in ways]
+
+
 def spread(count: int, total: int) -> Tensor:
     """Indices of `count` rows spread evenly over `total`."""
     return torch.linspace(0, total - 1, min(count, total), dtype=torch.float64).round().long()

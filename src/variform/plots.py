@@ -240,6 +240,42 @@ def plot_traversals(
     return _path_rows(paths, heads, names, value_range, title=title, note=note, label=label)
 
 
+def plot_conditions(
+    values: ArrayLike,
+    conditions: Sequence[str],
+    name: str,
+    *,
+    columns: Sequence[str] = (),
+    value_range: tuple[float, float] = (0.0, 1.0),
+) -> Figure:
+    """What a condition changes: the same examples under each; the first 12 of them.
+
+    Images: one row per example. Tables: one panel per example with one line per column, up to 8, scaled to its range.
+
+    Args:
+        values: (examples, conditions, *event), in the data's units.
+        conditions: The conditions in words.
+        name: What the conditions are values of.
+        columns: The table's column names; empty for images.
+        value_range: The values drawn as black and as white.
+
+    Raises:
+        ValueError: if the events are neither images nor rows with these columns, or if there are none.
+
+    Example:
+        >>> values = np.random.default_rng(0).random((3, 2, 1, 8, 8))
+        >>> len(plot_conditions(values, ["cat", "dog"], "label").axes)
+        1
+    """
+    paths = _events(values, 2, columns)
+    title, note = f"The same latent points under each {name}", _shown("examples", len(paths), MOST_PANELS)
+    names = [f"example {number}" for number in range(1, len(paths) + 1)]
+    if columns:
+        steps = np.arange(len(conditions), dtype=float)
+        return _path_panels(paths, steps, names, columns, title=title, note=note, label=f"{name}, in order")
+    return _path_rows(paths, list(conditions), names, value_range, title=title, note=note, label=name)
+
+
 def plot_interpolation(
     values: ArrayLike,
     *,

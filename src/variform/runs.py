@@ -16,7 +16,7 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ import numpy as np
 import tomli_w
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from variform import __version__, exploration, plots, processes
 from variform.config import RunConfig, from_toml, to_command, to_dict
@@ -124,6 +125,23 @@ def require_same_data(folder: Path, splits: Splits) -> None:
             f"{splits.schema.source} must hold the data that {folder} was trained on; it has changed since. "
             "Bring the old data back, or train a new run."
         )
+
+
+def told(run: Run, given: Sequence[str], rows: int, *, seed: int = 0) -> Tensor | None:
+    """The contexts of `rows` new rows: as `given` by `name=value`, or those of random training rows.
+
+    Raises:
+        ValueError: for what is not of the form name=value, or not what the model must be told.
+    """
+    schema = _schema(run.vae)
+    if odd := next((pair for pair in given if "=" not in pair), None):
+        raise ValueError(f"--given must be of the form name=value; got {odd}. Write for example label=3.")
+    if given or not schema.conditions:
+        values = dict(pair.split("=", 1) for pair in given)
+        return schema.context(values) if given else None
+    contexts = run.data().train.contexts
+    assert contexts is not None
+    return contexts[torch.randint(len(contexts), (rows,), generator=torch.Generator().manual_seed(seed))]
 
 
 def history(folder: Path) -> list[dict[str, Any]]:
@@ -486,11 +504,19 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
     )
     image = schema.kind == "image"
     beside = None if image else splits.train.gather(exploration.spread(5000, len(splits.train))).numpy()
-    samples = exploration.generate(vae, 64 if image else 1000, draw=not image, seed=run.config.train.seed)
+    count, told = (64 if image else 1000), splits.train.typical_context()
+    contexts = None
+    if splits.train.contexts is not None and told is not None:
+        contexts = splits.train.contexts[torch.arange(count) * 7919 % len(splits.train)]  # of rows from everywhere
+    words = "" if told is None else ", ".join(f"{name} = {value}" for name, value in schema.told(told).items())
+    under = f" Told: {words}." if words else ""
+    samples = exploration.generate(vae, count, context=contexts, draw=not image, seed=run.config.train.seed)
     add(
         "samples",
         "Samples from the prior",
-        "New data: z drawn from N(0, I), then decoded." + ("" if image else " Beside them the training rows."),
+        "New data: z drawn from N(0, I), then decoded"
+        + (" under the contexts of training rows." if words else ".")
+        + ("" if image else " Beside them the training rows."),
         lambda: plots.plot_samples(samples, data=beside, categories=schema.categories, **look),
     )
     if image and vae.likelihood.support in ("levels", "counts"):
@@ -508,21 +534,30 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
         lambda: plots.plot_latent(points, labels, classes=schema.classes, axes=axes, title="Posterior means"),
     )
     if vae.latent_dim == 2:
-        grid, quantiles = exploration.manifold(vae, 20 if image else 30)
+        grid, quantiles = exploration.manifold(vae, 20 if image else 30, context=told)
         add(
             "manifold",
             "The manifold",
-            "The latent plane decoded on a grid of equal prior mass.",
+            "The latent plane decoded on a grid of equal prior mass." + under,
             lambda: plots.plot_manifold(grid, quantiles, **look),
         )
-    values, positions, order = exploration.traversals(vae, kls)
+    values, positions, order = exploration.traversals(vae, kls, context=told)
     names = [f"z{latent + 1}\nKL {kls[latent]:.2f}" for latent in order]
     add(
         "traversals",
         "Traversals",
-        "One latent moved at a time, the others at 0; the latent with the largest KL first.",
+        "One latent moved at a time, the others at 0; the latent with the largest KL first." + under,
         lambda: plots.plot_traversals(values, positions, names, **look),
     )
+    if words:
+        changed, ways = exploration.under_each(vae, splits.test.take(exploration.spread(10, len(splits.test))))
+        first = schema.conditions[0].name
+        add(
+            "conditions",
+            "Under another condition",
+            f"Test rows, encoded with their own {first} and decoded with each {first}.",
+            lambda: plots.plot_conditions(changed, ways, first, **look),
+        )
     lines = exploration.interpolation(vae, splits.test)
     add(
         "interpolation",

@@ -263,6 +263,11 @@ def check_options(config: DataConfig, kind: Format | Literal["array"], name: str
         if getattr(config, field) != getattr(_DEFAULTS, field) and kind not in kinds:
             option = "--" + field.replace("_", "-")
             raise ValueError(f"{option} {purpose} {place}; {name} is not {place}. Leave {option} out.")
+    if kind != "csv" and (odd := [column for column in config.condition if column != "label"]):
+        raise ValueError(
+            f"--condition names `label`, or columns of a CSV file; {name} is not a CSV file, and got {odd[0]}. "
+            "Use --condition label where there are labels."
+        )
 
 
 def csv_columns(path: str | Path) -> tuple[str, ...]:

@@ -87,6 +87,8 @@ def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
     trivial_nll = numbers.get("baselines", {}).get("trivial", {}).get("nll")
     if trivial_nll and trivial_nll["mean"] < numbers["nll"]["mean"]:
         notes.append(f"The trivial model has the better NLL. {_why_trivial_wins(vae)}")
+    if vae.context_dim and "baselines" in numbers:
+        notes.append("The model is told the condition of each row; PCA and the trivial model are not.")
     notes += [baseline["note"] for baseline in numbers.get("baselines", {}).values() if "note" in baseline]
     if schema.kinds:
         notes.append(
