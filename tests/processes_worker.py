@@ -18,6 +18,7 @@ CASES = {
     "rmsprop": {"optimizer": "rmsprop"},
     "sharded": {"sharded": True, "clip_norm": 3.0},
     "bf16": {"precision": "bf16"},
+    "optimal variance": {"samples": 2},
 }
 
 
@@ -34,7 +35,8 @@ def trained(case, folder, **changes):
     torch.set_default_dtype(torch.float32 if case == "bf16" else torch.float64)
     config = TrainConfig(**BASE | CASES[case] | changes)
     train, valid = splits(("label",) if case == "everything" else ())
-    vae = build_vae(ModelConfig(latent_dim=2, hidden=(7,), dropout=0.3), train.schema)
+    likelihood = "gaussian-optimal" if case == "optimal variance" else "bernoulli"  # which needs all rows of a batch
+    vae = build_vae(ModelConfig(latent_dim=2, hidden=(7,), dropout=0.3, likelihood=likelihood), train.schema)
     objective = build_objective(vae, config)
     history = fit(objective, train, valid, config, folder=folder, resume=folder is not None and folder.exists())
     return history.rows, {name: value.clone() for name, value in objective.state_dict().items()}

@@ -178,7 +178,7 @@ def test_what_a_decoder_may_give_leaves_densities_and_gradients_finite(make, dty
 
 @pytest.mark.parametrize("make", PLAIN.values(), ids=PLAIN)
 def test_single_precision_agrees_with_double(make):
-    likelihood = make()
+    likelihood = make().eval()
     params, x = torch.randn(BATCH, *likelihood.params_shape) * 2, SUPPORTS[likelihood.support]()
     found = []
     for dtype in (torch.float32, torch.float64):

@@ -27,6 +27,9 @@ MODELS = {
     "gaussian": ("table", ModelConfig(latent_dim=2, likelihood="gaussian", hidden=(), posterior_std="softplus")),
     "gaussian-shared": ("digits", ModelConfig(latent_dim=1, likelihood="gaussian-shared", hidden=(3,))),
     "gaussian-identity": ("table", ModelConfig(latent_dim=2, likelihood="gaussian-identity", activation="gelu")),
+    "gaussian-per-feature": ("table", ModelConfig(latent_dim=1, likelihood="gaussian-per-feature", hidden=(3,))),
+    "gaussian-optimal": ("digits", ModelConfig(latent_dim=1, likelihood="gaussian-optimal", hidden=(3,))),
+    "logistic": ("digits", ModelConfig(latent_dim=1, likelihood="logistic", hidden=(3,))),
 }
 
 

@@ -424,8 +424,8 @@ class Categorical(Law):
 
     Example:
         >>> law = Categorical(torch.tensor([0.2, 0.3, 0.5]).log()[:, None])
-        >>> law.log_prob(torch.tensor([0.5])).exp().item(), law.mean
-        (0.30000001192092896, tensor([0.6500]))
+        >>> law.log_prob(torch.tensor([0.5])).exp(), law.mean
+        (tensor(0.3000), tensor([0.6500]))
     """
 
     def __init__(self, logits: Tensor, event_dims: int = 1) -> None:

@@ -4,6 +4,7 @@ All of it is deterministic: posterior means are used, and draws, where asked for
 """
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from variform.data import Dataset
 from variform.vae import VAE, evaluating
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+_FLOATS_AT_ONCE = 2**25  # of the decoder's output: a probability for each of 256 levels of each pixel is many
 
 
 def encode(vae: VAE, data: Dataset, *, draw: bool = False, seed: int = 0) -> tuple[Array, Array]:
@@ -59,10 +62,11 @@ def decode(vae: VAE, z: Array, *, context: Tensor | None = None, draw: bool = Fa
         )
     points = vae.like(torch.as_tensor(z)).reshape(-1, vae.latent_dim)
     told = None if context is None else vae.like(context).expand(*z.shape[:-1], -1).reshape(len(points), -1)
-    contexts = itertools.repeat(None) if told is None else told.split(1024)
+    at_once = max(1, min(1024, _FLOATS_AT_ONCE // math.prod(vae.likelihood.params_shape)))
+    contexts = itertools.repeat(None) if told is None else told.split(at_once)
     with torch.random.fork_rng(), evaluating(vae):
         torch.manual_seed(seed)
-        laws = (vae.decode(*chunk) for chunk in zip(points.split(1024), contexts, strict=False))
+        laws = (vae.decode(*chunk) for chunk in zip(points.split(at_once), contexts, strict=False))
         x = torch.cat([law.sample() if draw else law.mean for law in laws])
     raw = x if vae.schema is None else vae.schema.tidy(vae.schema.restore(x))
     if draw and vae.likelihood.support in ("levels", "counts"):

@@ -380,7 +380,7 @@ class NegativeBinomialLikelihood(Likelihood):
         Lopez, Regier, Cole, Jordan and Yosef (2018).
 
     Example:
-        >>> NegativeBinomialLikelihood((4,))(torch.zeros(2, 4)).log_prob(torch.zeros(2, 4))
+        >>> NegativeBinomialLikelihood((4,))(torch.zeros(2, 4)).log_prob(torch.zeros(2, 4)).detach()
         tensor([-2.7726, -2.7726])
     """
 

@@ -520,7 +520,7 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
         lambda: plots.plot_samples(samples, data=beside, categories=schema.categories, **look),
     )
     if image and vae.likelihood.support in ("levels", "counts"):
-        drawn = exploration.generate(vae, 64, draw=True, seed=run.config.train.seed)
+        drawn = exploration.generate(vae, count, context=contexts, draw=True, seed=run.config.train.seed)
         add(
             "draws",
             "Samples with their noise",

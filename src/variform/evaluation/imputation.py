@@ -46,8 +46,8 @@ def impute(vae: VAE, data: Dataset, *, samples: int = 1000, level: float = 0.9, 
     r"""What is missing, given what is observed: self-normalised importance sampling from q(z|x).
 
     $E[x_m | x_o] \approx \sum_k \bar w_k E[x_m | z_k]$ with $\bar w_k \propto p(x_o|z_k)\,p(z_k) / q(z_k|x_o)$,
-    $z_k \sim q(z|x_o)$; quantiles and probabilities are those of K draws from $p(x_m|z)$, where z is drawn among the z_k
-    with these weights.
+    $z_k \sim q(z|x_o)$; quantiles and probabilities are those of K draws from $p(x_m|z)$, where z is drawn among
+    the z_k with these weights.
 
     Args:
         vae: A model whose data may have gaps.
