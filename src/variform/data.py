@@ -345,7 +345,14 @@ gaussian or --scaling unit.
             True
         """
         names = {field.name for field in dataclasses.fields(cls)}
-        values = {"conditions": [], "kinds": (), "categories": (), "gaps": (), **values}  # which older files have not
+        since = {
+            "whole": [False] * len(values.get("low", [])),
+            "conditions": [],
+            "kinds": [],
+            "categories": [],
+            "gaps": [],
+        }
+        values = {**since, **values}
         if odd := names ^ set(values):
             raise ValueError(
                 f"a schema must have the keys {', '.join(sorted(names))}; missing or unknown: {', '.join(sorted(odd))}."
