@@ -152,6 +152,8 @@ def generate(
 ) -> None:
     """New data from the prior: z from N(0, I), then the mean of p(x|z).
 
+    Rows of a mixed table keep the types of their columns; real columns are clipped to the range of the rows read.
+
     Examples: `variform generate runs/demo --count 100 --out new_digits/`,
     `variform generate runs/conditional --given label=3`
 
