@@ -52,7 +52,7 @@ class Estimate:
 
         With `gaps` what is NaN is left out, first of each row's mean, then of the mean over the rows.
         """
-        rows = squares.double().reshape(len(squares), -1)
+        rows = squares.double().flatten(1) if squares.ndim > 1 else squares.double()[:, None]
         means = rows.nanmean(1) if gaps else rows.mean(1)
         square = cls.of(means[~means.isnan()] if gaps else means)
         root = math.sqrt(square.mean)
@@ -241,6 +241,8 @@ def _score_batch(
     likelihood /= samples
     reconstruction = vae.decode(q.mean, context).mean
     squares = squared_error(data.schema, data.schema.restore(x), data.schema.restore(reconstruction))
+    if data.schema.kind == "image":
+        squares = (squares.nanmean if data.schema.gaps else squares.mean)(1, keepdim=True)
     return {
         "elbo": likelihood - divergences.sum(1),
         "log_likelihood": likelihood,
@@ -249,11 +251,7 @@ def _score_batch(
         "log_px": log_sum - math.log(samples),  # eq: importance-sampling
         "ess": (2 * log_sum - log_square).exp(),
         "means": q.mean.double(),
-        "squared_error": squares.nanmean(1, keepdim=True)
-        if data.schema.gaps and data.schema.kind == "image"
-        else squares.mean(1, keepdim=True)
-        if data.schema.kind == "image"
-        else squares,
+        "squared_error": squares,
     }
 
 

@@ -83,16 +83,17 @@ def impute(vae: VAE, data: Dataset, *, samples: int = 1000, level: float = 0.9, 
             f"imputation needs 2 or more samples and a level in (0, 1); got {samples} and {level}. "
             "Use for example 1000 and 0.9."
         )
+    schema = vae.schema or data.schema  # whose ranges are those of the data that it was trained on
     rows = max(1, _FLOATS_AT_ONCE // (samples * math.prod(vae.event_shape)))
     with torch.random.fork_rng(), evaluating(vae):
         torch.manual_seed(seed)
         parts = [
-            _impute_batch(vae, data.schema, x, context, samples, (1 - level) / 2)
+            _impute_batch(vae, schema, x, context, samples, (1 - level) / 2)
             for x, context in vae.batches(data, rows, seed=seed)
         ]
     found = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
     raw = data.gather(torch.arange(len(data)))
-    schema, missing = data.schema, raw.isnan()
+    missing = raw.isnan()
     for name in ("values", "low", "high"):
         known = schema.tidy(schema.restore(found[name])).to(torch.promote_types(raw.dtype, torch.float32))
         found[name] = torch.where(missing, known, raw)
