@@ -6,6 +6,7 @@ best weights; `nll` gives the seconds that importance-sampled log p(x) takes for
 """
 
 import dataclasses
+import functools
 import json
 import math
 import sys
@@ -17,6 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 PIXELS, HIDDEN, LATENT = 784, 400, 20
+FILTERS = (32, 64)  # of the stages of the convolutional network: 28 -> 14 -> 7
 WIDTHS = ((PIXELS, HIDDEN), (HIDDEN, 2 * LATENT), (LATENT, HIDDEN), (HIDDEN, PIXELS))
 LEARNING_RATE, VALID_BATCH = 1e-3, 512
 CHUNK = 2048  # rows at once of the floor of NLL
@@ -56,19 +58,50 @@ def mlp_layers() -> tuple[Any, Any]:
     return encoder, nn.Sequential(nn.Linear(LATENT, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, PIXELS))
 
 
-def mlp_weights(*parts: Any) -> dict[str, np.ndarray]:
-    """W1, b1 to W4, b4 of the linear layers in `parts`; what is subtracted from an input goes into the bias."""
+def conv_layers() -> tuple[Any, Any]:
+    """The same around two stages of convolutions."""
     from torch import nn
 
-    weights = {}
-    for part in parts:
-        layers = [module for module in part.modules() if isinstance(module, nn.Linear)]
-        for first, layer in zip([True] + [False] * len(layers), layers, strict=False):
-            number = len(weights) // 2 + 1
-            weight, bias = layer.weight.detach(), layer.bias.detach()
-            if first and hasattr(part, "centre"):
-                bias = bias - weight @ part.centre.flatten()
-            weights |= {f"W{number}": weight.numpy().copy(), f"b{number}": bias.numpy().copy()}
+    first, second = FILTERS
+    encoder = nn.Sequential(
+        nn.Unflatten(1, (1, 28, 28)),
+        nn.Conv2d(1, first, 4, 2, 1),
+        nn.ReLU(),
+        nn.Conv2d(first, second, 4, 2, 1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(second * 49, HIDDEN),
+        nn.ReLU(),
+        nn.Linear(HIDDEN, 2 * LATENT),
+    )
+    decoder = nn.Sequential(
+        nn.Linear(LATENT, HIDDEN),
+        nn.ReLU(),
+        nn.Linear(HIDDEN, second * 49),
+        nn.ReLU(),
+        nn.Unflatten(1, (second, 7, 7)),
+        nn.ConvTranspose2d(second, first, 4, 2, 1),
+        nn.ReLU(),
+        nn.ConvTranspose2d(first, 1, 4, 2, 1),
+        nn.Flatten(),
+    )
+    return encoder, decoder
+
+
+LAYERS = {"mlp": mlp_layers, "conv": conv_layers}
+MODEL: dict[str, dict[str, Any]] = {"mlp": {}, "conv": {"network": "conv", "filters": FILTERS}}  # variform's options
+
+
+def weights_of(*parts: Any) -> dict[str, np.ndarray]:
+    """W1, b1, W2, ... of the layers in `parts`, and `centre`, if there is something to subtract from the images."""
+    from torch import nn
+
+    weights = {"centre": parts[0].centre.flatten().numpy().copy()} if hasattr(parts[0], "centre") else {}
+    kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+    layers = [module for part in parts for module in part.modules() if isinstance(module, kinds)]
+    for number, layer in enumerate(layers, 1):
+        bias = parts[1].bias if layer.bias is None else layer.bias  # of variform's decoder, a number per pixel
+        weights |= {f"W{number}": layer.weight.detach().numpy().copy(), f"b{number}": bias.detach().numpy().copy()}
     return weights
 
 
@@ -112,6 +145,65 @@ class Floor:
         return (time.perf_counter() - started) * rows / (chunks * CHUNK)
 
 
+class ConvFloor:
+    """The products of a step of the convolutional network and nothing else."""
+
+    def __init__(self, task: Task) -> None:
+        import torch
+
+        with np.load(task.data) as arrays:
+            self.steps = len(arrays["train"]) // task.batch
+        self.task = task
+        first, second = FILTERS
+        # Rows, inputs and outputs of the dense layers; channels and side of the images of a stage, larger ones first.
+        self.dense = ((second * 49, HIDDEN), (HIDDEN, 2 * LATENT), (LATENT, HIDDEN), (HIDDEN, second * 49))
+        self.stages = ((1, 28, first, 14), (first, 14, second, 7))
+        self.convolution, self.slopes = torch.ops.aten.convolution, torch.ops.aten.convolution_backward
+
+    def products(self, rows: int, *, only_decode: bool = False) -> list[Callable[[], Any]]:
+        import torch
+
+        found: list[Callable[[], Any]] = []
+        for width_in, width_out in self.dense[2:] if only_decode else self.dense:
+            x, w, slope = torch.randn(rows, width_in), torch.randn(width_out, width_in), torch.randn(rows, width_out)
+            y, dx, dw = torch.empty_like(slope), torch.empty_like(x), torch.empty_like(w)
+            found.append(functools.partial(torch.mm, x, w.T, out=y))
+            if not only_decode:
+                found += [
+                    functools.partial(torch.mm, slope, w, out=dx),
+                    functools.partial(torch.mm, slope.T, x, out=dw),
+                ]
+        for transposed in (True,) if only_decode else (False, True):
+            options = ([2, 2], [1, 1], [1, 1], transposed, [0, 0], 1)
+            for large, side, small, half in self.stages:
+                ends = torch.randn(rows, large, side, side), torch.randn(rows, small, half, half)
+                x, slope = ends[::-1] if transposed else ends
+                w = torch.randn(small, large, 4, 4)
+                found.append(functools.partial(self.convolution, x, w, None, *options))
+                if not only_decode:  # nobody needs the slope of the pixels
+                    mask = [transposed or large > 1, True, False]
+                    found.append(functools.partial(self.slopes, slope, x, w, None, *options, mask))
+        return found
+
+    def train(self, epochs: int, on_epoch: OnEpoch) -> None:
+        products = self.products(self.task.batch)
+        for _ in range(epochs):
+            started = time.perf_counter()
+            for _ in range(self.steps):
+                for product in products:
+                    product()
+            on_epoch(time.perf_counter() - started)
+
+    def nll(self) -> float:
+        rows = self.task.images * self.task.samples
+        products, chunks = self.products(CHUNK, only_decode=True), max(1, rows // CHUNK)
+        started = time.perf_counter()
+        for _ in range(chunks):
+            for product in products:
+                product()
+        return (time.perf_counter() - started) * rows / (chunks * CHUNK)
+
+
 class TorchLoop:
     """What a careful user of PyTorch writes."""
 
@@ -122,7 +214,7 @@ class TorchLoop:
         import torch
 
         torch.manual_seed(0)
-        encoder, decoder = mlp_layers()
+        encoder, decoder = LAYERS[self.task.network]()
         net = torch.nn.ModuleList([encoder, decoder])
         optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE, fused=True)
 
@@ -144,7 +236,7 @@ class TorchLoop:
             with torch.no_grad():
                 valid_loss = sum(loss(raw).item() for raw in self.valid.split(VALID_BATCH))
             if valid_loss < best_loss:
-                best, best_loss = mlp_weights(encoder, decoder), valid_loss
+                best, best_loss = weights_of(encoder, decoder), valid_loss
             on_epoch(seconds)
         np.savez(Path(self.task.folder) / "model.npz", **best)
         return best
@@ -231,10 +323,12 @@ class Pythae:
         from pythae.models.base.base_utils import ModelOutput
         from pythae.models.nn import BaseDecoder, BaseEncoder
 
+        layers = LAYERS[self.task.network]()
+
         class Encoder(BaseEncoder):
             def __init__(self) -> None:
                 BaseEncoder.__init__(self)
-                self.layers = mlp_layers()[0]
+                self.layers = layers[0]
 
             def forward(self, x: Any) -> Any:
                 mean, log_var = self.layers(x.flatten(1)).chunk(2, 1)
@@ -243,7 +337,7 @@ class Pythae:
         class Decoder(BaseDecoder):
             def __init__(self) -> None:
                 BaseDecoder.__init__(self)
-                self.layers = mlp_layers()[1]
+                self.layers = layers[1]
 
             def forward(self, z: Any) -> Any:
                 return ModelOutput(reconstruction=self.layers(z).sigmoid().reshape(-1, 1, 28, 28))
@@ -277,7 +371,7 @@ class Pythae:
         pipeline = TrainingPipeline(model=self.model(), training_config=config)
         pipeline(train_data=self.images, eval_data=self.valid, callbacks=[Watch()])
         best = pipeline.trainer._best_model
-        return mlp_weights(best.encoder, best.decoder)
+        return weights_of(best.encoder, best.decoder)
 
     def nll(self) -> float:
         import torch
@@ -304,7 +398,8 @@ class Variform:
     def model(self) -> Any:
         from variform import ModelConfig, build_vae
 
-        config = ModelConfig(latent_dim=LATENT, hidden=(HIDDEN,), **self.options)
+        options = MODEL[self.task.network] | self.options
+        config = ModelConfig(latent_dim=LATENT, hidden=(HIDDEN,), **options)
         return build_vae(config, self.splits.schema, moments=self.splits.train.moments())
 
     def train(self, epochs: int, on_epoch: OnEpoch) -> dict[str, np.ndarray]:
@@ -324,7 +419,7 @@ class Variform:
         objective = build_objective(vae, config)
         fit(objective, self.splits.train, self.splits.valid, config, folder=folder, on_epoch=after)
         save(vae, folder / "model.safetensors")
-        return mlp_weights(vae.encoder, vae.decoder)
+        return weights_of(vae.encoder, vae.decoder)
 
     def nll(self) -> float:
         from variform import Dataset
@@ -357,6 +452,14 @@ CONTESTANTS = {
         "torch": TorchLoop,
         "jax": JaxScan,
         "floor": Floor,
+    },
+    "conv": {
+        "variform": Variform,
+        "eager": Eager,
+        "uncentred": Uncentred,
+        "pythae": Pythae,
+        "torch": TorchLoop,
+        "floor": ConvFloor,
     },
 }
 PEERS = ("pythae", "jax")  # these need the peers' interpreter

@@ -35,7 +35,10 @@ With --nll instead: the time of n images times k samples of importance-sampled l
 by pythae's `get_nll` (few images, scaled linearly; it takes one image at a time, and k in whole batches of 100, at
 least one), and by the decoder's matrix products alone.
 
-What each contestant does stands in contestants.py. A convolutional network has its place in CONTESTANTS there, and in
+With --network conv: two stages of 4 x 4 convolutions with stride 2 and 32 and 64 filters before the 400 units, and
+their transposes after; the floor is their products, as torch's operations give them, and those of the dense layers.
+
+What each contestant does stands in contestants.py. A network has its place in LAYERS and CONTESTANTS there, and in
 NETWORKS here.
 """
 
@@ -52,11 +55,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from contestants import CHUNK, CONTESTANTS, LATENT, PEERS, PIXELS, Task
+
+Network = Callable[[Any], Any]
 
 ROOT = Path(__file__).parents[1]
 
@@ -159,27 +165,56 @@ def whole_runs(options: argparse.Namespace, batch: int) -> tuple[dict[str, list[
     return seconds, files
 
 
-def nll(weights: dict[str, np.ndarray], images: np.ndarray, samples: int) -> Any:
+def mlp(w: dict[str, Any]) -> tuple[Network, Network]:
+    """Encoder and decoder of the MLP with the weights W1, b1 to W4, b4."""
+    import torch
+
+    def encoder(x: Any) -> Any:
+        return torch.relu(x @ w["W1"].T + w["b1"]) @ w["W2"].T + w["b2"]
+
+    return encoder, lambda z: torch.relu(z @ w["W3"].T + w["b3"]) @ w["W4"].T + w["b4"]
+
+
+def conv(w: dict[str, Any]) -> tuple[Network, Network]:
+    """Encoder and decoder of the convolutional network with the weights W1, b1 to W8, b8."""
+    from torch.nn.functional import conv2d, conv_transpose2d, linear, relu
+
+    def encoder(x: Any) -> Any:
+        h = relu(conv2d(x.reshape(-1, 1, 28, 28), w["W1"], w["b1"], 2, 1))
+        h = relu(conv2d(h, w["W2"], w["b2"], 2, 1)).flatten(1)
+        return linear(relu(linear(h, w["W3"], w["b3"])), w["W4"], w["b4"])
+
+    def decoder(z: Any) -> Any:
+        h = relu(linear(relu(linear(z.flatten(0, -2), w["W5"], w["b5"])), w["W6"], w["b6"]))
+        h = relu(conv_transpose2d(h.unflatten(1, (-1, 7, 7)), w["W7"], w["b7"], 2, 1))
+        logits = conv_transpose2d(h, w["W8"], None, 2, 1) + (w["b8"] if w["b8"].ndim == 3 else w["b8"][:, None, None])
+        return logits.reshape(*z.shape[:-1], PIXELS)
+
+    return encoder, decoder
+
+
+def nll(network: str, weights: dict[str, np.ndarray], images: np.ndarray, samples: int) -> Any:
     """-log p(x) of each image by importance sampling from q(z|x), in nats, (N,) float64."""
     import torch
 
     w = {name: torch.from_numpy(value) for name, value in weights.items()}
+    encoder, decoder = NETWORKS[network](w)
     generator = torch.Generator().manual_seed(0)
     parts = []
     for raw in torch.from_numpy(images.reshape(-1, PIXELS)).split(50):
         x = raw.float() / 255
-        mean, log_var = (torch.relu(x @ w["W1"].T + w["b1"]) @ w["W2"].T + w["b2"]).chunk(2, 1)
+        mean, log_var = encoder(x - w.get("centre", 0)).chunk(2, 1)
         noise = torch.randn(samples, *mean.shape, generator=generator)
         z = mean + torch.exp(log_var / 2) * noise
-        logits = torch.relu(z @ w["W3"].T + w["b3"]) @ w["W4"].T + w["b4"]
+        logits = decoder(z)
         log_px = (x * logits - torch.nn.functional.softplus(logits)).sum(-1)
         log_weight = log_px + (noise**2 + log_var - z**2).sum(-1) / 2
         parts.append(math.log(samples) - log_weight.double().logsumexp(0))
     return torch.cat(parts)
 
 
-# A network: how one estimator scores the weights that its contestants give.
-NETWORKS = {"mlp": nll}
+# A network: the encoder and the decoder that the weights of its contestants make.
+NETWORKS = {"mlp": mlp, "conv": conv}
 
 
 # --- tables -------------------------------------------------------------------------------------------------------
@@ -230,7 +265,7 @@ def quality_rows(options: argparse.Namespace, batch: int, files: dict[str, Path]
     found = {}
     for name, path in files.items():
         with np.load(path) as weights:
-            found[name] = NETWORKS[options.network](dict(weights), test, options.samples)
+            found[name] = nll(options.network, dict(weights), test, options.samples)
     reference = found[reference_name(options)]
     return [
         [name, str(batch), estimate(values), "" if values is reference else estimate(values - reference)]

@@ -14,7 +14,7 @@ SOURCE = Path(variform.__file__).parent
 LAYERS = [
     {"compiling", "config", "draws", "files", "memory"},
     {"distributions", "processes"},
-    {"networks", "likelihoods", "posteriors", "priors", "sources"},
+    {"flows", "networks", "likelihoods", "posteriors", "priors", "sources"},
     {"data"},
     {"vae"},
     {"objectives"},

@@ -14,11 +14,14 @@ from variform.distributions import (
     DiagonalGaussian,
     DiscretisedLogistic,
     FullGaussian,
+    Law,
     Mixed,
+    Mixture,
     NegativeBinomial,
     Poisson,
     StandardNormal,
 )
+from variform.flows import FlowPrior, IAFPosterior
 from variform.likelihoods import (
     BernoulliLikelihood,
     CategoricalLikelihood,
@@ -31,8 +34,8 @@ from variform.likelihoods import (
 )
 from variform.networks import ACTIVATIONS, MLP
 from variform.objectives import ELBO
-from variform.posteriors import DiagonalPosterior
-from variform.priors import StandardNormalPrior
+from variform.posteriors import DiagonalPosterior, FullCovariancePosterior
+from variform.priors import MixturePrior, StandardNormalPrior, VampPrior
 
 EVENT, DIM, BATCH, L = (1, 4, 3), 3, 5, 7
 
@@ -41,6 +44,9 @@ LAWS = {
     "standard normal": lambda: StandardNormal(DIM),
     "full": lambda: FullGaussian(torch.randn(BATCH, DIM), torch.eye(DIM).expand(BATCH, DIM, DIM)),
     "bernoulli": lambda: Bernoulli(torch.randn(BATCH, *EVENT), event_dims=3),
+    "mixture": lambda: Mixture(DiagonalGaussian(torch.randn(BATCH, DIM), torch.randn(BATCH, DIM)), torch.randn(BATCH)),
+    "inverse autoregressive": lambda: IAFPosterior(DIM)(torch.randn(BATCH, 2 * DIM + 64)),
+    "masked autoregressive": lambda: FlowPrior(DIM)(None),
     "continuous bernoulli": lambda: ContinuousBernoulli(torch.randn(BATCH, *EVENT), event_dims=3),
     "logistic": lambda: DiscretisedLogistic(torch.rand(BATCH, *EVENT), -torch.rand(()), levels=9, event_dims=3),
     "categorical": lambda: Categorical(torch.randn(BATCH, 9, *EVENT), event_dims=3),
@@ -51,9 +57,20 @@ LAWS = {
         torch.tensor([2, 0, 1]),
     ),
 }
-FAMILIES = {
+POSTERIORS = {
     "diagonal, exp": lambda: DiagonalPosterior(DIM),
     "diagonal, softplus": lambda: DiagonalPosterior(DIM, std="softplus"),
+    "full, exp": lambda: FullCovariancePosterior(DIM),
+    "full, softplus": lambda: FullCovariancePosterior(DIM, std="softplus"),
+    "iaf": lambda: IAFPosterior(DIM, context=4),
+}
+PRIORS = {
+    "normal": lambda: StandardNormalPrior(DIM),
+    "mixture": lambda: MixturePrior(DIM, components=4),
+    "vamp": lambda: VampPrior(EVENT, components=4, low=0.0, high=1.0),
+    "flow": lambda: FlowPrior(DIM),
+}
+LIKELIHOODS = {
     "bernoulli": lambda: BernoulliLikelihood(EVENT),
     "gaussian": lambda: GaussianLikelihood(EVENT, variance="learned"),
     "gaussian-per-feature": lambda: GaussianLikelihood(EVENT, variance="per-feature"),
@@ -68,8 +85,8 @@ FAMILIES = {
     "negative-binomial": lambda: NegativeBinomialLikelihood(EVENT),
     "mixed": lambda: MixedLikelihood(("category", "real", "binary", "count", "real"), levels=(3, 0, 0, 0, 0)),
 }
-LIKELIHOODS = {name: make for name, make in FAMILIES.items() if not name.startswith("diagonal")}
 PLAIN = {name: make for name, make in LIKELIHOODS.items() if name != "mixed"}  # all dimensions of one kind
+FAMILIES = POSTERIORS | LIKELIHOODS
 
 
 @pytest.fixture(autouse=True)
@@ -77,11 +94,11 @@ def _seed():
     torch.manual_seed(0)
 
 
-def small_vae(likelihood):
-    posterior = DiagonalPosterior(DIM)
+def small_vae(likelihood, posterior=None, prior=None):
+    posterior, prior = posterior or DiagonalPosterior(DIM), prior or StandardNormalPrior(DIM)
     encoder = MLP(likelihood.event_shape, posterior.params_shape, hidden=(8,))
     decoder = MLP((DIM,), likelihood.params_shape, hidden=(8,))
-    return VAE(encoder, decoder, posterior=posterior, prior=StandardNormalPrior(DIM), likelihood=likelihood)
+    return VAE(encoder, decoder, posterior=posterior, prior=prior, likelihood=likelihood)
 
 
 @pytest.mark.parametrize("make", LAWS.values(), ids=LAWS)
@@ -91,7 +108,7 @@ def test_a_law_sums_events_and_keeps_batches(make):
     assert draws.shape == (L, *law.batch_shape, *law.event_shape)
     assert law.log_prob(draws).shape == (L, *law.batch_shape)
     assert law.mean.shape == law.variance.shape == (*law.batch_shape, *law.event_shape)
-    if not isinstance(law, FullGaussian):
+    if type(law).log_prob_per_entry is not Law.log_prob_per_entry:  # its entries are independent
         entries = law.log_prob_per_entry(draws)
         assert entries.shape == draws.shape
         torch.testing.assert_close(entries.flatten(1 + len(law.batch_shape)).sum(-1), law.log_prob(draws))
@@ -125,6 +142,27 @@ def test_a_vae_answers_in_the_shapes_it_promises(make):
     torch.testing.assert_close(law.log_prob(x)[3], vae.decode(z[3]).log_prob(x))
     assert vae.sample(4).shape == (4, *event)
     torch.testing.assert_close(vae.reconstruct(x), vae.decode(q.mean).mean)
+
+
+@pytest.mark.parametrize("prior", PRIORS.values(), ids=PRIORS)
+@pytest.mark.parametrize("posterior", POSTERIORS.values(), ids=POSTERIORS)
+def test_every_posterior_meets_every_prior(posterior, prior):
+    """Shapes, a batch of 1, agreement of the two ways to a density, and gradients for every parameter."""
+    vae = small_vae(BernoulliLikelihood(EVENT), posterior(), prior())
+    for batch in (BATCH, 1):
+        x = torch.rand(batch, *EVENT)
+        q, p = vae.encode(x), vae.latent_prior()
+        assert q.batch_shape == (batch,) and p.batch_shape == () and q.event_shape == p.event_shape == (DIM,)
+        z, log_q = q.rsample_and_log_prob((L,))
+        torch.testing.assert_close(q.log_prob(z), log_q)
+        assert p.log_prob(z).shape == (L, batch)
+        torch.testing.assert_close(p.log_prob(z)[3], p.log_prob(z[3]))
+    assert vae.sample(4).shape == (4, *EVENT)
+    objective = ELBO(vae, samples=L)
+    terms = objective(torch.rand(BATCH, *EVENT))
+    terms.loss.mean().backward()
+    for name, parameter in objective.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
 
 
 @pytest.mark.parametrize("kl", ["closed-form", "monte-carlo"])

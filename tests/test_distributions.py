@@ -17,6 +17,7 @@ from variform.distributions import (
     DiagonalGaussian,
     DiscretisedLogistic,
     FullGaussian,
+    Mixture,
     NegativeBinomial,
     Poisson,
     StandardNormal,
@@ -24,6 +25,7 @@ from variform.distributions import (
     kl_full,
     kl_per_dimension,
 )
+from variform.draws import sharing
 
 
 @pytest.fixture(autouse=True)
@@ -127,6 +129,93 @@ def test_bernoulli_sums_to_one_and_survives_large_logits():
     extreme = Bernoulli(torch.tensor([1000.0, -1000.0]))
     assert extreme.log_prob(torch.tensor([0.0, 0.0])).item() == -1000.0
     assert extreme.log_prob(torch.tensor([1.0, 0.0])).item() == 0.0
+
+
+def mixture_twin(law):
+    weights = reference.Categorical(logits=law.log_weights)
+    return reference.MixtureSameFamily(weights, torch_twin(law.components))
+
+
+@pytest.mark.parametrize("make", [random_diagonal, random_full], ids=["diagonal", "full"])
+def test_a_mixture_equals_that_of_torch(make):
+    law = Mixture(make(6), torch.randn(6))
+    twin, z = mixture_twin(law), torch.randn(7, 5, 4) * 3
+    torch.testing.assert_close(law.log_prob(z), twin.log_prob(z))
+    torch.testing.assert_close(law.log_prob(z[0, 0]), twin.log_prob(z[0, 0]))
+    torch.testing.assert_close(law.mean, twin.mean)
+    torch.testing.assert_close(law.variance, twin.variance)
+
+
+@pytest.mark.parametrize("make", [random_diagonal, random_full], ids=["diagonal", "full"])
+def test_a_mixture_integrates_to_one(make):
+    law = Mixture(make(3, dim=2), torch.randn(3))
+    axis = torch.linspace(-25, 25, 1001)
+    grid = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1)
+    assert law.log_prob(grid).exp().sum().item() * 0.05**2 == pytest.approx(1, abs=1e-4)
+
+
+def test_a_mixture_keeps_single_precision_where_variances_are_small():
+    """Variances of e^-6 around means of about 3: sums of squares of 10^5 that cancel, and points far from all means."""
+    mean, log_var = torch.randn(50, 40) * 3, torch.full((50, 40), -6.0)
+    exact = Mixture(DiagonalGaussian(mean, log_var), torch.zeros(50))
+    single = Mixture(DiagonalGaussian(mean.float(), log_var.float()), torch.zeros(50).float())
+    z = mean[:20].float() + 0.05 * torch.randn(20, 40).float()
+    components = DiagonalGaussian(mean.float().double(), log_var)
+    expected = Mixture(components, torch.zeros(50)).log_prob(z.double())
+    assert single.log_prob(z).dtype == torch.float32
+    torch.testing.assert_close(single.log_prob(z).double(), expected, rtol=1e-6, atol=1e-4)
+    far = exact.log_prob(torch.full((40,), 1e3))
+    assert far.isfinite() and far < -1e6
+
+
+def test_a_mixture_draws_its_components_by_their_weights():
+    """Components a hundred standard deviations apart; chi-square at 1 in 10,000. Zero weights are never drawn."""
+    weights = torch.tensor([0.5, 0.0, 0.05, 0.2, 0.25])
+    components = DiagonalGaussian(torch.arange(5.0)[:, None] * 100, torch.zeros(5, 1))
+    draws = Mixture(components, weights.log()).sample((20_000,))
+    counts = torch.bincount((draws[:, 0] / 100).round().long(), minlength=5)
+    assert counts[1] == 0
+    kept = counts[counts > 0].numpy()
+    assert stats.chisquare(kept, (20_000 * weights[weights > 0]).numpy()).pvalue > 1e-4
+    within = draws[:, 0] - (draws[:, 0] / 100).round() * 100
+    assert stats.kstest(within.numpy(), "norm").pvalue > 1e-4
+
+
+def test_a_mixture_does_not_give_its_components_one_after_another():
+    components = DiagonalGaussian(torch.arange(500.0)[:, None] * 100, torch.zeros(500, 1))
+    chosen = (Mixture(components, torch.zeros(500)).sample((100,))[:, 0] / 100).round()
+    assert chosen.max() > 250 and not torch.equal(chosen, chosen.sort().values)
+    assert Mixture(components, torch.zeros(500)).sample((1000,)).shape == (1000, 1)
+
+
+def test_a_process_draws_its_share_of_what_one_process_would_draw():
+    law = Mixture(random_diagonal(3), torch.randn(3))
+    for draw in (law.sample, StandardNormal(4).sample, random_full().sample, random_diagonal().sample):
+        torch.manual_seed(1)
+        whole = draw((6,))
+        torch.manual_seed(1)
+        with sharing(2, 5, 6):
+            torch.testing.assert_close(draw((3,)), whole[2:5])
+
+
+@pytest.mark.parametrize("make", [random_diagonal, random_full], ids=["diagonal", "full"])
+def test_a_detached_law_is_the_same_law_without_gradients_to_its_parameters(make):
+    law = make(3)
+    spread = law.log_var if isinstance(law, DiagonalGaussian) else law.scale_tril
+    parameters = [law.loc.requires_grad_(), spread.requires_grad_()]
+    z = law.rsample((5,)).detach().requires_grad_()
+    torch.testing.assert_close(law.detached().log_prob(z), law.log_prob(z))
+    gradients = torch.autograd.grad(law.detached().log_prob(z).sum(), [z, *parameters], allow_unused=True)
+    assert gradients[0].any() and gradients[1:] == (None,) * len(parameters)
+
+
+@pytest.mark.parametrize("make", [random_diagonal, random_full], ids=["diagonal", "full"])
+def test_rows_of_a_law_are_those_of_its_parameters(make):
+    law, index = make(5), torch.tensor([[4, 0], [2, 2]])
+    z = torch.randn(2, 2, 4)
+    rows = law.rows(index)
+    assert rows.batch_shape == (2, 2)
+    torch.testing.assert_close(rows.log_prob(z), law.log_prob(z.unsqueeze(2)).gather(2, index[..., None])[..., 0])
 
 
 PAIRS = {

@@ -128,8 +128,15 @@ def convolutional():
     )
 
 
-def test_products_of_a_convolutional_network_as_torch_counts_them(train):
-    mine = ELBO(convolutional())
+def residual():
+    """What --network residual builds, gates and odd sizes included: 8 x 8, 4 x 4, 2 x 2, 1 x 1."""
+    config = ModelConfig(latent_dim=3, network="residual", filters=(3, 4, 5), hidden=(6,), gated=True)
+    return build_vae(config, read("digits").schema)
+
+
+@pytest.mark.parametrize("make", [convolutional, residual])
+def test_products_of_a_convolutional_network_as_torch_counts_them(train, make):
+    mine = ELBO(make())
     counter = FlopCounterMode(display=False)
     with counter:
         mine(mine.vae.like(train.batch(torch.arange(32)))).loss.sum().backward()

@@ -150,7 +150,7 @@ def generate(
     draw: Annotated[bool, Flag] = False,
     seed: Annotated[int, Option] = 0,
 ) -> None:
-    """New data from the prior: z from N(0, I), then the mean of p(x|z).
+    """New data from the prior: z from its law, then the mean of p(x|z).
 
     Rows of a mixed table keep the types of their columns; real columns are clipped to the range of the rows read.
 

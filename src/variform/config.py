@@ -29,6 +29,7 @@ LikelihoodName = Literal[
     "mixed",
 ]
 ActivationName = Literal["relu", "tanh", "elu", "leaky-relu", "gelu", "silu", "softplus", "sigmoid"]
+InitialisationName = Literal["torch", "he-normal", "he-uniform", "glorot-normal", "glorot-uniform", "orthogonal"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,12 @@ class ModelConfig:
 
     Args:
         latent_dim: Number of latent dimensions.
+        posterior: q(z|x): `diagonal`, a Gaussian with independent latents; `full`, a Gaussian with a covariance matrix;
+            `iaf`, an inverse autoregressive flow, which need not be Gaussian.
+        prior: p(z): `normal`, N(0, I); `mixture`, a learned mixture of Gaussians; `vamp`, the mixture of the posteriors
+            of learned pseudo-inputs; `flow`, a learned autoregressive flow.
+        components: Number of Gaussians of the `mixture` prior, or of pseudo-inputs of the `vamp` prior.
+        transforms: Number of autoregressive steps of the `iaf` posterior and of the `flow` prior.
         likelihood: p(x|z): `bernoulli` (cross-entropy); `continuous-bernoulli` (a density on [0, 1]); `gaussian` (a
             variance per dimension from the network), `gaussian-per-feature` (one learned per dimension),
             `gaussian-shared` (one learned), `gaussian-optimal` (the best one for each batch), `gaussian-fixed`
@@ -90,28 +97,49 @@ class ModelConfig:
             and `negative-binomial`; `mixed`, a table whose columns have laws of their own.
         fixed_std: Standard deviation of `gaussian-fixed`, in the units the model sees.
         posterior_std: How the encoder's output becomes the standard deviation of q(z|x).
-        hidden: Widths of the encoder's hidden layers, for example 400,200; `--empty-hidden` makes the encoder linear.
+        network: `mlp` (multilayer perceptron); for images also `conv` (stages of convolutions around the hidden layers)
+            and `residual` (the same with a residual block in each stage).
+        filters: Channels of the stages of `conv` and `residual`, each of which halves the image, for example 32,64.
+        hidden: Widths of the encoder's hidden layers, for example 400,200; `--empty-hidden` leaves them out, and
+            makes an `mlp` linear.
         decoder_hidden: Widths of the decoder's hidden layers; by default the encoder's, mirrored.
         activation: Activation after each hidden layer.
+        gated: Multiply each hidden unit by a learned gate between 0 and 1, in the place of the activation.
         dropout: Probability with which a hidden unit is dropped in training.
+        layer_norm: Normalise each hidden layer over its units, before the activation.
+        initialisation: How initial weights are drawn: `torch` as torch does; the others by the law of that name, with
+            biases of 0.
         centre: Subtract the training mean from the encoder's input, and start the decoder at that mean (and at the
             training variance, where it is learned).
     """
 
     latent_dim: int = 10
     likelihood: LikelihoodName = "bernoulli"
+    posterior: Literal["diagonal", "full", "iaf"] = "diagonal"
+    prior: Literal["normal", "mixture", "vamp", "flow"] = "normal"
+    components: int = 100
+    transforms: int = 3
     fixed_std: float = 0.1
     posterior_std: Literal["exp", "softplus"] = "exp"
+    network: Literal["mlp", "conv", "residual"] = "mlp"
+    filters: tuple[int, ...] = (32, 64)
     hidden: tuple[int, ...] = (400,)
     decoder_hidden: tuple[int, ...] | None = None
     activation: ActivationName = "relu"
+    gated: bool = False
     dropout: float = 0.0
+    layer_norm: bool = False
+    initialisation: InitialisationName = "torch"
     centre: bool = True
 
     def __post_init__(self) -> None:
         _require(self.latent_dim >= 1, "latent_dim must be at least 1", self.latent_dim, "Use for example 10.")
+        _require(self.components >= 1, "components must be at least 1", self.components, "Use for example 100.")
+        _require(self.transforms >= 1, "transforms must be at least 1", self.transforms, "Use for example 3.")
         widths = (*self.hidden, *(self.decoder_hidden or ()))
         _require(min(widths, default=1) >= 1, "hidden widths must be at least 1", widths, "Use for example 400.")
+        fewest = min(self.filters, default=1)
+        _require(fewest >= 1, "filters must be at least 1", self.filters, "Use for example 32,64.")
         _require(0 <= self.dropout < 1, "dropout must be in [0, 1)", self.dropout, "Use for example 0.1.")
         _require(self.fixed_std > 0, "fixed_std must be above 0", self.fixed_std, "Use for example 0.1.")
 
@@ -128,7 +156,8 @@ class TrainConfig:
         learning_rate: Step size of the optimiser.
         schedule: `constant`, or `cosine` which falls towards zero over the whole training.
         samples: L, the Monte-Carlo samples of z per example in the objective.
-        kl: `closed-form`, or `monte-carlo` which estimates KL from the same samples.
+        kl: How KL(q(z|x) || p(z)) is found: `closed-form` by its formula, which Gaussians have; `monte-carlo` from the
+            samples of z; `auto` takes the formula where there is one.
         beta: Weight of the KL term; 1 is the ELBO.
         warmup: Steps over which the weight of the KL term rises linearly from 0 to beta.
         clip_norm: Upper bound on the norm of the gradient; 0 for none.
@@ -154,7 +183,7 @@ class TrainConfig:
     learning_rate: float = 1e-3
     schedule: Literal["constant", "cosine"] = "constant"
     samples: int = 1
-    kl: Literal["closed-form", "monte-carlo"] = "closed-form"
+    kl: Literal["auto", "closed-form", "monte-carlo"] = "auto"
     beta: float = 1.0
     warmup: int = 0
     clip_norm: float = 0.0

@@ -74,6 +74,33 @@ class Law(Distribution):
         entries = self.log_prob_per_entry(value.masked_fill(missing, 0))  # a value that every law can have
         return self._sum_event(entries.masked_fill(missing, 0))  # eq: observed
 
+    def detached(self) -> "Law":
+        """The same law, through whose parameters no gradient passes, for sticking-the-landing gradients.
+
+        Raises:
+            NotImplementedError: for a law that is no posterior.
+
+        Reference:
+            Roeder, Wu and Duvenaud (2017).
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no detached form: it is not made for a posterior.")
+
+    def rows(self, index: Tensor) -> "Law":
+        """The law whose batch is made of the rows `index` of this one's only batch axis.
+
+        Args:
+            index: Row numbers, of any shape, which becomes the shape of the batch.
+
+        Raises:
+            NotImplementedError: for a law that is no posterior.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no rows: it is not made for a posterior.")
+
+    def _noise(self, sample_shape: Shape, like: Tensor) -> Tensor:
+        """Draws from N(0, 1) in the shape of a sample; the rows of a law without a batch are its samples."""
+        axis = len(sample_shape) if self.batch_shape else max(0, len(sample_shape) - 1)
+        return draws.normal(self._extended_shape(torch.Size(sample_shape)), axis=axis, like=like)
+
     def _sum_event(self, values: Tensor) -> Tensor:
         return values.sum(self._event_axes)
 
@@ -123,14 +150,22 @@ class DiagonalGaussian(Law):
 
     def rsample(self, sample_shape: Shape = ()) -> Tensor:
         """Draws that are differentiable in mean and variance: z = mean + std * noise."""
-        shape = self._extended_shape(torch.Size(sample_shape))
-        noise = draws.normal(shape, axis=len(sample_shape), like=self.loc)
+        noise = self._noise(sample_shape, self.loc)
         return self.loc + (self.log_var / 2).exp() * noise  # eq: reparameterisation
 
     def log_prob_per_entry(self, value: Tensor) -> Tensor:
         """Log-density of every entry, in nats."""
         scaled = (value - self.loc).square() * (-self.log_var).exp()
         return -0.5 * (LOG_2_PI + self.log_var + scaled)  # eq: gaussian-diagonal
+
+    def detached(self) -> "DiagonalGaussian":
+        """The same law without gradients to mean and variance."""
+        return DiagonalGaussian(self.loc.detach(), self.log_var.detach(), len(self.event_shape))
+
+    def rows(self, index: Tensor) -> "DiagonalGaussian":
+        """The rows `index` of the batch, as a law."""
+        mean, log_var = (part.expand(self._extended_shape()) for part in (self.loc, self.log_var))
+        return DiagonalGaussian(mean[index], log_var[index], len(self.event_shape))
 
 
 class StandardNormal(DiagonalGaussian):
@@ -188,14 +223,97 @@ class FullGaussian(Law):
 
     def rsample(self, sample_shape: Shape = ()) -> Tensor:
         """Differentiable draws: z = mean + A noise."""
-        shape = self._extended_shape(torch.Size(sample_shape))
-        noise = draws.normal(shape, axis=len(sample_shape), like=self.loc)
+        return self._from(self._noise(sample_shape, self.loc))
+
+    def rsample_and_log_prob(self, sample_shape: Shape = ()) -> tuple[Tensor, Tensor]:
+        """Differentiable draws and their log-densities, whose distance is the noise's: nothing need be solved."""
+        noise = self._noise(sample_shape, self.loc)
+        return self._from(noise), self._log_prob(noise.square().sum(-1))
+
+    def _from(self, noise: Tensor) -> Tensor:
         return self.loc + (self.scale_tril @ noise.unsqueeze(-1)).squeeze(-1)  # eq: reparameterisation-full
+
+    def _log_prob(self, distance: Tensor) -> Tensor:
+        return -0.5 * (self.event_shape[0] * LOG_2_PI + self.log_det + distance)  # eq: gaussian-full
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density at `value`, in nats."""
-        distance = _squared_distance(value - self.loc, self.scale_tril)
-        return -0.5 * (self.event_shape[0] * LOG_2_PI + self.log_det + distance)  # eq: gaussian-full
+        return self._log_prob(_squared_distance(value - self.loc, self.scale_tril))
+
+    def detached(self) -> "FullGaussian":
+        """The same law without gradients to mean and covariance."""
+        return FullGaussian(self.loc.detach(), self.scale_tril.detach())
+
+    def rows(self, index: Tensor) -> "FullGaussian":
+        """The rows `index` of the batch, as a law."""
+        return FullGaussian(self.loc[index], self.scale_tril[index])
+
+
+class Mixture(Law):
+    r"""A mixture of K laws, $p(z) = \sum_k \pi_k\, p_k(z)$.
+
+    $\log p(z) = \log \sum_k \exp [\log \pi_k + \log p_k(z)]$, with the largest term taken out of the sum.
+
+    Args:
+        components: A law over vectors whose batch (K,) holds the components.
+        logits: (K,); $\pi$ is their softmax.
+
+    Shape:
+        `sample((N,))` is (N, D), each draw from a component of its own; `log_prob` is (*sample,), in nats.
+
+    Reference:
+        Bishop (2006), equation 2.188.
+
+    Example:
+        >>> law = Mixture(DiagonalGaussian(torch.tensor([[-1.0], [1.0]]), torch.zeros(2, 1)), torch.zeros(2))
+        >>> round(law.log_prob(torch.zeros(1)).item(), 4)
+        -1.4189
+    """
+
+    def __init__(self, components: Law, logits: Tensor) -> None:
+        super().__init__(components.event_shape, 1)
+        self.components, self.log_weights = components, logits.log_softmax(-1)
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean, (D,)."""
+        return self.log_weights.exp() @ self.components.mean
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of every dimension, (D,): within the components and between their means."""
+        within = self.components.variance + (self.components.mean - self.mean).square()
+        return self.log_weights.exp() @ within
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        """Draws: first the component of each by its weight, then from that component; not differentiable."""
+        with torch.no_grad():
+            share = self.log_weights.exp().cumsum(-1)
+            height = draws.uniform(tuple(sample_shape), axis=max(0, len(sample_shape) - 1), like=share) * share[-1]
+            chosen = torch.searchsorted(share, height, right=True).clamp_max(len(share) - 1)
+            return self.components.rows(chosen).sample()
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density at `value`, in nats."""
+        if isinstance(self.components, DiagonalGaussian):
+            each = _log_prob_of_pairs(self.components, value)
+        else:
+            each = self.components.log_prob(value.unsqueeze(-2))
+        return (self.log_weights + each).logsumexp(-1)  # eq: mixture
+
+
+def _log_prob_of_pairs(law: DiagonalGaussian, value: Tensor) -> Tensor:
+    """Log-densities of all points (*sample, D) under all K rows of `law`, (*sample, K), by matrix products.
+
+    They need no (*sample, K, D). Their sums cancel where variances are small, so they are taken in double precision,
+    which costs little at these sizes; Apple's GPUs have none.
+    """
+    exact = value.dtype if value.device.type == "mps" else torch.float64
+    z, mean, log_var = (part.to(exact) for part in (value, law.mean, law.log_var.expand(law.mean.shape)))
+    precision = (-log_var).exp()
+    constant = (log_var + precision * mean.square()).sum(-1) + LOG_2_PI * mean.shape[-1]
+    distance = z.square() @ precision.mT - 2 * z @ (precision * mean).mT
+    return -0.5 * (distance + constant).to(torch.promote_types(value.dtype, law.loc.dtype))
 
 
 class Bernoulli(Law):
@@ -713,6 +831,26 @@ def kl_full(q: FullGaussian, p: FullGaussian) -> Tensor:
     return 0.5 * (trace + distance - q.event_shape[0] + p.log_det - q.log_det)  # eq: kl-full
 
 
+def has_closed_form_kl(q: Distribution, p: Distribution) -> bool:
+    """Whether `kl` knows these two laws.
+
+    Example:
+        >>> has_closed_form_kl(StandardNormal(2), FullGaussian(torch.zeros(2), torch.eye(2)))
+        True
+    """
+    return all(isinstance(law, DiagonalGaussian | FullGaussian) for law in (q, p))
+
+
+def splits_into_dimensions(q: Distribution, p: Distribution) -> bool:
+    """Whether `kl_per_dimension` knows these two laws.
+
+    Example:
+        >>> splits_into_dimensions(StandardNormal(2), FullGaussian(torch.zeros(2), torch.eye(2)))
+        False
+    """
+    return isinstance(q, DiagonalGaussian) and isinstance(p, DiagonalGaussian)
+
+
 def kl_per_dimension(q: Distribution, p: Distribution) -> Tensor:
     """Closed-form KL(q || p) of every latent dimension, (*batch, D), in nats.
 
@@ -749,6 +887,8 @@ def kl(q: Distribution, p: Distribution) -> Tensor:
 
 
 def _squared_distance(difference: Tensor, scale_tril: Tensor) -> Tensor:
-    """Mahalanobis distance squared of `difference` (..., k) under the covariance A A^T."""
-    solved = torch.linalg.solve_triangular(scale_tril, difference.unsqueeze(-1), upper=False)
-    return solved.square().sum((-2, -1))
+    """Mahalanobis distance squared of `difference` (*sample, *batch, k) under A A^T, where A is (*batch, k, k)."""
+    samples = difference.shape[: difference.ndim + 1 - scale_tril.ndim]
+    columns = difference.reshape(-1, *difference.shape[len(samples) :]).movedim(0, -1)  # one solution for all samples
+    squares = torch.linalg.solve_triangular(scale_tril, columns, upper=False).square().sum(-2)
+    return squares.movedim(-1, 0).reshape(*samples, *squares.shape[:-1])

@@ -6,8 +6,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from variform.distributions import Law, kl
-from variform.vae import VAE
+from variform.distributions import Law, has_closed_form_kl, kl
+from variform.vae import VAE, evaluating
 
 Schedule = Callable[[int], float]
 
@@ -96,11 +96,15 @@ class ELBO(Objective):
     Args:
         vae: The VAE whose parameters are trained.
         samples: L, draws of z per example.
-        kl: `closed-form`, or `monte-carlo`: $\tfrac1L \sum_l [\log q(z_l|x) - \log p(z_l)]$ from the same draws.
+        kl: `closed-form`; `monte-carlo`: $\tfrac1L \sum_l [\log q(z_l|x) - \log p(z_l)]$ from the same draws; `auto`:
+            the closed form where posterior and prior have one.
         beta: Weight of the KL term, a number or a function of the optimiser's step (see `warmup`).
 
     Shape:
         x (B, *event) to three tensors (B,), in nats.
+
+    Raises:
+        ValueError: for fewer samples than 1, and for `closed-form` where there is none.
 
     Reference:
         Kingma and Welling (2014), equations 3 and 10; beta: Higgins et al. (2017).
@@ -120,12 +124,14 @@ class ELBO(Objective):
         vae: VAE,
         *,
         samples: int = 1,
-        kl: Literal["closed-form", "monte-carlo"] = "closed-form",
+        kl: Literal["auto", "closed-form", "monte-carlo"] = "auto",
         beta: float | Schedule = 1.0,
     ) -> None:
         super().__init__(vae, beta=beta)
         if samples < 1:
             raise ValueError(f"samples must be at least 1; got {samples}. Use 1 or more.")
+        if kl == "closed-form":
+            _require_closed_form(vae)
         self.samples, self.kl = samples, kl
 
     def settings(self) -> dict[str, Any]:
@@ -135,13 +141,23 @@ class ELBO(Objective):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Terms:
         """The terms of a batch."""
         q, p = self.vae.encode(x, context), self.vae.latent_prior()
-        if self.kl == "closed-form":
+        if self.kl != "monte-carlo" and has_closed_form_kl(q, p):
             z, divergence = q.rsample(torch.Size((self.samples,))), kl(q, p)
         else:
             z, log_q = q.rsample_and_log_prob((self.samples,))
             divergence = (log_q - p.log_prob(z)).mean(0)  # eq: kl-monte-carlo
         log_likelihood = self.vae.decode(z, context).log_prob(x).mean(0)
         return Terms(-(log_likelihood - self.weight * divergence), log_likelihood, divergence)  # eq: beta-elbo
+
+
+def _require_closed_form(vae: VAE) -> None:
+    with evaluating(vae):
+        q, p = vae.encode(vae.like(torch.zeros(1, *vae.event_shape)), vae.no_context(1)), vae.latent_prior()
+    if not has_closed_form_kl(q, p):
+        raise ValueError(
+            f"--kl closed-form needs a Gaussian posterior and a Gaussian prior; got {type(vae.posterior).__name__} and "
+            f"{type(vae.prior).__name__}. Use --kl auto or --kl monte-carlo."
+        )
 
 
 class Weights(NamedTuple):
@@ -160,6 +176,7 @@ def log_weights(
     *,
     context: Tensor | None = None,
     q: Law | None = None,
+    p: Law | None = None,
     at_once: int | None = None,
 ) -> Weights:
     r"""$\log w_l = \log p(x|z_l) + \log p(z_l) - \log q(z_l|x)$ for draws $z_l \sim q(z|x)$.
@@ -173,12 +190,14 @@ def log_weights(
         samples: L.
         context: What a conditional model is told beside x, (B, C).
         q: q(z|x) where it is known already, so that the encoder runs once for many chunks of samples.
+        p: p(z), likewise.
         at_once: How many samples are decoded at once, all by default: it bounds the memory and leaves the draws.
 
     Reference:
         Burda, Grosse and Salakhutdinov (2016), section 3.
     """
     q = vae.encode(x, context) if q is None else q
+    p = vae.latent_prior() if p is None else p
     z, log_q = q.rsample_and_log_prob((samples,))
     log_likelihood = torch.cat([vae.decode(part, context).log_prob(x) for part in z.split(at_once or samples)])
-    return Weights(log_likelihood + vae.latent_prior().log_prob(z) - log_q, log_likelihood)  # eq: log-weights
+    return Weights(log_likelihood + p.log_prob(z) - log_q, log_likelihood)  # eq: log-weights

@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from variform import __version__, exploration, plots, processes
-from variform.config import RunConfig, from_toml, to_command, to_dict
+from variform.config import ModelConfig, RunConfig, from_toml, to_command, to_dict
 from variform.data import Dataset, Schema, Splits, read
 from variform.evaluation import evaluate
 from variform.export import load, save
@@ -36,7 +36,7 @@ from variform.files import replacing, set_aside, sweep, write_json, write_text
 from variform.profiling import Profile, profile
 from variform.report import Picture, Table, render
 from variform.sources import source_format
-from variform.steps import find_device, machine, require_possible
+from variform.steps import find_device, machine, require_fits, require_possible
 from variform.training import History, NonFiniteError, build_objective, epochs, fit, require_batch, resume_command
 from variform.vae import VAE, build_vae
 
@@ -210,7 +210,9 @@ def prepare(config: RunConfig, nll_samples: int = 1000) -> tuple[Splits, VAE]:
     splits = read(config.source, config.reading)
     require_batch(config.train, len(splits.train))
     moments = splits.train.moments(seed=config.train.seed)
-    return splits, build_vae(config.model, splits.schema, seed=config.train.seed, moments=moments)
+    vae = build_vae(config.model, splits.schema, seed=config.train.seed, moments=moments)
+    require_fits(build_objective(vae, config.train), config.train)
+    return splits, vae
 
 
 def profile_of(config: RunConfig, steps: int = 50) -> Profile:
@@ -470,6 +472,21 @@ def show(estimate: dict[str, Any] | None) -> str:
     return f"{mean:.{digits}f} ± {error:.{digits}f}"
 
 
+def prior_name(config: ModelConfig) -> str:
+    """The prior in words.
+
+    Example:
+        >>> prior_name(ModelConfig(prior="vamp", components=500))
+        'the VampPrior of 500 pseudo-inputs'
+    """
+    return {
+        "normal": "N(0, I)",
+        "mixture": f"the learned mixture of {config.components} Gaussians",
+        "vamp": f"the VampPrior of {config.components} pseudo-inputs",
+        "flow": "the learned flow",
+    }[config.prior]
+
+
 # --- pictures and the report --------------------------------------------------------------------------------------
 
 
@@ -488,8 +505,14 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
             make().savefig(temporary, dpi=110)
         pictures.append(Picture(title, path, caption))
 
-    kls = np.array([item["mean"] for item in numbers["kl_per_dimension"]])
-    errors = np.array([item["se"] or 0.0 for item in numbers["kl_per_dimension"]])
+    kls, prior = numbers["kl_per_dimension"], prior_name(run.config.model)
+    normal = run.config.model.prior == "normal"
+    if kls is None:
+        what, largest = "Var", "variance of the posterior mean"
+        measure = np.array(numbers["active_units"]["variances"])
+    else:
+        what, largest = "KL", "KL"
+        measure = np.array([item["mean"] for item in kls])
     few = splits.test.take(exploration.spread(20 if schema.kind == "image" else 500, len(splits.test)))
     originals, reconstructions = exploration.reconstruct(vae, few)
     means, _ = exploration.encode(vae, splits.test)
@@ -514,7 +537,7 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
     add(
         "samples",
         "Samples from the prior",
-        "New data: z drawn from N(0, I), then decoded"
+        f"New data: z drawn from {prior}, then decoded"
         + (" under the contexts of training rows." if words else ".")
         + ("" if image else " Beside them the training rows."),
         lambda: plots.plot_samples(samples, data=beside, categories=schema.categories, **look),
@@ -538,16 +561,24 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
         add(
             "manifold",
             "The manifold",
-            "The latent plane decoded on a grid of equal prior mass." + under,
-            lambda: plots.plot_manifold(grid, quantiles, **look),
+            f"The latent plane decoded on a grid of equal prior mass; the prior is {prior}."
+            + ("" if normal else " Each column is a strip of equal mass, and z2 follows its quantiles in that strip.")
+            + under,
+            lambda: plots.plot_manifold(grid, quantiles, is_standard=normal, **look),
         )
-    values, positions, order = exploration.traversals(vae, kls, context=told)
-    names = [f"z{latent + 1}\nKL {kls[latent]:.2f}" for latent in order]
+    values, positions, order = exploration.traversals(vae, measure, context=told)
+    names = [f"z{latent + 1}\n{what} {measure[latent]:.2f}" for latent in order]
+    moved = (
+        "One latent moved at a time, the others at 0"
+        if normal
+        else f"One latent moved through its quantiles under {prior}, those at which N(0, 1) has the positions shown; "
+        "the others at their medians, which need not be likely together"
+    )
     add(
         "traversals",
         "Traversals",
-        "One latent moved at a time, the others at 0; the latent with the largest KL first." + under,
-        lambda: plots.plot_traversals(values, positions, names, **look),
+        f"{moved}; the latent with the largest {largest} first." + under,
+        lambda: plots.plot_traversals(values, positions, names, is_standard=normal, **look),
     )
     if words:
         changed, ways = exploration.under_each(vae, splits.test.take(exploration.spread(10, len(splits.test))))
@@ -565,12 +596,14 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
         "Straight lines between the posterior means of two test rows.",
         lambda: plots.plot_interpolation(lines, **look),
     )
-    add(
-        "kl",
-        "KL per latent dimension",
-        "How many nats each latent tells about a row.",
-        lambda: plots.plot_kl_per_dimension(kls, errors),
-    )
+    if kls is not None:
+        errors = np.array([item["se"] or 0.0 for item in kls])
+        add(
+            "kl",
+            "KL per latent dimension",
+            "How many nats each latent tells about a row.",
+            lambda: plots.plot_kl_per_dimension(measure, errors),
+        )
     if history:
         add("curves", "Training", "Means per example over each epoch.", lambda: plots.plot_curves(history))
     return pictures
@@ -586,6 +619,7 @@ def write_report(run: Run, splits: Splits, numbers: dict[str, Any], history: His
         ("Data", f"{schema.source}: {schema.kind}s of shape {' x '.join(map(str, schema.shape))}"),
         ("Rows", sizes),
         ("Model", f"{config.model.likelihood} likelihood, {config.model.latent_dim} latents, {weights:,} weights"),
+        ("Latents", f"posterior {config.model.posterior}; prior {prior_name(config.model)}"),
         (
             "Training",
             f"{steps:,} steps, {len(history.rows)} epochs, best epoch {history.best_epoch}; {history.stopped}",

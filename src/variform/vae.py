@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +22,15 @@ from variform.likelihoods import (
     PoissonLikelihood,
     Variance,
 )
-from variform.networks import MLP, FilledGaps, TableFeatures
-from variform.posteriors import DiagonalPosterior
-from variform.priors import StandardNormalPrior
+from variform.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder, FilledGaps, TableFeatures
+from variform.posteriors import DiagonalPosterior, FullCovariancePosterior
+from variform.priors import MixturePrior, StandardNormalPrior, VampPrior
+
+if TYPE_CHECKING:
+    from variform.flows import FlowPrior, IAFPosterior
+
+    Posterior = DiagonalPosterior | FullCovariancePosterior | IAFPosterior
+    Prior = StandardNormalPrior | MixturePrior | VampPrior | FlowPrior
 
 
 class VAE(nn.Module):
@@ -66,8 +73,8 @@ class VAE(nn.Module):
         encoder: nn.Module,
         decoder: nn.Module,
         *,
-        posterior: DiagonalPosterior,
-        prior: StandardNormalPrior,
+        posterior: "Posterior",
+        prior: "Prior",
         likelihood: Likelihood,
         context_dim: int = 0,
         features: FilledGaps | TableFeatures | None = None,
@@ -85,6 +92,11 @@ class VAE(nn.Module):
     def latent_dim(self) -> int:
         """Number of latent dimensions."""
         return self.posterior.latent_dim
+
+    @property
+    def compilable(self) -> bool:
+        """Whether a step can be compiled: flows build their laws in ways that the compiler cannot follow."""
+        return all(getattr(part, "compilable", True) for part in (self.posterior, self.prior))
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -141,7 +153,7 @@ class VAE(nn.Module):
 
     def latent_prior(self) -> Law:
         """p(z), a law over (latent_dim,)."""
-        return self.prior(self.encode)
+        return self.prior(lambda x: self.encode(x, self.no_context(len(x))))
 
     def log_jacobians(self, schema: Schema, x: Tensor) -> Tensor:
         """`log_jacobian` of each row of x (B, *event), (B,) float64: of the values that are not missing."""
@@ -170,7 +182,7 @@ def build_vae(
         schema: What the data are.
         seed: Seed of the initial weights; the global random state is left as it was.
         moments: Mean and variance of the prepared training rows, (*event) each, as `Dataset.moments` gives them; they
-            are what `config.centre` uses.
+            are what `config.centre` uses, and where a VampPrior's pseudo-inputs start.
 
     Raises:
         ValueError: when the likelihood is not one of such data.
@@ -181,18 +193,15 @@ def build_vae(
         >>> build_vae(ModelConfig(latent_dim=2), schema).latent_dim
         2
     """
-    posterior = DiagonalPosterior(config.latent_dim, std=config.posterior_std)
     likelihood = _build_likelihood(config, schema)
     schema.require(likelihood.support, config.likelihood)
     features = _build_features(schema)
-    decoder_hidden = tuple(reversed(config.hidden)) if config.decoder_hidden is None else config.decoder_hidden
-    options = {"activation": config.activation, "dropout": config.dropout}
+    seen = schema.shape if features is None else features.out_shape
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        seen = schema.shape if features is None else features.out_shape
-        encoder = MLP(seen, posterior.params_shape, hidden=config.hidden, context_dim=schema.context_dim, **options)
-        told = (config.latent_dim + schema.context_dim,)
-        decoder = MLP(told, likelihood.params_shape, hidden=decoder_hidden, **options)
+        posterior = _build_posterior(config)
+        encoder, decoder = _build_networks(config, schema, seen, posterior.params_shape, likelihood.params_shape)
+        prior = _build_prior(config, schema, moments)
     if features is not None and moments is not None:
         features.start_at(*moments)
     if config.centre and moments is not None:
@@ -200,18 +209,35 @@ def build_vae(
         with torch.no_grad():
             if not schema.kinds:  # features of a mixed table have mean zero already
                 encoder.centre.copy_(mean)
-            decoder.output.bias.copy_(likelihood.start_at(mean, variance).flatten())
+        decoder.start_at(likelihood.start_at(mean, variance))
     vae = VAE(
         encoder,
         decoder,
         posterior=posterior,
-        prior=StandardNormalPrior(config.latent_dim),
+        prior=prior,
         likelihood=likelihood,
         context_dim=schema.context_dim,
         features=features,
     )
     vae.config, vae.schema = config, schema
     return vae
+
+
+def _build_networks(
+    config: ModelConfig, schema: Schema, seen: tuple[int, ...], encoded: tuple[int, ...], decoded: tuple[int, ...]
+) -> tuple[MLP | ConvolutionalEncoder, MLP | ConvolutionalDecoder]:
+    """The encoder, with a so shaped input, and the decoder, both with so shaped outputs."""
+    names = ("activation", "gated", "dropout", "layer_norm", "initialisation")
+    options = {name: getattr(config, name) for name in names}
+    encoder, decoder = MLP, MLP
+    if config.network != "mlp":
+        encoder, decoder = ConvolutionalEncoder, ConvolutionalDecoder
+        options |= {"filters": config.filters, "residual": config.network == "residual"}
+    decoder_hidden = tuple(reversed(config.hidden)) if config.decoder_hidden is None else config.decoder_hidden
+    return (
+        encoder(seen, encoded, hidden=config.hidden, context_dim=schema.context_dim, **options),
+        decoder((config.latent_dim + schema.context_dim,), decoded, hidden=decoder_hidden, **options),
+    )
 
 
 _OF_NOTHING_ELSE: dict[str, type[Likelihood]] = {
@@ -275,6 +301,39 @@ def _least_std(schema: Schema, columns: Sequence[int] | None = None) -> float:
     if schema.seen_levels and schema.seen_levels > 2:
         return 1 / max(schema.scale)
     return 1e-3 * min([1.0, *(width for width in ranges if width > 0)])
+
+
+def _build_posterior(config: ModelConfig) -> "Posterior":
+    if config.posterior == "iaf":
+        from variform.flows import IAFPosterior  # slow to import
+
+        return IAFPosterior(config.latent_dim, transforms=config.transforms)
+    family = {"diagonal": DiagonalPosterior, "full": FullCovariancePosterior}[config.posterior]
+    return family(config.latent_dim, std=config.posterior_std)
+
+
+def _build_prior(config: ModelConfig, schema: Schema, moments: tuple[Tensor, Tensor] | None) -> "Prior":
+    if config.prior == "flow":
+        from variform.flows import FlowPrior  # slow to import
+
+        return FlowPrior(config.latent_dim, transforms=config.transforms)
+    if config.prior == "normal":
+        return StandardNormalPrior(config.latent_dim)
+    if config.prior == "mixture":
+        return MixturePrior(config.latent_dim, components=config.components)
+    if schema.kinds:
+        raise ValueError(
+            "the pseudo-inputs of --prior vamp move between rows, which a mixed table has no place for; got "
+            f"{schema.source}. Use --prior mixture."
+        )
+    low, high = torch.zeros(1), torch.ones(1)
+    if schema.binarise == "none":
+        shift, scale = torch.tensor(schema.shift), torch.tensor(schema.scale)
+        low, high = ((torch.tensor(edge) - shift) / scale for edge in (schema.low, schema.high))
+    prior = VampPrior(schema.shape, components=config.components, low=low, high=high)
+    if moments is not None:
+        prior.start_at(*moments)
+    return prior
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from torch import Tensor
+
 from variform.data import Dataset, Schema
 from variform.evaluation.baselines import pca, trivial
 from variform.evaluation.density import Estimate, bits_per_dim, per_column, score
@@ -28,7 +30,8 @@ def evaluate(
         progress: Show a progress bar on a terminal.
 
     Returns:
-        A dict with elbo, log_likelihood, kl, nll, posterior_gap (nats), kl_per_dimension, active_units,
+        A dict with elbo, log_likelihood, kl, nll, posterior_gap (nats), kl_per_dimension (None where KL does not split
+        into dimensions), active_units with the variance of each posterior mean,
         reconstruction_error (root mean square, in the data's own units), bits_per_dim for images of discrete
         levels, ess (effective number of importance samples), baselines, notes and unit; every estimate is
         {"mean", "se", "n"}.
@@ -49,7 +52,7 @@ def evaluate(
         "nll": Estimate.of(-scores.log_px).to_dict() | {"samples": samples},
         "posterior_gap": Estimate.of(scores.log_px - scores.elbo).to_dict(),
         "ess": Estimate.of(scores.ess).to_dict(),
-        "kl_per_dimension": [Estimate.of(column).to_dict() for column in scores.kl_per_dimension.T],
+        "kl_per_dimension": _per_dimension(scores.kl_per_dimension),
         "active_units": active_units(scores.means) | {"of": vae.latent_dim},
         "reconstruction_error": Estimate.root_mean(scores.squared_error, gaps=bool(data.schema.gaps)).to_dict(),
     }
@@ -63,6 +66,10 @@ def evaluate(
         result["baselines"] = beside | {"trivial": trivial(vae, data, train, seed=seed)}
     result["notes"] = _notes(vae, data, result)
     return result
+
+
+def _per_dimension(kl: Tensor | None) -> list[dict[str, Any]] | None:
+    return None if kl is None else [Estimate.of(column).to_dict() for column in kl.T]
 
 
 def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
@@ -83,6 +90,11 @@ def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
         notes.append(
             f"Only {ess:.1f} of {samples} importance samples carry weight, on average over the rows: the true NLL is "
             "lower than the estimate. Use more samples."
+        )
+    if numbers["kl_per_dimension"] is None:
+        notes.append(
+            "KL does not split into latent dimensions under this posterior and prior: latents are ordered by the "
+            "variance of their posterior means."
         )
     trivial_nll = numbers.get("baselines", {}).get("trivial", {}).get("nll")
     if trivial_nll and trivial_nll["mean"] < numbers["nll"]["mean"]:

@@ -18,7 +18,8 @@ def active_units(means: Tensor, threshold: float = 0.01) -> dict[str, Any]:
     Example:
         >>> import torch
         >>> active_units(torch.tensor([[0.0, 1.0], [0.0, -1.0]]))
-        {'count': 1, 'threshold': 0.01}
+        {'count': 1, 'threshold': 0.01, 'variances': [0.0, 1.0]}
     """
     variance = means.var(0, correction=0)
-    return {"count": int((variance > threshold).sum()), "threshold": threshold}  # eq: active-units
+    count = int((variance > threshold).sum())  # eq: active-units
+    return {"count": count, "threshold": threshold, "variances": variance.tolist()}
