@@ -31,6 +31,7 @@ COMMANDS = [
     "encode",
     "decode",
     "reconstruct",
+    "impute",
     "explore",
     "info",
     "profile",

@@ -157,6 +157,22 @@ def test_edited_metadata_are_refused(saved, tmp_path):
             load(path)
 
 
+def test_a_file_of_format_1_is_read(saved, tmp_path):
+    path = tmp_path / "model.safetensors"
+
+    def age(header):
+        header.update(format=1)
+        for name in ("whole", "conditions", "kinds", "categories", "gaps"):
+            header["schema"].pop(name)
+
+    path.write_bytes(saved)
+    known = load(path)
+    path.write_bytes(edited(saved, path, age))
+    assert load(path).schema == known.schema and inspect(path)["format"] == 1
+    z = torch.zeros(3, 1)
+    assert torch.equal(load(path).decode(z).mean, known.decode(z).mean)
+
+
 def test_a_newer_format_asks_for_an_update(saved, tmp_path):
     path = tmp_path / "model.safetensors"
     content = edited(saved, path, lambda header: header.update(format=FORMAT + 1), seal=False)

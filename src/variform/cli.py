@@ -33,7 +33,7 @@ Start with `variform demo`, then `variform train DATA` with a folder of images, 
     help_format="markdown",
     suppress_keyboard_interrupt=False,
 )
-study = App(name="study", help="Many fits, one table.", sort_key=8)
+study = App(name="study", help="Many fits, one table.", sort_key=9)
 app.command(study)
 
 Options = Group("Options", sort_key=0)
@@ -155,6 +155,8 @@ def generate(
     seed: Annotated[int, Option] = 0,
 ) -> None:
     """New data: z from the model's prior or a fitted sampler, then the mean of p(x|z).
+
+    Rows of a mixed table keep the types of their columns; real columns are clipped to the range of the rows read.
 
     Examples: `variform generate runs/demo --count 100 --out new_digits/`,
     `variform generate runs/demo --sampler gmm --temperature 0.8`,
@@ -315,15 +317,15 @@ def reconstruct(
     import torch
 
     from variform import exploration, runs
-    from variform.evaluation.density import Estimate
+    from variform.evaluation.density import Estimate, squared_error
 
     opened = runs.open_run(run)
     rows = _datasets(opened, source)[-1]
     context = runs.told(opened, given, len(rows)) if given else None
     originals, values = exploration.reconstruct(opened.vae, rows, context=context)
     _write(opened, out or _beside(opened, "reconstructed"), values, quiet=json)
-    squares = torch.from_numpy(originals - values).double().square().flatten(1)
-    error = Estimate.root_mean(squares).to_dict()
+    squares = squared_error(rows.schema, torch.from_numpy(originals), torch.from_numpy(values))
+    error = Estimate.root_mean(squares, gaps=bool(rows.schema.gaps)).to_dict()
     if json:
         _say(to_json({"reconstruction_error": error, "unit": "data units, root mean square"}))
     else:
@@ -331,6 +333,69 @@ def reconstruct(
 
 
 @app.command(sort_key=7)
+def impute(
+    run: Path,
+    source: str | None = None,
+    /,
+    *,
+    out: Annotated[Path | None, Option] = None,
+    intervals: Annotated[bool, Flag] = False,
+    level: Annotated[float, Option] = 0.9,
+    mask: Annotated[float, Option] = 0.3,
+    samples: Annotated[int, Option] = 1000,
+    seed: Annotated[int, Option] = 0,
+    json: Annotated[bool, Flag] = False,
+) -> None:
+    """Fill gaps: what is missing given what is observed, by importance sampling. Needs a model that takes gaps.
+
+    Without data to fill it says how far to trust it: cells of the test rows are taken away, imputed and compared.
+
+    Examples: `variform impute runs/wine wine.csv --out whole.csv --intervals`, `variform impute runs/wine --mask 0.3`
+
+    Args:
+        run: Folder of a run with `--likelihood mixed` or `--cells gaps`.
+        source: Data with gaps. A .csv file keeps its columns, separator and observed cells as they stand.
+        out: A .csv file for a .csv file, else a .npy file; by default imputed.csv or .npy in the run's folder.
+        intervals: Add the ends of the intervals of numbers, and the certainty of categories, as columns of a .csv file.
+        level: Probability with which an interval holds what is missing.
+        mask: Share of the observed cells of the test rows that are taken away.
+        samples: Importance samples per row.
+        seed: Seed of the mask and of the draws.
+        json: Print the comparison as JSON.
+    """
+    from variform import export, runs
+    from variform.data import read_rows
+    from variform.evaluation import imputation
+    from variform.sources import source_format
+
+    opened = runs.open_run(run)
+    schema = opened.vae.schema
+    assert schema is not None
+    if source is None:
+        splits = opened.data()
+        options = {"mask": mask, "samples": samples, "level": level, "seed": seed}
+        numbers = imputation.judge(opened.vae, splits.test, splits.train, **options)
+        if json:
+            _say(to_json(numbers))
+        else:
+            _print_table(*runs.imputation_table(numbers))
+        return
+    is_csv = source_format(source) == "csv"
+    path = out or opened.folder / f"imputed.{'csv' if is_csv else 'npy'}"
+    if path.suffix not in ((".csv", ".npy") if is_csv else (".npy",)) or (intervals and path.suffix == ".npy"):
+        raise ValueError(
+            "imputed rows of a .csv file go to a .csv or .npy file, intervals to a .csv file, all others to .npy; got"
+            f" {path}{' and --intervals' if intervals else ''}. Choose another --out."
+        )
+    found = imputation.impute(opened.vae, read_rows(source, schema), samples=samples, level=level, seed=seed)
+    if path.suffix == ".csv":
+        export.write_filled(path, source, schema, found, intervals=intervals)
+    else:
+        export.write_rows(path, found.values, schema.columns)
+    _say(f"{int(found.missing.sum()):,} cells in {len(found.values):,} rows: {path}")
+
+
+@app.command(sort_key=8)
 def explore(run: Path, /) -> None:
     """Draw a run's pictures again: reconstructions, samples, manifold, latent map, traversals, interpolation.
 
@@ -401,7 +466,7 @@ def latent_dim(
     _say(f"Report: {folder / 'report.html'}")
 
 
-@app.command(sort_key=9)
+@app.command(sort_key=10)
 def info(run: Path, /, *, json: Annotated[bool, Flag] = False) -> None:
     """What a run or a model file is: its data, model, size and versions.
 
@@ -421,7 +486,7 @@ def info(run: Path, /, *, json: Annotated[bool, Flag] = False) -> None:
     _print_table(["key", "value"], rows)
 
 
-@app.command(sort_key=10)
+@app.command(sort_key=11)
 def profile(
     source: str | None = None,
     /,
@@ -629,7 +694,9 @@ def _write(run: "Run", path: Path, values: Any, *, quiet: bool = False) -> None:
 
     schema = run.vae.schema
     assert schema is not None
-    if path.suffix:
+    if path.suffix == ".csv" and schema.kinds:
+        export.write_table(path, values, schema)
+    elif path.suffix:
         export.write_rows(path, values, schema.columns)
     elif schema.kind == "image":
         export.write_images(path, values, schema.grey_range)

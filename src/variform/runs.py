@@ -493,16 +493,42 @@ ROWS = {
 def table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The numbers of an evaluation as header and rows of text: VAE, PCA and the trivial model side by side."""
     baselines = numbers.get("baselines", {})
-    columns = [numbers, baselines.get("pca", {}), baselines.get("trivial", {})]
+    beside = {name: baselines[name] for name in ("pca", "trivial") if name in baselines}
+    columns = [numbers, *beside.values()]
     rows = []
     for key, name in ROWS.items():
         if any(key in column for column in columns):
             label = f"{name}, k = {numbers['nll']['samples']}" if key == "nll" else name
             rows.append([label, *(show(column.get(key)) for column in columns)])
     active = numbers["active_units"]
-    rows.append(["active units", f"{active['count']} of {active['of']}", "", ""])
-    components = baselines.get("pca", {}).get("components", "")
-    return [f"{numbers['split']}, {numbers['rows']} rows", "VAE", f"PCA, q = {components}", "trivial"], rows
+    rows.append(["active units", f"{active['count']} of {active['of']}", *[""] * len(beside)])
+    heads = [f"PCA, q = {found['components']}" if name == "pca" else name for name, found in beside.items()]
+    return [f"{numbers['split']}, {numbers['rows']} rows", "VAE", *heads], rows
+
+
+def imputation_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """What `evaluation.imputation.judge` found as header and rows of text."""
+    share = f"{numbers['level']:.0%}"
+    head = [
+        f"{numbers['cells']:,} cells taken away",
+        "VAE",
+        "column means, most frequent categories",
+        f"in {share} intervals",
+    ]
+
+    def row(name: str, found: dict[str, Any]) -> list[list[str]]:
+        rows = []
+        if "rmse" in found:
+            cells = (found["rmse"], found["rmse_of_means"], found["coverage"])
+            rows.append([f"{name}: RMS error", *map(show, cells)])
+        if "accuracy" in found:
+            rows.append([f"{name}: share right", show(found["accuracy"]), show(found["accuracy_of_mode"]), ""])
+        return rows
+
+    rows = row(f"all, in {numbers['unit']}", numbers)
+    for name, found in numbers.get("columns", {}).items():
+        rows += row(name, found)
+    return head, rows
 
 
 def sampler_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -613,7 +639,7 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
         f"New data: z drawn from {prior}, then decoded"
         + (" under the contexts of training rows." if words else ".")
         + ("" if image else " Beside them the training rows."),
-        lambda: plots.plot_samples(samples, data=beside, **look),
+        lambda: plots.plot_samples(samples, data=beside, categories=schema.categories, **look),
     )
     if image and vae.likelihood.support in ("levels", "counts"):
         drawn = exploration.generate(vae, count, context=contexts, draw=True, seed=run.config.train.seed)
@@ -705,11 +731,12 @@ def write_report(run: Run, splits: Splits, numbers: dict[str, Any], history: His
     samples = numbers["nll"]["samples"]
     note = "Mean ± standard error over the rows. Lower NLL is better, higher ELBO is better. Constants are included."
     tables = [Table("Held-out numbers", header, rows, note)]
-    sources = {"VAE": numbers, "PCA": numbers["baselines"]["pca"], "trivial": numbers["baselines"]["trivial"]}
-    errors = {name: source.get("reconstruction_error_per_column", {}) for name, source in sources.items()}
+    sources = {"VAE": numbers, "PCA": numbers["baselines"].get("pca"), "trivial": numbers["baselines"]["trivial"]}
+    errors = {name: found.get("reconstruction_error_per_column", {}) for name, found in sources.items() if found}
     if errors["VAE"]:
         rows = [[column, *(show(found[column]) for found in errors.values())] for column in errors["VAE"]]
-        tables.append(Table("Reconstruction error by column", ["column", *errors], rows, "RMS, in each column's unit."))
+        unit = "RMS, in each column's unit" + ("; of categories the share that is wrong." if schema.kinds else ".")
+        tables.append(Table("Reconstruction error by column", ["column", *errors], rows, unit))
     plural = "s" if config.model.latent_dim > 1 else ""
     html = render(
         title=f"variform: {schema.source}, {config.model.latent_dim} latent dimension{plural}",
