@@ -15,17 +15,25 @@ BASE = {"batch_size": 32, "epochs": 3, "learning_rate": 1e-2}
 CASES = {
     "plain": {},
     "everything": {"warmup": 9, "schedule": "cosine", "clip_norm": 3.0, "samples": 3, "kl": "monte-carlo"},
+    "noise": {
+        "objective": "iwae",
+        "samples": 3,
+        "gradient": "dreg",
+        "noise": "salt-and-pepper",
+        "noise_level": 0.3,
+    },
     "rmsprop": {"optimizer": "rmsprop"},
     "sharded": {"sharded": True, "clip_norm": 3.0},
     "bf16": {"precision": "bf16"},
+    "optimal variance": {"samples": 2},
 }
 
 
-def splits():
+def splits(condition=()):
     """97 training rows: the last batch of an epoch has one row, which two processes cannot share."""
     pixels = np.random.default_rng(0).integers(0, 256, (130, 4, 4), dtype=np.uint8)
-    found = splits_from(pixels, config=DataConfig(binarise="dynamic"))
-    train = type(found.train)(torch.cat([found.train.raw, found.train.raw])[:97], found.schema)
+    found = splits_from(pixels, np.arange(130) % 3, config=DataConfig(binarise="dynamic", condition=condition))
+    train = found.train.take(torch.arange(97) % len(found.train))
     return train, found.valid
 
 
@@ -33,8 +41,9 @@ def trained(case, folder, **changes):
     """The history of one fit and the weights of its best epoch."""
     torch.set_default_dtype(torch.float32 if case == "bf16" else torch.float64)
     config = TrainConfig(**BASE | CASES[case] | changes)
-    train, valid = splits()
-    vae = build_vae(ModelConfig(latent_dim=2, hidden=(7,), dropout=0.3), train.schema)
+    train, valid = splits(("label",) if case == "everything" else ())
+    likelihood = "gaussian-optimal" if case == "optimal variance" else "bernoulli"  # which needs all rows of a batch
+    vae = build_vae(ModelConfig(latent_dim=2, hidden=(7,), dropout=0.3, likelihood=likelihood), train.schema)
     objective = build_objective(vae, config)
     history = fit(objective, train, valid, config, folder=folder, resume=folder is not None and folder.exists())
     return history.rows, {name: value.clone() for name, value in objective.state_dict().items()}

@@ -12,9 +12,9 @@ import variform
 
 SOURCE = Path(variform.__file__).parent
 LAYERS = [
-    {"compiling", "config", "draws", "files", "memory"},
+    {"compiling", "config", "draws", "files", "memory", "sprites"},
     {"distributions", "processes"},
-    {"networks", "likelihoods", "posteriors", "priors", "sources"},
+    {"flows", "networks", "likelihoods", "posteriors", "priors", "sources"},
     {"data"},
     {"vae"},
     {"objectives"},

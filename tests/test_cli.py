@@ -229,6 +229,12 @@ def test_a_folder_named_digits_does_not_hide_the_built_in_name(place, no_picture
     assert runs.read_config(Path("s/study.toml")).source == "digits"
 
 
+def test_a_subset_of_the_sprites_is_trained_on_by_its_name_and_read_again(place, no_pictures):
+    assert cli.run(["train", "sprites:300", *SMALL, "--out", "shapes"]) == 0
+    assert cli.run(["evaluate", "shapes", "--samples", "2"]) == 0
+    assert open_run("shapes").config.source == "sprites:300"
+
+
 # --- interrupted, resumed, replaced -------------------------------------------------------------------------------
 
 
@@ -368,12 +374,14 @@ MISTAKES = [
     ("train digit", "Did you mean 'digits'"),
     ("train five.npy", "five.npy"),
     ("train nan.csv --likelihood gaussian", "must hold finite numbers"),
-    ("train over.csv --scaling none --batch-size 9", "Bernoulli needs values in [0, 1]"),
+    ("train over.csv --scaling none --batch-size 9", "bernoulli needs values in [0, 1]"),
     ("train digits --likelihood bernouli", 'Did you mean "bernoulli"?'),
     ("train digits --latent-dims 3", "Did you mean --latent-dim?"),
     ("train digits surplus", "surplus"),
     ("trian digits", 'Did you mean "train"?'),
     ("train digits --beta -1", "beta must be at least 0; got -1.0"),
+    ("train digits --objective iwaes", 'Did you mean "iwae"?'),
+    ("train digits --objective iwae --free-bits 1", "free_bits must be left out with objective iwae"),
     ("train digits --learning-rate nan", "learning_rate must be above 0"),
     ("train digits --epochs 1.5", "1.5 is no whole number"),
     ("train digits --epochs 0", "epochs must be at least 1"),
@@ -444,7 +452,7 @@ MISTAKES = [
     ("study latent-dim digits --nll-samples 0", "nll_samples must be at least 1"),
     ("study latent-dim digits --batch-size 9999", "must not exceed the 1422 training rows"),
     ("study latent-dim none.csv", "none.csv does not exist"),
-    ("study latent-dim over.csv --scaling none --batch-size 9", "Bernoulli needs values in [0, 1]"),
+    ("study latent-dim over.csv --scaling none --batch-size 9", "bernoulli needs values in [0, 1]"),
     ("study latent-dim digits --out notes", "must be new or empty; notes is not"),
     ("study latent-dim digits --out run --dims 2", "must be new or empty; run is not"),
     ("study latent-dim digits --out nan.csv", "nan.csv is a file"),

@@ -6,13 +6,34 @@ import pytest
 import torch
 from torch import nn
 
-from variform import VAE, ModelConfig, build_vae, read
-from variform.distributions import Bernoulli, DiagonalGaussian, FullGaussian, StandardNormal
-from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood
+from variform import VAE, ModelConfig, TrainConfig, build_objective, build_vae, read
+from variform.distributions import (
+    Bernoulli,
+    Categorical,
+    ContinuousBernoulli,
+    DiagonalGaussian,
+    DiscretisedLogistic,
+    FullGaussian,
+    Law,
+    Mixture,
+    NegativeBinomial,
+    Poisson,
+    StandardNormal,
+)
+from variform.flows import FlowPrior, IAFPosterior
+from variform.likelihoods import (
+    BernoulliLikelihood,
+    CategoricalLikelihood,
+    ContinuousBernoulliLikelihood,
+    GaussianLikelihood,
+    LogisticLikelihood,
+    NegativeBinomialLikelihood,
+    PoissonLikelihood,
+)
 from variform.networks import ACTIVATIONS, MLP
 from variform.objectives import ELBO
-from variform.posteriors import DiagonalPosterior
-from variform.priors import StandardNormalPrior
+from variform.posteriors import DiagonalPosterior, FullCovariancePosterior
+from variform.priors import MixturePrior, StandardNormalPrior, VampPrior
 
 EVENT, DIM, BATCH, L = (1, 4, 3), 3, 5, 7
 
@@ -21,16 +42,63 @@ LAWS = {
     "standard normal": lambda: StandardNormal(DIM),
     "full": lambda: FullGaussian(torch.randn(BATCH, DIM), torch.eye(DIM).expand(BATCH, DIM, DIM)),
     "bernoulli": lambda: Bernoulli(torch.randn(BATCH, *EVENT), event_dims=3),
+    "mixture": lambda: Mixture(DiagonalGaussian(torch.randn(BATCH, DIM), torch.randn(BATCH, DIM)), torch.randn(BATCH)),
+    "inverse autoregressive": lambda: IAFPosterior(DIM)(torch.randn(BATCH, 2 * DIM + 64)),
+    "masked autoregressive": lambda: FlowPrior(DIM)(None),
+    "continuous bernoulli": lambda: ContinuousBernoulli(torch.randn(BATCH, *EVENT), event_dims=3),
+    "logistic": lambda: DiscretisedLogistic(torch.rand(BATCH, *EVENT), -torch.rand(()), levels=9, event_dims=3),
+    "categorical": lambda: Categorical(torch.randn(BATCH, 9, *EVENT), event_dims=3),
+    "poisson": lambda: Poisson(torch.randn(BATCH, *EVENT), event_dims=3),
+    "negative binomial": lambda: NegativeBinomial(torch.randn(BATCH, *EVENT), torch.randn(EVENT), event_dims=3),
 }
-FAMILIES = {
+POSTERIORS = {
     "diagonal, exp": lambda: DiagonalPosterior(DIM),
     "diagonal, softplus": lambda: DiagonalPosterior(DIM, std="softplus"),
+    "full, exp": lambda: FullCovariancePosterior(DIM),
+    "full, softplus": lambda: FullCovariancePosterior(DIM, std="softplus"),
+    "iaf": lambda: IAFPosterior(DIM, context=4),
+}
+PRIORS = {
+    "normal": lambda: StandardNormalPrior(DIM),
+    "mixture": lambda: MixturePrior(DIM, components=4),
+    "vamp": lambda: VampPrior(EVENT, components=4, low=0.0, high=1.0),
+    "flow": lambda: FlowPrior(DIM),
+}
+LIKELIHOODS = {
     "bernoulli": lambda: BernoulliLikelihood(EVENT),
     "gaussian": lambda: GaussianLikelihood(EVENT, variance="learned"),
+    "gaussian-per-feature": lambda: GaussianLikelihood(EVENT, variance="per-feature"),
     "gaussian-shared": lambda: GaussianLikelihood(EVENT, variance="shared"),
+    "gaussian-optimal": lambda: GaussianLikelihood(EVENT, variance="optimal"),
+    "gaussian-fixed": lambda: GaussianLikelihood(EVENT, variance="fixed", fixed_std=0.3),
     "gaussian-identity": lambda: GaussianLikelihood(EVENT, variance="identity"),
+    "continuous-bernoulli": lambda: ContinuousBernoulliLikelihood(EVENT),
+    "logistic": lambda: LogisticLikelihood(EVENT, levels=9),
+    "categorical": lambda: CategoricalLikelihood(EVENT, levels=9),
+    "poisson": lambda: PoissonLikelihood(EVENT),
+    "negative-binomial": lambda: NegativeBinomialLikelihood(EVENT),
 }
-LIKELIHOODS = {name: make for name, make in FAMILIES.items() if not name.startswith("diagonal")}
+FAMILIES = POSTERIORS | LIKELIHOODS
+OBJECTIVES = {
+    "elbo": {},
+    "elbo, monte-carlo": {"kl": "monte-carlo"},
+    "free bits": {"free_bits": 0.01},
+    "capacity": {"capacity": 5.0},
+    "iwae": {"objective": "iwae"},
+    "iwae, stl": {"objective": "iwae", "gradient": "stl"},
+    "iwae, dreg": {"objective": "iwae", "gradient": "dreg"},
+    "miwae": {"objective": "iwae", "groups": 2},
+    "ciwae": {"objective": "iwae", "elbo_share": 0.5},
+    "piwae": {"objective": "piwae", "groups": 2},
+    "beta-tc": {"objective": "beta-tc", "beta": 3.0},
+    "dip-i": {"objective": "dip-i"},
+    "dip-ii": {"objective": "dip-ii"},
+    "info": {"objective": "info"},
+    "wae": {"objective": "wae", "deterministic": False},
+    "factor": {"objective": "factor", "discriminator": (8,)},
+    "denoising": {"noise": "gaussian", "noise_level": 0.3},
+    "autoencoder": {"objective": "autoencoder"},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -38,11 +106,11 @@ def _seed():
     torch.manual_seed(0)
 
 
-def small_vae(likelihood):
-    posterior = DiagonalPosterior(DIM)
+def small_vae(likelihood, posterior=None, prior=None):
+    posterior, prior = posterior or DiagonalPosterior(DIM), prior or StandardNormalPrior(DIM)
     encoder = MLP(EVENT, posterior.params_shape, hidden=(8,))
     decoder = MLP((DIM,), likelihood.params_shape, hidden=(8,))
-    return VAE(encoder, decoder, posterior=posterior, prior=StandardNormalPrior(DIM), likelihood=likelihood)
+    return VAE(encoder, decoder, posterior=posterior, prior=prior, likelihood=likelihood)
 
 
 @pytest.mark.parametrize("make", LAWS.values(), ids=LAWS)
@@ -52,6 +120,10 @@ def test_a_law_sums_events_and_keeps_batches(make):
     assert draws.shape == (L, *law.batch_shape, *law.event_shape)
     assert law.log_prob(draws).shape == (L, *law.batch_shape)
     assert law.mean.shape == law.variance.shape == (*law.batch_shape, *law.event_shape)
+    if type(law).log_prob_per_entry is not Law.log_prob_per_entry:  # its entries are independent
+        entries = law.log_prob_per_entry(draws)
+        assert entries.shape == draws.shape
+        torch.testing.assert_close(entries.flatten(1 + len(law.batch_shape)).sum(-1), law.log_prob(draws))
     if law.has_rsample:
         draws, log_prob = law.rsample_and_log_prob((L,))
         torch.testing.assert_close(log_prob, law.log_prob(draws))
@@ -71,7 +143,7 @@ def test_a_family_turns_params_into_a_law_and_keeps_the_precision(make):
 
 @pytest.mark.parametrize("make", LIKELIHOODS.values(), ids=LIKELIHOODS)
 def test_a_vae_answers_in_the_shapes_it_promises(make):
-    vae = small_vae(make())
+    vae = small_vae(make()).eval()
     x = torch.rand(BATCH, *EVENT)
     q, p = vae.encode(x), vae.latent_prior()
     assert q.batch_shape == (BATCH,) and q.event_shape == p.event_shape == (DIM,)
@@ -83,15 +155,42 @@ def test_a_vae_answers_in_the_shapes_it_promises(make):
     torch.testing.assert_close(vae.reconstruct(x), vae.decode(q.mean).mean)
 
 
-@pytest.mark.parametrize("kl", ["closed-form", "monte-carlo"])
-@pytest.mark.parametrize("make", LIKELIHOODS.values(), ids=LIKELIHOODS)
-def test_an_objective_gives_finite_terms_and_gradients_for_every_parameter(make, kl):
-    objective = ELBO(small_vae(make()), samples=L, kl=kl)
+@pytest.mark.parametrize("prior", PRIORS.values(), ids=PRIORS)
+@pytest.mark.parametrize("posterior", POSTERIORS.values(), ids=POSTERIORS)
+def test_every_posterior_meets_every_prior(posterior, prior):
+    """Shapes, a batch of 1, agreement of the two ways to a density, and gradients for every parameter."""
+    vae = small_vae(BernoulliLikelihood(EVENT), posterior(), prior())
+    for batch in (BATCH, 1):
+        x = torch.rand(batch, *EVENT)
+        q, p = vae.encode(x), vae.latent_prior()
+        assert q.batch_shape == (batch,) and p.batch_shape == () and q.event_shape == p.event_shape == (DIM,)
+        z, log_q = q.rsample_and_log_prob((L,))
+        torch.testing.assert_close(q.log_prob(z), log_q)
+        assert p.log_prob(z).shape == (L, batch)
+        torch.testing.assert_close(p.log_prob(z)[3], p.log_prob(z[3]))
+    assert vae.sample(4).shape == (4, *EVENT)
+    objective = ELBO(vae, samples=L)
     terms = objective(torch.rand(BATCH, *EVENT))
-    assert terms.loss.shape == terms.log_likelihood.shape == terms.kl.shape == (BATCH,)
     terms.loss.mean().backward()
     for name, parameter in objective.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
+
+
+@pytest.mark.parametrize("options", OBJECTIVES.values(), ids=OBJECTIVES)
+@pytest.mark.parametrize("make", LIKELIHOODS.values(), ids=LIKELIHOODS)
+def test_an_objective_gives_finite_terms_and_gradients_for_every_parameter(make, options):
+    config = TrainConfig(**{"samples": 1 if options.get("objective") == "autoencoder" else L} | options)
+    objective = build_objective(small_vae(make()), config, rows=100)
+    terms = objective(torch.rand(BATCH, *EVENT))
+    assert terms.loss.shape == terms.log_likelihood.shape == terms.kl.shape == (BATCH,)
+    assert (terms.auxiliary is None) == (objective.auxiliary is None)
+    (terms.loss if terms.auxiliary is None else terms.loss + terms.auxiliary).mean().backward()
+    for name, parameter in objective.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
+    for count in (1, BATCH):
+        assert objective(torch.rand(count, *EVENT)).loss.isfinite().all()
+        with torch.no_grad():
+            assert objective(torch.rand(count, *EVENT)).loss.isfinite().all()
 
 
 @pytest.mark.parametrize("make", LIKELIHOODS.values(), ids=LIKELIHOODS)
@@ -100,8 +199,51 @@ def test_a_likelihood_starts_at_the_mean_it_is_given(make):
     mean, variance = torch.rand(EVENT) * 0.8 + 0.1, torch.full(EVENT, 0.04)
     law = likelihood(likelihood.start_at(mean, variance).unsqueeze(0))
     torch.testing.assert_close(law.mean[0], mean)
-    if isinstance(likelihood, GaussianLikelihood) and likelihood.variance != "identity":
+    if isinstance(likelihood, GaussianLikelihood) and likelihood.variance not in ("identity", "fixed"):
         torch.testing.assert_close(law.variance[0], variance.expand(EVENT), rtol=1e-4, atol=0)
+
+
+SUPPORTS = {
+    "real": lambda: torch.randn(BATCH, *EVENT),
+    "unit": lambda: torch.rand(BATCH, *EVENT),
+    "levels": lambda: torch.randint(0, 9, (BATCH, *EVENT)) / 8,
+    "counts": lambda: torch.randint(0, 1000, (BATCH, *EVENT)).double(),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("make", LIKELIHOODS.values(), ids=LIKELIHOODS)
+def test_what_a_decoder_may_give_leaves_densities_and_gradients_finite(make, dtype):
+    """Whatever the network gives, from 0 to 10,000 in size; the floor keeps the Gaussian's variance away from zero."""
+    likelihood = make().to(dtype)
+    x = SUPPORTS[likelihood.support]().to(dtype)
+    for size in (0.0, 1e-30, 1e-3, 0.5, 1.0, 30.0, 100.0, 1e4):
+        for sign in (-1.0, 1.0):
+            params = torch.full((BATCH, *likelihood.params_shape), sign * size, dtype=dtype)
+            if params.shape[1] == 9:  # the logits of levels: one against the rest
+                params[:, 1:] = 0
+            if size > 30 and sign > 0 and params.shape[1] == 2 and likelihood.support == "real":
+                params[:, 1] = 30  # a log-variance
+            params.requires_grad_()
+            log_prob = likelihood(params).log_prob(x)
+            assert log_prob.isfinite().all(), size
+            (gradient,) = torch.autograd.grad(log_prob.sum(), params)
+            assert gradient.isfinite().all(), size
+
+
+@pytest.mark.parametrize("make", LIKELIHOODS.values(), ids=LIKELIHOODS)
+def test_single_precision_agrees_with_double(make):
+    likelihood = make().eval()
+    params, x = torch.randn(BATCH, *likelihood.params_shape) * 2, SUPPORTS[likelihood.support]()
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        given = params.to(dtype).requires_grad_()
+        law = likelihood.to(dtype)(given)
+        log_prob = law.log_prob(x.to(dtype))
+        found.append((log_prob, *torch.autograd.grad(log_prob.sum(), given), law.mean, law.variance))
+        assert log_prob.dtype == law.mean.dtype == dtype
+    for single, double in zip(*found, strict=True):
+        torch.testing.assert_close(single.double(), double, rtol=3e-5, atol=3e-5)
 
 
 def test_a_learned_variance_has_a_floor():

@@ -358,7 +358,7 @@ def test_scaling_does_what_it_says_and_is_undone_by_restore(values, scaling):
     assert schema.low == pytest.approx(rows.amin(over).flatten().tolist(), rel=1e-5, abs=1e-4)
     assert schema.high == pytest.approx(rows.amax(over).flatten().tolist(), rel=1e-5, abs=1e-4)
     if scaling == "unit":  # over all rows, so that no test row leaves [0, 1]
-        schema.require_unit_interval()
+        schema.require("unit", "bernoulli")
         assert schema.levels == 256 or (everywhere.amin(over).eq(0).all() and everywhere.amax(over).eq(1).all())
     raw = splits.train.raw[:1].double()
     per_unit = 1 if schema.levels is None else 255  # pixels: the density is per intensity in [0, 1]
@@ -384,7 +384,7 @@ def test_auto_scaling_maps_to_the_unit_interval(values, scale, levels):
     # pixels: per intensity in [0, 1]; the columns of a table: per unit of their own
     per_column = 0 if schema.kind == "image" else -math.log(scale)
     assert schema.log_jacobian == pytest.approx(math.prod(schema.shape) * per_column)
-    schema.require_unit_interval()
+    schema.require("unit", "bernoulli")
 
 
 def test_schema_survives_json_exactly():
@@ -529,9 +529,9 @@ def test_bernoulli_error_names_the_column_and_its_raw_value(tmp_path):
     numbers = np.c_[NUMBERS.clip(0, 1), np.linspace(0, 7.2, 80)]
     path = write(tmp_path, {"designs.csv": text(numbers, header=("a", "b", "c", "mass"))})
     with pytest.raises(ValueError) as caught:
-        read(path, DataConfig(scaling="none")).schema.require_unit_interval()
+        read(path, DataConfig(scaling="none")).schema.require("unit", "bernoulli")
     assert str(caught.value) == (
-        "Bernoulli needs values in [0, 1]; column 'mass' of designs.csv holds 7.2."
+        "bernoulli needs values in [0, 1]; column 'mass' of designs.csv holds 7.2."
         " Use --likelihood gaussian or --scaling unit."
     )
 

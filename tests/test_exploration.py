@@ -7,6 +7,7 @@ from scipy import stats
 
 from variform import DataConfig, ModelConfig, build_vae, exploration, read
 from variform.data import splits_from
+from variform.priors import MixturePrior
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,44 @@ def test_traversals_move_one_latent_and_follow_the_kl(echo):
     assert order == [1, 0]
     assert np.allclose(pixels(values)[0, :, 1], positions) and np.allclose(pixels(values)[0, :, 0], 0.5)
     assert np.allclose(pixels(values)[1, :, 0], positions) and np.allclose(pixels(values)[1, :, 1], -0.5)
+
+
+@pytest.fixture
+def two_islands(echo):
+    """A prior of two islands on the diagonal, one four times as heavy and smaller."""
+    prior = MixturePrior(2, components=2)
+    with torch.no_grad():
+        prior.logits.copy_(torch.tensor([0.8, 0.2]).log())
+        prior.loc.copy_(torch.tensor([[-5.0, -5.0], [5.0, 5.0]]))
+        prior.log_var.copy_(2 * torch.tensor([[0.5, 0.5], [1.0, 1.0]]).log())
+    echo.prior = prior.double()
+    return echo
+
+
+def test_manifold_of_another_prior_has_equal_mass_too(two_islands):
+    """By the exact law: the distribution functions of z1, and of z2 given z1, at the grid's points."""
+    grid, quantiles = exploration.manifold(two_islands, 10)
+    z = pixels(grid)
+
+    def below(value, deviation, mean):
+        return stats.norm.cdf(value, mean, deviation)
+
+    first = 0.8 * below(z[0, :, 0], 0.5, -5) + 0.2 * below(z[0, :, 0], 1, 5)
+    assert np.allclose(first, quantiles, atol=0.02)
+    for column in range(10):  # which island a column is on is known from z1
+        heavy = z[0, column, 0] < 0
+        mean, deviation = (-5, 0.5) if heavy else (5, 1)
+        assert np.allclose(stats.norm.cdf(z[:, column, 1], mean, deviation), quantiles, atol=0.08)
+        assert heavy == (column < 8)
+
+
+def test_traversals_under_another_prior_follow_its_quantiles(two_islands):
+    values, positions, _ = exploration.traversals(two_islands, np.array([1.0, 0.5]))
+    z = pixels(values)
+    shares = 0.8 * stats.norm.cdf(z[0, :, 0], -5, 0.5) + 0.2 * stats.norm.cdf(z[0, :, 0], 5, 1)
+    assert np.allclose(shares, stats.norm.cdf(positions), atol=0.015)
+    middle = -5 + 0.5 * stats.norm.ppf(0.5 / 0.8)
+    assert np.allclose(z[0, :, 1], middle, atol=0.05)
 
 
 def test_interpolation_is_straight_between_posterior_means(echo, digits):

@@ -26,9 +26,22 @@ MODELS = {
     "bernoulli": ("digits", ModelConfig(latent_dim=3, hidden=(6, 5), decoder_hidden=(4,), dropout=0.1)),
     "gaussian": ("table", ModelConfig(latent_dim=2, likelihood="gaussian", hidden=(), posterior_std="softplus")),
     "gaussian-shared": ("digits", ModelConfig(latent_dim=1, likelihood="gaussian-shared", hidden=(3,))),
+    "full, mixture": (
+        "digits",
+        ModelConfig(latent_dim=3, posterior="full", prior="mixture", components=3, hidden=(4,)),
+    ),
+    "vamp": ("digits", ModelConfig(latent_dim=2, prior="vamp", components=3, hidden=(4,))),
+    "vamp of a table": (
+        "table",
+        ModelConfig(latent_dim=2, likelihood="gaussian", prior="vamp", components=3, hidden=(4,)),
+    ),
+    "iaf, flow": ("digits", ModelConfig(latent_dim=2, posterior="iaf", prior="flow", transforms=2, hidden=(4,))),
     "gaussian-identity": ("table", ModelConfig(latent_dim=2, likelihood="gaussian-identity", activation="gelu")),
     "conv": ("digits", ModelConfig(network="conv", filters=(3, 2), hidden=(5,), gated=True)),
     "residual": ("digits", ModelConfig(network="residual", filters=(2,), hidden=(), layer_norm=True)),
+    "gaussian-per-feature": ("table", ModelConfig(latent_dim=1, likelihood="gaussian-per-feature", hidden=(3,))),
+    "gaussian-optimal": ("digits", ModelConfig(latent_dim=1, likelihood="gaussian-optimal", hidden=(3,))),
+    "logistic": ("digits", ModelConfig(latent_dim=1, likelihood="logistic", hidden=(3,))),
 }
 
 

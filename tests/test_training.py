@@ -150,6 +150,21 @@ def test_a_resumed_fit_ends_with_the_bits_of_an_uninterrupted_one(grey, uninterr
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
+def test_what_a_likelihood_learns_without_a_gradient_is_resumed_too(grey, tmp_path):
+    config, options = hard_config(), {"likelihood": "gaussian-optimal"}
+    alone, first, second = (
+        objective_for(grey, config, kind=Stopping, seed=seed, **options) for seed in (0, 0, 99)
+    )  # fmt: skip
+    history = fit(alone, grey.train, grey.valid, config)
+    first.stop_at = 9
+    with pytest.raises(Interrupted):
+        fit(first, grey.train, grey.valid, config, folder=tmp_path)
+    resumed = fit(second, grey.train, grey.valid, config, folder=tmp_path, resume=True)
+    assert history.last["vae.likelihood.optimal_variance"] != 1
+    assert_same_tensors(resumed.last, history.last)
+    assert_same_tensors(second.state_dict(), alone.state_dict())
+
+
 def test_resuming_a_finished_fit_changes_nothing(grey, uninterrupted, tmp_path):
     alone, finals = uninterrupted
     (tmp_path / "checkpoint.safetensors").write_bytes((alone / "adam" / "checkpoint.safetensors").read_bytes())

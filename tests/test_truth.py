@@ -15,7 +15,7 @@ from variform.evaluation.density import score
 from variform.likelihoods import GaussianLikelihood
 from variform.networks import MLP
 from variform.objectives import log_weights
-from variform.posteriors import DiagonalPosterior
+from variform.posteriors import DiagonalPosterior, FullCovariancePosterior
 from variform.priors import StandardNormalPrior
 
 
@@ -63,6 +63,61 @@ def test_the_same_holds_through_score_and_the_gap_is_zero(problem):
     torch.testing.assert_close(scores.ess, torch.full((50,), 500.0))
     error = (scores.elbo - log_px).mean().item()
     assert abs(error) < 4 * (scores.elbo - log_px).std().item() / 50**0.5
+
+
+def full_vae(weight, bias, std):
+    """The same model with columns W of any angle, and its exact posterior, whose covariance is not diagonal."""
+    size, dim = weight.shape
+    likelihood, posterior = GaussianLikelihood((size,), variance="shared", min_std=1e-9), FullCovariancePosterior(dim)
+    encoder, decoder = MLP((size,), posterior.params_shape, hidden=()), MLP((dim,), (size,), hidden=())
+    covariance = torch.linalg.inv(torch.eye(dim) + weight.T @ weight / std**2)
+    factor = torch.linalg.cholesky(covariance)
+    below = factor[tuple(torch.tril_indices(dim, dim, -1))]
+    with torch.no_grad():
+        likelihood.raw_log_var.fill_(2 * math.log(std))
+        decoder.output.weight.copy_(weight)
+        decoder.output.bias.copy_(bias)
+        encoder.output.weight.zero_()[:dim].copy_(covariance @ weight.T / std**2)
+        encoder.output.bias.copy_(torch.cat([torch.zeros(dim), 2 * factor.diagonal().log(), below]))
+        encoder.centre.copy_(bias)
+    return VAE(encoder, decoder, posterior=posterior, prior=StandardNormalPrior(dim), likelihood=likelihood)
+
+
+@pytest.fixture
+def oblique():
+    torch.manual_seed(0)
+    weight, bias, std = torch.randn(6, 3) @ torch.randn(3, 3), torch.randn(6), 0.4
+    x = torch.randn(50, 3) @ weight.T + bias + std * torch.randn(50, 6)
+    covariance = (weight @ weight.T + std**2 * torch.eye(6)).numpy()
+    log_px = torch.from_numpy(stats.multivariate_normal(bias.numpy(), covariance).logpdf(x.numpy()))
+    return full_vae(weight, bias, std), x, log_px
+
+
+def test_a_full_posterior_attains_log_px(oblique):
+    """log p(x) = ELBO where q is exact: each log-weight is log p(x), and the closed form of KL leaves only noise."""
+    vae, x, log_px = oblique
+    assert vae.encode(x).scale_tril.tril(-1).abs().max() > 0.1
+    with torch.no_grad():
+        weights = log_weights(vae, x, 20).log_weight
+    torch.testing.assert_close(weights, log_px.expand(20, 50), rtol=0, atol=1e-5)
+    scores = score(vae, dataset_from(x), samples=500)
+    torch.testing.assert_close(scores.log_px, log_px, rtol=0, atol=1e-5)
+    assert scores.kl_per_dimension is None
+    error = scores.elbo - log_px
+    assert abs(error.mean().item()) < 4 * error.std().item() / 50**0.5
+
+
+def test_a_detached_posterior_has_no_gradient_left_at_the_truth(oblique):
+    """Sticking the landing: with log q of the detached law every log-weight is flat in the encoder where q is exact."""
+    vae, x, _ = oblique
+    q = vae.encode(x)
+    z, log_q = q.rsample_and_log_prob((5,))
+    joint = vae.decode(z).log_prob(x) + vae.latent_prior().log_prob(z)
+    parameters = list(vae.encoder.parameters())
+    plain = torch.autograd.grad((joint - log_q).sum(), parameters, retain_graph=True)
+    landed = torch.autograd.grad((joint - q.detached().log_prob(z)).sum(), parameters)
+    assert all(gradient.abs().max() > 1 for gradient in plain)
+    assert all(gradient.abs().max() < 1e-6 for gradient in landed)
 
 
 def test_bounds_are_ordered_and_rise_with_k(problem):

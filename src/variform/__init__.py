@@ -13,7 +13,19 @@ if TYPE_CHECKING:
     from variform.data import Dataset, Schema, Splits, read
     from variform.evaluation import evaluate
     from variform.export import load, save
-    from variform.objectives import ELBO, Terms
+    from variform.objectives import (
+        DIPVAE,
+        ELBO,
+        IWAE,
+        PIWAE,
+        WAE,
+        Autoencoder,
+        BetaTCVAE,
+        FactorVAE,
+        InfoVAE,
+        SemiSupervised,
+        Terms,
+    )
     from variform.training import History, build_objective, fit
     from variform.vae import VAE, build_vae
 
@@ -29,8 +41,17 @@ _HOMES = {
     "evaluate": "evaluation",
     "load": "export",
     "save": "export",
+    "Autoencoder": "objectives",
+    "BetaTCVAE": "objectives",
+    "DIPVAE": "objectives",
     "ELBO": "objectives",
+    "FactorVAE": "objectives",
+    "IWAE": "objectives",
+    "InfoVAE": "objectives",
+    "PIWAE": "objectives",
+    "SemiSupervised": "objectives",
     "Terms": "objectives",
+    "WAE": "objectives",
     "History": "training",
     "build_objective": "training",
     "fit": "training",
@@ -39,14 +60,23 @@ _HOMES = {
 }
 
 __all__ = [
+    "DIPVAE",
     "ELBO",
+    "IWAE",
+    "PIWAE",
     "VAE",
+    "WAE",
+    "Autoencoder",
+    "BetaTCVAE",
     "DataConfig",
     "Dataset",
+    "FactorVAE",
     "History",
+    "InfoVAE",
     "ModelConfig",
     "RunConfig",
     "Schema",
+    "SemiSupervised",
     "Splits",
     "Terms",
     "TrainConfig",

@@ -16,7 +16,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from variform import processes
-from variform.files import replacing, write_text
+from variform.files import replacing, to_json, write_text
 
 
 @dataclass
@@ -166,7 +166,7 @@ def save(folder: Path, state: State, identity: str) -> None:
     try:
         with replacing(folder / "checkpoint.safetensors") as path:
             path.write_bytes(to_bytes(tensors, metadata={"variform": header}))
-        write_text(folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in state.rows))
+        write_text(folder / "history.jsonl", "".join(to_json(row) + "\n" for row in state.rows))
     except OSError as error:
         raise OSError(
             f"{folder} must take the checkpoint of step {state.step:,}; the system says: {error.strerror}. The one "

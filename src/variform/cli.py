@@ -85,7 +85,7 @@ def train(
 
     Args:
         source: A file (.npy, .npz, .csv, IDX, each also .gz), a folder of images or of .npy files, a folder in the
-            MNIST layout, or the built-in name `digits`.
+            MNIST layout, or built-in: `digits`, `sprites`, or `sprites:20000` for so many of them.
         out: Folder of the run; by default runs/ and the name of the source.
         config: Take the options from this TOML file, such as a run's config.toml; options given here go first.
         resume: Go on with the interrupted run in this folder, with its own options.
@@ -106,7 +106,9 @@ def train(
         return
     source = source or (_config_file(config).source if config else None)
     if source is None:
-        raise ValueError("train needs data; got none. Name a file, a folder or `digits`, for example: variform demo.")
+        raise ValueError(
+            "train needs data; got none. Name a file, a folder, `digits` or `sprites`, for example: variform demo."
+        )
     whole = RunConfig(source=source, data=data, model=model, train=train)
     _train(whole, out or _default_folder(source), overwrite=overwrite, nll_samples=nll_samples, json=json)
 
@@ -146,17 +148,20 @@ def generate(
     *,
     count: Annotated[int, Option] = 64,
     out: Annotated[Path | None, Option] = None,
+    given: Annotated[tuple[str, ...], Option] = (),
     draw: Annotated[bool, Flag] = False,
     seed: Annotated[int, Option] = 0,
 ) -> None:
-    """New data from the prior: z from N(0, I), then the mean of p(x|z).
+    """New data from the prior: z from its law, then the mean of p(x|z).
 
-    Example: `variform generate runs/demo --count 100 --out new_digits/`
+    Examples: `variform generate runs/demo --count 100 --out new_digits/`,
+    `variform generate runs/conditional --given label=3`
 
     Args:
         run: Folder of a run.
         count: How many.
         out: A .npy file, a .csv file (tables), or a new folder for PNG files (images).
+        given: What a conditional model is told, as name=value; by default what it was told of random training rows.
         draw: Draw from p(x|z) instead of taking its mean, so that the decoder's noise is in.
         seed: Seed of the draws.
     """
@@ -165,7 +170,8 @@ def generate(
     if count < 1:
         raise ValueError(f"count must be at least 1; got {count}. Use for example 64.")
     opened = runs.open_run(run)
-    values = exploration.generate(opened.vae, count, draw=draw, seed=seed)
+    context = runs.told(opened, given, count, seed=seed)
+    values = exploration.generate(opened.vae, count, context=context, draw=draw, seed=seed)
     _write(opened, out or _beside(opened, "generated"), values)
 
 
@@ -214,6 +220,7 @@ def decode(
     /,
     *,
     out: Annotated[Path | None, Option] = None,
+    given: Annotated[tuple[str, ...], Option] = (),
     draw: Annotated[bool, Flag] = False,
     seed: Annotated[int, Option] = 0,
 ) -> None:
@@ -225,6 +232,7 @@ def decode(
         run: Folder of a run.
         latents: A .csv or .npy file with one column per latent dimension.
         out: A .npy file, a .csv file (tables), or a new folder for PNG files (images).
+        given: What a conditional model is told, as name=value; by default what it was told of random training rows.
         draw: Draw from p(x|z) instead of taking its mean.
         seed: Seed of the draws.
     """
@@ -232,7 +240,9 @@ def decode(
     from variform.data import read_points
 
     opened = runs.open_run(run)
-    values = exploration.decode(opened.vae, read_points(latents), draw=draw, seed=seed)
+    points = read_points(latents)
+    context = runs.told(opened, given, len(points), seed=seed)
+    values = exploration.decode(opened.vae, points, context=context, draw=draw, seed=seed)
     _write(opened, out or _beside(opened, "decoded"), values)
 
 
@@ -243,16 +253,18 @@ def reconstruct(
     /,
     *,
     out: Annotated[Path | None, Option] = None,
+    given: Annotated[tuple[str, ...], Option] = (),
     json: Annotated[bool, Flag] = False,
 ) -> None:
     """Encode and decode rows, and say how far the reconstruction is from them.
 
-    Example: `variform reconstruct runs/demo`
+    Examples: `variform reconstruct runs/demo`, `variform reconstruct runs/conditional --given label=3`
 
     Args:
         run: Folder of a run.
         source: Data to reconstruct; by default the run's test rows.
         out: A .npy file, a .csv file (tables), or a new folder for PNG files (images).
+        given: Decode under another condition than the rows' own, as name=value.
         json: Print the error as JSON.
     """
     import torch
@@ -262,7 +274,8 @@ def reconstruct(
 
     opened = runs.open_run(run)
     rows = _datasets(opened, source)[-1]
-    originals, values = exploration.reconstruct(opened.vae, rows)
+    context = runs.told(opened, given, len(rows)) if given else None
+    originals, values = exploration.reconstruct(opened.vae, rows, context=context)
     _write(opened, out or _beside(opened, "reconstructed"), values, quiet=json)
     squares = torch.from_numpy(originals - values).double().square().flatten(1)
     error = Estimate.root_mean(squares).to_dict()
@@ -324,7 +337,7 @@ def latent_dim(
 
     source = source or (_config_file(config).source if config else None)
     if source is None:
-        raise ValueError("a study needs data; got none. Name a file, a folder or `digits`.")
+        raise ValueError("a study needs data; got none. Name a file, a folder, `digits` or `sprites`.")
     folder = out or _default_folder(source).with_name(_default_folder(source).name + "-latent-dim")
     found = studies.latent_dimension(
         RunConfig(source=source, data=data, model=model, train=train),

@@ -13,7 +13,23 @@ import types
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-LikelihoodName = Literal["bernoulli", "gaussian", "gaussian-identity", "gaussian-shared"]
+ObjectiveName = Literal[
+    "elbo", "iwae", "piwae", "beta-tc", "dip-i", "dip-ii", "info", "wae", "factor", "m2", "autoencoder"
+]
+LikelihoodName = Literal[
+    "bernoulli",
+    "continuous-bernoulli",
+    "gaussian",
+    "gaussian-per-feature",
+    "gaussian-shared",
+    "gaussian-optimal",
+    "gaussian-fixed",
+    "gaussian-identity",
+    "logistic",
+    "categorical",
+    "poisson",
+    "negative-binomial",
+]
 ActivationName = Literal["relu", "tanh", "elu", "leaky-relu", "gelu", "silu", "softplus", "sigmoid"]
 InitialisationName = Literal["torch", "he-normal", "he-uniform", "glorot-normal", "glorot-uniform", "orthogonal"]
 
@@ -30,10 +46,12 @@ class DataConfig:
         label: Name of the CSV column that holds labels.
         condition: What the model is told beside each row, and is conditioned on: `label`, and names of CSV columns
             (numbers or text), which are then not part of the row.
+        labelled: Keep the labels of so many training rows, as many of each class, and hide those of the others, to see
+            what objective m2 makes of few labels.
         scaling: How raw values become the values the model sees: `unit` maps the range of all rows read to [0, 1]
             (the range of held-out rows is all that is looked at of them), `standard` gives each column mean 0 and
             standard deviation 1 in the training rows, `none` leaves them. `auto` maps pixels to [0, 1], leaves numbers
-            that are in [0, 1] already, and standardises the rest.
+            that are in [0, 1] already, and standardises the rest; likelihoods of counts get `none`.
         binarise: `threshold` cuts at one half; `dynamic` draws 0 or 1 afresh at every presentation, with the grey
             value as probability.
         split_seed: Seed of the hash that assigns each row to train, validation or test.
@@ -46,6 +64,7 @@ class DataConfig:
     key: str | None = None
     label: str | None = None
     condition: tuple[str, ...] = ()
+    labelled: int | None = None
     scaling: Literal["auto", "none", "unit", "standard"] = "auto"
     binarise: Literal["none", "threshold", "dynamic"] = "none"
     split_seed: int = 0
@@ -58,8 +77,19 @@ class ModelConfig:
 
     Args:
         latent_dim: Number of latent dimensions.
-        likelihood: p(x|z): `bernoulli` (cross-entropy), `gaussian` (a variance per dimension from the network),
-            `gaussian-identity` (variance 1, squared error), `gaussian-shared` (one learned variance).
+        posterior: q(z|x): `diagonal`, a Gaussian with independent latents; `full`, a Gaussian with a covariance matrix;
+            `iaf`, an inverse autoregressive flow, which need not be Gaussian.
+        prior: p(z): `normal`, N(0, I); `mixture`, a learned mixture of Gaussians; `vamp`, the mixture of the posteriors
+            of learned pseudo-inputs; `flow`, a learned autoregressive flow.
+        components: Number of Gaussians of the `mixture` prior, or of pseudo-inputs of the `vamp` prior.
+        transforms: Number of autoregressive steps of the `iaf` posterior and of the `flow` prior.
+        likelihood: p(x|z): `bernoulli` (cross-entropy); `continuous-bernoulli` (a density on [0, 1]); `gaussian` (a
+            variance per dimension from the network), `gaussian-per-feature` (one learned per dimension),
+            `gaussian-shared` (one learned), `gaussian-optimal` (the best one for each batch), `gaussian-fixed`
+            (`fixed_std`), `gaussian-identity` (variance 1, squared error); of levels such as pixels `logistic`
+            (discretised, two numbers per dimension) and `categorical` (a probability per level); of counts `poisson`
+            and `negative-binomial`.
+        fixed_std: Standard deviation of `gaussian-fixed`, in the units the model sees.
         posterior_std: How the encoder's output becomes the standard deviation of q(z|x).
         network: `mlp` (multilayer perceptron); for images also `conv` (stages of convolutions around the hidden layers)
             and `residual` (the same with a residual block in each stage).
@@ -73,12 +103,18 @@ class ModelConfig:
         layer_norm: Normalise each hidden layer over its units, before the activation.
         initialisation: How initial weights are drawn: `torch` as torch does; the others by the law of that name, with
             biases of 0.
+        classifier: Add a network q(y|x) of the category that the model is told first; objective m2 has it always.
         centre: Subtract the training mean from the encoder's input, and start the decoder at that mean (and at the
             training variance, where it is learned).
     """
 
     latent_dim: int = 10
     likelihood: LikelihoodName = "bernoulli"
+    posterior: Literal["diagonal", "full", "iaf"] = "diagonal"
+    prior: Literal["normal", "mixture", "vamp", "flow"] = "normal"
+    components: int = 100
+    transforms: int = 3
+    fixed_std: float = 0.1
     posterior_std: Literal["exp", "softplus"] = "exp"
     network: Literal["mlp", "conv", "residual"] = "mlp"
     filters: tuple[int, ...] = (32, 64)
@@ -89,15 +125,19 @@ class ModelConfig:
     dropout: float = 0.0
     layer_norm: bool = False
     initialisation: InitialisationName = "torch"
+    classifier: bool = False
     centre: bool = True
 
     def __post_init__(self) -> None:
         _require(self.latent_dim >= 1, "latent_dim must be at least 1", self.latent_dim, "Use for example 10.")
+        _require(self.components >= 1, "components must be at least 1", self.components, "Use for example 100.")
+        _require(self.transforms >= 1, "transforms must be at least 1", self.transforms, "Use for example 3.")
         widths = (*self.hidden, *(self.decoder_hidden or ()))
         _require(min(widths, default=1) >= 1, "hidden widths must be at least 1", widths, "Use for example 400.")
         fewest = min(self.filters, default=1)
         _require(fewest >= 1, "filters must be at least 1", self.filters, "Use for example 32,64.")
         _require(0 <= self.dropout < 1, "dropout must be in [0, 1)", self.dropout, "Use for example 0.1.")
+        _require(self.fixed_std > 0, "fixed_std must be above 0", self.fixed_std, "Use for example 0.1.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,10 +151,37 @@ class TrainConfig:
         optimizer: `adam`, or `rmsprop` in its centred form.
         learning_rate: Step size of the optimiser.
         schedule: `constant`, or `cosine` which falls towards zero over the whole training.
-        samples: L, the Monte-Carlo samples of z per example in the objective.
-        kl: `closed-form`, or `monte-carlo` which estimates KL from the same samples.
-        beta: Weight of the KL term; 1 is the ELBO.
-        warmup: Steps over which the weight of the KL term rises linearly from 0 to beta.
+        objective: What is minimised: `elbo` (also with free bits or a capacity); `iwae`, the importance-weighted bound,
+            with groups MIWAE, with a share of the ELBO CIWAE; `piwae`; `beta-tc`, the KL term in three parts; `dip-i`
+            and `dip-ii`, a penalty on the latents' covariance; `info` (InfoVAE) and `wae`, a distance of all latents
+            from the prior; `factor` (FactorVAE), a discriminator; `m2`, labels that only some
+            rows have; `autoencoder`, without any prior, to compare with.
+        samples: L or K, the Monte-Carlo samples of z per example in the objective; of iwae and piwae, per group.
+        groups: M, groups of samples of iwae and piwae, whose bounds are averaged.
+        elbo_share: Share of the ELBO in the bound of iwae (CIWAE), from 0 to 1.
+        gradient: Encoder's gradient of iwae and piwae: `plain`; `stl` (sticking the landing), without the score term;
+            `dreg` (doubly reparameterised), as exact as plain and less noisy.
+        kl: How KL(q(z|x) || p(z)) is found: `closed-form` by its formula, which Gaussians have; `monte-carlo` from the
+            samples of z; `auto` takes the formula where there is one.
+        beta: Weight of the KL term, of beta-tc that of the total correlation; 1 is the ELBO.
+        beta_schedule: How beta is reached: `linear`, `cosine`, or `cyclic`, which rises anew in each of several cycles.
+        warmup: Steps over which the weight of the KL term rises from 0 to beta; of cyclic, those of all cycles.
+        cycles: Cycles of the cyclic schedule; the weight rises in the first half of each.
+        free_bits: Nats of each latent dimension whose KL costs nothing extra; 0 for none.
+        capacity: Nats that the KL term is held at, in the place of beta; 0 for none.
+        capacity_steps: Steps over which the capacity rises linearly from 0.
+        alpha: Weight of the mutual information: of beta-tc (1 by default) and of info (0 by default); of m2 that of
+            the classifier (10 by default).
+        gamma: Weight of the distance from the capacity (1000 by default), of the dimension-wise KL of beta-tc (1), or
+            of the total correlation of factor (10).
+        penalty: Weight of the penalty of dip-i, dip-ii (off the diagonal; 10 by default), info (1000) and wae (10).
+        penalty_diagonal: Weight of the diagonal's penalty of dip-i and dip-ii; 10 by default.
+        deterministic: Take the mean of q(z|x) as z in wae; `--no-deterministic` draws it.
+        discriminator: Widths of the hidden layers of factor's discriminator.
+        noise: Noise on what the encoder sees in training, so that the model learns to remove it: `salt-and-pepper`
+            (entries become the least or the greatest value), `gaussian`, `masking` (entries become 0).
+        noise_level: Share of the entries that are replaced, or the standard deviation of gaussian noise in the units
+            that the model sees.
         clip_norm: Upper bound on the norm of the gradient; 0 for none.
         patience: Stop after this many epochs without a better validation loss; 0 for never.
         seed: Seed of everything that is drawn.
@@ -137,10 +204,27 @@ class TrainConfig:
     optimizer: Literal["adam", "rmsprop"] = "adam"
     learning_rate: float = 1e-3
     schedule: Literal["constant", "cosine"] = "constant"
+    objective: ObjectiveName = "elbo"
     samples: int = 1
-    kl: Literal["closed-form", "monte-carlo"] = "closed-form"
+    groups: int = 1
+    elbo_share: float = 0.0
+    gradient: Literal["plain", "stl", "dreg"] = "plain"
+    kl: Literal["auto", "closed-form", "monte-carlo"] = "auto"
     beta: float = 1.0
+    beta_schedule: Literal["linear", "cosine", "cyclic"] = "linear"
     warmup: int = 0
+    cycles: int = 4
+    free_bits: float = 0.0
+    capacity: float = 0.0
+    capacity_steps: int = 0
+    alpha: float | None = None
+    gamma: float | None = None
+    penalty: float | None = None
+    penalty_diagonal: float | None = None
+    deterministic: bool = True
+    discriminator: tuple[int, ...] = (1000, 1000, 1000, 1000, 1000, 1000)
+    noise: Literal["none", "salt-and-pepper", "gaussian", "masking"] = "none"
+    noise_level: float = 0.0
     clip_norm: float = 0.0
     patience: int = 0
     seed: int = 0
@@ -153,14 +237,85 @@ class TrainConfig:
     sharded: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "samples", "steps"):
+        for name in ("epochs", "batch_size", "samples", "steps", "groups", "cycles"):
             value = getattr(self, name)
             _require(value is None or value >= 1, f"{name} must be at least 1", value, "Use a positive number.")
-        for name in ("beta", "warmup", "clip_norm", "patience", "shuffle_block"):
+        names = ("beta", "warmup", "clip_norm", "patience", "shuffle_block", "free_bits", "capacity", "capacity_steps")
+        for name in (*names, "alpha", "gamma", "penalty", "penalty_diagonal", "noise_level"):
             value = getattr(self, name)
-            _require(value >= 0, f"{name} must be at least 0", value, "Use 0 or a positive number.")
+            _require(value is None or value >= 0, f"{name} must be at least 0", value, "Use 0 or a positive number.")
+        _require(0 <= self.elbo_share <= 1, "elbo_share must be in [0, 1]", self.elbo_share, "Use for example 0.5.")
+        widths = self.discriminator
+        _require(min(widths, default=1) >= 1, "discriminator widths must be at least 1", widths, "Use for example 100.")
+        self._require_effect()
         _require(self.learning_rate > 0, "learning_rate must be above 0", self.learning_rate, "Use for example 0.001.")
         every(self.checkpoint_every)
+
+    @property
+    def is_point(self) -> bool:
+        """Whether z is the mean of q(z|x) in training, so that the spread of q is not trained.
+
+        Example:
+            >>> TrainConfig(objective="autoencoder").is_point
+            True
+        """
+        return self.objective == "autoencoder" or (self.objective == "wae" and self.deterministic)
+
+    def _require_effect(self) -> None:
+        """Refuse options that the objective does not use, and what does not go together."""
+        changed = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) != field.default
+        }
+        for name in changed.keys() & {name for names in _USED_BY.values() for name in names}:
+            users = [objective for objective, names in _USED_BY.items() if name in names]
+            _require(
+                self.objective in users,
+                f"{name} must be left out with objective {self.objective}, which does not use it",
+                changed[name],
+                f"Leave it out, or use objective {' or '.join(users)}.",
+            )
+        needs = [
+            ("cycles", self.beta_schedule == "cyclic", "beta_schedule cyclic"),
+            ("beta_schedule", self.warmup > 0, "warmup above 0"),
+            ("capacity_steps", self.capacity > 0, "capacity above 0"),
+            ("gamma", self.objective != "elbo" or self.capacity > 0, "capacity above 0"),
+            ("noise_level", self.noise != "none", "noise other than none"),
+            ("noise", self.noise_level > 0, "noise_level above 0"),
+            *((name, self.capacity == 0, "capacity 0") for name in ("beta", "warmup", "free_bits")),
+            ("free_bits", self.kl != "monte-carlo", "the KL of each latent in closed form"),
+            ("samples", self.objective != "wae" or not self.deterministic, "deterministic off"),
+        ]
+        for name, holds, what in needs:
+            if name in changed:
+                _require(holds, f"{name} needs {what}", changed[name], f"Leave {name} out, or change that.")
+        is_share = self.noise in ("salt-and-pepper", "masking")
+        _require(
+            not is_share or self.noise_level <= 1, "noise_level is a share, at most 1", self.noise_level, "Use 0.25."
+        )
+        _require(
+            self.objective != "factor" or self.optimizer == "adam",
+            "objective factor needs adam, which its discriminator is trained with",
+            self.optimizer,
+            "Use optimizer adam.",
+        )
+
+
+_BETA = ("beta", "beta_schedule", "warmup", "cycles")
+_USED_BY: dict[str, tuple[str, ...]] = {
+    "elbo": ("samples", "kl", *_BETA, "free_bits", "capacity", "capacity_steps", "gamma"),
+    "iwae": ("samples", "groups", "elbo_share", "gradient"),
+    "piwae": ("samples", "groups", "gradient"),
+    "beta-tc": ("samples", *_BETA, "alpha", "gamma"),
+    "dip-i": ("samples", "kl", *_BETA, "penalty", "penalty_diagonal"),
+    "dip-ii": ("samples", "kl", *_BETA, "penalty", "penalty_diagonal"),
+    "info": ("samples", "kl", "alpha", "penalty"),
+    "wae": ("samples", "penalty", "deterministic"),
+    "factor": ("samples", "kl", *_BETA, "gamma", "discriminator"),
+    "m2": ("samples", "kl", *_BETA, "alpha"),
+    "autoencoder": (),
+}
 
 
 def every(text: str) -> tuple[float, str]:
@@ -192,7 +347,7 @@ class RunConfig:
 
     Args:
         source: A file (.npy, .npz, .csv, IDX, each of them also .gz), a folder of images or of .npy files, a folder in
-            the MNIST layout, or the built-in name `digits`.
+            the MNIST layout, or built-in: `digits`, `sprites`, or `sprites:20000` for so many of them.
         data: How what is read becomes numbers.
         model: The three laws and the networks.
         train: How the objective is optimised.
@@ -202,6 +357,21 @@ class RunConfig:
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+
+    @property
+    def reading(self) -> DataConfig:
+        """How the data are read: `data`, but automatic scaling leaves counts as they are.
+
+        Example:
+            >>> RunConfig(model=ModelConfig(likelihood="poisson")).reading.scaling
+            'none'
+        """
+        is_of_counts = self.model.likelihood in ("poisson", "negative-binomial")
+        return (
+            dataclasses.replace(self.data, scaling="none")
+            if is_of_counts and self.data.scaling == "auto"
+            else self.data
+        )
 
 
 Config = TypeVar("Config", DataConfig, ModelConfig, TrainConfig, RunConfig)
@@ -312,6 +482,8 @@ def to_command(config: RunConfig) -> str:
                 continue
             if isinstance(value, bool):
                 words.append(f"--{option}" if value else f"--no-{option}")
+            elif isinstance(value, tuple) and all(isinstance(item, str) for item in value) and value:
+                words += [f"--{option}", *map(shlex.quote, value)]
             elif isinstance(value, tuple):
                 words += [f"--{option}", ",".join(map(str, value))] if value else [f"--empty-{option}"]
             else:

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from variform import draws
 from variform.config import DataConfig
-from variform.sources import Shards, Source, check_options, csv_columns, read_source, source_format
+from variform.distributions import Support
+from variform.sources import Rendered, Shards, Source, check_options, csv_columns, read_source, source_format
 
 _DEFAULTS = DataConfig()
 _VALUES_AT_ONCE = 2**20  # of a pass over all rows: data that are larger than memory must not be copied into it
@@ -74,6 +75,12 @@ class Condition:
             )
         return torch.eye(self.width)[[known[name] for name in names]]
 
+    def decode(self, part: Tensor) -> str:
+        """The category with the largest number, or the number in its own unit, of (width,)."""
+        if self.categories:
+            return self.categories[int(part.argmax())]
+        return f"{part.item() * self.scale + self.shift:.4g}"
+
 
 @dataclass(frozen=True)
 class Schema:
@@ -86,6 +93,7 @@ class Schema:
         classes: Names of the labels; () without labels.
         low: Least raw value over all rows read, in raw units: one number for images, one a column for tables.
         high: Greatest raw value, likewise.
+        whole: Whether all raw values are whole numbers, likewise.
         shift: Raw value that becomes 0, in raw units: one number for images, one a column for tables.
         scale: Raw units per unit of x, likewise.
         levels: Number of discrete raw levels (256 for 8-bit pixels); None for real numbers.
@@ -106,6 +114,7 @@ class Schema:
     classes: tuple[str, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+    whole: tuple[bool, ...]
     shift: tuple[float, ...]
     scale: tuple[float, ...]
     levels: int | None
@@ -140,6 +149,17 @@ class Schema:
             )
         parts = [condition.encode(np.array([given[condition.name]])) for condition in self.conditions]
         return torch.cat([torch.zeros(1, 0), *parts], 1)[0]
+
+    def told(self, context: Tensor) -> dict[str, str]:
+        """What a context says, in words: the opposite of `context`.
+
+        Example:
+            >>> schema = read("digits", DataConfig(condition=("label",))).schema
+            >>> schema.told(schema.context({"label": 3}))
+            {'label': '3'}
+        """
+        parts = context.split([condition.width for condition in self.conditions])
+        return {condition.name: condition.decode(part) for condition, part in zip(self.conditions, parts, strict=True)}
 
     def prepare(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """What the model sees: x = (raw - shift) / scale, then binarised where asked.
@@ -223,22 +243,33 @@ class Schema:
         """
         return (0.0, self.levels - 1.0) if self.levels else (min(self.low), max(self.high))
 
-    def require_unit_interval(self) -> None:
-        """Refuse data that a Bernoulli likelihood cannot take.
+    def require(self, support: Support, likelihood: str) -> None:
+        """Refuse data that a likelihood cannot take.
+
+        Args:
+            support: Which values it is for: any, [0, 1], levels, or counts.
+            likelihood: Its name, for the message.
 
         Raises:
-            ValueError: if a prepared value lies outside [0, 1]; names the first such column and its raw value.
+            ValueError: if a prepared value is not of that kind; names the first such column, and its raw value where
+                it is known.
 
         Example:
-            >>> dataset_from(torch.tensor([[7.25]])).schema.require_unit_interval()
+            >>> dataset_from(torch.tensor([[7.25]])).schema.require("unit", "bernoulli")
             Traceback (most recent call last):
-            ValueError: Bernoulli needs values in [0, 1]; column 'column 1' of array holds 7.25. Use --likelihood \
+            ValueError: bernoulli needs values in [0, 1]; column 'column 1' of array holds 7.25. Use --likelihood \
 gaussian or --scaling unit.
         """
-        if self.binarise == "none" and (outlier := self._outlier()):
+        if self.binarise != "none":  # zeros and ones are of every kind
+            return
+        if support == "unit" and (outlier := self._outlier()):
             raise ValueError(
-                f"Bernoulli needs values in [0, 1]; {outlier}. Use --likelihood gaussian or --scaling unit."
+                f"{likelihood} needs values in [0, 1]; {outlier}. Use --likelihood gaussian or --scaling unit."
             )
+        if support == "levels":
+            self._require_levels(likelihood)
+        if support == "counts":
+            self._require_counts(likelihood)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON, which keeps every float exactly.
@@ -287,25 +318,53 @@ gaussian or --scaling unit.
             self._affines[key] = (shift, scale)
         return self._affines[key]
 
-    def _scaled_ranges(self) -> list[tuple[float, float]]:
+    def scaled_ranges(self) -> list[tuple[float, float]]:
+        """Least and greatest value, as the model sees them before any binarisation: one pair, or one a column."""
         columns = zip(self.low, self.high, self.shift, self.scale, strict=True)
         return [((low - shift) / scale, (high - shift) / scale) for low, high, shift, scale in columns]
 
     def _outlier(self) -> str | None:
         """The first column whose scaled values leave [0, 1], and its raw value, in words."""
-        for column, (low, high) in enumerate(self._scaled_ranges()):
+        for column, (low, high) in enumerate(self.scaled_ranges()):
             if low < 0 or high > 1:
                 value = self.low[column] if low < 0 else self.high[column]
-                place = "a pixel" if self.kind == "image" else f"column '{self.columns[column]}'"
-                return f"{place} of {self.source} holds {value:.7g}"
+                return f"{self._place(column)} holds {value:.7g}"
         return None
+
+    def _require_levels(self, likelihood: str) -> None:
+        if self.levels is None:
+            raise ValueError(
+                f"{likelihood} needs discrete levels, such as 8-bit pixels; {self.source} holds other numbers. "
+                "Use --likelihood gaussian-shared."
+            )
+        if any(self.shift) or set(self.scale) != {self.levels - 1}:
+            raise ValueError(
+                f"{likelihood} needs levels scaled to [0, 1]; those of {self.source} are scaled otherwise. "
+                "Use --scaling unit."
+            )
+
+    def _require_counts(self, likelihood: str) -> None:
+        for column, (low, whole) in enumerate(zip(self.low, self.whole, strict=True)):
+            if low < 0 or not whole:
+                found = f"{low:.7g}" if low < 0 else "fractions"
+                raise ValueError(
+                    f"{likelihood} needs counts, whole numbers from 0; {self._place(column)} holds {found}. "
+                    "Use --likelihood gaussian, or leave the column out."
+                )
+        if any(self.shift) or set(self.scale) != {1}:
+            raise ValueError(f"{likelihood} needs counts as they are; {self.source} is scaled. Use --scaling none.")
+
+    def _place(self, column: int) -> str:
+        return (
+            f"a pixel of {self.source}" if self.kind == "image" else f"column '{self.columns[column]}' of {self.source}"
+        )
 
 
 class StoredRows:
-    """Rows that stay on disk and come in the type of `Dataset.raw`: what `Dataset` needs of a tensor, and no more.
+    """Rows that are not in memory and come in the type of `Dataset.raw`: what `Dataset` needs of a tensor, and no more.
 
     Args:
-        shards: Where they stand, (N, *shape) of any type.
+        rows: Where they stand, or how they are rendered, (N, *shape) of any type.
         dtype: `uint8` or `float32`, the type in which they come.
 
     Example:
@@ -314,10 +373,11 @@ class StoredRows:
         (5, tensor([[1., 1.]]), [4, 1])
     """
 
-    def __init__(self, shards: Shards, dtype: np.dtype) -> None:
-        self.shape = torch.Size(shards.shape)
+    def __init__(self, rows: Shards | Rendered, dtype: np.dtype) -> None:
+        self.shape = torch.Size(rows.shape)
         self.dtype = torch.uint8 if dtype == np.uint8 else torch.float32
-        self._shards, self._dtype = shards, dtype
+        self.on_disk = isinstance(rows, Shards)
+        self._rows, self._dtype = rows, dtype
 
     @property
     def ndim(self) -> int:
@@ -330,15 +390,15 @@ class StoredRows:
 
     def index_select(self, dim: Literal[0], index: Tensor) -> Tensor:
         """The rows at `index` (B,), in memory."""
-        return _converted(self._shards.take(index.numpy()), self._dtype)
+        return _converted(self._rows.take(index.numpy()), self._dtype)
 
     def split(self, rows: int) -> Iterator[Tensor]:
         """All rows in order, `rows` of them at a time; the last time there may be fewer."""
-        return (_converted(piece, self._dtype) for piece in self._shards.pieces(rows))
+        return (_converted(piece, self._dtype) for piece in self._rows.pieces(rows))
 
     def expect(self, index: Tensor) -> None:
         """Have the system read the rows at `index` into its cache, in the background."""
-        self._shards.expect(index.numpy())
+        self._rows.expect(index.numpy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -351,11 +411,13 @@ class Dataset:
         labels: Index of each row's label in `schema.classes`, (N,) int64.
         rows: Which rows of `raw` belong to the data set, (N,) int64; by default all, in order.
         contexts: What a conditional model is told beside each row, (N, context_dim); None for other models.
+        index: Number of each row in the source, (N,) int64, counted from 0 in the order in which the source is read
+            (of `sprites:N`, among all sprites); None where there is no source.
 
     Example:
         >>> dataset = read("digits").train
-        >>> dataset.raw.dtype, dataset.batch(torch.tensor([3, 5])).shape
-        (torch.uint8, torch.Size([2, 1, 8, 8]))
+        >>> dataset.raw.dtype, dataset.batch(torch.tensor([3, 5])).shape, dataset.index[:3]
+        (torch.uint8, torch.Size([2, 1, 8, 8]), tensor([2, 3, 7]))
     """
 
     raw: Tensor | StoredRows
@@ -363,6 +425,7 @@ class Dataset:
     labels: Tensor | None = None
     rows: Tensor | None = None
     contexts: Tensor | None = None
+    index: Tensor | None = None
 
     def __len__(self) -> int:
         """Number of rows, N."""
@@ -408,7 +471,8 @@ class Dataset:
             (2, tensor([True]))
         """
         labels = None if self.labels is None else self.labels[index]
-        return Dataset(self.gather(index), self.schema, labels, contexts=self.context(index))
+        numbers = None if self.index is None else self.index[index]
+        return Dataset(self.gather(index), self.schema, labels, contexts=self.context(index), index=numbers)
 
     def context(self, index: Tensor) -> Tensor | None:
         """What a conditional model is told beside the rows at `index`, (B, context_dim).
@@ -422,6 +486,14 @@ class Dataset:
             tensor(True)
         """
         return None if self.contexts is None else self.contexts.index_select(0, index)
+
+    def typical_context(self) -> Tensor | None:
+        """The most frequent categories and the mean numbers, (context_dim,); None for a model that is told nothing."""
+        if self.contexts is None:
+            return None
+        parts = self.contexts.mean(0).split([condition.width for condition in self.schema.conditions])
+        pairs = zip(self.schema.conditions, parts, strict=True)
+        return torch.cat([torch.eye(len(part))[part.argmax()] if item.categories else part for item, part in pairs])
 
     def told(self, batch_size: int) -> Iterator[Tensor | None]:
         """The contexts of all rows in order, beside `batches`; None for each batch where there are none."""
@@ -514,7 +586,8 @@ class Splits:
         valid: Rows to choose by.
         test: Rows to report on.
         schema: What they are; the same object in all three.
-        duplicates: `within`: rows that repeat an earlier row of the source; `across`: rows of the source's own test and
+        duplicates: `within`: rows that repeat an earlier row of the source (of sprites those that do so by definition,
+            and not by chance of the pixels); `across`: rows of the source's own test and
             validation sets that are also among its training rows.
         fingerprint: SHA-256 of all that was read (shape, type, values, labels, own split), in hexadecimal.
         notes: Sentences that a reader of a report should know.
@@ -541,8 +614,9 @@ def read(source: str | Path, config: DataConfig = _DEFAULTS) -> Splits:
     """Read, check, split and scale what `source` names.
 
     Takes .npy, .npz, IDX and CSV files, each of them .gz, folders of images or of .npy files, folders in the MNIST
-    layout and the built-in name `digits`, which wins over a file of that name (write ./digits for the file). Numbers
-    that are not 8-bit are kept as float32. Large .npy files stay on disk, as `DataConfig.memory_map` says.
+    layout and the built-in names `digits` and `sprites`, or `sprites:N` for N of the sprites, which win over files of
+    those names (write ./digits for the file). Numbers that are not 8-bit are kept as float32. Large .npy files stay on
+    disk, as `DataConfig.memory_map` says; more than 100,000 sprites are rendered when they are asked for.
 
     The split is the source's own, or by hash of each row. `unit` scaling takes the range of all rows, so that held-out
     rows also fall in [0, 1]: it looks at their least and greatest values and at nothing else of them. `standard`
@@ -637,10 +711,12 @@ def read_rows(path: str | Path, schema: Schema, *, key: str | None = None) -> Da
     flat_images = schema.kind == "image" and source.values.shape[1:] == (math.prod(schema.shape),)
     raw = _kept(source, schema.shape if flat_images else None)
     low, high = _require_alike(raw, source, schema)
-    rows_schema = dataclasses.replace(schema, low=low, high=high, source=source.name)
+    whole = _whole(raw, pooled=schema.kind == "image")
+    rows_schema = dataclasses.replace(schema, low=low, high=high, whole=whole, source=source.name)
     _require_binarisable(rows_schema)
     contexts = _contexts(source, schema.conditions)
-    return Dataset(raw, rows_schema, _known_labels(source, schema.classes), contexts=contexts)
+    labels = _known_labels(source, schema.classes)
+    return Dataset(raw, rows_schema, labels, contexts=contexts, index=_index(source))
 
 
 def read_points(path: str | Path) -> np.ndarray:
@@ -732,11 +808,15 @@ def _splits(source: Source, config: DataConfig) -> Splits:
     classes, labels = _label_index(source.labels)
     unscaled = dataclasses.replace(_unscaled_schema(raw, source), classes=classes, label=config.label)
     own = _own_parts(source.own, len(raw))
-    digests = _digests(raw)
-    rows = _split_rows(own, digests, config.split_seed, source.name)
+    digests = _digests(raw) if source.keys is None else source.keys.astype("<i8").view(np.uint8)
+    groups = digests if source.keys is None else digests[:, :8]
+    rows = _split_rows(own, groups, config.split_seed, source.name)
+    index = _index(source)
     schema = _scaled(unscaled, Dataset(raw, unscaled, rows=rows["train"]), config)
     conditions = tuple(_condition(name, source, rows["train"].numpy()) for name in config.condition)
     schema, contexts = dataclasses.replace(schema, conditions=conditions), _contexts(source, conditions)
+    if config.labelled is not None:
+        contexts, labels = _hidden(contexts, labels, schema, rows["train"], config)
     duplicates = _duplicates(own, digests)
     parts = {
         part: Dataset(
@@ -745,6 +825,7 @@ def _splits(source: Source, config: DataConfig) -> Splits:
             None if labels is None else labels[rows[part]],
             rows[part],
             None if contexts is None else contexts[rows[part]],
+            index[rows[part]],
         )
         for part in _PARTS
     }
@@ -754,7 +835,7 @@ def _splits(source: Source, config: DataConfig) -> Splits:
         **parts,
         schema=schema,
         duplicates=duplicates,
-        fingerprint=_fingerprint(raw, own, digests, classes, labels),
+        fingerprint=_fingerprint(raw, own, digests, classes, labels, is_sampled=source.keys is not None),
         notes=(*source.notes, *_notes(source, raw, own, duplicates)),
     )
 
@@ -762,20 +843,26 @@ def _splits(source: Source, config: DataConfig) -> Splits:
 # ---- what holds for every format: shape, type, finiteness, labels
 
 
+def _index(source: Source) -> Tensor:
+    """Number of each row in the source, (N,) int64."""
+    return torch.arange(len(source.values)) if source.index is None else torch.from_numpy(source.index)
+
+
 def _kept(source: Source, shape: tuple[int, ...] | None) -> Tensor | StoredRows:
     """Rows as they are kept: (N, D) or (N, C, H, W), uint8 or float32, in memory or on disk as they came."""
     _require_numbers(source)
-    stored = isinstance(source.values, Shards)
-    values = source.values if isinstance(source.values, Shards) else Shards((source.values,))
+    values = Shards((source.values,)) if isinstance(source.values, np.ndarray) else source.values
     values = values.each(lambda part: _channels_first(_reshaped(part, shape, source.name), source.name))
     whole = values.dtype.kind in "bui"
     is_bytes = values.dtype.itemsize == 1 and values.dtype.kind in "bu"
     is_pixels = whole and (is_bytes or (values.ndim == 4 and _fits_bytes(values)))
     dtype = np.dtype(np.uint8 if is_pixels else np.float32)
-    return StoredRows(values, dtype) if stored else _converted(values.parts[0], dtype)
+    if isinstance(values, Shards) and isinstance(source.values, np.ndarray):
+        return _converted(values.parts[0], dtype)
+    return StoredRows(values, dtype)
 
 
-def _fits_bytes(values: Shards) -> bool:
+def _fits_bytes(values: Shards | Rendered) -> bool:
     return all(piece.min() >= 0 and piece.max() <= 255 for piece in values.pieces(_rows_at_once(values.shape[1:])))
 
 
@@ -829,7 +916,7 @@ def _unscaled_schema(raw: Tensor | StoredRows, source: Source) -> Schema:
     is_image = raw.ndim == 4
     columns = () if is_image else _columns(source)
     _require_finite(raw, source, columns)
-    low, high = (tuple(bound.tolist()) for bound in _extent(_chunks(raw), pooled=is_image))
+    low, high = _range(raw, source)
     levels = source.levels
     if levels is None and all(bool(((chunk == 0) | (chunk == 1)).all()) for chunk in _chunks(raw)):
         levels = 2
@@ -842,6 +929,7 @@ def _unscaled_schema(raw: Tensor | StoredRows, source: Source) -> Schema:
         classes=(),
         low=low,
         high=high,
+        whole=_whole(raw, pooled=is_image),
         shift=(0.0,) * len(low),
         scale=(1.0,) * len(low),
         levels=levels,
@@ -876,12 +964,30 @@ def _require_finite(raw: Tensor | StoredRows, source: Source, columns: tuple[str
         )
 
 
+def _range(raw: Tensor | StoredRows, source: Source) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Least and greatest value: of all pixels together, or of each column."""
+    if source.levels and raw.ndim == 4:
+        return (0.0,), (source.levels - 1.0,)
+    low, high = _extent(_chunks(raw), pooled=raw.ndim == 4)
+    return tuple(low.tolist()), tuple(high.tolist())
+
+
 def _extent(chunks: Iterable[Tensor], *, pooled: bool) -> tuple[Tensor, Tensor]:
     """Least and greatest value, float64: of each column, or `pooled` over all of them."""
     pairs = [torch.aminmax(chunk, dim=None if pooled else 0) for chunk in chunks]
     low = torch.stack([pair.min.reshape(-1) for pair in pairs]).amin(0)
     high = torch.stack([pair.max.reshape(-1) for pair in pairs]).amax(0)
     return low.double(), high.double()
+
+
+def _whole(raw: Tensor | StoredRows, *, pooled: bool) -> tuple[bool, ...]:
+    """Whether each column, or `pooled` all of them, holds whole numbers only."""
+    whole = torch.ones(1 if pooled else raw.shape[1], dtype=torch.bool)
+    for chunk in _chunks(raw):
+        if not raw.dtype.is_floating_point or not whole.any():
+            break
+        whole &= (chunk == chunk.round()).reshape(-1, len(whole)).all(0)
+    return tuple(whole.tolist())
 
 
 def _label_index(labels: np.ndarray | None) -> tuple[tuple[str, ...], Tensor | None]:
@@ -922,14 +1028,39 @@ def _condition(name: str, source: Source, train: np.ndarray) -> Condition:
     return Condition(name, (), float(known.mean()), float(known.std()))
 
 
+def _hidden(
+    contexts: Tensor | None, labels: Tensor | None, schema: Schema, train: Tensor, config: DataConfig
+) -> tuple[Tensor, Tensor]:
+    """Contexts and labels without those of all but `config.labelled` training rows, as many of each class."""
+    count, classes = config.labelled or 0, len(schema.classes)
+    if contexts is None or labels is None or schema.conditions[0].name not in ("label", config.label):
+        raise ValueError("--labelled needs a model that is told the label first. Use --condition label.")
+    if count < classes or count % classes:
+        raise ValueError(
+            f"--labelled must be a multiple of the {classes} classes of {schema.source}; got {count}. "
+            f"Use for example {10 * classes}."
+        )
+    shuffled = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(config.split_seed))]
+    groups = [shuffled[labels[shuffled] == number] for number in range(classes)]
+    if min(map(len, groups)) < count // classes:
+        raise ValueError(
+            f"--labelled {count} needs {count // classes} training rows of each class; the smallest class has "
+            f"{min(map(len, groups))}. Use fewer."
+        )
+    hidden = torch.cat([group[count // classes :] for group in groups])
+    contexts, labels = contexts.clone(), labels.clone()
+    contexts[hidden, : schema.conditions[0].width], labels[hidden] = 0, -1
+    return contexts, labels
+
+
 def _beside(source: Source, name: str) -> np.ndarray:
     """The values of a condition, one a row."""
     if name in source.beside:
         return source.beside[name]
     if source.labels is None:
         raise ValueError(
-            f"--condition {name} needs labels; {source.name} has none. Give labelled data, or name the label column of "
-            "a CSV file with --label."
+            f"a model that is told the {name} of each row needs it; {source.name} has none. Give labelled data, or "
+            "name the label column of a CSV file with --label."
         )
     return source.labels
 
@@ -969,7 +1100,7 @@ def _require_alike(
             " Give data of the same shape."
         )
     _require_finite(raw, source, schema.columns)
-    low, high = (tuple(bound.tolist()) for bound in _extent(_chunks(raw), pooled=schema.kind == "image"))
+    low, high = _range(raw, source)
     is_whole = not raw.dtype.is_floating_point or all(torch.equal(chunk, chunk.round()) for chunk in _chunks(raw))
     if schema.levels and not (is_whole and min(low) >= 0 and max(high) < schema.levels):
         raise ValueError(
@@ -1045,10 +1176,19 @@ def _duplicates(own: np.ndarray, digests: np.ndarray) -> dict[str, int]:
 
 
 def _fingerprint(
-    raw: Tensor | StoredRows, own: np.ndarray, digests: np.ndarray, classes: tuple[str, ...], labels: Tensor | None
+    raw: Tensor | StoredRows,
+    own: np.ndarray,
+    digests: np.ndarray,
+    classes: tuple[str, ...],
+    labels: Tensor | None,
+    *,
+    is_sampled: bool,
 ) -> str:
+    """A hash of everything; where `digests` are not of the values, `is_sampled`, of the values of a thousand rows."""
     state = hashlib.sha256(repr((tuple(raw.shape), str(raw.dtype), classes)).encode())
     state.update(digests.data)
+    if is_sampled:
+        state.update(raw.index_select(0, torch.arange(1000) * len(raw) // 1000).numpy().data)
     names = np.array(_PARTS, "<U5")
     for start in range(0, len(own), _VALUES_AT_ONCE):
         state.update(names[own[start : start + _VALUES_AT_ONCE]].tobytes())
@@ -1057,29 +1197,31 @@ def _fingerprint(
 
 
 def _notes(source: Source, raw: Tensor | StoredRows, own: np.ndarray, duplicates: dict[str, int]) -> Iterator[str]:
+    unit = "row" if source.keys is None else "group of rows"
     notes: dict[tuple[str, ...], str] = {
         (): "split: the source's own",
         ("valid",): "split: the source's own test set, validation taken from train by hash, about a tenth",
         ("test",): "split: the source's own validation set, test taken from train by hash, about a tenth",
-        ("valid", "test"): "split: by hash of each row, about a tenth for validation and a tenth for test",
+        ("valid", "test"): f"split: by hash of each {unit}, about a tenth for validation and a tenth for test",
     }
     yield notes[tuple(_missing(own))]
-    if isinstance(raw, StoredRows):
+    if isinstance(raw, StoredRows) and raw.on_disk:
         yield "the rows stay on disk: the files must not change while a run reads them"
     if duplicates["within"]:
-        yield f"{duplicates['within']} exact duplicates of earlier rows"
+        least = "" if source.keys is None else "at least "
+        yield f"{least}{duplicates['within']} exact duplicates of earlier rows"
     if duplicates["across"]:
         yield f"{duplicates['across']} rows of the source's own test or validation set are also among its training rows"
     if raw.dtype.is_floating_point and _is_rounded(source.values):
         yield f"{source.values.dtype} values are rounded to float32, about 7 digits"
 
 
-def _is_rounded(values: np.ndarray | Shards) -> bool:
+def _is_rounded(values: np.ndarray | Shards | Rendered) -> bool:
     """Whether float32 changes any of the values."""
     if np.can_cast(values.dtype, np.float32):
         return False
-    shards = values if isinstance(values, Shards) else Shards((values,))
-    return any((piece != piece.astype(np.float32)).any() for piece in shards.pieces(_rows_at_once(shards.shape[1:])))
+    rows = Shards((values,)) if isinstance(values, np.ndarray) else values
+    return any((piece != piece.astype(np.float32)).any() for piece in rows.pieces(_rows_at_once(rows.shape[1:])))
 
 
 # ---- the scaling

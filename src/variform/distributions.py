@@ -5,19 +5,26 @@ are always in, so that the numbers of two models are comparable. Each line that 
 (`# eq: name`) once in the whole package; docs/formulas.md lists them.
 """
 
+import functools
 import math
-from typing import Any
+import operator
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.distributions import Distribution
+from torch.nn import functional
 
 from variform import draws
 
 LOG_2_PI = math.log(2 * math.pi)
 
 Shape = torch.Size | list[int] | tuple[int, ...]
+
+Support = Literal["real", "unit", "levels", "counts"]
+"""Which values a law of data is for: any number; [0, 1]; L levels k / (L - 1); the whole numbers 0, 1, 2, ..."""
 
 
 class Law(Distribution):
@@ -42,6 +49,47 @@ class Law(Distribution):
         """
         draw = self.rsample(torch.Size(sample_shape))
         return draw, self.log_prob(draw)
+
+    def log_prob_per_entry(self, value: Tensor) -> Tensor:
+        """Log-density of every entry of `value`, (*sample, *batch, *event), in nats; for laws of independent entries.
+
+        Raises:
+            NotImplementedError: when the entries of the law depend on each other.
+        """
+        raise NotImplementedError(
+            f"a log-density per entry needs independent entries; {type(self).__name__} has none. Use log_prob."
+        )
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density at `value`, event summed, in nats."""
+        return self._sum_event(self.log_prob_per_entry(value))
+
+    def detached(self) -> "Law":
+        """The same law, through whose parameters no gradient passes, for sticking-the-landing gradients.
+
+        Raises:
+            NotImplementedError: for a law that is no posterior.
+
+        Reference:
+            Roeder, Wu and Duvenaud (2017).
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no detached form: it is not made for a posterior.")
+
+    def rows(self, index: Tensor) -> "Law":
+        """The law whose batch is made of the rows `index` of this one's only batch axis.
+
+        Args:
+            index: Row numbers, of any shape, which becomes the shape of the batch.
+
+        Raises:
+            NotImplementedError: for a law that is no posterior.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no rows: it is not made for a posterior.")
+
+    def _noise(self, sample_shape: Shape, like: Tensor) -> Tensor:
+        """Draws from N(0, 1) in the shape of a sample; the rows of a law without a batch are its samples."""
+        axis = len(sample_shape) if self.batch_shape else max(0, len(sample_shape) - 1)
+        return draws.normal(self._extended_shape(torch.Size(sample_shape)), axis=axis, like=like)
 
     def _sum_event(self, values: Tensor) -> Tensor:
         return values.sum(self._event_axes)
@@ -92,14 +140,22 @@ class DiagonalGaussian(Law):
 
     def rsample(self, sample_shape: Shape = ()) -> Tensor:
         """Draws that are differentiable in mean and variance: z = mean + std * noise."""
-        shape = self._extended_shape(torch.Size(sample_shape))
-        noise = draws.normal(shape, axis=len(sample_shape), like=self.loc)
+        noise = self._noise(sample_shape, self.loc)
         return self.loc + (self.log_var / 2).exp() * noise  # eq: reparameterisation
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Log-density at `value`, event summed, in nats."""
+    def log_prob_per_entry(self, value: Tensor) -> Tensor:
+        """Log-density of every entry, in nats."""
         scaled = (value - self.loc).square() * (-self.log_var).exp()
-        return -0.5 * self._sum_event(LOG_2_PI + self.log_var + scaled)  # eq: gaussian-diagonal
+        return -0.5 * (LOG_2_PI + self.log_var + scaled)  # eq: gaussian-diagonal
+
+    def detached(self) -> "DiagonalGaussian":
+        """The same law without gradients to mean and variance."""
+        return DiagonalGaussian(self.loc.detach(), self.log_var.detach(), len(self.event_shape))
+
+    def rows(self, index: Tensor) -> "DiagonalGaussian":
+        """The rows `index` of the batch, as a law."""
+        mean, log_var = (part.expand(self._extended_shape()) for part in (self.loc, self.log_var))
+        return DiagonalGaussian(mean[index], log_var[index], len(self.event_shape))
 
 
 class StandardNormal(DiagonalGaussian):
@@ -157,14 +213,97 @@ class FullGaussian(Law):
 
     def rsample(self, sample_shape: Shape = ()) -> Tensor:
         """Differentiable draws: z = mean + A noise."""
-        shape = self._extended_shape(torch.Size(sample_shape))
-        noise = draws.normal(shape, axis=len(sample_shape), like=self.loc)
+        return self._from(self._noise(sample_shape, self.loc))
+
+    def rsample_and_log_prob(self, sample_shape: Shape = ()) -> tuple[Tensor, Tensor]:
+        """Differentiable draws and their log-densities, whose distance is the noise's: nothing need be solved."""
+        noise = self._noise(sample_shape, self.loc)
+        return self._from(noise), self._log_prob(noise.square().sum(-1))
+
+    def _from(self, noise: Tensor) -> Tensor:
         return self.loc + (self.scale_tril @ noise.unsqueeze(-1)).squeeze(-1)  # eq: reparameterisation-full
+
+    def _log_prob(self, distance: Tensor) -> Tensor:
+        return -0.5 * (self.event_shape[0] * LOG_2_PI + self.log_det + distance)  # eq: gaussian-full
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density at `value`, in nats."""
-        distance = _squared_distance(value - self.loc, self.scale_tril)
-        return -0.5 * (self.event_shape[0] * LOG_2_PI + self.log_det + distance)  # eq: gaussian-full
+        return self._log_prob(_squared_distance(value - self.loc, self.scale_tril))
+
+    def detached(self) -> "FullGaussian":
+        """The same law without gradients to mean and covariance."""
+        return FullGaussian(self.loc.detach(), self.scale_tril.detach())
+
+    def rows(self, index: Tensor) -> "FullGaussian":
+        """The rows `index` of the batch, as a law."""
+        return FullGaussian(self.loc[index], self.scale_tril[index])
+
+
+class Mixture(Law):
+    r"""A mixture of K laws, $p(z) = \sum_k \pi_k\, p_k(z)$.
+
+    $\log p(z) = \log \sum_k \exp [\log \pi_k + \log p_k(z)]$, with the largest term taken out of the sum.
+
+    Args:
+        components: A law over vectors whose batch (K,) holds the components.
+        logits: (K,); $\pi$ is their softmax.
+
+    Shape:
+        `sample((N,))` is (N, D), each draw from a component of its own; `log_prob` is (*sample,), in nats.
+
+    Reference:
+        Bishop (2006), equation 2.188.
+
+    Example:
+        >>> law = Mixture(DiagonalGaussian(torch.tensor([[-1.0], [1.0]]), torch.zeros(2, 1)), torch.zeros(2))
+        >>> round(law.log_prob(torch.zeros(1)).item(), 4)
+        -1.4189
+    """
+
+    def __init__(self, components: Law, logits: Tensor) -> None:
+        super().__init__(components.event_shape, 1)
+        self.components, self.log_weights = components, logits.log_softmax(-1)
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean, (D,)."""
+        return self.log_weights.exp() @ self.components.mean
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of every dimension, (D,): within the components and between their means."""
+        within = self.components.variance + (self.components.mean - self.mean).square()
+        return self.log_weights.exp() @ within
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        """Draws: first the component of each by its weight, then from that component; not differentiable."""
+        with torch.no_grad():
+            share = self.log_weights.exp().cumsum(-1)
+            height = draws.uniform(tuple(sample_shape), axis=max(0, len(sample_shape) - 1), like=share) * share[-1]
+            chosen = torch.searchsorted(share, height, right=True).clamp_max(len(share) - 1)
+            return self.components.rows(chosen).sample()
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density at `value`, in nats."""
+        if isinstance(self.components, DiagonalGaussian):
+            each = _log_prob_of_pairs(self.components, value)
+        else:
+            each = self.components.log_prob(value.unsqueeze(-2))
+        return (self.log_weights + each).logsumexp(-1)  # eq: mixture
+
+
+def _log_prob_of_pairs(law: DiagonalGaussian, value: Tensor) -> Tensor:
+    """Log-densities of all points (*sample, D) under all K rows of `law`, (*sample, K), by matrix products.
+
+    They need no (*sample, K, D). Their sums cancel where variances are small, so they are taken in double precision,
+    which costs little at these sizes; Apple's GPUs have none.
+    """
+    exact = value.dtype if value.device.type == "mps" else torch.float64
+    z, mean, log_var = (part.to(exact) for part in (value, law.mean, law.log_var.expand(law.mean.shape)))
+    precision = (-log_var).exp()
+    constant = (log_var + precision * mean.square()).sum(-1) + LOG_2_PI * mean.shape[-1]
+    distance = z.square() @ precision.mT - 2 * z @ (precision * mean).mT
+    return -0.5 * (distance + constant).to(torch.promote_types(value.dtype, law.loc.dtype))
 
 
 class Bernoulli(Law):
@@ -205,8 +344,12 @@ class Bernoulli(Law):
         with torch.no_grad():
             return torch.bernoulli(self.mean.expand(self._extended_shape(torch.Size(sample_shape))))
 
+    def log_prob_per_entry(self, value: Tensor) -> Tensor:
+        """Log-probability of every entry, in nats."""
+        return value * self.logits - functional.softplus(self.logits)
+
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log-probability of `value`, event summed, in nats."""
+        """Log-probability of `value`, event summed, in nats; in one pass, faster than the sum of its entries."""
         return _BernoulliLogProb.apply(value, self.logits, len(self.event_shape))
 
 
@@ -239,6 +382,304 @@ class _BernoulliLogProb(torch.autograd.Function):
         for_value = (scale * logits).sum_to_size(value.shape) if ctx.needs_input_grad[0] else None
         for_logits = (scale * gradient).sum_to_size(logits.shape) if ctx.needs_input_grad[1] else None
         return for_value, for_logits, None
+
+
+class ContinuousBernoulli(Law):
+    r"""Independent values in [0, 1] with a density proportional to $e^{a_d x_d}$, given by their logits a.
+
+    $\log p(x) = \sum_d [a_d x_d - A(a_d)]$ with $A(a) = \log \int_0^1 e^{ax} dx = \log\frac{e^a - 1}{a}$
+
+    With $\lambda = 1 / (1 + e^{-a})$ the density is $C(\lambda) \lambda^x (1 - \lambda)^{1 - x}$: the cross-entropy of
+    values between 0 and 1, and the normaliser that it lacks. Near $a = 0$, where the formulas are 0/0, their series is
+    used.
+
+    Args:
+        logits: (*batch, *event).
+        event_dims: How many trailing axes form the event.
+
+    Reference:
+        Loaiza-Ganem and Cunningham (2019).
+
+    Example:
+        >>> ContinuousBernoulli(torch.zeros(2)).log_prob(torch.tensor([0.3, 0.9])).item()
+        0.0
+    """
+
+    has_rsample = True
+
+    def __init__(self, logits: Tensor, event_dims: int = 1) -> None:
+        super().__init__(logits.shape, event_dims)
+        self.logits = logits
+        # Each branch sees harmless values where the other is taken: its gradient there, times 0, would be NaN.
+        self._is_near = logits.abs() < 0.5
+        self._near = torch.where(self._is_near, logits, 0.0)
+        self._size = torch.where(self._is_near, 1.0, logits.abs())
+
+    @property
+    def mean(self) -> Tensor:
+        r"""$A'(a) = 1 / (1 - e^{-a}) - 1 / a$."""
+        rest = 1 / self._size + (-self._size).exp() / torch.expm1(-self._size)  # the mean at logits -|a|
+        series = 0.5 + sum(2 * n * c * self._near ** (2 * n - 1) for n, c in enumerate(_SERIES, 1))
+        return torch.where(self._is_near, series, torch.where(self.logits > 0, 1 - rest, rest))
+
+    @property
+    def variance(self) -> Tensor:
+        r"""$A''(a) = 1 / a^2 - 1 / (4 \sinh^2(a / 2))$."""
+        far = self._size**-2 - (-self._size).exp() / torch.expm1(-self._size).square()
+        series = [2 * n * (2 * n - 1) * c * self._near ** (2 * n - 2) for n, c in enumerate(_SERIES, 1)]
+        return torch.where(self._is_near, torch.stack(series).sum(0), far)
+
+    def rsample(self, sample_shape: Shape = ()) -> Tensor:
+        r"""Differentiable draws by the inverse of the distribution function, $x = \log(1 + u (e^a - 1)) / a$."""
+        shape = self._extended_shape(torch.Size(sample_shape))
+        share = draws.uniform(shape, axis=len(sample_shape), like=self.logits)
+        is_near = self.logits.abs() < 1e-2
+        near = torch.where(is_near, self.logits, 0.0) * (1 - share)
+        size = torch.where(is_near, 1.0, self.logits.abs())
+        mirrored = torch.where(self.logits > 0, 1 - share, share).clamp_max(1 - torch.finfo(share.dtype).eps)
+        far = -torch.log1p(mirrored * torch.expm1(-size)) / size  # at logits -|a|
+        series = share * (1 + near / 2 + near * self.logits * (1 - 2 * share) / 6)
+        return torch.where(is_near, series, torch.where(self.logits > 0, 1 - far, far))
+
+    def log_prob_per_entry(self, value: Tensor) -> Tensor:
+        """Log-density of every entry, in nats."""
+        series = self._near / 2 + sum(c * self._near ** (2 * n) for n, c in enumerate(_SERIES, 1))
+        far = torch.relu(self.logits) + (-torch.expm1(-self._size) / self._size).log()
+        return value * self.logits - torch.where(self._is_near, series, far)  # eq: continuous-bernoulli
+
+
+# log((e^a - 1) / a) = a / 2 + sum of _SERIES[n - 1] a^(2 n): Bernoulli numbers over 2 n (2 n)!
+_SERIES = (1 / 24, -1 / 2880, 1 / 181440, -1 / 9676800, 1 / 479001600)
+
+
+class DiscretisedLogistic(Law):
+    r"""Independent levels k / (L - 1) of which each has the logistic probability of its bin, [k/L, (k+1)/L].
+
+    $P(k) = \sigma\left(\frac{(k + 1)/L - m}{s}\right) - \sigma\left(\frac{k/L - m}{s}\right)$, where the first bin
+    begins at $-\infty$ and the last ends at $\infty$: the probabilities of the levels sum to 1.
+
+    $\sigma(b) - \sigma(a) = \sigma(b)\,\sigma(-a)\,(1 - e^{a - b})$ keeps its logarithm finite.
+
+    Args:
+        location: m, (*batch, *event), in units of the unit interval that the bins divide.
+        log_scale: log s, likewise.
+        levels: L.
+        event_dims: How many trailing axes form the event.
+
+    Reference:
+        Salimans, Karpathy, Chen and Kingma (2017), section 2.1.
+
+    Example:
+        >>> law = DiscretisedLogistic(torch.tensor([0.5]), torch.tensor([-1.0]), levels=5)
+        >>> round(law.log_prob(torch.linspace(0, 1, 5)[:, None]).exp().sum().item(), 6)
+        1.0
+    """
+
+    def __init__(self, location: Tensor, log_scale: Tensor, levels: int = 256, event_dims: int = 1) -> None:
+        super().__init__(torch.broadcast_shapes(location.shape, log_scale.shape), event_dims)
+        self.location, self.log_scale, self.levels = location, log_scale, levels
+
+    @property
+    def mean(self) -> Tensor:
+        r"""$\sum_{k \ge 1} P(K \ge k) / (L - 1)$."""
+        return self._expected(lambda level: 1) / (self.levels - 1)
+
+    @property
+    def variance(self) -> Tensor:
+        r"""From $E[K^2] = \sum_{k \ge 1} (2k - 1) P(K \ge k)$."""
+        squares = self._expected(lambda level: 2 * level - 1) / (self.levels - 1) ** 2
+        return (squares - self.mean.square()).clamp_min(0)
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        """Levels, in the dtype of the location: the bin of a logistic draw."""
+        with torch.no_grad():
+            shape = self._extended_shape(torch.Size(sample_shape))
+            share = draws.uniform(shape, axis=len(sample_shape), like=self.location)
+            value = self.location + self.log_scale.exp() * torch.logit(share)
+            return (value * self.levels).floor().clamp(0, self.levels - 1) / (self.levels - 1)
+
+    def log_prob_per_entry(self, value: Tensor) -> Tensor:
+        """Log-probability of every entry, in nats."""
+        level = (value * (self.levels - 1)).round()
+        per_unit = (-self.log_scale).exp()
+        below, above = ((level + step) / self.levels - self.location for step in (0, 1))
+        is_first, is_last = level <= 0, level >= self.levels - 1
+        from_below = functional.logsigmoid(-below * per_unit).masked_fill(is_first, 0)
+        from_above = functional.logsigmoid(above * per_unit).masked_fill(is_last, 0)
+        width = (-torch.expm1(-per_unit / self.levels)).log()
+        width = torch.where(is_first | is_last, 0.0, width)
+        return from_above + from_below + width  # eq: discretised-logistic
+
+    def _expected(self, weight: Callable[[int], int]) -> Tensor:
+        """Sum of weight(k) P(K >= k) over the levels from 1, one at a time: all at once would take too much memory."""
+        scale = self.log_scale.exp()
+        levels = range(1, self.levels)
+        tails = (weight(level) * torch.sigmoid((self.location - level / self.levels) / scale) for level in levels)
+        return functools.reduce(operator.add, tails)
+
+
+class Categorical(Law):
+    r"""Independent levels k / (L - 1), each with a probability of its own.
+
+    $\log p(x) = \sum_d [a_{d,k_d} - \log \sum_j e^{a_{d,j}}]$ with $k_d = (L - 1) x_d$
+
+    Args:
+        logits: a, (*batch, L, *event).
+        event_dims: How many trailing axes form the event.
+
+    Reference:
+        Bishop (2006), section 4.3.4: the softmax and its cross-entropy.
+
+    Example:
+        >>> law = Categorical(torch.tensor([0.2, 0.3, 0.5]).log()[:, None])
+        >>> law.log_prob(torch.tensor([0.5])).exp(), law.mean
+        (tensor(0.3000), tensor([0.6500]))
+    """
+
+    def __init__(self, logits: Tensor, event_dims: int = 1) -> None:
+        self._axis = -event_dims - 1
+        super().__init__(logits.select(self._axis, 0).shape, event_dims)
+        self.logits, self.levels = logits, logits.shape[self._axis]
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean level, as a value in [0, 1]."""
+        return (self._probability * self._values).sum(self._axis)
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of that value."""
+        distance = self._values - self.mean.unsqueeze(self._axis)
+        return (self._probability * distance.square()).sum(self._axis)
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        """Levels, in the dtype of the logits, by the inverse of the distribution function."""
+        with torch.no_grad():
+            shape = self._extended_shape(torch.Size(sample_shape))
+            share = draws.uniform(shape, axis=len(sample_shape), like=self.logits).unsqueeze(self._axis)
+            passed = self._probability.cumsum(self._axis) <= share
+            return passed.sum(self._axis).clamp_max(self.levels - 1).to(self.logits.dtype) / (self.levels - 1)
+
+    def log_prob_per_entry(self, value: Tensor) -> Tensor:
+        """Log-probability of every entry, in nats."""
+        level = (value * (self.levels - 1)).round().long()
+        level = level.expand(torch.broadcast_shapes(level.shape, self._extended_shape())).unsqueeze(self._axis)
+        shape = list(level.shape)
+        shape[self._axis] = self.levels
+        chosen = self.logits.expand(shape).gather(self._axis, level).squeeze(self._axis)
+        return chosen - self.logits.logsumexp(self._axis)  # eq: categorical
+
+    @property
+    def _probability(self) -> Tensor:
+        return self.logits.softmax(self._axis)
+
+    @property
+    def _values(self) -> Tensor:
+        """The values of the levels, (L, 1, ..., 1)."""
+        values = torch.arange(self.levels, dtype=self.logits.dtype, device=self.logits.device) / (self.levels - 1)
+        return values.reshape(-1, *[1] * len(self.event_shape))
+
+
+class Poisson(Law):
+    r"""Independent counts, given by the logarithms h of their rates.
+
+    $\log p(x) = \sum_d [x_d h_d - e^{h_d} - \log x_d!]$
+
+    Args:
+        log_rate: h, (*batch, *event).
+        event_dims: How many trailing axes form the event.
+
+    Reference:
+        Johnson, Kemp and Kotz (2005), chapter 4.
+
+    Example:
+        >>> round(Poisson(torch.zeros(1)).log_prob(torch.tensor([2.0])).exp().item(), 4)
+        0.1839
+    """
+
+    def __init__(self, log_rate: Tensor, event_dims: int = 1) -> None:
+        super().__init__(log_rate.shape, event_dims)
+        self.log_rate = log_rate
+
+    @property
+    def mean(self) -> Tensor:
+        """The rate."""
+        return self.log_rate.exp()
+
+    @property
+    def variance(self) -> Tensor:
+        """The rate."""
+        return self.mean
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        """Counts, in the dtype of the rates; not differentiable."""
+        with torch.no_grad():
+            return torch.poisson(self.mean.expand(self._extended_shape(torch.Size(sample_shape))))
+
+    def log_prob_per_entry(self, value: Tensor) -> Tensor:
+        """Log-probability of every entry, in nats."""
+        return value * self.log_rate - self.log_rate.exp() - torch.lgamma(value + 1)  # eq: poisson
+
+
+class NegativeBinomial(Law):
+    r"""Independent counts that vary more than a Poisson's: Poisson counts whose rate is itself a Gamma draw.
+
+    $\log p(x) = \sum_d \log\frac{\Gamma(x_d + r_d)}{\Gamma(r_d)\, x_d!} + r_d \log\frac{r_d}{r_d + m_d}
+    + x_d \log\frac{m_d}{r_d + m_d}$, with mean m and variance $m + m^2 / r$: a Poisson law for $r \to \infty$.
+
+    Args:
+        log_mean: log m, (*batch, *event).
+        log_dispersion: log r; broadcasts with `log_mean`.
+        event_dims: How many trailing axes form the event.
+
+    Reference:
+        Johnson, Kemp and Kotz (2005), chapter 5.
+
+    Example:
+        >>> round(NegativeBinomial(torch.zeros(1), torch.zeros(1)).log_prob(torch.tensor([2.0])).exp().item(), 4)
+        0.125
+    """
+
+    def __init__(self, log_mean: Tensor, log_dispersion: Tensor, event_dims: int = 1) -> None:
+        super().__init__(torch.broadcast_shapes(log_mean.shape, log_dispersion.shape), event_dims)
+        self.log_mean, self.log_dispersion = log_mean, log_dispersion
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean, (*batch, *event)."""
+        return self.log_mean.exp().expand(self._extended_shape())
+
+    @property
+    def variance(self) -> Tensor:
+        """m + m^2 / r."""
+        return self.mean + self.mean.square() * (-self.log_dispersion).exp()
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        """Counts, in the dtype of the mean; not differentiable."""
+        with torch.no_grad():
+            dispersion = self.log_dispersion.exp().expand(self._extended_shape(torch.Size(sample_shape)))
+            share = torch._standard_gamma(dispersion) / dispersion
+            return torch.poisson(self.mean * share)
+
+    def log_prob_per_entry(self, value: Tensor) -> Tensor:
+        """Log-probability of every entry, in nats."""
+        log_odds = self.log_mean - self.log_dispersion
+        ways = _log_rising(self.log_dispersion.exp(), value) - torch.lgamma(value + 1)
+        without = self.log_dispersion.exp() * functional.softplus(log_odds)
+        return ways - without - value * functional.softplus(-log_odds)  # eq: negative-binomial
+
+
+def _log_rising(start: Tensor, steps: Tensor) -> Tensor:
+    r"""$\log [\Gamma(r + k) / \Gamma(r)]$ for r = `start` and k = `steps`.
+
+    From r = 30 by Stirling's series of both: the difference of two large logarithms would leave nothing in float32.
+    """
+    far = start.clamp_min(30)
+    reached = far + steps
+    series = steps * reached.log() + (far - 0.5) * torch.log1p(steps / far) - steps
+    series = series + (1 / reached - 1 / far) / 12 - (reached**-3 - far**-3) / 360
+    near = start.clamp_max(30)
+    return torch.where(start < 30, torch.lgamma(near + steps) - torch.lgamma(near), series)
 
 
 def kl_standard(mean: Tensor, log_var: Tensor) -> Tensor:
@@ -285,6 +726,26 @@ def kl_full(q: FullGaussian, p: FullGaussian) -> Tensor:
     return 0.5 * (trace + distance - q.event_shape[0] + p.log_det - q.log_det)  # eq: kl-full
 
 
+def has_closed_form_kl(q: Distribution, p: Distribution) -> bool:
+    """Whether `kl` knows these two laws.
+
+    Example:
+        >>> has_closed_form_kl(StandardNormal(2), FullGaussian(torch.zeros(2), torch.eye(2)))
+        True
+    """
+    return all(isinstance(law, DiagonalGaussian | FullGaussian) for law in (q, p))
+
+
+def splits_into_dimensions(q: Distribution, p: Distribution) -> bool:
+    """Whether `kl_per_dimension` knows these two laws.
+
+    Example:
+        >>> splits_into_dimensions(StandardNormal(2), FullGaussian(torch.zeros(2), torch.eye(2)))
+        False
+    """
+    return isinstance(q, DiagonalGaussian) and isinstance(p, DiagonalGaussian)
+
+
 def kl_per_dimension(q: Distribution, p: Distribution) -> Tensor:
     """Closed-form KL(q || p) of every latent dimension, (*batch, D), in nats.
 
@@ -321,6 +782,8 @@ def kl(q: Distribution, p: Distribution) -> Tensor:
 
 
 def _squared_distance(difference: Tensor, scale_tril: Tensor) -> Tensor:
-    """Mahalanobis distance squared of `difference` (..., k) under the covariance A A^T."""
-    solved = torch.linalg.solve_triangular(scale_tril, difference.unsqueeze(-1), upper=False)
-    return solved.square().sum((-2, -1))
+    """Mahalanobis distance squared of `difference` (*sample, *batch, k) under A A^T, where A is (*batch, k, k)."""
+    samples = difference.shape[: difference.ndim + 1 - scale_tril.ndim]
+    columns = difference.reshape(-1, *difference.shape[len(samples) :]).movedim(0, -1)  # one solution for all samples
+    squares = torch.linalg.solve_triangular(scale_tril, columns, upper=False).square().sum(-2)
+    return squares.movedim(-1, 0).reshape(*samples, *squares.shape[:-1])

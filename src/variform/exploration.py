@@ -4,6 +4,7 @@ All of it is deterministic: posterior means are used, and draws, where asked for
 """
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,12 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from variform.data import Dataset
+from variform.distributions import StandardNormal
 from variform.vae import VAE, evaluating
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+_FLOATS_AT_ONCE = 2**25  # of the decoder's output: a probability for each of 256 levels of each pixel is many
 
 
 def encode(vae: VAE, data: Dataset, *, draw: bool = False, seed: int = 0) -> tuple[Array, Array]:
@@ -59,12 +63,15 @@ def decode(vae: VAE, z: Array, *, context: Tensor | None = None, draw: bool = Fa
         )
     points = vae.like(torch.as_tensor(z)).reshape(-1, vae.latent_dim)
     told = None if context is None else vae.like(context).expand(*z.shape[:-1], -1).reshape(len(points), -1)
-    contexts = itertools.repeat(None) if told is None else told.split(1024)
+    at_once = max(1, min(1024, _FLOATS_AT_ONCE // math.prod(vae.likelihood.params_shape)))
+    contexts = itertools.repeat(None) if told is None else told.split(at_once)
     with torch.random.fork_rng(), evaluating(vae):
         torch.manual_seed(seed)
-        laws = (vae.decode(*chunk) for chunk in zip(points.split(1024), contexts, strict=False))
+        laws = (vae.decode(*chunk) for chunk in zip(points.split(at_once), contexts, strict=False))
         x = torch.cat([law.sample() if draw else law.mean for law in laws])
     raw = x if vae.schema is None else vae.schema.restore(x)
+    if draw and vae.likelihood.support in ("levels", "counts"):
+        raw = raw.round()  # of the scaling's last bit
     return raw.cpu().numpy().reshape(*z.shape[:-1], *vae.event_shape)
 
 
@@ -78,7 +85,7 @@ def generate(vae: VAE, count: int, *, context: Tensor | None = None, draw: bool 
         draw: Draw x from p(x|z) instead of taking its mean.
         seed: Seed of the draws.
     """
-    with torch.random.fork_rng(), torch.no_grad():
+    with torch.random.fork_rng(), evaluating(vae):
         torch.manual_seed(seed)
         z = vae.latent_prior().sample(torch.Size((count,)))
     return decode(vae, z.cpu().numpy(), context=context, draw=draw, seed=seed + 1)
@@ -98,17 +105,20 @@ def reconstruct(vae: VAE, data: Dataset, *, context: Tensor | None = None, seed:
     return data.schema.restore(x).numpy(), decode(vae, encode(vae, data, seed=seed)[0], context=told)
 
 
-def manifold(vae: VAE, size: int = 20, *, context: Tensor | None = None) -> tuple[Array, Array]:
-    r"""A 2-D latent space decoded on a grid of equal prior mass, $z = \Phi^{-1}(u)$.
+def manifold(vae: VAE, size: int = 20, *, context: Tensor | None = None, seed: int = 0) -> tuple[Array, Array]:
+    r"""A 2-D latent space decoded on a grid of equal prior mass, $z = \Phi^{-1}(u)$ under N(0, I).
+
+    Under another prior, many of its draws are cut into strips of equal mass by z1, and each strip by z2.
 
     Args:
         vae: A model with two latent dimensions.
         size: Points on each side.
         context: What a conditional model is told, (context_dim,).
+        seed: Seed of the draws.
 
     Returns:
-        grid (size, size, *event), where grid[i, j] is decoded at z1 = quantile j and z2 = quantile i, and the
-        quantiles (size,) u.
+        grid (size, size, *event), where grid[i, j] is decoded at z1 = quantile j and z2 = quantile i (given z1),
+        and the quantiles (size,) u.
 
     Raises:
         ValueError: when the latent space has not two dimensions.
@@ -119,9 +129,15 @@ def manifold(vae: VAE, size: int = 20, *, context: Tensor | None = None) -> tupl
     if vae.latent_dim != 2:
         raise ValueError(f"the manifold needs 2 latent dimensions; the model has {vae.latent_dim}. Use traversals.")
     quantiles = (torch.arange(size, dtype=torch.float64) + 0.5) / size
-    z = torch.special.ndtri(quantiles)  # eq: manifold-grid
-    second, first = torch.meshgrid(z, z, indexing="ij")
-    return decode(vae, torch.stack([first, second], -1).numpy(), context=context), quantiles.numpy()
+    draws = _prior_draws(vae, size * 1000, seed)
+    if draws is None:
+        z = torch.special.ndtri(quantiles)  # eq: manifold-grid
+        second, first = (side.numpy() for side in torch.meshgrid(z, z, indexing="ij"))
+    else:
+        strips = draws[draws[:, 0].argsort()].reshape(size, -1, 2)
+        second = np.quantile(strips[:, :, 1], quantiles.numpy(), axis=1)
+        first = np.broadcast_to(np.median(strips[:, :, 0], axis=1), (size, size))
+    return decode(vae, np.stack([first, second], -1), context=context), quantiles.numpy()
 
 
 def latent_map(means: Array) -> tuple[Array, tuple[str, str]]:
@@ -138,33 +154,43 @@ def latent_map(means: Array) -> tuple[Array, tuple[str, str]]:
 
 def traversals(
     vae: VAE,
-    kl_per_dimension: Array,
+    measure: Array,
     *,
     context: Tensor | None = None,
     start: Array | None = None,
     span: float = 2.5,
     steps: int = 11,
     most: int = 12,
+    seed: int = 0,
 ) -> tuple[Array, Array, list[int]]:
-    """Each latent moved alone from -span to span, the others held at `start`, in the order of falling KL.
+    """Each latent moved alone from -span to span, the others held at `start`, in the order of a falling measure.
+
+    Under a prior other than N(0, I) a latent moves through the quantiles that the prior gives it alone, from that of
+    N(0, 1) at -span to that at span.
 
     Args:
         vae: The model.
-        kl_per_dimension: Mean KL of each latent, (latent_dim,), in nats; it gives the order.
+        measure: A number of each latent, (latent_dim,), such as its mean KL; it gives the order.
         context: What a conditional model is told, (context_dim,).
-        start: Where the other latents stand, (latent_dim,); the prior mean 0 by default.
-        span: Largest distance from 0, in standard deviations of the prior.
+        start: Where the other latents stand, (latent_dim,); by default 0, or the medians of another prior.
+        span: Largest distance from 0, in standard deviations of N(0, 1).
         steps: Points on each traversal.
         most: Most latents.
+        seed: Seed of the draws from which quantiles are found.
 
     Returns:
         values (dims, steps, *event), positions (steps,) and the latents (dims,), counted from 0.
     """
-    order = np.argsort(-np.asarray(kl_per_dimension))[:most].tolist()
+    order = np.argsort(-np.asarray(measure))[:most].tolist()
     positions = np.linspace(-span, span, steps)
-    z = np.zeros((len(order), steps, vae.latent_dim)) + (0 if start is None else start)
+    places, middle = np.repeat(positions[:, None], vae.latent_dim, 1), np.zeros(vae.latent_dim)
+    draws = _prior_draws(vae, 20_000, seed)
+    if draws is not None:
+        shares = torch.special.ndtr(torch.from_numpy(positions)).numpy()
+        places, middle = np.quantile(draws, shares, axis=0), np.median(draws, axis=0)
+    z = np.zeros((len(order), steps, vae.latent_dim)) + (middle if start is None else start)
     for row, latent in enumerate(order):
-        z[row, :, latent] = positions
+        z[row, :, latent] = places[:, latent]
     return decode(vae, z, context=context), positions, order
 
 
@@ -187,6 +213,34 @@ def interpolation(vae: VAE, data: Dataset, *, pairs: int = 6, steps: int = 11, s
     return decode(vae, first * (1 - share) + second * share, context=between)
 
 
+def under_each(vae: VAE, data: Dataset, *, steps: int = 7) -> tuple[Array, list[str]]:
+    """Rows decoded under other contexts: the same z, while what the model is told first changes.
+
+    Args:
+        vae: A conditional model.
+        data: N rows; what else the model is told of them stays as it is.
+        steps: Contexts of a number, from 2 standard deviations below its mean to 2 above; a category has up to 12.
+
+    Returns:
+        values (N, contexts, *event) and the contexts in words.
+    """
+    assert data.contexts is not None
+    first, *_ = data.schema.conditions
+    ways = torch.eye(first.width)[:12] if first.categories else torch.linspace(-2, 2, steps)[:, None]
+    contexts = data.contexts[:, None].repeat(1, len(ways), 1)
+    contexts[:, :, : first.width] = ways
+    z = np.repeat(encode(vae, data)[0][:, None], len(ways), axis=1)
+    return decode(vae, z, context=contexts), [first.decode(way) for way in ways]
+
+
 def spread(count: int, total: int) -> Tensor:
     """Indices of `count` rows spread evenly over `total`."""
     return torch.linspace(0, total - 1, min(count, total), dtype=torch.float64).round().long()
+
+
+def _prior_draws(vae: VAE, count: int, seed: int) -> Array | None:
+    """Draws from the prior (count, latent_dim); None for N(0, I), whose quantiles have a formula."""
+    with torch.random.fork_rng(), evaluating(vae):
+        torch.manual_seed(seed)
+        law = vae.latent_prior()
+        return None if isinstance(law, StandardNormal) else law.sample(torch.Size((count,))).cpu().numpy()

@@ -94,7 +94,8 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
         FileNotFoundError, ValueError: as `load`.
     """
     header, tensors = _read(Path(path))
-    weights = sum(value.numel() for name, value in tensors.items() if not name.endswith(".centre"))
+    found = (".centre", ".optimal_variance")  # in the data and by training, but no weights
+    weights = sum(value.numel() for name, value in tensors.items() if not name.endswith(found))
     return header | {"weights": weights}
 
 

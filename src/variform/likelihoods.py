@@ -7,17 +7,68 @@ reconstruction weighs against the KL term.
 """
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from variform.distributions import Bernoulli, DiagonalGaussian, Law
+from variform import processes
+from variform.distributions import (
+    Bernoulli,
+    Categorical,
+    ContinuousBernoulli,
+    DiagonalGaussian,
+    DiscretisedLogistic,
+    Law,
+    NegativeBinomial,
+    Poisson,
+    Support,
+)
 
-Variance = Literal["learned", "shared", "identity"]
+Variance = Literal["learned", "per-feature", "shared", "optimal", "fixed", "identity"]
 
 
-class BernoulliLikelihood(nn.Module):
+class Likelihood(nn.Module):
+    """What all likelihoods share: a family turns the decoder's output into p(x|z).
+
+    Args:
+        event_shape: Shape of one example.
+    """
+
+    is_density = True
+    """Whether p(x|z) is a density, which has the unit 1 / unit of x, and no probability."""
+    support: Support = "real"
+    """Which values x may have."""
+
+    def __init__(self, event_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.event_shape = tuple(event_shape)
+
+    @property
+    def params_shape(self) -> tuple[int, ...]:
+        """What the decoder must give per example."""
+        return self.event_shape
+
+    def forward(self, params: Tensor) -> Law:
+        """The law that `params` (*batch, *params_shape) describe."""
+        raise NotImplementedError(f"a likelihood must say what law it gives; {type(self).__name__} has no forward.")
+
+    def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """The params at which p(x|z) has the training data's mean; zeros for a family that does not know them.
+
+        Args:
+            mean: Of the prepared training rows, (*event).
+            variance: Likewise.
+
+        Shape:
+            (*params_shape).
+        """
+        del variance
+        return mean.new_zeros(self.params_shape)
+
+
+class BernoulliLikelihood(Likelihood):
     """p(x|z) = Bernoulli with the network's output as logits; -log p(x|z) is the cross-entropy.
 
     Args:
@@ -31,16 +82,8 @@ class BernoulliLikelihood(nn.Module):
         tensor([-2.7726, -2.7726])
     """
 
-    unit_interval = True
-
-    def __init__(self, event_shape: tuple[int, ...]) -> None:
-        super().__init__()
-        self.event_shape = tuple(event_shape)
-
-    @property
-    def params_shape(self) -> tuple[int, ...]:
-        """What the decoder must give per example."""
-        return self.event_shape
+    is_density = False
+    support = "unit"
 
     def forward(self, params: Tensor) -> Law:
         """The law that `params` describe."""
@@ -52,22 +95,59 @@ class BernoulliLikelihood(nn.Module):
         return torch.logit(mean, eps=1e-3)
 
 
-class GaussianLikelihood(nn.Module):
+class ContinuousBernoulliLikelihood(Likelihood):
+    """p(x|z) = continuous Bernoulli, a density on [0, 1], with the network's output as logits.
+
+    Args:
+        event_shape: Shape of one example.
+
+    Shape:
+        params (*batch, *event_shape) to a law over the same shape.
+
+    Example:
+        >>> ContinuousBernoulliLikelihood((4,))(torch.zeros(2, 4)).log_prob(torch.rand(2, 4))
+        tensor([0., 0.])
+    """
+
+    support = "unit"
+
+    def forward(self, params: Tensor) -> Law:
+        """The law that `params` describe."""
+        return ContinuousBernoulli(_promoted(params), event_dims=len(self.event_shape))
+
+    def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """The params at which p(x|z) has the training data's mean, kept a hundredth away from 0 and 1."""
+        del variance
+        mean = mean.clamp(0.01, 0.99)
+        return _solved(lambda logits: ContinuousBernoulli(logits).mean, mean, -200.0, 200.0)
+
+
+class GaussianLikelihood(Likelihood):
     r"""$p(x|z) = N(\mu(z), \sigma^2)$ with independent dimensions.
 
     variance = "learned": $\sigma_d^2 = e^{h_d(z)} + \sigma_{\min}^2$ from the network, a variance per dimension.
+    variance = "per-feature": a learned number per dimension, $\sigma_d^2 = e^{h_d} + \sigma_{\min}^2$.
     variance = "shared": one learned number, $\sigma^2 = e^{h} + \sigma_{\min}^2$.
+    variance = "optimal": in training the number that maximises the likelihood of the batch, the mean of
+    $(x - \mu(z))^2$ over samples, batch and dimensions, at least $\sigma_{\min}^2$; it has no gradient, because at the
+    maximum it has no effect. In evaluation the running mean of what training found: each forward pass in training
+    moves it a tenth of the way. It is part of the model's state.
+    variance = "fixed": $\sigma$ is `fixed_std`.
     variance = "identity": $\sigma^2 = 1$; $-\log p(x|z) = \tfrac12 \|x - \mu(z)\|^2 + \tfrac D2 \log 2\pi$.
 
     Args:
         event_shape: Shape of one example.
         variance: Where the variance comes from.
-        min_std: Least standard deviation of a learned variance, in the units the model sees. Without a floor the
-            density of a constant dimension grows without bound.
+        min_std: Least standard deviation of a learned or optimal variance, in the units the model sees. Without a floor
+            the density of a constant dimension grows without bound.
+        fixed_std: Standard deviation of "fixed", in the units the model sees.
 
     Shape:
         params (*batch, *params_shape) to a law over (*batch, *event_shape), where params_shape is (2, *event_shape)
         for "learned" (means, then raw log-variances) and event_shape otherwise.
+
+    Reference:
+        "optimal": Rybkin, Daniilidis and Levine (2021).
 
     Example:
         >>> law = GaussianLikelihood((2,), variance="identity")(torch.zeros(1, 2))
@@ -75,7 +155,7 @@ class GaussianLikelihood(nn.Module):
         tensor([-14.3379])
     """
 
-    unit_interval = False
+    optimal_variance: Tensor
 
     def __init__(
         self,
@@ -83,11 +163,15 @@ class GaussianLikelihood(nn.Module):
         *,
         variance: Variance = "learned",
         min_std: float = 1e-3,
+        fixed_std: float = 1.0,
     ) -> None:
-        super().__init__()
-        self.event_shape, self.variance, self.min_std = tuple(event_shape), variance, min_std
-        if variance == "shared":
-            self.raw_log_var = nn.Parameter(torch.zeros(()))
+        super().__init__(event_shape)
+        self.variance, self.min_std = variance, min_std
+        self.fixed_std = 1.0 if variance == "identity" else fixed_std
+        if variance in ("shared", "per-feature"):
+            self.raw_log_var = nn.Parameter(torch.zeros(() if variance == "shared" else self.event_shape))
+        if variance == "optimal":
+            self.register_buffer("optimal_variance", torch.ones(()))
 
     @property
     def params_shape(self) -> tuple[int, ...]:
@@ -100,22 +184,240 @@ class GaussianLikelihood(nn.Module):
         if self.variance == "learned":
             mean, raw_log_var = params.unbind(-event_dims - 1)
             return DiagonalGaussian(mean, self._floored(raw_log_var), event_dims)
-        if self.variance == "shared":
-            return DiagonalGaussian(params, self._floored(self.raw_log_var), event_dims)
-        return DiagonalGaussian(params, params.new_zeros(()), event_dims)
+        if self.variance in ("shared", "per-feature"):
+            return DiagonalGaussian(params, self._floored(_promoted(self.raw_log_var)), event_dims)
+        if self.variance == "optimal" and self.training:
+            return _OptimalGaussian(params, _promoted(self.optimal_variance).log(), event_dims, self._optimum)
+        if self.variance == "optimal":
+            return DiagonalGaussian(params, _promoted(self.optimal_variance).log(), event_dims)
+        return DiagonalGaussian(params, params.new_tensor(2 * math.log(self.fixed_std)), event_dims)
 
     def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
         """The params at which p(x|z) has the data's mean and, where it is learned and above the floor, variance."""
         variance = variance.clamp_min(self.min_std**2)
         if self.variance == "learned":
             return torch.stack([mean, variance.log()])
-        if self.variance == "shared":
-            with torch.no_grad():
-                self.raw_log_var.copy_(variance.mean().log())
+        with torch.no_grad():
+            if self.variance in ("shared", "per-feature"):
+                self.raw_log_var.copy_((variance.mean() if self.variance == "shared" else variance).log())
+            if self.variance == "optimal":
+                self.optimal_variance.copy_(variance.mean())
         return mean
 
     def _floored(self, raw_log_var: Tensor) -> Tensor:
         return torch.logaddexp(raw_log_var, raw_log_var.new_tensor(2 * math.log(self.min_std)))
+
+    @torch.no_grad()
+    def _optimum(self, squares: Tensor) -> Tensor:
+        """The variance that maximises the likelihood of squared distances of the whole batch; notes it."""
+        known = ~squares.isnan()  # a missing value has no distance
+        total = torch.stack([torch.where(known, squares, 0.0).sum(), known.sum().to(squares.dtype)])
+        total, count = processes.summed(total)
+        variance = (total / count.clamp_min(1)).clamp_min(self.min_std**2)  # eq: optimal-variance
+        self.optimal_variance.lerp_(variance.to(self.optimal_variance.dtype), 0.1)
+        return variance
+
+
+class _OptimalGaussian(DiagonalGaussian):
+    """A Gaussian whose variance is, for each batch of values that it is asked about, their optimum."""
+
+    def __init__(self, mean: Tensor, log_var: Tensor, event_dims: int, optimum: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(mean, log_var, event_dims)
+        self._optimum = optimum
+
+    def log_prob_per_entry(self, value: Tensor) -> Tensor:
+        """Log-density of every entry, in nats."""
+        variance = self._optimum((value - self.loc).detach().square())
+        return DiagonalGaussian(self.loc, variance.log(), len(self.event_shape)).log_prob_per_entry(value)
+
+
+class LogisticLikelihood(Likelihood):
+    r"""p(x|z) = logistic, discretised to L levels k / (L - 1), whose location and scale the network gives.
+
+    The location is $\sigma(h)$, kept in [1 / 2L, 1 - 1 / 2L], and the log-scale is kept in [-4.5, 0].
+
+    Args:
+        event_shape: Shape of one example.
+        levels: L.
+
+    Shape:
+        params (*batch, 2, *event_shape), raw locations, then log-scales, to a law over (*batch, *event_shape).
+
+    Reference:
+        Salimans, Karpathy, Chen and Kingma (2017); the bounds: Tomczak and Welling (2018), in their code.
+
+    Example:
+        >>> law = LogisticLikelihood((4,), levels=17)(torch.zeros(3, 2, 4))
+        >>> law.mean.shape
+        torch.Size([3, 4])
+    """
+
+    is_density = False
+    support = "levels"
+
+    def __init__(self, event_shape: tuple[int, ...], *, levels: int = 256) -> None:
+        super().__init__(event_shape)
+        self.levels = levels
+
+    @property
+    def params_shape(self) -> tuple[int, ...]:
+        """What the decoder must give per example."""
+        return (2, *self.event_shape)
+
+    def forward(self, params: Tensor) -> DiscretisedLogistic:
+        """The law that `params` describe."""
+        raw_location, log_scale = _promoted(params).unbind(-len(self.event_shape) - 1)
+        edge = 0.5 / self.levels
+        location = torch.sigmoid(raw_location).clamp(edge, 1 - edge)
+        return DiscretisedLogistic(location, log_scale.clamp(-4.5, 0.0), self.levels, len(self.event_shape))
+
+    def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """The params at which p(x|z) has the data's mean and about its variance, where the bounds allow it.
+
+        Both start inside the bounds, on which they would have no gradient.
+        """
+        log_scale = (variance.clamp_min(1e-12) * 3 / math.pi**2).log() / 2  # a logistic's variance is (pi s)^2 / 3
+        log_scale = log_scale.clamp(-4.0, -0.5)
+        edge = 0.6 / self.levels
+
+        def mean_at(location: Tensor) -> Tensor:
+            return DiscretisedLogistic(location, log_scale, self.levels).mean
+
+        return torch.stack([torch.logit(_solved(mean_at, mean, edge, 1 - edge)), log_scale])
+
+
+class CategoricalLikelihood(Likelihood):
+    """p(x|z) = a probability for each of L levels k / (L - 1), by the softmax of the network's output.
+
+    Args:
+        event_shape: Shape of one example.
+        levels: L.
+
+    Shape:
+        params (*batch, L, *event_shape) to a law over (*batch, *event_shape).
+
+    Example:
+        >>> CategoricalLikelihood((4,), levels=2)(torch.zeros(3, 2, 4)).log_prob(torch.ones(3, 4))
+        tensor([-2.7726, -2.7726, -2.7726])
+    """
+
+    is_density = False
+    support = "levels"
+
+    def __init__(self, event_shape: tuple[int, ...], *, levels: int = 256) -> None:
+        super().__init__(event_shape)
+        self.levels = levels
+
+    @property
+    def params_shape(self) -> tuple[int, ...]:
+        """What the decoder must give per example."""
+        return (self.levels, *self.event_shape)
+
+    def forward(self, params: Tensor) -> Categorical:
+        """The law that `params` describe."""
+        return Categorical(_promoted(params), event_dims=len(self.event_shape))
+
+    def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
+        r"""The params at which p(x|z) has the data's mean and no more structure, $p_k \propto e^{ck}$."""
+        del variance
+        levels = torch.linspace(0, 1, self.levels, dtype=mean.dtype, device=mean.device)
+        levels = levels.reshape(-1, *[1] * mean.ndim)
+
+        def mean_at(slope: Tensor) -> Tensor:
+            return ((slope * levels).softmax(0) * levels).sum(0)
+
+        bound = 20.0 * self.levels
+        return _solved(mean_at, mean.clamp(1e-3, 1 - 1e-3), -bound, bound) * (levels - 0.5)
+
+
+class PoissonLikelihood(Likelihood):
+    """p(x|z) = Poisson with the network's output as logarithms of the rates, at most 30.
+
+    Args:
+        event_shape: Shape of one example.
+
+    Shape:
+        params (*batch, *event_shape) to a law over the same shape.
+
+    Example:
+        >>> PoissonLikelihood((4,))(torch.zeros(2, 4)).log_prob(torch.zeros(2, 4))
+        tensor([-4., -4.])
+    """
+
+    is_density = False
+    support = "counts"
+
+    def forward(self, params: Tensor) -> Law:
+        """The law that `params` describe."""
+        return Poisson(_promoted(params).clamp_max(_MOST), event_dims=len(self.event_shape))
+
+    def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """The params at which p(x|z) has the training data's mean, kept away from 0."""
+        del variance
+        return mean.clamp_min(1e-3).log()
+
+
+class NegativeBinomialLikelihood(Likelihood):
+    r"""p(x|z) = negative binomial with the mean m(z) from the network and a learned dispersion r per dimension.
+
+    The network gives log m, at most 30; the variance is $m + m^2 / r$.
+
+    Args:
+        event_shape: Shape of one example.
+
+    Shape:
+        params (*batch, *event_shape) to a law over the same shape.
+
+    Reference:
+        Lopez, Regier, Cole, Jordan and Yosef (2018).
+
+    Example:
+        >>> NegativeBinomialLikelihood((4,))(torch.zeros(2, 4)).log_prob(torch.zeros(2, 4)).detach()
+        tensor([-2.7726, -2.7726])
+    """
+
+    is_density = False
+    support = "counts"
+
+    def __init__(self, event_shape: tuple[int, ...]) -> None:
+        super().__init__(event_shape)
+        self.log_dispersion = nn.Parameter(torch.zeros(self.event_shape))
+
+    def forward(self, params: Tensor) -> Law:
+        """The law that `params` describe."""
+        log_mean = _promoted(params).clamp_max(_MOST)
+        return NegativeBinomial(log_mean, _promoted(self.log_dispersion), event_dims=len(self.event_shape))
+
+    def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """The params at which p(x|z) has the training data's mean, kept away from 0, and where it can its variance."""
+        with torch.no_grad():
+            self.log_dispersion.copy_(dispersion(mean, variance).log())
+        return mean.clamp_min(1e-3).log()
+
+
+_MOST = 30.0
+"""Of a log-rate: e^30 is far beyond the counts that float32 tells apart, and its square is still finite."""
+
+
+def dispersion(mean: Tensor, variance: Tensor) -> Tensor:
+    """The dispersion r at which a negative binomial has this mean and variance, within [0.01, 100].
+
+    Example:
+        >>> dispersion(torch.tensor(2.0), torch.tensor(6.0))
+        tensor(1.)
+    """
+    mean = mean.clamp_min(1e-3)
+    return (mean.square() / (variance - mean).clamp_min(1e-2 * mean.square())).clamp_min(1e-2)
+
+
+def _solved(increasing: Callable[[Tensor], Tensor], value: Tensor, low: float, high: float) -> Tensor:
+    """The arguments in [low, high] at which the function is nearest to `value`, by bisection."""
+    lower, upper = torch.full_like(value, low), torch.full_like(value, high)
+    for _ in range(50):
+        middle = (lower + upper) / 2
+        is_below = increasing(middle) < value
+        lower, upper = torch.where(is_below, middle, lower), torch.where(is_below, upper, middle)
+    return (lower + upper) / 2
 
 
 def _promoted(params: Tensor) -> Tensor:

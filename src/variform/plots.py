@@ -108,6 +108,7 @@ def plot_manifold(
     grid: ArrayLike,
     quantiles: ArrayLike,
     *,
+    is_standard: bool = True,
     columns: Sequence[str] = (),
     value_range: tuple[float, float] = (0.0, 1.0),
 ) -> Figure:
@@ -117,8 +118,9 @@ def plot_manifold(
 
     Args:
         grid: (n, n, *event), in the data's units; grid[i, j] is decoded where z1 is the quantiles[j]-quantile of
-            the standard normal law and z2 its quantiles[i]-quantile.
+            the prior and z2 its quantiles[i]-quantile, given z1.
         quantiles: (n,), rising, in (0, 1).
+        is_standard: Whether the prior is N(0, I): then the values of z stand beside their quantiles.
         columns: The table's column names; empty for images.
         value_range: The values drawn as black and as white.
 
@@ -152,8 +154,9 @@ def plot_manifold(
             panels[0].vlines(np.arange(across - 1) + 0.5, -0.5, rows - 0.5, colors="white", linewidths=1.0)
             panels[0].hlines(np.arange(rows - 1) + 0.5, -0.5, across - 0.5, colors="white", linewidths=1.0)
     for panel in panels:
-        _latent_ticks(panel, levels, 3 if columns else 10)
-    _label_outer(panels, "z1 (and its quantile)", "z2 (and its quantile)")
+        _latent_ticks(panel, levels, 3 if columns else 10, is_standard)
+    labels = ("quantile of z1", "quantile of z2 where z1 is there")
+    _label_outer(panels, *(("z1 (and its quantile)", "z2 (and its quantile)") if is_standard else labels))
     return figure
 
 
@@ -203,6 +206,7 @@ def plot_traversals(
     positions: ArrayLike,
     names: Sequence[str],
     *,
+    is_standard: bool = True,
     columns: Sequence[str] = (),
     value_range: tuple[float, float] = (0.0, 1.0),
 ) -> Figure:
@@ -213,8 +217,10 @@ def plot_traversals(
 
     Args:
         values: (dims, steps, *event), in the data's units.
-        positions: (steps,), in standard deviations.
+        positions: (steps,), in standard deviations of N(0, 1), or the positions of N(0, 1) whose quantiles are those
+            of the prior.
         names: One label per dimension, such as "z3 KL 2.31" on one line or two.
+        is_standard: Whether the prior is N(0, I).
         columns: The table's column names; empty for images.
         value_range: The values drawn as black and as white.
 
@@ -231,11 +237,47 @@ def plot_traversals(
     steps = np.asarray(positions, dtype=float)
     title = "Latent traversals: what changes when one dimension moves"
     note = _shown("latent dimensions", len(paths), MOST_PANELS)
-    label = "position (std)"
+    label = "position (std)" if is_standard else "quantile of the prior, as that of N(0, 1) at this position"
     if columns:
         return _path_panels(paths, steps, names, columns, title=title, note=note, label=label)
     heads = [f"{step:+.2g}".replace("-", MINUS) if step else "0" for step in steps]
     return _path_rows(paths, heads, names, value_range, title=title, note=note, label=label)
+
+
+def plot_conditions(
+    values: ArrayLike,
+    conditions: Sequence[str],
+    name: str,
+    *,
+    columns: Sequence[str] = (),
+    value_range: tuple[float, float] = (0.0, 1.0),
+) -> Figure:
+    """What a condition changes: the same examples under each; the first 12 of them.
+
+    Images: one row per example. Tables: one panel per example with one line per column, up to 8, scaled to its range.
+
+    Args:
+        values: (examples, conditions, *event), in the data's units.
+        conditions: The conditions in words.
+        name: What the conditions are values of.
+        columns: The table's column names; empty for images.
+        value_range: The values drawn as black and as white.
+
+    Raises:
+        ValueError: if the events are neither images nor rows with these columns, or if there are none.
+
+    Example:
+        >>> values = np.random.default_rng(0).random((3, 2, 1, 8, 8))
+        >>> len(plot_conditions(values, ["cat", "dog"], "label").axes)
+        1
+    """
+    paths = _events(values, 2, columns)
+    title, note = f"The same latent points under each {name}", _shown("examples", len(paths), MOST_PANELS)
+    names = [f"example {number}" for number in range(1, len(paths) + 1)]
+    if columns:
+        steps = np.arange(len(conditions), dtype=float)
+        return _path_panels(paths, steps, names, columns, title=title, note=note, label=f"{name}, in order")
+    return _path_rows(paths, list(conditions), names, value_range, title=title, note=note, label=name)
 
 
 def plot_interpolation(
@@ -640,12 +682,13 @@ def _histogram(panel: Axes, values: Array, bins: Array, **look: Any) -> None:
         panel.hist(inside, bins=list(bins), weights=np.full(inside.size, 1 / values.size / (bins[1] - bins[0])), **look)
 
 
-def _latent_ticks(panel: Axes, quantiles: Array, most: int) -> None:
+def _latent_ticks(panel: Axes, quantiles: Array, most: int, is_standard: bool) -> None:
     count = len(quantiles)
     ticks = _every(count, most) if most > 3 else sorted({0, count // 2, count - 1})
-    names = [
-        f"{NormalDist().inv_cdf(quantiles[tick]):.2f}\n({quantiles[tick]:.3g})".replace("-", MINUS) for tick in ticks
-    ]
+    names = [f"{quantiles[tick]:.3g}" for tick in ticks]
+    if is_standard:
+        places = [f"{NormalDist().inv_cdf(quantiles[tick]):.2f}".replace("-", MINUS) for tick in ticks]
+        names = [f"{place}\n({name})" for place, name in zip(places, names, strict=True)]
     panel.grid(visible=False)
     panel.set_xticks(ticks, names, fontsize=TICK_SIZE)
     panel.set_yticks(ticks, names, fontsize=TICK_SIZE)
@@ -727,7 +770,7 @@ def _path_panels(
 
 def _draw_curve(panel: Axes, history: Sequence[Mapping[str, Any]], key: str, best: list[int], **look: Any) -> None:
     """One measure over the epochs, with a star at the best one."""
-    epochs, values = [row["epoch"] for row in history], [row[key] for row in history]
+    epochs, values = [row["epoch"] for row in history], np.array([row[key] for row in history], dtype=float)
     marker = "o" if len(history) <= 20 else ""
     panel.plot(epochs, values, marker=marker, markersize=3.5, linewidth=1.6, **look)
     if best and key.startswith("valid"):

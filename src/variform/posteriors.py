@@ -1,4 +1,4 @@
-"""Posterior families: the encoder's raw output becomes the law q(z|x)."""
+"""Posterior families: the encoder's raw output becomes the law q(z|x). That on a flow stands in `flows`."""
 
 from typing import Literal
 
@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from variform.distributions import DiagonalGaussian
+from variform.distributions import DiagonalGaussian, FullGaussian
+
+Std = Literal["exp", "softplus"]
 
 
 class DiagonalPosterior(nn.Module):
@@ -27,7 +29,7 @@ class DiagonalPosterior(nn.Module):
         torch.Size([5, 3])
     """
 
-    def __init__(self, latent_dim: int, *, std: Literal["exp", "softplus"] = "exp") -> None:
+    def __init__(self, latent_dim: int, *, std: Std = "exp") -> None:
         super().__init__()
         self.latent_dim, self.std = latent_dim, std
 
@@ -40,6 +42,50 @@ class DiagonalPosterior(nn.Module):
         """The law that `params` describe."""
         params = params.to(torch.promote_types(params.dtype, torch.float32))
         mean, raw = params.unbind(-2)
-        if self.std == "softplus":
-            raw = 2 * functional.softplus(raw).clamp_min(torch.finfo(raw.dtype).tiny).log()
-        return DiagonalGaussian(mean, raw)
+        return DiagonalGaussian(mean, 2 * _log_std(raw, self.std))
+
+
+class FullCovariancePosterior(nn.Module):
+    r"""$q(z|x) = N(\mu(x), A(x) A(x)^\top)$ with A lower triangular and its diagonal positive.
+
+    The network gives the mean, a raw value h for each entry of the diagonal, as in `DiagonalPosterior`, and the entries
+    below the diagonal as they are.
+
+    Args:
+        latent_dim: Number of latent dimensions D.
+        std: How h becomes an entry of the diagonal: `exp`, $e^{h/2}$, or `softplus`.
+
+    Shape:
+        params (B, 2 D + D (D - 1) / 2) to a law over (B, D).
+
+    Reference:
+        Kingma and Welling (2019), section 2.5.1.
+
+    Example:
+        >>> FullCovariancePosterior(3)(torch.zeros(5, 9)).scale_tril.shape
+        torch.Size([5, 3, 3])
+    """
+
+    def __init__(self, latent_dim: int, *, std: Std = "exp") -> None:
+        super().__init__()
+        self.latent_dim, self.std = latent_dim, std
+
+    @property
+    def params_shape(self) -> tuple[int, ...]:
+        """What the encoder must give per example."""
+        return (self.latent_dim * (self.latent_dim + 3) // 2,)
+
+    def forward(self, params: Tensor) -> FullGaussian:
+        """The law that `params` describe."""
+        params = params.to(torch.promote_types(params.dtype, torch.float32))
+        below = torch.tril_indices(self.latent_dim, self.latent_dim, -1, device=params.device)
+        mean, raw, rest = params.split((self.latent_dim, self.latent_dim, below.shape[1]), -1)
+        scale_tril = torch.diag_embed(_log_std(raw, self.std).exp())
+        scale_tril[..., below[0], below[1]] = rest
+        return FullGaussian(mean, scale_tril)
+
+
+def _log_std(raw: Tensor, std: Std) -> Tensor:
+    if std == "softplus":
+        return functional.softplus(raw).clamp_min(torch.finfo(raw.dtype).tiny).log()
+    return raw / 2

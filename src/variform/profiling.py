@@ -125,7 +125,7 @@ def profile(
         ValueError: for no steps, or for fewer training rows than a batch.
 
     Example:
-        >>> from variform import ModelConfig, build_vae, read
+        >>> from variform import ELBO, ModelConfig, build_vae, read
         >>> data = read("digits")
         >>> objective = ELBO(build_vae(ModelConfig(latent_dim=2), data.schema))
         >>> found = profile(objective, data.train, TrainConfig(), steps=2, repeats=1)
@@ -256,6 +256,8 @@ def _advice(found: Profile, train: Dataset, config: TrainConfig, would_compile: 
 
 
 def _about_data(train: Dataset) -> str:
+    if isinstance(train.raw, StoredRows) and not train.raw.on_disk:
+        return "rows are rendered at every step; up to 100,000 sprites, as sprites:100000, are rendered once."
     if isinstance(train.raw, StoredRows):
         return (
             "rows are read from disk and converted at every step; save doubles as float32, or use --memory-map off "

@@ -16,7 +16,7 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,17 +25,18 @@ import numpy as np
 import tomli_w
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from variform import __version__, exploration, plots, processes
-from variform.config import RunConfig, from_toml, to_command, to_dict
+from variform.config import ModelConfig, RunConfig, from_toml, to_command, to_dict
 from variform.data import Dataset, Schema, Splits, read
 from variform.evaluation import evaluate
 from variform.export import load, save
 from variform.files import replacing, set_aside, sweep, write_json, write_text
 from variform.profiling import Profile, profile
 from variform.report import Picture, Table, render
-from variform.sources import source_format
-from variform.steps import find_device, machine, require_possible
+from variform.sources import BUILT_IN, source_format
+from variform.steps import find_device, machine, require_fits, require_possible
 from variform.training import History, NonFiniteError, build_objective, epochs, fit, require_batch, resume_command
 from variform.vae import VAE, build_vae
 
@@ -50,6 +51,7 @@ RESULTS = (
     "evaluation.json",
     "validation.json",
     "figures/manifold.png",
+    "figures/draws.png",
     "report.html",
 )
 """What `train` with `overwrite` sets aside first: else a run that is killed early would show another one's results."""
@@ -75,7 +77,7 @@ class Run:
         Raises:
             ValueError: when they are not the data that the run was trained on.
         """
-        splits = read(self.config.source, self.config.data)
+        splits = read(self.config.source, self.config.reading)
         require_same_data(self.folder, splits)
         known = dataclasses.replace(splits.schema, source="") == dataclasses.replace(_schema(self.vae), source="")
         if not known:
@@ -125,6 +127,23 @@ def require_same_data(folder: Path, splits: Splits) -> None:
         )
 
 
+def told(run: Run, given: Sequence[str], rows: int, *, seed: int = 0) -> Tensor | None:
+    """The contexts of `rows` new rows: as `given` by `name=value`, or those of random training rows.
+
+    Raises:
+        ValueError: for what is not of the form name=value, or not what the model must be told.
+    """
+    schema = _schema(run.vae)
+    if odd := next((pair for pair in given if "=" not in pair), None):
+        raise ValueError(f"--given must be of the form name=value; got {odd}. Write for example label=3.")
+    if given or not schema.conditions:
+        values = dict(pair.split("=", 1) for pair in given)
+        return schema.context(values) if given else None
+    contexts = run.data().train.contexts
+    assert contexts is not None
+    return contexts[torch.randint(len(contexts), (rows,), generator=torch.Generator().manual_seed(seed))]
+
+
 def history(folder: Path) -> list[dict[str, Any]]:
     """The rows of a run's history.jsonl, one per epoch."""
     return [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -143,13 +162,16 @@ def read_config(path: Path) -> RunConfig:
 
 
 def settled(config: RunConfig) -> RunConfig:
-    """The configuration with the absolute path of its source, so that it means the same in every folder.
+    """The configuration with all that follows from it: the absolute path of its source, so that it means the same in
+    every folder, and the classifier that objective m2 needs.
 
     Example:
         >>> settled(RunConfig(source="digits")).source
         'digits'
     """
-    if source_format(config.source) == "digits":
+    if config.train.objective == "m2":
+        config = dataclasses.replace(config, model=dataclasses.replace(config.model, classifier=True))
+    if source_format(config.source) in BUILT_IN:
         return config
     return dataclasses.replace(config, source=str(Path(config.source).expanduser().absolute()))
 
@@ -188,10 +210,12 @@ def prepare(config: RunConfig, nll_samples: int = 1000) -> tuple[Splits, VAE]:
     if nll_samples < 1:
         raise ValueError(f"nll_samples must be at least 1; got {nll_samples}. Use for example 1000.")
     require_possible(config.train, int(os.environ.get("WORLD_SIZE", "1")))
-    splits = read(config.source, config.data)
+    splits = read(config.source, config.reading)
     require_batch(config.train, len(splits.train))
     moments = splits.train.moments(seed=config.train.seed)
-    return splits, build_vae(config.model, splits.schema, seed=config.train.seed, moments=moments)
+    vae = build_vae(config.model, splits.schema, seed=config.train.seed, moments=moments)
+    require_fits(build_objective(vae, config.train, rows=len(splits.train)), config.train)
+    return splits, vae
 
 
 def profile_of(config: RunConfig, steps: int = 50) -> Profile:
@@ -207,7 +231,7 @@ def profile_of(config: RunConfig, steps: int = 50) -> Profile:
     splits, vae = prepare(config)
     rows = len(splits.train)
     total = config.train.steps or epochs(config.train, rows) * math.ceil(rows / config.train.batch_size)
-    return profile(build_objective(vae, config.train), splits.train, config.train, steps=steps, total=total)
+    return profile(build_objective(vae, config.train, rows=rows), splits.train, config.train, steps=steps, total=total)
 
 
 def train(
@@ -282,7 +306,7 @@ def _fit(config: RunConfig, folder: Path, splits: Splits, vae: VAE, *, resume: b
     try:
         with processes.joined():
             return fit(
-                build_objective(vae, config.train),
+                build_objective(vae, config.train, rows=len(splits.train)),
                 splits.train,
                 splits.valid,
                 config.train,
@@ -372,6 +396,11 @@ def assess(
     """`evaluate` on a split of the run's data, with what a reader needs to repeat it."""
     rows: Dataset = getattr(splits, split)
     numbers = evaluate(run.vae, rows, splits.train, samples=samples, seed=seed, progress=progress)
+    if run.config.train.is_point:
+        numbers["notes"].append(
+            "The training took the mean of q(z|x) for z and left its spread alone: ELBO and NLL are those of a spread "
+            "that nobody chose. Compare reconstruction errors, and no densities."
+        )
     versions = {"variform": __version__, "torch": torch.__version__, "python": platform.python_version()}
     return numbers | {"split": split, "rows": len(rows), "seed": seed, "data": describe(splits), "versions": versions}
 
@@ -387,6 +416,7 @@ ROWS = {
     "ess": "effective importance samples",
     "bits_per_dim": "bits per dimension",
     "reconstruction_error": "reconstruction error, RMS (data units)",
+    "accuracy": "share of labels that the classifier finds",
 }
 
 
@@ -425,6 +455,21 @@ def show(estimate: dict[str, Any] | None) -> str:
     return f"{mean:.{digits}f} ± {error:.{digits}f}"
 
 
+def prior_name(config: ModelConfig) -> str:
+    """The prior in words.
+
+    Example:
+        >>> prior_name(ModelConfig(prior="vamp", components=500))
+        'the VampPrior of 500 pseudo-inputs'
+    """
+    return {
+        "normal": "N(0, I)",
+        "mixture": f"the learned mixture of {config.components} Gaussians",
+        "vamp": f"the VampPrior of {config.components} pseudo-inputs",
+        "flow": "the learned flow",
+    }[config.prior]
+
+
 # --- pictures and the report --------------------------------------------------------------------------------------
 
 
@@ -443,8 +488,14 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
             make().savefig(temporary, dpi=110)
         pictures.append(Picture(title, path, caption))
 
-    kls = np.array([item["mean"] for item in numbers["kl_per_dimension"]])
-    errors = np.array([item["se"] or 0.0 for item in numbers["kl_per_dimension"]])
+    kls, prior = numbers["kl_per_dimension"], prior_name(run.config.model)
+    normal = run.config.model.prior == "normal"
+    if kls is None:
+        what, largest = "Var", "variance of the posterior mean"
+        measure = np.array(numbers["active_units"]["variances"])
+    else:
+        what, largest = "KL", "KL"
+        measure = np.array([item["mean"] for item in kls])
     few = splits.test.take(exploration.spread(20 if schema.kind == "image" else 500, len(splits.test)))
     originals, reconstructions = exploration.reconstruct(vae, few)
     means, _ = exploration.encode(vae, splits.test)
@@ -459,13 +510,29 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
     )
     image = schema.kind == "image"
     beside = None if image else splits.train.gather(exploration.spread(5000, len(splits.train))).numpy()
-    samples = exploration.generate(vae, 64 if image else 1000, draw=not image, seed=run.config.train.seed)
+    count, told = (64 if image else 1000), splits.train.typical_context()
+    contexts = None
+    if splits.train.contexts is not None and told is not None:
+        contexts = splits.train.contexts[torch.arange(count) * 7919 % len(splits.train)]  # of rows from everywhere
+    words = "" if told is None else ", ".join(f"{name} = {value}" for name, value in schema.told(told).items())
+    under = f" Told: {words}." if words else ""
+    samples = exploration.generate(vae, count, context=contexts, draw=not image, seed=run.config.train.seed)
     add(
         "samples",
         "Samples from the prior",
-        "New data: z drawn from N(0, I), then decoded." + ("" if image else " Beside them the training rows."),
+        f"New data: z drawn from {prior}, then decoded"
+        + (" under the contexts of training rows." if words else ".")
+        + ("" if image else " Beside them the training rows."),
         lambda: plots.plot_samples(samples, data=beside, **look),
     )
+    if image and vae.likelihood.support in ("levels", "counts"):
+        drawn = exploration.generate(vae, count, context=contexts, draw=True, seed=run.config.train.seed)
+        add(
+            "draws",
+            "Samples with their noise",
+            "The same latent points; every pixel drawn from p(x|z) on its own.",
+            lambda: plots.plot_samples(drawn, **look),
+        )
     add(
         "latent",
         "Latent space",
@@ -473,21 +540,38 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
         lambda: plots.plot_latent(points, labels, classes=schema.classes, axes=axes, title="Posterior means"),
     )
     if vae.latent_dim == 2:
-        grid, quantiles = exploration.manifold(vae, 20 if image else 30)
+        grid, quantiles = exploration.manifold(vae, 20 if image else 30, context=told)
         add(
             "manifold",
             "The manifold",
-            "The latent plane decoded on a grid of equal prior mass.",
-            lambda: plots.plot_manifold(grid, quantiles, **look),
+            f"The latent plane decoded on a grid of equal prior mass; the prior is {prior}."
+            + ("" if normal else " Each column is a strip of equal mass, and z2 follows its quantiles in that strip.")
+            + under,
+            lambda: plots.plot_manifold(grid, quantiles, is_standard=normal, **look),
         )
-    values, positions, order = exploration.traversals(vae, kls)
-    names = [f"z{latent + 1}\nKL {kls[latent]:.2f}" for latent in order]
+    values, positions, order = exploration.traversals(vae, measure, context=told)
+    names = [f"z{latent + 1}\n{what} {measure[latent]:.2f}" for latent in order]
+    moved = (
+        "One latent moved at a time, the others at 0"
+        if normal
+        else f"One latent moved through its quantiles under {prior}, those at which N(0, 1) has the positions shown; "
+        "the others at their medians, which need not be likely together"
+    )
     add(
         "traversals",
         "Traversals",
-        "One latent moved at a time, the others at 0; the latent with the largest KL first.",
-        lambda: plots.plot_traversals(values, positions, names, **look),
+        f"{moved}; the latent with the largest {largest} first." + under,
+        lambda: plots.plot_traversals(values, positions, names, is_standard=normal, **look),
     )
+    if words:
+        changed, ways = exploration.under_each(vae, splits.test.take(exploration.spread(10, len(splits.test))))
+        first = schema.conditions[0].name
+        add(
+            "conditions",
+            "Under another condition",
+            f"Test rows, encoded with their own {first} and decoded with each {first}.",
+            lambda: plots.plot_conditions(changed, ways, first, **look),
+        )
     lines = exploration.interpolation(vae, splits.test)
     add(
         "interpolation",
@@ -495,12 +579,14 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
         "Straight lines between the posterior means of two test rows.",
         lambda: plots.plot_interpolation(lines, **look),
     )
-    add(
-        "kl",
-        "KL per latent dimension",
-        "How many nats each latent tells about a row.",
-        lambda: plots.plot_kl_per_dimension(kls, errors),
-    )
+    if kls is not None:
+        errors = np.array([item["se"] or 0.0 for item in kls])
+        add(
+            "kl",
+            "KL per latent dimension",
+            "How many nats each latent tells about a row.",
+            lambda: plots.plot_kl_per_dimension(measure, errors),
+        )
     if history:
         add("curves", "Training", "Means per example over each epoch.", lambda: plots.plot_curves(history))
     return pictures
@@ -516,6 +602,7 @@ def write_report(run: Run, splits: Splits, numbers: dict[str, Any], history: His
         ("Data", f"{schema.source}: {schema.kind}s of shape {' x '.join(map(str, schema.shape))}"),
         ("Rows", sizes),
         ("Model", f"{config.model.likelihood} likelihood, {config.model.latent_dim} latents, {weights:,} weights"),
+        ("Latents", f"posterior {config.model.posterior}; prior {prior_name(config.model)}"),
         (
             "Training",
             f"{steps:,} steps, {len(history.rows)} epochs, best epoch {history.best_epoch}; {history.stopped}",

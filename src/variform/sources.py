@@ -26,14 +26,16 @@ from typing import IO, Literal
 import numpy as np
 from PIL import Image, ImageOps
 
+from variform import sprites
 from variform.config import DataConfig
 
-Format = Literal["digits", "npy", "npy folder", "npz", "idx", "csv", "image", "image folder", "MNIST folder"]
+Format = Literal["digits", "sprites", "npy", "npy folder", "npz", "idx", "csv", "image", "image folder", "MNIST folder"]
 
 _DEFAULTS = DataConfig()
-_BUILT_IN = ("digits",)
+BUILT_IN = ("digits", "sprites")
 _SPLIT_NAMES = {"train": ("train",), "valid": ("valid", "val", "validation"), "test": ("test",)}
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+_RENDERED_ONCE = 100_000  # sprites that are kept in memory, 410 MB
 _READ_THROUGH = 2**17  # bytes between two rows that are rather read than leapt over
 _PARTLY_LABELLED = "labels are left out: not every split has them"
 
@@ -131,18 +133,86 @@ class Shards:
 
 
 @dataclass(frozen=True, eq=False)
+class Rendered:
+    """Rows that are made when they are asked for; otherwise as `Shards`.
+
+    Args:
+        index: Number of each row, (N,), N > 0.
+        render: The rows with the numbers (B,), (B, ...).
+
+    Example:
+        >>> rendered = Rendered(np.arange(4), lambda index: index[:, None] ** 2)
+        >>> rendered.shape, rendered.take(np.array([3, 0])).tolist()
+        ((4, 1), [[9], [0]])
+    """
+
+    index: np.ndarray
+    render: Callable[[np.ndarray], np.ndarray]
+
+    @cached_property
+    def _first(self) -> np.ndarray:
+        return self.render(self.index[:1])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of rows, and the shape of one."""
+        return (len(self.index), *self._first.shape[1:])
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes, that of the rows included."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return math.prod(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the values."""
+        return self._first.dtype
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.index)
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        """All rows, in memory."""
+        return self.render(self.index).astype(dtype or self.dtype, copy=False)
+
+    def take(self, index: np.ndarray) -> np.ndarray:
+        """The rows at `index` (B,), in memory."""
+        return self.render(self.index[index])
+
+    def pieces(self, rows: int) -> Iterator[np.ndarray]:
+        """All rows in order, `rows` of them at a time; the last time there may be fewer."""
+        return (self.render(self.index[start : start + rows]) for start in range(0, len(self), rows))
+
+    def each(self, function: Callable[[np.ndarray], np.ndarray]) -> "Rendered":
+        """`function` of all that is rendered."""
+        return Rendered(self.index, lambda index: function(self.render(index)))
+
+    def expect(self, index: np.ndarray) -> None:
+        """Nothing can be done ahead."""
+
+
+@dataclass(frozen=True, eq=False)
 class Source:
     """What a reader found: rows as they stand in the file, before they are shaped, split or scaled.
 
     Args:
         name: File name, folder name or built-in name, for messages.
-        values: One row per example, (N, ...), of any type; `Shards` stay on disk.
+        values: One row per example, (N, ...), of any type; `Shards` stay on disk, `Rendered` are made when asked for.
         labels: One label per row, N of them: numbers or text.
         own: `train`, `valid` or `test` for each row, (N,), where the source comes split.
         columns: Column names of a table; () where the source has none.
-        levels: Number of discrete raw levels, where the source tells.
+        levels: Number of discrete raw levels, where the source tells; images then range over all of them.
         notes: Sentences that a reader of a report should know.
         beside: Columns that are not rows' values but what a model is conditioned on, by name, one number or text a row.
+        index: Number of each row in a larger whole, (N,), where the source is a part of one.
+        keys: Two int64 for each row, (N, 2), in the place of a hash of its values, where what they are is known without
+            looking: rows that agree in the first share a split, rows that agree in both are equal.
 
     Raises:
         ValueError: if `values` has fewer than two axes, or there is not one label per row.
@@ -155,13 +225,15 @@ the same set.
     """
 
     name: str
-    values: np.ndarray | Shards
+    values: np.ndarray | Shards | Rendered
     labels: np.ndarray | None = None
     own: np.ndarray | None = None
     columns: tuple[str, ...] = ()
     levels: int | None = None
     notes: tuple[str, ...] = ()
     beside: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    index: np.ndarray | None = None
+    keys: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.values.ndim < 2:
@@ -219,8 +291,10 @@ def source_format(source: str | Path) -> Format:
         >>> source_format("digits")
         'digits'
     """
-    if source == "digits":
-        return "digits"
+    if source in BUILT_IN:
+        return source
+    if isinstance(source, str) and source.startswith("sprites:"):
+        return "sprites"
     path = Path(source).expanduser()
     if not path.exists():
         raise FileNotFoundError(_not_there(path))
@@ -259,6 +333,11 @@ def check_options(config: DataConfig, kind: Format | Literal["array"], name: str
         if getattr(config, field) != getattr(_DEFAULTS, field) and kind not in kinds:
             option = "--" + field.replace("_", "-")
             raise ValueError(f"{option} {purpose} {place}; {name} is not {place}. Leave {option} out.")
+    if kind != "csv" and (odd := [column for column in config.condition if column != "label"]):
+        raise ValueError(
+            f"--condition names `label`, or columns of a CSV file; {name} is not a CSV file, and got {odd[0]}. "
+            "Use --condition label where there are labels."
+        )
 
 
 def csv_columns(path: str | Path) -> tuple[str, ...]:
@@ -282,8 +361,8 @@ def _not_there(path: Path) -> str:
     if path.is_symlink():
         return f"the source must exist; {path} is a link to what does not. Copy the data, or mend the link."
     neighbours = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, [*_BUILT_IN, *neighbours], 1)
-    remedy = f"Did you mean '{near[0]}'?" if near else f"Built-in names: {', '.join(_BUILT_IN)}."
+    near = difflib.get_close_matches(path.name, [*BUILT_IN, *neighbours], 1)
+    remedy = f"Did you mean '{near[0]}'?" if near else f"Built-in names: {', '.join(BUILT_IN)}."
     return f"the source must be a file, a folder or a built-in name; {path} does not exist. {remedy}"
 
 
@@ -357,6 +436,31 @@ def _read_digits(path: Path, config: DataConfig) -> Source:
 
     values, labels = load_digits(return_X_y=True)
     return Source("digits", np.asarray(values, np.uint8).reshape(-1, 8, 8), np.asarray(labels), levels=17)
+
+
+def _read_sprites(path: Path, config: DataConfig) -> Source:
+    """All sprites, or those of `sprites:N`, their labels being the shapes.
+
+    Equal images differ in nothing but the orientation: the first is also the last, and neighbours may turn few pixels
+    of a small square. All orientations of a sprite therefore share a split.
+    """
+    count = path.name.partition(":")[2]
+    if path.name != "sprites" and not (count.isascii() and count.isdigit()):
+        raise ValueError(f"sprites:N needs a whole number; got '{path.name}'. Use for example sprites:20000.")
+    index = sprites.subset(int(count)) if count else np.arange(sprites.COUNT)
+    classes = sprites.factors(index)
+    orientation = classes[:, 2] % (sprites.FACTORS["orientation"] - 1)
+    classes[:, 2] = 0
+    rendered = Rendered(index, sprites.render)
+    return Source(
+        path.name,
+        rendered if len(index) > _RENDERED_ONCE else np.asarray(rendered),
+        np.array(sprites.SHAPES)[classes[:, 0]],
+        levels=2,
+        notes=("all orientations of a sprite of one shape, scale and position are in one split",),
+        index=index,
+        keys=np.stack([sprites.index_of(classes), orientation], 1),
+    )
 
 
 # ---- arrays: .npy, .npz, IDX
@@ -905,6 +1009,7 @@ _ENDINGS: dict[Format, tuple[str, ...]] = {
 }
 _READERS: dict[Format, Callable[[Path, DataConfig], Source]] = {
     "digits": _read_digits,
+    "sprites": _read_sprites,
     "npy": _read_npy,
     "npy folder": _read_npy_folder,
     "npz": _read_npz,

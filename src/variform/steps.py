@@ -94,7 +94,8 @@ def compiles(objective: Objective, config: TrainConfig, steps: int) -> bool:
     """
     if config.compile != "auto":
         return config.compile == "on"
-    if config.precision == "fp16" or processes.count() > 1 or objective.vae.config is None or not objective.compilable:
+    can = objective.compilable and objective.vae.compilable
+    if config.precision == "fp16" or processes.count() > 1 or objective.vae.config is None or not can:
         return False
     units = config.batch_size * max(1, config.samples) * _units(objective)
     return steps * (_SAVED_PER_STEP + _SAVED_PER_UNIT * units) > _COMPILE_SECONDS
@@ -125,7 +126,7 @@ class Step:
     def __init__(self, objective: Objective, config: TrainConfig, steps: int) -> None:
         keep_freed()
         self.config, self.device = config, require_possible(config, processes.count())
-        _require_fits(objective, config)
+        require_fits(objective, config)
         objective.to(self.device)
         # What is trained under the objective's name: the objective, or a copy that is split over the processes.
         self.objective = _sharded(copy.deepcopy(objective)) if config.sharded else objective
@@ -287,10 +288,20 @@ class Step:
             start += len(steps)
 
 
-def _require_fits(objective: Objective, config: TrainConfig) -> None:
-    name = type(objective).__name__
+def require_fits(objective: Objective, config: TrainConfig) -> None:
+    """Refuse what this objective cannot have.
+
+    Raises:
+        ValueError: says what cannot be done.
+    """
+    name, vae = type(objective).__name__, objective.vae
     if config.compile == "on" and not objective.compilable:
         raise ValueError(f"--compile on needs a step that can be compiled; that of {name} cannot. Use --compile off.")
+    if config.compile == "on" and not vae.compilable:
+        raise ValueError(
+            "--compile on needs a posterior and a prior without flows; got "
+            f"{type(vae.posterior).__name__} and {type(vae.prior).__name__}. Use --compile off."
+        )
     if processes.count() > 1 and (objective.couples_rows or objective.auxiliary is not None):
         raise ValueError(
             f"{name} compares the rows of a batch with each other, which must then be in one process; there are "

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -9,10 +10,26 @@ from torch import Tensor, nn
 from variform.config import ModelConfig
 from variform.data import Dataset, Schema
 from variform.distributions import Law
-from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood, Variance
+from variform.likelihoods import (
+    BernoulliLikelihood,
+    CategoricalLikelihood,
+    ContinuousBernoulliLikelihood,
+    GaussianLikelihood,
+    Likelihood,
+    LogisticLikelihood,
+    NegativeBinomialLikelihood,
+    PoissonLikelihood,
+    Variance,
+)
 from variform.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder
-from variform.posteriors import DiagonalPosterior
-from variform.priors import StandardNormalPrior
+from variform.posteriors import DiagonalPosterior, FullCovariancePosterior
+from variform.priors import MixturePrior, StandardNormalPrior, VampPrior
+
+if TYPE_CHECKING:
+    from variform.flows import FlowPrior, IAFPosterior
+
+    Posterior = DiagonalPosterior | FullCovariancePosterior | IAFPosterior
+    Prior = StandardNormalPrior | MixturePrior | VampPrior | FlowPrior
 
 
 class VAE(nn.Module):
@@ -27,6 +44,7 @@ class VAE(nn.Module):
         likelihood: Family that turns the decoder's output into p(x|z).
         context_dim: Numbers per example that encoder and decoder are told beside x and z (labels, covariates): then
             the model is q(z|x, c) and p(x|z, c).
+        classifier: Network of q(y|x), (B, *event) to the logits (B, K) of the category that is told first.
 
     Raises:
         ValueError: when a network's output has not the shape its family needs; both shapes are named.
@@ -53,15 +71,17 @@ class VAE(nn.Module):
         encoder: nn.Module,
         decoder: nn.Module,
         *,
-        posterior: DiagonalPosterior,
-        prior: StandardNormalPrior,
-        likelihood: BernoulliLikelihood | GaussianLikelihood,
+        posterior: "Posterior",
+        prior: "Prior",
+        likelihood: Likelihood,
         context_dim: int = 0,
+        classifier: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.context_dim = context_dim
         self.encoder, self.decoder = encoder, decoder
         self.posterior, self.prior, self.likelihood = posterior, prior, likelihood
+        self.classifier = classifier
         contexts = [(context_dim,)] if context_dim else []
         _check_network("encoder", encoder, [likelihood.event_shape, *contexts], posterior.params_shape)
         _check_network("decoder", decoder, [(posterior.latent_dim + context_dim,)], likelihood.params_shape)
@@ -70,6 +90,11 @@ class VAE(nn.Module):
     def latent_dim(self) -> int:
         """Number of latent dimensions."""
         return self.posterior.latent_dim
+
+    @property
+    def compilable(self) -> bool:
+        """Whether a step can be compiled: flows build their laws in ways that the compiler cannot follow."""
+        return all(getattr(part, "compilable", True) for part in (self.posterior, self.prior))
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -108,6 +133,17 @@ class VAE(nn.Module):
         params = self.decoder(told.reshape(-1, told.shape[-1]))  # (L, B, D) -> (L*B, D)
         return self.likelihood(params.unflatten(0, batch))  # (L*B, *params_shape) -> (L, B, *params_shape)
 
+    def log_classify(self, x: Tensor) -> Tensor:
+        """log q(y|x) of every category of what the model is told first, (B, K), in nats.
+
+        Raises:
+            ValueError: for a model without a classifier.
+        """
+        if self.classifier is None:
+            raise ValueError("the model must have a classifier; it has none. Train one with --objective m2.")
+        logits = self.classifier(x)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+
     def no_context(self, count: int) -> Tensor | None:
         """A context of zeros for `count` rows, where the model needs one: that of mean numbers and of no category."""
         return self.like(torch.zeros(count, self.context_dim)) if self.context_dim else None
@@ -124,11 +160,11 @@ class VAE(nn.Module):
 
     def latent_prior(self) -> Law:
         """p(z), a law over (latent_dim,)."""
-        return self.prior(self.encode)
+        return self.prior(lambda x: self.encode(x, self.no_context(len(x))))
 
     def log_jacobian(self, schema: Schema) -> float:
         """What is added to log p(x) to state it in the units of `schema`: 0 for a probability, which has no unit."""
-        return 0.0 if self.likelihood.unit_interval else schema.log_jacobian
+        return schema.log_jacobian if self.likelihood.is_density else 0.0
 
     def sample(self, count: int, context: Tensor | None = None) -> Tensor:
         """Ancestral draws: z from p(z), then x from p(x|z); (count, *event). One context (C,) is that of all."""
@@ -149,10 +185,10 @@ def build_vae(
         schema: What the data are.
         seed: Seed of the initial weights; the global random state is left as it was.
         moments: Mean and variance of the prepared training rows, (*event) each, as `Dataset.moments` gives them; they
-            are what `config.centre` uses.
+            are what `config.centre` uses, and where a VampPrior's pseudo-inputs start.
 
     Raises:
-        ValueError: when a Bernoulli likelihood meets data outside [0, 1].
+        ValueError: when the likelihood is not one of such data.
 
     Example:
         >>> from variform.data import read
@@ -160,25 +196,29 @@ def build_vae(
         >>> build_vae(ModelConfig(latent_dim=2), schema).latent_dim
         2
     """
-    posterior = DiagonalPosterior(config.latent_dim, std=config.posterior_std)
     likelihood = _build_likelihood(config, schema)
-    if likelihood.unit_interval:
-        schema.require_unit_interval()
+    schema.require(likelihood.support, config.likelihood)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
+        posterior = _build_posterior(config)
         encoder, decoder = _build_networks(config, schema, posterior.params_shape, likelihood.params_shape)
+        prior = _build_prior(config, schema, moments)
+        classifier = _build_classifier(config, schema) if config.classifier else None
     if config.centre and moments is not None:
         mean, variance = moments
         with torch.no_grad():
             encoder.centre.copy_(mean)
+            if classifier is not None:
+                classifier.centre.copy_(mean)
         decoder.start_at(likelihood.start_at(mean, variance))
     vae = VAE(
         encoder,
         decoder,
         posterior=posterior,
-        prior=StandardNormalPrior(config.latent_dim),
+        prior=prior,
         likelihood=likelihood,
         context_dim=schema.context_dim,
+        classifier=classifier,
     )
     vae.config, vae.schema = config, schema
     return vae
@@ -188,34 +228,103 @@ def _build_networks(
     config: ModelConfig, schema: Schema, encoded: tuple[int, ...], decoded: tuple[int, ...]
 ) -> tuple[MLP | ConvolutionalEncoder, MLP | ConvolutionalDecoder]:
     """The encoder and the decoder, with so shaped outputs."""
-    names = ("activation", "gated", "dropout", "layer_norm", "initialisation")
-    options = {name: getattr(config, name) for name in names}
-    encoder, decoder = MLP, MLP
-    if config.network != "mlp":
-        encoder, decoder = ConvolutionalEncoder, ConvolutionalDecoder
-        options |= {"filters": config.filters, "residual": config.network == "residual"}
     decoder_hidden = tuple(reversed(config.hidden)) if config.decoder_hidden is None else config.decoder_hidden
+    decoder, told = MLP if config.network == "mlp" else ConvolutionalDecoder, config.latent_dim + schema.context_dim
     return (
-        encoder(schema.shape, encoded, hidden=config.hidden, context_dim=schema.context_dim, **options),
-        decoder((config.latent_dim + schema.context_dim,), decoded, hidden=decoder_hidden, **options),
+        _build_encoder(config, schema, encoded, schema.context_dim),
+        decoder((told,), decoded, hidden=decoder_hidden, **_options(config)),
     )
 
 
-def _build_likelihood(config: ModelConfig, schema: Schema) -> BernoulliLikelihood | GaussianLikelihood:
-    if config.likelihood == "bernoulli":
-        return BernoulliLikelihood(schema.shape)
-    # Grey values cannot be known better than to one level; real numbers get a thousandth of the model's unit, or of the
-    # range of the narrowest column that varies.
+def _build_encoder(
+    config: ModelConfig, schema: Schema, encoded: tuple[int, ...], context_dim: int
+) -> MLP | ConvolutionalEncoder:
+    encoder = MLP if config.network == "mlp" else ConvolutionalEncoder
+    return encoder(schema.shape, encoded, hidden=config.hidden, context_dim=context_dim, **_options(config))
+
+
+def _build_classifier(config: ModelConfig, schema: Schema) -> MLP | ConvolutionalEncoder:
+    """A network like the encoder, which is told nothing."""
+    if not (schema.conditions and schema.conditions[0].categories):
+        raise ValueError(
+            "a classifier needs a model that is told a category first; this one is told "
+            f"{schema.conditions[0].name if schema.conditions else 'nothing'}. Use --condition label."
+        )
+    return _build_encoder(config, schema, (schema.conditions[0].width,), 0)
+
+
+def _options(config: ModelConfig) -> dict[str, Any]:
+    names = ("activation", "gated", "dropout", "layer_norm", "initialisation")
+    options = {name: getattr(config, name) for name in names}
+    stages = {"filters": config.filters, "residual": config.network == "residual"}
+    return options | (stages if config.network != "mlp" else {})
+
+
+_PLAIN: dict[str, type[Likelihood]] = {
+    "bernoulli": BernoulliLikelihood,
+    "continuous-bernoulli": ContinuousBernoulliLikelihood,
+    "poisson": PoissonLikelihood,
+    "negative-binomial": NegativeBinomialLikelihood,
+}
+_OF_LEVELS: dict[str, type[LogisticLikelihood | CategoricalLikelihood]] = {
+    "logistic": LogisticLikelihood,
+    "categorical": CategoricalLikelihood,
+}
+_VARIANCES: dict[str, Variance] = {
+    "gaussian": "learned",
+    "gaussian-per-feature": "per-feature",
+    "gaussian-shared": "shared",
+    "gaussian-optimal": "optimal",
+    "gaussian-fixed": "fixed",
+    "gaussian-identity": "identity",
+}
+
+
+def _build_likelihood(config: ModelConfig, schema: Schema) -> Likelihood:
+    name, shape = config.likelihood, schema.shape
+    if name in _PLAIN:
+        return _PLAIN[name](shape)
+    if name in _OF_LEVELS:
+        return _OF_LEVELS[name](shape, levels=schema.seen_levels or 256)
+    variance, min_std = _VARIANCES[name], _least_std(schema)
+    return GaussianLikelihood(shape, variance=variance, min_std=min_std, fixed_std=config.fixed_std)
+
+
+def _least_std(schema: Schema) -> float:
+    """Grey values cannot be known better than to one level; real numbers get a thousandth of the model's unit, or of
+    the range of the narrowest column that varies."""
     ranges = [(high - low) / scale for low, high, scale in zip(schema.low, schema.high, schema.scale, strict=True)]
-    min_std = 1e-3 * min([1.0, *(width for width in ranges if width > 0)])
     if schema.seen_levels and schema.seen_levels > 2:
-        min_std = 1 / max(schema.scale)
-    variances: dict[str, Variance] = {
-        "gaussian": "learned",
-        "gaussian-shared": "shared",
-        "gaussian-identity": "identity",
-    }
-    return GaussianLikelihood(schema.shape, variance=variances[config.likelihood], min_std=min_std)
+        return 1 / max(schema.scale)
+    return 1e-3 * min([1.0, *(width for width in ranges if width > 0)])
+
+
+def _build_posterior(config: ModelConfig) -> "Posterior":
+    if config.posterior == "iaf":
+        from variform.flows import IAFPosterior  # slow to import
+
+        return IAFPosterior(config.latent_dim, transforms=config.transforms)
+    family = {"diagonal": DiagonalPosterior, "full": FullCovariancePosterior}[config.posterior]
+    return family(config.latent_dim, std=config.posterior_std)
+
+
+def _build_prior(config: ModelConfig, schema: Schema, moments: tuple[Tensor, Tensor] | None) -> "Prior":
+    if config.prior == "flow":
+        from variform.flows import FlowPrior  # slow to import
+
+        return FlowPrior(config.latent_dim, transforms=config.transforms)
+    if config.prior == "normal":
+        return StandardNormalPrior(config.latent_dim)
+    if config.prior == "mixture":
+        return MixturePrior(config.latent_dim, components=config.components)
+    low, high = torch.zeros(1), torch.ones(1)
+    if schema.binarise == "none":
+        shift, scale = torch.tensor(schema.shift), torch.tensor(schema.scale)
+        low, high = ((torch.tensor(edge) - shift) / scale for edge in (schema.low, schema.high))
+    prior = VampPrior(schema.shape, components=config.components, low=low, high=high)
+    if moments is not None:
+        prior.start_at(*moments)
+    return prior
 
 
 @contextmanager

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from torch import Tensor
+
 from variform.data import Dataset, Schema
 from variform.evaluation.baselines import pca, trivial
 from variform.evaluation.density import Estimate, bits_per_dim, per_column, score
-from variform.evaluation.latents import active_units
-from variform.likelihoods import GaussianLikelihood
+from variform.evaluation.latents import active_units, hits
+from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood, LogisticLikelihood
 from variform.vae import VAE
 
 
@@ -27,10 +29,11 @@ def evaluate(
         progress: Show a progress bar on a terminal.
 
     Returns:
-        A dict with elbo, log_likelihood, kl, nll, posterior_gap (nats), kl_per_dimension, active_units,
+        A dict with elbo, log_likelihood, kl, nll, posterior_gap (nats), kl_per_dimension (None where KL does not split
+        into dimensions), active_units with the variance of each posterior mean,
         reconstruction_error (root mean square, in the data's own units), bits_per_dim for images of discrete
-        levels, ess (effective number of importance samples), baselines, notes and unit; every estimate is
-        {"mean", "se", "n"}.
+        levels, accuracy of a model with a classifier, ess (effective number of importance samples), baselines, notes
+        and unit; every estimate is {"mean", "se", "n"}.
 
     Example:
         >>> from variform import ModelConfig, build_vae, read
@@ -48,7 +51,7 @@ def evaluate(
         "nll": Estimate.of(-scores.log_px).to_dict() | {"samples": samples},
         "posterior_gap": Estimate.of(scores.log_px - scores.elbo).to_dict(),
         "ess": Estimate.of(scores.ess).to_dict(),
-        "kl_per_dimension": [Estimate.of(column).to_dict() for column in scores.kl_per_dimension.T],
+        "kl_per_dimension": _per_dimension(scores.kl_per_dimension),
         "active_units": active_units(scores.means) | {"of": vae.latent_dim},
         "reconstruction_error": Estimate.root_mean(scores.squared_error).to_dict(),
     }
@@ -57,10 +60,16 @@ def evaluate(
         result["bits_per_dim"] = bits_per_dim(vae, data, -scores.log_px).to_dict()
     if schema.kind == "table":
         result["reconstruction_error_per_column"] = per_column(schema, scores.squared_error)
+    if vae.classifier is not None and data.labels is not None:
+        result["accuracy"] = Estimate.of(hits(vae, data, seed=seed)).to_dict()
     if train is not None:
         result["baselines"] = {"pca": pca(vae, data, train, seed=seed), "trivial": trivial(vae, data, train, seed=seed)}
     result["notes"] = _notes(vae, data, result)
     return result
+
+
+def _per_dimension(kl: Tensor | None) -> list[dict[str, Any]] | None:
+    return None if kl is None else [Estimate.of(column).to_dict() for column in kl.T]
 
 
 def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
@@ -72,7 +81,7 @@ def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
             "The Bernoulli likelihood of grey values is a cross-entropy, not the probability of any data: compare it "
             "only with models of the same unbinarised data, never with published binarised figures."
         )
-    if "bits_per_dim" in numbers and not vae.likelihood.unit_interval:
+    if "bits_per_dim" in numbers and vae.likelihood.is_density:
         notes.append(
             f"Densities are per pixel intensity in [0, 1]. Bits per dimension treat one of {schema.seen_levels} levels "
             "as an interval of the density, without dequantisation: an approximation, not a bound."
@@ -82,17 +91,16 @@ def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
             f"Only {ess:.1f} of {samples} importance samples carry weight, on average over the rows: the true NLL is "
             "lower than the estimate. Use more samples."
         )
+    if numbers["kl_per_dimension"] is None:
+        notes.append(
+            "KL does not split into latent dimensions under this posterior and prior: latents are ordered by the "
+            "variance of their posterior means."
+        )
     trivial_nll = numbers.get("baselines", {}).get("trivial", {}).get("nll")
     if trivial_nll and trivial_nll["mean"] < numbers["nll"]["mean"]:
-        shared = isinstance(vae.likelihood, GaussianLikelihood) and vae.likelihood.variance != "learned"
-        notes.append(
-            "The trivial model has the better NLL. "
-            + (
-                "It has a variance per column and this VAE one for all: compare --likelihood gaussian with it."
-                if shared
-                else "The VAE has not learned the structure of the data: train longer."
-            )
-        )
+        notes.append(f"The trivial model has the better NLL. {_why_trivial_wins(vae)}")
+    if vae.context_dim and "baselines" in numbers:
+        notes.append("The model is told the condition of each row; PCA and the trivial model are not.")
     notes += [baseline["note"] for baseline in numbers.get("baselines", {}).values() if "note" in baseline]
     if "baselines" in numbers and isinstance(vae.likelihood, GaussianLikelihood):
         components = numbers["baselines"]["pca"]["components"]
@@ -101,6 +109,15 @@ def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
     return notes
 
 
+def _why_trivial_wins(vae: VAE) -> str:
+    likelihood = vae.likelihood
+    if isinstance(likelihood, GaussianLikelihood) and likelihood.variance not in ("learned", "per-feature"):
+        return "It has a variance per column and this VAE one for all: compare --likelihood gaussian with it."
+    if isinstance(likelihood, LogisticLikelihood):
+        return "It has a frequency for every level and this VAE two numbers: compare --likelihood categorical with it."
+    return "The VAE has not learned the structure of the data: train longer."
+
+
 def _is_only_cross_entropy(vae: VAE, schema: Schema) -> bool:
     """Whether a Bernoulli likelihood meets values other than zeros and ones."""
-    return vae.likelihood.unit_interval and schema.seen_levels != 2
+    return isinstance(vae.likelihood, BernoulliLikelihood) and schema.seen_levels != 2

@@ -9,9 +9,27 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from variform.data import Dataset
-from variform.distributions import Bernoulli, DiagonalGaussian, Law
+from variform.distributions import (
+    Bernoulli,
+    Categorical,
+    ContinuousBernoulli,
+    DiagonalGaussian,
+    Law,
+    NegativeBinomial,
+    Poisson,
+)
 from variform.evaluation.density import Estimate, per_column
-from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood
+from variform.likelihoods import (
+    BernoulliLikelihood,
+    CategoricalLikelihood,
+    ContinuousBernoulliLikelihood,
+    GaussianLikelihood,
+    Likelihood,
+    LogisticLikelihood,
+    NegativeBinomialLikelihood,
+    PoissonLikelihood,
+    dispersion,
+)
 from variform.vae import VAE
 
 _WHOLE = 2**31  # bytes of rows in float64: fewer are used as they are,
@@ -70,7 +88,10 @@ def pca(vae: VAE, data: Dataset, train: Dataset, *, seed: int = 0) -> dict[str, 
 
 
 def trivial(vae: VAE, data: Dataset, train: Dataset, *, seed: int = 0) -> dict[str, Any]:
-    """Independent dimensions: Bernoulli with add-one smoothed means, or one Gaussian per column.
+    """Independent dimensions, each with the law that fits its training rows.
+
+    Bernoulli with add-one smoothed means; a continuous Bernoulli or a Gaussian; add-one smoothed frequencies of levels;
+    Poisson with one count of one more row; a negative binomial with the same mean and the dispersion of the variance.
 
     Args:
         vae: The model beside which the trivial model stands; its likelihood decides which one.
@@ -84,13 +105,41 @@ def trivial(vae: VAE, data: Dataset, train: Dataset, *, seed: int = 0) -> dict[s
     """
     (mean, variance), scored = (part.flatten() for part in train.moments(seed=seed)), _rows(data, seed)
     result = _errors(data, scored, mean.expand_as(scored)) | _note("The trivial model is scored", scored, data)
-    if isinstance(vae.likelihood, GaussianLikelihood):
-        law: Law = DiagonalGaussian(mean, variance.clamp_min(vae.likelihood.min_std**2).log())
-    elif isinstance(vae.likelihood, BernoulliLikelihood):
-        law = Bernoulli(torch.logit((mean * len(train) + 1) / (len(train) + 2)))
-    else:  # a likelihood of the user's own: what ignores all structure under it is not known here
+    law = _independent(vae.likelihood, train, mean, variance, seed)
+    if law is None:
         return result
     return result | {"nll": Estimate.of(-law.log_prob(scored) - vae.log_jacobian(data.schema)).to_dict()}
+
+
+def _independent(
+    likelihood: Likelihood, train: Dataset, mean: Tensor, variance: Tensor, seed: int
+) -> Law | None:  # fmt: skip
+    """The law of the trivial model; None for a likelihood of the user's own, under which it is not known here."""
+    rows = len(train)
+    if isinstance(likelihood, GaussianLikelihood):
+        return DiagonalGaussian(mean, variance.clamp_min(likelihood.min_std**2).log())
+    if isinstance(likelihood, BernoulliLikelihood):
+        return Bernoulli(torch.logit((mean * rows + 1) / (rows + 2)))
+    if isinstance(likelihood, ContinuousBernoulliLikelihood):
+        return ContinuousBernoulli(likelihood.start_at(mean, variance))
+    if isinstance(likelihood, LogisticLikelihood | CategoricalLikelihood):
+        return Categorical((_level_counts(train, likelihood.levels, seed) + 1).log())
+    mean = (mean * rows + 1) / (rows + 1)
+    if isinstance(likelihood, PoissonLikelihood):
+        return Poisson(mean.log())
+    if isinstance(likelihood, NegativeBinomialLikelihood):
+        return NegativeBinomial(mean.log(), dispersion(mean, variance).log())
+    return None
+
+
+def _level_counts(data: Dataset, levels: int, seed: int) -> Tensor:
+    """How often each dimension has each level, (levels, D), float64."""
+    size = math.prod(data.schema.shape)
+    counts = torch.zeros(levels * size, dtype=torch.float64)
+    for x in data.batches(1024, seed=seed):
+        level = (x.flatten(1) * (levels - 1)).round().long()
+        counts += torch.bincount((level * size + torch.arange(size)).flatten(), minlength=levels * size)
+    return counts.reshape(levels, size)
 
 
 def _rows(data: Dataset, seed: int) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from variform.compiling import compiled, floats_given
 from variform.data import Dataset, Schema
-from variform.distributions import kl_per_dimension
+from variform.distributions import Law, has_closed_form_kl, kl, kl_per_dimension, splits_into_dimensions
 from variform.memory import keep_freed
 from variform.objectives import Weights, log_weights
 from variform.vae import VAE, evaluating
@@ -65,23 +65,23 @@ class Scores:
     Args:
         elbo: log_likelihood - kl.
         log_likelihood: E_q[log p(x|z)], from all k samples.
-        kl: KL(q(z|x) || p(z)) in closed form.
-        kl_per_dimension: The same by latent dimension, (N, latent_dim).
+        kl: KL(q(z|x) || p(z)), in closed form or from all k samples where there is none.
         log_px: Importance-sampled log p(x); a lower bound in expectation that rises with k.
         ess: Effective number of importance samples, (sum w)^2 / sum w^2.
         means: Posterior means, (N, latent_dim).
         squared_error: Squared reconstruction error in the data's own units, (N, columns) of a table; of images, which
             may be large, its mean over the pixels, (N, 1).
+        kl_per_dimension: kl by latent dimension, (N, latent_dim); None where it does not split.
     """
 
     elbo: Tensor
     log_likelihood: Tensor
     kl: Tensor
-    kl_per_dimension: Tensor
     log_px: Tensor
     ess: Tensor
     means: Tensor
     squared_error: Tensor
+    kl_per_dimension: Tensor | None = None
 
 
 def score(vae: VAE, data: Dataset, *, samples: int, seed: int = 0, progress: bool = False) -> Scores:
@@ -122,9 +122,9 @@ def score(vae: VAE, data: Dataset, *, samples: int, seed: int = 0, progress: boo
         sizes = _sizes(vae, len(data), samples)
         weigh = _weigher(vae, sizes, len(data) * samples)
         torch.manual_seed(seed)
-        task = bar.add_task("evaluating", total=len(data) * samples)
+        task, p = bar.add_task("evaluating", total=len(data) * samples), vae.latent_prior()
         parts = [
-            _score_batch(vae, data, x, context, samples, sizes, weigh, lambda decoded: bar.advance(task, decoded))
+            _score_batch(vae, p, data, x, context, samples, sizes, weigh, lambda count: bar.advance(task, count))
             for x, context in vae.batches(data, sizes.rows, seed=seed)
         ]
     joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
@@ -168,7 +168,7 @@ def _weigher(vae: VAE, sizes: _Sizes, decodes: int) -> Callable[..., Weights]:
     Sizes alone decide, so that the same call gives the same bits; without a C++ compiler nothing is compiled.
     """
     saved = decodes * sizes.floats * _SAVED_PER_FLOAT
-    is_ours_on_cpu = vae.config is not None and next(vae.parameters()).is_cpu
+    is_ours_on_cpu = vae.config is not None and vae.compilable and next(vae.parameters()).is_cpu
     if not is_ours_on_cpu or saved < _COMPILE_SECONDS or sizes.decoded < sizes.samples:
         return log_weights
     fast: Callable[..., Weights] | None = compiled(log_weights, next(vae.parameters()).device)
@@ -211,6 +211,7 @@ def _available_bytes(device: torch.device) -> float:
 
 def _score_batch(
     vae: VAE,
+    p: Law,
     data: Dataset,
     x: Tensor,
     context: Tensor | None,
@@ -221,27 +222,30 @@ def _score_batch(
 ) -> dict[str, Tensor]:
     q = vae.encode(x, context)
     log_sum = log_square = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
-    likelihood = torch.zeros_like(log_sum)
+    likelihood, divergence = torch.zeros_like(log_sum), torch.zeros_like(log_sum)
     for start in range(0, samples, sizes.samples):
         drawn = min(sizes.samples, samples - start)
-        weights = weigh(vae, x, drawn, context=context, q=q, at_once=sizes.decoded)
+        weights = weigh(vae, x, drawn, context=context, q=q, p=p, at_once=sizes.decoded)
         log_weight = weights.log_weight.double()
         log_sum = torch.logaddexp(log_sum, log_weight.logsumexp(0))
         log_square = torch.logaddexp(log_square, (2 * log_weight).logsumexp(0))
         likelihood += weights.log_likelihood.sum(0, dtype=torch.float64)
+        divergence += (weights.log_likelihood - weights.log_weight).sum(0, dtype=torch.float64)
         advance(len(x) * drawn)
-    divergences = kl_per_dimension(q, vae.latent_prior()).double()
     likelihood /= samples
-    reconstruction = vae.decode(q.mean, context).mean
+    divergence = kl(q, p).double() if has_closed_form_kl(q, p) else divergence / samples
+    split = {"kl_per_dimension": kl_per_dimension(q, p).double()} if splits_into_dimensions(q, p) else {}
+    mean = q.mean
+    reconstruction = vae.decode(mean, context).mean
     squares = (data.schema.restore(x) - data.schema.restore(reconstruction)).double().square().flatten(1)
     return {
-        "elbo": likelihood - divergences.sum(1),
+        "elbo": likelihood - divergence,
         "log_likelihood": likelihood,
-        "kl": divergences.sum(1),
-        "kl_per_dimension": divergences,
+        "kl": divergence,
+        **split,
         "log_px": log_sum - math.log(samples),  # eq: importance-sampling
         "ess": (2 * log_sum - log_square).exp(),
-        "means": q.mean.double(),
+        "means": mean.double(),
         "squared_error": squares.mean(1, keepdim=True) if data.schema.kind == "image" else squares,
     }
 
@@ -255,7 +259,7 @@ def per_column(schema: Schema, squared_error: Tensor) -> dict[str, dict[str, Any
 def bits_per_dim(vae: VAE, data: Dataset, nll: Tensor) -> Estimate:
     """Negative log-likelihood in bits per pixel, for images.
 
-    For zeros and ones NLL / (D ln 2). Where a density of intensities stands for discrete levels, each level takes an
+    For probabilities NLL / (D ln 2). Where a density of intensities stands for discrete levels, each level takes an
     interval of width 1 / (levels - 1), so that (NLL + D ln(levels - 1)) / (D ln 2).
 
     Args:
@@ -265,6 +269,6 @@ def bits_per_dim(vae: VAE, data: Dataset, nll: Tensor) -> Estimate:
     """
     dimensions = math.prod(data.schema.shape)
     width = 0.0
-    if not vae.likelihood.unit_interval and data.schema.seen_levels:
+    if vae.likelihood.is_density and data.schema.seen_levels:
         width = math.log(data.schema.seen_levels - 1)
     return Estimate.of((nll / dimensions + width) / math.log(2))  # eq: bits-per-dim

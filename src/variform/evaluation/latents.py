@@ -2,7 +2,11 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
+
+from variform.data import Dataset
+from variform.vae import VAE, evaluating
 
 
 def active_units(means: Tensor, threshold: float = 0.01) -> dict[str, Any]:
@@ -18,7 +22,23 @@ def active_units(means: Tensor, threshold: float = 0.01) -> dict[str, Any]:
     Example:
         >>> import torch
         >>> active_units(torch.tensor([[0.0, 1.0], [0.0, -1.0]]))
-        {'count': 1, 'threshold': 0.01}
+        {'count': 1, 'threshold': 0.01, 'variances': [0.0, 1.0]}
     """
     variance = means.var(0, correction=0)
-    return {"count": int((variance > threshold).sum()), "threshold": threshold}  # eq: active-units
+    count = int((variance > threshold).sum())  # eq: active-units
+    return {"count": count, "threshold": threshold, "variances": variance.tolist()}
+
+
+def hits(vae: VAE, data: Dataset, *, seed: int = 0) -> Tensor:
+    """Whether the classifier finds the label of each row, (M,), for the M rows whose label is known.
+
+    Args:
+        vae: A model with a classifier.
+        data: The rows.
+        seed: Seed of the binarisation, where the data ask for one.
+    """
+    assert data.labels is not None
+    with evaluating(vae):
+        found = [vae.log_classify(x).argmax(1).cpu() for x, _ in vae.batches(data, 1024, seed=seed)]
+    known = data.labels >= 0
+    return (torch.cat(found) == data.labels)[known]

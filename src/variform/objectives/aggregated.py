@@ -1,0 +1,454 @@
+"""Objectives that look at the posteriors of a batch together: at q(z), their mixture over the data."""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from variform import draws
+from variform.distributions import DiagonalGaussian, FullGaussian, Law
+from variform.networks import MLP
+from variform.objectives.elbo import ELBO, KL, Objective, Terms
+from variform.objectives.schedules import Schedule
+from variform.vae import VAE
+
+SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Widths of the kernel of `mmd`, as multiples of the mean squared distance of two draws from N(0, I)."""
+
+
+class BetaTCVAE(Objective):
+    r"""The KL term in three parts with weights of their own.
+
+    $E_x[\mathrm{KL}(q(z|x) \| p(z))] = \underbrace{E[\log q(z|x) - \log q(z)]}_{\text{mutual information}}
+    + \underbrace{E[\log q(z) - \sum_d \log q(z_d)]}_{\text{total correlation}}
+    + \underbrace{E[\sum_d \log q(z_d) - \log p(z)]}_{\text{dimension-wise KL}}$;
+    loss $= -[\log p(x|z) - \alpha\,\text{MI} - \beta\,\text{TC} - \gamma\,\text{KL}_d]$.
+
+    $q(z) = \tfrac1N \sum_n q(z|x_n)$ is estimated from the B rows of a batch: the row that z was drawn for counts 1/N,
+    all others together the rest,
+    $\hat q(z_i) = \tfrac1N q(z_i|x_i) + \tfrac{N-1}{N (B-1)} \sum_{j \ne i} q(z_i|x_j)$. These are the weights of
+    minibatch stratified sampling, in the mean over which of the other rows has the odd weight: the estimate of q(z) is
+    unbiased, and exact where the batch is all of the data. A batch of one row is taken for all there is.
+
+    Args:
+        vae: The VAE whose parameters are trained; its posterior must be Gaussian.
+        rows: N, the number of training rows.
+        samples: L, draws of z per example.
+        alpha: Weight of the mutual information of x and z.
+        beta: Weight of the total correlation, a number or a function of the optimiser's step.
+        gamma: Weight of the dimension-wise KL.
+
+    Shape:
+        x (B, *event) to three tensors (B,), in nats.
+
+    Reference:
+        Chen et al. (2018), equation 2 and appendix C.2.
+
+    Example:
+        >>> from variform.config import ModelConfig
+        >>> from variform.data import read
+        >>> from variform.vae import build_vae
+        >>> data = read("digits")
+        >>> objective = BetaTCVAE(build_vae(ModelConfig(latent_dim=2), data.schema), rows=len(data.train))
+        >>> terms = objective(data.test.prepared()[:5])
+        >>> torch.allclose(terms.loss, -terms.elbo, atol=1e-4)
+        True
+    """
+
+    couples_rows = True
+
+    def __init__(
+        self,
+        vae: VAE,
+        *,
+        rows: int,
+        samples: int = 1,
+        alpha: float = 1.0,
+        beta: float | Schedule = 1.0,
+        gamma: float = 1.0,
+    ) -> None:
+        super().__init__(vae, beta=beta)
+        if rows < 1 or samples < 1:
+            raise ValueError(f"rows and samples must be at least 1; got {rows} and {samples}. Use 1 or more.")
+        self.rows, self.samples, self.alpha, self.gamma = rows, samples, alpha, gamma
+
+    def settings(self) -> dict[str, Any]:
+        """As `Objective.settings`."""
+        names = ("rows", "samples", "alpha", "gamma")
+        return {**super().settings(), **{name: getattr(self, name) for name in names}}
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Terms:
+        """The terms of a batch."""
+        q, p = self.encode(x, context), self.vae.latent_prior()
+        z = q.rsample(torch.Size((self.samples,)))
+        log_likelihood = self.vae.decode(z, context).log_prob(x).mean(0)
+        log_own, log_prior = q.log_prob(z), p.log_prob(z)
+        log_q, log_marginals = log_aggregated(q, z, self.rows)
+        information, correlation = (log_own - log_q).mean(0), (log_q - log_marginals).mean(0)
+        dimensions = (log_marginals - log_prior).mean(0)
+        cost = self.alpha * information + self.weight * correlation + self.gamma * dimensions  # eq: beta-tc
+        return Terms(cost - log_likelihood, log_likelihood, (log_own - log_prior).mean(0))
+
+
+def log_aggregated(q: Law, z: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+    r"""$\log q(z)$ and $\sum_d \log q(z_d)$ at draws from the posteriors of a batch, by stratified weights.
+
+    Args:
+        q: q(z|x) of the batch, a Gaussian law.
+        z: Draws from it, (L, B, D).
+        rows: N, rows of the data that the batch is a part of.
+
+    Shape:
+        Two tensors (L, B), in nats.
+
+    Raises:
+        ValueError: for another law, whose marginals are not known.
+
+    Reference:
+        Chen et al. (2018), appendix C.2.
+
+    Example:
+        >>> q = DiagonalGaussian(torch.zeros(4, 2), torch.zeros(4, 2))
+        >>> log_q, log_marginals = log_aggregated(q, torch.zeros(1, 4, 2), 100)
+        >>> torch.allclose(log_q, q.log_prob(torch.zeros(2))), torch.allclose(log_q, log_marginals)
+        (True, True)
+    """
+    if not isinstance(q, DiagonalGaussian | FullGaussian):
+        raise ValueError(f"the posterior must be Gaussian; got {type(q).__name__}. Use a Gaussian one.")
+    count = z.shape[1]
+    own = torch.eye(count, dtype=torch.bool, device=z.device)
+    others = (rows - 1) / (rows * max(1, count - 1))
+    share = torch.where(own, z.new_tensor(1 / rows if count > 1 else 1.0), z.new_tensor(others)).log()  # eq: stratified
+    log_var = q.log_var.expand(q.mean.shape) if isinstance(q, DiagonalGaussian) else q.variance.log()
+    # One law for each dimension: the batch (B, D), the event one number. z_i stands against each x_j: (L, B, B, D).
+    each = DiagonalGaussian(q.mean.unsqueeze(-1), log_var.unsqueeze(-1)).log_prob(z[:, :, None, :, None])
+    joint = each.sum(-1) if isinstance(q, DiagonalGaussian) else q.log_prob(z.unsqueeze(2))
+    return (share + joint).logsumexp(-1), (share[:, :, None] + each).logsumexp(-2).sum(-1)
+
+
+class DIPVAE(ELBO):
+    r"""The ELBO with a penalty that makes the covariance C of the latents the identity.
+
+    loss $= -\text{ELBO}_\beta + \lambda_{od} \sum_{i \ne j} C_{ij}^2 + \lambda_d \sum_i (C_{ii} - 1)^2$, where
+
+    - I: $C = \operatorname{Cov}_x[\mu(x)]$, of the posterior means;
+    - II: $C = E_x[\Sigma(x)] + \operatorname{Cov}_x[\mu(x)]$, of draws from q(z).
+
+    Covariances are those of the batch, divided by B: of one row they are zero.
+
+    Args:
+        vae: The VAE whose parameters are trained; for II its posterior must be Gaussian.
+        kind: `i` or `ii`.
+        penalty: $\lambda_{od}$, weight of what is off the diagonal.
+        penalty_diagonal: $\lambda_d$, weight of the diagonal.
+        samples: As in `ELBO`.
+        kl: As in `ELBO`.
+        beta: As in `ELBO`.
+
+    Shape:
+        x (B, *event) to three tensors (B,), in nats.
+
+    Reference:
+        Kumar, Sattigeri and Balakrishnan (2018), section 3.
+
+    Example:
+        >>> from variform.config import ModelConfig
+        >>> from variform.data import read
+        >>> from variform.vae import build_vae
+        >>> data = read("digits")
+        >>> objective = DIPVAE(build_vae(ModelConfig(latent_dim=2), data.schema), kind="ii")
+        >>> objective(data.test.prepared()[:5]).loss.shape
+        torch.Size([5])
+    """
+
+    def __init__(
+        self,
+        vae: VAE,
+        *,
+        kind: Literal["i", "ii"],
+        penalty: float = 10.0,
+        penalty_diagonal: float = 10.0,
+        samples: int = 1,
+        kl: KL = "auto",
+        beta: float | Schedule = 1.0,
+    ) -> None:
+        super().__init__(vae, samples=samples, kl=kl, beta=beta)
+        self.kind, self.penalty, self.penalty_diagonal = kind, penalty, penalty_diagonal
+        self.couples_rows = True
+
+    def settings(self) -> dict[str, Any]:
+        """As `Objective.settings`."""
+        names = ("kind", "penalty", "penalty_diagonal")
+        return {**super().settings(), **{name: getattr(self, name) for name in names}}
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Terms:
+        """The terms of a batch."""
+        q, _, terms = self._parts(x, context)
+        covariance = _covariance_of_means(q)
+        if self.kind == "ii":
+            covariance = covariance + _mean_covariance(q)
+        diagonal = covariance.diagonal()
+        apart = self.penalty * (covariance.square().sum() - diagonal.square().sum())
+        cost = apart + self.penalty_diagonal * (diagonal - 1).square().sum()  # eq: dip
+        return terms._replace(loss=terms.loss + cost)
+
+
+def _covariance_of_means(q: Law) -> Tensor:
+    centred = q.mean - q.mean.mean(0)
+    return centred.mT @ centred / len(centred)
+
+
+def _mean_covariance(q: Law) -> Tensor:
+    if isinstance(q, FullGaussian):
+        return (q.scale_tril @ q.scale_tril.mT).mean(0)
+    if isinstance(q, DiagonalGaussian):
+        return q.variance.mean(0).diag_embed()
+    raise ValueError(f"the posterior must be Gaussian; got {type(q).__name__}. Use a Gaussian one.")
+
+
+def mmd(first: Tensor, second: Tensor) -> Tensor:
+    r"""The squared maximum mean discrepancy of two sets of N points each, its unbiased estimate.
+
+    $\frac{1}{N(N-1)} \sum_{i \ne j} [k(a_i, a_j) + k(b_i, b_j)] - \frac{2}{N^2} \sum_{i, j} k(a_i, b_j)$ with
+    inverse multiquadrics, $k(a, b) = \sum_s \frac{s C}{s C + \|a - b\|^2}$, $C = 2 D$ and s in `SCALES`.
+
+    Zero in expectation for points of the same law, and so it may be negative. One point has no pair: then it is zero.
+
+    Args:
+        first: Points a, (*, N, D).
+        second: Points b, likewise.
+
+    Shape:
+        (*), without a unit.
+
+    Reference:
+        Gretton et al. (2012), lemma 6; the kernel: Tolstikhin et al. (2018).
+
+    Example:
+        >>> far, near = torch.full((500, 2), 4.0), torch.zeros(500, 2)
+        >>> mmd(near, far).item() > 1, abs(mmd(near, near).item()) < 1e-5
+        (True, True)
+    """
+    count = first.shape[-2]
+    if count == 1:
+        return first.new_zeros(first.shape[:-2])
+    within = (_pairs(first) + _pairs(second)) / (count * (count - 1))
+    return within - 2 * _kernel(first, second).mean((-2, -1))  # eq: mmd
+
+
+def _kernel(first: Tensor, second: Tensor) -> Tensor:
+    """k of every point of the first set with every one of the second, (*, N, N)."""
+    distance = (first.unsqueeze(-2) - second.unsqueeze(-3)).square().sum(-1)
+    widths = [2 * first.shape[-1] * scale for scale in SCALES]
+    return torch.stack([width / (width + distance) for width in widths]).sum(0)  # eq: multiquadric
+
+
+def _pairs(points: Tensor) -> Tensor:
+    """The sum of k over all pairs of different points, (*)."""
+    kernel = _kernel(points, points)
+    return kernel.sum((-2, -1)) - kernel.diagonal(dim1=-2, dim2=-1).sum(-1)
+
+
+class InfoVAE(ELBO):
+    r"""The ELBO's KL term with another weight, and the distance of q(z) from the prior.
+
+    loss $= -\log p(x|z) + (1 - \alpha)\,\mathrm{KL} + (\alpha + \lambda - 1)\,\mathrm{MMD}(q(z), p(z))$, with `mmd`.
+
+    Args:
+        vae: The VAE whose parameters are trained.
+        alpha: Weight of the mutual information of x and z, at most 1, where the KL term is gone: the MMD-VAE.
+        penalty: $\lambda$; alpha + penalty must be at least 1.
+        samples: As in `ELBO`.
+        kl: As in `ELBO`.
+
+    Shape:
+        x (B, *event) to three tensors (B,), in nats.
+
+    Raises:
+        ValueError: for weights that would reward a distance.
+
+    Reference:
+        Zhao, Song and Ermon (2019), section 4.
+
+    Example:
+        >>> from variform.config import ModelConfig
+        >>> from variform.data import read
+        >>> from variform.vae import build_vae
+        >>> data = read("digits")
+        >>> objective = InfoVAE(build_vae(ModelConfig(latent_dim=2), data.schema), alpha=1.0)
+        >>> objective(data.test.prepared()[:5]).loss.shape
+        torch.Size([5])
+    """
+
+    def __init__(
+        self,
+        vae: VAE,
+        *,
+        alpha: float = 0.0,
+        penalty: float = 1000.0,
+        samples: int = 1,
+        kl: KL = "auto",
+    ) -> None:
+        super().__init__(vae, samples=samples, kl=kl, beta=1 - alpha)
+        if alpha > 1 or alpha + penalty < 1:
+            raise ValueError(
+                f"alpha must be at most 1, and alpha + penalty at least 1; got {alpha} and {penalty}. Use for example "
+                "alpha 0 and penalty 1000."
+            )
+        self.alpha, self.penalty = alpha, penalty
+        self.couples_rows = True
+
+    def settings(self) -> dict[str, Any]:
+        """As `Objective.settings`."""
+        return {**super().settings(), "alpha": self.alpha, "penalty": self.penalty}
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Terms:
+        """The terms of a batch."""
+        _, z, terms = self._parts(x, context)
+        cost = (self.alpha + self.penalty - 1) * _distance_from_prior(self.vae, z)  # eq: info
+        return terms._replace(loss=terms.loss + cost)
+
+
+class WAE(Objective):
+    r"""The Wasserstein autoencoder with a maximum mean discrepancy: loss $= -\log p(x|z) + \lambda\,\mathrm{MMD}$.
+
+    The MMD is that of q(z) and the prior; the cost of reconstruction is the likelihood's, of which
+    `gaussian-identity` is half the squared error and a constant.
+
+    Args:
+        vae: The VAE whose parameters are trained.
+        penalty: $\lambda$.
+        deterministic: Take z = E[z|x], the mean of q, whose spread is then not trained and whose KL is NaN: a point has
+            no density. Else z is drawn from q(z|x).
+        samples: L, draws of z per example; 1 where z is not drawn.
+
+    Shape:
+        x (B, *event) to three tensors (B,), in nats.
+
+    Reference:
+        Tolstikhin et al. (2018), algorithm 2.
+
+    Example:
+        >>> from variform.config import ModelConfig
+        >>> from variform.data import read
+        >>> from variform.vae import build_vae
+        >>> data = read("digits")
+        >>> objective = WAE(build_vae(ModelConfig(latent_dim=2), data.schema))
+        >>> objective(data.test.prepared()[:5]).loss.shape
+        torch.Size([5])
+    """
+
+    couples_rows = True
+
+    def __init__(self, vae: VAE, *, penalty: float = 10.0, deterministic: bool = True, samples: int = 1) -> None:
+        super().__init__(vae)
+        if samples < 1 or (deterministic and samples > 1):
+            raise ValueError(f"samples must be 1, or more where z is drawn; got {samples}. Use 1.")
+        self.penalty, self.deterministic, self.samples = penalty, deterministic, samples
+
+    def settings(self) -> dict[str, Any]:
+        """As `Objective.settings`."""
+        names = ("penalty", "deterministic", "samples")
+        return {**super().settings(), **{name: getattr(self, name) for name in names}}
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Terms:
+        """The terms of a batch."""
+        q = self.encode(x, context)
+        z = q.mean.unsqueeze(0) if self.deterministic else q.rsample(torch.Size((self.samples,)))
+        log_likelihood = self.vae.decode(z, context).log_prob(x).mean(0)
+        if self.deterministic:
+            divergence = torch.full_like(log_likelihood, torch.nan)
+        else:
+            divergence = (q.log_prob(z) - self.vae.latent_prior().log_prob(z)).mean(0)
+        cost = self.penalty * _distance_from_prior(self.vae, z)
+        return Terms(cost - log_likelihood, log_likelihood, divergence)  # eq: wae
+
+
+def _distance_from_prior(vae: VAE, z: Tensor) -> Tensor:
+    """MMD of the draws (L, B, D) and as many from the prior, a mean over L."""
+    return mmd(z, vae.latent_prior().sample(z.shape[:-1])).mean()
+
+
+class FactorVAE(ELBO):
+    r"""The ELBO with a penalty on the total correlation, which a discriminator estimates.
+
+    loss $= -\text{ELBO}_\beta + \gamma\, E_{q(z)}[\log \tfrac{D(z)}{1 - D(z)}]$, where D tells draws from q(z) from
+    draws whose dimensions are permuted over the batch, each on its own. What D minimises is `Terms.auxiliary`, the
+    cross-entropy of that decision, at draws through which no gradient passes: the encoder does not learn to help it,
+    and `Terms.loss` does not train D.
+
+    Args:
+        vae: The VAE whose parameters are trained.
+        gamma: Weight of the total correlation.
+        discriminator: Widths of D's hidden layers.
+        seed: Seed of D's initial weights; the global random state is left as it was.
+        samples: As in `ELBO`.
+        kl: As in `ELBO`.
+        beta: As in `ELBO`.
+
+    Shape:
+        x (B, *event) to four tensors (B,), in nats.
+
+    Reference:
+        Kim and Mnih (2018), algorithm 2, with the permuted draws from the same batch.
+
+    Example:
+        >>> from variform.config import ModelConfig
+        >>> from variform.data import read
+        >>> from variform.vae import build_vae
+        >>> data = read("digits")
+        >>> objective = FactorVAE(build_vae(ModelConfig(latent_dim=2), data.schema), discriminator=(50, 50))
+        >>> objective(data.test.prepared()[:5]).auxiliary.shape
+        torch.Size([5])
+    """
+
+    auxiliary: nn.Module  # pyrefly: ignore[bad-override-mutable-attribute] (here there is one)
+
+    def __init__(
+        self,
+        vae: VAE,
+        *,
+        gamma: float = 10.0,
+        discriminator: tuple[int, ...] = (1000,) * 6,
+        seed: int = 0,
+        samples: int = 1,
+        kl: KL = "auto",
+        beta: float | Schedule = 1.0,
+    ) -> None:
+        super().__init__(vae, samples=samples, kl=kl, beta=beta)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.auxiliary = MLP((vae.latent_dim,), (1,), hidden=discriminator, activation="leaky-relu")
+        self.auxiliary_options = {"lr": 1e-4, "betas": (0.5, 0.9)}
+        self.gamma, self.couples_rows = gamma, True
+
+    def settings(self) -> dict[str, Any]:
+        """As `Objective.settings`."""
+        return {**super().settings(), "gamma": self.gamma}
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Terms:
+        """The terms of a batch."""
+        _, z, terms = self._parts(x, context)
+        fixed = z.detach()
+        frozen = {name: value.detach() for name, value in self.auxiliary.named_parameters()}
+        correlation = torch.func.functional_call(self.auxiliary, frozen, (z.flatten(0, 1),))  # eq: factor
+        real, permuted = (self.auxiliary(part.flatten(0, 1)) for part in (fixed, permute_dimensions(fixed)))
+        surprise = functional.softplus(-real) + functional.softplus(permuted)
+        by_row = [values.reshape(z.shape[:-1]).mean(0) for values in (correlation, surprise)]
+        return terms._replace(loss=terms.loss + self.gamma * by_row[0], auxiliary=by_row[1] / 2)
+
+
+def permute_dimensions(z: Tensor) -> Tensor:
+    """The draws (L, B, D) with each latent dimension permuted over the batch on its own: draws of independent z_d.
+
+    Reference:
+        Kim and Mnih (2018), algorithm 1.
+
+    Example:
+        >>> z = torch.arange(12.0).reshape(1, 6, 2)
+        >>> torch.equal(permute_dimensions(z).sort(1).values, z)
+        True
+    """
+    order = draws.uniform(z.shape, axis=1, like=z).argsort(1)
+    return z.gather(1, order)

@@ -1,0 +1,264 @@
+"""What a family adds to its law: the closed-form variance of a batch, bounds, starts, and the data it is for."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from variform import (
+    DataConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+    build_objective,
+    build_vae,
+    evaluate,
+    exploration,
+    fit,
+    read,
+)
+from variform.config import LikelihoodName
+from variform.data import splits_from
+from variform.evaluation.baselines import trivial
+from variform.likelihoods import (
+    CategoricalLikelihood,
+    GaussianLikelihood,
+    LogisticLikelihood,
+    NegativeBinomialLikelihood,
+)
+from variform.runs import prepare
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+# --- the variance that is best for a batch (Rybkin et al. 2021) -----------------------------------------------------
+
+
+def optimal(min_std=1e-3):
+    return GaussianLikelihood((4,), variance="optimal", min_std=min_std)
+
+
+def test_optimal_variance_is_that_of_the_paper():
+    """NumPy from the paper: sigma^2 = MSE, log p = -D/2 (log(2 pi sigma^2) + 1) on average over samples and batch."""
+    params, x = torch.randn(3, 5, 4), torch.randn(5, 4)
+    log_prob = optimal()(params).log_prob(x)
+    variance = np.mean((x.numpy() - params.numpy()) ** 2)
+    each = -0.5 * (np.log(2 * np.pi * variance) + (x.numpy() - params.numpy()) ** 2 / variance).sum(-1)
+    np.testing.assert_allclose(log_prob, each)
+    assert log_prob.mean().item() == pytest.approx(-2 * (math.log(2 * math.pi * variance) + 1))
+
+
+def test_optimal_variance_has_the_gradient_that_its_formula_implies():
+    """That of -D/2 (log(2 pi MSE) + 1), by autograd through the logarithm of the mean squared error."""
+    params, x = torch.randn(3, 5, 4, requires_grad=True), torch.randn(5, 4)
+    (found,) = torch.autograd.grad(optimal()(params).log_prob(x).mean(), params)
+    formula = -2 * ((x - params).square().mean().log() + math.log(2 * math.pi) + 1)
+    torch.testing.assert_close(found, torch.autograd.grad(formula, params)[0])
+
+
+def test_optimal_variance_takes_a_batch_of_one_a_perfect_fit_and_missing_values():
+    likelihood = optimal(min_std=0.1)
+    one = torch.randn(1, 4, requires_grad=True)
+    log_prob = likelihood(one).log_prob(torch.zeros(1, 4))
+    assert log_prob.item() == pytest.approx(-2 * (math.log(2 * math.pi * one.square().mean().item()) + 1))
+    perfect = likelihood(one).log_prob(one.detach())  # the floor
+    assert perfect.item() == pytest.approx(-2 * math.log(2 * math.pi * 0.01))
+    (gradient,) = torch.autograd.grad(perfect.sum(), one)
+    assert not gradient.any()
+    x = torch.tensor([[1.0, math.nan, 2.0, math.nan]])
+    entries = likelihood(torch.zeros(1, 4)).log_prob_per_entry(x)[0, [0, 2]]
+    torch.testing.assert_close(entries, torch.distributions.Normal(0, 2.5**0.5).log_prob(x[0, [0, 2]]))
+
+
+def test_evaluation_uses_the_running_mean_that_training_left():
+    likelihood, x = optimal(), torch.randn(6, 4)
+    likelihood.start_at(torch.zeros(4), torch.full((4,), 3.0))
+    expected = 3.0
+    for _ in range(5):
+        params = torch.randn(2, 6, 4)
+        likelihood(params).log_prob(x)
+        expected += 0.1 * ((x - params).square().mean().item() - expected)
+    likelihood.eval()
+    law = likelihood(params)
+    assert law.variance.flatten()[0].item() == pytest.approx(expected)
+    torch.testing.assert_close(law.log_prob(x)[1], likelihood(params[1]).log_prob(x))
+    again = optimal().eval()
+    again.load_state_dict(likelihood.state_dict())
+    torch.testing.assert_close(again(params).log_prob(x), law.log_prob(x))
+
+
+def test_an_optimal_variance_settles_on_the_noise_of_the_data():
+    """Planted: noise of standard deviation 0.3 around a plane of two dimensions."""
+    raw = torch.randn(2000, 2) @ torch.randn(2, 10) + 0.3 * torch.randn(2000, 10)
+    data = splits_from(raw, config=DataConfig(scaling="none"))
+    config = ModelConfig(latent_dim=2, likelihood="gaussian-optimal", hidden=())
+    vae = build_vae(config, data.schema, moments=data.train.moments())
+    options = TrainConfig(steps=600, learning_rate=2e-2, schedule="cosine")
+    fit(build_objective(vae, options), data.train, data.valid, options)
+    assert vae.likelihood.optimal_variance.sqrt().item() == pytest.approx(0.3, rel=0.05)
+
+
+def test_a_compiled_step_keeps_the_optimal_variance_too():
+    data = read("digits")
+    found = []
+    for choice in ("off", "on"):
+        torch.set_default_dtype(torch.float32)
+        vae = build_vae(ModelConfig(latent_dim=2, hidden=(5,), likelihood="gaussian-optimal"), data.schema)
+        options = TrainConfig(steps=5, compile=choice)
+        fit(build_objective(vae, options), data.train, data.valid, options)
+        found.append(vae.likelihood.optimal_variance.item())
+    assert found[0] != 1
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+
+
+# --- bounds and starts ----------------------------------------------------------------------------------------------
+
+
+def test_a_fixed_std_is_the_one_given_and_per_feature_learns_one_each():
+    law = GaussianLikelihood((3,), variance="fixed", fixed_std=0.25)(torch.zeros(2, 3))
+    torch.testing.assert_close(law.stddev, torch.full((2, 3), 0.25))
+    likelihood = GaussianLikelihood((3,), variance="per-feature", min_std=1e-6)
+    variances = torch.tensor([0.1, 2.0, 30.0])
+    mean = likelihood.start_at(torch.zeros(3), variances)
+    torch.testing.assert_close(likelihood(mean.expand(2, 3)).variance, variances.expand(2, 3), rtol=1e-6, atol=0)
+    assert likelihood.raw_log_var.shape == (3,)
+
+
+def test_a_logistic_keeps_the_bounds_of_its_protocol_and_starts_inside_them():
+    """Location in [1/512, 1 - 1/512] and log-scale in [-4.5, 0]; a constant column must not start without gradient."""
+    likelihood = LogisticLikelihood((3,), levels=256)
+    law = likelihood(torch.tensor([[[-1e4, 0.0, 1e4], [-1e4, -1.0, 1e4]]]))
+    torch.testing.assert_close(law.location, torch.tensor([[1 / 512, 0.5, 1 - 1 / 512]]))
+    torch.testing.assert_close(law.log_scale, torch.tensor([[-4.5, -1.0, 0.0]]))
+    params = likelihood.start_at(torch.tensor([0.0, 0.5, 1.0]), torch.zeros(3)).unsqueeze(0).requires_grad_()
+    likelihood(params).log_prob(torch.tensor([0.0, 0.5, 0.9])).sum().backward()
+    assert params.grad.ne(0).all()
+
+
+def test_starts_at_the_edges_come_near_the_mean():
+    mean = torch.tensor([0.0, 0.004, 0.5, 0.97, 1.0])
+    for likelihood in (LogisticLikelihood((5,), levels=256), CategoricalLikelihood((5,), levels=256)):
+        law = likelihood(likelihood.start_at(mean, mean * (1 - mean) / 50).unsqueeze(0))
+        assert (law.mean[0] - mean).abs().max() < 0.02
+
+
+def test_a_negative_binomial_starts_at_mean_and_variance():
+    likelihood = NegativeBinomialLikelihood((3,))
+    mean, variance = torch.tensor([0.5, 4.0, 90.0]), torch.tensor([0.75, 20.0, 1000.0])
+    law = likelihood(likelihood.start_at(mean, variance).unsqueeze(0))
+    torch.testing.assert_close(law.mean[0], mean)
+    torch.testing.assert_close(law.variance[0], variance)
+
+
+# --- data that fit, and data that do not ----------------------------------------------------------------------------
+
+NAMES = LikelihoodName.__args__
+
+
+def made(name, **options):
+    """A model of the digits and their rows, read as the likelihood wants them."""
+    config = RunConfig(model=ModelConfig(latent_dim=2, likelihood=name, hidden=(16,)), **options)
+    return prepare(config)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_likelihood_learns_and_has_plausible_numbers(name):
+    torch.set_default_dtype(torch.float32)
+    data, vae = made(name)
+    options = TrainConfig(steps=60, learning_rate=5e-3)
+    fit(build_objective(vae, options), data.train, data.valid, options)
+    numbers = evaluate(vae, data.test, data.train, samples=20)
+    if vae.likelihood.support == "levels":
+        assert 0 < numbers["bits_per_dim"]["mean"] < math.log2(17)
+        assert 0 < numbers["baselines"]["trivial"]["nll"]["mean"] / 64 / math.log(2) < math.log2(17)
+    assert "bits_per_dim" in numbers or name == "bernoulli"
+    assert math.isfinite(numbers["nll"]["mean"]) and math.isfinite(numbers["baselines"]["trivial"]["nll"]["mean"])
+    assert ("nll" in numbers["baselines"]["pca"]) == name.startswith("gaussian")
+    assert numbers["reconstruction_error"]["mean"] < numbers["baselines"]["trivial"]["reconstruction_error"]["mean"]
+
+
+def test_a_blank_decoder_costs_the_logarithm_of_the_number_of_levels():
+    """Each of L levels has probability 1/L: log2(L) bits per dimension, without any Jacobian."""
+    raw = torch.randint(0, 256, (100, 1, 4, 4), dtype=torch.uint8)
+    grey, cut = (splits_from(raw, config=DataConfig(binarise=choice)) for choice in ("none", "threshold"))
+    for data, bits in ((grey, 8.0), (cut, 1.0), (read("digits"), math.log2(17))):
+        vae = build_vae(ModelConfig(latent_dim=1, likelihood="categorical", hidden=()), data.schema)
+        for parameter in vae.parameters():
+            torch.nn.init.zeros_(parameter)
+        numbers = evaluate(vae.double(), data.test, samples=3)
+        assert numbers["bits_per_dim"]["mean"] == pytest.approx(bits)
+
+
+def test_the_independent_model_of_each_law_equals_a_count_in_numpy():
+    data, vae = made("categorical")
+    train, test = (part.raw.flatten(1).numpy().astype(int) for part in (data.train, data.test))
+    counts = np.stack([np.bincount(column, minlength=17) for column in train.T])
+    shares = (counts + 1) / (len(train) + 17)
+    expected = -np.log(shares[np.arange(64), test]).sum(1).mean()
+    for name in ("categorical", "logistic"):
+        data, vae = made(name)
+        assert trivial(vae, data.test, data.train)["nll"]["mean"] == pytest.approx(expected)
+    data, vae = made("poisson")
+    rate = (train.sum(0) + 1) / (len(train) + 1)
+    expected = -stats.poisson(rate).logpmf(test).sum(1).mean()
+    assert trivial(vae, data.test, data.train)["nll"]["mean"] == pytest.approx(expected, rel=1e-6)
+    r = np.clip(rate**2 / np.maximum(train.var(0) - rate, 1e-2 * rate**2), 1e-2, None)
+    expected = -stats.nbinom(r, r / (r + rate)).logpmf(test).sum(1).mean()
+    data, vae = made("negative-binomial")
+    assert trivial(vae, data.test, data.train)["nll"]["mean"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_draws_are_levels_and_counts_in_the_users_units():
+    for name in ("logistic", "categorical", "poisson", "negative-binomial"):
+        values = exploration.generate(made(name)[1], 50, draw=True)
+        assert (values == values.round()).all() and values.min() >= 0
+        assert len(np.unique(values)) > 5
+        assert values.max() <= 16 or name in ("poisson", "negative-binomial")
+
+
+def test_automatic_scaling_leaves_counts_as_they_are_and_other_choices_stand():
+    assert made("poisson")[0].schema.scale == (1.0,)
+    assert made("categorical")[0].schema.scale == (16.0,)
+    config = RunConfig(model=ModelConfig(likelihood="negative-binomial"), data=DataConfig(scaling="unit"))
+    assert config.reading == config.data
+    with pytest.raises(ValueError, match=r"needs counts as they are; digits is scaled\. Use --scaling none"):
+        prepare(config)
+
+
+NUMBERS = np.random.default_rng(0).integers(0, 9, (80, 3)).astype(float)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "options", "message"),
+    [
+        ("poisson", NUMBERS[:, 0] + 0.5, {"scaling": "none"}, "poisson needs counts.*'column 4' of array holds fract"),
+        ("poisson", NUMBERS[:, 0] - 3, {"scaling": "none"}, "poisson needs counts.*'column 4' of array holds -3"),
+        ("negative-binomial", NUMBERS[:, 0], {"scaling": "standard"}, "counts as they are; array is scaled"),
+        ("logistic", NUMBERS[:, 0], {}, "logistic needs discrete levels.*array holds other numbers"),
+        ("categorical", NUMBERS[:, 0], {"scaling": "unit"}, "categorical needs discrete levels"),
+        ("continuous-bernoulli", NUMBERS[:, 0], {"scaling": "none"}, r"continuous-bernoulli needs values in \[0, 1\]"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused_with_the_column(name, column, options, message):
+    data = splits_from(np.c_[NUMBERS, column], config=DataConfig(**options))
+    with pytest.raises(ValueError, match=message):
+        build_vae(ModelConfig(likelihood=name), data.schema)
+
+
+def test_levels_that_are_scaled_otherwise_are_refused_and_zeros_and_ones_fit_every_law():
+    raw = torch.randint(0, 256, (80, 1, 3, 3), dtype=torch.uint8)
+    for scaling in ("none", "standard"):
+        schema = splits_from(raw, config=DataConfig(scaling=scaling)).schema
+        with pytest.raises(ValueError, match=r"logistic needs levels scaled to \[0, 1\].*Use --scaling unit"):
+            build_vae(ModelConfig(likelihood="logistic"), schema)
+    schema = splits_from(raw, config=DataConfig(binarise="threshold")).schema
+    for name in NAMES:
+        vae = build_vae(ModelConfig(latent_dim=1, likelihood=name, hidden=()), schema)
+        assert getattr(vae.likelihood, "levels", 2) == 2
+    assert dataclasses.replace(schema, binarise="none").whole == (True,)
