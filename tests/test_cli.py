@@ -439,7 +439,7 @@ MISTAKES = [
     ("train digits --network cnn", "--network"),
     ("train digits --network conv --filters 8,0", "filters must be at least 1"),
     ("train digits --network conv --filters 8,8,8,8", "at most 3 numbers for images of 8 x 8"),
-    ("train over.csv --network conv --likelihood gaussian", "needs images, (channels, height, width)"),
+    ("train over.csv --network conv --likelihood gaussian --batch-size 9", "needs images, (channels, height, width)"),
     ("train 1,2", "1,2 does not exist"),
     ("train digits --hidden 9000000000", "must fit in memory"),
     ("train digits --batch-size 9999", "must not exceed the 1422 training rows"),
