@@ -229,6 +229,15 @@ def test_a_folder_named_digits_does_not_hide_the_built_in_name(place, no_picture
     assert runs.read_config(Path("s/study.toml")).source == "digits"
 
 
+def test_an_autoencoder_claims_no_bound_and_is_drawn_all_the_same(place):
+    assert cli.run(["train", "digits", "--objective", "autoencoder", *SMALL, "--out", "plain"]) == 0
+    lines = (place / "plain" / "history.jsonl").read_text().splitlines()
+    rows = [json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON")) for line in lines]
+    assert len(rows) == 2 and all(row["valid_elbo"] is None and row["valid_loss"] > 0 for row in rows)
+    assert any("Compare reconstruction errors" in note for note in open_run(place / "plain").evaluation["notes"])
+    assert cli.run(["explore", "plain"]) == 0
+
+
 # --- interrupted, resumed, replaced -------------------------------------------------------------------------------
 
 
