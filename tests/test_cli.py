@@ -282,6 +282,15 @@ def test_a_subset_of_the_sprites_is_trained_on_by_its_name_and_read_again(place,
     assert open_run("shapes").config.source == "sprites:300"
 
 
+def test_an_autoencoder_claims_no_bound_and_is_drawn_all_the_same(place):
+    assert cli.run(["train", "digits", "--objective", "autoencoder", *SMALL, "--out", "plain"]) == 0
+    lines = (place / "plain" / "history.jsonl").read_text().splitlines()
+    rows = [json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON")) for line in lines]
+    assert len(rows) == 2 and all(row["valid_elbo"] is None and row["valid_loss"] > 0 for row in rows)
+    assert any("Compare reconstruction errors" in note for note in open_run(place / "plain").evaluation["notes"])
+    assert cli.run(["explore", "plain"]) == 0
+
+
 # --- interrupted, resumed, replaced -------------------------------------------------------------------------------
 
 

@@ -243,7 +243,7 @@ def test_a_table_that_cannot_be_learned_is_refused_with_its_place(tmp_path, head
 
 
 def test_gaps_and_kinds_are_taken_only_where_they_are_asked_for(tmp_path):
-    rows = [[f"1.{n}", "3", "a"] for n in range(10, 60)] + [[f"2.{n}", "", "b"] for n in range(10, 60)]
+    rows = [[f"1.{n}", f"{n % 7}", "a"] for n in range(10, 60)] + [[f"2.{n}", "", "b"] for n in range(10, 60)]
     path = write(tmp_path / "t.csv", ("a", "b", "c"), rows)
     with pytest.raises(ValueError, match=r"column 'c' in line 2 holds the text 'a'.*--label 'c'"):
         read(path)

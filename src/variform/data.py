@@ -237,10 +237,10 @@ class Schema:
             raw: Raw values, (..., *shape).
 
         Example:
-            >>> rows = torch.tensor([[0.5, 3.0], [1.5, 0.0], [2.25, 9.0]]).repeat(20, 1)
+            >>> rows = torch.tensor([[0.5, 3.0], [1.5, 0.0], [2.25, 9.0]]).repeat(20, 1) + torch.arange(60)[:, None]
             >>> table = splits_from(rows, config=DataConfig(cells="mixed")).schema
-            >>> table.kinds, table.tidy(torch.tensor([7.0, 11.7])).tolist()
-            (('real', 'count'), [2.25, 12.0])
+            >>> table.kinds, table.tidy(torch.tensor([99.0, 11.7])).tolist()
+            (('real', 'count'), [61.25, 12.0])
         """
         if not self.kinds:
             return raw

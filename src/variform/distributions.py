@@ -734,8 +734,8 @@ class Mixed(Law):
 
     Example:
         >>> law = Mixed([StandardNormal(1), Categorical(torch.zeros(3, 1))], torch.tensor([1, 0]))
-        >>> law.log_prob(torch.tensor([2.0, 0.0])), law.log_prob(torch.tensor([torch.nan, 0.0]))
-        (tensor(-2.0175), tensor(-0.9189))
+        >>> [round(law.log_prob(torch.tensor([first, 0.0])).item(), 3) for first in (2.0, torch.nan)]
+        [-2.018, -0.919]
     """
 
     def __init__(self, laws: Sequence[Law], order: Tensor) -> None:
@@ -891,4 +891,4 @@ def _squared_distance(difference: Tensor, scale_tril: Tensor) -> Tensor:
     samples = difference.shape[: difference.ndim + 1 - scale_tril.ndim]
     columns = difference.reshape(-1, *difference.shape[len(samples) :]).movedim(0, -1)  # one solution for all samples
     squares = torch.linalg.solve_triangular(scale_tril, columns, upper=False).square().sum(-2)
-    return squares.movedim(-1, 0).reshape(*samples, *squares.shape[:-1])
+    return squares.movedim(-1, 0).reshape((*samples, *squares.shape[:-1]))
