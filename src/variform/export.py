@@ -102,8 +102,12 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
         FileNotFoundError, ValueError: as `load`.
     """
     header, tensors = read_sealed(Path(path))
-    found = (".centre", ".spread", ".optimal_variance", ".mask")  # of data, of training, of a flow: no weights
-    weights = sum(value.numel() for name, value in tensors.items() if not name.endswith(found))
+    found = (".centre", ".spread", ".optimal_variance")  # in the data and by training, but no weights
+    weights = sum(
+        value.numel()
+        for name, value in tensors.items()
+        if value.is_floating_point() and not name.endswith(found)  # a flow's masks are no weights either
+    )
     return header | {"weights": weights}
 
 
