@@ -375,7 +375,7 @@ def test_a_model_of_a_table_is_kept_with_its_kinds(known, tmp_path):
     assert again.schema == splits.schema
     x = splits.test.prepared()
     assert torch.equal(again.encode(x).mean, vae.encode(x).mean)
-    z = torch.zeros(len(x), 1)
+    z = x.new_zeros(len(x), 1)
     assert torch.equal(again.decode(z).log_prob(x), vae.decode(z).log_prob(x))
 
 
