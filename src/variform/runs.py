@@ -525,7 +525,9 @@ def imputation_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]
             rows.append([f"{name}: share right", show(found["accuracy"]), show(found["accuracy_of_mode"]), ""])
         return rows
 
-    rows = row(f"all, in {numbers['unit']}", numbers)
+    rows = row("all", numbers)
+    if "rmse" in numbers:
+        rows[0][0] = f"all numbers, in {numbers['unit']}: RMS error"
     for name, found in numbers.get("columns", {}).items():
         rows += row(name, found)
     return head, rows
