@@ -143,7 +143,7 @@ def test_products_of_a_convolutional_network_as_torch_counts_them(train, make):
     found = profile(mine, train, CONFIG, steps=1, repeats=1)
     assert found.flops == counter.get_total_flops()
     x = mine.vae.like(train.batch(torch.arange(32)))
-    products = _products(Step(mine, CONFIG, 1), x)
+    products = _products(Step(mine, CONFIG, 1), x, None)
     with FlopCounterMode(display=False) as counter:  # these are the products that run
         for product in products:
             product.forward()
