@@ -22,7 +22,20 @@ from variform.data import read_rows
 from variform.runs import open_run
 from variform.training import Interrupted
 
-COMMANDS = ["demo", "train", "evaluate", "generate", "encode", "decode", "reconstruct", "explore", "info", "profile"]
+COMMANDS = [
+    "demo",
+    "train",
+    "evaluate",
+    "generate",
+    "sampler",
+    "encode",
+    "decode",
+    "reconstruct",
+    "impute",
+    "explore",
+    "info",
+    "profile",
+]
 SMALL = ["--epochs", "2", "--hidden", "6", "--latent-dim", "2", "--nll-samples", "3"]
 TABLE = ["designs of 2026.csv", "--label", "kind", "--likelihood", "gaussian", *SMALL]
 
@@ -117,7 +130,11 @@ def test_train_leaves_a_whole_run_and_prints_lines_that_stay_lines(place, capsys
     assert out.endswith("Report: again/report.html\n") and "epoch" not in out
     again, run = tree(place / "again"), tree(place / "run")
     timed = {"history.jsonl", "checkpoint.safetensors", "report.html", "figures/curves.png"}
-    assert again.keys() == run.keys() >= {*runs.RESULTS} - {"validation.json"}  # which belongs to the runs of a study
+    later = {"validation.json", "sampler-gmm.safetensors", "sampler-flow.safetensors", "samplers.json"}
+    later.add("figures/draws.png")
+    assert (
+        again.keys() == run.keys() >= {*runs.RESULTS} - later
+    )  # of a study, of variform sampler, of other likelihoods
     assert {name for name in run if run[name] != again[name]} <= timed
 
 
@@ -152,6 +169,36 @@ def test_generate_writes_images_arrays_and_tables(place, capsys):
         head, *rows = csv.reader(file)
     assert head == ["length [mm]", "T, inside"]
     np.testing.assert_allclose(np.array(rows, float).mean(0), [3, -70], rtol=0.06)  # in the user's units
+
+
+def test_sampler_fits_saves_compares_and_generates(place, capsys, no_pictures):
+    command = ["sampler", "a table", "--samples", "20"]
+    numbers = json_of([*command, "--json"], capsys)
+    assert json.loads(Path("a table/samplers.json").read_text()) == numbers
+    assert set(numbers["samplers"]) == {"prior", "gmm"} and numbers["decoded"] == "draws"
+    file = Path("a table/sampler-gmm.safetensors").read_bytes()
+    assert cli.run(command) == 0  # the same bits again
+    out = capsys.readouterr().out
+    assert Path("a table/sampler-gmm.safetensors").read_bytes() == file and "Saved: a table/sampler-gmm" in out
+    for found in numbers["samplers"].values():
+        assert runs.show(found["nll"]) in out and runs.show(found["samples"]["coverage"]) in out
+    evaluated = json_of(["evaluate", "a table", "--json", "--samples", "20"], capsys)["nll"]
+    assert numbers["samplers"]["prior"]["nll"].items() <= evaluated.items()
+    spread = {}
+    for name, options in {"prior": [], "gmm": [], "cold": ["--temperature", "0.01"]}.items():
+        sampler = "gmm" if name == "cold" else name
+        generate = ["generate", "a table", "--count", "300", "--sampler", sampler, *options, "--out"]
+        assert cli.run([*generate, f"{name}.csv"]) == 0
+        spread[name] = np.loadtxt(f"{name}.csv", delimiter=",", skiprows=1, usecols=0).std()
+    assert len(set(spread.values())) == 3
+    assert cli.run(["generate", "a table", "--count", "300", "--out", "default.csv"]) == 0
+    assert Path("default.csv").read_bytes() == Path("prior.csv").read_bytes()
+    # A new run sets it aside, and other weights refuse it.
+    assert cli.run(["train", *TABLE, "--seed", "4", "--out", "a table", "--overwrite"]) == 0
+    assert Path("a table/replaced-1/sampler-gmm.safetensors").read_bytes() == file
+    shutil.copy("a table/replaced-1/sampler-gmm.safetensors", "a table")
+    assert cli.run(["generate", "a table", "--sampler", "gmm", "--out", "no.csv"]) == 2
+    assert "must be a sampler fitted to this model" in capsys.readouterr().err and not Path("no.csv").exists()
 
 
 def test_encode_decode_and_reconstruct_agree(place, capsys):
@@ -233,6 +280,15 @@ def test_a_subset_of_the_sprites_is_trained_on_by_its_name_and_read_again(place,
     assert cli.run(["train", "sprites:300", *SMALL, "--out", "shapes"]) == 0
     assert cli.run(["evaluate", "shapes", "--samples", "2"]) == 0
     assert open_run("shapes").config.source == "sprites:300"
+
+
+def test_an_autoencoder_claims_no_bound_and_is_drawn_all_the_same(place):
+    assert cli.run(["train", "digits", "--objective", "autoencoder", *SMALL, "--out", "plain"]) == 0
+    lines = (place / "plain" / "history.jsonl").read_text().splitlines()
+    rows = [json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON")) for line in lines]
+    assert len(rows) == 2 and all(row["valid_elbo"] is None and row["valid_loss"] > 0 for row in rows)
+    assert any("Compare reconstruction errors" in note for note in open_run(place / "plain").evaluation["notes"])
+    assert cli.run(["explore", "plain"]) == 0
 
 
 # --- interrupted, resumed, replaced -------------------------------------------------------------------------------
@@ -428,6 +484,13 @@ MISTAKES = [
     ("evaluate run --samples 0", "samples must be at least 1"),
     ("evaluate run --split tests", 'Did you mean "test"?'),
     ("generate run --count 0", "count must be at least 1"),
+    ("generate run --sampler gmm", "the sampler must be fitted first"),
+    ("generate run --sampler maf", "--sampler"),
+    ("generate run --temperature 0", "temperature must be above 0; got 0.0"),
+    ("sampler nowhere", "nowhere is not"),
+    ("sampler changed", "it has changed since"),
+    ("sampler run --kind vae", "--kind"),
+    ("sampler run --samples 0", "samples must be at least 1"),
     ("generate run --out new.csv", "must hold flat rows"),
     ("generate run --out new.txt", "must end in .npy, .csv"),
     ("generate run --out notes", "must be new or empty; notes is not"),

@@ -107,7 +107,7 @@ class Spy(nn.Module):
         return self.network(x)
 
 
-@pytest.mark.parametrize("name", _USED_BY)
+@pytest.mark.parametrize("name", [name for name in _USED_BY if name != "m2"])  # which encodes once for each label
 def test_every_objective_can_denoise(name):
     """The encoder is given nothing but noise; the loss depends on the clean rows all the same."""
     config = TrainConfig(objective=name, noise="masking", noise_level=1.0)

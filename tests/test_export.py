@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from variform import VAE, ModelConfig, TrainConfig, build_objective, build_vae, fit, load, read, save
 from variform.data import splits_from
-from variform.export import FORMAT, _checksum, inspect, write_images, write_rows
+from variform.export import FORMAT, checksum, inspect, write_images, write_rows
 from variform.files import replacing, to_json, write_text
 from variform.likelihoods import BernoulliLikelihood
 from variform.networks import MLP
@@ -122,16 +122,16 @@ def test_a_flipped_byte_is_refused(saved, tmp_path, flip):
         assert_refused(tmp_path / "model.safetensors", bytes(changed))
 
 
-def edited(content, path, change, *, checksum=True):
+def edited(content, path, change, *, seal=True):
     """The model file with a changed header, its checksum made right again as an attacker would."""
     path.write_bytes(content)
     with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["variform"])
     tensors = load_file(path)
     change(header)
-    if checksum:
+    if seal:
         blank = json.dumps(header | {"sha256": ""}, sort_keys=True)
-        header["sha256"] = _checksum(blank, tensors)
+        header["sha256"] = checksum(blank, tensors)
     save_file(tensors, path, metadata={"variform": json.dumps(header, sort_keys=True)})
     return path.read_bytes()
 
@@ -140,7 +140,7 @@ def test_edited_metadata_are_refused(saved, tmp_path):
     path = tmp_path / "model.safetensors"
     assert edited(saved, path, lambda header: None) == saved
     grow = lambda header: header["model"].update(latent_dim=2)  # noqa: E731
-    assert_refused(path, edited(saved, path, grow, checksum=False), "checksum differs")
+    assert_refused(path, edited(saved, path, grow, seal=False), "checksum differs")
     for change, message in (
         (grow, "weights that its configuration describes"),
         (lambda header: header["schema"].update(shape=[3]), None),
@@ -157,9 +157,25 @@ def test_edited_metadata_are_refused(saved, tmp_path):
             load(path)
 
 
+def test_a_file_of_format_1_is_read(saved, tmp_path):
+    path = tmp_path / "model.safetensors"
+
+    def age(header):
+        header.update(format=1)
+        for name in ("whole", "conditions", "kinds", "categories", "gaps"):
+            header["schema"].pop(name)
+
+    path.write_bytes(saved)
+    known = load(path)
+    path.write_bytes(edited(saved, path, age))
+    assert load(path).schema == known.schema and inspect(path)["format"] == 1
+    z = known.like(torch.zeros(3, 1))
+    assert torch.equal(load(path).decode(z).mean, known.decode(z).mean)
+
+
 def test_a_newer_format_asks_for_an_update(saved, tmp_path):
     path = tmp_path / "model.safetensors"
-    content = edited(saved, path, lambda header: header.update(format=FORMAT + 1), checksum=False)
+    content = edited(saved, path, lambda header: header.update(format=FORMAT + 1), seal=False)
     assert_refused(path, content, f"must have format {FORMAT} or older; it has format {FORMAT + 1}.*Update variform")
 
 

@@ -127,6 +127,26 @@ def test_m2_from_the_command_line_and_what_it_refuses(tmp_path, monkeypatch, cap
     assert not (tmp_path / "no").exists()
 
 
+def test_labels_that_a_table_lacks_are_inferred(tmp_path, monkeypatch, capsys):
+    torch.set_default_dtype(torch.float32)
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    kinds = rng.integers(0, 2, 400)
+    lines = [f"{kind * 4 + noise:.4f},{['left', 'right'][kind] if row < 60 else ''}" for row, (kind, noise) in
+             enumerate(zip(kinds, rng.normal(0, 0.5, 400), strict=True))]  # fmt: skip
+    (tmp_path / "some.csv").write_text("\n".join(["position,side", *lines]))
+    told = "train some.csv --label side --condition label --likelihood gaussian-shared --latent-dim 1 --hidden 16"
+    assert cli.run([*told.split(), "--objective", "m2", "--epochs", "60", "--batch-size", "50", "--out", "run"]) == 0
+    run = open_run("run")
+    test = run.data().test
+    truth = (test.prepared()[:, 0] > 0).long()  # the two kinds are 8 standard deviations apart
+    assert (run.vae.log_classify(test.prepared()).argmax(1) == truth).all() and (test.labels == -1).any()
+    assert test.contexts[test.labels == -1].sum() == 0
+    assert run.evaluation["accuracy"]["n"] == (test.labels >= 0).sum()
+    assert cli.run([*told.split(), "--out", "other"]) == 2
+    assert "every training row must have its label" in capsys.readouterr().err
+
+
 def test_an_objective_without_a_classifier_is_refused(few):
     with pytest.raises(ValueError, match="needs a model with a classifier"):
         SemiSupervised(build_vae(ModelConfig(latent_dim=2), few.schema))

@@ -94,6 +94,9 @@ class Stopping(ELBO):
 
     stop_at = -1
 
+    def settings(self):
+        return super().settings() | {"objective": "ELBO"}  # what it computes
+
     def at_step(self, step):
         super().at_step(step)
         if step == self.stop_at and self.training:

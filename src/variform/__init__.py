@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from variform.config import DataConfig, ModelConfig, RunConfig, TrainConfig
     from variform.data import Dataset, Schema, Splits, read
-    from variform.evaluation import evaluate
+    from variform.evaluation import evaluate, impute
     from variform.export import load, save
     from variform.objectives import (
         DIPVAE,
@@ -39,6 +39,7 @@ _HOMES = {
     "Splits": "data",
     "read": "data",
     "evaluate": "evaluation",
+    "impute": "evaluation",
     "load": "export",
     "save": "export",
     "Autoencoder": "objectives",
@@ -84,6 +85,7 @@ __all__ = [
     "build_vae",
     "evaluate",
     "fit",
+    "impute",
     "load",
     "read",
     "save",

@@ -33,7 +33,7 @@ Start with `variform demo`, then `variform train DATA` with a folder of images, 
     help_format="markdown",
     suppress_keyboard_interrupt=False,
 )
-study = App(name="study", help="Many fits, one table.", sort_key=8)
+study = App(name="study", help="Many fits, one table.", sort_key=9)
 app.command(study)
 
 Options = Group("Options", sort_key=0)
@@ -149,12 +149,17 @@ def generate(
     count: Annotated[int, Option] = 64,
     out: Annotated[Path | None, Option] = None,
     given: Annotated[tuple[str, ...], Option] = (),
+    sampler: Annotated[Literal["prior", "gmm", "flow"], Option] = "prior",
+    temperature: Annotated[float, Option] = 1.0,
     draw: Annotated[bool, Flag] = False,
     seed: Annotated[int, Option] = 0,
 ) -> None:
-    """New data from the prior: z from its law, then the mean of p(x|z).
+    """New data: z from the model's prior or a fitted sampler, then the mean of p(x|z).
+
+    Rows of a mixed table keep the types of their columns; real columns are clipped to the range of the rows read.
 
     Examples: `variform generate runs/demo --count 100 --out new_digits/`,
+    `variform generate runs/demo --sampler gmm --temperature 0.8`,
     `variform generate runs/conditional --given label=3`
 
     Args:
@@ -162,6 +167,9 @@ def generate(
         count: How many.
         out: A .npy file, a .csv file (tables), or a new folder for PNG files (images).
         given: What a conditional model is told, as name=value; by default what it was told of random training rows.
+        sampler: What z is drawn from: the model's `prior`, or the `gmm` or `flow` that `variform sampler` fitted.
+        temperature: Factor of the standard deviation with which z is drawn about the sampler's mean, or about the means
+            of its components; of a flow's noise. Below 1: more typical rows, less variety.
         draw: Draw from p(x|z) instead of taking its mean, so that the decoder's noise is in.
         seed: Seed of the draws.
     """
@@ -171,8 +179,47 @@ def generate(
         raise ValueError(f"count must be at least 1; got {count}. Use for example 64.")
     opened = runs.open_run(run)
     context = runs.told(opened, given, count, seed=seed)
-    values = exploration.generate(opened.vae, count, context=context, draw=draw, seed=seed)
+    vae = runs.with_sampler(opened, sampler, temperature)
+    values = exploration.generate(vae, count, context=context, draw=draw, seed=seed)
     _write(opened, out or _beside(opened, "generated"), values)
+
+
+@app.command(sort_key=3.5)
+def sampler(
+    run: Path,
+    /,
+    *,
+    kind: Annotated[Literal["gmm", "flow"], Option] = "gmm",
+    samples: Annotated[int, Option] = 1000,
+    seed: Annotated[int, Option] = 0,
+    json: Annotated[bool, Flag] = False,
+) -> None:
+    """Fit a law over z to where the model puts its training rows, and say what it is good for beside the prior.
+
+    Its file stays with the run, for `variform generate`. The table gives each sampler's NLL of the test rows, in the
+    place of the prior, and the quality of its samples beside that of training rows.
+
+    Example: `variform sampler runs/demo --kind gmm`
+
+    Args:
+        run: Folder of a run.
+        kind: `gmm`, a mixture of Gaussians whose number the BIC chooses; `flow`, an autoregressive flow.
+        samples: k, importance samples per test row for the NLL.
+        seed: Seed of the fit and of the draws.
+        json: Print the numbers as JSON.
+    """
+    from variform import runs
+
+    opened = runs.open_run(run)
+    numbers = runs.fit_sampler(opened, kind, samples=samples, seed=seed, progress=True)
+    if json:
+        _say(to_json(numbers))
+        return
+    _print_table(*runs.sampler_table(numbers))
+    _say(
+        f"Samples: {numbers['compared']:,} {numbers['decoded']} of p(x|z) against test rows. "
+        f"Saved: {runs.sampler_file(opened, kind)}"
+    )
 
 
 @app.command(sort_key=4)
@@ -270,15 +317,15 @@ def reconstruct(
     import torch
 
     from variform import exploration, runs
-    from variform.evaluation.density import Estimate
+    from variform.evaluation.density import Estimate, squared_error
 
     opened = runs.open_run(run)
     rows = _datasets(opened, source)[-1]
     context = runs.told(opened, given, len(rows)) if given else None
     originals, values = exploration.reconstruct(opened.vae, rows, context=context)
     _write(opened, out or _beside(opened, "reconstructed"), values, quiet=json)
-    squares = torch.from_numpy(originals - values).double().square().flatten(1)
-    error = Estimate.root_mean(squares).to_dict()
+    squares = squared_error(rows.schema, torch.from_numpy(originals), torch.from_numpy(values))
+    error = Estimate.root_mean(squares, gaps=bool(rows.schema.gaps)).to_dict()
     if json:
         _say(to_json({"reconstruction_error": error, "unit": "data units, root mean square"}))
     else:
@@ -286,6 +333,69 @@ def reconstruct(
 
 
 @app.command(sort_key=7)
+def impute(
+    run: Path,
+    source: str | None = None,
+    /,
+    *,
+    out: Annotated[Path | None, Option] = None,
+    intervals: Annotated[bool, Flag] = False,
+    level: Annotated[float, Option] = 0.9,
+    mask: Annotated[float, Option] = 0.3,
+    samples: Annotated[int, Option] = 1000,
+    seed: Annotated[int, Option] = 0,
+    json: Annotated[bool, Flag] = False,
+) -> None:
+    """Fill gaps: what is missing given what is observed, by importance sampling. Needs a model that takes gaps.
+
+    Without data to fill it says how far to trust it: cells of the test rows are taken away, imputed and compared.
+
+    Examples: `variform impute runs/wine wine.csv --out whole.csv --intervals`, `variform impute runs/wine --mask 0.3`
+
+    Args:
+        run: Folder of a run with `--likelihood mixed` or `--cells gaps`.
+        source: Data with gaps. A .csv file keeps its columns, separator and observed cells as they stand.
+        out: A .csv file for a .csv file, else a .npy file; by default imputed.csv or .npy in the run's folder.
+        intervals: Add the ends of the intervals of numbers, and the certainty of categories, as columns of a .csv file.
+        level: Probability with which an interval holds what is missing.
+        mask: Share of the observed cells of the test rows that are taken away.
+        samples: Importance samples per row.
+        seed: Seed of the mask and of the draws.
+        json: Print the comparison as JSON.
+    """
+    from variform import export, runs
+    from variform.data import read_rows
+    from variform.evaluation import imputation
+    from variform.sources import source_format
+
+    opened = runs.open_run(run)
+    schema = opened.vae.schema
+    assert schema is not None
+    if source is None:
+        splits = opened.data()
+        options = {"mask": mask, "samples": samples, "level": level, "seed": seed}
+        numbers = imputation.judge(opened.vae, splits.test, splits.train, **options)
+        if json:
+            _say(to_json(numbers))
+        else:
+            _print_table(*runs.imputation_table(numbers))
+        return
+    is_csv = source_format(source) == "csv"
+    path = out or opened.folder / f"imputed.{'csv' if is_csv else 'npy'}"
+    if path.suffix not in ((".csv", ".npy") if is_csv else (".npy",)) or (intervals and path.suffix == ".npy"):
+        raise ValueError(
+            "imputed rows of a .csv file go to a .csv or .npy file, intervals to a .csv file, all others to .npy; got"
+            f" {path}{' and --intervals' if intervals else ''}. Choose another --out."
+        )
+    found = imputation.impute(opened.vae, read_rows(source, schema), samples=samples, level=level, seed=seed)
+    if path.suffix == ".csv":
+        export.write_filled(path, source, schema, found, intervals=intervals)
+    else:
+        export.write_rows(path, found.values, schema.columns)
+    _say(f"{int(found.missing.sum()):,} cells in {len(found.values):,} rows: {path}")
+
+
+@app.command(sort_key=8)
 def explore(run: Path, /) -> None:
     """Draw a run's pictures again: reconstructions, samples, manifold, latent map, traversals, interpolation.
 
@@ -356,7 +466,7 @@ def latent_dim(
     _say(f"Report: {folder / 'report.html'}")
 
 
-@app.command(sort_key=9)
+@app.command(sort_key=10)
 def info(run: Path, /, *, json: Annotated[bool, Flag] = False) -> None:
     """What a run or a model file is: its data, model, size and versions.
 
@@ -376,7 +486,7 @@ def info(run: Path, /, *, json: Annotated[bool, Flag] = False) -> None:
     _print_table(["key", "value"], rows)
 
 
-@app.command(sort_key=10)
+@app.command(sort_key=11)
 def profile(
     source: str | None = None,
     /,
@@ -584,7 +694,9 @@ def _write(run: "Run", path: Path, values: Any, *, quiet: bool = False) -> None:
 
     schema = run.vae.schema
     assert schema is not None
-    if path.suffix:
+    if path.suffix == ".csv" and schema.kinds:
+        export.write_table(path, values, schema)
+    elif path.suffix:
         export.write_rows(path, values, schema.columns)
     elif schema.kind == "image":
         export.write_images(path, values, schema.grey_range)

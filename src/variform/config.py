@@ -29,6 +29,7 @@ LikelihoodName = Literal[
     "categorical",
     "poisson",
     "negative-binomial",
+    "mixed",
 ]
 ActivationName = Literal["relu", "tanh", "elu", "leaky-relu", "gelu", "silu", "softplus", "sigmoid"]
 InitialisationName = Literal["torch", "he-normal", "he-uniform", "glorot-normal", "glorot-uniform", "orthogonal"]
@@ -44,6 +45,13 @@ class DataConfig:
         channels: `grey` or `rgb` for a folder of images; `auto` keeps grey images grey.
         key: Name of the array to take from an .npz file.
         label: Name of the CSV column that holds labels.
+        cells: What a cell may hold: `numbers`; `gaps`, a number or nothing (NaN; in a CSV file also an empty cell, NA,
+            N/A, null or ?); `mixed`, where every column of a table has a kind of its own: real or whole numbers,
+            counts, 0 or 1, text categories, and any of them may be missing. `--likelihood mixed` sets it.
+        categories: Columns of a mixed table that are categories although they hold numbers.
+        counts: Columns of a mixed table that are counts; by default those of non-negative whole numbers whose variance
+            is at least their mean.
+        reals: Columns of a mixed table that are real numbers although they would be taken for another kind.
         condition: What the model is told beside each row, and is conditioned on: `label`, and names of CSV columns
             (numbers or text), which are then not part of the row.
         labelled: Keep the labels of so many training rows, as many of each class, and hide those of the others, to see
@@ -63,6 +71,10 @@ class DataConfig:
     channels: Literal["auto", "grey", "rgb"] = "auto"
     key: str | None = None
     label: str | None = None
+    cells: Literal["numbers", "gaps", "mixed"] = "numbers"
+    categories: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()
+    reals: tuple[str, ...] = ()
     condition: tuple[str, ...] = ()
     labelled: int | None = None
     scaling: Literal["auto", "none", "unit", "standard"] = "auto"
@@ -88,7 +100,7 @@ class ModelConfig:
             `gaussian-shared` (one learned), `gaussian-optimal` (the best one for each batch), `gaussian-fixed`
             (`fixed_std`), `gaussian-identity` (variance 1, squared error); of levels such as pixels `logistic`
             (discretised, two numbers per dimension) and `categorical` (a probability per level); of counts `poisson`
-            and `negative-binomial`.
+            and `negative-binomial`; `mixed`, a table whose columns have laws of their own.
         fixed_std: Standard deviation of `gaussian-fixed`, in the units the model sees.
         posterior_std: How the encoder's output becomes the standard deviation of q(z|x).
         network: `mlp` (multilayer perceptron); for images also `conv` (stages of convolutions around the hidden layers)
@@ -360,12 +372,14 @@ class RunConfig:
 
     @property
     def reading(self) -> DataConfig:
-        """How the data are read: `data`, but automatic scaling leaves counts as they are.
+        """How the data are read: `data`, but automatic scaling leaves counts as they are, and mixed tables are mixed.
 
         Example:
             >>> RunConfig(model=ModelConfig(likelihood="poisson")).reading.scaling
             'none'
         """
+        if self.model.likelihood == "mixed":
+            return dataclasses.replace(self.data, cells="mixed")
         is_of_counts = self.model.likelihood in ("poisson", "negative-binomial")
         return (
             dataclasses.replace(self.data, scaling="none")

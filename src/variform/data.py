@@ -22,12 +22,24 @@ from torch import Tensor
 from variform import draws
 from variform.config import DataConfig
 from variform.distributions import Support
-from variform.sources import Rendered, Shards, Source, check_options, csv_columns, read_source, source_format
+from variform.sources import (
+    Rendered,
+    Shards,
+    Source,
+    check_options,
+    csv_columns,
+    declared_kinds,
+    read_source,
+    source_format,
+)
 
 _DEFAULTS = DataConfig()
 _VALUES_AT_ONCE = 2**20  # of a pass over all rows: data that are larger than memory must not be copied into it
 BLOCKS_PER_WINDOW = 128  # of a batch of 128 rows, each then has one neighbour from its own block on average
 _PARTS = ("train", "valid", "test")
+_FEW = 20  # categories that are believed in any case
+
+ColumnKind = Literal["real", "count", "binary", "category"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +68,7 @@ class Condition:
         return len(self.categories) or 1
 
     def encode(self, values: np.ndarray) -> Tensor:
-        """One-hot categories, or standardised numbers, of N values; (N, width), float32.
+        """One-hot categories, zeros for one that is empty or NaN, or standardised numbers; (N, width), float32.
 
         Raises:
             ValueError: for a category that is not known, and for what is no number.
@@ -67,13 +79,13 @@ class Condition:
             except ValueError:
                 raise ValueError(f"'{self.name}' must be a number; got {values[0]}. Give a number.") from None
             return ((numbers - self.shift) / self.scale).float()[:, None]
-        known = {category: number for number, category in enumerate(self.categories)}
+        known = {category: number for number, category in enumerate(self.categories)} | {"": -1}
         names = [_category(value) for value in values]
         if odd := next((name for name in names if name not in known), None):
             raise ValueError(
                 f"'{self.name}' must be one of {', '.join(self.categories)}; got '{odd}'. Choose one of them."
             )
-        return torch.eye(self.width)[[known[name] for name in names]]
+        return torch.eye(self.width + 1, self.width)[[known[name] for name in names]]
 
     def decode(self, part: Tensor) -> str:
         """The category with the largest number, or the number in its own unit, of (width,)."""
@@ -100,6 +112,11 @@ class Schema:
         binarise: As in `DataConfig`.
         source: File name or built-in name, for messages.
         label: Name of the CSV column that held the labels; None for other labels and for none.
+        kinds: Of a mixed table the kind of each column: `real`; `count`; `binary`, 0 or 1; `category`, whose values are
+            numbers of categories from 0. () for other data.
+        categories: Of a mixed table the names of each column's categories, () for a column that has none.
+        gaps: Whether a value is missing (NaN) in any row read: one for images, one a column for tables. () where none
+            may be missing.
         conditions: What a conditional model is told beside each row; () for other models.
 
     Example:
@@ -121,6 +138,9 @@ class Schema:
     binarise: Literal["none", "threshold", "dynamic"]
     source: str
     label: str | None = None
+    kinds: tuple[ColumnKind, ...] = ()
+    categories: tuple[tuple[str, ...], ...] = ()
+    gaps: tuple[bool, ...] = ()
     conditions: tuple[Condition, ...] = ()
 
     @property
@@ -164,7 +184,8 @@ class Schema:
     def prepare(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """What the model sees: x = (raw - shift) / scale, then binarised where asked.
 
-        `threshold` gives 1 where x >= 1/2; `dynamic` draws 1 with probability x, afresh at each call.
+        `threshold` gives 1 where x >= 1/2; `dynamic` draws 1 with probability x, afresh at each call. What is missing
+        stays missing.
 
         Args:
             raw: Raw values, (B, *shape). float64 stays float64; everything else becomes float32.
@@ -184,11 +205,13 @@ class Schema:
             x -= shift
         if any(unit != 1 for unit in self.scale):
             x /= scale
+        if self.binarise == "none":
+            return x
         if self.binarise == "threshold":
-            return (x >= 0.5).to(x.dtype)
-        if self.binarise == "dynamic":  # P(uniform < x) = x; torch.bernoulli takes three times as long
-            return (draws.uniform(x.shape, like=x, generator=generator) < x).to(x.dtype)
-        return x
+            binary = (x >= 0.5).to(x.dtype)
+        else:  # P(uniform < x) = x; torch.bernoulli takes three times as long
+            binary = (draws.uniform(x.shape, like=x, generator=generator) < x).to(x.dtype)
+        return torch.where(x.isnan(), x, binary) if self.gaps else binary
 
     def restore(self, x: Tensor) -> Tensor:
         """Values in raw units: raw = x * scale + shift, as floats that are not rounded.
@@ -203,6 +226,42 @@ class Schema:
         """
         shift, scale = self._affine(x)
         return x * scale + shift
+
+    def tidy(self, raw: Tensor) -> Tensor:
+        """Values as the columns of a mixed table can hold them; other data stay as they are.
+
+        Columns of whole numbers and of categories are rounded, and nothing leaves the range of the rows read, but for
+        counts, which have no upper end.
+
+        Args:
+            raw: Raw values, (..., *shape).
+
+        Example:
+            >>> rows = torch.tensor([[0.5, 3.0], [1.5, 0.0], [2.25, 9.0]]).repeat(20, 1) + torch.arange(60)[:, None]
+            >>> table = splits_from(rows, config=DataConfig(cells="mixed")).schema
+            >>> table.kinds, table.tidy(torch.tensor([99.0, 11.7])).tolist()
+            (('real', 'count'), [61.25, 12.0])
+        """
+        if not self.kinds:
+            return raw
+        low, high = raw.new_tensor(self.low), raw.new_tensor(self.high)
+        is_count = torch.tensor([kind == "count" for kind in self.kinds], device=raw.device)
+        rounded = torch.where(torch.tensor(self.whole, device=raw.device), raw.round(), raw)
+        return torch.where(is_count, rounded.clamp_min(0), torch.minimum(torch.maximum(rounded, low), high))
+
+    def log_jacobians(self, x: Tensor) -> Tensor:
+        """`log_jacobian` of each row of x (B, *shape), (B,) float64: of the values that are not missing.
+
+        Example:
+            >>> schema = splits_from(torch.randn(100, 2) * 5, config=DataConfig(cells="gaps")).schema
+            >>> whole, half = schema.log_jacobians(torch.tensor([[0.0, 0.0], [0.0, torch.nan]])).tolist()
+            >>> whole == schema.log_jacobian, round(half + math.log(schema.scale[0]), 6)
+            (True, 0.0)
+        """
+        if not self.gaps or self.binarise != "none":
+            return x.new_full((len(x),), self.log_jacobian, dtype=torch.float64)
+        scale = torch.tensor(self.scale, dtype=torch.float64, device=x.device)
+        return -torch.where(x.isnan(), 0.0, scale.log()).flatten(1).sum(1)
 
     @property
     def log_jacobian(self) -> float:
@@ -279,11 +338,12 @@ gaussian or --scaling unit.
             [2]
         """
         values = dataclasses.asdict(self)
+        values["categories"] = [list(names) for names in self.categories]
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Schema":
-        """The opposite of `to_dict`.
+        """The opposite of `to_dict`; what a file of format 1 has not yet is left at its default.
 
         Raises:
             ValueError: for missing or unknown keys.
@@ -294,7 +354,15 @@ gaussian or --scaling unit.
             True
         """
         names = {field.name for field in dataclasses.fields(cls)}
-        if odd := names ^ set(values) ^ ({"conditions"} - set(values)):  # which older files have not
+        since = {
+            "whole": [False] * len(values.get("low", [])),
+            "conditions": [],
+            "kinds": [],
+            "categories": [],
+            "gaps": [],
+        }
+        values = {**since, **values}
+        if odd := names ^ set(values):
             raise ValueError(
                 f"a schema must have the keys {', '.join(sorted(names))}; missing or unknown: {', '.join(sorted(odd))}."
                 " Use a file that this version of variform wrote."
@@ -302,7 +370,8 @@ gaussian or --scaling unit.
         fields: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
         }
-        told: list[dict[str, Any]] = values.get("conditions", [])
+        fields["categories"] = tuple(map(tuple, fields["categories"]))
+        told: list[dict[str, Any]] = values["conditions"]
         fields["conditions"] = tuple(Condition(**item | {"categories": tuple(item["categories"])}) for item in told)
         return cls(**fields)
 
@@ -555,6 +624,8 @@ class Dataset:
     def moments(self, *, seed: int | None = None) -> tuple[Tensor, Tensor]:
         """Mean and population variance of the prepared rows, (*shape) each, in float64; a few rows at a time.
 
+        Of each value over the rows where it is not missing; 0 where it always is.
+
         Args:
             seed: As in `batches`.
 
@@ -566,15 +637,14 @@ class Dataset:
             >>> mean.item(), round(variance.item(), 4)
             (3.0, 4.6667)
         """
-        count, mean, squares = 0, torch.zeros(()), torch.zeros(())
+        count, mean, squares = torch.zeros(3, dtype=torch.float64)
         for x in self.batches(_rows_at_once(self.schema.shape), seed=seed):
-            x = x.double()
-            centre = x.mean(0)  # torch.var_mean takes four times as long
-            step, share = centre - mean, len(x) / (count + len(x))
-            squares = squares + (x - centre).square().sum(0) + step.square() * (count * share)
+            more, centre, deviations = _sums(x.double(), gaps=bool(self.schema.gaps))
+            step, share = centre - mean, more / (count + more).clamp_min(1)
+            squares = squares + deviations + step.square() * (count * share)
             mean = mean + step * share
-            count += len(x)
-        return mean, squares / count
+            count = count + more
+        return mean, squares / count.clamp_min(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -708,6 +778,8 @@ def read_rows(path: str | Path, schema: Schema, *, key: str | None = None) -> Da
         1797
     """
     source = read_source(path, _config_like(path, schema, key))
+    if schema.kinds:
+        source = _known_categories(source, schema)
     flat_images = schema.kind == "image" and source.values.shape[1:] == (math.prod(schema.shape),)
     raw = _kept(source, schema.shape if flat_images else None)
     low, high = _require_alike(raw, source, schema)
@@ -804,9 +876,15 @@ def _array(values: Tensor | np.ndarray) -> np.ndarray:
 
 
 def _splits(source: Source, config: DataConfig) -> Splits:
+    source, kinds, categories = _mixed(source, config) if config.cells == "mixed" else (source, (), ())
+    if not kinds and (config.categories or config.counts or config.reals):
+        raise ValueError("--categories, --counts and --reals are for --likelihood mixed; got another. Leave them out.")
     raw = _kept(source, config.shape)
     classes, labels = _label_index(source.labels)
-    unscaled = dataclasses.replace(_unscaled_schema(raw, source), classes=classes, label=config.label)
+    unscaled = _unscaled_schema(raw, source, gaps=config.cells != "numbers")
+    unscaled = dataclasses.replace(unscaled, classes=classes, label=config.label, kinds=kinds, categories=categories)
+    if kinds:
+        unscaled = dataclasses.replace(unscaled, levels=None)
     own = _own_parts(source.own, len(raw))
     digests = _digests(raw) if source.keys is None else source.keys.astype("<i8").view(np.uint8)
     groups = digests if source.keys is None else digests[:, :8]
@@ -836,7 +914,7 @@ def _splits(source: Source, config: DataConfig) -> Splits:
         schema=schema,
         duplicates=duplicates,
         fingerprint=_fingerprint(raw, own, digests, classes, labels, is_sampled=source.keys is not None),
-        notes=(*source.notes, *_notes(source, raw, own, duplicates)),
+        notes=(*source.notes, *_notes(source, raw, own, duplicates), *_notes_of_cells(schema, raw)),
     )
 
 
@@ -911,14 +989,15 @@ def _channels_first(values: np.ndarray, name: str) -> np.ndarray:
     )
 
 
-def _unscaled_schema(raw: Tensor | StoredRows, source: Source) -> Schema:
-    """What `raw`, the rows of `source`, holds, with shift 0 and scale 1."""
+def _unscaled_schema(raw: Tensor | StoredRows, source: Source, *, gaps: bool = False) -> Schema:
+    """What `raw`, the rows of `source`, holds, with shift 0 and scale 1; with `gaps` values may be missing."""
     is_image = raw.ndim == 4
     columns = () if is_image else _columns(source)
-    _require_finite(raw, source, columns)
+    _require_finite(raw, source, columns, gaps=gaps, hint="" if gaps else ", or use --cells gaps where NaN is a gap")
     low, high = _range(raw, source)
+    _require_observed(torch.tensor(low), columns, source.name, "")
     levels = source.levels
-    if levels is None and all(bool(((chunk == 0) | (chunk == 1)).all()) for chunk in _chunks(raw)):
+    if levels is None and all(bool(((x == 0) | (x == 1) | x.isnan()).all()) for x in _chunks(raw)):
         levels = 2
     elif levels is None and not raw.dtype.is_floating_point:
         levels = 256
@@ -935,6 +1014,7 @@ def _unscaled_schema(raw: Tensor | StoredRows, source: Source) -> Schema:
         levels=levels,
         binarise="none",
         source=source.name,
+        gaps=_gaps(raw, pooled=is_image) if gaps else (),
     )
 
 
@@ -943,13 +1023,32 @@ def _columns(source: Source) -> tuple[str, ...]:
     return source.columns or tuple(f"column {number}" for number in range(1, width + 1))
 
 
-def _require_finite(raw: Tensor | StoredRows, source: Source, columns: tuple[str, ...]) -> None:
+def _gaps(raw: Tensor | StoredRows, *, pooled: bool) -> tuple[bool, ...]:
+    """Whether a value is missing in any row: of each column, or `pooled` over all of them."""
+    missing = torch.stack([chunk.isnan().any(0) for chunk in _chunks(raw)]).any(0)
+    return (bool(missing.any()),) if pooled else tuple(missing.tolist())
+
+
+def _require_observed(low: Tensor, columns: tuple[str, ...], name: str, rows: str) -> None:
+    """Refuse a column of which every value is missing, so that its least value `low` is infinite."""
+    if empty := low.isinf().nonzero().flatten().tolist():
+        place = f"column '{columns[empty[0]]}'" if columns else "every value"
+        raise ValueError(
+            f"every column must hold a value{rows}; {place} of {name} is missing in all rows. Delete the column"
+            f"{' or use another --split-seed' if rows else ''}."
+        )
+
+
+def _require_finite(
+    raw: Tensor | StoredRows, source: Source, columns: tuple[str, ...], *, gaps: bool = False, hint: str = ""
+) -> None:
     if not raw.dtype.is_floating_point:
         return
     count, places, row = 0, [], 0
     for chunk in _chunks(raw):
-        if not (finite := chunk.isfinite()).all():
-            bad = (~finite.flatten(1)).nonzero()  # (values, 2)
+        wrong = chunk.isinf() if gaps else ~chunk.isfinite()
+        if wrong.any():
+            bad = wrong.flatten(1).nonzero()  # (values, 2)
             count += len(bad)
             places += [
                 f"{source.place(row + line)}, " + (f"column '{columns[item]}'" if columns else f"pixel {item + 1}")
@@ -958,9 +1057,9 @@ def _require_finite(raw: Tensor | StoredRows, source: Source, columns: tuple[str
         row += len(chunk)
     if count:
         raise ValueError(
-            f"{source.name} must hold finite numbers; {count} of its values are NaN, or infinite as"
+            f"{source.name} must hold finite numbers; {count} of its values are {'' if gaps else 'NaN, or '}infinite as"
             f" {str(raw.dtype).removeprefix('torch.')} ({'; '.join(places)}{'; ...' if count > 3 else ''})."
-            " Delete these rows or fill the values in."
+            f" Delete these rows or fill the values in{hint}."
         )
 
 
@@ -973,11 +1072,23 @@ def _range(raw: Tensor | StoredRows, source: Source) -> tuple[tuple[float, ...],
 
 
 def _extent(chunks: Iterable[Tensor], *, pooled: bool) -> tuple[Tensor, Tensor]:
-    """Least and greatest value, float64: of each column, or `pooled` over all of them."""
-    pairs = [torch.aminmax(chunk, dim=None if pooled else 0) for chunk in chunks]
-    low = torch.stack([pair.min.reshape(-1) for pair in pairs]).amin(0)
-    high = torch.stack([pair.max.reshape(-1) for pair in pairs]).amax(0)
+    """Least and greatest value, float64: of each column, or `pooled` over all of them.
+
+    What is missing does not count; where everything is, they are infinite.
+    """
+    bounds = [_bounds(chunk, None if pooled else 0) for chunk in chunks]
+    low = torch.stack([low.reshape(-1) for low, _ in bounds]).amin(0)
+    high = torch.stack([high.reshape(-1) for _, high in bounds]).amax(0)
     return low.double(), high.double()
+
+
+def _bounds(chunk: Tensor, dim: int | None) -> tuple[Tensor, Tensor]:
+    low, high = torch.aminmax(chunk, dim=dim)
+    if not low.isnan().any():
+        return low, high
+    missing = chunk.isnan()
+    low = torch.aminmax(chunk.masked_fill(missing, math.inf), dim=dim).min
+    return low, torch.aminmax(chunk.masked_fill(missing, -math.inf), dim=dim).max
 
 
 def _whole(raw: Tensor | StoredRows, *, pooled: bool) -> tuple[bool, ...]:
@@ -986,24 +1097,29 @@ def _whole(raw: Tensor | StoredRows, *, pooled: bool) -> tuple[bool, ...]:
     for chunk in _chunks(raw):
         if not raw.dtype.is_floating_point or not whole.any():
             break
-        whole &= (chunk == chunk.round()).reshape(-1, len(whole)).all(0)
+        whole &= ((chunk == chunk.round()) | chunk.isnan()).reshape(-1, len(whole)).all(0)
     return tuple(whole.tolist())
 
 
 def _label_index(labels: np.ndarray | None) -> tuple[tuple[str, ...], Tensor | None]:
-    """Class names in order (numbers as numbers, text as text), and each row's index among them."""
+    """Class names in order (numbers as numbers, text as text), and each row's index among them, -1 for no label."""
     if labels is None:
         return (), None
     if labels.dtype.kind not in "buif":
         labels = labels.astype(str)
-    values, index = np.unique(labels.reshape(-1), return_inverse=True)
-    classes = tuple(map(_category, values))
-    return classes, torch.from_numpy(index.astype(np.int64))
+    labels = labels.reshape(-1)
+    is_there = labels != "" if labels.dtype.kind == "U" else ~np.isnan(labels.astype(np.float64))
+    values, index = np.unique(labels[is_there], return_inverse=True)
+    found = np.full(len(labels), -1)
+    found[is_there] = index
+    return tuple(map(_category, values)), torch.from_numpy(found.astype(np.int64))
 
 
 def _category(value: Any) -> str:
-    """The name of a label or category: of a number without superfluous digits."""
-    return f"{value:.15g}" if isinstance(value, int | float | np.number) and not isinstance(value, bool) else str(value)
+    """The name of a label or category: of a number without superfluous digits; empty for none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        return str(value)
+    return "" if math.isnan(value) else f"{value:.15g}"
 
 
 def _known_labels(source: Source, classes: tuple[str, ...]) -> Tensor | None:
@@ -1011,7 +1127,7 @@ def _known_labels(source: Source, classes: tuple[str, ...]) -> Tensor | None:
     names, index = _label_index(source.labels)
     if index is None or not set(names) <= set(classes):
         return None
-    return torch.tensor([classes.index(name) for name in names])[index]
+    return torch.tensor([*(classes.index(name) for name in names), -1])[index]
 
 
 def _condition(name: str, source: Source, train: np.ndarray) -> Condition:
@@ -1079,8 +1195,14 @@ def _config_like(path: str | Path, schema: Schema, key: str | None) -> DataConfi
         channels, height, width = schema.shape
         return DataConfig(key=key, image_size=(height, width), channels="grey" if channels == 1 else "rgb")
     has_labels = kind == "csv" and schema.label in csv_columns(path)
+    label = schema.label if has_labels else None
     condition = tuple(condition.name for condition in schema.conditions) if kind == "csv" else ()
-    return DataConfig(key=key, label=schema.label if has_labels else None, condition=condition)
+    config = DataConfig(key=key, label=label, condition=condition, cells="gaps" if schema.gaps else "numbers")
+    if not schema.kinds:
+        return config
+    there = csv_columns(path) if kind == "csv" else schema.columns
+    named = [name for name, names in zip(schema.columns, schema.categories, strict=True) if names]
+    return dataclasses.replace(config, cells="mixed", categories=tuple(name for name in named if name in there))
 
 
 def _require_alike(
@@ -1099,15 +1221,122 @@ def _require_alike(
             f"rows must have the shape {schema.shape} of {schema.source}; {source.name} has {shape}."
             " Give data of the same shape."
         )
-    _require_finite(raw, source, schema.columns)
+    _require_finite(raw, source, schema.columns, gaps=bool(schema.gaps))
     low, high = _range(raw, source)
-    is_whole = not raw.dtype.is_floating_point or all(torch.equal(chunk, chunk.round()) for chunk in _chunks(raw))
+    is_whole = not raw.dtype.is_floating_point or all(((x == x.round()) | x.isnan()).all() for x in _chunks(raw))
     if schema.levels and not (is_whole and min(low) >= 0 and max(high) < schema.levels):
         raise ValueError(
             f"values must be whole numbers from 0 to {schema.levels - 1} as in {schema.source}; {source.name} holds"
             f" values from {min(low):.7g} to {max(high):.7g}. Give data in the same units."
         )
     return low, high
+
+
+# ---- mixed tables
+
+
+def _mixed(
+    source: Source, config: DataConfig
+) -> tuple[Source, tuple[ColumnKind, ...], tuple[tuple[str, ...], ...]]:  # fmt: skip
+    """The source with categories as numbers from 0, the kind of each column, and the names of its categories."""
+    _require_numbers(source)
+    if source.values.ndim != 2:
+        raise ValueError(
+            f"--likelihood mixed is for tables; {source.name} holds images. Use another, such as gaussian-shared."
+        )
+    columns = _columns(source)
+    declared = declared_kinds(config, columns, source.name)
+    values = np.array(source.values, np.float64)
+    kinds, categories = [], []
+    for place, column in enumerate(columns):
+        names = source.categories[place] if source.categories else ()
+        if declared.get(column) == "category" and not names:
+            known, codes = np.unique(values[:, place], return_inverse=True)
+            names = tuple(f"{value:.15g}" for value in known if not np.isnan(value))
+            values[:, place] = np.where(np.isnan(values[:, place]), np.nan, codes)
+        seen = values[np.isfinite(values[:, place]), place]
+        kinds.append("category" if names else _kind(seen, declared.get(column), column, source.name))
+        categories.append(names)
+        if names and len(names) > max(_FEW, len(seen) / 2):
+            raise ValueError(
+                f"categories must repeat; column '{column}' of {source.name} holds {len(names)} different ones in"
+                f" {len(seen)} rows. Delete the column if it only names the rows."
+            )
+        if len(seen) and seen.min() == seen.max():
+            shown = names[0] if names else f"{seen[0]:.7g}"
+            raise ValueError(
+                f"every column must vary; column '{column}' of {source.name} is {shown} in every row. Delete it."
+            )
+    return dataclasses.replace(source, values=values), tuple(kinds), tuple(categories)
+
+
+def _kind(seen: np.ndarray, declared: str | None, column: str, name: str) -> ColumnKind:
+    """The kind of a column of numbers: a count law cannot be narrower than Poisson's, whose variance is its mean."""
+    whole = bool((seen == np.rint(seen)).all())
+    countable = whole and bool((seen >= 0).all())
+    if declared == "count" and not countable:
+        wrong = seen[(seen < 0) | (seen != np.rint(seen))][0]
+        raise ValueError(
+            f"counts must be whole numbers from 0; column '{column}' of {name} holds {wrong:.7g}."
+            " Take it out of --counts."
+        )
+    if declared == "real":
+        return "real"
+    if declared is None and countable and seen.max(initial=0) <= 1:
+        return "binary"
+    if declared == "count" or (countable and seen.var() >= seen.mean()):
+        return "count"
+    return "real"
+
+
+def _known_categories(source: Source, schema: Schema) -> Source:
+    """The source with its categories under the numbers that they have in `schema`."""
+    values = np.array(source.values, np.float64)
+    for place, (column, kind) in enumerate(zip(schema.columns, schema.kinds, strict=True)):
+        if values.ndim != 2 or place >= values.shape[1]:
+            break  # another shape, which is refused with its own words
+        names = source.categories[place] if source.categories else ()
+        known, seen = schema.categories[place], values[np.isfinite(values[:, place]), place]
+        if names and not known:
+            raise ValueError(
+                f"column '{column}' must hold numbers as in {schema.source}; {source.name} holds '{names[0]}'."
+                " Give the same columns in the same order."
+            )
+        if names:  # a .csv; an array holds the numbers of the categories already
+            if odd := set(names) - set(known):
+                raise ValueError(
+                    f"column '{column}' must hold categories of {schema.source}, {', '.join(known)};"
+                    f" {source.name} holds '{min(odd)}'. Correct the cell, empty it, or train anew with it."
+                )
+            there = ~np.isnan(values[:, place])
+            values[there, place] = np.array([known.index(name) for name in names], float)[seen.astype(int)]
+        most = len(known) - 1 if known else 1 if kind == "binary" else np.inf
+        bad = seen[(seen < 0) | (seen > most) | (seen != np.rint(seen))] if kind != "real" else seen[:0]
+        if len(bad) and not names:
+            raise ValueError(
+                f"column '{column}' must hold whole numbers from 0 {'' if np.isinf(most) else f'to {most} '}as in"
+                f" {schema.source}; {source.name} holds {bad[0]:.7g}. Correct the cell, or train anew with it."
+            )
+    return dataclasses.replace(source, values=values, categories=())
+
+
+def _notes_of_cells(schema: Schema, raw: Tensor | StoredRows) -> Iterator[str]:
+    if schema.kinds:
+        numbers = ("real", "count", "binary")
+        kinds = {
+            kind: [name for name, one in zip(schema.columns, schema.kinds, strict=True) if one == kind]
+            for kind in numbers
+        }
+        words = [f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names]
+        words += [
+            f"category: {name} ({len(names)})"
+            for name, names in zip(schema.columns, schema.categories, strict=True)
+            if names
+        ]
+        yield f"columns, {'; '.join(words)}"
+    if any(schema.gaps):
+        missing = sum(int(chunk.isnan().sum()) for chunk in _chunks(raw))
+        yield f"{missing:,} of {math.prod(raw.shape):,} values are missing: they add nothing to any density"
 
 
 # ---- the split
@@ -1123,7 +1352,8 @@ def _own_parts(own: np.ndarray | None, rows: int) -> np.ndarray:
 
 def _digests(raw: Tensor | StoredRows) -> np.ndarray:
     """One hash a row, (N, 16) uint8: it decides the split, finds duplicates and makes the fingerprint."""
-    return np.concatenate([_hashes(chunk.flatten(1).numpy().view(np.uint8), 16) for chunk in _chunks(raw)])
+    pieces = (x if not x.dtype.is_floating_point else torch.where(x.isnan(), math.nan, x) for x in _chunks(raw))
+    return np.concatenate([_hashes(x.flatten(1).numpy().view(np.uint8), 16) for x in pieces])  # one NaN for all kinds
 
 
 def _hashes(rows: np.ndarray, size: int, key: bytes = b"") -> np.ndarray:
@@ -1221,7 +1451,10 @@ def _is_rounded(values: np.ndarray | Shards | Rendered) -> bool:
     if np.can_cast(values.dtype, np.float32):
         return False
     rows = Shards((values,)) if isinstance(values, np.ndarray) else values
-    return any((piece != piece.astype(np.float32)).any() for piece in rows.pieces(_rows_at_once(rows.shape[1:])))
+    return any(
+        ((piece != piece.astype(np.float32)) & (piece == piece)).any()  # NaN is not equal to itself
+        for piece in rows.pieces(_rows_at_once(rows.shape[1:]))
+    )
 
 
 # ---- the scaling
@@ -1229,6 +1462,10 @@ def _is_rounded(values: np.ndarray | Shards | Rendered) -> bool:
 
 def _scaled(schema: Schema, train: Dataset, config: DataConfig) -> Schema:
     """`schema` with the scaling and binarisation of `config`: a pair for each real column, one pair for all pixels."""
+    if schema.kinds and config.binarise != "none":
+        raise ValueError(
+            f"--binarise is for images and plain tables; got {config.binarise} with a mixed table. Leave it out."
+        )
     shift, scale = _shift_and_scale(schema, train, config.scaling)
     length = len(schema.low)
     scaled = dataclasses.replace(
@@ -1244,6 +1481,11 @@ def _scaled(schema: Schema, train: Dataset, config: DataConfig) -> Schema:
 def _shift_and_scale(
     schema: Schema, train: Dataset, choice: Literal["auto", "none", "unit", "standard"]
 ) -> tuple[Tensor, Tensor]:
+    if schema.gaps:
+        low, high = _extent(train.raw_batches(_rows_at_once(schema.shape)), pooled=schema.kind == "image")
+        _require_observed(low, schema.columns, schema.source, " in a training row")
+    if schema.kinds:
+        return _shift_and_scale_of_reals(schema, train, choice)
     if choice == "auto" and not schema.levels and min(schema.low) >= 0 and max(schema.high) <= 1:
         choice = "none"
     elif choice == "auto":
@@ -1262,14 +1504,47 @@ def _shift_and_scale(
     return _mean_and_std(lambda: (raw.reshape(-1, 1) if pooled else raw for raw in train.raw_batches(size)))
 
 
+def _shift_and_scale_of_reals(
+    schema: Schema, train: Dataset, choice: Literal["auto", "none", "unit", "standard"]
+) -> tuple[Tensor, Tensor]:
+    """Of a mixed table: what the choice says for real columns; all others stay as they are."""
+    shift, scale = (
+        torch.zeros(len(schema.kinds), dtype=torch.float64),
+        torch.ones(len(schema.kinds), dtype=torch.float64),
+    )
+    reals = torch.tensor([place for place, kind in enumerate(schema.kinds) if kind == "real"]).long()
+    if choice == "none" or not len(reals):
+        return shift, scale
+    few = dataclasses.replace(schema, columns=tuple(schema.columns[place] for place in reals))
+    low, high = _extent(train.raw_batches(_rows_at_once(schema.shape)), pooled=False)
+    _require_variation(low[reals], high[reals], few, "training row")
+    if choice == "unit":
+        low, high = torch.tensor([schema.low, schema.high], dtype=torch.float64)
+        first, second = low, high - low
+    else:
+        first, second = _mean_and_std(lambda: train.raw_batches(_rows_at_once(schema.shape)))
+    shift[reals], scale[reals] = first[reals], second[reals]
+    return shift, scale
+
+
 def _mean_and_std(passes: Callable[[], Iterable[Tensor]]) -> tuple[Tensor, Tensor]:
     """Mean and population standard deviation of each column, in float64, in two passes over the rows."""
-    mean, count = torch.zeros(()), 0
+    mean, count = torch.zeros(2, dtype=torch.float64)
     for chunk in passes():
-        mean, count = mean + chunk.double().sum(0), count + len(chunk)
+        mean, count = mean + chunk.double().nansum(0), count + (~chunk.isnan()).sum(0)
     mean = mean / count
-    variance = sum(((chunk.double() - mean).square().sum(0) for chunk in passes()), torch.zeros(())) / count
+    variance = sum(((chunk.double() - mean).square().nansum(0) for chunk in passes()), torch.zeros(())) / count
     return mean, variance.sqrt()
+
+
+def _sums(x: Tensor, *, gaps: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Of some rows the number, the mean and the sum of squared deviations, of each value where it is not missing."""
+    if not gaps:
+        mean = x.mean(0)  # torch.var_mean takes four times as long
+        return x.new_tensor(len(x)), mean, (x - mean).square().sum(0)
+    count = (~x.isnan()).sum(0)
+    mean = x.nansum(0) / count.clamp_min(1)
+    return count, mean, (x - mean).square().nansum(0)
 
 
 def _require_variation(low: Tensor, high: Tensor, schema: Schema, rows: str) -> None:

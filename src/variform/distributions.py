@@ -8,7 +8,7 @@ are always in, so that the numbers of two models are comparable. Each line that 
 import functools
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -63,6 +63,16 @@ class Law(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density at `value`, event summed, in nats."""
         return self._sum_event(self.log_prob_per_entry(value))
+
+    def log_prob_observed(self, value: Tensor) -> Tensor:
+        """Log-density of the entries of `value` that are not NaN; the others add 0 and pass no gradient.
+
+        Reference:
+            Rubin (1976): when the likelihood may ignore why values are missing.
+        """
+        missing = value.isnan()
+        entries = self.log_prob_per_entry(value.masked_fill(missing, 0))  # a value that every law can have
+        return self._sum_event(entries.masked_fill(missing, 0))  # eq: observed
 
     def detached(self) -> "Law":
         """The same law, through whose parameters no gradient passes, for sticking-the-landing gradients.
@@ -542,6 +552,11 @@ class Categorical(Law):
         self.logits, self.levels = logits, logits.shape[self._axis]
 
     @property
+    def mode(self) -> Tensor:
+        """The likeliest level, as a value in [0, 1]."""
+        return self.logits.argmax(self._axis).to(self.logits.dtype) / (self.levels - 1)
+
+    @property
     def mean(self) -> Tensor:
         """The mean level, as a value in [0, 1]."""
         return (self._probability * self._values).sum(self._axis)
@@ -669,6 +684,96 @@ class NegativeBinomial(Law):
         return ways - without - value * functional.softplus(-log_odds)  # eq: negative-binomial
 
 
+class Observed(Law):
+    """A law of data of which some entries may be missing: NaN in a value adds nothing to its log-density.
+
+    Args:
+        law: The law of whole values, with independent entries.
+
+    Example:
+        >>> law = Observed(StandardNormal(2))
+        >>> round(law.log_prob(torch.tensor([0.0, torch.nan])).item(), 4)
+        -0.9189
+    """
+
+    def __init__(self, law: Law) -> None:
+        super().__init__(law._extended_shape(), len(law.event_shape))
+        self.law = law
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of the law."""
+        return self.law.mean
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of the law."""
+        return self.law.variance
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        """Whole values."""
+        return self.law.sample(sample_shape)
+
+    def log_prob_per_entry(self, value: Tensor) -> Tensor:
+        """Log-density of every entry of a whole value, in nats."""
+        return self.law.log_prob_per_entry(value)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density of what is observed, event summed, in nats."""
+        return self.law.log_prob_observed(value)
+
+
+class Mixed(Law):
+    r"""Independent columns of which each has a law of its own, $\log p(x) = \sum_d \log p_d(x_d)$.
+
+    A column whose law is `Categorical` holds numbers of categories 0, 1, ..., K - 1; its mean is the likeliest one.
+
+    Args:
+        laws: Laws over vectors (*batch, some columns) that share their columns out.
+        order: The columns of the first law, then of the second, and so on, (D,) int64.
+
+    Example:
+        >>> law = Mixed([StandardNormal(1), Categorical(torch.zeros(3, 1))], torch.tensor([1, 0]))
+        >>> [round(law.log_prob(torch.tensor([first, 0.0])).item(), 3) for first in (2.0, torch.nan)]
+        [-2.018, -0.919]
+    """
+
+    def __init__(self, laws: Sequence[Law], order: Tensor) -> None:
+        super().__init__(torch.Size((*laws[0].batch_shape, len(order))), 1)
+        self.laws, self.order = laws, order
+        self._units = [law.levels - 1 if isinstance(law, Categorical) else 1 for law in laws]
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of every column, of categories the likeliest one."""
+        return self._joined([law.mode if isinstance(law, Categorical) else law.mean for law in self.laws])
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of every column, of categories that of their numbers."""
+        units = zip(self.laws, self._units, strict=True)
+        return self._joined([law.variance * unit for law, unit in units])  # and once more when they are joined
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        """Draws that have the types of the columns: whole counts, numbers of categories."""
+        return self._joined([law.sample(sample_shape) for law in self.laws])
+
+    def log_prob_per_entry(self, value: Tensor) -> Tensor:
+        """Log-density or log-probability of every column, in nats."""
+        parts = value.index_select(-1, self.order).split([law.event_shape[0] for law in self.laws], -1)
+        found = zip(self.laws, parts, self._units, strict=True)
+        entries = torch.cat([law.log_prob_per_entry(part / unit) for law, part, unit in found], -1)
+        return entries.index_select(-1, self.order.argsort())  # eq: mixed
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density of the columns that are not missing (NaN), in nats."""
+        return self.log_prob_observed(value)
+
+    def _joined(self, parts: Sequence[Tensor]) -> Tensor:
+        scaled = [part * unit for part, unit in zip(parts, self._units, strict=True)]
+        return torch.cat(scaled, -1).index_select(-1, self.order.argsort())
+
+
 def _log_rising(start: Tensor, steps: Tensor) -> Tensor:
     r"""$\log [\Gamma(r + k) / \Gamma(r)]$ for r = `start` and k = `steps`.
 
@@ -786,4 +891,4 @@ def _squared_distance(difference: Tensor, scale_tril: Tensor) -> Tensor:
     samples = difference.shape[: difference.ndim + 1 - scale_tril.ndim]
     columns = difference.reshape(-1, *difference.shape[len(samples) :]).movedim(0, -1)  # one solution for all samples
     squares = torch.linalg.solve_triangular(scale_tril, columns, upper=False).square().sum(-2)
-    return squares.movedim(-1, 0).reshape(*samples, *squares.shape[:-1])
+    return squares.movedim(-1, 0).reshape((*samples, *squares.shape[:-1]))

@@ -69,7 +69,7 @@ def decode(vae: VAE, z: Array, *, context: Tensor | None = None, draw: bool = Fa
         torch.manual_seed(seed)
         laws = (vae.decode(*chunk) for chunk in zip(points.split(at_once), contexts, strict=False))
         x = torch.cat([law.sample() if draw else law.mean for law in laws])
-    raw = x if vae.schema is None else vae.schema.restore(x)
+    raw = x if vae.schema is None else vae.schema.tidy(vae.schema.restore(x))
     if draw and vae.likelihood.support in ("levels", "counts"):
         raw = raw.round()  # of the scaling's last bit
     return raw.cpu().numpy().reshape(*z.shape[:-1], *vae.event_shape)

@@ -21,12 +21,14 @@ from torch import Tensor
 from variform import __version__
 from variform.config import ModelConfig, from_dict, to_dict
 from variform.data import Schema
+from variform.evaluation.imputation import Imputation
 from variform.files import replacing
+from variform.sources import csv_cells, is_number
 from variform.vae import VAE, build_vae
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-FORMAT = 1
+FORMAT = 2
 """Version of the file's layout; a file with a higher one is refused."""
 
 
@@ -54,15 +56,21 @@ def save(vae: VAE, path: str | os.PathLike[str]) -> None:
             "a model file must hold a VAE made by build_vae; this one has networks of your own. "
             "Save its state_dict with safetensors and build it in your own code."
         )
-    tensors = {name: value.detach().cpu().contiguous() for name, value in vae.state_dict().items()}
-    header = {
-        "format": FORMAT,
-        "variform": __version__,
-        "model": to_dict(vae.config),
-        "schema": vae.schema.to_dict(),
-    }
+    write_sealed(path, {"model": to_dict(vae.config), "schema": vae.schema.to_dict()}, vae.state_dict())
+
+
+def write_sealed(path: str | os.PathLike[str], header: dict[str, Any], state: dict[str, Tensor]) -> None:
+    """Write tensors, and the JSON that says what they are, with a checksum of both, whole or not at all.
+
+    Args:
+        path: The file to write.
+        header: Plain values; format and version are added.
+        state: The tensors by name.
+    """
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    header = {"format": FORMAT, "variform": __version__, **header}
     blank = json.dumps(header | {"sha256": ""}, sort_keys=True)
-    text = json.dumps(header | {"sha256": _checksum(blank, tensors)}, sort_keys=True)
+    text = json.dumps(header | {"sha256": checksum(blank, tensors)}, sort_keys=True)
     with replacing(path) as temporary:
         temporary.write_bytes(to_bytes(tensors, {"variform": text}))  # two entries would come in a random order
 
@@ -75,7 +83,7 @@ def load(path: str | os.PathLike[str]) -> VAE:
         ValueError: for a file that is cut short, changed, of a newer version or not a model of variform.
     """
     path = Path(path)
-    header, tensors = _read(path)
+    header, tensors = read_sealed(path)
     try:
         vae = build_vae(from_dict(ModelConfig, header["model"], path.name), Schema.from_dict(header["schema"]))
         vae.to(next(value.dtype for value in tensors.values() if value.is_floating_point()))
@@ -93,13 +101,23 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         FileNotFoundError, ValueError: as `load`.
     """
-    header, tensors = _read(Path(path))
-    found = (".centre", ".optimal_variance")  # in the data and by training, but no weights
-    weights = sum(value.numel() for name, value in tensors.items() if not name.endswith(found))
+    header, tensors = read_sealed(Path(path))
+    found = (".centre", ".spread", ".optimal_variance")  # in the data and by training, but no weights
+    weights = sum(
+        value.numel()
+        for name, value in tensors.items()
+        if value.is_floating_point() and not name.endswith(found)  # a flow's masks are no weights either
+    )
     return header | {"weights": weights}
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_sealed(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and tensors of a file that `write_sealed` wrote.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: for a file that is cut short, changed, of a newer version or not of variform.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"a model file must exist; there is none at {path}. Give the folder of a run.")
     try:
@@ -115,7 +133,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{path.name} must have format {FORMAT} or older; it has format {header['format']}, written by variform "
             f"{header.get('variform')}. Update variform."
         )
-    if header.get("sha256") != _checksum(text.replace(str(header.get("sha256")), ""), tensors):
+    if header.get("sha256") != checksum(text.replace(str(header.get("sha256")), ""), tensors):
         raise ValueError(f"{path.name} must be as it was written; its checksum differs. Fetch or train it again.")
     return header, tensors
 
@@ -130,7 +148,8 @@ def _header(name: str, text: str) -> dict[str, Any]:
     return header
 
 
-def _checksum(text: str, tensors: dict[str, Tensor]) -> str:
+def checksum(text: str, tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of a text and of tensors in the processor's memory, with their names, types and shapes."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         value = tensors[name]
@@ -162,8 +181,7 @@ def write_rows(path: str | os.PathLike[str], values: Array, columns: Sequence[st
         ['z1,z2', '0.5,2.0']
     """
     path = Path(path)
-    if path.exists():
-        raise FileExistsError(f"the output must be a new file; {path} exists. Choose another --out.")
+    _require_new(path)
     if path.suffix == ".npy":
         with replacing(path) as temporary:
             np.save(temporary, values, allow_pickle=False)
@@ -176,6 +194,92 @@ def write_rows(path: str | os.PathLike[str], values: Array, columns: Sequence[st
         raise ValueError(f"a .csv must hold flat rows; these have the shape {values.shape[1:]}. Use .npy or a folder.")
     else:
         raise ValueError(f"the output must end in .npy, .csv or be a folder of images; got {path.name}. Rename it.")
+
+
+def write_table(path: str | os.PathLike[str], values: Array, schema: Schema) -> None:
+    """Write rows of a mixed table to a .csv file: categories by name, whole numbers as such, what is missing empty.
+
+    Args:
+        path: The file; it must not be there, and its folder must.
+        values: Raw values, (N, columns).
+        schema: What they are.
+
+    Raises:
+        FileExistsError: when the file is there already.
+    """
+    cells = [[cell_text(schema, place, value) for place, value in enumerate(row)] for row in values]
+    write_rows(path, np.array(cells, dtype=object).reshape(len(values), -1), schema.columns)
+
+
+def cell_text(schema: Schema, column: int, value: float) -> str:
+    """A raw value of a table as the text of a cell, numbers in the shortest form that float32 reads back.
+
+    Args:
+        schema: What it is.
+        column: The place of its column.
+        value: The value.
+    """
+    if np.isnan(value):
+        return ""
+    if schema.kinds and schema.categories[column]:
+        return schema.categories[column][int(value)]
+    return str(int(value)) if schema.kinds and schema.whole[column] else str(np.float32(value))
+
+
+def write_filled(
+    path: str | os.PathLike[str], source: str | os.PathLike[str], schema: Schema, found: Imputation, *, intervals: bool
+) -> None:
+    """Write a CSV file again with its gaps filled; every other cell, and columns the model knows not, stay as they are.
+
+    Args:
+        path: The new file, with the separator of the old one.
+        source: The file with gaps.
+        schema: What its rows are.
+        found: What `impute` made of them.
+        intervals: Whether to add, for each column that has gaps in it, the ends of the interval, or for categories and
+            binary columns the probability that the value is right.
+
+    Raises:
+        FileExistsError: when `path` is there already.
+    """
+    _require_new(path)
+    added = [place for place in range(len(schema.columns)) if intervals and found.missing[:, place].any()]
+    heads, texts = [], []
+    for place in added:
+        name = schema.columns[place]
+        is_sure = schema.kinds and schema.kinds[place] in ("category", "binary")
+        parts = {"certainty": found.certainty} if is_sure else {"low": found.low, "high": found.high}
+        heads += [f"{name} {word}" for word in parts]
+        texts += [(place, values) for values in parts.values()]
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        with csv_cells(Path(source)) as (columns, named, separator, lines):
+            writer = csv.writer(file, lineterminator="\n", delimiter=separator)
+            places = [columns.index(name) for name in schema.columns]
+            rows = [list(line) for line in lines]
+        commas = separator != "," and any(
+            is_number(row[place].replace(",", ".")) and "," in row[place] for row in rows for place in places
+        )
+
+        def text(place: int, value: float, *, plain: bool = False) -> str:
+            cell = str(np.float32(value)) if plain else cell_text(schema, place, value)
+            return cell.replace(".", ",") if commas and is_number(cell) else cell
+
+        if named:
+            writer.writerow([*columns, *heads])
+        for row, gone, values in zip(rows, found.missing, found.values, strict=True):
+            for place in np.flatnonzero(gone).tolist():
+                row[places[place]] = text(place, values[place])
+        for number, row in enumerate(rows):
+            more = [
+                text(place, part[number, place], plain=part is found.certainty) if found.missing[number, place] else ""
+                for place, part in texts
+            ]
+            writer.writerow([*row, *more])
+
+
+def _require_new(path: str | os.PathLike[str]) -> None:
+    if Path(path).exists():
+        raise FileExistsError(f"the output must be a new file; {path} exists. Choose another --out.")
 
 
 def write_images(folder: str | os.PathLike[str], images: Array, value_range: tuple[float, float]) -> None:

@@ -7,7 +7,7 @@ reconstruction weighs against the KL term.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -21,6 +21,7 @@ from variform.distributions import (
     DiagonalGaussian,
     DiscretisedLogistic,
     Law,
+    Mixed,
     NegativeBinomial,
     Poisson,
     Support,
@@ -227,8 +228,15 @@ class _OptimalGaussian(DiagonalGaussian):
 
     def log_prob_per_entry(self, value: Tensor) -> Tensor:
         """Log-density of every entry, in nats."""
+        return self._fitted(value).log_prob_per_entry(value)
+
+    def log_prob_observed(self, value: Tensor) -> Tensor:
+        """As of any law; what is missing does not count in the optimum either."""
+        return self._fitted(value).log_prob_observed(value)
+
+    def _fitted(self, value: Tensor) -> DiagonalGaussian:
         variance = self._optimum((value - self.loc).detach().square())
-        return DiagonalGaussian(self.loc, variance.log(), len(self.event_shape)).log_prob_per_entry(value)
+        return DiagonalGaussian(self.loc, variance.log(), len(self.event_shape))
 
 
 class LogisticLikelihood(Likelihood):
@@ -393,6 +401,73 @@ class NegativeBinomialLikelihood(Likelihood):
         with torch.no_grad():
             self.log_dispersion.copy_(dispersion(mean, variance).log())
         return mean.clamp_min(1e-3).log()
+
+
+class MixedLikelihood(Likelihood):
+    r"""p(x|z) of a table: independent columns, each with the law of its kind.
+
+    real: Gaussian with a learned variance per column, $\sigma_d^2 = e^{h_d} + \sigma_{\min}^2$; binary: Bernoulli;
+    count: negative binomial with a learned dispersion per column; category: a probability for each of its K levels.
+
+    Args:
+        kinds: Kind of each column: `real`, `binary`, `count` or `category`.
+        levels: Number of categories of each column; not looked at for other kinds.
+        min_std: Least standard deviation of the real columns, in the units the model sees.
+
+    Shape:
+        params (*batch, total) to a law over (*batch, D), where a category takes K numbers and any other column one.
+
+    Example:
+        >>> likelihood = MixedLikelihood(["category", "real"], levels=[3, 0])
+        >>> likelihood.params_shape, likelihood(torch.zeros(1, 4)).log_prob(torch.tensor([[2.0, torch.nan]])).exp()
+        ((4,), tensor([0.3333], grad_fn=<ExpBackward0>))
+    """
+
+    order: Tensor
+
+    def __init__(self, kinds: Sequence[str], *, levels: Sequence[int] = (), min_std: float = 1e-3) -> None:
+        super().__init__((len(kinds),))
+        if odd := set(kinds) - {"real", "binary", "count", "category"}:
+            raise ValueError(f"a column must be real, binary, count or category; got {min(odd)}. Change its kind.")
+        places = {
+            kind: [place for place, one in enumerate(kinds) if one == kind] for kind in ("real", "binary", "count")
+        }
+        categories = [place for place, kind in enumerate(kinds) if kind == "category"]
+        families: list[tuple[list[int], Likelihood]] = [
+            (places["real"], GaussianLikelihood((len(places["real"]),), variance="per-feature", min_std=min_std)),
+            (places["binary"], BernoulliLikelihood((len(places["binary"]),))),
+            (places["count"], NegativeBinomialLikelihood((len(places["count"]),))),
+            *(([place], CategoricalLikelihood((1,), levels=levels[place])) for place in categories),
+        ]
+        self.families = nn.ModuleList([family for columns, family in families if columns])
+        order = [place for columns, _ in families for place in columns]
+        self.register_buffer("order", torch.tensor(order), persistent=False)
+
+    @property
+    def parts(self) -> list[tuple[Tensor, Likelihood]]:
+        """The columns that have a family in common, and the family."""
+        families = [family for family in self.families if isinstance(family, Likelihood)]
+        return list(zip(self.order.split([family.event_shape[0] for family in families]), families, strict=True))
+
+    @property
+    def params_shape(self) -> tuple[int, ...]:
+        """What the decoder must give per example."""
+        return (sum(math.prod(family.params_shape) for _, family in self.parts),)
+
+    def forward(self, params: Tensor) -> Mixed:
+        """The law that `params` describe."""
+        families = [family for _, family in self.parts]
+        pieces = params.split([math.prod(family.params_shape) for family in families], -1)
+        pairs = zip(families, pieces, strict=True)
+        return Mixed([family(piece.unflatten(-1, family.params_shape)) for family, piece in pairs], self.order)
+
+    def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """The params at which each column's law starts at the mean of the training rows, and at their variance."""
+        found = []
+        for columns, family in self.parts:
+            unit = family.levels - 1 if isinstance(family, CategoricalLikelihood) else 1
+            found.append(family.start_at(mean[columns] / unit, variance[columns] / unit**2).flatten())
+        return torch.cat(found)
 
 
 _MOST = 30.0

@@ -78,6 +78,7 @@ def plot_samples(
     *,
     data: ArrayLike | None = None,
     columns: Sequence[str] = (),
+    categories: Sequence[Sequence[str]] = (),
     value_range: tuple[float, float] = (0.0, 1.0),
 ) -> Figure:
     """Examples drawn from the model, beside the data if given.
@@ -87,8 +88,9 @@ def plot_samples(
 
     Args:
         samples: (N, *event), in the data's units.
-        data: (M, *event), in the same units.
+        data: (M, *event), in the same units; NaN where a value is missing.
         columns: The table's column names; empty for images.
+        categories: For each column the names of its categories 0, 1, ...; empty for a column of numbers.
         value_range: The values drawn as black and as white.
 
     Raises:
@@ -101,7 +103,7 @@ def plot_samples(
     """
     drawn = _events(samples, 1, columns)
     real = None if data is None else _events(data, 1, columns)
-    return _sample_panels(drawn, real, columns) if columns else _sample_grids(drawn, real, value_range)
+    return _sample_panels(drawn, real, columns, categories) if columns else _sample_grids(drawn, real, value_range)
 
 
 def plot_manifold(
@@ -656,7 +658,9 @@ def _sample_grids(samples: Array, data: Array | None, value_range: tuple[float, 
     return figure
 
 
-def _sample_panels(samples: Array, data: Array | None, columns: Sequence[str]) -> Figure:
+def _sample_panels(
+    samples: Array, data: Array | None, columns: Sequence[str], categories: Sequence[Sequence[str]]
+) -> Figure:  # fmt: skip
     title = "Samples from the model" + (", against the data" if data is not None else "") + ", column by column"
     figure, panels = _panels(columns, title=title)
     reference = samples if data is None else data
@@ -664,6 +668,10 @@ def _sample_panels(samples: Array, data: Array | None, columns: Sequence[str]) -
         low, high = _span(reference[:, number])
         margin = 0.05 * (high - low)
         bins = np.linspace(low - margin, high + margin, 31)
+        if categories and (words := categories[number]):
+            bins = np.arange(len(words) + 1) - 0.5
+            shown = _every(len(words), 6)
+            panel.set_xticks(shown, [_text(words[place], 8) for place in shown])
         if data is not None:
             _histogram(panel, data[:, number], bins, label="data", color=GREY, alpha=0.45, histtype="stepfilled")
         _histogram(panel, samples[:, number], bins, label="samples", color=BLUE, linewidth=1.6, histtype="step")
@@ -679,7 +687,8 @@ def _sample_panels(samples: Array, data: Array | None, columns: Sequence[str]) -
 def _histogram(panel: Axes, values: Array, bins: Array, **look: Any) -> None:
     inside = values[(values >= bins[0]) & (values <= bins[-1])]
     if inside.size:
-        panel.hist(inside, bins=list(bins), weights=np.full(inside.size, 1 / values.size / (bins[1] - bins[0])), **look)
+        there = np.count_nonzero(~np.isnan(values))
+        panel.hist(inside, bins=list(bins), weights=np.full(inside.size, 1 / there / (bins[1] - bins[0])), **look)
 
 
 def _latent_ticks(panel: Axes, quantiles: Array, most: int, is_standard: bool) -> None:

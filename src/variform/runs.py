@@ -8,6 +8,7 @@ environment.json      seed, versions, threads, device, data fingerprint and git 
                       environment that it went through
 evaluation.json       held-out numbers with standard errors
 figures/*.png, report.html
+sampler-*.safetensors, samplers.json  laws fitted over z after the training, and what each of them is good for
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import tomli_w
@@ -27,7 +28,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from variform import __version__, exploration, plots, processes
+from variform import __version__, exploration, plots, processes, samplers
 from variform.config import ModelConfig, RunConfig, from_toml, to_command, to_dict
 from variform.data import Dataset, Schema, Splits, read
 from variform.evaluation import evaluate
@@ -50,6 +51,9 @@ RESULTS = (
     "last.safetensors",
     "evaluation.json",
     "validation.json",
+    "sampler-gmm.safetensors",
+    "sampler-flow.safetensors",
+    "samplers.json",
     "figures/manifold.png",
     "figures/draws.png",
     "report.html",
@@ -405,6 +409,72 @@ def assess(
     return numbers | {"split": split, "rows": len(rows), "seed": seed, "data": describe(splits), "versions": versions}
 
 
+def sampler_file(run: Run, kind: samplers.SamplerKind) -> Path:
+    """Where a run keeps its sampler of a kind."""
+    return run.folder / f"sampler-{kind}.safetensors"
+
+
+def fit_sampler(
+    run: Run, kind: samplers.SamplerKind, *, samples: int = 1000, seed: int = 0, progress: bool = False
+) -> dict[str, Any]:
+    """Fit a sampler to a run's model, save it with the run, and compare all samplers that the run has.
+
+    Args:
+        run: The run.
+        kind: `gmm` or `flow`.
+        samples: Importance samples per test row.
+        seed: Seed of the fit and of the comparison.
+        progress: Show progress bars on a terminal.
+
+    Returns:
+        What `samplers.compare` gives, with the facts of each fit; it is also in samplers.json.
+
+    Raises:
+        ValueError: when the run's data have changed.
+    """
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1; got {samples}. Use for example 1000.")
+    splits = run.data()
+    if kind == "gmm":
+        fitted = samplers.fit_mixture(run.vae, splits.train, seed=seed)
+    else:
+        fitted = samplers.fit_flow(run.vae, splits.train, splits.valid, seed=seed)
+    samplers.save(fitted, run.vae, sampler_file(run, kind))
+    there = [other for other in get_args(samplers.SamplerKind) if sampler_file(run, other).is_file()]
+    found = {other: samplers.load(sampler_file(run, other), run.vae) for other in there}
+    priors = {name: sampler.prior for name, sampler in found.items()}
+    numbers = samplers.compare(run.vae, priors, splits, samples=samples, seed=seed, progress=progress)
+    for name, sampler in found.items():
+        numbers["samplers"][name]["fit"] = sampler.facts
+    write_json(run.folder / "samplers.json", numbers)
+    return numbers
+
+
+def with_sampler(run: Run, kind: Literal["prior", "gmm", "flow"], temperature: float = 1.0) -> VAE:
+    """The run's model under one of its samplers, at a temperature.
+
+    Args:
+        run: The run.
+        kind: `prior` for the model's own.
+        temperature: See `samplers.tempered`.
+
+    Raises:
+        FileNotFoundError: where the run has no such sampler yet.
+        ValueError: for a sampler of other weights, a damaged file, or a temperature that is not above 0.
+    """
+    prior = run.vae.prior
+    if kind != "prior":
+        if not sampler_file(run, kind).is_file():
+            raise FileNotFoundError(
+                f"the sampler must be fitted first; {run.folder} has no {sampler_file(run, kind).name}. "
+                f"Fit it with variform sampler {run.folder} --kind {kind}."
+            )
+        prior = samplers.load(sampler_file(run, kind), run.vae).prior
+    if temperature != 1:
+        prior = samplers.TemperedPrior(prior, temperature)
+    return run.vae.with_prior(prior)
+
+
 # --- numbers as a table -------------------------------------------------------------------------------------------
 
 ROWS = {
@@ -423,16 +493,62 @@ ROWS = {
 def table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The numbers of an evaluation as header and rows of text: VAE, PCA and the trivial model side by side."""
     baselines = numbers.get("baselines", {})
-    columns = [numbers, baselines.get("pca", {}), baselines.get("trivial", {})]
+    beside = {name: baselines[name] for name in ("pca", "trivial") if name in baselines}
+    columns = [numbers, *beside.values()]
     rows = []
     for key, name in ROWS.items():
         if any(key in column for column in columns):
             label = f"{name}, k = {numbers['nll']['samples']}" if key == "nll" else name
             rows.append([label, *(show(column.get(key)) for column in columns)])
     active = numbers["active_units"]
-    rows.append(["active units", f"{active['count']} of {active['of']}", "", ""])
-    components = baselines.get("pca", {}).get("components", "")
-    return [f"{numbers['split']}, {numbers['rows']} rows", "VAE", f"PCA, q = {components}", "trivial"], rows
+    rows.append(["active units", f"{active['count']} of {active['of']}", *[""] * len(beside)])
+    heads = [f"PCA, q = {found['components']}" if name == "pca" else name for name, found in beside.items()]
+    return [f"{numbers['split']}, {numbers['rows']} rows", "VAE", *heads], rows
+
+
+def imputation_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """What `evaluation.imputation.judge` found as header and rows of text."""
+    share = f"{numbers['level']:.0%}"
+    head = [
+        f"{numbers['cells']:,} cells taken away",
+        "VAE",
+        "column means, most frequent categories",
+        f"in {share} intervals",
+    ]
+
+    def row(name: str, found: dict[str, Any]) -> list[list[str]]:
+        rows = []
+        if "rmse" in found:
+            cells = (found["rmse"], found["rmse_of_means"], found["coverage"])
+            rows.append([f"{name}: RMS error", *map(show, cells)])
+        if "accuracy" in found:
+            rows.append([f"{name}: share right", show(found["accuracy"]), show(found["accuracy_of_mode"]), ""])
+        return rows
+
+    rows = row(f"all, in {numbers['unit']}", numbers)
+    for name, found in numbers.get("columns", {}).items():
+        rows += row(name, found)
+    return head, rows
+
+
+def sampler_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """What `fit_sampler` found as header and rows of text: the model's prior, each sampler, and real rows."""
+    quality = {
+        "precision": "precision",
+        "recall": "recall",
+        "density": "density",
+        "coverage": "coverage",
+        "c2st": "C2ST",
+    }
+    rows = []
+    for name, found in numbers["samplers"].items():
+        label = f"{name}, {found['fit']['components']} components" if name == "gmm" else name
+        difference = "" if name == "prior" else show(found["nll_minus_prior"])
+        rows.append([label, show(found["nll"]), difference, *(show(found["samples"][key]) for key in quality)])
+    rows.append(["training rows", "", "", *(show(numbers["training_rows"][key]) for key in quality)])
+    rows.append(["perfect", "", "", "", "", "1", f"{numbers['perfect_coverage']:.3f}", "0.5"])
+    nll = f"NLL (nats), k = {numbers['importance_samples']}"
+    return [f"{numbers['split']}, {numbers['rows']} rows", nll, "minus prior's", *quality.values()], rows
 
 
 def show(estimate: dict[str, Any] | None) -> str:
@@ -523,7 +639,7 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
         f"New data: z drawn from {prior}, then decoded"
         + (" under the contexts of training rows." if words else ".")
         + ("" if image else " Beside them the training rows."),
-        lambda: plots.plot_samples(samples, data=beside, **look),
+        lambda: plots.plot_samples(samples, data=beside, categories=schema.categories, **look),
     )
     if image and vae.likelihood.support in ("levels", "counts"):
         drawn = exploration.generate(vae, count, context=contexts, draw=True, seed=run.config.train.seed)
@@ -615,11 +731,12 @@ def write_report(run: Run, splits: Splits, numbers: dict[str, Any], history: His
     samples = numbers["nll"]["samples"]
     note = "Mean ± standard error over the rows. Lower NLL is better, higher ELBO is better. Constants are included."
     tables = [Table("Held-out numbers", header, rows, note)]
-    sources = {"VAE": numbers, "PCA": numbers["baselines"]["pca"], "trivial": numbers["baselines"]["trivial"]}
-    errors = {name: source.get("reconstruction_error_per_column", {}) for name, source in sources.items()}
+    sources = {"VAE": numbers, "PCA": numbers["baselines"].get("pca"), "trivial": numbers["baselines"]["trivial"]}
+    errors = {name: found.get("reconstruction_error_per_column", {}) for name, found in sources.items() if found}
     if errors["VAE"]:
         rows = [[column, *(show(found[column]) for found in errors.values())] for column in errors["VAE"]]
-        tables.append(Table("Reconstruction error by column", ["column", *errors], rows, "RMS, in each column's unit."))
+        unit = "RMS, in each column's unit" + ("; of categories the share that is wrong." if schema.kinds else ".")
+        tables.append(Table("Reconstruction error by column", ["column", *errors], rows, unit))
     plural = "s" if config.model.latent_dim > 1 else ""
     html = render(
         title=f"variform: {schema.source}, {config.model.latent_dim} latent dimension{plural}",

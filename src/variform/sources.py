@@ -37,6 +37,7 @@ _SPLIT_NAMES = {"train": ("train",), "valid": ("valid", "val", "validation"), "t
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 _RENDERED_ONCE = 100_000  # sprites that are kept in memory, 410 MB
 _READ_THROUGH = 2**17  # bytes between two rows that are rather read than leapt over
+_MISSING = ("", "na", "n/a", "nan", "null", "?")  # cells, in small letters, that hold no value
 _PARTLY_LABELLED = "labels are left out: not every split has them"
 
 
@@ -207,6 +208,8 @@ class Source:
         labels: One label per row, N of them: numbers or text.
         own: `train`, `valid` or `test` for each row, (N,), where the source comes split.
         columns: Column names of a table; () where the source has none.
+        categories: For each column the names of its categories, which stand in `values` as their numbers from 0; () for
+            a column of numbers. () where no column has categories.
         levels: Number of discrete raw levels, where the source tells; images then range over all of them.
         notes: Sentences that a reader of a report should know.
         beside: Columns that are not rows' values but what a model is conditioned on, by name, one number or text a row.
@@ -229,6 +232,7 @@ the same set.
     labels: np.ndarray | None = None
     own: np.ndarray | None = None
     columns: tuple[str, ...] = ()
+    categories: tuple[tuple[str, ...], ...] = ()
     levels: int | None = None
     notes: tuple[str, ...] = ()
     beside: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
@@ -263,8 +267,8 @@ def read_source(source: str | Path, config: DataConfig = _DEFAULTS) -> Source:
 
     Args:
         source: A file, a folder or a built-in name, as `variform.data.read` takes.
-        config: `key`, `label`, `image_size`, `channels` and `memory_map` say what to take and where to keep it; its
-            other fields are not looked at.
+        config: `key`, `label`, `cells`, `categories`, `counts`, `reals`, `image_size`, `channels` and `memory_map` say
+            what to take and where to keep it; its other fields are not looked at.
 
     Raises:
         FileNotFoundError: if the source does not exist.
@@ -355,6 +359,75 @@ def csv_columns(path: str | Path) -> tuple[str, ...]:
     """
     with _csv_table(Path(path).expanduser()) as table:
         return table.columns
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell of a CSV file stands for a missing value.
+
+    Example:
+        >>> [is_missing(cell) for cell in ("", "NA", "?", "0", "none")]
+        [True, True, True, False, False]
+    """
+    return cell.strip().casefold() in _MISSING
+
+
+def declared_kinds(
+    config: DataConfig, columns: Sequence[str], name: str
+) -> dict[str, Literal["category", "count", "real"]]:
+    """The kind of each column that the options declare; commas may separate names that hold none.
+
+    Args:
+        config: `categories`, `counts` and `reals` are looked at.
+        columns: Names of all columns.
+        name: What the message calls the source.
+
+    Raises:
+        ValueError: for a name that is not a column's, and for a column of two kinds.
+
+    Example:
+        >>> declared_kinds(DataConfig(categories=("a,b",), counts=("c",)), ("a", "b", "c", "d"), "table.csv")
+        {'a': 'category', 'b': 'category', 'c': 'count'}
+    """
+    kinds: dict[str, Literal["category", "count", "real"]] = {}
+    options = {"category": config.categories, "count": config.counts, "real": config.reals}
+    for kind, given in options.items():
+        option = "--categories" if kind == "category" else f"--{kind}s"
+        for column in itertools.chain.from_iterable(
+            [names] if names in columns else names.split(",") for names in given
+        ):
+            if column not in columns:
+                near = difflib.get_close_matches(column, columns, 1) or columns
+                raise ValueError(
+                    f"{option} must name columns of {name}; it has no '{column}'. Did you mean '{near[0]}'?"
+                )
+            if column in kinds:
+                raise ValueError(
+                    f"a column must have one kind; '{column}' is named twice, in {option} too. Name it once."
+                )
+            kinds[column] = kind  # pyrefly: ignore[unsupported-operation]
+    return kinds
+
+
+@contextmanager
+def csv_cells(path: str | Path) -> Iterator[tuple[tuple[str, ...], bool, str, Iterator[list[str]]]]:
+    """The cells of a CSV file as they stand there.
+
+    Returns:
+        Names of all columns, whether they stand in the first line, the separator, and the lines that hold cells.
+
+    Raises:
+        ValueError: as `read_source`.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "designs.csv"
+        >>> _ = path.write_text("mass;drag\\n1,50;\\n")
+        >>> with csv_cells(path) as (columns, named, separator, lines):
+        ...     columns, named, separator, list(lines)
+        (('mass', 'drag'), True, ';', [['1,50', '']])
+    """
+    with _csv_table(Path(path).expanduser()) as table:
+        yield table.columns, table.named, table.separator, table.rows
 
 
 def _not_there(path: Path) -> str:
@@ -684,6 +757,7 @@ class _Table:
     """A CSV file whose header has been read."""
 
     columns: tuple[str, ...]
+    named: bool  # in the first line
     separator: str
     rows: Iterator[list[str]]
     line: Callable[[], int]  # number of the line read last
@@ -698,7 +772,9 @@ def _read_csv(path: Path, config: DataConfig) -> Source:
         apart = sorted({*beside, *([place] if place is not None else [])}, reverse=True)
         for column in apart:
             columns.pop(column)
-        numbers, labels, marks = array("d"), [], set()
+        may_lack_labels = bool({"label", config.label} & set(config.condition))  # which objective m2 infers
+        declared = declared_kinds(config, columns, name)
+        numbers, labels, marks, texts, lines = array("d"), [], set(), [], []
         for cells in table.rows:
             if len(cells) != len(table.columns):
                 raise ValueError(
@@ -707,11 +783,17 @@ def _read_csv(path: Path, config: DataConfig) -> Source:
                 )
             for column in apart:
                 cell = cells.pop(column).strip()
-                if not cell:
+                if not cell and not (column == place and may_lack_labels):
                     raise ValueError(_empty_cell(table.columns[column], table.line(), name))
                 for cells_of in ([labels] if column == place else []) + ([beside[column]] if column in beside else []):
                     cells_of.append(cell)
+            if config.cells == "mixed":
+                texts.append([cell.strip() for cell in cells])
+                lines.append(table.line())
+                continue
             pointed = cells if table.separator == "," else [cell.replace(",", ".") for cell in cells]
+            if config.cells == "gaps":
+                pointed = ["nan" if is_missing(cell) else cell for cell in pointed]
             try:
                 numbers.extend(map(float, pointed))
             except ValueError:
@@ -723,13 +805,21 @@ def _read_csv(path: Path, config: DataConfig) -> Source:
                         f"all numbers of {name} must have the same decimal mark; up to line {table.line()} there are"
                         " both '.' and ','. Write a point in all of them, and no thousands separators."
                     )
-    values = np.array(numbers).reshape(-1, max(len(columns), 1))
+    categories: tuple[tuple[str, ...], ...] = ()
+    if texts:
+        cells = zip(columns, zip(*texts, strict=True), strict=True)
+        typed = [_typed(column, some, lines, table, declared.get(column), name) for column, some in cells]
+        values, categories = np.stack([one[0] for one in typed], 1), tuple(one[1] for one in typed)
+        marks = {"," for one in typed if one[2]}
+    else:
+        values = np.array(numbers).reshape(-1, max(len(columns), 1))
     notes = (*table.notes, *(["decimal commas are read as points"] if "," in marks else []))
     return Source(
         name,
         _as_integers(values),
         _parsed(labels) if labels else None,
         columns=tuple(columns),
+        categories=categories,
         notes=notes,
         beside={table.columns[column]: _parsed(cells) for column, cells in beside.items()},
     )
@@ -738,6 +828,32 @@ def _read_csv(path: Path, config: DataConfig) -> Source:
 def _condition_columns(config: DataConfig) -> tuple[str, ...]:
     """The columns of a CSV file that a model is conditioned on; its label column is known without being named."""
     return tuple(name for name in config.condition if name not in ("label", config.label))
+
+
+def _typed(
+    column: str, cells: Sequence[str], lines: list[int], table: _Table, kind: str | None, name: str
+) -> tuple[np.ndarray, tuple[str, ...], bool]:
+    """A column of a mixed table: numbers, or numbers of categories and their names; whether it has decimal commas."""
+    gone = [is_missing(cell) for cell in cells]
+    pointed = cells if table.separator == "," else [cell.replace(",", ".") for cell in cells]
+    words = [place for place, cell in enumerate(pointed) if not gone[place] and not is_number(cell)]
+    is_category = kind == "category" or 2 * len(words) > len(cells) - sum(gone)
+    if words and not is_category:
+        raise ValueError(
+            f"column '{column}' of {name} must hold numbers, as most of its cells do; line {lines[words[0]]} holds the"
+            f" text '{cells[words[0]]}'. Correct the cell, or declare the column with --categories '{column}'."
+        )
+    if not is_category:
+        numbers = np.array([math.nan if lost else float(cell) for cell, lost in zip(pointed, gone, strict=True)])
+        return numbers, (), pointed is not cells and any("," in cell for cell in cells)
+    known = {cell for cell, lost in zip(cells, gone, strict=True) if not lost}
+    names = sorted(sorted(known), key=float if all(map(is_number, known)) else None)
+    codes = {cell: float(number) for number, cell in enumerate(names)}
+    return (
+        np.array([math.nan if lost else codes[cell] for cell, lost in zip(cells, gone, strict=True)]),
+        tuple(names),
+        False,
+    )
 
 
 @contextmanager
@@ -750,7 +866,7 @@ def _csv_table(path: Path) -> Iterator[_Table]:
         reader = csv.reader(itertools.chain(start, text), delimiter=separator, skipinitialspace=True)
         rows = filter(_has_content, reader)
         head = next(rows, [])
-        numeric = [_is_number(cell.replace(",", ".")) for cell in head]
+        numeric = [is_number(cell.replace(",", ".")) for cell in head]
         names = tuple(f"column {number}" for number in range(1, len(head) + 1))
         notes = ()
         if all(numeric):
@@ -759,7 +875,7 @@ def _csv_table(path: Path) -> Iterator[_Table]:
             names = tuple(name.strip() for name in head)
             _require_names(names, path.name)
             notes = ("the first line is read as column names, although some are numbers",) if any(numeric) else ()
-        yield _Table(names, separator, rows, lambda: reader.line_num, notes)
+        yield _Table(names, not all(numeric), separator, rows, lambda: reader.line_num, notes)
 
 
 def _separator(line: str) -> str:
@@ -800,11 +916,11 @@ def _decimal_marks(cells: list[str]) -> set[str]:
 
 def _bad_cell(cells: list[str], pointed: list[str], columns: list[str], line: int, name: str) -> str:
     """What is wrong with the first cell that is no number."""
-    place = next(place for place, cell in enumerate(pointed) if not _is_number(cell))
+    place = next(place for place, cell in enumerate(pointed) if not is_number(cell))
     cell, column = cells[place].strip(), columns[place]
     if not cell:
         return _empty_cell(column, line, name)
-    if "," in cell and _is_number(cell.replace(",", "").replace(".", "")):
+    if "," in cell and is_number(cell.replace(",", "").replace(".", "")):
         remedy = "Write a point as decimal mark, and no thousands separators."
     else:
         remedy = (
@@ -821,7 +937,13 @@ def _empty_cell(column: str, line: int, name: str) -> str:
     )
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Whether the text of a cell reads as a number.
+
+    Example:
+        >>> is_number("1.5"), is_number("1,5")
+        (True, False)
+    """
     try:
         float(cell)
     except ValueError:
@@ -836,7 +958,10 @@ def _as_integers(values: np.ndarray) -> np.ndarray:
 
 
 def _parsed(labels: list[str]) -> np.ndarray:
-    return np.array(labels, dtype=float) if all(map(_is_number, labels)) else np.array(labels)
+    """Numbers where all labels that there are are numbers, else text; a label that is not there is NaN or empty."""
+    if all(is_number(label) for label in labels if label):
+        return np.array([label or "nan" for label in labels], dtype=float)
+    return np.array(labels)
 
 
 # ---- images
@@ -993,9 +1118,13 @@ def _as_bytes(values: np.ndarray, path: Path) -> np.ndarray:
     return (values / 257).round().astype(np.uint8)
 
 
+_TABLES = ("csv", "npy", "npy folder", "npz", "array")  # or arrays of images, which data.py tells apart
 _OPTIONS = {  # field of DataConfig: the formats it applies to, what it does, and to what
     "key": (("npz",), "chooses an array of", "an .npz file"),
     "label": (("csv",), "names the label column of", "a CSV file"),
+    "categories": (_TABLES, "names columns of", "a table"),
+    "counts": (_TABLES, "names columns of", "a table"),
+    "reals": (_TABLES, "names columns of", "a table"),
     "image_size": (("image", "image folder"), "resizes", "a folder of image files"),
     "memory_map": (("npy", "npy folder"), "says whether to leave on disk", "a .npy file or a folder of them"),
     "channels": (("image", "image folder"), "sets the colours of", "a folder of image files"),

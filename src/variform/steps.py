@@ -113,7 +113,7 @@ class Step:
         ValueError: when the step cannot be compiled although it must, or an option needs what is not there.
 
     Example:
-        >>> from variform import ModelConfig, build_vae, read
+        >>> from variform import ELBO, ModelConfig, build_vae, read
         >>> data = read("digits")
         >>> objective = ELBO(build_vae(ModelConfig(latent_dim=2), data.schema))
         >>> step = Step(objective, TrainConfig(), 100)

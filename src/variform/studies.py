@@ -208,9 +208,10 @@ def _row(dim: int, runs: list[Run]) -> dict[str, Any]:
     valid = [_read(run.folder / "validation.json") for run in runs]
     row: dict[str, Any] = {"latent_dim": dim}
     row |= {name: _pooled([item[name] for item in numbers]) for name in METRICS}
-    row["pca_reconstruction_error"] = _pooled([item["baselines"]["pca"]["reconstruction_error"] for item in numbers])
-    if all("nll" in item["baselines"]["pca"] for item in numbers):
-        row["pca_nll"] = _pooled([item["baselines"]["pca"]["nll"] for item in numbers])
+    for name in ("reconstruction_error", "nll"):
+        found = [item["baselines"].get("pca", {}).get(name) for item in numbers]
+        if all(found):
+            row[f"pca_{name}"] = _pooled(found)
     row["active_units"] = _pooled([{"mean": item["active_units"]["count"], "se": 0.0, "n": 1} for item in numbers])
     row["valid_nll"] = _pooled([item["nll"] for item in valid])
     return row

@@ -135,7 +135,7 @@ def fit(
     _require_labels(objective, train)
     if objective.vae.schema is None:
         objective.vae.schema = train.schema
-    jacobian = objective.vae.log_jacobian(train.schema)
+    jacobians = {part: _log_jacobian(objective.vae, rows) for part, rows in (("train", train), ("valid", valid))}
     per_epoch = math.ceil(len(train) / config.batch_size)
     total = config.steps or epochs(config, len(train)) * per_epoch
     identity = _identity(config, train, objective, identity)
@@ -196,7 +196,8 @@ def fit(
                         raise Interrupted(step, total, folder)
             trained = time.monotonic() - begun
             take.objective.at_step(total)
-            means = _means(sums, "train", jacobian) | _means(_validate(take, valid, config), "valid", jacobian)
+            validated = _validate(take, valid, config)
+            means = _means(sums, "train", jacobians["train"]) | _means(validated, "valid", jacobians["valid"])
             if not math.isfinite(means["valid_loss"]):
                 raise _broken(None, step, objective, folder, state, identity)
             better = means["valid_loss"] < state.best_loss
@@ -345,6 +346,14 @@ def _announce(train: Dataset, order: Tensor, batch: int, config: TrainConfig, *,
     window, start = config.shuffle_block * BLOCKS_PER_WINDOW, batch * config.batch_size
     if is_first or start // window != (start - config.batch_size) // window:
         train.expect(order[start : start + 2 * window])
+
+
+def _log_jacobian(vae: VAE, data: Dataset) -> float:
+    """What is added to a mean of log p(x) over the rows to state it in the data's own units."""
+    if not data.schema.gaps:
+        return vae.log_jacobian(data.schema)
+    sums = [vae.log_jacobians(data.schema, x).sum().item() for x in data.batches(1024, seed=0)]
+    return sum(sums) / max(1, len(data))
 
 
 def _means(sums: Tensor, prefix: str, jacobian: float) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """The variational autoencoder: three laws and the two networks between them."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from variform.config import ModelConfig
 from variform.data import Dataset, Schema
-from variform.distributions import Law
+from variform.distributions import Law, Observed
 from variform.likelihoods import (
     BernoulliLikelihood,
     CategoricalLikelihood,
@@ -17,11 +18,12 @@ from variform.likelihoods import (
     GaussianLikelihood,
     Likelihood,
     LogisticLikelihood,
+    MixedLikelihood,
     NegativeBinomialLikelihood,
     PoissonLikelihood,
     Variance,
 )
-from variform.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder
+from variform.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder, FilledGaps, TableFeatures
 from variform.posteriors import DiagonalPosterior, FullCovariancePosterior
 from variform.priors import MixturePrior, StandardNormalPrior, VampPrior
 
@@ -45,6 +47,8 @@ class VAE(nn.Module):
         context_dim: Numbers per example that encoder and decoder are told beside x and z (labels, covariates): then
             the model is q(z|x, c) and p(x|z, c).
         classifier: Network of q(y|x), (B, *event) to the logits (B, K) of the category that is told first.
+        features: Of a model whose data have gaps (NaN) the module that turns x into what the encoder sees; with it
+            missing values add nothing to log p(x|z).
 
     Raises:
         ValueError: when a network's output has not the shape its family needs; both shapes are named.
@@ -76,14 +80,16 @@ class VAE(nn.Module):
         likelihood: Likelihood,
         context_dim: int = 0,
         classifier: nn.Module | None = None,
+        features: FilledGaps | TableFeatures | None = None,
     ) -> None:
         super().__init__()
-        self.context_dim = context_dim
+        self.context_dim, self.features = context_dim, features
         self.encoder, self.decoder = encoder, decoder
         self.posterior, self.prior, self.likelihood = posterior, prior, likelihood
         self.classifier = classifier
         contexts = [(context_dim,)] if context_dim else []
-        _check_network("encoder", encoder, [likelihood.event_shape, *contexts], posterior.params_shape)
+        seen = likelihood.event_shape if features is None else features.out_shape
+        _check_network("encoder", encoder, [seen, *contexts], posterior.params_shape)
         _check_network("decoder", decoder, [(posterior.latent_dim + context_dim,)], likelihood.params_shape)
 
     @property
@@ -120,6 +126,7 @@ class VAE(nn.Module):
 
     def encode(self, x: Tensor, context: Tensor | None = None) -> Law:
         """q(z|x) for a batch x of shape (B, *event) and its context (B, context_dim); a law over (B, latent_dim)."""
+        x = x if self.features is None else self.features(x)
         return self.posterior(self.encoder(x, *self._known(context)))
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> Law:
@@ -131,7 +138,8 @@ class VAE(nn.Module):
         told = [context.to(z.dtype).expand(*batch, -1) for context in self._known(context)]
         told = torch.cat([z, *told], -1) if told else z
         params = self.decoder(told.reshape(-1, told.shape[-1]))  # (L, B, D) -> (L*B, D)
-        return self.likelihood(params.unflatten(0, batch))  # (L*B, *params_shape) -> (L, B, *params_shape)
+        law = self.likelihood(params.unflatten(0, batch))  # (L*B, *params_shape) -> (L, B, *params_shape)
+        return law if self.features is None else Observed(law)
 
     def log_classify(self, x: Tensor) -> Tensor:
         """log q(y|x) of every category of what the model is told first, (B, K), in nats.
@@ -141,7 +149,7 @@ class VAE(nn.Module):
         """
         if self.classifier is None:
             raise ValueError("the model must have a classifier; it has none. Train one with --objective m2.")
-        logits = self.classifier(x)
+        logits = self.classifier(x if self.features is None else self.features(x))
         return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
 
     def no_context(self, count: int) -> Tensor | None:
@@ -161,6 +169,26 @@ class VAE(nn.Module):
     def latent_prior(self) -> Law:
         """p(z), a law over (latent_dim,)."""
         return self.prior(lambda x: self.encode(x, self.no_context(len(x))))
+
+    def with_prior(self, prior: nn.Module) -> "VAE":
+        """The same networks and families under another p(z): all that is asked of a VAE may be asked of it.
+
+        Args:
+            prior: As `VAE` takes it.
+
+        Example:
+            >>> from variform.data import read
+            >>> vae = build_vae(ModelConfig(latent_dim=2), read("digits").schema)
+            >>> vae.with_prior(StandardNormalPrior(2)).decoder is vae.decoder
+            True
+        """
+        other = copy.copy(self)
+        other._modules = {**self._modules, "prior": prior}
+        return other
+
+    def log_jacobians(self, schema: Schema, x: Tensor) -> Tensor:
+        """`log_jacobian` of each row of x (B, *event), (B,) float64: of the values that are not missing."""
+        return schema.log_jacobians(x) if self.likelihood.is_density else x.new_zeros(len(x), dtype=torch.float64)
 
     def log_jacobian(self, schema: Schema) -> float:
         """What is added to log p(x) to state it in the units of `schema`: 0 for a probability, which has no unit."""
@@ -198,18 +226,23 @@ def build_vae(
     """
     likelihood = _build_likelihood(config, schema)
     schema.require(likelihood.support, config.likelihood)
+    features = _build_features(schema)
+    seen = schema.shape if features is None else features.out_shape
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         posterior = _build_posterior(config)
-        encoder, decoder = _build_networks(config, schema, posterior.params_shape, likelihood.params_shape)
+        encoder, decoder = _build_networks(config, schema, seen, posterior.params_shape, likelihood.params_shape)
         prior = _build_prior(config, schema, moments)
-        classifier = _build_classifier(config, schema) if config.classifier else None
+        classifier = _build_classifier(config, schema, seen) if config.classifier else None
+    if features is not None and moments is not None:
+        features.start_at(*moments)
     if config.centre and moments is not None:
         mean, variance = moments
         with torch.no_grad():
-            encoder.centre.copy_(mean)
-            if classifier is not None:
-                classifier.centre.copy_(mean)
+            if not schema.kinds:  # features of a mixed table have mean zero already
+                encoder.centre.copy_(mean)
+                if classifier is not None:
+                    classifier.centre.copy_(mean)
         decoder.start_at(likelihood.start_at(mean, variance))
     vae = VAE(
         encoder,
@@ -219,38 +252,39 @@ def build_vae(
         likelihood=likelihood,
         context_dim=schema.context_dim,
         classifier=classifier,
+        features=features,
     )
     vae.config, vae.schema = config, schema
     return vae
 
 
 def _build_networks(
-    config: ModelConfig, schema: Schema, encoded: tuple[int, ...], decoded: tuple[int, ...]
+    config: ModelConfig, schema: Schema, seen: tuple[int, ...], encoded: tuple[int, ...], decoded: tuple[int, ...]
 ) -> tuple[MLP | ConvolutionalEncoder, MLP | ConvolutionalDecoder]:
-    """The encoder and the decoder, with so shaped outputs."""
+    """The encoder, with a so shaped input, and the decoder, both with so shaped outputs."""
     decoder_hidden = tuple(reversed(config.hidden)) if config.decoder_hidden is None else config.decoder_hidden
     decoder, told = MLP if config.network == "mlp" else ConvolutionalDecoder, config.latent_dim + schema.context_dim
     return (
-        _build_encoder(config, schema, encoded, schema.context_dim),
+        _build_encoder(config, seen, encoded, schema.context_dim),
         decoder((told,), decoded, hidden=decoder_hidden, **_options(config)),
     )
 
 
 def _build_encoder(
-    config: ModelConfig, schema: Schema, encoded: tuple[int, ...], context_dim: int
+    config: ModelConfig, seen: tuple[int, ...], encoded: tuple[int, ...], context_dim: int
 ) -> MLP | ConvolutionalEncoder:
     encoder = MLP if config.network == "mlp" else ConvolutionalEncoder
-    return encoder(schema.shape, encoded, hidden=config.hidden, context_dim=context_dim, **_options(config))
+    return encoder(seen, encoded, hidden=config.hidden, context_dim=context_dim, **_options(config))
 
 
-def _build_classifier(config: ModelConfig, schema: Schema) -> MLP | ConvolutionalEncoder:
+def _build_classifier(config: ModelConfig, schema: Schema, seen: tuple[int, ...]) -> MLP | ConvolutionalEncoder:
     """A network like the encoder, which is told nothing."""
     if not (schema.conditions and schema.conditions[0].categories):
         raise ValueError(
             "a classifier needs a model that is told a category first; this one is told "
             f"{schema.conditions[0].name if schema.conditions else 'nothing'}. Use --condition label."
         )
-    return _build_encoder(config, schema, (schema.conditions[0].width,), 0)
+    return _build_encoder(config, seen, (schema.conditions[0].width,), 0)
 
 
 def _options(config: ModelConfig) -> dict[str, Any]:
@@ -282,6 +316,19 @@ _VARIANCES: dict[str, Variance] = {
 
 def _build_likelihood(config: ModelConfig, schema: Schema) -> Likelihood:
     name, shape = config.likelihood, schema.shape
+    if name == "mixed":
+        if not schema.kinds:
+            raise ValueError(
+                f"the mixed likelihood needs the kinds of columns; {schema.source} was read without them. Read it with "
+                "--cells mixed, in Python DataConfig(cells='mixed')."
+            )
+        reals = [place for place, kind in enumerate(schema.kinds) if kind == "real"]
+        return MixedLikelihood(schema.kinds, levels=_levels(schema), min_std=_least_std(schema, reals))
+    if any(schema.categories):
+        text = next(column for column, names in zip(schema.columns, schema.categories, strict=True) if names)
+        raise ValueError(
+            f"{name} needs numbers; column '{text}' of {schema.source} holds categories. Use --likelihood mixed."
+        )
     if name in _PLAIN:
         return _PLAIN[name](shape)
     if name in _OF_LEVELS:
@@ -290,10 +337,21 @@ def _build_likelihood(config: ModelConfig, schema: Schema) -> Likelihood:
     return GaussianLikelihood(shape, variance=variance, min_std=min_std, fixed_std=config.fixed_std)
 
 
-def _least_std(schema: Schema) -> float:
+def _build_features(schema: Schema) -> FilledGaps | TableFeatures | None:
+    if schema.kinds:
+        return TableFeatures(schema.kinds, levels=_levels(schema), gaps=schema.gaps)
+    return FilledGaps(schema.shape) if schema.gaps else None
+
+
+def _levels(schema: Schema) -> list[int]:
+    return [len(names) for names in schema.categories]
+
+
+def _least_std(schema: Schema, columns: Sequence[int] | None = None) -> float:
     """Grey values cannot be known better than to one level; real numbers get a thousandth of the model's unit, or of
     the range of the narrowest column that varies."""
     ranges = [(high - low) / scale for low, high, scale in zip(schema.low, schema.high, schema.scale, strict=True)]
+    ranges = ranges if columns is None else [ranges[place] for place in columns]
     if schema.seen_levels and schema.seen_levels > 2:
         return 1 / max(schema.scale)
     return 1e-3 * min([1.0, *(width for width in ranges if width > 0)])
@@ -317,6 +375,11 @@ def _build_prior(config: ModelConfig, schema: Schema, moments: tuple[Tensor, Ten
         return StandardNormalPrior(config.latent_dim)
     if config.prior == "mixture":
         return MixturePrior(config.latent_dim, components=config.components)
+    if schema.kinds:
+        raise ValueError(
+            "the pseudo-inputs of --prior vamp move between rows, which a mixed table has no place for; got "
+            f"{schema.source}. Use --prior mixture."
+        )
     low, high = torch.zeros(1), torch.ones(1)
     if schema.binarise == "none":
         shift, scale = torch.tensor(schema.shift), torch.tensor(schema.scale)

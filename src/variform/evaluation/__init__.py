@@ -7,6 +7,7 @@ from torch import Tensor
 from variform.data import Dataset, Schema
 from variform.evaluation.baselines import pca, trivial
 from variform.evaluation.density import Estimate, bits_per_dim, per_column, score
+from variform.evaluation.imputation import impute as impute
 from variform.evaluation.latents import active_units, hits
 from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood, LogisticLikelihood
 from variform.vae import VAE
@@ -53,17 +54,18 @@ def evaluate(
         "ess": Estimate.of(scores.ess).to_dict(),
         "kl_per_dimension": _per_dimension(scores.kl_per_dimension),
         "active_units": active_units(scores.means) | {"of": vae.latent_dim},
-        "reconstruction_error": Estimate.root_mean(scores.squared_error).to_dict(),
+        "reconstruction_error": Estimate.root_mean(scores.squared_error, gaps=bool(data.schema.gaps)).to_dict(),
     }
     schema = data.schema
-    if schema.kind == "image" and schema.seen_levels and not _is_only_cross_entropy(vae, schema):
+    if schema.kind == "image" and schema.seen_levels and not schema.gaps and not _is_only_cross_entropy(vae, schema):
         result["bits_per_dim"] = bits_per_dim(vae, data, -scores.log_px).to_dict()
     if schema.kind == "table":
         result["reconstruction_error_per_column"] = per_column(schema, scores.squared_error)
     if vae.classifier is not None and data.labels is not None:
         result["accuracy"] = Estimate.of(hits(vae, data, seed=seed)).to_dict()
     if train is not None:
-        result["baselines"] = {"pca": pca(vae, data, train, seed=seed), "trivial": trivial(vae, data, train, seed=seed)}
+        beside = {} if schema.gaps else {"pca": pca(vae, data, train, seed=seed)}
+        result["baselines"] = beside | {"trivial": trivial(vae, data, train, seed=seed)}
     result["notes"] = _notes(vae, data, result)
     return result
 
@@ -102,7 +104,14 @@ def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
     if vae.context_dim and "baselines" in numbers:
         notes.append("The model is told the condition of each row; PCA and the trivial model are not.")
     notes += [baseline["note"] for baseline in numbers.get("baselines", {}).values() if "note" in baseline]
-    if "baselines" in numbers and isinstance(vae.likelihood, GaussianLikelihood):
+    if schema.kinds:
+        notes.append(
+            "PCA is for numbers alone and does not stand beside a mixed table; the trivial model has "
+            "independent columns. Reconstruction errors of all columns together mix their units."
+        )
+    elif schema.gaps:
+        notes.append("PCA needs whole rows and does not stand beside data with gaps.")
+    if "pca" in numbers.get("baselines", {}) and isinstance(vae.likelihood, GaussianLikelihood):
         components = numbers["baselines"]["pca"]["components"]
         if "nll" not in numbers["baselines"]["pca"]:
             notes.append(f"PCA with {components} components copies these rows and so has no density.")

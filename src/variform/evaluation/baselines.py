@@ -15,10 +15,11 @@ from variform.distributions import (
     ContinuousBernoulli,
     DiagonalGaussian,
     Law,
+    Mixed,
     NegativeBinomial,
     Poisson,
 )
-from variform.evaluation.density import Estimate, per_column
+from variform.evaluation.density import Estimate, per_column, squared_error
 from variform.likelihoods import (
     BernoulliLikelihood,
     CategoricalLikelihood,
@@ -26,6 +27,7 @@ from variform.likelihoods import (
     GaussianLikelihood,
     Likelihood,
     LogisticLikelihood,
+    MixedLikelihood,
     NegativeBinomialLikelihood,
     PoissonLikelihood,
     dispersion,
@@ -104,11 +106,15 @@ def trivial(vae: VAE, data: Dataset, train: Dataset, *, seed: int = 0) -> dict[s
         where there are so many rows that only some are scored.
     """
     (mean, variance), scored = (part.flatten() for part in train.moments(seed=seed)), _rows(data, seed)
-    result = _errors(data, scored, mean.expand_as(scored)) | _note("The trivial model is scored", scored, data)
     law = _independent(vae.likelihood, train, mean, variance, seed)
+    middle = law.mean if isinstance(law, Mixed) else mean  # which has the most frequent categories
+    result = _errors(data, scored, middle.expand_as(scored)) | _note("The trivial model is scored", scored, data)
     if law is None:
         return result
-    return result | {"nll": Estimate.of(-law.log_prob(scored) - vae.log_jacobian(data.schema)).to_dict()}
+    if not data.schema.gaps:
+        return result | {"nll": Estimate.of(-law.log_prob(scored) - vae.log_jacobian(data.schema)).to_dict()}
+    jacobians = vae.log_jacobians(data.schema, scored.reshape(-1, *data.schema.shape))
+    return result | {"nll": Estimate.of(-law.log_prob_observed(scored) - jacobians).to_dict()}
 
 
 def _independent(
@@ -124,12 +130,27 @@ def _independent(
         return ContinuousBernoulli(likelihood.start_at(mean, variance))
     if isinstance(likelihood, LogisticLikelihood | CategoricalLikelihood):
         return Categorical((_level_counts(train, likelihood.levels, seed) + 1).log())
+    if isinstance(likelihood, MixedLikelihood):
+        return Mixed([_of_columns(*part, train, mean, variance, seed) for part in likelihood.parts], likelihood.order)
     mean = (mean * rows + 1) / (rows + 1)
     if isinstance(likelihood, PoissonLikelihood):
         return Poisson(mean.log())
     if isinstance(likelihood, NegativeBinomialLikelihood):
         return NegativeBinomial(mean.log(), dispersion(mean, variance).log())
     return None
+
+
+def _of_columns(
+    columns: Tensor, family: Likelihood, train: Dataset, mean: Tensor, variance: Tensor, seed: int
+) -> Law:  # fmt: skip
+    """The law of some columns of a mixed table."""
+    if isinstance(family, CategoricalLikelihood):
+        codes = train.prepared(seed=seed)[:, columns[0]]
+        counts = torch.bincount(codes[~codes.isnan()].long(), minlength=family.levels)
+        return Categorical((counts + 1).double().log()[:, None])
+    law = _independent(family, train, mean[columns], variance[columns], seed)
+    assert law is not None  # a mixed likelihood has families of ours
+    return law
 
 
 def _level_counts(data: Dataset, levels: int, seed: int) -> Tensor:
@@ -160,9 +181,10 @@ def _note(done: str, rows: Tensor, data: Dataset) -> dict[str, str]:
 
 def _errors(data: Dataset, rows: Tensor, reconstruction: Tensor) -> dict[str, Any]:
     shape = (-1, *data.schema.shape)
-    difference = data.schema.restore(rows.reshape(shape)) - data.schema.restore(reconstruction.reshape(shape))
-    squares = difference.square().flatten(1)
-    errors: dict[str, Any] = {"reconstruction_error": Estimate.root_mean(squares).to_dict()}
+    restore = data.schema.restore
+    squares = squared_error(data.schema, restore(rows.reshape(shape)), restore(reconstruction.reshape(shape)))
+    error = Estimate.root_mean(squares, gaps=bool(data.schema.gaps))
+    errors: dict[str, Any] = {"reconstruction_error": error.to_dict()}
     if data.schema.kind == "table":
         errors["reconstruction_error_per_column"] = per_column(data.schema, squares)
     return errors

@@ -47,9 +47,14 @@ class Estimate:
         return cls(values.mean().item(), se, len(values))
 
     @classmethod
-    def root_mean(cls, squares: Tensor) -> "Estimate":
-        """The root of the mean of `squares` (N, ...), its standard error by the delta method, se / (2 root)."""
-        square = cls.of(squares.double().flatten(1).mean(1) if squares.ndim > 1 else squares)
+    def root_mean(cls, squares: Tensor, *, gaps: bool = False) -> "Estimate":
+        """The root of the mean of `squares` (N, ...), its standard error by the delta method, se / (2 root).
+
+        With `gaps` what is NaN is left out, first of each row's mean, then of the mean over the rows.
+        """
+        rows = squares.double().flatten(1) if squares.ndim > 1 else squares.double()[:, None]
+        means = rows.nanmean(1) if gaps else rows.mean(1)
+        square = cls.of(means[~means.isnan()] if gaps else means)
         root = math.sqrt(square.mean)
         return cls(root, square.se / (2 * root) if root else 0.0, square.n)
 
@@ -128,7 +133,9 @@ def score(vae: VAE, data: Dataset, *, samples: int, seed: int = 0, progress: boo
             for x, context in vae.batches(data, sizes.rows, seed=seed)
         ]
     joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
-    jacobian = vae.log_jacobian(data.schema)
+    jacobian: float | Tensor = vae.log_jacobian(data.schema)
+    if data.schema.gaps:
+        jacobian = torch.cat([vae.log_jacobians(data.schema, x) for x in data.batches(1024, seed=seed)])
     for name in ("elbo", "log_likelihood", "log_px"):
         joined[name] += jacobian
     return Scores(**joined)
@@ -237,7 +244,9 @@ def _score_batch(
     split = {"kl_per_dimension": kl_per_dimension(q, p).double()} if splits_into_dimensions(q, p) else {}
     mean = q.mean
     reconstruction = vae.decode(mean, context).mean
-    squares = (data.schema.restore(x) - data.schema.restore(reconstruction)).double().square().flatten(1)
+    squares = squared_error(data.schema, data.schema.restore(x), data.schema.restore(reconstruction))
+    if data.schema.kind == "image":
+        squares = (squares.nanmean if data.schema.gaps else squares.mean)(1, keepdim=True)
     return {
         "elbo": likelihood - divergence,
         "log_likelihood": likelihood,
@@ -246,14 +255,36 @@ def _score_batch(
         "log_px": log_sum - math.log(samples),  # eq: importance-sampling
         "ess": (2 * log_sum - log_square).exp(),
         "means": mean.double(),
-        "squared_error": squares.mean(1, keepdim=True) if data.schema.kind == "image" else squares,
+        "squared_error": squares,
     }
 
 
+def squared_error(schema: Schema, raw: Tensor, other: Tensor) -> Tensor:
+    """Squared differences of raw values, (N, D) float64: of categories 1 where they differ, NaN where `raw` is missing.
+
+    Args:
+        schema: What they are.
+        raw: Rows, (N, *shape).
+        other: What stands for them, likewise.
+    """
+    squares = (raw - other).double().square().flatten(1)
+    if not schema.kinds:
+        return squares
+    is_category = torch.tensor([kind == "category" for kind in schema.kinds], device=raw.device)
+    return torch.where(is_category & (squares > 0), 1.0, squares)
+
+
 def per_column(schema: Schema, squared_error: Tensor) -> dict[str, dict[str, Any]]:
-    """The root mean square error of every column of a table, in its own unit, from squared errors (N, columns)."""
-    columns = zip(schema.columns, squared_error.T, strict=True)
-    return {name: Estimate.root_mean(errors).to_dict() for name, errors in columns}
+    """The root mean square error of every column of a table, in its own unit, from squared errors (N, columns).
+
+    Of a column of categories the share that is wrong.
+    """
+    found = {}
+    kinds = schema.kinds or ("real",) * len(schema.columns)
+    for name, kind, errors in zip(schema.columns, kinds, squared_error.T, strict=True):
+        known = errors[~errors.isnan()] if schema.gaps else errors
+        found[name] = (Estimate.of(known) if kind == "category" else Estimate.root_mean(known)).to_dict()
+    return found
 
 
 def bits_per_dim(vae: VAE, data: Dataset, nll: Tensor) -> Estimate:

@@ -1,0 +1,500 @@
+"""Samplers: laws over z that are fitted to where a trained model puts its data, and take the place of its prior.
+
+After training, p(z) and the aggregated posterior $q(z) = \\tfrac1N \\sum_n q(z|x_n)$ differ: the prior draws from
+regions that the decoder never saw. A sampler is a prior in all respects, so that `vae.with_prior(sampler.prior)` is a
+model with samples and a log-likelihood of its own.
+"""
+
+import copy
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+from torch import Tensor, nn
+
+from variform import exploration
+from variform.data import Dataset, Splits
+from variform.distributions import DiagonalGaussian, FullGaussian, Law, Mixture, Shape
+from variform.evaluation.density import Estimate, score
+from variform.evaluation.samples import compare_samples, perfect_coverage
+from variform.export import checksum, read_sealed, write_sealed
+from variform.vae import VAE, evaluating
+
+SamplerKind = Literal["gmm", "flow"]
+
+COMPONENTS = (*range(1, 11), 12, 15, 20, 25, 30, 40, 50)
+"""Numbers of components that are tried, in this order, until the BIC has not fallen for some of them."""
+_WORSE_IN_A_ROW = 3
+_ROUND, _ROUNDS, _PATIENCE = 100, 100, 10  # steps between two looks at the held-out rows; most rounds; rounds in vain
+_BATCH, _LEARNING_RATE = 256, 5e-3
+_HELD_OUT_DRAWS = 2000  # at least so many points, where there are fewer rows
+_FEATURES, _PCA_ROWS = 50, 10_000
+
+
+class GaussianMixturePrior(nn.Module):
+    r"""$p(z) = \sum_k \pi_k\, N(z; \mu_k, \Sigma_k)$ with full covariances, as it was fitted: nothing is trained.
+
+    Args:
+        latent_dim: Number of latent dimensions.
+        components: K.
+
+    Example:
+        >>> GaussianMixturePrior(3, components=5)(None).sample((4,)).shape
+        torch.Size([4, 3])
+    """
+
+    logits: Tensor
+    loc: Tensor
+    scale_tril: Tensor
+
+    def __init__(self, latent_dim: int, *, components: int) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.register_buffer("logits", torch.zeros(components))
+        self.register_buffer("loc", torch.zeros(components, latent_dim))
+        self.register_buffer("scale_tril", torch.eye(latent_dim).repeat(components, 1, 1))
+
+    def forward(self, encode: object) -> Mixture:
+        """The law."""
+        del encode
+        return Mixture(FullGaussian(self.loc, self.scale_tril), self.logits)
+
+
+class Scaled(Law):
+    r"""The law of $\mu + \sigma \odot u$ for u of another law.
+
+    $\log p(z) = \log p_u((z - \mu) / \sigma) - \sum_d \log \sigma_d$
+
+    Args:
+        base: The law of u, over vectors.
+        loc: (D,).
+        scale: (D,), positive.
+
+    Example:
+        >>> Scaled(DiagonalGaussian(torch.zeros(2), torch.zeros(2)), torch.ones(2), torch.full((2,), 3.0)).stddev
+        tensor([3., 3.])
+    """
+
+    def __init__(self, base: Law, loc: Tensor, scale: Tensor) -> None:
+        super().__init__(loc.shape, 1)
+        self.base, self.loc, self.scale = base, loc, scale
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean, (D,)."""
+        return self.loc + self.scale * self.base.mean
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of each dimension, (D,)."""
+        return self.scale.square() * self.base.variance
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        """Draws; not differentiable."""
+        return self.loc + self.scale * self.base.sample(torch.Size(sample_shape))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density at `value`, in nats."""
+        return self.base.log_prob((value - self.loc) / self.scale) - self.scale.log().sum()
+
+
+class ScaledFlowPrior(nn.Module):
+    """A flow over z standardised: its splines end at 5, and what lies beyond would be left to Gaussian tails.
+
+    Args:
+        latent_dim: Number of latent dimensions.
+        transforms: Autoregressive steps.
+        hidden: Widths of the hidden layers of each step.
+
+    Example:
+        >>> ScaledFlowPrior(3)(None).sample((4,)).shape
+        torch.Size([4, 3])
+    """
+
+    compilable = False
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(self, latent_dim: int, *, transforms: int = 3, hidden: tuple[int, ...] = (64, 64)) -> None:
+        super().__init__()
+        from variform.flows import FlowPrior  # slow to import
+
+        self.flow = FlowPrior(latent_dim, transforms=transforms, hidden=hidden)
+        self.register_buffer("loc", torch.zeros(latent_dim))
+        self.register_buffer("scale", torch.ones(latent_dim))
+
+    def forward(self, encode: object) -> Scaled:
+        """The law."""
+        return Scaled(self.flow(encode), self.loc, self.scale)
+
+
+class TemperedPrior(nn.Module):
+    """A prior at a temperature; see `tempered`.
+
+    Args:
+        prior: The prior.
+        temperature: Above 0; 1 leaves the prior as it is.
+
+    Raises:
+        ValueError: for a temperature that is not above 0.
+
+    Example:
+        >>> TemperedPrior(GaussianMixturePrior(2, components=1), 0.5)(None).variance
+        tensor([0.2500, 0.2500])
+    """
+
+    def __init__(self, prior: nn.Module, temperature: float) -> None:
+        super().__init__()
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"temperature must be above 0; got {temperature}. Use for example 0.8.")
+        self.prior, self.temperature = prior, temperature
+        self.compilable = getattr(prior, "compilable", True)
+
+    def forward(self, encode: Any) -> Law:
+        """The law."""
+        return tempered(self.prior(encode), self.temperature)
+
+
+def tempered(law: Law, temperature: float) -> Law:
+    r"""The law with its noise times `temperature` t.
+
+    A Gaussian keeps its mean and gets the covariance $t^2 \Sigma$. A mixture keeps its weights, and each component does
+    so about its own mean. A flow maps noise of t times the standard deviation.
+
+    Args:
+        law: A Gaussian, a mixture of laws over vectors, or a flow.
+        temperature: t, above 0. Below 1 draws stay closer to where the law is dense, at the cost of variety.
+
+    Reference:
+        Kingma and Dhariwal (2018), where they draw from a flow at a reduced temperature.
+
+    Example:
+        >>> tempered(DiagonalGaussian(torch.ones(2), torch.zeros(2)), 0.5).stddev
+        tensor([0.5000, 0.5000])
+    """
+    if isinstance(law, DiagonalGaussian):
+        return DiagonalGaussian(law.loc, law.log_var + 2 * math.log(temperature), len(law.event_shape))
+    if isinstance(law, FullGaussian):
+        return FullGaussian(law.loc, law.scale_tril * temperature)  # eq: temperature
+    if isinstance(law, Scaled):
+        return Scaled(tempered(law.base, temperature), law.loc, law.scale)
+    if isinstance(law, Mixture):
+        return Mixture(tempered(law.components, temperature), law.log_weights)
+    from variform.flows import Flow  # slow to import
+
+    if isinstance(law, Flow):
+        changed: Any = copy.copy(law)
+        changed.noise = tempered(law.noise, temperature)
+        return changed
+    raise ValueError(f"a temperature needs a Gaussian, a mixture or a flow; got {type(law).__name__}. Leave it out.")
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A fitted law over z.
+
+    Args:
+        kind: `gmm` or `flow`.
+        prior: The law, as a prior of a VAE.
+        facts: What the fit found, as plain values.
+    """
+
+    kind: SamplerKind
+    prior: nn.Module
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def aggregated_posterior(vae: VAE, data: Dataset, *, draw: bool = True, seed: int = 0) -> Tensor:
+    r"""One draw from q(z|x) of every row, in order: N draws from $\tfrac1N \sum_n q(z|x_n)$; (N, latent_dim), float64.
+
+    Args:
+        vae: The model.
+        data: The rows, all of which are used.
+        draw: Draw from q(z|x); its means alone would be narrower than what the decoder was trained on.
+        seed: Seed of the draws.
+
+    Reference:
+        Hoffman and Johnson (2016).
+
+    Example:
+        >>> from variform import ModelConfig, build_vae, read
+        >>> data = read("digits")
+        >>> points = aggregated_posterior(build_vae(ModelConfig(latent_dim=2), data.schema), data.train)
+        >>> len(points) == len(data.train)
+        True
+    """
+    return torch.from_numpy(exploration.encode(vae, data, draw=draw, seed=seed)[0]).double()  # eq: aggregated-posterior
+
+
+def fit_mixture(vae: VAE, train: Dataset, *, components: Sequence[int] = COMPONENTS, seed: int = 0) -> Sampler:
+    r"""A mixture of Gaussians on the aggregated posterior, by expectation maximisation; the BIC chooses their number.
+
+    $\text{BIC} = p \log N - 2 \log L$ with p free parameters; the least wins. Sizes are tried in the given order; after
+    three in a row without a better one the others are left out.
+
+    Args:
+        vae: The model.
+        train: Its training rows.
+        components: Numbers of components to try, rising.
+        seed: Seed of the draws and of the fit's first guesses.
+
+    Returns:
+        A sampler whose `facts` are components, bic by number of components, converged, rows and seed.
+
+    Raises:
+        ValueError: where there are fewer rows than the least number of components.
+
+    Reference:
+        Schwarz (1978) for the BIC; Ghosh et al. (2020), section 4, for a density fitted after training.
+    """
+    points = aggregated_posterior(vae, train, seed=seed).numpy()
+    possible = [count for count in components if count <= len(points)]
+    if not possible:
+        raise ValueError(f"a mixture needs as many rows as components; got {len(points)} rows. Use more rows.")
+    bic: dict[int, float] = {}
+    best, chosen, best_model = math.inf, 0, None
+    for count in possible:
+        model = GaussianMixture(count, n_init=3, max_iter=500, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # it is told in the facts
+            model.fit(points)
+        bic[count] = float(model.bic(points))  # eq: bic
+        if bic[count] < best:
+            best, chosen, best_model = bic[count], count, model
+        if min(list(bic.values())[-_WORSE_IN_A_ROW:]) > best:
+            break
+    assert best_model is not None
+    prior = GaussianMixturePrior(vae.latent_dim, components=chosen).double()
+    prior.logits.copy_(torch.from_numpy(best_model.weights_).log())
+    prior.loc.copy_(torch.from_numpy(best_model.means_))
+    prior.scale_tril.copy_(torch.linalg.cholesky(torch.from_numpy(best_model.covariances_)))
+    facts = {
+        "components": chosen,
+        "bic": {str(count): value for count, value in bic.items()},
+        "converged": bool(best_model.converged_),
+        "rows": len(points),
+        "seed": seed,
+    }
+    return Sampler("gmm", _like(vae, prior), facts)
+
+
+def fit_flow(
+    vae: VAE,
+    train: Dataset,
+    valid: Dataset,
+    *,
+    transforms: int = 3,
+    hidden: tuple[int, ...] = (64, 64),
+    rounds: int = _ROUNDS,
+    seed: int = 0,
+) -> Sampler:
+    r"""A flow on the aggregated posterior, by Adam on $-\log p(z)$; the validation rows say when to stop.
+
+    Each pass over the rows draws z afresh, so that the flow cannot learn single draws by heart. After every round of at
+    least 100 steps it is scored on draws of the validation rows; ten rounds without a better score end the fit, and the
+    weights of the best round are kept.
+
+    Args:
+        vae: The model.
+        train: Its training rows.
+        valid: Rows that decide when to stop.
+        transforms: Autoregressive steps of the flow.
+        hidden: Widths of the hidden layers of each step.
+        rounds: Most rounds.
+        seed: Seed of the initial weights, of the draws and of their order.
+
+    Returns:
+        A sampler whose `facts` are transforms, hidden, valid_nll (of z, in nats), rounds, best_round, rows and seed.
+
+    Reference:
+        Ghosh et al. (2020), section 4, for a density fitted after training.
+    """
+    many = math.ceil(_HELD_OUT_DRAWS / len(valid))
+    held_out = vae.like(torch.cat([aggregated_posterior(vae, valid, seed=seed + draw) for draw in range(many)]))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        prior = _like(vae, ScaledFlowPrior(vae.latent_dim, transforms=transforms, hidden=hidden))
+        points = aggregated_posterior(vae, train, seed=seed)
+        prior.loc.copy_(points.mean(0))
+        prior.scale.copy_(points.std(0, correction=0).clamp_min(1e-6))
+        optimizer = torch.optim.Adam(prior.parameters(), lr=_LEARNING_RATE)
+        passes = math.ceil(_ROUND * _BATCH / len(train))
+        best, best_round, weights, done = math.inf, 0, {}, 0
+        while done < rounds and done - best_round < _PATIENCE:
+            for number in range(done * passes, (done + 1) * passes):
+                z = vae.like(aggregated_posterior(vae, train, seed=seed + many + number))
+                for batch in z[torch.randperm(len(z))].split(_BATCH):
+                    loss = -prior(None).log_prob(batch).mean()
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+            done += 1
+            with torch.no_grad():
+                nll = -prior(None).log_prob(held_out).mean().item()
+            if nll < best:
+                best, best_round = nll, done
+                weights = {name: value.clone() for name, value in prior.state_dict().items()}
+    if not weights:
+        raise ArithmeticError("the flow's density must be finite; it never was. Use the sampler gmm.")
+    prior.load_state_dict(weights)
+    facts = {"transforms": transforms, "hidden": list(hidden), "valid_nll": best, "rounds": done,
+             "best_round": best_round, "rows": len(train), "seed": seed}  # fmt: skip
+    return Sampler("flow", prior.requires_grad_(False), facts)
+
+
+def _like(vae: VAE, prior: nn.Module) -> Any:
+    parameter = next(vae.parameters())
+    return prior.to(parameter.device, parameter.dtype)
+
+
+# --- the file of a sampler ----------------------------------------------------------------------------------------
+
+
+def save(sampler: Sampler, vae: VAE, path: str | Path) -> None:
+    """Write a sampler to one safetensors file, with the checksum of the weights of the model that it belongs to.
+
+    Args:
+        sampler: The sampler.
+        vae: The model that it was fitted to.
+        path: The file to write.
+    """
+    header = {
+        "sampler": sampler.kind,
+        "latent_dim": vae.latent_dim,
+        "facts": sampler.facts,
+        "fitted_to": _identity(vae),
+    }
+    write_sealed(path, header, sampler.prior.state_dict())
+
+
+def load(path: str | Path, vae: VAE) -> Sampler:
+    """The sampler in a file that `save` wrote; it draws the same bits with the same seed.
+
+    Args:
+        path: The file.
+        vae: The model that it was fitted to.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: for a file that is cut short, changed, of a newer version, no sampler, or another model's.
+    """
+    path = Path(path)
+    header, tensors = read_sealed(path)
+    if header.get("fitted_to") != _identity(vae):
+        raise ValueError(
+            f"{path.name} must be a sampler fitted to this model; it is not. Fit it anew with variform sampler."
+        )
+    try:
+        facts, latent_dim = header["facts"], header["latent_dim"]
+        if header["sampler"] == "gmm":
+            prior: nn.Module = GaussianMixturePrior(latent_dim, components=facts["components"])
+        else:
+            prior = ScaledFlowPrior(latent_dim, transforms=facts["transforms"], hidden=tuple(facts["hidden"]))
+        prior.to(next(iter(tensors.values())).dtype).load_state_dict(tensors)
+    except (AttributeError, LookupError, RuntimeError, StopIteration, TypeError) as error:
+        raise ValueError(f"{path.name} must hold what its header describes; {error!r}. Fit it anew.") from error
+    return Sampler(header["sampler"], _like(vae, prior).requires_grad_(False), facts)
+
+
+def _identity(vae: VAE) -> str:
+    return checksum("", {name: value.detach().cpu() for name, value in vae.state_dict().items()})
+
+
+# --- which sampler is better? -------------------------------------------------------------------------------------
+
+
+def compare(
+    vae: VAE,
+    samplers: Mapping[str, nn.Module],
+    splits: Splits,
+    *,
+    samples: int = 1000,
+    most: int = 2000,
+    seed: int = 0,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Log-likelihood of the test rows, and quality of samples, under the model's prior and under each sampler.
+
+    Samples are the decoder's means for grey images, as people look at them, and draws from p(x|z) for tables and for
+    images of zeros and ones. They are compared with test rows by `compare_samples`, in the space of the leading 50
+    principal components of the training rows. Training rows in the place of samples show what perfect samples would
+    get. A conditional model is told the contexts of the test rows.
+
+    Args:
+        vae: The model.
+        samplers: Priors by name, beside the model's own, which is called `prior`.
+        splits: The data.
+        samples: Importance samples per row of the NLL.
+        most: Most rows that are generated and compared.
+        seed: Seed of every draw.
+        progress: Show a progress bar on a terminal.
+
+    Returns:
+        `samplers`: by name nll, nll_minus_prior (paired by rows), ess and samples (precision, recall, density,
+        coverage, c2st), each estimate {"mean", "se", "n"}; `training_rows`, the same quality of real rows;
+        perfect_coverage.
+    """
+    data, train = splits.test, splits.train
+    count = min(len(data), len(train), most)
+    some = torch.Generator().manual_seed(seed)
+    real, other = (rows.take(torch.randperm(len(rows), generator=some)[:count].sort().values) for rows in (data, train))
+    features = _Features(train, seed)
+    target = features(real.prepared(seed=seed))
+    draw = splits.schema.kind == "table" or splits.schema.seen_levels == 2
+    result: dict[str, Any] = {
+        "unit": "nats",
+        "split": "test",
+        "rows": len(data),
+        "importance_samples": samples,
+        "compared": count,
+        "decoded": "draws" if draw else "means",
+        "seed": seed,
+        "perfect_coverage": perfect_coverage(count),
+        "samplers": {},
+        "training_rows": _plain(compare_samples(features(other.prepared(seed=seed + 1)), target)),
+    }
+    log_px: Tensor | None = None
+    for name, prior in {"prior": vae.prior, **samplers}.items():
+        model = vae.with_prior(prior)
+        scores = score(model, data, samples=samples, seed=seed, progress=progress)
+        log_px = scores.log_px if log_px is None else log_px
+        generated = features(_generated(model, count, real.contexts, draw, seed + 2))
+        result["samplers"][name] = {
+            "nll": Estimate.of(-scores.log_px).to_dict(),
+            "nll_minus_prior": Estimate.of(log_px - scores.log_px).to_dict(),
+            "ess": Estimate.of(scores.ess).to_dict(),
+            "samples": _plain(compare_samples(generated, target)),
+        }
+    return result
+
+
+class _Features:
+    """The leading principal components of the prepared training rows."""
+
+    def __init__(self, train: Dataset, seed: int) -> None:
+        rows = train.take(exploration.spread(_PCA_ROWS, len(train))).prepared(seed=seed).double().flatten(1)
+        self.pca = PCA(min(_FEATURES, *rows.shape), random_state=seed).fit(rows.numpy())
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.from_numpy(self.pca.transform(x.double().flatten(1).cpu().numpy()))
+
+
+def _generated(vae: VAE, count: int, contexts: Tensor | None, draw: bool, seed: int) -> Tensor:
+    """New rows as the model sees data: means of p(x|z), or draws from it."""
+    with torch.random.fork_rng(), evaluating(vae):
+        torch.manual_seed(seed)
+        z = vae.latent_prior().sample(torch.Size((count,)))
+        told = [None] * math.ceil(count / 1024) if contexts is None else vae.like(contexts).split(1024)
+        laws = (vae.decode(*chunk) for chunk in zip(z.split(1024), told, strict=True))
+        return torch.cat([law.sample() if draw else law.mean for law in laws])
+
+
+def _plain(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {name: estimate.to_dict() for name, estimate in estimates.items()}

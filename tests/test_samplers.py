@@ -1,0 +1,335 @@
+"""Samplers: planted laws over z, second opinions, exact likelihoods, and files that come back bit for bit."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from sklearn.mixture import GaussianMixture
+from torch import nn
+from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
+
+from variform import VAE, DataConfig, ModelConfig, build_vae, export, read, samplers
+from variform.data import dataset_from, splits_from
+from variform.distributions import DiagonalGaussian, FullGaussian, Mixture, StandardNormal
+from variform.evaluation.density import score
+from variform.likelihoods import GaussianLikelihood
+from variform.posteriors import DiagonalPosterior
+from variform.priors import StandardNormalPrior
+from variform.samplers import Sampler, TemperedPrior, aggregated_posterior, tempered
+
+WEIGHTS = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+MEANS = torch.tensor([[0.0, 0.0], [4.0, 1.0], [-2.0, 4.0]], dtype=torch.float64)
+COVARIANCES = torch.tensor(
+    [[[0.5, 0.3], [0.3, 0.4]], [[0.3, -0.2], [-0.2, 0.6]], [[0.2, 0.0], [0.0, 1.0]]], dtype=torch.float64
+)
+NOISE = 0.3  # of p(x|z)
+
+
+class Echo(nn.Module):
+    """An encoder or decoder that gives its input, and constants beside it."""
+
+    def __init__(self, constant=None):
+        super().__init__()
+        self.anchor, self.constant = nn.Parameter(torch.zeros(())), constant
+
+    def forward(self, x):
+        if self.constant is None:
+            return x + self.anchor
+        return torch.stack([x, torch.full_like(x, self.constant)], -2) + self.anchor
+
+
+def echo(log_var=-20.0):
+    """x = z + noise of a known size; q(z|x) = N(x, exp(log_var))."""
+    likelihood = GaussianLikelihood((2,), variance="shared")
+    with torch.no_grad():
+        likelihood.raw_log_var.fill_(2 * math.log(NOISE))
+    parts = {"posterior": DiagonalPosterior(2), "prior": StandardNormalPrior(2), "likelihood": likelihood}
+    return VAE(Echo(log_var), Echo(), **parts)
+
+
+def truth():
+    return MixtureSameFamily(Categorical(WEIGHTS), MultivariateNormal(MEANS, COVARIANCES))
+
+
+def planted(count, seed=0):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return truth().sample((count,))
+
+
+def law():
+    return Mixture(FullGaussian(MEANS, torch.linalg.cholesky(COVARIANCES)), WEIGHTS.log())
+
+
+class Planted(nn.Module):
+    """The planted law as a prior."""
+
+    def forward(self, encode):
+        return law()
+
+
+def drawn(prior, count, seed=0):
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        return prior(None).sample((count,))
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    torch.set_default_dtype(torch.float64)
+    return samplers.fit_mixture(echo(), dataset_from(planted(1500)))
+
+
+# --- what is fitted -----------------------------------------------------------------------------------------------
+
+
+def test_all_rows_are_used_once_and_in_order():
+    x = planted(1500)
+    assert torch.allclose(aggregated_posterior(echo(), dataset_from(x)), x, atol=1e-3)
+    wide = aggregated_posterior(echo(log_var=0.0), dataset_from(x)) - x  # draws from q(z|x), not its means
+    assert stats.kstest(wide.flatten().numpy(), "norm").pvalue > 1e-4
+    means = aggregated_posterior(echo(log_var=0.0), dataset_from(x), draw=False)
+    assert torch.equal(means, x)
+
+
+def test_bic_finds_the_planted_components(fitted):
+    assert fitted.facts["components"] == 3 and fitted.facts["rows"] == 1500 and fitted.facts["converged"]
+    found = fitted.prior(None)
+    order = found.log_weights.argsort(descending=True)
+    # standard errors of the smallest of three components, 300 points: 5 of them
+    assert torch.allclose(found.log_weights.exp()[order], WEIGHTS, atol=5 * (0.25 / 1500) ** 0.5)
+    assert torch.allclose(found.components.mean[order], MEANS, atol=5 / 300**0.5)
+    covariance = found.components.scale_tril @ found.components.scale_tril.mT
+    assert torch.allclose(covariance[order], COVARIANCES, atol=5 * (2 / 300) ** 0.5)
+
+
+def test_bic_stops_early_and_one_gaussian_is_enough_for_one():
+    x = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+    facts = samplers.fit_mixture(echo(), dataset_from(x)).facts
+    assert facts["components"] == 1 and list(facts["bic"]) == ["1", "2", "3", "4"]
+    points = aggregated_posterior(echo(), dataset_from(x)).numpy()
+    covariance = np.cov(points.T, bias=True) + 1e-6 * np.eye(2)
+    log_likelihood = stats.multivariate_normal(points.mean(0), covariance).logpdf(points).sum()
+    assert facts["bic"]["1"] == pytest.approx(5 * math.log(400) - 2 * log_likelihood)  # 2 means, 3 covariances
+    assert samplers.fit_mixture(echo(), dataset_from(x[:3])).facts["components"] <= 3
+    with pytest.raises(ValueError, match="as many rows as components; got 3 rows"):
+        samplers.fit_mixture(echo(), dataset_from(x[:3]), components=[4])
+
+
+def test_density_equals_that_of_sklearn(fitted):
+    points = aggregated_posterior(echo(), dataset_from(planted(1500))).numpy()
+    model = GaussianMixture(3, n_init=3, max_iter=500, random_state=0).fit(points)
+    elsewhere = np.random.default_rng(0).normal(0, 5, (200, 2))
+    for where in (points, elsewhere):
+        ours = fitted.prior(None).log_prob(torch.from_numpy(where)).numpy()
+        np.testing.assert_allclose(ours, model.score_samples(where), rtol=0, atol=1e-6)
+
+
+def test_duplicated_rows_count_twice():
+    """The law of the rows as they are: a component whose rows come three times gets three times the weight."""
+    x = planted(900)
+    near = (x - MEANS[1]).square().sum(1) < 4
+    twice = samplers.fit_mixture(echo(), dataset_from(torch.cat([x, x[near], x[near]])), components=[3])
+    share, rows = 3 * near.sum().item(), 900 + 2 * near.sum().item()
+    heaviest = twice.prior(None).log_weights.exp().max().item()
+    assert heaviest == pytest.approx(share / rows, abs=0.03)
+    assert twice.facts["rows"] == rows
+
+
+# --- what is drawn ------------------------------------------------------------------------------------------------
+
+
+def test_components_are_drawn_by_their_weights_and_not_in_order():
+    prior = Planted()
+    z = drawn(prior, 20_000)
+    component = (z[:, None] - MEANS).square().sum(-1).argmin(1)
+    exact = (planted(400_000, seed=9)[:, None] - MEANS).square().sum(-1).argmin(1).bincount() / 400_000
+    assert stats.chisquare(component.bincount(), 20_000 * exact.numpy()).pvalue > 1e-4
+    repeats = (component[1:] == component[:-1]).double().mean().item()
+    assert repeats == pytest.approx(exact.square().sum().item(), abs=5 * 0.5 / 20_000**0.5)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_temperature_scales_the_covariance_about_the_means(temperature):
+    cold = tempered(law(), temperature)
+    assert torch.allclose(cold.log_weights.exp(), WEIGHTS) and torch.equal(cold.components.mean, MEANS)
+    same = MixtureSameFamily(Categorical(WEIGHTS), MultivariateNormal(MEANS, temperature**2 * COVARIANCES))
+    points = planted(50)
+    assert torch.allclose(cold.log_prob(points), same.log_prob(points))
+    z = drawn(TemperedPrior(Planted(), temperature), 100_000)
+    assert torch.allclose(z.mean(0), same.mean, atol=5 * same.variance.max().item() ** 0.5 / 100_000**0.5)
+    assert torch.allclose(z.var(0), same.variance, rtol=0.03)
+    for one in (StandardNormal(3), DiagonalGaussian(torch.ones(4, 3), torch.randn(4, 3))):
+        assert torch.allclose(tempered(one, temperature).stddev, temperature * one.stddev)
+        assert torch.equal(tempered(one, temperature).mean, one.mean)
+    assert torch.allclose(tempered(law(), 1.0).log_prob(points), law().log_prob(points))
+
+
+def test_temperature_must_be_positive_and_known_to_the_law():
+    for temperature in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="temperature must be above 0"):
+            TemperedPrior(Planted(), temperature)
+    with pytest.raises(ValueError, match=r"needs a Gaussian, a mixture or a flow; got Categorical"):
+        tempered(Categorical(WEIGHTS), 0.5)
+
+
+# --- log-likelihood under a sampler -------------------------------------------------------------------------------
+
+
+def test_log_likelihood_under_a_sampler_is_exact_and_better_than_under_the_wrong_prior(fitted):
+    """x = z + noise: p(x) under the mixture is the mixture of N(mean, covariance + noise), under N(0, I) N(0, ...)."""
+    vae, data = echo(log_var=2 * math.log(NOISE)), dataset_from(planted(200, seed=1))
+    found = fitted.prior(None)
+    covariance = found.components.scale_tril @ found.components.scale_tril.mT + NOISE**2 * torch.eye(2)
+    exact = MixtureSameFamily(
+        Categorical(logits=found.log_weights), MultivariateNormal(found.components.mean, covariance)
+    ).log_prob(data.prepared())
+    under = score(vae.with_prior(fitted.prior), data, samples=4000)
+    assert ((under.log_px - exact).abs() <= 5 / under.ess.sqrt()).all()
+    assert (under.elbo.mean() < under.log_px.mean()) and under.kl_per_dimension is None
+    prior = score(vae, data, samples=4000)
+    wrong = MultivariateNormal(torch.zeros(2), (1 + NOISE**2) * torch.eye(2)).log_prob(data.prepared())
+    likely = prior.ess > 200  # of rows that the prior hardly knows the estimate is bad
+    assert ((prior.log_px - wrong).abs()[likely] <= 5 / prior.ess[likely].sqrt()).all()
+    assert under.log_px.mean() > prior.log_px.mean() + 1
+
+
+def test_the_model_itself_keeps_its_prior():
+    vae = echo()
+    other = vae.with_prior(Planted())
+    assert isinstance(vae.prior, StandardNormalPrior) and isinstance(other.prior, Planted)
+    assert other.encoder is vae.encoder and isinstance(vae.latent_prior(), StandardNormal)
+    assert isinstance(other.latent_prior(), Mixture)
+
+
+def test_compare_ranks_the_law_of_the_data_above_the_prior(fitted):
+    splits = splits_from(planted(2400, seed=2), name="planted", config=DataConfig(scaling="none"))
+    vae = echo(log_var=2 * math.log(0.05))
+    with torch.no_grad():
+        vae.likelihood.raw_log_var.fill_(2 * math.log(0.05))
+    numbers = samplers.compare(vae, {"gmm": fitted.prior, "again": vae.prior}, splits, samples=50)
+    prior, gmm, again = (numbers["samplers"][name] for name in ("prior", "gmm", "again"))
+    assert gmm["nll_minus_prior"]["mean"] < -5 * gmm["nll_minus_prior"]["se"] < 0
+    assert gmm["nll_minus_prior"]["mean"] == pytest.approx(gmm["nll"]["mean"] - prior["nll"]["mean"])
+    assert again["nll"] == prior["nll"] and again["nll_minus_prior"]["mean"] == 0  # the same draws for all
+    assert again["samples"] == prior["samples"]
+    for name, worst in (("coverage", 0.8), ("recall", 0.9)):
+        assert prior["samples"][name]["mean"] < worst < gmm["samples"][name]["mean"]
+    for found in (gmm["samples"], numbers["training_rows"]):
+        assert abs(found["c2st"]["mean"] - 0.5) < 4 * found["c2st"]["se"] < abs(prior["samples"]["c2st"]["mean"] - 0.5)
+        assert abs(found["coverage"]["mean"] - numbers["perfect_coverage"]) < 4 * found["coverage"]["se"]
+    assert numbers["decoded"] == "draws" and numbers["compared"] == len(splits.test)
+
+
+def test_a_conditional_model_is_told_the_contexts_of_the_test_rows():
+    splits = read("digits", DataConfig(condition=("label",)))
+    vae = build_vae(ModelConfig(latent_dim=2, likelihood="gaussian-shared", hidden=(8,)), splits.schema).double()
+    told = []
+    decode = vae.decode
+
+    def spy(z, context=None):
+        told.append(context)
+        return decode(z, context)
+
+    vae.decode = spy
+    fitted = samplers.fit_mixture(vae, splits.train, components=[1, 2])
+    assert fitted.facts["rows"] == len(splits.train)
+    numbers = samplers.compare(vae, {}, splits, samples=2)
+    shares = told[-1].mean(0)
+    assert torch.equal(shares, splits.test.contexts.double().mean(0)) and numbers["decoded"] == "means"
+
+
+# --- flows --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def flow():
+    torch.set_default_dtype(torch.float64)
+    return samplers.fit_flow(echo(), dataset_from(planted(2000)), dataset_from(planted(500, seed=1)), rounds=4)
+
+
+def test_a_flow_comes_close_to_the_planted_law(flow):
+    z = planted(5000, seed=3)
+    excess = truth().log_prob(z).mean() - flow.prior(None).log_prob(z).mean()  # an estimate of KL(truth || flow)
+    normal = truth().log_prob(z).mean() - StandardNormal(2).log_prob(z).mean()
+    assert -0.01 < excess < 0.2 < normal
+    assert flow.facts["valid_nll"] == pytest.approx(-truth().log_prob(z).mean().item(), abs=0.3)
+    grid = torch.linspace(-12, 12, 401)
+    points = torch.cartesian_prod(grid, grid)
+    mass = torch.cat([flow.prior(None).log_prob(part).exp() for part in points.split(40_000)]).sum() * 0.06**2
+    assert mass.item() == pytest.approx(1, abs=2e-3)
+
+
+def test_a_flow_is_fitted_the_same_way_again_and_keeps_its_best_round():
+    sets = dataset_from(planted(300)), dataset_from(planted(100, seed=1))
+    first, second = (samplers.fit_flow(echo(), *sets, rounds=1, hidden=(8,), transforms=1) for _ in range(2))
+    assert first.facts == second.facts
+    for one, other in zip(first.prior.state_dict().values(), second.prior.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+    held_out = torch.cat([aggregated_posterior(echo(), sets[1], seed=seed) for seed in range(20)])
+    assert -first.prior(None).log_prob(held_out).mean().item() == pytest.approx(first.facts["valid_nll"])
+
+
+def test_the_temperature_of_a_flow_is_that_of_its_noise(flow):
+    at = tempered(flow.prior(None), 0.5)
+    z = drawn(TemperedPrior(flow.prior, 0.5), 4000)
+    whole = flow.prior(None)
+    noise, log_det = whole.base._mapped((z - whole.loc) / whole.scale)  # back through the map
+    log_det = log_det - whole.scale.log().sum()
+    assert stats.kstest(2 * noise.flatten().numpy(), "norm").pvalue > 1e-4
+    expected = stats.norm(scale=0.5).logpdf(noise.numpy()).sum(1) + log_det.numpy()
+    np.testing.assert_allclose(at.log_prob(z).numpy(), expected, atol=1e-8)
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+def model():
+    return build_vae(ModelConfig(latent_dim=2, hidden=(4,)), read("digits").schema)
+
+
+def test_a_sampler_comes_back_with_the_same_bits(fitted, flow, tmp_path):
+    for dtype in (torch.float32, torch.float64):
+        vae = model().to(dtype)
+        for sampler in (fitted, flow):
+            one = Sampler(sampler.kind, samplers._like(vae, copy.deepcopy(sampler.prior)), sampler.facts)
+            path = tmp_path / "sampler.safetensors"
+            samplers.save(one, vae, path)
+            again = samplers.load(path, vae)
+            assert (again.kind, again.facts) == (one.kind, one.facts)
+            z = drawn(one.prior, 100, seed=5)
+            assert torch.equal(z, drawn(again.prior, 100, seed=5)) and z.dtype == dtype
+            assert torch.equal(one.prior(None).log_prob(z), again.prior(None).log_prob(z))
+            content = path.read_bytes()
+            samplers.save(again, vae, path)
+            assert path.read_bytes() == content
+
+
+def test_damaged_and_foreign_files_are_refused(fitted, tmp_path):
+    vae, path = model().double(), tmp_path / "sampler.safetensors"
+    samplers.save(fitted, vae, path)
+    content = path.read_bytes()
+    for position in (0, 9, 200, len(content) // 2, len(content) - 1):
+        changed = bytearray(content)
+        changed[position] ^= 1
+        path.write_bytes(changed)
+        with pytest.raises(ValueError, match=r"sampler\.safetensors"):
+            samplers.load(path, vae)
+    path.write_bytes(content[:-1])
+    with pytest.raises(ValueError, match="must be a whole safetensors file"):
+        samplers.load(path, vae)
+    path.write_bytes(content)
+    with torch.no_grad():
+        vae.decoder.output.bias[0] += 1e-9
+    with pytest.raises(ValueError, match="must be a sampler fitted to this model"):
+        samplers.load(path, vae)
+    with pytest.raises(ValueError, match="must hold the weights that its configuration describes"):
+        export.load(path)
+    export.save(vae, path)
+    with pytest.raises(ValueError, match="must be a sampler fitted to this model"):
+        samplers.load(path, vae)
+    with pytest.raises(FileNotFoundError):
+        samplers.load(tmp_path / "none.safetensors", vae)
