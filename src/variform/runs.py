@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from variform import __version__, exploration, plots, processes, samplers
-from variform.config import ModelConfig, RunConfig, from_toml, to_command, to_dict
+from variform.config import ModelConfig, RunConfig, TrainConfig, from_toml, to_command, to_dict
 from variform.data import Dataset, Schema, Splits, read
 from variform.evaluation import evaluate
 from variform.export import load, save
@@ -380,6 +380,17 @@ def _git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return commit + ("+" if changes else "")
+
+
+def _objective(config: RunConfig) -> str:
+    """The objective and what differs from the defaults in its options, in words."""
+    names = ("samples", "groups", "gradient", "beta", "warmup", "free_bits", "capacity", "noise", "noise_level")
+    changed = {name: getattr(config.train, name) for name in names}
+    changed = {name: value for name, value in changed.items() if value != getattr(TrainConfig(), name)}
+    told = {"told": " and ".join(config.data.condition)} if config.data.condition else {}
+    labels = {"labels kept": config.data.labelled} if config.data.labelled else {}
+    options = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in (changed | told | labels).items())
+    return f"{config.train.objective}{f' ({options})' if options else ''}"
 
 
 def _save_last(vae: VAE, history: History, folder: Path) -> None:
@@ -740,6 +751,7 @@ def write_report(run: Run, splits: Splits, numbers: dict[str, Any], history: His
             "Training",
             f"{steps:,} steps, {len(history.rows)} epochs, best epoch {history.best_epoch}; {history.stopped}",
         ),
+        ("Objective", _objective(config)),
         ("Seed", str(config.train.seed)),
         ("Versions", ", ".join(f"{name} {version}" for name, version in numbers["versions"].items())),
         ("Data fingerprint", splits.fingerprint),
