@@ -11,7 +11,6 @@ import argparse
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from scipy.ndimage import median_filter
 
@@ -30,14 +29,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="a folder with the four IDX files of MNIST")
     parser.add_argument("--level", type=float, default=0.25)
     parser.add_argument("--latent-dim", type=int, default=64)
-    parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--likelihood", default="bernoulli", choices=["bernoulli", "gaussian-shared"])
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     splits = read(str(options.data))
-    model = ModelConfig(latent_dim=options.latent_dim, hidden=(500, 500), likelihood=options.likelihood)
+    model = ModelConfig(latent_dim=options.latent_dim, hidden=(500, 500))
     config = TrainConfig(
         epochs=options.epochs,
         schedule="cosine",
@@ -56,10 +54,10 @@ def main() -> None:
         cleaned = torch.cat([vae.reconstruct(part) for part in noisy.split(1000)])
     filtered = torch.from_numpy(median_filter(noisy.numpy(), size=(1, 1, 3, 3)))
     results = {"noisy": noisy, "median filter 3 x 3": filtered, "VAE": cleaned}
-    print(f"torch {torch.__version__}, {options.threads} threads, {options.likelihood}, {options.latent_dim} latents")
+    print(f"torch {torch.__version__}, {options.threads} threads, {options.latent_dim} latents")
     print(f"{history.rows[-1]['epoch']} epochs in {seconds:.0f} s, best {history.best_epoch}")
     for name, found in results.items():
-        value, error = Estimate.of(psnr(clean, found)), float(np.sqrt((clean - found).double().square().mean()))
+        value, error = Estimate.of(psnr(clean, found)), (clean - found).double().square().mean().sqrt().item()
         print(f"{name}: PSNR {value.mean:.2f} ± {value.se:.2f} dB over {value.n:,} images, RMS error {error:.4f}")
     gain = Estimate.of(psnr(clean, cleaned) - psnr(clean, filtered))
     better = (psnr(clean, cleaned) > psnr(clean, filtered)).double().mean().item()
