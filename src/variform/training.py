@@ -511,14 +511,19 @@ class _Display:
         text += f"  {rate * sums[-1].item() * processes.count():,.0f} examples/s"
         self.progress.update(self.task, completed=step, description=text)
 
+    @staticmethod
+    def _numbers(row: dict[str, Any]) -> str:
+        if math.isnan(row["valid_elbo"]):  # z is a point, of which there is no bound
+            return f"train loss {row['train_loss']:.3f}  valid loss {row['valid_loss']:.3f}"
+        return f"train ELBO {row['train_elbo']:.3f}  valid ELBO {row['valid_elbo']:.3f}  KL {row['valid_kl']:.3f}"
+
     def epoch(self, row: dict[str, Any]) -> None:
         if not self.shown or (self.live and row["step"] < self.total and row["step"] < self.next_line):
             return
         self.next_line = row["step"] + self.total / 20  # beside a bar a line for each twentieth will do
         mark = " best" if row["best"] else ""
         self.console.print(
-            f"epoch {row['epoch']:>4}  step {row['step']:>7}  train ELBO {row['train_elbo']:.3f}  "
-            f"valid ELBO {row['valid_elbo']:.3f}  KL {row['valid_kl']:.3f}  "
+            f"epoch {row['epoch']:>4}  step {row['step']:>7}  {self._numbers(row)}  "
             f"{row['examples_per_second']:,} examples/s{mark}",
             highlight=False,
             soft_wrap=True,  # a line stays a line in a log file
