@@ -8,7 +8,7 @@ import pytest
 import torch
 from by_hand import Hand, drawn, linear_bernoulli, normal
 
-from variform import TrainConfig, build_objective, fit
+from variform import ModelConfig, TrainConfig, build_objective, build_vae, fit, read
 from variform.data import dataset_from
 from variform.distributions import Bernoulli, DiagonalGaussian, FullGaussian
 from variform.objectives import DIPVAE, ELBO, WAE, BetaTCVAE, FactorVAE, InfoVAE
@@ -323,3 +323,19 @@ def test_a_last_batch_of_one_row_is_trained_on(objective):
 def test_beta_tc_must_know_the_number_of_rows():
     with pytest.raises(ValueError, match="objective beta-tc must know the number of training rows; got none"):
         build_objective(linear_bernoulli(), TrainConfig(objective="beta-tc"))
+
+
+@pytest.mark.parametrize("options", [{"objective": "wae"}, {"objective": "info", "alpha": 1.0}])
+def test_a_learned_prior_is_refused_where_nothing_trains_it(options):
+    data = read("digits")
+    vae = build_vae(ModelConfig(prior="mixture", components=3, latent_dim=2, hidden=(4,)), data.schema)
+    with pytest.raises(ValueError, match="does not train a prior; got MixturePrior"):
+        build_objective(vae, TrainConfig(**options), rows=100)
+
+
+@pytest.mark.parametrize("name", ["beta-tc", "dip-ii"])
+def test_a_posterior_without_known_marginals_is_refused_before_anything_is_written(name):
+    data = read("digits")
+    vae = build_vae(ModelConfig(posterior="iaf", latent_dim=2, hidden=(4,)), data.schema)
+    with pytest.raises(ValueError, match="needs a Gaussian posterior; got IAFPosterior"):
+        build_objective(vae, TrainConfig(objective=name), rows=100)

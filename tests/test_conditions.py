@@ -1,6 +1,7 @@
 """Conditional models: what they are told reaches encoder and decoder, and changes what they make."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -159,3 +160,34 @@ def test_a_table_generated_under_a_condition_follows_it(tmp_path, monkeypatch, c
 def test_conditions_that_are_not_there_are_refused(config, message):
     with pytest.raises(ValueError, match=message):
         splits_from(torch.rand(50, 3), config=config)
+
+
+def test_what_rows_are_told_is_part_of_the_fingerprint(tmp_path):
+    """Else a run would be resumed with other conditions, or other names of categories, than it was begun with."""
+    path, found = tmp_path / "made.csv", []
+    write_table(path)
+    text = path.read_text()
+    for changed in (text, text.replace(",a,", ",A,"), text.replace(",b,", ",c,").replace(",a,", ",b,")):
+        path.write_text(changed)
+        found.append(read(path, DataConfig(condition=("kind",))).fingerprint)
+    assert len(set(found)) == 3
+
+
+def test_held_out_rows_must_be_told_as_well(tmp_path):
+    path = tmp_path / "made.csv"
+    write_table(path)
+    splits = read(path, DataConfig(condition=("kind", "mass")))
+    vae = build_vae(ModelConfig(latent_dim=1, likelihood="gaussian", hidden=(4,)), splits.schema)
+    blank = splits.test.contexts.clone()
+    blank[3, :2] = 0
+    with pytest.raises(ValueError, match="every row must have its kind; 1 rows have none"):
+        score(vae, replace(splits.test, contexts=blank), samples=2)
+    blank = splits.valid.contexts.clone()
+    blank[3, :2] = 0
+    config = TrainConfig(steps=2, batch_size=50)
+    with pytest.raises(ValueError, match="every row must have its kind; 1 of"):
+        fit(build_objective(vae, config), splits.train, replace(splits.valid, contexts=blank), config)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:50], "nan" + lines[50][lines[50].index(",") :], *lines[51:]]))
+    with pytest.raises(ValueError, match=r"mass.*finite|finite.*mass"):
+        read(path, DataConfig(condition=("kind", "mass")))

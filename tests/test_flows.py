@@ -146,10 +146,10 @@ def test_a_flow_prior_draws_from_its_density(dim):
 def test_a_flow_prior_learns_a_ring():
     """A law that no Gaussian fits: fitted to a ring of radius 2, better than the best Gaussian by over 0.4 nats."""
     torch.set_default_dtype(torch.float32)
-    angle, radius = torch.rand(2000) * 2 * torch.pi, 2 + 0.15 * torch.randn(2000)
+    angle, radius = torch.rand(500) * 2 * torch.pi, 2 + 0.15 * torch.randn(500)
     z = torch.stack([radius * angle.cos(), radius * angle.sin()], -1)
     prior = FlowPrior(2)
-    optimizer = torch.optim.Adam(prior.parameters(), lr=5e-3)
+    optimizer = torch.optim.Adam(prior.parameters(), lr=1e-2)
     for _ in range(150):
         optimizer.zero_grad()
         loss = -prior(None).log_prob(z).mean()

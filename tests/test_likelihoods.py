@@ -262,3 +262,28 @@ def test_levels_that_are_scaled_otherwise_are_refused_and_zeros_and_ones_fit_eve
         vae = build_vae(ModelConfig(latent_dim=1, likelihood=name, hidden=()), schema)
         assert getattr(vae.likelihood, "levels", 2) == 2
     assert dataclasses.replace(schema, binarise="none").whole == (True,)
+
+
+@pytest.mark.parametrize("name", ["poisson", "negative-binomial"])
+@pytest.mark.parametrize("most", [80, 2000])
+def test_counts_of_any_size_are_learned(name, most):
+    """The encoder sees their logarithms: raw, the first step would send the rates to infinity."""
+    torch.set_default_dtype(torch.float32)
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(800, 1, generator=generator)
+    rate = most / 8 * torch.exp(0.5 * hidden * torch.tensor([1.0, -1.0, 0.5, 1.5]))
+    data = splits_from(torch.poisson(rate, generator=generator), config=DataConfig(scaling="none"))
+    config = TrainConfig(steps=300, batch_size=64, learning_rate=3e-3, compile="off")
+    vae = build_vae(ModelConfig(latent_dim=1, likelihood=name, hidden=(32,)), data.schema, moments=data.train.moments())
+    history = fit(build_objective(vae, config), data.train, data.valid, config)
+    numbers = evaluate(vae, data.test, data.train, samples=50)
+    assert abs(history.rows[0]["train_elbo"]) < 100 * numbers["nll"]["mean"]
+    assert numbers["nll"]["mean"] < numbers["baselines"]["trivial"]["nll"]["mean"]
+
+
+@pytest.mark.parametrize("options", [{"objective": "iwae", "samples": 3}, {"objective": "piwae", "groups": 2}])
+def test_the_optimal_variance_is_refused_where_it_is_not_the_optimum(options):
+    data = read("digits")
+    vae = build_vae(ModelConfig(likelihood="gaussian-optimal", latent_dim=2, hidden=(4,)), data.schema)
+    with pytest.raises(ValueError, match="needs a variance that is not the optimum of the ELBO"):
+        build_objective(vae, TrainConfig(**options))

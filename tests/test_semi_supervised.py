@@ -115,6 +115,7 @@ def test_m2_from_the_command_line_and_what_it_refuses(tmp_path, monkeypatch, cap
     assert open_run("run").vae.classifier is not None
     assert cli.run([*options.split(), "--out", "other"]) == 2
     assert "must have its label" in (message := capsys.readouterr().err) and "--objective m2" in message
+    assert not (tmp_path / "other").exists()
     for wrong, expected in {
         "--labelled 55": "--labelled must be a multiple of the 10 classes of digits; got 55",
         "--labelled 2000": "needs 200 training rows of each class",
@@ -144,7 +145,7 @@ def test_labels_that_a_table_lacks_are_inferred(tmp_path, monkeypatch, capsys):
     assert test.contexts[test.labels == -1].sum() == 0
     assert run.evaluation["accuracy"]["n"] == (test.labels >= 0).sum()
     assert cli.run([*told.split(), "--out", "other"]) == 2
-    assert "every training row must have its label" in capsys.readouterr().err
+    assert "every row must have its label" in capsys.readouterr().err
 
 
 def test_an_objective_without_a_classifier_is_refused(few):

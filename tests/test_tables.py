@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits, load_wine
 from variform import VAE, DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, cli, fit, impute, load, read
 from variform.data import Dataset, Schema, read_rows, splits_from
 from variform.distributions import Categorical, Mixed, Observed
+from variform.evaluation.baselines import trivial
 from variform.evaluation.density import score
 from variform.evaluation.imputation import compare, judge
 from variform.likelihoods import (
@@ -28,6 +29,7 @@ from variform.likelihoods import (
 from variform.networks import MLP, FilledGaps, TableFeatures
 from variform.posteriors import DiagonalPosterior
 from variform.priors import StandardNormalPrior
+from variform.samplers import compare as compare_samplers
 
 NAN = float("nan")
 KINDS = ("category", "real", "count", "binary", "real", "category")
@@ -561,3 +563,48 @@ def test_categorical_levels_and_a_single_row_are_no_special_case():
     law = Mixed([Categorical(torch.zeros(1, 2, 1))], torch.tensor([0]))
     assert law.log_prob(torch.tensor([[1.0]])).exp().item() == pytest.approx(0.5)
     assert law.sample((3,)).shape == (3, 1, 1)
+
+
+# --- what the rest of the toolkit makes of tables -----------------------------------------------------------------
+
+
+def test_numbers_of_categories_are_whole_whatever_their_number():
+    """k / (K - 1) times K - 1 is not k in single precision for many K."""
+    torch.set_default_dtype(torch.float32)
+    for levels in range(2, 101):
+        logits = torch.full((levels, levels, 1), -1e4)
+        logits[torch.arange(levels), torch.arange(levels)] = 0.0  # row k is certain of category k
+        law = Mixed([Categorical(logits)], torch.tensor([0]))
+        assert law.mean.flatten().tolist() == law.sample().flatten().tolist() == list(range(levels))
+
+
+def test_a_missing_cell_is_no_level_for_the_trivial_model():
+    torch.set_default_dtype(torch.float32)
+    rows = (torch.rand(400, 5) < 0.9).float()
+    holed = torch.where(torch.rand(400, 5) < 0.3, NAN, rows)
+    data = splits_from(holed, config=DataConfig(cells="gaps"))
+    for name in ("categorical", "logistic"):
+        vae = build_vae(ModelConfig(latent_dim=1, likelihood=name, hidden=(4,)), data.schema)
+        found = trivial(vae, data.test, data.train)["nll"]["mean"]
+        train, test = data.train.prepared(), data.test.prepared()
+        ones, known = train.nan_to_num().sum(0), (~train.isnan()).sum(0)
+        share = (ones + 1) / (known + 2)
+        expected = -torch.where(test == 1, share.log(), (1 - share).log())[~test.isnan()].sum() / len(test)
+        assert found == pytest.approx(expected.item(), rel=0.02)  # add-one smoothing in one or another form
+
+
+def test_samplers_are_compared_on_rows_with_gaps(tmp_path):
+    torch.set_default_dtype(torch.float32)
+    rows = torch.randn(500, 3)
+    rows[:, 1] += 2 * rows[:, 0]
+    data = splits_from(torch.where(torch.rand(500, 3) < 0.2, NAN, rows), config=DataConfig(cells="gaps"))
+    vae = build_vae(ModelConfig(latent_dim=2, likelihood="gaussian-shared", hidden=(8,)), data.schema)
+    found = compare_samplers(vae, {}, data, samples=5)["samplers"]["prior"]
+    assert all(np.isfinite(found["samples"][name]["mean"]) for name in ("precision", "coverage", "c2st"))
+
+
+def test_noise_is_refused_for_categories():
+    cars = splits_from(torch.randint(0, 2, (200, 3)).float(), config=DataConfig(cells="mixed"))
+    vae = build_vae(ModelConfig(likelihood="mixed", latent_dim=1, hidden=(4,)), cars.schema)
+    with pytest.raises(ValueError, match="--noise is for images and tables of numbers"):
+        build_objective(vae, TrainConfig(noise="gaussian", noise_level=0.1))

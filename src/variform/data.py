@@ -564,6 +564,21 @@ class Dataset:
         pairs = zip(self.schema.conditions, parts, strict=True)
         return torch.cat([torch.eye(len(part))[part.argmax()] if item.categories else part for item, part in pairs])
 
+    def whole_contexts(self) -> Tensor:
+        """The contexts of the rows whose every category is known, (M, context_dim); all where none are.
+
+        Example:
+            >>> data = read("digits", DataConfig(condition=("label",), labelled=50)).train
+            >>> data.whole_contexts().shape
+            torch.Size([50, 10])
+        """
+        assert self.contexts is not None
+        parts = self.contexts.split([condition.width for condition in self.schema.conditions], 1)
+        pairs = zip(self.schema.conditions, parts, strict=True)
+        known = [(part != 0).any(1) for condition, part in pairs if condition.categories]
+        whole = torch.stack(known).all(0) if known else torch.ones(len(self), dtype=torch.bool)
+        return self.contexts[whole] if whole.any() else self.contexts
+
     def told(self, batch_size: int) -> Iterator[Tensor | None]:
         """The contexts of all rows in order, beside `batches`; None for each batch where there are none."""
         if self.contexts is None:
@@ -893,6 +908,7 @@ def _splits(source: Source, config: DataConfig) -> Splits:
     schema = _scaled(unscaled, Dataset(raw, unscaled, rows=rows["train"]), config)
     conditions = tuple(_condition(name, source, rows["train"].numpy()) for name in config.condition)
     schema, contexts = dataclasses.replace(schema, conditions=conditions), _contexts(source, conditions)
+    beside = (contexts, conditions, categories)
     if config.labelled is not None:
         contexts, labels = _hidden(contexts, labels, schema, rows["train"], config)
     duplicates = _duplicates(own, digests)
@@ -913,7 +929,7 @@ def _splits(source: Source, config: DataConfig) -> Splits:
         **parts,
         schema=schema,
         duplicates=duplicates,
-        fingerprint=_fingerprint(raw, own, digests, classes, labels, is_sampled=source.keys is not None),
+        fingerprint=_fingerprint(raw, own, digests, classes, labels, beside, is_sampled=source.keys is not None),
         notes=(*source.notes, *_notes(source, raw, own, duplicates), *_notes_of_cells(schema, raw)),
     )
 
@@ -1185,7 +1201,14 @@ def _contexts(source: Source, conditions: tuple[Condition, ...]) -> Tensor | Non
     """What a conditional model is told beside each row, (N, context_dim)."""
     if not conditions:
         return None
-    return torch.cat([condition.encode(_beside(source, condition.name)) for condition in conditions], 1)
+    parts = [condition.encode(_beside(source, condition.name)) for condition in conditions]
+    for condition, part in zip(conditions, parts, strict=True):
+        if not (finite := part.isfinite().all(1)).all():
+            raise ValueError(
+                f"'{condition.name}' must be finite in every row; in {source.place(int((~finite).nonzero()[0]))} of "
+                f"{source.name} it is not. Correct it."
+            )
+    return torch.cat(parts, 1)
 
 
 def _config_like(path: str | Path, schema: Schema, key: str | None) -> DataConfig:
@@ -1411,6 +1434,7 @@ def _fingerprint(
     digests: np.ndarray,
     classes: tuple[str, ...],
     labels: Tensor | None,
+    beside: tuple[Tensor | None, tuple[Condition, ...], tuple[tuple[str, ...], ...]],
     *,
     is_sampled: bool,
 ) -> str:
@@ -1423,6 +1447,11 @@ def _fingerprint(
     for start in range(0, len(own), _VALUES_AT_ONCE):
         state.update(names[own[start : start + _VALUES_AT_ONCE]].tobytes())
     state.update(b"" if labels is None else labels.numpy().tobytes())
+    contexts, *names_of = beside
+    if contexts is not None:
+        state.update(contexts.numpy().tobytes())
+    if any(names_of):
+        state.update(repr(names_of).encode())
     return state.hexdigest()
 
 

@@ -746,7 +746,7 @@ class Mixed(Law):
     @property
     def mean(self) -> Tensor:
         """The mean of every column, of categories the likeliest one."""
-        return self._joined([law.mode if isinstance(law, Categorical) else law.mean for law in self.laws])
+        return self._values([law.mode if isinstance(law, Categorical) else law.mean for law in self.laws])
 
     @property
     def variance(self) -> Tensor:
@@ -756,7 +756,7 @@ class Mixed(Law):
 
     def sample(self, sample_shape: Shape = ()) -> Tensor:
         """Draws that have the types of the columns: whole counts, numbers of categories."""
-        return self._joined([law.sample(sample_shape) for law in self.laws])
+        return self._values([law.sample(sample_shape) for law in self.laws])
 
     def log_prob_per_entry(self, value: Tensor) -> Tensor:
         """Log-density or log-probability of every column, in nats."""
@@ -768,6 +768,13 @@ class Mixed(Law):
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density of the columns that are not missing (NaN), in nats."""
         return self.log_prob_observed(value)
+
+    def _values(self, parts: Sequence[Tensor]) -> Tensor:
+        """As `_joined`, with whole numbers of categories: in floating point k / (K - 1) times K - 1 need not be k."""
+        found = self._joined(parts)
+        is_category = [torch.full(law.event_shape, isinstance(law, Categorical)) for law in self.laws]
+        chosen = torch.cat(is_category).to(found.device).index_select(0, self.order.argsort())
+        return torch.where(chosen, found.round(), found)
 
     def _joined(self, parts: Sequence[Tensor]) -> Tensor:
         scaled = [part * unit for part, unit in zip(parts, self._units, strict=True)]

@@ -61,6 +61,40 @@ class FilledGaps(nn.Module):
         return torch.where(x.isnan(), self.centre, x)
 
 
+class LogCounts(nn.Module):
+    r"""Counts as an encoder takes them, $(\log(1 + x) - m) / s$ with 0 where one is missing (NaN).
+
+    Args:
+        shape: Shape of one example.
+
+    Shape:
+        (B, *shape) to the same.
+
+    Example:
+        >>> LogCounts((2,))(torch.tensor([[0.0, torch.nan]]))
+        tensor([[0., 0.]])
+    """
+
+    centre: Tensor
+    spread: Tensor
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.out_shape = tuple(shape)
+        self.register_buffer("centre", torch.zeros(*shape))
+        self.register_buffer("spread", torch.ones(*shape))
+
+    def start_at(self, mean: Tensor, variance: Tensor) -> None:
+        """Take m and s from mean and variance of the training rows, to first order by the delta method."""
+        self.centre.copy_(torch.log1p(mean))
+        self.spread.copy_((variance.sqrt() / (1 + mean)).clamp_min(1e-1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The logarithms of the examples."""
+        scaled = (torch.log1p(x.clamp_min(0)) - self.centre) / self.spread
+        return torch.where(x.isnan(), 0.0, scaled)
+
+
 class TableFeatures(nn.Module):
     """An encoder's input from rows of a mixed table: numbers of size about one, without gaps.
 

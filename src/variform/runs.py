@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from variform import __version__, exploration, plots, processes, samplers
-from variform.config import ModelConfig, RunConfig, from_toml, to_command, to_dict
+from variform.config import ModelConfig, RunConfig, TrainConfig, from_toml, to_command, to_dict
 from variform.data import Dataset, Schema, Splits, read
 from variform.evaluation import evaluate
 from variform.export import load, save
@@ -38,7 +38,16 @@ from variform.profiling import Profile, profile
 from variform.report import Picture, Table, render
 from variform.sources import BUILT_IN, source_format
 from variform.steps import find_device, machine, require_fits, require_possible
-from variform.training import History, NonFiniteError, build_objective, epochs, fit, require_batch, resume_command
+from variform.training import (
+    History,
+    NonFiniteError,
+    build_objective,
+    epochs,
+    fit,
+    require_batch,
+    require_labels,
+    resume_command,
+)
 from variform.vae import VAE, build_vae
 
 RESULTS = (
@@ -143,8 +152,7 @@ def told(run: Run, given: Sequence[str], rows: int, *, seed: int = 0) -> Tensor 
     if given or not schema.conditions:
         values = dict(pair.split("=", 1) for pair in given)
         return schema.context(values) if given else None
-    contexts = run.data().train.contexts
-    assert contexts is not None
+    contexts = run.data().train.whole_contexts()
     return contexts[torch.randint(len(contexts), (rows,), generator=torch.Generator().manual_seed(seed))]
 
 
@@ -218,7 +226,10 @@ def prepare(config: RunConfig, nll_samples: int = 1000) -> tuple[Splits, VAE]:
     require_batch(config.train, len(splits.train))
     moments = splits.train.moments(seed=config.train.seed)
     vae = build_vae(config.model, splits.schema, seed=config.train.seed, moments=moments)
-    require_fits(build_objective(vae, config.train, rows=len(splits.train)), config.train)
+    objective = build_objective(vae, config.train, rows=len(splits.train))
+    require_fits(objective, config.train)
+    for rows in (splits.train, splits.valid):
+        require_labels(objective, rows)
     return splits, vae
 
 
@@ -371,9 +382,21 @@ def _git_commit() -> str | None:
     return commit + ("+" if changes else "")
 
 
+def _objective(config: RunConfig) -> str:
+    """The objective and what differs from the defaults in its options, in words."""
+    names = ("samples", "groups", "gradient", "beta", "warmup", "free_bits", "capacity", "noise", "noise_level")
+    changed = {name: getattr(config.train, name) for name in names}
+    changed = {name: value for name, value in changed.items() if value != getattr(TrainConfig(), name)}
+    told = {"told": " and ".join(config.data.condition)} if config.data.condition else {}
+    labels = {"labels kept": config.data.labelled} if config.data.labelled else {}
+    options = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in (changed | told | labels).items())
+    return f"{config.train.objective}{f' ({options})' if options else ''}"
+
+
 def _save_last(vae: VAE, history: History, folder: Path) -> None:
     best = {name: value.clone() for name, value in vae.state_dict().items()}
-    vae.load_state_dict({name.removeprefix("vae."): value for name, value in history.last.items()})
+    parts = (name.partition("vae.") for name in history.last)  # an objective may have a network beside it
+    vae.load_state_dict({name: history.last[prefix + name] for before, prefix, name in parts if prefix and not before})
     save(vae, folder / "last.safetensors")
     vae.load_state_dict(best)
 
@@ -525,7 +548,9 @@ def imputation_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]
             rows.append([f"{name}: share right", show(found["accuracy"]), show(found["accuracy_of_mode"]), ""])
         return rows
 
-    rows = row(f"all, in {numbers['unit']}", numbers)
+    rows = row("all", numbers)
+    if "rmse" in numbers:
+        rows[0][0] = f"all numbers, in {numbers['unit']}: RMS error"
     for name, found in numbers.get("columns", {}).items():
         rows += row(name, found)
     return head, rows
@@ -616,7 +641,9 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
     originals, reconstructions = exploration.reconstruct(vae, few)
     means, _ = exploration.encode(vae, splits.test)
     points, axes = exploration.latent_map(means)
-    labels = None if splits.test.labels is None else splits.test.labels.numpy()
+    labels, classes = splits.test.labels, schema.classes
+    if labels is not None and (labels < 0).any():
+        labels, classes = torch.where(labels < 0, len(classes), labels), (*classes, "no label")
 
     add(
         "reconstructions",
@@ -629,7 +656,8 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
     count, told = (64 if image else 1000), splits.train.typical_context()
     contexts = None
     if splits.train.contexts is not None and told is not None:
-        contexts = splits.train.contexts[torch.arange(count) * 7919 % len(splits.train)]  # of rows from everywhere
+        whole = splits.train.whole_contexts()
+        contexts = whole[torch.arange(count) * 7919 % len(whole)]  # of rows from everywhere
     words = "" if told is None else ", ".join(f"{name} = {value}" for name, value in schema.told(told).items())
     under = f" Told: {words}." if words else ""
     samples = exploration.generate(vae, count, context=contexts, draw=not image, seed=run.config.train.seed)
@@ -653,7 +681,7 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
         "latent",
         "Latent space",
         "Posterior means of the test rows.",
-        lambda: plots.plot_latent(points, labels, classes=schema.classes, axes=axes, title="Posterior means"),
+        lambda: plots.plot_latent(points, labels, classes=classes, axes=axes, title="Posterior means"),
     )
     if vae.latent_dim == 2:
         grid, quantiles = exploration.manifold(vae, 20 if image else 30, context=told)
@@ -723,6 +751,7 @@ def write_report(run: Run, splits: Splits, numbers: dict[str, Any], history: His
             "Training",
             f"{steps:,} steps, {len(history.rows)} epochs, best epoch {history.best_epoch}; {history.stopped}",
         ),
+        ("Objective", _objective(config)),
         ("Seed", str(config.train.seed)),
         ("Versions", ", ".join(f"{name} {version}" for name, version in numbers["versions"].items())),
         ("Data fingerprint", splits.fingerprint),

@@ -35,6 +35,7 @@ _WORSE_IN_A_ROW = 3
 _ROUND, _ROUNDS, _PATIENCE = 100, 100, 10  # steps between two looks at the held-out rows; most rounds; rounds in vain
 _BATCH, _LEARNING_RATE = 256, 5e-3
 _HELD_OUT_DRAWS = 2000  # at least so many points, where there are fewer rows
+_FLOATS_AT_ONCE = 2**25  # of the decoder's output
 _FEATURES, _PCA_ROWS = 50, 10_000
 
 
@@ -446,7 +447,8 @@ def compare(
     some = torch.Generator().manual_seed(seed)
     real, other = (rows.take(torch.randperm(len(rows), generator=some)[:count].sort().values) for rows in (data, train))
     features = _Features(train, seed)
-    target = features(real.prepared(seed=seed))
+    target = real.prepared(seed=seed)
+    gaps, target = target.isnan(), features(target)
     draw = splits.schema.kind == "table" or splits.schema.seen_levels == 2
     result: dict[str, Any] = {
         "unit": "nats",
@@ -465,7 +467,8 @@ def compare(
         model = vae.with_prior(prior)
         scores = score(model, data, samples=samples, seed=seed, progress=progress)
         log_px = scores.log_px if log_px is None else log_px
-        generated = features(_generated(model, count, real.contexts, draw, seed + 2))
+        generated = _generated(model, count, real.contexts, draw, seed + 2).cpu()
+        generated = features(torch.where(gaps, torch.nan, generated))  # rows with the gaps of those they stand beside
         result["samplers"][name] = {
             "nll": Estimate.of(-scores.log_px).to_dict(),
             "nll_minus_prior": Estimate.of(log_px - scores.log_px).to_dict(),
@@ -480,10 +483,16 @@ class _Features:
 
     def __init__(self, train: Dataset, seed: int) -> None:
         rows = train.take(exploration.spread(_PCA_ROWS, len(train))).prepared(seed=seed).double().flatten(1)
+        self.mean = rows.nanmean(0)
+        rows = self._filled(rows)
         self.pca = PCA(min(_FEATURES, *rows.shape), random_state=seed).fit(rows.numpy())
 
     def __call__(self, x: Tensor) -> Tensor:
-        return torch.from_numpy(self.pca.transform(x.double().flatten(1).cpu().numpy()))
+        return torch.from_numpy(self.pca.transform(self._filled(x.cpu().double().flatten(1)).numpy()))
+
+    def _filled(self, rows: Tensor) -> Tensor:
+        """The rows with the training mean where a value is missing."""
+        return torch.where(rows.isnan(), self.mean, rows)
 
 
 def _generated(vae: VAE, count: int, contexts: Tensor | None, draw: bool, seed: int) -> Tensor:
@@ -491,8 +500,9 @@ def _generated(vae: VAE, count: int, contexts: Tensor | None, draw: bool, seed: 
     with torch.random.fork_rng(), evaluating(vae):
         torch.manual_seed(seed)
         z = vae.latent_prior().sample(torch.Size((count,)))
-        told = [None] * math.ceil(count / 1024) if contexts is None else vae.like(contexts).split(1024)
-        laws = (vae.decode(*chunk) for chunk in zip(z.split(1024), told, strict=True))
+        size = max(1, min(1024, _FLOATS_AT_ONCE // math.prod(vae.likelihood.params_shape)))
+        told = [None] * math.ceil(count / size) if contexts is None else vae.like(contexts).split(size)
+        laws = (vae.decode(*chunk) for chunk in zip(z.split(size), told, strict=True))
         return torch.cat([law.sample() if draw else law.mean for law in laws])
 
 

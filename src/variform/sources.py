@@ -925,7 +925,7 @@ def _bad_cell(cells: list[str], pointed: list[str], columns: list[str], line: in
     else:
         remedy = (
             "Correct the cell, delete the column if it only names the rows,"
-            f" or train with --label '{column}' if it holds labels."
+            f" train with --label '{column}' if it holds labels, or use --likelihood mixed, which takes text."
         )
     return f"every cell of {name} must be a number; column '{column}' in line {line} holds the text '{cell}'. {remedy}"
 
@@ -933,7 +933,7 @@ def _bad_cell(cells: list[str], pointed: list[str], columns: list[str], line: in
 def _empty_cell(column: str, line: int, name: str) -> str:
     return (
         f"every cell of {name} must hold a value; column '{column}' in line {line} is empty."
-        " Fill it in or delete the line."
+        " Fill it in, delete the line, or use --likelihood mixed or --cells gaps, which take gaps."
     )
 
 

@@ -23,7 +23,7 @@ from variform.checkpoints import Trained
 from variform.compiling import compiled, floats_given
 from variform.config import TrainConfig
 from variform.memory import keep_freed
-from variform.objectives import Objective, Terms
+from variform.objectives import PIWAE, Autoencoder, Objective, Terms
 from variform.vae import evaluating
 
 TERMS = ("loss", "log_likelihood", "kl")
@@ -151,7 +151,9 @@ class Step:
         self._slots: list[tuple[list[Tensor], ...]] = []
         self.module: nn.Module = self.objective
         if self.many and not config.sharded:
-            self.module = DistributedDataParallel(self.objective, **_without_buffers())
+            self.module = DistributedDataParallel(
+                self.objective, find_unused_parameters=_leaves_out(self.objective), **_without_buffers()
+            )
 
     def __call__(self, x: Tensor, total: int, weight: float, context: Tensor | None = None) -> Tensor:
         """One step on the rows `x` of a batch of `total` rows over all processes.
@@ -251,7 +253,8 @@ class Step:
             parameter.grad = gradient
         if self.config.clip_norm:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
+            for parameters in filter(None, (self.main, self.auxiliary)):
+                nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         for parameter in self.parameters:
@@ -302,11 +305,24 @@ def require_fits(objective: Objective, config: TrainConfig) -> None:
             "--compile on needs a posterior and a prior without flows; got "
             f"{type(vae.posterior).__name__} and {type(vae.prior).__name__}. Use --compile off."
         )
+    if config.sharded and any(parameter.ndim == 0 for parameter in objective.parameters()):
+        raise ValueError(
+            "--sharded needs parameters of at least one axis; gaussian-shared has a single number. Use --likelihood "
+            "gaussian or gaussian-per-feature."
+        )
+    if config.sharded and isinstance(objective, PIWAE) and not vae.compilable:
+        raise ValueError("--sharded cannot split a flow under piwae. Use iwae, or leave --sharded out.")
     if processes.count() > 1 and (objective.couples_rows or objective.auxiliary is not None):
         raise ValueError(
             f"{name} compares the rows of a batch with each other, which must then be in one process; there are "
             f"{processes.count()}. Train with one process."
         )
+
+
+def _leaves_out(objective: Objective) -> bool:
+    """Whether some parameters get no gradient, which the processes must know."""
+    has_idle_classifier = objective.vae.classifier is not None and not objective.infers_labels
+    return isinstance(objective, Autoencoder) or has_idle_classifier
 
 
 def _without_buffers() -> dict[str, Any]:

@@ -132,7 +132,8 @@ def fit(
         [1, 2]
     """
     require_batch(config, len(train))
-    _require_labels(objective, train)
+    require_labels(objective, train)
+    require_labels(objective, valid)
     if objective.vae.schema is None:
         objective.vae.schema = train.schema
     jacobians = {part: _log_jacobian(objective.vae, rows) for part, rows in (("train", train), ("valid", valid))}
@@ -254,16 +255,23 @@ def require_batch(config: TrainConfig, rows: int) -> None:
         )
 
 
-def _require_labels(objective: Objective, train: Dataset) -> None:
-    """Refuse rows without the category that the model is told first, unless the objective infers it."""
-    if objective.infers_labels or train.contexts is None or not train.schema.conditions[0].categories:
-        return
-    missing = int((train.contexts[:, : train.schema.conditions[0].width].sum(1) == 0).sum())
-    if missing:
-        raise ValueError(
-            f"every training row must have its {train.schema.conditions[0].name}; {missing:,} of {len(train):,} have "
-            "none. Use --objective m2, which infers it."
-        )
+def require_labels(objective: Objective, data: Dataset) -> None:
+    """Refuse rows without a category that the model is told; of the first some objectives infer it.
+
+    Raises:
+        ValueError: says how many rows have none.
+    """
+    start = 0
+    for number, condition in enumerate(data.schema.conditions if data.contexts is not None else ()):
+        assert data.contexts is not None
+        part = data.contexts[:, start : start + condition.width]
+        start += condition.width
+        missing = int((part == 0).all(1).sum()) if condition.categories else 0
+        if missing and (number or not objective.infers_labels):
+            remedy = "Fill it in." if number else "Use --objective m2, which infers it."
+            raise ValueError(
+                f"every row must have its {condition.name}; {missing:,} of {len(data):,} have none. {remedy}"
+            )
 
 
 def build_objective(vae: VAE, config: TrainConfig, *, rows: int | None = None) -> Objective:

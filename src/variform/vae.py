@@ -23,7 +23,7 @@ from variform.likelihoods import (
     PoissonLikelihood,
     Variance,
 )
-from variform.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder, FilledGaps, TableFeatures
+from variform.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder, FilledGaps, LogCounts, TableFeatures
 from variform.posteriors import DiagonalPosterior, FullCovariancePosterior
 from variform.priors import MixturePrior, StandardNormalPrior, VampPrior
 
@@ -80,7 +80,7 @@ class VAE(nn.Module):
         likelihood: Likelihood,
         context_dim: int = 0,
         classifier: nn.Module | None = None,
-        features: FilledGaps | TableFeatures | None = None,
+        features: FilledGaps | LogCounts | TableFeatures | None = None,
     ) -> None:
         super().__init__()
         self.context_dim, self.features = context_dim, features
@@ -122,7 +122,26 @@ class VAE(nn.Module):
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """All rows of `data` in order and their contexts, as `batch` gives them; `seed` as in `Dataset.batches`."""
         for x, context in zip(data.batches(batch_size, seed=seed), data.told(batch_size), strict=True):
-            yield self.like(x), None if context is None else self.like(context)
+            x = self.like(x)
+            yield x, None if context is None else self._completed(x, self.like(context), data.schema)
+
+    def _completed(self, x: Tensor, context: Tensor, schema: Schema) -> Tensor:
+        """The context, where a category that is not known is the one that the classifier finds likeliest."""
+        start = 0
+        for number, condition in enumerate(schema.conditions):
+            part = context[:, start : start + condition.width]
+            start += condition.width
+            is_unknown = (part == 0).all(1) if condition.categories else part.new_zeros(len(part), dtype=torch.bool)
+            if not is_unknown.any():
+                continue
+            if number or self.classifier is None:
+                raise ValueError(
+                    f"every row must have its {condition.name}; {int(is_unknown.sum())} rows have none. Fill it in, or "
+                    "train with --objective m2, which infers it."
+                )
+            found = torch.eye(condition.width).to(context)[self.log_classify(x).argmax(1)]
+            context = torch.cat([torch.where(is_unknown[:, None], found, part), context[:, condition.width :]], 1)
+        return context
 
     def encode(self, x: Tensor, context: Tensor | None = None) -> Law:
         """q(z|x) for a batch x of shape (B, *event) and its context (B, context_dim); a law over (B, latent_dim)."""
@@ -226,7 +245,7 @@ def build_vae(
     """
     likelihood = _build_likelihood(config, schema)
     schema.require(likelihood.support, config.likelihood)
-    features = _build_features(schema)
+    features = _build_features(schema, likelihood)
     seen = schema.shape if features is None else features.out_shape
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -239,7 +258,7 @@ def build_vae(
     if config.centre and moments is not None:
         mean, variance = moments
         with torch.no_grad():
-            if not schema.kinds:  # features of a mixed table have mean zero already
+            if features is None or isinstance(features, FilledGaps):  # other features have mean zero already
                 encoder.centre.copy_(mean)
                 if classifier is not None:
                     classifier.centre.copy_(mean)
@@ -337,9 +356,11 @@ def _build_likelihood(config: ModelConfig, schema: Schema) -> Likelihood:
     return GaussianLikelihood(shape, variance=variance, min_std=min_std, fixed_std=config.fixed_std)
 
 
-def _build_features(schema: Schema) -> FilledGaps | TableFeatures | None:
+def _build_features(schema: Schema, likelihood: Likelihood) -> FilledGaps | LogCounts | TableFeatures | None:
     if schema.kinds:
         return TableFeatures(schema.kinds, levels=_levels(schema), gaps=schema.gaps)
+    if likelihood.support == "counts":
+        return LogCounts(schema.shape)
     return FilledGaps(schema.shape) if schema.gaps else None
 
 

@@ -158,8 +158,10 @@ def _level_counts(data: Dataset, levels: int, seed: int) -> Tensor:
     size = math.prod(data.schema.shape)
     counts = torch.zeros(levels * size, dtype=torch.float64)
     for x in data.batches(1024, seed=seed):
-        level = (x.flatten(1) * (levels - 1)).round().long()
-        counts += torch.bincount((level * size + torch.arange(size)).flatten(), minlength=levels * size)
+        x = x.flatten(1)
+        level = (x.nan_to_num() * (levels - 1)).round().long()
+        place = (level * size + torch.arange(size))[~x.isnan()]
+        counts += torch.bincount(place, minlength=levels * size)
     return counts.reshape(levels, size)
 
 

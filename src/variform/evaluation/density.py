@@ -159,7 +159,7 @@ def _sizes(vae: VAE, rows: int, samples: int) -> _Sizes:
 
     Where less memory is available than a chunk needs, fewer of its samples are decoded at once.
     """
-    device, floats = next(vae.parameters()).device, _floats_per_decode(vae)
+    device, floats = next(vae.parameters()).device, floats_per_decode(vae)
     decodes = max(1, _FLOATS_AT_ONCE * (1 if device.type == "cpu" else _MORE_ELSEWHERE) // floats)
     least, most = _ROWS_AT_ONCE
     rows = min(rows, decodes, max(least, min(most, decodes // samples)))
@@ -192,7 +192,7 @@ def _weigher(vae: VAE, sizes: _Sizes, decodes: int) -> Callable[..., Weights]:
     return weigh
 
 
-def _floats_per_decode(vae: VAE) -> int:
+def floats_per_decode(vae: VAE) -> int:
     """Numbers that the decoder's modules give for one z together: what a decode may hold in memory at most."""
     with evaluating(vae):
         given = floats_given(

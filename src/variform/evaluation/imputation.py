@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from variform.data import Dataset, Schema
-from variform.evaluation.density import Estimate
+from variform.evaluation.density import Estimate, floats_per_decode
 from variform.vae import VAE, evaluating
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -84,7 +84,7 @@ def impute(vae: VAE, data: Dataset, *, samples: int = 1000, level: float = 0.9, 
             "Use for example 1000 and 0.9."
         )
     schema = vae.schema or data.schema  # whose ranges are those of the data that it was trained on
-    rows = max(1, _FLOATS_AT_ONCE // (samples * math.prod(vae.event_shape)))
+    rows = max(1, _FLOATS_AT_ONCE * 8 // (samples * floats_per_decode(vae)))
     with torch.random.fork_rng(), evaluating(vae):
         torch.manual_seed(seed)
         parts = [
@@ -189,7 +189,7 @@ def compare(found: Imputation, truth: Array, taken: Array, train: Dataset) -> di
     numbers, words = taken & ~is_category, taken & is_category
     error, naive = found.values - truth, middle - truth
     inside = (found.low <= truth) & (truth <= found.high)
-    unit = spread if schema.kind == "table" else 1.0
+    unit = np.where(is_category, 1.0, spread) if schema.kind == "table" else 1.0
     result: dict[str, Any] = {"level": found.level, "cells": int(taken.sum()), "unit": _UNITS[schema.kind]}
     if numbers.any():
         result |= _of_numbers(error / unit, naive / unit, inside, numbers)

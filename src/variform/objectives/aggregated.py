@@ -9,7 +9,7 @@ from torch.nn import functional
 from variform import draws
 from variform.distributions import DiagonalGaussian, FullGaussian, Law
 from variform.networks import MLP
-from variform.objectives.elbo import ELBO, KL, Objective, Terms
+from variform.objectives.elbo import ELBO, KL, Objective, Terms, require_fixed_prior, require_gaussian
 from variform.objectives.schedules import Schedule
 from variform.vae import VAE
 
@@ -69,6 +69,7 @@ class BetaTCVAE(Objective):
         gamma: float = 1.0,
     ) -> None:
         super().__init__(vae, beta=beta)
+        require_gaussian(vae, "beta-tc")
         if rows < 1 or samples < 1:
             raise ValueError(f"rows and samples must be at least 1; got {rows} and {samples}. Use 1 or more.")
         self.rows, self.samples, self.alpha, self.gamma = rows, samples, alpha, gamma
@@ -174,6 +175,7 @@ class DIPVAE(ELBO):
         beta: float | Schedule = 1.0,
     ) -> None:
         super().__init__(vae, samples=samples, kl=kl, beta=beta)
+        require_gaussian(vae, "DIP-VAE")
         self.kind, self.penalty, self.penalty_diagonal = kind, penalty, penalty_diagonal
         self.couples_rows = True
 
@@ -296,6 +298,8 @@ class InfoVAE(ELBO):
                 f"alpha must be at most 1, and alpha + penalty at least 1; got {alpha} and {penalty}. Use for example "
                 "alpha 0 and penalty 1000."
             )
+        if alpha == 1:
+            require_fixed_prior(vae, "InfoVAE without a KL term")
         self.alpha, self.penalty = alpha, penalty
         self.couples_rows = True
 
@@ -343,6 +347,7 @@ class WAE(Objective):
 
     def __init__(self, vae: VAE, *, penalty: float = 10.0, deterministic: bool = True, samples: int = 1) -> None:
         super().__init__(vae)
+        require_fixed_prior(vae, "WAE")
         if samples < 1 or (deterministic and samples > 1):
             raise ValueError(f"samples must be 1, or more where z is drawn; got {samples}. Use 1.")
         self.penalty, self.deterministic, self.samples = penalty, deterministic, samples

@@ -5,7 +5,15 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from variform.distributions import Law, has_closed_form_kl, kl, kl_per_dimension, splits_into_dimensions
+from variform.distributions import (
+    DiagonalGaussian,
+    FullGaussian,
+    Law,
+    has_closed_form_kl,
+    kl,
+    kl_per_dimension,
+    splits_into_dimensions,
+)
 from variform.objectives.corruption import Corruption
 from variform.objectives.schedules import Schedule
 from variform.vae import VAE, evaluating
@@ -210,6 +218,32 @@ def _laws_of(vae: VAE) -> tuple[Law, Law]:
     """A posterior and the prior of the model, for their types."""
     with evaluating(vae):
         return vae.encode(vae.like(torch.zeros(1, *vae.event_shape)), vae.no_context(1)), vae.latent_prior()
+
+
+def require_own_variance(vae: VAE, name: str) -> None:
+    """Refuse the optimal variance, which is the optimum of the ELBO of known rows and of no other objective."""
+    if getattr(vae.likelihood, "variance", "") == "optimal":
+        raise ValueError(
+            f"{name} needs a variance that is not the optimum of the ELBO; got gaussian-optimal. Use gaussian-shared."
+        )
+
+
+def require_fixed_prior(vae: VAE, name: str) -> None:
+    """Refuse a learned prior where nothing would train it."""
+    if any(parameter.requires_grad for parameter in vae.prior.parameters()):
+        raise ValueError(
+            f"{name} does not train a prior; got {type(vae.prior).__name__}. Use --prior normal, and variform sampler "
+            "after the training."
+        )
+
+
+def require_gaussian(vae: VAE, name: str) -> None:
+    """Refuse a posterior whose marginals and covariance are not known."""
+    q, _ = _laws_of(vae)
+    if not isinstance(q, DiagonalGaussian | FullGaussian):
+        raise ValueError(
+            f"{name} needs a Gaussian posterior; got {type(vae.posterior).__name__}. Use --posterior diagonal or full."
+        )
 
 
 class Autoencoder(Objective):

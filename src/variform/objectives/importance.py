@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from variform.distributions import Law
-from variform.objectives.elbo import Objective, Terms, Weights, log_weights, weights_of
+from variform.objectives.elbo import Objective, Terms, Weights, log_weights, require_own_variance, weights_of
 from variform.vae import VAE
 
 Gradient = Literal["plain", "stl", "dreg"]
@@ -80,6 +80,7 @@ class IWAE(Objective):
         self, vae: VAE, *, samples: int = 5, groups: int = 1, elbo_share: float = 0.0, gradient: Gradient = "plain"
     ) -> None:
         super().__init__(vae)
+        require_own_variance(vae, type(self).__name__)
         if samples < 1 or groups < 1:
             raise ValueError(f"samples and groups must be at least 1; got {samples} and {groups}. Use 1 or more.")
         if not 0 <= elbo_share <= 1:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from variform.objectives.elbo import ELBO, KL, Terms
+from variform.objectives.elbo import ELBO, KL, Terms, require_own_variance
 from variform.objectives.schedules import Schedule
 from variform.vae import VAE
 
@@ -59,6 +59,7 @@ class SemiSupervised(ELBO):
         beta: float | Schedule = 1.0,
     ) -> None:
         super().__init__(vae, samples=samples, kl=kl, beta=beta)
+        require_own_variance(vae, "m2")
         if vae.classifier is None:
             raise ValueError(
                 "objective m2 needs a model with a classifier; this one has none. Build it with classifier=True."
