@@ -146,11 +146,18 @@ class Floor:
 
 
 class ConvFloor:
-    """The products of a step of the convolutional network and nothing else."""
+    """The products of a step of the convolutional network and nothing else.
+
+    torch's convolutions take new memory for their results, and so what was freed is kept: else the floor is higher than
+    a step.
+    """
 
     def __init__(self, task: Task) -> None:
         import torch
 
+        from variform.memory import keep_freed
+
+        keep_freed()
         with np.load(task.data) as arrays:
             self.steps = len(arrays["train"]) // task.batch
         self.task = task

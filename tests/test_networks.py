@@ -141,7 +141,7 @@ def pair(shape=(2, 5, 6), filters=(3, 4), *, lead=(), context_dim=0, **options):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("shape", "filters"), IMAGES)
 def test_images_of_any_size_go_in_and_come_out(shape, filters, kind):
-    for lead in ((), (2,), (5, 2)):
+    for lead in ((), (5, 2)):
         encoder, decoder = pair(shape, filters, lead=lead, **KINDS[kind])
         assert encoder(torch.randn(2, *shape)).shape == (2, 2, 3)
         assert decoder(torch.randn(2, 3)).shape == (2, *lead, *shape)
@@ -325,14 +325,12 @@ def test_a_vae_starts_at_the_mean_of_the_data(network, likelihood):
 
 @pytest.mark.parametrize("network", ["conv", "residual"])
 def test_a_convolutional_vae_learns_the_digits(network):
-    """Better than the best law without latents, which the start is about as good as.
-
-    Without a warm-up these networks stay there for hundreds of steps: the KL term switches the latents off first.
-    """
+    """Better than the best law without latents, which the start is about as good as."""
+    torch.set_default_dtype(torch.float32)  # as users have it; convolutions of doubles are slow
     data = read("digits", DataConfig(binarise="threshold"))
-    model = ModelConfig(network=network, filters=(16, 32), hidden=(64,), latent_dim=5)
+    model = ModelConfig(network=network, filters=(16,), hidden=(64,), latent_dim=5)
     vae = build_vae(model, data.schema, moments=data.train.moments())
     without = trivial(vae, data.test, data.train)["nll"]["mean"]
-    config = TrainConfig(epochs=14, learning_rate=3e-3, warmup=100, compile="off")
+    config = TrainConfig(epochs=12, learning_rate=5e-3, compile="off")
     losses = [row["valid_loss"] for row in fit(build_objective(vae, config), data.train, data.valid, config).rows]
-    assert min(losses) < without - 3
+    assert losses[0] > without - 1 and losses[-1] < without - 3
