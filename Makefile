@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format setup peers bench
+.PHONY: demo test lint format setup peers bench browsers
 setup: .venv/ready
 
 .venv/ready: pyproject.toml constraints.txt
@@ -35,3 +35,8 @@ peers: .venv-peers/ready
 
 bench: .venv/ready .venv-peers/ready
 	$(BIN)/python benchmarks/speed.py $(ARGS)
+
+# Chromium and Firefox for the tests of the explorer page, on Debian; without them those tests are skipped.
+browsers:
+	command -v chromium && command -v firefox-esr || \
+	{ apt-get update && apt-get install --yes --no-install-recommends chromium firefox-esr; }
