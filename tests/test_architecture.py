@@ -26,6 +26,7 @@ LAYERS = [
     {"plots", "report"},
     {"runs"},
     {"studies"},
+    {"comparisons"},
     {"cli"},
     {"__main__"},
 ]
