@@ -23,7 +23,7 @@ LAYERS = [
     {"training", "evaluation", "exploration", "profiling"},
     {"export"},
     {"samplers"},
-    {"plots", "report"},
+    {"models", "plots", "report"},
     {"runs"},
     {"studies"},
     {"cli"},
