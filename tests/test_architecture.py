@@ -17,7 +17,7 @@ LAYERS = [
     {"flows", "networks", "likelihoods", "posteriors", "priors", "sources"},
     {"data"},
     {"vae"},
-    {"objectives"},
+    {"lowering", "objectives"},
     {"checkpoints"},
     {"steps"},
     {"training", "evaluation", "exploration", "profiling"},
