@@ -34,7 +34,7 @@ from variform.config import ModelConfig, RunConfig, TrainConfig, from_toml, to_c
 from variform.data import Dataset, Schema, Splits, read
 from variform.evaluation import summary
 from variform.evaluation.density import Scores, score
-from variform.export import load, read_sealed, save, write_sealed
+from variform.export import load_vae, read_sealed, save, write_sealed
 from variform.files import replacing, set_aside, sweep, write_json, write_text
 from variform.profiling import Profile, profile
 from variform.report import Picture, Table, render
@@ -73,7 +73,7 @@ RESULTS = (
 """What `train` with `overwrite` sets aside first: else a run that is killed early would show another one's results."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A finished run, opened.
 
@@ -86,6 +86,9 @@ class Run:
     folder: Path
     config: RunConfig
     vae: VAE
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}, {self.vae.extra_repr()}, objective={_objective(self.config)})"
 
     def data(self) -> Splits:
         """The run's own data, read again.
@@ -121,7 +124,7 @@ def open_run(path: str | Path) -> Run:
             f"a run must be a folder with config.toml and model.safetensors; {folder} is not. "
             "Give the folder that variform train wrote, or finish it with variform train --resume."
         )
-    return Run(folder, read_config(folder / "config.toml"), load(folder / "model.safetensors"))
+    return Run(folder, read_config(folder / "config.toml"), load_vae(folder / "model.safetensors"))
 
 
 def _schema(vae: VAE) -> Schema:

@@ -62,6 +62,10 @@ class GaussianMixturePrior(nn.Module):
         self.register_buffer("loc", torch.zeros(components, latent_dim))
         self.register_buffer("scale_tril", torch.eye(latent_dim).repeat(components, 1, 1))
 
+    def extra_repr(self) -> str:
+        """Shown when the module is printed."""
+        return f"latent_dim={self.latent_dim}, components={len(self.logits)}"
+
     def forward(self, encode: object) -> Mixture:
         """The law."""
         del encode
@@ -158,6 +162,10 @@ class TemperedPrior(nn.Module):
         self.prior, self.temperature = prior, temperature
         self.compilable = getattr(prior, "compilable", True)
 
+    def extra_repr(self) -> str:
+        """Shown when the module is printed."""
+        return f"temperature={self.temperature}"
+
     def forward(self, encode: Any) -> Law:
         """The law."""
         return tempered(self.prior(encode), self.temperature)
@@ -197,7 +205,7 @@ def tempered(law: Law, temperature: float) -> Law:
     raise ValueError(f"a temperature needs a Gaussian, a mixture or a flow; got {type(law).__name__}. Leave it out.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sampler:
     """A fitted law over z.
 
@@ -210,6 +218,10 @@ class Sampler:
     kind: SamplerKind
     prior: nn.Module
     facts: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        facts = (f"{name}={value}" for name, value in self.facts.items() if not isinstance(value, dict))
+        return f"Sampler({', '.join([self.kind, *facts])})"
 
 
 def aggregated_posterior(vae: VAE, data: Dataset, *, draw: bool = True, seed: int = 0) -> Tensor:

@@ -33,7 +33,7 @@ from variform.runs import (
 METRICS = ("elbo", "nll", "kl", "reconstruction_error")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Study:
     """What a latent-dimension study found.
 
@@ -48,6 +48,10 @@ class Study:
     rows: list[dict[str, Any]]
     recommended: int
     reason: str
+
+    def __repr__(self) -> str:
+        dims = ", ".join(str(row["latent_dim"]) for row in self.rows)
+        return f"Study(latent_dim {dims}; recommended {self.recommended}: {self.reason})"
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Header and rows of text."""

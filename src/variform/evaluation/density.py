@@ -63,7 +63,7 @@ class Estimate:
         return asdict(self) | {"se": None if math.isnan(self.se) else self.se}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scores:
     """What `score` finds, one entry per example (N, ...), float64; densities in nats.
 
@@ -87,6 +87,10 @@ class Scores:
     means: Tensor
     squared_error: Tensor
     kl_per_dimension: Tensor | None = None
+
+    def __repr__(self) -> str:
+        means = (f"{name} {getattr(self, name).mean().item():.5g}" for name in ("elbo", "kl", "log_px", "ess"))
+        return f"Scores({', '.join(means)}: means over {len(self.elbo):,} rows, densities in nats)"
 
 
 def score(vae: VAE, data: Dataset, *, samples: int, seed: int = 0, progress: bool = False) -> Scores:
