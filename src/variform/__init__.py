@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from variform.config import DataConfig, ModelConfig, RunConfig, TrainConfig
     from variform.data import Dataset, Schema, Splits, read
     from variform.evaluation import evaluate, impute
-    from variform.export import load, save
+    from variform.export import save
+    from variform.models import Model, load
     from variform.objectives import (
         DIPVAE,
         ELBO,
@@ -41,8 +42,9 @@ _HOMES = {
     "read": "data",
     "evaluate": "evaluation",
     "impute": "evaluation",
-    "load": "export",
     "save": "export",
+    "Model": "models",
+    "load": "models",
     "Autoencoder": "objectives",
     "BetaTCVAE": "objectives",
     "DIPVAE": "objectives",
@@ -76,6 +78,7 @@ __all__ = [
     "FactorVAE",
     "History",
     "InfoVAE",
+    "Model",
     "ModelConfig",
     "RunConfig",
     "Schema",

@@ -4,6 +4,7 @@ import io
 import itertools
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -444,6 +445,54 @@ def draw(run: Path, /) -> None:
         _say(f"{picture.title}: {picture.path}")
 
 
+@app.command(sort_key=8.5)
+def compare(
+    run: tuple[Path, ...],
+    /,
+    *,
+    out: Annotated[Path | None, Option] = None,
+    samples: Annotated[int | None, Option] = None,
+    seed: Annotated[int, Option] = 0,
+    json: Annotated[bool, Flag] = False,
+) -> None:
+    """Finished runs side by side, and what separates them: paired differences over the same test rows.
+
+    Runs are ranked only where their numbers are of one kind: the same data and rows, the same binarisation, and by
+    density also likelihoods of one family, the same scaling and as many importance samples. Else it says what differs
+    between which runs.
+
+    Example: `variform compare runs/a runs/b runs/c --out comparison/`
+
+    Args:
+        run: Folders of two or more runs.
+        out: A new folder for comparison.html with the curves over each other, comparison.json and comparison.csv.
+        samples: Score the test rows again with so many importance samples; by default the scores that the runs kept.
+        seed: Seed of new scores.
+        json: Print the comparison as JSON.
+    """
+    from variform import comparisons, runs
+
+    if out is not None:
+        runs.require_folder(out)
+    found = comparisons.compare(run, samples=samples, seed=seed, progress=True)
+    page = None
+    if out is not None:
+        options = ["--samples", str(samples)] if samples else []
+        page = comparisons.write(
+            found, out, shlex.join(["variform", "compare", *map(str, run), *options, "--out", "NEW"])
+        )
+    if json:
+        _say(to_json(found.to_dict()))
+        return
+    for table in found.tables():
+        _say(table.title)
+        _print_table(table.header, table.rows)
+    for note in found.notes():
+        _say(f"Note: {note}")
+    if page:
+        _say(f"Page: {page}")
+
+
 @study.command(name="latent-dim")
 def latent_dim(
     source: str | None = None,
@@ -688,7 +737,7 @@ def _print_numbers(numbers: dict[str, Any], json: bool) -> None:
         _say(f"Note: {note}")
 
 
-def _print_table(header: list[str], rows: list[list[str]]) -> None:
+def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     table = Table(header_style="bold")
     for number, name in enumerate(header):
         table.add_column(name, justify="right" if number else "left", overflow="fold")

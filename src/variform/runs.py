@@ -7,6 +7,7 @@ checkpoint.safetensors, history.jsonl
 environment.json      seed, versions, threads, device, data fingerprint and git commit of the training, once for each
                       environment that it went through
 evaluation.json       held-out numbers with standard errors
+scores.safetensors    what they are means of, row by row
 figures/*.png, report.html, explorer.html
 sampler-*.safetensors, samplers.json  laws fitted over z after the training, and what each of them is good for
 """
@@ -31,12 +32,13 @@ from torch import Tensor
 from variform import __version__, exploration, plots, processes, samplers
 from variform.config import ModelConfig, RunConfig, TrainConfig, from_toml, to_command, to_dict
 from variform.data import Dataset, Schema, Splits, read, read_rows
-from variform.evaluation import evaluate
+from variform.evaluation import summary
+from variform.evaluation.density import Scores, score
 from variform.explorer.contents import draws, gather
 from variform.explorer.page import Page
 from variform.explorer.page import render as render_page
 from variform.explorer.payload import decoder_payload
-from variform.export import load, save
+from variform.export import load_vae, read_sealed, save, write_sealed
 from variform.files import replacing, set_aside, sweep, write_json, write_text
 from variform.profiling import Profile, profile
 from variform.report import Picture, Table, render
@@ -63,6 +65,7 @@ RESULTS = (
     "model.safetensors",
     "last.safetensors",
     "evaluation.json",
+    "scores.safetensors",
     "validation.json",
     "sampler-gmm.safetensors",
     "sampler-flow.safetensors",
@@ -75,7 +78,7 @@ RESULTS = (
 """What `train` with `overwrite` sets aside first: else a run that is killed early would show another one's results."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A finished run, opened.
 
@@ -88,6 +91,9 @@ class Run:
     folder: Path
     config: RunConfig
     vae: VAE
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}, {self.vae.extra_repr()}, objective={_objective(self.config)})"
 
     def data(self) -> Splits:
         """The run's own data, read again.
@@ -123,7 +129,7 @@ def open_run(path: str | Path) -> Run:
             f"a run must be a folder with config.toml and model.safetensors; {folder} is not. "
             "Give the folder that variform train wrote, or finish it with variform train --resume."
         )
-    return Run(folder, read_config(folder / "config.toml"), load(folder / "model.safetensors"))
+    return Run(folder, read_config(folder / "config.toml"), load_vae(folder / "model.safetensors"))
 
 
 def _schema(vae: VAE) -> Schema:
@@ -350,7 +356,7 @@ def _finish(
     save(run.vae, run.folder / "model.safetensors")
     _save_last(run.vae, history, run.folder)
     try:
-        numbers = assess(run, splits, samples=nll_samples, progress=progress)
+        numbers = assess(run, splits, samples=nll_samples, progress=progress, keep=True)
         write_json(run.folder / "evaluation.json", numbers)
         if pictures:
             figures = draw(run, splits, numbers, history.rows)
@@ -424,11 +430,18 @@ def describe(splits: Splits) -> dict[str, Any]:
 
 
 def assess(
-    run: Run, splits: Splits, *, split: str = "test", samples: int = 1000, seed: int = 0, progress: bool = False
-) -> dict[str, Any]:
-    """`evaluate` on a split of the run's data, with what a reader needs to repeat it."""
+    run: Run, splits: Splits, *, split: str = "test", samples: int = 1000, seed: int = 0, progress: bool = False,
+    keep: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """`evaluate` on a split of the run's data, with what a reader needs to repeat it.
+
+    With `keep` the scores of the rows go to scores.safetensors.
+    """
     rows: Dataset = getattr(splits, split)
-    numbers = evaluate(run.vae, rows, splits.train, samples=samples, seed=seed, progress=progress)
+    scores = score(run.vae, rows, samples=samples, seed=seed, progress=progress)
+    if keep:
+        write_sealed(run.folder / "scores.safetensors", *row_scores(run.vae, rows, scores, split, samples, seed))
+    numbers = summary(run.vae, rows, scores, splits.train, samples=samples, seed=seed)
     if run.config.train.is_point:
         numbers["notes"].append(
             "The training took the mean of q(z|x) for z and left its spread alone: ELBO and NLL are those of a spread "
@@ -436,6 +449,53 @@ def assess(
         )
     versions = {"variform": __version__, "torch": torch.__version__, "python": platform.python_version()}
     return numbers | {"split": split, "rows": len(rows), "seed": seed, "data": describe(splits), "versions": versions}
+
+
+def row_scores(
+    vae: VAE, rows: Dataset, scores: Scores, split: str, samples: int, seed: int
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What scores.safetensors holds: how the rows were scored, and their numbers, (N,) each.
+
+    `index` is the number of a row in the source, `squared_error` the mean over its columns or pixels; densities in
+    nats, in the units that `Schema.log_jacobian` states.
+    """
+    assert rows.index is not None  # rows of a run have a source
+    error = scores.squared_error
+    header = {"scored": samplers.identity(vae), "split": split, "samples": samples, "seed": seed}
+    return header, {
+        "index": rows.index,
+        "elbo": scores.elbo,
+        "log_likelihood": scores.log_likelihood,
+        "kl": scores.kl,
+        "nll": -scores.log_px,
+        "squared_error": error.nanmean(1) if rows.schema.gaps else error.mean(1),
+    }
+
+
+def scored_rows(
+    run: Run, *, samples: int | None = None, seed: int = 0, progress: bool = False
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The scores of a run's test rows, as `row_scores` gives them: those that it kept, or new ones.
+
+    Args:
+        run: The run.
+        samples: Importance samples per row; by default those of the run's own evaluation. Where the run kept scores
+            with others, or none, its data are read and scored again, and nothing is written.
+        seed: Seed of new scores.
+        progress: Show a progress bar on a terminal.
+
+    Raises:
+        ValueError: when the rows must be scored again and the data have changed.
+    """
+    path = run.folder / "scores.safetensors"
+    if path.is_file():
+        header, tensors = read_sealed(path)
+        if header.get("scored") == samplers.identity(run.vae) and samples in (None, header["samples"]):
+            return header, tensors
+    rows = run.data().test
+    samples = samples or run.evaluation["nll"]["samples"]
+    scores = score(run.vae, rows, samples=samples, seed=seed, progress=progress)
+    return row_scores(run.vae, rows, scores, "test", samples, seed)
 
 
 def sampler_file(run: Run, kind: samplers.SamplerKind) -> Path:
