@@ -1,11 +1,22 @@
-// The page: its state, the point that follows the hand, the design beside it, the keyboard and the address.
+// The page: its state, the point that follows the hand, the keyboard, the address and what can be saved.
 
-const VIEWS = [["map", "Map", MapView]];
+const VIEWS = [
+  ["map", "Map", MapView],
+  ["sliders", "Sliders", SlidersView],
+  ["morph", "Morph", MorphView],
+  ["grid", "Grid", GridView],
+  ["samples", "Samples", SamplesView],
+  ["rebuilt", "Reconstructions", RebuiltView],
+  ["numbers", "Numbers", NumbersView],
+];
+const MOST_PINS = 9;
+const THEMES = ["auto", "light", "dark"];
+
+const byId = (name) => document.getElementById(name);
 
 class App {
   constructor(contents, decoder) {
-    this.contents = contents;
-    this.decoder = decoder;
+    Object.assign(this, { contents, decoder, wanted: 0 });
     this.hand = {
       about: () => this.state.z,
       follow: (z) => this.follow(z),
@@ -20,52 +31,82 @@ class App {
     const designs = new Designs(contents.event);
     const cloud = new Cloud(Bytes.floats(contents.rows.means), contents.latents.dim);
     const { count, total } = contents.rows;
+    const columns = contents.rows.columns;
     this.world = {
       designs,
       cloud,
+      columns,
       examples: await designs.examples(contents.rows),
-      columns: contents.rows.columns,
-      planes: planesOf(contents),
-      order: Object.assign(shuffled(count), { latents: contents.latents.order }),
+      label: columns.find((column) => column.kind === "category" && column.name !== "split"),
+      order: shuffled(count),
       rowsNote: count < total ? `${count.toLocaleString("en")} of ${total.toLocaleString("en")} rows are shown, drawn at random with a fixed seed.` : "",
     };
+    const { dim, order } = contents.latents;
     this.state = {
       view: "map",
-      z: contents.latents.dim ? this._middle() : new Float32Array(),
+      z: this._middle(),
       pins: [],
-      theme: "",
-      plane: this.world.planes[0][0],
-      colour: this.world.columns[0]?.name ?? "",
+      theme: "auto",
+      plane: dim < 3 ? "0,1" : contents.plane ? "pca" : `${order[0]},${order[1]}`,
+      colour: columns[0]?.name ?? "",
       marks: "dots",
       fog: true,
       only: -1,
       context: Float32Array.from(contents.context),
+      page: 0,
+      morph: { a: 0, b: 1, way: "straight", share: 0.5 },
+      grid: 15,
+      law: 0,
+      draw: 1,
     };
+    this._readAddress();
     this.live = this.state.z;
-    Theme.read();
-    document.getElementById("title").textContent = contents.title;
-    document.getElementById("summary").textContent = contents.summary;
-    this._buildDesign();
+    this.near = cloud.nearest(this.live);
+    byId("title").textContent = contents.title;
+    byId("summary").textContent = contents.summary;
+    this._buildTools();
     this._buildTabs();
-    this.open("map");
-    new ResizeObserver(() => this.schedule(true)).observe(document.getElementById("view"));
+    this._buildHelp();
+    this._applyTheme();
+    this.panel = new Panel(this, byId("design"));
+    this.open(this.state.view);
+    this._listen();
     await this._decodeLive();
+  }
+
+  _listen() {
+    new ResizeObserver(() => this.schedule(true)).observe(byId("view"));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this._applyTheme());
+    addEventListener("hashchange", () => {
+      if (location.hash === this._address) return;
+      this._readAddress();
+      this._applyTheme();
+      this.set({});
+      this.open(this.state.view);
+    });
+    document.addEventListener("keydown", (event) => this._shortcut(event));
+    byId("skip").addEventListener("click", (event) => {
+      event.preventDefault();
+      byId("view").focus();
+    });
   }
 
   // The posterior mean that is nearest to the middle of them all: a point that looks like something.
   _middle() {
-    const { means, dim, count } = this.world.cloud;
-    const sum = new Float32Array(dim);
-    for (let i = 0; i < count; i++) for (let k = 0; k < dim; k++) sum[k] += means[i * dim + k] / count;
-    return this.world.cloud.point(this.world.cloud.nearest(sum).index);
+    const { cloud } = this.world;
+    const sum = new Float32Array(cloud.dim);
+    for (let i = 0; i < cloud.count; i++) for (let k = 0; k < cloud.dim; k++) sum[k] += cloud.means[i * cloud.dim + k] / cloud.count;
+    return cloud.point(cloud.nearest(sum).index);
   }
 
-  // --- state
+  // --- what is kept, and the point that follows the hand
 
   set(changes) {
     Object.assign(this.state, changes);
-    if (changes.z) this.live = changes.z;
+    this.live = this.state.z;
     this.schedule(true);
+    clearTimeout(this._writing);
+    this._writing = setTimeout(() => this._writeAddress(), 200);
   }
 
   follow(z) {
@@ -74,20 +115,27 @@ class App {
   }
 
   pin(z) {
-    this.set({ z, pins: [...this.state.pins, z].slice(-9) });
+    this.set({ z, pins: [...this.state.pins, z].slice(-MOST_PINS) });
+  }
+
+  unpin(at) {
+    this.set({ pins: this.state.pins.filter((_, i) => i !== at), morph: { ...this.state.morph, a: 0, b: 1 } });
   }
 
   // One frame does all that has changed since the last one.
   schedule(isWhole) {
     this._whole ||= isWhole;
+    this.wanted++;
     if (this._frame) return;
     this._frame = requestAnimationFrame(() => {
       this._frame = 0;
       const whole = this._whole;
       this._whole = false;
       this.near = this.world.cloud.nearest(this.live);
-      if (whole) this.view.refresh();
-      else this.view.move();
+      if (whole) {
+        this.view.refresh();
+        this.panel.refresh();
+      } else this.view.move();
       this._decodeLive();
     });
   }
@@ -96,18 +144,55 @@ class App {
   async _decodeLive() {
     if (this._busy) return;
     this._busy = true;
-    while (this._shown !== this.live) {
-      const z = this.live;
-      this.values = await this.decoder.decode(z, this.state.context.length ? this.state.context : null);
-      this._shown = z;
-      this._drawDesign();
+    try {
+      while (this._shown !== this.wanted) {
+        const [wanted, z] = [this.wanted, this.live];
+        this.values = await this.decode(z);
+        this._shown = wanted;
+        this.panel.show(z, this.values);
+        this._say(z);
+      }
+    } catch (error) {
+      this.toast(`The decoder failed: ${error.message}`);
     }
     this._busy = false;
   }
 
+  decode(codes) {
+    const { context } = this.state;
+    if (!context.length) return this.decoder.decode(codes, null);
+    const count = codes.length / this.contents.latents.dim;
+    const told = new Float32Array(count * context.length);
+    for (let i = 0; i < count; i++) told.set(context, i * context.length);
+    return this.decoder.decode(codes, told);
+  }
+
+  // Many points, a few at a time so that the hand is never kept waiting; null when they are not wanted any more.
+  async many(points, isWanted) {
+    const { dim } = this.contents.latents;
+    const { size } = this.world.designs;
+    const values = new Float32Array(points.length * size);
+    let [done, atOnce] = [0, 8];
+    while (done < points.length) {
+      const some = points.slice(done, done + atOnce);
+      const codes = new Float32Array(some.length * dim);
+      some.forEach((z, i) => codes.set(z, i * dim));
+      const before = performance.now();
+      values.set(await this.decode(codes), done * size);
+      if (!isWanted()) return null;
+      done += some.length;
+      const took = performance.now() - before;
+      if (took < 6) atOnce *= 2;
+      if (took > 14) atOnce = Math.max(1, atOnce >> 1);
+      if (done < points.length && took > 3) await new Promise((resolve) => setTimeout(resolve));
+      if (!isWanted()) return null;
+    }
+    return values;
+  }
+
   look() {
-    const { state, world } = this;
-    return { plane: this.plane(), colour: colouring(world, state.colour), marks: state.marks, fog: state.fog, only: state.only };
+    const { state } = this;
+    return { plane: this.plane(), colour: colouring(this.world, state.colour), marks: state.marks, fog: state.fog, only: state.only };
   }
 
   plane() {
@@ -115,19 +200,37 @@ class App {
     if (this._planeOf !== state.plane) {
       this._planeOf = state.plane;
       const [a, b] = state.plane.split(",").map(Number);
-      this._planeIs = state.plane === "pca" ? Plane.ofPca(contents.latents.dim, contents.plane) : Plane.ofLatents(contents.latents.dim, a, b);
+      this._plane = state.plane === "pca" ? Plane.ofPca(contents.latents.dim, contents.plane) : Plane.ofLatents(contents.latents.dim, a, b);
     }
-    return this._planeIs;
+    return this._plane;
   }
 
+  // What an example is called: its label, if it has one.
+  nameOf(i) {
+    const { label } = this.world;
+    if (!label) return "";
+    label.plain ??= Bytes.integers(label.values);
+    return label.categories[label.plain[i]] ?? "";
+  }
+
+  // --- views, keyboard, words
+
   open(name) {
-    const host = document.getElementById("view");
+    const host = byId("view");
     host.replaceChildren();
     this.state.view = name;
+    document.body.dataset.view = name;
+    this.view?.leave?.();
     this.view = new (VIEWS.find(([key]) => key === name)[2])(this);
     this.view.mount(host);
-    this.near = this.world.cloud.nearest(this.live);
-    this.schedule(true);
+    for (const tab of byId("tabs").children) {
+      const isOn = tab.id === `tab-${name}`;
+      tab.setAttribute("aria-selected", String(isOn));
+      tab.tabIndex = isOn ? 0 : -1;
+      if (isOn && tab.scrollIntoView) tab.scrollIntoView({ block: "nearest", inline: "nearest" });
+    }
+    host.setAttribute("aria-labelledby", `tab-${name}`);
+    this.set({});
   }
 
   arrows(event, map) {
@@ -141,33 +244,242 @@ class App {
     event.preventDefault();
   }
 
-  _buildTabs() {}
+  _shortcut(event) {
+    const { target } = event;
+    if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
+    if (target.matches?.("input:not([type=range]):not([type=checkbox]), select, textarea")) return;
+    const at = Number(event.key);
+    if (at >= 1 && at <= VIEWS.length) this.open(VIEWS[at - 1][0]);
+    else if (event.key === "p") this.pin(this.live);
+    else if (event.key === "x") this.unpin(this.state.pins.length - 1);
+    else if (event.key === "n") this.toNearest();
+    else if (event.key === "t") this._nextTheme();
+    else if (event.key === "l") this._copyLink();
+    else if (event.key === "i") this.savePicture();
+    else if (event.key === "?") byId("help").showModal();
+    else return;
+    event.preventDefault();
+  }
 
-  _buildDesign() {
-    const aside = document.getElementById("design");
-    this.parts = { decoded: element("canvas"), nearest: element("canvas"), caption: element("figcaption") };
-    aside.append(
-      element("figure", {}, this.parts.decoded, element("figcaption", { textContent: "Decoded" })),
-      element("figure", {}, this.parts.nearest, this.parts.caption),
+  toNearest() {
+    const { cloud } = this.world;
+    this.set({ z: cloud.point(cloud.nearest(this.live).index) });
+  }
+
+  _say(z) {
+    clearTimeout(this._saying);
+    this._saying = setTimeout(() => {
+      const where = Array.from(z.slice(0, 6), (value, k) => `z${k + 1} ${value.toFixed(2)}`).join(", ");
+      const near = this.world.cloud.nearest(z);
+      const name = this.nameOf(near.index);
+      byId("said").textContent = `${where}. Nearest example${name ? ` ${name}` : ""}, ${shown(near.distance)} away.`;
+    }, 700);
+  }
+
+  toast(text) {
+    byId("toast").textContent = text;
+    byId("toast").classList.add("on");
+    clearTimeout(this._toasting);
+    this._toasting = setTimeout(() => byId("toast").classList.remove("on"), 2600);
+  }
+
+  // --- the frame of the page
+
+  _buildTabs() {
+    const host = byId("tabs");
+    for (const [name, text] of VIEWS) {
+      host.append(element("button", { type: "button", id: `tab-${name}`, role: "tab", "aria-controls": "view", textContent: text, onclick: () => this.open(name) }));
+    }
+    host.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!step) return;
+      const at = VIEWS.findIndex(([name]) => name === this.state.view);
+      const [name] = VIEWS[(at + step + VIEWS.length) % VIEWS.length];
+      this.open(name);
+      byId(`tab-${name}`).focus();
+      event.preventDefault();
+    });
+  }
+
+  _buildTools() {
+    const button = (text, title, onclick) => element("button", { type: "button", textContent: text, title, onclick });
+    this.themeButton = button("", "Light, dark, or as the system says (T)", () => this._nextTheme());
+    byId("tools").append(
+      button("Save picture", "Save this view as a PNG file (I)", () => this.savePicture()),
+      button("Copy link", "Copy the address of what you see (L)", () => this._copyLink()),
+      this.themeButton,
+      button("?", "Keys and hints (?)", () => byId("help").showModal()),
     );
   }
 
-  _drawDesign() {
-    const { designs, examples } = this.world;
-    const side = 150;
-    const box = { x: 0, y: 0, w: side, h: side / designs.aspect };
-    designs.sheet(this.values, 1).draw(prepare(this.parts.decoded, box.w, box.h), 0, box);
-    const near = this.world.cloud.nearest(this._shown);
-    examples.draw(prepare(this.parts.nearest, box.w, box.h), near.index, box);
-    this.parts.caption.textContent = `Nearest example, ${shown(near.distance)} away`;
+  _buildHelp() {
+    const keys = [
+      ["1 … 7", "open a view"],
+      ["Arrow keys", "on the map: move the point, with Shift further; on pictures: go from one to the next"],
+      ["Enter or P", "pin the point"],
+      ["X", "take the last pin away"],
+      ["N", "go to the nearest example"],
+      ["T", "light or dark"],
+      ["L", "copy the address of what you see"],
+      ["I", "save this view as a picture"],
+      ["?", "this list"],
+    ];
+    const list = element("dl", { className: "keys" });
+    for (const [key, text] of keys) list.append(element("dt", {}, element("kbd", { textContent: key })), element("dd", { textContent: text }));
+    byId("help").append(
+      element("h2", { id: "help-title", textContent: "How to explore" }),
+      element("p", { textContent: "Each point of the latent space decodes to a design. Move the pointer over the map and the design follows; a click pins the point and keeps it. Fog lies where there are no data: what is decoded there is extrapolated." }),
+      list,
+      element("form", { method: "dialog" }, element("button", { textContent: "Close" })),
+    );
   }
-}
 
-function planesOf({ latents, plane }) {
-  const [a, b] = latents.order;
-  if (latents.dim < 3) return [["0,1", "z1, z2"]];
-  const pair = `${a},${b}`;
-  return plane ? [["pca", "PCA"], [pair, "two latents"]] : [[pair, "two latents"]];
+  _nextTheme() {
+    this.state.theme = THEMES[(THEMES.indexOf(this.state.theme) + 1) % THEMES.length];
+    this._applyTheme();
+    this.set({});
+  }
+
+  _applyTheme() {
+    const { theme } = this.state;
+    if (theme === "auto") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = theme;
+    this.themeButton.textContent = { auto: "Auto", light: "Light", dark: "Dark" }[theme];
+    this.themeButton.setAttribute("aria-label", `Theme: ${theme}`);
+    Theme.read();
+    if (!this.view) return;
+    this.view.again?.();
+    this.panel.again();
+    this.schedule(true);
+  }
+
+  // --- the address
+
+  _writeAddress() {
+    const { state } = this;
+    const numbers = (z) => Array.from(z, (value) => String(Number(value.toFixed(4)))).join(",");
+    const { a, b, way, share } = state.morph;
+    const parts = {
+      view: state.view,
+      z: numbers(state.z),
+      pins: state.pins.map(numbers).join("~"),
+      theme: state.theme,
+      plane: state.plane,
+      colour: state.colour,
+      marks: state.marks,
+      fog: state.fog ? "1" : "0",
+      only: String(state.only),
+      told: numbers(state.context),
+      page: String(state.page),
+      morph: [a, b, way, Number(share.toFixed(3))].join(","),
+      grid: String(state.grid),
+      draw: [state.law, state.draw].join(","),
+    };
+    const kept = Object.entries(parts).filter(([, value]) => value !== "");
+    this._address = `#${kept.map(([name, value]) => `${name}=${encodeURIComponent(value).replaceAll("%2C", ",")}`).join("&")}`;
+    try {
+      history.replaceState(null, "", this._address);
+    } catch {
+      // a frame in a notebook has no address of its own
+    }
+  }
+
+  _readAddress() {
+    const parts = new URLSearchParams(location.hash.slice(1));
+    const { state, contents } = this;
+    const { dim } = contents.latents;
+    const point = (text, length) => {
+      const values = Float32Array.from(text.split(","), Number);
+      return values.length === length && values.every(Number.isFinite) ? values : null;
+    };
+    const of = (name, known, read = (text) => text) => {
+      const value = parts.has(name) ? read(parts.get(name)) : undefined;
+      if (value !== undefined && known(value)) state[name] = value;
+    };
+    const whole = (least, most) => (value) => Number.isInteger(value) && value >= least && value <= most;
+    of("view", (value) => VIEWS.some(([name]) => name === value));
+    of("z", (value) => value, (text) => point(text, dim));
+    of("pins", () => true, (text) => text.split("~").map((pin) => point(pin, dim)).filter(Boolean).slice(-MOST_PINS));
+    of("theme", (value) => THEMES.includes(value));
+    of("plane", (value) => this._knows(value));
+    of("colour", (value) => value === "" || this.world.columns.some((column) => column.name === value));
+    of("marks", (value) => ["dots", "pictures"].includes(value));
+    of("fog", () => true, (text) => text !== "0");
+    of("only", whole(-1, 99), Number);
+    const told = parts.has("told") && point(parts.get("told"), contents.context.length);
+    if (told && told.length) state.context = told;
+    of("page", whole(0, Math.ceil(dim / 6) - 1), Number);
+    of("grid", whole(4, 30), Number);
+    const [a, b, way, share] = (parts.get("morph") ?? "").split(",");
+    if (["straight", "data"].includes(way) && whole(0, 8)(Number(a)) && whole(0, 8)(Number(b))) {
+      state.morph = { a: Number(a), b: Number(b), way, share: Math.max(0, Math.min(1, Number(share) || 0)) };
+    }
+    const [law, draw] = (parts.get("draw") ?? "").split(",").map(Number);
+    if (whole(0, contents.laws.length - 1)(law) && whole(0, 1e6)(draw)) Object.assign(state, { law, draw });
+  }
+
+  _knows(plane) {
+    const { dim } = this.contents.latents;
+    if (plane === "pca") return this.contents.plane !== null;
+    const latents = plane.split(",").map(Number);
+    return dim < 3 ? plane === "0,1" : latents.length === 2 && latents[0] !== latents[1] && latents.every((k) => Number.isInteger(k) && k >= 0 && k < dim);
+  }
+
+  async _copyLink() {
+    this._writeAddress();
+    try {
+      await navigator.clipboard.writeText(location.href.split("#")[0] + this._address);
+      this.toast("The address of this view is copied");
+    } catch {
+      this.toast("The address bar holds the address of this view");
+    }
+  }
+
+  // --- what can be saved
+
+  saveDesign(kind) {
+    const { designs } = this.world;
+    const name = `design.${kind}`;
+    Bytes.save(kind === "npy" ? Bytes.npy(this.values, this.contents.event.shape) : Bytes.csv(designs.cells(this.values)), name);
+    this.toast(`Saved ${name}`);
+  }
+
+  // The view and the design beside it as a PNG: their elements drawn by the browser itself, from a picture of SVG.
+  async savePicture() {
+    const main = document.querySelector("main");
+    const { width, height } = main.getBoundingClientRect();
+    const copy = main.cloneNode(true);
+    const [before, after] = [main, copy].map((node) => [...node.querySelectorAll("canvas, select, input")]);
+    before.forEach((node, i) => {
+      if (node instanceof HTMLCanvasElement) {
+        const picture = element("img", { src: node.toDataURL(), className: node.className, width: node.clientWidth, height: node.clientHeight });
+        picture.style.cssText = node.style.cssText;
+        after[i].replaceWith(picture);
+      } else if (node instanceof HTMLSelectElement) {
+        after[i].replaceWith(element("span", { className: "chosen", textContent: node.selectedOptions[0]?.textContent ?? "" }));
+      } else {
+        after[i].setAttribute("value", node.value);
+        if (node.checked) after[i].setAttribute("checked", "");
+      }
+    });
+    const body = document.createElement("body");
+    body.dataset.view = this.state.view;
+    body.append(copy);
+    const inside = new XMLSerializer().serializeToString(body);
+    const style = document.querySelector("style").textContent.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+    const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" data-theme="${Theme.dark ? "dark" : "light"}"><style>${style}</style><foreignObject width="100%" height="100%">${inside}</foreignObject></svg>`;
+    const picture = new Image();
+    picture.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
+    await picture.decode();
+    const canvas = element("canvas", { width: 2 * width, height: 2 * height });
+    const context = canvas.getContext("2d");
+    context.fillStyle = Theme.colours.paper;
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.drawImage(picture, 0, 0, canvas.width, canvas.height);
+    const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+    Bytes.save(blob, `${this.state.view}.png`);
+    this.toast(`Saved ${this.state.view}.png`);
+  }
 }
 
 function shuffled(count) {
@@ -191,7 +503,7 @@ function colouring(world, name) {
   if (column.kind === "number") {
     column.sorted ??= Float32Array.from(values.filter(Number.isFinite)).sort();
     const low = column.sorted[Math.floor(0.01 * (column.sorted.length - 1))];
-    const high = column.sorted[Math.floor(0.99 * (column.sorted.length - 1))];
+    const high = column.sorted[Math.ceil(0.99 * (column.sorted.length - 1))];
     const of = (i) => (Number.isFinite(values[i]) ? scaleColour((values[i] - low) / (high - low || 1)) : Theme.colours.missing);
     return { ...column, low, high, of, group: () => 0 };
   }
@@ -212,10 +524,17 @@ function colouring(world, name) {
 }
 
 async function boot() {
-  const { contents, decoder } = JSON.parse(document.getElementById("data").textContent);
-  const app = new App(contents, await Decoder.create(decoder));
-  await app.start();
-  return app;
+  try {
+    const { contents, decoder } = JSON.parse(byId("data").textContent);
+    byId("data").remove();
+    const app = new App(contents, await Decoder.create(decoder));
+    await app.start();
+    return app;
+  } catch (error) {
+    document.querySelector("main").prepend(element("p", { className: "failure", role: "alert", textContent: `The explorer could not start: ${error.message}` }));
+    throw error;
+  }
 }
 
 window.variform = { ready: boot() };
+window.variform.ready.catch((error) => console.error(error));

@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 
 from variform.files import to_json, write_text
 
-SCRIPTS = ("decoder.js", "bytes.js", "geometry.js", "designs.js", "map.js", "views.js", "app.js")
+SCRIPTS = ("decoder.js", "bytes.js", "geometry.js", "designs.js", "map.js", "views.js", "panel.js", "app.js")
 
 
 @dataclass(frozen=True)
