@@ -23,7 +23,7 @@ LAYERS = [
     {"training", "evaluation", "exploration", "profiling"},
     {"export"},
     {"samplers"},
-    {"plots", "report"},
+    {"explorer", "plots", "report"},
     {"runs"},
     {"studies"},
     {"cli"},
