@@ -23,9 +23,10 @@ LAYERS = [
     {"training", "evaluation", "exploration", "profiling"},
     {"export"},
     {"samplers"},
-    {"explorer", "plots", "report"},
+    {"explorer", "models", "plots", "report"},
     {"runs"},
     {"studies"},
+    {"comparisons"},
     {"cli"},
     {"__main__"},
 ]

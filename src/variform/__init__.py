@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from variform.config import DataConfig, ModelConfig, RunConfig, TrainConfig
     from variform.data import Dataset, Schema, Splits, read
     from variform.evaluation import evaluate, impute
-    from variform.export import load, save
+    from variform.export import save
+    from variform.models import Model, load
     from variform.objectives import (
         DIPVAE,
         ELBO,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         SemiSupervised,
         Terms,
     )
+    from variform.runs import explore
     from variform.training import History, build_objective, fit
     from variform.vae import VAE, build_vae
 
@@ -40,8 +42,9 @@ _HOMES = {
     "read": "data",
     "evaluate": "evaluation",
     "impute": "evaluation",
-    "load": "export",
     "save": "export",
+    "Model": "models",
+    "load": "models",
     "Autoencoder": "objectives",
     "BetaTCVAE": "objectives",
     "DIPVAE": "objectives",
@@ -53,6 +56,7 @@ _HOMES = {
     "SemiSupervised": "objectives",
     "Terms": "objectives",
     "WAE": "objectives",
+    "explore": "runs",
     "History": "training",
     "build_objective": "training",
     "fit": "training",
@@ -74,6 +78,7 @@ __all__ = [
     "FactorVAE",
     "History",
     "InfoVAE",
+    "Model",
     "ModelConfig",
     "RunConfig",
     "Schema",
@@ -84,6 +89,7 @@ __all__ = [
     "build_objective",
     "build_vae",
     "evaluate",
+    "explore",
     "fit",
     "impute",
     "load",
