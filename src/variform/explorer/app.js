@@ -48,7 +48,7 @@ class App {
       pins: [],
       theme: "auto",
       plane: dim < 3 ? "0,1" : contents.plane ? "pca" : `${order[0]},${order[1]}`,
-      colour: columns[0]?.name ?? "",
+      colour: (columns.find((column) => column.name !== "split") ?? columns[0]).name,
       marks: "dots",
       fog: true,
       only: -1,
@@ -272,7 +272,7 @@ class App {
       const where = Array.from(z.slice(0, 6), (value, k) => `z${k + 1} ${value.toFixed(2)}`).join(", ");
       const near = this.world.cloud.nearest(z);
       const name = this.nameOf(near.index);
-      byId("said").textContent = `${where}. Nearest example${name ? ` ${name}` : ""}, ${shown(near.distance)} away.`;
+      byId("said").textContent = `${where}. Nearest example${name ? ` ${name}` : ""}, ${away(near.distance)}.`;
     }, 700);
   }
 

@@ -6,7 +6,7 @@ const Theme = {
 
   read() {
     const style = getComputedStyle(document.documentElement);
-    for (const name of ["paper", "card", "ink", "soft", "line", "accent", "second", "fog", "panel", "missing"]) {
+    for (const name of ["paper", "card", "ink", "soft", "line", "accent", "second", "fog", "panel", "missing", "lit"]) {
       Theme.colours[name] = style.getPropertyValue(`--${name}`).trim();
     }
     Theme.dark = style.getPropertyValue("--is-dark").trim() === "1";
@@ -21,6 +21,11 @@ const PALETTES = {
   dark: ["#3d9be0", "#f0ab20", "#1fc095", "#f0762b", "#8fd3ff", "#e59cc6", "#f2f2f2", "#a566ff", "#b0764a", "#f0e442"],
 };
 const VIRIDIS = ["#440154", "#482475", "#414487", "#355f8d", "#2a788e", "#21918c", "#22a884", "#44bf70", "#7ad151", "#bddf26", "#fde725"];
+
+// How far away something is, in words.
+function away(distance) {
+  return distance < 0.005 ? "right here" : `${distance < 10 ? distance.toFixed(2) : shown(distance)} away`;
+}
 
 const MINUS = "\u2212";
 

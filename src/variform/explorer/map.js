@@ -84,7 +84,7 @@ class LatentMap {
 
   _drawStill() {
     const context = prepare(this.still, this.w, this.h);
-    context.fillStyle = Theme.colours.card;
+    context.fillStyle = Theme.colours.lit;
     context.fillRect(0, 0, this.w, this.h);
     if (this.look.fog) this._drawFog(context);
     this._drawAxes(context);

@@ -65,7 +65,7 @@ class Panel {
     const { designs, examples, cloud } = app.world;
     const near = cloud.nearest(z);
     const name = app.nameOf(near.index);
-    this.caption.textContent = `${name ? `${name}, ` : ""}${shown(near.distance)} away`;
+    this.caption.textContent = `${name ? `${name}, ` : ""}${away(near.distance)}`;
     const strangeness = cloud.strangeness(near.distance);
     const level = strangeness <= 1 ? 0 : strangeness <= 2.5 ? 1 : 2;
     this.where.dataset.level = level;
@@ -85,7 +85,8 @@ class Panel {
 
   _box() {
     const { aspect } = this.app.world.designs;
-    const w = Math.max(48, Math.floor(this.decoded.parentNode.clientWidth || 150));
+    const isNarrow = matchMedia("(max-width: 760px)").matches;
+    const w = isNarrow ? Math.round(76 * Math.min(1, aspect)) : Math.floor(this.decoded.parentNode.clientWidth || 140);
     return { x: 0, y: 0, w, h: Math.round(w / aspect) };
   }
 
@@ -112,7 +113,7 @@ class Panel {
   _buildMore() {
     const { app } = this;
     const { latents, conditions } = app.contents;
-    this.codes = latents.order.slice(0, 6).map((k) => {
+    this.codes = latents.order.slice(0, 6).sort((a, b) => a - b).map((k) => {
       const value = element("dd");
       return { k, value, parts: [element("dt", { textContent: `z${k + 1}` }), value] };
     });

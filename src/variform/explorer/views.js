@@ -383,6 +383,8 @@ class MorphView {
       leave: () => app.follow(app.state.z),
       choose: (i) => this._along(i / (STEPS - 1)),
     });
+    this.refresh();
+    this._along(app.state.morph.share);
   }
 
   // A morph needs two pins: where there are fewer, two examples that are far from each other.
@@ -767,7 +769,7 @@ class RebuiltView {
     const errors = colouring(app.world, "reconstruction error").plain;
     if (this.table) {
       const part = (all, i) => all.subarray(i * designs.size, (i + 1) * designs.size);
-      this.table.show(which.map((row, i) => ({ name: app.nameOf(row) || String(i + 1), values: part(values, i), real: part(examples.values, row), facts: [shown(errors[row])] })), ["error"]);
+      this.table.show(which.map((row, i) => ({ name: app.nameOf(row) || String(i + 1), values: part(values, i), real: part(examples.values, row), facts: [shown(errors[row], errors[row] / 100)] })), ["error"]);
       return;
     }
     const w = this.place.clientWidth;
@@ -795,7 +797,7 @@ class RebuiltView {
         context.fillStyle = Theme.colours.soft;
         context.textAlign = "center";
         context.textBaseline = "middle";
-        context.fillText(`${name ? `${name}: ` : ""}${shown(errors[which[i]])}`, x + width / 2, y + h - label / 2, width);
+        context.fillText(`${name ? `${name}: ` : ""}${shown(errors[which[i]], errors[which[i]] / 100)}`, x + width / 2, y + h - label / 2, width);
       },
     });
   }
