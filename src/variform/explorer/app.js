@@ -61,7 +61,7 @@ class App {
     };
     this._readAddress();
     this.live = this.state.z;
-    this.near = cloud.nearest(this.live);
+    this.near = this.nearest(this.live);
     byId("title").textContent = contents.title;
     byId("summary").textContent = contents.summary;
     this._buildTools();
@@ -131,7 +131,7 @@ class App {
       this._frame = 0;
       const whole = this._whole;
       this._whole = false;
-      this.near = this.world.cloud.nearest(this.live);
+      this.near = this.nearest(this.live);
       if (whole) {
         this.view.refresh();
         this.panel.refresh();
@@ -158,17 +158,23 @@ class App {
     this._busy = false;
   }
 
-  decode(codes) {
-    const { context } = this.state;
-    if (!context.length) return this.decoder.decode(codes, null);
-    const count = codes.length / this.contents.latents.dim;
-    const told = new Float32Array(count * context.length);
-    for (let i = 0; i < count; i++) told.set(context, i * context.length);
-    return this.decoder.decode(codes, told);
+  decode(codes, told = this.state.context) {
+    return this.decoder.decode(codes, told.length ? told : null);
+  }
+
+  // The nearest example; of a model that is told a category, among those of the category that is chosen.
+  nearest(z) {
+    const { cloud, columns } = this.world;
+    const [condition] = this.contents.conditions;
+    const column = condition?.categories.length ? columns.find(({ name, kind }) => name === condition.name && kind === "category") : null;
+    if (!column) return cloud.nearest(z);
+    column.plain ??= Bytes.integers(column.values);
+    const found = cloud.nearest(z, column.plain, this.state.context.slice(0, condition.categories.length).indexOf(1));
+    return found.index < 0 ? cloud.nearest(z) : found;
   }
 
   // Many points, a few at a time so that the hand is never kept waiting; null when they are not wanted any more.
-  async many(points, isWanted) {
+  async many(points, isWanted, told = null) {
     const { dim } = this.contents.latents;
     const { size } = this.world.designs;
     const values = new Float32Array(points.length * size);
@@ -178,7 +184,8 @@ class App {
       const codes = new Float32Array(some.length * dim);
       some.forEach((z, i) => codes.set(z, i * dim));
       const before = performance.now();
-      values.set(await this.decode(codes), done * size);
+      const width = this.state.context.length;
+      values.set(await this.decode(codes, told?.subarray(done * width, (done + some.length) * width)), done * size);
       if (!isWanted()) return null;
       done += some.length;
       const took = performance.now() - before;
@@ -263,14 +270,14 @@ class App {
 
   toNearest() {
     const { cloud } = this.world;
-    this.set({ z: cloud.point(cloud.nearest(this.live).index) });
+    this.set({ z: cloud.point(this.nearest(this.live).index) });
   }
 
   _say(z) {
     clearTimeout(this._saying);
     this._saying = setTimeout(() => {
       const where = Array.from(z.slice(0, 6), (value, k) => `z${k + 1} ${value.toFixed(2)}`).join(", ");
-      const near = this.world.cloud.nearest(z);
+      const near = this.nearest(z);
       const name = this.nameOf(near.index);
       byId("said").textContent = `${where}. Nearest example${name ? ` ${name}` : ""}, ${away(near.distance)}.`;
     }, 700);
@@ -529,6 +536,7 @@ async function boot() {
     byId("data").remove();
     const app = new App(contents, await Decoder.create(decoder));
     await app.start();
+    performance.mark("variform-ready");
     return app;
   } catch (error) {
     document.querySelector("main").prepend(element("p", { className: "failure", role: "alert", textContent: `The explorer could not start: ${error.message}` }));

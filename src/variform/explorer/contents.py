@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 from sklearn.decomposition import PCA
+from torch import Tensor
 
 from variform import exploration, sprites
 from variform.data import Condition, Dataset, Schema, Splits
@@ -232,6 +233,7 @@ def _rows(vae: VAE, splits: Splits, other: Dataset | None, seed: int) -> tuple[d
         "worst": list(range(first, first + len(worst))),
         "others": list(range(first + len(worst), first + len(kept))),
         "judged": judged_name,
+        "contexts": _contexts(judged, kept),
         **picture.encode(taken),
     }
     notes = []
@@ -252,6 +254,12 @@ def _errors(vae: VAE, data: Dataset) -> Array:
     return squares.nanmean(1).sqrt().nan_to_num(0.0).numpy()
 
 
+def _contexts(data: Dataset, index: Tensor) -> str | None:
+    """What a conditional model is told beside the rows at `index`."""
+    told = data.context(index)
+    return None if told is None else floats(told.numpy())
+
+
 def _columns(schema: Schema, parts: Sequence[Dataset], names: Sequence[str], errors: Array) -> list[dict[str, Any]]:
     """By what the points of the map may be coloured."""
     columns = []
@@ -260,7 +268,7 @@ def _columns(schema: Schema, parts: Sequence[Dataset], names: Sequence[str], err
         known = torch.cat([own for own in labels if own is not None])
         columns.append(_category(schema.label or "label", known.numpy(), schema.classes))
     if schema.kind == "table" and event(schema)["kind"] == "table":
-        values = torch.cat([part.raw for part in parts if isinstance(part.raw, torch.Tensor)]).numpy()
+        values = torch.cat([part.raw for part in parts if isinstance(part.raw, Tensor)]).numpy()
         for place, column in enumerate(schema.columns):
             kinds = schema.categories[place] if schema.categories else ()
             if kinds:
@@ -325,7 +333,7 @@ class _Thumbnails:
 
     def encode(self, parts: Sequence[Dataset]) -> dict[str, Any]:
         """One picture of all rows, PNG, of colours JPEG; of a table its values."""
-        raw = torch.cat([part.raw for part in parts if isinstance(part.raw, torch.Tensor)]).numpy()
+        raw = torch.cat([part.raw for part in parts if isinstance(part.raw, Tensor)]).numpy()
         if self.schema.kind != "image":
             return {"values": floats(raw)}
         tiles, (height, width) = _bytes(raw, self.schema.grey_range), self.size

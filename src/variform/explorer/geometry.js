@@ -56,10 +56,12 @@ class Cloud {
     return sum;
   }
 
-  nearest(z) {
+  // The row whose posterior mean is nearest to z; with `groups` only among the rows of one group.
+  nearest(z, groups = null, group = 0) {
     let best = -1;
     let least = Infinity;
     for (let i = 0; i < this.count; i++) {
+      if (groups && groups[i] !== group) continue;
       const square = this.squared(i, z);
       if (square < least) [least, best] = [square, i];
     }

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import html
-import json
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -97,5 +96,4 @@ def _inert(values: Any) -> str:
     text = to_json(values)  # ASCII: separators of lines are escaped
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    json.loads(text)
     return text

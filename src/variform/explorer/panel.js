@@ -63,7 +63,7 @@ class Panel {
   show(z, values) {
     const { app } = this;
     const { designs, examples, cloud } = app.world;
-    const near = cloud.nearest(z);
+    const near = app.nearest(z);
     const name = app.nameOf(near.index);
     this.caption.textContent = `${name ? `${name}, ` : ""}${away(near.distance)}`;
     const strangeness = cloud.strangeness(near.distance);

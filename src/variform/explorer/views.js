@@ -739,6 +739,7 @@ class RebuiltView {
     const { designs } = app.world;
     this.which = [...rows.worst, ...rows.others];
     this.points = this.which.map((i) => app.world.cloud.point(i));
+    this.told = rows.contexts ? Bytes.floats(rows.contexts) : null;
     this.on = { follow: (i) => app.follow(this.points[i]), leave: () => app.follow(app.state.z), choose: (i) => app.pin(this.points[i]) };
     const how = designs.kind === "table" ? "In each cell the value and, below it, what the model makes of it." : designs.kind === "curve" ? "The row and, in blue, what the model makes of it." : "Above each the row, below what the model makes of its posterior mean.";
     host.append(note(`The ${rows.worst.length} worst of the ${rows.judged} rows first, then ${rows.others.length} from everywhere. ${how}`));
@@ -753,7 +754,7 @@ class RebuiltView {
   }
 
   refresh() {
-    const key = [...this.app.state.context, this.place.clientWidth].join("|");
+    const key = String(this.place.clientWidth);
     if (key === this._key) return;
     this._key = key;
     this._draw(key);
@@ -764,7 +765,7 @@ class RebuiltView {
   async _draw(key) {
     const { app, which } = this;
     const { designs, examples } = app.world;
-    const values = await app.many(this.points, () => this._key === key, which);
+    const values = await app.many(this.points, () => this._key === key, this.told);
     if (!values) return;
     const errors = colouring(app.world, "reconstruction error").plain;
     if (this.table) {

@@ -1,0 +1,397 @@
+"""The explorer page: one file that decodes offline what torch decodes, in two browsers, and shows data as text only."""
+
+import base64
+import csv
+import io
+import json
+import re
+
+import browsers
+import models
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from variform import ModelConfig, build_vae, evaluate, exploration, read
+from variform.config import DataConfig
+from variform.data import splits_from
+from variform.explorer.contents import Law, event, gather
+from variform.explorer.page import Page, render
+from variform.explorer.payload import decoder_payload
+
+KINDS = {
+    "Chromium": (browsers.CHROMIUM, browsers.Chromium),
+    "Firefox": (browsers.FIREFOX, browsers.Firefox),
+}
+VIEWS = ["map", "sliders", "morph", "grid", "samples", "rebuilt", "numbers"]
+HOSTILE = "</script><script>window.hacked = 1</script>"
+FOCUSED = """(() => {
+    const at = document.activeElement;
+    if (at === document.body) return ["", ""];
+    const label = at.closest("label")?.textContent.trim();
+    return [at.id || at.getAttribute("aria-label") || at.textContent.trim() || label, getComputedStyle(at).outlineStyle];
+})()"""
+HTML_NAME = '<img src=x onerror="window.hacked = 1"> [mm]'
+
+
+def started(kind, folder):
+    found, make = KINDS[kind]
+    if not found:
+        pytest.skip(f"{kind} is not installed: make browsers")
+    return make(folder)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def browser(request, tmp_path_factory):
+    made = started(request.param, tmp_path_factory.mktemp(request.param))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    made = started("Chromium", tmp_path_factory.mktemp("alone"))
+    yield made
+    made.close()
+
+
+def page_of(vae, splits, **options):
+    numbers = evaluate(vae, splits.test, samples=4)
+    options = {"laws": [Law("the prior", None)], **options}
+    return render(gather(vae, splits, numbers, **options), decoder_payload(vae))
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """The path of the page of each kind of model, its model and its data; made when they are first asked for."""
+    folder, made = tmp_path_factory.mktemp("pages"), {}
+
+    def page(name):
+        if name not in made:
+            before = torch.get_default_dtype()
+            torch.set_default_dtype(torch.float64)
+            splits = models.data_of(name, folder)
+            vae = models.model_of(name, splits)
+            path = folder / f"{name.replace(' ', '-')}.html"
+            page_of(vae, splits).save(path)
+            made[name] = path, vae, splits
+            torch.set_default_dtype(before)
+        return made[name]
+
+    return page
+
+
+def table_with_html():
+    """Rows with a label that ends a script and a column whose name is HTML."""
+    random = np.random.default_rng(0)
+    data = splits_from(random.normal(5, 1, (200, 3)), np.array(["plain", HOSTILE])[np.arange(200) % 2])
+    schema = data.schema
+    object.__setattr__(schema, "columns", (HTML_NAME, "b", "c"))
+    return data
+
+
+# --- what stands in the file --------------------------------------------------------------------------------------
+
+
+def test_nothing_in_the_page_can_end_its_data_or_load_anything():
+    splits = table_with_html()
+    vae = build_vae(ModelConfig(latent_dim=2, hidden=(8,), likelihood="gaussian"), splits.schema)
+    text = page_of(vae, splits).html
+    assert HOSTILE not in text and HTML_NAME not in text
+    assert text.count("<script") == text.count("</script>") == 2
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
+    assert HOSTILE in data["contents"]["rows"]["columns"][0]["categories"]
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
+    assert "default-src 'none'" in policy and "unsafe-inline" not in policy and "'unsafe-eval'" not in policy
+    assert not re.search(r"""(?:src|href)=["'](?!#|data:)""", text.split('id="data"')[0])
+    assert "innerHTML" not in text.split("</script>")[-2]
+
+
+def test_the_rows_of_a_page_are_a_seeded_draw_and_hold_the_worst_reconstructions():
+    random = np.random.default_rng(0)
+    rows = random.normal(0, 1, (30_000, 60))
+    rows[:, 1] += rows[:, 0]
+    splits = splits_from(rows, config=DataConfig(cells="mixed"))
+    vae = build_vae(ModelConfig(latent_dim=2, hidden=(8,), likelihood="mixed"), splits.schema)
+    numbers = evaluate(vae, splits.test, samples=2)
+    first, again = (gather(vae, splits, numbers, laws=[], seed=3) for _ in range(2))
+    assert first == again
+    assert first["rows"]["total"] == 30_000 and 2_500 <= first["rows"]["count"] < 2_600
+    assert "drawn with seed 3" in first["numbers"]["notes"][0]
+    errors = np.frombuffer(base64.b64decode(first["rows"]["columns"][-1]["values"]), "<f4")
+    worst = errors[first["rows"]["worst"]]
+    assert np.all(np.diff(worst) <= 0)
+    index = exploration.spread(2000, len(splits.test))
+    originals, values = exploration.reconstruct(vae, splits.test.take(index))
+    expected = np.sort(np.sqrt(((originals - values) ** 2).mean(1)))[::-1][:10]
+    np.testing.assert_allclose(worst, expected, rtol=1e-4)
+
+
+def test_thumbnails_are_the_rows(tmp_path):
+    digits = read("digits")
+    vae = build_vae(ModelConfig(latent_dim=2, hidden=(8,)), digits.schema)
+    contents = gather(vae, digits, evaluate(vae, digits.test, samples=2), laws=[])
+    picture = contents["rows"]["picture"]
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture["data"]))))
+    across, h, w = picture["across"], picture["height"], picture["width"]
+    means = np.frombuffer(base64.b64decode(contents["rows"]["means"]), "<f4").reshape(-1, 2)
+    for i in (0, 700, 1796):
+        tile = sheet[i // across * h : (i // across + 1) * h, i % across * w : (i % across + 1) * w]
+        raw = torch.from_numpy(np.rint(tile / 255 * 16)).double().reshape(1, 1, 8, 8)
+        there = vae.double().encode(digits.schema.prepare(raw)).mean
+        np.testing.assert_allclose(there.detach().numpy()[0], means[i], atol=1e-5)
+
+
+def test_a_table_of_many_numbered_columns_is_a_curve():
+    rows = splits_from(np.random.default_rng(0).normal(size=(50, 20)))
+    names = tuple(f"{400 + 10 * k} nm" for k in range(20))
+    object.__setattr__(rows.schema, "columns", names)
+    found = event(rows.schema)
+    assert found["kind"] == "curve" and found["places"][:2] == [400, 410]
+    object.__setattr__(rows.schema, "columns", (*names[:-1], "total"))
+    assert event(rows.schema)["kind"] == "table"
+
+
+def test_a_notebook_shows_the_page_in_a_frame_of_its_own(tmp_path):
+    page = Page('<!doctype html><p title="a">&amp;</p>')
+    shown = page._repr_html_()
+    assert 'sandbox="allow-scripts allow-downloads"' in shown and "allow-same-origin" not in shown
+    assert "&lt;p title=&quot;a&quot;&gt;&amp;amp;&lt;/p&gt;" in shown
+    page.save(tmp_path / "page.html")
+    with pytest.raises(FileExistsError, match="must be a new file"):
+        page.save(tmp_path / "page.html")
+
+
+# --- in the browsers ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["gaussian", "conv gaussian", "odd colours", "conditional", "mixed"])
+def test_a_browser_decodes_what_torch_decodes(browser, pages, name):
+    path, vae, splits = pages(name)
+    browser.open(path)
+    random = np.random.default_rng(7)
+    z = random.normal(size=(100, vae.latent_dim)).astype(np.float32)
+    told = splits.train.typical_context()
+    expected = exploration.decode(vae, z, context=told).reshape(100, -1)
+    found = browser.run(
+        "variform.ready.then(async (app) => Array.from(await app.decode("
+        f"new Float32Array({json.dumps(z.ravel().tolist())}))))"
+    )
+    span = np.array(splits.schema.high) - np.array(splits.schema.low)
+    allowed = 1e-3 * span + 2.0**-23 * np.abs(expected).max()
+    close = np.abs(np.reshape(found, expected.shape) - expected) <= allowed
+    assert close.mean() > 0.995 if splits.schema.kinds else close.all()  # a whole number may have been on an edge
+    assert browser.run("variform.ready.then((app) => app.decoder.kernel)") == "wasm-simd"
+    assert browser.errors == []
+
+
+@pytest.mark.parametrize("name", ["gaussian", "conditional", "mixed", "units"])
+def test_every_view_opens_without_an_error_and_the_address_brings_it_back(browser, pages, name):
+    path, _, _ = pages(name)
+    browser.open(path)
+    for view in VIEWS:
+        browser.run(f"variform.ready.then((app) => app.open('{view}'))")
+        browser.run("new Promise((resolve) => setTimeout(resolve, 250))")
+        text = browser.run(
+            "document.getElementById('view').innerText + document.querySelectorAll('#view canvas').length"
+        )
+        assert len(text) > 2
+    browser.run("variform.ready.then((app) => (app.pin(new Float32Array([0.5, -1, 0.25])), app.open('grid')))")
+    browser.run("variform.ready.then((app) => app.set({ theme: 'dark', fog: false, grid: 8 }))")
+    browser.run("new Promise((resolve) => setTimeout(resolve, 400))")
+    fragment = browser.run("location.hash")
+    told = "variform.ready.then((app) => JSON.stringify([app.state.view, [...app.state.z], app.state.pins.length, "
+    told += "app.state.theme, app.state.fog, app.state.grid, app.state.plane, [...app.state.context]]))"
+    before = browser.run(told)
+    browser.open(path, fragment)
+    assert browser.run(told) == before
+    assert json.loads(before)[:5] == ["grid", [0.5, -1, 0.25], 3, "dark", False]  # two of the morph
+    assert browser.errors == []
+
+
+def test_files_that_are_saved_hold_the_design(browser, pages, tmp_path):
+    path, vae, _ = pages("gaussian")
+    browser.open(path, "#z=0.5,-1,0.25")
+    expected = exploration.decode(vae, np.array([0.5, -1, 0.25]))
+    found = np.load(browser.download("variform.ready.then((app) => app.saveDesign('npy'))"))
+    assert found.shape == (1, 8, 8) and found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=16e-3)
+    with open(browser.download("variform.ready.then((app) => app.saveDesign('csv'))"), newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["row", "column", "value"] and rows[9][:2] == ["1", "0"]
+    np.testing.assert_array_equal([np.float32(row[2]) for row in rows[1:]], found.ravel())
+    picture = Image.open(browser.download("variform.ready.then((app) => app.savePicture())"))
+    width = browser.run("document.querySelector('main').getBoundingClientRect().width")
+    assert picture.width == int(2 * width)
+    assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3)[::97], axis=0)) > 30  # it is not blank
+    browser.open(pages("mixed")[0])
+    with open(browser.download("variform.ready.then((app) => app.saveDesign('csv'))"), newline="") as file:
+        header, row = csv.reader(file)
+    assert header == list(pages("mixed")[2].schema.columns)
+    assert row[header.index("site")] in ("north", "south", "west") and row[header.index("visits")].isdigit()
+
+
+def test_markup_in_labels_and_names_is_shown_as_text(browser, tmp_path):
+    torch.set_default_dtype(torch.float32)
+    splits = table_with_html()
+    vae = build_vae(ModelConfig(latent_dim=2, hidden=(8,), likelihood="gaussian"), splits.schema)
+    page_of(vae, splits).save(tmp_path / "page.html")
+    browser.open(tmp_path / "page.html")
+    for view in ("rebuilt", "samples", "map"):
+        browser.run(f"variform.ready.then((app) => app.open('{view}'))")
+        browser.run("new Promise((resolve) => setTimeout(resolve, 250))")
+        assert HTML_NAME.removesuffix(" [mm]") in browser.run("document.querySelector('main').textContent")
+    assert HOSTILE in browser.run("document.querySelector('.legend').textContent")
+    assert browser.run("String(window.hacked)") == "undefined"
+    assert browser.run("document.querySelectorAll('main img').length") == 0
+    assert browser.errors == []
+
+
+def test_the_page_loads_quickly_and_follows_the_pointer(browser, pages):
+    """Generous bounds; what a quiet machine takes stands in benchmarks/RESULTS.md."""
+    browser.open(pages("gaussian")[0])
+    assert (
+        browser.run("performance.mark('asked') && performance.getEntriesByName('variform-ready')[0].startTime") < 10_000
+    )
+    frames = browser.run(
+        "variform.ready.then(async (app) => { const before = performance.now(); for (let i = 0; i < 30; i++) { "
+        "app.follow(new Float32Array([Math.sin(i), Math.cos(i), 0])); await new Promise(requestAnimationFrame); } "
+        "return 30000 / (performance.now() - before); })"
+    )
+    assert frames > 5
+
+
+# --- by hand ------------------------------------------------------------------------------------------------------
+
+
+def test_the_design_follows_the_pointer_and_a_click_keeps_it(chromium, pages):
+    path, vae, _ = pages("gaussian")
+    chromium.open(path)
+    page = chromium.page
+    frame = page.locator("#map").bounding_box()
+    start = chromium.run("variform.ready.then((app) => [...app.state.z])")
+    page.mouse.move(frame["x"] + 200, frame["y"] + 150)
+    page.wait_for_timeout(300)
+    live = np.array(chromium.run("variform.ready.then((app) => [...app.live])"))
+    values = chromium.run("variform.ready.then((app) => [...app.values])")
+    assert np.abs(live - start).max() > 0.01
+    np.testing.assert_allclose(values, exploration.decode(vae, live).ravel(), atol=16e-3)
+    page.mouse.move(frame["x"] + 200, frame["y"] - 100)
+    page.wait_for_timeout(200)
+    assert chromium.run("variform.ready.then((app) => [...app.live])") == start  # nothing was kept
+    page.mouse.click(frame["x"] + 260, frame["y"] + 180)
+    page.wait_for_timeout(200)
+    assert chromium.run("variform.ready.then((app) => app.state.pins.length)") == 1
+    page.mouse.move(5, 5)
+    kept = chromium.run("variform.ready.then((app) => [[...app.live], [...app.state.pins[0]]])")
+    assert kept[0] == kept[1] != start
+
+
+def test_the_plane_of_pca_moves_a_point_along_its_axes_only(chromium, pages):
+    """Moving over the map changes what the plane shows, and leaves what is orthogonal to it."""
+    path, _, _ = pages("gaussian")
+    chromium.open(path)
+    plane = chromium.run("variform.ready.then((app) => app.contents.plane)")
+    there = chromium.run(
+        "variform.ready.then((app) => [...app.plane().at([0.7, -0.4], new Float32Array([0.1, 0.2, 0.3]))])"
+    )
+    centre, axes = np.array(plane["centre"]), np.array(plane["axes"])
+    np.testing.assert_allclose(axes @ (np.array(there) - centre), [0.7, -0.4], atol=1e-6)
+    off = np.eye(3) - axes.T @ axes
+    np.testing.assert_allclose(off @ (np.array(there) - [0.1, 0.2, 0.3]), 0, atol=1e-6)
+
+
+def test_the_keyboard_reaches_everything(chromium, pages):
+    chromium.open(pages("conditional")[0])
+    page = chromium.page
+    seen = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        seen.add(tuple(page.evaluate(FOCUSED)))
+    names = {name for name, _ in seen}
+    for wanted in ("map", "tab-map", "Save picture", "Copy link", "?", "Pin", "Save .npy", "Save .csv", "Thumbnails"):
+        assert wanted in names
+    assert not {name for name, outline in seen if outline != "solid" and name}
+    page.locator("#map").focus()
+    before = chromium.run("variform.ready.then((app) => [...app.state.z])")
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(100)
+    assert chromium.run("variform.ready.then((app) => [...app.state.z])") != before
+    assert chromium.run("variform.ready.then((app) => app.state.pins.length)") == 1
+    for number, view in enumerate(VIEWS, 1):
+        page.keyboard.press(str(number))
+        assert chromium.run("variform.ready.then((app) => app.state.view)") == view
+    page.keyboard.press("t")
+    assert chromium.run("document.documentElement.dataset.theme") == "light"
+    page.keyboard.press("?")
+    assert page.locator("#help").is_visible()
+    page.keyboard.press("Escape")
+    assert not page.locator("#help").is_visible()
+
+
+def test_another_condition_is_another_design(chromium, pages):
+    path, vae, splits = pages("conditional")
+    chromium.open(path, "#z=0.5,-1,0.25")
+    chromium.page.locator(".told select").select_option("7")
+    chromium.page.wait_for_timeout(300)
+    expected = exploration.decode(vae, np.array([0.5, -1, 0.25]), context=splits.schema.context({"label": 7}))
+    values = chromium.run("variform.ready.then((app) => [...app.values])")
+    np.testing.assert_allclose(values, expected.ravel(), atol=16e-3)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "conditional", "mixed"])
+def test_a_phone_needs_no_scrolling_sideways(chromium, pages, name):
+    chromium.resize(360, 700)
+    try:
+        chromium.open(pages(name)[0])
+        for view in VIEWS:
+            chromium.run(f"variform.ready.then((app) => app.open('{view}'))")
+            chromium.page.wait_for_timeout(150)
+            assert chromium.run("document.documentElement.scrollWidth") <= 360
+    finally:
+        chromium.resize(1100, 760)
+
+
+def test_the_way_along_the_data_stays_nearer_to_them(chromium, tmp_path):
+    """Two latents on a ring: the straight way between opposite points crosses its empty middle."""
+    torch.set_default_dtype(torch.float32)
+    digits = read("digits")
+    vae = build_vae(ModelConfig(latent_dim=2, hidden=(8,)), digits.schema)
+    contents = gather(vae, digits, evaluate(vae, digits.test, samples=2), laws=[Law("N", None)])
+    angle = np.linspace(0, 2 * np.pi, contents["rows"]["count"])
+    ring = np.column_stack([np.cos(angle), np.sin(angle)])
+    contents["rows"]["means"] = base64.b64encode(ring.astype("<f4").tobytes()).decode()
+    render(contents, decoder_payload(vae)).save(tmp_path / "ring.html")
+    chromium.open(tmp_path / "ring.html", "#pins=1,0~-1,0&view=morph&morph=0,1,data,0.5")
+    chromium.page.wait_for_timeout(500)
+    z = np.array(chromium.run("variform.ready.then((app) => app.view.ways.data.map((z) => [...z]))"))
+    assert np.linalg.norm(z, axis=1).min() > 0.97
+    np.testing.assert_allclose(z[[0, -1]], [[1, 0], [-1, 0]], atol=1e-6)
+    straight = np.array(chromium.run("variform.ready.then((app) => app.view.ways.straight.map((z) => [...z]))"))
+    assert np.abs(straight[:, 1]).max() < 1e-6
+
+
+def test_the_grid_is_of_equal_prior_mass(chromium, tmp_path):
+    torch.set_default_dtype(torch.float32)
+    digits = read("digits")
+    vae = build_vae(ModelConfig(latent_dim=2, hidden=(8,)), digits.schema)
+    page_of(vae, digits).save(tmp_path / "page.html")
+    chromium.open(tmp_path / "page.html", "#view=grid&grid=8")
+    chromium.page.wait_for_timeout(500)
+    found = np.array(chromium.run("variform.ready.then((app) => app.view.points.map((z) => [...z]))")).reshape(8, 8, 2)
+    expected, _ = exploration.manifold_points(vae, 8)
+    np.testing.assert_allclose(found[::-1], expected, atol=1e-6)
+
+
+def test_rows_are_rebuilt_under_their_own_condition(chromium, pages):
+    path, vae, splits = pages("conditional")
+    chromium.open(path, "#view=rebuilt")
+    chromium.page.wait_for_timeout(500)
+    script = "variform.ready.then(async (app) => [...await app.many(app.view.points, () => true, app.view.told)])"
+    found = np.array(chromium.run(script)).reshape(-1, 1, 8, 8)
+    originals, values = exploration.reconstruct(vae, splits.test)
+    errors = np.sqrt(((originals - values) ** 2).mean((1, 2, 3)))
+    worst = np.argsort(-errors, kind="stable")[:10]
+    np.testing.assert_allclose(found[:10], values[worst], atol=16e-3)
