@@ -1,4 +1,4 @@
-"""Two browsers without a network for the tests of a page: Chromium by playwright, Firefox by its Marionette protocol."""
+"""Two browsers without a network for tests of a page: Chromium by playwright, Firefox by its Marionette protocol."""
 
 import json
 import shutil

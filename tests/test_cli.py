@@ -241,6 +241,27 @@ def test_draw_draws_again_and_info_tells_what_it_is(place, capsys):
     assert "model.latent_dim" in capsys.readouterr().out
 
 
+def test_explore_writes_the_page_of_the_run_or_of_other_rows(place, capsys, monkeypatch):
+    """The one in the run's folder is written anew, another one is a new file; no path of the user's is in either."""
+    before = (place / "a table" / "explorer.html").read_bytes()
+    assert cli.run(["explore", "a table"]) == 0
+    assert "Explorer, 0." in capsys.readouterr().out
+    assert (place / "a table" / "explorer.html").read_bytes() == before
+    write_designs(place / "designs.csv", seed=1)
+    assert cli.run(["explore", "a table", "--data", "designs.csv", "--out", "other.html"]) == 0
+    pages = [(place / name).read_text() for name in ("a table/explorer.html", "other.html")]
+    found = [re.search(r'"total": (\d+)', page) for page in pages]
+    assert [match and match[1] for match in found] == ["300", "300"] and pages[0] != pages[1]
+    assert all(str(place.parent) not in page and str(Path.home()) + "/" not in page for page in pages)
+    assert 'href="explorer.html"' in (place / "a table" / "report.html").read_text()
+    monkeypatch.setattr(runs, "MOST_EMBEDDED", 10)
+    assert cli.run(["explore", "a table"]) == 2
+    assert "variform serve a table" in capsys.readouterr().err
+    assert cli.run(["train", "digits", *SMALL, "--out", "large"]) == 0
+    assert not (place / "large" / "explorer.html").exists()
+    assert "variform serve large" in (place / "large" / "report.html").read_text()
+
+
 def test_the_command_in_the_report_repeats_the_run(place, tmp_path, monkeypatch, no_pictures):
     for name in ("run", "a table"):
         page = html.unescape((place / name / "report.html").read_text())
@@ -513,6 +534,9 @@ MISTAKES = [
     ("compare run nowhere", "nowhere is not"),
     ("compare run 'a table' --out notes", "must be new or empty; notes is not"),
     ("compare run 'a table' --samples 0", "samples must be at least 1"),
+    ("explore run --out page.txt", "must be a .html file; got page.txt"),
+    ("explore run --out run/report.html", "must be a new file; run/report.html exists"),
+    ("explore run --data over.csv", "rows must have the shape"),
     ("draw broken", "must be a whole safetensors file"),
     ("draw moved", "gone.csv does not exist"),
     ("info nowhere", "there is none at nowhere"),

@@ -29,8 +29,8 @@ HOSTILE = "</script><script>window.hacked = 1</script>"
 FOCUSED = """(() => {
     const at = document.activeElement;
     if (at === document.body) return ["", ""];
-    const label = at.closest("label")?.textContent.trim();
-    return [at.id || at.getAttribute("aria-label") || at.textContent.trim() || label, getComputedStyle(at).outlineStyle];
+    const label = at.getAttribute("aria-label") || at.textContent.trim() || at.closest("label")?.textContent.trim();
+    return [at.id || label, getComputedStyle(at).outlineStyle];
 })()"""
 HTML_NAME = '<img src=x onerror="window.hacked = 1"> [mm]'
 

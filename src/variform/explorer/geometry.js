@@ -83,10 +83,14 @@ class Cloud {
     return this._usual;
   }
 
-  // How far a distance to the nearest example is out of the usual: 1 at the 95th percentile.
+  // The distance that 99 of 100 examples have to their nearest neighbour, or less.
+  get limit() {
+    return this.usual[Math.floor(0.99 * (this.usual.length - 1))] ?? 0;
+  }
+
+  // How far a distance to the nearest example is out of the usual: 1 at the limit.
   strangeness(distance) {
-    const usual = this.usual;
-    return usual.length ? distance / (usual[Math.floor(0.95 * (usual.length - 1))] || 1) : 0;
+    return this.limit ? distance / this.limit : 0;
   }
 
   spread(most) {

@@ -67,7 +67,7 @@ class Panel {
     const name = app.nameOf(near.index);
     this.caption.textContent = `${name ? `${name}, ` : ""}${away(near.distance)}`;
     const strangeness = cloud.strangeness(near.distance);
-    const level = strangeness <= 1 ? 0 : strangeness <= 2.5 ? 1 : 2;
+    const level = strangeness <= 1 ? 0 : strangeness <= 3 ? 1 : 2;
     this.where.dataset.level = level;
     this.where.lastChild.textContent = NEARNESS[level];
     if (designs.kind === "image") {

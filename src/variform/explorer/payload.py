@@ -32,8 +32,8 @@ def decoder_payload(vae: VAE) -> dict[str, Any]:
     Example:
         >>> from variform import ModelConfig, build_vae, read
         >>> payload = decoder_payload(build_vae(ModelConfig(latent_dim=2, hidden=(16,)), read("digits").schema))
-        >>> payload["latentDim"], payload["eventShape"], payload["arrays"]["array0"]
-        (2, [1, 8, 8], {'shape': [16, 2], 'type': 'f16', 'start': 4420})
+        >>> payload["latentDim"], payload["eventShape"], payload["arrays"]["array0"]["shape"]
+        (2, [1, 8, 8], [16, 2])
     """
     program = lower_decoder(vae)
     matrices = list(_matrices(program.steps))

@@ -482,8 +482,7 @@ class MorphView {
     const h = 84;
     const context = prepare(this.profile, w, h);
     const box = { x: 40, y: 16, w: w - 48, h: h - 22 };
-    const usual = this.app.world.cloud.usual;
-    const limit = usual[Math.floor(0.95 * (usual.length - 1))] ?? 0;
+    const { limit } = this.app.world.cloud;
     const most = 1.1 * Math.max(limit, ...this.distances.straight, ...this.distances.data) || 1;
     context.clearRect(0, 0, w, h);
     context.fillStyle = fog;
