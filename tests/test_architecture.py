@@ -25,7 +25,7 @@ LAYERS = [
     {"samplers"},
     {"plots", "report"},
     {"runs"},
-    {"studies"},
+    {"estimator", "studies"},
     {"cli"},
     {"__main__"},
 ]

@@ -750,14 +750,16 @@ def splits_from(
     return _splits(Source(name, _array(raw), None if labels is None else _array(labels)), config)
 
 
-def dataset_from(x: Tensor) -> Dataset:
+def dataset_from(x: Tensor, *, gaps: bool = False) -> Dataset:
     """A data set of values that are ready for the model: shift 0, scale 1, no split.
 
     Args:
         x: (N, D) for a table, or (N, C, H, W) with C = 1 or 3 for images; integers become float32.
+        gaps: NaN is a missing value.
 
     Raises:
-        ValueError: for another shape, for no rows, and for NaN or infinite values.
+        ValueError: for another shape, for no rows, for infinite values and those that are NaN without `gaps`, and with
+            it for a column of which every value is missing.
 
     Example:
         >>> dataset_from(torch.rand(10, 1, 8, 8)).schema.kind
@@ -769,7 +771,7 @@ def dataset_from(x: Tensor) -> Dataset:
             f"x must be (N, D), or (N, C, H, W) with C = 1 or 3, and not empty; its shape is {tuple(x.shape)}."
             " Reshape it."
         )
-    return Dataset(raw, _unscaled_schema(raw, Source("array", _array(raw))))
+    return Dataset(raw, _unscaled_schema(raw, Source("array", _array(raw)), gaps=gaps))
 
 
 def read_rows(path: str | Path, schema: Schema, *, key: str | None = None) -> Dataset:
