@@ -1,7 +1,8 @@
 """The scikit-learn face: `VAE` as a transformer and a density, `VAEDetector` for outliers, `VAEImputer` for gaps.
 
-Rows are tables (N, D). Everything is asked of a double-precision copy of the model, and densities use the same noise for
-every row, so that what is found for a row does not depend on the rows beside it. torch's random state is left as it was.
+Rows are tables (N, D). Everything is asked of a double-precision copy of the model, and densities use the same noise
+for every row, so that what is found for a row does not depend on the rows beside it. torch's random state is left as it
+was.
 """
 
 import copy
@@ -23,16 +24,20 @@ from sklearn.base import (
     clone,
 )
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import Tags, check_random_state, get_tags
+from sklearn.utils import Tags, check_random_state, get_tags  # pyrefly: ignore[missing-module-attribute]
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    check_array,
+    check_is_fitted,
+    validate_data,  # pyrefly: ignore[missing-module-attribute]
+)
 
 from variform import exploration, vae
 from variform.config import ActivationName, ModelConfig, TrainConfig
 from variform.data import Dataset, Schema, dataset_from
 from variform.evaluation.density import score
 from variform.evaluation.imputation import Imputation, impute
-from variform.training import build_objective, fit
+from variform.training import build_objective, epochs, fit
 
 Array = NDArray[Any]
 Seed = int | np.random.RandomState | None
@@ -51,16 +56,18 @@ LikelihoodName = Literal[
 
 _FLOATS = [np.float64, np.float32]
 _FEWEST_HELD_OUT = 5  # fewer rows than that choose an epoch by chance
+_MOST_EPOCHS = 300  # of few rows: more would only learn them by heart
 _LOCK = threading.RLock()
 """Held while torch's global random state is borrowed: threads would draw each other's numbers."""
 
 
 def _choices(hint: Any) -> list[Any]:
-    return [StrOptions(set(get_args(hint)))]
+    return [StrOptions(set(get_args(hint)))]  # pyrefly: ignore[bad-instantiation]
 
 
-def _at_least(least: int, kind: type = Integral, closed: Literal["left", "neither"] = "left") -> Interval:
-    return Interval(kind, least, None, closed=closed)
+def _between(least: float, most: float | None = None, *, closed: str = "left", whole: bool = False) -> Any:
+    kind = Integral if whole else Real
+    return Interval(kind, least, most, closed=closed)  # pyrefly: ignore[bad-instantiation, bad-argument-type]
 
 
 _MODEL, _TRAIN = get_type_hints(ModelConfig), get_type_hints(TrainConfig)
@@ -75,8 +82,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     Args:
         latent_dim: Number of latent dimensions, the columns of `transform`.
-        likelihood: p(x|z), as in `ModelConfig`; `auto` is `bernoulli` where all values are 0 or 1, else
-            `gaussian-per-feature`.
+        likelihood: p(x|z), as in `ModelConfig`; `auto` is `bernoulli` where all values are 0 or 1, else one variance
+            for all standardised columns, `gaussian-optimal` (under `iwae` `gaussian-shared`).
         posterior: q(z|x), as in `ModelConfig`.
         prior: p(z), as in `ModelConfig`.
         hidden: Widths of the encoder's hidden layers; the decoder mirrors them. () makes both linear.
@@ -85,7 +92,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         objective: `elbo`, or `iwae`, the importance-weighted bound.
         samples: Draws of z per row in the objective.
         beta: Weight of the KL term; 1 is the ELBO. Densities of a model with another beta are of that model still.
-        epochs: Most passes over the training rows; by default 20, or as many as make 3,000 steps where rows are few.
+        epochs: Most passes over the training rows; by default 20, or as many as make 3,000 steps, but not over 300.
         batch_size: Rows per step; of fewer rows all.
         learning_rate: Step size of the optimiser.
         warmup: Steps over which the weight of the KL term rises from 0 to `beta`.
@@ -119,23 +126,23 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's name and type)
-        "latent_dim": [_at_least(1)],
+        "latent_dim": [_between(1, whole=True)],
         "likelihood": _choices(LikelihoodName),
         "posterior": _choices(_MODEL["posterior"]),
         "prior": _choices(_MODEL["prior"]),
         "hidden": ["array-like"],
         "activation": _choices(ActivationName),
-        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "dropout": [_between(0, 1)],
         "objective": _choices(Literal["elbo", "iwae"]),
-        "samples": [_at_least(1)],
-        "beta": [_at_least(0, Real)],
-        "epochs": [_at_least(1), None],
-        "batch_size": [_at_least(1)],
-        "learning_rate": [_at_least(0, Real, closed="neither")],
-        "warmup": [_at_least(0)],
-        "patience": [_at_least(0)],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "nll_samples": [_at_least(1)],
+        "samples": [_between(1, whole=True)],
+        "beta": [_between(0)],
+        "epochs": [_between(1, whole=True), None],
+        "batch_size": [_between(1, whole=True)],
+        "learning_rate": [_between(0, closed="neither")],
+        "warmup": [_between(0, whole=True)],
+        "patience": [_between(0, whole=True)],
+        "validation_fraction": [_between(0, 1)],
+        "nll_samples": [_between(1, whole=True)],
         "gaps": ["boolean"],
         "device": _choices(_TRAIN["device"]),
         "random_state": ["random_state"],
@@ -156,7 +163,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         beta: float = 1.0,
         epochs: int | None = None,
         batch_size: int = 128,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 3e-3,
         warmup: int = 0,
         patience: int = 50,
         validation_fraction: float = 0.1,
@@ -189,8 +196,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Train on the rows of X (N, D); y is not looked at."""
         del y
-        self._validate_params()
-        return self._fit(validate_data(self, X, dtype=_FLOATS, order="C", ensure_all_finite=_finite(self)))
+        return self._fit(_rows(self, X, learn=True))
 
     def _fit(self, X: Array) -> Self:
         random = check_random_state(self.random_state)
@@ -201,12 +207,13 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         count = count if count >= _FEWEST_HELD_OUT else 0
         rest, self.held_out_ = np.sort(shuffled[count:]), np.sort(shuffled[: count or None])
         train, valid = (data.take(torch.from_numpy(index)) for index in (rest, self.held_out_))
+        size = min(self.batch_size, len(train))
         config = TrainConfig(
             objective=self.objective,
             samples=self.samples,
             beta=self.beta,
-            epochs=self.epochs,
-            batch_size=min(self.batch_size, len(train)),
+            epochs=self.epochs or min(_MOST_EPOCHS, epochs(TrainConfig(batch_size=size), len(train))),
+            batch_size=size,
             learning_rate=self.learning_rate,
             warmup=self.warmup,
             patience=self.patience,
@@ -223,7 +230,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _config(self, schema: Schema) -> ModelConfig:
         likelihood = self.likelihood
         if likelihood == "auto":
-            likelihood = "bernoulli" if schema.levels == 2 else "gaussian-per-feature"
+            gaussian = "gaussian-optimal" if self.objective == "elbo" else "gaussian-shared"
+            likelihood = "bernoulli" if schema.levels == 2 else gaussian
         return ModelConfig(
             latent_dim=self.latent_dim,
             likelihood=likelihood,
@@ -236,16 +244,16 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def transform(self, X: ArrayLike) -> Array:
         """The means of q(z|x), (N, latent_dim)."""
-        X = _checked(self, X)
+        X = _rows(self, X)
         with _LOCK:
             return exploration.encode(self._exact(), self._dataset(X))[0].astype(X.dtype, copy=False)
 
     def inverse_transform(self, Z: ArrayLike) -> Array:
         """The means of p(x|z) at latent points Z (N, latent_dim), (N, D), in the values' own units."""
         check_is_fitted(self)
-        Z = check_array(Z, dtype=_FLOATS, input_name="Z")
+        points = np.array(check_array(Z, dtype=_FLOATS, input_name="Z"))
         with _LOCK:
-            return exploration.decode(self._exact(), Z.copy()).astype(Z.dtype, copy=False)
+            return exploration.decode(self._exact(), points).astype(points.dtype, copy=False)
 
     def score_samples(self, X: ArrayLike) -> Array:
         """log p(x) of each row in nats, (N,) float64: by `nll_samples` importance samples, the same noise for all rows.
@@ -253,7 +261,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         An estimate from below, in expectation. Under a Gaussian likelihood it is the density of the values in their own
         units, under those of 0 and 1 and of counts a probability. With `gaps` it is that of what is observed.
         """
-        return self._log_px(_checked(self, X))
+        return self._log_px(_rows(self, X))
 
     def _log_px(self, X: Array) -> Array:
         with _LOCK:
@@ -293,7 +301,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return Dataset(raw, schema)
 
     def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
+        tags = super().__sklearn_tags__()  # pyrefly: ignore[missing-attribute]
         tags.input_tags.allow_nan = bool(self.gaps)
         assert tags.transformer_tags is not None
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
@@ -305,8 +313,8 @@ class VAEDetector(OutlierMixin, BaseEstimator):
 
     By default the threshold is taken from rows that the model was not trained on: of n of them the
     $\lfloor \alpha (n + 1) \rfloor$-th lowest log p(x), so that a new row of the same law is flagged with a probability
-    of at most $\alpha$, up to what their choice of the best epoch does. With fewer than $1/\alpha - 1$ of them it is the
-    lowest.
+    of at most $\alpha$, up to what it does that they also chose the best epoch. With fewer than $1/\alpha - 1$ of them
+    it is the lowest.
 
     Args:
         estimator: The `VAE`, not yet fitted; by default one with 2 latents.
@@ -321,7 +329,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):
         offset_: The threshold, in nats: `decision_function` is log p(x) less `offset_`.
 
     Reference:
-        The threshold: Vovk, Gammerman and Shafer (2005), section 4.1.
+        The threshold: Vovk, Gammerman and Shafer (2005), on inductive conformal prediction.
 
     Example:
         >>> X = np.random.default_rng(0).normal(size=(200, 3))
@@ -332,8 +340,8 @@ class VAEDetector(OutlierMixin, BaseEstimator):
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
         "estimator": [VAE, None],
-        "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
-        "false_alarms": [Interval(Real, 0, 1, closed="neither")],
+        "contamination": [*_choices(Literal["auto"]), _between(0, 0.5, closed="right")],
+        "false_alarms": [_between(0, 1, closed="neither")],
         "random_state": ["random_state"],
     }
 
@@ -353,8 +361,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):
     def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Train on the rows of X (N, D) and find the threshold; y is not looked at."""
         del y
-        self._validate_params()
-        X = validate_data(self, X, dtype=_FLOATS, order="C", ensure_all_finite=_finite(self))
+        X = _rows(self, X, learn=True)
         self.estimator_ = _fitted(self, X)
         self.vae_ = self.estimator_.vae_
         scores = self.estimator_._log_px(X)
@@ -367,7 +374,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):
 
     def score_samples(self, X: ArrayLike) -> Array:
         """log p(x) of each row in nats, (N,) float64, as `VAE.score_samples`; low for outliers."""
-        X = _checked(self, X)
+        X = _rows(self, X)
         return self.estimator_._log_px(X)
 
     def decision_function(self, X: ArrayLike) -> Array:
@@ -379,7 +386,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
+        tags = super().__sklearn_tags__()  # pyrefly: ignore[missing-attribute]
         tags.input_tags.allow_nan = self.estimator is not None and bool(self.estimator.gaps)
         return tags
 
@@ -387,8 +394,8 @@ class VAEDetector(OutlierMixin, BaseEstimator):
 class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     r"""Fills missing values (NaN) with their mean given what is observed, by a variational autoencoder.
 
-    $E[x_m | x_o]$ by importance sampling, as `variform.impute`. The model is trained on rows with gaps as they are; what
-    is observed stays as it is, to the bit, and what is filled in for a row does not depend on the rows beside it.
+    $E[x_m | x_o]$ by importance sampling, as `variform.impute`. The model is trained on rows with gaps as they are;
+    what is observed stays as it is, to the bit, and what is filled in for a row does not depend on the rows beside it.
 
     Args:
         estimator: The `VAE`, not yet fitted, whose `gaps` is taken to be True; by default one with 2 latents.
@@ -417,7 +424,7 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
         "estimator": [VAE, None],
-        "samples": [_at_least(2)],
+        "samples": [_between(2, whole=True)],
         "keep_empty_features": ["boolean"],
         "random_state": ["random_state"],
     }
@@ -438,9 +445,8 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Train on the rows of X (N, D), which may have gaps; y is not looked at."""
         del y
-        self._validate_params()
-        X = validate_data(self, X, dtype=_FLOATS, order="C", ensure_all_finite=_finite(self))
-        self._is_known = ~np.isnan(X).all(0)
+        X = _rows(self, X, learn=True)
+        self._is_known = np.asarray(~np.isnan(X).all(axis=0))
         if not self._is_known.any():
             raise ValueError("some column must hold a value; every value of X is missing. Give rows with values.")
         if not self._is_known.all() and not self.keep_empty_features:
@@ -456,7 +462,7 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def transform(self, X: ArrayLike) -> Array:
         """X with its gaps filled, (N, D)."""
-        filled = _checked(self, X).copy()
+        filled = _rows(self, X).copy()
         has_gaps = np.isnan(filled[:, self._is_known]).any(1)
         if has_gaps.any():
             filled[np.ix_(has_gaps, self._is_known)] = self._impute(filled[has_gaps], 0.9).values
@@ -467,17 +473,21 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Arrays (N, columns that held a value in `fit`), as `variform.impute` gives them.
         """
-        return self._impute(_checked(self, X), level)
+        return self._impute(_rows(self, X), level)
 
     def _impute(self, X: Array, level: float) -> Imputation:
         model, rows = self.estimator_._exact(), self.estimator_._dataset(X[:, self._is_known])
         with _LOCK:  # one row at a time, so that each meets the same noise
             found = [
-                impute(model, rows.take(torch.tensor([row])), samples=self.samples, level=level, seed=self.estimator_._seed)
+                impute(
+                    model, rows.take(torch.tensor([row])), samples=self.samples, level=level, seed=self.estimator_._seed
+                )
                 for row in range(len(X))
             ]
         names = [field.name for field in fields(Imputation) if field.name != "level"]
-        return Imputation(**{name: np.concatenate([getattr(one, name) for one in found]) for name in names}, level=level)
+        return Imputation(
+            **{name: np.concatenate([getattr(one, name) for one in found]) for name in names}, level=level
+        )
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Array:
         """Names of the columns of `transform`."""
@@ -485,29 +495,27 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return names if self.keep_empty_features else names[self._is_known]
 
     def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
+        tags = super().__sklearn_tags__()  # pyrefly: ignore[missing-attribute]
         tags.input_tags.allow_nan = True
         assert tags.transformer_tags is not None
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
 
-def _finite(estimator: BaseEstimator) -> Literal["allow-nan", True]:
-    return "allow-nan" if get_tags(estimator).input_tags.allow_nan else True
+def _rows(face: Any, X: ArrayLike, *, learn: bool = False) -> Array:
+    """X as scikit-learn checks it: rows to learn from, whose form is noted, or rows to ask a fitted estimator about."""
+    if learn:
+        face._validate_params()
+    else:
+        check_is_fitted(face)
+    finite: Any = "allow-nan" if get_tags(face).input_tags.allow_nan else True
+    return np.asarray(validate_data(face, X, reset=learn, dtype=_FLOATS, order="C", ensure_all_finite=finite))
 
 
-def _checked(estimator: BaseEstimator, X: ArrayLike) -> Array:
-    """Rows to ask a fitted estimator about."""
-    check_is_fitted(estimator)
-    return validate_data(
-        estimator, X, reset=False, dtype=_FLOATS, order="C", ensure_all_finite=_finite(estimator)
-    )  # fmt: skip
-
-
-def _fitted(face: VAEDetector | VAEImputer, X: Array, columns: Array | None = None, **options: Any) -> VAE:
+def _fitted(face: Any, X: Array, columns: Array | None = None, **options: Any) -> VAE:
     """The VAE of another face, trained on some columns of rows that were looked at already."""
     columns = np.ones(X.shape[1], bool) if columns is None else columns
-    model = VAE() if face.estimator is None else clone(face.estimator)
+    model: Any = VAE() if face.estimator is None else clone(face.estimator)
     model.set_params(**options, **({} if face.random_state is None else {"random_state": face.random_state}))
     model._validate_params()
     model.n_features_in_ = int(columns.sum())
@@ -521,6 +529,6 @@ def _standardised(X: Array, likelihood: LikelihoodName, *, gaps: bool, columns: 
     data = dataset_from(torch.tensor(X), gaps=gaps)
     schema = replace(data.schema, source="X", columns=data.schema.columns if columns is None else tuple(columns))
     if likelihood.startswith("gaussian") or (likelihood == "auto" and schema.levels != 2):
-        scaler = StandardScaler().fit(X)  # of a constant column the scale is 1
+        scaler: Any = StandardScaler().fit(X)  # of a constant column the scale is 1
         schema = replace(schema, shift=tuple(scaler.mean_.tolist()), scale=tuple(scaler.scale_.tolist()))
     return Dataset(data.raw, schema)
