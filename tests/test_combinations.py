@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from variform import cli, load, runs
+from variform import cli, runs
+from variform.export import load_vae
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "combinations.md").read_text(encoding="utf-8")
@@ -49,7 +50,7 @@ def test_a_combination_trains(command, tmp_path, monkeypatch):
     before = [value.clone() for value in vae.parameters()]
     history = runs._fit(config, tmp_path, splits, vae, resume=False, progress=False)
     runs._save_last(vae, history, tmp_path)
-    assert load(tmp_path / "last.safetensors").latent_dim == vae.latent_dim
+    assert load_vae(tmp_path / "last.safetensors").latent_dim == vae.latent_dim
     assert history.rows[-1]["step"] == 13
     assert all(abs(row["train_loss"]) < 1e5 and abs(row["valid_loss"]) < 1e5 for row in history.rows)
     assert any(not torch.equal(*pair) for pair in zip(before, vae.parameters(), strict=True))

@@ -12,9 +12,9 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from variform import VAE, ModelConfig, TrainConfig, build_objective, build_vae, fit, load, read, save
+from variform import VAE, ModelConfig, TrainConfig, build_objective, build_vae, fit, read, save
 from variform.data import splits_from
-from variform.export import FORMAT, checksum, inspect, write_images, write_rows
+from variform.export import FORMAT, checksum, inspect, load_vae, write_images, write_rows
 from variform.files import replacing, to_json, write_text
 from variform.likelihoods import BernoulliLikelihood
 from variform.networks import MLP
@@ -69,7 +69,7 @@ def test_saved_and_loaded_models_give_the_same_bits(name, dtype, tmp_path):
     vae, data = model(name)
     vae, path = vae.to(dtype), tmp_path / "model.safetensors"
     save(vae, path)
-    again = load(path)
+    again = load_vae(path)
     assert (again.config, again.schema, again.training) == (vae.config, vae.schema, False)
     x, z = data.test.prepared().to(dtype), torch.linspace(-3, 3, 7, dtype=dtype)[:, None].expand(7, vae.latent_dim)
     with torch.no_grad():
@@ -103,7 +103,7 @@ def test_networks_of_the_user_are_not_saved(tmp_path):
 
 def assert_refused(path, content, match=None):
     path.write_bytes(content)
-    for reader in (load, inspect):
+    for reader in (load_vae, inspect):
         with pytest.raises(ValueError, match=match):
             reader(path)
 
@@ -154,7 +154,7 @@ def test_edited_metadata_are_refused(saved, tmp_path):
     ):
         path.write_bytes(edited(saved, path, change))
         with pytest.raises(ValueError, match=message):
-            load(path)
+            load_vae(path)
 
 
 def test_a_file_of_format_1_is_read(saved, tmp_path):
@@ -166,11 +166,11 @@ def test_a_file_of_format_1_is_read(saved, tmp_path):
             header["schema"].pop(name)
 
     path.write_bytes(saved)
-    known = load(path)
+    known = load_vae(path)
     path.write_bytes(edited(saved, path, age))
-    assert load(path).schema == known.schema and inspect(path)["format"] == 1
+    assert load_vae(path).schema == known.schema and inspect(path)["format"] == 1
     z = known.like(torch.zeros(3, 1))
-    assert torch.equal(load(path).decode(z).mean, known.decode(z).mean)
+    assert torch.equal(load_vae(path).decode(z).mean, known.decode(z).mean)
 
 
 def test_a_newer_format_asks_for_an_update(saved, tmp_path):
@@ -195,7 +195,7 @@ def test_files_of_others_are_refused_and_nothing_in_them_runs(tmp_path):
         assert_refused(path, path.read_bytes(), "must be a model of variform")
     for missing in (tmp_path / "none.safetensors", tmp_path):
         with pytest.raises(FileNotFoundError, match="there is none at"):
-            load(missing)
+            load_vae(missing)
 
 
 # --- data for other programs --------------------------------------------------------------------------------------

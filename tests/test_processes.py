@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from variform.export import load
+from variform.export import load_vae
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
 TORCHRUN += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
@@ -83,7 +83,7 @@ def test_a_killed_worker_is_named_and_the_run_goes_on_with_one_process(tmp_path)
         2,
         1,
     ]
-    assert load(folder / "model.safetensors").latent_dim == 10
+    assert load_vae(folder / "model.safetensors").latent_dim == 10
 
 
 def environment_of(process):

@@ -16,10 +16,10 @@ from variform import (
     cli,
     evaluate,
     fit,
-    load,
     read,
     save,
 )
+from variform.export import load_vae
 from variform.objectives import ELBO, SemiSupervised
 from variform.runs import open_run
 
@@ -103,7 +103,7 @@ def test_hidden_labels_are_found_better_than_by_the_known_ones_alone(few, tmp_pa
     assert numbers["accuracy"]["mean"] > alone.score(few.test.prepared().flatten(1), few.test.labels) + 0.005
     save(vae, tmp_path / "model.safetensors")
     x = few.test.prepared()
-    assert torch.equal(load(tmp_path / "model.safetensors").log_classify(x), vae.log_classify(x))
+    assert torch.equal(load_vae(tmp_path / "model.safetensors").log_classify(x), vae.log_classify(x))
 
 
 def test_m2_from_the_command_line_and_what_it_refuses(tmp_path, monkeypatch, capsys):

@@ -10,12 +10,13 @@ import torch
 from scipy import special, stats
 from sklearn.datasets import load_digits, load_wine
 
-from variform import VAE, DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, cli, fit, impute, load, read
+from variform import VAE, DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, cli, fit, impute, read
 from variform.data import Dataset, Schema, read_rows, splits_from
 from variform.distributions import Categorical, Mixed, Observed
 from variform.evaluation.baselines import trivial
 from variform.evaluation.density import score
 from variform.evaluation.imputation import compare, judge
+from variform.export import load_vae
 from variform.likelihoods import (
     BernoulliLikelihood,
     CategoricalLikelihood,
@@ -373,7 +374,7 @@ def test_a_model_of_a_table_is_kept_with_its_kinds(known, tmp_path):
 
     vae, splits = known
     save(vae, tmp_path / "model.safetensors")
-    again = load(tmp_path / "model.safetensors")
+    again = load_vae(tmp_path / "model.safetensors")
     assert again.schema == splits.schema
     x = splits.test.prepared()
     assert torch.equal(again.encode(x).mean, vae.encode(x).mean)
@@ -533,7 +534,7 @@ def test_wine_with_gaps_trains_from_csv_in_one_command_and_keeps_its_types(tmp_p
     assert cli.run(["impute", "run", "--samples", "20"]) == 0
     assert "RMS error" in capsys.readouterr().out
     assert cli.run(["impute", "run", "wine.csv", "--out", "full.npy", "--intervals"]) == 2
-    for command in ("evaluate", "reconstruct", "explore"):
+    for command in ("evaluate", "reconstruct", "draw", "explore"):
         assert cli.run([command, "run"]) == 0
 
 

@@ -32,7 +32,7 @@ from variform import (
 )
 from variform.config import to_command
 from variform.data import dataset_from, epoch_order, splits_from
-from variform.export import load
+from variform.export import load_vae
 from variform.likelihoods import BernoulliLikelihood
 from variform.networks import MLP
 from variform.objectives import ELBO
@@ -463,7 +463,9 @@ def test_a_run_that_breaks_keeps_a_model_that_works(tmp_path):
     config = RunConfig(model=ModelConfig(latent_dim=2), train=TrainConfig(epochs=3, learning_rate=1e30))
     with pytest.raises(NonFiniteError, match=r"in step \d the .* became NaN"):
         runs.train(config, tmp_path / "run")
-    assert all(value.isfinite().all() for value in load(tmp_path / "run" / "model.safetensors").state_dict().values())
+    assert all(
+        value.isfinite().all() for value in load_vae(tmp_path / "run" / "model.safetensors").state_dict().values()
+    )
 
 
 # --- compiled, in half precision, on a full disk ------------------------------------------------------------------

@@ -11,8 +11,10 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from variform.config import DataConfig, ModelConfig, RunConfig, TrainConfig
     from variform.data import Dataset, Schema, Splits, read
+    from variform.estimator import VAEDetector, VAEImputer
     from variform.evaluation import evaluate, impute
-    from variform.export import load, save
+    from variform.export import save
+    from variform.models import Model, load
     from variform.objectives import (
         DIPVAE,
         ELBO,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
         SemiSupervised,
         Terms,
     )
+    from variform.runs import explore
     from variform.training import History, build_objective, fit
     from variform.vae import VAE, build_vae
 
@@ -38,10 +41,13 @@ _HOMES = {
     "Schema": "data",
     "Splits": "data",
     "read": "data",
+    "VAEDetector": "estimator",
+    "VAEImputer": "estimator",
     "evaluate": "evaluation",
     "impute": "evaluation",
-    "load": "export",
     "save": "export",
+    "Model": "models",
+    "load": "models",
     "Autoencoder": "objectives",
     "BetaTCVAE": "objectives",
     "DIPVAE": "objectives",
@@ -53,6 +59,7 @@ _HOMES = {
     "SemiSupervised": "objectives",
     "Terms": "objectives",
     "WAE": "objectives",
+    "explore": "runs",
     "History": "training",
     "build_objective": "training",
     "fit": "training",
@@ -74,6 +81,7 @@ __all__ = [
     "FactorVAE",
     "History",
     "InfoVAE",
+    "Model",
     "ModelConfig",
     "RunConfig",
     "Schema",
@@ -81,9 +89,12 @@ __all__ = [
     "Splits",
     "Terms",
     "TrainConfig",
+    "VAEDetector",
+    "VAEImputer",
     "build_objective",
     "build_vae",
     "evaluate",
+    "explore",
     "fit",
     "impute",
     "load",

@@ -4,9 +4,11 @@ import io
 import itertools
 import os
 import re
+import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -396,10 +398,70 @@ def impute(
 
 
 @app.command(sort_key=8)
-def explore(run: Path, /) -> None:
+def explore(
+    run: Path,
+    /,
+    *,
+    data: Annotated[str | None, Option] = None,
+    out: Annotated[Path | None, Option] = None,
+) -> None:
+    """Write the explorer: one HTML page that opens without a server and decodes in the browser.
+
+    A map of the latent space whose designs follow the pointer, sliders, ways between designs, grids, samples,
+    reconstructions with the worst first, and the numbers of the run.
+
+    Examples: `variform explore runs/demo`, `variform explore runs/wine --data new.csv --out new.html`
+
+    Args:
+        run: Folder of a run.
+        data: Rows on the map in the place of the run's own, in the same shape.
+        out: A new .html file; by default explorer.html in the run's folder, which is written anew.
+    """
+    from variform import runs
+    from variform.files import write_text
+
+    path = out or run / "explorer.html"
+    if out is not None and out.suffix != ".html":
+        raise ValueError(f"the page must be a .html file; got {out}. Choose another --out.")
+    if out is not None and out.exists():
+        raise FileExistsError(f"the output must be a new file; {out} exists. Choose another --out.")
+    page = runs.explore(run, source=data)
+    write_text(path, page.html)
+    _say(f"Explorer, {len(page.html) / 1e6:.1f} MB: {path}")
+
+
+@app.command(sort_key=8.2)
+def serve(
+    run: Path,
+    /,
+    *,
+    data: Annotated[str | None, Option] = None,
+    host: Annotated[str, Option] = "127.0.0.1",
+    port: Annotated[int, Option] = 8000,
+) -> None:
+    """Serve the explorer page of a run, which then asks for designs: for decoders that no page can hold.
+
+    Stop it with Ctrl-C.
+
+    Examples: `variform serve runs/faces`, `variform serve runs/faces --port 0`
+
+    Args:
+        run: Folder of a run.
+        data: Rows on the map in the place of the run's own, in the same shape.
+        host: The address to listen at; who reaches it can use the page. The default is this computer alone.
+        port: The port to listen at; 0 takes any that is free.
+    """
+    with _needing("serve"):
+        from variform.serving import serve
+
+    serve(run, source=data, host=host, port=port, started=lambda url: _say(f"Explorer: {url} (stop with Ctrl-C)"))
+
+
+@app.command(sort_key=8.5)
+def draw(run: Path, /) -> None:
     """Draw a run's pictures again: reconstructions, samples, manifold, latent map, traversals, interpolation.
 
-    Example: `variform explore runs/demo`
+    Example: `variform draw runs/demo`
 
     Args:
         run: Folder of a run; the pictures go to its figures/.
@@ -409,6 +471,54 @@ def explore(run: Path, /) -> None:
     opened = runs.open_run(run)
     for picture in runs.draw(opened, opened.data(), opened.evaluation, runs.history(opened.folder)):
         _say(f"{picture.title}: {picture.path}")
+
+
+@app.command(sort_key=8.5)
+def compare(
+    run: tuple[Path, ...],
+    /,
+    *,
+    out: Annotated[Path | None, Option] = None,
+    samples: Annotated[int | None, Option] = None,
+    seed: Annotated[int, Option] = 0,
+    json: Annotated[bool, Flag] = False,
+) -> None:
+    """Finished runs side by side, and what separates them: paired differences over the same test rows.
+
+    Runs are ranked only where their numbers are of one kind: the same data and rows, the same binarisation, and by
+    density also likelihoods of one family, the same scaling and as many importance samples. Else it says what differs
+    between which runs.
+
+    Example: `variform compare runs/a runs/b runs/c --out comparison/`
+
+    Args:
+        run: Folders of two or more runs.
+        out: A new folder for comparison.html with the curves over each other, comparison.json and comparison.csv.
+        samples: Score the test rows again with so many importance samples; by default the scores that the runs kept.
+        seed: Seed of new scores.
+        json: Print the comparison as JSON.
+    """
+    from variform import comparisons, runs
+
+    if out is not None:
+        runs.require_folder(out)
+    found = comparisons.compare(run, samples=samples, seed=seed, progress=True)
+    page = None
+    if out is not None:
+        options = ["--samples", str(samples)] if samples else []
+        page = comparisons.write(
+            found, out, shlex.join(["variform", "compare", *map(str, run), *options, "--out", "NEW"])
+        )
+    if json:
+        _say(to_json(found.to_dict()))
+        return
+    for table in found.tables():
+        _say(table.title)
+        _print_table(table.header, table.rows)
+    for note in found.notes():
+        _say(f"Note: {note}")
+    if page:
+        _say(f"Page: {page}")
 
 
 @study.command(name="latent-dim")
@@ -570,6 +680,17 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
+@contextmanager
+def _needing(extra: str) -> Iterator[None]:
+    """Inside, what is imported may be missing: then the error names the extra that brings it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"this command needs {error.name}, which is not installed. Install it with pip install 'variform[{extra}]'."
+        ) from error
+
+
 def _without_commas(arguments: list[str]) -> list[str]:
     """Numbers after an option may be joined by commas, as in --hidden 64,32 or --hidden=64,32."""
     tokens: list[str] = []
@@ -639,6 +760,8 @@ def _report(run: "Run", json: bool) -> None:
         return
     _print_numbers(run.evaluation, json)
     if not json:
+        if (run.folder / "explorer.html").is_file():
+            _say(f"Explorer: {run.folder / 'explorer.html'}")
         _say(f"Report: {run.folder / 'report.html'}")
 
 
@@ -653,7 +776,7 @@ def _print_numbers(numbers: dict[str, Any], json: bool) -> None:
         _say(f"Note: {note}")
 
 
-def _print_table(header: list[str], rows: list[list[str]]) -> None:
+def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     table = Table(header_style="bold")
     for number, name in enumerate(header):
         table.add_column(name, justify="right" if number else "left", overflow="fold")

@@ -94,7 +94,7 @@ class Condition:
         return f"{part.item() * self.scale + self.shift:.4g}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Schema:
     """What the data are, and how raw values become what the model sees: x = (raw - shift) / scale.
 
@@ -143,6 +143,34 @@ class Schema:
     gaps: tuple[bool, ...] = ()
     conditions: tuple[Condition, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"Schema({self.summary()})"
+
+    def summary(self) -> str:
+        """What the data are, in a line: kind, shape, values in raw units, scaling, and what stands beside a row.
+
+        Example:
+            >>> read("digits", DataConfig(binarise="dynamic")).schema.summary()
+            'image (1, 8, 8) of digits, 17 levels from 0 to 16, as (x - 0) / 16, binarise dynamic, 10 classes'
+        """
+        names = self.columns or ("",)
+        ends = zip(names, self.low, self.high, strict=True)
+        ranges = [f"{name} {low:.4g} to {high:.4g}".strip() for name, low, high in ends]
+        values = "; ".join([*ranges[:3], *([f"and {len(ranges) - 3} columns more"] if len(ranges) > 3 else [])])
+        affine = f"as (x - {self.shift[0]:.4g}) / {self.scale[0]:.4g}" if len(self.scale) == 1 else "scaled by column"
+        is_scaled = any(self.shift) or any(unit != 1 for unit in self.scale)
+        facts = [
+            f"{self.kind} {self.shape} of {self.source}",
+            f"{self.levels} levels from {values}" if self.levels and not self.columns else f"values {values}",
+            affine if is_scaled else "",
+            f"binarise {self.binarise}" if self.binarise != "none" else "",
+            f"kinds {', '.join(sorted(set(self.kinds)))}" if self.kinds else "",
+            "with gaps" if self.gaps else "",
+            f"{len(self.classes)} classes" if self.classes else "",
+            f"told {', '.join(condition.name for condition in self.conditions)}" if self.conditions else "",
+        ]
+        return ", ".join(fact for fact in facts if fact)
+
     @property
     def context_dim(self) -> int:
         """Numbers per row that a conditional model is told beside it; 0 for other models."""
@@ -161,14 +189,43 @@ class Schema:
             >>> read("digits", DataConfig(condition=("label",))).schema.context({"label": 3}).argmax().item()
             3
         """
+        return self.contexts(given, 1)[0]
+
+    def contexts(self, given: Mapping[str, Any], rows: int, *, unknown: bool = False) -> Tensor:
+        """The contexts of several rows that values by name describe, (rows, context_dim).
+
+        Args:
+            given: A value for each of the `conditions`, one for all rows or one a row.
+            rows: How many.
+            unknown: Whether categories may be '' or NaN, not known, which gives zeros.
+
+        Raises:
+            ValueError: for missing, unknown or impossible values, and for another number of them.
+
+        Example:
+            >>> schema = read("digits", DataConfig(condition=("label",))).schema
+            >>> schema.contexts({"label": [3, 1]}, 2).argmax(1)
+            tensor([3, 1])
+        """
         names = [condition.name for condition in self.conditions]
         if set(given) != set(names):
             raise ValueError(
                 f"the model must be told {' and '.join(names) or 'nothing'}; got {', '.join(given) or 'nothing'}. "
                 f"Give {', '.join(f'{name}=...' for name in names) or 'nothing'}."
             )
-        parts = [condition.encode(np.array([given[condition.name]])) for condition in self.conditions]
-        return torch.cat([torch.zeros(1, 0), *parts], 1)[0]
+        parts = [torch.zeros(rows, 0)]
+        for condition in self.conditions:
+            values = _array(given[condition.name])
+            if values.shape not in ((), (rows,)):
+                raise ValueError(
+                    f"'{condition.name}' must be one value, or one for each of {rows} rows; its shape is "
+                    f"{values.shape}. Give as many as there are rows."
+                )
+            part = condition.encode(values.reshape(-1))
+            if not part.isfinite().all() or not (unknown or not condition.categories or part.any(1).all()):
+                raise ValueError(f"'{condition.name}' must be known in every row; in some it is not. Fill it in.")
+            parts.append(part.expand(rows, -1))
+        return torch.cat(parts, 1)
 
     def told(self, context: Tensor) -> dict[str, str]:
         """What a context says, in words: the opposite of `context`.
@@ -470,7 +527,7 @@ class StoredRows:
         self._rows.expect(index.numpy())
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Rows of raw values, kept as they came (pixels stay uint8, large files on disk) until a batch is asked for.
 
@@ -499,6 +556,11 @@ class Dataset:
     def __len__(self) -> int:
         """Number of rows, N."""
         return len(self.raw if self.rows is None else self.rows)
+
+    def __repr__(self) -> str:
+        beside = "".join(f", {name}" for name in ("labels", "contexts") if getattr(self, name) is not None)
+        kept = str(self.raw.dtype).removeprefix("torch.")
+        return f"Dataset({len(self):,} rows of {kept}{beside}; {self.schema.summary()})"
 
     def gather(self, index: Tensor) -> Tensor:
         """The raw rows at `index`, in memory.
@@ -662,7 +724,7 @@ class Dataset:
         return mean, squares / count.clamp_min(1)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Splits:
     """Training, validation and test rows of one source.
 
@@ -690,6 +752,10 @@ class Splits:
     duplicates: dict[str, int]
     fingerprint: str
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{len(getattr(self, part)):,} {part}" for part in _PARTS)
+        return f"Splits({sizes}; {self.schema.summary()}; fingerprint {self.fingerprint[:12]})"
 
 
 # ---- the verbs
@@ -794,7 +860,51 @@ def read_rows(path: str | Path, schema: Schema, *, key: str | None = None) -> Da
         >>> len(read_rows("digits", schema))
         1797
     """
-    source = read_source(path, _config_like(path, schema, key))
+    return _rows_like(read_source(path, _config_like(path, schema, key)), schema)
+
+
+def rows_like(
+    values: np.ndarray,
+    schema: Schema,
+    given: Mapping[str, Any] | None = None,
+    *,
+    unknown: bool = False,
+    name: str = "x",
+) -> Dataset:
+    """The same checks as `read_rows`, for rows in memory.
+
+    Args:
+        values: Raw values, (N, *shape) or (N, D).
+        schema: Of the data the model was trained on.
+        given: What a conditional model is told beside each row, as `Schema.contexts` takes it.
+        unknown: As of `Schema.contexts`.
+        name: What messages call the rows.
+
+    Raises:
+        ValueError: as `read_rows`.
+
+    Example:
+        >>> schema = read("digits").schema
+        >>> rows_like(np.full((2, 64), 16), schema).prepared().shape
+        torch.Size([2, 1, 8, 8])
+    """
+    if values.shape == schema.shape:
+        raise ValueError(
+            f"{name} must hold one row per example, (N, {', '.join(map(str, schema.shape))}); got one example of the "
+            f"shape {values.shape}. Give {name}[None]."
+        )
+    if values.dtype.kind not in "buif" and schema.kinds:
+        raise ValueError(
+            f"{name} must hold numbers; its type is {values.dtype}. Give categories by their numbers in "
+            "schema.categories, and NaN where a value is missing."
+        )
+    told = schema.contexts(given or {}, len(values) if values.ndim else 0, unknown=unknown)
+    data = _rows_like(Source(name, values), dataclasses.replace(schema, conditions=()))
+    schema = dataclasses.replace(data.schema, conditions=schema.conditions)
+    return dataclasses.replace(data, schema=schema, contexts=told if schema.conditions else None)
+
+
+def _rows_like(source: Source, schema: Schema) -> Dataset:
     if schema.kinds:
         source = _known_categories(source, schema)
     flat_images = schema.kind == "image" and source.values.shape[1:] == (math.prod(schema.shape),)

@@ -42,6 +42,9 @@ class Law(Distribution):
         super().__init__(shape[:split], shape[split:], validate_args=False)
         self._event_axes = tuple(range(-event_dims, 0))
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(batch_shape={tuple(self.batch_shape)}, event_shape={tuple(self.event_shape)})"
+
     def rsample_and_log_prob(self, sample_shape: Shape = ()) -> tuple[Tensor, Tensor]:
         """Differentiable draws and their log-densities, in one call.
 

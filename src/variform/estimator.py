@@ -233,13 +233,13 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             gaussian = "gaussian-optimal" if self.objective == "elbo" else "gaussian-shared"
             likelihood = "bernoulli" if schema.levels == 2 else gaussian
         return ModelConfig(
-            latent_dim=self.latent_dim,
+            latent_dim=int(self.latent_dim),  # a search over NumPy's numbers gives those, which JSON does not know
             likelihood=likelihood,
             posterior=self.posterior,
             prior=self.prior,
             hidden=tuple(int(width) for width in self.hidden),
             activation=self.activation,
-            dropout=self.dropout,
+            dropout=float(self.dropout),
         )
 
     def transform(self, X: ArrayLike) -> Array:

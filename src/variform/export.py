@@ -48,7 +48,7 @@ def save(vae: VAE, path: str | os.PathLike[str]) -> None:
         >>> vae = build_vae(ModelConfig(latent_dim=2), read("digits").schema)
         >>> path = Path(tempfile.mkdtemp()) / "model.safetensors"
         >>> save(vae, path)
-        >>> load(path).latent_dim
+        >>> load_vae(path).latent_dim
         2
     """
     if vae.config is None or vae.schema is None:
@@ -75,7 +75,7 @@ def write_sealed(path: str | os.PathLike[str], header: dict[str, Any], state: di
         temporary.write_bytes(to_bytes(tensors, {"variform": text}))  # two entries would come in a random order
 
 
-def load(path: str | os.PathLike[str]) -> VAE:
+def load_vae(path: str | os.PathLike[str]) -> VAE:
     """The VAE in a file that `save` wrote, ready to be asked (in evaluation mode).
 
     Raises:
@@ -99,7 +99,7 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What a model file says of itself: format, version, model configuration, schema, number of weights.
 
     Raises:
-        FileNotFoundError, ValueError: as `load`.
+        FileNotFoundError, ValueError: as `load_vae`.
     """
     header, tensors = read_sealed(Path(path))
     found = (".centre", ".spread", ".optimal_variance")  # in the data and by training, but no weights

@@ -209,6 +209,10 @@ class IAFPosterior(nn.Module):
         self.latent_dim, self.context = latent_dim, context
         self.steps = Steps(latent_dim, context=context, transforms=transforms, hidden=hidden)
 
+    def extra_repr(self) -> str:
+        """Shown when the module is printed."""
+        return f"latent_dim={self.latent_dim}, transforms={len(self.steps.steps)}"
+
     @property
     def params_shape(self) -> tuple[int, ...]:
         """What the encoder must give per example."""
@@ -244,6 +248,10 @@ class FlowPrior(nn.Module):
         super().__init__()
         self.latent_dim = latent_dim
         self.steps = Steps(latent_dim, transforms=transforms, univariate="spline", hidden=hidden)
+
+    def extra_repr(self) -> str:
+        """Shown when the module is printed."""
+        return f"latent_dim={self.latent_dim}, transforms={len(self.steps.steps)}"
 
     def forward(self, encode: object) -> MaskedAutoregressive:
         """The law."""

@@ -51,6 +51,11 @@ class Likelihood(nn.Module):
         """What the decoder must give per example."""
         return self.event_shape
 
+    def extra_repr(self) -> str:
+        """Shown when the module is printed: the shape of an example and the family's options."""
+        names = ("event_shape", "variance", "levels")
+        return ", ".join(f"{name}={getattr(self, name)}" for name in names if hasattr(self, name))
+
     def forward(self, params: Tensor) -> Law:
         """The law that `params` (*batch, *params_shape) describe."""
         raise NotImplementedError(f"a likelihood must say what law it gives; {type(self).__name__} has no forward.")

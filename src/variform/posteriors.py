@@ -33,6 +33,10 @@ class DiagonalPosterior(nn.Module):
         super().__init__()
         self.latent_dim, self.std = latent_dim, std
 
+    def extra_repr(self) -> str:
+        """Shown when the module is printed."""
+        return f"latent_dim={self.latent_dim}, std={self.std}"
+
     @property
     def params_shape(self) -> tuple[int, ...]:
         """What the encoder must give per example."""
@@ -69,6 +73,10 @@ class FullCovariancePosterior(nn.Module):
     def __init__(self, latent_dim: int, *, std: Std = "exp") -> None:
         super().__init__()
         self.latent_dim, self.std = latent_dim, std
+
+    def extra_repr(self) -> str:
+        """Shown when the module is printed."""
+        return f"latent_dim={self.latent_dim}, std={self.std}"
 
     @property
     def params_shape(self) -> tuple[int, ...]:

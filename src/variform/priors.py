@@ -30,6 +30,10 @@ class StandardNormalPrior(nn.Module):
         # Not part of the state: it only carries the dtype and device that .to() gave the model.
         self.register_buffer("zero", torch.zeros(()), persistent=False)
 
+    def extra_repr(self) -> str:
+        """Shown when the module is printed."""
+        return f"latent_dim={self.latent_dim}"
+
     def forward(self, encode: Encode | None) -> StandardNormal:
         """The law; a prior that is made from posteriors calls `encode`, this one has no need of it."""
         del encode
@@ -60,6 +64,10 @@ class MixturePrior(nn.Module):
         self.logits = nn.Parameter(torch.zeros(components))
         self.loc = nn.Parameter(0.5**0.5 * torch.randn(components, latent_dim))
         self.log_var = nn.Parameter(torch.full((components, latent_dim), 0.5).log())
+
+    def extra_repr(self) -> str:
+        """Shown when the module is printed."""
+        return f"latent_dim={self.latent_dim}, components={len(self.logits)}"
 
     def forward(self, encode: Encode | None) -> Mixture:
         """The law."""
@@ -110,6 +118,10 @@ class VampPrior(nn.Module):
         # Not part of the state: they follow from the schema.
         self.register_buffer("low", least, persistent=False)
         self.register_buffer("width", greatest - least, persistent=False)
+
+    def extra_repr(self) -> str:
+        """Shown when the module is printed."""
+        return f"event_shape={tuple(self.raw.shape[1:])}, components={len(self.raw)}"
 
     @property
     def pseudo_inputs(self) -> Tensor:

@@ -62,6 +62,10 @@ class GaussianMixturePrior(nn.Module):
         self.register_buffer("loc", torch.zeros(components, latent_dim))
         self.register_buffer("scale_tril", torch.eye(latent_dim).repeat(components, 1, 1))
 
+    def extra_repr(self) -> str:
+        """Shown when the module is printed."""
+        return f"latent_dim={self.latent_dim}, components={len(self.logits)}"
+
     def forward(self, encode: object) -> Mixture:
         """The law."""
         del encode
@@ -158,6 +162,10 @@ class TemperedPrior(nn.Module):
         self.prior, self.temperature = prior, temperature
         self.compilable = getattr(prior, "compilable", True)
 
+    def extra_repr(self) -> str:
+        """Shown when the module is printed."""
+        return f"temperature={self.temperature}"
+
     def forward(self, encode: Any) -> Law:
         """The law."""
         return tempered(self.prior(encode), self.temperature)
@@ -197,7 +205,7 @@ def tempered(law: Law, temperature: float) -> Law:
     raise ValueError(f"a temperature needs a Gaussian, a mixture or a flow; got {type(law).__name__}. Leave it out.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sampler:
     """A fitted law over z.
 
@@ -210,6 +218,10 @@ class Sampler:
     kind: SamplerKind
     prior: nn.Module
     facts: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        facts = (f"{name}={value}" for name, value in self.facts.items() if not isinstance(value, dict))
+        return f"Sampler({', '.join([self.kind, *facts])})"
 
 
 def aggregated_posterior(vae: VAE, data: Dataset, *, draw: bool = True, seed: int = 0) -> Tensor:
@@ -370,7 +382,7 @@ def save(sampler: Sampler, vae: VAE, path: str | Path) -> None:
         "sampler": sampler.kind,
         "latent_dim": vae.latent_dim,
         "facts": sampler.facts,
-        "fitted_to": _identity(vae),
+        "fitted_to": identity(vae),
     }
     write_sealed(path, header, sampler.prior.state_dict())
 
@@ -388,7 +400,7 @@ def load(path: str | Path, vae: VAE) -> Sampler:
     """
     path = Path(path)
     header, tensors = read_sealed(path)
-    if header.get("fitted_to") != _identity(vae):
+    if header.get("fitted_to") != identity(vae):
         raise ValueError(
             f"{path.name} must be a sampler fitted to this model; it is not. Fit it anew with variform sampler."
         )
@@ -404,7 +416,8 @@ def load(path: str | Path, vae: VAE) -> Sampler:
     return Sampler(header["sampler"], _like(vae, prior).requires_grad_(False), facts)
 
 
-def _identity(vae: VAE) -> str:
+def identity(vae: VAE) -> str:
+    """SHA-256 of a model's weights, by which files that belong to it know it."""
     return checksum("", {name: value.detach().cpu() for name, value in vae.state_dict().items()})
 
 

@@ -46,7 +46,7 @@ from variform.vae import VAE, evaluating
 _ASK_EVERY = 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class History:
     """What a fit did.
 
@@ -63,6 +63,15 @@ class History:
     best_epoch: int
     last: dict[str, Tensor]
     stopped: str
+
+    def __repr__(self) -> str:
+        last = self.rows[-1] if self.rows else {"step": 0}
+        best = next((row for row in self.rows if row["epoch"] == self.best_epoch), None)
+        loss = f" with validation loss {best['valid_loss']:.5g}" if best else ""
+        return (
+            f"History({len(self.rows)} epochs, {last['step']:,} steps, best epoch {self.best_epoch}{loss}; "
+            f"{self.stopped})"
+        )
 
 
 class NonFiniteError(ArithmeticError):

@@ -97,6 +97,17 @@ class VAE(nn.Module):
         """Number of latent dimensions."""
         return self.posterior.latent_dim
 
+    def extra_repr(self) -> str:
+        """Shown when the module is printed: the three laws and the size."""
+        parts = {"posterior": self.posterior, "prior": self.prior, "likelihood": self.likelihood}
+        names = {name: type(part).__name__ for name, part in parts.items()}
+        if self.config is not None:  # the prior may be another by now
+            names |= {"posterior": self.config.posterior, "likelihood": self.config.likelihood}
+        facts = {"latent_dim": self.latent_dim, "event_shape": self.event_shape, **names}
+        facts |= {"context_dim": self.context_dim} if self.context_dim else {}
+        weights = sum(value.numel() for value in self.parameters())
+        return ", ".join(f"{name}={value}" for name, value in facts.items()) + f", weights={weights:,}"
+
     @property
     def compilable(self) -> bool:
         """Whether a step can be compiled: flows build their laws in ways that the compiler cannot follow."""

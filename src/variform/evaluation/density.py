@@ -67,7 +67,7 @@ class Estimate:
         return asdict(self) | {"se": None if math.isnan(self.se) else self.se}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scores:
     """What `score` finds, one entry per example (N, ...), float64; densities in nats.
 
@@ -91,6 +91,10 @@ class Scores:
     means: Tensor
     squared_error: Tensor
     kl_per_dimension: Tensor | None = None
+
+    def __repr__(self) -> str:
+        means = (f"{name} {getattr(self, name).mean().item():.5g}" for name in ("elbo", "kl", "log_px", "ess"))
+        return f"Scores({', '.join(means)}: means over {len(self.elbo):,} rows, densities in nats)"
 
 
 def score(
@@ -297,7 +301,7 @@ def per_column(schema: Schema, squared_error: Tensor) -> dict[str, dict[str, Any
     return found
 
 
-def bits_per_dim(vae: VAE, data: Dataset, nll: Tensor) -> Estimate:
+def bits_per_dim(vae: VAE, schema: Schema, nll: Tensor) -> Estimate:
     """Negative log-likelihood in bits per pixel, for images.
 
     For probabilities NLL / (D ln 2). Where a density of intensities stands for discrete levels, each level takes an
@@ -305,11 +309,11 @@ def bits_per_dim(vae: VAE, data: Dataset, nll: Tensor) -> Estimate:
 
     Args:
         vae: The model.
-        data: The rows.
+        schema: What the rows are.
         nll: (N,), in nats.
     """
-    dimensions = math.prod(data.schema.shape)
+    dimensions = math.prod(schema.shape)
     width = 0.0
-    if vae.likelihood.is_density and data.schema.seen_levels:
-        width = math.log(data.schema.seen_levels - 1)
+    if vae.likelihood.is_density and schema.seen_levels:
+        width = math.log(schema.seen_levels - 1)
     return Estimate.of((nll / dimensions + width) / math.log(2))  # eq: bits-per-dim

@@ -17,7 +17,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _FLOATS_AT_ONCE = 2**21
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Imputation:
     """Rows without gaps, in the data's own units, and the uncertainty of what was put in; all arrays (N, *shape).
 
@@ -40,6 +40,12 @@ class Imputation:
     certainty: Array
     ess: Array
     level: float
+
+    def __repr__(self) -> str:
+        return (
+            f"Imputation({self.missing.sum():,} of {self.missing.size:,} values filled in {len(self.values):,} rows, "
+            f"intervals of {self.level:.0%}, ess {self.ess.mean():.4g} on average)"
+        )
 
 
 def impute(vae: VAE, data: Dataset, *, samples: int = 1000, level: float = 0.9, seed: int = 0) -> Imputation:

@@ -79,6 +79,10 @@ class Corruption(nn.Module):
             value = torch.where(uniform < self.level / 2, self.low, self.high)
         return torch.where((uniform < self.level) & ~x.isnan(), value, x)  # eq: salt-and-pepper
 
+    def extra_repr(self) -> str:
+        """Shown when the module is printed."""
+        return f"{self.noise}, level={self.level}"
+
     def settings(self) -> dict[str, Any]:
         """Plain values that the training depends on."""
         return {"noise": self.noise, "level": self.level, "low": self.low.tolist(), "high": self.high.tolist()}

@@ -38,6 +38,10 @@ class Terms(NamedTuple):
         """The evidence lower bound: always at weight 1, whatever beta the loss has."""
         return self.log_likelihood - self.kl  # eq: elbo
 
+    def __repr__(self) -> str:
+        means = (f"{name} {getattr(self, name).mean().item():.5g}" for name in ("loss", "log_likelihood", "kl"))
+        return f"Terms({', '.join(means)}: means over {len(self.loss):,} rows, in nats)"
+
 
 class Objective(nn.Module):
     """What training minimises: a module that owns a VAE and maps a batch to `Terms`.
@@ -90,6 +94,11 @@ class Objective(nn.Module):
     def encode(self, x: Tensor, context: Tensor | None = None) -> Law:
         """q(z|x) of x as the corruption, if any, leaves it."""
         return self.vae.encode(x if self.corruption is None else self.corruption(x), context)
+
+    def extra_repr(self) -> str:
+        """Shown when the module is printed: its options and the present weight of the KL term."""
+        settings = {name: value for name, value in self.settings().items() if name not in ("objective", "corruption")}
+        return ", ".join(f"{name}={value}" for name, value in {**settings, "beta": self._weight}.items())
 
     def settings(self) -> dict[str, Any]:
         """Plain values that the training depends on besides the weights: a checkpoint belongs to them."""

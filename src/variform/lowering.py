@@ -1,0 +1,536 @@
+"""A trained VAE's networks as plain lists of steps with plain arrays, for programs that have no torch.
+
+`lower_decoder` and `lower_encoder` give a `Program`. Who runs one holds a batch of examples h, (B, *shape), and applies
+the steps in their order. `weight`, `bias`, `value`, `low` and `high` name arrays of `Program.weights`; what else a step
+holds is a plain value.
+
+| op | fields | h becomes |
+|---|---|---|
+| dense | weight (M, N), bias (M) | h W^T + b, (B, N) to (B, M) |
+| convolve | weight (M, N, kh, kw), bias (M) or null, stride, padding | its convolution, zeros around it |
+| convolve-transposed | weight (N, M, kh, kw), bias (M) or null, stride, padding, output_padding | its transposed one |
+| map | function | the function of every number |
+| gate | | a sigmoid(b), where a and b are the halves of h along axis 1 |
+| normalise | weight, bias, eps | (h - mean) / sqrt(variance + eps) * weight + bias, moments over all but axis 0 |
+| add | value | h + value |
+| multiply | value | h * value |
+| clip | low, high | h, not below low and not above high; NaN stays |
+| fill | value | value where h is NaN |
+| take | places | the entries h[:, places] of flat examples |
+| reshape | shape | the same numbers in the shape (B, *shape) |
+| context | | joined along axis 1 with the context; of images with a plane of each of its numbers |
+| branches | branches, join | each list of steps applied to h itself, and the results joined, `sum` or `concatenate` |
+| levels | of | a value for L: `mean`, `likeliest` (of logits (B, L, *s)), `logistic` (of (B, 2, *s), with count = L) |
+
+The arrays of add, multiply, clip, fill and normalise have one number, the shape of an example, or one number a channel,
+(C, 1, 1). stride, padding and output_padding are pairs, of height and width. A convolution is what torch calls so, a
+cross-correlation; its transposed puts weight times each input at every `stride`-th place, adds up where they overlap,
+and cuts `padding` off all sides after it added `output_padding` zeros below and on the right. `sum` adds two branches,
+`concatenate` joins flat ones along axis 1.
+
+Functions of `map`: relu, tanh, elu (x or e^x - 1), leaky-relu (x or 0.01 x), gelu (x Phi(x)), silu (x sigmoid(x)),
+softplus (log(1 + e^x)), sigmoid, exp, log1p, square, sqrt, round (halves to even), step (1 from 0.5, else 0; NaN
+stays), is-zero (1 or 0), is-missing (1 or 0), continuous-bernoulli (1 / (1 - e^-x) - 1 / x; 0.5 + x / 12 - x^3 / 720 +
+x^5 / 30240 near 0).
+
+`levels`: `mean` is the sum over k of k / (L - 1) softmax(h)_k; `likeliest` the place of the largest logit; `logistic`
+the sum over k from 1 to L - 1 of sigmoid((m - k / L) / s), divided by L - 1, where m = sigmoid(h[:, 0]), kept in
+[1 / 2L, 1 - 1 / 2L], and log s = h[:, 1], kept in [-4.5, 0].
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from variform.data import Schema
+from variform.draws import Dropout
+from variform.likelihoods import (
+    BernoulliLikelihood,
+    CategoricalLikelihood,
+    ContinuousBernoulliLikelihood,
+    GaussianLikelihood,
+    Likelihood,
+    LogisticLikelihood,
+    MixedLikelihood,
+    NegativeBinomialLikelihood,
+    PoissonLikelihood,
+)
+from variform.networks import (
+    ACTIVATIONS,
+    MLP,
+    ConvolutionalDecoder,
+    ConvolutionalEncoder,
+    FilledGaps,
+    LogCounts,
+    ResidualBlock,
+    TableFeatures,
+)
+from variform.posteriors import DiagonalPosterior, FullCovariancePosterior
+from variform.vae import VAE
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Step = dict[str, Any]
+
+_LARGEST_LOG_RATE = 30.0  # as the likelihoods of counts bound it
+
+
+@dataclass(frozen=True)
+class Program:
+    """A network and what stands around it as steps; the module's table says what each does.
+
+    Args:
+        in_shape: Shape of one input example.
+        context_dim: Numbers per example that it is told beside; 0 for none.
+        out_shape: Shape of one output example.
+        steps: The steps, plain values that JSON holds.
+        weights: float32 arrays by the names that steps use.
+    """
+
+    in_shape: tuple[int, ...]
+    context_dim: int
+    out_shape: tuple[int, ...]
+    steps: list[Step]
+    weights: dict[str, Array]
+
+
+def lower_decoder(vae: VAE) -> Program:
+    """From latent points (B, latent_dim) to the mean of p(x|z) in the data's own units, as `exploration.decode` gives.
+
+    Args:
+        vae: The model. Its networks may be the user's own if they are made of layers that `networks` uses.
+
+    Raises:
+        ValueError: for a layer or a likelihood that there is no step for.
+
+    Example:
+        >>> from variform import ModelConfig, build_vae, read
+        >>> program = lower_decoder(build_vae(ModelConfig(latent_dim=2, hidden=(16,)), read("digits").schema))
+        >>> [step["op"] for step in program.steps]
+        ['dense', 'map', 'dense', 'reshape', 'map', 'multiply']
+    """
+    decoding = _Lowering((vae.latent_dim,))
+    if vae.context_dim:
+        decoding.context(vae.context_dim)
+    _mean(decoding, vae.likelihood, vae.decoder)
+    if vae.schema is not None:
+        _restored(decoding, vae.schema)
+    return Program((vae.latent_dim,), vae.context_dim, decoding.shape, decoding.steps, decoding.weights)
+
+
+def lower_encoder(vae: VAE) -> Program:
+    """From raw data (B, *event) to the means and the standard deviations of q(z|x), (B, 2, latent_dim).
+
+    Preprocessing is part of it. Dynamic binarisation is a draw, which no step makes: values then pass scaled to [0, 1],
+    and whoever gives 0 and the full scale sees what the model sees.
+
+    Args:
+        vae: As of `lower_decoder`.
+
+    Raises:
+        ValueError: as `lower_decoder`, and for a posterior whose mean has no formula, as that on a flow.
+
+    Example:
+        >>> from variform import ModelConfig, build_vae, read
+        >>> program = lower_encoder(build_vae(ModelConfig(latent_dim=2, hidden=(16,)), read("digits").schema))
+        >>> program.in_shape, program.out_shape
+        ((1, 8, 8), (2, 2))
+    """
+    encoding = _Lowering(vae.event_shape)
+    if vae.schema is not None:
+        _prepared(encoding, vae.schema)
+    if vae.features is not None:
+        _features(encoding, vae.features)
+    _network(encoding, vae.encoder, vae.context_dim)
+    _moments(encoding, vae.posterior)
+    return Program(vae.event_shape, vae.context_dim, encoding.shape, encoding.steps, encoding.weights)
+
+
+@dataclass
+class _Lowering:
+    """Steps so far, and the shape of an example after them; branches share the arrays."""
+
+    shape: tuple[int, ...]
+    steps: list[Step] = field(default_factory=list)
+    weights: dict[str, Array] = field(default_factory=dict)
+
+    def step(self, op: str, **fields: Any) -> None:
+        self.steps.append({"op": op, **fields})
+
+    def array(self, values: Tensor) -> str:
+        """The name under which an array is kept."""
+        name = f"array{len(self.weights)}"
+        self.weights[name] = np.ascontiguousarray(values.detach().to("cpu", torch.float32).numpy())
+        return name
+
+    def map(self, function: str) -> None:
+        self.step("map", function=function)
+
+    def add(self, value: Tensor) -> None:
+        if value.any():
+            self.step("add", value=self.array(value))
+
+    def multiply(self, value: Tensor) -> None:
+        if (value != 1).any():
+            self.step("multiply", value=self.array(value))
+
+    def clip(self, low: Tensor | float, high: Tensor | float) -> None:
+        self.step("clip", low=self.array(torch.as_tensor(low)), high=self.array(torch.as_tensor(high)))
+
+    def fill(self, value: Tensor | float) -> None:
+        self.step("fill", value=self.array(torch.as_tensor(value)))
+
+    def dense(self, weight: Tensor, bias: Tensor) -> None:
+        self.step("dense", weight=self.array(weight), bias=self.array(bias))
+        self.shape = (len(weight),)
+
+    def take(self, places: Sequence[int]) -> None:
+        if list(places) != list(range(math.prod(self.shape))):
+            self.step("take", places=list(places))
+        self.shape = (len(places),)
+
+    def reshape(self, shape: Sequence[int]) -> None:
+        if tuple(shape) != self.shape:
+            self.step("reshape", shape=list(shape))
+        self.shape = tuple(shape)
+
+    def context(self, context_dim: int) -> None:
+        self.step("context")
+        self.shape = (self.shape[0] + context_dim, *self.shape[1:])
+
+    def concatenate(self, makers: Sequence[Callable[["_Lowering"], None]]) -> None:
+        """Branches that each maker fills, end to end."""
+        branches = [_Lowering(self.shape, weights=self.weights) for _ in makers]
+        for maker, branch in zip(makers, branches, strict=True):
+            maker(branch)
+        self.step("branches", branches=[branch.steps for branch in branches], join="concatenate")
+        self.shape = (sum(branch.shape[0] for branch in branches), *branches[0].shape[1:])
+
+    def on_columns(self, groups: Sequence[tuple[Sequence[int], Callable[["_Lowering"], None]]]) -> None:
+        """Groups of columns that each go their own way and come back to their places."""
+        groups = [(places, maker) for places, maker in groups if places]
+
+        def taking(places: Sequence[int], maker: Callable[["_Lowering"], None]) -> Callable[["_Lowering"], None]:
+            def make(branch: "_Lowering") -> None:
+                branch.take(places)
+                maker(branch)
+
+            return make
+
+        self.concatenate([taking(places, maker) for places, maker in groups])
+        self.take(np.argsort([place for places, _ in groups for place in places]).tolist())
+
+
+# ---- networks
+
+
+def _network(lowering: _Lowering, network: nn.Module, context_dim: int = 0) -> None:
+    """An encoder with its second input, or any network of known layers."""
+    if isinstance(network, MLP | ConvolutionalEncoder):
+        lowering.add(-network.centre)
+        if isinstance(network, MLP):
+            lowering.reshape((math.prod(lowering.shape),))
+    elif context_dim:
+        raise ValueError(_no_step_for(network))
+    if context_dim:
+        lowering.context(context_dim)
+    _layers(lowering, network)
+
+
+def _layers(lowering: _Lowering, layer: nn.Module) -> None:
+    """The steps of one layer, or of those that it is made of."""
+    if type(layer) not in _KNOWN or not _fits(layer, lowering.shape):
+        raise ValueError(_no_step_for(layer))
+    if isinstance(layer, nn.Linear):
+        lowering.dense(layer.weight, torch.zeros(layer.out_features) if layer.bias is None else layer.bias)
+    elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        _convolution(lowering, layer)
+    elif isinstance(layer, nn.GLU):
+        lowering.step("gate")
+        lowering.shape = (lowering.shape[0] // 2, *lowering.shape[1:])
+    elif isinstance(layer, nn.LayerNorm):
+        _normalisation(lowering, layer, lowering.shape)
+    elif isinstance(layer, nn.GroupNorm):
+        _normalisation(lowering, layer, (layer.num_channels, *[1] * (len(lowering.shape) - 1)))
+    elif isinstance(layer, nn.Flatten):
+        lowering.reshape((math.prod(lowering.shape),))
+    elif isinstance(layer, nn.Unflatten):
+        lowering.reshape((*torch.Size(layer.unflattened_size), *lowering.shape[1:]))
+    elif isinstance(layer, ResidualBlock):
+        block = _Lowering(lowering.shape, weights=lowering.weights)
+        _layers(block, layer.layers)
+        lowering.step("branches", branches=[[], block.steps], join="sum")
+    elif isinstance(layer, nn.Sequential):
+        for part in layer:
+            _layers(lowering, part)
+    elif isinstance(layer, MLP | ConvolutionalEncoder):
+        _layers(lowering, layer.layers)
+        _layers(lowering, layer.output)
+        lowering.reshape(layer.out_shape)
+    elif isinstance(layer, ConvolutionalDecoder):
+        _layers(lowering, layer.layers)
+        _layers(lowering, layer.output)
+        lowering.reshape(layer.bias.shape)
+        lowering.add(layer.bias)
+    elif type(layer) in _ACTIVATIONS:
+        lowering.map(_ACTIVATIONS[type(layer)])
+
+
+_ACTIVATIONS = {kind: name for name, kind in ACTIVATIONS.items()}
+_KNOWN: set[type[nn.Module]] = {
+    MLP,
+    ConvolutionalEncoder,
+    ConvolutionalDecoder,
+    ResidualBlock,
+    Dropout,
+    nn.Linear,
+    nn.Conv2d,
+    nn.ConvTranspose2d,
+    nn.GLU,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.Flatten,
+    nn.Unflatten,
+    nn.Sequential,
+    nn.Dropout,
+    nn.Identity,
+    *_ACTIVATIONS,
+}
+
+
+def _fits(layer: nn.Module, shape: tuple[int, ...]) -> bool:
+    """Whether a layer has the options for which there is a step: those of a user's own network may have others."""
+    if isinstance(layer, nn.Linear):
+        return len(shape) == 1
+    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        is_plain = layer.groups == 1 and set(layer.dilation) == {1} and layer.padding_mode == "zeros"
+        return is_plain and not isinstance(layer.padding, str)
+    if isinstance(layer, nn.GLU):
+        return layer.dim == 1
+    if isinstance(layer, nn.LayerNorm):
+        return tuple(layer.normalized_shape) == shape
+    if isinstance(layer, nn.GroupNorm):
+        return layer.num_groups == 1
+    if isinstance(layer, nn.Flatten):
+        return (layer.start_dim, layer.end_dim) == (1, -1)
+    if isinstance(layer, nn.Unflatten):
+        return layer.dim == 1
+    if type(layer) in _ACTIVATIONS:
+        options = ("alpha", "negative_slope", "approximate", "beta", "threshold")
+        default = type(layer)()
+        return all(getattr(layer, name, None) == getattr(default, name, None) for name in options)
+    return True
+
+
+def _convolution(lowering: _Lowering, layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
+    fields: Step = {
+        "weight": lowering.array(layer.weight),
+        "bias": None if layer.bias is None else lowering.array(layer.bias),
+        "stride": list(layer.stride),
+        "padding": list(layer.padding),
+    }
+    sides = zip(lowering.shape[1:], layer.kernel_size, layer.stride, layer.padding, strict=True)
+    if isinstance(layer, nn.ConvTranspose2d):
+        more = [int(number) for number in layer.output_padding]
+        lowering.step("convolve-transposed", **fields, output_padding=more)
+        sizes = [
+            (side - 1) * stride - 2 * int(padding) + kernel + extra
+            for (side, kernel, stride, padding), extra in zip(sides, more, strict=True)
+        ]
+    else:
+        lowering.step("convolve", **fields)
+        sizes = [(side + 2 * int(padding) - kernel) // stride + 1 for side, kernel, stride, padding in sides]
+    lowering.shape = (layer.out_channels, *sizes)
+
+
+def _normalisation(lowering: _Lowering, layer: nn.LayerNorm | nn.GroupNorm, shape: tuple[int, ...]) -> None:
+    weight = torch.ones(shape) if layer.weight is None else layer.weight.reshape(shape)
+    bias = torch.zeros(shape) if layer.bias is None else layer.bias.reshape(shape)
+    lowering.step("normalise", weight=lowering.array(weight), bias=lowering.array(bias), eps=layer.eps)
+
+
+def _no_step_for(part: nn.Module) -> str:
+    return (
+        f"what leaves torch must be made of the parts that build_vae uses; there is no step for {part}."
+        " Use the model in Python, or build it from those parts."
+    )
+
+
+# ---- the decoder's end
+
+
+def _mean(decoding: _Lowering, likelihood: Likelihood, network: nn.Module) -> None:
+    """The decoder's network and the mean of the law that its output describes."""
+    if type(likelihood) is GaussianLikelihood and likelihood.variance == "learned":
+        _network(decoding, network)
+        _first_half(decoding)
+        decoding.reshape(likelihood.event_shape)
+        return
+    _network(decoding, network)
+    if type(likelihood) is MixedLikelihood:
+        _means_of_columns(decoding, likelihood)
+    else:
+        _mean_of_params(decoding, likelihood)
+
+
+def _first_half(decoding: _Lowering) -> None:
+    """Keep the means of a Gaussian and leave out the weights of its variances, where they are the last layer's."""
+    kept = math.prod(decoding.shape) // 2
+    ops = [step["op"] for step in decoding.steps[-2:]]
+    if ops[-2:] == ["dense", "reshape"]:
+        decoding.steps.pop()
+        for name in ("weight", "bias"):
+            array = decoding.steps[-1][name]
+            decoding.weights[array] = decoding.weights[array][:kept]
+        decoding.shape = (kept,)
+        return
+    decoding.reshape((2 * kept,))
+    decoding.take(range(kept))
+
+
+def _mean_of_params(decoding: _Lowering, likelihood: Likelihood) -> None:
+    kind = type(likelihood)
+    if kind is BernoulliLikelihood:
+        decoding.map("sigmoid")
+    elif kind is ContinuousBernoulliLikelihood:
+        decoding.map("continuous-bernoulli")
+    elif kind in (PoissonLikelihood, NegativeBinomialLikelihood):
+        decoding.clip(-math.inf, _LARGEST_LOG_RATE)
+        decoding.map("exp")
+    elif kind is LogisticLikelihood:
+        decoding.step("levels", of="logistic", count=likelihood.levels)
+    elif kind is CategoricalLikelihood:
+        decoding.step("levels", of="mean")
+    elif kind is not GaussianLikelihood:
+        raise ValueError(_no_step_for(likelihood))
+    decoding.shape = likelihood.event_shape
+
+
+def _means_of_columns(decoding: _Lowering, likelihood: MixedLikelihood) -> None:
+    start, makers = 0, []
+
+    def making(family: Likelihood, places: range) -> Callable[[_Lowering], None]:
+        def make(branch: _Lowering) -> None:
+            branch.take(places)
+            branch.reshape(family.params_shape)
+            if type(family) is CategoricalLikelihood:
+                branch.step("levels", of="likeliest")
+                branch.shape = family.event_shape
+            else:
+                _mean_of_params(branch, family)
+
+        return make
+
+    for _, family in likelihood.parts:
+        width = math.prod(family.params_shape)
+        makers.append(making(family, range(start, start + width)))
+        start += width
+    decoding.concatenate(makers)
+    decoding.take(likelihood.order.argsort().tolist())
+
+
+def _restored(decoding: _Lowering, schema: Schema) -> None:
+    """To the data's own units; in a mixed table also to what its columns can hold."""
+    decoding.multiply(torch.tensor(schema.scale, dtype=torch.float64))
+    decoding.add(torch.tensor(schema.shift, dtype=torch.float64))
+    if not schema.kinds:
+        return
+    whole = [place for place, is_whole in enumerate(schema.whole) if is_whole]
+    others = [place for place, is_whole in enumerate(schema.whole) if not is_whole]
+    if whole and others:
+        decoding.on_columns([(whole, lambda branch: branch.map("round")), (others, lambda branch: None)])
+    elif whole:
+        decoding.map("round")
+    is_count = torch.tensor([kind == "count" for kind in schema.kinds])
+    low, high = torch.tensor([schema.low, schema.high], dtype=torch.float64)
+    decoding.clip(torch.where(is_count, 0.0, low), torch.where(is_count, math.inf, high))
+
+
+# ---- the encoder's two ends
+
+
+def _prepared(encoding: _Lowering, schema: Schema) -> None:
+    """What the model sees of raw values."""
+    encoding.add(-torch.tensor(schema.shift, dtype=torch.float64))
+    encoding.multiply(1 / torch.tensor(schema.scale, dtype=torch.float64))
+    if schema.binarise == "threshold":
+        encoding.map("step")
+
+
+def _features(encoding: _Lowering, features: FilledGaps | LogCounts | TableFeatures) -> None:
+    if isinstance(features, FilledGaps):
+        encoding.fill(features.centre)
+        return
+    if isinstance(features, LogCounts):
+        _logarithms(encoding)
+        encoding.add(-features.centre)
+        encoding.multiply(1 / features.spread)
+        encoding.fill(0.0)
+        return
+    makers: list[Callable[[_Lowering], None]] = []
+    if len(features.numbers):
+        makers.append(lambda branch: _numbers(branch, features))
+    if len(features.units):
+        makers.append(lambda branch: _indicators(branch, features))
+    if len(features.gappy):
+        makers.append(lambda branch: _gaps(branch, features))
+    encoding.concatenate(makers)
+
+
+def _logarithms(branch: _Lowering) -> None:
+    branch.clip(0.0, math.inf)
+    branch.map("log1p")
+
+
+def _numbers(branch: _Lowering, features: TableFeatures) -> None:
+    branch.take(features.numbers.tolist())
+    counts = features.counts.nonzero().flatten().tolist()
+    others = (~features.counts).nonzero().flatten().tolist()
+    if counts:
+        branch.on_columns([(counts, _logarithms), (others, lambda plain: None)])
+    branch.add(-features.centre)
+    branch.multiply(1 / features.spread)
+    branch.fill(0.0)
+
+
+def _indicators(branch: _Lowering, features: TableFeatures) -> None:
+    branch.take(features.units.tolist())
+    branch.add(-features.codes)
+    branch.map("is-zero")
+
+
+def _gaps(branch: _Lowering, features: TableFeatures) -> None:
+    branch.take(features.gappy.tolist())
+    branch.map("is-missing")
+
+
+def _moments(encoding: _Lowering, posterior: nn.Module) -> None:
+    """Mean and standard deviation, (2, latent_dim), from the encoder's output."""
+    if not isinstance(posterior, DiagonalPosterior | FullCovariancePosterior):
+        raise ValueError(_no_step_for(posterior))
+    dim, size = posterior.latent_dim, math.prod(posterior.params_shape)
+    encoding.reshape((size,))
+
+    def means(branch: _Lowering) -> None:
+        branch.take(range(dim))
+
+    def stds(branch: _Lowering) -> None:
+        branch.take(range(dim, 2 * dim))
+        if posterior.std == "exp":
+            branch.multiply(torch.tensor([0.5]))
+        branch.map("exp" if posterior.std == "exp" else "softplus")
+
+    def stds_of_rows(branch: _Lowering) -> None:
+        """The variance of a dimension is the sum of squares of its row of A."""
+        rows = torch.cat([torch.arange(dim), torch.tril_indices(dim, dim, -1)[0]])
+        branch.concatenate([stds, lambda rest: rest.take(range(2 * dim, size))])
+        branch.map("square")
+        branch.dense((torch.arange(dim)[:, None] == rows).double(), torch.zeros(dim))
+        branch.map("sqrt")
+
+    encoding.concatenate([means, stds if isinstance(posterior, DiagonalPosterior) else stds_of_rows])
+    encoding.reshape((2, dim))

@@ -1,0 +1,205 @@
+"""A trained model as a person asks it: arrays in, arrays out, in the data's own units."""
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from variform import exploration, samplers
+from variform.data import Dataset, Schema, rows_like
+from variform.evaluation.density import score
+from variform.export import load_vae
+from variform.vae import VAE
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Values = TypeVar("Values", Array, Tensor)
+Given = Mapping[str, Any]
+
+
+@dataclass(frozen=True, repr=False)
+class Model:
+    """A VAE that answers in the data's own units, on NumPy arrays and tensors alike.
+
+    What comes back is of the kind that came: an array for an array, a tensor for a tensor, on its device, in its
+    precision but at least float32. Whole numbers give float32. Gradients do not pass; for them ask `vae`.
+
+    A conditional model needs `given` in every call: a value by name of what it is told, one for all rows or one a row.
+    A table's categories are their numbers in `schema.categories`; where the model takes gaps, NaN is one.
+
+    Args:
+        vae: A VAE made by `build_vae`, whose laws and networks it stays.
+
+    Raises:
+        ValueError: for a VAE that does not know its data.
+
+    Example:
+        >>> from variform import ModelConfig, build_vae, read
+        >>> digits = read("digits")
+        >>> model = Model(build_vae(ModelConfig(latent_dim=2), digits.schema))
+        >>> x = digits.test.raw[:3]
+        >>> model.encode(x).shape, model.reconstruct(x.numpy()).shape, model.sample(5).shape
+        (torch.Size([3, 2]), (3, 1, 8, 8), (5, 1, 8, 8))
+    """
+
+    vae: VAE
+
+    def __post_init__(self) -> None:
+        if self.vae.schema is None:
+            raise ValueError(
+                "a model must know its data; this VAE has networks of your own. Build it with build_vae, or prepare "
+                "and restore values in your own code."
+            )
+
+    @property
+    def schema(self) -> Schema:
+        """What the data are."""
+        assert self.vae.schema is not None
+        return self.vae.schema
+
+    @property
+    def latent_dim(self) -> int:
+        """Number of latent dimensions."""
+        return self.vae.latent_dim
+
+    def __repr__(self) -> str:
+        return f"Model({self.vae.extra_repr()}, data={self.schema.summary()})"
+
+    @overload
+    def encode(self, x: Values, *, given: Given | None = None, std: Literal[False] = False) -> Values: ...
+    @overload
+    def encode(self, x: Values, *, given: Given | None = None, std: Literal[True]) -> tuple[Values, Values]: ...
+    def encode(self, x: Any, *, given: Given | None = None, std: bool = False) -> Any:
+        """The means of q(z|x), (N, latent_dim), and with `std` a second result, its standard deviations.
+
+        Args:
+            x: Rows in the data's own units, (N, *event).
+            given: See `Model`; a category '' is not known, and the model's classifier, if it has one, finds it.
+            std: Whether to give the standard deviations too.
+
+        Raises:
+            ValueError: for rows of another shape, type or range than the model's data.
+        """
+        means, stds = exploration.encode(self.vae, self._rows(x, given))
+        return (_as(x, means), _as(x, stds)) if std else _as(x, means)
+
+    def decode(self, z: Values, *, given: Given | None = None) -> Values:
+        """The means of p(x|z), (..., *event), in the data's own units.
+
+        Args:
+            z: Latent points, (..., latent_dim).
+            given: See `Model`.
+
+        Raises:
+            ValueError: for points of another dimension, and for what is not finite.
+        """
+        points = _numbers(z)
+        wrong = None
+        if points.dtype.kind not in "buif":
+            wrong = f"the type {points.dtype}"
+        elif points.ndim == 0 or points.size == 0:
+            wrong = f"the shape {points.shape}"
+        elif not np.isfinite(points).all():
+            wrong = "NaN or infinite ones"
+        if wrong:
+            raise ValueError(
+                f"latent points must be finite numbers, (..., {self.latent_dim}); got {wrong}. Give the output of "
+                "encode, or draws from the prior."
+            )
+        told = self._told(given, points.shape[:-1])
+        return _as(z, exploration.decode(self.vae, points, context=told))
+
+    def sample(
+        self, count: int, *, given: Given | None = None, temperature: float = 1.0, draw: bool = False, seed: int = 0
+    ) -> Array:
+        """New rows: z from the prior, then the mean of p(x|z); an array (count, *event) in the data's own units.
+
+        Args:
+            count: How many.
+            given: See `Model`.
+            temperature: See `samplers.tempered`: below 1 rows are more typical and vary less.
+            draw: Draw from p(x|z) instead of taking its mean, so that the decoder's noise is in.
+            seed: Seed of the draws.
+
+        Raises:
+            ValueError: for less than one row, and for a temperature that is not above 0.
+        """
+        if not isinstance(count, int | np.integer) or count < 1:
+            raise ValueError(f"count must be a whole number of at least 1; got {count}. Use for example 64.")
+        vae = self.vae
+        if temperature != 1:
+            vae = vae.with_prior(samplers.TemperedPrior(vae.prior, temperature))
+        return exploration.generate(vae, count, context=self._told(given, (count,)), draw=draw, seed=seed)
+
+    def reconstruct(self, x: Values, *, given: Given | None = None) -> Values:
+        """The means of p(x|z) at the means of q(z|x), (N, *event); arguments and errors as of `encode`."""
+        return _as(x, exploration.reconstruct(self.vae, self._rows(x, given))[1])
+
+    def score(self, x: Values, *, given: Given | None = None, samples: int = 1000, seed: int = 0) -> Values:
+        """log p(x) of every row by importance sampling, (N,) float64, in nats; see `evaluation.density.score`.
+
+        Args:
+            x: As of `encode`; what is missing is left out of the density.
+            given: As of `encode`.
+            samples: Importance samples per row; more come closer to the truth, from below.
+            seed: Seed of the draws.
+
+        Raises:
+            ValueError: as `encode`, for values that the likelihood gives no density, and for less than one sample.
+        """
+        rows = self._rows(x, given)
+        rows.schema.require(self.vae.likelihood.support, "the model's likelihood")
+        return _as(x, score(self.vae, rows, samples=samples, seed=seed).log_px.numpy())
+
+    def _rows(self, x: Any, given: Given | None) -> Dataset:
+        return rows_like(_numbers(x), self.schema, given, unknown=True)
+
+    def _told(self, given: Given | None, batch: tuple[int, ...]) -> Tensor | None:
+        told = self.schema.contexts(given or {}, math.prod(batch))
+        return told.reshape(*batch, -1) if self.schema.conditions else None
+
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """The model in a file that `save` wrote, in the folder of a run, or in a folder that came from a hub.
+
+    Nothing in the file is executed.
+
+    Args:
+        path: A model file, or a folder that holds model.safetensors.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: for a file that is cut short, changed, of a newer version or not a model of variform.
+
+    Example:
+        >>> import tempfile
+        >>> from variform import ModelConfig, build_vae, read, save
+        >>> path = Path(tempfile.mkdtemp()) / "model.safetensors"
+        >>> save(build_vae(ModelConfig(latent_dim=2, hidden=(8,)), read("digits").schema), path)
+        >>> load(path).decode(np.zeros((3, 2))).shape
+        (3, 1, 8, 8)
+    """
+    path = Path(path)
+    return Model(load_vae(path / "model.safetensors" if path.is_dir() else path))
+
+
+def _numbers(values: Any) -> Array:
+    """What came as an array in memory."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu().to_dense()
+        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    return np.asarray(values)
+
+
+def _as(came: Any, values: Array) -> Any:
+    """`values` of the kind of what came, in its precision, but in no less than their own."""
+    if isinstance(came, Tensor):
+        found = torch.from_numpy(values).to(came.device)
+        return found.to(torch.promote_types(came.dtype, found.dtype)) if came.is_floating_point() else found
+    dtype = np.asarray(came).dtype
+    return values.astype(np.promote_types(dtype, values.dtype)) if dtype.kind == "f" else values

@@ -1,0 +1,89 @@
+"""Models of every kind, with weights that are not what they started from, for tests of what leaves torch."""
+
+import numpy as np
+import torch
+
+from variform import DataConfig, ModelConfig, build_vae, read
+from variform.data import splits_from
+from variform.networks import ACTIVATIONS
+
+DIGITS = {
+    "bernoulli": {"likelihood": "bernoulli"},
+    "linear": {"hidden": ()},
+    "deep": {"hidden": (24, 16, 8), "latent_dim": 1},
+    **{name: {"activation": name} for name in ACTIVATIONS},
+    "gated": {"gated": True},
+    "layer norm": {"layer_norm": True, "hidden": (24, 16)},
+    "gated layer norm": {"gated": True, "layer_norm": True},
+    "dropout": {"dropout": 0.4},
+    "full covariance": {"posterior": "full", "latent_dim": 4},
+    "softplus std": {"posterior": "full", "posterior_std": "softplus"},
+    "gaussian": {"likelihood": "gaussian"},
+    "gaussian-identity": {"likelihood": "gaussian-identity"},
+    "continuous-bernoulli": {"likelihood": "continuous-bernoulli"},
+    "logistic": {"likelihood": "logistic"},
+    "categorical": {"likelihood": "categorical"},
+    "conv": {"network": "conv", "filters": (4, 6)},
+    "conv gaussian": {"network": "conv", "filters": (4, 6), "likelihood": "gaussian"},
+    "conv logistic": {"network": "conv", "filters": (4, 6), "likelihood": "logistic"},
+    "conv categorical": {"network": "conv", "filters": (4,), "likelihood": "categorical"},
+    "conv gated layer norm": {"network": "conv", "filters": (4, 6), "gated": True, "layer_norm": True},
+    "residual": {"network": "residual", "filters": (4, 6), "activation": "silu"},
+    "residual gated": {"network": "residual", "filters": (4, 6), "gated": True},
+    "residual layer norm": {"network": "residual", "filters": (4, 6), "layer_norm": True},
+    "odd colours": {"data": "colours", "network": "residual", "filters": (3, 5, 7), "likelihood": "gaussian"},
+    "conditional": {"data": "conditions"},
+    "conditional conv": {"data": "conditions", "network": "conv", "filters": (4, 6)},
+    "threshold": {"data": "threshold"},
+    "counts": {"data": "counts", "likelihood": "poisson"},
+    "overdispersed": {"data": "counts", "likelihood": "negative-binomial"},
+    "units": {"data": "units", "likelihood": "gaussian"},
+    "gaps": {"data": "gaps", "likelihood": "gaussian"},
+    "mixed": {"data": "mixed", "likelihood": "mixed"},
+    "mixed conditional": {"data": "mixed conditions", "likelihood": "mixed"},
+}
+NAMES = list(DIGITS)
+
+
+def data_of(name, folder):
+    """The splits that a kind of model is for; files are written into `folder`."""
+    kind = DIGITS[name].get("data", "digits")
+    generator = np.random.default_rng(0)
+    if kind == "colours":
+        return splits_from(torch.from_numpy(generator.integers(0, 256, (200, 3, 7, 10)).astype(np.uint8)))
+    if kind == "counts":
+        rows = torch.from_numpy(generator.poisson([0.5, 3.0, 40.0], (200, 3))).double()
+        return splits_from(rows, config=DataConfig(scaling="none"))
+    if kind == "units":  # a year with a small spread, and a large and a small unit
+        return splits_from(torch.from_numpy(generator.normal([2000, 1e7, 1e-6], [0.1, 1e5, 1e-6], (200, 3))))
+    if kind == "gaps":
+        values = generator.normal(5, 2, (200, 4))
+        return splits_from(torch.from_numpy(np.where(values > 8, np.nan, values)), config=DataConfig(cells="gaps"))
+    if kind.startswith("mixed"):
+        return read(_table(folder, generator), DataConfig(cells="mixed", condition=("site",) if " " in kind else ()))
+    options = {"conditions": {"condition": ("label",)}, "threshold": {"binarise": "threshold"}}.get(kind, {})
+    return read("digits", DataConfig(**options))
+
+
+def model_of(name, data, *, seed=1, **changes):
+    """A model in double precision whose weights are drawn, so that nothing is left at 0 or 1."""
+    options = {key: value for key, value in DIGITS[name].items() if key != "data"}
+    config = {"latent_dim": 3, "hidden": (24,), "likelihood": "bernoulli"} | options | changes
+    vae = build_vae(ModelConfig(**config), data.schema, moments=data.train.moments(), seed=seed).eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weights in vae.parameters():
+            weights += 0.1 * torch.randn(weights.shape, generator=generator)
+    return vae.double()
+
+
+def _table(folder, generator):
+    path = folder / "table.csv"
+    lines = ["height,site,visits,smoker,wards,grade"]
+    for _ in range(300):
+        height = "" if generator.random() < 0.2 else f"{generator.normal(170, 9):.2f}"
+        visits = "" if generator.random() < 0.1 else str(generator.negative_binomial(2, 0.1))
+        site, smoker = generator.choice(["north", "south", "west"]), generator.integers(0, 2)
+        lines.append(f"{height},{site},{visits},{smoker},{generator.integers(3, 9)},{generator.choice(['A', 'B'])}")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
