@@ -202,6 +202,20 @@ def test_what_cannot_be_learned_is_refused_in_words(options, X, error, words):
         VAE(**{"epochs": 1, **options}).fit(X)
 
 
+@pytest.mark.parametrize("n_samples", [0, -1, 1.5, "a"])
+def test_a_number_of_samples_must_be_one(n_samples):
+    with pytest.raises(ValueError, match="n_samples must be a whole number of at least 1"):
+        clone(SMALL).fit(np.eye(3)).sample(n_samples)
+
+
+@pytest.mark.parametrize("unit", [1e-100, 1e100])
+def test_units_beyond_single_precision_are_as_good_as_others(unit):
+    X = plane(40)
+    model = clone(SMALL).set_params(random_state=0)
+    known = clone(model).fit(X).transform(X)
+    np.testing.assert_allclose(model.fit(X * unit).transform(X * unit), known, rtol=1e-6)
+
+
 def test_values_that_the_likelihood_does_not_take_are_refused_later_too():
     counts = VAE(1, likelihood="poisson", epochs=2, random_state=0).fit(np.random.default_rng(0).poisson(3, (40, 2)))
     assert (counts.sample(50) == counts.sample(50).round()).all()
@@ -298,6 +312,17 @@ def test_the_share_of_outliers_that_was_named_is_flagged(contamination):
     assert (found == -1).sum() == 200 * contamination
 
 
+@pytest.mark.parametrize("posterior", ["diagonal", "full", "iaf"])
+def test_however_far_off_a_row_is_it_is_an_outlier(posterior):
+    """Where exponentials overflow, NaN would be no outlier."""
+    X = plane(100)
+    detector = VAEDetector(VAE(epochs=3, posterior=posterior), random_state=0).fit(X)
+    for size in (1e2, 1e4, 1e8, 1e30, 1e200):
+        far = X[:8] + X.std(0) * size * np.random.default_rng(0).normal(size=(8, 3))
+        assert np.isfinite(detector.decision_function(far)).all()
+        assert (detector.predict(far) == -1).all()
+
+
 # --- gaps -----------------------------------------------------------------------------------------------------------
 
 
@@ -340,6 +365,13 @@ def test_columns_without_values_are_left_out_or_filled_with_zeros():
     pd.testing.assert_frame_equal(kept.drop(columns="empty"), found)
     with pytest.raises(ValueError, match="every value of X is missing"):
         VAEImputer(SMALL).fit(np.full((9, 2), np.nan))
+
+
+def test_a_row_that_is_too_far_off_to_compute_with_is_refused_in_words():
+    X, _ = holed(50)
+    imputer = VAEImputer(SMALL, random_state=0).fit(X)
+    with pytest.raises(ValueError, match="so far off that its density is 0"):
+        imputer.transform([[1e30, np.nan, 1.0]])
 
 
 def test_a_pipeline_fills_gaps_before_a_classifier():

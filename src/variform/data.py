@@ -1123,7 +1123,7 @@ def _unscaled_schema(raw: Tensor | StoredRows, source: Source, *, gaps: bool = F
     columns = () if is_image else _columns(source)
     _require_finite(raw, source, columns, gaps=gaps, hint="" if gaps else ", or use --cells gaps where NaN is a gap")
     low, high = _range(raw, source)
-    _require_observed(torch.tensor(low), columns, source.name, "")
+    _require_observed(torch.tensor(low, dtype=torch.float64), columns, source.name, "")
     levels = source.levels
     if levels is None and all(bool(((x == 0) | (x == 1) | x.isnan()).all()) for x in _chunks(raw)):
         levels = 2

@@ -259,14 +259,16 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """log p(x) of each row in nats, (N,) float64: by `nll_samples` importance samples, the same noise for all rows.
 
         An estimate from below, in expectation. Under a Gaussian likelihood it is the density of the values in their own
-        units, under those of 0 and 1 and of counts a probability. With `gaps` it is that of what is observed.
+        units, under those of 0 and 1 and of counts a probability. With `gaps` it is that of what is observed. Of a row
+        so far off that the networks overflow it is the lowest number there is.
         """
         return self._log_px(_rows(self, X))
 
     def _log_px(self, X: Array) -> Array:
         with _LOCK:
             found = score(self._exact(), self._dataset(X), samples=self.nll_samples, seed=self._seed, common=True)
-        return found.log_px.numpy()
+        lowest = np.finfo(np.float64).min
+        return np.nan_to_num(found.log_px.numpy(), nan=lowest, neginf=lowest)  # NaN: the networks overflowed
 
     def score(self, X: ArrayLike, y: object = None) -> float:
         """The mean of `score_samples`; higher is better, and y is not looked at."""
@@ -279,9 +281,13 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         With an integer as `random_state` they are the same at every call.
         """
         check_is_fitted(self)
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples must be a whole number of at least 1; got {n_samples}. Use for example 100.")
         seed = int(check_random_state(self.random_state).randint(2**31 - 2))
         with _LOCK:
-            return exploration.generate(self._exact(), n_samples, draw=True, seed=seed).astype(self._dtype, copy=False)
+            return exploration.generate(self._exact(), int(n_samples), draw=True, seed=seed).astype(
+                self._dtype, copy=False
+            )
 
     @property
     def _n_features_out(self) -> int:

@@ -63,7 +63,8 @@ def impute(vae: VAE, data: Dataset, *, samples: int = 1000, level: float = 0.9, 
         seed: Seed of the draws.
 
     Raises:
-        ValueError: for a model that takes no gaps, fewer than 2 samples, and a level outside (0, 1).
+        ValueError: for a model that takes no gaps, fewer than 2 samples, a level outside (0, 1), and a row that is too
+            far from the training rows.
 
     Reference:
         Mattei and Frellsen (2019), for single imputation.
@@ -117,6 +118,11 @@ def _impute_batch(
     law = vae.decode(z, context)
     log_weight = law.log_prob(x) + vae.latent_prior().log_prob(z) - log_q
     weight = log_weight.double().softmax(0)  # (K, B)
+    if not weight.isfinite().all():
+        raise ValueError(
+            "rows must be near enough to the training rows for the model to compute with; one is so far off that its "
+            "density is 0. Check its values and their units."
+        )
     axes = [1] * len(vae.event_shape)
     values = (weight.to(x.dtype).reshape(*weight.shape, *axes) * law.mean).sum(0)  # eq: imputation
     # Each z as often as it weighs, and a draw of its own each time: with few that weigh, their noise is still there.
