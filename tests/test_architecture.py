@@ -12,18 +12,18 @@ import variform
 
 SOURCE = Path(variform.__file__).parent
 LAYERS = [
-    {"compiling", "config", "draws", "files", "memory", "sprites"},
+    {"compiling", "config", "draws", "files", "memory", "reader", "sprites"},
     {"distributions", "processes"},
     {"flows", "networks", "likelihoods", "posteriors", "priors", "sources"},
     {"data"},
     {"vae"},
     {"lowering", "objectives"},
-    {"checkpoints"},
+    {"checkpoints", "graphs"},
     {"steps"},
     {"training", "evaluation", "exploration", "profiling"},
     {"export"},
     {"samplers"},
-    {"models", "plots", "report"},
+    {"handing", "models", "plots", "report"},
     {"runs"},
     {"studies"},
     {"cli"},

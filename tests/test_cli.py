@@ -34,6 +34,7 @@ COMMANDS = [
     "impute",
     "explore",
     "info",
+    "export",
     "profile",
 ]
 SMALL = ["--epochs", "2", "--hidden", "6", "--latent-dim", "2", "--nll-samples", "3"]

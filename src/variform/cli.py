@@ -486,6 +486,33 @@ def info(run: Path, /, *, json: Annotated[bool, Flag] = False) -> None:
     _print_table(["key", "value"], rows)
 
 
+@app.command(name="export", sort_key=10.1)
+def hand_over(
+    run: Path,
+    /,
+    *,
+    to: Annotated[Literal["onnx", "numpy", "safetensors"], Option],
+    out: Annotated[Path | None, Option] = None,
+) -> None:
+    """Write the model for programs that have no variform, and compare its answers there with its own.
+
+    Encoder and decoder take and give the data's own units. `onnx` needs `pip install 'variform[onnx]'`.
+
+    Example: `variform export runs/demo --to onnx`
+
+    Args:
+        run: Folder of a run, or a model.safetensors.
+        to: `onnx`: encoder.onnx and decoder.onnx; `numpy`: model.npz, and reader.py that needs NumPy alone;
+            `safetensors`: the model file, and what it says of itself as model.json.
+        out: A new folder; by default onnx, numpy or safetensors in the run's folder.
+    """
+    from variform import handing, models
+
+    folder = out or (run if run.is_dir() else run.parent) / to
+    for path in handing.hand_over(models.load(run).vae, to, folder):
+        _say(f"{path.stat().st_size:>12,} bytes  {folder / path.name}")
+
+
 @app.command(sort_key=11)
 def profile(
     source: str | None = None,

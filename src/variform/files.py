@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +53,39 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+@contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Fill a temporary neighbour of the folder `path`; on success it becomes `path` in one move, else it goes.
+
+    Args:
+        path: A folder that does not exist or is empty; what it stands in is made where it is not there.
+
+    Raises:
+        FileExistsError: when it holds something already.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp()) / "new"
+        >>> with new_folder(folder) as temporary:
+        ...     _ = (temporary / "note.txt").write_text("whole")
+        >>> [item.name for item in folder.iterdir()]
+        ['note.txt']
+    """
+    path = Path(path).absolute()
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise FileExistsError(f"the output folder must be new or empty; {path} is not. Choose another --out.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.is_dir():
+            path.rmdir()
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
