@@ -23,9 +23,10 @@ LAYERS = [
     {"training", "evaluation", "exploration", "profiling"},
     {"export"},
     {"samplers"},
-    {"handing", "models", "plots", "report"},
+    {"explorer", "handing", "models", "plots", "report"},
     {"runs"},
     {"studies"},
+    {"comparisons"},
     {"cli"},
     {"__main__"},
 ]

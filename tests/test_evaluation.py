@@ -149,14 +149,14 @@ def test_bits_per_dim_of_a_fair_coin_is_one():
         vae.encoder.output.bias.zero_()
     data = dataset_from((torch.rand(10, 1, 4, 4) > 0.5).double())
     scores = score(vae, data, samples=5)
-    assert bits_per_dim(vae, data, -scores.log_px).mean == pytest.approx(1.0, abs=1e-12)
+    assert bits_per_dim(vae, data.schema, -scores.log_px).mean == pytest.approx(1.0, abs=1e-12)
 
 
 def test_bits_per_dim_of_uniform_levels_is_the_logarithm_of_their_number():
     """A Gaussian as wide as the levels are uniform: a density of 1 on [0, 1] costs log2(255) bits a pixel."""
     splits = splits_from(torch.randint(0, 256, (100, 1, 4, 4), dtype=torch.uint8))
     vae = build_vae(ModelConfig(latent_dim=1, likelihood="gaussian-identity"), splits.schema)
-    assert bits_per_dim(vae, splits.test, torch.zeros(len(splits.test))).mean == pytest.approx(math.log2(255))
+    assert bits_per_dim(vae, splits.schema, torch.zeros(len(splits.test))).mean == pytest.approx(math.log2(255))
 
 
 def test_active_units_counts_what_was_planted():

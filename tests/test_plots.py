@@ -31,7 +31,10 @@ def epochs(count):
     names = [f"{part}_{key}" for part in ("train", "valid") for key in ("elbo", "log_likelihood", "kl")]
     values = np.random.default_rng(3).normal(size=(count, len(names)))
     numbers = [dict(zip(names, map(float, row), strict=True)) for row in values]
-    return [{"epoch": n + 1, "beta": 0.1 * n, "best": n in (0, count // 2)} | row for n, row in enumerate(numbers)]
+    return [
+        {"epoch": n + 1, "step": 7 * (n + 1), "beta": 0.1 * n, "best": n in (0, count // 2)} | row
+        for n, row in enumerate(numbers)
+    ]
 
 
 def study(dims):
@@ -158,6 +161,20 @@ def test_curves_are_the_history(count):
         best = lines[f"best epoch: {count // 2 + 1}"]
         assert best.get_ydata()[0] == history[count // 2][f"valid_{key}"]
     assert len(figure.axes) == (3 if count == 1 else 4)  # beta changes: an axis of its own
+
+
+def test_curves_of_an_autoencoder_have_no_empty_panels():
+    """It has no ELBO and no KL: what JSON holds of them is null."""
+    history = [row | {key: None for key in row if key.endswith(("_elbo", "_kl"))} for row in epochs(6)]
+    history = [row | {"train_loss": 2.0 * row["epoch"], "valid_loss": 3.0 * row["epoch"]} for row in history]
+    figure = plots.plot_curves(history)
+    drawn(figure)
+    assert [panel.get_title() for panel in figure.axes] == ["log-likelihood", "loss"]
+    lines = {line.get_label(): line for line in figure.axes[1].get_lines()}
+    assert lines["valid"].get_ydata().tolist() == [row["valid_loss"] for row in history]
+    assert [panel.get_title() for panel in plots.plot_compared_curves({"a": epochs(3), "b": history}).axes] == [
+        "log-likelihood"
+    ]
 
 
 def bars(container):

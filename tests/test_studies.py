@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from variform.studies import _pooled, recommend
+from variform.studies import pooled, recommend
 
 
 def estimate(mean, se=0.3):
@@ -12,10 +12,10 @@ def estimate(mean, se=0.3):
 
 
 def test_pooled_adds_the_variance_over_seeds_to_that_over_rows():
-    pooled = _pooled([estimate(10.0), estimate(11.0), estimate(12.0)])
-    assert pooled["mean"] == 11.0 and pooled["seeds"] == 3
-    assert pooled["se"] == pytest.approx(math.sqrt(0.3**2 + 1.0 / 3))  # variance of 10, 11, 12 is 1
-    assert _pooled([estimate(10.0)])["se"] == pytest.approx(0.3)
+    found = pooled([estimate(10.0), estimate(11.0), estimate(12.0)])
+    assert found["mean"] == 11.0 and found["seeds"] == 3
+    assert found["se"] == pytest.approx(math.sqrt(0.3**2 + 1.0 / 3))  # variance of 10, 11, 12 is 1
+    assert pooled([estimate(10.0)])["se"] == pytest.approx(0.3)
 
 
 def rows(*pairs):

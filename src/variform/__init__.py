@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         SemiSupervised,
         Terms,
     )
+    from variform.runs import explore
     from variform.training import History, build_objective, fit
     from variform.vae import VAE, build_vae
 
@@ -55,6 +56,7 @@ _HOMES = {
     "SemiSupervised": "objectives",
     "Terms": "objectives",
     "WAE": "objectives",
+    "explore": "runs",
     "History": "training",
     "build_objective": "training",
     "fit": "training",
@@ -87,6 +89,7 @@ __all__ = [
     "build_objective",
     "build_vae",
     "evaluate",
+    "explore",
     "fit",
     "impute",
     "load",

@@ -4,6 +4,7 @@ import io
 import itertools
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -396,10 +397,43 @@ def impute(
 
 
 @app.command(sort_key=8)
-def explore(run: Path, /) -> None:
+def explore(
+    run: Path,
+    /,
+    *,
+    data: Annotated[str | None, Option] = None,
+    out: Annotated[Path | None, Option] = None,
+) -> None:
+    """Write the explorer: one HTML page that opens without a server and decodes in the browser.
+
+    A map of the latent space whose designs follow the pointer, sliders, ways between designs, grids, samples,
+    reconstructions with the worst first, and the numbers of the run.
+
+    Examples: `variform explore runs/demo`, `variform explore runs/wine --data new.csv --out new.html`
+
+    Args:
+        run: Folder of a run.
+        data: Rows on the map in the place of the run's own, in the same shape.
+        out: A new .html file; by default explorer.html in the run's folder, which is written anew.
+    """
+    from variform import runs
+    from variform.files import write_text
+
+    path = out or run / "explorer.html"
+    if out is not None and out.suffix != ".html":
+        raise ValueError(f"the page must be a .html file; got {out}. Choose another --out.")
+    if out is not None and out.exists():
+        raise FileExistsError(f"the output must be a new file; {out} exists. Choose another --out.")
+    page = runs.explore(run, source=data)
+    write_text(path, page.html)
+    _say(f"Explorer, {len(page.html) / 1e6:.1f} MB: {path}")
+
+
+@app.command(sort_key=8.5)
+def draw(run: Path, /) -> None:
     """Draw a run's pictures again: reconstructions, samples, manifold, latent map, traversals, interpolation.
 
-    Example: `variform explore runs/demo`
+    Example: `variform draw runs/demo`
 
     Args:
         run: Folder of a run; the pictures go to its figures/.
@@ -409,6 +443,54 @@ def explore(run: Path, /) -> None:
     opened = runs.open_run(run)
     for picture in runs.draw(opened, opened.data(), opened.evaluation, runs.history(opened.folder)):
         _say(f"{picture.title}: {picture.path}")
+
+
+@app.command(sort_key=8.5)
+def compare(
+    run: tuple[Path, ...],
+    /,
+    *,
+    out: Annotated[Path | None, Option] = None,
+    samples: Annotated[int | None, Option] = None,
+    seed: Annotated[int, Option] = 0,
+    json: Annotated[bool, Flag] = False,
+) -> None:
+    """Finished runs side by side, and what separates them: paired differences over the same test rows.
+
+    Runs are ranked only where their numbers are of one kind: the same data and rows, the same binarisation, and by
+    density also likelihoods of one family, the same scaling and as many importance samples. Else it says what differs
+    between which runs.
+
+    Example: `variform compare runs/a runs/b runs/c --out comparison/`
+
+    Args:
+        run: Folders of two or more runs.
+        out: A new folder for comparison.html with the curves over each other, comparison.json and comparison.csv.
+        samples: Score the test rows again with so many importance samples; by default the scores that the runs kept.
+        seed: Seed of new scores.
+        json: Print the comparison as JSON.
+    """
+    from variform import comparisons, runs
+
+    if out is not None:
+        runs.require_folder(out)
+    found = comparisons.compare(run, samples=samples, seed=seed, progress=True)
+    page = None
+    if out is not None:
+        options = ["--samples", str(samples)] if samples else []
+        page = comparisons.write(
+            found, out, shlex.join(["variform", "compare", *map(str, run), *options, "--out", "NEW"])
+        )
+    if json:
+        _say(to_json(found.to_dict()))
+        return
+    for table in found.tables():
+        _say(table.title)
+        _print_table(table.header, table.rows)
+    for note in found.notes():
+        _say(f"Note: {note}")
+    if page:
+        _say(f"Page: {page}")
 
 
 @study.command(name="latent-dim")
@@ -666,6 +748,8 @@ def _report(run: "Run", json: bool) -> None:
         return
     _print_numbers(run.evaluation, json)
     if not json:
+        if (run.folder / "explorer.html").is_file():
+            _say(f"Explorer: {run.folder / 'explorer.html'}")
         _say(f"Report: {run.folder / 'report.html'}")
 
 
@@ -680,7 +764,7 @@ def _print_numbers(numbers: dict[str, Any], json: bool) -> None:
         _say(f"Note: {note}")
 
 
-def _print_table(header: list[str], rows: list[list[str]]) -> None:
+def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     table = Table(header_style="bold")
     for number, name in enumerate(header):
         table.add_column(name, justify="right" if number else "left", overflow="fold")

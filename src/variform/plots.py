@@ -322,7 +322,8 @@ def plot_interpolation(
 def plot_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     """The training: ELBO, log-likelihood and KL over the epochs, for training and validation data.
 
-    The best epoch is marked; beta is drawn beside the KL if it changes.
+    The best epoch is marked; beta is drawn beside the KL if it changes. Of an objective without an ELBO the
+    log-likelihood and the loss are drawn.
 
     Args:
         history: One mapping per epoch: "epoch", "beta", and for train and valid each "train_elbo",
@@ -340,22 +341,78 @@ def plot_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     if not history:
         raise ValueError("plot_curves needs at least one epoch; got an empty history. Train first.")
     best = [number for number, row in enumerate(history) if row.get("best")][-1:]
-    figure = _figure(WIDTH, 3.5, f"Training: ELBO = log-likelihood {MINUS} KL, epoch by epoch")
-    panels = list(figure.subplots(1, 3))
-    for panel, key, name in zip(
-        panels, ("elbo", "log_likelihood", "kl"), ("ELBO", "log-likelihood", "KL"), strict=True
-    ):
-        _style(panel, title=name, xlabel="epoch")
+    keys = _curve_keys([history])
+    is_bound = keys == list(_CURVES)[:3]
+    title = f"Training: ELBO = log-likelihood {MINUS} KL, epoch by epoch" if is_bound else "Training, epoch by epoch"
+    figure = _figure(WIDTH if len(keys) > 1 else 6.6, 3.5, title)
+    panels = list(figure.subplots(1, len(keys), squeeze=False).flat)
+    for panel, key in zip(panels, keys, strict=True):
+        _style(panel, title=_CURVES[key], xlabel="epoch")
         panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         for part, colour, style in (("train", BLUE, "--"), ("valid", ORANGE, "-")):
             _draw_curve(panel, history, f"{part}_{key}", best, label=part, color=colour, linestyle=style)
     panels[0].set_ylabel("nats per example")
-    if len({row["beta"] for row in history}) > 1:
-        _draw_beta(panels[2], history)
+    if "kl" in keys and len({row["beta"] for row in history}) > 1:
+        _draw_beta(panels[-1], history)
     handles = [
-        line for panel in figure.axes[2:] for line in panel.get_lines() if not str(line.get_label()).startswith("_")
+        line
+        for panel in figure.axes[len(keys) - 1 :]
+        for line in panel.get_lines()
+        if not str(line.get_label()).startswith("_")
     ]
     _legend_below(figure, handles)
+    return figure
+
+
+_CURVES = {"elbo": "ELBO", "log_likelihood": "log-likelihood", "kl": "KL", "loss": "loss"}
+
+
+def _curve_keys(histories: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
+    """The measures that all histories have in all epochs; the loss where there is no ELBO."""
+    rows = [row for history in histories for row in history]
+    there = [key for key in _CURVES if all(row.get(f"valid_{key}") is not None for row in rows)]
+    return [key for key in there if key != "loss" or "elbo" not in there]
+
+
+def plot_compared_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
+    """The trainings of several runs over each other: validation ELBO, log-likelihood and KL by step.
+
+    Each run's best epoch is marked. The first epochs, which may lie far below, do not set the range of the axis.
+
+    Args:
+        histories: Name of a run to its history, as for `plot_curves`, with the "step" at which each epoch ended.
+
+    Raises:
+        ValueError: if there are no runs, or one has no epochs.
+
+    Example:
+        >>> row = {"epoch": 1, "step": 12, "valid_elbo": -3.0, "valid_log_likelihood": -2.0, "valid_kl": 1.0}
+        >>> len(plot_compared_curves({"a": [row], "b": [row]}).axes)
+        3
+    """
+    if not histories or not all(histories.values()):
+        raise ValueError("plot_compared_curves needs at least one epoch of each run; got none. Train first.")
+    keys = _curve_keys(list(histories.values()))
+    figure = _figure(WIDTH if len(keys) > 1 else 6.6, 3.7, "Validation, step by step")
+    panels = list(figure.subplots(1, len(keys), squeeze=False).flat)
+    for panel, key in zip(panels, keys, strict=True):
+        _style(panel, title=_CURVES[key], xlabel="step")
+        values = []
+        for number, (name, history) in enumerate(histories.items()):
+            look = {"color": PALETTE[number % len(PALETTE)], "linestyle": ("-", "--", ":")[number // len(PALETTE) % 3]}
+            steps = [row["step"] for row in history]
+            curve = np.array([row[f"valid_{key}"] for row in history], dtype=float)
+            marker = "o" if len(history) <= 20 else ""
+            panel.plot(steps, curve, marker=marker, markersize=3, linewidth=1.5, label=_text(name, 30), **look)
+            best = [place for place, row in enumerate(history) if row.get("best")][-1:]
+            if best:
+                star: dict[str, Any] = {"marker": "*", "markersize": 11, "markeredgecolor": INK, "zorder": 4}
+                panel.plot(steps[best[0]], curve[best[0]], **{**look, "linestyle": ""}, **star)
+            values.append(curve[len(curve) // 10 :])  # what comes after the steep beginning
+        low, high = _span(np.concatenate(values))
+        panel.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+    panels[0].set_ylabel("nats per example")
+    _legend_below(figure, [line for line in panels[0].get_lines() if not str(line.get_label()).startswith("_")])
     return figure
 
 

@@ -7,7 +7,8 @@ checkpoint.safetensors, history.jsonl
 environment.json      seed, versions, threads, device, data fingerprint and git commit of the training, once for each
                       environment that it went through
 evaluation.json       held-out numbers with standard errors
-figures/*.png, report.html
+scores.safetensors    what they are means of, row by row
+figures/*.png, report.html, explorer.html
 sampler-*.safetensors, samplers.json  laws fitted over z after the training, and what each of them is good for
 """
 
@@ -30,9 +31,14 @@ from torch import Tensor
 
 from variform import __version__, exploration, plots, processes, samplers
 from variform.config import ModelConfig, RunConfig, TrainConfig, from_toml, to_command, to_dict
-from variform.data import Dataset, Schema, Splits, read
-from variform.evaluation import evaluate
-from variform.export import load_vae, save
+from variform.data import Dataset, Schema, Splits, read, read_rows
+from variform.evaluation import summary
+from variform.evaluation.density import Scores, score
+from variform.explorer.contents import draws, gather
+from variform.explorer.page import Page
+from variform.explorer.page import render as render_page
+from variform.explorer.payload import decoder_payload
+from variform.export import load_vae, read_sealed, save, write_sealed
 from variform.files import replacing, set_aside, sweep, write_json, write_text
 from variform.profiling import Profile, profile
 from variform.report import Picture, Table, render
@@ -59,6 +65,7 @@ RESULTS = (
     "model.safetensors",
     "last.safetensors",
     "evaluation.json",
+    "scores.safetensors",
     "validation.json",
     "sampler-gmm.safetensors",
     "sampler-flow.safetensors",
@@ -66,6 +73,7 @@ RESULTS = (
     "figures/manifold.png",
     "figures/draws.png",
     "report.html",
+    "explorer.html",
 )
 """What `train` with `overwrite` sets aside first: else a run that is killed early would show another one's results."""
 
@@ -348,11 +356,12 @@ def _finish(
     save(run.vae, run.folder / "model.safetensors")
     _save_last(run.vae, history, run.folder)
     try:
-        numbers = assess(run, splits, samples=nll_samples, progress=progress)
+        numbers = assess(run, splits, samples=nll_samples, progress=progress, keep=True)
         write_json(run.folder / "evaluation.json", numbers)
         if pictures:
             figures = draw(run, splits, numbers, history.rows)
-            write_report(run, splits, numbers, history, figures)
+            missing = write_explorer(run, splits, numbers)
+            write_report(run, splits, numbers, history, figures, missing)
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(f"stopped after the training; go on with: {resume_command(run.folder)}") from error
     return run
@@ -421,11 +430,18 @@ def describe(splits: Splits) -> dict[str, Any]:
 
 
 def assess(
-    run: Run, splits: Splits, *, split: str = "test", samples: int = 1000, seed: int = 0, progress: bool = False
-) -> dict[str, Any]:
-    """`evaluate` on a split of the run's data, with what a reader needs to repeat it."""
+    run: Run, splits: Splits, *, split: str = "test", samples: int = 1000, seed: int = 0, progress: bool = False,
+    keep: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """`evaluate` on a split of the run's data, with what a reader needs to repeat it.
+
+    With `keep` the scores of the rows go to scores.safetensors.
+    """
     rows: Dataset = getattr(splits, split)
-    numbers = evaluate(run.vae, rows, splits.train, samples=samples, seed=seed, progress=progress)
+    scores = score(run.vae, rows, samples=samples, seed=seed, progress=progress)
+    if keep:
+        write_sealed(run.folder / "scores.safetensors", *row_scores(run.vae, rows, scores, split, samples, seed))
+    numbers = summary(run.vae, rows, scores, splits.train, samples=samples, seed=seed)
     if run.config.train.is_point:
         numbers["notes"].append(
             "The training took the mean of q(z|x) for z and left its spread alone: ELBO and NLL are those of a spread "
@@ -433,6 +449,53 @@ def assess(
         )
     versions = {"variform": __version__, "torch": torch.__version__, "python": platform.python_version()}
     return numbers | {"split": split, "rows": len(rows), "seed": seed, "data": describe(splits), "versions": versions}
+
+
+def row_scores(
+    vae: VAE, rows: Dataset, scores: Scores, split: str, samples: int, seed: int
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What scores.safetensors holds: how the rows were scored, and their numbers, (N,) each.
+
+    `index` is the number of a row in the source, `squared_error` the mean over its columns or pixels; densities in
+    nats, in the units that `Schema.log_jacobian` states.
+    """
+    assert rows.index is not None  # rows of a run have a source
+    error = scores.squared_error
+    header = {"scored": samplers.identity(vae), "split": split, "samples": samples, "seed": seed}
+    return header, {
+        "index": rows.index,
+        "elbo": scores.elbo,
+        "log_likelihood": scores.log_likelihood,
+        "kl": scores.kl,
+        "nll": -scores.log_px,
+        "squared_error": error.nanmean(1) if rows.schema.gaps else error.mean(1),
+    }
+
+
+def scored_rows(
+    run: Run, *, samples: int | None = None, seed: int = 0, progress: bool = False
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The scores of a run's test rows, as `row_scores` gives them: those that it kept, or new ones.
+
+    Args:
+        run: The run.
+        samples: Importance samples per row; by default those of the run's own evaluation. Where the run kept scores
+            with others, or none, its data are read and scored again, and nothing is written.
+        seed: Seed of new scores.
+        progress: Show a progress bar on a terminal.
+
+    Raises:
+        ValueError: when the rows must be scored again and the data have changed.
+    """
+    path = run.folder / "scores.safetensors"
+    if path.is_file():
+        header, tensors = read_sealed(path)
+        if header.get("scored") == samplers.identity(run.vae) and samples in (None, header["samples"]):
+            return header, tensors
+    rows = run.data().test
+    samples = samples or run.evaluation["nll"]["samples"]
+    scores = score(run.vae, rows, samples=samples, seed=seed, progress=progress)
+    return row_scores(run.vae, rows, scores, "test", samples, seed)
 
 
 def sampler_file(run: Run, kind: samplers.SamplerKind) -> Path:
@@ -739,8 +802,10 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
     return pictures
 
 
-def write_report(run: Run, splits: Splits, numbers: dict[str, Any], history: History, pictures: list[Picture]) -> None:
-    """Write report.html, one file that opens offline."""
+def write_report(
+    run: Run, splits: Splits, numbers: dict[str, Any], history: History, pictures: list[Picture], missing: str = ""
+) -> None:  # fmt: skip
+    """Write report.html, one file that opens offline; `missing` says why there is no explorer.html to link."""
     schema, config = splits.schema, run.config
     sizes = ", ".join(f"{len(getattr(splits, name)):,} {name}" for name in ("train", "valid", "test"))
     weights = sum(value.numel() for value in run.vae.parameters())
@@ -777,7 +842,95 @@ def write_report(run: Run, splits: Splits, numbers: dict[str, Any], history: His
         tables=tables,
         pictures=pictures,
         command=to_command(config) + (f" --nll-samples {samples}" if samples != 1000 else "") + " --out NEW",
-        notes=[*splits.notes, *numbers["notes"]],
+        notes=[*splits.notes, *numbers["notes"], *([missing] if missing else [])],
+        explorer="" if missing else "explorer.html",
         config=tomli_w.dumps(to_dict(config)),
     )
     write_text(run.folder / "report.html", html)
+
+
+# --- the explorer page --------------------------------------------------------------------------------------------
+
+MOST_EMBEDDED = 20e6  # bytes of a decoder's weights in half precision: what a page still opens with in a moment
+
+
+def explorer_page(run: Run, splits: Splits, numbers: dict[str, Any], *, source: str | None = None) -> Page:
+    """The explorer page of a run, with its decoder inside.
+
+    Args:
+        run: The run.
+        splits: Its data.
+        numbers: Its evaluation.
+        source: Data on the map in the place of the run's own.
+
+    Raises:
+        ValueError: for a decoder that is too large for a page, or of a kind that it cannot run.
+    """
+    size = 2 * sum(value.numel() for value in run.vae.decoder.parameters())
+    if size > MOST_EMBEDDED:
+        raise ValueError(
+            f"a page can hold a decoder of up to {MOST_EMBEDDED / 1e6:.0f} MB in half precision; this one has "
+            f"{size / 1e6:.0f} MB. Look at it with variform serve {run.folder}."
+        )
+    decoder = decoder_payload(run.vae)
+    return render_page(explorer_contents(run, splits, numbers, source=source), decoder)
+
+
+def explorer_contents(
+    run: Run, splits: Splits, numbers: dict[str, Any], *, source: str | None = None
+) -> dict[str, Any]:  # fmt: skip
+    """What the explorer page of a run shows, without a decoder; arguments as of `explorer_page`."""
+    prior, seed = prior_name(run.config.model), run.config.train.seed
+    laws = [draws(run.vae, f"the prior, {prior}", seed=seed)]
+    for kind, name in (("gmm", "the fitted mixture"), ("flow", "the fitted flow")):
+        if sampler_file(run, kind).is_file():
+            try:
+                laws.append(draws(with_sampler(run, kind), name, seed=seed))
+            except ValueError:  # of other weights: the run has been trained anew since
+                continue
+    weights = sum(value.numel() for value in run.vae.decoder.parameters())
+    facts = [
+        ("Data", splits.schema.source),
+        ("Rows", ", ".join(f"{len(getattr(splits, name)):,} {name}" for name in ("train", "valid", "test"))),
+        ("Likelihood", run.config.model.likelihood),
+        ("Latents", f"{run.vae.latent_dim}; posterior {run.config.model.posterior}; prior {prior}"),
+        ("Decoder", f"{run.config.model.network}, {weights:,} weights"),
+        ("Objective", _objective(run.config)),
+    ]
+    return gather(
+        run.vae,
+        splits,
+        numbers,
+        other=None if source is None else read_rows(source, splits.schema),
+        prior=prior,
+        laws=laws,
+        table=table(numbers),
+        facts=facts,
+        seed=seed,
+    )
+
+
+def write_explorer(run: Run, splits: Splits, numbers: dict[str, Any]) -> str:
+    """Write explorer.html into the run's folder; what is returned says why it could not be made, or is empty."""
+    path = run.folder / "explorer.html"
+    try:
+        write_text(path, explorer_page(run, splits, numbers).html)
+    except ValueError as error:
+        path.unlink(missing_ok=True)  # of another decoder
+        return f"There is no explorer page: {error}"
+    return ""
+
+
+def explore(run: Run | str | Path, *, source: str | None = None) -> Page:
+    """The explorer page of a run, which shows itself in a notebook.
+
+    Args:
+        run: A run, or its folder.
+        source: Data on the map in the place of the run's own.
+
+    Raises:
+        FileNotFoundError: when it is not the folder of a run with a model.
+        ValueError: as `explorer_page`.
+    """
+    opened = run if isinstance(run, Run) else open_run(run)
+    return explorer_page(opened, opened.data(), opened.evaluation, source=source)

@@ -382,7 +382,7 @@ def save(sampler: Sampler, vae: VAE, path: str | Path) -> None:
         "sampler": sampler.kind,
         "latent_dim": vae.latent_dim,
         "facts": sampler.facts,
-        "fitted_to": _identity(vae),
+        "fitted_to": identity(vae),
     }
     write_sealed(path, header, sampler.prior.state_dict())
 
@@ -400,7 +400,7 @@ def load(path: str | Path, vae: VAE) -> Sampler:
     """
     path = Path(path)
     header, tensors = read_sealed(path)
-    if header.get("fitted_to") != _identity(vae):
+    if header.get("fitted_to") != identity(vae):
         raise ValueError(
             f"{path.name} must be a sampler fitted to this model; it is not. Fit it anew with variform sampler."
         )
@@ -416,7 +416,8 @@ def load(path: str | Path, vae: VAE) -> Sampler:
     return Sampler(header["sampler"], _like(vae, prior).requires_grad_(False), facts)
 
 
-def _identity(vae: VAE) -> str:
+def identity(vae: VAE) -> str:
+    """SHA-256 of a model's weights, by which files that belong to it know it."""
     return checksum("", {name: value.detach().cpu() for name, value in vae.state_dict().items()})
 
 

@@ -211,17 +211,17 @@ def _row(dim: int, runs: list[Run]) -> dict[str, Any]:
     numbers = [run.evaluation for run in runs]
     valid = [_read(run.folder / "validation.json") for run in runs]
     row: dict[str, Any] = {"latent_dim": dim}
-    row |= {name: _pooled([item[name] for item in numbers]) for name in METRICS}
+    row |= {name: pooled([item[name] for item in numbers]) for name in METRICS}
     for name in ("reconstruction_error", "nll"):
         found = [item["baselines"].get("pca", {}).get(name) for item in numbers]
         if all(found):
-            row[f"pca_{name}"] = _pooled(found)
-    row["active_units"] = _pooled([{"mean": item["active_units"]["count"], "se": 0.0, "n": 1} for item in numbers])
-    row["valid_nll"] = _pooled([item["nll"] for item in valid])
+            row[f"pca_{name}"] = pooled(found)
+    row["active_units"] = pooled([{"mean": item["active_units"]["count"], "se": 0.0, "n": 1} for item in numbers])
+    row["valid_nll"] = pooled([item["nll"] for item in valid])
     return row
 
 
-def _pooled(estimates: list[dict[str, Any]]) -> dict[str, Any]:
+def pooled(estimates: list[dict[str, Any]]) -> dict[str, Any]:
     """The mean over seeds; its variance is that over the (shared) test rows plus that of the mean over seeds."""
     means = np.array([item["mean"] for item in estimates], dtype=float)
     rows = np.mean([(item["se"] or 0.0) ** 2 for item in estimates])

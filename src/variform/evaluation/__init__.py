@@ -6,7 +6,7 @@ from torch import Tensor
 
 from variform.data import Dataset, Schema
 from variform.evaluation.baselines import pca, trivial
-from variform.evaluation.density import Estimate, bits_per_dim, per_column, score
+from variform.evaluation.density import Estimate, Scores, bits_per_dim, per_column, score
 from variform.evaluation.imputation import impute as impute
 from variform.evaluation.latents import active_units, hits
 from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood, LogisticLikelihood
@@ -44,6 +44,22 @@ def evaluate(
         ['mean', 'n', 'se']
     """
     scores = score(vae, data, samples=samples, seed=seed, progress=progress)
+    return summary(vae, data, scores, train, samples=samples, seed=seed)
+
+
+def summary(
+    vae: VAE, data: Dataset, scores: Scores, train: Dataset | None = None, *, samples: int, seed: int = 0
+) -> dict[str, Any]:
+    """What `evaluate` gives, from scores of the rows that are there already.
+
+    Args:
+        vae: The model.
+        data: The rows.
+        scores: What `score` found of them.
+        train: As for `evaluate`.
+        samples: k of these scores.
+        seed: Their seed, and that of the baselines.
+    """
     result: dict[str, Any] = {
         "unit": "nats",
         "elbo": Estimate.of(scores.elbo).to_dict(),
@@ -58,7 +74,7 @@ def evaluate(
     }
     schema = data.schema
     if schema.kind == "image" and schema.seen_levels and not schema.gaps and not _is_only_cross_entropy(vae, schema):
-        result["bits_per_dim"] = bits_per_dim(vae, data, -scores.log_px).to_dict()
+        result["bits_per_dim"] = bits_per_dim(vae, schema, -scores.log_px).to_dict()
     if schema.kind == "table":
         result["reconstruction_error_per_column"] = per_column(schema, scores.squared_error)
     if vae.classifier is not None and data.labels is not None:

@@ -291,7 +291,7 @@ def per_column(schema: Schema, squared_error: Tensor) -> dict[str, dict[str, Any
     return found
 
 
-def bits_per_dim(vae: VAE, data: Dataset, nll: Tensor) -> Estimate:
+def bits_per_dim(vae: VAE, schema: Schema, nll: Tensor) -> Estimate:
     """Negative log-likelihood in bits per pixel, for images.
 
     For probabilities NLL / (D ln 2). Where a density of intensities stands for discrete levels, each level takes an
@@ -299,11 +299,11 @@ def bits_per_dim(vae: VAE, data: Dataset, nll: Tensor) -> Estimate:
 
     Args:
         vae: The model.
-        data: The rows.
+        schema: What the rows are.
         nll: (N,), in nats.
     """
-    dimensions = math.prod(data.schema.shape)
+    dimensions = math.prod(schema.shape)
     width = 0.0
-    if vae.likelihood.is_density and data.schema.seen_levels:
-        width = math.log(data.schema.seen_levels - 1)
+    if vae.likelihood.is_density and schema.seen_levels:
+        width = math.log(schema.seen_levels - 1)
     return Estimate.of((nll / dimensions + width) / math.log(2))  # eq: bits-per-dim

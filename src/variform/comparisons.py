@@ -1,0 +1,545 @@
+"""Comparisons: finished runs beside each other, differences with their errors, and no ranking where none is fair."""
+
+import csv
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from variform import plots
+from variform.config import LikelihoodName, to_dict
+from variform.data import Schema
+from variform.evaluation.density import Estimate, bits_per_dim
+from variform.files import replacing, write_json, write_text
+from variform.report import Picture, Table, render
+from variform.runs import Run, history, open_run, require_folder, scored_rows, show
+from variform.studies import pooled
+
+FAMILIES: dict[LikelihoodName, str] = {
+    "bernoulli": "a probability or cross-entropy of values in [0, 1] (bernoulli)",
+    "continuous-bernoulli": "a density on [0, 1] (continuous-bernoulli)",
+    "gaussian": "a density of real numbers (gaussian)",
+    "gaussian-per-feature": "a density of real numbers (gaussian)",
+    "gaussian-shared": "a density of real numbers (gaussian)",
+    "gaussian-optimal": "a density of real numbers (gaussian)",
+    "gaussian-fixed": "a density of real numbers (gaussian)",
+    "gaussian-identity": "a density of real numbers (gaussian)",
+    "logistic": "a probability of discrete levels (logistic, categorical)",
+    "categorical": "a probability of discrete levels (logistic, categorical)",
+    "poisson": "a probability of counts (poisson, negative-binomial)",
+    "negative-binomial": "a probability of counts (poisson, negative-binomial)",
+    "mixed": "a law of its own for each column (mixed)",
+}
+"""What the likelihoods measure; numbers of nats are of one kind within a family and of two kinds across them."""
+
+_DENSITIES = ("nll", "elbo", "kl")
+_LABELS = {"nll": "NLL", "elbo": "ELBO", "kl": "KL", "reconstruction_error": "error, RMS"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run of a comparison.
+
+    Args:
+        name: What the comparison calls it.
+        run: The run.
+        scored: How its rows were scored: split, samples, seed.
+        rows: Scores, (N,) each, as `runs.row_scores` gives them.
+    """
+
+    name: str
+    run: Run
+    scored: dict[str, Any]
+    rows: dict[str, Tensor]
+
+    @property
+    def has_density(self) -> bool:
+        """Whether ELBO and NLL are of a spread of q(z|x) that was trained."""
+        return not self.run.config.train.is_point
+
+    def numbers(self) -> dict[str, Any]:
+        """Estimates over the rows; of densities only where the run has one."""
+        found = {name: Estimate.of(self.rows[name]).to_dict() for name in _DENSITIES if self.has_density}
+        found["reconstruction_error"] = Estimate.root_mean(self.rows["squared_error"], gaps=True).to_dict()
+        if self.has_density and "bits_per_dim" in self.run.evaluation:
+            found["bits_per_dim"] = bits_per_dim(self.run.vae, _schema(self), self.rows["nll"]).to_dict()
+        return found
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found.
+
+    Args:
+        entries: The runs, as they were given.
+        groups: Runs that may be ranked by density, the best first, and what separates each from the best: dicts with
+            measure (nll), reference, runs, and differences by run.
+        error_groups: Likewise by reconstruction error.
+        refusals: Why runs of different groups are not ranked: dicts with measure, ground, values (each with its runs)
+            and reason, a sentence.
+        seeds: Configurations that several runs share but for the seed, with means over the runs.
+        options: The options in which the runs differ: name to a value per run.
+    """
+
+    entries: list[Entry]
+    groups: list[dict[str, Any]]
+    error_groups: list[dict[str, Any]]
+    refusals: list[dict[str, Any]]
+    seeds: list[dict[str, Any]]
+    options: dict[str, list[str]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        runs = [
+            {
+                "name": entry.name,
+                "folder": str(entry.run.folder),
+                "likelihood": entry.run.config.model.likelihood,
+                "latent_dim": entry.run.config.model.latent_dim,
+                "seed": entry.run.config.train.seed,
+                "split": entry.scored["split"],
+                "importance_samples": entry.scored["samples"],
+                **entry.numbers(),
+                "active_units": entry.run.evaluation["active_units"]["count"],
+            }
+            for entry in self.entries
+        ]
+        return {
+            "unit": "nats; reconstruction_error in the data's own units",
+            "runs": runs,
+            "ranked": self.groups,
+            "ranked_by_reconstruction_error": self.error_groups,
+            "refused": self.refusals,
+            "seeds": self.seeds,
+            "options": self.options,
+        }
+
+    def tables(self) -> list[Table]:
+        """The comparison as tables of text."""
+        plain = self.to_dict()["runs"]
+        keys = [*_LABELS, *(["bits_per_dim"] if any("bits_per_dim" in run for run in plain) else [])]
+        heads = {"nll": "NLL (nats)", "elbo": "ELBO (nats)", "kl": "KL (nats)", "bits_per_dim": "bits per dimension"}
+        rows = [
+            [
+                run["name"],
+                run["likelihood"],
+                *(show(run.get(key)) for key in keys),
+                f"{run['active_units']} of {run['latent_dim']}",
+            ]
+            for run in plain
+        ]
+        header = ["run", "likelihood", *(heads.get(key, "error, RMS (data units)") for key in keys), "active units"]
+        note = "Mean ± standard error over the rows of each run. Only runs of one table below may be ranked."
+        tables = [Table("Numbers", header, rows, note)]
+        tables += [_differences(group) for group in self.groups]
+        shown = [set(group["runs"]) for group in self.groups]
+        tables += [_differences(group) for group in self.error_groups if set(group["runs"]) not in shown]
+        if self.seeds:
+            rows = [
+                [", ".join(found["runs"]), *(show(found.get(key)) for key in ("nll", "elbo", "reconstruction_error"))]
+                for found in self.seeds
+            ]
+            note = "Means over runs that differ in their seed alone; the errors are over rows and over seeds."
+            tables.append(Table("Over seeds", ["runs", "NLL (nats)", "ELBO (nats)", "error, RMS"], rows, note))
+        if self.options:
+            rows = [[option, *values] for option, values in self.options.items()]
+            tables.append(Table("Options that differ", ["option", *(entry.name for entry in self.entries)], rows))
+        return tables
+
+    def notes(self) -> list[str]:
+        """What was not ranked, and why; how to read what was."""
+        notes = [refusal["reason"] for refusal in self.refusals]
+        for group in self.groups:
+            best = group["reference"]
+            near = [name for name, found in group["differences"].items() if not found["told_apart"]]
+            if near:
+                notes.append(
+                    f"{', '.join(near)} and {best} are within two standard errors of each other in NLL: these rows do "
+                    "not tell them apart."
+                )
+        return notes
+
+
+def compare(
+    folders: Sequence[str | Path], *, samples: int | None = None, seed: int = 0, progress: bool = False
+) -> Comparison:
+    r"""Finished runs beside each other, on their test rows.
+
+    Differences are paired: $\bar d = \frac1N \sum_n (a_n - b_n)$ with the standard error $s_d / \sqrt N$, where $a_n$
+    and $b_n$ are two runs' scores of the same row. What makes a row hard is hard for both and leaves the difference.
+
+    Args:
+        folders: Two or more runs.
+        samples: Score the test rows again with so many importance samples; by default the runs' own scores.
+        seed: Seed of new scores.
+        progress: Show progress bars on a terminal.
+
+    Raises:
+        FileNotFoundError: for a folder that holds no finished run.
+        ValueError: for fewer than two different runs, and for scores that need data that have changed.
+    """
+    places = [Path(folder) for folder in folders]
+    if len({place.resolve() for place in places}) < max(2, len(places)):
+        raise ValueError(
+            f"a comparison needs two or more different runs; got {', '.join(map(str, folders)) or 'none'}. "
+            "Name the folder of each run once."
+        )
+    if samples is not None and samples < 1:
+        raise ValueError(f"samples must be at least 1; got {samples}. Use for example 1000.")
+    runs = [open_run(place) for place in places]
+    for run in runs:
+        if not (run.folder / "evaluation.json").is_file():
+            raise FileNotFoundError(
+                f"a run must be finished to be compared; {run.folder} has no evaluation.json. "
+                f"Go on with variform train --resume {run.folder}."
+            )
+    entries = [
+        Entry(name, run, *scored_rows(run, samples=samples, seed=seed, progress=progress))
+        for name, run in zip(_names(places), runs, strict=True)
+    ]
+    densities = _partition([entry for entry in entries if entry.has_density], _DENSITY)
+    errors = _partition(entries, _DATA)
+    return Comparison(
+        entries=entries,
+        groups=[_ranked(group, "nll") for group in densities if len(group) > 1],
+        error_groups=[_ranked(group, "reconstruction_error") for group in errors if len(group) > 1],
+        refusals=_refusals(entries),
+        seeds=_over_seeds(entries),
+        options=_options(entries),
+    )
+
+
+def paired(entry: Entry, other: Entry) -> dict[str, dict[str, Any]]:
+    """Mean differences of two runs over the same rows, `entry` minus `other`, with paired standard errors.
+
+    That of the root mean square errors is found by the delta method, from $s_n / 2r$ of each run.
+    """
+    names = _DENSITIES if entry.has_density and other.has_density else ()
+    found = {name: Estimate.of(entry.rows[name] - other.rows[name]).to_dict() for name in names}  # eq: paired
+    squares = [one.rows["squared_error"].double() for one in (entry, other)]
+    known = ~torch.stack(squares).isnan().any(0)  # a row of which nothing is known has no error
+    roots = [one[known].mean().sqrt() for one in squares]
+    parts = [one[known] / (2 * root) if root else one[known] for one, root in zip(squares, roots, strict=True)]
+    error = Estimate.of(parts[0] - parts[1])
+    return found | {"reconstruction_error": {**error.to_dict(), "mean": (roots[0] - roots[1]).item()}}
+
+
+def write(comparison: Comparison, folder: Path, command: str) -> Path:
+    """Write comparison.json, comparison.csv and comparison.html, one page with all tables and curves.
+
+    Args:
+        comparison: What `compare` found.
+        folder: A new or empty folder.
+        command: What to type to repeat it.
+
+    Returns:
+        The page.
+
+    Raises:
+        OSError: for a folder that holds something already.
+    """
+    require_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "comparison.json", comparison.to_dict())
+    _write_csv(comparison, folder / "comparison.csv")
+    entries = comparison.entries
+    html = render(
+        title=f"variform: {len(entries)} runs compared",
+        summary=_summary(comparison),
+        facts=[
+            ("Data", ", ".join(dict.fromkeys(_schema(entry).source for entry in entries))),
+            ("Test rows", ", ".join(dict.fromkeys(f"{len(entry.rows['index']):,}" for entry in entries))),
+            ("Importance samples", ", ".join(dict.fromkeys(f"{entry.scored['samples']:,}" for entry in entries))),
+        ],
+        tables=comparison.tables(),
+        pictures=_draw(comparison, folder),
+        command=command,
+        notes=comparison.notes(),
+        config="",
+    )
+    write_text(folder / "comparison.html", html)
+    return folder / "comparison.html"
+
+
+# --- which runs may be ranked -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Something that runs must share to be ranked.
+
+    Args:
+        name: What it is.
+        of: Its value for a run, which others are compared with.
+        words: The value in words.
+        why: Why runs that differ in it are not ranked, and what to do.
+    """
+
+    name: str
+    of: Callable[[Entry], Any]
+    words: Callable[[Entry], str]
+    why: str
+
+
+def _schema(entry: Entry) -> Schema:
+    assert entry.run.vae.schema is not None  # a loaded model has one
+    return entry.run.vae.schema
+
+
+def _fingerprint(entry: Entry) -> str:
+    return json.loads((entry.run.folder / "data.json").read_text(encoding="utf-8"))["fingerprint"]
+
+
+def _scaling(entry: Entry) -> str:
+    pairs = list(zip(_schema(entry).shift, _schema(entry).scale, strict=True))
+    shown = ", ".join(f"(x - {shift:.5g}) / {scale:.5g}" for shift, scale in pairs[:2])
+    return f"{shown}{', ...' if len(pairs) > 2 else ''}"
+
+
+_DATA = [
+    Ground(
+        "what the model is told",
+        lambda entry: entry.run.config.data.condition,
+        lambda entry: " and ".join(entry.run.config.data.condition) or "nothing",
+        "p(x|y) and p(x) are laws of different things.",
+    ),
+    Ground(
+        "labels kept",
+        lambda entry: entry.run.config.data.labelled,
+        lambda entry: str(entry.run.config.data.labelled or "all"),
+        "They were told more or less of the training rows.",
+    ),
+    Ground(
+        "data",
+        _fingerprint,
+        lambda entry: f"{_schema(entry).source}, fingerprint {_fingerprint(entry)[:12]}",
+        "Numbers of different data say nothing about the models (the fingerprint covers values, labels, what a model "
+        "is told, and a split that the source brings).",
+    ),
+    Ground(
+        "rows",
+        lambda entry: (entry.scored["split"], hashlib.sha256(entry.rows["index"].numpy().tobytes()).hexdigest()),
+        lambda entry: (
+            f"{len(entry.rows['index']):,} {entry.scored['split']} rows, --split-seed "
+            f"{entry.run.config.data.split_seed}"
+        ),
+        "Differences are taken row by row. Train with the same --split-seed.",
+    ),
+    Ground(
+        "binarisation",
+        lambda entry: (_schema(entry).binarise, entry.scored["seed"] if _schema(entry).binarise == "dynamic" else 0),
+        lambda entry: (
+            _schema(entry).binarise
+            + (f", drawn with seed {entry.scored['seed']}" if _schema(entry).binarise == "dynamic" else "")
+        ),
+        "The models are asked for different values.",
+    ),
+]
+_DENSITY = [
+    *_DATA,
+    Ground(
+        "likelihood",
+        lambda entry: FAMILIES[entry.run.config.model.likelihood],
+        lambda entry: FAMILIES[entry.run.config.model.likelihood],
+        "Their nats are of different kinds: a density may have any height, a probability is at most 1. Compare "
+        "reconstruction errors.",
+    ),
+    Ground(
+        "scaling",
+        lambda entry: (_schema(entry).shift, _schema(entry).scale, _schema(entry).kinds),
+        _scaling,
+        "The least standard deviation of a likelihood follows the scaling, and with it the height of a density. Train "
+        "with the same --scaling.",
+    ),
+    Ground(
+        "importance samples",
+        lambda entry: entry.scored["samples"],
+        lambda entry: f"{entry.scored['samples']:,}",
+        "The NLL falls as they rise. Give `variform compare` one number with --samples.",
+    ),
+]
+
+
+def _partition(entries: Sequence[Entry], grounds: Sequence[Ground]) -> list[list[Entry]]:
+    """Runs that share all grounds, in the order in which they were given."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(repr([ground.of(entry) for ground in grounds]), []).append(entry)
+    return list(groups.values())
+
+
+def _refusals(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """A sentence for each ground that the runs do not share."""
+    dense = [entry for entry in entries if entry.has_density]
+    pointed = [entry.name for entry in entries if not entry.has_density]
+    found = []
+    if pointed:
+        reason = (
+            f"Not ranked by density: {', '.join(pointed)}. z was the mean of q(z|x) in training, so that no spread was "
+            "trained that a density could be of. Compare reconstruction errors."
+        )
+        found.append(
+            {"measure": "nll", "ground": "spread of q(z|x)", "values": {"untrained": pointed}, "reason": reason}
+        )
+    for measure, some, grounds in (
+        ("nll and reconstruction_error", entries, _DATA),
+        ("nll", dense, _DENSITY[len(_DATA) :]),
+    ):
+        for ground in grounds:
+            values = _partition(some, [ground])
+            if len(values) < 2:
+                continue
+            words = {ground.words(group[0]): [entry.name for entry in group] for group in values}
+            if len(words) < len(values):  # what differs is not in the words
+                words = {
+                    f"{ground.words(group[0])} ({number})": [entry.name for entry in group]
+                    for number, group in enumerate(values, 1)
+                }
+            told = "; ".join(f"{value} ({', '.join(names)})" for value, names in words.items())
+            what = "Not ranked" if measure != "nll" else "Not ranked by density"
+            reason = f"{what}, because the runs differ in {ground.name}: {told}. {ground.why}"
+            found.append({"measure": measure, "ground": ground.name, "values": words, "reason": reason})
+    return found
+
+
+def _ranked(group: Sequence[Entry], measure: str) -> dict[str, Any]:
+    """The runs of a group from the best to the worst, and what separates each from the best."""
+
+    def place(entry: Entry) -> float:
+        mean = entry.numbers()[measure]["mean"]
+        return mean if math.isfinite(mean) else math.inf
+
+    best, *others = order = sorted(group, key=place)
+    differences = {}
+    for entry in others:
+        found = paired(entry, best)
+        mean, se = found[measure]["mean"], found[measure]["se"]
+        differences[entry.name] = found | {"told_apart": bool(se is not None and abs(mean) > 2 * se)}
+    return {
+        "measure": measure,
+        "reference": best.name,
+        "runs": [entry.name for entry in order],
+        "rows": len(best.rows["index"]),
+        "differences": differences,
+    }
+
+
+# --- tables, files and pictures -----------------------------------------------------------------------------------
+
+
+def _differences(group: dict[str, Any]) -> Table:
+    best, measure = group["reference"], group["measure"]
+    keys = [*_LABELS] if measure == "nll" else ["reconstruction_error"]
+    rows = [[f"{best} (best)", *[""] * len(keys)]]
+    rows += [[name, *(show(found.get(key)) for key in keys)] for name, found in group["differences"].items()]
+    what = "NLL" if measure == "nll" else "reconstruction error"
+    title = f"Ranked by {what}: difference from {best}"
+    note = (
+        f"Mean of the differences over the same {group['rows']:,} rows, ± its standard error (paired, so smaller than "
+        f"the errors of the two runs suggest). The run with the least {what} on these rows is the reference; among "
+        "many that are alike, the first place is luck."
+    )
+    return Table(title, ["run", *(f"{_LABELS[key]} minus {best}'s" for key in keys)], rows, note)
+
+
+def _names(places: Sequence[Path]) -> list[str]:
+    """The folders' names, or their whole paths where names repeat."""
+    names = [place.resolve().name for place in places]
+    return names if len(set(names)) == len(names) else [str(place) for place in places]
+
+
+def _over_seeds(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Pooled numbers of runs that share everything but the seed of the training."""
+
+    def others(entry: Entry) -> str:
+        config = entry.run.config
+        return repr(
+            (dataclasses.replace(config, train=dataclasses.replace(config.train, seed=0)), entry.scored["samples"])
+        )
+
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(others(entry), []).append(entry)
+    found = []
+    for group in groups.values():
+        numbers = [entry.numbers() for entry in group]
+        if len(group) > 1:
+            means = {name: pooled([item[name] for item in numbers]) for name in numbers[0]}
+            found.append({"runs": [entry.name for entry in group], **means})
+    return found
+
+
+def _options(entries: Sequence[Entry]) -> dict[str, list[str]]:
+    """The options that differ between the runs, with each run's value in words."""
+    configs = [_flat(to_dict(entry.run.config)) for entry in entries]
+    names = dict.fromkeys(name for config in configs for name in config)
+    values = {name: [str(config.get(name, "")) for config in configs] for name in names}
+    return {name: words for name, words in values.items() if len(set(words)) > 1}
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= value if isinstance(value, dict) else {key: value}
+    return flat
+
+
+def _summary(comparison: Comparison) -> str:
+    if not comparison.groups:
+        return "These runs are shown side by side and not ranked by density; the notes say why."
+    sentences = []
+    for group in comparison.groups:
+        second = group["runs"][1]
+        found = group["differences"][second]["nll"]
+        apart = "" if group["differences"][second]["told_apart"] else ", which does not tell them apart"
+        sentences.append(
+            f"Of {', '.join(sorted(group['runs']))} the least NLL has {group['reference']}; {second} follows at "
+            f"{show(found)} nats more{apart}."
+        )
+    return " ".join(sentences)
+
+
+def _write_csv(comparison: Comparison, path: Path) -> None:
+    """One line a run; a difference stands beside the run's numbers where it is ranked."""
+    plain = comparison.to_dict()
+    keys = [*_LABELS, "bits_per_dim"]
+    found: dict[str, dict[str, Any]] = {}
+    for group in (*plain["ranked_by_reconstruction_error"], *plain["ranked"]):
+        for name in group["runs"]:
+            found[name] = {"reference": group["reference"], **group["differences"].get(name, {})}
+    head = ["run", "folder", "likelihood", "latent_dim", "seed", "split", "importance_samples", "active_units"]
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        parts = [f"{key}{part}" for key in keys for part in ("", "_se")]
+        gaps = [f"{key}_difference{part}" for key in _LABELS for part in ("", "_se")]
+        writer.writerow([*head, *parts, "reference", *gaps])
+        for run in plain["runs"]:
+            beside = found.get(run["name"], {})
+            cells = [(run.get(key) or {}).get(part, "") for key in keys for part in ("mean", "se")]
+            more = [(beside.get(key) or {}).get(part, "") for key in _LABELS for part in ("mean", "se")]
+            writer.writerow(
+                [run["name"], *(run[name] for name in head[1:]), *cells, beside.get("reference", ""), *more]
+            )
+
+
+def _draw(comparison: Comparison, folder: Path) -> list[Picture]:
+    """The curves of runs of one kind over each other: one picture for each kind of nats."""
+    kind = [Ground("density", lambda entry: entry.has_density, str, ""), *_DENSITY[:-1]]
+    pictures = []
+    for number, group in enumerate(_partition(comparison.entries, kind), 1):
+        curves = {entry.name: history(entry.run.folder) for entry in group}
+        path = folder / f"curves-{number}.png"
+        with replacing(path) as temporary:
+            plots.plot_compared_curves(curves).savefig(temporary, dpi=110)
+        names = ", ".join(curves)
+        pictures.append(
+            Picture(f"Curves of {names}", path, "Means per validation row; a star marks the epoch that was kept.")
+        )
+    return pictures
