@@ -25,7 +25,7 @@ LAYERS = [
     {"samplers"},
     {"explorer", "handing", "models", "plots", "report"},
     {"runs"},
-    {"studies"},
+    {"hub", "studies"},
     {"comparisons"},
     {"cli"},
     {"__main__"},

@@ -464,7 +464,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     return value
 
 
-def from_toml(text: str, where: str = "the configuration") -> RunConfig:
+def from_toml(text: str | bytes, where: str = "the configuration") -> RunConfig:
     """A `RunConfig` from the text of a config.toml.
 
     Raises:
@@ -475,8 +475,8 @@ def from_toml(text: str, where: str = "the configuration") -> RunConfig:
         2
     """
     try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        values = tomllib.loads(text if isinstance(text, str) else text.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{where} must be TOML; {error}. Compare with the config.toml of any run.") from error
     return from_dict(RunConfig, values, where)
 

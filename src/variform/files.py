@@ -115,6 +115,32 @@ def write_json(path: str | os.PathLike[str], values: Any) -> None:
     write_text(path, to_json(values, indent=2))
 
 
+def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The values by name in a JSON file, which may come from anywhere.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: for what is not JSON, or holds something other than values by name.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "numbers.json"
+        >>> write_json(path, {"loss": 1.5})
+        >>> read_json(path)
+        {'loss': 1.5}
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path.name} must be there; there is none at {path}. Check the path.")
+    try:
+        values = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} must be JSON; {error}. Fetch it again, or train anew.") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} must hold values by name; it holds {type(values).__name__}. Fetch it again.")
+    return values
+
+
 def to_json(values: Any, *, indent: int | None = None) -> str:
     """`values` as strict JSON: NaN and infinite numbers, which JSON has not, become null.
 

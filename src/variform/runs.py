@@ -39,7 +39,7 @@ from variform.explorer.page import Page
 from variform.explorer.page import render as render_page
 from variform.explorer.payload import decoder_payload
 from variform.export import load_vae, read_sealed, save, write_sealed
-from variform.files import replacing, set_aside, sweep, write_json, write_text
+from variform.files import read_json, replacing, set_aside, sweep, write_json, write_text
 from variform.profiling import Profile, profile
 from variform.report import Picture, Table, render
 from variform.sources import BUILT_IN, source_format
@@ -114,7 +114,7 @@ class Run:
     @property
     def evaluation(self) -> dict[str, Any]:
         """The numbers in evaluation.json."""
-        return json.loads((self.folder / "evaluation.json").read_text(encoding="utf-8"))
+        return read_json(self.folder / "evaluation.json")
 
 
 def open_run(path: str | Path) -> Run:
@@ -144,7 +144,7 @@ def require_same_data(folder: Path, splits: Splits) -> None:
         ValueError: when the data have changed.
     """
     note = folder / "data.json"
-    if note.is_file() and json.loads(note.read_text(encoding="utf-8"))["fingerprint"] != splits.fingerprint:
+    if note.is_file() and read_json(note).get("fingerprint") != splits.fingerprint:
         raise ValueError(
             f"{splits.schema.source} must hold the data that {folder} was trained on; it has changed since. "
             "Bring the old data back, or train a new run."
@@ -181,7 +181,7 @@ def read_config(path: Path) -> RunConfig:
     """
     if not path.is_file():
         raise FileNotFoundError(f"a configuration must exist; there is no file {path}. Check the path.")
-    return from_toml(path.read_text(encoding="utf-8"), str(path))
+    return from_toml(path.read_bytes(), str(path))
 
 
 def settled(config: RunConfig) -> RunConfig:
@@ -314,7 +314,7 @@ def resume(folder: Path, *, nll_samples: int = 1000, progress: bool = False, pic
         there, begun = processes.any_of(*(is_first and file.is_file() for file in (path, checkpoint)))
         if not there:
             raise FileNotFoundError(f"a run must be a folder with config.toml; {folder} is not. Check the path.")
-        config = from_toml(processes.told(path.read_bytes() if is_first else b"").decode(), str(path))
+        config = from_toml(processes.told(path.read_bytes() if is_first else b""), str(path))
         splits, vae = prepare(config, nll_samples)
         require_same_data(folder, splits)
         if is_first:
