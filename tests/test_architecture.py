@@ -25,7 +25,7 @@ LAYERS = [
     {"samplers"},
     {"explorer", "handing", "models", "plots", "report"},
     {"runs"},
-    {"hub", "studies"},
+    {"hub", "serving", "studies"},
     {"comparisons"},
     {"cli"},
     {"__main__"},

@@ -34,6 +34,7 @@ COMMANDS = [
     "impute",
     "draw",
     "explore",
+    "serve",
     "compare",
     "info",
     "export",

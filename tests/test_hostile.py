@@ -27,7 +27,7 @@ from variform.config import RunConfig, TrainConfig, from_toml
 from variform.data import DataConfig, splits_from
 from variform.export import checksum, inspect, load_vae
 from variform.models import Model
-from variform.runs import open_run, resume, train
+from variform.runs import open_run, resume, scored_rows, train
 
 SECONDS, MEGABYTES = 5, 150
 ODD = [None, True, -1, 0, 1.5, 10**9, 10**18, 10**30, float("nan"), float("inf"), "", "x" * 10**5, [], [[]], {}, [None],
@@ -495,6 +495,20 @@ def test_a_hostile_sampler_is_refused(folder):
         sealed(header, {**tensors, "logits": value}, path)
         with quickly(), pytest.raises(ValueError, match="must hold what its header describes"):
             samplers.load(path, run.vae)
+
+
+def test_hostile_scores_of_rows_are_refused(folder):
+    run, path = open_run(folder), folder / "scores.safetensors"
+    header, tensors = taken_apart(path.read_bytes(), path)
+    assert scored_rows(run)[0]["split"] == "test"
+    fields = ("scored", "split", "samples", "seed")
+    odd = [({**header, field: value}, tensors) for field in fields for value in (None, [], {})]
+    odd += [(header, {**tensors, name: torch.zeros(2, 2)}) for name in tensors]
+    odd += [(header, {name: value for name, value in tensors.items() if name != "nll"}), (header, {})]
+    for changed in odd:
+        sealed(*changed, path)
+        with quickly(), pytest.raises(ValueError, match="must hold the scores of rows"):
+            scored_rows(run)
 
 
 def test_a_hostile_checkpoint_is_refused(folder):

@@ -545,12 +545,23 @@ def scored_rows(
     path = run.folder / "scores.safetensors"
     if path.is_file():
         header, tensors = read_sealed(path)
-        if header.get("scored") == samplers.identity(run.vae) and samples in (None, header["samples"]):
+        _require_scores(path, header, tensors)
+        if header["scored"] == samplers.identity(run.vae) and samples in (None, header["samples"]):
             return header, tensors
     rows = run.data().test
     samples = samples or run.evaluation["nll"]["samples"]
     scores = score(run.vae, rows, samples=samples, seed=seed, progress=progress)
     return row_scores(run.vae, rows, scores, "test", samples, seed)
+
+
+def _require_scores(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Refuse what is not of the form that `row_scores` gives."""
+    kinds = {"scored": str, "split": str, "samples": int, "seed": int}
+    names = {"index", "elbo", "log_likelihood", "kl", "nll", "squared_error"}
+    shapes = {(tensors[name].shape, tensors[name].ndim) for name in names & set(tensors)}
+    is_typed = all(type(header.get(name)) is kind for name, kind in kinds.items())
+    if not is_typed or set(tensors) != names or len(shapes) != 1 or next(iter(shapes))[1] != 1:
+        raise ValueError(f"{path} must hold the scores of rows; it does not. Write them anew with variform evaluate.")
 
 
 def sampler_file(run: Run, kind: samplers.SamplerKind) -> Path:
