@@ -37,6 +37,9 @@ COMMANDS = [
     "serve",
     "compare",
     "info",
+    "export",
+    "push",
+    "pull",
     "profile",
 ]
 SMALL = ["--epochs", "2", "--hidden", "6", "--latent-dim", "2", "--nll-samples", "3"]

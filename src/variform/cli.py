@@ -596,6 +596,78 @@ def info(run: Path, /, *, json: Annotated[bool, Flag] = False) -> None:
     _print_table(["key", "value"], rows)
 
 
+@app.command(name="export", sort_key=10.1)
+def hand_over(
+    run: Path,
+    /,
+    *,
+    to: Annotated[Literal["onnx", "numpy", "safetensors"], Option],
+    out: Annotated[Path | None, Option] = None,
+) -> None:
+    """Write the model for programs that have no variform, and compare its answers there with its own.
+
+    Encoder and decoder take and give the data's own units. `onnx` needs `pip install 'variform[onnx]'`.
+
+    Example: `variform export runs/demo --to onnx`
+
+    Args:
+        run: Folder of a run, or a model.safetensors.
+        to: `onnx`: encoder.onnx and decoder.onnx; `numpy`: model.npz, and reader.py that needs NumPy alone;
+            `safetensors`: the model file, and what it says of itself as model.json.
+        out: A new folder; by default onnx, numpy or safetensors in the run's folder.
+    """
+    from variform import handing, models
+
+    folder = out or (run if run.is_dir() else run.parent) / to
+    for path in handing.hand_over(models.load(run).vae, to, folder):
+        _say(f"{path.stat().st_size:>12,} bytes  {folder / path.name}")
+
+
+@app.command(sort_key=10.2)
+def push(run: Path, name: str, /, *, private: Annotated[bool, Flag] = False) -> None:
+    """Share a run's model on the Hugging Face Hub, with a card that says what it is; never data or paths.
+
+    Needs `pip install 'variform[hub]'` and `hf auth login`. A repository that is there gets a further commit.
+
+    Example: `variform push runs/demo ada/digits --private`
+
+    Args:
+        run: Folder of a finished run.
+        name: OWNER/NAME of the repository.
+        private: Make a new repository for its owner alone.
+    """
+    _say(_hub().push(run, name, private=private))
+
+
+@app.command(sort_key=10.3)
+def pull(
+    name: str, /, *, out: Annotated[Path | None, Option] = None, revision: Annotated[str | None, Option] = None
+) -> None:
+    """Fetch a model from the Hugging Face Hub, verify it, and open it without executing anything.
+
+    Needs `pip install 'variform[hub]'`. What comes opens as a run whose data are not there.
+
+    Example: `variform pull ada/digits --out runs/digits`
+
+    Args:
+        name: OWNER/NAME of the repository.
+        out: A new folder; by default runs/ and the name.
+        revision: A commit, branch or tag; by default the newest.
+    """
+    folder = _hub().pull(name, out or _default_folder(name), revision=revision)
+    _say(f"Model: {folder}")
+
+
+def _hub() -> Any:
+    try:
+        from variform import hub
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"the hub needs the packages of the extra hub; {error.name} is missing. Use pip install 'variform[hub]'."
+        ) from error
+    return hub
+
+
 @app.command(sort_key=11)
 def profile(
     source: str | None = None,
@@ -740,7 +812,7 @@ def _config_sources(arguments: list[str]) -> list[cyclopts.config.Dict]:
 def _config_file(path: Path) -> RunConfig:
     if not path.is_file():
         raise FileNotFoundError(f"--config must name a TOML file; there is none at {path}. Check the path.")
-    return from_toml(path.read_text(encoding="utf-8"), str(path))
+    return from_toml(path.read_bytes(), str(path))
 
 
 def _default_folder(source: str) -> Path:

@@ -6,7 +6,9 @@ keys of `config.toml` and the arguments of the Python interface, so that a value
 
 import dataclasses
 import difflib
+import math
 import re
+import reprlib
 import shlex
 import tomllib
 import types
@@ -350,7 +352,8 @@ def every(text: str) -> tuple[float, str]:
 
 def _require(holds: bool, rule: str, came: object, remedy: str) -> None:
     if not holds:
-        raise ValueError(f"{rule}; got {came}. {remedy}")
+        shown = reprlib.repr(came) if isinstance(came, tuple) else came
+        raise ValueError(f"{rule}; got {shown}. {remedy}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -421,50 +424,69 @@ def from_dict(cls: type[Config], values: dict[str, Any], where: str = "the confi
         Traceback (most recent call last):
         ValueError: the configuration has an unknown key 'latent_dims'. Did you mean 'latent_dim'?
     """
+    if not isinstance(values, dict):
+        raise ValueError(f"{where} must hold values by name; got {reprlib.repr(values)}. Give a table.")
     hints = get_type_hints(cls)
     known = [field.name for field in dataclasses.fields(cls)]
     arguments = {}
     for key, value in values.items():
         if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
+            near = difflib.get_close_matches(key[:99], known, 1)
             hint = f"Did you mean '{near[0]}'?" if near else f"Known keys: {', '.join(known)}."
-            raise ValueError(f"{where} has an unknown key '{key}'. {hint}")
+            raise ValueError(f"{where} has an unknown key {reprlib.repr(key)}. {hint}")
         if dataclasses.is_dataclass(hints[key]):
             if not isinstance(value, dict):
                 raise ValueError(
-                    f"{where}: [{key}] must be a table; got {value!r}. Write [{key}] on a line of its own."
+                    f"{where}: [{key}] must be a table; got {reprlib.repr(value)}. Write [{key}] on a line of its own."
                 )
             arguments[key] = from_dict(hints[key], value, f"{where}, table [{key}],")
         else:
-            arguments[key] = _convert(hints[key], value, f"{where}: {key}")
+            arguments[key] = converted(hints[key], value, f"{where}: {key}")
     return cls(**arguments)
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    """`value` as the type that `hint` asks for, or a ValueError that names both."""
+def converted(hint: Any, value: Any, where: str) -> Any:
+    """`value`, which may come from anywhere, as the type that `hint` asks for.
+
+    Args:
+        hint: A type, a `Literal`, a tuple of those, or one of them or None.
+        value: A plain value.
+        where: What messages call it.
+
+    Raises:
+        ValueError: for another type, a number that is not finite, or one that 64 bits do not hold.
+
+    Example:
+        >>> converted(tuple[int, ...], [64, 32], "hidden")
+        (64, 32)
+    """
     origin, options = get_origin(hint), get_args(hint)
+    came = reprlib.repr(value)
     if origin in (Union, types.UnionType):
-        return None if value is None else _convert(next(o for o in options if o is not type(None)), value, where)
+        return None if value is None else converted(next(o for o in options if o is not type(None)), value, where)
     if origin is Literal:
-        if value in options:
+        if isinstance(value, str) and value in options:
             return value
-        near = difflib.get_close_matches(str(value), [str(o) for o in options], 1)
+        near = difflib.get_close_matches(str(value)[:99], [str(o) for o in options], 1)
         hint = f"Did you mean '{near[0]}'?" if near else ""
-        raise ValueError(f"{where} must be one of {', '.join(map(str, options))}; got {value!r}. {hint}".rstrip())
+        raise ValueError(f"{where} must be one of {', '.join(map(str, options))}; got {came}. {hint}".rstrip())
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise ValueError(f"{where} must be a list of numbers; got {value!r}. Write for example [400, 400].")
+            raise ValueError(f"{where} must be a list; got {came}. Write for example [400, 400].")
         if options[-1] is not Ellipsis and len(value) != len(options):
-            raise ValueError(f"{where} must hold {len(options)} numbers; got {value!r}. Write for example [28, 28].")
-        return tuple(_convert(options[0], item, where) for item in value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+            raise ValueError(f"{where} must hold {len(options)} numbers; got {came}. Write for example [28, 28].")
+        return tuple(converted(options[0], item, where) for item in value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and not abs(value) < (2**63 if isinstance(value, int) else math.inf):
+        raise ValueError(f"{where} must be a finite number of at most 18 digits; it is not. Change it.")
+    if hint is float and is_number:
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ValueError(f"{where} must be of type {hint.__name__}; got {value!r}. Change it to {hint.__name__}.")
+        raise ValueError(f"{where} must be of type {hint.__name__}; got {came}. Change it to {hint.__name__}.")
     return value
 
 
-def from_toml(text: str, where: str = "the configuration") -> RunConfig:
+def from_toml(text: str | bytes, where: str = "the configuration") -> RunConfig:
     """A `RunConfig` from the text of a config.toml.
 
     Raises:
@@ -475,8 +497,8 @@ def from_toml(text: str, where: str = "the configuration") -> RunConfig:
         2
     """
     try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        values = tomllib.loads(text if isinstance(text, str) else text.decode())
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{where} must be TOML; {error}. Compare with the config.toml of any run.") from error
     return from_dict(RunConfig, values, where)
 

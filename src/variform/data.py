@@ -9,18 +9,19 @@ import dataclasses
 import hashlib
 import itertools
 import math
+import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from variform import draws
-from variform.config import DataConfig
+from variform.config import DataConfig, converted
 from variform.distributions import Support
 from variform.sources import (
     Rendered,
@@ -92,6 +93,14 @@ class Condition:
         if self.categories:
             return self.categories[int(part.argmax())]
         return f"{part.item() * self.scale + self.shift:.4g}"
+
+
+def _known_condition(values: dict[str, Any]) -> Condition:
+    """The condition that plain values of a file describe."""
+    hints = get_type_hints(Condition)
+    if set(values) != set(hints):
+        raise ValueError(f"a condition must have the keys {', '.join(hints)}; got others. Fetch the file again.")
+    return Condition(**{name: converted(hints[name], value, f"a condition's {name}") for name, value in values.items()})
 
 
 @dataclass(frozen=True, repr=False)
@@ -410,6 +419,8 @@ gaussian or --scaling unit.
             >>> Schema.from_dict(schema.to_dict()) == schema
             True
         """
+        if not isinstance(values, dict) or not isinstance(values.get("low", []), list):
+            raise ValueError("a schema must hold values by name; this one holds others. Fetch the file again.")
         names = {field.name for field in dataclasses.fields(cls)}
         since = {
             "whole": [False] * len(values.get("low", [])),
@@ -424,13 +435,32 @@ gaussian or --scaling unit.
                 f"a schema must have the keys {', '.join(sorted(names))}; missing or unknown: {', '.join(sorted(odd))}."
                 " Use a file that this version of variform wrote."
             )
-        fields: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-        }
-        fields["categories"] = tuple(map(tuple, fields["categories"]))
-        told: list[dict[str, Any]] = values["conditions"]
-        fields["conditions"] = tuple(Condition(**item | {"categories": tuple(item["categories"])}) for item in told)
-        return cls(**fields)
+        hints = get_type_hints(cls)
+        told = [_known_condition(item) for item in converted(tuple[dict, ...], values["conditions"], "conditions")]
+        rest = {name: value for name, value in values.items() if name != "conditions"}
+        fields = {name: converted(hints[name], value, f"the schema's {name}") for name, value in rest.items()}
+        schema = cls(**fields, conditions=tuple(told))
+        schema._require_consistent()
+        return schema
+
+    def _require_consistent(self) -> None:
+        """Refuse what `read` never makes, such as more columns than values: it would go wrong much later."""
+        width = 1 if self.kind == "image" else len(self.columns)
+        each = {len(getattr(self, name)) for name in ("low", "high", "whole", "shift", "scale")}
+        optional = {len(getattr(self, name)) for name in ("kinds", "categories", "gaps")}
+        is_shaped = len(self.shape) == 3 and not self.columns if self.kind == "image" else self.shape == (width,)
+        if not (is_shaped and min(self.shape) >= 1 and each == {width} and optional <= {0, width}):
+            raise ValueError(
+                f"a schema must have one value a column, or one for images; {self.kind} of the shape "
+                f"{reprlib.repr(self.shape)} with {len(self.columns)} columns has others. Fetch the file again."
+            )
+        scales = (*self.scale, *(item.scale for item in self.conditions))
+        is_coded = [bool(names) for names in self.categories] == [kind == "category" for kind in self.kinds]
+        if min(scales) <= 0 or (self.levels or 2) < 2 or not is_coded:
+            raise ValueError(
+                "a schema must have positive scales, levels from 2, and categories where a column is one; this one has "
+                "others. Fetch the file again."
+            )
 
     @cached_property
     def _affines(self) -> dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]]:

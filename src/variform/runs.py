@@ -39,7 +39,7 @@ from variform.explorer.page import Page
 from variform.explorer.page import render as render_page
 from variform.explorer.payload import decoder_payload
 from variform.export import load_vae, read_sealed, save, write_sealed
-from variform.files import replacing, set_aside, sweep, write_json, write_text
+from variform.files import read_json, replacing, set_aside, sweep, write_json, write_text
 from variform.profiling import Profile, profile
 from variform.report import Picture, Table, render
 from variform.sources import BUILT_IN, source_format
@@ -113,8 +113,50 @@ class Run:
 
     @property
     def evaluation(self) -> dict[str, Any]:
-        """The numbers in evaluation.json."""
-        return json.loads((self.folder / "evaluation.json").read_text(encoding="utf-8"))
+        """The numbers in evaluation.json.
+
+        Raises:
+            ValueError: for a file that is damaged, or of something else.
+        """
+        numbers = read_json(self.folder / "evaluation.json")
+        if not _is_evaluation(numbers):
+            raise ValueError(
+                f"{self.folder / 'evaluation.json'} must hold the numbers of an evaluation; some are missing or of "
+                "another kind. Fetch it again, or write it with variform evaluate."
+            )
+        return numbers
+
+
+def _is_evaluation(numbers: dict[str, Any]) -> bool:
+    """Whether values, which may come from anywhere, are what `assess` gives: as far as tables and pictures use it."""
+    estimates = [numbers.get(name) for name in ("elbo", "log_likelihood", "kl", "nll", "posterior_gap", "ess")]
+    kls, units, baselines = (numbers.get(name) for name in ("kl_per_dimension", "active_units", "baselines"))
+    if not isinstance(units, dict) or not isinstance(baselines, dict) or not isinstance(kls, list | None):
+        return False
+    estimates += [*(kls or ()), *(numbers[name] for name in ROWS if name in numbers)]
+    for found in baselines.values():
+        if not isinstance(found, dict) or not isinstance(found.get("components", 0), int):
+            return False
+        estimates += [found[name] for name in ROWS if name in found]
+    return (
+        all(map(_is_estimate, estimates))
+        and isinstance(numbers["nll"].get("samples"), int)
+        and all(isinstance(units.get(name), int) for name in ("count", "of"))
+        and isinstance(units.get("variances"), list)
+        and all(map(_is_number_or_none, units["variances"]))
+        and isinstance(numbers.get("notes"), list)
+        and all(isinstance(note, str) for note in numbers["notes"])
+        and isinstance(numbers.get("rows"), int)
+        and isinstance(numbers.get("split"), str)
+    )
+
+
+def _is_estimate(found: Any) -> bool:
+    return isinstance(found, dict) and all(name in found and _is_number_or_none(found[name]) for name in ("mean", "se"))
+
+
+def _is_number_or_none(value: Any) -> bool:
+    return isinstance(value, float | None) or (isinstance(value, int) and abs(value) < 2**63)
 
 
 def open_run(path: str | Path) -> Run:
@@ -144,7 +186,7 @@ def require_same_data(folder: Path, splits: Splits) -> None:
         ValueError: when the data have changed.
     """
     note = folder / "data.json"
-    if note.is_file() and json.loads(note.read_text(encoding="utf-8"))["fingerprint"] != splits.fingerprint:
+    if note.is_file() and read_json(note).get("fingerprint") != splits.fingerprint:
         raise ValueError(
             f"{splits.schema.source} must hold the data that {folder} was trained on; it has changed since. "
             "Bring the old data back, or train a new run."
@@ -168,8 +210,19 @@ def told(run: Run, given: Sequence[str], rows: int, *, seed: int = 0) -> Tensor 
 
 
 def history(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a run's history.jsonl, one per epoch."""
-    return [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+    """The rows of a run's history.jsonl, one per epoch.
+
+    Raises:
+        ValueError: for a file that is damaged.
+    """
+    path = folder / "history.jsonl"
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} must hold a line of JSON an epoch; {error}. Fetch it again.") from error
+    if not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"{path} must hold values by name in each line; it does not. Fetch it again.")
+    return rows
 
 
 def read_config(path: Path) -> RunConfig:
@@ -181,7 +234,7 @@ def read_config(path: Path) -> RunConfig:
     """
     if not path.is_file():
         raise FileNotFoundError(f"a configuration must exist; there is no file {path}. Check the path.")
-    return from_toml(path.read_text(encoding="utf-8"), str(path))
+    return from_toml(path.read_bytes(), str(path))
 
 
 def settled(config: RunConfig) -> RunConfig:
@@ -314,7 +367,7 @@ def resume(folder: Path, *, nll_samples: int = 1000, progress: bool = False, pic
         there, begun = processes.any_of(*(is_first and file.is_file() for file in (path, checkpoint)))
         if not there:
             raise FileNotFoundError(f"a run must be a folder with config.toml; {folder} is not. Check the path.")
-        config = from_toml(processes.told(path.read_bytes() if is_first else b"").decode(), str(path))
+        config = from_toml(processes.told(path.read_bytes() if is_first else b""), str(path))
         splits, vae = prepare(config, nll_samples)
         require_same_data(folder, splits)
         if is_first:
@@ -370,7 +423,9 @@ def _finish(
 def _note_session(folder: Path, config: RunConfig, splits: Splits) -> None:
     """Note in environment.json what this session's bits depend on, unless the one before it had the same."""
     path = folder / "environment.json"
-    sessions = json.loads(path.read_text(encoding="utf-8"))["sessions"] if path.is_file() else []
+    sessions = read_json(path).get("sessions") if path.is_file() else []
+    if not isinstance(sessions, list):
+        raise ValueError(f"{path} must hold a list of sessions; it holds another thing. Delete it to go on without.")
     present = machine() | {
         "variform": __version__,
         "device": find_device(config.train.device).type,
@@ -490,12 +545,23 @@ def scored_rows(
     path = run.folder / "scores.safetensors"
     if path.is_file():
         header, tensors = read_sealed(path)
-        if header.get("scored") == samplers.identity(run.vae) and samples in (None, header["samples"]):
+        _require_scores(path, header, tensors)
+        if header["scored"] == samplers.identity(run.vae) and samples in (None, header["samples"]):
             return header, tensors
     rows = run.data().test
     samples = samples or run.evaluation["nll"]["samples"]
     scores = score(run.vae, rows, samples=samples, seed=seed, progress=progress)
     return row_scores(run.vae, rows, scores, "test", samples, seed)
+
+
+def _require_scores(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Refuse what is not of the form that `row_scores` gives."""
+    kinds = {"scored": str, "split": str, "samples": int, "seed": int}
+    names = {"index", "elbo", "log_likelihood", "kl", "nll", "squared_error"}
+    shapes = {(tensors[name].shape, tensors[name].ndim) for name in names & set(tensors)}
+    is_typed = all(type(header.get(name)) is kind for name, kind in kinds.items())
+    if not is_typed or set(tensors) != names or len(shapes) != 1 or next(iter(shapes))[1] != 1:
+        raise ValueError(f"{path} must hold the scores of rows; it does not. Write them anew with variform evaluate.")
 
 
 def sampler_file(run: Run, kind: samplers.SamplerKind) -> Path:
@@ -591,7 +657,7 @@ def table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
             rows.append([label, *(show(column.get(key)) for column in columns)])
     active = numbers["active_units"]
     rows.append(["active units", f"{active['count']} of {active['of']}", *[""] * len(beside)])
-    heads = [f"PCA, q = {found['components']}" if name == "pca" else name for name, found in beside.items()]
+    heads = [f"PCA, q = {found['components']}" if "components" in found else name for name, found in beside.items()]
     return [f"{numbers['split']}, {numbers['rows']} rows", "VAE", *heads], rows
 
 
