@@ -297,10 +297,24 @@ def test_an_autoencoder_claims_no_bound_and_is_drawn_all_the_same(place):
 
 def test_resume_of_a_finished_run_ends_with_the_same_files(place):
     before = tree(place)
-    assert cli.run(["train", "--resume", "run", "--nll-samples", "3"]) == 0
+    assert cli.run(["train", "--resume", "run"]) == 0
     after = tree(place)
     assert after.keys() == before.keys()
     assert {name for name in before if before[name] != after[name]} == set()
+
+
+def test_importance_samples_are_part_of_the_run(place, capsys, no_pictures):
+    """`evaluate` and `--resume` take those that the run was begun with; `--resume` may also change them."""
+    assert json_of(["evaluate", "run", "--json"], capsys) == open_run("run").evaluation
+    weights = Path("run/model.safetensors").read_bytes()
+    assert cli.run(["train", "--resume", "run", "--nll-samples", "1000"]) == 0  # the default, but asked for
+    assert open_run("run").config.evaluation.nll_samples == open_run("run").evaluation["nll"]["samples"] == 1000
+    assert Path("run/model.safetensors").read_bytes() == weights
+    assert cli.run(["train", "--config", "a table/config.toml", "--out", "again"]) == 0
+    assert open_run("again").evaluation["nll"]["samples"] == 3
+    text = Path("run/config.toml").read_text()
+    Path("run/config.toml").write_text(text[: text.index("[evaluation]")])  # as an older version wrote it
+    assert open_run("run").config.evaluation.nll_samples == 1000
 
 
 def test_a_run_killed_before_its_first_checkpoint_is_resumed(place, no_pictures):
@@ -309,7 +323,7 @@ def test_a_run_killed_before_its_first_checkpoint_is_resumed(place, no_pictures)
         if name not in ("config.toml", "data.json") and (place / "run" / name).is_file():
             (place / "run" / name).unlink()
     Path("run/.checkpoint-0123abcd.safetensors").write_text("half")  # what a kill in mid-write leaves
-    assert cli.run(["train", "--resume", "run", "--nll-samples", "3"]) == 0
+    assert cli.run(["train", "--resume", "run"]) == 0
     after = tree(place / "run")
     assert all(after[name] == before[name] for name in ("model.safetensors", "last.safetensors", "evaluation.json"))
     assert not any(name.startswith(".") for name in after)
@@ -323,7 +337,7 @@ def test_a_run_stopped_in_its_evaluation_says_how_to_go_on(place, monkeypatch, c
         patch.setattr(runs, "assess", stop)
         assert cli.run(["train", "digits", *SMALL, "--out", "new run"]) == 130
     assert capsys.readouterr().err.endswith("go on with: variform train --resume 'new run'\n")
-    assert cli.run(["train", "--resume", "new run", "--nll-samples", "3"]) == 0
+    assert cli.run(["train", "--resume", "new run"]) == 0
     assert open_run("new run").evaluation == open_run("run").evaluation
 
 

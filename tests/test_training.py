@@ -30,7 +30,7 @@ from variform import (
     fit,
     runs,
 )
-from variform.config import to_command
+from variform.config import EvaluationConfig, to_command
 from variform.data import dataset_from, epoch_order, splits_from
 from variform.export import load_vae
 from variform.likelihoods import BernoulliLikelihood
@@ -221,9 +221,9 @@ def test_killed_and_stopped_processes_end_as_one_that_was_left_alone(tmp_path):
     torch.set_default_dtype(torch.float32)
     model = ModelConfig(latent_dim=2, hidden=(16,), dropout=0.1)
     data, steps = DataConfig(binarise="dynamic"), TrainConfig(epochs=200, warmup=500, checkpoint_every="0.05s")
-    config = RunConfig(source="digits", data=data, model=model, train=steps)
+    config = RunConfig(source="digits", data=data, model=model, train=steps, evaluation=EvaluationConfig(nll_samples=1))
     alone, folder = tmp_path / "alone", tmp_path / "killed often"
-    runs.train(config, alone, nll_samples=1, pictures=False)
+    runs.train(config, alone, pictures=False)
     arguments, chance = [*to_command(config).split()[2:], "--out", folder], random.Random(time.time())
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGINT):
         with begin(*arguments, threads=torch.get_num_threads()) as process:
@@ -240,7 +240,7 @@ def test_killed_and_stopped_processes_end_as_one_that_was_left_alone(tmp_path):
             assert "Traceback" not in stderr
         assert checkpoint(folder)[1]["step"] < checkpoint(alone)[1]["step"]
         arguments = ["--resume", folder]
-    runs.resume(folder, nll_samples=1, pictures=False)
+    runs.resume(folder, pictures=False)
     for name in ("model", "last"):
         assert (folder / f"{name}.safetensors").read_bytes() == (alone / f"{name}.safetensors").read_bytes()
     assert (folder / "evaluation.json").read_bytes() == (alone / "evaluation.json").read_bytes()
@@ -637,9 +637,10 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_pa
 
 
 def test_a_run_records_what_its_bits_depend_on(tmp_path):
-    config = RunConfig(model=ModelConfig(latent_dim=2), train=TrainConfig(epochs=1, seed=3))
-    run = runs.train(config, tmp_path / "run", nll_samples=1, pictures=False)
-    runs.resume(run.folder, nll_samples=1, pictures=False)
+    once = EvaluationConfig(nll_samples=1)
+    config = RunConfig(model=ModelConfig(latent_dim=2), train=TrainConfig(epochs=1, seed=3), evaluation=once)
+    run = runs.train(config, tmp_path / "run", pictures=False)
+    runs.resume(run.folder, pictures=False)
     sessions = json.loads((run.folder / "environment.json").read_text())["sessions"]
     assert len(sessions) == 1  # the second had the same
     assert sessions[0]["threads"] == torch.get_num_threads() and sessions[0]["torch"] == torch.__version__

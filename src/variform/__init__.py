@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from variform.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+    from variform.config import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig
     from variform.data import Dataset, Schema, Splits, read
     from variform.evaluation import evaluate, impute
     from variform.export import save
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "DataConfig": "config",
     "ModelConfig": "config",
+    "EvaluationConfig": "config",
     "RunConfig": "config",
     "TrainConfig": "config",
     "Dataset": "data",
@@ -73,6 +74,7 @@ __all__ = [
     "BetaTCVAE",
     "DataConfig",
     "Dataset",
+    "EvaluationConfig",
     "FactorVAE",
     "History",
     "InfoVAE",

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from variform import __version__
-from variform.config import DataConfig, ModelConfig, RunConfig, TrainConfig, from_toml, to_dict
+from variform.config import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig, from_toml, to_dict
 from variform.files import to_json
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ Options = Group("Options", sort_key=0)
 DataOptions = Annotated[DataConfig, Parameter(name="*", group=Group("Data", sort_key=1))]
 ModelOptions = Annotated[ModelConfig, Parameter(name="*", group=Group("Model", sort_key=2))]
 TrainOptions = Annotated[TrainConfig, Parameter(name="*", group=Group("Training", sort_key=3))]
+EvaluationOptions = Annotated[EvaluationConfig | None, Parameter(name="*", group=Group("Evaluation", sort_key=4))]
 Option = Parameter(group=Options)
 Flag = Parameter(group=Options, negative="")
 
@@ -72,11 +73,11 @@ def train(
     config: Annotated[Path | None, Option] = None,
     resume: Annotated[Path | None, Option] = None,
     overwrite: Annotated[bool, Flag] = False,
-    nll_samples: Annotated[int, Option] = 1000,
     json: Annotated[bool, Flag] = False,
     data: DataOptions = DataConfig(),
     model: ModelOptions = ModelConfig(),
     train: TrainOptions = TrainConfig(),
+    evaluation: EvaluationOptions = None,
 ) -> None:
     """Train a VAE on your data, evaluate it on held-out rows, and write pictures and a report.
 
@@ -91,7 +92,6 @@ def train(
         config: Take the options from this TOML file, such as a run's config.toml; options given here go first.
         resume: Go on with the interrupted run in this folder, with its own options.
         overwrite: Set the results of a run that is there aside, in a folder replaced-1.
-        nll_samples: Importance samples per example of the final NLL.
         json: Print the numbers as JSON.
     """
     if resume is not None:
@@ -102,7 +102,7 @@ def train(
                 "--resume goes on with a run as it was begun; got other options too. Give --resume FOLDER alone, "
                 "or train a new run with --config FOLDER/config.toml, your options and a new --out."
             )
-        run = runs.resume(resume, nll_samples=nll_samples, progress=True)
+        run = runs.resume(resume, evaluation=evaluation, progress=True)
         _report(run, json)
         return
     source = source or (_config_file(config).source if config else None)
@@ -110,8 +110,9 @@ def train(
         raise ValueError(
             "train needs data; got none. Name a file, a folder, `digits` or `sprites`, for example: variform demo."
         )
-    whole = RunConfig(source=source, data=data, model=model, train=train)
-    _train(whole, out or _default_folder(source), overwrite=overwrite, nll_samples=nll_samples, json=json)
+    evaluation = evaluation or EvaluationConfig()
+    whole = RunConfig(source=source, data=data, model=model, train=train, evaluation=evaluation)
+    _train(whole, out or _default_folder(source), overwrite=overwrite, json=json)
 
 
 @app.command(sort_key=2)
@@ -120,7 +121,7 @@ def evaluate(
     /,
     *,
     split: Annotated[Literal["test", "valid", "train"], Option] = "test",
-    samples: Annotated[int, Option] = 1000,
+    samples: Annotated[int | None, Option] = None,
     seed: Annotated[int, Option] = 0,
     json: Annotated[bool, Flag] = False,
 ) -> None:
@@ -131,7 +132,7 @@ def evaluate(
     Args:
         run: Folder of a run.
         split: The rows to evaluate on.
-        samples: k, importance samples per example for the NLL; more come closer to the truth.
+        samples: k, importance samples per example for the NLL; by default as many as the run's own evaluation took.
         seed: Seed of the draws.
         json: Print the numbers as JSON.
     """
@@ -470,11 +471,11 @@ def latent_dim(
     out: Annotated[Path | None, Option] = None,
     config: Annotated[Path | None, Option] = None,
     overwrite: Annotated[bool, Flag] = False,
-    nll_samples: Annotated[int, Option] = 1000,
     json: Annotated[bool, Flag] = False,
     data: DataOptions = DataConfig(),
     model: ModelOptions = ModelConfig(),
     train: TrainOptions = TrainConfig(),
+    evaluation: EvaluationOptions = None,
 ) -> None:
     """How many latent dimensions do these data need? One fit per dimension and seed, one table, one picture.
 
@@ -489,7 +490,6 @@ def latent_dim(
         out: Folder of the study; by default runs/ and the name of the source.
         config: Take the options from this TOML file; options given here go first.
         overwrite: Start anew in a folder that holds another study.
-        nll_samples: Importance samples per example.
         json: Print the numbers as JSON.
     """
     from variform import studies
@@ -499,11 +499,10 @@ def latent_dim(
         raise ValueError("a study needs data; got none. Name a file, a folder, `digits` or `sprites`.")
     folder = out or _default_folder(source).with_name(_default_folder(source).name + "-latent-dim")
     found = studies.latent_dimension(
-        RunConfig(source=source, data=data, model=model, train=train),
+        RunConfig(source=source, data=data, model=model, train=train, evaluation=evaluation or EvaluationConfig()),
         dims,
         folder,
         seeds=seeds,
-        nll_samples=nll_samples,
         overwrite=overwrite,
         progress=True,
     )
@@ -660,7 +659,7 @@ def _config_sources(arguments: list[str]) -> list[cyclopts.config.Dict]:
     if not paths:
         return []
     config = _config_file(Path(paths[-1]))
-    values = {key: value for part in (config.data, config.model, config.train) for key, value in to_dict(part).items()}
+    values = {key: value for part in config.parts for key, value in to_dict(part).items()}
     options = {key.replace("_", "-"): value for key, value in values.items()}
     return [cyclopts.config.Dict(options, use_commands_as_keys=False, allow_unknown=True, source=paths[-1])]
 
@@ -676,10 +675,10 @@ def _default_folder(source: str) -> Path:
     return Path("runs") / (re.sub(r"[^\w-]+", "-", name) or "run")
 
 
-def _train(config: RunConfig, folder: Path, *, overwrite: bool, nll_samples: int = 1000, json: bool = False) -> None:
+def _train(config: RunConfig, folder: Path, *, overwrite: bool, json: bool = False) -> None:
     from variform import runs
 
-    run = runs.train(config, folder, overwrite=overwrite, nll_samples=nll_samples, progress=True)
+    run = runs.train(config, folder, overwrite=overwrite, progress=True)
     _report(run, json)
 
 

@@ -1,4 +1,4 @@
-"""What a run is made of, as three frozen dataclasses and their TOML form.
+"""What a run is made of, as four frozen dataclasses and their TOML form.
 
 Every value a run depends on stands here, with its default. The same fields are the options of the command line, the
 keys of `config.toml` and the arguments of the Python interface, so that a value has one name everywhere.
@@ -354,8 +354,22 @@ def _require(holds: bool, rule: str, came: object, remedy: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """How a trained model is evaluated.
+
+    Args:
+        nll_samples: Importance samples per example of the NLL of the test rows; more come closer to the truth.
+    """
+
+    nll_samples: int = 1000
+
+    def __post_init__(self) -> None:
+        _require(self.nll_samples >= 1, "nll_samples must be at least 1", self.nll_samples, "Use for example 1000.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Everything that defines a run: the source of its data, and three configurations, one TOML table each.
+    """Everything that defines a run: the source of its data, and four configurations, one TOML table each.
 
     Args:
         source: A file (.npy, .npz, .csv, IDX, each of them also .gz), a folder of images or of .npy files, a folder in
@@ -363,12 +377,19 @@ class RunConfig:
         data: How what is read becomes numbers.
         model: The three laws and the networks.
         train: How the objective is optimised.
+        evaluation: How the trained model is evaluated.
     """
 
     source: str = "digits"
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
+
+    @property
+    def parts(self) -> "tuple[DataConfig, ModelConfig, TrainConfig, EvaluationConfig]":
+        """The four configurations, whose fields are the options of the command line."""
+        return self.data, self.model, self.train, self.evaluation
 
     @property
     def reading(self) -> DataConfig:
@@ -388,10 +409,10 @@ class RunConfig:
         )
 
 
-Config = TypeVar("Config", DataConfig, ModelConfig, TrainConfig, RunConfig)
+Config = TypeVar("Config", DataConfig, ModelConfig, TrainConfig, EvaluationConfig, RunConfig)
 
 
-def to_dict(config: DataConfig | ModelConfig | TrainConfig | RunConfig) -> dict[str, Any]:
+def to_dict(config: DataConfig | ModelConfig | TrainConfig | EvaluationConfig | RunConfig) -> dict[str, Any]:
     """Plain values of a configuration, without the fields that are None (TOML has no null).
 
     Example:
@@ -489,7 +510,7 @@ def to_command(config: RunConfig) -> str:
         'variform train digits --latent-dim 2 --hidden 64,32'
     """
     words = ["variform", "train", shlex.quote(config.source)]
-    for part in (config.data, config.model, config.train):
+    for part in config.parts:
         for field in dataclasses.fields(part):
             value, option = getattr(part, field.name), field.name.replace("_", "-")
             if value == field.default:

@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from variform import __version__, exploration, plots, processes, samplers
-from variform.config import ModelConfig, RunConfig, TrainConfig, from_toml, to_command, to_dict
+from variform.config import EvaluationConfig, ModelConfig, RunConfig, TrainConfig, from_toml, to_command, to_dict
 from variform.data import Dataset, Schema, Splits, read
 from variform.evaluation import summary
 from variform.evaluation.density import Scores, score
@@ -219,14 +219,12 @@ def require_folder(folder: Path, *, overwrite: bool = False) -> None:
         )
 
 
-def prepare(config: RunConfig, nll_samples: int = 1000) -> tuple[Splits, VAE]:
+def prepare(config: RunConfig) -> tuple[Splits, VAE]:
     """Read the data and build the model; what can be known to be wrong before the training is found here.
 
     Raises:
         ValueError, OSError: for data or options that do not fit.
     """
-    if nll_samples < 1:
-        raise ValueError(f"nll_samples must be at least 1; got {nll_samples}. Use for example 1000.")
     require_possible(config.train, int(os.environ.get("WORLD_SIZE", "1")))
     splits = read(config.source, config.reading)
     require_batch(config.train, len(splits.train))
@@ -256,9 +254,8 @@ def profile_of(config: RunConfig, steps: int = 50) -> Profile:
 
 
 def train(
-    config: RunConfig, folder: Path, *, overwrite: bool = False, nll_samples: int = 1000, progress: bool = False,
-    pictures: bool = True,
-) -> Run:  # fmt: skip
+    config: RunConfig, folder: Path, *, overwrite: bool = False, progress: bool = False, pictures: bool = True
+) -> Run:
     """Read, build, fit, evaluate, draw and report, into a new folder.
 
     With `overwrite` the results of a run that is there move to a folder replaced-1 (or 2, ...) in it; all other files
@@ -268,7 +265,6 @@ def train(
         config: The whole configuration.
         folder: The run's folder; new, empty, or with `overwrite` an old one.
         overwrite: Set the results of a run that is there aside.
-        nll_samples: Importance samples per example of the final evaluation.
         progress: Show progress on standard error.
         pictures: Draw the figures and write the report too.
 
@@ -279,7 +275,7 @@ def train(
     if writes:
         require_folder(folder, overwrite=overwrite)
     config = settled(config)
-    splits, vae = prepare(config, nll_samples)
+    splits, vae = prepare(config)
     config = completed(config, splits)
     if writes:
         folder.mkdir(parents=True, exist_ok=True)
@@ -287,15 +283,17 @@ def train(
         set_aside(folder, RESULTS)
         write_text(folder / "config.toml", tomli_w.dumps(to_dict(config)))
     history = _fit(config, folder, splits, vae, resume=False, progress=progress)
-    return _finish(Run(folder, config, vae), splits, history, nll_samples, progress, pictures)
+    return _finish(Run(folder, config, vae), splits, history, progress, pictures)
 
 
-def resume(folder: Path, *, nll_samples: int = 1000, progress: bool = False, pictures: bool = True) -> Run:
+def resume(
+    folder: Path, *, evaluation: EvaluationConfig | None = None, progress: bool = False, pictures: bool = True
+) -> Run:
     """Go on with an interrupted run; it ends with the same bits as one that was left alone.
 
     Args:
         folder: The run's folder.
-        nll_samples: Importance samples per example of the final evaluation.
+        evaluation: Evaluate the model so, now and later, in the place of what the run's config.toml says.
         progress: Show progress on standard error.
         pictures: Draw the figures and write the report too.
 
@@ -310,12 +308,15 @@ def resume(folder: Path, *, nll_samples: int = 1000, progress: bool = False, pic
         if not there:
             raise FileNotFoundError(f"a run must be a folder with config.toml; {folder} is not. Check the path.")
         config = from_toml(processes.told(path.read_bytes() if is_first else b"").decode(), str(path))
-        splits, vae = prepare(config, nll_samples)
+        config = config if evaluation is None else dataclasses.replace(config, evaluation=evaluation)
+        splits, vae = prepare(config)
         require_same_data(folder, splits)
         if is_first:
             sweep(folder / name for name in RESULTS)
+            if evaluation is not None:
+                write_text(path, tomli_w.dumps(to_dict(config)))
         history = _fit(config, folder, splits, vae, resume=begun, progress=progress)
-    return _finish(Run(folder, config, vae), splits, history, nll_samples, progress, pictures)
+    return _finish(Run(folder, config, vae), splits, history, progress, pictures)
 
 
 def _fit(config: RunConfig, folder: Path, splits: Splits, vae: VAE, *, resume: bool, progress: bool) -> History:
@@ -342,16 +343,14 @@ def _fit(config: RunConfig, folder: Path, splits: Splits, vae: VAE, *, resume: b
         raise
 
 
-def _finish(
-    run: Run, splits: Splits, history: History, nll_samples: int, progress: bool, pictures: bool
-) -> Run:  # fmt: skip
+def _finish(run: Run, splits: Splits, history: History, progress: bool, pictures: bool) -> Run:
     """What process 0 does with a trained model: files, numbers, pictures, report."""
     if processes.rank() != 0:
         return run
     save(run.vae, run.folder / "model.safetensors")
     _save_last(run.vae, history, run.folder)
     try:
-        numbers = assess(run, splits, samples=nll_samples, progress=progress, keep=True)
+        numbers = assess(run, splits, progress=progress, keep=True)
         write_json(run.folder / "evaluation.json", numbers)
         if pictures:
             figures = draw(run, splits, numbers, history.rows)
@@ -424,13 +423,15 @@ def describe(splits: Splits) -> dict[str, Any]:
 
 
 def assess(
-    run: Run, splits: Splits, *, split: str = "test", samples: int = 1000, seed: int = 0, progress: bool = False,
-    keep: bool = False,
+    run: Run, splits: Splits, *, split: str = "test", samples: int | None = None, seed: int = 0,
+    progress: bool = False, keep: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """`evaluate` on a split of the run's data, with what a reader needs to repeat it.
 
-    With `keep` the scores of the rows go to scores.safetensors.
+    `samples` are by default those of the run's own configuration. With `keep` the scores of the rows go to
+    scores.safetensors.
     """
+    samples = run.config.evaluation.nll_samples if samples is None else samples
     rows: Dataset = getattr(splits, split)
     scores = score(run.vae, rows, samples=samples, seed=seed, progress=progress)
     if keep:
@@ -817,7 +818,6 @@ def write_report(run: Run, splits: Splits, numbers: dict[str, Any], history: His
         ("Data fingerprint", splits.fingerprint),
     ]
     header, rows = table(numbers)
-    samples = numbers["nll"]["samples"]
     note = "Mean ± standard error over the rows. Lower NLL is better, higher ELBO is better. Constants are included."
     tables = [Table("Held-out numbers", header, rows, note)]
     sources = {"VAE": numbers, "PCA": numbers["baselines"].get("pca"), "trivial": numbers["baselines"]["trivial"]}
@@ -833,7 +833,7 @@ def write_report(run: Run, splits: Splits, numbers: dict[str, Any], history: His
         facts=facts,
         tables=tables,
         pictures=pictures,
-        command=to_command(config) + (f" --nll-samples {samples}" if samples != 1000 else "") + " --out NEW",
+        command=f"{to_command(config)} --out NEW",
         notes=[*splits.notes, *numbers["notes"]],
         config=tomli_w.dumps(to_dict(config)),
     )
