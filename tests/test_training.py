@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from variform import (
@@ -205,6 +205,30 @@ def test_a_checkpoint_of_anything_else_is_refused(grey, uninterrupted, tmp_path)
         path.write_bytes(whole.read_bytes()[:length])
         with pytest.raises(ValueError, match="must be a whole checkpoint"):
             resume(hard_config())
+
+
+def test_a_checkpoint_of_a_version_that_lacked_an_option_is_resumed(tmp_path):
+    """With the option at its default, which that version had without a name; not with another value."""
+    few = EvaluationConfig(nll_samples=1)
+    config = RunConfig(model=ModelConfig(latent_dim=2, hidden=(4,)), train=TrainConfig(epochs=1), evaluation=few)
+    runs.train(config, tmp_path / "run", pictures=False)
+    path = tmp_path / "run" / "checkpoint.safetensors"
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["variform"])
+    tensors = load_file(path)
+    identity = json.loads(header["identity"])
+    rest = json.loads(identity["rest"])
+    del identity["train"]["clip_norm"], rest["model"]["gated"], rest["data"]["memory_map"]
+    header["identity"] = json.dumps(identity | {"rest": json.dumps(rest)})
+    save_file(tensors, path, {"variform": json.dumps(header)})
+    weights = (tmp_path / "run" / "model.safetensors").read_bytes()
+    runs.resume(tmp_path / "run", pictures=False)
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == weights
+    save_file(tensors, path, {"variform": json.dumps(header)})
+    text = (tmp_path / "run" / "config.toml").read_text()
+    (tmp_path / "run" / "config.toml").write_text(text.replace("clip_norm = 0.0", "clip_norm = 5.0"))
+    with pytest.raises(ValueError, match="it comes from another"):
+        runs.resume(tmp_path / "run", pictures=False)
 
 
 # --- a real process, killed ---------------------------------------------------------------------------------------

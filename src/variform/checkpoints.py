@@ -174,8 +174,13 @@ def save(folder: Path, state: State, identity: str) -> None:
         ) from error
 
 
-def load(folder: Path, identity: str) -> State:
+def load(folder: Path, identity: str, defaults: dict[str, Any]) -> State:
     """The state that `save` wrote; process 0 reads it and tells the others.
+
+    Args:
+        folder: Where the checkpoint is.
+        identity: What it must belong to, as for `save`.
+        defaults: Values of what an identity of an older version does not name yet.
 
     Raises:
         FileNotFoundError: when there is none.
@@ -192,7 +197,7 @@ def load(folder: Path, identity: str) -> State:
         header = json.loads(metadata.get("variform", "{}"))
     except (SafetensorError, ValueError) as error:
         raise ValueError(f"{path} must be a whole checkpoint; {error}. Train anew with --overwrite.") from error
-    if header.get("identity") != identity:
+    if _completed(header.get("identity"), defaults) != _completed(identity, defaults):
         raise ValueError(
             f"{path} must come from this configuration and data; it comes from another. "
             "Resume with the run's own config.toml and data, or train anew in another folder."
@@ -203,3 +208,14 @@ def load(folder: Path, identity: str) -> State:
 
     state = State(group("weights/"), group("best/"), group("optimizer/"), group("random/"), tensors["sums"])
     return replace(state, **header["state"])
+
+
+def _completed(identity: Any, defaults: Any) -> Any:
+    """An identity as plain values, with the `defaults` of what it does not name; JSON may stand inside JSON."""
+    values = identity
+    if isinstance(identity, str) and identity.startswith("{"):
+        values = json.loads(identity)
+    if not isinstance(values, dict):
+        return values
+    known = defaults if isinstance(defaults, dict) else {}
+    return known | {name: _completed(value, known.get(name)) for name, value in values.items()}

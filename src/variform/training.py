@@ -19,7 +19,7 @@ from torch import Tensor
 
 from variform import checkpoints, processes
 from variform.checkpoints import State
-from variform.config import TrainConfig, every, to_dict
+from variform.config import DataConfig, ModelConfig, TrainConfig, every, to_dict
 from variform.data import BLOCKS_PER_WINDOW, Dataset, epoch_order
 from variform.objectives import (
     DIPVAE,
@@ -167,7 +167,7 @@ def fit(
         torch.manual_seed(config.seed)
         state = take.trained.capture(sums)
         if folder is not None and resume:
-            state = checkpoints.load(folder, identity)
+            state = checkpoints.load(folder, identity, _defaults())
             take.trained.restore(state, sums)
         elif folder is not None:
             checkpoints.save(folder, state, identity)
@@ -430,6 +430,14 @@ def _identity(config: TrainConfig, train: Dataset, objective: Objective, rest: s
     settings["betas"] = [objective.beta(step) for step in (0, config.warmup, 10**9)]
     settings["objective"] = objective.settings()
     return json.dumps({"train": settings, "rest": rest, "rows": len(train), "weights": shapes}, sort_keys=True)
+
+
+def _defaults() -> dict[str, Any]:
+    """What an identity says of options that are left at their defaults: those that a newer version adds."""
+    return {
+        "train": to_dict(TrainConfig()),
+        "rest": {"data": to_dict(DataConfig()), "model": to_dict(ModelConfig())},
+    }
 
 
 def _broken(
