@@ -23,7 +23,7 @@ LAYERS = [
     {"training", "evaluation", "exploration", "profiling"},
     {"export"},
     {"samplers"},
-    {"models", "plots", "report"},
+    {"explorer", "models", "plots", "report"},
     {"runs"},
     {"studies"},
     {"comparisons"},

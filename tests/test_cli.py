@@ -32,6 +32,7 @@ COMMANDS = [
     "decode",
     "reconstruct",
     "impute",
+    "draw",
     "explore",
     "compare",
     "info",
@@ -84,6 +85,7 @@ def place(finished, tmp_path, monkeypatch):
 def no_pictures(monkeypatch):
     monkeypatch.setattr(runs, "draw", lambda *_: [])
     monkeypatch.setattr(runs, "write_report", lambda *_: None)
+    monkeypatch.setattr(runs, "write_explorer", lambda *_: "")
 
 
 def tree(folder):
@@ -226,10 +228,10 @@ def test_encode_decode_and_reconstruct_agree(place, capsys):
         assert (place / "a table" / file).is_file()
 
 
-def test_explore_draws_again_and_info_tells_what_it_is(place, capsys):
+def test_draw_draws_again_and_info_tells_what_it_is(place, capsys):
     figures = tree(place / "run" / "figures")
     shutil.rmtree("run/figures")
-    assert cli.run(["explore", "run"]) == 0
+    assert cli.run(["draw", "run"]) == 0
     assert tree(place / "run" / "figures") == figures
     values = json_of(["info", "run", "--json"], capsys)
     assert values["model"]["latent_dim"] == 2 and values["schema"]["shape"] == [1, 8, 8]
@@ -289,7 +291,7 @@ def test_an_autoencoder_claims_no_bound_and_is_drawn_all_the_same(place):
     rows = [json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON")) for line in lines]
     assert len(rows) == 2 and all(row["valid_elbo"] is None and row["valid_loss"] > 0 for row in rows)
     assert any("Compare reconstruction errors" in note for note in open_run(place / "plain").evaluation["notes"])
-    assert cli.run(["explore", "plain"]) == 0
+    assert cli.run(["draw", "plain"]) == 0
 
 
 # --- interrupted, resumed, replaced -------------------------------------------------------------------------------
@@ -524,8 +526,8 @@ MISTAKES = [
     ("compare run nowhere", "nowhere is not"),
     ("compare run 'a table' --out notes", "must be new or empty; notes is not"),
     ("compare run 'a table' --samples 0", "samples must be at least 1"),
-    ("explore broken", "must be a whole safetensors file"),
-    ("explore moved", "gone.csv does not exist"),
+    ("draw broken", "must be a whole safetensors file"),
+    ("draw moved", "gone.csv does not exist"),
     ("info nowhere", "there is none at nowhere"),
     ("info nan.csv", "must be a whole safetensors file"),
     ("info run/checkpoint.safetensors", "must be a model of variform"),

@@ -534,7 +534,7 @@ def test_wine_with_gaps_trains_from_csv_in_one_command_and_keeps_its_types(tmp_p
     assert cli.run(["impute", "run", "--samples", "20"]) == 0
     assert "RMS error" in capsys.readouterr().out
     assert cli.run(["impute", "run", "wine.csv", "--out", "full.npy", "--intervals"]) == 2
-    for command in ("evaluate", "reconstruct", "explore"):
+    for command in ("evaluate", "reconstruct", "draw", "explore"):
         assert cli.run([command, "run"]) == 0
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         SemiSupervised,
         Terms,
     )
+    from variform.runs import explore
     from variform.training import History, build_objective, fit
     from variform.vae import VAE, build_vae
 
@@ -56,6 +57,7 @@ _HOMES = {
     "SemiSupervised": "objectives",
     "Terms": "objectives",
     "WAE": "objectives",
+    "explore": "runs",
     "History": "training",
     "build_objective": "training",
     "fit": "training",
@@ -89,6 +91,7 @@ __all__ = [
     "build_objective",
     "build_vae",
     "evaluate",
+    "explore",
     "fit",
     "impute",
     "load",

@@ -398,10 +398,43 @@ def impute(
 
 
 @app.command(sort_key=8)
-def explore(run: Path, /) -> None:
+def explore(
+    run: Path,
+    /,
+    *,
+    data: Annotated[str | None, Option] = None,
+    out: Annotated[Path | None, Option] = None,
+) -> None:
+    """Write the explorer: one HTML page that opens without a server and decodes in the browser.
+
+    A map of the latent space whose designs follow the pointer, sliders, ways between designs, grids, samples,
+    reconstructions with the worst first, and the numbers of the run.
+
+    Examples: `variform explore runs/demo`, `variform explore runs/wine --data new.csv --out new.html`
+
+    Args:
+        run: Folder of a run.
+        data: Rows on the map in the place of the run's own, in the same shape.
+        out: A new .html file; by default explorer.html in the run's folder, which is written anew.
+    """
+    from variform import runs
+    from variform.files import write_text
+
+    path = out or run / "explorer.html"
+    if out is not None and out.suffix != ".html":
+        raise ValueError(f"the page must be a .html file; got {out}. Choose another --out.")
+    if out is not None and out.exists():
+        raise FileExistsError(f"the output must be a new file; {out} exists. Choose another --out.")
+    page = runs.explore(run, source=data)
+    write_text(path, page.html)
+    _say(f"Explorer, {len(page.html) / 1e6:.1f} MB: {path}")
+
+
+@app.command(sort_key=8.5)
+def draw(run: Path, /) -> None:
     """Draw a run's pictures again: reconstructions, samples, manifold, latent map, traversals, interpolation.
 
-    Example: `variform explore runs/demo`
+    Example: `variform draw runs/demo`
 
     Args:
         run: Folder of a run; the pictures go to its figures/.
@@ -413,7 +446,7 @@ def explore(run: Path, /) -> None:
         _say(f"{picture.title}: {picture.path}")
 
 
-@app.command(sort_key=8.5)
+@app.command(sort_key=8.7)
 def compare(
     run: tuple[Path, ...],
     /,
@@ -687,6 +720,8 @@ def _report(run: "Run", json: bool) -> None:
         return
     _print_numbers(run.evaluation, json)
     if not json:
+        if (run.folder / "explorer.html").is_file():
+            _say(f"Explorer: {run.folder / 'explorer.html'}")
         _say(f"Report: {run.folder / 'report.html'}")
 
 

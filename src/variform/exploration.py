@@ -126,6 +126,12 @@ def manifold(vae: VAE, size: int = 20, *, context: Tensor | None = None, seed: i
     Reference:
         Kingma and Welling (2014), figure 4.
     """
+    points, quantiles = manifold_points(vae, size, seed=seed)
+    return decode(vae, points, context=context), quantiles
+
+
+def manifold_points(vae: VAE, size: int = 20, *, seed: int = 0) -> tuple[Array, Array]:
+    """Where `manifold` decodes: (size, size, 2), and the quantiles (size,); its arguments and errors are the same."""
     if vae.latent_dim != 2:
         raise ValueError(f"the manifold needs 2 latent dimensions; the model has {vae.latent_dim}. Use traversals.")
     quantiles = (torch.arange(size, dtype=torch.float64) + 0.5) / size
@@ -137,7 +143,7 @@ def manifold(vae: VAE, size: int = 20, *, context: Tensor | None = None, seed: i
         strips = draws[draws[:, 0].argsort()].reshape(size, -1, 2)
         second = np.quantile(strips[:, :, 1], quantiles.numpy(), axis=1)
         first = np.broadcast_to(np.median(strips[:, :, 0], axis=1), (size, size))
-    return decode(vae, np.stack([first, second], -1), context=context), quantiles.numpy()
+    return np.stack([first, second], -1), quantiles.numpy()
 
 
 def latent_map(means: Array) -> tuple[Array, tuple[str, str]]:

@@ -78,6 +78,7 @@ def render(
     command: str,
     notes: Sequence[str],
     config: str,
+    explorer: str = "",
 ) -> str:
     """The report as the text of one HTML page.
 
@@ -92,6 +93,7 @@ def render(
         command: What to type to repeat the run.
         notes: What a reader must know to trust the numbers, such as warnings.
         config: The whole configuration, as text.
+        explorer: The name of the explorer page beside the report; empty where there is none.
 
     Raises:
         ValueError: if a picture is not a PNG file.
@@ -116,6 +118,7 @@ def render(
         command=command,
         notes=notes,
         config=config,
+        explorer=explorer,
     )
 
 

@@ -8,7 +8,7 @@ environment.json      seed, versions, threads, device, data fingerprint and git 
                       environment that it went through
 evaluation.json       held-out numbers with standard errors
 scores.safetensors    what they are means of, row by row
-figures/*.png, report.html
+figures/*.png, report.html, explorer.html
 sampler-*.safetensors, samplers.json  laws fitted over z after the training, and what each of them is good for
 """
 
@@ -31,9 +31,13 @@ from torch import Tensor
 
 from variform import __version__, exploration, plots, processes, samplers
 from variform.config import EvaluationConfig, ModelConfig, RunConfig, TrainConfig, from_toml, to_command, to_dict
-from variform.data import Dataset, Schema, Splits, read
+from variform.data import Dataset, Schema, Splits, read, read_rows
 from variform.evaluation import summary
 from variform.evaluation.density import Scores, score
+from variform.explorer.contents import draws, gather
+from variform.explorer.page import Page
+from variform.explorer.page import render as render_page
+from variform.explorer.payload import decoder_payload
 from variform.export import load_vae, read_sealed, save, write_sealed
 from variform.files import replacing, set_aside, sweep, write_json, write_text
 from variform.profiling import Profile, profile
@@ -69,6 +73,7 @@ RESULTS = (
     "figures/manifold.png",
     "figures/draws.png",
     "report.html",
+    "explorer.html",
 )
 """What `train` with `overwrite` sets aside first: else a run that is killed early would show another one's results."""
 
@@ -354,7 +359,8 @@ def _finish(run: Run, splits: Splits, history: History, progress: bool, pictures
         write_json(run.folder / "evaluation.json", numbers)
         if pictures:
             figures = draw(run, splits, numbers, history.rows)
-            write_report(run, splits, numbers, history, figures)
+            missing = write_explorer(run, splits, numbers)
+            write_report(run, splits, numbers, history, figures, missing)
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(f"stopped after the training; go on with: {resume_command(run.folder)}") from error
     return run
@@ -797,8 +803,10 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
     return pictures
 
 
-def write_report(run: Run, splits: Splits, numbers: dict[str, Any], history: History, pictures: list[Picture]) -> None:
-    """Write report.html, one file that opens offline."""
+def write_report(
+    run: Run, splits: Splits, numbers: dict[str, Any], history: History, pictures: list[Picture], missing: str = ""
+) -> None:  # fmt: skip
+    """Write report.html, one file that opens offline; `missing` says why there is no explorer.html to link."""
     schema, config = splits.schema, run.config
     sizes = ", ".join(f"{len(getattr(splits, name)):,} {name}" for name in ("train", "valid", "test"))
     weights = sum(value.numel() for value in run.vae.parameters())
@@ -834,7 +842,95 @@ def write_report(run: Run, splits: Splits, numbers: dict[str, Any], history: His
         tables=tables,
         pictures=pictures,
         command=f"{to_command(config)} --out NEW",
-        notes=[*splits.notes, *numbers["notes"]],
+        notes=[*splits.notes, *numbers["notes"], *([missing] if missing else [])],
+        explorer="" if missing else "explorer.html",
         config=tomli_w.dumps(to_dict(config)),
     )
     write_text(run.folder / "report.html", html)
+
+
+# --- the explorer page --------------------------------------------------------------------------------------------
+
+MOST_EMBEDDED = 20e6  # bytes of a decoder's weights in half precision: what a page still opens with in a moment
+
+
+def explorer_page(run: Run, splits: Splits, numbers: dict[str, Any], *, source: str | None = None) -> Page:
+    """The explorer page of a run, with its decoder inside.
+
+    Args:
+        run: The run.
+        splits: Its data.
+        numbers: Its evaluation.
+        source: Data on the map in the place of the run's own.
+
+    Raises:
+        ValueError: for a decoder that is too large for a page, or of a kind that it cannot run.
+    """
+    size = 2 * sum(value.numel() for value in run.vae.decoder.parameters())
+    if size > MOST_EMBEDDED:
+        raise ValueError(
+            f"a page can hold a decoder of up to {MOST_EMBEDDED / 1e6:.0f} MB in half precision; this one has "
+            f"{size / 1e6:.0f} MB. Look at it with variform serve {run.folder}."
+        )
+    decoder = decoder_payload(run.vae)
+    return render_page(explorer_contents(run, splits, numbers, source=source), decoder)
+
+
+def explorer_contents(
+    run: Run, splits: Splits, numbers: dict[str, Any], *, source: str | None = None
+) -> dict[str, Any]:  # fmt: skip
+    """What the explorer page of a run shows, without a decoder; arguments as of `explorer_page`."""
+    prior, seed = prior_name(run.config.model), run.config.train.seed
+    laws = [draws(run.vae, f"the prior, {prior}", seed=seed)]
+    for kind, name in (("gmm", "the fitted mixture"), ("flow", "the fitted flow")):
+        if sampler_file(run, kind).is_file():
+            try:
+                laws.append(draws(with_sampler(run, kind), name, seed=seed))
+            except ValueError:  # of other weights: the run has been trained anew since
+                continue
+    weights = sum(value.numel() for value in run.vae.decoder.parameters())
+    facts = [
+        ("Data", splits.schema.source),
+        ("Rows", ", ".join(f"{len(getattr(splits, name)):,} {name}" for name in ("train", "valid", "test"))),
+        ("Likelihood", run.config.model.likelihood),
+        ("Latents", f"{run.vae.latent_dim}; posterior {run.config.model.posterior}; prior {prior}"),
+        ("Decoder", f"{run.config.model.network}, {weights:,} weights"),
+        ("Objective", _objective(run.config)),
+    ]
+    return gather(
+        run.vae,
+        splits,
+        numbers,
+        other=None if source is None else read_rows(source, splits.schema),
+        prior=prior,
+        laws=laws,
+        table=table(numbers),
+        facts=facts,
+        seed=seed,
+    )
+
+
+def write_explorer(run: Run, splits: Splits, numbers: dict[str, Any]) -> str:
+    """Write explorer.html into the run's folder; what is returned says why it could not be made, or is empty."""
+    path = run.folder / "explorer.html"
+    try:
+        write_text(path, explorer_page(run, splits, numbers).html)
+    except ValueError as error:
+        path.unlink(missing_ok=True)  # of another decoder
+        return f"There is no explorer page: {error}"
+    return ""
+
+
+def explore(run: Run | str | Path, *, source: str | None = None) -> Page:
+    """The explorer page of a run, which shows itself in a notebook.
+
+    Args:
+        run: A run, or its folder.
+        source: Data on the map in the place of the run's own.
+
+    Raises:
+        FileNotFoundError: when it is not the folder of a run with a model.
+        ValueError: as `explorer_page`.
+    """
+    opened = run if isinstance(run, Run) else open_run(run)
+    return explorer_page(opened, opened.data(), opened.evaluation, source=source)

@@ -1,0 +1,101 @@
+"""The explorer page: what `contents` gathered and a decoder, in one HTML file that opens without a server."""
+
+import base64
+import hashlib
+import html
+import json
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from variform.files import to_json, write_text
+
+SCRIPTS = ("decoder.js", "bytes.js", "geometry.js", "designs.js", "map.js", "views.js", "app.js")
+
+
+@dataclass(frozen=True)
+class Page:
+    """The explorer page of a run; in a notebook it shows itself.
+
+    Args:
+        html: The whole page.
+
+    Example:
+        >>> Page("<!doctype html>")._repr_html_()[:7]
+        '<iframe'
+    """
+
+    html: str
+
+    def save(self, path: str | Path) -> None:
+        """Write the page to a new file.
+
+        Raises:
+            FileExistsError: when there is a file already.
+        """
+        if Path(path).exists():
+            raise FileExistsError(f"the output must be a new file; {path} exists. Choose another path.")
+        write_text(path, self.html)
+
+    def __repr__(self) -> str:
+        return f"Page of {len(self.html) / 1e6:.2f} MB: save(path) writes it, a notebook shows it"
+
+    def _repr_html_(self) -> str:
+        """The page in a frame that may run its scripts and save files, and may not touch the notebook."""
+        return (
+            f'<iframe srcdoc="{html.escape(self.html)}" sandbox="allow-scripts allow-downloads" title="variform '
+            'explorer" style="width: 100%; height: 760px; border: 0"></iframe>'
+        )
+
+
+def render(contents: dict[str, Any], decoder: dict[str, Any], *, connect: str = "'none'") -> Page:
+    """The page of a run.
+
+    Whatever the contents hold is shown as text: the JSON cannot end its element, and the page puts no data into HTML.
+
+    Args:
+        contents: What `contents.gather` gives.
+        decoder: What `Decoder.create` in decoder.js takes.
+        connect: What the page may connect to, as in a content security policy; nothing by default.
+
+    Example:
+        >>> page = render({"title": "</script>"}, {})
+        >>> page.html.startswith("<!doctype html>"), "</script>" in page.html.split("<script")[1].split(">", 1)[1]
+        (True, True)
+    """
+    here = resources.files("variform.explorer")
+    script = "\n".join(here.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS)
+    script, style = f'"use strict";\n(() => {{\n{script}}})();\n', here.joinpath("page.css").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    template = environment.from_string(here.joinpath("page.html.j2").read_text(encoding="utf-8"))
+    text = template.render(
+        title=contents["title"],
+        script=script,
+        style=style,
+        script_hash=_hash(script),
+        style_hash=_hash(style),
+        connect=connect,
+        data=_inert({"contents": contents, "decoder": decoder}),
+    )
+    return Page(text)
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+
+
+def _inert(values: Any) -> str:
+    """JSON that may stand in a script element: no character of it means anything to HTML or to JavaScript.
+
+    Example:
+        >>> _inert("</script>\N{LINE SEPARATOR}")
+        '"\\\\u003c/script\\\\u003e\\\\u2028"'
+    """
+    text = to_json(values)  # ASCII: separators of lines are escaped
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    json.loads(text)
+    return text

@@ -1,0 +1,132 @@
+"""The decoder as the page takes it: the steps of `lowering`, with weights in half precision where that is enough."""
+
+import base64
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from variform.lowering import Program, Step, lower_decoder
+from variform.vae import VAE, evaluating
+
+_TOLERANCE = 5e-4  # of the range of the data: half of what the page promises
+_POINTS = 64
+
+
+def decoder_payload(vae: VAE) -> dict[str, Any]:
+    """What `Decoder.create` in decoder.js takes: plain values for JSON.
+
+    Matrices and kernels are float16, all else float32. A matrix stays float32 if it does not fit, or, the one that
+    matters most first, until what is decoded from draws of the prior moves by less than a two-thousandth of the data's
+    range.
+
+    Args:
+        vae: The model.
+
+    Raises:
+        ValueError: for a decoder that `lower_decoder` has no steps for.
+
+    Example:
+        >>> from variform import ModelConfig, build_vae, read
+        >>> payload = decoder_payload(build_vae(ModelConfig(latent_dim=2, hidden=(16,)), read("digits").schema))
+        >>> payload["latentDim"], payload["eventShape"], payload["arrays"]["array0"]
+        (2, [1, 8, 8], {'shape': [16, 2], 'type': 'f16', 'start': 4420})
+    """
+    program = lower_decoder(vae)
+    matrices = list(_matrices(program.steps))
+    is_half = dict(zip(matrices, _fit_in_half(vae, len(matrices)), strict=True))
+    return _shapes(vae) | {"steps": program.steps} | _packed(program, {name for name in matrices if is_half[name]})
+
+
+def remote_payload(vae: VAE, url: str, *, most_codes: int) -> dict[str, Any]:
+    """What `Decoder.create` takes to decode by asking a server.
+
+    Args:
+        vae: The model.
+        url: Where the page asks, relative to its own address.
+        most_codes: How many codes one request may have.
+    """
+    return _shapes(vae) | {"url": url, "mostCodes": most_codes}
+
+
+def _shapes(vae: VAE) -> dict[str, Any]:
+    return {"latentDim": vae.latent_dim, "contextDim": vae.context_dim, "eventShape": list(vae.event_shape)}
+
+
+def _matrices(steps: Iterable[Step]) -> Iterable[str]:
+    """Names of the weights of dense and convolutional steps, in their order."""
+    for step in steps:
+        if step["op"] in ("dense", "convolve", "convolve-transposed"):
+            yield step["weight"]
+        for branch in step.get("branches", []):
+            yield from _matrices(branch)
+
+
+def _packed(program: Program, halves: set[str]) -> dict[str, Any]:
+    """All arrays end to end, those of float32 first, where each start is a multiple of 4."""
+    arrays, pieces, start = {}, [], 0
+    for name, values in sorted(program.weights.items(), key=lambda item: item[0] in halves):
+        piece = values.astype("<f2" if name in halves else "<f4").tobytes()
+        arrays[name] = {"shape": list(values.shape), "type": "f16" if name in halves else "f32", "start": start}
+        pieces.append(piece)
+        start += len(piece)
+    return {"arrays": arrays, "weights": base64.b64encode(b"".join(pieces)).decode("ascii")}
+
+
+def _fit_in_half(vae: VAE, count: int) -> list[bool]:
+    """Which of the decoder's matrices may be rounded to float16."""
+    z, context = _points(vae)
+    exact, span = _decoded(vae, vae.decoder, z, context), _span(vae, z, context)
+
+    def loss(rounded: Iterable[int]) -> float:
+        decoder = copy.deepcopy(vae.decoder)
+        with torch.no_grad():
+            for place, weight in enumerate(_weights(decoder)):
+                if place in rounded:
+                    weight.copy_(weight.half())
+        found = _decoded(vae, decoder, z, context)
+        return float(np.nan_to_num(np.abs(found - exact) / span, nan=np.inf).max())
+
+    weights = _weights(vae.decoder)
+    assert len(weights) == count
+    halves = [place for place, weight in enumerate(weights) if bool(weight.half().isfinite().all())]
+    if loss(halves) > _TOLERANCE:
+        halves.sort(key=lambda place: loss([place]))
+    while halves and loss(halves) > _TOLERANCE:
+        halves.pop()
+    return [place in halves for place in range(count)]
+
+
+def _weights(decoder: nn.Module) -> list[Tensor]:
+    """The same matrices as `_matrices`, in the same order: modules list their parts in the order of their use."""
+    kinds = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
+    return [part.weight for part in decoder.modules() if isinstance(part, kinds)]
+
+
+def _points(vae: VAE) -> tuple[Tensor, Tensor | None]:
+    """Draws from the prior, half of them moved half as far out again, and contexts of every kind."""
+    with torch.random.fork_rng(), evaluating(vae):
+        torch.manual_seed(0)
+        z = vae.latent_prior().sample(torch.Size((_POINTS,)))
+        z[::2] *= 1.5
+        context = None if vae.no_context(1) is None else vae.like(torch.randn(_POINTS, vae.context_dim))
+    return z, context
+
+
+def _decoded(vae: VAE, decoder: nn.Module, z: Tensor, context: Tensor | None) -> np.ndarray[Any, np.dtype[Any]]:
+    """Means as the model sees them, with another decoder in the place of its own."""
+    other = copy.copy(vae)
+    other._modules = {**vae._modules, "decoder": decoder}
+    with evaluating(other):
+        return other.decode(z, context).mean.double().cpu().numpy()
+
+
+def _span(vae: VAE, z: Tensor, context: Tensor | None) -> Any:
+    """The range of the data as the model sees them, of every column of a table; without a schema that of the means."""
+    if vae.schema is None:
+        return float(np.ptp(_decoded(vae, vae.decoder, z, context))) or 1.0
+    ranges = np.array([high - low for low, high in vae.schema.scaled_ranges()])
+    return 1.0 if vae.schema.binarise != "none" else np.where(ranges > 0, ranges, 1.0)

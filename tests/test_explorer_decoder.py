@@ -1,0 +1,118 @@
+"""The page's decoder, in V8 without a browser, computes what torch computes; its kernel is what its text says."""
+
+import base64
+import json
+import re
+from importlib import resources
+
+import models
+import numpy as np
+import pytest
+import torch
+import wasmtime
+from py_mini_racer import MiniRacer
+
+from variform import exploration
+from variform.explorer.payload import decoder_payload
+
+FOLDER = resources.files("variform.explorer")
+SCRIPT = FOLDER.joinpath("decoder.js").read_text(encoding="utf-8")
+ATOB = """
+const atob = (text) => Array.from(Uint8Array.fromBase64(text), (byte) => String.fromCharCode(byte)).join("");
+const numbers = (text) => new Float32Array(Uint8Array.fromBase64(text).buffer);
+const text = (values) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength).toBase64();
+"""
+KERNELS = ("wasm-simd", "js")
+
+
+@pytest.fixture(scope="module")
+def engine():
+    with MiniRacer() as context:
+        context.eval(ATOB + SCRIPT)
+        yield context
+
+
+def decode(engine, payload, z, context=None, kernel=None):
+    """What decoder.js makes of latent points (N, D), (N, *event)."""
+    sent = [base64.b64encode(part.astype("<f4").tobytes()).decode() for part in (z, context) if part is not None]
+    arguments = ", ".join(f'numbers("{part}")' for part in sent)
+    made = f"Decoder.create({json.dumps(payload)}, {json.dumps({'kernel': kernel})})"
+    answer = engine.eval(f"(() => {{ const decoder = {made}; return text(decoder.decode({arguments})); }})()")
+    return np.frombuffer(base64.b64decode(answer), "<f4").reshape(len(z), *payload["eventShape"])
+
+
+@pytest.mark.parametrize("name", models.NAMES)
+def test_both_kernels_decode_what_torch_decodes(name, engine, tmp_path):
+    data = models.data_of(name, tmp_path)
+    vae = models.model_of(name, data)
+    generator = np.random.default_rng(5)
+    z, context = generator.normal(size=(100, vae.latent_dim)).astype(np.float32), None
+    if vae.context_dim:
+        context = data.test.contexts[torch.from_numpy(generator.integers(0, len(data.test), 100))]
+    expected = exploration.decode(vae, z, context=context)
+    axes = tuple(range(expected.ndim)) if data.schema.kind == "image" else 0
+    span = np.array(data.schema.high) - np.array(data.schema.low)
+    allowed = 1e-3 * span + 2.0**-23 * np.abs(expected).max(axes)
+    payload = decoder_payload(vae)
+    told = None if context is None else context.numpy()
+    for kernel in KERNELS:
+        found = decode(engine, payload, z, told, kernel)
+        assert np.mean(np.abs(found - expected) <= allowed) > 0.995  # a whole number may have been on an edge
+        if not data.schema.kinds:
+            assert np.all(np.abs(found - expected) <= allowed)
+
+
+def test_the_kernel_s_bytes_are_what_its_text_assembles_to(engine):
+    embedded = re.search(r"DENSE_WASM =((?:\s+\"[A-Za-z0-9+/=]+\"[ +;]*)+)", SCRIPT)[1]
+    found = base64.b64decode("".join(re.findall(r'"([^"]+)"', embedded)))
+    assembled = bytes(wasmtime.wat2wasm(FOLDER.joinpath("dense.wat").read_text(encoding="utf-8")))
+    names = assembled[len(found) :]  # of variables, for debuggers
+    assert assembled.startswith(found) and names[0] == 0 and names[2:8] == b"\x01\x04name" and len(found) < 700
+
+
+def test_a_browser_without_webassembly_gets_the_plain_kernel(tmp_path):
+    vae = models.model_of("bernoulli", models.data_of("bernoulli", tmp_path))
+    payload = json.dumps(decoder_payload(vae))
+    with MiniRacer() as context:
+        context.eval(ATOB + SCRIPT)
+        assert context.eval(f"Decoder.create({payload}).kernel") == "wasm-simd"
+        refusing = "WebAssembly.Module = class { constructor() { throw new Error('refused'); } };"
+        assert context.eval(f"{refusing} Decoder.create({payload}).kernel") == "js"
+
+
+def test_weights_that_half_precision_cannot_hold_stay_whole(engine, tmp_path):
+    """The first layer is 1e6 times as large, the second as much smaller: the function is the same."""
+    vae = models.model_of("relu", models.data_of("relu", tmp_path), likelihood="gaussian-shared")
+    first, second = vae.decoder.layers[1], vae.decoder.output
+    with torch.no_grad():
+        second.weight *= 0.3
+    z = np.random.default_rng(1).normal(size=(9, 3))
+    expected = exploration.decode(vae, z)
+    assert [array["type"] for array in decoder_payload(vae)["arrays"].values()].count("f16") == 2
+    with torch.no_grad():
+        first.weight *= 1e6
+        first.bias *= 1e6
+        second.weight /= 1e6
+    payload = decoder_payload(vae)
+    types = {name: array["type"] for name, array in payload["arrays"].items() if len(array["shape"]) == 2}
+    assert list(types.values()) == ["f32", "f32"]  # the second lies below what half precision tells from 0
+    assert np.allclose(decode(engine, payload, z), expected, atol=16e-3)
+
+
+def test_a_context_may_be_one_for_all_and_by_default_tells_nothing(engine, tmp_path):
+    vae = models.model_of("conditional", models.data_of("conditional", tmp_path))
+    payload, z = decoder_payload(vae), np.ones((3, 3))
+    three = torch.eye(10)[3]
+    found = decode(engine, payload, z, three.numpy())
+    assert np.allclose(found, exploration.decode(vae, z, context=three), atol=16e-3)
+    assert np.allclose(decode(engine, payload, z), exploration.decode(vae, z, context=torch.zeros(10)), atol=16e-3)
+    with pytest.raises(Exception, match="must hold 10 numbers, for all codes or for each; got 4"):
+        decode(engine, payload, z, np.zeros(4))
+    with pytest.raises(Exception, match="z must hold 3 numbers a code; got 8"):
+        decode(engine, payload, np.zeros((4, 2)))
+
+
+def test_more_codes_than_fit_are_decoded_in_batches(engine, tmp_path):
+    vae = models.model_of("conv categorical", models.data_of("conv categorical", tmp_path))
+    z = np.random.default_rng(1).normal(size=(2100, 3))  # 1,088 logits each: more than 2^21 in all
+    assert np.allclose(decode(engine, decoder_payload(vae), z), exploration.decode(vae, z), atol=16e-3)
