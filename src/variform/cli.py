@@ -183,7 +183,7 @@ def generate(
     context = runs.told(opened, given, count, seed=seed)
     vae = runs.with_sampler(opened, sampler, temperature)
     values = exploration.generate(vae, count, context=context, draw=draw, seed=seed)
-    _write(opened, out or _beside(opened, "generated"), values)
+    _write(opened, out or _beside(opened, "generated"), values, context)
 
 
 @app.command(sort_key=3.5)
@@ -292,7 +292,7 @@ def decode(
     points = read_points(latents)
     context = runs.told(opened, given, len(points), seed=seed)
     values = exploration.decode(opened.vae, points, context=context, draw=draw, seed=seed)
-    _write(opened, out or _beside(opened, "decoded"), values)
+    _write(opened, out or _beside(opened, "decoded"), values, context)
 
 
 @app.command(sort_key=6)
@@ -325,7 +325,13 @@ def reconstruct(
     rows = _datasets(opened, source)[-1]
     context = runs.told(opened, given, len(rows)) if given else None
     originals, values = exploration.reconstruct(opened.vae, rows, context=context)
-    _write(opened, out or _beside(opened, "reconstructed"), values, quiet=json)
+    _write(
+        opened,
+        out or _beside(opened, "reconstructed"),
+        values,
+        rows.contexts if context is None else context,
+        quiet=json,
+    )
     squares = squared_error(rows.schema, torch.from_numpy(originals), torch.from_numpy(values))
     error = Estimate.root_mean(squares, gaps=bool(rows.schema.gaps)).to_dict()
     if json:
@@ -771,18 +777,19 @@ def _beside(run: "Run", name: str) -> Path:
     return run.folder / (name if schema.kind == "image" else f"{name}.csv")
 
 
-def _write(run: "Run", path: Path, values: Any, *, quiet: bool = False) -> None:
-    """Write data in the user's own units in the form that the path asks for."""
+def _write(run: "Run", path: Path, values: Any, context: Any = None, *, quiet: bool = False) -> None:
+    """Write data in the user's own units in the form that the path asks for, with what a conditional model was told."""
     from variform import export
 
     schema = run.vae.schema
     assert schema is not None
-    if path.suffix == ".csv" and schema.kinds:
-        export.write_table(path, values, schema)
+    told = ((), ()) if context is None else export.told_cells(schema, context.expand(len(values), -1))
+    if path.suffix == ".csv" and (schema.kinds or (schema.conditions and schema.kind == "table")):
+        export.write_table(path, values, schema, told)
     elif path.suffix:
         export.write_rows(path, values, schema.columns)
     elif schema.kind == "image":
-        export.write_images(path, values, schema.grey_range)
+        export.write_images(path, values, schema.grey_range, told)
     else:
         raise ValueError(f"a table needs an output that ends in .csv or .npy; got {path}. Add the suffix.")
     if not quiet:

@@ -87,11 +87,11 @@ class Condition:
             )
         return torch.eye(self.width + 1, self.width)[[known[name] for name in names]]
 
-    def decode(self, part: Tensor) -> str:
-        """The category with the largest number, or the number in its own unit, of (width,)."""
+    def decode(self, part: Tensor, *, digits: int = 4) -> str:
+        """The category with the largest number, or the number in its own unit, of (width,); "" for no category."""
         if self.categories:
-            return self.categories[int(part.argmax())]
-        return f"{part.item() * self.scale + self.shift:.4g}"
+            return self.categories[int(part.argmax())] if part.any() else ""
+        return f"{part.item() * self.scale + self.shift:.{digits}g}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -227,8 +227,12 @@ class Schema:
             parts.append(part.expand(rows, -1))
         return torch.cat(parts, 1)
 
-    def told(self, context: Tensor) -> dict[str, str]:
+    def told(self, context: Tensor, *, digits: int = 4) -> dict[str, str]:
         """What a context says, in words: the opposite of `context`.
+
+        Args:
+            context: (context_dim,).
+            digits: Digits of a number.
 
         Example:
             >>> schema = read("digits", DataConfig(condition=("label",))).schema
@@ -236,7 +240,7 @@ class Schema:
             {'label': '3'}
         """
         parts = context.split([condition.width for condition in self.conditions])
-        return {condition.name: condition.decode(part) for condition, part in zip(self.conditions, parts, strict=True)}
+        return {item.name: item.decode(part, digits=digits) for item, part in zip(self.conditions, parts, strict=True)}
 
     def prepare(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """What the model sees: x = (raw - shift) / scale, then binarised where asked.
