@@ -685,7 +685,7 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
     """Write figures/*.png and say what each shows."""
     vae, schema = run.vae, splits.schema
     (run.folder / "figures").mkdir(exist_ok=True)
-    look: dict[str, Any] = {"columns": schema.columns}
+    look: dict[str, Any] = {"columns": schema.columns, "categories": schema.categories}
     if schema.kind == "image":
         look["value_range"] = schema.grey_range
     pictures: list[Picture] = []
@@ -734,7 +734,7 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
         f"New data: z drawn from {prior}, then decoded"
         + (" under the contexts of training rows." if words else ".")
         + ("" if image else " Beside them the training rows."),
-        lambda: plots.plot_samples(samples, data=beside, categories=schema.categories, **look),
+        lambda: plots.plot_samples(samples, data=beside, **look),
     )
     if image and vae.likelihood.support in ("levels", "counts"):
         drawn = exploration.generate(vae, count, context=contexts, draw=True, seed=run.config.train.seed)
