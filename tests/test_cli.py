@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from variform import cli, exploration, read, runs, studies
+from variform.config import DataConfig
 from variform.data import read_rows
 from variform.runs import open_run
 from variform.training import Interrupted
@@ -292,6 +293,26 @@ def test_an_autoencoder_claims_no_bound_and_is_drawn_all_the_same(place):
     assert len(rows) == 2 and all(row["valid_elbo"] is None and row["valid_loss"] > 0 for row in rows)
     assert any("Compare reconstruction errors" in note for note in open_run(place / "plain").evaluation["notes"])
     assert cli.run(["draw", "plain"]) == 0
+
+
+def test_a_test_split_that_duplicates_make_tiny_is_warned_of(place, capsys, no_pictures):
+    """Of 603 rows 600 are one of 20, and a seed is taken that leaves no more than three to the test rows."""
+    many = [f"{n % 20 / 20},1" if n % 2 else f"{n % 20 / 20},2" for n in range(600)]
+    Path("many.csv").write_text("\n".join(["a,b", *many, "0.01,1", "0.02,1", "0.03,2"]))
+    seed = next(n for n in range(2000) if _test_rows("many.csv", n) in (1, 2, 3))
+    train = ["train", "many.csv", "--likelihood", "gaussian", "--split-seed", str(seed), *SMALL]
+    assert cli.run([*train, "--out", "many"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"Note: Only [123] of 603 rows are in test: .* 58\d of all 603 rows repeat others", out)
+    assert cli.run(["evaluate", "a table", "--samples", "2"]) == 0
+    assert "Note: Only" not in capsys.readouterr().out
+
+
+def _test_rows(source, seed):
+    try:
+        return len(read(source, DataConfig(split_seed=seed)).test)
+    except ValueError:  # none at all
+        return 0
 
 
 # --- interrupted, resumed, replaced -------------------------------------------------------------------------------

@@ -342,6 +342,12 @@ def test_images_become_upright_8_bit_on_white_and_of_one_size(tmp_path):
     assert resized.shape == (3, 3, 2, 3)
 
 
+def test_the_note_on_a_split_says_how_large_it_is():
+    splits = splits_from(torch.arange(1000.0)[:, None] % 60)  # sixty different rows, which stay together
+    valid, test = (f"{len(part) / 1000:.1%}" for part in (splits.valid, splits.test))
+    assert f"split: by hash of each row, {valid} for validation and {test} for test" in splits.notes
+
+
 @pytest.mark.parametrize("scaling", ["none", "unit", "standard"])
 @pytest.mark.parametrize("values", [NUMBERS, PIXELS, NUMBERS.reshape(40, 2, 3)], ids=["table", "pixels", "real image"])
 def test_scaling_does_what_it_says_and_is_undone_by_restore(values, scaling):

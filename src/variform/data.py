@@ -1044,7 +1044,7 @@ def _splits(source: Source, config: DataConfig) -> Splits:
         schema=schema,
         duplicates=duplicates,
         fingerprint=_fingerprint(raw, own, digests, classes, labels, beside, is_sampled=source.keys is not None),
-        notes=(*source.notes, *_notes(source, raw, own, duplicates), *_notes_of_cells(schema, raw)),
+        notes=(*source.notes, *_notes(source, raw, own, duplicates, rows), *_notes_of_cells(schema, raw)),
     )
 
 
@@ -1518,7 +1518,7 @@ def _split_rows(own: np.ndarray, digests: np.ndarray, seed: int, name: str) -> d
     for part, index in rows.items():
         if len(index) == 0:
             raise ValueError(
-                f"every split must hold a row; the {len(own)} rows of {name} leave none for {part}."
+                f"every split must hold a row; the {len(own)} rows of {name} leave none for {part} (equal rows stay together)."
                 " Give more rows or another --split-seed."
             )
     return rows
@@ -1569,13 +1569,17 @@ def _fingerprint(
     return state.hexdigest()
 
 
-def _notes(source: Source, raw: Tensor | StoredRows, own: np.ndarray, duplicates: dict[str, int]) -> Iterator[str]:
+def _notes(
+    source: Source, raw: Tensor | StoredRows, own: np.ndarray, duplicates: dict[str, int], rows: dict[str, Tensor]
+) -> Iterator[str]:  # fmt: skip
     unit = "row" if source.keys is None else "group of rows"
+    hashed = max(1, int((own == 0).sum()))  # of these a tenth, but for chance and for duplicates, which stay together
+    valid, test = (f"{len(rows[part]) / hashed:.1%}" for part in ("valid", "test"))
     notes: dict[tuple[str, ...], str] = {
         (): "split: the source's own",
-        ("valid",): "split: the source's own test set, validation taken from train by hash, about a tenth",
-        ("test",): "split: the source's own validation set, test taken from train by hash, about a tenth",
-        ("valid", "test"): f"split: by hash of each {unit}, about a tenth for validation and a tenth for test",
+        ("valid",): f"split: the source's own test set, validation taken from train by hash, {valid} of it",
+        ("test",): f"split: the source's own validation set, test taken from train by hash, {test} of it",
+        ("valid", "test"): f"split: by hash of each {unit}, {valid} for validation and {test} for test",
     }
     yield notes[tuple(_missing(own))]
     if isinstance(raw, StoredRows) and raw.on_disk:

@@ -443,6 +443,8 @@ def assess(
     if keep:
         write_sealed(run.folder / "scores.safetensors", *row_scores(run.vae, rows, scores, split, samples, seed))
     numbers = summary(run.vae, rows, scores, splits.train, samples=samples, seed=seed)
+    if few := _few_rows(splits, split):
+        numbers["notes"].append(few)
     if run.config.train.is_point:
         numbers["notes"].append(
             "The training took the mean of q(z|x) for z and left its spread alone: ELBO and NLL are those of a spread "
@@ -450,6 +452,21 @@ def assess(
         )
     versions = {"variform": __version__, "torch": torch.__version__, "python": platform.python_version()}
     return numbers | {"split": split, "rows": len(rows), "seed": seed, "data": describe(splits), "versions": versions}
+
+
+def _few_rows(splits: Splits, split: str) -> str:
+    """A warning where a split is so small that its numbers say little; else empty."""
+    count, total = len(getattr(splits, split)), sum(map(len, (splits.train, splits.valid, splits.test)))
+    if count >= max(10, total / 30):
+        return ""
+    repeats = splits.duplicates["within"]
+    why = ""
+    if repeats > total / 2:
+        why = f"{repeats:,} of all {total:,} rows repeat others, and equal rows stay together in one split. "
+    return (
+        f"Only {count:,} of {total:,} rows are in {split}: a few rows decide these numbers and their errors. "
+        f"{why}Use another --split-seed{', or delete the duplicates' if why else ''}, or bring more rows."
+    )
 
 
 def row_scores(
