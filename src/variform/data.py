@@ -1518,8 +1518,8 @@ def _split_rows(own: np.ndarray, digests: np.ndarray, seed: int, name: str) -> d
     for part, index in rows.items():
         if len(index) == 0:
             raise ValueError(
-                f"every split must hold a row; the {len(own)} rows of {name} leave none for {part} (equal rows stay together)."
-                " Give more rows or another --split-seed."
+                f"every split must hold a row; the {len(own)} rows of {name} leave none for {part}; equal rows"
+                " stay together. Give more rows or another --split-seed."
             )
     return rows
 
