@@ -212,8 +212,8 @@ def test_encode_decode_and_reconstruct_agree(place, capsys):
     assert Path("first.csv").read_bytes() == Path("second.csv").read_bytes()
     with open("first.csv", newline="") as file:
         head, *rows = csv.reader(file)
-    assert head == ["z1", "z2", "std_z1", "std_z2"] and len(rows) == 300
-    means = np.array(rows, np.float32)[:, :2]
+    assert head == ["row", "z1", "z2", "std_z1", "std_z2"] and [row[0] for row in rows] == [str(n) for n in range(300)]
+    means = np.array(rows, np.float32)[:, 1:3]
     vae = open_run("a table").vae
     assert np.array_equal(exploration.encode(vae, read_rows(source, vae.schema))[0], means)  # no digit was lost
     np.save("points.npy", means)
@@ -227,6 +227,54 @@ def test_encode_decode_and_reconstruct_agree(place, capsys):
     for command, file in (("encode", "latents.csv"), ("reconstruct", "reconstructed.csv")):
         assert cli.run([command, "a table"]) == 0
         assert (place / "a table" / file).is_file()
+
+
+def test_rows_are_found_again_in_what_encode_wrote_and_decode_reads_it(place, capsys):
+    for options in ([], ["--std"]):
+        for suffix in (".csv", ".npy"):
+            name = f"all{len(options)}{suffix}"
+            assert cli.run(["encode", "a table", *options, "--out", name]) == 0
+            assert cli.run(["decode", "a table", name, "--out", f"decoded {name}.npy"]) == 0
+    decoded = [np.load(path) for path in sorted(place.glob("decoded *.npy"))]
+    assert len(decoded) == 4 and all(np.array_equal(decoded[0], other) for other in decoded[1:])
+    with open("all1.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    splits = open_run("a table").data()
+    for part in ("train", "valid", "test"):
+        chosen = [int(line["row"]) for line in lines if line["split"] == part]
+        assert chosen == getattr(splits, part).index.tolist()
+    table = np.loadtxt(TABLE[0], delimiter=",", skiprows=1, usecols=(0, 2), dtype=np.float32)
+    means = exploration.encode(open_run("a table").vae, read_rows(TABLE[0], splits.schema))[0]
+    for line in lines[::40]:
+        row = int(line["row"])
+        assert (float(line["z1"]), float(line["z2"])) == pytest.approx(means[row], rel=1e-6)
+        assert table[row].tolist() == read_rows(TABLE[0], splits.schema).raw[row].tolist()
+
+
+def test_columns_of_a_csv_file_are_matched_by_name(place, capsys):
+    with open(TABLE[0], newline="") as file:
+        head, *rows = csv.reader(file)
+    tables = {
+        "turned.csv": ([2, 0, 1], None),
+        "lacking.csv": ([0, 1], None),
+        "surplus.csv": ([0, 1, 2, 2], "id"),
+    }
+    for name, (order, last) in tables.items():
+        with open(name, "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow([*(head[place] for place in order[: 3 if last else None]), *([last] if last else [])])
+            writer.writerows(
+                [*(row[place] for place in order[: 3 if last else None]), *(["x1"] if last else [])] for row in rows
+            )
+    assert cli.run(["encode", "a table", TABLE[0], "--out", "straight.npy"]) == 0
+    assert cli.run(["encode", "a table", "turned.csv", "--out", "turned.npy"]) == 0
+    assert np.array_equal(np.load("straight.npy"), np.load("turned.npy"))
+    for name, message in {
+        "lacking.csv": "lacking.csv lacks 'T, inside'. Add what it lacks",
+        "surplus.csv": "surplus.csv has 'id' too much. Delete what is too much",
+    }.items():
+        assert cli.run(["encode", "a table", name, "--out", "no.npy"]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_draw_draws_again_and_info_tells_what_it_is(place, capsys):

@@ -237,6 +237,8 @@ def encode(
 ) -> None:
     """Posterior means: where each row lies in the latent space. The same every time.
 
+    A .csv file also says which row of the source each is, counted from 0, and of the run's own data in which split.
+
     Example: `variform encode runs/demo --out latents.csv`
 
     Args:
@@ -252,12 +254,21 @@ def encode(
     from variform import exploration, export, runs
 
     opened = runs.open_run(run)
-    pairs = [exploration.encode(opened.vae, rows, draw=draw, seed=seed) for rows in _datasets(opened, source)]
+    datasets = _datasets(opened, source)
+    pairs = [exploration.encode(opened.vae, rows, draw=draw, seed=seed) for rows in datasets]
     points, stds = (np.concatenate(part) for part in zip(*pairs, strict=True))
     columns = [f"z{number}" for number in range(1, opened.vae.latent_dim + 1)]
     if std:
         points, columns = np.concatenate([points, stds], 1), [*columns, *(f"std_{name}" for name in columns)]
     path = out or opened.folder / "latents.csv"
+    if path.suffix == ".csv":
+        splits = ("train", "valid", "test") if source is None else ("",)
+        places = [
+            (str(row), split) for split, rows in zip(splits, datasets, strict=True) for row in rows.index.tolist()
+        ]
+        heads = ["row", "split"] if source is None else ["row"]
+        beside = np.array(places, dtype=object).reshape(len(points), 2)[:, : len(heads)]
+        points, columns = np.concatenate([beside, points.astype(object)], 1), [*heads, *columns]
     export.write_rows(path, points, columns)
     _say(f"{len(points):,} rows, {len(columns)} columns: {path}")
 
@@ -279,7 +290,8 @@ def decode(
 
     Args:
         run: Folder of a run.
-        latents: A .csv or .npy file with one column per latent dimension.
+        latents: A .csv or .npy file with one column per latent dimension, or what `encode` wrote: of a .csv file the
+            columns z1, z2, ... are taken, where it has all of them.
         out: A .npy file, a .csv file (tables), or a new folder for PNG files (images).
         given: What a conditional model is told, as name=value; by default what it was told of random training rows.
         draw: Draw from p(x|z) instead of taking its mean.
@@ -289,7 +301,9 @@ def decode(
     from variform.data import read_points
 
     opened = runs.open_run(run)
-    points = read_points(latents)
+    dim = opened.vae.latent_dim
+    points = read_points(latents, [f"z{number}" for number in range(1, dim + 1)])
+    points = points[:, :dim] if points.shape[1] == 2 * dim else points  # what `encode --std` wrote to a .npy file
     context = runs.told(opened, given, len(points), seed=seed)
     values = exploration.decode(opened.vae, points, context=context, draw=draw, seed=seed)
     _write(opened, out or _beside(opened, "decoded"), values, context)

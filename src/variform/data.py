@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -907,6 +907,7 @@ def rows_like(
 
 
 def _rows_like(source: Source, schema: Schema) -> Dataset:
+    source = _in_order(source, schema)
     if schema.kinds:
         source = _known_categories(source, schema)
     flat_images = schema.kind == "image" and source.values.shape[1:] == (math.prod(schema.shape),)
@@ -920,11 +921,39 @@ def _rows_like(source: Source, schema: Schema) -> Dataset:
     return Dataset(raw, rows_schema, labels, contexts=contexts, index=_index(source))
 
 
-def read_points(path: str | Path) -> np.ndarray:
+def _in_order(source: Source, schema: Schema) -> Source:
+    """The source with the columns of a table in the order of `schema`, by their names."""
+    if schema.kind != "table" or not source.columns or source.columns == schema.columns:
+        return source
+    _require_columns(source.columns, schema, source.name)
+    order = [source.columns.index(name) for name in schema.columns]
+    categories = tuple(source.categories[place] for place in order) if source.categories else ()
+    values = np.asarray(source.values)[:, order]
+    return dataclasses.replace(source, values=values, columns=schema.columns, categories=categories)
+
+
+def _require_columns(columns: Sequence[str], schema: Schema, name: str) -> None:
+    """Refuse columns that are not those of `schema`, in any order."""
+    lacks, surplus = (
+        ", ".join(f"'{column}'" for column in some if column not in others)
+        for some, others in ((schema.columns, columns), (columns, schema.columns))
+    )
+    if lacks or surplus:
+        found = " and ".join(
+            part for part in (lacks and f"lacks {lacks}", surplus and f"has {surplus} too much") if part
+        )
+        raise ValueError(
+            f"columns must be those of {schema.source}, in any order; {name} {found}. "
+            f"{'Add what it lacks' if lacks else 'Delete what is too much'}, or rename its columns."
+        )
+
+
+def read_points(path: str | Path, columns: Sequence[str] = ()) -> np.ndarray:
     """Read a plain matrix of numbers, for example latent points: nothing is split or scaled.
 
     Args:
         path: A .csv file (a line of column names is optional), a .npy file, or an .npz file with one array.
+        columns: Of a .csv file that names all of these, take these and leave the others.
 
     Shape:
         (N, D), float64.
@@ -941,7 +970,15 @@ def read_points(path: str | Path) -> np.ndarray:
         array([[ 0. ,  1.5],
                [-1. ,  2. ]])
     """
-    source = read_source(Path(path))
+    path = Path(path)
+    named = bool(columns) and source_format(path) == "csv" and set(columns) <= set(csv_columns(path))
+    source = read_source(path, DataConfig(cells="mixed")) if named else read_source(path)
+    if named:
+        assert source.columns is not None
+        places = [source.columns.index(name) for name in columns]
+        if text := next((source.columns[place] for place in places if source.categories[place]), None):
+            raise ValueError(f"column '{text}' of {source.name} must hold numbers; it holds text. Correct it.")
+        source = dataclasses.replace(source, values=np.asarray(source.values)[:, places], columns=tuple(columns))
     _require_numbers(source)
     if source.values.ndim != 2:
         raise ValueError(
@@ -1328,6 +1365,9 @@ def _contexts(source: Source, conditions: tuple[Condition, ...]) -> Tensor | Non
 def _config_like(path: str | Path, schema: Schema, key: str | None) -> DataConfig:
     """How to read `path` so that it comes out in the form of `schema`."""
     kind = source_format(path)
+    if kind == "csv" and schema.kind == "table" and key is None:
+        beside = {schema.label, *(condition.name for condition in schema.conditions)}
+        _require_columns([name for name in csv_columns(path) if name not in beside], schema, str(Path(path).name))
     if kind in ("image", "image folder") and schema.kind == "image":
         channels, height, width = schema.shape
         return DataConfig(key=key, image_size=(height, width), channels="grey" if channels == 1 else "rgb")
@@ -1346,12 +1386,6 @@ def _require_alike(
     raw: Tensor | StoredRows, source: Source, schema: Schema
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Refuse rows that are not of the form of `schema`; gives their least and greatest values."""
-    for known, came in zip(schema.columns, source.columns, strict=False):
-        if known != came:
-            raise ValueError(
-                f"columns must be those of {schema.source}; {source.name} has '{came}' where '{known}' belongs."
-                " Give the same columns in the same order."
-            )
     shape = tuple(raw.shape[1:])
     if shape != schema.shape:
         raise ValueError(
