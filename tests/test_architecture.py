@@ -25,7 +25,7 @@ LAYERS = [
     {"samplers"},
     {"explorer", "models", "plots", "report"},
     {"runs"},
-    {"studies"},
+    {"serving", "studies"},
     {"comparisons"},
     {"cli"},
     {"__main__"},

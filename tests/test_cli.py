@@ -35,6 +35,7 @@ COMMANDS = [
     "impute",
     "draw",
     "explore",
+    "serve",
     "compare",
     "info",
     "profile",

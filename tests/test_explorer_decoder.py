@@ -13,7 +13,7 @@ import wasmtime
 from py_mini_racer import MiniRacer
 
 from variform import exploration
-from variform.explorer.payload import decoder_payload
+from variform.explorer.payload import decoder_payload, remote_payload
 
 FOLDER = resources.files("variform.explorer")
 SCRIPT = FOLDER.joinpath("decoder.js").read_text(encoding="utf-8")
@@ -116,3 +116,34 @@ def test_more_codes_than_fit_are_decoded_in_batches(engine, tmp_path):
     vae = models.model_of("conv categorical", models.data_of("conv categorical", tmp_path))
     z = np.random.default_rng(1).normal(size=(2100, 3))  # 1,088 logits each: more than 2^21 in all
     assert np.allclose(decode(engine, decoder_payload(vae), z), exploration.decode(vae, z), atol=16e-3)
+
+
+def test_a_remote_decoder_asks_for_a_few_codes_at_a_time_and_again_after_a_refusal(tmp_path):
+    """The server here answers each row with its sum, in all 64 places, and refuses every second request."""
+    vae = models.model_of("conditional", models.data_of("conditional", tmp_path))
+    with MiniRacer() as context:
+        context.eval(ATOB + SCRIPT)
+        context.eval("""
+            const sizes = [], waits = [];
+            globalThis.setTimeout = (call, wait) => { waits.push(wait); call(); };
+            const fetch = (url, { method, headers, body }) => {
+              sizes.push(body.length);
+              if (sizes.length % 2) return { status: 429, headers: new Map([["Retry-After", "2"]]) };
+              const found = new Float32Array((body.length / 13) * 64);
+              for (let i = 0; i < found.length; i++)
+                for (let k = 0; k < 13; k++) found[i] += body[Math.floor(i / 64) * 13 + k];
+              return { status: 200, ok: url === "decode" && method === "POST", arrayBuffer: () => found.buffer };
+            };
+        """)
+        payload = json.dumps(remote_payload(vae, "decode", most_codes=2))
+        context.eval(f"const decoder = Decoder.create({payload}); let answer;")
+        z, told = np.arange(15.0).reshape(5, 3), np.eye(10)[:5] * 100
+        sent = [base64.b64encode(part.astype("<f4").tobytes()).decode() for part in (z, told)]
+        context.eval(f'decoder.decode(numbers("{sent[0]}"), numbers("{sent[1]}")).then((v) => (answer = text(v)))')
+        found = np.frombuffer(base64.b64decode(context.eval("answer")), "<f4").reshape(5, 64)
+        assert np.array_equal(found, np.repeat(z.sum(1, keepdims=True) + 100, 64, axis=1))
+        assert json.loads(context.eval("JSON.stringify([sizes, waits, decoder.kernel])")) == [
+            [26, 26, 26, 26, 13, 13],
+            [2000, 2000, 2000],
+            "server",
+        ]

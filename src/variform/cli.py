@@ -7,7 +7,8 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -450,6 +451,33 @@ def explore(
     _say(f"Explorer, {len(page.html) / 1e6:.1f} MB: {path}")
 
 
+@app.command(sort_key=8.2)
+def serve(
+    run: Path,
+    /,
+    *,
+    data: Annotated[str | None, Option] = None,
+    host: Annotated[str, Option] = "127.0.0.1",
+    port: Annotated[int, Option] = 8000,
+) -> None:
+    """Serve the explorer page of a run, which then asks for designs: for decoders that no page can hold.
+
+    Stop it with Ctrl-C.
+
+    Examples: `variform serve runs/faces`, `variform serve runs/faces --port 0`
+
+    Args:
+        run: Folder of a run.
+        data: Rows on the map in the place of the run's own, in the same shape.
+        host: The address to listen at; who reaches it can use the page. The default is this computer alone.
+        port: The port to listen at; 0 takes any that is free.
+    """
+    with _needing("serve"):
+        from variform.serving import serve
+
+    serve(run, source=data, host=host, port=port, started=lambda url: _say(f"Explorer: {url} (stop with Ctrl-C)"))
+
+
 @app.command(sort_key=8.5)
 def draw(run: Path, /) -> None:
     """Draw a run's pictures again: reconstructions, samples, manifold, latent map, traversals, interpolation.
@@ -669,6 +697,17 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt as error:
         return _fail(str(error) or "interrupted", 130)
     return 0
+
+
+@contextmanager
+def _needing(extra: str) -> Iterator[None]:
+    """Inside, what is imported may be missing: then the error names the extra that brings it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"this command needs {error.name}, which is not installed. Install it with pip install 'variform[{extra}]'."
+        ) from error
 
 
 def _without_commas(arguments: list[str]) -> list[str]:

@@ -30,8 +30,7 @@ const Decoder = (() => {
 
   class WasmMemory {
     constructor() {
-      const bytes = Uint8Array.from(atob(DENSE_WASM), (character) => character.charCodeAt(0));
-      const { memory, dense } = new WebAssembly.Instance(new WebAssembly.Module(bytes)).exports;
+      const { memory, dense } = new WebAssembly.Instance(new WebAssembly.Module(bytesOf(DENSE_WASM))).exports;
       this.name = "wasm-simd";
       this.memory = memory;
       this.dense = dense;
@@ -107,15 +106,16 @@ const Decoder = (() => {
       this.used = 0;
     }
 
-    // A layer of which weight(output, input) gives the weights.
-    keep(outputs, inputs, weight, bias) {
+    // A layer whose weight from input n to output o is values[o * perOutput + n * perInput].
+    keep(outputs, inputs, values, perOutput, perInput, bias) {
       const blocks = Math.ceil(outputs / LANES), start = this.used;
       this.used += blocks * (inputs + 1) * LANES;
       this.room(0);
+      const { floats } = this.memory;
       for (let output = 0; output < outputs; output++) {
-        let place = start + Math.floor(output / LANES) * (inputs + 1) * LANES + (output % LANES);
-        this.memory.floats[place] = bias ? bias[output] : 0;
-        for (let input = 0; input < inputs; input++) this.memory.floats[(place += LANES)] = weight(output, input);
+        let place = start + Math.floor(output / LANES) * (inputs + 1) * LANES + (output % LANES), from = output * perOutput;
+        floats[place] = bias ? bias[output] : 0;
+        for (let input = 0; input < inputs; input++, from += perInput) floats[(place += LANES)] = values[from];
       }
       return { start, inputs, outputs, blocks, row: blocks * LANES };
     }
@@ -135,7 +135,8 @@ const Decoder = (() => {
     run(layer, from, step, stride, examples) {
       const x = this.used + from;
       this.memory.dense(
-        4 * x, 4 * step, 4 * stride, layer.inputs, 4 * layer.start, 4 * this.behind, 4 * layer.row, layer.blocks, examples,
+        ...[4 * x, 4 * step, 4 * stride, layer.inputs, 4 * layer.start],
+        ...[4 * this.behind, 4 * layer.row, layer.blocks, examples],
       );
       return this.memory.floats.subarray(this.behind, this.behind + examples * layer.row);
     }
@@ -201,54 +202,44 @@ const Decoder = (() => {
       return { ...h, data, shape: [layer.outputs] };
     },
 
+    // What each pixel of the output sees is gathered; then all pixels are one product.
     convolve(step, h, { products }) {
-      const { layer, kernel, stride, padding } = step, [channels, height, width] = h.shape;
-      const rows = Math.floor((height + 2 * padding[0] - kernel[0]) / stride[0]) + 1;
-      const columns = Math.floor((width + 2 * padding[1] - kernel[1]) / stride[1]) + 1, pixels = rows * columns;
-      const data = new Float32Array(h.count * layer.outputs * pixels);
+      const { layer, kernel, stride } = step, [channels, ...sides] = h.shape, plane = product(sides);
+      const grid = sides.map((side, k) => Math.floor((side + 2 * step.padding[k] - kernel[k]) / stride[k]) + 1);
+      const pixels = product(grid), taps = product(kernel), data = new Float32Array(h.count * layer.outputs * pixels);
+      step.map ??= windows(grid, sides, step);
       for (let i = 0; i < h.count; i++) {
         const seen = products.inputs(layer, layer.inputs * pixels, pixels);
-        let to = 0;
-        for (let c = 0; c < channels; c++)
-          for (let r = 0; r < kernel[0]; r++)
-            for (let s = 0; s < kernel[1]; s++)
-              for (let y = 0; y < rows; y++)
-                for (let x = 0; x < columns; x++) {
-                  const down = y * stride[0] + r - padding[0], right = x * stride[1] + s - padding[1];
-                  const inside = down >= 0 && down < height && right >= 0 && right < width;
-                  seen[to++] = inside ? h.data[((i * channels + c) * height + down) * width + right] : 0;
-                }
+        for (let c = 0, to = 0; c < channels; c++)
+          for (let tap = 0, from = (i * channels + c) * plane; tap < taps; tap++)
+            for (let p = 0; p < pixels; p++) {
+              const place = step.map[p * taps + tap];
+              seen[to++] = place < 0 ? 0 : h.data[from + place];
+            }
         const sums = products.run(layer, 0, pixels, 1, pixels);
         for (let o = 0; o < layer.outputs; o++)
           for (let p = 0; p < pixels; p++) data[(i * layer.outputs + o) * pixels + p] = sums[p * layer.row + o];
       }
-      return { ...h, data, shape: [layer.outputs, rows, columns] };
+      return { ...h, data, shape: [layer.outputs, ...grid] };
     },
 
-    // What each pixel adds to the pixels around it is one product; then they are added up.
+    // What each pixel of the input adds to those around it is one product; then it is added up.
     "convolve-transposed"(step, h, { products }) {
-      const { layer, kernel, stride, padding, bias } = step, [channels, height, width] = h.shape, pixels = height * width;
-      const [rows, columns] = [0, 1].map(
-        (k) => (h.shape[1 + k] - 1) * stride[k] - 2 * padding[k] + kernel[k] + step.output_padding[k],
-      );
-      const taps = kernel[0] * kernel[1], outputs = layer.outputs / taps, area = rows * columns;
-      const data = new Float32Array(h.count * outputs * area);
-      if (bias) for (let o = 0; o < h.count * outputs; o++) data.fill(bias[o % outputs], o * area, (o + 1) * area);
+      const { layer, kernel, stride, bias } = step, [channels, ...grid] = h.shape, pixels = product(grid);
+      const sides = grid.map((n, k) => (n - 1) * stride[k] - 2 * step.padding[k] + kernel[k] + step.output_padding[k]);
+      const taps = product(kernel), outputs = layer.outputs / taps, plane = product(sides), inputs = channels * pixels;
+      const data = new Float32Array(h.count * outputs * plane);
+      step.map ??= windows(grid, sides, step);
+      if (bias) for (let o = 0; o < h.count * outputs; o++) data.fill(bias[o % outputs], o * plane, (o + 1) * plane);
       for (let i = 0; i < h.count; i++) {
-        products.inputs(layer, channels * pixels, pixels).set(h.data.subarray(i * channels * pixels, (i + 1) * channels * pixels));
-        const sums = products.run(layer, 0, pixels, 1, pixels);
-        for (let y = 0; y < height; y++)
-          for (let x = 0; x < width; x++) {
-            const top = y * stride[0] - padding[0], left = x * stride[1] - padding[1];
-            const first = Math.max(0, -left), last = Math.min(kernel[1], columns - left);
-            for (let o = 0, from = (y * width + x) * layer.row; o < outputs; o++, from += taps)
-              for (let r = Math.max(0, -top); r < kernel[0] && top + r < rows; r++) {
-                const to = ((i * outputs + o) * rows + top + r) * columns + left, row = from + r * kernel[1];
-                for (let s = first; s < last; s++) data[to + s] += sums[row + s];
-              }
-          }
+        products.inputs(layer, inputs, pixels).set(h.data.subarray(i * inputs, (i + 1) * inputs));
+        const sums = products.run(layer, 0, pixels, 1, pixels), { map } = step;
+        for (let p = 0; p < pixels; p++)
+          for (let o = 0, from = p * layer.row, to = i * outputs * plane; o < outputs; o++, to += plane)
+            for (let tap = p * taps, end = tap + taps; tap < end; tap++, from++)
+              if (map[tap] >= 0) data[to + map[tap]] += sums[from];
       }
-      return { ...h, data, shape: [outputs, rows, columns] };
+      return { ...h, data, shape: [outputs, ...sides] };
     },
 
     map(step, h) {
@@ -259,8 +250,10 @@ const Decoder = (() => {
 
     gate(step, h) {
       const half = product(h.shape) / 2, data = new Float32Array(h.count * half);
-      for (let i = 0, to = 0; i < h.count; i++)
-        for (let k = 0, from = 2 * i * half; k < half; k++, from++) data[to++] = h.data[from] * sigmoid(h.data[from + half]);
+      for (let to = 0; to < data.length; to++) {
+        const from = to + Math.floor(to / half) * half;
+        data[to] = h.data[from] * sigmoid(h.data[from + half]);
+      }
       return { ...h, data, shape: [h.shape[0] / 2, ...h.shape.slice(1)] };
     },
 
@@ -343,6 +336,18 @@ const Decoder = (() => {
     },
   };
 
+  // For each window of a kernel, one a place of `grid`, and each of its taps the pixel of the plane, -1 for outside.
+  function windows(grid, sides, { kernel, stride, padding }) {
+    const places = new Int32Array(product(grid) * product(kernel));
+    let to = 0;
+    for (let y = 0; y < grid[0]; y++)
+      for (let x = 0; x < grid[1]; x++)
+        for (let r = y * stride[0] - padding[0], bottom = r + kernel[0]; r < bottom; r++)
+          for (let s = x * stride[1] - padding[1], right = s + kernel[1]; s < right; s++)
+            places[to++] = r >= 0 && r < sides[0] && s >= 0 && s < sides[1] ? r * sides[1] + s : -1;
+    return places;
+  }
+
   // A function of each number and of what the arrays hold for it: one number, one a channel, or one an entry.
   function broadcast(h, arrays, call) {
     const size = product(h.shape), [first, second] = arrays, { data } = h;
@@ -356,17 +361,20 @@ const Decoder = (() => {
 
   // ---- arrays of the payload
 
-  const bytesOf = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  function bytesOf(text) {
+    const characters = atob(text), bytes = new Uint8Array(characters.length);
+    for (let i = 0; i < bytes.length; i++) bytes[i] = characters.charCodeAt(i);
+    return bytes;
+  }
 
   // Exact: the exponent of a half is 112 less than that of the float with the same bits in its place.
   function halves(bytes) {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length), found = new Float32Array(bytes.length / 2);
-    const bits = new Uint32Array(found.buffer);
-    for (let i = 0; i < found.length; i++) {
+    const view = new DataView(bytes.buffer), bits = new Uint32Array(bytes.length / 2), found = new Float32Array(bits.buffer);
+    for (let i = 0; i < bits.length; i++) {
       const half = view.getUint16(2 * i, true);
       bits[i] = ((half & 0x8000) << 16) | ((half & 0x7fff) << 13);
-      found[i] = (half & 0x7c00) === 0x7c00 ? (half & 0x3ff ? NaN : half & 0x8000 ? -Infinity : Infinity) : found[i] * 2 ** 112;
     }
+    for (let i = 0; i < found.length; i++) found[i] *= 2 ** 112; // what would not be finite is never sent as halves
     return found;
   }
 
@@ -405,8 +413,8 @@ const Decoder = (() => {
         mine.kernel = shape.slice(2);
         mine.layer =
           step.op === "convolve-transposed"
-            ? this.products.keep(others, first, (o, n) => values[n * others + o], null)
-            : this.products.keep(first, others, (o, n) => values[o * others + n], mine.bias);
+            ? this.products.keep(others, first, values, 1, others, null)
+            : this.products.keep(first, others, values, others, 1, mine.bias);
         delete mine.weight;
         return mine;
       });
@@ -429,8 +437,8 @@ const Decoder = (() => {
       const most = Math.max(1, Math.floor(MOST_FLOATS / this.largest)), found = new Float32Array(count * this.size);
       for (let i = 0; i < count; i += most) {
         const end = Math.min(count, i + most), { latentDim, contextDim } = this;
-        const part = this.batch(z.subarray(i * latentDim, end * latentDim), told.subarray(i * contextDim, end * contextDim), end - i);
-        found.set(part, i * this.size);
+        const context = told.subarray(i * contextDim, end * contextDim);
+        found.set(this.batch(z.subarray(i * latentDim, end * latentDim), context, end - i), i * this.size);
       }
       return found;
     }
@@ -445,7 +453,8 @@ const Decoder = (() => {
 
     async decode(z, context = null) {
       const count = countOf(this, z), told = contextsOf(this, context, count), { latentDim, contextDim, size } = this;
-      const width = latentDim + contextDim, rows = new Float32Array(count * width), found = new Float32Array(count * size);
+      const width = latentDim + contextDim, rows = new Float32Array(count * width);
+      const found = new Float32Array(count * size);
       for (let i = 0; i < count; i++) {
         rows.set(z.subarray(i * latentDim, (i + 1) * latentDim), i * width);
         rows.set(told.subarray(i * contextDim, (i + 1) * contextDim), i * width + latentDim);
@@ -492,6 +501,8 @@ const Decoder = (() => {
 
   return {
     // kernel: "js" or "wasm-simd" to insist on one; by default the faster one that the page is allowed.
-    create: (payload, { kernel = null } = {}) => (payload.url ? new RemoteDecoder(payload) : new LocalDecoder(payload, kernel)),
+    create(payload, { kernel = null } = {}) {
+      return payload.url ? new RemoteDecoder(payload) : new LocalDecoder(payload, kernel);
+    },
   };
 })();

@@ -1,0 +1,260 @@
+"""A local server of a run's explorer page, for decoders that are too large to stand in it.
+
+The page is the one that `variform explore` writes, but for its decoder, which asks this server. There are two
+addresses: `GET /` is the page and `POST /decode` takes latent points and gives designs. Nothing else of the computer
+can be asked for: no path of a request ever names a file.
+"""
+
+import asyncio
+import ipaddress
+import math
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from variform import exploration
+from variform.explorer.page import render
+from variform.explorer.payload import remote_payload
+from variform.runs import explorer_contents, open_run
+from variform.vae import VAE
+
+_MOST_NUMBERS = 2**22  # of an answer, 16 MB
+_MOST_CLIENTS = 1024  # whose requests are counted one by one
+_SECONDS = 10.0  # in which the body of a request must have come
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+def serve(
+    run: str | Path,
+    *,
+    source: str | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    started: Callable[[str], None],
+) -> None:
+    """Serve the explorer page of a run until it is interrupted (Ctrl-C or SIGTERM).
+
+    Args:
+        run: Folder of the run.
+        source: Data on the map in the place of the run's own.
+        host: The address to listen at; who reaches it may use the page. By default only this computer.
+        port: The port; 0 for any that is free.
+        started: Called with the page's address as soon as it can be opened.
+
+    Raises:
+        FileNotFoundError: when it is not the folder of a run with a model.
+        OSError: when the port is taken, or the address is none of this computer's.
+    """
+    listener = _listen(host, port)
+    with listener:
+        opened = open_run(run)
+        contents = explorer_contents(opened, opened.data(), opened.evaluation, source=source)
+        decoder = remote_payload(opened.vae, "decode", most_codes=most_codes(opened.vae))
+        page = render(contents, decoder, connect="'self'").html
+        config = uvicorn.Config(
+            application(page, opened.vae, names=(host,)),
+            log_level="warning",
+            server_header=False,
+            limit_concurrency=64,
+            timeout_graceful_shutdown=3,
+        )
+        shown = f"[{host}]" if ":" in host else host
+        started(f"http://{shown}:{listener.getsockname()[1]}/")
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        except KeyboardInterrupt:  # it stopped in an orderly way, and then tells its caller
+            return
+
+
+def application(
+    page: str,
+    vae: VAE,
+    *,
+    names: tuple[str, ...] = (),
+    rate: float = 100.0,
+    clock: Callable[[], float] = time.monotonic,
+) -> Starlette:
+    """The two addresses of the server, behind its checks.
+
+    Args:
+        page: The page, whole.
+        vae: The model that decodes.
+        names: By which names the server may be called, besides localhost and numeric addresses.
+        rate: Requests a second that one client may go on sending, more than a screen has frames; twice as many at once.
+        clock: Seconds that never go back.
+    """
+    busy = asyncio.Lock()  # one decoding at a time: torch shares the cores among the threads of one already
+    width = vae.latent_dim + vae.context_dim
+    most_bytes = 4 * width * most_codes(vae)
+
+    async def shown(request: Request) -> Response:
+        return HTMLResponse(page, headers={"Content-Security-Policy": "frame-ancestors 'none'"})  # the rest is its own
+
+    async def decoded(request: Request) -> Response:
+        body = await _body(request, most_bytes)
+        if isinstance(body, Response):
+            return body
+        if len(body) == 0 or len(body) % (4 * width):
+            return _refusal(400, f"a request must hold {width} float32 a code; got {len(body)} bytes.")
+        rows = np.frombuffer(body, "<f4").reshape(-1, width)
+        if not np.isfinite(rows).all():
+            return _refusal(400, "every number of a request must be finite; some are not.")
+        async with busy:
+            found = await run_in_threadpool(_decode, vae, rows)
+        return Response(found, media_type="application/octet-stream")
+
+    routes = [Route("/", shown), Route("/decode", decoded, methods=["POST"])]
+    door = Middleware(Door, names=names, bucket=Bucket(rate, 2 * rate, clock))
+    return Starlette(routes=routes, middleware=[door])
+
+
+def most_codes(vae: VAE) -> int:
+    """How many latent points one request may have, so that the answer stays small."""
+    return max(1, min(1024, _MOST_NUMBERS // math.prod(vae.event_shape)))
+
+
+def _decode(vae: VAE, rows: np.ndarray) -> bytes:
+    z, context = rows[:, : vae.latent_dim], torch.from_numpy(rows[:, vae.latent_dim :].copy())
+    found = exploration.decode(vae, z.copy(), context=context if vae.context_dim else None)
+    return found.astype("<f4").tobytes()
+
+
+async def _body(request: Request, most_bytes: int) -> bytes | Response:
+    """The body of a request, or the answer to one that is too large, too slow or of another type."""
+    if request.headers.get("content-type") != "application/octet-stream":  # a page of another origin cannot send it
+        return _refusal(415, "a request must have the type application/octet-stream.")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > most_bytes:
+                    return _refusal(413, f"a request must have at most {most_bytes} bytes; this one has more.")
+    except TimeoutError:
+        return _refusal(408, f"a request must come within {_SECONDS:.0f} seconds.")
+    except ClientDisconnect:
+        return _refusal(400, "a request must come whole.")
+    return bytes(body)
+
+
+def _refusal(status: int, sentence: str, **headers: str) -> Response:
+    """After which the connection is closed: the rest of a body that is not wanted must not be read as a request."""
+    return PlainTextResponse(sentence + "\n", status, headers={"Connection": "close", **headers})
+
+
+class Door:
+    """Lets in who calls the server by its name, from its own page and not too often, and puts headers on all answers.
+
+    A page of another site can have its own name point to this computer and then ask it anything (DNS rebinding), but
+    its requests call the server by that name.
+
+    Args:
+        app: What is behind it.
+        names: Host names that are let in, besides localhost and numeric addresses, which nobody can point elsewhere.
+        bucket: How often.
+    """
+
+    def __init__(self, app: ASGIApp, *, names: tuple[str, ...], bucket: "Bucket") -> None:
+        self.app, self.names, self.bucket = app, {"localhost", *names}, bucket
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("Content-Security-Policy", "default-src 'none'")
+            await send(message)
+
+        app = self._refused(scope) or self.app
+        await app(scope, receive, send_with_headers)
+
+    def _refused(self, scope: Scope) -> Response | None:
+        headers, client = Headers(scope=scope), scope.get("client")
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if not self._is_known(host):
+            return _refusal(403, "the server must be called by its address, such as 127.0.0.1; this request was not.")
+        if origin is not None and origin != f"http://{host}":
+            return _refusal(403, "only the server's own page may ask it; this request is of another.")
+        if wait := self.bucket.wait(client[0] if client else ""):
+            return _refusal(429, "too many requests; wait a moment.", **{"Retry-After": str(math.ceil(wait))})
+        return None
+
+    def _is_known(self, host: str) -> bool:
+        name = host.partition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
+        try:
+            return bool(ipaddress.ip_address(name))
+        except ValueError:
+            return name.lower() in self.names
+
+
+@dataclass
+class Bucket:
+    """Tokens that come back with time: each request of a client takes one of its own.
+
+    Args:
+        rate: Tokens that come back in a second.
+        most: Tokens that a client has at first, and at most.
+        clock: Seconds that never go back.
+
+    Example:
+        >>> bucket = Bucket(rate=0.5, most=2, clock=lambda: 0.0)
+        >>> [bucket.wait("a") for _ in range(3)], bucket.wait("b")
+        ([0.0, 0.0, 2.0], 0.0)
+    """
+
+    rate: float
+    most: float
+    clock: Callable[[], float] = time.monotonic
+    left: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def wait(self, client: str) -> float:
+        """0 and a token less, or if there is none the seconds until there is one."""
+        now = self.clock()
+        tokens, since = self.left.pop(client, (self.most, now))
+        tokens = min(self.most, tokens + (now - since) * self.rate)
+        if len(self.left) >= _MOST_CLIENTS:
+            del self.left[next(iter(self.left))]  # who has not been heard of longest
+        self.left[client] = (tokens - 1 if tokens >= 1 else tokens, now)
+        return 0.0 if tokens >= 1 else (1 - tokens) / self.rate
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket, made before anything slow, so that a port that is taken is found at once."""
+    if not 0 <= port < 2**16:
+        raise ValueError(f"a port must be from 0 to 65535; got {port}. Choose another --port.")
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise OSError(
+            f"the server must be able to listen at port {port} of {host}; {error.strerror or error}. Choose another "
+            "--port, or --host."
+        ) from error
