@@ -283,11 +283,37 @@ def test_draw_draws_again_and_info_tells_what_it_is(place, capsys):
     shutil.rmtree("run/figures")
     assert cli.run(["draw", "run"]) == 0
     assert tree(place / "run" / "figures") == figures
-    values = json_of(["info", "run", "--json"], capsys)
+    values = json_of(["info", "run/model.safetensors", "--json"], capsys)
     assert values["model"]["latent_dim"] == 2 and values["schema"]["shape"] == [1, 8, 8]
-    assert json_of(["info", "run/model.safetensors", "--json"], capsys) == values
+    whole = json_of(["info", "run", "--json"], capsys)
+    assert whole["model"] == values and whole["evaluation"] == open_run("run").evaluation
+    done = {"epochs": 2, "of_epochs": 2, "steps": 24, "of_steps": 24, "finished": True}
+    assert done.items() <= whole["training"].items()
     assert cli.run(["info", "run"]) == 0
+    out = capsys.readouterr().out
+    for text in (
+        "1,422 train, 178 valid, 197 test",
+        "bernoulli likelihood, 2 latents, mlp 6, posterior diagonal, prior N(0, I)",
+        "2 of 2 epochs, 24 steps",
+        runs.show(open_run("run").evaluation["nll"]),
+    ):
+        assert text in out
+    assert cli.run(["info", "run/model.safetensors"]) == 0
     assert "model.latent_dim" in capsys.readouterr().out
+
+
+def test_info_opens_an_interrupted_run(place, capsys):
+    rows = Path("run/history.jsonl").read_text().splitlines()
+    for name in ("evaluation.json", "model.safetensors", "last.safetensors"):
+        Path("run", name).unlink()
+    Path("run/history.jsonl").write_text(rows[0] + "\n")
+    assert cli.run(["info", "run"]) == 0
+    out = capsys.readouterr().out
+    assert "1 of 2 epochs, 12 steps" in out and "not finished: variform train --resume run" in out
+    for name in ("history.jsonl", "data.json"):  # killed at once
+        Path("run", name).unlink()
+    training = json_of(["info", "run", "--json"], capsys)["training"]
+    assert training["epochs"] == 0 and training["of_epochs"] == 2 and not training["finished"]
 
 
 def test_the_command_in_the_report_repeats_the_run(place, tmp_path, monkeypatch, no_pictures):
@@ -599,6 +625,7 @@ MISTAKES = [
     ("draw broken", "must be a whole safetensors file"),
     ("draw moved", "gone.csv does not exist"),
     ("info nowhere", "there is none at nowhere"),
+    ("info notes", "notes is not"),
     ("info nan.csv", "must be a whole safetensors file"),
     ("info run/checkpoint.safetensors", "must be a model of variform"),
     ("study latent-dim", "a study needs data"),

@@ -606,7 +606,9 @@ def test_images_of_several_frames_modes_and_links(tmp_path):
 
 def test_rows_of_another_form_are_refused(tmp_path):
     schema = read(write(tmp_path, {"designs.csv": text(NUMBERS)})).schema
-    with pytest.raises(ValueError, match=r"columns must be those of designs.csv, .*; new.csv lacks 'drag' and has 'draft'"):
+    with pytest.raises(
+        ValueError, match=r"columns must be those of designs.csv, .*; new.csv lacks 'drag' and has 'draft'"
+    ):
         read_rows(write(tmp_path, {"new.csv": text(NUMBERS, header=("mass", "draft", "lift"))}), schema)
     with pytest.raises(ValueError, match=r"shape \(3,\) of designs.csv; new.npy has \(2,\)"):
         read_rows(write(tmp_path, {"new.npy": npy(NUMBERS[:, :2])}), schema)

@@ -597,7 +597,9 @@ def latent_dim(
 
 @app.command(sort_key=10)
 def info(run: Path, /, *, json: Annotated[bool, Flag] = False) -> None:
-    """What a run or a model file is: its data, model, size and versions.
+    """What a run is: its data, its model, how far it came and its main numbers; or what a model file says of itself.
+
+    It reads the run's files alone, so that an interrupted run is shown too, and so is one whose data are not there.
 
     Example: `variform info runs/demo`
 
@@ -605,9 +607,17 @@ def info(run: Path, /, *, json: Annotated[bool, Flag] = False) -> None:
         run: Folder of a run, or a model.safetensors.
         json: Print it as JSON.
     """
+    if run.is_dir():
+        from variform import runs
+
+        if json:
+            _say(to_json(runs.overview(run)))
+        else:
+            _print_table(*runs.overview_table(run), justify="left")
+        return
     from variform import export
 
-    values = export.inspect(run / "model.safetensors" if run.is_dir() else run)
+    values = export.inspect(run)
     if json:
         _say(to_json(values))
         return
@@ -795,10 +805,12 @@ def _print_numbers(numbers: dict[str, Any], json: bool) -> None:
         _say(f"Note: {note}")
 
 
-def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _print_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, justify: Literal["left", "right"] = "right"
+) -> None:  # fmt: skip
     table = Table(header_style="bold")
     for number, name in enumerate(header):
-        table.add_column(name, justify="right" if number else "left", overflow="fold")
+        table.add_column(name, justify=justify if number else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
     console = Console(width=None if sys.stdout.isatty() else 200)

@@ -38,7 +38,7 @@ from variform.explorer.contents import draws, gather
 from variform.explorer.page import Page
 from variform.explorer.page import render as render_page
 from variform.explorer.payload import decoder_payload
-from variform.export import load_vae, read_sealed, save, write_sealed
+from variform.export import inspect, load_vae, read_sealed, save, write_sealed
 from variform.files import replacing, set_aside, sweep, write_json, write_text
 from variform.profiling import Profile, profile
 from variform.report import Picture, Table, render
@@ -364,6 +364,85 @@ def _finish(run: Run, splits: Splits, history: History, progress: bool, pictures
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(f"stopped after the training; go on with: {resume_command(run.folder)}") from error
     return run
+
+
+def overview(folder: Path) -> dict[str, Any]:
+    """What a run is and how far it came, as plain values, from its files alone; an interrupted one is opened too.
+
+    Args:
+        folder: The run's folder.
+
+    Returns:
+        config; data, as `describe` gives it; training (epochs and steps done, epochs and steps in all, the best epoch,
+        its validation ELBO, and whether it is finished); model, as `export.inspect` gives it; and evaluation. What is
+        not there yet is None.
+
+    Raises:
+        FileNotFoundError: when it is not the folder of a run.
+    """
+    path = folder / "config.toml"
+    if not path.is_file():
+        raise FileNotFoundError(f"a run must be a folder with config.toml; {folder} is not. Check the path.")
+    config = read_config(path)
+    data, evaluation = (
+        json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        for file in (folder / "data.json", folder / "evaluation.json")
+    )
+    rows = history(folder) if (folder / "history.jsonl").is_file() else []
+    per_epoch = math.ceil(data["rows"]["train"] / config.train.batch_size) if data else None
+    steps = config.train.steps or (config.train.epochs and per_epoch and config.train.epochs * per_epoch)
+    best = next((row for row in reversed(rows) if row["best"]), None)
+    training = {
+        "epochs": len(rows),
+        "steps": rows[-1]["step"] if rows else 0,
+        "of_epochs": config.train.epochs or (math.ceil(steps / per_epoch) if steps and per_epoch else None),
+        "of_steps": steps,
+        "best_epoch": best["epoch"] if best else None,
+        "best_valid_elbo": best["valid_elbo"] if best else None,
+        "finished": evaluation is not None,
+    }
+    model = inspect(folder / "model.safetensors") if (folder / "model.safetensors").is_file() else None
+    return {"config": to_dict(config), "data": data, "training": training, "model": model, "evaluation": evaluation}
+
+
+def overview_table(folder: Path) -> tuple[list[str], list[list[str]]]:
+    """What `overview` finds as header and rows of text."""
+    found, config = overview(folder), read_config(folder / "config.toml")
+    data, training, evaluation, model = (found[name] for name in ("data", "training", "evaluation", "model"))
+    widths = "-".join(map(str, config.model.hidden)) or "linear"
+    size = f", {model['weights']:,} weights" if model else ""
+    network = f"{config.model.network} {widths}"
+    done = f"{training['epochs']:,} of {training['of_epochs'] or '?'} epochs, {training['steps']:,} steps"
+    if training["best_epoch"]:
+        done += f"; best epoch {training['best_epoch']:,}"
+        done += (
+            f", validation ELBO {training['best_valid_elbo']:.2f}" if training["best_valid_elbo"] is not None else ""
+        )
+    rows = [["source", config.source]]
+    if data:
+        shape = " x ".join(map(str, data["shape"]))
+        rows.append(["data", f"{data['kind']}s of shape {shape}, fingerprint {data['fingerprint'][:12]}"])
+        rows.append(["rows", ", ".join(f"{count:,} {part}" for part, count in data["rows"].items())])
+    rows += [
+        ["preprocessing", f"scaling {config.reading.scaling}, binarise {config.data.binarise}"],
+        [
+            "model",
+            f"{config.model.likelihood} likelihood, {config.model.latent_dim} latents, {network}, "
+            f"posterior {config.model.posterior}, prior {prior_name(config.model)}{size}",
+        ],
+        ["objective", f"{_objective(config)}, seed {config.train.seed}"],
+        ["training", done if training["finished"] else f"{done}; not finished: {resume_command(folder)}"],
+    ]
+    if evaluation:
+        named = {key: name for key, name in ROWS.items() if key in evaluation and key not in ("posterior_gap", "ess")}
+        samples = f", k = {evaluation['nll']['samples']:,}"
+        rows += [[name + (samples if key == "nll" else ""), show(evaluation[key])] for key, name in named.items()]
+        active = evaluation["active_units"]
+        rows.append(["active units", f"{active['count']} of {active['of']}"])
+        rows.append(["evaluated on", f"{evaluation['rows']:,} {evaluation['split']} rows"])
+    if model:
+        rows.append(["written by", f"variform {model['variform']}, format {model['format']}"])
+    return ["run", str(folder)], rows
 
 
 def _note_session(folder: Path, config: RunConfig, splits: Splits) -> None:
