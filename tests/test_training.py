@@ -231,6 +231,15 @@ def test_a_checkpoint_of_a_version_that_lacked_an_option_is_resumed(tmp_path):
         runs.resume(tmp_path / "run", pictures=False)
 
 
+def test_few_rows_make_one_batch_unless_a_larger_one_is_asked_for():
+    splits = splits_from(torch.rand(60, 2))
+    vae = build_vae(ModelConfig(latent_dim=1, likelihood="gaussian", hidden=(4,)), splits.schema)
+    with pytest.raises(ValueError, match=f"batch_size must not exceed the {len(splits.train)} training rows; got 128"):
+        fit(ELBO(vae), splits.train, splits.valid, TrainConfig(epochs=2, batch_size=128))
+    history = fit(ELBO(vae), splits.train, splits.valid, TrainConfig(epochs=2))
+    assert [row["step"] for row in history.rows] == [1, 2]  # all rows in each step
+
+
 # --- a real process, killed ---------------------------------------------------------------------------------------
 
 
@@ -290,11 +299,11 @@ def plain_loop(vae, rows, valid, config):
         optimizer = torch.optim.Adam(weights, lr=config.learning_rate, fused=False, foreach=False)
     else:
         optimizer = torch.optim.RMSprop(weights, lr=config.learning_rate, centered=True, foreach=False)
-    per_epoch, step, means = math.ceil(len(rows) / config.batch_size), 0, []
+    per_epoch, step, means = math.ceil(len(rows) / config.batch), 0, []
     torch.manual_seed(config.seed)
     for epoch in range(config.epochs):
         sums = torch.zeros(3)
-        for index in epoch_order(len(rows), config.seed, epoch).split(config.batch_size):
+        for index in epoch_order(len(rows), config.seed, epoch).split(config.batch):
             weight = config.beta * min(1, step / config.warmup) if config.warmup else config.beta
             if config.schedule == "cosine":
                 decay = (1 + math.cos(math.pi * step / (config.epochs * per_epoch))) / 2

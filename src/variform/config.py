@@ -159,7 +159,8 @@ class TrainConfig:
     Args:
         epochs: Passes over the training rows; by default 20, or as many as make 3,000 steps where the rows are few.
         steps: Number of optimiser steps; where given, it replaces `epochs`.
-        batch_size: Rows per step; the last, smaller batch of an epoch is kept.
+        batch_size: Rows per step, by default 128, or all where there are fewer; the last, smaller batch of an epoch is
+            kept.
         optimizer: `adam`, or `rmsprop` in its centred form.
         learning_rate: Step size of the optimiser.
         schedule: `constant`, or `cosine` which falls towards zero over the whole training.
@@ -212,7 +213,7 @@ class TrainConfig:
 
     epochs: int | None = None
     steps: int | None = None
-    batch_size: int = 128
+    batch_size: int | None = None
     optimizer: Literal["adam", "rmsprop"] = "adam"
     learning_rate: float = 1e-3
     schedule: Literal["constant", "cosine"] = "constant"
@@ -262,6 +263,20 @@ class TrainConfig:
         self._require_effect()
         _require(self.learning_rate > 0, "learning_rate must be above 0", self.learning_rate, "Use for example 0.001.")
         every(self.checkpoint_every)
+
+    def for_rows(self, rows: int) -> "TrainConfig":
+        """The configuration with the `batch_size` that so many training rows get by default.
+
+        Example:
+            >>> [TrainConfig(batch_size=size).for_rows(90).batch_size for size in (None, 32, 128)]
+            [90, 32, 128]
+        """
+        return dataclasses.replace(self, batch_size=self.batch_size or min(128, rows))
+
+    @property
+    def batch(self) -> int:
+        """Rows per step, where there are so many."""
+        return self.batch_size or 128
 
     @property
     def is_point(self) -> bool:

@@ -200,10 +200,10 @@ def settled(config: RunConfig) -> RunConfig:
 
 
 def completed(config: RunConfig, splits: Splits) -> RunConfig:
-    """The configuration with the number of epochs that these data get by default, so that it stands in config.toml."""
-    if config.train.steps is not None:
-        return config
-    train = dataclasses.replace(config.train, epochs=epochs(config.train, len(splits.train)))
+    """The configuration with the epochs and the batch that these data get by default, so that config.toml has them."""
+    train = config.train.for_rows(len(splits.train))
+    if train.steps is None:
+        train = dataclasses.replace(train, epochs=epochs(train, len(splits.train)))
     return dataclasses.replace(config, train=train)
 
 
@@ -253,8 +253,8 @@ def profile_of(config: RunConfig, steps: int = 50) -> Profile:
         ValueError, OSError: for data or options that do not fit.
     """
     splits, vae = prepare(config)
-    rows = len(splits.train)
-    total = config.train.steps or epochs(config.train, rows) * math.ceil(rows / config.train.batch_size)
+    config, rows = completed(config, splits), len(splits.train)
+    total = config.train.steps or epochs(config.train, rows) * math.ceil(rows / config.train.batch)
     return profile(build_objective(vae, config.train, rows=rows), splits.train, config.train, steps=steps, total=total)
 
 
@@ -389,7 +389,7 @@ def overview(folder: Path) -> dict[str, Any]:
         for file in (folder / "data.json", folder / "evaluation.json")
     )
     rows = history(folder) if (folder / "history.jsonl").is_file() else []
-    per_epoch = math.ceil(data["rows"]["train"] / config.train.batch_size) if data else None
+    per_epoch = math.ceil(data["rows"]["train"] / config.train.batch) if data else None
     steps = config.train.steps or (config.train.epochs and per_epoch and config.train.epochs * per_epoch)
     best = next((row for row in reversed(rows) if row["best"]), None)
     training = {
