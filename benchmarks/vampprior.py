@@ -50,7 +50,7 @@ def configured(options: argparse.Namespace, source: Path) -> RunConfig:
         gated=True,
         initialisation="he-normal",
         prior=options.prior,
-        components=500,
+        components=500 if options.prior == "vamp" else 100,
     )
     train = TrainConfig(
         epochs=options.epochs or EPOCHS[options.data][options.prior],

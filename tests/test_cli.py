@@ -335,6 +335,16 @@ def test_options_of_a_file_give_way_to_those_of_the_command(place, no_pictures):
     assert changed == {("latent_dim = 2", "latent_dim = 1"), ("beta = 1.0", "beta = 2.0")}
 
 
+def test_an_unused_option_of_an_older_run_does_not_close_it(place, no_pictures):
+    """It is refused where a training begins, and nowhere else; a value that is the default says nothing."""
+    config = Path("run/config.toml")
+    config.write_text(config.read_text().replace("components = 100", "components = 50"))
+    assert open_run("run").config.model.components == 50
+    assert cli.run(["evaluate", "run", "--samples", "2"]) == 0
+    assert cli.run(["train", "digits", *SMALL, "--components", "100", "--out", "default"]) == 0
+    assert cli.run(["train", "--config", "default/config.toml", "--out", "again"]) == 0
+
+
 def test_a_source_behind_a_link_is_read_again_under_its_name(place, no_pictures):
     """As in a cache of blobs: the link's name tells the format, its target's does not."""
     Path(TABLE[0]).rename("0f2d")
@@ -530,6 +540,7 @@ def mistakes(finished, tmp_path_factory):
     config.write_text(config.read_text().replace('scaling = "auto"', 'scaling = "unit"'))
     (folder / "notes").mkdir()
     (folder / "notes" / "note.txt").write_text("mine")
+    (folder / "unused.toml").write_text("[model]\ncomponents = 50\n")
     (folder / "typo.toml").write_text("[model]\nlatent_dims = 3\n")
     (folder / "nan.csv").write_text("a,b\n" + "1,2\n3,4\n" * 30 + "nan,5\n")
     (folder / "over.csv").write_text("a,b\n" + "".join(f"0.{row},{row}\n" for row in range(60)))
@@ -558,6 +569,14 @@ MISTAKES = [
     ("train digits --hidden", "--hidden requires at least 1"),
     ("train digits --hidden 64,0", "hidden widths must be at least 1"),
     ("train digits --hidden=64,0", "hidden widths must be at least 1"),
+    ("train digits --components 50", "components must be left out with prior normal"),
+    ("train digits --transforms 5", "transforms must be left out with posterior diagonal and prior normal"),
+    ("train digits --fixed-std 0.2 --likelihood gaussian", "fixed_std must be left out with likelihood gaussian"),
+    ("train digits --filters 8,8", "filters must be left out with network mlp"),
+    ("train digits --posterior iaf --posterior-std softplus", "posterior_std must be left out with posterior iaf"),
+    ("train digits --config unused.toml", "components must be left out with prior normal"),
+    ("study latent-dim digits --components 50", "components must be left out with prior normal"),
+    ("profile digits --filters 8,8", "filters must be left out with network mlp"),
     ("train digits --network cnn", "--network"),
     ("train digits --network conv --filters 8,0", "filters must be at least 1"),
     ("train digits --network conv --filters 8,8,8,8", "at most 3 numbers for images of 8 x 8"),

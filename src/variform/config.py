@@ -152,6 +152,36 @@ class ModelConfig:
         _require(self.fixed_std > 0, "fixed_std must be above 0", self.fixed_std, "Use for example 0.1.")
 
 
+def require_effect(model: ModelConfig) -> None:
+    """Refuse options of parts that the model does not have; they would change nothing.
+
+    Only what begins a training asks: a configuration that was written before is read as it stands.
+
+    Raises:
+        ValueError: for the first such option whose value is not its default.
+
+    Example:
+        >>> require_effect(ModelConfig(components=50))
+        Traceback (most recent call last):
+        ValueError: components must be left out with prior normal, which does not use it; got 50. Leave it out, or use \
+prior mixture or vamp.
+    """
+    users = {  # the options, the parts that use them, and the values of these parts that do
+        "components": {"prior": ("mixture", "vamp")},
+        "transforms": {"posterior": ("iaf",), "prior": ("flow",)},
+        "fixed_std": {"likelihood": ("gaussian-fixed",)},
+        "filters": {"network": ("conv", "residual")},
+        "posterior_std": {"posterior": ("diagonal", "full")},
+    }
+    for field in dataclasses.fields(model):
+        value, parts = getattr(model, field.name), users.get(field.name, {})
+        if parts and value != field.default and not any(getattr(model, part) in known for part, known in parts.items()):
+            with_ = " and ".join(f"{part} {getattr(model, part)}" for part in parts)
+            instead = " or ".join(f"{part} {' or '.join(known)}" for part, known in parts.items())
+            rule = f"{field.name} must be left out with {with_}, which {'do' if len(parts) > 1 else 'does'} not use it"
+            _require(False, rule, value, f"Leave it out, or use {instead}.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """How the objective is optimised.

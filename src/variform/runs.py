@@ -30,7 +30,16 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from variform import __version__, exploration, plots, processes, samplers
-from variform.config import EvaluationConfig, ModelConfig, RunConfig, TrainConfig, from_toml, to_command, to_dict
+from variform.config import (
+    EvaluationConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+    from_toml,
+    require_effect,
+    to_command,
+    to_dict,
+)
 from variform.data import Dataset, Schema, Splits, read, read_rows
 from variform.evaluation import summary
 from variform.evaluation.density import Scores, score
@@ -252,6 +261,7 @@ def profile_of(config: RunConfig, steps: int = 50) -> Profile:
     Raises:
         ValueError, OSError: for data or options that do not fit.
     """
+    require_effect(config.model)
     splits, vae = prepare(config)
     config, rows = completed(config, splits), len(splits.train)
     total = config.train.steps or epochs(config.train, rows) * math.ceil(rows / config.train.batch)
@@ -279,6 +289,7 @@ def train(
     writes = processes.rank() == 0
     if writes:
         require_folder(folder, overwrite=overwrite)
+    require_effect(config.model)
     config = settled(config)
     splits, vae = prepare(config)
     config = completed(config, splits)

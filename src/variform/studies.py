@@ -11,7 +11,7 @@ import numpy as np
 import tomli_w
 
 from variform import exploration, plots
-from variform.config import RunConfig, to_dict
+from variform.config import RunConfig, require_effect, to_dict
 from variform.data import Splits
 from variform.files import replacing, write_json, write_text
 from variform.report import Picture, Table, render
@@ -97,6 +97,7 @@ def latent_dimension(
     if not dims or min(dims) < 1 or seeds < 1:
         raise ValueError(f"a study needs latent dimensions and seeds of at least 1; got {dims}, {seeds}. Try 2,5,10.")
     dims = tuple(sorted(set(dims)))
+    require_effect(config.model)
     config = _require_place(config, folder, overwrite)
     splits, _ = prepare(config)
     folder.mkdir(parents=True, exist_ok=True)
