@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
 from rich.console import Console
 from rich.table import Table
 
@@ -742,6 +742,15 @@ def _convert(hint: Any, tokens: Sequence[cyclopts.Token]) -> Any:
 
 
 def _sentence(error: Exception) -> str:
+    if isinstance(error, CycloptsError):
+        command = " ".join(["variform", *(error.command_chain or ())])
+        text = str(error)
+        if isinstance(error, UnusedCliTokensError):
+            text = f"{command} takes no more arguments; got {' '.join(error.unused_tokens or [])}. Leave them out."
+        elif isinstance(error, MissingArgumentError) and not error.tokens_so_far:
+            what = re.sub(r"^Command \S+ parameter (\S+) requires.*", r"\1", text.split("\n")[0])
+            text = f"{command} needs {what}; got none. Give it." if " " not in what else text
+        return f"{text} See {command} --help."
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'a file'} must be usable; the system says: {error.strerror}. Check path and space."
     return str(error)
