@@ -78,7 +78,7 @@ def train_arm(arm: str, train: Dataset, folder: Path, stages: int, seed: int, mi
     """The trained objective, or None when the time was over first: another call goes on."""
     config = replace(ARMS[arm], seed=seed)
     objective = objective_of(arm, train, seed)
-    per_epoch = len(train) // config.batch_size
+    per_epoch = len(train) // config.batch
     rates = list(schedule(stages, per_epoch))
     identity = json.dumps([arm, seed, len(train)])
     take, sums = Step(objective, config, len(rates)), torch.zeros(4, dtype=torch.float64)
@@ -95,7 +95,7 @@ def train_arm(arm: str, train: Dataset, folder: Path, stages: int, seed: int, mi
             take.optimizer.param_groups[0]["eps"] = 1e-4
         for epoch in range(state.step // per_epoch, len(rates) // per_epoch):
             sums.zero_()
-            for number, index in enumerate(epoch_order(len(train), seed, epoch).split(config.batch_size)):
+            for number, index in enumerate(epoch_order(len(train), seed, epoch).split(config.batch)):
                 take.learning_rate(rates[epoch * per_epoch + number])
                 sums += take(objective.vae.batch(train, index)[0], len(index), 1.0)
             means, seconds = mean_terms(sums), time.monotonic() - begun

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from variform.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+    from variform.config import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig
     from variform.data import Dataset, Schema, Splits, read
     from variform.estimator import VAEDetector, VAEImputer
     from variform.evaluation import evaluate, impute
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "DataConfig": "config",
     "ModelConfig": "config",
+    "EvaluationConfig": "config",
     "RunConfig": "config",
     "TrainConfig": "config",
     "Dataset": "data",
@@ -78,6 +79,7 @@ __all__ = [
     "BetaTCVAE",
     "DataConfig",
     "Dataset",
+    "EvaluationConfig",
     "FactorVAE",
     "History",
     "InfoVAE",

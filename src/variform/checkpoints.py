@@ -194,8 +194,13 @@ def save(folder: Path, state: State, identity: str) -> None:
         ) from error
 
 
-def load(folder: Path, identity: str) -> State:
+def load(folder: Path, identity: str, defaults: dict[str, Any]) -> State:
     """The state that `save` wrote; process 0 reads it and tells the others.
+
+    Args:
+        folder: Where the checkpoint is.
+        identity: What it must belong to, as for `save`.
+        defaults: Values of what an identity of an older version does not name yet.
 
     Raises:
         FileNotFoundError: when there is none.
@@ -212,9 +217,10 @@ def load(folder: Path, identity: str) -> State:
         header = json.loads(metadata.get("variform", "{}"))
         if not isinstance(header, dict):
             raise ValueError("its metadata are no values by name")
+        came_from = _completed(header.get("identity"), defaults)
     except (SafetensorError, ValueError, *_MISFITS) as error:
         raise ValueError(f"{path} must be a whole checkpoint; {error}. Train anew with --overwrite.") from error
-    if header.get("identity") != identity:
+    if came_from != _completed(identity, defaults):
         raise ValueError(
             f"{path} must come from this configuration and data; it comes from another. "
             "Resume with the run's own config.toml and data, or train anew in another folder."
@@ -238,3 +244,14 @@ def _is_state(numbers: dict[str, Any]) -> bool:
     if not all(isinstance(numbers[name], kind) for name, kind in kinds.items()) or numbers["step"] < 0:
         return False
     return all(isinstance(row, dict) and isinstance(row.get("seconds"), int | float) for row in numbers["rows"])
+
+
+def _completed(identity: Any, defaults: Any) -> Any:
+    """An identity as plain values, with the `defaults` of what it does not name; JSON may stand inside JSON."""
+    values = identity
+    if isinstance(identity, str) and identity.startswith("{"):
+        values = json.loads(identity)
+    if not isinstance(values, dict):
+        return values
+    known = defaults if isinstance(defaults, dict) else {}
+    return known | {name: _completed(value, known.get(name)) for name, value in values.items()}

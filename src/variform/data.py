@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import math
 import reprlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -88,11 +88,11 @@ class Condition:
             )
         return torch.eye(self.width + 1, self.width)[[known[name] for name in names]]
 
-    def decode(self, part: Tensor) -> str:
-        """The category with the largest number, or the number in its own unit, of (width,)."""
+    def decode(self, part: Tensor, *, digits: int = 4) -> str:
+        """The category with the largest number, or the number in its own unit, of (width,); "" for no category."""
         if self.categories:
-            return self.categories[int(part.argmax())]
-        return f"{part.item() * self.scale + self.shift:.4g}"
+            return self.categories[int(part.argmax())] if part.any() else ""
+        return f"{part.item() * self.scale + self.shift:.{digits}g}"
 
 
 def _known_condition(values: dict[str, Any]) -> Condition:
@@ -236,8 +236,12 @@ class Schema:
             parts.append(part.expand(rows, -1))
         return torch.cat(parts, 1)
 
-    def told(self, context: Tensor) -> dict[str, str]:
+    def told(self, context: Tensor, *, digits: int = 4) -> dict[str, str]:
         """What a context says, in words: the opposite of `context`.
+
+        Args:
+            context: (context_dim,).
+            digits: Digits of a number.
 
         Example:
             >>> schema = read("digits", DataConfig(condition=("label",))).schema
@@ -245,7 +249,7 @@ class Schema:
             {'label': '3'}
         """
         parts = context.split([condition.width for condition in self.conditions])
-        return {condition.name: condition.decode(part) for condition, part in zip(self.conditions, parts, strict=True)}
+        return {item.name: item.decode(part, digits=digits) for item, part in zip(self.conditions, parts, strict=True)}
 
     def prepare(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """What the model sees: x = (raw - shift) / scale, then binarised where asked.
@@ -935,6 +939,7 @@ def rows_like(
 
 
 def _rows_like(source: Source, schema: Schema) -> Dataset:
+    source = _in_order(source, schema)
     if schema.kinds:
         source = _known_categories(source, schema)
     flat_images = schema.kind == "image" and source.values.shape[1:] == (math.prod(schema.shape),)
@@ -948,11 +953,39 @@ def _rows_like(source: Source, schema: Schema) -> Dataset:
     return Dataset(raw, rows_schema, labels, contexts=contexts, index=_index(source))
 
 
-def read_points(path: str | Path) -> np.ndarray:
+def _in_order(source: Source, schema: Schema) -> Source:
+    """The source with the columns of a table in the order of `schema`, by their names."""
+    if schema.kind != "table" or not source.columns or source.columns == schema.columns:
+        return source
+    _require_columns(source.columns, schema, source.name)
+    order = [source.columns.index(name) for name in schema.columns]
+    categories = tuple(source.categories[place] for place in order) if source.categories else ()
+    values = np.asarray(source.values)[:, order]
+    return dataclasses.replace(source, values=values, columns=schema.columns, categories=categories)
+
+
+def _require_columns(columns: Sequence[str], schema: Schema, name: str) -> None:
+    """Refuse columns that are not those of `schema`, in any order."""
+    lacks, surplus = (
+        ", ".join(f"'{column}'" for column in some if column not in others)
+        for some, others in ((schema.columns, columns), (columns, schema.columns))
+    )
+    if lacks or surplus:
+        found = " and ".join(
+            part for part in (lacks and f"lacks {lacks}", surplus and f"has {surplus} too much") if part
+        )
+        raise ValueError(
+            f"columns must be those of {schema.source}, in any order; {name} {found}. "
+            f"{'Add what it lacks' if lacks else 'Delete what is too much'}, or rename its columns."
+        )
+
+
+def read_points(path: str | Path, columns: Sequence[str] = ()) -> np.ndarray:
     """Read a plain matrix of numbers, for example latent points: nothing is split or scaled.
 
     Args:
         path: A .csv file (a line of column names is optional), a .npy file, or an .npz file with one array.
+        columns: Of a .csv file that names all of these, take these and leave the others.
 
     Shape:
         (N, D), float64.
@@ -969,7 +1002,15 @@ def read_points(path: str | Path) -> np.ndarray:
         array([[ 0. ,  1.5],
                [-1. ,  2. ]])
     """
-    source = read_source(Path(path))
+    path = Path(path)
+    named = bool(columns) and source_format(path) == "csv" and set(columns) <= set(csv_columns(path))
+    source = read_source(path, DataConfig(cells="mixed")) if named else read_source(path)
+    if named:
+        assert source.columns is not None
+        places = [source.columns.index(name) for name in columns]
+        if text := next((source.columns[place] for place in places if source.categories[place]), None):
+            raise ValueError(f"column '{text}' of {source.name} must hold numbers; it holds text. Correct it.")
+        source = dataclasses.replace(source, values=np.asarray(source.values)[:, places], columns=tuple(columns))
     _require_numbers(source)
     if source.values.ndim != 2:
         raise ValueError(
@@ -1072,7 +1113,7 @@ def _splits(source: Source, config: DataConfig) -> Splits:
         schema=schema,
         duplicates=duplicates,
         fingerprint=_fingerprint(raw, own, digests, classes, labels, beside, is_sampled=source.keys is not None),
-        notes=(*source.notes, *_notes(source, raw, own, duplicates), *_notes_of_cells(schema, raw)),
+        notes=(*source.notes, *_notes(source, raw, own, duplicates, rows), *_notes_of_cells(schema, raw)),
     )
 
 
@@ -1356,6 +1397,9 @@ def _contexts(source: Source, conditions: tuple[Condition, ...]) -> Tensor | Non
 def _config_like(path: str | Path, schema: Schema, key: str | None) -> DataConfig:
     """How to read `path` so that it comes out in the form of `schema`."""
     kind = source_format(path)
+    if kind == "csv" and schema.kind == "table" and key is None:
+        beside = {schema.label, *(condition.name for condition in schema.conditions)}
+        _require_columns([name for name in csv_columns(path) if name not in beside], schema, str(Path(path).name))
     if kind in ("image", "image folder") and schema.kind == "image":
         channels, height, width = schema.shape
         return DataConfig(key=key, image_size=(height, width), channels="grey" if channels == 1 else "rgb")
@@ -1374,12 +1418,6 @@ def _require_alike(
     raw: Tensor | StoredRows, source: Source, schema: Schema
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Refuse rows that are not of the form of `schema`; gives their least and greatest values."""
-    for known, came in zip(schema.columns, source.columns, strict=False):
-        if known != came:
-            raise ValueError(
-                f"columns must be those of {schema.source}; {source.name} has '{came}' where '{known}' belongs."
-                " Give the same columns in the same order."
-            )
     shape = tuple(raw.shape[1:])
     if shape != schema.shape:
         raise ValueError(
@@ -1546,8 +1584,8 @@ def _split_rows(own: np.ndarray, digests: np.ndarray, seed: int, name: str) -> d
     for part, index in rows.items():
         if len(index) == 0:
             raise ValueError(
-                f"every split must hold a row; the {len(own)} rows of {name} leave none for {part}."
-                " Give more rows or another --split-seed."
+                f"every split must hold a row; the {len(own)} rows of {name} leave none for {part}; equal rows"
+                " stay together. Give more rows or another --split-seed."
             )
     return rows
 
@@ -1597,13 +1635,17 @@ def _fingerprint(
     return state.hexdigest()
 
 
-def _notes(source: Source, raw: Tensor | StoredRows, own: np.ndarray, duplicates: dict[str, int]) -> Iterator[str]:
+def _notes(
+    source: Source, raw: Tensor | StoredRows, own: np.ndarray, duplicates: dict[str, int], rows: dict[str, Tensor]
+) -> Iterator[str]:  # fmt: skip
     unit = "row" if source.keys is None else "group of rows"
+    hashed = max(1, int((own == 0).sum()))  # of these a tenth, but for chance and for duplicates, which stay together
+    valid, test = (f"{len(rows[part]) / hashed:.1%}" for part in ("valid", "test"))
     notes: dict[tuple[str, ...], str] = {
         (): "split: the source's own",
-        ("valid",): "split: the source's own test set, validation taken from train by hash, about a tenth",
-        ("test",): "split: the source's own validation set, test taken from train by hash, about a tenth",
-        ("valid", "test"): f"split: by hash of each {unit}, about a tenth for validation and a tenth for test",
+        ("valid",): f"split: the source's own test set, validation taken from train by hash, {valid} of it",
+        ("test",): f"split: the source's own validation set, test taken from train by hash, {test} of it",
+        ("valid", "test"): f"split: by hash of each {unit}, {valid} for validation and {test} for test",
     }
     yield notes[tuple(_missing(own))]
     if isinstance(raw, StoredRows) and raw.on_disk:

@@ -37,6 +37,8 @@ _FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 _MISFITS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, StopIteration, TypeError)
 """What goes wrong where a file is not what it says; each becomes a ValueError."""
 
+Told = tuple[Sequence[str], Sequence[Sequence[str]]]
+
 FORMAT = 2
 """Version of the file's layout; a file with a higher one is refused."""
 
@@ -272,19 +274,41 @@ def write_rows(path: str | os.PathLike[str], values: Array, columns: Sequence[st
         raise ValueError(f"the output must end in .npy, .csv or be a folder of images; got {path.name}. Rename it.")
 
 
-def write_table(path: str | os.PathLike[str], values: Array, schema: Schema) -> None:
-    """Write rows of a mixed table to a .csv file: categories by name, whole numbers as such, what is missing empty.
+def write_table(
+    path: str | os.PathLike[str], values: Array, schema: Schema, told: Told = ((), ())
+) -> None:  # fmt: skip
+    """Write rows of a table to a .csv file: categories by name, whole numbers as such, what is missing empty.
 
     Args:
         path: The file; it must not be there, and its folder must.
         values: Raw values, (N, columns).
         schema: What they are.
+        told: What a conditional model was told of each, as `told_cells` gives it; in columns of their own.
 
     Raises:
         FileExistsError: when the file is there already.
     """
+    heads, beside = told
     cells = [[cell_text(schema, place, value) for place, value in enumerate(row)] for row in values]
-    write_rows(path, np.array(cells, dtype=object).reshape(len(values), -1), schema.columns)
+    cells = [[*row, *more] for row, more in zip(cells, beside or [()] * len(cells), strict=True)]
+    write_rows(path, np.array(cells, dtype=object).reshape(len(values), -1), [*schema.columns, *heads])
+
+
+def told_cells(schema: Schema, contexts: Tensor) -> Told:
+    """Columns and cells, one list a row, of what a conditional model was told; labels under their column's name.
+
+    Args:
+        schema: What the rows are.
+        contexts: (N, context_dim).
+
+    Example:
+        >>> from variform import DataConfig, read
+        >>> schema = read("digits", DataConfig(condition=("label",))).schema
+        >>> told_cells(schema, schema.context({"label": 3})[None])
+        (['label'], [['3']])
+    """
+    heads = [schema.label or item.name if item.name == "label" else item.name for item in schema.conditions]
+    return heads, [list(schema.told(context, digits=7).values()) for context in contexts]
 
 
 def cell_text(schema: Schema, column: int, value: float) -> str:
@@ -358,13 +382,16 @@ def _require_new(path: str | os.PathLike[str]) -> None:
         raise FileExistsError(f"the output must be a new file; {path} exists. Choose another --out.")
 
 
-def write_images(folder: str | os.PathLike[str], images: Array, value_range: tuple[float, float]) -> None:
+def write_images(
+    folder: str | os.PathLike[str], images: Array, value_range: tuple[float, float], told: Told = ((), ())
+) -> None:  # fmt: skip
     """Write images as numbered 8-bit PNG files into a new folder.
 
     Args:
         folder: A folder that does not exist or is empty.
         images: (N, channels, height, width), 1 or 3 channels.
         value_range: The values that become black and white.
+        told: What a conditional model was told of each, as `told_cells` gives it; in a file given.csv.
 
     Raises:
         FileExistsError: when the folder holds something already.
@@ -376,6 +403,11 @@ def write_images(folder: str | os.PathLike[str], images: Array, value_range: tup
     low, high = value_range
     pixels = np.rint(np.clip((images - low) / ((high - low) or 1), 0, 1) * 255).astype(np.uint8)
     width = len(str(len(pixels)))
-    for number, image in enumerate(pixels, 1):
-        with replacing(folder / f"{number:0{width}d}.png") as temporary:
+    names = [f"{number:0{width}d}.png" for number in range(1, len(pixels) + 1)]
+    for name, image in zip(names, pixels, strict=True):
+        with replacing(folder / name) as temporary:
             Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)).save(temporary)
+    heads, beside = told
+    if heads:
+        cells = [[name, *words] for name, words in zip(names, beside, strict=True)]
+        write_rows(folder / "given.csv", np.array(cells, dtype=object), ["file", *heads])

@@ -192,16 +192,19 @@ def compare(found: Imputation, truth: Array, taken: Array, train: Dataset) -> di
     Returns:
         rmse and rmse_of_means of all columns of numbers together (for images in raw units, for tables in standard
         deviations of the training rows), coverage of the intervals and their level, the number of cells, for categories
-        accuracy and accuracy_of_mode, and for tables the same by column, in the columns' own units; every estimate is
-        {"mean", "se", "n"}, n being rows.
+        and for values that are 0 or 1 accuracy and accuracy_of_mode, and for tables the same by column, in the columns'
+        own units; every estimate is {"mean", "se", "n"}, n being rows.
     """
     schema = train.schema
     middle, spread = _middle(train)
-    is_category = np.array([kind == "category" for kind in schema.kinds]) if schema.kinds else np.zeros((), bool)
-    numbers, words = taken & ~is_category, taken & is_category
-    error, naive = found.values - truth, middle - truth
+    if schema.kinds:
+        is_name = np.array([kind in ("category", "binary") for kind in schema.kinds])
+    else:
+        is_name = np.array(schema.seen_levels == 2)
+    numbers, words = taken & ~is_name, taken & is_name
+    error, naive = (np.where(is_name, np.rint(value), value) - truth for value in (found.values, middle))
     inside = (found.low <= truth) & (truth <= found.high)
-    unit = np.where(is_category, 1.0, spread) if schema.kind == "table" else 1.0
+    unit = np.where(is_name, 1.0, spread) if schema.kind == "table" else 1.0
     result: dict[str, Any] = {"level": found.level, "cells": int(taken.sum()), "unit": _UNITS[schema.kind]}
     if numbers.any():
         result |= _of_numbers(error / unit, naive / unit, inside, numbers)
