@@ -11,7 +11,8 @@ reparameterised gradients gain about 0.27 nats on plain ones.
     python benchmarks/iwae.py mnist/ runs/iwae --stages 4
     python benchmarks/iwae.py mnist/ runs/iwae --stages 4 --arms iwae-5-dreg
 
-Each arm is trained in a folder of its own, goes on from its last checkpoint, and is skipped once it is evaluated.
+Each arm is trained in a folder of its own and goes on from its last checkpoint; a longer schedule goes on from the end
+of a shorter one, of which it is a continuation. What is evaluated is not evaluated again.
 """
 
 import argparse
@@ -77,9 +78,9 @@ def train_arm(arm: str, train: Dataset, folder: Path, stages: int, seed: int, mi
     """The trained objective, or None when the time was over first: another call goes on."""
     config = replace(ARMS[arm], seed=seed)
     objective = objective_of(arm, train, seed)
-    per_epoch = len(train) // config.batch_size
+    per_epoch = len(train) // config.batch
     rates = list(schedule(stages, per_epoch))
-    identity = json.dumps([arm, stages, seed, len(train)])
+    identity = json.dumps([arm, seed, len(train)])
     take, sums = Step(objective, config, len(rates)), torch.zeros(4, dtype=torch.float64)
     take.optimizer.param_groups[0]["eps"] = 1e-4
     begun, last = time.monotonic(), ""
@@ -88,11 +89,13 @@ def train_arm(arm: str, train: Dataset, folder: Path, stages: int, seed: int, mi
         state = take.trained.capture(sums)
         if (folder / "checkpoint.safetensors").is_file():
             state = checkpoints.load(folder, identity)
+            if state.step > len(rates):
+                raise ValueError(f"{folder} is past {stages} stages, at step {state.step:,}; ask for more --stages")
             take.trained.restore(state, sums)
             take.optimizer.param_groups[0]["eps"] = 1e-4
         for epoch in range(state.step // per_epoch, len(rates) // per_epoch):
             sums.zero_()
-            for number, index in enumerate(epoch_order(len(train), seed, epoch).split(config.batch_size)):
+            for number, index in enumerate(epoch_order(len(train), seed, epoch).split(config.batch)):
                 take.learning_rate(rates[epoch * per_epoch + number])
                 sums += take(objective.vae.batch(train, index)[0], len(index), 1.0)
             means, seconds = mean_terms(sums), time.monotonic() - begun
@@ -125,9 +128,9 @@ def main() -> None:
     train, test = Dataset(train.raw[: options.train_rows], train.schema), Dataset(test.raw[: options.rows], test.schema)
     print(f"torch {torch.__version__}, {options.threads} threads, {options.stages} of 8 stages, seed {options.seed}")
     for arm in options.arms:
-        folder = options.folder / f"{arm}-stages-{options.stages}-seed-{options.seed}"
+        folder = options.folder / f"{arm}-seed-{options.seed}"
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / "log_px.npy").is_file():
+        if (folder / f"log_px-{options.stages}.npy").is_file():
             continue
         objective = train_arm(arm, train, folder, options.stages, options.seed, options.minutes)
         if objective is None:
@@ -137,7 +140,7 @@ def main() -> None:
         active = int((scores.means.var(0, correction=0) > 0.01).sum())
         elbo, ess = Estimate.of(scores.elbo), scores.ess.mean().item()
         print(f"{arm}: test ELBO {elbo.mean:.3f} ± {elbo.se:.3f}, {active} active units, ESS {ess:.1f}", flush=True)
-        np.save(folder / "log_px.npy", scores.log_px.numpy())
+        np.save(folder / f"log_px-{options.stages}.npy", scores.log_px.numpy())
     report(options.folder, options.stages, options.seed)
 
 
@@ -145,7 +148,7 @@ def report(folder: Path, stages: int, seed: int) -> None:
     """The NLL of every arm that is evaluated, and its differences from the first, row by row."""
     found = {}
     for arm in ARMS:
-        path = folder / f"{arm}-stages-{stages}-seed-{seed}" / "log_px.npy"
+        path = folder / f"{arm}-seed-{seed}" / f"log_px-{stages}.npy"
         if path.is_file():
             found[arm] = -torch.from_numpy(np.load(path))
     for arm, nll in found.items():

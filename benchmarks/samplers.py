@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from variform import runs
-from variform.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from variform.config import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig
 
 
 def main() -> None:
@@ -31,9 +31,10 @@ def main() -> None:
         data=DataConfig(binarise=options.binarise),
         model=ModelConfig(likelihood=options.likelihood, latent_dim=options.latent_dim),
         train=TrainConfig(epochs=options.epochs, learning_rate=2e-3, schedule="cosine"),
+        evaluation=EvaluationConfig(nll_samples=1),
     )
     with TemporaryDirectory() as folder:
-        run = runs.train(config, Path(folder) / "run", nll_samples=1, pictures=False)
+        run = runs.train(config, Path(folder) / "run", pictures=False)
         numbers = {}
         for kind in ("gmm", "flow"):
             start = time.perf_counter()

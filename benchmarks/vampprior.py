@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from variform import ModelConfig, RunConfig, TrainConfig, runs
+from variform import EvaluationConfig, ModelConfig, RunConfig, TrainConfig, runs
 from variform.runs import Run, open_run
 
 PUBLISHED = {"frey": {"normal": 4.63, "vamp": 4.57}, "mnist": {"normal": 88.56, "vamp": 85.57}}
@@ -50,7 +50,7 @@ def configured(options: argparse.Namespace, source: Path) -> RunConfig:
         gated=True,
         initialisation="he-normal",
         prior=options.prior,
-        components=500,
+        components=500 if options.prior == "vamp" else 100,
     )
     train = TrainConfig(
         epochs=options.epochs or EPOCHS[options.data][options.prior],
@@ -61,7 +61,9 @@ def configured(options: argparse.Namespace, source: Path) -> RunConfig:
         checkpoint_every="60s",
         seed=options.seed,
     )
-    return RunConfig(source=str(source), model=model, train=train)
+    return RunConfig(
+        source=str(source), model=model, train=train, evaluation=EvaluationConfig(nll_samples=options.samples)
+    )
 
 
 def report(run: Run, options: argparse.Namespace, seconds: float) -> None:
@@ -93,10 +95,10 @@ def main() -> None:
     if (folder / "evaluation.json").exists():
         run = open_run(folder)
     elif (folder / "checkpoint.safetensors").exists():
-        run = runs.resume(folder, nll_samples=options.samples, progress=True)
+        run = runs.resume(folder, progress=True)
     else:
         config = configured(options, write_data(options.data, options.source, options.folder))
-        run = runs.train(config, folder, nll_samples=options.samples, progress=True)
+        run = runs.train(config, folder, progress=True)
     report(run, options, time.perf_counter() - started)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from sklearn.linear_model import LinearRegression
 
-from variform import DataConfig, ModelConfig, RunConfig, TrainConfig, exploration
+from variform import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig, exploration
 from variform.data import read_rows
 from variform.runs import table, train
 
@@ -37,8 +37,9 @@ def main(folder: Path, epochs: int) -> None:
         data=DataConfig(binarise="dynamic"),
         model=ModelConfig(latent_dim=8, hidden=(256,)),
         train=TrainConfig(epochs=epochs, learning_rate=3e-3, schedule="cosine"),
+        evaluation=EvaluationConfig(nll_samples=200),
     )
-    run = train(config, folder / "run", overwrite=True, nll_samples=200)
+    run = train(config, folder / "run", overwrite=True)
     header, rows = table(run.evaluation)
     for line in [header, *rows]:
         print("  ".join(f"{cell:>18}" if place else f"{cell:<40}" for place, cell in enumerate(line)))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from variform import ModelConfig, RunConfig, TrainConfig, exploration
+from variform import EvaluationConfig, ModelConfig, RunConfig, TrainConfig, exploration
 from variform.runs import show, table, train
 
 COLUMNS = ("length_m", "width_mm", "height_mm", "load_kN", "mass_kg", "stress_MPa", "deflection_mm")
@@ -34,8 +34,9 @@ def main(folder: Path, epochs: int) -> None:
         source=str(folder / "beams.csv"),
         model=ModelConfig(latent_dim=7, likelihood="gaussian-shared", hidden=(128, 128)),
         train=TrainConfig(epochs=epochs, learning_rate=3e-3, schedule="cosine"),
+        evaluation=EvaluationConfig(nll_samples=200),
     )
-    run = train(config, folder / "run", overwrite=True, nll_samples=200)
+    run = train(config, folder / "run", overwrite=True)
     header, rows = table(run.evaluation)
     for line in [header, *rows]:
         print("  ".join(f"{cell:>18}" if place else f"{cell:<40}" for place, cell in enumerate(line)))

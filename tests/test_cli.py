@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from variform import cli, exploration, read, runs, studies
+from variform.config import DataConfig
 from variform.data import read_rows
 from variform.runs import open_run
 from variform.training import Interrupted
@@ -37,6 +38,9 @@ COMMANDS = [
     "serve",
     "compare",
     "info",
+    "export",
+    "push",
+    "pull",
     "profile",
 ]
 SMALL = ["--epochs", "2", "--hidden", "6", "--latent-dim", "2", "--nll-samples", "3"]
@@ -212,8 +216,8 @@ def test_encode_decode_and_reconstruct_agree(place, capsys):
     assert Path("first.csv").read_bytes() == Path("second.csv").read_bytes()
     with open("first.csv", newline="") as file:
         head, *rows = csv.reader(file)
-    assert head == ["z1", "z2", "std_z1", "std_z2"] and len(rows) == 300
-    means = np.array(rows, np.float32)[:, :2]
+    assert head == ["row", "z1", "z2", "std_z1", "std_z2"] and [row[0] for row in rows] == [str(n) for n in range(300)]
+    means = np.array(rows, np.float32)[:, 1:3]
     vae = open_run("a table").vae
     assert np.array_equal(exploration.encode(vae, read_rows(source, vae.schema))[0], means)  # no digit was lost
     np.save("points.npy", means)
@@ -229,15 +233,75 @@ def test_encode_decode_and_reconstruct_agree(place, capsys):
         assert (place / "a table" / file).is_file()
 
 
+def test_rows_are_found_again_in_what_encode_wrote_and_decode_reads_it(place, capsys):
+    for options in ([], ["--std"]):
+        for suffix in (".csv", ".npy"):
+            name = f"all{len(options)}{suffix}"
+            assert cli.run(["encode", "a table", *options, "--out", name]) == 0
+            assert cli.run(["decode", "a table", name, "--out", f"decoded {name}.npy"]) == 0
+    decoded = [np.load(path) for path in sorted(place.glob("decoded *.npy"))]
+    assert len(decoded) == 4 and all(np.array_equal(decoded[0], other) for other in decoded[1:])
+    with open("all1.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    splits = open_run("a table").data()
+    for part in ("train", "valid", "test"):
+        chosen = [int(line["row"]) for line in lines if line["split"] == part]
+        assert chosen == getattr(splits, part).index.tolist()
+    table = np.loadtxt(TABLE[0], delimiter=",", skiprows=1, usecols=(0, 2), dtype=np.float32)
+    means = exploration.encode(open_run("a table").vae, read_rows(TABLE[0], splits.schema))[0]
+    for line in lines[::40]:
+        row = int(line["row"])
+        assert (float(line["z1"]), float(line["z2"])) == pytest.approx(means[row], rel=1e-6)
+        assert table[row].tolist() == read_rows(TABLE[0], splits.schema).raw[row].tolist()
+
+
+def test_columns_of_a_csv_file_are_matched_by_name(place, capsys):
+    with open(TABLE[0], newline="") as file:
+        head, *rows = csv.reader(file)
+    tables = {
+        "turned.csv": ([2, 0, 1], None),
+        "lacking.csv": ([0, 1], None),
+        "surplus.csv": ([0, 1, 2, 2], "id"),
+    }
+    for name, (order, last) in tables.items():
+        with open(name, "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow([*(head[place] for place in order[: 3 if last else None]), *([last] if last else [])])
+            writer.writerows(
+                [*(row[place] for place in order[: 3 if last else None]), *(["x1"] if last else [])] for row in rows
+            )
+    assert cli.run(["encode", "a table", TABLE[0], "--out", "straight.npy"]) == 0
+    assert cli.run(["encode", "a table", "turned.csv", "--out", "turned.npy"]) == 0
+    assert np.array_equal(np.load("straight.npy"), np.load("turned.npy"))
+    for name, message in {
+        "lacking.csv": "lacking.csv lacks 'T, inside'. Add what it lacks",
+        "surplus.csv": "surplus.csv has 'id' too much. Delete what is too much",
+    }.items():
+        assert cli.run(["encode", "a table", name, "--out", "no.npy"]) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_draw_draws_again_and_info_tells_what_it_is(place, capsys):
     figures = tree(place / "run" / "figures")
     shutil.rmtree("run/figures")
     assert cli.run(["draw", "run"]) == 0
     assert tree(place / "run" / "figures") == figures
-    values = json_of(["info", "run", "--json"], capsys)
+    values = json_of(["info", "run/model.safetensors", "--json"], capsys)
     assert values["model"]["latent_dim"] == 2 and values["schema"]["shape"] == [1, 8, 8]
-    assert json_of(["info", "run/model.safetensors", "--json"], capsys) == values
+    whole = json_of(["info", "run", "--json"], capsys)
+    assert whole["model"] == values and whole["evaluation"] == open_run("run").evaluation
+    done = {"epochs": 2, "of_epochs": 2, "steps": 24, "of_steps": 24, "finished": True}
+    assert done.items() <= whole["training"].items()
     assert cli.run(["info", "run"]) == 0
+    out = capsys.readouterr().out
+    for text in (
+        "1,422 train, 178 valid, 197 test",
+        "bernoulli likelihood, 2 latents, mlp 6, posterior diagonal, prior N(0, I)",
+        "2 of 2 epochs, 24 steps",
+        runs.show(open_run("run").evaluation["nll"]),
+    ):
+        assert text in out
+    assert cli.run(["info", "run/model.safetensors"]) == 0
     assert "model.latent_dim" in capsys.readouterr().out
 
 
@@ -262,6 +326,20 @@ def test_explore_writes_the_page_of_the_run_or_of_other_rows(place, capsys, monk
     assert "variform serve large" in (place / "large" / "report.html").read_text()
 
 
+def test_info_opens_an_interrupted_run(place, capsys):
+    rows = Path("run/history.jsonl").read_text().splitlines()
+    for name in ("evaluation.json", "model.safetensors", "last.safetensors"):
+        Path("run", name).unlink()
+    Path("run/history.jsonl").write_text(rows[0] + "\n")
+    assert cli.run(["info", "run"]) == 0
+    out = capsys.readouterr().out
+    assert "1 of 2 epochs, 12 steps" in out and "not finished: variform train --resume run" in out
+    for name in ("history.jsonl", "data.json"):  # killed at once
+        Path("run", name).unlink()
+    training = json_of(["info", "run", "--json"], capsys)["training"]
+    assert training["epochs"] == 0 and training["of_epochs"] == 2 and not training["finished"]
+
+
 def test_the_command_in_the_report_repeats_the_run(place, tmp_path, monkeypatch, no_pictures):
     for name in ("run", "a table"):
         page = html.unescape((place / name / "report.html").read_text())
@@ -279,6 +357,16 @@ def test_options_of_a_file_give_way_to_those_of_the_command(place, no_pictures):
     old, new = ((place / name / "config.toml").read_text().splitlines() for name in ("a table", "b"))
     changed = {(a, b) for a, b in zip(old, new, strict=True) if a != b}
     assert changed == {("latent_dim = 2", "latent_dim = 1"), ("beta = 1.0", "beta = 2.0")}
+
+
+def test_an_unused_option_of_an_older_run_does_not_close_it(place, no_pictures):
+    """It is refused where a training begins, and nowhere else; a value that is the default says nothing."""
+    config = Path("run/config.toml")
+    config.write_text(config.read_text().replace("components = 100", "components = 50"))
+    assert open_run("run").config.model.components == 50
+    assert cli.run(["evaluate", "run", "--samples", "2"]) == 0
+    assert cli.run(["train", "digits", *SMALL, "--components", "100", "--out", "default"]) == 0
+    assert cli.run(["train", "--config", "default/config.toml", "--out", "again"]) == 0
 
 
 def test_a_source_behind_a_link_is_read_again_under_its_name(place, no_pictures):
@@ -316,15 +404,49 @@ def test_an_autoencoder_claims_no_bound_and_is_drawn_all_the_same(place):
     assert cli.run(["draw", "plain"]) == 0
 
 
+def test_a_test_split_that_duplicates_make_tiny_is_warned_of(place, capsys, no_pictures):
+    """Of 603 rows 600 are one of 20, and a seed is taken that leaves no more than three to the test rows."""
+    many = [f"{n % 20 / 20},1" if n % 2 else f"{n % 20 / 20},2" for n in range(600)]
+    Path("many.csv").write_text("\n".join(["a,b", *many, "0.01,1", "0.02,1", "0.03,2"]))
+    seed = next(n for n in range(2000) if _test_rows("many.csv", n) in (1, 2, 3))
+    train = ["train", "many.csv", "--likelihood", "gaussian", "--split-seed", str(seed), *SMALL]
+    assert cli.run([*train, "--out", "many"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"Note: Only [123] of 603 rows are in test: .* 58\d of all 603 rows repeat others", out)
+    assert cli.run(["evaluate", "a table", "--samples", "2"]) == 0
+    assert "Note: Only" not in capsys.readouterr().out
+
+
+def _test_rows(source, seed):
+    try:
+        return len(read(source, DataConfig(split_seed=seed)).test)
+    except ValueError:  # none at all
+        return 0
+
+
 # --- interrupted, resumed, replaced -------------------------------------------------------------------------------
 
 
 def test_resume_of_a_finished_run_ends_with_the_same_files(place):
     before = tree(place)
-    assert cli.run(["train", "--resume", "run", "--nll-samples", "3"]) == 0
+    assert cli.run(["train", "--resume", "run"]) == 0
     after = tree(place)
     assert after.keys() == before.keys()
     assert {name for name in before if before[name] != after[name]} == set()
+
+
+def test_importance_samples_are_part_of_the_run(place, capsys, no_pictures):
+    """`evaluate` and `--resume` take those that the run was begun with; `--resume` may also change them."""
+    assert json_of(["evaluate", "run", "--json"], capsys) == open_run("run").evaluation
+    weights = Path("run/model.safetensors").read_bytes()
+    assert cli.run(["train", "--resume", "run", "--nll-samples", "1000"]) == 0  # the default, but asked for
+    assert open_run("run").config.evaluation.nll_samples == open_run("run").evaluation["nll"]["samples"] == 1000
+    assert Path("run/model.safetensors").read_bytes() == weights
+    assert cli.run(["train", "--config", "a table/config.toml", "--out", "again"]) == 0
+    assert open_run("again").evaluation["nll"]["samples"] == 3
+    text = Path("run/config.toml").read_text()
+    Path("run/config.toml").write_text(text[: text.index("[evaluation]")])  # as an older version wrote it
+    assert open_run("run").config.evaluation.nll_samples == 1000
 
 
 def test_a_run_killed_before_its_first_checkpoint_is_resumed(place, no_pictures):
@@ -333,7 +455,7 @@ def test_a_run_killed_before_its_first_checkpoint_is_resumed(place, no_pictures)
         if name not in ("config.toml", "data.json") and (place / "run" / name).is_file():
             (place / "run" / name).unlink()
     Path("run/.checkpoint-0123abcd.safetensors").write_text("half")  # what a kill in mid-write leaves
-    assert cli.run(["train", "--resume", "run", "--nll-samples", "3"]) == 0
+    assert cli.run(["train", "--resume", "run"]) == 0
     after = tree(place / "run")
     assert all(after[name] == before[name] for name in ("model.safetensors", "last.safetensors", "evaluation.json"))
     assert not any(name.startswith(".") for name in after)
@@ -347,7 +469,7 @@ def test_a_run_stopped_in_its_evaluation_says_how_to_go_on(place, monkeypatch, c
         patch.setattr(runs, "assess", stop)
         assert cli.run(["train", "digits", *SMALL, "--out", "new run"]) == 130
     assert capsys.readouterr().err.endswith("go on with: variform train --resume 'new run'\n")
-    assert cli.run(["train", "--resume", "new run", "--nll-samples", "3"]) == 0
+    assert cli.run(["train", "--resume", "new run"]) == 0
     assert open_run("new run").evaluation == open_run("run").evaluation
 
 
@@ -442,6 +564,7 @@ def mistakes(finished, tmp_path_factory):
     config.write_text(config.read_text().replace('scaling = "auto"', 'scaling = "unit"'))
     (folder / "notes").mkdir()
     (folder / "notes" / "note.txt").write_text("mine")
+    (folder / "unused.toml").write_text("[model]\ncomponents = 50\n")
     (folder / "typo.toml").write_text("[model]\nlatent_dims = 3\n")
     (folder / "nan.csv").write_text("a,b\n" + "1,2\n3,4\n" * 30 + "nan,5\n")
     (folder / "over.csv").write_text("a,b\n" + "".join(f"0.{row},{row}\n" for row in range(60)))
@@ -458,7 +581,7 @@ MISTAKES = [
     ("train over.csv --scaling none --batch-size 9", "bernoulli needs values in [0, 1]"),
     ("train digits --likelihood bernouli", 'Did you mean "bernoulli"?'),
     ("train digits --latent-dims 3", "Did you mean --latent-dim?"),
-    ("train digits surplus", "surplus"),
+    ("train digits surplus", "variform train takes no more arguments; got surplus. Leave them out."),
     ("trian digits", 'Did you mean "train"?'),
     ("train digits --beta -1", "beta must be at least 0; got -1.0"),
     ("train digits --objective iwaes", 'Did you mean "iwae"?'),
@@ -467,9 +590,17 @@ MISTAKES = [
     ("train digits --epochs 1.5", "1.5 is no whole number"),
     ("train digits --epochs 0", "epochs must be at least 1"),
     ("train digits --seed 99999999999999999999", "at most 18 digits"),
-    ("train digits --hidden", "--hidden requires at least 1"),
+    ("train digits --hidden", "variform train needs --hidden; got none"),
     ("train digits --hidden 64,0", "hidden widths must be at least 1"),
     ("train digits --hidden=64,0", "hidden widths must be at least 1"),
+    ("train digits --components 50", "components must be left out with prior normal"),
+    ("train digits --transforms 5", "transforms must be left out with posterior diagonal and prior normal"),
+    ("train digits --fixed-std 0.2 --likelihood gaussian", "fixed_std must be left out with likelihood gaussian"),
+    ("train digits --filters 8,8", "filters must be left out with network mlp"),
+    ("train digits --posterior iaf --posterior-std softplus", "posterior_std must be left out with posterior iaf"),
+    ("train digits --config unused.toml", "components must be left out with prior normal"),
+    ("study latent-dim digits --components 50", "components must be left out with prior normal"),
+    ("profile digits --filters 8,8", "filters must be left out with network mlp"),
     ("train digits --network cnn", "--network"),
     ("train digits --network conv --filters 8,0", "filters must be at least 1"),
     ("train digits --network conv --filters 8,8,8,8", "at most 3 numbers for images of 8 x 8"),
@@ -498,7 +629,7 @@ MISTAKES = [
     ("train --resume changed", "it has changed since"),
     ("train --resume moved", "gone.csv does not exist"),
     ("train --resume edited", "it comes from another"),
-    ("evaluate", "RUN requires an argument"),
+    ("evaluate", "variform evaluate needs RUN; got none. Give it. See variform evaluate --help."),
     ("evaluate nowhere", "nowhere is not"),
     ("evaluate notes", "notes is not"),
     ("evaluate run/model.safetensors", "run/model.safetensors is not"),
@@ -528,7 +659,7 @@ MISTAKES = [
     ("decode run none.npy", "none.npy does not exist"),
     ("decode run 'designs of 2026.csv'", "'designs of 2026.csv'|designs of 2026.csv"),
     ("reconstruct 'a table' over.csv", "columns must be those of"),
-    ("compare", "requires"),
+    ("compare", "variform compare needs RUN; got none"),
     ("compare run", "two or more different runs; got run"),
     ("compare run run/", "two or more different runs; got run, run"),
     ("compare run nowhere", "nowhere is not"),
@@ -540,6 +671,7 @@ MISTAKES = [
     ("draw broken", "must be a whole safetensors file"),
     ("draw moved", "gone.csv does not exist"),
     ("info nowhere", "there is none at nowhere"),
+    ("info notes", "notes is not"),
     ("info nan.csv", "must be a whole safetensors file"),
     ("info run/checkpoint.safetensors", "must be a model of variform"),
     ("study latent-dim", "a study needs data"),

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from variform import cli, comparisons, plots, runs
-from variform.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from variform.config import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig
 from variform.export import save
 from variform.runs import open_run
 
@@ -41,8 +41,10 @@ def trained(place, name, *, source="values", samples=3, train=None, **options):
         )
         model = ModelConfig(**{"latent_dim": 2, "hidden": (5,), "likelihood": "gaussian-identity"} | options)
         train = train or TrainConfig(epochs=1)
-        config = RunConfig(source=str(place / f"{source}.csv"), data=data, model=model, train=train)
-        runs.train(config, folder, nll_samples=samples, pictures=False)
+        few = EvaluationConfig(nll_samples=samples)
+        source = str(place / f"{source}.csv")
+        config = RunConfig(source=source, data=data, model=model, train=train, evaluation=few)
+        runs.train(config, folder, pictures=False)
     return folder
 
 

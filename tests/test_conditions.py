@@ -135,7 +135,15 @@ def test_a_table_generated_under_a_condition_follows_it(tmp_path, monkeypatch, c
     assert cli.run(["generate", "run", "--count", "200", *told, "--out", "made_b.csv"]) == 0
     y = np.genfromtxt("made_b.csv", delimiter=",", names=True)["y"]
     assert abs(y.mean() - 63) < 1 and y.std() < 1  # the whole table has a standard deviation of 11
+    with open("made_b.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert {(line["kind"], line["mass"]) for line in lines} == {("b", "53")}
+    assert cli.run(["encode", "run", "made_b.csv", "--out", "again.csv"]) == 0  # rows as those that were read
     assert cli.run(["generate", "run", "--count", "200", "--out", "made_any.csv"]) == 0
+    with open("made_any.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    offset = [float(line["y"]) - float(line["mass"]) for line in lines]  # what each row was told is what it follows
+    assert all((value > 0) == (line["kind"] == "b") for value, line in zip(offset, lines, strict=True))
     assert np.genfromtxt("made_any.csv", delimiter=",", names=True)["y"].std() > 8
     assert (tmp_path / "run/figures/conditions.png").is_file()
     assert any("PCA and the trivial model are not" in note for note in open_run("run").evaluation["notes"])
@@ -148,6 +156,20 @@ def test_a_table_generated_under_a_condition_follows_it(tmp_path, monkeypatch, c
     }.items():
         assert cli.run(["generate", "run", "--given", *given.split(), "--out", "no.csv"]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_images_come_with_a_list_of_what_the_model_was_told(tmp_path, monkeypatch):
+    torch.set_default_dtype(torch.float32)
+    monkeypatch.chdir(tmp_path)
+    small = ["--hidden", "4", "--latent-dim", "1", "--epochs", "1", "--nll-samples", "1"]
+    assert cli.run(["train", "digits", "--condition", "label", *small, "--out", "run"]) == 0
+    assert cli.run(["generate", "run", "--count", "12", "--given", "label=3", "--out", "threes"]) == 0
+    lines = (tmp_path / "threes/given.csv").read_text().splitlines()
+    assert lines == ["file,label", *(f"{number:02},3".replace(",", ".png,") for number in range(1, 13))]
+    assert cli.run(["reconstruct", "run", "--out", "own"]) == 0
+    labels = read("digits").test.labels.tolist()
+    with open("own/given.csv", newline="") as file:
+        assert [int(line["label"]) for line in csv.DictReader(file)] == labels
 
 
 @pytest.mark.parametrize(

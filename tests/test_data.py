@@ -342,6 +342,12 @@ def test_images_become_upright_8_bit_on_white_and_of_one_size(tmp_path):
     assert resized.shape == (3, 3, 2, 3)
 
 
+def test_the_note_on_a_split_says_how_large_it_is():
+    splits = splits_from(torch.arange(1000.0)[:, None] % 60)  # sixty different rows, which stay together
+    valid, test = (f"{len(part) / 1000:.1%}" for part in (splits.valid, splits.test))
+    assert f"split: by hash of each row, {valid} for validation and {test} for test" in splits.notes
+
+
 @pytest.mark.parametrize("scaling", ["none", "unit", "standard"])
 @pytest.mark.parametrize("values", [NUMBERS, PIXELS, NUMBERS.reshape(40, 2, 3)], ids=["table", "pixels", "real image"])
 def test_scaling_does_what_it_says_and_is_undone_by_restore(values, scaling):
@@ -600,7 +606,9 @@ def test_images_of_several_frames_modes_and_links(tmp_path):
 
 def test_rows_of_another_form_are_refused(tmp_path):
     schema = read(write(tmp_path, {"designs.csv": text(NUMBERS)})).schema
-    with pytest.raises(ValueError, match=r"columns must be those of designs.csv; new.csv has 'draft' where 'drag'"):
+    with pytest.raises(
+        ValueError, match=r"columns must be those of designs.csv, .*; new.csv lacks 'drag' and has 'draft'"
+    ):
         read_rows(write(tmp_path, {"new.csv": text(NUMBERS, header=("mass", "draft", "lift"))}), schema)
     with pytest.raises(ValueError, match=r"shape \(3,\) of designs.csv; new.npy has \(2,\)"):
         read_rows(write(tmp_path, {"new.npy": npy(NUMBERS[:, :2])}), schema)

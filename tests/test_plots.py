@@ -148,6 +148,44 @@ def test_traversals_of_tables_share_one_scale_per_column():
     np.testing.assert_allclose(lines.transpose(0, 2, 1), (values - low) / (high - low))
 
 
+WORDS = ((), ("red", "green", "blue"))
+
+
+def test_categories_have_their_names_in_pictures_of_a_table():
+    grid = np.stack([np.linspace(0, 5, 9).reshape(3, 3), np.array([[0, 1, 2]] * 3)], -1)
+    figure = plots.plot_manifold(grid, [0.1, 0.5, 0.9], columns=("mass", "colour"), categories=WORDS)
+    drawn(figure)
+    bar = next(axes for panel in figure.axes for axes in panel.child_axes if axes.get_yticks().tolist() == [0, 1, 2])
+    assert [text.get_text() for text in bar.get_yticklabels()] == ["red", "green", "blue"]
+    ways = {
+        "traversals": lambda **look: plots.plot_traversals(grid, range(3), ["a", "b", "c"], **look),
+        "conditions": lambda **look: plots.plot_conditions(grid, ["x", "y", "z"], "kind", **look),
+        "interpolation": lambda **look: plots.plot_interpolation(grid, **look),
+    }
+    for make in ways.values():
+        figure = make(columns=("mass", "colour"), categories=WORDS)
+        drawn(figure)
+        lines = figure.axes[0].get_lines()
+        assert lines[1].get_ydata().tolist() == [0, 0.5, 1] and lines[1].get_drawstyle() == "steps-mid"
+        assert figure.legends[0].get_texts()[1].get_text() == "colour (red, green, blue)"
+    rows = np.array([[1.0, 0], [2, 2], [3, 1]])
+    figure = plots.plot_reconstructions(rows, rows, columns=("mass", "colour"), categories=WORDS)
+    assert [text.get_text() for text in figure.axes[1].get_xticklabels()] == ["red", "green", "blue"]
+
+
+@pytest.mark.parametrize("most", [1, 12, 100, 1234])
+def test_bins_of_whole_numbers_hold_equally_many_of_them(most):
+    """Counts that are uniform make a flat histogram, without the teeth of a comb."""
+    numbers = np.arange(most + 1.0)
+    figure = plots.plot_samples(numbers[:, None], data=numbers[:, None], columns=("count",))
+    drawn(figure)
+    edges = np.unique(figure.axes[0].patches[0].get_path().vertices[:, 0])
+    heights, _ = np.histogram(numbers, edges)
+    assert heights.sum() == most + 1 and len(heights) <= 31
+    assert len(set(heights[:-1].tolist())) <= 1 and heights[-1] <= heights[0]
+    assert ((edges - 0.5) % 1 == 0).all()
+
+
 @pytest.mark.parametrize("count", [1, 5])
 def test_curves_are_the_history(count):
     history = epochs(count)

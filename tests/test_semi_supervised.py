@@ -66,13 +66,23 @@ def test_the_loss_is_the_one_of_the_paper(few):
     for row in range(7):
         label = int(few.train.labels[rows[row]])
         if row < 3:
-            elbo = bound[label, row]
-            loss = -elbo - 7.0 * math.log(q_y[row, label])
+            elbo = bound[label, row] + math.log(10)  # of p(x|y), as an evaluation has it
+            loss = -bound[label, row] - 7.0 * math.log(q_y[row, label])
         else:
-            elbo = sum(q_y[row, y] * (bound[y, row] - math.log(q_y[row, y])) for y in range(10))
-            loss = -elbo
+            elbo = sum(q_y[row, y] * bound[y, row] for y in range(10)) + math.log(10)
+            loss = -sum(q_y[row, y] * (bound[y, row] - math.log(q_y[row, y])) for y in range(10))
         assert math.isclose(terms.elbo[row].item(), elbo, rel_tol=1e-10)
         assert math.isclose(terms.loss[row].item(), loss, rel_tol=1e-10)
+
+
+def test_curves_and_table_are_of_one_quantity(few):
+    """The means over validation rows of the objective and of an evaluation: KL in closed form is the same number."""
+    vae = small(few.schema)
+    history = fit(SemiSupervised(vae, samples=200), few.train, few.valid, TrainConfig(objective="m2", steps=1))
+    numbers = evaluate(vae, few.valid, samples=200)
+    (row,) = history.rows
+    assert row["valid_kl"] == pytest.approx(numbers["kl"]["mean"], rel=1e-9)
+    assert row["valid_elbo"] == pytest.approx(numbers["elbo"]["mean"], abs=0.02)  # log 10 is 2.3
 
 
 def test_a_certain_classifier_makes_it_the_conditional_elbo(few):

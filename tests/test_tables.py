@@ -365,8 +365,9 @@ def test_imputation_of_a_known_law_beats_means_and_its_intervals_cover(known):
     assert found["accuracy"]["mean"] > found["accuracy_of_mode"]["mean"]
     real = found["columns"]["column 1"]["coverage"]
     assert abs(real["mean"] - 0.8) < 3 * real["se"] + 0.01
-    for column in ("column 2", "column 3"):  # whole numbers: an interval holds at least its level
-        assert found["columns"][column]["coverage"]["mean"] > 0.8 - 3 * found["columns"][column]["coverage"]["se"]
+    count = found["columns"]["column 2"]["coverage"]  # whole numbers: an interval holds at least its level
+    assert count["mean"] > 0.8 - 3 * count["se"]
+    assert set(found["columns"]["column 3"]) == {"accuracy", "accuracy_of_mode"}  # 0 or 1: an RMS would mislead
 
 
 def test_a_model_of_a_table_is_kept_with_its_kinds(known, tmp_path):
@@ -459,6 +460,23 @@ def test_compare_counts_cells_and_treats_rows_as_independent():
     sums, counts = np.array([2.0, 1, 0]), np.array([2, 1, 1])
     expected = np.sqrt(((sums - 0.75 * counts) ** 2).sum() * 3 / 2) / 4
     assert found["coverage"]["se"] == pytest.approx(expected)
+
+
+def test_compare_counts_what_is_right_of_columns_of_zeros_and_ones():
+    rows = torch.tensor([[0.3, 1.0], [0.7, 1.0], [0.2, 0.0], [0.9, 1.0]]).repeat(30, 1) + torch.rand(120, 1) * 0.01
+    rows[:, 1] = rows[:, 1].floor()
+    train = splits_from(rows, config=DataConfig(cells="mixed")).train
+    assert train.schema.kinds == ("real", "binary")
+    truth = np.array([[0.5, 1.0], [0.5, 0.0], [0.5, 1.0], [0.5, 0.0]])
+
+    class Found:
+        values = np.array([[0.5, 1.0], [0.5, 1.0], [0.5, 1.0], [0.5, 0.0]])
+        low, high, level = values, values, 0.9
+
+    found = compare(Found, truth, np.array([[True, True]] * 4), train)
+    assert found["columns"]["column 2"]["accuracy"]["mean"] == 0.75
+    assert found["columns"]["column 2"]["accuracy_of_mode"]["mean"] == 0.5  # 1 is the more frequent in training
+    assert found["rmse"]["mean"] == 0  # of the other column alone
 
 
 def test_digits_with_gaps_are_imputed_better_than_by_their_means():

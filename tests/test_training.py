@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from variform import (
@@ -30,7 +30,7 @@ from variform import (
     fit,
     runs,
 )
-from variform.config import to_command
+from variform.config import EvaluationConfig, to_command
 from variform.data import dataset_from, epoch_order, splits_from
 from variform.export import load_vae
 from variform.likelihoods import BernoulliLikelihood
@@ -207,6 +207,39 @@ def test_a_checkpoint_of_anything_else_is_refused(grey, uninterrupted, tmp_path)
             resume(hard_config())
 
 
+def test_a_checkpoint_of_a_version_that_lacked_an_option_is_resumed(tmp_path):
+    """With the option at its default, which that version had without a name; not with another value."""
+    few = EvaluationConfig(nll_samples=1)
+    config = RunConfig(model=ModelConfig(latent_dim=2, hidden=(4,)), train=TrainConfig(epochs=1), evaluation=few)
+    runs.train(config, tmp_path / "run", pictures=False)
+    path = tmp_path / "run" / "checkpoint.safetensors"
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["variform"])
+    tensors = load_file(path)
+    identity = json.loads(header["identity"])
+    rest = json.loads(identity["rest"])
+    del identity["train"]["clip_norm"], rest["model"]["gated"], rest["data"]["memory_map"]
+    header["identity"] = json.dumps(identity | {"rest": json.dumps(rest)})
+    save_file(tensors, path, {"variform": json.dumps(header)})
+    weights = (tmp_path / "run" / "model.safetensors").read_bytes()
+    runs.resume(tmp_path / "run", pictures=False)
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == weights
+    save_file(tensors, path, {"variform": json.dumps(header)})
+    text = (tmp_path / "run" / "config.toml").read_text()
+    (tmp_path / "run" / "config.toml").write_text(text.replace("clip_norm = 0.0", "clip_norm = 5.0"))
+    with pytest.raises(ValueError, match="it comes from another"):
+        runs.resume(tmp_path / "run", pictures=False)
+
+
+def test_few_rows_make_one_batch_unless_a_larger_one_is_asked_for():
+    splits = splits_from(torch.rand(60, 2))
+    vae = build_vae(ModelConfig(latent_dim=1, likelihood="gaussian", hidden=(4,)), splits.schema)
+    with pytest.raises(ValueError, match=f"batch_size must not exceed the {len(splits.train)} training rows; got 128"):
+        fit(ELBO(vae), splits.train, splits.valid, TrainConfig(epochs=2, batch_size=128))
+    history = fit(ELBO(vae), splits.train, splits.valid, TrainConfig(epochs=2))
+    assert [row["step"] for row in history.rows] == [1, 2]  # all rows in each step
+
+
 # --- a real process, killed ---------------------------------------------------------------------------------------
 
 
@@ -221,9 +254,9 @@ def test_killed_and_stopped_processes_end_as_one_that_was_left_alone(tmp_path):
     torch.set_default_dtype(torch.float32)
     model = ModelConfig(latent_dim=2, hidden=(16,), dropout=0.1)
     data, steps = DataConfig(binarise="dynamic"), TrainConfig(epochs=200, warmup=500, checkpoint_every="0.05s")
-    config = RunConfig(source="digits", data=data, model=model, train=steps)
+    config = RunConfig(source="digits", data=data, model=model, train=steps, evaluation=EvaluationConfig(nll_samples=1))
     alone, folder = tmp_path / "alone", tmp_path / "killed often"
-    runs.train(config, alone, nll_samples=1, pictures=False)
+    runs.train(config, alone, pictures=False)
     arguments, chance = [*to_command(config).split()[2:], "--out", folder], random.Random(time.time())
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGINT):
         with begin(*arguments, threads=torch.get_num_threads()) as process:
@@ -240,7 +273,7 @@ def test_killed_and_stopped_processes_end_as_one_that_was_left_alone(tmp_path):
             assert "Traceback" not in stderr
         assert checkpoint(folder)[1]["step"] < checkpoint(alone)[1]["step"]
         arguments = ["--resume", folder]
-    runs.resume(folder, nll_samples=1, pictures=False)
+    runs.resume(folder, pictures=False)
     for name in ("model", "last"):
         assert (folder / f"{name}.safetensors").read_bytes() == (alone / f"{name}.safetensors").read_bytes()
     assert (folder / "evaluation.json").read_bytes() == (alone / "evaluation.json").read_bytes()
@@ -266,11 +299,11 @@ def plain_loop(vae, rows, valid, config):
         optimizer = torch.optim.Adam(weights, lr=config.learning_rate, fused=False, foreach=False)
     else:
         optimizer = torch.optim.RMSprop(weights, lr=config.learning_rate, centered=True, foreach=False)
-    per_epoch, step, means = math.ceil(len(rows) / config.batch_size), 0, []
+    per_epoch, step, means = math.ceil(len(rows) / config.batch), 0, []
     torch.manual_seed(config.seed)
     for epoch in range(config.epochs):
         sums = torch.zeros(3)
-        for index in epoch_order(len(rows), config.seed, epoch).split(config.batch_size):
+        for index in epoch_order(len(rows), config.seed, epoch).split(config.batch):
             weight = config.beta * min(1, step / config.warmup) if config.warmup else config.beta
             if config.schedule == "cosine":
                 decay = (1 + math.cos(math.pi * step / (config.epochs * per_epoch))) / 2
@@ -637,9 +670,10 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_pa
 
 
 def test_a_run_records_what_its_bits_depend_on(tmp_path):
-    config = RunConfig(model=ModelConfig(latent_dim=2), train=TrainConfig(epochs=1, seed=3))
-    run = runs.train(config, tmp_path / "run", nll_samples=1, pictures=False)
-    runs.resume(run.folder, nll_samples=1, pictures=False)
+    once = EvaluationConfig(nll_samples=1)
+    config = RunConfig(model=ModelConfig(latent_dim=2), train=TrainConfig(epochs=1, seed=3), evaluation=once)
+    run = runs.train(config, tmp_path / "run", pictures=False)
+    runs.resume(run.folder, pictures=False)
     sessions = json.loads((run.folder / "environment.json").read_text())["sessions"]
     assert len(sessions) == 1  # the second had the same
     assert sessions[0]["threads"] == torch.get_num_threads() and sessions[0]["torch"] == torch.__version__

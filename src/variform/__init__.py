@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from variform.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+    from variform.config import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig
     from variform.data import Dataset, Schema, Splits, read
+    from variform.estimator import VAEDetector, VAEImputer
     from variform.evaluation import evaluate, impute
     from variform.export import save
     from variform.models import Model, load
@@ -34,12 +35,15 @@ if TYPE_CHECKING:
 _HOMES = {
     "DataConfig": "config",
     "ModelConfig": "config",
+    "EvaluationConfig": "config",
     "RunConfig": "config",
     "TrainConfig": "config",
     "Dataset": "data",
     "Schema": "data",
     "Splits": "data",
     "read": "data",
+    "VAEDetector": "estimator",
+    "VAEImputer": "estimator",
     "evaluate": "evaluation",
     "impute": "evaluation",
     "save": "export",
@@ -75,6 +79,7 @@ __all__ = [
     "BetaTCVAE",
     "DataConfig",
     "Dataset",
+    "EvaluationConfig",
     "FactorVAE",
     "History",
     "InfoVAE",
@@ -86,6 +91,8 @@ __all__ = [
     "Splits",
     "Terms",
     "TrainConfig",
+    "VAEDetector",
+    "VAEImputer",
     "build_objective",
     "build_vae",
     "evaluate",

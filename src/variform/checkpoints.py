@@ -5,6 +5,7 @@ The file is safetensors with JSON in its metadata, whole or not there; it does n
 
 import json
 import math
+import reprlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 
 from variform import processes
 from variform.files import replacing, to_json, write_text
+
+_MISFITS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError)
 
 
 @dataclass
@@ -72,7 +75,20 @@ class Trained:
         return replace(previous, **fields) if previous is not None else State(best=fields["weights"], **fields)
 
     def restore(self, state: State, sums: Tensor) -> None:
-        """Bring the module, the optimiser, the random generators and the sums to `state`."""
+        """Bring the module, the optimiser, the random generators and the sums to `state`.
+
+        Raises:
+            ValueError: for a state of another model.
+        """
+        try:
+            self._restore(state, sums)
+        except _MISFITS as error:
+            raise ValueError(
+                f"a checkpoint must hold the state of this model; {reprlib.repr(str(error))}. Train anew with "
+                "--overwrite."
+            ) from error
+
+    def _restore(self, state: State, sums: Tensor) -> None:
         if self.sharded:
             _sharded().set_model_state_dict(self.module, dict(state.weights), options=_whole())
         else:
@@ -121,6 +137,10 @@ class Trained:
                 _sharded().set_optimizer_state_dict(self.module, self.optimizer, whole, options=_whole())
             return
         order = {name: index for index, (name, _) in enumerate(self.module.named_parameters())}
+        for name, parameter in self.module.named_parameters():
+            shapes = {tuple(value.shape) for value in named.get(name, {}).values()}
+            if not shapes <= {(), tuple(parameter.shape)}:
+                raise LookupError(f"the optimiser's numbers of {name} have another shape")
         slots = {order[parameter]: slots for parameter, slots in named.items()}
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
 
@@ -174,8 +194,13 @@ def save(folder: Path, state: State, identity: str) -> None:
         ) from error
 
 
-def load(folder: Path, identity: str) -> State:
+def load(folder: Path, identity: str, defaults: dict[str, Any]) -> State:
     """The state that `save` wrote; process 0 reads it and tells the others.
+
+    Args:
+        folder: Where the checkpoint is.
+        identity: What it must belong to, as for `save`.
+        defaults: Values of what an identity of an older version does not name yet.
 
     Raises:
         FileNotFoundError: when there is none.
@@ -190,9 +215,12 @@ def load(folder: Path, identity: str) -> State:
         length = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
         header = json.loads(metadata.get("variform", "{}"))
-    except (SafetensorError, ValueError) as error:
+        if not isinstance(header, dict):
+            raise ValueError("its metadata are no values by name")
+        came_from = _completed(header.get("identity"), defaults)
+    except (SafetensorError, ValueError, *_MISFITS) as error:
         raise ValueError(f"{path} must be a whole checkpoint; {error}. Train anew with --overwrite.") from error
-    if header.get("identity") != identity:
+    if came_from != _completed(identity, defaults):
         raise ValueError(
             f"{path} must come from this configuration and data; it comes from another. "
             "Resume with the run's own config.toml and data, or train anew in another folder."
@@ -201,5 +229,29 @@ def load(folder: Path, identity: str) -> State:
     def group(prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
-    state = State(group("weights/"), group("best/"), group("optimizer/"), group("random/"), tensors["sums"])
-    return replace(state, **header["state"])
+    numbers, sums = header.get("state"), tensors.get("sums")
+    if not isinstance(numbers, dict) or not _is_state(numbers) or sums is None:
+        raise ValueError(f"{path} must hold the state of a training; it does not. Train anew with --overwrite.")
+    state = State(group("weights/"), group("best/"), group("optimizer/"), group("random/"), sums)
+    return replace(state, **numbers)
+
+
+def _is_state(numbers: dict[str, Any]) -> bool:
+    """Whether the numbers of a file are of the kind that `save` writes."""
+    kinds = {"step": int, "best_loss": int | float, "best_epoch": int, "stale": int, "rows": list}
+    if set(numbers) != set(kinds):
+        return False
+    if not all(isinstance(numbers[name], kind) for name, kind in kinds.items()) or numbers["step"] < 0:
+        return False
+    return all(isinstance(row, dict) and isinstance(row.get("seconds"), int | float) for row in numbers["rows"])
+
+
+def _completed(identity: Any, defaults: Any) -> Any:
+    """An identity as plain values, with the `defaults` of what it does not name; JSON may stand inside JSON."""
+    values = identity
+    if isinstance(identity, str) and identity.startswith("{"):
+        values = json.loads(identity)
+    if not isinstance(values, dict):
+        return values
+    known = defaults if isinstance(defaults, dict) else {}
+    return known | {name: _completed(value, known.get(name)) for name, value in values.items()}

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
 from rich.console import Console
 from rich.table import Table
 
 from variform import __version__
-from variform.config import DataConfig, ModelConfig, RunConfig, TrainConfig, from_toml, to_dict
+from variform.config import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig, from_toml, to_dict
 from variform.files import to_json
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ Options = Group("Options", sort_key=0)
 DataOptions = Annotated[DataConfig, Parameter(name="*", group=Group("Data", sort_key=1))]
 ModelOptions = Annotated[ModelConfig, Parameter(name="*", group=Group("Model", sort_key=2))]
 TrainOptions = Annotated[TrainConfig, Parameter(name="*", group=Group("Training", sort_key=3))]
+EvaluationOptions = Annotated[EvaluationConfig | None, Parameter(name="*", group=Group("Evaluation", sort_key=4))]
 Option = Parameter(group=Options)
 Flag = Parameter(group=Options, negative="")
 
@@ -73,11 +74,11 @@ def train(
     config: Annotated[Path | None, Option] = None,
     resume: Annotated[Path | None, Option] = None,
     overwrite: Annotated[bool, Flag] = False,
-    nll_samples: Annotated[int, Option] = 1000,
     json: Annotated[bool, Flag] = False,
     data: DataOptions = DataConfig(),
     model: ModelOptions = ModelConfig(),
     train: TrainOptions = TrainConfig(),
+    evaluation: EvaluationOptions = None,
 ) -> None:
     """Train a VAE on your data, evaluate it on held-out rows, and write pictures and a report.
 
@@ -92,7 +93,6 @@ def train(
         config: Take the options from this TOML file, such as a run's config.toml; options given here go first.
         resume: Go on with the interrupted run in this folder, with its own options.
         overwrite: Set the results of a run that is there aside, in a folder replaced-1.
-        nll_samples: Importance samples per example of the final NLL.
         json: Print the numbers as JSON.
     """
     if resume is not None:
@@ -103,7 +103,7 @@ def train(
                 "--resume goes on with a run as it was begun; got other options too. Give --resume FOLDER alone, "
                 "or train a new run with --config FOLDER/config.toml, your options and a new --out."
             )
-        run = runs.resume(resume, nll_samples=nll_samples, progress=True)
+        run = runs.resume(resume, evaluation=evaluation, progress=True)
         _report(run, json)
         return
     source = source or (_config_file(config).source if config else None)
@@ -111,8 +111,9 @@ def train(
         raise ValueError(
             "train needs data; got none. Name a file, a folder, `digits` or `sprites`, for example: variform demo."
         )
-    whole = RunConfig(source=source, data=data, model=model, train=train)
-    _train(whole, out or _default_folder(source), overwrite=overwrite, nll_samples=nll_samples, json=json)
+    evaluation = evaluation or EvaluationConfig()
+    whole = RunConfig(source=source, data=data, model=model, train=train, evaluation=evaluation)
+    _train(whole, out or _default_folder(source), overwrite=overwrite, json=json)
 
 
 @app.command(sort_key=2)
@@ -121,7 +122,7 @@ def evaluate(
     /,
     *,
     split: Annotated[Literal["test", "valid", "train"], Option] = "test",
-    samples: Annotated[int, Option] = 1000,
+    samples: Annotated[int | None, Option] = None,
     seed: Annotated[int, Option] = 0,
     json: Annotated[bool, Flag] = False,
 ) -> None:
@@ -132,7 +133,7 @@ def evaluate(
     Args:
         run: Folder of a run.
         split: The rows to evaluate on.
-        samples: k, importance samples per example for the NLL; more come closer to the truth.
+        samples: k, importance samples per example for the NLL; by default as many as the run's own evaluation took.
         seed: Seed of the draws.
         json: Print the numbers as JSON.
     """
@@ -183,7 +184,7 @@ def generate(
     context = runs.told(opened, given, count, seed=seed)
     vae = runs.with_sampler(opened, sampler, temperature)
     values = exploration.generate(vae, count, context=context, draw=draw, seed=seed)
-    _write(opened, out or _beside(opened, "generated"), values)
+    _write(opened, out or _beside(opened, "generated"), values, context)
 
 
 @app.command(sort_key=3.5)
@@ -237,6 +238,8 @@ def encode(
 ) -> None:
     """Posterior means: where each row lies in the latent space. The same every time.
 
+    A .csv file also says which row of the source each is, counted from 0, and of the run's own data in which split.
+
     Example: `variform encode runs/demo --out latents.csv`
 
     Args:
@@ -252,12 +255,21 @@ def encode(
     from variform import exploration, export, runs
 
     opened = runs.open_run(run)
-    pairs = [exploration.encode(opened.vae, rows, draw=draw, seed=seed) for rows in _datasets(opened, source)]
+    datasets = _datasets(opened, source)
+    pairs = [exploration.encode(opened.vae, rows, draw=draw, seed=seed) for rows in datasets]
     points, stds = (np.concatenate(part) for part in zip(*pairs, strict=True))
     columns = [f"z{number}" for number in range(1, opened.vae.latent_dim + 1)]
     if std:
         points, columns = np.concatenate([points, stds], 1), [*columns, *(f"std_{name}" for name in columns)]
     path = out or opened.folder / "latents.csv"
+    if path.suffix == ".csv":
+        splits = ("train", "valid", "test") if source is None else ("",)
+        places = [
+            (str(row), split) for split, rows in zip(splits, datasets, strict=True) for row in rows.index.tolist()
+        ]
+        heads = ["row", "split"] if source is None else ["row"]
+        beside = np.array(places, dtype=object).reshape(len(points), 2)[:, : len(heads)]
+        points, columns = np.concatenate([beside, points.astype(object)], 1), [*heads, *columns]
     export.write_rows(path, points, columns)
     _say(f"{len(points):,} rows, {len(columns)} columns: {path}")
 
@@ -279,7 +291,8 @@ def decode(
 
     Args:
         run: Folder of a run.
-        latents: A .csv or .npy file with one column per latent dimension.
+        latents: A .csv or .npy file with one column per latent dimension, or what `encode` wrote: of a .csv file the
+            columns z1, z2, ... are taken, where it has all of them.
         out: A .npy file, a .csv file (tables), or a new folder for PNG files (images).
         given: What a conditional model is told, as name=value; by default what it was told of random training rows.
         draw: Draw from p(x|z) instead of taking its mean.
@@ -289,10 +302,12 @@ def decode(
     from variform.data import read_points
 
     opened = runs.open_run(run)
-    points = read_points(latents)
+    dim = opened.vae.latent_dim
+    points = read_points(latents, [f"z{number}" for number in range(1, dim + 1)])
+    points = points[:, :dim] if points.shape[1] == 2 * dim else points  # what `encode --std` wrote to a .npy file
     context = runs.told(opened, given, len(points), seed=seed)
     values = exploration.decode(opened.vae, points, context=context, draw=draw, seed=seed)
-    _write(opened, out or _beside(opened, "decoded"), values)
+    _write(opened, out or _beside(opened, "decoded"), values, context)
 
 
 @app.command(sort_key=6)
@@ -325,7 +340,13 @@ def reconstruct(
     rows = _datasets(opened, source)[-1]
     context = runs.told(opened, given, len(rows)) if given else None
     originals, values = exploration.reconstruct(opened.vae, rows, context=context)
-    _write(opened, out or _beside(opened, "reconstructed"), values, quiet=json)
+    _write(
+        opened,
+        out or _beside(opened, "reconstructed"),
+        values,
+        rows.contexts if context is None else context,
+        quiet=json,
+    )
     squares = squared_error(rows.schema, torch.from_numpy(originals), torch.from_numpy(values))
     error = Estimate.root_mean(squares, gaps=bool(rows.schema.gaps)).to_dict()
     if json:
@@ -473,7 +494,7 @@ def draw(run: Path, /) -> None:
         _say(f"{picture.title}: {picture.path}")
 
 
-@app.command(sort_key=8.5)
+@app.command(sort_key=8.7)
 def compare(
     run: tuple[Path, ...],
     /,
@@ -531,11 +552,11 @@ def latent_dim(
     out: Annotated[Path | None, Option] = None,
     config: Annotated[Path | None, Option] = None,
     overwrite: Annotated[bool, Flag] = False,
-    nll_samples: Annotated[int, Option] = 1000,
     json: Annotated[bool, Flag] = False,
     data: DataOptions = DataConfig(),
     model: ModelOptions = ModelConfig(),
     train: TrainOptions = TrainConfig(),
+    evaluation: EvaluationOptions = None,
 ) -> None:
     """How many latent dimensions do these data need? One fit per dimension and seed, one table, one picture.
 
@@ -550,7 +571,6 @@ def latent_dim(
         out: Folder of the study; by default runs/ and the name of the source.
         config: Take the options from this TOML file; options given here go first.
         overwrite: Start anew in a folder that holds another study.
-        nll_samples: Importance samples per example.
         json: Print the numbers as JSON.
     """
     from variform import studies
@@ -560,11 +580,10 @@ def latent_dim(
         raise ValueError("a study needs data; got none. Name a file, a folder, `digits` or `sprites`.")
     folder = out or _default_folder(source).with_name(_default_folder(source).name + "-latent-dim")
     found = studies.latent_dimension(
-        RunConfig(source=source, data=data, model=model, train=train),
+        RunConfig(source=source, data=data, model=model, train=train, evaluation=evaluation or EvaluationConfig()),
         dims,
         folder,
         seeds=seeds,
-        nll_samples=nll_samples,
         overwrite=overwrite,
         progress=True,
     )
@@ -578,7 +597,9 @@ def latent_dim(
 
 @app.command(sort_key=10)
 def info(run: Path, /, *, json: Annotated[bool, Flag] = False) -> None:
-    """What a run or a model file is: its data, model, size and versions.
+    """What a run is: its data, its model, how far it came and its main numbers; or what a model file says of itself.
+
+    It reads the run's files alone, so that an interrupted run is shown too, and so is one whose data are not there.
 
     Example: `variform info runs/demo`
 
@@ -586,14 +607,94 @@ def info(run: Path, /, *, json: Annotated[bool, Flag] = False) -> None:
         run: Folder of a run, or a model.safetensors.
         json: Print it as JSON.
     """
+    if run.is_dir():
+        from variform import runs
+
+        if json:
+            _say(to_json(runs.overview(run)))
+        else:
+            _print_table(*runs.overview_table(run), justify="left")
+        return
     from variform import export
 
-    values = export.inspect(run / "model.safetensors" if run.is_dir() else run)
+    values = export.inspect(run)
     if json:
         _say(to_json(values))
         return
     rows = [[key, str(value)] for key, value in _flattened(values)]
     _print_table(["key", "value"], rows)
+
+
+@app.command(name="export", sort_key=10.1)
+def hand_over(
+    run: Path,
+    /,
+    *,
+    to: Annotated[Literal["onnx", "numpy", "safetensors"], Option],
+    out: Annotated[Path | None, Option] = None,
+) -> None:
+    """Write the model for programs that have no variform, and compare its answers there with its own.
+
+    Encoder and decoder take and give the data's own units. `onnx` needs `pip install 'variform[onnx]'`.
+
+    Example: `variform export runs/demo --to onnx`
+
+    Args:
+        run: Folder of a run, or a model.safetensors.
+        to: `onnx`: encoder.onnx and decoder.onnx; `numpy`: model.npz, and reader.py that needs NumPy alone;
+            `safetensors`: the model file, and what it says of itself as model.json.
+        out: A new folder; by default onnx, numpy or safetensors in the run's folder.
+    """
+    from variform import handing, models
+
+    folder = out or (run if run.is_dir() else run.parent) / to
+    for path in handing.hand_over(models.load(run).vae, to, folder):
+        _say(f"{path.stat().st_size:>12,} bytes  {folder / path.name}")
+
+
+@app.command(sort_key=10.2)
+def push(run: Path, name: str, /, *, private: Annotated[bool, Flag] = False) -> None:
+    """Share a run's model on the Hugging Face Hub, with a card that says what it is; never data or paths.
+
+    Needs `pip install 'variform[hub]'` and `hf auth login`. A repository that is there gets a further commit.
+
+    Example: `variform push runs/demo ada/digits --private`
+
+    Args:
+        run: Folder of a finished run.
+        name: OWNER/NAME of the repository.
+        private: Make a new repository for its owner alone.
+    """
+    _say(_hub().push(run, name, private=private))
+
+
+@app.command(sort_key=10.3)
+def pull(
+    name: str, /, *, out: Annotated[Path | None, Option] = None, revision: Annotated[str | None, Option] = None
+) -> None:
+    """Fetch a model from the Hugging Face Hub, verify it, and open it without executing anything.
+
+    Needs `pip install 'variform[hub]'`. What comes opens as a run whose data are not there.
+
+    Example: `variform pull ada/digits --out runs/digits`
+
+    Args:
+        name: OWNER/NAME of the repository.
+        out: A new folder; by default runs/ and the name.
+        revision: A commit, branch or tag; by default the newest.
+    """
+    folder = _hub().pull(name, out or _default_folder(name), revision=revision)
+    _say(f"Model: {folder}")
+
+
+def _hub() -> Any:
+    try:
+        from variform import hub
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"the hub needs the packages of the extra hub; {error.name} is missing. Use pip install 'variform[hub]'."
+        ) from error
+    return hub
 
 
 @app.command(sort_key=11)
@@ -713,6 +814,15 @@ def _convert(hint: Any, tokens: Sequence[cyclopts.Token]) -> Any:
 
 
 def _sentence(error: Exception) -> str:
+    if isinstance(error, CycloptsError):
+        command = " ".join(["variform", *(error.command_chain or ())])
+        text = str(error)
+        if isinstance(error, UnusedCliTokensError):
+            text = f"{command} takes no more arguments; got {' '.join(error.unused_tokens or [])}. Leave them out."
+        elif isinstance(error, MissingArgumentError) and not error.tokens_so_far:
+            what = re.sub(r"^Command \S+ parameter (\S+) requires.*", r"\1", text.split("\n")[0])
+            text = f"{command} needs {what}; got none. Give it." if " " not in what else text
+        return f"{text} See {command} --help."
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'a file'} must be usable; the system says: {error.strerror}. Check path and space."
     return str(error)
@@ -732,7 +842,7 @@ def _config_sources(arguments: list[str]) -> list[cyclopts.config.Dict]:
     if not paths:
         return []
     config = _config_file(Path(paths[-1]))
-    values = {key: value for part in (config.data, config.model, config.train) for key, value in to_dict(part).items()}
+    values = {key: value for part in config.parts for key, value in to_dict(part).items()}
     options = {key.replace("_", "-"): value for key, value in values.items()}
     return [cyclopts.config.Dict(options, use_commands_as_keys=False, allow_unknown=True, source=paths[-1])]
 
@@ -740,7 +850,7 @@ def _config_sources(arguments: list[str]) -> list[cyclopts.config.Dict]:
 def _config_file(path: Path) -> RunConfig:
     if not path.is_file():
         raise FileNotFoundError(f"--config must name a TOML file; there is none at {path}. Check the path.")
-    return from_toml(path.read_text(encoding="utf-8"), str(path))
+    return from_toml(path.read_bytes(), str(path))
 
 
 def _default_folder(source: str) -> Path:
@@ -748,10 +858,10 @@ def _default_folder(source: str) -> Path:
     return Path("runs") / (re.sub(r"[^\w-]+", "-", name) or "run")
 
 
-def _train(config: RunConfig, folder: Path, *, overwrite: bool, nll_samples: int = 1000, json: bool = False) -> None:
+def _train(config: RunConfig, folder: Path, *, overwrite: bool, json: bool = False) -> None:
     from variform import runs
 
-    run = runs.train(config, folder, overwrite=overwrite, nll_samples=nll_samples, progress=True)
+    run = runs.train(config, folder, overwrite=overwrite, progress=True)
     _report(run, json)
 
 
@@ -776,10 +886,12 @@ def _print_numbers(numbers: dict[str, Any], json: bool) -> None:
         _say(f"Note: {note}")
 
 
-def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _print_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, justify: Literal["left", "right"] = "right"
+) -> None:  # fmt: skip
     table = Table(header_style="bold")
     for number, name in enumerate(header):
-        table.add_column(name, justify="right" if number else "left", overflow="fold")
+        table.add_column(name, justify=justify if number else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
     console = Console(width=None if sys.stdout.isatty() else 200)
@@ -811,18 +923,19 @@ def _beside(run: "Run", name: str) -> Path:
     return run.folder / (name if schema.kind == "image" else f"{name}.csv")
 
 
-def _write(run: "Run", path: Path, values: Any, *, quiet: bool = False) -> None:
-    """Write data in the user's own units in the form that the path asks for."""
+def _write(run: "Run", path: Path, values: Any, context: Any = None, *, quiet: bool = False) -> None:
+    """Write data in the user's own units in the form that the path asks for, with what a conditional model was told."""
     from variform import export
 
     schema = run.vae.schema
     assert schema is not None
-    if path.suffix == ".csv" and schema.kinds:
-        export.write_table(path, values, schema)
+    told = ((), ()) if context is None else export.told_cells(schema, context.expand(len(values), -1))
+    if path.suffix == ".csv" and (schema.kinds or (schema.conditions and schema.kind == "table")):
+        export.write_table(path, values, schema, told)
     elif path.suffix:
         export.write_rows(path, values, schema.columns)
     elif schema.kind == "image":
-        export.write_images(path, values, schema.grey_range)
+        export.write_images(path, values, schema.grey_range, told)
     else:
         raise ValueError(f"a table needs an output that ends in .csv or .npy; got {path}. Add the suffix.")
     if not quiet:

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import hashlib
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from variform import plots
 from variform.config import LikelihoodName, to_dict
 from variform.data import Schema
 from variform.evaluation.density import Estimate, bits_per_dim
-from variform.files import replacing, write_json, write_text
+from variform.files import read_json, replacing, write_json, write_text
 from variform.report import Picture, Table, render
 from variform.runs import Run, history, open_run, require_folder, scored_rows, show
 from variform.studies import pooled
@@ -294,7 +293,7 @@ def _schema(entry: Entry) -> Schema:
 
 
 def _fingerprint(entry: Entry) -> str:
-    return json.loads((entry.run.folder / "data.json").read_text(encoding="utf-8"))["fingerprint"]
+    return str(read_json(entry.run.folder / "data.json").get("fingerprint"))
 
 
 def _scaling(entry: Entry) -> str:

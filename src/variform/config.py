@@ -1,4 +1,4 @@
-"""What a run is made of, as three frozen dataclasses and their TOML form.
+"""What a run is made of, as four frozen dataclasses and their TOML form.
 
 Every value a run depends on stands here, with its default. The same fields are the options of the command line, the
 keys of `config.toml` and the arguments of the Python interface, so that a value has one name everywhere.
@@ -6,7 +6,9 @@ keys of `config.toml` and the arguments of the Python interface, so that a value
 
 import dataclasses
 import difflib
+import math
 import re
+import reprlib
 import shlex
 import tomllib
 import types
@@ -152,6 +154,36 @@ class ModelConfig:
         _require(self.fixed_std > 0, "fixed_std must be above 0", self.fixed_std, "Use for example 0.1.")
 
 
+def require_effect(model: ModelConfig) -> None:
+    """Refuse options of parts that the model does not have; they would change nothing.
+
+    Only what begins a training asks: a configuration that was written before is read as it stands.
+
+    Raises:
+        ValueError: for the first such option whose value is not its default.
+
+    Example:
+        >>> require_effect(ModelConfig(components=50))
+        Traceback (most recent call last):
+        ValueError: components must be left out with prior normal, which does not use it; got 50. Leave it out, or use \
+prior mixture or vamp.
+    """
+    users = {  # the options, the parts that use them, and the values of these parts that do
+        "components": {"prior": ("mixture", "vamp")},
+        "transforms": {"posterior": ("iaf",), "prior": ("flow",)},
+        "fixed_std": {"likelihood": ("gaussian-fixed",)},
+        "filters": {"network": ("conv", "residual")},
+        "posterior_std": {"posterior": ("diagonal", "full")},
+    }
+    for field in dataclasses.fields(model):
+        value, parts = getattr(model, field.name), users.get(field.name, {})
+        if parts and value != field.default and not any(getattr(model, part) in known for part, known in parts.items()):
+            with_ = " and ".join(f"{part} {getattr(model, part)}" for part in parts)
+            instead = " or ".join(f"{part} {' or '.join(known)}" for part, known in parts.items())
+            rule = f"{field.name} must be left out with {with_}, which {'do' if len(parts) > 1 else 'does'} not use it"
+            _require(False, rule, value, f"Leave it out, or use {instead}.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """How the objective is optimised.
@@ -159,7 +191,8 @@ class TrainConfig:
     Args:
         epochs: Passes over the training rows; by default 20, or as many as make 3,000 steps where the rows are few.
         steps: Number of optimiser steps; where given, it replaces `epochs`.
-        batch_size: Rows per step; the last, smaller batch of an epoch is kept.
+        batch_size: Rows per step, by default 128, or all where there are fewer; the last, smaller batch of an epoch is
+            kept.
         optimizer: `adam`, or `rmsprop` in its centred form.
         learning_rate: Step size of the optimiser.
         schedule: `constant`, or `cosine` which falls towards zero over the whole training.
@@ -212,7 +245,7 @@ class TrainConfig:
 
     epochs: int | None = None
     steps: int | None = None
-    batch_size: int = 128
+    batch_size: int | None = None
     optimizer: Literal["adam", "rmsprop"] = "adam"
     learning_rate: float = 1e-3
     schedule: Literal["constant", "cosine"] = "constant"
@@ -262,6 +295,20 @@ class TrainConfig:
         self._require_effect()
         _require(self.learning_rate > 0, "learning_rate must be above 0", self.learning_rate, "Use for example 0.001.")
         every(self.checkpoint_every)
+
+    def for_rows(self, rows: int) -> "TrainConfig":
+        """The configuration with the `batch_size` that so many training rows get by default.
+
+        Example:
+            >>> [TrainConfig(batch_size=size).for_rows(90).batch_size for size in (None, 32, 128)]
+            [90, 32, 128]
+        """
+        return dataclasses.replace(self, batch_size=self.batch_size or min(128, rows))
+
+    @property
+    def batch(self) -> int:
+        """Rows per step, where there are so many."""
+        return self.batch_size or 128
 
     @property
     def is_point(self) -> bool:
@@ -350,12 +397,27 @@ def every(text: str) -> tuple[float, str]:
 
 def _require(holds: bool, rule: str, came: object, remedy: str) -> None:
     if not holds:
-        raise ValueError(f"{rule}; got {came}. {remedy}")
+        shown = reprlib.repr(came) if isinstance(came, tuple) else came
+        raise ValueError(f"{rule}; got {shown}. {remedy}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """How a trained model is evaluated.
+
+    Args:
+        nll_samples: Importance samples per example of the NLL of the test rows; more come closer to the truth.
+    """
+
+    nll_samples: int = 1000
+
+    def __post_init__(self) -> None:
+        _require(self.nll_samples >= 1, "nll_samples must be at least 1", self.nll_samples, "Use for example 1000.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Everything that defines a run: the source of its data, and three configurations, one TOML table each.
+    """Everything that defines a run: the source of its data, and four configurations, one TOML table each.
 
     Args:
         source: A file (.npy, .npz, .csv, IDX, each of them also .gz), a folder of images or of .npy files, a folder in
@@ -363,12 +425,19 @@ class RunConfig:
         data: How what is read becomes numbers.
         model: The three laws and the networks.
         train: How the objective is optimised.
+        evaluation: How the trained model is evaluated.
     """
 
     source: str = "digits"
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
+
+    @property
+    def parts(self) -> "tuple[DataConfig, ModelConfig, TrainConfig, EvaluationConfig]":
+        """The four configurations, whose fields are the options of the command line."""
+        return self.data, self.model, self.train, self.evaluation
 
     @property
     def reading(self) -> DataConfig:
@@ -388,10 +457,10 @@ class RunConfig:
         )
 
 
-Config = TypeVar("Config", DataConfig, ModelConfig, TrainConfig, RunConfig)
+Config = TypeVar("Config", DataConfig, ModelConfig, TrainConfig, EvaluationConfig, RunConfig)
 
 
-def to_dict(config: DataConfig | ModelConfig | TrainConfig | RunConfig) -> dict[str, Any]:
+def to_dict(config: DataConfig | ModelConfig | TrainConfig | EvaluationConfig | RunConfig) -> dict[str, Any]:
     """Plain values of a configuration, without the fields that are None (TOML has no null).
 
     Example:
@@ -421,50 +490,69 @@ def from_dict(cls: type[Config], values: dict[str, Any], where: str = "the confi
         Traceback (most recent call last):
         ValueError: the configuration has an unknown key 'latent_dims'. Did you mean 'latent_dim'?
     """
+    if not isinstance(values, dict):
+        raise ValueError(f"{where} must hold values by name; got {reprlib.repr(values)}. Give a table.")
     hints = get_type_hints(cls)
     known = [field.name for field in dataclasses.fields(cls)]
     arguments = {}
     for key, value in values.items():
         if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
+            near = difflib.get_close_matches(key[:99], known, 1)
             hint = f"Did you mean '{near[0]}'?" if near else f"Known keys: {', '.join(known)}."
-            raise ValueError(f"{where} has an unknown key '{key}'. {hint}")
+            raise ValueError(f"{where} has an unknown key {reprlib.repr(key)}. {hint}")
         if dataclasses.is_dataclass(hints[key]):
             if not isinstance(value, dict):
                 raise ValueError(
-                    f"{where}: [{key}] must be a table; got {value!r}. Write [{key}] on a line of its own."
+                    f"{where}: [{key}] must be a table; got {reprlib.repr(value)}. Write [{key}] on a line of its own."
                 )
             arguments[key] = from_dict(hints[key], value, f"{where}, table [{key}],")
         else:
-            arguments[key] = _convert(hints[key], value, f"{where}: {key}")
+            arguments[key] = converted(hints[key], value, f"{where}: {key}")
     return cls(**arguments)
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    """`value` as the type that `hint` asks for, or a ValueError that names both."""
+def converted(hint: Any, value: Any, where: str) -> Any:
+    """`value`, which may come from anywhere, as the type that `hint` asks for.
+
+    Args:
+        hint: A type, a `Literal`, a tuple of those, or one of them or None.
+        value: A plain value.
+        where: What messages call it.
+
+    Raises:
+        ValueError: for another type, a number that is not finite, or one that 64 bits do not hold.
+
+    Example:
+        >>> converted(tuple[int, ...], [64, 32], "hidden")
+        (64, 32)
+    """
     origin, options = get_origin(hint), get_args(hint)
+    came = reprlib.repr(value)
     if origin in (Union, types.UnionType):
-        return None if value is None else _convert(next(o for o in options if o is not type(None)), value, where)
+        return None if value is None else converted(next(o for o in options if o is not type(None)), value, where)
     if origin is Literal:
-        if value in options:
+        if isinstance(value, str) and value in options:
             return value
-        near = difflib.get_close_matches(str(value), [str(o) for o in options], 1)
+        near = difflib.get_close_matches(str(value)[:99], [str(o) for o in options], 1)
         hint = f"Did you mean '{near[0]}'?" if near else ""
-        raise ValueError(f"{where} must be one of {', '.join(map(str, options))}; got {value!r}. {hint}".rstrip())
+        raise ValueError(f"{where} must be one of {', '.join(map(str, options))}; got {came}. {hint}".rstrip())
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise ValueError(f"{where} must be a list of numbers; got {value!r}. Write for example [400, 400].")
+            raise ValueError(f"{where} must be a list; got {came}. Write for example [400, 400].")
         if options[-1] is not Ellipsis and len(value) != len(options):
-            raise ValueError(f"{where} must hold {len(options)} numbers; got {value!r}. Write for example [28, 28].")
-        return tuple(_convert(options[0], item, where) for item in value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+            raise ValueError(f"{where} must hold {len(options)} numbers; got {came}. Write for example [28, 28].")
+        return tuple(converted(options[0], item, where) for item in value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and not abs(value) < (2**63 if isinstance(value, int) else math.inf):
+        raise ValueError(f"{where} must be a finite number of at most 18 digits; it is not. Change it.")
+    if hint is float and is_number:
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ValueError(f"{where} must be of type {hint.__name__}; got {value!r}. Change it to {hint.__name__}.")
+        raise ValueError(f"{where} must be of type {hint.__name__}; got {came}. Change it to {hint.__name__}.")
     return value
 
 
-def from_toml(text: str, where: str = "the configuration") -> RunConfig:
+def from_toml(text: str | bytes, where: str = "the configuration") -> RunConfig:
     """A `RunConfig` from the text of a config.toml.
 
     Raises:
@@ -475,8 +563,8 @@ def from_toml(text: str, where: str = "the configuration") -> RunConfig:
         2
     """
     try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        values = tomllib.loads(text if isinstance(text, str) else text.decode())
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{where} must be TOML; {error}. Compare with the config.toml of any run.") from error
     return from_dict(RunConfig, values, where)
 
@@ -489,7 +577,7 @@ def to_command(config: RunConfig) -> str:
         'variform train digits --latent-dim 2 --hidden 64,32'
     """
     words = ["variform", "train", shlex.quote(config.source)]
-    for part in (config.data, config.model, config.train):
+    for part in config.parts:
         for field in dataclasses.fields(part):
             value, option = getattr(part, field.name), field.name.replace("_", "-")
             if value == field.default:

@@ -9,18 +9,19 @@ import dataclasses
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import reprlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from variform import draws
-from variform.config import DataConfig
+from variform.config import DataConfig, converted
 from variform.distributions import Support
 from variform.sources import (
     Rendered,
@@ -87,11 +88,19 @@ class Condition:
             )
         return torch.eye(self.width + 1, self.width)[[known[name] for name in names]]
 
-    def decode(self, part: Tensor) -> str:
-        """The category with the largest number, or the number in its own unit, of (width,)."""
+    def decode(self, part: Tensor, *, digits: int = 4) -> str:
+        """The category with the largest number, or the number in its own unit, of (width,); "" for no category."""
         if self.categories:
-            return self.categories[int(part.argmax())]
-        return f"{part.item() * self.scale + self.shift:.4g}"
+            return self.categories[int(part.argmax())] if part.any() else ""
+        return f"{part.item() * self.scale + self.shift:.{digits}g}"
+
+
+def _known_condition(values: dict[str, Any]) -> Condition:
+    """The condition that plain values of a file describe."""
+    hints = get_type_hints(Condition)
+    if set(values) != set(hints):
+        raise ValueError(f"a condition must have the keys {', '.join(hints)}; got others. Fetch the file again.")
+    return Condition(**{name: converted(hints[name], value, f"a condition's {name}") for name, value in values.items()})
 
 
 @dataclass(frozen=True, repr=False)
@@ -227,8 +236,12 @@ class Schema:
             parts.append(part.expand(rows, -1))
         return torch.cat(parts, 1)
 
-    def told(self, context: Tensor) -> dict[str, str]:
+    def told(self, context: Tensor, *, digits: int = 4) -> dict[str, str]:
         """What a context says, in words: the opposite of `context`.
+
+        Args:
+            context: (context_dim,).
+            digits: Digits of a number.
 
         Example:
             >>> schema = read("digits", DataConfig(condition=("label",))).schema
@@ -236,7 +249,7 @@ class Schema:
             {'label': '3'}
         """
         parts = context.split([condition.width for condition in self.conditions])
-        return {condition.name: condition.decode(part) for condition, part in zip(self.conditions, parts, strict=True)}
+        return {item.name: item.decode(part, digits=digits) for item, part in zip(self.conditions, parts, strict=True)}
 
     def prepare(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """What the model sees: x = (raw - shift) / scale, then binarised where asked.
@@ -410,6 +423,8 @@ gaussian or --scaling unit.
             >>> Schema.from_dict(schema.to_dict()) == schema
             True
         """
+        if not isinstance(values, dict) or not isinstance(values.get("low", []), list):
+            raise ValueError("a schema must hold values by name; this one holds others. Fetch the file again.")
         names = {field.name for field in dataclasses.fields(cls)}
         since = {
             "whole": [False] * len(values.get("low", [])),
@@ -424,13 +439,32 @@ gaussian or --scaling unit.
                 f"a schema must have the keys {', '.join(sorted(names))}; missing or unknown: {', '.join(sorted(odd))}."
                 " Use a file that this version of variform wrote."
             )
-        fields: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-        }
-        fields["categories"] = tuple(map(tuple, fields["categories"]))
-        told: list[dict[str, Any]] = values["conditions"]
-        fields["conditions"] = tuple(Condition(**item | {"categories": tuple(item["categories"])}) for item in told)
-        return cls(**fields)
+        hints = get_type_hints(cls)
+        told = [_known_condition(item) for item in converted(tuple[dict, ...], values["conditions"], "conditions")]
+        rest = {name: value for name, value in values.items() if name != "conditions"}
+        fields = {name: converted(hints[name], value, f"the schema's {name}") for name, value in rest.items()}
+        schema = cls(**fields, conditions=tuple(told))
+        schema._require_consistent()
+        return schema
+
+    def _require_consistent(self) -> None:
+        """Refuse what `read` never makes, such as more columns than values: it would go wrong much later."""
+        width = 1 if self.kind == "image" else len(self.columns)
+        each = {len(getattr(self, name)) for name in ("low", "high", "whole", "shift", "scale")}
+        optional = {len(getattr(self, name)) for name in ("kinds", "categories", "gaps")}
+        is_shaped = len(self.shape) == 3 and not self.columns if self.kind == "image" else self.shape == (width,)
+        if not (is_shaped and min(self.shape) >= 1 and each == {width} and optional <= {0, width}):
+            raise ValueError(
+                f"a schema must have one value a column, or one for images; {self.kind} of the shape "
+                f"{reprlib.repr(self.shape)} with {len(self.columns)} columns has others. Fetch the file again."
+            )
+        scales = (*self.scale, *(item.scale for item in self.conditions))
+        is_coded = [bool(names) for names in self.categories] == [kind == "category" for kind in self.kinds]
+        if min(scales) <= 0 or (self.levels or 2) < 2 or not is_coded:
+            raise ValueError(
+                "a schema must have positive scales, levels from 2, and categories where a column is one; this one has "
+                "others. Fetch the file again."
+            )
 
     @cached_property
     def _affines(self) -> dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]]:
@@ -816,14 +850,16 @@ def splits_from(
     return _splits(Source(name, _array(raw), None if labels is None else _array(labels)), config)
 
 
-def dataset_from(x: Tensor) -> Dataset:
+def dataset_from(x: Tensor, *, gaps: bool = False) -> Dataset:
     """A data set of values that are ready for the model: shift 0, scale 1, no split.
 
     Args:
         x: (N, D) for a table, or (N, C, H, W) with C = 1 or 3 for images; integers become float32.
+        gaps: NaN is a missing value.
 
     Raises:
-        ValueError: for another shape, for no rows, and for NaN or infinite values.
+        ValueError: for another shape, for no rows, for infinite values and those that are NaN without `gaps`, and with
+            it for a column of which every value is missing.
 
     Example:
         >>> dataset_from(torch.rand(10, 1, 8, 8)).schema.kind
@@ -835,7 +871,7 @@ def dataset_from(x: Tensor) -> Dataset:
             f"x must be (N, D), or (N, C, H, W) with C = 1 or 3, and not empty; its shape is {tuple(x.shape)}."
             " Reshape it."
         )
-    return Dataset(raw, _unscaled_schema(raw, Source("array", _array(raw))))
+    return Dataset(raw, _unscaled_schema(raw, Source("array", _array(raw)), gaps=gaps))
 
 
 def read_rows(path: str | Path, schema: Schema, *, key: str | None = None) -> Dataset:
@@ -903,6 +939,7 @@ def rows_like(
 
 
 def _rows_like(source: Source, schema: Schema) -> Dataset:
+    source = _in_order(source, schema)
     if schema.kinds:
         source = _known_categories(source, schema)
     flat_images = schema.kind == "image" and source.values.shape[1:] == (math.prod(schema.shape),)
@@ -916,11 +953,39 @@ def _rows_like(source: Source, schema: Schema) -> Dataset:
     return Dataset(raw, rows_schema, labels, contexts=contexts, index=_index(source))
 
 
-def read_points(path: str | Path) -> np.ndarray:
+def _in_order(source: Source, schema: Schema) -> Source:
+    """The source with the columns of a table in the order of `schema`, by their names."""
+    if schema.kind != "table" or not source.columns or source.columns == schema.columns:
+        return source
+    _require_columns(source.columns, schema, source.name)
+    order = [source.columns.index(name) for name in schema.columns]
+    categories = tuple(source.categories[place] for place in order) if source.categories else ()
+    values = np.asarray(source.values)[:, order]
+    return dataclasses.replace(source, values=values, columns=schema.columns, categories=categories)
+
+
+def _require_columns(columns: Sequence[str], schema: Schema, name: str) -> None:
+    """Refuse columns that are not those of `schema`, in any order."""
+    lacks, surplus = (
+        ", ".join(f"'{column}'" for column in some if column not in others)
+        for some, others in ((schema.columns, columns), (columns, schema.columns))
+    )
+    if lacks or surplus:
+        found = " and ".join(
+            part for part in (lacks and f"lacks {lacks}", surplus and f"has {surplus} too much") if part
+        )
+        raise ValueError(
+            f"columns must be those of {schema.source}, in any order; {name} {found}. "
+            f"{'Add what it lacks' if lacks else 'Delete what is too much'}, or rename its columns."
+        )
+
+
+def read_points(path: str | Path, columns: Sequence[str] = ()) -> np.ndarray:
     """Read a plain matrix of numbers, for example latent points: nothing is split or scaled.
 
     Args:
         path: A .csv file (a line of column names is optional), a .npy file, or an .npz file with one array.
+        columns: Of a .csv file that names all of these, take these and leave the others.
 
     Shape:
         (N, D), float64.
@@ -937,7 +1002,15 @@ def read_points(path: str | Path) -> np.ndarray:
         array([[ 0. ,  1.5],
                [-1. ,  2. ]])
     """
-    source = read_source(Path(path))
+    path = Path(path)
+    named = bool(columns) and source_format(path) == "csv" and set(columns) <= set(csv_columns(path))
+    source = read_source(path, DataConfig(cells="mixed")) if named else read_source(path)
+    if named:
+        assert source.columns is not None
+        places = [source.columns.index(name) for name in columns]
+        if text := next((source.columns[place] for place in places if source.categories[place]), None):
+            raise ValueError(f"column '{text}' of {source.name} must hold numbers; it holds text. Correct it.")
+        source = dataclasses.replace(source, values=np.asarray(source.values)[:, places], columns=tuple(columns))
     _require_numbers(source)
     if source.values.ndim != 2:
         raise ValueError(
@@ -1040,7 +1113,7 @@ def _splits(source: Source, config: DataConfig) -> Splits:
         schema=schema,
         duplicates=duplicates,
         fingerprint=_fingerprint(raw, own, digests, classes, labels, beside, is_sampled=source.keys is not None),
-        notes=(*source.notes, *_notes(source, raw, own, duplicates), *_notes_of_cells(schema, raw)),
+        notes=(*source.notes, *_notes(source, raw, own, duplicates, rows), *_notes_of_cells(schema, raw)),
     )
 
 
@@ -1121,7 +1194,7 @@ def _unscaled_schema(raw: Tensor | StoredRows, source: Source, *, gaps: bool = F
     columns = () if is_image else _columns(source)
     _require_finite(raw, source, columns, gaps=gaps, hint="" if gaps else ", or use --cells gaps where NaN is a gap")
     low, high = _range(raw, source)
-    _require_observed(torch.tensor(low), columns, source.name, "")
+    _require_observed(torch.tensor(low, dtype=torch.float64), columns, source.name, "")
     levels = source.levels
     if levels is None and all(bool(((x == 0) | (x == 1) | x.isnan()).all()) for x in _chunks(raw)):
         levels = 2
@@ -1324,6 +1397,9 @@ def _contexts(source: Source, conditions: tuple[Condition, ...]) -> Tensor | Non
 def _config_like(path: str | Path, schema: Schema, key: str | None) -> DataConfig:
     """How to read `path` so that it comes out in the form of `schema`."""
     kind = source_format(path)
+    if kind == "csv" and schema.kind == "table" and key is None:
+        beside = {schema.label, *(condition.name for condition in schema.conditions)}
+        _require_columns([name for name in csv_columns(path) if name not in beside], schema, str(Path(path).name))
     if kind in ("image", "image folder") and schema.kind == "image":
         channels, height, width = schema.shape
         return DataConfig(key=key, image_size=(height, width), channels="grey" if channels == 1 else "rgb")
@@ -1342,12 +1418,6 @@ def _require_alike(
     raw: Tensor | StoredRows, source: Source, schema: Schema
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Refuse rows that are not of the form of `schema`; gives their least and greatest values."""
-    for known, came in zip(schema.columns, source.columns, strict=False):
-        if known != came:
-            raise ValueError(
-                f"columns must be those of {schema.source}; {source.name} has '{came}' where '{known}' belongs."
-                " Give the same columns in the same order."
-            )
     shape = tuple(raw.shape[1:])
     if shape != schema.shape:
         raise ValueError(
@@ -1514,8 +1584,8 @@ def _split_rows(own: np.ndarray, digests: np.ndarray, seed: int, name: str) -> d
     for part, index in rows.items():
         if len(index) == 0:
             raise ValueError(
-                f"every split must hold a row; the {len(own)} rows of {name} leave none for {part}."
-                " Give more rows or another --split-seed."
+                f"every split must hold a row; the {len(own)} rows of {name} leave none for {part}; equal rows"
+                " stay together. Give more rows or another --split-seed."
             )
     return rows
 
@@ -1565,13 +1635,17 @@ def _fingerprint(
     return state.hexdigest()
 
 
-def _notes(source: Source, raw: Tensor | StoredRows, own: np.ndarray, duplicates: dict[str, int]) -> Iterator[str]:
+def _notes(
+    source: Source, raw: Tensor | StoredRows, own: np.ndarray, duplicates: dict[str, int], rows: dict[str, Tensor]
+) -> Iterator[str]:  # fmt: skip
     unit = "row" if source.keys is None else "group of rows"
+    hashed = max(1, int((own == 0).sum()))  # of these a tenth, but for chance and for duplicates, which stay together
+    valid, test = (f"{len(rows[part]) / hashed:.1%}" for part in ("valid", "test"))
     notes: dict[tuple[str, ...], str] = {
         (): "split: the source's own",
-        ("valid",): "split: the source's own test set, validation taken from train by hash, about a tenth",
-        ("test",): "split: the source's own validation set, test taken from train by hash, about a tenth",
-        ("valid", "test"): f"split: by hash of each {unit}, about a tenth for validation and a tenth for test",
+        ("valid",): f"split: the source's own test set, validation taken from train by hash, {valid} of it",
+        ("test",): f"split: the source's own validation set, test taken from train by hash, {test} of it",
+        ("valid", "test"): f"split: by hash of each {unit}, {valid} for validation and {test} for test",
     }
     yield notes[tuple(_missing(own))]
     if isinstance(raw, StoredRows) and raw.on_disk:

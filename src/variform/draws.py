@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 _share: tuple[int, int, int] | None = None
+_is_common = False
 
 
 @contextmanager
@@ -34,6 +35,24 @@ def sharing(start: int, stop: int, total: int) -> Iterator[None]:
         yield
     finally:
         _share = before
+
+
+@contextmanager
+def common() -> Iterator[None]:
+    """Inside, all rows of a batch get the same numbers: what is found for a row does not depend on those beside it.
+
+    Example:
+        >>> with common():
+        ...     noise = normal((4, 2))
+        >>> torch.equal(noise[0], noise[3])
+        True
+    """
+    global _is_common
+    before, _is_common = _is_common, True
+    try:
+        yield
+    finally:
+        _is_common = before
 
 
 def normal(shape: torch.Size | tuple[int, ...], *, axis: int = 0, like: Tensor | None = None) -> Tensor:
@@ -117,6 +136,8 @@ def _drawn(
     options: dict[str, Any] = {} if like is None else {"dtype": like.dtype, "device": like.device}
     if generator is not None:
         options["generator"] = generator
+    if _is_common:
+        return draw((*shape[:axis], 1, *shape[axis + 1 :]), **options).expand(tuple(shape))
     if _share is None:
         return draw(tuple(shape), **options)
     start, stop, total = _share

@@ -6,17 +6,21 @@ A model file is safetensors with the JSON it needs to be rebuilt in its metadata
 import csv
 import hashlib
 import json
+import math
 import os
-from collections.abc import Sequence
+import reprlib
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from variform import __version__
 from variform.config import ModelConfig, from_dict, to_dict
@@ -27,6 +31,13 @@ from variform.sources import csv_cells, is_number
 from variform.vae import VAE, build_vae
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Built = TypeVar("Built", bound=nn.Module)
+
+_FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+_MISFITS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, StopIteration, TypeError)
+"""What goes wrong where a file is not what it says; each becomes a ValueError."""
+
+Told = tuple[Sequence[str], Sequence[Sequence[str]]]
 
 FORMAT = 2
 """Version of the file's layout; a file with a higher one is refused."""
@@ -85,14 +96,73 @@ def load_vae(path: str | os.PathLike[str]) -> VAE:
     path = Path(path)
     header, tensors = read_sealed(path)
     try:
-        vae = build_vae(from_dict(ModelConfig, header["model"], path.name), Schema.from_dict(header["schema"]))
-        vae.to(next(value.dtype for value in tensors.values() if value.is_floating_point()))
-        vae.load_state_dict(tensors)
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, StopIteration, TypeError) as error:
+        config = from_dict(ModelConfig, header["model"], path.name)
+        vae = build_bounded(lambda: _build(config, Schema.from_dict(header["schema"]), tensors), tensors)
+    except _MISFITS as error:
         raise ValueError(
-            f"{path.name} must hold the weights that its configuration describes; {error!r}. Fetch or train it again."
+            f"{path.name} must hold the weights that its configuration describes; {reprlib.repr(str(error))}. Fetch or "
+            "train it again."
         ) from error
     return vae.eval()
+
+
+def _build(config: ModelConfig, schema: Schema, tensors: dict[str, Tensor]) -> VAE:
+    """What `build_vae` builds, but nothing far larger than the tensors: a file may ask for what no memory holds."""
+    weights, values, dim = sum(value.numel() for value in tensors.values()), math.prod(schema.shape), config.latent_dim
+    has_flow, filters = config.posterior == "iaf" or config.prior == "flow", config.filters * (config.network != "mlp")
+    held = max(values, dim, config.components * {"mixture": dim, "vamp": values}.get(config.prior, 0))
+    made = max([dim**2 * has_flow, *(count * values // 4**stage for stage, count in enumerate(filters, 1))])
+    layers = len(config.hidden) + len(config.decoder_hidden or ()) + len(filters) + config.transforms * has_flow
+    if held > weights or made > 100 * weights or layers > len(tensors):
+        raise LookupError("it describes a larger model than the file holds")
+    return build_vae(config, schema)
+
+
+def build_bounded(build: Callable[[], Built], tensors: dict[str, Tensor]) -> Built:
+    """The module that `build` makes, with the values of `tensors`, whose names, shapes and types it must have.
+
+    A module that asks for more weights than there are is refused before its memory is touched.
+
+    Args:
+        build: Makes the module.
+        tensors: Its state, from a file that may come from anywhere.
+
+    Raises:
+        LookupError: for a module with other weights, and for weights that are not finite.
+
+    Example:
+        >>> tensors = {"weight": torch.ones(3, 2), "bias": torch.zeros(3)}
+        >>> build_bounded(lambda: nn.Linear(2, 3), tensors).in_features
+        2
+        >>> build_bounded(lambda: nn.Linear(10**9, 3), tensors)
+        Traceback (most recent call last):
+        LookupError: it describes more weights than the file holds
+    """
+    left, thread = sum(value.numel() for value in tensors.values()), threading.get_ident()
+
+    def count(module: nn.Module, name: str, parameter: Tensor | None) -> None:
+        nonlocal left
+        if parameter is not None and threading.get_ident() == thread:
+            left -= parameter.numel()
+            if left < 0:  # the memory is asked for by now, but no page of it was written
+                raise LookupError("it describes more weights than the file holds")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        module = build()
+    finally:
+        hook.remove()
+    floats = [value for value in tensors.values() if value.is_floating_point()]
+    kind = next((value.dtype for value in floats), None)
+    if kind not in _FLOATS or kind is None:
+        raise LookupError("its weights are of another type")
+    wanted = {name: (value.shape, value.dtype) for name, value in module.to(kind).state_dict().items()}
+    if wanted != {name: (value.shape, value.dtype) for name, value in tensors.items()}:
+        raise LookupError("its weights have other names, shapes or types")
+    if not all(bool(value.isfinite().all()) for value in floats):
+        raise LookupError("its weights are not finite")
+    module.load_state_dict(tensors)
+    return module
 
 
 def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -124,7 +194,7 @@ def read_sealed(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except SafetensorError as error:
+    except (SafetensorError, *_MISFITS) as error:
         raise ValueError(f"{path.name} must be a whole safetensors file; {error}. Fetch or train it again.") from error
     text = metadata.get("variform", "")
     header = _header(path.name, text)
@@ -133,19 +203,27 @@ def read_sealed(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{path.name} must have format {FORMAT} or older; it has format {header['format']}, written by variform "
             f"{header.get('variform')}. Update variform."
         )
-    if header.get("sha256") != checksum(text.replace(str(header.get("sha256")), ""), tensors):
+    try:
+        is_whole = header.get("sha256") == checksum(text.replace(str(header.get("sha256")), ""), tensors)
+    except _MISFITS:  # of types that torch cannot look into
+        is_whole = False
+    if not is_whole:
         raise ValueError(f"{path.name} must be as it was written; its checksum differs. Fetch or train it again.")
     return header, tensors
 
 
 def _header(name: str, text: str) -> dict[str, Any]:
     try:
-        header = json.loads(text)
-    except ValueError:
+        header = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError):
         header = None
-    if not isinstance(header, dict) or not isinstance(header.get("format"), int):
+    if not isinstance(header, dict) or type(header.get("format")) is not int or header["format"] < 1:
         raise ValueError(f"{name} must be a model of variform; its metadata do not say so. Choose another file.")
     return header
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")
 
 
 def checksum(text: str, tensors: dict[str, Tensor]) -> str:
@@ -196,19 +274,41 @@ def write_rows(path: str | os.PathLike[str], values: Array, columns: Sequence[st
         raise ValueError(f"the output must end in .npy, .csv or be a folder of images; got {path.name}. Rename it.")
 
 
-def write_table(path: str | os.PathLike[str], values: Array, schema: Schema) -> None:
-    """Write rows of a mixed table to a .csv file: categories by name, whole numbers as such, what is missing empty.
+def write_table(
+    path: str | os.PathLike[str], values: Array, schema: Schema, told: Told = ((), ())
+) -> None:  # fmt: skip
+    """Write rows of a table to a .csv file: categories by name, whole numbers as such, what is missing empty.
 
     Args:
         path: The file; it must not be there, and its folder must.
         values: Raw values, (N, columns).
         schema: What they are.
+        told: What a conditional model was told of each, as `told_cells` gives it; in columns of their own.
 
     Raises:
         FileExistsError: when the file is there already.
     """
+    heads, beside = told
     cells = [[cell_text(schema, place, value) for place, value in enumerate(row)] for row in values]
-    write_rows(path, np.array(cells, dtype=object).reshape(len(values), -1), schema.columns)
+    cells = [[*row, *more] for row, more in zip(cells, beside or [()] * len(cells), strict=True)]
+    write_rows(path, np.array(cells, dtype=object).reshape(len(values), -1), [*schema.columns, *heads])
+
+
+def told_cells(schema: Schema, contexts: Tensor) -> Told:
+    """Columns and cells, one list a row, of what a conditional model was told; labels under their column's name.
+
+    Args:
+        schema: What the rows are.
+        contexts: (N, context_dim).
+
+    Example:
+        >>> from variform import DataConfig, read
+        >>> schema = read("digits", DataConfig(condition=("label",))).schema
+        >>> told_cells(schema, schema.context({"label": 3})[None])
+        (['label'], [['3']])
+    """
+    heads = [schema.label or item.name if item.name == "label" else item.name for item in schema.conditions]
+    return heads, [list(schema.told(context, digits=7).values()) for context in contexts]
 
 
 def cell_text(schema: Schema, column: int, value: float) -> str:
@@ -282,13 +382,16 @@ def _require_new(path: str | os.PathLike[str]) -> None:
         raise FileExistsError(f"the output must be a new file; {path} exists. Choose another --out.")
 
 
-def write_images(folder: str | os.PathLike[str], images: Array, value_range: tuple[float, float]) -> None:
+def write_images(
+    folder: str | os.PathLike[str], images: Array, value_range: tuple[float, float], told: Told = ((), ())
+) -> None:  # fmt: skip
     """Write images as numbered 8-bit PNG files into a new folder.
 
     Args:
         folder: A folder that does not exist or is empty.
         images: (N, channels, height, width), 1 or 3 channels.
         value_range: The values that become black and white.
+        told: What a conditional model was told of each, as `told_cells` gives it; in a file given.csv.
 
     Raises:
         FileExistsError: when the folder holds something already.
@@ -300,6 +403,11 @@ def write_images(folder: str | os.PathLike[str], images: Array, value_range: tup
     low, high = value_range
     pixels = np.rint(np.clip((images - low) / ((high - low) or 1), 0, 1) * 255).astype(np.uint8)
     width = len(str(len(pixels)))
-    for number, image in enumerate(pixels, 1):
-        with replacing(folder / f"{number:0{width}d}.png") as temporary:
+    names = [f"{number:0{width}d}.png" for number in range(1, len(pixels) + 1)]
+    for name, image in zip(names, pixels, strict=True):
+        with replacing(folder / name) as temporary:
             Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)).save(temporary)
+    heads, beside = told
+    if heads:
+        cells = [[name, *words] for name, words in zip(names, beside, strict=True)]
+        write_rows(folder / "given.csv", np.array(cells, dtype=object), ["file", *heads])

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +55,39 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.close(folder)
 
 
+@contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Fill a temporary neighbour of the folder `path`; on success it becomes `path` in one move, else it goes.
+
+    Args:
+        path: A folder that does not exist or is empty; what it stands in is made where it is not there.
+
+    Raises:
+        FileExistsError: when it holds something already.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp()) / "new"
+        >>> with new_folder(folder) as temporary:
+        ...     _ = (temporary / "note.txt").write_text("whole")
+        >>> [item.name for item in folder.iterdir()]
+        ['note.txt']
+    """
+    path = Path(path).absolute()
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise FileExistsError(f"the output folder must be new or empty; {path} is not. Choose another --out.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.is_dir():
+            path.rmdir()
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write `text` to `path` as UTF-8, whole or not at all.
 
@@ -79,6 +113,32 @@ def write_json(path: str | os.PathLike[str], values: Any) -> None:
         {'loss': None}
     """
     write_text(path, to_json(values, indent=2))
+
+
+def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The values by name in a JSON file, which may come from anywhere.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: for what is not JSON, or holds something other than values by name.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "numbers.json"
+        >>> write_json(path, {"loss": 1.5})
+        >>> read_json(path)
+        {'loss': 1.5}
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path.name} must be there; there is none at {path}. Check the path.")
+    try:
+        values = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} must be JSON; {error}. Fetch it again, or train anew.") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} must hold values by name; it holds {type(values).__name__}. Fetch it again.")
+    return values
 
 
 def to_json(values: Any, *, indent: int | None = None) -> str:

@@ -354,8 +354,9 @@ def _normalisation(lowering: _Lowering, layer: nn.LayerNorm | nn.GroupNorm, shap
 
 
 def _no_step_for(part: nn.Module) -> str:
+    name = str(part).splitlines()[0].removesuffix("(")  # a module of modules prints many lines
     return (
-        f"what leaves torch must be made of the parts that build_vae uses; there is no step for {part}."
+        f"what leaves torch must be made of the parts that build_vae uses; there is no step for {name}."
         " Use the model in Python, or build it from those parts."
     )
 

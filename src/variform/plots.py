@@ -10,6 +10,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap
@@ -46,6 +47,7 @@ def plot_reconstructions(
     reconstructions: ArrayLike,
     *,
     columns: Sequence[str] = (),
+    categories: Sequence[Sequence[str]] = (),
     value_range: tuple[float, float] = (0.0, 1.0),
 ) -> Figure:
     """Originals against what the VAE makes of them.
@@ -57,6 +59,7 @@ def plot_reconstructions(
         originals: (N, *event), in the data's units.
         reconstructions: (N, *event), in the data's units.
         columns: The table's column names; empty for images.
+        categories: For each column the names of its categories 0, 1, ...; empty for a column of numbers.
         value_range: The values drawn as black and as white.
 
     Raises:
@@ -69,7 +72,7 @@ def plot_reconstructions(
     """
     before, after = _events(originals, 1, columns), _events(reconstructions, 1, columns)
     if columns:
-        return _reconstruction_panels(before, after, columns)
+        return _reconstruction_panels(before, after, columns, categories)
     return _reconstruction_rows(before, after, value_range)
 
 
@@ -84,7 +87,8 @@ def plot_samples(
     """Examples drawn from the model, beside the data if given.
 
     Images: a square grid, and one of the data to its left. Tables: one histogram per column, up to 12, with the same
-    bins for data and samples; the bins span the data, and a panel's title says how many samples fall outside.
+    bins for data and samples; the bins span the data, and a panel's title says how many samples fall outside. Where all
+    data are whole numbers, every bin holds equally many of them.
 
     Args:
         samples: (N, *event), in the data's units.
@@ -112,6 +116,7 @@ def plot_manifold(
     *,
     is_standard: bool = True,
     columns: Sequence[str] = (),
+    categories: Sequence[Sequence[str]] = (),
     value_range: tuple[float, float] = (0.0, 1.0),
 ) -> Figure:
     """The decoder's mean over a two-dimensional latent space, z1 to the right and z2 upwards.
@@ -124,6 +129,7 @@ def plot_manifold(
         quantiles: (n,), rising, in (0, 1).
         is_standard: Whether the prior is N(0, I): then the values of z stand beside their quantiles.
         columns: The table's column names; empty for images.
+        categories: For each column the names of its categories 0, 1, ...; empty for a column of numbers.
         value_range: The values drawn as black and as white.
 
     Raises:
@@ -139,11 +145,18 @@ def plot_manifold(
     title = "The latent plane, decoded"
     if columns:
         figure, panels = _panels(columns, title=title)
-        for panel, values in zip(panels, np.moveaxis(decoded, -1, 0), strict=False):
-            image = panel.imshow(values, origin="lower", cmap=COLOUR_MAP)
+        for number, (panel, values) in enumerate(zip(panels, np.moveaxis(decoded, -1, 0), strict=False)):
+            words = _words(categories, number)
+            shades: dict[str, Any] = {"vmin": -0.5, "vmax": len(words) - 0.5} if words else {}
+            colours = colormaps[COLOUR_MAP].resampled(len(words)) if words else COLOUR_MAP
+            image = panel.imshow(values, origin="lower", cmap=colours, **shades)
             bar = figure.colorbar(image, cax=panel.inset_axes((1.05, 0.0, 0.06, 1.0)))
             bar.ax.tick_params(labelsize=TICK_SIZE)
-            bar.ax.locator_params(nbins=5)
+            if words:
+                shown = _every(len(words), 10)
+                bar.set_ticks(shown, labels=[_text(words[place], 12) for place in shown])
+            else:
+                bar.ax.locator_params(nbins=5)
     else:
         rows, across, channels, high, wide = decoded.shape
         mosaic = decoded[::-1].transpose(2, 0, 3, 1, 4).reshape(channels, rows * high, across * wide)
@@ -210,6 +223,7 @@ def plot_traversals(
     *,
     is_standard: bool = True,
     columns: Sequence[str] = (),
+    categories: Sequence[Sequence[str]] = (),
     value_range: tuple[float, float] = (0.0, 1.0),
 ) -> Figure:
     """What one latent dimension changes when it alone moves; the first 12 of them.
@@ -224,6 +238,7 @@ def plot_traversals(
         names: One label per dimension, such as "z3 KL 2.31" on one line or two.
         is_standard: Whether the prior is N(0, I).
         columns: The table's column names; empty for images.
+        categories: For each column the names of its categories 0, 1, ...; empty for a column of numbers.
         value_range: The values drawn as black and as white.
 
     Raises:
@@ -241,7 +256,7 @@ def plot_traversals(
     note = _shown("latent dimensions", len(paths), MOST_PANELS)
     label = "position (std)" if is_standard else "quantile of the prior, as that of N(0, 1) at this position"
     if columns:
-        return _path_panels(paths, steps, names, columns, title=title, note=note, label=label)
+        return _path_panels(paths, steps, names, columns, categories, title=title, note=note, label=label)
     heads = [f"{step:+.2g}".replace("-", MINUS) if step else "0" for step in steps]
     return _path_rows(paths, heads, names, value_range, title=title, note=note, label=label)
 
@@ -252,6 +267,7 @@ def plot_conditions(
     name: str,
     *,
     columns: Sequence[str] = (),
+    categories: Sequence[Sequence[str]] = (),
     value_range: tuple[float, float] = (0.0, 1.0),
 ) -> Figure:
     """What a condition changes: the same examples under each; the first 12 of them.
@@ -263,6 +279,7 @@ def plot_conditions(
         conditions: The conditions in words.
         name: What the conditions are values of.
         columns: The table's column names; empty for images.
+        categories: For each column the names of its categories 0, 1, ...; empty for a column of numbers.
         value_range: The values drawn as black and as white.
 
     Raises:
@@ -278,7 +295,7 @@ def plot_conditions(
     names = [f"example {number}" for number in range(1, len(paths) + 1)]
     if columns:
         steps = np.arange(len(conditions), dtype=float)
-        return _path_panels(paths, steps, names, columns, title=title, note=note, label=f"{name}, in order")
+        return _path_panels(paths, steps, names, columns, categories, title=title, note=note, label=f"{name}, in order")
     return _path_rows(paths, list(conditions), names, value_range, title=title, note=note, label=name)
 
 
@@ -286,6 +303,7 @@ def plot_interpolation(
     values: ArrayLike,
     *,
     columns: Sequence[str] = (),
+    categories: Sequence[Sequence[str]] = (),
     value_range: tuple[float, float] = (0.0, 1.0),
 ) -> Figure:
     """The way from one example to another through the latent space; the first 12 pairs.
@@ -296,6 +314,7 @@ def plot_interpolation(
     Args:
         values: (pairs, steps, *event), in the data's units, in even steps.
         columns: The table's column names; empty for images.
+        categories: For each column the names of its categories 0, 1, ...; empty for a column of numbers.
         value_range: The values drawn as black and as white.
 
     Raises:
@@ -313,7 +332,7 @@ def plot_interpolation(
     note = _shown("pairs", len(paths), MOST_PANELS)
     label = "share of the way"
     if columns:
-        return _path_panels(paths, steps, names, columns, title=title, note=note, label=f"{label} (%)")
+        return _path_panels(paths, steps, names, columns, categories, title=title, note=note, label=f"{label} (%)")
     return _path_rows(
         paths, [f"{step:.3g}%" for step in steps], names, value_range, title=title, note=note, label=label
     )
@@ -593,6 +612,11 @@ def _shown(things: str, count: int, most: int) -> str:
     return f"first {most:,} of {count:,} {things} shown" if count > most else ""
 
 
+def _words(categories: Sequence[Sequence[str]], column: int) -> Sequence[str]:
+    """The names of a column's categories; none for a column of numbers."""
+    return categories[column] if categories else ()
+
+
 def _every(count: int, most: int) -> range:
     """At most `most` evenly spaced places out of `count`."""
     return range(0, count, -(-count // most))
@@ -683,7 +707,9 @@ def _reconstruction_rows(before: Array, after: Array, value_range: tuple[float, 
     return figure
 
 
-def _reconstruction_panels(before: Array, after: Array, columns: Sequence[str]) -> Figure:
+def _reconstruction_panels(
+    before: Array, after: Array, columns: Sequence[str], categories: Sequence[Sequence[str]]
+) -> Figure:  # fmt: skip
     note = [_shown("columns", len(columns), MOST_PANELS), _shown("rows", len(before), MOST_POINTS)]
     figure, panels = _panels(
         columns,
@@ -691,12 +717,17 @@ def _reconstruction_panels(before: Array, after: Array, columns: Sequence[str]) 
         note="; ".join(["on the line: reconstructed exactly", *filter(None, note)]),
         ratio=1.0,
     )
-    for panel, original, reconstruction in zip(panels, before.T, after.T, strict=False):
+    for number, (panel, original, reconstruction) in enumerate(zip(panels, before.T, after.T, strict=False)):
         low, high = _span(np.concatenate([original, reconstruction]))
         margin = 0.04 * (high - low)
         panel.plot([low, high], [low, high], color=INK, linewidth=0.8, zorder=3)
         _scatter(panel, original, reconstruction, color=BLUE)
         panel.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin), box_aspect=1)
+        if words := _words(categories, number):
+            shown = _every(len(words), 6)
+            names = [_text(words[place], max(8, 36 // len(shown))) for place in shown]
+            panel.set_xticks(shown, names)
+            panel.set_yticks(shown, names)
     _label_outer(panels, "original", "reconstruction")
     return figure
 
@@ -725,10 +756,14 @@ def _sample_panels(
         low, high = _span(reference[:, number])
         margin = 0.05 * (high - low)
         bins = np.linspace(low - margin, high + margin, 31)
-        if categories and (words := categories[number]):
+        there = reference[np.isfinite(reference[:, number]), number]
+        if there.size and (there == np.rint(there)).all():  # as many whole numbers in each bin, or they make a comb
+            width = max(1, int(np.ceil((there.max() - there.min() + 1) / 30)))
+            bins = np.arange(there.min() - 0.5, there.max() + width, width)
+        if words := _words(categories, number):
             bins = np.arange(len(words) + 1) - 0.5
             shown = _every(len(words), 6)
-            panel.set_xticks(shown, [_text(words[place], 8) for place in shown])
+            panel.set_xticks(shown, [_text(words[place], max(8, 36 // len(shown))) for place in shown])
         if data is not None:
             _histogram(panel, data[:, number], bins, label="data", color=GREY, alpha=0.45, histtype="stepfilled")
         _histogram(panel, samples[:, number], bins, label="samples", color=BLUE, linewidth=1.6, histtype="step")
@@ -814,22 +849,36 @@ def _path_rows(
 
 
 def _path_panels(
-    paths: Array, steps: Array, names: Sequence[str], columns: Sequence[str], *, title: str, note: str, label: str
+    paths: Array,
+    steps: Array,
+    names: Sequence[str],
+    columns: Sequence[str],
+    categories: Sequence[Sequence[str]],
+    *,
+    title: str,
+    note: str,
+    label: str,
 ) -> Figure:
-    """Tables (paths, steps, columns), a panel per path and a line per column, scaled to its range over all paths."""
+    """Tables (paths, steps, columns), a panel per path and a line per column, scaled to its range over all paths.
+
+    A column of categories has steps, from the first category at the bottom to the last at the top.
+    """
     spans = [_span(values) for values in np.moveaxis(paths, -1, 0)[:MOST_LINES]]
+    words = [_words(categories, number) for number in range(len(spans))]
+    spans = [(0.0, max(1.0, len(some) - 1.0)) if some else span for some, span in zip(words, spans, strict=True)]
     figure, panels = _panels(
         names[: len(paths)],
         title=title,
         note="; ".join(filter(None, [note, _shown("columns", len(columns), MOST_LINES)])),
     )
     for panel, path in zip(panels, paths, strict=False):
-        for values, (low, high), colour in zip(path.T, spans, PALETTE, strict=False):
-            panel.plot(steps, (values - low) / (high - low), color=colour, linewidth=1.8)
+        for values, (low, high), colour, some in zip(path.T, spans, PALETTE, words, strict=False):
+            style = "steps-mid" if some else "default"
+            panel.plot(steps, (values - low) / (high - low), color=colour, linewidth=1.8, drawstyle=style)
         panel.set_ylim(-0.05, 1.05)
     _label_outer(panels, label, "value, as a share of its range in this picture")
-    for line, name, (low, high) in zip(panels[0].get_lines(), columns, spans, strict=False):
-        line.set_label(f"{_text(name, 24)} ({low:.3g} to {high:.3g})")
+    for line, name, (low, high), some in zip(panels[0].get_lines(), columns, spans, words, strict=False):
+        line.set_label(_text(f"{name} ({', '.join(some)})" if some else f"{name} ({low:.3g} to {high:.3g})", 40))
     _legend_below(figure, panels[0].get_lines())
     return figure
 

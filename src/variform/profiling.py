@@ -134,9 +134,10 @@ def profile(
     """
     if min(steps, repeats) < 1:
         raise ValueError(f"steps and repeats must be at least 1; got {steps} and {repeats}. Use for example 50 and 5.")
-    if len(train) < config.batch_size:
+    config = config.for_rows(len(train))
+    if len(train) < config.batch:
         raise ValueError(
-            f"a batch must not exceed the {len(train)} training rows; got {config.batch_size}. "
+            f"a batch must not exceed the {len(train)} training rows; got {config.batch}. "
             f"Use --batch-size {len(train)} or smaller."
         )
     total = total or config.steps or 1
@@ -156,7 +157,7 @@ def profile(
         times["whole"],
         times["floor"] if products else 0.0,
         sum(product.flops for product in products),
-        config.batch_size,
+        config.batch,
         torch.get_num_threads(),
         step.device.type,
         step.is_compiled,
@@ -167,7 +168,7 @@ def profile(
 
 def _tasks(step: Step, train: Dataset, config: TrainConfig) -> tuple[list["_Product"], dict[str, Callable[[], object]]]:
     """The products of a step, and what is measured, by name."""
-    size, batches = config.batch_size, _batches(train, config)
+    size, batches = config.batch, _batches(train, config)
 
     def data() -> tuple[Tensor, Tensor | None]:
         return step.objective.vae.batch(train, next(batches))
@@ -234,7 +235,7 @@ def _wait(device: torch.device) -> None:
 
 def _batches(train: Dataset, config: TrainConfig) -> Iterator[Tensor]:
     """Row numbers of whole batches, epoch after epoch, as in a training."""
-    epoch, size = 0, config.batch_size
+    epoch, size = 0, config.batch
     while True:
         order = epoch_order(len(train), config.seed, epoch, block=config.shuffle_block or None)
         yield from order[: len(order) // size * size].split(size)

@@ -30,7 +30,16 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from variform import __version__, exploration, plots, processes, samplers
-from variform.config import ModelConfig, RunConfig, TrainConfig, from_toml, to_command, to_dict
+from variform.config import (
+    EvaluationConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+    from_toml,
+    require_effect,
+    to_command,
+    to_dict,
+)
 from variform.data import Dataset, Schema, Splits, read, read_rows
 from variform.evaluation import summary
 from variform.evaluation.density import Scores, score
@@ -38,8 +47,8 @@ from variform.explorer.contents import draws, gather
 from variform.explorer.page import Page
 from variform.explorer.page import render as render_page
 from variform.explorer.payload import decoder_payload
-from variform.export import load_vae, read_sealed, save, write_sealed
-from variform.files import replacing, set_aside, sweep, write_json, write_text
+from variform.export import inspect, load_vae, read_sealed, save, write_sealed
+from variform.files import read_json, replacing, set_aside, sweep, write_json, write_text
 from variform.profiling import Profile, profile
 from variform.report import Picture, Table, render
 from variform.sources import BUILT_IN, source_format
@@ -113,8 +122,50 @@ class Run:
 
     @property
     def evaluation(self) -> dict[str, Any]:
-        """The numbers in evaluation.json."""
-        return json.loads((self.folder / "evaluation.json").read_text(encoding="utf-8"))
+        """The numbers in evaluation.json.
+
+        Raises:
+            ValueError: for a file that is damaged, or of something else.
+        """
+        numbers = read_json(self.folder / "evaluation.json")
+        if not _is_evaluation(numbers):
+            raise ValueError(
+                f"{self.folder / 'evaluation.json'} must hold the numbers of an evaluation; some are missing or of "
+                "another kind. Fetch it again, or write it with variform evaluate."
+            )
+        return numbers
+
+
+def _is_evaluation(numbers: dict[str, Any]) -> bool:
+    """Whether values, which may come from anywhere, are what `assess` gives: as far as tables and pictures use it."""
+    estimates = [numbers.get(name) for name in ("elbo", "log_likelihood", "kl", "nll", "posterior_gap", "ess")]
+    kls, units, baselines = (numbers.get(name) for name in ("kl_per_dimension", "active_units", "baselines"))
+    if not isinstance(units, dict) or not isinstance(baselines, dict) or not isinstance(kls, list | None):
+        return False
+    estimates += [*(kls or ()), *(numbers[name] for name in ROWS if name in numbers)]
+    for found in baselines.values():
+        if not isinstance(found, dict) or not isinstance(found.get("components", 0), int):
+            return False
+        estimates += [found[name] for name in ROWS if name in found]
+    return (
+        all(map(_is_estimate, estimates))
+        and isinstance(numbers["nll"].get("samples"), int)
+        and all(isinstance(units.get(name), int) for name in ("count", "of"))
+        and isinstance(units.get("variances"), list)
+        and all(map(_is_number_or_none, units["variances"]))
+        and isinstance(numbers.get("notes"), list)
+        and all(isinstance(note, str) for note in numbers["notes"])
+        and isinstance(numbers.get("rows"), int)
+        and isinstance(numbers.get("split"), str)
+    )
+
+
+def _is_estimate(found: Any) -> bool:
+    return isinstance(found, dict) and all(name in found and _is_number_or_none(found[name]) for name in ("mean", "se"))
+
+
+def _is_number_or_none(value: Any) -> bool:
+    return isinstance(value, float | None) or (isinstance(value, int) and abs(value) < 2**63)
 
 
 def open_run(path: str | Path) -> Run:
@@ -144,7 +195,7 @@ def require_same_data(folder: Path, splits: Splits) -> None:
         ValueError: when the data have changed.
     """
     note = folder / "data.json"
-    if note.is_file() and json.loads(note.read_text(encoding="utf-8"))["fingerprint"] != splits.fingerprint:
+    if note.is_file() and read_json(note).get("fingerprint") != splits.fingerprint:
         raise ValueError(
             f"{splits.schema.source} must hold the data that {folder} was trained on; it has changed since. "
             "Bring the old data back, or train a new run."
@@ -168,8 +219,19 @@ def told(run: Run, given: Sequence[str], rows: int, *, seed: int = 0) -> Tensor 
 
 
 def history(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a run's history.jsonl, one per epoch."""
-    return [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+    """The rows of a run's history.jsonl, one per epoch.
+
+    Raises:
+        ValueError: for a file that is damaged.
+    """
+    path = folder / "history.jsonl"
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} must hold a line of JSON an epoch; {error}. Fetch it again.") from error
+    if not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"{path} must hold values by name in each line; it does not. Fetch it again.")
+    return rows
 
 
 def read_config(path: Path) -> RunConfig:
@@ -181,7 +243,7 @@ def read_config(path: Path) -> RunConfig:
     """
     if not path.is_file():
         raise FileNotFoundError(f"a configuration must exist; there is no file {path}. Check the path.")
-    return from_toml(path.read_text(encoding="utf-8"), str(path))
+    return from_toml(path.read_bytes(), str(path))
 
 
 def settled(config: RunConfig) -> RunConfig:
@@ -200,10 +262,10 @@ def settled(config: RunConfig) -> RunConfig:
 
 
 def completed(config: RunConfig, splits: Splits) -> RunConfig:
-    """The configuration with the number of epochs that these data get by default, so that it stands in config.toml."""
-    if config.train.steps is not None:
-        return config
-    train = dataclasses.replace(config.train, epochs=epochs(config.train, len(splits.train)))
+    """The configuration with the epochs and the batch that these data get by default, so that config.toml has them."""
+    train = config.train.for_rows(len(splits.train))
+    if train.steps is None:
+        train = dataclasses.replace(train, epochs=epochs(train, len(splits.train)))
     return dataclasses.replace(config, train=train)
 
 
@@ -224,14 +286,12 @@ def require_folder(folder: Path, *, overwrite: bool = False) -> None:
         )
 
 
-def prepare(config: RunConfig, nll_samples: int = 1000) -> tuple[Splits, VAE]:
+def prepare(config: RunConfig) -> tuple[Splits, VAE]:
     """Read the data and build the model; what can be known to be wrong before the training is found here.
 
     Raises:
         ValueError, OSError: for data or options that do not fit.
     """
-    if nll_samples < 1:
-        raise ValueError(f"nll_samples must be at least 1; got {nll_samples}. Use for example 1000.")
     require_possible(config.train, int(os.environ.get("WORLD_SIZE", "1")))
     splits = read(config.source, config.reading)
     require_batch(config.train, len(splits.train))
@@ -254,16 +314,16 @@ def profile_of(config: RunConfig, steps: int = 50) -> Profile:
     Raises:
         ValueError, OSError: for data or options that do not fit.
     """
+    require_effect(config.model)
     splits, vae = prepare(config)
-    rows = len(splits.train)
-    total = config.train.steps or epochs(config.train, rows) * math.ceil(rows / config.train.batch_size)
+    config, rows = completed(config, splits), len(splits.train)
+    total = config.train.steps or epochs(config.train, rows) * math.ceil(rows / config.train.batch)
     return profile(build_objective(vae, config.train, rows=rows), splits.train, config.train, steps=steps, total=total)
 
 
 def train(
-    config: RunConfig, folder: Path, *, overwrite: bool = False, nll_samples: int = 1000, progress: bool = False,
-    pictures: bool = True,
-) -> Run:  # fmt: skip
+    config: RunConfig, folder: Path, *, overwrite: bool = False, progress: bool = False, pictures: bool = True
+) -> Run:
     """Read, build, fit, evaluate, draw and report, into a new folder.
 
     With `overwrite` the results of a run that is there move to a folder replaced-1 (or 2, ...) in it; all other files
@@ -273,7 +333,6 @@ def train(
         config: The whole configuration.
         folder: The run's folder; new, empty, or with `overwrite` an old one.
         overwrite: Set the results of a run that is there aside.
-        nll_samples: Importance samples per example of the final evaluation.
         progress: Show progress on standard error.
         pictures: Draw the figures and write the report too.
 
@@ -283,8 +342,9 @@ def train(
     writes = processes.rank() == 0
     if writes:
         require_folder(folder, overwrite=overwrite)
+    require_effect(config.model)
     config = settled(config)
-    splits, vae = prepare(config, nll_samples)
+    splits, vae = prepare(config)
     config = completed(config, splits)
     if writes:
         folder.mkdir(parents=True, exist_ok=True)
@@ -292,15 +352,17 @@ def train(
         set_aside(folder, RESULTS)
         write_text(folder / "config.toml", tomli_w.dumps(to_dict(config)))
     history = _fit(config, folder, splits, vae, resume=False, progress=progress)
-    return _finish(Run(folder, config, vae), splits, history, nll_samples, progress, pictures)
+    return _finish(Run(folder, config, vae), splits, history, progress, pictures)
 
 
-def resume(folder: Path, *, nll_samples: int = 1000, progress: bool = False, pictures: bool = True) -> Run:
+def resume(
+    folder: Path, *, evaluation: EvaluationConfig | None = None, progress: bool = False, pictures: bool = True
+) -> Run:
     """Go on with an interrupted run; it ends with the same bits as one that was left alone.
 
     Args:
         folder: The run's folder.
-        nll_samples: Importance samples per example of the final evaluation.
+        evaluation: Evaluate the model so, now and later, in the place of what the run's config.toml says.
         progress: Show progress on standard error.
         pictures: Draw the figures and write the report too.
 
@@ -314,13 +376,16 @@ def resume(folder: Path, *, nll_samples: int = 1000, progress: bool = False, pic
         there, begun = processes.any_of(*(is_first and file.is_file() for file in (path, checkpoint)))
         if not there:
             raise FileNotFoundError(f"a run must be a folder with config.toml; {folder} is not. Check the path.")
-        config = from_toml(processes.told(path.read_bytes() if is_first else b"").decode(), str(path))
-        splits, vae = prepare(config, nll_samples)
+        config = from_toml(processes.told(path.read_bytes() if is_first else b""), str(path))
+        config = config if evaluation is None else dataclasses.replace(config, evaluation=evaluation)
+        splits, vae = prepare(config)
         require_same_data(folder, splits)
         if is_first:
             sweep(folder / name for name in RESULTS)
+            if evaluation is not None:
+                write_text(path, tomli_w.dumps(to_dict(config)))
         history = _fit(config, folder, splits, vae, resume=begun, progress=progress)
-    return _finish(Run(folder, config, vae), splits, history, nll_samples, progress, pictures)
+    return _finish(Run(folder, config, vae), splits, history, progress, pictures)
 
 
 def _fit(config: RunConfig, folder: Path, splits: Splits, vae: VAE, *, resume: bool, progress: bool) -> History:
@@ -347,16 +412,14 @@ def _fit(config: RunConfig, folder: Path, splits: Splits, vae: VAE, *, resume: b
         raise
 
 
-def _finish(
-    run: Run, splits: Splits, history: History, nll_samples: int, progress: bool, pictures: bool
-) -> Run:  # fmt: skip
+def _finish(run: Run, splits: Splits, history: History, progress: bool, pictures: bool) -> Run:
     """What process 0 does with a trained model: files, numbers, pictures, report."""
     if processes.rank() != 0:
         return run
     save(run.vae, run.folder / "model.safetensors")
     _save_last(run.vae, history, run.folder)
     try:
-        numbers = assess(run, splits, samples=nll_samples, progress=progress, keep=True)
+        numbers = assess(run, splits, progress=progress, keep=True)
         write_json(run.folder / "evaluation.json", numbers)
         if pictures:
             figures = draw(run, splits, numbers, history.rows)
@@ -367,10 +430,91 @@ def _finish(
     return run
 
 
+def overview(folder: Path) -> dict[str, Any]:
+    """What a run is and how far it came, as plain values, from its files alone; an interrupted one is opened too.
+
+    Args:
+        folder: The run's folder.
+
+    Returns:
+        config; data, as `describe` gives it; training (epochs and steps done, epochs and steps in all, the best epoch,
+        its validation ELBO, and whether it is finished); model, as `export.inspect` gives it; and evaluation. What is
+        not there yet is None.
+
+    Raises:
+        FileNotFoundError: when it is not the folder of a run.
+    """
+    path = folder / "config.toml"
+    if not path.is_file():
+        raise FileNotFoundError(f"a run must be a folder with config.toml; {folder} is not. Check the path.")
+    config = read_config(path)
+    data, evaluation = (
+        json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        for file in (folder / "data.json", folder / "evaluation.json")
+    )
+    rows = history(folder) if (folder / "history.jsonl").is_file() else []
+    per_epoch = math.ceil(data["rows"]["train"] / config.train.batch) if data else None
+    steps = config.train.steps or (config.train.epochs and per_epoch and config.train.epochs * per_epoch)
+    best = next((row for row in reversed(rows) if row["best"]), None)
+    training = {
+        "epochs": len(rows),
+        "steps": rows[-1]["step"] if rows else 0,
+        "of_epochs": config.train.epochs or (math.ceil(steps / per_epoch) if steps and per_epoch else None),
+        "of_steps": steps,
+        "best_epoch": best["epoch"] if best else None,
+        "best_valid_elbo": best["valid_elbo"] if best else None,
+        "finished": evaluation is not None,
+    }
+    model = inspect(folder / "model.safetensors") if (folder / "model.safetensors").is_file() else None
+    return {"config": to_dict(config), "data": data, "training": training, "model": model, "evaluation": evaluation}
+
+
+def overview_table(folder: Path) -> tuple[list[str], list[list[str]]]:
+    """What `overview` finds as header and rows of text."""
+    found, config = overview(folder), read_config(folder / "config.toml")
+    data, training, evaluation, model = (found[name] for name in ("data", "training", "evaluation", "model"))
+    widths = "-".join(map(str, config.model.hidden)) or "linear"
+    size = f", {model['weights']:,} weights" if model else ""
+    network = f"{config.model.network} {widths}"
+    done = f"{training['epochs']:,} of {training['of_epochs'] or '?'} epochs, {training['steps']:,} steps"
+    if training["best_epoch"]:
+        done += f"; best epoch {training['best_epoch']:,}"
+        done += (
+            f", validation ELBO {training['best_valid_elbo']:.2f}" if training["best_valid_elbo"] is not None else ""
+        )
+    rows = [["source", config.source]]
+    if data:
+        shape = " x ".join(map(str, data["shape"]))
+        rows.append(["data", f"{data['kind']}s of shape {shape}, fingerprint {data['fingerprint'][:12]}"])
+        rows.append(["rows", ", ".join(f"{count:,} {part}" for part, count in data["rows"].items())])
+    rows += [
+        ["preprocessing", f"scaling {config.reading.scaling}, binarise {config.data.binarise}"],
+        [
+            "model",
+            f"{config.model.likelihood} likelihood, {config.model.latent_dim} latents, {network}, "
+            f"posterior {config.model.posterior}, prior {prior_name(config.model)}{size}",
+        ],
+        ["objective", f"{_objective(config)}, seed {config.train.seed}"],
+        ["training", done if training["finished"] else f"{done}; not finished: {resume_command(folder)}"],
+    ]
+    if evaluation:
+        named = {key: name for key, name in ROWS.items() if key in evaluation and key not in ("posterior_gap", "ess")}
+        samples = f", k = {evaluation['nll']['samples']:,}"
+        rows += [[name + (samples if key == "nll" else ""), show(evaluation[key])] for key, name in named.items()]
+        active = evaluation["active_units"]
+        rows.append(["active units", f"{active['count']} of {active['of']}"])
+        rows.append(["evaluated on", f"{evaluation['rows']:,} {evaluation['split']} rows"])
+    if model:
+        rows.append(["written by", f"variform {model['variform']}, format {model['format']}"])
+    return ["run", str(folder)], rows
+
+
 def _note_session(folder: Path, config: RunConfig, splits: Splits) -> None:
     """Note in environment.json what this session's bits depend on, unless the one before it had the same."""
     path = folder / "environment.json"
-    sessions = json.loads(path.read_text(encoding="utf-8"))["sessions"] if path.is_file() else []
+    sessions = read_json(path).get("sessions") if path.is_file() else []
+    if not isinstance(sessions, list):
+        raise ValueError(f"{path} must hold a list of sessions; it holds another thing. Delete it to go on without.")
     present = machine() | {
         "variform": __version__,
         "device": find_device(config.train.device).type,
@@ -430,18 +574,22 @@ def describe(splits: Splits) -> dict[str, Any]:
 
 
 def assess(
-    run: Run, splits: Splits, *, split: str = "test", samples: int = 1000, seed: int = 0, progress: bool = False,
-    keep: bool = False,
+    run: Run, splits: Splits, *, split: str = "test", samples: int | None = None, seed: int = 0,
+    progress: bool = False, keep: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """`evaluate` on a split of the run's data, with what a reader needs to repeat it.
 
-    With `keep` the scores of the rows go to scores.safetensors.
+    `samples` are by default those of the run's own configuration. With `keep` the scores of the rows go to
+    scores.safetensors.
     """
+    samples = run.config.evaluation.nll_samples if samples is None else samples
     rows: Dataset = getattr(splits, split)
     scores = score(run.vae, rows, samples=samples, seed=seed, progress=progress)
     if keep:
         write_sealed(run.folder / "scores.safetensors", *row_scores(run.vae, rows, scores, split, samples, seed))
     numbers = summary(run.vae, rows, scores, splits.train, samples=samples, seed=seed)
+    if few := _few_rows(splits, split):
+        numbers["notes"].append(few)
     if run.config.train.is_point:
         numbers["notes"].append(
             "The training took the mean of q(z|x) for z and left its spread alone: ELBO and NLL are those of a spread "
@@ -449,6 +597,21 @@ def assess(
         )
     versions = {"variform": __version__, "torch": torch.__version__, "python": platform.python_version()}
     return numbers | {"split": split, "rows": len(rows), "seed": seed, "data": describe(splits), "versions": versions}
+
+
+def _few_rows(splits: Splits, split: str) -> str:
+    """A warning where a split is so small that its numbers say little; else empty."""
+    count, total = len(getattr(splits, split)), sum(map(len, (splits.train, splits.valid, splits.test)))
+    if count >= max(10, total / 30):
+        return ""
+    repeats = splits.duplicates["within"]
+    why = ""
+    if repeats > total / 2:
+        why = f"{repeats:,} of all {total:,} rows repeat others, and equal rows stay together in one split. "
+    return (
+        f"Only {count:,} of {total:,} rows are in {split}: a few rows decide these numbers and their errors. "
+        f"{why}Use another --split-seed{', or delete the duplicates' if why else ''}, or bring more rows."
+    )
 
 
 def row_scores(
@@ -490,12 +653,23 @@ def scored_rows(
     path = run.folder / "scores.safetensors"
     if path.is_file():
         header, tensors = read_sealed(path)
-        if header.get("scored") == samplers.identity(run.vae) and samples in (None, header["samples"]):
+        _require_scores(path, header, tensors)
+        if header["scored"] == samplers.identity(run.vae) and samples in (None, header["samples"]):
             return header, tensors
     rows = run.data().test
     samples = samples or run.evaluation["nll"]["samples"]
     scores = score(run.vae, rows, samples=samples, seed=seed, progress=progress)
     return row_scores(run.vae, rows, scores, "test", samples, seed)
+
+
+def _require_scores(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Refuse what is not of the form that `row_scores` gives."""
+    kinds = {"scored": str, "split": str, "samples": int, "seed": int}
+    names = {"index", "elbo", "log_likelihood", "kl", "nll", "squared_error"}
+    shapes = {(tensors[name].shape, tensors[name].ndim) for name in names & set(tensors)}
+    is_typed = all(type(header.get(name)) is kind for name, kind in kinds.items())
+    if not is_typed or set(tensors) != names or len(shapes) != 1 or next(iter(shapes))[1] != 1:
+        raise ValueError(f"{path} must hold the scores of rows; it does not. Write them anew with variform evaluate.")
 
 
 def sampler_file(run: Run, kind: samplers.SamplerKind) -> Path:
@@ -591,7 +765,7 @@ def table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
             rows.append([label, *(show(column.get(key)) for column in columns)])
     active = numbers["active_units"]
     rows.append(["active units", f"{active['count']} of {active['of']}", *[""] * len(beside)])
-    heads = [f"PCA, q = {found['components']}" if name == "pca" else name for name, found in beside.items()]
+    heads = [f"PCA, q = {found['components']}" if "components" in found else name for name, found in beside.items()]
     return [f"{numbers['split']}, {numbers['rows']} rows", "VAE", *heads], rows
 
 
@@ -684,7 +858,7 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
     """Write figures/*.png and say what each shows."""
     vae, schema = run.vae, splits.schema
     (run.folder / "figures").mkdir(exist_ok=True)
-    look: dict[str, Any] = {"columns": schema.columns}
+    look: dict[str, Any] = {"columns": schema.columns, "categories": schema.categories}
     if schema.kind == "image":
         look["value_range"] = schema.grey_range
     pictures: list[Picture] = []
@@ -733,7 +907,7 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
         f"New data: z drawn from {prior}, then decoded"
         + (" under the contexts of training rows." if words else ".")
         + ("" if image else " Beside them the training rows."),
-        lambda: plots.plot_samples(samples, data=beside, categories=schema.categories, **look),
+        lambda: plots.plot_samples(samples, data=beside, **look),
     )
     if image and vae.likelihood.support in ("levels", "counts"):
         drawn = exploration.generate(vae, count, context=contexts, draw=True, seed=run.config.train.seed)
@@ -825,7 +999,6 @@ def write_report(
         ("Data fingerprint", splits.fingerprint),
     ]
     header, rows = table(numbers)
-    samples = numbers["nll"]["samples"]
     note = "Mean ± standard error over the rows. Lower NLL is better, higher ELBO is better. Constants are included."
     tables = [Table("Held-out numbers", header, rows, note)]
     sources = {"VAE": numbers, "PCA": numbers["baselines"].get("pca"), "trivial": numbers["baselines"]["trivial"]}
@@ -841,7 +1014,7 @@ def write_report(
         facts=facts,
         tables=tables,
         pictures=pictures,
-        command=to_command(config) + (f" --nll-samples {samples}" if samples != 1000 else "") + " --out NEW",
+        command=f"{to_command(config)} --out NEW",
         notes=[*splits.notes, *numbers["notes"], *([missing] if missing else [])],
         explorer="" if missing else "explorer.html",
         config=tomli_w.dumps(to_dict(config)),

@@ -6,12 +6,14 @@ model with samples and a log-likelihood of its own.
 """
 
 import copy
+import itertools
 import math
+import reprlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from sklearn.decomposition import PCA
@@ -24,7 +26,7 @@ from variform.data import Dataset, Splits
 from variform.distributions import DiagonalGaussian, FullGaussian, Law, Mixture, Shape
 from variform.evaluation.density import Estimate, score
 from variform.evaluation.samples import compare_samples, perfect_coverage
-from variform.export import checksum, read_sealed, write_sealed
+from variform.export import build_bounded, checksum, read_sealed, write_sealed
 from variform.vae import VAE, evaluating
 
 SamplerKind = Literal["gmm", "flow"]
@@ -405,15 +407,27 @@ def load(path: str | Path, vae: VAE) -> Sampler:
             f"{path.name} must be a sampler fitted to this model; it is not. Fit it anew with variform sampler."
         )
     try:
-        facts, latent_dim = header["facts"], header["latent_dim"]
-        if header["sampler"] == "gmm":
-            prior: nn.Module = GaussianMixturePrior(latent_dim, components=facts["components"])
-        else:
-            prior = ScaledFlowPrior(latent_dim, transforms=facts["transforms"], hidden=tuple(facts["hidden"]))
-        prior.to(next(iter(tensors.values())).dtype).load_state_dict(tensors)
-    except (AttributeError, LookupError, RuntimeError, StopIteration, TypeError) as error:
-        raise ValueError(f"{path.name} must hold what its header describes; {error!r}. Fit it anew.") from error
-    return Sampler(header["sampler"], _like(vae, prior).requires_grad_(False), facts)
+        facts, kind = header["facts"], header["sampler"]
+        if header["latent_dim"] != vae.latent_dim or kind not in get_args(SamplerKind):
+            raise LookupError("it is of another kind, or of other latents")
+        prior = build_bounded(lambda: _build(kind, vae.latent_dim, facts, tensors), tensors)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"{path.name} must hold what its header describes; {reprlib.repr(str(error))}. Fit it anew."
+        ) from error
+    return Sampler(kind, _like(vae, prior).requires_grad_(False), facts)
+
+
+def _build(kind: SamplerKind, latent_dim: int, facts: dict[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:
+    """The prior that a file describes, if it is no larger than the tensors."""
+    sizes = [facts["components"]] if kind == "gmm" else [facts["transforms"], *facts["hidden"]]
+    weights = sum(value.numel() for value in tensors.values())
+    products = [first * second for first, second in itertools.pairwise(sizes[1:])]
+    if min(sizes) < 1 or max([sizes[0] * latent_dim, *sizes, *products]) > weights or len(sizes) > len(tensors):
+        raise LookupError("it describes a larger law than the file holds")
+    if kind == "gmm":
+        return GaussianMixturePrior(latent_dim, components=facts["components"])
+    return ScaledFlowPrior(latent_dim, transforms=facts["transforms"], hidden=tuple(facts["hidden"]))
 
 
 def identity(vae: VAE) -> str:

@@ -97,7 +97,7 @@ def compiles(objective: Objective, config: TrainConfig, steps: int) -> bool:
     can = objective.compilable and objective.vae.compilable
     if config.precision == "fp16" or processes.count() > 1 or objective.vae.config is None or not can:
         return False
-    units = config.batch_size * max(1, config.samples) * _units(objective)
+    units = config.batch * max(1, config.samples) * _units(objective)
     return steps * (_SAVED_PER_STEP + _SAVED_PER_UNIT * units) > _COMPILE_SECONDS
 
 

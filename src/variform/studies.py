@@ -11,7 +11,7 @@ import numpy as np
 import tomli_w
 
 from variform import exploration, plots
-from variform.config import RunConfig, to_dict
+from variform.config import RunConfig, require_effect, to_dict
 from variform.data import Splits
 from variform.files import replacing, write_json, write_text
 from variform.report import Picture, Table, render
@@ -74,7 +74,6 @@ def latent_dimension(
     folder: Path,
     *,
     seeds: int = 1,
-    nll_samples: int = 1000,
     overwrite: bool = False,
     progress: bool = False,
 ) -> Study:
@@ -88,7 +87,6 @@ def latent_dimension(
         dims: Latent dimensions.
         folder: Where the study goes.
         seeds: Fits per dimension, with seeds that follow `config.train.seed`.
-        nll_samples: Importance samples per example.
         overwrite: Start anew in a folder that holds another study.
         progress: Show progress on standard error.
 
@@ -99,15 +97,16 @@ def latent_dimension(
     if not dims or min(dims) < 1 or seeds < 1:
         raise ValueError(f"a study needs latent dimensions and seeds of at least 1; got {dims}, {seeds}. Try 2,5,10.")
     dims = tuple(sorted(set(dims)))
+    require_effect(config.model)
     config = _require_place(config, folder, overwrite)
-    splits, _ = prepare(config, nll_samples)
+    splits, _ = prepare(config)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "study.toml", tomli_w.dumps(to_dict(config)))
     config = completed(config, splits)
 
     def run(dim: int, seed: int) -> Run:
         place = folder / f"dim-{dim}-seed-{seed}"
-        return _fit(_variant(config, dim, seed), place, splits, nll_samples, overwrite, progress)
+        return _fit(_variant(config, dim, seed), place, splits, overwrite, progress)
 
     first = config.train.seed
     try:
@@ -161,7 +160,7 @@ def _require_place(config: RunConfig, folder: Path, overwrite: bool) -> RunConfi
     path = folder / "study.toml"
     require_folder(folder, overwrite=overwrite or path.is_file())
     config = settled(config)
-    if path.is_file() and not overwrite and read_config(path) != config:
+    if path.is_file() and not overwrite and not _same_fits(read_config(path), config):
         raise ValueError(
             f"{folder} must hold the same study or nothing; its study.toml differs from these options. "
             "Choose another --out, or start anew there with --overwrite."
@@ -169,29 +168,32 @@ def _require_place(config: RunConfig, folder: Path, overwrite: bool) -> RunConfi
     return config
 
 
+def _same_fits(config: RunConfig, other: RunConfig) -> bool:
+    """Whether two configurations differ in nothing but how the fits are evaluated."""
+    return replace(config, evaluation=other.evaluation) == other
+
+
 def _variant(config: RunConfig, dim: int, seed: int) -> RunConfig:
     return replace(config, model=replace(config.model, latent_dim=dim), train=replace(config.train, seed=seed))
 
 
-def _fit(
-    config: RunConfig, folder: Path, splits: Splits, nll_samples: int, overwrite: bool, progress: bool
-) -> Run:  # fmt: skip
+def _fit(config: RunConfig, folder: Path, splits: Splits, overwrite: bool, progress: bool) -> Run:
     """The finished run of one variant: found, resumed or trained."""
-    options: dict[str, Any] = {"nll_samples": nll_samples, "progress": progress, "pictures": False}
+    options: dict[str, Any] = {"progress": progress, "pictures": False}
     path = folder / "validation.json"
     if not _belongs(config, folder, splits, overwrite):
         run = train(config, folder, overwrite=True, **options)
-    elif path.is_file() and _read(path)["nll"]["samples"] == nll_samples:
+    elif path.is_file() and _read(path)["nll"]["samples"] == config.evaluation.nll_samples:
         return open_run(folder)
     else:
-        run = resume(folder, **options)
-    write_json(path, assess(run, splits, split="valid", samples=nll_samples, progress=progress))
+        run = resume(folder, evaluation=config.evaluation, **options)
+    write_json(path, assess(run, splits, split="valid", progress=progress))
     return run
 
 
 def _belongs(config: RunConfig, folder: Path, splits: Splits, overwrite: bool) -> bool:
     """Whether the run in `folder` is of this configuration and data; other data are refused or may be overwritten."""
-    if not (folder / "config.toml").is_file() or read_config(folder / "config.toml") != config:
+    if not (folder / "config.toml").is_file() or not _same_fits(read_config(folder / "config.toml"), config):
         return False
     try:
         require_same_data(folder, splits)

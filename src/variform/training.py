@@ -19,7 +19,7 @@ from torch import Tensor
 
 from variform import checkpoints, processes
 from variform.checkpoints import State
-from variform.config import TrainConfig, every, to_dict
+from variform.config import DataConfig, ModelConfig, TrainConfig, every, to_dict
 from variform.data import BLOCKS_PER_WINDOW, Dataset, epoch_order
 from variform.objectives import (
     DIPVAE,
@@ -141,12 +141,13 @@ def fit(
         [1, 2]
     """
     require_batch(config, len(train))
+    config = config.for_rows(len(train))
     require_labels(objective, train)
     require_labels(objective, valid)
     if objective.vae.schema is None:
         objective.vae.schema = train.schema
     jacobians = {part: _log_jacobian(objective.vae, rows) for part, rows in (("train", train), ("valid", valid))}
-    per_epoch = math.ceil(len(train) / config.batch_size)
+    per_epoch = math.ceil(len(train) / config.batch)
     total = config.steps or epochs(config, len(train)) * per_epoch
     identity = _identity(config, train, objective, identity)
     if processes.any_of(processes.told(identity.encode()) != identity.encode())[0]:
@@ -167,7 +168,7 @@ def fit(
         torch.manual_seed(config.seed)
         state = take.trained.capture(sums)
         if folder is not None and resume:
-            state = checkpoints.load(folder, identity)
+            state = checkpoints.load(folder, identity, _defaults())
             take.trained.restore(state, sums)
         elif folder is not None:
             checkpoints.save(folder, state, identity)
@@ -178,7 +179,7 @@ def fit(
         while step < total and not (config.patience and state.stale >= config.patience):
             epoch, position = divmod(step, per_epoch)
             order = epoch_order(len(train), config.seed, epoch, block=config.shuffle_block or None)
-            batches = order.split(config.batch_size)[position : position + total - step]
+            batches = order.split(config.batch)[position : position + total - step]
             begun, examples = time.monotonic(), 0
             for left, index in zip(reversed(range(len(batches))), batches, strict=True):
                 if config.shuffle_block:
@@ -248,7 +249,7 @@ def epochs(config: TrainConfig, rows: int) -> int:
         >>> [epochs(TrainConfig(batch_size=100), rows) for rows in (200, 3_000, 60_000)]
         [1500, 100, 20]
     """
-    return config.epochs or max(20, math.ceil(3000 / math.ceil(rows / config.batch_size)))
+    return config.epochs or max(20, math.ceil(3000 / math.ceil(rows / config.for_rows(rows).batch)))
 
 
 def require_batch(config: TrainConfig, rows: int) -> None:
@@ -257,7 +258,7 @@ def require_batch(config: TrainConfig, rows: int) -> None:
     Raises:
         ValueError: names both numbers.
     """
-    if rows < config.batch_size:
+    if config.batch_size is not None and rows < config.batch_size:
         raise ValueError(
             f"batch_size must not exceed the {rows} training rows; got {config.batch_size}. "
             f"Use --batch-size {rows} or smaller, or bring more rows."
@@ -360,8 +361,8 @@ def learning_rate(config: TrainConfig, step: int, total: int) -> float:
 
 def _announce(train: Dataset, order: Tensor, batch: int, config: TrainConfig, *, is_first: bool) -> None:
     """Tell the disk of the rows of this window and the next, when a batch enters a window."""
-    window, start = config.shuffle_block * BLOCKS_PER_WINDOW, batch * config.batch_size
-    if is_first or start // window != (start - config.batch_size) // window:
+    window, start = config.shuffle_block * BLOCKS_PER_WINDOW, batch * config.batch
+    if is_first or start // window != (start - config.batch) // window:
         train.expect(order[start : start + 2 * window])
 
 
@@ -386,7 +387,7 @@ def _validate(take: Step, valid: Dataset, config: TrainConfig) -> Tensor:
     sums = torch.zeros(len(TERMS) + 1, dtype=torch.float64)
     with torch.random.fork_rng(), evaluating(take.objective):
         torch.manual_seed(config.seed)
-        for index in torch.arange(len(valid)).split(max(config.batch_size, 512)):
+        for index in torch.arange(len(valid)).split(max(config.batch, 512)):
             with processes.share(len(index)) as (rows, weight):
                 x, context = take.objective.vae.batch(valid, index[rows])
                 sums += take.sums(x, weight, context)
@@ -430,6 +431,14 @@ def _identity(config: TrainConfig, train: Dataset, objective: Objective, rest: s
     settings["betas"] = [objective.beta(step) for step in (0, config.warmup, 10**9)]
     settings["objective"] = objective.settings()
     return json.dumps({"train": settings, "rest": rest, "rows": len(train), "weights": shapes}, sort_keys=True)
+
+
+def _defaults() -> dict[str, Any]:
+    """What an identity says of options that are left at their defaults: those that a newer version adds."""
+    return {
+        "train": to_dict(TrainConfig()),
+        "rest": {"data": to_dict(DataConfig()), "model": to_dict(ModelConfig())},
+    }
 
 
 def _broken(

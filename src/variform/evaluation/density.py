@@ -1,8 +1,10 @@
 """How good is p(x)? ELBO and importance-sampled log-likelihood, per example and with standard errors."""
 
+import functools
 import math
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
+from variform import draws
 from variform.compiling import compiled, floats_given
 from variform.data import Dataset, Schema
 from variform.distributions import Law, has_closed_form_kl, kl, kl_per_dimension, splits_into_dimensions
@@ -24,6 +27,7 @@ _MORE_ELSEWHERE = 32  # a GPU needs that many times more to be busy
 # Seconds, measured with two cores: what compiling saves for each number that a decode gives, and what it costs.
 _SAVED_PER_FLOAT, _COMPILE_SECONDS = 4e-10, 10.0
 _ROWS_AT_ONCE = 64, 256  # least and most, where the activations of so many fit
+_MANY = 2**62  # rows: the work is then cut as for any number of them
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,9 @@ class Scores:
         return f"Scores({', '.join(means)}: means over {len(self.elbo):,} rows, densities in nats)"
 
 
-def score(vae: VAE, data: Dataset, *, samples: int, seed: int = 0, progress: bool = False) -> Scores:
+def score(
+    vae: VAE, data: Dataset, *, samples: int, seed: int = 0, common: bool = False, progress: bool = False
+) -> Scores:
     """ELBO, log p(x) by importance sampling, and reconstruction error of every row.
 
     log p(x) is estimated by log (1/k) sum_i w_i, the sum in float64 with the largest weight taken out; the encoder
@@ -106,6 +112,8 @@ def score(vae: VAE, data: Dataset, *, samples: int, seed: int = 0, progress: boo
         data: The rows.
         samples: k.
         seed: Seed of every draw; the global random state is left as it was.
+        common: Draw the same noise for every row, so that what is found for a row does not depend on the rows beside
+            it; the errors of different rows are then not independent.
         progress: Show a progress bar with the time left, on a terminal.
 
     Raises:
@@ -127,15 +135,17 @@ def score(vae: VAE, data: Dataset, *, samples: int, seed: int = 0, progress: boo
         raise ValueError("there must be at least one row to evaluate; got none. Choose another split.")
     keep_freed()
     bar = Progress(console=Console(stderr=True), disable=not (progress and Console(stderr=True).is_terminal))
-    with torch.random.fork_rng(), evaluating(vae), bar:
-        sizes = _sizes(vae, len(data), samples)
-        weigh = _weigher(vae, sizes, len(data) * samples)
+    with torch.random.fork_rng(), evaluating(vae), bar, draws.common() if common else nullcontext():
+        sizes = _sizes(vae, _MANY if common else len(data), samples)
+        weigh = log_weights if common else _weigher(vae, sizes, len(data) * samples)
         torch.manual_seed(seed)
         task, p = bar.add_task("evaluating", total=len(data) * samples), vae.latent_prior()
-        parts = [
-            _score_batch(vae, p, data, x, context, samples, sizes, weigh, lambda count: bar.advance(task, count))
-            for x, context in vae.batches(data, sizes.rows, seed=seed)
-        ]
+        parts = []
+        for x, context in vae.batches(data, sizes.rows, seed=seed):
+            if common:
+                torch.manual_seed(seed)
+            advance = functools.partial(bar.advance, task)
+            parts.append(_score_batch(vae, p, data, x, context, samples, sizes, weigh, advance))
     joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
     jacobian: float | Tensor = vae.log_jacobian(data.schema)
     if data.schema.gaps:

@@ -63,7 +63,8 @@ def impute(vae: VAE, data: Dataset, *, samples: int = 1000, level: float = 0.9, 
         seed: Seed of the draws.
 
     Raises:
-        ValueError: for a model that takes no gaps, fewer than 2 samples, and a level outside (0, 1).
+        ValueError: for a model that takes no gaps, fewer than 2 samples, a level outside (0, 1), and a row that is too
+            far from the training rows.
 
     Reference:
         Mattei and Frellsen (2019), for single imputation.
@@ -117,6 +118,11 @@ def _impute_batch(
     law = vae.decode(z, context)
     log_weight = law.log_prob(x) + vae.latent_prior().log_prob(z) - log_q
     weight = log_weight.double().softmax(0)  # (K, B)
+    if not weight.isfinite().all():
+        raise ValueError(
+            "rows must be near enough to the training rows for the model to compute with; one is so far off that its "
+            "density is 0. Check its values and their units."
+        )
     axes = [1] * len(vae.event_shape)
     values = (weight.to(x.dtype).reshape(*weight.shape, *axes) * law.mean).sum(0)  # eq: imputation
     # Each z as often as it weighs, and a draw of its own each time: with few that weigh, their noise is still there.
@@ -186,16 +192,19 @@ def compare(found: Imputation, truth: Array, taken: Array, train: Dataset) -> di
     Returns:
         rmse and rmse_of_means of all columns of numbers together (for images in raw units, for tables in standard
         deviations of the training rows), coverage of the intervals and their level, the number of cells, for categories
-        accuracy and accuracy_of_mode, and for tables the same by column, in the columns' own units; every estimate is
-        {"mean", "se", "n"}, n being rows.
+        and for values that are 0 or 1 accuracy and accuracy_of_mode, and for tables the same by column, in the columns'
+        own units; every estimate is {"mean", "se", "n"}, n being rows.
     """
     schema = train.schema
     middle, spread = _middle(train)
-    is_category = np.array([kind == "category" for kind in schema.kinds]) if schema.kinds else np.zeros((), bool)
-    numbers, words = taken & ~is_category, taken & is_category
-    error, naive = found.values - truth, middle - truth
+    if schema.kinds:
+        is_name = np.array([kind in ("category", "binary") for kind in schema.kinds])
+    else:
+        is_name = np.array(schema.seen_levels == 2)
+    numbers, words = taken & ~is_name, taken & is_name
+    error, naive = (np.where(is_name, np.rint(value), value) - truth for value in (found.values, middle))
     inside = (found.low <= truth) & (truth <= found.high)
-    unit = np.where(is_category, 1.0, spread) if schema.kind == "table" else 1.0
+    unit = np.where(is_name, 1.0, spread) if schema.kind == "table" else 1.0
     result: dict[str, Any] = {"level": found.level, "cells": int(taken.sum()), "unit": _UNITS[schema.kind]}
     if numbers.any():
         result |= _of_numbers(error / unit, naive / unit, inside, numbers)

@@ -101,7 +101,10 @@ class Objective(nn.Module):
         return ", ".join(f"{name}={value}" for name, value in {**settings, "beta": self._weight}.items())
 
     def settings(self) -> dict[str, Any]:
-        """Plain values that the training depends on besides the weights: a checkpoint belongs to them."""
+        """Plain values that the training depends on besides the weights: a checkpoint belongs to them.
+
+        One that a newer version adds is left out while it has the value that it had before.
+        """
         corruption = {} if self.corruption is None else {"corruption": self.corruption.settings()}
         return {"objective": type(self).__name__, **corruption}
 

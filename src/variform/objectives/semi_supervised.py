@@ -19,8 +19,10 @@ class SemiSupervised(ELBO):
     - where y is known, loss $= -\mathcal L(x, y) - \alpha \log q(y|x)$; the bound is one of $\log p(x, y)$;
     - else loss $= -\sum_y q(y|x) [\mathcal L(x, y) - \log q(y|x)]$; the bound is one of $\log p(x)$.
 
-    The terms of the label, $\log K$ or $\mathrm{KL}(q(y|x) \| p(y))$, are in `Terms.kl`. Every label is tried for every
-    row, so that a step takes as long as K steps of a conditional VAE.
+    The terms of the label, $\log K$ or $\mathrm{KL}(q(y|x) \| p(y))$, are in the loss alone: `Terms.kl` is
+    $\mathrm{KL}(q(z|x,y) \| p(z))$ and `Terms.elbo` a bound of $\log p(x|y)$, as in an evaluation, where y is known,
+    and else their means over q(y|x). Every label is tried for every row, so that a step takes as long as K steps of a
+    conditional VAE.
 
     Args:
         vae: A VAE with a classifier q(y|x) that is told the label first.
@@ -88,4 +90,4 @@ class SemiSupervised(ELBO):
         of_label = math.log(log_q.shape[1]) - entropy  # eq: semi-supervised
         wrong = torch.where(is_known, -(given * log_q).sum(1), 0)
         loss = loss + self.weight * of_label + self.alpha * wrong
-        return Terms(loss, log_likelihood, divergence + of_label)
+        return Terms(loss, log_likelihood, divergence)

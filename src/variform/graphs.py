@@ -1,0 +1,259 @@
+"""ONNX: the steps of `lowering` as graphs that other programs run; the only importer of onnx and onnxruntime."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+from variform import __version__
+from variform.config import to_dict
+from variform.lowering import Program, Step, lower_decoder, lower_encoder
+from variform.vae import VAE
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_OPSET, _IR = 17, 8  # of 2022: programs that are not the newest read them too
+
+
+def to_onnx(vae: VAE) -> dict[str, onnx.ModelProto]:
+    """The encoder and the decoder as ONNX graphs in the data's own units.
+
+    encoder: x (batch, *event) to mean and std of q(z|x), (batch, latent_dim). decoder: z (batch, latent_dim) to x, the
+    mean of p(x|z). Those of a conditional model take a `context` (batch, context_dim) too. All numbers are float32, the
+    batch has any size, and preprocessing is in the graph. Metadata say what the columns, bounds and contexts are.
+
+    Args:
+        vae: A VAE made by `build_vae`.
+
+    Raises:
+        ValueError: for a model whose parts have no steps, such as a posterior on a flow.
+
+    Example:
+        >>> from variform import ModelConfig, build_vae, read
+        >>> graphs = to_onnx(build_vae(ModelConfig(latent_dim=2, hidden=(8,)), read("digits").schema))
+        >>> [item.name for item in graphs["encoder"].graph.output]
+        ['mean', 'std']
+    """
+    assert vae.schema is not None and vae.config is not None  # as of all that build_vae made
+    schema = vae.schema.to_dict()
+    about = {"variform": __version__, "model": to_dict(vae.config), "schema": schema}
+    metadata = {
+        "variform": json.dumps(about, sort_keys=True),
+        "columns": ", ".join(vae.schema.columns) or "pixels",
+        "units": "the data's own; latent points have none",
+        "low": json.dumps(vae.schema.low),
+        "high": json.dumps(vae.schema.high),
+        "context": json.dumps(schema["conditions"]),
+    }
+    encoder, decoder = lower_encoder(vae), lower_decoder(vae)
+    return {
+        "encoder": _graph(encoder, "encoder", "x", ("mean", "std"), metadata),
+        "decoder": _graph(decoder, "decoder", "z", ("x",), metadata),
+    }
+
+
+def _graph(
+    program: Program, name: str, source: str, results: Sequence[str], metadata: dict[str, str]
+) -> onnx.ModelProto:
+    writer = _Writer(program)
+    found = writer.steps(program.steps, source, 1 + len(program.in_shape))
+    if len(results) > 1:  # side by side along axis 1
+        writer.node("Split", [found], [f"{item}_rows" for item in results], axis=1)
+        for item in results:
+            writer.node("Squeeze", [f"{item}_rows", writer.constant(np.array([1]))], [item])
+    else:
+        writer.node("Reshape", [found, writer.constant(np.array([0, *program.out_shape]))], [results[0]])
+    shape = program.out_shape[1:] if len(results) > 1 else program.out_shape
+    inputs = [_tensor(source, program.in_shape)]
+    inputs += [_tensor("context", (program.context_dim,))] if program.context_dim else []
+    graph = helper.make_graph(
+        writer.nodes, name, inputs, [_tensor(item, shape) for item in results], writer.initializers
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR)
+    model.producer_name, model.producer_version = "variform", __version__
+    helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _tensor(name: str, shape: Sequence[int]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape])
+
+
+class _Writer:
+    """Nodes and constants of a graph, as the steps of a program come."""
+
+    def __init__(self, program: Program) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+        self.arrays, self.written = program.weights, set[str]()
+
+    def node(self, op: str, inputs: Sequence[str], outputs: Sequence[str] | None = None, **attributes: Any) -> str:
+        """A node; gives the name of its (first) result."""
+        outputs = outputs or [f"h{len(self.nodes)}"]
+        self.nodes.append(helper.make_node(op, inputs, outputs, **attributes))
+        return outputs[0]
+
+    def constant(self, values: Array | float) -> str:
+        array = np.asarray(values)
+        name = f"constant{len(self.initializers)}"
+        kept = np.asarray(array, np.int64 if array.dtype.kind == "i" else np.float32, order="C")
+        self.initializers.append(numpy_helper.from_array(kept, name))
+        return name
+
+    def array(self, name: str) -> str:
+        """One of the program's arrays, written when it is first used."""
+        if name not in self.written:
+            self.written.add(name)
+            self.initializers.append(numpy_helper.from_array(self.arrays[name], name))
+        return name
+
+    def steps(self, steps: Sequence[Step], h: str, rank: int) -> str:
+        """The steps applied to h, which has so many axes."""
+        for step in steps:
+            h = getattr(self, f"_{step['op'].replace('-', '_')}")(step, h, rank)
+            rank = {"reshape": 1 + len(step.get("shape", ())), "dense": 2}.get(step["op"], rank)
+        return h
+
+    def _dense(self, step: Step, h: str, rank: int) -> str:
+        return self.node("Gemm", [h, self.array(step["weight"]), self.array(step["bias"])], transB=1)
+
+    def _convolve(self, step: Step, h: str, rank: int, op: str = "Conv", **more: Any) -> str:
+        arrays = [self.array(step[name]) for name in ("weight", "bias") if step[name] is not None]
+        return self.node(op, [h, *arrays], strides=step["stride"], pads=2 * step["padding"], **more)
+
+    def _convolve_transposed(self, step: Step, h: str, rank: int) -> str:
+        return self._convolve(step, h, rank, "ConvTranspose", output_padding=step["output_padding"])
+
+    def _map(self, step: Step, h: str, rank: int) -> str:
+        function, node = step["function"], self.node
+        if function in _UNARY:
+            op, attributes = _UNARY[function]
+            return node(op, [h], None, **attributes)
+        if function == "log1p":
+            return node("Log", [node("Add", [h, self.constant(1.0)])])
+        if function == "square":
+            return node("Mul", [h, h])
+        if function == "silu":
+            return node("Mul", [h, node("Sigmoid", [h])])
+        if function == "gelu":
+            erf = node("Erf", [node("Mul", [h, self.constant(0.5**0.5)])])
+            return node("Mul", [node("Mul", [h, self.constant(0.5)]), node("Add", [erf, self.constant(1.0)])])
+        if function == "is-zero":
+            return self._number(node("Equal", [h, self.constant(0.0)]))
+        if function == "is-missing":
+            return self._number(node("IsNaN", [h]))
+        if function == "step":
+            is_above = self._number(node("GreaterOrEqual", [h, self.constant(0.5)]))
+            return node("Where", [node("IsNaN", [h]), h, is_above])
+        if function == "continuous-bernoulli":
+            return self._continuous_bernoulli(h)
+        raise ValueError(f"a graph must be made of known functions; got {function}. Use the model in Python.")
+
+    def _number(self, condition: str) -> str:
+        return self.node("Cast", [condition], to=TensorProto.FLOAT)
+
+    def _continuous_bernoulli(self, h: str) -> str:
+        """The mean by its formula, and near 0, where that cancels, by its series."""
+        node, one = self.node, self.constant(1.0)
+        rest = node("Sub", [one, node("Exp", [node("Neg", [h])])])
+        formula = node("Sub", [node("Reciprocal", [rest]), node("Reciprocal", [h])])
+        square = node("Mul", [h, h])
+        series = self.constant(1 / 30240)
+        for coefficient in (-1 / 720, 1 / 12):
+            series = node("Add", [node("Mul", [series, square]), self.constant(coefficient)])
+        series = node("Add", [node("Mul", [series, h]), self.constant(0.5)])
+        return node("Where", [node("Less", [node("Abs", [h]), self.constant(0.5)]), series, formula])
+
+    def _gate(self, step: Step, h: str, rank: int) -> str:
+        first, second = f"{h}_first", f"{h}_second"
+        self.node("Split", [h], [first, second], axis=1)
+        return self.node("Mul", [first, self.node("Sigmoid", [second])])
+
+    def _normalise(self, step: Step, h: str, rank: int) -> str:
+        axes = list(range(1, rank))
+        centred = self.node("Sub", [h, self.node("ReduceMean", [h], axes=axes)])
+        variance = self.node("ReduceMean", [self.node("Mul", [centred, centred])], axes=axes)
+        spread = self.node("Sqrt", [self.node("Add", [variance, self.constant(step["eps"])])])
+        scaled = self.node("Mul", [self.node("Div", [centred, spread]), self.array(step["weight"])])
+        return self.node("Add", [scaled, self.array(step["bias"])])
+
+    def _add(self, step: Step, h: str, rank: int) -> str:
+        return self.node("Add", [h, self.array(step["value"])])
+
+    def _multiply(self, step: Step, h: str, rank: int) -> str:
+        return self.node("Mul", [h, self.array(step["value"])])
+
+    def _clip(self, step: Step, h: str, rank: int) -> str:
+        """By comparisons, which leave NaN alone; Min and Max do not promise that."""
+        for name, comparison in (("low", "Less"), ("high", "Greater")):
+            edge = self.array(step[name])
+            h = self.node("Where", [self.node(comparison, [h, edge]), edge, h])
+        return h
+
+    def _fill(self, step: Step, h: str, rank: int) -> str:
+        return self.node("Where", [self.node("IsNaN", [h]), self.array(step["value"]), h])
+
+    def _take(self, step: Step, h: str, rank: int) -> str:
+        return self.node("Gather", [h, self.constant(np.array(step["places"], np.int64))], axis=1)
+
+    def _reshape(self, step: Step, h: str, rank: int) -> str:
+        return self.node("Reshape", [h, self.constant(np.array([0, *step["shape"]]))])
+
+    def _context(self, step: Step, h: str, rank: int) -> str:
+        told = "context"
+        if rank > 2:  # a plane of each number
+            told = self.node("Unsqueeze", [told, self.constant(np.arange(2, rank))])
+            ones = self.constant(np.array([1, 1]))
+            told = self.node("Expand", [told, self.node("Concat", [ones, self.node("Shape", [h], start=2)], axis=0)])
+        return self.node("Concat", [h, told], axis=1)
+
+    def _branches(self, step: Step, h: str, rank: int) -> str:
+        parts = [self.steps(steps, h, rank) for steps in step["branches"]]
+        return self.node("Sum", parts) if step["join"] == "sum" else self.node("Concat", parts, axis=1)
+
+    def _levels(self, step: Step, h: str, rank: int) -> str:
+        if step["of"] == "likeliest":
+            return self._number(self.node("ArgMax", [h], axis=1, keepdims=0))
+        if step["of"] == "mean":  # sum over k of k / (L - 1) softmax(h)_k
+            share = self.node("Softmax", [h], axis=1)
+            count = self.node("Shape", [h], start=1, end=2)
+            zero, one = self.constant(np.array(0)), self.constant(np.array(1))
+            number = self.node("Squeeze", [count])
+            places = self._number(self.node("Range", [zero, number, one]))
+            values = self.node("Div", [places, self._number(self.node("Sub", [number, one]))])
+            values = self.node("Unsqueeze", [values, self.constant(np.arange(1, rank - 1))]) if rank > 2 else values
+            weighted = self.node("Mul", [share, values])
+            return self.node("ReduceSum", [weighted, self.constant(np.array([1]))], keepdims=0)
+        count, edge = step["count"], 0.5 / step["count"]
+        location, log_scale = f"{h}_location", f"{h}_log_scale"
+        self.node("Split", [h], [location, log_scale], axis=1)
+        ends = [self.constant(edge), self.constant(1 - edge)]
+        middle = self.node("Clip", [self.node("Sigmoid", [location]), *ends])
+        scale = self.node("Exp", [self.node("Clip", [log_scale, self.constant(-4.5), self.constant(0.0)])])
+        edges = (np.arange(1, count) / count).reshape(-1, *[1] * (rank - 2))
+        above = self.node("Sigmoid", [self.node("Div", [self.node("Sub", [middle, self.constant(edges)]), scale])])
+        return self.node("ReduceMean", [above], axes=[1], keepdims=0)
+
+
+_UNARY: dict[str, tuple[str, dict[str, float]]] = {
+    "relu": ("Relu", {}),
+    "tanh": ("Tanh", {}),
+    "elu": ("Elu", {"alpha": 1.0}),
+    "leaky-relu": ("LeakyRelu", {"alpha": 0.01}),
+    "softplus": ("Softplus", {}),
+    "sigmoid": ("Sigmoid", {}),
+    "exp": ("Exp", {}),
+    "sqrt": ("Sqrt", {}),
+    "round": ("Round", {}),
+}
+
+
+def answers(graph: onnx.ModelProto, inputs: dict[str, Array]) -> list[Array]:
+    """What onnxruntime makes of float32 arrays by name: one array for each output."""
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    return [np.asarray(item) for item in session.run(None, inputs)]

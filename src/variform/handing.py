@@ -1,0 +1,253 @@
+"""Handing over: a trained model as files for programs that have no variform, compared with torch as they are written.
+
+onnx          encoder.onnx and decoder.onnx
+numpy         model.npz, and reader.py, which needs NumPy alone
+safetensors   model.safetensors, the model file, and model.json, what it says of itself
+"""
+
+import copy
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from variform import __version__, exploration, reader
+from variform.config import to_dict
+from variform.data import Schema
+from variform.export import inspect, save
+from variform.files import new_folder, write_json, write_text
+from variform.lowering import Program, Step, lower_decoder, lower_encoder
+from variform.vae import VAE, evaluating
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Form = Literal["onnx", "numpy", "safetensors"]
+Ask = Callable[[str, Array, Array | None], Array]
+
+_BATCHES = 1, 7  # that are compared
+_WIDTH = 120
+_NAMES_OF_ARRAYS = ("weight", "bias", "value", "low", "high")
+
+
+def hand_over(vae: VAE, form: Form, folder: str | os.PathLike[str]) -> list[Path]:
+    """Write a model into a new folder in a form that other programs read, whole or not at all.
+
+    Encoder and decoder are in the data's own units. Their answers may differ from torch's in single precision by 1e-5
+    of the range of the data, of latent points by 1e-5 of the largest.
+
+    Args:
+        vae: A VAE made by `build_vae`.
+        form: `onnx`, `numpy` or `safetensors`.
+        folder: A folder that does not exist or is empty.
+
+    Returns:
+        The files.
+
+    Raises:
+        FileExistsError: when the folder holds something already.
+        ValueError: for a model that the form cannot hold, such as one with a posterior on a flow, for one whose answers
+            come out differently there, and for missing packages.
+
+    Example:
+        >>> import tempfile
+        >>> from variform import ModelConfig, build_vae, read
+        >>> vae = build_vae(ModelConfig(latent_dim=2, hidden=(8,)), read("digits").schema)
+        >>> [path.name for path in hand_over(vae, "numpy", Path(tempfile.mkdtemp()) / "new")]
+        ['model.npz', 'reader.py']
+    """
+    write = {"onnx": _write_onnx, "numpy": _write_numpy, "safetensors": _write_safetensors}[form]
+    with new_folder(folder) as temporary:
+        write(vae, temporary)
+    return sorted(Path(folder).iterdir())
+
+
+def _write_safetensors(vae: VAE, folder: Path) -> None:
+    save(vae, folder / "model.safetensors")
+    write_json(folder / "model.json", inspect(folder / "model.safetensors"))
+
+
+def _write_onnx(vae: VAE, folder: Path) -> None:
+    try:
+        from variform import graphs
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"ONNX needs the packages of the extra onnx; {error.name} is missing. Use pip install 'variform[onnx]'."
+        ) from error
+    found = graphs.to_onnx(vae)
+
+    def ask(part: str, given: Array, context: Array | None) -> Array:
+        told = {} if context is None else {"context": context}
+        results = graphs.answers(found[part], {"x" if part == "encoder" else "z": given, **told})
+        return np.stack(results, 1) if part == "encoder" else results[0]
+
+    _require_agreement(vae, ask, "ONNX")
+    for name, graph in found.items():
+        (folder / f"{name}.onnx").write_bytes(graph.SerializeToString())
+
+
+# --- NumPy --------------------------------------------------------------------------------------------------------
+
+
+def _write_numpy(vae: VAE, folder: Path) -> None:
+    programs = {"encoder": lower_encoder(vae), "decoder": lower_decoder(vae)}
+    examples = _examples(vae, _BATCHES[-1])
+    model: dict[str, Array] = {}
+    about: dict[str, Any] = {"variform": __version__, **_described(vae)}
+    for part, program in programs.items():
+        about[part] = {
+            "in_shape": program.in_shape,
+            "context_dim": program.context_dim,
+            "out_shape": program.out_shape,
+            "steps": [_plain(step, part, program, model) for step in program.steps],
+        }
+        given, context, wanted = examples[part]
+        told = np.zeros((len(given), 0)) if context is None else context
+        model |= {f"{part} given": given, f"{part} context": told, f"{part} wanted": wanted}
+    model["about"] = np.frombuffer(json.dumps(about, sort_keys=True).encode(), np.uint8)
+    np.savez(folder / "model.npz", allow_pickle=False, **model)
+    write_text(folder / "reader.py", reader_for(about))
+    with np.load(folder / "model.npz") as file:
+        kept = dict(file)
+    _require_agreement(vae, lambda *question: reader.answer(kept, *question), "NumPy")
+
+
+def _plain(step: Step, part: str, program: Program, model: dict[str, Array]) -> Step:
+    """A step in the reader's own words; its arrays go to `model`.
+
+    A transposed convolution is one of the inputs spread out, with the weights turned round: the reader knows no other.
+    """
+    plain = dict(step)
+    for name in _NAMES_OF_ARRAYS:
+        if isinstance(step.get(name), str):
+            plain[name] = f"{part} {step[name]}"
+            model[plain[name]] = program.weights[step[name]]
+    if step["op"] == "branches":
+        branches = [[_plain(inner, part, program, model) for inner in steps] for steps in step["branches"]]
+        return {"op": step["join"], "branches": branches}
+    if step["op"] == "levels":
+        return {**step, "op": step["of"]}
+    if step["op"].startswith("convolve"):
+        weight, pads, more = model[plain["weight"]], step["padding"], step.get("output_padding", [0, 0])
+        spread, stride = [1, 1], step["stride"]
+        if step["op"] == "convolve-transposed":
+            spread, stride = stride, spread
+            pads = [kernel - 1 - pad for kernel, pad in zip(weight.shape[2:], pads, strict=True)]
+            model[plain["weight"]] = weight = np.ascontiguousarray(weight[:, :, ::-1, ::-1].swapaxes(0, 1))
+        if min(pads) < 0:
+            raise ValueError("the padding of a transposed convolution must be smaller than its kernel. Use --to onnx.")
+        bias = np.zeros(len(weight), np.float32) if step["bias"] is None else program.weights[step["bias"]]
+        plain["bias"] = f"{plain['weight']} bias"
+        model[plain["bias"]] = bias[:, None, None]
+        sides = [[pad, pad + extra] for pad, extra in zip(pads, more, strict=True)]
+        names = {name: plain[name] for name in ("weight", "bias")}
+        return {"op": "convolve", **names, "spread": spread, "stride": stride, "pads": [[0, 0], [0, 0], *sides]}
+    return plain
+
+
+def reader_for(about: dict[str, Any]) -> str:
+    """The text of `reader`, without the steps and functions that a model does not use; at most 40 lines.
+
+    Args:
+        about: What the model's file says of itself.
+    """
+    used = set(_words(about["encoder"]["steps"] + about["decoder"]["steps"]))
+    helpers = {
+        "planes": "context",
+        "softmax": "mean",
+        "convolve": "convolve",
+        "normalise": "normalise",
+        "logistic": "logistic",
+    }
+    unused = {name for name, op in helpers.items() if op not in used}
+    unused |= set() if "gelu" in used else {"math"}
+
+    def packed(match: re.Match[str]) -> str:
+        entries = [line.strip() for line in match[2].splitlines()]
+        lines = [f"{match[1]} = {{"]
+        for entry in entries:
+            if entry.split('"')[1] in used:
+                if len(lines[-1]) + len(entry) + 1 > _WIDTH:
+                    lines.append("   ")
+                lines[-1] += ("" if lines[-1].endswith("{") else " ") + entry
+        return "\n".join(lines).removesuffix(",") + "}\n"
+
+    text = Path(reader.__file__).read_text(encoding="utf-8").replace("# fmt: off\n", "")
+    text = re.sub(r"^(\w+) = \{\n(.*?)\n\}\n", packed, text, flags=re.MULTILINE | re.DOTALL)
+    for name in unused:
+        text = re.sub(rf"^import {name}\n|^def {name}\(.*?\n\n", "", text, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"\n\n+", "\n", text)
+
+
+def _words(steps: Sequence[Step]) -> list[str]:
+    words = [step[name] for step in steps for name in ("op", "function") if name in step]
+    return words + [word for step in steps for branch in step.get("branches", ()) for word in _words(branch)]
+
+
+def _described(vae: VAE) -> dict[str, Any]:
+    assert vae.schema is not None and vae.config is not None  # as of all that build_vae made
+    return {"model": to_dict(vae.config), "schema": vae.schema.to_dict()}
+
+
+# --- the comparison with torch ------------------------------------------------------------------------------------
+
+
+def _require_agreement(vae: VAE, ask: Ask, form: str) -> None:
+    """Compare answers with those of torch, for batches of one row and of several."""
+    for rows in _BATCHES:
+        for part, (given, context, wanted) in _examples(vae, rows).items():
+            found = ask(part, given, context)
+            if found.shape != wanted.shape or not _agrees(found, wanted, vae.schema if part == "decoder" else None):
+                error = f"{np.abs(found - wanted).max():.3g}" if found.shape == wanted.shape else "its shape"
+                raise ValueError(
+                    f"the {part} in {form} must answer as in torch; it differs by {error}. Nothing is written. "
+                    "Use --to safetensors."
+                )
+
+
+def _agrees(found: Array, wanted: Array, schema: Schema | None) -> bool:
+    """Within 1e-5 of the range and float32's own precision; a number that is rounded may have been on an edge."""
+    if schema is None:
+        return bool(np.allclose(found, wanted, rtol=0, atol=1e-5 * max(1.0, np.abs(wanted).max())))
+    axes = tuple(range(wanted.ndim)) if schema.kind == "image" else 0
+    known = np.array(schema.high) - np.array(schema.low)
+    spread = np.maximum(known, np.ptp(wanted, axis=axes))
+    allowed = 1e-5 * spread + 2.0**-23 * np.abs(wanted).max(axes)
+    is_close = np.abs(found - wanted) <= allowed
+    is_rounded = np.array([bool(schema.kinds) and whole for whole in schema.whole])
+    return bool((is_close | is_rounded).all() and is_close.mean() >= 0.9)
+
+
+def _examples(vae: VAE, rows: int) -> dict[str, tuple[Array, Array | None, Array]]:
+    """What each part is given, the context, and what torch answers, all float32; nothing of the data is in it."""
+    vae = copy.deepcopy(vae).float().cpu()
+    assert vae.schema is not None
+    with torch.random.fork_rng(), evaluating(vae):
+        torch.manual_seed(rows)
+        z = vae.latent_prior().sample(torch.Size((rows,)))
+        context = _contexts(vae.schema, rows)
+        x = torch.from_numpy(exploration.decode(vae, z.numpy(), context=context))
+        seen = x.where(torch.rand(x.shape) > 0.2, torch.nan) if vae.schema.gaps else x
+        law = vae.encode(_seen(vae.schema, seen), context)
+    told, moments = None if context is None else context.numpy(), torch.stack([law.mean, law.stddev], 1)
+    return {"decoder": (z.numpy(), told, x.numpy()), "encoder": (seen.numpy(), told, moments.numpy())}
+
+
+def _seen(schema: Schema, raw: Tensor) -> Tensor:
+    """As `Schema.prepare`; but a dynamic binarisation, which is a draw, leaves the probabilities."""
+    if schema.binarise == "dynamic":
+        return (raw - torch.tensor(schema.shift)) / torch.tensor(schema.scale)
+    return schema.prepare(raw)
+
+
+def _contexts(schema: Schema, rows: int) -> Tensor | None:
+    """Random categories and numbers, (rows, context_dim)."""
+    parts = [
+        torch.eye(item.width)[torch.randint(item.width, (rows,))] if item.categories else torch.randn(rows, 1)
+        for item in schema.conditions
+    ]
+    return torch.cat(parts, 1) if parts else None

@@ -1,0 +1,381 @@
+"""The scikit-learn face: its checks, densities against the exact ones of linear models, planted outliers and gaps."""
+
+import pickle
+
+import joblib
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import scipy.sparse
+import torch
+from scipy.stats import multivariate_normal
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_digits, load_wine
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
+from sklearn.utils import estimator_checks
+
+import variform
+from variform.estimator import VAE, VAEDetector, VAEImputer
+
+SMALL = VAE(epochs=3, hidden=(8,), nll_samples=5)
+FACES = [SMALL, VAEDetector(SMALL), VAEImputer(SMALL, samples=5)]
+NOT_YIELDED = ["check_param_validation", "check_dataframe_column_names_consistency", "check_inplace_ensure_writeable"]
+OF_TRANSFORMERS = [
+    "check_set_output_transform",
+    "check_set_output_transform_pandas",
+    "check_global_output_transform_pandas",
+    "check_set_output_transform_polars",
+    "check_global_set_output_transform_polars",
+    "check_get_feature_names_out_error",
+    "check_transformer_get_feature_names_out",
+    "check_transformer_get_feature_names_out_pandas",
+]
+
+
+@pytest.fixture(autouse=True)
+def _as_a_user_starts():
+    """Single precision, which is also what worker processes have; conftest puts double precision around the tests."""
+    torch.set_default_dtype(torch.float32)
+
+
+@estimator_checks.parametrize_with_checks(FACES)
+def test_scikit_learn_finds_nothing_wrong(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names")  # half of what the checks try
+@pytest.mark.parametrize("face", FACES, ids=lambda face: type(face).__name__)
+def test_nor_do_the_checks_that_it_does_not_run_by_itself(face):
+    for check in [*NOT_YIELDED, *(OF_TRANSFORMERS if hasattr(face, "transform") else [])]:
+        getattr(estimator_checks, check)(type(face).__name__, face)
+
+
+# --- densities, draws and means against the exact ones of a linear model --------------------------------------------
+
+
+def plane(rows, seed=0):
+    """Rows near a plane in three dimensions, in units far from 1."""
+    random = np.random.default_rng(seed)
+    loadings = np.array([[3.0, 1.0, 0.0], [0.0, 2.0, -1.0]])
+    noisy = random.normal(size=(rows, 2)) @ loadings + 0.5 * random.normal(size=(rows, 3))
+    return noisy * [1.0, 100.0, 1e-3] + [5.0, -1e4, 0.0]
+
+
+def linear(**options):
+    return VAE(2, hidden=(), epochs=60, random_state=0, **options).fit(plane(300))
+
+
+def law(model):
+    """Mean and covariance of p(x) in raw units: the decoder is linear, so that three points tell all of it."""
+    decoded = model.inverse_transform(np.vstack([np.zeros(2), np.eye(2)]))
+    loadings = decoded[1:] - decoded[0]
+    std = model.vae_.decode(torch.zeros(1, 2)).stddev.detach().numpy()[0] * model.vae_.schema.scale
+    return decoded[0], loadings.T @ loadings + np.diag(std**2)
+
+
+def log_density(mean, covariance, X):
+    """log N(x; mean, covariance), in standardised units first: as they are, the covariance looks singular."""
+    std = np.sqrt(np.diag(covariance))
+    standard = multivariate_normal(cov=covariance / np.outer(std, std)).logpdf((X - mean) / std)
+    return standard - np.log(std).sum()
+
+
+def test_score_samples_is_the_log_density_in_the_users_own_units():
+    model, X = linear(nll_samples=5000), plane(20, seed=1)
+    np.testing.assert_allclose(model.score_samples(X), log_density(*law(model), X), atol=0.1)
+    assert model.score(X) == model.score_samples(X).mean()
+
+
+def test_of_a_row_with_gaps_it_is_the_density_of_what_is_observed():
+    model, X = linear(nll_samples=5000, gaps=True), plane(20, seed=1)
+    mean, covariance = law(model)
+    known = [0, 2]
+    expected = log_density(mean[known], covariance[np.ix_(known, known)], X[:, known])
+    X[:, 1] = np.nan
+    np.testing.assert_allclose(model.score_samples(X), expected, atol=0.1)
+
+
+def test_samples_have_the_mean_and_the_covariance_of_the_model():
+    model = linear()
+    mean, covariance = law(model)
+    samples, std = model.sample(40_000), np.sqrt(np.diag(covariance))
+    np.testing.assert_allclose((samples.mean(0) - mean) / std, 0, atol=0.02)  # 4 standard errors
+    np.testing.assert_allclose(np.cov(samples.T) / np.outer(std, std), covariance / np.outer(std, std), atol=0.03)
+    assert np.array_equal(samples[:5], model.sample(40_000)[:5])
+
+
+def test_another_unit_moves_the_density_by_its_jacobian_and_nothing_else():
+    X, model = plane(100), VAE(epochs=5, random_state=0)
+    first, second = clone(model).fit(X), clone(model).fit(X * 1024)
+    np.testing.assert_allclose(second.transform(X * 1024), first.transform(X), rtol=1e-9)
+    np.testing.assert_allclose(second.score_samples(X * 1024), first.score_samples(X) - 3 * np.log(1024), rtol=1e-9)
+    np.testing.assert_allclose(second.inverse_transform(np.eye(2)), first.inverse_transform(np.eye(2)) * 1024)
+
+
+@pytest.mark.parametrize("options", [{"posterior": "full"}, {"posterior": "iaf"}, {"prior": "vamp"}, {"gaps": True}])
+def test_a_rows_results_do_not_depend_on_the_rows_beside_it(options):
+    X = plane(300)
+    model = VAE(epochs=2, nll_samples=20, random_state=0, **options).fit(X)
+    for ask in (model.transform, model.score_samples):
+        np.testing.assert_allclose(ask(X)[[7, 250]], [ask(X[[7]])[0], ask(X[[250]])[0]], rtol=1e-10)
+
+
+def test_results_have_the_precision_of_the_input():
+    X = plane(50)
+    model = VAE(epochs=2, random_state=0).fit(X.astype(np.float32))
+    assert model.transform(X.astype(np.float32)).dtype == model.sample().dtype == np.float32
+    assert model.transform(X).dtype == model.score_samples(X).dtype == np.float64
+    np.testing.assert_allclose(model.transform(X.astype(np.float32)), model.transform(X), atol=1e-4)
+    assert model.inverse_transform(np.zeros((1, 2), np.float32)).dtype == np.float32
+
+
+# --- data as users have them ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("X", "likelihood"),
+    [
+        (np.arange(9.0)[:, None], "gaussian-optimal"),
+        (np.column_stack([np.arange(30.0), np.full(30, 7.3)]), "gaussian-optimal"),
+        (np.full((20, 2), 1e8), "gaussian-optimal"),
+        (np.eye(10), "bernoulli"),
+        (np.array([[1.0, 5.0]]), "gaussian-optimal"),
+    ],
+    ids=["one feature", "a constant", "only constants", "zeros and ones", "one row"],
+)
+def test_small_and_constant_data_are_learned(X, likelihood):
+    model = VAE(1, epochs=3, random_state=0).fit(X)
+    assert model.vae_.config.likelihood == likelihood
+    assert np.isfinite(model.score_samples(X)).all()
+    assert len(model.held_out_) == len(X)  # too few to hold any out
+
+
+def test_held_out_rows_are_a_tenth_and_not_trained_on():
+    X = plane(200)
+    model = VAE(epochs=3, random_state=0).fit(X)
+    assert len(model.held_out_) == 20
+    X[model.held_out_[0]] = X[model.held_out_[1]]
+    other = VAE(epochs=1, random_state=0, batch_size=64).fit(X)
+    assert other.history_[0]["step"] == 3  # 180 rows
+    assert np.array_equal(other.held_out_, model.held_out_)
+
+
+def test_data_frames_are_taken_and_given():
+    X = plane(60)
+    names = ["length", "load", "width"]
+    model = VAE(epochs=2, random_state=0)
+    expected = clone(model).fit_transform(X)
+    for frame in (pd.DataFrame(X, columns=names), pl.DataFrame(X, schema=names)):
+        fitted = clone(model).fit(frame)
+        np.testing.assert_array_equal(fitted.transform(frame), expected)
+        assert fitted.vae_.schema.columns == tuple(names)
+    found = clone(model).set_output(transform="pandas").fit_transform(pd.DataFrame(X, columns=names))
+    assert list(found.columns) == ["vae0", "vae1"]
+    assert isinstance(clone(model).set_output(transform="polars").fit_transform(X), pl.DataFrame)
+    parts = ColumnTransformer([("shape", clone(model), ["length", "width"])], remainder="passthrough")
+    joined = parts.fit_transform(pd.DataFrame(X, columns=names))
+    assert list(parts.get_feature_names_out()) == ["shape__vae0", "shape__vae1", "remainder__load"]
+    np.testing.assert_array_equal(joined[:, 2], X[:, 1])
+
+
+@pytest.mark.parametrize(
+    ("options", "X", "error", "words"),
+    [
+        ({}, scipy.sparse.csr_array(np.eye(9)), TypeError, "Sparse data was passed"),
+        ({}, np.array([[1.0, np.nan], [2.0, 3.0]]), ValueError, "contains NaN"),
+        ({"gaps": True}, np.array([[1.0, np.nan], [2.0, np.nan]]), ValueError, "column 'column 2' of array is missing"),
+        ({"gaps": True}, np.array([[1.0, np.inf], [2.0, 0.0]]), ValueError, "contains infinity"),
+        ({"likelihood": "bernoulli"}, np.array([[1.0, 3.5], [0.0, 0.0]]), ValueError, r"in \[0, 1\]; .* holds 3.5"),
+        ({"likelihood": "poisson"}, np.array([[1.0, 3.5], [0.0, 0.0]]), ValueError, "holds fractions"),
+        ({"hidden": (0,)}, np.eye(3), ValueError, "hidden widths must be at least 1"),
+        ({"samples": 0}, np.eye(3), ValueError, "'samples' parameter of VAE"),
+        ({"objective": "iwae", "beta": 2.0}, np.eye(3), ValueError, "beta must be left out with objective iwae"),
+    ],
+)
+def test_what_cannot_be_learned_is_refused_in_words(options, X, error, words):
+    with pytest.raises(error, match=words):
+        VAE(**{"epochs": 1, **options}).fit(X)
+
+
+@pytest.mark.parametrize("n_samples", [0, -1, 1.5, "a"])
+def test_a_number_of_samples_must_be_one(n_samples):
+    with pytest.raises(ValueError, match="n_samples must be a whole number of at least 1"):
+        clone(SMALL).fit(np.eye(3)).sample(n_samples)
+
+
+@pytest.mark.parametrize("unit", [1e-100, 1e100])
+def test_units_beyond_single_precision_are_as_good_as_others(unit):
+    X = plane(40)
+    model = clone(SMALL).set_params(random_state=0)
+    known = clone(model).fit(X).transform(X)
+    np.testing.assert_allclose(model.fit(X * unit).transform(X * unit), known, rtol=1e-6)
+
+
+def test_values_that_the_likelihood_does_not_take_are_refused_later_too():
+    counts = VAE(1, likelihood="poisson", epochs=2, random_state=0).fit(np.random.default_rng(0).poisson(3, (40, 2)))
+    assert (counts.sample(50) == counts.sample(50).round()).all()
+    with pytest.raises(ValueError, match=r"needs counts, .* 'column 2' of X holds -3"):
+        counts.score_samples([[1, -3]])
+
+
+# --- in the company of other estimators -----------------------------------------------------------------------------
+
+
+def test_a_grid_search_in_a_pipeline_finds_the_dimension_in_one_process_and_in_two():
+    X, y = (part[:240] for part in load_digits(return_X_y=True))
+    pipeline = make_pipeline(
+        MinMaxScaler(), VAE(epochs=20, hidden=(64,), random_state=0), LogisticRegression(max_iter=2000)
+    )
+    grid = {"vae__latent_dim": [1, 8]}
+    searches = [GridSearchCV(pipeline, grid, cv=2, n_jobs=jobs).fit(X, y) for jobs in (1, 2)]
+    scores = [search.cv_results_["mean_test_score"] for search in searches]
+    np.testing.assert_allclose(scores[0], scores[1], atol=1e-12)
+    assert searches[0].best_params_ == {"vae__latent_dim": 8}
+    assert scores[0][1] > 0.7 > scores[0][0]
+
+
+def test_threads_do_not_draw_each_others_numbers():
+    X, models = plane(100), [VAE(epochs=10, random_state=seed) for seed in range(4)]
+    alone = [clone(model).fit_transform(X) for model in models]
+    together = joblib.Parallel(4, backend="threading")(
+        joblib.delayed(clone(model).fit_transform)(X) for model in models
+    )
+    np.testing.assert_array_equal(alone, together)
+
+
+def test_cross_validation_and_pickling_give_the_same_numbers():
+    X = load_wine().data
+    first, second = (cross_val_score(VAE(epochs=5, random_state=0), X, cv=2) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    model = VAE(epochs=5, random_state=0).fit(X)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).score_samples(X), model.score_samples(X))
+
+
+def test_what_is_drawn_follows_random_state_and_leaves_torch_alone():
+    X = plane(100)
+    X[::7, 1] = np.nan
+    states = torch.get_rng_state(), torch.get_num_threads(), torch.get_default_dtype()
+    model = VAE(epochs=2, gaps=True, random_state=np.random.RandomState(0)).fit(X)
+    first, second = model.sample(3), model.sample(3)
+    VAEImputer(SMALL).fit_transform(X)
+    model.score_samples(X)
+    assert torch.equal(states[0], torch.get_rng_state())
+    assert states[1:] == (torch.get_num_threads(), torch.get_default_dtype())
+    assert not np.array_equal(first, second)
+    fits = [VAE(epochs=2, gaps=True, random_state=seed).fit(X).transform(X[:3]) for seed in (0, 0, 1, None, None)]
+    assert np.array_equal(fits[0], fits[1])
+    assert not np.allclose(fits[1], fits[2])
+    assert not np.allclose(fits[3], fits[4])
+
+
+def test_the_model_is_a_model_of_variform(tmp_path):
+    X = pd.DataFrame(plane(100), columns=["length", "load", "width"])
+    model = VAE(np.int64(2), dropout=np.float32(0.1), epochs=3, random_state=0).fit(X)
+    variform.save(model.vae_, tmp_path / "model.safetensors")
+    loaded = variform.load(tmp_path / "model.safetensors").vae
+    x = loaded.schema.prepare(torch.tensor(X.to_numpy()))
+    np.testing.assert_allclose(loaded.encode(loaded.like(x)).mean.detach().numpy(), model.transform(X), atol=1e-5)
+    assert loaded.schema.columns == ("length", "load", "width")
+
+
+# --- outliers -------------------------------------------------------------------------------------------------------
+
+
+def test_new_rows_are_flagged_as_often_as_was_asked_for():
+    """Of 200 held-out rows the 10th lowest is the threshold: the rate is Beta(10, 191), 0.05 with a spread of 0.015."""
+    detector = VAEDetector(VAE(2, epochs=20, validation_fraction=0.5), false_alarms=0.05, random_state=0)
+    detector.fit(plane(400))
+    held_out = plane(400)[detector.estimator_.held_out_]
+    assert (detector.predict(held_out) == -1).sum() == 9
+    assert 0.01 < (detector.predict(plane(3000, seed=1)) == -1).mean() < 0.1
+    off_the_plane = np.array([5.0, -1e4, 0.0]) + 30 * np.array([[0.2, -20.0, -1e-3], [-0.2, 20.0, 1e-3]])
+    assert detector.predict(off_the_plane).tolist() == [-1, -1]
+
+
+def test_with_few_rows_held_out_the_lowest_is_the_threshold():
+    X = plane(60)
+    detector = VAEDetector(VAE(1, epochs=5), random_state=0).fit(X)
+    held_out = detector.estimator_.held_out_
+    assert len(held_out) == 6
+    assert detector.offset_ == detector.score_samples(X)[held_out].min()
+
+
+@pytest.mark.parametrize("contamination", [0.02, 0.1, 0.5])
+def test_the_share_of_outliers_that_was_named_is_flagged(contamination):
+    X = plane(200)
+    found = VAEDetector(VAE(1, epochs=3), contamination=contamination, random_state=0).fit_predict(X)
+    assert (found == -1).sum() == 200 * contamination
+
+
+@pytest.mark.parametrize("posterior", ["diagonal", "full", "iaf"])
+def test_however_far_off_a_row_is_it_is_an_outlier(posterior):
+    """Where exponentials overflow, NaN would be no outlier."""
+    X = plane(100)
+    detector = VAEDetector(VAE(epochs=3, posterior=posterior), random_state=0).fit(X)
+    for size in (1e2, 1e4, 1e8, 1e30, 1e200):
+        far = X[:8] + X.std(0) * size * np.random.default_rng(0).normal(size=(8, 3))
+        assert np.isfinite(detector.decision_function(far)).all()
+        assert (detector.predict(far) == -1).all()
+
+
+# --- gaps -----------------------------------------------------------------------------------------------------------
+
+
+def holed(rows, seed=0):
+    """Three copies of one number with a little noise, a fifth of the cells missing, and what stood there."""
+    random = np.random.default_rng(seed)
+    whole = random.normal(size=(rows, 1)) + 0.1 * random.normal(size=(rows, 3))
+    whole = whole * [1.0, 1000.0, 0.01] + [0.0, 5000.0, 1.0]
+    return np.where(random.random(whole.shape) < 0.2, np.nan, whole), whole
+
+
+def test_gaps_are_filled_from_the_other_columns_and_what_is_observed_stays():
+    X, whole = holed(400)
+    imputer = VAEImputer(VAE(1, epochs=100), samples=200, random_state=0).fit(X)
+    filled, missing = imputer.transform(X), np.isnan(X)
+    assert np.array_equal(filled[~missing].view(np.int64), X[~missing].view(np.int64))
+    error = np.where(missing, filled - whole, 0.0) / whole.std(0)
+    lonely = missing.sum(1) == 1  # two columns are left to tell the third
+    assert np.sqrt((error[lonely] ** 2).sum() / missing[lonely].sum()) < 0.25
+    found = imputer.impute(X[lonely], level=0.9)
+    np.testing.assert_array_equal(found.values, filled[lonely])
+    inside = (found.low <= whole[lonely]) & (whole[lonely] <= found.high)
+    assert 0.83 < inside[found.missing].mean() < 0.97  # of about 150 cells: 3 standard errors are 0.07
+    alone = imputer.impute(X[lonely][[5]], level=0.9)  # the same beside other rows and without them
+    assert np.array_equal(alone.low, found.low[[5]])
+    assert np.array_equal(imputer.transform(X[lonely][[5]]), filled[lonely][[5]])
+
+
+def test_columns_without_values_are_left_out_or_filled_with_zeros():
+    X, _ = holed(50)
+    X = pd.DataFrame(np.insert(X, 1, np.nan, axis=1), columns=["a", "empty", "b", "c"])
+    with pytest.warns(UserWarning, match="left out: empty"):
+        imputer = VAEImputer(SMALL, random_state=0).set_output(transform="pandas").fit(X)
+    found = imputer.transform(X)
+    assert list(found.columns) == ["a", "b", "c"]
+    assert not found.isna().any(axis=None)
+    assert imputer.vae_.schema.columns == ("a", "b", "c")
+    kept = VAEImputer(SMALL, keep_empty_features=True, random_state=0).set_output(transform="pandas").fit_transform(X)
+    assert (kept["empty"] == 0).all()
+    pd.testing.assert_frame_equal(kept.drop(columns="empty"), found)
+    with pytest.raises(ValueError, match="every value of X is missing"):
+        VAEImputer(SMALL).fit(np.full((9, 2), np.nan))
+
+
+def test_a_row_that_is_too_far_off_to_compute_with_is_refused_in_words():
+    X, _ = holed(50)
+    imputer = VAEImputer(SMALL, random_state=0).fit(X)
+    with pytest.raises(ValueError, match="so far off that its density is 0"):
+        imputer.transform([[1e30, np.nan, 1.0]])
+
+
+def test_a_pipeline_fills_gaps_before_a_classifier():
+    X, y = load_wine(return_X_y=True)
+    X[np.random.default_rng(0).random(X.shape) < 0.2] = np.nan
+    model = make_pipeline(VAEImputer(VAE(epochs=60), samples=20, random_state=0), MinMaxScaler(), LogisticRegression())
+    assert cross_val_score(model, X, y, cv=2).mean() > 0.85

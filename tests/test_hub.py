@@ -1,0 +1,264 @@
+"""A model goes to a hub and comes back, on a stand-in for it that runs here; what goes wrong gets a sentence."""
+
+import base64
+import hashlib
+import http.server
+import json
+import re
+import socket
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from variform import cli, load
+from variform.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from variform.runs import open_run, train
+
+huggingface_hub = pytest.importorskip("huggingface_hub")
+yaml = pytest.importorskip("yaml")
+
+from variform import hub  # noqa: E402 (needs what may be missing)
+
+NAME = "ada/designs"
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>':DeprecationWarning")  # in the client's own code
+
+
+class StandIn(http.server.BaseHTTPRequestHandler):
+    """The few addresses of the hub that are used: new repository, upload in two ways, commit, list, download."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_POST(self):
+        hub, body = self.server.hub, self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        hub["calls"].append(self.path)
+        if self.headers.get("Authorization") != f"Bearer {hub['token']}":
+            return self.answer(401, {"error": "Invalid credentials"})
+        if self.path == "/api/repos/create":
+            hub["private"] = json.loads(body).get("private", json.loads(body).get("visibility") == "private")
+            status = 409 if hub["files"] is not None else 200
+            hub["files"] = hub["files"] or {}
+            return self.answer(status, {"url": f"{self.server.address}/{NAME}", "name": NAME})
+        if self.path == "/api/validate-yaml":
+            yaml.safe_load(json.loads(body)["content"].split("---")[1])
+            return self.answer(200, {"errors": [], "warnings": []})
+        if self.path.startswith(f"/api/models/{NAME}/preupload/"):
+            modes = [
+                {"path": item["path"], "shouldIgnore": False}
+                | {"uploadMode": "lfs" if item["path"].endswith(".safetensors") else "regular"}
+                for item in json.loads(body)["files"]
+            ]
+            return self.answer(200, {"files": modes})
+        if self.path == f"/{NAME}.git/info/lfs/objects/batch":
+            objects = [
+                item | {"actions": {"upload": {"href": f"{self.server.address}/large/{item['oid']}"}}}
+                for item in json.loads(body)["objects"]
+            ]
+            return self.answer(200, {"transfer": "basic", "objects": objects})
+        if self.path.startswith(f"/api/models/{NAME}/commit/"):
+            for line in map(json.loads, body.splitlines()):
+                if line["key"] == "file":
+                    hub["files"][line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+                if line["key"] == "lfsFile":
+                    hub["files"][line["value"]["path"]] = hub["large"][line["value"]["oid"]]
+            url = f"{self.server.address}/{NAME}/commit/{sha(hub)}"
+            return self.answer(200, {"commitUrl": url, "commitOid": sha(hub), "success": True})
+        return self.answer(404, {"error": "Not found"})
+
+    def do_PUT(self):
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            body = b""
+            while size := int(self.rfile.readline(), 16):
+                body += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+        else:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+        oid = self.path.rpartition("/")[2]
+        assert hashlib.sha256(body).hexdigest() == oid
+        self.server.hub["large"][oid] = body
+        self.answer(200, {})
+
+    def do_GET(self):
+        hub = self.server.hub
+        if hub["files"] is None or (hub["private"] and "Authorization" not in self.headers):
+            return self.answer(404, {"error": "Repository not found"}, code="RepoNotFound")
+        if match := re.fullmatch(rf"/api/models/{NAME}(/revision/(\w+))?", self.path):
+            if match[2] not in (None, "main", sha(hub)):
+                return self.answer(404, {"error": "Invalid rev id"}, code="RevisionNotFound")
+            names = [*hub["files"], *hub["listed"]]
+            return self.answer(200, {"id": NAME, "sha": sha(hub), "siblings": [{"rfilename": item} for item in names]})
+        if match := re.fullmatch(rf"/{NAME}/resolve/{sha(hub)}/([\w.]+)", self.path):
+            return self.answer(200, hub["files"][match[1]])
+        return self.answer(404, {"error": "Entry not found"}, code="EntryNotFound")
+
+    do_HEAD = do_GET
+
+    def answer(self, status, content, code=None):
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("X-Repo-Commit", sha(self.server.hub))
+        self.send_header("ETag", f'"{hashlib.sha1(body).hexdigest()}"')
+        if code:
+            self.send_header("X-Error-Code", code)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+def sha(hub):
+    return hashlib.sha1(repr(sorted((hub["files"] or {}).items())).encode()).hexdigest()
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    """A stand-in, to which the client is pointed, and a token that it takes."""
+    monkeypatch.setenv("HF_TOKEN", "hf_right")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), StandIn) as stand_in:
+        stand_in.address = f"http://127.0.0.1:{stand_in.server_port}"
+        stand_in.hub = {"token": "hf_right", "files": None, "large": {}, "calls": [], "private": False, "listed": []}
+        monkeypatch.setenv("HF_ENDPOINT", stand_in.address)
+        thread = threading.Thread(target=stand_in.serve_forever)
+        thread.start()
+        yield stand_in
+        stand_in.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run on a file whose columns have odd names, in a folder whose name must not go out."""
+    torch.set_default_dtype(torch.float32)
+    folder = tmp_path_factory.mktemp("secret-place")
+    rows = np.random.default_rng(0).normal([3, -70], [0.1, 5], (300, 2))
+    lines = ["length | <b>mm</b>,`T`", *(f"{a:.6f},{b:.6f}" for a, b in rows)]
+    (folder / "de_signs*.csv").write_text("\n".join(lines))
+    config = RunConfig(
+        source=str(folder / "de_signs*.csv"),
+        data=DataConfig(),
+        model=ModelConfig(latent_dim=2, likelihood="gaussian", hidden=(6,)),
+        train=TrainConfig(epochs=2),
+    )
+    return train(config, folder / "run", nll_samples=3, pictures=False), rows
+
+
+def test_what_is_pushed_comes_back_and_answers_the_same(run, server, tmp_path, monkeypatch, capsys):
+    run, rows = run
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["push", str(run.folder), NAME, "--private"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"{server.address}/{NAME}/commit/") and server.hub["private"]
+    assert set(server.hub["files"]) == set(hub.FILES) and len(server.hub["large"]) == 1
+    everything = b"".join(server.hub["files"].values())
+    assert b"secret-place" not in everything and str(run.folder).encode() not in everything
+    for value in rows[:50].flatten():
+        assert f"{value:.6f}".encode() not in server.hub["files"]["README.md"]
+    assert cli.run(["push", str(run.folder), NAME]) == 0  # there already: a further commit, or none
+    capsys.readouterr()
+    assert cli.run(["pull", NAME]) == 0 and capsys.readouterr().out == "Model: runs/designs\n"
+    assert {path.name for path in (tmp_path / "runs" / "designs").iterdir()} == set(hub.FILES)
+    z = np.linspace(-1, 1, 6).reshape(3, 2)
+    assert np.array_equal(load("runs/designs").decode(z), load(run.folder).decode(z))
+    again = open_run("runs/designs")
+    assert again.evaluation == run.evaluation and again.config.source == "de_signs*.csv"
+    assert cli.run(["pull", NAME]) == 2 and "must be new or empty" in capsys.readouterr().err
+    assert cli.run(["pull", NAME, "--out", "other", "--revision", "none"]) == 2
+    assert "the revision must be one of" in capsys.readouterr().err and not (tmp_path / "other").exists()
+
+
+def test_the_card_says_what_the_model_is(run):
+    run, _ = run
+    text = hub.card(run, NAME)
+    metadata = yaml.safe_load(text.split("---")[1])
+    assert metadata["library_name"] == "variform" and "variational-autoencoder" in metadata["tags"]
+    found = {item["type"]: item["value"] for item in metadata["model-index"][0]["results"][0]["metrics"]}
+    assert found["elbo"] == run.evaluation["elbo"]["mean"] and found["nll"] == run.evaluation["nll"]["mean"]
+    for words in (
+        run.evaluation["data"]["fingerprint"],
+        r"de\_signs\*.csv",
+        r"length \| \<b\>mm\</b\>",  # shown as it is, in one cell
+        r"\`T\`",
+        "ELBO (nats) | ",
+        "±",
+        "PCA",
+        "## Limits",
+        f"variform pull {NAME} --out model",
+        "of 2 latent dimensions are active",
+    ):
+        assert words in text, words
+    cells = [line for line in text.splitlines() if line.startswith("|")]
+    widths = {len(re.findall(r"(?<!\\)\|", line)) for line in cells}
+    assert widths == {5}  # a table of four columns, and the numbers of VAE, PCA and the trivial model
+
+
+def test_what_goes_wrong_gets_a_sentence(run, server, tmp_path, monkeypatch, capsys):
+    run, _ = run
+    monkeypatch.chdir(tmp_path)
+
+    def fails(words, *messages):
+        assert cli.run(words) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and all(message in error for message in messages), error
+        assert not [path for path in tmp_path.iterdir() if path.name != "half"]
+
+    push, pull = ["push", str(run.folder), NAME], ["pull", NAME, "--out", "new"]
+    fails(pull, f"has no {NAME}", "Check the name, or log in")
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    fails(push, "answers 401", "token that may write")
+    for name in ("designs", "a/b/c", "../x", "a/..", "ada/", "ada/de signs"):
+        fails(["pull", name, "--out", "new"], "must be named OWNER/NAME")
+    fails(["push", str(tmp_path), NAME], "a run must be a folder")
+    half = tmp_path / "half"
+    half.mkdir()
+    for name in ("config.toml", "model.safetensors"):
+        (half / name).write_bytes((run.folder / name).read_bytes())
+    fails(["push", str(half), NAME], "has no evaluation.json", "--resume")
+    with socket.socket() as free:  # nobody listens there
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free.getsockname()[1]}")
+        fails(pull, "must be reachable", "HF_ENDPOINT")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    fails(pull, "must be reachable", "HF_HUB_OFFLINE")
+
+
+def test_what_comes_is_verified_and_only_known_names_are_fetched(run, server, tmp_path):
+    run, _ = run
+    hub.push(run.folder, NAME)
+    good = dict(server.hub["files"])
+    server.hub["listed"] = ["../../outside.txt", "/etc/outside", "run.py", "weights.pkl"]
+    folder = hub.pull(NAME, tmp_path / "good")
+    assert {path.name for path in folder.iterdir()} == set(hub.FILES)
+    flipped = bytearray(good["model.safetensors"])
+    flipped[-1] ^= 1
+    for name, content, message in (
+        ("model.safetensors", bytes(flipped), "checksum differs"),
+        ("model.safetensors", good["model.safetensors"][:-9], "whole safetensors file"),
+        ("model.safetensors", b"\x80\x04cos\nsystem\n", "whole safetensors file"),
+        ("config.toml", b"[model]\nlatent_dim = 'x'", "must be of type int"),
+        ("config.toml", b"\xff\xfe", "must be TOML"),
+        ("evaluation.json", b"[" * 100_000, "must be JSON"),
+        ("data.json", b"7", "must hold values by name"),
+    ):
+        server.hub["files"] = good | {name: content}
+        with pytest.raises(ValueError, match=message):
+            hub.pull(NAME, tmp_path / "bad")
+    del server.hub["files"]["model.safetensors"]
+    with pytest.raises(ValueError, match=f"must have model.safetensors; {NAME} has not"):
+        hub.pull(NAME, tmp_path / "bad")
+    assert [path.name for path in tmp_path.iterdir()] == ["good"]
+
+
+def test_a_missing_client_is_named(monkeypatch, capsys):
+    import sys
+
+    monkeypatch.delitem(sys.modules, "variform.hub")
+    monkeypatch.delattr("variform.hub")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    assert cli.run(["pull", NAME]) == 2
+    assert "huggingface_hub is missing. Use pip install 'variform[hub]'" in capsys.readouterr().err
