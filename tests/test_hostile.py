@@ -23,7 +23,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from variform import ModelConfig, build_vae, checkpoints, cli, load, read, samplers, save
-from variform.config import RunConfig, TrainConfig, from_toml
+from variform.config import EvaluationConfig, RunConfig, TrainConfig, from_toml
 from variform.data import DataConfig, splits_from
 from variform.export import checksum, inspect, load_vae
 from variform.models import Model
@@ -405,7 +405,8 @@ def finished(tmp_path_factory):
     torch.set_default_dtype(torch.float32)
     folder = tmp_path_factory.mktemp("hostile") / "run"
     config = RunConfig(source="digits", model=ModelConfig(latent_dim=2, hidden=(4,)), train=TrainConfig(steps=3))
-    run = train(config, folder, nll_samples=2, pictures=False)
+    config = dataclasses.replace(config, evaluation=EvaluationConfig(nll_samples=2))
+    run = train(config, folder, pictures=False)
     fitted = samplers.fit_mixture(run.vae, run.data().train, components=(2,))
     samplers.save(fitted, run.vae, folder / "sampler-gmm.safetensors")
     return folder
@@ -418,7 +419,12 @@ def folder(finished, tmp_path):
 
 
 def test_wrong_types_in_every_field_of_a_config_get_a_sentence():
-    for table, cls in (("data", DataConfig), ("model", ModelConfig), ("train", TrainConfig)):
+    for table, cls in (
+        ("data", DataConfig),
+        ("model", ModelConfig),
+        ("train", TrainConfig),
+        ("evaluation", EvaluationConfig),
+    ):
         for field in dataclasses.fields(cls):
             for text in TOML:
                 with quickly(), contextlib.suppress(ValueError):
@@ -524,7 +530,7 @@ def test_a_hostile_checkpoint_is_refused(folder):
     for content in (b"", good[:99], good[:-1], pickle.dumps({"a": 1}), struct.pack("<Q", 2**62) + good[8:]):
         path.write_bytes(content)
         with quickly(), pytest.raises(ValueError, match="must be a whole checkpoint"):
-            checkpoints.load(folder, identity)
+            checkpoints.load(folder, identity, {})
     for value in ODD:
         for field in header["state"]:
             if field in ("step", "best_epoch", "stale") and type(value) in (int, bool) and value >= 0:
@@ -533,13 +539,17 @@ def test_a_hostile_checkpoint_is_refused(folder):
                 continue
             written({**header, "state": {**header["state"], field: value}}, tensors)
             with quickly(), pytest.raises(ValueError, match="must hold the state of a training"):
-                checkpoints.load(folder, identity)
+                checkpoints.load(folder, identity, {})
         written({**header, "state": value}, tensors)
         with quickly(), pytest.raises(ValueError, match="must hold the state of a training"):
-            checkpoints.load(folder, identity)
-    written({**header, "identity": "another"}, tensors)
-    with pytest.raises(ValueError, match="must come from this configuration"):
-        checkpoints.load(folder, identity)
+            checkpoints.load(folder, identity, {})
+    for other in ("another", "{}", "[" * 10**5, 7, None, [], {"a": 1}):
+        written({**header, "identity": other}, tensors)
+        with (
+            quickly(),
+            pytest.raises(ValueError, match=r"must come from this configuration|must be a whole checkpoint"),
+        ):
+            checkpoints.load(folder, identity, {})
     header["state"]["step"] = 1  # there is something left to do
     slots = [key for key in tensors if "exp_avg" in key][:1]
     for name in ("weights/vae.decoder.output.weight", "random/cpu", "sums", *slots):
@@ -549,4 +559,4 @@ def test_a_hostile_checkpoint_is_refused(folder):
             if odd is None and "exp_avg" in name:
                 continue  # torch begins anew
             with quickly(), pytest.raises(ValueError, match="must hold the state of"):
-                resume(folder, nll_samples=2, pictures=False)
+                resume(folder, pictures=False)

@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import json
 import re
+import shutil
 import socket
 import threading
 
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from variform import cli, load
-from variform.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from variform.config import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig
 from variform.runs import open_run, train
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
@@ -144,8 +145,9 @@ def run(tmp_path_factory):
         data=DataConfig(),
         model=ModelConfig(latent_dim=2, likelihood="gaussian", hidden=(6,)),
         train=TrainConfig(epochs=2),
+        evaluation=EvaluationConfig(nll_samples=3),
     )
-    return train(config, folder / "run", nll_samples=3, pictures=False), rows
+    return train(config, folder / "run", pictures=False), rows
 
 
 def test_what_is_pushed_comes_back_and_answers_the_same(run, server, tmp_path, monkeypatch, capsys):
@@ -195,6 +197,15 @@ def test_the_card_says_what_the_model_is(run):
     cells = [line for line in text.splitlines() if line.startswith("|")]
     widths = {len(re.findall(r"(?<!\\)\|", line)) for line in cells}
     assert widths == {5}  # a table of four columns, and the numbers of VAE, PCA and the trivial model
+
+
+def test_the_card_s_example_runs(run, tmp_path, monkeypatch):
+    run, _ = run
+    shutil.copytree(run.folder, tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(re.search(r"```python\n(.*?)```", hub.card(run, NAME), re.DOTALL)[1], names)
+    assert names["rows"].shape == (10, 2) and names["decoded"].shape == (1, 2)
 
 
 def test_what_goes_wrong_gets_a_sentence(run, server, tmp_path, monkeypatch, capsys):

@@ -163,7 +163,8 @@ def card(run: runs.Run, name: str) -> str:
     header, table = runs.table(numbers)
     conditions = ", ".join(_plain(item.name) for item in schema.conditions)
     kind = f"{'conditional ' if conditions else ''}variational autoencoder"
-    given = "".join(f", given={{{item.name!r}: ...}}" for item in schema.conditions)
+    told = {item.name: item.categories[0] if item.categories else round(item.shift, 3) for item in schema.conditions}
+    given = f", given={told}" if told else ""
     sections = [
         _metadata(run, name, source),
         f"# {_plain(name.split('/')[1])}",
@@ -182,8 +183,9 @@ def card(run: runs.Run, name: str) -> str:
         "## Limits",
         _limits(numbers, source),
         "## Loading",
-        f"```\nvariform pull {name} --out model\n```\n\n```python\nfrom variform import load\n\n"
-        f"model = load('model')\nrows = model.sample(10{given})\nlatents = model.encode(rows{given})\n```",
+        f"```\nvariform pull {name} --out model\n```\n\n```python\nimport numpy as np\n\nfrom variform import load\n\n"
+        f"model = load('model')\nrows = model.sample(10{given})\n"
+        f"decoded = model.decode(np.zeros((1, {config.latent_dim})){given})\n```",
         "The files are safetensors, JSON and TOML: opening them executes nothing.",
     ]
     return "\n\n".join(sections) + "\n"
