@@ -23,7 +23,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from variform import ModelConfig, build_vae, checkpoints, cli, load, read, samplers, save
-from variform.config import RunConfig, TrainConfig, from_toml
+from variform.config import EvaluationConfig, RunConfig, TrainConfig, from_toml
 from variform.data import DataConfig, splits_from
 from variform.export import checksum, inspect, load_vae
 from variform.models import Model
@@ -404,8 +404,9 @@ def quickly_all():
 def finished(tmp_path_factory):
     torch.set_default_dtype(torch.float32)
     folder = tmp_path_factory.mktemp("hostile") / "run"
-    config = RunConfig(source="digits", model=ModelConfig(latent_dim=2, hidden=(4,)), train=TrainConfig(steps=3))
-    run = train(config, folder, nll_samples=2, pictures=False)
+    model, few = ModelConfig(latent_dim=2, hidden=(4,)), EvaluationConfig(nll_samples=2)
+    config = RunConfig(source="digits", model=model, train=TrainConfig(steps=3), evaluation=few)
+    run = train(config, folder, pictures=False)
     fitted = samplers.fit_mixture(run.vae, run.data().train, components=(2,))
     samplers.save(fitted, run.vae, folder / "sampler-gmm.safetensors")
     return folder
@@ -549,4 +550,4 @@ def test_a_hostile_checkpoint_is_refused(folder):
             if odd is None and "exp_avg" in name:
                 continue  # torch begins anew
             with quickly(), pytest.raises(ValueError, match="must hold the state of"):
-                resume(folder, nll_samples=2, pictures=False)
+                resume(folder, pictures=False)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from variform import cli, load
-from variform.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from variform.config import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig
 from variform.runs import open_run, train
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
@@ -144,8 +144,9 @@ def run(tmp_path_factory):
         data=DataConfig(),
         model=ModelConfig(latent_dim=2, likelihood="gaussian", hidden=(6,)),
         train=TrainConfig(epochs=2),
+        evaluation=EvaluationConfig(nll_samples=3),
     )
-    return train(config, folder / "run", nll_samples=3, pictures=False), rows
+    return train(config, folder / "run", pictures=False), rows
 
 
 def test_what_is_pushed_comes_back_and_answers_the_same(run, server, tmp_path, monkeypatch, capsys):
