@@ -163,6 +163,21 @@ def test_a_notebook_shows_the_page_in_a_frame_of_its_own(tmp_path):
         page.save(tmp_path / "page.html")
 
 
+def test_the_frame_of_a_notebook_runs_the_page(chromium, pages, tmp_path):
+    """Alone in its sandbox: neither page nor notebook reaches the other, and no encoding around it breaks its hash."""
+    frame = Page(pages("gaussian")[0].read_text(encoding="utf-8"))._repr_html_()
+    (tmp_path / "notebook.html").write_text(f"<!doctype html><meta charset=latin-1><body>{frame}", encoding="utf-8")
+    chromium.errors.clear()
+    chromium.page.goto((tmp_path / "notebook.html").as_uri())
+    inside = chromium.page.frames[1]
+    inside.wait_for_function("performance.getEntriesByName('variform-ready').length")
+    assert inside.evaluate("variform.ready.then((app) => app.values.length)") == 64
+    inside.evaluate("variform.ready.then((app) => (app.open('grid'), app._writeAddress()))")
+    with pytest.raises(Exception, match=r"cross-origin|Blocked a frame"):
+        inside.evaluate("parent.document.title")
+    assert not [text for text in chromium.errors if "Blocked a frame" not in text]
+
+
 # --- in the browsers ----------------------------------------------------------------------------------------------
 
 
