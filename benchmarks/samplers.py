@@ -9,8 +9,6 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
-
 from variform import runs
 from variform.config import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig
 
@@ -25,7 +23,6 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--samples", type=int, default=1000)
     options = parser.parse_args()
-    torch.set_num_threads(2)
     config = RunConfig(
         source=options.source,
         data=DataConfig(binarise=options.binarise),

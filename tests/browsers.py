@@ -15,11 +15,15 @@ READY = "variform.ready.then(() => true)"
 class Chromium:
     """One window of Chromium, offline."""
 
+    _driver, _open = None, 0  # playwright starts once in a process, and must end for other event loops to run
+
     def __init__(self, folder):
         from playwright.sync_api import sync_playwright
 
-        self.errors, self._driver = [], sync_playwright().start()
-        self._browser = self._driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        Chromium._driver = Chromium._driver or sync_playwright().start()
+        Chromium._open += 1
+        self.errors = []
+        self._browser = Chromium._driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         self._downloads, self._context = folder, None
         self.resize(1100, 760)
 
@@ -55,7 +59,10 @@ class Chromium:
     def close(self):
         """End the browser."""
         self._browser.close()
-        self._driver.stop()
+        Chromium._open -= 1
+        if not Chromium._open:
+            Chromium._driver.stop()
+            Chromium._driver = None
 
 
 class Firefox:

@@ -404,8 +404,8 @@ def quickly_all():
 def finished(tmp_path_factory):
     torch.set_default_dtype(torch.float32)
     folder = tmp_path_factory.mktemp("hostile") / "run"
-    config = RunConfig(source="digits", model=ModelConfig(latent_dim=2, hidden=(4,)), train=TrainConfig(steps=3))
-    config = dataclasses.replace(config, evaluation=EvaluationConfig(nll_samples=2))
+    model, few = ModelConfig(latent_dim=2, hidden=(4,)), EvaluationConfig(nll_samples=2)
+    config = RunConfig(source="digits", model=model, train=TrainConfig(steps=3), evaluation=few)
     run = train(config, folder, pictures=False)
     fitted = samplers.fit_mixture(run.vae, run.data().train, components=(2,))
     samplers.save(fitted, run.vae, folder / "sampler-gmm.safetensors")

@@ -194,13 +194,13 @@ def save(folder: Path, state: State, identity: str) -> None:
         ) from error
 
 
-def load(folder: Path, identity: str, defaults: dict[str, Any]) -> State:
+def load(folder: Path, identity: str, defaults: dict[str, Any] | None = None) -> State:
     """The state that `save` wrote; process 0 reads it and tells the others.
 
     Args:
         folder: Where the checkpoint is.
         identity: What it must belong to, as for `save`.
-        defaults: Values of what an identity of an older version does not name yet.
+        defaults: Values of what an identity of an older version does not name yet, by name.
 
     Raises:
         FileNotFoundError: when there is none.

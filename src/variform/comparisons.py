@@ -499,8 +499,8 @@ def _summary(comparison: Comparison) -> str:
         found = group["differences"][second]["nll"]
         apart = "" if group["differences"][second]["told_apart"] else ", which does not tell them apart"
         sentences.append(
-            f"Of {', '.join(sorted(group['runs']))} the least NLL has {group['reference']}; {second} follows at "
-            f"{show(found)} nats more{apart}."
+            f"{group['reference']} has the least NLL of {len(group['runs'])} runs that may be ranked; {second} follows "
+            f"at {show(found)} nats more{apart}."
         )
     return " ".join(sentences)
 

@@ -202,7 +202,7 @@ class Step:
         self, x: Tensor, total: int, weight: float, context: Tensor | None
     ) -> tuple[Sequence[Tensor | None], Tensor]:
         """What `_gradients` gives, by compiled code for whole batches where there is any."""
-        if self._compiled is None or total != self.config.batch_size:
+        if self._compiled is None or total != self.config.batch:
             return self._gradients(x, total, weight, context)
         try:
             return self._compiled(x, total, weight, context)
