@@ -558,6 +558,28 @@ def test_auto_compiles_long_runs_only_and_never_asks_a_clock(grey):
     assert not compiles(build_objective(vae, config), config, 10**9)
 
 
+@pytest.mark.parametrize("size", [None, 128])
+def test_whole_batches_go_through_compiled_code_and_others_do_not(size):
+    vae = VAE(
+        MLP((5,), (2, 2)),
+        MLP((2,), (5,)),
+        posterior=DiagonalPosterior(2),
+        prior=StandardNormalPrior(2),
+        likelihood=BernoulliLikelihood((5,)),
+    )
+    config = TrainConfig(batch_size=size, compile="on")
+    step, through = Step(build_objective(vae, config), config, 10), []
+
+    def recorded(x, *others):
+        through.append(len(x))
+        return step._gradients(x, *others)
+
+    step._compiled = recorded
+    for rows in (128, 97, 128):
+        step(torch.ones(rows, 5), rows, 1.0)
+    assert through == [128, 128]
+
+
 def test_a_step_that_cannot_be_compiled_runs_as_it_is_or_says_so(bits):
     class Odd(nn.Module):
         def __init__(self, network):
