@@ -2,10 +2,12 @@
 
 import json
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from safetensors.torch import save_file
 
 from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, fit, processes
@@ -49,8 +51,29 @@ def trained(case, folder, **changes):
     return history.rows, {name: value.clone() for name, value in objective.state_dict().items()}
 
 
+def left_with_threads():
+    """How many of many tensors another thread still holds when all should have settled."""
+    held, reduce = [], dist.all_reduce
+
+    def remembered(values, *options):
+        held.append(weakref.ref(values))
+        return reduce(values, *options)
+
+    def is_left():
+        assert processes.any_of(True) == [True]
+        processes.settle()
+        return held[-1]() is not None
+
+    dist.all_reduce = remembered
+    try:
+        return sum(is_left() for _ in range(2000))
+    finally:
+        dist.all_reduce = reduce
+
+
 def main(folder):
     with processes.joined():
+        (folder / f"left-{processes.rank()}.txt").write_text(str(left_with_threads()))
         for case in CASES:
             rows, weights = trained(case, None)
             if processes.rank() == 0:

@@ -5,9 +5,12 @@ here is then trivial.
 """
 
 import os
-from collections.abc import Iterator
+import time
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -17,6 +20,9 @@ from variform import draws
 
 PATIENCE = timedelta(minutes=10)
 """How long a process waits for another that does not answer, such as one behind a broken link or still reading data."""
+
+_lent: list[weakref.ref[Tensor]] = []
+"""Tensors that were given to threads of gloo."""
 
 
 class ProcessLostError(ConnectionError):
@@ -72,6 +78,8 @@ def joined() -> Iterator[None]:
         ) from error
     else:  # an error ends the process, which needs no good-byes: another may not be there to hear them
         dist.destroy_process_group()
+    finally:
+        settle()
 
 
 def _is_loss(error: RuntimeError) -> bool:
@@ -113,9 +121,7 @@ def summed(values: Tensor) -> Tensor:
     """
     if count() == 1:
         return values
-    values = values.clone()
-    dist.all_reduce(values)
-    return values
+    return _exchanged(values, dist.all_reduce)
 
 
 def any_of(*flags: bool) -> list[bool]:
@@ -127,8 +133,7 @@ def any_of(*flags: bool) -> list[bool]:
     """
     if count() == 1:
         return list(flags)
-    values = torch.tensor(flags, dtype=torch.float32)
-    dist.all_reduce(values, dist.ReduceOp.MAX)
+    values = _exchanged(torch.tensor(flags, dtype=torch.float32), dist.all_reduce, dist.ReduceOp.MAX)
     return [bool(value) for value in values.tolist()]
 
 
@@ -141,10 +146,33 @@ def told(content: bytes) -> bytes:
     """
     if count() == 1:
         return content
-    length = torch.tensor([len(content)])
-    dist.broadcast(length, 0)
-    values = torch.zeros(int(length.item()), dtype=torch.uint8)
+    length = int(_exchanged(torch.tensor([len(content)]), dist.broadcast, 0).item())
+    values = torch.zeros(length, dtype=torch.uint8)
     if rank() == 0:
         values.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
-    dist.broadcast(values, 0)
-    return values.numpy().tobytes()
+    return _exchanged(values, dist.broadcast, 0).numpy().tobytes()
+
+
+def _exchanged(values: Tensor, operation: Callable[..., Any], *options: Any) -> Tensor:
+    """What `operation` makes of a copy of `values`."""
+    shared = values.clone()
+    _lent[:] = [lent for lent in _lent if lent() is not None] + [weakref.ref(shared)]
+    operation(shared, *options)
+    return shared.clone()
+
+
+def settle() -> None:
+    """Wait, for a second at most, until no thread of gloo holds a tensor of an operation that is over.
+
+    Such a thread drops its tensor a moment after the operation, and needs the interpreter for that: one that is still
+    about to when the interpreter ends kills the process.
+
+    Reference:
+        https://github.com/pytorch/pytorch/pull/179291
+
+    Example:
+        >>> settle()
+    """
+    patience = time.monotonic() + 1
+    while any(lent() is not None for lent in _lent) and time.monotonic() < patience:
+        time.sleep(0)  # lets the thread have the interpreter
