@@ -16,7 +16,7 @@ from variform.data import splits_from
 BASE = {"batch_size": 32, "epochs": 3, "learning_rate": 1e-2}
 CASES = {
     "plain": {},
-    "everything": {"warmup": 9, "schedule": "cosine", "clip_norm": 3.0, "samples": 3, "kl": "monte-carlo"},
+    "everything": {"warmup": 9, "schedule": "cosine", "clip_norm": 3.0, "samples": 3, "kl": "monte-carlo", "ema": 0.8},
     "noise": {
         "objective": "iwae",
         "samples": 3,
@@ -25,7 +25,7 @@ CASES = {
         "noise_level": 0.3,
     },
     "rmsprop": {"optimizer": "rmsprop"},
-    "sharded": {"sharded": True, "clip_norm": 3.0},
+    "sharded": {"sharded": True, "clip_norm": 3.0, "ema": 0.8},
     "bf16": {"precision": "bf16"},
     "optimal variance": {"samples": 2},
 }

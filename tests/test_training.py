@@ -1,5 +1,6 @@
 """Training: the same bits whatever happens on the way, and the same numbers as a loop written by hand."""
 
+import copy
 import itertools
 import json
 import math
@@ -110,28 +111,31 @@ def hard_config(**changes):
     )
 
 
+VARIANTS = {"adam": {}, "rmsprop": {"optimizer": "rmsprop"}, "average": {"ema": 0.8}}
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(grey, tmp_path_factory):
     torch.set_default_dtype(torch.float64)  # conftest sets it later
     assert math.ceil(len(grey.train) / BATCH) == 4 and len(grey.train) % BATCH  # the last batch is ragged
     folder, finals = tmp_path_factory.mktemp("alone"), {}
-    for optimizer in ("adam", "rmsprop"):
-        (folder / optimizer).mkdir()
-        config = hard_config(optimizer=optimizer)
+    for variant, options in VARIANTS.items():
+        (folder / variant).mkdir()
+        config = hard_config(**options)
         objective = objective_for(grey, config, dropout=0.3)
-        finals[optimizer] = fit(objective, grey.train, grey.valid, config, folder=folder / optimizer), objective
+        finals[variant] = fit(objective, grey.train, grey.valid, config, folder=folder / variant), objective
     return folder, finals
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize(
     "stops",
     [(0,), (5,), (3,), (7, 8, 9), (20,), (21,), tuple(range(22))],
     ids=["first step", "mid-epoch", "end of epoch", "around an end", "last epoch", "last step", "every step"],
 )
-def test_a_resumed_fit_ends_with_the_bits_of_an_uninterrupted_one(grey, uninterrupted, tmp_path, stops, optimizer):
+def test_a_resumed_fit_ends_with_the_bits_of_an_uninterrupted_one(grey, uninterrupted, tmp_path, stops, variant):
     alone, finals = uninterrupted
-    config = hard_config(optimizer=optimizer)
+    config = hard_config(**VARIANTS[variant])
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     for number, stop in enumerate(stops):
         objective = objective_for(grey, config, kind=Stopping, seed=number, dropout=0.3) if number else None
@@ -142,10 +146,10 @@ def test_a_resumed_fit_ends_with_the_bits_of_an_uninterrupted_one(grey, uninterr
     objective = objective_for(grey, config, seed=99, dropout=0.3)  # other initial weights: all come from the file
     torch.manual_seed(12345)
     history = fit(objective, grey.train, grey.valid, config, folder=tmp_path, resume=True)
-    (tensors, numbers), (expected_tensors, expected_numbers) = checkpoint(tmp_path), checkpoint(alone / optimizer)
+    (tensors, numbers), (expected_tensors, expected_numbers) = checkpoint(tmp_path), checkpoint(alone / variant)
     assert_same_tensors(tensors, expected_tensors)
     assert numbers == expected_numbers and numbers["step"] == 22
-    expected, expected_objective = finals[optimizer]
+    expected, expected_objective = finals[variant]
     assert_same_tensors(history.last, expected.last)
     assert_same_tensors(objective.state_dict(), expected_objective.state_dict())
     assert without_timings(history.rows) == without_timings(expected.rows)
@@ -285,12 +289,13 @@ def test_killed_and_stopped_processes_end_as_one_that_was_left_alone(tmp_path):
 
 
 def plain_loop(vae, rows, valid, config):
-    """Kingma and Welling (2014) as one would write it in a lecture, for zeros and ones; gives means per epoch."""
+    """Kingma and Welling (2014) as one would write it in a lecture, for zeros and ones; gives means per epoch, and what
+    was validated at the end."""
 
-    def terms(x, weight):
-        mean, log_var = vae.encoder(x).unbind(1)
+    def terms(x, weight, model=vae):
+        mean, log_var = model.encoder(x).unbind(1)
         z = mean + torch.exp(0.5 * log_var) * torch.randn(1, *mean.shape)[0]
-        cross_entropy = nn.functional.binary_cross_entropy_with_logits(vae.decoder(z), x, reduction="none").sum(1)
+        cross_entropy = nn.functional.binary_cross_entropy_with_logits(model.decoder(z), x, reduction="none").sum(1)
         divergence = 0.5 * (mean**2 + log_var.exp() - 1 - log_var).sum(1)
         return cross_entropy + weight * divergence, -cross_entropy, divergence
 
@@ -299,7 +304,7 @@ def plain_loop(vae, rows, valid, config):
         optimizer = torch.optim.Adam(weights, lr=config.learning_rate, fused=False, foreach=False)
     else:
         optimizer = torch.optim.RMSprop(weights, lr=config.learning_rate, centered=True, foreach=False)
-    per_epoch, step, means = math.ceil(len(rows) / config.batch), 0, []
+    per_epoch, step, means, validated = math.ceil(len(rows) / config.batch), 0, [], copy.deepcopy(vae)
     torch.manual_seed(config.seed)
     for epoch in range(config.epochs):
         sums = torch.zeros(3)
@@ -316,13 +321,16 @@ def plain_loop(vae, rows, valid, config):
                 for weight in weights:
                     weight.grad *= min(1, config.clip_norm / (norm + 1e-6))
             optimizer.step()
+            decay = min(config.ema, (1 + step) / (10 + step)) if step else 0
+            for average, weight in zip(validated.parameters(), weights, strict=True):
+                average.data = decay * average.data + (1 - decay) * weight.data
             sums += torch.stack([part.sum() for part in parts]).detach()
             step += 1
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(config.seed)
-            checks = torch.stack(terms(valid, config.beta)).mean(1)
+            checks = torch.stack(terms(valid, config.beta, validated)).mean(1)
         means.append([*(sums / len(rows)).tolist(), *checks.tolist()])
-    return means
+    return means, validated
 
 
 @pytest.mark.parametrize(
@@ -332,6 +340,7 @@ def plain_loop(vae, rows, valid, config):
         {"optimizer": "rmsprop"},
         {"optimizer": "adam", "clip_norm": 0.3, "warmup": 5, "schedule": "cosine", "beta": 2.0},
         {"optimizer": "rmsprop", "clip_norm": 0.3, "warmup": 5, "schedule": "cosine"},
+        {"optimizer": "adam", "ema": 0.3},
     ],
     ids=lambda options: " ".join(map(str, options.values())),
 )
@@ -342,9 +351,12 @@ def test_fit_equals_a_plain_loop(bits, options):
     objective = objective_for(train, config)
     history = fit(objective, train, valid, config)
     by_hand = objective_for(train, config)
-    means = plain_loop(by_hand.vae, train.raw, valid.raw, config)
+    means, validated = plain_loop(by_hand.vae, train.raw, valid.raw, config)
     for name, value in by_hand.state_dict().items():
         torch.testing.assert_close(history.last[name], value, rtol=1e-9, atol=1e-9)
+    assert history.best_epoch == 3
+    for name, value in validated.state_dict().items():  # what the model has afterwards
+        torch.testing.assert_close(objective.vae.state_dict()[name], value, rtol=1e-9, atol=1e-9)
     keys = [f"{part}_{term}" for part in ("train", "valid") for term in ("loss", "log_likelihood", "kl")]
     np.testing.assert_allclose([[row[key] for key in keys] for row in history.rows], means, rtol=1e-9)
     assert all(row["train_elbo"] == row["train_log_likelihood"] - row["train_kl"] for row in history.rows)

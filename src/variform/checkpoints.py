@@ -34,6 +34,8 @@ class State:
     """States of the random generators, by type of device."""
     sums: Tensor
     """Sums of the terms over the examples of the present epoch, of all processes."""
+    average: dict[str, Tensor] = field(default_factory=dict)
+    """The moving average of the weights, by `module.<parameter>`, and `n_averaged`; empty where there is none."""
     step: int = 0
     best_loss: float = math.inf
     best_epoch: int = 0
@@ -44,6 +46,12 @@ class State:
     def finite(self) -> bool:
         """Whether every weight is a number."""
         return all(bool(value.isfinite().all()) for value in self.weights.values())
+
+    @property
+    def kept(self) -> dict[str, Tensor]:
+        """The weights that are validated: their average, where there is one."""
+        named = {name: value for name, value in self.average.items() if name.startswith("module.")}
+        return {name.removeprefix("module."): value for name, value in named.items()} or self.weights
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,7 @@ class Trained:
         scaler: The scaler of half-precision losses.
         device: Where the module is.
         sharded: Whether its parameters are split over processes.
+        average: The moving average of its weights, if any.
     """
 
     module: nn.Module
@@ -63,11 +72,13 @@ class Trained:
     scaler: torch.amp.GradScaler
     device: torch.device
     sharded: bool = False
+    average: nn.Module | None = None
 
     def capture(self, sums: Tensor, previous: State | None = None) -> State:
         """A copy of the present state; `previous` supplies the best weights and the history. All processes call it."""
         fields: dict[str, Any] = {
-            "weights": self._weights(),
+            "weights": self._weights(self.module),
+            "average": {} if self.average is None else self._weights(self.average),
             "optimizer": self._slots() | self._scale(),
             "random": self._random(),
             "sums": processes.summed(sums).clone(),
@@ -89,10 +100,13 @@ class Trained:
             ) from error
 
     def _restore(self, state: State, sums: Tensor) -> None:
-        if self.sharded:
-            _sharded().set_model_state_dict(self.module, dict(state.weights), options=_whole())
-        else:
-            self.module.load_state_dict(state.weights)
+        for module, weights in ((self.module, state.weights), (self.average, state.average)):
+            if module is None:
+                continue
+            if self.sharded:
+                _sharded().set_model_state_dict(module, dict(weights), options=_whole())
+            else:
+                module.load_state_dict(weights)
         self._restore_slots({name: value for name, value in state.optimizer.items() if not name.startswith("scaler.")})
         scale = {name.removeprefix("scaler."): value for name, value in state.optimizer.items() if "scaler." in name}
         if scale:
@@ -104,11 +118,11 @@ class Trained:
             torch.cuda.set_rng_state(state.random["cuda"], self.device)
         sums.copy_(state.sums if processes.rank() == 0 else torch.zeros_like(sums))
 
-    def _weights(self) -> dict[str, Tensor]:
+    def _weights(self, module: nn.Module) -> dict[str, Tensor]:
         if self.sharded:
-            whole: Any = _sharded().get_model_state_dict(self.module, options=_whole())
+            whole: Any = _sharded().get_model_state_dict(module, options=_whole())
             return whole
-        return {name: value.detach().cpu().clone() for name, value in self.module.state_dict().items()}
+        return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
 
     def _slots(self) -> dict[str, Tensor]:
         if not self.optimizer.state:  # asking for the state of a sharded one would make it by an empty step
@@ -174,7 +188,8 @@ def save(folder: Path, state: State, identity: str) -> None:
     """
     if processes.rank() != 0:
         return
-    groups = {"weights": state.weights, "best": state.best, "optimizer": state.optimizer, "random": state.random}
+    names = ("weights", "average", "best", "optimizer", "random")
+    groups: dict[str, dict[str, Tensor]] = {name: getattr(state, name) for name in names}
     tensors = {
         f"{group}/{name}": value.contiguous() for group, items in groups.items() for name, value in items.items()
     }
@@ -232,7 +247,7 @@ def load(folder: Path, identity: str, defaults: dict[str, Any] | None = None) ->
     numbers, sums = header.get("state"), tensors.get("sums")
     if not isinstance(numbers, dict) or not _is_state(numbers) or sums is None:
         raise ValueError(f"{path} must hold the state of a training; it does not. Train anew with --overwrite.")
-    state = State(group("weights/"), group("best/"), group("optimizer/"), group("random/"), sums)
+    state = State(group("weights/"), group("best/"), group("optimizer/"), group("random/"), sums, group("average/"))
     return replace(state, **numbers)
 
 

@@ -228,6 +228,8 @@ class TrainConfig:
         noise_level: Share of the entries that are replaced, or the standard deviation of gaussian noise in the units
             that the model sees.
         clip_norm: Upper bound on the norm of the gradient; 0 for none.
+        ema: Decay, a step, of an exponential moving average of the weights, which is then what is validated and kept:
+            for example 0.999, about the mean of the last 1,000 steps; 0 for none.
         patience: Stop after this many epochs without a better validation loss; 0 for never.
         seed: Seed of everything that is drawn.
         shuffle_block: For data larger than memory on a disk that is slow to jump: so many neighbouring rows stay
@@ -271,6 +273,7 @@ class TrainConfig:
     noise: Literal["none", "salt-and-pepper", "gaussian", "masking"] = "none"
     noise_level: float = 0.0
     clip_norm: float = 0.0
+    ema: float = 0.0
     patience: int = 0
     seed: int = 0
     shuffle_block: int = 0
@@ -290,6 +293,7 @@ class TrainConfig:
             value = getattr(self, name)
             _require(value is None or value >= 0, f"{name} must be at least 0", value, "Use 0 or a positive number.")
         _require(0 <= self.elbo_share <= 1, "elbo_share must be in [0, 1]", self.elbo_share, "Use for example 0.5.")
+        _require(0 <= self.ema < 1, "ema must be in [0, 1)", self.ema, "Use for example 0.999.")
         widths = self.discriminator
         _require(min(widths, default=1) >= 1, "discriminator widths must be at least 1", widths, "Use for example 100.")
         self._require_effect()

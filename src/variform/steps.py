@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
 from variform import processes
 from variform.checkpoints import Trained
@@ -31,6 +32,7 @@ TERMS = ("loss", "log_likelihood", "kl")
 # Measured on two cores: what a compiled step saves, and what compiling costs at most (4 s if it was done before).
 _SAVED_PER_STEP, _SAVED_PER_UNIT, _COMPILE_SECONDS = 0.25e-3, 3e-9, 10.0
 
+_Tensors = list[Tensor] | tuple[Tensor, ...]
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -142,7 +144,12 @@ class Step:
         self.optimizer = _build_optimizer(groups, config, self.device)
         self.scales = config.precision == "fp16"  # whose gradients would be too small for half precision
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.scales)
-        self.trained = Trained(self.objective, self.optimizer, self.scaler, self.device, config.sharded)
+        self.average, self.kept = None, self.objective  # what is validated and kept
+        if config.ema:
+            self.average, self.kept = _average(objective, config)
+        self.trained = Trained(
+            self.objective, self.optimizer, self.scaler, self.device, config.sharded, average=self.average
+        )
         self.many = processes.count() > 1
         self.is_compiled = compiles(objective, config, steps)
         self._compiled = compiled(self._gradients, self.device, only=True) if self.is_compiled else None
@@ -171,6 +178,8 @@ class Step:
         # A ragged batch is not worth a compilation of its own.
         gradients, sums = self._found(x, total, weight, context)
         self._update(gradients)
+        if self.average is not None:
+            self.average.update_parameters(self.objective)
         return sums
 
     def learning_rate(self, value: float) -> None:
@@ -178,9 +187,9 @@ class Step:
         self.optimizer.param_groups[0]["lr"] = value
 
     def sums(self, x: Tensor, weight: float, context: Tensor | None = None) -> Tensor:
-        """Sums as `__call__` gives them, without a step."""
+        """Sums as `__call__` gives them, of what is kept, without a step."""
         with self.autocast():
-            return _sums(self.objective(x, context), weight)
+            return _sums(self.kept(x, context), weight)
 
     @contextmanager
     def rounding(self) -> Iterator[None]:
@@ -342,6 +351,21 @@ def _build_optimizer(groups: list[dict[str, Any]], config: TrainConfig, device: 
         return torch.optim.RMSprop(groups, lr=config.learning_rate, centered=True)
     fused = device.type in ("cpu", "cuda", "mps") and not config.sharded
     return torch.optim.Adam(groups, lr=config.learning_rate, fused=fused)
+
+
+def _average(objective: Objective, config: TrainConfig) -> tuple[AveragedModel, Objective]:
+    """The exponential moving average of the parameters, which begins as a copy of `objective`; and that copy."""
+
+    def move(averages: _Tensors, parameters: _Tensors, number: Tensor | int) -> None:
+        done = int(number)
+        # It rises from 2/11, so that the first parameters do not weigh on a short training.
+        decay = min(config.ema, (1 + done) / (10 + done))
+        torch._foreach_lerp_(averages, parameters, 1 - decay)  # eq: moving-average
+
+    average = AveragedModel(objective, multi_avg_fn=move)
+    average.requires_grad_(False)
+    kept: Any = average.module
+    return average, _sharded(kept) if config.sharded else kept
 
 
 def _sharded(objective: Objective) -> Objective:

@@ -206,7 +206,7 @@ def fit(
                     if stop:
                         raise Interrupted(step, total, folder)
             trained = time.monotonic() - begun
-            take.objective.at_step(total)
+            take.kept.at_step(total)
             validated = _validate(take, valid, config)
             means = _means(sums, "train", jacobians["train"]) | _means(validated, "valid", jacobians["valid"])
             if not math.isfinite(means["valid_loss"]):
@@ -219,7 +219,7 @@ def fit(
             sums.zero_()
             state = replace(take.trained.capture(sums, state), step=step, rows=[*state.rows, row])
             if better:
-                state.best, state.best_loss, state.best_epoch = state.weights, means["valid_loss"], epoch + 1
+                state.best, state.best_loss, state.best_epoch = state.kept, means["valid_loss"], epoch + 1
             # During the warm-up the loss that is trained is not yet the one that is validated.
             state.stale = 0 if better or step < config.warmup else state.stale + 1
             display.epoch(row)
@@ -385,11 +385,11 @@ def _means(sums: Tensor, prefix: str, jacobian: float) -> dict[str, float]:
 def _validate(take: Step, valid: Dataset, config: TrainConfig) -> Tensor:
     """Sums of the terms over this process's validation rows, with the same noise each time."""
     sums = torch.zeros(len(TERMS) + 1, dtype=torch.float64)
-    with torch.random.fork_rng(), evaluating(take.objective):
+    with torch.random.fork_rng(), evaluating(take.kept):
         torch.manual_seed(config.seed)
         for index in torch.arange(len(valid)).split(max(config.batch, 512)):
             with processes.share(len(index)) as (rows, weight):
-                x, context = take.objective.vae.batch(valid, index[rows])
+                x, context = take.kept.vae.batch(valid, index[rows])
                 sums += take.sums(x, weight, context)
     return sums
 

@@ -77,10 +77,8 @@ class Objective(nn.Module):
 
     def at_step(self, step: int) -> None:
         """Set the weight of the KL term to what the schedule says at `step`."""
-        weight = self.beta(step)
-        if weight != self._weight:
-            self._weight = weight
-            self.weight.fill_(weight)
+        self._weight = self.beta(step)
+        self.weight.fill_(self._weight)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Terms:
         """The terms of a batch.
