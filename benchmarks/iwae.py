@@ -10,6 +10,7 @@ Tucker et al. (2019) find that doubly reparameterised gradients gain about 0.27 
 
     python benchmarks/iwae.py mnist/ runs/iwae --stages 4
     python benchmarks/iwae.py mnist/ runs/iwae --stages 4 --arms iwae-5-dreg
+    python benchmarks/iwae.py mnist/ runs/iwae-121 --stages 8 --passes 121     # all eight rates in 121 passes
 
 Each arm is trained in a folder of its own and goes on from its last checkpoint; a longer schedule goes on from the end
 of a shorter one, of which it is a continuation. What is evaluated is not evaluated again.
@@ -69,19 +70,23 @@ def objective_of(arm: str, train: Dataset, seed: int) -> Objective:
     return build_objective(vae, ARMS[arm], rows=len(train))
 
 
-def schedule(stages: int, per_epoch: int) -> Iterator[float]:
-    """The learning rate of every step."""
+def schedule(stages: int, per_epoch: int, passes: int | None) -> Iterator[float]:
+    """The learning rate of every step: as in the paper, or in the paper's proportions within so many passes."""
+    whole, done = (3**stages - 1) // 2, 0
     for stage in range(stages):
-        yield from [1e-3 * 10 ** (-stage / 7)] * (3**stage * per_epoch)
+        end = round((3 ** (stage + 1) - 1) // 2 * per_epoch * (passes or whole) / whole)
+        yield from [1e-3 * 10 ** (-stage / 7)] * (end - done)
+        done = end
 
 
-def train_arm(arm: str, train: Dataset, folder: Path, stages: int, seed: int, minutes: float) -> Objective | None:
+def train_arm(arm: str, train: Dataset, folder: Path, options: argparse.Namespace) -> Objective | None:
     """The trained objective, or None when the time was over first: another call goes on."""
+    seed, stages, minutes = options.seed, options.stages, options.minutes
     config = replace(ARMS[arm], seed=seed)
     objective = objective_of(arm, train, seed)
     per_epoch = len(train) // config.batch
-    rates = list(schedule(stages, per_epoch))
-    identity = json.dumps([arm, seed, len(train)])
+    rates = list(schedule(stages, per_epoch, options.passes))
+    identity = json.dumps([arm, seed, len(train), *([stages, options.passes] if options.passes else [])])
     take, sums = Step(objective, config, len(rates)), torch.zeros(4, dtype=torch.float64)
     take.optimizer.param_groups[0]["eps"] = 1e-4
     begun, last = time.monotonic(), ""
@@ -117,6 +122,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where the arms are kept")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--stages", type=int, default=4, help="of the paper's eight; 4 are 40 passes")
+    parser.add_argument("--passes", type=int, help="in all, over which the stages are spread; else the paper's")
     parser.add_argument("--samples", type=int, default=5000, help="k of the NLL")
     parser.add_argument("--rows", type=int, default=10_000, help="test rows that are evaluated")
     parser.add_argument("--train-rows", type=int, default=59_600)
@@ -133,7 +139,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / f"log_px-{options.stages}.npy").is_file():
             continue
-        objective = train_arm(arm, train, folder, options.stages, options.seed, options.minutes)
+        objective = train_arm(arm, train, folder, options)
         if objective is None:
             print(f"{arm}: the time is over; the same command goes on")
             continue
