@@ -137,7 +137,7 @@ def main() -> None:
     for arm in options.arms:
         folder = options.folder / f"{arm}-seed-{options.seed}"
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / f"log_px-{options.stages}.npy").is_file():
+        if scores_file(folder, options).is_file():
             continue
         objective = train_arm(arm, train, folder, options)
         if objective is None:
@@ -147,15 +147,20 @@ def main() -> None:
         active = int((scores.means.var(0, correction=0) > 0.01).sum())
         elbo, ess = Estimate.of(scores.elbo), scores.ess.mean().item()
         print(f"{arm}: test ELBO {elbo.mean:.3f} ± {elbo.se:.3f}, {active} active units, ESS {ess:.1f}", flush=True)
-        np.save(folder / f"log_px-{options.stages}.npy", scores.log_px.numpy())
-    report(options.folder, options.stages, options.seed)
+        np.save(scores_file(folder, options), scores.log_px.numpy())
+    report(options)
 
 
-def report(folder: Path, stages: int, seed: int) -> None:
+def scores_file(folder: Path, options: argparse.Namespace) -> Path:
+    spread = f"-in-{options.passes}" if options.passes else ""
+    return folder / f"log_px-{options.stages}{spread}.npy"
+
+
+def report(options: argparse.Namespace) -> None:
     """The NLL of every arm that is evaluated, and all their differences, row by row."""
     found = {}
     for arm in ARMS:
-        path = folder / f"{arm}-seed-{seed}" / f"log_px-{stages}.npy"
+        path = scores_file(options.folder / f"{arm}-seed-{options.seed}", options)
         if path.is_file():
             found[arm] = -torch.from_numpy(np.load(path))
     for arm, nll in found.items():

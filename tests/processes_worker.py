@@ -1,6 +1,8 @@
 """What each process of a test job does: `torchrun --nproc-per-node 2 processes_worker.py FOLDER`."""
 
+import contextlib
 import json
+import signal
 import sys
 import weakref
 from pathlib import Path
@@ -12,6 +14,7 @@ from safetensors.torch import save_file
 
 from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, fit, processes
 from variform.data import splits_from
+from variform.training import Interrupted
 
 BASE = {"batch_size": 32, "epochs": 3, "learning_rate": 1e-2}
 CASES = {
@@ -26,9 +29,13 @@ CASES = {
     },
     "rmsprop": {"optimizer": "rmsprop"},
     "sharded": {"sharded": True, "clip_norm": 3.0, "ema": 0.8},
+    "sharded per feature": {"sharded": True, "ema": 0.8},
     "bf16": {"precision": "bf16"},
     "optimal variance": {"samples": 2},
 }
+LIKELIHOODS = {"optimal variance": "gaussian-optimal", "sharded per feature": "gaussian-per-feature"}
+STOPPED = ("everything", "sharded", "sharded per feature")
+"""Cases that the two processes do not train in one go: they are stopped after an epoch, and resumed."""
 
 
 def splits(condition=()):
@@ -39,15 +46,15 @@ def splits(condition=()):
     return train, found.valid
 
 
-def trained(case, folder, **changes):
+def trained(case, *, folder=None, resume=False, on_epoch=None, **changes):
     """The history of one fit and the weights of its best epoch."""
     torch.set_default_dtype(torch.float32 if case == "bf16" else torch.float64)
     config = TrainConfig(**BASE | CASES[case] | changes)
     train, valid = splits(("label",) if case == "everything" else ())
-    likelihood = "gaussian-optimal" if case == "optimal variance" else "bernoulli"  # which needs all rows of a batch
+    likelihood = LIKELIHOODS.get(case, "bernoulli")
     vae = build_vae(ModelConfig(latent_dim=2, hidden=(7,), dropout=0.3, likelihood=likelihood), train.schema)
     objective = build_objective(vae, config)
-    history = fit(objective, train, valid, config, folder=folder, resume=folder is not None and folder.exists())
+    history = fit(objective, train, valid, config, folder=folder, resume=resume, on_epoch=on_epoch)
     return history.rows, {name: value.clone() for name, value in objective.state_dict().items()}
 
 
@@ -75,7 +82,13 @@ def main(folder):
     with processes.joined():
         (folder / f"left-{processes.rank()}.txt").write_text(str(left_with_threads()))
         for case in CASES:
-            rows, weights = trained(case, None)
+            kept = {}
+            if case in STOPPED:
+                kept = {"folder": folder / f"{case} stopped"}
+                kept["folder"].mkdir(exist_ok=True)
+                with contextlib.suppress(Interrupted):
+                    trained(case, on_epoch=lambda _: signal.raise_signal(signal.SIGTERM), **kept)
+            rows, weights = trained(case, resume=bool(kept), **kept)
             if processes.rank() == 0:
                 (folder / f"{case}.json").write_text(json.dumps(rows))
                 save_file(weights, folder / f"{case}.safetensors")

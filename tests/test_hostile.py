@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import math
 import os
 import pickle
 import resource
@@ -405,7 +406,7 @@ def finished(tmp_path_factory):
     torch.set_default_dtype(torch.float32)
     folder = tmp_path_factory.mktemp("hostile") / "run"
     model, few = ModelConfig(latent_dim=2, hidden=(4,)), EvaluationConfig(nll_samples=2)
-    config = RunConfig(source="digits", model=model, train=TrainConfig(steps=3), evaluation=few)
+    config = RunConfig(source="digits", model=model, train=TrainConfig(steps=3, ema=0.5), evaluation=few)
     run = train(config, folder, pictures=False)
     fitted = samplers.fit_mixture(run.vae, run.data().train, components=(2,))
     samplers.save(fitted, run.vae, folder / "sampler-gmm.safetensors")
@@ -553,9 +554,18 @@ def test_a_hostile_checkpoint_is_refused(folder):
         ):
             checkpoints.load(folder, identity, {})
     header["state"]["step"] = 1  # there is something left to do
+    tensors["average/n_averaged"].fill_(1)
     slots = [key for key in tensors if "exp_avg" in key][:1]
-    for name in ("weights/vae.decoder.output.weight", "random/cpu", "sums", *slots):
-        for odd in (torch.zeros(7), torch.zeros(2, 2, dtype=torch.uint8), None):
+    averages = ("average/n_averaged", "average/module.vae.decoder.output.weight")
+    for name in ("weights/vae.decoder.output.weight", "random/cpu", "sums", *averages, *slots):
+        for odd in (
+            torch.zeros(7),
+            torch.tensor(math.nan),
+            torch.tensor(-5),
+            torch.tensor(2**63 - 1),
+            torch.zeros(2, 2, dtype=torch.uint8),
+            None,
+        ):
             rest = {key: value for key, value in tensors.items() if key != name}
             written(header, rest if odd is None else {**rest, name: odd})
             if odd is None and "exp_avg" in name:

@@ -35,12 +35,14 @@ def by_two(tmp_path_factory):
 
 @pytest.mark.parametrize("case", processes_worker.CASES)
 def test_two_processes_equal_one_on_the_same_batches(by_two, case):
-    """Dropout, dynamic binarisation and a last batch of one row included; the sharded case too."""
-    rows, weights = processes_worker.trained(case, None, sharded=False)
+    """Dropout, dynamic binarisation and a last batch of one row included; sharded, and stopped and resumed, too."""
+    rows, weights = processes_worker.trained(case, sharded=False)
     rows_of_two = json.loads((by_two / f"{case}.json").read_text())
     tolerance = {"rtol": 1e-3, "atol": 1e-3} if case == "bf16" else {"rtol": 1e-12, "atol": 1e-12}
     for name, value in load_file(by_two / f"{case}.safetensors").items():
         torch.testing.assert_close(value, weights[name], **tolerance)
+    if case in processes_worker.STOPPED:
+        assert (by_two / f"{case} stopped" / "history.jsonl").read_text().count("\n") == len(rows)
     for row, row_of_two in zip(rows, rows_of_two, strict=True):
         for key in ("train_loss", "train_elbo", "valid_loss", "valid_kl"):
             assert row_of_two[key] == pytest.approx(row[key], rel=tolerance["rtol"]), key

@@ -107,6 +107,8 @@ class Trained:
                 _sharded().set_model_state_dict(module, dict(weights), options=_whole())
             else:
                 module.load_state_dict(weights)
+        if self.average is not None and state.average["n_averaged"].tolist() != state.step:
+            raise LookupError(f"the average of the weights is not that of {state.step} steps")
         self._restore_slots({name: value for name, value in state.optimizer.items() if not name.startswith("scaler.")})
         scale = {name.removeprefix("scaler."): value for name, value in state.optimizer.items() if "scaler." in name}
         if scale:
@@ -116,12 +118,14 @@ class Trained:
         torch.set_rng_state(state.random["cpu"])
         if self.device.type in state.random and self.device.type == "cuda":
             torch.cuda.set_rng_state(state.random["cuda"], self.device)
+        if state.sums.shape != sums.shape:
+            raise LookupError("the sums of the epoch have another shape")
         sums.copy_(state.sums if processes.rank() == 0 else torch.zeros_like(sums))
 
     def _weights(self, module: nn.Module) -> dict[str, Tensor]:
         if self.sharded:
-            whole: Any = _sharded().get_model_state_dict(module, options=_whole())
-            return whole
+            whole = _sharded().get_model_state_dict(module, options=_whole())
+            return {name: value.clone() for name, value in whole.items()}  # buffers are the module's own
         return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
 
     def _slots(self) -> dict[str, Tensor]:
@@ -146,15 +150,16 @@ class Trained:
             named.setdefault(parameter, {})[slot] = value.clone()
         if self.sharded:
             if named:
-                whole: Any = _sharded().get_optimizer_state_dict(self.module, self.optimizer, options=_whole())
+                options = _sharded().StateDictOptions(full_state_dict=True)  # on every process, for its groups
+                whole: Any = _sharded().get_optimizer_state_dict(self.module, self.optimizer, options=options)
                 whole |= {"state": named}
                 _sharded().set_optimizer_state_dict(self.module, self.optimizer, whole, options=_whole())
             return
         order = {name: index for index, (name, _) in enumerate(self.module.named_parameters())}
         for name, parameter in self.module.named_parameters():
-            shapes = {tuple(value.shape) for value in named.get(name, {}).values()}
-            if not shapes <= {(), tuple(parameter.shape)}:
-                raise LookupError(f"the optimiser's numbers of {name} have another shape")
+            for slot, value in named.get(name, {}).items():
+                if value.shape != (() if slot == "step" else parameter.shape):
+                    raise LookupError(f"the optimiser's {slot} of {name} has another shape")
         slots = {order[parameter]: slots for parameter, slots in named.items()}
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
 
@@ -226,7 +231,8 @@ def load(folder: Path, identity: str, defaults: dict[str, Any] | None = None) ->
         raise FileNotFoundError(f"{folder} must hold checkpoint.safetensors; it does not. Train anew.")
     content = processes.told(path.read_bytes() if processes.rank() == 0 else b"")
     try:
-        tensors = from_bytes(content)
+        # In one order everywhere: processes that share out a state do so tensor by tensor.
+        tensors = dict(sorted(from_bytes(content).items()))
         length = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
         header = json.loads(metadata.get("variform", "{}"))

@@ -229,7 +229,8 @@ class TrainConfig:
             that the model sees.
         clip_norm: Upper bound on the norm of the gradient; 0 for none.
         ema: Decay, a step, of an exponential moving average of the weights, which is then what is validated and kept:
-            for example 0.999, about the mean of the last 1,000 steps; 0 for none.
+            about their mean over the last 1 / (1 - ema) steps, at most the last ninth of those done; 0 for none. What
+            a likelihood learns without a gradient, as `gaussian-optimal` its variance, stays that of the weights.
         patience: Stop after this many epochs without a better validation loss; 0 for never.
         seed: Seed of everything that is drawn.
         shuffle_block: For data larger than memory on a disk that is slow to jump: so many neighbouring rows stay

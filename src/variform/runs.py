@@ -540,7 +540,7 @@ def _git_commit() -> str | None:
 
 def _objective(config: RunConfig) -> str:
     """The objective and what differs from the defaults in its options, in words."""
-    names = ("samples", "groups", "gradient", "beta", "warmup", "free_bits", "capacity", "noise", "noise_level")
+    names = ("samples", "groups", "gradient", "beta", "warmup", "free_bits", "capacity", "noise", "noise_level", "ema")
     changed = {name: getattr(config.train, name) for name in names}
     changed = {name: value for name, value in changed.items() if value != getattr(TrainConfig(), name)}
     told = {"told": " and ".join(config.data.condition)} if config.data.condition else {}

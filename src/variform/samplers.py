@@ -34,6 +34,8 @@ SamplerKind = Literal["gmm", "flow"]
 COMPONENTS = (*range(1, 11), 12, 15, 20, 25, 30, 40, 50)
 """Numbers of components that are tried, in this order, until the BIC has not fallen for some of them."""
 _WORSE_IN_A_ROW = 3
+# First guesses of a mixture, of which the best fit wins; where the rows are many, fits differ little and take minutes.
+_GUESSES, _MANY_ROWS = 3, 10_000
 _ROUND, _ROUNDS, _PATIENCE = 100, 100, 10  # steps between two looks at the held-out rows; most rounds; rounds in vain
 _BATCH, _LEARNING_RATE = 256, 5e-3
 _HELD_OUT_DRAWS = 2000  # at least so many points, where there are fewer rows
@@ -276,7 +278,8 @@ def fit_mixture(vae: VAE, train: Dataset, *, components: Sequence[int] = COMPONE
     bic: dict[int, float] = {}
     best, chosen, best_model = math.inf, 0, None
     for count in possible:
-        model = GaussianMixture(count, n_init=3, max_iter=500, random_state=seed)
+        guesses = _GUESSES if len(points) <= _MANY_ROWS else 1
+        model = GaussianMixture(count, n_init=guesses, max_iter=500, random_state=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # it is told in the facts
             model.fit(points)

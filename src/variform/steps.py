@@ -178,8 +178,6 @@ class Step:
         # A ragged batch is not worth a compilation of its own.
         gradients, sums = self._found(x, total, weight, context)
         self._update(gradients)
-        if self.average is not None:
-            self.average.update_parameters(self.objective)
         return sums
 
     def learning_rate(self, value: float) -> None:
@@ -253,6 +251,11 @@ class Step:
         return torch.autograd.grad(scaled, parameters, allow_unused=True, retain_graph=keep)
 
     def _update(self, gradients: Sequence[Tensor | None]) -> None:
+        self._optimise(gradients)
+        if self.average is not None:
+            self.average.update_parameters(self.objective)
+
+    def _optimise(self, gradients: Sequence[Tensor | None]) -> None:
         """Change the parameters; afterwards none has a gradient, so that the next take the place of these in memory."""
         plain = self.optimizer.defaults.get("fused") and not self.scales and not self.config.clip_norm
         if plain and self.optimizer.state and None not in gradients:

@@ -52,10 +52,11 @@ class History:
 
     Args:
         rows: One dict per epoch: epoch, step, beta, learning_rate, train_*, valid_* for loss, elbo, log_likelihood and
-            kl (nats per example), seconds (in all), train_seconds (of this epoch's steps alone, without validation
-            and files), examples_per_second (of these steps), best.
+            kl (nats per example; with `ema` valid_* are of the average of the weights), seconds (in all),
+            train_seconds (of this epoch's steps alone, without validation and files), examples_per_second (of these
+            steps), best.
         best_epoch: The epoch with the lowest validation loss, whose weights the model has after `fit`.
-        last: Weights after the last step, by name.
+        last: Weights after the last step, by name; they are no average.
         stopped: Why it ended.
     """
 
