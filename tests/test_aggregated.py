@@ -113,9 +113,11 @@ def test_a_full_covariance_has_its_own_marginals():
 # --- covariances --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["i", "ii"])
-def test_dip_equals_its_formula(kind):
-    """The covariance is over the batch; of II the mean variance is on the diagonal and nowhere else."""
+@pytest.mark.parametrize(("kind", "diagonal"), [("i", None), ("ii", None), ("i", 30.0), ("ii", 3.0)])
+def test_dip_equals_its_formula(kind, diagonal):
+    """The covariance is over the batch; of II the mean variance is on the diagonal and nowhere else. The weight of the
+    diagonal, where it is not given, is that of the study of Locatello et al. (2019).
+    """
     vae, noise = linear_bernoulli(), drawn((1, B, DIM))
     hand = Hand(vae, X, noise)
     covariance = np.cov(hand.mean.T, bias=True)
@@ -124,8 +126,9 @@ def test_dip_equals_its_formula(kind):
     cost = 0.0
     for row, column in itertools.product(range(DIM), repeat=2):
         value = covariance[row, column]
-        cost += 7.0 * (value - 1) ** 2 if row == column else 3.0 * value**2
-    terms = DIPVAE(vae, kind=kind, penalty=3.0, penalty_diagonal=7.0, beta=2.0)(X)
+        cost += (diagonal or 7.0) * (value - 1) ** 2 if row == column else 3.0 * value**2
+    given = {} if diagonal else {"penalty_diagonal": 7.0}
+    terms = DIPVAE(vae, kind=kind, penalty=3.0, beta=2.0, **given)(X)
     np.testing.assert_allclose(terms.loss.detach(), 2 * hand.kl - hand.log_likelihood[0] + cost, rtol=1e-10)
 
 

@@ -142,7 +142,8 @@ class DIPVAE(ELBO):
         vae: The VAE whose parameters are trained; for II its posterior must be Gaussian.
         kind: `i` or `ii`.
         penalty: $\lambda_{od}$, weight of what is off the diagonal.
-        penalty_diagonal: $\lambda_d$, weight of the diagonal.
+        penalty_diagonal: $\lambda_d$, weight of the diagonal; by default ten times $\lambda_{od}$ for I and as much for
+            II, as in the study of Locatello et al. (2019).
         samples: As in `ELBO`.
         kl: As in `ELBO`.
         beta: As in `ELBO`.
@@ -169,14 +170,16 @@ class DIPVAE(ELBO):
         *,
         kind: Literal["i", "ii"],
         penalty: float = 10.0,
-        penalty_diagonal: float = 10.0,
+        penalty_diagonal: float | None = None,
         samples: int = 1,
         kl: KL = "auto",
         beta: float | Schedule = 1.0,
     ) -> None:
         super().__init__(vae, samples=samples, kl=kl, beta=beta)
         require_gaussian(vae, "DIP-VAE")
-        self.kind, self.penalty, self.penalty_diagonal = kind, penalty, penalty_diagonal
+        self.kind, self.penalty = kind, penalty
+        usual = {"i": 10, "ii": 1}[kind] * penalty
+        self.penalty_diagonal = usual if penalty_diagonal is None else penalty_diagonal
         self.couples_rows = True
 
     def settings(self) -> dict[str, Any]:
