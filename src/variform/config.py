@@ -220,7 +220,7 @@ class TrainConfig:
         gamma: Weight of the distance from the capacity (1000 by default), of the dimension-wise KL of beta-tc (1), or
             of the total correlation of factor (10).
         penalty: Weight of the penalty of dip-i, dip-ii (off the diagonal; 10 by default), info (1000) and wae (10).
-        penalty_diagonal: Weight of the diagonal's penalty; by default ten times `penalty` for dip-i, as much for dip-ii.
+        penalty_diagonal: Weight of the diagonal's penalty; by default that of `penalty`, of dip-i ten times as much.
         deterministic: Take the mean of q(z|x) as z in wae; `--no-deterministic` draws it.
         discriminator: Widths of the hidden layers of factor's discriminator.
         noise: Noise on what the encoder sees in training, so that the model learns to remove it: `salt-and-pepper`
