@@ -699,9 +699,9 @@ def fit_sampler(
         raise ValueError(f"samples must be at least 1; got {samples}. Use for example 1000.")
     splits = run.data()
     if kind == "gmm":
-        fitted = samplers.fit_mixture(run.vae, splits.train, seed=seed)
+        fitted = samplers.fit_mixture(run.vae, splits.train, seed=seed, progress=progress)
     else:
-        fitted = samplers.fit_flow(run.vae, splits.train, splits.valid, seed=seed)
+        fitted = samplers.fit_flow(run.vae, splits.train, splits.valid, seed=seed, progress=progress)
     samplers.save(fitted, run.vae, sampler_file(run, kind))
     there = [other for other in get_args(samplers.SamplerKind) if sampler_file(run, other).is_file()]
     found = {other: samplers.load(sampler_file(run, other), run.vae) for other in there}

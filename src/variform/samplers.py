@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from variform import exploration
 from variform.data import Dataset, Splits
 from variform.distributions import DiagonalGaussian, FullGaussian, Law, Mixture, Shape
-from variform.evaluation.density import Estimate, score
+from variform.evaluation.density import Estimate, progress_bar, score
 from variform.evaluation.samples import compare_samples, perfect_coverage
 from variform.export import build_bounded, checksum, read_sealed, write_sealed
 from variform.vae import VAE, evaluating
@@ -250,7 +250,9 @@ def aggregated_posterior(vae: VAE, data: Dataset, *, draw: bool = True, seed: in
     return torch.from_numpy(exploration.encode(vae, data, draw=draw, seed=seed)[0]).double()  # eq: aggregated-posterior
 
 
-def fit_mixture(vae: VAE, train: Dataset, *, components: Sequence[int] = COMPONENTS, seed: int = 0) -> Sampler:
+def fit_mixture(
+    vae: VAE, train: Dataset, *, components: Sequence[int] = COMPONENTS, seed: int = 0, progress: bool = False
+) -> Sampler:
     r"""A mixture of Gaussians on the aggregated posterior, by expectation maximisation; the BIC chooses their number.
 
     $\text{BIC} = p \log N - 2 \log L$ with p free parameters; the least wins. Sizes are tried in the given order; after
@@ -261,6 +263,7 @@ def fit_mixture(vae: VAE, train: Dataset, *, components: Sequence[int] = COMPONE
         train: Its training rows.
         components: Numbers of components to try, rising.
         seed: Seed of the draws and of the fit's first guesses.
+        progress: Show a progress bar on a terminal.
 
     Returns:
         A sampler whose `facts` are components, bic by number of components, converged, rows and seed.
@@ -277,17 +280,20 @@ def fit_mixture(vae: VAE, train: Dataset, *, components: Sequence[int] = COMPONE
         raise ValueError(f"a mixture needs as many rows as components; got {len(points)} rows. Use more rows.")
     bic: dict[int, float] = {}
     best, chosen, best_model = math.inf, 0, None
-    for count in possible:
-        guesses = _GUESSES if len(points) <= _MANY_ROWS else 1
-        model = GaussianMixture(count, n_init=guesses, max_iter=500, random_state=seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # it is told in the facts
-            model.fit(points)
-        bic[count] = float(model.bic(points))  # eq: bic
-        if bic[count] < best:
-            best, chosen, best_model = bic[count], count, model
-        if min(list(bic.values())[-_WORSE_IN_A_ROW:]) > best:
-            break
+    guesses = _GUESSES if len(points) <= _MANY_ROWS else 1
+    with progress_bar(progress) as bar:
+        task = bar.add_task("fitting mixtures", total=sum(possible))
+        for count in possible:
+            model = GaussianMixture(count, n_init=guesses, max_iter=500, random_state=seed)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)  # it is told in the facts
+                model.fit(points)
+            bic[count] = float(model.bic(points))  # eq: bic
+            if bic[count] < best:
+                best, chosen, best_model = bic[count], count, model
+            bar.advance(task, count)
+            if min(list(bic.values())[-_WORSE_IN_A_ROW:]) > best:
+                break
     assert best_model is not None
     prior = GaussianMixturePrior(vae.latent_dim, components=chosen).double()
     prior.logits.copy_(torch.from_numpy(best_model.weights_).log())
@@ -312,6 +318,7 @@ def fit_flow(
     hidden: tuple[int, ...] = (64, 64),
     rounds: int = _ROUNDS,
     seed: int = 0,
+    progress: bool = False,
 ) -> Sampler:
     r"""A flow on the aggregated posterior, by Adam on $-\log p(z)$; the validation rows say when to stop.
 
@@ -327,6 +334,7 @@ def fit_flow(
         hidden: Widths of the hidden layers of each step.
         rounds: Most rounds.
         seed: Seed of the initial weights, of the draws and of their order.
+        progress: Show a progress bar on a terminal.
 
     Returns:
         A sampler whose `facts` are transforms, hidden, valid_nll (of z, in nats), rounds, best_round, rows and seed.
@@ -336,7 +344,8 @@ def fit_flow(
     """
     many = math.ceil(_HELD_OUT_DRAWS / len(valid))
     held_out = vae.like(torch.cat([aggregated_posterior(vae, valid, seed=seed + draw) for draw in range(many)]))
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), progress_bar(progress) as bar:
+        task = bar.add_task("fitting a flow, at most", total=rounds)
         torch.manual_seed(seed)
         prior = _like(vae, ScaledFlowPrior(vae.latent_dim, transforms=transforms, hidden=hidden))
         points = aggregated_posterior(vae, train, seed=seed)
@@ -354,6 +363,7 @@ def fit_flow(
                     loss.backward()
                     optimizer.step()
             done += 1
+            bar.advance(task)
             with torch.no_grad():
                 nll = -prior(None).log_prob(held_out).mean().item()
             if nll < best:

@@ -134,7 +134,7 @@ def score(
     if len(data) == 0:
         raise ValueError("there must be at least one row to evaluate; got none. Choose another split.")
     keep_freed()
-    bar = Progress(console=Console(stderr=True), disable=not (progress and Console(stderr=True).is_terminal))
+    bar = progress_bar(progress)
     with torch.random.fork_rng(), evaluating(vae), bar, draws.common() if common else nullcontext():
         sizes = _sizes(vae, _MANY if common else len(data), samples)
         weigh = log_weights if common else _weigher(vae, sizes, len(data) * samples)
@@ -153,6 +153,17 @@ def score(
     for name in ("elbo", "log_likelihood", "log_px"):
         joined[name] += jacobian
     return Scores(**joined)
+
+
+def progress_bar(wanted: bool) -> Progress:
+    """A bar on standard error, if it is wanted and that is a terminal.
+
+    Example:
+        >>> progress_bar(False).disable
+        True
+    """
+    console = Console(stderr=True)
+    return Progress(console=console, disable=not (wanted and console.is_terminal))
 
 
 class _Sizes(NamedTuple):
