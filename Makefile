@@ -13,8 +13,10 @@ setup: .venv/ready
 demo: .venv/ready
 	$(BIN)/variform demo --overwrite
 
+# As many processes as the machine has processors, each with one thread (tests/conftest.py); one that has done its share
+# takes from the others. For fewer or none: make test ARGS="-n 0 tests/test_flows.py"
 test: .venv/ready
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n auto --dist worksteal $(ARGS)
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -5,6 +5,8 @@ import os
 import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+# `make test` runs as many processes as there are processors: more threads than that wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 
