@@ -533,6 +533,7 @@ def compare(
     if json:
         _say(to_json(found.to_dict()))
         return
+    _print_warnings(found.warnings())
     for table in found.tables():
         _say(table.title)
         _print_table(table.header, table.rows)
@@ -590,6 +591,7 @@ def latent_dim(
     if json:
         _say((folder / "study.json").read_text(encoding="utf-8"))
         return
+    _print_warnings(found.warnings)
     _print_table(*found.table())
     _say(f"Recommended: {found.recommended} latent dimensions; {found.reason}.")
     _say(f"Report: {folder / 'report.html'}")
@@ -881,9 +883,15 @@ def _print_numbers(numbers: dict[str, Any], json: bool) -> None:
     if json:
         _say(to_json(numbers))
         return
+    _print_warnings(numbers.get("warnings", ()))
     _print_table(*runs.table(numbers))
     for note in numbers["notes"]:
         _say(f"Note: {note}")
+
+
+def _print_warnings(sentences: Sequence[str]) -> None:
+    for sentence in sentences:
+        _say(f"Warning: {sentence}")
 
 
 def _print_table(

@@ -118,6 +118,7 @@ class Comparison:
             "refused": self.refusals,
             "seeds": self.seeds,
             "options": self.options,
+            "warnings": self.warnings(),
         }
 
     def tables(self) -> list[Table]:
@@ -151,6 +152,11 @@ class Comparison:
             rows = [[option, *values] for option, values in self.options.items()]
             tables.append(Table("Options that differ", ["option", *(entry.name for entry in self.entries)], rows))
         return tables
+
+    def warnings(self) -> list[str]:
+        """What the evaluation of each run says first, with the run's name."""
+        evaluations = [(entry.name, entry.run.evaluation) for entry in self.entries]
+        return [f"{name}: {sentence}" for name, numbers in evaluations for sentence in numbers.get("warnings", ())]
 
     def notes(self) -> list[str]:
         """What was not ranked, and why; how to read what was."""
@@ -260,6 +266,7 @@ def write(comparison: Comparison, folder: Path, command: str) -> Path:
         tables=comparison.tables(),
         pictures=_draw(comparison, folder),
         command=command,
+        warnings=comparison.warnings(),
         notes=comparison.notes(),
         config="",
     )

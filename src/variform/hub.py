@@ -170,6 +170,7 @@ def card(run: runs.Run, name: str) -> str:
         f"# {_plain(name.split('/')[1])}",
         f"A {kind} with {config.latent_dim} latent dimensions and the likelihood `{config.likelihood}`, trained on "
         f"{rows['train']:,} rows of {source} with variform {__version__}.",
+        *(f"**Warning.** {_plain(warning)}" for warning in numbers.get("warnings", ())),
         "## Data",
         _data(schema, data, source, conditions),
         "## Numbers",

@@ -78,6 +78,7 @@ def render(
     command: str,
     notes: Sequence[str],
     config: str,
+    warnings: Sequence[str] = (),
     explorer: str = "",
 ) -> str:
     """The report as the text of one HTML page.
@@ -91,8 +92,9 @@ def render(
         tables: In the order of the page.
         pictures: In the order of the page.
         command: What to type to repeat the run.
-        notes: What a reader must know to trust the numbers, such as warnings.
+        notes: What a reader must know to trust the numbers.
         config: The whole configuration, as text.
+        warnings: What stands first on the page, before anything else that is said of the result.
         explorer: The name of the explorer page beside the report; empty where there is none.
 
     Raises:
@@ -117,6 +119,7 @@ def render(
         pictures=[_embed(picture) for picture in pictures],
         command=command,
         notes=notes,
+        warnings=warnings,
         config=config,
         explorer=explorer,
     )

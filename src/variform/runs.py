@@ -153,8 +153,7 @@ def _is_evaluation(numbers: dict[str, Any]) -> bool:
         and all(isinstance(units.get(name), int) for name in ("count", "of"))
         and isinstance(units.get("variances"), list)
         and all(map(_is_number_or_none, units["variances"]))
-        and isinstance(numbers.get("notes"), list)
-        and all(isinstance(note, str) for note in numbers["notes"])
+        and all(_is_list_of_text(numbers.get(name, missing)) for name, missing in (("warnings", []), ("notes", None)))
         and isinstance(numbers.get("rows"), int)
         and isinstance(numbers.get("split"), str)
     )
@@ -162,6 +161,10 @@ def _is_evaluation(numbers: dict[str, Any]) -> bool:
 
 def _is_estimate(found: Any) -> bool:
     return isinstance(found, dict) and all(name in found and _is_number_or_none(found[name]) for name in ("mean", "se"))
+
+
+def _is_list_of_text(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _is_number_or_none(value: Any) -> bool:
@@ -504,6 +507,7 @@ def overview_table(folder: Path) -> tuple[list[str], list[list[str]]]:
         active = evaluation["active_units"]
         rows.append(["active units", f"{active['count']} of {active['of']}"])
         rows.append(["evaluated on", f"{evaluation['rows']:,} {evaluation['split']} rows"])
+        rows += [["warning", sentence] for sentence in evaluation.get("warnings", ())]
     if model:
         rows.append(["written by", f"variform {model['variform']}, format {model['format']}"])
     return ["run", str(folder)], rows
@@ -1015,6 +1019,7 @@ def write_report(
         tables=tables,
         pictures=pictures,
         command=f"{to_command(config)} --out NEW",
+        warnings=numbers.get("warnings", ()),
         notes=[*splits.notes, *numbers["notes"], *([missing] if missing else [])],
         explorer="" if missing else "explorer.html",
         config=tomli_w.dumps(to_dict(config)),

@@ -1,5 +1,6 @@
 """Studies: many fits, one table."""
 
+import itertools
 import json
 import math
 import shlex
@@ -43,11 +44,13 @@ class Study:
             {"mean", "se", "n", "seeds"}.
         recommended: The recommended latent dimension.
         reason: Why, in a sentence.
+        warnings: What the evaluations of the fits say first, with the fit's name.
     """
 
     rows: list[dict[str, Any]]
     recommended: int
     reason: str
+    warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         dims = ", ".join(str(row["latent_dim"]) for row in self.rows)
@@ -115,12 +118,18 @@ def latent_dimension(
         raise KeyboardInterrupt("the study stopped and was saved; give the same command to go on with it") from error
     rows = [_row(dim, runs) for dim, runs in fits.items()]
     recommended, reason = recommend(rows)
-    study = Study(rows, recommended, reason)
-    values = {"source": config.source, "seeds": seeds, "rows": rows, "recommended": recommended, "reason": reason}
+    warnings = tuple(_warnings(run) for runs in fits.values() for run in runs)
+    study = Study(rows, recommended, reason, tuple(itertools.chain(*warnings)))
+    values: dict[str, Any] = {"source": config.source, "seeds": seeds, "rows": rows}
+    values |= {"recommended": recommended, "reason": reason, "warnings": list(study.warnings)}
     write_json(folder / "study.json", values)
     picture = _draw(study, {dim: runs[0] for dim, runs in fits.items()}, splits, folder)
     _write_report(study, config, splits, picture, folder, seeds)
     return study
+
+
+def _warnings(run: Run) -> list[str]:
+    return [f"{run.folder.name}: {sentence}" for sentence in run.evaluation.get("warnings", ())]
 
 
 def recommend(rows: list[dict[str, Any]]) -> tuple[int, str]:
@@ -260,6 +269,7 @@ def _write_report(study: Study, config: RunConfig, splits: Splits, picture: Pict
         tables=[Table("Held-out numbers", header, rows, note)],
         pictures=[picture],
         command=f"variform study latent-dim --config {place} --dims {dims} --seeds {seeds} --out NEW",
+        warnings=study.warnings,
         notes=list(splits.notes),
         config=tomli_w.dumps(to_dict(config)),
     )

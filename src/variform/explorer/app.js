@@ -64,6 +64,7 @@ class App {
     this.near = this.nearest(this.live);
     byId("title").textContent = contents.title;
     byId("summary").textContent = contents.summary;
+    this._warn(contents.numbers.warnings);
     this._buildTools();
     this._buildTabs();
     this._buildHelp();
@@ -72,6 +73,12 @@ class App {
     this.open(this.state.view);
     this._listen();
     await this._decodeLive();
+  }
+
+  _warn(sentences) {
+    const host = byId("warnings");
+    host.hidden = !sentences.length;
+    host.append(...sentences.map((text) => element("p", {}, element("b", { textContent: "Warning. " }), text)));
   }
 
   _listen() {

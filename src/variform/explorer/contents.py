@@ -124,6 +124,7 @@ def gather(
         "numbers": {
             "header": list(table[0]),
             "rows": [list(row) for row in table[1]],
+            "warnings": list(numbers.get("warnings", ())),
             "notes": [*notes, *numbers["notes"]],
             "facts": [list(fact) for fact in facts],
             "active": {"count": numbers["active_units"]["count"], "of": vae.latent_dim},
