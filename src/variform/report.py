@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup, escape
 
 PAGE_DPI = 96  # what browsers call an inch
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -110,6 +111,7 @@ def render(
     environment = Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined
     )
+    environment.filters["options"] = _options
     source = resources.files("variform").joinpath("report.html.j2").read_text(encoding="utf-8")
     return environment.from_string(source).render(
         title=title,
@@ -123,6 +125,11 @@ def render(
         config=config,
         explorer=explorer,
     )
+
+
+def _options(sentence: str) -> Markup:
+    """The sentence as HTML whose lines do not break within the name of an option."""
+    return Markup(re.sub(r"--[a-z-]+", r'<span class="option">\g<0></span>', str(escape(sentence))))
 
 
 def _numeric_columns(table: Table) -> list[bool]:

@@ -12,6 +12,8 @@ const VIEWS = [
 const MOST_PINS = 9;
 const THEMES = ["auto", "light", "dark"];
 
+// The parts of a sentence, the names of options each in one piece, which a line does not break.
+const whole = (text) => text.split(/(--[a-z-]+)/).map((part, i) => (i % 2 ? element("span", { className: "option", textContent: part }) : part));
 const byId = (name) => document.getElementById(name);
 
 class App {
@@ -78,7 +80,7 @@ class App {
   _warn(sentences) {
     const host = byId("warnings");
     host.hidden = !sentences.length;
-    host.append(...sentences.map((text) => element("p", {}, element("b", { textContent: "Warning. " }), text)));
+    host.append(...sentences.map((text) => element("p", {}, element("b", { textContent: "Warning. " }), ...whole(text))));
   }
 
   _listen() {
