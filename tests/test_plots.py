@@ -201,6 +201,17 @@ def test_curves_are_the_history(count):
     assert len(figure.axes) == (3 if count == 1 else 4)  # beta changes: an axis of its own
 
 
+def test_an_epoch_that_ended_early_stands_where_it_ended_without_its_training_means():
+    history = [row | {"examples": 100} for row in epochs(3)]
+    history[-1] |= {"examples": 10, "train_elbo": -1e6}
+    panel = plots.plot_curves(history).axes[0]
+    lines = {line.get_label(): line for line in panel.get_lines()}
+    assert lines["train"].get_xdata().tolist() == [1, 2]
+    assert lines["train"].get_ydata().tolist() == [row["train_elbo"] for row in history[:2]]
+    np.testing.assert_allclose(lines["valid"].get_xdata(), [1, 2, 2.1])
+    assert lines["valid"].get_ydata().tolist() == [row["valid_elbo"] for row in history]
+
+
 def test_curves_of_an_autoencoder_have_no_empty_panels():
     """It has no ELBO and no KL: what JSON holds of them is null."""
     history = [row | {key: None for key in row if key.endswith(("_elbo", "_kl"))} for row in epochs(6)]

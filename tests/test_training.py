@@ -40,7 +40,7 @@ from variform.objectives import ELBO
 from variform.posteriors import DiagonalPosterior
 from variform.priors import StandardNormalPrior
 from variform.steps import Step, compiles
-from variform.training import Interrupted, NonFiniteError, learning_rate
+from variform.training import Interrupted, NonFiniteError, learning_rate, passes
 
 TIMINGS = {"seconds", "train_seconds", "examples_per_second"}
 BATCH = 32
@@ -85,6 +85,31 @@ def checkpoint(folder):
     with safe_open(path, framework="pt") as file:
         numbers = json.loads(file.metadata()["variform"])["state"]
     return load_file(path), numbers | {"rows": without_timings(numbers["rows"])}
+
+
+def test_steps_that_end_within_an_epoch_say_of_how_many_rows_its_means_are(grey, tmp_path, capsys):
+    """22 steps of 4 an epoch: the sixth has two batches. A run says so wherever it says how far it came."""
+    config = TrainConfig(steps=22, batch_size=BATCH)
+    history = fit(objective_for(grey, config), grey.train, grey.valid, config, progress=True)
+    rows = len(grey.train)
+    assert [row["examples"] for row in history.rows] == [rows] * 5 + [2 * BATCH]
+    assert passes(history.rows, rows) == (5 * rows + 2 * BATCH) / rows
+    assert [f"(of {2 * BATCH} training rows)" in line for line in capsys.readouterr().err.splitlines()] == [
+        *[False] * 5,
+        True,
+    ]
+    np.save(tmp_path / "grey.npy", np.random.default_rng(0).integers(0, 256, (130, 4, 4), dtype=np.uint8))
+    whole = RunConfig(
+        source=str(tmp_path / "grey.npy"),
+        model=ModelConfig(latent_dim=2, hidden=(7,)),
+        train=config,
+        evaluation=EvaluationConfig(nll_samples=10),
+    )
+    run = runs.train(whole, tmp_path / "run", pictures=False)
+    training = runs.overview(run.folder)["training"]
+    count = len(run.data().train)
+    assert training["epochs"] == training["of_epochs"] == (5 * count + 2 * BATCH) / count
+    assert f"{5 + 2 * BATCH / count:.2f} epochs" in str(runs.overview_table(run.folder))
 
 
 # --- resume == uninterrupted, bit for bit ---------------------------------------------------------------------------

@@ -462,6 +462,39 @@ class RunConfig:
         )
 
 
+_RUN_OF = {  # how a training runs, which does not change what is minimised
+    *("epochs", "steps", "batch_size", "optimizer", "learning_rate", "schedule", "clip_norm", "patience", "seed"),
+    *("shuffle_block", "checkpoint_every", "compile", "device", "precision", "tf32", "sharded"),
+}
+
+
+def objective_name(config: RunConfig) -> str:
+    """What a training minimises, in words: the objective, and each of its options that is not at its default.
+
+    Configurations that differ in an objective or in one of its options have different names.
+
+    Example:
+        >>> objective_name(RunConfig(train=TrainConfig(objective="iwae", samples=5, elbo_share=0.5)))
+        'iwae (samples 5, elbo share 0.5)'
+    """
+    options = []
+    for field in dataclasses.fields(TrainConfig):
+        value, name = getattr(config.train, field.name), field.name.replace("_", " ")
+        if field.name in _RUN_OF or field.name == "objective" or value == field.default:
+            continue
+        if isinstance(value, bool):
+            options.append(name if value else f"not {name}")
+        elif isinstance(value, tuple):
+            options.append(f"{name} {'-'.join(map(str, value)) or 'linear'}")
+        else:
+            options.append(f"{name} {value}")
+    if config.data.condition:
+        options.append(f"told {' and '.join(config.data.condition)}")
+    if config.data.labelled:
+        options.append(f"labels kept {config.data.labelled}")
+    return f"{config.train.objective} ({', '.join(options)})" if options else config.train.objective
+
+
 Config = TypeVar("Config", DataConfig, ModelConfig, TrainConfig, EvaluationConfig, RunConfig)
 
 

@@ -347,7 +347,8 @@ def plot_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     Args:
         history: One mapping per epoch: "epoch", "beta", and for train and valid each "train_elbo",
             "train_log_likelihood" and "train_kl", in nats per example; "best" is true for the epoch that was kept
-            (for the last of them, if several are).
+            (for the last of them, if several are). "examples" is the number of training rows of an epoch: one that
+            ended early stands where it ended, without its training means, which are of too few rows to compare.
 
     Raises:
         ValueError: if the history is empty.
@@ -885,13 +886,22 @@ def _path_panels(
 
 def _draw_curve(panel: Axes, history: Sequence[Mapping[str, Any]], key: str, best: list[int], **look: Any) -> None:
     """One measure over the epochs, with a star at the best one."""
-    epochs, values = [row["epoch"] for row in history], np.array([row[key] for row in history], dtype=float)
+    places, values = _places(history), np.array([row[key] for row in history], dtype=float)
+    shown = len(history)
+    if key.startswith("train") and shown > 1 and not places[-1].is_integer():
+        shown -= 1  # of a last epoch that ended early: a mean over fewer rows than the others
     marker = "o" if len(history) <= 20 else ""
-    panel.plot(epochs, values, marker=marker, markersize=3.5, linewidth=1.6, **look)
+    panel.plot(places[:shown], values[:shown], marker=marker, markersize=3.5, linewidth=1.6, **look)
     if best and key.startswith("valid"):
         look |= {"linestyle": "", "marker": "*", "markersize": 11, "markeredgecolor": INK, "zorder": 4}
-        look["label"] = f"best epoch: {epochs[best[0]]}"
-        panel.plot(epochs[best[0]], values[best[0]], **look)
+        look["label"] = f"best epoch: {history[best[0]]['epoch']}"
+        panel.plot(places[best[0]], values[best[0]], **look)
+
+
+def _places(history: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Passes over the training rows at the end of each epoch; the last may have ended early."""
+    whole = max((row["examples"] for row in history if "examples" in row), default=1)
+    return [row["epoch"] - 1 + row.get("examples", whole) / whole for row in history]
 
 
 def _draw_beta(panel: Axes, history: Sequence[Mapping[str, Any]]) -> None:
@@ -901,7 +911,7 @@ def _draw_beta(panel: Axes, history: Sequence[Mapping[str, Any]]) -> None:
     twin.grid(visible=False)
     twin.spines["right"].set(visible=True, color=GREY)
     twin.plot(
-        [row["epoch"] for row in history],
+        _places(history),
         [row["beta"] for row in history],
         color=GREY,
         linestyle=":",

@@ -36,6 +36,7 @@ from variform.config import (
     RunConfig,
     TrainConfig,
     from_toml,
+    objective_name,
     require_effect,
     to_command,
     to_dict,
@@ -59,6 +60,7 @@ from variform.training import (
     build_objective,
     epochs,
     fit,
+    passes,
     require_batch,
     require_labels,
     resume_command,
@@ -102,7 +104,7 @@ class Run:
     vae: VAE
 
     def __repr__(self) -> str:
-        return f"Run({str(self.folder)!r}, {self.vae.extra_repr()}, objective={_objective(self.config)})"
+        return f"Run({str(self.folder)!r}, {self.vae.extra_repr()}, objective={objective_name(self.config)})"
 
     def data(self) -> Splits:
         """The run's own data, read again.
@@ -460,9 +462,9 @@ def overview(folder: Path) -> dict[str, Any]:
     steps = config.train.steps or (config.train.epochs and per_epoch and config.train.epochs * per_epoch)
     best = next((row for row in reversed(rows) if row["best"]), None)
     training = {
-        "epochs": len(rows),
+        "epochs": passes(rows, data["rows"]["train"]) if data else 0,
         "steps": rows[-1]["step"] if rows else 0,
-        "of_epochs": config.train.epochs or (math.ceil(steps / per_epoch) if steps and per_epoch else None),
+        "of_epochs": _epochs_asked(config.train, data["rows"]["train"]) if data else config.train.epochs,
         "of_steps": steps,
         "best_epoch": best["epoch"] if best else None,
         "best_valid_elbo": best["valid_elbo"] if best else None,
@@ -472,6 +474,19 @@ def overview(folder: Path) -> dict[str, Any]:
     return {"config": to_dict(config), "data": data, "training": training, "model": model, "evaluation": evaluation}
 
 
+def _epochs_asked(config: TrainConfig, rows: int) -> float | None:
+    """Epochs of a training when it is done; `steps` may end within one."""
+    if config.steps is None:
+        return config.epochs
+    batch = config.for_rows(rows).batch
+    whole, rest = divmod(config.steps, math.ceil(rows / batch))
+    return (whole * rows + rest * batch) / rows
+
+
+def _decimal(value: float) -> str:
+    return f"{value:,.2f}".rstrip("0").rstrip(".")
+
+
 def overview_table(folder: Path) -> tuple[list[str], list[list[str]]]:
     """What `overview` finds as header and rows of text."""
     found, config = overview(folder), read_config(folder / "config.toml")
@@ -479,7 +494,8 @@ def overview_table(folder: Path) -> tuple[list[str], list[list[str]]]:
     widths = "-".join(map(str, config.model.hidden)) or "linear"
     size = f", {model['weights']:,} weights" if model else ""
     network = f"{config.model.network} {widths}"
-    done = f"{training['epochs']:,} of {training['of_epochs'] or '?'} epochs, {training['steps']:,} steps"
+    whole = _decimal(training["of_epochs"]) if training["of_epochs"] else "?"
+    done = f"{_decimal(training['epochs'])} of {whole} epochs, {training['steps']:,} steps"
     if training["best_epoch"]:
         done += f"; best epoch {training['best_epoch']:,}"
         done += (
@@ -497,7 +513,7 @@ def overview_table(folder: Path) -> tuple[list[str], list[list[str]]]:
             f"{config.model.likelihood} likelihood, {config.model.latent_dim} latents, {network}, "
             f"posterior {config.model.posterior}, prior {prior_name(config.model)}{size}",
         ],
-        ["objective", f"{_objective(config)}, seed {config.train.seed}"],
+        ["objective", f"{objective_name(config)}, seed {config.train.seed}"],
         ["training", done if training["finished"] else f"{done}; not finished: {resume_command(folder)}"],
     ]
     if evaluation:
@@ -540,17 +556,6 @@ def _git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return commit + ("+" if changes else "")
-
-
-def _objective(config: RunConfig) -> str:
-    """The objective and what differs from the defaults in its options, in words."""
-    names = ("samples", "groups", "gradient", "beta", "warmup", "free_bits", "capacity", "noise", "noise_level", "ema")
-    changed = {name: getattr(config.train, name) for name in names}
-    changed = {name: value for name, value in changed.items() if value != getattr(TrainConfig(), name)}
-    told = {"told": " and ".join(config.data.condition)} if config.data.condition else {}
-    labels = {"labels kept": config.data.labelled} if config.data.labelled else {}
-    options = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in (changed | told | labels).items())
-    return f"{config.train.objective}{f' ({options})' if options else ''}"
 
 
 def _save_last(vae: VAE, history: History, folder: Path) -> None:
@@ -995,9 +1000,10 @@ def write_report(
         ("Latents", f"posterior {config.model.posterior}; prior {prior_name(config.model)}"),
         (
             "Training",
-            f"{steps:,} steps, {len(history.rows)} epochs, best epoch {history.best_epoch}; {history.stopped}",
+            f"{steps:,} steps, {_decimal(passes(history.rows, len(splits.train)))} epochs, best epoch "
+            f"{history.best_epoch}; {history.stopped}",
         ),
-        ("Objective", _objective(config)),
+        ("Objective", objective_name(config)),
         ("Seed", str(config.train.seed)),
         ("Versions", ", ".join(f"{name} {version}" for name, version in numbers["versions"].items())),
         ("Data fingerprint", splits.fingerprint),
@@ -1073,7 +1079,7 @@ def explorer_contents(
         ("Likelihood", run.config.model.likelihood),
         ("Latents", f"{run.vae.latent_dim}; posterior {run.config.model.posterior}; prior {prior}"),
         ("Decoder", f"{run.config.model.network}, {weights:,} weights"),
-        ("Objective", _objective(run.config)),
+        ("Objective", objective_name(run.config)),
     ]
     return gather(
         run.vae,

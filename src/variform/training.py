@@ -6,7 +6,7 @@ import shlex
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,8 +51,9 @@ class History:
     """What a fit did.
 
     Args:
-        rows: One dict per epoch: epoch, step, beta, learning_rate, train_*, valid_* for loss, elbo, log_likelihood and
-            kl (nats per example; with `ema` valid_* are of the average of the weights), seconds (in all),
+        rows: One dict per epoch: epoch, step, examples (training rows that train_* are means over; fewer than all where
+            `steps` end within an epoch), beta, learning_rate, train_*, valid_* for loss, elbo, log_likelihood and kl
+            (nats per example; with `ema` valid_* are of the average of the weights), seconds (in all),
             train_seconds (of this epoch's steps alone, without validation and files), examples_per_second (of these
             steps), best.
         best_epoch: The epoch with the lowest validation loss, whose weights the model has after `fit`.
@@ -164,7 +165,7 @@ def fit(
         torch.random.fork_rng(),
         take.rounding(),
         _signals(folder is not None) as asked,
-        _Display(shown, total) as display,
+        _Display(shown, total, len(train)) as display,
     ):
         torch.manual_seed(config.seed)
         state = take.trained.capture(sums)
@@ -213,7 +214,8 @@ def fit(
             if not math.isfinite(means["valid_loss"]):
                 raise _broken(None, step, objective, folder, state, identity)
             better = means["valid_loss"] < state.best_loss
-            row = {"epoch": epoch + 1, "step": step, **means, "beta": objective.beta(step - 1), "best": better}
+            row = {"epoch": epoch + 1, "step": step, "examples": round(processes.summed(sums)[-1].item()), **means}
+            row |= {"beta": objective.beta(step - 1), "best": better}
             row |= {"learning_rate": learning_rate(config, step - 1, total)}
             row |= {"seconds": round(earlier + time.monotonic() - started, 3), "train_seconds": round(trained, 6)}
             row["examples_per_second"] = round(examples / trained)
@@ -251,6 +253,20 @@ def epochs(config: TrainConfig, rows: int) -> int:
         [1500, 100, 20]
     """
     return config.epochs or max(20, math.ceil(3000 / math.ceil(rows / config.for_rows(rows).batch)))
+
+
+def passes(history: Sequence[Mapping[str, Any]], rows: int) -> float:
+    """Passes done over the `rows` training rows: where the steps ended within an epoch, it counts in part.
+
+    Args:
+        history: As `History.rows`; epochs without `examples`, of an earlier version, count as whole.
+        rows: Number of training rows.
+
+    Example:
+        >>> passes([{"examples": 1000}, {"examples": 250}], 1000)
+        1.25
+    """
+    return sum(epoch.get("examples", rows) for epoch in history) / rows
 
 
 def require_batch(config: TrainConfig, rows: int) -> None:
@@ -492,8 +508,8 @@ def _signals(catch: bool) -> Iterator[threading.Event]:
 class _Display:
     """Progress on standard error: a live bar on a terminal, one line an epoch elsewhere, or nothing."""
 
-    def __init__(self, shown: bool, total: int) -> None:
-        self.shown, self.total = shown, total
+    def __init__(self, shown: bool, total: int, rows: int) -> None:
+        self.shown, self.total, self.rows = shown, total, rows
         self.console = Console(stderr=True)
         self.live = shown and self.console.is_terminal
         self.last_update = self.started = time.monotonic()
@@ -541,6 +557,8 @@ class _Display:
             return
         self.next_line = row["step"] + self.total / 20  # beside a bar a line for each twentieth will do
         mark = " best" if row["best"] else ""
+        if row["examples"] < self.rows:
+            mark += f" (of {row['examples']:,} training rows)"
         self.console.print(
             f"epoch {row['epoch']:>4}  step {row['step']:>7}  {self._numbers(row)}  "
             f"{row['examples_per_second']:,} examples/s{mark}",
