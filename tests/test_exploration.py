@@ -154,3 +154,48 @@ def test_latent_map_is_the_plane_or_pca():
     assert axes[0].startswith("PC1")
     assert np.array_equal(exploration.latent_map(means[:, :2])[0], means[:, :2])
     assert exploration.latent_map(means[:, :1])[0].shape == (500, 2)
+
+
+def skewed(rows=400):
+    """A log-normal column, one of counts and one of whole numbers."""
+    random = np.random.default_rng(0)
+    columns = [random.lognormal(0, 1, rows), random.negative_binomial(2, 0.3, rows), random.integers(2, 5, rows)]
+    return splits_from(np.column_stack(columns), config=DataConfig(cells="mixed"))
+
+
+def test_what_is_clipped_is_counted_column_by_column():
+    schema = skewed().schema
+    assert schema.kinds == ("real", "count", "real")
+    (low, *_), (high, *_) = schema.low, schema.high
+    raw = np.array([[low - 0.1, -2.0, 1.0], [high + 1, 99.0, 1.0], [low, 3.4, 0.0], [high, 0.0, 3.0], [-9.0, 1, 7]])
+    assert schema.clipped(torch.from_numpy(raw)) == {"column 1": 3, "column 2": 1, "column 3": 4}
+    tidy = schema.tidy(torch.from_numpy(raw)).numpy()
+    assert (tidy != np.column_stack([raw[:, 0], raw[:, 1:].round()])).sum(0).tolist() == [3, 1, 4]
+    (remark,) = exploration.remarks(schema, raw)
+    assert "column 3 in 4, column 1 in 3, column 2 in 1 of 5 rows" in remark
+    assert exploration.remarks(schema, tidy) == [] and exploration.remarks(schema, raw, least=0.8) == []
+
+
+def test_what_a_gaussian_puts_below_zero_is_counted():
+    random = np.random.default_rng(0)
+    schema = splits_from(np.column_stack([random.lognormal(0, 1, 300), random.normal(0, 1, 300)])).schema
+    (remark,) = exploration.remarks(schema, np.array([[-0.5, -3.0], [0.5, -3.0], [-0.1, 0.0]]))
+    assert "column 1 in 2 of 3 rows" in remark and "column 2" not in remark
+
+
+def test_the_count_of_what_is_clipped_is_that_of_a_gaussian_at_its_end():
+    """A decoder that gives N(0, 1) in units of the data, cut at 0: half of the rows. 3 errors of 4,000 draws."""
+    random = np.random.default_rng(0)
+    values = np.abs(random.normal(0, 1, (400, 1))).repeat(2, 1)
+    splits = splits_from(values, config=DataConfig(cells="mixed"))
+    vae = build_vae(ModelConfig(latent_dim=1, hidden=(), likelihood="mixed"), splits.schema)
+    low = (splits.schema.low[0] - splits.schema.shift[0]) / splits.schema.scale[0]
+    with torch.no_grad():
+        for parameter in vae.decoder.parameters():
+            parameter.zero_()
+        vae.decoder.output.bias.fill_(low)
+    raw = exploration.generate(vae, 4000, draw=True, tidy=False)
+    counts = splits.schema.clipped(torch.from_numpy(raw))
+    assert abs(counts["column 1"] - 2000) < 3 * 32 and abs(counts["column 2"] - 2000) < 3 * 32
+    held = (exploration.generate(vae, 4000, draw=True) == np.array(splits.schema.low, np.float32)).sum(0)
+    assert held.tolist() == [counts["column 1"], counts["column 2"]]

@@ -183,7 +183,7 @@ def generate(
     opened = runs.open_run(run)
     context = runs.told(opened, given, count, seed=seed)
     vae = runs.with_sampler(opened, sampler, temperature)
-    values = exploration.generate(vae, count, context=context, draw=draw, seed=seed)
+    values = exploration.generate(vae, count, context=context, draw=draw, tidy=False, seed=seed)
     _write(opened, out or _beside(opened, "generated"), values, context)
 
 
@@ -306,7 +306,7 @@ def decode(
     points = read_points(latents, [f"z{number}" for number in range(1, dim + 1)])
     points = points[:, :dim] if points.shape[1] == 2 * dim else points  # what `encode --std` wrote to a .npy file
     context = runs.told(opened, given, len(points), seed=seed)
-    values = exploration.decode(opened.vae, points, context=context, draw=draw, seed=seed)
+    values = exploration.decode(opened.vae, points, context=context, draw=draw, tidy=False, seed=seed)
     _write(opened, out or _beside(opened, "decoded"), values, context)
 
 
@@ -932,11 +932,18 @@ def _beside(run: "Run", name: str) -> Path:
 
 
 def _write(run: "Run", path: Path, values: Any, context: Any = None, *, quiet: bool = False) -> None:
-    """Write data in the user's own units in the form that the path asks for, with what a conditional model was told."""
-    from variform import export
+    """Write data in the user's own units in the form that the path asks for, with what a conditional model was told.
+
+    Rows of a table that are not tidy yet become so, and what that changes is said.
+    """
+    import torch
+
+    from variform import exploration, export
 
     schema = run.vae.schema
     assert schema is not None
+    remarks = exploration.remarks(schema, values)
+    values = schema.tidy(torch.from_numpy(values)).numpy()
     told = ((), ()) if context is None else export.told_cells(schema, context.expand(len(values), -1))
     if path.suffix == ".csv" and (schema.kinds or (schema.conditions and schema.kind == "table")):
         export.write_table(path, values, schema, told)
@@ -948,6 +955,8 @@ def _write(run: "Run", path: Path, values: Any, context: Any = None, *, quiet: b
         raise ValueError(f"a table needs an output that ends in .csv or .npy; got {path}. Add the suffix.")
     if not quiet:
         _say(f"{len(values):,} rows: {path}")
+        for remark in remarks:
+            _say(f"Note: {remark}")
 
 
 def _flattened(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

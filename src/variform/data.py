@@ -312,12 +312,35 @@ class Schema:
             >>> table.kinds, table.tidy(torch.tensor([99.0, 11.7])).tolist()
             (('real', 'count'), [61.25, 12.0])
         """
+        return self._bounded(self._rounded(raw)) if self.kinds else raw
+
+    def clipped(self, raw: Tensor) -> dict[str, int]:
+        """How many values of each column `tidy` clips to the range of the rows read; columns without any are left out.
+
+        Args:
+            raw: Raw values before `tidy`, (N, *shape).
+
+        Example:
+            >>> rows = torch.tensor([[0.5, 3.0], [1.5, 0.0], [2.25, 9.0]]).repeat(20, 1) + torch.arange(60)[:, None]
+            >>> table = splits_from(rows, config=DataConfig(cells="mixed")).schema
+            >>> table.clipped(torch.tensor([[99.0, 11.7], [-1.0, 2.0], [3.0, 2.0]]))
+            {'column 1': 2}
+        """
         if not self.kinds:
-            return raw
+            return {}
+        rounded = self._rounded(raw)
+        moved = (self._bounded(rounded) - rounded).abs()
+        error = 1e-6 * (raw.new_tensor(self.high) - raw.new_tensor(self.low))  # of the scaling
+        counts = (moved > error).sum(0).tolist()
+        return {name: count for name, count in zip(self.columns, counts, strict=True) if count}
+
+    def _rounded(self, raw: Tensor) -> Tensor:
+        return torch.where(torch.tensor(self.whole, device=raw.device), raw.round(), raw)
+
+    def _bounded(self, raw: Tensor) -> Tensor:
         low, high = raw.new_tensor(self.low), raw.new_tensor(self.high)
         is_count = torch.tensor([kind == "count" for kind in self.kinds], device=raw.device)
-        rounded = torch.where(torch.tensor(self.whole, device=raw.device), raw.round(), raw)
-        return torch.where(is_count, rounded.clamp_min(0), torch.minimum(torch.maximum(rounded, low), high))
+        return torch.where(is_count, raw.clamp_min(0), torch.minimum(torch.maximum(raw, low), high))
 
     def log_jacobians(self, x: Tensor) -> Tensor:
         """`log_jacobian` of each row of x (B, *shape), (B,) float64: of the values that are not missing.

@@ -12,13 +12,14 @@ import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from variform.data import Dataset
+from variform.data import Dataset, Schema
 from variform.distributions import StandardNormal
 from variform.vae import VAE, evaluating
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _FLOATS_AT_ONCE = 2**25  # of the decoder's output: a probability for each of 256 levels of each pixel is many
+_NAMED = 12  # columns in a sentence
 
 
 def encode(vae: VAE, data: Dataset, *, draw: bool = False, seed: int = 0) -> tuple[Array, Array]:
@@ -40,7 +41,9 @@ def encode(vae: VAE, data: Dataset, *, draw: bool = False, seed: int = 0) -> tup
         return points.cpu().numpy(), torch.cat([law.stddev for law in laws]).cpu().numpy()
 
 
-def decode(vae: VAE, z: Array, *, context: Tensor | None = None, draw: bool = False, seed: int = 0) -> Array:
+def decode(
+    vae: VAE, z: Array, *, context: Tensor | None = None, draw: bool = False, tidy: bool = True, seed: int = 0
+) -> Array:
     """What the decoder makes of latent points.
 
     Args:
@@ -48,6 +51,7 @@ def decode(vae: VAE, z: Array, *, context: Tensor | None = None, draw: bool = Fa
         z: (..., latent_dim).
         context: What a conditional model is told, (..., context_dim), or (context_dim,) for all points.
         draw: Draw x from p(x|z) instead of taking its mean.
+        tidy: Give values as the columns of a mixed table can hold them, as `Schema.tidy` says.
         seed: Seed of the draws.
 
     Returns:
@@ -69,13 +73,17 @@ def decode(vae: VAE, z: Array, *, context: Tensor | None = None, draw: bool = Fa
         torch.manual_seed(seed)
         laws = (vae.decode(*chunk) for chunk in zip(points.split(at_once), contexts, strict=False))
         x = torch.cat([law.sample() if draw else law.mean for law in laws])
-    raw = x if vae.schema is None else vae.schema.tidy(vae.schema.restore(x))
+    raw = x if vae.schema is None else vae.schema.restore(x)
+    if tidy and vae.schema is not None:
+        raw = vae.schema.tidy(raw)
     if draw and vae.likelihood.support in ("levels", "counts"):
         raw = raw.round()  # of the scaling's last bit
     return raw.cpu().numpy().reshape(*z.shape[:-1], *vae.event_shape)
 
 
-def generate(vae: VAE, count: int, *, context: Tensor | None = None, draw: bool = False, seed: int = 0) -> Array:
+def generate(
+    vae: VAE, count: int, *, context: Tensor | None = None, draw: bool = False, tidy: bool = True, seed: int = 0
+) -> Array:
     """New data: z from the prior, then the mean of p(x|z), or with `draw` a draw from it; (count, *event).
 
     Args:
@@ -83,12 +91,64 @@ def generate(vae: VAE, count: int, *, context: Tensor | None = None, draw: bool 
         count: How many.
         context: What a conditional model is told, (count, context_dim), or (context_dim,) for all.
         draw: Draw x from p(x|z) instead of taking its mean.
+        tidy: As of `decode`.
         seed: Seed of the draws.
     """
     with torch.random.fork_rng(), evaluating(vae):
         torch.manual_seed(seed)
         z = vae.latent_prior().sample(torch.Size((count,)))
-    return decode(vae, z.cpu().numpy(), context=context, draw=draw, seed=seed + 1)
+    return decode(vae, z.cpu().numpy(), context=context, draw=draw, tidy=tidy, seed=seed + 1)
+
+
+def remarks(schema: Schema, raw: Array, *, least: float = 0.0) -> list[str]:
+    """What must be said of new rows of a table: which values leave the range of the data, and what becomes of them.
+
+    Args:
+        schema: What the data are.
+        raw: The rows before `Schema.tidy`, (N, columns), in the data's own units.
+        least: Share of the rows of which more must be concerned.
+
+    Returns:
+        Sentences: how many values of which columns of a mixed table are clipped; how many are below 0 in columns whose
+        data are not, of other tables.
+
+    Example:
+        >>> from variform.data import dataset_from
+        >>> remarks(dataset_from(torch.tensor([[0.5], [4.0]])).schema, np.array([[-0.1], [1.0], [-0.2], [2.0]]))
+        ['Below 0, where no row of the data is: column 1 in 2 of 4 rows. The law of a column is a Gaussian, which does \
+not know of the end: train on its logarithm.']
+    """
+    if schema.kind != "table":
+        return []
+    clipped = schema.clipped(torch.from_numpy(raw))
+    below = {} if schema.kinds else _below_zero(schema, raw)
+    found = []
+    if words := _counts(clipped, len(raw), least):
+        found.append(
+            f"Values clipped to the range of the data: {words}. So many rows hold exactly the least or the greatest "
+            "value. The law of a real column is a Gaussian, which does not know of such an end: train on its logarithm."
+        )
+    if words := _counts(below, len(raw), least):
+        found.append(
+            f"Below 0, where no row of the data is: {words}. The law of a column is a Gaussian, which does not know of "
+            "the end: train on its logarithm."
+        )
+    return found
+
+
+def _below_zero(schema: Schema, raw: Array) -> dict[str, int]:
+    columns = zip(schema.columns, schema.low, (raw < 0).sum(0).tolist(), strict=True)
+    return {name: count for name, low, count in columns if low >= 0 and count}
+
+
+def _counts(by_column: dict[str, int], rows: int, least: float) -> str:
+    """Counts of rows by column in words, the largest first; "" where there are none."""
+    counts = sorted(by_column.items(), key=lambda item: -item[1])
+    named = [f"{name} in {count:,}" for name, count in counts if count > least * rows]
+    if not named:
+        return ""
+    more = f" and {len(named) - _NAMED} columns more" if len(named) > _NAMED else ""
+    return f"{', '.join(named[:_NAMED])} of {rows:,} rows{more}"
 
 
 def reconstruct(vae: VAE, data: Dataset, *, context: Tensor | None = None, seed: int = 0) -> tuple[Array, Array]:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from variform.vae import VAE
 Array = np.ndarray[Any, np.dtype[Any]]
 Values = TypeVar("Values", Array, Tensor)
 Given = Mapping[str, Any]
+
+_FEW = 0.02  # share of the rows that may be clipped without a word
 
 
 @dataclass(frozen=True, repr=False)
@@ -128,13 +131,20 @@ class Model:
 
         Raises:
             ValueError: for less than one row, and for a temperature that is not above 0.
+
+        Warns:
+            UserWarning: where more than 2 % of the rows are clipped in some column; see `exploration.remarks`.
         """
         if not isinstance(count, int | np.integer) or count < 1:
             raise ValueError(f"count must be a whole number of at least 1; got {count}. Use for example 64.")
         vae = self.vae
         if temperature != 1:
             vae = vae.with_prior(samplers.TemperedPrior(vae.prior, temperature))
-        return exploration.generate(vae, count, context=self._told(given, (count,)), draw=draw, seed=seed)
+        told = self._told(given, (count,))
+        raw = exploration.generate(vae, count, context=told, draw=draw, tidy=False, seed=seed)
+        for remark in exploration.remarks(self.schema, raw, least=_FEW):
+            warnings.warn(remark, stacklevel=2)
+        return self.schema.tidy(torch.from_numpy(raw)).numpy()
 
     def reconstruct(self, x: Values, *, given: Given | None = None) -> Values:
         """The means of p(x|z) at the means of q(z|x), (N, *event); arguments and errors as of `encode`."""
