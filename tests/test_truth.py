@@ -146,7 +146,7 @@ def test_ppca_matches_its_closed_form():
     noise = values[:3].mean()
     covariance = vectors[:, 3:] @ np.diag(values[3:] - noise) @ vectors[:, 3:].T + noise * np.eye(5)
     expected = stats.multivariate_normal(x.mean(0), covariance).logpdf(x)
-    np.testing.assert_allclose(fit_pca(x, 2).score_samples(x), expected, rtol=1e-9)
+    np.testing.assert_allclose(fit_pca(x, 2).log_prob(x), expected, rtol=1e-9)
 
 
 # scikit-learn's digits / 16, rows shuffled by RandomState(0), 1,500 to train and 297 to test: nats per row, exact
@@ -162,7 +162,7 @@ def test_linear_vae_reaches_the_exact_ppca_likelihood(dim):
     train, test = dataset_from(x[:1500]), dataset_from(x[1500:])
     exact = fit_pca(x[:1500].double().numpy(), dim)
     for rows, published in zip((train, test), PPCA_DIGITS[dim], strict=True):
-        assert exact.score_samples(rows.prepared().double().numpy()).mean() == pytest.approx(published, abs=1e-4)
+        assert exact.log_prob(rows.prepared().double().numpy()).mean() == pytest.approx(published, abs=1e-4)
     model = ModelConfig(latent_dim=dim, likelihood="gaussian-shared", hidden=())
     vae = build_vae(model, train.schema, moments=train.moments())
     config = TrainConfig(steps=6000, batch_size=250, learning_rate=2e-2, schedule="cosine")

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from variform import plots
 from variform.config import LikelihoodName, to_dict
 from variform.data import Schema
 from variform.evaluation.density import Estimate, bits_per_dim
+from variform.evaluation.differences import mean_difference, root_mean_difference
 from variform.files import read_json, replacing, write_json, write_text
 from variform.report import Picture, Table, render
 from variform.runs import Run, history, open_run, require_folder, scored_rows, show
@@ -227,13 +227,9 @@ def paired(entry: Entry, other: Entry) -> dict[str, dict[str, Any]]:
     That of the root mean square errors is found by the delta method, from $s_n / 2r$ of each run.
     """
     names = _DENSITIES if entry.has_density and other.has_density else ()
-    found = {name: Estimate.of(entry.rows[name] - other.rows[name]).to_dict() for name in names}  # eq: paired
-    squares = [one.rows["squared_error"].double() for one in (entry, other)]
-    known = ~torch.stack(squares).isnan().any(0)  # a row of which nothing is known has no error
-    roots = [one[known].mean().sqrt() for one in squares]
-    parts = [one[known] / (2 * root) if root else one[known] for one, root in zip(squares, roots, strict=True)]
-    error = Estimate.of(parts[0] - parts[1])
-    return found | {"reconstruction_error": {**error.to_dict(), "mean": (roots[0] - roots[1]).item()}}
+    found = {name: mean_difference(entry.rows[name], other.rows[name]).to_dict() for name in names}
+    error = root_mean_difference(entry.rows["squared_error"], other.rows["squared_error"])
+    return found | {"reconstruction_error": error.to_dict()}
 
 
 def write(comparison: Comparison, folder: Path, command: str) -> Path:

@@ -43,6 +43,7 @@ from variform.config import (
 )
 from variform.data import Dataset, Schema, Splits, read, read_rows
 from variform.evaluation import summary
+from variform.evaluation.baselines import baseline_names
 from variform.evaluation.density import Scores, score
 from variform.explorer.contents import draws, gather
 from variform.explorer.page import Page
@@ -596,7 +597,7 @@ def assess(
     scores = score(run.vae, rows, samples=samples, seed=seed, progress=progress)
     if keep:
         write_sealed(run.folder / "scores.safetensors", *row_scores(run.vae, rows, scores, split, samples, seed))
-    numbers = summary(run.vae, rows, scores, splits.train, samples=samples, seed=seed)
+    numbers = summary(run.vae, rows, scores, splits.train, samples=samples, seed=seed, trained=run.config.train)
     if few := _few_rows(splits, split):
         numbers["notes"].append(few)
     if run.config.train.is_point:
@@ -765,17 +766,16 @@ ROWS = {
 def table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The numbers of an evaluation as header and rows of text: VAE, PCA and the trivial model side by side."""
     baselines = numbers.get("baselines", {})
-    beside = {name: baselines[name] for name in ("pca", "trivial") if name in baselines}
-    columns = [numbers, *beside.values()]
+    names = baseline_names(baselines)
+    columns = [numbers, *(baselines[name] for name in names)]
     rows = []
     for key, name in ROWS.items():
         if any(key in column for column in columns):
             label = f"{name}, k = {numbers['nll']['samples']}" if key == "nll" else name
             rows.append([label, *(show(column.get(key)) for column in columns)])
     active = numbers["active_units"]
-    rows.append(["active units", f"{active['count']} of {active['of']}", *[""] * len(beside)])
-    heads = [f"PCA, q = {found['components']}" if "components" in found else name for name, found in beside.items()]
-    return [f"{numbers['split']}, {numbers['rows']} rows", "VAE", *heads], rows
+    rows.append(["active units", f"{active['count']} of {active['of']}", *[""] * len(names)])
+    return [f"{numbers['split']}, {numbers['rows']} rows", "VAE", *names.values()], rows
 
 
 def imputation_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -1011,8 +1011,9 @@ def write_report(
     header, rows = table(numbers)
     note = "Mean ± standard error over the rows. Lower NLL is better, higher ELBO is better. Constants are included."
     tables = [Table("Held-out numbers", header, rows, note)]
-    sources = {"VAE": numbers, "PCA": numbers["baselines"].get("pca"), "trivial": numbers["baselines"]["trivial"]}
-    errors = {name: found.get("reconstruction_error_per_column", {}) for name, found in sources.items() if found}
+    names = baseline_names(numbers["baselines"])
+    sources = {"VAE": numbers} | {label: numbers["baselines"][name] for name, label in names.items()}
+    errors = {name: found.get("reconstruction_error_per_column", {}) for name, found in sources.items()}
     if errors["VAE"]:
         rows = [[column, *(show(found[column]) for found in errors.values())] for column in errors["VAE"]]
         unit = "RMS, in each column's unit" + ("; of categories the share that is wrong." if schema.kinds else ".")

@@ -14,6 +14,7 @@ import tomli_w
 from variform import exploration, plots
 from variform.config import RunConfig, require_effect, to_dict
 from variform.data import Splits
+from variform.evaluation.baselines import PCAS, better_pca, has_two_metrics
 from variform.files import replacing, write_json, write_text
 from variform.report import Picture, Table, render
 from variform.runs import (
@@ -223,10 +224,12 @@ def _row(dim: int, runs: list[Run]) -> dict[str, Any]:
     valid = [_read(run.folder / "validation.json") for run in runs]
     row: dict[str, Any] = {"latent_dim": dim}
     row |= {name: pooled([item[name] for item in numbers]) for name in METRICS}
+    baselines = numbers[0]["baselines"]
     for name in ("reconstruction_error", "nll"):
-        found = [item["baselines"].get("pca", {}).get(name) for item in numbers]
-        if all(found):
-            row[f"pca_{name}"] = pooled(found)
+        if better := better_pca(baselines, name):
+            row[f"pca_{name}"] = pooled([item["baselines"][better][name] for item in numbers])
+            if has_two_metrics(baselines):
+                row[f"pca_{name}"]["metric"] = PCAS[better]
     row["active_units"] = pooled([{"mean": item["active_units"]["count"], "se": 0.0, "n": 1} for item in numbers])
     row["valid_nll"] = pooled([item["nll"] for item in valid])
     return row

@@ -4,8 +4,9 @@ from typing import Any
 
 from torch import Tensor
 
+from variform.config import TrainConfig
 from variform.data import Dataset, Schema
-from variform.evaluation.baselines import pca, trivial
+from variform.evaluation.baselines import PCAS, beside, better_pca, has_two_metrics
 from variform.evaluation.density import Estimate, Scores, bits_per_dim, per_column, score
 from variform.evaluation.imputation import impute as impute
 from variform.evaluation.latents import active_units, hits
@@ -50,7 +51,14 @@ def evaluate(
 
 
 def summary(
-    vae: VAE, data: Dataset, scores: Scores, train: Dataset | None = None, *, samples: int, seed: int = 0
+    vae: VAE,
+    data: Dataset,
+    scores: Scores,
+    train: Dataset | None = None,
+    *,
+    samples: int,
+    seed: int = 0,
+    trained: TrainConfig | None = None,
 ) -> dict[str, Any]:
     """What `evaluate` gives, from scores of the rows that are there already.
 
@@ -61,6 +69,7 @@ def summary(
         train: As for `evaluate`.
         samples: k of these scores.
         seed: Their seed, and that of the baselines.
+        trained: How the model was trained, where that is known: warnings then say what to change.
     """
     result: dict[str, Any] = {
         "unit": "nats",
@@ -82,9 +91,8 @@ def summary(
     if vae.classifier is not None and data.labels is not None:
         result["accuracy"] = Estimate.of(hits(vae, data, seed=seed)).to_dict()
     if train is not None:
-        beside = {} if schema.gaps else {"pca": pca(vae, data, train, seed=seed)}
-        result["baselines"] = beside | {"trivial": trivial(vae, data, train, seed=seed)}
-    result["warnings"] = warnings(vae, result)
+        result["baselines"] = beside(vae, data, train, scores, seed=seed)
+    result["warnings"] = warnings(vae, result, trained)
     result["notes"] = _notes(vae, data, result)
     return result
 
@@ -127,10 +135,22 @@ def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
         )
     elif schema.gaps:
         notes.append("PCA needs whole rows and does not stand beside data with gaps.")
-    if "pca" in numbers.get("baselines", {}) and isinstance(vae.likelihood, GaussianLikelihood):
-        components = numbers["baselines"]["pca"]["components"]
-        if "nll" not in numbers["baselines"]["pca"]:
-            notes.append(f"PCA with {components} components copies these rows and so has no density.")
+    return [*notes, *_on_pca(vae, numbers.get("baselines", {}))]
+
+
+def _on_pca(vae: VAE, baselines: dict[str, Any]) -> list[str]:
+    """Which PCA is the better one, and what is compared where the VAE does not minimise squares."""
+    notes = []
+    if has_two_metrics(baselines):
+        words = {"reconstruction_error": "reconstruction error", "nll": "NLL"}
+        found = {words[measure]: better_pca(baselines, measure) for measure in words}
+        told = [f"{PCAS[name]} has the lower {measure}" for measure, name in found.items() if name]
+        notes.append(f"PCA depends on the units of the columns, and stands here in two: {' and '.join(told)}.")
+    if "pca" in baselines and not isinstance(vae.likelihood, GaussianLikelihood):
+        notes.append(
+            "PCA minimises the squared error of these very values and has no probability of them: beside this "
+            "likelihood its error can be compared, and there is no NLL."
+        )
     return notes
 
 

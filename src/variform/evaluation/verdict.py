@@ -3,19 +3,24 @@
 import math
 from typing import Any
 
+from variform.config import TrainConfig
+from variform.evaluation.baselines import PCAS, has_two_metrics
 from variform.likelihoods import GaussianLikelihood, LogisticLikelihood
 from variform.vae import VAE
 
 BETTER_BY = 2.0
-"""Standard errors by which a simpler model must be better before it is said."""
+"""Paired standard errors by which a simpler model must be better before it is said."""
+
+_BETTER = {"nll": "the better NLL by {} nats", "reconstruction_error": "the better reconstruction error by {}"}
 
 
-def warnings(vae: VAE, numbers: dict[str, Any]) -> list[str]:
+def warnings(vae: VAE, numbers: dict[str, Any], trained: TrainConfig | None = None) -> list[str]:
     """The sentences that stand first, the gravest first; none for a healthy model.
 
     Args:
         vae: The model.
         numbers: What `evaluation.summary` has found so far.
+        trained: How it was trained, where that is known.
 
     Example:
         >>> from variform import ModelConfig, build_vae, read
@@ -26,7 +31,7 @@ def warnings(vae: VAE, numbers: dict[str, Any]) -> list[str]:
         ...     print(sentence[:42])
         No latent dimension is active (0 of 2): th
     """
-    return [*_collapsed(numbers), *_simpler_model_wins(vae, numbers)]
+    return [*_not_finite(numbers), *_collapsed(numbers), *_simpler_model_wins(vae, numbers, trained)]
 
 
 def _collapsed(numbers: dict[str, Any]) -> list[str]:
@@ -41,35 +46,66 @@ def _collapsed(numbers: dict[str, Any]) -> list[str]:
     ]
 
 
-def _simpler_model_wins(vae: VAE, numbers: dict[str, Any]) -> list[str]:
-    sentences = []
-    for name, baseline in numbers.get("baselines", {}).items():
-        called = {"pca": "PCA", "trivial": "The trivial model"}.get(name, name)
-        for measure, unit in (("nll", " nats"), ("reconstruction_error", "")):
-            better = _excess(numbers[measure], baseline.get(measure))
-            if better:
-                what = measure.replace("_", " ").replace("nll", "NLL")
-                sentences.append(f"{called} has the better {what} by {better}{unit}. {_what_to_try(vae, name)}")
-    return sentences
+def _not_finite(numbers: dict[str, Any]) -> list[str]:
+    mean = numbers["nll"]["mean"]
+    if mean is not None and math.isfinite(mean):
+        return []
+    return [
+        "The NLL of these rows is not finite: to the model some row is impossible, or its weights have blown up. Train "
+        "anew with a smaller --learning-rate and --clip-norm 10."
+    ]
 
 
-def _excess(own: dict[str, Any], other: dict[str, Any] | None) -> str:
-    """By how much `own` is worse than `other`, in words; empty where that is within the errors."""
-    if other is None or own["mean"] is None or other["mean"] is None:
-        return ""
-    difference = own["mean"] - other["mean"]
-    error = math.hypot(own["se"] or 0.0, other["se"] or 0.0)
-    return f"{difference:.3g} ± {error:.2g}" if difference > BETTER_BY * error else ""
+def _simpler_model_wins(vae: VAE, numbers: dict[str, Any], trained: TrainConfig | None) -> list[str]:
+    """A sentence for each simpler model that is better, over the same rows, in NLL or in reconstruction error.
+
+    PCA in two metrics counts as one model: named is the metric in which it is better by more.
+    """
+    baselines = numbers.get("baselines", {})
+    found: dict[str, list[str]] = {}
+    for names in (tuple(PCAS), ("trivial",)):
+        for measure, words in _BETTER.items():
+            gaps = {name: baselines[name].get(f"{measure}_difference") for name in names if name in baselines}
+            wins = {name: gap for name, gap in gaps.items() if _is_clear(gap, numbers[measure])}
+            if wins:
+                name = max(wins, key=lambda one: wins[one]["mean"])
+                found.setdefault(name, []).append(words.format(_with_error(wins[name])))
+    called = (PCAS if has_two_metrics(baselines) else {"pca": "PCA"}) | {"trivial": "The trivial model"}
+    return [
+        f"{called[name]} has {' and '.join(words)}, mean ± standard error of the differences over the same "
+        f"{baselines[name]['reconstruction_error_difference']['n']:,} rows. {_what_to_try(vae, trained, name)}"
+        for name, words in found.items()
+    ]
 
 
-def _what_to_try(vae: VAE, baseline: str) -> str:
+def _is_clear(gap: dict[str, Any] | None, own: dict[str, Any]) -> bool:
+    """Whether the VAE's own number is larger by more than two standard errors, and by more than rounding."""
+    if gap is None or gap["se"] is None or own["mean"] is None:
+        return False
+    return gap["mean"] > max(BETTER_BY * gap["se"], 1e-6 * abs(own["mean"]))
+
+
+def _with_error(gap: dict[str, Any]) -> str:
+    return f"{gap['mean']:.3g} ± {gap['se']:.2g}"
+
+
+def _what_to_try(vae: VAE, trained: TrainConfig | None, baseline: str) -> str:
+    """What this run has that may be the reason, and what to do about it."""
     likelihood = vae.likelihood
-    shares = isinstance(likelihood, GaussianLikelihood) and likelihood.variance not in ("learned", "per-feature")
-    if baseline == "trivial" and shares:
+    is_gaussian = isinstance(likelihood, GaussianLikelihood)
+    if baseline == "trivial" and is_gaussian and likelihood.variance not in ("learned", "per-feature"):
         return "It has a variance per column and this VAE one for all: compare --likelihood gaussian with it."
     if baseline == "trivial" and isinstance(likelihood, LogisticLikelihood):
         return "It has a frequency for every level and this VAE two numbers: compare --likelihood categorical with it."
-    return (
-        "The VAE has not learned what a simpler model finds: train longer, use a smaller --learning-rate or "
-        "--clip-norm 10, or take the simpler model."
-    )
+    ways = [f"--learning-rate {trained.learning_rate / 3:.1g}" if trained else "a smaller --learning-rate"]
+    if not (trained and trained.clip_norm):
+        ways.append("--clip-norm 10")
+    if is_gaussian and likelihood.variance in ("identity", "fixed"):
+        ways.append("a variance that is learned (--likelihood gaussian)")
+    if trained and trained.beta > 1:
+        ways.append("--beta 1")
+    if baseline == "pca_own_units":
+        ways.append("--scaling none, if all columns have one unit")
+    ways.append("more epochs")
+    why = "" if is_gaussian else "It minimises this very error, which the VAE's likelihood does not. "
+    return f"{why}Try {', '.join(ways)}; or take the simpler model."
