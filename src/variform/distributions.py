@@ -45,13 +45,22 @@ class Law(Distribution):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(batch_shape={tuple(self.batch_shape)}, event_shape={tuple(self.event_shape)})"
 
-    def rsample_and_log_prob(self, sample_shape: Shape = ()) -> tuple[Tensor, Tensor]:
+    def rsample_and_log_prob(self, sample_shape: Shape = (), *, stick: bool = False) -> tuple[Tensor, Tensor]:
         """Differentiable draws and their log-densities, in one call.
 
-        A law that is cheap in one direction only (an autoregressive flow) overrides this.
+        A law that knows the density of a draw from its noise overrides this: then it is exact where the draw, rounded,
+        no longer tells how far it is from the mean. So does one that is cheap in one direction only (a flow).
+
+        Args:
+            sample_shape: Shape of the draws.
+            stick: Let gradients reach the log-densities through the draws alone, as of a law whose parameters are
+                fixed ("sticking the landing"); the values are the same.
+
+        Reference:
+            Roeder, Wu and Duvenaud (2017), for `stick`.
         """
         draw = self.rsample(torch.Size(sample_shape))
-        return draw, self.log_prob(draw)
+        return draw, (self.detached() if stick else self).log_prob(draw)  # eq: stick-the-landing
 
     def log_prob_per_entry(self, value: Tensor) -> Tensor:
         """Log-density of every entry of `value`, (*sample, *batch, *event), in nats; for laws of independent entries.
@@ -153,13 +162,23 @@ class DiagonalGaussian(Law):
 
     def rsample(self, sample_shape: Shape = ()) -> Tensor:
         """Draws that are differentiable in mean and variance: z = mean + std * noise."""
+        return self._from(self._noise(sample_shape, self.loc))
+
+    def rsample_and_log_prob(self, sample_shape: Shape = (), *, stick: bool = False) -> tuple[Tensor, Tensor]:
+        """As of any law; the distance from the mean is the noise's, which no rounding of z changes."""
         noise = self._noise(sample_shape, self.loc)
+        z, log_var = self._from(noise), self.log_var
+        if stick:  # the noise from which the law with fixed parameters would have made z
+            noise = noise + _over_std(only_gradient(self.loc), log_var.detach()) + noise * only_gradient(log_var) / 2
+            log_var = log_var.detach()
+        return z, self._sum_event(_log_normal(noise, log_var))
+
+    def _from(self, noise: Tensor) -> Tensor:
         return self.loc + (self.log_var / 2).exp() * noise  # eq: reparameterisation
 
     def log_prob_per_entry(self, value: Tensor) -> Tensor:
         """Log-density of every entry, in nats."""
-        scaled = (value - self.loc).square() * (-self.log_var).exp()
-        return -0.5 * (LOG_2_PI + self.log_var + scaled)  # eq: gaussian-diagonal
+        return _log_normal(_over_std(value - self.loc, self.log_var), self.log_var)
 
     def detached(self) -> "DiagonalGaussian":
         """The same law without gradients to mean and variance."""
@@ -169,6 +188,34 @@ class DiagonalGaussian(Law):
         """The rows `index` of the batch, as a law."""
         mean, log_var = (part.expand(self._extended_shape()) for part in (self.loc, self.log_var))
         return DiagonalGaussian(mean[index], log_var[index], len(self.event_shape))
+
+
+def _log_normal(distance: Tensor, log_var: Tensor) -> Tensor:
+    """Log-density of a number that is `distance` standard deviations from the mean."""
+    return -0.5 * (LOG_2_PI + log_var + distance.square())  # eq: gaussian-diagonal
+
+
+def _over_std(difference: Tensor, log_var: Tensor) -> Tensor:
+    """`difference` in standard deviations, also where 1 / std is too large for a number: then in two steps.
+
+    Where not even the root of 1 / std is a number, no difference but 0 has a finite square.
+    """
+    most = math.log(torch.finfo(log_var.dtype).max) - 1
+    can_ask = log_var.device.type == "cpu" and not torch.compiler.is_compiling()
+    if can_ask and bool((log_var.detach() > -2 * most).all()):  # two steps would take the processor up to twice as long
+        return difference * (-log_var / 2).exp()
+    factor = (-log_var / 4).clamp_max(most).exp()
+    return difference * factor * factor
+
+
+def only_gradient(parameter: Tensor) -> Tensor:
+    """Zeros through which gradients reach the parameter.
+
+    Example:
+        >>> only_gradient(torch.tensor(3.0))
+        tensor(0.)
+    """
+    return parameter - parameter.detach()
 
 
 class StandardNormal(DiagonalGaussian):
@@ -196,6 +243,8 @@ class FullGaussian(Law):
     Args:
         mean: (*batch, k).
         scale_tril: The Cholesky factor A, (*batch, k, k), with a positive diagonal.
+        log_diagonal: Logarithms of that diagonal, (*batch, k), where they are known: they are finite where it is too
+            small for a number.
 
     Example:
         >>> law = FullGaussian(torch.zeros(2), torch.eye(2))
@@ -205,9 +254,19 @@ class FullGaussian(Law):
 
     has_rsample = True
 
-    def __init__(self, mean: Tensor, scale_tril: Tensor) -> None:
+    def __init__(self, mean: Tensor, scale_tril: Tensor, log_diagonal: Tensor | None = None) -> None:
         super().__init__(torch.broadcast_shapes(mean.shape, scale_tril.shape[:-1]), 1)
         self.loc, self.scale_tril = mean, scale_tril
+        self.log_diagonal = scale_tril.diagonal(dim1=-2, dim2=-1).log() if log_diagonal is None else log_diagonal
+
+    @classmethod
+    def of(cls, law: Distribution) -> "FullGaussian":
+        """The same Gaussian law over vectors, as one with a full covariance."""
+        if isinstance(law, FullGaussian):
+            return law
+        assert isinstance(law, DiagonalGaussian)
+        log_std = (law.log_var / 2).expand(law._extended_shape())
+        return cls(law.mean, torch.diag_embed(log_std.exp()), log_std)
 
     @property
     def mean(self) -> Tensor:
@@ -222,34 +281,56 @@ class FullGaussian(Law):
     @property
     def log_det(self) -> Tensor:
         """Logarithm of the covariance's determinant, (*batch)."""
-        return 2 * self.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return 2 * self.log_diagonal.sum(-1)
 
     def rsample(self, sample_shape: Shape = ()) -> Tensor:
         """Differentiable draws: z = mean + A noise."""
         return self._from(self._noise(sample_shape, self.loc))
 
-    def rsample_and_log_prob(self, sample_shape: Shape = ()) -> tuple[Tensor, Tensor]:
-        """Differentiable draws and their log-densities, whose distance is the noise's: nothing need be solved."""
+    def rsample_and_log_prob(self, sample_shape: Shape = (), *, stick: bool = False) -> tuple[Tensor, Tensor]:
+        """As of any law; the distance from the mean is the noise's, so that nothing need be solved."""
         noise = self._noise(sample_shape, self.loc)
-        return self._from(noise), self._log_prob(noise.square().sum(-1))
+        z, log_det = self._from(noise), self.log_det
+        if stick:  # the noise from which the law with fixed parameters would have made z
+            moved = only_gradient(self.loc) + _times(only_gradient(self.scale_tril), noise)
+            noise, log_det = noise + self.detached()._solved(moved), log_det.detach()
+        return z, self._log_prob(noise, log_det)
 
     def _from(self, noise: Tensor) -> Tensor:
-        return self.loc + (self.scale_tril @ noise.unsqueeze(-1)).squeeze(-1)  # eq: reparameterisation-full
+        return self.loc + _times(self.scale_tril, noise)  # eq: reparameterisation-full
 
-    def _log_prob(self, distance: Tensor) -> Tensor:
-        return -0.5 * (self.event_shape[0] * LOG_2_PI + self.log_det + distance)  # eq: gaussian-full
+    def _log_prob(self, distance: Tensor, log_det: Tensor) -> Tensor:
+        return -0.5 * (self.event_shape[0] * LOG_2_PI + log_det + distance.square().sum(-1))  # eq: gaussian-full
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density at `value`, in nats."""
-        return self._log_prob(_squared_distance(value - self.loc, self.scale_tril))
+        return self._log_prob(self._solved(value - self.loc), self.log_det)
+
+    def _solved(self, difference: Tensor) -> Tensor:
+        """A^-1 times vectors (*sample, *batch, k), where A is (*batch, k, k)."""
+        samples = difference.shape[: difference.ndim + 1 - self.scale_tril.ndim]
+        # One solution for all samples.
+        columns = difference.reshape(-1, *difference.shape[len(samples) :]).movedim(0, -1)
+        found = self._solved_columns(columns).movedim(-1, 0)
+        return found.reshape(*samples, *found.shape[1:])
+
+    def _solved_columns(self, columns: Tensor) -> Tensor:
+        """A^-1 times a matrix (*batch, k, n), each row first divided by its diagonal entry, by way of its logarithm."""
+        log_var = 2 * self.log_diagonal.unsqueeze(-1)
+        unit, columns = _over_std(self.scale_tril, log_var), _over_std(columns, log_var)
+        return torch.linalg.solve_triangular(unit.tril(-1), columns, upper=False, unitriangular=True)
 
     def detached(self) -> "FullGaussian":
         """The same law without gradients to mean and covariance."""
-        return FullGaussian(self.loc.detach(), self.scale_tril.detach())
+        return FullGaussian(self.loc.detach(), self.scale_tril.detach(), self.log_diagonal.detach())
 
     def rows(self, index: Tensor) -> "FullGaussian":
         """The rows `index` of the batch, as a law."""
-        return FullGaussian(self.loc[index], self.scale_tril[index])
+        return FullGaussian(self.loc[index], self.scale_tril[index], self.log_diagonal[index])
+
+
+def _times(matrix: Tensor, vector: Tensor) -> Tensor:
+    return (matrix @ vector.unsqueeze(-1)).squeeze(-1)
 
 
 class Mixture(Law):
@@ -276,6 +357,7 @@ class Mixture(Law):
     def __init__(self, components: Law, logits: Tensor) -> None:
         super().__init__(components.event_shape, 1)
         self.components, self.log_weights = components, logits.log_softmax(-1)
+        self._by_differences = isinstance(components, DiagonalGaussian) and _cancels(components)
 
     @property
     def mean(self) -> Tensor:
@@ -299,23 +381,46 @@ class Mixture(Law):
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density at `value`, in nats."""
         if isinstance(self.components, DiagonalGaussian):
-            each = _log_prob_of_pairs(self.components, value)
+            each = _log_prob_of_pairs(self.components, value, by_differences=self._by_differences)
         else:
             each = self.components.log_prob(value.unsqueeze(-2))
         return (self.log_weights + each).logsumexp(-1)  # eq: mixture
 
 
-def _log_prob_of_pairs(law: DiagonalGaussian, value: Tensor) -> Tensor:
-    """Log-densities of all points (*sample, D) under all K rows of `law`, (*sample, K), by matrix products.
+_MOST_LOST = 1e-7  # nats that may cancel in a log-density
 
-    They need no (*sample, K, D). Their sums cancel where variances are small, so they are taken in double precision,
-    which costs little at these sizes; Apple's GPUs have none.
+
+def _exact(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    """The precision in which sums that cancel are taken; Apple's GPUs have no double one."""
+    return dtype if device.type == "mps" else torch.float64
+
+
+def _cancels(law: DiagonalGaussian) -> bool:
+    """Whether components are so narrow that their distances are lost in `_log_prob_of_pairs` by matrix products.
+
+    A compiled step has no way to ask; there products must do.
     """
-    exact = value.dtype if value.device.type == "mps" else torch.float64
+    if torch.compiler.is_compiling():
+        return False
+    squares = (1 + law.loc.detach().square().amax()).log() - law.log_var.detach()
+    return bool((squares > math.log(_MOST_LOST / torch.finfo(_exact(law.loc.dtype, law.loc.device)).eps)).any())
+
+
+def _log_prob_of_pairs(law: DiagonalGaussian, value: Tensor, *, by_differences: bool) -> Tensor:
+    """Log-densities of all points (*sample, D) under all K rows of `law`, (*sample, K).
+
+    By matrix products, which need no (*sample, K, D). Their sums cancel where variances are small, so they are taken in
+    double precision, which costs little at these sizes; where that is not enough, by one dimension after the other.
+    """
+    exact = _exact(value.dtype, value.device)
     z, mean, log_var = (part.to(exact) for part in (value, law.mean, law.log_var.expand(law.mean.shape)))
-    precision = (-log_var).exp()
-    constant = (log_var + precision * mean.square()).sum(-1) + LOG_2_PI * mean.shape[-1]
-    distance = z.square() @ precision.mT - 2 * z @ (precision * mean).mT
+    if by_differences:
+        columns = zip(z.unbind(-1), mean.unbind(-1), log_var.unbind(-1), strict=True)
+        distance = functools.reduce(operator.add, (_over_std(a.unsqueeze(-1) - b, c).square() for a, b, c in columns))
+    else:
+        precision = (-log_var).exp()
+        distance = z.square() @ precision.mT - 2 * z @ (precision * mean).mT + (precision * mean.square()).sum(-1)
+    constant = log_var.sum(-1) + LOG_2_PI * mean.shape[-1]
     return -0.5 * (distance + constant).to(torch.promote_types(value.dtype, law.loc.dtype))
 
 
@@ -456,9 +561,11 @@ class ContinuousBernoulli(Law):
 
     def log_prob_per_entry(self, value: Tensor) -> Tensor:
         """Log-density of every entry, in nats."""
-        series = self._near / 2 + sum(c * self._near ** (2 * n) for n, c in enumerate(_SERIES, 1))
-        far = torch.relu(self.logits) + (-torch.expm1(-self._size) / self._size).log()
-        return value * self.logits - torch.where(self._is_near, series, far)  # eq: continuous-bernoulli
+        # What is linear in a is a single product: of two that large there would be nothing left of their difference.
+        end = torch.where(self._is_near, 0.5, (self.logits > 0).to(self.logits.dtype))
+        series = sum(c * self._near ** (2 * n) for n, c in enumerate(_SERIES, 1))
+        far = (-torch.expm1(-self._size)).log() - self._size.log()
+        return (value - end) * self.logits - torch.where(self._is_near, series, far)  # eq: continuous-bernoulli
 
 
 # log((e^a - 1) / a) = a / 2 + sum of _SERIES[n - 1] a^(2 n): Bernoulli numbers over 2 n (2 n)!
@@ -514,12 +621,17 @@ class DiscretisedLogistic(Law):
     def log_prob_per_entry(self, value: Tensor) -> Tensor:
         """Log-probability of every entry, in nats."""
         level = (value * (self.levels - 1)).round()
-        per_unit = (-self.log_scale).exp()
+        log_per_unit = -self.log_scale
+        # Beyond these a bin is so wide, or so narrow, that the formulas' limits are exact.
+        bound = math.log(torch.finfo(log_per_unit.dtype).max) - 1
+        per_unit = log_per_unit.clamp(-bound, bound).exp()
         below, above = ((level + step) / self.levels - self.location for step in (0, 1))
         is_first, is_last = level <= 0, level >= self.levels - 1
         from_below = functional.logsigmoid(-below * per_unit).masked_fill(is_first, 0)
         from_above = functional.logsigmoid(above * per_unit).masked_fill(is_last, 0)
-        width = (-torch.expm1(-per_unit / self.levels)).log()
+        width = per_unit / self.levels
+        narrow = log_per_unit - math.log(self.levels) - width / 2
+        width = torch.where(width < 1e-3, narrow, (-torch.expm1(-width)).log())
         width = torch.where(is_first | is_last, 0.0, width)
         return from_above + from_below + width  # eq: discretised-logistic
 
@@ -670,21 +782,23 @@ class NegativeBinomial(Law):
     @property
     def variance(self) -> Tensor:
         """m + m^2 / r."""
-        return self.mean + self.mean.square() * (-self.log_dispersion).exp()
+        return self.mean + (2 * self.log_mean - self.log_dispersion).exp()
 
     def sample(self, sample_shape: Shape = ()) -> Tensor:
         """Counts, in the dtype of the mean; not differentiable."""
         with torch.no_grad():
-            dispersion = self.log_dispersion.exp().expand(self._extended_shape(torch.Size(sample_shape)))
+            dispersion = self.log_dispersion.clamp(-_MOST_LOG, _MOST_LOG).exp()
+            dispersion = dispersion.expand(self._extended_shape(torch.Size(sample_shape)))
             share = torch._standard_gamma(dispersion) / dispersion
             return torch.poisson(self.mean * share)
 
     def log_prob_per_entry(self, value: Tensor) -> Tensor:
         """Log-probability of every entry, in nats."""
-        log_odds = self.log_mean - self.log_dispersion
-        ways = _log_rising(self.log_dispersion.exp(), value) - torch.lgamma(value + 1)
-        without = self.log_dispersion.exp() * functional.softplus(log_odds)
-        return ways - without - value * functional.softplus(-log_odds)  # eq: negative-binomial
+        log_dispersion = self.log_dispersion.clamp_max(_MOST_LOG)
+        log_odds = self.log_mean - log_dispersion
+        ways = _log_rising(log_dispersion, value) - torch.lgamma(value + 1)
+        failures = log_dispersion.exp() * functional.logsigmoid(-log_odds)
+        return ways + failures + value * functional.logsigmoid(log_odds)  # eq: negative-binomial
 
 
 class Observed(Law):
@@ -784,17 +898,24 @@ class Mixed(Law):
         return torch.cat(scaled, -1).index_select(-1, self.order.argsort())
 
 
-def _log_rising(start: Tensor, steps: Tensor) -> Tensor:
-    r"""$\log [\Gamma(r + k) / \Gamma(r)]$ for r = `start` and k = `steps`.
+_MOST_LOG = 70.0
+"""Of a log-dispersion: there a negative binomial is a Poisson law in every digit."""
+
+
+def _log_rising(log_start: Tensor, steps: Tensor) -> Tensor:
+    r"""$\log [\Gamma(r + k) / \Gamma(r)]$ for log r = `log_start` and k = `steps`.
 
     From r = 30 by Stirling's series of both: the difference of two large logarithms would leave nothing in float32.
+    Below, $\Gamma(r) = \Gamma(r + 1) / r$, which is finite where r is too small for a number.
     """
+    start = log_start.exp()
     far = start.clamp_min(30)
     reached = far + steps
     series = steps * reached.log() + (far - 0.5) * torch.log1p(steps / far) - steps
     series = series + (1 / reached - 1 / far) / 12 - (reached**-3 - far**-3) / 360
     near = start.clamp_max(30)
-    return torch.where(start < 30, torch.lgamma(near + steps) - torch.lgamma(near), series)
+    rest = torch.lgamma(near + torch.where(steps > 0, steps, 1.0)) - torch.lgamma(near + 1)
+    return torch.where(start < 30, torch.where(steps > 0, log_start, 0.0) + rest, series)
 
 
 def kl_standard(mean: Tensor, log_var: Tensor) -> Tensor:
@@ -821,7 +942,7 @@ def kl_diagonal(q: DiagonalGaussian, p: DiagonalGaussian) -> Tensor:
         tensor([0.5000, 0.5000])
     """
     log_ratio = q.log_var - p.log_var
-    distance = (q.loc - p.loc).square() * (-p.log_var).exp()
+    distance = _over_std(q.loc - p.loc, p.log_var).square()
     return 0.5 * (log_ratio.exp() + distance - 1 - log_ratio)  # eq: kl-diagonal
 
 
@@ -836,8 +957,8 @@ def kl_full(q: FullGaussian, p: FullGaussian) -> Tensor:
         >>> kl_full(q, p).item()
         1.0
     """
-    trace = torch.linalg.solve_triangular(p.scale_tril, q.scale_tril, upper=False).square().sum((-2, -1))
-    distance = _squared_distance(p.loc - q.loc, p.scale_tril)
+    trace = p._solved_columns(q.scale_tril).square().sum((-2, -1))
+    distance = p._solved_columns((p.loc - q.loc).unsqueeze(-1)).square().sum((-2, -1))
     return 0.5 * (trace + distance - q.event_shape[0] + p.log_det - q.log_det)  # eq: kl-full
 
 
@@ -887,18 +1008,6 @@ def kl(q: Distribution, p: Distribution) -> Tensor:
         >>> kl(DiagonalGaussian(torch.ones(2), torch.zeros(2)), StandardNormal(2)).item()
         1.0
     """
-    if isinstance(q, FullGaussian) and isinstance(p, DiagonalGaussian):
-        p = FullGaussian(p.mean, torch.diag_embed(p.stddev))
-    if isinstance(q, DiagonalGaussian) and isinstance(p, FullGaussian):
-        q = FullGaussian(q.mean, torch.diag_embed(q.stddev))
-    if isinstance(q, FullGaussian) and isinstance(p, FullGaussian):
-        return kl_full(q, p)
+    if has_closed_form_kl(q, p) and not splits_into_dimensions(q, p):
+        return kl_full(FullGaussian.of(q), FullGaussian.of(p))
     return kl_per_dimension(q, p).sum(-1)
-
-
-def _squared_distance(difference: Tensor, scale_tril: Tensor) -> Tensor:
-    """Mahalanobis distance squared of `difference` (*sample, *batch, k) under A A^T, where A is (*batch, k, k)."""
-    samples = difference.shape[: difference.ndim + 1 - scale_tril.ndim]
-    columns = difference.reshape(-1, *difference.shape[len(samples) :]).movedim(0, -1)  # one solution for all samples
-    squares = torch.linalg.solve_triangular(scale_tril, columns, upper=False).square().sum(-2)
-    return squares.movedim(-1, 0).reshape((*samples, *squares.shape[:-1]))

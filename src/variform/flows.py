@@ -13,7 +13,7 @@ from torch.func import functional_call
 from zuko.flows.autoregressive import MaskedAutoregressiveTransform
 from zuko.transforms import MonotonicAffineTransform, MonotonicRQSTransform
 
-from variform.distributions import DiagonalGaussian, Law, Shape, StandardNormal
+from variform.distributions import DiagonalGaussian, Law, Shape, StandardNormal, only_gradient
 
 _SPLINE_BINS = 8
 _MOMENT_DRAWS = 32  # pairs of opposite noise
@@ -127,11 +127,14 @@ class InverseAutoregressive(Flow):
         """Differentiable draws."""
         return self.rsample_and_log_prob(sample_shape)[0]
 
-    def rsample_and_log_prob(self, sample_shape: Shape = ()) -> tuple[Tensor, Tensor]:
-        """Differentiable draws and their log-densities in nats, without an inversion."""
+    def rsample_and_log_prob(self, sample_shape: Shape = (), *, stick: bool = False) -> tuple[Tensor, Tensor]:
+        """As of any law, without an inversion unless gradients are to stick."""
         start, log_start = self.noise.rsample_and_log_prob(sample_shape)
         z, log_det = self._mapped(start)
-        return z, log_start - log_det  # eq: inverse-autoregressive
+        log_q = log_start - log_det  # eq: inverse-autoregressive
+        if stick:
+            log_q = log_q.detach() + only_gradient(self.detached().log_prob(z))
+        return z, log_q
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density at `value`, in nats, by inversion: slow."""

@@ -88,9 +88,10 @@ class FullCovariancePosterior(nn.Module):
         params = params.to(torch.promote_types(params.dtype, torch.float32))
         below = torch.tril_indices(self.latent_dim, self.latent_dim, -1, device=params.device)
         mean, raw, rest = params.split((self.latent_dim, self.latent_dim, below.shape[1]), -1)
-        scale_tril = torch.diag_embed(_log_std(raw, self.std).exp())
+        log_std = _log_std(raw, self.std)
+        scale_tril = torch.diag_embed(log_std.exp())
         scale_tril[..., below[0], below[1]] = rest
-        return FullGaussian(mean, scale_tril)
+        return FullGaussian(mean, scale_tril, log_std)
 
 
 def _log_std(raw: Tensor, std: Std) -> Tensor:

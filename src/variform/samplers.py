@@ -195,7 +195,8 @@ def tempered(law: Law, temperature: float) -> Law:
     if isinstance(law, DiagonalGaussian):
         return DiagonalGaussian(law.loc, law.log_var + 2 * math.log(temperature), len(law.event_shape))
     if isinstance(law, FullGaussian):
-        return FullGaussian(law.loc, law.scale_tril * temperature)  # eq: temperature
+        log_diagonal = law.log_diagonal + math.log(temperature)
+        return FullGaussian(law.loc, law.scale_tril * temperature, log_diagonal)  # eq: temperature
     if isinstance(law, Scaled):
         return Scaled(tempered(law.base, temperature), law.loc, law.scale)
     if isinstance(law, Mixture):

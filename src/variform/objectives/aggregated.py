@@ -363,12 +363,13 @@ class WAE(Objective):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Terms:
         """The terms of a batch."""
         q = self.encode(x, context)
-        z = q.mean.unsqueeze(0) if self.deterministic else q.rsample(torch.Size((self.samples,)))
-        log_likelihood = self.vae.decode(z, context).log_prob(x).mean(0)
         if self.deterministic:
-            divergence = torch.full_like(log_likelihood, torch.nan)
+            z = q.mean.unsqueeze(0)
+            divergence = torch.full_like(z[0, :, 0], torch.nan)
         else:
-            divergence = (q.log_prob(z) - self.vae.latent_prior().log_prob(z)).mean(0)
+            z, log_q = q.rsample_and_log_prob((self.samples,))
+            divergence = (log_q - self.vae.latent_prior().log_prob(z)).mean(0)
+        log_likelihood = self.vae.decode(z, context).log_prob(x).mean(0)
         cost = self.penalty * _distance_from_prior(self.vae, z)
         return Terms(cost - log_likelihood, log_likelihood, divergence)  # eq: wae
 

@@ -326,11 +326,7 @@ def log_weights(
         Burda, Grosse and Salakhutdinov (2016), section 3; Roeder, Wu and Duvenaud (2017).
     """
     q = vae.encode(x, context) if q is None else q
-    if stick:
-        z = q.rsample(torch.Size((samples,)))
-        log_q = q.detached().log_prob(z)  # eq: stick-the-landing
-    else:
-        z, log_q = q.rsample_and_log_prob((samples,))
+    z, log_q = q.rsample_and_log_prob((samples,), stick=stick)
     return weights_of(vae, x, z, log_q, context=context, p=p, at_once=at_once)
 
 

@@ -164,12 +164,11 @@ def _apart(
 
     Only its gradient has a meaning: that of log w through z and, if `plain`, through the density of q at a fixed z.
     """
-    z = q.rsample(torch.Size((count,)))
+    z, log_q = q.rsample_and_log_prob((count,), stick=gradient != "plain")
     point = z.detach().requires_grad_()
-    weights = weights_of(vae, x, point, q.detached().log_prob(point), context=context)
+    weights = weights_of(vae, x, point, log_q.detach(), context=context)
     (slope,) = torch.autograd.grad(weights.log_weight.sum(), point, retain_graph=True)
-    path = (slope * z).sum(-1)
-    return weights, path - q.log_prob(z.detach()) if gradient == "plain" else path
+    return weights, (slope * z).sum(-1) - log_q
 
 
 def _share(log_weight: Tensor, groups: int, gradient: Gradient, *, elbo_share: float = 0.0) -> Tensor:
