@@ -218,6 +218,7 @@ def sampler(
     if json:
         _say(to_json(numbers))
         return
+    _print_warnings(numbers["warnings"])
     _print_table(*runs.sampler_table(numbers))
     _say(
         f"Samples: {numbers['compared']:,} {numbers['decoded']} of p(x|z) against test rows. "

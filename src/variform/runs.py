@@ -812,7 +812,8 @@ def sampler_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         "recall": "recall",
         "density": "density",
         "coverage": "coverage",
-        "c2st": "C2ST",
+        "c2st": "C2ST, nearest",
+        "c2st_boosted": "C2ST, boosted",
     }
     rows = []
     for name, found in numbers["samplers"].items():
@@ -820,7 +821,7 @@ def sampler_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         difference = "" if name == "prior" else show(found["nll_minus_prior"])
         rows.append([label, show(found["nll"]), difference, *(show(found["samples"][key]) for key in quality)])
     rows.append(["training rows", "", "", *(show(numbers["training_rows"][key]) for key in quality)])
-    rows.append(["perfect", "", "", "", "", "1", f"{numbers['perfect_coverage']:.3f}", "0.5"])
+    rows.append(["perfect", "", "", "", "", "1", f"{numbers['perfect_coverage']:.3f}", "0.5", "0.5"])
     nll = f"NLL (nats), k = {numbers['importance_samples']}"
     return [f"{numbers['split']}, {numbers['rows']} rows", nll, "minus prior's", *quality.values()], rows
 

@@ -11,7 +11,7 @@ import math
 import reprlib
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -22,10 +22,10 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
 from variform import exploration
-from variform.data import Dataset, Splits
+from variform.data import Dataset, Schema, Splits
 from variform.distributions import DiagonalGaussian, FullGaussian, Law, Mixture, Shape
 from variform.evaluation.density import Estimate, progress_bar, score
-from variform.evaluation.samples import compare_samples, perfect_coverage
+from variform.evaluation.samples import compare_samples, perfect_coverage, piles, tell_apart
 from variform.export import build_bounded, checksum, read_sealed, write_sealed
 from variform.vae import VAE, evaluating
 
@@ -41,6 +41,7 @@ _BATCH, _LEARNING_RATE = 256, 5e-3
 _HELD_OUT_DRAWS = 2000  # at least so many points, where there are fewer rows
 _FLOATS_AT_ONCE = 2**25  # of the decoder's output
 _FEATURES, _PCA_ROWS = 50, 10_000
+_TOLD, _NAMED = 0.6, 8  # an accuracy that is worth a word, and columns in it
 
 
 class GaussianMixturePrior(nn.Module):
@@ -469,6 +470,9 @@ def compare(
     principal components of the training rows. Training rows in the place of samples show what perfect samples would
     get. A conditional model is told the contexts of the test rows.
 
+    Boosted trees try to tell them from test rows as well: rows of a table as they are written to a file, tidy and in
+    their own units, images in the space of the principal components.
+
     Args:
         vae: The model.
         samplers: Priors by name, beside the model's own, which is called `prior`.
@@ -480,8 +484,9 @@ def compare(
 
     Returns:
         `samplers`: by name nll, nll_minus_prior (paired by rows), ess and samples (precision, recall, density,
-        coverage, c2st), each estimate {"mean", "se", "n"}; `training_rows`, the same quality of real rows;
-        perfect_coverage.
+        coverage, c2st, c2st_boosted with its p_value), each estimate {"mean", "se", "n"}, and of tables columns, by
+        which `tell_apart` told them, and piles; `training_rows`, the same quality of real rows; perfect_coverage; and
+        warnings, what must be said first.
     """
     data, train = splits.test, splits.train
     count = min(len(data), len(train), most)
@@ -489,7 +494,8 @@ def compare(
     real, other = (rows.take(torch.randperm(len(rows), generator=some)[:count].sort().values) for rows in (data, train))
     features = _Features(train, seed)
     target = real.prepared(seed=seed)
-    gaps, target = target.isnan(), features(target)
+    gaps = target.isnan()
+    judge = _Judge(splits.schema, features, target, real.contexts, seed)
     draw = splits.schema.kind == "table" or splits.schema.seen_levels == 2
     result: dict[str, Any] = {
         "unit": "nats",
@@ -501,7 +507,7 @@ def compare(
         "seed": seed,
         "perfect_coverage": perfect_coverage(count),
         "samplers": {},
-        "training_rows": _plain(compare_samples(features(other.prepared(seed=seed + 1)), target)),
+        "training_rows": judge(other.prepared(seed=seed + 1), told_alike=False)["samples"],
     }
     log_px: Tensor | None = None
     for name, prior in {"prior": vae.prior, **samplers}.items():
@@ -509,14 +515,92 @@ def compare(
         scores = score(model, data, samples=samples, seed=seed, progress=progress)
         log_px = scores.log_px if log_px is None else log_px
         generated = _generated(model, count, real.contexts, draw, seed + 2).cpu()
-        generated = features(torch.where(gaps, torch.nan, generated))  # rows with the gaps of those they stand beside
+        generated = torch.where(gaps, torch.nan, generated)  # rows with the gaps of those they stand beside
         result["samplers"][name] = {
             "nll": Estimate.of(-scores.log_px).to_dict(),
             "nll_minus_prior": Estimate.of(log_px - scores.log_px).to_dict(),
             "ess": Estimate.of(scores.ess).to_dict(),
-            "samples": _plain(compare_samples(generated, target)),
+            **judge(generated),
         }
+    result["warnings"] = [sentence for name in result["samplers"] for sentence in _warnings(result, name)]
     return result
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Compares rows, as the model sees them, with test rows.
+
+    Args:
+        schema: What the data are.
+        features: Maps rows to their principal components.
+        target: The test rows.
+        contexts: What a conditional model was told of them.
+        seed: Seed of the parts.
+    """
+
+    schema: Schema
+    features: "_Features"
+    target: Tensor
+    contexts: Tensor | None
+    seed: int
+
+    def __call__(self, rows: Tensor, *, told_alike: bool = True) -> dict[str, Any]:
+        """Numbers of the samples; of tables also which columns tell, and piles.
+
+        Args:
+            rows: As many as there are test rows.
+            told_alike: Whether each was made from what the test row in its place was told.
+        """
+        numbers = _plain(compare_samples(self.features(rows), self.features(self.target)))
+        (own, real), is_table = (self._seen(some) for some in (rows, self.target)), self.schema.kind == "table"
+        names = self.schema.columns if is_table else [f"PC{place}" for place in range(1, own.shape[1] + 1)]
+        beside = self.contexts.numpy() if told_alike and self.contexts is not None else None
+        kinds = enumerate(self.schema.kinds)
+        categorical = [place for place, kind in kinds if kind == "category"]
+        accuracy, p_value, columns = tell_apart(
+            own, real, names=names, categorical=categorical, beside=beside, seed=self.seed
+        )
+        found: dict[str, Any] = {"samples": numbers | {"c2st_boosted": accuracy.to_dict() | {"p_value": p_value}}}
+        if is_table:
+            found["columns"] = [asdict(column) | {"is_clear": column.is_clear} for column in columns]
+            found["piles"] = [asdict(pile) for pile in piles(own, real, names=names)]
+        return found
+
+    def _seen(self, rows: Tensor) -> Any:
+        """What the trees see of rows, (N, D)."""
+        rows = rows.cpu().double()
+        if self.schema.kind == "image":
+            return self.features(rows).numpy()
+        return self.schema.tidy(self.schema.restore(rows)).numpy()
+
+
+def _pile(pile: Mapping[str, Any]) -> str:
+    real, generated = pile["real"], pile["generated"]
+    return f"{pile['column']} = {pile['value']:.6g} in {real:.1%} of the test rows, {generated:.1%} of the generated"
+
+
+def _warnings(numbers: Mapping[str, Any], name: str) -> list[str]:
+    """What must be said first of one sampler's rows: that they are told from real ones, and by what."""
+    found, where = numbers["samplers"][name], "the prior" if name == "prior" else f"the sampler {name}"
+    accuracy = found["samples"]["c2st_boosted"]
+    sentences = []
+    if accuracy["mean"] - 2 * accuracy["se"] > _TOLD:
+        columns = [column for column in found.get("columns", ()) if column["is_clear"]][:_NAMED]
+        named = ", ".join(f"{column['column']} ({column['alone']['mean']:.3f} alone)" for column in columns)
+        given_away = f" What gives them away: {named}." if named else ""
+        smooth = " Means of p(x|z) are smoother than data." if numbers["decoded"] == "means" else ""
+        sentences.append(
+            f"Boosted trees tell rows of {where} from test rows in a share of {accuracy['mean']:.3f} ± "
+            f"{accuracy['se']:.3f}, where 1/2 is chance.{given_away}{smooth}"
+        )
+    if piled := found.get("piles", ()):
+        more = f"; and {len(piled) - _NAMED} more" if len(piled) > _NAMED else ""
+        named = "; ".join(map(_pile, piled[:_NAMED]))
+        sentences.append(
+            f"Single values that many rows hold exactly in the data but not from {where}, or the other way round: "
+            f"{named}{more}."
+        )
+    return sentences
 
 
 class _Features:
