@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from variform.export import load_vae
+from variform.locks import held
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
 TORCHRUN += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
@@ -99,3 +100,13 @@ def environment_of(process):
     except OSError:
         return {}
     return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+
+def test_of_a_job_whose_folder_another_process_has_every_process_ends_and_the_first_says_why(tmp_path):
+    command = [*TORCHRUN, "-m", "variform", "train", "digits", *OPTIONS, "--out", tmp_path / "run"]
+    with held(tmp_path / "run", make=True):
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
+        assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+    assert done.returncode == 1 and "exitcode  : 2 " in done.stderr
+    said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(said) == 1 and f"process {os.getpid()} on " in said[0]

@@ -8,7 +8,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,7 +19,8 @@ from rich.table import Table
 
 from variform import __version__
 from variform.config import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig, from_toml, to_dict
-from variform.files import to_json
+from variform.files import require_empty, to_json, write_text
+from variform.locks import held
 
 if TYPE_CHECKING:
     from variform.runs import Run
@@ -180,11 +181,12 @@ def generate(
 
     if count < 1:
         raise ValueError(f"count must be at least 1; got {count}. Use for example 64.")
-    opened = runs.open_run(run)
-    context = runs.told(opened, given, count, seed=seed)
-    vae = runs.with_sampler(opened, sampler, temperature)
-    values = exploration.generate(vae, count, context=context, draw=draw, tidy=False, seed=seed)
-    _write(opened, out or _beside(opened, "generated"), values, context)
+    with _writing(run, out):
+        opened = runs.open_run(run)
+        context = runs.told(opened, given, count, seed=seed)
+        vae = runs.with_sampler(opened, sampler, temperature)
+        values = exploration.generate(vae, count, context=context, draw=draw, tidy=False, seed=seed)
+        _write(opened, out or _beside(opened, "generated"), values, context)
 
 
 @app.command(sort_key=3.5)
@@ -255,23 +257,24 @@ def encode(
 
     from variform import exploration, export, runs
 
-    opened = runs.open_run(run)
-    datasets = _datasets(opened, source)
-    pairs = [exploration.encode(opened.vae, rows, draw=draw, seed=seed) for rows in datasets]
-    points, stds = (np.concatenate(part) for part in zip(*pairs, strict=True))
-    columns = [f"z{number}" for number in range(1, opened.vae.latent_dim + 1)]
-    if std:
-        points, columns = np.concatenate([points, stds], 1), [*columns, *(f"std_{name}" for name in columns)]
-    path = out or opened.folder / "latents.csv"
-    if path.suffix == ".csv":
-        splits = ("train", "valid", "test") if source is None else ("",)
-        places = [
-            (str(row), split) for split, rows in zip(splits, datasets, strict=True) for row in rows.index.tolist()
-        ]
-        heads = ["row", "split"] if source is None else ["row"]
-        beside = np.array(places, dtype=object).reshape(len(points), 2)[:, : len(heads)]
-        points, columns = np.concatenate([beside, points.astype(object)], 1), [*heads, *columns]
-    export.write_rows(path, points, columns)
+    with _writing(run, out):
+        opened = runs.open_run(run)
+        datasets = _datasets(opened, source)
+        pairs = [exploration.encode(opened.vae, rows, draw=draw, seed=seed) for rows in datasets]
+        points, stds = (np.concatenate(part) for part in zip(*pairs, strict=True))
+        columns = [f"z{number}" for number in range(1, opened.vae.latent_dim + 1)]
+        if std:
+            points, columns = np.concatenate([points, stds], 1), [*columns, *(f"std_{name}" for name in columns)]
+        path = out or opened.folder / "latents.csv"
+        if path.suffix == ".csv":
+            splits = ("train", "valid", "test") if source is None else ("",)
+            places = [
+                (str(row), split) for split, rows in zip(splits, datasets, strict=True) for row in rows.index.tolist()
+            ]
+            heads = ["row", "split"] if source is None else ["row"]
+            beside = np.array(places, dtype=object).reshape(len(points), 2)[:, : len(heads)]
+            points, columns = np.concatenate([beside, points.astype(object)], 1), [*heads, *columns]
+        export.write_rows(path, points, columns)
     _say(f"{len(points):,} rows, {len(columns)} columns: {path}")
 
 
@@ -302,13 +305,14 @@ def decode(
     from variform import exploration, runs
     from variform.data import read_points
 
-    opened = runs.open_run(run)
-    dim = opened.vae.latent_dim
-    points = read_points(latents, [f"z{number}" for number in range(1, dim + 1)])
-    points = points[:, :dim] if points.shape[1] == 2 * dim else points  # what `encode --std` wrote to a .npy file
-    context = runs.told(opened, given, len(points), seed=seed)
-    values = exploration.decode(opened.vae, points, context=context, draw=draw, tidy=False, seed=seed)
-    _write(opened, out or _beside(opened, "decoded"), values, context)
+    with _writing(run, out):
+        opened = runs.open_run(run)
+        dim = opened.vae.latent_dim
+        points = read_points(latents, [f"z{number}" for number in range(1, dim + 1)])
+        points = points[:, :dim] if points.shape[1] == 2 * dim else points  # what `encode --std` wrote to a .npy file
+        context = runs.told(opened, given, len(points), seed=seed)
+        values = exploration.decode(opened.vae, points, context=context, draw=draw, tidy=False, seed=seed)
+        _write(opened, out or _beside(opened, "decoded"), values, context)
 
 
 @app.command(sort_key=6)
@@ -337,17 +341,18 @@ def reconstruct(
     from variform import exploration, runs
     from variform.evaluation.density import Estimate, squared_error
 
-    opened = runs.open_run(run)
-    rows = _datasets(opened, source)[-1]
-    context = runs.told(opened, given, len(rows)) if given else None
-    originals, values = exploration.reconstruct(opened.vae, rows, context=context)
-    _write(
-        opened,
-        out or _beside(opened, "reconstructed"),
-        values,
-        rows.contexts if context is None else context,
-        quiet=json,
-    )
+    with _writing(run, out):
+        opened = runs.open_run(run)
+        rows = _datasets(opened, source)[-1]
+        context = runs.told(opened, given, len(rows)) if given else None
+        originals, values = exploration.reconstruct(opened.vae, rows, context=context)
+        _write(
+            opened,
+            out or _beside(opened, "reconstructed"),
+            values,
+            rows.contexts if context is None else context,
+            quiet=json,
+        )
     squares = squared_error(rows.schema, torch.from_numpy(originals), torch.from_numpy(values))
     error = Estimate.root_mean(squares, gaps=bool(rows.schema.gaps)).to_dict()
     if json:
@@ -411,11 +416,12 @@ def impute(
             "imputed rows of a .csv file go to a .csv or .npy file, intervals to a .csv file, all others to .npy; got"
             f" {path}{' and --intervals' if intervals else ''}. Choose another --out."
         )
-    found = imputation.impute(opened.vae, read_rows(source, schema), samples=samples, level=level, seed=seed)
-    if path.suffix == ".csv":
-        export.write_filled(path, source, schema, found, intervals=intervals)
-    else:
-        export.write_rows(path, found.values, schema.columns)
+    with _writing(run, out):
+        found = imputation.impute(opened.vae, read_rows(source, schema), samples=samples, level=level, seed=seed)
+        if path.suffix == ".csv":
+            export.write_filled(path, source, schema, found, intervals=intervals)
+        else:
+            export.write_rows(path, found.values, schema.columns)
     _say(f"{int(found.missing.sum()):,} cells in {len(found.values):,} rows: {path}")
 
 
@@ -440,15 +446,15 @@ def explore(
         out: A new .html file; by default explorer.html in the run's folder, which is written anew.
     """
     from variform import runs
-    from variform.files import write_text
 
     path = out or run / "explorer.html"
     if out is not None and out.suffix != ".html":
         raise ValueError(f"the page must be a .html file; got {out}. Choose another --out.")
     if out is not None and out.exists():
         raise FileExistsError(f"the output must be a new file; {out} exists. Choose another --out.")
-    page = runs.explore(run, source=data)
-    write_text(path, page.html)
+    with _writing(run, out):
+        page = runs.explore(run, source=data)
+        write_text(path, page.html)
     _say(f"Explorer, {len(page.html) / 1e6:.1f} MB: {path}")
 
 
@@ -490,9 +496,10 @@ def draw(run: Path, /) -> None:
     """
     from variform import runs
 
-    opened = runs.open_run(run)
-    for picture in runs.draw(opened, opened.data(), opened.evaluation, runs.history(opened.folder)):
-        _say(f"{picture.title}: {picture.path}")
+    with _writing(run):
+        opened = runs.open_run(run)
+        for picture in runs.draw(opened, opened.data(), opened.evaluation, runs.history(opened.folder)):
+            _say(f"{picture.title}: {picture.path}")
 
 
 @app.command(sort_key=8.7)
@@ -520,10 +527,10 @@ def compare(
         seed: Seed of new scores.
         json: Print the comparison as JSON.
     """
-    from variform import comparisons, runs
+    from variform import comparisons
 
     if out is not None:
-        runs.require_folder(out)
+        require_empty(out)
     found = comparisons.compare(run, samples=samples, seed=seed, progress=True)
     page = None
     if out is not None:
@@ -651,7 +658,9 @@ def hand_over(
     from variform import handing, models
 
     folder = out or (run if run.is_dir() else run.parent) / to
-    for path in handing.hand_over(models.load(run).vae, to, folder):
+    with _writing(run, out):
+        paths = handing.hand_over(models.load(run).vae, to, folder)
+    for path in paths:
         _say(f"{path.stat().st_size:>12,} bytes  {folder / path.name}")
 
 
@@ -911,6 +920,14 @@ def _print_table(
 
 def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
+
+
+@contextmanager
+def _writing(run: Path, out: Path | None = None) -> Iterator[None]:
+    """Inside, this process alone writes into a run's folder, where its output, by default or as `out`, goes there."""
+    goes_there = out is None or out.resolve().is_relative_to(run.resolve())
+    with held(run) if goes_there and run.is_dir() else nullcontext():
+        yield
 
 
 def _datasets(run: "Run", source: str | None) -> list[Any]:

@@ -16,9 +16,9 @@ from variform.config import LikelihoodName, to_dict
 from variform.data import Schema
 from variform.evaluation.density import Estimate, bits_per_dim
 from variform.evaluation.differences import mean_difference, root_mean_difference
-from variform.files import read_json, replacing, write_json, write_text
+from variform.files import new_folder, read_json, replacing, write_json, write_text
 from variform.report import Picture, Table, render
-from variform.runs import Run, history, open_run, require_folder, scored_rows, show
+from variform.runs import Run, history, open_run, scored_rows, show
 from variform.studies import pooled
 
 FAMILIES: dict[LikelihoodName, str] = {
@@ -246,8 +246,12 @@ def write(comparison: Comparison, folder: Path, command: str) -> Path:
     Raises:
         OSError: for a folder that holds something already.
     """
-    require_folder(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    with new_folder(folder) as temporary:
+        _fill(comparison, temporary, command)
+    return folder / "comparison.html"
+
+
+def _fill(comparison: Comparison, folder: Path, command: str) -> None:
     write_json(folder / "comparison.json", comparison.to_dict())
     _write_csv(comparison, folder / "comparison.csv")
     entries = comparison.entries
@@ -267,7 +271,6 @@ def write(comparison: Comparison, folder: Path, command: str) -> Path:
         config="",
     )
     write_text(folder / "comparison.html", html)
-    return folder / "comparison.html"
 
 
 # --- which runs may be ranked -------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from variform import __version__
 from variform.config import ModelConfig, from_dict, to_dict
 from variform.data import Schema
 from variform.evaluation.imputation import Imputation
-from variform.files import replacing
+from variform.files import new_folder, replacing
 from variform.sources import csv_cells, is_number
 from variform.vae import VAE, build_vae
 
@@ -259,12 +259,11 @@ def write_rows(path: str | os.PathLike[str], values: Array, columns: Sequence[st
         ['z1,z2', '0.5,2.0']
     """
     path = Path(path)
-    _require_new(path)
     if path.suffix == ".npy":
-        with replacing(path) as temporary:
+        with replacing(path, new=True) as temporary:
             np.save(temporary, values, allow_pickle=False)
     elif path.suffix == ".csv" and values.ndim == 2:
-        with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        with replacing(path, new=True) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(columns)
             writer.writerows(row.astype(str) for row in values)
@@ -342,7 +341,6 @@ def write_filled(
     Raises:
         FileExistsError: when `path` is there already.
     """
-    _require_new(path)
     added = [place for place in range(len(schema.columns)) if intervals and found.missing[:, place].any()]
     heads, texts = [], []
     for place in added:
@@ -351,7 +349,7 @@ def write_filled(
         parts = {"certainty": found.certainty} if is_sure else {"low": found.low, "high": found.high}
         heads += [f"{name} {word}" for word in parts]
         texts += [(place, values) for values in parts.values()]
-    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    with replacing(path, new=True) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         with csv_cells(Path(source)) as (columns, named, separator, lines):
             writer = csv.writer(file, lineterminator="\n", delimiter=separator)
             places = [columns.index(name) for name in schema.columns]
@@ -377,15 +375,10 @@ def write_filled(
             writer.writerow([*row, *more])
 
 
-def _require_new(path: str | os.PathLike[str]) -> None:
-    if Path(path).exists():
-        raise FileExistsError(f"the output must be a new file; {path} exists. Choose another --out.")
-
-
 def write_images(
     folder: str | os.PathLike[str], images: Array, value_range: tuple[float, float], told: Told = ((), ())
 ) -> None:  # fmt: skip
-    """Write images as numbered 8-bit PNG files into a new folder.
+    """Write images as numbered 8-bit PNG files into a new folder, all of them or none.
 
     Args:
         folder: A folder that does not exist or is empty.
@@ -396,18 +389,14 @@ def write_images(
     Raises:
         FileExistsError: when the folder holds something already.
     """
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"the output folder must be new or empty; {folder} is not. Choose another --out.")
-    folder.mkdir(parents=True, exist_ok=True)
     low, high = value_range
     pixels = np.rint(np.clip((images - low) / ((high - low) or 1), 0, 1) * 255).astype(np.uint8)
     width = len(str(len(pixels)))
     names = [f"{number:0{width}d}.png" for number in range(1, len(pixels) + 1)]
-    for name, image in zip(names, pixels, strict=True):
-        with replacing(folder / name) as temporary:
-            Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)).save(temporary)
     heads, beside = told
-    if heads:
-        cells = [[name, *words] for name, words in zip(names, beside, strict=True)]
-        write_rows(folder / "given.csv", np.array(cells, dtype=object), ["file", *heads])
+    with new_folder(folder) as temporary:
+        for name, image in zip(names, pixels, strict=True):
+            Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)).save(temporary / name)
+        if heads:
+            cells = [[name, *words] for name, words in zip(names, beside, strict=True)]
+            write_rows(temporary / "given.csv", np.array(cells, dtype=object), ["file", *heads])

@@ -7,13 +7,15 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from variform import locks
+
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], *, new: bool = False) -> Iterator[Path]:
     """Write to a temporary neighbour of `path`; on success it takes the place of `path` in one move.
 
     The temporary file is flushed to the disk before the move, and the folder after it, so that a crash leaves either
@@ -21,8 +23,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Args:
         path: The file to write. Its folder must exist.
+        new: Replace nothing, not even what another process wrote to `path` meanwhile.
 
     Raises:
+        FileExistsError: when there is a file and there must be none.
         OSError: when it cannot be written; names the path.
 
     Example:
@@ -37,6 +41,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     if path.is_dir() or not path.parent.is_dir():
         wrong = f"{path} is a folder" if path.is_dir() else f"there is no folder {path.parent}"
         raise FileNotFoundError(f"a file must be written in a folder that exists; {wrong}. Choose another path.")
+    if new:
+        _require_new(path)
     temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
     try:
         temporary.touch(exist_ok=False)
@@ -45,7 +51,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.chmod(temporary, mode)
         with open(temporary, "rb+") as handle:
             os.fsync(handle.fileno())
-        os.replace(temporary, path)
+        if new:
+            _appear(temporary, path)
+        else:
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
@@ -55,9 +64,27 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.close(folder)
 
 
+def _appear(temporary: Path, path: Path) -> None:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        _require_new(path)
+        raise
+    except OSError:  # a file system without links
+        _require_new(path)
+        os.replace(temporary, path)
+
+
+def _require_new(path: Path) -> None:
+    if path.exists():
+        raise FileExistsError(f"the output must be a new file; {path} exists. Choose another --out.")
+
+
 @contextmanager
 def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Fill a temporary neighbour of the folder `path`; on success it becomes `path` in one move, else it goes.
+
+    What a process that was killed in this has left behind goes too.
 
     Args:
         path: A folder that does not exist or is empty; what it stands in is made where it is not there.
@@ -73,19 +100,39 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         >>> [item.name for item in folder.iterdir()]
         ['note.txt']
     """
+    require_empty(Path(path))
     path = Path(path).absolute()
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise FileExistsError(f"the output folder must be new or empty; {path} is not. Choose another --out.")
     path.parent.mkdir(parents=True, exist_ok=True)
+    for item in path.parent.glob(f".{glob.escape(path.name)}-{'[0-9a-f]' * 8}"):
+        if (item / locks.NAME).is_file():
+            with suppress(OSError), locks.held(item):  # no other process fills it
+                shutil.rmtree(item, ignore_errors=True)
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-    temporary.mkdir()
     try:
-        yield temporary
-        if path.is_dir():
-            path.rmdir()
-        os.replace(temporary, path)
+        with locks.held(temporary, make=True):
+            yield temporary
+        os.replace(temporary, path)  # an empty folder gives way
+    except OSError as error:
+        if error.filename == str(temporary):  # which the user never heard of
+            require_empty(path)
+            error.filename = str(path)
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def require_empty(path: Path) -> None:
+    """Refuse an output folder that holds something already, or cannot be made.
+
+    Raises:
+        OSError: says which.
+
+    Example:
+        >>> require_empty(Path("runs/new"))
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise FileExistsError(f"the output folder must be new or empty; {path} is not. Choose another --out.")
+    locks.require_makeable(path)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -18,7 +18,8 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -29,7 +30,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from variform import __version__, exploration, plots, processes, samplers
+from variform import __version__, exploration, locks, plots, processes, samplers
 from variform.config import (
     EvaluationConfig,
     ModelConfig,
@@ -275,21 +276,40 @@ def completed(config: RunConfig, splits: Splits) -> RunConfig:
     return dataclasses.replace(config, train=train)
 
 
-def require_folder(folder: Path, *, overwrite: bool = False) -> None:
-    """Refuse an output folder that cannot be made or, without `overwrite`, that holds something already.
+@contextmanager
+def new_run(folder: Path, *, overwrite: bool = False) -> Iterator[None]:
+    """Inside, the folder is there and this process's alone: made, empty, or with `overwrite` an old one.
 
     Raises:
-        OSError: says which of the two.
+        HeldError: when another process writes into it.
+        OSError: when it cannot be made or, without `overwrite`, holds something already.
     """
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        wrong = "may not be written to" if there.is_dir() else "is a file"
-        raise PermissionError(f"the output must be a folder that can be made; {there} {wrong}. Choose another --out.")
-    if not overwrite and folder.is_dir() and any(folder.iterdir()):
-        raise FileExistsError(
-            f"the output folder must be new or empty; {folder} is not. "
-            "Choose another --out, go on with what is there, or replace it with --overwrite."
-        )
+    with locks.held(folder, make=True):
+        if not overwrite and any(path.name != locks.NAME for path in folder.iterdir()):
+            raise FileExistsError(
+                f"the output folder must be new or empty; {folder} is not. "
+                "Choose another --out, go on with what is there, or replace it with --overwrite."
+            )
+        yield
+
+
+@contextmanager
+def for_all(holding: AbstractContextManager[None]) -> Iterator[None]:
+    """Inside, process 0 holds a folder for all processes; where it cannot, each of them ends with an error.
+
+    Args:
+        holding: What process 0 alone enters.
+    """
+    with ExitStack() as stack:
+        refusal: OSError | None = None
+        if processes.rank() == 0:
+            try:
+                stack.enter_context(holding)
+            except OSError as error:
+                refusal = error
+        if processes.any_of(refusal is not None)[0]:
+            raise refusal or locks.HeldError("the run's folder must be free for process 0; it says why it is not.")
+        yield
 
 
 def prepare(config: RunConfig) -> tuple[Splits, VAE]:
@@ -343,22 +363,22 @@ def train(
         pictures: Draw the figures and write the report too.
 
     Raises:
+        HeldError: when another process writes into the folder.
         ValueError, OSError: for data, options or folders that do not fit; nothing is written then.
     """
-    writes = processes.rank() == 0
-    if writes:
-        require_folder(folder, overwrite=overwrite)
-    require_effect(config.model)
-    config = settled(config)
-    splits, vae = prepare(config)
-    config = completed(config, splits)
-    if writes:
-        folder.mkdir(parents=True, exist_ok=True)
-        sweep(folder / name for name in RESULTS)
-        set_aside(folder, RESULTS)
-        write_text(folder / "config.toml", tomli_w.dumps(to_dict(config)))
-    history = _fit(config, folder, splits, vae, resume=False, progress=progress)
-    return _finish(Run(folder, config, vae), splits, history, progress, pictures)
+    with ExitStack() as stack:
+        with processes.joined():
+            stack.enter_context(for_all(new_run(folder, overwrite=overwrite)))
+            require_effect(config.model)
+            config = settled(config)
+            splits, vae = prepare(config)
+            config = completed(config, splits)
+            if processes.rank() == 0:
+                sweep(folder / name for name in RESULTS)
+                set_aside(folder, RESULTS)
+                write_text(folder / "config.toml", tomli_w.dumps(to_dict(config)))
+            history = _fit(config, folder, splits, vae, resume=False, progress=progress)
+        return _finish(Run(folder, config, vae), splits, history, progress, pictures)
 
 
 def resume(
@@ -374,24 +394,27 @@ def resume(
 
     Raises:
         FileNotFoundError: when the folder is not that of a run.
+        HeldError: when another process writes into it.
         ValueError: when the data or the checkpoint are not those of the run.
     """
     path, checkpoint = folder / "config.toml", folder / "checkpoint.safetensors"
     is_first = processes.rank() == 0
-    with processes.joined():  # the folder may be there for process 0 alone
-        there, begun = processes.any_of(*(is_first and file.is_file() for file in (path, checkpoint)))
-        if not there:
-            raise FileNotFoundError(f"a run must be a folder with config.toml; {folder} is not. Check the path.")
-        config = from_toml(processes.told(path.read_bytes() if is_first else b""), str(path))
-        config = config if evaluation is None else dataclasses.replace(config, evaluation=evaluation)
-        splits, vae = prepare(config)
-        require_same_data(folder, splits)
-        if is_first:
-            sweep(folder / name for name in RESULTS)
-            if evaluation is not None:
-                write_text(path, tomli_w.dumps(to_dict(config)))
-        history = _fit(config, folder, splits, vae, resume=begun, progress=progress)
-    return _finish(Run(folder, config, vae), splits, history, progress, pictures)
+    with ExitStack() as stack:
+        with processes.joined():  # the folder may be there for process 0 alone
+            if not processes.any_of(is_first and path.is_file())[0]:
+                raise FileNotFoundError(f"a run must be a folder with config.toml; {folder} is not. Check the path.")
+            stack.enter_context(for_all(locks.held(folder)))
+            (begun,) = processes.any_of(is_first and checkpoint.is_file())
+            config = from_toml(processes.told(path.read_bytes() if is_first else b""), str(path))
+            config = config if evaluation is None else dataclasses.replace(config, evaluation=evaluation)
+            splits, vae = prepare(config)
+            require_same_data(folder, splits)
+            if is_first:
+                sweep(folder / name for name in RESULTS)
+                if evaluation is not None:
+                    write_text(path, tomli_w.dumps(to_dict(config)))
+            history = _fit(config, folder, splits, vae, resume=begun, progress=progress)
+        return _finish(Run(folder, config, vae), splits, history, progress, pictures)
 
 
 def _fit(config: RunConfig, folder: Path, splits: Splits, vae: VAE, *, resume: bool, progress: bool) -> History:
@@ -703,10 +726,16 @@ def fit_sampler(
         What `samplers.compare` gives, with the facts of each fit; it is also in samplers.json.
 
     Raises:
+        HeldError: when another process writes into the run's folder.
         ValueError: when the run's data have changed.
     """
     if samples < 1:
         raise ValueError(f"samples must be at least 1; got {samples}. Use for example 1000.")
+    with locks.held(run.folder):
+        return _fit_sampler(run, kind, samples, seed, progress)
+
+
+def _fit_sampler(run: Run, kind: samplers.SamplerKind, samples: int, seed: int, progress: bool) -> dict[str, Any]:
     splits = run.data()
     if kind == "gmm":
         fitted = samplers.fit_mixture(run.vae, splits.train, seed=seed, progress=progress)

@@ -21,10 +21,11 @@ from variform.runs import (
     Run,
     assess,
     completed,
+    for_all,
+    new_run,
     open_run,
     prepare,
     read_config,
-    require_folder,
     require_same_data,
     resume,
     settled,
@@ -95,16 +96,22 @@ def latent_dimension(
         progress: Show progress on standard error.
 
     Raises:
+        HeldError: when another process writes into the folder.
         ValueError: for no dimensions, other data than before, or a folder that holds another study.
         KeyboardInterrupt: after Ctrl-C or SIGTERM; what is finished is kept.
     """
     if not dims or min(dims) < 1 or seeds < 1:
         raise ValueError(f"a study needs latent dimensions and seeds of at least 1; got {dims}, {seeds}. Try 2,5,10.")
-    dims = tuple(sorted(set(dims)))
     require_effect(config.model)
-    config = _require_place(config, folder, overwrite)
+    with for_all(new_run(folder, overwrite=overwrite or (folder / "study.toml").is_file())):
+        return _study(config, tuple(sorted(set(dims))), folder, seeds, overwrite, progress)
+
+
+def _study(
+    config: RunConfig, dims: tuple[int, ...], folder: Path, seeds: int, overwrite: bool, progress: bool
+) -> Study:  # fmt: skip
+    config = _require_same_study(config, folder, overwrite)
     splits, _ = prepare(config)
-    folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "study.toml", tomli_w.dumps(to_dict(config)))
     config = completed(config, splits)
 
@@ -165,11 +172,9 @@ def recommend(rows: list[dict[str, Any]]) -> tuple[int, str]:
     return row["latent_dim"], reason
 
 
-def _require_place(config: RunConfig, folder: Path, overwrite: bool) -> RunConfig:
-    """Refuse a folder that holds anything but the same study; gives the configuration as `settled` does."""
-    path = folder / "study.toml"
-    require_folder(folder, overwrite=overwrite or path.is_file())
-    config = settled(config)
+def _require_same_study(config: RunConfig, folder: Path, overwrite: bool) -> RunConfig:
+    """Refuse a folder that holds another study; gives the configuration as `settled` does."""
+    path, config = folder / "study.toml", settled(config)
     if path.is_file() and not overwrite and not _same_fits(read_config(path), config):
         raise ValueError(
             f"{folder} must hold the same study or nothing; its study.toml differs from these options. "
