@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, fit, processes
 from variform.data import splits_from
+from variform.objectives import ELBO
 from variform.training import Interrupted
 
 BASE = {"batch_size": 32, "epochs": 3, "learning_rate": 1e-2}
@@ -32,10 +33,26 @@ CASES = {
     "sharded per feature": {"sharded": True, "ema": 0.8},
     "bf16": {"precision": "bf16"},
     "optimal variance": {"samples": 2},
+    "diverging": {},
+    "sharded diverging": {"sharded": True, "ema": 0.8},
 }
 LIKELIHOODS = {"optimal variance": "gaussian-optimal", "sharded per feature": "gaussian-per-feature"}
 STOPPED = ("everything", "sharded", "sharded per feature")
 """Cases that the two processes do not train in one go: they are stopped after an epoch, and resumed."""
+
+
+class Exploding(ELBO):
+    """Its loss is a million times as large in the second step of the second epoch."""
+
+    present = -1
+
+    def at_step(self, step):
+        self.present = step
+        super().at_step(step)
+
+    def forward(self, x, context=None):
+        terms = super().forward(x, context)
+        return terms._replace(loss=terms.loss * 1e6) if self.training and self.present == 5 else terms
 
 
 def splits(condition=()):
@@ -54,7 +71,10 @@ def trained(case, *, folder=None, resume=False, on_epoch=None, **changes):
     likelihood = LIKELIHOODS.get(case, "bernoulli")
     vae = build_vae(ModelConfig(latent_dim=2, hidden=(7,), dropout=0.3, likelihood=likelihood), train.schema)
     objective = build_objective(vae, config)
+    if "diverging" in case:
+        objective.__class__ = Exploding
     history = fit(objective, train, valid, config, folder=folder, resume=resume, on_epoch=on_epoch)
+    assert len(history.rollbacks) == ("diverging" in case)
     return history.rows, {name: value.clone() for name, value in objective.state_dict().items()}
 
 

@@ -88,3 +88,22 @@ def test_numbers_that_are_not_finite_are_said_first():
     numbers = compared(np.ones(100), np.arange(100.0))
     numbers["nll"]["mean"] = float("nan")
     assert "not finite" in verdict.warnings(vae, numbers)[0]
+
+
+def test_a_training_that_diverged_is_said_to_have(tmp_path):
+    """What `fit` notes in the history is told by the evaluation of the run, also when it is evaluated again."""
+    z = np.random.default_rng(0).normal(size=(300, 2))
+    np.save(tmp_path / "rows.npy", z @ np.random.default_rng(1).normal(size=(2, 6)))
+    config = RunConfig(
+        source=str(tmp_path / "rows.npy"),
+        model=ModelConfig(latent_dim=2, likelihood="gaussian-identity", posterior_std="exp"),
+        train=TrainConfig(epochs=40, learning_rate=1.0),
+        evaluation=EvaluationConfig(nll_samples=5),
+    )
+    runs.train(config, tmp_path / "run", pictures=False)
+    rows = runs.history(tmp_path / "run")
+    told = [row["rollback"] for row in rows if "rollback" in row]
+    numbers = runs.open_run(tmp_path / "run").evaluation
+    [sentence] = [text for text in numbers["warnings"] if text.startswith("The training diverged: ")]
+    assert told and all(text in sentence for text in told)
+    assert "--learning-rate 0.3" in sentence and "--posterior-std softplus" in sentence

@@ -16,7 +16,7 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from variform import processes
+from variform import divergence, processes
 from variform.files import replacing, to_json, write_text
 
 _MISFITS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError)
@@ -41,6 +41,25 @@ class State:
     best_epoch: int = 0
     stale: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
+    untrained: dict[str, float] = field(default_factory=dict)
+    """Means of the untrained model, by which a training that diverges is recognised; empty in older files."""
+    rollbacks: list[dict[str, Any]] = field(default_factory=list)
+    """After which `step` the training went back to its best weights, and `what` had happened."""
+
+    @property
+    def slowed(self) -> float:
+        """What the learning rate is multiplied by after the rollbacks so far."""
+        return divergence.SLOWER ** len(self.rollbacks)
+
+    @property
+    def last_try(self) -> bool:
+        """Whether the next divergence ends the training."""
+        return len(self.rollbacks) == divergence.TRIES
+
+    @property
+    def ended(self) -> bool:
+        """Whether it diverged once too often."""
+        return len(self.rollbacks) > divergence.TRIES
 
     @property
     def finite(self) -> bool:
@@ -99,14 +118,32 @@ class Trained:
                 "--overwrite."
             ) from error
 
+    def roll_back(self, best: dict[str, Tensor], step: int) -> None:
+        """Give the module, and the average that begins anew with it, these weights, and the optimiser no state.
+
+        Args:
+            best: Names and values; of a sharded module only process 0 need have them.
+            step: Steps done so far.
+        """
+        if self.sharded:
+            content = to_bytes({name: value.contiguous() for name, value in best.items()})
+            best = dict(sorted(from_bytes(processes.told(content)).items()))
+        self._load(self.module, best)
+        if self.average is not None:
+            named = {f"module.{name}": value for name, value in best.items()}
+            self._load(self.average, named | {"n_averaged": torch.tensor(step)})
+        self.optimizer.state.clear()
+
+    def _load(self, module: nn.Module, weights: dict[str, Tensor]) -> None:
+        if self.sharded:
+            _sharded().set_model_state_dict(module, dict(weights), options=_whole())
+        else:
+            module.load_state_dict(weights)
+
     def _restore(self, state: State, sums: Tensor) -> None:
-        for module, weights in ((self.module, state.weights), (self.average, state.average)):
-            if module is None:
-                continue
-            if self.sharded:
-                _sharded().set_model_state_dict(module, dict(weights), options=_whole())
-            else:
-                module.load_state_dict(weights)
+        self._load(self.module, state.weights)
+        if self.average is not None:
+            self._load(self.average, state.average)
         if self.average is not None and state.average["n_averaged"].tolist() != state.step:
             raise LookupError(f"the average of the weights is not that of {state.step} steps")
         self._restore_slots({name: value for name, value in state.optimizer.items() if not name.startswith("scaler.")})
@@ -201,7 +238,7 @@ def save(folder: Path, state: State, identity: str) -> None:
     # Best and last may be the same tensors; safetensors wants every tensor to own its memory.
     tensors = {name: value.clone() if name.startswith("best/") else value for name, value in tensors.items()}
     tensors["sums"] = state.sums
-    numbers = {name: getattr(state, name) for name in ("step", "best_loss", "best_epoch", "stale", "rows")}
+    numbers = {name: getattr(state, name) for name in _NUMBERS | _LATER}
     header = json.dumps({"state": numbers, "identity": identity})
     try:
         with replacing(folder / "checkpoint.safetensors") as path:
@@ -257,14 +294,27 @@ def load(folder: Path, identity: str, defaults: dict[str, Any] | None = None) ->
     return replace(state, **numbers)
 
 
+_NUMBERS: dict[str, Any] = {"step": int, "best_loss": int | float, "best_epoch": int, "stale": int, "rows": list}
+_LATER: dict[str, Any] = {"untrained": dict, "rollbacks": list}
+"""What files of older versions have not."""
+
+
 def _is_state(numbers: dict[str, Any]) -> bool:
     """Whether the numbers of a file are of the kind that `save` writes."""
-    kinds = {"step": int, "best_loss": int | float, "best_epoch": int, "stale": int, "rows": list}
-    if set(numbers) != set(kinds):
+    if not set(_NUMBERS) <= set(numbers) <= set(_NUMBERS | _LATER):
         return False
-    if not all(isinstance(numbers[name], kind) for name, kind in kinds.items()) or numbers["step"] < 0:
+    kinds = _NUMBERS | _LATER
+    if not all(isinstance(value, kinds[name]) for name, value in numbers.items()) or numbers["step"] < 0:
+        return False
+    if not all(isinstance(value, float) for value in numbers.get("untrained", {}).values()):
+        return False
+    if not all(isinstance(item, dict) and _is_rollback(item) for item in numbers.get("rollbacks", [])):
         return False
     return all(isinstance(row, dict) and isinstance(row.get("seconds"), int | float) for row in numbers["rows"])
+
+
+def _is_rollback(item: dict[str, Any]) -> bool:
+    return isinstance(item.get("step"), int) and isinstance(item.get("what"), str)
 
 
 def _completed(identity: Any, defaults: Any) -> Any:

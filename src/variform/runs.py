@@ -437,7 +437,7 @@ def _fit(config: RunConfig, folder: Path, splits: Splits, vae: VAE, *, resume: b
             )
     except NonFiniteError:
         if processes.rank() == 0:
-            save(vae, folder / "model.safetensors")  # the best weights so far can be looked at
+            save(vae, folder / "model.safetensors")  # so that what broke can be looked at
         raise
 
 
@@ -620,7 +620,9 @@ def assess(
     scores = score(run.vae, rows, samples=samples, seed=seed, progress=progress)
     if keep:
         write_sealed(run.folder / "scores.safetensors", *row_scores(run.vae, rows, scores, split, samples, seed))
-    numbers = summary(run.vae, rows, scores, splits.train, samples=samples, seed=seed, trained=run.config.train)
+    there = (run.folder / "history.jsonl").is_file()
+    told = {"trained": run.config.train, "history": history(run.folder) if there else []}
+    numbers = summary(run.vae, rows, scores, splits.train, samples=samples, seed=seed, **told)
     if few := _few_rows(splits, split):
         numbers["notes"].append(few)
     if run.config.train.is_point:

@@ -184,6 +184,11 @@ class Step:
         """Set the learning rate of the next step; an auxiliary network keeps its own."""
         self.optimizer.param_groups[0]["lr"] = value
 
+    def roll_back(self, best: dict[str, Tensor], step: int) -> None:
+        """Go on from the weights `best` after `step` steps, with an optimiser that has no memory of the others."""
+        self.trained.roll_back(best, step)
+        self._held = None
+
     def sums(self, x: Tensor, weight: float, context: Tensor | None = None) -> Tensor:
         """Sums as `__call__` gives them, of what is kept, without a step."""
         with self.autocast():

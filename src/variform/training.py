@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from variform import checkpoints, processes
+from variform import checkpoints, divergence, processes
 from variform.checkpoints import State
 from variform.config import DataConfig, ModelConfig, TrainConfig, every, to_dict
 from variform.data import BLOCKS_PER_WINDOW, Dataset, epoch_order
@@ -44,6 +44,7 @@ from variform.vae import VAE, evaluating
 
 # How many steps pass between two questions to the other processes whether one was asked to stop or to save.
 _ASK_EVERY = 16
+_YARDSTICK_ROWS = 4096
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,29 +56,32 @@ class History:
             `steps` end within an epoch), beta, learning_rate, train_*, valid_* for loss, elbo, log_likelihood and kl
             (nats per example; with `ema` valid_* are of the average of the weights), seconds (in all),
             train_seconds (of this epoch's steps alone, without validation and files), examples_per_second (of these
-            steps), best.
+            steps), best; rollback, where the training went back in it, what happened.
         best_epoch: The epoch with the lowest validation loss, whose weights the model has after `fit`.
         last: Weights after the last step, by name; they are no average.
         stopped: Why it ended.
+        rollbacks: What happened each time that the training diverged and went back to its best weights.
     """
 
     rows: list[dict[str, Any]]
     best_epoch: int
     last: dict[str, Tensor]
     stopped: str
+    rollbacks: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         last = self.rows[-1] if self.rows else {"step": 0}
         best = next((row for row in self.rows if row["epoch"] == self.best_epoch), None)
         loss = f" with validation loss {best['valid_loss']:.5g}" if best else ""
+        back = f"; it went back {len(self.rollbacks)} times" if self.rollbacks else ""
         return (
             f"History({len(self.rows)} epochs, {last['step']:,} steps, best epoch {self.best_epoch}{loss}; "
-            f"{self.stopped})"
+            f"{self.stopped}{back})"
         )
 
 
 class NonFiniteError(ArithmeticError):
-    """The loss became NaN or infinite; the message says in which step and which term broke."""
+    """The loss became NaN or infinite before any epoch was done; the message says in which step and what broke."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -116,6 +120,9 @@ def fit(
     examples divided by their number. Same configuration, data, machine and thread count: the same bits, whether or not
     the run was interrupted.
 
+    A training that diverges (see `divergence.risen`, or a loss that is NaN or infinite) goes back to its best weights
+    and on from there, with the optimiser's state anew and 0.3 times the learning rate; the fourth time it ends.
+
     Args:
         objective: Owns the VAE. Its beta, samples and kl are its own; see `build_objective`.
         train: Training rows.
@@ -130,8 +137,7 @@ def fit(
 
     Raises:
         ValueError: for fewer training rows than a batch, or a checkpoint of another run.
-        NonFiniteError: for a loss that is NaN or infinite; the last good state is saved first, and the model has the
-            weights of the best epoch before it.
+        NonFiniteError: for a loss that is NaN or infinite before any epoch was done; the model has its first weights.
         Interrupted: after Ctrl-C or SIGTERM.
 
     Example:
@@ -168,34 +174,39 @@ def fit(
         _Display(shown, total, len(train)) as display,
     ):
         torch.manual_seed(config.seed)
-        state = take.trained.capture(sums)
         if folder is not None and resume:
             state = checkpoints.load(folder, identity, _defaults())
             take.trained.restore(state, sums)
-        elif folder is not None:
+        else:
+            untrained = _untrained(take, train, total)
+            state = replace(take.trained.capture(sums), untrained=untrained)
+        if folder is not None and not resume:
             checkpoints.save(folder, state, identity)
         display.begin(take.is_compiled)
         take.objective.train()
         step, saved = state.step, _Saved(config.checkpoint_every, state.step, per_epoch)
         earlier, started = state.rows[-1]["seconds"] if state.rows else 0.0, time.monotonic()
-        while step < total and not (config.patience and state.stale >= config.patience):
+        while step < total and not state.ended and not (config.patience and state.stale >= config.patience):
             epoch, position = divmod(step, per_epoch)
             order = epoch_order(len(train), config.seed, epoch, block=config.shuffle_block or None)
             batches = order.split(config.batch)[position : position + total - step]
-            begun, examples = time.monotonic(), 0
+            begun, examples, broken = time.monotonic(), 0, ""
             for left, index in zip(reversed(range(len(batches))), batches, strict=True):
                 if config.shuffle_block:
                     _announce(train, order, step - epoch * per_epoch, config, is_first=step == state.step)
                 with processes.share(len(index)) as (rows, weight):
                     x, context = objective.vae.batch(train, index[rows])
                     take.objective.at_step(step)
-                    take.learning_rate(learning_rate(config, step, total))
+                    take.learning_rate(learning_rate(config, step, total) * state.slowed)
                     found = take(x, len(index), weight, context)
-                if not math.isfinite(found[0].item()):
-                    raise _broken(found, step, objective, folder, state, identity)
+                if not (broken or math.isfinite(found[0].item())):
+                    broken = _what_broke(found, step)
                 step += 1
                 examples += len(index)
                 sums += found
+                if _any_broken(broken, step, is_last=not left):
+                    broken = broken or f"in step {step:,} or some before, the loss of another process became NaN"
+                    break
                 display.step(step, found)
                 if left and folder is not None:  # the last step of an epoch is saved after its validation
                     save, stop = saved.asked(step, asked.is_set())
@@ -209,14 +220,21 @@ def fit(
                         raise Interrupted(step, total, folder)
             trained = time.monotonic() - begun
             take.kept.at_step(total)
-            validated = _validate(take, valid, config)
-            means = _means(sums, "train", jacobians["train"]) | _means(validated, "valid", jacobians["valid"])
-            if not math.isfinite(means["valid_loss"]):
-                raise _broken(None, step, objective, folder, state, identity)
-            better = means["valid_loss"] < state.best_loss
-            row = {"epoch": epoch + 1, "step": step, "examples": round(processes.summed(sums)[-1].item()), **means}
+            means = {} if broken else _epoch_means(take, valid, sums, jacobians)
+            if means and not math.isfinite(means["valid_loss"]):
+                broken = f"after step {step:,} the validation loss became NaN or infinite"
+            if broken:
+                sums.zero_()
+                state = _rolled_back(take, state, broken, step, total)
+                display.rolled_back(state.rollbacks[-1])
+                continue
+            counted = round(processes.summed(sums)[-1].item())
+            is_judged = counted > len(train) / 2 and (state.best_epoch or not (state.last_try or step == total))
+            why = _diverged(means, state, objective, jacobians["train"]) if is_judged else ""
+            better = means["valid_loss"] < state.best_loss and not why
+            row = {"epoch": epoch + 1, "step": step, "examples": counted, **means}
             row |= {"beta": objective.beta(step - 1), "best": better}
-            row |= {"learning_rate": learning_rate(config, step - 1, total)}
+            row |= {"learning_rate": learning_rate(config, step - 1, total) * state.slowed}
             row |= {"seconds": round(earlier + time.monotonic() - started, 3), "train_seconds": round(trained, 6)}
             row["examples_per_second"] = round(examples / trained)
             sums.zero_()
@@ -226,23 +244,31 @@ def fit(
             # During the warm-up the loss that is trained is not yet the one that is validated.
             state.stale = 0 if better or step < config.warmup else state.stale + 1
             display.epoch(row)
+            if why:
+                state = _rolled_back(take, state, f"in epoch {epoch + 1} {why}", step, total)
+                display.rolled_back(state.rollbacks[-1])
+            state.rows = divergence.noted(state.rows, state.rollbacks)
             if on_epoch is not None:
-                on_epoch(row)
+                on_epoch(state.rows[-1])
             save, stop = saved.asked(step, asked.is_set(), at_end_of_epoch=True)
             if folder is not None and (save or stop):
                 checkpoints.save(folder, state, identity)
                 saved.now(step)
             if stop:
                 raise Interrupted(step, total, folder)
-        if step < total:
+        if state.ended:
+            stopped = f"it diverged {len(state.rollbacks)} times, the last time {state.rollbacks[-1]['what']}"
+        elif step < total:
             stopped = f"no better validation loss for {config.patience} epochs"
+        state.rows = divergence.noted(state.rows, state.rollbacks)
         if folder is not None:
             checkpoints.save(folder, state, identity)
     if state.best:  # of a sharded model only process 0 has them
         objective.load_state_dict(state.best)
     objective.at_step(total)
     objective.eval()
-    return History(state.rows, state.best_epoch, state.weights, stopped)
+    back = tuple(rollback["what"] for rollback in state.rollbacks)
+    return History(state.rows, state.best_epoch, state.weights, stopped, back)
 
 
 def epochs(config: TrainConfig, rows: int) -> int:
@@ -399,16 +425,78 @@ def _means(sums: Tensor, prefix: str, jacobian: float) -> dict[str, float]:
     return values
 
 
-def _validate(take: Step, valid: Dataset, config: TrainConfig) -> Tensor:
-    """Sums of the terms over this process's validation rows, with the same noise each time."""
+def _epoch_means(take: Step, valid: Dataset, sums: Tensor, jacobians: dict[str, float]) -> dict[str, float]:
+    """Means of the terms over the epoch's training rows, and over the validation rows."""
+    validated = _summed_over(take, valid, torch.arange(len(valid)))
+    return _means(sums, "train", jacobians["train"]) | _means(validated, "valid", jacobians["valid"])
+
+
+def _summed_over(take: Step, data: Dataset, index: Tensor) -> Tensor:
+    """Sums of the terms over this process's share of the rows at `index`, with the same noise each time."""
     sums = torch.zeros(len(TERMS) + 1, dtype=torch.float64)
     with torch.random.fork_rng(), evaluating(take.kept):
-        torch.manual_seed(config.seed)
-        for index in torch.arange(len(valid)).split(max(config.batch, 512)):
-            with processes.share(len(index)) as (rows, weight):
-                x, context = take.kept.vae.batch(valid, index[rows])
+        torch.manual_seed(take.config.seed)
+        for numbers in index.split(max(take.config.batch, 512)):
+            with processes.share(len(numbers)) as (rows, weight):
+                x, context = take.kept.vae.batch(data, numbers[rows])
                 sums += take.sums(x, weight, context)
     return sums
+
+
+# --- a training that diverges -------------------------------------------------------------------------------------
+
+
+def _untrained(take: Step, train: Dataset, total: int) -> dict[str, float]:
+    """The yardstick of `divergence.risen`: means of the untrained model over the rows that are trained on first."""
+    take.kept.at_step(total)
+    order = epoch_order(len(train), take.config.seed, 0, block=take.config.shuffle_block or None)
+    means = mean_terms(processes.summed(_summed_over(take, train, order[:_YARDSTICK_ROWS])))
+    # A discriminator learns what the loss holds against the model: that may rise without end.
+    names = ["log_likelihood"] if take.auxiliary else ["loss", "log_likelihood"]
+    return {name: means[name] for name in names if math.isfinite(means[name])}
+
+
+def _diverged(means: dict[str, float], state: State, objective: Objective, jacobian: float) -> str:
+    """How an epoch with these means diverged, in words; empty where it did not."""
+    present = divergence.best_of([means], jacobian)
+    best = divergence.best_of(state.rows or [means], jacobian)
+    return divergence.risen(present, state.untrained, best, math.prod(objective.vae.event_shape))
+
+
+def _what_broke(found: Tensor, step: int) -> str:
+    """Which sum of terms is no number after `step` steps and another one, in words."""
+    names = [name for name, value in mean_terms(found).items() if name != "loss" and not math.isfinite(value)]
+    part = " and ".join(names).replace("_", " ") or "weighted sum"
+    return f"in step {step + 1:,} the {part} became NaN or infinite"
+
+
+def _any_broken(broken: str, step: int, *, is_last: bool) -> bool:
+    """Whether the loss broke, in any process; several ask each other now and then, all after the same steps."""
+    if processes.count() == 1:
+        return bool(broken)
+    return (is_last or step % _ASK_EVERY == 0) and processes.any_of(bool(broken))[0]
+
+
+def _rolled_back(take: Step, state: State, why: str, step: int, total: int) -> State:
+    """The state after `step` with the best weights, the optimiser's state anew and a smaller learning rate.
+
+    Raises:
+        NonFiniteError: where no epoch was good, after the last try.
+    """
+    is_over = state.last_try or step >= total
+    take.roll_back(state.best, step)
+    if is_over and not state.best_epoch:
+        tries = f", and again with {len(state.rollbacks)} smaller rates" if state.rollbacks else ""
+        raise NonFiniteError(
+            f"the loss must stay finite; {why} before any epoch was done{tries}. "
+            "Use a smaller --learning-rate, or look at the data's scaling."
+        )
+    place = f"the weights of epoch {state.best_epoch}" if state.best_epoch else "the first weights"
+    end = "where the training ended" if is_over else f"with {divergence.SLOWER} times the learning rate"
+    rollback = {"step": step, "what": f"{why}; back to {place}, {end}"}
+    none = torch.zeros(len(TERMS) + 1, dtype=torch.float64)
+    state = replace(take.trained.capture(none, state), step=step, stale=0)
+    return replace(state, rollbacks=[*state.rollbacks, rollback])
 
 
 class _Saved:
@@ -456,27 +544,6 @@ def _defaults() -> dict[str, Any]:
         "train": to_dict(TrainConfig()),
         "rest": {"data": to_dict(DataConfig()), "model": to_dict(ModelConfig())},
     }
-
-
-def _broken(
-    found: Tensor | None, step: int, objective: Objective, folder: Path | None, state: State, identity: str
-) -> NonFiniteError:
-    """Save the last good state, go back to the best weights, and say what broke."""
-    if state.best:
-        objective.load_state_dict(state.best)
-    saved = ""
-    if folder is not None:
-        checkpoints.save(folder, state, identity)
-        saved = f" The best weights so far, of epoch {state.best_epoch}, are in {folder}."
-    where, part = f"after step {step}", "validation loss"
-    if found is not None:
-        where = f"in step {step + 1}"
-        names = [name for name, value in mean_terms(found).items() if name != "loss" and not math.isfinite(value)]
-        part = " and ".join(names).replace("_", " ") or "weighted sum"
-    return NonFiniteError(
-        f"the loss must stay finite; {where} the {part} became NaN or infinite.{saved} "
-        "Use a smaller --learning-rate, or --clip-norm 10, or look at the data's scaling."
-    )
 
 
 # --- the outside world --------------------------------------------------------------------------------------------
@@ -551,6 +618,10 @@ class _Display:
         if math.isnan(row["valid_elbo"]):  # z is a point, of which there is no bound
             return f"train loss {row['train_loss']:.3f}  valid loss {row['valid_loss']:.3f}"
         return f"train ELBO {row['train_elbo']:.3f}  valid ELBO {row['valid_elbo']:.3f}  KL {row['valid_kl']:.3f}"
+
+    def rolled_back(self, rollback: dict[str, Any]) -> None:
+        if self.shown:
+            self.console.print(f"diverged: {rollback['what']}", highlight=False, soft_wrap=True)
 
     def epoch(self, row: dict[str, Any]) -> None:
         if not self.shown or (self.live and row["step"] < self.total and row["step"] < self.next_line):

@@ -1,5 +1,6 @@
 """Evaluation: how good is p(x) (density), what do the latents hold (latents), what would PCA do (baselines)."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -59,6 +60,7 @@ def summary(
     samples: int,
     seed: int = 0,
     trained: TrainConfig | None = None,
+    history: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """What `evaluate` gives, from scores of the rows that are there already.
 
@@ -70,6 +72,7 @@ def summary(
         samples: k of these scores.
         seed: Their seed, and that of the baselines.
         trained: How the model was trained, where that is known: warnings then say what to change.
+        history: How the training went, one mapping per epoch, as `training.History.rows`.
     """
     result: dict[str, Any] = {
         "unit": "nats",
@@ -92,7 +95,7 @@ def summary(
         result["accuracy"] = Estimate.of(hits(vae, data, seed=seed)).to_dict()
     if train is not None:
         result["baselines"] = beside(vae, data, train, scores, seed=seed)
-    result["warnings"] = warnings(vae, result, trained)
+    result["warnings"] = warnings(vae, result, trained, history)
     result["notes"] = _notes(vae, data, result)
     return result
 

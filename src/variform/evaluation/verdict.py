@@ -1,8 +1,10 @@
 """What a reader must be told before any number: the sentences that stand first wherever an evaluation is shown."""
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from variform import divergence
 from variform.config import TrainConfig
 from variform.evaluation.baselines import PCAS, has_two_metrics
 from variform.likelihoods import GaussianLikelihood, LogisticLikelihood
@@ -14,13 +16,19 @@ BETTER_BY = 2.0
 _BETTER = {"nll": "the better NLL by {} nats", "reconstruction_error": "the better reconstruction error by {}"}
 
 
-def warnings(vae: VAE, numbers: dict[str, Any], trained: TrainConfig | None = None) -> list[str]:
+def warnings(
+    vae: VAE,
+    numbers: dict[str, Any],
+    trained: TrainConfig | None = None,
+    history: Sequence[Mapping[str, Any]] = (),
+) -> list[str]:
     """The sentences that stand first, the gravest first; none for a healthy model.
 
     Args:
         vae: The model.
         numbers: What `evaluation.summary` has found so far.
         trained: How it was trained, where that is known.
+        history: How the training went, one mapping per epoch, where that is known.
 
     Example:
         >>> from variform import ModelConfig, build_vae, read
@@ -31,7 +39,12 @@ def warnings(vae: VAE, numbers: dict[str, Any], trained: TrainConfig | None = No
         ...     print(sentence[:42])
         No latent dimension is active (0 of 2): th
     """
-    return [*_not_finite(numbers), *_collapsed(numbers), *_simpler_model_wins(vae, numbers, trained)]
+    return [
+        *_not_finite(numbers),
+        *_collapsed(numbers),
+        *_diverged(vae, history),
+        *_simpler_model_wins(vae, numbers, trained),
+    ]
 
 
 def _collapsed(numbers: dict[str, Any]) -> list[str]:
@@ -53,6 +66,19 @@ def _not_finite(numbers: dict[str, Any]) -> list[str]:
     return [
         "The NLL of these rows is not finite: to the model some row is impossible, or its weights have blown up. Train "
         "anew with a smaller --learning-rate and --clip-norm 10."
+    ]
+
+
+def _diverged(vae: VAE, history: Sequence[Mapping[str, Any]]) -> list[str]:
+    told = [row["rollback"] for row in history if row.get("rollback")]
+    if not told:
+        return []
+    first = history[0].get("learning_rate")
+    rate = f"--learning-rate {divergence.SLOWER * first:.1g}" if isinstance(first, float) else "a smaller rate"
+    has_exp = getattr(vae.posterior, "std", "") == "exp"
+    return [
+        f"The training diverged: {'; then '.join(told)}. The model may be far from what it could be. Train anew with "
+        f"{rate}, or with --clip-norm 10{', or with --posterior-std softplus' if has_exp else ''}."
     ]
 
 

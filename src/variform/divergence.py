@@ -1,0 +1,86 @@
+"""Divergence: how a training that blows up is recognised, and what is said of it; `fit` then goes back and on.
+
+A model that has learned nothing yet is a yardstick: it starts at the mean and the variance of the training rows, and no
+healthy training is ever far worse than that. Warm-ups, capacities and penalties raise a loss legitimately, but not
+above what the untrained model has.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+TRIES = 3
+"""How often a training goes back to its best weights before it ends."""
+SLOWER = 0.3
+"""What the learning rate is multiplied by each time."""
+
+Means = Mapping[str, float]
+"""Means over rows of the measures `loss` and `log_likelihood`, in nats per example, as they are trained."""
+
+
+def risen(present: Means, untrained: Means, best: Means, entries: int) -> str:
+    r"""What rose beyond all bounds in an epoch, in words; empty for a healthy one.
+
+    A cost c, the loss or the negative log-likelihood, has diverged where
+
+    $c > c_0 + \max(c_0 - c_{\min}, |c_0|, D)$
+
+    with $c_0$ that of the untrained model, $c_{\min}$ the least of all epochs so far, and D entries per example: worse
+    than before the training by more than the training had gained, and by more than a nat per entry.
+
+    Args:
+        present: Means of the epoch over the training rows.
+        untrained: Those of the untrained model.
+        best: The least loss and the greatest log-likelihood of an epoch before.
+        entries: D.
+
+    Example:
+        >>> untrained, best = {"loss": 90.0, "log_likelihood": -90.0}, {"loss": 20.0, "log_likelihood": -15.0}
+        >>> risen({"loss": 95.0, "log_likelihood": -80.0}, untrained, best, 64)
+        ''
+        >>> risen({"loss": 1e6, "log_likelihood": -9e5}, untrained, best, 64)
+        'the training loss rose from 20 to 1e+06, far above the 90 of the untrained model'
+    """
+    for name, sign, words in (("loss", 1, "loss rose"), ("log_likelihood", -1, "log-likelihood fell")):
+        if name not in untrained:
+            continue
+        cost, start, least = (sign * means[name] for means in (present, untrained, best))
+        if cost - start > max(start - least, abs(start), entries):
+            side = "above" if sign > 0 else "below"
+            return (
+                f"the training {words} from {best[name]:.4g} to {present[name]:.4g}, far {side} the "
+                f"{untrained[name]:.4g} of the untrained model"
+            )
+    return ""
+
+
+def best_of(rows: Sequence[Mapping[str, Any]], jacobian: float) -> dict[str, float]:
+    """The least loss and the greatest log-likelihood of the training rows in a history, as they were trained.
+
+    Args:
+        rows: The history, at least one epoch of it.
+        jacobian: What the history adds to log-likelihoods to state them in the data's own units.
+    """
+    return {
+        "loss": min(row["train_loss"] for row in rows),
+        "log_likelihood": max(row["train_log_likelihood"] for row in rows) - jacobian,
+    }
+
+
+def noted(rows: list[dict[str, Any]], rollbacks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The history with each rollback in the row of its epoch, or in the last where the epoch has none.
+
+    Args:
+        rows: One dict per epoch, with the `step` at which it ended.
+        rollbacks: Dicts of the `step` after which the training went back, and `what` happened.
+
+    Example:
+        >>> noted([{"step": 5}, {"step": 10}], [{"step": 7, "what": "in step 7 the kl became NaN or infinite"}])
+        [{'step': 5}, {'step': 10, 'rollback': 'in step 7 the kl became NaN or infinite'}]
+    """
+    found: dict[int, list[str]] = {}
+    for rollback in rollbacks:
+        later = [place for place, row in enumerate(rows) if row["step"] >= rollback["step"]]
+        found.setdefault((later or [len(rows) - 1])[0], []).append(rollback["what"])
+    return [
+        row | {"rollback": "; then ".join(found[place])} if place in found else row for place, row in enumerate(rows)
+    ]

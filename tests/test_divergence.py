@@ -1,0 +1,148 @@
+"""A training that diverges goes back to its best weights; a healthy one is never disturbed."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from test_training import Stopping, assert_same_tensors, checkpoint, hard_config, objective_for, without_timings
+
+from variform import fit
+from variform.config import DataConfig
+from variform.data import splits_from
+from variform.divergence import SLOWER, TRIES, risen
+from variform.training import Interrupted, NonFiniteError
+
+
+@pytest.fixture(scope="module")
+def grey():
+    pixels = np.random.default_rng(0).integers(0, 256, (130, 4, 4), dtype=np.uint8)
+    return splits_from(pixels, config=DataConfig(binarise="dynamic"))
+
+
+class Exploding(Stopping):
+    """Its loss becomes `value` times what it is in some steps of the training."""
+
+    steps: tuple[int, ...] = ()
+    value = math.nan
+    present = -1
+
+    def at_step(self, step):
+        self.present = step
+        super().at_step(step)
+
+    def forward(self, x, context=None):
+        terms = super().forward(x, context)
+        if not (self.training and self.present in self.steps):
+            return terms
+        return terms._replace(loss=terms.loss * self.value, log_likelihood=terms.log_likelihood * self.value)
+
+
+@pytest.mark.parametrize(
+    ("present", "best", "is_diverged"),
+    [
+        ({"loss": 90.0, "log_likelihood": -90.0}, {"loss": 80.0, "log_likelihood": -80.0}, False),
+        ({"loss": 199.0, "log_likelihood": -90.0}, {"loss": 80.0, "log_likelihood": -80.0}, False),
+        ({"loss": 201.0, "log_likelihood": -90.0}, {"loss": 80.0, "log_likelihood": -80.0}, True),
+        ({"loss": 90.0, "log_likelihood": -201.0}, {"loss": 80.0, "log_likelihood": -80.0}, True),
+        # what the training had gained is a margin too
+        ({"loss": 201.0, "log_likelihood": -90.0}, {"loss": -80.0, "log_likelihood": -80.0}, False),
+        ({"loss": 281.0, "log_likelihood": -90.0}, {"loss": -80.0, "log_likelihood": -80.0}, True),
+    ],
+)
+def test_the_bound_is_as_its_formula_says(present, best, is_diverged):
+    assert bool(risen(present, {"loss": 100.0, "log_likelihood": -100.0}, best, 50)) == is_diverged
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e6])
+@pytest.mark.parametrize("options", [{}, {"ema": 0.8}, {"optimizer": "rmsprop"}], ids=["adam", "average", "rmsprop"])
+def test_it_goes_back_to_the_best_weights_at_a_smaller_rate_and_ends_well(grey, value, options):
+    """Steps 9 (the second of epoch 3) breaks: at once where it is not finite, at the end of the epoch where it is."""
+    config = hard_config(schedule="constant", **options)
+    objective = objective_for(grey, config, kind=Exploding)
+    objective.steps, objective.value = (9,), value
+    seen = []
+    keep = lambda row: seen.append({name: item.clone() for name, item in objective.state_dict().items()})  # noqa: E731
+    history = fit(objective, grey.train, grey.valid, config, on_epoch=keep)
+    (rollback,) = history.rollbacks
+    what = "in epoch 3 the training loss rose" if math.isfinite(value) else "in step 10 the log likelihood became NaN"
+    assert what in rollback and "back to the weights of epoch 2, with 0.3 times the learning rate" in rollback
+    rates = [row["learning_rate"] for row in history.rows]
+    assert rates == [
+        pytest.approx(1e-3 * SLOWER ** (number >= (4 if math.isfinite(value) else 3))) for number in range(1, 7)
+    ]
+    assert [number for number, row in enumerate(history.rows, 1) if "rollback" in row] == [3]
+    if math.isfinite(value) and not options.get("ema"):
+        assert_same_tensors(seen[2], seen[1])
+    assert history.stopped == "all steps done" and history.best_epoch > 3
+    assert "it went back 1 times" in repr(history)
+
+
+@pytest.mark.parametrize("value", [math.nan, 1e6])
+@pytest.mark.parametrize("options", [{}, {"ema": 0.8}], ids=["adam", "average"])
+def test_a_resumed_fit_that_diverges_ends_with_the_bits_of_an_uninterrupted_one(grey, tmp_path, value, options):
+    config = hard_config(**options)
+
+    def objective_that_breaks(stop=-1):
+        objective = objective_for(grey, config, kind=Exploding, dropout=0.3)
+        objective.steps, objective.value, objective.stop_at = (9, 18), value, stop
+        return objective
+
+    (tmp_path / "alone").mkdir()
+    alone = objective_that_breaks()
+    expected = fit(alone, grey.train, grey.valid, config, folder=tmp_path / "alone")
+    assert len(expected.rollbacks) == 2
+    for place, stops in enumerate([(9,), (10,), (8, 11, 12), (17, 18, 20)]):
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        for number, stop in enumerate(stops):
+            with pytest.raises(Interrupted):
+                fit(objective_that_breaks(stop), grey.train, grey.valid, config, folder=folder, resume=number > 0)
+        last = objective_that_breaks()
+        history = fit(last, grey.train, grey.valid, config, folder=folder, resume=True)
+        assert without_timings(history.rows) == without_timings(expected.rows)
+        assert history.rollbacks == expected.rollbacks
+        assert_same_tensors(last.state_dict(), alone.state_dict())
+        (tensors, numbers), (expected_tensors, expected_numbers) = checkpoint(folder), checkpoint(tmp_path / "alone")
+        assert_same_tensors(tensors, expected_tensors)
+        assert numbers == expected_numbers
+
+
+def test_it_ends_after_a_few_tries(grey):
+    config = hard_config()
+    objective = objective_for(grey, config, kind=Exploding)
+    objective.steps = tuple(range(9, 22))
+    history = fit(objective, grey.train, grey.valid, config)
+    assert len(history.rollbacks) == TRIES + 1 and history.rows[-1]["step"] == 8
+    assert "diverged 4 times" in history.stopped and "where the training ended" in history.stopped
+
+
+@pytest.mark.parametrize(("steps", "total"), [(range(22), 22), (range(1, 22), 22), ((1,), 2)])
+def test_without_any_good_epoch_it_is_an_error(grey, steps, total):
+    config = hard_config(steps=total)
+    objective = objective_for(grey, config, kind=Exploding)
+    objective.steps = tuple(steps)
+    before = {name: value.clone() for name, value in objective.state_dict().items()}
+    with pytest.raises(NonFiniteError, match=r"the loss must stay finite; in step .* before any epoch was done"):
+        fit(objective, grey.train, grey.valid, config)
+    assert_same_tensors(objective.state_dict(), before)
+
+
+def test_a_checkpoint_of_a_version_without_rollbacks_is_resumed(grey, tmp_path):
+    config = hard_config()
+    objective = objective_for(grey, config, kind=Stopping)
+    objective.stop_at = 9
+    with pytest.raises(Interrupted):
+        fit(objective, grey.train, grey.valid, config, folder=tmp_path)
+    path = tmp_path / "checkpoint.safetensors"
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["variform"])
+    for name in ("untrained", "rollbacks"):
+        del header["state"][name]
+    save_file(load_file(path), path, {"variform": json.dumps(header)})
+    resumed, alone = objective_for(grey, config), objective_for(grey, config)
+    fit(resumed, grey.train, grey.valid, config, folder=tmp_path, resume=True)
+    fit(alone, grey.train, grey.valid, config)
+    assert_same_tensors(resumed.state_dict(), alone.state_dict())
