@@ -13,7 +13,7 @@ import variform
 SOURCE = Path(variform.__file__).parent
 LAYERS = [
     {"locks"},
-    {"compiling", "config", "divergence", "draws", "files", "memory", "reader", "sprites"},
+    {"compiling", "config", "divergence", "draws", "files", "memory", "reader", "sprites", "work"},
     {"distributions", "processes"},
     {"flows", "networks", "likelihoods", "posteriors", "priors", "sources"},
     {"data"},

@@ -4,9 +4,15 @@ The names below are imported when they are first used, so that `variform --help`
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+# Threads that wait for each other spin for some 50 microseconds and then sleep. GNU's OpenMP, which reads this as torch
+# loads it, would have 15 milliseconds: on a busy machine that keeps a core from the thread that all wait for.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 if TYPE_CHECKING:
     from variform.config import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 
 def compiled(function: Callable[..., Any], device: torch.device, *, only: bool = False) -> Callable[..., Any]:
@@ -54,27 +53,3 @@ def compiled(function: Callable[..., Any], device: torch.device, *, only: bool =
         return found
 
     return call
-
-
-def floats_given(module: nn.Module, run: Callable[[], object]) -> int:
-    """How many numbers the layers of `module` give while `run` runs: memory, and work beside products, grow with it.
-
-    Example:
-        >>> network = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
-        >>> floats_given(network, lambda: network(torch.zeros(2, 3)))
-        16
-    """
-    count = 0
-
-    def add(layer: nn.Module, given: object, output: object) -> None:
-        nonlocal count
-        count += output.numel() if isinstance(output, Tensor) else 0
-
-    layers = [layer for layer in module.modules() if not any(layer.children())]
-    hooks = [layer.register_forward_hook(add) for layer in layers]
-    try:
-        run()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return count

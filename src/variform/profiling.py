@@ -18,11 +18,9 @@ from variform.config import TrainConfig
 from variform.data import Dataset, StoredRows, epoch_order
 from variform.objectives import Objective
 from variform.steps import Step, compiles
+from variform.work import CONVOLUTIONS, LINEAR, multiplications_of, watching
 
 _COMPILED = "forward and backward, compiled"
-_LINEAR = (nn.Linear,)
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Profile:
         floor: The products of the networks alone, forward and backward.
         flops: Floating-point operations of these products, per step; an addition and a multiplication are two.
         batch_size: Rows per step.
-        threads: Threads of the processor that torch uses.
+        threads: Threads of the processor that the step uses.
         device: Type of the device.
         is_compiled: Whether the step was compiled.
         advice: One sentence on what would make it faster; empty where there is none.
@@ -142,7 +140,7 @@ def profile(
         )
     total = total or config.steps or 1
     step = Step(copy.deepcopy(objective).train(), config, total)
-    with torch.random.fork_rng(), step.rounding():
+    with torch.random.fork_rng(), step.arithmetic():
         torch.manual_seed(config.seed)
         products, tasks = _tasks(step, train, config)
         seconds = _in_turns(tasks, steps, repeats, step.device)
@@ -158,7 +156,7 @@ def profile(
         times["floor"] if products else 0.0,
         sum(product.flops for product in products),
         config.batch,
-        torch.get_num_threads(),
+        step.threads,
         step.device.type,
         step.is_compiled,
     )
@@ -277,18 +275,13 @@ def _products(step: Step, x: Tensor, context: Tensor | None) -> list["_Product"]
     found: list[_Product] = []
 
     def note(layer: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
-        found.append((_Matrix if isinstance(layer, _LINEAR) else _Convolution)(layer, given[0], output))
+        found.append((_Matrix if isinstance(layer, LINEAR) else _Convolution)(layer, given[0], output))
 
     vae = step.objective.vae
     layers = dict.fromkeys(layer for network in (vae.encoder, vae.decoder) for layer in network.modules())
-    chosen = [layer for layer in layers if isinstance(layer, (*_LINEAR, *_CONVOLUTIONS))]
-    hooks = [layer.register_forward_hook(note) for layer in chosen]
-    try:
-        with step.autocast():
-            step.objective(x, context)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    chosen = [layer for layer in layers if isinstance(layer, (*LINEAR, *CONVOLUTIONS))]
+    with watching(chosen, note), step.autocast():
+        step.objective(x, context)
     return found
 
 
@@ -303,9 +296,7 @@ class _Product:
         # Under autocast the output has the type in which the layer computes.
         like = (given.detach(), output.detach(), layer.weight.detach())
         self.x, self.y, self.weight = (torch.randn_like(tensor, dtype=output.dtype) for tensor in like)
-        where = given if isinstance(layer, _TRANSPOSED) else output
-        positions = where.numel() // where.shape[-1 if isinstance(layer, _LINEAR) else 1]
-        self.flops = 2 * positions * self.weight.numel() * (1 + self.needs_input + self.needs_weight)
+        self.flops = 2 * multiplications_of(layer, given, output) * (1 + self.needs_input + self.needs_weight)
 
     def forward(self) -> None:
         """y from x."""

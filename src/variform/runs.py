@@ -55,7 +55,7 @@ from variform.files import read_json, replacing, set_aside, sweep, write_json, w
 from variform.profiling import Profile, profile
 from variform.report import Picture, Table, render
 from variform.sources import BUILT_IN, source_format
-from variform.steps import find_device, machine, require_fits, require_possible
+from variform.steps import find_device, machine, require_fits, require_possible, threads_of
 from variform.training import (
     History,
     NonFiniteError,
@@ -419,14 +419,15 @@ def resume(
 
 def _fit(config: RunConfig, folder: Path, splits: Splits, vae: VAE, *, resume: bool, progress: bool) -> History:
     """Train the model of a run, by all processes that there are."""
+    objective = build_objective(vae, config.train, rows=len(splits.train))
     if processes.rank() == 0:
         write_json(folder / "data.json", describe(splits))
-        _note_session(folder, config, splits)
+        _note_session(folder, config, splits, threads_of(objective, config.train))
     given = {"fingerprint": splits.fingerprint, "data": to_dict(config.data), "model": to_dict(config.model)}
     try:
         with processes.joined():
             return fit(
-                build_objective(vae, config.train, rows=len(splits.train)),
+                objective,
                 splits.train,
                 splits.valid,
                 config.train,
@@ -553,13 +554,13 @@ def overview_table(folder: Path) -> tuple[list[str], list[list[str]]]:
     return ["run", str(folder)], rows
 
 
-def _note_session(folder: Path, config: RunConfig, splits: Splits) -> None:
+def _note_session(folder: Path, config: RunConfig, splits: Splits, threads: int) -> None:
     """Note in environment.json what this session's bits depend on, unless the one before it had the same."""
     path = folder / "environment.json"
     sessions = read_json(path).get("sessions") if path.is_file() else []
     if not isinstance(sessions, list):
         raise ValueError(f"{path} must hold a list of sessions; it holds another thing. Delete it to go on without.")
-    present = machine() | {
+    present = machine(threads) | {
         "variform": __version__,
         "device": find_device(config.train.device).type,
         "seed": config.train.seed,

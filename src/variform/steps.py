@@ -10,7 +10,7 @@ import math
 import os
 import platform
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -21,11 +21,12 @@ from torch.optim.swa_utils import AveragedModel
 
 from variform import processes
 from variform.checkpoints import Trained
-from variform.compiling import compiled, floats_given
+from variform.compiling import compiled
 from variform.config import TrainConfig
 from variform.memory import keep_freed
 from variform.objectives import PIWAE, Autoencoder, Objective, Terms
 from variform.vae import evaluating
+from variform.work import floats_given, multiplications, threads_for, using
 
 TERMS = ("loss", "log_likelihood", "kl")
 
@@ -99,7 +100,7 @@ def compiles(objective: Objective, config: TrainConfig, steps: int) -> bool:
     can = objective.compilable and objective.vae.compilable
     if config.precision == "fp16" or processes.count() > 1 or objective.vae.config is None or not can:
         return False
-    units = config.batch * max(1, config.samples) * _units(objective)
+    units = config.batch * max(1, config.samples) * _through_both(objective, floats_given)
     return steps * (_SAVED_PER_STEP + _SAVED_PER_UNIT * units) > _COMPILE_SECONDS
 
 
@@ -141,6 +142,7 @@ class Step:
         groups: list[dict[str, Any]] = [{"params": self.main}]
         if self.auxiliary:
             groups.append({"params": self.auxiliary, **(self.objective.auxiliary_options or {})})
+        self.threads = threads_of(objective, config)
         self.optimizer = _build_optimizer(groups, config, self.device)
         self.scales = config.precision == "fp16"  # whose gradients would be too small for half precision
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.scales)
@@ -195,12 +197,13 @@ class Step:
             return _sums(self.kept(x, context), weight)
 
     @contextmanager
-    def rounding(self) -> Iterator[None]:
-        """Inside, matrix products of GPUs are as exact as `config.tf32` says."""
+    def arithmetic(self) -> Iterator[None]:
+        """Inside, torch uses the threads that the step is worth, and products of GPUs are as exact as `tf32` says."""
         before = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("high" if self.config.tf32 else "highest")
         try:
-            yield
+            with using(self.threads):
+                yield
         finally:
             torch.set_float32_matmul_precision(before)
 
@@ -386,26 +389,41 @@ def _sharded(objective: Objective) -> Objective:
     return objective
 
 
-def _units(objective: Objective) -> int:
-    """Numbers that the modules of both networks give per example: what the work beside the products grows with."""
+def threads_of(objective: Objective, config: TrainConfig) -> int:
+    """How many threads of the processor a step uses.
+
+    Args:
+        objective: What is trained.
+        config: The optimiser's side of the configuration, with its batch.
+    """
+    per_row = _through_both(objective, multiplications)
+    weights = sum(parameter.numel() for parameter in objective.parameters())  # networks may have layers of their own
+    return threads_for(config.batch * max(1, config.samples) * max(per_row, weights))
+
+
+def _through_both(objective: Objective, count: Callable[[nn.Module, Callable[[], object]], int]) -> int:
+    """What `count` finds in both networks for one example."""
     vae = objective.vae
     zeros, context = vae.like(torch.zeros(1, *vae.event_shape)), vae.no_context(1)
     with evaluating(objective):
-        return floats_given(vae, lambda: vae.decode(vae.encode(zeros, context).mean, context))
+        return count(vae, lambda: vae.decode(vae.encode(zeros, context).mean, context))
 
 
-def machine() -> dict[str, Any]:
-    """What the bits of a result depend on besides configuration and data: versions, device types, threads.
+def machine(threads: int) -> dict[str, Any]:
+    """What the bits of a training depend on besides configuration and data: versions, device types, threads.
+
+    Args:
+        threads: Those that its steps use.
 
     Example:
-        >>> sorted(machine())
+        >>> sorted(machine(1))
         ['platform', 'processes', 'python', 'threads', 'torch']
     """
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "platform": platform.machine(),
-        "threads": torch.get_num_threads(),
+        "threads": threads,
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
     }
 

@@ -169,7 +169,7 @@ def fit(
     shown = progress and processes.rank() == 0
     with (
         torch.random.fork_rng(),
-        take.rounding(),
+        take.arithmetic(),
         _signals(folder is not None) as asked,
         _Display(shown, total, len(train)) as display,
     ):

@@ -15,12 +15,13 @@ from rich.progress import Progress
 from torch import Tensor
 
 from variform import draws
-from variform.compiling import compiled, floats_given
+from variform.compiling import compiled
 from variform.data import Dataset, Schema
 from variform.distributions import Law, has_closed_form_kl, kl, kl_per_dimension, splits_into_dimensions
 from variform.memory import keep_freed
 from variform.objectives import Weights, log_weights
 from variform.vae import VAE, evaluating
+from variform.work import floats_given
 
 _FLOATS_AT_ONCE = 2**21  # 8 MiB of a decoder's activations: they stay in the processor's cache
 _MORE_ELSEWHERE = 32  # a GPU needs that many times more to be busy
