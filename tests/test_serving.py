@@ -1,16 +1,21 @@
 """The local server decodes what torch decodes, and lets nobody else in."""
 
+import asyncio
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+import types
+from unittest import mock
 
 import httpx
 import models
 import numpy as np
 import pytest
 import torch
+import uvicorn
 from starlette.testclient import TestClient
 
 from variform import cli, exploration, serving
@@ -177,6 +182,182 @@ def _raw(port, sent):
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall(sent)
         return connection.recv(4096)
+
+
+def test_no_answer_waits_for_the_client_to_acknowledge_its_head():
+    """Nagle's algorithm is off on connections that asyncio accepts, as uvicorn has it do."""
+    options = []
+
+    class Asked(asyncio.Protocol):
+        def connection_made(self, transport):
+            accepted = transport.get_extra_info("socket")
+            options.append(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            transport.close()
+
+    async def accept():
+        listener = serving._listen("127.0.0.1", 0)
+        async with await asyncio.get_running_loop().create_server(Asked, sock=listener) as server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            assert await reader.read() == b""
+            writer.close()
+
+    asyncio.run(accept())
+    assert options and all(options)
+
+
+HALF = {  # what clients send that keep a server waiting
+    "nothing": b"",
+    "half a head": b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow:",
+    "a head without its body": b"POST /decode HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 24\r\n"
+    b"Content-Type: application/octet-stream\r\n\r\n12345678",
+    "a body that is not asked for": b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9999999\r\n\r\nx",
+}
+
+
+def test_half_open_connections_keep_nobody_out(server):
+    """Three times as many as are served at once; those that make room are closed, and the rest of the server lives."""
+    url = server.stdout.readline().strip()
+    port = int(url.rsplit(":", 1)[1].strip("/"))
+    sent = list(HALF.values())
+    with contextlib.ExitStack() as stack:
+        held = []
+        for number in range(3 * serving._MOST_CONNECTIONS):
+            held.append(stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60)))
+            held[-1].sendall(sent[number % len(sent)])
+        for _ in range(5):
+            assert httpx.get(url, timeout=60).status_code == 200
+            body = np.zeros((1, 3), "<f4").tobytes()
+            assert httpx.post(url + "decode", content=body, headers=BINARY, timeout=60).status_code == 200
+        for connection in held[: serving._MOST_CONNECTIONS]:
+            with contextlib.suppress(ConnectionResetError):
+                while connection.recv(2**16):
+                    pass
+
+
+class Loop:
+    """Stands in for asyncio's: time passes when a test says so."""
+
+    def __init__(self):
+        self.now, self.calls = 0.0, []
+
+    def time(self):
+        return self.now
+
+    def call_later(self, delay, function):
+        call = types.SimpleNamespace(at=self.now + delay, run=function, cancel=lambda: self.calls.remove(call))
+        self.calls.append(call)
+        return call
+
+    def create_task(self, coroutine, **_):
+        coroutine.close()
+        return mock.Mock()
+
+    def pass_time(self, seconds):
+        end = self.now + seconds
+        while due := [call for call in self.calls if call.at <= end]:
+            call = min(due, key=lambda call: call.at)
+            self.now = call.at
+            self.calls.remove(call)
+            call.run()
+        self.now = end
+
+
+class Transport:
+    """A client's end as the server sees it: how much of what was written it has not taken."""
+
+    def __init__(self):
+        self.unsent, self.aborted = 0, False
+
+    def get_write_buffer_size(self):
+        return self.unsent
+
+    def abort(self):
+        self.aborted = True
+
+    def is_closing(self):
+        return self.aborted
+
+    def write(self, data):
+        self.unsent += len(data)
+
+    def get_extra_info(self, name):
+        return None
+
+    def resume_reading(self):
+        pass
+
+    pause_reading = close = resume_reading
+
+
+@pytest.fixture
+def connect():
+    """Makes a connection to a server whose time stands still."""
+    config = uvicorn.Config(lambda scope: None, http=serving.Connection, ws="none", log_level="critical")
+    state, loop = uvicorn.server.ServerState(), Loop()
+
+    def connected():
+        connection = serving.Connection(config, state, {}, _loop=loop)
+        connection.connection_made(Transport())
+        return connection
+
+    return connected, loop
+
+
+@pytest.mark.parametrize("sent", HALF.values(), ids=HALF)
+def test_who_keeps_the_server_waiting_is_dropped(connect, sent):
+    connected, loop = connect
+    connection = connected()
+    if sent:
+        connection.data_received(sent)
+    loop.pass_time(2 * serving._SECONDS)
+    assert connection.transport.aborted
+
+
+@pytest.mark.parametrize("sent", list(HALF.values())[1:], ids=list(HALF)[1:])
+def test_a_byte_now_and_then_holds_no_connection(connect, sent):
+    connected, loop = connect
+    connection = connected()
+    connection.data_received(sent)
+    for _ in range(10):
+        loop.pass_time(serving._SECONDS / 3)
+        connection.data_received(b"x")
+    assert connection.transport.aborted
+
+
+def test_who_does_not_take_an_answer_is_dropped_and_who_takes_it_slowly_is_not(connect):
+    connected, loop = connect
+    stuck, slow = connected(), connected()
+    for connection in (stuck, slow):
+        connection.data_received(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        connection.transport.write(bytes(20))
+    for left in reversed(range(20)):
+        loop.pass_time(serving._SECONDS)
+        slow.transport.unsent = left
+    assert stuck.transport.aborted and not slow.transport.aborted
+
+
+def test_a_request_that_is_worked_on_for_long_is_not_dropped(connect):
+    connected, loop = connect
+    connection = connected()
+    for part in (b"GET / HTTP/1.1\r\n", b"Host: 127.0.0.1\r\n", b"\r\n"):  # a slow client, but in time
+        connection.data_received(part)
+        loop.pass_time(0.4 * serving._SECONDS)
+    loop.pass_time(20 * serving._SECONDS)
+    assert not connection.transport.aborted
+
+
+def test_a_connection_too_many_takes_the_place_of_the_client_that_was_silent_longest(connect):
+    connected, loop = connect
+    working = connected()
+    working.data_received(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    idle = []
+    for _ in range(serving._MOST_CONNECTIONS - 1):
+        idle.append(connected())
+        loop.now += 1e-3
+    idle[0].data_received(b"GET")  # lives
+    connected()
+    assert [one.transport.aborted for one in idle] == [False, True, *[False] * (len(idle) - 2)]
+    assert not working.transport.aborted
 
 
 def test_mistakes_are_one_sentence(tmp_path, capsys, monkeypatch):

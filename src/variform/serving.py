@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import h11
 import numpy as np
 import torch
 import uvicorn
@@ -25,6 +26,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from variform import exploration
 from variform.explorer.page import render
@@ -34,7 +36,8 @@ from variform.vae import VAE
 
 _MOST_NUMBERS = 2**22  # of an answer, 16 MB
 _MOST_CLIENTS = 1024  # whose requests are counted one by one
-_SECONDS = 10.0  # in which the body of a request must have come
+_MOST_CONNECTIONS = 64  # at once; a further one takes the place of one whose client is idle
+_SECONDS = 10.0  # in which the body of a request must have come; and how often a client must have moved on
 _HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -76,7 +79,9 @@ def serve(
             application(page, opened.vae, names=(host,)),
             log_level="warning",
             server_header=False,
-            limit_concurrency=64,
+            http=Connection,
+            ws="none",
+            limit_concurrency=_MOST_CONNECTIONS + 1,
             timeout_graceful_shutdown=3,
         )
         shown = f"[{host}]" if ":" in host else host
@@ -215,6 +220,53 @@ class Door:
             return name.lower() in self.names
 
 
+class Connection(H11Protocol):
+    """A connection that its client cannot hold for good, whatever it does not send or does not take.
+
+    Clients that send nothing, or a request byte by byte, or do not read their answer, would otherwise keep everybody
+    else out as soon as they are as many as are served at once. Every `_SECONDS` the server looks whether it still waits
+    for the client as it did at the last look: for the rest of the same request, or for any of an answer to be taken.
+    Then the client is dropped. And where all connections are taken, a further one takes the place of the one whose
+    client has been silent for longest.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Take the connection, if need be in the place of another."""
+        super().connection_made(transport)
+        self.heard, self.stage, self.unsent = self.loop.time(), (), 0
+        self.next_look = self.loop.call_later(_SECONDS, self._look)
+        others = [one for one in self.connections if isinstance(one, Connection) and one is not self]
+        idle = [one for one in others if one.waits and not one.transport.is_closing()]
+        if len(self.connections) > _MOST_CONNECTIONS and idle:
+            min(idle, key=lambda one: one.heard).transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Look no more."""
+        self.next_look.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Note that the client lives."""
+        self.heard = self.loop.time()
+        super().data_received(data)
+
+    @property
+    def waits(self) -> bool:
+        """Whether the server waits for the client, to send the rest of a request or to take its answer."""
+        return self.transport.get_write_buffer_size() > 0 or self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
+
+    def _look(self) -> None:
+        """Drop a client that keeps the server waiting as at the last look."""
+        stage, unsent = (self.cycle, self.conn.their_state), self.transport.get_write_buffer_size()
+        takes_some = unsent < self.unsent
+        took_none_before = self.unsent == 0 < unsent
+        if self.waits and stage == self.stage and not takes_some and not took_none_before:
+            self.transport.abort()
+            return
+        self.stage, self.unsent = stage, unsent
+        self.next_look = self.loop.call_later(_SECONDS, self._look)
+
+
 @dataclass
 class Bucket:
     """Tokens that come back with time: each request of a client takes one of its own.
@@ -252,9 +304,12 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ValueError(f"a port must be from 0 to 65535; got {port}. Choose another --port.")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
+        listener = socket.create_server((host, port), family=family)  # whose protocol is 0, the default
     except OSError as error:
         raise OSError(
             f"the server must be able to listen at port {port} of {host}; {error.strerror or error}. Choose another "
             "--port, or --host."
         ) from error
+    # Only of sockets that say they are TCP asyncio turns Nagle's algorithm off, which makes the body of an answer wait
+    # until the client has acknowledged its head: 40 ms.
+    return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=listener.detach())
