@@ -1,10 +1,290 @@
 """Configurations: one check for all faces, and names that tell them apart."""
 
 import dataclasses
+import enum
+import importlib
+import inspect
+import json
+import pkgutil
+import tomllib
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
+import numpy as np
 import pytest
+import torch
 
-from variform.config import _RUN_OF, _USED_BY, DataConfig, RunConfig, TrainConfig, objective_name
+import variform
+from variform import DataConfig, ModelConfig, RunConfig, TrainConfig, cli
+from variform.config import (
+    _RUN_OF,
+    _USED_BY,
+    EvaluationConfig,
+    Range,
+    checked,
+    converted,
+    from_dict,
+    from_toml,
+    objective_name,
+    to_dict,
+)
+from variform.estimator import VAE, VAEDetector, VAEImputer
+
+TABLES = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig, "evaluation": EvaluationConfig}
+FIELDS = [
+    (table, name, hint)
+    for table, cls in TABLES.items()
+    for name, hint in get_type_hints(cls, include_extras=True).items()
+]
+PROGRAMS = {"variform.__main__", "variform.reader"}  # which run when they are imported
+
+
+def bare(hint):
+    """A hint without None and Range."""
+    while get_origin(hint) is Annotated or type(None) in get_args(hint):
+        hint = next(option for option in get_args(hint) if option is not type(None))
+    return hint
+
+
+def choices(hint):
+    """The choices of a hint, or of each item of a tuple; () for others."""
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    return next((found for option in get_args(hint) if (found := choices(option))), ())
+
+
+def public_functions():
+    """Name, function and hints of every public function, constructor and method of the package."""
+    modules = [module.name for module in pkgutil.walk_packages(variform.__path__, "variform.")]
+    for module in map(importlib.import_module, (name for name in modules if name not in PROGRAMS)):
+        for name, found in vars(module).items():
+            if name.startswith("_") or getattr(found, "__module__", None) != module.__name__:
+                continue
+            owned = vars(found).items() if inspect.isclass(found) else [("", found)]
+            for method, part in owned:
+                function = getattr(part, "__func__", part)
+                if inspect.isfunction(function) and (method == "__init__" or not method.startswith("_")):
+                    yield f"{module.__name__}.{name}.{method}".rstrip("."), function
+
+
+def takers_of_choices():
+    """Every public function with a parameter of choices, but for the commands and the estimators."""
+    for name, function in public_functions():
+        if name.startswith(("variform.cli.", "variform.estimator.")):
+            continue
+        try:
+            hints = get_type_hints(function, include_extras=True)
+        except NameError:  # of a type that only a type checker imports
+            assert "Literal" not in str(inspect.signature(function))
+            continue
+        hints.pop("return", None)
+        for parameter, hint in hints.items():
+            if choices(hint):
+                yield pytest.param(function, parameter, hint, id=f"{name}({parameter})")
+
+
+# --- one check ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("function", "parameter", "hint"), list(takers_of_choices()))
+def test_a_misspelt_choice_is_refused_wherever_one_is_taken(function, parameter, hint):
+    """By any public function, also one that is written tomorrow: it must be `checked`."""
+    known = choices(hint)
+    wrong = known[0] + "s"
+    assert wrong not in known
+    given = (wrong,) if get_origin(bare(hint)) is tuple else wrong
+    with pytest.raises(ValueError, match="must be one of") as caught:
+        function(**{parameter: given})
+    message = str(caught.value)
+    assert parameter in message and repr(wrong) in message and f"Did you mean '{known[0]}'?" in message
+    assert all(choice in message for choice in known)
+
+
+@pytest.mark.parametrize("cls", [VAE, VAEDetector, VAEImputer])
+def test_estimators_refuse_misspelt_choices_in_fit(cls):
+    rows = np.random.default_rng(0).normal(size=(20, 2))
+    for name, hint in get_type_hints(cls.__init__).items():
+        if name != "return" and choices(hint):
+            with pytest.raises(ValueError, match=f"'{name}' parameter") as caught:
+                cls(**{name: "nonsense"}).fit(rows)
+            assert all(choice in str(caught.value) for choice in choices(hint))
+
+
+def commands(app=cli.app, before=()):
+    for name in app:
+        if not name.startswith("-"):
+            words = (*before, name)
+            inner = app[name]
+            yield from commands(inner, words) if inner.default_command is None else [(words, inner.default_command)]
+
+
+def test_commands_refuse_misspelt_choices(capsys):
+    found = 0
+    for words, function in commands():
+        hints = get_type_hints(function)
+        for name, hint in hints.items():
+            if name == "return" or not choices(hint):
+                continue
+            required = ["nowhere"] if "run" in hints else []
+            assert cli.run([*words, *required, f"--{name.replace('_', '-')}", choices(hint)[0] + "s"]) == 2
+            err = capsys.readouterr().err
+            assert f"{name} must be one of {', '.join(choices(hint))}; got '{choices(hint)[0]}s'" in err
+            found += 1
+    assert found >= 4
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "value", "shown"),
+    [
+        ("train", "optimizer", "sgd", "optimizer must be one of adam, rmsprop; got 'sgd'"),
+        (
+            "model",
+            "prior",
+            "vmap",
+            "got 'vmap'. Did you mean 'vamp'?",
+        ),
+        ("data", "scaling", "standart", "scaling must be one of auto, none, unit, standard; got 'standart'"),
+        ("model", "latent_dim", 0, "latent_dim must be at least 1; got 0. Use for example 10."),
+        ("model", "hidden", [64, 0], "each of hidden must be at least 1; got 0. Use for example 10."),
+        ("model", "dropout", 1.0, "dropout must be in [0, 1); got 1.0. Use for example 0.1."),
+        ("train", "learning_rate", 0.0, "learning_rate must be above 0; got 0.0. Use for example 0.001."),
+        ("train", "checkpoint_every", "10 minutes", "checkpoint_every must be a number and a unit; got 10 minutes."),
+        ("data", "image_size", [2, 0], "each of image_size must be at least 1; got 0."),
+        ("data", "labelled", 0, "labelled must be at least 1; got 0."),
+        ("evaluation", "nll_samples", -3, "nll_samples must be at least 1; got -3."),
+    ],
+)
+def test_every_face_refuses_with_one_sentence(table, name, value, shown, tmp_path, monkeypatch, capsys):
+    """Python, a table of TOML, JSON, and the command line with an option and with --config."""
+    monkeypatch.chdir(tmp_path)
+    toml = f"[{table}]\n{name} = {json.dumps(value)}\n"
+    Path("wrong.toml").write_text(toml)
+    word = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    for face in (
+        lambda: TABLES[table](**{name: value}),
+        lambda: RunConfig(**{table: {name: value}}),
+        lambda: dataclasses.replace(TABLES[table](), **{name: value}),
+        lambda: from_dict(TABLES[table], json.loads(json.dumps({name: value}))),
+        lambda: from_dict(RunConfig, tomllib.loads(toml)),
+        lambda: from_toml(toml),
+    ):
+        with pytest.raises(ValueError, match="must be") as caught:
+            face()
+        assert shown in str(caught.value)
+    for words in ([f"--{name.replace('_', '-')}", word], ["--config", "wrong.toml"]):
+        assert cli.run(["train", "none.csv", *words]) == 2
+        assert shown in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["wrong.toml"]
+
+
+def wrong_values(hint):
+    """Values that a field of this hint must refuse, from Python and, where they can be written there, from files."""
+    kind = bare(hint)
+    if get_origin(kind) is Literal:
+        return ["nonsense", 0, None, True, ["x"]]
+    if get_origin(kind) is tuple:
+        return ["text", 7, {1: 2}, [object()], [[]], [None], *([one] for one in wrong_values(get_args(kind)[0]))]
+    if kind is str:
+        return [7, 1.5, True, [], {}, b"bytes"]
+    if kind is bool:
+        return [0, 1, "true", np.int64(1), 1.0]
+    common = [True, False, np.True_, "3", "", [], (1,), float("nan"), float("inf"), np.nan, 10**30, 1j, np.zeros(2)]
+    return [*common, *([1.5, 2.0, np.float64(3)] if kind is int else []), *out_of_range(hint)]
+
+
+def out_of_range(hint):
+    ranges = [extra for part in (hint, *get_args(hint)) for extra in get_args(part) if isinstance(extra, Range)]
+    return [value for value in (-(2**40), -1, 0, 1, 2**40) if ranges and value not in ranges[0]]
+
+
+@pytest.mark.parametrize(("table", "name", "hint"), FIELDS)
+def test_every_field_refuses_what_is_not_its_type(table, name, hint):
+    for value in wrong_values(hint):
+        if value is None and type(None) in get_args(hint):
+            continue
+        with pytest.raises(ValueError, match=rf"{name} must ") as caught:
+            TABLES[table](**{name: value})
+        assert str(caught.value)[-1] in ".?" and len(str(caught.value)) < 500
+
+
+class Word(enum.StrEnum):
+    ADAM = "adam"
+
+
+@pytest.mark.parametrize(
+    ("hint", "value", "plain"),
+    [
+        (int, np.int64(3), 3),
+        (int, np.uint8(3), 3),
+        (int, np.array(3), 3),
+        (int, torch.tensor(3), 3),
+        (float, np.float32(0.5), 0.5),
+        (float, np.longdouble(0.5), 0.5),
+        (float, 3, 3.0),
+        (float, np.int32(3), 3.0),
+        (float, Fraction(1, 2), 0.5),
+        (bool, np.True_, True),
+        (tuple[int, ...], np.array([3, 4]), (3, 4)),
+        (tuple[int, ...], [np.int64(3), 4], (3, 4)),
+        (tuple[float, ...], range(2), None),
+        (str, np.str_("a"), "a"),
+        (str, Path("a") / "b", "a/b"),
+        (Literal["adam", "rmsprop"], np.str_("adam"), "adam"),
+        (Literal["adam", "rmsprop"], Word.ADAM, "adam"),
+        (int | None, None, None),
+        (int | None, np.int64(3), 3),
+    ],
+)
+def test_what_holds_a_plain_value_is_taken_for_it(hint, value, plain):
+    if plain is None and value is not None:
+        with pytest.raises(ValueError, match="must be a list"):
+            converted(hint, value, "it")
+        return
+    found = converted(hint, value, "it")
+    assert found == plain and type(found) is type(plain)
+    if isinstance(plain, tuple):
+        assert [type(item) for item in found] == [type(item) for item in plain]
+
+
+def test_configurations_made_with_numpy_are_those_made_without():
+    numbers = {"epochs": np.int64(3), "learning_rate": np.float32(0.25), "discriminator": np.array([5, 6])}
+    made = TrainConfig(objective="factor", **numbers)
+    plain = TrainConfig(objective="factor", epochs=3, learning_rate=0.25, discriminator=(5, 6))
+    assert made == plain and hash(made) == hash(plain)
+    assert json.dumps(to_dict(made)) == json.dumps(to_dict(plain))
+    assert type(dataclasses.replace(made, warmup=np.int64(7)).warmup) is int
+
+
+def test_a_checked_function_keeps_its_name_defaults_and_errors():
+    @checked
+    def area(width: float, height: float = 2.0, *shapes: str, unit: Literal["m", "ft"] = "m", at: object = None):
+        """An area."""
+        return width * height, shapes, unit, at
+
+    assert area.__name__ == "area" and area.__doc__ == "An area." and "unit" in inspect.signature(area).parameters
+    assert area(3) == (6.0, (), "m", None) and area(3, 4, "a", "b", unit="ft")[1:] == (("a", "b"), "ft", None)
+    assert area(1, at="anything")[3] == "anything"  # of a type that is left to the function
+    with pytest.raises(ValueError, match="height must be a number; got 'x'"):
+        area(1, "x")
+    with pytest.raises(TypeError, match=r"area\(\) missing 1 required positional argument: 'width'"):
+        area()
+    with pytest.raises(TypeError, match=r"area\(\) got an unexpected keyword argument 'units'"):
+        area(1, units="m")
+    with pytest.raises(TypeError, match=r"TrainConfig.__init__\(\) got an unexpected keyword argument 'epoch'"):
+        TrainConfig(epoch=3)
+
+
+def test_defaults_are_what_the_check_would_make_of_them():
+    """Only what is given is checked; so what is not must be right as it stands."""
+    for cls in TABLES.values():
+        hints = get_type_hints(cls, include_extras=True)
+        for field in dataclasses.fields(cls):
+            found = converted(hints[field.name], field.default, field.name)
+            assert found == field.default and type(found) is type(field.default)
+
+
+# --- names --------------------------------------------------------------------------------------------------------
 
 CHANGED = {  # another value than the default of every option of an objective, and what it needs beside it
     "samples": {"samples": 5},

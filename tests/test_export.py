@@ -147,7 +147,7 @@ def test_edited_metadata_are_refused(saved, tmp_path):
         (lambda header: header["schema"].update(shape="os.system('true')"), None),
         (lambda header: header["schema"].pop("kind"), "kind"),
         (lambda header: header["model"].update(likelihood="__import__"), "must be one of"),
-        (lambda header: header["model"].update(hidden=["2"]), "must be of type int"),
+        (lambda header: header["model"].update(hidden=["2"]), "must be a whole number"),
         (lambda header: header.pop("model"), "model"),
         (lambda header: header.update(model=[]), None),
         (lambda header: header.update(schema=7), None),

@@ -251,7 +251,7 @@ def test_what_comes_is_verified_and_only_known_names_are_fetched(run, server, tm
         ("model.safetensors", bytes(flipped), "checksum differs"),
         ("model.safetensors", good["model.safetensors"][:-9], "whole safetensors file"),
         ("model.safetensors", b"\x80\x04cos\nsystem\n", "whole safetensors file"),
-        ("config.toml", b"[model]\nlatent_dim = 'x'", "must be of type int"),
+        ("config.toml", b"[model]\nlatent_dim = 'x'", "must be a whole number"),
         ("config.toml", b"\xff\xfe", "must be TOML"),
         ("evaluation.json", b"[" * 100_000, "must be JSON"),
         ("data.json", b"7", "must hold values by name"),

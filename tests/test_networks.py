@@ -103,9 +103,9 @@ def test_initial_weights_have_the_law_of_their_name(name, gated):
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(ValueError, match=r"activation must be one of relu, .*; got reul"):
+    with pytest.raises(ValueError, match=r"activation must be one of relu, .*; got 'reul'"):
         MLP((2,), (2,), activation="reul")
-    with pytest.raises(ValueError, match=r"initialisation must be one of torch, .*; got xavier"):
+    with pytest.raises(ValueError, match=r"initialisation must be one of torch, .*; got 'xavier'"):
         MLP((2,), (2,), initialisation="xavier")
 
 

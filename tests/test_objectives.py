@@ -245,7 +245,7 @@ REFUSED = {
     "noise_level is a share": {"noise": "masking", "noise_level": 1.5},
     "elbo_share must be in": {"objective": "iwae", "elbo_share": 1.5},
     "objective factor needs adam": {"objective": "factor", "optimizer": "rmsprop"},
-    "discriminator widths must be at least 1": {"objective": "factor", "discriminator": (3, 0)},
+    "each of discriminator must be at least 1": {"objective": "factor", "discriminator": (3, 0)},
     "alpha must be at least 0": {"objective": "info", "alpha": -1.0},
 }
 

@@ -10,15 +10,24 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 
 import cyclopts
-from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
+from cyclopts import App, CoercionError, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
 from rich.console import Console
 from rich.table import Table
 
 from variform import __version__
-from variform.config import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig, from_toml, to_dict
+from variform.config import (
+    DataConfig,
+    EvaluationConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+    converted,
+    from_toml,
+    to_dict,
+)
 from variform.files import require_empty, to_json, write_text
 from variform.locks import held
 
@@ -817,18 +826,28 @@ def _without_commas(arguments: list[str]) -> list[str]:
 
 
 def _convert(hint: Any, tokens: Sequence[cyclopts.Token]) -> Any:
-    """As cyclopts does, which would round 1.5 where a whole number is asked for."""
-    if re.search(r"\bint\b", str(hint)):
-        for token in tokens:
-            if token.source == "cli" and not re.fullmatch(r"[+-]?\d{1,18}", token.value):
-                raise ValueError(f"{token.value} is no whole number of at most 18 digits.")
-    return cyclopts.convert(hint, tokens)
+    """A choice or numbers as `converted` takes them, with its messages; anything else as cyclopts does."""
+    of_numbers = re.search(r"\b(int|float)\b", str(hint))
+    if tokens[0].implicit_value is not cyclopts.UNSET or not (of_numbers or get_origin(hint) is Literal):
+        return cyclopts.convert(hint, tokens)
+    words: list[Any] = [token.value for token in tokens]
+    values = [_number(word, float if of_numbers[1] == "float" else int) for word in words] if of_numbers else words
+    name = (tokens[0].keyword or "").strip("-[]").replace("-", "_")
+    return converted(hint, values if "tuple[" in str(hint) else values[0], name)
+
+
+def _number(word: str, kind: type[int] | type[float]) -> int | float | str:
+    """A word as a number, or as it is: Python itself would take 1_000 for one."""
+    try:
+        return kind(word) if word.isascii() and "_" not in word else word
+    except ValueError:
+        return word
 
 
 def _sentence(error: Exception) -> str:
     if isinstance(error, CycloptsError):
         command = " ".join(["variform", *(error.command_chain or ())])
-        text = str(error)
+        text = str(error.__cause__ if isinstance(error, CoercionError) and error.__cause__ else error)
         if isinstance(error, UnusedCliTokensError):
             text = f"{command} takes no more arguments; got {' '.join(error.unused_tokens or [])}. Leave them out."
         elif isinstance(error, MissingArgumentError) and not error.tokens_so_far:

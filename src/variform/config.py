@@ -1,19 +1,25 @@
 """What a run is made of, as four frozen dataclasses and their TOML form.
 
 Every value a run depends on stands here, with its default. The same fields are the options of the command line, the
-keys of `config.toml` and the arguments of the Python interface, so that a value has one name everywhere.
+keys of `config.toml` and the arguments of the Python interface, so that a value has one name everywhere. `converted`
+checks each of them, whichever way it came, and `checked` the arguments of functions that take the like.
 """
 
 import dataclasses
 import difflib
+import functools
+import inspect
 import math
+import numbers
+import os
 import re
 import reprlib
 import shlex
 import tomllib
 import types
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 ObjectiveName = Literal[
     "elbo", "iwae", "piwae", "beta-tc", "dip-i", "dip-ii", "info", "wae", "factor", "m2", "autoencoder"
@@ -35,8 +41,213 @@ LikelihoodName = Literal[
 ]
 ActivationName = Literal["relu", "tanh", "elu", "leaky-relu", "gelu", "silu", "softplus", "sigmoid"]
 InitialisationName = Literal["torch", "he-normal", "he-uniform", "glorot-normal", "glorot-uniform", "orthogonal"]
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+
+# --- one check for every face ------------------------------------------------------------------------------------
+
+_TYPES = {  # what messages call a type, and what they show of it
+    int: ("a whole number", "for example 10"),
+    float: ("a number", "for example 0.5"),
+    bool: ("true or false", "one of them"),
+    str: ("text", "text"),
+}
 
 
+@dataclass(frozen=True)
+class Range:
+    """The numbers that an option takes; it stands beside their type, in `Annotated`.
+
+    Args:
+        ends: The least and the greatest of them, as in "[0, 1)"; "[1, inf)" has no greatest.
+        example: One of them, for messages.
+
+    Example:
+        >>> 0 in Range("[0, 1)", 0.1), 1 in Range("[0, 1)", 0.1), str(Range("[1, inf)", 10))
+        (True, False, 'at least 1')
+    """
+
+    ends: str
+    example: float
+
+    def __contains__(self, value: float) -> bool:
+        low, high = map(float, self.ends[1:-1].split(","))
+        is_above = value >= low if self.ends[0] == "[" else value > low
+        return is_above and (value <= high if self.ends[-1] == "]" else value < high)
+
+    def __str__(self) -> str:
+        low, high = self.ends[1:-1].split(", ")
+        if high != "inf":
+            return f"in {self.ends}"
+        return f"at least {low}" if self.ends[0] == "[" else f"above {low}"
+
+
+Count = Annotated[int, Range("[1, inf)", 10)]
+Natural = Annotated[int, Range("[0, inf)", 0)]
+NotNegative = Annotated[float, Range("[0, inf)", 0)]
+Positive = Annotated[float, Range("(0, inf)", 0.001)]
+Share = Annotated[float, Range("[0, 1]", 0.5)]
+
+
+def converted(hint: Any, value: Any, where: str) -> Any:
+    """`value`, which may come from anywhere, as the plain value of the type that `hint` asks for.
+
+    NumPy's numbers and arrays are taken for what they hold, and lists for tuples.
+
+    Args:
+        hint: A type, a `Literal`, a tuple of those, a configuration, or one of them or None; numbers may have a
+            `Range`, by `Annotated`.
+        value: A value; of a configuration also a dict.
+        where: What messages call it.
+
+    Raises:
+        ValueError: for another type or choice, a number out of range or not finite, or one that 64 bits do not hold.
+
+    Example:
+        >>> converted(tuple[int, ...], [64, 32], "hidden")
+        (64, 32)
+        >>> converted(Literal["adam", "rmsprop"], "adams", "optimizer")
+        Traceback (most recent call last):
+        ValueError: optimizer must be one of adam, rmsprop; got 'adams'. Did you mean 'adam'?
+    """
+    origin, options = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        found = converted(options[0], value, where)
+        _require(found in options[1], f"{where} must be {options[1]}", found, f"Use for example {options[1].example}.")
+        return found
+    if origin in (Union, types.UnionType):
+        return None if value is None else converted(next(o for o in options if o is not type(None)), value, where)
+    if hint in _CONFIGS:
+        return value if isinstance(value, hint) else from_dict(hint, value, where)  # pyrefly: ignore[bad-argument-type]
+    if hasattr(value, "tolist"):  # NumPy's numbers and arrays, and torch's
+        value = value.tolist()
+    came = reprlib.repr(value)
+    if origin is Literal:
+        return _choice(options, value, where)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{where} must be a list; got {came}. Write for example [400, 400].")
+        if options[-1] is not Ellipsis and len(value) != len(options):
+            raise ValueError(f"{where} must hold {len(options)} numbers; got {came}. Write for example [28, 28].")
+        return tuple(converted(options[0], item, f"each of {where}") for item in value)
+    number: Any = None if isinstance(value, bool) else value
+    is_whole, is_number = isinstance(number, numbers.Integral), isinstance(number, numbers.Real)
+    if is_number and not abs(number) < (2**63 if is_whole else math.inf):
+        raise ValueError(f"{where} must be a finite number of at most 18 digits; got {came}. Change it.")
+    if (hint is float and is_number) or (hint is int and is_whole):
+        return hint(number)
+    if hint is str and isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not isinstance(value, hint) or hint in (int, float):
+        what, example = _TYPES.get(hint, (f"of type {hint.__name__}", "that"))
+        raise ValueError(f"{where} must be {what}; got {came}. Write {example}.")
+    return value
+
+
+def _choice(options: tuple[str, ...], value: object, where: str) -> str:
+    if isinstance(value, str) and value in options:
+        return options[options.index(value)]  # a plain string, whatever kind of string came
+    near = difflib.get_close_matches(str(value)[:99], options, 1)
+    remedy = f"Did you mean '{near[0]}'?" if near else "Choose one."
+    raise ValueError(f"{where} must be one of {', '.join(options)}; got {reprlib.repr(value)}. {remedy}")
+
+
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+Checked = TypeVar("Checked", bound=Callable[..., Any])
+
+
+def checked(function: Checked) -> Checked:
+    """`function`, whose choices, numbers and texts are checked as those of a configuration are; or a class so made.
+
+    Arguments of other types, such as tensors and files, are left to it.
+
+    Raises:
+        ValueError: as `converted`.
+
+    Example:
+        >>> @checked
+        ... def decimals(value: float, *, unit: Literal["nats", "bits"] = "nats") -> str:
+        ...     return f"{value} {unit}"
+        >>> decimals(3)
+        '3.0 nats'
+        >>> decimals(3, unit="bit")
+        Traceback (most recent call last):
+        ValueError: unit must be one of nats, bits; got 'bit'. Did you mean 'bits'?
+    """
+    if isinstance(function, type):
+        function.__init__ = checked(function.__init__)
+        return function
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def checking(*args: Any, **kwargs: Any) -> Any:
+        try:
+            given = signature.bind_partial(*args, **kwargs)
+        except TypeError:
+            return function(*args, **kwargs)  # which says what is wrong in Python's words
+        hints = _hints(function)
+        for name, value in given.arguments.items():
+            if signature.parameters[name].kind not in _VARIADIC and _is_plain(hints.get(name)):
+                given.arguments[name] = converted(hints[name], value, name)
+        return function(*given.args, **given.kwargs)
+
+    return checking  # pyrefly: ignore[bad-return]
+
+
+@functools.cache
+def _hints(of: Any) -> dict[str, Any]:
+    return get_type_hints(of, include_extras=True)
+
+
+def _is_plain(hint: Any) -> bool:
+    """Whether `converted` can tell the values of a hint from others."""
+    options = get_args(hint)
+    if get_origin(hint) is Annotated:
+        return _is_plain(options[0])
+    if get_origin(hint) in (Union, types.UnionType):
+        return len(options) == 2 and type(None) in options and _is_plain(options[options[0] is type(None)])
+    if get_origin(hint) is tuple:
+        return _is_plain(options[0])
+    return get_origin(hint) is Literal or hint in (int, float, bool, str, *_CONFIGS)
+
+
+def from_dict(cls: type["Config"], values: dict[str, Any], where: str = "the configuration") -> "Config":
+    """A configuration from plain values; the opposite of `to_dict`.
+
+    Raises:
+        ValueError: for an unknown key (with the nearest known one), a value of the wrong type or out of range.
+
+    Example:
+        >>> from_dict(ModelConfig, {"latent_dim": 2, "hidden": [64]}).hidden
+        (64,)
+        >>> from_dict(ModelConfig, {"latent_dims": 2})
+        Traceback (most recent call last):
+        ValueError: the configuration has an unknown key 'latent_dims'. Did you mean 'latent_dim'?
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f"{where} must hold values by name; got {reprlib.repr(values)}. Write a table, [name].")
+    known = [field.name for field in dataclasses.fields(cls)]
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(str(key)[:99], known, 1)
+            remedy = f"Did you mean '{near[0]}'?" if near else f"Known keys: {', '.join(known)}."
+            raise ValueError(f"{where} has an unknown key {reprlib.repr(key)}. {remedy}")
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _require(holds: bool, rule: str, came: object, remedy: str) -> None:
+    if not holds:
+        shown = reprlib.repr(came) if isinstance(came, tuple) else came
+        raise ValueError(f"{rule}; got {shown}. {remedy}")
+
+
+# --- the configurations -------------------------------------------------------------------------------------------
+
+
+@checked
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """How what is read becomes numbers.
@@ -68,8 +279,8 @@ class DataConfig:
         memory_map: Whether the rows of .npy files stay on disk: `on`, `off`, or `auto`, from 1 GiB on.
     """
 
-    shape: tuple[int, ...] | None = None
-    image_size: tuple[int, int] | None = None
+    shape: tuple[Count, ...] | None = None
+    image_size: tuple[Count, Count] | None = None
     channels: Literal["auto", "grey", "rgb"] = "auto"
     key: str | None = None
     label: str | None = None
@@ -78,13 +289,14 @@ class DataConfig:
     counts: tuple[str, ...] = ()
     reals: tuple[str, ...] = ()
     condition: tuple[str, ...] = ()
-    labelled: int | None = None
+    labelled: Count | None = None
     scaling: Literal["auto", "none", "unit", "standard"] = "auto"
     binarise: Literal["none", "threshold", "dynamic"] = "none"
     split_seed: int = 0
     memory_map: Literal["auto", "on", "off"] = "auto"
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """The three laws and the networks between them.
@@ -122,36 +334,25 @@ class ModelConfig:
             training variance, where it is learned).
     """
 
-    latent_dim: int = 10
+    latent_dim: Count = 10
     likelihood: LikelihoodName = "bernoulli"
     posterior: Literal["diagonal", "full", "iaf"] = "diagonal"
     prior: Literal["normal", "mixture", "vamp", "flow"] = "normal"
-    components: int = 100
-    transforms: int = 3
-    fixed_std: float = 0.1
+    components: Count = 100
+    transforms: Count = 3
+    fixed_std: Positive = 0.1
     posterior_std: Literal["exp", "softplus"] = "exp"
     network: Literal["mlp", "conv", "residual"] = "mlp"
-    filters: tuple[int, ...] = (32, 64)
-    hidden: tuple[int, ...] = (400,)
-    decoder_hidden: tuple[int, ...] | None = None
+    filters: tuple[Count, ...] = (32, 64)
+    hidden: tuple[Count, ...] = (400,)
+    decoder_hidden: tuple[Count, ...] | None = None
     activation: ActivationName = "relu"
     gated: bool = False
-    dropout: float = 0.0
+    dropout: Annotated[float, Range("[0, 1)", 0.1)] = 0.0
     layer_norm: bool = False
     initialisation: InitialisationName = "torch"
     classifier: bool = False
     centre: bool = True
-
-    def __post_init__(self) -> None:
-        _require(self.latent_dim >= 1, "latent_dim must be at least 1", self.latent_dim, "Use for example 10.")
-        _require(self.components >= 1, "components must be at least 1", self.components, "Use for example 100.")
-        _require(self.transforms >= 1, "transforms must be at least 1", self.transforms, "Use for example 3.")
-        widths = (*self.hidden, *(self.decoder_hidden or ()))
-        _require(min(widths, default=1) >= 1, "hidden widths must be at least 1", widths, "Use for example 400.")
-        fewest = min(self.filters, default=1)
-        _require(fewest >= 1, "filters must be at least 1", self.filters, "Use for example 32,64.")
-        _require(0 <= self.dropout < 1, "dropout must be in [0, 1)", self.dropout, "Use for example 0.1.")
-        _require(self.fixed_std > 0, "fixed_std must be above 0", self.fixed_std, "Use for example 0.1.")
 
 
 def require_effect(model: ModelConfig) -> None:
@@ -184,6 +385,7 @@ prior mixture or vamp.
             _require(False, rule, value, f"Leave it out, or use {instead}.")
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """How the objective is optimised.
@@ -246,59 +448,47 @@ class TrainConfig:
             not fit one device.
     """
 
-    epochs: int | None = None
-    steps: int | None = None
-    batch_size: int | None = None
+    epochs: Count | None = None
+    steps: Count | None = None
+    batch_size: Count | None = None
     optimizer: Literal["adam", "rmsprop"] = "adam"
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     schedule: Literal["constant", "cosine"] = "constant"
     objective: ObjectiveName = "elbo"
-    samples: int = 1
-    groups: int = 1
-    elbo_share: float = 0.0
+    samples: Count = 1
+    groups: Count = 1
+    elbo_share: Share = 0.0
     gradient: Literal["plain", "stl", "dreg"] = "plain"
     kl: Literal["auto", "closed-form", "monte-carlo"] = "auto"
-    beta: float = 1.0
+    beta: NotNegative = 1.0
     beta_schedule: Literal["linear", "cosine", "cyclic"] = "linear"
-    warmup: int = 0
-    cycles: int = 4
-    free_bits: float = 0.0
-    capacity: float = 0.0
-    capacity_steps: int = 0
-    alpha: float | None = None
-    gamma: float | None = None
-    penalty: float | None = None
-    penalty_diagonal: float | None = None
+    warmup: Natural = 0
+    cycles: Count = 4
+    free_bits: NotNegative = 0.0
+    capacity: NotNegative = 0.0
+    capacity_steps: Natural = 0
+    alpha: NotNegative | None = None
+    gamma: NotNegative | None = None
+    penalty: NotNegative | None = None
+    penalty_diagonal: NotNegative | None = None
     deterministic: bool = True
-    discriminator: tuple[int, ...] = (1000, 1000, 1000, 1000, 1000, 1000)
+    discriminator: tuple[Count, ...] = (1000, 1000, 1000, 1000, 1000, 1000)
     noise: Literal["none", "salt-and-pepper", "gaussian", "masking"] = "none"
-    noise_level: float = 0.0
-    clip_norm: float = 0.0
-    ema: float = 0.0
-    patience: int = 0
+    noise_level: NotNegative = 0.0
+    clip_norm: NotNegative = 0.0
+    ema: Annotated[float, Range("[0, 1)", 0.999)] = 0.0
+    patience: Natural = 0
     seed: int = 0
-    shuffle_block: int = 0
+    shuffle_block: Natural = 0
     checkpoint_every: str = "10s"
     compile: Literal["auto", "on", "off"] = "auto"
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: DeviceName = "auto"
     precision: Literal["float32", "bf16", "fp16"] = "float32"
     tf32: bool = False
     sharded: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "samples", "steps", "groups", "cycles"):
-            value = getattr(self, name)
-            _require(value is None or value >= 1, f"{name} must be at least 1", value, "Use a positive number.")
-        names = ("beta", "warmup", "clip_norm", "patience", "shuffle_block", "free_bits", "capacity", "capacity_steps")
-        for name in (*names, "alpha", "gamma", "penalty", "penalty_diagonal", "noise_level"):
-            value = getattr(self, name)
-            _require(value is None or value >= 0, f"{name} must be at least 0", value, "Use 0 or a positive number.")
-        _require(0 <= self.elbo_share <= 1, "elbo_share must be in [0, 1]", self.elbo_share, "Use for example 0.5.")
-        _require(0 <= self.ema < 1, "ema must be in [0, 1)", self.ema, "Use for example 0.999.")
-        widths = self.discriminator
-        _require(min(widths, default=1) >= 1, "discriminator widths must be at least 1", widths, "Use for example 100.")
         self._require_effect()
-        _require(self.learning_rate > 0, "learning_rate must be above 0", self.learning_rate, "Use for example 0.001.")
         every(self.checkpoint_every)
 
     def for_rows(self, rows: int) -> "TrainConfig":
@@ -400,12 +590,7 @@ def every(text: str) -> tuple[float, str]:
     return float(match[1]), units[unit]
 
 
-def _require(holds: bool, rule: str, came: object, remedy: str) -> None:
-    if not holds:
-        shown = reprlib.repr(came) if isinstance(came, tuple) else came
-        raise ValueError(f"{rule}; got {shown}. {remedy}")
-
-
+@checked
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
     """How a trained model is evaluated.
@@ -414,12 +599,10 @@ class EvaluationConfig:
         nll_samples: Importance samples per example of the NLL of the test rows; more come closer to the truth.
     """
 
-    nll_samples: int = 1000
-
-    def __post_init__(self) -> None:
-        _require(self.nll_samples >= 1, "nll_samples must be at least 1", self.nll_samples, "Use for example 1000.")
+    nll_samples: Count = 1000
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """Everything that defines a run: the source of its data, and four configurations, one TOML table each.
@@ -496,6 +679,7 @@ def objective_name(config: RunConfig) -> str:
 
 
 Config = TypeVar("Config", DataConfig, ModelConfig, TrainConfig, EvaluationConfig, RunConfig)
+_CONFIGS = (DataConfig, ModelConfig, TrainConfig, EvaluationConfig, RunConfig)
 
 
 def to_dict(config: DataConfig | ModelConfig | TrainConfig | EvaluationConfig | RunConfig) -> dict[str, Any]:
@@ -513,81 +697,6 @@ def to_dict(config: DataConfig | ModelConfig | TrainConfig | EvaluationConfig | 
         elif value is not None:
             values[field.name] = list(value) if isinstance(value, tuple) else value
     return values
-
-
-def from_dict(cls: type[Config], values: dict[str, Any], where: str = "the configuration") -> Config:
-    """A configuration from plain values; the opposite of `to_dict`.
-
-    Raises:
-        ValueError: for an unknown key (with the nearest known one), a value of the wrong type or out of range.
-
-    Example:
-        >>> from_dict(ModelConfig, {"latent_dim": 2, "hidden": [64]}).hidden
-        (64,)
-        >>> from_dict(ModelConfig, {"latent_dims": 2})
-        Traceback (most recent call last):
-        ValueError: the configuration has an unknown key 'latent_dims'. Did you mean 'latent_dim'?
-    """
-    if not isinstance(values, dict):
-        raise ValueError(f"{where} must hold values by name; got {reprlib.repr(values)}. Give a table.")
-    hints = get_type_hints(cls)
-    known = [field.name for field in dataclasses.fields(cls)]
-    arguments = {}
-    for key, value in values.items():
-        if key not in known:
-            near = difflib.get_close_matches(key[:99], known, 1)
-            hint = f"Did you mean '{near[0]}'?" if near else f"Known keys: {', '.join(known)}."
-            raise ValueError(f"{where} has an unknown key {reprlib.repr(key)}. {hint}")
-        if dataclasses.is_dataclass(hints[key]):
-            if not isinstance(value, dict):
-                raise ValueError(
-                    f"{where}: [{key}] must be a table; got {reprlib.repr(value)}. Write [{key}] on a line of its own."
-                )
-            arguments[key] = from_dict(hints[key], value, f"{where}, table [{key}],")
-        else:
-            arguments[key] = converted(hints[key], value, f"{where}: {key}")
-    return cls(**arguments)
-
-
-def converted(hint: Any, value: Any, where: str) -> Any:
-    """`value`, which may come from anywhere, as the type that `hint` asks for.
-
-    Args:
-        hint: A type, a `Literal`, a tuple of those, or one of them or None.
-        value: A plain value.
-        where: What messages call it.
-
-    Raises:
-        ValueError: for another type, a number that is not finite, or one that 64 bits do not hold.
-
-    Example:
-        >>> converted(tuple[int, ...], [64, 32], "hidden")
-        (64, 32)
-    """
-    origin, options = get_origin(hint), get_args(hint)
-    came = reprlib.repr(value)
-    if origin in (Union, types.UnionType):
-        return None if value is None else converted(next(o for o in options if o is not type(None)), value, where)
-    if origin is Literal:
-        if isinstance(value, str) and value in options:
-            return value
-        near = difflib.get_close_matches(str(value)[:99], [str(o) for o in options], 1)
-        hint = f"Did you mean '{near[0]}'?" if near else ""
-        raise ValueError(f"{where} must be one of {', '.join(map(str, options))}; got {came}. {hint}".rstrip())
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise ValueError(f"{where} must be a list; got {came}. Write for example [400, 400].")
-        if options[-1] is not Ellipsis and len(value) != len(options):
-            raise ValueError(f"{where} must hold {len(options)} numbers; got {came}. Write for example [28, 28].")
-        return tuple(converted(options[0], item, where) for item in value)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number and not abs(value) < (2**63 if isinstance(value, int) else math.inf):
-        raise ValueError(f"{where} must be a finite number of at most 18 digits; it is not. Change it.")
-    if hint is float and is_number:
-        return float(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ValueError(f"{where} must be of type {hint.__name__}; got {came}. Change it to {hint.__name__}.")
-    return value
 
 
 def from_toml(text: str | bytes, where: str = "the configuration") -> RunConfig:

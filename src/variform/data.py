@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from variform import draws
-from variform.config import DataConfig, converted
+from variform.config import DataConfig, checked, converted
 from variform.distributions import Support
 from variform.sources import (
     Rendered,
@@ -103,6 +103,7 @@ def _known_condition(values: dict[str, Any]) -> Condition:
     return Condition(**{name: converted(hints[name], value, f"a condition's {name}") for name, value in values.items()})
 
 
+@checked
 @dataclass(frozen=True, repr=False)
 class Schema:
     """What the data are, and how raw values become what the model sees: x = (raw - shift) / scale.
@@ -395,6 +396,7 @@ class Schema:
         """
         return (0.0, self.levels - 1.0) if self.levels else (min(self.low), max(self.high))
 
+    @checked
     def require(self, support: Support, likelihood: str) -> None:
         """Refuse data that a likelihood cannot take.
 
@@ -571,7 +573,7 @@ class StoredRows:
         """Number of rows, N."""
         return self.shape[0]
 
-    def index_select(self, dim: Literal[0], index: Tensor) -> Tensor:
+    def index_select(self, dim: int, index: Tensor) -> Tensor:
         """The rows at `index` (B,), in memory."""
         return _converted(self._rows.take(index.numpy()), self._dtype)
 

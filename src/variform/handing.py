@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from variform import __version__, exploration, reader
-from variform.config import to_dict
+from variform.config import checked, to_dict
 from variform.data import Schema
 from variform.export import inspect, save
 from variform.files import new_folder, write_json, write_text
@@ -34,6 +34,7 @@ _WIDTH = 120
 _NAMES_OF_ARRAYS = ("weight", "bias", "value", "low", "high")
 
 
+@checked
 def hand_over(vae: VAE, form: Form, folder: str | os.PathLike[str]) -> list[Path]:
     """Write a model into a new folder in a form that other programs read, whole or not at all.
 

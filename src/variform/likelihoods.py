@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from variform import processes
+from variform.config import checked
 from variform.distributions import (
     Bernoulli,
     Categorical,
@@ -163,6 +164,7 @@ class GaussianLikelihood(Likelihood):
 
     optimal_variance: Tensor
 
+    @checked
     def __init__(
         self,
         event_shape: tuple[int, ...],

@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from variform.config import ActivationName, InitialisationName, checked
 from variform.draws import Dropout
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -198,17 +199,18 @@ class MLP(nn.Module):
 
     centre: Tensor
 
+    @checked
     def __init__(
         self,
         in_shape: Sequence[int],
         out_shape: Sequence[int],
         *,
         hidden: Sequence[int] = (400,),
-        activation: str = "relu",
+        activation: ActivationName = "relu",
         gated: bool = False,
         dropout: float = 0.0,
         layer_norm: bool = False,
-        initialisation: str = "torch",
+        initialisation: InitialisationName = "torch",
         context_dim: int = 0,
     ) -> None:
         super().__init__()
@@ -266,6 +268,7 @@ class ConvolutionalEncoder(nn.Module):
 
     centre: Tensor
 
+    @checked
     def __init__(
         self,
         in_shape: Sequence[int],
@@ -274,11 +277,11 @@ class ConvolutionalEncoder(nn.Module):
         filters: Sequence[int] = (32, 64),
         hidden: Sequence[int] = (400,),
         residual: bool = False,
-        activation: str = "relu",
+        activation: ActivationName = "relu",
         gated: bool = False,
         dropout: float = 0.0,
         layer_norm: bool = False,
-        initialisation: str = "torch",
+        initialisation: InitialisationName = "torch",
         context_dim: int = 0,
     ) -> None:
         super().__init__()
@@ -332,6 +335,7 @@ class ConvolutionalDecoder(nn.Module):
         torch.Size([6, 2, 3, 20, 28])
     """
 
+    @checked
     def __init__(
         self,
         in_shape: Sequence[int],
@@ -340,11 +344,11 @@ class ConvolutionalDecoder(nn.Module):
         filters: Sequence[int] = (32, 64),
         hidden: Sequence[int] = (400,),
         residual: bool = False,
-        activation: str = "relu",
+        activation: ActivationName = "relu",
         gated: bool = False,
         dropout: float = 0.0,
         layer_norm: bool = False,
-        initialisation: str = "torch",
+        initialisation: InitialisationName = "torch",
     ) -> None:
         super().__init__()
         parts = _Parts(activation, gated, dropout, layer_norm, initialisation, residual)
@@ -407,11 +411,6 @@ class _Parts:
     layer_norm: bool
     initialisation: str
     residual: bool = False
-
-    def __post_init__(self) -> None:
-        for name, choices in (("activation", ACTIVATIONS), ("initialisation", INITIALISATIONS)):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}; got {getattr(self, name)}. Choose one.")
 
     @property
     def sums(self) -> int:

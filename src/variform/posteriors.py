@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from variform.config import checked
 from variform.distributions import DiagonalGaussian, FullGaussian
 
 Std = Literal["exp", "softplus"]
@@ -29,6 +30,7 @@ class DiagonalPosterior(nn.Module):
         torch.Size([5, 3])
     """
 
+    @checked
     def __init__(self, latent_dim: int, *, std: Std = "exp") -> None:
         super().__init__()
         self.latent_dim, self.std = latent_dim, std
@@ -70,6 +72,7 @@ class FullCovariancePosterior(nn.Module):
         torch.Size([5, 3, 3])
     """
 
+    @checked
     def __init__(self, latent_dim: int, *, std: Std = "exp") -> None:
         super().__init__()
         self.latent_dim, self.std = latent_dim, std

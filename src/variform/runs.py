@@ -36,6 +36,7 @@ from variform.config import (
     ModelConfig,
     RunConfig,
     TrainConfig,
+    checked,
     from_toml,
     objective_name,
     require_effect,
@@ -607,9 +608,10 @@ def describe(splits: Splits) -> dict[str, Any]:
     }
 
 
+@checked
 def assess(
-    run: Run, splits: Splits, *, split: str = "test", samples: int | None = None, seed: int = 0,
-    progress: bool = False, keep: bool = False,
+    run: Run, splits: Splits, *, split: Literal["test", "valid", "train"] = "test", samples: int | None = None,
+    seed: int = 0, progress: bool = False, keep: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """`evaluate` on a split of the run's data, with what a reader needs to repeat it.
 
@@ -708,11 +710,13 @@ def _require_scores(path: Path, header: dict[str, Any], tensors: dict[str, Tenso
         raise ValueError(f"{path} must hold the scores of rows; it does not. Write them anew with variform evaluate.")
 
 
+@checked
 def sampler_file(run: Run, kind: samplers.SamplerKind) -> Path:
     """Where a run keeps its sampler of a kind."""
     return run.folder / f"sampler-{kind}.safetensors"
 
 
+@checked
 def fit_sampler(
     run: Run, kind: samplers.SamplerKind, *, samples: int = 1000, seed: int = 0, progress: bool = False
 ) -> dict[str, Any]:
@@ -755,6 +759,7 @@ def _fit_sampler(run: Run, kind: samplers.SamplerKind, samples: int, seed: int, 
     return numbers
 
 
+@checked
 def with_sampler(run: Run, kind: Literal["prior", "gmm", "flow"], temperature: float = 1.0) -> VAE:
     """The run's model under one of its samplers, at a temperature.
 

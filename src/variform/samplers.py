@@ -22,6 +22,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
 from variform import exploration
+from variform.config import checked
 from variform.data import Dataset, Schema, Splits
 from variform.distributions import DiagonalGaussian, FullGaussian, Law, Mixture, Shape
 from variform.evaluation.density import Estimate, progress_bar, score
@@ -211,6 +212,7 @@ def tempered(law: Law, temperature: float) -> Law:
     raise ValueError(f"a temperature needs a Gaussian, a mixture or a flow; got {type(law).__name__}. Leave it out.")
 
 
+@checked
 @dataclass(frozen=True, repr=False)
 class Sampler:
     """A fitted law over z.

@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from variform import sprites
-from variform.config import DataConfig
+from variform.config import DataConfig, checked
 
 Format = Literal["digits", "sprites", "npy", "npy folder", "npz", "idx", "csv", "image", "image folder", "MNIST folder"]
 
@@ -317,7 +317,8 @@ def _folder_format(folder: Path) -> Format:
     return "npy folder" if _array_files(first) and not images and not folders else "image folder"
 
 
-def check_options(config: DataConfig, kind: Format | Literal["array"], name: str) -> None:
+@checked
+def check_options(config: DataConfig, kind: Literal[Format, "array"], name: str) -> None:
     """Refuse options that would have no effect on a source of the format `kind`.
 
     Args:

@@ -22,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel
 from variform import processes
 from variform.checkpoints import Trained
 from variform.compiling import compiled
-from variform.config import TrainConfig
+from variform.config import DeviceName, TrainConfig, checked
 from variform.memory import keep_freed
 from variform.objectives import PIWAE, Autoencoder, Objective, Terms
 from variform.vae import evaluating
@@ -37,7 +37,8 @@ _Tensors = list[Tensor] | tuple[Tensor, ...]
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def find_device(name: str) -> torch.device:
+@checked
+def find_device(name: DeviceName) -> torch.device:
     """The device that a configuration names.
 
     Args:

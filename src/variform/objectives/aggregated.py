@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from variform import draws
+from variform.config import checked
 from variform.distributions import DiagonalGaussian, FullGaussian, Law
 from variform.networks import MLP
 from variform.objectives.elbo import ELBO, KL, Objective, Terms, require_fixed_prior, require_gaussian
@@ -164,6 +165,7 @@ class DIPVAE(ELBO):
         torch.Size([5])
     """
 
+    @checked
     def __init__(
         self,
         vae: VAE,
@@ -286,6 +288,7 @@ class InfoVAE(ELBO):
         torch.Size([5])
     """
 
+    @checked
     def __init__(
         self,
         vae: VAE,
@@ -414,6 +417,7 @@ class FactorVAE(ELBO):
 
     auxiliary: nn.Module  # pyrefly: ignore[bad-override-mutable-attribute] (here there is one)
 
+    @checked
     def __init__(
         self,
         vae: VAE,

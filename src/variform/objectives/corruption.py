@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from variform import draws
+from variform.config import checked
 from variform.data import Schema
 
 Noise = Literal["salt-and-pepper", "gaussian", "masking"]
@@ -44,6 +45,7 @@ class Corruption(nn.Module):
     low: Tensor
     high: Tensor
 
+    @checked
     def __init__(self, noise: Noise, level: float, *, low: Tensor | float = 0.0, high: Tensor | float = 1.0) -> None:
         super().__init__()
         if not (level > 0 and (noise == "gaussian" or level <= 1)):
@@ -55,6 +57,7 @@ class Corruption(nn.Module):
             self.register_buffer(name, torch.as_tensor(edge, dtype=torch.get_default_dtype()), persistent=False)
 
     @classmethod
+    @checked
     def of(cls, noise: Noise, level: float, schema: Schema | None) -> "Corruption":
         """Noise within the range of the data that `schema` describes; within [0, 1] without one."""
         if schema is not None and schema.kinds:

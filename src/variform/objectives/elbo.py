@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from variform.config import checked
 from variform.distributions import (
     DiagonalGaussian,
     FullGaussian,
@@ -151,6 +152,7 @@ class ELBO(Objective):
 
     target: Tensor
 
+    @checked
     def __init__(
         self,
         vae: VAE,

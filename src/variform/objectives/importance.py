@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from variform.config import checked
 from variform.distributions import Law
 from variform.objectives.elbo import Objective, Terms, Weights, log_weights, require_own_variance, weights_of
 from variform.vae import VAE
@@ -76,6 +77,7 @@ class IWAE(Objective):
         True
     """
 
+    @checked
     def __init__(
         self, vae: VAE, *, samples: int = 5, groups: int = 1, elbo_share: float = 0.0, gradient: Gradient = "plain"
     ) -> None:
@@ -134,6 +136,7 @@ class PIWAE(IWAE):
         torch.Size([5])
     """
 
+    @checked
     def __init__(self, vae: VAE, *, samples: int = 8, groups: int = 8, gradient: Gradient = "plain") -> None:
         super().__init__(vae, samples=samples, groups=groups, gradient=gradient)
 
