@@ -156,6 +156,24 @@ def test_latent_map_is_the_plane_or_pca():
     assert exploration.latent_map(means[:, :1])[0].shape == (500, 2)
 
 
+@pytest.mark.parametrize("latents", [2, 3, 8])
+@pytest.mark.parametrize("rows", [1, 2, 3, 50])
+def test_points_that_span_no_plane_are_shown_as_they_are(latents, rows):
+    """No share of a variance that is not there, and no warning of a division by it."""
+    for means in (np.full((rows, latents), 0.3, np.float32), np.zeros((rows, latents))):
+        points, axes = exploration.latent_map(means)
+        assert np.array_equal(points, means[:, :2]) and axes == ("z1", "z2")
+        assert exploration.principal_plane(means) is None
+
+
+def test_one_active_latent_of_eight_is_a_line_and_holds_all_of_the_variance():
+    means = np.zeros((50, 8))
+    means[:, 5] = np.linspace(-2, 2, 50)
+    points, axes = exploration.latent_map(means)
+    assert np.allclose(np.abs(points[:, 0]), np.abs(means[:, 5])) and np.allclose(points[:, 1], 0)
+    assert axes[0].endswith("(100%)") and axes[1].endswith("(0%)")
+
+
 def skewed(rows=400):
     """A log-normal column, one of counts and one of whole numbers."""
     random = np.random.default_rng(0)

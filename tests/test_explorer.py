@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import re
+from importlib import resources
 
 import browsers
 import models
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from py_mini_racer import MiniRacer
 
 from variform import ModelConfig, build_vae, evaluate, exploration, read
 from variform.config import DataConfig
@@ -223,6 +225,42 @@ def test_every_view_opens_without_an_error_and_the_address_brings_it_back(browse
     assert browser.run(told) == before
     assert json.loads(before)[:5] == ["grid", [0.5, -1, 0.25], 3, "dark", False]  # two of the morph
     assert browser.errors == []
+
+
+@pytest.mark.parametrize("name", ["gaussian", "mixed", "units"])
+def test_a_collapsed_model_has_no_map_and_nothing_is_among_its_data(chromium, pages, tmp_path, name):
+    """Whatever the address asks for, only what needs no latent space is shown, without a word on where a point lies."""
+    _, vae, splits = pages(name)
+    numbers = evaluate(vae, splits.test, samples=4)
+    numbers["active_units"]["count"] = 0
+    numbers["warnings"] = ["No latent dimension is active."]
+    path = tmp_path / "collapsed.html"
+    render(gather(vae, splits, numbers, laws=[Law("the prior", None)]), decoder_payload(vae)).save(path)
+    for fragment in ("", "#view=map&z=0,1,2", "#view=grid"):
+        chromium.open(path, fragment)
+        tabs = chromium.run("[...document.querySelectorAll('[role=tab]')].map((tab) => tab.id.slice(4))")
+        assert tabs == ["samples", "rebuilt", "numbers"]
+        for key in "1234567":
+            chromium.page.keyboard.press(key)
+        for tab in tabs:
+            chromium.run(f"variform.ready.then((app) => app.open('{tab}'))")
+            chromium.run("new Promise((resolve) => setTimeout(resolve, 250))")
+            text = chromium.run("document.querySelector('main').innerText").lower()
+            assert not re.search("among the data|edge of the data|far from all data|nearest", text)
+        assert "No latent dimension" in chromium.run("document.getElementById('warnings').innerText")
+        assert "has collapsed" in chromium.run("document.getElementById('help').textContent")
+    assert chromium.errors == []
+
+
+def test_where_all_examples_lie_at_one_place_nothing_else_is_among_them():
+    """A distance counts as usual by those between neighbours at different places; with none, no distance is usual."""
+    with MiniRacer() as context:
+        context.eval(resources.files("variform.explorer").joinpath("geometry.js").read_text(encoding="utf-8"))
+        far = "new Cloud(Float32Array.from({}), 2).strangeness({})"
+        assert context.eval(far.format([1, 1] * 5, 0)) == 0
+        assert context.eval(far.format([1, 1] * 5, 0.1) + " > 3")
+        assert context.eval(far.format([0, 0, 0, 0, 3, 4, 3, 4], 2.5)) == 0.5
+        assert context.eval(far.format([1, 1], 0.1) + " > 3")  # a single row
 
 
 def test_files_that_are_saved_hold_the_design(browser, pages, tmp_path):

@@ -119,6 +119,19 @@ def test_bic_stops_early_and_one_gaussian_is_enough_for_one():
         samplers.fit_mixture(echo(), dataset_from(x[:3]), components=[4])
 
 
+@pytest.mark.parametrize("log_var", [-80.0, 0.0])
+def test_latents_at_one_place_are_fitted_without_a_warning(log_var):
+    """All rows at one point: a single component there, with the spread of q(z|x), or with next to none."""
+    found = samplers.fit_mixture(echo(log_var), dataset_from(torch.full((300, 2), 1.5)), components=[1, 2, 3])
+    draws = drawn(found.prior, 2000)
+    assert found.facts["components"] == 1
+    assert torch.allclose(draws.mean(0), torch.tensor([1.5, 1.5]), atol=0.15)
+    assert draws.std(0).max() < (0.01 if log_var < 0 else 1.15)
+    rows = dataset_from(torch.full((300, 2), 1.5))
+    flow = samplers.fit_flow(echo(log_var), rows, rows, rounds=1, hidden=(4,), transforms=1)
+    assert drawn(flow.prior, 10).isfinite().all()
+
+
 def test_density_equals_that_of_sklearn(fitted):
     points = aggregated_posterior(echo(), dataset_from(planted(1500))).numpy()
     model = GaussianMixture(3, n_init=3, max_iter=500, random_state=0).fit(points)

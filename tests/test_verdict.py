@@ -1,13 +1,17 @@
 """What stands first: a collapsed model and a simpler one that wins are told by every face."""
 
+import dataclasses
 import json
+import re
+import shutil
+from typing import get_args
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from variform import ModelConfig, TrainConfig, build_vae, cli, read, runs
-from variform.config import EvaluationConfig, RunConfig
+from variform.config import EvaluationConfig, ObjectiveName, RunConfig
 from variform.evaluation import verdict
 
 
@@ -107,3 +111,67 @@ def test_a_training_that_diverged_is_said_to_have(tmp_path):
     [sentence] = [text for text in numbers["warnings"] if text.startswith("The training diverged: ")]
     assert told and all(text in sentence for text in told)
     assert "--learning-rate 0.3" in sentence and "--posterior-std softplus" in sentence
+
+
+def test_no_picture_shows_a_latent_space_that_is_not_there(collapsed, capsys):
+    drawn = {path.stem for path in (collapsed.folder / "figures").iterdir()}
+    assert drawn == {"reconstructions", "samples", "kl", "curves"}
+    assert cli.run(["draw", str(collapsed.folder)]) == 0
+    told, *pictures = capsys.readouterr().out.splitlines()
+    assert told.startswith("Warning: No latent dimension is active") and len(pictures) == 4
+    page = (collapsed.folder / "report.html").read_text()
+    assert "Posterior means of the test rows" not in page and "are not drawn: a collapsed model" in page
+    page = (collapsed.folder / "explorer.html").read_text()
+    assert '"collapsed":true' in page.replace(" ", "")
+
+
+@pytest.mark.parametrize("command", ["generate", "encode", "decode", "reconstruct", "explore"])
+def test_whatever_comes_out_of_a_collapsed_model_is_said_to(collapsed, tmp_path, capsys, command):
+    np.save(tmp_path / "points.npy", np.zeros((3, 2)))
+    points = [str(tmp_path / "points.npy")] if command == "decode" else []
+    out = tmp_path / ("new.html" if command == "explore" else "new.csv")
+    assert cli.run([command, str(collapsed.folder), *points, "--out", str(out)]) == 0
+    assert capsys.readouterr().out.startswith("Warning: No latent dimension is active (0 of 2)")
+    assert out.is_file()
+
+
+def test_a_sampler_of_a_collapsed_model_says_so_before_its_table(collapsed, capsys):
+    assert cli.run(["sampler", str(collapsed.folder), "--samples", "2"]) == 0
+    assert capsys.readouterr().out.startswith("Warning: No latent dimension is active")
+    kept = json.loads((collapsed.folder / "samplers.json").read_text())
+    assert kept["warnings"][0].startswith("No latent dimension is active")
+
+
+def test_an_evaluation_of_an_older_version_warns_as_well(collapsed, tmp_path):
+    older = collapsed.evaluation
+    del older["warnings"]
+    shutil.copytree(collapsed.folder, tmp_path / "run")
+    (tmp_path / "run" / "evaluation.json").write_text(json.dumps(older))
+    assert runs.open_run(tmp_path / "run").evaluation["warnings"][0].startswith("No latent dimension is active")
+    (tmp_path / "run" / "evaluation.json").write_text("{")
+    assert cli.run(["generate", str(tmp_path / "run"), "--out", str(tmp_path / "new.npy")]) == 0  # it is still a model
+
+
+@pytest.mark.parametrize("objective", get_args(ObjectiveName))
+def test_the_command_against_a_collapse_is_one_that_the_objective_takes(objective):
+    """Every option in it is understood, differs from the run's own, and goes together with the rest."""
+    vae = build_vae(ModelConfig(latent_dim=2), read("digits").schema)
+    numbers = {"active_units": {"count": 0, "of": 2}}
+    trained = TrainConfig(objective=objective, learning_rate=3e-3)
+    (sentence,) = verdict.collapsed(vae, numbers, trained)
+    command = re.search(r"variform train (.*?) --out NEW", sentence)[1].split()
+    words = [*command[2:], *" ".join(re.findall(r"--free-bits [\d.]+", sentence)).split()]
+    names = [word.removeprefix("--").replace("-", "_") for word in words[::2]]
+    changes = dict(zip(names, map(float, words[1::2]), strict=True))
+    assert changes["batch_size"] == 16 and changes["learning_rate"] == 1e-3
+    assert ("free_bits" in changes) == (objective == "elbo")
+    replaced = dataclasses.replace(trained, **changes | {"batch_size": 16})
+    assert replaced != trained
+
+
+def test_the_command_against_a_collapse_follows_from_the_run():
+    vae, numbers = build_vae(ModelConfig(latent_dim=2), read("digits").schema), {"active_units": {"count": 0, "of": 2}}
+    (sentence,) = verdict.collapsed(vae, numbers, TrainConfig(batch_size=8, learning_rate=1e-4, beta=4, warmup=50))
+    assert "--learning-rate 3e-05 --beta 1 --out" in sentence
+    assert "--batch-size" not in sentence and "--free-bits" not in sentence
+    assert verdict.collapsed(vae, {"active_units": {"count": 1, "of": 8}}) == []

@@ -191,7 +191,7 @@ def generate(
     if count < 1:
         raise ValueError(f"count must be at least 1; got {count}. Use for example 64.")
     with _writing(run, out):
-        opened = runs.open_run(run)
+        opened = _opened(run)
         context = runs.told(opened, given, count, seed=seed)
         vae = runs.with_sampler(opened, sampler, temperature)
         values = exploration.generate(vae, count, context=context, draw=draw, tidy=False, seed=seed)
@@ -264,10 +264,10 @@ def encode(
     """
     import numpy as np
 
-    from variform import exploration, export, runs
+    from variform import exploration, export
 
     with _writing(run, out):
-        opened = runs.open_run(run)
+        opened = _opened(run)
         datasets = _datasets(opened, source)
         pairs = [exploration.encode(opened.vae, rows, draw=draw, seed=seed) for rows in datasets]
         points, stds = (np.concatenate(part) for part in zip(*pairs, strict=True))
@@ -315,7 +315,7 @@ def decode(
     from variform.data import read_points
 
     with _writing(run, out):
-        opened = runs.open_run(run)
+        opened = _opened(run)
         dim = opened.vae.latent_dim
         points = read_points(latents, [f"z{number}" for number in range(1, dim + 1)])
         points = points[:, :dim] if points.shape[1] == 2 * dim else points  # what `encode --std` wrote to a .npy file
@@ -351,7 +351,7 @@ def reconstruct(
     from variform.evaluation.density import Estimate, squared_error
 
     with _writing(run, out):
-        opened = runs.open_run(run)
+        opened = _opened(run, quiet=json)
         rows = _datasets(opened, source)[-1]
         context = runs.told(opened, given, len(rows)) if given else None
         originals, values = exploration.reconstruct(opened.vae, rows, context=context)
@@ -462,7 +462,7 @@ def explore(
     if out is not None and out.exists():
         raise FileExistsError(f"the output must be a new file; {out} exists. Choose another --out.")
     with _writing(run, out):
-        page = runs.explore(run, source=data)
+        page = runs.explore(_opened(run), source=data)
         write_text(path, page.html)
     _say(f"Explorer, {len(page.html) / 1e6:.1f} MB: {path}")
 
@@ -491,6 +491,7 @@ def serve(
     with _needing("serve"):
         from variform.serving import serve
 
+    _opened(run)
     serve(run, source=data, host=host, port=port, started=lambda url: _say(f"Explorer: {url} (stop with Ctrl-C)"))
 
 
@@ -506,7 +507,7 @@ def draw(run: Path, /) -> None:
     from variform import runs
 
     with _writing(run):
-        opened = runs.open_run(run)
+        opened = _opened(run)
         for picture in runs.draw(opened, opened.data(), opened.evaluation, runs.history(opened.folder)):
             _say(f"{picture.title}: {picture.path}")
 
@@ -916,6 +917,16 @@ def _print_numbers(numbers: dict[str, Any], json: bool) -> None:
     _print_table(*runs.table(numbers))
     for note in numbers["notes"]:
         _say(f"Note: {note}")
+
+
+def _opened(run: Path, *, quiet: bool = False) -> "Run":
+    """The run in a folder, after a word on it where its latents hold nothing."""
+    from variform import runs
+
+    opened = runs.open_run(run)
+    if not quiet:
+        _print_warnings(runs.warned(opened))
+    return opened
 
 
 def _print_warnings(sentences: Sequence[str]) -> None:

@@ -207,15 +207,37 @@ def manifold_points(vae: VAE, size: int = 20, *, seed: int = 0) -> tuple[Array, 
 
 
 def latent_map(means: Array) -> tuple[Array, tuple[str, str]]:
-    """Posterior means in the plane: as they are for two latents, by PCA for more, (N, 2), and the names of the axes."""
+    """Posterior means in the plane: as they are for two latents, by PCA for more, (N, 2), and the names of the axes.
+
+    Where there is no plane of PCA, as of a single row or of rows at one point, the first two latents make it.
+    """
     if means.shape[1] == 1:
         return np.column_stack([means, np.zeros(len(means))]), ("z1", "")
-    if means.shape[1] == 2:
-        return means, ("z1", "z2")
-    model = PCA(2, svd_solver="full").fit(means)
-    shares = model.explained_variance_ratio_
-    first, second = (f"PC{number} of the posterior means ({share:.0%})" for number, share in enumerate(shares, 1))
-    return model.transform(means), (first, second)
+    plane = principal_plane(means)
+    if plane is None:
+        return means[:, :2], ("z1", "z2")
+    first, second = (
+        f"PC{number} of the posterior means ({share:.0%})"
+        for number, share in enumerate(plane.explained_variance_ratio_, 1)
+    )
+    return plane.transform(means), (first, second)
+
+
+def principal_plane(means: Array) -> PCA | None:
+    """PCA of points in more than two dimensions; None where it needs none, or where they do not span a line.
+
+    Args:
+        means: (N, latent_dim).
+
+    Example:
+        >>> principal_plane(np.ones((10, 3))) is None, principal_plane(np.eye(3)).components_.shape
+        (True, (2, 3))
+    """
+    points = means.astype(np.float64)
+    spread = np.ptp(points, axis=0).max() if len(points) > 2 else 0.0
+    if points.shape[1] < 3 or spread <= 1e-6 * np.abs(points).max():  # what is left is rounding
+        return None
+    return PCA(2, svd_solver="full").fit(points)
 
 
 def traversals(

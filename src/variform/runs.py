@@ -47,6 +47,7 @@ from variform.data import Dataset, Schema, Splits, read, read_rows
 from variform.evaluation import summary
 from variform.evaluation.baselines import baseline_names
 from variform.evaluation.density import Scores, score
+from variform.evaluation.verdict import collapsed, is_collapsed
 from variform.explorer.contents import draws, gather
 from variform.explorer.page import Page
 from variform.explorer.page import render as render_page
@@ -84,7 +85,10 @@ RESULTS = (
     "sampler-gmm.safetensors",
     "sampler-flow.safetensors",
     "samplers.json",
+    "figures/latent.png",
     "figures/manifold.png",
+    "figures/traversals.png",
+    "figures/interpolation.png",
     "figures/draws.png",
     "report.html",
     "explorer.html",
@@ -138,7 +142,7 @@ class Run:
                 f"{self.folder / 'evaluation.json'} must hold the numbers of an evaluation; some are missing or of "
                 "another kind. Fetch it again, or write it with variform evaluate."
             )
-        return numbers
+        return {"warnings": collapsed(self.vae, numbers, self.config.train)} | numbers  # older files have no warnings
 
 
 def _is_evaluation(numbers: dict[str, Any]) -> bool:
@@ -710,6 +714,16 @@ def _require_scores(path: Path, header: dict[str, Any], tensors: dict[str, Tenso
         raise ValueError(f"{path} must hold the scores of rows; it does not. Write them anew with variform evaluate.")
 
 
+def warned(run: Run) -> list[str]:
+    """What must be said before anything that comes out of a run's latents: that they hold nothing, if it is so."""
+    if not (run.folder / "evaluation.json").is_file():
+        return []
+    try:
+        return collapsed(run.vae, run.evaluation, run.config.train)
+    except ValueError as error:  # a damaged file, which is no reason to refuse the model
+        return [str(error)]
+
+
 @checked
 def sampler_file(run: Run, kind: samplers.SamplerKind) -> Path:
     """Where a run keeps its sampler of a kind."""
@@ -755,6 +769,7 @@ def _fit_sampler(run: Run, kind: samplers.SamplerKind, samples: int, seed: int, 
     numbers = samplers.compare(run.vae, priors, splits, samples=samples, seed=seed, progress=progress)
     for name, sampler in found.items():
         numbers["samplers"][name]["fit"] = sampler.facts
+    numbers["warnings"] = [*warned(run), *numbers["warnings"]]
     write_json(run.folder / "samplers.json", numbers)
     return numbers
 
@@ -902,7 +917,7 @@ def prior_name(config: ModelConfig) -> str:
 
 
 def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[str, Any]]) -> list[Picture]:
-    """Write figures/*.png and say what each shows."""
+    """Write figures/*.png and say what each shows; of a collapsed model none of the latent space."""
     vae, schema = run.vae, splits.schema
     (run.folder / "figures").mkdir(exist_ok=True)
     look: dict[str, Any] = {"columns": schema.columns, "categories": schema.categories}
@@ -964,13 +979,15 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
             "The same latent points; every pixel drawn from p(x|z) on its own.",
             lambda: plots.plot_samples(drawn, **look),
         )
-    add(
-        "latent",
-        "Latent space",
-        "Posterior means of the test rows.",
-        lambda: plots.plot_latent(points, labels, classes=classes, axes=axes, title="Posterior means"),
-    )
-    if vae.latent_dim == 2:
+    has_map = not is_collapsed(numbers)  # else a picture of the latent space would show what is not there
+    if has_map:
+        add(
+            "latent",
+            "Latent space",
+            "Posterior means of the test rows.",
+            lambda: plots.plot_latent(points, labels, classes=classes, axes=axes, title="Posterior means"),
+        )
+    if has_map and vae.latent_dim == 2:
         grid, quantiles = exploration.manifold(vae, 20 if image else 30, context=told)
         add(
             "manifold",
@@ -980,20 +997,21 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
             + under,
             lambda: plots.plot_manifold(grid, quantiles, is_standard=normal, **look),
         )
-    values, positions, order = exploration.traversals(vae, measure, context=told)
-    names = [f"z{latent + 1}\n{what} {measure[latent]:.2f}" for latent in order]
-    moved = (
-        "One latent moved at a time, the others at 0"
-        if normal
-        else f"One latent moved through its quantiles under {prior}, those at which N(0, 1) has the positions shown; "
-        "the others at their medians, which need not be likely together"
-    )
-    add(
-        "traversals",
-        "Traversals",
-        f"{moved}; the latent with the largest {largest} first." + under,
-        lambda: plots.plot_traversals(values, positions, names, is_standard=normal, **look),
-    )
+    if has_map:
+        values, positions, order = exploration.traversals(vae, measure, context=told)
+        names = [f"z{latent + 1}\n{what} {measure[latent]:.2f}" for latent in order]
+        moved = (
+            "One latent moved at a time, the others at 0"
+            if normal
+            else f"One latent moved through its quantiles under {prior}, those at which N(0, 1) has the positions "
+            "shown; the others at their medians, which need not be likely together"
+        )
+        add(
+            "traversals",
+            "Traversals",
+            f"{moved}; the latent with the largest {largest} first." + under,
+            lambda: plots.plot_traversals(values, positions, names, is_standard=normal, **look),
+        )
     if words:
         changed, ways = exploration.under_each(vae, splits.test.take(exploration.spread(10, len(splits.test))))
         first = schema.conditions[0].name
@@ -1003,13 +1021,14 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
             f"Test rows, encoded with their own {first} and decoded with each {first}.",
             lambda: plots.plot_conditions(changed, ways, first, **look),
         )
-    lines = exploration.interpolation(vae, splits.test)
-    add(
-        "interpolation",
-        "Interpolation",
-        "Straight lines between the posterior means of two test rows.",
-        lambda: plots.plot_interpolation(lines, **look),
-    )
+    if has_map:
+        lines = exploration.interpolation(vae, splits.test)
+        add(
+            "interpolation",
+            "Interpolation",
+            "Straight lines between the posterior means of two test rows.",
+            lambda: plots.plot_interpolation(lines, **look),
+        )
     if kls is not None:
         errors = np.array([item["se"] or 0.0 for item in kls])
         add(
@@ -1021,6 +1040,15 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
     if history:
         add("curves", "Training", "Means per example over each epoch.", lambda: plots.plot_curves(history))
     return pictures
+
+
+def _left_out(numbers: dict[str, Any]) -> list[str]:
+    if not is_collapsed(numbers):
+        return []
+    return [
+        "The latent space, ways through it and its traversals are not drawn: a collapsed model puts all rows in one "
+        "place."
+    ]
 
 
 def write_report(
@@ -1065,7 +1093,7 @@ def write_report(
         pictures=pictures,
         command=f"{to_command(config)} --out NEW",
         warnings=numbers.get("warnings", ()),
-        notes=[*splits.notes, *numbers["notes"], *([missing] if missing else [])],
+        notes=[*splits.notes, *numbers["notes"], *_left_out(numbers), *([missing] if missing else [])],
         explorer="" if missing else "explorer.html",
         config=tomli_w.dumps(to_dict(config)),
     )

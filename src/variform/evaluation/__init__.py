@@ -128,6 +128,12 @@ def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
             "KL does not split into latent dimensions under this posterior and prior: latents are ordered by the "
             "variance of their posterior means."
         )
+    active = numbers["active_units"]
+    if 0 < active["count"] < active["of"] / 2:
+        notes.append(
+            f"Only {active['count']} of {active['of']} latent dimensions are active: the others say nothing of a row, "
+            "so that fewer latents would do, or the KL term keeps them from being used."
+        )
     if vae.context_dim and "baselines" in numbers:
         notes.append("The model is told the condition of each row; PCA and the trivial model are not.")
     notes += [baseline["note"] for baseline in numbers.get("baselines", {}).values() if "note" in baseline]

@@ -1,5 +1,6 @@
 """What a reader must be told before any number: the sentences that stand first wherever an evaluation is shown."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -41,22 +42,63 @@ def warnings(
     """
     return [
         *_not_finite(numbers),
-        *_collapsed(numbers),
+        *collapsed(vae, numbers, trained),
         *_diverged(vae, history),
         *_simpler_model_wins(vae, numbers, trained),
     ]
 
 
-def _collapsed(numbers: dict[str, Any]) -> list[str]:
-    active = numbers["active_units"]
-    if active["count"]:
+def is_collapsed(numbers: dict[str, Any]) -> bool:
+    """Whether the latents of an evaluated model say nothing of a row, so that there is no latent space to look at.
+
+    Example:
+        >>> is_collapsed({"active_units": {"count": 0, "of": 8}})
+        True
+    """
+    return numbers["active_units"]["count"] == 0
+
+
+def collapsed(vae: VAE, numbers: dict[str, Any], trained: TrainConfig | None = None) -> list[str]:
+    """What is said of a collapsed model, with the command to try; nothing of any other.
+
+    Args:
+        vae: The model.
+        numbers: Its evaluation.
+        trained: How it was trained, where that is known.
+    """
+    if not is_collapsed(numbers):
         return []
+    told = " of those that are told the same" if vae.context_dim else ""
     return [
-        f"No latent dimension is active (0 of {active['of']}): the posterior has collapsed onto the prior, the decoder "
-        "ignores z, and every row is reconstructed as the same one. There is nothing to explore in this model. Train "
-        "anew with more steps and a smaller rate, for example --batch-size 16 --learning-rate 0.001, or let the KL "
-        "term come in slowly with --warmup 1000."
+        f"No latent dimension is active (0 of {numbers['active_units']['of']}): the posterior has collapsed onto the "
+        f"prior, the decoder ignores z, and every row{told} is reconstructed as the same one. There is nothing to "
+        f"explore in this model. {_how_to_wake(trained or TrainConfig())}"
     ]
+
+
+def _how_to_wake(trained: TrainConfig) -> str:
+    """More and smaller steps and a cheaper KL: the options that differ from those of the run and that it can take."""
+    steps: dict[str, Any] = {"learning_rate": float(f"{min(trained.learning_rate / 3, 1e-3):.1g}")}
+    if trained.batch > 16:
+        steps = {"batch_size": 16} | steps
+    if trained.beta > 1:
+        steps["beta"] = 1.0
+    free = {} if trained.free_bits or trained.warmup else {"free_bits": 0.1}
+    command = f"variform train --config RUN/config.toml {_options(steps)} --out NEW"
+    also = f"; if that is not enough, with {_options(free)} too" if free and _is_possible(trained, steps | free) else ""
+    return f"Train anew with more and smaller steps: {command}{also}."
+
+
+def _options(changes: dict[str, Any]) -> str:
+    return " ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in changes.items())
+
+
+def _is_possible(trained: TrainConfig, changes: dict[str, Any]) -> bool:
+    try:
+        dataclasses.replace(trained, **changes)
+    except ValueError:
+        return False
+    return True
 
 
 def _not_finite(numbers: dict[str, Any]) -> list[str]:

@@ -9,6 +9,16 @@ const VIEWS = [
   ["rebuilt", "Reconstructions", RebuiltView],
   ["numbers", "Numbers", NumbersView],
 ];
+// Views of a latent space, which a collapsed model has not.
+const OF_THE_LATENTS = ["map", "sliders", "morph", "grid"];
+const POINT_KEYS = [
+  ["Arrow keys", "on the map: move the point, with Shift further; on pictures: go from one to the next"],
+  ["Enter or P", "pin the point"],
+  ["X", "take the last pin away"],
+  ["N", "go to the nearest example"],
+];
+const HINT = "Each point of the latent space decodes to a design. Move the pointer over the map and the design follows; a click pins the point and keeps it. Fog lies where there are no data: what is decoded there is extrapolated.";
+const NO_MAP = "The model has collapsed: every point of its latent space decodes to the same design, so that there is no map of it.";
 const MOST_PINS = 9;
 const THEMES = ["auto", "light", "dark"];
 
@@ -19,6 +29,7 @@ const byId = (name) => document.getElementById(name);
 class App {
   constructor(contents, decoder) {
     Object.assign(this, { contents, decoder, wanted: 0 });
+    this.views = VIEWS.filter(([name]) => !contents.collapsed || !OF_THE_LATENTS.includes(name));
     this.hand = {
       about: () => this.state.z,
       follow: (z) => this.follow(z),
@@ -45,7 +56,7 @@ class App {
     };
     const { dim, order } = contents.latents;
     this.state = {
-      view: "map",
+      view: contents.collapsed ? "rebuilt" : "map",
       z: this._middle(),
       pins: [],
       theme: "auto",
@@ -237,7 +248,7 @@ class App {
     this.state.view = name;
     document.body.dataset.view = name;
     this.view?.leave?.();
-    this.view = new (VIEWS.find(([key]) => key === name)[2])(this);
+    this.view = new (this.views.find(([key]) => key === name)[2])(this);
     this.view.mount(host);
     for (const tab of byId("tabs").children) {
       const isOn = tab.id === `tab-${name}`;
@@ -265,7 +276,7 @@ class App {
     if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
     if (target.matches?.("input:not([type=range]):not([type=checkbox]), select, textarea")) return;
     const at = Number(event.key);
-    if (at >= 1 && at <= VIEWS.length) this.open(VIEWS[at - 1][0]);
+    if (at >= 1 && at <= this.views.length) this.open(this.views[at - 1][0]);
     else if (event.key === "p") this.pin(this.live);
     else if (event.key === "x") this.unpin(this.state.pins.length - 1);
     else if (event.key === "n") this.toNearest();
@@ -288,7 +299,7 @@ class App {
       const where = Array.from(z.slice(0, 6), (value, k) => `z${k + 1} ${value.toFixed(2)}`).join(", ");
       const near = this.nearest(z);
       const name = this.nameOf(near.index);
-      byId("said").textContent = `${where}. Nearest example${name ? ` ${name}` : ""}, ${away(near.distance)}.`;
+      byId("said").textContent = this.contents.collapsed ? where : `${where}. Nearest example${name ? ` ${name}` : ""}, ${away(near.distance)}.`;
     }, 700);
   }
 
@@ -303,14 +314,14 @@ class App {
 
   _buildTabs() {
     const host = byId("tabs");
-    for (const [name, text] of VIEWS) {
+    for (const [name, text] of this.views) {
       host.append(element("button", { type: "button", id: `tab-${name}`, role: "tab", "aria-controls": "view", textContent: text, onclick: () => this.open(name) }));
     }
     host.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
       if (!step) return;
-      const at = VIEWS.findIndex(([name]) => name === this.state.view);
-      const [name] = VIEWS[(at + step + VIEWS.length) % VIEWS.length];
+      const at = this.views.findIndex(([name]) => name === this.state.view);
+      const [name] = this.views[(at + step + this.views.length) % this.views.length];
       this.open(name);
       byId(`tab-${name}`).focus();
       event.preventDefault();
@@ -330,11 +341,8 @@ class App {
 
   _buildHelp() {
     const keys = [
-      ["1 … 7", "open a view"],
-      ["Arrow keys", "on the map: move the point, with Shift further; on pictures: go from one to the next"],
-      ["Enter or P", "pin the point"],
-      ["X", "take the last pin away"],
-      ["N", "go to the nearest example"],
+      [`1 … ${this.views.length}`, "open a view"],
+      ...(this.contents.collapsed ? [["Arrow keys", "on pictures: go from one to the next"]] : POINT_KEYS),
       ["T", "light or dark"],
       ["L", "copy the address of what you see"],
       ["I", "save this view as a picture"],
@@ -344,7 +352,7 @@ class App {
     for (const [key, text] of keys) list.append(element("dt", {}, element("kbd", { textContent: key })), element("dd", { textContent: text }));
     byId("help").append(
       element("h2", { id: "help-title", textContent: "How to explore" }),
-      element("p", { textContent: "Each point of the latent space decodes to a design. Move the pointer over the map and the design follows; a click pins the point and keeps it. Fog lies where there are no data: what is decoded there is extrapolated." }),
+      element("p", { textContent: this.contents.collapsed ? NO_MAP : HINT }),
       list,
       element("form", { method: "dialog" }, element("button", { textContent: "Close" })),
     );
@@ -413,7 +421,7 @@ class App {
       if (value !== undefined && known(value)) state[name] = value;
     };
     const whole = (least, most) => (value) => Number.isInteger(value) && value >= least && value <= most;
-    of("view", (value) => VIEWS.some(([name]) => name === value));
+    of("view", (value) => this.views.some(([name]) => name === value));
     of("z", (value) => value, (text) => point(text, dim));
     of("pins", () => true, (text) => text.split("~").map((pin) => point(pin, dim)).filter(Boolean).slice(-MOST_PINS));
     of("theme", (value) => THEMES.includes(value));

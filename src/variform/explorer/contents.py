@@ -7,20 +7,20 @@ import base64
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from sklearn.decomposition import PCA
 from torch import Tensor
 
 from variform import exploration, sprites
 from variform.data import Condition, Dataset, Schema, Splits
 from variform.distributions import StandardNormal
 from variform.evaluation.density import squared_error
+from variform.evaluation.verdict import is_collapsed
 from variform.vae import VAE, evaluating
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -72,7 +72,7 @@ def draws(vae: VAE, name: str, *, seed: int = 0) -> Law:
 def gather(
     vae: VAE,
     splits: Splits,
-    numbers: Mapping[str, Any],
+    numbers: dict[str, Any],
     *,
     other: Dataset | None = None,
     prior: str = "the prior",
@@ -104,6 +104,7 @@ def gather(
         "title": schema.source,
         "summary": f"{rows['total']:,} rows, {vae.latent_dim} latent dimension{plural}",
         "event": event(schema),
+        "collapsed": is_collapsed(numbers),
         "latents": {
             "dim": vae.latent_dim,
             "order": np.argsort(-measure, kind="stable").tolist(),
@@ -387,13 +388,13 @@ def _grid(vae: VAE, size: int = 16) -> str | None:
 
 def _plane(means: Array) -> dict[str, Any] | None:
     """PCA of more than two latents: centre, the two axes, and the shares of the variance that they hold."""
-    if means.shape[1] < 3 or len(means) < 3:
+    model = exploration.principal_plane(means)
+    if model is None:
         return None
-    model = PCA(2, svd_solver="full").fit(means.astype(np.float64))
     return {
         "centre": model.mean_.tolist(),
         "axes": model.components_.tolist(),
-        "shares": np.nan_to_num(model.explained_variance_ratio_).tolist(),
+        "shares": model.explained_variance_ratio_.tolist(),
     }
 
 

@@ -68,14 +68,14 @@ class Cloud {
     return { index: best, distance: Math.sqrt(least) };
   }
 
-  // Distances from points to their nearest neighbour, sorted: what is usual among the data themselves.
+  // Distances from points to their nearest neighbour at another place, sorted: what is usual among the data themselves.
   get usual() {
     if (!this._usual) {
       const step = Math.max(1, Math.floor(this.count / 300));
       const found = [];
       for (let i = 0; i < this.count; i += step) {
         let least = Infinity;
-        for (let j = 0; j < this.count; j++) if (j !== i) least = Math.min(least, this.squared(j, this.means, i * this.dim));
+        for (let j = 0; j < this.count; j++) least = Math.min(least, this.squared(j, this.means, i * this.dim) || Infinity);
         found.push(Math.sqrt(least));
       }
       this._usual = found.filter(Number.isFinite).sort((a, b) => a - b);
@@ -88,9 +88,10 @@ class Cloud {
     return this.usual[Math.floor(0.99 * (this.usual.length - 1))] ?? 0;
   }
 
-  // How far a distance to the nearest example is out of the usual: 1 at the limit.
+  // How far a distance to the nearest example is out of the usual: 1 at the limit. Where all examples lie at one place,
+  // every other place is far from them.
   strangeness(distance) {
-    return this.limit ? distance / this.limit : 0;
+    return distance ? distance / this.limit : 0;
   }
 
   spread(most) {

@@ -17,6 +17,9 @@ class Panel {
 
   _buildNow() {
     const { designs } = this.app.world;
+    // A collapsed model puts all examples at one place: none is nearer than another.
+    this.alone = this.app.contents.collapsed;
+    const beside = (...parts) => (this.alone ? [] : parts);
     this.where = element("p", { className: "where" }, element("i"), element("span"));
     this.caption = element("span");
     if (designs.kind === "image") {
@@ -24,15 +27,14 @@ class Panel {
       this.nearest = element("canvas", { role: "img", "aria-label": "The nearest real example" });
       this.now.append(
         element("figure", {}, this.decoded, element("figcaption", {}, element("b", { textContent: "Decoded" }), element("span", { className: "codes-short" }))),
-        element("figure", {}, this.nearest, element("figcaption", {}, element("b", { textContent: "Nearest example" }), this.caption)),
-        this.where,
+        ...beside(element("figure", {}, this.nearest, element("figcaption", {}, element("b", { textContent: "Nearest example" }), this.caption)), this.where),
       );
       return;
     }
-    const keys = element("p", { className: "keys-of" }, element("b", { className: "first", textContent: "Decoded" }), element("b", { className: "second", textContent: "Nearest example" }), this.caption);
+    const keys = element("p", { className: "keys-of" }, element("b", { className: "first", textContent: "Decoded" }), ...beside(element("b", { className: "second", textContent: "Nearest example" }), this.caption));
     if (designs.kind === "curve") {
-      this.decoded = element("canvas", { role: "img", "aria-label": "The decoded curve, and the nearest real example" });
-      this.now.append(keys, element("figure", { className: "wide" }, this.decoded), this.where);
+      this.decoded = element("canvas", { role: "img", "aria-label": this.alone ? "The decoded curve" : "The decoded curve, and the nearest real example" });
+      this.now.append(keys, element("figure", { className: "wide" }, this.decoded), ...beside(this.where));
       return;
     }
     this.lines = designs.columns.map((column) => {
@@ -48,15 +50,14 @@ class Panel {
         {},
         element("th", { scope: "row", title: column.full }, element("span", { textContent: column.name }), unit, element("span", { className: "track" }, parts.bar, parts.mark)),
         parts.value,
-        parts.near,
+        ...beside(parts.near),
       );
       return parts;
     });
-    const head = element("tr", {}, element("th", { scope: "col", textContent: "Column" }), element("th", { scope: "col", className: "first number", textContent: "Decoded" }), element("th", { scope: "col", className: "second number", textContent: "Nearest" }));
+    const head = element("tr", {}, element("th", { scope: "col", textContent: "Column" }), element("th", { scope: "col", className: "first number", textContent: "Decoded" }), ...beside(element("th", { scope: "col", className: "second number", textContent: "Nearest" })));
     this.now.append(
       element("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": "The decoded row" }, element("table", { className: "design" }, element("thead", {}, head), element("tbody", {}, ...this.lines.map((line) => line.row)))),
-      element("p", { className: "keys-of" }, element("span", { textContent: "Nearest example " }), this.caption),
-      this.where,
+      ...beside(element("p", { className: "keys-of" }, element("span", { textContent: "Nearest example " }), this.caption), this.where),
     );
   }
 
@@ -73,12 +74,13 @@ class Panel {
     if (designs.kind === "image") {
       const box = this._box();
       designs.sheet(values, 1).draw(prepare(this.decoded, box.w, box.h), 0, box);
-      examples.draw(prepare(this.nearest, box.w, box.h), near.index, box);
+      if (!this.alone) examples.draw(prepare(this.nearest, box.w, box.h), near.index, box);
       this.now.querySelector(".codes-short").textContent = `at ${this._short(z)}`;
     } else if (designs.kind === "curve") {
       const w = this.decoded.parentNode.clientWidth || 300;
       const h = Math.round(Math.min(200, Math.max(110, 0.58 * w)));
-      designs.plot(prepare(this.decoded, w, h), values, examples.values.subarray(near.index * designs.size, (near.index + 1) * designs.size), { w, h });
+      const real = this.alone ? null : examples.values.subarray(near.index * designs.size, (near.index + 1) * designs.size);
+      designs.plot(prepare(this.decoded, w, h), values, real, { w, h });
     } else this._showRow(values, examples.values, near.index * designs.size);
     this._showCodes(z);
   }
@@ -96,7 +98,7 @@ class Panel {
       const [share, other] = [designs.share(k, designs.tidy(k, values[k])), designs.share(k, real[start + k])];
       line.bar.style.width = `${100 * (share ?? 0)}%`;
       line.mark.style.left = `${100 * (other ?? 0)}%`;
-      line.mark.hidden = other === null;
+      line.mark.hidden = this.alone || other === null;
       line.value.textContent = designs.text(k, values[k]);
       line.near.textContent = designs.text(k, real[start + k]);
     });
@@ -113,7 +115,7 @@ class Panel {
   _buildMore() {
     const { app } = this;
     const { latents, conditions } = app.contents;
-    this.codes = latents.order.slice(0, 6).sort((a, b) => a - b).map((k) => {
+    this.codes = latents.order.slice(0, this.alone ? 0 : 6).sort((a, b) => a - b).map((k) => {
       const value = element("dd");
       return { k, value, parts: [element("dt", { textContent: `z${k + 1}` }), value] };
     });
@@ -122,21 +124,19 @@ class Panel {
     const button = (text, title, onclick) => element("button", { type: "button", textContent: text, title, onclick });
     this.told = element("div", { className: "told" });
     this.pins = element("ul", { className: "pins" });
-    this.more.append(
-      element("h2", { textContent: "Point" }),
-      list,
-      ...(rest > 0 ? [note(`and ${rest} more; see Sliders`)] : []),
-      element(
-        "div",
-        { className: "actions" },
-        button("Pin", "Keep this point (P)", () => app.pin(app.live)),
-        button("Go to example", "Move to the nearest real example (N)", () => app.toNearest()),
-        button("Save .npy", "The decoded design for NumPy", () => app.saveDesign("npy")),
-        button("Save .csv", "The decoded design as text", () => app.saveDesign("csv")),
-      ),
-    );
+    const saving = [
+      button("Save .npy", "The decoded design for NumPy", () => app.saveDesign("npy")),
+      button("Save .csv", "The decoded design as text", () => app.saveDesign("csv")),
+    ];
+    if (this.alone) this.more.append(element("div", { className: "actions" }, ...saving));
+    else {
+      const pin = button("Pin", "Keep this point (P)", () => app.pin(app.live));
+      const near = button("Go to example", "Move to the nearest real example (N)", () => app.toNearest());
+      const others = rest > 0 ? [note(`and ${rest} more; see Sliders`)] : [];
+      this.more.append(element("h2", { textContent: "Point" }), list, ...others, element("div", { className: "actions" }, pin, near, ...saving));
+    }
     if (conditions.length) this.more.append(element("h2", { textContent: "Condition" }), this.told);
-    this.more.append(element("h2", { textContent: "Pins" }), this.pins);
+    if (!this.alone) this.more.append(element("h2", { textContent: "Pins" }), this.pins);
   }
 
   _showCodes(z) {
