@@ -12,6 +12,7 @@ from variform import ModelConfig, RunConfig, TrainConfig, build_objective, build
 from variform.config import EvaluationConfig
 from variform.data import splits_from
 from variform.profiling import profile
+from variform.steps import threads_of
 from variform.work import threads_for
 
 THERE = 3
@@ -54,6 +55,14 @@ def test_little_work_has_one_thread_and_much_work_has_all(threads, splits):
     assert trained(splits, SMALL) == [1]
     assert torch.get_num_threads() == THERE
     assert trained(splits, LARGE) == [THERE]
+
+
+def test_a_weight_of_a_convolution_counts_wherever_it_is_used(threads):
+    model = ModelConfig(latent_dim=2, network="conv", filters=(16, 32), hidden=(16,))
+    images = splits_from(torch.rand(200, 1, 32, 32))
+    objective = build_objective(build_vae(model, images.schema), TrainConfig())
+    assert 128 * sum(value.numel() for value in objective.parameters()) < 2**24
+    assert threads_of(objective, TrainConfig()) == THERE
 
 
 def test_the_sizes_between_the_demo_and_the_lecture_s_network_decide(threads):

@@ -26,7 +26,7 @@ from variform.config import DeviceName, TrainConfig, checked
 from variform.memory import keep_freed
 from variform.objectives import PIWAE, Autoencoder, Objective, Terms
 from variform.vae import evaluating
-from variform.work import floats_given, multiplications, threads_for, using
+from variform.work import CONVOLUTIONS, floats_given, multiplications, threads_for, using
 
 TERMS = ("loss", "log_likelihood", "kl")
 
@@ -397,9 +397,10 @@ def threads_of(objective: Objective, config: TrainConfig) -> int:
         objective: What is trained.
         config: The optimiser's side of the configuration, with its batch.
     """
-    per_row = _through_both(objective, multiplications)
-    weights = sum(parameter.numel() for parameter in objective.parameters())  # networks may have layers of their own
-    return threads_for(config.batch * max(1, config.samples) * max(per_row, weights))
+    per_row = sum(parameter.numel() for parameter in objective.parameters())
+    if any(isinstance(layer, CONVOLUTIONS) for layer in objective.modules()):  # whose weights meet many positions
+        per_row = max(per_row, _through_both(objective, multiplications))
+    return threads_for(config.batch * max(1, config.samples) * per_row)
 
 
 def _through_both(objective: Objective, count: Callable[[nn.Module, Callable[[], object]], int]) -> int:
