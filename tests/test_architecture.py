@@ -18,7 +18,7 @@ LAYERS = [
     {"flows", "networks", "likelihoods", "posteriors", "priors", "sources"},
     {"data"},
     {"vae"},
-    {"lowering", "objectives"},
+    {"lowering", "objectives", "starts"},
     {"checkpoints", "graphs"},
     {"steps"},
     {"training", "evaluation", "exploration", "profiling"},

@@ -6,6 +6,7 @@ was.
 """
 
 import copy
+import math
 import threading
 import warnings
 from dataclasses import fields, replace
@@ -15,6 +16,7 @@ from typing import Any, Literal, Self, get_args, get_type_hints
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import beta, multivariate_normal
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -23,6 +25,7 @@ from sklearn.base import (
     TransformerMixin,
     clone,
 )
+from sklearn.covariance import LedoitWolf
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Tags, check_random_state, get_tags  # pyrefly: ignore[missing-module-attribute]
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -32,11 +35,15 @@ from sklearn.utils.validation import (
     validate_data,  # pyrefly: ignore[missing-module-attribute]
 )
 
-from variform import exploration, vae
+from variform import exploration, starts, vae
 from variform.config import ActivationName, ModelConfig, TrainConfig
 from variform.data import Dataset, Schema, dataset_from
+from variform.evaluation.baselines import fit_pca
 from variform.evaluation.density import score
+from variform.evaluation.differences import mean_difference
 from variform.evaluation.imputation import Imputation, impute
+from variform.likelihoods import GaussianLikelihood
+from variform.priors import MixturePrior
 from variform.training import build_objective, epochs, fit
 
 Array = NDArray[Any]
@@ -53,12 +60,24 @@ LikelihoodName = Literal[
     "poisson",
     "negative-binomial",
 ]
+PriorName = Literal["auto", "normal", "mixture", "vamp", "flow"]
 
 _FLOATS = [np.float64, np.float32]
 _FEWEST_HELD_OUT = 5  # fewer rows than that choose an epoch by chance
+_FEWEST_LATENTS = 2  # of several columns: what is not linear may need more than factor analysis
 _MOST_EPOCHS = 300  # of few rows: more would only learn them by heart
+_RATE_AT_FACTORS, _RATE = 1e-3, 3e-3
+_SURE = 2.0  # standard errors by which a simpler model must be better before it is said
 _LOCK = threading.RLock()
 """Held while torch's global random state is borrowed: threads would draw each other's numbers."""
+
+
+class SimplerModelWarning(UserWarning):
+    """A simpler model gives the rows that were held out a higher density; `VAE.peers_` has the numbers."""
+
+
+class FalseAlarmWarning(UserWarning):
+    """The rows are too few for the rate of false alarms that was asked of a `VAEDetector`."""
 
 
 def _choices(hint: Any) -> list[Any]:
@@ -80,12 +99,18 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     q(z_k|x)$ with $z_k \sim q(z|x)$. Under the Gaussian likelihoods columns are standardised inside, and the density is
     one of the values as they came. The model itself is `vae_`, which `variform.save` writes to a file.
 
+    Under a Gaussian likelihood training begins at factor analysis, of which the networks then find what is not linear;
+    see `variform.starts`. Not with `gaps`, and only with the activations relu, leaky-relu, gelu, silu and softplus.
+
     Args:
-        latent_dim: Number of latent dimensions, the columns of `transform`.
-        likelihood: p(x|z), as in `ModelConfig`; `auto` is `bernoulli` where all values are 0 or 1, else one variance
-            for all standardised columns, `gaussian-optimal` (under `iwae` `gaussian-shared`).
+        latent_dim: Number of latent dimensions, the columns of `transform`; `auto` is the number of factors, from 2 to
+            32, under which factor analysis gives rows that it was not fitted to the highest density.
+        likelihood: p(x|z), as in `ModelConfig`; `auto` is `bernoulli` where all values are 0 or 1, else
+            `gaussian-per-feature`, a variance for each standardised column; with `gaps` one for all of them,
+            `gaussian-optimal` (under `iwae` `gaussian-shared`).
         posterior: q(z|x), as in `ModelConfig`.
-        prior: p(z), as in `ModelConfig`.
+        prior: p(z), as in `ModelConfig`; `auto` is a `mixture` of as many Gaussians as the BIC finds among the factors,
+            or `normal` where it finds one, and where training does not begin at factors.
         hidden: Widths of the encoder's hidden layers; the decoder mirrors them. () makes both linear.
         activation: Activation after each hidden layer.
         dropout: Probability with which a hidden unit is dropped in training.
@@ -94,7 +119,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         beta: Weight of the KL term; 1 is the ELBO. Densities of a model with another beta are of that model still.
         epochs: Most passes over the training rows; by default 20, or as many as make 3,000 steps, but not over 300.
         batch_size: Rows per step; of fewer rows all.
-        learning_rate: Step size of the optimiser.
+        learning_rate: Step size of the optimiser; by default 0.001 where training begins at factor analysis, else
+            0.003.
         warmup: Steps over which the weight of the KL term rises from 0 to `beta`.
         patience: Stop after so many epochs without a better loss of the rows held out; 0 for never.
         validation_fraction: Share of the rows that is held out: their loss chooses the epoch whose weights are kept.
@@ -108,12 +134,19 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         vae_: The trained `variform.VAE`.
         history_: One dict per epoch, as `variform.History.rows`.
         n_iter_: Number of epochs.
+        peers_: By how much simpler models give the rows that were held out a higher density, name to (mean, standard
+            error) in nats a row, negative where the VAE is better: independent Gaussians, PCA with as many components,
+            and one Gaussian with a full covariance (shrunk). Empty where no rows were held out, for likelihoods that
+            are not Gaussian, and with `gaps`.
         best_epoch_: The epoch whose weights the model has, counted from 1.
         held_out_: Numbers of the rows that were held out; all where none were.
         n_features_in_, feature_names_in_: As everywhere in scikit-learn.
 
     Raises:
         ValueError: from `fit`, for values that the likelihood does not take, and options out of range.
+
+    Warns:
+        SimplerModelWarning: from `fit`, when one of `peers_` is better by more than two standard errors.
 
     Reference:
         Kingma and Welling (2014); log p(x): Burda, Grosse and Salakhutdinov (2016), equation 8.
@@ -126,10 +159,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's name and type)
-        "latent_dim": [_between(1, whole=True)],
+        "latent_dim": [_between(1, whole=True), *_choices(Literal["auto"])],
         "likelihood": _choices(LikelihoodName),
         "posterior": _choices(_MODEL["posterior"]),
-        "prior": _choices(_MODEL["prior"]),
+        "prior": _choices(PriorName),
         "hidden": ["array-like"],
         "activation": _choices(ActivationName),
         "dropout": [_between(0, 1)],
@@ -138,7 +171,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         "beta": [_between(0)],
         "epochs": [_between(1, whole=True), None],
         "batch_size": [_between(1, whole=True)],
-        "learning_rate": [_between(0, closed="neither")],
+        "learning_rate": [_between(0, closed="neither"), None],
         "warmup": [_between(0, whole=True)],
         "patience": [_between(0, whole=True)],
         "validation_fraction": [_between(0, 1)],
@@ -150,11 +183,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        latent_dim: int = 2,
+        latent_dim: int | Literal["auto"] = "auto",
         *,
         likelihood: LikelihoodName = "auto",
         posterior: Literal["diagonal", "full", "iaf"] = "diagonal",
-        prior: Literal["normal", "mixture", "vamp", "flow"] = "normal",
+        prior: PriorName = "auto",
         hidden: tuple[int, ...] = (128,),
         activation: ActivationName = "relu",
         dropout: float = 0.0,
@@ -163,9 +196,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         beta: float = 1.0,
         epochs: int | None = None,
         batch_size: int = 128,
-        learning_rate: float = 3e-3,
+        learning_rate: float | None = None,
         warmup: int = 0,
-        patience: int = 50,
+        patience: int = 30,
         validation_fraction: float = 0.1,
         nll_samples: int = 100,
         gaps: bool = False,
@@ -208,39 +241,88 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         rest, self.held_out_ = np.sort(shuffled[count:]), np.sort(shuffled[: count or None])
         train, valid = (data.take(torch.from_numpy(index)) for index in (rest, self.held_out_))
         size = min(self.batch_size, len(train))
+        with _LOCK:
+            model, is_at_factors = self._begun(train, random)
+        rate = _RATE_AT_FACTORS if is_at_factors else _RATE
         config = TrainConfig(
             objective=self.objective,
             samples=self.samples,
             beta=self.beta,
             epochs=self.epochs or min(_MOST_EPOCHS, epochs(TrainConfig(batch_size=size), len(train))),
             batch_size=size,
-            learning_rate=self.learning_rate,
+            learning_rate=self.learning_rate or rate,
             warmup=self.warmup,
             patience=self.patience,
             device=self.device,
             seed=self._seed,
         )
         with _LOCK:
-            model = vae.build_vae(self._config(data.schema), data.schema, seed=self._seed, moments=train.moments())
             history = fit(build_objective(model, config), train, valid, config)
         self.vae_ = model.cpu()
         self.history_, self.best_epoch_, self.n_iter_ = history.rows, history.best_epoch, len(history.rows)
+        self.peers_ = self._peers(train, valid, X[self.held_out_]) if count else {}
         return self
 
-    def _config(self, schema: Schema) -> ModelConfig:
+    def _begun(self, train: Dataset, random: np.random.RandomState) -> tuple[vae.VAE, bool]:
+        """The model before training, and whether it is at factor analysis."""
+        rows = train.prepared(seed=0).double().numpy()
+        latents = self.latent_dim
+        if latents == "auto":
+            latents = min(rows.shape[1], max(_FEWEST_LATENTS, starts.count_factors(rows, random)))
+        # A search over NumPy's numbers gives those, which JSON does not know.
+        config = self._config(train.schema, int(latents))
+        model = vae.build_vae(config, train.schema, seed=self._seed, moments=train.moments())
+        if self.gaps or not starts.can_start(model):
+            return model, False
+        factors = starts.fit_factors(rows, min(int(latents), *rows.shape), random)
+        clusters = None
+        if self.prior == "auto" and len(rows) > 1 and factors.loadings.shape[1] == latents:
+            clusters = starts.fit_clusters(starts.draw_factors(rows, factors, random), random)
+        if clusters is not None and clusters.n_components > 1:
+            config = replace(config, prior="mixture", components=clusters.n_components)
+            model = vae.build_vae(config, train.schema, seed=self._seed, moments=train.moments())
+            assert isinstance(model.prior, MixturePrior)
+            starts.start_at_clusters(model.prior, clusters)
+        starts.start_at_factors(model, factors)
+        return model, True
+
+    def _config(self, schema: Schema, latents: int) -> ModelConfig:
         likelihood = self.likelihood
         if likelihood == "auto":
-            gaussian = "gaussian-optimal" if self.objective == "elbo" else "gaussian-shared"
+            shared = "gaussian-optimal" if self.objective == "elbo" else "gaussian-shared"
+            gaussian = shared if self.gaps else "gaussian-per-feature"
             likelihood = "bernoulli" if schema.levels == 2 else gaussian
         return ModelConfig(
-            latent_dim=int(self.latent_dim),  # a search over NumPy's numbers gives those, which JSON does not know
+            latent_dim=latents,
             likelihood=likelihood,
             posterior=self.posterior,
-            prior=self.prior,
+            prior="normal" if self.prior == "auto" else self.prior,
             hidden=tuple(int(width) for width in self.hidden),
             activation=self.activation,
             dropout=float(self.dropout),
         )
+
+    def _peers(self, train: Dataset, valid: Dataset, X: Array) -> dict[str, tuple[float, float]]:
+        """Simpler models on the rows that were held out, X as they came; warns of one that is better."""
+        if not isinstance(self.vae_.likelihood, GaussianLikelihood) or self.gaps:
+            return {}
+        own = self._log_px(X) - train.schema.log_jacobian
+        fitted, scored = (part.prepared(seed=0).double().numpy() for part in (train, valid))
+        peers: dict[str, tuple[float, float]] = {}
+        for name, log_px in _peer_densities(fitted, scored, self.vae_).items():
+            gain = mean_difference(torch.from_numpy(log_px), torch.from_numpy(own))
+            peers[name] = gain.mean, gain.se
+        name = max(peers, key=lambda name: peers[name][0])
+        mean, error = peers[name]
+        if mean > _SURE * error:
+            warnings.warn(
+                f"{name} gives the {len(own)} rows that were held out a higher density than this VAE, by {mean:.3g} ± "
+                f"{error:.2g} nats a row (peers_). Try latent_dim='auto', a smaller learning_rate or more epochs, or "
+                "take the simpler model.",
+                SimplerModelWarning,
+                stacklevel=4,
+            )
+        return peers
 
     def transform(self, X: ArrayLike) -> Array:
         """The means of q(z|x), (N, latent_dim)."""
@@ -315,39 +397,50 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
 
 class VAEDetector(OutlierMixin, BaseEstimator):
-    r"""Outliers are the rows that a variational autoencoder finds least likely.
+    r"""Outliers are the rows that variational autoencoders, each trained without a part of the rows, find unlikely.
 
-    By default the threshold is taken from rows that the model was not trained on: of n of them the
-    $\lfloor \alpha (n + 1) \rfloor$-th lowest log p(x), so that a new row of the same law is flagged with a probability
-    of at most $\alpha$, up to what it does that they also chose the best epoch. With fewer than $1/\alpha - 1$ of them
-    it is the lowest.
+    The score of a row is the mean of the models' log p(x). By default the threshold is the
+    $m = \lfloor \alpha (n + 1) \rfloor$-th lowest of what each of the n rows gets from the model that did not see it: a
+    new row of the same law is below it with a probability of about $m / (n + 1) \le \alpha$, and of somewhat less where
+    rows are few, since the mean of several models is steadier than one. The rate of one fitted detector varies about
+    that as Beta(m, n + 1 - m). With fewer than $1/\alpha - 1$ rows no threshold keeps the promise; it is then the
+    lowest.
 
     Args:
-        estimator: The `VAE`, not yet fitted; by default one with 2 latents.
+        estimator: The `VAE`, not yet fitted; by default `VAE()`.
         contamination: Share of the rows given to `fit` that are outliers, which is then the share of them that is
             flagged; `auto` when it is not known.
         false_alarms: $\alpha$, used when `contamination` is `auto`.
+        folds: Number of models, and of parts that the rows are cut into.
         random_state: Where it is not None, in the place of the estimator's.
 
     Attributes:
-        estimator_: The fitted `VAE`.
-        vae_: Its model.
-        offset_: The threshold, in nats: `decision_function` is log p(x) less `offset_`.
+        estimators_: The fitted `VAE`s.
+        offset_: The threshold, in nats: `decision_function` is the score less `offset_`.
+        false_alarms_: The rate of false alarms to expect, m / (n + 1); None where `contamination` is given.
+        false_alarms_interval_: Its central 90 % interval over such tables, (low, high); None likewise.
+
+    Warns:
+        FalseAlarmWarning: from `fit`, when the rows are too few for `false_alarms`: the rate to expect is above it, or
+            with a probability of 5 % it is more than twice as high.
 
     Reference:
-        The threshold: Vovk, Gammerman and Shafer (2005), on inductive conformal prediction.
+        The threshold: Vovk (2015), on cross-conformal prediction; its spread: Vovk (2012), section 2.
 
     Example:
         >>> X = np.random.default_rng(0).normal(size=(200, 3))
         >>> detector = VAEDetector(VAE(latent_dim=1, epochs=20), random_state=0).fit(X)
         >>> detector.predict([[0.0, 0.0, 0.0], [50.0, 0.0, 0.0]])
         array([ 1, -1])
+        >>> round(detector.false_alarms_, 4)
+        0.0498
     """
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
         "estimator": [VAE, None],
         "contamination": [*_choices(Literal["auto"]), _between(0, 0.5, closed="right")],
         "false_alarms": [_between(0, 1, closed="neither")],
+        "folds": [_between(2, whole=True)],
         "random_state": ["random_state"],
     }
 
@@ -357,34 +450,63 @@ class VAEDetector(OutlierMixin, BaseEstimator):
         *,
         contamination: float | Literal["auto"] = "auto",
         false_alarms: float = 0.05,
+        folds: int = 5,
         random_state: Seed = None,
     ) -> None:
         self.estimator = estimator
         self.contamination = contamination
         self.false_alarms = false_alarms
+        self.folds = folds
         self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Train on the rows of X (N, D) and find the threshold; y is not looked at."""
         del y
         X = _rows(self, X, learn=True)
-        self.estimator_ = _fitted(self, X)
-        self.vae_ = self.estimator_.vae_
-        scores = self.estimator_._log_px(X)
+        random = check_random_state(_seed_of(self))
+        part = random.permutation(len(X)) % self.folds
+        self.estimators_: list[VAE] = []
+        unseen = np.empty(len(X))
+        for number in range(min(self.folds, len(X))):
+            is_out = part == number
+            seen = X if len(X) == 1 else X[~is_out]
+            model = _fitted(self, seen, random_state=random.randint(2**31 - 1))
+            unseen[is_out] = model._log_px(X[is_out])
+            self.estimators_.append(model)
+        self.false_alarms_, self.false_alarms_interval_ = None, None
         if self.contamination == "auto":
-            held_out = np.sort(scores[self.estimator_.held_out_])
-            self.offset_ = float(held_out[max(1, int(self.false_alarms * (len(held_out) + 1))) - 1])
+            self._promise(unseen)
         else:
-            self.offset_ = float(np.percentile(scores, 100.0 * self.contamination))
+            self.offset_ = float(np.percentile(self._score(X), 100.0 * self.contamination))
         return self
 
+    def _promise(self, unseen: Array) -> None:
+        """The threshold from scores of rows that were not trained on, and what it promises."""
+        count = len(unseen)
+        rank = max(1, math.floor(self.false_alarms * (count + 1) + 1e-9))
+        self.offset_ = float(np.sort(unseen)[rank - 1])
+        self.false_alarms_ = rank / (count + 1)
+        low, high = beta(rank, count + 1 - rank).interval(0.9)  # eq: false-alarms
+        self.false_alarms_interval_ = float(low), float(high)
+        if self.false_alarms_ > self.false_alarms or high > 2 * self.false_alarms:
+            warnings.warn(
+                f"{count} rows are too few for a rate of false alarms of {self.false_alarms:g}: "
+                f"{self.false_alarms_:.3g} is to be expected, and of such detectors one in twenty exceeds {high:.3g}. "
+                "Use more rows, or a higher false_alarms.",
+                FalseAlarmWarning,
+                stacklevel=3,
+            )
+
+    def _score(self, X: Array) -> Array:
+        # Divided first: the lowest number there is, several times, would overflow.
+        return np.sum([model._log_px(X) / len(self.estimators_) for model in self.estimators_], axis=0)
+
     def score_samples(self, X: ArrayLike) -> Array:
-        """log p(x) of each row in nats, (N,) float64, as `VAE.score_samples`; low for outliers."""
-        X = _rows(self, X)
-        return self.estimator_._log_px(X)
+        """The mean over the models of log p(x) of each row, in nats, (N,) float64; low for outliers."""
+        return self._score(_rows(self, X))
 
     def decision_function(self, X: ArrayLike) -> Array:
-        """log p(x) less the threshold, (N,): negative for outliers."""
+        """The score less the threshold, (N,): negative for outliers."""
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: ArrayLike) -> Array:
@@ -404,7 +526,7 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     what is observed stays as it is, to the bit, and what is filled in for a row does not depend on the rows beside it.
 
     Args:
-        estimator: The `VAE`, not yet fitted, whose `gaps` is taken to be True; by default one with 2 latents.
+        estimator: The `VAE`, not yet fitted, whose `gaps` is taken to be True; by default `VAE()`.
         samples: Importance samples per row.
         keep_empty_features: Fill columns without any observed value in `fit` with 0; otherwise `transform` leaves them
             out, with a warning at `fit`.
@@ -462,7 +584,7 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 "them, or set keep_empty_features to fill them with 0.",
                 stacklevel=2,
             )
-        self.estimator_ = _fitted(self, X, self._is_known, gaps=True)
+        self.estimator_ = _fitted(self, X, self._is_known, gaps=True, random_state=_seed_of(self))
         self.vae_ = self.estimator_.vae_
         return self
 
@@ -518,11 +640,18 @@ def _rows(face: Any, X: ArrayLike, *, learn: bool = False) -> Array:
     return np.asarray(validate_data(face, X, reset=learn, dtype=_FLOATS, order="C", ensure_all_finite=finite))
 
 
+def _seed_of(face: Any) -> Seed:
+    """The face's random_state, or where it has none its estimator's."""
+    if face.random_state is not None or face.estimator is None:
+        return face.random_state
+    return face.estimator.random_state
+
+
 def _fitted(face: Any, X: Array, columns: Array | None = None, **options: Any) -> VAE:
     """The VAE of another face, trained on some columns of rows that were looked at already."""
     columns = np.ones(X.shape[1], bool) if columns is None else columns
     model: Any = VAE() if face.estimator is None else clone(face.estimator)
-    model.set_params(**options, **({} if face.random_state is None else {"random_state": face.random_state}))
+    model.set_params(**options)
     model._validate_params()
     model.n_features_in_ = int(columns.sum())
     if hasattr(face, "feature_names_in_"):
@@ -538,3 +667,18 @@ def _standardised(X: Array, likelihood: LikelihoodName, *, gaps: bool, columns: 
         scaler: Any = StandardScaler().fit(X)  # of a constant column the scale is 1
         schema = replace(schema, shift=tuple(scaler.mean_.tolist()), scale=tuple(scaler.scale_.tolist()))
     return Dataset(data.raw, schema)
+
+
+def _peer_densities(fitted: Array, scored: Array, model: vae.VAE) -> dict[str, Array]:
+    """log p(x) of prepared rows under simpler models, by name."""
+    assert isinstance(model.likelihood, GaussianLikelihood)
+    least = model.likelihood.min_std
+    mean, std = fitted.mean(0), np.maximum(fitted.std(0), least)
+    independent = -0.5 * np.square((scored - mean) / std) - np.log(std) - 0.5 * math.log(2 * math.pi)
+    covariance = LedoitWolf().fit(fitted).covariance_ + least**2 * np.eye(fitted.shape[1])
+    densities = {
+        "a Gaussian": multivariate_normal(mean, covariance).logpdf(scored).reshape(-1),
+        "independent Gaussians": independent.sum(1),
+    }
+    densities["PCA"] = fit_pca(fitted, model.latent_dim).bounded(least).log_prob(scored)
+    return densities

@@ -1,0 +1,288 @@
+r"""Where the training of a table's VAE begins: at factor analysis, which is a VAE with linear networks at its optimum.
+
+A network that begins at random must first find, by thousands of small steps, what linear algebra finds at once: noise
+of very different sizes, and columns that nearly determine each other. From factor analysis on, training finds what is
+not linear.
+"""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.decomposition import FactorAnalysis
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+from torch import Tensor, nn
+
+from variform.likelihoods import GaussianLikelihood
+from variform.networks import MLP
+from variform.posteriors import DiagonalPosterior, FullCovariancePosterior
+from variform.priors import MixturePrior
+from variform.vae import VAE
+
+Array = NDArray[Any]
+
+FACTORS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 32)
+"""Numbers of factors that are tried, until the density of held-out rows has not risen for some of them."""
+COMPONENTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20)
+"""Numbers of Gaussians that are tried, until the BIC has not fallen for some of them."""
+_WORSE_IN_A_ROW = 3
+_FOLDS = 3
+_ROUNDS = 10  # of filling gaps
+_LEAST_NOISE = 1e-6  # variance, of columns of variance 1
+_RAW = torch.linspace(-20, 20, 8001, dtype=torch.float64)
+
+# phi(a) - phi(-a) = slope * a: what two hidden units need to hand on a number as it is.
+_SLOPES = {"relu": 1.0, "leaky-relu": 1.01, "gelu": 1.0, "silu": 1.0, "softplus": 1.0}
+
+
+@dataclass(frozen=True)
+class Factors:
+    r"""Factor analysis, $x = \mu + \Lambda z + \epsilon$ with $z \sim N(0, I)$ and $\epsilon \sim N(0, \Psi)$.
+
+    The factors are turned so that $\Lambda^\top \Psi^{-1} \Lambda$ is diagonal: q(z|x) then has independent latents.
+    They are in the order of how well they are seen.
+
+    Args:
+        mean: (D,).
+        loadings: $\Lambda$, (D, q).
+        noise: The diagonal of $\Psi$, (D,).
+    """
+
+    mean: Array
+    loadings: Array
+    noise: Array
+
+    @property
+    def precision(self) -> Array:
+        r"""Of each factor, given x: $1 + \Lambda^\top \Psi^{-1} \Lambda$, (q,)."""
+        return 1 + (self.loadings**2 / self.noise[:, None]).sum(0)
+
+    @property
+    def weights(self) -> Array:
+        r"""Matrix of E[z|x], $(1 + \Lambda^\top \Psi^{-1} \Lambda)^{-1} \Lambda^\top \Psi^{-1}$, (q, D)."""
+        return (self.loadings / self.noise[:, None] / self.precision).T  # eq: factor-analysis
+
+
+def fit_factors(x: Array, count: int, random: np.random.RandomState) -> Factors:
+    """Factor analysis with `count` factors at its maximum likelihood, of rows that may have gaps (NaN).
+
+    Gaps are filled with draws given what is observed, and the fit is repeated, a few times (stochastic EM).
+
+    Args:
+        x: Rows (N, D), each column of about the variance 1.
+        count: Number of factors, at most D and N.
+        random: For the draws.
+
+    Reference:
+        Bartholomew, Knott and Moustaki (2011), section 3.4; the draws: Celeux and Diebolt (1985).
+
+    Example:
+        >>> random = np.random.RandomState(0)
+        >>> x = random.normal(size=(500, 1)) * [1.0, 1.0, 0.0] + 0.1 * random.normal(size=(500, 3))
+        >>> fit_factors(x, 1, random).loadings.round(1).shape
+        (3, 1)
+    """
+    gaps = np.isnan(x)
+    factors = _factors(np.where(gaps, np.nanmean(x, 0), x), count)
+    if gaps.any():
+        for _ in range(_ROUNDS):
+            factors = _factors(_filled(x, gaps, factors, random), count)
+    return factors
+
+
+def _factors(x: Array, count: int) -> Factors:
+    mean, varies = x.mean(0), x.var(0) > _LEAST_NOISE
+    loadings, noise = np.zeros((x.shape[1], count)), np.full(x.shape[1], _LEAST_NOISE)
+    if varies.any():
+        found = _analysed(x[:, varies], min(count, int(varies.sum())))
+        noise[varies] = np.maximum(found.noise_variance_, _LEAST_NOISE)
+        loadings[varies, : len(found.components_)] = found.components_.T
+    seen, turn = np.linalg.eigh((loadings.T / noise) @ loadings)
+    return Factors(mean, loadings @ turn[:, np.argsort(-seen)], noise)
+
+
+def _analysed(x: Array, count: int) -> FactorAnalysis:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # training goes on from there
+        return FactorAnalysis(count, svd_method="lapack", tol=1e-3, max_iter=500).fit(_condensed(x))
+
+
+def _condensed(x: Array) -> Array:
+    """At most 2 D rows of the same mean and covariance: all that factor analysis looks at."""
+    rows, columns = x.shape
+    if rows <= 2 * columns:
+        return x
+    sizes, axes = np.linalg.eigh(np.cov(x.T, bias=True).reshape(columns, columns))
+    root = np.sqrt(columns * np.maximum(sizes, 0.0))[:, None] * axes.T
+    return x.mean(0) + np.vstack([root, -root])
+
+
+def _filled(x: Array, gaps: Array, factors: Factors, random: np.random.RandomState) -> Array:
+    """The rows with draws from p(x_m | x_o) in the place of what is missing."""
+    scaled = factors.loadings / factors.noise[:, None]
+    known = (~gaps).astype(float)
+    precision = np.eye(scaled.shape[1]) + np.einsum("nd,di,dj->nij", known, scaled, factors.loadings, optimize=True)
+    centred = np.where(gaps, 0.0, x - factors.mean) @ scaled
+    mean = np.linalg.solve(precision, centred[:, :, None])
+    root = np.linalg.cholesky(np.linalg.inv(precision))
+    z = (mean + root @ random.normal(size=mean.shape))[:, :, 0]
+    drawn = factors.mean + z @ factors.loadings.T + random.normal(size=x.shape) * np.sqrt(factors.noise)
+    return np.where(gaps, drawn, x)
+
+
+def draw_factors(x: Array, factors: Factors, random: np.random.RandomState) -> Array:
+    """One draw of the factors of every row from their law given the row, (N, q); NaN is taken for the mean."""
+    centred = np.nan_to_num(x - factors.mean)
+    noise = random.normal(size=(len(x), factors.loadings.shape[1]))
+    return centred @ factors.weights.T + noise / np.sqrt(factors.precision)
+
+
+def count_factors(x: Array, random: np.random.RandomState) -> int:
+    """The number of factors under which held-out rows have the highest density, by 3-fold cross-validation.
+
+    Args:
+        x: Rows (N, D), each column of about the variance 1; NaN is taken for the column's mean.
+        random: For the folds.
+
+    Example:
+        >>> random = np.random.RandomState(0)
+        >>> loadings = random.normal(size=(2, 9))
+        >>> count_factors(random.normal(size=(500, 2)) @ loadings + random.normal(size=(500, 9)), random)
+        2
+    """
+    x = np.where(np.isnan(x), np.nanmean(x, 0), x)
+    x = x[:, x.var(0) > _LEAST_NOISE]
+    rows, columns = x.shape
+    fold = random.permutation(rows) % _FOLDS
+    most = min(columns, rows // _FOLDS)
+    scores: dict[int, float] = {}
+    for count in (count for count in FACTORS if count <= most):
+        densities = [_analysed(x[fold != one], count).score(x[fold == one]) for one in range(_FOLDS)]
+        scores[count] = float(np.mean(densities))
+        if max(list(scores.values())[-_WORSE_IN_A_ROW:]) < max(scores.values()):
+            break
+    return max(scores, key=lambda count: scores[count], default=1)
+
+
+def fit_clusters(z: Array, random: np.random.RandomState) -> Any:
+    """A mixture of Gaussians with independent dimensions; the BIC chooses how many.
+
+    Args:
+        z: Points (N, q).
+        random: For the first guesses.
+
+    Reference:
+        Schwarz (1978), for the BIC.
+
+    Example:
+        >>> random = np.random.RandomState(0)
+        >>> fit_clusters(np.vstack([random.normal(size=(99, 2)), random.normal(9, 1, (99, 2))]), random).n_components
+        2
+    """
+    best, least, since = None, np.inf, 0
+    for count in (count for count in COMPONENTS if count <= len(z)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # training goes on from there
+            mixture = GaussianMixture(count, covariance_type="diag", n_init=2, reg_covar=1e-4, random_state=random)
+            mixture.fit(z)
+        bic = mixture.bic(z)
+        best, least, since = (mixture, bic, 0) if bic < least else (best, least, since + 1)
+        if since == _WORSE_IN_A_ROW:
+            break
+    assert best is not None
+    return best
+
+
+def can_start(vae: VAE) -> bool:
+    """Whether `start_at_factors` can do anything for a model: it has a Gaussian likelihood, and networks that can be
+    linear."""
+    config = vae.config
+    is_linear = config is not None and (not config.hidden or config.activation in _SLOPES)
+    laws = isinstance(vae.likelihood, GaussianLikelihood) and hasattr(vae.posterior, "std")
+    networks = isinstance(vae.encoder, MLP) and isinstance(vae.decoder, MLP)
+    return is_linear and laws and networks
+
+
+@torch.no_grad()
+def start_at_factors(vae: VAE, factors: Factors) -> None:
+    r"""Set the weights so that the VAE is the factor analysis: encoder, decoder and noise are linear and optimal.
+
+    Two hidden units hand on one number, $\phi(a) - \phi(-a) \propto a$; all others keep their random weights and count
+    for nothing at first. Where the networks are narrower than that, only the leading factors are set.
+
+    Args:
+        vae: A model for which `can_start` is true.
+        factors: Fitted to prepared training rows.
+    """
+    config, likelihood = vae.config, vae.likelihood
+    encoder, decoder = vae.encoder, vae.decoder
+    assert config is not None
+    assert isinstance(encoder, MLP)
+    assert isinstance(decoder, MLP)
+    assert isinstance(likelihood, GaussianLikelihood)
+    assert isinstance(vae.posterior, DiagonalPosterior | FullCovariancePosterior)
+    widest = min([vae.latent_dim, *(width // 2 for width in (*config.hidden, *(config.decoder_hidden or ())))])
+    count = min(widest, factors.loadings.shape[1])
+    slope = _SLOPES.get(config.activation, 1.0)
+    noise, dims = torch.from_numpy(factors.noise), vae.latent_dim
+    left = torch.from_numpy(factors.loadings[:, count:]).square().sum(1)
+    noise = (noise + left).clamp_min(2 * likelihood.min_std**2)
+
+    std = torch.ones(dims, dtype=torch.float64)
+    std[:count] = torch.from_numpy(factors.precision[:count]).rsqrt()
+    encoded = torch.zeros(encoder.output.out_features, dtype=torch.float64)
+    encoded[dims : 2 * dims] = _raw_of(std, vae.posterior)
+    _make_linear(encoder, torch.from_numpy(factors.weights[:count]), encoded, slope)
+
+    mean = torch.from_numpy(factors.mean)
+    raw_log_var = (noise - likelihood.min_std**2).log()
+    if likelihood.variance == "learned":
+        mean = torch.cat([mean, raw_log_var])
+    elif likelihood.variance in ("shared", "per-feature"):
+        likelihood.raw_log_var.copy_(raw_log_var if likelihood.variance == "per-feature" else noise.mean().log())
+    elif likelihood.variance == "optimal":
+        likelihood.optimal_variance.copy_(noise.mean())
+    _make_linear(decoder, torch.from_numpy(factors.loadings[:, :count]), mean, slope)
+
+
+@torch.no_grad()
+def start_at_clusters(prior: MixturePrior, mixture: Any) -> None:
+    """Set the components of a mixture prior to those of a fitted mixture, as `fit_clusters` gives it, of as many."""
+    prior.logits.copy_(torch.from_numpy(np.log(mixture.weights_)))
+    prior.loc.copy_(torch.from_numpy(mixture.means_))
+    prior.log_var.copy_(torch.from_numpy(np.log(mixture.covariances_)))
+
+
+def _raw_of(std: Tensor, posterior: DiagonalPosterior | FullCovariancePosterior) -> Tensor:
+    """What the encoder must give for a standard deviation: the family's map, read backwards."""
+    params = torch.stack([torch.zeros_like(_RAW), _RAW], -1).unsqueeze(-1)  # (G, 2, 1)
+    reached = DiagonalPosterior(1, std=posterior.std)(params).stddev.squeeze(-1)
+    return torch.from_numpy(np.interp(std.log().numpy(), reached.log().numpy(), _RAW.numpy()))
+
+
+def _make_linear(network: MLP, matrix: Tensor, offset: Tensor, slope: float) -> None:
+    """Make the leading outputs `matrix` @ input, by pairs of hidden units, and add `offset` to all."""
+    layers = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
+    rows, columns = matrix.shape
+    output = network.output
+    output.weight.zero_()
+    output.bias.copy_(offset)
+    if not layers:
+        output.weight[:rows, :columns] = matrix
+        return
+    # The fewer of inputs and outputs are handed on.
+    inner, outer = (matrix, torch.eye(rows)) if rows < columns else (torch.eye(columns), matrix)
+    width = len(inner)
+    both = torch.cat([torch.eye(width), -torch.eye(width)])
+    for number, layer in enumerate(layers):
+        layer.weight[: 2 * width] = 0.0
+        layer.bias[: 2 * width] = 0.0
+        if number == 0:
+            layer.weight[: 2 * width, : inner.shape[1]] = both.to(inner) @ inner
+        else:
+            layer.weight[: 2 * width, : 2 * width] = both @ both.T / slope
+    output.weight[:rows, : 2 * width] = (outer @ both.T.to(outer)) / slope
