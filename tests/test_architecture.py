@@ -13,7 +13,19 @@ import variform
 SOURCE = Path(variform.__file__).parent
 LAYERS = [
     {"locks"},
-    {"compiling", "config", "divergence", "draws", "files", "memory", "reader", "sprites", "work"},
+    {
+        "compiling",
+        "config",
+        "divergence",
+        "draws",
+        "files",
+        "memory",
+        "reader",
+        "sprites",
+        "stopping",
+        "terminal",
+        "work",
+    },
     {"distributions", "processes"},
     {"flows", "networks", "likelihoods", "posteriors", "priors", "sources"},
     {"data"},

@@ -395,7 +395,7 @@ def test_a_folder_that_is_moved_deleted_or_taken_is_noticed(tmp_path):
     with held(folder, make=True):
         require_held(folder)
         folder.rename(tmp_path / "elsewhere")
-        with pytest.raises(HeldError, match=r"it is not there any more.*If it was moved, go on with"):
+        with pytest.raises(HeldError, match=r"must be there as long as .*If it was moved, go on with"):
             require_held(folder)
         with held(folder, make=True):  # as another process would
             pass

@@ -6,6 +6,9 @@ The file is safetensors with JSON in its metadata, whole or not there; it does n
 import json
 import math
 import reprlib
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +19,10 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from variform import divergence, processes
+from variform import divergence, locks, processes
 from variform.files import replacing, to_json, write_text
+
+CHECKPOINT = "checkpoint.safetensors"
 
 _MISFITS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError)
 
@@ -226,7 +231,7 @@ def save(folder: Path, state: State, identity: str) -> None:
     """Write checkpoint.safetensors and history.jsonl to `folder`, each whole or not at all; only process 0 writes.
 
     Raises:
-        OSError: when they cannot be written; the files that were there before are left as they were.
+        OSError: as `taking`.
     """
     if processes.rank() != 0:
         return
@@ -240,14 +245,41 @@ def save(folder: Path, state: State, identity: str) -> None:
     tensors["sums"] = state.sums
     numbers = {name: getattr(state, name) for name in _NUMBERS | _LATER}
     header = json.dumps({"state": numbers, "identity": identity})
-    try:
-        with replacing(folder / "checkpoint.safetensors") as path:
+    with taking(folder, f"the checkpoint of step {state.step:,}"):
+        with replacing(folder / CHECKPOINT) as path:
             path.write_bytes(to_bytes(tensors, metadata={"variform": header}))
         write_text(folder / "history.jsonl", "".join(to_json(row) + "\n" for row in state.rows))
+
+
+@contextmanager
+def taking(folder: Path, what: str) -> Iterator[None]:
+    """Inside, files are written into a run's folder; where it does not take them, the error says what there is.
+
+    Args:
+        folder: The folder of the run.
+        what: What is written, in words.
+
+    Raises:
+        HeldError: when the folder is not there, or another process has it.
+        OSError: when a file cannot be written; those that were there before are left as they were.
+
+    Example:
+        >>> import tempfile
+        >>> with taking(Path(tempfile.mkdtemp()), "the checkpoint of step 7"):
+        ...     raise OSError(28, "No space left on device")
+        Traceback (most recent call last):
+        OSError: ...
+    """
+    locks.require_held(folder)
+    try:
+        yield
     except OSError as error:
+        locks.require_held(folder)
+        whole = [name for name in (CHECKPOINT, "model.safetensors", "evaluation.json") if (folder / name).is_file()]
+        there = f"What it has, {' and '.join(whole)}, is whole." if whole else "It has no checkpoint yet."
         raise OSError(
-            f"{folder} must take the checkpoint of step {state.step:,}; the system says: {error.strerror}. The one "
-            "before is whole. Make room or allow writing, then go on with variform train --resume."
+            f"{folder} must take {what}; the system says: {error.strerror or error}. {there} Make room or allow "
+            f"writing, then go on with variform train --resume {shlex.quote(str(folder))}."
         ) from error
 
 
@@ -263,7 +295,7 @@ def load(folder: Path, identity: str, defaults: dict[str, Any] | None = None) ->
         FileNotFoundError: when there is none.
         ValueError: when it is cut short, or of another run.
     """
-    path = folder / "checkpoint.safetensors"
+    path = folder / CHECKPOINT
     if processes.rank() == 0 and not path.is_file():
         raise FileNotFoundError(f"{folder} must hold checkpoint.safetensors; it does not. Train anew.")
     content = processes.told(path.read_bytes() if processes.rank() == 0 else b"")

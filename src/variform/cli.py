@@ -5,10 +5,9 @@ import itertools
 import os
 import re
 import shlex
-import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 
@@ -30,6 +29,8 @@ from variform.config import (
 )
 from variform.files import require_empty, to_json, write_text
 from variform.locks import held
+from variform.stopping import Stopped, raise_stopped
+from variform.terminal import discard, open_closed
 
 if TYPE_CHECKING:
     from variform.runs import Run
@@ -606,13 +607,14 @@ def latent_dim(
         overwrite=overwrite,
         progress=True,
     )
-    if json:
-        _say((folder / "study.json").read_text(encoding="utf-8"))
-        return
-    _print_warnings(found.warnings)
-    _print_table(*found.table())
-    _say(f"Recommended: {found.recommended} latent dimensions; {found.reason}.")
-    _say(f"Report: {folder / 'report.html'}")
+    with _kept_in(folder):
+        if json:
+            _say((folder / "study.json").read_text(encoding="utf-8"))
+            return
+        _print_warnings(found.warnings)
+        _print_table(*found.table())
+        _say(f"Recommended: {found.recommended} latent dimensions; {found.reason}.")
+        _say(f"Report: {folder / 'report.html'}")
 
 
 @app.command(sort_key=10)
@@ -759,17 +761,25 @@ def profile(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 training broke, 2 a user's mistake, 130 interrupted."""
+    """Run the command line and exit: 0 done, 1 training broke, 2 a user's mistake, 128 and more after a signal."""
+    open_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without the character ± gets a question mark
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: half-written files are taken away
+    raise_stopped()
     try:
         code = run(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout)
         code = 141
+    except OSError as error:
+        discard(sys.stdout)
+        code = _fail(f"standard output must take what is printed; the system says: {error.strerror}. Make room.", 2)
+    try:
+        sys.stderr.flush()
+    except OSError:
+        discard(sys.stderr)
     sys.exit(code)
 
 
@@ -799,7 +809,8 @@ def run(arguments: list[str]) -> int:
     except ArithmeticError as error:
         return _fail(str(error), 1)
     except KeyboardInterrupt as error:
-        return _fail(str(error) or "interrupted", 130)
+        stopped = Stopped.by(error, str(error) or "interrupted")
+        return _fail(str(stopped), stopped.exit_code)
     return 0
 
 
@@ -863,7 +874,9 @@ def _sentence(error: Exception) -> str:
 def _fail(message: str, code: int) -> int:
     """Say what is wrong; of several processes the first speaks for all, unless it is the one that is lost."""
     if code == 1 or os.environ.get("RANK", "0") == "0":
-        sys.stderr.write(f"error: {message}\n")
+        with suppress(OSError):  # when nobody can be told, the exit code must do
+            sys.stderr.write(f"error: {message}\n")
+            sys.stderr.flush()
     return code
 
 
@@ -900,11 +913,28 @@ def _train(config: RunConfig, folder: Path, *, overwrite: bool, json: bool = Fal
 def _report(run: "Run", json: bool) -> None:
     if os.environ.get("RANK", "0") != "0":  # the first process speaks for all
         return
-    _print_numbers(run.evaluation, json)
-    if not json:
-        if (run.folder / "explorer.html").is_file():
-            _say(f"Explorer: {run.folder / 'explorer.html'}")
-        _say(f"Report: {run.folder / 'report.html'}")
+    with _kept_in(run.folder):
+        _print_numbers(run.evaluation, json)
+        if not json:
+            if (run.folder / "explorer.html").is_file():
+                _say(f"Explorer: {run.folder / 'explorer.html'}")
+            _say(f"Report: {run.folder / 'report.html'}")
+
+
+@contextmanager
+def _kept_in(folder: Path) -> Iterator[None]:
+    """Inside, what is printed also stands in files of `folder`: that nobody reads it is no failure."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard(sys.stdout)
+    except OSError as error:
+        discard(sys.stdout)
+        raise OSError(
+            f"standard output must take what is printed; the system says: {error.strerror}. All files are written and "
+            f"whole, in {folder}."
+        ) from error
 
 
 def _print_numbers(numbers: dict[str, Any], json: bool) -> None:

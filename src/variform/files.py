@@ -55,8 +55,13 @@ def replacing(path: str | os.PathLike[str], *, new: bool = False) -> Iterator[Pa
             _appear(temporary, path)
         else:
             os.replace(temporary, path)
+    except OSError as error:
+        if error.errno and error.filename in (None, str(temporary)):  # which the user never heard of
+            error.filename = str(path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # of a file system that takes no changes any more
+            temporary.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -139,23 +139,23 @@ def require_makeable(folder: str | os.PathLike[str]) -> None:
 
 
 def require_held(folder: str | os.PathLike[str]) -> None:
-    """Refuse to go on where this process took `folder` and it is not there any more, or another process has it now.
+    """Refuse to go on where `folder` is not there, or this process took it and another one has it now.
 
     Raises:
         HeldError: says which.
 
     Example:
-        >>> require_held("a folder that was never taken")
+        >>> require_held(".")
     """
     path = Path(folder).absolute() / NAME
+    if not path.parent.is_dir():
+        raise HeldError(
+            f"{folder} must be there as long as a run writes to it; it is not, and neither is what it held. If it was "
+            "moved, go on with variform train --resume and its new place; else train anew."
+        )
     own = [descriptor for descriptor, place in _held.items() if place == path]
     if not own or any(_is_at(path, descriptor) for descriptor in own):
         return
-    if not path.parent.is_dir():
-        raise HeldError(
-            f"{folder} must stay where it is while a run writes to it; it is not there any more, nor is what it held. "
-            "If it was moved, go on with variform train --resume and its new place; else train anew."
-        )
     raise HeldError(
         f"{folder} must be written by one process at a time; its {NAME} was deleted or taken while this process wrote "
         "to it, and what is there now is left as it is. When no other process writes to it, go on with variform train "

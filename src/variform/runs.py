@@ -31,6 +31,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from variform import __version__, exploration, locks, plots, processes, samplers
+from variform.checkpoints import taking
 from variform.config import (
     EvaluationConfig,
     ModelConfig,
@@ -58,6 +59,7 @@ from variform.profiling import Profile, profile
 from variform.report import Picture, Table, render
 from variform.sources import BUILT_IN, source_format
 from variform.steps import find_device, machine, require_fits, require_possible, threads_of
+from variform.stopping import Stopped
 from variform.training import (
     History,
     NonFiniteError,
@@ -70,6 +72,19 @@ from variform.training import (
     resume_command,
 )
 from variform.vae import VAE, build_vae
+
+FIGURES = (
+    "reconstructions",
+    "samples",
+    "draws",
+    "latent",
+    "manifold",
+    "traversals",
+    "conditions",
+    "interpolation",
+    "kl",
+    "curves",
+)
 
 RESULTS = (
     "config.toml",
@@ -85,15 +100,14 @@ RESULTS = (
     "sampler-gmm.safetensors",
     "sampler-flow.safetensors",
     "samplers.json",
-    "figures/latent.png",
-    "figures/manifold.png",
-    "figures/traversals.png",
-    "figures/interpolation.png",
-    "figures/draws.png",
     "report.html",
     "explorer.html",
+    *(f"figures/{name}.png" for name in FIGURES),
 )
 """What `train` with `overwrite` sets aside first: else a run that is killed early would show another one's results."""
+
+OUTPUTS = ("latents.csv", "generated.csv", "decoded.csv", "reconstructed.csv", "imputed.csv", "imputed.npy")
+"""What commands write beside these by default."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -379,7 +393,7 @@ def train(
             splits, vae = prepare(config)
             config = completed(config, splits)
             if processes.rank() == 0:
-                sweep(folder / name for name in RESULTS)
+                sweep(folder / name for name in (*RESULTS, *OUTPUTS))
                 set_aside(folder, RESULTS)
                 write_text(folder / "config.toml", tomli_w.dumps(to_dict(config)))
             history = _fit(config, folder, splits, vae, resume=False, progress=progress)
@@ -415,7 +429,7 @@ def resume(
             splits, vae = prepare(config)
             require_same_data(folder, splits)
             if is_first:
-                sweep(folder / name for name in RESULTS)
+                sweep(folder / name for name in (*RESULTS, *OUTPUTS))
                 if evaluation is not None:
                     write_text(path, tomli_w.dumps(to_dict(config)))
             history = _fit(config, folder, splits, vae, resume=begun, progress=progress)
@@ -451,17 +465,21 @@ def _finish(run: Run, splits: Splits, history: History, progress: bool, pictures
     """What process 0 does with a trained model: files, numbers, pictures, report."""
     if processes.rank() != 0:
         return run
-    save(run.vae, run.folder / "model.safetensors")
-    _save_last(run.vae, history, run.folder)
     try:
-        numbers = assess(run, splits, progress=progress, keep=True)
-        write_json(run.folder / "evaluation.json", numbers)
+        with taking(run.folder, "the model"):
+            save(run.vae, run.folder / "model.safetensors")
+            _save_last(run.vae, history, run.folder)
+        with taking(run.folder, "the numbers"):
+            numbers = assess(run, splits, progress=progress, keep=True)
+            write_json(run.folder / "evaluation.json", numbers)
         if pictures:
-            figures = draw(run, splits, numbers, history.rows)
-            missing = write_explorer(run, splits, numbers)
-            write_report(run, splits, numbers, history, figures, missing)
+            with taking(run.folder, "the pictures and the report"):
+                figures = draw(run, splits, numbers, history.rows)
+                missing = write_explorer(run, splits, numbers)
+                write_report(run, splits, numbers, history, figures, missing)
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(f"stopped after the training; go on with: {resume_command(run.folder)}") from error
+        message = f"stopped after the training; go on with: {resume_command(run.folder)}"
+        raise Stopped.by(error, message) from error
     return run
 
 
@@ -926,6 +944,7 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
     pictures: list[Picture] = []
 
     def add(name: str, title: str, caption: str, make: Callable[[], Figure]) -> None:
+        assert name in FIGURES  # else what a killed process left of it stayed for good
         path = run.folder / "figures" / f"{name}.png"
         with replacing(path) as temporary:
             make().savefig(temporary, dpi=110)

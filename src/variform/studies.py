@@ -15,7 +15,7 @@ from variform import exploration, plots
 from variform.config import RunConfig, require_effect, to_dict
 from variform.data import Splits
 from variform.evaluation.baselines import PCAS, better_pca, has_two_metrics
-from variform.files import replacing, write_json, write_text
+from variform.files import replacing, sweep, write_json, write_text
 from variform.report import Picture, Table, render
 from variform.runs import (
     Run,
@@ -32,6 +32,7 @@ from variform.runs import (
     show,
     train,
 )
+from variform.stopping import Stopped
 
 METRICS = ("elbo", "nll", "kl", "reconstruction_error")
 
@@ -98,7 +99,7 @@ def latent_dimension(
     Raises:
         HeldError: when another process writes into the folder.
         ValueError: for no dimensions, other data than before, or a folder that holds another study.
-        KeyboardInterrupt: after Ctrl-C or SIGTERM; what is finished is kept.
+        Stopped: after Ctrl-C or another signal; what is finished is kept.
     """
     if not dims or min(dims) < 1 or seeds < 1:
         raise ValueError(f"a study needs latent dimensions and seeds of at least 1; got {dims}, {seeds}. Try 2,5,10.")
@@ -112,6 +113,7 @@ def _study(
 ) -> Study:  # fmt: skip
     config = _require_same_study(config, folder, overwrite)
     splits, _ = prepare(config)
+    sweep(folder / name for name in ("study.toml", "study.json", "study.png", "report.html"))
     write_text(folder / "study.toml", tomli_w.dumps(to_dict(config)))
     config = completed(config, splits)
 
@@ -123,7 +125,8 @@ def _study(
     try:
         fits = {dim: [run(dim, seed) for seed in range(first, first + seeds)] for dim in dims}
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt("the study stopped and was saved; give the same command to go on with it") from error
+        message = "the study stopped and was saved; give the same command to go on with it"
+        raise Stopped.by(error, message) from error
     rows = [_row(dim, runs) for dim, runs in fits.items()]
     recommended, reason = recommend(rows)
     warnings = tuple(_warnings(run) for runs in fits.values() for run in runs)

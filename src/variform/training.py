@@ -3,17 +3,14 @@
 import json
 import math
 import shlex
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from signal import SIGINT, SIGTERM
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
@@ -40,6 +37,8 @@ from variform.objectives import (
     warmup,
 )
 from variform.steps import TERMS, Step, mean_terms
+from variform.stopping import Stopped, noted
+from variform.terminal import console
 from variform.vae import VAE, evaluating
 
 # How many steps pass between two questions to the other processes whether one was asked to stop or to save.
@@ -84,11 +83,11 @@ class NonFiniteError(ArithmeticError):
     """The loss became NaN or infinite before any epoch was done; the message says in which step and what broke."""
 
 
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM; the checkpoint was written at this step."""
+class Interrupted(Stopped):
+    """Ctrl-C or another signal of `stopping.SIGNALS`; the checkpoint was written at this step."""
 
-    def __init__(self, step: int, total: int, folder: Path | None) -> None:
-        super().__init__(f"stopped at step {step:,} of {total:,}; go on with: {resume_command(folder)}")
+    def __init__(self, step: int, total: int, folder: Path | None, number: int = SIGINT) -> None:
+        super().__init__(f"stopped at step {step:,} of {total:,}; go on with: {resume_command(folder)}", number)
 
 
 def resume_command(folder: Path | None) -> str:
@@ -128,7 +127,8 @@ def fit(
         train: Training rows.
         valid: Validation rows; they choose the best epoch and nothing else.
         config: The optimiser's side of the configuration.
-        folder: Where checkpoint.safetensors and history.jsonl go. With it, Ctrl-C and SIGTERM save first.
+        folder: Where checkpoint.safetensors and history.jsonl go. With it, Ctrl-C and the other signals of
+            `stopping.SIGNALS` save first.
         resume: Go on from the checkpoint in `folder`.
         identity: What else the result depends on, such as the fingerprint of the data; a checkpoint made with another
             one is refused.
@@ -138,7 +138,7 @@ def fit(
     Raises:
         ValueError: for fewer training rows than a batch, or a checkpoint of another run.
         NonFiniteError: for a loss that is NaN or infinite before any epoch was done; the model has its first weights.
-        Interrupted: after Ctrl-C or SIGTERM.
+        Interrupted: after Ctrl-C or another signal.
 
     Example:
         >>> from variform import ModelConfig, build_vae, read
@@ -170,7 +170,7 @@ def fit(
     with (
         torch.random.fork_rng(),
         take.arithmetic(),
-        _signals(folder is not None) as asked,
+        noted(folder is not None) as asked,
         _Display(shown, total, len(train)) as display,
     ):
         torch.manual_seed(config.seed)
@@ -217,7 +217,7 @@ def fit(
                             checkpoints.save(folder, state, identity)
                         begun += saved.now(step)
                     if stop:
-                        raise Interrupted(step, total, folder)
+                        raise Interrupted(step, total, folder, asked.number or SIGTERM)
             trained = time.monotonic() - begun
             take.kept.at_step(total)
             means = {} if broken else _epoch_means(take, valid, sums, jacobians)
@@ -255,7 +255,7 @@ def fit(
                 checkpoints.save(folder, state, identity)
                 saved.now(step)
             if stop:
-                raise Interrupted(step, total, folder)
+                raise Interrupted(step, total, folder, asked.number or SIGTERM)
         if state.ended:
             stopped = f"it diverged {len(state.rollbacks)} times, the last time {state.rollbacks[-1]['what']}"
         elif step < total:
@@ -549,35 +549,12 @@ def _defaults() -> dict[str, Any]:
 # --- the outside world --------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _signals(catch: bool) -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets; a second one has its usual effect."""
-    event = threading.Event()
-    if not catch or threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    old: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def handle(number: int, frame: object) -> None:
-        del frame
-        event.set()
-        signal.signal(number, old[number])
-
-    for number in old:
-        signal.signal(number, handle)
-    try:
-        yield event
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-
-
 class _Display:
     """Progress on standard error: a live bar on a terminal, one line an epoch elsewhere, or nothing."""
 
     def __init__(self, shown: bool, total: int, rows: int) -> None:
         self.shown, self.total, self.rows = shown, total, rows
-        self.console = Console(stderr=True)
+        self.console = console()
         self.live = shown and self.console.is_terminal
         self.last_update = self.started = time.monotonic()
         self.first_step: int | None = None

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from variform.data import Dataset, Schema
 from variform.distributions import Law, has_closed_form_kl, kl, kl_per_dimension, splits_into_dimensions
 from variform.memory import keep_freed
 from variform.objectives import Weights, log_weights
+from variform.terminal import console
 from variform.vae import VAE, evaluating
 from variform.work import floats_given
 
@@ -163,8 +163,8 @@ def progress_bar(wanted: bool) -> Progress:
         >>> progress_bar(False).disable
         True
     """
-    console = Console(stderr=True)
-    return Progress(console=console, disable=not (wanted and console.is_terminal))
+    where = console()
+    return Progress(console=where, disable=not (wanted and where.is_terminal))
 
 
 class _Sizes(NamedTuple):

@@ -1,0 +1,87 @@
+"""The terminal: progress on standard error, which never ends what it speaks of.
+
+A pipe that nobody reads, a full disk behind `2>`, a terminal that was closed: what cannot be written there is dropped.
+"""
+
+import contextlib
+import os
+import sys
+from typing import Any, TextIO, cast
+
+from rich.console import Console
+
+
+class Forgiving:
+    """A stream that drops what it cannot write.
+
+    Args:
+        stream: Where it writes.
+
+    Example:
+        >>> import io
+        >>> stream = io.StringIO()
+        >>> Forgiving(stream).write("heard")
+        5
+        >>> stream.close()
+        >>> Forgiving(stream).write("not heard")
+        9
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Write, or drop."""
+        with contextlib.suppress(OSError, ValueError):  # the latter of a closed one
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or drop."""
+        with contextlib.suppress(OSError, ValueError):
+            self.stream.flush()
+
+
+def console() -> Console:
+    """A console on standard error for progress.
+
+    Example:
+        >>> console().stderr
+        True
+    """
+    found = Console(stderr=True)
+    if sys.stderr is not None:
+        found.file = cast(TextIO, Forgiving(sys.stderr))
+    return found
+
+
+def discard(stream: TextIO) -> None:
+    """Let a stream that cannot be written end in nothing, so that what it still holds does no harm at the very end.
+
+    Args:
+        stream: Standard output or standard error.
+    """
+    with contextlib.suppress(OSError, ValueError):  # one without a file
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, stream.fileno())
+        os.close(nothing)
+
+
+def open_closed() -> None:
+    """Open standard input, output and error on nothing where they are closed: the next file would become one of them.
+
+    Example:
+        >>> open_closed()
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w")
