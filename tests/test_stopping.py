@@ -172,7 +172,7 @@ import os, signal, sys
 from variform import cli, plots
 def plot(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
-plots.plot_latent = plot
+plots.plot_samples = plot
 cli.main(sys.argv[1:])
 """
 
@@ -182,8 +182,10 @@ def test_what_a_kill_while_drawing_leaves_is_swept_and_nothing_else():
     done = subprocess.run(command, env=os.environ | {"MPLBACKEND": "Agg"}, capture_output=True)
     assert done.returncode == -signal.SIGKILL
     (left,) = Path("run/figures").glob(".*")
-    assert left.name.startswith(".latent-")
-    mine = {Path("run", name) for name in ("figures/.mine-0123abcd.png", ".note-0123abcd.txt", "figures/.latent-0.png")}
+    assert left.name.startswith(".samples-")
+    mine = {
+        Path("run", name) for name in ("figures/.mine-0123abcd.png", ".note-0123abcd.txt", "figures/.samples-0.png")
+    }
     for path in mine:
         path.write_text("mine")
     for name in runs.FIGURES:
@@ -257,7 +259,7 @@ def test_a_full_disk_before_the_first_checkpoint_is_told_as_that(monkeypatch, ca
 @pytest.mark.parametrize("way", ["deleted", "moved", "taken"])
 @pytest.mark.parametrize("stage", ["training", "drawing"])
 def test_a_folder_that_goes_under_a_run_is_told_and_no_other_run_is_written_into(monkeypatch, capsys, stage, way):
-    module, name = (checkpoints, "save") if stage == "training" else (plots, "plot_latent")
+    module, name = (checkpoints, "save") if stage == "training" else (plots, "plot_samples")
     original, calls = getattr(module, name), []
 
     def gone(*arguments, **options):
