@@ -11,6 +11,7 @@ import os
 import reprlib
 import threading
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -67,19 +68,26 @@ def save(vae: VAE, path: str | os.PathLike[str]) -> None:
             "a model file must hold a VAE made by build_vae; this one has networks of your own. "
             "Save its state_dict with safetensors and build it in your own code."
         )
-    write_sealed(path, {"model": to_dict(vae.config), "schema": vae.schema.to_dict()}, vae.state_dict())
+    header = {"model": to_dict(vae.config), "schema": vae.schema.to_dict()}
+    write_sealed(path, header, vae.state_dict(), has_flow=_has_flow(vae.config))
 
 
-def write_sealed(path: str | os.PathLike[str], header: dict[str, Any], state: dict[str, Tensor]) -> None:
+def write_sealed(
+    path: str | os.PathLike[str], header: dict[str, Any], state: dict[str, Tensor], *, has_flow: bool = False
+) -> None:
     """Write tensors, and the JSON that says what they are, with a checksum of both, whole or not at all.
 
     Args:
         path: The file to write.
-        header: Plain values; format and version are added.
+        header: Plain values; format and versions are added.
         state: The tensors by name.
+        has_flow: Whether what the tensors mean depends on zuko, so that its version is added too.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    header = {"format": FORMAT, "variform": __version__, **header}
+    versions = {"variform": __version__, "torch": torch.__version__}
+    if has_flow:
+        versions["zuko"] = version("zuko")
+    header = {"format": FORMAT, **versions, **header}
     blank = json.dumps(header | {"sha256": ""}, sort_keys=True)
     text = json.dumps(header | {"sha256": checksum(blank, tensors)}, sort_keys=True)
     with replacing(path) as temporary:
@@ -109,13 +117,17 @@ def load_vae(path: str | os.PathLike[str]) -> VAE:
 def _build(config: ModelConfig, schema: Schema, tensors: dict[str, Tensor]) -> VAE:
     """What `build_vae` builds, but nothing far larger than the tensors: a file may ask for what no memory holds."""
     weights, values, dim = sum(value.numel() for value in tensors.values()), math.prod(schema.shape), config.latent_dim
-    has_flow, filters = config.posterior == "iaf" or config.prior == "flow", config.filters * (config.network != "mlp")
+    has_flow, filters = _has_flow(config), config.filters * (config.network != "mlp")
     held = max(values, dim, config.components * {"mixture": dim, "vamp": values}.get(config.prior, 0))
     made = max([dim**2 * has_flow, *(count * values // 4**stage for stage, count in enumerate(filters, 1))])
     layers = len(config.hidden) + len(config.decoder_hidden or ()) + len(filters) + config.transforms * has_flow
     if held > weights or made > 100 * weights or layers > len(tensors):
         raise LookupError("it describes a larger model than the file holds")
     return build_vae(config, schema)
+
+
+def _has_flow(config: ModelConfig) -> bool:
+    return config.posterior == "iaf" or config.prior == "flow"
 
 
 def build_bounded(build: Callable[[], Built], tensors: dict[str, Tensor]) -> Built:
@@ -166,7 +178,7 @@ def build_bounded(build: Callable[[], Built], tensors: dict[str, Tensor]) -> Bui
 
 
 def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a model file says of itself: format, version, model configuration, schema, number of weights.
+    """What a model file says of itself: format, versions, model configuration, schema, number of weights.
 
     Raises:
         FileNotFoundError, ValueError: as `load_vae`.

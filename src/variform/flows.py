@@ -4,6 +4,7 @@ An autoregressive map is one pass through a masked network in one direction and 
 in the other. Each law here uses the cheap direction for what training asks of it.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,9 @@ from zuko.transforms import MonotonicAffineTransform, MonotonicRQSTransform
 from variform.distributions import DiagonalGaussian, Law, Shape, StandardNormal, only_gradient
 
 _SPLINE_BINS = 8
+# The least slope and the range are part of a density. They are said here: zuko's defaults were others before 1.5.
+_AFFINE = functools.partial(MonotonicAffineTransform, slope=1e-3)
+_SPLINE = functools.partial(MonotonicRQSTransform, bound=5.0, slope=1e-3)
 _MOMENT_DRAWS = 32  # pairs of opposite noise
 
 
@@ -43,10 +47,11 @@ class Steps(nn.Module):
         hidden: tuple[int, ...] = (64, 64),
     ) -> None:
         super().__init__()
-        kind: dict[str, Any] = {"univariate": MonotonicAffineTransform, "shapes": ((), ())}
+        kind: dict[str, Any] = {"univariate": _AFFINE, "shapes": ((), ())}
         if univariate == "spline":
             shapes = [torch.Size((bins,)) for bins in (_SPLINE_BINS, _SPLINE_BINS, _SPLINE_BINS - 1)]
-            kind = {"univariate": MonotonicRQSTransform, "shapes": shapes}
+            kind = {"univariate": _SPLINE, "shapes": shapes}
+        kind["activation"] = nn.ReLU
         orders: list[Any] = [torch.arange(dim), torch.arange(dim).flip(0)]
         self.steps = nn.ModuleList(
             MaskedAutoregressiveTransform(dim, context, order=orders[step % 2], hidden_features=hidden, **kind)

@@ -573,7 +573,8 @@ def overview_table(folder: Path) -> tuple[list[str], list[list[str]]]:
         rows.append(["evaluated on", f"{evaluation['rows']:,} {evaluation['split']} rows"])
         rows += [["warning", sentence] for sentence in evaluation.get("warnings", ())]
     if model:
-        rows.append(["written by", f"variform {model['variform']}, format {model['format']}"])
+        versions = [f"{name} {model[name]}" for name in ("variform", "torch", "zuko") if name in model]
+        rows.append(["written by", f"{', '.join(versions)}; format {model['format']}"])
     return ["run", str(folder)], rows
 
 

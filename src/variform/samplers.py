@@ -403,7 +403,7 @@ def save(sampler: Sampler, vae: VAE, path: str | Path) -> None:
         "facts": sampler.facts,
         "fitted_to": identity(vae),
     }
-    write_sealed(path, header, sampler.prior.state_dict())
+    write_sealed(path, header, sampler.prior.state_dict(), has_flow=sampler.kind == "flow")
 
 
 def load(path: str | Path, vae: VAE) -> Sampler:
