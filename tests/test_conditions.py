@@ -150,7 +150,7 @@ def test_a_table_generated_under_a_condition_follows_it(tmp_path, monkeypatch, c
     capsys.readouterr()
     for given, message in {
         "kind=c mass=50": "'kind' must be one of a, b; got 'c'",
-        "kind=a mass=much": "'mass' must be a number; got much",
+        "kind=a mass=much": "'mass' must be a number; got 'much'",
         "kind": "of the form name=value; got kind",
         "kind=a": "must be told kind and mass; got kind",
     }.items():

@@ -229,7 +229,7 @@ def test_semicolons_and_decimal_commas(tmp_path):
     ("header", "rows", "options", "message"),
     [
         (("a", "b"), [["1.5", ""]] * 50 + [["2.5", "NA"]] * 50, {}, "column 'b' of t.csv is missing in all rows"),
-        (("a", "b"), [["1.5", "x"], ["2.5", ""]] * 50, {}, "must vary; column 'b' of t.csv is x in every row"),
+        (("a", "b"), [["1.5", "x"], ["2.5", ""]] * 50, {}, "must vary; column 'b' of t.csv is 'x' in every row"),
         (("a", "b"), [["1.5", "3"], ["2.5", ""]] * 50, {}, "must vary; column 'b' of t.csv is 3 in every row"),
         (("a", "b"), [["1.5", "3"], ["2.5", "4"]] * 50 + [["1", "heavy"]], {}, "line 102 holds the text 'heavy'"),
         (("a", "b"), [[str(n), f"car {n}"] for n in range(100)], {}, "categories must repeat.*holds 100 different"),

@@ -30,6 +30,8 @@ from variform.sources import (
     check_options,
     csv_columns,
     declared_kinds,
+    listed,
+    quoted,
     read_source,
     source_format,
 )
@@ -78,13 +80,15 @@ class Condition:
             try:
                 numbers = torch.from_numpy(np.asarray(values).astype(np.float64))
             except ValueError:
-                raise ValueError(f"'{self.name}' must be a number; got {values[0]}. Give a number.") from None
+                raise ValueError(
+                    f"{quoted(self.name)} must be a number; got {quoted(values[0])}. Give a number."
+                ) from None
             return ((numbers - self.shift) / self.scale).float()[:, None]
         known = {category: number for number, category in enumerate(self.categories)} | {"": -1}
         names = [_category(value) for value in values]
         if odd := next((name for name in names if name not in known), None):
             raise ValueError(
-                f"'{self.name}' must be one of {', '.join(self.categories)}; got '{odd}'. Choose one of them."
+                f"{quoted(self.name)} must be one of {listed(self.categories)}; got {quoted(odd)}. Choose one of them."
             )
         return torch.eye(self.width + 1, self.width)[[known[name] for name in names]]
 
@@ -103,7 +107,6 @@ def _known_condition(values: dict[str, Any]) -> Condition:
     return Condition(**{name: converted(hints[name], value, f"a condition's {name}") for name, value in values.items()})
 
 
-@checked
 @dataclass(frozen=True, repr=False)
 class Schema:
     """What the data are, and how raw values become what the model sees: x = (raw - shift) / scale.
@@ -228,12 +231,12 @@ class Schema:
             values = _array(given[condition.name])
             if values.shape not in ((), (rows,)):
                 raise ValueError(
-                    f"'{condition.name}' must be one value, or one for each of {rows} rows; its shape is "
+                    f"{quoted(condition.name)} must be one value, or one for each of {rows} rows; its shape is "
                     f"{values.shape}. Give as many as there are rows."
                 )
             part = condition.encode(values.reshape(-1))
             if not part.isfinite().all() or not (unknown or not condition.categories or part.any(1).all()):
-                raise ValueError(f"'{condition.name}' must be known in every row; in some it is not. Fill it in.")
+                raise ValueError(f"{quoted(condition.name)} must be known in every row; in some it is not. Fill it in.")
             parts.append(part.expand(rows, -1))
         return torch.cat(parts, 1)
 
@@ -541,7 +544,9 @@ gaussian or --scaling unit.
 
     def _place(self, column: int) -> str:
         return (
-            f"a pixel of {self.source}" if self.kind == "image" else f"column '{self.columns[column]}' of {self.source}"
+            f"a pixel of {self.source}"
+            if self.kind == "image"
+            else f"column {quoted(self.columns[column])} of {self.source}"
         )
 
 
@@ -992,7 +997,7 @@ def _in_order(source: Source, schema: Schema) -> Source:
 def _require_columns(columns: Sequence[str], schema: Schema, name: str) -> None:
     """Refuse columns that are not those of `schema`, in any order."""
     lacks, surplus = (
-        ", ".join(f"'{column}'" for column in some if column not in others)
+        ", ".join(quoted(column) for column in some if column not in others)
         for some, others in ((schema.columns, columns), (columns, schema.columns))
     )
     if lacks or surplus:
@@ -1034,7 +1039,7 @@ def read_points(path: str | Path, columns: Sequence[str] = ()) -> np.ndarray:
         assert source.columns is not None
         places = [source.columns.index(name) for name in columns]
         if text := next((source.columns[place] for place in places if source.categories[place]), None):
-            raise ValueError(f"column '{text}' of {source.name} must hold numbers; it holds text. Correct it.")
+            raise ValueError(f"column {quoted(text)} of {source.name} must hold numbers; it holds text. Correct it.")
         source = dataclasses.replace(source, values=np.asarray(source.values)[:, places], columns=tuple(columns))
     _require_numbers(source)
     if source.values.ndim != 2:
@@ -1256,7 +1261,7 @@ def _gaps(raw: Tensor | StoredRows, *, pooled: bool) -> tuple[bool, ...]:
 def _require_observed(low: Tensor, columns: tuple[str, ...], name: str, rows: str) -> None:
     """Refuse a column of which every value is missing, so that its least value `low` is infinite."""
     if empty := low.isinf().nonzero().flatten().tolist():
-        place = f"column '{columns[empty[0]]}'" if columns else "every value"
+        place = f"column {quoted(columns[empty[0]])}" if columns else "every value"
         raise ValueError(
             f"every column must hold a value{rows}; {place} of {name} is missing in all rows. Delete the column"
             f"{' or use another --split-seed' if rows else ''}."
@@ -1275,7 +1280,8 @@ def _require_finite(
             bad = wrong.flatten(1).nonzero()  # (values, 2)
             count += len(bad)
             places += [
-                f"{source.place(row + line)}, " + (f"column '{columns[item]}'" if columns else f"pixel {item + 1}")
+                f"{source.place(row + line)}, "
+                + (f"column {quoted(columns[item])}" if columns else f"pixel {item + 1}")
                 for line, item in bad[: 3 - len(places)].tolist()
             ]
         row += len(chunk)
@@ -1362,8 +1368,8 @@ def _condition(name: str, source: Source, train: np.ndarray) -> Condition:
     known = values[train].astype(np.float64)
     if not np.isfinite(known).all() or known.std() == 0:
         raise ValueError(
-            f"a column that is given with --condition must vary and be finite; '{name}' of {source.name} does not. "
-            "Leave it out or correct it."
+            f"a column that is given with --condition must vary and be finite; {quoted(name)} of {source.name} does"
+            " not. Leave it out or correct it."
         )
     return Condition(name, (), float(known.mean()), float(known.std()))
 
@@ -1413,8 +1419,8 @@ def _contexts(source: Source, conditions: tuple[Condition, ...]) -> Tensor | Non
     for condition, part in zip(conditions, parts, strict=True):
         if not (finite := part.isfinite().all(1)).all():
             raise ValueError(
-                f"'{condition.name}' must be finite in every row; in {source.place(int((~finite).nonzero()[0]))} of "
-                f"{source.name} it is not. Correct it."
+                f"{quoted(condition.name)} must be finite in every row; in"
+                f" {source.place(int((~finite).nonzero()[0]))} of {source.name} it is not. Correct it."
             )
     return torch.cat(parts, 1)
 
@@ -1487,13 +1493,13 @@ def _mixed(
         categories.append(names)
         if names and len(names) > max(_FEW, len(seen) / 2):
             raise ValueError(
-                f"categories must repeat; column '{column}' of {source.name} holds {len(names)} different ones in"
+                f"categories must repeat; column {quoted(column)} of {source.name} holds {len(names)} different ones in"
                 f" {len(seen)} rows. Delete the column if it only names the rows."
             )
         if len(seen) and seen.min() == seen.max():
-            shown = names[0] if names else f"{seen[0]:.7g}"
+            shown = quoted(names[0]) if names else f"{seen[0]:.7g}"
             raise ValueError(
-                f"every column must vary; column '{column}' of {source.name} is {shown} in every row. Delete it."
+                f"every column must vary; column {quoted(column)} of {source.name} is {shown} in every row. Delete it."
             )
     return dataclasses.replace(source, values=values), tuple(kinds), tuple(categories)
 
@@ -1505,7 +1511,7 @@ def _kind(seen: np.ndarray, declared: str | None, column: str, name: str) -> Col
     if declared == "count" and not countable:
         wrong = seen[(seen < 0) | (seen != np.rint(seen))][0]
         raise ValueError(
-            f"counts must be whole numbers from 0; column '{column}' of {name} holds {wrong:.7g}."
+            f"counts must be whole numbers from 0; column {quoted(column)} of {name} holds {wrong:.7g}."
             " Take it out of --counts."
         )
     if declared == "real":
@@ -1527,14 +1533,14 @@ def _known_categories(source: Source, schema: Schema) -> Source:
         known, seen = schema.categories[place], values[np.isfinite(values[:, place]), place]
         if names and not known:
             raise ValueError(
-                f"column '{column}' must hold numbers as in {schema.source}; {source.name} holds '{names[0]}'."
-                " Give the same columns in the same order."
+                f"column {quoted(column)} must hold numbers as in {schema.source}; {source.name} holds"
+                f" {quoted(names[0])}. Give the same columns in the same order."
             )
         if names:  # a .csv; an array holds the numbers of the categories already
             if odd := set(names) - set(known):
                 raise ValueError(
-                    f"column '{column}' must hold categories of {schema.source}, {', '.join(known)};"
-                    f" {source.name} holds '{min(odd)}'. Correct the cell, empty it, or train anew with it."
+                    f"column {quoted(column)} must hold categories of {schema.source}, {listed(known)};"
+                    f" {source.name} holds {quoted(min(odd))}. Correct the cell, empty it, or train anew with it."
                 )
             there = ~np.isnan(values[:, place])
             values[there, place] = np.array([known.index(name) for name in names], float)[seen.astype(int)]
@@ -1542,7 +1548,7 @@ def _known_categories(source: Source, schema: Schema) -> Source:
         bad = seen[(seen < 0) | (seen > most) | (seen != np.rint(seen))] if kind != "real" else seen[:0]
         if len(bad) and not names:
             raise ValueError(
-                f"column '{column}' must hold whole numbers from 0 {'' if np.isinf(most) else f'to {most} '}as in"
+                f"column {quoted(column)} must hold whole numbers from 0 {'' if np.isinf(most) else f'to {most} '}as in"
                 f" {schema.source}; {source.name} holds {bad[0]:.7g}. Correct the cell, or train anew with it."
             )
     return dataclasses.replace(source, values=values, categories=())
@@ -1790,7 +1796,7 @@ def _require_variation(low: Tensor, high: Tensor, schema: Schema, rows: str) -> 
     if not constant:
         return
     column = constant[0]
-    place = f"column '{schema.columns[column]}'" if len(low) == len(schema.columns) else "every value"
+    place = f"column {quoted(schema.columns[column])}" if len(low) == len(schema.columns) else "every value"
     raise ValueError(
         f"every column must vary to be scaled; {place} of {schema.source} is {low[column].item():.7g} in every"
         f" {rows}. Delete the column or use --scaling none."

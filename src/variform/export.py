@@ -23,7 +23,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from variform import __version__
+from variform import __version__, memory
 from variform.config import ModelConfig, from_dict, to_dict
 from variform.data import Schema
 from variform.evaluation.imputation import Imputation
@@ -202,6 +202,7 @@ def read_sealed(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"a model file must exist; there is none at {path}. Give the folder of a run.")
+    memory.require(path.stat().st_size, path.name, "Use a machine with more.")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -6,12 +6,38 @@ import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from variform import locks
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """A path with ~ and ~name as the home of a user; a name that the system does not know stays as it is.
+
+    Example:
+        >>> str(expanded("~nobody-has-this-name/x.csv"))
+        '~nobody-has-this-name/x.csv'
+    """
+    return Path(os.path.expanduser(path))
+
+
+def special(path: str | os.PathLike[str]) -> str:
+    """What a path names that is neither a file nor a folder, which may never end or never begin; else empty.
+
+    Example:
+        >>> special("/dev/null"), special(".")
+        ('a device', '')
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return ""  # it is not there, which opening it says
+    kinds = {"a pipe": stat.S_ISFIFO, "a socket": stat.S_ISSOCK, "a device": stat.S_ISCHR, "a disk": stat.S_ISBLK}
+    return next((kind for kind, is_kind in kinds.items() if is_kind(mode)), "")
 
 
 @contextmanager

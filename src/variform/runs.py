@@ -54,7 +54,7 @@ from variform.explorer.page import Page
 from variform.explorer.page import render as render_page
 from variform.explorer.payload import decoder_payload
 from variform.export import inspect, load_vae, read_sealed, save, write_sealed
-from variform.files import read_json, replacing, set_aside, sweep, write_json, write_text
+from variform.files import expanded, read_json, replacing, set_aside, sweep, write_json, write_text
 from variform.profiling import Profile, profile
 from variform.report import Picture, Table, render
 from variform.sources import BUILT_IN, source_format
@@ -284,7 +284,7 @@ def settled(config: RunConfig) -> RunConfig:
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, classifier=True))
     if source_format(config.source) in BUILT_IN:
         return config
-    return dataclasses.replace(config, source=str(Path(config.source).expanduser().absolute()))
+    return dataclasses.replace(config, source=str(expanded(config.source).absolute()))
 
 
 def completed(config: RunConfig, splits: Splits) -> RunConfig:

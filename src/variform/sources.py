@@ -13,6 +13,8 @@ import itertools
 import math
 import os
 import re
+import sys
+import warnings
 import zipfile
 import zlib
 from array import array
@@ -26,8 +28,9 @@ from typing import IO, Literal
 import numpy as np
 from PIL import Image, ImageOps
 
-from variform import sprites
+from variform import memory, sprites
 from variform.config import DataConfig, checked
+from variform.files import expanded, special
 
 Format = Literal["digits", "sprites", "npy", "npy folder", "npz", "idx", "csv", "image", "image folder", "MNIST folder"]
 
@@ -38,6 +41,7 @@ _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".w
 _RENDERED_ONCE = 100_000  # sprites that are kept in memory, 410 MB
 _READ_THROUGH = 2**17  # bytes between two rows that are rather read than leapt over
 _MISSING = ("", "na", "n/a", "nan", "null", "?")  # cells, in small letters, that hold no value
+_LONGEST_QUOTE, _MOST_LISTED = 60, 10  # characters of a cell in a message, and texts in a list in one
 _PARTLY_LABELLED = "labels are left out: not every split has them"
 
 
@@ -281,7 +285,7 @@ def read_source(source: str | Path, config: DataConfig = _DEFAULTS) -> Source:
     """
     kind = source_format(source)
     check_options(config, kind, Path(source).name)
-    return _READERS[kind](Path(source).expanduser(), config)
+    return _READERS[kind](expanded(source), config)
 
 
 def source_format(source: str | Path) -> Format:
@@ -299,11 +303,12 @@ def source_format(source: str | Path) -> Format:
         return source
     if isinstance(source, str) and source.startswith("sprites:"):
         return "sprites"
-    path = Path(source).expanduser()
+    path = expanded(source)
     if not path.exists():
         raise FileNotFoundError(_not_there(path))
     if path.is_dir():
         return _folder_format(path)
+    _require_file(path)
     if path.stat().st_size == 0:
         raise ValueError(f"{path.name} must hold data; it is empty (0 bytes). Copy or download it again.")
     name = path.name.lower().removesuffix(".gz")
@@ -358,7 +363,7 @@ def csv_columns(path: str | Path) -> tuple[str, ...]:
         >>> csv_columns(path)
         ('mass', 'drag')
     """
-    with _csv_table(Path(path).expanduser()) as table:
+    with _csv_table(expanded(path)) as table:
         return table.columns
 
 
@@ -370,6 +375,28 @@ def is_missing(cell: str) -> bool:
         [True, True, True, False, False]
     """
     return cell.strip().casefold() in _MISSING
+
+
+def quoted(text: object) -> str:
+    """A text of the user's data as messages show it: in quotes, on one line, and of a long one only the beginning.
+
+    Example:
+        >>> quoted("oak"), quoted("two\\nlines"), len(quoted("x" * 1000))
+        ("'oak'", "'two\\\\nlines'", 62)
+    """
+    shown = str(text)
+    return repr(shown if len(shown) <= _LONGEST_QUOTE else shown[: _LONGEST_QUOTE - 1] + "…")
+
+
+def listed(texts: Sequence[str]) -> str:
+    """Texts of the user's data as messages list them: not all of many.
+
+    Example:
+        >>> listed(["oak", "ash"]), listed([str(number) for number in range(100)])
+        ('oak, ash', '0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 90 more')
+    """
+    shown = [quoted(text)[1:-1] for text in texts[:_MOST_LISTED]]
+    return ", ".join(shown) + (f" and {len(texts) - len(shown)} more" if len(texts) > len(shown) else "")
 
 
 def declared_kinds(
@@ -399,11 +426,11 @@ def declared_kinds(
             if column not in columns:
                 near = difflib.get_close_matches(column, columns, 1) or columns
                 raise ValueError(
-                    f"{option} must name columns of {name}; it has no '{column}'. Did you mean '{near[0]}'?"
+                    f"{option} must name columns of {name}; it has no {quoted(column)}. Did you mean {quoted(near[0])}?"
                 )
             if column in kinds:
                 raise ValueError(
-                    f"a column must have one kind; '{column}' is named twice, in {option} too. Name it once."
+                    f"a column must have one kind; {quoted(column)} is named twice, in {option} too. Name it once."
                 )
             kinds[column] = kind  # pyrefly: ignore[unsupported-operation]
     return kinds
@@ -427,8 +454,16 @@ def csv_cells(path: str | Path) -> Iterator[tuple[tuple[str, ...], bool, str, It
         ...     columns, named, separator, list(lines)
         (('mass', 'drag'), True, ';', [['1,50', '']])
     """
-    with _csv_table(Path(path).expanduser()) as table:
+    with _csv_table(expanded(path)) as table:
         yield table.columns, table.named, table.separator, table.rows
+
+
+def _require_file(path: Path) -> None:
+    """Refuse what may never end, or never begin: the like is read only once, and a source more than once."""
+    if kind := special(path):
+        raise ValueError(
+            f"the source must be a file, a folder or a built-in name; {path} is {kind}. Save what it gives to a file."
+        )
 
 
 def _not_there(path: Path) -> str:
@@ -436,7 +471,7 @@ def _not_there(path: Path) -> str:
         return f"the source must exist; {path} is a link to what does not. Copy the data, or mend the link."
     neighbours = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, [*BUILT_IN, *neighbours], 1)
-    remedy = f"Did you mean '{near[0]}'?" if near else f"Built-in names: {', '.join(BUILT_IN)}."
+    remedy = f"Did you mean {quoted(near[0])}?" if near else f"Built-in names: {', '.join(BUILT_IN)}."
     return f"the source must be a file, a folder or a built-in name; {path} does not exist. {remedy}"
 
 
@@ -458,6 +493,7 @@ def _format_by_magic(path: Path) -> Format:
 @contextmanager
 def _reading(path: Path) -> Iterator[io.BufferedReader | gzip.GzipFile]:
     """The bytes of a file, unpacked if its name ends in .gz; damage that shows in reading is told with its name."""
+    _require_file(path)
     with gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb") as handle:
         try:
             yield handle
@@ -541,8 +577,15 @@ def _read_sprites(path: Path, config: DataConfig) -> Source:
 
 _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _DEFLATE_RATIO = 1032  # deflate cannot pack more bytes into one
+_LONGEST_HEADER = 2**16  # bytes; NumPy itself takes no more than 10,000
 _LARGE = 2**30  # bytes of .npy files that stay on disk by default
 _LABELS_FILE = "labels.npy"
+_COPIES = 2  # of what a file holds, while it is brought into the form in which it is kept
+_SMALLER = "Bring fewer rows, or as .npy files, which may stay on disk with --memory-map on."
+_LONGEST_LINE = 2**26  # characters of a table
+_BYTES_PER_PIXEL = 12  # four channels, or one number of 32 bits, and two copies on the way to grey or red, green, blue
+_MOST_BLANK = 1000  # lines before the first of a table
+_LINES_AT_ONCE = 2**14  # lines of a table between two looks at the memory
 _DATA_KEYS = ("x", "X", "data", "images")
 _LABEL_KEYS = ("y", "labels", "target")
 
@@ -573,7 +616,8 @@ def _read_npy_folder(folder: Path, config: DataConfig) -> Source:
             _loaded_npy(labels) if labels.is_file() else None,
         )
     source = parts["train"] if len(parts) == 1 else _joined(name, parts)
-    others = [path.name for branch in branches.values() for path in branch.iterdir() if path.suffix.lower() != ".npy"]
+    found = [path for branch in branches.values() for path in branch.iterdir()]
+    others = [path.name for path in found if path.suffix.lower() != ".npy" or special(path)]
     if others:
         notes = (*source.notes, f"files skipped because they are no .npy files: {len(others)}, as {min(others)}")
         return replace(source, notes=notes)
@@ -586,6 +630,7 @@ def _array_files(folder: Path) -> list[Path]:
         path
         for path in folder.iterdir()
         if path.suffix.lower() == ".npy" and not path.name.startswith(".") and path.name != _LABELS_FILE
+        if not special(path)
     )
 
 
@@ -685,11 +730,23 @@ def _npy_array(handle: IO[bytes] | gzip.GzipFile, name: str, capacity: int) -> n
     return flat.reshape(shape, order="F" if fortran_order else "C")
 
 
+class _Brief:
+    """A file of which only little is read at a time: a header may promise that it is 4 GB long."""
+
+    def __init__(self, handle: IO[bytes] | gzip.GzipFile) -> None:
+        self.handle = handle
+
+    def read(self, size: int = -1, /) -> bytes:
+        if not 0 <= size <= _LONGEST_HEADER:
+            raise ValueError("the header is too long")
+        return self.handle.read(size)
+
+
 def _npy_header(handle: IO[bytes] | gzip.GzipFile, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Shape, whether in Fortran order, and type."""
     headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     try:
-        shape, fortran_order, dtype = headers[np.lib.format.read_magic(handle)](handle)
+        shape, fortran_order, dtype = headers[np.lib.format.read_magic(handle)](_Brief(handle))
     except Exception as error:  # NumPy parses the header as Python, and on damage raises what the parser raises
         raise _damaged(name, "its header is not that of a NumPy array") from error
     if dtype.hasobject:
@@ -727,8 +784,10 @@ def _payload(
 ) -> np.ndarray:
     """The values after a header, which must be exactly as many as it promises; checked before memory is taken."""
     size = math.prod(shape) * dtype.itemsize
-    if size > capacity or min(shape, default=0) < 0:
+    is_possible = dtype.itemsize > 0 and min(shape, default=0) >= 0 and max(shape, default=0) < 2**63
+    if size > capacity or not is_possible:
         raise _damaged(name, f"its header promises {shape} values of {dtype}, more than it can hold")
+    memory.require(_COPIES * size, name, _SMALLER)
     payload = handle.read(size + 1)  # one more, to find the end: there gzip and zip verify their checksum
     if len(payload) != size:
         came = "more" if len(payload) > size else f"only {len(payload)}"
@@ -776,7 +835,10 @@ def _read_csv(path: Path, config: DataConfig) -> Source:
         may_lack_labels = bool({"label", config.label} & set(config.condition))  # which objective m2 infers
         declared = declared_kinds(config, columns, name)
         numbers, labels, marks, texts, lines = array("d"), [], set(), [], []
-        for cells in table.rows:
+        for row, cells in enumerate(table.rows, 1):
+            if row % _LINES_AT_ONCE == 0:
+                held = row * sum(map(sys.getsizeof, cells)) if config.cells == "mixed" else 8 * len(numbers)
+                memory.require(_COPIES * held, name, "Bring fewer rows, or numbers as a .npy file.")
             if len(cells) != len(table.columns):
                 raise ValueError(
                     f"every line of {name}, whose separator is {table.separator!r}, must hold {len(table.columns)}"
@@ -841,8 +903,9 @@ def _typed(
     is_category = kind == "category" or 2 * len(words) > len(cells) - sum(gone)
     if words and not is_category:
         raise ValueError(
-            f"column '{column}' of {name} must hold numbers, as most of its cells do; line {lines[words[0]]} holds the"
-            f" text '{cells[words[0]]}'. Correct the cell, or declare the column with --categories '{column}'."
+            f"column {quoted(column)} of {name} must hold numbers, as most of its cells do; line {lines[words[0]]}"
+            f" holds the text {quoted(cells[words[0]])}. Correct the cell, or declare the column with --categories"
+            f" {quoted(column)}."
         )
     if not is_category:
         numbers = np.array([math.nan if lost else float(cell) for cell, lost in zip(pointed, gone, strict=True)])
@@ -860,11 +923,12 @@ def _typed(
 @contextmanager
 def _csv_table(path: Path) -> Iterator[_Table]:
     with _reading(path) as handle, io.TextIOWrapper(handle, "utf-8-sig", newline="") as text:
-        start = [text.readline()]
-        while start[-1].isspace():
-            start.append(text.readline())
+        lines = _lines(text, path.name)
+        start = [next(lines, "")]
+        while start[-1].isspace() and len(start) < _MOST_BLANK:
+            start.append(next(lines, ""))
         separator = _separator(start[-1])
-        reader = csv.reader(itertools.chain(start, text), delimiter=separator, skipinitialspace=True)
+        reader = csv.reader(itertools.chain(start, lines), delimiter=separator, skipinitialspace=True)
         rows = filter(_has_content, reader)
         head = next(rows, [])
         numeric = [is_number(cell.replace(",", ".")) for cell in head]
@@ -877,6 +941,17 @@ def _csv_table(path: Path) -> Iterator[_Table]:
             _require_names(names, path.name)
             notes = ("the first line is read as column names, although some are numbers",) if any(numeric) else ()
         yield _Table(names, not all(numeric), separator, rows, lambda: reader.line_num, notes)
+
+
+def _lines(text: io.TextIOWrapper, name: str) -> Iterator[str]:
+    """The lines of a table, none of them so long that it fills the memory before it is looked at."""
+    while line := text.readline(_LONGEST_LINE):
+        if len(line) == _LONGEST_LINE:
+            raise ValueError(
+                f"every line of {name} must have fewer than {_LONGEST_LINE:,} characters; one has more. Check that it"
+                " is a table."
+            )
+        yield line
 
 
 def _separator(line: str) -> str:
@@ -900,13 +975,15 @@ def _require_names(names: tuple[str, ...], file: str) -> None:
         )
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"columns of {file} must have different names; '{twice}' stands twice. Rename one.")
+        raise ValueError(f"columns of {file} must have different names; {quoted(twice)} stands twice. Rename one.")
 
 
 def _place(column: str, columns: list[str], option: str, name: str) -> int:
     if column not in columns:
         near = difflib.get_close_matches(column, columns, 1) or columns
-        raise ValueError(f"{option} must name a column of {name}; it has no '{column}'. Did you mean '{near[0]}'?")
+        raise ValueError(
+            f"{option} must name a column of {name}; it has no {quoted(column)}. Did you mean {quoted(near[0])}?"
+        )
     return columns.index(column)
 
 
@@ -926,14 +1003,17 @@ def _bad_cell(cells: list[str], pointed: list[str], columns: list[str], line: in
     else:
         remedy = (
             "Correct the cell, delete the column if it only names the rows,"
-            f" train with --label '{column}' if it holds labels, or use --likelihood mixed, which takes text."
+            f" train with --label {quoted(column)} if it holds labels, or use --likelihood mixed, which takes text."
         )
-    return f"every cell of {name} must be a number; column '{column}' in line {line} holds the text '{cell}'. {remedy}"
+    return (
+        f"every cell of {name} must be a number; column {quoted(column)} in line {line} holds the text {quoted(cell)}."
+        f" {remedy}"
+    )
 
 
 def _empty_cell(column: str, line: int, name: str) -> str:
     return (
-        f"every cell of {name} must hold a value; column '{column}' in line {line} is empty."
+        f"every cell of {name} must hold a value; column {quoted(column)} in line {line} is empty."
         " Fill it in, delete the line, or use --likelihood mixed or --cells gaps, which take gaps."
     )
 
@@ -1006,15 +1086,21 @@ def _split_folders(folder: Path) -> dict[str, Path]:
 
 
 def _listed(folder: Path, skipped: list[str]) -> tuple[list[Path], list[Path]]:
-    """The images and the visible sub-folders in a folder, in order; names of other files are added to `skipped`."""
+    """The images and the visible sub-folders in a folder, in order; names of other files are added to `skipped`.
+
+    So are pipes and the like, and links back to the folder or to one above it, in which one would go round in circles.
+    """
     images, folders = [], []
     for item in sorted(folder.iterdir()):
-        if _is_image(item) and not item.is_dir():
-            images.append(item)
-        elif not item.is_dir():
+        is_folder = item.is_dir()
+        if is_folder and item.is_symlink() and folder.resolve().is_relative_to(item.resolve()):
             skipped.append(item.name)
-        elif not item.name.startswith("."):
+        elif is_folder and not item.name.startswith("."):
             folders.append(item)
+        elif not is_folder and _is_image(item) and not special(item):
+            images.append(item)
+        elif not is_folder:
+            skipped.append(item.name)
     return images, folders
 
 
@@ -1050,6 +1136,8 @@ def _pixels(paths: list[Path], config: DataConfig) -> tuple[np.ndarray, tuple[st
     for row, path in enumerate(paths):
         image = _decoded(path, mode, config.image_size, animated)  # (H, W, C)
         if row == 0:
+            needed = _COPIES * len(paths) * image.size
+            memory.require(needed, f"the {len(paths):,} images", "Use a smaller --image-size, or fewer images.")
             pixels = np.empty((len(paths), *image.shape), np.uint8)
         if image.shape != pixels.shape[1:]:
             (height, width), (other_height, other_width) = pixels.shape[1:3], image.shape[:2]
@@ -1069,13 +1157,28 @@ def _short(path: Path) -> str:
 @contextmanager
 def _opened_image(path: Path) -> Iterator[Image.Image]:
     try:
-        with Image.open(path) as image:
-            yield image
-    except Exception as error:  # on a damaged file Pillow's decoders raise nearly anything
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # what it needs is asked for below
+            image = Image.open(path)
+    except Image.DecompressionBombError as error:
         raise ValueError(
-            f"{_short(path)} must be an image; Pillow cannot read it ({type(error).__name__})."
-            " Delete it or save it again."
+            f"an image must have at most {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels; {_short(path)} promises more."
+            " Make it smaller, or delete it."
         ) from error
+    except Exception as error:
+        raise _no_image(path, error) from error
+    with image:
+        memory.require(_BYTES_PER_PIXEL * image.width * image.height, _short(path), "Make it smaller, or delete it.")
+        try:
+            yield image
+        except Exception as error:  # on a damaged file Pillow's decoders raise nearly anything
+            raise _no_image(path, error) from error
+
+
+def _no_image(path: Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"{_short(path)} must be an image; Pillow cannot read it ({type(error).__name__}). Delete it or save it again."
+    )
 
 
 def _common_mode(paths: list[Path]) -> str:

@@ -2,18 +2,16 @@
 
 import functools
 import math
-import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from rich.progress import Progress
 from torch import Tensor
 
-from variform import draws
+from variform import draws, memory
 from variform.compiling import compiled
 from variform.data import Dataset, Schema
 from variform.distributions import Law, has_closed_form_kl, kl, kl_per_dimension, splits_into_dimensions
@@ -229,17 +227,7 @@ def floats_per_decode(vae: VAE) -> int:
 
 def _available_bytes(device: torch.device) -> float:
     """Memory that can be had on `device` without swapping; infinite where the system does not say."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
-        return 1024 * int(lines["MemAvailable"].split()[0])
-    except (OSError, KeyError, ValueError):
-        pass
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return math.inf
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory.available()
 
 
 def _score_batch(
