@@ -2,9 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
+import torch
 
-from variform.studies import pooled, recommend
+from variform.config import EvaluationConfig, ModelConfig, RunConfig, TrainConfig
+from variform.runs import open_run, scored_rows
+from variform.studies import latent_dimension, pooled, recommend
 
 
 def estimate(mean, se=0.3):
@@ -18,22 +22,69 @@ def test_pooled_adds_the_variance_over_seeds_to_that_over_rows():
     assert pooled([estimate(10.0)])["se"] == pytest.approx(0.3)
 
 
-def rows(*pairs):
-    return [{"latent_dim": dim, "valid_nll": estimate(nll)} for dim, nll in pairs]
+def scores(*pairs, seeds=1, rows=400):
+    """Validation NLLs of these means: rows differ by tens of nats, and the models by .2 on each."""
+    generator = np.random.default_rng(0)
+    hard = 20 * generator.standard_gamma(1.0, size=rows)
+    noise = 0.2 * generator.normal(size=(len(pairs), seeds, rows))
+    noise -= noise.mean(-1, keepdims=True)
+    return {dim: torch.from_numpy(mean + hard + own) for (dim, mean), own in zip(pairs, noise, strict=True)}
 
 
-def test_recommended_is_the_smallest_within_two_errors_of_the_best():
-    """Two errors of the best are 0.6; how uncertain the candidate is must not help it."""
-    assert recommend(rows((2, 110.0), (5, 100.55), (10, 100.0), (20, 100.5)))[0] == 5
-    noisy = [{"latent_dim": 2, "valid_nll": estimate(102.0, se=5.0)}, *rows((10, 100.0))]
-    assert recommend(noisy)[0] == 10
-    dim, reason = recommend(rows((2, 110.0), (5, 100.65), (10, 100.0), (20, 100.5)))
-    assert dim == 10 and "best of those tried" in reason
-    dim, reason = recommend(rows((2, 110.0), (5, 105.0)))
+def test_recommended_is_the_smallest_that_may_be_the_best():
+    """Paired errors are .2 sqrt(2 / 400) = .014: .01 is not seen among rows that differ by 20, and .1 is."""
+    dim, reason, beside = recommend(scores((2, 110.0), (5, 100.01), (10, 100.0), (20, 100.1)))
+    assert dim == 5 and "0.010 ± 0.014 nats above the lowest, that of 10" in reason
+    assert [found["may_be_best"] for found in beside.values()] == [False, True, True, False]
+    assert beside[20]["mean"] == pytest.approx(0.1) and beside[20]["se"] == pytest.approx(0.0141, rel=0.1)
+    dim, reason, _ = recommend(scores((2, 110.0), (5, 100.1), (10, 100.0), (20, 100.5)))
+    assert dim == 10 and "the lowest of those tried" in reason and "single fits" in reason
+    dim, reason, _ = recommend(scores((2, 110.0), (5, 105.0)))
     assert dim == 5 and "larger one may be better" in reason
+    assert recommend(scores((5, 100.0), (2, 100.0)))[0] == 2
+
+
+def test_seeds_that_disagree_leave_the_smallest_in():
+    """The means of three fits differ by 3 nats, and the dimensions by 1: the rows alone would call that sure."""
+    fits = scores((2, 101.0), (5, 100.0), seeds=3)
+    assert recommend(fits)[0] == 5
+    apart = torch.tensor([-3.0, 0.0, 3.0])[:, None]
+    dim, reason, beside = recommend({dim: nll + apart for dim, nll in fits.items()})
+    assert dim == 2 and beside[2]["se"] == pytest.approx(math.sqrt(2 * 9 / 3), rel=1e-3) and "single" not in reason
 
 
 def test_a_broken_fit_is_never_recommended():
-    assert recommend(rows((2, math.nan), (5, 105.0), (10, math.inf)))[0] == 5
+    dim, _, beside = recommend(scores((2, math.nan), (5, 105.0), (10, math.inf)))
+    assert dim == 5 and list(beside) == [5]
     with pytest.raises(ValueError, match="every fit has none"):
-        recommend(rows((2, math.nan)))
+        recommend(scores((2, math.nan)))
+
+
+def test_one_validation_row_tells_nothing_and_breaks_nothing():
+    dim, _, beside = recommend(scores((2, 110.0), (5, 105.0), rows=1))
+    assert dim == 5 and beside[2]["se"] is None
+
+
+def test_a_study_says_first_that_pca_of_another_dimension_is_better(tmp_path):
+    """Planted: five linear directions; the VAE of one latent may be the best of one, and PCA of five is far better."""
+    generator = np.random.default_rng(0)
+    plane = generator.normal(size=(600, 5)) @ generator.normal(size=(5, 8))
+    np.save(tmp_path / "plane.npy", plane + 0.05 * generator.normal(size=plane.shape))
+    config = RunConfig(
+        source=str(tmp_path / "plane.npy"),
+        model=ModelConfig(likelihood="gaussian-shared", hidden=(4,)),
+        train=TrainConfig(steps=30),
+        evaluation=EvaluationConfig(nll_samples=5),
+    )
+    study = latent_dimension(config, (1, 5), tmp_path / "study")
+    first = study.warnings[0]
+    assert first.startswith("PCA") and "with 5 components has a better NLL than the" in first
+    rows = {dim: scored_rows(open_run(tmp_path / "study" / f"dim-{dim}-seed-0"))[1] for dim in (1, 5)}
+    gaps = [
+        (rows[study.recommended]["nll"] - rows[5][f"{name}.nll"]).mean().item() for name in ("pca", "pca_own_units")
+    ]
+    assert f"by {max(gaps):.{len(first.split(' by ')[1].split()[0].partition('.')[2])}f} ±" in first
+    page = (tmp_path / "study" / "report.html").read_text()
+    assert page.index("has a better NLL than") < page.index("Recommended")
+    again = latent_dimension(config, (1, 5), tmp_path / "study")
+    assert again.warnings == study.warnings and again.reason == study.reason

@@ -15,7 +15,7 @@ from variform import plots
 from variform.config import LikelihoodName, to_dict
 from variform.data import Schema
 from variform.evaluation.density import Estimate, bits_per_dim
-from variform.evaluation.differences import mean_difference, root_mean_difference
+from variform.evaluation.differences import LEVEL, differences, mean_difference, root_mean_difference
 from variform.files import new_folder, read_json, replacing, write_json, write_text
 from variform.report import Picture, Table, render
 from variform.runs import Run, history, open_run, scored_rows, show
@@ -166,9 +166,14 @@ class Comparison:
             near = [name for name, found in group["differences"].items() if not found["told_apart"]]
             if near:
                 notes.append(
-                    f"{', '.join(near)} and {best} are within two standard errors of each other in NLL: these rows do "
-                    "not tell them apart."
+                    f"The NLL of {', '.join(near)} and that of {best} are not told apart by these rows, with all pairs "
+                    "looked at together."
                 )
+        if self.groups or self.error_groups:
+            notes.append(
+                "A seed is a draw: differences between single runs are between these models, not between their "
+                "configurations. Train several seeds of each configuration to compare these."
+            )
         return notes
 
 
@@ -422,18 +427,36 @@ def _ranked(group: Sequence[Entry], measure: str) -> dict[str, Any]:
         return mean if math.isfinite(mean) else math.inf
 
     best, *others = order = sorted(group, key=place)
-    differences = {}
+    ends = _intervals([entry for entry in order if math.isfinite(place(entry))], measure)
+    beside = {}
     for entry in others:
         found = paired(entry, best)
-        mean, se = found[measure]["mean"], found[measure]["se"]
-        differences[entry.name] = found | {"told_apart": bool(se is not None and abs(mean) > 2 * se)}
+        interval = ends.get(entry.name)
+        found[measure]["interval"] = interval
+        beside[entry.name] = found | {"told_apart": interval is not None and not interval[0] <= 0 <= interval[1]}
     return {
         "measure": measure,
         "reference": best.name,
         "runs": [entry.name for entry in order],
         "rows": len(best.rows["index"]),
-        "differences": differences,
+        "differences": beside,
+        "level": 1 - LEVEL,
     }
+
+
+def _intervals(order: Sequence[Entry], measure: str) -> dict[str, list[float]]:
+    """The interval of each run's difference from the first; all differences of any two lie in theirs at once."""
+    if measure == "nll":
+        scores, means = [entry.rows["nll"] for entry in order], None
+    else:
+        squares = [entry.rows["squared_error"].double() for entry in order]
+        means = [one.nanmean().sqrt().item() for one in squares]
+        scores = [one / (2 * mean or 1) for one, mean in zip(squares, means, strict=True)]  # the delta method
+    if len(order) < 2 or len(scores[0]) < 2:
+        return {}
+    found = differences(scores, means)
+    width, mean = found.half_widths()[:, 0], found.mean[:, 0]
+    return {entry.name: [float(mean[i] - width[i]), float(mean[i] + width[i])] for i, entry in enumerate(order)}
 
 
 # --- tables, files and pictures -----------------------------------------------------------------------------------
@@ -442,16 +465,24 @@ def _ranked(group: Sequence[Entry], measure: str) -> dict[str, Any]:
 def _differences(group: dict[str, Any]) -> Table:
     best, measure = group["reference"], group["measure"]
     keys = [*_LABELS] if measure == "nll" else ["reconstruction_error"]
-    rows = [[f"{best} (best)", *[""] * len(keys)]]
-    rows += [[name, *(show(found.get(key)) for key in keys)] for name, found in group["differences"].items()]
+    rows = [[f"{best} (best)", *[""] * (len(keys) + 2)]]
+    for name, found in group["differences"].items():
+        cells = [show(found.get(key)) for key in keys]
+        rows.append([name, *cells, _interval(found[measure]), "yes" if found["told_apart"] else "no"])
     what = "NLL" if measure == "nll" else "reconstruction error"
     title = f"Ranked by {what}: difference from {best}"
     note = (
         f"Mean of the differences over the same {group['rows']:,} rows, ± its standard error (paired, so smaller than "
-        f"the errors of the two runs suggest). The run with the least {what} on these rows is the reference; among "
-        "many that are alike, the first place is luck."
+        f"the errors of the two runs suggest). The run with the least {what} on these rows is the reference. The "
+        f"intervals hold the true differences of all pairs at once with {group['level']:.0%}; where 0 lies inside, "
+        "these rows do not tell the two runs apart."
     )
-    return Table(title, ["run", *(f"{_LABELS[key]} minus {best}'s" for key in keys)], rows, note)
+    head = ["run", *(f"{_LABELS[key]} minus {best}'s" for key in keys), f"{_LABELS[measure]}, interval", "told apart"]
+    return Table(title, head, rows, note)
+
+
+def _interval(found: dict[str, Any]) -> str:
+    return "" if found["interval"] is None else "{:.4g} to {:.4g}".format(*found["interval"])
 
 
 def _names(places: Sequence[Path]) -> list[str]:

@@ -18,7 +18,7 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +46,7 @@ from variform.config import (
 )
 from variform.data import Dataset, Schema, Splits, read, read_rows
 from variform.evaluation import summary
-from variform.evaluation.baselines import baseline_names
+from variform.evaluation.baselines import PCAS, baseline_names, beside
 from variform.evaluation.density import Scores, score
 from variform.evaluation.verdict import collapsed, is_collapsed
 from variform.explorer.contents import draws, gather
@@ -97,6 +97,7 @@ RESULTS = (
     "evaluation.json",
     "scores.safetensors",
     "validation.json",
+    "validation-scores.safetensors",
     "sampler-gmm.safetensors",
     "sampler-flow.safetensors",
     "samplers.json",
@@ -638,17 +639,19 @@ def assess(
 ) -> dict[str, Any]:  # fmt: skip
     """`evaluate` on a split of the run's data, with what a reader needs to repeat it.
 
-    `samples` are by default those of the run's own configuration. With `keep` the scores of the rows go to
-    scores.safetensors.
+    `samples` are by default those of the run's own configuration. With `keep` the scores of the rows are written into
+    the run's folder.
     """
     samples = run.config.evaluation.nll_samples if samples is None else samples
     rows: Dataset = getattr(splits, split)
     scores = score(run.vae, rows, samples=samples, seed=seed, progress=progress)
+    baselines = beside(run.vae, rows, splits.train, scores, seed=seed)
     if keep:
-        write_sealed(run.folder / "scores.safetensors", *row_scores(run.vae, rows, scores, split, samples, seed))
+        kept = row_scores(run.vae, rows, scores, split, samples, seed, baselines)
+        write_sealed(run.folder / _SCORES[split], *kept)
     there = (run.folder / "history.jsonl").is_file()
     told = {"trained": run.config.train, "history": history(run.folder) if there else []}
-    numbers = summary(run.vae, rows, scores, splits.train, samples=samples, seed=seed, **told)
+    numbers = summary(run.vae, rows, scores, baselines, samples=samples, seed=seed, **told)
     if few := _few_rows(splits, split):
         numbers["notes"].append(few)
     if run.config.train.is_point:
@@ -675,18 +678,31 @@ def _few_rows(splits: Splits, split: str) -> str:
     )
 
 
+_SCORES = {"test": "scores.safetensors", "valid": "validation-scores.safetensors"}
+"""Where a run keeps the scores of its rows, by their split."""
+
+
 def row_scores(
-    vae: VAE, rows: Dataset, scores: Scores, split: str, samples: int, seed: int
+    vae: VAE,
+    rows: Dataset,
+    scores: Scores,
+    split: str,
+    samples: int,
+    seed: int,
+    baselines: Mapping[str, dict[str, Any]] | None = None,
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What scores.safetensors holds: how the rows were scored, and their numbers, (N,) each.
 
     `index` is the number of a row in the source, `squared_error` the mean over its columns or pixels; densities in
-    nats, in the units that `Schema.log_jacobian` states.
+    nats, in the units that `Schema.log_jacobian` states. The numbers of a baseline have its name before theirs, as in
+    `pca.nll`.
     """
     assert rows.index is not None  # rows of a run have a source
     error = scores.squared_error
     header = {"scored": samplers.identity(vae), "split": split, "samples": samples, "seed": seed}
+    simpler = {name: found["rows"] for name, found in (baselines or {}).items()}
     return header, {
+        **{f"{name}.{measure}": values for name, found in simpler.items() for measure, values in found.items()},
         "index": rows.index,
         "elbo": scores.elbo,
         "log_likelihood": scores.log_likelihood,
@@ -697,12 +713,18 @@ def row_scores(
 
 
 def scored_rows(
-    run: Run, *, samples: int | None = None, seed: int = 0, progress: bool = False
+    run: Run,
+    *,
+    split: Literal["test", "valid"] = "test",
+    samples: int | None = None,
+    seed: int = 0,
+    progress: bool = False,
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The scores of a run's test rows, as `row_scores` gives them: those that it kept, or new ones.
+    """The scores of a run's rows, as `row_scores` gives them: those that it kept, or new ones without baselines.
 
     Args:
         run: The run.
+        split: Which rows.
         samples: Importance samples per row; by default those of the run's own evaluation. Where the run kept scores
             with others, or none, its data are read and scored again, and nothing is written.
         seed: Seed of new scores.
@@ -711,25 +733,26 @@ def scored_rows(
     Raises:
         ValueError: when the rows must be scored again and the data have changed.
     """
-    path = run.folder / "scores.safetensors"
+    path = run.folder / _SCORES[split]
     if path.is_file():
         header, tensors = read_sealed(path)
         _require_scores(path, header, tensors)
         if header["scored"] == samplers.identity(run.vae) and samples in (None, header["samples"]):
             return header, tensors
-    rows = run.data().test
+    rows: Dataset = getattr(run.data(), split)
     samples = samples or run.evaluation["nll"]["samples"]
     scores = score(run.vae, rows, samples=samples, seed=seed, progress=progress)
-    return row_scores(run.vae, rows, scores, "test", samples, seed)
+    return row_scores(run.vae, rows, scores, split, samples, seed)
 
 
 def _require_scores(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     """Refuse what is not of the form that `row_scores` gives."""
     kinds = {"scored": str, "split": str, "samples": int, "seed": int}
     names = {"index", "elbo", "log_likelihood", "kl", "nll", "squared_error"}
-    shapes = {(tensors[name].shape, tensors[name].ndim) for name in names & set(tensors)}
+    simpler = {f"{name}.{measure}" for name in (*PCAS, "trivial") for measure in ("nll", "squared_error")}
+    shapes = {(value.shape, value.ndim) for value in tensors.values()}
     is_typed = all(type(header.get(name)) is kind for name, kind in kinds.items())
-    if not is_typed or set(tensors) != names or len(shapes) != 1 or next(iter(shapes))[1] != 1:
+    if not is_typed or not names <= set(tensors) <= names | simpler or len(shapes) != 1 or next(iter(shapes))[1] != 1:
         raise ValueError(f"{path} must hold the scores of rows; it does not. Write them anew with variform evaluate.")
 
 

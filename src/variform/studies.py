@@ -4,17 +4,21 @@ import itertools
 import json
 import math
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tomli_w
+import torch
+from torch import Tensor
 
 from variform import exploration, plots
 from variform.config import RunConfig, require_effect, to_dict
 from variform.data import Splits
 from variform.evaluation.baselines import PCAS, better_pca, has_two_metrics
+from variform.evaluation.differences import differences
 from variform.files import replacing, sweep, write_json, write_text
 from variform.report import Picture, Table, render
 from variform.runs import (
@@ -28,6 +32,7 @@ from variform.runs import (
     read_config,
     require_same_data,
     resume,
+    scored_rows,
     settled,
     show,
     train,
@@ -44,7 +49,8 @@ class Study:
     Args:
         rows: One dict per latent dimension: latent_dim, elbo, nll, kl, reconstruction_error,
             pca_reconstruction_error, active_units, valid_nll and, for Gaussian likelihoods, pca_nll; each estimate is
-            {"mean", "se", "n", "seeds"}.
+            {"mean", "se", "n", "seeds"}; and valid_nll_minus_lowest, paired, as `recommend` gives it (None for a
+            dimension whose fits broke).
         recommended: The recommended latent dimension.
         reason: Why, in a sentence.
         warnings: What the evaluations of the fits say first, with the fit's name.
@@ -68,6 +74,7 @@ class Study:
             "reconstruction_error": "error, RMS",
             "pca_reconstruction_error": "PCA's error",
             "active_units": "active units",
+            "valid_nll_minus_lowest": "validation NLL minus the lowest",
         }
         keys = [key for key in columns if any(key in row for row in self.rows)]
         rows = [[str(row["latent_dim"]), *(show(row.get(key)) for key in keys)] for row in self.rows]
@@ -128,9 +135,11 @@ def _study(
         message = "the study stopped and was saved; give the same command to go on with it"
         raise Stopped.by(error, message) from error
     rows = [_row(dim, runs) for dim, runs in fits.items()]
-    recommended, reason = recommend(rows)
-    warnings = tuple(_warnings(run) for runs in fits.values() for run in runs)
-    study = Study(rows, recommended, reason, tuple(itertools.chain(*warnings)))
+    recommended, reason, beside = recommend({dim: _validation_nll(runs) for dim, runs in fits.items()})
+    for row in rows:
+        row["valid_nll_minus_lowest"] = beside.get(row["latent_dim"])
+    warnings = [*_pca_wins(fits, recommended), *itertools.chain(*(_warnings(run) for run in _all(fits)))]
+    study = Study(rows, recommended, reason, tuple(warnings))
     values: dict[str, Any] = {"source": config.source, "seeds": seeds, "rows": rows}
     values |= {"recommended": recommended, "reason": reason, "warnings": list(study.warnings)}
     write_json(folder / "study.json", values)
@@ -139,40 +148,101 @@ def _study(
     return study
 
 
+def _all(fits: Mapping[int, list[Run]]) -> list[Run]:
+    return [run for runs in fits.values() for run in runs]
+
+
+def _pca_wins(fits: Mapping[int, list[Run]], recommended: int) -> list[str]:
+    """A sentence where PCA of some dimension has a better NLL on the test rows than the dimension that is recommended.
+
+    The best of all PCAs is chosen by the same rows: the comparison with the best allows for that.
+    """
+    if fits[recommended][0].config.train.is_point:
+        return []
+    vae = torch.stack([scored_rows(run)[1]["nll"] for run in fits[recommended]])
+    pcas = {}
+    for dim, runs in fits.items():
+        _, rows = scored_rows(runs[0])
+        pcas |= {(dim, name): rows[f"{name}.nll"] for name in PCAS if f"{name}.nll" in rows}
+    if not pcas or vae.shape[1] < 2 or not vae.isfinite().all():
+        return []
+    found = differences([vae, *pcas.values()])
+    if found.among_best()[0]:
+        return []
+    best = 1 + int(np.argmax(found.mean[0, 1:]))
+    dim, name = list(pcas)[best - 1]
+    gap = show({"mean": found.mean[0, best], "se": found.se[0, best]})
+    called = PCAS[name] if len({name for _, name in pcas}) > 1 else "PCA"
+    return [
+        f"{called} with {dim} components has a better NLL than the {recommended} latents that are recommended, by "
+        f"{gap} nats over the same {vae.shape[1]:,} test rows. Take PCA, or mend the VAE as the sentences on its fits "
+        "say."
+    ]
+
+
 def _warnings(run: Run) -> list[str]:
     return [f"{run.folder.name}: {sentence}" for sentence in run.evaluation.get("warnings", ())]
 
 
-def recommend(rows: list[dict[str, Any]]) -> tuple[int, str]:
-    """The smallest latent dimension whose validation NLL is within two standard errors of the best one's.
+def recommend(scores: Mapping[int, Tensor]) -> tuple[int, str, dict[int, dict[str, Any]]]:
+    """The smallest latent dimension that may be the best: one whose validation NLL is not clearly above any other's.
 
-    The standard error is that of the best dimension, over rows and seeds. Test data play no part, and neither do
-    dimensions whose fits broke.
+    Differences are paired over the rows, and with several fits of a dimension their errors are over the fits too. The
+    comparison is that with the best after Hsu: where all dimensions are alike the smallest is refused with a
+    probability of at most 5 %, however many there are. Test data play no part, and neither do dimensions whose fits
+    broke.
+
+    Args:
+        scores: For each latent dimension the NLL of every validation row by each of its fits, (seeds, rows).
+
+    Returns:
+        The dimension; why, in a sentence; and for each dimension the difference of its NLL from the lowest, with its
+        paired standard error, and whether it may be the best.
 
     Raises:
         ValueError: when every fit broke.
 
+    Reference:
+        Hsu (1981).
+
     Example:
-        >>> estimates = [(2, 110.0), (5, 100.2), (10, 100.0), (20, 100.1)]
-        >>> recommend([{"latent_dim": dim, "valid_nll": {"mean": nll, "se": 0.2}} for dim, nll in estimates])[0]
-        5
+        >>> hard = torch.linspace(0, 50, 100)  # nats that a row costs with any model
+        >>> noise = torch.tensor([0.3, -0.3]).repeat(50)
+        >>> nll = {2: hard + 10, 5: hard + noise, 10: hard - 0.01}
+        >>> dim, reason, beside = recommend({dim: rows[None] for dim, rows in nll.items()})
+        >>> dim, {dim: found["may_be_best"] for dim, found in beside.items()}
+        (5, {2: False, 5: True, 10: True})
     """
-    rows = [row for row in rows if math.isfinite(row["valid_nll"]["mean"])]
-    if not rows:
+    whole = {dim: nll.double() for dim, nll in sorted(scores.items()) if nll.isfinite().all()}
+    if not whole:
         raise ValueError("a study needs a finite validation NLL; every fit has none. Use a smaller --learning-rate.")
-    best = min(rows, key=lambda row: row["valid_nll"]["mean"])
-    for row in rows:
-        if row["valid_nll"]["mean"] <= best["valid_nll"]["mean"] + 2 * (best["valid_nll"]["se"] or 0.0):
-            break
-    reason = f"validation NLL {show(row['valid_nll'])} nats is the best of those tried"
-    if row is not best:
+    dims, fits = list(whole), list(whole.values())
+    means = [nll.mean().item() for nll in fits]
+    (seeds, count), best = fits[0].shape, int(np.argmin(means))
+    may_be_best: list[bool] = [i == best for i in range(len(dims))]
+    errors: list[float | None] = [None] * len(dims)
+    if count > 1:
+        found = differences(fits)
+        may_be_best, errors = found.among_best().tolist(), found.se[:, best].tolist()
+    beside = {
+        dim: {"mean": mean - means[best], "se": error, "n": count, "may_be_best": may}
+        for dim, mean, error, may in zip(dims, means, errors, may_be_best, strict=True)
+    }
+    first = int(np.argmax(may_be_best))
+    if first == best:
+        reason = f"its validation NLL, {means[best]:.5g} nats, is the lowest of those tried"
+    else:
         reason = (
-            f"the smallest whose validation NLL, {show(row['valid_nll'])} nats, is within two standard errors of the "
-            f"best, {show(best['valid_nll'])} at {best['latent_dim']}"
+            f"the smallest whose validation NLL is not clearly above any other's: {show(beside[dims[first]])} nats "
+            f"above the lowest, that of {dims[best]}, paired over the same {count:,} rows"
         )
-    if row is rows[-1] and len(rows) > 1:
+    if first > 0:
+        reason += "; that of every smaller one is clearly above, corrected for the choice among all"
+    if first == len(dims) - 1 and len(dims) > 1:
         reason += "; it is the largest tried, so a larger one may be better still"
-    return row["latent_dim"], reason
+    if seeds == 1 and len(dims) > 1:
+        reason += "; this is of single fits, and --seeds 3 says it of the dimensions"
+    return dims[first], reason, beside
 
 
 def _require_same_study(config: RunConfig, folder: Path, overwrite: bool) -> RunConfig:
@@ -205,7 +275,7 @@ def _fit(config: RunConfig, folder: Path, splits: Splits, overwrite: bool, progr
         return open_run(folder)
     else:
         run = resume(folder, evaluation=config.evaluation, **options)
-    write_json(path, assess(run, splits, split="valid", progress=progress))
+    write_json(path, assess(run, splits, split="valid", progress=progress, keep=True))
     return run
 
 
@@ -220,6 +290,13 @@ def _belongs(config: RunConfig, folder: Path, splits: Splits, overwrite: bool) -
             return False
         raise
     return True
+
+
+def _validation_nll(runs: list[Run]) -> Tensor:
+    """Of every validation row by each fit, (fits, rows)."""
+    samples = [_read(run.folder / "validation.json")["nll"]["samples"] for run in runs]
+    scored = [scored_rows(run, split="valid", samples=count) for run, count in zip(runs, samples, strict=True)]
+    return torch.stack([rows["nll"] for _, rows in scored])
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -48,14 +48,15 @@ def evaluate(
         ['mean', 'n', 'se']
     """
     scores = score(vae, data, samples=samples, seed=seed, progress=progress)
-    return summary(vae, data, scores, train, samples=samples, seed=seed)
+    baselines = None if train is None else beside(vae, data, train, scores, seed=seed)
+    return summary(vae, data, scores, baselines, samples=samples, seed=seed)
 
 
 def summary(
     vae: VAE,
     data: Dataset,
     scores: Scores,
-    train: Dataset | None = None,
+    baselines: dict[str, dict[str, Any]] | None = None,
     *,
     samples: int,
     seed: int = 0,
@@ -68,9 +69,9 @@ def summary(
         vae: The model.
         data: The rows.
         scores: What `score` found of them.
-        train: As for `evaluate`.
+        baselines: What `baselines.beside` found for these scores.
         samples: k of these scores.
-        seed: Their seed, and that of the baselines.
+        seed: Seed of the binarisation, where the data ask for one.
         trained: How the model was trained, where that is known: warnings then say what to change.
         history: How the training went, one mapping per epoch, as `training.History.rows`.
     """
@@ -93,11 +94,15 @@ def summary(
         result["reconstruction_error_per_column"] = per_column(schema, scores.squared_error)
     if vae.classifier is not None and data.labels is not None:
         result["accuracy"] = Estimate.of(hits(vae, data, seed=seed)).to_dict()
-    if train is not None:
-        result["baselines"] = beside(vae, data, train, scores, seed=seed)
+    if baselines is not None:
+        result["baselines"] = {name: _without_rows(found) for name, found in baselines.items()}
     result["warnings"] = warnings(vae, result, trained, history)
     result["notes"] = _notes(vae, data, result)
     return result
+
+
+def _without_rows(numbers: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in numbers.items() if name != "rows"}
 
 
 def _per_dimension(kl: Tensor | None) -> list[dict[str, Any]] | None:

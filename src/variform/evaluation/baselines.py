@@ -147,7 +147,8 @@ def pca(
     Returns:
         components, at most as many as the training rows span; reconstruction_error in the data's own
         units; with a Gaussian likelihood the exact nll of probabilistic PCA; a note where there are so many rows that
-        only some are fitted or scored, and where the rows span too little; with `scores` nll_difference and
+        only some are fitted or scored, and where the rows span too little; rows, a tensor (N,) each, nll and
+        squared_error, NaN for a row that was not scored; with `scores` nll_difference and
         reconstruction_error_difference, the VAE's minus PCA's over the same rows.
     """
     (fitted, _), (scored, chosen) = _rows(train, seed), _rows(data, seed)
@@ -344,13 +345,22 @@ def _numbers(
         found["reconstruction_error_per_column"] = per_column(data.schema, squares)
     if nll is not None:
         found["nll"] = Estimate.of(nll).to_dict()
-    if scores is None:
-        return found
-    ours, own = scores.squared_error, -scores.log_px
+    by_row = {"squared_error": row_errors(squares)} | ({} if nll is None else {"nll": nll})
     if chosen is not None:
-        ours, own = ours[chosen], own[chosen]
-    difference = root_mean_difference(row_errors(ours), row_errors(squares))
-    found["reconstruction_error_difference"] = difference.to_dict()
-    if nll is not None:
-        found["nll_difference"] = mean_difference(own, nll).to_dict()
+        by_row = {name: _at(chosen, values, len(data)) for name, values in by_row.items()}
+    found["rows"] = by_row
+    return found if scores is None else found | _differences(scores, by_row)
+
+
+def _at(chosen: Tensor, values: Tensor, rows: int) -> Tensor:
+    return torch.full((rows,), math.nan, dtype=values.dtype).index_copy(0, chosen, values)
+
+
+def _differences(scores: Scores, by_row: dict[str, Tensor]) -> dict[str, Any]:
+    """The VAE's numbers minus a baseline's, over the rows that the baseline scored."""
+    errors = root_mean_difference(row_errors(scores.squared_error), by_row["squared_error"])
+    found = {"reconstruction_error_difference": errors.to_dict()}
+    if "nll" in by_row:
+        scored = ~by_row["nll"].isnan()
+        found["nll_difference"] = mean_difference(-scores.log_px[scored], by_row["nll"][scored]).to_dict()
     return found

@@ -133,6 +133,8 @@ def _simpler_model_wins(vae: VAE, numbers: dict[str, Any], trained: TrainConfig 
     found: dict[str, list[str]] = {}
     for names in (tuple(PCAS), ("trivial",)):
         for measure, words in _BETTER.items():
+            if measure == "nll" and trained is not None and trained.is_point:
+                continue  # no spread was trained that a density could be of
             gaps = {name: baselines[name].get(f"{measure}_difference") for name in names if name in baselines}
             wins = {name: gap for name, gap in gaps.items() if _is_clear(gap, numbers[measure])}
             if wins:
