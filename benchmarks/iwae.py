@@ -41,7 +41,7 @@ ARMS = {
     "iwae-5": TrainConfig(objective="iwae", samples=5, batch_size=20),
     "iwae-5-dreg": TrainConfig(objective="iwae", samples=5, gradient="dreg", batch_size=20),
 }
-MODEL = ModelConfig(latent_dim=50, hidden=(200, 200), activation="tanh", centre=False)
+MODEL = ModelConfig(latent_dim=50, hidden=(200, 200), activation="tanh", posterior_std="exp", centre=False)
 
 
 def images(folder: Path, part: str) -> np.ndarray:

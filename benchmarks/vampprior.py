@@ -56,6 +56,7 @@ def configured(options: argparse.Namespace, source: Path) -> RunConfig:
         hidden=(300, 300),
         gated=True,
         initialisation="he-normal",
+        posterior_std="exp",
         prior=options.prior,
         components=500 if options.prior == "vamp" else 100,
     )

@@ -15,7 +15,7 @@ from variform.priors import StandardNormalPrior
 
 def linear_bernoulli(size=4, dim=3, *, seed=0):
     """Encoder and decoder are one affine map each; q has means of size one and standard deviations from 0.4 to 1.6."""
-    posterior = DiagonalPosterior(dim)
+    posterior = DiagonalPosterior(dim, std="exp")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         encoder, decoder = MLP((size,), posterior.params_shape, hidden=()), MLP((dim,), (size,), hidden=())

@@ -597,7 +597,6 @@ MISTAKES = [
     ("train digits --transforms 5", "transforms must be left out with posterior diagonal and prior normal"),
     ("train digits --fixed-std 0.2 --likelihood gaussian", "fixed_std must be left out with likelihood gaussian"),
     ("train digits --filters 8,8", "filters must be left out with network mlp"),
-    ("train digits --posterior iaf --posterior-std softplus", "posterior_std must be left out with posterior iaf"),
     ("train digits --config unused.toml", "components must be left out with prior normal"),
     ("study latent-dim digits --components 50", "components must be left out with prior normal"),
     ("profile digits --filters 8,8", "filters must be left out with network mlp"),

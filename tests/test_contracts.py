@@ -58,11 +58,12 @@ LAWS = {
     ),
 }
 POSTERIORS = {
-    "diagonal, exp": lambda: DiagonalPosterior(DIM),
-    "diagonal, softplus": lambda: DiagonalPosterior(DIM, std="softplus"),
-    "full, exp": lambda: FullCovariancePosterior(DIM),
-    "full, softplus": lambda: FullCovariancePosterior(DIM, std="softplus"),
+    "diagonal": lambda: DiagonalPosterior(DIM),
+    "diagonal, exp": lambda: DiagonalPosterior(DIM, std="exp"),
+    "full": lambda: FullCovariancePosterior(DIM),
+    "full, exp": lambda: FullCovariancePosterior(DIM, std="exp"),
     "iaf": lambda: IAFPosterior(DIM, context=4),
+    "iaf, exp": lambda: IAFPosterior(DIM, context=4, std="exp"),
 }
 PRIORS = {
     "normal": lambda: StandardNormalPrior(DIM),

@@ -27,7 +27,7 @@ def _seed():
 
 
 def vae_of(likelihood, dim):
-    posterior, shape = DiagonalPosterior(dim), likelihood.event_shape
+    posterior, shape = DiagonalPosterior(dim, std="exp"), likelihood.event_shape
     encoder = MLP(shape, posterior.params_shape, hidden=(8,), activation="tanh")
     decoder = MLP((dim,), likelihood.params_shape, hidden=(8,), activation="tanh")
     torch.nn.init.normal_(decoder.output.weight)
@@ -290,7 +290,7 @@ def test_binarised_rows_are_the_same_for_every_model_and_number_of_samples():
     assert not torch.equal(rows, splits.train.prepared(seed=5))
     reference = trivial(build_vae(ModelConfig(latent_dim=2), splits.schema), splits.train, splits.test)["nll"]
     for dim, samples in ((2, 1), (5, 7)):
-        vae = build_vae(ModelConfig(latent_dim=dim), splits.schema).double()
+        vae = build_vae(ModelConfig(latent_dim=dim, posterior_std="exp"), splits.schema).double()
         with torch.no_grad():
             vae.decoder.output.weight.zero_()  # p(x|z) is the trivial model, and log p(x) with it
             smoothed = (splits.test.prepared(seed=0).double().sum(0) + 1) / (len(splits.test) + 2)

@@ -24,7 +24,7 @@ from variform.priors import StandardNormalPrior
 TABLE = splits_from(np.random.default_rng(0).normal([3, -70], [1, 20], (200, 2)), name="designs")
 MODELS = {
     "bernoulli": ("digits", ModelConfig(latent_dim=3, hidden=(6, 5), decoder_hidden=(4,), dropout=0.1)),
-    "gaussian": ("table", ModelConfig(latent_dim=2, likelihood="gaussian", hidden=(), posterior_std="softplus")),
+    "gaussian": ("table", ModelConfig(latent_dim=2, likelihood="gaussian", hidden=(), posterior_std="exp")),
     "gaussian-shared": ("digits", ModelConfig(latent_dim=1, likelihood="gaussian-shared", hidden=(3,))),
     "full, mixture": (
         "digits",

@@ -287,7 +287,7 @@ def test_a_full_posterior_hands_on_the_logarithms_of_a_spread_too_small_for_a_nu
 def test_a_flow_on_narrow_noise_knows_the_density_of_its_own_draws(dtype):
     torch.manual_seed(0)
     params = torch.randn(5, 70, dtype=dtype)
-    posterior = IAFPosterior(3).to(dtype)
+    posterior = IAFPosterior(3, std="exp").to(dtype)
     mild = posterior(params).rsample_and_log_prob((2,))[1]
     for log_var in (-100.0, -300.0, -1e3):
         changed = params.clone()

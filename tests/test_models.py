@@ -218,7 +218,7 @@ def test_every_repr_says_what_a_person_needs(designs, told, gappy, tmp_path):
         (vae, ["latent_dim=1", "event_shape=(2,)", "posterior=diagonal", "StandardNormalPrior", "gaussian", weights]),
         (vae.with_prior(GaussianMixturePrior(1, components=7)), ["prior=GaussianMixturePrior", "components=7"]),
         (vae.likelihood, ["GaussianLikelihood", "event_shape=(2,)", "variance=learned"]),
-        (vae.posterior, ["DiagonalPosterior", "latent_dim=1", "std=exp"]),
+        (vae.posterior, ["DiagonalPosterior", "latent_dim=1", "std=softplus"]),
         (TemperedPrior(vae.prior, 0.5), ["TemperedPrior", "temperature=0.5", "StandardNormalPrior"]),
         (Model(vae), ["Model(latent_dim=1", "likelihood=gaussian", weights, "table (2,) of designs", "column 2 -"]),
         (Model(told[1]), ["context_dim=10", "told label", "17 levels from 0 to 16", "image (1, 8, 8)", "10 classes"]),

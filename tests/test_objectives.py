@@ -37,7 +37,7 @@ POSTERIOR = ((0.5, -1.0), (0.0, 2 * math.log(0.5)))  # means, log-variances
 
 def vae_of(likelihood, params):
     """q(z|x) = N((0.5, -1), diag(1, 0.25)) and the given decoder output, whatever comes in."""
-    parts = {"posterior": DiagonalPosterior(2), "prior": StandardNormalPrior(2), "likelihood": likelihood}
+    parts = {"posterior": DiagonalPosterior(2, std="exp"), "prior": StandardNormalPrior(2), "likelihood": likelihood}
     return VAE(Constant(POSTERIOR), Constant(params), **parts)
 
 

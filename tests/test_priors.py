@@ -35,7 +35,7 @@ def vamp_vae(digits, **options):
 
 
 def test_a_vamp_prior_is_the_mixture_of_the_encoders_posteriors(digits):
-    vae = vamp_vae(digits)
+    vae = vamp_vae(digits, posterior_std="exp")
     with torch.no_grad():
         raw = vae.encoder(torch.sigmoid(vae.prior.raw))  # (K, 2, D): means, log-variances
         z = torch.randn(5, 3)
@@ -53,7 +53,7 @@ def test_one_pseudo_input_whose_posterior_is_standard_normal_is_a_standard_norma
         encoder.output.weight.copy_(torch.randn(4, 4))
     prior = VampPrior((4,), components=1)
     nn.init.zeros_(prior.raw)  # which this encoder maps to mean 0 and log-variance 0
-    parts = {"posterior": DiagonalPosterior(2), "likelihood": BernoulliLikelihood((4,))}
+    parts = {"posterior": DiagonalPosterior(2, std="exp"), "likelihood": BernoulliLikelihood((4,))}
     decoder, x = MLP((2,), (4,)), torch.rand(3, 4)
     vamp = VAE(encoder, decoder, prior=prior, **parts)
     closed = ELBO(VAE(encoder, decoder, prior=StandardNormalPrior(2), **parts), kl="closed-form")(x).kl

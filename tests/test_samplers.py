@@ -46,7 +46,7 @@ def echo(log_var=-20.0):
     likelihood = GaussianLikelihood((2,), variance="shared")
     with torch.no_grad():
         likelihood.raw_log_var.fill_(2 * math.log(NOISE))
-    parts = {"posterior": DiagonalPosterior(2), "prior": StandardNormalPrior(2), "likelihood": likelihood}
+    parts = {"posterior": DiagonalPosterior(2, std="exp"), "prior": StandardNormalPrior(2), "likelihood": likelihood}
     return VAE(Echo(log_var), Echo(), **parts)
 
 

@@ -396,7 +396,7 @@ def test_imputation_is_the_conditional_law_of_a_linear_gaussian_model():
         decoder.output.bias.zero_()
         encoder.output.weight.zero_()
         encoder.output.bias.zero_()  # q = N(0, I), the prior: right for nothing but a proposal
-    parts = {"posterior": DiagonalPosterior(2), "prior": StandardNormalPrior(2), "likelihood": likelihood}
+    parts = {"posterior": DiagonalPosterior(2, std="exp"), "prior": StandardNormalPrior(2), "likelihood": likelihood}
     vae = VAE(encoder, decoder, **parts, features=FilledGaps((4,)))
     x = torch.randn(6, 2) @ weight.T + std * torch.randn(6, 4)
     x[0, 3] = x[1, 0] = x[2, 1] = x[2, 2] = x[3, 0] = x[3, 3] = NAN
@@ -426,7 +426,7 @@ def test_weighted_quantiles_and_certainty_are_those_of_a_planted_law():
             return torch.cat([60 * sign, sign * 0, sign * torch.log(torch.tensor(4.0)), sign * 0], 1)
 
     likelihood = MixedLikelihood(("binary", "category"), levels=(0, 3))
-    parts = {"posterior": DiagonalPosterior(1), "prior": StandardNormalPrior(1), "likelihood": likelihood}
+    parts = {"posterior": DiagonalPosterior(1, std="exp"), "prior": StandardNormalPrior(1), "likelihood": likelihood}
     encoder, features = MLP((6,), (2, 1), hidden=()), TableFeatures(("binary", "category"), levels=(0, 3), gaps=(1, 1))
     torch.nn.init.zeros_(encoder.output.weight)
     torch.nn.init.zeros_(encoder.output.bias)

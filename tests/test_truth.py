@@ -23,7 +23,7 @@ def linear_vae(weight, bias, std, *, spread=1.0):
     """x = W z + b + std * noise with its exact posterior, whose columns W are orthogonal; `spread` scales q's std."""
     size, dim = weight.shape
     likelihood = GaussianLikelihood((size,), variance="shared", min_std=1e-9)
-    posterior = DiagonalPosterior(dim)
+    posterior = DiagonalPosterior(dim, std="exp")
     encoder, decoder = MLP((size,), posterior.params_shape, hidden=()), MLP((dim,), (size,), hidden=())
     variance = 1 / (1 + weight.square().sum(0) / std**2)
     with torch.no_grad():
@@ -68,7 +68,10 @@ def test_the_same_holds_through_score_and_the_gap_is_zero(problem):
 def full_vae(weight, bias, std):
     """The same model with columns W of any angle, and its exact posterior, whose covariance is not diagonal."""
     size, dim = weight.shape
-    likelihood, posterior = GaussianLikelihood((size,), variance="shared", min_std=1e-9), FullCovariancePosterior(dim)
+    likelihood, posterior = (
+        GaussianLikelihood((size,), variance="shared", min_std=1e-9),
+        FullCovariancePosterior(dim, std="exp"),
+    )
     encoder, decoder = MLP((size,), posterior.params_shape, hidden=()), MLP((dim,), (size,), hidden=())
     covariance = torch.linalg.inv(torch.eye(dim) + weight.T @ weight / std**2)
     factor = torch.linalg.cholesky(covariance)

@@ -316,7 +316,8 @@ class ModelConfig:
             (discretised, two numbers per dimension) and `categorical` (a probability per level); of counts `poisson`
             and `negative-binomial`; `mixed`, a table whose columns have laws of their own.
         fixed_std: Standard deviation of `gaussian-fixed`, in the units the model sees.
-        posterior_std: How the encoder's output becomes the standard deviation of q(z|x).
+        posterior_std: How the encoder's output h becomes the standard deviation of q(z|x): `softplus`, log(1 + e^h),
+            which no row can make explode; `exp`, e^(h/2), as most papers write it.
         network: `mlp` (multilayer perceptron); for images also `conv` (stages of convolutions around the hidden layers)
             and `residual` (the same with a residual block in each stage).
         filters: Channels of the stages of `conv` and `residual`, each of which halves the image, for example 32,64.
@@ -341,7 +342,7 @@ class ModelConfig:
     components: Count = 100
     transforms: Count = 3
     fixed_std: Positive = 0.1
-    posterior_std: Literal["exp", "softplus"] = "exp"
+    posterior_std: Literal["softplus", "exp"] = "softplus"
     network: Literal["mlp", "conv", "residual"] = "mlp"
     filters: tuple[Count, ...] = (32, 64)
     hidden: tuple[Count, ...] = (400,)
@@ -374,7 +375,6 @@ prior mixture or vamp.
         "transforms": {"posterior": ("iaf",), "prior": ("flow",)},
         "fixed_std": {"likelihood": ("gaussian-fixed",)},
         "filters": {"network": ("conv", "residual")},
-        "posterior_std": {"posterior": ("diagonal", "full")},
     }
     for field in dataclasses.fields(model):
         value, parts = getattr(model, field.name), users.get(field.name, {})

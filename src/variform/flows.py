@@ -14,7 +14,9 @@ from torch.func import functional_call
 from zuko.flows.autoregressive import MaskedAutoregressiveTransform
 from zuko.transforms import MonotonicAffineTransform, MonotonicRQSTransform
 
+from variform.config import checked
 from variform.distributions import DiagonalGaussian, Law, Shape, StandardNormal, only_gradient
+from variform.posteriors import Std, log_std
 
 _SPLINE_BINS = 8
 # The least slope and the range are part of a density. They are said here: zuko's defaults were others before 1.5.
@@ -186,7 +188,7 @@ class MaskedAutoregressive(Flow):
 
 
 class IAFPosterior(nn.Module):
-    r"""$q(z|x)$ by inverse autoregressive flow: the encoder gives $\mu(x)$, $\log\sigma^2(x)$ and a context h(x).
+    r"""$q(z|x)$ by inverse autoregressive flow: the encoder gives $\mu(x)$, $\sigma(x)$ and a context h(x).
 
     $z_0 \sim N(\mu, \sigma^2)$; each step scales and shifts every dimension by what a masked network makes of the
     dimensions before it and of h.
@@ -196,6 +198,7 @@ class IAFPosterior(nn.Module):
         context: Width of h.
         transforms: Number of steps.
         hidden: Widths of the hidden layers of each step.
+        std: How the encoder's output becomes $\sigma$, as in `DiagonalPosterior`.
 
     Shape:
         params (B, 2 D + context) to a law over (B, D).
@@ -210,16 +213,23 @@ class IAFPosterior(nn.Module):
 
     compilable = False
 
+    @checked
     def __init__(
-        self, latent_dim: int, *, context: int = 64, transforms: int = 3, hidden: tuple[int, ...] = (64, 64)
+        self,
+        latent_dim: int,
+        *,
+        context: int = 64,
+        transforms: int = 3,
+        hidden: tuple[int, ...] = (64, 64),
+        std: Std = "softplus",
     ) -> None:
         super().__init__()
-        self.latent_dim, self.context = latent_dim, context
+        self.latent_dim, self.context, self.std = latent_dim, context, std
         self.steps = Steps(latent_dim, context=context, transforms=transforms, hidden=hidden)
 
     def extra_repr(self) -> str:
         """Shown when the module is printed."""
-        return f"latent_dim={self.latent_dim}, transforms={len(self.steps.steps)}"
+        return f"latent_dim={self.latent_dim}, transforms={len(self.steps.steps)}, std={self.std}"
 
     @property
     def params_shape(self) -> tuple[int, ...]:
@@ -229,8 +239,9 @@ class IAFPosterior(nn.Module):
     def forward(self, params: Tensor) -> InverseAutoregressive:
         """The law that `params` describe."""
         params = params.to(torch.promote_types(params.dtype, torch.float32))
-        mean, log_var, context = params.split((self.latent_dim, self.latent_dim, self.context), -1)
-        return InverseAutoregressive(DiagonalGaussian(mean, log_var), self.steps, _weights(self.steps), context)
+        mean, raw, context = params.split((self.latent_dim, self.latent_dim, self.context), -1)
+        noise = DiagonalGaussian(mean, 2 * log_std(raw, self.std))
+        return InverseAutoregressive(noise, self.steps, _weights(self.steps), context)
 
 
 class FlowPrior(nn.Module):

@@ -15,12 +15,13 @@ Std = Literal["exp", "softplus"]
 class DiagonalPosterior(nn.Module):
     r"""$q(z|x) = N(\mu(x), \operatorname{diag}\sigma^2(x))$.
 
-    The network gives the mean and a raw value h per dimension; $\sigma = e^{h/2}$ (h is the log-variance) or
-    $\sigma = \operatorname{softplus}(h)$.
+    The network gives the mean and a raw value h per dimension. $\sigma = \operatorname{softplus}(h) = \log(1 + e^h)$
+    grows no faster than h itself, so that a row far from the others costs no more by its spread than by its mean;
+    $\sigma = e^{h/2}$ (h is the log-variance) is how most papers write it, and blows up on such a row.
 
     Args:
         latent_dim: Number of latent dimensions D.
-        std: `exp` or `softplus`.
+        std: `softplus` or `exp`.
 
     Shape:
         params (B, 2, D) to a law over (B, D).
@@ -31,7 +32,7 @@ class DiagonalPosterior(nn.Module):
     """
 
     @checked
-    def __init__(self, latent_dim: int, *, std: Std = "exp") -> None:
+    def __init__(self, latent_dim: int, *, std: Std = "softplus") -> None:
         super().__init__()
         self.latent_dim, self.std = latent_dim, std
 
@@ -48,7 +49,7 @@ class DiagonalPosterior(nn.Module):
         """The law that `params` describe."""
         params = params.to(torch.promote_types(params.dtype, torch.float32))
         mean, raw = params.unbind(-2)
-        return DiagonalGaussian(mean, 2 * _log_std(raw, self.std))
+        return DiagonalGaussian(mean, 2 * log_std(raw, self.std))
 
 
 class FullCovariancePosterior(nn.Module):
@@ -59,7 +60,7 @@ class FullCovariancePosterior(nn.Module):
 
     Args:
         latent_dim: Number of latent dimensions D.
-        std: How h becomes an entry of the diagonal: `exp`, $e^{h/2}$, or `softplus`.
+        std: How h becomes an entry of the diagonal: `softplus`, or `exp`, $e^{h/2}$.
 
     Shape:
         params (B, 2 D + D (D - 1) / 2) to a law over (B, D).
@@ -73,7 +74,7 @@ class FullCovariancePosterior(nn.Module):
     """
 
     @checked
-    def __init__(self, latent_dim: int, *, std: Std = "exp") -> None:
+    def __init__(self, latent_dim: int, *, std: Std = "softplus") -> None:
         super().__init__()
         self.latent_dim, self.std = latent_dim, std
 
@@ -91,13 +92,23 @@ class FullCovariancePosterior(nn.Module):
         params = params.to(torch.promote_types(params.dtype, torch.float32))
         below = torch.tril_indices(self.latent_dim, self.latent_dim, -1, device=params.device)
         mean, raw, rest = params.split((self.latent_dim, self.latent_dim, below.shape[1]), -1)
-        log_std = _log_std(raw, self.std)
-        scale_tril = torch.diag_embed(log_std.exp())
+        log_diagonal = log_std(raw, self.std)
+        scale_tril = torch.diag_embed(log_diagonal.exp())
         scale_tril[..., below[0], below[1]] = rest
-        return FullGaussian(mean, scale_tril, log_std)
+        return FullGaussian(mean, scale_tril, log_diagonal)
 
 
-def _log_std(raw: Tensor, std: Std) -> Tensor:
+def log_std(raw: Tensor, std: Std) -> Tensor:
+    """The logarithm of the standard deviation that a network's raw output h stands for.
+
+    Args:
+        raw: h, of any shape.
+        std: `softplus` or `exp`.
+
+    Example:
+        >>> log_std(torch.zeros(1), "softplus").exp(), log_std(torch.zeros(1), "exp").exp()
+        (tensor([0.6931]), tensor([1.]))
+    """
     if std == "softplus":
         return functional.softplus(raw).clamp_min(torch.finfo(raw.dtype).tiny).log()
     return raw / 2

@@ -202,7 +202,8 @@ def can_start(vae: VAE) -> bool:
     linear."""
     config = vae.config
     is_linear = config is not None and (not config.hidden or config.activation in _SLOPES)
-    laws = isinstance(vae.likelihood, GaussianLikelihood) and hasattr(vae.posterior, "std")
+    is_gaussian = isinstance(vae.posterior, DiagonalPosterior | FullCovariancePosterior)
+    laws = isinstance(vae.likelihood, GaussianLikelihood) and is_gaussian
     networks = isinstance(vae.encoder, MLP) and isinstance(vae.decoder, MLP)
     return is_linear and laws and networks
 

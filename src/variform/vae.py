@@ -393,7 +393,7 @@ def _build_posterior(config: ModelConfig) -> "Posterior":
     if config.posterior == "iaf":
         from variform.flows import IAFPosterior  # slow to import
 
-        return IAFPosterior(config.latent_dim, transforms=config.transforms)
+        return IAFPosterior(config.latent_dim, transforms=config.transforms, std=config.posterior_std)
     family = {"diagonal": DiagonalPosterior, "full": FullCovariancePosterior}[config.posterior]
     return family(config.latent_dim, std=config.posterior_std)
 
