@@ -28,6 +28,7 @@ LAYERS = [
     },
     {"distributions", "processes"},
     {"networks", "likelihoods", "posteriors", "priors", "sources"},
+    {"conditions"},
     {"data", "flows"},
     {"vae"},
     {"lowering", "objectives", "starts"},

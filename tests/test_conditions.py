@@ -1,18 +1,24 @@
 """Conditional models: what they are told reaches encoder and decoder, and changes what they make."""
 
 import csv
+import json
+import re
 from dataclasses import replace
+from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from py_mini_racer import MiniRacer
 from sklearn.linear_model import LogisticRegression
 
-from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, cli, exploration, fit, read
+from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, cli, exploration, fit, load, read
+from variform.conditions import Condition, occupancy, remarks
 from variform.data import Schema, read_rows, splits_from
 from variform.evaluation.density import score
 from variform.objectives import ELBO, log_weights
-from variform.runs import open_run
+from variform.runs import open_run, unseen
 
 
 @pytest.fixture(scope="module")
@@ -213,3 +219,211 @@ def test_held_out_rows_must_be_told_as_well(tmp_path):
     path.write_text("\n".join([*lines[:50], "nan" + lines[50][lines[50].index(",") :], *lines[51:]]))
     with pytest.raises(ValueError, match=r"mass.*finite|finite.*mass"):
         read(path, DataConfig(condition=("kind", "mass")))
+
+
+# --- what lies outside the training rows --------------------------------------------------------------------------
+
+
+def seen_of(*columns, categories=()):
+    """Conditions of these columns of training rows, what is counted of them, and a way to ask for values."""
+    names = [*(f"x{place}" for place in range(len(columns) - len(categories))), *("kind", "site")[: len(categories)]]
+    conditions = []
+    for place, (name, column) in enumerate(zip(names, columns, strict=True)):
+        known = categories[place - len(columns)] if place >= len(columns) - len(categories) else ()
+        conditions.append(Condition(name, known) if known else Condition(name, (), column.mean(), column.std()))
+    encoded = [item.encode(np.asarray(column)) for item, column in zip(conditions, columns, strict=True)]
+    seen = occupancy(conditions, torch.cat(encoded, 1))
+
+    def ask(*values):
+        parts = [item.encode(np.array([value])) for item, value in zip(conditions, values, strict=True)]
+        return remarks(conditions, seen, torch.cat(parts, 1))
+
+    return seen, ask
+
+
+def uniform(low, high, rows, seed=0):
+    return np.random.default_rng(seed).uniform(low, high, rows)
+
+
+def test_the_numbers_in_a_warning_are_those_of_the_training_rows():
+    """The range, and the rows in the stated window: counted here from the rows themselves, for many questions."""
+    mass, kind = np.random.default_rng(0).lognormal(1, 0.5, 400), np.array(["a", "b"])[np.arange(400) % 2]
+    seen, ask = seen_of(mass, kind, categories=[("a", "b")])
+    told = 0
+    for asked in np.linspace(-5, 40, 200):
+        for name in "ab":
+            low, high = seen.window(0, asked)
+            near = (mass >= low) & (mass < high)
+            assert seen.near([asked, "ab".index(name)]) == (near & (kind == name)).sum()
+            for sentence in ask(asked, name):
+                told += 1
+                count, rows = re.search(r"(?:is|are) ([\d,]+) of ([\d,]+) training rows", sentence).groups()
+                assert int(count) == (near & (kind == name)).sum() and int(rows) == 400
+                alone, others = re.search(r"alone, (\d+) near x0 = \S+, (\d+) near kind", sentence).groups()
+                assert int(alone) == near.sum() and int(others) == 200
+                ends = re.search(r"lies outside the data: the training rows go from (\S+) to (\S+)\.", sentence)
+                assert bool(ends) == (not mass.min() <= asked <= mass.max())
+                assert not ends or ends.groups() == (f"{mass.min():.4g}", f"{mass.max():.4g}")
+    assert told > 100
+
+
+@pytest.mark.parametrize("rows", [60, 300, 5000])
+def test_a_planted_hole_is_found_and_the_data_around_it_are_not(rows):
+    """Numbers from 0 to 4 and from 6 to 10: 4.8 to 5.2 is a hole. Of fresh rows of the law few are warned of."""
+    values = uniform(0, 8, rows)
+    values[values > 4] += 2
+    _, ask = seen_of(values)
+    for asked in (4.8, 5.0, 5.2):
+        (sentence,) = ask(asked)
+        assert "outside" not in sentence and f"are 0 of {rows:,} training rows" in sentence
+    fresh = uniform(0, 8, 300, seed=1)
+    fresh[fresh > 4] += 2
+    inside = fresh[(fresh > values.min()) & (fresh < values.max())]
+    assert np.mean([bool(ask(value)) for value in inside]) < 0.06
+
+
+def test_the_ends_of_the_data_are_not_outside():
+    """In the float32 of a context, whatever the unit."""
+    for unit, offset in ((1, 0), (1e-6, 0), (1e6, 1e7), (0.01, 2000)):
+        values = uniform(0, 1, 500) * unit + offset
+        _, ask = seen_of(values)
+        for value in (values.min(), values.max()):
+            assert not any("outside" in sentence for sentence in ask(value))
+        for value in (values.min() - 0.01 * unit, values.max() + 0.01 * unit):
+            assert "lies outside the data" in ask(value)[0]
+
+
+def test_a_hole_of_two_numbers_together_is_found_where_each_alone_is_inside():
+    first, second = uniform(0, 1, 800), uniform(0, 1, 800, seed=1)
+    empty = (first > 0.5) & (second > 0.5)
+    _, ask = seen_of(first[~empty], second[~empty])
+    (sentence,) = ask(0.75, 0.75)
+    assert "are 0 of" in sentence and "outside" not in sentence
+    assert min(map(int, re.findall(r"(\d+) near x\d = 0.75", sentence))) > 30
+    assert ask(0.75, 0.25) == ask(0.25, 0.75) == ask(0.25, 0.25) == []
+
+
+def test_categories_that_no_row_has_and_pairs_that_never_come_together():
+    kind, site = np.array(["a", "b"])[np.arange(300) % 2], np.array(["north", "south"])[np.arange(300) // 2 % 2]
+    together = (kind == "a") & (site == "south")
+    seen, ask = seen_of(kind[~together], site[~together], categories=[("a", "b", "c"), ("north", "south")])
+    assert seen.step == (0, 0) and ask("b", "south") == ask("a", "north") == []
+    (sentence,) = ask("a", "south")
+    assert "Near kind = a and site = south are 0 of 225" in sentence
+    assert "alone, 75 near kind = a, 75 near site = south" in sentence
+    assert "are 0 of 225 training rows" in ask("c", "north")[0]
+
+
+def test_whole_numbers_are_near_to_their_neighbours_and_no_further():
+    """Engines of 3, 4, 5, 6 and 8 cylinders: 7 is a hole. Ages from 20 to 60: half a year is none."""
+    cylinders = np.repeat([3.0, 4, 5, 6, 8], [10, 300, 20, 200, 150])
+    _, ask = seen_of(cylinders)
+    assert ask(4) == ask(4.5) == ask(8) == [] and "are 0 of" in ask(7)[0]
+    _, ask = seen_of(np.random.default_rng(0).integers(20, 61, 20_000).astype(float))
+    assert all(ask(age) == [] for age in np.arange(20, 60.5, 0.5))
+
+
+def test_many_numbers_and_rare_categories_do_not_warn_of_the_data_themselves():
+    """Of fresh rows of the law of four conditions at most 15 % are warned of."""
+    random = np.random.default_rng(0)
+    names = tuple("abcdefgh")
+
+    def rows(count):
+        kind = random.choice(names, count)
+        return random.normal(0, 3, count), random.exponential(2, count), random.normal(5, 1, count), kind
+
+    seen, ask = seen_of(*rows(3000), categories=[names])
+    assert np.mean([bool(ask(*row)) for row in zip(*rows(200), strict=True)]) < 0.15
+    assert len(seen.cells) <= 4096 and sum(seen.counts) == 3000
+
+
+def test_things_that_are_asked_for_at_once_are_told_once_each_and_not_by_thousands():
+    conditions = [Condition("mass")]
+    seen = occupancy(conditions, torch.linspace(0, 1, 200)[:, None])
+    asked = torch.cat([torch.full((500, 1), 0.5), torch.arange(10, 17).repeat(100)[:, None]])
+    found = remarks(conditions, seen, asked)
+    assert [sentence[:9] for sentence in found[:3]] == ["mass = 10", "mass = 11", "mass = 12"]
+    assert found[3].startswith("4 more of 8 different things") and len(found) == 4
+
+
+def test_rows_whose_label_is_hidden_are_not_counted():
+    splits = read("digits", DataConfig(condition=("label",), labelled=50))
+    assert splits.schema.occupancy.rows == 50 and splits.schema.occupancy.counts == (5,) * 10
+    assert splits.schema.unseen(splits.schema.context({"label": 3})) == []
+
+
+def test_what_was_seen_is_kept_with_the_model_and_damage_is_refused(tmp_path):
+    write_table(tmp_path / "made.csv")
+    schema = read(tmp_path / "made.csv", DataConfig(condition=("kind", "mass"))).schema
+    values = json.loads(json.dumps(schema.to_dict()))
+    assert Schema.from_dict(values) == schema and schema.occupancy.rows > 300
+    older = {name: value for name, value in values.items() if name != "occupancy"}
+    assert Schema.from_dict(older) == replace(schema, occupancy=None)
+    assert Schema.from_dict(older).unseen(schema.context({"kind": "a", "mass": 1e6})) == []
+    for name, wrong in {
+        "counts": [1],
+        "cells": [[0]] * len(values["occupancy"]["cells"]),
+        "step": [0.0, -1.0],
+        "low": ["x", "y"],
+        "few": -1,
+        "rows": 7,
+    }.items():
+        with pytest.raises(ValueError):
+            Schema.from_dict(values | {"occupancy": values["occupancy"] | {name: wrong}})
+    with pytest.raises(ValueError, match="must have the keys"):
+        Schema.from_dict(values | {"occupancy": {}})
+
+
+def test_commands_and_python_say_what_lies_outside(tmp_path, monkeypatch, capsys):
+    torch.set_default_dtype(torch.float32)
+    monkeypatch.chdir(tmp_path)
+    write_table(tmp_path / "made.csv")
+    options = "--condition kind mass --likelihood gaussian --latent-dim 2 --hidden 8 --epochs 2 --nll-samples 2"
+    assert cli.run(["train", "made.csv", *options.split(), "--out", "run"]) == 0
+    np.save("points.npy", np.zeros((3, 2)))
+    for number, command in enumerate((["generate", "run"], ["decode", "run", "points.npy"], ["reconstruct", "run"])):
+        for asked in (50, 95):
+            capsys.readouterr()
+            out = ["--out", f"{number}-{asked}.csv"]
+            assert cli.run([*command, "--given", "kind=b", f"mass={asked}", *out]) == 0
+            told = capsys.readouterr().out
+            assert told.startswith("Warning: mass = 95 lies outside the data") == (asked == 95)
+    assert cli.run(["reconstruct", "run", "--given", "kind=b", "mass=95", "--json", "--out", "j.csv"]) == 0
+    assert "lies outside" in json.loads(capsys.readouterr().out)["warnings"][0]
+    made = load("run")
+    made.sample(3, given={"kind": "a", "mass": [50, 51, 52]})
+    for call in (made.sample, lambda _, given: made.decode(np.zeros((2, 2)), given=given)):
+        with pytest.warns(UserWarning, match="mass = 95 lies outside the data") as found:
+            call(2, given={"kind": "a", "mass": [50, 95]})
+        assert [Path(item.filename).name for item in found] == ["test_conditions.py"]
+    # An older run has no counts in its model: its data are read again, and where they are gone that is said.
+    opened = open_run("run")
+    object.__setattr__(opened.vae.schema, "occupancy", None)
+    context = opened.vae.schema.context({"kind": "b", "mass": 95})
+    assert unseen(opened, context)[0].startswith("mass = 95 lies outside the data")
+    Path("made.csv").unlink()
+    assert unseen(opened, context)[0].startswith("Whether the training rows have what is asked for is not known")
+
+
+def test_the_page_counts_what_python_counts(tmp_path):
+    write_table(tmp_path / "made.csv")
+    schema = read(tmp_path / "made.csv", DataConfig(condition=("kind", "mass"))).schema
+    conditions = [
+        {"name": item.name, "categories": list(item.categories), "shift": item.shift, "scale": item.scale}
+        for item in schema.conditions
+    ]
+    scripts = resources.files("variform.explorer")
+    with MiniRacer() as context:
+        context.eval(scripts.joinpath("geometry.js").read_text(encoding="utf-8"))
+        context.eval("const shown = (value) => value.toPrecision(4);")
+        context.eval(f"const seen = new Occupancy({json.dumps(schema.occupancy.to_dict())}, {json.dumps(conditions)});")
+        for mass in np.linspace(20, 80, 101):
+            for place, kind in enumerate("ab"):
+                asked = schema.context({"kind": kind, "mass": mass})
+                script = f"Float32Array.from({asked.tolist()})"
+                number = asked[2].item() * schema.conditions[1].scale + schema.conditions[1].shift
+                assert context.eval(f"seen.near(seen.values({script}))") == schema.occupancy.near([place, number])
+                told = context.eval(f"seen.remark({script})")
+                found = schema.unseen(asked)
+                assert bool(told) == bool(found)
+                assert ("outside" in told) == any("outside" in sentence for sentence in found)

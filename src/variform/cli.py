@@ -193,7 +193,7 @@ def generate(
         raise ValueError(f"count must be at least 1; got {count}. Use for example 64.")
     with _writing(run, out):
         opened = _opened(run)
-        context = runs.told(opened, given, count, seed=seed)
+        context = _told(opened, given, count, seed)
         vae = runs.with_sampler(opened, sampler, temperature)
         values = exploration.generate(vae, count, context=context, draw=draw, tidy=False, seed=seed)
         _write(opened, out or _beside(opened, "generated"), values, context)
@@ -312,7 +312,7 @@ def decode(
         draw: Draw from p(x|z) instead of taking its mean.
         seed: Seed of the draws.
     """
-    from variform import exploration, runs
+    from variform import exploration
     from variform.data import read_points
 
     with _writing(run, out):
@@ -320,7 +320,7 @@ def decode(
         dim = opened.vae.latent_dim
         points = read_points(latents, [f"z{number}" for number in range(1, dim + 1)])
         points = points[:, :dim] if points.shape[1] == 2 * dim else points  # what `encode --std` wrote to a .npy file
-        context = runs.told(opened, given, len(points), seed=seed)
+        context = _told(opened, given, len(points), seed)
         values = exploration.decode(opened.vae, points, context=context, draw=draw, tidy=False, seed=seed)
         _write(opened, out or _beside(opened, "decoded"), values, context)
 
@@ -352,9 +352,12 @@ def reconstruct(
     from variform.evaluation.density import Estimate, squared_error
 
     with _writing(run, out):
-        opened = _opened(run, quiet=json)
+        opened = runs.open_run(run)
         rows = _datasets(opened, source)[-1]
         context = runs.told(opened, given, len(rows)) if given else None
+        warnings = [*runs.warned(opened), *runs.unseen(opened, context)]
+        if not json:
+            _print_warnings(warnings)
         originals, values = exploration.reconstruct(opened.vae, rows, context=context)
         _write(
             opened,
@@ -366,7 +369,7 @@ def reconstruct(
     squares = squared_error(rows.schema, torch.from_numpy(originals), torch.from_numpy(values))
     error = Estimate.root_mean(squares, gaps=bool(rows.schema.gaps)).to_dict()
     if json:
-        _say(to_json({"reconstruction_error": error, "unit": "data units, root mean square"}))
+        _say(to_json({"reconstruction_error": error, "unit": "data units, root mean square", "warnings": warnings}))
     else:
         _say(f"reconstruction error (root mean square, data units): {runs.show(error)} over {error['n']:,} rows")
 
@@ -949,14 +952,23 @@ def _print_numbers(numbers: dict[str, Any], json: bool) -> None:
         _say(f"Note: {note}")
 
 
-def _opened(run: Path, *, quiet: bool = False) -> "Run":
+def _opened(run: Path) -> "Run":
     """The run in a folder, after a word on it where its latents hold nothing."""
     from variform import runs
 
     opened = runs.open_run(run)
-    if not quiet:
-        _print_warnings(runs.warned(opened))
+    _print_warnings(runs.warned(opened))
     return opened
+
+
+def _told(run: "Run", given: Sequence[str], rows: int, seed: int) -> Any:
+    """The contexts of new rows, after a word on what lies outside the training rows if it was asked for."""
+    from variform import runs
+
+    context = runs.told(run, given, rows, seed=seed)
+    if given:
+        _print_warnings(runs.unseen(run, context))
+    return context
 
 
 def _print_warnings(sentences: Sequence[str]) -> None:

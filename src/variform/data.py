@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from variform import draws
+from variform.conditions import Condition, Occupancy, category_name, known_condition, occupancy, remarks
 from variform.config import DataConfig, checked, converted
 from variform.distributions import Support
 from variform.sources import (
@@ -43,68 +44,6 @@ _PARTS = ("train", "valid", "test")
 _FEW = 20  # categories that are believed in any case
 
 ColumnKind = Literal["real", "count", "binary", "category"]
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One thing that a conditional model is told beside a row: a category, or a number.
-
-    Args:
-        name: `label`, or the name of a column.
-        categories: Names of the categories; () for a number.
-        shift: The number that becomes 0; the mean of the training rows.
-        scale: Units of the number per unit of the context; the standard deviation of the training rows.
-
-    Example:
-        >>> Condition("label", ("cat", "dog")).encode(np.array(["dog", "cat"])).tolist()
-        [[0.0, 1.0], [1.0, 0.0]]
-    """
-
-    name: str
-    categories: tuple[str, ...] = ()
-    shift: float = 0.0
-    scale: float = 1.0
-
-    @property
-    def width(self) -> int:
-        """Numbers of the context that it takes."""
-        return len(self.categories) or 1
-
-    def encode(self, values: np.ndarray) -> Tensor:
-        """One-hot categories, zeros for one that is empty or NaN, or standardised numbers; (N, width), float32.
-
-        Raises:
-            ValueError: for a category that is not known, and for what is no number.
-        """
-        if not self.categories:
-            try:
-                numbers = torch.from_numpy(np.asarray(values).astype(np.float64))
-            except ValueError:
-                raise ValueError(
-                    f"{quoted(self.name)} must be a number; got {quoted(values[0])}. Give a number."
-                ) from None
-            return ((numbers - self.shift) / self.scale).float()[:, None]
-        known = {category: number for number, category in enumerate(self.categories)} | {"": -1}
-        names = [_category(value) for value in values]
-        if odd := next((name for name in names if name not in known), None):
-            raise ValueError(
-                f"{quoted(self.name)} must be one of {listed(self.categories)}; got {quoted(odd)}. Choose one of them."
-            )
-        return torch.eye(self.width + 1, self.width)[[known[name] for name in names]]
-
-    def decode(self, part: Tensor, *, digits: int = 4) -> str:
-        """The category with the largest number, or the number in its own unit, of (width,); "" for no category."""
-        if self.categories:
-            return self.categories[int(part.argmax())] if part.any() else ""
-        return f"{part.item() * self.scale + self.shift:.{digits}g}"
-
-
-def _known_condition(values: dict[str, Any]) -> Condition:
-    """The condition that plain values of a file describe."""
-    hints = get_type_hints(Condition)
-    if set(values) != set(hints):
-        raise ValueError(f"a condition must have the keys {', '.join(hints)}; got others. Fetch the file again.")
-    return Condition(**{name: converted(hints[name], value, f"a condition's {name}") for name, value in values.items()})
 
 
 @dataclass(frozen=True, repr=False)
@@ -131,6 +70,7 @@ class Schema:
         gaps: Whether a value is missing (NaN) in any row read: one for images, one a column for tables. () where none
             may be missing.
         conditions: What a conditional model is told beside each row; () for other models.
+        occupancy: How many training rows were told what; None for other models, and in files of older versions.
 
     Example:
         >>> schema = dataset_from(torch.tensor([[0.0, 7.0], [1.0, 9.0]])).schema
@@ -155,6 +95,7 @@ class Schema:
     categories: tuple[tuple[str, ...], ...] = ()
     gaps: tuple[bool, ...] = ()
     conditions: tuple[Condition, ...] = ()
+    occupancy: Occupancy | None = None
 
     def __repr__(self) -> str:
         return f"Schema({self.summary()})"
@@ -254,6 +195,21 @@ class Schema:
         """
         parts = context.split([condition.width for condition in self.conditions])
         return {item.name: item.decode(part, digits=digits) for item, part in zip(self.conditions, parts, strict=True)}
+
+    def unseen(self, contexts: Tensor | None) -> list[str]:
+        """What must be said of contexts that lie outside those of the training rows, or where few of these are near.
+
+        Args:
+            contexts: What a conditional model is asked for, (N, context_dim) or (context_dim,); None for nothing.
+
+        Example:
+            >>> schema = read("digits", DataConfig(condition=("label",))).schema
+            >>> schema.unseen(schema.context({"label": 3}))
+            []
+        """
+        if contexts is None or self.occupancy is None:
+            return []
+        return remarks(self.conditions, self.occupancy, contexts.reshape(-1, self.context_dim).cpu())
 
     def prepare(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """What the model sees: x = (raw - shift) / scale, then binarised where asked.
@@ -437,6 +393,7 @@ gaussian or --scaling unit.
         """
         values = dataclasses.asdict(self)
         values["categories"] = [list(names) for names in self.categories]
+        values["occupancy"] = None if self.occupancy is None else self.occupancy.to_dict()
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
@@ -460,6 +417,7 @@ gaussian or --scaling unit.
             "kinds": [],
             "categories": [],
             "gaps": [],
+            "occupancy": None,
         }
         values = {**since, **values}
         if odd := names ^ set(values):
@@ -468,10 +426,12 @@ gaussian or --scaling unit.
                 " Use a file that this version of variform wrote."
             )
         hints = get_type_hints(cls)
-        told = [_known_condition(item) for item in converted(tuple[dict, ...], values["conditions"], "conditions")]
-        rest = {name: value for name, value in values.items() if name != "conditions"}
+        told = [known_condition(item) for item in converted(tuple[dict, ...], values["conditions"], "conditions")]
+        seen = values["occupancy"]
+        counts = None if seen is None else Occupancy.from_dict(seen, told)
+        rest = {name: value for name, value in values.items() if name not in ("conditions", "occupancy")}
         fields = {name: converted(hints[name], value, f"the schema's {name}") for name, value in rest.items()}
-        schema = cls(**fields, conditions=tuple(told))
+        schema = cls(**fields, conditions=tuple(told), occupancy=counts)
         schema._require_consistent()
         return schema
 
@@ -1124,6 +1084,8 @@ def _splits(source: Source, config: DataConfig) -> Splits:
     beside = (contexts, conditions, categories)
     if config.labelled is not None:
         contexts, labels = _hidden(contexts, labels, schema, rows["train"], config)
+    if contexts is not None:
+        schema = dataclasses.replace(schema, occupancy=occupancy(conditions, contexts[rows["train"]]))
     duplicates = _duplicates(own, digests)
     parts = {
         part: Dataset(
@@ -1342,14 +1304,7 @@ def _label_index(labels: np.ndarray | None) -> tuple[tuple[str, ...], Tensor | N
     values, index = np.unique(labels[is_there], return_inverse=True)
     found = np.full(len(labels), -1)
     found[is_there] = index
-    return tuple(map(_category, values)), torch.from_numpy(found.astype(np.int64))
-
-
-def _category(value: Any) -> str:
-    """The name of a label or category: of a number without superfluous digits; empty for none."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        return str(value)
-    return "" if math.isnan(value) else f"{value:.15g}"
+    return tuple(map(category_name, values)), torch.from_numpy(found.astype(np.int64))
 
 
 def _known_labels(source: Source, classes: tuple[str, ...]) -> Tensor | None:

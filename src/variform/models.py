@@ -100,6 +100,9 @@ class Model:
 
         Raises:
             ValueError: for points of another dimension, and for what is not finite.
+
+        Warns:
+            UserWarning: where `given` lies outside what the training rows were told, or has few of them near.
         """
         points = _numbers(z)
         wrong = None
@@ -133,7 +136,8 @@ class Model:
             ValueError: for less than one row, and for a temperature that is not above 0.
 
         Warns:
-            UserWarning: where more than 2 % of the rows are clipped in some column; see `exploration.remarks`.
+            UserWarning: where more than 2 % of the rows are clipped in some column, see `exploration.remarks`; and as
+                `decode`.
         """
         if not isinstance(count, int | np.integer) or count < 1:
             raise ValueError(f"count must be a whole number of at least 1; got {count}. Use for example 64.")
@@ -170,7 +174,10 @@ class Model:
         return rows_like(_numbers(x), self.schema, given, unknown=True)
 
     def _told(self, given: Given | None, batch: tuple[int, ...]) -> Tensor | None:
+        """The contexts of new rows, after a warning of what lies outside the training rows."""
         told = self.schema.contexts(given or {}, math.prod(batch))
+        for sentence in self.schema.unseen(told if self.schema.conditions else None):
+            warnings.warn(sentence, stacklevel=3)
         return told.reshape(*batch, -1) if self.schema.conditions else None
 
 

@@ -136,7 +136,8 @@ class Run:
         """
         splits = read(self.config.source, self.config.reading)
         require_same_data(self.folder, splits)
-        known = dataclasses.replace(splits.schema, source="") == dataclasses.replace(_schema(self.vae), source="")
+        apart = {"source": "", "occupancy": None}  # which is not in older files
+        known = dataclasses.replace(splits.schema, **apart) == dataclasses.replace(_schema(self.vae), **apart)
         if not known:
             raise ValueError(
                 f"{self.folder / 'config.toml'} must prepare the data as in training; its [data] table has changed "
@@ -243,6 +244,17 @@ def told(run: Run, given: Sequence[str], rows: int, *, seed: int = 0) -> Tensor 
         return schema.context(values) if given else None
     contexts = run.data().train.whole_contexts()
     return contexts[torch.randint(len(contexts), (rows,), generator=torch.Generator().manual_seed(seed))]
+
+
+def unseen(run: Run, context: Tensor | None) -> list[str]:
+    """What must be said of what a run's model is asked for, as `Schema.unseen` does; an older run reads its data."""
+    schema = _schema(run.vae)
+    if context is None or schema.occupancy is not None:
+        return schema.unseen(context)
+    try:
+        return run.data().schema.unseen(context)
+    except (ValueError, OSError) as error:
+        return [f"Whether the training rows have what is asked for is not known: {error}"]
 
 
 def history(folder: Path) -> list[dict[str, Any]]:

@@ -120,6 +120,7 @@ def gather(
         "plane": _plane(means),
         "rows": rows,
         "conditions": [_condition(item, splits.train, place) for item, place in _places(schema.conditions)],
+        "occupancy": None if schema.occupancy is None else schema.occupancy.to_dict(),
         "context": [] if told is None else told.tolist(),
         "laws": [{"name": law.name, "codes": None if law.codes is None else floats(law.codes)} for law in laws],
         "numbers": {

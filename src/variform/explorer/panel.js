@@ -8,8 +8,12 @@ class Panel {
     const { designs } = app.world;
     this.now = element("div", { className: `now ${designs.kind}` });
     this.more = element("div", { className: "more" });
+    const { occupancy, conditions } = app.contents;
+    this.occupancy = occupancy ? new Occupancy(occupancy, conditions) : null;
+    this.unseen = element("p", { className: "unseen", role: "status", hidden: true });
     host.append(this.now, this.more);
     this._buildNow();
+    this.now.append(this.unseen);
     this._buildMore();
   }
 
@@ -145,6 +149,7 @@ class Panel {
 
   refresh() {
     this._showConditions();
+    this._showUnseen();
     this._showPins();
   }
 
@@ -189,6 +194,13 @@ class Panel {
       this.told.append(element("label", { className: "field" }, element("span", { textContent: condition.name }), input, value));
       start += 1;
     }
+  }
+
+  _showUnseen() {
+    const text = this.occupancy?.remark(this.app.state.context) ?? "";
+    if (this.unseen.textContent !== text) this.unseen.textContent = text;
+    this.unseen.hidden = !text;
+    this.where.classList.toggle("beside", Boolean(text));
   }
 
   async _showPins() {

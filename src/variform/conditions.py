@@ -1,0 +1,334 @@
+"""What a conditional model is told beside a row, and how much of it the model has seen.
+
+A conditional model decodes whatever it is told. `Occupancy` counts the training rows by cells of what they were told,
+so that what lies outside of them, or in a hole between them, is said to.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+import numpy as np
+import torch
+from sklearn.neighbors import NearestNeighbors
+from torch import Tensor
+
+from variform.config import converted
+from variform.sources import listed, quoted
+
+_NEIGHBOURS = 10  # which nearest row of a row says how far "near" is
+_NEAR_SHARE = 0.95  # of the training rows that have so many near them
+_QUERIES = 2000  # training rows that are asked for their neighbours
+_MOST_CELLS = 4096  # of a model file
+_SAID = 3  # of what lies outside the data, where many things are asked for at once
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One thing that a conditional model is told beside a row: a category, or a number.
+
+    Args:
+        name: `label`, or the name of a column.
+        categories: Names of the categories; () for a number.
+        shift: The number that becomes 0; the mean of the training rows.
+        scale: Units of the number per unit of the context; the standard deviation of the training rows.
+
+    Example:
+        >>> Condition("label", ("cat", "dog")).encode(np.array(["dog", "cat"])).tolist()
+        [[0.0, 1.0], [1.0, 0.0]]
+    """
+
+    name: str
+    categories: tuple[str, ...] = ()
+    shift: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def width(self) -> int:
+        """Numbers of the context that it takes."""
+        return len(self.categories) or 1
+
+    def encode(self, values: np.ndarray) -> Tensor:
+        """One-hot categories, zeros for one that is empty or NaN, or standardised numbers; (N, width), float32.
+
+        Raises:
+            ValueError: for a category that is not known, and for what is no number.
+        """
+        if not self.categories:
+            try:
+                numbers = torch.from_numpy(np.asarray(values).astype(np.float64))
+            except ValueError:
+                raise ValueError(
+                    f"{quoted(self.name)} must be a number; got {quoted(values[0])}. Give a number."
+                ) from None
+            return ((numbers - self.shift) / self.scale).float()[:, None]
+        known = {category: number for number, category in enumerate(self.categories)} | {"": -1}
+        names = [category_name(value) for value in values]
+        if odd := next((name for name in names if name not in known), None):
+            raise ValueError(
+                f"{quoted(self.name)} must be one of {listed(self.categories)}; got {quoted(odd)}. Choose one of them."
+            )
+        return torch.eye(self.width + 1, self.width)[[known[name] for name in names]]
+
+    def decode(self, part: Tensor, *, digits: int = 4) -> str:
+        """The category with the largest number, or the number in its own unit, of (width,); "" for no category."""
+        if self.categories:
+            return self.categories[int(part.argmax())] if part.any() else ""
+        return f"{part.item() * self.scale + self.shift:.{digits}g}"
+
+
+def known_condition(values: dict[str, Any]) -> Condition:
+    """The condition that plain values of a file describe."""
+    hints = get_type_hints(Condition)
+    if set(values) != set(hints):
+        raise ValueError(f"a condition must have the keys {', '.join(hints)}; got others. Fetch the file again.")
+    return Condition(**{name: converted(hints[name], value, f"a condition's {name}") for name, value in values.items()})
+
+
+def category_name(value: Any) -> str:
+    """The name of a label or category: of a number without superfluous digits; empty for none.
+
+    Example:
+        >>> category_name(3.0), category_name(np.nan), category_name("cat")
+        ('3', '', 'cat')
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        return str(value)
+    return "" if math.isnan(value) else f"{value:.15g}"
+
+
+@dataclass(frozen=True)
+class Occupancy:
+    """How many training rows were told what: counts by cells, which say where a conditional model knows nothing.
+
+    A cell is a category of each condition that has categories, and of each number an interval of the length `step`
+    about `low + i * step`, for whole i. Near to what is asked for are the rows in its own cell and in those beside it:
+    within at least one step in every condition, and with the same categories. The step is the distance to the tenth
+    nearest row that 95 % of the training rows have, or less, so that as many of them have ten near ones; of fewer than
+    200 rows, a twentieth of the rows takes the place of ten. It is at least half of the usual distance between
+    different values.
+
+    Args:
+        rows: Training rows whose categories are all known.
+        few: Fewer near rows than this are said to be few: half of what 95 % of the training rows have.
+        low: Least number that a training row was told; 0 of a category.
+        high: Greatest number, likewise.
+        step: Length of the cells of a number; 0 of a category.
+        cells: The cells with rows: of each condition the number of the category, or i.
+        counts: The rows in each of them.
+
+    Reference:
+        Ramaswamy, Rastogi and Shim (2000), for the distance to the k-th nearest row as a measure of loneliness.
+
+    Example:
+        >>> told = torch.cat([torch.arange(0, 100), torch.arange(200, 300)]).double()[:, None]
+        >>> seen = occupancy([Condition("mass")], told)
+        >>> seen.low, seen.high, seen.near([250]), seen.near([150])
+        ((0.0,), (299.0,), 24, 0)
+    """
+
+    rows: int
+    few: int
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    step: tuple[float, ...]
+    cells: tuple[tuple[int, ...], ...]
+    counts: tuple[int, ...]
+
+    def cell(self, place: int, value: float) -> int:
+        """The cell of a value of one condition: a number in its own unit, or the number of a category."""
+        step = self.step[place]
+        return round(value) if not step else math.floor((value - self.low[place]) / step + 0.5)
+
+    def window(self, place: int, value: float) -> tuple[float, float]:
+        """The numbers that are near to a value of one condition: its own cell and those beside it."""
+        own, step = self.cell(place, value), self.step[place]
+        return self.low[place] + (own - 1.5) * step, self.low[place] + (own + 1.5) * step
+
+    def near(self, values: Sequence[float | None]) -> int:
+        """How many training rows are near in all conditions together.
+
+        Args:
+            values: Of each condition a number in its own unit or the number of a category; None for any.
+        """
+        cells, counts = self._arrays
+        is_near = np.ones(len(counts), dtype=bool)
+        for place, value in enumerate(values):
+            if value is not None:
+                is_near &= np.abs(cells[:, place] - self.cell(place, value)) <= (1 if self.step[place] else 0)
+        return int(counts[is_near].sum())
+
+    @property
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.array(self.cells, dtype=np.int64).reshape(-1, len(self.step)), np.array(self.counts, dtype=np.int64)
+
+    def is_outside(self, place: int, value: float | None) -> bool:
+        """Whether a number lies outside the range of the training rows, by more than the rounding of a context."""
+        if value is None or not self.step[place]:
+            return False
+        error = 1e-5 * (self.high[place] - self.low[place])
+        return not self.low[place] - error <= value <= self.high[place] + error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        values = dataclasses.asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], conditions: Sequence[Condition]) -> "Occupancy":
+        """The opposite of `to_dict`.
+
+        Raises:
+            ValueError: for missing, unknown or impossible values.
+        """
+        hints = get_type_hints(cls)
+        if not isinstance(values, dict) or set(values) != set(hints):
+            raise ValueError(f"counts of what rows were told must have the keys {', '.join(hints)}; got others.")
+        found = cls(**{name: converted(hints[name], value, f"the counts' {name}") for name, value in values.items()})
+        widths = {len(conditions)} == {len(part) for part in (found.low, found.high, found.step, *found.cells)}
+        steps = all(bool(item.categories) == (step == 0) for item, step in zip(conditions, found.step, strict=False))
+        is_whole = len(found.cells) == len(found.counts) and sum(found.counts) == found.rows
+        if not (widths and steps and is_whole) or min((*found.step, *found.counts, found.few), default=0) < 0:
+            raise ValueError(
+                "counts of what rows were told must fit its conditions; others came. Fetch the file again."
+            )
+        return found
+
+
+def occupancy(conditions: Sequence[Condition], contexts: Tensor) -> Occupancy | None:
+    """Counts of what training rows were told; None where no row has all categories.
+
+    Args:
+        conditions: What the rows are told.
+        contexts: (N, width of all conditions), as `Condition.encode` gives them.
+    """
+    values = values_told(conditions, contexts)
+    values = values[~np.isnan(values).any(1)]
+    if not len(values):
+        return None
+    is_number = np.array([not item.categories for item in conditions])
+    low, high = np.where(is_number, values.min(0), 0.0), np.where(is_number, values.max(0), 0.0)
+    neighbours = min(_NEIGHBOURS, max(1, len(values) // 20))
+    step = np.zeros(len(conditions))
+    if is_number.any():
+        scale = np.array([item.scale for item in conditions])
+        step[is_number] = _steps(values, is_number, scale, neighbours)
+    cells, counts = _counted(values, low, step)
+    while len(cells) > _MOST_CELLS and is_number.any():
+        step = 2 * step
+        cells, counts = _counted(values, low, step)
+    few = max(1, neighbours // 2)
+    return Occupancy(
+        rows=len(values),
+        few=few,
+        low=tuple(low.tolist()),
+        high=tuple(high.tolist()),
+        step=tuple(step.tolist()),
+        cells=tuple(tuple(cell) for cell in cells.tolist()),
+        counts=tuple(counts.tolist()),
+    )
+
+
+def _steps(values: np.ndarray, is_number: np.ndarray, scale: np.ndarray, neighbours: int) -> np.ndarray:
+    """The length of the cells of each number: how far the k-th nearest row with the same categories usually is."""
+    numbers = (values / scale)[:, is_number]
+    _, group = np.unique(values[:, ~is_number], axis=0, return_inverse=True)
+    sizes = np.bincount(group.reshape(-1))
+    groups = [numbers[group.reshape(-1) == number] for number in np.flatnonzero(sizes > neighbours)] or [numbers]
+    distances = []
+    for rows in groups:
+        reach = min(neighbours + 1, len(rows))  # each row is its own nearest one
+        known = NearestNeighbors(n_neighbors=reach, metric="chebyshev").fit(rows)
+        asked = rows[:: max(1, len(numbers) // _QUERIES)]
+        distances.append(known.kneighbors(asked)[0][:, -1])
+    usual = np.quantile(np.concatenate(distances), _NEAR_SHARE)
+    gaps = [np.median(np.diff(np.unique(column))) for column in numbers.T]
+    return np.maximum(usual, np.array(gaps) / 2) * scale[is_number]
+
+
+def _counted(values: np.ndarray, low: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The cells that hold rows, and their numbers of rows."""
+    places = np.where(step > 0, np.floor((values - low) / np.where(step > 0, step, 1.0) + 0.5), np.rint(values))
+    return np.unique(places.astype(np.int64), axis=0, return_counts=True)
+
+
+def values_told(conditions: Sequence[Condition], contexts: Tensor) -> np.ndarray:
+    """What contexts say, (N, conditions): numbers in their own units, numbers of categories; NaN for none.
+
+    Example:
+        >>> values_told([Condition("label", ("cat", "dog")), Condition("mass", (), 50, 2)], torch.tensor([[0, 1, -1]]))
+        array([[ 1., 48.]])
+    """
+    columns = []
+    for condition, part in zip(
+        conditions, contexts.double().split([item.width for item in conditions], 1), strict=True
+    ):
+        known = part.any(1)
+        told = part[:, 0] * condition.scale + condition.shift
+        columns.append(torch.where(known, part.argmax(1).double(), torch.nan) if condition.categories else told)
+    return torch.stack(columns, 1).numpy()
+
+
+def remarks(conditions: Sequence[Condition], seen: Occupancy, contexts: Tensor) -> list[str]:
+    """What must be said of what a model is asked for: what lies outside the training rows, and what has few near.
+
+    Args:
+        conditions: What the model is told.
+        seen: What it was told in training.
+        contexts: What is asked for, (N, width of all conditions).
+
+    Returns:
+        A sentence for each of the first three different things of the kind, and one on how many more there are.
+
+    Example:
+        >>> masses = Condition("mass [kg]")
+        >>> seen = occupancy([masses], torch.linspace(1, 20, 500)[:, None])
+        >>> remarks([masses], seen, torch.tensor([[250.0]]))[0][:73]
+        'mass [kg] = 250 lies outside the data: the training rows go from 1 to 20.'
+    """
+    different = np.unique(values_told(conditions, contexts), axis=0)
+    told = [[None if math.isnan(value) else value for value in row] for row in different.tolist()]
+    found = list(filter(None, (_remark(conditions, seen, values) for values in told)))
+    more = len(found) - _SAID
+    rest = [f"{more:,} more of {len(told):,} different things that are asked for lie so."] if more > 0 else []
+    return found[:_SAID] + rest
+
+
+def _remark(conditions: Sequence[Condition], seen: Occupancy, values: Sequence[float | None]) -> str:
+    """A sentence on one thing that is asked for; empty where training rows enough are near."""
+    named = {place: _named(conditions[place], value) for place, value in enumerate(values) if value is not None}
+    outside = [place for place in named if seen.is_outside(place, values[place])]
+    count = seen.near(values)
+    if not outside and count >= seen.few:
+        return ""
+    ranges = [
+        f"{named[place]} lies outside the data: the training rows go from {seen.low[place]:.4g} to "
+        f"{seen.high[place]:.4g}."
+        for place in outside
+    ]
+    where = "it" if len(outside) == len(named) == 1 else " and ".join(named.values())
+    places = [_place(seen, place, words, conditions[place].name, values[place]) for place, words in named.items()]
+    alone = [seen.near([value if place == one else None for place, value in enumerate(values)]) for one in named]
+    apart = f"; alone, {_listed(alone, named)}" if len(named) > 1 else ""
+    verb = "is" if count == 1 else "are"
+    near = f"Near {where} {verb} {count:,} of {seen.rows:,} training rows, with {' and '.join(places)}{apart}."
+    return " ".join([*ranges, near, "What the model makes of it is a guess."])
+
+
+def _place(seen: Occupancy, place: int, words: str, name: str, value: float | None) -> str:
+    """What the rows have that are near in one condition."""
+    if not seen.step[place] or value is None:
+        return words
+    low, high = seen.window(place, value)
+    return f"{name} from {low:.4g} to {high:.4g}"
+
+
+def _listed(counts: Sequence[int], named: dict[int, str]) -> str:
+    return ", ".join(f"{count:,} near {words}" for count, words in zip(counts, named.values(), strict=True))
+
+
+def _named(condition: Condition, value: float) -> str:
+    shown = condition.categories[round(value)] if condition.categories else f"{value:.4g}"
+    return f"{condition.name} = {shown}"
