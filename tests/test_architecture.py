@@ -26,7 +26,7 @@ LAYERS = [
         "terminal",
         "work",
     },
-    {"distributions", "processes"},
+    {"distributions", "processes", "sealing"},
     {"networks", "likelihoods", "posteriors", "priors", "sources"},
     {"conditions"},
     {"data", "flows"},

@@ -1,6 +1,6 @@
 """Checkpoints: everything that the rest of a training depends on, captured, restored, and kept in a file.
 
-The file is safetensors with JSON in its metadata, whole or not there; it does not depend on how many processes train.
+The file is sealed, whole or not there; it does not depend on how many processes train.
 """
 
 import json
@@ -8,19 +8,19 @@ import math
 import reprlib
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from variform import divergence, locks, processes
-from variform.files import replacing, to_json, write_text
+from variform.files import to_json, write_text
+from variform.sealing import opened, verified, write_sealed
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -50,6 +50,8 @@ class State:
     """Means of the untrained model, by which a training that diverges is recognised; empty in older files."""
     rollbacks: list[dict[str, Any]] = field(default_factory=list)
     """After which `step` the training went back to its best weights, and `what` had happened."""
+    note: str = ""
+    """What a user must know of the file that it was read from."""
 
     @property
     def slowed(self) -> float:
@@ -244,10 +246,8 @@ def save(folder: Path, state: State, identity: str) -> None:
     tensors = {name: value.clone() if name.startswith("best/") else value for name, value in tensors.items()}
     tensors["sums"] = state.sums
     numbers = {name: getattr(state, name) for name in _NUMBERS | _LATER}
-    header = json.dumps({"state": numbers, "identity": identity})
     with taking(folder, f"the checkpoint of step {state.step:,}"):
-        with replacing(folder / CHECKPOINT) as path:
-            path.write_bytes(to_bytes(tensors, metadata={"variform": header}))
+        write_sealed(folder / CHECKPOINT, {"state": numbers, "identity": identity}, tensors)
         write_text(folder / "history.jsonl", "".join(to_json(row) + "\n" for row in state.rows))
 
 
@@ -293,23 +293,19 @@ def load(folder: Path, identity: str, defaults: dict[str, Any] | None = None) ->
 
     Raises:
         FileNotFoundError: when there is none.
-        ValueError: when it is cut short, or of another run.
+        ValueError: when it is cut short, changed in any bit, or of another run.
     """
     path = folder / CHECKPOINT
     if processes.rank() == 0 and not path.is_file():
         raise FileNotFoundError(f"{folder} must hold checkpoint.safetensors; it does not. Train anew.")
     content = processes.told(path.read_bytes() if processes.rank() == 0 else b"")
+    header, tensors, note = _read(content, path)
+    # In one order everywhere: processes that share out a state do so tensor by tensor.
+    tensors = dict(sorted(tensors.items()))
     try:
-        # In one order everywhere: processes that share out a state do so tensor by tensor.
-        tensors = dict(sorted(from_bytes(content).items()))
-        length = int.from_bytes(content[:8], "little")
-        metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
-        header = json.loads(metadata.get("variform", "{}"))
-        if not isinstance(header, dict):
-            raise ValueError("its metadata are no values by name")
         came_from = _completed(header.get("identity"), defaults)
-    except (SafetensorError, ValueError, *_MISFITS) as error:
-        raise ValueError(f"{path} must be a whole checkpoint; {error}. Train anew with --overwrite.") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} must be a whole checkpoint; {error}. {_remedy(folder)}") from error
     if came_from != _completed(identity, defaults):
         raise ValueError(
             f"{path} must come from this configuration and data; it comes from another. "
@@ -321,9 +317,28 @@ def load(folder: Path, identity: str, defaults: dict[str, Any] | None = None) ->
 
     numbers, sums = header.get("state"), tensors.get("sums")
     if not isinstance(numbers, dict) or not _is_state(numbers) or sums is None:
-        raise ValueError(f"{path} must hold the state of a training; it does not. Train anew with --overwrite.")
+        raise ValueError(f"{path} must hold the state of a training; it does not. {_remedy(folder)}")
     state = State(group("weights/"), group("best/"), group("optimizer/"), group("random/"), sums, group("average/"))
-    return replace(state, **numbers)
+    return replace(state, **numbers, note=note)
+
+
+def _read(content: bytes, path: Path) -> tuple[dict[str, Any], dict[str, Tensor], str]:
+    """Header and tensors of a checkpoint, and a word on one of a version that wrote no checksum."""
+    name, remedy = f"{path} must be a whole checkpoint; it", _remedy(path.parent)
+    metadata, tensors = opened(content, name, remedy=remedy)
+    with suppress(ValueError, RecursionError):
+        header = json.loads(metadata.get("variform", ""))
+        if isinstance(header, dict) and set(header) == {"state", "identity"}:
+            return header, tensors, f"{path} is of an older version, without a checksum of what it holds."
+    return verified(metadata, tensors, name, remedy=remedy), tensors, ""
+
+
+def _remedy(folder: Path) -> str:
+    place = shlex.quote(str(folder / "config.toml"))
+    return (
+        "What the run has is as it was: put a copy of the checkpoint in its place, or train anew with variform train "
+        f"--config {place} --out NEW."
+    )
 
 
 _NUMBERS: dict[str, Any] = {"step": int, "best_loss": int | float, "best_epoch": int, "stale": int, "rows": list}

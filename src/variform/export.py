@@ -4,30 +4,25 @@ A model file is safetensors with the JSON it needs to be rebuilt in its metadata
 """
 
 import csv
-import hashlib
-import json
 import math
 import os
 import reprlib
 import threading
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from variform import __version__, memory
 from variform.config import ModelConfig, from_dict, to_dict
 from variform.data import Schema
 from variform.evaluation.imputation import Imputation
 from variform.files import new_folder, replacing
+from variform.sealing import read_sealed, write_sealed
 from variform.sources import csv_cells, is_number
 from variform.vae import VAE, build_vae
 
@@ -39,9 +34,6 @@ _MISFITS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeEr
 """What goes wrong where a file is not what it says; each becomes a ValueError."""
 
 Told = tuple[Sequence[str], Sequence[Sequence[str]]]
-
-FORMAT = 2
-"""Version of the file's layout; a file with a higher one is refused."""
 
 
 def save(vae: VAE, path: str | os.PathLike[str]) -> None:
@@ -70,28 +62,6 @@ def save(vae: VAE, path: str | os.PathLike[str]) -> None:
         )
     header = {"model": to_dict(vae.config), "schema": vae.schema.to_dict()}
     write_sealed(path, header, vae.state_dict(), has_flow=_has_flow(vae.config))
-
-
-def write_sealed(
-    path: str | os.PathLike[str], header: dict[str, Any], state: dict[str, Tensor], *, has_flow: bool = False
-) -> None:
-    """Write tensors, and the JSON that says what they are, with a checksum of both, whole or not at all.
-
-    Args:
-        path: The file to write.
-        header: Plain values; format and versions are added.
-        state: The tensors by name.
-        has_flow: Whether what the tensors mean depends on zuko, so that its version is added too.
-    """
-    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    versions = {"variform": __version__, "torch": torch.__version__}
-    if has_flow:
-        versions["zuko"] = version("zuko")
-    header = {"format": FORMAT, **versions, **header}
-    blank = json.dumps(header | {"sha256": ""}, sort_keys=True)
-    text = json.dumps(header | {"sha256": checksum(blank, tensors)}, sort_keys=True)
-    with replacing(path) as temporary:
-        temporary.write_bytes(to_bytes(tensors, {"variform": text}))  # two entries would come in a random order
 
 
 def load_vae(path: str | os.PathLike[str]) -> VAE:
@@ -191,62 +161,6 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
         if value.is_floating_point() and not name.endswith(found)  # a flow's masks are no weights either
     )
     return header | {"weights": weights}
-
-
-def read_sealed(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Header and tensors of a file that `write_sealed` wrote.
-
-    Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: for a file that is cut short, changed, of a newer version or not of variform.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"a model file must exist; there is none at {path}. Give the folder of a run.")
-    memory.require(path.stat().st_size, path.name, "Use a machine with more.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, *_MISFITS) as error:
-        raise ValueError(f"{path.name} must be a whole safetensors file; {error}. Fetch or train it again.") from error
-    text = metadata.get("variform", "")
-    header = _header(path.name, text)
-    if header["format"] > FORMAT:
-        raise ValueError(
-            f"{path.name} must have format {FORMAT} or older; it has format {header['format']}, written by variform "
-            f"{header.get('variform')}. Update variform."
-        )
-    try:
-        is_whole = header.get("sha256") == checksum(text.replace(str(header.get("sha256")), ""), tensors)
-    except _MISFITS:  # of types that torch cannot look into
-        is_whole = False
-    if not is_whole:
-        raise ValueError(f"{path.name} must be as it was written; its checksum differs. Fetch or train it again.")
-    return header, tensors
-
-
-def _header(name: str, text: str) -> dict[str, Any]:
-    try:
-        header = json.loads(text, parse_constant=_no_number)
-    except (ValueError, RecursionError):
-        header = None
-    if not isinstance(header, dict) or type(header.get("format")) is not int or header["format"] < 1:
-        raise ValueError(f"{name} must be a model of variform; its metadata do not say so. Choose another file.")
-    return header
-
-
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no number")
-
-
-def checksum(text: str, tensors: dict[str, Tensor]) -> str:
-    """SHA-256 of a text and of tensors in the processor's memory, with their names, types and shapes."""
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        value = tensors[name]
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def write_rows(path: str | os.PathLike[str], values: Array, columns: Sequence[str]) -> None:

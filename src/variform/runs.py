@@ -53,10 +53,11 @@ from variform.explorer.contents import draws, gather
 from variform.explorer.page import Page
 from variform.explorer.page import render as render_page
 from variform.explorer.payload import decoder_payload
-from variform.export import inspect, load_vae, read_sealed, save, write_sealed
+from variform.export import inspect, load_vae, save
 from variform.files import expanded, read_json, replacing, set_aside, sweep, write_json, write_text
 from variform.profiling import Profile, profile
 from variform.report import Picture, Table, render
+from variform.sealing import read_sealed, write_sealed
 from variform.sources import BUILT_IN, source_format
 from variform.steps import find_device, machine, require_fits, require_possible, threads_of
 from variform.stopping import Stopped

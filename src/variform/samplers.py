@@ -27,7 +27,8 @@ from variform.data import Dataset, Schema, Splits
 from variform.distributions import DiagonalGaussian, FullGaussian, Law, Mixture, Shape
 from variform.evaluation.density import Estimate, progress_bar, score
 from variform.evaluation.samples import compare_samples, perfect_coverage, piles, tell_apart
-from variform.export import build_bounded, checksum, read_sealed, write_sealed
+from variform.export import build_bounded
+from variform.sealing import checksum, read_sealed, write_sealed
 from variform.vae import VAE, evaluating
 
 SamplerKind = Literal["gmm", "flow"]

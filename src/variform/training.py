@@ -182,7 +182,7 @@ def fit(
             state = replace(take.trained.capture(sums), untrained=untrained)
         if folder is not None and not resume:
             checkpoints.save(folder, state, identity)
-        display.begin(take.is_compiled)
+        display.begin(take.is_compiled, state.note)
         take.objective.train()
         step, saved = state.step, _Saved(config.checkpoint_every, state.step, per_epoch)
         earlier, started = state.rows[-1]["seconds"] if state.rows else 0.0, time.monotonic()
@@ -570,7 +570,9 @@ class _Display:
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
 
-    def begin(self, compiles: bool) -> None:
+    def begin(self, compiles: bool, note: str) -> None:
+        if self.shown and note:
+            self.console.print(f"Note: {note}", highlight=False, soft_wrap=True)
         if self.shown and compiles:
             text = "the run is long enough to compile its step: the first step takes some seconds, the others less"
             self.console.print(text, highlight=False, soft_wrap=True)
