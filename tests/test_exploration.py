@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 from variform import DataConfig, ModelConfig, build_vae, exploration, read
-from variform.data import splits_from
+from variform.data import Schema, splits_from
 from variform.priors import MixturePrior
 
 
@@ -217,3 +217,20 @@ def test_the_count_of_what_is_clipped_is_that_of_a_gaussian_at_its_end():
     assert abs(counts["column 1"] - 2000) < 3 * 32 and abs(counts["column 2"] - 2000) < 3 * 32
     held = (exploration.generate(vae, 4000, draw=True) == np.array(splits.schema.low, np.float32)).sum(0)
     assert held.tolist() == [counts["column 1"], counts["column 2"]]
+
+
+def test_values_that_the_data_hold_exactly_and_new_rows_do_not_are_named():
+    """The share is that of the training rows; a few rows without the value are no sign, as the binomial law says."""
+    random = np.random.default_rng(0)
+    rows = random.normal(5, 1, (600, 3))
+    rows[:, 1] = np.where(random.random(600) < 0.6, 7.25, rows[:, 1])
+    splits = splits_from(rows, config=DataConfig(cells="mixed"))
+    share = float((splits.train.raw[:, 1] == 7.25).double().mean())
+    assert splits.schema.modes == ((0, 0), (7.25, pytest.approx(share)), (0, 0))
+    new = random.normal(5, 0.1, (200, 3))
+    (remark,) = exploration.remarks(splits.schema, new)
+    assert f"column 2 = 7.25 in {share:.1%} of the data and 0.0% here" in remark and "column 1" not in remark
+    assert exploration.remarks(splits.schema, new[:5]) == []  # .4^5 is 1 in 100
+    assert exploration.remarks(splits.schema, np.where(np.arange(200)[:, None] % 3, 7.25, new)) == []
+    older = {name: value for name, value in splits.schema.to_dict().items() if name != "modes"}
+    assert Schema.from_dict(older).modes == () and exploration.remarks(Schema.from_dict(older), new) == []

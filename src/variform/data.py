@@ -42,6 +42,7 @@ _VALUES_AT_ONCE = 2**20  # of a pass over all rows: data that are larger than me
 BLOCKS_PER_WINDOW = 128  # of a batch of 128 rows, each then has one neighbour from its own block on average
 _PARTS = ("train", "valid", "test")
 _FEW = 20  # categories that are believed in any case
+_LEAST_PILE = 0.05  # share of the rows at one value that is worth a word
 
 ColumnKind = Literal["real", "count", "binary", "category"]
 
@@ -71,6 +72,8 @@ class Schema:
             may be missing.
         conditions: What a conditional model is told beside each row; () for other models.
         occupancy: How many training rows were told what; None for other models, and in files of older versions.
+        modes: Of each column of a table the value that most training rows hold exactly, and their share; (0, 0) where
+            that is below .05, and of categories, counts, 0 and 1. () of images, and in files of older versions.
 
     Example:
         >>> schema = dataset_from(torch.tensor([[0.0, 7.0], [1.0, 9.0]])).schema
@@ -96,6 +99,7 @@ class Schema:
     gaps: tuple[bool, ...] = ()
     conditions: tuple[Condition, ...] = ()
     occupancy: Occupancy | None = None
+    modes: tuple[tuple[float, float], ...] = ()
 
     def __repr__(self) -> str:
         return f"Schema({self.summary()})"
@@ -418,6 +422,7 @@ gaussian or --scaling unit.
             "categories": [],
             "gaps": [],
             "occupancy": None,
+            "modes": [],
         }
         values = {**since, **values}
         if odd := names ^ set(values):
@@ -439,7 +444,7 @@ gaussian or --scaling unit.
         """Refuse what `read` never makes, such as more columns than values: it would go wrong much later."""
         width = 1 if self.kind == "image" else len(self.columns)
         each = {len(getattr(self, name)) for name in ("low", "high", "whole", "shift", "scale")}
-        optional = {len(getattr(self, name)) for name in ("kinds", "categories", "gaps")}
+        optional = {len(getattr(self, name)) for name in ("kinds", "categories", "gaps", "modes")}
         is_shaped = len(self.shape) == 3 and not self.columns if self.kind == "image" else self.shape == (width,)
         if not (is_shaped and min(self.shape) >= 1 and each == {width} and optional <= {0, width}):
             raise ValueError(
@@ -1086,6 +1091,7 @@ def _splits(source: Source, config: DataConfig) -> Splits:
         contexts, labels = _hidden(contexts, labels, schema, rows["train"], config)
     if contexts is not None:
         schema = dataclasses.replace(schema, occupancy=occupancy(conditions, contexts[rows["train"]]))
+    schema = dataclasses.replace(schema, modes=_modes(Dataset(raw, schema, rows=rows["train"])))
     duplicates = _duplicates(own, digests)
     parts = {
         part: Dataset(
@@ -1207,6 +1213,25 @@ def _unscaled_schema(raw: Tensor | StoredRows, source: Source, *, gaps: bool = F
         source=source.name,
         gaps=_gaps(raw, pooled=is_image) if gaps else (),
     )
+
+
+def _modes(train: Dataset) -> tuple[tuple[float, float], ...]:
+    """The most frequent value of each real column of a table and the share of the rows that hold it, from many rows."""
+    schema = train.schema
+    if schema.kind == "image":
+        return ()
+    most = max(1, _VALUES_AT_ONCE // len(schema.columns))
+    index = torch.linspace(0, len(train) - 1, min(most, len(train)), dtype=torch.float64).round().long()
+    values = train.gather(index).double().numpy()
+    kinds = schema.kinds or ("real",) * len(schema.columns)
+    return tuple(_mode(column) if kind == "real" else (0.0, 0.0) for column, kind in zip(values.T, kinds, strict=True))
+
+
+def _mode(column: np.ndarray) -> tuple[float, float]:
+    known, counts = np.unique(column[~np.isnan(column)], return_counts=True)
+    if not counts.size or counts.max() < _LEAST_PILE * counts.sum():
+        return 0.0, 0.0
+    return float(known[counts.argmax()]), float(counts.max() / counts.sum())
 
 
 def _columns(source: Source) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import bdtr
 from sklearn.decomposition import PCA
 from torch import Tensor
 
@@ -20,6 +21,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 _FLOATS_AT_ONCE = 2**25  # of the decoder's output: a probability for each of 256 levels of each pixel is many
 _NAMED = 12  # columns in a sentence
+_RARE = 1e-4
 
 
 def encode(vae: VAE, data: Dataset, *, draw: bool = False, seed: int = 0) -> tuple[Array, Array]:
@@ -110,7 +112,7 @@ def remarks(schema: Schema, raw: Array, *, least: float = 0.0) -> list[str]:
 
     Returns:
         Sentences: how many values of which columns of a mixed table are clipped; how many are below 0 in columns whose
-        data are not, of other tables.
+        data are not, of other tables; and at which single values the data pile up and these rows do not.
 
     Example:
         >>> from variform.data import dataset_from
@@ -133,7 +135,34 @@ not know of the end: train on its logarithm.']
             f"Below 0, where no row of the data is: {words}. The law of a column is a Gaussian, which does not know of "
             "the end: train on its logarithm."
         )
+    if missed := _missed_piles(schema, raw):
+        more = f", and {len(missed) - _NAMED} columns more" if len(missed) > _NAMED else ""
+        found.append(
+            f"Values that many rows of the data hold exactly and too few of these: {', '.join(missed[:_NAMED])}{more}. "
+            "The law of a real column is a Gaussian, which has no such values."
+        )
     return found
+
+
+def _missed_piles(schema: Schema, raw: Array) -> list[str]:
+    """Where the data pile up at a single value and rows do not, in words, the largest pile first.
+
+    A column is named where so few of the rows, or fewer, would come from the share of the data once in 10,000 times.
+    """
+    if not schema.modes:
+        return []
+    tidy = schema.tidy(torch.from_numpy(raw)).numpy()
+    tidy = np.where(schema.whole, np.rint(tidy), tidy)
+    found = []
+    for place, (value, share) in enumerate(schema.modes):
+        same = 1e-6 * (schema.high[place] - schema.low[place])
+        holders = int((np.abs(tidy[:, place] - value) <= same).sum())
+        if share and bdtr(holders, len(raw), share) < _RARE:
+            words = (
+                f"{schema.columns[place]} = {value:.6g} in {share:.1%} of the data and {holders / len(raw):.1%} here"
+            )
+            found.append((share, words))
+    return [words for _, words in sorted(found, key=lambda item: -item[0])]
 
 
 def _below_zero(schema: Schema, raw: Array) -> dict[str, int]:

@@ -137,7 +137,7 @@ class Run:
         """
         splits = read(self.config.source, self.config.reading)
         require_same_data(self.folder, splits)
-        apart = {"source": "", "occupancy": None}  # which is not in older files
+        apart = {"source": "", "occupancy": None, "modes": ()}  # which are not in older files
         known = dataclasses.replace(splits.schema, **apart) == dataclasses.replace(_schema(self.vae), **apart)
         if not known:
             raise ValueError(
