@@ -16,7 +16,7 @@ import torch
 
 from variform import ModelConfig, TrainConfig, build_objective, build_vae, fit
 from variform.data import dataset_from
-from variform.evaluation.baselines import fit_pca
+from variform.evaluation.components import fit_pca
 from variform.evaluation.density import score
 
 TRAIN = TrainConfig(steps=20_000, batch_size=256, learning_rate=1e-2, schedule="cosine")

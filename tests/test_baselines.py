@@ -11,7 +11,8 @@ from sklearn.decomposition import PCA
 
 from variform import DataConfig, ModelConfig, build_vae, evaluate
 from variform.data import splits_from
-from variform.evaluation.baselines import beside, fit_pca, pca
+from variform.evaluation.baselines import beside, pca
+from variform.evaluation.components import fit_pca
 from variform.evaluation.density import Estimate, score
 from variform.runs import table
 

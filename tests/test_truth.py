@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 from variform import VAE, ModelConfig, TrainConfig, build_objective, build_vae, fit
 from variform.data import dataset_from
-from variform.evaluation.baselines import fit_pca
+from variform.evaluation.components import fit_pca
 from variform.evaluation.density import score
 from variform.likelihoods import GaussianLikelihood
 from variform.networks import MLP

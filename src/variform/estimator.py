@@ -38,7 +38,7 @@ from sklearn.utils.validation import (
 from variform import exploration, starts, vae
 from variform.config import ActivationName, ModelConfig, TrainConfig
 from variform.data import Dataset, Schema, dataset_from
-from variform.evaluation.baselines import fit_pca
+from variform.evaluation.components import fit_pca
 from variform.evaluation.density import score
 from variform.evaluation.differences import mean_difference
 from variform.evaluation.imputation import Imputation, impute

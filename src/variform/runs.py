@@ -762,7 +762,7 @@ def _require_scores(path: Path, header: dict[str, Any], tensors: dict[str, Tenso
     """Refuse what is not of the form that `row_scores` gives."""
     kinds = {"scored": str, "split": str, "samples": int, "seed": int}
     names = {"index", "elbo", "log_likelihood", "kl", "nll", "squared_error"}
-    simpler = {f"{name}.{measure}" for name in (*PCAS, "trivial") for measure in ("nll", "squared_error")}
+    simpler = {f"{name}.{measure}" for name in (*PCAS, "famd", "trivial") for measure in ("nll", "squared_error")}
     shapes = {(value.shape, value.ndim) for value in tensors.values()}
     is_typed = all(type(header.get(name)) is kind for name, kind in kinds.items())
     if not is_typed or not names <= set(tensors) <= names | simpler or len(shapes) != 1 or next(iter(shapes))[1] != 1:

@@ -76,6 +76,8 @@ class Study:
             "active_units": "active units",
             "valid_nll_minus_lowest": "validation NLL minus the lowest",
         }
+        if any(row.get("pca_reconstruction_error", {}).get("metric") == "FAMD" for row in self.rows):
+            columns["pca_reconstruction_error"] = "FAMD's error"
         keys = [key for key in columns if any(key in row for row in self.rows)]
         rows = [[str(row["latent_dim"]), *(show(row.get(key)) for key in keys)] for row in self.rows]
         return ["latents", *(columns[key] for key in keys)], rows
@@ -315,6 +317,8 @@ def _row(dim: int, runs: list[Run]) -> dict[str, Any]:
             row[f"pca_{name}"] = pooled([item["baselines"][better][name] for item in numbers])
             if has_two_metrics(baselines):
                 row[f"pca_{name}"]["metric"] = PCAS[better]
+            if better == "famd":
+                row[f"pca_{name}"]["metric"] = "FAMD"
     row["active_units"] = pooled([{"mean": item["active_units"]["count"], "se": 0.0, "n": 1} for item in numbers])
     row["valid_nll"] = pooled([item["nll"] for item in valid])
     return row

@@ -144,11 +144,14 @@ def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
     notes += [baseline["note"] for baseline in numbers.get("baselines", {}).values() if "note" in baseline]
     if schema.kinds:
         notes.append(
-            "PCA is for numbers alone and does not stand beside a mixed table; the trivial model has "
+            "FAMD is PCA for a mixed table and gives reconstructions but no probabilities; the trivial model has "
             "independent columns. Reconstruction errors of all columns together mix their units."
         )
-    elif schema.gaps:
-        notes.append("PCA needs whole rows and does not stand beside data with gaps.")
+    if any(schema.gaps) and "baselines" in numbers:
+        notes.append(
+            "Where cells are missing, PCA and FAMD are fitted by EM to what is observed, and reconstruct a row as is "
+            "expected given what is observed of it; errors and densities are those of observed cells."
+        )
     return [*notes, *_on_pca(vae, numbers.get("baselines", {}))]
 
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from variform.distributions import (
     NegativeBinomial,
     Poisson,
 )
+from variform.evaluation.components import MixedCoding, fit_with_gaps
 from variform.evaluation.density import Estimate, Scores, per_column, squared_error
 from variform.evaluation.differences import mean_difference, root_mean_difference, row_errors
 from variform.likelihoods import (
@@ -41,90 +41,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 PCAS = {"pca": "PCA of scaled columns", "pca_own_units": "PCA in your units"}
 """The two metrics in which PCA may stand beside a VAE, in words."""
 
+_EM_WORK = 2**30  # products in a step
 _WHOLE = 2**31  # bytes of rows in float64: fewer are used as they are,
 _SUBSET = 2**28  # and of more a random subset of this size
-
-
-@dataclass(frozen=True, eq=False)
-class ProbabilisticPCA:
-    r"""A Gaussian with the covariance $C = U (\Lambda - \sigma^2 I) U^\top + \sigma^2 I$.
-
-    Args:
-        mean: (D,).
-        axes: U, orthonormal, (q, D), the direction of the largest variance first.
-        variances: Lambda, the variance along each axis, (q,); none is below that of the noise.
-        noise: sigma^2, the variance along every other direction.
-
-    Reference:
-        Tipping and Bishop (1999), equations 4 and 7.
-    """
-
-    mean: Array
-    axes: Array
-    variances: Array
-    noise: float
-
-    def reconstruct(self, x: Array) -> Array:
-        """The points of the plane through the mean along the axes that are nearest to the rows of x, (N, D)."""
-        return self.mean + (x - self.mean) @ self.axes.T @ self.axes
-
-    def log_prob(self, x: Array) -> Array:
-        r"""$\log p(x) = -\tfrac12 [D \log 2\pi + \log\det C + (x - \bar x)^\top C^{-1} (x - \bar x)]$, (N,)."""
-        size, others = x.shape[1], x.shape[1] - len(self.axes)
-        along = (x - self.mean) @ self.axes.T
-        log_det, distance = np.log(self.variances).sum(), (along**2 / self.variances).sum(1)
-        if others:
-            log_det += others * math.log(self.noise)
-            distance += ((x - self.reconstruct(x)) ** 2).sum(1) / self.noise
-        return -(size * math.log(2 * math.pi) + log_det + distance) / 2  # eq: ppca
-
-    def divided(self, unit: Array) -> "ProbabilisticPCA":
-        """The law of x / unit, with unit (D,): as many axes as columns, since its noise is no longer isotropic."""
-        loadings = self.axes.T * np.sqrt((self.variances - self.noise).clip(0))
-        factor = np.hstack([loadings, math.sqrt(self.noise) * np.eye(len(unit))]) / unit[:, None]  # C = F F^T
-        vectors, lengths, _ = np.linalg.svd(factor, full_matrices=False)
-        return ProbabilisticPCA(self.mean / unit, vectors.T, lengths**2, 0.0)
-
-    def bounded(self, min_std: float) -> "ProbabilisticPCA":
-        """The law with variances below `min_std`^2 raised to it, as a VAE's likelihood raises its own."""
-        noise = max(self.noise, min_std**2)
-        return ProbabilisticPCA(self.mean, self.axes, self.variances.clip(noise), noise)
-
-
-def fit_pca(x: Array, components: int, *, graded: bool = False) -> ProbabilisticPCA:
-    """Probabilistic PCA at its maximum likelihood: the noise is the mean of the D - q smallest eigenvalues.
-
-    Directions in which the rows do not vary at all are no axes, since any direction would do. Where the rows vary in q
-    directions or fewer, but not in all D, the noise is 0 and there is no density but that of `bounded`.
-
-    Args:
-        x: (N, D), float64.
-        components: q, at least 1.
-        graded: Whether columns differ in size by orders of magnitude: then singular values are taken of the rows
-            themselves, which is slower than eigenvalues of the covariance and does not lose the small columns.
-
-    Reference:
-        Tipping and Bishop (1999), equations 7 and 8.
-
-    Example:
-        >>> rows = np.array([[0.0, 0.0, 1.0], [3.0, 4.0, 1.0]])  # on a line
-        >>> model = fit_pca(rows, 2)
-        >>> abs(model.axes).round(3).tolist(), model.noise, model.reconstruct(rows).round(9).tolist()
-        ([[0.6, 0.8, 0.0]], 0.0, [[0.0, 0.0, 1.0], [3.0, 4.0, 1.0]])
-    """
-    mean = x.mean(0)
-    centred = x - mean
-    if graded or len(x) <= x.shape[1]:
-        _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
-        values = lengths**2 / len(x)
-        resolution = lengths[0] ** 2 / len(x) * (max(x.shape) * np.finfo(float).eps) ** 2
-    else:
-        values, vectors = np.linalg.eigh(centred.T @ centred / len(x))
-        values, axes = values[::-1].clip(0), vectors.T[::-1]
-        resolution = values[0] * max(x.shape) * np.finfo(float).eps
-    kept = min(components, int((values > resolution).sum()))
-    noise = values[components:].sum() / max(1, x.shape[1] - components)
-    return ProbabilisticPCA(mean, axes[:kept], values[:kept], float(noise))
 
 
 def pca(
@@ -151,15 +70,16 @@ def pca(
         squared_error, NaN for a row that was not scored; with `scores` nll_difference and
         reconstruction_error_difference, the VAE's minus PCA's over the same rows.
     """
-    (fitted, _), (scored, chosen) = _rows(train, seed), _rows(data, seed)
+    fitted, (scored, chosen) = _fitted(vae, train, seed), _rows(data, seed)
     unit = np.array(data.schema.scale if own_units else 1.0)  # columns have one each
     x, likelihood = scored.numpy(), vae.likelihood
-    model = fit_pca(fitted.numpy() * unit, vae.latent_dim, graded=own_units)
+    model = fit_with_gaps(fitted.numpy() * unit, vae.latent_dim, graded=own_units)
     reconstruction = torch.from_numpy(model.reconstruct(x * unit) / unit)
     nll = None
     if isinstance(likelihood, GaussianLikelihood):
         law = (model.divided(unit) if own_units else model).bounded(likelihood.min_std)
-        nll = -torch.from_numpy(law.log_prob(x)) - vae.log_jacobian(data.schema)
+        jacobians = vae.log_jacobians(data.schema, scored.reshape(-1, *data.schema.shape))
+        nll = -torch.from_numpy(law.log_prob(x)) - jacobians
     components = len(model.axes)
     notes = [_subset("PCA is fitted", fitted, train) or _subset("PCA is scored", scored, data)]
     if components < min(vae.latent_dim, fitted.shape[1]):
@@ -174,6 +94,36 @@ def pca(
 def has_own_units(schema: Schema) -> bool:
     """Whether scaling changed the metric: whether some columns were divided by more than others."""
     return schema.binarise == "none" and len(set(schema.scale)) > 1
+
+
+def famd(
+    vae: VAE, data: Dataset, train: Dataset, *, scores: Scores | None = None, seed: int = 0
+) -> dict[str, Any]:  # fmt: skip
+    """Factorial analysis of mixed data, PCA's peer for a mixed table, with as many factors as the VAE has latents.
+
+    Numbers are standardised and categories are indicators over the root of their frequency; what PCA makes of these is
+    decoded, of categories the one with the largest indicator. It gives no probabilities, and so no NLL.
+
+    Args:
+        vae: The model beside which it stands.
+        data: The rows that are scored.
+        train: The rows that are fitted.
+        scores: As for `pca`.
+        seed: As for `pca`.
+
+    Returns:
+        As `pca`, without a density; of categories the errors are the share that is wrong.
+
+    Reference:
+        Pagès (2004).
+    """
+    fitted, (scored, chosen) = _fitted(vae, train, seed), _rows(data, seed)
+    coding = MixedCoding.of(fitted.numpy(), data.schema)
+    model = fit_with_gaps(coding.encode(fitted.numpy()), vae.latent_dim)
+    reconstruction = torch.from_numpy(coding.decode(model.reconstruct(coding.encode(scored.numpy()))))
+    notes = [_subset("FAMD is fitted", fitted, train) or _subset("FAMD is scored", scored, data)]
+    found = {"components": len(model.axes)} | _numbers(data, scored, reconstruction, None, scores, chosen)
+    return found | _note(notes)
 
 
 def trivial(
@@ -208,7 +158,8 @@ def trivial(
 
 
 def beside(vae: VAE, data: Dataset, train: Dataset, scores: Scores, *, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """All simpler models that can stand beside a VAE: `pca`, in both metrics where these differ, and `trivial`.
+    """All simpler models that can stand beside a VAE, by name: `pca`, in both metrics where these differ, or for a
+    mixed table `famd`; and `trivial`.
 
     Args:
         vae: The model.
@@ -218,23 +169,23 @@ def beside(vae: VAE, data: Dataset, train: Dataset, scores: Scores, *, seed: int
         seed: Seed of the binarisation, where the data ask for one.
     """
     options: dict[str, Any] = {"scores": scores, "seed": seed}
-    found = {}
-    if not data.schema.gaps:
-        found["pca"] = pca(vae, data, train, **options)
-    if not data.schema.gaps and has_own_units(data.schema):
+    if data.schema.kinds:
+        return {"famd": famd(vae, data, train, **options), "trivial": trivial(vae, data, train, **options)}
+    found = {"pca": pca(vae, data, train, **options)}
+    if has_own_units(data.schema):
         found["pca_own_units"] = pca(vae, data, train, own_units=True, **options)
     return found | {"trivial": trivial(vae, data, train, **options)}
 
 
 def better_pca(found: dict[str, dict[str, Any]], measure: str) -> str | None:
-    """The name of the PCA with the least `measure` among baselines; None where none has it.
+    """The name of the PCA, or FAMD, with the least `measure` among baselines; None where none has it.
 
     Example:
         >>> some = {"pca": {"nll": {"mean": 3.0}}, "pca_own_units": {"nll": {"mean": 2.0}}, "trivial": {}}
         >>> better_pca(some, "nll"), better_pca(some, "reconstruction_error")
         ('pca_own_units', None)
     """
-    names = [name for name in PCAS if measure in found.get(name, {})]
+    names = [name for name in (*PCAS, "famd") if measure in found.get(name, {})]
     return min(names, key=lambda name: found[name][measure]["mean"], default=None)
 
 
@@ -245,7 +196,7 @@ def baseline_names(found: dict[str, dict[str, Any]]) -> dict[str, str]:
         >>> baseline_names({"pca": {"components": 2}, "pca_own_units": {"components": 2}, "trivial": {}})
         {'pca': 'PCA of scaled columns, q = 2', 'pca_own_units': 'PCA in your units, q = 2', 'trivial': 'trivial'}
     """
-    names = (PCAS if has_two_metrics(found) else {"pca": "PCA"}) | {"trivial": "trivial"}
+    names = (PCAS if has_two_metrics(found) else {"pca": "PCA"}) | {"famd": "FAMD", "trivial": "trivial"}
     sizes = {name: f", q = {found[name]['components']}" for name in names if "components" in found.get(name, {})}
     return {name: called + sizes.get(name, "") for name, called in names.items() if name in found}
 
@@ -303,24 +254,34 @@ def _level_counts(data: Dataset, levels: int, seed: int) -> Tensor:
     return counts.reshape(levels, size)
 
 
-def _rows(data: Dataset, seed: int) -> tuple[Tensor, Tensor | None]:
+def _rows(data: Dataset, seed: int, most: int | None = None) -> tuple[Tensor, Tensor | None]:
     """The prepared rows as a float64 matrix (N, D): all of them, or a random subset of more than fit into memory.
 
     Beside it the numbers of the rows that were chosen, or None where these are all.
     """
     row, chosen = 8 * math.prod(data.schema.shape), None
+    most = len(data) if most is None else most
     if len(data) * row > _WHOLE:
-        chosen = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[: max(1, _SUBSET // row)]
+        most = min(most, max(1, _SUBSET // row))
+    if len(data) > most:
+        chosen = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:most]
         chosen = chosen.sort().values
         data = data.take(chosen)
     return data.prepared(seed=seed).double().flatten(1), chosen
+
+
+def _fitted(vae: VAE, train: Dataset, seed: int) -> Tensor:
+    """The prepared rows that PCA is fitted to; of data with gaps no more than EM gets through in a minute or so."""
+    width = max(math.prod(train.schema.shape), sum(len(names) or 1 for names in train.schema.categories))
+    most = max(500, _EM_WORK // (width * min(vae.latent_dim, width) ** 2)) if any(train.schema.gaps) else None
+    return _rows(train, seed, most)[0]
 
 
 def _subset(done: str, rows: Tensor, data: Dataset) -> str:
     """What a reader must know where not all rows are used."""
     if len(rows) == len(data):
         return ""
-    return f"{done} on a random {len(rows):,} of {len(data):,} rows: all of them would take too much memory."
+    return f"{done} on a random {len(rows):,} of {len(data):,} rows: all of them would take too much."
 
 
 def _note(sentences: Sequence[str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from variform.vae import VAE
 BETTER_BY = 2.0
 """Paired standard errors by which a simpler model must be better before it is said."""
 
+_OTHERS = {"famd": "Factorial analysis of mixed data (FAMD)", "trivial": "The trivial model"}
 _BETTER = {"nll": "the better NLL by {} nats", "reconstruction_error": "the better reconstruction error by {}"}
 
 
@@ -131,7 +132,7 @@ def _simpler_model_wins(vae: VAE, numbers: dict[str, Any], trained: TrainConfig 
     """
     baselines = numbers.get("baselines", {})
     found: dict[str, list[str]] = {}
-    for names in (tuple(PCAS), ("trivial",)):
+    for names in (tuple(PCAS), ("famd",), ("trivial",)):
         for measure, words in _BETTER.items():
             if measure == "nll" and trained is not None and trained.is_point:
                 continue  # no spread was trained that a density could be of
@@ -140,7 +141,7 @@ def _simpler_model_wins(vae: VAE, numbers: dict[str, Any], trained: TrainConfig 
             if wins:
                 name = max(wins, key=lambda one: wins[one]["mean"])
                 found.setdefault(name, []).append(words.format(_with_error(wins[name])))
-    called = (PCAS if has_two_metrics(baselines) else {"pca": "PCA"}) | {"trivial": "The trivial model"}
+    called = (PCAS if has_two_metrics(baselines) else {"pca": "PCA"}) | _OTHERS
     return [
         f"{called[name]} has {' and '.join(words)}, mean ± standard error of the differences over the same "
         f"{baselines[name]['reconstruction_error_difference']['n']:,} rows. {_what_to_try(vae, trained, name)}"

@@ -1,0 +1,222 @@
+"""Principal components: probabilistic PCA with its exact density, with gaps too, and the coding of mixed tables."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from variform.data import Schema
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_FLOATS_AT_ONCE = 2**23
+_STEPS = 500  # of EM at most
+
+
+@dataclass(frozen=True, eq=False)
+class ProbabilisticPCA:
+    r"""A Gaussian with the covariance $C = U (\Lambda - \sigma^2 I) U^\top + \sigma^2 I$.
+
+    Args:
+        mean: (D,).
+        axes: U, orthonormal, (q, D), the direction of the largest variance first.
+        variances: Lambda, the variance along each axis, (q,); none is below that of the noise.
+        noise: sigma^2, the variance along every other direction.
+
+    Reference:
+        Tipping and Bishop (1999), equations 4 and 7.
+    """
+
+    mean: Array
+    axes: Array
+    variances: Array
+    noise: float
+
+    def reconstruct(self, x: Array) -> Array:
+        """The points of the plane through the mean along the axes that are nearest to the rows of x, (N, D).
+
+        Of a row with gaps (NaN) the point that is expected given what is observed of it.
+        """
+        if np.isnan(x).any():
+            return self._observed(x)[0]
+        return self.mean + (x - self.mean) @ self.axes.T @ self.axes
+
+    def log_prob(self, x: Array) -> Array:
+        r"""$\log p(x) = -\tfrac12 [D \log 2\pi + \log\det C + (x - \bar x)^\top C^{-1} (x - \bar x)]$, (N,).
+
+        Of a row with gaps (NaN) the density of what is observed of it.
+        """
+        if np.isnan(x).any():
+            return self._observed(x)[1]
+        size, others = x.shape[1], x.shape[1] - len(self.axes)
+        along = (x - self.mean) @ self.axes.T
+        log_det, distance = np.log(self.variances).sum(), (along**2 / self.variances).sum(1)
+        if others:
+            log_det += others * math.log(self.noise)
+            distance += ((x - self.reconstruct(x)) ** 2).sum(1) / self.noise
+        return -(size * math.log(2 * math.pi) + log_det + distance) / 2  # eq: ppca
+
+    def _observed(self, x: Array) -> tuple[Array, Array]:
+        """Of rows with gaps the expected points of the plane, (N, D), and log-densities of what is observed, (N,)."""
+        size = max(1, _FLOATS_AT_ONCE // max(1, len(self.axes) ** 2 + x.shape[1]))
+        parts = [self._observed_of_some(x[start : start + size]) for start in range(0, len(x), size)]
+        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+    def _observed_of_some(self, x: Array) -> tuple[Array, Array]:
+        noise = max(self.noise, 1e-12 * self.variances.max(initial=1e-300))
+        loadings = self.axes.T * np.sqrt((self.variances - noise).clip(0))
+        known, inner, z = _expected(x - self.mean, loadings, noise)
+        point = self.mean + z @ loadings.T
+        distance = (np.where(known, x - point, 0.0) ** 2).sum(1) / noise + (z**2).sum(1)
+        count = known.sum(1)
+        log_det = np.linalg.slogdet(inner)[1] + (count - z.shape[1]) * math.log(noise)
+        return point, -(count * math.log(2 * math.pi) + log_det + distance) / 2
+
+    def divided(self, unit: Array) -> "ProbabilisticPCA":
+        """The law of x / unit, with unit (D,): as many axes as columns, since its noise is no longer isotropic."""
+        loadings = self.axes.T * np.sqrt((self.variances - self.noise).clip(0))
+        factor = np.hstack([loadings, math.sqrt(self.noise) * np.eye(len(unit))]) / unit[:, None]  # C = F F^T
+        vectors, lengths, _ = np.linalg.svd(factor, full_matrices=False)
+        return ProbabilisticPCA(self.mean / unit, vectors.T, lengths**2, 0.0)
+
+    def bounded(self, min_std: float) -> "ProbabilisticPCA":
+        """The law with variances below `min_std`^2 raised to it, as a VAE's likelihood raises its own."""
+        noise = max(self.noise, min_std**2)
+        return ProbabilisticPCA(self.mean, self.axes, self.variances.clip(noise), noise)
+
+
+def fit_pca(x: Array, components: int, *, graded: bool = False) -> ProbabilisticPCA:
+    """Probabilistic PCA at its maximum likelihood: the noise is the mean of the D - q smallest eigenvalues.
+
+    Directions in which the rows do not vary at all are no axes, since any direction would do. Where the rows vary in q
+    directions or fewer, but not in all D, the noise is 0 and there is no density but that of `bounded`.
+
+    Args:
+        x: (N, D), float64.
+        components: q, at least 1.
+        graded: Whether columns differ in size by orders of magnitude: then singular values are taken of the rows
+            themselves, which is slower than eigenvalues of the covariance and does not lose the small columns.
+
+    Reference:
+        Tipping and Bishop (1999), equations 7 and 8.
+
+    Example:
+        >>> rows = np.array([[0.0, 0.0, 1.0], [3.0, 4.0, 1.0]])  # on a line
+        >>> model = fit_pca(rows, 2)
+        >>> abs(model.axes).round(3).tolist(), model.noise, model.reconstruct(rows).round(9).tolist()
+        ([[0.6, 0.8, 0.0]], 0.0, [[0.0, 0.0, 1.0], [3.0, 4.0, 1.0]])
+    """
+    mean = x.mean(0)
+    centred = x - mean
+    if graded or len(x) <= x.shape[1]:
+        _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
+        values = lengths**2 / len(x)
+        resolution = lengths[0] ** 2 / len(x) * (max(x.shape) * np.finfo(float).eps) ** 2
+    else:
+        values, vectors = np.linalg.eigh(centred.T @ centred / len(x))
+        values, axes = values[::-1].clip(0), vectors.T[::-1]
+        resolution = values[0] * max(x.shape) * np.finfo(float).eps
+    kept = min(components, int((values > resolution).sum()))
+    noise = values[components:].sum() / max(1, x.shape[1] - components)
+    return ProbabilisticPCA(mean, axes[:kept], values[:kept], float(noise))
+
+
+def _expected(x: Array, loadings: Array, noise: float) -> tuple[Array, Array, Array]:
+    """Of rows x = W z + noise what is observed, (N, D), W_o^T W_o + noise I, (N, q, q), and E[z | x_o], (N, q)."""
+    known, latents = ~np.isnan(x), loadings.shape[1]
+    products = (loadings[:, :, None] * loadings[:, None, :]).reshape(len(loadings), -1)
+    inner = (known @ products).reshape(-1, latents, latents) + noise * np.eye(latents)
+    along = np.where(known, x, 0.0) @ loadings
+    return known, inner, np.linalg.solve(inner, along[..., None])[..., 0]
+
+
+def fit_with_gaps(x: Array, components: int, *, graded: bool = False) -> ProbabilisticPCA:
+    """Probabilistic PCA at the maximum likelihood of what is observed, by EM where cells are missing.
+
+    Args:
+        x: (N, D), float64, NaN where a cell is missing; each column is observed in some row.
+        components: As for `fit_pca`.
+        graded: Likewise.
+
+    Reference:
+        Ilin and Raiko (2010), section 3.
+    """
+    if not np.isnan(x).any():
+        return fit_pca(x, components, graded=graded)
+    centre, unit = np.nanmean(x, 0), float(np.nanstd(x)) or 1.0
+    x = (x - centre) / unit
+    start = fit_pca(np.nan_to_num(x), min(components, x.shape[1]), graded=graded)
+    mean, noise, before = start.mean, max(start.noise, 1e-6), -math.inf
+    loadings = start.axes.T * np.sqrt((start.variances - noise).clip(1e-6))
+    for _ in range(_STEPS):
+        known, inner, z = _expected(x - mean, loadings, noise)
+        filled = np.where(known, x, 0.0)
+        more = np.hstack([z, np.ones((len(z), 1))])  # the mean is the loading of a latent that is always 1
+        second = more[:, :, None] * more[:, None, :]
+        second[:, :-1, :-1] += noise * np.linalg.inv(inner)
+        left = (known.T @ second.reshape(len(z), -1)).reshape(x.shape[1], *second.shape[1:])
+        right = filled.T @ more
+        solved = np.linalg.solve(left + 1e-12 * np.eye(more.shape[1]), right[..., None])[..., 0]
+        loadings, mean = solved[:, :-1], solved[:, -1]
+        noise = max(((filled**2).sum() - (right * solved).sum()) / known.sum(), 1e-12)
+        model = _from_loadings(mean, loadings, noise)
+        reached = model.log_prob(x).mean()
+        if reached - before < 1e-7 * abs(reached):
+            break
+        before = reached
+    return ProbabilisticPCA(centre + unit * model.mean, model.axes, unit**2 * model.variances, unit**2 * model.noise)
+
+
+def _from_loadings(mean: Array, loadings: Array, noise: float) -> ProbabilisticPCA:
+    vectors, lengths, _ = np.linalg.svd(loadings, full_matrices=False)
+    return ProbabilisticPCA(mean, vectors.T, lengths**2 + noise, float(noise))
+
+
+@dataclass(frozen=True, eq=False)
+class MixedCoding:
+    r"""A mixed table as numbers, so that PCA of them is factorial analysis of mixed data.
+
+    A number, count or binary column becomes $(x - \bar x) / s$, a category of the frequency $p_k$ a column
+    $(1[x = k] - p_k) / \sqrt{p_k}$. What is missing is NaN in all of its columns.
+
+    Args:
+        sizes: Columns that each column of the table becomes.
+        mean: Of the columns that come out, (C,): means, and frequencies of categories.
+        unit: Their units, (C,): standard deviations, and roots of frequencies; 1 for what never varies.
+
+    Reference:
+        Pagès (2004).
+    """
+
+    sizes: tuple[int, ...]
+    mean: Array
+    unit: Array
+
+    @classmethod
+    def of(cls, x: Array, schema: Schema) -> "MixedCoding":
+        """The coding that prepared training rows (N, D) ask for."""
+        sizes = tuple(len(names) or 1 for names in schema.categories)
+        plain = _indicators(x, sizes)
+        mean, std = np.nanmean(plain, 0), np.nanstd(plain, 0)
+        unit = np.where(np.repeat(sizes, sizes) > 1, np.sqrt(mean.clip(0)), std)
+        return cls(sizes, mean, np.where(unit > 0, unit, 1.0))
+
+    def encode(self, x: Array) -> Array:
+        """Prepared rows (N, D) as numbers (N, C)."""
+        return (_indicators(x, self.sizes) - self.mean) / self.unit
+
+    def decode(self, y: Array) -> Array:
+        """The rows that numbers stand for, (N, D): of categories that with the largest indicator."""
+        plain = np.split(y * self.unit + self.mean, np.cumsum(self.sizes)[:-1], axis=1)
+        pairs = zip(plain, self.sizes, strict=True)
+        return np.stack([part[:, 0] if size == 1 else part.argmax(1) for part, size in pairs], 1)
+
+
+def _indicators(x: Array, sizes: tuple[int, ...]) -> Array:
+    """Codes of categories as indicators, other columns as they are."""
+    parts = []
+    for column, size in zip(x.T, sizes, strict=True):
+        codes = column[:, None]
+        parts.append(codes if size == 1 else np.where(np.isnan(codes), np.nan, codes == np.arange(size)))
+    return np.hstack(parts)
