@@ -538,7 +538,7 @@ def test_bernoulli_error_names_the_column_and_its_raw_value(tmp_path):
         read(path, DataConfig(scaling="none")).schema.require("unit", "bernoulli")
     assert str(caught.value) == (
         "bernoulli needs values in [0, 1]; column 'mass' of designs.csv holds 7.2."
-        " Use --likelihood gaussian or --scaling unit."
+        " Use --likelihood gaussian-per-feature or --scaling unit."
     )
 
 

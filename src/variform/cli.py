@@ -94,7 +94,7 @@ def train(
     """Train a VAE on your data, evaluate it on held-out rows, and write pictures and a report.
 
     Examples: `variform train photos/ --image-size 32,32 --out runs/photos`,
-    `variform train designs.csv --likelihood gaussian --latent-dim 3`,
+    `variform train designs.csv --likelihood gaussian-per-feature --latent-dim 3`,
     `variform train --resume runs/photos`
 
     Args:

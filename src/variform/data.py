@@ -375,13 +375,13 @@ class Schema:
             >>> dataset_from(torch.tensor([[7.25]])).schema.require("unit", "bernoulli")
             Traceback (most recent call last):
             ValueError: bernoulli needs values in [0, 1]; column 'column 1' of array holds 7.25. Use --likelihood \
-gaussian or --scaling unit.
+gaussian-per-feature or --scaling unit.
         """
         if self.binarise != "none":  # zeros and ones are of every kind
             return
         if support == "unit" and (outlier := self._outlier()):
             raise ValueError(
-                f"{likelihood} needs values in [0, 1]; {outlier}. Use --likelihood gaussian or --scaling unit."
+                f"{likelihood} needs values in [0, 1]; {outlier}. Use --likelihood {self.gaussian} or --scaling unit."
             )
         if support == "levels":
             self._require_levels(likelihood)
@@ -476,6 +476,11 @@ gaussian or --scaling unit.
         columns = zip(self.low, self.high, self.shift, self.scale, strict=True)
         return [((low - shift) / scale, (high - shift) / scale) for low, high, shift, scale in columns]
 
+    @property
+    def gaussian(self) -> str:
+        """The Gaussian likelihood for such data: columns have noise of their own, the pixels of an image the same."""
+        return "gaussian-per-feature" if self.kind == "table" else "gaussian-shared"
+
     def _outlier(self) -> str | None:
         """The first column whose scaled values leave [0, 1], and its raw value, in words."""
         for column, (low, high) in enumerate(self.scaled_ranges()):
@@ -488,7 +493,7 @@ gaussian or --scaling unit.
         if self.levels is None:
             raise ValueError(
                 f"{likelihood} needs discrete levels, such as 8-bit pixels; {self.source} holds other numbers. "
-                "Use --likelihood gaussian-shared."
+                f"Use --likelihood {self.gaussian}."
             )
         if any(self.shift) or set(self.scale) != {self.levels - 1}:
             raise ValueError(
@@ -502,7 +507,7 @@ gaussian or --scaling unit.
                 found = f"{low:.7g}" if low < 0 else "fractions"
                 raise ValueError(
                     f"{likelihood} needs counts, whole numbers from 0; {self._place(column)} holds {found}. "
-                    "Use --likelihood gaussian, or leave the column out."
+                    f"Use --likelihood {self.gaussian}, or leave the column out."
                 )
         if any(self.shift) or set(self.scale) != {1}:
             raise ValueError(f"{likelihood} needs counts as they are; {self.source} is scaled. Use --scaling none.")

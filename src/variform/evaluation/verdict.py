@@ -14,6 +14,9 @@ from variform.vae import VAE
 BETTER_BY = 2.0
 """Paired standard errors by which a simpler model must be better before it is said."""
 
+UNEVEN = 2.0
+"""By which factor the noise of columns must differ before one variance for all is called wrong."""
+
 _OTHERS = {"famd": "Factorial analysis of mixed data (FAMD)", "trivial": "The trivial model"}
 _BETTER = {"nll": "the better NLL by {} nats", "reconstruction_error": "the better reconstruction error by {}"}
 
@@ -45,6 +48,7 @@ def warnings(
         *_not_finite(numbers),
         *collapsed(vae, numbers, trained),
         *_diverged(vae, history),
+        *_one_variance(vae, numbers),
         *_simpler_model_wins(vae, numbers, trained),
     ]
 
@@ -125,6 +129,28 @@ def _diverged(vae: VAE, history: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def _one_variance(vae: VAE, numbers: dict[str, Any]) -> list[str]:
+    """One noise variance for columns that were standardised each by itself, where their errors tell otherwise."""
+    likelihood, schema = vae.likelihood, vae.schema
+    if not isinstance(likelihood, GaussianLikelihood) or likelihood.variance in ("learned", "per-feature"):
+        return []
+    found = numbers.get("reconstruction_error_per_column", {})
+    if schema is None or len(set(schema.scale)) < 2 or any(value["mean"] is None for value in found.values()):
+        return []
+    scales = dict(zip(found, schema.scale, strict=True))
+    errors = {column: value["mean"] / scales[column] for column, value in found.items()}
+    least, most = min(errors, key=errors.__getitem__), max(errors, key=errors.__getitem__)
+    chance = 4 / math.sqrt(2 * numbers["nll"]["n"])  # of the logarithm of a root of a mean of n squares, 4 errors
+    if errors[most] < UNEVEN * math.exp(chance) * errors[least]:
+        return []
+    return [
+        "The model has one noise variance for all columns, and each column was scaled by itself, which makes even "
+        f"equal noise unequal: what is left of '{most}' is {errors[most]:.2g} of its scale, of '{least}' "
+        f"{errors[least]:.2g}. NLL, and the number of latents chosen by it, suffer. Use --likelihood "
+        "gaussian-per-feature."
+    ]
+
+
 def _simpler_model_wins(vae: VAE, numbers: dict[str, Any], trained: TrainConfig | None) -> list[str]:
     """A sentence for each simpler model that is better, over the same rows, in NLL or in reconstruction error.
 
@@ -165,14 +191,14 @@ def _what_to_try(vae: VAE, trained: TrainConfig | None, baseline: str) -> str:
     likelihood = vae.likelihood
     is_gaussian = isinstance(likelihood, GaussianLikelihood)
     if baseline == "trivial" and is_gaussian and likelihood.variance not in ("learned", "per-feature"):
-        return "It has a variance per column and this VAE one for all: compare --likelihood gaussian with it."
+        return "It has a variance per column and this VAE one for all: compare --likelihood gaussian-per-feature."
     if baseline == "trivial" and isinstance(likelihood, LogisticLikelihood):
         return "It has a frequency for every level and this VAE two numbers: compare --likelihood categorical with it."
     ways = [f"--learning-rate {trained.learning_rate / 3:.1g}" if trained else "a smaller --learning-rate"]
     if not (trained and trained.clip_norm):
         ways.append("--clip-norm 10")
     if is_gaussian and likelihood.variance in ("identity", "fixed"):
-        ways.append("a variance that is learned (--likelihood gaussian)")
+        ways.append("a variance that is learned (--likelihood gaussian-per-feature)")
     if trained and trained.beta > 1:
         ways.append("--beta 1")
     if baseline == "pca_own_units":
