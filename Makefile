@@ -1,8 +1,9 @@
 # Everything lives in .venv; `make demo` and `make test` need only Python 3.11 or newer, pip and make.
 PYTHON ?= python3
+LOWEST_PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo test lint format setup peers bench browsers
+.PHONY: demo test test-lowest lint format setup peers bench browsers
 setup: .venv/ready
 
 .venv/ready: pyproject.toml constraints.txt
@@ -17,6 +18,15 @@ demo: .venv/ready
 # takes from the others. For fewer or none: make test ARGS="-n 0 tests/test_flows.py"
 test: .venv/ready
 	$(BIN)/pytest -q -n auto --dist worksteal $(ARGS)
+
+# The same with the lowest versions that pyproject.toml allows, as constraints-lowest.txt has them.
+test-lowest: .venv-lowest/ready
+	.venv-lowest/bin/pytest -q -n auto --dist worksteal $(ARGS)
+
+.venv-lowest/ready: pyproject.toml constraints-lowest.txt
+	$(LOWEST_PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e '.[dev]'
+	touch $@
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -2,8 +2,11 @@
 
 import ast
 import importlib
+import importlib.metadata
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -97,3 +100,79 @@ def test_the_public_names_are_what_they_say_and_importing_them_is_lazy():
     assert set(variform._HOMES) == set(variform.__all__)
     code = "import sys, variform, variform.cli; print('torch' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
+
+
+# --- dependencies -------------------------------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = {"hub.py": "hub", "graphs.py": "onnx", "serving.py": "serve"}
+"""The modules that may import what an extra brings."""
+
+
+def required(requirements):
+    """Lowest versions by distribution."""
+    found = {}
+    for requirement in requirements:
+        if not requirement.startswith("variform["):
+            name, lowest = re.fullmatch(r"([\w-]+)>=([\d.]+)", requirement).groups()
+            found[canonical(name)] = lowest
+    return found
+
+
+def canonical(name):
+    return re.sub("[-_.]+", "-", name).lower()
+
+
+CORE = required(PROJECT["dependencies"])
+OPTIONAL = {extra: required(requirements) for extra, requirements in PROJECT["optional-dependencies"].items()}
+
+
+def distributions(path):
+    """What a file imports that is neither Python's nor the project's own: sets of distributions, one an import."""
+    known, own = (
+        importlib.metadata.packages_distributions(),
+        {"variform", *(file.stem for file in path.parent.glob("*.py"))},
+    )
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+        for top in {name.split(".")[0] for name in names} - own - set(sys.stdlib_module_names):
+            yield {canonical(name) for name in known[top]}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_what_is_imported_is_declared(path):
+    allowed = set(CORE) | set(OPTIONAL.get(EXTRAS.get(path.name, ""), ()))
+    for found in distributions(path):
+        assert found & allowed, f"{path.name} imports {found}, which pyproject.toml does not name"
+
+
+def test_what_tests_import_is_declared():
+    allowed = set(CORE).union(*OPTIONAL.values())
+    for path in Path(__file__).parent.glob("*.py"):
+        for found in distributions(path):
+            assert found & allowed, f"{path.name} imports {found}, which pyproject.toml does not name"
+
+
+def pins(name, until=None):
+    """Versions by distribution in a file of constraints."""
+    lines = (ROOT / name).read_text(encoding="utf-8").partition(until or "\0")[0].splitlines()
+    pairs = (line.split("==") for line in lines if line and not line.startswith("#"))
+    return {canonical(package): version for package, version in pairs}
+
+
+def same(version):
+    """1.0 and 1.0.0 are the same version."""
+    return re.sub(r"(\.0)+$", "", version)
+
+
+def test_the_lowest_versions_are_those_that_are_tested():
+    declared = CORE.copy()
+    for versions in OPTIONAL.values():
+        assert not {name for name in versions if declared.get(name, versions[name]) != versions[name]}
+        declared |= versions
+    tested = pins("constraints-lowest.txt", until="# ----")
+    assert {name: same(lowest) for name, lowest in declared.items()} == {name: same(at) for name, at in tested.items()}
+    assert set(declared) <= set(pins("constraints.txt"))
