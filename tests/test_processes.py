@@ -71,7 +71,7 @@ def test_a_killed_worker_is_named_and_the_run_goes_on_with_one_process(tmp_path)
             if environment_of(path).get("RANK") == "1" and str(folder) in (path / "cmdline").read_text()
         )
         os.kill(victim, signal.SIGKILL)
-        said = job.communicate(timeout=60)[1]
+        said = job.communicate(timeout=600)[1]
     assert job.returncode == 1
     assert "rank      : 1 " in said and "Signal 9 (SIGKILL)" in said
     reached = len((folder / "history.jsonl").read_text().splitlines())

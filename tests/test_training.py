@@ -278,19 +278,28 @@ def begin(*arguments, threads):
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
 
+def wait_for_saves(folder, count, process):
+    """Until the checkpoint was replaced `count` times more."""
+    path = folder / "checkpoint.safetensors"
+    for _ in range(count):
+        before = path.stat().st_mtime_ns
+        while path.stat().st_mtime_ns == before and process.poll() is None:
+            time.sleep(0.001)
+
+
 def test_killed_and_stopped_processes_end_as_one_that_was_left_alone(tmp_path):
     """SIGKILL twice at random moments, each other signal once; each time another process goes on."""
     torch.set_default_dtype(torch.float32)
     model = ModelConfig(latent_dim=2, hidden=(16,), dropout=0.1)
-    data, steps = DataConfig(binarise="dynamic"), TrainConfig(epochs=200, warmup=500, checkpoint_every="0.05s")
+    data, steps = DataConfig(binarise="dynamic"), TrainConfig(epochs=200, warmup=500, checkpoint_every="20steps")
     config = RunConfig(source="digits", data=data, model=model, train=steps, evaluation=EvaluationConfig(nll_samples=1))
     alone, folder = tmp_path / "alone", tmp_path / "killed often"
     runs.train(config, alone, pictures=False)
-    arguments, chance = [*to_command(config).split()[2:], "--out", folder], random.Random(time.time())
+    arguments, chance = [*to_command(config).split()[2:], "--out", folder], random.Random(0)
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         with begin(*arguments, threads=torch.get_num_threads()) as process:
             process.stderr.readline()  # the first epoch of this process
-            time.sleep(chance.uniform(0, 0.08))
+            wait_for_saves(folder, chance.randrange(4), process)
             process.send_signal(number)
             stdout, stderr = process.communicate()
         assert stdout == ""
