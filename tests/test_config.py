@@ -68,11 +68,17 @@ def public_functions():
                     yield f"{module.__name__}.{name}.{method}".rstrip("."), function
 
 
+UNASKED = {
+    "variform.data.Schema.__init__",  # `read` makes it of data, and `Schema.from_dict` checks one of a file
+    "variform.posteriors.log_std",  # within a compiled step, for the families, which are checked as they are made
+}
+
+
 def takers_of_choices():
     """Every public function with a parameter of choices, but for commands and estimators, which have tests below."""
     for name, function in public_functions():
-        if name.startswith(("variform.cli.", "variform.estimator.")) or name == "variform.data.Schema.__init__":
-            continue  # nobody chooses a schema: `read` makes it of data, and `Schema.from_dict` checks one of a file
+        if name.startswith(("variform.cli.", "variform.estimator.")) or name in UNASKED:
+            continue
         try:
             hints = get_type_hints(function, include_extras=True)
         except NameError:  # of a type that only a type checker imports
@@ -99,6 +105,29 @@ def test_a_misspelt_choice_is_refused_wherever_one_is_taken(function, parameter,
     message = str(caught.value)
     assert parameter in message and repr(wrong) in message and f"Did you mean '{known[0]}'?" in message
     assert all(choice in message for choice in known)
+
+
+MADE_BY_THE_LIBRARY = {"Dataset", "History", "Schema", "Splits", "Terms", "VAE"}  # nobody calls these with numbers
+
+
+def takers_of_numbers():
+    """Every parameter of a number in what `variform` hands to its users, and in some of what they find behind it."""
+    handed = set(variform.__all__) - MADE_BY_THE_LIBRARY - {"VAEDetector", "VAEImputer"}
+    names = {f"variform.{variform._HOMES[name]}.{name}" for name in handed}
+    asked = ("variform.exploration.generate", "variform.exploration.decode", "variform.runs.assess")
+    for name, function in public_functions():
+        if not {name, name.rpartition(".")[0]} & names and name not in asked:
+            continue
+        for parameter, hint in get_type_hints(function, include_extras=True).items():
+            if parameter != "return" and bare(hint) in (int, float):
+                yield pytest.param(function, parameter, hint, id=f"{name}({parameter})")
+
+
+@pytest.mark.parametrize(("function", "parameter", "hint"), list(takers_of_numbers()))
+def test_what_is_no_number_or_out_of_range_is_refused_wherever_one_is_taken(function, parameter, hint):
+    for wrong in (True, "3", float("nan"), [3], *out_of_range(hint)):
+        with pytest.raises(ValueError, match=f"{parameter} must be"):
+            function(**{parameter: wrong})
 
 
 @pytest.mark.parametrize("cls", [VAE, VAEDetector, VAEImputer])

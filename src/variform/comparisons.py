@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from variform import plots
-from variform.config import LikelihoodName, to_dict
+from variform.config import Count, LikelihoodName, checked, to_dict
 from variform.data import Schema
 from variform.evaluation.density import Estimate, bits_per_dim
 from variform.evaluation.differences import LEVEL, differences, mean_difference, root_mean_difference
@@ -177,8 +177,9 @@ class Comparison:
         return notes
 
 
+@checked
 def compare(
-    folders: Sequence[str | Path], *, samples: int | None = None, seed: int = 0, progress: bool = False
+    folders: Sequence[str | Path], *, samples: Count | None = None, seed: int = 0, progress: bool = False
 ) -> Comparison:
     r"""Finished runs beside each other, on their test rows.
 
@@ -201,8 +202,6 @@ def compare(
             f"a comparison needs two or more different runs; got {', '.join(map(str, folders)) or 'none'}. "
             "Name the folder of each run once."
         )
-    if samples is not None and samples < 1:
-        raise ValueError(f"samples must be at least 1; got {samples}. Use for example 1000.")
     runs = [open_run(place) for place in places]
     for run in runs:
         if not (run.folder / "evaluation.json").is_file():

@@ -491,7 +491,8 @@ class TrainConfig:
         self._require_effect()
         every(self.checkpoint_every)
 
-    def for_rows(self, rows: int) -> "TrainConfig":
+    @checked
+    def for_rows(self, rows: Count) -> "TrainConfig":
         """The configuration with the `batch_size` that so many training rows get by default.
 
         Example:

@@ -13,6 +13,7 @@ from scipy.special import bdtr
 from sklearn.decomposition import PCA
 from torch import Tensor
 
+from variform.config import Count, checked
 from variform.data import Dataset, Schema
 from variform.distributions import StandardNormal
 from variform.vae import VAE, evaluating
@@ -24,6 +25,7 @@ _NAMED = 12  # columns in a sentence
 _RARE = 1e-4
 
 
+@checked
 def encode(vae: VAE, data: Dataset, *, draw: bool = False, seed: int = 0) -> tuple[Array, Array]:
     """Mean and standard deviation of q(z|x) of every row.
 
@@ -43,6 +45,7 @@ def encode(vae: VAE, data: Dataset, *, draw: bool = False, seed: int = 0) -> tup
         return points.cpu().numpy(), torch.cat([law.stddev for law in laws]).cpu().numpy()
 
 
+@checked
 def decode(
     vae: VAE, z: Array, *, context: Tensor | None = None, draw: bool = False, tidy: bool = True, seed: int = 0
 ) -> Array:
@@ -83,8 +86,9 @@ def decode(
     return raw.cpu().numpy().reshape(*z.shape[:-1], *vae.event_shape)
 
 
+@checked
 def generate(
-    vae: VAE, count: int, *, context: Tensor | None = None, draw: bool = False, tidy: bool = True, seed: int = 0
+    vae: VAE, count: Count, *, context: Tensor | None = None, draw: bool = False, tidy: bool = True, seed: int = 0
 ) -> Array:
     """New data: z from the prior, then the mean of p(x|z), or with `draw` a draw from it; (count, *event).
 
@@ -180,6 +184,7 @@ def _counts(by_column: dict[str, int], rows: int, least: float) -> str:
     return f"{', '.join(named[:_NAMED])} of {rows:,} rows{more}"
 
 
+@checked
 def reconstruct(vae: VAE, data: Dataset, *, context: Tensor | None = None, seed: int = 0) -> tuple[Array, Array]:
     """The rows as the model saw them and their reconstructions from the posterior means, both (N, *event).
 
@@ -194,6 +199,7 @@ def reconstruct(vae: VAE, data: Dataset, *, context: Tensor | None = None, seed:
     return data.schema.restore(x).numpy(), decode(vae, encode(vae, data, seed=seed)[0], context=told)
 
 
+@checked
 def manifold(vae: VAE, size: int = 20, *, context: Tensor | None = None, seed: int = 0) -> tuple[Array, Array]:
     r"""A 2-D latent space decoded on a grid of equal prior mass, $z = \Phi^{-1}(u)$ under N(0, I).
 
@@ -269,6 +275,7 @@ def principal_plane(means: Array) -> PCA | None:
     return PCA(2, svd_solver="full").fit(points)
 
 
+@checked
 def traversals(
     vae: VAE,
     measure: Array,
@@ -311,6 +318,7 @@ def traversals(
     return decode(vae, z, context=context), positions, order
 
 
+@checked
 def interpolation(vae: VAE, data: Dataset, *, pairs: int = 6, steps: int = 11, seed: int = 0) -> Array:
     """Straight lines between the posterior means of pairs of rows, decoded; (pairs, steps, *event).
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from variform import exploration, samplers
+from variform.config import Count, Positive, checked
 from variform.data import Dataset, Schema, rows_like
 from variform.evaluation.density import score
 from variform.export import load_vae
@@ -120,8 +121,15 @@ class Model:
         told = self._told(given, points.shape[:-1])
         return _as(z, exploration.decode(self.vae, points, context=told))
 
+    @checked
     def sample(
-        self, count: int, *, given: Given | None = None, temperature: float = 1.0, draw: bool = False, seed: int = 0
+        self,
+        count: Count,
+        *,
+        given: Given | None = None,
+        temperature: Positive = 1.0,
+        draw: bool = False,
+        seed: int = 0,
     ) -> Array:
         """New rows: z from the prior, then the mean of p(x|z); an array (count, *event) in the data's own units.
 
@@ -139,8 +147,6 @@ class Model:
             UserWarning: where more than 2 % of the rows are clipped in some column, see `exploration.remarks`; and as
                 `decode`.
         """
-        if not isinstance(count, int | np.integer) or count < 1:
-            raise ValueError(f"count must be a whole number of at least 1; got {count}. Use for example 64.")
         vae = self.vae
         if temperature != 1:
             vae = vae.with_prior(samplers.TemperedPrior(vae.prior, temperature))
@@ -154,7 +160,8 @@ class Model:
         """The means of p(x|z) at the means of q(z|x), (N, *event); arguments and errors as of `encode`."""
         return _as(x, exploration.reconstruct(self.vae, self._rows(x, given))[1])
 
-    def score(self, x: Values, *, given: Given | None = None, samples: int = 1000, seed: int = 0) -> Values:
+    @checked
+    def score(self, x: Values, *, given: Given | None = None, samples: Count = 1000, seed: int = 0) -> Values:
         """log p(x) of every row by importance sampling, (N,) float64, in nats; see `evaluation.density.score`.
 
         Args:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from variform.config import TrainConfig
+from variform.config import Count, TrainConfig, checked
 from variform.data import Dataset, StoredRows, epoch_order
 from variform.objectives import Objective
 from variform.steps import Step, compiles
@@ -95,13 +95,14 @@ class Profile:
         return [f"batch of {self.batch_size}, {self.device}, {threads}, {kind}", "ms", "of the step"], rows
 
 
+@checked
 def profile(
     objective: Objective,
     train: Dataset,
     config: TrainConfig,
     *,
-    steps: int = 50,
-    repeats: int = 5,
+    steps: Count = 50,
+    repeats: Count = 5,
     total: int | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Profile:
@@ -132,8 +133,6 @@ def profile(
         >>> list(found.parts), found.batch_size
         (['data', 'forward', 'backward', 'optimiser'], 128)
     """
-    if min(steps, repeats) < 1:
-        raise ValueError(f"steps and repeats must be at least 1; got {steps} and {repeats}. Use for example 50 and 5.")
     config = config.for_rows(len(train))
     if len(train) < config.batch:
         raise ValueError(

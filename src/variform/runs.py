@@ -33,6 +33,7 @@ from torch import Tensor
 from variform import __version__, exploration, locks, plots, processes, samplers
 from variform.checkpoints import taking
 from variform.config import (
+    Count,
     EvaluationConfig,
     ModelConfig,
     RunConfig,
@@ -647,7 +648,7 @@ def describe(splits: Splits) -> dict[str, Any]:
 
 @checked
 def assess(
-    run: Run, splits: Splits, *, split: Literal["test", "valid", "train"] = "test", samples: int | None = None,
+    run: Run, splits: Splits, *, split: Literal["test", "valid", "train"] = "test", samples: Count | None = None,
     seed: int = 0, progress: bool = False, keep: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """`evaluate` on a split of the run's data, with what a reader needs to repeat it.
@@ -725,11 +726,12 @@ def row_scores(
     }
 
 
+@checked
 def scored_rows(
     run: Run,
     *,
     split: Literal["test", "valid"] = "test",
-    samples: int | None = None,
+    samples: Count | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -787,7 +789,7 @@ def sampler_file(run: Run, kind: samplers.SamplerKind) -> Path:
 
 @checked
 def fit_sampler(
-    run: Run, kind: samplers.SamplerKind, *, samples: int = 1000, seed: int = 0, progress: bool = False
+    run: Run, kind: samplers.SamplerKind, *, samples: Count = 1000, seed: int = 0, progress: bool = False
 ) -> dict[str, Any]:
     """Fit a sampler to a run's model, save it with the run, and compare all samplers that the run has.
 
@@ -805,8 +807,6 @@ def fit_sampler(
         HeldError: when another process writes into the run's folder.
         ValueError: when the run's data have changed.
     """
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1; got {samples}. Use for example 1000.")
     with locks.held(run.folder):
         return _fit_sampler(run, kind, samples, seed, progress)
 

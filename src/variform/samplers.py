@@ -22,7 +22,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
 from variform import exploration
-from variform.config import checked
+from variform.config import Positive, checked
 from variform.data import Dataset, Schema, Splits
 from variform.distributions import DiagonalGaussian, FullGaussian, Law, Mixture, Shape
 from variform.evaluation.density import Estimate, progress_bar, score
@@ -162,10 +162,9 @@ class TemperedPrior(nn.Module):
         tensor([0.2500, 0.2500])
     """
 
-    def __init__(self, prior: nn.Module, temperature: float) -> None:
+    @checked
+    def __init__(self, prior: nn.Module, temperature: Positive) -> None:
         super().__init__()
-        if not 0 < temperature < math.inf:
-            raise ValueError(f"temperature must be above 0; got {temperature}. Use for example 0.8.")
         self.prior, self.temperature = prior, temperature
         self.compilable = getattr(prior, "compilable", True)
 
@@ -255,6 +254,7 @@ def aggregated_posterior(vae: VAE, data: Dataset, *, draw: bool = True, seed: in
     return torch.from_numpy(exploration.encode(vae, data, draw=draw, seed=seed)[0]).double()  # eq: aggregated-posterior
 
 
+@checked
 def fit_mixture(
     vae: VAE, train: Dataset, *, components: Sequence[int] = COMPONENTS, seed: int = 0, progress: bool = False
 ) -> Sampler:
@@ -314,6 +314,7 @@ def fit_mixture(
     return Sampler("gmm", _like(vae, prior), facts)
 
 
+@checked
 def fit_flow(
     vae: VAE,
     train: Dataset,

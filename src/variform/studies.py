@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from variform import exploration, plots
-from variform.config import RunConfig, require_effect, to_dict
+from variform.config import Count, RunConfig, checked, require_effect, to_dict
 from variform.data import Splits
 from variform.evaluation.baselines import PCAS, better_pca, has_two_metrics
 from variform.evaluation.differences import differences
@@ -83,12 +83,13 @@ class Study:
         return ["latents", *(columns[key] for key in keys)], rows
 
 
+@checked
 def latent_dimension(
     config: RunConfig,
-    dims: tuple[int, ...],
+    dims: tuple[Count, ...],
     folder: Path,
     *,
-    seeds: int = 1,
+    seeds: Count = 1,
     overwrite: bool = False,
     progress: bool = False,
 ) -> Study:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from variform import checkpoints, divergence, processes
 from variform.checkpoints import State
-from variform.config import DataConfig, ModelConfig, TrainConfig, every, to_dict
+from variform.config import Count, DataConfig, ModelConfig, TrainConfig, checked, every, to_dict
 from variform.data import BLOCKS_PER_WINDOW, Dataset, epoch_order
 from variform.objectives import (
     DIPVAE,
@@ -327,7 +327,8 @@ def require_labels(objective: Objective, data: Dataset) -> None:
             )
 
 
-def build_objective(vae: VAE, config: TrainConfig, *, rows: int | None = None) -> Objective:
+@checked
+def build_objective(vae: VAE, config: TrainConfig, *, rows: Count | None = None) -> Objective:
     """The objective that a training configuration describes, with its schedules and the noise on the encoder's input.
 
     Args:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from variform.config import ModelConfig
+from variform.config import ModelConfig, checked
 from variform.data import Dataset, Schema
 from variform.distributions import Law, Observed
 from variform.likelihoods import (
@@ -233,6 +233,7 @@ class VAE(nn.Module):
         return self.decode(self.encode(x, context).mean, context).mean
 
 
+@checked
 def build_vae(
     config: ModelConfig, schema: Schema, *, seed: int = 0, moments: tuple[Tensor, Tensor] | None = None
 ) -> VAE:

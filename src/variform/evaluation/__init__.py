@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from variform.config import TrainConfig
+from variform.config import Count, TrainConfig, checked
 from variform.data import Dataset, Schema
 from variform.evaluation.baselines import PCAS, beside, better_pca, has_two_metrics
 from variform.evaluation.density import Estimate, Scores, bits_per_dim, per_column, score
@@ -16,8 +16,15 @@ from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood
 from variform.vae import VAE
 
 
+@checked
 def evaluate(
-    vae: VAE, data: Dataset, train: Dataset | None = None, *, samples: int = 1000, seed: int = 0, progress: bool = False
+    vae: VAE,
+    data: Dataset,
+    train: Dataset | None = None,
+    *,
+    samples: Count = 1000,
+    seed: int = 0,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """Held-out numbers of a trained VAE with standard errors over examples, as plain values ready for JSON.
 

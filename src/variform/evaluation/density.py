@@ -13,6 +13,7 @@ from torch import Tensor
 
 from variform import draws, memory
 from variform.compiling import compiled
+from variform.config import Count, checked
 from variform.data import Dataset, Schema
 from variform.distributions import Law, has_closed_form_kl, kl, kl_per_dimension, splits_into_dimensions
 from variform.memory import keep_freed
@@ -96,8 +97,9 @@ class Scores:
         return f"Scores({', '.join(means)}: means over {len(self.elbo):,} rows, densities in nats)"
 
 
+@checked
 def score(
-    vae: VAE, data: Dataset, *, samples: int, seed: int = 0, common: bool = False, progress: bool = False
+    vae: VAE, data: Dataset, *, samples: Count, seed: int = 0, common: bool = False, progress: bool = False
 ) -> Scores:
     """ELBO, log p(x) by importance sampling, and reconstruction error of every row.
 
@@ -128,8 +130,6 @@ def score(
         >>> bool((scores.ess <= 10).all())
         True
     """
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1; got {samples}. Use for example 1000.")
     if len(data) == 0:
         raise ValueError("there must be at least one row to evaluate; got none. Choose another split.")
     keep_freed()

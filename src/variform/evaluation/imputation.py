@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from variform.config import checked
 from variform.data import Dataset, Schema
 from variform.evaluation.density import Estimate, floats_per_decode
 from variform.vae import VAE, evaluating
@@ -48,6 +49,7 @@ class Imputation:
         )
 
 
+@checked
 def impute(vae: VAE, data: Dataset, *, samples: int = 1000, level: float = 0.9, seed: int = 0) -> Imputation:
     r"""What is missing, given what is observed: self-normalised importance sampling from q(z|x).
 
@@ -142,6 +144,7 @@ def _impute_batch(
     return {"values": values, "low": low, "high": high, "certainty": certainty, "ess": 1 / weight.square().sum(0)}
 
 
+@checked
 def judge(
     vae: VAE,
     data: Dataset,

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from variform import draws
-from variform.config import checked
+from variform.config import Count, checked
 from variform.distributions import DiagonalGaussian, FullGaussian, Law
 from variform.networks import MLP
 from variform.objectives.elbo import ELBO, KL, Objective, Terms, require_fixed_prior, require_gaussian
@@ -59,20 +59,19 @@ class BetaTCVAE(Objective):
 
     couples_rows = True
 
+    @checked
     def __init__(
         self,
         vae: VAE,
         *,
-        rows: int,
-        samples: int = 1,
+        rows: Count,
+        samples: Count = 1,
         alpha: float = 1.0,
         beta: float | Schedule = 1.0,
         gamma: float = 1.0,
     ) -> None:
         super().__init__(vae, beta=beta)
         require_gaussian(vae, "beta-tc")
-        if rows < 1 or samples < 1:
-            raise ValueError(f"rows and samples must be at least 1; got {rows} and {samples}. Use 1 or more.")
         self.rows, self.samples, self.alpha, self.gamma = rows, samples, alpha, gamma
 
     def settings(self) -> dict[str, Any]:
@@ -351,6 +350,7 @@ class WAE(Objective):
 
     couples_rows = True
 
+    @checked
     def __init__(self, vae: VAE, *, penalty: float = 10.0, deterministic: bool = True, samples: int = 1) -> None:
         super().__init__(vae)
         require_fixed_prior(vae, "WAE")

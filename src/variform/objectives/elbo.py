@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from variform.config import checked
+from variform.config import Count, NotNegative, checked
 from variform.distributions import (
     DiagonalGaussian,
     FullGaussian,
@@ -157,16 +157,14 @@ class ELBO(Objective):
         self,
         vae: VAE,
         *,
-        samples: int = 1,
+        samples: Count = 1,
         kl: KL = "auto",
         beta: float | Schedule = 1.0,
-        free_bits: float = 0.0,
+        free_bits: NotNegative = 0.0,
         capacity: float | Schedule | None = None,
-        gamma: float = 1000.0,
+        gamma: NotNegative = 1000.0,
     ) -> None:
         super().__init__(vae, beta=beta)
-        if samples < 1:
-            raise ValueError(f"samples must be at least 1; got {samples}. Use 1 or more.")
         if free_bits and (capacity is not None or kl == "monte-carlo"):
             raise ValueError(
                 f"free_bits need the KL of each latent in closed form and no capacity; got free_bits {free_bits}, kl "

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from variform.config import checked
+from variform.config import Count, Share, checked
 from variform.distributions import Law
 from variform.objectives.elbo import Objective, Terms, Weights, log_weights, require_own_variance, weights_of
 from variform.vae import VAE
@@ -79,14 +79,10 @@ class IWAE(Objective):
 
     @checked
     def __init__(
-        self, vae: VAE, *, samples: int = 5, groups: int = 1, elbo_share: float = 0.0, gradient: Gradient = "plain"
+        self, vae: VAE, *, samples: Count = 5, groups: Count = 1, elbo_share: Share = 0.0, gradient: Gradient = "plain"
     ) -> None:
         super().__init__(vae)
         require_own_variance(vae, type(self).__name__)
-        if samples < 1 or groups < 1:
-            raise ValueError(f"samples and groups must be at least 1; got {samples} and {groups}. Use 1 or more.")
-        if not 0 <= elbo_share <= 1:
-            raise ValueError(f"elbo_share must be in [0, 1]; got {elbo_share}. Use for example 0.5.")
         self.samples, self.groups, self.elbo_share, self.gradient = samples, groups, elbo_share, gradient
 
     def settings(self) -> dict[str, Any]:
@@ -137,7 +133,7 @@ class PIWAE(IWAE):
     """
 
     @checked
-    def __init__(self, vae: VAE, *, samples: int = 8, groups: int = 8, gradient: Gradient = "plain") -> None:
+    def __init__(self, vae: VAE, *, samples: Count = 8, groups: Count = 8, gradient: Gradient = "plain") -> None:
         super().__init__(vae, samples=samples, groups=groups, gradient=gradient)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Terms:
