@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import shutil
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy import stats
 
 from variform import ModelConfig, TrainConfig, build_vae, cli, read, runs
 from variform.config import EvaluationConfig, ObjectiveName, RunConfig
+from variform.data import splits_from
 from variform.evaluation import verdict
 
 
@@ -175,3 +177,41 @@ def test_the_command_against_a_collapse_follows_from_the_run():
     assert "--learning-rate 3e-05 --beta 1 --out" in sentence
     assert "--batch-size" not in sentence and "--free-bits" not in sentence
     assert verdict.collapsed(vae, {"active_units": {"count": 1, "of": 8}}) == []
+
+
+def wins_of(likelihood, better, baseline="pca", trained=None, active=1):
+    """The sentences on a VAE of two latents of which a baseline is better in these measures."""
+    schema = splits_from(np.random.default_rng(0).integers(0, 2, (200, 3)).astype(np.float32)).schema
+    vae = build_vae(ModelConfig(latent_dim=2, likelihood=likelihood), schema)
+    gaps = {"mean": 1.0, "se": 0.1, "n": 50}, {"mean": 0.0, "se": 0.1, "n": 50}
+    found = {f"{name}_difference": gaps[name not in better] for name in ("nll", "reconstruction_error")}
+    own = {"mean": 3.0, "se": 1.0, "n": 50}
+    numbers = {"active_units": {"count": active, "of": 2}, "nll": own, "reconstruction_error": own}
+    said = verdict.warnings(vae, numbers | {"baselines": {baseline: found}}, trained)
+    return [sentence for sentence in said if " has the better " in sentence]
+
+
+def test_what_to_try_is_what_the_run_has_not_tried():
+    """Each option is named where the run's own may be the reason, and not where it has it already."""
+    plain = TrainConfig(learning_rate=3e-3, steps=10)
+    [text] = wins_of("gaussian", ["nll"], trained=plain)
+    assert "--learning-rate 0.001" in text and "--clip-norm 10" in text and "--warmup" in text and "--beta" not in text
+    [text] = wins_of("gaussian", ["nll"], trained=replace(plain, clip_norm=5.0, beta=4.0), active=2)
+    assert "--clip-norm" not in text and "--beta 1" in text and "--warmup" not in text
+    [text] = wins_of("gaussian-identity", ["reconstruction_error"], trained=plain)
+    assert "a variance that is learned" in text
+    [text] = wins_of("bernoulli", ["reconstruction_error"], trained=plain)
+    assert "not the aim of this VAE's likelihood" in text
+    [text] = wins_of("bernoulli", ["nll", "reconstruction_error"], baseline="trivial", trained=plain)
+    assert "not the aim" not in text and "and the better reconstruction error by 1 ± 0.1" in text
+    [text] = wins_of("gaussian-shared", ["nll"], baseline="trivial", trained=plain)
+    assert "a variance per column" in text
+    [text] = wins_of("gaussian-shared", ["reconstruction_error"], baseline="trivial", trained=plain)
+    assert "a variance per column" not in text
+
+
+def test_an_autoencoder_is_judged_by_its_reconstructions_alone():
+    point = TrainConfig(objective="autoencoder", steps=10)
+    assert wins_of("gaussian", ["nll"], trained=point) == []
+    [text] = wins_of("gaussian", ["nll", "reconstruction_error"], trained=point)
+    assert "NLL" not in text and "the better reconstruction error" in text

@@ -157,7 +157,7 @@ def _simpler_model_wins(vae: VAE, numbers: dict[str, Any], trained: TrainConfig 
     PCA in two metrics counts as one model: named is the metric in which it is better by more.
     """
     baselines = numbers.get("baselines", {})
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, str]] = {}
     for names in (tuple(PCAS), ("famd",), ("trivial",)):
         for measure, words in _BETTER.items():
             if measure == "nll" and trained is not None and trained.is_point:
@@ -166,12 +166,13 @@ def _simpler_model_wins(vae: VAE, numbers: dict[str, Any], trained: TrainConfig 
             wins = {name: gap for name, gap in gaps.items() if _is_clear(gap, numbers[measure])}
             if wins:
                 name = max(wins, key=lambda one: wins[one]["mean"])
-                found.setdefault(name, []).append(words.format(_with_error(wins[name])))
+                found.setdefault(name, {})[measure] = words.format(_with_error(wins[name]))
     called = (PCAS if has_two_metrics(baselines) else {"pca": "PCA"}) | _OTHERS
     return [
-        f"{called[name]} has {' and '.join(words)}, mean ± standard error of the differences over the same "
-        f"{baselines[name]['reconstruction_error_difference']['n']:,} rows. {_what_to_try(vae, trained, name)}"
-        for name, words in found.items()
+        f"{called[name]} has {' and '.join(better.values())}, mean ± standard error of the differences over the same "
+        f"{baselines[name]['reconstruction_error_difference']['n']:,} rows. "
+        f"{_what_to_try(vae, numbers, trained, name, set(better))}"
+        for name, better in found.items()
     ]
 
 
@@ -186,23 +187,30 @@ def _with_error(gap: dict[str, Any]) -> str:
     return f"{gap['mean']:.3g} ± {gap['se']:.2g}"
 
 
-def _what_to_try(vae: VAE, trained: TrainConfig | None, baseline: str) -> str:
-    """What this run has that may be the reason, and what to do about it."""
-    likelihood = vae.likelihood
-    is_gaussian = isinstance(likelihood, GaussianLikelihood)
-    if baseline == "trivial" and is_gaussian and likelihood.variance not in ("learned", "per-feature"):
+def _what_to_try(
+    vae: VAE, numbers: dict[str, Any], trained: TrainConfig | None, baseline: str, better: set[str]
+) -> str:  # fmt: skip
+    """What this run has that may be the reason, and what to do about it; `better` are the measures that it lost."""
+    likelihood, active = vae.likelihood, numbers["active_units"]
+    variance = likelihood.variance if isinstance(likelihood, GaussianLikelihood) else None
+    if baseline == "trivial" and "nll" in better and variance not in (None, "learned", "per-feature"):
         return "It has a variance per column and this VAE one for all: compare --likelihood gaussian-per-feature."
-    if baseline == "trivial" and isinstance(likelihood, LogisticLikelihood):
+    if baseline == "trivial" and "nll" in better and isinstance(likelihood, LogisticLikelihood):
         return "It has a frequency for every level and this VAE two numbers: compare --likelihood categorical with it."
     ways = [f"--learning-rate {trained.learning_rate / 3:.1g}" if trained else "a smaller --learning-rate"]
     if not (trained and trained.clip_norm):
         ways.append("--clip-norm 10")
-    if is_gaussian and likelihood.variance in ("identity", "fixed"):
+    if variance in ("identity", "fixed"):
         ways.append("a variance that is learned (--likelihood gaussian-per-feature)")
     if trained and trained.beta > 1:
         ways.append("--beta 1")
+    if active["count"] < active["of"] and not (trained and trained.warmup):
+        ways.append("--warmup 1000, since not all latents are active")
     if baseline == "pca_own_units":
         ways.append("--scaling none, if all columns have one unit")
+    if baseline == "pca_own_units" and variance in ("shared", "optimal"):
+        ways.append("a variance a column (--likelihood gaussian-per-feature)")
     ways.append("more epochs")
-    why = "" if is_gaussian else "It minimises this very error, which the VAE's likelihood does not. "
-    return f"{why}Try {', '.join(ways)}; or take the simpler model."
+    is_of_squares = variance is not None or "nll" in better
+    why = "" if is_of_squares else "Its aim is a small squared error, which is not the aim of this VAE's likelihood. "
+    return f"{why}Try {'; '.join(ways)}; or take the simpler model."
