@@ -29,7 +29,7 @@ LAYERS = [
         "terminal",
         "work",
     },
-    {"distributions", "processes", "sealing"},
+    {"distributions", "processes", "records", "sealing"},
     {"networks", "likelihoods", "posteriors", "priors", "sources"},
     {"conditions"},
     {"data", "flows"},

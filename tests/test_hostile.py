@@ -10,6 +10,7 @@ import json
 import math
 import os
 import pickle
+import re
 import resource
 import shutil
 import signal
@@ -438,6 +439,122 @@ def test_wrong_types_in_every_field_of_a_config_get_a_sentence():
             from_toml(text)
 
 
+COMMANDS = {
+    "info": ["info", "run"],
+    "info as JSON": ["info", "run", "--json"],
+    "compare": ["compare", "run", "other"],
+    "generate": ["generate", "run", "--count", "2", "--out", "new.npy"],
+    "generate by a sampler": ["generate", "run", "--count", "2", "--sampler", "gmm", "--out", "new.npy"],
+    "encode": ["encode", "run", "--out", "new.csv"],
+    "export": ["export", "run", "--to", "numpy", "--out", "new"],
+    "evaluate": ["evaluate", "run", "--samples", "2"],
+    "draw": ["draw", "run"],
+    "explore": ["explore", "run"],
+    "sampler": ["sampler", "run", "--samples", "2"],
+    "resume": ["train", "--resume", "run"],
+}
+OFTEN = {"info": 150, "info as JSON": 100, "compare": 50, "generate": 15, "generate by a sampler": 8, "encode": 8,
+         "export": 5, "evaluate": 5, "draw": 4, "explore": 4, "sampler": 2, "resume": 4}  # fmt: skip
+READ = ["evaluation.json", "data.json", "history.jsonl", "config.toml", "environment.json", "model.safetensors",
+        "scores.safetensors", "sampler-gmm.safetensors", "checkpoint.safetensors"]  # fmt: skip
+ANYTHING = [None, True, -1, 0, 1.5, 10**9, 10**18, 10**400, float("nan"), float("inf"), -1e308, 1e-320, "", "x", [],
+            "\ud800", "\x1b[31m", [[]], {}, [None], ["a"], {"a": {}}, {"mean": None, "se": -1.0},
+            {"mean": "x", "se": 1}]  # fmt: skip
+
+
+def damage(path, random):
+    """Change a file of a run in one of many ways: by its values, where it has some, or by its bytes."""
+    content = path.read_bytes()
+    if path.suffix in (".json", ".jsonl") and random.random() < 0.65:
+        values = [json.loads(line) for line in content.splitlines()] if path.suffix == ".jsonl" else json.loads(content)
+        change_a_value(values, random)
+        lines = values if path.suffix == ".jsonl" else [values]
+        path.write_text("\n".join(map(json.dumps, lines)))
+    elif path.suffix == ".toml" and random.random() < 0.65:
+        lines = content.decode().splitlines()
+        place = random.randrange(len(lines))
+        lines[place] = f"{lines[place].split('=')[0]} = {random.choice(TOML)}" if random.random() < 0.8 else ""
+        path.write_text("\n".join(lines))
+    else:
+        path.write_bytes(damaged_bytes(content, random))
+
+
+def change_a_value(values, random):
+    keys = list(values) if isinstance(values, dict) else list(range(len(values)))
+    key = random.choice(keys)
+    if isinstance(values[key], dict | list) and values[key] and random.random() < 0.7:
+        change_a_value(values[key], random)
+    elif random.random() < 0.2:
+        del values[key]
+    elif isinstance(values, list) and random.random() < 0.2:
+        values.append(values[key])
+    else:
+        values[key] = json.loads(json.dumps(random.choice(ANYTHING)))
+
+
+def damaged_bytes(content, random):
+    way = random.randrange(6)
+    if way == 0:
+        return content[: random.randrange(len(content))]
+    if way == 1:
+        changed = bytearray(content)
+        for _ in range(random.randrange(1, 5)):
+            changed[random.randrange(len(changed))] = random.randrange(256)
+        return bytes(changed)
+    if way == 2:
+        return b"\xff\xfe" + content
+    if way == 3:
+        return b"[" * 10**5
+    if way == 4:
+        return b'{"a":' * 300 + b"1" + b"}" * 300
+    first = content.find(b",")
+    return content[:first] + content[:first].replace(b"{", b",") + content[first:]  # names twice
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_on_a_damaged_run_works_or_says_a_sentence(finished, tmp_path, monkeypatch, capsys, command):
+    """Every file of a run changed in every way: exit code 0 or 2, one sentence, never a traceback."""
+    monkeypatch.chdir(tmp_path)
+    random, codes = Random(command), {0: 0, 2: 0}
+    shutil.copytree(finished, "other")
+    for _ in range(OFTEN[command]):
+        for left in ("run", "new"):
+            shutil.rmtree(left, ignore_errors=True)
+        for left in tmp_path.glob("new.*"):
+            left.unlink()
+        shutil.copytree(finished, "run")
+        damage(tmp_path / "run" / random.choice(READ), random)
+        with quickly():
+            code = cli.run(COMMANDS[command])
+        out, err = capsys.readouterr()
+        codes[code] += 1
+        if code == 2:
+            last = err.splitlines()[-1]
+            assert last.startswith("error: ") and re.search(r"must|unknown|needs", last), last
+        out.encode()
+    assert sum(codes.values()) == OFTEN[command]
+
+
+def test_what_pull_accepts_opens_and_what_push_accepts_makes_a_card(finished, tmp_path):
+    hub = pytest.importorskip("variform.hub")
+    random, folder, accepted = Random(7), tmp_path / "run", 0
+    sent = ["config.toml", "data.json", "evaluation.json", "model.safetensors"]
+    for _ in range(200):
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(finished, folder)
+        damage(folder / random.choice(sent), random)
+        try:
+            hub.require_open(folder)
+        except (ValueError, OSError) as error:
+            assert type(error) in (ValueError, FileNotFoundError) and re.search(r"must|unknown|needs", str(error))
+            continue
+        accepted += 1
+        assert cli.run(["info", str(folder)]) == 0 and cli.run(["info", str(folder), "--json"]) == 0
+        assert "# digits" in hub.card(open_run(folder), "ada/digits").replace("\\", "")
+        assert open_run(folder).evaluation["rows"] >= 0
+    assert 10 < accepted < 180
+
+
 JSON = [b"", b"{", b"[1]", b"7", b"null", b"{}", b"[" * 10**5, b"\xff\xfe", b'{"elbo": 7}', b'{"active_units": null}',
         b'{"fingerprint": [1]}', b'{"sessions": 7}']  # fmt: skip
 
@@ -517,7 +634,7 @@ def test_hostile_scores_of_rows_are_refused(folder):
     odd += [(header, {name: value for name, value in tensors.items() if name != "nll"}), (header, {})]
     for changed in odd:
         sealed(*changed, path)
-        with quickly(), pytest.raises(ValueError, match="must hold the scores of rows"):
+        with quickly(), pytest.raises(ValueError, match="must hold scores of rows"):
             scored_rows(run)
 
 

@@ -16,7 +16,8 @@ from variform.config import Count, LikelihoodName, checked, to_dict
 from variform.data import Schema
 from variform.evaluation.density import Estimate, bits_per_dim
 from variform.evaluation.differences import LEVEL, differences, mean_difference, root_mean_difference
-from variform.files import new_folder, read_json, replacing, write_json, write_text
+from variform.files import new_folder, replacing, write_json, write_text
+from variform.records import read_data
 from variform.report import Picture, Table, render
 from variform.runs import Run, history, open_run, scored_rows, show
 from variform.studies import pooled
@@ -303,7 +304,7 @@ def _schema(entry: Entry) -> Schema:
 
 
 def _fingerprint(entry: Entry) -> str:
-    return str(read_json(entry.run.folder / "data.json").get("fingerprint"))
+    return read_data(entry.run.folder / "data.json")["fingerprint"]
 
 
 def _scaling(entry: Entry) -> str:

@@ -210,12 +210,40 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path.name} must be there; there is none at {path}. Check the path.")
-    try:
-        values = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} must be JSON; {error}. Fetch it again, or train anew.") from error
+    values = from_json(path.read_bytes(), str(path))
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold values by name; it holds {type(values).__name__}. Fetch it again.")
+    return values
+
+
+_DEEPEST = 50  # what is written here is 5 deep
+
+
+def from_json(content: bytes, name: str) -> Any:
+    """The values that JSON from anywhere says.
+
+    Args:
+        content: The text, in UTF-8.
+        name: The file, for messages.
+
+    Raises:
+        ValueError: for what is not JSON, or nested so deeply that no reader copes with it.
+
+    Example:
+        >>> from_json(b'{"loss": 1.5}', "numbers.json")
+        {'loss': 1.5}
+    """
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name} must be JSON; {error}. Fetch it again, or train anew.") from error
+    level, depth = [values], 0
+    while level:
+        depth += 1
+        inside = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
+        level = list(itertools.chain.from_iterable(inside))
+        if depth > _DEEPEST:
+            raise ValueError(f"{name} must be nested {_DEEPEST} deep at most; it is deeper. Fetch it again.")
     return values
 
 

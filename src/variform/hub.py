@@ -22,8 +22,9 @@ from huggingface_hub import errors
 from variform import __version__, runs
 from variform.config import to_dict
 from variform.data import Schema
-from variform.export import inspect, load_vae
+from variform.export import inspect
 from variform.files import new_folder, read_json, write_json, write_text
+from variform.records import read_data
 
 FILES = ("model.safetensors", "model.json", "config.toml", "evaluation.json", "data.json", "README.md")
 """What is fetched: these names and no others, whatever a repository lists."""
@@ -89,11 +90,25 @@ def pull(
                 )
             for file in sorted(there):
                 shutil.copyfile(api.hf_hub_download(name, file, revision=info.sha, cache_dir=cache), temporary / file)
-        load_vae(temporary / "model.safetensors")
-        runs.read_config(temporary / "config.toml")
-        for file in there & {"model.json", "evaluation.json", "data.json"}:
-            read_json(temporary / file)
+        require_open(temporary)
     return Path(folder)
+
+
+def require_open(folder: Path) -> None:
+    """Refuse files of which a command would say later that it cannot read them.
+
+    Args:
+        folder: What `pull` fetched.
+
+    Raises:
+        ValueError: says which file, and where it is wrong.
+    """
+    run = runs.open_run(folder)
+    runs.overview_table(folder)
+    if (folder / "evaluation.json").is_file():
+        runs.table(run.evaluation)
+    if (folder / "model.json").is_file():
+        read_json(folder / "model.json")
 
 
 def _api(name: str, endpoint: str | None) -> huggingface_hub.HfApi:
@@ -156,7 +171,7 @@ def card(run: runs.Run, name: str) -> str:
         run: A finished run.
         name: OWNER/NAME of the repository.
     """
-    numbers, data = run.evaluation, read_json(run.folder / "data.json")
+    numbers, data = run.evaluation, read_data(run.folder / "data.json")
     schema, config = run.vae.schema, run.config.model
     assert schema is not None
     source, rows = _plain(str(data["source"])), data["rows"]

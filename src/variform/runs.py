@@ -55,8 +55,9 @@ from variform.explorer.page import Page
 from variform.explorer.page import render as render_page
 from variform.explorer.payload import decoder_payload
 from variform.export import inspect, load_vae, save
-from variform.files import expanded, read_json, replacing, set_aside, sweep, write_json, write_text
+from variform.files import expanded, replacing, set_aside, sweep, write_json, write_text
 from variform.profiling import Profile, profile
+from variform.records import read_data, read_evaluation, read_history, read_sessions
 from variform.report import Picture, Table, render
 from variform.sealing import read_sealed, write_sealed
 from variform.sources import BUILT_IN, source_format
@@ -154,48 +155,15 @@ class Run:
         Raises:
             ValueError: for a file that is damaged, or of something else.
         """
-        numbers = read_json(self.folder / "evaluation.json")
-        if not _is_evaluation(numbers):
+        path = self.folder / "evaluation.json"
+        numbers, dim = read_evaluation(path, ROWS), self.vae.latent_dim
+        kls, variances = numbers["kl_per_dimension"], numbers["active_units"]["variances"]
+        if len(variances) != dim or (kls is not None and len(kls) != dim):
             raise ValueError(
-                f"{self.folder / 'evaluation.json'} must hold the numbers of an evaluation; some are missing or of "
-                "another kind. Fetch it again, or write it with variform evaluate."
+                f"{path} must hold the numbers of this model; it has {dim} latents, the numbers are of another many. "
+                f"Have it written anew with {resume_command(self.folder)}."
             )
         return {"warnings": collapsed(self.vae, numbers, self.config.train)} | numbers  # older files have no warnings
-
-
-def _is_evaluation(numbers: dict[str, Any]) -> bool:
-    """Whether values, which may come from anywhere, are what `assess` gives: as far as tables and pictures use it."""
-    estimates = [numbers.get(name) for name in ("elbo", "log_likelihood", "kl", "nll", "posterior_gap", "ess")]
-    kls, units, baselines = (numbers.get(name) for name in ("kl_per_dimension", "active_units", "baselines"))
-    if not isinstance(units, dict) or not isinstance(baselines, dict) or not isinstance(kls, list | None):
-        return False
-    estimates += [*(kls or ()), *(numbers[name] for name in ROWS if name in numbers)]
-    for found in baselines.values():
-        if not isinstance(found, dict) or not isinstance(found.get("components", 0), int):
-            return False
-        estimates += [found[name] for name in ROWS if name in found]
-    return (
-        all(map(_is_estimate, estimates))
-        and isinstance(numbers["nll"].get("samples"), int)
-        and all(isinstance(units.get(name), int) for name in ("count", "of"))
-        and isinstance(units.get("variances"), list)
-        and all(map(_is_number_or_none, units["variances"]))
-        and all(_is_list_of_text(numbers.get(name, missing)) for name, missing in (("warnings", []), ("notes", None)))
-        and isinstance(numbers.get("rows"), int)
-        and isinstance(numbers.get("split"), str)
-    )
-
-
-def _is_estimate(found: Any) -> bool:
-    return isinstance(found, dict) and all(name in found and _is_number_or_none(found[name]) for name in ("mean", "se"))
-
-
-def _is_list_of_text(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
-def _is_number_or_none(value: Any) -> bool:
-    return isinstance(value, float | None) or (isinstance(value, int) and abs(value) < 2**63)
 
 
 def open_run(path: str | Path) -> Run:
@@ -225,7 +193,7 @@ def require_same_data(folder: Path, splits: Splits) -> None:
         ValueError: when the data have changed.
     """
     note = folder / "data.json"
-    if note.is_file() and read_json(note).get("fingerprint") != splits.fingerprint:
+    if note.is_file() and read_data(note)["fingerprint"] != splits.fingerprint:
         raise ValueError(
             f"{splits.schema.source} must hold the data that {folder} was trained on; it has changed since. "
             "Bring the old data back, or train a new run."
@@ -265,14 +233,7 @@ def history(folder: Path) -> list[dict[str, Any]]:
     Raises:
         ValueError: for a file that is damaged.
     """
-    path = folder / "history.jsonl"
-    try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} must hold a line of JSON an epoch; {error}. Fetch it again.") from error
-    if not all(isinstance(row, dict) for row in rows):
-        raise ValueError(f"{path} must hold values by name in each line; it does not. Fetch it again.")
-    return rows
+    return read_history(folder / "history.jsonl")
 
 
 def read_config(path: Path) -> RunConfig:
@@ -516,10 +477,9 @@ def overview(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"a run must be a folder with config.toml; {folder} is not. Check the path.")
     config = read_config(path)
-    data, evaluation = (
-        json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-        for file in (folder / "data.json", folder / "evaluation.json")
-    )
+    note, numbers = folder / "data.json", folder / "evaluation.json"
+    data = read_data(note) if note.is_file() else None
+    evaluation = read_evaluation(numbers, ROWS) if numbers.is_file() else None
     rows = history(folder) if (folder / "history.jsonl").is_file() else []
     per_epoch = math.ceil(data["rows"]["train"] / config.train.batch) if data else None
     steps = config.train.steps or (config.train.epochs and per_epoch and config.train.epochs * per_epoch)
@@ -596,9 +556,7 @@ def overview_table(folder: Path) -> tuple[list[str], list[list[str]]]:
 def _note_session(folder: Path, config: RunConfig, splits: Splits, threads: int) -> None:
     """Note in environment.json what this session's bits depend on, unless the one before it had the same."""
     path = folder / "environment.json"
-    sessions = read_json(path).get("sessions") if path.is_file() else []
-    if not isinstance(sessions, list):
-        raise ValueError(f"{path} must hold a list of sessions; it holds another thing. Delete it to go on without.")
+    sessions = read_sessions(path)
     present = machine(threads) | {
         "variform": __version__,
         "device": find_device(config.train.device).type,
@@ -768,7 +726,9 @@ def _require_scores(path: Path, header: dict[str, Any], tensors: dict[str, Tenso
     shapes = {(value.shape, value.ndim) for value in tensors.values()}
     is_typed = all(type(header.get(name)) is kind for name, kind in kinds.items())
     if not is_typed or not names <= set(tensors) <= names | simpler or len(shapes) != 1 or next(iter(shapes))[1] != 1:
-        raise ValueError(f"{path} must hold the scores of rows; it does not. Write them anew with variform evaluate.")
+        raise ValueError(
+            f"{path} must hold the scores of rows; it does not. Write them anew with variform train --resume."
+        )
 
 
 def warned(run: Run) -> list[str]:

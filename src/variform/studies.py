@@ -1,7 +1,6 @@
 """Studies: many fits, one table."""
 
 import itertools
-import json
 import math
 import shlex
 from collections.abc import Mapping
@@ -20,8 +19,10 @@ from variform.data import Splits
 from variform.evaluation.baselines import PCAS, better_pca, has_two_metrics
 from variform.evaluation.differences import differences
 from variform.files import replacing, sweep, write_json, write_text
+from variform.records import read_evaluation
 from variform.report import Picture, Table, render
 from variform.runs import (
+    ROWS,
     Run,
     assess,
     completed,
@@ -303,7 +304,7 @@ def _validation_nll(runs: list[Run]) -> Tensor:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_evaluation(path, ROWS)
 
 
 def _row(dim: int, runs: list[Run]) -> dict[str, Any]:
