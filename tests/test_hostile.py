@@ -634,7 +634,7 @@ def test_hostile_scores_of_rows_are_refused(folder):
     odd += [(header, {name: value for name, value in tensors.items() if name != "nll"}), (header, {})]
     for changed in odd:
         sealed(*changed, path)
-        with quickly(), pytest.raises(ValueError, match="must hold scores of rows"):
+        with quickly(), pytest.raises(ValueError, match="must hold the scores of rows"):
             scored_rows(run)
 
 
