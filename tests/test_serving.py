@@ -361,9 +361,10 @@ def test_a_connection_too_many_takes_the_place_of_the_client_that_was_silent_lon
 
 
 def test_mistakes_are_one_sentence(tmp_path, capsys, monkeypatch):
-    assert cli.run(["serve", str(tmp_path), "--port", "70000"]) == 2
-    assert "a port must be from 0 to 65535; got 70000" in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(ValueError, match="a port must be from 0 to 65535; got 70000"):
+        serving.serve(tmp_path, port=70000, started=print)
     assert cli.run(["serve", str(tmp_path), "--port", "0"]) == 2
+    assert "a run must be a folder with config.toml" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "starlette", None)
     for name in [name for name in sys.modules if name.startswith(("starlette.", "variform.serving"))]:
         monkeypatch.delitem(sys.modules, name)
