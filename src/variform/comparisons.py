@@ -14,8 +14,10 @@ from torch import Tensor
 from variform import plots
 from variform.config import Count, LikelihoodName, checked, to_dict
 from variform.data import Schema
-from variform.evaluation.density import Estimate, bits_per_dim
+from variform.evaluation.density import Estimate, bits_per_dim, reliability
 from variform.evaluation.differences import LEVEL, differences, mean_difference, root_mean_difference
+from variform.evaluation.pareto import HIGH
+from variform.evaluation.verdict import SOME_ROWS, distrusted
 from variform.files import new_folder, replacing, write_json, write_text
 from variform.records import read_data
 from variform.report import Picture, Table, render
@@ -68,6 +70,8 @@ class Entry:
         """Estimates over the rows; of densities only where the run has one."""
         found = {name: Estimate.of(self.rows[name]).to_dict() for name in _DENSITIES if self.has_density}
         found["reconstruction_error"] = Estimate.root_mean(self.rows["squared_error"], gaps=True).to_dict()
+        if self.has_density and "pareto_k" in self.rows:  # older runs have none
+            found |= reliability(self.rows["pareto_k"], self.scored["samples"])
         if self.has_density and "bits_per_dim" in self.run.evaluation:
             found["bits_per_dim"] = bits_per_dim(self.run.vae, _schema(self), self.rows["nll"]).to_dict()
         return found
@@ -162,6 +166,13 @@ class Comparison:
     def notes(self) -> list[str]:
         """What was not ranked, and why; how to read what was."""
         notes = [refusal["reason"] for refusal in self.refusals]
+        for entry in self.entries:
+            share = distrusted(entry.run.evaluation) if entry.has_density else 0.0
+            if share > SOME_ROWS:
+                notes.append(
+                    f"The NLL of {entry.name} is too high for {share:.0%} of its rows (Pareto k above {HIGH}), by an "
+                    f"unknown amount: variform evaluate {entry.run.folder} --refine 50 comes closer."
+                )
         for group in self.groups:
             best = group["reference"]
             near = [name for name, found in group["differences"].items() if not found["told_apart"]]

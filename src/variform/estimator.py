@@ -39,7 +39,7 @@ from variform import exploration, starts, vae
 from variform.config import ActivationName, ModelConfig, TrainConfig
 from variform.data import Dataset, Schema, dataset_from
 from variform.evaluation.components import fit_pca
-from variform.evaluation.density import score
+from variform.evaluation.density import Scores, score
 from variform.evaluation.differences import mean_difference
 from variform.evaluation.imputation import Imputation, impute
 from variform.likelihoods import GaussianLikelihood
@@ -346,9 +346,20 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         return self._log_px(_rows(self, X))
 
-    def _log_px(self, X: Array) -> Array:
+    def pareto_k(self, X: ArrayLike) -> Array:
+        """How far to trust each of `score_samples`, (N,) float64: above 0.7 the true log p(x) is higher.
+
+        By how much nobody knows. It is the shape of the tail of the importance weights, as of
+        `variform.evaluation.pareto.pareto_k`; NaN where there is nothing to fit, as with fewer than 25 `nll_samples`.
+        """
+        return self._scores(_rows(self, X)).pareto_k.numpy()
+
+    def _scores(self, X: Array) -> Scores:
         with _LOCK:
-            found = score(self._exact(), self._dataset(X), samples=self.nll_samples, seed=self._seed, common=True)
+            return score(self._exact(), self._dataset(X), samples=self.nll_samples, seed=self._seed, common=True)
+
+    def _log_px(self, X: Array) -> Array:
+        found = self._scores(X)
         lowest = np.finfo(np.float64).min
         return np.nan_to_num(found.log_px.numpy(), nan=lowest, neginf=lowest)  # NaN: the networks overflowed
 

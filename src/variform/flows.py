@@ -154,6 +154,10 @@ class InverseAutoregressive(Flow):
         context = None if self.context is None else self.context.detach()
         return InverseAutoregressive(self.noise.detached(), self.steps, weights, context)
 
+    def with_noise(self, noise: DiagonalGaussian) -> "InverseAutoregressive":
+        """The same map of other noise."""
+        return InverseAutoregressive(noise, self.steps, self.weights, self.context)
+
     def rows(self, index: Tensor) -> "InverseAutoregressive":
         """The rows `index` of the batch, as a law."""
         context = None if self.context is None else self.context[index]

@@ -160,22 +160,59 @@ class Model:
         """The means of p(x|z) at the means of q(z|x), (N, *event); arguments and errors as of `encode`."""
         return _as(x, exploration.reconstruct(self.vae, self._rows(x, given))[1])
 
+    @overload
+    def score(
+        self,
+        x: Values,
+        *,
+        given: Given | None = None,
+        samples: Count = 1000,
+        refine: int = 0,
+        seed: int = 0,
+        pareto_k: Literal[False] = False,
+    ) -> Values: ...
+    @overload
+    def score(
+        self,
+        x: Values,
+        *,
+        given: Given | None = None,
+        samples: Count = 1000,
+        refine: int = 0,
+        seed: int = 0,
+        pareto_k: Literal[True],
+    ) -> tuple[Values, Values]: ...
     @checked
-    def score(self, x: Values, *, given: Given | None = None, samples: Count = 1000, seed: int = 0) -> Values:
+    def score(
+        self,
+        x: Any,
+        *,
+        given: Given | None = None,
+        samples: Count = 1000,
+        refine: int = 0,
+        seed: int = 0,
+        pareto_k: bool = False,
+    ) -> Any:
         """log p(x) of every row by importance sampling, (N,) float64, in nats; see `evaluation.density.score`.
+
+        With `pareto_k` a second result, (N,), says how far to trust each: above 0.7 not at all, and `refine` helps.
 
         Args:
             x: As of `encode`; what is missing is left out of the density.
             given: As of `encode`.
             samples: Importance samples per row; more come closer to the truth, from below.
+            refine: Steps on each row's own ELBO by which q(z|x) is improved before sampling.
             seed: Seed of the draws.
+            pareto_k: Whether to give the Pareto k of every row too.
 
         Raises:
             ValueError: as `encode`, for values that the likelihood gives no density, and for less than one sample.
         """
         rows = self._rows(x, given)
         rows.schema.require(self.vae.likelihood.support, "the model's likelihood")
-        return _as(x, score(self.vae, rows, samples=samples, seed=seed).log_px.numpy())
+        found = score(self.vae, rows, samples=samples, refine=refine, seed=seed)
+        log_px = _as(x, found.log_px.numpy())
+        return (log_px, _as(x, found.pareto_k.numpy())) if pareto_k else log_px
 
     def _rows(self, x: Any, given: Given | None) -> Dataset:
         return rows_like(_numbers(x), self.schema, given, unknown=True)

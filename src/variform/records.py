@@ -143,6 +143,7 @@ def _evaluation(estimates: Iterable[str]) -> dict[str, Any]:
         "kl_per_dimension": Or([ESTIMATE]),
         "active_units": {"count": _is_count, "of": _is_count, "variances": [_is_number]},
         "baselines": Each({**beside, "components?": _is_count, "note?": _is_text}),
+        "refined?": {**optional, "steps": _is_positive},
         "split": _is_text,
         "rows": _is_count,
         "notes": [_is_text],

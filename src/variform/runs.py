@@ -49,6 +49,7 @@ from variform.data import Dataset, Schema, Splits, read, read_rows
 from variform.evaluation import summary
 from variform.evaluation.baselines import PCAS, baseline_names, beside
 from variform.evaluation.density import Scores, score
+from variform.evaluation.pareto import FEWEST_SAMPLES, HIGH
 from variform.evaluation.verdict import collapsed, is_collapsed
 from variform.explorer.contents import draws, gather
 from variform.explorer.page import Page
@@ -607,22 +608,26 @@ def describe(splits: Splits) -> dict[str, Any]:
 @checked
 def assess(
     run: Run, splits: Splits, *, split: Literal["test", "valid", "train"] = "test", samples: Count | None = None,
-    seed: int = 0, progress: bool = False, keep: bool = False,
+    refine: int = 0, seed: int = 0, progress: bool = False, keep: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """`evaluate` on a split of the run's data, with what a reader needs to repeat it.
 
-    `samples` are by default those of the run's own configuration. With `keep` the scores of the rows are written into
-    the run's folder.
+    `samples` are by default those of the run's own configuration; `refine` is as for `evaluate`. With `keep` the scores
+    of the rows are written into the run's folder.
     """
     samples = run.config.evaluation.nll_samples if samples is None else samples
     rows: Dataset = getattr(splits, split)
     scores = score(run.vae, rows, samples=samples, seed=seed, progress=progress)
     baselines = beside(run.vae, rows, splits.train, scores, seed=seed)
+    refined = None
+    if refine:
+        refined = score(run.vae, rows, samples=samples, refine=refine, seed=seed, progress=progress)
     if keep:
         kept = row_scores(run.vae, rows, scores, split, samples, seed, baselines)
         write_sealed(run.folder / _SCORES[split], *kept)
     there = (run.folder / "history.jsonl").is_file()
-    told = {"trained": run.config.train, "history": history(run.folder) if there else []}
+    told: dict[str, Any] = {"trained": run.config.train, "history": history(run.folder) if there else []}
+    told |= {"refined": refined, "refine": refine}
     numbers = summary(run.vae, rows, scores, baselines, samples=samples, seed=seed, **told)
     if few := _few_rows(splits, split):
         numbers["notes"].append(few)
@@ -673,6 +678,7 @@ def row_scores(
     error = scores.squared_error
     header = {"scored": samplers.identity(vae), "split": split, "samples": samples, "seed": seed}
     simpler = {name: found["rows"] for name, found in (baselines or {}).items()}
+    trust = {"pareto_k": scores.pareto_k} if samples >= FEWEST_SAMPLES else {}
     return header, {
         **{f"{name}.{measure}": values for name, found in simpler.items() for measure, values in found.items()},
         "index": rows.index,
@@ -681,6 +687,7 @@ def row_scores(
         "kl": scores.kl,
         "nll": -scores.log_px,
         "squared_error": error.nanmean(1) if rows.schema.gaps else error.mean(1),
+        **trust,
     }
 
 
@@ -722,10 +729,11 @@ def _require_scores(path: Path, header: dict[str, Any], tensors: dict[str, Tenso
     """Refuse what is not of the form that `row_scores` gives."""
     kinds = {"scored": str, "split": str, "samples": int, "seed": int}
     names = {"index", "elbo", "log_likelihood", "kl", "nll", "squared_error"}
-    simpler = {f"{name}.{measure}" for name in (*PCAS, "famd", "trivial") for measure in ("nll", "squared_error")}
+    optional = {f"{name}.{measure}" for name in (*PCAS, "famd", "trivial") for measure in ("nll", "squared_error")}
+    optional.add("pareto_k")  # older runs have none
     shapes = {(value.shape, value.ndim) for value in tensors.values()}
     is_typed = all(type(header.get(name)) is kind for name, kind in kinds.items())
-    if not is_typed or not names <= set(tensors) <= names | simpler or len(shapes) != 1 or next(iter(shapes))[1] != 1:
+    if not is_typed or not names <= set(tensors) <= names | optional or len(shapes) != 1 or next(iter(shapes))[1] != 1:
         raise ValueError(
             f"{path} must hold the scores of rows; it does not. Write them anew with variform train --resume."
         )
@@ -824,6 +832,7 @@ ROWS = {
     "nll": "NLL (nats)",
     "posterior_gap": "gap KL(q(z|x) || p(z|x)) (nats)",
     "ess": "effective importance samples",
+    "high_pareto_k": f"share of rows with Pareto k > {HIGH}",
     "bits_per_dim": "bits per dimension",
     "reconstruction_error": "reconstruction error, RMS (data units)",
     "accuracy": "share of labels that the classifier finds",
@@ -834,15 +843,16 @@ def table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The numbers of an evaluation as header and rows of text: VAE, PCA and the trivial model side by side."""
     baselines = numbers.get("baselines", {})
     names = baseline_names(baselines)
-    columns = [numbers, *(baselines[name] for name in names)]
+    refined = {"refined": f"VAE, q refined in {numbers['refined']['steps']} steps"} if "refined" in numbers else {}
+    columns = [numbers, *(numbers[name] for name in refined), *(baselines[name] for name in names)]
     rows = []
     for key, name in ROWS.items():
         if any(key in column for column in columns):
             label = f"{name}, k = {numbers['nll']['samples']}" if key == "nll" else name
             rows.append([label, *(show(column.get(key)) for column in columns)])
     active = numbers["active_units"]
-    rows.append(["active units", f"{active['count']} of {active['of']}", *[""] * len(names)])
-    return [f"{numbers['split']}, {numbers['rows']} rows", "VAE", *names.values()], rows
+    rows.append(["active units", f"{active['count']} of {active['of']}", *[""] * (len(columns) - 1)])
+    return [f"{numbers['split']}, {numbers['rows']} rows", "VAE", *refined.values(), *names.values()], rows
 
 
 def imputation_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -869,6 +879,8 @@ def imputation_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]
         rows[0][0] = f"all numbers, in {numbers['unit']}: RMS error"
     for name, found in numbers.get("columns", {}).items():
         rows += row(name, found)
+    if "high_pareto_k" in numbers:
+        rows.append([ROWS["high_pareto_k"], show(numbers["high_pareto_k"]), "", ""])
     return head, rows
 
 
@@ -886,11 +898,12 @@ def sampler_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     for name, found in numbers["samplers"].items():
         label = f"{name}, {found['fit']['components']} components" if name == "gmm" else name
         difference = "" if name == "prior" else show(found["nll_minus_prior"])
-        rows.append([label, show(found["nll"]), difference, *(show(found["samples"][key]) for key in quality)])
-    rows.append(["training rows", "", "", *(show(numbers["training_rows"][key]) for key in quality)])
-    rows.append(["perfect", "", "", "", "", "1", f"{numbers['perfect_coverage']:.3f}", "0.5", "0.5"])
-    nll = f"NLL (nats), k = {numbers['importance_samples']}"
-    return [f"{numbers['split']}, {numbers['rows']} rows", nll, "minus prior's", *quality.values()], rows
+        densities = [show(found["nll"]), difference, show(found.get("high_pareto_k"))]
+        rows.append([label, *densities, *(show(found["samples"][key]) for key in quality)])
+    rows.append(["training rows", "", "", "", *(show(numbers["training_rows"][key]) for key in quality)])
+    rows.append(["perfect", "", "", "", "", "", "1", f"{numbers['perfect_coverage']:.3f}", "0.5", "0.5"])
+    densities = [f"NLL (nats), k = {numbers['importance_samples']}", "minus prior's", f"rows with Pareto k > {HIGH}"]
+    return [f"{numbers['split']}, {numbers['rows']} rows", *densities, *quality.values()], rows
 
 
 def show(estimate: dict[str, Any] | None) -> str:

@@ -25,7 +25,7 @@ from variform import exploration
 from variform.config import Positive, checked
 from variform.data import Dataset, Schema, Splits
 from variform.distributions import DiagonalGaussian, FullGaussian, Law, Mixture, Shape
-from variform.evaluation.density import Estimate, progress_bar, score
+from variform.evaluation.density import Estimate, progress_bar, reliability, score
 from variform.evaluation.samples import compare_samples, perfect_coverage, piles, tell_apart
 from variform.export import build_bounded
 from variform.sealing import checksum, read_sealed, write_sealed
@@ -487,7 +487,8 @@ def compare(
         progress: Show a progress bar on a terminal.
 
     Returns:
-        `samplers`: by name nll, nll_minus_prior (paired by rows), ess and samples (precision, recall, density,
+        `samplers`: by name nll, nll_minus_prior (paired by rows), ess, high_pareto_k (share of rows whose NLL cannot be
+        trusted, see `evaluation.pareto.pareto_k`) and samples (precision, recall, density,
         coverage, c2st, c2st_boosted with its p_value), each estimate {"mean", "se", "n"}, and of tables columns, by
         which `tell_apart` told them, and piles; `training_rows`, the same quality of real rows; perfect_coverage; and
         warnings, what must be said first.
@@ -524,6 +525,7 @@ def compare(
             "nll": Estimate.of(-scores.log_px).to_dict(),
             "nll_minus_prior": Estimate.of(log_px - scores.log_px).to_dict(),
             "ess": Estimate.of(scores.ess).to_dict(),
+            **reliability(scores.pareto_k, samples),
             **judge(generated),
         }
     result["warnings"] = [sentence for name in result["samplers"] for sentence in _warnings(result, name)]

@@ -8,10 +8,11 @@ from torch import Tensor
 from variform.config import Count, TrainConfig, checked
 from variform.data import Dataset, Schema
 from variform.evaluation.baselines import PCAS, beside, better_pca, has_two_metrics
-from variform.evaluation.density import Estimate, Scores, bits_per_dim, per_column, score
+from variform.evaluation.density import Estimate, Scores, bits_per_dim, per_column, reliability, score
 from variform.evaluation.imputation import impute as impute
 from variform.evaluation.latents import active_units, hits
-from variform.evaluation.verdict import warnings
+from variform.evaluation.pareto import FEWEST_SAMPLES, HIGH
+from variform.evaluation.verdict import MOST_ROWS, SOME_ROWS, distrusted, warnings
 from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood
 from variform.vae import VAE
 
@@ -23,6 +24,7 @@ def evaluate(
     train: Dataset | None = None,
     *,
     samples: Count = 1000,
+    refine: int = 0,
     seed: int = 0,
     progress: bool = False,
 ) -> dict[str, Any]:
@@ -36,6 +38,7 @@ def evaluate(
         data: Rows that were not trained on.
         train: Training rows; with them PCA of the same dimension and the trivial model are fitted and scored beside.
         samples: k, importance samples per example for the NLL.
+        refine: Score the rows once more, with q(z|x) of each improved by so many steps, as `score` does.
         seed: Seed of every draw.
         progress: Show a progress bar on a terminal.
 
@@ -43,9 +46,11 @@ def evaluate(
         A dict with elbo, log_likelihood, kl, nll, posterior_gap (nats), kl_per_dimension (None where KL does not split
         into dimensions), active_units with the variance of each posterior mean,
         reconstruction_error (root mean square, in the data's own units), bits_per_dim for images of discrete
-        levels, accuracy of a model with a classifier, ess (effective number of importance samples), baselines, warnings
-        (sentences that stand first wherever the numbers are shown), notes and unit; every estimate is
-        {"mean", "se", "n"}.
+        levels, accuracy of a model with a classifier, ess (effective number of importance samples), high_pareto_k
+        (share of rows whose Pareto k is above 0.7, with 25 samples or more), baselines, warnings (sentences that stand
+        first wherever the numbers are shown), notes and unit; every estimate is {"mean", "se", "n"}. With `refine` also
+        refined: steps, and the densities of the refined q(z|x), of which the NLL is an estimate of the same log p(x)
+        and the ELBO is what the decoder can do, not what encoder and decoder do together.
 
     Example:
         >>> from variform import ModelConfig, build_vae, read
@@ -54,9 +59,11 @@ def evaluate(
         >>> sorted(numbers["elbo"])
         ['mean', 'n', 'se']
     """
-    scores = score(vae, data, samples=samples, seed=seed, progress=progress)
+    options: dict[str, Any] = {"samples": samples, "seed": seed}
+    scores = score(vae, data, **options, progress=progress)
+    refined = score(vae, data, **options, refine=refine, progress=progress) if refine else None
     baselines = None if train is None else beside(vae, data, train, scores, seed=seed)
-    return summary(vae, data, scores, baselines, samples=samples, seed=seed)
+    return summary(vae, data, scores, baselines, refined=refined, refine=refine, **options)
 
 
 def summary(
@@ -66,6 +73,8 @@ def summary(
     baselines: dict[str, dict[str, Any]] | None = None,
     *,
     samples: int,
+    refined: Scores | None = None,
+    refine: int = 0,
     seed: int = 0,
     trained: TrainConfig | None = None,
     history: Sequence[Mapping[str, Any]] = (),
@@ -78,25 +87,22 @@ def summary(
         scores: What `score` found of them.
         baselines: What `baselines.beside` found for these scores.
         samples: k of these scores.
+        refined: What `score` found of them with a refined q(z|x).
+        refine: Its steps.
         seed: Seed of the binarisation, where the data ask for one.
         trained: How the model was trained, where that is known: warnings then say what to change.
         history: How the training went, one mapping per epoch, as `training.History.rows`.
     """
     result: dict[str, Any] = {
         "unit": "nats",
-        "elbo": Estimate.of(scores.elbo).to_dict(),
-        "log_likelihood": Estimate.of(scores.log_likelihood).to_dict(),
-        "kl": Estimate.of(scores.kl).to_dict(),
-        "nll": Estimate.of(-scores.log_px).to_dict() | {"samples": samples},
-        "posterior_gap": Estimate.of(scores.log_px - scores.elbo).to_dict(),
-        "ess": Estimate.of(scores.ess).to_dict(),
+        **_densities(vae, data.schema, scores, samples),
         "kl_per_dimension": _per_dimension(scores.kl_per_dimension),
         "active_units": active_units(scores.means) | {"of": vae.latent_dim},
         "reconstruction_error": Estimate.root_mean(scores.squared_error, gaps=bool(data.schema.gaps)).to_dict(),
     }
     schema = data.schema
-    if schema.kind == "image" and schema.seen_levels and not schema.gaps and not _is_only_cross_entropy(vae, schema):
-        result["bits_per_dim"] = bits_per_dim(vae, schema, -scores.log_px).to_dict()
+    if refined is not None:
+        result["refined"] = {"steps": refine, **_densities(vae, schema, refined, samples)}
     if schema.kind == "table":
         result["reconstruction_error_per_column"] = per_column(schema, scores.squared_error)
     if vae.classifier is not None and data.labels is not None:
@@ -112,6 +118,22 @@ def _without_rows(numbers: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in numbers.items() if name != "rows"}
 
 
+def _densities(vae: VAE, schema: Schema, scores: Scores, samples: int) -> dict[str, Any]:
+    """What depends on q(z|x): log p(x), its bound, and how far the estimate can be trusted."""
+    found = {
+        "elbo": Estimate.of(scores.elbo).to_dict(),
+        "log_likelihood": Estimate.of(scores.log_likelihood).to_dict(),
+        "kl": Estimate.of(scores.kl).to_dict(),
+        "nll": Estimate.of(-scores.log_px).to_dict() | {"samples": samples},
+        "posterior_gap": Estimate.of(scores.log_px - scores.elbo).to_dict(),
+        "ess": Estimate.of(scores.ess).to_dict(),
+        **reliability(scores.pareto_k, samples),
+    }
+    if schema.kind == "image" and schema.seen_levels and not schema.gaps and not _is_only_cross_entropy(vae, schema):
+        found["bits_per_dim"] = bits_per_dim(vae, schema, -scores.log_px).to_dict()
+    return found
+
+
 def _per_dimension(kl: Tensor | None) -> list[dict[str, Any]] | None:
     return None if kl is None else [Estimate.of(column).to_dict() for column in kl.T]
 
@@ -119,7 +141,6 @@ def _per_dimension(kl: Tensor | None) -> list[dict[str, Any]] | None:
 def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
     """What a reader must know before comparing the numbers."""
     schema, notes = data.schema, []
-    samples, ess = numbers["nll"]["samples"], numbers["ess"]["mean"]
     if _is_only_cross_entropy(vae, schema):
         notes.append(
             "The Bernoulli likelihood of grey values is a cross-entropy, not the probability of any data: compare it "
@@ -130,11 +151,7 @@ def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
             f"Densities are per pixel intensity in [0, 1]. Bits per dimension treat one of {schema.seen_levels} levels "
             "as an interval of the density, without dequantisation: an approximation, not a bound."
         )
-    if ess < min(10, samples / 2):
-        notes.append(
-            f"Only {ess:.1f} of {samples} importance samples carry weight, on average over the rows: the true NLL is "
-            "lower than the estimate. Use more samples."
-        )
+    notes += _notes_on_importance_sampling(numbers)
     if numbers["kl_per_dimension"] is None:
         notes.append(
             "KL does not split into latent dimensions under this posterior and prior: latents are ordered by the "
@@ -174,6 +191,28 @@ def _on_pca(vae: VAE, baselines: dict[str, Any]) -> list[str]:
         notes.append(
             "PCA minimises the squared error of these very values and has no probability of them: beside this "
             "likelihood its error can be compared, and there is no NLL."
+        )
+    return notes
+
+
+def _notes_on_importance_sampling(numbers: dict[str, Any]) -> list[str]:
+    """Lesser remarks on the NLL; the graver ones are warnings."""
+    notes = []
+    samples = numbers["nll"]["samples"]
+    if "high_pareto_k" not in numbers:
+        notes.append(
+            f"NLL is of {samples} importance samples a row, too few to tell how far it can be trusted: that takes "
+            f"{FEWEST_SAMPLES} or more."
+        )
+    elif SOME_ROWS < distrusted(numbers) <= MOST_ROWS:
+        notes.append(
+            f"Pareto k is above {HIGH} for {distrusted(numbers):.0%} of the rows: there the true NLL is lower than "
+            f"NLL({samples:,}), mostly by little. variform evaluate with --refine 50 comes closer to it."
+        )
+    if "refined" in numbers:
+        notes.append(
+            f"The refined q(z|x) is one for every row, {numbers['refined']['steps']} steps from the encoder's: its NLL "
+            "is an estimate of the same log p(x), its ELBO the decoder's at its best, not that of encoder and decoder."
         )
     return notes
 

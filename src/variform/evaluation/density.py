@@ -16,6 +16,8 @@ from variform.compiling import compiled
 from variform.config import Count, checked
 from variform.data import Dataset, Schema
 from variform.distributions import Law, has_closed_form_kl, kl, kl_per_dimension, splits_into_dimensions
+from variform.evaluation.pareto import FEWEST_SAMPLES, HIGH, Tail
+from variform.evaluation.refinement import refine as refined
 from variform.memory import keep_freed
 from variform.objectives import Weights, log_weights
 from variform.terminal import console
@@ -76,7 +78,9 @@ class Scores:
         log_likelihood: E_q[log p(x|z)], from all k samples.
         kl: KL(q(z|x) || p(z)), in closed form or from all k samples where there is none.
         log_px: Importance-sampled log p(x); a lower bound in expectation that rises with k.
-        ess: Effective number of importance samples, (sum w)^2 / sum w^2.
+        ess: Effective number of importance samples, (sum w)^2 / sum w^2; it does not see what was never drawn.
+        pareto_k: Whether log_px can be trusted: up to 0.7, see `evaluation.pareto.pareto_k`. NaN where there is nothing
+            to fit.
         means: Posterior means, (N, latent_dim).
         squared_error: Squared reconstruction error in the data's own units, (N, columns) of a table; of images, which
             may be large, its mean over the pixels, (N, 1).
@@ -88,6 +92,7 @@ class Scores:
     kl: Tensor
     log_px: Tensor
     ess: Tensor
+    pareto_k: Tensor
     means: Tensor
     squared_error: Tensor
     kl_per_dimension: Tensor | None = None
@@ -99,7 +104,14 @@ class Scores:
 
 @checked
 def score(
-    vae: VAE, data: Dataset, *, samples: Count, seed: int = 0, common: bool = False, progress: bool = False
+    vae: VAE,
+    data: Dataset,
+    *,
+    samples: Count,
+    refine: int = 0,
+    seed: int = 0,
+    common: bool = False,
+    progress: bool = False,
 ) -> Scores:
     """ELBO, log p(x) by importance sampling, and reconstruction error of every row.
 
@@ -112,13 +124,16 @@ def score(
         vae: The model; it is evaluated without dropout.
         data: The rows.
         samples: k.
+        refine: Before sampling, improve q(z|x) of every row by so many steps on its own ELBO, the decoder as it is; see
+            `evaluation.refinement.refine`. Then log p(x) comes closer to the truth, and all that is found is of the
+            refined q: its ELBO is what the decoder can do, not what encoder and decoder do.
         seed: Seed of every draw; the global random state is left as it was.
         common: Draw the same noise for every row, so that what is found for a row does not depend on the rows beside
             it; the errors of different rows are then not independent.
         progress: Show a progress bar with the time left, on a terminal.
 
     Raises:
-        ValueError: for samples < 1 or no rows.
+        ValueError: for samples < 1, refine < 0 or no rows.
 
     Reference:
         Burda, Grosse and Salakhutdinov (2016), equation 8.
@@ -130,6 +145,8 @@ def score(
         >>> bool((scores.ess <= 10).all())
         True
     """
+    if refine < 0:
+        raise ValueError(f"refine must be a number of steps, 0 or more; got {refine}. Use for example 50.")
     if len(data) == 0:
         raise ValueError("there must be at least one row to evaluate; got none. Choose another split.")
     keep_freed()
@@ -144,7 +161,12 @@ def score(
             if common:
                 torch.manual_seed(seed)
             advance = functools.partial(bar.advance, task)
-            parts.append(_score_batch(vae, p, data, x, context, samples, sizes, weigh, advance))
+            q = vae.encode(x, context)
+            if refine:
+                q = refined(
+                    vae, x, q, p, steps=refine, context=context, floats=sizes.floats, most=_most_floats(x.device)
+                )
+            parts.append(_score_batch(vae, p, q, data, x, context, samples, sizes, weigh, advance))
     joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
     jacobian: float | Tensor = vae.log_jacobian(data.schema)
     if data.schema.gaps:
@@ -184,13 +206,18 @@ def _sizes(vae: VAE, rows: int, samples: int) -> _Sizes:
     Where less memory is available than a chunk needs, fewer of its samples are decoded at once.
     """
     device, floats = next(vae.parameters()).device, floats_per_decode(vae)
-    decodes = max(1, _FLOATS_AT_ONCE * (1 if device.type == "cpu" else _MORE_ELSEWHERE) // floats)
+    decodes = max(1, _most_floats(device) // floats)
     least, most = _ROWS_AT_ONCE
     rows = min(rows, decodes, max(least, min(most, decodes // samples)))
     # At most 8 bytes a float, and half as much again for the law's own arithmetic; a third of the memory is for us.
     affordable = _available_bytes(device) / 3 / (12 * floats * rows)
     chunk = math.ceil(samples / math.ceil(samples / (decodes // rows)))  # all as equal as they can be
     return _Sizes(floats, rows, chunk, max(1, int(min(chunk, affordable))))
+
+
+def _most_floats(device: torch.device) -> int:
+    """Numbers of a decoder's activations that are held at once."""
+    return _FLOATS_AT_ONCE * (1 if device.type == "cpu" else _MORE_ELSEWHERE)
 
 
 def _weigher(vae: VAE, sizes: _Sizes, decodes: int) -> Callable[..., Weights]:
@@ -233,6 +260,7 @@ def _available_bytes(device: torch.device) -> float:
 def _score_batch(
     vae: VAE,
     p: Law,
+    q: Law,
     data: Dataset,
     x: Tensor,
     context: Tensor | None,
@@ -241,12 +269,13 @@ def _score_batch(
     weigh: Callable[..., Weights],
     advance: Callable[[int], None],
 ) -> dict[str, Tensor]:
-    q = vae.encode(x, context)
     log_sum = log_square = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
     likelihood, divergence = torch.zeros_like(log_sum), torch.zeros_like(log_sum)
+    tail = Tail(samples)
     for start in range(0, samples, sizes.samples):
         drawn = min(sizes.samples, samples - start)
         weights = weigh(vae, x, drawn, context=context, q=q, p=p, at_once=sizes.decoded)
+        tail.add(weights.log_weight)
         log_weight = weights.log_weight.double()
         log_sum = torch.logaddexp(log_sum, log_weight.logsumexp(0))
         log_square = torch.logaddexp(log_square, (2 * log_weight).logsumexp(0))
@@ -268,9 +297,22 @@ def _score_batch(
         **split,
         "log_px": log_sum - math.log(samples),  # eq: importance-sampling
         "ess": (2 * log_sum - log_square).exp(),
+        "pareto_k": tail.shape(),
         "means": mean.double(),
         "squared_error": squares,
     }
+
+
+def reliability(pareto_k: Tensor, samples: int) -> dict[str, Any]:
+    """The share of rows whose k is above 0.7, as `high_pareto_k`; nothing where the samples are too few to tell.
+
+    Args:
+        pareto_k: (N,).
+        samples: Importance samples per row.
+    """
+    if samples < FEWEST_SAMPLES:
+        return {}
+    return {"high_pareto_k": Estimate.of((pareto_k > HIGH).double()).to_dict()}
 
 
 def squared_error(schema: Schema, raw: Tensor, other: Tensor) -> Tensor:

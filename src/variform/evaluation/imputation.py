@@ -10,7 +10,8 @@ from torch import Tensor
 
 from variform.config import checked
 from variform.data import Dataset, Schema
-from variform.evaluation.density import Estimate, floats_per_decode
+from variform.evaluation.density import Estimate, floats_per_decode, reliability
+from variform.evaluation.pareto import HIGH, pareto_k
 from variform.vae import VAE, evaluating
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -31,6 +32,8 @@ class Imputation:
         certainty: Probability that the imputed value is right, for categories and for binary columns of a mixed table;
             1 for observed values, NaN for other columns.
         ess: Effective number of importance samples of each row, (N,).
+        pareto_k: Whether values and intervals of each row can be trusted, (N,): up to 0.7, see
+            `evaluation.pareto.pareto_k`. NaN where there is nothing to fit, as in rows of which nothing is observed.
         level: Probability of the intervals.
     """
 
@@ -40,12 +43,14 @@ class Imputation:
     high: Array
     certainty: Array
     ess: Array
+    pareto_k: Array
     level: float
 
     def __repr__(self) -> str:
         return (
             f"Imputation({self.missing.sum():,} of {self.missing.size:,} values filled in {len(self.values):,} rows, "
-            f"intervals of {self.level:.0%}, ess {self.ess.mean():.4g} on average)"
+            f"intervals of {self.level:.0%}, ess {self.ess.mean():.4g} on average, Pareto k above {HIGH} in "
+            f"{(self.pareto_k > HIGH).sum():,} rows)"
         )
 
 
@@ -141,7 +146,8 @@ def _impute_batch(
             certainty[:, column], likeliest = shares.max(1)
             if kind == "category":
                 values[:, column] = low[:, column] = high[:, column] = likeliest.to(x.dtype)
-    return {"values": values, "low": low, "high": high, "certainty": certainty, "ess": 1 / weight.square().sum(0)}
+    trust = {"ess": 1 / weight.square().sum(0), "pareto_k": pareto_k(log_weight)}
+    return {"values": values, "low": low, "high": high, "certainty": certainty, **trust}
 
 
 @checked
@@ -167,7 +173,7 @@ def judge(
         seed: Seed of the mask and of the draws.
 
     Returns:
-        As `compare`.
+        As `compare`, and the share of rows whose weights cannot be trusted, high_pareto_k.
 
     Raises:
         ValueError: as `impute`, and for a mask outside (0, 1).
@@ -178,7 +184,12 @@ def judge(
     taken = torch.rand(raw.shape, generator=torch.Generator().manual_seed(seed)) < mask
     holed = Dataset(torch.where(taken, math.nan, raw), data.schema, data.labels, contexts=data.contexts)
     found = impute(vae, holed, samples=samples, level=level, seed=seed)
-    return compare(found, raw.numpy(), (taken & ~raw.isnan()).numpy(), train) | {"mask": mask, "samples": samples}
+    trust = reliability(torch.from_numpy(found.pareto_k), samples)
+    return compare(found, raw.numpy(), (taken & ~raw.isnan()).numpy(), train) | {
+        "mask": mask,
+        "samples": samples,
+        **trust,
+    }
 
 
 def compare(found: Imputation, truth: Array, taken: Array, train: Dataset) -> dict[str, Any]:

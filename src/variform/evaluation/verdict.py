@@ -8,11 +8,15 @@ from typing import Any
 from variform import divergence
 from variform.config import TrainConfig
 from variform.evaluation.baselines import PCAS, has_two_metrics
+from variform.evaluation.pareto import HIGH
 from variform.likelihoods import GaussianLikelihood, LogisticLikelihood
 from variform.vae import VAE
 
 BETTER_BY = 2.0
 """Paired standard errors by which a simpler model must be better before it is said."""
+
+SOME_ROWS, MOST_ROWS = 0.1, 0.5
+"""Shares of rows with a high Pareto k: healthy models stay below the first, and above the second NLL is no estimate."""
 
 UNEVEN = 2.0
 """By which factor the noise of columns must differ before one variance for all is called wrong."""
@@ -48,6 +52,7 @@ def warnings(
         *_not_finite(numbers),
         *collapsed(vae, numbers, trained),
         *_diverged(vae, history),
+        *_posterior_misses(numbers),
         *_one_variance(vae, numbers),
         *_simpler_model_wins(vae, numbers, trained),
     ]
@@ -113,6 +118,39 @@ def _not_finite(numbers: dict[str, Any]) -> list[str]:
     return [
         "The NLL of these rows is not finite: to the model some row is impossible, or its weights have blown up. Train "
         "anew with a smaller --learning-rate and --clip-norm 10."
+    ]
+
+
+def distrusted(numbers: dict[str, Any]) -> float:
+    """The share of rows whose log p(x) cannot be trusted; 0 where nothing is known.
+
+    Where most weights are equal, a k above 0.7 is that of the little by which they differ: of a q(z|x) that is too
+    narrow they never are.
+
+    Example:
+        >>> estimate = {"nll": {"samples": 1000}, "high_pareto_k": {"mean": 0.9}}
+        >>> distrusted({**estimate, "ess": {"mean": 15.0}}), distrusted({**estimate, "ess": {"mean": 990.0}})
+        (0.9, 0.0)
+    """
+    share = numbers.get("high_pareto_k", {}).get("mean") or 0.0
+    is_even = share > 0 and (numbers["ess"]["mean"] or 0.0) > numbers["nll"]["samples"] / 2
+    return 0.0 if is_even else share
+
+
+def _posterior_misses(numbers: dict[str, Any]) -> list[str]:
+    """A sentence where importance sampling fails for most rows, with the refined q(z|x) if there is one."""
+    refined = numbers.get("refined")
+    share = distrusted(refined or numbers)
+    if share <= MOST_ROWS:
+        return []
+    samples = numbers["nll"]["samples"]
+    steps = refined["steps"] if refined else 0
+    where = f", also after {steps} steps of refining it," if refined else ""
+    return [
+        f"The NLL is not to be trusted, and neither is the gap: for {share:.0%} of the rows a few of the {samples:,} "
+        f"importance weights decide it (Pareto k above {HIGH}). q(z|x){where} misses a part of p(z|x), and the true "
+        f"NLL is lower by an unknown amount. More samples hardly help: run variform evaluate with --refine "
+        f"{4 * steps or 50}."
     ]
 
 
