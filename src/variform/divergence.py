@@ -12,12 +12,14 @@ TRIES = 3
 """How often a training goes back to its best weights before it ends."""
 SLOWER = 0.3
 """What the learning rate is multiplied by each time."""
+CLIP_NORM = 10.0
+"""Upper bound on the norm of the gradient from the first time on."""
 
 Means = Mapping[str, float]
 """Means over rows of the measures `loss` and `log_likelihood`, in nats per example, as they are trained."""
 
 
-def risen(present: Means, untrained: Means, best: Means, entries: int) -> str:
+def risen(present: Means, before: Means, untrained: Means, best: Means, entries: int) -> str:
     r"""What rose beyond all bounds in an epoch, in words; empty for a healthy one.
 
     A cost c, the loss or the negative log-likelihood, has diverged where
@@ -25,32 +27,48 @@ def risen(present: Means, untrained: Means, best: Means, entries: int) -> str:
     $c > c_0 + \max(c_0 - c_{\min}, |c_0|, D)$
 
     with $c_0$ that of the untrained model, $c_{\min}$ the least of all epochs so far, and D entries per example: worse
-    than before the training by more than the training had gained, and by more than a nat per entry.
+    than before the training by more than the training had gained, and by more than a nat per entry. It must also be
+    more than in the epoch before: what falls is on its way back.
 
     Args:
         present: Means of the epoch over the training rows.
+        before: Those of the epoch before; of the first epoch those of the untrained model.
         untrained: Those of the untrained model.
         best: The least loss and the greatest log-likelihood of an epoch before.
         entries: D.
 
     Example:
         >>> untrained, best = {"loss": 90.0, "log_likelihood": -90.0}, {"loss": 20.0, "log_likelihood": -15.0}
-        >>> risen({"loss": 95.0, "log_likelihood": -80.0}, untrained, best, 64)
+        >>> risen({"loss": 95.0, "log_likelihood": -80.0}, best, untrained, best, 64)
         ''
-        >>> risen({"loss": 1e6, "log_likelihood": -9e5}, untrained, best, 64)
+        >>> risen({"loss": 1e6, "log_likelihood": -9e5}, best, untrained, best, 64)
         'the training loss rose from 20 to 1e+06, far above the 90 of the untrained model'
     """
     for name, sign, words in (("loss", 1, "loss rose"), ("log_likelihood", -1, "log-likelihood fell")):
         if name not in untrained:
             continue
-        cost, start, least = (sign * means[name] for means in (present, untrained, best))
-        if cost - start > max(start - least, abs(start), entries):
+        cost, last, start, least = (sign * means[name] for means in (present, before, untrained, best))
+        if cost > last and cost - start > max(start - least, abs(start), entries):
             side = "above" if sign > 0 else "below"
             return (
-                f"the training {words} from {best[name]:.4g} to {present[name]:.4g}, far {side} the "
+                f"the training {words} from {before[name]:.4g} to {present[name]:.4g}, far {side} the "
                 f"{untrained[name]:.4g} of the untrained model"
             )
     return ""
+
+
+def clip_norm(chosen: float, rollbacks: int) -> float:
+    """The upper bound on the norm of the gradient after so many rollbacks; 0 for none.
+
+    Args:
+        chosen: What the configuration says, for a training that did not diverge.
+        rollbacks: How often it went back.
+
+    Example:
+        >>> clip_norm(0.0, 0), clip_norm(0.0, 1), clip_norm(3.0, 1)
+        (0.0, 10.0, 3.0)
+    """
+    return min(chosen or CLIP_NORM, CLIP_NORM) if rollbacks else chosen
 
 
 def best_of(rows: Sequence[Mapping[str, Any]], jacobian: float) -> dict[str, float]:

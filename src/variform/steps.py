@@ -156,6 +156,7 @@ class Step:
         self.many = processes.count() > 1
         self.is_compiled = compiles(objective, config, steps)
         self._compiled = compiled(self._gradients, self.device, only=True) if self.is_compiled else None
+        self.clip_norm = config.clip_norm
         self._has_run = False
         self._held: Any = None
         self._slots: list[tuple[list[Tensor], ...]] = []
@@ -266,16 +267,16 @@ class Step:
 
     def _optimise(self, gradients: Sequence[Tensor | None]) -> None:
         """Change the parameters; afterwards none has a gradient, so that the next take the place of these in memory."""
-        plain = self.optimizer.defaults.get("fused") and not self.scales and not self.config.clip_norm
+        plain = self.optimizer.defaults.get("fused") and not self.scales and not self.clip_norm
         if plain and self.optimizer.state and None not in gradients:
             self._adam(gradients)
             return
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
-        if self.config.clip_norm:
+        if self.clip_norm:
             self.scaler.unscale_(self.optimizer)
             for parameters in filter(None, (self.main, self.auxiliary)):
-                nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
+                nn.utils.clip_grad_norm_(parameters, self.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         for parameter in self.parameters:

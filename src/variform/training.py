@@ -120,7 +120,8 @@ def fit(
     the run was interrupted.
 
     A training that diverges (see `divergence.risen`, or a loss that is NaN or infinite) goes back to its best weights
-    and on from there, with the optimiser's state anew and 0.3 times the learning rate; the fourth time it ends.
+    and on from there, with the optimiser's state anew, 0.3 times the learning rate, and gradients clipped to a norm of
+    10; the fourth time it ends.
 
     Args:
         objective: Owns the VAE. Its beta, samples and kl are its own; see `build_objective`.
@@ -190,6 +191,7 @@ def fit(
             epoch, position = divmod(step, per_epoch)
             order = epoch_order(len(train), config.seed, epoch, block=config.shuffle_block or None)
             batches = order.split(config.batch)[position : position + total - step]
+            take.clip_norm = divergence.clip_norm(config.clip_norm, len(state.rollbacks))
             begun, examples, broken = time.monotonic(), 0, ""
             for left, index in zip(reversed(range(len(batches))), batches, strict=True):
                 if config.shuffle_block:
@@ -460,8 +462,9 @@ def _untrained(take: Step, train: Dataset, total: int) -> dict[str, float]:
 def _diverged(means: dict[str, float], state: State, objective: Objective, jacobian: float) -> str:
     """How an epoch with these means diverged, in words; empty where it did not."""
     present = divergence.best_of([means], jacobian)
+    before = divergence.best_of(state.rows[-1:], jacobian) if state.rows else state.untrained
     best = divergence.best_of(state.rows or [means], jacobian)
-    return divergence.risen(present, state.untrained, best, math.prod(objective.vae.event_shape))
+    return divergence.risen(present, before, state.untrained, best, math.prod(objective.vae.event_shape))
 
 
 def _what_broke(found: Tensor, step: int) -> str:
@@ -493,7 +496,8 @@ def _rolled_back(take: Step, state: State, why: str, step: int, total: int) -> S
             "Use a smaller --learning-rate, or look at the data's scaling."
         )
     place = f"the weights of epoch {state.best_epoch}" if state.best_epoch else "the first weights"
-    end = "where the training ended" if is_over else f"with {divergence.SLOWER} times the learning rate"
+    on = f"with {divergence.SLOWER} times the learning rate and gradients clipped to {divergence.CLIP_NORM:.3g}"
+    end = "where the training ended" if is_over else on
     rollback = {"step": step, "what": f"{why}; back to {place}, {end}"}
     none = torch.zeros(len(TERMS) + 1, dtype=torch.float64)
     state = replace(take.trained.capture(none, state), step=step, stale=0)
