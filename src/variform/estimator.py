@@ -100,14 +100,15 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     one of the values as they came. The model itself is `vae_`, which `variform.save` writes to a file.
 
     Under a Gaussian likelihood training begins at factor analysis, of which the networks then find what is not linear;
-    see `variform.starts`. Not with `gaps`, and only with the activations relu, leaky-relu, gelu, silu and softplus.
+    see `variform.starts`. With `gaps` it does so under `iwae` alone, and only with the activations relu, leaky-relu,
+    gelu, silu and softplus.
 
     Args:
         latent_dim: Number of latent dimensions, the columns of `transform`; `auto` is the number of factors, from 2 to
             32, under which factor analysis gives rows that it was not fitted to the highest density.
         likelihood: p(x|z), as in `ModelConfig`; `auto` is `bernoulli` where all values are 0 or 1, else
-            `gaussian-per-feature`, a variance for each standardised column; with `gaps` one for all of them,
-            `gaussian-optimal` (under `iwae` `gaussian-shared`).
+            `gaussian`, where the network gives a variance for each row and standardised column, or with `gaps`
+            `gaussian-per-feature`, where each column has one.
         posterior: q(z|x), as in `ModelConfig`.
         prior: p(z), as in `ModelConfig`; `auto` is a `mixture` of as many Gaussians as the BIC finds among the factors,
             or `normal` where it finds one, and where training does not begin at factors.
@@ -229,7 +230,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Train on the rows of X (N, D); y is not looked at."""
         del y
-        return self._fit(_rows(self, X, learn=True))
+        self._fit(_rows(self, X, learn=True))
+        _warn_of_peers([self])
+        return self
 
     def _fit(self, X: Array) -> Self:
         random = check_random_state(self.random_state)
@@ -272,7 +275,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         # A search over NumPy's numbers gives those, which JSON does not know.
         config = self._config(train.schema, int(latents))
         model = vae.build_vae(config, train.schema, seed=self._seed, moments=train.moments())
-        if self.gaps or not starts.can_start(model):
+        # Of rows with gaps the encoder's answers are poor: the ELBO would have the decoder make up for that.
+        is_blind = self.gaps and self.objective == "elbo"
+        if is_blind or not starts.can_start(model):
             return model, False
         factors = starts.fit_factors(rows, min(int(latents), *rows.shape), random)
         clusters = None
@@ -283,14 +288,13 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             model = vae.build_vae(config, train.schema, seed=self._seed, moments=train.moments())
             assert isinstance(model.prior, MixturePrior)
             starts.start_at_clusters(model.prior, clusters)
-        starts.start_at_factors(model, factors)
+        starts.start_at_factors(model, factors, rows)
         return model, True
 
     def _config(self, schema: Schema, latents: int) -> ModelConfig:
         likelihood = self.likelihood
         if likelihood == "auto":
-            shared = "gaussian-optimal" if self.objective == "elbo" else "gaussian-shared"
-            gaussian = shared if self.gaps else "gaussian-per-feature"
+            gaussian = "gaussian-per-feature" if self.gaps else "gaussian"
             likelihood = "bernoulli" if schema.levels == 2 else gaussian
         return ModelConfig(
             latent_dim=latents,
@@ -303,7 +307,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         )
 
     def _peers(self, train: Dataset, valid: Dataset, X: Array) -> dict[str, tuple[float, float]]:
-        """Simpler models on the rows that were held out, X as they came; warns of one that is better."""
+        """Simpler models on the rows that were held out, X as they came."""
         if not isinstance(self.vae_.likelihood, GaussianLikelihood) or self.gaps:
             return {}
         own = self._log_px(X) - train.schema.log_jacobian
@@ -312,16 +316,6 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         for name, log_px in _peer_densities(fitted, scored, self.vae_).items():
             gain = mean_difference(torch.from_numpy(log_px), torch.from_numpy(own))
             peers[name] = gain.mean, gain.se
-        name = max(peers, key=lambda name: peers[name][0])
-        mean, error = peers[name]
-        if mean > _SURE * error:
-            warnings.warn(
-                f"{name} gives the {len(own)} rows that were held out a higher density than this VAE, by {mean:.3g} ± "
-                f"{error:.2g} nats a row (peers_). Try latent_dim='auto', a smaller learning_rate or more epochs, or "
-                "take the simpler model.",
-                SimplerModelWarning,
-                stacklevel=4,
-            )
         return peers
 
     def transform(self, X: ArrayLike) -> Array:
@@ -435,6 +429,8 @@ class VAEDetector(OutlierMixin, BaseEstimator):
         FalseAlarmWarning: from `fit`, when the rows are too few for `false_alarms`: the rate to expect is above it, or
             with a probability of 5 % it is more than twice as high.
 
+        SimplerModelWarning: from `fit`, when most of the models have peers that are better, as of `VAE`.
+
     Reference:
         The threshold: Vovk (2015), on cross-conformal prediction; its spread: Vovk (2012), section 2.
 
@@ -484,6 +480,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):
             model = _fitted(self, seen, random_state=random.randint(2**31 - 1))
             unseen[is_out] = model._log_px(X[is_out])
             self.estimators_.append(model)
+        _warn_of_peers(self.estimators_)
         self.false_alarms_, self.false_alarms_interval_ = None, None
         if self.contamination == "auto":
             self._promise(unseen)
@@ -537,7 +534,8 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     what is observed stays as it is, to the bit, and what is filled in for a row does not depend on the rows beside it.
 
     Args:
-        estimator: The `VAE`, not yet fitted, whose `gaps` is taken to be True; by default `VAE()`.
+        estimator: The `VAE`, not yet fitted, whose `gaps` is taken to be True; by default `VAE(objective="iwae",
+            samples=10, posterior="full")`, since what is known of the latents differs with what is missing.
         samples: Importance samples per row.
         keep_empty_features: Fill columns without any observed value in `fit` with 0; otherwise `transform` leaves them
             out, with a warning at `fit`.
@@ -551,7 +549,7 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         ValueError: from `fit`, when no column holds a value.
 
     Reference:
-        Mattei and Frellsen (2019), for single imputation.
+        Mattei and Frellsen (2019): the importance-weighted bound, and single imputation.
 
     Example:
         >>> X = np.repeat(np.random.default_rng(0).normal(size=(100, 1)), 3, axis=1)
@@ -595,7 +593,8 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 "them, or set keep_empty_features to fill them with 0.",
                 stacklevel=2,
             )
-        self.estimator_ = _fitted(self, X, self._is_known, gaps=True, random_state=_seed_of(self))
+        options: dict[str, Any] = {} if self.estimator else {"objective": "iwae", "samples": 10, "posterior": "full"}
+        self.estimator_ = _fitted(self, X, self._is_known, gaps=True, random_state=_seed_of(self), **options)
         self.vae_ = self.estimator_.vae_
         return self
 
@@ -668,6 +667,22 @@ def _fitted(face: Any, X: Array, columns: Array | None = None, **options: Any) -
     if hasattr(face, "feature_names_in_"):
         model.feature_names_in_ = face.feature_names_in_[columns]
     return model._fit(np.ascontiguousarray(X[:, columns]))
+
+
+def _warn_of_peers(models: list[VAE]) -> None:
+    """Say that simpler models are better than most of `models`, which one fit of a user's trained."""
+    better: list[tuple[float, str]] = []
+    for model in models:
+        found = [(gain, name) for name, (gain, error) in model.peers_.items() if gain > _SURE * error]
+        better += [max(found)] if found else []
+    if 2 * len(better) > len(models):
+        gain, name = max(better)
+        warnings.warn(
+            f"{name} gives the rows that were held out a higher density than this VAE, by {gain:.3g} nats a row "
+            "(peers_). Try latent_dim='auto', a smaller learning_rate or more epochs, or take the simpler model.",
+            SimplerModelWarning,
+            stacklevel=3,
+        )
 
 
 def _standardised(X: Array, likelihood: LikelihoodName, *, gaps: bool, columns: Array | None) -> Dataset:

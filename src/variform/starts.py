@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import FactorAnalysis
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import Ridge
 from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
@@ -32,6 +33,7 @@ COMPONENTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20)
 _WORSE_IN_A_ROW = 3
 _FOLDS = 3
 _ROUNDS = 10  # of filling gaps
+_MANY = 16  # factors that gaps are filled under before factors are counted
 _LEAST_NOISE = 1e-6  # variance, of columns of variance 1
 _RAW = torch.linspace(-20, 20, 8001, dtype=torch.float64)
 
@@ -123,30 +125,49 @@ def _condensed(x: Array) -> Array:
 
 def _filled(x: Array, gaps: Array, factors: Factors, random: np.random.RandomState) -> Array:
     """The rows with draws from p(x_m | x_o) in the place of what is missing."""
-    scaled = factors.loadings / factors.noise[:, None]
-    known = (~gaps).astype(float)
-    precision = np.eye(scaled.shape[1]) + np.einsum("nd,di,dj->nij", known, scaled, factors.loadings, optimize=True)
-    centred = np.where(gaps, 0.0, x - factors.mean) @ scaled
-    mean = np.linalg.solve(precision, centred[:, :, None])
-    root = np.linalg.cholesky(np.linalg.inv(precision))
-    z = (mean + root @ random.normal(size=mean.shape))[:, :, 0]
+    z = draw_factors(x, factors, random)
     drawn = factors.mean + z @ factors.loadings.T + random.normal(size=x.shape) * np.sqrt(factors.noise)
     return np.where(gaps, drawn, x)
 
 
+def posterior(factors: Factors, x: Array) -> tuple[Array, Array]:
+    """Mean (N, q) and covariance (N, q, q) of the factors of every row given what is observed of it."""
+    scaled = factors.loadings / factors.noise[:, None]
+    known = (~np.isnan(x)).astype(float)
+    precision = np.eye(scaled.shape[1]) + np.einsum("nd,di,dj->nij", known, scaled, factors.loadings, optimize=True)
+    covariance = np.linalg.inv(precision)
+    seen = np.nan_to_num(x - factors.mean) @ scaled
+    return (covariance @ seen[:, :, None])[:, :, 0], covariance
+
+
+def _linear_encoder(factors: Factors, x: Array) -> tuple[Array, Array, Array]:
+    """What an encoder that sees rows with the mean in their gaps does best: weights (q, D), offset and std (q,).
+
+    Without gaps the posterior is linear in x, and that is it. With gaps its mean is regressed on such rows, and the
+    variance of what is left is the posterior's.
+    """
+    if not np.isnan(x).any():
+        return factors.weights, np.zeros(len(factors.precision)), factors.precision**-0.5
+    mean, covariance = posterior(factors, x)
+    filled = np.nan_to_num(x - np.nanmean(x, 0))
+    linear = Ridge(alpha=1.0).fit(filled, mean)
+    left = np.square(mean - linear.predict(filled)).mean(0)
+    variance = left + np.diagonal(covariance, axis1=1, axis2=2).mean(0)
+    return linear.coef_.reshape(-1, x.shape[1]), np.atleast_1d(linear.intercept_), np.sqrt(variance)
+
+
 def draw_factors(x: Array, factors: Factors, random: np.random.RandomState) -> Array:
-    """One draw of the factors of every row from their law given the row, (N, q); NaN is taken for the mean."""
-    centred = np.nan_to_num(x - factors.mean)
-    noise = random.normal(size=(len(x), factors.loadings.shape[1]))
-    return centred @ factors.weights.T + noise / np.sqrt(factors.precision)
+    """One draw of the factors of every row from their law given what is observed of it, (N, q)."""
+    mean, covariance = posterior(factors, x)
+    return mean + (np.linalg.cholesky(covariance) @ random.normal(size=(*mean.shape, 1)))[:, :, 0]
 
 
 def count_factors(x: Array, random: np.random.RandomState) -> int:
     """The number of factors under which held-out rows have the highest density, by 3-fold cross-validation.
 
     Args:
-        x: Rows (N, D), each column of about the variance 1; NaN is taken for the column's mean.
-        random: For the folds.
+        x: Rows (N, D), each column of about the variance 1. Gaps (NaN) are filled with draws under many factors.
+        random: For the folds and the draws.
 
     Example:
         >>> random = np.random.RandomState(0)
@@ -154,7 +175,10 @@ def count_factors(x: Array, random: np.random.RandomState) -> int:
         >>> count_factors(random.normal(size=(500, 2)) @ loadings + random.normal(size=(500, 9)), random)
         2
     """
-    x = np.where(np.isnan(x), np.nanmean(x, 0), x)
+    gaps = np.isnan(x)
+    if gaps.any():
+        many = max(1, min(x.shape[1] // 2, len(x) // 10, _MANY))
+        x = _filled(x, gaps, fit_factors(x, many, random), random)
     x = x[:, x.var(0) > _LEAST_NOISE]
     rows, columns = x.shape
     fold = random.permutation(rows) % _FOLDS
@@ -209,7 +233,7 @@ def can_start(vae: VAE) -> bool:
 
 
 @torch.no_grad()
-def start_at_factors(vae: VAE, factors: Factors) -> None:
+def start_at_factors(vae: VAE, factors: Factors, x: Array) -> None:
     r"""Set the weights so that the VAE is the factor analysis: encoder, decoder and noise are linear and optimal.
 
     Two hidden units hand on one number, $\phi(a) - \phi(-a) \propto a$; all others keep their random weights and count
@@ -217,7 +241,8 @@ def start_at_factors(vae: VAE, factors: Factors) -> None:
 
     Args:
         vae: A model for which `can_start` is true.
-        factors: Fitted to prepared training rows.
+        factors: Fitted to the rows x.
+        x: Prepared training rows, (N, D).
     """
     config, likelihood = vae.config, vae.likelihood
     encoder, decoder = vae.encoder, vae.decoder
@@ -233,11 +258,11 @@ def start_at_factors(vae: VAE, factors: Factors) -> None:
     left = torch.from_numpy(factors.loadings[:, count:]).square().sum(1)
     noise = (noise + left).clamp_min(2 * likelihood.min_std**2)
 
-    std = torch.ones(dims, dtype=torch.float64)
-    std[:count] = torch.from_numpy(factors.precision[:count]).rsqrt()
+    weights, offset, std = (torch.from_numpy(part[:count]) for part in _linear_encoder(factors, x))
     encoded = torch.zeros(encoder.output.out_features, dtype=torch.float64)
-    encoded[dims : 2 * dims] = _raw_of(std, vae.posterior)
-    _make_linear(encoder, torch.from_numpy(factors.weights[:count]), encoded, slope)
+    encoded[:count] = offset
+    encoded[dims : 2 * dims] = _raw_of(torch.cat([std, torch.ones(dims - count, dtype=std.dtype)]), vae.posterior)
+    _make_linear(encoder, weights, encoded, slope)
 
     mean = torch.from_numpy(factors.mean)
     raw_log_var = (noise - likelihood.min_std**2).log()
