@@ -215,3 +215,22 @@ def test_an_autoencoder_is_judged_by_its_reconstructions_alone():
     assert wins_of("gaussian", ["nll"], trained=point) == []
     [text] = wins_of("gaussian", ["nll", "reconstruction_error"], trained=point)
     assert "NLL" not in text and "the better reconstruction error" in text
+
+
+def test_a_single_test_row_does_not_make_a_model_collapsed(tmp_path, capsys):
+    """The variance of one posterior mean is 0 in any model: nothing is said of it, and it is drawn in silence."""
+    rows = np.random.default_rng(0).normal(size=(30, 4))
+    np.save(tmp_path / "rows.npy", rows)
+    config = RunConfig(
+        source=str(tmp_path / "rows.npy"),
+        model=ModelConfig(latent_dim=3, likelihood="gaussian", hidden=(4,)),
+        train=TrainConfig(steps=3),
+        evaluation=EvaluationConfig(nll_samples=3),
+    )
+    run = runs.train(config, tmp_path / "run")
+    assert len(run.data().test) == 1 and run.evaluation["active_units"]["count"] == 0
+    assert not any("is active" in sentence for sentence in run.evaluation["warnings"])
+    assert (run.folder / "figures" / "latent.png").is_file()
+    assert cli.run(["sampler", str(run.folder)]) == 2
+    assert "compared with at least 7 test rows; got 1" in capsys.readouterr().err
+    assert cli.run(["generate", str(run.folder), "--sampler", "gmm", "--out", str(tmp_path / "new.csv")]) == 0

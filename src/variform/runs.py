@@ -1050,7 +1050,7 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
             f"Test rows, encoded with their own {first} and decoded with each {first}.",
             lambda: plots.plot_conditions(changed, ways, first, **look),
         )
-    if has_map:
+    if has_map and len(splits.test) > 1:
         lines = exploration.interpolation(vae, splits.test)
         add(
             "interpolation",

@@ -26,7 +26,7 @@ from variform.config import Positive, checked
 from variform.data import Dataset, Schema, Splits
 from variform.distributions import DiagonalGaussian, FullGaussian, Law, Mixture, Shape
 from variform.evaluation.density import Estimate, progress_bar, reliability, score
-from variform.evaluation.samples import compare_samples, perfect_coverage, piles, tell_apart
+from variform.evaluation.samples import LEAST_ROWS, compare_samples, perfect_coverage, piles, tell_apart
 from variform.export import build_bounded
 from variform.sealing import checksum, read_sealed, write_sealed
 from variform.vae import VAE, evaluating
@@ -486,6 +486,9 @@ def compare(
         seed: Seed of every draw.
         progress: Show a progress bar on a terminal.
 
+    Raises:
+        ValueError: for fewer than 7 test rows or training rows.
+
     Returns:
         `samplers`: by name nll, nll_minus_prior (paired by rows), ess, high_pareto_k (share of rows whose NLL cannot be
         trusted, see `evaluation.pareto.pareto_k`) and samples (precision, recall, density,
@@ -495,6 +498,11 @@ def compare(
     """
     data, train = splits.test, splits.train
     count = min(len(data), len(train), most)
+    if count < LEAST_ROWS:
+        raise ValueError(
+            f"samples are compared with at least {LEAST_ROWS} test rows; got {count}. Bring more rows; a sampler that "
+            "was fitted is kept."
+        )
     some = torch.Generator().manual_seed(seed)
     real, other = (rows.take(torch.randperm(len(rows), generator=some)[:count].sort().values) for rows in (data, train))
     features = _Features(train, seed)

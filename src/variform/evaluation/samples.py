@@ -21,6 +21,8 @@ _GROUPS = 20
 _FOLDS = 5
 _BINS = 255  # of the boosted trees: a column of more categories is taken for numbers
 _MOST_PERMUTED = 200  # columns of which each is permuted
+LEAST_ROWS = 7
+"""Rows of each set that a comparison with five neighbours needs."""
 CLEAR = 4.0
 """Standard errors by which a column must tell generated from real rows before it is named."""
 _LEAST_PILE = 0.05  # difference of shares at a single value that is worth a word

@@ -61,11 +61,14 @@ def warnings(
 def is_collapsed(numbers: dict[str, Any]) -> bool:
     """Whether the latents of an evaluated model say nothing of a row, so that there is no latent space to look at.
 
+    One row alone does not tell: its posterior mean has no variance in any model.
+
     Example:
         >>> is_collapsed({"active_units": {"count": 0, "of": 8}})
         True
     """
-    return numbers["active_units"]["count"] == 0
+    rows = numbers.get("elbo", {}).get("n", 2)
+    return numbers["active_units"]["count"] == 0 and rows > 1
 
 
 def collapsed(vae: VAE, numbers: dict[str, Any], trained: TrainConfig | None = None) -> list[str]:
