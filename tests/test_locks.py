@@ -372,7 +372,7 @@ def test_of_two_trainings_that_begin_together_one_is_refused_and_the_other_is_wh
     done = {name: (*job.communicate(), job.returncode) for name, job in jobs.items()}
     assert sorted(code for _, _, code in done.values()) == [0, 2], done
     winner, loser = sorted(done, key=lambda name: done[name][2])
-    assert "must be written by one process at a time" in done[loser][1]
+    assert "must be written by one process at a time" in done[loser][1], done
     assert f"process {jobs[winner].pid} on " in done[loser][1] and done[loser][0] == ""
     folder = tmp_path / (options[1] if options else "runs/data")
     config, numbers = runs.read_config(folder / "config.toml"), json.loads(done[winner][0])

@@ -247,7 +247,8 @@ def save(folder: Path, state: State, identity: str) -> None:
     tensors["sums"] = state.sums
     numbers = {name: getattr(state, name) for name in _NUMBERS | _LATER}
     with taking(folder, f"the checkpoint of step {state.step:,}"):
-        write_sealed(folder / CHECKPOINT, {"state": numbers, "identity": identity}, tensors)
+        header = {"state": numbers, "identity": identity}
+        write_sealed(folder / CHECKPOINT, header, tensors, sort_keys=False)  # rows stay in the order of their columns
         write_text(folder / "history.jsonl", "".join(to_json(row) + "\n" for row in state.rows))
 
 

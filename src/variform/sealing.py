@@ -29,13 +29,16 @@ _MISFITS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeEr
 _AGAIN = "Fetch or train it again."
 
 
-def sealed(header: dict[str, Any], state: dict[str, Tensor], *, has_flow: bool = False) -> bytes:
+def sealed(
+    header: dict[str, Any], state: dict[str, Tensor], *, has_flow: bool = False, sort_keys: bool = True
+) -> bytes:  # fmt: skip
     """The content of a sealed file.
 
     Args:
         header: Plain values; format, versions and checksum are added.
         state: The tensors by name.
         has_flow: Whether what the tensors mean depends on zuko, so that its version is added too.
+        sort_keys: Whether names in the header are sorted, so that equal ones have equal bytes.
 
     Example:
         >>> content = sealed({"state": {"step": 7}}, {"weight": torch.ones(2)})
@@ -48,13 +51,18 @@ def sealed(header: dict[str, Any], state: dict[str, Tensor], *, has_flow: bool =
     if has_flow:
         versions["zuko"] = version("zuko")
     header = {"format": FORMAT, **versions, **header}
-    blank = json.dumps(header | {"sha256": ""}, sort_keys=True)
-    text = json.dumps(header | {"sha256": checksum(blank, tensors)}, sort_keys=True)
+    blank = json.dumps(header | {"sha256": ""}, sort_keys=sort_keys)
+    text = json.dumps(header | {"sha256": checksum(blank, tensors)}, sort_keys=sort_keys)
     return to_bytes(tensors, {"variform": text})  # two entries would come in a random order
 
 
 def write_sealed(
-    path: str | os.PathLike[str], header: dict[str, Any], state: dict[str, Tensor], *, has_flow: bool = False
+    path: str | os.PathLike[str],
+    header: dict[str, Any],
+    state: dict[str, Tensor],
+    *,
+    has_flow: bool = False,
+    sort_keys: bool = True,
 ) -> None:
     """Write tensors, and the JSON that says what they are, with a checksum of both, whole or not at all.
 
@@ -63,8 +71,9 @@ def write_sealed(
         header: As of `sealed`.
         state: The tensors by name.
         has_flow: As of `sealed`.
+        sort_keys: As of `sealed`.
     """
-    content = sealed(header, state, has_flow=has_flow)
+    content = sealed(header, state, has_flow=has_flow, sort_keys=sort_keys)
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
