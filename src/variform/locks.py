@@ -12,6 +12,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import secrets
 import shlex
 import socket
@@ -120,6 +121,16 @@ def held(folder: str | os.PathLike[str], *, make: bool = False) -> Iterator[None
         for new in sorted(made if is_ours else (), reverse=True):
             with contextlib.suppress(OSError):  # it is not empty
                 new.rmdir()
+
+
+def is_lock(name: str) -> bool:
+    """Whether a file of this name is a lock, or that of a process which is about to try for it.
+
+    Example:
+        >>> [is_lock(name) for name in (".lock", ".lock-0123abcd", ".locked")]
+        [True, True, False]
+    """
+    return re.fullmatch(rf"{re.escape(NAME)}(-[0-9a-f]{{8}})?", name) is not None
 
 
 def require_makeable(folder: str | os.PathLike[str]) -> None:

@@ -281,7 +281,7 @@ def new_run(folder: Path, *, overwrite: bool = False) -> Iterator[None]:
         OSError: when it cannot be made or, without `overwrite`, holds something already.
     """
     with locks.held(folder, make=True):
-        if not overwrite and any(path.name != locks.NAME for path in folder.iterdir()):
+        if not overwrite and not all(locks.is_lock(path.name) for path in folder.iterdir()):
             raise FileExistsError(
                 f"the output folder must be new or empty; {folder} is not. "
                 "Choose another --out, go on with what is there, or replace it with --overwrite."
