@@ -154,6 +154,10 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
         FileNotFoundError, ValueError: as `load_vae`.
     """
     header, tensors = read_sealed(Path(path))
+    if not {"model", "schema"} <= header.keys():
+        raise ValueError(
+            f"{Path(path).name} must be a model of variform; it is another of its files. Give model.safetensors."
+        )
     found = (".centre", ".spread", ".optimal_variance")  # in the data and by training, but no weights
     weights = sum(
         value.numel()
