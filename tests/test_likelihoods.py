@@ -188,7 +188,9 @@ def test_a_blank_decoder_costs_the_logarithm_of_the_number_of_levels():
     raw = torch.randint(0, 256, (100, 1, 4, 4), dtype=torch.uint8)
     grey, cut = (splits_from(raw, config=DataConfig(binarise=choice)) for choice in ("none", "threshold"))
     for data, bits in ((grey, 8.0), (cut, 1.0), (read("digits"), math.log2(17))):
-        vae = build_vae(ModelConfig(latent_dim=1, likelihood="categorical", hidden=()), data.schema)
+        vae = build_vae(
+            ModelConfig(latent_dim=1, likelihood="categorical", hidden=(), posterior_std="exp"), data.schema
+        )
         for parameter in vae.parameters():
             torch.nn.init.zeros_(parameter)
         numbers = evaluate(vae.double(), data.test, samples=3)

@@ -153,7 +153,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Kingma and Welling (2014); log p(x): Burda, Grosse and Salakhutdinov (2016), equation 8.
 
     Example:
-        >>> X = np.random.default_rng(0).normal(size=(60, 3))
+        >>> X = np.random.default_rng(0).normal(size=(60, 4)) @ np.tri(4, 3)
         >>> model = VAE(latent_dim=1, epochs=5, random_state=0).fit(X)
         >>> model.transform(X).shape, model.score_samples(X).shape, model.sample(4).shape
         ((60, 1), (60,), (4, 3))

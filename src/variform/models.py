@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -153,7 +154,7 @@ class Model:
         told = self._told(given, (count,))
         raw = exploration.generate(vae, count, context=told, draw=draw, tidy=False, seed=seed)
         for remark in exploration.remarks(self.schema, raw, least=_FEW):
-            warnings.warn(remark, stacklevel=2)
+            _warn(remark)
         return self.schema.tidy(torch.from_numpy(raw)).numpy()
 
     def reconstruct(self, x: Values, *, given: Given | None = None) -> Values:
@@ -221,8 +222,16 @@ class Model:
         """The contexts of new rows, after a warning of what lies outside the training rows."""
         told = self.schema.contexts(given or {}, math.prod(batch))
         for sentence in self.schema.unseen(told if self.schema.conditions else None):
-            warnings.warn(sentence, stacklevel=3)
+            _warn(sentence)
         return told.reshape(*batch, -1) if self.schema.conditions else None
+
+
+def _warn(sentence: str) -> None:
+    """Warn of the line that called into variform, however many of its functions lie between."""
+    frame, level = sys._getframe(), 1
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("variform."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(sentence, stacklevel=level)
 
 
 def load(path: str | os.PathLike[str]) -> Model:

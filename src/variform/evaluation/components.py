@@ -104,7 +104,7 @@ def fit_pca(x: Array, components: int, *, graded: bool = False) -> Probabilistic
     Example:
         >>> rows = np.array([[0.0, 0.0, 1.0], [3.0, 4.0, 1.0]])  # on a line
         >>> model = fit_pca(rows, 2)
-        >>> abs(model.axes).round(3).tolist(), model.noise, model.reconstruct(rows).round(9).tolist()
+        >>> abs(model.axes).round(3).tolist(), model.noise, (model.reconstruct(rows).round(9) + 0.0).tolist()
         ([[0.6, 0.8, 0.0]], 0.0, [[0.0, 0.0, 1.0], [3.0, 4.0, 1.0]])
     """
     mean = x.mean(0)

@@ -92,7 +92,7 @@ def pareto_k(log_weight: Tensor) -> Tensor:
     Example:
         >>> heavy = -0.9 * torch.linspace(0.0005, 0.9995, 1000, dtype=torch.float64).log()[:, None]
         >>> round(pareto_k(heavy).item(), 2)
-        0.85
+        0.84
     """
     tail = Tail(len(log_weight))
     tail.add(log_weight)
