@@ -1,6 +1,7 @@
 """Imports go down only, and nothing here can execute what a file holds."""
 
 import ast
+import functools
 import importlib
 import importlib.metadata
 import re
@@ -128,12 +129,15 @@ CORE = required(PROJECT["dependencies"])
 OPTIONAL = {extra: required(requirements) for extra, requirements in PROJECT["optional-dependencies"].items()}
 
 
+@functools.cache
+def installed():
+    """Distributions by the names that are imported from them; looking through them all takes a while."""
+    return importlib.metadata.packages_distributions()
+
+
 def distributions(path):
     """What a file imports that is neither Python's nor the project's own: sets of distributions, one an import."""
-    known, own = (
-        importlib.metadata.packages_distributions(),
-        {"variform", *(file.stem for file in path.parent.glob("*.py"))},
-    )
+    known, own = installed(), {"variform", *(file.stem for file in path.parent.glob("*.py"))}
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and node.module:
