@@ -849,8 +849,10 @@ def _convert(hint: Any, tokens: Sequence[cyclopts.Token]) -> Any:
     of_numbers = re.search(r"\b(int|float)\b", str(hint))
     if tokens[0].implicit_value is not cyclopts.UNSET or not (of_numbers or get_origin(hint) is Literal):
         return cyclopts.convert(hint, tokens)
-    words: list[Any] = [token.value for token in tokens]
-    values = [_number(word, float if of_numbers[1] == "float" else int) for word in words] if of_numbers else words
+    values: list[Any] = [token.value for token in tokens]
+    if of_numbers:
+        kind = float if of_numbers[1] == "float" else int
+        values = [_number(word, kind) for word in values]
     name = (tokens[0].keyword or "").strip("-[]").replace("-", "_")
     return converted(hint, values if "tuple[" in str(hint) else values[0], name)
 
