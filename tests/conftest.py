@@ -16,3 +16,16 @@ def _double_precision():
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(scope="session")
+def trained_digits():
+    """Black and white digits and a model of them, trained in single precision: healthy by every measure."""
+    from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, fit, read
+
+    torch.set_default_dtype(torch.float32)
+    splits = read("digits", DataConfig(binarise="threshold"))
+    vae = build_vae(ModelConfig(latent_dim=10, hidden=(100,)), splits.schema, moments=splits.train.moments())
+    config = TrainConfig(epochs=50, learning_rate=3e-3)
+    fit(build_objective(vae, config), splits.train, splits.valid, config)
+    return vae, splits

@@ -1,10 +1,15 @@
 """Models of every kind, with weights that are not what they started from, for tests of what leaves torch."""
 
+import math
+
 import numpy as np
 import torch
+from torch import nn
 
-from variform import DataConfig, ModelConfig, build_vae, read
+from variform import DataConfig, ModelConfig, TrainConfig, build_vae, read, runs, samplers
+from variform.config import EvaluationConfig, RunConfig
 from variform.data import splits_from
+from variform.distributions import DiagonalGaussian
 from variform.networks import ACTIVATIONS
 
 DIGITS = {
@@ -88,3 +93,34 @@ def _table(folder, generator):
         lines.append(f"{height},{site},{visits},{smoker},{generator.integers(3, 9)},{generator.choice(['A', 'B'])}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+class Narrowed(nn.Module):
+    """A posterior family whose standard deviation is `factor` times that of another, as after a training gone wrong."""
+
+    def __init__(self, inner, factor):
+        super().__init__()
+        self.inner, self.factor, self.latent_dim = inner, factor, inner.latent_dim
+
+    def forward(self, params):
+        q = self.inner(params)
+        return DiagonalGaussian(q.loc, q.log_var + 2 * math.log(self.factor))
+
+
+def narrowed(vae, factor, call):
+    inner = vae.posterior
+    try:
+        vae.posterior = Narrowed(inner, factor)
+        return call(vae)
+    finally:
+        vae.posterior = inner
+
+
+def run_with_sampler(folder, steps):
+    """A small finished run of digits, without pictures, that has an average of its weights and a mixture over z."""
+    model, few = ModelConfig(latent_dim=2, hidden=(4,)), EvaluationConfig(nll_samples=2)
+    config = RunConfig(source="digits", model=model, train=TrainConfig(steps=steps, ema=0.5), evaluation=few)
+    run = runs.train(config, folder, pictures=False)
+    fitted = samplers.fit_mixture(run.vae, run.data().train, components=(2,))
+    samplers.save(fitted, run.vae, folder / "sampler-gmm.safetensors")
+    return folder

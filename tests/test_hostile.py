@@ -21,15 +21,16 @@ from random import Random
 import numpy as np
 import pytest
 import torch
+from models import run_with_sampler
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from variform import ModelConfig, build_vae, checkpoints, cli, load, read, samplers, save
-from variform.config import EvaluationConfig, RunConfig, TrainConfig, from_toml
+from variform.config import EvaluationConfig, TrainConfig, from_toml
 from variform.data import DataConfig, splits_from
 from variform.export import inspect, load_vae
 from variform.models import Model
-from variform.runs import open_run, resume, scored_rows, train
+from variform.runs import open_run, resume, scored_rows
 from variform.sealing import checksum
 
 SECONDS, MEGABYTES = 5, 150
@@ -407,12 +408,7 @@ def quickly_all():
 def finished(tmp_path_factory):
     torch.set_default_dtype(torch.float32)
     folder = tmp_path_factory.mktemp("hostile") / "run"
-    model, few = ModelConfig(latent_dim=2, hidden=(4,)), EvaluationConfig(nll_samples=2)
-    config = RunConfig(source="digits", model=model, train=TrainConfig(steps=3, ema=0.5), evaluation=few)
-    run = train(config, folder, pictures=False)
-    fitted = samplers.fit_mixture(run.vae, run.data().train, components=(2,))
-    samplers.save(fitted, run.vae, folder / "sampler-gmm.safetensors")
-    return folder
+    return run_with_sampler(folder, 3)
 
 
 @pytest.fixture

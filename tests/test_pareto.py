@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 from arviz_stats.base import array_stats
+from models import narrowed
 from test_truth import linear_vae
-from torch import nn
 
-from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, evaluate, fit, read
+from variform import DataConfig, ModelConfig, TrainConfig, build_vae, evaluate, read
 from variform.data import dataset_from
-from variform.distributions import DiagonalGaussian
 from variform.evaluation import density
 from variform.evaluation.density import score
 from variform.evaluation.pareto import HIGH, Tail, pareto_k, tail_length
@@ -117,37 +116,6 @@ def test_scores_hold_the_k_of_the_weights_they_are_made_of(monkeypatch, common):
 # --- what it tells ------------------------------------------------------------------------------------------------
 
 
-class Narrowed(nn.Module):
-    """A posterior family whose standard deviation is `factor` times that of another, as after a training gone wrong."""
-
-    def __init__(self, inner, factor):
-        super().__init__()
-        self.inner, self.factor, self.latent_dim = inner, factor, inner.latent_dim
-
-    def forward(self, params):
-        q = self.inner(params)
-        return DiagonalGaussian(q.loc, q.log_var + 2 * math.log(self.factor))
-
-
-@pytest.fixture(scope="module")
-def digits():
-    torch.set_default_dtype(torch.float32)
-    splits = read("digits", DataConfig(binarise="threshold"))
-    vae = build_vae(ModelConfig(latent_dim=10, hidden=(100,)), splits.schema, moments=splits.train.moments())
-    config = TrainConfig(epochs=50, learning_rate=3e-3)
-    fit(build_objective(vae, config), splits.train, splits.valid, config)
-    return vae, splits
-
-
-def narrowed(vae, factor, call):
-    inner = vae.posterior
-    try:
-        vae.posterior = Narrowed(inner, factor)
-        return call(vae)
-    finally:
-        vae.posterior = inner
-
-
 def test_a_narrow_posterior_of_a_linear_model_is_found_out():
     """Seven latents and the truth in closed form: with q of two fifths of the width NLL(1,000) is off by a nat, and ten
     times the samples leave it off; the share of rows with a high k says so, 15 effective samples do not."""
@@ -169,9 +137,9 @@ def test_a_narrow_posterior_of_a_linear_model_is_found_out():
 
 
 @pytest.mark.parametrize(("factor", "off"), [(0.5, 0.5), (0.25, 3.0)])
-def test_digits_with_a_narrowed_posterior_are_found_out(digits, factor, off):
+def test_digits_with_a_narrowed_posterior_are_found_out(trained_digits, factor, off):
     """The model as it was trained is healthy; the same decoder with a narrower q reports another NLL, and says so."""
-    vae, splits = digits
+    vae, splits = trained_digits
     whole = evaluate(vae, splits.test, samples=1000)
     assert whole["high_pareto_k"]["mean"] < 0.1
     assert not any("Pareto" in sentence for sentence in whole["warnings"])
@@ -181,8 +149,8 @@ def test_digits_with_a_narrowed_posterior_are_found_out(digits, factor, off):
     assert any("The NLL is not to be trusted" in sentence for sentence in bad["warnings"])
 
 
-def test_few_samples_and_equal_weights_claim_nothing(digits):
-    vae, splits = digits
+def test_few_samples_and_equal_weights_claim_nothing(trained_digits):
+    vae, splits = trained_digits
     few = evaluate(vae, splits.test, samples=10)
     assert "high_pareto_k" not in few and any("too few to tell" in note for note in few["notes"])
     exact = linear_vae(torch.linalg.qr(torch.randn(6, 2))[0], torch.zeros(6), 0.4)

@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from models import narrowed
 from scipy import stats
-from test_pareto import narrowed
 from test_truth import full_vae, linear_vae
 from torch import nn
 
-from variform import VAE, DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, evaluate, fit, read, runs
+from variform import VAE, DataConfig, ModelConfig, TrainConfig, build_vae, evaluate, read, runs
 from variform.config import RunConfig
 from variform.data import dataset_from
 from variform.distributions import DiagonalGaussian, FullGaussian, StandardNormal, kl
@@ -156,20 +156,10 @@ def test_counts_come_to_the_integral(dim):
     assert ((refined.elbo < exact + 0.1) & (refined.elbo > plain.elbo)).all()
 
 
-@pytest.fixture(scope="module")
-def digits():
-    torch.set_default_dtype(torch.float32)
-    splits = read("digits", DataConfig(binarise="threshold"))
-    vae = build_vae(ModelConfig(latent_dim=10, hidden=(100,)), splits.schema, moments=splits.train.moments())
-    config = TrainConfig(epochs=50, learning_rate=3e-3)
-    fit(build_objective(vae, config), splits.train, splits.valid, config)
-    return vae, splits
-
-
 @pytest.mark.parametrize("factor", [0.5, 0.25])
-def test_digits_with_a_narrowed_posterior_come_back(digits, factor):
+def test_digits_with_a_narrowed_posterior_come_back(trained_digits, factor):
     """To the NLL of the model as it was trained, whose k are low; what stands beside is not touched by refining."""
-    vae, splits = digits
+    vae, splits = trained_digits
     truth = evaluate(vae, splits.test, samples=5000)["nll"]["mean"]
     plain, found = (
         narrowed(vae, factor, lambda model, steps=steps: evaluate(model, splits.test, samples=1000, refine=steps))
@@ -207,8 +197,8 @@ def test_a_flow_is_refined_in_its_noise():
     assert (exact - refined.log_px).abs().mean() < 0.3 * (exact - plain.log_px).abs().mean()
 
 
-def test_refining_touches_nothing_else_and_repeats_itself(digits):
-    vae, splits = digits
+def test_refining_touches_nothing_else_and_repeats_itself(trained_digits):
+    vae, splits = trained_digits
     data = splits.test.take(torch.arange(50))
     before = {name: value.clone() for name, value in vae.state_dict().items()}
     state, mode = torch.get_rng_state(), vae.training
@@ -220,8 +210,8 @@ def test_refining_touches_nothing_else_and_repeats_itself(digits):
     assert not torch.equal(first.log_px, score(vae, data, samples=30, refine=5, seed=4).log_px)
 
 
-def test_with_common_noise_a_row_does_not_depend_on_the_others(digits):
-    vae, splits = digits
+def test_with_common_noise_a_row_does_not_depend_on_the_others(trained_digits):
+    vae, splits = trained_digits
     vae = build_vae(vae.config, splits.schema).double()
     data = splits.test.take(torch.arange(40))
     whole = score(vae, data, samples=40, refine=10, common=True)
@@ -261,8 +251,8 @@ def test_other_posteriors_and_priors_are_refined_too(options):
     assert (found.elbo > plain.elbo - 0.5).all() and found.elbo.mean() > plain.elbo.mean()
 
 
-def test_bad_requests_are_refused(digits):
-    vae, splits = digits
+def test_bad_requests_are_refused(trained_digits):
+    vae, splits = trained_digits
     with pytest.raises(ValueError, match=r"refine must be a number of steps, 0 or more; got -1. Use for example 50"):
         score(vae, splits.test, samples=10, refine=-1)
     with pytest.raises(ValueError, match="refining needs a Gaussian posterior or a flow; got Mixture"):

@@ -7,11 +7,11 @@ from random import Random
 
 import pytest
 import torch
+from models import run_with_sampler
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from variform import checkpoints, cli, runs, samplers
-from variform.config import EvaluationConfig, ModelConfig, RunConfig, TrainConfig
 from variform.export import load_vae
 from variform.sealing import read_sealed
 
@@ -25,12 +25,7 @@ def _single_precision(_double_precision):
 def finished(tmp_path_factory):
     torch.set_default_dtype(torch.float32)
     folder = tmp_path_factory.mktemp("sealing") / "run"
-    model, few = ModelConfig(latent_dim=2, hidden=(4,)), EvaluationConfig(nll_samples=2)
-    config = RunConfig(source="digits", model=model, train=TrainConfig(steps=24, ema=0.5), evaluation=few)
-    run = runs.train(config, folder, pictures=False)
-    fitted = samplers.fit_mixture(run.vae, run.data().train, components=(2,))
-    samplers.save(fitted, run.vae, folder / "sampler-gmm.safetensors")
-    return folder
+    return run_with_sampler(folder, 24)
 
 
 @pytest.fixture
