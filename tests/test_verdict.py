@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shlex
 import shutil
 from dataclasses import replace
 from typing import get_args
@@ -47,6 +48,24 @@ def test_a_collapsed_model_is_said_to_be_one_first_and_everywhere(collapsed, cap
         assert "No latent dimension is active" in " ".join(capsys.readouterr().out.split())
     cli.app(["evaluate", str(collapsed.folder), "--json"], exit_on_error=False, result_action="return_value")
     assert json.loads(capsys.readouterr().out)["warnings"][0] == first
+
+
+def test_the_command_to_try_names_the_runs_own_folder_also_when_it_has_moved(collapsed, tmp_path, capsys):
+    """The file says RUN, since a run may move; what is printed and written to be read says where it is."""
+    assert "--config RUN/config.toml" in collapsed.evaluation["warnings"][0]
+    for page in ("report.html", "explorer.html"):
+        text = re.sub(r"</?span[^>]*>", "", (collapsed.folder / page).read_text())
+        assert f"--config {collapsed.folder / 'config.toml'} --batch-size" in text and "config RUN/" not in text
+    moved = shutil.copytree(collapsed.folder, tmp_path / "moved beams")
+    config = shlex.quote(str(moved / "config.toml"))
+    for words in (["evaluate"], ["info"], ["encode"], ["compare", str(collapsed.folder)]):
+        assert cli.run([*words, str(moved)]) == 0
+        told = "".join(re.sub("[│\n]", "", capsys.readouterr().out).split())
+        assert f"--config{config}".replace(" ", "") in told and "configRUN/" not in told
+    # The command itself runs, with fewer steps than it would take.
+    first = verdict.placed(collapsed.evaluation["warnings"], moved)[0]
+    command = shlex.split(re.search(r"variform (train .*?) --out NEW", first)[1])
+    assert cli.run([*command, "--steps", "3", "--out", str(tmp_path / "new")]) == 0
 
 
 def test_a_simpler_model_that_is_better_is_named_with_the_difference(collapsed):

@@ -156,7 +156,7 @@ def evaluate(
     opened = runs.open_run(run)
     options = {"split": split, "samples": samples, "refine": refine, "seed": seed}
     numbers = runs.assess(opened, opened.data(), **options, progress=True)
-    _print_numbers(numbers, json)
+    _print_numbers(numbers, json, run)
 
 
 @app.command(sort_key=3)
@@ -923,7 +923,7 @@ def _report(run: "Run", json: bool) -> None:
     if os.environ.get("RANK", "0") != "0":  # the first process speaks for all
         return
     with _kept_in(run.folder):
-        _print_numbers(run.evaluation, json)
+        _print_numbers(run.evaluation, json, run.folder)
         if not json:
             if (run.folder / "explorer.html").is_file():
                 _say(f"Explorer: {run.folder / 'explorer.html'}")
@@ -946,13 +946,15 @@ def _kept_in(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _print_numbers(numbers: dict[str, Any], json: bool) -> None:
+def _print_numbers(numbers: dict[str, Any], json: bool, folder: Path) -> None:
+    """The numbers of the run in `folder`."""
     from variform import runs
+    from variform.evaluation.verdict import placed
 
     if json:
         _say(to_json(numbers))
         return
-    _print_warnings(numbers.get("warnings", ()))
+    _print_warnings(placed(numbers.get("warnings", ()), folder))
     _print_table(*runs.table(numbers))
     for note in numbers["notes"]:
         _say(f"Note: {note}")

@@ -17,7 +17,7 @@ from variform.data import Schema
 from variform.evaluation.density import Estimate, bits_per_dim, reliability
 from variform.evaluation.differences import LEVEL, differences, mean_difference, root_mean_difference
 from variform.evaluation.pareto import HIGH
-from variform.evaluation.verdict import SOME_ROWS, distrusted
+from variform.evaluation.verdict import SOME_ROWS, distrusted, placed
 from variform.files import new_folder, replacing, write_json, write_text
 from variform.records import read_data
 from variform.report import Picture, Table, render
@@ -160,8 +160,11 @@ class Comparison:
 
     def warnings(self) -> list[str]:
         """What the evaluation of each run says first, with the run's name."""
-        evaluations = [(entry.name, entry.run.evaluation) for entry in self.entries]
-        return [f"{name}: {sentence}" for name, numbers in evaluations for sentence in numbers.get("warnings", ())]
+        found = []
+        for entry in self.entries:
+            sentences = placed(entry.run.evaluation.get("warnings", ()), entry.run.folder)
+            found += [f"{entry.name}: {sentence}" for sentence in sentences]
+        return found
 
     def notes(self) -> list[str]:
         """What was not ranked, and why; how to read what was."""

@@ -50,7 +50,7 @@ from variform.evaluation import summary
 from variform.evaluation.baselines import PCAS, baseline_names, beside
 from variform.evaluation.density import Scores, score
 from variform.evaluation.pareto import FEWEST_SAMPLES, HIGH
-from variform.evaluation.verdict import collapsed, is_collapsed
+from variform.evaluation.verdict import collapsed, is_collapsed, placed
 from variform.explorer.contents import draws, gather
 from variform.explorer.page import Page
 from variform.explorer.page import render as render_page
@@ -547,7 +547,7 @@ def overview_table(folder: Path) -> tuple[list[str], list[list[str]]]:
         active = evaluation["active_units"]
         rows.append(["active units", f"{active['count']} of {active['of']}"])
         rows.append(["evaluated on", f"{evaluation['rows']:,} {evaluation['split']} rows"])
-        rows += [["warning", sentence] for sentence in evaluation.get("warnings", ())]
+        rows += [["warning", sentence] for sentence in placed(evaluation.get("warnings", ()), folder)]
     if model:
         versions = [f"{name} {model[name]}" for name in ("variform", "torch", "zuko") if name in model]
         rows.append(["written by", f"{', '.join(versions)}; format {model['format']}"])
@@ -744,7 +744,7 @@ def warned(run: Run) -> list[str]:
     if not (run.folder / "evaluation.json").is_file():
         return []
     try:
-        return collapsed(run.vae, run.evaluation, run.config.train)
+        return placed(collapsed(run.vae, run.evaluation, run.config.train), run.folder)
     except ValueError as error:  # a damaged file, which is no reason to refuse the model
         return [str(error)]
 
@@ -1121,7 +1121,7 @@ def write_report(
         tables=tables,
         pictures=pictures,
         command=f"{to_command(config)} --out NEW",
-        warnings=numbers.get("warnings", ()),
+        warnings=placed(numbers.get("warnings", ()), run.folder),
         notes=[*splits.notes, *numbers["notes"], *_left_out(numbers), *([missing] if missing else [])],
         explorer="" if missing else "explorer.html",
         config=tomli_w.dumps(to_dict(config)),
@@ -1177,10 +1177,11 @@ def explorer_contents(
         ("Decoder", f"{run.config.model.network}, {weights:,} weights"),
         ("Objective", objective_name(run.config)),
     ]
+    sentences = placed(numbers.get("warnings", ()), run.folder)
     return gather(
         run.vae,
         splits,
-        numbers,
+        numbers | {"warnings": sentences},
         other=None if source is None else read_rows(source, splits.schema),
         prior=prior,
         laws=laws,

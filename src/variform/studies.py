@@ -18,6 +18,7 @@ from variform.config import Count, RunConfig, checked, require_effect, to_dict
 from variform.data import Splits
 from variform.evaluation.baselines import PCAS, better_pca, has_two_metrics
 from variform.evaluation.differences import differences
+from variform.evaluation.verdict import placed
 from variform.files import replacing, sweep, write_json, write_text
 from variform.records import read_evaluation
 from variform.report import Picture, Table, render
@@ -185,7 +186,8 @@ def _pca_wins(fits: Mapping[int, list[Run]], recommended: int) -> list[str]:
 
 
 def _warnings(run: Run) -> list[str]:
-    return [f"{run.folder.name}: {sentence}" for sentence in run.evaluation.get("warnings", ())]
+    sentences = placed(run.evaluation.get("warnings", ()), run.folder)
+    return [f"{run.folder.name}: {sentence}" for sentence in sentences]
 
 
 def recommend(scores: Mapping[int, Tensor]) -> tuple[int, str, dict[int, dict[str, Any]]]:

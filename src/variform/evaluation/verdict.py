@@ -2,7 +2,9 @@
 
 import dataclasses
 import math
+import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from variform import divergence
@@ -21,6 +23,7 @@ SOME_ROWS, MOST_ROWS = 0.1, 0.5
 UNEVEN = 2.0
 """By which factor the noise of columns must differ before one variance for all is called wrong."""
 
+_ITS_CONFIG = "RUN/config.toml"  # in sentences that are kept with a run, which may move
 _OTHERS = {"famd": "Factorial analysis of mixed data (FAMD)", "trivial": "The trivial model"}
 _BETTER = {"nll": "the better NLL by {} nats", "reconstruction_error": "the better reconstruction error by {}"}
 
@@ -56,6 +59,17 @@ def warnings(
         *_one_variance(vae, numbers),
         *_simpler_model_wins(vae, numbers, trained),
     ]
+
+
+def placed(sentences: Sequence[str], folder: Path) -> list[str]:
+    """Sentences on a run with its own folder in the commands that they suggest, where files have RUN.
+
+    Example:
+        >>> placed(["variform train --config RUN/config.toml --out NEW"], Path("runs/my beams"))
+        ["variform train --config 'runs/my beams/config.toml' --out NEW"]
+    """
+    own = shlex.quote((folder / "config.toml").as_posix())
+    return [sentence.replace(_ITS_CONFIG, own) for sentence in sentences]
 
 
 def is_collapsed(numbers: dict[str, Any]) -> bool:
@@ -97,7 +111,7 @@ def _how_to_wake(trained: TrainConfig) -> str:
     if trained.beta > 1:
         steps["beta"] = 1.0
     free = {} if trained.free_bits or trained.warmup else {"free_bits": 0.1}
-    command = f"variform train --config RUN/config.toml {_options(steps)} --out NEW"
+    command = f"variform train --config {_ITS_CONFIG} {_options(steps)} --out NEW"
     also = f"; if that is not enough, with {_options(free)} too" if free and _is_possible(trained, steps | free) else ""
     return f"Train anew with more and smaller steps: {command}{also}."
 
