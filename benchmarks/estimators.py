@@ -226,21 +226,20 @@ def outliers(splits: int, most: int) -> None:
                 is_normal = np.arange(len(test)) < len(rest)
                 areas.append([roc_auc_score(is_normal, make(seed)(train, test)) for make in detectors.values()])
         means, gain = np.mean(areas, 0), np.array(areas)[:, 0] - np.array(areas)[:, 1]
-        error = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.nan
         cells = " | ".join(f"{one:.3f}" for one in means)
-        print(f"| {table}, {len(normals[:most])} x {splits} | {cells} | {gain.mean():.3f} ± {error:.3f} |", flush=True)
+        print(f"| {table}, {len(normals[:most])} x {splits} | {cells} | {paired(gain)} |", flush=True)
 
 
-def gaps(seeds: int, rows: int, share: float) -> None:
+def gaps(tables: Tables, seeds: int, rows: int, share: float) -> None:
     """Print the RMS error of what is filled in, in standard deviations of the columns."""
-    imputers = {
-        "VAEImputer": lambda seed: VAEImputer(random_state=seed),
+    others = {
         "IterativeImputer": lambda seed: IterativeImputer(random_state=seed, max_iter=20),
         "KNNImputer": lambda _: KNNImputer(),
         "column means": lambda _: SimpleImputer(),
     }
-    print(f"| table | {' | '.join(imputers)} |", "| --- | ---: | ---: | ---: | ---: |", sep="\n")
-    for table, (X, _) in known().items():
+    names = ["VAEImputer", "VAEImputer, refine=0", *others, "VAEImputer less IterativeImputer"]
+    print(f"| table | {' | '.join(names)} |", "| --- |" + " ---: |" * len(names), sep="\n")
+    for table, X in tables.items():
         errors = []
         for seed in range(seeds):
             random = np.random.default_rng(seed)
@@ -249,9 +248,19 @@ def gaps(seeds: int, rows: int, share: float) -> None:
             gone = random.random(Z.shape) < share
             holed = np.where(gone, np.nan, Z)
             holed = holed[:, ~gone.all(0)]
-            found = [make(seed).fit_transform(holed) for make in imputers.values()]
+            vae = VAEImputer(random_state=seed).fit(holed)
+            found = [vae.transform(holed), vae.set_params(refine=0).transform(holed)]
+            found += [make(seed).fit_transform(holed) for make in others.values()]
             errors.append([np.sqrt(np.mean((one - Z[:, ~gone.all(0)])[gone[:, ~gone.all(0)]] ** 2)) for one in found])
-        print(f"| {table} | " + " | ".join(f"{one:.3f}" for one in np.mean(errors, 0)) + " |", flush=True)
+        cells = " | ".join(f"{one:.3f}" for one in np.mean(errors, 0))
+        differences = np.array(errors)[:, 0] - np.array(errors)[:, 2]
+        print(f"| {table}, {len(Z)} x {Z.shape[1]} | {cells} | {paired(differences)} |", flush=True)
+
+
+def paired(differences: np.ndarray) -> str:
+    """Their mean and its standard error."""
+    error = differences.std(ddof=1) / np.sqrt(len(differences)) if len(differences) > 1 else np.nan
+    return f"{differences.mean():.3f} ± {error:.3f}"
 
 
 def main() -> None:
@@ -276,7 +285,7 @@ def main() -> None:
     elif options.part == "outliers":
         outliers(options.folds, options.classes)
     else:
-        gaps(options.folds, options.rows, options.share)
+        gaps({name: X for name, (X, _) in known().items()}, options.folds, options.rows, options.share)
 
 
 if __name__ == "__main__":

@@ -455,12 +455,12 @@ def test_gaps_are_filled_from_the_other_columns_and_what_is_observed_stays():
     lonely = missing.sum(1) == 1  # two columns are left to tell the third
     assert np.sqrt((error[lonely] ** 2).sum() / missing[lonely].sum()) < 0.16  # the best there is are 0.12
     found = imputer.impute(X[lonely], level=0.9)
-    np.testing.assert_array_equal(found.values, filled[lonely])
+    np.testing.assert_allclose(found.values, filled[lonely], rtol=1e-10)
     inside = (found.low <= whole[lonely]) & (whole[lonely] <= found.high)
     assert 0.83 < inside[found.missing].mean() < 0.97  # of about 150 cells: 3 standard errors are 0.07
     alone = imputer.impute(X[lonely][[5]], level=0.9)  # the same beside other rows and without them
-    assert np.array_equal(alone.low, found.low[[5]])
-    assert np.array_equal(imputer.transform(X[lonely][[5]]), filled[lonely][[5]])
+    np.testing.assert_allclose(alone.low, found.low[[5]], rtol=1e-10)
+    np.testing.assert_allclose(imputer.transform(X[lonely][[5]]), filled[lonely][[5]], rtol=1e-10)
 
 
 @pytest.mark.filterwarnings("ignore:.IterativeImputer. Early stopping criterion not reached")

@@ -12,7 +12,8 @@ from sklearn.datasets import load_digits, load_wine
 
 from variform import VAE, DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, cli, fit, impute, read
 from variform.data import Dataset, Schema, read_rows, splits_from
-from variform.distributions import Categorical, Mixed, Observed
+from variform.distributions import Categorical, DiagonalGaussian, Mixed, Observed
+from variform.evaluation import imputation
 from variform.evaluation.baselines import trivial
 from variform.evaluation.density import score
 from variform.evaluation.imputation import compare, judge
@@ -386,7 +387,8 @@ def test_a_model_of_a_table_is_kept_with_its_kinds(known, tmp_path):
 # --- imputation ---------------------------------------------------------------------------------------------------
 
 
-def test_imputation_is_the_conditional_law_of_a_linear_gaussian_model():
+@pytest.mark.parametrize("refine", [0, 50])
+def test_imputation_is_the_conditional_law_of_a_linear_gaussian_model(refine):
     """x = W z + noise: the law of missing given observed values is Gaussian and known; K = 20,000."""
     weight, std = torch.tensor([[2.0, 0.0], [1.0, 0.5], [0.5, -1.0], [0.0, 1.5]]), 0.5
     likelihood = GaussianLikelihood((4,), variance="fixed", fixed_std=std)
@@ -402,7 +404,9 @@ def test_imputation_is_the_conditional_law_of_a_linear_gaussian_model():
     x[0, 3] = x[1, 0] = x[2, 1] = x[2, 2] = x[3, 0] = x[3, 3] = NAN
     x[4] = NAN
     schema = splits_from(torch.randn(60, 4), config=DataConfig(cells="gaps", scaling="none")).schema
-    found = impute(vae, Dataset(x, schema), samples=20_000, level=0.9)
+    found = impute(vae, Dataset(x, schema), samples=20_000, level=0.9, refine=refine)
+    if refine:  # half of the draws are from the exact posterior, but for what a diagonal law cannot say
+        assert (found.ess > 8_000).all() and (found.pareto_k[:4] < 0.7).all()
     covariance = (weight @ weight.T + std**2 * torch.eye(4)).numpy()
     for row, values in enumerate(x.numpy()):
         gone, seen = np.isnan(values), ~np.isnan(values)
@@ -414,6 +418,41 @@ def test_imputation_is_the_conditional_law_of_a_linear_gaussian_model():
         np.testing.assert_allclose(found.low[row, gone], mean - 1.645 * spread, atol=0.25)
         np.testing.assert_allclose(found.high[row, gone], mean + 1.645 * spread, atol=0.25)
     assert np.array_equal(found.missing, x.isnan().numpy()) and found.ess[4] == pytest.approx(20_000, rel=1e-6)
+
+
+def test_draws_of_several_laws_have_the_density_of_their_mixture():
+    """Against torch.distributions, with parts of unequal size."""
+    laws = [
+        DiagonalGaussian(torch.zeros(3, 2), torch.zeros(3, 2)),
+        DiagonalGaussian(torch.ones(3, 2), -torch.ones(3, 2)),
+    ]
+    z, log_q = imputation._drawn(laws, 7)
+    parts = torch.distributions.Normal(torch.tensor([0.0, 1.0]), torch.tensor([0.0, -1.0]).div(2).exp())
+    shares = torch.tensor([4 / 7, 3 / 7]).log()
+    expected = (parts.log_prob(z[..., None]).sum(-2) + shares).logsumexp(-1)
+    assert z.shape == (7, 3, 2)
+    torch.testing.assert_close(log_q, expected)
+
+
+def test_a_refined_posterior_fills_gaps_that_the_encoder_cannot():
+    """Two columns that nearly determine a third, under an encoder that answers far off and too surely."""
+    likelihood = GaussianLikelihood((3,), variance="fixed", fixed_std=0.05)
+    encoder, decoder = MLP((3,), (2, 1), hidden=()), MLP((1,), (3,), hidden=())
+    with torch.no_grad():
+        decoder.output.weight.fill_(1.0)
+        decoder.output.bias.zero_()
+        encoder.output.weight.zero_()
+        encoder.output.bias.copy_(torch.tensor([1.0, -4.0]))
+    parts = {"posterior": DiagonalPosterior(1), "prior": StandardNormalPrior(1), "likelihood": likelihood}
+    vae = VAE(encoder, decoder, **parts, features=FilledGaps((3,)))
+    whole = torch.randn(100, 1).expand(100, 3) + 0.05 * torch.randn(100, 3)
+    x = whole.clone()
+    x[:, 2] = NAN
+    schema = splits_from(torch.randn(60, 3), config=DataConfig(cells="gaps", scaling="none")).schema
+    blind, found = (impute(vae, Dataset(x, schema), samples=200, refine=steps) for steps in (0, 50))
+    exact = x[:, :2].sum(1) / (2 + 0.05**2)
+    assert np.abs(blind.values[:, 2] - exact.numpy()).mean() > 0.3 and np.median(blind.ess) < 5
+    assert np.abs(found.values[:, 2] - exact.numpy()).max() < 0.05 and found.ess.mean() > 20  # exact deviation: 0.035
 
 
 def test_weighted_quantiles_and_certainty_are_those_of_a_planted_law():

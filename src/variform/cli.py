@@ -389,6 +389,7 @@ def impute(
     level: Annotated[float, Option] = 0.9,
     mask: Annotated[float, Option] = 0.3,
     samples: Annotated[int, Option] = 1000,
+    refine: Annotated[int, Option] = 50,
     seed: Annotated[int, Option] = 0,
     json: Annotated[bool, Flag] = False,
 ) -> None:
@@ -406,6 +407,7 @@ def impute(
         level: Probability with which an interval holds what is missing.
         mask: Share of the observed cells of the test rows that are taken away.
         samples: Importance samples per row.
+        refine: Steps by which q(z|x) of every row is improved before half of the samples are drawn from it.
         seed: Seed of the mask and of the draws.
         json: Print the comparison as JSON.
     """
@@ -417,10 +419,10 @@ def impute(
     opened = runs.open_run(run)
     schema = opened.vae.schema
     assert schema is not None
+    options: dict[str, Any] = {"samples": samples, "level": level, "refine": refine, "seed": seed}
     if source is None:
         splits = opened.data()
-        options = {"mask": mask, "samples": samples, "level": level, "seed": seed}
-        numbers = imputation.judge(opened.vae, splits.test, splits.train, **options)
+        numbers = imputation.judge(opened.vae, splits.test, splits.train, mask=mask, **options)
         if json:
             _say(to_json(numbers))
         else:
@@ -434,7 +436,7 @@ def impute(
             f" {path}{' and --intervals' if intervals else ''}. Choose another --out."
         )
     with _writing(run, out):
-        found = imputation.impute(opened.vae, read_rows(source, schema), samples=samples, level=level, seed=seed)
+        found = imputation.impute(opened.vae, read_rows(source, schema), **options)
         if path.suffix == ".csv":
             export.write_filled(path, source, schema, found, intervals=intervals)
         else:

@@ -9,7 +9,7 @@ import copy
 import math
 import threading
 import warnings
-from dataclasses import fields, replace
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, Literal, Self, get_args, get_type_hints
 
@@ -531,12 +531,15 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     r"""Fills missing values (NaN) with their mean given what is observed, by a variational autoencoder.
 
     $E[x_m | x_o]$ by importance sampling, as `variform.impute`. The model is trained on rows with gaps as they are;
-    what is observed stays as it is, to the bit, and what is filled in for a row does not depend on the rows beside it.
+    what is observed stays as it is, to the bit, and what is filled in for a row does not depend on the rows beside it,
+    up to rounding.
 
     Args:
         estimator: The `VAE`, not yet fitted, whose `gaps` is taken to be True; by default `VAE(objective="iwae",
             samples=10, posterior="full")`, since what is known of the latents differs with what is missing.
         samples: Importance samples per row.
+        refine: Steps by which what is known of each row's latents is improved before half of the samples are drawn from
+            it, as of `variform.impute`; 0 to draw all from what the encoder answers.
         keep_empty_features: Fill columns without any observed value in `fit` with 0; otherwise `transform` leaves them
             out, with a warning at `fit`.
         random_state: Where it is not None, in the place of the estimator's.
@@ -562,6 +565,7 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
         "estimator": [VAE, None],
         "samples": [_between(2, whole=True)],
+        "refine": [_between(0, whole=True)],
         "keep_empty_features": ["boolean"],
         "random_state": ["random_state"],
     }
@@ -571,11 +575,13 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         estimator: VAE | None = None,
         *,
         samples: int = 1000,
+        refine: int = 50,
         keep_empty_features: bool = False,
         random_state: Seed = None,
     ) -> None:
         self.estimator = estimator
         self.samples = samples
+        self.refine = refine
         self.keep_empty_features = keep_empty_features
         self.random_state = random_state
 
@@ -615,17 +621,16 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _impute(self, X: Array, level: float) -> Imputation:
         model, rows = self.estimator_._exact(), self.estimator_._dataset(X[:, self._is_known])
-        with _LOCK:  # one row at a time, so that each meets the same noise
-            found = [
-                impute(
-                    model, rows.take(torch.tensor([row])), samples=self.samples, level=level, seed=self.estimator_._seed
-                )
-                for row in range(len(X))
-            ]
-        names = [field.name for field in fields(Imputation) if field.name != "level"]
-        return Imputation(
-            **{name: np.concatenate([getattr(one, name) for one in found]) for name in names}, level=level
-        )
+        with _LOCK:
+            return impute(
+                model,
+                rows,
+                samples=self.samples,
+                level=level,
+                refine=self.refine,
+                seed=self.estimator_._seed,
+                common=True,
+            )
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Array:
         """Names of the columns of `transform`."""

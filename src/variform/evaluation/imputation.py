@@ -1,6 +1,7 @@
 """Imputation: what stood in the cells that are missing, how sure the model is of it, and how far to trust that."""
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from variform import draws
 from variform.config import checked
 from variform.data import Dataset, Schema
+from variform.distributions import Law
 from variform.evaluation.density import Estimate, floats_per_decode, reliability
 from variform.evaluation.pareto import HIGH, pareto_k
+from variform.evaluation.refinement import refine as refined
 from variform.vae import VAE, evaluating
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -55,26 +59,40 @@ class Imputation:
 
 
 @checked
-def impute(vae: VAE, data: Dataset, *, samples: int = 1000, level: float = 0.9, seed: int = 0) -> Imputation:
-    r"""What is missing, given what is observed: self-normalised importance sampling from q(z|x).
+def impute(
+    vae: VAE,
+    data: Dataset,
+    *,
+    samples: int = 1000,
+    level: float = 0.9,
+    refine: int = 50,
+    seed: int = 0,
+    common: bool = False,
+) -> Imputation:
+    r"""What is missing, given what is observed: self-normalised importance sampling.
 
-    $E[x_m | x_o] \approx \sum_k \bar w_k E[x_m | z_k]$ with $\bar w_k \propto p(x_o|z_k)\,p(z_k) / q(z_k|x_o)$,
-    $z_k \sim q(z|x_o)$; quantiles and probabilities are those of K draws from $p(x_m|z)$, where z is drawn among
-    the z_k with these weights.
+    $E[x_m | x_o] \approx \sum_k \bar w_k E[x_m | z_k]$ with $\bar w_k \propto p(x_o|z_k)\,p(z_k) / q(z_k)$,
+    $z_k \sim q$; quantiles and probabilities are those of K draws from $p(x_m|z)$, where z is drawn among the z_k
+    with these weights. Half of the z_k come from the encoder's $q(z|x_o)$ and half from what `refine` makes of it for
+    each row; q is the mixture of the two. An encoder cannot answer well for every pattern of gaps, and a refined law
+    may settle in one of several places: together they miss less than either.
 
     Args:
         vae: A model whose data may have gaps.
         data: Rows with gaps.
         samples: K, draws per row.
         level: Probability of the intervals.
+        refine: Steps by which q(z|x) of every row is improved, as in `score`; 0 to draw from the encoder's alone.
         seed: Seed of the draws.
+        common: Draw the same noise for every row, so that what is found for a row does not depend on the rows beside
+            it, up to rounding.
 
     Raises:
-        ValueError: for a model that takes no gaps, fewer than 2 samples, a level outside (0, 1), and a row that is too
-            far from the training rows.
+        ValueError: for a model that takes no gaps, fewer than 2 samples, a level outside (0, 1), refine < 0, and a row
+            that is too far from the training rows.
 
     Reference:
-        Mattei and Frellsen (2019), for single imputation.
+        Mattei and Frellsen (2019), for single imputation; Hesterberg (1995), for the mixture.
 
     Example:
         >>> from variform import DataConfig, ModelConfig, build_vae
@@ -97,14 +115,25 @@ def impute(vae: VAE, data: Dataset, *, samples: int = 1000, level: float = 0.9, 
             f"imputation needs 2 or more samples and a level in (0, 1); got {samples} and {level}. "
             "Use for example 1000 and 0.9."
         )
+    if refine < 0:
+        raise ValueError(f"refine must be a number of steps, 0 or more; got {refine}. Use for example 50.")
     schema = vae.schema or data.schema  # whose ranges are those of the data that it was trained on
-    rows = max(1, _FLOATS_AT_ONCE * 8 // (samples * floats_per_decode(vae)))
+    floats = floats_per_decode(vae)
+    rows = max(1, _FLOATS_AT_ONCE * 8 // (samples * floats))
     with torch.random.fork_rng(), evaluating(vae):
         torch.manual_seed(seed)
-        parts = [
-            _impute_batch(vae, schema, x, context, samples, (1 - level) / 2)
-            for x, context in vae.batches(data, rows, seed=seed)
-        ]
+        parts = []
+        for x, context in vae.batches(data, rows, seed=seed):
+            if common:
+                torch.manual_seed(seed)
+            with draws.common() if common else nullcontext():
+                laws = _proposals(vae, x, context, refine, floats)
+            for part in torch.arange(len(x), device=x.device).split(1 if common else len(x)):
+                if common:
+                    torch.manual_seed(seed)
+                known = None if context is None else context[part]
+                own = [law.rows(part) for law in laws]
+                parts.append(_impute_batch(vae, schema, x[part], known, own, samples, (1 - level) / 2))
     found = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
     raw = data.gather(torch.arange(len(data)))
     missing = raw.isnan()
@@ -116,12 +145,33 @@ def impute(vae: VAE, data: Dataset, *, samples: int = 1000, level: float = 0.9, 
     return Imputation(**arrays, missing=missing.numpy(), level=level)
 
 
+def _proposals(vae: VAE, x: Tensor, context: Tensor | None, refine: int, floats: int) -> list[Law]:
+    """The laws that z is drawn from: what the encoder answers, and that refined."""
+    q = vae.encode(x, context)
+    if refine == 0:
+        return [q]
+    return [q, refined(vae, x, q, vae.latent_prior(), steps=refine, context=context, floats=floats)]
+
+
+def _drawn(laws: list[Law], samples: int) -> tuple[Tensor, Tensor]:
+    """As many draws of each law, (K, B, latent_dim), and their log-density under the mixture of the laws, (K, B)."""
+    sizes = [len(part) for part in torch.arange(samples).tensor_split(len(laws))]
+    log_shares = [math.log(size / samples) for size in sizes]
+    points, densities = [], []
+    for law, size in zip(laws, sizes, strict=True):
+        z, own = law.rsample_and_log_prob((size,))
+        terms = [own if other is law else other.log_prob(z) for other in laws]
+        weighted = [term + log_share for term, log_share in zip(terms, log_shares, strict=True)]
+        points.append(z)
+        densities.append(torch.stack(weighted).logsumexp(0))
+    return torch.cat(points), torch.cat(densities)
+
+
 def _impute_batch(
-    vae: VAE, schema: Schema, x: Tensor, context: Tensor | None, samples: int, tail: float
+    vae: VAE, schema: Schema, x: Tensor, context: Tensor | None, laws: list[Law], samples: int, tail: float
 ) -> dict[str, Tensor]:
     """Prepared values for all cells of a batch, missing or not."""
-    q = vae.encode(x, context)
-    z, log_q = q.rsample_and_log_prob((samples,))
+    z, log_q = _drawn(laws, samples)
     law = vae.decode(z, context)
     log_weight = law.log_prob(x) + vae.latent_prior().log_prob(z) - log_q
     weight = log_weight.double().softmax(0)  # (K, B)
@@ -159,6 +209,7 @@ def judge(
     mask: float = 0.3,
     samples: int = 1000,
     level: float = 0.9,
+    refine: int = 50,
     seed: int = 0,
 ) -> dict[str, Any]:
     """How good imputation is: observed cells are taken away at random, imputed, and compared with what stood there.
@@ -170,6 +221,7 @@ def judge(
         mask: Probability with which an observed cell is taken away.
         samples: K, draws per row.
         level: Probability of the intervals.
+        refine: As of `impute`.
         seed: Seed of the mask and of the draws.
 
     Returns:
@@ -183,7 +235,7 @@ def judge(
     raw = data.gather(torch.arange(len(data))).to(torch.float32)
     taken = torch.rand(raw.shape, generator=torch.Generator().manual_seed(seed)) < mask
     holed = Dataset(torch.where(taken, math.nan, raw), data.schema, data.labels, contexts=data.contexts)
-    found = impute(vae, holed, samples=samples, level=level, seed=seed)
+    found = impute(vae, holed, samples=samples, level=level, refine=refine, seed=seed)
     trust = reliability(torch.from_numpy(found.pareto_k), samples)
     return compare(found, raw.numpy(), (taken & ~raw.isnan()).numpy(), train) | {
         "mask": mask,

@@ -93,7 +93,7 @@ def _loosened(q: Law) -> tuple[Callable[..., Law], list[Tensor]]:
     if isinstance(q, InverseAutoregressive):
         noise = _diagonal(q.noise)
         return lambda *free: q.with_noise(noise(*free)), [torch.zeros_like(q.noise.mean) for _ in range(2)]
-    raise ValueError(f"refining needs a Gaussian posterior or a flow; got {type(q).__name__}. Leave --refine out.")
+    raise ValueError(f"refining needs a Gaussian posterior or a flow; got {type(q).__name__}. Use 0 steps.")
 
 
 def _diagonal(q: DiagonalGaussian) -> Callable[[Tensor, Tensor], DiagonalGaussian]:
