@@ -27,6 +27,11 @@ Support = Literal["real", "unit", "levels", "counts"]
 """Which values a law of data is for: any number; [0, 1]; L levels k / (L - 1); the whole numbers 0, 1, 2, ..."""
 
 
+def _joint(first: torch.Size, second: torch.Size) -> torch.Size:
+    """The shape of both broadcast together; torch, which need not be asked for equal ones, first imports for 0.4 s."""
+    return first if first == second else torch.broadcast_shapes(first, second)
+
+
 class Law(Distribution):
     """A distribution over tensors with `event_dims` trailing event axes.
 
@@ -142,7 +147,7 @@ class DiagonalGaussian(Law):
     has_rsample = True
 
     def __init__(self, mean: Tensor, log_var: Tensor, event_dims: int = 1) -> None:
-        super().__init__(torch.broadcast_shapes(mean.shape, log_var.shape), event_dims)
+        super().__init__(_joint(mean.shape, log_var.shape), event_dims)
         self.loc, self.log_var = mean, log_var
 
     @property
@@ -255,7 +260,7 @@ class FullGaussian(Law):
     has_rsample = True
 
     def __init__(self, mean: Tensor, scale_tril: Tensor, log_diagonal: Tensor | None = None) -> None:
-        super().__init__(torch.broadcast_shapes(mean.shape, scale_tril.shape[:-1]), 1)
+        super().__init__(_joint(mean.shape, scale_tril.shape[:-1]), 1)
         self.loc, self.scale_tril = mean, scale_tril
         self.log_diagonal = scale_tril.diagonal(dim1=-2, dim2=-1).log() if log_diagonal is None else log_diagonal
 
@@ -596,7 +601,7 @@ class DiscretisedLogistic(Law):
     """
 
     def __init__(self, location: Tensor, log_scale: Tensor, levels: int = 256, event_dims: int = 1) -> None:
-        super().__init__(torch.broadcast_shapes(location.shape, log_scale.shape), event_dims)
+        super().__init__(_joint(location.shape, log_scale.shape), event_dims)
         self.location, self.log_scale, self.levels = location, log_scale, levels
 
     @property
@@ -771,7 +776,7 @@ class NegativeBinomial(Law):
     """
 
     def __init__(self, log_mean: Tensor, log_dispersion: Tensor, event_dims: int = 1) -> None:
-        super().__init__(torch.broadcast_shapes(log_mean.shape, log_dispersion.shape), event_dims)
+        super().__init__(_joint(log_mean.shape, log_dispersion.shape), event_dims)
         self.log_mean, self.log_dispersion = log_mean, log_dispersion
 
     @property

@@ -16,6 +16,7 @@ from torch import Tensor
 from variform.config import Count, checked
 from variform.data import Dataset, Schema
 from variform.distributions import StandardNormal
+from variform.draws import seeded
 from variform.vae import VAE, evaluating
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -38,8 +39,7 @@ def encode(vae: VAE, data: Dataset, *, draw: bool = False, seed: int = 0) -> tup
     Returns:
         Two arrays (N, latent_dim).
     """
-    with torch.random.fork_rng(), evaluating(vae):
-        torch.manual_seed(seed)
+    with seeded(seed), evaluating(vae):
         laws = [vae.encode(*batch) for batch in vae.batches(data, 1024, seed=seed)]
         points = torch.cat([law.sample() if draw else law.mean for law in laws])
         return points.cpu().numpy(), torch.cat([law.stddev for law in laws]).cpu().numpy()
@@ -74,8 +74,7 @@ def decode(
     told = None if context is None else vae.like(context).expand(*z.shape[:-1], -1).reshape(len(points), -1)
     at_once = max(1, min(1024, _FLOATS_AT_ONCE // math.prod(vae.likelihood.params_shape)))
     contexts = itertools.repeat(None) if told is None else told.split(at_once)
-    with torch.random.fork_rng(), evaluating(vae):
-        torch.manual_seed(seed)
+    with seeded(seed), evaluating(vae):
         laws = (vae.decode(*chunk) for chunk in zip(points.split(at_once), contexts, strict=False))
         x = torch.cat([law.sample() if draw else law.mean for law in laws])
     raw = x if vae.schema is None else vae.schema.restore(x)
@@ -100,8 +99,7 @@ def generate(
         tidy: As of `decode`.
         seed: Seed of the draws.
     """
-    with torch.random.fork_rng(), evaluating(vae):
-        torch.manual_seed(seed)
+    with seeded(seed), evaluating(vae):
         z = vae.latent_prior().sample(torch.Size((count,)))
     return decode(vae, z.cpu().numpy(), context=context, draw=draw, tidy=tidy, seed=seed + 1)
 
@@ -365,7 +363,6 @@ def spread(count: int, total: int) -> Tensor:
 
 def _prior_draws(vae: VAE, count: int, seed: int) -> Array | None:
     """Draws from the prior (count, latent_dim); None for N(0, I), whose quantiles have a formula."""
-    with torch.random.fork_rng(), evaluating(vae):
-        torch.manual_seed(seed)
+    with seeded(seed), evaluating(vae):
         law = vae.latent_prior()
         return None if isinstance(law, StandardNormal) else law.sample(torch.Size((count,))).cpu().numpy()

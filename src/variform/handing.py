@@ -20,6 +20,7 @@ from torch import Tensor
 from variform import __version__, exploration, reader
 from variform.config import checked, to_dict
 from variform.data import Schema
+from variform.draws import seeded
 from variform.export import inspect, save
 from variform.files import new_folder, write_json, write_text
 from variform.lowering import Program, Step, lower_decoder, lower_encoder
@@ -227,8 +228,7 @@ def _examples(vae: VAE, rows: int) -> dict[str, tuple[Array, Array | None, Array
     """What each part is given, the context, and what torch answers, all float32; nothing of the data is in it."""
     vae = copy.deepcopy(vae).float().cpu()
     assert vae.schema is not None
-    with torch.random.fork_rng(), evaluating(vae):
-        torch.manual_seed(rows)
+    with seeded(rows), evaluating(vae):
         z = vae.latent_prior().sample(torch.Size((rows,)))
         context = _contexts(vae.schema, rows)
         x = torch.from_numpy(exploration.decode(vae, z.numpy(), context=context))

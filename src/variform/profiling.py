@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from variform.config import Count, TrainConfig, checked
 from variform.data import Dataset, StoredRows, epoch_order
+from variform.draws import seeded
 from variform.objectives import Objective
 from variform.steps import Step, compiles
 from variform.work import CONVOLUTIONS, LINEAR, multiplications_of, watching
@@ -141,8 +142,7 @@ def profile(
         )
     total = total or config.steps or 1
     step = Step(copy.deepcopy(objective).train(), config, total)
-    with torch.random.fork_rng(), step.arithmetic():
-        torch.manual_seed(config.seed)
+    with seeded(config.seed), step.arithmetic():
         products, tasks = _tasks(step, train, config)
         seconds = _in_turns(tasks, steps, repeats, step.device, clock)
     times = {name: 1e3 * statistics.median(values) for name, values in seconds.items()}

@@ -18,6 +18,7 @@ from variform import checkpoints, divergence, processes
 from variform.checkpoints import State
 from variform.config import Count, DataConfig, ModelConfig, TrainConfig, checked, every, to_dict
 from variform.data import BLOCKS_PER_WINDOW, Dataset, epoch_order
+from variform.draws import seeded
 from variform.objectives import (
     DIPVAE,
     ELBO,
@@ -169,12 +170,11 @@ def fit(
     stopped = "all steps done"
     shown = progress and processes.rank() == 0
     with (
-        torch.random.fork_rng(),
+        seeded(config.seed),
         take.arithmetic(),
         noted(folder is not None) as asked,
         _Display(shown, total, len(train)) as display,
     ):
-        torch.manual_seed(config.seed)
         if folder is not None and resume:
             state = checkpoints.load(folder, identity, _defaults())
             take.trained.restore(state, sums)
@@ -437,8 +437,7 @@ def _epoch_means(take: Step, valid: Dataset, sums: Tensor, jacobians: dict[str, 
 def _summed_over(take: Step, data: Dataset, index: Tensor) -> Tensor:
     """Sums of the terms over this process's share of the rows at `index`, with the same noise each time."""
     sums = torch.zeros(len(TERMS) + 1, dtype=torch.float64)
-    with torch.random.fork_rng(), evaluating(take.kept):
-        torch.manual_seed(take.config.seed)
+    with seeded(take.config.seed), evaluating(take.kept):
         for numbers in index.split(max(take.config.batch, 512)):
             with processes.share(len(numbers)) as (rows, weight):
                 x, context = take.kept.vae.batch(data, numbers[rows])

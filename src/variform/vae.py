@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from variform.config import ModelConfig, checked
 from variform.data import Dataset, Schema
 from variform.distributions import Law, Observed
+from variform.draws import seeded
 from variform.likelihoods import (
     BernoulliLikelihood,
     CategoricalLikelihood,
@@ -259,8 +260,7 @@ def build_vae(
     schema.require(likelihood.support, config.likelihood)
     features = _build_features(schema, likelihood)
     seen = schema.shape if features is None else features.out_shape
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         posterior = _build_posterior(config)
         encoder, decoder = _build_networks(config, schema, seen, posterior.params_shape, likelihood.params_shape)
         prior = _build_prior(config, schema, moments)

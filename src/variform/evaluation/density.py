@@ -151,15 +151,14 @@ def score(
         raise ValueError("there must be at least one row to evaluate; got none. Choose another split.")
     keep_freed()
     bar = progress_bar(progress)
-    with torch.random.fork_rng(), evaluating(vae), bar, draws.common() if common else nullcontext():
+    with draws.seeded(seed), evaluating(vae), bar, draws.common() if common else nullcontext():
         sizes = _sizes(vae, _MANY if common else len(data), samples)
         weigh = log_weights if common else _weigher(vae, sizes, len(data) * samples)
-        torch.manual_seed(seed)
         task, p = bar.add_task("evaluating", total=len(data) * samples), vae.latent_prior()
         parts = []
         for x, context in vae.batches(data, sizes.rows, seed=seed):
             if common:
-                torch.manual_seed(seed)
+                draws.seed(seed)
             advance = functools.partial(bar.advance, task)
             q = vae.encode(x, context)
             if refine:

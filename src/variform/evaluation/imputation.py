@@ -120,17 +120,16 @@ def impute(
     schema = vae.schema or data.schema  # whose ranges are those of the data that it was trained on
     floats = floats_per_decode(vae)
     rows = max(1, _FLOATS_AT_ONCE * 8 // (samples * floats))
-    with torch.random.fork_rng(), evaluating(vae):
-        torch.manual_seed(seed)
+    with draws.seeded(seed), evaluating(vae):
         parts = []
         for x, context in vae.batches(data, rows, seed=seed):
             if common:
-                torch.manual_seed(seed)
+                draws.seed(seed)
             with draws.common() if common else nullcontext():
                 laws = _proposals(vae, x, context, refine, floats)
             for part in torch.arange(len(x), device=x.device).split(1 if common else len(x)):
                 if common:
-                    torch.manual_seed(seed)
+                    draws.seed(seed)
                 known = None if context is None else context[part]
                 own = [law.rows(part) for law in laws]
                 parts.append(_impute_batch(vae, schema, x[part], known, own, samples, (1 - level) / 2))

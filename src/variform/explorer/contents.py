@@ -19,6 +19,7 @@ from torch import Tensor
 from variform import exploration, sprites
 from variform.data import Condition, Dataset, Schema, Splits
 from variform.distributions import StandardNormal
+from variform.draws import seeded
 from variform.evaluation.density import squared_error
 from variform.evaluation.verdict import is_collapsed
 from variform.vae import VAE, evaluating
@@ -63,8 +64,7 @@ def draws(vae: VAE, name: str, *, seed: int = 0) -> Law:
         name: What the page calls it.
         seed: Seed of the draws.
     """
-    with torch.random.fork_rng(), evaluating(vae):
-        torch.manual_seed(seed)
+    with seeded(seed), evaluating(vae):
         law = vae.latent_prior()
         return Law(name, None if isinstance(law, StandardNormal) else law.sample(torch.Size((CODES,))).cpu().numpy())
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from variform.draws import seeded
 from variform.lowering import Program, Step, lower_decoder
 from variform.vae import VAE, evaluating
 
@@ -108,8 +109,7 @@ def _weights(decoder: nn.Module) -> list[Tensor]:
 
 def _points(vae: VAE) -> tuple[Tensor, Tensor | None]:
     """Draws from the prior, half of them moved half as far out again, and contexts of every kind."""
-    with torch.random.fork_rng(), evaluating(vae):
-        torch.manual_seed(0)
+    with seeded(0), evaluating(vae):
         z = vae.latent_prior().sample(torch.Size((_POINTS,)))
         z[::2] *= 1.5
         context = None if vae.no_context(1) is None else vae.like(torch.randn(_POINTS, vae.context_dim))

@@ -430,8 +430,7 @@ class FactorVAE(ELBO):
         beta: float | Schedule = 1.0,
     ) -> None:
         super().__init__(vae, samples=samples, kl=kl, beta=beta)
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with draws.seeded(seed):
             self.auxiliary = MLP((vae.latent_dim,), (1,), hidden=discriminator, activation="leaky-relu")
         self.auxiliary_options = {"lr": 1e-4, "betas": (0.5, 0.9)}
         self.gamma, self.couples_rows = gamma, True
