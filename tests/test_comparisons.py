@@ -11,7 +11,8 @@ import torch
 
 from variform import cli, comparisons, plots, runs
 from variform.config import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig
-from variform.export import save
+from variform.evaluation.verdict import MOST_ROWS
+from variform.export import read_sealed, save, write_sealed
 from variform.runs import open_run
 
 ROWS = 300
@@ -176,6 +177,40 @@ def test_scores_are_kept_and_new_ones_agree_with_them(place):
     header, more = runs.scored_rows(run, samples=50)
     assert header["samples"] == 50 and more["nll"].std() < kept["nll"].std() / 1.5
     assert (folder / "scores.safetensors").read_bytes() == file
+
+
+def test_refined_posteriors_give_the_truth_that_a_spoilt_one_hides(place, tmp_path, capsys):
+    """p(x) is known in closed form; one of two equal models has an encoder that is too narrow and beside the truth."""
+    folders = [trained(place, name, samples=200) for name in ("sound", "spoilt")]
+    for folder in folders:
+        constant(folder, [0.5, 0.5, 0.5])
+    vae = open_run(folders[1]).vae
+    with torch.no_grad():
+        vae.encoder.output.bias.copy_(torch.tensor([1.5, 1.5, -1.5, -1.5]))  # softplus(-1.5) = .2
+    save(vae, folders[1] / "model.safetensors")
+    raw = open_run(folders[0]).data().test.raw.double().numpy()
+    truth = (((raw - 0.5) ** 2).sum(1) / 2 + 1.5 * np.log(2 * np.pi)).mean()
+    plain, refined = (comparisons.compare(folders, refine=steps) for steps in (0, 100))
+    (_, off), (_, close) = (entry.numbers() for entry in plain.entries), (entry.numbers() for entry in refined.entries)
+    assert off["nll"]["mean"] > truth + 0.5 and off["high_pareto_k"]["mean"] > MOST_ROWS
+    assert close["nll"]["mean"] == pytest.approx(truth, abs=0.02) and plain.groups[0]["reference"] == "sound"
+    assert any("The NLL of spoilt is too high for" in note and "--refine 50" in note for note in plain.notes())
+    assert not any("too high" in note for note in refined.notes())
+    assert any("100 steps from the encoder's" in note for note in refined.notes())
+    assert cli.run(["compare", *map(str, folders), "--refine", "100", "--out", str(tmp_path / "beside")]) == 0
+    assert "rows with Pareto k > 0.7" in capsys.readouterr().out.replace("\n", " ")
+    assert "--refine 100 --out NEW" in (tmp_path / "beside" / "comparison.html").read_text()
+    assert {run["refine"] for run in refined.to_dict()["runs"]} == {100}
+    assert cli.run(["compare", *map(str, folders), "--refine", "-1"]) == 2
+
+
+def test_an_older_run_without_a_pareto_k_is_pooled_with_a_newer_one(place):
+    folders = [trained(place, f"of seed {seed}", samples=30, train=TrainConfig(epochs=1, seed=seed)) for seed in (0, 1)]
+    header, tensors = read_sealed(folders[1] / "scores.safetensors")
+    older = {name: value for name, value in tensors.items() if name not in ("pareto_k", "ess")}
+    write_sealed(folders[1] / "scores.safetensors", header, older)
+    (found,) = comparisons.compare(folders).seeds
+    assert found["nll"]["seeds"] == 2 and "high_pareto_k" not in found
 
 
 def test_seeds_of_one_configuration_are_pooled(place):

@@ -221,6 +221,23 @@ def test_a_simpler_model_that_is_better_is_named():
         VAE(random_state=0).fit(X)
 
 
+@pytest.mark.parametrize("kind", [VAE, VAEDetector, VAEImputer])
+def test_a_collapsed_model_is_said_to_be_one(kind):
+    """Each nat of its KL term costs a thousand; the same model with a beta of 1 uses its latents."""
+    X = plane(300)
+    tiny = VAE(2, likelihood="gaussian-shared", prior="normal", hidden=(4,), epochs=40, activation="tanh")
+    dear = clone(tiny).set_params(beta=1000.0, learning_rate=0.02)
+    said = "no latent dimension is active (0 of 2)"
+    for model, is_collapsed in ((dear, True), (tiny, False)):
+        face = model if kind is VAE else kind(model)
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            face.set_params(random_state=0).fit(X)
+        told = [warning for warning in found if said in str(warning.message)]
+        assert len(told) == is_collapsed
+        assert all(w.category is SimplerModelWarning and w.filename == __file__ for w in told)
+
+
 # --- data as users have them ----------------------------------------------------------------------------------------
 
 

@@ -1,11 +1,14 @@
 """The table of a study: how estimates are pooled over seeds, and which dimension is recommended."""
 
+import json
 import math
+import shlex
 
 import numpy as np
 import pytest
 import torch
 
+from variform import cli
 from variform.config import EvaluationConfig, ModelConfig, RunConfig, TrainConfig
 from variform.runs import open_run, scored_rows
 from variform.studies import latent_dimension, pooled, recommend
@@ -88,3 +91,36 @@ def test_a_study_says_first_that_pca_of_another_dimension_is_better(tmp_path):
     assert page.index("has a better NLL than") < page.index("Recommended")
     again = latent_dimension(config, (1, 5), tmp_path / "study")
     assert again.warnings == study.warnings and again.reason == study.reason
+
+
+def test_a_study_says_how_far_its_numbers_can_be_trusted(tmp_path, capsys):
+    """The share of rows with a high Pareto k is that of the fits' own scores, and a validation NLL that is not to be
+    trusted is said to be what the recommendation rests on, with a command that runs."""
+    torch.set_default_dtype(torch.float32)
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(300, 4)))
+    config = RunConfig(
+        source=str(tmp_path / "rows.npy"),
+        model=ModelConfig(likelihood="gaussian-per-feature", hidden=(4,)),
+        train=TrainConfig(steps=30),
+        evaluation=EvaluationConfig(nll_samples=30),
+    )
+    study = latent_dimension(config, (1, 2), tmp_path / "study")
+    for row in study.rows:
+        run = open_run(tmp_path / "study" / f"dim-{row['latent_dim']}-seed-0")
+        for name, split in (("high_pareto_k", "test"), ("valid_high_pareto_k", "valid")):
+            k = scored_rows(run, split=split)[1]["pareto_k"].numpy()
+            assert row[name]["mean"] == pytest.approx((k > 0.7).mean())
+    assert "rows with Pareto k > 0.7" in study.table()[0]
+    assert not any("rests on" in sentence for sentence in study.warnings)
+    path = tmp_path / "study" / "dim-2-seed-0" / "validation.json"
+    numbers = json.loads(path.read_text())
+    spoilt = {"high_pareto_k": numbers["high_pareto_k"] | {"mean": 0.8}, "ess": numbers["ess"] | {"mean": 3.0}}
+    path.write_text(json.dumps(numbers | spoilt))
+    again = latent_dimension(config, (1, 2), tmp_path / "study")
+    (sentence,) = [one for one in again.warnings if "rests on" in one]
+    assert "80% of the rows with 2 latents" in sentence and "with 1 latents" not in sentence
+    told = json.loads((tmp_path / "study" / "study.json").read_text())
+    assert sentence in told["warnings"] and told["rows"][1]["valid_high_pareto_k"]["mean"] == 0.8
+    command = sentence.partition("variform ")[2].removesuffix(".")
+    assert cli.run(shlex.split(command)) == 0
+    assert "50 steps from the encoder's" in capsys.readouterr().out

@@ -108,6 +108,38 @@ def test_a_difference_is_judged_by_its_paired_error():
     assert 0.01 < np.mean(said) < 0.04  # 2.4 % of Student's t with 99 degrees of freedom; 4 standard errors wide
 
 
+@pytest.mark.parametrize(
+    ("best", "rollback", "is_unfinished"), [(49, {}, True), (20, {}, False), (49, {"rollback": "x"}, False)]
+)
+def test_a_training_that_was_still_getting_better_is_told_to_go_on(best, rollback, is_unfinished):
+    """Smaller steps would leave it further behind; they are for one whose best epoch was long ago, or that diverged."""
+    vae = build_vae(ModelConfig(latent_dim=1, likelihood="gaussian"), read("digits").schema)
+    rows = np.random.default_rng(0).normal(size=100)
+    history = [{"best": number <= best, "learning_rate": 1e-3} for number in range(50)]
+    history[10] |= rollback
+    sentence = verdict.warnings(vae, compared(rows + 1 + 0.1 * rows, rows), TrainConfig(), history)[-1]
+    assert ("Try more epochs, since the best was 50 of 50" in sentence) == is_unfinished
+    assert ("--learning-rate 0.0003; --clip-norm 10; more epochs" in sentence) != is_unfinished
+
+
+@pytest.mark.parametrize(
+    ("posterior", "cure"),
+    [("diagonal", "--posterior full or --posterior iaf."), ("full", "--posterior iaf."), ("iaf", "more --transforms.")],
+)
+def test_after_enough_steps_of_refining_another_family_is_named(posterior, cure):
+    """More of what did not help is no cure; each option that is named can be given."""
+    vae = build_vae(ModelConfig(latent_dim=2, posterior=posterior), read("digits").schema)
+    estimate = {"mean": 1.0, "se": 0.1, "n": 10}
+    share = {"high_pareto_k": {"mean": 0.9}, "ess": {"mean": 15.0}, "nll": estimate | {"samples": 1000}}
+    numbers = {"active_units": {"count": 2, "of": 2}, "reconstruction_error": estimate, **share}
+    for steps, ending in ((0, "with --refine 50."), (10, "with --refine 50."), (50, f"Train with {cure}")):
+        refined = {"refined": share | {"steps": steps}} if steps else {}
+        (sentence,) = verdict.warnings(vae, numbers | refined)
+        assert sentence.endswith(ending)
+    for option in re.findall(r"--posterior (\w+)", cure):
+        build_vae(ModelConfig(posterior=option), read("digits").schema)
+
+
 def test_numbers_that_are_not_finite_are_said_first():
     vae = build_vae(ModelConfig(latent_dim=1, likelihood="gaussian"), read("digits").schema)
     numbers = compared(np.ones(100), np.arange(100.0))

@@ -529,6 +529,7 @@ def compare(
     *,
     out: Annotated[Path | None, Option] = None,
     samples: Annotated[int | None, Option] = None,
+    refine: Annotated[int, Option] = 0,
     seed: Annotated[int, Option] = 0,
     json: Annotated[bool, Flag] = False,
 ) -> None:
@@ -544,6 +545,7 @@ def compare(
         run: Folders of two or more runs.
         out: A new folder for comparison.html with the curves over each other, comparison.json and comparison.csv.
         samples: Score the test rows again with so many importance samples; by default the scores that the runs kept.
+        refine: Score the test rows again with a q(z|x) of its own for each, as `variform evaluate --refine` does.
         seed: Seed of new scores.
         json: Print the comparison as JSON.
     """
@@ -551,10 +553,11 @@ def compare(
 
     if out is not None:
         require_empty(out)
-    found = comparisons.compare(run, samples=samples, seed=seed, progress=True)
+    found = comparisons.compare(run, samples=samples, refine=refine, seed=seed, progress=True)
     page = None
     if out is not None:
         options = ["--samples", str(samples)] if samples else []
+        options += ["--refine", str(refine)] if refine else []
         page = comparisons.write(
             found, out, shlex.join(["variform", "compare", *map(str, run), *options, "--out", "NEW"])
         )

@@ -54,12 +54,14 @@ class Entry:
         run: The run.
         scored: How its rows were scored: split, samples, seed.
         rows: Scores, (N,) each, as `runs.row_scores` gives them.
+        refine: Steps by which q(z|x) of each row was refined before that.
     """
 
     name: str
     run: Run
     scored: dict[str, Any]
     rows: dict[str, Tensor]
+    refine: int = 0
 
     @property
     def has_density(self) -> bool:
@@ -72,9 +74,20 @@ class Entry:
         found["reconstruction_error"] = Estimate.root_mean(self.rows["squared_error"], gaps=True).to_dict()
         if self.has_density and "pareto_k" in self.rows:  # older runs have none
             found |= reliability(self.rows["pareto_k"], self.scored["samples"])
+        if self.has_density and "ess" in self.rows:
+            found["ess"] = Estimate.of(self.rows["ess"]).to_dict()
         if self.has_density and "bits_per_dim" in self.run.evaluation:
             found["bits_per_dim"] = bits_per_dim(self.run.vae, _schema(self), self.rows["nll"]).to_dict()
         return found
+
+    def distrusted(self) -> float:
+        """The share of rows whose log p(x) cannot be trusted; of an older run that of its own evaluation."""
+        if not self.has_density:
+            return 0.0
+        numbers = self.numbers()
+        if "ess" not in numbers:
+            return distrusted(self.run.evaluation)
+        return distrusted(numbers | {"nll": {"samples": self.scored["samples"]}})
 
 
 @dataclass(frozen=True)
@@ -110,6 +123,7 @@ class Comparison:
                 "seed": entry.run.config.train.seed,
                 "split": entry.scored["split"],
                 "importance_samples": entry.scored["samples"],
+                "refine": entry.refine,
                 **entry.numbers(),
                 "active_units": entry.run.evaluation["active_units"]["count"],
             }
@@ -129,8 +143,9 @@ class Comparison:
     def tables(self) -> list[Table]:
         """The comparison as tables of text."""
         plain = self.to_dict()["runs"]
-        keys = [*_LABELS, *(["bits_per_dim"] if any("bits_per_dim" in run for run in plain) else [])]
-        heads = {"nll": "NLL (nats)", "elbo": "ELBO (nats)", "kl": "KL (nats)", "bits_per_dim": "bits per dimension"}
+        optional = {"high_pareto_k": f"rows with Pareto k > {HIGH}", "bits_per_dim": "bits per dimension"}
+        keys = [*_LABELS, *(key for key in optional if any(key in run for run in plain))]
+        heads = {"nll": "NLL (nats)", "elbo": "ELBO (nats)", "kl": "KL (nats)", **optional}
         rows = [
             [
                 run["name"],
@@ -169,12 +184,19 @@ class Comparison:
     def notes(self) -> list[str]:
         """What was not ranked, and why; how to read what was."""
         notes = [refusal["reason"] for refusal in self.refusals]
+        steps = self.entries[0].refine
+        if steps:
+            notes.append(
+                f"All numbers are of a q(z|x) of its own for each row, {steps} steps from the encoder's: they compare "
+                "what the decoders can do, not encoders and decoders together."
+            )
         for entry in self.entries:
-            share = distrusted(entry.run.evaluation) if entry.has_density else 0.0
+            share = entry.distrusted()
             if share > SOME_ROWS:
+                closer = "" if steps else "; compare with --refine 50 comes closer"
                 notes.append(
                     f"The NLL of {entry.name} is too high for {share:.0%} of its rows (Pareto k above {HIGH}), by an "
-                    f"unknown amount: variform evaluate {entry.run.folder} --refine 50 comes closer."
+                    f"unknown amount{closer}."
                 )
         for group in self.groups:
             best = group["reference"]
@@ -194,7 +216,12 @@ class Comparison:
 
 @checked
 def compare(
-    folders: Sequence[str | Path], *, samples: Count | None = None, seed: int = 0, progress: bool = False
+    folders: Sequence[str | Path],
+    *,
+    samples: Count | None = None,
+    refine: int = 0,
+    seed: int = 0,
+    progress: bool = False,
 ) -> Comparison:
     r"""Finished runs beside each other, on their test rows.
 
@@ -204,6 +231,8 @@ def compare(
     Args:
         folders: Two or more runs.
         samples: Score the test rows again with so many importance samples; by default the runs' own scores.
+        refine: Score the test rows again with a q(z|x) of its own for each, as `evaluation.evaluate` does: so many
+            steps on its own ELBO, the decoder as it is. All that is compared is then of that q(z|x).
         seed: Seed of new scores.
         progress: Show progress bars on a terminal.
 
@@ -224,9 +253,9 @@ def compare(
                 f"a run must be finished to be compared; {run.folder} has no evaluation.json. "
                 f"Go on with variform train --resume {run.folder}."
             )
+    options: dict[str, Any] = {"samples": samples, "refine": refine, "seed": seed, "progress": progress}
     entries = [
-        Entry(name, run, *scored_rows(run, samples=samples, seed=seed, progress=progress))
-        for name, run in zip(_names(places), runs, strict=True)
+        Entry(name, run, *scored_rows(run, **options), refine) for name, run in zip(_names(places), runs, strict=True)
     ]
     densities = _partition([entry for entry in entries if entry.has_density], _DENSITY)
     errors = _partition(entries, _DATA)
@@ -521,7 +550,8 @@ def _over_seeds(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     for group in groups.values():
         numbers = [entry.numbers() for entry in group]
         if len(group) > 1:
-            means = {name: pooled([item[name] for item in numbers]) for name in numbers[0]}
+            names = [name for name in numbers[0] if all(name in item for item in numbers)]  # older runs have fewer
+            means = {name: pooled([item[name] for item in numbers]) for name in names}
             found.append({"runs": [entry.name for entry in group], **means})
     return found
 
@@ -559,7 +589,7 @@ def _summary(comparison: Comparison) -> str:
 def _write_csv(comparison: Comparison, path: Path) -> None:
     """One line a run; a difference stands beside the run's numbers where it is ranked."""
     plain = comparison.to_dict()
-    keys = [*_LABELS, "bits_per_dim"]
+    keys = [*_LABELS, "high_pareto_k", "bits_per_dim"]
     found: dict[str, dict[str, Any]] = {}
     for group in (*plain["ranked_by_reconstruction_error"], *plain["ranked"]):
         for name in group["runs"]:

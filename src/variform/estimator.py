@@ -42,6 +42,7 @@ from variform.evaluation.components import fit_pca
 from variform.evaluation.density import Scores, score
 from variform.evaluation.differences import mean_difference
 from variform.evaluation.imputation import Imputation, impute
+from variform.evaluation.latents import active_units
 from variform.likelihoods import GaussianLikelihood
 from variform.priors import MixturePrior
 from variform.training import build_objective, epochs, fit
@@ -73,7 +74,10 @@ _LOCK = threading.RLock()
 
 
 class SimplerModelWarning(UserWarning):
-    """A simpler model gives the rows that were held out a higher density; `VAE.peers_` has the numbers."""
+    """A simpler model does as well: it gives rows that were held out a higher density, or no latent is in use.
+
+    `VAE.peers_` and `VAE.active_units_` have the numbers.
+    """
 
 
 class FalseAlarmWarning(UserWarning):
@@ -139,6 +143,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             error) in nats a row, negative where the VAE is better: independent Gaussians, PCA with as many components,
             and one Gaussian with a full covariance (shrunk). Empty where no rows were held out, for likelihoods that
             are not Gaussian, and with `gaps`.
+        active_units_: Number of latents whose posterior mean varies over the training rows; with 0 of them the decoder
+            ignores z.
         best_epoch_: The epoch whose weights the model has, counted from 1.
         held_out_: Numbers of the rows that were held out; all where none were.
         n_features_in_, feature_names_in_: As everywhere in scikit-learn.
@@ -147,7 +153,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         ValueError: from `fit`, for values that the likelihood does not take, and options out of range.
 
     Warns:
-        SimplerModelWarning: from `fit`, when one of `peers_` is better by more than two standard errors.
+        SimplerModelWarning: from `fit`, when no latent is active, or when one of `peers_` is better by more than two
+            standard errors.
 
     Reference:
         Kingma and Welling (2014); log p(x): Burda, Grosse and Salakhutdinov (2016), equation 8.
@@ -231,7 +238,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Train on the rows of X (N, D); y is not looked at."""
         del y
         self._fit(_rows(self, X, learn=True))
-        _warn_of_peers([self])
+        _warn_of_simpler_models([self])
         return self
 
     def _fit(self, X: Array) -> Self:
@@ -263,6 +270,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             history = fit(build_objective(model, config), train, valid, config)
         self.vae_ = model.cpu()
         self.history_, self.best_epoch_, self.n_iter_ = history.rows, history.best_epoch, len(history.rows)
+        means, _ = exploration.encode(self.vae_, train)
+        self.active_units_ = active_units(torch.from_numpy(means))["count"]
         self.peers_ = self._peers(train, valid, X[self.held_out_]) if count else {}
         return self
 
@@ -480,7 +489,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):
             model = _fitted(self, seen, random_state=random.randint(2**31 - 1))
             unseen[is_out] = model._log_px(X[is_out])
             self.estimators_.append(model)
-        _warn_of_peers(self.estimators_)
+        _warn_of_simpler_models(self.estimators_)
         self.false_alarms_, self.false_alarms_interval_ = None, None
         if self.contamination == "auto":
             self._promise(unseen)
@@ -602,6 +611,7 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         options: dict[str, Any] = {} if self.estimator else {"objective": "iwae", "samples": 10, "posterior": "full"}
         self.estimator_ = _fitted(self, X, self._is_known, gaps=True, random_state=_seed_of(self), **options)
         self.vae_ = self.estimator_.vae_
+        _warn_of_simpler_models([self.estimator_])
         return self
 
     def transform(self, X: ArrayLike) -> Array:
@@ -674,8 +684,19 @@ def _fitted(face: Any, X: Array, columns: Array | None = None, **options: Any) -
     return model._fit(np.ascontiguousarray(X[:, columns]))
 
 
-def _warn_of_peers(models: list[VAE]) -> None:
-    """Say that simpler models are better than most of `models`, which one fit of a user's trained."""
+def _warn_of_simpler_models(models: list[VAE]) -> None:
+    """Say that most of `models`, which one fit of a user's trained, have no latent in use or are worse than peers."""
+    # One row alone does not tell: its posterior mean has no variance in any model.
+    collapsed = [model for model in models if model.active_units_ == 0 and len(model.held_out_) > 1]
+    if 2 * len(collapsed) > len(models):
+        warnings.warn(
+            f"no latent dimension is active (0 of {collapsed[0].vae_.latent_dim}): the decoder ignores z, and every "
+            "row is reconstructed as the same one. Try a smaller learning_rate and batch_size, a warmup, or beta of at "
+            "most 1.",
+            SimplerModelWarning,
+            stacklevel=3,
+        )
+        return
     better: list[tuple[float, str]] = []
     for model in models:
         found = [(gain, name) for name, (gain, error) in model.peers_.items() if gain > _SURE * error]

@@ -678,7 +678,7 @@ def row_scores(
     error = scores.squared_error
     header = {"scored": samplers.identity(vae), "split": split, "samples": samples, "seed": seed}
     simpler = {name: found["rows"] for name, found in (baselines or {}).items()}
-    trust = {"pareto_k": scores.pareto_k} if samples >= FEWEST_SAMPLES else {}
+    trust = {"pareto_k": scores.pareto_k, "ess": scores.ess} if samples >= FEWEST_SAMPLES else {}
     return header, {
         **{f"{name}.{measure}": values for name, found in simpler.items() for measure, values in found.items()},
         "index": rows.index,
@@ -697,6 +697,7 @@ def scored_rows(
     *,
     split: Literal["test", "valid"] = "test",
     samples: Count | None = None,
+    refine: int = 0,
     seed: int = 0,
     progress: bool = False,
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -707,6 +708,7 @@ def scored_rows(
         split: Which rows.
         samples: Importance samples per row; by default those of the run's own evaluation. Where the run kept scores
             with others, or none, its data are read and scored again, and nothing is written.
+        refine: Where it is not 0, new scores are of a q(z|x) of its own for each row, so many steps from the encoder's.
         seed: Seed of new scores.
         progress: Show a progress bar on a terminal.
 
@@ -714,14 +716,14 @@ def scored_rows(
         ValueError: when the rows must be scored again and the data have changed.
     """
     path = run.folder / _SCORES[split]
-    if path.is_file():
+    if path.is_file() and not refine:
         header, tensors = read_sealed(path)
         _require_scores(path, header, tensors)
         if header["scored"] == samplers.identity(run.vae) and samples in (None, header["samples"]):
             return header, tensors
     rows: Dataset = getattr(run.data(), split)
     samples = samples or run.evaluation["nll"]["samples"]
-    scores = score(run.vae, rows, samples=samples, seed=seed, progress=progress)
+    scores = score(run.vae, rows, samples=samples, refine=refine, seed=seed, progress=progress)
     return row_scores(run.vae, rows, scores, split, samples, seed)
 
 
@@ -730,7 +732,7 @@ def _require_scores(path: Path, header: dict[str, Any], tensors: dict[str, Tenso
     kinds = {"scored": str, "split": str, "samples": int, "seed": int}
     names = {"index", "elbo", "log_likelihood", "kl", "nll", "squared_error"}
     optional = {f"{name}.{measure}" for name in (*PCAS, "famd", "trivial") for measure in ("nll", "squared_error")}
-    optional.add("pareto_k")  # older runs have none
+    optional |= {"pareto_k", "ess"}  # older runs have none
     shapes = {(value.shape, value.ndim) for value in tensors.values()}
     is_typed = all(type(header.get(name)) is kind for name, kind in kinds.items())
     if not is_typed or not names <= set(tensors) <= names | optional or len(shapes) != 1 or next(iter(shapes))[1] != 1:

@@ -18,7 +18,8 @@ from variform.config import Count, RunConfig, checked, require_effect, to_dict
 from variform.data import Splits
 from variform.evaluation.baselines import PCAS, better_pca, has_two_metrics
 from variform.evaluation.differences import differences
-from variform.evaluation.verdict import placed
+from variform.evaluation.pareto import HIGH
+from variform.evaluation.verdict import SOME_ROWS, distrusted, placed
 from variform.files import replacing, sweep, write_json, write_text
 from variform.records import read_evaluation
 from variform.report import Picture, Table, render
@@ -50,9 +51,10 @@ class Study:
 
     Args:
         rows: One dict per latent dimension: latent_dim, elbo, nll, kl, reconstruction_error,
-            pca_reconstruction_error, active_units, valid_nll and, for Gaussian likelihoods, pca_nll; each estimate is
-            {"mean", "se", "n", "seeds"}; and valid_nll_minus_lowest, paired, as `recommend` gives it (None for a
-            dimension whose fits broke).
+            pca_reconstruction_error, active_units, valid_nll; for Gaussian likelihoods pca_nll; and, where the
+            importance samples are enough to tell, the shares of rows with a high Pareto k, high_pareto_k and
+            valid_high_pareto_k; each estimate is {"mean", "se", "n", "seeds"}; and valid_nll_minus_lowest, paired, as
+            `recommend` gives it (None for a dimension whose fits broke).
         recommended: The recommended latent dimension.
         reason: Why, in a sentence.
         warnings: What the evaluations of the fits say first, with the fit's name.
@@ -72,6 +74,7 @@ class Study:
         columns = {
             "elbo": "ELBO (nats)",
             "nll": "NLL (nats)",
+            "high_pareto_k": f"rows with Pareto k > {HIGH}",
             "pca_nll": "PCA's NLL",
             "reconstruction_error": "error, RMS",
             "pca_reconstruction_error": "PCA's error",
@@ -143,7 +146,11 @@ def _study(
     recommended, reason, beside = recommend({dim: _validation_nll(runs) for dim, runs in fits.items()})
     for row in rows:
         row["valid_nll_minus_lowest"] = beside.get(row["latent_dim"])
-    warnings = [*_pca_wins(fits, recommended), *itertools.chain(*(_warnings(run) for run in _all(fits)))]
+    warnings = [
+        *_pca_wins(fits, recommended),
+        *_rests_on_weights(fits),
+        *itertools.chain(*(_warnings(run) for run in _all(fits))),
+    ]
     study = Study(rows, recommended, reason, tuple(warnings))
     values: dict[str, Any] = {"source": config.source, "seeds": seeds, "rows": rows}
     values |= {"recommended": recommended, "reason": reason, "warnings": list(study.warnings)}
@@ -182,6 +189,26 @@ def _pca_wins(fits: Mapping[int, list[Run]], recommended: int) -> list[str]:
         f"{called} with {dim} components has a better NLL than the {recommended} latents that are recommended, by "
         f"{gap} nats over the same {vae.shape[1]:,} test rows. Take PCA, or mend the VAE as the sentences on its fits "
         "say."
+    ]
+
+
+def _rests_on_weights(fits: Mapping[int, list[Run]]) -> list[str]:
+    """A sentence where the validation NLLs that the recommendation compares are too high by unknown amounts."""
+    if next(iter(fits.values()))[0].config.train.is_point:
+        return []
+    shares = {
+        dim: float(np.mean([distrusted(_read(run.folder / "validation.json")) for run in runs]))
+        for dim, runs in fits.items()
+    }
+    high = {dim: share for dim, share in shares.items() if share > SOME_ROWS}
+    if not high:
+        return []
+    told = ", ".join(f"{share:.0%} of the rows with {dim} latents" for dim, share in high.items())
+    folders = " ".join(shlex.quote(run.folder.as_posix()) for run in _all(fits))
+    return [
+        f"The recommendation rests on NLLs that are too high for {told} (Pareto k above {HIGH}), by unknown amounts "
+        "that may differ between the dimensions. What the decoders can do says, on the test rows: "
+        f"variform compare {folders} --refine 50."
     ]
 
 
@@ -325,6 +352,9 @@ def _row(dim: int, runs: list[Run]) -> dict[str, Any]:
                 row[f"pca_{name}"]["metric"] = "FAMD"
     row["active_units"] = pooled([{"mean": item["active_units"]["count"], "se": 0.0, "n": 1} for item in numbers])
     row["valid_nll"] = pooled([item["nll"] for item in valid])
+    for name, found in (("high_pareto_k", numbers), ("valid_high_pareto_k", valid)):
+        if all("high_pareto_k" in item for item in found):  # not in older runs, nor with few importance samples
+            row[name] = pooled([item["high_pareto_k"] for item in found])
     return row
 
 
