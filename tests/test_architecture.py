@@ -16,7 +16,7 @@ import variform
 
 SOURCE = Path(variform.__file__).parent
 LAYERS = [
-    {"locks"},
+    {"locks", "version"},
     {
         "compiling",
         "config",

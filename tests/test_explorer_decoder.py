@@ -135,7 +135,7 @@ def test_a_remote_decoder_asks_for_a_few_codes_at_a_time_and_again_after_a_refus
               return { status: 200, ok: url === "decode" && method === "POST", arrayBuffer: () => found.buffer };
             };
         """)
-        payload = json.dumps(remote_payload(vae, "decode", most_codes=2))
+        payload = json.dumps(remote_payload(vae, "decode") | {"mostCodes": 2})
         context.eval(f"const decoder = Decoder.create({payload}); let answer;")
         z, told = np.arange(15.0).reshape(5, 3), np.eye(10)[:5] * 100
         sent = [base64.b64encode(part.astype("<f4").tobytes()).decode() for part in (z, told)]

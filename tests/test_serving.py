@@ -19,7 +19,8 @@ import uvicorn
 from starlette.testclient import TestClient
 
 from variform import cli, exploration, serving
-from variform.serving import application, most_codes
+from variform.explorer.payload import most_codes
+from variform.serving import application
 
 BINARY = {"Content-Type": "application/octet-stream"}
 PAGE = "<!doctype html><title>page</title>"
@@ -140,13 +141,13 @@ def test_a_flood_of_clients_does_not_fill_the_memory(clock):
 SERVER = """
 import sys, time
 from variform import serving
+from variform.explorer.page import render
+from variform.explorer.payload import remote_payload
 import models
 from pathlib import Path
 vae = models.model_of("bernoulli", models.data_of("bernoulli", Path()))
-app = serving.application("page", vae)
-serving.open_run = lambda path: type("Run", (), {"vae": vae, "data": lambda self: None, "evaluation": {}})()
-serving.explorer_contents = lambda *_, **__: {"title": "a run"}
-serving.serve("run", port=0, started=lambda url: print(url, flush=True))
+page = render({"title": "a run"}, remote_payload(vae, "decode"), connect="'self'").html
+serving.serve(page, vae, port=0, started=lambda url: print(url, flush=True))
 print("stopped", flush=True)
 """
 
@@ -173,7 +174,7 @@ def test_a_real_server_answers_refuses_and_stops(server, tmp_path):
     assert _raw(port, huge).startswith(b"HTTP/1.1 413")
     assert _raw(port, b"\x16\x03\x01 no HTTP at all\r\n\r\n").startswith(b"HTTP/1.1 400")
     with pytest.raises(OSError, match=rf"listen at port {port} of 127.0.0.1; Address already in use"):
-        serving.serve(tmp_path, port=port, started=print)
+        serving.serve(PAGE, None, port=port, started=print)
     server.send_signal(signal.SIGINT)
     assert server.wait(20) == 0 and server.stdout.read().strip() == "stopped"
 
@@ -362,7 +363,7 @@ def test_a_connection_too_many_takes_the_place_of_the_client_that_was_silent_lon
 
 def test_mistakes_are_one_sentence(tmp_path, capsys, monkeypatch):
     with pytest.raises(ValueError, match="a port must be from 0 to 65535; got 70000"):
-        serving.serve(tmp_path, port=70000, started=print)
+        serving.serve(PAGE, None, port=70000, started=print)
     assert cli.run(["serve", str(tmp_path), "--port", "0"]) == 2
     assert "a run must be a folder with config.toml" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "starlette", None)

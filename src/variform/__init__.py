@@ -7,7 +7,7 @@ import importlib
 import os
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from variform.version import __version__ as __version__
 
 # Threads that wait for each other spin for some 50 microseconds and then sleep. GNU's OpenMP, which reads this as torch
 # loads it, would have 15 milliseconds: on a busy machine that keeps a core from the thread that all wait for.

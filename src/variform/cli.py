@@ -16,7 +16,6 @@ from cyclopts import App, CoercionError, CycloptsError, Group, MissingArgumentEr
 from rich.console import Console
 from rich.table import Table
 
-from variform import __version__
 from variform.config import (
     DataConfig,
     EvaluationConfig,
@@ -31,6 +30,7 @@ from variform.files import require_empty, to_json, write_text
 from variform.locks import held
 from variform.stopping import Stopped, raise_stopped
 from variform.terminal import discard, open_closed
+from variform.version import __version__
 
 if TYPE_CHECKING:
     from variform.runs import Run
@@ -501,8 +501,14 @@ def serve(
     with _needing("serve"):
         from variform.serving import serve
 
-    _opened(run)
-    serve(run, source=data, host=host, port=port, started=lambda url: _say(f"Explorer: {url} (stop with Ctrl-C)"))
+    from variform.runs import served_page
+
+    def started(url: str) -> None:
+        _say(f"Explorer: {url} (stop with Ctrl-C)")
+
+    opened = _opened(run)
+    page = served_page(opened, source=data)
+    serve(page.html, opened.vae, host=host, port=port, started=started)
 
 
 @app.command(sort_key=8.5)

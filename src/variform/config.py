@@ -42,6 +42,8 @@ LikelihoodName = Literal[
 ActivationName = Literal["relu", "tanh", "elu", "leaky-relu", "gelu", "silu", "softplus", "sigmoid"]
 InitialisationName = Literal["torch", "he-normal", "he-uniform", "glorot-normal", "glorot-uniform", "orthogonal"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+Support = Literal["real", "unit", "levels", "counts"]
+"""The values that a likelihood is for: any number, [0, 1], the levels k / (L - 1), or counts."""
 
 # --- one check for every face ------------------------------------------------------------------------------------
 
@@ -116,7 +118,7 @@ def converted(hint: Any, value: Any, where: str) -> Any:
         return found
     if origin in (Union, types.UnionType):
         return None if value is None else converted(next(o for o in options if o is not type(None)), value, where)
-    if hint in _CONFIGS:
+    if hint in _CONFIGURATIONS:
         return value if isinstance(value, hint) else from_dict(hint, value, where)  # pyrefly: ignore[bad-argument-type]
     if hasattr(value, "tolist"):  # NumPy's numbers and arrays, and torch's
         value = value.tolist()
@@ -154,6 +156,9 @@ def _choice(options: tuple[str, ...], value: object, where: str) -> str:
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 Checked = TypeVar("Checked", bound=Callable[..., Any])
+Configuration = TypeVar("Configuration")
+_CONFIGURATIONS: list[type] = []
+"""The dataclasses that `checked` has made: `converted` takes a dict for one of them."""
 
 
 def checked(function: Checked) -> Checked:
@@ -176,6 +181,8 @@ def checked(function: Checked) -> Checked:
     """
     if isinstance(function, type):
         function.__init__ = checked(function.__init__)
+        if dataclasses.is_dataclass(function):
+            _CONFIGURATIONS.append(function)
         return function
     signature = inspect.signature(function)
 
@@ -208,10 +215,10 @@ def _is_plain(hint: Any) -> bool:
         return len(options) == 2 and type(None) in options and _is_plain(options[options[0] is type(None)])
     if get_origin(hint) is tuple:
         return _is_plain(options[0])
-    return get_origin(hint) is Literal or hint in (int, float, bool, str, *_CONFIGS)
+    return get_origin(hint) is Literal or hint in (int, float, bool, str, *_CONFIGURATIONS)
 
 
-def from_dict(cls: type["Config"], values: dict[str, Any], where: str = "the configuration") -> "Config":
+def from_dict(cls: type[Configuration], values: dict[str, Any], where: str = "the configuration") -> Configuration:
     """A configuration from plain values; the opposite of `to_dict`.
 
     Raises:
@@ -677,10 +684,6 @@ def objective_name(config: RunConfig) -> str:
     if config.data.labelled:
         options.append(f"labels kept {config.data.labelled}")
     return f"{config.train.objective} ({', '.join(options)})" if options else config.train.objective
-
-
-Config = TypeVar("Config", DataConfig, ModelConfig, TrainConfig, EvaluationConfig, RunConfig)
-_CONFIGS = (DataConfig, ModelConfig, TrainConfig, EvaluationConfig, RunConfig)
 
 
 def to_dict(config: DataConfig | ModelConfig | TrainConfig | EvaluationConfig | RunConfig) -> dict[str, Any]:

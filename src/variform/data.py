@@ -22,8 +22,7 @@ from torch import Tensor
 
 from variform import draws
 from variform.conditions import Condition, Occupancy, category_name, known_condition, occupancy, remarks
-from variform.config import DataConfig, checked, converted
-from variform.distributions import Support
+from variform.config import DataConfig, Support, checked, converted
 from variform.sources import (
     Rendered,
     Shards,

@@ -9,7 +9,7 @@ import functools
 import math
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,9 +22,6 @@ from variform import draws
 LOG_2_PI = math.log(2 * math.pi)
 
 Shape = torch.Size | list[int] | tuple[int, ...]
-
-Support = Literal["real", "unit", "levels", "counts"]
-"""Which values a law of data is for: any number; [0, 1]; L levels k / (L - 1); the whole numbers 0, 1, 2, ..."""
 
 
 def _joint(first: torch.Size, second: torch.Size) -> torch.Size:

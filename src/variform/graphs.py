@@ -9,10 +9,10 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from variform import __version__
 from variform.config import to_dict
 from variform.lowering import Program, Step, lower_decoder, lower_encoder
 from variform.vae import VAE
+from variform.version import __version__
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from variform import __version__, exploration, reader
+from variform import exploration, reader
 from variform.config import checked, to_dict
 from variform.data import Schema
 from variform.draws import seeded
@@ -25,6 +25,7 @@ from variform.export import inspect, save
 from variform.files import new_folder, write_json, write_text
 from variform.lowering import Program, Step, lower_decoder, lower_encoder
 from variform.vae import VAE, evaluating
+from variform.version import __version__
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Form = Literal["onnx", "numpy", "safetensors"]

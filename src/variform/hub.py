@@ -19,12 +19,13 @@ import huggingface_hub
 import tomli_w
 from huggingface_hub import errors
 
-from variform import __version__, runs
+from variform import runs
 from variform.config import to_dict
 from variform.data import Schema
 from variform.export import inspect
 from variform.files import new_folder, read_json, write_json, write_text
 from variform.records import read_data
+from variform.version import __version__
 
 FILES = ("model.safetensors", "model.json", "config.toml", "evaluation.json", "data.json", "README.md")
 """What is fetched: these names and no others, whatever a repository lists."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from variform import processes
-from variform.config import checked
+from variform.config import Support, checked
 from variform.distributions import (
     Bernoulli,
     Categorical,
@@ -25,7 +25,6 @@ from variform.distributions import (
     Mixed,
     NegativeBinomial,
     Poisson,
-    Support,
 )
 
 Variance = Literal["learned", "per-feature", "shared", "optimal", "fixed", "identity"]

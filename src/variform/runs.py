@@ -30,7 +30,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from variform import __version__, exploration, locks, plots, processes, samplers
+from variform import exploration, locks, plots, processes, samplers
 from variform.checkpoints import taking
 from variform.config import (
     Count,
@@ -54,7 +54,7 @@ from variform.evaluation.verdict import collapsed, is_collapsed, placed
 from variform.explorer.contents import draws, gather
 from variform.explorer.page import Page
 from variform.explorer.page import render as render_page
-from variform.explorer.payload import decoder_payload
+from variform.explorer.payload import decoder_payload, remote_payload
 from variform.export import inspect, load_vae, save
 from variform.files import expanded, replacing, set_aside, sweep, write_json, write_text
 from variform.profiling import Profile, profile
@@ -76,6 +76,7 @@ from variform.training import (
     resume_command,
 )
 from variform.vae import VAE, build_vae
+from variform.version import __version__
 
 FIGURES = (
     "reconstructions",
@@ -1156,6 +1157,20 @@ def explorer_page(run: Run, splits: Splits, numbers: dict[str, Any], *, source: 
         )
     decoder = decoder_payload(run.vae)
     return render_page(explorer_contents(run, splits, numbers, source=source), decoder)
+
+
+def served_page(run: Run, *, source: str | None = None) -> Page:
+    """The explorer page of a run, whose decoder is asked for by `POST decode`.
+
+    Args:
+        run: The run.
+        source: Data on the map in the place of the run's own.
+
+    Raises:
+        ValueError: for data that are not those of the run, or do not fit its model.
+    """
+    contents = explorer_contents(run, run.data(), run.evaluation, source=source)
+    return render_page(contents, remote_payload(run.vae, "decode"), connect="'self'")
 
 
 def explorer_contents(

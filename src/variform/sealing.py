@@ -16,8 +16,9 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from variform import __version__, memory
+from variform import memory
 from variform.files import replacing
+from variform.version import __version__
 
 FORMAT = 2
 """Version of the file's layout; a file with a higher one is refused."""

@@ -12,7 +12,6 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import h11
 import numpy as np
@@ -29,12 +28,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from variform import exploration
-from variform.explorer.page import render
-from variform.explorer.payload import remote_payload
-from variform.runs import explorer_contents, open_run
+from variform.explorer.payload import most_codes
 from variform.vae import VAE
 
-_MOST_NUMBERS = 2**22  # of an answer, 16 MB
 _MOST_CLIENTS = 1024  # whose requests are counted one by one
 _MOST_CONNECTIONS = 64  # at once; a further one takes the place of one whose client is idle
 _SECONDS = 10.0  # in which the body of a request must have come; and how often a client must have moved on
@@ -49,34 +45,29 @@ _HEADERS = {
 
 
 def serve(
-    run: str | Path,
+    page: str,
+    vae: VAE,
     *,
-    source: str | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     started: Callable[[str], None],
 ) -> None:
-    """Serve the explorer page of a run until it is interrupted (Ctrl-C or SIGTERM).
+    """Serve an explorer page until it is interrupted (Ctrl-C or SIGTERM).
 
     Args:
-        run: Folder of the run.
-        source: Data on the map in the place of the run's own.
+        page: The page, whole; its decoder asks this server.
+        vae: The model that decodes.
         host: The address to listen at; who reaches it may use the page. By default only this computer.
         port: The port; 0 for any that is free.
         started: Called with the page's address as soon as it can be opened.
 
     Raises:
-        FileNotFoundError: when it is not the folder of a run with a model.
         OSError: when the port is taken, or the address is none of this computer's.
     """
     listener = _listen(host, port)
     with listener:
-        opened = open_run(run)
-        contents = explorer_contents(opened, opened.data(), opened.evaluation, source=source)
-        decoder = remote_payload(opened.vae, "decode", most_codes=most_codes(opened.vae))
-        page = render(contents, decoder, connect="'self'").html
         config = uvicorn.Config(
-            application(page, opened.vae, names=(host,)),
+            application(page, vae, names=(host,)),
             log_level="warning",
             server_header=False,
             http=Connection,
@@ -132,11 +123,6 @@ def application(
     routes = [Route("/", shown), Route("/decode", decoded, methods=["POST"])]
     door = Middleware(Door, names=names, bucket=Bucket(rate, 2 * rate, clock))
     return Starlette(routes=routes, middleware=[door])
-
-
-def most_codes(vae: VAE) -> int:
-    """How many latent points one request may have, so that the answer stays small."""
-    return max(1, min(1024, _MOST_NUMBERS // math.prod(vae.event_shape)))
 
 
 def _decode(vae: VAE, rows: np.ndarray) -> bytes:

@@ -2,6 +2,7 @@
 
 import base64
 import copy
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,6 +14,7 @@ from variform.draws import seeded
 from variform.lowering import Program, Step, lower_decoder
 from variform.vae import VAE, evaluating
 
+_MOST_NUMBERS = 2**22  # of an answer of a server, 16 MB
 _TOLERANCE = 5e-4  # of the range of the data: half of what the page promises
 _POINTS = 64
 
@@ -42,15 +44,19 @@ def decoder_payload(vae: VAE) -> dict[str, Any]:
     return _shapes(vae) | {"steps": program.steps} | _packed(program, {name for name in matrices if is_half[name]})
 
 
-def remote_payload(vae: VAE, url: str, *, most_codes: int) -> dict[str, Any]:
+def most_codes(vae: VAE) -> int:
+    """How many latent points one request may have, so that the answer stays small."""
+    return max(1, min(1024, _MOST_NUMBERS // math.prod(vae.event_shape)))
+
+
+def remote_payload(vae: VAE, url: str) -> dict[str, Any]:
     """What `Decoder.create` takes to decode by asking a server.
 
     Args:
         vae: The model.
         url: Where the page asks, relative to its own address.
-        most_codes: How many codes one request may have.
     """
-    return _shapes(vae) | {"url": url, "mostCodes": most_codes}
+    return _shapes(vae) | {"url": url, "mostCodes": most_codes(vae)}
 
 
 def _shapes(vae: VAE) -> dict[str, Any]:

@@ -1,0 +1,3 @@
+"""The version of variform, which its files and its messages carry."""
+
+__version__ = "0.1.0"
