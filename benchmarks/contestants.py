@@ -155,7 +155,7 @@ class ConvFloor:
     def __init__(self, task: Task) -> None:
         import torch
 
-        from variform.memory import keep_freed
+        from variform.system.memory import keep_freed
 
         keep_freed()
         with np.load(task.data) as arrays:

@@ -25,8 +25,9 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from variform import ModelConfig, TrainConfig, build_objective, build_vae, fit, processes, read
+from variform import ModelConfig, TrainConfig, build_objective, build_vae, fit, read
 from variform.data import Splits, splits_from
+from variform.system import processes
 
 TORCHRUN = ["-m", "torch.distributed.run", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
 

@@ -12,9 +12,10 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
 
-from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, fit, processes
+from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, fit
 from variform.data import splits_from
 from variform.objectives import ELBO
+from variform.system import processes
 from variform.training import Interrupted
 
 BASE = {"batch_size": 32, "epochs": 3, "learning_rate": 1e-2}

@@ -16,21 +16,10 @@ import variform
 
 SOURCE = Path(variform.__file__).parent
 LAYERS = [
-    {"locks", "version"},
-    {
-        "compiling",
-        "config",
-        "divergence",
-        "draws",
-        "files",
-        "memory",
-        "reader",
-        "sprites",
-        "stopping",
-        "terminal",
-        "work",
-    },
-    {"distributions", "processes", "records", "sealing"},
+    {"version"},
+    {"system"},
+    {"config", "divergence", "reader", "sprites"},
+    {"distributions", "records"},
     {"networks", "likelihoods", "posteriors", "priors", "sources"},
     {"conditions"},
     {"data", "flows"},

@@ -25,7 +25,7 @@ from variform.distributions import (
     kl_full,
     kl_per_dimension,
 )
-from variform.draws import sharing
+from variform.system.draws import sharing
 
 
 @pytest.fixture(autouse=True)

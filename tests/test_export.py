@@ -15,12 +15,12 @@ from safetensors.torch import load_file, save_file
 from variform import VAE, ModelConfig, TrainConfig, build_objective, build_vae, fit, read, save
 from variform.data import splits_from
 from variform.export import inspect, load_vae, write_images, write_rows
-from variform.files import replacing, to_json, write_text
 from variform.likelihoods import BernoulliLikelihood
 from variform.networks import MLP
 from variform.posteriors import DiagonalPosterior
 from variform.priors import StandardNormalPrior
-from variform.sealing import FORMAT, checksum
+from variform.system.files import replacing, to_json, write_text
+from variform.system.sealing import FORMAT, checksum
 
 TABLE = splits_from(np.random.default_rng(0).normal([3, -70], [1, 20], (200, 2)), name="designs")
 MODELS = {

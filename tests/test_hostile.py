@@ -31,7 +31,7 @@ from variform.data import DataConfig, splits_from
 from variform.export import inspect, load_vae
 from variform.models import Model
 from variform.runs import open_run, resume, scored_rows
-from variform.sealing import checksum
+from variform.system.sealing import checksum
 
 SECONDS, MEGABYTES = 5, 150
 ODD = [None, True, -1, 0, 1.5, 10**9, 10**18, 10**30, float("nan"), float("inf"), "", "x" * 10**5, [], [[]], {}, [None],

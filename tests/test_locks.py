@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 import torch
 
-from variform import cli, locks, runs
+from variform import cli, runs
 from variform.config import EvaluationConfig, ModelConfig, RunConfig, TrainConfig
-from variform.files import new_folder, replacing
-from variform.locks import HeldError, Holder, held, require_held
+from variform.system import locks
+from variform.system.files import new_folder, replacing
+from variform.system.locks import HeldError, Holder, held, require_held
 
 SMALL = ["--likelihood", "gaussian", "--latent-dim", "1", "--hidden", "4", "--steps", "30", "--nll-samples", "5"]
 
@@ -44,7 +45,7 @@ def process(code, *arguments):
 
 HOLD = """
 import sys
-from variform.locks import held
+from variform.system.locks import held
 with held(sys.argv[1], make=True):
     print("ready", flush=True)
     sys.stdin.read()
@@ -107,7 +108,7 @@ def test_another_thread_of_the_same_process_is_refused_too(tmp_path):
 TOGETHER = """
 import os, sys
 from pathlib import Path
-from variform import locks
+from variform.system import locks
 if sys.argv[2] == "no links":
     def link(*_):
         raise PermissionError(1, "Operation not permitted")
@@ -256,7 +257,7 @@ def test_of_two_who_make_the_same_file_or_folder_the_second_is_refused_and_loses
 
 
 def test_a_killed_filling_of_a_folder_is_swept_by_the_next_and_a_living_one_is_not(tmp_path):
-    code = HOLD.replace("variform.locks import held", "variform.files import new_folder")
+    code = HOLD.replace("variform.system.locks import held", "variform.system.files import new_folder")
     code = code.replace("held(sys.argv[1], make=True)", "new_folder(sys.argv[1])")
     (tmp_path / ".new-0123abcd").mkdir()  # the user's
     living = process(code, tmp_path / "new")

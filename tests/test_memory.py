@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from variform import memory
+from variform.system import memory
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_the_least_of_all_limits_is_what_can_be_had(monkeypatch):
 @pytest.mark.skipif(sys.platform != "linux", reason="where the system says how much a process has")
 def test_a_limit_on_the_process_is_seen():
     code = (
-        "import resource; from variform import memory; "
+        "import resource; from variform.system import memory; "
         "resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31)); "
         "before = memory.available(); block = bytearray(2**28); print(before, before - memory.available())"
     )

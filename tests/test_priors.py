@@ -10,13 +10,13 @@ from torch import nn
 
 from variform import VAE, DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, evaluate, fit, read
 from variform.data import splits_from
-from variform.draws import sharing
 from variform.evaluation.density import score
 from variform.likelihoods import BernoulliLikelihood
 from variform.networks import MLP
 from variform.objectives import ELBO
 from variform.posteriors import DiagonalPosterior
 from variform.priors import MixturePrior, StandardNormalPrior, VampPrior
+from variform.system.draws import sharing
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from variform import runs
 from variform.export import load_vae
-from variform.locks import held
+from variform.system.locks import held
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
 TORCHRUN += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]

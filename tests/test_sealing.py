@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from variform import checkpoints, cli, runs, samplers
 from variform.export import load_vae
-from variform.sealing import read_sealed
+from variform.system.sealing import read_sealed
 
 
 @pytest.fixture(autouse=True)

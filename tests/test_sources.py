@@ -15,11 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
-from variform import DataConfig, cli, memory, read, sources
+from variform import DataConfig, cli, read, sources
 from variform.data import read_points, read_rows
 from variform.export import read_sealed, write_sealed
-from variform.files import expanded, special
 from variform.sources import csv_cells, csv_columns, read_source
+from variform.system import memory
+from variform.system.files import expanded, special
 
 DEVICES = [name for name in ("/dev/zero", "/dev/null", "/dev/tty") if special(name)]
 

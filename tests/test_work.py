@@ -8,12 +8,13 @@ import sys
 import pytest
 import torch
 
-from variform import ModelConfig, RunConfig, TrainConfig, build_objective, build_vae, fit, runs, work
+from variform import ModelConfig, RunConfig, TrainConfig, build_objective, build_vae, fit, runs
 from variform.config import EvaluationConfig
 from variform.data import splits_from
 from variform.profiling import profile
 from variform.steps import threads_of
-from variform.work import threads_for
+from variform.system import work
+from variform.system.work import threads_for
 
 THERE = 3
 SMALL, LARGE = ModelConfig(latent_dim=2, hidden=(8,)), ModelConfig(latent_dim=2, hidden=(2**12,))

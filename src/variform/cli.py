@@ -26,10 +26,10 @@ from variform.config import (
     from_toml,
     to_dict,
 )
-from variform.files import require_empty, to_json, write_text
-from variform.locks import held
-from variform.stopping import Stopped, raise_stopped
-from variform.terminal import discard, open_closed
+from variform.system.files import require_empty, to_json, write_text
+from variform.system.locks import held
+from variform.system.stopping import Stopped, raise_stopped
+from variform.system.terminal import discard, open_closed
 from variform.version import __version__
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ from variform.evaluation.density import Estimate, bits_per_dim, reliability
 from variform.evaluation.differences import LEVEL, differences, mean_difference, root_mean_difference
 from variform.evaluation.pareto import HIGH
 from variform.evaluation.verdict import SOME_ROWS, distrusted, placed
-from variform.files import new_folder, replacing, write_json, write_text
 from variform.records import read_data
 from variform.report import Picture, Table, render
 from variform.runs import Run, history, open_run, scored_rows, show
 from variform.studies import pooled
+from variform.system.files import new_folder, replacing, write_json, write_text
 
 FAMILIES: dict[LikelihoodName, str] = {
     "bernoulli": "a probability or cross-entropy of values in [0, 1] (bernoulli)",

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from variform import draws
 from variform.conditions import Condition, Occupancy, category_name, known_condition, occupancy, remarks
 from variform.config import DataConfig, Support, checked, converted
 from variform.sources import (
@@ -35,6 +34,7 @@ from variform.sources import (
     read_source,
     source_format,
 )
+from variform.system import draws
 
 _DEFAULTS = DataConfig()
 _VALUES_AT_ONCE = 2**20  # of a pass over all rows: data that are larger than memory must not be copied into it

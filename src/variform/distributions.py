@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from torch.distributions import Distribution
 from torch.nn import functional
 
-from variform import draws
+from variform.system import draws
 
 LOG_2_PI = math.log(2 * math.pi)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from variform.config import Count, checked
 from variform.data import Dataset, Schema
 from variform.distributions import StandardNormal
-from variform.draws import seeded
+from variform.system.draws import seeded
 from variform.vae import VAE, evaluating
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -21,9 +21,9 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from variform.config import ModelConfig, from_dict, to_dict
 from variform.data import Schema
 from variform.evaluation.imputation import Imputation
-from variform.files import new_folder, replacing
-from variform.sealing import read_sealed, write_sealed
 from variform.sources import csv_cells, is_number
+from variform.system.files import new_folder, replacing
+from variform.system.sealing import read_sealed, write_sealed
 from variform.vae import VAE, build_vae
 
 Array = np.ndarray[Any, np.dtype[Any]]

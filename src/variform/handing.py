@@ -20,10 +20,10 @@ from torch import Tensor
 from variform import exploration, reader
 from variform.config import checked, to_dict
 from variform.data import Schema
-from variform.draws import seeded
 from variform.export import inspect, save
-from variform.files import new_folder, write_json, write_text
 from variform.lowering import Program, Step, lower_decoder, lower_encoder
+from variform.system.draws import seeded
+from variform.system.files import new_folder, write_json, write_text
 from variform.vae import VAE, evaluating
 from variform.version import __version__
 

@@ -23,8 +23,8 @@ from variform import runs
 from variform.config import to_dict
 from variform.data import Schema
 from variform.export import inspect
-from variform.files import new_folder, read_json, write_json, write_text
 from variform.records import read_data
+from variform.system.files import new_folder, read_json, write_json, write_text
 from variform.version import __version__
 
 FILES = ("model.safetensors", "model.json", "config.toml", "evaluation.json", "data.json", "README.md")

@@ -13,7 +13,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from variform import processes
 from variform.config import Support, checked
 from variform.distributions import (
     Bernoulli,
@@ -26,6 +25,7 @@ from variform.distributions import (
     NegativeBinomial,
     Poisson,
 )
+from variform.system import processes
 
 Variance = Literal["learned", "per-feature", "shared", "optimal", "fixed", "identity"]
 

@@ -48,7 +48,6 @@ import torch
 from torch import Tensor, nn
 
 from variform.data import Schema
-from variform.draws import Dropout
 from variform.likelihoods import (
     BernoulliLikelihood,
     CategoricalLikelihood,
@@ -71,6 +70,7 @@ from variform.networks import (
     TableFeatures,
 )
 from variform.posteriors import DiagonalPosterior, FullCovariancePosterior
+from variform.system.draws import Dropout
 from variform.vae import VAE
 
 Array = np.ndarray[Any, np.dtype[Any]]

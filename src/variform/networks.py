@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from variform.config import ActivationName, InitialisationName, checked
-from variform.draws import Dropout
+from variform.system.draws import Dropout
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,

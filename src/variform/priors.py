@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from variform import draws
 from variform.distributions import DiagonalGaussian, Law, Mixture, StandardNormal
+from variform.system import draws
 
 Encode = Callable[[Tensor], Law]
 

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from variform.config import Count, TrainConfig, checked
 from variform.data import Dataset, StoredRows, epoch_order
-from variform.draws import seeded
 from variform.objectives import Objective
 from variform.steps import Step, compiles
-from variform.work import CONVOLUTIONS, LINEAR, multiplications_of, watching
+from variform.system.draws import seeded
+from variform.system.work import CONVOLUTIONS, LINEAR, multiplications_of, watching
 
 _COMPILED = "forward and backward, compiled"
 

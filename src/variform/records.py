@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from variform.files import from_json, read_json
+from variform.system.files import from_json, read_json
 
 Check = Callable[[Any], bool]
 

@@ -30,7 +30,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from variform import exploration, locks, plots, processes, samplers
+from variform import exploration, plots, samplers
 from variform.checkpoints import taking
 from variform.config import (
     Count,
@@ -56,14 +56,15 @@ from variform.explorer.page import Page
 from variform.explorer.page import render as render_page
 from variform.explorer.payload import decoder_payload, remote_payload
 from variform.export import inspect, load_vae, save
-from variform.files import expanded, replacing, set_aside, sweep, write_json, write_text
 from variform.profiling import Profile, profile
 from variform.records import read_data, read_evaluation, read_history, read_sessions
 from variform.report import Picture, Table, render
-from variform.sealing import read_sealed, write_sealed
 from variform.sources import BUILT_IN, source_format
 from variform.steps import find_device, machine, require_fits, require_possible, threads_of
-from variform.stopping import Stopped
+from variform.system import locks, processes
+from variform.system.files import expanded, replacing, set_aside, sweep, write_json, write_text
+from variform.system.sealing import read_sealed, write_sealed
+from variform.system.stopping import Stopped
 from variform.training import (
     History,
     NonFiniteError,

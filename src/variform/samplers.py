@@ -28,7 +28,7 @@ from variform.distributions import DiagonalGaussian, FullGaussian, Law, Mixture,
 from variform.evaluation.density import Estimate, progress_bar, reliability, score
 from variform.evaluation.samples import LEAST_ROWS, compare_samples, perfect_coverage, piles, tell_apart
 from variform.export import build_bounded
-from variform.sealing import checksum, read_sealed, write_sealed
+from variform.system.sealing import checksum, read_sealed, write_sealed
 from variform.vae import VAE, evaluating
 
 SamplerKind = Literal["gmm", "flow"]

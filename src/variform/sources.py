@@ -28,9 +28,10 @@ from typing import IO, Literal
 import numpy as np
 from PIL import Image, ImageOps
 
-from variform import memory, sprites
+from variform import sprites
 from variform.config import DataConfig, checked
-from variform.files import expanded, special
+from variform.system import memory
+from variform.system.files import expanded, special
 
 Format = Literal["digits", "sprites", "npy", "npy folder", "npz", "idx", "csv", "image", "image folder", "MNIST folder"]
 

@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-from variform import processes
 from variform.checkpoints import Trained
-from variform.compiling import compiled
 from variform.config import DeviceName, TrainConfig, checked
-from variform.memory import keep_freed
 from variform.objectives import PIWAE, Autoencoder, Objective, Terms
+from variform.system import processes
+from variform.system.compiling import compiled
+from variform.system.memory import keep_freed
+from variform.system.work import CONVOLUTIONS, floats_given, multiplications, threads_for, using
 from variform.vae import evaluating
-from variform.work import CONVOLUTIONS, floats_given, multiplications, threads_for, using
 
 TERMS = ("loss", "log_likelihood", "kl")
 

@@ -20,7 +20,6 @@ from variform.evaluation.baselines import PCAS, better_pca, has_two_metrics
 from variform.evaluation.differences import differences
 from variform.evaluation.pareto import HIGH
 from variform.evaluation.verdict import SOME_ROWS, distrusted, placed
-from variform.files import replacing, sweep, write_json, write_text
 from variform.records import read_evaluation
 from variform.report import Picture, Table, render
 from variform.runs import (
@@ -40,7 +39,8 @@ from variform.runs import (
     show,
     train,
 )
-from variform.stopping import Stopped
+from variform.system.files import replacing, sweep, write_json, write_text
+from variform.system.stopping import Stopped
 
 METRICS = ("elbo", "nll", "kl", "reconstruction_error")
 

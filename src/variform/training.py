@@ -14,11 +14,10 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from variform import checkpoints, divergence, processes
+from variform import checkpoints, divergence
 from variform.checkpoints import State
 from variform.config import Count, DataConfig, ModelConfig, TrainConfig, checked, every, to_dict
 from variform.data import BLOCKS_PER_WINDOW, Dataset, epoch_order
-from variform.draws import seeded
 from variform.objectives import (
     DIPVAE,
     ELBO,
@@ -38,8 +37,10 @@ from variform.objectives import (
     warmup,
 )
 from variform.steps import TERMS, Step, mean_terms
-from variform.stopping import Stopped, noted
-from variform.terminal import console
+from variform.system import processes
+from variform.system.draws import seeded
+from variform.system.stopping import Stopped, noted
+from variform.system.terminal import console
 from variform.vae import VAE, evaluating
 
 # How many steps pass between two questions to the other processes whether one was asked to stop or to save.

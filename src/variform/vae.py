@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from variform.config import ModelConfig, checked
 from variform.data import Dataset, Schema
 from variform.distributions import Law, Observed
-from variform.draws import seeded
 from variform.likelihoods import (
     BernoulliLikelihood,
     CategoricalLikelihood,
@@ -27,6 +26,7 @@ from variform.likelihoods import (
 from variform.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder, FilledGaps, LogCounts, TableFeatures
 from variform.posteriors import DiagonalPosterior, FullCovariancePosterior
 from variform.priors import MixturePrior, StandardNormalPrior, VampPrior
+from variform.system.draws import seeded
 
 if TYPE_CHECKING:
     from variform.flows import FlowPrior, IAFPosterior

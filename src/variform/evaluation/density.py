@@ -11,18 +11,18 @@ import torch
 from rich.progress import Progress
 from torch import Tensor
 
-from variform import draws, memory
-from variform.compiling import compiled
 from variform.config import Count, checked
 from variform.data import Dataset, Schema
 from variform.distributions import Law, has_closed_form_kl, kl, kl_per_dimension, splits_into_dimensions
 from variform.evaluation.pareto import FEWEST_SAMPLES, HIGH, Tail
 from variform.evaluation.refinement import refine as refined
-from variform.memory import keep_freed
 from variform.objectives import Weights, log_weights
-from variform.terminal import console
+from variform.system import draws, memory
+from variform.system.compiling import compiled
+from variform.system.memory import keep_freed
+from variform.system.terminal import console
+from variform.system.work import floats_given
 from variform.vae import VAE, evaluating
-from variform.work import floats_given
 
 _FLOATS_AT_ONCE = 2**21  # 8 MiB of a decoder's activations: they stay in the processor's cache
 _MORE_ELSEWHERE = 32  # a GPU needs that many times more to be busy

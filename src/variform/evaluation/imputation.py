@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from variform import draws
 from variform.config import checked
 from variform.data import Dataset, Schema
 from variform.distributions import Law
 from variform.evaluation.density import Estimate, floats_per_decode, reliability
 from variform.evaluation.pareto import HIGH, pareto_k
 from variform.evaluation.refinement import refine as refined
+from variform.system import draws
 from variform.vae import VAE, evaluating
 
 Array = np.ndarray[Any, np.dtype[Any]]

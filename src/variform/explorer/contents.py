@@ -19,9 +19,9 @@ from torch import Tensor
 from variform import exploration, sprites
 from variform.data import Condition, Dataset, Schema, Splits
 from variform.distributions import StandardNormal
-from variform.draws import seeded
 from variform.evaluation.density import squared_error
 from variform.evaluation.verdict import is_collapsed
+from variform.system.draws import seeded
 from variform.vae import VAE, evaluating
 
 Array = np.ndarray[Any, np.dtype[Any]]

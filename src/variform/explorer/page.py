@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from variform.files import to_json, write_text
+from variform.system.files import to_json, write_text
 
 SCRIPTS = ("decoder.js", "bytes.js", "geometry.js", "designs.js", "map.js", "views.js", "panel.js", "app.js")
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from variform.draws import seeded
 from variform.lowering import Program, Step, lower_decoder
+from variform.system.draws import seeded
 from variform.vae import VAE, evaluating
 
 _MOST_NUMBERS = 2**22  # of an answer of a server, 16 MB

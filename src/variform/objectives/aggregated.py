@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from variform import draws
 from variform.config import Count, checked
 from variform.distributions import DiagonalGaussian, FullGaussian, Law
 from variform.networks import MLP
 from variform.objectives.elbo import ELBO, KL, Objective, Terms, require_fixed_prior, require_gaussian
 from variform.objectives.schedules import Schedule
+from variform.system import draws
 from variform.vae import VAE
 
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)

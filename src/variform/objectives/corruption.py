@@ -5,9 +5,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from variform import draws
 from variform.config import checked
 from variform.data import Schema
+from variform.system import draws
 
 Noise = Literal["salt-and-pepper", "gaussian", "masking"]
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from variform import locks
+from variform.system import locks
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:

@@ -16,8 +16,8 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from variform import memory
-from variform.files import replacing
+from variform.system import memory
+from variform.system.files import replacing
 from variform.version import __version__
 
 FORMAT = 2

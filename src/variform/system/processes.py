@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from variform import draws
+from variform.system import draws
 
 PATIENCE = timedelta(minutes=10)
 """How long a process waits for another that does not answer, such as one behind a broken link or still reading data."""
