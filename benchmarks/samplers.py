@@ -10,7 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from variform import runs
-from variform.config import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig
+from variform.config.data import DataConfig
+from variform.config.model import ModelConfig
+from variform.config.run import EvaluationConfig, RunConfig
+from variform.config.training import TrainConfig
 
 
 def main() -> None:

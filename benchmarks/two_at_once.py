@@ -24,7 +24,9 @@ from pathlib import Path
 import numpy as np
 
 from variform import checkpoints, runs
-from variform.config import EvaluationConfig, ModelConfig, RunConfig, TrainConfig
+from variform.config.model import ModelConfig
+from variform.config.run import EvaluationConfig, RunConfig
+from variform.config.training import TrainConfig
 
 NAMES = {"monday": 0.0, "tuesday": 1000.0}
 WAYS = ("not there", "empty", "overwrite", "resume")

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from variform import DataConfig, ModelConfig, TrainConfig, build_vae, read, runs, samplers
-from variform.config import EvaluationConfig, RunConfig
+from variform.config.run import EvaluationConfig, RunConfig
 from variform.data import splits_from
 from variform.distributions import DiagonalGaussian
 from variform.networks import ACTIVATIONS

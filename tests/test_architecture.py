@@ -18,7 +18,8 @@ SOURCE = Path(variform.__file__).parent
 LAYERS = [
     {"version"},
     {"system"},
-    {"config", "divergence", "reader", "sprites"},
+    {"config"},
+    {"divergence", "reader", "sprites"},
     {"distributions", "records"},
     {"networks", "likelihoods", "posteriors", "priors", "sources"},
     {"conditions"},

@@ -10,7 +10,10 @@ import pytest
 import torch
 
 from variform import cli, comparisons, plots, runs
-from variform.config import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig
+from variform.config.data import DataConfig
+from variform.config.model import ModelConfig
+from variform.config.run import EvaluationConfig, RunConfig
+from variform.config.training import TrainConfig
 from variform.evaluation.verdict import MOST_ROWS
 from variform.export import read_sealed, save, write_sealed
 from variform.runs import open_run

@@ -17,18 +17,10 @@ import torch
 
 import variform
 from variform import DataConfig, ModelConfig, RunConfig, TrainConfig, cli
-from variform.config import (
-    _RUN_OF,
-    _USED_BY,
-    EvaluationConfig,
-    Range,
-    checked,
-    converted,
-    from_dict,
-    from_toml,
-    objective_name,
-    to_dict,
-)
+from variform.config.checks import Range, checked, converted, from_dict
+from variform.config.run import _RUN_OF, EvaluationConfig, objective_name
+from variform.config.toml import from_toml, to_dict
+from variform.config.training import _USED_BY
 from variform.estimator import VAE, VAEDetector, VAEImputer
 
 TABLES = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig, "evaluation": EvaluationConfig}

@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from variform.config import DataConfig
+from variform.config.data import DataConfig
 from variform.data import (
     Dataset,
     Schema,

@@ -16,7 +16,7 @@ from PIL import Image
 from py_mini_racer import MiniRacer
 
 from variform import ModelConfig, build_vae, evaluate, exploration, read
-from variform.config import DataConfig
+from variform.config.data import DataConfig
 from variform.data import splits_from
 from variform.explorer.contents import Law, event, gather
 from variform.explorer.page import Page, render

@@ -14,7 +14,10 @@ import pytest
 import torch
 
 from variform import cli, load
-from variform.config import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig
+from variform.config.data import DataConfig
+from variform.config.model import ModelConfig
+from variform.config.run import EvaluationConfig, RunConfig
+from variform.config.training import TrainConfig
 from variform.runs import open_run, train
 
 huggingface_hub = pytest.importorskip("huggingface_hub")

@@ -20,7 +20,7 @@ from variform import (
     fit,
     read,
 )
-from variform.config import LikelihoodName
+from variform.config.choices import LikelihoodName
 from variform.data import splits_from
 from variform.evaluation.baselines import trivial
 from variform.likelihoods import (

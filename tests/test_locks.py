@@ -17,7 +17,9 @@ import pytest
 import torch
 
 from variform import cli, runs
-from variform.config import EvaluationConfig, ModelConfig, RunConfig, TrainConfig
+from variform.config.model import ModelConfig
+from variform.config.run import EvaluationConfig, RunConfig
+from variform.config.training import TrainConfig
 from variform.system import locks
 from variform.system.files import new_folder, replacing
 from variform.system.locks import HeldError, Holder, held, require_held

@@ -14,7 +14,10 @@ import torch
 
 import variform as vf
 from variform import exploration
-from variform.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from variform.config.data import DataConfig
+from variform.config.model import ModelConfig
+from variform.config.run import RunConfig
+from variform.config.training import TrainConfig
 from variform.data import splits_from
 from variform.evaluation.density import score
 from variform.evaluation.imputation import impute

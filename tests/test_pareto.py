@@ -204,7 +204,7 @@ def test_imputations_hold_the_k_of_their_weights(monkeypatch):
 def test_scores_of_runs_from_before_still_open(tmp_path):
     """scores.safetensors without a Pareto k is what older versions wrote; one of another length is refused."""
     from variform import runs
-    from variform.config import RunConfig
+    from variform.config.run import RunConfig
     from variform.export import read_sealed, write_sealed
 
     torch.set_default_dtype(torch.float32)

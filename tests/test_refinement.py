@@ -11,7 +11,7 @@ from test_truth import full_vae, linear_vae
 from torch import nn
 
 from variform import VAE, DataConfig, ModelConfig, TrainConfig, build_vae, evaluate, read, runs
-from variform.config import RunConfig
+from variform.config.run import RunConfig
 from variform.data import dataset_from
 from variform.distributions import DiagonalGaussian, FullGaussian, StandardNormal, kl
 from variform.evaluation import refinement

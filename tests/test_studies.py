@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from variform import cli
-from variform.config import EvaluationConfig, ModelConfig, RunConfig, TrainConfig
+from variform.config.model import ModelConfig
+from variform.config.run import EvaluationConfig, RunConfig
+from variform.config.training import TrainConfig
 from variform.runs import open_run, scored_rows
 from variform.studies import latent_dimension, pooled, recommend
 

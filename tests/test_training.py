@@ -31,7 +31,8 @@ from variform import (
     fit,
     runs,
 )
-from variform.config import EvaluationConfig, to_command
+from variform.config.run import EvaluationConfig
+from variform.config.toml import to_command
 from variform.data import dataset_from, epoch_order, splits_from
 from variform.export import load_vae
 from variform.likelihoods import BernoulliLikelihood

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from variform import ModelConfig, RunConfig, TrainConfig, build_objective, build_vae, fit, runs
-from variform.config import EvaluationConfig
+from variform.config.run import EvaluationConfig
 from variform.data import splits_from
 from variform.profiling import profile
 from variform.steps import threads_of

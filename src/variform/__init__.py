@@ -15,7 +15,10 @@ if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 if TYPE_CHECKING:
-    from variform.config import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig
+    from variform.config.data import DataConfig
+    from variform.config.model import ModelConfig
+    from variform.config.run import EvaluationConfig, RunConfig
+    from variform.config.training import TrainConfig
     from variform.data import Dataset, Schema, Splits, read
     from variform.estimator import VAEDetector, VAEImputer
     from variform.evaluation import evaluate, impute
@@ -39,11 +42,11 @@ if TYPE_CHECKING:
     from variform.vae import VAE, build_vae
 
 _HOMES = {
-    "DataConfig": "config",
-    "ModelConfig": "config",
-    "EvaluationConfig": "config",
-    "RunConfig": "config",
-    "TrainConfig": "config",
+    "DataConfig": "config.data",
+    "ModelConfig": "config.model",
+    "EvaluationConfig": "config.run",
+    "RunConfig": "config.run",
+    "TrainConfig": "config.training",
     "Dataset": "data",
     "Schema": "data",
     "Splits": "data",

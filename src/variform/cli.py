@@ -16,16 +16,12 @@ from cyclopts import App, CoercionError, CycloptsError, Group, MissingArgumentEr
 from rich.console import Console
 from rich.table import Table
 
-from variform.config import (
-    DataConfig,
-    EvaluationConfig,
-    ModelConfig,
-    RunConfig,
-    TrainConfig,
-    converted,
-    from_toml,
-    to_dict,
-)
+from variform.config.checks import converted
+from variform.config.data import DataConfig
+from variform.config.model import ModelConfig
+from variform.config.run import EvaluationConfig, RunConfig
+from variform.config.toml import from_toml, to_dict
+from variform.config.training import TrainConfig
 from variform.system.files import require_empty, to_json, write_text
 from variform.system.locks import held
 from variform.system.stopping import Stopped, raise_stopped

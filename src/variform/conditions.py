@@ -15,7 +15,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
-from variform.config import converted
+from variform.config.checks import converted
 from variform.sources import listed, quoted
 
 _NEIGHBOURS = 10  # which nearest row of a row says how far "near" is

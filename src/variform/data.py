@@ -21,7 +21,9 @@ import torch
 from torch import Tensor
 
 from variform.conditions import Condition, Occupancy, category_name, known_condition, occupancy, remarks
-from variform.config import DataConfig, Support, checked, converted
+from variform.config.checks import checked, converted
+from variform.config.choices import Support
+from variform.config.data import DataConfig
 from variform.sources import (
     Rendered,
     Shards,

@@ -36,7 +36,9 @@ from sklearn.utils.validation import (
 )
 
 from variform import exploration, starts, vae
-from variform.config import ActivationName, ModelConfig, TrainConfig
+from variform.config.choices import ActivationName
+from variform.config.model import ModelConfig
+from variform.config.training import TrainConfig
 from variform.data import Dataset, Schema, dataset_from
 from variform.evaluation.components import fit_pca
 from variform.evaluation.density import Scores, score

@@ -13,7 +13,7 @@ from scipy.special import bdtr
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from variform.config import Count, checked
+from variform.config.checks import Count, checked
 from variform.data import Dataset, Schema
 from variform.distributions import StandardNormal
 from variform.system.draws import seeded

@@ -18,7 +18,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from variform.config import ModelConfig, from_dict, to_dict
+from variform.config.checks import from_dict
+from variform.config.model import ModelConfig
+from variform.config.toml import to_dict
 from variform.data import Schema
 from variform.evaluation.imputation import Imputation
 from variform.sources import csv_cells, is_number

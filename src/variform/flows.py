@@ -14,7 +14,7 @@ from torch.func import functional_call
 from zuko.flows.autoregressive import MaskedAutoregressiveTransform
 from zuko.transforms import MonotonicAffineTransform, MonotonicRQSTransform
 
-from variform.config import checked
+from variform.config.checks import checked
 from variform.distributions import DiagonalGaussian, Law, Shape, StandardNormal, only_gradient
 from variform.posteriors import Std, log_std
 

@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from variform.config import to_dict
+from variform.config.toml import to_dict
 from variform.lowering import Program, Step, lower_decoder, lower_encoder
 from variform.vae import VAE
 from variform.version import __version__

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from variform import exploration, reader
-from variform.config import checked, to_dict
+from variform.config.checks import checked
+from variform.config.toml import to_dict
 from variform.data import Schema
 from variform.export import inspect, save
 from variform.lowering import Program, Step, lower_decoder, lower_encoder

@@ -20,7 +20,7 @@ import tomli_w
 from huggingface_hub import errors
 
 from variform import runs
-from variform.config import to_dict
+from variform.config.toml import to_dict
 from variform.data import Schema
 from variform.export import inspect
 from variform.records import read_data

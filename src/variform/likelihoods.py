@@ -13,7 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from variform.config import Support, checked
+from variform.config.checks import checked
+from variform.config.choices import Support
 from variform.distributions import (
     Bernoulli,
     Categorical,

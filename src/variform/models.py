@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from variform import exploration, samplers
-from variform.config import Count, Positive, checked
+from variform.config.checks import Count, Positive, checked
 from variform.data import Dataset, Schema, rows_like
 from variform.evaluation.density import score
 from variform.export import load_vae

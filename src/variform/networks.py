@@ -9,7 +9,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from variform.config import ActivationName, InitialisationName, checked
+from variform.config.checks import checked
+from variform.config.choices import ActivationName, InitialisationName
 from variform.system.draws import Dropout
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from variform.config import checked
+from variform.config.checks import checked
 from variform.distributions import DiagonalGaussian, FullGaussian
 
 Std = Literal["exp", "softplus"]

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from variform.config import Count, TrainConfig, checked
+from variform.config.checks import Count, checked
+from variform.config.training import TrainConfig
 from variform.data import Dataset, StoredRows, epoch_order
 from variform.objectives import Objective
 from variform.steps import Step, compiles

@@ -32,19 +32,11 @@ from torch import Tensor
 
 from variform import exploration, plots, samplers
 from variform.checkpoints import taking
-from variform.config import (
-    Count,
-    EvaluationConfig,
-    ModelConfig,
-    RunConfig,
-    TrainConfig,
-    checked,
-    from_toml,
-    objective_name,
-    require_effect,
-    to_command,
-    to_dict,
-)
+from variform.config.checks import Count, checked
+from variform.config.model import ModelConfig, require_effect
+from variform.config.run import EvaluationConfig, RunConfig, objective_name
+from variform.config.toml import from_toml, to_command, to_dict
+from variform.config.training import TrainConfig
 from variform.data import Dataset, Schema, Splits, read, read_rows
 from variform.evaluation import summary
 from variform.evaluation.baselines import PCAS, baseline_names, beside

@@ -22,7 +22,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
 from variform import exploration
-from variform.config import Positive, checked
+from variform.config.checks import Positive, checked
 from variform.data import Dataset, Schema, Splits
 from variform.distributions import DiagonalGaussian, FullGaussian, Law, Mixture, Shape
 from variform.evaluation.density import Estimate, progress_bar, reliability, score

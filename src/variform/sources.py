@@ -29,7 +29,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from variform import sprites
-from variform.config import DataConfig, checked
+from variform.config.checks import checked
+from variform.config.data import DataConfig
 from variform.system import memory
 from variform.system.files import expanded, special
 

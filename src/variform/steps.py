@@ -20,7 +20,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from variform.checkpoints import Trained
-from variform.config import DeviceName, TrainConfig, checked
+from variform.config.checks import checked
+from variform.config.choices import DeviceName
+from variform.config.training import TrainConfig
 from variform.objectives import PIWAE, Autoencoder, Objective, Terms
 from variform.system import processes
 from variform.system.compiling import compiled

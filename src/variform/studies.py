@@ -14,7 +14,10 @@ import torch
 from torch import Tensor
 
 from variform import exploration, plots
-from variform.config import Count, RunConfig, checked, require_effect, to_dict
+from variform.config.checks import Count, checked
+from variform.config.model import require_effect
+from variform.config.run import RunConfig
+from variform.config.toml import to_dict
 from variform.data import Splits
 from variform.evaluation.baselines import PCAS, better_pca, has_two_metrics
 from variform.evaluation.differences import differences

@@ -16,7 +16,11 @@ from torch import Tensor
 
 from variform import checkpoints, divergence
 from variform.checkpoints import State
-from variform.config import Count, DataConfig, ModelConfig, TrainConfig, checked, every, to_dict
+from variform.config.checks import Count, checked
+from variform.config.data import DataConfig
+from variform.config.model import ModelConfig
+from variform.config.toml import to_dict
+from variform.config.training import TrainConfig, every
 from variform.data import BLOCKS_PER_WINDOW, Dataset, epoch_order
 from variform.objectives import (
     DIPVAE,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from variform.config import ModelConfig, checked
+from variform.config.checks import checked
+from variform.config.model import ModelConfig
 from variform.data import Dataset, Schema
 from variform.distributions import Law, Observed
 from variform.likelihoods import (

@@ -5,7 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from variform.config import Count, TrainConfig, checked
+from variform.config.checks import Count, checked
+from variform.config.training import TrainConfig
 from variform.data import Dataset, Schema
 from variform.evaluation.baselines import PCAS, beside, better_pca, has_two_metrics
 from variform.evaluation.density import Estimate, Scores, bits_per_dim, per_column, reliability, score

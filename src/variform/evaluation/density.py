@@ -11,7 +11,7 @@ import torch
 from rich.progress import Progress
 from torch import Tensor
 
-from variform.config import Count, checked
+from variform.config.checks import Count, checked
 from variform.data import Dataset, Schema
 from variform.distributions import Law, has_closed_form_kl, kl, kl_per_dimension, splits_into_dimensions
 from variform.evaluation.pareto import FEWEST_SAMPLES, HIGH, Tail

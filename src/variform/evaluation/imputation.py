@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from variform.config import checked
+from variform.config.checks import checked
 from variform.data import Dataset, Schema
 from variform.distributions import Law
 from variform.evaluation.density import Estimate, floats_per_decode, reliability

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from variform import divergence
-from variform.config import TrainConfig
+from variform.config.training import TrainConfig
 from variform.evaluation.baselines import PCAS, has_two_metrics
 from variform.evaluation.pareto import HIGH
 from variform.likelihoods import GaussianLikelihood, LogisticLikelihood

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from variform.config import Count, checked
+from variform.config.checks import Count, checked
 from variform.distributions import DiagonalGaussian, FullGaussian, Law
 from variform.networks import MLP
 from variform.objectives.elbo import ELBO, KL, Objective, Terms, require_fixed_prior, require_gaussian
@@ -47,7 +47,7 @@ class BetaTCVAE(Objective):
         Chen et al. (2018), equation 2 and appendix C.2.
 
     Example:
-        >>> from variform.config import ModelConfig
+        >>> from variform.config.model import ModelConfig
         >>> from variform.data import read
         >>> from variform.vae import build_vae
         >>> data = read("digits")
@@ -155,7 +155,7 @@ class DIPVAE(ELBO):
         Kumar, Sattigeri and Balakrishnan (2018), section 3.
 
     Example:
-        >>> from variform.config import ModelConfig
+        >>> from variform.config.model import ModelConfig
         >>> from variform.data import read
         >>> from variform.vae import build_vae
         >>> data = read("digits")
@@ -278,7 +278,7 @@ class InfoVAE(ELBO):
         Zhao, Song and Ermon (2019), section 4.
 
     Example:
-        >>> from variform.config import ModelConfig
+        >>> from variform.config.model import ModelConfig
         >>> from variform.data import read
         >>> from variform.vae import build_vae
         >>> data = read("digits")
@@ -339,7 +339,7 @@ class WAE(Objective):
         Tolstikhin et al. (2018), algorithm 2.
 
     Example:
-        >>> from variform.config import ModelConfig
+        >>> from variform.config.model import ModelConfig
         >>> from variform.data import read
         >>> from variform.vae import build_vae
         >>> data = read("digits")
@@ -406,7 +406,7 @@ class FactorVAE(ELBO):
         Kim and Mnih (2018), algorithm 2, with the permuted draws from the same batch.
 
     Example:
-        >>> from variform.config import ModelConfig
+        >>> from variform.config.model import ModelConfig
         >>> from variform.data import read
         >>> from variform.vae import build_vae
         >>> data = read("digits")

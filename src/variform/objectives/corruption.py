@@ -5,7 +5,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from variform.config import checked
+from variform.config.checks import checked
 from variform.data import Schema
 from variform.system import draws
 

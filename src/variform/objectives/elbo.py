@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from variform.config import Count, NotNegative, checked
+from variform.config.checks import Count, NotNegative, checked
 from variform.distributions import (
     DiagonalGaussian,
     FullGaussian,
@@ -141,7 +141,7 @@ class ELBO(Objective):
         with one group per latent dimension; capacity: Burgess et al. (2018).
 
     Example:
-        >>> from variform.config import ModelConfig
+        >>> from variform.config.model import ModelConfig
         >>> from variform.data import read
         >>> from variform.vae import build_vae
         >>> data = read("digits")
@@ -272,7 +272,7 @@ class Autoencoder(Objective):
         Goodfellow, Bengio and Courville (2016), chapter 14.
 
     Example:
-        >>> from variform.config import ModelConfig
+        >>> from variform.config.model import ModelConfig
         >>> from variform.data import read
         >>> from variform.vae import build_vae
         >>> data = read("digits")

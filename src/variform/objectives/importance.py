@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from variform.config import Count, Share, checked
+from variform.config.checks import Count, Share, checked
 from variform.distributions import Law
 from variform.objectives.elbo import Objective, Terms, Weights, log_weights, require_own_variance, weights_of
 from variform.vae import VAE
@@ -68,7 +68,7 @@ class IWAE(Objective):
         (2017); dreg: Tucker et al. (2019).
 
     Example:
-        >>> from variform.config import ModelConfig
+        >>> from variform.config.model import ModelConfig
         >>> from variform.data import read
         >>> from variform.vae import build_vae
         >>> data = read("digits")
@@ -123,7 +123,7 @@ class PIWAE(IWAE):
         Rainforth et al. (2018), section 4.
 
     Example:
-        >>> from variform.config import ModelConfig
+        >>> from variform.config.model import ModelConfig
         >>> from variform.data import read
         >>> from variform.vae import build_vae
         >>> data = read("digits")

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from variform.config import checked
+from variform.config.checks import checked
 from variform.objectives.elbo import ELBO, KL, Terms, require_own_variance
 from variform.objectives.schedules import Schedule
 from variform.vae import VAE

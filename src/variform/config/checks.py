@@ -1,0 +1,231 @@
+"""One check of every value, whichever way it came.
+
+`converted` checks a value against a type, `checked` the arguments of a function or class, and `from_dict` makes a
+configuration of plain values.
+"""
+
+import dataclasses
+import difflib
+import functools
+import inspect
+import math
+import numbers
+import os
+import reprlib
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+_TYPES = {  # what messages call a type, and what they show of it
+    int: ("a whole number", "for example 10"),
+    float: ("a number", "for example 0.5"),
+    bool: ("true or false", "one of them"),
+    str: ("text", "text"),
+}
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers that an option takes; it stands beside their type, in `Annotated`.
+
+    Args:
+        ends: The least and the greatest of them, as in "[0, 1)"; "[1, inf)" has no greatest.
+        example: One of them, for messages.
+
+    Example:
+        >>> 0 in Range("[0, 1)", 0.1), 1 in Range("[0, 1)", 0.1), str(Range("[1, inf)", 10))
+        (True, False, 'at least 1')
+    """
+
+    ends: str
+    example: float
+
+    def __contains__(self, value: float) -> bool:
+        low, high = map(float, self.ends[1:-1].split(","))
+        is_above = value >= low if self.ends[0] == "[" else value > low
+        return is_above and (value <= high if self.ends[-1] == "]" else value < high)
+
+    def __str__(self) -> str:
+        low, high = self.ends[1:-1].split(", ")
+        if high != "inf":
+            return f"in {self.ends}"
+        return f"at least {low}" if self.ends[0] == "[" else f"above {low}"
+
+
+Count = Annotated[int, Range("[1, inf)", 10)]
+Natural = Annotated[int, Range("[0, inf)", 0)]
+NotNegative = Annotated[float, Range("[0, inf)", 0)]
+Positive = Annotated[float, Range("(0, inf)", 0.001)]
+Share = Annotated[float, Range("[0, 1]", 0.5)]
+
+
+def converted(hint: Any, value: Any, where: str) -> Any:
+    """`value`, which may come from anywhere, as the plain value of the type that `hint` asks for.
+
+    NumPy's numbers and arrays are taken for what they hold, and lists for tuples.
+
+    Args:
+        hint: A type, a `Literal`, a tuple of those, a configuration, or one of them or None; numbers may have a
+            `Range`, by `Annotated`.
+        value: A value; of a configuration also a dict.
+        where: What messages call it.
+
+    Raises:
+        ValueError: for another type or choice, a number out of range or not finite, or one that 64 bits do not hold.
+
+    Example:
+        >>> converted(tuple[int, ...], [64, 32], "hidden")
+        (64, 32)
+        >>> converted(Literal["adam", "rmsprop"], "adams", "optimizer")
+        Traceback (most recent call last):
+        ValueError: optimizer must be one of adam, rmsprop; got 'adams'. Did you mean 'adam'?
+    """
+    origin, options = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        found = converted(options[0], value, where)
+        require(found in options[1], f"{where} must be {options[1]}", found, f"Use for example {options[1].example}.")
+        return found
+    if origin in (Union, types.UnionType):
+        return None if value is None else converted(next(o for o in options if o is not type(None)), value, where)
+    if hint in _CONFIGURATIONS:
+        return value if isinstance(value, hint) else from_dict(hint, value, where)  # pyrefly: ignore[bad-argument-type]
+    if hasattr(value, "tolist"):  # NumPy's numbers and arrays, and torch's
+        value = value.tolist()
+    came = reprlib.repr(value)
+    if origin is Literal:
+        return _choice(options, value, where)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{where} must be a list; got {came}. Write for example [400, 400].")
+        if options[-1] is not Ellipsis and len(value) != len(options):
+            raise ValueError(f"{where} must hold {len(options)} numbers; got {came}. Write for example [28, 28].")
+        return tuple(converted(options[0], item, f"each of {where}") for item in value)
+    number: Any = None if isinstance(value, bool) else value
+    is_whole, is_number = isinstance(number, numbers.Integral), isinstance(number, numbers.Real)
+    if is_number and not abs(number) < (2**63 if is_whole else math.inf):
+        raise ValueError(f"{where} must be a finite number of at most 18 digits; got {came}. Change it.")
+    if (hint is float and is_number) or (hint is int and is_whole):
+        return hint(number)
+    if hint is str and isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not isinstance(value, hint) or hint in (int, float):
+        what, example = _TYPES.get(hint, (f"of type {hint.__name__}", "that"))
+        raise ValueError(f"{where} must be {what}; got {came}. Write {example}.")
+    return value
+
+
+def _choice(options: tuple[str, ...], value: object, where: str) -> str:
+    if isinstance(value, str) and value in options:
+        return options[options.index(value)]  # a plain string, whatever kind of string came
+    near = difflib.get_close_matches(str(value)[:99], options, 1)
+    remedy = f"Did you mean '{near[0]}'?" if near else "Choose one."
+    raise ValueError(f"{where} must be one of {', '.join(options)}; got {reprlib.repr(value)}. {remedy}")
+
+
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+Checked = TypeVar("Checked", bound=Callable[..., Any])
+Configuration = TypeVar("Configuration")
+_CONFIGURATIONS: list[type] = []
+"""The dataclasses that `checked` has made: `converted` takes a dict for one of them."""
+
+
+def checked(function: Checked) -> Checked:
+    """`function`, whose choices, numbers and texts are checked as those of a configuration are; or a class so made.
+
+    Arguments of other types, such as tensors and files, are left to it.
+
+    Raises:
+        ValueError: as `converted`.
+
+    Example:
+        >>> @checked
+        ... def decimals(value: float, *, unit: Literal["nats", "bits"] = "nats") -> str:
+        ...     return f"{value} {unit}"
+        >>> decimals(3)
+        '3.0 nats'
+        >>> decimals(3, unit="bit")
+        Traceback (most recent call last):
+        ValueError: unit must be one of nats, bits; got 'bit'. Did you mean 'bits'?
+    """
+    if isinstance(function, type):
+        function.__init__ = checked(function.__init__)
+        if dataclasses.is_dataclass(function):
+            _CONFIGURATIONS.append(function)
+        return function
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def checking(*args: Any, **kwargs: Any) -> Any:
+        try:
+            given = signature.bind_partial(*args, **kwargs)
+        except TypeError:
+            return function(*args, **kwargs)  # which says what is wrong in Python's words
+        hints = _hints(function)
+        for name, value in given.arguments.items():
+            if signature.parameters[name].kind not in _VARIADIC and _is_plain(hints.get(name)):
+                given.arguments[name] = converted(hints[name], value, name)
+        return function(*given.args, **given.kwargs)
+
+    return checking  # pyrefly: ignore[bad-return]
+
+
+@functools.cache
+def _hints(of: Any) -> dict[str, Any]:
+    return get_type_hints(of, include_extras=True)
+
+
+def _is_plain(hint: Any) -> bool:
+    """Whether `converted` can tell the values of a hint from others."""
+    options = get_args(hint)
+    if get_origin(hint) is Annotated:
+        return _is_plain(options[0])
+    if get_origin(hint) in (Union, types.UnionType):
+        return len(options) == 2 and type(None) in options and _is_plain(options[options[0] is type(None)])
+    if get_origin(hint) is tuple:
+        return _is_plain(options[0])
+    return get_origin(hint) is Literal or hint in (int, float, bool, str, *_CONFIGURATIONS)
+
+
+def from_dict(cls: type[Configuration], values: dict[str, Any], where: str = "the configuration") -> Configuration:
+    """A configuration from plain values; the opposite of `to_dict`.
+
+    Raises:
+        ValueError: for an unknown key (with the nearest known one), a value of the wrong type or out of range.
+
+    Example:
+        >>> from variform.config.model import ModelConfig
+        >>> @checked
+        ... @dataclass(frozen=True, kw_only=True)
+        ... class Network:
+        ...     hidden: tuple[Count, ...] = (400,)
+        >>> from_dict(Network, {"hidden": [64]}).hidden
+        (64,)
+        >>> from_dict(Network, {"hiden": [64]})
+        Traceback (most recent call last):
+        ValueError: the configuration has an unknown key 'hiden'. Did you mean 'hidden'?
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f"{where} must hold values by name; got {reprlib.repr(values)}. Write a table, [name].")
+    known = [field.name for field in dataclasses.fields(cls)]
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(str(key)[:99], known, 1)
+            remedy = f"Did you mean '{near[0]}'?" if near else f"Known keys: {', '.join(known)}."
+            raise ValueError(f"{where} has an unknown key {reprlib.repr(key)}. {remedy}")
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def require(holds: bool, rule: str, came: object, remedy: str) -> None:
+    """Refuse a value in three parts: what must hold, what came, what to do.
+
+    Raises:
+        ValueError: if `holds` is false.
+    """
+    if not holds:
+        shown = reprlib.repr(came) if isinstance(came, tuple) else came
+        raise ValueError(f"{rule}; got {shown}. {remedy}")

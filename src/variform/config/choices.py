@@ -1,0 +1,27 @@
+"""The names that a choice is made from, in Python, on the command line, in config.toml and in files."""
+
+from typing import Literal
+
+ObjectiveName = Literal[
+    "elbo", "iwae", "piwae", "beta-tc", "dip-i", "dip-ii", "info", "wae", "factor", "m2", "autoencoder"
+]
+LikelihoodName = Literal[
+    "bernoulli",
+    "continuous-bernoulli",
+    "gaussian",
+    "gaussian-per-feature",
+    "gaussian-shared",
+    "gaussian-optimal",
+    "gaussian-fixed",
+    "gaussian-identity",
+    "logistic",
+    "categorical",
+    "poisson",
+    "negative-binomial",
+    "mixed",
+]
+ActivationName = Literal["relu", "tanh", "elu", "leaky-relu", "gelu", "silu", "softplus", "sigmoid"]
+InitialisationName = Literal["torch", "he-normal", "he-uniform", "glorot-normal", "glorot-uniform", "orthogonal"]
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+Support = Literal["real", "unit", "levels", "counts"]
+"""The values that a likelihood is for: any number, [0, 1], the levels k / (L - 1), or counts."""

@@ -1,0 +1,55 @@
+"""How what is read becomes numbers."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from variform.config.checks import Count, checked
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """How what is read becomes numbers.
+
+    Args:
+        shape: Shape of one example, for arrays whose rows are flattened images, for example 28 28.
+        image_size: Height and width to which the images of a folder are resized.
+        channels: `grey` or `rgb` for a folder of images; `auto` keeps grey images grey.
+        key: Name of the array to take from an .npz file.
+        label: Name of the CSV column that holds labels.
+        cells: What a cell may hold: `numbers`; `gaps`, a number or nothing (NaN; in a CSV file also an empty cell, NA,
+            N/A, null or ?); `mixed`, where every column of a table has a kind of its own: real or whole numbers,
+            counts, 0 or 1, text categories, and any of them may be missing. `--likelihood mixed` sets it.
+        categories: Columns of a mixed table that are categories although they hold numbers.
+        counts: Columns of a mixed table that are counts; by default those of non-negative whole numbers whose variance
+            is at least their mean.
+        reals: Columns of a mixed table that are real numbers although they would be taken for another kind.
+        condition: What the model is told beside each row, and is conditioned on: `label`, and names of CSV columns
+            (numbers or text), which are then not part of the row.
+        labelled: Keep the labels of so many training rows, as many of each class, and hide those of the others, to see
+            what objective m2 makes of few labels.
+        scaling: How raw values become the values the model sees: `unit` maps the range of all rows read to [0, 1]
+            (the range of held-out rows is all that is looked at of them), `standard` gives each column mean 0 and
+            standard deviation 1 in the training rows, `none` leaves them. `auto` maps pixels to [0, 1], leaves numbers
+            that are in [0, 1] already, and standardises the rest; likelihoods of counts get `none`.
+        binarise: `threshold` cuts at one half; `dynamic` draws 0 or 1 afresh at every presentation, with the grey
+            value as probability.
+        split_seed: Seed of the hash that assigns each row to train, validation or test.
+        memory_map: Whether the rows of .npy files stay on disk: `on`, `off`, or `auto`, from 1 GiB on.
+    """
+
+    shape: tuple[Count, ...] | None = None
+    image_size: tuple[Count, Count] | None = None
+    channels: Literal["auto", "grey", "rgb"] = "auto"
+    key: str | None = None
+    label: str | None = None
+    cells: Literal["numbers", "gaps", "mixed"] = "numbers"
+    categories: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()
+    reals: tuple[str, ...] = ()
+    condition: tuple[str, ...] = ()
+    labelled: Count | None = None
+    scaling: Literal["auto", "none", "unit", "standard"] = "auto"
+    binarise: Literal["none", "threshold", "dynamic"] = "none"
+    split_seed: int = 0
+    memory_map: Literal["auto", "on", "off"] = "auto"

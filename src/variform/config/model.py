@@ -1,0 +1,97 @@
+"""The three laws and the networks between them."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from variform.config.checks import Count, Positive, Range, checked, require
+from variform.config.choices import ActivationName, InitialisationName, LikelihoodName
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The three laws and the networks between them.
+
+    Args:
+        latent_dim: Number of latent dimensions.
+        posterior: q(z|x): `diagonal`, a Gaussian with independent latents; `full`, a Gaussian with a covariance matrix;
+            `iaf`, an inverse autoregressive flow, which need not be Gaussian.
+        prior: p(z): `normal`, N(0, I); `mixture`, a learned mixture of Gaussians; `vamp`, the mixture of the posteriors
+            of learned pseudo-inputs; `flow`, a learned autoregressive flow.
+        components: Number of Gaussians of the `mixture` prior, or of pseudo-inputs of the `vamp` prior.
+        transforms: Number of autoregressive steps of the `iaf` posterior and of the `flow` prior.
+        likelihood: p(x|z): `bernoulli` (cross-entropy); `continuous-bernoulli` (a density on [0, 1]); `gaussian` (a
+            variance per dimension from the network), `gaussian-per-feature` (one learned per dimension),
+            `gaussian-shared` (one learned), `gaussian-optimal` (the best one for each batch), `gaussian-fixed`
+            (`fixed_std`), `gaussian-identity` (variance 1, squared error); of levels such as pixels `logistic`
+            (discretised, two numbers per dimension) and `categorical` (a probability per level); of counts `poisson`
+            and `negative-binomial`; `mixed`, a table whose columns have laws of their own.
+        fixed_std: Standard deviation of `gaussian-fixed`, in the units the model sees.
+        posterior_std: How the encoder's output h becomes the standard deviation of q(z|x): `softplus`, log(1 + e^h),
+            which no row can make explode; `exp`, e^(h/2), as most papers write it.
+        network: `mlp` (multilayer perceptron); for images also `conv` (stages of convolutions around the hidden layers)
+            and `residual` (the same with a residual block in each stage).
+        filters: Channels of the stages of `conv` and `residual`, each of which halves the image, for example 32,64.
+        hidden: Widths of the encoder's hidden layers, for example 400,200; `--empty-hidden` leaves them out, and
+            makes an `mlp` linear.
+        decoder_hidden: Widths of the decoder's hidden layers; by default the encoder's, mirrored.
+        activation: Activation after each hidden layer.
+        gated: Multiply each hidden unit by a learned gate between 0 and 1, in the place of the activation.
+        dropout: Probability with which a hidden unit is dropped in training.
+        layer_norm: Normalise each hidden layer over its units, before the activation.
+        initialisation: How initial weights are drawn: `torch` as torch does; the others by the law of that name, with
+            biases of 0.
+        classifier: Add a network q(y|x) of the category that the model is told first; objective m2 has it always.
+        centre: Subtract the training mean from the encoder's input, and start the decoder at that mean (and at the
+            training variance, where it is learned).
+    """
+
+    latent_dim: Count = 10
+    likelihood: LikelihoodName = "bernoulli"
+    posterior: Literal["diagonal", "full", "iaf"] = "diagonal"
+    prior: Literal["normal", "mixture", "vamp", "flow"] = "normal"
+    components: Count = 100
+    transforms: Count = 3
+    fixed_std: Positive = 0.1
+    posterior_std: Literal["softplus", "exp"] = "softplus"
+    network: Literal["mlp", "conv", "residual"] = "mlp"
+    filters: tuple[Count, ...] = (32, 64)
+    hidden: tuple[Count, ...] = (400,)
+    decoder_hidden: tuple[Count, ...] | None = None
+    activation: ActivationName = "relu"
+    gated: bool = False
+    dropout: Annotated[float, Range("[0, 1)", 0.1)] = 0.0
+    layer_norm: bool = False
+    initialisation: InitialisationName = "torch"
+    classifier: bool = False
+    centre: bool = True
+
+
+def require_effect(model: ModelConfig) -> None:
+    """Refuse options of parts that the model does not have; they would change nothing.
+
+    Only what begins a training asks: a configuration that was written before is read as it stands.
+
+    Raises:
+        ValueError: for the first such option whose value is not its default.
+
+    Example:
+        >>> require_effect(ModelConfig(components=50))
+        Traceback (most recent call last):
+        ValueError: components must be left out with prior normal, which does not use it; got 50. Leave it out, or use \
+prior mixture or vamp.
+    """
+    users = {  # the options, the parts that use them, and the values of these parts that do
+        "components": {"prior": ("mixture", "vamp")},
+        "transforms": {"posterior": ("iaf",), "prior": ("flow",)},
+        "fixed_std": {"likelihood": ("gaussian-fixed",)},
+        "filters": {"network": ("conv", "residual")},
+    }
+    for field in dataclasses.fields(model):
+        value, parts = getattr(model, field.name), users.get(field.name, {})
+        if parts and value != field.default and not any(getattr(model, part) in known for part, known in parts.items()):
+            with_ = " and ".join(f"{part} {getattr(model, part)}" for part in parts)
+            instead = " or ".join(f"{part} {' or '.join(known)}" for part, known in parts.items())
+            rule = f"{field.name} must be left out with {with_}, which {'do' if len(parts) > 1 else 'does'} not use it"
+            require(False, rule, value, f"Leave it out, or use {instead}.")

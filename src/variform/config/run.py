@@ -1,0 +1,97 @@
+"""A whole run: its source, and one configuration for each part."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from variform.config.checks import Count, checked
+from variform.config.data import DataConfig
+from variform.config.model import ModelConfig
+from variform.config.training import TrainConfig
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """How a trained model is evaluated.
+
+    Args:
+        nll_samples: Importance samples per example of the NLL of the test rows; more come closer to the truth.
+    """
+
+    nll_samples: Count = 1000
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that defines a run: the source of its data, and four configurations, one TOML table each.
+
+    Args:
+        source: A file (.npy, .npz, .csv, IDX, each of them also .gz), a folder of images or of .npy files, a folder in
+            the MNIST layout, or built-in: `digits`, `sprites`, or `sprites:20000` for so many of them.
+        data: How what is read becomes numbers.
+        model: The three laws and the networks.
+        train: How the objective is optimised.
+        evaluation: How the trained model is evaluated.
+    """
+
+    source: str = "digits"
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
+
+    @property
+    def parts(self) -> "tuple[DataConfig, ModelConfig, TrainConfig, EvaluationConfig]":
+        """The four configurations, whose fields are the options of the command line."""
+        return self.data, self.model, self.train, self.evaluation
+
+    @property
+    def reading(self) -> DataConfig:
+        """How the data are read: `data`, but automatic scaling leaves counts as they are, and mixed tables are mixed.
+
+        Example:
+            >>> RunConfig(model=ModelConfig(likelihood="poisson")).reading.scaling
+            'none'
+        """
+        if self.model.likelihood == "mixed":
+            return dataclasses.replace(self.data, cells="mixed")
+        is_of_counts = self.model.likelihood in ("poisson", "negative-binomial")
+        return (
+            dataclasses.replace(self.data, scaling="none")
+            if is_of_counts and self.data.scaling == "auto"
+            else self.data
+        )
+
+
+_RUN_OF = {  # how a training runs, which does not change what is minimised
+    *("epochs", "steps", "batch_size", "optimizer", "learning_rate", "schedule", "clip_norm", "patience", "seed"),
+    *("shuffle_block", "checkpoint_every", "compile", "device", "precision", "tf32", "sharded"),
+}
+
+
+def objective_name(config: RunConfig) -> str:
+    """What a training minimises, in words: the objective, and each of its options that is not at its default.
+
+    Configurations that differ in an objective or in one of its options have different names.
+
+    Example:
+        >>> objective_name(RunConfig(train=TrainConfig(objective="iwae", samples=5, elbo_share=0.5)))
+        'iwae (samples 5, elbo share 0.5)'
+    """
+    options = []
+    for field in dataclasses.fields(TrainConfig):
+        value, name = getattr(config.train, field.name), field.name.replace("_", " ")
+        if field.name in _RUN_OF or field.name == "objective" or value == field.default:
+            continue
+        if isinstance(value, bool):
+            options.append(name if value else f"not {name}")
+        elif isinstance(value, tuple):
+            options.append(f"{name} {'-'.join(map(str, value)) or 'linear'}")
+        else:
+            options.append(f"{name} {value}")
+    if config.data.condition:
+        options.append(f"told {' and '.join(config.data.condition)}")
+    if config.data.labelled:
+        options.append(f"labels kept {config.data.labelled}")
+    return f"{config.train.objective} ({', '.join(options)})" if options else config.train.objective

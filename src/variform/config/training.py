@@ -1,0 +1,215 @@
+"""The objective, the optimiser and when to stop."""
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from variform.config.checks import Count, Natural, NotNegative, Positive, Range, Share, checked, require
+from variform.config.choices import DeviceName, ObjectiveName
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How the objective is optimised.
+
+    Args:
+        epochs: Passes over the training rows; by default 20, or as many as make 3,000 steps where the rows are few.
+        steps: Number of optimiser steps; where given, it replaces `epochs`.
+        batch_size: Rows per step, by default 128, or all where there are fewer; the last, smaller batch of an epoch is
+            kept.
+        optimizer: `adam`, or `rmsprop` in its centred form.
+        learning_rate: Step size of the optimiser.
+        schedule: `constant`, or `cosine` which falls towards zero over the whole training.
+        objective: What is minimised: `elbo` (also with free bits or a capacity); `iwae`, the importance-weighted bound,
+            with groups MIWAE, with a share of the ELBO CIWAE; `piwae`; `beta-tc`, the KL term in three parts; `dip-i`
+            and `dip-ii`, a penalty on the latents' covariance; `info` (InfoVAE) and `wae`, a distance of all latents
+            from the prior; `factor` (FactorVAE), a discriminator; `m2`, labels that only some
+            rows have; `autoencoder`, without any prior, to compare with.
+        samples: L or K, the Monte-Carlo samples of z per example in the objective; of iwae and piwae, per group.
+        groups: M, groups of samples of iwae and piwae, whose bounds are averaged.
+        elbo_share: Share of the ELBO in the bound of iwae (CIWAE), from 0 to 1.
+        gradient: Encoder's gradient of iwae and piwae: `plain`; `stl` (sticking the landing), without the score term;
+            `dreg` (doubly reparameterised), as exact as plain and less noisy.
+        kl: How KL(q(z|x) || p(z)) is found: `closed-form` by its formula, which Gaussians have; `monte-carlo` from the
+            samples of z; `auto` takes the formula where there is one.
+        beta: Weight of the KL term, of beta-tc that of the total correlation; 1 is the ELBO.
+        beta_schedule: How beta is reached: `linear`, `cosine`, or `cyclic`, which rises anew in each of several cycles.
+        warmup: Steps over which the weight of the KL term rises from 0 to beta; of cyclic, those of all cycles.
+        cycles: Cycles of the cyclic schedule; the weight rises in the first half of each.
+        free_bits: Nats of each latent dimension whose KL costs nothing extra; 0 for none.
+        capacity: Nats that the KL term is held at, in the place of beta; 0 for none.
+        capacity_steps: Steps over which the capacity rises linearly from 0.
+        alpha: Weight of the mutual information: of beta-tc (1 by default) and of info (0 by default); of m2 that of
+            the classifier (10 by default).
+        gamma: Weight of the distance from the capacity (1000 by default), of the dimension-wise KL of beta-tc (1), or
+            of the total correlation of factor (10).
+        penalty: Weight of the penalty of dip-i, dip-ii (off the diagonal; 10 by default), info (1000) and wae (10).
+        penalty_diagonal: Weight of the diagonal's penalty; by default that of `penalty`, of dip-i ten times as much.
+        deterministic: Take the mean of q(z|x) as z in wae; `--no-deterministic` draws it.
+        discriminator: Widths of the hidden layers of factor's discriminator.
+        noise: Noise on what the encoder sees in training, so that the model learns to remove it: `salt-and-pepper`
+            (entries become the least or the greatest value), `gaussian`, `masking` (entries become 0).
+        noise_level: Share of the entries that are replaced, or the standard deviation of gaussian noise in the units
+            that the model sees.
+        clip_norm: Upper bound on the norm of the gradient; 0 for none.
+        ema: Decay, a step, of an exponential moving average of the weights, which is then what is validated and kept:
+            about their mean over the last 1 / (1 - ema) steps, at most the last ninth of those done; 0 for none. What
+            a likelihood learns without a gradient, as `gaussian-optimal` its variance, stays that of the weights.
+        patience: Stop after this many epochs without a better validation loss; 0 for never.
+        seed: Seed of everything that is drawn.
+        shuffle_block: For data larger than memory on a disk that is slow to jump: so many neighbouring rows stay
+            together when an epoch is shuffled (see docs/data.md); 0 shuffles all rows.
+        checkpoint_every: Least distance of two checkpoints, in seconds, steps or epochs: for example 30s, 500steps or
+            2epochs. The end of the training always has one.
+        compile: `on` compiles the step for this model, `off` does not; `auto` compiles when the run is long enough to
+            win back the time that compiling takes.
+        device: Where to train; `auto` takes a GPU if there is one.
+        precision: `float32`; `bf16` and `fp16` compute the networks in half precision and everything else in float32.
+        tf32: Let NVIDIA GPUs round the factors of matrix products to 10 bits.
+        sharded: Split weights and optimiser state over the processes of a torchrun job (FSDP2), for networks that do
+            not fit one device.
+    """
+
+    epochs: Count | None = None
+    steps: Count | None = None
+    batch_size: Count | None = None
+    optimizer: Literal["adam", "rmsprop"] = "adam"
+    learning_rate: Positive = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    objective: ObjectiveName = "elbo"
+    samples: Count = 1
+    groups: Count = 1
+    elbo_share: Share = 0.0
+    gradient: Literal["plain", "stl", "dreg"] = "plain"
+    kl: Literal["auto", "closed-form", "monte-carlo"] = "auto"
+    beta: NotNegative = 1.0
+    beta_schedule: Literal["linear", "cosine", "cyclic"] = "linear"
+    warmup: Natural = 0
+    cycles: Count = 4
+    free_bits: NotNegative = 0.0
+    capacity: NotNegative = 0.0
+    capacity_steps: Natural = 0
+    alpha: NotNegative | None = None
+    gamma: NotNegative | None = None
+    penalty: NotNegative | None = None
+    penalty_diagonal: NotNegative | None = None
+    deterministic: bool = True
+    discriminator: tuple[Count, ...] = (1000, 1000, 1000, 1000, 1000, 1000)
+    noise: Literal["none", "salt-and-pepper", "gaussian", "masking"] = "none"
+    noise_level: NotNegative = 0.0
+    clip_norm: NotNegative = 0.0
+    ema: Annotated[float, Range("[0, 1)", 0.999)] = 0.0
+    patience: Natural = 0
+    seed: int = 0
+    shuffle_block: Natural = 0
+    checkpoint_every: str = "10s"
+    compile: Literal["auto", "on", "off"] = "auto"
+    device: DeviceName = "auto"
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    tf32: bool = False
+    sharded: bool = False
+
+    def __post_init__(self) -> None:
+        self._require_effect()
+        every(self.checkpoint_every)
+
+    @checked
+    def for_rows(self, rows: Count) -> "TrainConfig":
+        """The configuration with the `batch_size` that so many training rows get by default.
+
+        Example:
+            >>> [TrainConfig(batch_size=size).for_rows(90).batch_size for size in (None, 32, 128)]
+            [90, 32, 128]
+        """
+        return dataclasses.replace(self, batch_size=self.batch_size or min(128, rows))
+
+    @property
+    def batch(self) -> int:
+        """Rows per step, where there are so many."""
+        return self.batch_size or 128
+
+    @property
+    def is_point(self) -> bool:
+        """Whether z is the mean of q(z|x) in training, so that the spread of q is not trained.
+
+        Example:
+            >>> TrainConfig(objective="autoencoder").is_point
+            True
+        """
+        return self.objective == "autoencoder" or (self.objective == "wae" and self.deterministic)
+
+    def _require_effect(self) -> None:
+        """Refuse options that the objective does not use, and what does not go together."""
+        changed = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) != field.default
+        }
+        for name in changed.keys() & {name for names in _USED_BY.values() for name in names}:
+            users = [objective for objective, names in _USED_BY.items() if name in names]
+            require(
+                self.objective in users,
+                f"{name} must be left out with objective {self.objective}, which does not use it",
+                changed[name],
+                f"Leave it out, or use objective {' or '.join(users)}.",
+            )
+        needs = [
+            ("cycles", self.beta_schedule == "cyclic", "beta_schedule cyclic"),
+            ("beta_schedule", self.warmup > 0, "warmup above 0"),
+            ("capacity_steps", self.capacity > 0, "capacity above 0"),
+            ("gamma", self.objective != "elbo" or self.capacity > 0, "capacity above 0"),
+            ("noise_level", self.noise != "none", "noise other than none"),
+            ("noise", self.noise_level > 0, "noise_level above 0"),
+            *((name, self.capacity == 0, "capacity 0") for name in ("beta", "warmup", "free_bits")),
+            ("free_bits", self.kl != "monte-carlo", "the KL of each latent in closed form"),
+            ("samples", self.objective != "wae" or not self.deterministic, "deterministic off"),
+        ]
+        for name, holds, what in needs:
+            if name in changed:
+                require(holds, f"{name} needs {what}", changed[name], f"Leave {name} out, or change that.")
+        is_share = self.noise in ("salt-and-pepper", "masking")
+        require(
+            not is_share or self.noise_level <= 1, "noise_level is a share, at most 1", self.noise_level, "Use 0.25."
+        )
+        require(
+            self.objective != "factor" or self.optimizer == "adam",
+            "objective factor needs adam, which its discriminator is trained with",
+            self.optimizer,
+            "Use optimizer adam.",
+        )
+
+
+_BETA = ("beta", "beta_schedule", "warmup", "cycles")
+_USED_BY: dict[str, tuple[str, ...]] = {
+    "elbo": ("samples", "kl", *_BETA, "free_bits", "capacity", "capacity_steps", "gamma"),
+    "iwae": ("samples", "groups", "elbo_share", "gradient"),
+    "piwae": ("samples", "groups", "gradient"),
+    "beta-tc": ("samples", *_BETA, "alpha", "gamma"),
+    "dip-i": ("samples", "kl", *_BETA, "penalty", "penalty_diagonal"),
+    "dip-ii": ("samples", "kl", *_BETA, "penalty", "penalty_diagonal"),
+    "info": ("samples", "kl", "alpha", "penalty"),
+    "wae": ("samples", "penalty", "deterministic"),
+    "factor": ("samples", "kl", *_BETA, "gamma", "discriminator"),
+    "m2": ("samples", "kl", *_BETA, "alpha"),
+    "autoencoder": (),
+}
+
+
+def every(text: str) -> tuple[float, str]:
+    """A distance of checkpoints as a number and its unit: seconds, steps or epochs.
+
+    Raises:
+        ValueError: for anything else.
+
+    Example:
+        >>> every("30s"), every("500 steps"), every("1epoch")
+        ((30.0, 'seconds'), (500.0, 'steps'), (1.0, 'epochs'))
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) *(s|steps?|epochs?)", text.strip())
+    units = {"s": "seconds", "step": "steps", "epoch": "epochs"}
+    if not match:
+        raise ValueError(f"checkpoint_every must be a number and a unit; got {text}. Use 30s, 500steps or 2epochs.")
+    unit = match[2] if match[2] == "s" else match[2].rstrip("s")
+    return float(match[1]), units[unit]
