@@ -10,8 +10,9 @@ from scipy import integrate
 
 from variform import ModelConfig, TrainConfig, build_objective, build_vae, export, read, save
 from variform.data import dataset_from
+from variform.distributions.flows import _AFFINE, _SPLINE
 from variform.export import load_vae
-from variform.flows import _AFFINE, _SPLINE, FlowPrior, IAFPosterior
+from variform.flows import FlowPrior, IAFPosterior
 from variform.objectives import log_weights
 from variform.steps import Step, compiles
 

@@ -14,11 +14,12 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 from variform import VAE, DataConfig, ModelConfig, build_vae, export, read, samplers
 from variform.data import dataset_from, splits_from
 from variform.distributions import DiagonalGaussian, FullGaussian, Mixture, StandardNormal
+from variform.distributions.temperature import tempered
 from variform.evaluation.density import score
 from variform.likelihoods import GaussianLikelihood
 from variform.posteriors import DiagonalPosterior
 from variform.priors import StandardNormalPrior
-from variform.samplers import Sampler, TemperedPrior, aggregated_posterior, tempered
+from variform.samplers import Sampler, TemperedPrior, aggregated_posterior
 
 WEIGHTS = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
 MEANS = torch.tensor([[0.0, 0.0], [4.0, 1.0], [-2.0, 4.0]], dtype=torch.float64)

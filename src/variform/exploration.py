@@ -15,7 +15,7 @@ from torch import Tensor
 
 from variform.config.checks import Count, checked
 from variform.data import Dataset, Schema
-from variform.distributions import StandardNormal
+from variform.distributions.gaussian import StandardNormal
 from variform.system.draws import seeded
 from variform.vae import VAE, evaluating
 

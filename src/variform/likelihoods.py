@@ -15,17 +15,11 @@ from torch import Tensor, nn
 
 from variform.config.checks import checked
 from variform.config.choices import Support
-from variform.distributions import (
-    Bernoulli,
-    Categorical,
-    ContinuousBernoulli,
-    DiagonalGaussian,
-    DiscretisedLogistic,
-    Law,
-    Mixed,
-    NegativeBinomial,
-    Poisson,
-)
+from variform.distributions.compound import Mixed
+from variform.distributions.counts import NegativeBinomial, Poisson
+from variform.distributions.gaussian import DiagonalGaussian
+from variform.distributions.law import Law
+from variform.distributions.pixels import Bernoulli, Categorical, ContinuousBernoulli, DiscretisedLogistic
 from variform.system import processes
 
 Variance = Literal["learned", "per-feature", "shared", "optimal", "fixed", "identity"]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from variform.config.checks import checked
-from variform.distributions import DiagonalGaussian, FullGaussian
+from variform.distributions.gaussian import DiagonalGaussian, FullGaussian
 
 Std = Literal["exp", "softplus"]
 

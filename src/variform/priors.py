@@ -5,7 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from variform.distributions import DiagonalGaussian, Law, Mixture, StandardNormal
+from variform.distributions.compound import Mixture
+from variform.distributions.gaussian import DiagonalGaussian, StandardNormal
+from variform.distributions.law import Law
 from variform.system import draws
 
 Encode = Callable[[Tensor], Law]

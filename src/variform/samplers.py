@@ -5,7 +5,6 @@ regions that the decoder never saw. A sampler is a prior in all respects, so tha
 model with samples and a log-likelihood of its own.
 """
 
-import copy
 import itertools
 import math
 import reprlib
@@ -24,7 +23,10 @@ from torch import Tensor, nn
 from variform import exploration
 from variform.config.checks import Positive, checked
 from variform.data import Dataset, Schema, Splits
-from variform.distributions import DiagonalGaussian, FullGaussian, Law, Mixture, Shape
+from variform.distributions.compound import Mixture
+from variform.distributions.gaussian import FullGaussian
+from variform.distributions.law import Law
+from variform.distributions.temperature import Scaled, tempered
 from variform.evaluation.density import Estimate, progress_bar, reliability, score
 from variform.evaluation.samples import LEAST_ROWS, compare_samples, perfect_coverage, piles, tell_apart
 from variform.export import build_bounded
@@ -77,44 +79,6 @@ class GaussianMixturePrior(nn.Module):
         """The law."""
         del encode
         return Mixture(FullGaussian(self.loc, self.scale_tril), self.logits)
-
-
-class Scaled(Law):
-    r"""The law of $\mu + \sigma \odot u$ for u of another law.
-
-    $\log p(z) = \log p_u((z - \mu) / \sigma) - \sum_d \log \sigma_d$
-
-    Args:
-        base: The law of u, over vectors.
-        loc: (D,).
-        scale: (D,), positive.
-
-    Example:
-        >>> Scaled(DiagonalGaussian(torch.zeros(2), torch.zeros(2)), torch.ones(2), torch.full((2,), 3.0)).stddev
-        tensor([3., 3.])
-    """
-
-    def __init__(self, base: Law, loc: Tensor, scale: Tensor) -> None:
-        super().__init__(loc.shape, 1)
-        self.base, self.loc, self.scale = base, loc, scale
-
-    @property
-    def mean(self) -> Tensor:
-        """The mean, (D,)."""
-        return self.loc + self.scale * self.base.mean
-
-    @property
-    def variance(self) -> Tensor:
-        """The variance of each dimension, (D,)."""
-        return self.scale.square() * self.base.variance
-
-    def sample(self, sample_shape: Shape = ()) -> Tensor:
-        """Draws; not differentiable."""
-        return self.loc + self.scale * self.base.sample(torch.Size(sample_shape))
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Log-density at `value`, in nats."""
-        return self.base.log_prob((value - self.loc) / self.scale) - self.scale.log().sum()
 
 
 class ScaledFlowPrior(nn.Module):
@@ -175,41 +139,6 @@ class TemperedPrior(nn.Module):
     def forward(self, encode: Any) -> Law:
         """The law."""
         return tempered(self.prior(encode), self.temperature)
-
-
-def tempered(law: Law, temperature: float) -> Law:
-    r"""The law with its noise times `temperature` t.
-
-    A Gaussian keeps its mean and gets the covariance $t^2 \Sigma$. A mixture keeps its weights, and each component does
-    so about its own mean. A flow maps noise of t times the standard deviation.
-
-    Args:
-        law: A Gaussian, a mixture of laws over vectors, or a flow.
-        temperature: t, above 0. Below 1 draws stay closer to where the law is dense, at the cost of variety.
-
-    Reference:
-        Kingma and Dhariwal (2018), where they draw from a flow at a reduced temperature.
-
-    Example:
-        >>> tempered(DiagonalGaussian(torch.ones(2), torch.zeros(2)), 0.5).stddev
-        tensor([0.5000, 0.5000])
-    """
-    if isinstance(law, DiagonalGaussian):
-        return DiagonalGaussian(law.loc, law.log_var + 2 * math.log(temperature), len(law.event_shape))
-    if isinstance(law, FullGaussian):
-        log_diagonal = law.log_diagonal + math.log(temperature)
-        return FullGaussian(law.loc, law.scale_tril * temperature, log_diagonal)  # eq: temperature
-    if isinstance(law, Scaled):
-        return Scaled(tempered(law.base, temperature), law.loc, law.scale)
-    if isinstance(law, Mixture):
-        return Mixture(tempered(law.components, temperature), law.log_weights)
-    from variform.flows import Flow  # slow to import
-
-    if isinstance(law, Flow):
-        changed: Any = copy.copy(law)
-        changed.noise = tempered(law.noise, temperature)
-        return changed
-    raise ValueError(f"a temperature needs a Gaussian, a mixture or a flow; got {type(law).__name__}. Leave it out.")
 
 
 @checked
@@ -388,9 +317,6 @@ def _like(vae: VAE, prior: nn.Module) -> Any:
     return prior.to(parameter.device, parameter.dtype)
 
 
-# --- the file of a sampler ----------------------------------------------------------------------------------------
-
-
 def save(sampler: Sampler, vae: VAE, path: str | Path) -> None:
     """Write a sampler to one safetensors file, with the checksum of the weights of the model that it belongs to.
 
@@ -452,9 +378,6 @@ def _build(kind: SamplerKind, latent_dim: int, facts: dict[str, Any], tensors: M
 def identity(vae: VAE) -> str:
     """SHA-256 of a model's weights, by which files that belong to it know it."""
     return checksum("", {name: value.detach().cpu() for name, value in vae.state_dict().items()})
-
-
-# --- which sampler is better? -------------------------------------------------------------------------------------
 
 
 def compare(

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from variform.config.checks import checked
 from variform.config.model import ModelConfig
 from variform.data import Dataset, Schema
-from variform.distributions import Law, Observed
+from variform.distributions.compound import Observed
+from variform.distributions.law import Law
 from variform.likelihoods import (
     BernoulliLikelihood,
     CategoricalLikelihood,

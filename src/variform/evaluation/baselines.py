@@ -9,16 +9,11 @@ import torch
 from torch import Tensor
 
 from variform.data import Dataset, Schema
-from variform.distributions import (
-    Bernoulli,
-    Categorical,
-    ContinuousBernoulli,
-    DiagonalGaussian,
-    Law,
-    Mixed,
-    NegativeBinomial,
-    Poisson,
-)
+from variform.distributions.compound import Mixed
+from variform.distributions.counts import NegativeBinomial, Poisson
+from variform.distributions.gaussian import DiagonalGaussian
+from variform.distributions.law import Law
+from variform.distributions.pixels import Bernoulli, Categorical, ContinuousBernoulli
 from variform.evaluation.components import MixedCoding, fit_with_gaps
 from variform.evaluation.density import Estimate, Scores, per_column, squared_error
 from variform.evaluation.differences import mean_difference, root_mean_difference, row_errors

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from variform.config.checks import Count, checked
 from variform.data import Dataset, Schema
-from variform.distributions import Law, has_closed_form_kl, kl, kl_per_dimension, splits_into_dimensions
+from variform.distributions.kl import has_closed_form_kl, kl, kl_per_dimension, splits_into_dimensions
+from variform.distributions.law import Law
 from variform.evaluation.pareto import FEWEST_SAMPLES, HIGH, Tail
 from variform.evaluation.refinement import refine as refined
 from variform.objectives import Weights, log_weights

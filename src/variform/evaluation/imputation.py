@@ -11,7 +11,7 @@ from torch import Tensor
 
 from variform.config.checks import checked
 from variform.data import Dataset, Schema
-from variform.distributions import Law
+from variform.distributions.law import Law
 from variform.evaluation.density import Estimate, floats_per_decode, reliability
 from variform.evaluation.pareto import HIGH, pareto_k
 from variform.evaluation.refinement import refine as refined

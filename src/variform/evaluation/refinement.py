@@ -6,7 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from variform.distributions import DiagonalGaussian, FullGaussian, Law
+from variform.distributions.gaussian import DiagonalGaussian, FullGaussian
+from variform.distributions.law import Law
 from variform.objectives.elbo import weights_of
 from variform.vae import VAE
 
@@ -84,7 +85,7 @@ def _refined(vae: VAE, x: Tensor, q: Law, p: Law, steps: int, context: Tensor | 
 
 def _loosened(q: Law) -> tuple[Callable[..., Law], list[Tensor]]:
     """How free parameters make a law, and those at which it is q, each (B, ...)."""
-    from variform.flows import InverseAutoregressive  # slow to import
+    from variform.distributions.flows import InverseAutoregressive  # slow to import
 
     if isinstance(q, DiagonalGaussian):
         return _diagonal(q), [torch.zeros_like(q.mean), torch.zeros_like(q.mean)]

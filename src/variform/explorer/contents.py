@@ -18,7 +18,7 @@ from torch import Tensor
 
 from variform import exploration, sprites
 from variform.data import Condition, Dataset, Schema, Splits
-from variform.distributions import StandardNormal
+from variform.distributions.gaussian import StandardNormal
 from variform.evaluation.density import squared_error
 from variform.evaluation.verdict import is_collapsed
 from variform.system.draws import seeded

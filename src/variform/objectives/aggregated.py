@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from variform.config.checks import Count, checked
-from variform.distributions import DiagonalGaussian, FullGaussian, Law
+from variform.distributions.gaussian import DiagonalGaussian, FullGaussian
+from variform.distributions.law import Law
 from variform.networks import MLP
 from variform.objectives.elbo import ELBO, KL, Objective, Terms, require_fixed_prior, require_gaussian
 from variform.objectives.schedules import Schedule

@@ -6,15 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from variform.config.checks import Count, NotNegative, checked
-from variform.distributions import (
-    DiagonalGaussian,
-    FullGaussian,
-    Law,
-    has_closed_form_kl,
-    kl,
-    kl_per_dimension,
-    splits_into_dimensions,
-)
+from variform.distributions.gaussian import DiagonalGaussian, FullGaussian
+from variform.distributions.kl import has_closed_form_kl, kl, kl_per_dimension, splits_into_dimensions
+from variform.distributions.law import Law
 from variform.objectives.corruption import Corruption
 from variform.objectives.schedules import Schedule
 from variform.vae import VAE, evaluating

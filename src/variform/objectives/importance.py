@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from variform.config.checks import Count, Share, checked
-from variform.distributions import Law
+from variform.distributions.law import Law
 from variform.objectives.elbo import Objective, Terms, Weights, log_weights, require_own_variance, weights_of
 from variform.vae import VAE
 

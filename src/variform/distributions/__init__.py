@@ -1,0 +1,47 @@
+"""The formula sheet: laws with their densities, the reparameterisation, and every closed-form KL divergence.
+
+A **law** is a `torch.distributions.Distribution` whose event axes are summed in `log_prob` and whose additive constants
+are always in, so that the numbers of two models are comparable. Each line that computes a formula carries a tag
+(`# eq: name`) once in the whole package; docs/formulas.md lists them. Laws that need zuko stand in
+`variform.distributions.flows`, which takes a while to import.
+"""
+
+from variform.distributions.compound import Mixed, Mixture, Observed
+from variform.distributions.counts import NegativeBinomial, Poisson
+from variform.distributions.gaussian import DiagonalGaussian, FullGaussian, StandardNormal
+from variform.distributions.kl import (
+    has_closed_form_kl,
+    kl,
+    kl_diagonal,
+    kl_full,
+    kl_per_dimension,
+    kl_standard,
+    splits_into_dimensions,
+)
+from variform.distributions.law import LOG_2_PI, Law, Shape
+from variform.distributions.pixels import Bernoulli, Categorical, ContinuousBernoulli, DiscretisedLogistic
+
+__all__ = [
+    "LOG_2_PI",
+    "Bernoulli",
+    "Categorical",
+    "ContinuousBernoulli",
+    "DiagonalGaussian",
+    "DiscretisedLogistic",
+    "FullGaussian",
+    "Law",
+    "Mixed",
+    "Mixture",
+    "NegativeBinomial",
+    "Observed",
+    "Poisson",
+    "Shape",
+    "StandardNormal",
+    "has_closed_form_kl",
+    "kl",
+    "kl_diagonal",
+    "kl_full",
+    "kl_per_dimension",
+    "kl_standard",
+    "splits_into_dimensions",
+]

@@ -1,0 +1,204 @@
+"""Laws made of laws: mixtures, columns of different kinds, and data with gaps."""
+
+import functools
+import math
+import operator
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from variform.distributions.gaussian import DiagonalGaussian, over_std
+from variform.distributions.law import LOG_2_PI, Law, Shape
+from variform.distributions.pixels import Categorical
+from variform.system import draws
+
+
+class Mixture(Law):
+    r"""A mixture of K laws, $p(z) = \sum_k \pi_k\, p_k(z)$.
+
+    $\log p(z) = \log \sum_k \exp [\log \pi_k + \log p_k(z)]$, with the largest term taken out of the sum.
+
+    Args:
+        components: A law over vectors whose batch (K,) holds the components.
+        logits: (K,); $\pi$ is their softmax.
+
+    Shape:
+        `sample((N,))` is (N, D), each draw from a component of its own; `log_prob` is (*sample,), in nats.
+
+    Reference:
+        Bishop (2006), equation 2.188.
+
+    Example:
+        >>> law = Mixture(DiagonalGaussian(torch.tensor([[-1.0], [1.0]]), torch.zeros(2, 1)), torch.zeros(2))
+        >>> round(law.log_prob(torch.zeros(1)).item(), 4)
+        -1.4189
+    """
+
+    def __init__(self, components: Law, logits: Tensor) -> None:
+        super().__init__(components.event_shape, 1)
+        self.components, self.log_weights = components, logits.log_softmax(-1)
+        self._by_differences = isinstance(components, DiagonalGaussian) and _cancels(components)
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean, (D,)."""
+        return self.log_weights.exp() @ self.components.mean
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of every dimension, (D,): within the components and between their means."""
+        within = self.components.variance + (self.components.mean - self.mean).square()
+        return self.log_weights.exp() @ within
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        """Draws: first the component of each by its weight, then from that component; not differentiable."""
+        with torch.no_grad():
+            share = self.log_weights.exp().cumsum(-1)
+            height = draws.uniform(tuple(sample_shape), axis=max(0, len(sample_shape) - 1), like=share) * share[-1]
+            chosen = torch.searchsorted(share, height, right=True).clamp_max(len(share) - 1)
+            return self.components.rows(chosen).sample()
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density at `value`, in nats."""
+        if isinstance(self.components, DiagonalGaussian):
+            each = _log_prob_of_pairs(self.components, value, by_differences=self._by_differences)
+        else:
+            each = self.components.log_prob(value.unsqueeze(-2))
+        return (self.log_weights + each).logsumexp(-1)  # eq: mixture
+
+
+_MOST_LOST = 1e-7  # nats that may cancel in a log-density
+
+
+def _exact(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    """The precision in which sums that cancel are taken; Apple's GPUs have no double one."""
+    return dtype if device.type == "mps" else torch.float64
+
+
+def _cancels(law: DiagonalGaussian) -> bool:
+    """Whether components are so narrow that their distances are lost in `_log_prob_of_pairs` by matrix products.
+
+    A compiled step has no way to ask; there products must do.
+    """
+    if torch.compiler.is_compiling():
+        return False
+    squares = (1 + law.loc.detach().square().amax()).log() - law.log_var.detach()
+    return bool((squares > math.log(_MOST_LOST / torch.finfo(_exact(law.loc.dtype, law.loc.device)).eps)).any())
+
+
+def _log_prob_of_pairs(law: DiagonalGaussian, value: Tensor, *, by_differences: bool) -> Tensor:
+    """Log-densities of all points (*sample, D) under all K rows of `law`, (*sample, K).
+
+    By matrix products, which need no (*sample, K, D). Their sums cancel where variances are small, so they are taken in
+    double precision, which costs little at these sizes; where that is not enough, by one dimension after the other.
+    """
+    exact = _exact(value.dtype, value.device)
+    z, mean, log_var = (part.to(exact) for part in (value, law.mean, law.log_var.expand(law.mean.shape)))
+    if by_differences:
+        columns = zip(z.unbind(-1), mean.unbind(-1), log_var.unbind(-1), strict=True)
+        distance = functools.reduce(operator.add, (over_std(a.unsqueeze(-1) - b, c).square() for a, b, c in columns))
+    else:
+        precision = (-log_var).exp()
+        distance = z.square() @ precision.mT - 2 * z @ (precision * mean).mT + (precision * mean.square()).sum(-1)
+    constant = log_var.sum(-1) + LOG_2_PI * mean.shape[-1]
+    return -0.5 * (distance + constant).to(torch.promote_types(value.dtype, law.loc.dtype))
+
+
+class Observed(Law):
+    """A law of data of which some entries may be missing: NaN in a value adds nothing to its log-density.
+
+    Args:
+        law: The law of whole values, with independent entries.
+
+    Example:
+        >>> from variform.distributions.gaussian import StandardNormal
+        >>> law = Observed(StandardNormal(2))
+        >>> round(law.log_prob(torch.tensor([0.0, torch.nan])).item(), 4)
+        -0.9189
+    """
+
+    def __init__(self, law: Law) -> None:
+        super().__init__(law._extended_shape(), len(law.event_shape))
+        self.law = law
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of the law."""
+        return self.law.mean
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of the law."""
+        return self.law.variance
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        """Whole values."""
+        return self.law.sample(sample_shape)
+
+    def log_prob_per_entry(self, value: Tensor) -> Tensor:
+        """Log-density of every entry of a whole value, in nats."""
+        return self.law.log_prob_per_entry(value)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density of what is observed, event summed, in nats."""
+        return self.law.log_prob_observed(value)
+
+
+class Mixed(Law):
+    r"""Independent columns of which each has a law of its own, $\log p(x) = \sum_d \log p_d(x_d)$.
+
+    A column whose law is `Categorical` holds numbers of categories 0, 1, ..., K - 1; its mean is the likeliest one.
+
+    Args:
+        laws: Laws over vectors (*batch, some columns) that share their columns out.
+        order: The columns of the first law, then of the second, and so on, (D,) int64.
+
+    Example:
+        >>> from variform.distributions.gaussian import StandardNormal
+        >>> law = Mixed([StandardNormal(1), Categorical(torch.zeros(3, 1))], torch.tensor([1, 0]))
+        >>> [round(law.log_prob(torch.tensor([first, 0.0])).item(), 3) for first in (2.0, torch.nan)]
+        [-2.018, -0.919]
+    """
+
+    def __init__(self, laws: Sequence[Law], order: Tensor) -> None:
+        super().__init__(torch.Size((*laws[0].batch_shape, len(order))), 1)
+        self.laws, self.order = laws, order
+        self._units = [law.levels - 1 if isinstance(law, Categorical) else 1 for law in laws]
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of every column, of categories the likeliest one."""
+        return self._values([law.mode if isinstance(law, Categorical) else law.mean for law in self.laws])
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of every column, of categories that of their numbers."""
+        units = zip(self.laws, self._units, strict=True)
+        return self._joined([law.variance * unit for law, unit in units])  # and once more when they are joined
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        """Draws that have the types of the columns: whole counts, numbers of categories."""
+        return self._values([law.sample(sample_shape) for law in self.laws])
+
+    def log_prob_per_entry(self, value: Tensor) -> Tensor:
+        """Log-density or log-probability of every column, in nats."""
+        parts = value.index_select(-1, self.order).split([law.event_shape[0] for law in self.laws], -1)
+        found = zip(self.laws, parts, self._units, strict=True)
+        entries = torch.cat([law.log_prob_per_entry(part / unit) for law, part, unit in found], -1)
+        return entries.index_select(-1, self.order.argsort())  # eq: mixed
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density of the columns that are not missing (NaN), in nats."""
+        return self.log_prob_observed(value)
+
+    def _values(self, parts: Sequence[Tensor]) -> Tensor:
+        """As `_joined`, with whole numbers of categories: in floating point k / (K - 1) times K - 1 need not be k."""
+        found = self._joined(parts)
+        is_category = [torch.full(law.event_shape, isinstance(law, Categorical)) for law in self.laws]
+        chosen = torch.cat(is_category).to(found.device).index_select(0, self.order.argsort())
+        return torch.where(chosen, found.round(), found)
+
+    def _joined(self, parts: Sequence[Tensor]) -> Tensor:
+        scaled = [part * unit for part, unit in zip(parts, self._units, strict=True)]
+        return torch.cat(scaled, -1).index_select(-1, self.order.argsort())

@@ -1,0 +1,107 @@
+"""Closed-form KL divergences between Gaussians."""
+
+from torch import Tensor
+from torch.distributions import Distribution
+
+from variform.distributions.gaussian import DiagonalGaussian, FullGaussian, StandardNormal, over_std
+
+
+def kl_standard(mean: Tensor, log_var: Tensor) -> Tensor:
+    r"""KL(N(mean, var) || N(0, 1)) of every component, $\tfrac12 (\mu^2 + \sigma^2 - 1 - \log\sigma^2)$, in nats.
+
+    Reference:
+        Kingma and Welling (2014), appendix B.
+
+    Example:
+        >>> import torch
+        >>> kl_standard(torch.tensor([0.0, 1.0]), torch.zeros(2))
+        tensor([0.0000, 0.5000])
+    """
+    return 0.5 * (mean.square() + log_var.exp() - 1 - log_var)  # eq: kl-standard
+
+
+def kl_diagonal(q: DiagonalGaussian, p: DiagonalGaussian) -> Tensor:
+    r"""KL(q || p) of every component of two diagonal Gaussians, in nats.
+
+    $\tfrac12 [(\sigma_q^2 + (\mu_q - \mu_p)^2) / \sigma_p^2 - 1 + \log \sigma_p^2 - \log \sigma_q^2]$
+
+    Example:
+        >>> import torch
+        >>> q, p = DiagonalGaussian(torch.ones(2), torch.zeros(2)), DiagonalGaussian(torch.zeros(2), torch.zeros(2))
+        >>> kl_diagonal(q, p)
+        tensor([0.5000, 0.5000])
+    """
+    log_ratio = q.log_var - p.log_var
+    distance = over_std(q.loc - p.loc, p.log_var).square()
+    return 0.5 * (log_ratio.exp() + distance - 1 - log_ratio)  # eq: kl-diagonal
+
+
+def kl_full(q: FullGaussian, p: FullGaussian) -> Tensor:
+    r"""KL(q || p) of two general Gaussians, (*batch), in nats.
+
+    $\tfrac12 [\operatorname{tr}(\Sigma_p^{-1}\Sigma_q) + (\mu_p-\mu_q)^\top\Sigma_p^{-1}(\mu_p-\mu_q) - k
+    + \log(\det\Sigma_p / \det\Sigma_q)]$
+
+    Example:
+        >>> import torch
+        >>> q, p = FullGaussian(torch.ones(2), torch.eye(2)), FullGaussian(torch.zeros(2), torch.eye(2))
+        >>> kl_full(q, p).item()
+        1.0
+    """
+    trace = p._solved_columns(q.scale_tril).square().sum((-2, -1))
+    distance = p._solved_columns((p.loc - q.loc).unsqueeze(-1)).square().sum((-2, -1))
+    return 0.5 * (trace + distance - q.event_shape[0] + p.log_det - q.log_det)  # eq: kl-full
+
+
+def has_closed_form_kl(q: Distribution, p: Distribution) -> bool:
+    """Whether `kl` knows these two laws.
+
+    Example:
+        >>> import torch
+        >>> has_closed_form_kl(StandardNormal(2), FullGaussian(torch.zeros(2), torch.eye(2)))
+        True
+    """
+    return all(isinstance(law, DiagonalGaussian | FullGaussian) for law in (q, p))
+
+
+def splits_into_dimensions(q: Distribution, p: Distribution) -> bool:
+    """Whether `kl_per_dimension` knows these two laws.
+
+    Example:
+        >>> import torch
+        >>> splits_into_dimensions(StandardNormal(2), FullGaussian(torch.zeros(2), torch.eye(2)))
+        False
+    """
+    return isinstance(q, DiagonalGaussian) and isinstance(p, DiagonalGaussian)
+
+
+def kl_per_dimension(q: Distribution, p: Distribution) -> Tensor:
+    """Closed-form KL(q || p) of every latent dimension, (*batch, D), in nats.
+
+    Raises:
+        NotImplementedError: when the two laws have no closed form that splits into dimensions.
+    """
+    if isinstance(q, DiagonalGaussian) and isinstance(p, StandardNormal):
+        return kl_standard(q.loc, q.log_var)
+    if isinstance(q, DiagonalGaussian) and isinstance(p, DiagonalGaussian):
+        return kl_diagonal(q, p)
+    raise NotImplementedError(
+        f"KL per dimension needs two diagonal Gaussians; got {type(q).__name__} and {type(p).__name__}. "
+        "Estimate it by Monte Carlo."
+    )
+
+
+def kl(q: Distribution, p: Distribution) -> Tensor:
+    """Closed-form KL(q || p), (*batch), in nats.
+
+    Raises:
+        NotImplementedError: when the two laws have no closed form here; the objective then needs kl="monte-carlo".
+
+    Example:
+        >>> import torch
+        >>> kl(DiagonalGaussian(torch.ones(2), torch.zeros(2)), StandardNormal(2)).item()
+        1.0
+    """
+    if has_closed_form_kl(q, p) and not splits_into_dimensions(q, p):
+        return kl_full(FullGaussian.of(q), FullGaussian.of(p))
+    return kl_per_dimension(q, p).sum(-1)
