@@ -39,7 +39,7 @@ def ways():
 def worker():
     """Reads the name of a case and a number of steps from each line, and answers with the milliseconds of a step."""
     from variform import ELBO, ModelConfig, TrainConfig, build_vae
-    from variform.data import dataset_from
+    from variform.data.reading import dataset_from
     from variform.steps import Step
 
     import torch  # isort: skip (after variform, as in the command line, so that its threads wait as variform says)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from variform import ModelConfig, TrainConfig, build_objective, build_vae, fit
-from variform.data import dataset_from
+from variform.data.reading import dataset_from
 from variform.evaluation.components import fit_pca
 from variform.evaluation.density import score
 

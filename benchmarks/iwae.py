@@ -30,7 +30,9 @@ import torch
 from torch import nn
 
 from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, checkpoints
-from variform.data import Dataset, epoch_order, splits_from
+from variform.data.dataset import Dataset
+from variform.data.order import epoch_order
+from variform.data.reading import splits_from
 from variform.evaluation.density import Estimate, score
 from variform.objectives import Objective
 from variform.steps import Step, mean_terms

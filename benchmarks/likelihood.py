@@ -14,7 +14,7 @@ import time
 import torch
 
 from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, fit, read
-from variform.data import Dataset
+from variform.data.dataset import Dataset
 from variform.evaluation.density import score
 from variform.vae import VAE
 

@@ -21,8 +21,9 @@ import numpy as np
 import torch
 
 from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, fit, read
-from variform.data import Dataset, StoredRows, epoch_order
-from variform.sources import Shards
+from variform.data.dataset import Dataset, StoredRows
+from variform.data.order import epoch_order
+from variform.data.sources.source import Shards
 
 SHAPES = {784: (28, 28), 3072: (3, 32, 32)}
 IN_MEMORY = 2**30

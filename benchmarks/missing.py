@@ -16,7 +16,8 @@ from sklearn.datasets import load_digits, load_wine
 from sklearn.impute import KNNImputer
 
 from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, fit, impute
-from variform.data import Dataset, Splits, splits_from
+from variform.data.dataset import Dataset, Splits
+from variform.data.reading import splits_from
 from variform.evaluation.imputation import compare
 from variform.runs import imputation_table, show
 from variform.vae import VAE

@@ -26,7 +26,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from variform import ModelConfig, TrainConfig, build_objective, build_vae, fit, read
-from variform.data import Splits, splits_from
+from variform.data.dataset import Splits
+from variform.data.reading import splits_from
 from variform.system import processes
 
 TORCHRUN = ["-m", "torch.distributed.run", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]

@@ -20,7 +20,8 @@ import numpy as np
 import torch
 
 from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, evaluate, fit
-from variform.data import Splits, splits_from
+from variform.data.dataset import Splits
+from variform.data.reading import splits_from
 from variform.evaluation.verdict import warnings
 from variform.runs import show
 

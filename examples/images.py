@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from sklearn.linear_model import LinearRegression
 
 from variform import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig, exploration
-from variform.data import read_rows
+from variform.data.reading import read_rows
 from variform.runs import table, train
 
 SIDE, FINE = 16, 4  # pixels, and how much finer they are drawn

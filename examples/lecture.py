@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from variform import ModelConfig, TrainConfig, build_objective, build_vae, evaluate, exploration, fit, plots, read
-from variform.data import Splits
+from variform.data.dataset import Splits
 from variform.runs import show
 from variform.vae import VAE
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from variform import DataConfig, ModelConfig, TrainConfig, build_vae, read, runs, samplers
 from variform.config.run import EvaluationConfig, RunConfig
-from variform.data import splits_from
+from variform.data.reading import splits_from
 from variform.distributions import DiagonalGaussian
 from variform.networks import ACTIVATIONS
 

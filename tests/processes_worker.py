@@ -13,7 +13,7 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 
 from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, fit
-from variform.data import splits_from
+from variform.data.reading import splits_from
 from variform.objectives import ELBO
 from variform.system import processes
 from variform.training import Interrupted

@@ -9,7 +9,7 @@ import torch
 from by_hand import Hand, drawn, linear_bernoulli, normal
 
 from variform import ModelConfig, TrainConfig, build_objective, build_vae, fit, read
-from variform.data import dataset_from
+from variform.data.reading import dataset_from
 from variform.distributions import Bernoulli, DiagonalGaussian, FullGaussian
 from variform.objectives import DIPVAE, ELBO, WAE, BetaTCVAE, FactorVAE, InfoVAE
 from variform.objectives.aggregated import SCALES, log_aggregated, mmd, permute_dimensions

@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn.decomposition import PCA
 
 from variform import DataConfig, ModelConfig, build_vae, evaluate
-from variform.data import splits_from
+from variform.data.reading import splits_from
 from variform.evaluation.baselines import beside, pca
 from variform.evaluation.components import fit_pca
 from variform.evaluation.density import Estimate, score

@@ -19,7 +19,7 @@ from PIL import Image
 
 from variform import cli, exploration, read, runs, studies
 from variform.config.data import DataConfig
-from variform.data import read_rows
+from variform.data.reading import read_rows
 from variform.runs import open_run
 from variform.training import Interrupted
 

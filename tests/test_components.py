@@ -7,7 +7,7 @@ from scipy import optimize, stats
 from sklearn.datasets import load_wine
 
 from variform import DataConfig, ModelConfig, build_vae, evaluate
-from variform.data import read, splits_from
+from variform.data.reading import read, splits_from
 from variform.evaluation.baselines import beside
 from variform.evaluation.components import MixedCoding, fit_pca, fit_with_gaps
 from variform.evaluation.density import score

@@ -14,8 +14,9 @@ from py_mini_racer import MiniRacer
 from sklearn.linear_model import LogisticRegression
 
 from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, cli, exploration, fit, load, read
-from variform.conditions import Condition, occupancy, remarks
-from variform.data import Schema, read_rows, splits_from
+from variform.data.conditions import Condition, occupancy, remarks
+from variform.data.reading import read_rows, splits_from
+from variform.data.schema import Schema
 from variform.evaluation.density import score
 from variform.objectives import ELBO, log_weights
 from variform.runs import open_run, unseen

@@ -61,7 +61,7 @@ def public_functions():
 
 
 UNASKED = {
-    "variform.data.Schema.__init__",  # `read` makes it of data, and `Schema.from_dict` checks one of a file
+    "variform.data.schema.Schema.__init__",  # `read` makes it of data, and `Schema.from_dict` checks one of a file
     "variform.posteriors.log_std",  # within a compiled step, for the families, which are checked as they are made
 }
 

@@ -7,8 +7,9 @@ from by_hand import Hand, linear_bernoulli
 from torch import nn
 
 from variform import TrainConfig, build_objective
+from variform.config.data import DataConfig
 from variform.config.training import _USED_BY
-from variform.data import DataConfig, splits_from
+from variform.data.reading import splits_from
 from variform.objectives import ELBO, Corruption
 from variform.system import draws
 

@@ -17,18 +17,11 @@ import torch
 from PIL import Image
 
 from variform.config.data import DataConfig
-from variform.data import (
-    Dataset,
-    Schema,
-    StoredRows,
-    dataset_from,
-    epoch_order,
-    read,
-    read_points,
-    read_rows,
-    splits_from,
-)
-from variform.sources import Shards
+from variform.data.dataset import Dataset, StoredRows
+from variform.data.order import epoch_order
+from variform.data.reading import dataset_from, read, read_points, read_rows, splits_from
+from variform.data.schema import Schema
+from variform.data.sources.source import Shards
 
 NOISE = np.random.default_rng(0)
 PIXELS = NOISE.integers(0, 256, (80, 5, 4), dtype=np.uint8)
@@ -192,7 +185,7 @@ STORED = {
 
 @pytest.mark.parametrize("case", STORED)
 def test_rows_on_disk_give_what_rows_in_memory_give(tmp_path, monkeypatch, case):
-    monkeypatch.setattr("variform.data._VALUES_AT_ONCE", 160)  # many passes of a few rows
+    monkeypatch.setattr("variform.data.dataset.VALUES_AT_ONCE", 160)  # many passes of a few rows
     files, options = STORED[case]
     path = write(tmp_path, files)
     near, far = (read(path, DataConfig(memory_map=choice, **options)) for choice in ("off", "on"))
@@ -254,7 +247,7 @@ def test_rows_that_are_expected_are_read_in_whole_stretches_of_their_files(tmp_p
         asked.append((os.fstat(file), start, size))
 
     monkeypatch.setattr(os, "posix_fadvise", advise)
-    monkeypatch.setattr("variform.sources._READ_THROUGH", 100)  # bytes, five rows
+    monkeypatch.setattr("variform.data.sources.source._READ_THROUGH", 100)  # bytes, five rows
     files = {f"part-{part}.npy": npy(LARGE[start:stop]) for part, start, stop in SHARDS}
     data = read_rows(write(tmp_path, files), splits_from(LARGE).schema)
     data.expect(torch.tensor([3]))
@@ -311,7 +304,7 @@ def test_files_that_cannot_stay_on_disk_are_refused(tmp_path, name, content, mes
 
 
 def test_moments_are_those_of_all_rows_at_once(monkeypatch):
-    monkeypatch.setattr("variform.data._VALUES_AT_ONCE", 40)
+    monkeypatch.setattr("variform.data.dataset.VALUES_AT_ONCE", 40)
     for values in (NUMBERS + 1e4, PIXELS, NUMBERS[:7]):
         data = Dataset(torch.from_numpy(values), splits_from(NUMBERS).schema) if len(values) == 7 else None
         data = data or splits_from(values, config=DataConfig(binarise="dynamic" if values is PIXELS else "none")).train

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from test_training import Stopping, assert_same_tensors, checkpoint, hard_config, objective_for, without_timings
 
 from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, evaluate, fit
-from variform.data import splits_from
+from variform.data.reading import splits_from
 from variform.divergence import SLOWER, TRIES, risen
 from variform.training import Interrupted, NonFiniteError
 

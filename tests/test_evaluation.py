@@ -10,7 +10,8 @@ from scipy import integrate, stats
 from sklearn.decomposition import PCA
 
 from variform import VAE, DataConfig, ModelConfig, build_vae, evaluate, read
-from variform.data import Dataset, dataset_from, splits_from
+from variform.data.dataset import Dataset
+from variform.data.reading import dataset_from, splits_from
 from variform.evaluation import density
 from variform.evaluation.baselines import pca, trivial
 from variform.evaluation.density import Estimate, bits_per_dim, score

@@ -6,7 +6,8 @@ import torch
 from scipy import stats
 
 from variform import DataConfig, ModelConfig, build_vae, exploration, read
-from variform.data import Schema, splits_from
+from variform.data.reading import splits_from
+from variform.data.schema import Schema
 from variform.priors import MixturePrior
 
 

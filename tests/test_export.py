@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from variform import VAE, ModelConfig, TrainConfig, build_objective, build_vae, fit, read, save
-from variform.data import splits_from
+from variform.data.reading import splits_from
 from variform.export import inspect, load_vae, write_images, write_rows
 from variform.likelihoods import BernoulliLikelihood
 from variform.networks import MLP

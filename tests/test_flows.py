@@ -9,7 +9,7 @@ import torch
 from scipy import integrate
 
 from variform import ModelConfig, TrainConfig, build_objective, build_vae, export, read, save
-from variform.data import dataset_from
+from variform.data.reading import dataset_from
 from variform.distributions.flows import _AFFINE, _SPLINE
 from variform.export import load_vae
 from variform.flows import FlowPrior, IAFPosterior

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from variform import ModelConfig, build_vae, cli, exploration, load, read
-from variform.data import Schema, splits_from
+from variform.data.reading import splits_from
+from variform.data.schema import Schema
 from variform.handing import hand_over
 
 onnx = pytest.importorskip("onnx")

@@ -26,10 +26,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from variform import ModelConfig, build_vae, checkpoints, cli, load, read, samplers, save
+from variform.config.data import DataConfig
 from variform.config.run import EvaluationConfig
 from variform.config.toml import from_toml
 from variform.config.training import TrainConfig
-from variform.data import DataConfig, splits_from
+from variform.data.reading import splits_from
 from variform.export import inspect, load_vae
 from variform.models import Model
 from variform.runs import open_run, resume, scored_rows

@@ -21,7 +21,7 @@ from variform import (
     read,
 )
 from variform.config.choices import LikelihoodName
-from variform.data import splits_from
+from variform.data.reading import splits_from
 from variform.evaluation.baselines import trivial
 from variform.likelihoods import (
     CategoricalLikelihood,

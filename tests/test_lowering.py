@@ -10,7 +10,7 @@ import torch
 from scipy import special
 
 from variform import exploration
-from variform.data import dataset_from
+from variform.data.reading import dataset_from
 from variform.lowering import lower_decoder, lower_encoder
 
 FUNCTIONS = {

@@ -18,7 +18,7 @@ from variform.config.data import DataConfig
 from variform.config.model import ModelConfig
 from variform.config.run import RunConfig
 from variform.config.training import TrainConfig
-from variform.data import splits_from
+from variform.data.reading import splits_from
 from variform.evaluation.density import score
 from variform.evaluation.imputation import impute
 from variform.models import Model

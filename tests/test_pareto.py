@@ -12,7 +12,7 @@ from models import narrowed
 from test_truth import linear_vae
 
 from variform import DataConfig, ModelConfig, TrainConfig, build_vae, evaluate, read
-from variform.data import dataset_from
+from variform.data.reading import dataset_from
 from variform.evaluation import density
 from variform.evaluation.density import score
 from variform.evaluation.pareto import HIGH, Tail, pareto_k, tail_length
@@ -184,7 +184,7 @@ def test_models_and_estimators_give_the_k_of_their_estimates():
 def test_imputations_hold_the_k_of_their_weights(monkeypatch):
     """ArviZ on the weights that the imputation used; of few samples nothing is claimed."""
     from variform import impute
-    from variform.data import splits_from
+    from variform.data.reading import splits_from
     from variform.evaluation import imputation
 
     raw = torch.randn(200, 3)

@@ -9,7 +9,7 @@ from scipy import stats
 from torch import nn
 
 from variform import VAE, DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, evaluate, fit, read
-from variform.data import splits_from
+from variform.data.reading import splits_from
 from variform.evaluation.density import score
 from variform.likelihoods import BernoulliLikelihood
 from variform.networks import MLP

@@ -11,7 +11,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from variform import VAE, DataConfig, ModelConfig, TrainConfig, build_vae, cli, read
-from variform.data import Dataset, dataset_from
+from variform.data.dataset import Dataset
+from variform.data.reading import dataset_from
 from variform.likelihoods import BernoulliLikelihood
 from variform.objectives import ELBO
 from variform.posteriors import DiagonalPosterior

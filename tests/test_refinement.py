@@ -12,7 +12,7 @@ from torch import nn
 
 from variform import VAE, DataConfig, ModelConfig, TrainConfig, build_vae, evaluate, read, runs
 from variform.config.run import RunConfig
-from variform.data import dataset_from
+from variform.data.reading import dataset_from
 from variform.distributions import DiagonalGaussian, FullGaussian, StandardNormal, kl
 from variform.evaluation import refinement
 from variform.evaluation.density import score

@@ -12,7 +12,7 @@ from torch import nn
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from variform import VAE, DataConfig, ModelConfig, build_vae, export, read, samplers
-from variform.data import dataset_from, splits_from
+from variform.data.reading import dataset_from, splits_from
 from variform.distributions import DiagonalGaussian, FullGaussian, Mixture, StandardNormal
 from variform.distributions.temperature import tempered
 from variform.evaluation.density import score

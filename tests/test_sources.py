@@ -15,10 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
-from variform import DataConfig, cli, read, sources
-from variform.data import read_points, read_rows
+from variform import DataConfig, cli, read
+from variform.data.reading import read_points, read_rows
+from variform.data.sources import tables
+from variform.data.sources.formats import read_source
+from variform.data.sources.tables import csv_cells, csv_columns
 from variform.export import read_sealed, write_sealed
-from variform.sources import csv_cells, csv_columns, read_source
 from variform.system import memory
 from variform.system.files import expanded, special
 
@@ -238,7 +240,7 @@ def test_a_table_that_grows_too_large_is_refused_on_the_way(cells, tmp_path, mon
 
 def test_a_line_without_end_is_refused_before_it_is_read(tmp_path):
     with gzip.open(tmp_path / "x.csv.gz", "wb") as file:
-        for _ in range(2 * sources._LONGEST_LINE // 2**20):
+        for _ in range(2 * tables._LONGEST_LINE // 2**20):
             file.write(b"1" * 2**20)
     with pytest.raises(ValueError, match=r"must have fewer than .* characters"):
         read_source(tmp_path / "x.csv.gz")

@@ -9,8 +9,10 @@ import torch
 from PIL import Image, ImageDraw
 from scipy.integrate import quad
 
-from variform import DataConfig, read, sprites
-from variform.data import StoredRows, read_rows
+from variform import DataConfig, read
+from variform.data.dataset import StoredRows
+from variform.data.reading import read_rows
+from variform.data.sources import sprites
 
 DRAWS = np.random.default_rng(0)
 SQUARE, ELLIPSE, HEART = range(3)
@@ -273,7 +275,7 @@ def test_a_subset_has_rows_and_splits_of_the_whole(whole, some):
 
 
 def test_sprites_made_on_demand_are_those_kept_in_memory(some, monkeypatch):
-    monkeypatch.setattr("variform.sources._RENDERED_ONCE", 0)
+    monkeypatch.setattr("variform.data.sources.builtin._RENDERED_ONCE", 0)
     lazy = read("sprites:3000")
     assert isinstance(lazy.train.raw, StoredRows) and isinstance(some.train.raw, torch.Tensor)
     assert (lazy.schema, lazy.fingerprint, lazy.duplicates, lazy.notes) == (

@@ -11,7 +11,9 @@ from scipy import special, stats
 from sklearn.datasets import load_digits, load_wine
 
 from variform import VAE, DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, cli, fit, impute, read
-from variform.data import Dataset, Schema, read_rows, splits_from
+from variform.data.dataset import Dataset
+from variform.data.reading import read_rows, splits_from
+from variform.data.schema import Schema
 from variform.distributions import Categorical, DiagonalGaussian, Mixed, Observed
 from variform.evaluation import imputation
 from variform.evaluation.baselines import trivial

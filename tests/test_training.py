@@ -33,7 +33,8 @@ from variform import (
 )
 from variform.config.run import EvaluationConfig
 from variform.config.toml import to_command
-from variform.data import dataset_from, epoch_order, splits_from
+from variform.data.order import epoch_order
+from variform.data.reading import dataset_from, splits_from
 from variform.export import load_vae
 from variform.likelihoods import BernoulliLikelihood
 from variform.networks import MLP

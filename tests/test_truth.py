@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA, FactorAnalysis
 
 from variform import VAE, ModelConfig, TrainConfig, build_objective, build_vae, evaluate, fit
-from variform.data import dataset_from, splits_from
+from variform.data.reading import dataset_from, splits_from
 from variform.evaluation.components import fit_pca
 from variform.evaluation.density import score
 from variform.likelihoods import GaussianLikelihood

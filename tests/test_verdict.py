@@ -15,7 +15,7 @@ from scipy import stats
 from variform import ModelConfig, TrainConfig, build_vae, cli, read, runs
 from variform.config.choices import ObjectiveName
 from variform.config.run import EvaluationConfig, RunConfig
-from variform.data import splits_from
+from variform.data.reading import splits_from
 from variform.evaluation import verdict
 
 

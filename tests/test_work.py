@@ -10,7 +10,7 @@ import torch
 
 from variform import ModelConfig, RunConfig, TrainConfig, build_objective, build_vae, fit, runs
 from variform.config.run import EvaluationConfig
-from variform.data import splits_from
+from variform.data.reading import splits_from
 from variform.profiling import profile
 from variform.steps import threads_of
 from variform.system import work

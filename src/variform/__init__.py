@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from variform.config.model import ModelConfig
     from variform.config.run import EvaluationConfig, RunConfig
     from variform.config.training import TrainConfig
-    from variform.data import Dataset, Schema, Splits, read
+    from variform.data.dataset import Dataset, Splits
+    from variform.data.reading import read
+    from variform.data.schema import Schema
     from variform.estimator import VAEDetector, VAEImputer
     from variform.evaluation import evaluate, impute
     from variform.export import save
@@ -47,10 +49,10 @@ _HOMES = {
     "EvaluationConfig": "config.run",
     "RunConfig": "config.run",
     "TrainConfig": "config.training",
-    "Dataset": "data",
-    "Schema": "data",
-    "Splits": "data",
-    "read": "data",
+    "Dataset": "data.dataset",
+    "Schema": "data.schema",
+    "Splits": "data.dataset",
+    "read": "data.reading",
     "VAEDetector": "estimator",
     "VAEImputer": "estimator",
     "evaluate": "evaluation",

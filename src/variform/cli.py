@@ -313,7 +313,7 @@ def decode(
         seed: Seed of the draws.
     """
     from variform import exploration
-    from variform.data import read_points
+    from variform.data.reading import read_points
 
     with _writing(run, out):
         opened = _opened(run)
@@ -408,9 +408,9 @@ def impute(
         json: Print the comparison as JSON.
     """
     from variform import export, runs
-    from variform.data import read_rows
+    from variform.data.reading import read_rows
+    from variform.data.sources.formats import source_format
     from variform.evaluation import imputation
-    from variform.sources import source_format
 
     opened = runs.open_run(run)
     schema = opened.vae.schema
@@ -1019,7 +1019,7 @@ def _writing(run: Path, out: Path | None = None) -> Iterator[None]:
 
 def _datasets(run: "Run", source: str | None) -> list[Any]:
     """The rows of `source` in the shape of the run's data, or the run's own splits."""
-    from variform.data import read_rows
+    from variform.data.reading import read_rows
 
     if source is None:
         splits = run.data()

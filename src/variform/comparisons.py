@@ -15,7 +15,7 @@ from variform import plots
 from variform.config.checks import Count, checked
 from variform.config.choices import LikelihoodName
 from variform.config.toml import to_dict
-from variform.data import Schema
+from variform.data.schema import Schema
 from variform.evaluation.density import Estimate, bits_per_dim, reliability
 from variform.evaluation.differences import LEVEL, differences, mean_difference, root_mean_difference
 from variform.evaluation.pareto import HIGH

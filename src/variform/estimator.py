@@ -39,7 +39,9 @@ from variform import exploration, starts, vae
 from variform.config.choices import ActivationName
 from variform.config.model import ModelConfig
 from variform.config.training import TrainConfig
-from variform.data import Dataset, Schema, dataset_from
+from variform.data.dataset import Dataset
+from variform.data.reading import dataset_from
+from variform.data.schema import Schema
 from variform.evaluation.components import fit_pca
 from variform.evaluation.density import Scores, score
 from variform.evaluation.differences import mean_difference

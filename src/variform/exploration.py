@@ -14,7 +14,8 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from variform.config.checks import Count, checked
-from variform.data import Dataset, Schema
+from variform.data.dataset import Dataset
+from variform.data.schema import Schema
 from variform.distributions.gaussian import StandardNormal
 from variform.system.draws import seeded
 from variform.vae import VAE, evaluating
@@ -117,7 +118,7 @@ def remarks(schema: Schema, raw: Array, *, least: float = 0.0) -> list[str]:
         data are not, of other tables; and at which single values the data pile up and these rows do not.
 
     Example:
-        >>> from variform.data import dataset_from
+        >>> from variform.data.reading import dataset_from
         >>> remarks(dataset_from(torch.tensor([[0.5], [4.0]])).schema, np.array([[-0.1], [1.0], [-0.2], [2.0]]))
         ['Below 0, where no row of the data is: column 1 in 2 of 4 rows. The law of a column is a Gaussian, which does \
 not know of the end: train on its logarithm.']

@@ -21,9 +21,9 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from variform.config.checks import from_dict
 from variform.config.model import ModelConfig
 from variform.config.toml import to_dict
-from variform.data import Schema
+from variform.data.schema import Schema
+from variform.data.sources.tables import csv_cells, is_number
 from variform.evaluation.imputation import Imputation
-from variform.sources import csv_cells, is_number
 from variform.system.files import new_folder, replacing
 from variform.system.sealing import read_sealed, write_sealed
 from variform.vae import VAE, build_vae

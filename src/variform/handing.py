@@ -20,7 +20,7 @@ from torch import Tensor
 from variform import exploration, reader
 from variform.config.checks import checked
 from variform.config.toml import to_dict
-from variform.data import Schema
+from variform.data.schema import Schema
 from variform.export import inspect, save
 from variform.lowering import Program, Step, lower_decoder, lower_encoder
 from variform.system.draws import seeded

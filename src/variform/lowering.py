@@ -47,7 +47,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from variform.data import Schema
+from variform.data.schema import Schema
 from variform.likelihoods import (
     BernoulliLikelihood,
     CategoricalLikelihood,

@@ -15,7 +15,9 @@ from torch import Tensor
 
 from variform import exploration, samplers
 from variform.config.checks import Count, Positive, checked
-from variform.data import Dataset, Schema, rows_like
+from variform.data.dataset import Dataset
+from variform.data.reading import rows_like
+from variform.data.schema import Schema
 from variform.evaluation.density import score
 from variform.export import load_vae
 from variform.vae import VAE

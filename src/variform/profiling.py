@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from variform.config.checks import Count, checked
 from variform.config.training import TrainConfig
-from variform.data import Dataset, StoredRows, epoch_order
+from variform.data.dataset import Dataset, StoredRows
+from variform.data.order import epoch_order
 from variform.objectives import Objective
 from variform.steps import Step, compiles
 from variform.system.draws import seeded

@@ -37,7 +37,11 @@ from variform.config.model import ModelConfig, require_effect
 from variform.config.run import EvaluationConfig, RunConfig, objective_name
 from variform.config.toml import from_toml, to_command, to_dict
 from variform.config.training import TrainConfig
-from variform.data import Dataset, Schema, Splits, read, read_rows
+from variform.data.dataset import Dataset, Splits
+from variform.data.reading import read, read_rows
+from variform.data.schema import Schema
+from variform.data.sources.builtin import BUILT_IN
+from variform.data.sources.formats import source_format
 from variform.evaluation import summary
 from variform.evaluation.baselines import PCAS, baseline_names, beside
 from variform.evaluation.density import Scores, score
@@ -51,7 +55,6 @@ from variform.export import inspect, load_vae, save
 from variform.profiling import Profile, profile
 from variform.records import read_data, read_evaluation, read_history, read_sessions
 from variform.report import Picture, Table, render
-from variform.sources import BUILT_IN, source_format
 from variform.steps import find_device, machine, require_fits, require_possible, threads_of
 from variform.system import locks, processes
 from variform.system.files import expanded, replacing, set_aside, sweep, write_json, write_text

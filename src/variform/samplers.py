@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from variform import exploration
 from variform.config.checks import Positive, checked
-from variform.data import Dataset, Schema, Splits
+from variform.data.dataset import Dataset, Splits
+from variform.data.schema import Schema
 from variform.distributions.compound import Mixture
 from variform.distributions.gaussian import FullGaussian
 from variform.distributions.law import Law

@@ -18,7 +18,7 @@ from variform.config.checks import Count, checked
 from variform.config.model import require_effect
 from variform.config.run import RunConfig
 from variform.config.toml import to_dict
-from variform.data import Splits
+from variform.data.dataset import Splits
 from variform.evaluation.baselines import PCAS, better_pca, has_two_metrics
 from variform.evaluation.differences import differences
 from variform.evaluation.pareto import HIGH

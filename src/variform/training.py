@@ -21,7 +21,8 @@ from variform.config.data import DataConfig
 from variform.config.model import ModelConfig
 from variform.config.toml import to_dict
 from variform.config.training import TrainConfig, every
-from variform.data import BLOCKS_PER_WINDOW, Dataset, epoch_order
+from variform.data.dataset import Dataset
+from variform.data.order import BLOCKS_PER_WINDOW, epoch_order
 from variform.objectives import (
     DIPVAE,
     ELBO,

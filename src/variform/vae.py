@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from variform.config.checks import checked
 from variform.config.model import ModelConfig
-from variform.data import Dataset, Schema
+from variform.data.dataset import Dataset
+from variform.data.schema import Schema
 from variform.distributions.compound import Observed
 from variform.distributions.law import Law
 from variform.likelihoods import (
@@ -210,7 +211,7 @@ class VAE(nn.Module):
             prior: As `VAE` takes it.
 
         Example:
-            >>> from variform.data import read
+            >>> from variform.data.reading import read
             >>> vae = build_vae(ModelConfig(latent_dim=2), read("digits").schema)
             >>> vae.with_prior(StandardNormalPrior(2)).decoder is vae.decoder
             True
@@ -253,7 +254,7 @@ def build_vae(
         ValueError: when the likelihood is not one of such data.
 
     Example:
-        >>> from variform.data import read
+        >>> from variform.data.reading import read
         >>> schema = read("digits").schema
         >>> build_vae(ModelConfig(latent_dim=2), schema).latent_dim
         2

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from variform.config.checks import Count, checked
 from variform.config.training import TrainConfig
-from variform.data import Dataset, Schema
+from variform.data.dataset import Dataset
+from variform.data.schema import Schema
 from variform.evaluation.baselines import PCAS, beside, better_pca, has_two_metrics
 from variform.evaluation.density import Estimate, Scores, bits_per_dim, per_column, reliability, score
 from variform.evaluation.imputation import impute as impute

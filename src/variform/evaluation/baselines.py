@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from variform.data import Dataset, Schema
+from variform.data.dataset import Dataset
+from variform.data.schema import Schema
 from variform.distributions.compound import Mixed
 from variform.distributions.counts import NegativeBinomial, Poisson
 from variform.distributions.gaussian import DiagonalGaussian

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from variform.data import Schema
+from variform.data.schema import Schema
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -12,7 +12,8 @@ from rich.progress import Progress
 from torch import Tensor
 
 from variform.config.checks import Count, checked
-from variform.data import Dataset, Schema
+from variform.data.dataset import Dataset
+from variform.data.schema import Schema
 from variform.distributions.kl import has_closed_form_kl, kl, kl_per_dimension, splits_into_dimensions
 from variform.distributions.law import Law
 from variform.evaluation.pareto import FEWEST_SAMPLES, HIGH, Tail

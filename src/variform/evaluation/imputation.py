@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from variform.config.checks import checked
-from variform.data import Dataset, Schema
+from variform.data.dataset import Dataset
+from variform.data.schema import Schema
 from variform.distributions.law import Law
 from variform.evaluation.density import Estimate, floats_per_decode, reliability
 from variform.evaluation.pareto import HIGH, pareto_k
@@ -96,7 +97,7 @@ def impute(
 
     Example:
         >>> from variform import DataConfig, ModelConfig, build_vae
-        >>> from variform.data import splits_from
+        >>> from variform.data.reading import splits_from
         >>> rows = torch.randn(200, 2)
         >>> rows[::4, 1] = torch.nan
         >>> data = splits_from(rows, config=DataConfig(cells="gaps"))

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from variform.data import Dataset
+from variform.data.dataset import Dataset
 from variform.vae import VAE, evaluating
 
 

@@ -16,8 +16,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from variform import exploration, sprites
-from variform.data import Condition, Dataset, Schema, Splits
+from variform import exploration
+from variform.data.conditions import Condition
+from variform.data.dataset import Dataset, Splits
+from variform.data.schema import Schema
+from variform.data.sources import sprites
 from variform.distributions.gaussian import StandardNormal
 from variform.evaluation.density import squared_error
 from variform.evaluation.verdict import is_collapsed
@@ -151,7 +154,7 @@ def event(schema: Schema) -> dict[str, Any]:
     or `400 nm`, `410 nm`.
 
     Example:
-        >>> from variform.data import dataset_from
+        >>> from variform.data.reading import dataset_from
         >>> event(dataset_from(torch.rand(4, 20)).schema)["kind"], event(dataset_from(torch.rand(4, 3)).schema)["kind"]
         ('curve', 'table')
     """

@@ -49,7 +49,7 @@ class BetaTCVAE(Objective):
 
     Example:
         >>> from variform.config.model import ModelConfig
-        >>> from variform.data import read
+        >>> from variform.data.reading import read
         >>> from variform.vae import build_vae
         >>> data = read("digits")
         >>> objective = BetaTCVAE(build_vae(ModelConfig(latent_dim=2), data.schema), rows=len(data.train))
@@ -157,7 +157,7 @@ class DIPVAE(ELBO):
 
     Example:
         >>> from variform.config.model import ModelConfig
-        >>> from variform.data import read
+        >>> from variform.data.reading import read
         >>> from variform.vae import build_vae
         >>> data = read("digits")
         >>> objective = DIPVAE(build_vae(ModelConfig(latent_dim=2), data.schema), kind="ii")
@@ -280,7 +280,7 @@ class InfoVAE(ELBO):
 
     Example:
         >>> from variform.config.model import ModelConfig
-        >>> from variform.data import read
+        >>> from variform.data.reading import read
         >>> from variform.vae import build_vae
         >>> data = read("digits")
         >>> objective = InfoVAE(build_vae(ModelConfig(latent_dim=2), data.schema), alpha=1.0)
@@ -341,7 +341,7 @@ class WAE(Objective):
 
     Example:
         >>> from variform.config.model import ModelConfig
-        >>> from variform.data import read
+        >>> from variform.data.reading import read
         >>> from variform.vae import build_vae
         >>> data = read("digits")
         >>> objective = WAE(build_vae(ModelConfig(latent_dim=2), data.schema))
@@ -408,7 +408,7 @@ class FactorVAE(ELBO):
 
     Example:
         >>> from variform.config.model import ModelConfig
-        >>> from variform.data import read
+        >>> from variform.data.reading import read
         >>> from variform.vae import build_vae
         >>> data = read("digits")
         >>> objective = FactorVAE(build_vae(ModelConfig(latent_dim=2), data.schema), discriminator=(50, 50))

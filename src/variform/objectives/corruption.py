@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from variform.config.checks import checked
-from variform.data import Schema
+from variform.data.schema import Schema
 from variform.system import draws
 
 Noise = Literal["salt-and-pepper", "gaussian", "masking"]

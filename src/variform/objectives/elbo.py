@@ -136,7 +136,7 @@ class ELBO(Objective):
 
     Example:
         >>> from variform.config.model import ModelConfig
-        >>> from variform.data import read
+        >>> from variform.data.reading import read
         >>> from variform.vae import build_vae
         >>> data = read("digits")
         >>> objective = ELBO(build_vae(ModelConfig(latent_dim=2), data.schema))
@@ -267,7 +267,7 @@ class Autoencoder(Objective):
 
     Example:
         >>> from variform.config.model import ModelConfig
-        >>> from variform.data import read
+        >>> from variform.data.reading import read
         >>> from variform.vae import build_vae
         >>> data = read("digits")
         >>> terms = Autoencoder(build_vae(ModelConfig(latent_dim=2), data.schema))(data.test.prepared()[:5])

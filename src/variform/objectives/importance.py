@@ -69,7 +69,7 @@ class IWAE(Objective):
 
     Example:
         >>> from variform.config.model import ModelConfig
-        >>> from variform.data import read
+        >>> from variform.data.reading import read
         >>> from variform.vae import build_vae
         >>> data = read("digits")
         >>> terms = IWAE(build_vae(ModelConfig(latent_dim=2), data.schema), samples=50)(data.test.prepared()[:5])
@@ -124,7 +124,7 @@ class PIWAE(IWAE):
 
     Example:
         >>> from variform.config.model import ModelConfig
-        >>> from variform.data import read
+        >>> from variform.data.reading import read
         >>> from variform.vae import build_vae
         >>> data = read("digits")
         >>> objective = PIWAE(build_vae(ModelConfig(latent_dim=2), data.schema), samples=8, groups=8)

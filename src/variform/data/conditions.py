@@ -16,7 +16,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from variform.config.checks import converted
-from variform.sources import listed, quoted
+from variform.config.words import listed, quoted
 
 _NEIGHBOURS = 10  # which nearest row of a row says how far "near" is
 _NEAR_SHARE = 0.95  # of the training rows that have so many near them

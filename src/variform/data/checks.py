@@ -1,0 +1,114 @@
+"""What must hold of rows, whatever format they came in."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from variform.config.words import quoted
+from variform.data.columns import value_range
+from variform.data.dataset import StoredRows, in_chunks
+from variform.data.schema import Schema
+from variform.data.sources.source import Source
+
+
+def in_order(source: Source, schema: Schema) -> Source:
+    """The source with the columns of a table in the order of `schema`, by their names."""
+    if schema.kind != "table" or not source.columns or source.columns == schema.columns:
+        return source
+    require_columns(source.columns, schema, source.name)
+    order = [source.columns.index(name) for name in schema.columns]
+    categories = tuple(source.categories[place] for place in order) if source.categories else ()
+    values = np.asarray(source.values)[:, order]
+    return dataclasses.replace(source, values=values, columns=schema.columns, categories=categories)
+
+
+def require_columns(columns: Sequence[str], schema: Schema, name: str) -> None:
+    """Refuse columns that are not those of `schema`, in any order."""
+    lacks, surplus = (
+        ", ".join(quoted(column) for column in some if column not in others)
+        for some, others in ((schema.columns, columns), (columns, schema.columns))
+    )
+    if lacks or surplus:
+        found = " and ".join(
+            part for part in (lacks and f"lacks {lacks}", surplus and f"has {surplus} too much") if part
+        )
+        raise ValueError(
+            f"columns must be those of {schema.source}, in any order; {name} {found}. "
+            f"{'Add what it lacks' if lacks else 'Delete what is too much'}, or rename its columns."
+        )
+
+
+def require_numbers(source: Source) -> None:
+    """Refuse values that are no real numbers."""
+    values, name = source.values, source.name
+    if values.dtype.kind not in "buif":
+        raise ValueError(f"{name} must hold numbers; its type is {values.dtype}. Convert it to numbers.")
+    if values.size == 0:
+        raise ValueError(f"{name} must hold at least one value; its shape is {values.shape}. Give a file with rows.")
+
+
+def require_observed(low: Tensor, columns: tuple[str, ...], name: str, rows: str) -> None:
+    """Refuse a column of which every value is missing, so that its least value `low` is infinite."""
+    if empty := low.isinf().nonzero().flatten().tolist():
+        place = f"column {quoted(columns[empty[0]])}" if columns else "every value"
+        raise ValueError(
+            f"every column must hold a value{rows}; {place} of {name} is missing in all rows. Delete the column"
+            f"{' or use another --split-seed' if rows else ''}."
+        )
+
+
+def require_finite(
+    raw: Tensor | StoredRows, source: Source, columns: tuple[str, ...], *, gaps: bool = False, hint: str = ""
+) -> None:
+    """Refuse NaN, infinite values and, without `gaps`, missing ones; the message says where the first stands."""
+    if not raw.dtype.is_floating_point:
+        return
+    count, places, row = 0, [], 0
+    for chunk in in_chunks(raw):
+        wrong = chunk.isinf() if gaps else ~chunk.isfinite()
+        if wrong.any():
+            bad = wrong.flatten(1).nonzero()  # (values, 2)
+            count += len(bad)
+            places += [
+                f"{source.place(row + line)}, "
+                + (f"column {quoted(columns[item])}" if columns else f"pixel {item + 1}")
+                for line, item in bad[: 3 - len(places)].tolist()
+            ]
+        row += len(chunk)
+    if count:
+        raise ValueError(
+            f"{source.name} must hold finite numbers; {count} of its values are {'' if gaps else 'NaN, or '}infinite as"
+            f" {str(raw.dtype).removeprefix('torch.')} ({'; '.join(places)}{'; ...' if count > 3 else ''})."
+            f" Delete these rows or fill the values in{hint}."
+        )
+
+
+def require_alike(
+    raw: Tensor | StoredRows, source: Source, schema: Schema
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Refuse rows that are not of the form of `schema`; gives their least and greatest values."""
+    shape = tuple(raw.shape[1:])
+    if shape != schema.shape:
+        raise ValueError(
+            f"rows must have the shape {schema.shape} of {schema.source}; {source.name} has {shape}."
+            " Give data of the same shape."
+        )
+    require_finite(raw, source, schema.columns, gaps=bool(schema.gaps))
+    low, high = value_range(raw, source)
+    is_whole = not raw.dtype.is_floating_point or all(((x == x.round()) | x.isnan()).all() for x in in_chunks(raw))
+    if schema.levels and not (is_whole and min(low) >= 0 and max(high) < schema.levels):
+        raise ValueError(
+            f"values must be whole numbers from 0 to {schema.levels - 1} as in {schema.source}; {source.name} holds"
+            f" values from {min(low):.7g} to {max(high):.7g}. Give data in the same units."
+        )
+    return low, high
+
+
+def require_binarisable(schema: Schema) -> None:
+    """Refuse to binarise values outside [0, 1]."""
+    if schema.binarise != "none" and (outlier := schema._outlier()):
+        raise ValueError(
+            f"--binarise {schema.binarise} needs values in [0, 1]; {outlier}. Use --scaling unit or --binarise none."
+        )

@@ -1,0 +1,328 @@
+"""Rows in memory or on disk, their three parts, and passes over them."""
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from variform.data.schema import Schema
+from variform.data.sources.source import Rendered, Shards
+
+VALUES_AT_ONCE = 2**20  # of a pass over all rows: data that are larger than memory must not be copied into it
+PARTS = ("train", "valid", "test")
+
+
+class StoredRows:
+    """Rows that are not in memory and come in the type of `Dataset.raw`: what `Dataset` needs of a tensor, and no more.
+
+    Args:
+        rows: Where they stand, or how they are rendered, (N, *shape) of any type.
+        dtype: `uint8` or `float32`, the type in which they come.
+
+    Example:
+        >>> rows = StoredRows(Shards((np.zeros((3, 2)), np.ones((2, 2)))), np.dtype(np.float32))
+        >>> len(rows), rows.index_select(0, torch.tensor([4])), [len(some) for some in rows.split(4)]
+        (5, tensor([[1., 1.]]), [4, 1])
+    """
+
+    def __init__(self, rows: Shards | Rendered, dtype: np.dtype) -> None:
+        self.shape = torch.Size(rows.shape)
+        self.dtype = torch.uint8 if dtype == np.uint8 else torch.float32
+        self.on_disk = isinstance(rows, Shards)
+        self._rows, self._dtype = rows, dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes, that of the rows included."""
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        """Number of rows, N."""
+        return self.shape[0]
+
+    def index_select(self, dim: int, index: Tensor) -> Tensor:
+        """The rows at `index` (B,), in memory."""
+        return as_kept(self._rows.take(index.numpy()), self._dtype)
+
+    def split(self, rows: int) -> Iterator[Tensor]:
+        """All rows in order, `rows` of them at a time; the last time there may be fewer."""
+        return (as_kept(piece, self._dtype) for piece in self._rows.pieces(rows))
+
+    def expect(self, index: Tensor) -> None:
+        """Have the system read the rows at `index` into its cache, in the background."""
+        self._rows.expect(index.numpy())
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Rows of raw values, kept as they came (pixels stay uint8, large files on disk) until a batch is asked for.
+
+    Args:
+        raw: Raw values, (M, *shape).
+        schema: What they are.
+        labels: Index of each row's label in `schema.classes`, (N,) int64.
+        rows: Which rows of `raw` belong to the data set, (N,) int64; by default all, in order.
+        contexts: What a conditional model is told beside each row, (N, context_dim); None for other models.
+        index: Number of each row in the source, (N,) int64, counted from 0 in the order in which the source is read
+            (of `sprites:N`, among all sprites); None where there is no source.
+
+    Example:
+        >>> from variform.data.reading import read
+        >>> dataset = read("digits").train
+        >>> dataset.raw.dtype, dataset.batch(torch.tensor([3, 5])).shape, dataset.index[:3]
+        (torch.uint8, torch.Size([2, 1, 8, 8]), tensor([2, 3, 7]))
+    """
+
+    raw: Tensor | StoredRows
+    schema: Schema
+    labels: Tensor | None = None
+    rows: Tensor | None = None
+    contexts: Tensor | None = None
+    index: Tensor | None = None
+
+    def __len__(self) -> int:
+        """Number of rows, N."""
+        return len(self.raw if self.rows is None else self.rows)
+
+    def __repr__(self) -> str:
+        beside = "".join(f", {name}" for name in ("labels", "contexts") if getattr(self, name) is not None)
+        kept = str(self.raw.dtype).removeprefix("torch.")
+        return f"Dataset({len(self):,} rows of {kept}{beside}; {self.schema.summary()})"
+
+    def gather(self, index: Tensor) -> Tensor:
+        """The raw rows at `index`, in memory.
+
+        Args:
+            index: Row numbers, (B,) int64.
+
+        Example:
+            >>> from variform.data.reading import dataset_from
+            >>> whole = dataset_from(torch.arange(5)[:, None])
+            >>> Dataset(whole.raw, whole.schema, rows=torch.tensor([4, 2])).gather(torch.tensor([1, 0])).tolist()
+            [[2.0], [4.0]]
+        """
+        return self.raw.index_select(0, index if self.rows is None else self.rows.index_select(0, index))
+
+    def expect(self, index: Tensor) -> None:
+        """Say which rows come next, so that those on disk are read in the background; nothing for rows in memory.
+
+        Whole stretches of the file are read and nothing between them, while the first look at a single row has the
+        system read what lies around it, up to megabytes: worth while for the blocks of `epoch_order`, a window ahead.
+
+        Args:
+            index: Row numbers, (B,) int64.
+
+        Example:
+            >>> from variform.data.reading import dataset_from
+            >>> dataset_from(torch.rand(5, 2)).expect(torch.tensor([3, 4]))
+        """
+        if isinstance(self.raw, StoredRows):
+            self.raw.expect(index if self.rows is None else self.rows.index_select(0, index))
+
+    def take(self, index: Tensor) -> "Dataset":
+        """A data set of the rows at `index`, in memory, with their labels.
+
+        Args:
+            index: Row numbers, (B,) int64.
+
+        Example:
+            >>> from variform.data.reading import read
+            >>> digits = read("digits").train
+            >>> len(digits.take(torch.tensor([3, 5]))), digits.take(torch.tensor([3])).labels == digits.labels[3]
+            (2, tensor([True]))
+        """
+        labels = None if self.labels is None else self.labels[index]
+        numbers = None if self.index is None else self.index[index]
+        return Dataset(self.gather(index), self.schema, labels, contexts=self.context(index), index=numbers)
+
+    def context(self, index: Tensor) -> Tensor | None:
+        """What a conditional model is told beside the rows at `index`, (B, context_dim).
+
+        Args:
+            index: Row numbers, (B,) int64.
+
+        Example:
+            >>> from variform.config.data import DataConfig
+            >>> from variform.data.reading import read
+            >>> data = read("digits", DataConfig(condition=("label",))).train
+            >>> data.context(torch.tensor([0])).argmax() == data.labels[0]
+            tensor(True)
+        """
+        return None if self.contexts is None else self.contexts.index_select(0, index)
+
+    def typical_context(self) -> Tensor | None:
+        """The most frequent categories and the mean numbers, (context_dim,); None for a model that is told nothing."""
+        if self.contexts is None:
+            return None
+        parts = self.contexts.mean(0).split([condition.width for condition in self.schema.conditions])
+        pairs = zip(self.schema.conditions, parts, strict=True)
+        return torch.cat([torch.eye(len(part))[part.argmax()] if item.categories else part for item, part in pairs])
+
+    def whole_contexts(self) -> Tensor:
+        """The contexts of the rows whose every category is known, (M, context_dim); all where none are.
+
+        Example:
+            >>> from variform.config.data import DataConfig
+            >>> from variform.data.reading import read
+            >>> data = read("digits", DataConfig(condition=("label",), labelled=50)).train
+            >>> data.whole_contexts().shape
+            torch.Size([50, 10])
+        """
+        assert self.contexts is not None
+        parts = self.contexts.split([condition.width for condition in self.schema.conditions], 1)
+        pairs = zip(self.schema.conditions, parts, strict=True)
+        known = [(part != 0).any(1) for condition, part in pairs if condition.categories]
+        whole = torch.stack(known).all(0) if known else torch.ones(len(self), dtype=torch.bool)
+        return self.contexts[whole] if whole.any() else self.contexts
+
+    def told(self, batch_size: int) -> Iterator[Tensor | None]:
+        """The contexts of all rows in order, beside `batches`; None for each batch where there are none."""
+        if self.contexts is None:
+            return itertools.repeat(None, math.ceil(len(self) / batch_size))
+        return iter(self.contexts.split(batch_size))
+
+    def batch(self, index: Tensor) -> Tensor:
+        """The prepared rows at `index`.
+
+        Args:
+            index: Row numbers, (B,) int64.
+
+        Example:
+            >>> from variform.data.reading import dataset_from
+            >>> dataset_from(torch.tensor([[1.0], [2.0], [3.0]])).batch(torch.tensor([2, 0])).tolist()
+            [[3.0], [1.0]]
+        """
+        raw = self.gather(index)
+        return self.schema._prepare(raw.to(torch.promote_types(raw.dtype, torch.float32)))
+
+    def raw_batches(self, batch_size: int) -> Iterator[Tensor]:
+        """All rows, raw, in order; the last batch may be smaller.
+
+        Args:
+            batch_size: Rows per batch.
+
+        Example:
+            >>> from variform.data.reading import dataset_from
+            >>> [len(raw) for raw in dataset_from(torch.rand(5, 2)).raw_batches(2)]
+            [2, 2, 1]
+        """
+        if self.rows is None:
+            return iter(self.raw.split(batch_size))
+        return (self.raw.index_select(0, rows) for rows in self.rows.split(batch_size))
+
+    def batches(self, batch_size: int, *, seed: int | None = None) -> Iterator[Tensor]:
+        """All rows, prepared, in order; the last batch may be smaller.
+
+        Args:
+            batch_size: Rows per batch.
+            seed: Seed of a dynamic binarisation, which is then the same at every call and for every batch size; by
+                default it is drawn afresh.
+
+        Example:
+            >>> from variform.data.reading import dataset_from
+            >>> [len(x) for x in dataset_from(torch.rand(5, 2)).batches(2)]
+            [2, 2, 1]
+        """
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        return (self.schema.prepare(raw, generator) for raw in self.raw_batches(batch_size))
+
+    def prepared(self, *, seed: int | None = None) -> Tensor:
+        """All rows, prepared, in one tensor; `seed` as in `batches`.
+
+        Example:
+            >>> from variform.data.reading import dataset_from
+            >>> dataset_from(torch.rand(5, 2)).prepared().shape
+            torch.Size([5, 2])
+        """
+        return next(self.batches(max(1, len(self)), seed=seed))
+
+    def moments(self, *, seed: int | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and population variance of the prepared rows, (*shape) each, in float64; a few rows at a time.
+
+        Of each value over the rows where it is not missing; 0 where it always is.
+
+        Args:
+            seed: As in `batches`.
+
+        Reference:
+            Chan, Golub and LeVeque (1983), equation 2.1: how the sums of squares of two groups are joined.
+
+        Example:
+            >>> from variform.data.reading import dataset_from
+            >>> mean, variance = dataset_from(torch.tensor([[1.0], [2.0], [6.0]])).moments()
+            >>> mean.item(), round(variance.item(), 4)
+            (3.0, 4.6667)
+        """
+        count, mean, squares = torch.zeros(3, dtype=torch.float64)
+        for x in self.batches(rows_at_once(self.schema.shape), seed=seed):
+            more, centre, deviations = sums_of(x.double(), gaps=bool(self.schema.gaps))
+            step, share = centre - mean, more / (count + more).clamp_min(1)
+            squares = squares + deviations + step.square() * (count * share)
+            mean = mean + step * share
+            count = count + more
+        return mean, squares / count.clamp_min(1)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Splits:
+    """Training, validation and test rows of one source.
+
+    Args:
+        train: Rows to fit.
+        valid: Rows to choose by.
+        test: Rows to report on.
+        schema: What they are; the same object in all three.
+        duplicates: `within`: rows that repeat an earlier row of the source (of sprites those that do so by definition,
+            and not by chance of the pixels); `across`: rows of the source's own test and
+            validation sets that are also among its training rows.
+        fingerprint: SHA-256 of all that was read (shape, type, values, labels, own split), in hexadecimal.
+        notes: Sentences that a reader of a report should know.
+
+    Example:
+        >>> from variform.data.reading import read
+        >>> splits = read("digits")
+        >>> len(splits.train) + len(splits.valid) + len(splits.test), splits.duplicates
+        (1797, {'within': 0, 'across': 0})
+    """
+
+    train: Dataset
+    valid: Dataset
+    test: Dataset
+    schema: Schema
+    duplicates: dict[str, int]
+    fingerprint: str
+    notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{len(getattr(self, part)):,} {part}" for part in PARTS)
+        return f"Splits({sizes}; {self.schema.summary()}; fingerprint {self.fingerprint[:12]})"
+
+
+def as_kept(values: np.ndarray, dtype: np.dtype) -> Tensor:
+    """Values in memory of their own, in the type `dtype`."""
+    with np.errstate(over="ignore"):  # an overflow becomes infinite, and is reported as such with its place
+        return torch.from_numpy(np.require(values, dtype, ["C", "W"]))
+
+
+def rows_at_once(shape: tuple[int, ...]) -> int:
+    """How many rows of a shape a pass over all of them takes at a time."""
+    return max(1, VALUES_AT_ONCE // max(1, math.prod(shape)))
+
+
+def in_chunks(raw: Tensor | StoredRows) -> Iterator[Tensor]:
+    """All rows in order, some at a time."""
+    return iter(raw.split(rows_at_once(raw.shape[1:])))
+
+
+def sums_of(x: Tensor, *, gaps: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Of some rows the number, the mean and the sum of squared deviations, of each value where it is not missing."""
+    if not gaps:
+        mean = x.mean(0)  # torch.var_mean takes four times as long
+        return x.new_tensor(len(x)), mean, (x - mean).square().sum(0)
+    count = (~x.isnan()).sum(0)
+    mean = x.nansum(0) / count.clamp_min(1)
+    return count, mean, (x - mean).square().nansum(0)

@@ -1,0 +1,432 @@
+"""The verbs: what a source holds becomes a data set, a split and a schema."""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from variform.config.data import DataConfig
+from variform.config.words import quoted
+from variform.data.checks import (
+    in_order,
+    require_alike,
+    require_binarisable,
+    require_columns,
+    require_finite,
+    require_numbers,
+    require_observed,
+)
+from variform.data.columns import column_names, columns_with_gaps, modes, value_range, whole_numbers
+from variform.data.conditions import occupancy
+from variform.data.dataset import PARTS, Dataset, Splits, StoredRows, as_kept, in_chunks, rows_at_once
+from variform.data.labels import condition_of, contexts_of, hidden_labels, known_labels, label_index
+from variform.data.mixed import as_mixed, known_categories
+from variform.data.scaling import with_scaling
+from variform.data.schema import Schema, as_array
+from variform.data.sources.formats import check_options, read_source, source_format
+from variform.data.sources.source import Rendered, Shards, Source
+from variform.data.sources.tables import csv_columns
+from variform.data.splitting import count_duplicates, digests_of, fingerprint, missing_parts, own_parts, split_rows
+
+_DEFAULTS = DataConfig()
+
+
+def read(source: str | Path, config: DataConfig = _DEFAULTS) -> Splits:
+    """Read, check, split and scale what `source` names.
+
+    Takes .npy, .npz, IDX and CSV files, each of them .gz, folders of images or of .npy files, folders in the MNIST
+    layout and the built-in names `digits` and `sprites`, or `sprites:N` for N of the sprites, which win over files of
+    those names (write ./digits for the file). Numbers that are not 8-bit are kept as float32. Large .npy files stay on
+    disk, as `DataConfig.memory_map` says; more than 100,000 sprites are rendered when they are asked for.
+
+    The split is the source's own, or by hash of each row. `unit` scaling takes the range of all rows, so that held-out
+    rows also fall in [0, 1]: it looks at their least and greatest values and at nothing else of them. `standard`
+    scaling looks at training rows only.
+
+    Args:
+        source: A file, a folder or a built-in name.
+        config: How to read it.
+
+    Raises:
+        FileNotFoundError: if the source does not exist.
+        ValueError: if it cannot be read, holds something a model cannot learn from, or an option does not apply to it.
+
+    Example:
+        >>> read("digits").schema.shape
+        (1, 8, 8)
+    """
+    return _splits(read_source(source, config), config)
+
+
+def splits_from(
+    raw: Tensor | np.ndarray,
+    labels: Tensor | np.ndarray | None = None,
+    *,
+    config: DataConfig = _DEFAULTS,
+    name: str = "array",
+) -> Splits:
+    """The same checks, split and scaling as `read`, for an array in memory.
+
+    Args:
+        raw: (N, D) for a table; (N, H, W), (N, C, H, W) or (N, H, W, C) with C = 1 or 3 for images (where both
+            readings are possible, channels come first).
+        labels: One label per row: numbers or text.
+        config: How to shape, scale and split.
+        name: What messages call the array.
+
+    Raises:
+        ValueError: as `read`.
+
+    Example:
+        >>> splits = splits_from(torch.randn(1000, 3) * 5)
+        >>> splits.train.prepared().std(0, correction=0).numpy().round(3)
+        array([1., 1., 1.], dtype=float32)
+    """
+    check_options(config, "array", name)
+    return _splits(Source(name, as_array(raw), None if labels is None else as_array(labels)), config)
+
+
+def dataset_from(x: Tensor, *, gaps: bool = False) -> Dataset:
+    """A data set of values that are ready for the model: shift 0, scale 1, no split.
+
+    Args:
+        x: (N, D) for a table, or (N, C, H, W) with C = 1 or 3 for images; integers become float32.
+        gaps: NaN is a missing value.
+
+    Raises:
+        ValueError: for another shape, for no rows, for infinite values and those that are NaN without `gaps`, and with
+            it for a column of which every value is missing.
+
+    Example:
+        >>> dataset_from(torch.rand(10, 1, 8, 8)).schema.kind
+        'image'
+    """
+    raw = x.detach().to(torch.promote_types(x.dtype, torch.float32))
+    if not (raw.ndim == 2 or (raw.ndim == 4 and raw.shape[1] in (1, 3))) or raw.numel() == 0:
+        raise ValueError(
+            f"x must be (N, D), or (N, C, H, W) with C = 1 or 3, and not empty; its shape is {tuple(x.shape)}."
+            " Reshape it."
+        )
+    return Dataset(raw, _unscaled_schema(raw, Source("array", as_array(raw)), gaps=gaps))
+
+
+def read_rows(path: str | Path, schema: Schema, *, key: str | None = None) -> Dataset:
+    """Read all rows of another source in the form of data that are known already.
+
+    Nothing is split and no scaling is learned. The schema of the result is `schema` with the name and the range of the
+    new rows. Images are resized, flattened images take their shape back, and labels are kept if all are known.
+
+    Args:
+        path: Any source that `read` takes, or one image.
+        schema: Of the data the model was trained on.
+        key: Name of the array to take from an .npz file.
+
+    Raises:
+        FileNotFoundError: if the source does not exist.
+        ValueError: as `read`, and for rows of another shape, other columns or other discrete levels.
+
+    Example:
+        >>> schema = read("digits").schema
+        >>> len(read_rows("digits", schema))
+        1797
+    """
+    return _rows_like(read_source(path, _config_like(path, schema, key)), schema)
+
+
+def rows_like(
+    values: np.ndarray,
+    schema: Schema,
+    given: Mapping[str, Any] | None = None,
+    *,
+    unknown: bool = False,
+    name: str = "x",
+) -> Dataset:
+    """The same checks as `read_rows`, for rows in memory.
+
+    Args:
+        values: Raw values, (N, *shape) or (N, D).
+        schema: Of the data the model was trained on.
+        given: What a conditional model is told beside each row, as `Schema.contexts` takes it.
+        unknown: As of `Schema.contexts`.
+        name: What messages call the rows.
+
+    Raises:
+        ValueError: as `read_rows`.
+
+    Example:
+        >>> schema = read("digits").schema
+        >>> rows_like(np.full((2, 64), 16), schema).prepared().shape
+        torch.Size([2, 1, 8, 8])
+    """
+    if values.shape == schema.shape:
+        raise ValueError(
+            f"{name} must hold one row per example, (N, {', '.join(map(str, schema.shape))}); got one example of the "
+            f"shape {values.shape}. Give {name}[None]."
+        )
+    if values.dtype.kind not in "buif" and schema.kinds:
+        raise ValueError(
+            f"{name} must hold numbers; its type is {values.dtype}. Give categories by their numbers in "
+            "schema.categories, and NaN where a value is missing."
+        )
+    told = schema.contexts(given or {}, len(values) if values.ndim else 0, unknown=unknown)
+    data = _rows_like(Source(name, values), dataclasses.replace(schema, conditions=()))
+    schema = dataclasses.replace(data.schema, conditions=schema.conditions)
+    return dataclasses.replace(data, schema=schema, contexts=told if schema.conditions else None)
+
+
+def _rows_like(source: Source, schema: Schema) -> Dataset:
+    source = in_order(source, schema)
+    if schema.kinds:
+        source = known_categories(source, schema)
+    flat_images = schema.kind == "image" and source.values.shape[1:] == (math.prod(schema.shape),)
+    raw = _kept(source, schema.shape if flat_images else None)
+    low, high = require_alike(raw, source, schema)
+    whole = whole_numbers(raw, pooled=schema.kind == "image")
+    rows_schema = dataclasses.replace(schema, low=low, high=high, whole=whole, source=source.name)
+    require_binarisable(rows_schema)
+    contexts = contexts_of(source, schema.conditions)
+    labels = known_labels(source, schema.classes)
+    return Dataset(raw, rows_schema, labels, contexts=contexts, index=_index(source))
+
+
+def read_points(path: str | Path, columns: Sequence[str] = ()) -> np.ndarray:
+    """Read a plain matrix of numbers, for example latent points: nothing is split or scaled.
+
+    Args:
+        path: A .csv file (a line of column names is optional), a .npy file, or an .npz file with one array.
+        columns: Of a .csv file that names all of these, take these and leave the others.
+
+    Shape:
+        (N, D), float64.
+
+    Raises:
+        FileNotFoundError: if the file does not exist.
+        ValueError: if it cannot be read, is no matrix of numbers, is empty, or holds NaN or infinite values.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "points.csv"
+        >>> _ = path.write_text("z1,z2\\n0,1.5\\n-1,2\\n")
+        >>> read_points(path)
+        array([[ 0. ,  1.5],
+               [-1. ,  2. ]])
+    """
+    path = Path(path)
+    named = bool(columns) and source_format(path) == "csv" and set(columns) <= set(csv_columns(path))
+    source = read_source(path, DataConfig(cells="mixed")) if named else read_source(path)
+    if named:
+        assert source.columns is not None
+        places = [source.columns.index(name) for name in columns]
+        if text := next((source.columns[place] for place in places if source.categories[place]), None):
+            raise ValueError(f"column {quoted(text)} of {source.name} must hold numbers; it holds text. Correct it.")
+        source = dataclasses.replace(source, values=np.asarray(source.values)[:, places], columns=tuple(columns))
+    require_numbers(source)
+    if source.values.ndim != 2:
+        raise ValueError(
+            f"{source.name} must be a matrix (N, D), one point a row; its shape is {source.values.shape}. Reshape it."
+        )
+    points = np.asarray(source.values).astype(np.float64)
+    require_finite(torch.from_numpy(points), source, column_names(source))
+    return points
+
+
+def _splits(source: Source, config: DataConfig) -> Splits:
+    source, kinds, categories = as_mixed(source, config) if config.cells == "mixed" else (source, (), ())
+    if not kinds and (config.categories or config.counts or config.reals):
+        raise ValueError("--categories, --counts and --reals are for --likelihood mixed; got another. Leave them out.")
+    raw = _kept(source, config.shape)
+    classes, labels = label_index(source.labels)
+    unscaled = _unscaled_schema(raw, source, gaps=config.cells != "numbers")
+    unscaled = dataclasses.replace(unscaled, classes=classes, label=config.label, kinds=kinds, categories=categories)
+    if kinds:
+        unscaled = dataclasses.replace(unscaled, levels=None)
+    own = own_parts(source.own, len(raw))
+    digests = digests_of(raw) if source.keys is None else source.keys.astype("<i8").view(np.uint8)
+    groups = digests if source.keys is None else digests[:, :8]
+    rows = split_rows(own, groups, config.split_seed, source.name)
+    index = _index(source)
+    schema = with_scaling(unscaled, Dataset(raw, unscaled, rows=rows["train"]), config)
+    conditions = tuple(condition_of(name, source, rows["train"].numpy()) for name in config.condition)
+    schema, contexts = dataclasses.replace(schema, conditions=conditions), contexts_of(source, conditions)
+    beside = (contexts, conditions, categories)
+    if config.labelled is not None:
+        contexts, labels = hidden_labels(contexts, labels, schema, rows["train"], config)
+    if contexts is not None:
+        schema = dataclasses.replace(schema, occupancy=occupancy(conditions, contexts[rows["train"]]))
+    schema = dataclasses.replace(schema, modes=modes(Dataset(raw, schema, rows=rows["train"])))
+    duplicates = count_duplicates(own, digests)
+    parts = {
+        part: Dataset(
+            raw,
+            schema,
+            None if labels is None else labels[rows[part]],
+            rows[part],
+            None if contexts is None else contexts[rows[part]],
+            index[rows[part]],
+        )
+        for part in PARTS
+    }
+    if isinstance(raw, Tensor):  # a batch is then found in one step instead of two
+        parts = {part: dataset.take(torch.arange(len(dataset))) for part, dataset in parts.items()}
+    return Splits(
+        **parts,
+        schema=schema,
+        duplicates=duplicates,
+        fingerprint=fingerprint(raw, own, digests, classes, labels, beside, is_sampled=source.keys is not None),
+        notes=(*source.notes, *_notes(source, raw, own, duplicates, rows), *_notes_of_cells(schema, raw)),
+    )
+
+
+def _index(source: Source) -> Tensor:
+    """Number of each row in the source, (N,) int64."""
+    return torch.arange(len(source.values)) if source.index is None else torch.from_numpy(source.index)
+
+
+def _kept(source: Source, shape: tuple[int, ...] | None) -> Tensor | StoredRows:
+    """Rows as they are kept: (N, D) or (N, C, H, W), uint8 or float32, in memory or on disk as they came."""
+    require_numbers(source)
+    values = Shards((source.values,)) if isinstance(source.values, np.ndarray) else source.values
+    values = values.each(lambda part: _channels_first(_reshaped(part, shape, source.name), source.name))
+    whole = values.dtype.kind in "bui"
+    is_bytes = values.dtype.itemsize == 1 and values.dtype.kind in "bu"
+    is_pixels = whole and (is_bytes or (values.ndim == 4 and _fits_bytes(values)))
+    dtype = np.dtype(np.uint8 if is_pixels else np.float32)
+    if isinstance(values, Shards) and isinstance(source.values, np.ndarray):
+        return as_kept(values.parts[0], dtype)
+    return StoredRows(values, dtype)
+
+
+def _fits_bytes(values: Shards | Rendered) -> bool:
+    return all(piece.min() >= 0 and piece.max() <= 255 for piece in values.pieces(rows_at_once(values.shape[1:])))
+
+
+def _reshaped(values: np.ndarray, shape: tuple[int, ...] | None, name: str) -> np.ndarray:
+    if shape is None:
+        return values
+    if math.prod(shape) != math.prod(values.shape[1:]):
+        raise ValueError(
+            f"--shape must hold as many values as a row of {name}; {shape} against {values.shape[1:]}."
+            " Change --shape, for example 28 28 for rows of 784."
+        )
+    return values.reshape(len(values), *shape)
+
+
+def _channels_first(values: np.ndarray, name: str) -> np.ndarray:
+    if values.ndim == 2 or (values.ndim == 4 and values.shape[1] in (1, 3)):
+        return values
+    if values.ndim == 3:
+        return values[:, None]  # (N, H, W) -> (N, 1, H, W)
+    if values.ndim == 4 and values.shape[3] in (1, 3):
+        return np.moveaxis(values, 3, 1)  # (N, H, W, C) -> (N, C, H, W)
+    raise ValueError(
+        f"{name} must be (N, D), (N, H, W), (N, C, H, W) or (N, H, W, C) with C = 1 or 3; its shape is {values.shape}."
+        " Reshape it, or flatten each row with --shape."
+    )
+
+
+def _unscaled_schema(raw: Tensor | StoredRows, source: Source, *, gaps: bool = False) -> Schema:
+    """What `raw`, the rows of `source`, holds, with shift 0 and scale 1; with `gaps` values may be missing."""
+    is_image = raw.ndim == 4
+    columns = () if is_image else column_names(source)
+    require_finite(raw, source, columns, gaps=gaps, hint="" if gaps else ", or use --cells gaps where NaN is a gap")
+    low, high = value_range(raw, source)
+    require_observed(torch.tensor(low, dtype=torch.float64), columns, source.name, "")
+    levels = source.levels
+    if levels is None and all(bool(((x == 0) | (x == 1) | x.isnan()).all()) for x in in_chunks(raw)):
+        levels = 2
+    elif levels is None and not raw.dtype.is_floating_point:
+        levels = 256
+    return Schema(
+        kind="image" if is_image else "table",
+        shape=tuple(raw.shape[1:]),
+        columns=columns,
+        classes=(),
+        low=low,
+        high=high,
+        whole=whole_numbers(raw, pooled=is_image),
+        shift=(0.0,) * len(low),
+        scale=(1.0,) * len(low),
+        levels=levels,
+        binarise="none",
+        source=source.name,
+        gaps=columns_with_gaps(raw, pooled=is_image) if gaps else (),
+    )
+
+
+def _config_like(path: str | Path, schema: Schema, key: str | None) -> DataConfig:
+    """How to read `path` so that it comes out in the form of `schema`."""
+    kind = source_format(path)
+    if kind == "csv" and schema.kind == "table" and key is None:
+        beside = {schema.label, *(condition.name for condition in schema.conditions)}
+        require_columns([name for name in csv_columns(path) if name not in beside], schema, str(Path(path).name))
+    if kind in ("image", "image folder") and schema.kind == "image":
+        channels, height, width = schema.shape
+        return DataConfig(key=key, image_size=(height, width), channels="grey" if channels == 1 else "rgb")
+    has_labels = kind == "csv" and schema.label in csv_columns(path)
+    label = schema.label if has_labels else None
+    condition = tuple(condition.name for condition in schema.conditions) if kind == "csv" else ()
+    config = DataConfig(key=key, label=label, condition=condition, cells="gaps" if schema.gaps else "numbers")
+    if not schema.kinds:
+        return config
+    there = csv_columns(path) if kind == "csv" else schema.columns
+    named = [name for name, names in zip(schema.columns, schema.categories, strict=True) if names]
+    return dataclasses.replace(config, cells="mixed", categories=tuple(name for name in named if name in there))
+
+
+def _notes_of_cells(schema: Schema, raw: Tensor | StoredRows) -> Iterator[str]:
+    if schema.kinds:
+        numbers = ("real", "count", "binary")
+        kinds = {
+            kind: [name for name, one in zip(schema.columns, schema.kinds, strict=True) if one == kind]
+            for kind in numbers
+        }
+        words = [f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names]
+        words += [
+            f"category: {name} ({len(names)})"
+            for name, names in zip(schema.columns, schema.categories, strict=True)
+            if names
+        ]
+        yield f"columns, {'; '.join(words)}"
+    if any(schema.gaps):
+        missing = sum(int(chunk.isnan().sum()) for chunk in in_chunks(raw))
+        yield f"{missing:,} of {math.prod(raw.shape):,} values are missing: they add nothing to any density"
+
+
+def _notes(
+    source: Source, raw: Tensor | StoredRows, own: np.ndarray, duplicates: dict[str, int], rows: dict[str, Tensor]
+) -> Iterator[str]:  # fmt: skip
+    unit = "row" if source.keys is None else "group of rows"
+    hashed = max(1, int((own == 0).sum()))  # of these a tenth, but for chance and for duplicates, which stay together
+    valid, test = (f"{len(rows[part]) / hashed:.1%}" for part in ("valid", "test"))
+    notes: dict[tuple[str, ...], str] = {
+        (): "split: the source's own",
+        ("valid",): f"split: the source's own test set, validation taken from train by hash, {valid} of it",
+        ("test",): f"split: the source's own validation set, test taken from train by hash, {test} of it",
+        ("valid", "test"): f"split: by hash of each {unit}, {valid} for validation and {test} for test",
+    }
+    yield notes[tuple(missing_parts(own))]
+    if isinstance(raw, StoredRows) and raw.on_disk:
+        yield "the rows stay on disk: the files must not change while a run reads them"
+    if duplicates["within"]:
+        least = "" if source.keys is None else "at least "
+        yield f"{least}{duplicates['within']} exact duplicates of earlier rows"
+    if duplicates["across"]:
+        yield f"{duplicates['across']} rows of the source's own test or validation set are also among its training rows"
+    if raw.dtype.is_floating_point and _is_rounded(source.values):
+        yield f"{source.values.dtype} values are rounded to float32, about 7 digits"
+
+
+def _is_rounded(values: np.ndarray | Shards | Rendered) -> bool:
+    """Whether float32 changes any of the values."""
+    if np.can_cast(values.dtype, np.float32):
+        return False
+    rows = Shards((values,)) if isinstance(values, np.ndarray) else values
+    return any(
+        ((piece != piece.astype(np.float32)) & (piece == piece)).any()  # NaN is not equal to itself
+        for piece in rows.pieces(rows_at_once(rows.shape[1:]))
+    )

@@ -1,0 +1,525 @@
+"""What is known about the data, and how raw values become what the model sees."""
+
+import dataclasses
+import math
+import reprlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, get_type_hints
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from variform.config.checks import checked, converted
+from variform.config.choices import Support
+from variform.config.words import quoted
+from variform.data.conditions import Condition, Occupancy, known_condition, remarks
+from variform.system import draws
+
+ColumnKind = Literal["real", "count", "binary", "category"]
+
+
+@dataclass(frozen=True, repr=False)
+class Schema:
+    """What the data are, and how raw values become what the model sees: x = (raw - shift) / scale.
+
+    Args:
+        kind: `image`, or `table`.
+        shape: Shape of one example: (channels, height, width) of images, (columns,) of tables.
+        columns: Column names of a table (`column 1`, ... where the source has none); () for images.
+        classes: Names of the labels; () without labels.
+        low: Least raw value over all rows read, in raw units: one number for images, one a column for tables.
+        high: Greatest raw value, likewise.
+        whole: Whether all raw values are whole numbers, likewise.
+        shift: Raw value that becomes 0, in raw units: one number for images, one a column for tables.
+        scale: Raw units per unit of x, likewise.
+        levels: Number of discrete raw levels (256 for 8-bit pixels); None for real numbers.
+        binarise: As in `DataConfig`.
+        source: File name or built-in name, for messages.
+        label: Name of the CSV column that held the labels; None for other labels and for none.
+        kinds: Of a mixed table the kind of each column: `real`; `count`; `binary`, 0 or 1; `category`, whose values are
+            numbers of categories from 0. () for other data.
+        categories: Of a mixed table the names of each column's categories, () for a column that has none.
+        gaps: Whether a value is missing (NaN) in any row read: one for images, one a column for tables. () where none
+            may be missing.
+        conditions: What a conditional model is told beside each row; () for other models.
+        occupancy: How many training rows were told what; None for other models, and in files of older versions.
+        modes: Of each column of a table the value that most training rows hold exactly, and their share; (0, 0) where
+            that is below .05, and of categories, counts, 0 and 1. () of images, and in files of older versions.
+
+    Example:
+        >>> from variform.data.reading import dataset_from
+        >>> schema = dataset_from(torch.tensor([[0.0, 7.0], [1.0, 9.0]])).schema
+        >>> schema.kind, schema.columns, schema.high
+        ('table', ('column 1', 'column 2'), (1.0, 9.0))
+    """
+
+    kind: Literal["image", "table"]
+    shape: tuple[int, ...]
+    columns: tuple[str, ...]
+    classes: tuple[str, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    whole: tuple[bool, ...]
+    shift: tuple[float, ...]
+    scale: tuple[float, ...]
+    levels: int | None
+    binarise: Literal["none", "threshold", "dynamic"]
+    source: str
+    label: str | None = None
+    kinds: tuple[ColumnKind, ...] = ()
+    categories: tuple[tuple[str, ...], ...] = ()
+    gaps: tuple[bool, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    occupancy: Occupancy | None = None
+    modes: tuple[tuple[float, float], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Schema({self.summary()})"
+
+    def summary(self) -> str:
+        """What the data are, in a line: kind, shape, values in raw units, scaling, and what stands beside a row.
+
+        Example:
+            >>> from variform.config.data import DataConfig
+            >>> from variform.data.reading import read
+            >>> read("digits", DataConfig(binarise="dynamic")).schema.summary()
+            'image (1, 8, 8) of digits, 17 levels from 0 to 16, as (x - 0) / 16, binarise dynamic, 10 classes'
+        """
+        names = self.columns or ("",)
+        ends = zip(names, self.low, self.high, strict=True)
+        ranges = [f"{name} {low:.4g} to {high:.4g}".strip() for name, low, high in ends]
+        values = "; ".join([*ranges[:3], *([f"and {len(ranges) - 3} columns more"] if len(ranges) > 3 else [])])
+        affine = f"as (x - {self.shift[0]:.4g}) / {self.scale[0]:.4g}" if len(self.scale) == 1 else "scaled by column"
+        is_scaled = any(self.shift) or any(unit != 1 for unit in self.scale)
+        facts = [
+            f"{self.kind} {self.shape} of {self.source}",
+            f"{self.levels} levels from {values}" if self.levels and not self.columns else f"values {values}",
+            affine if is_scaled else "",
+            f"binarise {self.binarise}" if self.binarise != "none" else "",
+            f"kinds {', '.join(sorted(set(self.kinds)))}" if self.kinds else "",
+            "with gaps" if self.gaps else "",
+            f"{len(self.classes)} classes" if self.classes else "",
+            f"told {', '.join(condition.name for condition in self.conditions)}" if self.conditions else "",
+        ]
+        return ", ".join(fact for fact in facts if fact)
+
+    @property
+    def context_dim(self) -> int:
+        """Numbers per row that a conditional model is told beside it; 0 for other models."""
+        return sum(condition.width for condition in self.conditions)
+
+    def context(self, given: Mapping[str, Any]) -> Tensor:
+        """The context that values by name describe, (context_dim,).
+
+        Args:
+            given: A value for each of the `conditions`: the name of a category, or a number.
+
+        Raises:
+            ValueError: for missing, unknown or impossible values.
+
+        Example:
+            >>> from variform.config.data import DataConfig
+            >>> from variform.data.reading import read
+            >>> read("digits", DataConfig(condition=("label",))).schema.context({"label": 3}).argmax().item()
+            3
+        """
+        return self.contexts(given, 1)[0]
+
+    def contexts(self, given: Mapping[str, Any], rows: int, *, unknown: bool = False) -> Tensor:
+        """The contexts of several rows that values by name describe, (rows, context_dim).
+
+        Args:
+            given: A value for each of the `conditions`, one for all rows or one a row.
+            rows: How many.
+            unknown: Whether categories may be '' or NaN, not known, which gives zeros.
+
+        Raises:
+            ValueError: for missing, unknown or impossible values, and for another number of them.
+
+        Example:
+            >>> from variform.config.data import DataConfig
+            >>> from variform.data.reading import read
+            >>> schema = read("digits", DataConfig(condition=("label",))).schema
+            >>> schema.contexts({"label": [3, 1]}, 2).argmax(1)
+            tensor([3, 1])
+        """
+        names = [condition.name for condition in self.conditions]
+        if set(given) != set(names):
+            raise ValueError(
+                f"the model must be told {' and '.join(names) or 'nothing'}; got {', '.join(given) or 'nothing'}. "
+                f"Give {', '.join(f'{name}=...' for name in names) or 'nothing'}."
+            )
+        parts = [torch.zeros(rows, 0)]
+        for condition in self.conditions:
+            values = as_array(given[condition.name])
+            if values.shape not in ((), (rows,)):
+                raise ValueError(
+                    f"{quoted(condition.name)} must be one value, or one for each of {rows} rows; its shape is "
+                    f"{values.shape}. Give as many as there are rows."
+                )
+            part = condition.encode(values.reshape(-1))
+            if not part.isfinite().all() or not (unknown or not condition.categories or part.any(1).all()):
+                raise ValueError(f"{quoted(condition.name)} must be known in every row; in some it is not. Fill it in.")
+            parts.append(part.expand(rows, -1))
+        return torch.cat(parts, 1)
+
+    def told(self, context: Tensor, *, digits: int = 4) -> dict[str, str]:
+        """What a context says, in words: the opposite of `context`.
+
+        Args:
+            context: (context_dim,).
+            digits: Digits of a number.
+
+        Example:
+            >>> from variform.config.data import DataConfig
+            >>> from variform.data.reading import read
+            >>> schema = read("digits", DataConfig(condition=("label",))).schema
+            >>> schema.told(schema.context({"label": 3}))
+            {'label': '3'}
+        """
+        parts = context.split([condition.width for condition in self.conditions])
+        return {item.name: item.decode(part, digits=digits) for item, part in zip(self.conditions, parts, strict=True)}
+
+    def unseen(self, contexts: Tensor | None) -> list[str]:
+        """What must be said of contexts that lie outside those of the training rows, or where few of these are near.
+
+        Args:
+            contexts: What a conditional model is asked for, (N, context_dim) or (context_dim,); None for nothing.
+
+        Example:
+            >>> from variform.config.data import DataConfig
+            >>> from variform.data.reading import read
+            >>> schema = read("digits", DataConfig(condition=("label",))).schema
+            >>> schema.unseen(schema.context({"label": 3}))
+            []
+        """
+        if contexts is None or self.occupancy is None:
+            return []
+        return remarks(self.conditions, self.occupancy, contexts.reshape(-1, self.context_dim).cpu())
+
+    def prepare(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """What the model sees: x = (raw - shift) / scale, then binarised where asked.
+
+        `threshold` gives 1 where x >= 1/2; `dynamic` draws 1 with probability x, afresh at each call. What is missing
+        stays missing.
+
+        Args:
+            raw: Raw values, (B, *shape). float64 stays float64; everything else becomes float32.
+            generator: Source of the draws; torch's global one by default.
+
+        Example:
+            >>> from variform.data.reading import read
+            >>> schema = read("digits").schema
+            >>> schema.prepare(torch.full((1, *schema.shape), 8)).max().item()
+            0.5
+        """
+        return self._prepare(raw.to(torch.promote_types(raw.dtype, torch.float32), copy=True), generator)
+
+    def _prepare(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """As `prepare`, for raw values that are floats already and may be overwritten."""
+        shift, scale = self._affine(x)
+        if any(self.shift):
+            x -= shift
+        if any(unit != 1 for unit in self.scale):
+            x /= scale
+        if self.binarise == "none":
+            return x
+        if self.binarise == "threshold":
+            binary = (x >= 0.5).to(x.dtype)
+        else:  # P(uniform < x) = x; torch.bernoulli takes three times as long
+            binary = (draws.uniform(x.shape, like=x, generator=generator) < x).to(x.dtype)
+        return torch.where(x.isnan(), x, binary) if self.gaps else binary
+
+    def restore(self, x: Tensor) -> Tensor:
+        """Values in raw units: raw = x * scale + shift, as floats that are not rounded.
+
+        Args:
+            x: Prepared values, (..., *shape).
+
+        Example:
+            >>> from variform.data.reading import read
+            >>> schema = read("digits").schema
+            >>> schema.restore(torch.full(schema.shape, 0.5)).max().item()
+            8.0
+        """
+        shift, scale = self._affine(x)
+        return x * scale + shift
+
+    def tidy(self, raw: Tensor) -> Tensor:
+        """Values as the columns of a mixed table can hold them; other data stay as they are.
+
+        Columns of whole numbers and of categories are rounded, and nothing leaves the range of the rows read, but for
+        counts, which have no upper end.
+
+        Args:
+            raw: Raw values, (..., *shape).
+
+        Example:
+            >>> from variform.config.data import DataConfig
+            >>> from variform.data.reading import splits_from
+            >>> rows = torch.tensor([[0.5, 3.0], [1.5, 0.0], [2.25, 9.0]]).repeat(20, 1) + torch.arange(60)[:, None]
+            >>> table = splits_from(rows, config=DataConfig(cells="mixed")).schema
+            >>> table.kinds, table.tidy(torch.tensor([99.0, 11.7])).tolist()
+            (('real', 'count'), [61.25, 12.0])
+        """
+        return self._bounded(self._rounded(raw)) if self.kinds else raw
+
+    def clipped(self, raw: Tensor) -> dict[str, int]:
+        """How many values of each column `tidy` clips to the range of the rows read; columns without any are left out.
+
+        Args:
+            raw: Raw values before `tidy`, (N, *shape).
+
+        Example:
+            >>> from variform.config.data import DataConfig
+            >>> from variform.data.reading import splits_from
+            >>> rows = torch.tensor([[0.5, 3.0], [1.5, 0.0], [2.25, 9.0]]).repeat(20, 1) + torch.arange(60)[:, None]
+            >>> table = splits_from(rows, config=DataConfig(cells="mixed")).schema
+            >>> table.clipped(torch.tensor([[99.0, 11.7], [-1.0, 2.0], [3.0, 2.0]]))
+            {'column 1': 2}
+        """
+        if not self.kinds:
+            return {}
+        rounded = self._rounded(raw)
+        moved = (self._bounded(rounded) - rounded).abs()
+        error = 1e-6 * (raw.new_tensor(self.high) - raw.new_tensor(self.low))  # of the scaling
+        counts = (moved > error).sum(0).tolist()
+        return {name: count for name, count in zip(self.columns, counts, strict=True) if count}
+
+    def _rounded(self, raw: Tensor) -> Tensor:
+        return torch.where(torch.tensor(self.whole, device=raw.device), raw.round(), raw)
+
+    def _bounded(self, raw: Tensor) -> Tensor:
+        low, high = raw.new_tensor(self.low), raw.new_tensor(self.high)
+        is_count = torch.tensor([kind == "count" for kind in self.kinds], device=raw.device)
+        return torch.where(is_count, raw.clamp_min(0), torch.minimum(torch.maximum(raw, low), high))
+
+    def log_jacobians(self, x: Tensor) -> Tensor:
+        """`log_jacobian` of each row of x (B, *shape), (B,) float64: of the values that are not missing.
+
+        Example:
+            >>> from variform.config.data import DataConfig
+            >>> from variform.data.reading import splits_from
+            >>> schema = splits_from(torch.randn(100, 2) * 5, config=DataConfig(cells="gaps")).schema
+            >>> whole, half = schema.log_jacobians(torch.tensor([[0.0, 0.0], [0.0, torch.nan]])).tolist()
+            >>> whole == schema.log_jacobian, round(half + math.log(schema.scale[0]), 6)
+            (True, 0.0)
+        """
+        if not self.gaps or self.binarise != "none":
+            return x.new_full((len(x),), self.log_jacobian, dtype=torch.float64)
+        scale = torch.tensor(self.scale, dtype=torch.float64, device=x.device)
+        return -torch.where(x.isnan(), 0.0, scale.log()).flatten(1).sum(1)
+
+    @property
+    def log_jacobian(self) -> float:
+        """log |dx / draw| per example, -sum(log scale), in nats: add it to log p(x) to get a density of raw values.
+
+        For the discrete levels of images the density is stated per intensity in [0, 1], raw / (levels - 1), as in the
+        literature: 0 under unit scaling, and whatever makes the other scalings comparable to it. Binarised data have no
+        density: 0.
+
+        Example:
+            >>> from variform.data.reading import dataset_from
+            >>> schema = dataset_from(torch.rand(4, 2)).schema
+            >>> dataclasses.replace(schema, scale=(2.0, 0.5)).log_jacobian
+            0.0
+        """
+        if self.binarise != "none":
+            return 0.0
+        unit = self.levels - 1 if self.levels and self.kind == "image" else 1
+        repeats = math.prod(self.shape) // len(self.scale)
+        return repeats * sum(math.log(unit / scale) for scale in self.scale)
+
+    @property
+    def seen_levels(self) -> int | None:
+        """Number of discrete levels that the model sees: 2 for binarised data; None for real numbers.
+
+        Example:
+            >>> from variform.config.data import DataConfig
+            >>> from variform.data.reading import read
+            >>> read("digits").schema.seen_levels, read("digits", DataConfig(binarise="dynamic")).schema.seen_levels
+            (17, 2)
+        """
+        return self.levels if self.binarise == "none" else 2
+
+    @property
+    def grey_range(self) -> tuple[float, float]:
+        """The raw values that images show as black and as white.
+
+        Example:
+            >>> from variform.data.reading import read
+            >>> read("digits").schema.grey_range
+            (0.0, 16.0)
+        """
+        return (0.0, self.levels - 1.0) if self.levels else (min(self.low), max(self.high))
+
+    @checked
+    def require(self, support: Support, likelihood: str) -> None:
+        """Refuse data that a likelihood cannot take.
+
+        Args:
+            support: Which values it is for: any, [0, 1], levels, or counts.
+            likelihood: Its name, for the message.
+
+        Raises:
+            ValueError: if a prepared value is not of that kind; names the first such column, and its raw value where
+                it is known.
+
+        Example:
+            >>> from variform.data.reading import dataset_from
+            >>> dataset_from(torch.tensor([[7.25]])).schema.require("unit", "bernoulli")
+            Traceback (most recent call last):
+            ValueError: bernoulli needs values in [0, 1]; column 'column 1' of array holds 7.25. Use --likelihood \
+gaussian-per-feature or --scaling unit.
+        """
+        if self.binarise != "none":  # zeros and ones are of every kind
+            return
+        if support == "unit" and (outlier := self._outlier()):
+            raise ValueError(
+                f"{likelihood} needs values in [0, 1]; {outlier}. Use --likelihood {self.gaussian} or --scaling unit."
+            )
+        if support == "levels":
+            self._require_levels(likelihood)
+        if support == "counts":
+            self._require_counts(likelihood)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON, which keeps every float exactly.
+
+        Example:
+            >>> from variform.data.reading import dataset_from
+            >>> dataset_from(torch.ones(4, 2)).schema.to_dict()["shape"]
+            [2]
+        """
+        values = dataclasses.asdict(self)
+        values["categories"] = [list(names) for names in self.categories]
+        values["occupancy"] = None if self.occupancy is None else self.occupancy.to_dict()
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Schema":
+        """The opposite of `to_dict`; what a file of format 1 has not yet is left at its default.
+
+        Raises:
+            ValueError: for missing or unknown keys.
+
+        Example:
+            >>> from variform.data.reading import dataset_from
+            >>> schema = dataset_from(torch.rand(4, 2)).schema
+            >>> Schema.from_dict(schema.to_dict()) == schema
+            True
+        """
+        if not isinstance(values, dict) or not isinstance(values.get("low", []), list):
+            raise ValueError("a schema must hold values by name; this one holds others. Fetch the file again.")
+        names = {field.name for field in dataclasses.fields(cls)}
+        since = {
+            "whole": [False] * len(values.get("low", [])),
+            "conditions": [],
+            "kinds": [],
+            "categories": [],
+            "gaps": [],
+            "occupancy": None,
+            "modes": [],
+        }
+        values = {**since, **values}
+        if odd := names ^ set(values):
+            raise ValueError(
+                f"a schema must have the keys {', '.join(sorted(names))}; missing or unknown: {', '.join(sorted(odd))}."
+                " Use a file that this version of variform wrote."
+            )
+        hints = get_type_hints(cls)
+        told = [known_condition(item) for item in converted(tuple[dict, ...], values["conditions"], "conditions")]
+        seen = values["occupancy"]
+        counts = None if seen is None else Occupancy.from_dict(seen, told)
+        rest = {name: value for name, value in values.items() if name not in ("conditions", "occupancy")}
+        fields = {name: converted(hints[name], value, f"the schema's {name}") for name, value in rest.items()}
+        schema = cls(**fields, conditions=tuple(told), occupancy=counts)
+        schema._require_consistent()
+        return schema
+
+    def _require_consistent(self) -> None:
+        """Refuse what `read` never makes, such as more columns than values: it would go wrong much later."""
+        width = 1 if self.kind == "image" else len(self.columns)
+        each = {len(getattr(self, name)) for name in ("low", "high", "whole", "shift", "scale")}
+        optional = {len(getattr(self, name)) for name in ("kinds", "categories", "gaps", "modes")}
+        is_shaped = len(self.shape) == 3 and not self.columns if self.kind == "image" else self.shape == (width,)
+        if not (is_shaped and min(self.shape) >= 1 and each == {width} and optional <= {0, width}):
+            raise ValueError(
+                f"a schema must have one value a column, or one for images; {self.kind} of the shape "
+                f"{reprlib.repr(self.shape)} with {len(self.columns)} columns has others. Fetch the file again."
+            )
+        scales = (*self.scale, *(item.scale for item in self.conditions))
+        is_coded = [bool(names) for names in self.categories] == [kind == "category" for kind in self.kinds]
+        if min(scales) <= 0 or (self.levels or 2) < 2 or not is_coded:
+            raise ValueError(
+                "a schema must have positive scales, levels from 2, and categories where a column is one; this one has "
+                "others. Fetch the file again."
+            )
+
+    @cached_property
+    def _affines(self) -> dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]]:
+        return {}
+
+    def _affine(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Shift and scale in the type and on the device of `x`, made once for each."""
+        key = (x.dtype, x.device)
+        if key not in self._affines:
+            shift, scale = torch.tensor([self.shift, self.scale], dtype=torch.float64).to(x)
+            self._affines[key] = (shift, scale)
+        return self._affines[key]
+
+    def scaled_ranges(self) -> list[tuple[float, float]]:
+        """Least and greatest value, as the model sees them before any binarisation: one pair, or one a column."""
+        columns = zip(self.low, self.high, self.shift, self.scale, strict=True)
+        return [((low - shift) / scale, (high - shift) / scale) for low, high, shift, scale in columns]
+
+    @property
+    def gaussian(self) -> str:
+        """The Gaussian likelihood for such data: columns have noise of their own, the pixels of an image the same."""
+        return "gaussian-per-feature" if self.kind == "table" else "gaussian-shared"
+
+    def _outlier(self) -> str | None:
+        """The first column whose scaled values leave [0, 1], and its raw value, in words."""
+        for column, (low, high) in enumerate(self.scaled_ranges()):
+            if low < 0 or high > 1:
+                value = self.low[column] if low < 0 else self.high[column]
+                return f"{self._place(column)} holds {value:.7g}"
+        return None
+
+    def _require_levels(self, likelihood: str) -> None:
+        if self.levels is None:
+            raise ValueError(
+                f"{likelihood} needs discrete levels, such as 8-bit pixels; {self.source} holds other numbers. "
+                f"Use --likelihood {self.gaussian}."
+            )
+        if any(self.shift) or set(self.scale) != {self.levels - 1}:
+            raise ValueError(
+                f"{likelihood} needs levels scaled to [0, 1]; those of {self.source} are scaled otherwise. "
+                "Use --scaling unit."
+            )
+
+    def _require_counts(self, likelihood: str) -> None:
+        for column, (low, whole) in enumerate(zip(self.low, self.whole, strict=True)):
+            if low < 0 or not whole:
+                found = f"{low:.7g}" if low < 0 else "fractions"
+                raise ValueError(
+                    f"{likelihood} needs counts, whole numbers from 0; {self._place(column)} holds {found}. "
+                    f"Use --likelihood {self.gaussian}, or leave the column out."
+                )
+        if any(self.shift) or set(self.scale) != {1}:
+            raise ValueError(f"{likelihood} needs counts as they are; {self.source} is scaled. Use --scaling none.")
+
+    def _place(self, column: int) -> str:
+        return (
+            f"a pixel of {self.source}"
+            if self.kind == "image"
+            else f"column {quoted(self.columns[column])} of {self.source}"
+        )
+
+
+def as_array(values: Tensor | np.ndarray) -> np.ndarray:
+    """Values in memory as an array, without a copy where there need be none."""
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)

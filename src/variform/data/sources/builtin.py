@@ -1,0 +1,45 @@
+"""Data that come with variform."""
+
+from pathlib import Path
+
+import numpy as np
+
+from variform.config.data import DataConfig
+from variform.data.sources import sprites
+from variform.data.sources.source import Rendered, Source
+
+BUILT_IN = ("digits", "sprites")
+_RENDERED_ONCE = 100_000  # sprites that are kept in memory, 410 MB
+
+
+def read_digits(path: Path, config: DataConfig) -> Source:
+    """1,797 handwritten digits of scikit-learn, 8 x 8 pixels of 17 levels."""
+    from sklearn.datasets import load_digits  # here, for importing scikit-learn takes as long as reading MNIST
+
+    values, labels = load_digits(return_X_y=True)
+    return Source("digits", np.asarray(values, np.uint8).reshape(-1, 8, 8), np.asarray(labels), levels=17)
+
+
+def read_sprites(path: Path, config: DataConfig) -> Source:
+    """All sprites, or those of `sprites:N`, their labels being the shapes.
+
+    Equal images differ in nothing but the orientation: the first is also the last, and neighbours may turn few pixels
+    of a small square. All orientations of a sprite therefore share a split.
+    """
+    count = path.name.partition(":")[2]
+    if path.name != "sprites" and not (count.isascii() and count.isdigit()):
+        raise ValueError(f"sprites:N needs a whole number; got '{path.name}'. Use for example sprites:20000.")
+    index = sprites.subset(int(count)) if count else np.arange(sprites.COUNT)
+    classes = sprites.factors(index)
+    orientation = classes[:, 2] % (sprites.FACTORS["orientation"] - 1)
+    classes[:, 2] = 0
+    rendered = Rendered(index, sprites.render)
+    return Source(
+        path.name,
+        rendered if len(index) > _RENDERED_ONCE else np.asarray(rendered),
+        np.array(sprites.SHAPES)[classes[:, 0]],
+        levels=2,
+        notes=("all orientations of a sprite of one shape, scale and position are in one split",),
+        index=index,
+        keys=np.stack([sprites.index_of(classes), orientation], 1),
+    )

@@ -1,0 +1,103 @@
+"""Which rows are for training, which for validation and which for test."""
+
+import hashlib
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from variform.data.conditions import Condition
+from variform.data.dataset import PARTS, VALUES_AT_ONCE, StoredRows, in_chunks
+
+
+def own_parts(own: np.ndarray | None, rows: int) -> np.ndarray:
+    """The source's own split as the place in `_PARTS` of each row, (N,) uint8."""
+    parts = np.zeros(rows, np.uint8)
+    for number, part in enumerate(PARTS if own is not None else ()):
+        parts[own == part] = number
+    return parts
+
+
+def digests_of(raw: Tensor | StoredRows) -> np.ndarray:
+    """One hash a row, (N, 16) uint8: it decides the split, finds duplicates and makes the fingerprint."""
+    pieces = (x if not x.dtype.is_floating_point else torch.where(x.isnan(), math.nan, x) for x in in_chunks(raw))
+    return np.concatenate([_hashes(x.flatten(1).numpy().view(np.uint8), 16) for x in pieces])  # one NaN for all kinds
+
+
+def _hashes(rows: np.ndarray, size: int, key: bytes = b"") -> np.ndarray:
+    """`size` bytes for each row of bytes."""
+    joined = b"".join([hashlib.blake2b(row, digest_size=size, key=key).digest() for row in rows])
+    return np.frombuffer(joined, np.uint8).reshape(-1, size)
+
+
+def split_rows(own: np.ndarray, digests: np.ndarray, seed: int, name: str) -> dict[str, Tensor]:
+    """Which rows are in which split: the source's own, and a tenth of train, by hash, for each that it lacks.
+
+    A row's split depends on its values and the seed alone, so that equal rows stay together and rows that are added or
+    moved change nothing for the others.
+    """
+    key = str(seed).encode()
+    parts = own.copy()
+    missing = [PARTS.index(part) for part in missing_parts(own)]
+    for start in range(0, len(own) if missing else 0, VALUES_AT_ONCE):
+        some = parts[start : start + VALUES_AT_ONCE]
+        tenth = _hashes(digests[start : start + VALUES_AT_ONCE], 8, key).view("<u8")[:, 0] % 10
+        is_train = some == 0
+        for number, part in enumerate(missing):
+            some[is_train & (tenth == number)] = part
+    rows = {part: torch.from_numpy(np.flatnonzero(parts == number)) for number, part in enumerate(PARTS)}
+    for part, index in rows.items():
+        if len(index) == 0:
+            raise ValueError(
+                f"every split must hold a row; the {len(own)} rows of {name} leave none for {part}; equal rows"
+                " stay together. Give more rows or another --split-seed."
+            )
+    return rows
+
+
+def missing_parts(own: np.ndarray) -> list[str]:
+    """Which of validation and test no row is for."""
+    return [part for part in ("valid", "test") if not (own == PARTS.index(part)).any()]
+
+
+def count_duplicates(own: np.ndarray, digests: np.ndarray) -> dict[str, int]:
+    """Rows that are equal to earlier ones: `within` all rows, and `across` the parts."""
+    halves = digests.view("<u8")  # (N, 2)
+    order = np.lexsort((halves[:, 1], halves[:, 0]))  # equal rows become neighbours
+    is_new = np.arange(len(order)) == 0
+    for half in halves.T:
+        ordered = half[order]
+        is_new[1:] |= ordered[1:] != ordered[:-1]
+    group = np.cumsum(is_new, dtype=np.int64) - 1
+    is_train = own[order] == 0
+    in_train = np.zeros(group[-1] + 1, bool)
+    in_train[group[is_train]] = True
+    return {"within": int(len(order) - len(in_train)), "across": int(in_train[group[~is_train]].sum())}
+
+
+def fingerprint(
+    raw: Tensor | StoredRows,
+    own: np.ndarray,
+    digests: np.ndarray,
+    classes: tuple[str, ...],
+    labels: Tensor | None,
+    beside: tuple[Tensor | None, tuple[Condition, ...], tuple[tuple[str, ...], ...]],
+    *,
+    is_sampled: bool,
+) -> str:
+    """A hash of everything; where `digests` are not of the values, `is_sampled`, of the values of a thousand rows."""
+    state = hashlib.sha256(repr((tuple(raw.shape), str(raw.dtype), classes)).encode())
+    state.update(digests.data)
+    if is_sampled:
+        state.update(raw.index_select(0, torch.arange(1000) * len(raw) // 1000).numpy().data)
+    names = np.array(PARTS, "<U5")
+    for start in range(0, len(own), VALUES_AT_ONCE):
+        state.update(names[own[start : start + VALUES_AT_ONCE]].tobytes())
+    state.update(b"" if labels is None else labels.numpy().tobytes())
+    contexts, *names_of = beside
+    if contexts is not None:
+        state.update(contexts.numpy().tobytes())
+    if any(names_of):
+        state.update(repr(names_of).encode())
+    return state.hexdigest()
