@@ -39,8 +39,8 @@ from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import KFold, train_test_split
 from sklearn.preprocessing import StandardScaler
 
-from variform import starts
 from variform.estimator import VAE, FalseAlarmWarning, SimplerModelWarning, VAEDetector, VAEImputer
+from variform.model import starts
 
 Tables = dict[str, np.ndarray]
 Density = Callable[[np.ndarray, np.ndarray], np.ndarray]

@@ -16,7 +16,7 @@ import torch
 from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, fit, read
 from variform.data.dataset import Dataset
 from variform.evaluation.density import score
-from variform.vae import VAE
+from variform.model.vae import VAE
 
 
 def trained(source: str, epochs: int) -> tuple[VAE, Dataset]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from variform import ModelConfig, TrainConfig, build_objective, build_vae, evaluate, exploration, fit, plots, read
 from variform.data.dataset import Splits
+from variform.model.vae import VAE
 from variform.runs import show
-from variform.vae import VAE
 
 
 def train(data: Splits, likelihood: str, latent_dim: int, epochs: int) -> VAE:

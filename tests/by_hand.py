@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from variform import VAE
-from variform.likelihoods import BernoulliLikelihood
-from variform.networks import MLP
-from variform.posteriors import DiagonalPosterior
-from variform.priors import StandardNormalPrior
+from variform.model.likelihoods import BernoulliLikelihood
+from variform.model.networks import MLP
+from variform.model.posteriors import DiagonalPosterior
+from variform.model.priors import StandardNormalPrior
 
 
 def linear_bernoulli(size=4, dim=3, *, seed=0):

@@ -10,7 +10,7 @@ from variform import DataConfig, ModelConfig, TrainConfig, build_vae, read, runs
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.data.reading import splits_from
 from variform.distributions import DiagonalGaussian
-from variform.networks import ACTIVATIONS
+from variform.model.networks import ACTIVATIONS
 
 DIGITS = {
     "bernoulli": {"likelihood": "bernoulli"},

@@ -12,7 +12,8 @@ from variform import ModelConfig, TrainConfig, build_objective, build_vae, fit, 
 from variform.data.reading import dataset_from
 from variform.distributions import Bernoulli, DiagonalGaussian, FullGaussian
 from variform.objectives import DIPVAE, ELBO, WAE, BetaTCVAE, FactorVAE, InfoVAE
-from variform.objectives.aggregated import SCALES, log_aggregated, mmd, permute_dimensions
+from variform.objectives.disentangling import log_aggregated, permute_dimensions
+from variform.objectives.matching import SCALES, mmd
 from variform.steps import Step
 
 DIM = 3

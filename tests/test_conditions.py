@@ -18,7 +18,8 @@ from variform.data.conditions import Condition, occupancy, remarks
 from variform.data.reading import read_rows, splits_from
 from variform.data.schema import Schema
 from variform.evaluation.density import score
-from variform.objectives import ELBO, log_weights
+from variform.model.importance import log_weights
+from variform.objectives import ELBO
 from variform.runs import open_run, unseen
 
 

@@ -62,7 +62,7 @@ def public_functions():
 
 UNASKED = {
     "variform.data.schema.Schema.__init__",  # `read` makes it of data, and `Schema.from_dict` checks one of a file
-    "variform.posteriors.log_std",  # within a compiled step, for the families, which are checked as they are made
+    "variform.model.posteriors.log_std",  # within a compiled step, for the families, which are checked as they are made
 }
 
 

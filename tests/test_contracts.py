@@ -21,8 +21,8 @@ from variform.distributions import (
     Poisson,
     StandardNormal,
 )
-from variform.flows import FlowPrior, IAFPosterior
-from variform.likelihoods import (
+from variform.model.flows import FlowPrior, IAFPosterior
+from variform.model.likelihoods import (
     BernoulliLikelihood,
     CategoricalLikelihood,
     ContinuousBernoulliLikelihood,
@@ -32,10 +32,10 @@ from variform.likelihoods import (
     NegativeBinomialLikelihood,
     PoissonLikelihood,
 )
-from variform.networks import ACTIVATIONS, MLP
+from variform.model.networks import ACTIVATIONS, MLP
+from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
+from variform.model.priors import MixturePrior, StandardNormalPrior, VampPrior
 from variform.objectives import ELBO
-from variform.posteriors import DiagonalPosterior, FullCovariancePosterior
-from variform.priors import MixturePrior, StandardNormalPrior, VampPrior
 
 EVENT, DIM, BATCH, L = (1, 4, 3), 3, 5, 7
 

@@ -16,10 +16,10 @@ from variform.evaluation import density
 from variform.evaluation.baselines import pca, trivial
 from variform.evaluation.density import Estimate, bits_per_dim, score
 from variform.evaluation.latents import active_units
-from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood
-from variform.networks import MLP
-from variform.posteriors import DiagonalPosterior
-from variform.priors import StandardNormalPrior
+from variform.model.likelihoods import BernoulliLikelihood, GaussianLikelihood
+from variform.model.networks import MLP
+from variform.model.posteriors import DiagonalPosterior
+from variform.model.priors import StandardNormalPrior
 
 
 @pytest.fixture(autouse=True)

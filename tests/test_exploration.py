@@ -8,7 +8,7 @@ from scipy import stats
 from variform import DataConfig, ModelConfig, build_vae, exploration, read
 from variform.data.reading import splits_from
 from variform.data.schema import Schema
-from variform.priors import MixturePrior
+from variform.model.priors import MixturePrior
 
 
 @pytest.fixture(scope="module")

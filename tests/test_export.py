@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 from variform import VAE, ModelConfig, TrainConfig, build_objective, build_vae, fit, read, save
 from variform.data.reading import splits_from
 from variform.export import inspect, load_vae, write_images, write_rows
-from variform.likelihoods import BernoulliLikelihood
-from variform.networks import MLP
-from variform.posteriors import DiagonalPosterior
-from variform.priors import StandardNormalPrior
+from variform.model.likelihoods import BernoulliLikelihood
+from variform.model.networks import MLP
+from variform.model.posteriors import DiagonalPosterior
+from variform.model.priors import StandardNormalPrior
 from variform.system.files import replacing, to_json, write_text
 from variform.system.sealing import FORMAT, checksum
 

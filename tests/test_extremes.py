@@ -24,8 +24,8 @@ from variform.distributions import (
     kl_diagonal,
     kl_standard,
 )
-from variform.flows import IAFPosterior
-from variform.posteriors import FullCovariancePosterior
+from variform.model.flows import IAFPosterior
+from variform.model.posteriors import FullCovariancePosterior
 
 mp.dps = 60
 DTYPES = [torch.float32, torch.float64]

@@ -12,8 +12,8 @@ from variform import ModelConfig, TrainConfig, build_objective, build_vae, expor
 from variform.data.reading import dataset_from
 from variform.distributions.flows import _AFFINE, _SPLINE
 from variform.export import load_vae
-from variform.flows import FlowPrior, IAFPosterior
-from variform.objectives import log_weights
+from variform.model.flows import FlowPrior, IAFPosterior
+from variform.model.importance import log_weights
 from variform.steps import Step, compiles
 
 

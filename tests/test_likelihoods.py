@@ -23,7 +23,7 @@ from variform import (
 from variform.config.choices import LikelihoodName
 from variform.data.reading import splits_from
 from variform.evaluation.baselines import trivial
-from variform.likelihoods import (
+from variform.model.likelihoods import (
     CategoricalLikelihood,
     GaussianLikelihood,
     LogisticLikelihood,

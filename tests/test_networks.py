@@ -10,7 +10,7 @@ from torch import nn
 
 from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, fit, read
 from variform.evaluation.baselines import trivial
-from variform.networks import INITIALISATIONS, MLP, ConvolutionalDecoder, ConvolutionalEncoder
+from variform.model.networks import INITIALISATIONS, MLP, ConvolutionalDecoder, ConvolutionalEncoder
 
 
 @pytest.fixture(autouse=True)

@@ -9,11 +9,12 @@ from by_hand import Hand, drawn, linear_bernoulli
 from torch import nn
 
 from variform import VAE, TrainConfig, build_objective
-from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood
-from variform.networks import MLP
-from variform.objectives import ELBO, Autoencoder, cosine, cyclic, log_weights, warmup
-from variform.posteriors import DiagonalPosterior
-from variform.priors import StandardNormalPrior
+from variform.model.importance import log_weights
+from variform.model.likelihoods import BernoulliLikelihood, GaussianLikelihood
+from variform.model.networks import MLP
+from variform.model.posteriors import DiagonalPosterior
+from variform.model.priors import StandardNormalPrior
+from variform.objectives import ELBO, Autoencoder, cosine, cyclic, warmup
 
 
 @pytest.fixture(autouse=True)

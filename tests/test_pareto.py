@@ -16,7 +16,7 @@ from variform.data.reading import dataset_from
 from variform.evaluation import density
 from variform.evaluation.density import score
 from variform.evaluation.pareto import HIGH, Tail, pareto_k, tail_length
-from variform.objectives import log_weights
+from variform.model.importance import log_weights
 
 SIZES = [25, 26, 30, 99, 225, 400, 2500]
 if not metadata.version("arviz-stats").startswith("0.5."):  # which rounds the length of the tail up, later ones down

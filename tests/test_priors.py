@@ -11,11 +11,11 @@ from torch import nn
 from variform import VAE, DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, evaluate, fit, read
 from variform.data.reading import splits_from
 from variform.evaluation.density import score
-from variform.likelihoods import BernoulliLikelihood
-from variform.networks import MLP
+from variform.model.likelihoods import BernoulliLikelihood
+from variform.model.networks import MLP
+from variform.model.posteriors import DiagonalPosterior
+from variform.model.priors import MixturePrior, StandardNormalPrior, VampPrior
 from variform.objectives import ELBO
-from variform.posteriors import DiagonalPosterior
-from variform.priors import MixturePrior, StandardNormalPrior, VampPrior
 from variform.system.draws import sharing
 
 

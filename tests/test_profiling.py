@@ -13,10 +13,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from variform import VAE, DataConfig, ModelConfig, TrainConfig, build_vae, cli, read
 from variform.data.dataset import Dataset
 from variform.data.reading import dataset_from
-from variform.likelihoods import BernoulliLikelihood
+from variform.model.likelihoods import BernoulliLikelihood
+from variform.model.posteriors import DiagonalPosterior
+from variform.model.priors import StandardNormalPrior
 from variform.objectives import ELBO
-from variform.posteriors import DiagonalPosterior
-from variform.priors import StandardNormalPrior
 from variform.profiling import Profile, _advice, _products, profile
 from variform.steps import Step
 

@@ -17,11 +17,11 @@ from variform.distributions import DiagonalGaussian, FullGaussian, StandardNorma
 from variform.evaluation import refinement
 from variform.evaluation.density import score
 from variform.evaluation.refinement import refine
-from variform.likelihoods import PoissonLikelihood
-from variform.networks import MLP
-from variform.posteriors import DiagonalPosterior
-from variform.priors import StandardNormalPrior
-from variform.vae import evaluating
+from variform.model.likelihoods import PoissonLikelihood
+from variform.model.networks import MLP
+from variform.model.posteriors import DiagonalPosterior
+from variform.model.priors import StandardNormalPrior
+from variform.model.vae import evaluating
 
 
 @pytest.fixture(autouse=True)

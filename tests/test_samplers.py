@@ -16,10 +16,11 @@ from variform.data.reading import dataset_from, splits_from
 from variform.distributions import DiagonalGaussian, FullGaussian, Mixture, StandardNormal
 from variform.distributions.temperature import tempered
 from variform.evaluation.density import score
-from variform.likelihoods import GaussianLikelihood
-from variform.posteriors import DiagonalPosterior
-from variform.priors import StandardNormalPrior
-from variform.samplers import Sampler, TemperedPrior, aggregated_posterior
+from variform.model.fitted_priors import TemperedPrior
+from variform.model.likelihoods import GaussianLikelihood
+from variform.model.posteriors import DiagonalPosterior
+from variform.model.priors import StandardNormalPrior
+from variform.samplers import Sampler, aggregated_posterior
 
 WEIGHTS = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
 MEANS = torch.tensor([[0.0, 0.0], [4.0, 1.0], [-2.0, 4.0]], dtype=torch.float64)
@@ -330,7 +331,7 @@ def test_a_sampler_comes_back_with_the_same_bits(fitted, flow, tmp_path):
     for dtype in (torch.float32, torch.float64):
         vae = model().to(dtype)
         for sampler in (fitted, flow):
-            one = Sampler(sampler.kind, samplers._like(vae, copy.deepcopy(sampler.prior)), sampler.facts)
+            one = Sampler(sampler.kind, samplers.like_model(vae, copy.deepcopy(sampler.prior)), sampler.facts)
             path = tmp_path / "sampler.safetensors"
             samplers.save(one, vae, path)
             again = samplers.load(path, vae)

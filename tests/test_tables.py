@@ -20,7 +20,8 @@ from variform.evaluation.baselines import trivial
 from variform.evaluation.density import score
 from variform.evaluation.imputation import compare, judge
 from variform.export import load_vae
-from variform.likelihoods import (
+from variform.model.features import FilledGaps, TableFeatures
+from variform.model.likelihoods import (
     BernoulliLikelihood,
     CategoricalLikelihood,
     ContinuousBernoulliLikelihood,
@@ -30,9 +31,9 @@ from variform.likelihoods import (
     NegativeBinomialLikelihood,
     PoissonLikelihood,
 )
-from variform.networks import MLP, FilledGaps, TableFeatures
-from variform.posteriors import DiagonalPosterior
-from variform.priors import StandardNormalPrior
+from variform.model.networks import MLP
+from variform.model.posteriors import DiagonalPosterior
+from variform.model.priors import StandardNormalPrior
 from variform.samplers import compare as compare_samplers
 
 NAN = float("nan")

@@ -36,11 +36,11 @@ from variform.config.toml import to_command
 from variform.data.order import epoch_order
 from variform.data.reading import dataset_from, splits_from
 from variform.export import load_vae
-from variform.likelihoods import BernoulliLikelihood
-from variform.networks import MLP
+from variform.model.likelihoods import BernoulliLikelihood
+from variform.model.networks import MLP
+from variform.model.posteriors import DiagonalPosterior
+from variform.model.priors import StandardNormalPrior
 from variform.objectives import ELBO
-from variform.posteriors import DiagonalPosterior
-from variform.priors import StandardNormalPrior
 from variform.steps import Step, compiles
 from variform.training import Interrupted, NonFiniteError, learning_rate, passes
 

@@ -13,11 +13,11 @@ from variform import VAE, ModelConfig, TrainConfig, build_objective, build_vae, 
 from variform.data.reading import dataset_from, splits_from
 from variform.evaluation.components import fit_pca
 from variform.evaluation.density import score
-from variform.likelihoods import GaussianLikelihood
-from variform.networks import MLP
-from variform.objectives import log_weights
-from variform.posteriors import DiagonalPosterior, FullCovariancePosterior
-from variform.priors import StandardNormalPrior
+from variform.model.importance import log_weights
+from variform.model.likelihoods import GaussianLikelihood
+from variform.model.networks import MLP
+from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
+from variform.model.priors import StandardNormalPrior
 
 
 def linear_vae(weight, bias, std, *, spread=1.0):

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from variform.estimator import VAEDetector, VAEImputer
     from variform.evaluation import evaluate, impute
     from variform.export import save
+    from variform.model.build import build_vae
+    from variform.model.vae import VAE
     from variform.models import Model, load
     from variform.objectives import (
         DIPVAE,
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
     )
     from variform.runs import explore
     from variform.training import History, build_objective, fit
-    from variform.vae import VAE, build_vae
 
 _HOMES = {
     "DataConfig": "config.data",
@@ -75,8 +76,8 @@ _HOMES = {
     "History": "training",
     "build_objective": "training",
     "fit": "training",
-    "VAE": "vae",
-    "build_vae": "vae",
+    "VAE": "model.vae",
+    "build_vae": "model.build",
 }
 
 __all__ = [

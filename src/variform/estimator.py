@@ -35,7 +35,7 @@ from sklearn.utils.validation import (
     validate_data,  # pyrefly: ignore[missing-module-attribute]
 )
 
-from variform import exploration, starts, vae
+from variform import exploration
 from variform.config.choices import ActivationName
 from variform.config.model import ModelConfig
 from variform.config.training import TrainConfig
@@ -47,8 +47,9 @@ from variform.evaluation.density import Scores, score
 from variform.evaluation.differences import mean_difference
 from variform.evaluation.imputation import Imputation, impute
 from variform.evaluation.latents import active_units
-from variform.likelihoods import GaussianLikelihood
-from variform.priors import MixturePrior
+from variform.model import build, starts, vae
+from variform.model.likelihoods import GaussianLikelihood
+from variform.model.priors import MixturePrior
 from variform.training import build_objective, epochs, fit
 
 Array = NDArray[Any]
@@ -108,8 +109,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     one of the values as they came. The model itself is `vae_`, which `variform.save` writes to a file.
 
     Under a Gaussian likelihood training begins at factor analysis, of which the networks then find what is not linear;
-    see `variform.starts`. With `gaps` it does so under `iwae` alone, and only with the activations relu, leaky-relu,
-    gelu, silu and softplus.
+    see `variform.model.starts`. With `gaps` it does so under `iwae` alone, and only with the activations relu,
+    leaky-relu, gelu, silu and softplus.
 
     Args:
         latent_dim: Number of latent dimensions, the columns of `transform`; `auto` is the number of factors, from 2 to
@@ -287,7 +288,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             latents = min(rows.shape[1], max(_FEWEST_LATENTS, starts.count_factors(rows, random)))
         # A search over NumPy's numbers gives those, which JSON does not know.
         config = self._config(train.schema, int(latents))
-        model = vae.build_vae(config, train.schema, seed=self._seed, moments=train.moments())
+        model = build.build_vae(config, train.schema, seed=self._seed, moments=train.moments())
         # Of rows with gaps the encoder's answers are poor: the ELBO would have the decoder make up for that.
         is_blind = self.gaps and self.objective == "elbo"
         if is_blind or not starts.can_start(model):
@@ -298,7 +299,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             clusters = starts.fit_clusters(starts.draw_factors(rows, factors, random), random)
         if clusters is not None and clusters.n_components > 1:
             config = replace(config, prior="mixture", components=clusters.n_components)
-            model = vae.build_vae(config, train.schema, seed=self._seed, moments=train.moments())
+            model = build.build_vae(config, train.schema, seed=self._seed, moments=train.moments())
             assert isinstance(model.prior, MixturePrior)
             starts.start_at_clusters(model.prior, clusters)
         starts.start_at_factors(model, factors, rows)

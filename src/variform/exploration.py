@@ -17,8 +17,8 @@ from variform.config.checks import Count, checked
 from variform.data.dataset import Dataset
 from variform.data.schema import Schema
 from variform.distributions.gaussian import StandardNormal
+from variform.model.vae import VAE, evaluating
 from variform.system.draws import seeded
-from variform.vae import VAE, evaluating
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -24,9 +24,10 @@ from variform.config.toml import to_dict
 from variform.data.schema import Schema
 from variform.data.sources.tables import csv_cells, is_number
 from variform.evaluation.imputation import Imputation
+from variform.model.build import build_vae
+from variform.model.vae import VAE
 from variform.system.files import new_folder, replacing
 from variform.system.sealing import read_sealed, write_sealed
-from variform.vae import VAE, build_vae
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Built = TypeVar("Built", bound=nn.Module)

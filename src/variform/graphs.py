@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from variform.config.toml import to_dict
 from variform.lowering import Program, Step, lower_decoder, lower_encoder
-from variform.vae import VAE
+from variform.model.vae import VAE
 from variform.version import __version__
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -23,9 +23,9 @@ from variform.config.toml import to_dict
 from variform.data.schema import Schema
 from variform.export import inspect, save
 from variform.lowering import Program, Step, lower_decoder, lower_encoder
+from variform.model.vae import VAE, evaluating
 from variform.system.draws import seeded
 from variform.system.files import new_folder, write_json, write_text
-from variform.vae import VAE, evaluating
 from variform.version import __version__
 
 Array = np.ndarray[Any, np.dtype[Any]]

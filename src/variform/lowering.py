@@ -48,7 +48,8 @@ import torch
 from torch import Tensor, nn
 
 from variform.data.schema import Schema
-from variform.likelihoods import (
+from variform.model.features import FilledGaps, LogCounts, TableFeatures
+from variform.model.likelihoods import (
     BernoulliLikelihood,
     CategoricalLikelihood,
     ContinuousBernoulliLikelihood,
@@ -59,19 +60,10 @@ from variform.likelihoods import (
     NegativeBinomialLikelihood,
     PoissonLikelihood,
 )
-from variform.networks import (
-    ACTIVATIONS,
-    MLP,
-    ConvolutionalDecoder,
-    ConvolutionalEncoder,
-    FilledGaps,
-    LogCounts,
-    ResidualBlock,
-    TableFeatures,
-)
-from variform.posteriors import DiagonalPosterior, FullCovariancePosterior
+from variform.model.networks import ACTIVATIONS, MLP, ConvolutionalDecoder, ConvolutionalEncoder, ResidualBlock
+from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
+from variform.model.vae import VAE
 from variform.system.draws import Dropout
-from variform.vae import VAE
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Step = dict[str, Any]

@@ -13,14 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from variform import exploration, samplers
+from variform import exploration
 from variform.config.checks import Count, Positive, checked
 from variform.data.dataset import Dataset
 from variform.data.reading import rows_like
 from variform.data.schema import Schema
 from variform.evaluation.density import score
 from variform.export import load_vae
-from variform.vae import VAE
+from variform.model import fitted_priors
+from variform.model.vae import VAE
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Values = TypeVar("Values", Array, Tensor)
@@ -152,7 +153,7 @@ class Model:
         """
         vae = self.vae
         if temperature != 1:
-            vae = vae.with_prior(samplers.TemperedPrior(vae.prior, temperature))
+            vae = vae.with_prior(fitted_priors.TemperedPrior(vae.prior, temperature))
         told = self._told(given, (count,))
         raw = exploration.generate(vae, count, context=told, draw=draw, tidy=False, seed=seed)
         for remark in exploration.remarks(self.schema, raw, least=_FEW):

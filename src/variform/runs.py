@@ -52,6 +52,9 @@ from variform.explorer.page import Page
 from variform.explorer.page import render as render_page
 from variform.explorer.payload import decoder_payload, remote_payload
 from variform.export import inspect, load_vae, save
+from variform.model import fitted_priors
+from variform.model.build import build_vae
+from variform.model.vae import VAE
 from variform.profiling import Profile, profile
 from variform.records import read_data, read_evaluation, read_history, read_sessions
 from variform.report import Picture, Table, render
@@ -71,7 +74,6 @@ from variform.training import (
     require_labels,
     resume_command,
 )
-from variform.vae import VAE, build_vae
 from variform.version import __version__
 
 FIGURES = (
@@ -818,7 +820,7 @@ def with_sampler(run: Run, kind: Literal["prior", "gmm", "flow"], temperature: f
             )
         prior = samplers.load(sampler_file(run, kind), run.vae).prior
     if temperature != 1:
-        prior = samplers.TemperedPrior(prior, temperature)
+        prior = fitted_priors.TemperedPrior(prior, temperature)
     return run.vae.with_prior(prior)
 
 

@@ -21,18 +21,15 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
 from variform import exploration
-from variform.config.checks import Positive, checked
+from variform.config.checks import checked
 from variform.data.dataset import Dataset, Splits
 from variform.data.schema import Schema
-from variform.distributions.compound import Mixture
-from variform.distributions.gaussian import FullGaussian
-from variform.distributions.law import Law
-from variform.distributions.temperature import Scaled, tempered
 from variform.evaluation.density import Estimate, progress_bar, reliability, score
 from variform.evaluation.samples import LEAST_ROWS, compare_samples, perfect_coverage, piles, tell_apart
 from variform.export import build_bounded
+from variform.model.fitted_priors import GaussianMixturePrior, ScaledFlowPrior
+from variform.model.vae import VAE, evaluating
 from variform.system.sealing import checksum, read_sealed, write_sealed
-from variform.vae import VAE, evaluating
 
 SamplerKind = Literal["gmm", "flow"]
 
@@ -47,99 +44,6 @@ _HELD_OUT_DRAWS = 2000  # at least so many points, where there are fewer rows
 _FLOATS_AT_ONCE = 2**25  # of the decoder's output
 _FEATURES, _PCA_ROWS = 50, 10_000
 _TOLD, _NAMED = 0.6, 8  # an accuracy that is worth a word, and columns in it
-
-
-class GaussianMixturePrior(nn.Module):
-    r"""$p(z) = \sum_k \pi_k\, N(z; \mu_k, \Sigma_k)$ with full covariances, as it was fitted: nothing is trained.
-
-    Args:
-        latent_dim: Number of latent dimensions.
-        components: K.
-
-    Example:
-        >>> GaussianMixturePrior(3, components=5)(None).sample((4,)).shape
-        torch.Size([4, 3])
-    """
-
-    logits: Tensor
-    loc: Tensor
-    scale_tril: Tensor
-
-    def __init__(self, latent_dim: int, *, components: int) -> None:
-        super().__init__()
-        self.latent_dim = latent_dim
-        self.register_buffer("logits", torch.zeros(components))
-        self.register_buffer("loc", torch.zeros(components, latent_dim))
-        self.register_buffer("scale_tril", torch.eye(latent_dim).repeat(components, 1, 1))
-
-    def extra_repr(self) -> str:
-        """Shown when the module is printed."""
-        return f"latent_dim={self.latent_dim}, components={len(self.logits)}"
-
-    def forward(self, encode: object) -> Mixture:
-        """The law."""
-        del encode
-        return Mixture(FullGaussian(self.loc, self.scale_tril), self.logits)
-
-
-class ScaledFlowPrior(nn.Module):
-    """A flow over z standardised: its splines end at 5, and what lies beyond would be left to Gaussian tails.
-
-    Args:
-        latent_dim: Number of latent dimensions.
-        transforms: Autoregressive steps.
-        hidden: Widths of the hidden layers of each step.
-
-    Example:
-        >>> ScaledFlowPrior(3)(None).sample((4,)).shape
-        torch.Size([4, 3])
-    """
-
-    compilable = False
-    loc: Tensor
-    scale: Tensor
-
-    def __init__(self, latent_dim: int, *, transforms: int = 3, hidden: tuple[int, ...] = (64, 64)) -> None:
-        super().__init__()
-        from variform.flows import FlowPrior  # slow to import
-
-        self.flow = FlowPrior(latent_dim, transforms=transforms, hidden=hidden)
-        self.register_buffer("loc", torch.zeros(latent_dim))
-        self.register_buffer("scale", torch.ones(latent_dim))
-
-    def forward(self, encode: object) -> Scaled:
-        """The law."""
-        return Scaled(self.flow(encode), self.loc, self.scale)
-
-
-class TemperedPrior(nn.Module):
-    """A prior at a temperature; see `tempered`.
-
-    Args:
-        prior: The prior.
-        temperature: Above 0; 1 leaves the prior as it is.
-
-    Raises:
-        ValueError: for a temperature that is not above 0.
-
-    Example:
-        >>> TemperedPrior(GaussianMixturePrior(2, components=1), 0.5)(None).variance
-        tensor([0.2500, 0.2500])
-    """
-
-    @checked
-    def __init__(self, prior: nn.Module, temperature: Positive) -> None:
-        super().__init__()
-        self.prior, self.temperature = prior, temperature
-        self.compilable = getattr(prior, "compilable", True)
-
-    def extra_repr(self) -> str:
-        """Shown when the module is printed."""
-        return f"temperature={self.temperature}"
-
-    def forward(self, encode: Any) -> Law:
-        """The law."""
-        return tempered(self.prior(encode), self.temperature)
 
 
 @checked
@@ -241,7 +145,7 @@ def fit_mixture(
         "rows": len(points),
         "seed": seed,
     }
-    return Sampler("gmm", _like(vae, prior), facts)
+    return Sampler("gmm", like_model(vae, prior), facts)
 
 
 @checked
@@ -283,7 +187,7 @@ def fit_flow(
     with torch.random.fork_rng(), progress_bar(progress) as bar:
         task = bar.add_task("fitting a flow, at most", total=rounds)
         torch.manual_seed(seed)
-        prior = _like(vae, ScaledFlowPrior(vae.latent_dim, transforms=transforms, hidden=hidden))
+        prior = like_model(vae, ScaledFlowPrior(vae.latent_dim, transforms=transforms, hidden=hidden))
         points = aggregated_posterior(vae, train, seed=seed)
         prior.loc.copy_(points.mean(0))
         prior.scale.copy_(points.std(0, correction=0).clamp_min(1e-6))
@@ -313,7 +217,8 @@ def fit_flow(
     return Sampler("flow", prior.requires_grad_(False), facts)
 
 
-def _like(vae: VAE, prior: nn.Module) -> Any:
+def like_model(vae: VAE, prior: nn.Module) -> Any:
+    """A prior with the type and on the device of a model's parameters."""
     parameter = next(vae.parameters())
     return prior.to(parameter.device, parameter.dtype)
 
@@ -361,7 +266,7 @@ def load(path: str | Path, vae: VAE) -> Sampler:
         raise ValueError(
             f"{path.name} must hold what its header describes; {reprlib.repr(str(error))}. Fit it anew."
         ) from error
-    return Sampler(kind, _like(vae, prior).requires_grad_(False), facts)
+    return Sampler(kind, like_model(vae, prior).requires_grad_(False), facts)
 
 
 def _build(kind: SamplerKind, latent_dim: int, facts: dict[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:

@@ -29,7 +29,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from variform import exploration
 from variform.explorer.payload import most_codes
-from variform.vae import VAE
+from variform.model.vae import VAE
 
 _MOST_CLIENTS = 1024  # whose requests are counted one by one
 _MOST_CONNECTIONS = 64  # at once; a further one takes the place of one whose client is idle

@@ -23,12 +23,12 @@ from variform.checkpoints import Trained
 from variform.config.checks import checked
 from variform.config.choices import DeviceName
 from variform.config.training import TrainConfig
+from variform.model.vae import evaluating
 from variform.objectives import PIWAE, Autoencoder, Objective, Terms
 from variform.system import processes
 from variform.system.compiling import compiled
 from variform.system.memory import keep_freed
 from variform.system.work import CONVOLUTIONS, floats_given, multiplications, threads_for, using
-from variform.vae import evaluating
 
 TERMS = ("loss", "log_likelihood", "kl")
 

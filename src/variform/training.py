@@ -23,6 +23,7 @@ from variform.config.toml import to_dict
 from variform.config.training import TrainConfig, every
 from variform.data.dataset import Dataset
 from variform.data.order import BLOCKS_PER_WINDOW, epoch_order
+from variform.model.vae import VAE, evaluating
 from variform.objectives import (
     DIPVAE,
     ELBO,
@@ -46,7 +47,6 @@ from variform.system import processes
 from variform.system.draws import seeded
 from variform.system.stopping import Stopped, noted
 from variform.system.terminal import console
-from variform.vae import VAE, evaluating
 
 # How many steps pass between two questions to the other processes whether one was asked to stop or to save.
 _ASK_EVERY = 16

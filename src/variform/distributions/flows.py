@@ -121,7 +121,7 @@ class InverseAutoregressive(Flow):
     has to invert f, a pass for every dimension.
 
     Example:
-        >>> from variform.flows import IAFPosterior
+        >>> from variform.model.flows import IAFPosterior
         >>> law = IAFPosterior(3)(torch.zeros(5, 70))
         >>> z, log_q = law.rsample_and_log_prob((2,))
         >>> torch.allclose(law.log_prob(z), log_q, atol=1e-4)
@@ -173,7 +173,7 @@ class MaskedAutoregressive(Flow):
     $\log p(z) = \log N(f(z); 0, I) + \log |\det \partial f / \partial z|$
 
     Example:
-        >>> from variform.flows import FlowPrior
+        >>> from variform.model.flows import FlowPrior
         >>> FlowPrior(3)(None).log_prob(torch.zeros(5, 3)).shape
         torch.Size([5])
     """

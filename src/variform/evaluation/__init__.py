@@ -15,8 +15,8 @@ from variform.evaluation.imputation import impute as impute
 from variform.evaluation.latents import active_units, hits
 from variform.evaluation.pareto import FEWEST_SAMPLES, HIGH
 from variform.evaluation.verdict import MOST_ROWS, SOME_ROWS, distrusted, warnings
-from variform.likelihoods import BernoulliLikelihood, GaussianLikelihood
-from variform.vae import VAE
+from variform.model.likelihoods import BernoulliLikelihood, GaussianLikelihood
+from variform.model.vae import VAE
 
 
 @checked

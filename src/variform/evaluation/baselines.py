@@ -18,7 +18,7 @@ from variform.distributions.pixels import Bernoulli, Categorical, ContinuousBern
 from variform.evaluation.components import MixedCoding, fit_with_gaps
 from variform.evaluation.density import Estimate, Scores, per_column, squared_error
 from variform.evaluation.differences import mean_difference, root_mean_difference, row_errors
-from variform.likelihoods import (
+from variform.model.likelihoods import (
     BernoulliLikelihood,
     CategoricalLikelihood,
     ContinuousBernoulliLikelihood,
@@ -30,7 +30,7 @@ from variform.likelihoods import (
     PoissonLikelihood,
     dispersion,
 )
-from variform.vae import VAE
+from variform.model.vae import VAE
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

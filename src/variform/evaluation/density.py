@@ -18,13 +18,13 @@ from variform.distributions.kl import has_closed_form_kl, kl, kl_per_dimension, 
 from variform.distributions.law import Law
 from variform.evaluation.pareto import FEWEST_SAMPLES, HIGH, Tail
 from variform.evaluation.refinement import refine as refined
-from variform.objectives import Weights, log_weights
+from variform.model.importance import Weights, log_weights
+from variform.model.vae import VAE, evaluating
 from variform.system import draws, memory
 from variform.system.compiling import compiled
 from variform.system.memory import keep_freed
 from variform.system.terminal import console
 from variform.system.work import floats_given
-from variform.vae import VAE, evaluating
 
 _FLOATS_AT_ONCE = 2**21  # 8 MiB of a decoder's activations: they stay in the processor's cache
 _MORE_ELSEWHERE = 32  # a GPU needs that many times more to be busy

@@ -16,8 +16,8 @@ from variform.distributions.law import Law
 from variform.evaluation.density import Estimate, floats_per_decode, reliability
 from variform.evaluation.pareto import HIGH, pareto_k
 from variform.evaluation.refinement import refine as refined
+from variform.model.vae import VAE, evaluating
 from variform.system import draws
-from variform.vae import VAE, evaluating
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

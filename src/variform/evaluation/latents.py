@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from variform.data.dataset import Dataset
-from variform.vae import VAE, evaluating
+from variform.model.vae import VAE, evaluating
 
 
 def active_units(means: Tensor, threshold: float = 0.01) -> dict[str, Any]:

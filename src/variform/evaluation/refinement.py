@@ -8,8 +8,8 @@ from torch import Tensor
 
 from variform.distributions.gaussian import DiagonalGaussian, FullGaussian
 from variform.distributions.law import Law
-from variform.objectives.elbo import weights_of
-from variform.vae import VAE
+from variform.model.importance import weights_of
+from variform.model.vae import VAE
 
 _SAMPLES = 8  # draws of z a step
 # In units of q the curvature of the ELBO at its optimum is about 1: a plain step of the gradient is of the right size

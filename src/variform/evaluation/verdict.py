@@ -11,9 +11,9 @@ from variform import divergence
 from variform.config.training import TrainConfig
 from variform.evaluation.baselines import PCAS, has_two_metrics
 from variform.evaluation.pareto import HIGH
-from variform.likelihoods import GaussianLikelihood, LogisticLikelihood
-from variform.posteriors import DiagonalPosterior, FullCovariancePosterior
-from variform.vae import VAE
+from variform.model.likelihoods import GaussianLikelihood, LogisticLikelihood
+from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
+from variform.model.vae import VAE
 
 BETTER_BY = 2.0
 """Paired standard errors by which a simpler model must be better before it is said."""

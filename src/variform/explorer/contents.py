@@ -24,8 +24,8 @@ from variform.data.sources import sprites
 from variform.distributions.gaussian import StandardNormal
 from variform.evaluation.density import squared_error
 from variform.evaluation.verdict import is_collapsed
+from variform.model.vae import VAE, evaluating
 from variform.system.draws import seeded
-from variform.vae import VAE, evaluating
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

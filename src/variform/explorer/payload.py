@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from variform.lowering import Program, Step, lower_decoder
+from variform.model.vae import VAE, evaluating
 from variform.system.draws import seeded
-from variform.vae import VAE, evaluating
 
 _MOST_NUMBERS = 2**22  # of an answer of a server, 16 MB
 _TOLERANCE = 5e-4  # of the range of the data: half of what the page promises

@@ -1,14 +1,16 @@
 """Objectives: a batch becomes terms; training minimises `terms.loss`.
 
-`elbo` holds the contract and the evidence lower bound, `importance` the bounds from several weights, `aggregated` what
-looks at the posteriors of a batch together, `semi_supervised` labels that are inferred, `corruption` noise on what the
-encoder sees, `schedules` weights that change with the step.
+`objective` holds the contract, `elbo` the evidence lower bound, `importance` the bounds from several weights,
+`disentangling` and `matching` what looks at the posteriors of a batch together, `semi_supervised` labels that are
+inferred, `corruption` noise on what the encoder sees, `schedules` weights that change with the step.
 """
 
-from variform.objectives.aggregated import DIPVAE, WAE, BetaTCVAE, FactorVAE, InfoVAE
 from variform.objectives.corruption import Corruption
-from variform.objectives.elbo import ELBO, Autoencoder, Objective, Terms, Weights, log_weights
+from variform.objectives.disentangling import DIPVAE, BetaTCVAE, FactorVAE
+from variform.objectives.elbo import ELBO, Autoencoder
 from variform.objectives.importance import IWAE, PIWAE
+from variform.objectives.matching import WAE, InfoVAE
+from variform.objectives.objective import Objective, Terms
 from variform.objectives.schedules import Schedule, cosine, cyclic, warmup
 from variform.objectives.semi_supervised import SemiSupervised
 
@@ -27,9 +29,7 @@ __all__ = [
     "Schedule",
     "SemiSupervised",
     "Terms",
-    "Weights",
     "cosine",
     "cyclic",
-    "log_weights",
     "warmup",
 ]

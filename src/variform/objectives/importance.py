@@ -8,8 +8,9 @@ from torch import Tensor
 
 from variform.config.checks import Count, Share, checked
 from variform.distributions.law import Law
-from variform.objectives.elbo import Objective, Terms, Weights, log_weights, require_own_variance, weights_of
-from variform.vae import VAE
+from variform.model.importance import Weights, log_weights, weights_of
+from variform.model.vae import VAE
+from variform.objectives.objective import Objective, Terms, require_own_variance
 
 Gradient = Literal["plain", "stl", "dreg"]
 
@@ -70,7 +71,7 @@ class IWAE(Objective):
     Example:
         >>> from variform.config.model import ModelConfig
         >>> from variform.data.reading import read
-        >>> from variform.vae import build_vae
+        >>> from variform.model.build import build_vae
         >>> data = read("digits")
         >>> terms = IWAE(build_vae(ModelConfig(latent_dim=2), data.schema), samples=50)(data.test.prepared()[:5])
         >>> bool((-terms.loss > terms.elbo).all())
@@ -125,7 +126,7 @@ class PIWAE(IWAE):
     Example:
         >>> from variform.config.model import ModelConfig
         >>> from variform.data.reading import read
-        >>> from variform.vae import build_vae
+        >>> from variform.model.build import build_vae
         >>> data = read("digits")
         >>> objective = PIWAE(build_vae(ModelConfig(latent_dim=2), data.schema), samples=8, groups=8)
         >>> objective(data.test.prepared()[:5]).loss.shape

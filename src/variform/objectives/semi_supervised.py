@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from variform.config.checks import checked
-from variform.objectives.elbo import ELBO, KL, Terms, require_own_variance
+from variform.model.vae import VAE
+from variform.objectives.elbo import ELBO
+from variform.objectives.objective import KL, Terms, require_own_variance
 from variform.objectives.schedules import Schedule
-from variform.vae import VAE
 
 
 class SemiSupervised(ELBO):

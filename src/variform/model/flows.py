@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from variform.config.checks import checked
 from variform.distributions.flows import InverseAutoregressive, MaskedAutoregressive, Steps, weights_of_steps
 from variform.distributions.gaussian import DiagonalGaussian, StandardNormal
-from variform.posteriors import Std, log_std
+from variform.model.posteriors import Std, log_std
 
 
 class IAFPosterior(nn.Module):

@@ -1,4 +1,4 @@
-"""Priors: the law p(z). Those on flows stand in `flows`."""
+"""Priors: p(z) standard normal, a learned mixture, or the mixture of the posteriors of learned pseudo-inputs."""
 
 from collections.abc import Callable
 

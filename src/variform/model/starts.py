@@ -18,11 +18,11 @@ from sklearn.linear_model import Ridge
 from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
-from variform.likelihoods import GaussianLikelihood
-from variform.networks import MLP
-from variform.posteriors import DiagonalPosterior, FullCovariancePosterior
-from variform.priors import MixturePrior
-from variform.vae import VAE
+from variform.model.likelihoods import GaussianLikelihood
+from variform.model.networks import MLP
+from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
+from variform.model.priors import MixturePrior
+from variform.model.vae import VAE
 
 Array = NDArray[Any]
 

@@ -1,0 +1,222 @@
+"""From a configuration and a schema to a VAE."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from variform.config.checks import checked
+from variform.config.model import ModelConfig
+from variform.data.schema import Schema
+from variform.model.features import FilledGaps, LogCounts, TableFeatures
+from variform.model.likelihoods import (
+    BernoulliLikelihood,
+    CategoricalLikelihood,
+    ContinuousBernoulliLikelihood,
+    GaussianLikelihood,
+    Likelihood,
+    LogisticLikelihood,
+    MixedLikelihood,
+    NegativeBinomialLikelihood,
+    PoissonLikelihood,
+    Variance,
+)
+from variform.model.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder
+from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
+from variform.model.priors import MixturePrior, StandardNormalPrior, VampPrior
+from variform.model.vae import VAE
+
+if TYPE_CHECKING:
+    from variform.model.vae import Posterior, Prior
+
+from variform.system.draws import seeded
+
+
+@checked
+def build_vae(
+    config: ModelConfig, schema: Schema, *, seed: int = 0, moments: tuple[Tensor, Tensor] | None = None
+) -> VAE:
+    """The VAE that a configuration and a schema describe, with seeded initial weights.
+
+    Args:
+        config: The model's configuration.
+        schema: What the data are.
+        seed: Seed of the initial weights; the global random state is left as it was.
+        moments: Mean and variance of the prepared training rows, (*event) each, as `Dataset.moments` gives them; they
+            are what `config.centre` uses, and where a VampPrior's pseudo-inputs start.
+
+    Raises:
+        ValueError: when the likelihood is not one of such data.
+
+    Example:
+        >>> from variform.data.reading import read
+        >>> schema = read("digits").schema
+        >>> build_vae(ModelConfig(latent_dim=2), schema).latent_dim
+        2
+    """
+    likelihood = _build_likelihood(config, schema)
+    schema.require(likelihood.support, config.likelihood)
+    features = _build_features(schema, likelihood)
+    seen = schema.shape if features is None else features.out_shape
+    with seeded(seed):
+        posterior = _build_posterior(config)
+        encoder, decoder = _build_networks(config, schema, seen, posterior.params_shape, likelihood.params_shape)
+        prior = _build_prior(config, schema, moments)
+        classifier = _build_classifier(config, schema, seen) if config.classifier else None
+    if features is not None and moments is not None:
+        features.start_at(*moments)
+    if config.centre and moments is not None:
+        mean, variance = moments
+        with torch.no_grad():
+            if features is None or isinstance(features, FilledGaps):  # other features have mean zero already
+                encoder.centre.copy_(mean)
+                if classifier is not None:
+                    classifier.centre.copy_(mean)
+        decoder.start_at(likelihood.start_at(mean, variance))
+    vae = VAE(
+        encoder,
+        decoder,
+        posterior=posterior,
+        prior=prior,
+        likelihood=likelihood,
+        context_dim=schema.context_dim,
+        classifier=classifier,
+        features=features,
+    )
+    vae.config, vae.schema = config, schema
+    return vae
+
+
+def _build_networks(
+    config: ModelConfig, schema: Schema, seen: tuple[int, ...], encoded: tuple[int, ...], decoded: tuple[int, ...]
+) -> tuple[MLP | ConvolutionalEncoder, MLP | ConvolutionalDecoder]:
+    """The encoder, with a so shaped input, and the decoder, both with so shaped outputs."""
+    decoder_hidden = tuple(reversed(config.hidden)) if config.decoder_hidden is None else config.decoder_hidden
+    decoder, told = MLP if config.network == "mlp" else ConvolutionalDecoder, config.latent_dim + schema.context_dim
+    return (
+        _build_encoder(config, seen, encoded, schema.context_dim),
+        decoder((told,), decoded, hidden=decoder_hidden, **_options(config)),
+    )
+
+
+def _build_encoder(
+    config: ModelConfig, seen: tuple[int, ...], encoded: tuple[int, ...], context_dim: int
+) -> MLP | ConvolutionalEncoder:
+    encoder = MLP if config.network == "mlp" else ConvolutionalEncoder
+    return encoder(seen, encoded, hidden=config.hidden, context_dim=context_dim, **_options(config))
+
+
+def _build_classifier(config: ModelConfig, schema: Schema, seen: tuple[int, ...]) -> MLP | ConvolutionalEncoder:
+    """A network like the encoder, which is told nothing."""
+    if not (schema.conditions and schema.conditions[0].categories):
+        raise ValueError(
+            "a classifier needs a model that is told a category first; this one is told "
+            f"{schema.conditions[0].name if schema.conditions else 'nothing'}. Use --condition label."
+        )
+    return _build_encoder(config, seen, (schema.conditions[0].width,), 0)
+
+
+def _options(config: ModelConfig) -> dict[str, Any]:
+    names = ("activation", "gated", "dropout", "layer_norm", "initialisation")
+    options = {name: getattr(config, name) for name in names}
+    stages = {"filters": config.filters, "residual": config.network == "residual"}
+    return options | (stages if config.network != "mlp" else {})
+
+
+_PLAIN: dict[str, type[Likelihood]] = {
+    "bernoulli": BernoulliLikelihood,
+    "continuous-bernoulli": ContinuousBernoulliLikelihood,
+    "poisson": PoissonLikelihood,
+    "negative-binomial": NegativeBinomialLikelihood,
+}
+_OF_LEVELS: dict[str, type[LogisticLikelihood | CategoricalLikelihood]] = {
+    "logistic": LogisticLikelihood,
+    "categorical": CategoricalLikelihood,
+}
+_VARIANCES: dict[str, Variance] = {
+    "gaussian": "learned",
+    "gaussian-per-feature": "per-feature",
+    "gaussian-shared": "shared",
+    "gaussian-optimal": "optimal",
+    "gaussian-fixed": "fixed",
+    "gaussian-identity": "identity",
+}
+
+
+def _build_likelihood(config: ModelConfig, schema: Schema) -> Likelihood:
+    name, shape = config.likelihood, schema.shape
+    if name == "mixed":
+        if not schema.kinds:
+            raise ValueError(
+                f"the mixed likelihood needs the kinds of columns; {schema.source} was read without them. Read it with "
+                "--cells mixed, in Python DataConfig(cells='mixed')."
+            )
+        reals = [place for place, kind in enumerate(schema.kinds) if kind == "real"]
+        return MixedLikelihood(schema.kinds, levels=_levels(schema), min_std=_least_std(schema, reals))
+    if any(schema.categories):
+        text = next(column for column, names in zip(schema.columns, schema.categories, strict=True) if names)
+        raise ValueError(
+            f"{name} needs numbers; column '{text}' of {schema.source} holds categories. Use --likelihood mixed."
+        )
+    if name in _PLAIN:
+        return _PLAIN[name](shape)
+    if name in _OF_LEVELS:
+        return _OF_LEVELS[name](shape, levels=schema.seen_levels or 256)
+    variance, min_std = _VARIANCES[name], _least_std(schema)
+    return GaussianLikelihood(shape, variance=variance, min_std=min_std, fixed_std=config.fixed_std)
+
+
+def _build_features(schema: Schema, likelihood: Likelihood) -> FilledGaps | LogCounts | TableFeatures | None:
+    if schema.kinds:
+        return TableFeatures(schema.kinds, levels=_levels(schema), gaps=schema.gaps)
+    if likelihood.support == "counts":
+        return LogCounts(schema.shape)
+    return FilledGaps(schema.shape) if schema.gaps else None
+
+
+def _levels(schema: Schema) -> list[int]:
+    return [len(names) for names in schema.categories]
+
+
+def _least_std(schema: Schema, columns: Sequence[int] | None = None) -> float:
+    """Grey values cannot be known better than to one level; real numbers get a thousandth of the model's unit, or of
+    the range of the narrowest column that varies."""
+    ranges = [(high - low) / scale for low, high, scale in zip(schema.low, schema.high, schema.scale, strict=True)]
+    ranges = ranges if columns is None else [ranges[place] for place in columns]
+    if schema.seen_levels and schema.seen_levels > 2:
+        return 1 / max(schema.scale)
+    return 1e-3 * min([1.0, *(width for width in ranges if width > 0)])
+
+
+def _build_posterior(config: ModelConfig) -> "Posterior":
+    if config.posterior == "iaf":
+        from variform.model.flows import IAFPosterior  # slow to import
+
+        return IAFPosterior(config.latent_dim, transforms=config.transforms, std=config.posterior_std)
+    family = {"diagonal": DiagonalPosterior, "full": FullCovariancePosterior}[config.posterior]
+    return family(config.latent_dim, std=config.posterior_std)
+
+
+def _build_prior(config: ModelConfig, schema: Schema, moments: tuple[Tensor, Tensor] | None) -> "Prior":
+    if config.prior == "flow":
+        from variform.model.flows import FlowPrior  # slow to import
+
+        return FlowPrior(config.latent_dim, transforms=config.transforms)
+    if config.prior == "normal":
+        return StandardNormalPrior(config.latent_dim)
+    if config.prior == "mixture":
+        return MixturePrior(config.latent_dim, components=config.components)
+    if schema.kinds:
+        raise ValueError(
+            "the pseudo-inputs of --prior vamp move between rows, which a mixed table has no place for; got "
+            f"{schema.source}. Use --prior mixture."
+        )
+    low, high = torch.zeros(1), torch.ones(1)
+    if schema.binarise == "none":
+        shift, scale = torch.tensor(schema.shift), torch.tensor(schema.scale)
+        low, high = ((torch.tensor(edge) - shift) / scale for edge in (schema.low, schema.high))
+    prior = VampPrior(schema.shape, components=config.components, low=low, high=high)
+    if moments is not None:
+        prior.start_at(*moments)
+    return prior
