@@ -40,7 +40,7 @@ def worker():
     """Reads the name of a case and a number of steps from each line, and answers with the milliseconds of a step."""
     from variform import ELBO, ModelConfig, TrainConfig, build_vae
     from variform.data.reading import dataset_from
-    from variform.steps import Step
+    from variform.training.step import Step
 
     import torch  # isort: skip (after variform, as in the command line, so that its threads wait as variform says)
 

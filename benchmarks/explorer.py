@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import browsers
 
-from variform import ModelConfig, build_vae, evaluate, exploration, read
+from variform import ModelConfig, build_vae, evaluate, read
+from variform.evaluation import exploration
 from variform.explorer.contents import Law, gather
 from variform.explorer.page import render
 from variform.explorer.payload import decoder_payload

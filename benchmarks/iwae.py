@@ -29,13 +29,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, checkpoints
+from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae
 from variform.data.dataset import Dataset
 from variform.data.order import epoch_order
 from variform.data.reading import splits_from
-from variform.evaluation.density import Estimate, score
+from variform.evaluation.density import score
+from variform.evaluation.estimate import Estimate
 from variform.objectives import Objective
-from variform.steps import Step, mean_terms
+from variform.training import checkpoints
+from variform.training.step import Step, mean_terms
 
 ARMS = {
     "vae-1": TrainConfig(samples=1, kl="monte-carlo", batch_size=20),

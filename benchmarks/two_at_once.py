@@ -23,10 +23,11 @@ from pathlib import Path
 
 import numpy as np
 
-from variform import checkpoints, runs
+from variform import runs
 from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.config.training import TrainConfig
+from variform.training import checkpoints
 
 NAMES = {"monday": 0.0, "tuesday": 1000.0}
 WAYS = ("not there", "empty", "overwrite", "resume")

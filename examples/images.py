@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 from sklearn.linear_model import LinearRegression
 
-from variform import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig, exploration
+from variform import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig
 from variform.data.reading import read_rows
+from variform.evaluation import exploration
 from variform.runs import table, train
 
 SIDE, FINE = 16, 4  # pixels, and how much finer they are drawn

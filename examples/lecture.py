@@ -6,8 +6,9 @@ python examples/lecture.py pictures
 import argparse
 from pathlib import Path
 
-from variform import ModelConfig, TrainConfig, build_objective, build_vae, evaluate, exploration, fit, plots, read
+from variform import ModelConfig, TrainConfig, build_objective, build_vae, evaluate, fit, plots, read
 from variform.data.dataset import Splits
+from variform.evaluation import exploration
 from variform.model.vae import VAE
 from variform.runs import show
 

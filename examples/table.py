@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from variform import EvaluationConfig, ModelConfig, RunConfig, TrainConfig, exploration
+from variform import EvaluationConfig, ModelConfig, RunConfig, TrainConfig
+from variform.evaluation import exploration
 from variform.runs import show, table, train
 
 COLUMNS = ("length_m", "width_mm", "height_mm", "load_kN", "mass_kg", "stress_MPa", "deflection_mm")

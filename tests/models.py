@@ -6,10 +6,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from variform import DataConfig, ModelConfig, TrainConfig, build_vae, read, runs, samplers
+from variform import DataConfig, ModelConfig, TrainConfig, build_vae, read, runs
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.data.reading import splits_from
 from variform.distributions import DiagonalGaussian
+from variform.evaluation import samplers
+from variform.export.sampler_file import save_sampler
 from variform.model.networks import ACTIVATIONS
 
 DIGITS = {
@@ -122,5 +124,5 @@ def run_with_sampler(folder, steps):
     config = RunConfig(source="digits", model=model, train=TrainConfig(steps=steps, ema=0.5), evaluation=few)
     run = runs.train(config, folder, pictures=False)
     fitted = samplers.fit_mixture(run.vae, run.data().train, components=(2,))
-    samplers.save(fitted, run.vae, folder / "sampler-gmm.safetensors")
+    save_sampler(fitted, run.vae, folder / "sampler-gmm.safetensors")
     return folder

@@ -16,7 +16,7 @@ from variform import DataConfig, ModelConfig, TrainConfig, build_objective, buil
 from variform.data.reading import splits_from
 from variform.objectives import ELBO
 from variform.system import processes
-from variform.training import Interrupted
+from variform.training.fit import Interrupted
 
 BASE = {"batch_size": 32, "epochs": 3, "learning_rate": 1e-2}
 CASES = {

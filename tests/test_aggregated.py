@@ -14,7 +14,7 @@ from variform.distributions import Bernoulli, DiagonalGaussian, FullGaussian
 from variform.objectives import DIPVAE, ELBO, WAE, BetaTCVAE, FactorVAE, InfoVAE
 from variform.objectives.disentangling import log_aggregated, permute_dimensions
 from variform.objectives.matching import SCALES, mmd
-from variform.steps import Step
+from variform.training.step import Step
 
 DIM = 3
 X = torch.tensor([[1.0, 0, 0, 1], [0, 1, 1, 1], [0, 0, 0.3, 0], [1, 1, 0, 0], [0, 1, 0, 1]], dtype=torch.float64)

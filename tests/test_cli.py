@@ -17,11 +17,12 @@ import pytest
 import torch
 from PIL import Image
 
-from variform import cli, exploration, read, runs, studies
+from variform import cli, read, runs, studies
 from variform.config.data import DataConfig
 from variform.data.reading import read_rows
+from variform.evaluation import exploration
 from variform.runs import open_run
-from variform.training import Interrupted
+from variform.training.fit import Interrupted
 
 COMMANDS = [
     "demo",

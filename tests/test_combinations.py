@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from variform import cli, runs
-from variform.export import load_vae
+from variform.export.model_file import load_vae
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "combinations.md").read_text(encoding="utf-8")

@@ -15,8 +15,9 @@ from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.config.training import TrainConfig
 from variform.evaluation.verdict import MOST_ROWS
-from variform.export import read_sealed, save, write_sealed
+from variform.export.model_file import save
 from variform.runs import open_run
+from variform.system.sealing import read_sealed, write_sealed
 
 ROWS = 300
 

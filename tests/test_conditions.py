@@ -13,10 +13,11 @@ import torch
 from py_mini_racer import MiniRacer
 from sklearn.linear_model import LogisticRegression
 
-from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, cli, exploration, fit, load, read
+from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, cli, fit, load, read
 from variform.data.conditions import Condition, occupancy, remarks
 from variform.data.reading import read_rows, splits_from
 from variform.data.schema import Schema
+from variform.evaluation import exploration
 from variform.evaluation.density import score
 from variform.model.importance import log_weights
 from variform.objectives import ELBO

@@ -29,7 +29,7 @@ FIELDS = [
     for table, cls in TABLES.items()
     for name, hint in get_type_hints(cls, include_extras=True).items()
 ]
-PROGRAMS = {"variform.__main__", "variform.reader"}  # which run when they are imported
+PROGRAMS = {"variform.__main__", "variform.export.reader"}  # which run when they are imported
 
 
 def bare(hint):
@@ -106,7 +106,11 @@ def takers_of_numbers():
     """Every parameter of a number in what `variform` hands to its users, and in some of what they find behind it."""
     handed = set(variform.__all__) - MADE_BY_THE_LIBRARY - {"VAEDetector", "VAEImputer"}
     names = {f"variform.{variform._HOMES[name]}.{name}" for name in handed}
-    asked = ("variform.exploration.generate", "variform.exploration.decode", "variform.runs.assess")
+    asked = (
+        "variform.evaluation.exploration.generate",
+        "variform.evaluation.exploration.decode",
+        "variform.runs.assess",
+    )
     for name, function in public_functions():
         if not {name, name.rpartition(".")[0]} & names and name not in asked:
             continue

@@ -12,8 +12,8 @@ from test_training import Stopping, assert_same_tensors, checkpoint, hard_config
 
 from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, evaluate, fit
 from variform.data.reading import splits_from
-from variform.divergence import SLOWER, TRIES, risen
-from variform.training import Interrupted, NonFiniteError
+from variform.training.divergence import SLOWER, TRIES, risen
+from variform.training.fit import Interrupted, NonFiniteError
 
 
 @pytest.fixture(scope="module")

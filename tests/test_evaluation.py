@@ -14,7 +14,8 @@ from variform.data.dataset import Dataset
 from variform.data.reading import dataset_from, splits_from
 from variform.evaluation import density
 from variform.evaluation.baselines import pca, trivial
-from variform.evaluation.density import Estimate, bits_per_dim, score
+from variform.evaluation.density import bits_per_dim, score
+from variform.evaluation.estimate import Estimate
 from variform.evaluation.latents import active_units
 from variform.model.likelihoods import BernoulliLikelihood, GaussianLikelihood
 from variform.model.networks import MLP

@@ -5,9 +5,10 @@ import pytest
 import torch
 from scipy import stats
 
-from variform import DataConfig, ModelConfig, build_vae, exploration, read
+from variform import DataConfig, ModelConfig, build_vae, read
 from variform.data.reading import splits_from
 from variform.data.schema import Schema
+from variform.evaluation import exploration
 from variform.model.priors import MixturePrior
 
 

@@ -15,9 +15,10 @@ import torch
 from PIL import Image
 from py_mini_racer import MiniRacer
 
-from variform import ModelConfig, build_vae, evaluate, exploration, read
+from variform import ModelConfig, build_vae, evaluate, read
 from variform.config.data import DataConfig
 from variform.data.reading import splits_from
+from variform.evaluation import exploration
 from variform.explorer.contents import Law, event, gather
 from variform.explorer.page import Page, render
 from variform.explorer.payload import decoder_payload

@@ -12,7 +12,7 @@ import torch
 import wasmtime
 from py_mini_racer import MiniRacer
 
-from variform import exploration
+from variform.evaluation import exploration
 from variform.explorer.payload import decoder_payload, remote_payload
 
 FOLDER = resources.files("variform.explorer")

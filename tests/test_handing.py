@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from variform import ModelConfig, build_vae, cli, exploration, load, read
+from variform import ModelConfig, build_vae, cli, load, read
 from variform.data.reading import splits_from
 from variform.data.schema import Schema
-from variform.handing import hand_over
+from variform.evaluation import exploration
+from variform.export.handover import hand_over
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -122,7 +123,7 @@ def test_the_reader_tests_itself_and_refuses_other_shapes(small, tmp_path):
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     found = dict(line.split(" differs from torch by at most ") for line in lines)
     assert set(found) == {"decoder", "encoder"} and all(float(error) < 1e-4 for error in found.values())
-    from variform import reader
+    from variform.export import reader
 
     with np.load(tmp_path / "out" / "model.npz") as file:
         model = dict(file)
@@ -155,11 +156,11 @@ def test_a_posterior_on_a_flow_is_refused_and_nothing_is_left(tmp_path):
 
 
 def test_an_answer_that_differs_is_refused_and_nothing_is_left(small, tmp_path, monkeypatch):
-    from variform import graphs, reader
+    from variform.export import onnx, reader
 
-    answer, answers = reader.answer, graphs.answers
+    answer, answers = reader.answer, onnx.answers
     monkeypatch.setattr(reader, "answer", lambda *question: answer(*question) + 1e-2)
-    monkeypatch.setattr(graphs, "answers", lambda *question: [item * 1.01 for item in answers(*question)])
+    monkeypatch.setattr(onnx, "answers", lambda *question: [item * 1.01 for item in answers(*question)])
     for form, name in (("onnx", "ONNX"), ("numpy", "NumPy")):
         with pytest.raises(ValueError, match=f"decoder in {name} must answer as in torch; it differs by .*Nothing is"):
             hand_over(small, form, tmp_path / "out")
@@ -173,8 +174,8 @@ def test_nothing_is_overwritten_and_a_missing_package_is_named(small, tmp_path, 
     for name in ("mine", "file"):
         with pytest.raises(FileExistsError, match="must be new or empty"):
             hand_over(small, "numpy", tmp_path / name)
-    monkeypatch.delitem(sys.modules, "variform.graphs", raising=False)
-    monkeypatch.delattr("variform.graphs", raising=False)
+    monkeypatch.delitem(sys.modules, "variform.export.onnx", raising=False)
+    monkeypatch.delattr("variform.export.onnx", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ValueError, match=r"the extra onnx; onnxruntime is missing.*pip install 'variform\[onnx\]'"):
         hand_over(small, "onnx", tmp_path / "new")

@@ -25,16 +25,18 @@ from models import run_with_sampler
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from variform import ModelConfig, build_vae, checkpoints, cli, load, read, samplers, save
+from variform import ModelConfig, build_vae, cli, load, read, save
 from variform.config.data import DataConfig
 from variform.config.run import EvaluationConfig
 from variform.config.toml import from_toml
 from variform.config.training import TrainConfig
 from variform.data.reading import splits_from
-from variform.export import inspect, load_vae
+from variform.export.model_file import inspect, load_vae
+from variform.export.sampler_file import load_sampler
 from variform.models import Model
 from variform.runs import open_run, resume, scored_rows
 from variform.system.sealing import checksum
+from variform.training import checkpoints
 
 SECONDS, MEGABYTES = 5, 150
 ODD = [None, True, -1, 0, 1.5, 10**9, 10**18, 10**30, float("nan"), float("inf"), "", "x" * 10**5, [], [[]], {}, [None],
@@ -603,7 +605,7 @@ def test_a_hostile_sampler_is_refused(folder):
     run, path = open_run(folder), folder / "sampler-gmm.safetensors"
     good = path.read_bytes()
     header, tensors = taken_apart(good, path)
-    assert samplers.load(path, run.vae).kind == "gmm"
+    assert load_sampler(path, run.vae).kind == "gmm"
     for changed in (
         {"latent_dim": 10**9},
         {"sampler": "os.system"},
@@ -616,11 +618,11 @@ def test_a_hostile_sampler_is_refused(folder):
     ):
         sealed({**header, **changed}, tensors, path)
         with quickly(), pytest.raises(ValueError, match=r"must hold what its header describes|metadata do not say so"):
-            samplers.load(path, run.vae)
+            load_sampler(path, run.vae)
     for value in (torch.full((2,), float("nan")), torch.zeros(3), torch.zeros(2, dtype=torch.int64)):
         sealed(header, {**tensors, "logits": value}, path)
         with quickly(), pytest.raises(ValueError, match="must hold what its header describes"):
-            samplers.load(path, run.vae)
+            load_sampler(path, run.vae)
 
 
 def test_hostile_scores_of_rows_are_refused(folder):

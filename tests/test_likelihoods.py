@@ -8,20 +8,10 @@ import pytest
 import torch
 from scipy import stats
 
-from variform import (
-    DataConfig,
-    ModelConfig,
-    RunConfig,
-    TrainConfig,
-    build_objective,
-    build_vae,
-    evaluate,
-    exploration,
-    fit,
-    read,
-)
+from variform import DataConfig, ModelConfig, RunConfig, TrainConfig, build_objective, build_vae, evaluate, fit, read
 from variform.config.choices import LikelihoodName
 from variform.data.reading import splits_from
+from variform.evaluation import exploration
 from variform.evaluation.baselines import trivial
 from variform.model.likelihoods import (
     CategoricalLikelihood,

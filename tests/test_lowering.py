@@ -9,9 +9,9 @@ import pytest
 import torch
 from scipy import special
 
-from variform import exploration
 from variform.data.reading import dataset_from
-from variform.lowering import lower_decoder, lower_encoder
+from variform.evaluation import exploration
+from variform.export.lowering import lower_decoder, lower_encoder
 
 FUNCTIONS = {
     "relu": lambda x: np.maximum(x, 0),

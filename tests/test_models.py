@@ -13,18 +13,18 @@ import pytest
 import torch
 
 import variform as vf
-from variform import exploration
 from variform.config.data import DataConfig
 from variform.config.model import ModelConfig
 from variform.config.run import RunConfig
 from variform.config.training import TrainConfig
 from variform.data.reading import splits_from
+from variform.evaluation import exploration
 from variform.evaluation.density import score
 from variform.evaluation.imputation import impute
+from variform.evaluation.samplers import Sampler
 from variform.model.fitted_priors import GaussianMixturePrior, TemperedPrior
 from variform.models import Model
 from variform.runs import Run
-from variform.samplers import Sampler
 from variform.studies import Study
 
 DESIGNS = torch.from_numpy(np.random.default_rng(0).normal([3, -70], [0.1, 5], (300, 2)).astype(np.float32))

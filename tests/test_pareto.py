@@ -205,7 +205,7 @@ def test_scores_of_runs_from_before_still_open(tmp_path):
     """scores.safetensors without a Pareto k is what older versions wrote; one of another length is refused."""
     from variform import runs
     from variform.config.run import RunConfig
-    from variform.export import read_sealed, write_sealed
+    from variform.system.sealing import read_sealed, write_sealed
 
     torch.set_default_dtype(torch.float32)
     config = RunConfig(model=ModelConfig(latent_dim=2, hidden=(8,)), train=TrainConfig(epochs=1))

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from variform import runs
-from variform.export import load_vae
+from variform.export.model_file import load_vae
 from variform.system.locks import held
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]

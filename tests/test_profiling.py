@@ -17,8 +17,8 @@ from variform.model.likelihoods import BernoulliLikelihood
 from variform.model.posteriors import DiagonalPosterior
 from variform.model.priors import StandardNormalPrior
 from variform.objectives import ELBO
-from variform.profiling import Profile, _advice, _products, profile
-from variform.steps import Step
+from variform.training.profiling import Profile, _advice, _products, profile
+from variform.training.step import Step
 
 DELAY = 3.0  # milliseconds
 CONFIG = TrainConfig(batch_size=32, compile="off")

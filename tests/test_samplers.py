@@ -11,16 +11,19 @@ from sklearn.mixture import GaussianMixture
 from torch import nn
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
-from variform import VAE, DataConfig, ModelConfig, build_vae, export, read, samplers
+from variform import VAE, DataConfig, ModelConfig, build_vae, read
 from variform.data.reading import dataset_from, splits_from
 from variform.distributions import DiagonalGaussian, FullGaussian, Mixture, StandardNormal
 from variform.distributions.temperature import tempered
+from variform.evaluation import samplers
 from variform.evaluation.density import score
+from variform.evaluation.samplers import Sampler, aggregated_posterior
+from variform.export import model_file
+from variform.export.sampler_file import load_sampler, save_sampler
 from variform.model.fitted_priors import TemperedPrior
 from variform.model.likelihoods import GaussianLikelihood
 from variform.model.posteriors import DiagonalPosterior
 from variform.model.priors import StandardNormalPrior
-from variform.samplers import Sampler, aggregated_posterior
 
 WEIGHTS = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
 MEANS = torch.tensor([[0.0, 0.0], [4.0, 1.0], [-2.0, 4.0]], dtype=torch.float64)
@@ -333,39 +336,39 @@ def test_a_sampler_comes_back_with_the_same_bits(fitted, flow, tmp_path):
         for sampler in (fitted, flow):
             one = Sampler(sampler.kind, samplers.like_model(vae, copy.deepcopy(sampler.prior)), sampler.facts)
             path = tmp_path / "sampler.safetensors"
-            samplers.save(one, vae, path)
-            again = samplers.load(path, vae)
+            save_sampler(one, vae, path)
+            again = load_sampler(path, vae)
             assert (again.kind, again.facts) == (one.kind, one.facts)
             z = drawn(one.prior, 100, seed=5)
             assert torch.equal(z, drawn(again.prior, 100, seed=5)) and z.dtype == dtype
             assert torch.equal(one.prior(None).log_prob(z), again.prior(None).log_prob(z))
             content = path.read_bytes()
-            samplers.save(again, vae, path)
+            save_sampler(again, vae, path)
             assert path.read_bytes() == content
 
 
 def test_damaged_and_foreign_files_are_refused(fitted, tmp_path):
     vae, path = model().double(), tmp_path / "sampler.safetensors"
-    samplers.save(fitted, vae, path)
+    save_sampler(fitted, vae, path)
     content = path.read_bytes()
     for position in (0, 9, 200, len(content) // 2, len(content) - 1):
         changed = bytearray(content)
         changed[position] ^= 1
         path.write_bytes(changed)
         with pytest.raises(ValueError, match=r"sampler\.safetensors"):
-            samplers.load(path, vae)
+            load_sampler(path, vae)
     path.write_bytes(content[:-1])
     with pytest.raises(ValueError, match="must be a whole safetensors file"):
-        samplers.load(path, vae)
+        load_sampler(path, vae)
     path.write_bytes(content)
     with torch.no_grad():
         vae.decoder.output.bias[0] += 1e-9
     with pytest.raises(ValueError, match="must be a sampler fitted to this model"):
-        samplers.load(path, vae)
+        load_sampler(path, vae)
     with pytest.raises(ValueError, match="must hold the weights that its configuration describes"):
-        export.load_vae(path)
-    export.save(vae, path)
+        model_file.load_vae(path)
+    model_file.save(vae, path)
     with pytest.raises(ValueError, match="must be a sampler fitted to this model"):
-        samplers.load(path, vae)
+        load_sampler(path, vae)
     with pytest.raises(FileNotFoundError):
-        samplers.load(tmp_path / "none.safetensors", vae)
+        load_sampler(tmp_path / "none.safetensors", vae)

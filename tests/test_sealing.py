@@ -11,9 +11,11 @@ from models import run_with_sampler
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from variform import checkpoints, cli, runs, samplers
-from variform.export import load_vae
+from variform import cli, runs
+from variform.export.model_file import load_vae
+from variform.export.sampler_file import load_sampler
 from variform.system.sealing import read_sealed
+from variform.training import checkpoints
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +82,7 @@ def test_flipped_bits_of_every_other_sealed_file_are_refused(folder):
         "model.safetensors": load_vae,
         "last.safetensors": load_vae,
         "scores.safetensors": read_sealed,
-        "sampler-gmm.safetensors": lambda path: samplers.load(path, run.vae),
+        "sampler-gmm.safetensors": lambda path: load_sampler(path, run.vae),
     }
     assert {path.name for path in folder.glob("*.safetensors")} == {*readers, "checkpoint.safetensors"}
     for name, read in readers.items():

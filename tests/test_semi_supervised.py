@@ -19,7 +19,7 @@ from variform import (
     read,
     save,
 )
-from variform.export import load_vae
+from variform.export.model_file import load_vae
 from variform.objectives import ELBO, SemiSupervised
 from variform.runs import open_run
 

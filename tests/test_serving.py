@@ -18,7 +18,8 @@ import torch
 import uvicorn
 from starlette.testclient import TestClient
 
-from variform import cli, exploration, serving
+from variform import cli, serving
+from variform.evaluation import exploration
 from variform.explorer.payload import most_codes
 from variform.serving import application
 

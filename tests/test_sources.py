@@ -20,9 +20,9 @@ from variform.data.reading import read_points, read_rows
 from variform.data.sources import tables
 from variform.data.sources.formats import read_source
 from variform.data.sources.tables import csv_cells, csv_columns
-from variform.export import read_sealed, write_sealed
 from variform.system import memory
 from variform.system.files import expanded, special
+from variform.system.sealing import read_sealed, write_sealed
 
 DEVICES = [name for name in ("/dev/zero", "/dev/null", "/dev/tty") if special(name)]
 

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 import torch
 
-from variform import checkpoints, cli, plots, runs
+from variform import cli, plots, runs
 from variform.runs import open_run
 from variform.system import terminal
 from variform.system.stopping import SIGNALS, Stopped, noted
+from variform.training import checkpoints
 
 SMALL = ["rows.npy", "--likelihood", "gaussian", "--latent-dim", "1", "--hidden", "4", "--epochs", "3"]
 SMALL += ["--nll-samples", "5", "--checkpoint-every", "1epoch"]

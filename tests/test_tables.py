@@ -19,7 +19,8 @@ from variform.evaluation import imputation
 from variform.evaluation.baselines import trivial
 from variform.evaluation.density import score
 from variform.evaluation.imputation import compare, judge
-from variform.export import load_vae
+from variform.evaluation.samplers import compare as compare_samplers
+from variform.export.model_file import load_vae
 from variform.model.features import FilledGaps, TableFeatures
 from variform.model.likelihoods import (
     BernoulliLikelihood,
@@ -34,7 +35,6 @@ from variform.model.likelihoods import (
 from variform.model.networks import MLP
 from variform.model.posteriors import DiagonalPosterior
 from variform.model.priors import StandardNormalPrior
-from variform.samplers import compare as compare_samplers
 
 NAN = float("nan")
 KINDS = ("category", "real", "count", "binary", "real", "category")

@@ -19,30 +19,23 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from variform import (
-    VAE,
-    DataConfig,
-    ModelConfig,
-    RunConfig,
-    TrainConfig,
-    build_objective,
-    build_vae,
-    checkpoints,
-    fit,
-    runs,
-)
+from variform import VAE, DataConfig, ModelConfig, RunConfig, TrainConfig, build_objective, build_vae, fit, runs
 from variform.config.run import EvaluationConfig
 from variform.config.toml import to_command
 from variform.data.order import epoch_order
 from variform.data.reading import dataset_from, splits_from
-from variform.export import load_vae
+from variform.export.model_file import load_vae
 from variform.model.likelihoods import BernoulliLikelihood
 from variform.model.networks import MLP
 from variform.model.posteriors import DiagonalPosterior
 from variform.model.priors import StandardNormalPrior
 from variform.objectives import ELBO
-from variform.steps import Step, compiles
-from variform.training import Interrupted, NonFiniteError, learning_rate, passes
+from variform.training import checkpoints
+from variform.training.device import compiles
+from variform.training.fit import Interrupted, NonFiniteError
+from variform.training.history import passes
+from variform.training.schedule import learning_rate
+from variform.training.step import Step
 
 TIMINGS = {"seconds", "train_seconds", "examples_per_second"}
 BATCH = 32

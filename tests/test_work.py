@@ -11,10 +11,10 @@ import torch
 from variform import ModelConfig, RunConfig, TrainConfig, build_objective, build_vae, fit, runs
 from variform.config.run import EvaluationConfig
 from variform.data.reading import splits_from
-from variform.profiling import profile
-from variform.steps import threads_of
 from variform.system import work
 from variform.system.work import threads_for
+from variform.training.device import threads_of
+from variform.training.profiling import profile
 
 THERE = 3
 SMALL, LARGE = ModelConfig(latent_dim=2, hidden=(8,)), ModelConfig(latent_dim=2, hidden=(2**12,))

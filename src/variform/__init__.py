@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from variform.data.reading import read
     from variform.data.schema import Schema
     from variform.estimator import VAEDetector, VAEImputer
-    from variform.evaluation import evaluate, impute
-    from variform.export import save
+    from variform.evaluation.imputation import impute
+    from variform.evaluation.summary import evaluate
+    from variform.export.model_file import save
     from variform.model.build import build_vae
     from variform.model.vae import VAE
     from variform.models import Model, load
@@ -41,8 +42,10 @@ if TYPE_CHECKING:
         SemiSupervised,
         Terms,
     )
+    from variform.objectives.build import build_objective
     from variform.runs import explore
-    from variform.training import History, build_objective, fit
+    from variform.training.fit import fit
+    from variform.training.history import History
 
 _HOMES = {
     "DataConfig": "config.data",
@@ -56,9 +59,9 @@ _HOMES = {
     "read": "data.reading",
     "VAEDetector": "estimator",
     "VAEImputer": "estimator",
-    "evaluate": "evaluation",
-    "impute": "evaluation",
-    "save": "export",
+    "evaluate": "evaluation.summary",
+    "impute": "evaluation.imputation",
+    "save": "export.model_file",
     "Model": "models",
     "load": "models",
     "Autoencoder": "objectives",
@@ -73,9 +76,9 @@ _HOMES = {
     "Terms": "objectives",
     "WAE": "objectives",
     "explore": "runs",
-    "History": "training",
-    "build_objective": "training",
-    "fit": "training",
+    "History": "training.history",
+    "build_objective": "objectives.build",
+    "fit": "training.fit",
     "VAE": "model.vae",
     "build_vae": "model.build",
 }

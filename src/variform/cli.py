@@ -187,7 +187,8 @@ def generate(
         draw: Draw from p(x|z) instead of taking its mean, so that the decoder's noise is in.
         seed: Seed of the draws.
     """
-    from variform import exploration, runs
+    from variform import runs
+    from variform.evaluation import exploration
 
     if count < 1:
         raise ValueError(f"count must be at least 1; got {count}. Use for example 64.")
@@ -265,7 +266,8 @@ def encode(
     """
     import numpy as np
 
-    from variform import exploration, export
+    from variform.evaluation import exploration
+    from variform.export.rows import write_rows
 
     with _writing(run, out):
         opened = _opened(run)
@@ -284,7 +286,7 @@ def encode(
             heads = ["row", "split"] if source is None else ["row"]
             beside = np.array(places, dtype=object).reshape(len(points), 2)[:, : len(heads)]
             points, columns = np.concatenate([beside, points.astype(object)], 1), [*heads, *columns]
-        export.write_rows(path, points, columns)
+        write_rows(path, points, columns)
     _say(f"{len(points):,} rows, {len(columns)} columns: {path}")
 
 
@@ -312,8 +314,8 @@ def decode(
         draw: Draw from p(x|z) instead of taking its mean.
         seed: Seed of the draws.
     """
-    from variform import exploration
     from variform.data.reading import read_points
+    from variform.evaluation import exploration
 
     with _writing(run, out):
         opened = _opened(run)
@@ -348,8 +350,10 @@ def reconstruct(
     """
     import torch
 
-    from variform import exploration, runs
-    from variform.evaluation.density import Estimate, squared_error
+    from variform import runs
+    from variform.evaluation import exploration
+    from variform.evaluation.density import squared_error
+    from variform.evaluation.estimate import Estimate
 
     with _writing(run, out):
         opened = runs.open_run(run)
@@ -407,10 +411,11 @@ def impute(
         seed: Seed of the mask and of the draws.
         json: Print the comparison as JSON.
     """
-    from variform import export, runs
+    from variform import runs
     from variform.data.reading import read_rows
     from variform.data.sources.formats import source_format
     from variform.evaluation import imputation
+    from variform.export.rows import write_filled, write_rows
 
     opened = runs.open_run(run)
     schema = opened.vae.schema
@@ -434,9 +439,9 @@ def impute(
     with _writing(run, out):
         found = imputation.impute(opened.vae, read_rows(source, schema), **options)
         if path.suffix == ".csv":
-            export.write_filled(path, source, schema, found, intervals=intervals)
+            write_filled(path, source, schema, found, intervals=intervals)
         else:
-            export.write_rows(path, found.values, schema.columns)
+            write_rows(path, found.values, schema.columns)
     _say(f"{int(found.missing.sum()):,} cells in {len(found.values):,} rows: {path}")
 
 
@@ -651,9 +656,9 @@ def info(run: Path, /, *, json: Annotated[bool, Flag] = False) -> None:
         else:
             _print_table(*runs.overview_table(run), justify="left")
         return
-    from variform import export
+    from variform.export import model_file
 
-    values = export.inspect(run)
+    values = model_file.inspect(run)
     if json:
         _say(to_json(values))
         return
@@ -681,11 +686,12 @@ def hand_over(
             `safetensors`: the model file, and what it says of itself as model.json.
         out: A new folder; by default onnx, numpy or safetensors in the run's folder.
     """
-    from variform import handing, models
+    from variform import models
+    from variform.export import handover
 
     folder = out or (run if run.is_dir() else run.parent) / to
     with _writing(run, out):
-        paths = handing.hand_over(models.load(run).vae, to, folder)
+        paths = handover.hand_over(models.load(run).vae, to, folder)
     for path in paths:
         _say(f"{path.stat().st_size:>12,} bytes  {folder / path.name}")
 
@@ -1043,19 +1049,20 @@ def _write(run: "Run", path: Path, values: Any, context: Any = None, *, quiet: b
     """
     import torch
 
-    from variform import exploration, export
+    from variform.evaluation import exploration
+    from variform.export.rows import told_cells, write_images, write_rows, write_table
 
     schema = run.vae.schema
     assert schema is not None
     remarks = exploration.remarks(schema, values)
     values = schema.tidy(torch.from_numpy(values)).numpy()
-    told = ((), ()) if context is None else export.told_cells(schema, context.expand(len(values), -1))
+    told = ((), ()) if context is None else told_cells(schema, context.expand(len(values), -1))
     if path.suffix == ".csv" and (schema.kinds or (schema.conditions and schema.kind == "table")):
-        export.write_table(path, values, schema, told)
+        write_table(path, values, schema, told)
     elif path.suffix:
-        export.write_rows(path, values, schema.columns)
+        write_rows(path, values, schema.columns)
     elif schema.kind == "image":
-        export.write_images(path, values, schema.grey_range, told)
+        write_images(path, values, schema.grey_range, told)
     else:
         raise ValueError(f"a table needs an output that ends in .csv or .npy; got {path}. Add the suffix.")
     if not quiet:

@@ -16,8 +16,9 @@ from variform.config.checks import Count, checked
 from variform.config.choices import LikelihoodName
 from variform.config.toml import to_dict
 from variform.data.schema import Schema
-from variform.evaluation.density import Estimate, bits_per_dim, reliability
+from variform.evaluation.density import bits_per_dim, reliability
 from variform.evaluation.differences import LEVEL, differences, mean_difference, root_mean_difference
+from variform.evaluation.estimate import Estimate
 from variform.evaluation.pareto import HIGH
 from variform.evaluation.verdict import SOME_ROWS, distrusted, placed
 from variform.records import read_data

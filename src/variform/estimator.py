@@ -35,13 +35,13 @@ from sklearn.utils.validation import (
     validate_data,  # pyrefly: ignore[missing-module-attribute]
 )
 
-from variform import exploration
 from variform.config.choices import ActivationName
 from variform.config.model import ModelConfig
 from variform.config.training import TrainConfig
 from variform.data.dataset import Dataset
 from variform.data.reading import dataset_from
 from variform.data.schema import Schema
+from variform.evaluation import exploration
 from variform.evaluation.components import fit_pca
 from variform.evaluation.density import Scores, score
 from variform.evaluation.differences import mean_difference
@@ -50,7 +50,9 @@ from variform.evaluation.latents import active_units
 from variform.model import build, starts, vae
 from variform.model.likelihoods import GaussianLikelihood
 from variform.model.priors import MixturePrior
-from variform.training import build_objective, epochs, fit
+from variform.objectives.build import build_objective
+from variform.training.fit import fit
+from variform.training.schedule import epochs
 
 Array = NDArray[Any]
 Seed = int | np.random.RandomState | None

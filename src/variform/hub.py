@@ -22,7 +22,7 @@ from huggingface_hub import errors
 from variform import runs
 from variform.config.toml import to_dict
 from variform.data.schema import Schema
-from variform.export import inspect
+from variform.export.model_file import inspect
 from variform.records import read_data
 from variform.system.files import new_folder, read_json, write_json, write_text
 from variform.version import __version__

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from variform import exploration
 from variform.config.checks import Count, Positive, checked
 from variform.data.dataset import Dataset
 from variform.data.reading import rows_like
 from variform.data.schema import Schema
+from variform.evaluation import exploration
 from variform.evaluation.density import score
-from variform.export import load_vae
+from variform.export.model_file import load_vae
 from variform.model import fitted_priors
 from variform.model.vae import VAE
 

@@ -30,9 +30,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from variform import exploration, plots, samplers
-from variform.checkpoints import taking
+from variform import plots
 from variform.config.checks import Count, checked
+from variform.config.choices import SamplerKind
 from variform.config.model import ModelConfig, require_effect
 from variform.config.run import EvaluationConfig, RunConfig, objective_name
 from variform.config.toml import from_toml, to_command, to_dict
@@ -42,38 +42,35 @@ from variform.data.reading import read, read_rows
 from variform.data.schema import Schema
 from variform.data.sources.builtin import BUILT_IN
 from variform.data.sources.formats import source_format
-from variform.evaluation import summary
+from variform.evaluation import exploration, samplers
 from variform.evaluation.baselines import PCAS, baseline_names, beside
 from variform.evaluation.density import Scores, score
 from variform.evaluation.pareto import FEWEST_SAMPLES, HIGH
+from variform.evaluation.summary import summary
 from variform.evaluation.verdict import collapsed, is_collapsed, placed
 from variform.explorer.contents import draws, gather
 from variform.explorer.page import Page
 from variform.explorer.page import render as render_page
 from variform.explorer.payload import decoder_payload, remote_payload
-from variform.export import inspect, load_vae, save
+from variform.export.model_file import inspect, load_vae, save
+from variform.export.sampler_file import identity, load_sampler, save_sampler
 from variform.model import fitted_priors
 from variform.model.build import build_vae
 from variform.model.vae import VAE
-from variform.profiling import Profile, profile
+from variform.objectives.build import build_objective
 from variform.records import read_data, read_evaluation, read_history, read_sessions
 from variform.report import Picture, Table, render
-from variform.steps import find_device, machine, require_fits, require_possible, threads_of
 from variform.system import locks, processes
 from variform.system.files import expanded, replacing, set_aside, sweep, write_json, write_text
 from variform.system.sealing import read_sealed, write_sealed
 from variform.system.stopping import Stopped
-from variform.training import (
-    History,
-    NonFiniteError,
-    build_objective,
-    epochs,
-    fit,
-    passes,
-    require_batch,
-    require_labels,
-    resume_command,
-)
+from variform.training.checkpoints import taking
+from variform.training.device import find_device, machine, require_possible, threads_of
+from variform.training.fit import NonFiniteError, fit, require_labels
+from variform.training.history import History, passes, resume_command
+from variform.training.profiling import Profile, profile
+from variform.training.schedule import epochs, require_batch
+from variform.training.step import require_fits
 from variform.version import __version__
 
 FIGURES = (
@@ -675,7 +672,7 @@ def row_scores(
     """
     assert rows.index is not None  # rows of a run have a source
     error = scores.squared_error
-    header = {"scored": samplers.identity(vae), "split": split, "samples": samples, "seed": seed}
+    header = {"scored": identity(vae), "split": split, "samples": samples, "seed": seed}
     simpler = {name: found["rows"] for name, found in (baselines or {}).items()}
     trust = {"pareto_k": scores.pareto_k, "ess": scores.ess} if samples >= FEWEST_SAMPLES else {}
     return header, {
@@ -718,7 +715,7 @@ def scored_rows(
     if path.is_file() and not refine:
         header, tensors = read_sealed(path)
         _require_scores(path, header, tensors)
-        if header["scored"] == samplers.identity(run.vae) and samples in (None, header["samples"]):
+        if header["scored"] == identity(run.vae) and samples in (None, header["samples"]):
             return header, tensors
     rows: Dataset = getattr(run.data(), split)
     samples = samples or run.evaluation["nll"]["samples"]
@@ -751,14 +748,14 @@ def warned(run: Run) -> list[str]:
 
 
 @checked
-def sampler_file(run: Run, kind: samplers.SamplerKind) -> Path:
+def sampler_file(run: Run, kind: SamplerKind) -> Path:
     """Where a run keeps its sampler of a kind."""
     return run.folder / f"sampler-{kind}.safetensors"
 
 
 @checked
 def fit_sampler(
-    run: Run, kind: samplers.SamplerKind, *, samples: Count = 1000, seed: int = 0, progress: bool = False
+    run: Run, kind: SamplerKind, *, samples: Count = 1000, seed: int = 0, progress: bool = False
 ) -> dict[str, Any]:
     """Fit a sampler to a run's model, save it with the run, and compare all samplers that the run has.
 
@@ -780,15 +777,15 @@ def fit_sampler(
         return _fit_sampler(run, kind, samples, seed, progress)
 
 
-def _fit_sampler(run: Run, kind: samplers.SamplerKind, samples: int, seed: int, progress: bool) -> dict[str, Any]:
+def _fit_sampler(run: Run, kind: SamplerKind, samples: int, seed: int, progress: bool) -> dict[str, Any]:
     splits = run.data()
     if kind == "gmm":
         fitted = samplers.fit_mixture(run.vae, splits.train, seed=seed, progress=progress)
     else:
         fitted = samplers.fit_flow(run.vae, splits.train, splits.valid, seed=seed, progress=progress)
-    samplers.save(fitted, run.vae, sampler_file(run, kind))
-    there = [other for other in get_args(samplers.SamplerKind) if sampler_file(run, other).is_file()]
-    found = {other: samplers.load(sampler_file(run, other), run.vae) for other in there}
+    save_sampler(fitted, run.vae, sampler_file(run, kind))
+    there = [other for other in get_args(SamplerKind) if sampler_file(run, other).is_file()]
+    found = {other: load_sampler(sampler_file(run, other), run.vae) for other in there}
     priors = {name: sampler.prior for name, sampler in found.items()}
     numbers = samplers.compare(run.vae, priors, splits, samples=samples, seed=seed, progress=progress)
     for name, sampler in found.items():
@@ -818,7 +815,7 @@ def with_sampler(run: Run, kind: Literal["prior", "gmm", "flow"], temperature: f
                 f"the sampler must be fitted first; {run.folder} has no {sampler_file(run, kind).name}. "
                 f"Fit it with variform sampler {run.folder} --kind {kind}."
             )
-        prior = samplers.load(sampler_file(run, kind), run.vae).prior
+        prior = load_sampler(sampler_file(run, kind), run.vae).prior
     if temperature != 1:
         prior = fitted_priors.TemperedPrior(prior, temperature)
     return run.vae.with_prior(prior)

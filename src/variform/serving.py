@@ -27,7 +27,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from variform import exploration
+from variform.evaluation import exploration
 from variform.explorer.payload import most_codes
 from variform.model.vae import VAE
 

@@ -13,12 +13,13 @@ import tomli_w
 import torch
 from torch import Tensor
 
-from variform import exploration, plots
+from variform import plots
 from variform.config.checks import Count, checked
 from variform.config.model import require_effect
 from variform.config.run import RunConfig
 from variform.config.toml import to_dict
 from variform.data.dataset import Splits
+from variform.evaluation import exploration
 from variform.evaluation.baselines import PCAS, better_pca, has_two_metrics
 from variform.evaluation.differences import differences
 from variform.evaluation.pareto import HIGH

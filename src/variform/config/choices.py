@@ -25,3 +25,4 @@ InitialisationName = Literal["torch", "he-normal", "he-uniform", "glorot-normal"
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Support = Literal["real", "unit", "levels", "counts"]
 """The values that a likelihood is for: any number, [0, 1], the levels k / (L - 1), or counts."""
+SamplerKind = Literal["gmm", "flow"]

@@ -16,8 +16,9 @@ from variform.distributions.gaussian import DiagonalGaussian
 from variform.distributions.law import Law
 from variform.distributions.pixels import Bernoulli, Categorical, ContinuousBernoulli
 from variform.evaluation.components import MixedCoding, fit_with_gaps
-from variform.evaluation.density import Estimate, Scores, per_column, squared_error
+from variform.evaluation.density import Scores, per_column, squared_error
 from variform.evaluation.differences import mean_difference, root_mean_difference, row_errors
+from variform.evaluation.estimate import Estimate
 from variform.model.likelihoods import (
     BernoulliLikelihood,
     CategoricalLikelihood,

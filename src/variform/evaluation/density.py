@@ -4,11 +4,10 @@ import functools
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from rich.progress import Progress
 from torch import Tensor
 
 from variform.config.checks import Count, checked
@@ -16,6 +15,7 @@ from variform.data.dataset import Dataset
 from variform.data.schema import Schema
 from variform.distributions.kl import has_closed_form_kl, kl, kl_per_dimension, splits_into_dimensions
 from variform.distributions.law import Law
+from variform.evaluation.estimate import Estimate
 from variform.evaluation.pareto import FEWEST_SAMPLES, HIGH, Tail
 from variform.evaluation.refinement import refine as refined
 from variform.model.importance import Weights, log_weights
@@ -23,7 +23,7 @@ from variform.model.vae import VAE, evaluating
 from variform.system import draws, memory
 from variform.system.compiling import compiled
 from variform.system.memory import keep_freed
-from variform.system.terminal import console
+from variform.system.progress import progress_bar
 from variform.system.work import floats_given
 
 _FLOATS_AT_ONCE = 2**21  # 8 MiB of a decoder's activations: they stay in the processor's cache
@@ -32,43 +32,6 @@ _MORE_ELSEWHERE = 32  # a GPU needs that many times more to be busy
 _SAVED_PER_FLOAT, _COMPILE_SECONDS = 4e-10, 10.0
 _ROWS_AT_ONCE = 64, 256  # least and most, where the activations of so many fit
 _MANY = 2**62  # rows: the work is then cut as for any number of them
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over examples, its standard error and the number of examples.
-
-    Example:
-        >>> Estimate.of(torch.tensor([1.0, 3.0])).to_dict()
-        {'mean': 2.0, 'se': 1.0, 'n': 2}
-    """
-
-    mean: float
-    se: float
-    n: int
-
-    @classmethod
-    def of(cls, values: Tensor) -> "Estimate":
-        """The mean of `values` (N,) and its standard error s / sqrt(N)."""
-        values = values.double()
-        se = values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
-        return cls(values.mean().item(), se, len(values))
-
-    @classmethod
-    def root_mean(cls, squares: Tensor, *, gaps: bool = False) -> "Estimate":
-        """The root of the mean of `squares` (N, ...), its standard error by the delta method, se / (2 root).
-
-        With `gaps` what is NaN is left out, first of each row's mean, then of the mean over the rows.
-        """
-        rows = squares.double().flatten(1) if squares.ndim > 1 else squares.double()[:, None]
-        means = rows.nanmean(1) if gaps else rows.mean(1)
-        square = cls.of(means[~means.isnan()] if gaps else means)
-        root = math.sqrt(square.mean)
-        return cls(root, square.se / (2 * root) if root else 0.0, square.n)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, the standard error None where one row gives none."""
-        return asdict(self) | {"se": None if math.isnan(self.se) else self.se}
 
 
 @dataclass(frozen=True, repr=False)
@@ -175,17 +138,6 @@ def score(
     for name in ("elbo", "log_likelihood", "log_px"):
         joined[name] += jacobian
     return Scores(**joined)
-
-
-def progress_bar(wanted: bool) -> Progress:
-    """A bar on standard error, if it is wanted and that is a terminal.
-
-    Example:
-        >>> progress_bar(False).disable
-        True
-    """
-    where = console()
-    return Progress(console=where, disable=not (wanted and where.is_terminal))
 
 
 class _Sizes(NamedTuple):

@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from variform.evaluation.density import Estimate
+from variform.evaluation.estimate import Estimate
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

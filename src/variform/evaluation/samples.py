@@ -15,7 +15,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.tree import DecisionTreeClassifier
 from torch import Tensor
 
-from variform.evaluation.density import Estimate
+from variform.evaluation.estimate import Estimate
 
 _GROUPS = 20
 _FOLDS = 5

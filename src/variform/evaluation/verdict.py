@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from variform import divergence
 from variform.config.training import TrainConfig
 from variform.evaluation.baselines import PCAS, has_two_metrics
 from variform.evaluation.pareto import HIGH
 from variform.model.likelihoods import GaussianLikelihood, LogisticLikelihood
 from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
 from variform.model.vae import VAE
+from variform.training import divergence
 
 BETTER_BY = 2.0
 """Paired standard errors by which a simpler model must be better before it is said."""

@@ -16,12 +16,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from variform import exploration
 from variform.data.conditions import Condition
 from variform.data.dataset import Dataset, Splits
 from variform.data.schema import Schema
 from variform.data.sources import sprites
 from variform.distributions.gaussian import StandardNormal
+from variform.evaluation import exploration
 from variform.evaluation.density import squared_error
 from variform.evaluation.verdict import is_collapsed
 from variform.model.vae import VAE, evaluating

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from variform.lowering import Program, Step, lower_decoder
+from variform.export.lowering import Program, Step, lower_decoder
 from variform.model.vae import VAE, evaluating
 from variform.system.draws import seeded
 

@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from variform import exploration, reader
 from variform.config.checks import checked
 from variform.config.toml import to_dict
 from variform.data.schema import Schema
-from variform.export import inspect, save
-from variform.lowering import Program, Step, lower_decoder, lower_encoder
+from variform.evaluation import exploration
+from variform.export import reader
+from variform.export.lowering import Program, Step, lower_decoder, lower_encoder
+from variform.export.model_file import inspect, save
 from variform.model.vae import VAE, evaluating
 from variform.system.draws import seeded
 from variform.system.files import new_folder, write_json, write_text
@@ -77,16 +78,16 @@ def _write_safetensors(vae: VAE, folder: Path) -> None:
 
 def _write_onnx(vae: VAE, folder: Path) -> None:
     try:
-        from variform import graphs
+        from variform.export import onnx
     except ModuleNotFoundError as error:
         raise ValueError(
             f"ONNX needs the packages of the extra onnx; {error.name} is missing. Use pip install 'variform[onnx]'."
         ) from error
-    found = graphs.to_onnx(vae)
+    found = onnx.to_onnx(vae)
 
     def ask(part: str, given: Array, context: Array | None) -> Array:
         told = {} if context is None else {"context": context}
-        results = graphs.answers(found[part], {"x" if part == "encoder" else "z": given, **told})
+        results = onnx.answers(found[part], {"x" if part == "encoder" else "z": given, **told})
         return np.stack(results, 1) if part == "encoder" else results[0]
 
     _require_agreement(vae, ask, "ONNX")

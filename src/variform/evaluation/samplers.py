@@ -5,14 +5,11 @@ regions that the decoder never saw. A sampler is a prior in all respects, so tha
 model with samples and a log-likelihood of its own.
 """
 
-import itertools
 import math
-import reprlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from sklearn.decomposition import PCA
@@ -20,18 +17,17 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
-from variform import exploration
 from variform.config.checks import checked
+from variform.config.choices import SamplerKind
 from variform.data.dataset import Dataset, Splits
 from variform.data.schema import Schema
-from variform.evaluation.density import Estimate, progress_bar, reliability, score
+from variform.evaluation import exploration
+from variform.evaluation.density import reliability, score
+from variform.evaluation.estimate import Estimate
 from variform.evaluation.samples import LEAST_ROWS, compare_samples, perfect_coverage, piles, tell_apart
-from variform.export import build_bounded
 from variform.model.fitted_priors import GaussianMixturePrior, ScaledFlowPrior
 from variform.model.vae import VAE, evaluating
-from variform.system.sealing import checksum, read_sealed, write_sealed
-
-SamplerKind = Literal["gmm", "flow"]
+from variform.system.progress import progress_bar
 
 COMPONENTS = (*range(1, 11), 12, 15, 20, 25, 30, 40, 50)
 """Numbers of components that are tried, in this order, until the BIC has not fallen for some of them."""
@@ -221,69 +217,6 @@ def like_model(vae: VAE, prior: nn.Module) -> Any:
     """A prior with the type and on the device of a model's parameters."""
     parameter = next(vae.parameters())
     return prior.to(parameter.device, parameter.dtype)
-
-
-def save(sampler: Sampler, vae: VAE, path: str | Path) -> None:
-    """Write a sampler to one safetensors file, with the checksum of the weights of the model that it belongs to.
-
-    Args:
-        sampler: The sampler.
-        vae: The model that it was fitted to.
-        path: The file to write.
-    """
-    header = {
-        "sampler": sampler.kind,
-        "latent_dim": vae.latent_dim,
-        "facts": sampler.facts,
-        "fitted_to": identity(vae),
-    }
-    write_sealed(path, header, sampler.prior.state_dict(), has_flow=sampler.kind == "flow")
-
-
-def load(path: str | Path, vae: VAE) -> Sampler:
-    """The sampler in a file that `save` wrote; it draws the same bits with the same seed.
-
-    Args:
-        path: The file.
-        vae: The model that it was fitted to.
-
-    Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: for a file that is cut short, changed, of a newer version, no sampler, or another model's.
-    """
-    path = Path(path)
-    header, tensors = read_sealed(path)
-    if header.get("fitted_to") != identity(vae):
-        raise ValueError(
-            f"{path.name} must be a sampler fitted to this model; it is not. Fit it anew with variform sampler."
-        )
-    try:
-        facts, kind = header["facts"], header["sampler"]
-        if header["latent_dim"] != vae.latent_dim or kind not in get_args(SamplerKind):
-            raise LookupError("it is of another kind, or of other latents")
-        prior = build_bounded(lambda: _build(kind, vae.latent_dim, facts, tensors), tensors)
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
-        raise ValueError(
-            f"{path.name} must hold what its header describes; {reprlib.repr(str(error))}. Fit it anew."
-        ) from error
-    return Sampler(kind, like_model(vae, prior).requires_grad_(False), facts)
-
-
-def _build(kind: SamplerKind, latent_dim: int, facts: dict[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:
-    """The prior that a file describes, if it is no larger than the tensors."""
-    sizes = [facts["components"]] if kind == "gmm" else [facts["transforms"], *facts["hidden"]]
-    weights = sum(value.numel() for value in tensors.values())
-    products = [first * second for first, second in itertools.pairwise(sizes[1:])]
-    if min(sizes) < 1 or max([sizes[0] * latent_dim, *sizes, *products]) > weights or len(sizes) > len(tensors):
-        raise LookupError("it describes a larger law than the file holds")
-    if kind == "gmm":
-        return GaussianMixturePrior(latent_dim, components=facts["components"])
-    return ScaledFlowPrior(latent_dim, transforms=facts["transforms"], hidden=tuple(facts["hidden"]))
-
-
-def identity(vae: VAE) -> str:
-    """SHA-256 of a model's weights, by which files that belong to it know it."""
-    return checksum("", {name: value.detach().cpu() for name, value in vae.state_dict().items()})
 
 
 def compare(

@@ -10,7 +10,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from variform.config.toml import to_dict
-from variform.lowering import Program, Step, lower_decoder, lower_encoder
+from variform.export.lowering import Program, Step, lower_decoder, lower_encoder
 from variform.model.vae import VAE
 from variform.version import __version__
 

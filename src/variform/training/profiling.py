@@ -19,9 +19,10 @@ from variform.config.training import TrainConfig
 from variform.data.dataset import Dataset, StoredRows
 from variform.data.order import epoch_order
 from variform.objectives import Objective
-from variform.steps import Step, compiles
 from variform.system.draws import seeded
 from variform.system.work import CONVOLUTIONS, LINEAR, multiplications_of, watching
+from variform.training.device import compiles
+from variform.training.step import Step
 
 _COMPILED = "forward and backward, compiled"
 

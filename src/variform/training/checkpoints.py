@@ -18,10 +18,10 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from variform import divergence
 from variform.system import locks, processes
 from variform.system.files import to_json, write_text
 from variform.system.sealing import opened, verified, write_sealed
+from variform.training import divergence
 
 CHECKPOINT = "checkpoint.safetensors"
 

@@ -1,22 +1,17 @@
-"""Training: `fit` is the loop, on one page; around it what makes a resumed run end with the same bits."""
+"""Training: epochs of steps, validation after each, the best weights kept, and a state to go on from."""
 
 import json
 import math
-import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from signal import SIGINT, SIGTERM
 from typing import Any
 
 import torch
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from variform import checkpoints, divergence
-from variform.checkpoints import State
-from variform.config.checks import Count, checked
 from variform.config.data import DataConfig
 from variform.config.model import ModelConfig
 from variform.config.toml import to_dict
@@ -24,66 +19,20 @@ from variform.config.training import TrainConfig, every
 from variform.data.dataset import Dataset
 from variform.data.order import BLOCKS_PER_WINDOW, epoch_order
 from variform.model.vae import VAE, evaluating
-from variform.objectives import (
-    DIPVAE,
-    ELBO,
-    IWAE,
-    PIWAE,
-    WAE,
-    Autoencoder,
-    BetaTCVAE,
-    Corruption,
-    FactorVAE,
-    InfoVAE,
-    Objective,
-    Schedule,
-    SemiSupervised,
-    cosine,
-    cyclic,
-    warmup,
-)
-from variform.steps import TERMS, Step, mean_terms
+from variform.objectives import Objective
 from variform.system import processes
 from variform.system.draws import seeded
 from variform.system.stopping import Stopped, noted
-from variform.system.terminal import console
+from variform.training import checkpoints, divergence
+from variform.training.checkpoints import State
+from variform.training.history import History, resume_command
+from variform.training.progress import Display
+from variform.training.schedule import epochs, learning_rate, require_batch
+from variform.training.step import TERMS, Step, mean_terms
 
 # How many steps pass between two questions to the other processes whether one was asked to stop or to save.
 _ASK_EVERY = 16
 _YARDSTICK_ROWS = 4096
-
-
-@dataclass(frozen=True, repr=False)
-class History:
-    """What a fit did.
-
-    Args:
-        rows: One dict per epoch: epoch, step, examples (training rows that train_* are means over; fewer than all where
-            `steps` end within an epoch), beta, learning_rate, train_*, valid_* for loss, elbo, log_likelihood and kl
-            (nats per example; with `ema` valid_* are of the average of the weights), seconds (in all),
-            train_seconds (of this epoch's steps alone, without validation and files), examples_per_second (of these
-            steps), best; rollback, where the training went back in it, what happened.
-        best_epoch: The epoch with the lowest validation loss, whose weights the model has after `fit`.
-        last: Weights after the last step, by name; they are no average.
-        stopped: Why it ended.
-        rollbacks: What happened each time that the training diverged and went back to its best weights.
-    """
-
-    rows: list[dict[str, Any]]
-    best_epoch: int
-    last: dict[str, Tensor]
-    stopped: str
-    rollbacks: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        last = self.rows[-1] if self.rows else {"step": 0}
-        best = next((row for row in self.rows if row["epoch"] == self.best_epoch), None)
-        loss = f" with validation loss {best['valid_loss']:.5g}" if best else ""
-        back = f"; it went back {len(self.rollbacks)} times" if self.rollbacks else ""
-        return (
-            f"History({len(self.rows)} epochs, {last['step']:,} steps, best epoch {self.best_epoch}{loss}; "
-            f"{self.stopped}{back})"
-        )
 
 
 class NonFiniteError(ArithmeticError):
@@ -95,16 +44,6 @@ class Interrupted(Stopped):
 
     def __init__(self, step: int, total: int, folder: Path | None, number: int = SIGINT) -> None:
         super().__init__(f"stopped at step {step:,} of {total:,}; go on with: {resume_command(folder)}", number)
-
-
-def resume_command(folder: Path | None) -> str:
-    """What a user types to go on with the run in `folder`.
-
-    Example:
-        >>> resume_command(Path("my run"))
-        "variform train --resume 'my run'"
-    """
-    return f"variform train --resume {shlex.quote(str(folder))}"
 
 
 def fit(
@@ -149,6 +88,7 @@ def fit(
         Interrupted: after Ctrl-C or another signal.
 
     Example:
+        >>> from variform.objectives.build import build_objective
         >>> from variform import ModelConfig, build_vae, read
         >>> data = read("digits")
         >>> config = TrainConfig(epochs=2)
@@ -179,7 +119,7 @@ def fit(
         seeded(config.seed),
         take.arithmetic(),
         noted(folder is not None) as asked,
-        _Display(shown, total, len(train)) as display,
+        Display(shown, total, len(train)) as display,
     ):
         if folder is not None and resume:
             state = checkpoints.load(folder, identity, _defaults())
@@ -279,43 +219,6 @@ def fit(
     return History(state.rows, state.best_epoch, state.weights, stopped, back)
 
 
-def epochs(config: TrainConfig, rows: int) -> int:
-    """Passes over `rows` training rows: as configured, or 20, or as many as make 3,000 steps.
-
-    Example:
-        >>> [epochs(TrainConfig(batch_size=100), rows) for rows in (200, 3_000, 60_000)]
-        [1500, 100, 20]
-    """
-    return config.epochs or max(20, math.ceil(3000 / math.ceil(rows / config.for_rows(rows).batch)))
-
-
-def passes(history: Sequence[Mapping[str, Any]], rows: int) -> float:
-    """Passes done over the `rows` training rows: where the steps ended within an epoch, it counts in part.
-
-    Args:
-        history: As `History.rows`; epochs without `examples`, of an earlier version, count as whole.
-        rows: Number of training rows.
-
-    Example:
-        >>> passes([{"examples": 1000}, {"examples": 250}], 1000)
-        1.25
-    """
-    return sum(epoch.get("examples", rows) for epoch in history) / rows
-
-
-def require_batch(config: TrainConfig, rows: int) -> None:
-    """Refuse fewer training rows than a batch.
-
-    Raises:
-        ValueError: names both numbers.
-    """
-    if config.batch_size is not None and rows < config.batch_size:
-        raise ValueError(
-            f"batch_size must not exceed the {rows} training rows; got {config.batch_size}. "
-            f"Use --batch-size {rows} or smaller, or bring more rows."
-        )
-
-
 def require_labels(objective: Objective, data: Dataset) -> None:
     """Refuse rows without a category that the model is told; of the first some objectives infer it.
 
@@ -333,82 +236,6 @@ def require_labels(objective: Objective, data: Dataset) -> None:
             raise ValueError(
                 f"every row must have its {condition.name}; {missing:,} of {len(data):,} have none. {remedy}"
             )
-
-
-@checked
-def build_objective(vae: VAE, config: TrainConfig, *, rows: Count | None = None) -> Objective:
-    """The objective that a training configuration describes, with its schedules and the noise on the encoder's input.
-
-    Args:
-        vae: What is trained; its schema, if any, gives the range of the data that noise stays in.
-        config: Names the objective and its options.
-        rows: Number of training rows, which `beta-tc` must know.
-
-    Raises:
-        ValueError: for options that do not go together, or without `rows` where they are needed.
-
-    Example:
-        >>> from variform import ModelConfig, build_vae, read
-        >>> vae = build_vae(ModelConfig(latent_dim=2), read("digits").schema)
-        >>> build_objective(vae, TrainConfig(objective="iwae", samples=5, gradient="dreg")).settings()["gradient"]
-        'dreg'
-    """
-    objective = _build_objective(vae, config, rows)
-    if config.noise != "none":
-        objective.corruption = Corruption.of(config.noise, config.noise_level, vae.schema)
-    return objective
-
-
-def _build_objective(vae: VAE, config: TrainConfig, rows: int | None) -> Objective:
-    options: dict[str, Any] = {"samples": config.samples}
-    # Where None is given the objective has a default of its own.
-    names = ("alpha", "gamma", "penalty", "penalty_diagonal")
-    own = {name: getattr(config, name) for name in names if getattr(config, name) is not None}
-    weighted: dict[str, Any] = {**options, "beta": _beta(config)}
-    if config.objective in ("iwae", "piwae"):
-        options |= {"groups": config.groups, "gradient": config.gradient}
-        return (
-            PIWAE(vae, **options) if config.objective == "piwae" else IWAE(vae, elbo_share=config.elbo_share, **options)
-        )
-    if config.objective == "beta-tc":
-        if rows is None:
-            raise ValueError(
-                "objective beta-tc must know the number of training rows; got none. Give build_objective(..., rows=N)."
-            )
-        return BetaTCVAE(vae, rows=rows, **weighted, **own)
-    if config.objective == "m2":
-        return SemiSupervised(vae, kl=config.kl, **weighted, **own)
-    if config.objective == "autoencoder":
-        return Autoencoder(vae)
-    if config.objective == "wae":
-        return WAE(vae, deterministic=config.deterministic, **options, **own)
-    if config.objective == "info":
-        return InfoVAE(vae, kl=config.kl, **options, **own)
-    if config.objective == "factor":
-        return FactorVAE(vae, discriminator=config.discriminator, seed=config.seed, kl=config.kl, **weighted, **own)
-    if config.objective in ("dip-i", "dip-ii"):
-        return DIPVAE(vae, kind="i" if config.objective == "dip-i" else "ii", kl=config.kl, **weighted, **own)
-    capacity = warmup(config.capacity, config.capacity_steps) if config.capacity else None
-    return ELBO(vae, kl=config.kl, free_bits=config.free_bits, capacity=capacity, **weighted, **own)
-
-
-def _beta(config: TrainConfig) -> Schedule:
-    if config.beta_schedule == "cyclic":
-        return cyclic(config.beta, config.warmup, cycles=config.cycles)
-    return (cosine if config.beta_schedule == "cosine" else warmup)(config.beta, config.warmup)
-
-
-def learning_rate(config: TrainConfig, step: int, total: int) -> float:
-    """The learning rate at `step` of `total`, a pure function.
-
-    Example:
-        >>> config = TrainConfig(learning_rate=1.0, schedule="cosine")
-        >>> [round(learning_rate(config, step, 4), 3) for step in range(5)]
-        [1.0, 0.854, 0.5, 0.146, 0.0]
-    """
-    if config.schedule == "cosine":
-        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / total))
-    return config.learning_rate
 
 
 def _announce(train: Dataset, order: Tensor, batch: int, config: TrainConfig, *, is_first: bool) -> None:
@@ -449,9 +276,6 @@ def _summed_over(take: Step, data: Dataset, index: Tensor) -> Tensor:
                 x, context = take.kept.vae.batch(data, numbers[rows])
                 sums += take.sums(x, weight, context)
     return sums
-
-
-# --- a training that diverges -------------------------------------------------------------------------------------
 
 
 def _untrained(take: Step, train: Dataset, total: int) -> dict[str, float]:
@@ -535,9 +359,6 @@ class _Saved:
         return late, stop
 
 
-# --- what a checkpoint belongs to ---------------------------------------------------------------------------------
-
-
 def _identity(config: TrainConfig, train: Dataset, objective: Objective, rest: str) -> str:
     """What a checkpoint belongs to: configuration, number of rows, names and shapes of the weights, and the rest."""
     shapes = {name: list(value.shape) for name, value in objective.state_dict().items()}
@@ -554,74 +375,3 @@ def _defaults() -> dict[str, Any]:
         "train": to_dict(TrainConfig()),
         "rest": {"data": to_dict(DataConfig()), "model": to_dict(ModelConfig())},
     }
-
-
-# --- the outside world --------------------------------------------------------------------------------------------
-
-
-class _Display:
-    """Progress on standard error: a live bar on a terminal, one line an epoch elsewhere, or nothing."""
-
-    def __init__(self, shown: bool, total: int, rows: int) -> None:
-        self.shown, self.total, self.rows = shown, total, rows
-        self.console = console()
-        self.live = shown and self.console.is_terminal
-        self.last_update = self.started = time.monotonic()
-        self.first_step: int | None = None
-        self.next_line = 0.0
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
-        self.progress = Progress(*columns, TimeRemainingColumn(), console=self.console, disable=not self.live)
-
-    def __enter__(self) -> "_Display":
-        self.progress.start()
-        self.task = self.progress.add_task("training", total=self.total)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()
-
-    def begin(self, compiles: bool, note: str) -> None:
-        if self.shown and note:
-            self.console.print(f"Note: {note}", highlight=False, soft_wrap=True)
-        if self.shown and compiles:
-            text = "the run is long enough to compile its step: the first step takes some seconds, the others less"
-            self.console.print(text, highlight=False, soft_wrap=True)
-
-    def step(self, step: int, sums: Tensor) -> None:
-        if not self.live or time.monotonic() - self.last_update < 0.2:
-            return
-        now = time.monotonic()
-        self.last_update = now
-        if self.first_step is None:
-            self.first_step, self.started = step, now
-        rate = (step - self.first_step) / max(now - self.started, 1e-9)
-        means = mean_terms(sums)
-        elbo = means["log_likelihood"] - means["kl"]
-        values = (("loss", means["loss"]), ("ELBO", elbo), ("KL", means["kl"]))
-        text = "  ".join(f"{name} {value:.2f}" for name, value in values)
-        text += f"  {rate * sums[-1].item() * processes.count():,.0f} examples/s"
-        self.progress.update(self.task, completed=step, description=text)
-
-    @staticmethod
-    def _numbers(row: dict[str, Any]) -> str:
-        if math.isnan(row["valid_elbo"]):  # z is a point, of which there is no bound
-            return f"train loss {row['train_loss']:.3f}  valid loss {row['valid_loss']:.3f}"
-        return f"train ELBO {row['train_elbo']:.3f}  valid ELBO {row['valid_elbo']:.3f}  KL {row['valid_kl']:.3f}"
-
-    def rolled_back(self, rollback: dict[str, Any]) -> None:
-        if self.shown:
-            self.console.print(f"diverged: {rollback['what']}", highlight=False, soft_wrap=True)
-
-    def epoch(self, row: dict[str, Any]) -> None:
-        if not self.shown or (self.live and row["step"] < self.total and row["step"] < self.next_line):
-            return
-        self.next_line = row["step"] + self.total / 20  # beside a bar a line for each twentieth will do
-        mark = " best" if row["best"] else ""
-        if row["examples"] < self.rows:
-            mark += f" (of {row['examples']:,} training rows)"
-        self.console.print(
-            f"epoch {row['epoch']:>4}  step {row['step']:>7}  {self._numbers(row)}  "
-            f"{row['examples_per_second']:,} examples/s{mark}",
-            highlight=False,
-            soft_wrap=True,  # a line stays a line in a log file
-        )

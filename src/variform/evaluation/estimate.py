@@ -1,0 +1,45 @@
+"""A mean over rows with its standard error."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over examples, its standard error and the number of examples.
+
+    Example:
+        >>> import torch
+        >>> Estimate.of(torch.tensor([1.0, 3.0])).to_dict()
+        {'mean': 2.0, 'se': 1.0, 'n': 2}
+    """
+
+    mean: float
+    se: float
+    n: int
+
+    @classmethod
+    def of(cls, values: Tensor) -> "Estimate":
+        """The mean of `values` (N,) and its standard error s / sqrt(N)."""
+        values = values.double()
+        se = values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
+        return cls(values.mean().item(), se, len(values))
+
+    @classmethod
+    def root_mean(cls, squares: Tensor, *, gaps: bool = False) -> "Estimate":
+        """The root of the mean of `squares` (N, ...), its standard error by the delta method, se / (2 root).
+
+        With `gaps` what is NaN is left out, first of each row's mean, then of the mean over the rows.
+        """
+        rows = squares.double().flatten(1) if squares.ndim > 1 else squares.double()[:, None]
+        means = rows.nanmean(1) if gaps else rows.mean(1)
+        square = cls.of(means[~means.isnan()] if gaps else means)
+        root = math.sqrt(square.mean)
+        return cls(root, square.se / (2 * root) if root else 0.0, square.n)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, the standard error None where one row gives none."""
+        return asdict(self) | {"se": None if math.isnan(self.se) else self.se}

@@ -1,0 +1,225 @@
+"""All numbers of a model on held-out rows, and what must be said of them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from variform.config.checks import Count, checked
+from variform.config.training import TrainConfig
+from variform.data.dataset import Dataset
+from variform.data.schema import Schema
+from variform.evaluation.baselines import PCAS, beside, better_pca, has_two_metrics
+from variform.evaluation.density import Scores, bits_per_dim, per_column, reliability, score
+from variform.evaluation.estimate import Estimate
+from variform.evaluation.imputation import impute as impute
+from variform.evaluation.latents import active_units, hits
+from variform.evaluation.pareto import FEWEST_SAMPLES, HIGH
+from variform.evaluation.verdict import MOST_ROWS, SOME_ROWS, distrusted, warnings
+from variform.model.likelihoods import BernoulliLikelihood, GaussianLikelihood
+from variform.model.vae import VAE
+
+
+@checked
+def evaluate(
+    vae: VAE,
+    data: Dataset,
+    train: Dataset | None = None,
+    *,
+    samples: Count = 1000,
+    refine: int = 0,
+    seed: int = 0,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Held-out numbers of a trained VAE with standard errors over examples, as plain values ready for JSON.
+
+    Densities are in the units that `Schema.log_jacobian` states. `posterior_gap` is -ELBO - NLL, an estimate of
+    KL(q(z|x) || p(z|x)), the third term of log p(x) = ELBO + KL(q(z|x) || p(z|x)).
+
+    Args:
+        vae: The model.
+        data: Rows that were not trained on.
+        train: Training rows; with them PCA of the same dimension and the trivial model are fitted and scored beside.
+        samples: k, importance samples per example for the NLL.
+        refine: Score the rows once more, with q(z|x) of each improved by so many steps, as `score` does.
+        seed: Seed of every draw.
+        progress: Show a progress bar on a terminal.
+
+    Returns:
+        A dict with elbo, log_likelihood, kl, nll, posterior_gap (nats), kl_per_dimension (None where KL does not split
+        into dimensions), active_units with the variance of each posterior mean,
+        reconstruction_error (root mean square, in the data's own units), bits_per_dim for images of discrete
+        levels, accuracy of a model with a classifier, ess (effective number of importance samples), high_pareto_k
+        (share of rows whose Pareto k is above 0.7, with 25 samples or more), baselines, warnings (sentences that stand
+        first wherever the numbers are shown), notes and unit; every estimate is {"mean", "se", "n"}. With `refine` also
+        refined: steps, and the densities of the refined q(z|x), of which the NLL is an estimate of the same log p(x)
+        and the ELBO is what the decoder can do, not what encoder and decoder do together.
+
+    Example:
+        >>> from variform import ModelConfig, build_vae, read
+        >>> data = read("digits")
+        >>> numbers = evaluate(build_vae(ModelConfig(latent_dim=2), data.schema), data.test, samples=10)
+        >>> sorted(numbers["elbo"])
+        ['mean', 'n', 'se']
+    """
+    options: dict[str, Any] = {"samples": samples, "seed": seed}
+    scores = score(vae, data, **options, progress=progress)
+    refined = score(vae, data, **options, refine=refine, progress=progress) if refine else None
+    baselines = None if train is None else beside(vae, data, train, scores, seed=seed)
+    return summary(vae, data, scores, baselines, refined=refined, refine=refine, **options)
+
+
+def summary(
+    vae: VAE,
+    data: Dataset,
+    scores: Scores,
+    baselines: dict[str, dict[str, Any]] | None = None,
+    *,
+    samples: int,
+    refined: Scores | None = None,
+    refine: int = 0,
+    seed: int = 0,
+    trained: TrainConfig | None = None,
+    history: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """What `evaluate` gives, from scores of the rows that are there already.
+
+    Args:
+        vae: The model.
+        data: The rows.
+        scores: What `score` found of them.
+        baselines: What `baselines.beside` found for these scores.
+        samples: k of these scores.
+        refined: What `score` found of them with a refined q(z|x).
+        refine: Its steps.
+        seed: Seed of the binarisation, where the data ask for one.
+        trained: How the model was trained, where that is known: warnings then say what to change.
+        history: How the training went, one mapping per epoch, as `training.History.rows`.
+    """
+    result: dict[str, Any] = {
+        "unit": "nats",
+        **_densities(vae, data.schema, scores, samples),
+        "kl_per_dimension": _per_dimension(scores.kl_per_dimension),
+        "active_units": active_units(scores.means) | {"of": vae.latent_dim},
+        "reconstruction_error": Estimate.root_mean(scores.squared_error, gaps=bool(data.schema.gaps)).to_dict(),
+    }
+    schema = data.schema
+    if refined is not None:
+        result["refined"] = {"steps": refine, **_densities(vae, schema, refined, samples)}
+    if schema.kind == "table":
+        result["reconstruction_error_per_column"] = per_column(schema, scores.squared_error)
+    if vae.classifier is not None and data.labels is not None:
+        result["accuracy"] = Estimate.of(hits(vae, data, seed=seed)).to_dict()
+    if baselines is not None:
+        result["baselines"] = {name: _without_rows(found) for name, found in baselines.items()}
+    result["warnings"] = warnings(vae, result, trained, history)
+    result["notes"] = _notes(vae, data, result)
+    return result
+
+
+def _without_rows(numbers: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in numbers.items() if name != "rows"}
+
+
+def _densities(vae: VAE, schema: Schema, scores: Scores, samples: int) -> dict[str, Any]:
+    """What depends on q(z|x): log p(x), its bound, and how far the estimate can be trusted."""
+    found = {
+        "elbo": Estimate.of(scores.elbo).to_dict(),
+        "log_likelihood": Estimate.of(scores.log_likelihood).to_dict(),
+        "kl": Estimate.of(scores.kl).to_dict(),
+        "nll": Estimate.of(-scores.log_px).to_dict() | {"samples": samples},
+        "posterior_gap": Estimate.of(scores.log_px - scores.elbo).to_dict(),
+        "ess": Estimate.of(scores.ess).to_dict(),
+        **reliability(scores.pareto_k, samples),
+    }
+    if schema.kind == "image" and schema.seen_levels and not schema.gaps and not _is_only_cross_entropy(vae, schema):
+        found["bits_per_dim"] = bits_per_dim(vae, schema, -scores.log_px).to_dict()
+    return found
+
+
+def _per_dimension(kl: Tensor | None) -> list[dict[str, Any]] | None:
+    return None if kl is None else [Estimate.of(column).to_dict() for column in kl.T]
+
+
+def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
+    """What a reader must know before comparing the numbers."""
+    schema, notes = data.schema, []
+    if _is_only_cross_entropy(vae, schema):
+        notes.append(
+            "The Bernoulli likelihood of grey values is a cross-entropy, not the probability of any data: compare it "
+            "only with models of the same unbinarised data, never with published binarised figures."
+        )
+    if "bits_per_dim" in numbers and vae.likelihood.is_density:
+        notes.append(
+            f"Densities are per pixel intensity in [0, 1]. Bits per dimension treat one of {schema.seen_levels} levels "
+            "as an interval of the density, without dequantisation: an approximation, not a bound."
+        )
+    notes += _notes_on_importance_sampling(numbers)
+    if numbers["kl_per_dimension"] is None:
+        notes.append(
+            "KL does not split into latent dimensions under this posterior and prior: latents are ordered by the "
+            "variance of their posterior means."
+        )
+    active = numbers["active_units"]
+    if 0 < active["count"] < active["of"] / 2:
+        notes.append(
+            f"Only {active['count']} of {active['of']} latent dimensions are active: the others say nothing of a row, "
+            "so that fewer latents would do, or the KL term keeps them from being used."
+        )
+    if vae.context_dim and "baselines" in numbers:
+        notes.append("The model is told the condition of each row; PCA and the trivial model are not.")
+    notes += [baseline["note"] for baseline in numbers.get("baselines", {}).values() if "note" in baseline]
+    if schema.kinds:
+        notes.append(
+            "FAMD is PCA for a mixed table and gives reconstructions but no probabilities; the trivial model has "
+            "independent columns. Reconstruction errors of all columns together mix their units."
+        )
+    if any(schema.gaps) and "baselines" in numbers:
+        notes.append(
+            "Where cells are missing, PCA and FAMD are fitted by EM to what is observed, and reconstruct a row as is "
+            "expected given what is observed of it; errors and densities are those of observed cells."
+        )
+    return [*notes, *_on_pca(vae, numbers.get("baselines", {}))]
+
+
+def _on_pca(vae: VAE, baselines: dict[str, Any]) -> list[str]:
+    """Which PCA is the better one, and what is compared where the VAE does not minimise squares."""
+    notes = []
+    if has_two_metrics(baselines):
+        words = {"reconstruction_error": "reconstruction error", "nll": "NLL"}
+        found = {words[measure]: better_pca(baselines, measure) for measure in words}
+        told = [f"{PCAS[name]} has the lower {measure}" for measure, name in found.items() if name]
+        notes.append(f"PCA depends on the units of the columns, and stands here in two: {' and '.join(told)}.")
+    if "pca" in baselines and not isinstance(vae.likelihood, GaussianLikelihood):
+        notes.append(
+            "PCA minimises the squared error of these very values and has no probability of them: beside this "
+            "likelihood its error can be compared, and there is no NLL."
+        )
+    return notes
+
+
+def _notes_on_importance_sampling(numbers: dict[str, Any]) -> list[str]:
+    """Lesser remarks on the NLL; the graver ones are warnings."""
+    notes = []
+    samples = numbers["nll"]["samples"]
+    if "high_pareto_k" not in numbers:
+        notes.append(
+            f"NLL is of {samples} importance samples a row, too few to tell how far it can be trusted: that takes "
+            f"{FEWEST_SAMPLES} or more."
+        )
+    elif SOME_ROWS < distrusted(numbers) <= MOST_ROWS:
+        notes.append(
+            f"Pareto k is above {HIGH} for {distrusted(numbers):.0%} of the rows: there the true NLL is lower than "
+            f"NLL({samples:,}), mostly by little. variform evaluate with --refine 50 comes closer to it."
+        )
+    if "refined" in numbers:
+        notes.append(
+            f"The refined q(z|x) is one for every row, {numbers['refined']['steps']} steps from the encoder's: its NLL "
+            "is an estimate of the same log p(x), its ELBO the decoder's at its best, not that of encoder and decoder."
+        )
+    return notes
+
+
+def _is_only_cross_entropy(vae: VAE, schema: Schema) -> bool:
+    """Whether a Bernoulli likelihood meets values other than zeros and ones."""
+    return isinstance(vae.likelihood, BernoulliLikelihood) and schema.seen_levels != 2

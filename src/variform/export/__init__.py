@@ -1,0 +1,1 @@
+"""What leaves: model files, rows, and models for other programs."""

@@ -1,0 +1,66 @@
+"""What a training left: a row of numbers for each epoch."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, repr=False)
+class History:
+    """What a fit did.
+
+    Args:
+        rows: One dict per epoch: epoch, step, examples (training rows that train_* are means over; fewer than all where
+            `steps` end within an epoch), beta, learning_rate, train_*, valid_* for loss, elbo, log_likelihood and kl
+            (nats per example; with `ema` valid_* are of the average of the weights), seconds (in all),
+            train_seconds (of this epoch's steps alone, without validation and files), examples_per_second (of these
+            steps), best; rollback, where the training went back in it, what happened.
+        best_epoch: The epoch with the lowest validation loss, whose weights the model has after `fit`.
+        last: Weights after the last step, by name; they are no average.
+        stopped: Why it ended.
+        rollbacks: What happened each time that the training diverged and went back to its best weights.
+    """
+
+    rows: list[dict[str, Any]]
+    best_epoch: int
+    last: dict[str, Tensor]
+    stopped: str
+    rollbacks: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        last = self.rows[-1] if self.rows else {"step": 0}
+        best = next((row for row in self.rows if row["epoch"] == self.best_epoch), None)
+        loss = f" with validation loss {best['valid_loss']:.5g}" if best else ""
+        back = f"; it went back {len(self.rollbacks)} times" if self.rollbacks else ""
+        return (
+            f"History({len(self.rows)} epochs, {last['step']:,} steps, best epoch {self.best_epoch}{loss}; "
+            f"{self.stopped}{back})"
+        )
+
+
+def resume_command(folder: Path | None) -> str:
+    """What a user types to go on with the run in `folder`.
+
+    Example:
+        >>> resume_command(Path("my run"))
+        "variform train --resume 'my run'"
+    """
+    return f"variform train --resume {shlex.quote(str(folder))}"
+
+
+def passes(history: Sequence[Mapping[str, Any]], rows: int) -> float:
+    """Passes done over the `rows` training rows: where the steps ended within an epoch, it counts in part.
+
+    Args:
+        history: As `History.rows`; epochs without `examples`, of an earlier version, count as whole.
+        rows: Number of training rows.
+
+    Example:
+        >>> passes([{"examples": 1000}, {"examples": 250}], 1000)
+        1.25
+    """
+    return sum(epoch.get("examples", rows) for epoch in history) / rows

@@ -1,0 +1,84 @@
+"""The line that a training shows while it runs."""
+
+import math
+import time
+from typing import Any
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from variform.system import processes
+from variform.system.terminal import console
+from variform.training.step import mean_terms
+
+
+class Display:
+    """Progress on standard error: a live bar on a terminal, one line an epoch elsewhere, or nothing."""
+
+    def __init__(self, shown: bool, total: int, rows: int) -> None:
+        self.shown, self.total, self.rows = shown, total, rows
+        self.console = console()
+        self.live = shown and self.console.is_terminal
+        self.last_update = self.started = time.monotonic()
+        self.first_step: int | None = None
+        self.next_line = 0.0
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+        self.progress = Progress(*columns, TimeRemainingColumn(), console=self.console, disable=not self.live)
+
+    def __enter__(self) -> "Display":
+        self.progress.start()
+        self.task = self.progress.add_task("training", total=self.total)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def begin(self, compiles: bool, note: str) -> None:
+        """Say what the first step waits for."""
+        if self.shown and note:
+            self.console.print(f"Note: {note}", highlight=False, soft_wrap=True)
+        if self.shown and compiles:
+            text = "the run is long enough to compile its step: the first step takes some seconds, the others less"
+            self.console.print(text, highlight=False, soft_wrap=True)
+
+    def step(self, step: int, sums: Tensor) -> None:
+        """Show how far it is, and the loss, at most five times a second."""
+        if not self.live or time.monotonic() - self.last_update < 0.2:
+            return
+        now = time.monotonic()
+        self.last_update = now
+        if self.first_step is None:
+            self.first_step, self.started = step, now
+        rate = (step - self.first_step) / max(now - self.started, 1e-9)
+        means = mean_terms(sums)
+        elbo = means["log_likelihood"] - means["kl"]
+        values = (("loss", means["loss"]), ("ELBO", elbo), ("KL", means["kl"]))
+        text = "  ".join(f"{name} {value:.2f}" for name, value in values)
+        text += f"  {rate * sums[-1].item() * processes.count():,.0f} examples/s"
+        self.progress.update(self.task, completed=step, description=text)
+
+    @staticmethod
+    def _numbers(row: dict[str, Any]) -> str:
+        if math.isnan(row["valid_elbo"]):  # z is a point, of which there is no bound
+            return f"train loss {row['train_loss']:.3f}  valid loss {row['valid_loss']:.3f}"
+        return f"train ELBO {row['train_elbo']:.3f}  valid ELBO {row['valid_elbo']:.3f}  KL {row['valid_kl']:.3f}"
+
+    def rolled_back(self, rollback: dict[str, Any]) -> None:
+        """Say that the training diverged and goes on from the best weights."""
+        if self.shown:
+            self.console.print(f"diverged: {rollback['what']}", highlight=False, soft_wrap=True)
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """A line on an epoch; without a terminal only now and then."""
+        if not self.shown or (self.live and row["step"] < self.total and row["step"] < self.next_line):
+            return
+        self.next_line = row["step"] + self.total / 20  # beside a bar a line for each twentieth will do
+        mark = " best" if row["best"] else ""
+        if row["examples"] < self.rows:
+            mark += f" (of {row['examples']:,} training rows)"
+        self.console.print(
+            f"epoch {row['epoch']:>4}  step {row['step']:>7}  {self._numbers(row)}  "
+            f"{row['examples_per_second']:,} examples/s{mark}",
+            highlight=False,
+            soft_wrap=True,  # a line stays a line in a log file
+        )
