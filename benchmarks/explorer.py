@@ -20,9 +20,9 @@ import browsers
 
 from variform import ModelConfig, build_vae, evaluate, read
 from variform.evaluation import exploration
-from variform.explorer.contents import Law, gather
-from variform.explorer.page import render
-from variform.explorer.payload import decoder_payload
+from variform.pages.explorer.contents import Law, gather
+from variform.pages.explorer.page import render
+from variform.pages.explorer.payload import decoder_payload
 from variform.runs import open_run
 
 MODELS = {

@@ -16,7 +16,7 @@ import numpy as np
 import uvicorn
 
 from variform import ModelConfig, build_vae, read
-from variform.serving import Connection, _listen, application
+from variform.pages.explorer.serving import Connection, _listen, application
 
 ROUNDS, EACH = 10, 20
 HEADERS = {"Content-Type": "application/octet-stream"}

@@ -6,10 +6,12 @@ python examples/lecture.py pictures
 import argparse
 from pathlib import Path
 
-from variform import ModelConfig, TrainConfig, build_objective, build_vae, evaluate, fit, plots, read
+from variform import ModelConfig, TrainConfig, build_objective, build_vae, evaluate, fit, read
 from variform.data.dataset import Splits
 from variform.evaluation import exploration
 from variform.model.vae import VAE
+from variform.pages.examples import plot_reconstructions, plot_samples
+from variform.pages.latents import plot_latent, plot_manifold
 from variform.runs import show
 
 
@@ -33,7 +35,7 @@ def main(folder: Path, epochs: int) -> None:
         error, active = show(numbers["reconstruction_error"]), numbers["active_units"]["count"]
         print(f"{likelihood:>18}: KL {show(numbers['kl'])} nats, {active:>2} active latents, error {error} grey levels")
         originals, copies = (values[few] for values in exploration.reconstruct(vae, data.test))
-        figure = plots.plot_reconstructions(originals, copies, value_range=(0, 16))
+        figure = plot_reconstructions(originals, copies, value_range=(0, 16))
         figure.savefig(folder / f"reconstructions-{likelihood}.png")
 
     print("\nLatent dimensions, one learned variance. These NLLs share their unit: lower is better.")
@@ -43,12 +45,12 @@ def main(folder: Path, epochs: int) -> None:
         exact, active = numbers["baselines"]["pca"]["nll"], numbers["active_units"]["count"]
         print(f"{latent_dim:>18}: NLL {show(numbers['nll'])} nats, PCA's {show(exact)}, {active:>2} active latents")
         new = exploration.generate(vae, 64)
-        plots.plot_samples(new, value_range=(0, 16)).savefig(folder / f"samples-{latent_dim}.png")
+        plot_samples(new, value_range=(0, 16)).savefig(folder / f"samples-{latent_dim}.png")
         if latent_dim == 2:
             grid, quantiles = exploration.manifold(vae)
-            plots.plot_manifold(grid, quantiles, value_range=(0, 16)).savefig(folder / "manifold.png")
+            plot_manifold(grid, quantiles, value_range=(0, 16)).savefig(folder / "manifold.png")
             means, _ = exploration.encode(vae, data.test)
-            plots.plot_latent(means, data.test.labels, classes=data.schema.classes).savefig(folder / "latent.png")
+            plot_latent(means, data.test.labels, classes=data.schema.classes).savefig(folder / "latent.png")
 
 
 if __name__ == "__main__":

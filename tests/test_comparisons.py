@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from variform import cli, comparisons, plots, runs
+from variform import cli, comparisons, runs
 from variform.config.data import DataConfig
 from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.config.training import TrainConfig
 from variform.evaluation.verdict import MOST_ROWS
 from variform.export.model_file import save
+from variform.pages.curves import plot_compared_curves
 from variform.runs import open_run
 from variform.system.sealing import read_sealed, write_sealed
 
@@ -257,7 +258,7 @@ def test_curves_lie_over_each_other_and_the_steep_beginning_does_not_set_the_axi
     keys = ("valid_elbo", "valid_log_likelihood", "valid_kl")
     history = [{"step": 10 * n, "best": n == 29, **dict.fromkeys(keys, -1e6 if n == 1 else -n)} for n in range(1, 31)]
     other = [row | dict.fromkeys(keys, -2.0 * row["step"]) for row in history]
-    figure = plots.plot_compared_curves({"one": history, "two": other})
+    figure = plot_compared_curves({"one": history, "two": other})
     assert [panel.get_title() for panel in figure.axes] == ["ELBO", "log-likelihood", "KL"]
     lines = [line for line in figure.axes[0].get_lines() if line.get_label() in ("one", "two")]
     assert lines[0].get_xdata().tolist() == [row["step"] for row in history]

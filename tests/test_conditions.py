@@ -415,7 +415,7 @@ def test_the_page_counts_what_python_counts(tmp_path):
         {"name": item.name, "categories": list(item.categories), "shift": item.shift, "scale": item.scale}
         for item in schema.conditions
     ]
-    scripts = resources.files("variform.explorer")
+    scripts = resources.files("variform.pages") / "script"
     with MiniRacer() as context:
         context.eval(scripts.joinpath("geometry.js").read_text(encoding="utf-8"))
         context.eval("const shown = (value) => value.toPrecision(4);")

@@ -19,9 +19,9 @@ from variform import ModelConfig, build_vae, evaluate, read
 from variform.config.data import DataConfig
 from variform.data.reading import splits_from
 from variform.evaluation import exploration
-from variform.explorer.contents import Law, event, gather
-from variform.explorer.page import Page, render
-from variform.explorer.payload import decoder_payload
+from variform.pages.explorer.contents import Law, event, gather
+from variform.pages.explorer.page import Page, render
+from variform.pages.explorer.payload import decoder_payload
 
 KINDS = {
     "Chromium": (browsers.CHROMIUM, browsers.Chromium),
@@ -256,7 +256,9 @@ def test_a_collapsed_model_has_no_map_and_nothing_is_among_its_data(chromium, pa
 def test_where_all_examples_lie_at_one_place_nothing_else_is_among_them():
     """A distance counts as usual by those between neighbours at different places; with none, no distance is usual."""
     with MiniRacer() as context:
-        context.eval(resources.files("variform.explorer").joinpath("geometry.js").read_text(encoding="utf-8"))
+        context.eval(
+            resources.files("variform.pages").joinpath("script").joinpath("geometry.js").read_text(encoding="utf-8")
+        )
         far = "new Cloud(Float32Array.from({}), 2).strangeness({})"
         assert context.eval(far.format([1, 1] * 5, 0)) == 0
         assert context.eval(far.format([1, 1] * 5, 0.1) + " > 3")

@@ -13,9 +13,9 @@ import wasmtime
 from py_mini_racer import MiniRacer
 
 from variform.evaluation import exploration
-from variform.explorer.payload import decoder_payload, remote_payload
+from variform.pages.explorer.payload import decoder_payload, remote_payload
 
-FOLDER = resources.files("variform.explorer")
+FOLDER = resources.files("variform.pages") / "script"
 SCRIPT = FOLDER.joinpath("decoder.js").read_text(encoding="utf-8")
 ATOB = """
 const atob = (text) => Array.from(Uint8Array.fromBase64(text), (byte) => String.fromCharCode(byte)).join("");

@@ -11,7 +11,18 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from matplotlib.container import ErrorbarContainer
 
-from variform import plots, report
+from variform.pages import report
+from variform.pages.curves import plot_compared_curves, plot_curves, plot_latent_dim_study
+from variform.pages.examples import plot_reconstructions, plot_samples
+from variform.pages.latents import (
+    plot_conditions,
+    plot_interpolation,
+    plot_kl_per_dimension,
+    plot_latent,
+    plot_manifold,
+    plot_traversals,
+)
+from variform.pages.style import MINUS, PALETTE
 
 COLUMNS = ("length", r"cost_$\frac$")  # which is no valid mathematics
 IMAGES = np.random.default_rng(0).random((24, 1, 6, 5))
@@ -46,18 +57,18 @@ def study(dims):
 
 # How many panels each picture has, for images and for a table of two columns.
 PICTURES = {
-    "reconstructions": (lambda x, **how: plots.plot_reconstructions(x, x, **how), 2, 2),
-    "samples": (lambda x, **how: plots.plot_samples(x, **how), 1, 2),
-    "samples and data": (lambda x, **how: plots.plot_samples(x, data=x[:7], **how), 2, 2),
-    "manifold": (lambda x, **how: plots.plot_manifold(x[:9].reshape(3, 3, *x.shape[1:]), [0.1, 0.5, 0.9], **how), 1, 2),
+    "reconstructions": (lambda x, **how: plot_reconstructions(x, x, **how), 2, 2),
+    "samples": (lambda x, **how: plot_samples(x, **how), 1, 2),
+    "samples and data": (lambda x, **how: plot_samples(x, data=x[:7], **how), 2, 2),
+    "manifold": (lambda x, **how: plot_manifold(x[:9].reshape(3, 3, *x.shape[1:]), [0.1, 0.5, 0.9], **how), 1, 2),
     "traversals": (
-        lambda x, **how: plots.plot_traversals(x.reshape(6, 4, *x.shape[1:]), [-2, -1, 1, 2], list("abcdef"), **how),
+        lambda x, **how: plot_traversals(x.reshape(6, 4, *x.shape[1:]), [-2, -1, 1, 2], list("abcdef"), **how),
         1,
         6,
     ),
-    "interpolation": (lambda x, **how: plots.plot_interpolation(x.reshape(3, 8, *x.shape[1:]), **how), 1, 3),
+    "interpolation": (lambda x, **how: plot_interpolation(x.reshape(3, 8, *x.shape[1:]), **how), 1, 3),
     "latent-dimension study": (
-        lambda x, **how: plots.plot_latent_dim_study(study([1, 2, 16]), x, {1: x, 2: x, 16: x}, **how),
+        lambda x, **how: plot_latent_dim_study(study([1, 2, 16]), x, {1: x, 2: x, 16: x}, **how),
         4,
         3,
     ),
@@ -80,7 +91,7 @@ def test_every_picture_draws_images_and_tables(name, events):
 
 
 def test_images_keep_their_pixels_and_their_scale():
-    figure = plots.plot_reconstructions(IMAGES[:3], 2 * IMAGES[:3], value_range=(-1, 4))
+    figure = plot_reconstructions(IMAGES[:3], 2 * IMAGES[:3], value_range=(-1, 4))
     panel = figure.axes[0]
     shown = [image.get_array() for image in panel.images]
     np.testing.assert_array_equal(shown, np.concatenate([IMAGES[:3], 2 * IMAGES[:3]])[:, 0])
@@ -88,14 +99,14 @@ def test_images_keep_their_pixels_and_their_scale():
     heights = [np.mean(image.get_extent()[2:]) for image in panel.images]
     labels = dict(zip(panel.get_yticks(), [text.get_text() for text in panel.get_yticklabels()], strict=True))
     assert [labels[round(height)] for height in heights] == ["original"] * 3 + ["reconstruction"] * 3
-    colour = plots.plot_samples(10 * COLOURS[:1], value_range=(0, 10)).axes[0].images[0].get_array()
+    colour = plot_samples(10 * COLOURS[:1], value_range=(0, 10)).axes[0].images[0].get_array()
     np.testing.assert_allclose(colour, COLOURS[0].transpose(1, 2, 0))
 
 
 def test_manifold_has_z1_to_the_right_and_z2_upwards():
     grid = np.zeros((3, 3, 1, 4, 4))
     grid[0, 0], grid[0, 2] = 1.0, 0.5
-    figure = plots.plot_manifold(grid, [0.1, 0.5, 0.9])
+    figure = plot_manifold(grid, [0.1, 0.5, 0.9])
     pixels, panel = drawn(figure), figure.axes[0]
 
     def grey(z1, z2):
@@ -105,18 +116,18 @@ def test_manifold_has_z1_to_the_right_and_z2_upwards():
     assert (grey(0, 0), grey(2, 2), grey(0, 2)) == (255, 0, 0)
     assert 120 < grey(2, 0) < 135
     assert [text.get_text() for text in panel.get_xticklabels()] == [
-        f"{plots.MINUS}1.28\n(0.1)",
+        f"{MINUS}1.28\n(0.1)",
         "0.00\n(0.5)",
         "1.28\n(0.9)",
     ]
-    heat = plots.plot_manifold(grid[..., 0, 0, :2], [0.1, 0.5, 0.9], columns=COLUMNS).axes[0].images[0]
+    heat = plot_manifold(grid[..., 0, 0, :2], [0.1, 0.5, 0.9], columns=COLUMNS).axes[0].images[0]
     assert heat.origin == "lower"
     np.testing.assert_array_equal(heat.get_array(), grid[..., 0, 0, 0])
 
 
 def test_histograms_share_bins_and_count_what_lies_outside():
     data, samples = np.linspace(0, 1, 50)[:, None], np.linspace(0, 2, 100)[:, None]
-    panel = plots.plot_samples(samples, data=data, columns=["x"]).axes[0]
+    panel = plot_samples(samples, data=data, columns=["x"]).axes[0]
     outlines = [patch.get_path().vertices for patch in panel.patches]
     assert np.ptp(outlines[0][:, 0]) == pytest.approx(np.ptp(outlines[1][:, 0])) == pytest.approx(1.1)
     outside = float(re.search(r"\((.*)% of samples outside\)", panel.get_title())[1])
@@ -125,24 +136,24 @@ def test_histograms_share_bins_and_count_what_lies_outside():
 
 def test_labels_choose_the_colours_and_big_clouds_are_cut():
     points, labels = np.random.default_rng(4).normal(size=(6_000, 2)), np.arange(6_000) % 3
-    figure = plots.plot_latent(points, labels, classes=("a", "b", "c"), axes=("PC1", "PC2"))
+    figure = plot_latent(points, labels, classes=("a", "b", "c"), axes=("PC1", "PC2"))
     drawn(figure)
     cloud = figure.axes[0].collections[0]
     np.testing.assert_array_equal(cloud.get_offsets(), points[:5_000])
     for label in range(3):
-        np.testing.assert_allclose(cloud.get_facecolors()[label][:3], to_rgba(plots.PALETTE[label])[:3])
+        np.testing.assert_allclose(cloud.get_facecolors()[label][:3], to_rgba(PALETTE[label])[:3])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b", "c"]
     assert figure.get_supxlabel() == "first 5,000 of 6,000 points shown"
-    many = plots.plot_latent(points, points[:, 0])
+    many = plot_latent(points, points[:, 0])
     np.testing.assert_array_equal(many.axes[0].collections[0].get_array(), points[:5_000, 0])
     assert len(many.axes) == 2  # a colour bar
-    words = plots.plot_latent(points[:40], [f"word {n % 12:02}" for n in range(40)])
+    words = plot_latent(points[:40], [f"word {n % 12:02}" for n in range(40)])
     assert [text.get_text() for text in words.axes[1].get_yticklabels()][:2] == ["word 00", "word 01"]
 
 
 def test_traversals_of_tables_share_one_scale_per_column():
     values = np.random.default_rng(5).normal(size=(3, 5, 2)) * [1, 1000]
-    panels = plots.plot_traversals(values, range(5), ["z1", "z2", "z3"], columns=COLUMNS).axes
+    panels = plot_traversals(values, range(5), ["z1", "z2", "z3"], columns=COLUMNS).axes
     lines = np.array([[line.get_ydata() for line in panel.get_lines()] for panel in panels])  # (dims, columns, steps)
     low, high = values.min((0, 1)), values.max((0, 1))
     np.testing.assert_allclose(lines.transpose(0, 2, 1), (values - low) / (high - low))
@@ -153,14 +164,14 @@ WORDS = ((), ("red", "green", "blue"))
 
 def test_categories_have_their_names_in_pictures_of_a_table():
     grid = np.stack([np.linspace(0, 5, 9).reshape(3, 3), np.array([[0, 1, 2]] * 3)], -1)
-    figure = plots.plot_manifold(grid, [0.1, 0.5, 0.9], columns=("mass", "colour"), categories=WORDS)
+    figure = plot_manifold(grid, [0.1, 0.5, 0.9], columns=("mass", "colour"), categories=WORDS)
     drawn(figure)
     bar = next(axes for panel in figure.axes for axes in panel.child_axes if axes.get_yticks().tolist() == [0, 1, 2])
     assert [text.get_text() for text in bar.get_yticklabels()] == ["red", "green", "blue"]
     ways = {
-        "traversals": lambda **look: plots.plot_traversals(grid, range(3), ["a", "b", "c"], **look),
-        "conditions": lambda **look: plots.plot_conditions(grid, ["x", "y", "z"], "kind", **look),
-        "interpolation": lambda **look: plots.plot_interpolation(grid, **look),
+        "traversals": lambda **look: plot_traversals(grid, range(3), ["a", "b", "c"], **look),
+        "conditions": lambda **look: plot_conditions(grid, ["x", "y", "z"], "kind", **look),
+        "interpolation": lambda **look: plot_interpolation(grid, **look),
     }
     for make in ways.values():
         figure = make(columns=("mass", "colour"), categories=WORDS)
@@ -169,7 +180,7 @@ def test_categories_have_their_names_in_pictures_of_a_table():
         assert lines[1].get_ydata().tolist() == [0, 0.5, 1] and lines[1].get_drawstyle() == "steps-mid"
         assert figure.legends[0].get_texts()[1].get_text() == "colour (red, green, blue)"
     rows = np.array([[1.0, 0], [2, 2], [3, 1]])
-    figure = plots.plot_reconstructions(rows, rows, columns=("mass", "colour"), categories=WORDS)
+    figure = plot_reconstructions(rows, rows, columns=("mass", "colour"), categories=WORDS)
     assert [text.get_text() for text in figure.axes[1].get_xticklabels()] == ["red", "green", "blue"]
 
 
@@ -177,7 +188,7 @@ def test_categories_have_their_names_in_pictures_of_a_table():
 def test_bins_of_whole_numbers_hold_equally_many_of_them(most):
     """Counts that are uniform make a flat histogram, without the teeth of a comb."""
     numbers = np.arange(most + 1.0)
-    figure = plots.plot_samples(numbers[:, None], data=numbers[:, None], columns=("count",))
+    figure = plot_samples(numbers[:, None], data=numbers[:, None], columns=("count",))
     drawn(figure)
     edges = np.unique(figure.axes[0].patches[0].get_path().vertices[:, 0])
     heights, _ = np.histogram(numbers, edges)
@@ -189,7 +200,7 @@ def test_bins_of_whole_numbers_hold_equally_many_of_them(most):
 @pytest.mark.parametrize("count", [1, 5])
 def test_curves_are_the_history(count):
     history = epochs(count)
-    figure = plots.plot_curves(history)
+    figure = plot_curves(history)
     drawn(figure)
     for panel, key in zip(figure.axes, ("elbo", "log_likelihood", "kl"), strict=False):
         lines = {line.get_label(): line for line in panel.get_lines()}
@@ -204,7 +215,7 @@ def test_curves_are_the_history(count):
 def test_an_epoch_that_ended_early_stands_where_it_ended_without_its_training_means():
     history = [row | {"examples": 100} for row in epochs(3)]
     history[-1] |= {"examples": 10, "train_elbo": -1e6}
-    panel = plots.plot_curves(history).axes[0]
+    panel = plot_curves(history).axes[0]
     lines = {line.get_label(): line for line in panel.get_lines()}
     assert lines["train"].get_xdata().tolist() == [1, 2]
     assert lines["train"].get_ydata().tolist() == [row["train_elbo"] for row in history[:2]]
@@ -216,12 +227,12 @@ def test_curves_of_an_autoencoder_have_no_empty_panels():
     """It has no ELBO and no KL: what JSON holds of them is null."""
     history = [row | {key: None for key in row if key.endswith(("_elbo", "_kl"))} for row in epochs(6)]
     history = [row | {"train_loss": 2.0 * row["epoch"], "valid_loss": 3.0 * row["epoch"]} for row in history]
-    figure = plots.plot_curves(history)
+    figure = plot_curves(history)
     drawn(figure)
     assert [panel.get_title() for panel in figure.axes] == ["log-likelihood", "loss"]
     lines = {line.get_label(): line for line in figure.axes[1].get_lines()}
     assert lines["valid"].get_ydata().tolist() == [row["valid_loss"] for row in history]
-    assert [panel.get_title() for panel in plots.plot_compared_curves({"a": epochs(3), "b": history}).axes] == [
+    assert [panel.get_title() for panel in plot_compared_curves({"a": epochs(3), "b": history}).axes] == [
         "log-likelihood"
     ]
 
@@ -233,7 +244,7 @@ def bars(container):
 
 def test_kl_bars_are_sorted_and_carry_their_errors():
     mean, se = np.array([0.5, 2.0, 0.001]), np.array([0.1, 0.2, 0.0003])
-    figure = plots.plot_kl_per_dimension(mean, se)
+    figure = plot_kl_per_dimension(mean, se)
     drawn(figure)
     (panel,) = figure.axes
     assert [bar.get_height() for bar in panel.patches] == [2.0, 0.5, 0.001]
@@ -243,14 +254,14 @@ def test_kl_bars_are_sorted_and_carry_their_errors():
     assert [text.get_text() for text in panel.get_xticklabels()] == ["z2", "z1", "z3"]
     assert "2 of 3 above 0.01 nats" in figure.get_suptitle()
     with pytest.raises(ValueError, match="a mean and a standard error per dimension"):
-        plots.plot_kl_per_dimension(mean, se[:2])
+        plot_kl_per_dimension(mean, se[:2])
 
 
 def test_study_draws_each_measure_with_its_errors():
     rows = study([1, 2, 16])
     del rows[1]["pca_reconstruction_error"]
     rows[2]["active_units"]["se"] = None
-    figure = plots.plot_latent_dim_study(rows[::-1], ROWS, {}, columns=COLUMNS, error_unit="kg")
+    figure = plot_latent_dim_study(rows[::-1], ROWS, {}, columns=COLUMNS, error_unit="kg")
     curves = [curve for panel in figure.axes for curve in panel.containers]
     for curve, key in zip(curves, MEASURES, strict=True):
         kept, sign = [row for row in rows if key in row], -1 if key == "nll" else 1
@@ -262,8 +273,8 @@ def test_study_draws_each_measure_with_its_errors():
 @pytest.fixture
 def pictures(tmp_path):
     """Two picture files of different content."""
-    plots.plot_curves(epochs(2)).savefig(tmp_path / "curves.png", dpi=30)
-    plots.plot_latent(ROWS).savefig(tmp_path / "latent.png", dpi=30)
+    plot_curves(epochs(2)).savefig(tmp_path / "curves.png", dpi=30)
+    plot_latent(ROWS).savefig(tmp_path / "latent.png", dpi=30)
     return [report.Picture(f"{name} <script>", tmp_path / f"{name}.png", "a & b") for name in ("curves", "latent")]
 
 

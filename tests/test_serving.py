@@ -18,10 +18,11 @@ import torch
 import uvicorn
 from starlette.testclient import TestClient
 
-from variform import cli, serving
+from variform import cli
 from variform.evaluation import exploration
-from variform.explorer.payload import most_codes
-from variform.serving import application
+from variform.pages.explorer import serving
+from variform.pages.explorer.payload import most_codes
+from variform.pages.explorer.serving import application
 
 BINARY = {"Content-Type": "application/octet-stream"}
 PAGE = "<!doctype html><title>page</title>"
@@ -141,9 +142,9 @@ def test_a_flood_of_clients_does_not_fill_the_memory(clock):
 
 SERVER = """
 import sys, time
-from variform import serving
-from variform.explorer.page import render
-from variform.explorer.payload import remote_payload
+from variform.pages.explorer import serving
+from variform.pages.explorer.page import render
+from variform.pages.explorer.payload import remote_payload
 import models
 from pathlib import Path
 vae = models.model_of("bernoulli", models.data_of("bernoulli", Path()))
@@ -368,7 +369,7 @@ def test_mistakes_are_one_sentence(tmp_path, capsys, monkeypatch):
     assert cli.run(["serve", str(tmp_path), "--port", "0"]) == 2
     assert "a run must be a folder with config.toml" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "starlette", None)
-    for name in [name for name in sys.modules if name.startswith(("starlette.", "variform.serving"))]:
+    for name in [name for name in sys.modules if name.startswith(("starlette.", "variform.pages.explorer.serving"))]:
         monkeypatch.delitem(sys.modules, name)
     assert cli.run(["serve", str(tmp_path)]) == 2
     assert "pip install 'variform[serve]'" in " ".join(capsys.readouterr().err.split())

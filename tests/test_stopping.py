@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from variform import cli, plots, runs
+from variform import cli, runs
 from variform.runs import open_run
 from variform.system import terminal
 from variform.system.stopping import SIGNALS, Stopped, noted
@@ -171,10 +171,10 @@ def test_what_cannot_be_printed_is_said_with_where_the_files_are(monkeypatch, ca
 
 KILLED = """
 import os, signal, sys
-from variform import cli, plots
+from variform import cli, runs
 def plot(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
-plots.plot_samples = plot
+runs.plot_samples = plot
 cli.main(sys.argv[1:])
 """
 
@@ -261,7 +261,7 @@ def test_a_full_disk_before_the_first_checkpoint_is_told_as_that(monkeypatch, ca
 @pytest.mark.parametrize("way", ["deleted", "moved", "taken"])
 @pytest.mark.parametrize("stage", ["training", "drawing"])
 def test_a_folder_that_goes_under_a_run_is_told_and_no_other_run_is_written_into(monkeypatch, capsys, stage, way):
-    module, name = (checkpoints, "save") if stage == "training" else (plots, "plot_samples")
+    module, name = (checkpoints, "save") if stage == "training" else (runs, "plot_samples")
     original, calls = getattr(module, name), []
 
     def gone(*arguments, **options):

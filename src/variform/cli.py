@@ -500,7 +500,7 @@ def serve(
         port: The port to listen at; 0 takes any that is free.
     """
     with _needing("serve"):
-        from variform.serving import serve
+        from variform.pages.explorer.serving import serve
 
     from variform.runs import served_page
 

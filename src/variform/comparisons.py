@@ -11,7 +11,6 @@ from typing import Any
 
 from torch import Tensor
 
-from variform import plots
 from variform.config.checks import Count, checked
 from variform.config.choices import LikelihoodName
 from variform.config.toml import to_dict
@@ -21,8 +20,9 @@ from variform.evaluation.differences import LEVEL, differences, mean_difference,
 from variform.evaluation.estimate import Estimate
 from variform.evaluation.pareto import HIGH
 from variform.evaluation.verdict import SOME_ROWS, distrusted, placed
+from variform.pages.curves import plot_compared_curves
+from variform.pages.report import Picture, Table, render
 from variform.records import read_data
-from variform.report import Picture, Table, render
 from variform.runs import Run, history, open_run, scored_rows, show
 from variform.studies import pooled
 from variform.system.files import new_folder, replacing, write_json, write_text
@@ -620,7 +620,7 @@ def _draw(comparison: Comparison, folder: Path) -> list[Picture]:
         curves = {entry.name: history(entry.run.folder) for entry in group}
         path = folder / f"curves-{number}.png"
         with replacing(path) as temporary:
-            plots.plot_compared_curves(curves).savefig(temporary, dpi=110)
+            plot_compared_curves(curves).savefig(temporary, dpi=110)
         names = ", ".join(curves)
         pictures.append(
             Picture(f"Curves of {names}", path, "Means per validation row; a star marks the epoch that was kept.")

@@ -30,7 +30,6 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from variform import plots
 from variform.config.checks import Count, checked
 from variform.config.choices import SamplerKind
 from variform.config.model import ModelConfig, require_effect
@@ -48,18 +47,28 @@ from variform.evaluation.density import Scores, score
 from variform.evaluation.pareto import FEWEST_SAMPLES, HIGH
 from variform.evaluation.summary import summary
 from variform.evaluation.verdict import collapsed, is_collapsed, placed
-from variform.explorer.contents import draws, gather
-from variform.explorer.page import Page
-from variform.explorer.page import render as render_page
-from variform.explorer.payload import decoder_payload, remote_payload
 from variform.export.model_file import inspect, load_vae, save
 from variform.export.sampler_file import identity, load_sampler, save_sampler
 from variform.model import fitted_priors
 from variform.model.build import build_vae
 from variform.model.vae import VAE
 from variform.objectives.build import build_objective
+from variform.pages.curves import plot_curves
+from variform.pages.examples import plot_reconstructions, plot_samples
+from variform.pages.explorer.contents import draws, gather
+from variform.pages.explorer.page import Page
+from variform.pages.explorer.page import render as render_page
+from variform.pages.explorer.payload import decoder_payload, remote_payload
+from variform.pages.latents import (
+    plot_conditions,
+    plot_interpolation,
+    plot_kl_per_dimension,
+    plot_latent,
+    plot_manifold,
+    plot_traversals,
+)
+from variform.pages.report import Picture, Table, render
 from variform.records import read_data, read_evaluation, read_history, read_sessions
-from variform.report import Picture, Table, render
 from variform.system import locks, processes
 from variform.system.files import expanded, replacing, set_aside, sweep, write_json, write_text
 from variform.system.sealing import read_sealed, write_sealed
@@ -978,7 +987,7 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
         "reconstructions",
         "Reconstructions",
         "Test rows and what the model makes of their posterior means.",
-        lambda: plots.plot_reconstructions(originals, reconstructions, **look),
+        lambda: plot_reconstructions(originals, reconstructions, **look),
     )
     image = schema.kind == "image"
     beside = None if image else splits.train.gather(exploration.spread(5000, len(splits.train))).numpy()
@@ -996,7 +1005,7 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
         f"New data: z drawn from {prior}, then decoded"
         + (" under the contexts of training rows." if words else ".")
         + ("" if image else " Beside them the training rows."),
-        lambda: plots.plot_samples(samples, data=beside, **look),
+        lambda: plot_samples(samples, data=beside, **look),
     )
     if image and vae.likelihood.support in ("levels", "counts"):
         drawn = exploration.generate(vae, count, context=contexts, draw=True, seed=run.config.train.seed)
@@ -1004,7 +1013,7 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
             "draws",
             "Samples with their noise",
             "The same latent points; every pixel drawn from p(x|z) on its own.",
-            lambda: plots.plot_samples(drawn, **look),
+            lambda: plot_samples(drawn, **look),
         )
     has_map = not is_collapsed(numbers)  # else a picture of the latent space would show what is not there
     if has_map:
@@ -1012,7 +1021,7 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
             "latent",
             "Latent space",
             "Posterior means of the test rows.",
-            lambda: plots.plot_latent(points, labels, classes=classes, axes=axes, title="Posterior means"),
+            lambda: plot_latent(points, labels, classes=classes, axes=axes, title="Posterior means"),
         )
     if has_map and vae.latent_dim == 2:
         grid, quantiles = exploration.manifold(vae, 20 if image else 30, context=told)
@@ -1022,7 +1031,7 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
             f"The latent plane decoded on a grid of equal prior mass; the prior is {prior}."
             + ("" if normal else " Each column is a strip of equal mass, and z2 follows its quantiles in that strip.")
             + under,
-            lambda: plots.plot_manifold(grid, quantiles, is_standard=normal, **look),
+            lambda: plot_manifold(grid, quantiles, is_standard=normal, **look),
         )
     if has_map:
         values, positions, order = exploration.traversals(vae, measure, context=told)
@@ -1037,7 +1046,7 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
             "traversals",
             "Traversals",
             f"{moved}; the latent with the largest {largest} first." + under,
-            lambda: plots.plot_traversals(values, positions, names, is_standard=normal, **look),
+            lambda: plot_traversals(values, positions, names, is_standard=normal, **look),
         )
     if words:
         changed, ways = exploration.under_each(vae, splits.test.take(exploration.spread(10, len(splits.test))))
@@ -1046,7 +1055,7 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
             "conditions",
             "Under another condition",
             f"Test rows, encoded with their own {first} and decoded with each {first}.",
-            lambda: plots.plot_conditions(changed, ways, first, **look),
+            lambda: plot_conditions(changed, ways, first, **look),
         )
     if has_map and len(splits.test) > 1:
         lines = exploration.interpolation(vae, splits.test)
@@ -1054,7 +1063,7 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
             "interpolation",
             "Interpolation",
             "Straight lines between the posterior means of two test rows.",
-            lambda: plots.plot_interpolation(lines, **look),
+            lambda: plot_interpolation(lines, **look),
         )
     if kls is not None:
         errors = np.array([item["se"] or 0.0 for item in kls])
@@ -1062,10 +1071,10 @@ def draw(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[s
             "kl",
             "KL per latent dimension",
             "How many nats each latent tells about a row.",
-            lambda: plots.plot_kl_per_dimension(measure, errors),
+            lambda: plot_kl_per_dimension(measure, errors),
         )
     if history:
-        add("curves", "Training", "Means per example over each epoch.", lambda: plots.plot_curves(history))
+        add("curves", "Training", "Means per example over each epoch.", lambda: plot_curves(history))
     return pictures
 
 

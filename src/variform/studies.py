@@ -13,7 +13,6 @@ import tomli_w
 import torch
 from torch import Tensor
 
-from variform import plots
 from variform.config.checks import Count, checked
 from variform.config.model import require_effect
 from variform.config.run import RunConfig
@@ -24,8 +23,9 @@ from variform.evaluation.baselines import PCAS, better_pca, has_two_metrics
 from variform.evaluation.differences import differences
 from variform.evaluation.pareto import HIGH
 from variform.evaluation.verdict import SOME_ROWS, distrusted, placed
+from variform.pages.curves import plot_latent_dim_study
+from variform.pages.report import Picture, Table, render
 from variform.records import read_evaluation
-from variform.report import Picture, Table, render
 from variform.runs import (
     ROWS,
     Run,
@@ -380,7 +380,7 @@ def _draw(study: Study, runs: dict[int, Run], splits: Splits, folder: Path) -> P
     pairs = {dim: exploration.reconstruct(run.vae, few) for dim, run in runs.items()}
     originals = next(iter(pairs.values()))[0]
     reconstructions = {dim: pair[1] for dim, pair in pairs.items()}
-    figure = plots.plot_latent_dim_study(study.rows, originals, reconstructions, **look)
+    figure = plot_latent_dim_study(study.rows, originals, reconstructions, **look)
     path = folder / "study.png"
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110)

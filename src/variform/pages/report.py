@@ -112,7 +112,7 @@ def render(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined
     )
     environment.filters["options"] = _options
-    source = resources.files("variform").joinpath("report.html.j2").read_text(encoding="utf-8")
+    source = resources.files("variform.pages").joinpath("report.html.j2").read_text(encoding="utf-8")
     return environment.from_string(source).render(
         title=title,
         summary=summary,

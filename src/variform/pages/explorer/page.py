@@ -66,7 +66,7 @@ def render(contents: dict[str, Any], decoder: dict[str, Any], *, connect: str = 
         >>> page.html.startswith("<!doctype html>"), "</script>" in page.html.split("<script")[1].split(">", 1)[1]
         (True, True)
     """
-    here = resources.files("variform.explorer")
+    here = resources.files("variform.pages") / "script"
     script = "\n".join(here.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS)
     script, style = f'"use strict";\n(() => {{\n{script}}})();\n', here.joinpath("page.css").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)

@@ -28,8 +28,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from variform.evaluation import exploration
-from variform.explorer.payload import most_codes
 from variform.model.vae import VAE
+from variform.pages.explorer.payload import most_codes
 
 _MOST_CLIENTS = 1024  # whose requests are counted one by one
 _MOST_CONNECTIONS = 64  # at once; a further one takes the place of one whose client is idle

@@ -1,1 +1,0 @@
-"""The explorer: one self-contained HTML page that decodes in the browser."""

@@ -1,0 +1,1 @@
+"""What is looked at: pictures, the report and the explorer."""

@@ -1,0 +1,260 @@
+"""Pictures of numbers: of a training over its epochs, and of a study over its latent dimensions."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from numpy.typing import ArrayLike
+
+from variform.pages.style import (
+    BLUE,
+    GREY,
+    INK,
+    LABEL_SIZE,
+    MINUS,
+    ORANGE,
+    PALETTE,
+    TICK_SIZE,
+    WIDTH,
+    Array,
+    as_events,
+    draw_tiles,
+    fitted_text,
+    legend_below,
+    new_figure,
+    size_of_tiles,
+    span_of,
+    style_panel,
+)
+
+
+def plot_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
+    """The training: ELBO, log-likelihood and KL over the epochs, for training and validation data.
+
+    The best epoch is marked; beta is drawn beside the KL if it changes. Of an objective without an ELBO the
+    log-likelihood and the loss are drawn.
+
+    Args:
+        history: One mapping per epoch: "epoch", "beta", and for train and valid each "train_elbo",
+            "train_log_likelihood" and "train_kl", in nats per example; "best" is true for the epoch that was kept
+            (for the last of them, if several are). "examples" is the number of training rows of an epoch: one that
+            ended early stands where it ended, without its training means, which are of too few rows to compare.
+
+    Raises:
+        ValueError: if the history is empty.
+
+    Example:
+        >>> names = [f"{part}_{key}" for part in ("train", "valid") for key in ("elbo", "log_likelihood", "kl")]
+        >>> len(plot_curves([{"epoch": 1, "beta": 1.0} | dict.fromkeys(names, 0.5)]).axes)
+        3
+    """
+    if not history:
+        raise ValueError("plot_curves needs at least one epoch; got an empty history. Train first.")
+    best = [number for number, row in enumerate(history) if row.get("best")][-1:]
+    keys = _curve_keys([history])
+    is_bound = keys == list(_CURVES)[:3]
+    title = f"Training: ELBO = log-likelihood {MINUS} KL, epoch by epoch" if is_bound else "Training, epoch by epoch"
+    figure = new_figure(WIDTH if len(keys) > 1 else 6.6, 3.5, title)
+    panels = list(figure.subplots(1, len(keys), squeeze=False).flat)
+    for panel, key in zip(panels, keys, strict=True):
+        style_panel(panel, title=_CURVES[key], xlabel="epoch")
+        panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        for part, colour, style in (("train", BLUE, "--"), ("valid", ORANGE, "-")):
+            _draw_curve(panel, history, f"{part}_{key}", best, label=part, color=colour, linestyle=style)
+    panels[0].set_ylabel("nats per example")
+    if "kl" in keys and len({row["beta"] for row in history}) > 1:
+        _draw_beta(panels[-1], history)
+    handles = [
+        line
+        for panel in figure.axes[len(keys) - 1 :]
+        for line in panel.get_lines()
+        if not str(line.get_label()).startswith("_")
+    ]
+    legend_below(figure, handles)
+    return figure
+
+
+_CURVES = {"elbo": "ELBO", "log_likelihood": "log-likelihood", "kl": "KL", "loss": "loss"}
+
+
+def _curve_keys(histories: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
+    """The measures that all histories have in all epochs; the loss where there is no ELBO."""
+    rows = [row for history in histories for row in history]
+    there = [key for key in _CURVES if all(row.get(f"valid_{key}") is not None for row in rows)]
+    return [key for key in there if key != "loss" or "elbo" not in there]
+
+
+def plot_compared_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
+    """The trainings of several runs over each other: validation ELBO, log-likelihood and KL by step.
+
+    Each run's best epoch is marked. The first epochs, which may lie far below, do not set the range of the axis.
+
+    Args:
+        histories: Name of a run to its history, as for `plot_curves`, with the "step" at which each epoch ended.
+
+    Raises:
+        ValueError: if there are no runs, or one has no epochs.
+
+    Example:
+        >>> row = {"epoch": 1, "step": 12, "valid_elbo": -3.0, "valid_log_likelihood": -2.0, "valid_kl": 1.0}
+        >>> len(plot_compared_curves({"a": [row], "b": [row]}).axes)
+        3
+    """
+    if not histories or not all(histories.values()):
+        raise ValueError("plot_compared_curves needs at least one epoch of each run; got none. Train first.")
+    keys = _curve_keys(list(histories.values()))
+    figure = new_figure(WIDTH if len(keys) > 1 else 6.6, 3.7, "Validation, step by step")
+    panels = list(figure.subplots(1, len(keys), squeeze=False).flat)
+    for panel, key in zip(panels, keys, strict=True):
+        style_panel(panel, title=_CURVES[key], xlabel="step")
+        values = []
+        for number, (name, history) in enumerate(histories.items()):
+            look = {"color": PALETTE[number % len(PALETTE)], "linestyle": ("-", "--", ":")[number // len(PALETTE) % 3]}
+            steps = [row["step"] for row in history]
+            curve = np.array([row[f"valid_{key}"] for row in history], dtype=float)
+            marker = "o" if len(history) <= 20 else ""
+            panel.plot(steps, curve, marker=marker, markersize=3, linewidth=1.5, label=fitted_text(name, 30), **look)
+            best = [place for place, row in enumerate(history) if row.get("best")][-1:]
+            if best:
+                star: dict[str, Any] = {"marker": "*", "markersize": 11, "markeredgecolor": INK, "zorder": 4}
+                panel.plot(steps[best[0]], curve[best[0]], **{**look, "linestyle": ""}, **star)
+            values.append(curve[len(curve) // 10 :])  # what comes after the steep beginning
+        low, high = span_of(np.concatenate(values))
+        panel.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+    panels[0].set_ylabel("nats per example")
+    legend_below(figure, [line for line in panels[0].get_lines() if not str(line.get_label()).startswith("_")])
+    return figure
+
+
+def plot_latent_dim_study(
+    rows: Sequence[Mapping[str, Any]],
+    originals: ArrayLike,
+    reconstructions: Mapping[int, ArrayLike],
+    *,
+    columns: Sequence[str] = (),
+    value_range: tuple[float, float] = (0.0, 1.0),
+    error_unit: str = "",
+) -> Figure:
+    """What more latent dimensions buy: the same examples reconstructed with each, and the measured curves.
+
+    Images: the originals above one row per latent dimension, and the curves below. Tables: the curves.
+
+    Args:
+        rows: One mapping per model: "latent_dim", and {"mean", "se"} for each of "elbo" and "nll" (nats per example),
+            "reconstruction_error" and "pca_reconstruction_error" (in `error_unit`), and "active_units". A measure
+            that a row lacks is left out, and so is the bar of an "se" of None.
+        originals: (N, *event), in the data's units; the first 12 are drawn.
+        reconstructions: Latent dimension to (N, *event).
+        columns: The table's column names; empty for images.
+        value_range: The values drawn as black and as white.
+        error_unit: The unit of the reconstruction errors.
+
+    Raises:
+        ValueError: if there are no rows, or the events are neither images nor rows with these columns.
+
+    Example:
+        >>> row = {"latent_dim": 2, "elbo": {"mean": -90.0, "se": 0.5}}
+        >>> len(plot_latent_dim_study([row], np.zeros((4, 1, 8, 8)), {2: np.zeros((4, 1, 8, 8))}).axes)
+        4
+    """
+    if not rows:
+        raise ValueError("plot_latent_dim_study needs at least one model; got no rows. Run the study first.")
+    title, note, height = "What more latent dimensions buy", "error bars: one standard error", 3.4
+    before = as_events(originals, 1, columns)[:12]
+    if columns:
+        figure = new_figure(WIDTH, height + 0.5, title, note)
+        _draw_study(figure, rows, error_unit)
+        return figure
+    dims = sorted(reconstructions)
+    after = [as_events(reconstructions[dim], 1, columns)[: len(before)] for dim in dims]
+    size = size_of_tiles(before, 1 + len(dims), len(before))
+    figure = new_figure(WIDTH, size[1] + height + 0.9, title, note)
+    (above,), (below,) = figure.subfigures(2, 1, squeeze=False, height_ratios=(size[1], height))
+    panel = above.subplots()
+    draw_tiles(panel, np.concatenate([before, *after]), len(before), value_range)
+    panel.set_yticks(range(1 + len(dims)), ["original", *(f"{dim} dimension{'s'[: dim > 1]}" for dim in dims)])
+    _draw_study(below, rows, error_unit)
+    return figure
+
+
+def _draw_curve(panel: Axes, history: Sequence[Mapping[str, Any]], key: str, best: list[int], **look: Any) -> None:
+    """One measure over the epochs, with a star at the best one."""
+    places, values = _places(history), np.array([row[key] for row in history], dtype=float)
+    shown = len(history)
+    if key.startswith("train") and shown > 1 and not places[-1].is_integer():
+        shown -= 1  # of a last epoch that ended early: a mean over fewer rows than the others
+    marker = "o" if len(history) <= 20 else ""
+    panel.plot(places[:shown], values[:shown], marker=marker, markersize=3.5, linewidth=1.6, **look)
+    if best and key.startswith("valid"):
+        look |= {"linestyle": "", "marker": "*", "markersize": 11, "markeredgecolor": INK, "zorder": 4}
+        look["label"] = f"best epoch: {history[best[0]]['epoch']}"
+        panel.plot(places[best[0]], values[best[0]], **look)
+
+
+def _places(history: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Passes over the training rows at the end of each epoch; the last may have ended early."""
+    whole = max((row["examples"] for row in history if "examples" in row), default=1)
+    return [row["epoch"] - 1 + row.get("examples", whole) / whole for row in history]
+
+
+def _draw_beta(panel: Axes, history: Sequence[Mapping[str, Any]]) -> None:
+    """The weight of the KL, on an axis of its own at the right."""
+    twin = panel.twinx()
+    style_panel(twin, ylabel="beta")
+    twin.grid(visible=False)
+    twin.spines["right"].set(visible=True, color=GREY)
+    twin.plot(
+        _places(history),
+        [row["beta"] for row in history],
+        color=GREY,
+        linestyle=":",
+        label="beta (right axis)",
+    )
+
+
+def _draw_study(figure: Figure | SubFigure, rows: Sequence[Mapping[str, Any]], error_unit: str) -> None:
+    """The three panels of a latent-dimension study."""
+    unit = f"\n({error_unit})" if error_unit else ""
+    bound, error, units = figure.subplots(1, 3)
+    dims = sorted({int(row["latent_dim"]) for row in rows})
+    style_panel(bound, title="Density: higher is better", ylabel="nats per example")
+    _draw_measure(bound, rows, "elbo", label="ELBO", color=BLUE)
+    _draw_measure(bound, rows, "nll", sign=-1, label="log p(x)", color=ORANGE, linestyle="--")
+    style_panel(error, title="Error: lower is better", ylabel=f"reconstruction error{unit}")
+    _draw_measure(error, rows, "reconstruction_error", label="VAE", color=BLUE)
+    _draw_measure(error, rows, "pca_reconstruction_error", label="PCA", color=ORANGE, linestyle="--")
+    style_panel(units, title="Dimensions in use", ylabel="active units")
+    units.plot(dims, dims, color=GREY, linestyle=":", label="all in use")
+    _draw_measure(units, rows, "active_units", label="in use", color=BLUE)
+    for panel in (bound, error, units):
+        panel.set_xlabel("latent dimensions", fontsize=LABEL_SIZE, color=INK)
+        if panel.get_legend_handles_labels()[0]:
+            panel.legend(frameon=False, fontsize=TICK_SIZE)
+    for panel in (bound, error):
+        wide = dims[-1] > 8 * dims[0]
+        if wide:
+            panel.set_xscale("log", base=2)
+        ticks = _apart(dims, np.log(dims) if wide else np.array(dims))
+        panel.set_xticks(ticks, [str(tick) for tick in ticks])
+        panel.set_xticks([], minor=True)
+
+
+def _apart(values: Sequence[int], places: Array) -> list[int]:
+    """Those of the rising values whose places on an axis leave room for a label."""
+    kept = [0]
+    for number in range(1, len(values)):
+        if places[number] - places[kept[-1]] > (places[-1] - places[0]) / 10:
+            kept.append(number)
+    return [values[number] for number in kept]
+
+
+def _draw_measure(
+    panel: Axes, rows: Sequence[Mapping[str, Any]], key: str, *, sign: int = 1, label: str, **look: Any
+) -> None:
+    """One measure's mean and standard error over the latent dimension, from the rows that have it."""
+    measured = [(row["latent_dim"], row[key]["mean"], row[key]["se"]) for row in rows if row.get(key)]
+    if measured:
+        dims, means, errors = np.array(sorted(measured), dtype=float).T  # an error that is None becomes NaN: no bar
+        panel.errorbar(dims, sign * means, yerr=errors, marker="o", markersize=4, capsize=3, label=label, **look)

@@ -1,0 +1,214 @@
+"""The look of every picture: colours, sizes, panels, tiles and labels.
+
+An array is (..., *event) in the user's own units: an event is (channels, height, width) for images of one or three
+channels and (columns,) for tables. Whoever passes `columns` says that the events are rows of a table.
+"""
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[Any]
+
+# Eight colours by Okabe and Ito (2008) that colour-blind readers can tell apart, and two more that keep that distance.
+PALETTE = (
+    *("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9"),
+    *("#cc79a7", "#222222", "#8800ff", "#663311", "#f0e442"),
+)
+BLUE, ORANGE = PALETTE[0], PALETTE[3]
+INK, GREY, PALE = "#222222", "#6b6f76", "#d9dcde"
+COLOUR_MAP = "viridis"
+
+MINUS = "\N{MINUS SIGN}"
+WIDTH = 10.0  # inches, the width of a slide or a page of the report
+TITLE_SIZE, LABEL_SIZE, TICK_SIZE = 13, 9.5, 8.5  # points
+
+MOST_POINTS = 5_000
+MOST_PANELS = 12
+MOST_LINES = 8
+MOST_PAIRS = 20
+MOST_TILES = 400
+
+
+# ── Figures and panels ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def new_figure(width: float, height: float, title: str, note: str = "") -> Figure:
+    """An empty figure (inches) with its title above and a note below."""
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
+    figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
+    figure.suptitle(fitted_text(title, int(8.5 * width)), fontsize=TITLE_SIZE, fontweight="bold", color=INK)
+    if note:
+        figure.supxlabel(fitted_text(note, int(12 * width)), fontsize=TICK_SIZE, color=GREY)
+    return figure
+
+
+def new_panels(names: Sequence[str], *, title: str, note: str = "", ratio: float = 0.85) -> tuple[Figure, list[Axes]]:
+    """A figure with one titled panel per name, up to 12, in rows of up to four; a panel is `ratio` as high as wide."""
+    names, note = names[:MOST_PANELS], note or note_on_shown("columns", len(names), MOST_PANELS)
+    across = _across(len(names))
+    down = -(-len(names) // across)
+    width = {1: 5.0, 2: 3.6, 3: 3.2}.get(across, WIDTH / 4)
+    figure = new_figure(across * width, 0.9 + down * width * ratio, title, note)
+    panels = list(figure.subplots(down, across, squeeze=False).flat)
+    for panel in panels[len(names) :]:
+        panel.remove()
+    for panel, name in zip(panels, names, strict=False):
+        style_panel(panel, title=name)
+    return figure, panels[: len(names)]
+
+
+def _across(count: int) -> int:
+    """How many of `count` panels stand side by side: at most four, and rows as even as can be."""
+    return -(-count // -(-count // 4))
+
+
+def style_panel(panel: Axes, *, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
+    """The look of every panel that has numbers on its axes."""
+    panel.set_title(fitted_text(title, 28), fontsize=LABEL_SIZE, color=INK)
+    panel.set_xlabel(fitted_text(xlabel, 60), fontsize=LABEL_SIZE, color=INK)
+    panel.set_ylabel(fitted_text(ylabel, 34), fontsize=LABEL_SIZE, color=INK)
+    panel.tick_params(labelsize=TICK_SIZE, color=GREY, labelcolor=INK)
+    panel.ticklabel_format(scilimits=(-3, 4))
+    panel.locator_params(nbins=5)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.spines[["bottom", "left"]].set_color(GREY)
+    panel.grid(color=PALE, linewidth=0.6)
+    panel.set_axisbelow(True)
+
+
+def label_outer(panels: Sequence[Axes], xlabel: str, ylabel: str) -> None:
+    """Name the axes once per row and once per column of a grid of panels."""
+    across = _across(len(panels))
+    for number, panel in enumerate(panels):
+        if number % across == 0:
+            panel.set_ylabel(fitted_text(ylabel, 24), fontsize=LABEL_SIZE, color=INK)
+        if number + across >= len(panels):
+            panel.set_xlabel(fitted_text(xlabel, 60), fontsize=LABEL_SIZE, color=INK)
+
+
+def legend_below(figure: Figure, handles: Sequence[Any]) -> None:
+    """A legend under the panels; the figure's note, which would stand at the same place, becomes its title."""
+    note = figure.get_supxlabel()
+    figure.supxlabel("")
+    figure.legend(
+        handles,
+        [handle.get_label() for handle in handles],
+        loc="outside lower center",
+        ncols=max(1, int(figure.get_figwidth() // 3)) if len(handles) > 4 else len(handles),
+        frameon=False,
+        fontsize=TICK_SIZE,
+        title=note,
+        title_fontproperties={"size": TICK_SIZE},
+    )
+
+
+def fitted_text(text: str, width: int) -> str:
+    """A user's words, wrapped at about `width` letters, where a dollar sign stands for itself, not for mathematics."""
+    # A vertical tab after an underscore lets a long column name break there.
+    lines = [textwrap.fill(line.replace("_", "_\v"), width, replace_whitespace=False) for line in text.splitlines()]
+    return "\n".join(lines).replace("\v", "").replace("$", r"\$")
+
+
+def note_on_shown(things: str, count: int, most: int) -> str:
+    """What the note of a picture says where not everything is shown."""
+    return f"first {most:,} of {count:,} {things} shown" if count > most else ""
+
+
+def words_of(categories: Sequence[Sequence[str]], column: int) -> Sequence[str]:
+    """The names of a column's categories; none for a column of numbers."""
+    return categories[column] if categories else ()
+
+
+def every_nth(count: int, most: int) -> range:
+    """At most `most` evenly spaced places out of `count`."""
+    return range(0, count, -(-count // most))
+
+
+def span_of(values: Array) -> tuple[float, float]:
+    """Lowest and highest finite value; never the same number twice."""
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    return (low, high) if low < high else (low - 0.5 * (abs(low) or 1), high + 0.5 * (abs(high) or 1))
+
+
+def as_events(values: ArrayLike, leading: int, columns: Sequence[str]) -> Array:
+    """The array, if it holds rows with these columns, or images, behind `leading` axes."""
+    array = np.asarray(values, dtype=float)
+    event = array.shape[leading:]
+    fits = event == (len(columns),) if columns else len(event) == 3 and event[0] in (1, 3)
+    if not fits or not array.size:
+        what = f"rows of {len(columns)} columns" if columns else "images of (1 or 3 channels, height, width)"
+        raise ValueError(
+            f"the picture needs {leading} leading axes and then {what}; got shape {array.shape}. "
+            "Reshape the array, or name as many columns as it has."
+        )
+    return array
+
+
+# ── Images ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def tile_shape(images: Array) -> tuple[float, float, float]:
+    """How an image (..., *event) lies in its cell: the cell's height over its width, the shares of width and height.
+
+    A very flat image leaves room above and below, a very tall one at its sides: cells stay large enough for a label.
+    """
+    ratio = float(np.clip(images.shape[-2] / images.shape[-1], 1 / 12, 12.0))
+    cell = float(np.clip(ratio, 0.4, 2.5))
+    return cell, min(1.0, cell / ratio), min(1.0, ratio / cell)
+
+
+def size_of_tiles(images: Array, rows: int, across: int) -> tuple[float, float]:
+    """Inches that rows of images need on the page, with the names of the rows at their left."""
+    cell = tile_shape(images)[0]
+    side = min(1.0, (WIDTH - 1.3) / across, 8 / (rows * cell))
+    return max(across * side + 1.3, 5.0), rows * side * cell
+
+
+def draw_tiles(panel: Axes, images: Array, across: int, value_range: tuple[float, float]) -> None:
+    """Draw images (N, *event) in rows of `across`; image k is centred at x = k % across, y = k // across."""
+    cell, width, height = tile_shape(images)
+    width, height = 0.92 * width, 0.92 * height
+    for number, image in enumerate(images):
+        row, column = divmod(number, across)
+        left, top = column - width / 2, row - height / 2
+        draw_image(panel, image, (left, left + width, top + height, top), value_range)
+        panel.add_patch(Rectangle((left, top), width, height, fill=False, edgecolor=PALE, linewidth=0.8))
+    panel.set(xlim=(-0.5, across - 0.5), ylim=((len(images) - 1) // across + 0.5, -0.5), aspect=cell)
+    panel.set(xticks=[], yticks=[])
+    panel.spines[:].set_visible(False)
+    panel.tick_params(length=0, labelsize=LABEL_SIZE, labelcolor=INK)
+
+
+def draw_image(
+    panel: Axes, image: Array, extent: tuple[float, float, float, float], value_range: tuple[float, float]
+) -> None:
+    """Draw one image (channels, height, width) between (left, right, bottom, top)."""
+    low, high = value_range
+    if len(image) == 1:
+        panel.imshow(image[0], cmap="gray", vmin=low, vmax=high, extent=extent, aspect="auto")
+    else:
+        colours = np.clip(np.nan_to_num((image - low) / (high - low)), 0.0, 1.0).transpose(1, 2, 0)
+        panel.imshow(colours, extent=extent, aspect="auto")
+
+
+def draw_histogram(panel: Axes, values: Array, bins: Array, **look: Any) -> None:
+    """A histogram as a density; what lies outside the bins counts, but is not drawn."""
+    inside = values[(values >= bins[0]) & (values <= bins[-1])]
+    if inside.size:
+        there = np.count_nonzero(~np.isnan(values))
+        panel.hist(inside, bins=list(bins), weights=np.full(inside.size, 1 / there / (bins[1] - bins[0])), **look)
+
+
+def scatter_points(panel: Axes, across: Array, upwards: Array, **look: Any) -> Any:
+    """Points, the smaller and the paler the more there are."""
+    crowded = len(across) > 1_000
+    size: dict[str, Any] = {"s": 9 if crowded else 16, "alpha": 0.6 if crowded else 0.7, "linewidths": 0}
+    return panel.scatter(across[:MOST_POINTS], upwards[:MOST_POINTS], **size, **look)
