@@ -23,7 +23,7 @@ from variform.evaluation import exploration
 from variform.pages.explorer.contents import Law, gather
 from variform.pages.explorer.page import render
 from variform.pages.explorer.payload import decoder_payload
-from variform.runs import open_run
+from variform.runs.folder import open_run
 
 MODELS = {
     "mlp 10-480-480": ModelConfig(latent_dim=10, hidden=(480, 480), likelihood="gaussian"),

@@ -19,8 +19,8 @@ from variform import DataConfig, ModelConfig, TrainConfig, build_objective, buil
 from variform.data.dataset import Dataset, Splits
 from variform.data.reading import splits_from
 from variform.evaluation.imputation import compare
+from variform.evaluation.tables import imputation_table, show
 from variform.model.vae import VAE
-from variform.runs import imputation_table, show
 
 
 def holed(values: np.ndarray, share: float) -> np.ndarray:

@@ -9,11 +9,13 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from variform import runs
 from variform.config.data import DataConfig
 from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.config.training import TrainConfig
+from variform.evaluation.tables import sampler_table
+from variform.runs.samplers import fit_sampler
+from variform.runs.train import train_run
 
 
 def main() -> None:
@@ -34,15 +36,15 @@ def main() -> None:
         evaluation=EvaluationConfig(nll_samples=1),
     )
     with TemporaryDirectory() as folder:
-        run = runs.train(config, Path(folder) / "run", pictures=False)
+        run = train_run(config, Path(folder) / "run", pictures=False)
         numbers = {}
         for kind in ("gmm", "flow"):
             start = time.perf_counter()
-            numbers = runs.fit_sampler(run, kind, samples=options.samples)
+            numbers = fit_sampler(run, kind, samples=options.samples)
             print(
                 f"{kind}: {time.perf_counter() - start:.0f} s with the comparison; {numbers['samplers'][kind]['fit']}"
             )
-    header, rows = runs.sampler_table(numbers)
+    header, rows = sampler_table(numbers)
     for cells in (header, ["---", *["---:"] * (len(header) - 1)], *rows):
         print("| " + " | ".join(cells) + " |")
     print(f"{numbers['compared']:,} {numbers['decoded']} of p(x|z) against as many test rows.")

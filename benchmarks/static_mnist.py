@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from variform import EvaluationConfig, ModelConfig, RunConfig, TrainConfig, runs
+from variform import EvaluationConfig, ModelConfig, RunConfig, TrainConfig
+from variform.evaluation.tables import show
+from variform.runs.train import train_run
 
 MODEL = ModelConfig(latent_dim=128, hidden=(256, 256), posterior_std="softplus", centre=False)
 TRAIN = TrainConfig(steps=100_000, batch_size=128, optimizer="rmsprop", learning_rate=1e-3, kl="closed-form")
@@ -27,9 +29,9 @@ def main(packed: Path, folder: Path) -> None:
         rows = {name: np.unpackbits(arrays[name], axis=1) for name in ("train", "valid", "test")}
     np.savez(source, **{name: images.reshape(-1, 28, 28) for name, images in rows.items()})
     config = RunConfig(source=str(source), model=MODEL, train=TRAIN, evaluation=EvaluationConfig(nll_samples=128))
-    run = runs.train(config, folder, progress=True)
+    run = train_run(config, folder, progress=True)
     for name, published in PUBLISHED.items():
-        print(f"{name}: {runs.show(run.evaluation[name])} (published {published})")
+        print(f"{name}: {show(run.evaluation[name])} (published {published})")
 
 
 if __name__ == "__main__":

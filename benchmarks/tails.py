@@ -22,8 +22,8 @@ import torch
 from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, evaluate, fit
 from variform.data.dataset import Splits
 from variform.data.reading import splits_from
+from variform.evaluation.tables import show
 from variform.evaluation.verdict import warnings
-from variform.runs import show
 
 LARGEST = 27.0
 REALS = (

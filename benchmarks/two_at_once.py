@@ -23,10 +23,11 @@ from pathlib import Path
 
 import numpy as np
 
-from variform import runs
 from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.config.training import TrainConfig
+from variform.runs.folder import open_run
+from variform.runs.train import resume_run, train_run
 from variform.training import checkpoints
 
 NAMES = {"monday": 0.0, "tuesday": 1000.0}
@@ -47,9 +48,9 @@ def child(place: Path, folder: Path, name: str, way: str, delay: float) -> int:
     time.sleep(delay)
     try:
         if way == "resume":
-            runs.resume(folder, pictures=False)
+            resume_run(folder, pictures=False)
         else:
-            runs.train(config(place, name), folder, overwrite=way == "overwrite", pictures=False)
+            train_run(config(place, name), folder, overwrite=way == "overwrite", pictures=False)
         code = 0
     except OSError as error:
         is_told = any(text in str(error) for text in ("one process at a time", "must be new or empty"))
@@ -63,7 +64,7 @@ def child(place: Path, folder: Path, name: str, way: str, delay: float) -> int:
 
 def belongs(folder: Path, place: Path, name: str) -> bool:
     """Whether everything in `folder` is of the training `name`."""
-    numbers, run = json.loads((folder / "evaluation.json").read_text()), runs.open_run(folder)
+    numbers, run = json.loads((folder / "evaluation.json").read_text()), open_run(folder)
     fingerprint = json.loads((folder / "data.json").read_text())["fingerprint"]
     rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     sessions = json.loads((folder / "environment.json").read_text())["sessions"]
@@ -98,9 +99,9 @@ def main() -> None:
             if way == "empty":
                 folder.mkdir()
             if way == "overwrite":
-                runs.train(config(place, "monday", steps=5), folder, pictures=False)
+                train_run(config(place, "monday", steps=5), folder, pictures=False)
             if way == "resume":
-                runs.train(config(place, "monday"), folder, pictures=False)
+                train_run(config(place, "monday"), folder, pictures=False)
                 (folder / "model.safetensors").unlink()
             names = chance.sample(list(NAMES), 2)
             pids = {name: child(place, folder, name, way, chance.choice([0, 0, 0.002, 0.02])) for name in names}

@@ -21,8 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from variform import EvaluationConfig, ModelConfig, RunConfig, TrainConfig, runs
-from variform.runs import Run, open_run
+from variform import EvaluationConfig, ModelConfig, RunConfig, TrainConfig
+from variform.evaluation.tables import show
+from variform.runs.folder import Run, history, open_run
+from variform.runs.train import resume_run, train_run
 
 PUBLISHED = {"frey": {"normal": 4.63, "vamp": 4.57}, "mnist": {"normal": 88.56, "vamp": 85.57}}
 TRAINING = {
@@ -75,10 +77,10 @@ def configured(options: argparse.Namespace, source: Path) -> RunConfig:
 def report(run: Run, options: argparse.Namespace, seconds: float) -> None:
     numbers, published = run.evaluation, PUBLISHED[options.data][options.prior]
     unit = "bits_per_dim" if options.data == "frey" else "nll"
-    rows = runs.history(run.folder)
+    rows = history(run.folder)
     best = max((row for row in rows if row["best"]), key=lambda row: row["epoch"])["epoch"]
-    print(f"{options.data}, prior {options.prior}: {unit} {runs.show(numbers[unit])} (published {published})")
-    print(f"  ELBO {runs.show(numbers['elbo'])}, NLL({options.samples}) {runs.show(numbers['nll'])} nats")
+    print(f"{options.data}, prior {options.prior}: {unit} {show(numbers[unit])} (published {published})")
+    print(f"  ELBO {show(numbers['elbo'])}, NLL({options.samples}) {show(numbers['nll'])} nats")
     print(f"  effective samples {numbers['ess']['mean']:.1f}, active units {numbers['active_units']['count']} of 40")
     print(f"  {len(rows)} epochs, best {best}, training {rows[-1]['seconds']:.0f} s, in all {seconds:.0f} s")
     last, before = (rows[place]["valid_elbo"] for place in (-1, max(-51, -len(rows))))
@@ -104,10 +106,10 @@ def main() -> None:
     if (folder / "evaluation.json").exists():
         run = open_run(folder)
     elif (folder / "checkpoint.safetensors").exists():
-        run = runs.resume(folder, progress=True)
+        run = resume_run(folder, progress=True)
     else:
         config = configured(options, write_data(options.data, options.source, options.folder))
-        run = runs.train(config, folder, progress=True)
+        run = train_run(config, folder, progress=True)
     report(run, options, time.perf_counter() - started)
 
 

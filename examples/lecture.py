@@ -9,10 +9,10 @@ from pathlib import Path
 from variform import ModelConfig, TrainConfig, build_objective, build_vae, evaluate, fit, read
 from variform.data.dataset import Splits
 from variform.evaluation import exploration
+from variform.evaluation.tables import show
 from variform.model.vae import VAE
 from variform.pages.examples import plot_reconstructions, plot_samples
 from variform.pages.latents import plot_latent, plot_manifold
-from variform.runs import show
 
 
 def train(data: Splits, likelihood: str, latent_dim: int, epochs: int) -> VAE:

@@ -11,7 +11,8 @@ import numpy as np
 
 from variform import EvaluationConfig, ModelConfig, RunConfig, TrainConfig
 from variform.evaluation import exploration
-from variform.runs import show, table, train
+from variform.evaluation.tables import numbers_table, show
+from variform.runs.train import train_run
 
 COLUMNS = ("length_m", "width_mm", "height_mm", "load_kN", "mass_kg", "stress_MPa", "deflection_mm")
 
@@ -37,8 +38,8 @@ def main(folder: Path, epochs: int) -> None:
         train=TrainConfig(epochs=epochs, learning_rate=3e-3, schedule="cosine"),
         evaluation=EvaluationConfig(nll_samples=200),
     )
-    run = train(config, folder / "run", overwrite=True)
-    header, rows = table(run.evaluation)
+    run = train_run(config, folder / "run", overwrite=True)
+    header, rows = numbers_table(run.evaluation)
     for line in [header, *rows]:
         print("  ".join(f"{cell:>18}" if place else f"{cell:<40}" for place, cell in enumerate(line)))
     active = run.evaluation["active_units"]

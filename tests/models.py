@@ -6,13 +6,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from variform import DataConfig, ModelConfig, TrainConfig, build_vae, read, runs
+from variform import DataConfig, ModelConfig, TrainConfig, build_vae, read
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.data.reading import splits_from
 from variform.distributions import DiagonalGaussian
 from variform.evaluation import samplers
 from variform.export.sampler_file import save_sampler
 from variform.model.networks import ACTIVATIONS
+from variform.runs.train import train_run
 
 DIGITS = {
     "bernoulli": {"likelihood": "bernoulli"},
@@ -122,7 +123,7 @@ def run_with_sampler(folder, steps):
     """A small finished run of digits, without pictures, that has an average of its weights and a mixture over z."""
     model, few = ModelConfig(latent_dim=2, hidden=(4,)), EvaluationConfig(nll_samples=2)
     config = RunConfig(source="digits", model=model, train=TrainConfig(steps=steps, ema=0.5), evaluation=few)
-    run = runs.train(config, folder, pictures=False)
+    run = train_run(config, folder, pictures=False)
     fitted = samplers.fit_mixture(run.vae, run.data().train, components=(2,))
     save_sampler(fitted, run.vae, folder / "sampler-gmm.safetensors")
     return folder

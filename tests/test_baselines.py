@@ -15,7 +15,7 @@ from variform.evaluation.baselines import beside, pca
 from variform.evaluation.components import fit_pca
 from variform.evaluation.density import score
 from variform.evaluation.estimate import Estimate
-from variform.runs import table
+from variform.evaluation.tables import numbers_table
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +88,7 @@ def test_the_better_metric_is_named_in_note_and_table():
     (note,) = [note for note in numbers["notes"] if note.startswith("PCA depends on the units")]
     assert "PCA in your units has the lower reconstruction error" in note
     assert "PCA of scaled columns has the lower NLL" in note
-    header, rows = table(numbers | {"split": "test", "rows": 40})
+    header, rows = numbers_table(numbers | {"split": "test", "rows": 40})
     assert header[1:] == ["VAE", "PCA of scaled columns, q = 1", "PCA in your units, q = 1", "trivial"]
     assert all(len(row) == len(header) for row in rows)
 

@@ -17,11 +17,14 @@ import pytest
 import torch
 from PIL import Image
 
-from variform import cli, read, runs, studies
+from variform import cli, read
 from variform.config.data import DataConfig
 from variform.data.reading import read_rows
 from variform.evaluation import exploration
-from variform.runs import open_run
+from variform.evaluation.tables import show
+from variform.runs import studies
+from variform.runs.folder import RESULTS, open_run, read_config
+from variform.runs.train import train_run
 from variform.training.fit import Interrupted
 
 COMMANDS = [
@@ -89,9 +92,9 @@ def place(finished, tmp_path, monkeypatch):
 
 @pytest.fixture
 def no_pictures(monkeypatch):
-    monkeypatch.setattr(runs, "draw", lambda *_: [])
-    monkeypatch.setattr(runs, "write_report", lambda *_: None)
-    monkeypatch.setattr(runs, "write_explorer", lambda *_: "")
+    monkeypatch.setattr("variform.runs.train.draw_pictures", lambda *_: [])
+    monkeypatch.setattr("variform.runs.train.write_report", lambda *_: None)
+    monkeypatch.setattr("variform.runs.train.write_explorer", lambda *_: "")
 
 
 def tree(folder):
@@ -141,9 +144,7 @@ def test_train_leaves_a_whole_run_and_prints_lines_that_stay_lines(place, capsys
     timed = {"history.jsonl", "checkpoint.safetensors", "report.html", "figures/curves.png"}
     later = {"validation.json", "sampler-gmm.safetensors", "sampler-flow.safetensors", "samplers.json"}
     later |= {"figures/draws.png", "figures/conditions.png", "validation-scores.safetensors"}
-    assert (
-        again.keys() == run.keys() >= {*runs.RESULTS} - later
-    )  # of a study, of variform sampler, of other likelihoods
+    assert again.keys() == run.keys() >= {*RESULTS} - later  # of a study, of variform sampler, of other likelihoods
     assert {name for name in run if run[name] != again[name]} <= timed
 
 
@@ -159,7 +160,7 @@ def test_evaluate_prints_one_json_document(place, capsys):
     assert valid["rows"] == numbers["data"]["rows"]["valid"]
     assert json_of(["evaluate", "run", "--json", "--samples", "3"], capsys) == open_run("run").evaluation
     assert cli.run(["evaluate", "run", "--samples", "3"]) == 0
-    assert runs.show(open_run("run").evaluation["elbo"]) in capsys.readouterr().out
+    assert show(open_run("run").evaluation["elbo"]) in capsys.readouterr().out
 
 
 def test_generate_writes_images_arrays_and_tables(place, capsys):
@@ -190,7 +191,7 @@ def test_sampler_fits_saves_compares_and_generates(place, capsys, no_pictures):
     out = capsys.readouterr().out
     assert Path("a table/sampler-gmm.safetensors").read_bytes() == file and "Saved: a table/sampler-gmm" in out
     for found in numbers["samplers"].values():
-        assert runs.show(found["nll"]) in out and runs.show(found["samples"]["coverage"]) in out
+        assert show(found["nll"]) in out and show(found["samples"]["coverage"]) in out
     evaluated = json_of(["evaluate", "a table", "--json", "--samples", "20"], capsys)["nll"]
     assert numbers["samplers"]["prior"]["nll"].items() <= evaluated.items()
     spread = {}
@@ -299,7 +300,7 @@ def test_draw_draws_again_and_info_tells_what_it_is(place, capsys):
         "1,422 train, 178 valid, 197 test",
         "bernoulli likelihood, 2 latents, mlp 6, posterior diagonal, prior N(0, I)",
         "2 of 2 epochs, 24 steps",
-        runs.show(open_run("run").evaluation["nll"]),
+        show(open_run("run").evaluation["nll"]),
     ):
         assert text in out
     assert cli.run(["info", "run/model.safetensors"]) == 0
@@ -319,7 +320,7 @@ def test_explore_writes_the_page_of_the_run_or_of_other_rows(place, capsys, monk
     assert [match and match[1] for match in found] == ["300", "300"] and pages[0] != pages[1]
     assert all(str(place.parent) not in page and str(Path.home()) + "/" not in page for page in pages)
     assert 'href="explorer.html"' in (place / "a table" / "report.html").read_text()
-    monkeypatch.setattr(runs, "MOST_EMBEDDED", 10)
+    monkeypatch.setattr("variform.runs.explorer.MOST_EMBEDDED", 10)
     assert cli.run(["explore", "a table"]) == 2
     assert "variform serve a table" in capsys.readouterr().err
     assert cli.run(["train", "digits", *SMALL, "--out", "large"]) == 0
@@ -387,7 +388,7 @@ def test_a_folder_named_digits_does_not_hide_the_built_in_name(place, no_picture
     assert (
         cli.run(["study", "latent-dim", "digits", *SMALL[:4], "--nll-samples", "1", "--dims", "1", "--out", "s"]) == 0
     )
-    assert runs.read_config(Path("s/study.toml")).source == "digits"
+    assert read_config(Path("s/study.toml")).source == "digits"
 
 
 def test_a_subset_of_the_sprites_is_trained_on_by_its_name_and_read_again(place, no_pictures):
@@ -467,7 +468,7 @@ def test_a_run_stopped_in_its_evaluation_says_how_to_go_on(place, monkeypatch, c
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "assess", stop)
+        patch.setattr("variform.runs.train.assess", stop)
         assert cli.run(["train", "digits", *SMALL, "--out", "new run"]) == 130
     assert capsys.readouterr().err.endswith("go on with: variform train --resume 'new run'\n")
     assert cli.run(["train", "--resume", "new run"]) == 0
@@ -485,11 +486,11 @@ def test_overwrite_sets_the_results_aside_and_keeps_foreign_files(place, monkeyp
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "fit", stop)
+        patch.setattr("variform.runs.train.fit", stop)
         assert cli.run(train) == 130
     left = tree(place / "run")
-    assert {name: left[f"replaced-1/{name}"] for name in runs.RESULTS if name in old} == {
-        name: old[name] for name in runs.RESULTS if name in old
+    assert {name: left[f"replaced-1/{name}"] for name in RESULTS if name in old} == {
+        name: old[name] for name in RESULTS if name in old
     }
     assert not {"model.safetensors", "evaluation.json", "report.html", "history.jsonl"} & left.keys()
     assert cli.run(["evaluate", "run"]) == 2  # never the old model beside the new configuration
@@ -506,9 +507,9 @@ def test_an_interrupted_study_goes_on_without_training_anything_twice(place, mon
         if config.model.latent_dim == stop_at:
             raise Interrupted(1, 2, folder)
         trained.append(folder.name)
-        return runs.train(config, folder, **options)
+        return train_run(config, folder, **options)
 
-    monkeypatch.setattr(studies, "train", train)
+    monkeypatch.setattr(studies, "train_run", train)
     stop_at = 2
     assert cli.run(command) == 130
     assert "give the same command to go on" in capsys.readouterr().err
@@ -719,5 +720,5 @@ def test_a_read_only_folder_is_told_before_the_data_are_read(tmp_path, capsys, c
 
 def test_reading_nothing_but_the_source_decides(place):
     """The fixtures speak of the data that are meant: 300 rows of two numbers, with a label aside."""
-    rows = read(TABLE[0], runs.read_config(Path("a table/config.toml")).data)
+    rows = read(TABLE[0], read_config(Path("a table/config.toml")).data)
     assert rows.schema.columns == ("length [mm]", "T, inside") and rows.schema.classes == ("a", "b")

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from variform import cli, runs
+from variform import cli
 from variform.export.model_file import load_vae
+from variform.runs.plan import prepare, settled
+from variform.runs.train import _fit, _save_last
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "combinations.md").read_text(encoding="utf-8")
@@ -45,11 +47,11 @@ def test_a_combination_trains(command, tmp_path, monkeypatch):
     monkeypatch.setattr(cli, "_train", lambda config, *_, **__: found.append(config))
     small = [] if "--empty-hidden" in command else ["--hidden", "16"]
     assert cli.run([*shlex.split(command)[1:], "--steps", "13", *small]) == 0
-    config = runs.settled(*found)
-    splits, vae = runs.prepare(config)
+    config = settled(*found)
+    splits, vae = prepare(config)
     before = [value.clone() for value in vae.parameters()]
-    history = runs._fit(config, tmp_path, splits, vae, resume=False, progress=False)
-    runs._save_last(vae, history, tmp_path)
+    history = _fit(config, tmp_path, splits, vae, resume=False, progress=False)
+    _save_last(vae, history, tmp_path)
     assert load_vae(tmp_path / "last.safetensors").latent_dim == vae.latent_dim
     assert history.rows[-1]["step"] == 13 and not history.rollbacks
     assert all(abs(row["train_loss"]) < 1e5 and abs(row["valid_loss"]) < 1e5 for row in history.rows)

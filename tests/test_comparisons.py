@@ -9,15 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from variform import cli, comparisons, runs
+from variform import cli
 from variform.config.data import DataConfig
 from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.config.training import TrainConfig
+from variform.evaluation.tables import show
 from variform.evaluation.verdict import MOST_ROWS
 from variform.export.model_file import save
 from variform.pages.curves import plot_compared_curves
-from variform.runs import open_run
+from variform.runs import comparisons
+from variform.runs.folder import open_run
+from variform.runs.grounds import Entry
+from variform.runs.scores import scored_rows
+from variform.runs.train import train_run
 from variform.system.sealing import read_sealed, write_sealed
 
 ROWS = 300
@@ -50,7 +55,7 @@ def trained(place, name, *, source="values", samples=3, train=None, **options):
         few = EvaluationConfig(nll_samples=samples)
         source = str(place / f"{source}.csv")
         config = RunConfig(source=source, data=data, model=model, train=train, evaluation=few)
-        runs.train(config, folder, pictures=False)
+        train_run(config, folder, pictures=False)
     return folder
 
 
@@ -74,7 +79,7 @@ def test_paired_differences_are_those_of_numpy():
     squares[:, 7] = np.nan  # a row of which no value is known
     rows = [{name: generator.normal(size=500) for name in ("nll", "elbo", "kl")} for _ in range(2)]
     entries = [
-        comparisons.Entry(
+        Entry(
             "",
             SimpleNamespace(config=RunConfig()),
             {},
@@ -169,17 +174,17 @@ def test_runs_of_one_kind_are_ranked_among_themselves(place):
 def test_scores_are_kept_and_new_ones_agree_with_them(place):
     folder = trained(place, "kept")
     run = open_run(folder)
-    header, kept = runs.scored_rows(run)
+    header, kept = scored_rows(run)
     assert header["samples"] == 3 and kept["index"].tolist() == run.data().test.index.tolist()
     for name in ("elbo", "nll", "kl", "log_likelihood"):
         assert kept[name].mean().item() == pytest.approx(run.evaluation[name]["mean"], rel=1e-12)
     assert kept["squared_error"].mean().sqrt().item() == pytest.approx(run.evaluation["reconstruction_error"]["mean"])
     file = (folder / "scores.safetensors").read_bytes()
     (folder / "scores.safetensors").unlink()
-    _, again = runs.scored_rows(run)  # as of a run of an older version
+    _, again = scored_rows(run)  # as of a run of an older version
     assert all(torch.equal(kept[name], again[name]) for name in again)
     (folder / "scores.safetensors").write_bytes(file)
-    header, more = runs.scored_rows(run, samples=50)
+    header, more = scored_rows(run, samples=50)
     assert header["samples"] == 50 and more["nll"].std() < kept["nll"].std() / 1.5
     assert (folder / "scores.safetensors").read_bytes() == file
 
@@ -245,10 +250,10 @@ def test_the_command_prints_and_writes_the_same_numbers(place, capsys, monkeypat
     (group,) = told["ranked"]
     for line, run in zip(lines, told["runs"], strict=True):
         assert line["run"] == run["name"] and float(line["nll"]) == run["nll"]["mean"]
-        assert runs.show(run["nll"]) in out
+        assert show(run["nll"]) in out
         if run["name"] in group["differences"]:
             assert float(line["nll_difference_se"]) == group["differences"][run["name"]]["nll"]["se"]
-            assert runs.show(group["differences"][run["name"]]["nll"]) in out
+            assert show(group["differences"][run["name"]]["nll"]) in out
     page = (place / "beside" / "comparison.html").read_text()
     assert len(re.findall("data:image/png", page)) == 2  # curves of two kinds of nats
     assert "Not ranked by density, because the runs differ in likelihood" in page and "likelihood" in out

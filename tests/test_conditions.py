@@ -21,7 +21,7 @@ from variform.evaluation import exploration
 from variform.evaluation.density import score
 from variform.model.importance import log_weights
 from variform.objectives import ELBO
-from variform.runs import open_run, unseen
+from variform.runs.folder import open_run, unseen
 
 
 @pytest.fixture(scope="module")

@@ -109,7 +109,7 @@ def takers_of_numbers():
     asked = (
         "variform.evaluation.exploration.generate",
         "variform.evaluation.exploration.decode",
-        "variform.runs.assess",
+        "variform.runs.scores.assess",
     )
     for name, function in public_functions():
         if not {name, name.rpartition(".")[0]} & names and name not in asked:

@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 from variform.evaluation.differences import differences
-from variform.studies import recommend
+from variform.runs.studies import recommend
 
 REPEATS = 300
 

@@ -34,7 +34,9 @@ from variform.data.reading import splits_from
 from variform.export.model_file import inspect, load_vae
 from variform.export.sampler_file import load_sampler
 from variform.models import Model
-from variform.runs import open_run, resume, scored_rows
+from variform.runs.folder import open_run
+from variform.runs.scores import scored_rows
+from variform.runs.train import resume_run
 from variform.system.sealing import checksum
 from variform.training import checkpoints
 
@@ -537,7 +539,7 @@ def test_a_command_on_a_damaged_run_works_or_says_a_sentence(finished, tmp_path,
 
 
 def test_what_pull_accepts_opens_and_what_push_accepts_makes_a_card(finished, tmp_path):
-    hub = pytest.importorskip("variform.hub")
+    hub = pytest.importorskip("variform.runs.hub")
     random, folder, accepted = Random(7), tmp_path / "run", 0
     sent = ["config.toml", "data.json", "evaluation.json", "model.safetensors"]
     for _ in range(200):
@@ -594,9 +596,9 @@ def test_numbers_of_an_evaluation_have_their_kinds(folder):
         change_somewhere(changed, random)
         (folder / "evaluation.json").write_text(json.dumps(changed))
         with quickly(), contextlib.suppress(ValueError):
-            from variform.runs import table
+            from variform.evaluation.tables import numbers_table
 
-            table(open_run(folder).evaluation)
+            numbers_table(open_run(folder).evaluation)
             shown += 1
     assert 0 < shown < 120  # some changes are other numbers, the others are refused and nothing else is raised
 
@@ -692,4 +694,4 @@ def test_a_hostile_checkpoint_is_refused(folder):
             if odd is None and "exp_avg" in name:
                 continue  # torch begins anew
             with quickly(), pytest.raises(ValueError, match="must hold the state of"):
-                resume(folder, pictures=False)
+                resume_run(folder, pictures=False)

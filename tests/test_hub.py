@@ -18,12 +18,13 @@ from variform.config.data import DataConfig
 from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.config.training import TrainConfig
-from variform.runs import open_run, train
+from variform.runs.folder import open_run
+from variform.runs.train import train_run
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 yaml = pytest.importorskip("yaml")
 
-from variform import hub  # noqa: E402 (needs what may be missing)
+from variform.runs import hub  # noqa: E402 (needs what may be missing)
 
 NAME = "ada/designs"
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>':DeprecationWarning")  # in the client's own code
@@ -150,7 +151,7 @@ def run(tmp_path_factory):
         train=TrainConfig(epochs=2),
         evaluation=EvaluationConfig(nll_samples=3),
     )
-    return train(config, folder / "run", pictures=False), rows
+    return train_run(config, folder / "run", pictures=False), rows
 
 
 def test_what_is_pushed_comes_back_and_answers_the_same(run, server, tmp_path, monkeypatch, capsys):
@@ -271,8 +272,8 @@ def test_what_comes_is_verified_and_only_known_names_are_fetched(run, server, tm
 def test_a_missing_client_is_named(monkeypatch, capsys):
     import sys
 
-    monkeypatch.delitem(sys.modules, "variform.hub")
-    monkeypatch.delattr("variform.hub")
+    monkeypatch.delitem(sys.modules, "variform.runs.hub")
+    monkeypatch.delattr("variform.runs.hub")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     assert cli.run(["pull", NAME]) == 2
     assert "huggingface_hub is missing. Use pip install 'variform[hub]'" in capsys.readouterr().err

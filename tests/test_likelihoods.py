@@ -19,7 +19,7 @@ from variform.model.likelihoods import (
     LogisticLikelihood,
     NegativeBinomialLikelihood,
 )
-from variform.runs import prepare
+from variform.runs.plan import prepare
 
 
 @pytest.fixture(autouse=True)

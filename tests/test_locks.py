@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 import torch
 
-from variform import cli, runs
+from variform import cli
 from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.config.training import TrainConfig
+from variform.runs.folder import open_run, read_config
+from variform.runs.train import train_run
 from variform.system import locks
 from variform.system.files import new_folder, replacing
 from variform.system.locks import HeldError, Holder, held, require_held
@@ -286,7 +288,7 @@ def finished(tmp_path_factory):
     model = ModelConfig(latent_dim=1, hidden=(4,), likelihood="gaussian")
     few = EvaluationConfig(nll_samples=2)
     config = RunConfig(source=str(folder / "rows.npy"), model=model, train=TrainConfig(steps=5), evaluation=few)
-    runs.train(config, folder / "run", pictures=False)
+    train_run(config, folder / "run", pictures=False)
     np.save(folder / "points.npy", np.zeros((2, 1), np.float32))
     return folder
 
@@ -336,12 +338,13 @@ def test_a_training_that_is_refused_leaves_nothing_and_one_that_was_killed_early
 
 TRAIN = """
 import sys
-from variform import cli, runs
-finish = runs._finish
+from variform import cli
+from variform.runs import train as running
+finish = running._finish
 def when_the_other_has_ended(*arguments):
     sys.stdin.read()
     return finish(*arguments)
-runs._finish = when_the_other_has_ended
+running._finish = when_the_other_has_ended
 print("ready", flush=True)
 sys.stdin.read(1)
 cli.main(sys.argv[1:])
@@ -379,12 +382,12 @@ def test_of_two_trainings_that_begin_together_one_is_refused_and_the_other_is_wh
     assert "must be written by one process at a time" in done[loser][1], done
     assert f"process {jobs[winner].pid} on " in done[loser][1] and done[loser][0] == ""
     folder = tmp_path / (options[1] if options else "runs/data")
-    config, numbers = runs.read_config(folder / "config.toml"), json.loads(done[winner][0])
+    config, numbers = read_config(folder / "config.toml"), json.loads(done[winner][0])
     assert config.source == str(tmp_path / winner / "data.npy")
     assert numbers == json.loads((folder / "evaluation.json").read_text())
     fingerprint = numbers["data"]["fingerprint"]
     assert fingerprint == json.loads((folder / "data.json").read_text())["fingerprint"]
-    schema = runs.open_run(folder).vae.schema
+    schema = open_run(folder).vae.schema
     assert abs(schema.low[0] - means[winner]) < 10
     assert not [path for path in folder.rglob("*") if path.name.startswith(".")]
     if "--overwrite" in options:

@@ -24,8 +24,8 @@ from variform.evaluation.imputation import impute
 from variform.evaluation.samplers import Sampler
 from variform.model.fitted_priors import GaussianMixturePrior, TemperedPrior
 from variform.models import Model
-from variform.runs import Run
-from variform.studies import Study
+from variform.runs.folder import Run
+from variform.runs.studies import Study
 
 DESIGNS = torch.from_numpy(np.random.default_rng(0).normal([3, -70], [0.1, 5], (300, 2)).astype(np.float32))
 

@@ -203,19 +203,21 @@ def test_imputations_hold_the_k_of_their_weights(monkeypatch):
 
 def test_scores_of_runs_from_before_still_open(tmp_path):
     """scores.safetensors without a Pareto k is what older versions wrote; one of another length is refused."""
-    from variform import runs
     from variform.config.run import RunConfig
+    from variform.evaluation.tables import numbers_table
+    from variform.runs.scores import scored_rows
+    from variform.runs.train import train_run
     from variform.system.sealing import read_sealed, write_sealed
 
     torch.set_default_dtype(torch.float32)
     config = RunConfig(model=ModelConfig(latent_dim=2, hidden=(8,)), train=TrainConfig(epochs=1))
-    run = runs.train(config, tmp_path / "run", pictures=False)
+    run = train_run(config, tmp_path / "run", pictures=False)
     path = run.folder / "scores.safetensors"
     header, tensors = read_sealed(path)
     assert tensors["pareto_k"].shape == tensors["nll"].shape
-    assert runs.table(run.evaluation)[1][6][0] == "share of rows with Pareto k > 0.7"
+    assert numbers_table(run.evaluation)[1][6][0] == "share of rows with Pareto k > 0.7"
     write_sealed(path, header, {name: value for name, value in tensors.items() if name != "pareto_k"})
-    assert "pareto_k" not in runs.scored_rows(run)[1]
+    assert "pareto_k" not in scored_rows(run)[1]
     write_sealed(path, header, tensors | {"pareto_k": tensors["pareto_k"][:3]})
     with pytest.raises(ValueError, match="must hold the scores of rows"):
-        runs.scored_rows(run)
+        scored_rows(run)

@@ -13,8 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from variform import runs
 from variform.export.model_file import load_vae
+from variform.runs.folder import read_config
+from variform.runs.train import resume_run, train_run
 from variform.system.locks import held
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
@@ -79,9 +80,9 @@ def test_a_killed_worker_is_named_and_the_run_goes_on_with_one_process(tmp_path)
     reached = len((folder / "history.jsonl").read_text().splitlines())
     assert 0 < reached < 150
     torch.set_default_dtype(torch.float32)
-    runs.resume(folder, pictures=False)
+    resume_run(folder, pictures=False)
     alone = tmp_path / "alone"
-    runs.train(runs.read_config(folder / "config.toml"), alone, pictures=False)
+    train_run(read_config(folder / "config.toml"), alone, pictures=False)
     rows, rows_alone = (
         [json.loads(line) for line in (path / "history.jsonl").read_text().splitlines()] for path in (folder, alone)
     )

@@ -10,7 +10,7 @@ from scipy import stats
 from test_truth import full_vae, linear_vae
 from torch import nn
 
-from variform import VAE, DataConfig, ModelConfig, TrainConfig, build_vae, evaluate, read, runs
+from variform import VAE, DataConfig, ModelConfig, TrainConfig, build_vae, evaluate, read
 from variform.config.run import RunConfig
 from variform.data.reading import dataset_from
 from variform.distributions import DiagonalGaussian, FullGaussian, StandardNormal, kl
@@ -22,6 +22,7 @@ from variform.model.networks import MLP
 from variform.model.posteriors import DiagonalPosterior
 from variform.model.priors import StandardNormalPrior
 from variform.model.vae import evaluating
+from variform.runs.train import train_run
 
 
 @pytest.fixture(autouse=True)
@@ -265,7 +266,7 @@ def test_a_run_is_evaluated_with_a_refined_posterior(tmp_path, capsys):
 
     torch.set_default_dtype(torch.float32)
     config = RunConfig(model=ModelConfig(latent_dim=2, hidden=(8,)), train=TrainConfig(epochs=1))
-    run = runs.train(config, tmp_path / "run", pictures=False)
+    run = train_run(config, tmp_path / "run", pictures=False)
     kept = (run.folder / "evaluation.json").read_bytes()
     cli.app(["evaluate", str(run.folder), "--samples", "50", "--refine", "5"], result_action="return_value")
     said = capsys.readouterr().out

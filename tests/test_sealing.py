@@ -11,9 +11,11 @@ from models import run_with_sampler
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from variform import cli, runs
+from variform import cli
 from variform.export.model_file import load_vae
 from variform.export.sampler_file import load_sampler
+from variform.runs.folder import open_run
+from variform.runs.train import resume_run
 from variform.system.sealing import read_sealed
 from variform.training import checkpoints
 
@@ -77,7 +79,7 @@ def test_a_thousand_flipped_bits_of_a_checkpoint_are_refused(folder):
 
 
 def test_flipped_bits_of_every_other_sealed_file_are_refused(folder):
-    run, random = runs.open_run(folder), Random(1)
+    run, random = open_run(folder), Random(1)
     readers = {
         "model.safetensors": load_vae,
         "last.safetensors": load_vae,
@@ -106,7 +108,7 @@ def test_a_run_with_a_damaged_checkpoint_is_told_what_to_do_and_loses_nothing(fo
     assert {item: item.read_bytes() for item in folder.iterdir() if item.is_file()} == before
     path.write_bytes(content)  # as it says
     (folder / "model.safetensors").unlink()
-    runs.resume(folder, pictures=False)
+    resume_run(folder, pictures=False)
     assert (folder / "model.safetensors").read_bytes() == before[folder / "model.safetensors"]
 
 
@@ -116,7 +118,7 @@ def test_a_checkpoint_of_a_version_without_checksums_is_resumed_with_a_word(fold
     older = {name: header[name] for name in ("state", "identity")}
     save_file(tensors, path, metadata={"variform": json.dumps(older)})
     (folder / "model.safetensors").unlink()
-    runs.resume(folder, pictures=False, progress=True)
+    resume_run(folder, pictures=False, progress=True)
     assert "is of an older version, without a checksum of what it holds" in capsys.readouterr().err
     assert (folder / "model.safetensors").read_bytes() == model
     assert header_of(path)["sha256"]  # from now on it has one

@@ -21,7 +21,7 @@ from variform import (
 )
 from variform.export.model_file import load_vae
 from variform.objectives import ELBO, SemiSupervised
-from variform.runs import open_run
+from variform.runs.folder import open_run
 
 FEW = DataConfig(condition=("label",), labelled=50)
 

@@ -14,8 +14,11 @@ import numpy as np
 import pytest
 import torch
 
-from variform import cli, runs
-from variform.runs import open_run
+from variform import cli
+from variform.runs import pictures
+from variform.runs import train as running
+from variform.runs.folder import FIGURES, open_run
+from variform.runs.train import resume_run
 from variform.system import terminal
 from variform.system.stopping import SIGNALS, Stopped, noted
 from variform.training import checkpoints
@@ -58,34 +61,34 @@ def is_tidy(folder):
 
 @pytest.mark.parametrize(
     ("stage", "number"),
-    [("assess", signal.SIGTERM), *(("draw", number) for number in SIGNALS)],
+    [("assess", signal.SIGTERM), *(("draw_pictures", number) for number in SIGNALS)],
     ids=lambda value: getattr(value, "name", value),
 )
 def test_a_signal_after_the_training_leaves_a_whole_run_says_how_to_go_on_and_is_in_the_exit_code(
     monkeypatch, capsys, handlers, stage, number
 ):
-    original = getattr(runs, stage)
+    original = getattr(running, stage)
 
     def stopped(*arguments, **options):
-        if stage == "draw":
+        if stage == "draw_pictures":
             (Path("a run") / "figures").mkdir(exist_ok=True)
         signal.raise_signal(number)
         raise AssertionError("it went on")
 
-    monkeypatch.setattr(runs, stage, stopped)
+    monkeypatch.setattr(running, stage, stopped)
     with pytest.raises(SystemExit) as ended:
         cli.main(["train", *SMALL, "--out", "a run"])
     assert ended.value.code == 128 + number
     error = capsys.readouterr().err
     assert error.endswith("error: stopped after the training; go on with: variform train --resume 'a run'\n")
     assert open_run("a run").vae.latent_dim == 1 and is_tidy("a run")
-    monkeypatch.setattr(runs, stage, original)
-    runs.resume(Path("a run"), pictures=False)
+    monkeypatch.setattr(running, stage, original)
+    resume_run(Path("a run"), pictures=False)
     assert names("a run") == NUMBERS
 
 
 def test_a_signal_while_the_data_are_read_leaves_nothing(monkeypatch, capsys, handlers):
-    monkeypatch.setattr(runs, "read", lambda *_: signal.raise_signal(signal.SIGUSR1))
+    monkeypatch.setattr(running, "read", lambda *_: signal.raise_signal(signal.SIGUSR1))
     with pytest.raises(SystemExit) as ended:
         cli.main(["train", *SMALL, "--out", "run"])
     assert ended.value.code == 138 and capsys.readouterr().err == "error: interrupted\n"
@@ -171,10 +174,11 @@ def test_what_cannot_be_printed_is_said_with_where_the_files_are(monkeypatch, ca
 
 KILLED = """
 import os, signal, sys
-from variform import cli, runs
+from variform import cli
+from variform.runs import pictures
 def plot(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
-runs.plot_samples = plot
+pictures.plot_samples = plot
 cli.main(sys.argv[1:])
 """
 
@@ -190,7 +194,7 @@ def test_what_a_kill_while_drawing_leaves_is_swept_and_nothing_else():
     }
     for path in mine:
         path.write_text("mine")
-    for name in runs.FIGURES:
+    for name in FIGURES:
         Path(f"run/figures/.{name}-0123abcd.png").write_text("half")
     for name in (".latents-0123abcd.csv", ".scores-0123abcd.safetensors", ".report-89abcdef.html", ".lock-0123abcd"):
         Path("run", name).write_text("half")
@@ -214,9 +218,13 @@ def full_disk(size=1000):
 
 STAGES = {
     "the checkpoint of step 4": (checkpoints, "save", "checkpoint.safetensors"),
-    "the model": (runs, "_save_last", "checkpoint.safetensors and model.safetensors"),
-    "the numbers": (runs, "assess", "checkpoint.safetensors and model.safetensors"),
-    "the pictures and the report": (runs, "draw", "checkpoint.safetensors and model.safetensors and evaluation.json"),
+    "the model": (running, "_save_last", "checkpoint.safetensors and model.safetensors"),
+    "the numbers": (running, "assess", "checkpoint.safetensors and model.safetensors"),
+    "the pictures and the report": (
+        running,
+        "draw_pictures",
+        "checkpoint.safetensors and model.safetensors and evaluation.json",
+    ),
 }
 
 
@@ -241,7 +249,7 @@ def test_a_full_disk_at_any_stage_is_told_with_what_is_whole_and_the_run_goes_on
         "allow writing, then go on with variform train --resume run."
     )
     assert is_tidy("run")
-    run = runs.resume(Path("run"), pictures=False)
+    run = resume_run(Path("run"), pictures=False)
     assert names("run") == NUMBERS and run.evaluation["rows"] > 0
 
 
@@ -261,7 +269,7 @@ def test_a_full_disk_before_the_first_checkpoint_is_told_as_that(monkeypatch, ca
 @pytest.mark.parametrize("way", ["deleted", "moved", "taken"])
 @pytest.mark.parametrize("stage", ["training", "drawing"])
 def test_a_folder_that_goes_under_a_run_is_told_and_no_other_run_is_written_into(monkeypatch, capsys, stage, way):
-    module, name = (checkpoints, "save") if stage == "training" else (runs, "plot_samples")
+    module, name = (checkpoints, "save") if stage == "training" else (pictures, "plot_samples")
     original, calls = getattr(module, name), []
 
     def gone(*arguments, **options):
@@ -287,5 +295,5 @@ def test_a_folder_that_goes_under_a_run_is_told_and_no_other_run_is_written_into
         assert "run must be there as long as a run writes to it; it is not" in error and not Path("run").exists()
     assert "whole" not in error
     if way != "deleted":
-        runs.resume(Path("elsewhere"), pictures=False)
+        resume_run(Path("elsewhere"), pictures=False)
         assert names("elsewhere") >= NUMBERS and is_tidy("elsewhere")

@@ -12,8 +12,9 @@ from variform import cli
 from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.config.training import TrainConfig
-from variform.runs import open_run, scored_rows
-from variform.studies import latent_dimension, pooled, recommend
+from variform.runs.folder import open_run
+from variform.runs.scores import scored_rows
+from variform.runs.studies import latent_dimension, pooled, recommend
 
 
 def estimate(mean, se=0.3):

@@ -19,7 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from variform import VAE, DataConfig, ModelConfig, RunConfig, TrainConfig, build_objective, build_vae, fit, runs
+from variform import VAE, DataConfig, ModelConfig, RunConfig, TrainConfig, build_objective, build_vae, fit
 from variform.config.run import EvaluationConfig
 from variform.config.toml import to_command
 from variform.data.order import epoch_order
@@ -30,6 +30,8 @@ from variform.model.networks import MLP
 from variform.model.posteriors import DiagonalPosterior
 from variform.model.priors import StandardNormalPrior
 from variform.objectives import ELBO
+from variform.runs.overview import overview, overview_table
+from variform.runs.train import resume_run, train_run
 from variform.training import checkpoints
 from variform.training.device import compiles
 from variform.training.fit import Interrupted, NonFiniteError
@@ -100,11 +102,11 @@ def test_steps_that_end_within_an_epoch_say_of_how_many_rows_its_means_are(grey,
         train=config,
         evaluation=EvaluationConfig(nll_samples=10),
     )
-    run = runs.train(whole, tmp_path / "run", pictures=False)
-    training = runs.overview(run.folder)["training"]
+    run = train_run(whole, tmp_path / "run", pictures=False)
+    training = overview(run.folder)["training"]
     count = len(run.data().train)
     assert training["epochs"] == training["of_epochs"] == (5 * count + 2 * BATCH) / count
-    assert f"{5 + 2 * BATCH / count:.2f} epochs" in str(runs.overview_table(run.folder))
+    assert f"{5 + 2 * BATCH / count:.2f} epochs" in str(overview_table(run.folder))
 
 
 # --- resume == uninterrupted, bit for bit ---------------------------------------------------------------------------
@@ -235,7 +237,7 @@ def test_a_checkpoint_of_a_version_that_lacked_an_option_is_resumed(tmp_path):
     """With the option at its default, which that version had without a name; not with another value."""
     few = EvaluationConfig(nll_samples=1)
     config = RunConfig(model=ModelConfig(latent_dim=2, hidden=(4,)), train=TrainConfig(epochs=1), evaluation=few)
-    runs.train(config, tmp_path / "run", pictures=False)
+    train_run(config, tmp_path / "run", pictures=False)
     path = tmp_path / "run" / "checkpoint.safetensors"
     with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["variform"])
@@ -246,13 +248,13 @@ def test_a_checkpoint_of_a_version_that_lacked_an_option_is_resumed(tmp_path):
     header = {"state": header["state"], "identity": json.dumps(identity | {"rest": json.dumps(rest)})}  # and no seal
     save_file(tensors, path, {"variform": json.dumps(header)})
     weights = (tmp_path / "run" / "model.safetensors").read_bytes()
-    runs.resume(tmp_path / "run", pictures=False)
+    resume_run(tmp_path / "run", pictures=False)
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == weights
     save_file(tensors, path, {"variform": json.dumps(header)})
     text = (tmp_path / "run" / "config.toml").read_text()
     (tmp_path / "run" / "config.toml").write_text(text.replace("clip_norm = 0.0", "clip_norm = 5.0"))
     with pytest.raises(ValueError, match="it comes from another"):
-        runs.resume(tmp_path / "run", pictures=False)
+        resume_run(tmp_path / "run", pictures=False)
 
 
 def test_few_rows_make_one_batch_unless_a_larger_one_is_asked_for():
@@ -293,7 +295,7 @@ def test_killed_and_stopped_processes_end_as_one_that_was_left_alone(tmp_path):
     data, steps = DataConfig(binarise="dynamic"), TrainConfig(epochs=150, warmup=500, checkpoint_every="20steps")
     config = RunConfig(source="digits", data=data, model=model, train=steps, evaluation=EvaluationConfig(nll_samples=1))
     alone, folder = tmp_path / "alone", tmp_path / "killed often"
-    runs.train(config, alone, pictures=False)
+    train_run(config, alone, pictures=False)
     arguments, chance = [*to_command(config).split()[2:], "--out", folder], random.Random(0)
     for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1):
         with begin(*arguments, threads=torch.get_num_threads()) as process:
@@ -310,7 +312,7 @@ def test_killed_and_stopped_processes_end_as_one_that_was_left_alone(tmp_path):
             assert "Traceback" not in stderr
         assert checkpoint(folder)[1]["step"] < checkpoint(alone)[1]["step"]
         arguments = ["--resume", folder]
-    runs.resume(folder, pictures=False)
+    resume_run(folder, pictures=False)
     for name in ("model", "last"):
         assert (folder / f"{name}.safetensors").read_bytes() == (alone / f"{name}.safetensors").read_bytes()
     assert (folder / "evaluation.json").read_bytes() == (alone / "evaluation.json").read_bytes()
@@ -549,7 +551,7 @@ def test_a_run_that_breaks_keeps_a_model_that_works(tmp_path):
     torch.set_default_dtype(torch.float32)
     config = RunConfig(model=ModelConfig(latent_dim=2), train=TrainConfig(epochs=3, learning_rate=1e30))
     with pytest.raises(NonFiniteError, match=r"in step \d+ the .* became NaN"):
-        runs.train(config, tmp_path / "run")
+        train_run(config, tmp_path / "run")
     assert all(
         value.isfinite().all() for value in load_vae(tmp_path / "run" / "model.safetensors").state_dict().values()
     )
@@ -735,7 +737,7 @@ def test_half_precision_learns_the_same_and_resumes(bits, tmp_path, single_preci
 @pytest.mark.parametrize("options", [{"sharded": True}, {"compile": "on", "precision": "fp16"}])
 def test_what_cannot_be_done_is_refused_before_anything_is_written(tmp_path, options):
     with pytest.raises(ValueError, match="needs"):
-        runs.train(RunConfig(train=TrainConfig(**options)), tmp_path / "run")
+        train_run(RunConfig(train=TrainConfig(**options)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -743,15 +745,15 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(tmp_path, opt
 def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_path):
     config = RunConfig(train=TrainConfig(device="cuda"))
     with pytest.raises(ValueError, match=r"--device must be one that this machine has: cpu; got cuda\. Use --device"):
-        runs.train(config, tmp_path / "run")
+        train_run(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_run_records_what_its_bits_depend_on(tmp_path):
     once = EvaluationConfig(nll_samples=1)
     config = RunConfig(model=ModelConfig(latent_dim=2), train=TrainConfig(epochs=1, seed=3), evaluation=once)
-    run = runs.train(config, tmp_path / "run", pictures=False)
-    runs.resume(run.folder, pictures=False)
+    run = train_run(config, tmp_path / "run", pictures=False)
+    resume_run(run.folder, pictures=False)
     sessions = json.loads((run.folder / "environment.json").read_text())["sessions"]
     assert len(sessions) == 1  # the second had the same
     assert sessions[0]["threads"] == torch.get_num_threads() and sessions[0]["torch"] == torch.__version__

@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from variform import ModelConfig, TrainConfig, build_vae, cli, read, runs
+from variform import ModelConfig, TrainConfig, build_vae, cli, read
 from variform.config.choices import ObjectiveName
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.data.reading import splits_from
 from variform.evaluation import verdict
+from variform.runs.folder import history, open_run
+from variform.runs.scores import scored_rows
+from variform.runs.train import train_run
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,7 @@ def collapsed(tmp_path_factory):
         train=TrainConfig(steps=200, learning_rate=0.02, beta=1000.0),
         evaluation=EvaluationConfig(nll_samples=5),
     )
-    return runs.train(config, folder / "run")
+    return train_run(config, folder / "run")
 
 
 def test_a_collapsed_model_is_said_to_be_one_first_and_everywhere(collapsed, capsys):
@@ -77,7 +80,7 @@ def test_a_simpler_model_that_is_better_is_named_with_the_difference(collapsed):
     values, vectors = np.linalg.eigh(np.cov(train.T, bias=True))
     values[:4] = values[:4].mean()
     law = stats.multivariate_normal(train.mean(0), vectors @ np.diag(values) @ vectors.T)
-    _, scores = runs.scored_rows(collapsed)
+    _, scores = scored_rows(collapsed)
     gap = scores["nll"].numpy() + law.logpdf(test)
     [sentence] = [text for text in collapsed.evaluation["warnings"] if text.startswith("PCA")]
     assert scale.std() > 0 and "PCA in your units has the better NLL" in sentence
@@ -158,10 +161,10 @@ def test_a_training_that_diverged_is_said_to_have(tmp_path):
         train=TrainConfig(epochs=40, learning_rate=1.0),
         evaluation=EvaluationConfig(nll_samples=5),
     )
-    runs.train(config, tmp_path / "run", pictures=False)
-    rows = runs.history(tmp_path / "run")
+    train_run(config, tmp_path / "run", pictures=False)
+    rows = history(tmp_path / "run")
     told = [row["rollback"] for row in rows if "rollback" in row]
-    numbers = runs.open_run(tmp_path / "run").evaluation
+    numbers = open_run(tmp_path / "run").evaluation
     [sentence] = [text for text in numbers["warnings"] if text.startswith("The training diverged: ")]
     assert told and all(text in sentence for text in told)
     assert "--learning-rate 0.3" in sentence and "--posterior-std softplus" in sentence
@@ -201,7 +204,7 @@ def test_an_evaluation_of_an_older_version_warns_as_well(collapsed, tmp_path):
     del older["warnings"]
     shutil.copytree(collapsed.folder, tmp_path / "run")
     (tmp_path / "run" / "evaluation.json").write_text(json.dumps(older))
-    assert runs.open_run(tmp_path / "run").evaluation["warnings"][0].startswith("No latent dimension is active")
+    assert open_run(tmp_path / "run").evaluation["warnings"][0].startswith("No latent dimension is active")
     (tmp_path / "run" / "evaluation.json").write_text("{")
     assert cli.run(["generate", str(tmp_path / "run"), "--out", str(tmp_path / "new.npy")]) == 0  # it is still a model
 
@@ -279,7 +282,7 @@ def test_a_single_test_row_does_not_make_a_model_collapsed(tmp_path, capsys):
         train=TrainConfig(steps=3),
         evaluation=EvaluationConfig(nll_samples=3),
     )
-    run = runs.train(config, tmp_path / "run")
+    run = train_run(config, tmp_path / "run")
     assert len(run.data().test) == 1 and run.evaluation["active_units"]["count"] == 0
     assert not any("is active" in sentence for sentence in run.evaluation["warnings"])
     assert (run.folder / "figures" / "latent.png").is_file()

@@ -8,9 +8,10 @@ import sys
 import pytest
 import torch
 
-from variform import ModelConfig, RunConfig, TrainConfig, build_objective, build_vae, fit, runs
+from variform import ModelConfig, RunConfig, TrainConfig, build_objective, build_vae, fit
 from variform.config.run import EvaluationConfig
 from variform.data.reading import splits_from
+from variform.runs.train import train_run
 from variform.system import work
 from variform.system.work import threads_for
 from variform.training.device import threads_of
@@ -98,7 +99,7 @@ def test_a_run_notes_the_threads_of_its_steps_and_a_profile_measures_with_them(t
     config = RunConfig(
         source="digits", model=SMALL, train=TrainConfig(epochs=1), evaluation=EvaluationConfig(nll_samples=1)
     )
-    runs.train(config, tmp_path / "run", pictures=False)
+    train_run(config, tmp_path / "run", pictures=False)
     assert json.loads((tmp_path / "run" / "environment.json").read_text())["sessions"][0]["threads"] == 1
     objective = build_objective(build_vae(SMALL, splits.schema), config.train)
     assert profile(objective, splits.train, config.train, steps=1, repeats=1).threads == 1

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         Terms,
     )
     from variform.objectives.build import build_objective
-    from variform.runs import explore
+    from variform.runs.explorer import explore
     from variform.training.fit import fit
     from variform.training.history import History
 
@@ -75,7 +75,7 @@ _HOMES = {
     "SemiSupervised": "objectives",
     "Terms": "objectives",
     "WAE": "objectives",
-    "explore": "runs",
+    "explore": "runs.explorer",
     "History": "training.history",
     "build_objective": "objectives.build",
     "fit": "training.fit",

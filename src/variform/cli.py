@@ -29,7 +29,7 @@ from variform.system.terminal import discard, open_closed
 from variform.version import __version__
 
 if TYPE_CHECKING:
-    from variform.runs import Run
+    from variform.runs.folder import Run
 
 app = App(
     name="variform",
@@ -103,14 +103,14 @@ def train(
         json: Print the numbers as JSON.
     """
     if resume is not None:
-        from variform import runs
+        from variform.runs.train import resume_run
 
         if source or out or config or overwrite or (data, model, train) != (DataConfig(), ModelConfig(), TrainConfig()):
             raise ValueError(
                 "--resume goes on with a run as it was begun; got other options too. Give --resume FOLDER alone, "
                 "or train a new run with --config FOLDER/config.toml, your options and a new --out."
             )
-        run = runs.resume(resume, evaluation=evaluation, progress=True)
+        run = resume_run(resume, evaluation=evaluation, progress=True)
         _report(run, json)
         return
     source = source or (_config_file(config).source if config else None)
@@ -147,11 +147,12 @@ def evaluate(
         seed: Seed of the draws.
         json: Print the numbers as JSON.
     """
-    from variform import runs
+    from variform.runs.folder import open_run
+    from variform.runs.scores import assess
 
-    opened = runs.open_run(run)
+    opened = open_run(run)
     options = {"split": split, "samples": samples, "refine": refine, "seed": seed}
-    numbers = runs.assess(opened, opened.data(), **options, progress=True)
+    numbers = assess(opened, opened.data(), **options, progress=True)
     _print_numbers(numbers, json, run)
 
 
@@ -187,15 +188,15 @@ def generate(
         draw: Draw from p(x|z) instead of taking its mean, so that the decoder's noise is in.
         seed: Seed of the draws.
     """
-    from variform import runs
     from variform.evaluation import exploration
+    from variform.runs.samplers import with_sampler
 
     if count < 1:
         raise ValueError(f"count must be at least 1; got {count}. Use for example 64.")
     with _writing(run, out):
         opened = _opened(run)
         context = _told(opened, given, count, seed)
-        vae = runs.with_sampler(opened, sampler, temperature)
+        vae = with_sampler(opened, sampler, temperature)
         values = exploration.generate(vae, count, context=context, draw=draw, tidy=False, seed=seed)
         _write(opened, out or _beside(opened, "generated"), values, context)
 
@@ -224,18 +225,20 @@ def sampler(
         seed: Seed of the fit and of the draws.
         json: Print the numbers as JSON.
     """
-    from variform import runs
+    from variform.evaluation.tables import sampler_table
+    from variform.runs.folder import open_run
+    from variform.runs.samplers import fit_sampler, sampler_file
 
-    opened = runs.open_run(run)
-    numbers = runs.fit_sampler(opened, kind, samples=samples, seed=seed, progress=True)
+    opened = open_run(run)
+    numbers = fit_sampler(opened, kind, samples=samples, seed=seed, progress=True)
     if json:
         _say(to_json(numbers))
         return
     _print_warnings(numbers["warnings"])
-    _print_table(*runs.sampler_table(numbers))
+    _print_table(*sampler_table(numbers))
     _say(
         f"Samples: {numbers['compared']:,} {numbers['decoded']} of p(x|z) against test rows. "
-        f"Saved: {runs.sampler_file(opened, kind)}"
+        f"Saved: {sampler_file(opened, kind)}"
     )
 
 
@@ -350,16 +353,18 @@ def reconstruct(
     """
     import torch
 
-    from variform import runs
     from variform.evaluation import exploration
     from variform.evaluation.density import squared_error
     from variform.evaluation.estimate import Estimate
+    from variform.evaluation.tables import show
+    from variform.runs.folder import contexts_given, open_run, unseen
+    from variform.runs.samplers import warned
 
     with _writing(run, out):
-        opened = runs.open_run(run)
+        opened = open_run(run)
         rows = _datasets(opened, source)[-1]
-        context = runs.told(opened, given, len(rows)) if given else None
-        warnings = [*runs.warned(opened), *runs.unseen(opened, context)]
+        context = contexts_given(opened, given, len(rows)) if given else None
+        warnings = [*warned(opened), *unseen(opened, context)]
         if not json:
             _print_warnings(warnings)
         originals, values = exploration.reconstruct(opened.vae, rows, context=context)
@@ -375,7 +380,7 @@ def reconstruct(
     if json:
         _say(to_json({"reconstruction_error": error, "unit": "data units, root mean square", "warnings": warnings}))
     else:
-        _say(f"reconstruction error (root mean square, data units): {runs.show(error)} over {error['n']:,} rows")
+        _say(f"reconstruction error (root mean square, data units): {show(error)} over {error['n']:,} rows")
 
 
 @app.command(sort_key=7)
@@ -411,13 +416,14 @@ def impute(
         seed: Seed of the mask and of the draws.
         json: Print the comparison as JSON.
     """
-    from variform import runs
     from variform.data.reading import read_rows
     from variform.data.sources.formats import source_format
     from variform.evaluation import imputation
+    from variform.evaluation.tables import imputation_table
     from variform.export.rows import write_filled, write_rows
+    from variform.runs.folder import open_run
 
-    opened = runs.open_run(run)
+    opened = open_run(run)
     schema = opened.vae.schema
     assert schema is not None
     options: dict[str, Any] = {"samples": samples, "level": level, "refine": refine, "seed": seed}
@@ -427,7 +433,7 @@ def impute(
         if json:
             _say(to_json(numbers))
         else:
-            _print_table(*runs.imputation_table(numbers))
+            _print_table(*imputation_table(numbers))
         return
     is_csv = source_format(source) == "csv"
     path = out or opened.folder / f"imputed.{'csv' if is_csv else 'npy'}"
@@ -465,7 +471,7 @@ def explore(
         data: Rows on the map in the place of the run's own, in the same shape.
         out: A new .html file; by default explorer.html in the run's folder, which is written anew.
     """
-    from variform import runs
+    from variform.runs import explorer
 
     path = out or run / "explorer.html"
     if out is not None and out.suffix != ".html":
@@ -473,7 +479,7 @@ def explore(
     if out is not None and out.exists():
         raise FileExistsError(f"the output must be a new file; {out} exists. Choose another --out.")
     with _writing(run, out):
-        page = runs.explore(_opened(run), source=data)
+        page = explorer.explore(_opened(run), source=data)
         write_text(path, page.html)
     _say(f"Explorer, {len(page.html) / 1e6:.1f} MB: {path}")
 
@@ -502,7 +508,7 @@ def serve(
     with _needing("serve"):
         from variform.pages.explorer.serving import serve
 
-    from variform.runs import served_page
+    from variform.runs.explorer import served_page
 
     def started(url: str) -> None:
         _say(f"Explorer: {url} (stop with Ctrl-C)")
@@ -521,11 +527,12 @@ def draw(run: Path, /) -> None:
     Args:
         run: Folder of a run; the pictures go to its figures/.
     """
-    from variform import runs
+    from variform.runs.folder import history
+    from variform.runs.pictures import draw_pictures
 
     with _writing(run):
         opened = _opened(run)
-        for picture in runs.draw(opened, opened.data(), opened.evaluation, runs.history(opened.folder)):
+        for picture in draw_pictures(opened, opened.data(), opened.evaluation, history(opened.folder)):
             _say(f"{picture.title}: {picture.path}")
 
 
@@ -556,7 +563,7 @@ def compare(
         seed: Seed of new scores.
         json: Print the comparison as JSON.
     """
-    from variform import comparisons
+    from variform.runs import comparisons
 
     if out is not None:
         require_empty(out)
@@ -612,7 +619,7 @@ def latent_dim(
         overwrite: Start anew in a folder that holds another study.
         json: Print the numbers as JSON.
     """
-    from variform import studies
+    from variform.runs import studies
 
     source = source or (_config_file(config).source if config else None)
     if source is None:
@@ -649,12 +656,12 @@ def info(run: Path, /, *, json: Annotated[bool, Flag] = False) -> None:
         json: Print it as JSON.
     """
     if run.is_dir():
-        from variform import runs
+        from variform.runs.overview import overview, overview_table
 
         if json:
-            _say(to_json(runs.overview(run)))
+            _say(to_json(overview(run)))
         else:
-            _print_table(*runs.overview_table(run), justify="left")
+            _print_table(*overview_table(run), justify="left")
         return
     from variform.export import model_file
 
@@ -733,7 +740,7 @@ def pull(
 
 def _hub() -> Any:
     try:
-        from variform import hub
+        from variform.runs import hub
     except ModuleNotFoundError as error:
         raise ValueError(
             f"the hub needs the packages of the extra hub; {error.name} is missing. Use pip install 'variform[hub]'."
@@ -765,10 +772,10 @@ def profile(
         config: Take the options from this TOML file, such as a run's config.toml; options given here go first.
         json: Print the numbers as JSON.
     """
-    from variform import runs
+    from variform.runs.plan import profile_of
 
     source = source or (_config_file(config).source if config else "digits")
-    found = runs.profile_of(RunConfig(source=source, data=data, model=model, train=train), timed_steps)
+    found = profile_of(RunConfig(source=source, data=data, model=model, train=train), timed_steps)
     if json:
         _say(to_json(found.to_dict()))
         return
@@ -926,9 +933,9 @@ def _default_folder(source: str) -> Path:
 
 
 def _train(config: RunConfig, folder: Path, *, overwrite: bool, json: bool = False) -> None:
-    from variform import runs
+    from variform.runs.train import train_run
 
-    run = runs.train(config, folder, overwrite=overwrite, progress=True)
+    run = train_run(config, folder, overwrite=overwrite, progress=True)
     _report(run, json)
 
 
@@ -961,34 +968,35 @@ def _kept_in(folder: Path) -> Iterator[None]:
 
 def _print_numbers(numbers: dict[str, Any], json: bool, folder: Path) -> None:
     """The numbers of the run in `folder`."""
-    from variform import runs
+    from variform.evaluation.tables import numbers_table
     from variform.evaluation.verdict import placed
 
     if json:
         _say(to_json(numbers))
         return
     _print_warnings(placed(numbers.get("warnings", ()), folder))
-    _print_table(*runs.table(numbers))
+    _print_table(*numbers_table(numbers))
     for note in numbers["notes"]:
         _say(f"Note: {note}")
 
 
 def _opened(run: Path) -> "Run":
     """The run in a folder, after a word on it where its latents hold nothing."""
-    from variform import runs
+    from variform.runs.folder import open_run
+    from variform.runs.samplers import warned
 
-    opened = runs.open_run(run)
-    _print_warnings(runs.warned(opened))
+    opened = open_run(run)
+    _print_warnings(warned(opened))
     return opened
 
 
 def _told(run: "Run", given: Sequence[str], rows: int, seed: int) -> Any:
     """The contexts of new rows, after a word on what lies outside the training rows if it was asked for."""
-    from variform import runs
+    from variform.runs.folder import contexts_given, unseen
 
-    context = runs.told(run, given, rows, seed=seed)
+    context = contexts_given(run, given, rows, seed=seed)
     if given:
-        _print_warnings(runs.unseen(run, context))
+        _print_warnings(unseen(run, context))
     return context
 
 

@@ -95,3 +95,18 @@ prior mixture or vamp.
             instead = " or ".join(f"{part} {' or '.join(known)}" for part, known in parts.items())
             rule = f"{field.name} must be left out with {with_}, which {'do' if len(parts) > 1 else 'does'} not use it"
             require(False, rule, value, f"Leave it out, or use {instead}.")
+
+
+def prior_name(config: ModelConfig) -> str:
+    """The prior in words.
+
+    Example:
+        >>> prior_name(ModelConfig(prior="vamp", components=500))
+        'the VampPrior of 500 pseudo-inputs'
+    """
+    return {
+        "normal": "N(0, I)",
+        "mixture": f"the learned mixture of {config.components} Gaussians",
+        "vamp": f"the VampPrior of {config.components} pseudo-inputs",
+        "flow": "the learned flow",
+    }[config.prior]

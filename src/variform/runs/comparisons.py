@@ -2,95 +2,27 @@
 
 import csv
 import dataclasses
-import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from variform.config.checks import Count, checked
-from variform.config.choices import LikelihoodName
 from variform.config.toml import to_dict
-from variform.data.schema import Schema
-from variform.evaluation.density import bits_per_dim, reliability
 from variform.evaluation.differences import LEVEL, differences, mean_difference, root_mean_difference
-from variform.evaluation.estimate import Estimate
 from variform.evaluation.pareto import HIGH
-from variform.evaluation.verdict import SOME_ROWS, distrusted, placed
+from variform.evaluation.tables import show
+from variform.evaluation.verdict import SOME_ROWS, placed
 from variform.pages.curves import plot_compared_curves
 from variform.pages.report import Picture, Table, render
-from variform.records import read_data
-from variform.runs import Run, history, open_run, scored_rows, show
-from variform.studies import pooled
+from variform.runs.folder import history, open_run
+from variform.runs.grounds import DATA, DENSITIES, DENSITY, Entry, Ground, partition, refusals_of, schema_of_entry
+from variform.runs.scores import scored_rows
+from variform.runs.studies import pooled
 from variform.system.files import new_folder, replacing, write_json, write_text
 
-FAMILIES: dict[LikelihoodName, str] = {
-    "bernoulli": "a probability or cross-entropy of values in [0, 1] (bernoulli)",
-    "continuous-bernoulli": "a density on [0, 1] (continuous-bernoulli)",
-    "gaussian": "a density of real numbers (gaussian)",
-    "gaussian-per-feature": "a density of real numbers (gaussian)",
-    "gaussian-shared": "a density of real numbers (gaussian)",
-    "gaussian-optimal": "a density of real numbers (gaussian)",
-    "gaussian-fixed": "a density of real numbers (gaussian)",
-    "gaussian-identity": "a density of real numbers (gaussian)",
-    "logistic": "a probability of discrete levels (logistic, categorical)",
-    "categorical": "a probability of discrete levels (logistic, categorical)",
-    "poisson": "a probability of counts (poisson, negative-binomial)",
-    "negative-binomial": "a probability of counts (poisson, negative-binomial)",
-    "mixed": "a law of its own for each column (mixed)",
-}
-"""What the likelihoods measure; numbers of nats are of one kind within a family and of two kinds across them."""
-
-_DENSITIES = ("nll", "elbo", "kl")
 _LABELS = {"nll": "NLL", "elbo": "ELBO", "kl": "KL", "reconstruction_error": "error, RMS"}
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A run of a comparison.
-
-    Args:
-        name: What the comparison calls it.
-        run: The run.
-        scored: How its rows were scored: split, samples, seed.
-        rows: Scores, (N,) each, as `runs.row_scores` gives them.
-        refine: Steps by which q(z|x) of each row was refined before that.
-    """
-
-    name: str
-    run: Run
-    scored: dict[str, Any]
-    rows: dict[str, Tensor]
-    refine: int = 0
-
-    @property
-    def has_density(self) -> bool:
-        """Whether ELBO and NLL are of a spread of q(z|x) that was trained."""
-        return not self.run.config.train.is_point
-
-    def numbers(self) -> dict[str, Any]:
-        """Estimates over the rows; of densities only where the run has one."""
-        found = {name: Estimate.of(self.rows[name]).to_dict() for name in _DENSITIES if self.has_density}
-        found["reconstruction_error"] = Estimate.root_mean(self.rows["squared_error"], gaps=True).to_dict()
-        if self.has_density and "pareto_k" in self.rows:  # older runs have none
-            found |= reliability(self.rows["pareto_k"], self.scored["samples"])
-        if self.has_density and "ess" in self.rows:
-            found["ess"] = Estimate.of(self.rows["ess"]).to_dict()
-        if self.has_density and "bits_per_dim" in self.run.evaluation:
-            found["bits_per_dim"] = bits_per_dim(self.run.vae, _schema(self), self.rows["nll"]).to_dict()
-        return found
-
-    def distrusted(self) -> float:
-        """The share of rows whose log p(x) cannot be trusted; of an older run that of its own evaluation."""
-        if not self.has_density:
-            return 0.0
-        numbers = self.numbers()
-        if "ess" not in numbers:
-            return distrusted(self.run.evaluation)
-        return distrusted(numbers | {"nll": {"samples": self.scored["samples"]}})
 
 
 @dataclass(frozen=True)
@@ -260,13 +192,13 @@ def compare(
     entries = [
         Entry(name, run, *scored_rows(run, **options), refine) for name, run in zip(_names(places), runs, strict=True)
     ]
-    densities = _partition([entry for entry in entries if entry.has_density], _DENSITY)
-    errors = _partition(entries, _DATA)
+    densities = partition([entry for entry in entries if entry.has_density], DENSITY)
+    errors = partition(entries, DATA)
     return Comparison(
         entries=entries,
         groups=[_ranked(group, "nll") for group in densities if len(group) > 1],
         error_groups=[_ranked(group, "reconstruction_error") for group in errors if len(group) > 1],
-        refusals=_refusals(entries),
+        refusals=refusals_of(entries),
         seeds=_over_seeds(entries),
         options=_options(entries),
     )
@@ -277,7 +209,7 @@ def paired(entry: Entry, other: Entry) -> dict[str, dict[str, Any]]:
 
     That of the root mean square errors is found by the delta method, from $s_n / 2r$ of each run.
     """
-    names = _DENSITIES if entry.has_density and other.has_density else ()
+    names = DENSITIES if entry.has_density and other.has_density else ()
     found = {name: mean_difference(entry.rows[name], other.rows[name]).to_dict() for name in names}
     error = root_mean_difference(entry.rows["squared_error"], other.rows["squared_error"])
     return found | {"reconstruction_error": error.to_dict()}
@@ -310,7 +242,7 @@ def _fill(comparison: Comparison, folder: Path, command: str) -> None:
         title=f"variform: {len(entries)} runs compared",
         summary=_summary(comparison),
         facts=[
-            ("Data", ", ".join(dict.fromkeys(_schema(entry).source for entry in entries))),
+            ("Data", ", ".join(dict.fromkeys(schema_of_entry(entry).source for entry in entries))),
             ("Test rows", ", ".join(dict.fromkeys(f"{len(entry.rows['index']):,}" for entry in entries))),
             ("Importance samples", ", ".join(dict.fromkeys(f"{entry.scored['samples']:,}" for entry in entries))),
         ],
@@ -322,147 +254,6 @@ def _fill(comparison: Comparison, folder: Path, command: str) -> None:
         config="",
     )
     write_text(folder / "comparison.html", html)
-
-
-# --- which runs may be ranked -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Ground:
-    """Something that runs must share to be ranked.
-
-    Args:
-        name: What it is.
-        of: Its value for a run, which others are compared with.
-        words: The value in words.
-        why: Why runs that differ in it are not ranked, and what to do.
-    """
-
-    name: str
-    of: Callable[[Entry], Any]
-    words: Callable[[Entry], str]
-    why: str
-
-
-def _schema(entry: Entry) -> Schema:
-    assert entry.run.vae.schema is not None  # a loaded model has one
-    return entry.run.vae.schema
-
-
-def _fingerprint(entry: Entry) -> str:
-    return read_data(entry.run.folder / "data.json")["fingerprint"]
-
-
-def _scaling(entry: Entry) -> str:
-    pairs = list(zip(_schema(entry).shift, _schema(entry).scale, strict=True))
-    shown = ", ".join(f"(x - {shift:.5g}) / {scale:.5g}" for shift, scale in pairs[:2])
-    return f"{shown}{', ...' if len(pairs) > 2 else ''}"
-
-
-_DATA = [
-    Ground(
-        "what the model is told",
-        lambda entry: entry.run.config.data.condition,
-        lambda entry: " and ".join(entry.run.config.data.condition) or "nothing",
-        "p(x|y) and p(x) are laws of different things.",
-    ),
-    Ground(
-        "labels kept",
-        lambda entry: entry.run.config.data.labelled,
-        lambda entry: str(entry.run.config.data.labelled or "all"),
-        "They were told more or less of the training rows.",
-    ),
-    Ground(
-        "data",
-        _fingerprint,
-        lambda entry: f"{_schema(entry).source}, fingerprint {_fingerprint(entry)[:12]}",
-        "Numbers of different data say nothing about the models (the fingerprint covers values, labels, what a model "
-        "is told, and a split that the source brings).",
-    ),
-    Ground(
-        "rows",
-        lambda entry: (entry.scored["split"], hashlib.sha256(entry.rows["index"].numpy().tobytes()).hexdigest()),
-        lambda entry: (
-            f"{len(entry.rows['index']):,} {entry.scored['split']} rows, --split-seed "
-            f"{entry.run.config.data.split_seed}"
-        ),
-        "Differences are taken row by row. Train with the same --split-seed.",
-    ),
-    Ground(
-        "binarisation",
-        lambda entry: (_schema(entry).binarise, entry.scored["seed"] if _schema(entry).binarise == "dynamic" else 0),
-        lambda entry: (
-            _schema(entry).binarise
-            + (f", drawn with seed {entry.scored['seed']}" if _schema(entry).binarise == "dynamic" else "")
-        ),
-        "The models are asked for different values.",
-    ),
-]
-_DENSITY = [
-    *_DATA,
-    Ground(
-        "likelihood",
-        lambda entry: FAMILIES[entry.run.config.model.likelihood],
-        lambda entry: FAMILIES[entry.run.config.model.likelihood],
-        "Their nats are of different kinds: a density may have any height, a probability is at most 1. Compare "
-        "reconstruction errors.",
-    ),
-    Ground(
-        "scaling",
-        lambda entry: (_schema(entry).shift, _schema(entry).scale, _schema(entry).kinds),
-        _scaling,
-        "The least standard deviation of a likelihood follows the scaling, and with it the height of a density. Train "
-        "with the same --scaling.",
-    ),
-    Ground(
-        "importance samples",
-        lambda entry: entry.scored["samples"],
-        lambda entry: f"{entry.scored['samples']:,}",
-        "The NLL falls as they rise. Give `variform compare` one number with --samples.",
-    ),
-]
-
-
-def _partition(entries: Sequence[Entry], grounds: Sequence[Ground]) -> list[list[Entry]]:
-    """Runs that share all grounds, in the order in which they were given."""
-    groups: dict[str, list[Entry]] = {}
-    for entry in entries:
-        groups.setdefault(repr([ground.of(entry) for ground in grounds]), []).append(entry)
-    return list(groups.values())
-
-
-def _refusals(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """A sentence for each ground that the runs do not share."""
-    dense = [entry for entry in entries if entry.has_density]
-    pointed = [entry.name for entry in entries if not entry.has_density]
-    found = []
-    if pointed:
-        reason = (
-            f"Not ranked by density: {', '.join(pointed)}. z was the mean of q(z|x) in training, so that no spread was "
-            "trained that a density could be of. Compare reconstruction errors."
-        )
-        found.append(
-            {"measure": "nll", "ground": "spread of q(z|x)", "values": {"untrained": pointed}, "reason": reason}
-        )
-    for measure, some, grounds in (
-        ("nll and reconstruction_error", entries, _DATA),
-        ("nll", dense, _DENSITY[len(_DATA) :]),
-    ):
-        for ground in grounds:
-            values = _partition(some, [ground])
-            if len(values) < 2:
-                continue
-            words = {ground.words(group[0]): [entry.name for entry in group] for group in values}
-            if len(words) < len(values):  # what differs is not in the words
-                words = {
-                    f"{ground.words(group[0])} ({number})": [entry.name for entry in group]
-                    for number, group in enumerate(values, 1)
-                }
-            told = "; ".join(f"{value} ({', '.join(names)})" for value, names in words.items())
-            what = "Not ranked" if measure != "nll" else "Not ranked by density"
-            reason = f"{what}, because the runs differ in {ground.name}: {told}. {ground.why}"
-            found.append({"measure": measure, "ground": ground.name, "values": words, "reason": reason})
-    return found
 
 
 def _ranked(group: Sequence[Entry], measure: str) -> dict[str, Any]:
@@ -503,9 +294,6 @@ def _intervals(order: Sequence[Entry], measure: str) -> dict[str, list[float]]:
     found = differences(scores, means)
     width, mean = found.half_widths()[:, 0], found.mean[:, 0]
     return {entry.name: [float(mean[i] - width[i]), float(mean[i] + width[i])] for i, entry in enumerate(order)}
-
-
-# --- tables, files and pictures -----------------------------------------------------------------------------------
 
 
 def _differences(group: dict[str, Any]) -> Table:
@@ -614,9 +402,9 @@ def _write_csv(comparison: Comparison, path: Path) -> None:
 
 def _draw(comparison: Comparison, folder: Path) -> list[Picture]:
     """The curves of runs of one kind over each other: one picture for each kind of nats."""
-    kind = [Ground("density", lambda entry: entry.has_density, str, ""), *_DENSITY[:-1]]
+    kind = [Ground("density", lambda entry: entry.has_density, str, ""), *DENSITY[:-1]]
     pictures = []
-    for number, group in enumerate(_partition(comparison.entries, kind), 1):
+    for number, group in enumerate(partition(comparison.entries, kind), 1):
         curves = {entry.name: history(entry.run.folder) for entry in group}
         path = folder / f"curves-{number}.png"
         with replacing(path) as temporary:

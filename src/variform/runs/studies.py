@@ -22,27 +22,15 @@ from variform.evaluation import exploration
 from variform.evaluation.baselines import PCAS, better_pca, has_two_metrics
 from variform.evaluation.differences import differences
 from variform.evaluation.pareto import HIGH
+from variform.evaluation.tables import ROWS, show
 from variform.evaluation.verdict import SOME_ROWS, distrusted, placed
 from variform.pages.curves import plot_latent_dim_study
 from variform.pages.report import Picture, Table, render
-from variform.records import read_evaluation
-from variform.runs import (
-    ROWS,
-    Run,
-    assess,
-    completed,
-    for_all,
-    new_run,
-    open_run,
-    prepare,
-    read_config,
-    require_same_data,
-    resume,
-    scored_rows,
-    settled,
-    show,
-    train,
-)
+from variform.runs.folder import Run, for_all, new_run, open_run, read_config, require_same_data
+from variform.runs.plan import completed, prepare, settled
+from variform.runs.records import read_evaluation
+from variform.runs.scores import assess, scored_rows
+from variform.runs.train import resume_run, train_run
 from variform.system.files import replacing, sweep, write_json, write_text
 from variform.system.stopping import Stopped
 
@@ -307,11 +295,11 @@ def _fit(config: RunConfig, folder: Path, splits: Splits, overwrite: bool, progr
     options: dict[str, Any] = {"progress": progress, "pictures": False}
     path = folder / "validation.json"
     if not _belongs(config, folder, splits, overwrite):
-        run = train(config, folder, overwrite=True, **options)
+        run = train_run(config, folder, overwrite=True, **options)
     elif path.is_file() and _read(path)["nll"]["samples"] == config.evaluation.nll_samples:
         return open_run(folder)
     else:
-        run = resume(folder, evaluation=config.evaluation, **options)
+        run = resume_run(folder, evaluation=config.evaluation, **options)
     write_json(path, assess(run, splits, split="valid", progress=progress, keep=True))
     return run
 

@@ -19,11 +19,13 @@ import huggingface_hub
 import tomli_w
 from huggingface_hub import errors
 
-from variform import runs
 from variform.config.toml import to_dict
 from variform.data.schema import Schema
+from variform.evaluation.tables import ROWS, numbers_table
 from variform.export.model_file import inspect
-from variform.records import read_data
+from variform.runs.folder import Run, open_run
+from variform.runs.overview import overview_table
+from variform.runs.records import read_data
 from variform.system.files import new_folder, read_json, write_json, write_text
 from variform.version import __version__
 
@@ -50,7 +52,7 @@ def push(folder: str | os.PathLike[str], name: str, *, private: bool = False, en
         ValueError: for a name of another form, and where the hub refuses.
         OSError: where the hub cannot be reached.
     """
-    api, run = _api(name, endpoint), runs.open_run(Path(folder))
+    api, run = _api(name, endpoint), open_run(Path(folder))
     with tempfile.TemporaryDirectory() as temporary:
         _fill(run, name, Path(temporary))
         with _explained(name, api.endpoint):
@@ -104,10 +106,10 @@ def require_open(folder: Path) -> None:
     Raises:
         ValueError: says which file, and where it is wrong.
     """
-    run = runs.open_run(folder)
-    runs.overview_table(folder)
+    run = open_run(folder)
+    overview_table(folder)
     if (folder / "evaluation.json").is_file():
-        runs.table(run.evaluation)
+        numbers_table(run.evaluation)
     if (folder / "model.json").is_file():
         read_json(folder / "model.json")
 
@@ -150,7 +152,7 @@ def _explained(name: str, endpoint: str) -> Iterator[None]:
 # --- what is uploaded ---------------------------------------------------------------------------------------------
 
 
-def _fill(run: runs.Run, name: str, folder: Path) -> None:
+def _fill(run: Run, name: str, folder: Path) -> None:
     """Write the files that go to the hub."""
     for file in ("model.safetensors", "evaluation.json", "data.json"):
         if not (run.folder / file).is_file():
@@ -165,7 +167,7 @@ def _fill(run: runs.Run, name: str, folder: Path) -> None:
     write_text(folder / "README.md", card(run, name))
 
 
-def card(run: runs.Run, name: str) -> str:
+def card(run: Run, name: str) -> str:
     """The model card, Markdown with YAML metadata: what the model is, its data, numbers, use and limits.
 
     Args:
@@ -176,7 +178,7 @@ def card(run: runs.Run, name: str) -> str:
     schema, config = run.vae.schema, run.config.model
     assert schema is not None
     source, rows = _plain(str(data["source"])), data["rows"]
-    header, table = runs.table(numbers)
+    header, table = numbers_table(numbers)
     conditions = ", ".join(_plain(item.name) for item in schema.conditions)
     kind = f"{'conditional ' if conditions else ''}variational autoencoder"
     told = {item.name: item.categories[0] if item.categories else round(item.shift, 3) for item in schema.conditions}
@@ -208,11 +210,11 @@ def card(run: runs.Run, name: str) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _metadata(run: runs.Run, name: str, source: str) -> str:
+def _metadata(run: Run, name: str, source: str) -> str:
     """The card's YAML; every text in it is written as JSON, which YAML contains."""
     found = [
         {"type": key, "name": label, "value": run.evaluation[key]["mean"]}
-        for key, label in runs.ROWS.items()
+        for key, label in ROWS.items()
         if run.evaluation.get(key, {}).get("mean") is not None
     ]
     results = [{"task": {"type": "density-estimation"}, "dataset": {"name": source, "type": source}, "metrics": found}]

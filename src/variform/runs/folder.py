@@ -1,0 +1,260 @@
+"""A run: one folder that holds a trained model, what it was trained on, its numbers, its pictures and its report.
+
+config.toml           every value, defaults included
+model.safetensors     the weights of the best epoch, and the JSON to rebuild the model
+last.safetensors      the weights after the last step
+checkpoint.safetensors, history.jsonl
+environment.json      seed, versions, threads, device, data fingerprint and git commit of the training, once for each
+                      environment that it went through
+evaluation.json       held-out numbers with standard errors
+scores.safetensors    what they are means of, row by row
+figures/*.png, report.html, explorer.html
+sampler-*.safetensors, samplers.json  laws fitted over z after the training, and what each of them is good for
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from variform.config.run import RunConfig, objective_name
+from variform.config.toml import from_toml
+from variform.data.dataset import Splits
+from variform.data.reading import read
+from variform.data.schema import Schema
+from variform.evaluation.tables import ROWS
+from variform.evaluation.verdict import collapsed
+from variform.export.model_file import load_vae
+from variform.model.vae import VAE
+from variform.runs.records import read_data, read_evaluation, read_history
+from variform.system import locks, processes
+from variform.training.history import resume_command
+
+FIGURES = (
+    "reconstructions",
+    "samples",
+    "draws",
+    "latent",
+    "manifold",
+    "traversals",
+    "conditions",
+    "interpolation",
+    "kl",
+    "curves",
+)
+
+RESULTS = (
+    "config.toml",
+    "data.json",
+    "environment.json",
+    "checkpoint.safetensors",
+    "history.jsonl",
+    "model.safetensors",
+    "last.safetensors",
+    "evaluation.json",
+    "scores.safetensors",
+    "validation.json",
+    "validation-scores.safetensors",
+    "sampler-gmm.safetensors",
+    "sampler-flow.safetensors",
+    "samplers.json",
+    "report.html",
+    "explorer.html",
+    *(f"figures/{name}.png" for name in FIGURES),
+)
+"""What `train` with `overwrite` sets aside first: else a run that is killed early would show another one's results."""
+
+OUTPUTS = ("latents.csv", "generated.csv", "decoded.csv", "reconstructed.csv", "imputed.csv", "imputed.npy")
+"""What commands write beside these by default."""
+
+
+@dataclass(frozen=True, repr=False)
+class Run:
+    """A finished run, opened.
+
+    Args:
+        folder: Where it is.
+        config: What it was made of.
+        vae: The model with the weights of the best epoch.
+    """
+
+    folder: Path
+    config: RunConfig
+    vae: VAE
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}, {self.vae.extra_repr()}, objective={objective_name(self.config)})"
+
+    def data(self) -> Splits:
+        """The run's own data, read again.
+
+        Raises:
+            ValueError: when they are not the data that the run was trained on.
+        """
+        splits = read(self.config.source, self.config.reading)
+        require_same_data(self.folder, splits)
+        apart = {"source": "", "occupancy": None, "modes": ()}  # which are not in older files
+        known = dataclasses.replace(splits.schema, **apart) == dataclasses.replace(schema_of(self.vae), **apart)
+        if not known:
+            raise ValueError(
+                f"{self.folder / 'config.toml'} must prepare the data as in training; its [data] table has changed "
+                "since. Undo the change, or train a new run."
+            )
+        return splits
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """The numbers in evaluation.json.
+
+        Raises:
+            ValueError: for a file that is damaged, or of something else.
+        """
+        path = self.folder / "evaluation.json"
+        numbers, dim = read_evaluation(path, ROWS), self.vae.latent_dim
+        kls, variances = numbers["kl_per_dimension"], numbers["active_units"]["variances"]
+        if len(variances) != dim or (kls is not None and len(kls) != dim):
+            raise ValueError(
+                f"{path} must hold the numbers of this model; it has {dim} latents, the numbers are of another many. "
+                f"Have it written anew with {resume_command(self.folder)}."
+            )
+        return {"warnings": collapsed(self.vae, numbers, self.config.train)} | numbers  # older files have no warnings
+
+
+def open_run(path: str | Path) -> Run:
+    """Open the folder of a run.
+
+    Raises:
+        FileNotFoundError: when it is not the folder of a run with a model.
+    """
+    folder = Path(path)
+    if not (folder / "config.toml").is_file() or not (folder / "model.safetensors").is_file():
+        raise FileNotFoundError(
+            f"a run must be a folder with config.toml and model.safetensors; {folder} is not. "
+            "Give the folder that variform train wrote, or finish it with variform train --resume."
+        )
+    return Run(folder, read_config(folder / "config.toml"), load_vae(folder / "model.safetensors"))
+
+
+def schema_of(vae: VAE) -> Schema:
+    """What the data of a model are; a loaded model knows."""
+    assert vae.schema is not None  # a loaded model has one
+    return vae.schema
+
+
+def require_same_data(folder: Path, splits: Splits) -> None:
+    """Refuse data that are not those of the run in `folder`; a run that was killed before it noted them takes any.
+
+    Raises:
+        ValueError: when the data have changed.
+    """
+    note = folder / "data.json"
+    if note.is_file() and read_data(note)["fingerprint"] != splits.fingerprint:
+        raise ValueError(
+            f"{splits.schema.source} must hold the data that {folder} was trained on; it has changed since. "
+            "Bring the old data back, or train a new run."
+        )
+
+
+def contexts_given(run: Run, given: Sequence[str], rows: int, *, seed: int = 0) -> Tensor | None:
+    """The contexts of `rows` new rows: as `given` by `name=value`, or those of random training rows.
+
+    Raises:
+        ValueError: for what is not of the form name=value, or not what the model must be told.
+    """
+    schema = schema_of(run.vae)
+    if odd := next((pair for pair in given if "=" not in pair), None):
+        raise ValueError(f"--given must be of the form name=value; got {odd}. Write for example label=3.")
+    if given or not schema.conditions:
+        values = dict(pair.split("=", 1) for pair in given)
+        return schema.context(values) if given else None
+    contexts = run.data().train.whole_contexts()
+    return contexts[torch.randint(len(contexts), (rows,), generator=torch.Generator().manual_seed(seed))]
+
+
+def unseen(run: Run, context: Tensor | None) -> list[str]:
+    """What must be said of what a run's model is asked for, as `Schema.unseen` does; an older run reads its data."""
+    schema = schema_of(run.vae)
+    if context is None or schema.occupancy is not None:
+        return schema.unseen(context)
+    try:
+        return run.data().schema.unseen(context)
+    except (ValueError, OSError) as error:
+        return [f"Whether the training rows have what is asked for is not known: {error}"]
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a run's history.jsonl, one per epoch.
+
+    Raises:
+        ValueError: for a file that is damaged.
+    """
+    return read_history(folder / "history.jsonl")
+
+
+def read_config(path: Path) -> RunConfig:
+    """The configuration in a TOML file.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when it is not a configuration.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"a configuration must exist; there is no file {path}. Check the path.")
+    return from_toml(path.read_bytes(), str(path))
+
+
+@contextmanager
+def new_run(folder: Path, *, overwrite: bool = False) -> Iterator[None]:
+    """Inside, the folder is there and this process's alone: made, empty, or with `overwrite` an old one.
+
+    Raises:
+        HeldError: when another process writes into it.
+        OSError: when it cannot be made or, without `overwrite`, holds something already.
+    """
+    with locks.held(folder, make=True):
+        if not overwrite and not all(locks.is_lock(path.name) for path in folder.iterdir()):
+            raise FileExistsError(
+                f"the output folder must be new or empty; {folder} is not. "
+                "Choose another --out, go on with what is there, or replace it with --overwrite."
+            )
+        yield
+
+
+@contextmanager
+def for_all(holding: AbstractContextManager[None]) -> Iterator[None]:
+    """Inside, process 0 holds a folder for all processes; where it cannot, each of them ends with an error.
+
+    Args:
+        holding: What process 0 alone enters.
+    """
+    with ExitStack() as stack:
+        refusal: OSError | None = None
+        if processes.rank() == 0:
+            try:
+                stack.enter_context(holding)
+            except OSError as error:
+                refusal = error
+        if processes.any_of(refusal is not None)[0]:
+            raise refusal or locks.HeldError("the run's folder must be free for process 0; it says why it is not.")
+        yield
+
+
+def describe(splits: Splits) -> dict[str, Any]:
+    """What was read, as plain values."""
+    sizes = {name: len(getattr(splits, name)) for name in ("train", "valid", "test")}
+    schema = splits.schema
+    return {
+        "source": schema.source,
+        "kind": schema.kind,
+        "shape": list(schema.shape),
+        "rows": sizes,
+        "classes": list(schema.classes),
+        "duplicates": splits.duplicates,
+        "fingerprint": splits.fingerprint,
+        "notes": list(splits.notes),
+    }

@@ -1,0 +1,157 @@
+"""The numbers of a run, and the numbers of each row that they are means of."""
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from variform.config.checks import Count, checked
+from variform.data.dataset import Dataset, Splits
+from variform.evaluation.baselines import PCAS, beside
+from variform.evaluation.density import Scores, score
+from variform.evaluation.pareto import FEWEST_SAMPLES
+from variform.evaluation.summary import summary
+from variform.export.sampler_file import identity
+from variform.model.vae import VAE
+from variform.runs.folder import Run, describe, history
+from variform.system.sealing import read_sealed, write_sealed
+from variform.version import __version__
+
+
+@checked
+def assess(
+    run: Run, splits: Splits, *, split: Literal["test", "valid", "train"] = "test", samples: Count | None = None,
+    refine: int = 0, seed: int = 0, progress: bool = False, keep: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """`evaluate` on a split of the run's data, with what a reader needs to repeat it.
+
+    `samples` are by default those of the run's own configuration; `refine` is as for `evaluate`. With `keep` the scores
+    of the rows are written into the run's folder.
+    """
+    samples = run.config.evaluation.nll_samples if samples is None else samples
+    rows: Dataset = getattr(splits, split)
+    scores = score(run.vae, rows, samples=samples, seed=seed, progress=progress)
+    baselines = beside(run.vae, rows, splits.train, scores, seed=seed)
+    refined = None
+    if refine:
+        refined = score(run.vae, rows, samples=samples, refine=refine, seed=seed, progress=progress)
+    if keep:
+        kept = row_scores(run.vae, rows, scores, split, samples, seed, baselines)
+        write_sealed(run.folder / _SCORES[split], *kept)
+    there = (run.folder / "history.jsonl").is_file()
+    told: dict[str, Any] = {"trained": run.config.train, "history": history(run.folder) if there else []}
+    told |= {"refined": refined, "refine": refine}
+    numbers = summary(run.vae, rows, scores, baselines, samples=samples, seed=seed, **told)
+    if few := _few_rows(splits, split):
+        numbers["notes"].append(few)
+    if run.config.train.is_point:
+        numbers["notes"].append(
+            "The training took the mean of q(z|x) for z and left its spread alone: ELBO and NLL are those of a spread "
+            "that nobody chose. Compare reconstruction errors, and no densities."
+        )
+    versions = {"variform": __version__, "torch": torch.__version__, "python": platform.python_version()}
+    return numbers | {"split": split, "rows": len(rows), "seed": seed, "data": describe(splits), "versions": versions}
+
+
+def _few_rows(splits: Splits, split: str) -> str:
+    """A warning where a split is so small that its numbers say little; else empty."""
+    count, total = len(getattr(splits, split)), sum(map(len, (splits.train, splits.valid, splits.test)))
+    if count >= max(10, total / 30):
+        return ""
+    repeats = splits.duplicates["within"]
+    why = ""
+    if repeats > total / 2:
+        why = f"{repeats:,} of all {total:,} rows repeat others, and equal rows stay together in one split. "
+    return (
+        f"Only {count:,} of {total:,} rows are in {split}: a few rows decide these numbers and their errors. "
+        f"{why}Use another --split-seed{', or delete the duplicates' if why else ''}, or bring more rows."
+    )
+
+
+_SCORES = {"test": "scores.safetensors", "valid": "validation-scores.safetensors"}
+"""Where a run keeps the scores of its rows, by their split."""
+
+
+def row_scores(
+    vae: VAE,
+    rows: Dataset,
+    scores: Scores,
+    split: str,
+    samples: int,
+    seed: int,
+    baselines: Mapping[str, dict[str, Any]] | None = None,
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What scores.safetensors holds: how the rows were scored, and their numbers, (N,) each.
+
+    `index` is the number of a row in the source, `squared_error` the mean over its columns or pixels; densities in
+    nats, in the units that `Schema.log_jacobian` states. The numbers of a baseline have its name before theirs, as in
+    `pca.nll`.
+    """
+    assert rows.index is not None  # rows of a run have a source
+    error = scores.squared_error
+    header = {"scored": identity(vae), "split": split, "samples": samples, "seed": seed}
+    simpler = {name: found["rows"] for name, found in (baselines or {}).items()}
+    trust = {"pareto_k": scores.pareto_k, "ess": scores.ess} if samples >= FEWEST_SAMPLES else {}
+    return header, {
+        **{f"{name}.{measure}": values for name, found in simpler.items() for measure, values in found.items()},
+        "index": rows.index,
+        "elbo": scores.elbo,
+        "log_likelihood": scores.log_likelihood,
+        "kl": scores.kl,
+        "nll": -scores.log_px,
+        "squared_error": error.nanmean(1) if rows.schema.gaps else error.mean(1),
+        **trust,
+    }
+
+
+@checked
+def scored_rows(
+    run: Run,
+    *,
+    split: Literal["test", "valid"] = "test",
+    samples: Count | None = None,
+    refine: int = 0,
+    seed: int = 0,
+    progress: bool = False,
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The scores of a run's rows, as `row_scores` gives them: those that it kept, or new ones without baselines.
+
+    Args:
+        run: The run.
+        split: Which rows.
+        samples: Importance samples per row; by default those of the run's own evaluation. Where the run kept scores
+            with others, or none, its data are read and scored again, and nothing is written.
+        refine: Where it is not 0, new scores are of a q(z|x) of its own for each row, so many steps from the encoder's.
+        seed: Seed of new scores.
+        progress: Show a progress bar on a terminal.
+
+    Raises:
+        ValueError: when the rows must be scored again and the data have changed.
+    """
+    path = run.folder / _SCORES[split]
+    if path.is_file() and not refine:
+        header, tensors = read_sealed(path)
+        _require_scores(path, header, tensors)
+        if header["scored"] == identity(run.vae) and samples in (None, header["samples"]):
+            return header, tensors
+    rows: Dataset = getattr(run.data(), split)
+    samples = samples or run.evaluation["nll"]["samples"]
+    scores = score(run.vae, rows, samples=samples, refine=refine, seed=seed, progress=progress)
+    return row_scores(run.vae, rows, scores, split, samples, seed)
+
+
+def _require_scores(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Refuse what is not of the form that `row_scores` gives."""
+    kinds = {"scored": str, "split": str, "samples": int, "seed": int}
+    names = {"index", "elbo", "log_likelihood", "kl", "nll", "squared_error"}
+    optional = {f"{name}.{measure}" for name in (*PCAS, "famd", "trivial") for measure in ("nll", "squared_error")}
+    optional |= {"pareto_k", "ess"}  # older runs have none
+    shapes = {(value.shape, value.ndim) for value in tensors.values()}
+    is_typed = all(type(header.get(name)) is kind for name, kind in kinds.items())
+    if not is_typed or not names <= set(tensors) <= names | optional or len(shapes) != 1 or next(iter(shapes))[1] != 1:
+        raise ValueError(
+            f"{path} must hold the scores of rows; it does not. Write them anew with variform train --resume."
+        )

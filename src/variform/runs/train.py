@@ -1,0 +1,183 @@
+"""A run from its beginning to its end, and again after an interruption."""
+
+import dataclasses
+import json
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+
+import tomli_w
+
+from variform.config.model import require_effect
+from variform.config.run import EvaluationConfig, RunConfig
+from variform.config.toml import from_toml, to_dict
+from variform.data.dataset import Splits
+from variform.export.model_file import save
+from variform.model.vae import VAE
+from variform.objectives.build import build_objective
+from variform.runs.explorer import write_explorer
+from variform.runs.folder import OUTPUTS, RESULTS, Run, describe, for_all, new_run, require_same_data
+from variform.runs.pictures import draw_pictures, write_report
+from variform.runs.plan import completed, prepare, settled
+from variform.runs.records import read_sessions
+from variform.runs.scores import assess
+from variform.system import locks, processes
+from variform.system.files import set_aside, sweep, write_json, write_text
+from variform.system.stopping import Stopped
+from variform.training.checkpoints import taking
+from variform.training.device import find_device, machine, threads_of
+from variform.training.fit import NonFiniteError, fit
+from variform.training.history import History, resume_command
+from variform.version import __version__
+
+
+def train_run(
+    config: RunConfig, folder: Path, *, overwrite: bool = False, progress: bool = False, pictures: bool = True
+) -> Run:
+    """Read, build, fit, evaluate, draw and report, into a new folder.
+
+    With `overwrite` the results of a run that is there move to a folder replaced-1 (or 2, ...) in it; all other files
+    stay where they are.
+
+    Args:
+        config: The whole configuration.
+        folder: The run's folder; new, empty, or with `overwrite` an old one.
+        overwrite: Set the results of a run that is there aside.
+        progress: Show progress on standard error.
+        pictures: Draw the figures and write the report too.
+
+    Raises:
+        HeldError: when another process writes into the folder.
+        ValueError, OSError: for data, options or folders that do not fit; nothing is written then.
+    """
+    with ExitStack() as stack:
+        with processes.joined():
+            stack.enter_context(for_all(new_run(folder, overwrite=overwrite)))
+            require_effect(config.model)
+            config = settled(config)
+            splits, vae = prepare(config)
+            config = completed(config, splits)
+            if processes.rank() == 0:
+                sweep(folder / name for name in (*RESULTS, *OUTPUTS))
+                set_aside(folder, RESULTS)
+                write_text(folder / "config.toml", tomli_w.dumps(to_dict(config)))
+            history = _fit(config, folder, splits, vae, resume=False, progress=progress)
+        return _finish(Run(folder, config, vae), splits, history, progress, pictures)
+
+
+def resume_run(
+    folder: Path, *, evaluation: EvaluationConfig | None = None, progress: bool = False, pictures: bool = True
+) -> Run:
+    """Go on with an interrupted run; it ends with the same bits as one that was left alone.
+
+    Args:
+        folder: The run's folder.
+        evaluation: Evaluate the model so, now and later, in the place of what the run's config.toml says.
+        progress: Show progress on standard error.
+        pictures: Draw the figures and write the report too.
+
+    Raises:
+        FileNotFoundError: when the folder is not that of a run.
+        HeldError: when another process writes into it.
+        ValueError: when the data or the checkpoint are not those of the run.
+    """
+    path, checkpoint = folder / "config.toml", folder / "checkpoint.safetensors"
+    is_first = processes.rank() == 0
+    with ExitStack() as stack:
+        with processes.joined():  # the folder may be there for process 0 alone
+            if not processes.any_of(is_first and path.is_file())[0]:
+                raise FileNotFoundError(f"a run must be a folder with config.toml; {folder} is not. Check the path.")
+            stack.enter_context(for_all(locks.held(folder)))
+            (begun,) = processes.any_of(is_first and checkpoint.is_file())
+            config = from_toml(processes.told(path.read_bytes() if is_first else b""), str(path))
+            config = config if evaluation is None else dataclasses.replace(config, evaluation=evaluation)
+            splits, vae = prepare(config)
+            require_same_data(folder, splits)
+            if is_first:
+                sweep(folder / name for name in (*RESULTS, *OUTPUTS))
+                if evaluation is not None:
+                    write_text(path, tomli_w.dumps(to_dict(config)))
+            history = _fit(config, folder, splits, vae, resume=begun, progress=progress)
+        return _finish(Run(folder, config, vae), splits, history, progress, pictures)
+
+
+def _fit(config: RunConfig, folder: Path, splits: Splits, vae: VAE, *, resume: bool, progress: bool) -> History:
+    """Train the model of a run, by all processes that there are."""
+    objective = build_objective(vae, config.train, rows=len(splits.train))
+    if processes.rank() == 0:
+        write_json(folder / "data.json", describe(splits))
+        _note_session(folder, config, splits, threads_of(objective, config.train))
+    given = {"fingerprint": splits.fingerprint, "data": to_dict(config.data), "model": to_dict(config.model)}
+    try:
+        with processes.joined():
+            return fit(
+                objective,
+                splits.train,
+                splits.valid,
+                config.train,
+                folder=folder,
+                resume=resume,
+                identity=json.dumps(given, sort_keys=True),
+                progress=progress,
+            )
+    except NonFiniteError:
+        if processes.rank() == 0:
+            save(vae, folder / "model.safetensors")  # so that what broke can be looked at
+        raise
+
+
+def _finish(run: Run, splits: Splits, history: History, progress: bool, pictures: bool) -> Run:
+    """What process 0 does with a trained model: files, numbers, pictures, report."""
+    if processes.rank() != 0:
+        return run
+    try:
+        with taking(run.folder, "the model"):
+            save(run.vae, run.folder / "model.safetensors")
+            _save_last(run.vae, history, run.folder)
+        with taking(run.folder, "the numbers"):
+            numbers = assess(run, splits, progress=progress, keep=True)
+            write_json(run.folder / "evaluation.json", numbers)
+        if pictures:
+            with taking(run.folder, "the pictures and the report"):
+                figures = draw_pictures(run, splits, numbers, history.rows)
+                missing = write_explorer(run, splits, numbers)
+                write_report(run, splits, numbers, history, figures, missing)
+    except KeyboardInterrupt as error:
+        message = f"stopped after the training; go on with: {resume_command(run.folder)}"
+        raise Stopped.by(error, message) from error
+    return run
+
+
+def _note_session(folder: Path, config: RunConfig, splits: Splits, threads: int) -> None:
+    """Note in environment.json what this session's bits depend on, unless the one before it had the same."""
+    path = folder / "environment.json"
+    sessions = read_sessions(path)
+    present = machine(threads) | {
+        "variform": __version__,
+        "device": find_device(config.train.device).type,
+        "seed": config.train.seed,
+        "data": splits.fingerprint,
+        "git_commit": _git_commit(),
+    }
+    if sessions[-1:] != [present]:
+        write_json(path, {"sessions": [*sessions, present]})
+
+
+def _git_commit() -> str | None:
+    """The commit of the repository that the user works in, with a + for uncommitted changes; None outside of one."""
+    try:
+        commit, changes = (
+            subprocess.run(["git", *words], capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+            for words in (("rev-parse", "HEAD"), ("status", "-s", "-uno"))
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+" if changes else "")
+
+
+def _save_last(vae: VAE, history: History, folder: Path) -> None:
+    best = {name: value.clone() for name, value in vae.state_dict().items()}
+    parts = (name.partition("vae.") for name in history.last)  # an objective may have a network beside it
+    vae.load_state_dict({name: history.last[prefix + name] for before, prefix, name in parts if prefix and not before})
+    save(vae, folder / "last.safetensors")
+    vae.load_state_dict(best)
