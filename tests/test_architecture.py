@@ -28,8 +28,8 @@ LAYERS = [
     {"export"},
     {"pages"},
     {"runs"},
-    {"estimator", "models"},
-    {"cli"},
+    {"estimator"},
+    {"faces"},
     {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -83,7 +83,7 @@ def test_the_public_names_are_what_they_say_and_importing_them_is_lazy():
         module = importlib.import_module(f"variform.{variform._HOMES[name]}")
         assert getattr(variform, name) is getattr(module, name)
     assert set(variform._HOMES) == set(variform.__all__)
-    code = "import sys, variform, variform.cli; print('torch' in sys.modules)"
+    code = "import sys, variform, variform.faces.cli; print('torch' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
 
 

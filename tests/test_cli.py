@@ -17,11 +17,12 @@ import pytest
 import torch
 from PIL import Image
 
-from variform import cli, read
+from variform import read
 from variform.config.data import DataConfig
 from variform.data.reading import read_rows
 from variform.evaluation import exploration
 from variform.evaluation.tables import show
+from variform.faces import cli
 from variform.runs import studies
 from variform.runs.folder import RESULTS, open_run, read_config
 from variform.runs.train import train_run
@@ -126,7 +127,7 @@ def test_every_help_answers_without_torch(capsys):
         assert cli.run(call) == 0
         out, err = capsys.readouterr()
         assert f"Usage: variform {' '.join(call[:-1])}".strip() in out and err == ""
-    code = f"import sys; from variform.cli import run; print([run(call) for call in {calls}], 'torch' in sys.modules)"
+    code = f"import sys; from variform.faces.cli import run; print([run(i) for i in {calls}], 'torch' in sys.modules)"
     out = subprocess.check_output([sys.executable, "-c", code], text=True)
     assert out.splitlines()[-1] == f"{[0] * len(calls)} False"
 
@@ -535,7 +536,7 @@ def test_an_interrupted_study_goes_on_without_training_anything_twice(place, mon
 
 
 def test_a_reader_that_leaves_early_is_no_error(place):
-    code = "import sys; sys.stdout.reconfigure(write_through=True); from variform.cli import main; main()"
+    code = "import sys; sys.stdout.reconfigure(write_through=True); from variform.faces.cli import main; main()"
     with subprocess.Popen(
         [sys.executable, "-c", code, "info", "run"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

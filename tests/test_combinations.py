@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from variform import cli
 from variform.export.model_file import load_vae
+from variform.faces import cli
 from variform.runs.plan import prepare, settled
 from variform.runs.train import _fit, _save_last
 
@@ -44,7 +44,7 @@ TRAINED = {line[0]: line[3].strip("`") for line in LINES if "train digits" in li
 def test_a_combination_trains(command, tmp_path, monkeypatch):
     """Some steps, with finite terms and changed weights, through the run that the command starts."""
     found = []
-    monkeypatch.setattr(cli, "_train", lambda config, *_, **__: found.append(config))
+    monkeypatch.setattr("variform.faces.cli.train._train", lambda config, *_, **__: found.append(config))
     small = [] if "--empty-hidden" in command else ["--hidden", "16"]
     assert cli.run([*shlex.split(command)[1:], "--steps", "13", *small]) == 0
     config = settled(*found)

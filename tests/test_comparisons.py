@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from variform import cli
 from variform.config.data import DataConfig
 from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig
@@ -17,6 +16,7 @@ from variform.config.training import TrainConfig
 from variform.evaluation.tables import show
 from variform.evaluation.verdict import MOST_ROWS
 from variform.export.model_file import save
+from variform.faces import cli
 from variform.pages.curves import plot_compared_curves
 from variform.runs import comparisons
 from variform.runs.folder import open_run

@@ -13,12 +13,13 @@ import torch
 from py_mini_racer import MiniRacer
 from sklearn.linear_model import LogisticRegression
 
-from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, cli, fit, load, read
+from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, fit, load, read
 from variform.data.conditions import Condition, occupancy, remarks
 from variform.data.reading import read_rows, splits_from
 from variform.data.schema import Schema
 from variform.evaluation import exploration
 from variform.evaluation.density import score
+from variform.faces import cli
 from variform.model.importance import log_weights
 from variform.objectives import ELBO
 from variform.runs.folder import open_run, unseen

@@ -16,12 +16,13 @@ import pytest
 import torch
 
 import variform
-from variform import DataConfig, ModelConfig, RunConfig, TrainConfig, cli
+from variform import DataConfig, ModelConfig, RunConfig, TrainConfig
 from variform.config.checks import Range, checked, converted, from_dict
 from variform.config.run import _RUN_OF, EvaluationConfig, objective_name
 from variform.config.toml import from_toml, to_dict
 from variform.config.training import _USED_BY
 from variform.estimator import VAE, VAEDetector, VAEImputer
+from variform.faces import cli
 
 TABLES = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig, "evaluation": EvaluationConfig}
 FIELDS = [
@@ -69,7 +70,7 @@ UNASKED = {
 def takers_of_choices():
     """Every public function with a parameter of choices, but for commands and estimators, which have tests below."""
     for name, function in public_functions():
-        if name.startswith(("variform.cli.", "variform.estimator.")) or name in UNASKED:
+        if name.startswith(("variform.faces.cli.", "variform.estimator.")) or name in UNASKED:
             continue
         try:
             hints = get_type_hints(function, include_extras=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from variform import cli
+from variform.faces import cli
 
 ROOT = Path(__file__).parents[1]
 SOURCE, TESTS = ROOT / "src" / "variform", ROOT / "tests"
@@ -210,8 +210,8 @@ def test_commands_on_a_page_are_understood(path, monkeypatch, capsys):
         def __call__(self, words, **_):
             parse(words, exit_on_error=False, print_error=False)
 
-    monkeypatch.setattr(cli, "app", Understand())
-    monkeypatch.setattr(cli, "_config_sources", lambda arguments: [])
+    monkeypatch.setattr("variform.faces.cli.commands.app", Understand())
+    monkeypatch.setattr("variform.faces.cli.commands._config_sources", lambda arguments: [])
     for words in commands(path):
         assert cli.run(words) == 0, f"{' '.join(words)}: {capsys.readouterr().err}"
 

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from variform import ModelConfig, build_vae, cli, load, read
+from variform import ModelConfig, build_vae, load, read
 from variform.data.reading import splits_from
 from variform.data.schema import Schema
 from variform.evaluation import exploration
 from variform.export.handover import hand_over
+from variform.faces import cli
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

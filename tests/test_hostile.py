@@ -25,7 +25,7 @@ from models import run_with_sampler
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from variform import ModelConfig, build_vae, cli, load, read, save
+from variform import ModelConfig, build_vae, load, read, save
 from variform.config.data import DataConfig
 from variform.config.run import EvaluationConfig
 from variform.config.toml import from_toml
@@ -33,7 +33,8 @@ from variform.config.training import TrainConfig
 from variform.data.reading import splits_from
 from variform.export.model_file import inspect, load_vae
 from variform.export.sampler_file import load_sampler
-from variform.models import Model
+from variform.faces import cli
+from variform.faces.model import Model
 from variform.runs.folder import open_run
 from variform.runs.scores import scored_rows
 from variform.runs.train import resume_run

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from variform import cli, load
+from variform import load
 from variform.config.data import DataConfig
 from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.config.training import TrainConfig
+from variform.faces import cli
 from variform.runs.folder import open_run
 from variform.runs.train import train_run
 

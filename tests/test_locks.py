@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import torch
 
-from variform import cli
 from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.config.training import TrainConfig
+from variform.faces import cli
 from variform.runs.folder import open_run, read_config
 from variform.runs.train import train_run
 from variform.system import locks
@@ -338,7 +338,7 @@ def test_a_training_that_is_refused_leaves_nothing_and_one_that_was_killed_early
 
 TRAIN = """
 import sys
-from variform import cli
+from variform.faces import cli
 from variform.runs import train as running
 finish = running._finish
 def when_the_other_has_ended(*arguments):

@@ -22,8 +22,8 @@ from variform.evaluation import exploration
 from variform.evaluation.density import score
 from variform.evaluation.imputation import impute
 from variform.evaluation.samplers import Sampler
+from variform.faces.model import Model
 from variform.model.fitted_priors import GaussianMixturePrior, TemperedPrior
-from variform.models import Model
 from variform.runs.folder import Run
 from variform.runs.studies import Study
 

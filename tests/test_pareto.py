@@ -163,16 +163,16 @@ def test_few_samples_and_equal_weights_claim_nothing(trained_digits):
 
 def test_models_and_estimators_give_the_k_of_their_estimates():
     """Each is that of `score` with the same draws."""
-    from variform import models
     from variform.estimator import VAE as Estimator
+    from variform.faces import model
 
     torch.set_default_dtype(torch.float32)
     splits = read("digits")
     vae = build_vae(ModelConfig(latent_dim=2, hidden=(8,), likelihood="gaussian-shared"), splits.schema)
     rows = splits.test.raw[:20]
-    log_px, k = models.Model(vae).score(rows, samples=60, pareto_k=True)
+    log_px, k = model.Model(vae).score(rows, samples=60, pareto_k=True)
     plain = score(vae, splits.test.take(torch.arange(20)), samples=60)
-    assert torch.equal(k, plain.pareto_k) and torch.equal(log_px, models.Model(vae).score(rows, samples=60))
+    assert torch.equal(k, plain.pareto_k) and torch.equal(log_px, model.Model(vae).score(rows, samples=60))
     x = np.random.default_rng(0).normal(size=(80, 1)) @ np.ones((1, 3)) + np.random.default_rng(1).normal(size=(80, 3))
     estimator = Estimator(latent_dim=1, epochs=2, random_state=0).fit(x)
     found = estimator.pareto_k(x)

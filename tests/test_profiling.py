@@ -10,9 +10,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from variform import VAE, DataConfig, ModelConfig, TrainConfig, build_vae, cli, read
+from variform import VAE, DataConfig, ModelConfig, TrainConfig, build_vae, read
 from variform.data.dataset import Dataset
 from variform.data.reading import dataset_from
+from variform.faces import cli
 from variform.model.likelihoods import BernoulliLikelihood
 from variform.model.posteriors import DiagonalPosterior
 from variform.model.priors import StandardNormalPrior

@@ -262,13 +262,13 @@ def test_bad_requests_are_refused(trained_digits):
 
 def test_a_run_is_evaluated_with_a_refined_posterior(tmp_path, capsys):
     """By the command line: a column of its own, and nothing in the run's folder changes."""
-    from variform import cli
+    from variform.faces.cli import commands
 
     torch.set_default_dtype(torch.float32)
     config = RunConfig(model=ModelConfig(latent_dim=2, hidden=(8,)), train=TrainConfig(epochs=1))
     run = train_run(config, tmp_path / "run", pictures=False)
     kept = (run.folder / "evaluation.json").read_bytes()
-    cli.app(["evaluate", str(run.folder), "--samples", "50", "--refine", "5"], result_action="return_value")
+    commands.app(["evaluate", str(run.folder), "--samples", "50", "--refine", "5"], result_action="return_value")
     said = capsys.readouterr().out
     assert "VAE, q refined in 5 steps" in said and "share of rows with Pareto k > 0.7" in said
     assert (run.folder / "evaluation.json").read_bytes() == kept

@@ -11,9 +11,9 @@ from models import run_with_sampler
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from variform import cli
 from variform.export.model_file import load_vae
 from variform.export.sampler_file import load_sampler
+from variform.faces import cli
 from variform.runs.folder import open_run
 from variform.runs.train import resume_run
 from variform.system.sealing import read_sealed

@@ -7,19 +7,9 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from variform import (
-    DataConfig,
-    ModelConfig,
-    TrainConfig,
-    build_objective,
-    build_vae,
-    cli,
-    evaluate,
-    fit,
-    read,
-    save,
-)
+from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, evaluate, fit, read, save
 from variform.export.model_file import load_vae
+from variform.faces.cli import commands
 from variform.objectives import ELBO, SemiSupervised
 from variform.runs.folder import open_run
 
@@ -120,10 +110,10 @@ def test_m2_from_the_command_line_and_what_it_refuses(tmp_path, monkeypatch, cap
     torch.set_default_dtype(torch.float32)
     monkeypatch.chdir(tmp_path)
     options = "train digits --condition label --labelled 100 --epochs 1 --hidden 6 --latent-dim 2 --nll-samples 2"
-    assert cli.run([*options.split(), "--objective", "m2", "--out", "run"]) == 0
+    assert commands.run([*options.split(), "--objective", "m2", "--out", "run"]) == 0
     assert "share of labels that the classifier finds" in capsys.readouterr().out
     assert open_run("run").vae.classifier is not None
-    assert cli.run([*options.split(), "--out", "other"]) == 2
+    assert commands.run([*options.split(), "--out", "other"]) == 2
     assert "must have its label" in (message := capsys.readouterr().err) and "--objective m2" in message
     assert not (tmp_path / "other").exists()
     for wrong, expected in {
@@ -131,9 +121,9 @@ def test_m2_from_the_command_line_and_what_it_refuses(tmp_path, monkeypatch, cap
         "--labelled 2000": "needs 200 training rows of each class",
     }.items():
         told = ["train", "digits", "--condition", "label", "--objective", "m2", "--out", "no"]
-        assert cli.run([*told, *wrong.split()]) == 2
+        assert commands.run([*told, *wrong.split()]) == 2
         assert expected in capsys.readouterr().err
-    assert cli.run(["train", "digits", "--objective", "m2", "--out", "no"]) == 2
+    assert commands.run(["train", "digits", "--objective", "m2", "--out", "no"]) == 2
     assert "told a category first; this one is told nothing" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
 
@@ -147,14 +137,16 @@ def test_labels_that_a_table_lacks_are_inferred(tmp_path, monkeypatch, capsys):
              enumerate(zip(kinds, rng.normal(0, 0.5, 400), strict=True))]  # fmt: skip
     (tmp_path / "some.csv").write_text("\n".join(["position,side", *lines]))
     told = "train some.csv --label side --condition label --likelihood gaussian-shared --latent-dim 1 --hidden 16"
-    assert cli.run([*told.split(), "--objective", "m2", "--epochs", "60", "--batch-size", "50", "--out", "run"]) == 0
+    assert (
+        commands.run([*told.split(), "--objective", "m2", "--epochs", "60", "--batch-size", "50", "--out", "run"]) == 0
+    )
     run = open_run("run")
     test = run.data().test
     truth = (test.prepared()[:, 0] > 0).long()  # the two kinds are 8 standard deviations apart
     assert (run.vae.log_classify(test.prepared()).argmax(1) == truth).all() and (test.labels == -1).any()
     assert test.contexts[test.labels == -1].sum() == 0
     assert run.evaluation["accuracy"]["n"] == (test.labels >= 0).sum()
-    assert cli.run([*told.split(), "--out", "other"]) == 2
+    assert commands.run([*told.split(), "--out", "other"]) == 2
     assert "every row must have its label" in capsys.readouterr().err
 
 

@@ -18,8 +18,8 @@ import torch
 import uvicorn
 from starlette.testclient import TestClient
 
-from variform import cli
 from variform.evaluation import exploration
+from variform.faces import cli
 from variform.pages.explorer import serving
 from variform.pages.explorer.payload import most_codes
 from variform.pages.explorer.serving import application

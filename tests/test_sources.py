@@ -15,11 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
-from variform import DataConfig, cli, read
+from variform import DataConfig, read
 from variform.data.reading import read_points, read_rows
 from variform.data.sources import tables
 from variform.data.sources.formats import read_source
 from variform.data.sources.tables import csv_cells, csv_columns
+from variform.faces import cli
 from variform.system import memory
 from variform.system.files import expanded, special
 from variform.system.sealing import read_sealed, write_sealed

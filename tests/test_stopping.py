@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from variform import cli
+from variform.faces import cli
 from variform.runs import pictures
 from variform.runs import train as running
 from variform.runs.folder import FIGURES, open_run
@@ -174,7 +174,7 @@ def test_what_cannot_be_printed_is_said_with_where_the_files_are(monkeypatch, ca
 
 KILLED = """
 import os, signal, sys
-from variform import cli
+from variform.faces import cli
 from variform.runs import pictures
 def plot(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from variform import cli
 from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.config.training import TrainConfig
+from variform.faces import cli
 from variform.runs.folder import open_run
 from variform.runs.scores import scored_rows
 from variform.runs.studies import latent_dimension, pooled, recommend

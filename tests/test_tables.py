@@ -10,7 +10,7 @@ import torch
 from scipy import special, stats
 from sklearn.datasets import load_digits, load_wine
 
-from variform import VAE, DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, cli, fit, impute, read
+from variform import VAE, DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, fit, impute, read
 from variform.data.dataset import Dataset
 from variform.data.reading import read_rows, splits_from
 from variform.data.schema import Schema
@@ -21,6 +21,7 @@ from variform.evaluation.density import score
 from variform.evaluation.imputation import compare, judge
 from variform.evaluation.samplers import compare as compare_samplers
 from variform.export.model_file import load_vae
+from variform.faces import cli
 from variform.model.features import FilledGaps, TableFeatures
 from variform.model.likelihoods import (
     BernoulliLikelihood,

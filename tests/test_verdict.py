@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from variform import ModelConfig, TrainConfig, build_vae, cli, read
+from variform import ModelConfig, TrainConfig, build_vae, read
 from variform.config.choices import ObjectiveName
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.data.reading import splits_from
 from variform.evaluation import verdict
+from variform.faces import cli
 from variform.runs.folder import history, open_run
 from variform.runs.scores import scored_rows
 from variform.runs.train import train_run

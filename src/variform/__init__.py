@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from variform.evaluation.imputation import impute
     from variform.evaluation.summary import evaluate
     from variform.export.model_file import save
+    from variform.faces.model import Model, load
     from variform.model.build import build_vae
     from variform.model.vae import VAE
-    from variform.models import Model, load
     from variform.objectives import (
         DIPVAE,
         ELBO,
@@ -62,8 +62,8 @@ _HOMES = {
     "evaluate": "evaluation.summary",
     "impute": "evaluation.imputation",
     "save": "export.model_file",
-    "Model": "models",
-    "load": "models",
+    "Model": "faces.model",
+    "load": "faces.model",
     "Autoencoder": "objectives",
     "BetaTCVAE": "objectives",
     "DIPVAE": "objectives",

@@ -1,6 +1,6 @@
 """`python -m variform` is the command line."""
 
-from variform.cli import main
+from variform.faces.cli import main
 
 if __name__ == "__main__":
     main()

@@ -1,0 +1,121 @@
+"""Commands that look at numbers."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Literal
+
+from variform.faces.cli.options import Flag, Option
+from variform.faces.cli.output import flattened, print_numbers, print_table, print_warnings, say
+from variform.system.files import require_empty, to_json
+
+
+def evaluate(
+    run: Path,
+    /,
+    *,
+    split: Annotated[Literal["test", "valid", "train"], Option] = "test",
+    samples: Annotated[int | None, Option] = None,
+    refine: Annotated[int, Option] = 0,
+    seed: Annotated[int, Option] = 0,
+    json: Annotated[bool, Flag] = False,
+) -> None:
+    """Held-out numbers with standard errors, beside PCA of the same dimension and a trivial model.
+
+    Examples: `variform evaluate runs/demo --samples 5000 --json`, `variform evaluate runs/demo --refine 50`
+
+    Args:
+        run: Folder of a run.
+        split: The rows to evaluate on.
+        samples: k, importance samples per example for the NLL; by default as many as the run's own evaluation took.
+        refine: Score the rows once more with a q(z|x) of its own for each: so many steps on its own ELBO, from what the
+            encoder answers and with the decoder as it is. For an NLL that a posterior too narrow leaves too high.
+        seed: Seed of the draws.
+        json: Print the numbers as JSON.
+    """
+    from variform.runs.folder import open_run
+    from variform.runs.scores import assess
+
+    opened = open_run(run)
+    options = {"split": split, "samples": samples, "refine": refine, "seed": seed}
+    numbers = assess(opened, opened.data(), **options, progress=True)
+    print_numbers(numbers, json, run)
+
+
+def compare(
+    run: tuple[Path, ...],
+    /,
+    *,
+    out: Annotated[Path | None, Option] = None,
+    samples: Annotated[int | None, Option] = None,
+    refine: Annotated[int, Option] = 0,
+    seed: Annotated[int, Option] = 0,
+    json: Annotated[bool, Flag] = False,
+) -> None:
+    """Finished runs side by side, and what separates them: paired differences over the same test rows.
+
+    Runs are ranked only where their numbers are of one kind: the same data and rows, the same binarisation, and by
+    density also likelihoods of one family, the same scaling and as many importance samples. Else it says what differs
+    between which runs.
+
+    Example: `variform compare runs/a runs/b runs/c --out comparison/`
+
+    Args:
+        run: Folders of two or more runs.
+        out: A new folder for comparison.html with the curves over each other, comparison.json and comparison.csv.
+        samples: Score the test rows again with so many importance samples; by default the scores that the runs kept.
+        refine: Score the test rows again with a q(z|x) of its own for each, as `variform evaluate --refine` does.
+        seed: Seed of new scores.
+        json: Print the comparison as JSON.
+    """
+    from variform.runs import comparisons
+
+    if out is not None:
+        require_empty(out)
+    found = comparisons.compare(run, samples=samples, refine=refine, seed=seed, progress=True)
+    page = None
+    if out is not None:
+        options = ["--samples", str(samples)] if samples else []
+        options += ["--refine", str(refine)] if refine else []
+        page = comparisons.write(
+            found, out, shlex.join(["variform", "compare", *map(str, run), *options, "--out", "NEW"])
+        )
+    if json:
+        say(to_json(found.to_dict()))
+        return
+    print_warnings(found.warnings())
+    for table in found.tables():
+        say(table.title)
+        print_table(table.header, table.rows)
+    for note in found.notes():
+        say(f"Note: {note}")
+    if page:
+        say(f"Page: {page}")
+
+
+def info(run: Path, /, *, json: Annotated[bool, Flag] = False) -> None:
+    """What a run is: its data, its model, how far it came and its main numbers; or what a model file says of itself.
+
+    It reads the run's files alone, so that an interrupted run is shown too, and so is one whose data are not there.
+
+    Example: `variform info runs/demo`
+
+    Args:
+        run: Folder of a run, or a model.safetensors.
+        json: Print it as JSON.
+    """
+    if run.is_dir():
+        from variform.runs.overview import overview, overview_table
+
+        if json:
+            say(to_json(overview(run)))
+        else:
+            print_table(*overview_table(run), justify="left")
+        return
+    from variform.export import model_file
+
+    values = model_file.inspect(run)
+    if json:
+        say(to_json(values))
+        return
+    rows = [[key, str(value)] for key, value in flattened(values)]
+    print_table(["key", "value"], rows)

@@ -1,0 +1,307 @@
+"""Commands that go from rows to latents and back."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from variform.faces.cli.options import Flag, Option
+from variform.faces.cli.output import (
+    contexts_told,
+    datasets_of,
+    default_output,
+    opened_run,
+    print_table,
+    print_warnings,
+    say,
+    write_output,
+    writing_into,
+)
+from variform.system.files import to_json
+
+
+def generate(
+    run: Path,
+    /,
+    *,
+    count: Annotated[int, Option] = 64,
+    out: Annotated[Path | None, Option] = None,
+    given: Annotated[tuple[str, ...], Option] = (),
+    sampler: Annotated[Literal["prior", "gmm", "flow"], Option] = "prior",
+    temperature: Annotated[float, Option] = 1.0,
+    draw: Annotated[bool, Flag] = False,
+    seed: Annotated[int, Option] = 0,
+) -> None:
+    """New data: z from the model's prior or a fitted sampler, then the mean of p(x|z).
+
+    Rows of a mixed table keep the types of their columns; real columns are clipped to the range of the rows read.
+
+    Examples: `variform generate runs/demo --count 100 --out new_digits/`,
+    `variform generate runs/demo --sampler gmm --temperature 0.8`,
+    `variform generate runs/conditional --given label=3`
+
+    Args:
+        run: Folder of a run.
+        count: How many.
+        out: A .npy file, a .csv file (tables), or a new folder for PNG files (images).
+        given: What a conditional model is told, as name=value; by default what it was told of random training rows.
+        sampler: What z is drawn from: the model's `prior`, or the `gmm` or `flow` that `variform sampler` fitted.
+        temperature: Factor of the standard deviation with which z is drawn about the sampler's mean, or about the means
+            of its components; of a flow's noise. Below 1: more typical rows, less variety.
+        draw: Draw from p(x|z) instead of taking its mean, so that the decoder's noise is in.
+        seed: Seed of the draws.
+    """
+    from variform.evaluation import exploration
+    from variform.runs.samplers import with_sampler
+
+    if count < 1:
+        raise ValueError(f"count must be at least 1; got {count}. Use for example 64.")
+    with writing_into(run, out):
+        opened = opened_run(run)
+        context = contexts_told(opened, given, count, seed)
+        vae = with_sampler(opened, sampler, temperature)
+        values = exploration.generate(vae, count, context=context, draw=draw, tidy=False, seed=seed)
+        write_output(opened, out or default_output(opened, "generated"), values, context)
+
+
+def sampler(
+    run: Path,
+    /,
+    *,
+    kind: Annotated[Literal["gmm", "flow"], Option] = "gmm",
+    samples: Annotated[int, Option] = 1000,
+    seed: Annotated[int, Option] = 0,
+    json: Annotated[bool, Flag] = False,
+) -> None:
+    """Fit a law over z to where the model puts its training rows, and say what it is good for beside the prior.
+
+    Its file stays with the run, for `variform generate`. The table gives each sampler's NLL of the test rows, in the
+    place of the prior, and the quality of its samples beside that of training rows.
+
+    Example: `variform sampler runs/demo --kind gmm`
+
+    Args:
+        run: Folder of a run.
+        kind: `gmm`, a mixture of Gaussians whose number the BIC chooses; `flow`, an autoregressive flow.
+        samples: k, importance samples per test row for the NLL.
+        seed: Seed of the fit and of the draws.
+        json: Print the numbers as JSON.
+    """
+    from variform.evaluation.tables import sampler_table
+    from variform.runs.folder import open_run
+    from variform.runs.samplers import fit_sampler, sampler_file
+
+    opened = open_run(run)
+    numbers = fit_sampler(opened, kind, samples=samples, seed=seed, progress=True)
+    if json:
+        say(to_json(numbers))
+        return
+    print_warnings(numbers["warnings"])
+    print_table(*sampler_table(numbers))
+    say(
+        f"Samples: {numbers['compared']:,} {numbers['decoded']} of p(x|z) against test rows. "
+        f"Saved: {sampler_file(opened, kind)}"
+    )
+
+
+def encode(
+    run: Path,
+    source: str | None = None,
+    /,
+    *,
+    out: Annotated[Path | None, Option] = None,
+    std: Annotated[bool, Flag] = False,
+    draw: Annotated[bool, Flag] = False,
+    seed: Annotated[int, Option] = 0,
+) -> None:
+    """Posterior means: where each row lies in the latent space. The same every time.
+
+    A .csv file also says which row of the source each is, counted from 0, and of the run's own data in which split.
+
+    Example: `variform encode runs/demo --out latents.csv`
+
+    Args:
+        run: Folder of a run.
+        source: Data to encode; by default all rows of the run's own data: train, validation, test.
+        out: A .csv or .npy file; by default latents.csv in the run's folder.
+        std: Add the posterior standard deviations as further columns.
+        draw: Draw from q(z|x) instead of taking its mean.
+        seed: Seed of the draws.
+    """
+    import numpy as np
+
+    from variform.evaluation import exploration
+    from variform.export.rows import write_rows
+
+    with writing_into(run, out):
+        opened = opened_run(run)
+        datasets = datasets_of(opened, source)
+        pairs = [exploration.encode(opened.vae, rows, draw=draw, seed=seed) for rows in datasets]
+        points, stds = (np.concatenate(part) for part in zip(*pairs, strict=True))
+        columns = [f"z{number}" for number in range(1, opened.vae.latent_dim + 1)]
+        if std:
+            points, columns = np.concatenate([points, stds], 1), [*columns, *(f"std_{name}" for name in columns)]
+        path = out or opened.folder / "latents.csv"
+        if path.suffix == ".csv":
+            splits = ("train", "valid", "test") if source is None else ("",)
+            places = [
+                (str(row), split) for split, rows in zip(splits, datasets, strict=True) for row in rows.index.tolist()
+            ]
+            heads = ["row", "split"] if source is None else ["row"]
+            beside = np.array(places, dtype=object).reshape(len(points), 2)[:, : len(heads)]
+            points, columns = np.concatenate([beside, points.astype(object)], 1), [*heads, *columns]
+        write_rows(path, points, columns)
+    say(f"{len(points):,} rows, {len(columns)} columns: {path}")
+
+
+def decode(
+    run: Path,
+    latents: Path,
+    /,
+    *,
+    out: Annotated[Path | None, Option] = None,
+    given: Annotated[tuple[str, ...], Option] = (),
+    draw: Annotated[bool, Flag] = False,
+    seed: Annotated[int, Option] = 0,
+) -> None:
+    """Turn latent points into data.
+
+    Example: `variform decode runs/demo points.csv --out decoded.npy`
+
+    Args:
+        run: Folder of a run.
+        latents: A .csv or .npy file with one column per latent dimension, or what `encode` wrote: of a .csv file the
+            columns z1, z2, ... are taken, where it has all of them.
+        out: A .npy file, a .csv file (tables), or a new folder for PNG files (images).
+        given: What a conditional model is told, as name=value; by default what it was told of random training rows.
+        draw: Draw from p(x|z) instead of taking its mean.
+        seed: Seed of the draws.
+    """
+    from variform.data.reading import read_points
+    from variform.evaluation import exploration
+
+    with writing_into(run, out):
+        opened = opened_run(run)
+        dim = opened.vae.latent_dim
+        points = read_points(latents, [f"z{number}" for number in range(1, dim + 1)])
+        points = points[:, :dim] if points.shape[1] == 2 * dim else points  # what `encode --std` wrote to a .npy file
+        context = contexts_told(opened, given, len(points), seed)
+        values = exploration.decode(opened.vae, points, context=context, draw=draw, tidy=False, seed=seed)
+        write_output(opened, out or default_output(opened, "decoded"), values, context)
+
+
+def reconstruct(
+    run: Path,
+    source: str | None = None,
+    /,
+    *,
+    out: Annotated[Path | None, Option] = None,
+    given: Annotated[tuple[str, ...], Option] = (),
+    json: Annotated[bool, Flag] = False,
+) -> None:
+    """Encode and decode rows, and say how far the reconstruction is from them.
+
+    Examples: `variform reconstruct runs/demo`, `variform reconstruct runs/conditional --given label=3`
+
+    Args:
+        run: Folder of a run.
+        source: Data to reconstruct; by default the run's test rows.
+        out: A .npy file, a .csv file (tables), or a new folder for PNG files (images).
+        given: Decode under another condition than the rows' own, as name=value.
+        json: Print the error as JSON.
+    """
+    import torch
+
+    from variform.evaluation import exploration
+    from variform.evaluation.density import squared_error
+    from variform.evaluation.estimate import Estimate
+    from variform.evaluation.tables import show
+    from variform.runs.folder import contexts_given, open_run, unseen
+    from variform.runs.samplers import warned
+
+    with writing_into(run, out):
+        opened = open_run(run)
+        rows = datasets_of(opened, source)[-1]
+        context = contexts_given(opened, given, len(rows)) if given else None
+        warnings = [*warned(opened), *unseen(opened, context)]
+        if not json:
+            print_warnings(warnings)
+        originals, values = exploration.reconstruct(opened.vae, rows, context=context)
+        write_output(
+            opened,
+            out or default_output(opened, "reconstructed"),
+            values,
+            rows.contexts if context is None else context,
+            quiet=json,
+        )
+    squares = squared_error(rows.schema, torch.from_numpy(originals), torch.from_numpy(values))
+    error = Estimate.root_mean(squares, gaps=bool(rows.schema.gaps)).to_dict()
+    if json:
+        say(to_json({"reconstruction_error": error, "unit": "data units, root mean square", "warnings": warnings}))
+    else:
+        say(f"reconstruction error (root mean square, data units): {show(error)} over {error['n']:,} rows")
+
+
+def impute(
+    run: Path,
+    source: str | None = None,
+    /,
+    *,
+    out: Annotated[Path | None, Option] = None,
+    intervals: Annotated[bool, Flag] = False,
+    level: Annotated[float, Option] = 0.9,
+    mask: Annotated[float, Option] = 0.3,
+    samples: Annotated[int, Option] = 1000,
+    refine: Annotated[int, Option] = 50,
+    seed: Annotated[int, Option] = 0,
+    json: Annotated[bool, Flag] = False,
+) -> None:
+    """Fill gaps: what is missing given what is observed, by importance sampling. Needs a model that takes gaps.
+
+    Without data to fill it says how far to trust it: cells of the test rows are taken away, imputed and compared.
+
+    Examples: `variform impute runs/wine wine.csv --out whole.csv --intervals`, `variform impute runs/wine --mask 0.3`
+
+    Args:
+        run: Folder of a run with `--likelihood mixed` or `--cells gaps`.
+        source: Data with gaps. A .csv file keeps its columns, separator and observed cells as they stand.
+        out: A .csv file for a .csv file, else a .npy file; by default imputed.csv or .npy in the run's folder.
+        intervals: Add the ends of the intervals of numbers, and the certainty of categories, as columns of a .csv file.
+        level: Probability with which an interval holds what is missing.
+        mask: Share of the observed cells of the test rows that are taken away.
+        samples: Importance samples per row.
+        refine: Steps by which q(z|x) of every row is improved before half of the samples are drawn from it.
+        seed: Seed of the mask and of the draws.
+        json: Print the comparison as JSON.
+    """
+    from variform.data.reading import read_rows
+    from variform.data.sources.formats import source_format
+    from variform.evaluation import imputation
+    from variform.evaluation.tables import imputation_table
+    from variform.export.rows import write_filled, write_rows
+    from variform.runs.folder import open_run
+
+    opened = open_run(run)
+    schema = opened.vae.schema
+    assert schema is not None
+    options: dict[str, Any] = {"samples": samples, "level": level, "refine": refine, "seed": seed}
+    if source is None:
+        splits = opened.data()
+        numbers = imputation.judge(opened.vae, splits.test, splits.train, mask=mask, **options)
+        if json:
+            say(to_json(numbers))
+        else:
+            print_table(*imputation_table(numbers))
+        return
+    is_csv = source_format(source) == "csv"
+    path = out or opened.folder / f"imputed.{'csv' if is_csv else 'npy'}"
+    if path.suffix not in ((".csv", ".npy") if is_csv else (".npy",)) or (intervals and path.suffix == ".npy"):
+        raise ValueError(
+            "imputed rows of a .csv file go to a .csv or .npy file, intervals to a .csv file, all others to .npy; got"
+            f" {path}{' and --intervals' if intervals else ''}. Choose another --out."
+        )
+    with writing_into(run, out):
+        found = imputation.impute(opened.vae, read_rows(source, schema), **options)
+        if path.suffix == ".csv":
+            write_filled(path, source, schema, found, intervals=intervals)
+        else:
+            write_rows(path, found.values, schema.columns)
+    say(f"{int(found.missing.sum()):,} cells in {len(found.values):,} rows: {path}")

@@ -1,0 +1,70 @@
+"""Options that several commands have, and how words become values."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_origin
+
+import cyclopts
+from cyclopts import Group, Parameter
+
+from variform.config.checks import converted
+from variform.config.data import DataConfig
+from variform.config.model import ModelConfig
+from variform.config.run import EvaluationConfig, RunConfig
+from variform.config.toml import from_toml
+from variform.config.training import TrainConfig
+
+Options = Group("Options", sort_key=0)
+DataOptions = Annotated[DataConfig, Parameter(name="*", group=Group("Data", sort_key=1))]
+ModelOptions = Annotated[ModelConfig, Parameter(name="*", group=Group("Model", sort_key=2))]
+TrainOptions = Annotated[TrainConfig, Parameter(name="*", group=Group("Training", sort_key=3))]
+EvaluationOptions = Annotated[EvaluationConfig | None, Parameter(name="*", group=Group("Evaluation", sort_key=4))]
+Option = Parameter(group=Options)
+Flag = Parameter(group=Options, negative="")
+
+
+@contextmanager
+def needing(extra: str) -> Iterator[None]:
+    """Inside, what is imported may be missing: then the error names the extra that brings it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"this command needs {error.name}, which is not installed. Install it with pip install 'variform[{extra}]'."
+        ) from error
+
+
+def convert(hint: Any, tokens: Sequence[cyclopts.Token]) -> Any:
+    """A choice or numbers as `converted` takes them, with its messages; anything else as cyclopts does."""
+    of_numbers = re.search(r"\b(int|float)\b", str(hint))
+    if tokens[0].implicit_value is not cyclopts.UNSET or not (of_numbers or get_origin(hint) is Literal):
+        return cyclopts.convert(hint, tokens)
+    values: list[Any] = [token.value for token in tokens]
+    if of_numbers:
+        kind = float if of_numbers[1] == "float" else int
+        values = [_number(word, kind) for word in values]
+    name = (tokens[0].keyword or "").strip("-[]").replace("-", "_")
+    return converted(hint, values if "tuple[" in str(hint) else values[0], name)
+
+
+def _number(word: str, kind: type[int] | type[float]) -> int | float | str:
+    """A word as a number, or as it is: Python itself would take 1_000 for one."""
+    try:
+        return kind(word) if word.isascii() and "_" not in word else word
+    except ValueError:
+        return word
+
+
+def config_file(path: Path) -> RunConfig:
+    """The configuration in the file that --config names."""
+    if not path.is_file():
+        raise FileNotFoundError(f"--config must name a TOML file; there is none at {path}. Check the path.")
+    return from_toml(path.read_bytes(), str(path))
+
+
+def default_folder(source: str) -> Path:
+    """The folder of a run of a source, where none is given."""
+    name = Path(source).name.split(".")[0]
+    return Path("runs") / (re.sub(r"[^\w-]+", "-", name) or "run")

@@ -1,0 +1,171 @@
+"""What commands print and write."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from variform.system.files import to_json
+from variform.system.locks import held
+from variform.system.terminal import discard
+
+if TYPE_CHECKING:
+    from variform.runs.folder import Run
+
+
+def report_on(run: "Run", json: bool) -> None:
+    """Say the numbers of a run and where its pages are; of several processes the first speaks for all."""
+    if os.environ.get("RANK", "0") != "0":  # the first process speaks for all
+        return
+    with kept_in(run.folder):
+        print_numbers(run.evaluation, json, run.folder)
+        if not json:
+            if (run.folder / "explorer.html").is_file():
+                say(f"Explorer: {run.folder / 'explorer.html'}")
+            say(f"Report: {run.folder / 'report.html'}")
+
+
+@contextmanager
+def kept_in(folder: Path) -> Iterator[None]:
+    """Inside, what is printed also stands in files of `folder`: that nobody reads it is no failure."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard(sys.stdout)
+    except OSError as error:
+        discard(sys.stdout)
+        raise OSError(
+            f"standard output must take what is printed; the system says: {error.strerror}. All files are written and "
+            f"whole, in {folder}."
+        ) from error
+
+
+def print_numbers(numbers: dict[str, Any], json: bool, folder: Path) -> None:
+    """The numbers of an evaluation: what must be said first, the table, the notes."""
+    """The numbers of the run in `folder`."""
+    from variform.evaluation.tables import numbers_table
+    from variform.evaluation.verdict import placed
+
+    if json:
+        say(to_json(numbers))
+        return
+    print_warnings(placed(numbers.get("warnings", ()), folder))
+    print_table(*numbers_table(numbers))
+    for note in numbers["notes"]:
+        say(f"Note: {note}")
+
+
+def opened_run(run: Path) -> "Run":
+    """The run in a folder, after a word on it where its latents hold nothing."""
+    from variform.runs.folder import open_run
+    from variform.runs.samplers import warned
+
+    opened = open_run(run)
+    print_warnings(warned(opened))
+    return opened
+
+
+def contexts_told(run: "Run", given: Sequence[str], rows: int, seed: int) -> Any:
+    """The contexts of new rows, after a word on what lies outside the training rows if it was asked for."""
+    from variform.runs.folder import contexts_given, unseen
+
+    context = contexts_given(run, given, rows, seed=seed)
+    if given:
+        print_warnings(unseen(run, context))
+    return context
+
+
+def print_warnings(sentences: Sequence[str]) -> None:
+    """A line on each warning."""
+    for sentence in sentences:
+        say(f"Warning: {sentence}")
+
+
+def print_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, justify: Literal["left", "right"] = "right"
+) -> None:  # fmt: skip
+    """A table with a header; the first column is of names."""
+    table = Table(header_style="bold")
+    for number, name in enumerate(header):
+        table.add_column(name, justify=justify if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    with console.capture() as text:  # rich would end the process when nobody reads on
+        console.print(table, markup=False, highlight=False)
+    say(text.get().rstrip("\n"))
+
+
+def say(text: str) -> None:
+    """A line on standard output."""
+    sys.stdout.write(f"{text}\n")
+
+
+@contextmanager
+def writing_into(run: Path, out: Path | None = None) -> Iterator[None]:
+    """Inside, this process alone writes into a run's folder, where its output, by default or as `out`, goes there."""
+    goes_there = out is None or out.resolve().is_relative_to(run.resolve())
+    with held(run) if goes_there and run.is_dir() else nullcontext():
+        yield
+
+
+def datasets_of(run: "Run", source: str | None) -> list[Any]:
+    """The rows of `source` in the shape of the run's data, or the run's own splits."""
+    from variform.data.reading import read_rows
+
+    if source is None:
+        splits = run.data()
+        return [splits.train, splits.valid, splits.test]
+    schema = run.vae.schema
+    assert schema is not None
+    return [read_rows(source, schema)]
+
+
+def default_output(run: "Run", name: str) -> Path:
+    """A default output in the run's folder: a folder of images, or a table."""
+    schema = run.vae.schema
+    assert schema is not None
+    return run.folder / (name if schema.kind == "image" else f"{name}.csv")
+
+
+def write_output(run: "Run", path: Path, values: Any, context: Any = None, *, quiet: bool = False) -> None:
+    """Write data in the user's own units in the form that the path asks for, with what a conditional model was told.
+
+    Rows of a table that are not tidy yet become so, and what that changes is said.
+    """
+    import torch
+
+    from variform.evaluation import exploration
+    from variform.export.rows import told_cells, write_images, write_rows, write_table
+
+    schema = run.vae.schema
+    assert schema is not None
+    remarks = exploration.remarks(schema, values)
+    values = schema.tidy(torch.from_numpy(values)).numpy()
+    told = ((), ()) if context is None else told_cells(schema, context.expand(len(values), -1))
+    if path.suffix == ".csv" and (schema.kinds or (schema.conditions and schema.kind == "table")):
+        write_table(path, values, schema, told)
+    elif path.suffix:
+        write_rows(path, values, schema.columns)
+    elif schema.kind == "image":
+        write_images(path, values, schema.grey_range, told)
+    else:
+        raise ValueError(f"a table needs an output that ends in .csv or .npy; got {path}. Add the suffix.")
+    if not quiet:
+        say(f"{len(values):,} rows: {path}")
+        for remark in remarks:
+            say(f"Note: {remark}")
+
+
+def flattened(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Values by dotted names."""
+    pairs: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        pairs += flattened(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+    return pairs

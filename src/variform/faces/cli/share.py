@@ -1,0 +1,79 @@
+"""Commands that hand a model over."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from variform.faces.cli.options import Flag, Option, default_folder
+from variform.faces.cli.output import say, writing_into
+
+
+def hand_over(
+    run: Path,
+    /,
+    *,
+    to: Annotated[Literal["onnx", "numpy", "safetensors"], Option],
+    out: Annotated[Path | None, Option] = None,
+) -> None:
+    """Write the model for programs that have no variform, and compare its answers there with its own.
+
+    Encoder and decoder take and give the data's own units. `onnx` needs `pip install 'variform[onnx]'`.
+
+    Example: `variform export runs/demo --to onnx`
+
+    Args:
+        run: Folder of a run, or a model.safetensors.
+        to: `onnx`: encoder.onnx and decoder.onnx; `numpy`: model.npz, and reader.py that needs NumPy alone;
+            `safetensors`: the model file, and what it says of itself as model.json.
+        out: A new folder; by default onnx, numpy or safetensors in the run's folder.
+    """
+    from variform.export import handover
+    from variform.faces import model
+
+    folder = out or (run if run.is_dir() else run.parent) / to
+    with writing_into(run, out):
+        paths = handover.hand_over(model.load(run).vae, to, folder)
+    for path in paths:
+        say(f"{path.stat().st_size:>12,} bytes  {folder / path.name}")
+
+
+def push(run: Path, name: str, /, *, private: Annotated[bool, Flag] = False) -> None:
+    """Share a run's model on the Hugging Face Hub, with a card that says what it is; never data or paths.
+
+    Needs `pip install 'variform[hub]'` and `hf auth login`. A repository that is there gets a further commit.
+
+    Example: `variform push runs/demo ada/digits --private`
+
+    Args:
+        run: Folder of a finished run.
+        name: OWNER/NAME of the repository.
+        private: Make a new repository for its owner alone.
+    """
+    say(_hub().push(run, name, private=private))
+
+
+def pull(
+    name: str, /, *, out: Annotated[Path | None, Option] = None, revision: Annotated[str | None, Option] = None
+) -> None:
+    """Fetch a model from the Hugging Face Hub, verify it, and open it without executing anything.
+
+    Needs `pip install 'variform[hub]'`. What comes opens as a run whose data are not there.
+
+    Example: `variform pull ada/digits --out runs/digits`
+
+    Args:
+        name: OWNER/NAME of the repository.
+        out: A new folder; by default runs/ and the name.
+        revision: A commit, branch or tag; by default the newest.
+    """
+    folder = _hub().pull(name, out or default_folder(name), revision=revision)
+    say(f"Model: {folder}")
+
+
+def _hub() -> Any:
+    try:
+        from variform.runs import hub
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"the hub needs the packages of the extra hub; {error.name} is missing. Use pip install 'variform[hub]'."
+        ) from error
+    return hub

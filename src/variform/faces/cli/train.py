@@ -1,0 +1,184 @@
+"""Commands that train."""
+
+from pathlib import Path
+from typing import Annotated
+
+from variform.config.data import DataConfig
+from variform.config.model import ModelConfig
+from variform.config.run import EvaluationConfig, RunConfig
+from variform.config.training import TrainConfig
+from variform.faces.cli.options import (
+    DataOptions,
+    EvaluationOptions,
+    Flag,
+    ModelOptions,
+    Option,
+    TrainOptions,
+    config_file,
+    default_folder,
+)
+from variform.faces.cli.output import kept_in, print_table, print_warnings, report_on, say
+from variform.system.files import to_json
+
+
+def demo(*, out: Annotated[Path, Option] = Path("runs/demo"), overwrite: Annotated[bool, Flag] = False) -> None:
+    """Train on 1,797 real handwritten digits and write a report: the quickest way to see everything.
+
+    Example: `variform demo`
+
+    Args:
+        out: Folder of the run.
+        overwrite: Set the results of a run that is there aside, in a folder replaced-1.
+    """
+    config = RunConfig(
+        source="digits",
+        model=ModelConfig(latent_dim=2, likelihood="gaussian", hidden=(256, 128)),
+        train=TrainConfig(epochs=150, learning_rate=2e-3, schedule="cosine", warmup=600),
+    )
+    _train(config, out, overwrite=overwrite)
+
+
+def train(
+    source: str | None = None,
+    /,
+    *,
+    out: Annotated[Path | None, Option] = None,
+    config: Annotated[Path | None, Option] = None,
+    resume: Annotated[Path | None, Option] = None,
+    overwrite: Annotated[bool, Flag] = False,
+    json: Annotated[bool, Flag] = False,
+    data: DataOptions = DataConfig(),
+    model: ModelOptions = ModelConfig(),
+    train: TrainOptions = TrainConfig(),
+    evaluation: EvaluationOptions = None,
+) -> None:
+    """Train a VAE on your data, evaluate it on held-out rows, and write pictures and a report.
+
+    Examples: `variform train photos/ --image-size 32,32 --out runs/photos`,
+    `variform train designs.csv --likelihood gaussian-per-feature --latent-dim 3`,
+    `variform train --resume runs/photos`
+
+    Args:
+        source: A file (.npy, .npz, .csv, IDX, each also .gz), a folder of images or of .npy files, a folder in the
+            MNIST layout, or built-in: `digits`, `sprites`, or `sprites:20000` for so many of them.
+        out: Folder of the run; by default runs/ and the name of the source.
+        config: Take the options from this TOML file, such as a run's config.toml; options given here go first.
+        resume: Go on with the interrupted run in this folder, with its own options.
+        overwrite: Set the results of a run that is there aside, in a folder replaced-1.
+        json: Print the numbers as JSON.
+    """
+    if resume is not None:
+        from variform.runs.train import resume_run
+
+        if source or out or config or overwrite or (data, model, train) != (DataConfig(), ModelConfig(), TrainConfig()):
+            raise ValueError(
+                "--resume goes on with a run as it was begun; got other options too. Give --resume FOLDER alone, "
+                "or train a new run with --config FOLDER/config.toml, your options and a new --out."
+            )
+        run = resume_run(resume, evaluation=evaluation, progress=True)
+        report_on(run, json)
+        return
+    source = source or (config_file(config).source if config else None)
+    if source is None:
+        raise ValueError(
+            "train needs data; got none. Name a file, a folder, `digits` or `sprites`, for example: variform demo."
+        )
+    evaluation = evaluation or EvaluationConfig()
+    whole = RunConfig(source=source, data=data, model=model, train=train, evaluation=evaluation)
+    _train(whole, out or default_folder(source), overwrite=overwrite, json=json)
+
+
+def latent_dim(
+    source: str | None = None,
+    /,
+    *,
+    dims: Annotated[tuple[int, ...], Option] = (2, 5, 10, 20),
+    seeds: Annotated[int, Option] = 1,
+    out: Annotated[Path | None, Option] = None,
+    config: Annotated[Path | None, Option] = None,
+    overwrite: Annotated[bool, Flag] = False,
+    json: Annotated[bool, Flag] = False,
+    data: DataOptions = DataConfig(),
+    model: ModelOptions = ModelConfig(),
+    train: TrainOptions = TrainConfig(),
+    evaluation: EvaluationOptions = None,
+) -> None:
+    """How many latent dimensions do these data need? One fit per dimension and seed, one table, one picture.
+
+    The same command goes on with a study that was interrupted: finished fits are kept.
+
+    Example: `variform study latent-dim digits --dims 2,5,10,20 --seeds 3`
+
+    Args:
+        source: The data, as for `variform train`.
+        dims: Latent dimensions, separated by commas.
+        seeds: Fits per dimension.
+        out: Folder of the study; by default runs/ and the name of the source.
+        config: Take the options from this TOML file; options given here go first.
+        overwrite: Start anew in a folder that holds another study.
+        json: Print the numbers as JSON.
+    """
+    from variform.runs import studies
+
+    source = source or (config_file(config).source if config else None)
+    if source is None:
+        raise ValueError("a study needs data; got none. Name a file, a folder, `digits` or `sprites`.")
+    folder = out or default_folder(source).with_name(default_folder(source).name + "-latent-dim")
+    found = studies.latent_dimension(
+        RunConfig(source=source, data=data, model=model, train=train, evaluation=evaluation or EvaluationConfig()),
+        dims,
+        folder,
+        seeds=seeds,
+        overwrite=overwrite,
+        progress=True,
+    )
+    with kept_in(folder):
+        if json:
+            say((folder / "study.json").read_text(encoding="utf-8"))
+            return
+        print_warnings(found.warnings)
+        print_table(*found.table())
+        say(f"Recommended: {found.recommended} latent dimensions; {found.reason}.")
+        say(f"Report: {folder / 'report.html'}")
+
+
+def profile(
+    source: str | None = None,
+    /,
+    *,
+    timed_steps: Annotated[int, Option] = 50,
+    config: Annotated[Path | None, Option] = None,
+    json: Annotated[bool, Flag] = False,
+    data: DataOptions = DataConfig(),
+    model: ModelOptions = ModelConfig(),
+    train: TrainOptions = TrainConfig(),
+) -> None:
+    """Where the time of a training step goes, beside the floor: the products of the networks and nothing else.
+
+    Nothing is trained or written. The step is compiled where `variform train` would compile it.
+
+    Example: `variform profile digits --batch-size 512`
+
+    Args:
+        source: The data, as for `variform train`; by default `digits`.
+        timed_steps: How often each part of the step runs at a stretch; each gets five such stretches, in turns.
+        config: Take the options from this TOML file, such as a run's config.toml; options given here go first.
+        json: Print the numbers as JSON.
+    """
+    from variform.runs.plan import profile_of
+
+    source = source or (config_file(config).source if config else "digits")
+    found = profile_of(RunConfig(source=source, data=data, model=model, train=train), timed_steps)
+    if json:
+        say(to_json(found.to_dict()))
+        return
+    print_table(*found.table())
+    if found.advice:
+        say(found.advice)
+
+
+def _train(config: RunConfig, folder: Path, *, overwrite: bool, json: bool = False) -> None:
+    from variform.runs.train import train_run
+
+    run = train_run(config, folder, overwrite=overwrite, progress=True)
+    report_on(run, json)
