@@ -3,7 +3,7 @@ PYTHON ?= python3
 LOWEST_PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo test test-lowest lint format setup peers bench browsers
+.PHONY: demo test test-lowest lint format house setup peers bench browsers
 setup: .venv/ready
 
 .venv/ready: pyproject.toml constraints.txt
@@ -32,6 +32,10 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyrefly check
+
+# The rooms, the arrows between them, and how dense the pages are, beside code that is praised. Nothing is enforced.
+house:
+	@$(PYTHON) tools/house.py
 
 format: .venv/ready
 	$(BIN)/ruff check --fix .

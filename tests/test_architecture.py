@@ -15,52 +15,25 @@ import pytest
 import variform
 
 SOURCE = Path(variform.__file__).parent
-LAYERS = [
-    {"version"},
-    {"system"},
-    {"config"},
-    {"distributions"},
-    {"data"},
-    {"model"},
-    {"objectives"},
-    {"training"},
-    {"evaluation"},
-    {"export"},
-    {"pages"},
-    {"runs"},
-    {"estimator"},
-    {"faces"},
-    {"__main__"},
-]
-LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+house = importlib.import_module("house")
 
 
-def part(path):
-    """The top-level module or package that a file belongs to."""
-    return path.relative_to(SOURCE).with_suffix("").parts[0]
+def test_every_module_stands_in_a_room():
+    assert {house.room(name) for name in house.modules(SOURCE)} == set(house.ROOMS)
 
 
-def imported(path):
-    """Top-level modules of variform that a file imports, anywhere in it."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module == "variform":
-            yield from (alias.name for alias in node.names if alias.name in LEVEL)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("variform."):
-            yield node.module.split(".")[1]
-        elif isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("variform."))
+@pytest.mark.parametrize("name", house.modules(SOURCE))
+def test_a_module_imports_only_from_rooms_below_its_own(name):
+    order = list(house.ROOMS)
+    own = order.index(house.room(name))
+    above = {other for other in house.arrows()[name] if order.index(house.room(other)) > own}
+    assert not above, f"{name} imports {above}; the rooms stand in tools/house.py, lowest first"
 
 
-def test_every_module_has_a_layer_and_every_layer_its_modules():
-    assert {part(path) for path in MODULES} == set(LEVEL)
-
-
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_a_module_imports_only_from_lower_layers(path):
-    own = part(path)
-    wrong = {name for name in imported(path) if name != own and LEVEL[name] >= LEVEL[own]}
-    assert not wrong
+def test_no_way_leads_from_a_module_back_to_it():
+    assert house.circles(house.arrows()) == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
