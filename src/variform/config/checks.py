@@ -208,7 +208,7 @@ def from_dict(cls: type[Configuration], values: dict[str, Any], where: str = "th
     """
     if not isinstance(values, dict):
         raise ValueError(f"{where} must hold values by name; got {reprlib.repr(values)}. Write a table, [name].")
-    known = [field.name for field in dataclasses.fields(cls)]
+    known = [field.name for field in dataclasses.fields(cls)]  # pyrefly: ignore[bad-argument-type]
     for key in values:
         if key not in known:
             near = difflib.get_close_matches(str(key)[:99], known, 1)
