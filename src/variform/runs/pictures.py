@@ -1,21 +1,27 @@
 """The pictures and the report of a run."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import tomli_w
 import torch
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
 
 from variform.config.model import prior_name
 from variform.config.run import objective_name
 from variform.config.toml import to_command, to_dict
 from variform.data.dataset import Splits
+from variform.data.schema import Schema
 from variform.evaluation import exploration
 from variform.evaluation.baselines import baseline_names
 from variform.evaluation.tables import decimal, numbers_table, show
 from variform.evaluation.verdict import is_collapsed, placed
+from variform.model.vae import VAE
 from variform.pages.curves import plot_curves
 from variform.pages.examples import plot_reconstructions, plot_samples
 from variform.pages.latents import (
@@ -31,131 +37,247 @@ from variform.runs.folder import FIGURES, Run
 from variform.system.files import replacing, write_text
 from variform.training.history import History, passes
 
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What pictures are drawn of: a run, its data and its numbers, and what several pictures need of them.
+
+    Args:
+        run: The run.
+        splits: Its data.
+        numbers: Its evaluation.
+        history: The rows of its training, one an epoch.
+    """
+
+    run: Run
+    splits: Splits
+    numbers: dict[str, Any]
+    history: list[dict[str, Any]]
+
+    @property
+    def vae(self) -> VAE:
+        """The model."""
+        return self.run.vae
+
+    @property
+    def schema(self) -> Schema:
+        """What the data are."""
+        return self.splits.schema
+
+    @property
+    def is_image(self) -> bool:
+        """Whether a row is an image."""
+        return self.schema.kind == "image"
+
+    @property
+    def has_map(self) -> bool:
+        """Whether the latents hold anything: of a collapsed model a picture would show what is not there."""
+        return not is_collapsed(self.numbers)
+
+    @property
+    def look(self) -> dict[str, Any]:
+        """What every picture of rows is told about them."""
+        look: dict[str, Any] = {"columns": self.schema.columns, "categories": self.schema.categories}
+        if self.is_image:
+            look["value_range"] = self.schema.grey_range
+        return look
+
+    @property
+    def prior(self) -> str:
+        """The prior, in words."""
+        return prior_name(self.run.config.model)
+
+    @property
+    def is_normal(self) -> bool:
+        """Whether the prior is N(0, I)."""
+        return self.run.config.model.prior == "normal"
+
+    @property
+    def means(self) -> Array:
+        """Posterior means of the test rows, (N, D)."""
+        return exploration.encode(self.vae, self.splits.test)[0]
+
+    @property
+    def information(self) -> Array:
+        """How much each latent holds, (D,): its KL in nats, or its mean's variance where that has no closed form."""
+        kls = self.numbers["kl_per_dimension"]
+        if kls is None:
+            return np.array(self.numbers["active_units"]["variances"])
+        return np.array([kl["mean"] for kl in kls])
+
+    @property
+    def typical(self) -> Tensor | None:
+        """What a conditional model is told where one thing must be chosen, (C,); None for other models."""
+        return self.splits.train.typical_context()
+
+    @property
+    def under(self) -> str:
+        """A sentence on `typical`; empty for other models."""
+        if self.typical is None:
+            return ""
+        told = self.schema.told(self.typical)
+        return f" Told: {', '.join(f'{name} = {value}' for name, value in told.items())}."
+
+    def samples(self, *, draw: bool) -> Array:
+        """New rows from the prior; a conditional model is told what training rows from everywhere were."""
+        count = 64 if self.is_image else 1000
+        contexts = None
+        if self.splits.train.contexts is not None:
+            whole = self.splits.train.whole_contexts()
+            contexts = whole[torch.arange(count) * 7919 % len(whole)]
+        seed = self.run.config.train.seed
+        return exploration.generate(self.vae, count, context=contexts, draw=draw, seed=seed)
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """A picture before it is drawn."""
+
+    title: str
+    caption: str
+    draw: Callable[[], Figure]
+
+
+def reconstructions(of: Subject) -> Sketch:
+    """Test rows and what becomes of them."""
+    test = of.splits.test
+    few = test.take(exploration.spread(20 if of.is_image else 500, len(test)))
+    originals, copies = exploration.reconstruct(of.vae, few)
+    caption = "Test rows and what the model makes of their posterior means."
+    return Sketch("Reconstructions", caption, partial(plot_reconstructions, originals, copies, **of.look))
+
+
+def samples(of: Subject) -> Sketch:
+    """New rows: means of p(x|z) for images, draws beside training rows for tables."""
+    train = of.splits.train
+    beside = None if of.is_image else train.gather(exploration.spread(5000, len(train))).numpy()
+    new = of.samples(draw=not of.is_image)
+    caption = f"New data: z drawn from {of.prior}, then decoded"
+    caption += " under the contexts of training rows." if of.under else "."
+    if not of.is_image:
+        caption += " Beside them the training rows."
+    return Sketch("Samples from the prior", caption, partial(plot_samples, new, data=beside, **of.look))
+
+
+def draws(of: Subject) -> Sketch | None:
+    """The same with their noise, where it is part of what such data look like."""
+    if not of.is_image or of.vae.likelihood.support not in ("levels", "counts"):
+        return None
+    caption = "The same latent points; every pixel drawn from p(x|z) on its own."
+    return Sketch("Samples with their noise", caption, partial(plot_samples, of.samples(draw=True), **of.look))
+
+
+def latent(of: Subject) -> Sketch | None:
+    """Where the test rows lie."""
+    if not of.has_map:
+        return None
+    points, axes = exploration.latent_map(of.means)
+    labels, classes = of.splits.test.labels, of.schema.classes
+    if labels is not None and (labels < 0).any():
+        labels = torch.where(labels < 0, len(classes), labels)
+        classes = (*classes, "no label")
+    plot = partial(plot_latent, points, labels, classes=classes, axes=axes, title="Posterior means")
+    return Sketch("Latent space", "Posterior means of the test rows.", plot)
+
+
+def manifold(of: Subject) -> Sketch | None:
+    """The decoded plane of two latents."""
+    if not of.has_map or of.vae.latent_dim != 2:
+        return None
+    grid, quantiles = exploration.manifold(of.vae, 20 if of.is_image else 30, context=of.typical)
+    caption = f"The latent plane decoded on a grid of equal prior mass; the prior is {of.prior}."
+    if not of.is_normal:
+        caption += " Each column is a strip of equal mass, and z2 follows its quantiles in that strip."
+    plot = partial(plot_manifold, grid, quantiles, is_standard=of.is_normal, **of.look)
+    return Sketch("The manifold", caption + of.under, plot)
+
+
+def traversals(of: Subject) -> Sketch | None:
+    """One latent moved at a time, those first that hold the most."""
+    if not of.has_map:
+        return None
+    is_kl = of.numbers["kl_per_dimension"] is not None
+    short, long = ("KL", "KL") if is_kl else ("Var", "variance of the posterior mean")
+    values, positions, order = exploration.traversals(of.vae, of.information, context=of.typical)
+    names = [f"z{place + 1}\n{short} {of.information[place]:.2f}" for place in order]
+    caption = "One latent moved at a time, the others at 0"
+    if not of.is_normal:
+        caption = (
+            f"One latent moved through its quantiles under {of.prior}, those at which N(0, 1) has the positions shown; "
+            "the others at their medians, which need not be likely together"
+        )
+    plot = partial(plot_traversals, values, positions, names, is_standard=of.is_normal, **of.look)
+    return Sketch("Traversals", f"{caption}; the latent with the largest {long} first.{of.under}", plot)
+
+
+def conditions(of: Subject) -> Sketch | None:
+    """Test rows decoded under other conditions than their own."""
+    if not of.under:
+        return None
+    few = of.splits.test.take(exploration.spread(10, len(of.splits.test)))
+    changed, ways = exploration.under_each(of.vae, few)
+    first = of.schema.conditions[0].name
+    caption = f"Test rows, encoded with their own {first} and decoded with each {first}."
+    return Sketch("Under another condition", caption, partial(plot_conditions, changed, ways, first, **of.look))
+
+
+def interpolation(of: Subject) -> Sketch | None:
+    """Ways from one test row to another."""
+    if not of.has_map or len(of.splits.test) < 2:
+        return None
+    caption = "Straight lines between the posterior means of two test rows."
+    lines = exploration.interpolation(of.vae, of.splits.test)
+    return Sketch("Interpolation", caption, partial(plot_interpolation, lines, **of.look))
+
+
+def kl(of: Subject) -> Sketch | None:
+    """What each latent tells about a row."""
+    kls = of.numbers["kl_per_dimension"]
+    if kls is None:
+        return None
+    errors = np.array([one["se"] or 0.0 for one in kls])
+    caption = "How many nats each latent tells about a row."
+    return Sketch("KL per latent dimension", caption, partial(plot_kl_per_dimension, of.information, errors))
+
+
+def curves(of: Subject) -> Sketch | None:
+    """The training, epoch by epoch."""
+    if not of.history:
+        return None
+    return Sketch("Training", "Means per example over each epoch.", partial(plot_curves, of.history))
+
+
+PICTURES: dict[str, Callable[[Subject], Sketch | None]] = {
+    "reconstructions": reconstructions,
+    "samples": samples,
+    "draws": draws,
+    "latent": latent,
+    "manifold": manifold,
+    "traversals": traversals,
+    "conditions": conditions,
+    "interpolation": interpolation,
+    "kl": kl,
+    "curves": curves,
+}
+"""By the names of their files, in the order of the report; a function gives None where there is nothing to show."""
+
 
 def draw_pictures(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[str, Any]]) -> list[Picture]:
     """Write figures/*.png and say what each shows; of a collapsed model none of the latent space."""
-    vae, schema = run.vae, splits.schema
-    (run.folder / "figures").mkdir(exist_ok=True)
-    look: dict[str, Any] = {"columns": schema.columns, "categories": schema.categories}
-    if schema.kind == "image":
-        look["value_range"] = schema.grey_range
-    pictures: list[Picture] = []
-
-    def add(name: str, title: str, caption: str, make: Callable[[], Figure]) -> None:
-        assert name in FIGURES  # else what a killed process left of it stayed for good
-        path = run.folder / "figures" / f"{name}.png"
+    subject = Subject(run, splits, numbers, history)
+    folder = run.folder / "figures"
+    folder.mkdir(exist_ok=True)
+    pictures = []
+    for name in FIGURES:
+        sketch = PICTURES[name](subject)
+        if sketch is None:
+            continue
+        path = folder / f"{name}.png"
         with replacing(path) as temporary:
-            make().savefig(temporary, dpi=110)
-        pictures.append(Picture(title, path, caption))
-
-    kls, prior = numbers["kl_per_dimension"], prior_name(run.config.model)
-    normal = run.config.model.prior == "normal"
-    if kls is None:
-        what, largest = "Var", "variance of the posterior mean"
-        measure = np.array(numbers["active_units"]["variances"])
-    else:
-        what, largest = "KL", "KL"
-        measure = np.array([item["mean"] for item in kls])
-    few = splits.test.take(exploration.spread(20 if schema.kind == "image" else 500, len(splits.test)))
-    originals, reconstructions = exploration.reconstruct(vae, few)
-    means, _ = exploration.encode(vae, splits.test)
-    points, axes = exploration.latent_map(means)
-    labels, classes = splits.test.labels, schema.classes
-    if labels is not None and (labels < 0).any():
-        labels, classes = torch.where(labels < 0, len(classes), labels), (*classes, "no label")
-
-    add(
-        "reconstructions",
-        "Reconstructions",
-        "Test rows and what the model makes of their posterior means.",
-        lambda: plot_reconstructions(originals, reconstructions, **look),
-    )
-    image = schema.kind == "image"
-    beside = None if image else splits.train.gather(exploration.spread(5000, len(splits.train))).numpy()
-    count, told = (64 if image else 1000), splits.train.typical_context()
-    contexts = None
-    if splits.train.contexts is not None and told is not None:
-        whole = splits.train.whole_contexts()
-        contexts = whole[torch.arange(count) * 7919 % len(whole)]  # of rows from everywhere
-    words = "" if told is None else ", ".join(f"{name} = {value}" for name, value in schema.told(told).items())
-    under = f" Told: {words}." if words else ""
-    samples = exploration.generate(vae, count, context=contexts, draw=not image, seed=run.config.train.seed)
-    add(
-        "samples",
-        "Samples from the prior",
-        f"New data: z drawn from {prior}, then decoded"
-        + (" under the contexts of training rows." if words else ".")
-        + ("" if image else " Beside them the training rows."),
-        lambda: plot_samples(samples, data=beside, **look),
-    )
-    if image and vae.likelihood.support in ("levels", "counts"):
-        drawn = exploration.generate(vae, count, context=contexts, draw=True, seed=run.config.train.seed)
-        add(
-            "draws",
-            "Samples with their noise",
-            "The same latent points; every pixel drawn from p(x|z) on its own.",
-            lambda: plot_samples(drawn, **look),
-        )
-    has_map = not is_collapsed(numbers)  # else a picture of the latent space would show what is not there
-    if has_map:
-        add(
-            "latent",
-            "Latent space",
-            "Posterior means of the test rows.",
-            lambda: plot_latent(points, labels, classes=classes, axes=axes, title="Posterior means"),
-        )
-    if has_map and vae.latent_dim == 2:
-        grid, quantiles = exploration.manifold(vae, 20 if image else 30, context=told)
-        add(
-            "manifold",
-            "The manifold",
-            f"The latent plane decoded on a grid of equal prior mass; the prior is {prior}."
-            + ("" if normal else " Each column is a strip of equal mass, and z2 follows its quantiles in that strip.")
-            + under,
-            lambda: plot_manifold(grid, quantiles, is_standard=normal, **look),
-        )
-    if has_map:
-        values, positions, order = exploration.traversals(vae, measure, context=told)
-        names = [f"z{latent + 1}\n{what} {measure[latent]:.2f}" for latent in order]
-        moved = (
-            "One latent moved at a time, the others at 0"
-            if normal
-            else f"One latent moved through its quantiles under {prior}, those at which N(0, 1) has the positions "
-            "shown; the others at their medians, which need not be likely together"
-        )
-        add(
-            "traversals",
-            "Traversals",
-            f"{moved}; the latent with the largest {largest} first." + under,
-            lambda: plot_traversals(values, positions, names, is_standard=normal, **look),
-        )
-    if words:
-        changed, ways = exploration.under_each(vae, splits.test.take(exploration.spread(10, len(splits.test))))
-        first = schema.conditions[0].name
-        add(
-            "conditions",
-            "Under another condition",
-            f"Test rows, encoded with their own {first} and decoded with each {first}.",
-            lambda: plot_conditions(changed, ways, first, **look),
-        )
-    if has_map and len(splits.test) > 1:
-        lines = exploration.interpolation(vae, splits.test)
-        add(
-            "interpolation",
-            "Interpolation",
-            "Straight lines between the posterior means of two test rows.",
-            lambda: plot_interpolation(lines, **look),
-        )
-    if kls is not None:
-        errors = np.array([item["se"] or 0.0 for item in kls])
-        add(
-            "kl",
-            "KL per latent dimension",
-            "How many nats each latent tells about a row.",
-            lambda: plot_kl_per_dimension(measure, errors),
-        )
-    if history:
-        add("curves", "Training", "Means per example over each epoch.", lambda: plot_curves(history))
+            sketch.draw().savefig(temporary, dpi=110)
+        pictures.append(Picture(sketch.title, path, sketch.caption))
     return pictures
 
 
@@ -172,46 +294,60 @@ def write_report(
     run: Run, splits: Splits, numbers: dict[str, Any], history: History, pictures: list[Picture], missing: str = ""
 ) -> None:  # fmt: skip
     """Write report.html, one file that opens offline; `missing` says why there is no explorer.html to link."""
-    schema, config = splits.schema, run.config
-    sizes = ", ".join(f"{len(getattr(splits, name)):,} {name}" for name in ("train", "valid", "test"))
-    weights = sum(value.numel() for value in run.vae.parameters())
-    steps = history.rows[-1]["step"]
-    facts = [
-        ("Data", f"{schema.source}: {schema.kind}s of shape {' x '.join(map(str, schema.shape))}"),
-        ("Rows", sizes),
-        ("Model", f"{config.model.likelihood} likelihood, {config.model.latent_dim} latents, {weights:,} weights"),
-        ("Latents", f"posterior {config.model.posterior}; prior {prior_name(config.model)}"),
-        (
-            "Training",
-            f"{steps:,} steps, {decimal(passes(history.rows, len(splits.train)))} epochs, best epoch "
-            f"{history.best_epoch}; {history.stopped}",
-        ),
-        ("Objective", objective_name(config)),
-        ("Seed", str(config.train.seed)),
-        ("Versions", ", ".join(f"{name} {version}" for name, version in numbers["versions"].items())),
-        ("Data fingerprint", splits.fingerprint),
-    ]
-    header, rows = numbers_table(numbers)
-    note = "Mean ± standard error over the rows. Lower NLL is better, higher ELBO is better. Constants are included."
-    tables = [Table("Held-out numbers", header, rows, note)]
-    names = baseline_names(numbers["baselines"])
-    sources = {"VAE": numbers} | {label: numbers["baselines"][name] for name, label in names.items()}
-    errors = {name: found.get("reconstruction_error_per_column", {}) for name, found in sources.items()}
-    if errors["VAE"]:
-        rows = [[column, *(show(found[column]) for found in errors.values())] for column in errors["VAE"]]
-        unit = "RMS, in each column's unit" + ("; of categories the share that is wrong." if schema.kinds else ".")
-        tables.append(Table("Reconstruction error by column", ["column", *errors], rows, unit))
+    source, config = splits.schema.source, run.config
     plural = "s" if config.model.latent_dim > 1 else ""
+    notes = [*splits.notes, *numbers["notes"], *_left_out(numbers)]
+    if missing:
+        notes.append(missing)
     html = render(
-        title=f"variform: {schema.source}, {config.model.latent_dim} latent dimension{plural}",
-        summary=f"A variational autoencoder trained on {len(splits.train):,} rows of {schema.source}.",
-        facts=facts,
-        tables=tables,
+        title=f"variform: {source}, {config.model.latent_dim} latent dimension{plural}",
+        summary=f"A variational autoencoder trained on {len(splits.train):,} rows of {source}.",
+        facts=_facts(run, splits, numbers, history),
+        tables=_tables(splits.schema, numbers),
         pictures=pictures,
         command=f"{to_command(config)} --out NEW",
         warnings=placed(numbers.get("warnings", ()), run.folder),
-        notes=[*splits.notes, *numbers["notes"], *_left_out(numbers), *([missing] if missing else [])],
+        notes=notes,
         explorer="" if missing else "explorer.html",
         config=tomli_w.dumps(to_dict(config)),
     )
     write_text(run.folder / "report.html", html)
+
+
+def _facts(run: Run, splits: Splits, numbers: dict[str, Any], history: History) -> list[tuple[str, str]]:
+    """What the head of the report says of a run."""
+    schema, config = splits.schema, run.config
+    shape = " x ".join(map(str, schema.shape))
+    sizes = ", ".join(f"{len(getattr(splits, name)):,} {name}" for name in ("train", "valid", "test"))
+    weights = sum(value.numel() for value in run.vae.parameters())
+    epochs = decimal(passes(history.rows, len(splits.train)))
+    training = f"{history.rows[-1]['step']:,} steps, {epochs} epochs, best epoch {history.best_epoch}"
+    versions = ", ".join(f"{name} {version}" for name, version in numbers["versions"].items())
+    return [
+        ("Data", f"{schema.source}: {schema.kind}s of shape {shape}"),
+        ("Rows", sizes),
+        ("Model", f"{config.model.likelihood} likelihood, {config.model.latent_dim} latents, {weights:,} weights"),
+        ("Latents", f"posterior {config.model.posterior}; prior {prior_name(config.model)}"),
+        ("Training", f"{training}; {history.stopped}"),
+        ("Objective", objective_name(config)),
+        ("Seed", str(config.train.seed)),
+        ("Versions", versions),
+        ("Data fingerprint", splits.fingerprint),
+    ]
+
+
+def _tables(schema: Schema, numbers: dict[str, Any]) -> list[Table]:
+    """The held-out numbers, and the reconstruction error of each column of a table."""
+    header, rows = numbers_table(numbers)
+    note = "Mean ± standard error over the rows. Lower NLL is better, higher ELBO is better. Constants are included."
+    tables = [Table("Held-out numbers", header, rows, note)]
+    models = {"VAE": numbers}
+    for name, label in baseline_names(numbers["baselines"]).items():
+        models[label] = numbers["baselines"][name]
+    errors = {label: model.get("reconstruction_error_per_column", {}) for label, model in models.items()}
+    if errors["VAE"]:
+        by_column = [[column, *(show(error[column]) for error in errors.values())] for column in errors["VAE"]]
+        unit = "RMS, in each column's unit"
+        unit += "; of categories the share that is wrong." if schema.kinds else "."
+        tables.append(Table("Reconstruction error by column", ["column", *errors], by_column, unit))
+    return tables
