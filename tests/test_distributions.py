@@ -131,6 +131,21 @@ def test_bernoulli_sums_to_one_and_survives_large_logits():
     assert extreme.log_prob(torch.tensor([1.0, 0.0])).item() == 0.0
 
 
+@pytest.mark.parametrize("event", [(1,), (7,), (16,), (3, 8, 4)])
+def test_the_bernoulli_kernel_is_the_formula_and_its_gradient(event):
+    """Values between 0 and 1 too, and logits of all sizes; the gradients are those that autograd finds."""
+    x = torch.rand(5, *event).round(decimals=1).requires_grad_()
+    logits = (
+        torch.randn(5, *event) * torch.tensor([1e-3, 1.0, 10.0, 50.0, 700.0]).reshape(5, *[1] * len(event))
+    ).requires_grad_()
+    law, upstream = Bernoulli(logits, event_dims=len(event)), torch.randn(5)
+    kernel, formula = law.log_prob(x), law.log_prob_per_entry(x).flatten(1).sum(1)
+    torch.testing.assert_close(kernel, formula)
+    found = torch.autograd.grad(kernel, (x, logits), upstream)
+    for own, expected in zip(found, torch.autograd.grad(formula, (x, logits), upstream), strict=True):
+        torch.testing.assert_close(own, expected)
+
+
 def mixture_twin(law):
     weights = reference.Categorical(logits=law.log_weights)
     return reference.MixtureSameFamily(weights, torch_twin(law.components))

@@ -55,7 +55,7 @@ class Bernoulli(Law):
 
     def log_prob_per_entry(self, value: Tensor) -> Tensor:
         """Log-probability of every entry, in nats."""
-        return value * self.logits - functional.softplus(self.logits)
+        return value * self.logits - functional.softplus(self.logits)  # eq: bernoulli
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of `value`, event summed, in nats; in one pass, faster than the sum of its entries."""
@@ -63,7 +63,7 @@ class Bernoulli(Law):
 
 
 class _BernoulliLogProb(torch.autograd.Function):
-    r"""log p(x) with the event summed, and its gradient x - p found in the same pass over the data.
+    r"""The sum of `Bernoulli.log_prob_per_entry` over the event, and its gradient x - p found in the same pass.
 
     With the probability $p = 1 / (1 + e^{-a})$: $\log(1 + e^a) = \max(a, 0) - \log\max(p, 1 - p)$, where the second
     logarithm is of a number in [1/2, 1], so that nothing overflows; its sum is the logarithm of products of up to 16.
@@ -81,7 +81,7 @@ class _BernoulliLogProb(torch.autograd.Function):
         linear = torch.addcmul(torch.relu(logits), value, logits, value=-1).flatten(-event_dims).sum(-1)
         likelier = (probability - 0.5).abs_().add_(0.5).flatten(-event_dims)  # max(p, 1 - p) in few passes
         length = next(length for length in range(16, 0, -1) if likelier.shape[-1] % length == 0)
-        return likelier.unflatten(-1, (-1, length)).prod(-1).log().sum(-1) - linear  # eq: bernoulli
+        return likelier.unflatten(-1, (-1, length)).prod(-1).log().sum(-1) - linear
 
     @staticmethod
     @once_differentiable
