@@ -2,18 +2,26 @@
 
 import dataclasses
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
+import test_contracts as contracts
 import torch
 from scipy import stats
+from sklearn.utils._param_validation import InvalidParameterError
+from test_lowering import run
 
 from variform import DataConfig, ModelConfig, RunConfig, TrainConfig, build_objective, build_vae, evaluate, fit, read
-from variform.config.choices import LikelihoodName
+from variform.config.choices import COUNTED, LikelihoodName
+from variform.data.marginals import Marginals
 from variform.data.reading import splits_from
+from variform.estimator import VAE as Estimator
 from variform.evaluation import exploration
 from variform.evaluation.baselines import trivial
+from variform.export.lowering import lower_decoder
 from variform.model.likelihoods import (
+    LIKELIHOODS,
     CategoricalLikelihood,
     GaussianLikelihood,
     LogisticLikelihood,
@@ -279,3 +287,84 @@ def test_the_optimal_variance_is_refused_where_it_is_not_the_optimum(options):
     vae = build_vae(ModelConfig(likelihood="gaussian-optimal", latent_dim=2, hidden=(4,)), data.schema)
     with pytest.raises(ValueError, match="needs a variance that is not the optimum of the ELBO"):
         build_objective(vae, TrainConfig(**options))
+
+
+# --- a family carries its own facts: every name, through all that ask for them ----------------------------------------
+
+
+def for_all(name):
+    """Data for any likelihood, as `made`; a table with a column of each kind for the mixed one."""
+    if name != "mixed":
+        return made(name)
+    generator = np.random.default_rng(0)
+    columns = [generator.normal(size=200), generator.integers(0, 2, 200), generator.integers(0, 9, 200)]
+    config = DataConfig(cells="mixed", categories=("column 3",))
+    data = splits_from(np.stack(columns, 1), config=config)
+    return data, build_vae(ModelConfig(latent_dim=2, likelihood=name, hidden=(16,)), data.schema)
+
+
+def test_every_name_has_a_family_contracts_and_a_word_in_the_help():
+    names = set(get_args(LikelihoodName))
+    assert set(LIKELIHOODS) == names
+    assert set(contracts.LIKELIHOODS) == names
+    assert {name for name in names if f"`{name}`" not in ModelConfig.__doc__} == set()
+    assert {name for name, (family, _) in LIKELIHOODS.items() if family.support == "counts"} == set(COUNTED)
+
+
+@pytest.mark.parametrize("name", get_args(LikelihoodName))
+def test_every_name_has_a_trivial_model_and_what_it_is_compared_with(name):
+    """The trivial model's density of the test rows is that of its law, whose mean is that of the rows."""
+    data, vae = for_all(name)
+    assert isinstance(vae.likelihood, LIKELIHOODS[name][0])
+    law = vae.likelihood.independent(Marginals.of(data.train))
+    x = data.test.prepared(seed=0).double().flatten(1)
+    expected = -(law.log_prob(x) + vae.log_jacobian(data.schema)).mean().item()
+    assert trivial(vae, data.test, data.train)["nll"]["mean"] == pytest.approx(expected)
+    if name != "mixed":
+        mean = data.train.moments()[0].flatten()
+        torch.testing.assert_close(law.mean.double(), mean, atol=0.0101, rtol=0)  # some stay a hundredth away from 0
+        assert ("density" in vae.likelihood.measures) == vae.likelihood.is_density
+    assert vae.likelihood.measures.startswith("a ")
+
+
+@pytest.mark.parametrize("name", get_args(LikelihoodName))
+def test_every_name_leaves_torch_or_says_that_there_is_no_step(name):
+    _, vae = for_all(name)
+    vae = vae.double()
+    with torch.no_grad():
+        for parameter in vae.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    z = np.random.default_rng(0).normal(size=(50, 2))
+    if vae.likelihood.mean_steps() is None:
+        with pytest.raises(ValueError, match=f"no step for {type(vae.likelihood).__name__}.*Use the model in Python"):
+            lower_decoder(vae)
+        return
+    found, expected = run(lower_decoder(vae), z), exploration.decode(vae, z)
+    assert (
+        np.mean(np.abs(found - expected) <= 1e-5 * np.maximum(1, np.abs(expected))) > 0.98
+    )  # a whole number, on an edge
+
+
+@pytest.mark.filterwarnings("ignore::variform.estimator.SimplerModelWarning")  # of an epoch on noise, rightly
+@pytest.mark.parametrize("name", get_args(LikelihoodName))
+def test_every_name_is_one_of_the_estimator_or_refused_in_a_sentence(name):
+    generator = np.random.default_rng(0)
+    rows = {
+        "real": generator.normal(size=(60, 3)),
+        "unit": generator.integers(0, 2, (60, 3)).astype(float),
+        "counts": generator.poisson(3.0, (60, 3)).astype(float),
+        "levels": generator.integers(0, 5, (60, 3)).astype(float),
+    }[LIKELIHOODS[name][0].support]
+    estimator = Estimator(latent_dim=1, likelihood=name, epochs=1, random_state=0)
+    if name in ("logistic", "categorical", "mixed", "gaussian-fixed"):
+        with pytest.raises(InvalidParameterError, match=f"'likelihood' parameter of VAE must be.*Got '{name}'"):
+            estimator.fit(rows)
+        return
+    assert np.isfinite(estimator.fit(rows).score_samples(rows)).all()
+
+
+def test_a_step_that_is_none_of_a_likelihood_is_refused():
+    _, vae = for_all("bernoulli")
+    vae.likelihood.mean_steps = lambda: [{"op": "sigmoid"}]
+    with pytest.raises(ValueError, match=r"must be one of map, add.*got sigmoid"):
+        lower_decoder(vae)

@@ -30,9 +30,6 @@ FUNCTIONS = {
     "step": lambda x: np.where(np.isnan(x), x, x >= 0.5),
     "is-zero": lambda x: (x == 0) * 1.0,
     "is-missing": lambda x: np.isnan(x) * 1.0,
-    "continuous-bernoulli": lambda x: np.where(
-        np.abs(x) < 0.1, 0.5 + x / 12 - x**3 / 720 + x**5 / 30240, 1 / (1 - np.exp(-x)) - 1 / x
-    ),
 }
 
 
@@ -102,9 +99,14 @@ def value_of_levels(step, arrays, h, context):
         return h.argmax(1)
     if step["of"] == "mean":
         return np.moveaxis(special.softmax(h, 1), 1, -1) @ np.linspace(0, 1, h.shape[1])
-    count, edge = step["count"], 0.5 / step["count"]
-    middle, scale = special.expit(h[:, 0]).clip(edge, 1 - edge), np.exp(h[:, 1].clip(-4.5, 0))
+    count = step["count"]
+    middle, scale = special.expit(h[:, 0]).clip(*step["locations"]), np.exp(h[:, 1].clip(*step["log_scales"]))
     return sum(special.expit((middle - k / count) / scale) for k in range(1, count)) / (count - 1)
+
+
+def continuous_bernoulli(step, arrays, h, context):
+    series = sum(coefficient * h**power for power, coefficient in enumerate(step["series"]))
+    return np.where(np.abs(h) < step["near"], series, 1 / (1 - np.exp(-h)) - 1 / h)
 
 
 OPS = {
@@ -112,6 +114,7 @@ OPS = {
     "convolve": convolved,
     "convolve-transposed": convolved_back,
     "map": lambda step, arrays, h, _: FUNCTIONS[step["function"]](h),
+    "continuous-bernoulli": continuous_bernoulli,
     "gate": gated,
     "normalise": normalised,
     "add": lambda step, arrays, h, _: h + arrays[step["value"]],

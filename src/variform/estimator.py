@@ -35,7 +35,7 @@ from sklearn.utils.validation import (
     validate_data,  # pyrefly: ignore[missing-module-attribute]
 )
 
-from variform.config.choices import ActivationName
+from variform.config.choices import ActivationName, LikelihoodName
 from variform.config.model import ModelConfig
 from variform.config.training import TrainConfig
 from variform.data.dataset import Dataset
@@ -48,7 +48,7 @@ from variform.evaluation.differences import mean_difference
 from variform.evaluation.imputation import Imputation, impute
 from variform.evaluation.latents import active_units
 from variform.model import build, starts, vae
-from variform.model.likelihoods import GaussianLikelihood
+from variform.model.likelihoods import LIKELIHOODS
 from variform.model.priors import MixturePrior
 from variform.objectives.build import build_objective
 from variform.training.fit import fit
@@ -56,18 +56,12 @@ from variform.training.schedule import epochs
 
 Array = NDArray[Any]
 Seed = int | np.random.RandomState | None
-LikelihoodName = Literal[
-    "auto",
-    "bernoulli",
-    "continuous-bernoulli",
-    "gaussian",
-    "gaussian-per-feature",
-    "gaussian-shared",
-    "gaussian-optimal",
-    "gaussian-identity",
-    "poisson",
-    "negative-binomial",
+_LIKELIHOOD_NAMES = [
+    name
+    for name, (family, _) in LIKELIHOODS.items()
+    if family.support != "levels" and not family.takes_categories and name != "gaussian-fixed"
 ]
+"""Those of a matrix of numbers; `gaussian-fixed` has an option that there is none for here."""
 PriorName = Literal["auto", "normal", "mixture", "vamp", "flow"]
 
 _FLOATS = [np.float64, np.float32]
@@ -175,7 +169,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's name and type)
         "latent_dim": [_between(1, whole=True), *_choices(Literal["auto"])],
-        "likelihood": _choices(LikelihoodName),
+        "likelihood": [StrOptions({"auto", *_LIKELIHOOD_NAMES})],  # pyrefly: ignore[bad-instantiation]
         "posterior": _choices(_MODEL["posterior"]),
         "prior": _choices(PriorName),
         "hidden": ["array-like"],
@@ -200,7 +194,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self,
         latent_dim: int | Literal["auto"] = "auto",
         *,
-        likelihood: LikelihoodName = "auto",
+        likelihood: LikelihoodName | Literal["auto"] = "auto",
         posterior: Literal["diagonal", "full", "iaf"] = "diagonal",
         prior: PriorName = "auto",
         hidden: tuple[int, ...] = (128,),
@@ -324,7 +318,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _peers(self, train: Dataset, valid: Dataset, X: Array) -> dict[str, tuple[float, float]]:
         """Simpler models on the rows that were held out, X as they came."""
-        if not isinstance(self.vae_.likelihood, GaussianLikelihood) or self.gaps:
+        if not self.vae_.likelihood.is_gaussian or self.gaps:
             return {}
         own = self._log_px(X) - train.schema.log_jacobian
         fitted, scored = (part.prepared(seed=0).double().numpy() for part in (train, valid))
@@ -718,11 +712,14 @@ def _warn_of_simpler_models(models: list[VAE]) -> None:
         )
 
 
-def _standardised(X: Array, likelihood: LikelihoodName, *, gaps: bool, columns: Array | None) -> Dataset:
+def _standardised(
+    X: Array, likelihood: LikelihoodName | Literal["auto"], *, gaps: bool, columns: Array | None
+) -> Dataset:
     """Training rows, of real numbers each column with mean 0 and standard deviation 1."""
     data = dataset_from(torch.tensor(X), gaps=gaps)
     schema = replace(data.schema, source="X", columns=data.schema.columns if columns is None else tuple(columns))
-    if likelihood.startswith("gaussian") or (likelihood == "auto" and schema.levels != 2):
+    is_real = schema.levels != 2 if likelihood == "auto" else LIKELIHOODS[likelihood][0].support == "real"
+    if is_real:
         scaler: Any = StandardScaler().fit(X)  # of a constant column the scale is 1
         schema = replace(schema, shift=tuple(scaler.mean_.tolist()), scale=tuple(scaler.scale_.tolist()))
     return Dataset(data.raw, schema)
@@ -730,7 +727,6 @@ def _standardised(X: Array, likelihood: LikelihoodName, *, gaps: bool, columns: 
 
 def _peer_densities(fitted: Array, scored: Array, model: vae.VAE) -> dict[str, Array]:
     """log p(x) of prepared rows under simpler models, by name."""
-    assert isinstance(model.likelihood, GaussianLikelihood)
     least = model.likelihood.min_std
     mean, std = fitted.mean(0), np.maximum(fitted.std(0), least)
     independent = -0.5 * np.square((scored - mean) / std) - np.log(std) - 0.5 * math.log(2 * math.pi)

@@ -20,6 +20,8 @@ LikelihoodName = Literal[
     "negative-binomial",
     "mixed",
 ]
+COUNTED: tuple[LikelihoodName, ...] = ("poisson", "negative-binomial")
+"""The likelihoods of counts: automatic scaling leaves the data as they are."""
 ActivationName = Literal["relu", "tanh", "elu", "leaky-relu", "gelu", "silu", "softplus", "sigmoid"]
 InitialisationName = Literal["torch", "he-normal", "he-uniform", "glorot-normal", "glorot-uniform", "orthogonal"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]

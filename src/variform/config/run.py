@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from variform.config.checks import Count, checked
+from variform.config.choices import COUNTED
 from variform.config.data import DataConfig
 from variform.config.model import ModelConfig
 from variform.config.training import TrainConfig
@@ -56,12 +57,9 @@ class RunConfig:
         """
         if self.model.likelihood == "mixed":
             return dataclasses.replace(self.data, cells="mixed")
-        is_of_counts = self.model.likelihood in ("poisson", "negative-binomial")
-        return (
-            dataclasses.replace(self.data, scaling="none")
-            if is_of_counts and self.data.scaling == "auto"
-            else self.data
-        )
+        if self.model.likelihood in COUNTED and self.data.scaling == "auto":
+            return dataclasses.replace(self.data, scaling="none")
+        return self.data
 
 
 _RUN_OF = {  # how a training runs, which does not change what is minimised

@@ -114,15 +114,30 @@ class ContinuousBernoulli(Law):
         0.0
     """
 
+    NEAR = 0.5
+    """The size of a logit below which the series are used."""
     has_rsample = True
 
     def __init__(self, logits: Tensor, event_dims: int = 1) -> None:
         super().__init__(logits.shape, event_dims)
         self.logits = logits
         # Each branch sees harmless values where the other is taken: its gradient there, times 0, would be NaN.
-        self._is_near = logits.abs() < 0.5
+        self._is_near = logits.abs() < self.NEAR
         self._near = torch.where(self._is_near, logits, 0.0)
         self._size = torch.where(self._is_near, 1.0, logits.abs())
+
+    @staticmethod
+    def series_of_mean() -> list[float]:
+        r"""The mean near $a = 0$ for programs without torch: coefficients of a polynomial in a, the constant first.
+
+        Example:
+            >>> [round(coefficient, 6) for coefficient in ContinuousBernoulli.series_of_mean()[:4]]
+            [0.5, 0.083333, 0.0, -0.001389]
+        """
+        coefficients = [0.5]
+        for n, c in enumerate(_SERIES, 1):
+            coefficients += [2 * n * c, 0.0]
+        return coefficients[:-1]
 
     @property
     def mean(self) -> Tensor:

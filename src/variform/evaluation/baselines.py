@@ -9,28 +9,13 @@ import torch
 from torch import Tensor
 
 from variform.data.dataset import Dataset
+from variform.data.marginals import Marginals
 from variform.data.schema import Schema
 from variform.distributions.compound import Mixed
-from variform.distributions.counts import NegativeBinomial, Poisson
-from variform.distributions.gaussian import DiagonalGaussian
-from variform.distributions.law import Law
-from variform.distributions.pixels import Bernoulli, Categorical, ContinuousBernoulli
 from variform.evaluation.components import MixedCoding, fit_with_gaps
 from variform.evaluation.density import Scores, per_column, squared_error
 from variform.evaluation.differences import mean_difference, root_mean_difference, row_errors
 from variform.evaluation.estimate import Estimate
-from variform.model.likelihoods import (
-    BernoulliLikelihood,
-    CategoricalLikelihood,
-    ContinuousBernoulliLikelihood,
-    GaussianLikelihood,
-    Likelihood,
-    LogisticLikelihood,
-    MixedLikelihood,
-    NegativeBinomialLikelihood,
-    PoissonLikelihood,
-    dispersion,
-)
 from variform.model.vae import VAE
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -73,7 +58,7 @@ def pca(
     model = fit_with_gaps(fitted.numpy() * unit, vae.latent_dim, graded=own_units)
     reconstruction = torch.from_numpy(model.reconstruct(x * unit) / unit)
     nll = None
-    if isinstance(likelihood, GaussianLikelihood):
+    if likelihood.is_gaussian:
         law = (model.divided(unit) if own_units else model).bounded(likelihood.min_std)
         jacobians = vae.log_jacobians(data.schema, scored.reshape(-1, *data.schema.shape))
         nll = -torch.from_numpy(law.log_prob(x)) - jacobians
@@ -126,10 +111,7 @@ def famd(
 def trivial(
     vae: VAE, data: Dataset, train: Dataset, *, scores: Scores | None = None, seed: int = 0
 ) -> dict[str, Any]:  # fmt: skip
-    """Independent dimensions, each with the law that fits its training rows.
-
-    Bernoulli with add-one smoothed means; a continuous Bernoulli or a Gaussian; add-one smoothed frequencies of levels;
-    Poisson with one count of one more row; a negative binomial with the same mean and the dispersion of the variance.
+    """Independent dimensions, each with the law that fits its training rows: `Likelihood.independent` says which.
 
     Args:
         vae: The model beside which the trivial model stands; its likelihood decides which one.
@@ -139,13 +121,13 @@ def trivial(
         seed: Seed of the binarisation, where the data ask for one.
 
     Returns:
-        reconstruction_error, that of the training mean; nll, unless the likelihood is one of the user's own; a note
+        reconstruction_error, that of the training mean; nll, where the likelihood has such a law; a note
         where there are so many rows that only some are scored; differences as of `pca`.
     """
-    mean, variance = (part.flatten() for part in train.moments(seed=seed))
+    marginals = Marginals.of(train, seed=seed)
     scored, chosen = _rows(data, seed)
-    law = _independent(vae.likelihood, train, mean, variance, seed)
-    middle = law.mean if isinstance(law, Mixed) else mean  # which has the most frequent categories
+    law = vae.likelihood.independent(marginals)
+    middle = law.mean if isinstance(law, Mixed) else marginals.mean  # which has the most frequent categories
     nll = None
     if law is not None:
         jacobians = vae.log_jacobians(data.schema, scored.reshape(-1, *data.schema.shape))
@@ -201,54 +183,6 @@ def baseline_names(found: dict[str, dict[str, Any]]) -> dict[str, str]:
 def has_two_metrics(found: dict[str, dict[str, Any]]) -> bool:
     """Whether PCA stands among an evaluation's baselines in both metrics."""
     return PCAS.keys() <= found.keys()
-
-
-def _independent(
-    likelihood: Likelihood, train: Dataset, mean: Tensor, variance: Tensor, seed: int
-) -> Law | None:  # fmt: skip
-    """The law of the trivial model; None for a likelihood of the user's own, under which it is not known here."""
-    rows = len(train)
-    if isinstance(likelihood, GaussianLikelihood):
-        return DiagonalGaussian(mean, variance.clamp_min(likelihood.min_std**2).log())
-    if isinstance(likelihood, BernoulliLikelihood):
-        return Bernoulli(torch.logit((mean * rows + 1) / (rows + 2)))
-    if isinstance(likelihood, ContinuousBernoulliLikelihood):
-        return ContinuousBernoulli(likelihood.start_at(mean, variance))
-    if isinstance(likelihood, LogisticLikelihood | CategoricalLikelihood):
-        return Categorical((_level_counts(train, likelihood.levels, seed) + 1).log())
-    if isinstance(likelihood, MixedLikelihood):
-        return Mixed([_of_columns(*part, train, mean, variance, seed) for part in likelihood.parts], likelihood.order)
-    mean = (mean * rows + 1) / (rows + 1)
-    if isinstance(likelihood, PoissonLikelihood):
-        return Poisson(mean.log())
-    if isinstance(likelihood, NegativeBinomialLikelihood):
-        return NegativeBinomial(mean.log(), dispersion(mean, variance).log())
-    return None
-
-
-def _of_columns(
-    columns: Tensor, family: Likelihood, train: Dataset, mean: Tensor, variance: Tensor, seed: int
-) -> Law:  # fmt: skip
-    """The law of some columns of a mixed table."""
-    if isinstance(family, CategoricalLikelihood):
-        codes = train.prepared(seed=seed)[:, columns[0]]
-        counts = torch.bincount(codes[~codes.isnan()].long(), minlength=family.levels)
-        return Categorical((counts + 1).double().log()[:, None])
-    law = _independent(family, train, mean[columns], variance[columns], seed)
-    assert law is not None  # a mixed likelihood has families of ours
-    return law
-
-
-def _level_counts(data: Dataset, levels: int, seed: int) -> Tensor:
-    """How often each dimension has each level, (levels, D), float64."""
-    size = math.prod(data.schema.shape)
-    counts = torch.zeros(levels * size, dtype=torch.float64)
-    for x in data.batches(1024, seed=seed):
-        x = x.flatten(1)
-        level = (x.nan_to_num() * (levels - 1)).round().long()
-        place = (level * size + torch.arange(size))[~x.isnan()]
-        counts += torch.bincount(place, minlength=levels * size)
-    return counts.reshape(levels, size)
 
 
 def _rows(data: Dataset, seed: int, most: int | None = None) -> tuple[Tensor, Tensor | None]:

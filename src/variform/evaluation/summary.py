@@ -16,7 +16,6 @@ from variform.evaluation.imputation import impute as impute
 from variform.evaluation.latents import active_units, hits
 from variform.evaluation.pareto import FEWEST_SAMPLES, HIGH
 from variform.evaluation.verdict import MOST_ROWS, SOME_ROWS, distrusted, warnings
-from variform.model.likelihoods import BernoulliLikelihood, GaussianLikelihood
 from variform.model.vae import VAE
 
 
@@ -190,7 +189,7 @@ def _on_pca(vae: VAE, baselines: dict[str, Any]) -> list[str]:
         found = {words[measure]: better_pca(baselines, measure) for measure in words}
         told = [f"{PCAS[name]} has the lower {measure}" for measure, name in found.items() if name]
         notes.append(f"PCA depends on the units of the columns, and stands here in two: {' and '.join(told)}.")
-    if "pca" in baselines and not isinstance(vae.likelihood, GaussianLikelihood):
+    if "pca" in baselines and not vae.likelihood.is_gaussian:
         notes.append(
             "PCA minimises the squared error of these very values and has no probability of them: beside this "
             "likelihood its error can be compared, and there is no NLL."
@@ -221,5 +220,6 @@ def _notes_on_importance_sampling(numbers: dict[str, Any]) -> list[str]:
 
 
 def _is_only_cross_entropy(vae: VAE, schema: Schema) -> bool:
-    """Whether a Bernoulli likelihood meets values other than zeros and ones."""
-    return isinstance(vae.likelihood, BernoulliLikelihood) and schema.seen_levels != 2
+    """Whether a probability of zeros and ones meets other values."""
+    is_probability = vae.likelihood.support == "unit" and not vae.likelihood.is_density
+    return is_probability and schema.seen_levels != 2

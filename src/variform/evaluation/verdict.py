@@ -10,7 +10,6 @@ from typing import Any
 from variform.config.training import TrainConfig
 from variform.evaluation.baselines import PCAS, has_two_metrics
 from variform.evaluation.pareto import HIGH
-from variform.model.likelihoods import GaussianLikelihood, LogisticLikelihood
 from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
 from variform.model.vae import VAE
 from variform.training import divergence
@@ -201,7 +200,7 @@ def _diverged(vae: VAE, history: Sequence[Mapping[str, Any]]) -> list[str]:
 def _one_variance(vae: VAE, numbers: dict[str, Any]) -> list[str]:
     """One noise variance for columns that were standardised each by itself, where their errors tell otherwise."""
     likelihood, schema = vae.likelihood, vae.schema
-    if not isinstance(likelihood, GaussianLikelihood) or likelihood.variance in ("learned", "per-feature"):
+    if not likelihood.has_one_variance:
         return []
     found = numbers.get("reconstruction_error_per_column", {})
     if schema is None or len(set(schema.scale)) < 2 or any(value["mean"] is None for value in found.values()):
@@ -268,13 +267,11 @@ def _what_to_try(
 ) -> str:
     """What this run has that may be the reason, and what to do about it; `better` are the measures that it lost."""
     likelihood, active = vae.likelihood, numbers["active_units"]
-    variance = likelihood.variance if isinstance(likelihood, GaussianLikelihood) else None
-    if baseline == "trivial" and "nll" in better and variance not in (None, "learned", "per-feature"):
-        return "It has a variance per column and this VAE one for all: compare --likelihood gaussian-per-feature."
-    if baseline == "trivial" and "nll" in better and isinstance(likelihood, LogisticLikelihood):
-        return "It has a frequency for every level and this VAE two numbers: compare --likelihood categorical with it."
+    if baseline == "trivial" and "nll" in better and likelihood.richer is not None:
+        what, name = likelihood.richer
+        return f"It has {what}: compare --likelihood {name} with it."
     ways = _ways_of_training(trained, history)
-    if variance in ("identity", "fixed"):
+    if not likelihood.learns_variance:
         ways.append("a variance that is learned (--likelihood gaussian-per-feature)")
     if trained and trained.beta > 1:
         ways.append("--beta 1")
@@ -282,9 +279,9 @@ def _what_to_try(
         ways.append("--warmup 1000, since not all latents are active")
     if baseline == "pca_own_units":
         ways.append("--scaling none, if all columns have one unit")
-    if baseline == "pca_own_units" and variance in ("shared", "optimal"):
+    if baseline == "pca_own_units" and likelihood.has_one_variance and likelihood.learns_variance:
         ways.append("a variance a column (--likelihood gaussian-per-feature)")
-    is_of_squares = variance is not None or "nll" in better
+    is_of_squares = likelihood.is_gaussian or "nll" in better
     why = "" if is_of_squares else "Its aim is a small squared error, which is not the aim of this VAE's likelihood. "
     return f"{why}Try {'; '.join(ways)}; or take the simpler model."
 

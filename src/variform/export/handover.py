@@ -166,6 +166,7 @@ def reader_for(about: dict[str, Any]) -> str:
         "softmax": "mean",
         "convolve": "convolve",
         "normalise": "normalise",
+        "continuous_bernoulli": "continuous-bernoulli",
         "logistic": "logistic",
     }
     unused = {name for name, op in helpers.items() if op not in used}

@@ -10,6 +10,7 @@ holds is a plain value.
 | convolve | weight (M, N, kh, kw), bias (M) or null, stride, padding | its convolution, zeros around it |
 | convolve-transposed | weight (N, M, kh, kw), bias (M) or null, stride, padding, output_padding | its transposed one |
 | map | function | the function of every number |
+| continuous-bernoulli | near, series | 1 / (1 - e^-h) - 1 / h; where abs(h) < near by a polynomial |
 | gate | | a sigmoid(b), where a and b are the halves of h along axis 1 |
 | normalise | weight, bias, eps | (h - mean) / sqrt(variance + eps) * weight + bias, moments over all but axis 0 |
 | add | value | h + value |
@@ -20,7 +21,7 @@ holds is a plain value.
 | reshape | shape | the same numbers in the shape (B, *shape) |
 | context | | joined along axis 1 with the context; of images with a plane of each of its numbers |
 | branches | branches, join | each list of steps applied to h itself, and the results joined, `sum` or `concatenate` |
-| levels | of | a value for L: `mean`, `likeliest` (of logits (B, L, *s)), `logistic` (of (B, 2, *s), with count = L) |
+| levels | of | a value for L: `mean`, `likeliest` (of logits (B, L, *s)), `logistic` (of (B, 2, *s)) |
 
 The arrays of add, multiply, clip, fill and normalise have one number, the shape of an example, or one number a channel,
 (C, 1, 1). stride, padding and output_padding are pairs, of height and width. A convolution is what torch calls so, a
@@ -30,14 +31,14 @@ and cuts `padding` off all sides after it added `output_padding` zeros below and
 
 Functions of `map`: relu, tanh, elu (x or e^x - 1), leaky-relu (x or 0.01 x), gelu (x Phi(x)), silu (x sigmoid(x)),
 softplus (log(1 + e^x)), sigmoid, exp, log1p, square, sqrt, round (halves to even), step (1 from 0.5, else 0; NaN
-stays), is-zero (1 or 0), is-missing (1 or 0), continuous-bernoulli (1 / (1 - e^-x) - 1 / x; 0.5 + x / 12 - x^3 / 720 +
-x^5 / 30240 near 0).
+stays), is-zero (1 or 0), is-missing (1 or 0). The coefficients of `series` begin with the constant.
 
 `levels`: `mean` is the sum over k of k / (L - 1) softmax(h)_k; `likeliest` the place of the largest logit; `logistic`
-the sum over k from 1 to L - 1 of sigmoid((m - k / L) / s), divided by L - 1, where m = sigmoid(h[:, 0]), kept in
-[1 / 2L, 1 - 1 / 2L], and log s = h[:, 1], kept in [-4.5, 0].
+the sum over k from 1 to L - 1 of sigmoid((m - k / L) / s), divided by L - 1, where L = `count`, m = sigmoid(h[:, 0])
+is kept within `locations` and log s = h[:, 1] within `log_scales`, each a pair of the least and the greatest value.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -49,26 +50,13 @@ from torch import Tensor, nn
 
 from variform.data.schema import Schema
 from variform.model.features import FilledGaps, LogCounts, TableFeatures
-from variform.model.likelihoods import (
-    BernoulliLikelihood,
-    CategoricalLikelihood,
-    ContinuousBernoulliLikelihood,
-    GaussianLikelihood,
-    Likelihood,
-    LogisticLikelihood,
-    MixedLikelihood,
-    NegativeBinomialLikelihood,
-    PoissonLikelihood,
-)
+from variform.model.likelihoods import Step
 from variform.model.networks import ACTIVATIONS, MLP, ConvolutionalDecoder, ConvolutionalEncoder, ResidualBlock
 from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
 from variform.model.vae import VAE
 from variform.system.draws import Dropout
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Step = dict[str, Any]
-
-_LARGEST_LOG_RATE = 30.0  # as the likelihoods of counts bound it
 
 
 @dataclass(frozen=True)
@@ -108,7 +96,11 @@ def lower_decoder(vae: VAE) -> Program:
     decoding = _Lowering((vae.latent_dim,))
     if vae.context_dim:
         decoding.context(vae.context_dim)
-    _mean(decoding, vae.likelihood, vae.decoder)
+    _network(decoding, vae.decoder)
+    mean = vae.likelihood.mean_steps()
+    if mean is None:
+        raise ValueError(_no_step_for(vae.likelihood))
+    decoding.follow(mean)
     if vae.schema is not None:
         _restored(decoding, vae.schema)
     return Program((vae.latent_dim,), vae.context_dim, decoding.shape, decoding.steps, decoding.weights)
@@ -153,6 +145,15 @@ class _Lowering:
     def step(self, op: str, **fields: Any) -> None:
         self.steps.append({"op": op, **fields})
 
+    def follow(self, steps: Sequence[Step]) -> None:
+        """Steps as a likelihood states them, whose arrays are values and have no names yet."""
+        for step in steps:
+            fields = dict(step)
+            op = fields.pop("op")
+            if op not in _OF_LIKELIHOODS:
+                raise ValueError(f"a step of a likelihood must be one of {', '.join(_OF_LIKELIHOODS)}; got {op}.")
+            getattr(self, op.replace("-", "_"))(**fields)
+
     def array(self, values: Tensor) -> str:
         """The name under which an array is kept."""
         name = f"array{len(self.weights)}"
@@ -162,11 +163,16 @@ class _Lowering:
     def map(self, function: str) -> None:
         self.step("map", function=function)
 
-    def add(self, value: Tensor) -> None:
+    def continuous_bernoulli(self, near: float, series: Sequence[float]) -> None:
+        self.step("continuous-bernoulli", near=near, series=list(series))
+
+    def add(self, value: Tensor | float) -> None:
+        value = torch.as_tensor(value)
         if value.any():
             self.step("add", value=self.array(value))
 
-    def multiply(self, value: Tensor) -> None:
+    def multiply(self, value: Tensor | float) -> None:
+        value = torch.as_tensor(value)
         if (value != 1).any():
             self.step("multiply", value=self.array(value))
 
@@ -181,18 +187,39 @@ class _Lowering:
         self.shape = (len(weight),)
 
     def take(self, places: Sequence[int]) -> None:
-        if list(places) != list(range(math.prod(self.shape))):
+        """Behind a dense layer the weights of what is not taken are left out, and there is no step."""
+        is_all = list(places) == list(range(math.prod(self.shape)))
+        is_dense = bool(self.steps) and self.steps[-1]["op"] == "dense"
+        if is_dense and not is_all:
+            for name in (self.steps[-1]["weight"], self.steps[-1]["bias"]):
+                self.weights[name] = np.ascontiguousarray(self.weights[name][list(places)])
+        elif not is_all:
             self.step("take", places=list(places))
         self.shape = (len(places),)
 
     def reshape(self, shape: Sequence[int]) -> None:
-        if tuple(shape) != self.shape:
+        """Of reshapings in a row the last one counts, and flat numbers of a dense layer are flat already."""
+        before = self.steps[-2]["op"] if len(self.steps) > 1 else ""
+        if tuple(shape) != self.shape and self.steps and self.steps[-1]["op"] == "reshape":
+            self.steps.pop()
+            if not (before == "dense" and len(shape) == 1):
+                self.step("reshape", shape=list(shape))
+        elif tuple(shape) != self.shape:
             self.step("reshape", shape=list(shape))
         self.shape = tuple(shape)
+
+    def levels(self, of: str, **constants: Any) -> None:
+        self.step("levels", of=of, **constants)
+        self.shape = self.shape[1:]
 
     def context(self, context_dim: int) -> None:
         self.step("context")
         self.shape = (self.shape[0] + context_dim, *self.shape[1:])
+
+    def branches(self, branches: Sequence[Sequence[Step]], join: str) -> None:
+        if join != "concatenate":
+            raise ValueError(f"branches of a likelihood must be joined by concatenate; got {join}.")
+        self.concatenate([functools.partial(_Lowering.follow, steps=steps) for steps in branches])
 
     def concatenate(self, makers: Sequence[Callable[["_Lowering"], None]]) -> None:
         """Branches that each maker fills, end to end."""
@@ -215,6 +242,10 @@ class _Lowering:
 
         self.concatenate([taking(places, maker) for places, maker in groups])
         self.take(np.argsort([place for places, _ in groups for place in places]).tolist())
+
+
+_OF_LIKELIHOODS = ("map", "add", "multiply", "clip", "take", "reshape", "continuous-bernoulli", "levels", "branches")
+"""Steps of `Likelihood.mean_steps`: each has a method of `_Lowering`."""
 
 
 # ---- networks
@@ -354,76 +385,6 @@ def _no_step_for(part: nn.Module) -> str:
 
 
 # ---- the decoder's end
-
-
-def _mean(decoding: _Lowering, likelihood: Likelihood, network: nn.Module) -> None:
-    """The decoder's network and the mean of the law that its output describes."""
-    if type(likelihood) is GaussianLikelihood and likelihood.variance == "learned":
-        _network(decoding, network)
-        _first_half(decoding)
-        decoding.reshape(likelihood.event_shape)
-        return
-    _network(decoding, network)
-    if type(likelihood) is MixedLikelihood:
-        _means_of_columns(decoding, likelihood)
-    else:
-        _mean_of_params(decoding, likelihood)
-
-
-def _first_half(decoding: _Lowering) -> None:
-    """Keep the means of a Gaussian and leave out the weights of its variances, where they are the last layer's."""
-    kept = math.prod(decoding.shape) // 2
-    ops = [step["op"] for step in decoding.steps[-2:]]
-    if ops[-2:] == ["dense", "reshape"]:
-        decoding.steps.pop()
-        for name in ("weight", "bias"):
-            array = decoding.steps[-1][name]
-            decoding.weights[array] = decoding.weights[array][:kept]
-        decoding.shape = (kept,)
-        return
-    decoding.reshape((2 * kept,))
-    decoding.take(range(kept))
-
-
-def _mean_of_params(decoding: _Lowering, likelihood: Likelihood) -> None:
-    kind = type(likelihood)
-    if kind is BernoulliLikelihood:
-        decoding.map("sigmoid")
-    elif kind is ContinuousBernoulliLikelihood:
-        decoding.map("continuous-bernoulli")
-    elif kind in (PoissonLikelihood, NegativeBinomialLikelihood):
-        decoding.clip(-math.inf, _LARGEST_LOG_RATE)
-        decoding.map("exp")
-    elif kind is LogisticLikelihood:
-        decoding.step("levels", of="logistic", count=likelihood.levels)
-    elif kind is CategoricalLikelihood:
-        decoding.step("levels", of="mean")
-    elif kind is not GaussianLikelihood:
-        raise ValueError(_no_step_for(likelihood))
-    decoding.shape = likelihood.event_shape
-
-
-def _means_of_columns(decoding: _Lowering, likelihood: MixedLikelihood) -> None:
-    start, makers = 0, []
-
-    def making(family: Likelihood, places: range) -> Callable[[_Lowering], None]:
-        def make(branch: _Lowering) -> None:
-            branch.take(places)
-            branch.reshape(family.params_shape)
-            if type(family) is CategoricalLikelihood:
-                branch.step("levels", of="likeliest")
-                branch.shape = family.event_shape
-            else:
-                _mean_of_params(branch, family)
-
-        return make
-
-    for _, family in likelihood.parts:
-        width = math.prod(family.params_shape)
-        makers.append(making(family, range(start, start + width)))
-        start += width
-    decoding.concatenate(makers)
-    decoding.take(likelihood.order.argsort().tolist())
 
 
 def _restored(decoding: _Lowering, schema: Schema) -> None:

@@ -150,24 +150,21 @@ class _Writer:
         if function == "step":
             is_above = self._number(node("GreaterOrEqual", [h, self.constant(0.5)]))
             return node("Where", [node("IsNaN", [h]), h, is_above])
-        if function == "continuous-bernoulli":
-            return self._continuous_bernoulli(h)
         raise ValueError(f"a graph must be made of known functions; got {function}. Use the model in Python.")
 
     def _number(self, condition: str) -> str:
         return self.node("Cast", [condition], to=TensorProto.FLOAT)
 
-    def _continuous_bernoulli(self, h: str) -> str:
+    def _continuous_bernoulli(self, step: Step, h: str, rank: int) -> str:
         """The mean by its formula, and near 0, where that cancels, by its series."""
         node, one = self.node, self.constant(1.0)
         rest = node("Sub", [one, node("Exp", [node("Neg", [h])])])
         formula = node("Sub", [node("Reciprocal", [rest]), node("Reciprocal", [h])])
-        square = node("Mul", [h, h])
-        series = self.constant(1 / 30240)
-        for coefficient in (-1 / 720, 1 / 12):
-            series = node("Add", [node("Mul", [series, square]), self.constant(coefficient)])
-        series = node("Add", [node("Mul", [series, h]), self.constant(0.5)])
-        return node("Where", [node("Less", [node("Abs", [h]), self.constant(0.5)]), series, formula])
+        *lower, highest = step["series"]
+        series = self.constant(highest)
+        for coefficient in reversed(lower):
+            series = node("Add", [node("Mul", [series, h]), self.constant(coefficient)])
+        return node("Where", [node("Less", [node("Abs", [h]), self.constant(step["near"])]), series, formula])
 
     def _gate(self, step: Step, h: str, rank: int) -> str:
         first, second = f"{h}_first", f"{h}_second"
@@ -229,12 +226,12 @@ class _Writer:
             values = self.node("Unsqueeze", [values, self.constant(np.arange(1, rank - 1))]) if rank > 2 else values
             weighted = self.node("Mul", [share, values])
             return self.node("ReduceSum", [weighted, self.constant(np.array([1]))], keepdims=0)
-        count, edge = step["count"], 0.5 / step["count"]
+        count = step["count"]
         location, log_scale = f"{h}_location", f"{h}_log_scale"
         self.node("Split", [h], [location, log_scale], axis=1)
-        ends = [self.constant(edge), self.constant(1 - edge)]
-        middle = self.node("Clip", [self.node("Sigmoid", [location]), *ends])
-        scale = self.node("Exp", [self.node("Clip", [log_scale, self.constant(-4.5), self.constant(0.0)])])
+        locations, log_scales = ([self.constant(end) for end in step[name]] for name in ("locations", "log_scales"))
+        middle = self.node("Clip", [self.node("Sigmoid", [location]), *locations])
+        scale = self.node("Exp", [self.node("Clip", [log_scale, *log_scales])])
         edges = (np.arange(1, count) / count).reshape(-1, *[1] * (rank - 2))
         above = self.node("Sigmoid", [self.node("Div", [self.node("Sub", [middle, self.constant(edges)]), scale])])
         return self.node("ReduceMean", [above], axes=[1], keepdims=0)

@@ -24,12 +24,12 @@ FUNCTIONS = {
     "step": lambda h: np.where(np.isnan(h), h, h >= 0.5),
     "is-zero": lambda h: h == 0,
     "is-missing": np.isnan,
-    "continuous-bernoulli": lambda h: np.where(abs(h) < 0.1, 0.5 + h / 12 - h**3 / 720, 1 / (1 - np.exp(-h)) - 1 / h),
 }
 STEPS = {
     "dense": lambda s, h, c: h @ s["weight"].T + s["bias"],
     "convolve": lambda s, h, c: convolve(s, h),
     "map": lambda s, h, c: FUNCTIONS[s["function"]](h),
+    "continuous-bernoulli": lambda s, h, c: continuous_bernoulli(h, s["near"], s["series"]),
     "gate": lambda s, h, c: np.split(h, 2, 1)[0] * (1 + np.tanh(np.split(h, 2, 1)[1] / 2)) / 2,
     "normalise": lambda s, h, c: normalise(h, s["eps"], tuple(range(1, h.ndim))) * s["weight"] + s["bias"],
     "add": lambda s, h, c: h + s["value"],
@@ -43,7 +43,7 @@ STEPS = {
     "concatenate": lambda s, h, c: np.concatenate([run(steps, h, c, s["model"]) for steps in s["branches"]], 1),
     "likeliest": lambda s, h, c: h.argmax(1),
     "mean": lambda s, h, c: np.tensordot(softmax(h), np.linspace(0, 1, h.shape[1]), (1, 0)),
-    "logistic": lambda s, h, c: logistic(s["count"], *np.moveaxis(h, 1, 0)),
+    "logistic": lambda s, h, c: logistic(s["count"], s["locations"], s["log_scales"], *np.moveaxis(h, 1, 0)),
 }
 
 def planes(c, axes):
@@ -61,8 +61,11 @@ def convolve(s, h):
 def normalise(h, eps, axes):
     return (h - h.mean(axes, keepdims=True)) / np.sqrt(h.var(axes, keepdims=True) + eps)
 
-def logistic(n, place, log_scale):
-    place, scale = np.clip((1 + np.tanh(place / 2)) / 2, 0.5 / n, 1 - 0.5 / n), np.exp(np.clip(log_scale, -4.5, 0))
+def continuous_bernoulli(h, near, series):
+    return np.where(abs(h) < near, np.polyval(series[::-1], h), 1 / (1 - np.exp(-h)) - 1 / h)
+
+def logistic(n, places, log_scales, place, log_scale):
+    place, scale = np.clip((1 + np.tanh(place / 2)) / 2, *places), np.exp(np.clip(log_scale, *log_scales))
     return np.mean([(1 + np.tanh((place - k / n) / scale / 2)) / 2 for k in range(1, n)], 0)
 
 def run(steps, h, c, model):

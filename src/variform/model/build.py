@@ -1,6 +1,5 @@
 """From a configuration and a schema to a VAE."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,18 +9,7 @@ from variform.config.checks import checked
 from variform.config.model import ModelConfig
 from variform.data.schema import Schema
 from variform.model.features import FilledGaps, LogCounts, TableFeatures
-from variform.model.likelihoods import (
-    BernoulliLikelihood,
-    CategoricalLikelihood,
-    ContinuousBernoulliLikelihood,
-    GaussianLikelihood,
-    Likelihood,
-    LogisticLikelihood,
-    MixedLikelihood,
-    NegativeBinomialLikelihood,
-    PoissonLikelihood,
-    Variance,
-)
+from variform.model.likelihoods import Likelihood, build_likelihood
 from variform.model.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder
 from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
 from variform.model.priors import MixturePrior, StandardNormalPrior, VampPrior
@@ -55,8 +43,7 @@ def build_vae(
         >>> build_vae(ModelConfig(latent_dim=2), schema).latent_dim
         2
     """
-    likelihood = _build_likelihood(config, schema)
-    schema.require(likelihood.support, config.likelihood)
+    likelihood = build_likelihood(config, schema)
     features = _build_features(schema, likelihood)
     seen = schema.shape if features is None else features.out_shape
     with seeded(seed):
@@ -124,69 +111,13 @@ def _options(config: ModelConfig) -> dict[str, Any]:
     return options | (stages if config.network != "mlp" else {})
 
 
-_PLAIN: dict[str, type[Likelihood]] = {
-    "bernoulli": BernoulliLikelihood,
-    "continuous-bernoulli": ContinuousBernoulliLikelihood,
-    "poisson": PoissonLikelihood,
-    "negative-binomial": NegativeBinomialLikelihood,
-}
-_OF_LEVELS: dict[str, type[LogisticLikelihood | CategoricalLikelihood]] = {
-    "logistic": LogisticLikelihood,
-    "categorical": CategoricalLikelihood,
-}
-_VARIANCES: dict[str, Variance] = {
-    "gaussian": "learned",
-    "gaussian-per-feature": "per-feature",
-    "gaussian-shared": "shared",
-    "gaussian-optimal": "optimal",
-    "gaussian-fixed": "fixed",
-    "gaussian-identity": "identity",
-}
-
-
-def _build_likelihood(config: ModelConfig, schema: Schema) -> Likelihood:
-    name, shape = config.likelihood, schema.shape
-    if name == "mixed":
-        if not schema.kinds:
-            raise ValueError(
-                f"the mixed likelihood needs the kinds of columns; {schema.source} was read without them. Read it with "
-                "--cells mixed, in Python DataConfig(cells='mixed')."
-            )
-        reals = [place for place, kind in enumerate(schema.kinds) if kind == "real"]
-        return MixedLikelihood(schema.kinds, levels=_levels(schema), min_std=_least_std(schema, reals))
-    if any(schema.categories):
-        text = next(column for column, names in zip(schema.columns, schema.categories, strict=True) if names)
-        raise ValueError(
-            f"{name} needs numbers; column '{text}' of {schema.source} holds categories. Use --likelihood mixed."
-        )
-    if name in _PLAIN:
-        return _PLAIN[name](shape)
-    if name in _OF_LEVELS:
-        return _OF_LEVELS[name](shape, levels=schema.seen_levels or 256)
-    variance, min_std = _VARIANCES[name], _least_std(schema)
-    return GaussianLikelihood(shape, variance=variance, min_std=min_std, fixed_std=config.fixed_std)
-
-
 def _build_features(schema: Schema, likelihood: Likelihood) -> FilledGaps | LogCounts | TableFeatures | None:
     if schema.kinds:
-        return TableFeatures(schema.kinds, levels=_levels(schema), gaps=schema.gaps)
+        levels = [len(names) for names in schema.categories]
+        return TableFeatures(schema.kinds, levels=levels, gaps=schema.gaps)
     if likelihood.support == "counts":
         return LogCounts(schema.shape)
     return FilledGaps(schema.shape) if schema.gaps else None
-
-
-def _levels(schema: Schema) -> list[int]:
-    return [len(names) for names in schema.categories]
-
-
-def _least_std(schema: Schema, columns: Sequence[int] | None = None) -> float:
-    """Grey values cannot be known better than to one level; real numbers get a thousandth of the model's unit, or of
-    the range of the narrowest column that varies."""
-    ranges = [(high - low) / scale for low, high, scale in zip(schema.low, schema.high, schema.scale, strict=True)]
-    ranges = ranges if columns is None else [ranges[place] for place in columns]
-    if schema.seen_levels and schema.seen_levels > 2:
-        return 1 / max(schema.scale)
-    return 1e-3 * min([1.0, *(width for width in ranges if width > 0)])
 
 
 def _build_posterior(config: ModelConfig) -> "Posterior":

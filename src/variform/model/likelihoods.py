@@ -4,17 +4,24 @@ The lecture's three structures are `BernoulliLikelihood` (cross-entropy), `Gauss
 variance per dimension from the network) and `GaussianLikelihood(variance="identity")` (squared error); the fourth,
 `variance="shared"`, learns one variance for all dimensions, without which the scale of the data decides how much the
 reconstruction weighs against the KL term.
+
+A family carries its own facts: what its number measures, for which values it is, the trivial model of its kind, the
+steps of its mean. Who builds, compares or exports a model asks for them and never for the type. `LIKELIHOODS`, at the
+end, has the names. docs/extending.md adds a family as an example.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from variform.config.checks import checked
-from variform.config.choices import Support
+from variform.config.choices import LikelihoodName, Support
+from variform.config.model import ModelConfig
+from variform.data.marginals import Marginals
+from variform.data.schema import Schema
 from variform.distributions.compound import Mixed
 from variform.distributions.counts import NegativeBinomial, Poisson
 from variform.distributions.gaussian import DiagonalGaussian
@@ -23,10 +30,15 @@ from variform.distributions.pixels import Bernoulli, Categorical, ContinuousBern
 from variform.system import processes
 
 Variance = Literal["learned", "per-feature", "shared", "optimal", "fixed", "identity"]
+Step = dict[str, Any]
+"""What is done to the numbers of every example: an `op` and its fields, of which export/lowering.py has the table."""
 
 
 class Likelihood(nn.Module):
-    """What all likelihoods share: a family turns the decoder's output into p(x|z).
+    """What all likelihoods share: a family turns the decoder's output into p(x|z), and says what others ask of it.
+
+    Every fact but `forward` has a default; a family states those that are otherwise with it. A class that inherits from
+    a family inherits its facts, and states anew what its own law changes.
 
     Args:
         event_shape: Shape of one example.
@@ -36,10 +48,52 @@ class Likelihood(nn.Module):
     """Whether p(x|z) is a density, which has the unit 1 / unit of x, and no probability."""
     support: Support = "real"
     """Which values x may have."""
+    takes_categories = False
+    """Whether columns may hold categories."""
+    is_gaussian = False
+    """Whether p(x|z) is a Gaussian with independent dimensions: then -log p(x|z) is made of squares, PCA and factor
+    analysis are such models with linear networks, and `min_std` is a number."""
+    min_std = 0.0
+    """Of a Gaussian: its least standard deviation, in the units the model sees."""
+    has_one_variance = False
+    """Whether one number is the variance, or the scale, of all dimensions."""
+    learns_variance = True
+    """Whether the variance comes from training, where there is one to choose."""
+    fits_batch = False
+    """Whether log p(x|z) in training is that of parameters that are the optimum for the batch."""
+    richer: tuple[str, LikelihoodName] | None = None
+    """What independent dimensions have and this family has not, and the likelihood that has it."""
 
     def __init__(self, event_shape: tuple[int, ...]) -> None:
         super().__init__()
         self.event_shape = tuple(event_shape)
+
+    @classmethod
+    def of(cls, schema: Schema, config: ModelConfig, **options: Any) -> Self:
+        """The likelihood of such data.
+
+        Args:
+            schema: What the data are.
+            config: The model's configuration, for a family that has an option of its own there.
+            options: Those of `LIKELIHOODS`.
+
+        Raises:
+            ValueError: when the data lack what the family needs.
+        """
+        del config
+        return cls(schema.shape, **options)
+
+    @property
+    def measures(self) -> str:
+        """What log p(x) is of. Numbers of nats may be compared where this is the same.
+
+        Example:
+            >>> PoissonLikelihood((4,)).measures
+            'a probability of counts'
+        """
+        values = {"real": "real numbers", "unit": "values in [0, 1]", "levels": "discrete levels", "counts": "counts"}
+        kind = "density" if self.is_density else "probability"
+        return f"a {kind} of {values[self.support]}"
 
     @property
     def params_shape(self) -> tuple[int, ...]:
@@ -68,6 +122,46 @@ class Likelihood(nn.Module):
         del variance
         return mean.new_zeros(self.params_shape)
 
+    def start_at_noise(self, mean: Tensor, noise: Tensor) -> Tensor:
+        r"""The params at which a Gaussian is $N(\mu, \Psi)$ with a diagonal $\Psi$, as exactly as the family can.
+
+        Args:
+            mean: $\mu$, (*event).
+            noise: The diagonal of $\Psi$, likewise; twice the least variance or more.
+
+        Shape:
+            (*params_shape), flat.
+
+        Raises:
+            NotImplementedError: for a family that is not Gaussian.
+        """
+        raise NotImplementedError(f"only a Gaussian starts at factor analysis; {type(self).__name__} is none.")
+
+    def independent(self, rows: Marginals) -> Law | None:
+        """The trivial model: the law of independent dimensions that fits training rows, None where it is not known.
+
+        Args:
+            rows: What is known of every dimension of the training rows.
+
+        Shape:
+            A law over vectors (D,) of flat examples, without a batch.
+        """
+        del rows
+        return None
+
+    def mean_steps(self) -> list[Step] | None:
+        """The steps from params (B, *params_shape) to the mean of p(x|z), (B, *event); None where there are none.
+
+        Of the table in export/lowering.py these may be used: map, add, multiply, clip, take, reshape,
+        continuous-bernoulli, levels, branches. Arrays are tensors or numbers here. Constants of a formula come with its
+        step: the programs that run the steps hold none.
+
+        Example:
+            >>> PoissonLikelihood((4,)).mean_steps()
+            [{'op': 'clip', 'low': -inf, 'high': 30.0}, {'op': 'map', 'function': 'exp'}]
+        """
+        return None
+
 
 class BernoulliLikelihood(Likelihood):
     """p(x|z) = Bernoulli with the network's output as logits; -log p(x|z) is the cross-entropy.
@@ -90,10 +184,23 @@ class BernoulliLikelihood(Likelihood):
         """The law that `params` describe."""
         return Bernoulli(_promoted(params), event_dims=len(self.event_shape))
 
+    @property
+    def measures(self) -> str:
+        """Of values between 0 and 1 it is a cross-entropy."""
+        return "a probability or cross-entropy of values in [0, 1]"
+
     def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
         """The params at which p(x|z) has the training data's mean, kept away from 0 and 1."""
         del variance
         return torch.logit(mean, eps=1e-3)
+
+    def independent(self, rows: Marginals) -> Law:
+        """Add-one smoothed means: those of one more row of ones and one of zeros."""
+        return Bernoulli(torch.logit((rows.mean * rows.rows + 1) / (rows.rows + 2)))
+
+    def mean_steps(self) -> list[Step]:
+        """The probability of a one."""
+        return [{"op": "map", "function": "sigmoid"}]
 
 
 class ContinuousBernoulliLikelihood(Likelihood):
@@ -121,6 +228,15 @@ class ContinuousBernoulliLikelihood(Likelihood):
         del variance
         mean = mean.clamp(0.01, 0.99)
         return _solved(lambda logits: ContinuousBernoulli(logits).mean, mean, -200.0, 200.0)
+
+    def independent(self, rows: Marginals) -> Law:
+        """With the means of the rows."""
+        return ContinuousBernoulli(self.start_at(rows.mean, rows.variance))
+
+    def mean_steps(self) -> list[Step]:
+        """The mean by its formula, and near 0, where that is 0/0, by its series."""
+        constants = {"near": ContinuousBernoulli.NEAR, "series": ContinuousBernoulli.series_of_mean()}
+        return [{"op": "continuous-bernoulli", **constants}]
 
 
 class GaussianLikelihood(Likelihood):
@@ -156,6 +272,7 @@ class GaussianLikelihood(Likelihood):
         tensor([-14.3379])
     """
 
+    is_gaussian = True
     optimal_variance: Tensor
 
     @checked
@@ -174,6 +291,16 @@ class GaussianLikelihood(Likelihood):
             self.raw_log_var = nn.Parameter(torch.zeros(() if variance == "shared" else self.event_shape))
         if variance == "optimal":
             self.register_buffer("optimal_variance", torch.ones(()))
+        self.learns_variance = variance not in ("fixed", "identity")
+        self.fits_batch = variance == "optimal"
+        self.has_one_variance = variance not in ("learned", "per-feature")
+        if self.has_one_variance:
+            self.richer = "a variance per column and this VAE one for all", "gaussian-per-feature"
+
+    @classmethod
+    def of(cls, schema: Schema, config: ModelConfig, **options: Any) -> Self:
+        """With the least standard deviation that such data ask for."""
+        return cls(schema.shape, min_std=least_std(schema), fixed_std=config.fixed_std, **options)
 
     @property
     def params_shape(self) -> tuple[int, ...]:
@@ -205,6 +332,35 @@ class GaussianLikelihood(Likelihood):
             if self.variance == "optimal":
                 self.optimal_variance.copy_(variance.mean())
         return mean
+
+    @torch.no_grad()
+    def start_at_noise(self, mean: Tensor, noise: Tensor) -> Tensor:
+        """The params of this mean; the variance is the noise where the family has one per dimension, else its mean."""
+        raw_log_var = (noise - self.min_std**2).log()
+        if self.variance == "learned":
+            return torch.cat([mean, raw_log_var])
+        if self.variance == "per-feature":
+            self.raw_log_var.copy_(raw_log_var)
+        if self.variance == "shared":
+            self.raw_log_var.copy_(noise.mean().log())
+        if self.variance == "optimal":
+            self.optimal_variance.copy_(noise.mean())
+        return mean
+
+    def independent(self, rows: Marginals) -> Law:
+        """A Gaussian with a variance per dimension, whichever variance this family has."""
+        return DiagonalGaussian(rows.mean, rows.variance.clamp_min(self.min_std**2).log())
+
+    def mean_steps(self) -> list[Step]:
+        """The params, of which only the first half are means where the others are log-variances."""
+        if self.variance != "learned":
+            return []
+        size = math.prod(self.event_shape)
+        return [
+            {"op": "reshape", "shape": [2 * size]},
+            {"op": "take", "places": list(range(size))},
+            {"op": "reshape", "shape": list(self.event_shape)},
+        ]
 
     def _floored(self, raw_log_var: Tensor) -> Tensor:
         return torch.logaddexp(raw_log_var, raw_log_var.new_tensor(2 * math.log(self.min_std)))
@@ -243,7 +399,7 @@ class _OptimalGaussian(DiagonalGaussian):
 class LogisticLikelihood(Likelihood):
     r"""p(x|z) = logistic, discretised to L levels k / (L - 1), whose location and scale the network gives.
 
-    The location is $\sigma(h)$, kept in [1 / 2L, 1 - 1 / 2L], and the log-scale is kept in [-4.5, 0].
+    The location is $\sigma(h)$, kept in [1 / 2L, 1 - 1 / 2L], and the log-scale is kept in `LOG_SCALES`, [-4.5, 0].
 
     Args:
         event_shape: Shape of one example.
@@ -261,24 +417,37 @@ class LogisticLikelihood(Likelihood):
         torch.Size([3, 4])
     """
 
+    LOG_SCALES = -4.5, 0.0
+
     is_density = False
     support = "levels"
+    richer = "a frequency for every level and this VAE two numbers", "categorical"
 
     def __init__(self, event_shape: tuple[int, ...], *, levels: int = 256) -> None:
         super().__init__(event_shape)
         self.levels = levels
+
+    @classmethod
+    def of(cls, schema: Schema, config: ModelConfig, **options: Any) -> Self:
+        """With the levels that the data have."""
+        return cls(schema.shape, levels=schema.seen_levels or 256, **options)
 
     @property
     def params_shape(self) -> tuple[int, ...]:
         """What the decoder must give per example."""
         return (2, *self.event_shape)
 
+    @property
+    def locations(self) -> tuple[float, float]:
+        """The least and the greatest location: the middles of the first and the last bin."""
+        edge = 0.5 / self.levels
+        return edge, 1 - edge
+
     def forward(self, params: Tensor) -> DiscretisedLogistic:
         """The law that `params` describe."""
         raw_location, log_scale = _promoted(params).unbind(-len(self.event_shape) - 1)
-        edge = 0.5 / self.levels
-        location = torch.sigmoid(raw_location).clamp(edge, 1 - edge)
-        return DiscretisedLogistic(location, log_scale.clamp(-4.5, 0.0), self.levels, len(self.event_shape))
+        location = torch.sigmoid(raw_location).clamp(*self.locations)
+        return DiscretisedLogistic(location, log_scale.clamp(*self.LOG_SCALES), self.levels, len(self.event_shape))
 
     def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
         """The params at which p(x|z) has the data's mean and about its variance, where the bounds allow it.
@@ -293,6 +462,15 @@ class LogisticLikelihood(Likelihood):
             return DiscretisedLogistic(location, log_scale, self.levels).mean
 
         return torch.stack([torch.logit(_solved(mean_at, mean, edge, 1 - edge)), log_scale])
+
+    def independent(self, rows: Marginals) -> Law:
+        """Add-one smoothed frequencies of the levels."""
+        return _of_frequencies(rows, self.levels)
+
+    def mean_steps(self) -> list[Step]:
+        """The mean level."""
+        bounds = {"locations": list(self.locations), "log_scales": list(self.LOG_SCALES)}
+        return [{"op": "levels", "of": "logistic", "count": self.levels, **bounds}]
 
 
 class CategoricalLikelihood(Likelihood):
@@ -317,6 +495,11 @@ class CategoricalLikelihood(Likelihood):
         super().__init__(event_shape)
         self.levels = levels
 
+    @classmethod
+    def of(cls, schema: Schema, config: ModelConfig, **options: Any) -> Self:
+        """With the levels that the data have."""
+        return cls(schema.shape, levels=schema.seen_levels or 256, **options)
+
     @property
     def params_shape(self) -> tuple[int, ...]:
         """What the decoder must give per example."""
@@ -337,6 +520,14 @@ class CategoricalLikelihood(Likelihood):
 
         bound = 20.0 * self.levels
         return _solved(mean_at, mean.clamp(1e-3, 1 - 1e-3), -bound, bound) * (levels - 0.5)
+
+    def independent(self, rows: Marginals) -> Law:
+        """Add-one smoothed frequencies of the levels."""
+        return _of_frequencies(rows, self.levels)
+
+    def mean_steps(self) -> list[Step]:
+        """The mean level."""
+        return [{"op": "levels", "of": "mean"}]
 
 
 class PoissonLikelihood(Likelihood):
@@ -364,6 +555,14 @@ class PoissonLikelihood(Likelihood):
         """The params at which p(x|z) has the training data's mean, kept away from 0."""
         del variance
         return mean.clamp_min(1e-3).log()
+
+    def independent(self, rows: Marginals) -> Law:
+        """The means with one count of one more row."""
+        return Poisson(_mean_with_one_more(rows).log())
+
+    def mean_steps(self) -> list[Step]:
+        """The rate."""
+        return _steps_of_rates()
 
 
 class NegativeBinomialLikelihood(Likelihood):
@@ -403,6 +602,32 @@ class NegativeBinomialLikelihood(Likelihood):
             self.log_dispersion.copy_(dispersion(mean, variance).log())
         return mean.clamp_min(1e-3).log()
 
+    def independent(self, rows: Marginals) -> Law:
+        """The means with one count of one more row, and the dispersion that the variance of the rows asks for."""
+        mean = _mean_with_one_more(rows)
+        return NegativeBinomial(mean.log(), dispersion(mean, rows.variance).log())
+
+    def mean_steps(self) -> list[Step]:
+        """The mean."""
+        return _steps_of_rates()
+
+
+class _CategoryLikelihood(CategoricalLikelihood):
+    """The law of columns of a mixed table that hold numbers of categories, 0, 1, ..., K - 1."""
+
+    def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """As of levels."""
+        unit = self.levels - 1
+        return super().start_at(mean / unit, variance / unit**2)
+
+    def independent(self, rows: Marginals) -> Law:
+        """As of levels."""
+        return super().independent(rows.divided_by(self.levels - 1))
+
+    def mean_steps(self) -> list[Step]:
+        """Of categories the likeliest one."""
+        return [{"op": "levels", "of": "likeliest"}]
+
 
 class MixedLikelihood(Likelihood):
     r"""p(x|z) of a table: independent columns, each with the law of its kind.
@@ -424,6 +649,7 @@ class MixedLikelihood(Likelihood):
         ((4,), tensor([0.3333], grad_fn=<ExpBackward0>))
     """
 
+    takes_categories = True
     order: Tensor
 
     def __init__(self, kinds: Sequence[str], *, levels: Sequence[int] = (), min_std: float = 1e-3) -> None:
@@ -438,11 +664,28 @@ class MixedLikelihood(Likelihood):
             (places["real"], GaussianLikelihood((len(places["real"]),), variance="per-feature", min_std=min_std)),
             (places["binary"], BernoulliLikelihood((len(places["binary"]),))),
             (places["count"], NegativeBinomialLikelihood((len(places["count"]),))),
-            *(([place], CategoricalLikelihood((1,), levels=levels[place])) for place in categories),
+            *(([place], _CategoryLikelihood((1,), levels=levels[place])) for place in categories),
         ]
         self.families = nn.ModuleList([family for columns, family in families if columns])
         order = [place for columns, _ in families for place in columns]
         self.register_buffer("order", torch.tensor(order), persistent=False)
+
+    @classmethod
+    def of(cls, schema: Schema, config: ModelConfig, **options: Any) -> Self:
+        """Of the columns of a table that was read with their kinds."""
+        if not schema.kinds:
+            raise ValueError(
+                f"the mixed likelihood needs the kinds of columns; {schema.source} was read without them. Read it with "
+                "--cells mixed, in Python DataConfig(cells='mixed')."
+            )
+        reals = [place for place, kind in enumerate(schema.kinds) if kind == "real"]
+        levels = [len(names) for names in schema.categories]
+        return cls(schema.kinds, levels=levels, min_std=least_std(schema, reals), **options)
+
+    @property
+    def measures(self) -> str:
+        """Densities of some columns and probabilities of others."""
+        return "a law of its own for each column"
 
     @property
     def parts(self) -> list[tuple[Tensor, Likelihood]]:
@@ -464,15 +707,112 @@ class MixedLikelihood(Likelihood):
 
     def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
         """The params at which each column's law starts at the mean of the training rows, and at their variance."""
-        found = []
-        for columns, family in self.parts:
-            unit = family.levels - 1 if isinstance(family, CategoricalLikelihood) else 1
-            found.append(family.start_at(mean[columns] / unit, variance[columns] / unit**2).flatten())
-        return torch.cat(found)
+        starts = [family.start_at(mean[columns], variance[columns]).flatten() for columns, family in self.parts]
+        return torch.cat(starts)
+
+    def independent(self, rows: Marginals) -> Law | None:
+        """Of each column the trivial model of its kind."""
+        laws = [family.independent(rows.at(columns)) for columns, family in self.parts]
+        known = [law for law in laws if law is not None]
+        return Mixed(known, self.order.cpu()) if len(known) == len(laws) else None
+
+    def mean_steps(self) -> list[Step] | None:
+        """The mean of each column, of categories the likeliest one: a branch for each family, then all in order."""
+        start, branches = 0, []
+        for _, family in self.parts:
+            end, steps = start + math.prod(family.params_shape), family.mean_steps()
+            if steps is None:
+                return None
+            own = [{"op": "take", "places": list(range(start, end))}, {"op": "reshape", "shape": family.params_shape}]
+            branches.append([*own, *steps])
+            start = end
+        ordered = {"op": "take", "places": self.order.argsort().tolist()}
+        return [{"op": "branches", "branches": branches, "join": "concatenate"}, ordered]
+
+
+LIKELIHOODS: dict[LikelihoodName, tuple[type[Likelihood], dict[str, Any]]] = {
+    "bernoulli": (BernoulliLikelihood, {}),
+    "continuous-bernoulli": (ContinuousBernoulliLikelihood, {}),
+    "gaussian": (GaussianLikelihood, {"variance": "learned"}),
+    "gaussian-per-feature": (GaussianLikelihood, {"variance": "per-feature"}),
+    "gaussian-shared": (GaussianLikelihood, {"variance": "shared"}),
+    "gaussian-optimal": (GaussianLikelihood, {"variance": "optimal"}),
+    "gaussian-fixed": (GaussianLikelihood, {"variance": "fixed"}),
+    "gaussian-identity": (GaussianLikelihood, {"variance": "identity"}),
+    "logistic": (LogisticLikelihood, {}),
+    "categorical": (CategoricalLikelihood, {}),
+    "poisson": (PoissonLikelihood, {}),
+    "negative-binomial": (NegativeBinomialLikelihood, {}),
+    "mixed": (MixedLikelihood, {}),
+}
+"""The family of each name, and the options that the name stands for."""
+
+
+def build_likelihood(config: ModelConfig, schema: Schema) -> Likelihood:
+    """The likelihood that a configuration names, for such data.
+
+    Args:
+        config: The model's configuration.
+        schema: What the data are.
+
+    Raises:
+        ValueError: when the likelihood is not one of such data.
+
+    Example:
+        >>> from variform.data.reading import read
+        >>> build_likelihood(ModelConfig(likelihood="categorical"), read("digits").schema)
+        CategoricalLikelihood(event_shape=(1, 8, 8), levels=17)
+    """
+    name = config.likelihood
+    family, options = LIKELIHOODS[name]
+    if any(schema.categories) and not family.takes_categories:
+        text = next(column for column, names in zip(schema.columns, schema.categories, strict=True) if names)
+        raise ValueError(
+            f"{name} needs numbers; column '{text}' of {schema.source} holds categories. Use --likelihood mixed."
+        )
+    likelihood = family.of(schema, config, **options)
+    schema.require(likelihood.support, name)
+    return likelihood
+
+
+def least_std(schema: Schema, columns: Sequence[int] | None = None) -> float:
+    """The least standard deviation that a Gaussian may have, in the units the model sees.
+
+    Grey values cannot be known better than to one level; real numbers get a thousandth of the model's unit, or of the
+    range of the narrowest column that varies.
+
+    Args:
+        schema: What the data are.
+        columns: The columns that are looked at; by default all.
+
+    Example:
+        >>> from variform.data.reading import read
+        >>> least_std(read("digits").schema)
+        0.0625
+    """
+    ranges = [(high - low) / scale for low, high, scale in zip(schema.low, schema.high, schema.scale, strict=True)]
+    ranges = ranges if columns is None else [ranges[place] for place in columns]
+    if schema.seen_levels and schema.seen_levels > 2:
+        return 1 / max(schema.scale)
+    return 1e-3 * min([1.0, *(width for width in ranges if width > 0)])
 
 
 _MOST = 30.0
 """Of a log-rate: e^30 is far beyond the counts that float32 tells apart, and its square is still finite."""
+
+
+def _steps_of_rates() -> list[Step]:
+    return [{"op": "clip", "low": -math.inf, "high": _MOST}, {"op": "map", "function": "exp"}]
+
+
+def _mean_with_one_more(rows: Marginals) -> Tensor:
+    """The mean of counts of which one more row has one: never 0."""
+    return (rows.mean * rows.rows + 1) / (rows.rows + 1)
+
+
+def _of_frequencies(rows: Marginals, levels: int) -> Law:
+    """Levels as often as in the rows and in one more row for each level."""
+    return Categorical((rows.level_counts(levels) + 1).log())
 
 
 def dispersion(mean: Tensor, variance: Tensor) -> Tensor:

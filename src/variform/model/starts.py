@@ -18,7 +18,6 @@ from sklearn.linear_model import Ridge
 from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
-from variform.model.likelihoods import GaussianLikelihood
 from variform.model.networks import MLP
 from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
 from variform.model.priors import MixturePrior
@@ -227,7 +226,7 @@ def can_start(vae: VAE) -> bool:
     config = vae.config
     is_linear = config is not None and (not config.hidden or config.activation in _SLOPES)
     is_gaussian = isinstance(vae.posterior, DiagonalPosterior | FullCovariancePosterior)
-    laws = isinstance(vae.likelihood, GaussianLikelihood) and is_gaussian
+    laws = vae.likelihood.is_gaussian and is_gaussian
     networks = isinstance(vae.encoder, MLP) and isinstance(vae.decoder, MLP)
     return is_linear and laws and networks
 
@@ -249,7 +248,6 @@ def start_at_factors(vae: VAE, factors: Factors, x: Array) -> None:
     assert config is not None
     assert isinstance(encoder, MLP)
     assert isinstance(decoder, MLP)
-    assert isinstance(likelihood, GaussianLikelihood)
     assert isinstance(vae.posterior, DiagonalPosterior | FullCovariancePosterior)
     widest = min([vae.latent_dim, *(width // 2 for width in (*config.hidden, *(config.decoder_hidden or ())))])
     count = min(widest, factors.loadings.shape[1])
@@ -264,15 +262,8 @@ def start_at_factors(vae: VAE, factors: Factors, x: Array) -> None:
     encoded[dims : 2 * dims] = _raw_of(torch.cat([std, torch.ones(dims - count, dtype=std.dtype)]), vae.posterior)
     _make_linear(encoder, weights, encoded, slope)
 
-    mean = torch.from_numpy(factors.mean)
-    raw_log_var = (noise - likelihood.min_std**2).log()
-    if likelihood.variance == "learned":
-        mean = torch.cat([mean, raw_log_var])
-    elif likelihood.variance in ("shared", "per-feature"):
-        likelihood.raw_log_var.copy_(raw_log_var if likelihood.variance == "per-feature" else noise.mean().log())
-    elif likelihood.variance == "optimal":
-        likelihood.optimal_variance.copy_(noise.mean())
-    _make_linear(decoder, torch.from_numpy(factors.loadings[:, :count]), mean, slope)
+    start = likelihood.start_at_noise(torch.from_numpy(factors.mean), noise)
+    _make_linear(decoder, torch.from_numpy(factors.loadings[:, :count]), start, slope)
 
 
 @torch.no_grad()

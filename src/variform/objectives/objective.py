@@ -108,7 +108,7 @@ def laws_of(vae: VAE) -> tuple[Law, Law]:
 
 def require_own_variance(vae: VAE, name: str) -> None:
     """Refuse the optimal variance, which is the optimum of the ELBO of known rows and of no other objective."""
-    if getattr(vae.likelihood, "variance", "") == "optimal":
+    if vae.likelihood.fits_batch:
         raise ValueError(
             f"{name} needs a variance that is not the optimum of the ELBO; got gaussian-optimal. Use gaussian-shared."
         )

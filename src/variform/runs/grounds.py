@@ -7,30 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
-from variform.config.choices import LikelihoodName
 from variform.data.schema import Schema
 from variform.evaluation.density import bits_per_dim, reliability
 from variform.evaluation.estimate import Estimate
 from variform.evaluation.verdict import distrusted
 from variform.runs.folder import Run
 from variform.runs.records import read_data
-
-FAMILIES: dict[LikelihoodName, str] = {
-    "bernoulli": "a probability or cross-entropy of values in [0, 1] (bernoulli)",
-    "continuous-bernoulli": "a density on [0, 1] (continuous-bernoulli)",
-    "gaussian": "a density of real numbers (gaussian)",
-    "gaussian-per-feature": "a density of real numbers (gaussian)",
-    "gaussian-shared": "a density of real numbers (gaussian)",
-    "gaussian-optimal": "a density of real numbers (gaussian)",
-    "gaussian-fixed": "a density of real numbers (gaussian)",
-    "gaussian-identity": "a density of real numbers (gaussian)",
-    "logistic": "a probability of discrete levels (logistic, categorical)",
-    "categorical": "a probability of discrete levels (logistic, categorical)",
-    "poisson": "a probability of counts (poisson, negative-binomial)",
-    "negative-binomial": "a probability of counts (poisson, negative-binomial)",
-    "mixed": "a law of its own for each column (mixed)",
-}
-"""What the likelihoods measure; numbers of nats are of one kind within a family and of two kinds across them."""
 
 DENSITIES = ("nll", "elbo", "kl")
 
@@ -159,8 +141,8 @@ DENSITY = [
     *DATA,
     Ground(
         "likelihood",
-        lambda entry: FAMILIES[entry.run.config.model.likelihood],
-        lambda entry: FAMILIES[entry.run.config.model.likelihood],
+        lambda entry: entry.run.vae.likelihood.measures,
+        lambda entry: entry.run.vae.likelihood.measures,
         "Their nats are of different kinds: a density may have any height, a probability is at most 1. Compare "
         "reconstruction errors.",
     ),

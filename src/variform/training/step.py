@@ -250,10 +250,11 @@ def require_fits(objective: Objective, config: TrainConfig) -> None:
             "--compile on needs a posterior and a prior without flows; got "
             f"{type(vae.posterior).__name__} and {type(vae.prior).__name__}. Use --compile off."
         )
-    if config.sharded and any(parameter.ndim == 0 for parameter in objective.parameters()):
+    single = next((name for name, parameter in objective.named_parameters() if parameter.ndim == 0), None)
+    if config.sharded and single is not None:
         raise ValueError(
-            "--sharded needs parameters of at least one axis; gaussian-shared has a single number. Use --likelihood "
-            "gaussian or gaussian-per-feature."
+            f"--sharded needs parameters of at least one axis; {single} is a single number. Use --likelihood "
+            "gaussian or gaussian-per-feature, or leave --sharded out."
         )
     if config.sharded and isinstance(objective, PIWAE) and not vae.compilable:
         raise ValueError("--sharded cannot split a flow under piwae. Use iwae, or leave --sharded out.")

@@ -172,14 +172,13 @@ const Decoder = (() => {
     step: (x) => (x >= 0.5 ? 1 : Number.isNaN(x) ? x : 0),
     "is-zero": (x) => (x === 0 ? 1 : 0),
     "is-missing": (x) => (Number.isNaN(x) ? 1 : 0),
-    "continuous-bernoulli": (x) =>
-      Math.abs(x) < 0.1 ? 0.5 + x / 12 - x ** 3 / 720 + x ** 5 / 30240 : 1 / (1 - Math.exp(-x)) - 1 / x,
   };
 
   // The mean level of a discretised logistic; from 64 levels on by the integral that the sum over them is nearly.
-  function logisticMean(rawLocation, logScale, levels) {
-    const edge = 0.5 / levels, scale = Math.exp(Math.min(Math.max(logScale, -4.5), 0));
-    const location = Math.min(Math.max(sigmoid(rawLocation), edge), 1 - edge);
+  function logisticMean(rawLocation, logScale, { count: levels, locations, log_scales: logScales }) {
+    const within = (x, [least, most]) => Math.min(Math.max(x, least), most);
+    const scale = Math.exp(within(logScale, logScales)), location = within(sigmoid(rawLocation), locations);
+    const edge = 0.5 / levels;
     if (levels >= 64) {
       const integral = softplus((location - edge) / scale) - softplus((location - 1 + edge) / scale);
       return (levels * scale * integral) / (levels - 1);
@@ -245,6 +244,14 @@ const Decoder = (() => {
     map(step, h) {
       const call = FUNCTIONS[step.function], { data } = h;
       for (let i = 0; i < data.length; i++) data[i] = call(data[i]);
+      return h;
+    },
+
+    "continuous-bernoulli"({ near, series }, h) {
+      const { data } = h;
+      const byFormula = (x) => 1 / (1 - Math.exp(-x)) - 1 / x;
+      const bySeries = (x) => series.reduceRight((sum, coefficient) => sum * x + coefficient);
+      for (let i = 0; i < data.length; i++) data[i] = (Math.abs(data[i]) < near ? bySeries : byFormula)(data[i]);
       return h;
     },
 
@@ -320,7 +327,7 @@ const Decoder = (() => {
       for (let to = 0; to < data.length; to++) {
         const start = Math.floor(to / size) * levels * size + (to % size), logit = (k) => h.data[start + k * size];
         if (step.of === "logistic") {
-          data[to] = logisticMean(logit(0), logit(1), step.count);
+          data[to] = logisticMean(logit(0), logit(1), step);
           continue;
         }
         let best = 0, total = 0, sum = 0;
