@@ -418,9 +418,9 @@ def test_the_page_counts_what_python_counts(tmp_path):
     ]
     scripts = resources.files("variform.pages") / "script"
     with MiniRacer() as context:
-        context.eval(scripts.joinpath("geometry.js").read_text(encoding="utf-8"))
-        context.eval("const shown = (value) => value.toPrecision(4);")
-        context.eval(f"const seen = new Occupancy({json.dumps(schema.occupancy.to_dict())}, {json.dumps(conditions)});")
+        context.eval(scripts.joinpath("bundle.js").read_text(encoding="utf-8"))
+        counted = json.dumps(schema.occupancy.to_dict())
+        context.eval(f"const seen = new variform.Occupancy({counted}, {json.dumps(conditions)});")
         for mass in np.linspace(20, 80, 101):
             for place, kind in enumerate("ab"):
                 asked = schema.context({"kind": kind, "mass": mass})

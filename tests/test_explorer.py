@@ -5,7 +5,6 @@ import csv
 import io
 import json
 import re
-from importlib import resources
 
 import browsers
 import models
@@ -13,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from py_mini_racer import MiniRacer
 
 from variform import ModelConfig, build_vae, evaluate, read
 from variform.config.data import DataConfig
@@ -251,19 +249,6 @@ def test_a_collapsed_model_has_no_map_and_nothing_is_among_its_data(chromium, pa
         assert "No latent dimension" in chromium.run("document.getElementById('warnings').innerText")
         assert "has collapsed" in chromium.run("document.getElementById('help').textContent")
     assert chromium.errors == []
-
-
-def test_where_all_examples_lie_at_one_place_nothing_else_is_among_them():
-    """A distance counts as usual by those between neighbours at different places; with none, no distance is usual."""
-    with MiniRacer() as context:
-        context.eval(
-            resources.files("variform.pages").joinpath("script").joinpath("geometry.js").read_text(encoding="utf-8")
-        )
-        far = "new Cloud(Float32Array.from({}), 2).strangeness({})"
-        assert context.eval(far.format([1, 1] * 5, 0)) == 0
-        assert context.eval(far.format([1, 1] * 5, 0.1) + " > 3")
-        assert context.eval(far.format([0, 0, 0, 0, 3, 4, 3, 4], 2.5)) == 0.5
-        assert context.eval(far.format([1, 1], 0.1) + " > 3")  # a single row
 
 
 def test_files_that_are_saved_hold_the_design(browser, pages, tmp_path):

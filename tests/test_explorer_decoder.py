@@ -16,7 +16,7 @@ from variform.evaluation import exploration
 from variform.pages.explorer.payload import decoder_payload, remote_payload
 
 FOLDER = resources.files("variform.pages") / "script"
-SCRIPT = FOLDER.joinpath("decoder.js").read_text(encoding="utf-8")
+BUNDLE = FOLDER.joinpath("bundle.js").read_text(encoding="utf-8")
 ATOB = """
 const atob = (text) => Array.from(Uint8Array.fromBase64(text), (byte) => String.fromCharCode(byte)).join("");
 const numbers = (text) => new Float32Array(Uint8Array.fromBase64(text).buffer);
@@ -28,15 +28,15 @@ KERNELS = ("wasm-simd", "js")
 @pytest.fixture(scope="module")
 def engine():
     with MiniRacer() as context:
-        context.eval(ATOB + SCRIPT)
+        context.eval(ATOB + BUNDLE)
         yield context
 
 
 def decode(engine, payload, z, context=None, kernel=None):
-    """What decoder.js makes of latent points (N, D), (N, *event)."""
+    """What the bundle makes of latent points (N, D), (N, *event)."""
     sent = [base64.b64encode(part.astype("<f4").tobytes()).decode() for part in (z, context) if part is not None]
     arguments = ", ".join(f'numbers("{part}")' for part in sent)
-    made = f"Decoder.create({json.dumps(payload)}, {json.dumps({'kernel': kernel})})"
+    made = f"variform.createDecoder({json.dumps(payload)}, {json.dumps({'kernel': kernel})})"
     answer = engine.eval(f"(() => {{ const decoder = {made}; return text(decoder.decode({arguments})); }})()")
     return np.frombuffer(base64.b64decode(answer), "<f4").reshape(len(z), *payload["eventShape"])
 
@@ -63,8 +63,7 @@ def test_both_kernels_decode_what_torch_decodes(name, engine, tmp_path):
 
 
 def test_the_kernel_s_bytes_are_what_its_text_assembles_to(engine):
-    embedded = re.search(r"DENSE_WASM =((?:\s+\"[A-Za-z0-9+/=]+\"[ +;]*)+)", SCRIPT)[1]
-    found = base64.b64decode("".join(re.findall(r'"([^"]+)"', embedded)))
+    found = base64.b64decode(re.search(r'DENSE_WASM="([A-Za-z0-9+/=]+)"', BUNDLE.replace("\\\n", ""))[1])
     assembled = bytes(wasmtime.wat2wasm(FOLDER.joinpath("dense.wat").read_text(encoding="utf-8")))
     names = assembled[len(found) :]  # of variables, for debuggers
     assert assembled.startswith(found) and names[0] == 0 and names[2:8] == b"\x01\x04name" and len(found) < 700
@@ -74,10 +73,10 @@ def test_a_browser_without_webassembly_gets_the_plain_kernel(tmp_path):
     vae = models.model_of("bernoulli", models.data_of("bernoulli", tmp_path))
     payload = json.dumps(decoder_payload(vae))
     with MiniRacer() as context:
-        context.eval(ATOB + SCRIPT)
-        assert context.eval(f"Decoder.create({payload}).kernel") == "wasm-simd"
+        context.eval(ATOB + BUNDLE)
+        assert context.eval(f"variform.createDecoder({payload}).kernel") == "wasm-simd"
         refusing = "WebAssembly.Module = class { constructor() { throw new Error('refused'); } };"
-        assert context.eval(f"{refusing} Decoder.create({payload}).kernel") == "js"
+        assert context.eval(f"{refusing} variform.createDecoder({payload}).kernel") == "js"
 
 
 def test_weights_that_half_precision_cannot_hold_stay_whole(engine, tmp_path):
@@ -122,7 +121,7 @@ def test_a_remote_decoder_asks_for_a_few_codes_at_a_time_and_again_after_a_refus
     """The server here answers each row with its sum, in all 64 places, and refuses every second request."""
     vae = models.model_of("conditional", models.data_of("conditional", tmp_path))
     with MiniRacer() as context:
-        context.eval(ATOB + SCRIPT)
+        context.eval(ATOB + BUNDLE)
         context.eval("""
             const sizes = [], waits = [];
             globalThis.setTimeout = (call, wait) => { waits.push(wait); call(); };
@@ -136,7 +135,7 @@ def test_a_remote_decoder_asks_for_a_few_codes_at_a_time_and_again_after_a_refus
             };
         """)
         payload = json.dumps(remote_payload(vae, "decode") | {"mostCodes": 2})
-        context.eval(f"const decoder = Decoder.create({payload}); let answer;")
+        context.eval(f"const decoder = variform.createDecoder({payload}); let answer;")
         z, told = np.arange(15.0).reshape(5, 3), np.eye(10)[:5] * 100
         sent = [base64.b64encode(part.astype("<f4").tobytes()).decode() for part in (z, told)]
         context.eval(f'decoder.decode(numbers("{sent[0]}"), numbers("{sent[1]}")).then((v) => (answer = text(v)))')

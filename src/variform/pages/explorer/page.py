@@ -12,7 +12,9 @@ from jinja2 import Environment, StrictUndefined
 
 from variform.system.files import to_json, write_text
 
-SCRIPTS = ("decoder.js", "bytes.js", "geometry.js", "designs.js", "map.js", "views.js", "panel.js", "app.js")
+_SCRIPT = resources.files("variform.pages") / "script"
+# What the bundle hands out is its one global name.
+_START = "variform.ready = variform.start();\nvariform.ready.catch((error) => console.error(error));\n"
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def render(contents: dict[str, Any], decoder: dict[str, Any], *, connect: str = 
 
     Args:
         contents: What `contents.gather` gives.
-        decoder: What `Decoder.create` in decoder.js takes.
+        decoder: What `createDecoder` in script/decoder.js takes.
         connect: What the page may connect to, as in a content security policy; nothing by default.
 
     Example:
@@ -66,11 +68,10 @@ def render(contents: dict[str, Any], decoder: dict[str, Any], *, connect: str = 
         >>> page.html.startswith("<!doctype html>"), "</script>" in page.html.split("<script")[1].split(">", 1)[1]
         (True, True)
     """
-    here = resources.files("variform.pages") / "script"
-    script = "\n".join(here.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS)
-    script, style = f'"use strict";\n(() => {{\n{script}}})();\n', here.joinpath("page.css").read_text(encoding="utf-8")
+    script = _SCRIPT.joinpath("bundle.js").read_text(encoding="utf-8") + _START
+    style = _SCRIPT.joinpath("page.css").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
-    template = environment.from_string(here.joinpath("page.html.j2").read_text(encoding="utf-8"))
+    template = environment.from_string(_SCRIPT.joinpath("page.html.j2").read_text(encoding="utf-8"))
     text = template.render(
         title=contents["title"],
         script=script,

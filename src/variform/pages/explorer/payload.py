@@ -20,7 +20,7 @@ _POINTS = 64
 
 
 def decoder_payload(vae: VAE) -> dict[str, Any]:
-    """What `Decoder.create` in decoder.js takes: plain values for JSON.
+    """What `createDecoder` in script/decoder.js takes: plain values for JSON.
 
     Matrices and kernels are float16, all else float32. A matrix stays float32 if it does not fit, or, the one that
     matters most first, until what is decoded from draws of the prior moves by less than a two-thousandth of the data's
@@ -50,7 +50,7 @@ def most_codes(vae: VAE) -> int:
 
 
 def remote_payload(vae: VAE, url: str) -> dict[str, Any]:
-    """What `Decoder.create` takes to decode by asking a server.
+    """What `createDecoder` takes to decode by asking a server.
 
     Args:
         vae: The model.

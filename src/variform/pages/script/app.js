@@ -1,35 +1,48 @@
-// The page: its state, the point that follows the hand, the keyboard, the address and what can be saved.
+// The page: its state, the point that follows the hand, the keyboard and its frame.
 
-const VIEWS = [
-  ["map", "Map", MapView],
-  ["sliders", "Sliders", SlidersView],
-  ["morph", "Morph", MorphView],
-  ["grid", "Grid", GridView],
-  ["samples", "Samples", SamplesView],
-  ["rebuilt", "Reconstructions", RebuiltView],
-  ["numbers", "Numbers", NumbersView],
-];
-// Views of a latent space, which a collapsed model has not.
-const OF_THE_LATENTS = ["map", "sliders", "morph", "grid"];
+/**
+ * @import { Contents, Decoder, Point, State, World } from "./types.js"
+ * @import { View } from "./views/view.js"
+ */
+
+import { Address, MOST_PINS, THEMES } from "./address.js";
+import { csvOf, floatsOf, integersOf, npyOf, save } from "./bytes.js";
+import { colouring } from "./colouring.js";
+import { Designs } from "./designs.js";
+import { button, byId, element, text, unbroken } from "./elements.js";
+import { Cloud, Plane } from "./geometry.js";
+import { Panel } from "./panel.js";
+import { pictureOfPage } from "./picture.js";
+import { shuffled } from "./random.js";
+import { away } from "./text.js";
+import { Theme } from "./theme.js";
+import { VIEWS } from "./views/index.js";
+import { RebuiltView } from "./views/rebuilt.js";
+
 const POINT_KEYS = [
   ["Arrow keys", "on the map: move the point, with Shift further; on pictures: go from one to the next"],
   ["Enter or P", "pin the point"],
   ["X", "take the last pin away"],
   ["N", "go to the nearest example"],
 ];
-const HINT = "Each point of the latent space decodes to a design. Move the pointer over the map and the design follows; a click pins the point and keeps it. Fog lies where there are no data: what is decoded there is extrapolated.";
-const NO_MAP = "The model has collapsed: every point of its latent space decodes to the same design, so that there is no map of it.";
-const MOST_PINS = 9;
-const THEMES = ["auto", "light", "dark"];
+const PICTURE_KEYS = [["Arrow keys", "on pictures: go from one to the next"]];
+const HINT =
+  "Each point of the latent space decodes to a design. Move the pointer over the map and the design follows; a click " +
+  "pins the point and keeps it. Fog lies where there are no data: what is decoded there is extrapolated.";
+const NO_MAP =
+  "The model has collapsed: every point of its latent space decodes to the same design, so that there is no map of it.";
 
-// The parts of a sentence, the names of options each in one piece, which a line does not break.
-const whole = (text) => text.split(/(--[a-z-]+)/).map((part, i) => (i % 2 ? element("span", { className: "option", textContent: part }) : part));
-const byId = (name) => document.getElementById(name);
-
-class App {
+export class App {
+  /**
+   * @param {Contents} contents
+   * @param {Decoder} decoder
+   */
   constructor(contents, decoder) {
-    Object.assign(this, { contents, decoder, wanted: 0 });
-    this.views = VIEWS.filter(([name]) => !contents.collapsed || !OF_THE_LATENTS.includes(name));
+    this.contents = contents;
+    this.decoder = decoder;
+    this.wanted = 0;
+    this.views = VIEWS.filter((view) => !contents.collapsed || !view.isOfLatents);
+    this.first = contents.collapsed ? RebuiltView : this.views[0];
     this.hand = {
       about: () => this.state.z,
       follow: (z) => this.follow(z),
@@ -41,37 +54,9 @@ class App {
 
   async start() {
     const { contents } = this;
-    const designs = new Designs(contents.event);
-    const cloud = new Cloud(Bytes.floats(contents.rows.means), contents.latents.dim);
-    const { count, total } = contents.rows;
-    const columns = contents.rows.columns;
-    this.world = {
-      designs,
-      cloud,
-      columns,
-      examples: await designs.examples(contents.rows),
-      label: columns.find((column) => column.kind === "category" && column.name !== "split"),
-      order: shuffled(count),
-      rowsNote: count < total ? `${count.toLocaleString("en")} of ${total.toLocaleString("en")} rows are shown, drawn at random with a fixed seed.` : "",
-    };
-    const { dim, order } = contents.latents;
-    this.state = {
-      view: contents.collapsed ? "rebuilt" : "map",
-      z: this._middle(),
-      pins: [],
-      theme: "auto",
-      plane: dim < 3 ? "0,1" : contents.plane ? "pca" : `${order[0]},${order[1]}`,
-      colour: (columns.find((column) => column.name !== "split") ?? columns[0]).name,
-      marks: "dots",
-      fog: true,
-      only: -1,
-      context: Float32Array.from(contents.context),
-      page: 0,
-      morph: { a: 0, b: 1, way: "straight", share: 0.5 },
-      grid: 15,
-      law: 0,
-      draw: 1,
-    };
+    this.world = await worldOf(contents);
+    this._addresses = new Address(this);
+    this.state = this._addresses.start();
     this._readAddress();
     this.live = this.state.z;
     this.near = this.nearest(this.live);
@@ -91,7 +76,9 @@ class App {
   _warn(sentences) {
     const host = byId("warnings");
     host.hidden = !sentences.length;
-    host.append(...sentences.map((text) => element("p", {}, element("b", { textContent: "Warning. " }), ...whole(text))));
+    for (const sentence of sentences) {
+      host.append(element("p", {}, text("b", "Warning. "), ...unbroken(sentence)));
+    }
   }
 
   _listen() {
@@ -111,16 +98,9 @@ class App {
     });
   }
 
-  // The posterior mean that is nearest to the middle of them all: a point that looks like something.
-  _middle() {
-    const { cloud } = this.world;
-    const sum = new Float32Array(cloud.dim);
-    for (let i = 0; i < cloud.count; i++) for (let k = 0; k < cloud.dim; k++) sum[k] += cloud.means[i * cloud.dim + k] / cloud.count;
-    return cloud.point(cloud.nearest(sum).index);
-  }
-
   // --- what is kept, and the point that follows the hand
 
+  /** @param {Partial<State>} changes */
   set(changes) {
     Object.assign(this.state, changes);
     this.live = this.state.z;
@@ -139,25 +119,28 @@ class App {
   }
 
   unpin(at) {
-    this.set({ pins: this.state.pins.filter((_, i) => i !== at), morph: { ...this.state.morph, a: 0, b: 1 } });
+    const pins = this.state.pins.filter((_, i) => i !== at);
+    this.set({ pins, morph: { ...this.state.morph, a: 0, b: 1 } });
   }
 
   // One frame does all that has changed since the last one.
   schedule(isWhole) {
-    this._whole ||= isWhole;
+    this._isWhole ||= isWhole;
     this.wanted++;
     if (this._frame) return;
-    this._frame = requestAnimationFrame(() => {
-      this._frame = 0;
-      const whole = this._whole;
-      this._whole = false;
-      this.near = this.nearest(this.live);
-      if (whole) {
-        this.view.refresh();
-        this.panel.refresh();
-      } else this.view.move();
-      this._decodeLive();
-    });
+    this._frame = requestAnimationFrame(() => this._draw());
+  }
+
+  _draw() {
+    const isWhole = this._isWhole;
+    this._frame = 0;
+    this._isWhole = false;
+    this.near = this.nearest(this.live);
+    if (isWhole) {
+      this.view.refresh();
+      this.panel.refresh();
+    } else this.view.move();
+    this._decodeLive();
   }
 
   // The newest point wins: what the hand has left meanwhile is never decoded.
@@ -166,11 +149,11 @@ class App {
     this._busy = true;
     try {
       while (this._shown !== this.wanted) {
-        const [wanted, z] = [this.wanted, this.live];
-        this.values = await this.decode(z);
+        const { wanted, live } = this;
+        this.values = await this.decode(live);
         this._shown = wanted;
-        this.panel.show(z, this.values);
-        this._say(z);
+        this.panel.show(live, this.values);
+        this._say(live);
       }
     } catch (error) {
       this.toast(`The decoder failed: ${error.message}`);
@@ -178,34 +161,43 @@ class App {
     this._busy = false;
   }
 
-  decode(codes, told = this.state.context) {
-    return this.decoder.decode(codes, told.length ? told : null);
+  decode(codes, context = this.state.context) {
+    return this.decoder.decode(codes, context.length ? context : null);
   }
 
   // The nearest example; of a model that is told a category, among those of the category that is chosen.
   nearest(z) {
-    const { cloud, columns } = this.world;
+    const { cloud } = this.world;
     const [condition] = this.contents.conditions;
-    const column = condition?.categories.length ? columns.find(({ name, kind }) => name === condition.name && kind === "category") : null;
+    const column = condition?.categories.length ? this._categories(condition.name) : null;
     if (!column) return cloud.nearest(z);
-    column.plain ??= Bytes.integers(column.values);
-    const found = cloud.nearest(z, column.plain, this.state.context.slice(0, condition.categories.length).indexOf(1));
+    column.plain ??= integersOf(column.values);
+    const chosen = this.state.context.slice(0, condition.categories.length).indexOf(1);
+    const found = cloud.nearest(z, column.plain, chosen);
     return found.index < 0 ? cloud.nearest(z) : found;
   }
 
+  _categories(wanted) {
+    return this.world.columns.find(({ name, kind }) => name === wanted && kind === "category");
+  }
+
   // Many points, a few at a time so that the hand is never kept waiting; null when they are not wanted any more.
-  async many(points, isWanted, told = null) {
+  async many(points, isWanted, contexts = null) {
     const { dim } = this.contents.latents;
     const { size } = this.world.designs;
+    const width = this.state.context.length;
     const values = new Float32Array(points.length * size);
-    let [done, atOnce] = [0, 8];
+    let done = 0;
+    let atOnce = 8;
     while (done < points.length) {
       const some = points.slice(done, done + atOnce);
       const codes = new Float32Array(some.length * dim);
-      some.forEach((z, i) => codes.set(z, i * dim));
+      some.forEach((z, i) => {
+        codes.set(z, i * dim);
+      });
       const before = performance.now();
-      const width = this.state.context.length;
-      values.set(await this.decode(codes, told?.subarray(done * width, (done + some.length) * width)), done * size);
+      const context = contexts?.subarray(done * width, (done + some.length) * width);
+      values.set(await this.decode(codes, context), done * size);
       if (!isWanted()) return null;
       done += some.length;
       const took = performance.now() - before;
@@ -218,16 +210,15 @@ class App {
   }
 
   look() {
-    const { state } = this;
-    return { plane: this.plane(), colour: colouring(this.world, state.colour), marks: state.marks, fog: state.fog, only: state.only };
+    const { colour, marks, fog, only } = this.state;
+    return { plane: this.plane(), colour: colouring(this.world, colour), marks, fog, only };
   }
 
   plane() {
-    const { state, contents } = this;
-    if (this._planeOf !== state.plane) {
-      this._planeOf = state.plane;
-      const [a, b] = state.plane.split(",").map(Number);
-      this._plane = state.plane === "pca" ? Plane.ofPca(contents.latents.dim, contents.plane) : Plane.ofLatents(contents.latents.dim, a, b);
+    const { plane } = this.state;
+    if (this._planeOf !== plane) {
+      this._planeOf = plane;
+      this._plane = Plane.named(plane, this.contents.latents, this.contents.plane);
     }
     return this._plane;
   }
@@ -236,27 +227,28 @@ class App {
   nameOf(i) {
     const { label } = this.world;
     if (!label) return "";
-    label.plain ??= Bytes.integers(label.values);
+    label.plain ??= integersOf(label.values);
     return label.categories[label.plain[i]] ?? "";
   }
 
   // --- views, keyboard, words
 
-  open(name) {
+  open(key) {
     const host = byId("view");
     host.replaceChildren();
-    this.state.view = name;
-    document.body.dataset.view = name;
-    this.view?.leave?.();
-    this.view = new (this.views.find(([key]) => key === name)[2])(this);
+    this.state.view = key;
+    document.body.dataset.view = key;
+    this.view?.leave();
+    const Kind = this.views.find((view) => view.key === key);
+    this.view = new Kind(this);
     this.view.mount(host);
-    for (const tab of byId("tabs").children) {
-      const isOn = tab.id === `tab-${name}`;
+    for (const tab of byId("tabs").querySelectorAll("button")) {
+      const isOn = tab.id === `tab-${key}`;
       tab.setAttribute("aria-selected", String(isOn));
       tab.tabIndex = isOn ? 0 : -1;
-      if (isOn && tab.scrollIntoView) tab.scrollIntoView({ block: "nearest", inline: "nearest" });
+      if (isOn) tab.scrollIntoView?.({ block: "nearest", inline: "nearest" });
     }
-    host.setAttribute("aria-labelledby", `tab-${name}`);
+    host.setAttribute("aria-labelledby", `tab-${key}`);
     this.set({});
   }
 
@@ -276,7 +268,7 @@ class App {
     if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
     if (target.matches?.("input:not([type=range]):not([type=checkbox]), select, textarea")) return;
     const at = Number(event.key);
-    if (at >= 1 && at <= this.views.length) this.open(this.views[at - 1][0]);
+    if (at >= 1 && at <= this.views.length) this.open(this.views[at - 1].key);
     else if (event.key === "p") this.pin(this.live);
     else if (event.key === "x") this.unpin(this.state.pins.length - 1);
     else if (event.key === "n") this.toNearest();
@@ -296,11 +288,17 @@ class App {
   _say(z) {
     clearTimeout(this._saying);
     this._saying = setTimeout(() => {
-      const where = Array.from(z.slice(0, 6), (value, k) => `z${k + 1} ${value.toFixed(2)}`).join(", ");
-      const near = this.nearest(z);
-      const name = this.nameOf(near.index);
-      byId("said").textContent = this.contents.collapsed ? where : `${where}. Nearest example${name ? ` ${name}` : ""}, ${away(near.distance)}.`;
+      byId("said").textContent = this._wordsOf(z);
     }, 700);
+  }
+
+  _wordsOf(z) {
+    const where = Array.from(z.slice(0, 6), (value, k) => `z${k + 1} ${value.toFixed(2)}`).join(", ");
+    if (this.contents.collapsed) return where;
+    const near = this.nearest(z);
+    const name = this.nameOf(near.index);
+    const nearest = name ? `Nearest example ${name}` : "Nearest example";
+    return `${where}. ${nearest}, ${away(near.distance)}.`;
   }
 
   toast(text) {
@@ -314,47 +312,48 @@ class App {
 
   _buildTabs() {
     const host = byId("tabs");
-    for (const [name, text] of this.views) {
-      host.append(element("button", { type: "button", id: `tab-${name}`, role: "tab", "aria-controls": "view", textContent: text, onclick: () => this.open(name) }));
+    for (const { key, title } of this.views) {
+      const roles = { id: `tab-${key}`, role: "tab", "aria-controls": "view" };
+      host.append(button(title, () => this.open(key), roles));
     }
     host.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
       if (!step) return;
-      const at = this.views.findIndex(([name]) => name === this.state.view);
-      const [name] = this.views[(at + step + this.views.length) % this.views.length];
-      this.open(name);
-      byId(`tab-${name}`).focus();
+      const at = this.views.findIndex(({ key }) => key === this.state.view);
+      const { key } = this.views[(at + step + this.views.length) % this.views.length];
+      this.open(key);
+      byId(`tab-${key}`).focus();
       event.preventDefault();
     });
   }
 
   _buildTools() {
-    const button = (text, title, onclick) => element("button", { type: "button", textContent: text, title, onclick });
-    this.themeButton = button("", "Light, dark, or as the system says (T)", () => this._nextTheme());
+    this.themeButton = button("", () => this._nextTheme(), { title: "Light, dark, or as the system says (T)" });
     byId("tools").append(
-      button("Save picture", "Save this view as a PNG file (I)", () => this.savePicture()),
-      button("Copy link", "Copy the address of what you see (L)", () => this._copyLink()),
+      button("Save picture", () => this.savePicture(), { title: "Save this view as a PNG file (I)" }),
+      button("Copy link", () => this._copyLink(), { title: "Copy the address of what you see (L)" }),
       this.themeButton,
-      button("?", "Keys and hints (?)", () => byId("help").showModal()),
+      button("?", () => byId("help").showModal(), { title: "Keys and hints (?)" }),
     );
   }
 
   _buildHelp() {
+    const { collapsed } = this.contents;
     const keys = [
       [`1 … ${this.views.length}`, "open a view"],
-      ...(this.contents.collapsed ? [["Arrow keys", "on pictures: go from one to the next"]] : POINT_KEYS),
+      ...(collapsed ? PICTURE_KEYS : POINT_KEYS),
       ["T", "light or dark"],
       ["L", "copy the address of what you see"],
       ["I", "save this view as a picture"],
       ["?", "this list"],
     ];
     const list = element("dl", { className: "keys" });
-    for (const [key, text] of keys) list.append(element("dt", {}, element("kbd", { textContent: key })), element("dd", { textContent: text }));
+    for (const [key, words] of keys) list.append(element("dt", {}, text("kbd", key)), text("dd", words));
     byId("help").append(
-      element("h2", { id: "help-title", textContent: "How to explore" }),
-      element("p", { textContent: this.contents.collapsed ? NO_MAP : HINT }),
+      text("h2", "How to explore", { id: "help-title" }),
+      text("p", collapsed ? NO_MAP : HINT),
       list,
-      element("form", { method: "dialog" }, element("button", { textContent: "Close" })),
+      element("form", { method: "dialog" }, text("button", "Close")),
     );
   }
 
@@ -372,81 +371,24 @@ class App {
     this.themeButton.setAttribute("aria-label", `Theme: ${theme}`);
     Theme.read();
     if (!this.view) return;
-    this.view.again?.();
+    this.view.again();
     this.panel.again();
     this.schedule(true);
   }
 
   // --- the address
 
+  _readAddress() {
+    Object.assign(this.state, this._addresses.read(location.hash));
+  }
+
   _writeAddress() {
-    const { state } = this;
-    const numbers = (z) => Array.from(z, (value) => String(Number(value.toFixed(4)))).join(",");
-    const { a, b, way, share } = state.morph;
-    const parts = {
-      view: state.view,
-      z: numbers(state.z),
-      pins: state.pins.map(numbers).join("~"),
-      theme: state.theme,
-      plane: state.plane,
-      colour: state.colour,
-      marks: state.marks,
-      fog: state.fog ? "1" : "0",
-      only: String(state.only),
-      told: numbers(state.context),
-      page: String(state.page),
-      morph: [a, b, way, Number(share.toFixed(3))].join(","),
-      grid: String(state.grid),
-      draw: [state.law, state.draw].join(","),
-    };
-    const kept = Object.entries(parts).filter(([, value]) => value !== "");
-    this._address = `#${kept.map(([name, value]) => `${name}=${encodeURIComponent(value).replaceAll("%2C", ",")}`).join("&")}`;
+    this._address = this._addresses.write(this.state);
     try {
       history.replaceState(null, "", this._address);
     } catch {
       // a frame in a notebook has no address of its own
     }
-  }
-
-  _readAddress() {
-    const parts = new URLSearchParams(location.hash.slice(1));
-    const { state, contents } = this;
-    const { dim } = contents.latents;
-    const point = (text, length) => {
-      const values = Float32Array.from(text.split(","), Number);
-      return values.length === length && values.every(Number.isFinite) ? values : null;
-    };
-    const of = (name, known, read = (text) => text) => {
-      const value = parts.has(name) ? read(parts.get(name)) : undefined;
-      if (value !== undefined && known(value)) state[name] = value;
-    };
-    const whole = (least, most) => (value) => Number.isInteger(value) && value >= least && value <= most;
-    of("view", (value) => this.views.some(([name]) => name === value));
-    of("z", (value) => value, (text) => point(text, dim));
-    of("pins", () => true, (text) => text.split("~").map((pin) => point(pin, dim)).filter(Boolean).slice(-MOST_PINS));
-    of("theme", (value) => THEMES.includes(value));
-    of("plane", (value) => this._knows(value));
-    of("colour", (value) => value === "" || this.world.columns.some((column) => column.name === value));
-    of("marks", (value) => ["dots", "pictures"].includes(value));
-    of("fog", () => true, (text) => text !== "0");
-    of("only", whole(-1, 99), Number);
-    const told = parts.has("told") && point(parts.get("told"), contents.context.length);
-    if (told && told.length) state.context = told;
-    of("page", whole(0, Math.ceil(dim / 6) - 1), Number);
-    of("grid", whole(4, 30), Number);
-    const [a, b, way, share] = (parts.get("morph") ?? "").split(",");
-    if (["straight", "data"].includes(way) && whole(0, 8)(Number(a)) && whole(0, 8)(Number(b))) {
-      state.morph = { a: Number(a), b: Number(b), way, share: Math.max(0, Math.min(1, Number(share) || 0)) };
-    }
-    const [law, draw] = (parts.get("draw") ?? "").split(",").map(Number);
-    if (whole(0, contents.laws.length - 1)(law) && whole(0, 1e6)(draw)) Object.assign(state, { law, draw });
-  }
-
-  _knows(plane) {
-    const { dim } = this.contents.latents;
-    if (plane === "pca") return this.contents.plane !== null;
-    const latents = plane.split(",").map(Number);
-    return dim < 3 ? plane === "0,1" : latents.length === 2 && latents[0] !== latents[1] && latents.every((k) => Number.isInteger(k) && k >= 0 && k < dim);
   }
 
   async _copyLink() {
@@ -461,105 +403,42 @@ class App {
 
   // --- what can be saved
 
+  /** @param {"npy" | "csv"} kind */
   saveDesign(kind) {
+    const { event } = this.contents;
     const { designs } = this.world;
-    const name = `design.${kind}`;
-    Bytes.save(kind === "npy" ? Bytes.npy(this.values, this.contents.event.shape) : Bytes.csv(designs.cells(this.values)), name);
+    const file = kind === "npy" ? npyOf(this.values, event.shape) : csvOf(designs.cells(this.values));
+    this._save(file, `design.${kind}`);
+  }
+
+  async savePicture() {
+    const { view } = this.state;
+    this._save(await pictureOfPage(view), `${view}.png`);
+  }
+
+  _save(file, name) {
+    save(file, name);
     this.toast(`Saved ${name}`);
   }
-
-  // The view and the design beside it as a PNG: their elements drawn by the browser itself, from a picture of SVG.
-  async savePicture() {
-    const main = document.querySelector("main");
-    const { width, height } = main.getBoundingClientRect();
-    const copy = main.cloneNode(true);
-    const [before, after] = [main, copy].map((node) => [...node.querySelectorAll("canvas, select, input")]);
-    before.forEach((node, i) => {
-      if (node instanceof HTMLCanvasElement) {
-        const picture = element("img", { src: node.toDataURL(), className: node.className, width: node.clientWidth, height: node.clientHeight });
-        picture.style.cssText = node.style.cssText;
-        after[i].replaceWith(picture);
-      } else if (node instanceof HTMLSelectElement) {
-        after[i].replaceWith(element("span", { className: "chosen", textContent: node.selectedOptions[0]?.textContent ?? "" }));
-      } else {
-        after[i].setAttribute("value", node.value);
-        if (node.checked) after[i].setAttribute("checked", "");
-      }
-    });
-    const body = document.createElement("body");
-    body.dataset.view = this.state.view;
-    body.append(copy);
-    const inside = new XMLSerializer().serializeToString(body);
-    const style = document.querySelector("style").textContent.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
-    const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" data-theme="${Theme.dark ? "dark" : "light"}"><style>${style}</style><foreignObject width="100%" height="100%">${inside}</foreignObject></svg>`;
-    const picture = new Image();
-    picture.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
-    await picture.decode();
-    const canvas = element("canvas", { width: 2 * width, height: 2 * height });
-    const context = canvas.getContext("2d");
-    context.fillStyle = Theme.colours.paper;
-    context.fillRect(0, 0, canvas.width, canvas.height);
-    context.drawImage(picture, 0, 0, canvas.width, canvas.height);
-    const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-    Bytes.save(blob, `${this.state.view}.png`);
-    this.toast(`Saved ${this.state.view}.png`);
-  }
 }
 
-function shuffled(count) {
-  const next = uniforms(1);
-  const order = Array.from({ length: count }, (_, i) => i);
-  for (let i = count - 1; i > 0; i--) {
-    const j = Math.floor(next() * (i + 1));
-    [order[i], order[j]] = [order[j], order[i]];
-  }
-  return order;
+/**
+ * What the page knows of the data.
+ *
+ * @param {Contents} contents
+ * @returns {Promise<World>}
+ */
+async function worldOf({ event, rows, latents }) {
+  const designs = new Designs(event);
+  const { columns, count, total } = rows;
+  const shown = `${count.toLocaleString("en")} of ${total.toLocaleString("en")} rows`;
+  return {
+    designs,
+    cloud: new Cloud(floatsOf(rows.means), latents.dim),
+    columns,
+    examples: await designs.examples(rows),
+    label: columns.find((column) => column.kind === "category" && column.name !== "split"),
+    order: shuffled(count),
+    rowsNote: count < total ? `${shown} are shown, drawn at random with a fixed seed.` : "",
+  };
 }
-
-const MOST_COLOURS = 10;
-
-// The colour of every row by a column: of(i), group(i), and what a legend needs.
-function colouring(world, name) {
-  const column = world.columns.find((item) => item.name === name);
-  if (!column) return null;
-  column.plain ??= column.kind === "category" ? Bytes.integers(column.values) : Bytes.floats(column.values);
-  const values = column.plain;
-  if (column.kind === "number") {
-    column.sorted ??= Float32Array.from(values.filter(Number.isFinite)).sort();
-    const low = column.sorted[Math.floor(0.01 * (column.sorted.length - 1))];
-    const high = column.sorted[Math.ceil(0.99 * (column.sorted.length - 1))];
-    const of = (i) => (Number.isFinite(values[i]) ? scaleColour((values[i] - low) / (high - low || 1)) : Theme.colours.missing);
-    return { ...column, low, high, of, group: () => 0 };
-  }
-  const counts = new Map();
-  for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
-  const known = column.categories.map((_, k) => k).filter((k) => counts.has(k));
-  const palette = PALETTES[Theme.dark ? "dark" : "light"];
-  const kept = known.length <= MOST_COLOURS ? known : known.toSorted((a, b) => counts.get(b) - counts.get(a)).slice(0, MOST_COLOURS - 1);
-  const place = new Map(kept.map((k, i) => [k, i]));
-  const group = (i) => place.get(values[i]) ?? (values[i] < 0 ? MOST_COLOURS + 1 : MOST_COLOURS);
-  const shade = (at) => (at < kept.length ? palette[at] : Theme.colours.missing);
-  const groups = kept.map((k, i) => ({ name: column.categories[k], count: counts.get(k), shade: palette[i], group: i }));
-  const others = known.length - kept.length;
-  const left = known.filter((k) => !place.has(k)).reduce((sum, k) => sum + counts.get(k), 0);
-  if (others) groups.push({ name: `${others} others`, count: left, shade: Theme.colours.missing, group: MOST_COLOURS });
-  if (counts.has(-1)) groups.push({ name: "none", count: counts.get(-1), shade: Theme.colours.missing, group: MOST_COLOURS + 1 });
-  return { ...column, groups, group, of: (i) => shade(group(i)) };
-}
-
-async function boot() {
-  try {
-    const { contents, decoder } = JSON.parse(byId("data").textContent);
-    byId("data").remove();
-    const app = new App(contents, await Decoder.create(decoder));
-    await app.start();
-    performance.mark("variform-ready");
-    return app;
-  } catch (error) {
-    document.querySelector("main").prepend(element("p", { className: "failure", role: "alert", textContent: `The explorer could not start: ${error.message}` }));
-    throw error;
-  }
-}
-
-window.variform = { ready: boot() };
-window.variform.ready.catch((error) => console.error(error));

@@ -1,9 +1,29 @@
 // Geometry of the latent space: planes, neighbours, where the data are, and ways through them. No drawing.
 
 // A plane through latent space: of its points p = place(z), and z = at(p, about) leaves all else as it is in `about`.
-class Plane {
+export class Plane {
   constructor(dim, first, second, centre, names) {
     Object.assign(this, { dim, first, second, centre, names });
+  }
+
+  // The plane that is shown first, by its name: "pca", or the numbers of two latents.
+  static first({ dim, order }, pca) {
+    if (dim < 3) return "0,1";
+    return pca ? "pca" : `${order[0]},${order[1]}`;
+  }
+
+  static isKnown(name, { dim }, pca) {
+    if (name === "pca") return pca !== null;
+    if (dim < 3) return name === "0,1";
+    const latents = name.split(",").map(Number);
+    const areLatents = latents.every((k) => Number.isInteger(k) && k >= 0 && k < dim);
+    return areLatents && latents.length === 2 && latents[0] !== latents[1];
+  }
+
+  static named(name, { dim }, pca) {
+    if (name === "pca") return Plane.ofPca(dim, pca);
+    const [a, b] = name.split(",").map(Number);
+    return Plane.ofLatents(dim, a, b);
   }
 
   static ofLatents(dim, a, b) {
@@ -14,7 +34,13 @@ class Plane {
 
   static ofPca(dim, pca) {
     const names = pca.shares.map((share, i) => `PC${i + 1} of the posterior means (${Math.round(100 * share)}%)`);
-    return new Plane(dim, Float64Array.from(pca.axes[0]), Float64Array.from(pca.axes[1]), Float64Array.from(pca.centre), names);
+    return new Plane(
+      dim,
+      Float64Array.from(pca.axes[0]),
+      Float64Array.from(pca.axes[1]),
+      Float64Array.from(pca.centre),
+      names,
+    );
   }
 
   place(z, start = 0) {
@@ -38,7 +64,7 @@ class Plane {
   }
 }
 
-class Cloud {
+export class Cloud {
   constructor(means, dim) {
     Object.assign(this, { means, dim, count: means.length / dim });
   }
@@ -68,6 +94,14 @@ class Cloud {
     return { index: best, distance: Math.sqrt(least) };
   }
 
+  // The point that is nearest to the middle of them all: one that looks like something.
+  middle() {
+    const sum = new Float32Array(this.dim);
+    for (let i = 0; i < this.count; i++)
+      for (let k = 0; k < this.dim; k++) sum[k] += this.means[i * this.dim + k] / this.count;
+    return this.point(this.nearest(sum).index);
+  }
+
   // Distances from points to their nearest neighbour at another place, sorted: what is usual among the data themselves.
   get usual() {
     if (!this._usual) {
@@ -75,7 +109,8 @@ class Cloud {
       const found = [];
       for (let i = 0; i < this.count; i += step) {
         let least = Infinity;
-        for (let j = 0; j < this.count; j++) least = Math.min(least, this.squared(j, this.means, i * this.dim) || Infinity);
+        for (let j = 0; j < this.count; j++)
+          least = Math.min(least, this.squared(j, this.means, i * this.dim) || Infinity);
         found.push(Math.sqrt(least));
       }
       this._usual = found.filter(Number.isFinite).sort((a, b) => a - b);
@@ -100,57 +135,8 @@ class Cloud {
   }
 }
 
-// What a conditional model was told in training, counted by cells as in conditions.py: of each condition a category, or an
-// interval of a number about low + i * step.
-class Occupancy {
-  constructor(counted, conditions) {
-    Object.assign(this, counted, { conditions });
-  }
-
-  // Of each condition a number in its own unit, or the number of a category.
-  values(context) {
-    let start = 0;
-    return this.conditions.map(({ categories, shift, scale }) => {
-      const part = context.slice(start, start + (categories.length || 1));
-      start += part.length;
-      return categories.length ? part.indexOf(1) : part[0] * scale + shift;
-    });
-  }
-
-  cell(k, value) {
-    return this.step[k] ? Math.floor((value - this.low[k]) / this.step[k] + 0.5) : value;
-  }
-
-  // How many training rows are near in the conditions at `places`, all together.
-  near(values, places = values.map((_, k) => k)) {
-    const own = values.map((value, k) => this.cell(k, value));
-    let sum = 0;
-    this.cells.forEach((cell, i) => {
-      if (places.every((k) => Math.abs(cell[k] - own[k]) <= (this.step[k] ? 1 : 0))) sum += this.counts[i];
-    });
-    return sum;
-  }
-
-  isOutside(k, value) {
-    const error = 1e-5 * (this.high[k] - this.low[k]);
-    return this.step[k] > 0 && (value < this.low[k] - error || value > this.high[k] + error);
-  }
-
-  // What must be said of a context; empty where training rows enough are near.
-  remark(context) {
-    const values = this.values(context);
-    const count = this.near(values);
-    const outside = values.flatMap((value, k) => (this.isOutside(k, value) ? [k] : []));
-    if (!outside.length && count >= this.few) return "";
-    const ranges = outside.map((k) => `${this.conditions[k].name} lies outside the data, which go from ${shown(this.low[k])} to ${shown(this.high[k])}. `);
-    const alone = values.map((_, k) => `${this.near(values, [k]).toLocaleString("en")} near ${this.conditions[k].name}`);
-    const apart = values.length > 1 ? `; alone, ${alone.join(", ")}` : "";
-    return `${ranges.join("")}${count.toLocaleString("en")} of ${this.rows.toLocaleString("en")} training rows ${count === 1 ? "is" : "are"} near this condition${apart}: what is decoded is a guess.`;
-  }
-}
-
 // The share of the data's usual density at each cell of a grid over [x0, x1] x [y0, y1]: 1 where points are dense.
-function densityOf(points, box, size) {
+export function densityOf(points, box, size) {
   const counts = new Float32Array(size * size);
   const count = points.length / 2;
   for (let i = 0; i < count; i++) {
@@ -188,22 +174,22 @@ function blurred(values, size, width) {
   return pass(pass(values, 1, size), size, 1);
 }
 
-const between = (a, b, share) => Float32Array.from(a, (value, k) => value + (b[k] - value) * share);
+export const between = (a, b, share) => Float32Array.from(a, (value, k) => value + (b[k] - value) * share);
 
-function distanceOf(a, b) {
+export function distanceOf(a, b) {
   let sum = 0;
   for (let k = 0; k < a.length; k++) sum += (a[k] - b[k]) ** 2;
   return Math.sqrt(sum);
 }
 
 // Points from a to b, evenly spaced along the way.
-function straightWay(a, b, steps) {
+export function straightWay(a, b, steps) {
   return Array.from({ length: steps }, (_, i) => between(a, b, i / (steps - 1)));
 }
 
 // The way from a to b along the data: the path through posterior means with the least sum of distances to the fourth
 // power (Hwang, Damelin and Hero 2016), which takes many short steps where the data are dense; then smoothed.
-function wayAlongData(cloud, a, b, steps, most = 1500) {
+export function wayAlongData(cloud, a, b, steps, most = 1500) {
   const chosen = cloud.spread(most);
   const count = chosen.length + 2;
   const points = [a, ...Array.from(chosen, (i) => cloud.point(i)), b];
@@ -249,37 +235,4 @@ function evenly(points, steps) {
     const length = lengths[piece] - lengths[piece - 1];
     return between(points[piece - 1], points[piece], length ? (at - lengths[piece - 1]) / length : 0);
   });
-}
-
-// The quantile of N(0, 1), by Acklam's rational approximation; its relative error is below 1.2e-9.
-function normalQuantile(share) {
-  const a = [-3.969683028665376e1, 2.209460984245205e2, -2.759285104469687e2, 1.38357751867269e2, -3.066479806614716e1, 2.506628277459239];
-  const b = [-5.447609879822406e1, 1.615858368580409e2, -1.556989798598866e2, 6.680131188771972e1, -1.328068155288572e1, 1];
-  const c = [-7.784894002430293e-3, -3.223964580411365e-1, -2.400758277161838, -2.549732539343734, 4.374664141464968, 2.938163982698783];
-  const d = [7.784695709041462e-3, 3.224671290700398e-1, 2.445134137142996, 3.754408661907416, 1];
-  const polynomial = (coefficients, x) => coefficients.reduce((sum, value) => sum * x + value, 0);
-  if (share > 0.97575) return -normalQuantile(1 - share);
-  if (share < 0.02425) {
-    const x = Math.sqrt(-2 * Math.log(share));
-    return polynomial(c, x) / polynomial(d, x);
-  }
-  const x = share - 0.5;
-  return (x * polynomial(a, x * x)) / polynomial(b, x * x);
-}
-
-// Uniform numbers in (0, 1) from a seed: the generator mulberry32.
-function uniforms(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return (((t ^ (t >>> 14)) >>> 0) + 0.5) / 4294967296;
-  };
-}
-
-function normals(count, seed) {
-  const next = uniforms(seed);
-  return Float32Array.from({ length: count }, () => normalQuantile(next()));
 }

@@ -1,9 +1,27 @@
 // The map: a plane of latent space with the data on it. What stands still is drawn once; what moves, on a second canvas.
 
-class LatentMap {
-  // `on` has follow(z), leave() and choose(z); without it the map only shows.
-  constructor(host, world, on = null) {
-    Object.assign(this, { host, world, on });
+/**
+ * @import { Hand, Look, Marks, Point, World } from "./types.js"
+ */
+
+import { prepare, ticks } from "./canvas.js";
+import { densityOf } from "./geometry.js";
+import { shown } from "./text.js";
+import { hexOf, Theme } from "./theme.js";
+
+const ROOM = { left: 34, right: 10, top: 10, bottom: 26 }; // for the axes
+const TURN = 2 * Math.PI;
+
+export class LatentMap {
+  /**
+   * @param {HTMLElement} host
+   * @param {World} world
+   * @param {Hand} on
+   */
+  constructor(host, world, on) {
+    this.host = host;
+    this.world = world;
+    this.on = on;
     this.still = document.createElement("canvas");
     this.moving = document.createElement("canvas");
     this.still.className = "still";
@@ -11,75 +29,109 @@ class LatentMap {
     this.still.setAttribute("aria-hidden", "true");
     host.classList.add("map");
     host.append(this.still, this.moving);
-    this.look = { plane: null, colour: null, marks: "dots", fog: true, only: -1 };
-    if (on) this._listen();
+    /** @type {Look | null} */
+    this.look = null;
+    this._listen();
   }
 
   _listen() {
-    const here = (event) => {
-      const frame = this.moving.getBoundingClientRect();
-      return this.look.plane.at(this.toPlane(event.clientX - frame.left, event.clientY - frame.top), this.on.about());
+    const { moving, on } = this;
+    const here = (/** @type {PointerEvent} */ event) => {
+      const frame = moving.getBoundingClientRect();
+      const place = this.toPlane(event.clientX - frame.left, event.clientY - frame.top);
+      return this.look.plane.at(place, on.about());
     };
-    this.moving.addEventListener("pointermove", (event) => {
-      if (event.pointerType === "mouse" || event.buttons) this.on.follow(here(event));
+    moving.addEventListener("pointermove", (event) => {
+      if (event.pointerType === "mouse" || event.buttons) on.follow(here(event));
     });
-    this.moving.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && this.on.leave());
-    this.moving.addEventListener("pointerdown", (event) => {
-      this.moving.focus({ preventScroll: true });
-      this._down = [event.clientX, event.clientY];
-      if (event.pointerType !== "mouse") {
-        this.moving.setPointerCapture(event.pointerId);
-        this.on.follow(here(event));
-      }
+    moving.addEventListener("pointerleave", (event) => {
+      if (event.pointerType === "mouse") on.leave();
     });
-    this.moving.addEventListener("pointerup", (event) => {
+    moving.addEventListener("pointerdown", (event) => {
+      moving.focus({ preventScroll: true });
+      if (event.pointerType === "mouse") return;
+      moving.setPointerCapture(event.pointerId);
+      on.follow(here(event));
+    });
+    moving.addEventListener("pointerup", (event) => {
       if (event.button !== 0) return;
-      if (event.pointerType === "mouse") this.on.choose(here(event));
-      else this.on.keep(here(event));
+      if (event.pointerType === "mouse") on.choose(here(event));
+      else on.keep(here(event));
     });
   }
 
-  // What stands still; draws only what has changed.
+  /**
+   * What stands still; draws only what has changed.
+   *
+   * @param {Look} look
+   */
   show(look) {
-    const w = this.host.clientWidth;
-    const h = this.host.clientHeight;
+    const { clientWidth: w, clientHeight: h } = this.host;
     if (!w || !h) return;
-    const key = [w, h, Theme.dark, look.plane.names, look.colour?.name, look.marks, look.fog, look.only, devicePixelRatio].join("|");
+    const { plane, colour, marks, fog, only } = look;
+    const key = [w, h, Theme.dark, plane.names, colour?.name, marks, fog, only, devicePixelRatio].join("|");
     this.look = look;
-    if (key === this._key && look.plane === this._plane) return;
-    Object.assign(this, { _key: key, _plane: look.plane, w, h });
+    if (key === this._key && plane === this._plane) return;
+    this._key = key;
+    this._plane = plane;
+    this.w = w;
+    this.h = h;
     this._locate();
     this._drawStill();
   }
 
   _locate() {
     const { cloud } = this.world;
-    const points = new Float32Array(2 * cloud.count);
-    for (let i = 0; i < cloud.count; i++) [points[2 * i], points[2 * i + 1]] = this.look.plane.place(cloud.means, i * cloud.dim);
-    let [x0, x1, y0, y1] = [Infinity, -Infinity, Infinity, -Infinity];
-    for (let i = 0; i < cloud.count; i++) {
-      x0 = Math.min(x0, points[2 * i]);
-      x1 = Math.max(x1, points[2 * i]);
-      y0 = Math.min(y0, points[2 * i + 1]);
-      y1 = Math.max(y1, points[2 * i + 1]);
-    }
-    const room = { left: 34, right: 10, top: 10, bottom: 26 };
-    const scale = Math.min((this.w - room.left - room.right) / ((x1 - x0) * 1.12 || 1), (this.h - room.top - room.bottom) / ((y1 - y0) * 1.12 || 1));
-    this.points = points;
-    this.scale = scale;
+    this.points = new Float32Array(2 * cloud.count);
+    for (let i = 0; i < cloud.count; i++) this.points.set(this.look.plane.place(cloud.means, i * cloud.dim), 2 * i);
+    const [x0, x1] = this._extent(0);
+    const [y0, y1] = this._extent(1);
+    const width = this.w - ROOM.left - ROOM.right;
+    const height = this.h - ROOM.top - ROOM.bottom;
+    this.scale = Math.min(width / ((x1 - x0) * 1.12 || 1), height / ((y1 - y0) * 1.12 || 1));
     this.middle = [(x0 + x1) / 2, (y0 + y1) / 2];
-    this.centre = [(this.w + room.left - room.right) / 2, (this.h + room.top - room.bottom) / 2];
+    this.centre = [ROOM.left + width / 2, ROOM.top + height / 2];
     const [left, top] = this.toPlane(0, 0);
     const [right, bottom] = this.toPlane(this.w, this.h);
     this.box = { x0: left, x1: right, y0: bottom, y1: top };
   }
 
-  toPlane(x, y) {
-    return [this.middle[0] + (x - this.centre[0]) / this.scale, this.middle[1] - (y - this.centre[1]) / this.scale];
+  /** @param {0 | 1} axis */
+  _extent(axis) {
+    let low = Infinity;
+    let high = -Infinity;
+    for (let at = axis; at < this.points.length; at += 2) {
+      low = Math.min(low, this.points[at]);
+      high = Math.max(high, this.points[at]);
+    }
+    return [low, high];
   }
 
+  /**
+   * The place in the plane of a place on the screen, whose y leads downwards.
+   *
+   * @param {number} x
+   * @param {number} y
+   * @returns {[number, number]}
+   */
+  toPlane(x, y) {
+    const { middle, centre, scale } = this;
+    return [middle[0] + (x - centre[0]) / scale, middle[1] - (y - centre[1]) / scale];
+  }
+
+  /**
+   * @param {number} x
+   * @param {number} y
+   * @returns {[number, number]}
+   */
   toScreen(x, y) {
-    return [this.centre[0] + (x - this.middle[0]) * this.scale, this.centre[1] - (y - this.middle[1]) * this.scale];
+    const { middle, centre, scale } = this;
+    return [centre[0] + (x - middle[0]) * scale, centre[1] - (y - middle[1]) * scale];
+  }
+
+  /** @param {number} i an example */
+  _placeOf(i) {
+    return this.toScreen(this.points[2 * i], this.points[2 * i + 1]);
   }
 
   _drawStill() {
@@ -93,11 +145,13 @@ class LatentMap {
     prepare(this.moving, this.w, this.h);
   }
 
+  /** @param {CanvasRenderingContext2D} context */
   _drawFog(context) {
     const size = 96;
     const density = densityOf(this.points, this.box, size);
     const small = document.createElement("canvas");
-    small.width = small.height = size;
+    small.width = size;
+    small.height = size;
     const picture = new ImageData(size, size);
     const [r, g, b] = hexOf(Theme.colours.fog);
     for (let row = 0; row < size; row++) {
@@ -112,16 +166,29 @@ class LatentMap {
     context.drawImage(small, 0, 0, this.w, this.h);
   }
 
+  /** @param {CanvasRenderingContext2D} context */
   _drawAxes(context) {
     const { soft, line } = Theme.colours;
     context.font = Theme.font(11);
     context.fillStyle = soft;
     context.strokeStyle = line;
     context.lineWidth = 1;
-    context.textBaseline = "alphabetic";
-    const count = Math.max(3, Math.round(this.w / 110));
+    this._drawTicksAcross(context);
+    if (this.look.plane.second) this._drawTicksUp(context);
+    const [first, second] = this.look.plane.names;
+    context.font = Theme.font(11.5, 600);
+    context.textBaseline = "middle";
+    context.textAlign = "right";
+    context.fillText(first, this.w - 10, this.h - 33);
+    context.textAlign = "left";
+    if (second) context.fillText(second, 10, 14);
+  }
+
+  /** @param {CanvasRenderingContext2D} context */
+  _drawTicksAcross(context) {
     context.textAlign = "center";
-    for (const value of ticks(this.box.x0, this.box.x1, count)) {
+    context.textBaseline = "alphabetic";
+    for (const value of ticks(this.box.x0, this.box.x1, Math.max(3, Math.round(this.w / 110)))) {
       const x = Math.round(this.toScreen(value, 0)[0]) + 0.5;
       if (x < 30 || x > this.w - 10) continue;
       context.beginPath();
@@ -130,27 +197,24 @@ class LatentMap {
       context.stroke();
       context.fillText(shown(value), x, this.h - 7);
     }
-    context.textAlign = "right";
-    context.textBaseline = "middle";
-    if (this.look.plane.second) {
-      for (const value of ticks(this.box.y0, this.box.y1, Math.max(3, Math.round(this.h / 110)))) {
-        const y = Math.round(this.toScreen(0, value)[1]) + 0.5;
-        if (y < 22 || y > this.h - 26) continue;
-        context.beginPath();
-        context.moveTo(30, y);
-        context.lineTo(34, y);
-        context.stroke();
-        context.fillText(shown(value), 27, y);
-      }
-    }
-    const [first, second] = this.look.plane.names;
-    context.font = Theme.font(11.5, 600);
-    context.textAlign = "right";
-    context.fillText(first, this.w - 10, this.h - 33);
-    context.textAlign = "left";
-    if (second) context.fillText(second, 10, 14);
   }
 
+  /** @param {CanvasRenderingContext2D} context */
+  _drawTicksUp(context) {
+    context.textAlign = "right";
+    context.textBaseline = "middle";
+    for (const value of ticks(this.box.y0, this.box.y1, Math.max(3, Math.round(this.h / 110)))) {
+      const y = Math.round(this.toScreen(0, value)[1]) + 0.5;
+      if (y < 22 || y > this.h - 26) continue;
+      context.beginPath();
+      context.moveTo(30, y);
+      context.lineTo(34, y);
+      context.stroke();
+      context.fillText(shown(value), 27, y);
+    }
+  }
+
+  /** @param {CanvasRenderingContext2D} context */
   _drawDots(context) {
     const { cloud } = this.world;
     const { colour, only } = this.look;
@@ -160,110 +224,159 @@ class LatentMap {
       for (let i = 0; i < cloud.count; i++) {
         const isShown = only < 0 || colour.group(i) === only;
         if ((pass === 1) !== isShown) continue;
-        const [x, y] = this.toScreen(this.points[2 * i], this.points[2 * i + 1]);
+        const [x, y] = this._placeOf(i);
         context.globalAlpha = pass === 0 ? 0.12 : 0.8;
         context.fillStyle = colour ? colour.of(i) : Theme.colours.accent;
         context.beginPath();
-        context.arc(x, y, radius, 0, 6.2832);
+        context.arc(x, y, radius, 0, TURN);
         context.fill();
       }
     }
     context.globalAlpha = 1;
   }
 
-  // Thumbnails where there is room for them: the first in the seeded order of the rows takes the place.
+  /**
+   * Thumbnails where there is room for them: the first in the seeded order of the rows takes the place.
+   *
+   * @param {CanvasRenderingContext2D} context
+   */
   _drawPictures(context) {
-    const { cloud, designs, examples } = this.world;
+    const { designs, examples, order } = this.world;
     const { colour, only } = this.look;
     const side = Math.max(20, Math.min(44, this.w / 22));
     const [w, h] = designs.aspect >= 1 ? [side, side / designs.aspect] : [side * designs.aspect, side];
     const step = [w + 5, h + 5];
     const taken = new Set();
-    const order = this.world.order;
     for (const i of order) {
       if (only >= 0 && colour.group(i) !== only) continue;
-      const [x, y] = this.toScreen(this.points[2 * i], this.points[2 * i + 1]);
+      const [x, y] = this._placeOf(i);
       const cell = [Math.round(x / step[0]), Math.round(y / step[1])];
       const name = cell.join(" ");
       if (taken.has(name)) continue;
       taken.add(name);
-      const box = { x: Math.round(cell[0] * step[0] - w / 2), y: Math.round(cell[1] * step[1] - h / 2), w, h };
-      if (box.x < 36 || box.y < 22 || box.x + w > this.w - 4 || box.y + h > this.h - 24) continue;
-      examples.draw(context, i, box);
-      if (colour) {
-        context.strokeStyle = colour.of(i);
-        context.lineWidth = 2;
-        context.strokeRect(box.x - 1, box.y - 1, w + 2, h + 2);
-      }
-    }
-  }
-
-  // What moves: the point, its nearest example, pins and a way.
-  mark({ z, near = -1, pins = [], way = null, chosen = [] }) {
-    if (!this.points) return;
-    const { ink, card, accent, second } = Theme.colours;
-    const context = this.moving.getContext("2d");
-    context.clearRect(0, 0, this.w, this.h);
-    const where = (point) => this.toScreen(...this.look.plane.place(point));
-    if (way) {
-      context.beginPath();
-      way.forEach((point, i) => (i ? context.lineTo(...where(point)) : context.moveTo(...where(point))));
-      for (const [colour, width] of [[card, 6], [accent, 2.5]]) {
-        context.strokeStyle = colour;
-        context.lineWidth = width;
-        context.lineJoin = "round";
-        context.stroke();
-      }
-    }
-    const [x, y] = where(z);
-    if (near >= 0) {
-      const [u, v] = this.toScreen(this.points[2 * near], this.points[2 * near + 1]);
-      context.strokeStyle = ink;
-      context.globalAlpha = 0.55;
-      context.lineWidth = 1;
-      context.setLineDash([3, 3]);
-      context.beginPath();
-      context.moveTo(x, y);
-      context.lineTo(u, v);
-      context.stroke();
-      context.setLineDash([]);
-      context.globalAlpha = 1;
+      const left = Math.round(cell[0] * step[0] - w / 2);
+      const top = Math.round(cell[1] * step[1] - h / 2);
+      if (left < 36 || top < 22 || left + w > this.w - 4 || top + h > this.h - 24) continue;
+      examples.draw(context, i, { x: left, y: top, w, h });
+      if (!colour) continue;
+      context.strokeStyle = colour.of(i);
       context.lineWidth = 2;
-      context.beginPath();
-      context.arc(u, v, 6, 0, 6.2832);
-      context.stroke();
-    }
-    pins.forEach((pin, i) => this._drawPin(context, where(pin), String(chosen.length ? (chosen[i] ?? "") : i + 1)));
-    for (const [colour, width] of [[card, 5], [second, 2.5]]) {
-      context.strokeStyle = colour;
-      context.lineWidth = width;
-      context.beginPath();
-      context.arc(x, y, 8, 0, 6.2832);
-      for (const [a, b] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
-        context.moveTo(x + 8 * a, y + 8 * b);
-        context.lineTo(x + 14 * a, y + 14 * b);
-      }
-      context.stroke();
+      context.strokeRect(left - 1, top - 1, w + 2, h + 2);
     }
   }
 
-  _drawPin(context, [x, y], text) {
-    const { ink, card } = Theme.colours;
-    context.beginPath();
-    context.moveTo(x, y);
-    context.lineTo(x - 4, y - 8);
-    context.lineTo(x + 4, y - 8);
-    context.closePath();
-    context.arc(x, y - 15, 9, 0, 6.2832);
-    context.fillStyle = ink;
-    context.strokeStyle = card;
-    context.lineWidth = 2;
-    context.stroke();
-    context.fill();
-    context.fillStyle = card;
-    context.font = Theme.font(11, 700);
-    context.textAlign = "center";
-    context.textBaseline = "middle";
-    context.fillText(text, x, y - 14.5);
+  /**
+   * What moves: the point, its nearest example, pins and a way.
+   *
+   * @param {Marks} marks
+   */
+  mark({ z, near = -1, pins = [], way = null }) {
+    if (!this.points) return;
+    const context = this.moving.getContext("2d");
+    const where = (/** @type {Point} */ point) => this.toScreen(...this.look.plane.place(point));
+    context.clearRect(0, 0, this.w, this.h);
+    if (way) drawWay(context, way.map(where));
+    if (near >= 0) drawNearest(context, where(z), this._placeOf(near));
+    pins.forEach((pin, i) => {
+      drawPin(context, where(pin), String(i + 1));
+    });
+    drawPoint(context, where(z));
   }
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {[number, number][]} places
+ */
+function drawWay(context, places) {
+  const { card, accent } = Theme.colours;
+  context.beginPath();
+  for (const [x, y] of places) context.lineTo(x, y);
+  context.lineJoin = "round";
+  outlined(context, card, 6, accent);
+}
+
+/**
+ * A line to the nearest example, with a ring about it.
+ *
+ * @param {CanvasRenderingContext2D} context
+ * @param {[number, number]} from
+ * @param {[number, number]} to
+ */
+function drawNearest(context, from, to) {
+  context.strokeStyle = Theme.colours.ink;
+  context.globalAlpha = 0.55;
+  context.lineWidth = 1;
+  context.setLineDash([3, 3]);
+  context.beginPath();
+  context.moveTo(...from);
+  context.lineTo(...to);
+  context.stroke();
+  context.setLineDash([]);
+  context.globalAlpha = 1;
+  context.lineWidth = 2;
+  context.beginPath();
+  context.arc(...to, 6, 0, TURN);
+  context.stroke();
+}
+
+/**
+ * A ring with four short lines outwards.
+ *
+ * @param {CanvasRenderingContext2D} context
+ * @param {[number, number]} place
+ */
+function drawPoint(context, [x, y]) {
+  const { card, second } = Theme.colours;
+  context.beginPath();
+  context.arc(x, y, 8, 0, TURN);
+  for (const side of [-1, 1]) {
+    context.moveTo(x + 8 * side, y);
+    context.lineTo(x + 14 * side, y);
+    context.moveTo(x, y + 8 * side);
+    context.lineTo(x, y + 14 * side);
+  }
+  outlined(context, card, 5, second);
+}
+
+/**
+ * The path in a colour, with a wider line in another one behind it.
+ *
+ * @param {CanvasRenderingContext2D} context
+ * @param {string} behind
+ * @param {number} width
+ * @param {string} colour
+ */
+function outlined(context, behind, width, colour) {
+  context.strokeStyle = behind;
+  context.lineWidth = width;
+  context.stroke();
+  context.strokeStyle = colour;
+  context.lineWidth = 2.5;
+  context.stroke();
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {[number, number]} place
+ * @param {string} text
+ */
+function drawPin(context, [x, y], text) {
+  const { ink, card } = Theme.colours;
+  context.beginPath();
+  context.moveTo(x, y);
+  context.lineTo(x - 4, y - 8);
+  context.lineTo(x + 4, y - 8);
+  context.closePath();
+  context.arc(x, y - 15, 9, 0, TURN);
+  context.fillStyle = ink;
+  context.strokeStyle = card;
+  context.lineWidth = 2;
+  context.stroke();
+  context.fill();
+  context.fillStyle = card;
+  context.font = Theme.font(11, 700);
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  context.fillText(text, x, y - 14.5);
 }

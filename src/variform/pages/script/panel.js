@@ -1,117 +1,181 @@
 // The panel beside the view: the current design, the nearest real example, where the point is, and the pins.
 
-const NEARNESS = ["among the data", "at the edge of the data", "far from all data: extrapolated"];
+/**
+ * @import { App, Condition, Point } from "./types.js"
+ */
 
-class Panel {
+import { fitted, prepare } from "./canvas.js";
+import { button, choice, element, note, scrolled, text } from "./elements.js";
+import { Occupancy } from "./occupancy.js";
+import { away, shown } from "./text.js";
+
+const NEARNESS = ["among the data", "at the edge of the data", "far from all data: extrapolated"];
+const NO_PINS = "Click the map, or press P, to keep a point. Two pins make a morph.";
+
+export class Panel {
+  /**
+   * @param {App} app
+   * @param {HTMLElement} host
+   */
   constructor(app, host) {
     this.app = app;
-    const { designs } = app.world;
-    this.now = element("div", { className: `now ${designs.kind}` });
-    this.more = element("div", { className: "more" });
-    const { occupancy, conditions } = app.contents;
+    const { occupancy, conditions, collapsed } = app.contents;
+    const { kind } = app.world.designs;
+    this.alone = collapsed; // all examples are at one place: none is nearer than another
     this.occupancy = occupancy ? new Occupancy(occupancy, conditions) : null;
+    this.where = element("p", { className: "where" }, element("i"), element("span"));
+    this.caption = element("span");
     this.unseen = element("p", { className: "unseen", role: "status", hidden: true });
+    this.now = element("div", { className: `now ${kind}` });
+    this.more = element("div", { className: "more" });
     host.append(this.now, this.more);
-    this._buildNow();
+    if (kind === "image") this._buildImage();
+    else if (kind === "curve") this._buildCurve();
+    else this._buildTable();
     this.now.append(this.unseen);
     this._buildMore();
   }
 
+  /**
+   * The parts that speak of the nearest example, of which a collapsed model has none.
+   *
+   * @param {HTMLElement[]} parts
+   */
+  _beside(...parts) {
+    return this.alone ? [] : parts;
+  }
+
   // --- the design
 
-  _buildNow() {
-    const { designs } = this.app.world;
-    // A collapsed model puts all examples at one place: none is nearer than another.
-    this.alone = this.app.contents.collapsed;
-    const beside = (...parts) => (this.alone ? [] : parts);
-    this.where = element("p", { className: "where" }, element("i"), element("span"));
-    this.caption = element("span");
-    if (designs.kind === "image") {
-      this.decoded = element("canvas", { role: "img", "aria-label": "The decoded design" });
-      this.nearest = element("canvas", { role: "img", "aria-label": "The nearest real example" });
-      this.now.append(
-        element("figure", {}, this.decoded, element("figcaption", {}, element("b", { textContent: "Decoded" }), element("span", { className: "codes-short" }))),
-        ...beside(element("figure", {}, this.nearest, element("figcaption", {}, element("b", { textContent: "Nearest example" }), this.caption)), this.where),
-      );
-      return;
-    }
-    const keys = element("p", { className: "keys-of" }, element("b", { className: "first", textContent: "Decoded" }), ...beside(element("b", { className: "second", textContent: "Nearest example" }), this.caption));
-    if (designs.kind === "curve") {
-      this.decoded = element("canvas", { role: "img", "aria-label": this.alone ? "The decoded curve" : "The decoded curve, and the nearest real example" });
-      this.now.append(keys, element("figure", { className: "wide" }, this.decoded), ...beside(this.where));
-      return;
-    }
-    this.lines = designs.columns.map((column) => {
-      const parts = {
-        bar: element("i", { className: "bar-of" }),
-        mark: element("i", { className: "mark-of" }),
-        value: element("td", { className: "number" }),
-        near: element("td", { className: "number near" }),
-      };
-      const unit = column.unit ? element("small", { textContent: ` ${column.unit}` }) : null;
-      parts.row = element(
-        "tr",
-        {},
-        element("th", { scope: "row", title: column.full }, element("span", { textContent: column.name }), unit, element("span", { className: "track" }, parts.bar, parts.mark)),
-        parts.value,
-        ...beside(parts.near),
-      );
-      return parts;
-    });
-    const head = element("tr", {}, element("th", { scope: "col", textContent: "Column" }), element("th", { scope: "col", className: "first number", textContent: "Decoded" }), ...beside(element("th", { scope: "col", className: "second number", textContent: "Nearest" })));
+  _buildImage() {
+    this.decoded = element("canvas", { role: "img", "aria-label": "The decoded design" });
+    this.nearest = element("canvas", { role: "img", "aria-label": "The nearest real example" });
+    this.short = element("span", { className: "codes-short" });
+    const caption = element("figcaption", {}, text("b", "Decoded"), this.short);
+    const beside = element("figcaption", {}, text("b", "Nearest example"), this.caption);
     this.now.append(
-      element("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": "The decoded row" }, element("table", { className: "design" }, element("thead", {}, head), element("tbody", {}, ...this.lines.map((line) => line.row)))),
-      ...beside(element("p", { className: "keys-of" }, element("span", { textContent: "Nearest example " }), this.caption), this.where),
+      element("figure", {}, this.decoded, caption),
+      ...this._beside(element("figure", {}, this.nearest, beside), this.where),
     );
   }
 
+  _buildCurve() {
+    const what = this.alone ? "The decoded curve" : "The decoded curve, and the nearest real example";
+    this.decoded = element("canvas", { role: "img", "aria-label": what });
+    const second = text("b", "Nearest example", { className: "second" });
+    const first = text("b", "Decoded", { className: "first" });
+    this.now.append(
+      element("p", { className: "keys-of" }, first, ...this._beside(second, this.caption)),
+      element("figure", { className: "wide" }, this.decoded),
+      ...this._beside(this.where),
+    );
+  }
+
+  _buildTable() {
+    const { designs } = this.app.world;
+    this.lines = designs.columns.map(({ name, full, unit }) => {
+      const bar = element("i", { className: "bar-of" });
+      const mark = element("i", { className: "mark-of" });
+      const value = element("td", { className: "number" });
+      const near = element("td", { className: "number near" });
+      const small = unit ? text("small", ` ${unit}`) : null;
+      const track = element("span", { className: "track" }, bar, mark);
+      const head = element("th", { scope: "row", title: full }, text("span", name), small, track);
+      return { bar, mark, value, near, row: element("tr", {}, head, value, ...this._beside(near)) };
+    });
+    const decoded = text("th", "Decoded", { scope: "col", className: "first number" });
+    const nearest = text("th", "Nearest", { scope: "col", className: "second number" });
+    const heads = element("tr", {}, text("th", "Column", { scope: "col" }), decoded, ...this._beside(nearest));
+    const body = element("tbody", {}, ...this.lines.map(({ row }) => row));
+    const table = element("table", { className: "design" }, element("thead", {}, heads), body);
+    const keys = element("p", { className: "keys-of" }, text("span", "Nearest example "), this.caption);
+    this.now.append(scrolled("The decoded row", table), ...this._beside(keys, this.where));
+  }
+
+  /**
+   * Show the design of a point.
+   *
+   * @param {Point} z
+   * @param {Float32Array} values
+   */
   show(z, values) {
     const { app } = this;
-    const { designs, examples, cloud } = app.world;
+    const { designs } = app.world;
     const near = app.nearest(z);
-    const name = app.nameOf(near.index);
-    this.caption.textContent = `${name ? `${name}, ` : ""}${away(near.distance)}`;
-    const strangeness = cloud.strangeness(near.distance);
-    const level = strangeness <= 1 ? 0 : strangeness <= 3 ? 1 : 2;
-    this.where.dataset.level = level;
+    this._showNearness(near);
+    if (designs.kind === "image") this._showImage(z, values, near.index);
+    else if (designs.kind === "curve") this._showCurve(values, near.index);
+    else this._showRow(values, near.index);
+    for (const { k, value } of this.codes) value.textContent = shown(z[k], 0.001);
+  }
+
+  /** @param {{ index: number, distance: number }} near */
+  _showNearness({ index, distance }) {
+    const name = this.app.nameOf(index);
+    this.caption.textContent = name ? `${name}, ${away(distance)}` : away(distance);
+    const strangeness = this.app.world.cloud.strangeness(distance);
+    const level = [1, 3].filter((limit) => strangeness > limit).length;
+    this.where.dataset.level = String(level);
     this.where.lastChild.textContent = NEARNESS[level];
-    if (designs.kind === "image") {
-      const box = this._box();
-      designs.sheet(values, 1).draw(prepare(this.decoded, box.w, box.h), 0, box);
-      if (!this.alone) examples.draw(prepare(this.nearest, box.w, box.h), near.index, box);
-      this.now.querySelector(".codes-short").textContent = `at ${this._short(z)}`;
-    } else if (designs.kind === "curve") {
-      const w = this.decoded.parentNode.clientWidth || 300;
-      const h = Math.round(Math.min(200, Math.max(110, 0.58 * w)));
-      const real = this.alone ? null : examples.values.subarray(near.index * designs.size, (near.index + 1) * designs.size);
-      designs.plot(prepare(this.decoded, w, h), values, real, { w, h });
-    } else this._showRow(values, examples.values, near.index * designs.size);
-    this._showCodes(z);
+  }
+
+  /**
+   * @param {Point} z
+   * @param {Float32Array} values
+   * @param {number} near
+   */
+  _showImage(z, values, near) {
+    const { designs, examples } = this.app.world;
+    const box = this._box();
+    designs.sheet(values, 1).draw(prepare(this.decoded, box.w, box.h), 0, box);
+    if (!this.alone) examples.draw(prepare(this.nearest, box.w, box.h), near, box);
+    this.short.textContent = `at (${this._short(z)})`;
+  }
+
+  /**
+   * @param {Float32Array} values
+   * @param {number} near
+   */
+  _showCurve(values, near) {
+    const { designs, examples } = this.app.world;
+    const w = this.decoded.parentElement.clientWidth || 300;
+    const h = Math.round(Math.min(200, Math.max(110, 0.58 * w)));
+    const real = this.alone ? null : designs.part(examples.values, near);
+    designs.plot(prepare(this.decoded, w, h), values, real, { w, h });
+  }
+
+  /**
+   * @param {Float32Array} values
+   * @param {number} near
+   */
+  _showRow(values, near) {
+    const { designs, examples } = this.app.world;
+    const real = designs.part(examples.values, near);
+    this.lines.forEach((line, k) => {
+      const share = designs.share(k, designs.tidy(k, values[k]));
+      const other = designs.share(k, real[k]);
+      line.bar.style.width = `${100 * (share ?? 0)}%`;
+      line.mark.style.left = `${100 * (other ?? 0)}%`;
+      line.mark.hidden = this.alone || other === null;
+      line.value.textContent = designs.text(k, values[k]);
+      line.near.textContent = designs.text(k, real[k]);
+    });
   }
 
   _box() {
     const { aspect } = this.app.world.designs;
     const isNarrow = matchMedia("(max-width: 760px)").matches;
-    const w = isNarrow ? Math.round(76 * Math.min(1, aspect)) : Math.floor(this.decoded.parentNode.clientWidth || 140);
+    const there = Math.floor(this.decoded.parentElement.clientWidth || 140);
+    const w = isNarrow ? Math.round(76 * Math.min(1, aspect)) : there;
     return { x: 0, y: 0, w, h: Math.round(w / aspect) };
   }
 
-  _showRow(values, real, start) {
-    const { designs } = this.app.world;
-    this.lines.forEach((line, k) => {
-      const [share, other] = [designs.share(k, designs.tidy(k, values[k])), designs.share(k, real[start + k])];
-      line.bar.style.width = `${100 * (share ?? 0)}%`;
-      line.mark.style.left = `${100 * (other ?? 0)}%`;
-      line.mark.hidden = this.alone || other === null;
-      line.value.textContent = designs.text(k, values[k]);
-      line.near.textContent = designs.text(k, real[start + k]);
-    });
-  }
-
+  /** @param {Point} z */
   _short(z) {
     const { order } = this.app.contents.latents;
-    const some = z.length > 2 ? `${order.slice(0, 2).map((k) => shown(z[k], 0.01)).join(", ")}, …` : Array.from(z, (value) => shown(value, 0.01)).join(", ");
-    return `(${some})`;
+    const latents = z.length > 2 ? order.slice(0, 2) : [...z.keys()];
+    const numbers = latents.map((k) => shown(z[k], 0.01)).join(", ");
+    return z.length > 2 ? `${numbers}, …` : numbers;
   }
 
   // --- the rest
@@ -119,114 +183,147 @@ class Panel {
   _buildMore() {
     const { app } = this;
     const { latents, conditions } = app.contents;
-    this.codes = latents.order.slice(0, this.alone ? 0 : 6).sort((a, b) => a - b).map((k) => {
-      const value = element("dd");
-      return { k, value, parts: [element("dt", { textContent: `z${k + 1}` }), value] };
-    });
-    const list = element("dl", { className: "codes" }, ...this.codes.flatMap(({ parts }) => [element("div", {}, ...parts)]));
-    const rest = latents.dim - this.codes.length;
-    const button = (text, title, onclick) => element("button", { type: "button", textContent: text, title, onclick });
+    const chosen = latents.order.slice(0, this.alone ? 0 : 6).sort((a, b) => a - b);
+    this.codes = chosen.map((k) => ({ k, value: element("dd") }));
     this.told = element("div", { className: "told" });
     this.pins = element("ul", { className: "pins" });
     const saving = [
-      button("Save .npy", "The decoded design for NumPy", () => app.saveDesign("npy")),
-      button("Save .csv", "The decoded design as text", () => app.saveDesign("csv")),
+      button("Save .npy", () => app.saveDesign("npy"), { title: "The decoded design for NumPy" }),
+      button("Save .csv", () => app.saveDesign("csv"), { title: "The decoded design as text" }),
     ];
     if (this.alone) this.more.append(element("div", { className: "actions" }, ...saving));
     else {
-      const pin = button("Pin", "Keep this point (P)", () => app.pin(app.live));
-      const near = button("Go to example", "Move to the nearest real example (N)", () => app.toNearest());
-      const others = rest > 0 ? [note(`and ${rest} more; see Sliders`)] : [];
-      this.more.append(element("h2", { textContent: "Point" }), list, ...others, element("div", { className: "actions" }, pin, near, ...saving));
+      const pin = button("Pin", () => app.pin(app.live), { title: "Keep this point (P)" });
+      const near = button("Go to example", () => app.toNearest(), { title: "Move to the nearest real example (N)" });
+      const actions = element("div", { className: "actions" }, pin, near, ...saving);
+      this.more.append(text("h2", "Point"), ...this._codeList(), actions);
     }
-    if (conditions.length) this.more.append(element("h2", { textContent: "Condition" }), this.told);
-    if (!this.alone) this.more.append(element("h2", { textContent: "Pins" }), this.pins);
+    if (conditions.length) this.more.append(text("h2", "Condition"), this.told);
+    if (!this.alone) this.more.append(text("h2", "Pins"), this.pins);
   }
 
-  _showCodes(z) {
-    for (const { k, value } of this.codes) value.textContent = shown(z[k], 0.001);
+  _codeList() {
+    const codes = this.codes.map(({ k, value }) => element("div", {}, text("dt", `z${k + 1}`), value));
+    const list = element("dl", { className: "codes" }, ...codes);
+    const rest = this.app.contents.latents.dim - codes.length;
+    return rest > 0 ? [list, note(`and ${rest} more; see Sliders`)] : [list];
   }
 
+  /** What is kept has changed. */
   refresh() {
     this._showConditions();
     this._showUnseen();
     this._showPins();
   }
 
+  /** The colours have changed. */
   again() {
-    this._pinsOf = this._toldOf = null;
+    this._pinsOf = null;
+    this._toldOf = null;
   }
 
   _showConditions() {
-    const { app } = this;
-    const key = app.state.context.join(",");
-    if (key === this._toldOf || !app.contents.conditions.length || this.told.contains(document.activeElement)) return;
+    const { state, contents } = this.app;
+    const key = state.context.join(",");
+    const isHeld = this.told.contains(document.activeElement);
+    if (key === this._toldOf || !contents.conditions.length || isHeld) return;
     this._toldOf = key;
     this.told.replaceChildren();
     let start = 0;
-    for (const condition of app.contents.conditions) {
-      const at = start;
-      const change = (values) => {
-        const context = app.state.context.slice();
-        context.set(values, at);
-        app.set({ context });
-      };
-      if (condition.categories.length) {
-        const width = condition.categories.length;
-        const chosen = app.state.context.slice(at, at + width).indexOf(1);
-        const options = condition.categories.map((name, k) => [k, name]);
-        this.told.append(choice(condition.name, options, chosen, (value) => change(Array.from({ length: width }, (_, k) => (k === Number(value) ? 1 : 0)))));
-        start += width;
-        continue;
-      }
-      const text = (value) => `${shown(value * condition.scale + condition.shift)}${condition.unit ? ` ${condition.unit}` : ""}`;
-      const value = element("output", { textContent: text(app.state.context[at]) });
-      const [low, high] = condition.range;
-      const input = element("input", {
-        type: "range", min: low, max: high, step: (high - low) / 200 || 1, value: app.state.context[at],
-        oninput() {
-          value.textContent = text(Number(input.value));
-          input.setAttribute("aria-valuetext", value.textContent);
-          change([Number(input.value)]);
-        },
-      });
-      input.setAttribute("aria-valuetext", value.textContent);
-      this.told.append(element("label", { className: "field" }, element("span", { textContent: condition.name }), input, value));
-      start += 1;
+    for (const condition of contents.conditions) {
+      const width = condition.categories.length || 1;
+      const make = condition.categories.length ? this._categories : this._number;
+      this.told.append(make.call(this, condition, start));
+      start += width;
     }
   }
 
+  /**
+   * @param {number[]} values
+   * @param {number} start
+   */
+  _change(values, start) {
+    const context = this.app.state.context.slice();
+    context.set(values, start);
+    this.app.set({ context });
+  }
+
+  /**
+   * @param {Condition} condition
+   * @param {number} start its place in the context
+   */
+  _categories({ name, categories }, start) {
+    const chosen = this.app.state.context.slice(start, start + categories.length).indexOf(1);
+    const options = categories.map((category, k) => /** @type {[number, string]} */ ([k, category]));
+    return choice(name, options, chosen, (value) => {
+      const oneHot = categories.map((_, k) => (k === Number(value) ? 1 : 0));
+      this._change(oneHot, start);
+    });
+  }
+
+  /**
+   * @param {Condition} condition
+   * @param {number} start its place in the context
+   */
+  _number({ name, range, scale, shift, unit }, start) {
+    const [low, high] = range;
+    const value = this.app.state.context[start];
+    const output = element("output");
+    const input = element("input", { type: "range", min: low, max: high, step: (high - low) / 200 || 1, value });
+    const say = (/** @type {number} */ number) => {
+      const words = shown(number * scale + shift);
+      output.textContent = unit ? `${words} ${unit}` : words;
+      input.setAttribute("aria-valuetext", output.textContent);
+    };
+    say(value);
+    input.addEventListener("input", () => {
+      say(Number(input.value));
+      this._change([Number(input.value)], start);
+    });
+    return element("label", { className: "field" }, text("span", name), input, output);
+  }
+
   _showUnseen() {
-    const text = this.occupancy?.remark(this.app.state.context) ?? "";
-    if (this.unseen.textContent !== text) this.unseen.textContent = text;
-    this.unseen.hidden = !text;
-    this.where.classList.toggle("beside", Boolean(text));
+    const words = this.occupancy?.remark(this.app.state.context) ?? "";
+    if (this.unseen.textContent !== words) this.unseen.textContent = words;
+    this.unseen.hidden = !words;
+    this.where.classList.toggle("beside", Boolean(words));
   }
 
   async _showPins() {
     const { app } = this;
     const { pins, context } = app.state;
-    const key = [...pins, context].map((pin) => pin.join(",")).join("~");
+    const key = [...pins, context].map((numbers) => numbers.join(",")).join("~");
     if (key === this._pinsOf) return;
     this._pinsOf = key;
-    const values = pins.length ? await app.many(pins, () => this._pinsOf === key) : [];
-    if (this._pinsOf !== key || !values) return;
-    this.pins.replaceChildren();
-    if (!pins.length) this.pins.append(element("li", { className: "note", textContent: "Click the map, or press P, to keep a point. Two pins make a morph." }));
-    const { designs } = app.world;
-    const sheet = pins.length ? designs.sheet(values, pins.length) : null;
-    pins.forEach((pin, i) => {
+    if (!pins.length) {
+      this.pins.replaceChildren(text("li", NO_PINS, { className: "note" }));
+      return;
+    }
+    const values = await app.many(pins, () => this._pinsOf === key);
+    if (!values) return;
+    const sheet = app.world.designs.sheet(values, pins.length);
+    const items = pins.map((z, i) => {
+      const { w, h } = fitted(app.world.designs.aspect, 52, 52);
       const picture = element("canvas", { "aria-hidden": "true" });
-      const { w, h } = fitted(designs.aspect, 52, 52);
       sheet.draw(prepare(picture, w, h), i, { x: 0, y: 0, w, h });
-      this.pins.append(
-        element(
-          "li",
-          {},
-          element("button", { type: "button", className: "pin", title: `Go to pin ${i + 1}`, "aria-label": `Go to pin ${i + 1}`, onclick: () => app.set({ z: pin }) }, picture, element("b", { textContent: i + 1 })),
-          element("button", { type: "button", className: "away", title: `Take pin ${i + 1} away`, "aria-label": `Take pin ${i + 1} away`, textContent: "×", onclick: () => app.unpin(i) }),
-        ),
-      );
+      return this._pin(z, i, picture);
     });
+    this.pins.replaceChildren(...items);
+  }
+
+  /**
+   * @param {Point} z
+   * @param {number} i
+   * @param {HTMLCanvasElement} picture
+   */
+  _pin(z, i, picture) {
+    const { app } = this;
+    const to = `Go to pin ${i + 1}`;
+    const away = `Take pin ${i + 1} away`;
+    const pin = button("", () => app.set({ z }), { className: "pin", title: to, "aria-label": to });
+    pin.append(picture, text("b", String(i + 1)));
+    const remove = button("×", () => app.unpin(i), { className: "away", title: away, "aria-label": away });
+    return element("li", {}, pin, remove);
   }
 }

@@ -1,0 +1,216 @@
+// The words of the page for the type check; nothing of this goes into the bundle. `Contents` is what contents.py gathers,
+// `Payload` what payload.py packs and lowering.py lowers.
+
+import type { Designs } from "./designs.js";
+import type { Cloud, Plane } from "./geometry.js";
+
+export type { App } from "./app.js";
+
+/** A latent point. */
+export type Point = Float32Array;
+
+/** A place and a size in CSS pixels. */
+export type Box = { x: number; y: number; w: number; h: number };
+
+export type Draw = (context: CanvasRenderingContext2D, i: number, box: Box) => void;
+
+/** Many designs, each of which can be drawn. */
+export type Sheet = { draw: Draw };
+
+export type Pca = { centre: number[]; axes: number[][]; shares: number[] };
+
+export type Latents = {
+  dim: number;
+  order: number[];
+  measure: number[];
+  errors: number[] | null;
+  what: string;
+  unit: string;
+  ranges: [number, number][];
+  prior: string;
+  standard: boolean;
+  grid: string | null;
+};
+
+/** A column of what a design is. */
+export type Column = {
+  name: string;
+  unit: string;
+  full: string;
+  kind: string;
+  categories: string[];
+  whole: boolean;
+  low: number;
+  high: number;
+};
+
+export type EventOfData = {
+  kind: "image" | "table" | "curve";
+  shape: number[];
+  range: [number, number];
+  columns?: Column[];
+  places?: number[];
+};
+
+/** By what examples may be coloured: numbers, or categories of which -1 is none. */
+export type ColourColumn = {
+  name: string;
+  unit?: string;
+  kind: "number" | "category";
+  values: string;
+  categories?: string[];
+};
+
+export type RowsOfData = {
+  count: number;
+  total: number;
+  means: string;
+  columns: ColourColumn[];
+  worst: number[];
+  others: number[];
+  judged: string;
+  contexts: string | null;
+  values?: string;
+  picture?: { data: string; type: string; across: number; width: number; height: number };
+};
+
+export type Condition = {
+  name: string;
+  unit: string;
+  categories: string[];
+  range: [number, number];
+  shift: number;
+  scale: number;
+};
+
+export type Counted = {
+  rows: number;
+  few: number;
+  low: number[];
+  high: number[];
+  step: number[];
+  cells: number[][];
+  counts: number[];
+};
+
+export type Contents = {
+  title: string;
+  summary: string;
+  event: EventOfData;
+  collapsed: boolean;
+  latents: Latents;
+  plane: Pca | null;
+  rows: RowsOfData;
+  conditions: Condition[];
+  occupancy: Counted | null;
+  context: number[];
+  laws: { name: string; codes: string | null }[];
+  numbers: {
+    header: string[];
+    rows: string[][];
+    warnings: string[];
+    notes: string[];
+    facts: [string, string][];
+    active: { count: number; of: number };
+  };
+};
+
+export type ColourGroup = { name: string; count: number; shade: string; group: number };
+
+/** The colour of every example by a column, and what a legend needs. */
+export type Colouring = {
+  name: string;
+  unit?: string;
+  kind: "number" | "category";
+  numbers: ArrayLike<number>;
+  of: (i: number) => string;
+  group: (i: number) => number;
+  groups: ColourGroup[];
+  low: number;
+  high: number;
+};
+
+/** What the page knows of the data. */
+export type World = {
+  designs: Designs;
+  cloud: Cloud;
+  columns: ColourColumn[];
+  examples: Sheet & { values: Float32Array | null };
+  label: ColourColumn | undefined;
+  order: number[];
+  rowsNote: string;
+};
+
+export type WayName = "straight" | "data";
+
+/** What is kept: the address holds all of it. Views add parts of their own. */
+export type State = {
+  view: string;
+  z: Point;
+  pins: Point[];
+  theme: string;
+  plane: string;
+  colour: string;
+  marks: string;
+  fog: boolean;
+  only: number;
+  context: Float32Array;
+  page?: number;
+  morph?: { a: number; b: number; way: WayName; share: number };
+  grid?: number;
+  draw?: { law: number; seed: number };
+  [part: string]: any;
+};
+
+/** How a part of the state starts and stands in the address; its name there is its own unless one is given. */
+export type KeptPart = {
+  name?: string;
+  start: any;
+  read: (text: string) => any;
+  write?: (value: any) => string;
+};
+
+/** How the map shows what stands still. */
+export type Look = { plane: Plane; colour: Colouring | null; marks: string; fog: boolean; only: number };
+
+/** What moves on the map. */
+export type Marks = { z: Point; near?: number; pins?: Point[]; way?: Point[] | null };
+
+/** What pointer and keyboard do on the map. */
+export type Hand = {
+  about: () => Point;
+  follow: (z: Point) => void;
+  leave: () => void;
+  choose: (z: Point) => void;
+  keep: (z: Point) => void;
+};
+
+/** What pointer and keyboard do on one of many designs. */
+export type Pick = { follow: (i: number) => void; leave: () => void; choose: (i: number) => void };
+
+export type Step = {
+  op: string;
+  function?: string;
+  weight?: string;
+  bias?: string;
+  value?: string;
+  low?: string;
+  high?: string;
+  [fact: string]: any;
+};
+
+export type Payload = {
+  latentDim: number;
+  contextDim: number;
+  eventShape: number[];
+  url?: string;
+  mostCodes?: number;
+  steps?: Step[];
+  arrays?: Record<string, { shape: number[]; type: "f16" | "f32"; start: number }>;
+  weights?: string;
+};
+
+export type Decoder = {
+  kernel: string;
+  decode: (z: Float32Array, context?: Float32Array | null) => Float32Array | Promise<Float32Array>;
+};

@@ -1,0 +1,132 @@
+// The map of the latent space with the data on it.
+
+/**
+ * @import { Colouring } from "../types.js"
+ */
+
+import { prepare } from "../canvas.js";
+import { button, choice, element, note, segments, text, tick } from "../elements.js";
+import { LatentMap } from "../map.js";
+import { shown } from "../text.js";
+import { scaleColour, Theme } from "../theme.js";
+import { View } from "./view.js";
+
+const LABEL =
+  "Map of the latent space. Arrow keys move the point, with Shift further; Enter pins it; N goes to the nearest example.";
+
+export class MapView extends View {
+  static key = "map";
+  static title = "Map";
+  static isOfLatents = true;
+
+  /** @param {HTMLElement} host */
+  mount(host) {
+    const { app } = this;
+    const { world, state } = app;
+    const bar = element("div", { className: "bar" });
+    if (app.contents.latents.dim > 2) bar.append(...this._planes());
+    const columns = world.columns.map(({ name }) => /** @type {[string, string]} */ ([name, name]));
+    const pictures = world.designs.kind === "image" ? "Thumbnails" : "Glyphs";
+    /** @type {[string, string][]} */
+    const marks = [
+      ["dots", "Dots"],
+      ["pictures", pictures],
+    ];
+    bar.append(
+      choice("Colour", [["", "none"], ...columns], state.colour, (colour) => app.set({ colour, only: -1 })),
+      segments("Marks", marks, state.marks, (value) => app.set({ marks: value })),
+      tick("Fog", state.fog, (fog) => app.set({ fog })),
+    );
+    const place = element("div", { className: "map-place" });
+    this.legend = element("div", { className: "legend" });
+    host.append(bar, place, this.legend);
+    this.map = new LatentMap(place, world, app.hand);
+    Object.assign(this.map.moving, { tabIndex: 0, id: "map" });
+    this.map.moving.setAttribute("role", "application");
+    this.map.moving.setAttribute("aria-label", LABEL);
+    this.map.moving.addEventListener("keydown", (event) => app.arrows(event, this.map));
+    if (world.rowsNote) host.append(note(world.rowsNote));
+  }
+
+  again() {
+    this._key = null;
+  }
+
+  refresh() {
+    if (this.pair) this._showPair();
+    const look = this.app.look();
+    this.map.show(look);
+    this._showLegend(look.colour);
+    this.move();
+  }
+
+  move() {
+    const { live, near, state } = this.app;
+    this.map.mark({ z: live, near: near.index, pins: state.pins });
+  }
+
+  _planes() {
+    const { app } = this;
+    const [a, b] = app.contents.latents.order;
+    /** @type {[string, string][]} */
+    const planes = [["two", "two latents"]];
+    if (app.contents.plane) planes.unshift(["pca", "PCA"]);
+    const chosen = app.state.plane === "pca" ? "pca" : "two";
+    this.pair = element("span", { className: "pair" });
+    return [choice("Plane", planes, chosen, (key) => app.set({ plane: key === "pca" ? key : `${a},${b}` })), this.pair];
+  }
+
+  // Which two latents, where the plane is one of two; either choice swaps them when it takes the other's.
+  _showPair() {
+    const { app } = this;
+    const { plane } = app.state;
+    if (this._pairOf === plane) return;
+    this._pairOf = plane;
+    this.pair.replaceChildren();
+    if (plane === "pca") return;
+    const [a, b] = plane.split(",").map(Number);
+    const names = app.contents.latents.order.map((k) => /** @type {[number, string]} */ ([k, `z${k + 1}`]));
+    this.pair.append(
+      choice("across", names, a, (value) => app.set({ plane: `${value},${Number(value) === b ? a : b}` })),
+      choice("up", names, b, (value) => app.set({ plane: `${Number(value) === a ? b : a},${value}` })),
+    );
+  }
+
+  /** @param {Colouring | null} colour */
+  _showLegend(colour) {
+    const key = [colour?.name, this.app.state.only, Theme.dark].join("|");
+    if (key === this._key) return;
+    this._key = key;
+    this.legend.replaceChildren();
+    if (!colour) return;
+    const title = colour.unit ? `${colour.name} [${colour.unit}]` : colour.name;
+    this.legend.append(text("span", title, { className: "legend-title" }));
+    if (colour.kind === "number") this._showScale(colour);
+    else this.legend.append(...colour.groups.map((group) => this._groupButton(group)));
+  }
+
+  /** @param {Colouring} colour */
+  _showScale({ low, high }) {
+    const bar = element("canvas", { role: "img", "aria-label": `from ${shown(low)} to ${shown(high)}` });
+    this.legend.append(text("span", shown(low)), bar, text("span", shown(high)));
+    const context = prepare(bar, 160, 12);
+    for (let x = 0; x < 160; x++) {
+      context.fillStyle = scaleColour(x / 159);
+      context.fillRect(x, 0, 1, 12);
+    }
+  }
+
+  /** @param {Colouring["groups"][number]} colouredGroup */
+  _groupButton({ name, count, shade, group }) {
+    const { app } = this;
+    const isAlone = app.state.only === group;
+    const swatch = element("i");
+    swatch.style.background = shade;
+    const made = button("", () => app.set({ only: isAlone ? -1 : group }), {
+      "aria-pressed": String(isAlone),
+      title: `${count.toLocaleString("en")} rows; click to see them alone`,
+    });
+    made.append(swatch, text("span", name));
+    return made;
+  }
+}

@@ -1,0 +1,66 @@
+// The held-out numbers of the run.
+
+import { element, note, scrolled, text } from "../elements.js";
+import { MINUS, shown } from "../text.js";
+import { View } from "./view.js";
+
+const HOW_TO_READ =
+  "Mean ± standard error over the rows. Lower NLL is better, higher ELBO is better; constants are included.";
+const NUMBER = { className: "number" };
+
+export class NumbersView extends View {
+  static key = "numbers";
+  static title = "Numbers";
+
+  /** @param {HTMLElement} host */
+  mount(host) {
+    const { numbers, latents } = this.app.contents;
+    const { active, facts, notes } = numbers;
+    const of = `${active.count} of ${active.of} units are active`;
+    const run = facts.map(([name, value]) => element("div", {}, text("dt", name), text("dd", value)));
+    host.append(
+      text("h2", "Held-out numbers"),
+      scrolled("Held-out numbers", this._table()),
+      note(HOW_TO_READ),
+      text("h2", latents.unit ? "KL per latent dimension" : "Variance of each posterior mean"),
+      this._bars(),
+      note(`${of}: their posterior mean varies by more than 0.01.`),
+      text("h2", "The run"),
+      element("dl", { className: "facts" }, ...run),
+    );
+    if (!notes.length) return;
+    const items = notes.map((words) => text("li", words));
+    host.append(text("h2", "To be known"), element("ul", { className: "notes" }, ...items));
+  }
+
+  _table() {
+    const { header, rows } = this.app.contents.numbers;
+    const heads = header.map((words, i) => text("th", words, { scope: "col", className: i ? "number" : "" }));
+    const lines = rows.map(([name, ...cells]) =>
+      element("tr", {}, text("th", name, { scope: "row" }), ...cells.map(cellOf)),
+    );
+    const head = element("thead", {}, element("tr", {}, ...heads));
+    return element("table", { className: "numbers" }, head, element("tbody", {}, ...lines));
+  }
+
+  _bars() {
+    const { order, measure, errors, unit } = this.app.contents.latents;
+    const most = Math.max(...measure, 1e-9);
+    const list = element("ol", { className: "kl" });
+    for (const k of order) {
+      const bar = element("i");
+      bar.style.width = `${(100 * Math.max(0, measure[k])) / most}%`;
+      const error = errors?.[k] ? ` ± ${shown(errors[k], errors[k])}` : "";
+      const value = shown(measure[k], errors?.[k] || 0.001);
+      const track = element("span", { className: "track" }, bar);
+      list.append(element("li", {}, text("b", `z${k + 1}`), track, text("span", `${value}${error} ${unit}`, NUMBER)));
+    }
+    return list;
+  }
+}
+
+/** @param {string} words a number, or why there is none */
+function cellOf(words) {
+  const isNumber = /^[-+\u2212]?\.?\d/.test(words);
+  return text("td", words.replace(/^-/, MINUS), { className: isNumber ? "number" : "" });
+}

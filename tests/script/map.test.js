@@ -1,0 +1,110 @@
+// The map: where it puts what, and what it draws again.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Cloud, Plane } from "../../src/variform/pages/script/geometry.js";
+import { LatentMap } from "../../src/variform/pages/script/map.js";
+import { fakeBrowser } from "./fakes.js";
+
+const MEANS = [
+  [-1, 0],
+  [1, 0],
+  [0, 2],
+  [0, -2],
+];
+const LOOK = { plane: Plane.ofLatents(2, 0, 1), colour: null, marks: "dots", fog: false, only: -1 };
+
+function mapOf(look = {}) {
+  const host = fakeBrowser();
+  const done = [];
+  const hand = { about: () => Float32Array.of(0, 0) };
+  for (const name of ["follow", "leave", "choose", "keep"]) hand[name] = (z) => done.push([name, z && [...z]]);
+  const cloud = new Cloud(Float32Array.from(MEANS.flat()), 2);
+  const world = { cloud, order: [0, 1, 2, 3], designs: { aspect: 1 }, examples: { draw() {} } };
+  const map = new LatentMap(host, world, hand);
+  map.show({ ...LOOK, ...look });
+  return { map, host, done };
+}
+
+test("the data fill the map, and a place on the screen leads back to its point", () => {
+  const { map } = mapOf();
+  const places = MEANS.map((z) => map.toScreen(...z));
+  for (const [x, y] of places) assert.ok(x > 34 && x < 390 && y > 10 && y < 274);
+  const heights = places.map(([, y]) => y);
+  assert.ok(Math.max(...heights) - Math.min(...heights) > 230); // of 264 between the margins
+  assert.ok(places[2][1] < places[3][1]); // the second latent rises upwards
+  const back = map.toPlane(...map.toScreen(0.3, -1.7));
+  assert.ok(Math.hypot(back[0] - 0.3, back[1] + 1.7) < 1e-9);
+});
+
+test("each example is a dot, and of a group alone the others are faint", () => {
+  const { map } = mapOf();
+  const dots = map.still.context.of("arc");
+  assert.deepEqual(
+    dots.map(([x, y]) => [x, y]),
+    MEANS.map((z) => map.toScreen(...z)),
+  );
+  const colour = { name: "kind", of: (i) => `colour ${i}`, group: (i) => i % 2 };
+  const alone = mapOf({ colour, only: 1 });
+  const order = alone.map.still.context.of("arc").map(([x, y]) => alone.map.toPlane(x, y).map(Math.round));
+  assert.deepEqual(
+    order.map(([x, y]) => [x + 0, y + 0]),
+    [MEANS[0], MEANS[2], MEANS[1], MEANS[3]],
+  );
+});
+
+test("what stands still is drawn again only when its look or the room changes", () => {
+  const { map, host } = mapOf();
+  const count = () => map.still.context.calls.length;
+  const before = count();
+  map.show({ ...LOOK });
+  assert.equal(count(), before);
+  host.clientWidth = 500;
+  map.show({ ...LOOK });
+  assert.ok(count() > before);
+});
+
+test("the mark stands at its point, with a line to the nearest example and numbered pins", () => {
+  const { map } = mapOf();
+  const { context } = map.moving;
+  context.calls.length = 0;
+  map.mark({
+    z: [0.5, 0.5],
+    near: 1,
+    pins: [
+      [0, 0],
+      [0, 1],
+    ],
+  });
+  const rings = context.of("arc").map(([x, y]) => [x, y]);
+  assert.deepEqual(rings[0], map.toScreen(1, 0));
+  assert.deepEqual(rings.at(-1), map.toScreen(0.5, 0.5));
+  assert.deepEqual(context.of("moveTo")[0], map.toScreen(0.5, 0.5));
+  assert.deepEqual(context.of("lineTo")[0], map.toScreen(1, 0));
+  assert.deepEqual(
+    context.of("fillText").map(([text]) => text),
+    ["1", "2"],
+  );
+});
+
+test("a mouse follows and chooses, a finger follows and keeps", () => {
+  const { map, done } = mapOf();
+  const [x, y] = map.toScreen(0.25, -0.5);
+  const event = (more) => ({ clientX: x + 10, clientY: y + 20, buttons: 0, button: 0, pointerId: 1, ...more });
+  map.moving.listeners.pointermove(event({ pointerType: "mouse" }));
+  map.moving.listeners.pointerup(event({ pointerType: "mouse" }));
+  map.moving.listeners.pointerleave(event({ pointerType: "mouse" }));
+  map.moving.listeners.pointermove(event({ pointerType: "touch" })); // not down: nothing
+  map.moving.listeners.pointerdown(event({ pointerType: "touch" }));
+  map.moving.listeners.pointerup(event({ pointerType: "touch" }));
+  map.moving.listeners.pointerup(event({ pointerType: "mouse", button: 2 })); // not the first button: nothing
+  assert.deepEqual(
+    done.map(([name]) => name),
+    ["follow", "choose", "leave", "follow", "keep"],
+  );
+  for (const place of [0, 1, 3, 4]) {
+    const [, z] = done[place];
+    assert.ok(Math.hypot(z[0] - 0.25, z[1] + 0.5) < 1e-6);
+  }
+});
