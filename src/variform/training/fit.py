@@ -1,10 +1,10 @@
 """Training: epochs of steps, validation after each, the best weights kept, and a state to go on from."""
 
-import json
 import math
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from signal import SIGINT, SIGTERM
 from typing import Any
@@ -12,26 +12,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from variform.config.data import DataConfig
-from variform.config.model import ModelConfig
-from variform.config.toml import to_dict
-from variform.config.training import TrainConfig, every
+from variform.config.training import TrainConfig
 from variform.data.dataset import Dataset
 from variform.data.order import BLOCKS_PER_WINDOW, epoch_order
-from variform.model.vae import VAE, evaluating
 from variform.objectives import Objective
 from variform.system import processes
 from variform.system.draws import seeded
-from variform.system.stopping import Stopped, noted
-from variform.training import checkpoints, divergence
+from variform.system.stopping import Asked, Stopped, noted
+from variform.training import divergence
 from variform.training.checkpoints import State
 from variform.training.history import History, resume_command
 from variform.training.progress import Display
+from variform.training.saving import ASK_EVERY, Saving, identity_of
 from variform.training.schedule import epochs, learning_rate, require_batch
-from variform.training.step import TERMS, Step, mean_terms
+from variform.training.step import Step, mean_terms
+from variform.training.validation import mean_log_jacobian, means_in_own_units, no_sums, validation_sums
 
-# How many steps pass between two questions to the other processes whether one was asked to stop or to save.
-_ASK_EVERY = 16
 _YARDSTICK_ROWS = 4096
 
 
@@ -96,127 +92,348 @@ def fit(
         >>> [row["epoch"] for row in fit(objective, data.train, data.valid, config).rows]
         [1, 2]
     """
-    require_batch(config, len(train))
-    config = config.for_rows(len(train))
-    require_labels(objective, train)
-    require_labels(objective, valid)
-    if objective.vae.schema is None:
-        objective.vae.schema = train.schema
-    jacobians = {part: _log_jacobian(objective.vae, rows) for part, rows in (("train", train), ("valid", valid))}
-    per_epoch = math.ceil(len(train) / config.batch)
-    total = config.steps or epochs(config, len(train)) * per_epoch
-    identity = _identity(config, train, objective, identity)
-    if processes.any_of(processes.told(identity.encode()) != identity.encode())[0]:
-        raise ValueError(
-            f"all {processes.count()} processes must train the same model on the same data; some have another. "
-            "Give every host the same data and options."
-        )
-    take = Step(objective, config, total)
-    sums = torch.zeros(len(TERMS) + 1, dtype=torch.float64)
-    stopped = "all steps done"
-    shown = progress and processes.rank() == 0
-    with (
-        seeded(config.seed),
-        take.arithmetic(),
-        noted(folder is not None) as asked,
-        Display(shown, total, len(train)) as display,
-    ):
-        if folder is not None and resume:
-            state = checkpoints.load(folder, identity, _defaults())
-            take.trained.restore(state, sums)
-        else:
-            untrained = _untrained(take, train, total)
-            state = replace(take.trained.capture(sums), untrained=untrained)
-        if folder is not None and not resume:
-            checkpoints.save(folder, state, identity)
-        display.begin(take.is_compiled, state.note)
-        take.objective.train()
-        step, saved = state.step, _Saved(config.checkpoint_every, state.step, per_epoch)
-        earlier, started = state.rows[-1]["seconds"] if state.rows else 0.0, time.monotonic()
-        while step < total and not state.ended and not (config.patience and state.stale >= config.patience):
-            epoch, position = divmod(step, per_epoch)
-            order = epoch_order(len(train), config.seed, epoch, block=config.shuffle_block or None)
-            batches = order.split(config.batch)[position : position + total - step]
-            take.clip_norm = divergence.clip_norm(config.clip_norm, len(state.rollbacks))
-            begun, examples, broken = time.monotonic(), 0, ""
-            for left, index in zip(reversed(range(len(batches))), batches, strict=True):
-                if config.shuffle_block:
-                    _announce(train, order, step - epoch * per_epoch, config, is_first=step == state.step)
-                with processes.share(len(index)) as (rows, weight):
-                    x, context = objective.vae.batch(train, index[rows])
-                    take.objective.at_step(step)
-                    take.learning_rate(learning_rate(config, step, total) * state.slowed)
-                    found = take(x, len(index), weight, context)
-                if not (broken or math.isfinite(found[0].item())):
-                    broken = _what_broke(found, step)
-                step += 1
-                examples += len(index)
-                sums += found
-                if _any_broken(broken, step, is_last=not left):
-                    broken = broken or f"in step {step:,} or some before, the loss of another process became NaN"
-                    break
-                display.step(step, found)
-                if left and folder is not None:  # the last step of an epoch is saved after its validation
-                    save, stop = saved.asked(step, asked.is_set())
-                    if save or stop:
-                        present = replace(take.trained.capture(sums, state), step=step)
-                        if present.finite:  # else the next loss says what broke
-                            state = present
-                            checkpoints.save(folder, state, identity)
-                        begun += saved.now(step)
-                    if stop:
-                        raise Interrupted(step, total, folder, asked.number or SIGTERM)
-            trained = time.monotonic() - begun
-            take.kept.at_step(total)
-            means = {} if broken else _epoch_means(take, valid, sums, jacobians)
-            if means and not math.isfinite(means["valid_loss"]):
-                broken = f"after step {step:,} the validation loss became NaN or infinite"
-            if broken:
-                sums.zero_()
-                state = _rolled_back(take, state, broken, step, total)
-                display.rolled_back(state.rollbacks[-1])
+    training = Training(objective, train, valid, config, folder, identity, progress)
+    with training.running():
+        training.begin(resume)
+        while not training.is_over():
+            epoch = training.train_epoch()
+            if not epoch.broken:
+                training.validate(epoch)
+            if epoch.broken:
+                training.roll_back(epoch.broken)
                 continue
-            counted = round(processes.summed(sums)[-1].item())
-            is_judged = counted > len(train) / 2 and (state.best_epoch or not (state.last_try or step == total))
-            why = _diverged(means, state, objective, jacobians["train"]) if is_judged else ""
-            better = means["valid_loss"] < state.best_loss and not why
-            row = {"epoch": epoch + 1, "step": step, "examples": counted, **means}
-            row |= {"beta": objective.beta(step - 1), "best": better}
-            row |= {"learning_rate": learning_rate(config, step - 1, total) * state.slowed}
-            row |= {"seconds": round(earlier + time.monotonic() - started, 3), "train_seconds": round(trained, 6)}
-            row["examples_per_second"] = round(examples / trained)
-            sums.zero_()
-            state = replace(take.trained.capture(sums, state), step=step, rows=[*state.rows, row])
-            if better:
-                state.best, state.best_loss, state.best_epoch = state.kept, means["valid_loss"], epoch + 1
-            # During the warm-up the loss that is trained is not yet the one that is validated.
-            state.stale = 0 if better or step < config.warmup else state.stale + 1
-            display.epoch(row)
-            if why:
-                state = _rolled_back(take, state, f"in epoch {epoch + 1} {why}", step, total)
-                display.rolled_back(state.rollbacks[-1])
-            state.rows = divergence.noted(state.rows, state.rollbacks)
-            if on_epoch is not None:
-                on_epoch(state.rows[-1])
-            save, stop = saved.asked(step, asked.is_set(), at_end_of_epoch=True)
-            if folder is not None and (save or stop):
-                checkpoints.save(folder, state, identity)
-                saved.now(step)
-            if stop:
-                raise Interrupted(step, total, folder, asked.number or SIGTERM)
-        if state.ended:
-            stopped = f"it diverged {len(state.rollbacks)} times, the last time {state.rollbacks[-1]['what']}"
-        elif step < total:
-            stopped = f"no better validation loss for {config.patience} epochs"
-        state.rows = divergence.noted(state.rows, state.rollbacks)
-        if folder is not None:
-            checkpoints.save(folder, state, identity)
-    if state.best:  # of a sharded model only process 0 has them
-        objective.load_state_dict(state.best)
-    objective.at_step(total)
-    objective.eval()
-    back = tuple(rollback["what"] for rollback in state.rollbacks)
-    return History(state.rows, state.best_epoch, state.weights, stopped, back)
+            training.keep(epoch)
+            if epoch.diverged:
+                training.roll_back(f"in epoch {epoch.number} {epoch.diverged}")
+            training.end_epoch(on_epoch)
+        training.end()
+    return training.best_model()
+
+
+@dataclass
+class Epoch:
+    """What the steps of an epoch did, and what its validation found."""
+
+    number: int
+    """From 1."""
+    examples: int = 0
+    """Training rows since it began, or since the training was resumed in it."""
+    seconds: float = 0.0
+    """What their steps took, without validation and files."""
+    counted: int = 0
+    """Training rows that its means are over."""
+    means: dict[str, float] = field(default_factory=dict)
+    """Means of the terms over the training rows, `train_*`, and over the validation rows, `valid_*`."""
+    broken: str = ""
+    """What became NaN or infinite, in words; such an epoch is not in the history."""
+    diverged: str = ""
+    """What rose beyond all bounds, in words."""
+
+
+class Training:
+    """One fit: what is trained, on which rows, and how far it is. `fit` calls its methods, in the order of this page.
+
+    `step` counts the steps done; `state` is everything that the rest depends on, as of the last time that it was
+    captured: at the start, at the end of each epoch, and whenever it is saved. Args: as `fit`.
+    """
+
+    state: State
+
+    def __init__(
+        self,
+        objective: Objective,
+        train: Dataset,
+        valid: Dataset,
+        config: TrainConfig,
+        folder: Path | None,
+        identity: str,
+        progress: bool,
+    ) -> None:
+        require_batch(config, len(train))
+        require_labels(objective, train)
+        require_labels(objective, valid)
+        if objective.vae.schema is None:
+            objective.vae.schema = train.schema
+        self.objective = objective
+        self.train = train
+        self.valid = valid
+        self.config = config.for_rows(len(train))
+        self.train_jacobian = mean_log_jacobian(objective.vae, train)
+        self.valid_jacobian = mean_log_jacobian(objective.vae, valid)
+        self.steps_per_epoch = math.ceil(len(train) / self.config.batch)
+        self.total_steps = self.config.steps or epochs(self.config, len(train)) * self.steps_per_epoch
+        identity = identity_of(self.config, objective, len(train), identity)
+        self.saving = Saving(folder, identity, self.config.checkpoint_every, self.steps_per_epoch)
+        self.train_step = Step(objective, self.config, self.total_steps)
+        self.display = Display(progress and processes.rank() == 0, self.total_steps, len(train))
+        self.asked = Asked()
+        self.step = 0
+        self.sums = no_sums()
+        """Sums of the terms over the rows of the present epoch, of this process."""
+        self.is_alone = processes.count() == 1
+        self.seconds_before = 0.0
+        self.started = time.monotonic()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Inside, draws follow the seed, torch has its threads, signals are noted, and progress is shown."""
+        with (
+            seeded(self.config.seed),
+            self.train_step.arithmetic(),
+            noted(self.saving.folder is not None) as self.asked,
+            self.display,
+        ):
+            yield
+
+    def begin(self, resume: bool) -> None:
+        """Take the state of the last checkpoint, or that of the untrained model."""
+        if resume and self.saving.folder is not None:
+            self.state = self.saving.load(self.saving.folder)
+            self.train_step.trained.restore(self.state, self.sums)
+        else:
+            untrained = self.untrained_means()
+            self.state = replace(self.train_step.trained.capture(self.sums), untrained=untrained)
+            self.saving.save(self.state)
+        self.display.begin(self.train_step.is_compiled, self.state.note)
+        self.train_step.objective.train()
+        self.step = self.state.step
+        if self.state.rows:
+            self.seconds_before = self.state.rows[-1]["seconds"]
+        self.started = time.monotonic()
+
+    def untrained_means(self) -> dict[str, float]:
+        """The yardstick of `divergence.risen`: means of the untrained model over the rows that are trained on first."""
+        self.train_step.kept.at_step(self.total_steps)
+        index = self.order_of(0)[:_YARDSTICK_ROWS]
+        means = mean_terms(validation_sums(self.train_step, self.train, index))
+        # A discriminator learns what the loss holds against the model: that may rise without end.
+        names = ["log_likelihood"] if self.train_step.auxiliary else ["loss", "log_likelihood"]
+        return {name: means[name] for name in names if math.isfinite(means[name])}
+
+    def order_of(self, epoch: int) -> Tensor:
+        """Numbers of the training rows in the order of an epoch, which is counted from 0; (N,)."""
+        return epoch_order(len(self.train), self.config.seed, epoch, block=self.config.shuffle_block or None)
+
+    def is_over(self) -> bool:
+        """Whether no epoch follows."""
+        return self.step >= self.total_steps or self.state.ended or self.is_out_of_patience()
+
+    def is_out_of_patience(self) -> bool:
+        """Whether as many epochs as `patience` says brought no better validation loss."""
+        return 0 < self.config.patience <= self.state.stale
+
+    def train_epoch(self) -> Epoch:
+        """Take the steps up to the end of the epoch, or up to the one that breaks it."""
+        number, first = divmod(self.step, self.steps_per_epoch)
+        epoch = Epoch(number + 1)
+        order = self.order_of(number)
+        batches = order.split(self.config.batch)[first : first + self.total_steps - self.step]
+        self.train_step.clip_norm = divergence.clip_norm(self.config.clip_norm, len(self.state.rollbacks))
+        last_step = self.step + len(batches)
+        started, paused = time.monotonic(), 0.0
+        for batch, index in enumerate(batches, first):
+            if self.config.shuffle_block:
+                self.announce(order, batch, is_first=batch == first)
+            sums = self.train_batch(index)
+            epoch.examples += len(index)
+            if self.is_broken(epoch, sums, is_last=self.step == last_step):
+                break
+            self.display.step(self.step, sums)
+            if self.step < last_step:  # after the last one it is saved with its validation
+                paused += self.save_within_epoch()
+        epoch.seconds = time.monotonic() - started - paused
+        return epoch
+
+    def announce(self, order: Tensor, batch: int, *, is_first: bool) -> None:
+        """Tell the disk of the rows of this window and the next, when a batch enters a window."""
+        window, start = self.config.shuffle_block * BLOCKS_PER_WINDOW, batch * self.config.batch
+        if is_first or start // window != (start - self.config.batch) // window:
+            self.train.expect(order[start : start + 2 * window])
+
+    def train_batch(self, index: Tensor) -> Tensor:
+        """One step on the training rows at `index`, (B,); gives the sums of their terms, (4,), of this process."""
+        with processes.share(len(index)) as (rows, weight):
+            x, context = self.objective.vae.batch(self.train, index[rows])
+            self.train_step.objective.at_step(self.step)
+            self.train_step.learning_rate(self.learning_rate_at(self.step))
+            sums = self.train_step(x, len(index), weight, context)
+        self.step += 1
+        self.sums += sums
+        return sums
+
+    def learning_rate_at(self, step: int) -> float:
+        """What the schedule says, less after rollbacks."""
+        return learning_rate(self.config, step, self.total_steps) * self.state.slowed
+
+    def is_broken(self, epoch: Epoch, sums: Tensor, *, is_last: bool) -> bool:
+        """Whether the loss is no number, in any process; several ask each other now and then, after the same steps."""
+        if not (epoch.broken or math.isfinite(sums[0].item())):
+            epoch.broken = self.what_broke(sums)
+        if self.is_alone:
+            return bool(epoch.broken)
+        is_time = is_last or self.step % ASK_EVERY == 0
+        if not (is_time and processes.any_of(bool(epoch.broken))[0]):
+            return False
+        elsewhere = f"in step {self.step:,} or some before, the loss of another process became NaN"
+        epoch.broken = epoch.broken or elsewhere
+        return True
+
+    def what_broke(self, sums: Tensor) -> str:
+        """Which of the terms is no number in this step, in words."""
+        means = mean_terms(sums)
+        broken = [name for name in ("log_likelihood", "kl") if not math.isfinite(means[name])]
+        part = " and ".join(broken).replace("_", " ") or "weighted sum"
+        return f"in step {self.step:,} the {part} became NaN or infinite"
+
+    def save_within_epoch(self) -> float:
+        """Save if it is due, and stop if that was asked; gives the seconds that it took."""
+        is_due, is_stopped = self.saving.due(self.step, self.asked.is_set())
+        if not (is_due or is_stopped):
+            return 0.0
+        started = time.monotonic()
+        state = self.captured()
+        if state.finite:  # else the next loss says what broke
+            self.state = state
+            self.saving.save(state)
+        if is_stopped:
+            raise self.interrupted()
+        return time.monotonic() - started
+
+    def captured(self, **changes: Any) -> State:
+        """The present state, with other values of some fields."""
+        return replace(self.train_step.trained.capture(self.sums, self.state), step=self.step, **changes)
+
+    def interrupted(self) -> Interrupted:
+        """The end by a signal, to this process or to another."""
+        return Interrupted(self.step, self.total_steps, self.saving.folder, self.asked.number or SIGTERM)
+
+    def validate(self, epoch: Epoch) -> None:
+        """Find the epoch's means over training and validation rows, and whether they say that it broke or diverged."""
+        self.train_step.kept.at_step(self.total_steps)
+        trained = processes.summed(self.sums)
+        validated = validation_sums(self.train_step, self.valid, torch.arange(len(self.valid)))
+        epoch.counted = round(trained[-1].item())
+        epoch.means = {
+            **means_in_own_units(trained, "train", self.train_jacobian),
+            **means_in_own_units(validated, "valid", self.valid_jacobian),
+        }
+        if not math.isfinite(epoch.means["valid_loss"]):
+            epoch.broken = f"after step {self.step:,} the validation loss became NaN or infinite"
+        elif self.is_judged(epoch):
+            epoch.diverged = self.how_it_diverged(epoch.means)
+
+    def is_judged(self, epoch: Epoch) -> bool:
+        """Whether an epoch can be found to diverge: most of it was trained, and there is something to go back to."""
+        is_mostly_done = epoch.counted > len(self.train) / 2
+        return is_mostly_done and (self.state.best_epoch > 0 or not self.is_last_try())
+
+    def is_last_try(self) -> bool:
+        """Whether the next rollback ends the training."""
+        return self.state.last_try or self.step >= self.total_steps
+
+    def how_it_diverged(self, means: dict[str, float]) -> str:
+        """How an epoch with these means diverged, in words; empty where it did not."""
+        rows, untrained = self.state.rows, self.state.untrained
+        present = divergence.best_of([means], self.train_jacobian)
+        before = divergence.best_of(rows[-1:], self.train_jacobian) if rows else untrained
+        best = divergence.best_of(rows or [means], self.train_jacobian)
+        return divergence.risen(present, before, untrained, best, math.prod(self.objective.vae.event_shape))
+
+    def keep(self, epoch: Epoch) -> None:
+        """Note the epoch in the history, and keep its weights where no epoch before had better ones."""
+        valid_loss = epoch.means["valid_loss"]
+        is_best = valid_loss < self.state.best_loss and not epoch.diverged
+        row = self.row_of(epoch, is_best)
+        self.sums.zero_()
+        self.state = self.captured(rows=[*self.state.rows, row])
+        if is_best:
+            self.state.best = self.state.kept
+            self.state.best_loss = valid_loss
+            self.state.best_epoch = epoch.number
+        # During the warm-up the loss that is trained is not yet the one that is validated.
+        is_warming_up = self.step < self.config.warmup
+        self.state.stale = 0 if is_best or is_warming_up else self.state.stale + 1
+        self.display.epoch(row)
+
+    def row_of(self, epoch: Epoch, is_best: bool) -> dict[str, Any]:
+        """What the history says of an epoch."""
+        return {
+            "epoch": epoch.number,
+            "step": self.step,
+            "examples": epoch.counted,
+            **epoch.means,
+            "beta": self.objective.beta(self.step - 1),
+            "best": is_best,
+            "learning_rate": self.learning_rate_at(self.step - 1),
+            "seconds": round(self.seconds_before + time.monotonic() - self.started, 3),
+            "train_seconds": round(epoch.seconds, 6),
+            "examples_per_second": round(epoch.examples / epoch.seconds),
+        }
+
+    def roll_back(self, why: str) -> None:
+        """Go back to the best weights, with the optimiser's state anew and a smaller learning rate.
+
+        Raises:
+            NonFiniteError: where no epoch was good, after the last try.
+        """
+        self.train_step.roll_back(self.state.best, self.step)
+        place = f"the weights of epoch {self.state.best_epoch}" if self.state.best_epoch else "the first weights"
+        then = f"with {divergence.SLOWER} times the learning rate and gradients clipped to {divergence.CLIP_NORM:.3g}"
+        if self.is_last_try():
+            self.require_an_epoch(why)
+            then = "where the training ended"
+        rollback = {"step": self.step, "what": f"{why}; back to {place}, {then}"}
+        self.sums.zero_()
+        self.state = self.captured(stale=0, rollbacks=[*self.state.rollbacks, rollback])
+        self.display.rolled_back(rollback)
+
+    def require_an_epoch(self, why: str) -> None:
+        """Refuse to end without a single good epoch."""
+        if self.state.best_epoch:
+            return
+        tries = f", and again with {len(self.state.rollbacks)} smaller rates" if self.state.rollbacks else ""
+        raise NonFiniteError(
+            f"the loss must stay finite; {why} before any epoch was done{tries}. "
+            "Use a smaller --learning-rate, or look at the data's scaling."
+        )
+
+    def end_epoch(self, on_epoch: Callable[[dict[str, Any]], None] | None) -> None:
+        """Say what the epoch did, save if it is due, and stop if that was asked."""
+        self.note_rollbacks()
+        if on_epoch is not None:
+            on_epoch(self.state.rows[-1])
+        is_due, is_stopped = self.saving.due(self.step, self.asked.is_set(), at_end_of_epoch=True)
+        if is_due or is_stopped:
+            self.saving.save(self.state)
+        if is_stopped:
+            raise self.interrupted()
+
+    def note_rollbacks(self) -> None:
+        """Write each rollback into the row of its epoch, which is done by now."""
+        self.state.rows = divergence.noted(self.state.rows, self.state.rollbacks)
+
+    def end(self) -> None:
+        """Save what there is to the end of the training."""
+        self.note_rollbacks()
+        self.saving.save(self.state)
+
+    def best_model(self) -> History:
+        """Give the model the weights of its best epoch, ready to be asked; and what the training did."""
+        if self.state.best:  # of a sharded model only process 0 has them
+            self.objective.load_state_dict(self.state.best)
+        self.objective.at_step(self.total_steps)
+        self.objective.eval()
+        rollbacks = tuple(rollback["what"] for rollback in self.state.rollbacks)
+        return History(self.state.rows, self.state.best_epoch, self.state.weights, self.why_it_ended(), rollbacks)
+
+    def why_it_ended(self) -> str:
+        """In words."""
+        if self.state.ended:
+            rollbacks = self.state.rollbacks
+            return f"it diverged {len(rollbacks)} times, the last time {rollbacks[-1]['what']}"
+        if self.step < self.total_steps:
+            return f"no better validation loss for {self.config.patience} epochs"
+        return "all steps done"
 
 
 def require_labels(objective: Objective, data: Dataset) -> None:
@@ -236,142 +453,3 @@ def require_labels(objective: Objective, data: Dataset) -> None:
             raise ValueError(
                 f"every row must have its {condition.name}; {missing:,} of {len(data):,} have none. {remedy}"
             )
-
-
-def _announce(train: Dataset, order: Tensor, batch: int, config: TrainConfig, *, is_first: bool) -> None:
-    """Tell the disk of the rows of this window and the next, when a batch enters a window."""
-    window, start = config.shuffle_block * BLOCKS_PER_WINDOW, batch * config.batch
-    if is_first or start // window != (start - config.batch) // window:
-        train.expect(order[start : start + 2 * window])
-
-
-def _log_jacobian(vae: VAE, data: Dataset) -> float:
-    """What is added to a mean of log p(x) over the rows to state it in the data's own units."""
-    if not data.schema.gaps:
-        return vae.log_jacobian(data.schema)
-    sums = [vae.log_jacobians(data.schema, x).sum().item() for x in data.batches(1024, seed=0)]
-    return sum(sums) / max(1, len(data))
-
-
-def _means(sums: Tensor, prefix: str, jacobian: float) -> dict[str, float]:
-    """Means over the examples of all processes; densities in the data's own units, the loss as it is trained."""
-    values = {f"{prefix}_{name}": value for name, value in mean_terms(processes.summed(sums)).items()}
-    values[f"{prefix}_log_likelihood"] += jacobian
-    values[f"{prefix}_elbo"] = values[f"{prefix}_log_likelihood"] - values[f"{prefix}_kl"]
-    return values
-
-
-def _epoch_means(take: Step, valid: Dataset, sums: Tensor, jacobians: dict[str, float]) -> dict[str, float]:
-    """Means of the terms over the epoch's training rows, and over the validation rows."""
-    validated = _summed_over(take, valid, torch.arange(len(valid)))
-    return _means(sums, "train", jacobians["train"]) | _means(validated, "valid", jacobians["valid"])
-
-
-def _summed_over(take: Step, data: Dataset, index: Tensor) -> Tensor:
-    """Sums of the terms over this process's share of the rows at `index`, with the same noise each time."""
-    sums = torch.zeros(len(TERMS) + 1, dtype=torch.float64)
-    with seeded(take.config.seed), evaluating(take.kept):
-        for numbers in index.split(max(take.config.batch, 512)):
-            with processes.share(len(numbers)) as (rows, weight):
-                x, context = take.kept.vae.batch(data, numbers[rows])
-                sums += take.sums(x, weight, context)
-    return sums
-
-
-def _untrained(take: Step, train: Dataset, total: int) -> dict[str, float]:
-    """The yardstick of `divergence.risen`: means of the untrained model over the rows that are trained on first."""
-    take.kept.at_step(total)
-    order = epoch_order(len(train), take.config.seed, 0, block=take.config.shuffle_block or None)
-    means = mean_terms(processes.summed(_summed_over(take, train, order[:_YARDSTICK_ROWS])))
-    # A discriminator learns what the loss holds against the model: that may rise without end.
-    names = ["log_likelihood"] if take.auxiliary else ["loss", "log_likelihood"]
-    return {name: means[name] for name in names if math.isfinite(means[name])}
-
-
-def _diverged(means: dict[str, float], state: State, objective: Objective, jacobian: float) -> str:
-    """How an epoch with these means diverged, in words; empty where it did not."""
-    present = divergence.best_of([means], jacobian)
-    before = divergence.best_of(state.rows[-1:], jacobian) if state.rows else state.untrained
-    best = divergence.best_of(state.rows or [means], jacobian)
-    return divergence.risen(present, before, state.untrained, best, math.prod(objective.vae.event_shape))
-
-
-def _what_broke(found: Tensor, step: int) -> str:
-    """Which sum of terms is no number after `step` steps and another one, in words."""
-    names = [name for name, value in mean_terms(found).items() if name != "loss" and not math.isfinite(value)]
-    part = " and ".join(names).replace("_", " ") or "weighted sum"
-    return f"in step {step + 1:,} the {part} became NaN or infinite"
-
-
-def _any_broken(broken: str, step: int, *, is_last: bool) -> bool:
-    """Whether the loss broke, in any process; several ask each other now and then, all after the same steps."""
-    if processes.count() == 1:
-        return bool(broken)
-    return (is_last or step % _ASK_EVERY == 0) and processes.any_of(bool(broken))[0]
-
-
-def _rolled_back(take: Step, state: State, why: str, step: int, total: int) -> State:
-    """The state after `step` with the best weights, the optimiser's state anew and a smaller learning rate.
-
-    Raises:
-        NonFiniteError: where no epoch was good, after the last try.
-    """
-    is_over = state.last_try or step >= total
-    take.roll_back(state.best, step)
-    if is_over and not state.best_epoch:
-        tries = f", and again with {len(state.rollbacks)} smaller rates" if state.rollbacks else ""
-        raise NonFiniteError(
-            f"the loss must stay finite; {why} before any epoch was done{tries}. "
-            "Use a smaller --learning-rate, or look at the data's scaling."
-        )
-    place = f"the weights of epoch {state.best_epoch}" if state.best_epoch else "the first weights"
-    on = f"with {divergence.SLOWER} times the learning rate and gradients clipped to {divergence.CLIP_NORM:.3g}"
-    end = "where the training ended" if is_over else on
-    rollback = {"step": step, "what": f"{why}; back to {place}, {end}"}
-    none = torch.zeros(len(TERMS) + 1, dtype=torch.float64)
-    state = replace(take.trained.capture(none, state), step=step, stale=0)
-    return replace(state, rollbacks=[*state.rollbacks, rollback])
-
-
-class _Saved:
-    """When a checkpoint is due, and whether the training is to stop: the same answers in all processes."""
-
-    def __init__(self, distance: str, step: int, per_epoch: int) -> None:
-        (self.distance, self.unit), self.per_epoch = every(distance), per_epoch
-        self.step, self.time, self.asked_at = step, time.monotonic(), 0.0
-
-    def now(self, step: int) -> float:
-        """Note that a checkpoint was written; gives the seconds that it took."""
-        self.step, self.time = step, time.monotonic()
-        return self.time - self.asked_at
-
-    def asked(self, step: int, stop: bool, *, at_end_of_epoch: bool = False) -> tuple[bool, bool]:
-        """Whether to save and whether to stop after `step`."""
-        self.asked_at = time.monotonic()
-        late = self.unit == "seconds" and self.asked_at - self.time >= self.distance
-        if processes.count() > 1:
-            is_time = at_end_of_epoch or step % _ASK_EVERY == 0
-            late, stop = processes.any_of(late, stop) if is_time else (False, False)
-        if self.unit == "steps":
-            late = step - self.step >= self.distance
-        elif self.unit == "epochs" and at_end_of_epoch:
-            late = step - self.step >= self.distance * self.per_epoch
-        return late, stop
-
-
-def _identity(config: TrainConfig, train: Dataset, objective: Objective, rest: str) -> str:
-    """What a checkpoint belongs to: configuration, number of rows, names and shapes of the weights, and the rest."""
-    shapes = {name: list(value.shape) for name, value in objective.state_dict().items()}
-    free = {"checkpoint_every", "device", "sharded"}  # these may change from one part of a run to the next
-    settings = {key: value for key, value in to_dict(config).items() if key not in free}
-    settings["betas"] = [objective.beta(step) for step in (0, config.warmup, 10**9)]
-    settings["objective"] = objective.settings()
-    return json.dumps({"train": settings, "rest": rest, "rows": len(train), "weights": shapes}, sort_keys=True)
-
-
-def _defaults() -> dict[str, Any]:
-    """What an identity says of options that are left at their defaults: those that a newer version adds."""
-    return {
-        "train": to_dict(TrainConfig()),
-        "rest": {"data": to_dict(DataConfig()), "model": to_dict(ModelConfig())},
-    }

@@ -1,0 +1,123 @@
+"""Where the state of a training goes, what it belongs to, and when the next checkpoint is due."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from variform.config.data import DataConfig
+from variform.config.model import ModelConfig
+from variform.config.toml import to_dict
+from variform.config.training import TrainConfig, every
+from variform.objectives import Objective
+from variform.system import processes
+from variform.training import checkpoints
+from variform.training.checkpoints import State
+
+ASK_EVERY = 16
+"""How many steps pass between two questions to the other processes whether one was asked to stop or to save."""
+
+
+class Saving:
+    """The checkpoints of one training; without a folder there are none, and nothing is ever due.
+
+    Args:
+        folder: Where they go.
+        identity: What they belong to, see `identity_of`.
+        distance: How far apart they are, as `TrainConfig.checkpoint_every`.
+        steps_per_epoch: Steps of a whole epoch.
+    """
+
+    def __init__(self, folder: Path | None, identity: str, distance: str, steps_per_epoch: int) -> None:
+        self.folder = folder
+        self.identity = identity
+        self.distance, self.unit = every(distance)
+        self.steps_per_epoch = steps_per_epoch
+        self._is_alone = processes.count() == 1
+        self._note(0)
+
+    def load(self, folder: Path) -> State:
+        """The state of the last checkpoint.
+
+        Raises:
+            FileNotFoundError, ValueError: as `checkpoints.load`.
+        """
+        state = checkpoints.load(folder, self.identity, _defaults())
+        self._note(state.step)
+        return state
+
+    def save(self, state: State) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            OSError: as `checkpoints.save`.
+        """
+        if self.folder is not None:
+            checkpoints.save(self.folder, state, self.identity)
+        self._note(state.step)
+
+    def _note(self, step: int) -> None:
+        self._saved_step = step
+        self._saved_time = time.monotonic()
+
+    def due(self, step: int, is_stopped: bool, *, at_end_of_epoch: bool = False) -> tuple[bool, bool]:
+        """Whether to save and whether to stop after `step` steps: the same answers in all processes.
+
+        Args:
+            step: Steps done so far.
+            is_stopped: Whether this process was asked to stop.
+            at_end_of_epoch: Whether an epoch ends with this step.
+        """
+        if self.folder is None:
+            return False, False
+        is_late = self.unit == "seconds" and time.monotonic() - self._saved_time >= self.distance
+        if not self._is_alone:
+            is_late, is_stopped = _any_of(is_late, is_stopped, is_time=at_end_of_epoch or step % ASK_EVERY == 0)
+        if self.unit == "steps":
+            is_late = step - self._saved_step >= self.distance
+        elif self.unit == "epochs" and at_end_of_epoch:
+            is_late = step - self._saved_step >= self.distance * self.steps_per_epoch
+        return is_late, is_stopped
+
+
+def _any_of(is_late: bool, is_stopped: bool, *, is_time: bool) -> tuple[bool, bool]:
+    """What is so in any of the processes, which ask each other only when it is time."""
+    if not is_time:
+        return False, False
+    is_late, is_stopped = processes.any_of(is_late, is_stopped)
+    return is_late, is_stopped
+
+
+def identity_of(config: TrainConfig, objective: Objective, rows: int, rest: str) -> str:
+    """What a checkpoint belongs to: configuration, number of rows, names and shapes of the weights, and the rest.
+
+    Args:
+        config: How the objective is optimised.
+        objective: What is trained.
+        rows: Number of training rows.
+        rest: What else the result depends on, such as the fingerprint of the data.
+
+    Raises:
+        ValueError: where the processes of a job do not have the same.
+    """
+    shapes = {name: list(value.shape) for name, value in objective.state_dict().items()}
+    free = {"checkpoint_every", "device", "sharded"}  # these may change from one part of a run to the next
+    settings = {key: value for key, value in to_dict(config).items() if key not in free}
+    settings["betas"] = [objective.beta(step) for step in (0, config.warmup, 10**9)]
+    settings["objective"] = objective.settings()
+    identity = json.dumps({"train": settings, "rest": rest, "rows": rows, "weights": shapes}, sort_keys=True)
+    is_another = processes.told(identity.encode()) != identity.encode()
+    if processes.any_of(is_another)[0]:
+        raise ValueError(
+            f"all {processes.count()} processes must train the same model on the same data; some have another. "
+            "Give every host the same data and options."
+        )
+    return identity
+
+
+def _defaults() -> dict[str, Any]:
+    """What an identity says of options that are left at their defaults: those that a newer version adds."""
+    return {
+        "train": to_dict(TrainConfig()),
+        "rest": {"data": to_dict(DataConfig()), "model": to_dict(ModelConfig())},
+    }

@@ -1,0 +1,58 @@
+"""Means of the terms over rows: those that an epoch was trained on, and those that it is validated on."""
+
+import torch
+from torch import Tensor
+
+from variform.data.dataset import Dataset
+from variform.model.vae import VAE, evaluating
+from variform.system import processes
+from variform.system.draws import seeded
+from variform.training.step import TERMS, Step, mean_terms
+
+
+def no_sums() -> Tensor:
+    """Sums of the terms over no rows, and their number, (4,), float64."""
+    return torch.zeros(len(TERMS) + 1, dtype=torch.float64)
+
+
+def validation_sums(step: Step, data: Dataset, index: Tensor) -> Tensor:
+    """Sums of the terms over the rows at `index`, of all processes, with the same noise each time; (4,), float64.
+
+    Args:
+        step: Whose weights are validated.
+        data: The rows.
+        index: Numbers of the rows that count, (N,).
+    """
+    sums = no_sums()
+    with seeded(step.config.seed), evaluating(step.kept):
+        for numbers in index.split(max(step.config.batch, 512)):
+            with processes.share(len(numbers)) as (rows, weight):
+                x, context = step.kept.vae.batch(data, numbers[rows])
+                sums += step.sums(x, weight, context)
+    return processes.summed(sums)
+
+
+def means_in_own_units(sums: Tensor, prefix: str, jacobian: float) -> dict[str, float]:
+    """Means over examples, with densities in the data's own units and the loss as it is trained.
+
+    Args:
+        sums: As `validation_sums`.
+        prefix: What the names begin with, `train` or `valid`.
+        jacobian: As `mean_log_jacobian`.
+
+    Example:
+        >>> means_in_own_units(torch.tensor([8.0, -6.0, 2.0, 2.0]), "valid", 1.5)
+        {'valid_loss': 4.0, 'valid_log_likelihood': -1.5, 'valid_kl': 1.0, 'valid_elbo': -2.5}
+    """
+    values = {f"{prefix}_{name}": value for name, value in mean_terms(sums).items()}
+    values[f"{prefix}_log_likelihood"] += jacobian
+    values[f"{prefix}_elbo"] = values[f"{prefix}_log_likelihood"] - values[f"{prefix}_kl"]
+    return values
+
+
+def mean_log_jacobian(vae: VAE, data: Dataset) -> float:
+    """What is added to a mean of log p(x) over the rows to state it in the data's own units."""
+    if not data.schema.gaps:
+        return vae.log_jacobian(data.schema)
+    sums = [vae.log_jacobians(data.schema, x).sum().item() for x in data.batches(1024, seed=0)]
+    return sum(sums) / max(1, len(data))
