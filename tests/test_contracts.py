@@ -14,6 +14,7 @@ from variform.distributions import (
     DiagonalGaussian,
     DiscretisedLogistic,
     FullGaussian,
+    Independent,
     Law,
     Mixed,
     Mixture,
@@ -52,6 +53,10 @@ LAWS = {
     "categorical": lambda: Categorical(torch.randn(BATCH, 9, *EVENT), event_dims=3),
     "poisson": lambda: Poisson(torch.randn(BATCH, *EVENT), event_dims=3),
     "negative binomial": lambda: NegativeBinomial(torch.randn(BATCH, *EVENT), torch.randn(EVENT), event_dims=3),
+    "of torch": lambda: Independent(
+        torch.distributions.Laplace(torch.randn(BATCH, *EVENT), torch.rand(EVENT) + 0.1, validate_args=False),
+        event_dims=3,
+    ),
     "mixed": lambda: Mixed(
         [DiagonalGaussian(torch.randn(BATCH, 2), torch.randn(2)), Categorical(torch.randn(BATCH, 3, 1))],
         torch.tensor([2, 0, 1]),

@@ -6,7 +6,7 @@ are always in, so that the numbers of two models are comparable. Each line that 
 `variform.distributions.flows`, which takes a while to import.
 """
 
-from variform.distributions.compound import Mixed, Mixture, Observed
+from variform.distributions.compound import Independent, Mixed, Mixture, Observed
 from variform.distributions.counts import NegativeBinomial, Poisson
 from variform.distributions.gaussian import DiagonalGaussian, FullGaussian, StandardNormal
 from variform.distributions.kl import (
@@ -29,6 +29,7 @@ __all__ = [
     "DiagonalGaussian",
     "DiscretisedLogistic",
     "FullGaussian",
+    "Independent",
     "Law",
     "Mixed",
     "Mixture",

@@ -1,4 +1,4 @@
-"""Laws made of laws: mixtures, columns of different kinds, and data with gaps."""
+"""Laws made of laws: mixtures, columns of different kinds, data with gaps, and laws of torch."""
 
 import functools
 import math
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from variform.distributions.gaussian import DiagonalGaussian, over_std
 from variform.distributions.law import LOG_2_PI, Law, Shape
@@ -143,6 +144,42 @@ class Observed(Law):
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density of what is observed, event summed, in nats."""
         return self.law.log_prob_observed(value)
+
+
+class Independent(Law):
+    """A law of torch with independent entries as a law of ours, which knows the density of each and of rows with gaps.
+
+    Args:
+        law: A distribution of single numbers whose batch is (*batch, *event), with `validate_args=False`.
+        event_dims: How many trailing axes form the event.
+
+    Example:
+        >>> law = Independent(torch.distributions.Laplace(torch.zeros(2), 1.0, validate_args=False))
+        >>> [round(law.log_prob_observed(torch.tensor([1.0, other])).item(), 4) for other in (0.0, torch.nan)]
+        [-2.3863, -1.6931]
+    """
+
+    def __init__(self, law: Distribution, event_dims: int = 1) -> None:
+        super().__init__(law.batch_shape, event_dims)
+        self.law = law
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of every entry."""
+        return self.law.mean
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of every entry."""
+        return self.law.variance
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        """Draws; not differentiable."""
+        return self.law.sample(torch.Size(sample_shape))
+
+    def log_prob_per_entry(self, value: Tensor) -> Tensor:
+        """Log-density of every entry, in nats."""
+        return self.law.log_prob(value)
 
 
 class Mixed(Law):
