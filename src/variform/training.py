@@ -231,7 +231,8 @@ def fit(
                 display.rolled_back(state.rollbacks[-1])
                 continue
             counted = round(processes.summed(sums)[-1].item())
-            is_judged = counted > len(train) / 2 and (state.best_epoch or not (state.last_try or step == total))
+            is_whole = counted > len(train) / 2 and step > divergence.settling(total)
+            is_judged = is_whole and (state.best_epoch or not (state.last_try or step == total))
             why = _diverged(means, state, objective, jacobians["train"]) if is_judged else ""
             better = means["valid_loss"] < state.best_loss and not why
             row = {"epoch": epoch + 1, "step": step, "examples": counted, **means}
