@@ -19,7 +19,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -289,25 +289,6 @@ def new_run(folder: Path, *, overwrite: bool = False) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def for_all(holding: AbstractContextManager[None]) -> Iterator[None]:
-    """Inside, process 0 holds a folder for all processes; where it cannot, each of them ends with an error.
-
-    Args:
-        holding: What process 0 alone enters.
-    """
-    with ExitStack() as stack:
-        refusal: OSError | None = None
-        if processes.rank() == 0:
-            try:
-                stack.enter_context(holding)
-            except OSError as error:
-                refusal = error
-        if processes.any_of(refusal is not None)[0]:
-            raise refusal or locks.HeldError("the run's folder must be free for process 0; it says why it is not.")
-        yield
-
-
 def prepare(config: RunConfig) -> tuple[Splits, VAE]:
     """Read the data and build the model; what can be known to be wrong before the training is found here.
 
@@ -364,7 +345,7 @@ def train(
     """
     with ExitStack() as stack:
         with processes.joined():
-            stack.enter_context(for_all(new_run(folder, overwrite=overwrite)))
+            stack.enter_context(processes.for_all(new_run(folder, overwrite=overwrite)))
             require_effect(config.model)
             config = settled(config)
             splits, vae = prepare(config)
@@ -399,7 +380,7 @@ def resume(
         with processes.joined():  # the folder may be there for process 0 alone
             if not processes.any_of(is_first and path.is_file())[0]:
                 raise FileNotFoundError(f"a run must be a folder with config.toml; {folder} is not. Check the path.")
-            stack.enter_context(for_all(locks.held(folder)))
+            stack.enter_context(processes.for_all(locks.held(folder)))
             (begun,) = processes.any_of(is_first and checkpoint.is_file())
             config = from_toml(processes.told(path.read_bytes() if is_first else b""), str(path))
             config = config if evaluation is None else dataclasses.replace(config, evaluation=evaluation)

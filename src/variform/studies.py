@@ -13,7 +13,7 @@ import tomli_w
 import torch
 from torch import Tensor
 
-from variform import exploration, plots
+from variform import exploration, plots, processes
 from variform.config import Count, RunConfig, checked, require_effect, to_dict
 from variform.data import Splits
 from variform.evaluation.baselines import PCAS, better_pca, has_two_metrics
@@ -28,7 +28,6 @@ from variform.runs import (
     Run,
     assess,
     completed,
-    for_all,
     new_run,
     open_run,
     prepare,
@@ -119,7 +118,7 @@ def latent_dimension(
     if not dims or min(dims) < 1 or seeds < 1:
         raise ValueError(f"a study needs latent dimensions and seeds of at least 1; got {dims}, {seeds}. Try 2,5,10.")
     require_effect(config.model)
-    with for_all(new_run(folder, overwrite=overwrite or (folder / "study.toml").is_file())):
+    with processes.for_all(new_run(folder, overwrite=overwrite or (folder / "study.toml").is_file())):
         return _study(config, tuple(sorted(set(dims))), folder, seeds, overwrite, progress)
 
 

@@ -5,6 +5,7 @@ import math
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import SIGINT, SIGTERM
@@ -14,7 +15,7 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from variform import checkpoints, divergence, processes
+from variform import checkpoints, divergence, locks, processes
 from variform.checkpoints import State
 from variform.config import Count, DataConfig, ModelConfig, TrainConfig, checked, every, to_dict
 from variform.data import BLOCKS_PER_WINDOW, Dataset, epoch_order
@@ -129,8 +130,8 @@ def fit(
         train: Training rows.
         valid: Validation rows; they choose the best epoch and nothing else.
         config: The optimiser's side of the configuration.
-        folder: Where checkpoint.safetensors and history.jsonl go. With it, Ctrl-C and the other signals of
-            `stopping.SIGNALS` save first.
+        folder: Where checkpoint.safetensors and history.jsonl go; made where it is not there, and held against other
+            processes. With it, Ctrl-C and the other signals of `stopping.SIGNALS` save first.
         resume: Go on from the checkpoint in `folder`.
         identity: What else the result depends on, such as the fingerprint of the data; a checkpoint made with another
             one is refused.
@@ -139,6 +140,7 @@ def fit(
 
     Raises:
         ValueError: for fewer training rows than a batch, or a checkpoint of another run.
+        HeldError: when another process writes into `folder`.
         NonFiniteError: for a loss that is NaN or infinite before any epoch was done; the model has its first weights.
         Interrupted: after Ctrl-C or another signal.
 
@@ -170,6 +172,7 @@ def fit(
     stopped = "all steps done"
     shown = progress and processes.rank() == 0
     with (
+        _alone_in(folder),
         seeded(config.seed),
         take.arithmetic(),
         noted(folder is not None) as asked,
@@ -272,6 +275,13 @@ def fit(
     objective.eval()
     back = tuple(rollback["what"] for rollback in state.rollbacks)
     return History(state.rows, state.best_epoch, state.weights, stopped, back)
+
+
+def _alone_in(folder: Path | None) -> AbstractContextManager[None]:
+    """Inside, no other process writes into the folder of a training, which the caller may hold already."""
+    if folder is None:
+        return nullcontext()
+    return processes.for_all(locks.held(folder, make=True, again=True))
 
 
 def epochs(config: TrainConfig, rows: int) -> int:
