@@ -20,6 +20,7 @@ from PIL import Image
 from variform import cli, exploration, read, runs, studies
 from variform.config import DataConfig
 from variform.data import read_rows
+from variform.files import read_json
 from variform.runs import open_run
 from variform.training import Interrupted
 
@@ -182,7 +183,7 @@ def test_generate_writes_images_arrays_and_tables(place, capsys):
 def test_sampler_fits_saves_compares_and_generates(place, capsys, no_pictures):
     command = ["sampler", "a table", "--samples", "20"]
     numbers = json_of([*command, "--json"], capsys)
-    assert json.loads(Path("a table/samplers.json").read_text()) == numbers
+    assert read_json("a table/samplers.json") == numbers
     assert set(numbers["samplers"]) == {"prior", "gmm"} and numbers["decoded"] == "draws"
     file = Path("a table/sampler-gmm.safetensors").read_bytes()
     assert cli.run(command) == 0  # the same bits again

@@ -13,6 +13,7 @@ from variform import cli, comparisons, plots, runs
 from variform.config import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig
 from variform.evaluation.verdict import MOST_ROWS
 from variform.export import read_sealed, save, write_sealed
+from variform.files import read_json
 from variform.runs import open_run
 
 ROWS = 300
@@ -234,7 +235,7 @@ def test_the_command_prints_and_writes_the_same_numbers(place, capsys, monkeypat
     told = json.loads(capsys.readouterr().out)
     assert cli.run(["compare", *names, "--out", "beside"]) == 0
     out = capsys.readouterr().out
-    assert json.loads((place / "beside" / "comparison.json").read_text()) == told
+    assert read_json(place / "beside" / "comparison.json") == told
     with open(place / "beside" / "comparison.csv", newline="") as file:
         lines = list(csv.DictReader(file))
     (group,) = told["ranked"]

@@ -19,7 +19,7 @@ import torch
 
 from variform import build_objective, build_vae, cli, fit, locks, read, runs
 from variform.config import EvaluationConfig, ModelConfig, RunConfig, TrainConfig
-from variform.files import new_folder, replacing
+from variform.files import new_folder, read_json, replacing
 from variform.locks import HeldError, Holder, held, require_held
 
 SMALL = ["--likelihood", "gaussian", "--latent-dim", "1", "--hidden", "4", "--steps", "30", "--nll-samples", "5"]
@@ -442,7 +442,7 @@ def test_of_two_trainings_that_begin_together_one_is_refused_and_the_other_is_wh
     folder = tmp_path / (options[1] if options else "runs/data")
     config, numbers = runs.read_config(folder / "config.toml"), json.loads(done[winner][0])
     assert config.source == str(tmp_path / winner / "data.npy")
-    assert numbers == json.loads((folder / "evaluation.json").read_text())
+    assert numbers == read_json(folder / "evaluation.json")
     fingerprint = numbers["data"]["fingerprint"]
     assert fingerprint == json.loads((folder / "data.json").read_text())["fingerprint"]
     schema = runs.open_run(folder).vae.schema

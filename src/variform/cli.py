@@ -27,7 +27,7 @@ from variform.config import (
     from_toml,
     to_dict,
 )
-from variform.files import require_empty, to_json, write_text
+from variform.files import read_json, require_empty, to_json, write_text
 from variform.locks import held
 from variform.stopping import Stopped, raise_stopped
 from variform.terminal import discard, open_closed
@@ -621,7 +621,7 @@ def latent_dim(
     )
     with _kept_in(folder):
         if json:
-            _say((folder / "study.json").read_text(encoding="utf-8"))
+            _say(to_json(read_json(folder / "study.json")))
             return
         _print_warnings(found.warnings)
         _print_table(*found.table())

@@ -30,7 +30,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from variform import __version__, exploration, locks, plots, processes, samplers
+from variform import __version__, checkpoints, exploration, locks, plots, processes, samplers
 from variform.checkpoints import taking
 from variform.config import (
     Count,
@@ -232,9 +232,16 @@ def history(folder: Path) -> list[dict[str, Any]]:
     """The rows of a run's history.jsonl, one per epoch.
 
     Raises:
-        ValueError: for a file that is damaged.
+        ValueError: for a file that is damaged, or tells of an epoch otherwise than the run's checkpoint.
     """
-    return read_history(folder / "history.jsonl")
+    rows = read_history(folder / "history.jsonl")
+    for row, told in zip(rows, checkpoints.epochs(folder), strict=False):  # one may be an epoch behind the other
+        if row | {"rollback": ""} != told | {"rollback": ""}:  # which is noted in the last row a little later
+            raise ValueError(
+                f"{folder / 'history.jsonl'} must agree with the checkpoint beside it; epoch {row['epoch']} differs. "
+                f"Have it written anew with {resume_command(folder)}."
+            )
+    return rows
 
 
 def read_config(path: Path) -> RunConfig:
