@@ -26,6 +26,7 @@ from variform.faces import cli
 from variform.runs import studies
 from variform.runs.folder import RESULTS, open_run, read_config
 from variform.runs.train import train_run
+from variform.system.files import read_json
 from variform.training.fit import Interrupted
 
 COMMANDS = [
@@ -185,7 +186,7 @@ def test_generate_writes_images_arrays_and_tables(place, capsys):
 def test_sampler_fits_saves_compares_and_generates(place, capsys, no_pictures):
     command = ["sampler", "a table", "--samples", "20"]
     numbers = json_of([*command, "--json"], capsys)
-    assert json.loads(Path("a table/samplers.json").read_text()) == numbers
+    assert read_json("a table/samplers.json") == numbers
     assert set(numbers["samplers"]) == {"prior", "gmm"} and numbers["decoded"] == "draws"
     file = Path("a table/sampler-gmm.safetensors").read_bytes()
     assert cli.run(command) == 0  # the same bits again

@@ -23,6 +23,7 @@ from variform.runs.folder import open_run
 from variform.runs.grounds import Entry
 from variform.runs.scores import scored_rows
 from variform.runs.train import train_run
+from variform.system.files import read_json
 from variform.system.sealing import read_sealed, write_sealed
 
 ROWS = 300
@@ -244,7 +245,7 @@ def test_the_command_prints_and_writes_the_same_numbers(place, capsys, monkeypat
     told = json.loads(capsys.readouterr().out)
     assert cli.run(["compare", *names, "--out", "beside"]) == 0
     out = capsys.readouterr().out
-    assert json.loads((place / "beside" / "comparison.json").read_text()) == told
+    assert read_json(place / "beside" / "comparison.json") == told
     with open(place / "beside" / "comparison.csv", newline="") as file:
         lines = list(csv.DictReader(file))
     (group,) = told["ranked"]

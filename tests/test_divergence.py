@@ -113,6 +113,18 @@ def test_a_resumed_fit_that_diverges_ends_with_the_bits_of_an_uninterrupted_one(
         assert numbers == expected_numbers
 
 
+@pytest.mark.parametrize(("step", "is_judged"), [(1, False), (9, True)])
+def test_what_rises_in_the_first_steps_is_left_to_fall_again(grey, step, is_judged):
+    """Of 100 steps the first 5 are no place to judge."""
+    config = hard_config(steps=100)
+    objective = objective_for(grey, config, kind=Exploding)
+    objective.steps, objective.value = (step,), 1e6
+    history = fit(objective, grey.train, grey.valid, config)
+    assert bool(history.rollbacks) == is_judged
+    losses = [row["train_loss"] for row in history.rows]
+    assert max(losses) > 1e4 and losses[-1] < 20 and history.stopped == "all steps done"
+
+
 def test_it_ends_after_a_few_tries(grey):
     config = hard_config()
     objective = objective_for(grey, config, kind=Exploding)

@@ -25,13 +25,13 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils import estimator_checks
 
 import variform
-from variform.estimator import VAE, FalseAlarmWarning, SimplerModelWarning, VAEDetector, VAEImputer
+from variform.estimator import VAE, FalseAlarmWarning, FewRowsWarning, SimplerModelWarning, VAEDetector, VAEImputer
 from variform.evaluation.components import fit_pca
 
 # Models of few epochs and tables of few rows, which is what most tests here are made of, are warned of.
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore::variform.estimator.{kind}")
-    for kind in ("FalseAlarmWarning", "SimplerModelWarning")
+    for kind in ("FalseAlarmWarning", "FewRowsWarning", "SimplerModelWarning")
 ]
 
 SMALL = VAE(epochs=3, hidden=(8,), nll_samples=5)
@@ -219,6 +219,28 @@ def test_a_simpler_model_that_is_better_is_named():
     with warnings.catch_warnings():
         warnings.simplefilter("error", SimplerModelWarning)
         VAE(random_state=0).fit(X)
+
+
+@pytest.mark.parametrize("kind", [VAE, VAEDetector, VAEImputer])
+@pytest.mark.parametrize("rows", [3, 10, 19, 20])
+def test_few_rows_are_learned_and_warned_of(kind, rows):
+    X = plane(rows)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        face = kind(SMALL).fit(X) if kind is not VAE else clone(SMALL).fit(X)
+    told = [warning for warning in found if warning.category is FewRowsWarning]
+    assert len(told) == (rows < 20)
+    assert all(f"{rows} rows are fewer than 20" in str(w.message) and w.filename == __file__ for w in told)
+    result = face.transform(X) if hasattr(face, "transform") else face.score_samples(X)
+    assert np.isfinite(result).all()
+
+
+def test_of_forty_rows_new_ones_are_no_less_likely_than_under_factor_analysis_alone():
+    """Nothing is held out to say when to stop: by 300 epochs the variances of these rows are learned by heart."""
+    X = uneven(1040)
+    few, new = X[:40], X[40:]
+    start, default, long = (VAE(epochs=epochs, random_state=0).fit(few).score(new) for epochs in (1, None, 300))
+    assert default > start - 0.5 and default > long + 0.3
 
 
 @pytest.mark.parametrize("kind", [VAE, VAEDetector, VAEImputer])

@@ -34,6 +34,31 @@ FOCUSED = """(() => {
     return [at.id || label, getComputedStyle(at).outlineStyle];
 })()"""
 HTML_NAME = '<img src=x onerror="window.hacked = 1"> [mm]'
+WATCH = """variform.ready.then((app) => {
+    window.pending = 0;
+    for (const name of ["decode", "many"]) {
+        const plain = app[name].bind(app);
+        app[name] = (...given) => {
+            window.pending++;
+            const found = plain(...given);
+            return Promise.resolve(found).finally(() => window.pending--);
+        };
+    }
+    return true;
+})"""
+DRAWN = """(async () => {
+    for (let quiet = 0; quiet < 5; quiet = window.pending ? 0 : quiet + 1) await new Promise(requestAnimationFrame);
+})()"""
+ADDRESSED = """(async () => {
+    while (!location.hash.includes("grid=8")) await new Promise(requestAnimationFrame);
+})()"""
+
+
+def see(browser, view):
+    """Open a view and wait until it has drawn: for some frames, nothing is being decoded."""
+    browser.run(f"window.pending === undefined ? {WATCH} : true")
+    browser.run(f"variform.ready.then((app) => app.open('{view}'))")
+    browser.run(DRAWN)
 
 
 def started(kind, folder):
@@ -207,19 +232,20 @@ def test_every_view_opens_without_an_error_and_the_address_brings_it_back(browse
     path, _, _ = pages(name)
     browser.open(path)
     for view in VIEWS:
-        browser.run(f"variform.ready.then((app) => app.open('{view}'))")
-        browser.run("new Promise((resolve) => setTimeout(resolve, 250))")
+        see(browser, view)
         text = browser.run(
             "document.getElementById('view').innerText + document.querySelectorAll('#view canvas').length"
         )
         assert len(text) > 2
     browser.run("variform.ready.then((app) => (app.pin(new Float32Array([0.5, -1, 0.25])), app.open('grid')))")
     browser.run("variform.ready.then((app) => app.set({ theme: 'dark', fog: false, grid: 8 }))")
-    browser.run("new Promise((resolve) => setTimeout(resolve, 400))")
+    browser.run(ADDRESSED)
+    browser.run(DRAWN)
     fragment = browser.run("location.hash")
     told = "variform.ready.then((app) => JSON.stringify([app.state.view, [...app.state.z], app.state.pins.length, "
     told += "app.state.theme, app.state.fog, app.state.grid, app.state.plane, [...app.state.context]]))"
     before = browser.run(told)
+    assert browser.errors == []
     browser.open(path, fragment)
     assert browser.run(told) == before
     assert json.loads(before)[:5] == ["grid", [0.5, -1, 0.25], 3, "dark", False]  # two of the morph
@@ -242,8 +268,7 @@ def test_a_collapsed_model_has_no_map_and_nothing_is_among_its_data(chromium, pa
         for key in "1234567":
             chromium.page.keyboard.press(key)
         for tab in tabs:
-            chromium.run(f"variform.ready.then((app) => app.open('{tab}'))")
-            chromium.run("new Promise((resolve) => setTimeout(resolve, 250))")
+            see(chromium, tab)
             text = chromium.run("document.querySelector('main').innerText").lower()
             assert not re.search("among the data|edge of the data|far from all data|nearest", text)
         assert "No latent dimension" in chromium.run("document.getElementById('warnings').innerText")
@@ -280,8 +305,7 @@ def test_markup_in_labels_and_names_is_shown_as_text(browser, tmp_path):
     page_of(vae, splits).save(tmp_path / "page.html")
     browser.open(tmp_path / "page.html")
     for view in ("rebuilt", "samples", "map"):
-        browser.run(f"variform.ready.then((app) => app.open('{view}'))")
-        browser.run("new Promise((resolve) => setTimeout(resolve, 250))")
+        see(browser, view)
         assert HTML_NAME.removesuffix(" [mm]") in browser.run("document.querySelector('main').textContent")
     assert HOSTILE in browser.run("document.querySelector('.legend').textContent")
     assert browser.run("String(window.hacked)") == "undefined"
@@ -399,8 +423,7 @@ def test_a_phone_needs_no_scrolling_sideways(chromium, pages, name):
     try:
         chromium.open(pages(name)[0])
         for view in VIEWS:
-            chromium.run(f"variform.ready.then((app) => app.open('{view}'))")
-            chromium.page.wait_for_timeout(150)
+            see(chromium, view)
             assert chromium.run("document.documentElement.scrollWidth") <= 360
     finally:
         chromium.resize(1100, 760)

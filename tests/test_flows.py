@@ -111,7 +111,7 @@ def test_an_iaf_in_one_dimension_integrates_to_one():
 def test_moments_of_an_iaf_are_those_of_many_draws():
     """64 fixed draws in opposite pairs: the mean within half a standard deviation, the same at every call."""
     law = iaf_law()
-    draws = law.sample((100_000,))
+    draws = law.sample((20_000,))
     assert ((law.mean - draws.mean(0)).abs() < 0.5 * draws.std(0)).all()
     assert (law.variance / draws.var(0)).log().abs().max() < 0.8
     assert torch.equal(law.mean, law.mean)
@@ -155,7 +155,7 @@ def test_half_precision_weights_give_the_densities_of_what_they_hold():
 
 def test_a_flow_prior_integrates_to_one():
     law = rough(FlowPrior(2))(None)
-    axis = torch.linspace(-9, 9, 601)
+    axis = torch.linspace(-6, 6, 401)
     grid = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1)
     with torch.no_grad():
         density = law.log_prob(grid).exp()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+from variform import build_objective, build_vae, fit, read
 from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.config.training import TrainConfig
@@ -23,7 +25,7 @@ from variform.faces import cli
 from variform.runs.folder import open_run, read_config
 from variform.runs.train import train_run
 from variform.system import locks
-from variform.system.files import new_folder, replacing
+from variform.system.files import new_folder, read_json, replacing
 from variform.system.locks import HeldError, Holder, held, require_held
 
 SMALL = ["--likelihood", "gaussian", "--latent-dim", "1", "--hidden", "4", "--steps", "30", "--nll-samples", "5"]
@@ -277,6 +279,20 @@ def test_a_killed_filling_of_a_folder_is_swept_by_the_next_and_a_living_one_is_n
     assert tree(tmp_path / "new") == {Path("note.txt"): b"here"}
 
 
+def test_a_disk_that_became_read_only_says_so_itself_and_the_lock_left_there_bars_nobody(tmp_path, monkeypatch):
+    def unlink(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system", str(tmp_path / ".lock"))
+
+    with pytest.raises(ArithmeticError, match="what happened"), held(tmp_path):
+        monkeypatch.setattr(Path, "unlink", unlink)
+        raise ArithmeticError("what happened")
+    monkeypatch.undo()
+    assert (tmp_path / ".lock").exists()
+    with held(tmp_path):
+        pass
+    assert not (tmp_path / ".lock").exists()
+
+
 # --- every command that writes into a run -----------------------------------------------------------------------------
 
 
@@ -323,6 +339,55 @@ def test_no_command_writes_into_a_run_that_another_process_has(finished, monkeyp
         if command in ("generate run", "encode run"):
             assert cli.run([*command.split(), "--out", f"elsewhere {command}.csv"]) == 0  # which reads it alone
     assert not (finished / "run" / ".lock").exists()
+
+
+def test_fit_holds_its_folder_too_and_writes_into_none_that_another_has(finished, tmp_path):
+    splits = read(str(finished / "rows.npy"))
+    config = TrainConfig(steps=5)
+    model = ModelConfig(latent_dim=1, hidden=(4,), likelihood="gaussian")
+    objective = build_objective(build_vae(model, splits.schema), config)
+
+    def refused(*_):
+        before = tree(tmp_path)
+        with ThreadPoolExecutor(1) as elsewhere, pytest.raises(HeldError, match="one process at a time"):
+            elsewhere.submit(fit, objective, splits.train, splits.valid, config, folder=tmp_path / "new").result()
+        assert tree(tmp_path) == before
+
+    holder = process(HOLD, tmp_path / "new")
+    refused()
+    holder.communicate()
+    assert not (tmp_path / "new").exists()
+    epochs = []
+    fit(
+        objective,
+        splits.train,
+        splits.valid,
+        config,
+        folder=tmp_path / "new",
+        on_epoch=lambda row: epochs.append(refused(row)),
+    )
+    assert epochs and {path.name for path in (tmp_path / "new").iterdir()} == {
+        "checkpoint.safetensors",
+        "history.jsonl",
+    }
+    with held(tmp_path / "new"):
+        refused()
+
+
+def test_only_the_thread_that_holds_a_folder_may_hold_it_again(tmp_path):
+    with held(tmp_path):
+        with held(tmp_path, again=True):
+            assert (tmp_path / ".lock").exists()
+        assert (tmp_path / ".lock").exists()  # the outer one still holds it
+        with pytest.raises(HeldError):
+            held(tmp_path).__enter__()
+        with ThreadPoolExecutor(1) as elsewhere, pytest.raises(HeldError):
+            elsewhere.submit(held(tmp_path, again=True).__enter__).result()
+        (tmp_path / ".lock").unlink()  # another process may take it now
+        other = process(HOLD, tmp_path)
+        with pytest.raises(HeldError, match=f"process {other.pid} "):
+            held(tmp_path, again=True).__enter__()
+        other.communicate()
 
 
 def test_a_training_that_is_refused_leaves_nothing_and_one_that_was_killed_early_is_begun_anew(finished, monkeypatch):
@@ -384,7 +449,7 @@ def test_of_two_trainings_that_begin_together_one_is_refused_and_the_other_is_wh
     folder = tmp_path / (options[1] if options else "runs/data")
     config, numbers = read_config(folder / "config.toml"), json.loads(done[winner][0])
     assert config.source == str(tmp_path / winner / "data.npy")
-    assert numbers == json.loads((folder / "evaluation.json").read_text())
+    assert numbers == read_json(folder / "evaluation.json")
     fingerprint = numbers["data"]["fingerprint"]
     assert fingerprint == json.loads((folder / "data.json").read_text())["fingerprint"]
     schema = open_run(folder).vae.schema

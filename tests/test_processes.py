@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import processes_worker
 import pytest
 import torch
@@ -57,12 +58,19 @@ def test_no_thread_is_left_with_a_tensor_that_it_would_need_the_interpreter_to_d
 
 
 OPTIONS = ["--epochs", "150", "--hidden", "16", "--dropout", "0.1", "--binarise", "dynamic", "--nll-samples", "2"]
-OPTIONS += ["--checkpoint-every", "40steps"]
+OPTIONS += ["--batch-size", "32", "--checkpoint-every", "15steps"]
 
 
-def test_a_killed_worker_is_named_and_the_run_goes_on_with_one_process(tmp_path):
+@pytest.fixture
+def pixels(tmp_path):
+    """130 rows of 4 x 4 grey pixels in a file: four steps an epoch."""
+    np.save(tmp_path / "pixels.npy", np.random.default_rng(0).integers(0, 256, (130, 4, 4), dtype=np.uint8))
+    return tmp_path / "pixels.npy"
+
+
+def test_a_killed_worker_is_named_and_the_run_goes_on_with_one_process(tmp_path, pixels):
     folder = tmp_path / "run"
-    command = [*TORCHRUN, "-m", "variform", "train", "digits", *OPTIONS, "--out", folder]
+    command = [*TORCHRUN, "-m", "variform", "train", pixels, *OPTIONS, "--out", folder]
     # A job whose progress nobody reads waits after some 45 epochs, and does not end before it is killed.
     with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True, pipesize=4096) as job:
         while not (folder / "history.jsonl").is_file() or len((folder / "history.jsonl").read_text()) < 2000:
@@ -104,8 +112,8 @@ def environment_of(process):
     return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
 
 
-def test_of_a_job_whose_folder_another_process_has_every_process_ends_and_the_first_says_why(tmp_path):
-    command = [*TORCHRUN, "-m", "variform", "train", "digits", *OPTIONS, "--out", tmp_path / "run"]
+def test_of_a_job_whose_folder_another_process_has_every_process_ends_and_the_first_says_why(tmp_path, pixels):
+    command = [*TORCHRUN, "-m", "variform", "train", pixels, *OPTIONS, "--out", tmp_path / "run"]
     with held(tmp_path / "run", make=True):
         done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
         assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]

@@ -81,6 +81,35 @@ def test_a_spoilt_posterior_comes_back_to_the_exact_one(problem, factor, shift, 
         assert (found.scale_tril - exact.scale_tril).abs().max() < close
 
 
+@pytest.mark.parametrize("latents", [3, 32, 48])
+def test_a_full_covariance_of_many_latents_does_not_run_away(latents):
+    """With few draws a step sees a curvature of many times the true one: KL 16 became 1,550, and 9 million."""
+    weight = 2 * torch.randn(2 * latents, latents) / math.sqrt(latents)
+    x = torch.randn(10, latents) @ weight.T + 0.4 * torch.randn(10, 2 * latents)
+    vae = full_vae(weight, torch.zeros(2 * latents), 0.4)
+    with evaluating(vae):
+        exact, p = vae.encode(x), vae.latent_prior()
+        independent = FullGaussian(exact.mean, torch.diag_embed(exact.scale_tril.diagonal(dim1=-2, dim2=-1)))
+        for start in (spoilt(exact, 0.5, 0.0), spoilt(exact, 0.25, 1.0), independent):
+            before, few, many = (
+                kl(refine(vae, x, start, p, steps=steps) if steps else start, exact) for steps in (0, 50, 200)
+            )
+            assert (few < 0.35 * before).all() and (many < 0.15 * before).all()
+
+
+def test_a_row_that_refining_made_worse_keeps_what_the_encoder_answered(monkeypatch):
+    """Steps that are far too large: no row ends more than a nat, and the error of its draws, below where it began."""
+    vae, x, _ = oblique_problem(rows=40)
+    monkeypatch.setattr(refinement, "_pace", lambda q: (8, 5.0))
+    with evaluating(vae):
+        exact, p = vae.encode(x), vae.latent_prior()
+        start = spoilt(exact, 0.8, 0.0)
+        found = refine(vae, x, start, p, steps=20)
+    is_kept = (found.scale_tril == start.scale_tril).flatten(1).all(1)
+    assert is_kept.any()
+    assert (kl(found, exact) < kl(start, exact) + 1.5).all()
+
+
 class Spoilt(nn.Module):
     def __init__(self, inner, factor, shift):
         super().__init__()

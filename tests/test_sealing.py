@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 from variform.export.model_file import load_vae
 from variform.export.sampler_file import load_sampler
 from variform.faces import cli
-from variform.runs.folder import open_run
+from variform.runs.folder import history, open_run
 from variform.runs.train import resume_run
+from variform.system.files import read_json
 from variform.system.sealing import read_sealed
 from variform.training import checkpoints
 
@@ -95,6 +96,48 @@ def test_flipped_bits_of_every_other_sealed_file_are_refused(folder):
             with pytest.raises(ValueError, match="must"):
                 read(path)
         path.write_bytes(content)
+
+
+def test_a_flipped_bit_of_a_json_file_is_refused_or_changes_no_value(folder):
+    random, refused = Random(2), 0
+    names = {"data.json", "environment.json", "evaluation.json"}
+    assert {path.name for path in folder.glob("*.json")} == names
+    for name in sorted(names):
+        path = folder / name
+        content, whole = path.read_bytes(), read_json(path)
+        for bit in random.sample(range(8 * len(content)), 400):
+            path.write_bytes(flipped(content, bit))
+            try:
+                values = read_json(path)
+            except ValueError as error:
+                assert "must be" in str(error)
+                refused += 1
+                continue
+            assert {name: values.get(name) for name in whole} == whole  # spaces, or the name of the checksum itself
+        path.write_bytes(content)
+    assert refused > 900
+
+
+def test_a_history_that_tells_something_else_than_the_checkpoint_is_refused(folder):
+    path = folder / "history.jsonl"
+    content, whole = path.read_bytes(), history(folder)
+    for bit in Random(3).sample(range(8 * len(content)), 500):
+        path.write_bytes(flipped(content, bit))
+        try:
+            assert history(folder) == whole
+        except ValueError as error:
+            assert "must" in str(error)
+    digit = content.index(b'"valid_elbo": -') + len(b'"valid_elbo": -')
+    path.write_bytes(content[:digit] + (b"1" if content[digit : digit + 1] != b"1" else b"2") + content[digit + 1 :])
+    with pytest.raises(ValueError, match="must agree with the checkpoint beside it; epoch 1 differs"):
+        history(folder)
+    (folder / "evaluation.json").unlink()
+    resume_run(folder, pictures=False)  # as it says
+    assert path.read_bytes() == content
+    path.write_bytes(content[: content.index(b"\n") + 1])  # as a kill between the two leaves it
+    assert history(folder) == whole[:1]
+    (folder / "checkpoint.safetensors").unlink()
+    assert history(folder) == whole[:1]
 
 
 def test_a_run_with_a_damaged_checkpoint_is_told_what_to_do_and_loses_nothing(folder, capsys):

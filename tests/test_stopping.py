@@ -41,8 +41,8 @@ def place(tmp_path, monkeypatch, _double_precision):
 
 @pytest.fixture
 def handlers():
-    """The signals' handlers as they were."""
-    found = {number: signal.getsignal(number) for number in SIGNALS}
+    """No signal is ignored, whoever started the tests; afterwards the handlers are as they were."""
+    found = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
     yield
     for number, handler in found.items():
         signal.signal(number, handler)

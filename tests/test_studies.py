@@ -1,6 +1,5 @@
 """The table of a study: how estimates are pooled over seeds, and which dimension is recommended."""
 
-import json
 import math
 import shlex
 
@@ -15,6 +14,7 @@ from variform.faces import cli
 from variform.runs.folder import open_run
 from variform.runs.scores import scored_rows
 from variform.runs.studies import latent_dimension, pooled, recommend
+from variform.system.files import read_json, write_json
 
 
 def estimate(mean, se=0.3):
@@ -116,13 +116,13 @@ def test_a_study_says_how_far_its_numbers_can_be_trusted(tmp_path, capsys):
     assert "rows with Pareto k > 0.7" in study.table()[0]
     assert not any("rests on" in sentence for sentence in study.warnings)
     path = tmp_path / "study" / "dim-2-seed-0" / "validation.json"
-    numbers = json.loads(path.read_text())
+    numbers = read_json(path)
     spoilt = {"high_pareto_k": numbers["high_pareto_k"] | {"mean": 0.8}, "ess": numbers["ess"] | {"mean": 3.0}}
-    path.write_text(json.dumps(numbers | spoilt))
+    write_json(path, numbers | spoilt)
     again = latent_dimension(config, (1, 2), tmp_path / "study")
     (sentence,) = [one for one in again.warnings if "rests on" in one]
     assert "80% of the rows with 2 latents" in sentence and "with 1 latents" not in sentence
-    told = json.loads((tmp_path / "study" / "study.json").read_text())
+    told = read_json(tmp_path / "study" / "study.json")
     assert sentence in told["warnings"] and told["rows"][1]["valid_high_pareto_k"]["mean"] == 0.8
     command = sentence.partition("variform ")[2].removesuffix(".")
     assert cli.run(shlex.split(command)) == 0

@@ -291,9 +291,14 @@ def wait_for_saves(folder, count, process):
 def test_killed_and_stopped_processes_end_as_one_that_was_left_alone(tmp_path):
     """At random moments; each time another process goes on. What each signal does, tests/test_stopping.py asks."""
     torch.set_default_dtype(torch.float32)
-    model = ModelConfig(latent_dim=2, hidden=(16,), dropout=0.1)
-    data, steps = DataConfig(binarise="dynamic"), TrainConfig(epochs=150, warmup=500, checkpoint_every="20steps")
-    config = RunConfig(source="digits", data=data, model=model, train=steps, evaluation=EvaluationConfig(nll_samples=1))
+    np.save(tmp_path / "grey.npy", np.random.default_rng(0).integers(0, 256, (130, 4, 4), dtype=np.uint8))
+    config = RunConfig(
+        source=str(tmp_path / "grey.npy"),
+        data=DataConfig(binarise="dynamic"),
+        model=ModelConfig(latent_dim=2, hidden=(16,), dropout=0.1),
+        train=TrainConfig(epochs=150, batch_size=BATCH, warmup=200, checkpoint_every="7steps"),
+        evaluation=EvaluationConfig(nll_samples=1),
+    )
     alone, folder = tmp_path / "alone", tmp_path / "killed often"
     train_run(config, alone, pictures=False)
     arguments, chance = [*to_command(config).split()[2:], "--out", folder], random.Random(0)

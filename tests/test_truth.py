@@ -159,7 +159,7 @@ PPCA_DIGITS = {2: (0.0021, -0.0330), 5: (8.9723, 8.4667)}
 
 @pytest.mark.parametrize("dim", PPCA_DIGITS)
 def test_linear_vae_reaches_the_exact_ppca_likelihood(dim):
-    """Training finds the optimum that is known in closed form, within 0.1 nats on training and test rows."""
+    """Training finds the optimum that is known in closed form, within 0.05 nats on training and test rows."""
     torch.set_default_dtype(torch.float32)
     x = torch.tensor(load_digits().data / 16, dtype=torch.float32)
     x = x[np.random.RandomState(0).permutation(1797)]
@@ -169,12 +169,12 @@ def test_linear_vae_reaches_the_exact_ppca_likelihood(dim):
         assert exact.log_prob(rows.prepared().double().numpy()).mean() == pytest.approx(published, abs=1e-4)
     model = ModelConfig(latent_dim=dim, likelihood="gaussian-shared", hidden=())
     vae = build_vae(model, train.schema, moments=train.moments())
-    config = TrainConfig(steps=6000, batch_size=250, learning_rate=2e-2, schedule="cosine")
+    config = TrainConfig(steps=2000, batch_size=250, learning_rate=2e-2, schedule="cosine")
     fit(build_objective(vae, config), train, train, config)
     for rows, published in zip((train, test), PPCA_DIGITS[dim], strict=True):
         scores = score(vae, rows, samples=50)
-        assert scores.elbo.mean().item() == pytest.approx(published, abs=0.1)
-        assert scores.log_px.mean().item() == pytest.approx(published, abs=0.1)
+        assert scores.elbo.mean().item() == pytest.approx(published, abs=0.05)
+        assert scores.log_px.mean().item() == pytest.approx(published, abs=0.05)
 
 
 def test_a_variance_per_column_is_factor_analysis_and_one_for_all_is_pca_of_standardised_columns():
@@ -197,7 +197,7 @@ def test_a_variance_per_column_is_factor_analysis_and_one_for_all_is_pca_of_stan
         vae = build_vae(
             ModelConfig(latent_dim=2, likelihood=likelihood, hidden=()), data.schema, moments=data.train.moments()
         )
-        config = TrainConfig(steps=2500, batch_size=250, learning_rate=2e-2, schedule="cosine")
+        config = TrainConfig(steps=1200, batch_size=250, learning_rate=2e-2, schedule="cosine")
         fit(build_objective(vae, config), data.train, data.train, config)
         units = data.schema.log_jacobian
         assert score(vae, data.train, samples=50).elbo.mean().item() - units == pytest.approx(

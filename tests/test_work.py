@@ -108,7 +108,7 @@ def test_a_run_notes_the_threads_of_its_steps_and_a_profile_measures_with_them(t
 def spins(**environment):
     """How often a waiting thread looks again before it sleeps, as GNU's OpenMP says when torch has loaded it."""
     free = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
-    code = "import variform.data, torch; torch.ones(3).sum()"
+    code = "import variform, torch; torch.ones(3).sum()"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=free | {"OMP_DISPLAY_ENV": "verbose"} | environment,

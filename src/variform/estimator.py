@@ -68,7 +68,9 @@ _FLOATS = [np.float64, np.float32]
 _FEWEST_HELD_OUT = 5  # fewer rows than that choose an epoch by chance
 _FEWEST_LATENTS = 2  # of several columns: what is not linear may need more than factor analysis
 _MOST_EPOCHS = 300  # of few rows: more would only learn them by heart
+_MOST_EPOCHS_UNJUDGED = 40  # from factor analysis on, where no held-out rows say when to stop
 _RATE_AT_FACTORS, _RATE = 1e-3, 3e-3
+_FEWEST_ROWS = 20
 _SURE = 2.0  # standard errors by which a simpler model must be better before it is said
 _LOCK = threading.RLock()
 """Held while torch's global random state is borrowed: threads would draw each other's numbers."""
@@ -79,6 +81,10 @@ class SimplerModelWarning(UserWarning):
 
     `VAE.peers_` and `VAE.active_units_` have the numbers.
     """
+
+
+class FewRowsWarning(UserWarning):
+    """The rows are fewer than 20: what is learned of them says little of others."""
 
 
 class FalseAlarmWarning(UserWarning):
@@ -123,7 +129,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         objective: `elbo`, or `iwae`, the importance-weighted bound.
         samples: Draws of z per row in the objective.
         beta: Weight of the KL term; 1 is the ELBO. Densities of a model with another beta are of that model still.
-        epochs: Most passes over the training rows; by default 20, or as many as make 3,000 steps, but not over 300.
+        epochs: Most passes over the training rows; by default 20, or as many as make 3,000 steps, but not over 300, and
+            not over 40 where training begins at factor analysis and no rows are held out.
         batch_size: Rows per step; of fewer rows all.
         learning_rate: Step size of the optimiser; by default 0.001 where training begins at factor analysis, else
             0.003.
@@ -154,6 +161,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         ValueError: from `fit`, for values that the likelihood does not take, and options out of range.
 
     Warns:
+        FewRowsWarning: from `fit`, for fewer than 20 rows.
+
         SimplerModelWarning: from `fit`, when no latent is active, or when one of `peers_` is better by more than two
             standard errors.
 
@@ -238,7 +247,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Train on the rows of X (N, D); y is not looked at."""
         del y
-        self._fit(_rows(self, X, learn=True))
+        X = _rows(self, X, learn=True)
+        _warn_of_few_rows(len(X))
+        self._fit(X)
         _warn_of_simpler_models([self])
         return self
 
@@ -255,11 +266,12 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         with _LOCK:
             model, is_at_factors = self._begun(train, random)
         rate = _RATE_AT_FACTORS if is_at_factors else _RATE
+        most = _MOST_EPOCHS_UNJUDGED if is_at_factors and not count else _MOST_EPOCHS
         config = TrainConfig(
             objective=self.objective,
             samples=self.samples,
             beta=self.beta,
-            epochs=self.epochs or min(_MOST_EPOCHS, epochs(TrainConfig(batch_size=size), len(train))),
+            epochs=self.epochs or min(most, epochs(TrainConfig(batch_size=size), len(train))),
             batch_size=size,
             learning_rate=self.learning_rate or rate,
             warmup=self.warmup,
@@ -439,6 +451,8 @@ class VAEDetector(OutlierMixin, BaseEstimator):
         FalseAlarmWarning: from `fit`, when the rows are too few for `false_alarms`: the rate to expect is above it, or
             with a probability of 5 % it is more than twice as high.
 
+        FewRowsWarning: from `fit`, for fewer than 20 rows.
+
         SimplerModelWarning: from `fit`, when most of the models have peers that are better, as of `VAE`.
 
     Reference:
@@ -480,6 +494,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):
         """Train on the rows of X (N, D) and find the threshold; y is not looked at."""
         del y
         X = _rows(self, X, learn=True)
+        _warn_of_few_rows(len(X))
         random = check_random_state(_seed_of(self))
         part = random.permutation(len(X)) % self.folds
         self.estimators_: list[VAE] = []
@@ -561,6 +576,11 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     Raises:
         ValueError: from `fit`, when no column holds a value.
 
+    Warns:
+        FewRowsWarning: from `fit`, for fewer than 20 rows.
+
+        SimplerModelWarning: from `fit`, when no latent is active.
+
     Reference:
         Mattei and Frellsen (2019): the importance-weighted bound, and single imputation.
 
@@ -609,6 +629,7 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 "them, or set keep_empty_features to fill them with 0.",
                 stacklevel=2,
             )
+        _warn_of_few_rows(len(X))
         options: dict[str, Any] = {} if self.estimator else {"objective": "iwae", "samples": 10, "posterior": "full"}
         self.estimator_ = _fitted(self, X, self._is_known, gaps=True, random_state=_seed_of(self), **options)
         self.vae_ = self.estimator_.vae_
@@ -683,6 +704,17 @@ def _fitted(face: Any, X: Array, columns: Array | None = None, **options: Any) -
     if hasattr(face, "feature_names_in_"):
         model.feature_names_in_ = face.feature_names_in_[columns]
     return model._fit(np.ascontiguousarray(X[:, columns]))
+
+
+def _warn_of_few_rows(count: int) -> None:
+    """Say that so many rows, which a user's fit was given, are few."""
+    if count < _FEWEST_ROWS:
+        warnings.warn(
+            f"{count} rows are fewer than {_FEWEST_ROWS}: none can be held out to judge what is learned, and new "
+            "rows may look far too unlikely. Use more rows, or a simpler model such as a Gaussian or PCA.",
+            FewRowsWarning,
+            stacklevel=3,
+        )
 
 
 def _warn_of_simpler_models(models: list[VAE]) -> None:

@@ -12,7 +12,6 @@ from typing import Any, get_type_hints
 
 import numpy as np
 import torch
-from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from variform.config.checks import converted
@@ -233,6 +232,8 @@ def occupancy(conditions: Sequence[Condition], contexts: Tensor) -> Occupancy | 
 
 def _steps(values: np.ndarray, is_number: np.ndarray, scale: np.ndarray, neighbours: int) -> np.ndarray:
     """The length of the cells of each number: how far the k-th nearest row with the same categories usually is."""
+    from sklearn.neighbors import NearestNeighbors  # here, for importing scikit-learn takes as long as torch
+
     numbers = (values / scale)[:, is_number]
     _, group = np.unique(values[:, ~is_number], axis=0, return_inverse=True)
     sizes = np.bincount(group.reshape(-1))

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 from variform.evaluation.estimate import Estimate
@@ -113,6 +112,8 @@ class Differences:
             yield (means[:, i, None] - means) / np.where(se > 0, se, np.inf)
 
     def _reach(self, critical: float) -> Array:
+        from scipy import stats  # here, for it takes as long to import as all of numpy
+
         return self.se * stats.t.isf(stats.norm.sf(critical), self.freedom)
 
 

@@ -5,12 +5,11 @@ All of it is deterministic: posterior means are used, and draws, where asked for
 
 import itertools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from scipy.special import bdtr
-from sklearn.decomposition import PCA
 from torch import Tensor
 
 from variform.config.checks import Count, checked
@@ -19,6 +18,9 @@ from variform.data.schema import Schema
 from variform.distributions.gaussian import StandardNormal
 from variform.model.vae import VAE, evaluating
 from variform.system.draws import seeded
+
+if TYPE_CHECKING:
+    from sklearn.decomposition import PCA
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -257,7 +259,7 @@ def latent_map(means: Array) -> tuple[Array, tuple[str, str]]:
     return plane.transform(means), (first, second)
 
 
-def principal_plane(means: Array) -> PCA | None:
+def principal_plane(means: Array) -> "PCA | None":
     """PCA of points in more than two dimensions; None where it needs none, or where they do not span a line.
 
     Args:
@@ -271,6 +273,8 @@ def principal_plane(means: Array) -> PCA | None:
     spread = np.ptp(points, axis=0).max() if len(points) > 2 else 0.0
     if points.shape[1] < 3 or spread <= 1e-6 * np.abs(points).max():  # what is left is rounding
         return None
+    from sklearn.decomposition import PCA  # here, for importing scikit-learn takes as long as torch
+
     return PCA(2, svd_solver="full").fit(points)
 
 

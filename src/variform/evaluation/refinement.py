@@ -10,11 +10,17 @@ from variform.distributions.gaussian import DiagonalGaussian, FullGaussian
 from variform.distributions.law import Law
 from variform.model.importance import weights_of
 from variform.model.vae import VAE
+from variform.system.draws import seeded
 
-_SAMPLES = 8  # draws of z a step
+_SAMPLES = 8  # draws of z a step; of a full covariance no fewer than latents
 # In units of q the curvature of the ELBO at its optimum is about 1: a plain step of the gradient is of the right size
 # there, and far from it, where gradients may be of any size, each coordinate goes no further than this.
 _RATE, _MOST = 0.5, 1.0
+# The curvature that S draws of D latents see of a full covariance is up to (1 + sqrt(D / S))^2 times the true one
+# (Marchenko and Pastur), and steps of a rate above 2 over that run away: 32 latents did, with 8 draws.
+_STABLE = 1.4
+_JUDGES = 64  # draws of z by which the outcome is compared with the start
+_WORSE = 1.0  # nats of the ELBO that these draws alone may take from a row
 
 
 def refine(
@@ -52,35 +58,58 @@ def refine(
         Kim, Wiseman, Miller, Sontag and Rush (2018), for the refinement; Cremer, Li and Duvenaud (2018) for the gap;
         Roeder, Wu and Duvenaud (2017) for the gradient.
     """
-    rows = max(1, most // (floats * _SAMPLES))
+    samples, _ = _pace(q)
+    rows = max(1, most // (floats * samples))
     parts = torch.arange(len(x), device=x.device).split(rows)
     found = [
         _refined(vae, x[part], q.rows(part), p, steps, None if context is None else context[part]) for part in parts
     ]
-    build, start = _loosened(q)
-    free = [torch.cat(columns) for columns in zip(*found, strict=True)]
-    # A row whose steps ran away keeps what the encoder answered.
-    is_sound = torch.stack([column.flatten(1).isfinite().all(1) for column in free]).all(0)
-    free = [torch.where(is_sound.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in zip(free, start, strict=True)]
-    return build(*free)
+    build, _ = _loosened(q)
+    return build(*(torch.cat(columns) for columns in zip(*found, strict=True)))
 
 
 def _refined(vae: VAE, x: Tensor, q: Law, p: Law, steps: int, context: Tensor | None) -> list[Tensor]:
-    """The free parameters of some rows after the last step."""
+    """The free parameters of some rows after the last step, or as they were where that made the row worse."""
     build, free = _loosened(q)
+    samples, first_rate = _pace(q)
     with torch.enable_grad():
         for parameter in free:
             parameter.requires_grad_()
         for step in range(steps):
-            z, log_q = build(*free).rsample_and_log_prob((_SAMPLES,), stick=not hasattr(q, "noise"))
+            z, log_q = build(*free).rsample_and_log_prob((samples,), stick=not hasattr(q, "noise"))
             elbo = weights_of(vae, x, z, log_q, context=context, p=p).log_weight.mean(0)  # eq: refined
             # Rows share no parameter, so that the gradient of the sum is that of each row. The model has none.
             gradients = torch.autograd.grad(elbo.sum(), free)
-            rate = _RATE * (1 + math.cos(math.pi * step / steps)) / 2
+            rate = first_rate * (1 + math.cos(math.pi * step / steps)) / 2
             with torch.no_grad():
                 for parameter, gradient in zip(free, gradients, strict=True):
-                    parameter += rate * gradient.clamp(-_MOST, _MOST)
-    return [parameter.detach() for parameter in free]
+                    most = _MOST
+                    if gradient.ndim == 3:  # the entries of a row of a matrix move together
+                        most = _MOST * min(1.0, 4 / gradient.shape[-1])
+                    parameter += rate * gradient.clamp(-most, most)
+    # A row whose steps ran away keeps what the encoder answered.
+    before, after = (_elbo(vae, x, law, p, context) for law in (q, build(*free)))
+    is_sound = after > before - _WORSE  # not so of NaN
+    return [torch.where(is_sound.reshape(-1, *[1] * (a.ndim - 1)), a.detach(), 0.0) for a in free]
+
+
+def _pace(q: Law) -> tuple[int, float]:
+    """Draws of z a step, and the first step's rate."""
+    if not isinstance(q, FullGaussian):
+        return _SAMPLES, _RATE
+    latents = q.mean.shape[-1]
+    samples = max(_SAMPLES, latents)
+    return samples, min(_RATE, _STABLE / (1 + math.sqrt(latents / samples)) ** 2)
+
+
+def _elbo(vae: VAE, x: Tensor, law: Law, p: Law, context: Tensor | None) -> Tensor:
+    """An estimate of the ELBO of each row under another q(z|x), (B,); the same noise every time."""
+    total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+    with torch.no_grad(), seeded(0):
+        for _ in range(_JUDGES // _SAMPLES):
+            z, log_q = law.rsample_and_log_prob((_SAMPLES,))
+            total += weights_of(vae, x, z, log_q, context=context, p=p).log_weight.sum(0)
+    return total / _JUDGES
 
 
 def _loosened(q: Law) -> tuple[Callable[..., Law], list[Tensor]]:

@@ -12,9 +12,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from sklearn.decomposition import PCA
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
 from variform.config.checks import checked
@@ -27,6 +24,7 @@ from variform.evaluation.estimate import Estimate
 from variform.evaluation.samples import LEAST_ROWS, compare_samples, perfect_coverage, piles, tell_apart
 from variform.model.fitted_priors import GaussianMixturePrior, ScaledFlowPrior
 from variform.model.vae import VAE, evaluating
+from variform.system.draws import seeded
 from variform.system.progress import progress_bar
 
 COMPONENTS = (*range(1, 11), 12, 15, 20, 25, 30, 40, 50)
@@ -109,6 +107,9 @@ def fit_mixture(
     Reference:
         Schwarz (1978) for the BIC; Ghosh et al. (2020), section 4, for a density fitted after training.
     """
+    from sklearn.exceptions import ConvergenceWarning  # here, for importing scikit-learn takes as long as torch
+    from sklearn.mixture import GaussianMixture
+
     points = aggregated_posterior(vae, train, seed=seed).numpy()
     possible = [count for count in components if count <= len(points)]
     if not possible:
@@ -180,9 +181,8 @@ def fit_flow(
     """
     many = math.ceil(_HELD_OUT_DRAWS / len(valid))
     held_out = vae.like(torch.cat([aggregated_posterior(vae, valid, seed=seed + draw) for draw in range(many)]))
-    with torch.random.fork_rng(), progress_bar(progress) as bar:
+    with seeded(seed), progress_bar(progress) as bar:
         task = bar.add_task("fitting a flow, at most", total=rounds)
-        torch.manual_seed(seed)
         prior = like_model(vae, ScaledFlowPrior(vae.latent_dim, transforms=transforms, hidden=hidden))
         points = aggregated_posterior(vae, train, seed=seed)
         prior.loc.copy_(points.mean(0))
@@ -383,6 +383,8 @@ class _Features:
     """The leading principal components of the prepared training rows."""
 
     def __init__(self, train: Dataset, seed: int) -> None:
+        from sklearn.decomposition import PCA  # here, for importing scikit-learn takes as long as torch
+
         rows = train.take(exploration.spread(_PCA_ROWS, len(train))).prepared(seed=seed).double().flatten(1)
         self.mean = rows.nanmean(0)
         rows = self._filled(rows)
@@ -398,8 +400,7 @@ class _Features:
 
 def _generated(vae: VAE, count: int, contexts: Tensor | None, draw: bool, seed: int) -> Tensor:
     """New rows as the model sees data: means of p(x|z), or draws from it."""
-    with torch.random.fork_rng(), evaluating(vae):
-        torch.manual_seed(seed)
+    with seeded(seed), evaluating(vae):
         z = vae.latent_prior().sample(torch.Size((count,)))
         size = max(1, min(1024, _FLOATS_AT_ONCE // math.prod(vae.likelihood.params_shape)))
         told = [None] * math.ceil(count / size) if contexts is None else vae.like(contexts).split(size)

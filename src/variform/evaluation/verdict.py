@@ -18,7 +18,7 @@ BETTER_BY = 2.0
 """Paired standard errors by which a simpler model must be better before it is said."""
 
 SOME_ROWS, MOST_ROWS = 0.1, 0.5
-"""Shares of rows with a high Pareto k: healthy models stay below the first, and above the second NLL is no estimate."""
+"""Shares of rows with a high Pareto k: below the first where q(z|x) fits; above the second NLL is no estimate."""
 
 UNEVEN = 2.0
 """By which factor the noise of columns must differ before one variance for all is called wrong."""

@@ -14,7 +14,7 @@ sampler-*.safetensors, samplers.json  laws fitted over z after the training, and
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,8 @@ from variform.evaluation.verdict import collapsed
 from variform.export.model_file import load_vae
 from variform.model.vae import VAE
 from variform.runs.records import read_data, read_evaluation, read_history
-from variform.system import locks, processes
+from variform.system import locks
+from variform.training import checkpoints
 from variform.training.history import resume_command
 
 FIGURES = (
@@ -191,9 +192,16 @@ def history(folder: Path) -> list[dict[str, Any]]:
     """The rows of a run's history.jsonl, one per epoch.
 
     Raises:
-        ValueError: for a file that is damaged.
+        ValueError: for a file that is damaged, or tells of an epoch otherwise than the run's checkpoint.
     """
-    return read_history(folder / "history.jsonl")
+    rows = read_history(folder / "history.jsonl")
+    for row, told in zip(rows, checkpoints.epochs(folder), strict=False):  # one may be an epoch behind the other
+        if row | {"rollback": ""} != told | {"rollback": ""}:  # which is noted in the last row a little later
+            raise ValueError(
+                f"{folder / 'history.jsonl'} must agree with the checkpoint beside it; epoch {row['epoch']} differs. "
+                f"Have it written anew with {resume_command(folder)}."
+            )
+    return rows
 
 
 def read_config(path: Path) -> RunConfig:
@@ -222,25 +230,6 @@ def new_run(folder: Path, *, overwrite: bool = False) -> Iterator[None]:
                 f"the output folder must be new or empty; {folder} is not. "
                 "Choose another --out, go on with what is there, or replace it with --overwrite."
             )
-        yield
-
-
-@contextmanager
-def for_all(holding: AbstractContextManager[None]) -> Iterator[None]:
-    """Inside, process 0 holds a folder for all processes; where it cannot, each of them ends with an error.
-
-    Args:
-        holding: What process 0 alone enters.
-    """
-    with ExitStack() as stack:
-        refusal: OSError | None = None
-        if processes.rank() == 0:
-            try:
-                stack.enter_context(holding)
-            except OSError as error:
-                refusal = error
-        if processes.any_of(refusal is not None)[0]:
-            raise refusal or locks.HeldError("the run's folder must be free for process 0; it says why it is not.")
         yield
 
 

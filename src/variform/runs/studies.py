@@ -26,11 +26,12 @@ from variform.evaluation.tables import ROWS, show
 from variform.evaluation.verdict import SOME_ROWS, distrusted, placed
 from variform.pages.curves import plot_latent_dim_study
 from variform.pages.report import Picture, Table, render
-from variform.runs.folder import Run, for_all, new_run, open_run, read_config, require_same_data
+from variform.runs.folder import Run, new_run, open_run, read_config, require_same_data
 from variform.runs.plan import completed, prepare, settled
 from variform.runs.records import read_evaluation
 from variform.runs.scores import assess, scored_rows
 from variform.runs.train import resume_run, train_run
+from variform.system import processes
 from variform.system.files import replacing, sweep, write_json, write_text
 from variform.system.stopping import Stopped
 
@@ -111,7 +112,7 @@ def latent_dimension(
     if not dims or min(dims) < 1 or seeds < 1:
         raise ValueError(f"a study needs latent dimensions and seeds of at least 1; got {dims}, {seeds}. Try 2,5,10.")
     require_effect(config.model)
-    with for_all(new_run(folder, overwrite=overwrite or (folder / "study.toml").is_file())):
+    with processes.for_all(new_run(folder, overwrite=overwrite or (folder / "study.toml").is_file())):
         return _study(config, tuple(sorted(set(dims))), folder, seeds, overwrite, progress)
 
 

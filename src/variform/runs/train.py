@@ -16,7 +16,7 @@ from variform.export.model_file import save
 from variform.model.vae import VAE
 from variform.objectives.build import build_objective
 from variform.runs.explorer import write_explorer
-from variform.runs.folder import OUTPUTS, RESULTS, Run, describe, for_all, new_run, require_same_data
+from variform.runs.folder import OUTPUTS, RESULTS, Run, describe, new_run, require_same_data
 from variform.runs.pictures import draw_pictures, write_report
 from variform.runs.plan import completed, prepare, settled
 from variform.runs.records import read_sessions
@@ -52,7 +52,7 @@ def train_run(
     """
     with ExitStack() as stack:
         with processes.joined():
-            stack.enter_context(for_all(new_run(folder, overwrite=overwrite)))
+            stack.enter_context(processes.for_all(new_run(folder, overwrite=overwrite)))
             require_effect(config.model)
             config = settled(config)
             splits, vae = prepare(config)
@@ -87,7 +87,7 @@ def resume_run(
         with processes.joined():  # the folder may be there for process 0 alone
             if not processes.any_of(is_first and path.is_file())[0]:
                 raise FileNotFoundError(f"a run must be a folder with config.toml; {folder} is not. Check the path.")
-            stack.enter_context(for_all(locks.held(folder)))
+            stack.enter_context(processes.for_all(locks.held(folder)))
             (begun,) = processes.any_of(is_first and checkpoint.is_file())
             config = from_toml(processes.told(path.read_bytes() if is_first else b""), str(path))
             config = config if evaluation is None else dataclasses.replace(config, evaluation=evaluation)

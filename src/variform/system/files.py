@@ -1,6 +1,7 @@
 """Files that are either whole or not there."""
 
 import glob
+import hashlib
 import itertools
 import json
 import os
@@ -180,17 +181,23 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: str | os.PathLike[str], values: Any) -> None:
+def write_json(path: str | os.PathLike[str], values: dict[str, Any]) -> None:
     """Write `values` to `path` as JSON that every program reads, whole or not at all.
+
+    The last of them is a `checksum` of the others, by which `read_json` sees damage to any bit.
 
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "numbers.json"
         >>> write_json(path, {"loss": float("nan")})
-        >>> json.loads(path.read_text())
-        {'loss': None}
+        >>> list(json.loads(path.read_text()))
+        ['loss', 'checksum']
     """
-    write_text(path, to_json(values, indent=2))
+    write_text(path, to_json(values | {"checksum": _checksum(values)}, indent=2))
+
+
+def _checksum(values: dict[str, Any]) -> str:
+    return hashlib.sha256(to_json(values).encode()).hexdigest()
 
 
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -198,7 +205,8 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: when there is no such file.
-        ValueError: for what is not JSON, or holds something other than values by name.
+        ValueError: for what is not JSON, holds something other than values by name, or has another checksum than it
+            says; a file of an older version says none.
 
     Example:
         >>> import tempfile
@@ -213,6 +221,12 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     values = from_json(path.read_bytes(), str(path))
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold values by name; it holds {type(values).__name__}. Fetch it again.")
+    told = values.pop("checksum", None)
+    if told is not None and told != _checksum(values):
+        raise ValueError(
+            f"{path} must be as it was written; its checksum differs. Fetch it again, or have it written anew, as "
+            "variform train --resume does for a run."
+        )
     return values
 
 

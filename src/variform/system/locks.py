@@ -24,14 +24,15 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import get_ident
 
 NAME = ".lock"
 
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK)
 _TRIES, _PAUSE = 4, 0.05  # of a folder whose holder is just ending, or just beginning
 
-_held: dict[int, Path] = {}
-"""The lock files that this process has, by their descriptors."""
+_held: dict[int, tuple[Path, int]] = {}
+"""The lock files that this process has, and which of its threads took each, by their descriptors."""
 
 
 class HeldError(OSError):
@@ -84,12 +85,13 @@ class Holder:
 
 
 @contextmanager
-def held(folder: str | os.PathLike[str], *, make: bool = False) -> Iterator[None]:
+def held(folder: str | os.PathLike[str], *, make: bool = False, again: bool = False) -> Iterator[None]:
     """Inside, this process alone writes into `folder`.
 
     Args:
         folder: The folder.
         make: Make it, and what it stands in, where it is not there; what stays empty goes again.
+        again: Go on where this very thread holds it already, which is refused otherwise like any other holder.
 
     Raises:
         HeldError: when another process holds it; says who, since when, and what to do.
@@ -106,16 +108,20 @@ def held(folder: str | os.PathLike[str], *, make: bool = False) -> Iterator[None
     """
     folder, made = Path(folder), set[Path]()
     path, is_ours = folder / NAME, True
+    if again and any(_is_at(path, descriptor) for descriptor, (_, by) in _held.items() if by == get_ident()):
+        yield
+        return
     try:
         descriptor = _taken(folder, made, make=make)
-        _held[descriptor] = path.absolute()
+        _held[descriptor] = (path.absolute(), get_ident())
         try:
             yield
         finally:
             del _held[descriptor]
             is_ours = _is_at(path, descriptor)
             if is_ours:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # on a disk that became read-only it stays, and bars nobody
+                    path.unlink(missing_ok=True)
             os.close(descriptor)
     finally:
         for new in sorted(made if is_ours else (), reverse=True):
@@ -164,7 +170,7 @@ def require_held(folder: str | os.PathLike[str]) -> None:
             f"{folder} must be there as long as a run writes to it; it is not, and neither is what it held. If it was "
             "moved, go on with variform train --resume and its new place; else train anew."
         )
-    own = [descriptor for descriptor, place in _held.items() if place == path]
+    own = [descriptor for descriptor, (place, _) in _held.items() if place == path]
     if not own or any(_is_at(path, descriptor) for descriptor in own):
         return
     raise HeldError(

@@ -8,7 +8,7 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from variform.system import draws
+from variform.system.locks import HeldError
 
 PATIENCE = timedelta(minutes=10)
 """How long a process waits for another that does not answer, such as one behind a broken link or still reading data."""
@@ -135,6 +136,28 @@ def any_of(*flags: bool) -> list[bool]:
         return list(flags)
     values = _exchanged(torch.tensor(flags, dtype=torch.float32), dist.all_reduce, dist.ReduceOp.MAX)
     return [bool(value) for value in values.tolist()]
+
+
+@contextmanager
+def for_all(holding: AbstractContextManager[None]) -> Iterator[None]:
+    """Inside, process 0 holds a folder for all processes; where it cannot, each of them ends with an error.
+
+    Args:
+        holding: What process 0 alone enters.
+
+    Raises:
+        OSError: what process 0 raised on entering; in the others a HeldError.
+    """
+    with ExitStack() as stack:
+        refusal: OSError | None = None
+        if rank() == 0:
+            try:
+                stack.enter_context(holding)
+            except OSError as error:
+                refusal = error
+        if any_of(refusal is not None)[0]:
+            raise refusal or HeldError("the run's folder must be free for process 0; it says why it is not.")
+        yield
 
 
 def told(content: bytes) -> bytes:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
@@ -322,6 +323,24 @@ def load(folder: Path, identity: str, defaults: dict[str, Any] | None = None) ->
         raise ValueError(f"{path} must hold the state of a training; it does not. {_remedy(folder)}")
     state = State(group("weights/"), group("best/"), group("optimizer/"), group("random/"), sums, group("average/"))
     return replace(state, **numbers, note=note)
+
+
+def epochs(folder: Path) -> list[dict[str, Any]]:
+    """The epochs that a checkpoint tells of, as history.jsonl has them; its header alone is read, and not verified.
+
+    Args:
+        folder: Where the checkpoint is; where there is none, or none that can be read, there are no epochs.
+
+    Example:
+        >>> epochs(Path("nowhere"))
+        []
+    """
+    try:
+        with safe_open(folder / CHECKPOINT, framework="pt") as file:
+            rows = json.loads(file.metadata()["variform"])["state"]["rows"]
+        return [row for row in json.loads(to_json(rows)) if isinstance(row, dict)]
+    except (OSError, SafetensorError, ValueError, RecursionError, *_MISFITS):
+        return []
 
 
 def _read(content: bytes, path: Path) -> tuple[dict[str, Any], dict[str, Tensor], str]:

@@ -3,6 +3,7 @@
 import os
 import platform
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -117,11 +118,12 @@ def machine(threads: int) -> dict[str, Any]:
 
     Example:
         >>> sorted(machine(1))
-        ['platform', 'processes', 'python', 'threads', 'torch']
+        ['platform', 'processes', 'python', 'threads', 'torch', 'zuko']
     """
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "zuko": version("zuko"),
         "platform": platform.machine(),
         "threads": threads,
         "processes": int(os.environ.get("WORLD_SIZE", "1")),

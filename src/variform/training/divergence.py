@@ -15,6 +15,8 @@ SLOWER = 0.3
 CLIP_NORM = 10.0
 """Upper bound on the norm of the gradient from the first time on."""
 
+_SETTLING_STEPS, _SETTLING_SHARE = 100, 0.05
+
 Means = Mapping[str, float]
 """Means over rows of the measures `loss` and `log_likelihood`, in nats per example, as they are trained."""
 
@@ -55,6 +57,23 @@ def risen(present: Means, before: Means, untrained: Means, best: Means, entries:
                 f"{untrained[name]:.4g} of the untrained model"
             )
     return ""
+
+
+def settling(total: int) -> int:
+    """Steps after which a rise of the loss is taken for divergence: 100, or a twentieth of all if that is less.
+
+    Adam's first steps move every weight by the learning rate, whatever its gradient. Where a row lies 27 standard
+    deviations out, that makes the loss a million times what it was for some 30 steps, after which it falls below all
+    that it was before. To go back then, each time to the same place, is to never get beyond it.
+
+    Args:
+        total: Steps of the whole training.
+
+    Example:
+        >>> settling(22), settling(1000), settling(60_000)
+        (1, 50, 100)
+    """
+    return min(_SETTLING_STEPS, int(_SETTLING_SHARE * total))
 
 
 def clip_norm(chosen: float, rollbacks: int) -> float:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from signal import SIGINT, SIGTERM
@@ -16,7 +16,7 @@ from variform.config.training import TrainConfig
 from variform.data.dataset import Dataset
 from variform.data.order import BLOCKS_PER_WINDOW, epoch_order
 from variform.objectives import Objective
-from variform.system import processes
+from variform.system import locks, processes
 from variform.system.draws import seeded
 from variform.system.stopping import Asked, Stopped, noted
 from variform.training import divergence
@@ -70,8 +70,8 @@ def fit(
         train: Training rows.
         valid: Validation rows; they choose the best epoch and nothing else.
         config: The optimiser's side of the configuration.
-        folder: Where checkpoint.safetensors and history.jsonl go. With it, Ctrl-C and the other signals of
-            `stopping.SIGNALS` save first.
+        folder: Where checkpoint.safetensors and history.jsonl go; made where it is not there, and held against other
+            processes. With it, Ctrl-C and the other signals of `stopping.SIGNALS` save first.
         resume: Go on from the checkpoint in `folder`.
         identity: What else the result depends on, such as the fingerprint of the data; a checkpoint made with another
             one is refused.
@@ -80,6 +80,7 @@ def fit(
 
     Raises:
         ValueError: for fewer training rows than a batch, or a checkpoint of another run.
+        HeldError: when another process writes into `folder`.
         NonFiniteError: for a loss that is NaN or infinite before any epoch was done; the model has its first weights.
         Interrupted: after Ctrl-C or another signal.
 
@@ -108,6 +109,13 @@ def fit(
             training.end_epoch(on_epoch)
         training.end()
     return training.best_model()
+
+
+def alone_in(folder: Path | None) -> AbstractContextManager[None]:
+    """Inside, no other process writes into the folder of a training, which the caller may hold already."""
+    if folder is None:
+        return nullcontext()
+    return processes.for_all(locks.held(folder, make=True, again=True))
 
 
 @dataclass
@@ -178,6 +186,7 @@ class Training:
     def running(self) -> Iterator[None]:
         """Inside, draws follow the seed, torch has its threads, signals are noted, and progress is shown."""
         with (
+            alone_in(self.saving.folder),
             seeded(self.config.seed),
             self.train_step.arithmetic(),
             noted(self.saving.folder is not None) as self.asked,
@@ -323,9 +332,12 @@ class Training:
             epoch.diverged = self.how_it_diverged(epoch.means)
 
     def is_judged(self, epoch: Epoch) -> bool:
-        """Whether an epoch can be found to diverge: most of it was trained, and there is something to go back to."""
+        """Whether an epoch can be found to diverge: its steps were most of it and not the
+        first of the training, and there is something to go back to.
+        """
         is_mostly_done = epoch.counted > len(self.train) / 2
-        return is_mostly_done and (self.state.best_epoch > 0 or not self.is_last_try())
+        is_settled = self.step > divergence.settling(self.total_steps)
+        return is_mostly_done and is_settled and (self.state.best_epoch > 0 or not self.is_last_try())
 
     def is_last_try(self) -> bool:
         """Whether the next rollback ends the training."""

@@ -18,7 +18,7 @@ from variform.faces.cli.options import (
     default_folder,
 )
 from variform.faces.cli.output import kept_in, print_table, print_warnings, report_on, say
-from variform.system.files import to_json
+from variform.system.files import read_json, to_json
 
 
 def demo(*, out: Annotated[Path, Option] = Path("runs/demo"), overwrite: Annotated[bool, Flag] = False) -> None:
@@ -134,7 +134,7 @@ def latent_dim(
     )
     with kept_in(folder):
         if json:
-            say((folder / "study.json").read_text(encoding="utf-8"))
+            say(to_json(read_json(folder / "study.json")))
             return
         print_warnings(found.warnings)
         print_table(*found.table())
