@@ -36,6 +36,44 @@ def test_no_way_leads_from_a_module_back_to_it():
     assert house.circles(house.arrows()) == []
 
 
+def literals(path):
+    """The texts in a file with their line numbers, docstrings too; what an f-string puts in is {}."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    parts = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts |= {id(part) for part in node.values}
+            yield node.lineno, "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
+            yield node.lineno, node.value
+
+
+def without_commands(text):
+    """A text without its whole commands, which end where a sentence or a piece of code does."""
+    return re.sub(r"\bvariform( [a-z-]+)? ([^.;:`\n]|\.(?=\w))*", "", text)
+
+
+def test_options_of_whole_commands_are_told_from_others():
+    whole = "go on with variform train --resume {}."
+    assert "--" not in without_commands(whole) and "--" not in without_commands("(`variform --help`)")
+    assert "--" not in without_commands("variform train --config {}/config.toml --out NEW")
+    assert "--clip" in without_commands(whole + " Or with --clip-norm 10.")
+    assert "--seeds" in without_commands("variform; --seeds 3 says it") and "--out" in without_commands(
+        "Choose another --out"
+    )
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_only_the_command_line_speaks_of_its_options(path):
+    """Elsewhere messages name fields, which it turns into options; `config.toml` makes whole commands."""
+    name = path.relative_to(SOURCE).as_posix()
+    if name.startswith("faces/cli/") or name == "config/toml.py":
+        return
+    wrong = [line for line, text in literals(path) if re.search(r"(?<!\S)[`'\"(]?--[a-z{]", without_commands(text))]
+    assert not wrong, f"{name} names options of the command line in lines {wrong}"
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_nothing_unpickles_or_evaluates(path):
     forbidden_modules = {"pickle", "cloudpickle", "joblib", "dill", "shelve", "marshal"}

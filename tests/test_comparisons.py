@@ -205,7 +205,7 @@ def test_refined_posteriors_give_the_truth_that_a_spoilt_one_hides(place, tmp_pa
     (_, off), (_, close) = (entry.numbers() for entry in plain.entries), (entry.numbers() for entry in refined.entries)
     assert off["nll"]["mean"] > truth + 0.5 and off["high_pareto_k"]["mean"] > MOST_ROWS
     assert close["nll"]["mean"] == pytest.approx(truth, abs=0.02) and plain.groups[0]["reference"] == "sound"
-    assert any("The NLL of spoilt is too high for" in note and "--refine 50" in note for note in plain.notes())
+    assert any("The NLL of spoilt is too high for" in note and "`refine=50`" in note for note in plain.notes())
     assert not any("too high" in note for note in refined.notes())
     assert any("100 steps from the encoder's" in note for note in refined.notes())
     assert cli.run(["compare", *map(str, folders), "--refine", "100", "--out", str(tmp_path / "beside")]) == 0

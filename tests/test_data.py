@@ -282,7 +282,7 @@ def test_a_file_on_disk_is_never_copied_whole(tmp_path):
     [
         ("cut.npy", npy(NUMBERS)[:-5], "promises 960 bytes of values, it holds 955"),
         ("long.npy", npy(NUMBERS) + b"more", "promises 960 bytes of values, it holds 964"),
-        ("turned.npy", npy(np.asfortranarray(NUMBERS)), "one row after another.*--memory-map off"),
+        ("turned.npy", npy(np.asfortranarray(NUMBERS)), "one row after another.*`memory_map='off'`"),
         ("objects.npy", npy(np.array([[print]] * 30, dtype=object), allow_pickle=True), "never unpickled"),
         ("a.npy.gz", gzip.compress(npy(NUMBERS)), "a.npy.gz is. Unpack it"),
         ("none.npy", npy(NUMBERS[:0]), "at least one value"),
@@ -506,7 +506,7 @@ def test_a_checksum_that_fails_is_noticed(tmp_path):
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        (b"mass,drag\n1,2\n3,heavy\n", {}, "column 'drag' in line 3 holds the text 'heavy'.*--label 'drag'"),
+        (b"mass,drag\n1,2\n3,heavy\n", {}, "column 'drag' in line 3 holds the text 'heavy'.*`label='drag'`"),
         (b"mass,drag\n1,2\n\n3,\n", {}, "column 'drag' in line 4 is empty"),
         (b"mass,kind\n1,a\n2, \n", {"label": "kind"}, "column 'kind' in line 3 is empty"),
         (b"id,mass\nA1,2\n", {}, "column 'id' in line 2 holds the text 'A1'.*delete the column"),
@@ -515,9 +515,9 @@ def test_a_checksum_that_fails_is_noticed(tmp_path):
         (b"mass,drag\n1,2\n3,nan\ninf,1\n", {}, "2 of its values.*row 2, column 'drag'; row 3, column 'mass'"),
         (b"mass,drag\n1,2\n", {"label": "dragg"}, "it has no 'dragg'. Did you mean 'drag'?"),
         (text(NUMBERS * [1, 0, 1]), {}, "column 'drag' of designs.csv is 0 in every training row"),
-        (text(NUMBERS), {"binarise": "dynamic"}, "--binarise dynamic needs values in"),
+        (text(NUMBERS), {"binarise": "dynamic"}, "`binarise='dynamic'` needs values in"),
         (text(NUMBERS[:3]), {}, "the 3 rows of designs.csv leave none for"),
-        (text(NUMBERS), {"shape": (28, 28)}, "--shape must hold as many values"),
+        (text(NUMBERS), {"shape": (28, 28)}, "`shape` must hold as many values"),
     ],
 )
 def test_csv_errors_name_the_place_and_the_remedy(tmp_path, content, options, message):
@@ -532,18 +532,18 @@ def test_bernoulli_error_names_the_column_and_its_raw_value(tmp_path):
         read(path, DataConfig(scaling="none")).schema.require("unit", "bernoulli")
     assert str(caught.value) == (
         "bernoulli needs values in [0, 1]; column 'mass' of designs.csv holds 7.2."
-        " Use --likelihood gaussian-per-feature or --scaling unit."
+        " Use `likelihood='gaussian-per-feature'` or `scaling='unit'`."
     )
 
 
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("a.csv", {"key": "x"}, "--key chooses an array of an .npz file; a.csv is not"),
-        ("a.npy", {"label": "kind"}, "--label names the label column of a CSV file; a.npy is not"),
-        ("a.npy", {"image_size": (2, 2)}, "--image-size resizes a folder of image files; a.npy is not"),
-        ("a.csv", {"memory_map": "on"}, "--memory-map says whether to leave on disk a .npy file or a folder"),
-        ("a.npy", {"channels": "rgb"}, "--channels sets the colours of a folder of image files; a.npy is not"),
+        ("a.csv", {"key": "x"}, "`key` chooses an array of an .npz file; a.csv is not"),
+        ("a.npy", {"label": "kind"}, "`label` names the label column of a CSV file; a.npy is not"),
+        ("a.npy", {"image_size": (2, 2)}, "`image_size` resizes a folder of image files; a.npy is not"),
+        ("a.csv", {"memory_map": "on"}, "`memory_map` says whether to leave on disk a .npy file or a folder"),
+        ("a.npy", {"channels": "rgb"}, "`channels` sets the colours of a folder of image files; a.npy is not"),
     ],
 )
 def test_options_that_do_not_apply_are_refused(tmp_path, name, options, message):

@@ -200,7 +200,7 @@ def test_steps_with_flows_run_as_they_are(options):
     vae = build_vae(ModelConfig(latent_dim=2, **options), data.schema)
     assert not compiles(build_objective(vae, TrainConfig()), TrainConfig(), 10**9)
     assert compiles(build_objective(build_vae(ModelConfig(), data.schema), TrainConfig()), TrainConfig(), 10**9)
-    with pytest.raises(ValueError, match="--compile on needs a posterior and a prior without flows; got"):
+    with pytest.raises(ValueError, match="`compile='on'` needs a posterior and a prior without flows; got"):
         Step(build_objective(vae, TrainConfig()), TrainConfig(compile="on"), 10)
 
 

@@ -227,7 +227,7 @@ def test_automatic_scaling_leaves_counts_as_they_are_and_other_choices_stand():
     assert made("categorical")[0].schema.scale == (16.0,)
     config = RunConfig(model=ModelConfig(likelihood="negative-binomial"), data=DataConfig(scaling="unit"))
     assert config.reading == config.data
-    with pytest.raises(ValueError, match=r"needs counts as they are; digits is scaled\. Use --scaling none"):
+    with pytest.raises(ValueError, match=r"needs counts as they are; digits is scaled\. Use `scaling='none'`"):
         prepare(config)
 
 
@@ -255,7 +255,7 @@ def test_levels_that_are_scaled_otherwise_are_refused_and_zeros_and_ones_fit_eve
     raw = torch.randint(0, 256, (80, 1, 3, 3), dtype=torch.uint8)
     for scaling in ("none", "standard"):
         schema = splits_from(raw, config=DataConfig(scaling=scaling)).schema
-        with pytest.raises(ValueError, match=r"logistic needs levels scaled to \[0, 1\].*Use --scaling unit"):
+        with pytest.raises(ValueError, match=r"logistic needs levels scaled to \[0, 1\].*Use `scaling='unit'`"):
             build_vae(ModelConfig(likelihood="logistic"), schema)
     schema = splits_from(raw, config=DataConfig(binarise="threshold")).schema
     for name in NAMES:

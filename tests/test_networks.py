@@ -295,7 +295,9 @@ def test_initial_convolutions_have_the_law_of_their_name(name, gated):
 
 def test_what_cannot_be_convolved_is_refused():
     for network, shapes in ((ConvolutionalEncoder, ((9,), (2, 3))), (ConvolutionalDecoder, ((3,), (9,)))):
-        with pytest.raises(ValueError, match=r"needs images, \(channels, height, width\); got .*\(9,\).*--network mlp"):
+        with pytest.raises(
+            ValueError, match=r"needs images, \(channels, height, width\); got .*\(9,\).*`network='mlp'`"
+        ):
             network(*shapes)
     for network, shapes in ((ConvolutionalEncoder, ((1, 5, 3), (2, 3))), (ConvolutionalDecoder, ((3,), (1, 5, 3)))):
         network(*shapes, filters=(2, 2, 2))

@@ -132,7 +132,7 @@ def test_a_narrow_posterior_of_a_linear_model_is_found_out():
     assert bad["high_pareto_k"]["mean"] > 0.9 and bad["ess"]["mean"] > 10
     assert healthy["high_pareto_k"]["mean"] < 0.1
     assert -healthy["nll"]["mean"] == pytest.approx(law.log_prob(x).mean().item(), abs=0.02)
-    assert any("Pareto k above 0.7" in sentence and "--refine 50" in sentence for sentence in bad["warnings"])
+    assert any("Pareto k above 0.7" in sentence and "`refine=50`" in sentence for sentence in bad["warnings"])
     assert not any("Pareto" in sentence for sentence in healthy["warnings"] + healthy["notes"])
 
 

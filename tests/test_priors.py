@@ -63,7 +63,7 @@ def test_one_pseudo_input_whose_posterior_is_standard_normal_is_a_standard_norma
 
 
 def test_closed_form_kl_is_refused_where_there_is_none(digits):
-    with pytest.raises(ValueError, match=r"--kl closed-form needs.*VampPrior. Use --kl auto"):
+    with pytest.raises(ValueError, match=r"`kl='closed-form'` needs.*VampPrior. Use `kl='auto'`"):
         build_objective(vamp_vae(digits), TrainConfig(kl="closed-form"))
 
 

@@ -141,7 +141,7 @@ def test_parts_and_rest_sum_to_the_whole_and_the_objective_stays_as_it_was(train
 
 
 def test_a_compiled_step_has_forward_and_backward_in_one(train, monkeypatch):
-    monkeypatch.setattr("variform.steps.compiled", lambda function, device, only: function)
+    monkeypatch.setattr("variform.training.step.compiled", lambda function, device, only: function)
     found = profile(objective(train.schema), train, replace(CONFIG, compile="on"), **FEW)
     assert list(found.parts) == ["data", "forward and backward, compiled", "optimiser"] and found.is_compiled
     assert sum(found.parts.values()) + found.rest == pytest.approx(found.whole)
@@ -228,25 +228,25 @@ def spoken(data, whole, floor, train, *, would_compile=False, is_compiled=False)
 
 def test_advice_speaks_of_the_largest_gain_or_not_at_all(train):
     dynamic = read("digits", DataConfig(binarise="dynamic")).train
-    assert "--binarise dynamic" in spoken(1.0, 3.0, 1.5, dynamic)
+    assert "`binarise='dynamic'`" in spoken(1.0, 3.0, 1.5, dynamic)
     assert spoken(0.1, 3.0, 2.0, train) == ""
     assert spoken(0.1, 300.0, 20.0, train) == ""  # no small step
-    assert "use --compile auto" in spoken(0.1, 3.0, 2.0, train, would_compile=True)
-    assert "--compile on" in spoken(0.1, 3.0, 0.5, train)
-    assert "--compile" not in spoken(0.1, 3.0, 0.5, train, is_compiled=True)
+    assert "use `compile='auto'`" in spoken(0.1, 3.0, 2.0, train, would_compile=True)
+    assert "`compile='on'`" in spoken(0.1, 3.0, 0.5, train)
+    assert "`compile" not in spoken(0.1, 3.0, 0.5, train, is_compiled=True)
 
 
 def test_a_step_that_is_worth_compiling_is_called_so(train, clock):
     mine = objective(train.schema)
     mine.vae.encoder = Slow(mine.vae.encoder, clock)  # so that data do not take the most
     found = profile(mine, train, CONFIG, steps=1, repeats=1, total=10**9, clock=clock)
-    assert "use --compile auto" in found.advice
+    assert "use `compile='auto'`" in found.advice
 
 
 def test_mistakes_are_named(train):
     with pytest.raises(ValueError, match="steps must be at least 1; got 0"):
         profile(objective(train.schema), train, CONFIG, steps=0)
-    with pytest.raises(ValueError, match="--batch-size 9 or smaller"):
+    with pytest.raises(ValueError, match="`batch_size=9` or smaller"):
         profile(objective(train.schema), train.take(torch.arange(9)), CONFIG)
 
 

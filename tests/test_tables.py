@@ -239,10 +239,10 @@ def test_semicolons_and_decimal_commas(tmp_path):
         (("a", "b"), [["1.5", "3"], ["2.5", "4"]] * 50 + [["1", "heavy"]], {}, "line 102 holds the text 'heavy'"),
         (("a", "b"), [[str(n), f"car {n}"] for n in range(100)], {}, "categories must repeat.*holds 100 different"),
         (("a", "b"), [["1.5", "3"], ["-2", "4"]] * 50, {"counts": ("a",)}, "counts must be whole.*'a'.*holds 1.5"),
-        (("a", "b"), [["1.5", "3"], ["2", "4"]] * 50, {"counts": ("c",)}, "--counts must name columns of t.csv"),
+        (("a", "b"), [["1.5", "3"], ["2", "4"]] * 50, {"counts": ("c",)}, "`counts` must name columns of t.csv"),
         (("a", "b"), [["1", "3"], ["2", "4"]] * 50, {"counts": ("a",), "reals": ("a",)}, "'a' is named twice"),
         (("a", "b"), [["1.5", "3"], ["2", "inf"], ["3", "5"]] * 50, {}, "50 of its values are infinite"),
-        (("a", "b"), [[f"1.{n}", str(n % 3)] for n in range(90)], {"binarise": "threshold"}, "--binarise is for"),
+        (("a", "b"), [[f"1.{n}", str(n % 3)] for n in range(90)], {"binarise": "threshold"}, "`binarise` is for"),
     ],
 )  # fmt: skip
 def test_a_table_that_cannot_be_learned_is_refused_with_its_place(tmp_path, header, rows, options, message):
@@ -253,21 +253,21 @@ def test_a_table_that_cannot_be_learned_is_refused_with_its_place(tmp_path, head
 def test_gaps_and_kinds_are_taken_only_where_they_are_asked_for(tmp_path):
     rows = [[f"1.{n}", f"{n % 7}", "a"] for n in range(10, 60)] + [[f"2.{n}", "", "b"] for n in range(10, 60)]
     path = write(tmp_path / "t.csv", ("a", "b", "c"), rows)
-    with pytest.raises(ValueError, match=r"column 'c' in line 2 holds the text 'a'.*--label 'c'"):
+    with pytest.raises(ValueError, match=r"column 'c' in line 2 holds the text 'a'.*`label='c'`"):
         read(path)
     with pytest.raises(ValueError, match="column 'c' in line 2 holds the text 'a'"):
         read(path, DataConfig(cells="gaps"))
     schema = read(path, DataConfig(label="c", cells="gaps")).schema
     assert schema.gaps == (False, True) and not schema.kinds
-    with pytest.raises(ValueError, match="--categories, --counts and --reals are for --likelihood mixed"):
+    with pytest.raises(ValueError, match="`categories`, `counts` and `reals` are for `likelihood='mixed'`"):
         read(path, DataConfig(label="c", cells="gaps", counts=("a",)))
     whole = torch.randn(100, 2)
     holed = torch.where(torch.rand(100, 2) < 0.2, NAN, whole)
-    with pytest.raises(ValueError, match=r"NaN.*use --cells gaps where NaN is a gap"):
+    with pytest.raises(ValueError, match=r"NaN.*use `cells='gaps'` where NaN is a gap"):
         splits_from(holed)
     with pytest.raises(ValueError, match="mixed likelihood needs the kinds of columns"):
         build_vae(ModelConfig(likelihood="mixed"), splits_from(whole).schema)
-    with pytest.raises(ValueError, match="--likelihood mixed is for tables; digits holds images"):
+    with pytest.raises(ValueError, match="`likelihood='mixed'` is for tables; digits holds images"):
         read("digits", DataConfig(cells="mixed"))
     cars = read(write(tmp_path / "cars.csv", COLUMNS, made()[0]), DataConfig(cells="mixed"))
     with pytest.raises(ValueError, match=r"gaussian needs numbers; column 'colour' of cars.csv holds categories"):
@@ -668,5 +668,5 @@ def test_samplers_are_compared_on_rows_with_gaps(tmp_path):
 def test_noise_is_refused_for_categories():
     cars = splits_from(torch.randint(0, 2, (200, 3)).float(), config=DataConfig(cells="mixed"))
     vae = build_vae(ModelConfig(likelihood="mixed", latent_dim=1, hidden=(4,)), cars.schema)
-    with pytest.raises(ValueError, match="--noise is for images and tables of numbers"):
+    with pytest.raises(ValueError, match="`noise` is for images and tables of numbers"):
         build_objective(vae, TrainConfig(noise="gaussian", noise_level=0.1))

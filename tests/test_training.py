@@ -301,7 +301,7 @@ def test_killed_and_stopped_processes_end_as_one_that_was_left_alone(tmp_path):
     )
     alone, folder = tmp_path / "alone", tmp_path / "killed often"
     train_run(config, alone, pictures=False)
-    arguments, chance = [*to_command(config).split()[2:], "--out", folder], random.Random(0)
+    arguments, chance = [*to_command(config).split()[2:-1], folder], random.Random(0)
     for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1):
         with begin(*arguments, threads=torch.get_num_threads()) as process:
             process.stderr.readline()  # the first epoch of this process
@@ -658,7 +658,7 @@ def test_a_step_that_cannot_be_compiled_runs_as_it_is_or_says_so(bits):
         return build_objective(vae, config)
 
     config = TrainConfig(batch_size=BATCH, compile="on", epochs=1)
-    with pytest.raises(ValueError, match=r"--compile on needs a step that can be compiled.*use --compile off"):
+    with pytest.raises(ValueError, match=r"`compile='on'` needs a step that can be compiled.*use `compile='off'`"):
         fit(objective(config), *bits, config)
     step = Step(objective(config), config, 10)
     object.__setattr__(step.config, "compile", "auto")
@@ -749,7 +749,7 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(tmp_path, opt
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_path):
     config = RunConfig(train=TrainConfig(device="cuda"))
-    with pytest.raises(ValueError, match=r"--device must be one that this machine has: cpu; got cuda\. Use --device"):
+    with pytest.raises(ValueError, match=r"`device` must be one that this machine has: cpu; got cuda\. Use `device="):
         train_run(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -50,9 +50,10 @@ def test_a_collapsed_model_is_said_to_be_one_first_and_everywhere(collapsed, cap
     assert "No latent dimension is active" in (collapsed.folder / "explorer.html").read_text()
     for words in (["evaluate", str(collapsed.folder)], ["info", str(collapsed.folder)]):
         cli.app(words, exit_on_error=False, result_action="return_value")
-        assert "No latent dimension is active" in " ".join(capsys.readouterr().out.split())
+        told = re.sub(r"[│\s]+", " ", capsys.readouterr().out)
+        assert "No latent dimension is active" in told and "with --free-bits 0.1 too" in told and "`" not in told
     cli.app(["evaluate", str(collapsed.folder), "--json"], exit_on_error=False, result_action="return_value")
-    assert json.loads(capsys.readouterr().out)["warnings"][0] == first
+    assert json.loads(capsys.readouterr().out)["warnings"][0] == first and "with `free_bits=0.1` too" in first
 
 
 def test_the_command_to_try_names_the_runs_own_folder_also_when_it_has_moved(collapsed, tmp_path, capsys):
@@ -86,7 +87,7 @@ def test_a_simpler_model_that_is_better_is_named_with_the_difference(collapsed):
     [sentence] = [text for text in collapsed.evaluation["warnings"] if text.startswith("PCA")]
     assert scale.std() > 0 and "PCA in your units has the better NLL" in sentence
     assert f"NLL by {gap.mean():.3g} ± {gap.std(ddof=1) / np.sqrt(len(gap)):.2g} nats" in sentence
-    assert "and the better reconstruction error by" in sentence and "--beta 1" in sentence
+    assert "and the better reconstruction error by" in sentence and "`beta=1`" in sentence
     page = (collapsed.folder / "report.html").read_text()
     assert page.index("has the better NLL") < page.index('<p class="summary">')
 
@@ -124,12 +125,16 @@ def test_a_training_that_was_still_getting_better_is_told_to_go_on(best, rollbac
     history[10] |= rollback
     sentence = verdict.warnings(vae, compared(rows + 1 + 0.1 * rows, rows), TrainConfig(), history)[-1]
     assert ("Try more epochs, since the best was 50 of 50" in sentence) == is_unfinished
-    assert ("--learning-rate 0.0003; --clip-norm 10; more epochs" in sentence) != is_unfinished
+    assert ("`learning_rate=0.0003`; `clip_norm=10`; more epochs" in sentence) != is_unfinished
 
 
 @pytest.mark.parametrize(
     ("posterior", "cure"),
-    [("diagonal", "--posterior full or --posterior iaf."), ("full", "--posterior iaf."), ("iaf", "more --transforms.")],
+    [
+        ("diagonal", "`posterior='full'` or `posterior='iaf'`."),
+        ("full", "`posterior='iaf'`."),
+        ("iaf", "more `transforms`."),
+    ],
 )
 def test_after_enough_steps_of_refining_another_family_is_named(posterior, cure):
     """More of what did not help is no cure; each option that is named can be given."""
@@ -137,11 +142,11 @@ def test_after_enough_steps_of_refining_another_family_is_named(posterior, cure)
     estimate = {"mean": 1.0, "se": 0.1, "n": 10}
     share = {"high_pareto_k": {"mean": 0.9}, "ess": {"mean": 15.0}, "nll": estimate | {"samples": 1000}}
     numbers = {"active_units": {"count": 2, "of": 2}, "reconstruction_error": estimate, **share}
-    for steps, ending in ((0, "with --refine 50."), (10, "with --refine 50."), (50, f"Train with {cure}")):
+    for steps, ending in ((0, "with `refine=50`."), (10, "with `refine=50`."), (50, f"Train with {cure}")):
         refined = {"refined": share | {"steps": steps}} if steps else {}
         (sentence,) = verdict.warnings(vae, numbers | refined)
         assert sentence.endswith(ending)
-    for option in re.findall(r"--posterior (\w+)", cure):
+    for option in re.findall(r"posterior='(\w+)'", cure):
         build_vae(ModelConfig(posterior=option), read("digits").schema)
 
 
@@ -168,7 +173,7 @@ def test_a_training_that_diverged_is_said_to_have(tmp_path):
     numbers = open_run(tmp_path / "run").evaluation
     [sentence] = [text for text in numbers["warnings"] if text.startswith("The training diverged: ")]
     assert told and all(text in sentence for text in told)
-    assert "--learning-rate 0.3" in sentence and "--posterior-std softplus" in sentence
+    assert "`learning_rate=0.3`" in sentence and "`posterior_std='softplus'`" in sentence
 
 
 def test_no_picture_shows_a_latent_space_that_is_not_there(collapsed, capsys):
@@ -218,9 +223,9 @@ def test_the_command_against_a_collapse_is_one_that_the_objective_takes(objectiv
     trained = TrainConfig(objective=objective, learning_rate=3e-3)
     (sentence,) = verdict.collapsed(vae, numbers, trained)
     command = re.search(r"variform train (.*?) --out NEW", sentence)[1].split()
-    words = [*command[2:], *" ".join(re.findall(r"--free-bits [\d.]+", sentence)).split()]
-    names = [word.removeprefix("--").replace("-", "_") for word in words[::2]]
-    changes = dict(zip(names, map(float, words[1::2]), strict=True))
+    names = [word.removeprefix("--").replace("-", "_") for word in command[2::2]]
+    changes = dict(zip(names, map(float, command[3::2]), strict=True))
+    changes |= {name: float(value) for name, value in re.findall(r"`(free_bits)=([\d.]+)`", sentence)}
     assert changes["batch_size"] == 16 and changes["learning_rate"] == 1e-3
     assert ("free_bits" in changes) == (objective == "elbo")
     replaced = dataclasses.replace(trained, **changes | {"batch_size": 16})
@@ -231,7 +236,7 @@ def test_the_command_against_a_collapse_follows_from_the_run():
     vae, numbers = build_vae(ModelConfig(latent_dim=2), read("digits").schema), {"active_units": {"count": 0, "of": 2}}
     (sentence,) = verdict.collapsed(vae, numbers, TrainConfig(batch_size=8, learning_rate=1e-4, beta=4, warmup=50))
     assert "--learning-rate 3e-05 --beta 1 --out" in sentence
-    assert "--batch-size" not in sentence and "--free-bits" not in sentence
+    assert "--batch-size" not in sentence and "free_bits" not in sentence
     assert verdict.collapsed(vae, {"active_units": {"count": 1, "of": 8}}) == []
 
 
@@ -251,9 +256,9 @@ def test_what_to_try_is_what_the_run_has_not_tried():
     """Each option is named where the run's own may be the reason, and not where it has it already."""
     plain = TrainConfig(learning_rate=3e-3, steps=10)
     [text] = wins_of("gaussian", ["nll"], trained=plain)
-    assert "--learning-rate 0.001" in text and "--clip-norm 10" in text and "--warmup" in text and "--beta" not in text
+    assert "`learning_rate=0.001`" in text and "`clip_norm=10`" in text and "`warmup=" in text and "`beta" not in text
     [text] = wins_of("gaussian", ["nll"], trained=replace(plain, clip_norm=5.0, beta=4.0), active=2)
-    assert "--clip-norm" not in text and "--beta 1" in text and "--warmup" not in text
+    assert "`clip_norm" not in text and "`beta=1`" in text and "`warmup" not in text
     [text] = wins_of("gaussian-identity", ["reconstruction_error"], trained=plain)
     assert "a variance that is learned" in text
     [text] = wins_of("bernoulli", ["reconstruction_error"], trained=plain)

@@ -19,7 +19,7 @@ class DataConfig:
         label: Name of the CSV column that holds labels.
         cells: What a cell may hold: `numbers`; `gaps`, a number or nothing (NaN; in a CSV file also an empty cell, NA,
             N/A, null or ?); `mixed`, where every column of a table has a kind of its own: real or whole numbers,
-            counts, 0 or 1, text categories, and any of them may be missing. `--likelihood mixed` sets it.
+            counts, 0 or 1, text categories, and any of them may be missing. The likelihood `mixed` sets it.
         categories: Columns of a mixed table that are categories although they hold numbers.
         counts: Columns of a mixed table that are counts; by default those of non-negative whole numbers whose variance
             is at least their mean.

@@ -33,8 +33,8 @@ class ModelConfig:
         network: `mlp` (multilayer perceptron); for images also `conv` (stages of convolutions around the hidden layers)
             and `residual` (the same with a residual block in each stage).
         filters: Channels of the stages of `conv` and `residual`, each of which halves the image, for example 32,64.
-        hidden: Widths of the encoder's hidden layers, for example 400,200; `--empty-hidden` leaves them out, and
-            makes an `mlp` linear.
+        hidden: Widths of the encoder's hidden layers, for example 400,200; with none of them an `mlp` is
+            linear.
         decoder_hidden: Widths of the decoder's hidden layers; by default the encoder's, mirrored.
         activation: Activation after each hidden layer.
         gated: Multiply each hidden unit by a learned gate between 0 and 1, in the place of the activation.

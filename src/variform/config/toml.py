@@ -47,24 +47,39 @@ def from_toml(text: str | bytes, where: str = "the configuration") -> RunConfig:
 
 
 def to_command(config: RunConfig) -> str:
-    """The command that repeats a run: its source and every option that differs from the default.
+    """The command that repeats a run into the folder NEW: its source and every option that differs from the default.
 
     Example:
         >>> to_command(RunConfig(model=ModelConfig(latent_dim=2, hidden=(64, 32))))
-        'variform train digits --latent-dim 2 --hidden 64,32'
+        'variform train digits --latent-dim 2 --hidden 64,32 --out NEW'
     """
     words = ["variform", "train", shlex.quote(config.source)]
     for part in config.parts:
         for field in dataclasses.fields(part):
-            value, option = getattr(part, field.name), field.name.replace("_", "-")
-            if value == field.default:
-                continue
-            if isinstance(value, bool):
-                words.append(f"--{option}" if value else f"--no-{option}")
-            elif isinstance(value, tuple) and all(isinstance(item, str) for item in value) and value:
-                words += [f"--{option}", *map(shlex.quote, value)]
-            elif isinstance(value, tuple):
-                words += [f"--{option}", ",".join(map(str, value))] if value else [f"--empty-{option}"]
-            else:
-                words += [f"--{option}", shlex.quote(str(value))]
-    return " ".join(words)
+            value = getattr(part, field.name)
+            if value != field.default:
+                words.append(to_option(field.name, value))
+    return " ".join([*words, to_option("out", "NEW")])
+
+
+def to_option(name: str, value: object = None) -> str:
+    """A field as an option of a command; without a value its name alone.
+
+    Example:
+        >>> to_option("latent_dim", 2), to_option("hidden", (64, 32)), to_option("condition", ("kind of wood", "mass"))
+        ('--latent-dim 2', '--hidden 64,32', "--condition 'kind of wood' mass")
+        >>> to_option("deterministic", False), to_option("hidden", ()), to_option("clip_norm")
+        ('--no-deterministic', '--empty-hidden', '--clip-norm')
+    """
+    option = name.replace("_", "-")
+    if value is None or value is True:
+        return f"--{option}"
+    if value is False:
+        return f"--no-{option}"
+    if not isinstance(value, tuple | list):
+        return f"--{option} {shlex.quote(str(value))}"
+    if not value:
+        return f"--empty-{option}"
+    if all(isinstance(item, str) for item in value):
+        return f"--{option} {shlex.join(value)}"
+    return f"--{option} {','.join(map(str, value))}"

@@ -47,7 +47,7 @@ class TrainConfig:
             of the total correlation of factor (10).
         penalty: Weight of the penalty of dip-i, dip-ii (off the diagonal; 10 by default), info (1000) and wae (10).
         penalty_diagonal: Weight of the diagonal's penalty; by default that of `penalty`, of dip-i ten times as much.
-        deterministic: Take the mean of q(z|x) as z in wae; `--no-deterministic` draws it.
+        deterministic: Take the mean of q(z|x) as z in wae, and not a draw from it.
         discriminator: Widths of the hidden layers of factor's discriminator.
         noise: Noise on what the encoder sees in training, so that the model learns to remove it: `salt-and-pepper`
             (entries become the least or the greatest value), `gaussian`, `masking` (entries become 0).

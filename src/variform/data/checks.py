@@ -55,7 +55,7 @@ def require_observed(low: Tensor, columns: tuple[str, ...], name: str, rows: str
         place = f"column {quoted(columns[empty[0]])}" if columns else "every value"
         raise ValueError(
             f"every column must hold a value{rows}; {place} of {name} is missing in all rows. Delete the column"
-            f"{' or use another --split-seed' if rows else ''}."
+            f"{' or use another `split_seed`' if rows else ''}."
         )
 
 
@@ -110,5 +110,6 @@ def require_binarisable(schema: Schema) -> None:
     """Refuse to binarise values outside [0, 1]."""
     if schema.binarise != "none" and (outlier := schema._outlier()):
         raise ValueError(
-            f"--binarise {schema.binarise} needs values in [0, 1]; {outlier}. Use --scaling unit or --binarise none."
+            f"`binarise={schema.binarise!r}` needs values in [0, 1]; {outlier}. Use `scaling='unit'` or "
+            "`binarise='none'`."
         )

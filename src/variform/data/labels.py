@@ -41,7 +41,7 @@ def condition_of(name: str, source: Source, train: np.ndarray) -> Condition:
     known = values[train].astype(np.float64)
     if not np.isfinite(known).all() or known.std() == 0:
         raise ValueError(
-            f"a column that is given with --condition must vary and be finite; {quoted(name)} of {source.name} does"
+            f"a column that is given with `condition` must vary and be finite; {quoted(name)} of {source.name} does"
             " not. Leave it out or correct it."
         )
     return Condition(name, (), float(known.mean()), float(known.std()))
@@ -53,17 +53,17 @@ def hidden_labels(
     """Contexts and labels without those of all but `config.labelled` training rows, as many of each class."""
     count, classes = config.labelled or 0, len(schema.classes)
     if contexts is None or labels is None or schema.conditions[0].name not in ("label", config.label):
-        raise ValueError("--labelled needs a model that is told the label first. Use --condition label.")
+        raise ValueError("`labelled` needs a model that is told the label first. Use `condition=['label']`.")
     if count < classes or count % classes:
         raise ValueError(
-            f"--labelled must be a multiple of the {classes} classes of {schema.source}; got {count}. "
+            f"`labelled` must be a multiple of the {classes} classes of {schema.source}; got {count}. "
             f"Use for example {10 * classes}."
         )
     shuffled = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(config.split_seed))]
     groups = [shuffled[labels[shuffled] == number] for number in range(classes)]
     if min(map(len, groups)) < count // classes:
         raise ValueError(
-            f"--labelled {count} needs {count // classes} training rows of each class; the smallest class has "
+            f"`labelled={count}` needs {count // classes} training rows of each class; the smallest class has "
             f"{min(map(len, groups))}. Use fewer."
         )
     hidden = torch.cat([group[count // classes :] for group in groups])
@@ -79,7 +79,7 @@ def told_beside(source: Source, name: str) -> np.ndarray:
     if source.labels is None:
         raise ValueError(
             f"a model that is told the {name} of each row needs it; {source.name} has none. Give labelled data, or "
-            "name the label column of a CSV file with --label."
+            "name the label column of a CSV file with `label`."
         )
     return source.labels
 

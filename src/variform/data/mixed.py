@@ -22,7 +22,7 @@ def as_mixed(
     require_numbers(source)
     if source.values.ndim != 2:
         raise ValueError(
-            f"--likelihood mixed is for tables; {source.name} holds images. Use another, such as gaussian-shared."
+            f"`likelihood='mixed'` is for tables; {source.name} holds images. Use another, such as gaussian-shared."
         )
     columns = column_names(source)
     declared = declared_kinds(config, columns, source.name)
@@ -58,7 +58,7 @@ def _kind(seen: np.ndarray, declared: str | None, column: str, name: str) -> Col
         wrong = seen[(seen < 0) | (seen != np.rint(seen))][0]
         raise ValueError(
             f"counts must be whole numbers from 0; column {quoted(column)} of {name} holds {wrong:.7g}."
-            " Take it out of --counts."
+            " Take it out of `counts`."
         )
     if declared == "real":
         return "real"

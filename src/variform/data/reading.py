@@ -238,7 +238,9 @@ def read_points(path: str | Path, columns: Sequence[str] = ()) -> np.ndarray:
 def _splits(source: Source, config: DataConfig) -> Splits:
     source, kinds, categories = as_mixed(source, config) if config.cells == "mixed" else (source, (), ())
     if not kinds and (config.categories or config.counts or config.reals):
-        raise ValueError("--categories, --counts and --reals are for --likelihood mixed; got another. Leave them out.")
+        raise ValueError(
+            "`categories`, `counts` and `reals` are for `likelihood='mixed'`; got another. Leave them out."
+        )
     raw = _kept(source, config.shape)
     classes, labels = label_index(source.labels)
     unscaled = _unscaled_schema(raw, source, gaps=config.cells != "numbers")
@@ -310,8 +312,8 @@ def _reshaped(values: np.ndarray, shape: tuple[int, ...] | None, name: str) -> n
         return values
     if math.prod(shape) != math.prod(values.shape[1:]):
         raise ValueError(
-            f"--shape must hold as many values as a row of {name}; {shape} against {values.shape[1:]}."
-            " Change --shape, for example 28 28 for rows of 784."
+            f"`shape` must hold as many values as a row of {name}; {shape} against {values.shape[1:]}."
+            " Change it, for example `shape=[28, 28]` for rows of 784."
         )
     return values.reshape(len(values), *shape)
 
@@ -325,7 +327,7 @@ def _channels_first(values: np.ndarray, name: str) -> np.ndarray:
         return np.moveaxis(values, 3, 1)  # (N, H, W, C) -> (N, C, H, W)
     raise ValueError(
         f"{name} must be (N, D), (N, H, W), (N, C, H, W) or (N, H, W, C) with C = 1 or 3; its shape is {values.shape}."
-        " Reshape it, or flatten each row with --shape."
+        " Reshape it, or flatten each row with `shape`."
     )
 
 
@@ -333,7 +335,7 @@ def _unscaled_schema(raw: Tensor | StoredRows, source: Source, *, gaps: bool = F
     """What `raw`, the rows of `source`, holds, with shift 0 and scale 1; with `gaps` values may be missing."""
     is_image = raw.ndim == 4
     columns = () if is_image else column_names(source)
-    require_finite(raw, source, columns, gaps=gaps, hint="" if gaps else ", or use --cells gaps where NaN is a gap")
+    require_finite(raw, source, columns, gaps=gaps, hint="" if gaps else ", or use `cells='gaps'` where NaN is a gap")
     low, high = value_range(raw, source)
     require_observed(torch.tensor(low, dtype=torch.float64), columns, source.name, "")
     levels = source.levels

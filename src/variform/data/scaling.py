@@ -19,7 +19,7 @@ def with_scaling(schema: Schema, train: Dataset, config: DataConfig) -> Schema:
     """`schema` with the scaling and binarisation of `config`: a pair for each real column, one pair for all pixels."""
     if schema.kinds and config.binarise != "none":
         raise ValueError(
-            f"--binarise is for images and plain tables; got {config.binarise} with a mixed table. Leave it out."
+            f"`binarise` is for images and plain tables; got {config.binarise} with a mixed table. Leave it out."
         )
     shift, scale = _shift_and_scale(schema, train, config.scaling)
     length = len(schema.low)
@@ -100,5 +100,5 @@ def _require_variation(low: Tensor, high: Tensor, schema: Schema, rows: str) -> 
     place = f"column {quoted(schema.columns[column])}" if len(low) == len(schema.columns) else "every value"
     raise ValueError(
         f"every column must vary to be scaled; {place} of {schema.source} is {low[column].item():.7g} in every"
-        f" {rows}. Delete the column or use --scaling none."
+        f" {rows}. Delete the column or use `scaling='none'`."
     )

@@ -372,14 +372,15 @@ class Schema:
             >>> from variform.data.reading import dataset_from
             >>> dataset_from(torch.tensor([[7.25]])).schema.require("unit", "bernoulli")
             Traceback (most recent call last):
-            ValueError: bernoulli needs values in [0, 1]; column 'column 1' of array holds 7.25. Use --likelihood \
-gaussian-per-feature or --scaling unit.
+            ValueError: bernoulli needs values in [0, 1]; column 'column 1' of array holds 7.25. Use \
+`likelihood='gaussian-per-feature'` or `scaling='unit'`.
         """
         if self.binarise != "none":  # zeros and ones are of every kind
             return
         if support == "unit" and (outlier := self._outlier()):
             raise ValueError(
-                f"{likelihood} needs values in [0, 1]; {outlier}. Use --likelihood {self.gaussian} or --scaling unit."
+                f"{likelihood} needs values in [0, 1]; {outlier}. Use `likelihood={self.gaussian!r}` or "
+                "`scaling='unit'`."
             )
         if support == "levels":
             self._require_levels(likelihood)
@@ -493,12 +494,12 @@ gaussian-per-feature or --scaling unit.
         if self.levels is None:
             raise ValueError(
                 f"{likelihood} needs discrete levels, such as 8-bit pixels; {self.source} holds other numbers. "
-                f"Use --likelihood {self.gaussian}."
+                f"Use `likelihood={self.gaussian!r}`."
             )
         if any(self.shift) or set(self.scale) != {self.levels - 1}:
             raise ValueError(
                 f"{likelihood} needs levels scaled to [0, 1]; those of {self.source} are scaled otherwise. "
-                "Use --scaling unit."
+                "Use `scaling='unit'`."
             )
 
     def _require_counts(self, likelihood: str) -> None:
@@ -507,10 +508,10 @@ gaussian-per-feature or --scaling unit.
                 found = f"{low:.7g}" if low < 0 else "fractions"
                 raise ValueError(
                     f"{likelihood} needs counts, whole numbers from 0; {self._place(column)} holds {found}. "
-                    f"Use --likelihood {self.gaussian}, or leave the column out."
+                    f"Use `likelihood={self.gaussian!r}`, or leave the column out."
                 )
         if any(self.shift) or set(self.scale) != {1}:
-            raise ValueError(f"{likelihood} needs counts as they are; {self.source} is scaled. Use --scaling none.")
+            raise ValueError(f"{likelihood} needs counts as they are; {self.source} is scaled. Use `scaling='none'`.")
 
     def _place(self, column: int) -> str:
         return (

@@ -51,7 +51,7 @@ def split_rows(own: np.ndarray, digests: np.ndarray, seed: int, name: str) -> di
         if len(index) == 0:
             raise ValueError(
                 f"every split must hold a row; the {len(own)} rows of {name} leave none for {part}; equal rows"
-                " stay together. Give more rows or another --split-seed."
+                " stay together. Give more rows or another `split_seed`."
             )
     return rows
 

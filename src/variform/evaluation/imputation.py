@@ -110,7 +110,7 @@ def impute(
     if vae.features is None:
         raise ValueError(
             "imputation needs a model whose data may have gaps; this one takes none. "
-            "Train it with --likelihood mixed, or with --cells gaps."
+            "Train it with `likelihood='mixed'`, or with `cells='gaps'`."
         )
     if samples < 2 or not 0 < level < 1:
         raise ValueError(

@@ -209,7 +209,7 @@ def _notes_on_importance_sampling(numbers: dict[str, Any]) -> list[str]:
     elif SOME_ROWS < distrusted(numbers) <= MOST_ROWS:
         notes.append(
             f"Pareto k is above {HIGH} for {distrusted(numbers):.0%} of the rows: there the true NLL is lower than "
-            f"NLL({samples:,}), mostly by little. variform evaluate with --refine 50 comes closer to it."
+            f"NLL({samples:,}), mostly by little. An evaluation with `refine=50` comes closer to it."
         )
     if "refined" in numbers:
         notes.append(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from variform.config.toml import to_option
 from variform.config.training import TrainConfig
 from variform.evaluation.baselines import PCAS, has_two_metrics
 from variform.evaluation.pareto import HIGH
@@ -113,13 +114,10 @@ def _how_to_wake(trained: TrainConfig) -> str:
     if trained.beta > 1:
         steps["beta"] = 1.0
     free = {} if trained.free_bits or trained.warmup else {"free_bits": 0.1}
-    command = f"variform train --config {_ITS_CONFIG} {_options(steps)} --out NEW"
-    also = f"; if that is not enough, with {_options(free)} too" if free and _is_possible(trained, steps | free) else ""
+    options = " ".join(to_option(name, f"{value:g}") for name, value in steps.items())
+    command = f"variform train --config {_ITS_CONFIG} {options} --out NEW"
+    also = "; if that is not enough, with `free_bits=0.1` too" if free and _is_possible(trained, steps | free) else ""
     return f"Train anew with more and smaller steps: {command}{also}."
-
-
-def _options(changes: dict[str, Any]) -> str:
-    return " ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in changes.items())
 
 
 def _is_possible(trained: TrainConfig, changes: dict[str, Any]) -> bool:
@@ -136,7 +134,7 @@ def _not_finite(numbers: dict[str, Any]) -> list[str]:
         return []
     return [
         "The NLL of these rows is not finite: to the model some row is impossible, or its weights have blown up. Train "
-        "anew with a smaller --learning-rate and --clip-norm 10."
+        "anew with a smaller `learning_rate` and `clip_norm=10`."
     ]
 
 
@@ -175,12 +173,12 @@ def _posterior_misses(vae: VAE, numbers: dict[str, Any]) -> list[str]:
 def _how_to_reach(vae: VAE, steps: int) -> str:
     """What brings q(z|x) closer to p(z|x) after so many steps of refining it."""
     if steps < _ENOUGH_STEPS:
-        return f"More samples hardly help: run variform evaluate with --refine {_ENOUGH_STEPS}."
-    family = "more --transforms"
+        return f"More samples hardly help: evaluate with `refine={_ENOUGH_STEPS}`."
+    family = "more `transforms`"
     if isinstance(vae.posterior, DiagonalPosterior):
-        family = "--posterior full or --posterior iaf"
+        family = "`posterior='full'` or `posterior='iaf'`"
     elif isinstance(vae.posterior, FullCovariancePosterior):
-        family = "--posterior iaf"
+        family = "`posterior='iaf'`"
     return f"More steps hardly help either: p(z|x) is of another shape than the family of q(z|x). Train with {family}."
 
 
@@ -189,11 +187,12 @@ def _diverged(vae: VAE, history: Sequence[Mapping[str, Any]]) -> list[str]:
     if not told:
         return []
     first = history[0].get("learning_rate")
-    rate = f"--learning-rate {divergence.SLOWER * first:.1g}" if isinstance(first, float) else "a smaller rate"
+    rate = f"`learning_rate={divergence.SLOWER * first:.1g}`" if isinstance(first, float) else "a smaller rate"
     has_exp = getattr(vae.posterior, "std", "") == "exp"
+    softplus = ", or with `posterior_std='softplus'`" if has_exp else ""
     return [
         f"The training diverged: {'; then '.join(told)}. The model may be far from what it could be. Train anew with "
-        f"{rate}, or with --clip-norm 10{', or with --posterior-std softplus' if has_exp else ''}."
+        f"{rate}, or with `clip_norm=10`{softplus}."
     ]
 
 
@@ -214,8 +213,8 @@ def _one_variance(vae: VAE, numbers: dict[str, Any]) -> list[str]:
     return [
         "The model has one noise variance for all columns, and each column was scaled by itself, which makes even "
         f"equal noise unequal: what is left of '{most}' is {errors[most]:.2g} of its scale, of '{least}' "
-        f"{errors[least]:.2g}. NLL, and the number of latents chosen by it, suffer. Use --likelihood "
-        "gaussian-per-feature."
+        f"{errors[least]:.2g}. NLL, and the number of latents chosen by it, suffer. Use "
+        "`likelihood='gaussian-per-feature'`."
     ]
 
 
@@ -269,18 +268,18 @@ def _what_to_try(
     likelihood, active = vae.likelihood, numbers["active_units"]
     if baseline == "trivial" and "nll" in better and likelihood.richer is not None:
         what, name = likelihood.richer
-        return f"It has {what}: compare --likelihood {name} with it."
+        return f"It has {what}: compare `likelihood={name!r}` with it."
     ways = _ways_of_training(trained, history)
     if not likelihood.learns_variance:
-        ways.append("a variance that is learned (--likelihood gaussian-per-feature)")
+        ways.append("a variance that is learned (`likelihood='gaussian-per-feature'`)")
     if trained and trained.beta > 1:
-        ways.append("--beta 1")
+        ways.append("`beta=1`")
     if active["count"] < active["of"] and not (trained and trained.warmup):
-        ways.append("--warmup 1000, since not all latents are active")
+        ways.append("`warmup=1000`, since not all latents are active")
     if baseline == "pca_own_units":
-        ways.append("--scaling none, if all columns have one unit")
+        ways.append("`scaling='none'`, if all columns have one unit")
     if baseline == "pca_own_units" and likelihood.has_one_variance and likelihood.learns_variance:
-        ways.append("a variance a column (--likelihood gaussian-per-feature)")
+        ways.append("a variance a column (`likelihood='gaussian-per-feature'`)")
     is_of_squares = likelihood.is_gaussian or "nll" in better
     why = "" if is_of_squares else "Its aim is a small squared error, which is not the aim of this VAE's likelihood. "
     return f"{why}Try {'; '.join(ways)}; or take the simpler model."
@@ -292,7 +291,7 @@ def _ways_of_training(trained: TrainConfig | None, history: Sequence[Mapping[str
     is_calm = not any(row.get("rollback") for row in history)
     if is_calm and best > _LATE * len(history):
         return [f"more epochs, since the best was {best:,} of {len(history):,}"]
-    ways = [f"--learning-rate {trained.learning_rate / 3:.1g}" if trained else "a smaller --learning-rate"]
+    ways = [f"`learning_rate={trained.learning_rate / 3:.1g}`" if trained else "a smaller `learning_rate`"]
     if not (trained and trained.clip_norm):
-        ways.append("--clip-norm 10")
+        ways.append("`clip_norm=10`")
     return [*ways, "more epochs"]

@@ -144,7 +144,9 @@ def _plain(step: Step, part: str, program: Program, model: dict[str, Array]) -> 
             pads = [kernel - 1 - pad for kernel, pad in zip(weight.shape[2:], pads, strict=True)]
             model[plain["weight"]] = weight = np.ascontiguousarray(weight[:, :, ::-1, ::-1].swapaxes(0, 1))
         if min(pads) < 0:
-            raise ValueError("the padding of a transposed convolution must be smaller than its kernel. Use --to onnx.")
+            raise ValueError(
+                "the padding of a transposed convolution must be smaller than its kernel. Use `to='onnx'`."
+            )
         bias = np.zeros(len(weight), np.float32) if step["bias"] is None else program.weights[step["bias"]]
         plain["bias"] = f"{plain['weight']} bias"
         model[plain["bias"]] = bias[:, None, None]
@@ -211,7 +213,7 @@ def _require_agreement(vae: VAE, ask: Ask, form: str) -> None:
                 error = f"{np.abs(found - wanted).max():.3g}" if found.shape == wanted.shape else "its shape"
                 raise ValueError(
                     f"the {part} in {form} must answer as in torch; it differs by {error}. Nothing is written. "
-                    "Use --to safetensors."
+                    "Use `to='safetensors'`."
                 )
 
 

@@ -99,7 +99,7 @@ def _build_classifier(config: ModelConfig, schema: Schema, seen: tuple[int, ...]
     if not (schema.conditions and schema.conditions[0].categories):
         raise ValueError(
             "a classifier needs a model that is told a category first; this one is told "
-            f"{schema.conditions[0].name if schema.conditions else 'nothing'}. Use --condition label."
+            f"{schema.conditions[0].name if schema.conditions else 'nothing'}. Use `condition=['label']`."
         )
     return _build_encoder(config, seen, (schema.conditions[0].width,), 0)
 
@@ -140,8 +140,8 @@ def _build_prior(config: ModelConfig, schema: Schema, moments: tuple[Tensor, Ten
         return MixturePrior(config.latent_dim, components=config.components)
     if schema.kinds:
         raise ValueError(
-            "the pseudo-inputs of --prior vamp move between rows, which a mixed table has no place for; got "
-            f"{schema.source}. Use --prior mixture."
+            "the pseudo-inputs of `prior='vamp'` move between rows, which a mixed table has no place for; got "
+            f"{schema.source}. Use `prior='mixture'`."
         )
     low, high = torch.zeros(1), torch.ones(1)
     if schema.binarise == "none":

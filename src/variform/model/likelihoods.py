@@ -676,7 +676,7 @@ class MixedLikelihood(Likelihood):
         if not schema.kinds:
             raise ValueError(
                 f"the mixed likelihood needs the kinds of columns; {schema.source} was read without them. Read it with "
-                "--cells mixed, in Python DataConfig(cells='mixed')."
+                "`cells='mixed'`."
             )
         reals = [place for place, kind in enumerate(schema.kinds) if kind == "real"]
         levels = [len(names) for names in schema.categories]
@@ -768,7 +768,7 @@ def build_likelihood(config: ModelConfig, schema: Schema) -> Likelihood:
     if any(schema.categories) and not family.takes_categories:
         text = next(column for column, names in zip(schema.columns, schema.categories, strict=True) if names)
         raise ValueError(
-            f"{name} needs numbers; column '{text}' of {schema.source} holds categories. Use --likelihood mixed."
+            f"{name} needs numbers; column '{text}' of {schema.source} holds categories. Use `likelihood='mixed'`."
         )
     likelihood = family.of(schema, config, **options)
     schema.require(likelihood.support, name)

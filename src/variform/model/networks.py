@@ -368,14 +368,14 @@ def _sizes(shape: Sequence[int], filters: Sequence[int]) -> list[tuple[int, int]
     if len(shape) < 3:
         raise ValueError(
             f"a convolutional network needs images, (channels, height, width); got examples of the shape "
-            f"{tuple(shape)}. Use --network mlp, or give the rows a --shape."
+            f"{tuple(shape)}. Use `network='mlp'`, or give the rows a `shape`."
         )
     height, width = shape[-2:]
     most = (max(height, width) - 1).bit_length()
     if not 1 <= len(filters) <= most:
         raise ValueError(
             f"filters must be at least 1 and at most {most} numbers for images of {height} x {width}, whose sides each "
-            f"stage halves; got {tuple(filters)}. Change their number, or use --network mlp."
+            f"stage halves; got {tuple(filters)}. Change their number, or use `network='mlp'`."
         )
     sizes = [(height, width)]
     for _ in filters:

@@ -143,7 +143,7 @@ class VAE(nn.Module):
             if number or self.classifier is None:
                 raise ValueError(
                     f"every row must have its {condition.name}; {int(is_unknown.sum())} rows have none. Fill it in, or "
-                    "train with --objective m2, which infers it."
+                    "train with `objective='m2'`, which infers it."
                 )
             found = torch.eye(condition.width).to(context)[self.log_classify(x).argmax(1)]
             context = torch.cat([torch.where(is_unknown[:, None], found, part), context[:, condition.width :]], 1)
@@ -173,7 +173,7 @@ class VAE(nn.Module):
             ValueError: for a model without a classifier.
         """
         if self.classifier is None:
-            raise ValueError("the model must have a classifier; it has none. Train one with --objective m2.")
+            raise ValueError("the model must have a classifier; it has none. Train one with `objective='m2'`.")
         logits = self.classifier(x if self.features is None else self.features(x))
         return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
 

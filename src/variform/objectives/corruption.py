@@ -62,8 +62,8 @@ class Corruption(nn.Module):
         """Noise within the range of the data that `schema` describes; within [0, 1] without one."""
         if schema is not None and schema.kinds:
             raise ValueError(
-                "--noise is for images and tables of numbers; a mixed table has categories, which no noise of numbers "
-                "fits. Leave --noise out."
+                "`noise` is for images and tables of numbers; a mixed table has categories, which no noise of numbers "
+                "fits. Leave `noise` out."
             )
         if schema is None or schema.binarise != "none":
             return cls(noise, level)

@@ -78,8 +78,8 @@ class ELBO(Objective):
         q, p = laws_of(vae)
         if kl == "closed-form" and not has_closed_form_kl(q, p):
             raise ValueError(
-                f"--kl closed-form needs a Gaussian posterior and a Gaussian prior; got {type(vae.posterior).__name__} "
-                f"and {type(vae.prior).__name__}. Use --kl auto or --kl monte-carlo."
+                f"`kl='closed-form'` needs a Gaussian posterior and a Gaussian prior; got "
+                f"{type(vae.posterior).__name__} and {type(vae.prior).__name__}. Use `kl='auto'` or `kl='monte-carlo'`."
             )
         if free_bits and not splits_into_dimensions(q, p):
             raise ValueError(

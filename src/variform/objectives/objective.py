@@ -118,8 +118,8 @@ def require_fixed_prior(vae: VAE, name: str) -> None:
     """Refuse a learned prior where nothing would train it."""
     if any(parameter.requires_grad for parameter in vae.prior.parameters()):
         raise ValueError(
-            f"{name} does not train a prior; got {type(vae.prior).__name__}. Use --prior normal, and variform sampler "
-            "after the training."
+            f"{name} does not train a prior; got {type(vae.prior).__name__}. Use `prior='normal'`, and variform "
+            "sampler after the training."
         )
 
 
@@ -128,5 +128,6 @@ def require_gaussian(vae: VAE, name: str) -> None:
     q, _ = laws_of(vae)
     if not isinstance(q, DiagonalGaussian | FullGaussian):
         raise ValueError(
-            f"{name} needs a Gaussian posterior; got {type(vae.posterior).__name__}. Use --posterior diagonal or full."
+            f"{name} needs a Gaussian posterior; got {type(vae.posterior).__name__}. Use "
+            "`posterior='diagonal'` or `posterior='full'`."
         )

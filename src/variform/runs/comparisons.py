@@ -128,7 +128,7 @@ class Comparison:
         for entry in self.entries:
             share = entry.distrusted()
             if share > SOME_ROWS:
-                closer = "" if steps else "; compare with --refine 50 comes closer"
+                closer = "" if steps else "; a comparison with `refine=50` comes closer"
                 notes.append(
                     f"The NLL of {entry.name} is too high for {share:.0%} of its rows (Pareto k above {HIGH}), by an "
                     f"unknown amount{closer}."

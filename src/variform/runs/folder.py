@@ -169,7 +169,7 @@ def contexts_given(run: Run, given: Sequence[str], rows: int, *, seed: int = 0) 
     """
     schema = schema_of(run.vae)
     if odd := next((pair for pair in given if "=" not in pair), None):
-        raise ValueError(f"--given must be of the form name=value; got {odd}. Write for example label=3.")
+        raise ValueError(f"`given` must be of the form name=value; got {odd}. Write for example label=3.")
     if given or not schema.conditions:
         values = dict(pair.split("=", 1) for pair in given)
         return schema.context(values) if given else None
@@ -228,7 +228,7 @@ def new_run(folder: Path, *, overwrite: bool = False) -> Iterator[None]:
         if not overwrite and not all(locks.is_lock(path.name) for path in folder.iterdir()):
             raise FileExistsError(
                 f"the output folder must be new or empty; {folder} is not. "
-                "Choose another --out, go on with what is there, or replace it with --overwrite."
+                "Choose another, go on with what is there, or replace it with `overwrite=True`."
             )
         yield
 

@@ -119,10 +119,10 @@ DATA = [
         "rows",
         lambda entry: (entry.scored["split"], hashlib.sha256(entry.rows["index"].numpy().tobytes()).hexdigest()),
         lambda entry: (
-            f"{len(entry.rows['index']):,} {entry.scored['split']} rows, --split-seed "
-            f"{entry.run.config.data.split_seed}"
+            f"{len(entry.rows['index']):,} {entry.scored['split']} rows, "
+            f"`split_seed={entry.run.config.data.split_seed}`"
         ),
-        "Differences are taken row by row. Train with the same --split-seed.",
+        "Differences are taken row by row. Train with the same `split_seed`.",
     ),
     Ground(
         "binarisation",
@@ -151,13 +151,13 @@ DENSITY = [
         lambda entry: (schema_of_entry(entry).shift, schema_of_entry(entry).scale, schema_of_entry(entry).kinds),
         _scaling,
         "The least standard deviation of a likelihood follows the scaling, and with it the height of a density. Train "
-        "with the same --scaling.",
+        "with the same `scaling`.",
     ),
     Ground(
         "importance samples",
         lambda entry: entry.scored["samples"],
         lambda entry: f"{entry.scored['samples']:,}",
-        "The NLL falls as they rise. Give `variform compare` one number with --samples.",
+        "The NLL falls as they rise. Compare with one number of `samples`.",
     ),
 ]
 

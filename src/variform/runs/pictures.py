@@ -305,7 +305,7 @@ def write_report(
         facts=_facts(run, splits, numbers, history),
         tables=_tables(splits.schema, numbers),
         pictures=pictures,
-        command=f"{to_command(config)} --out NEW",
+        command=to_command(config),
         warnings=placed(numbers.get("warnings", ()), run.folder),
         notes=notes,
         explorer="" if missing else "explorer.html",

@@ -67,7 +67,7 @@ def _few_rows(splits: Splits, split: str) -> str:
         why = f"{repeats:,} of all {total:,} rows repeat others, and equal rows stay together in one split. "
     return (
         f"Only {count:,} of {total:,} rows are in {split}: a few rows decide these numbers and their errors. "
-        f"{why}Use another --split-seed{', or delete the duplicates' if why else ''}, or bring more rows."
+        f"{why}Use another `split_seed`{', or delete the duplicates' if why else ''}, or bring more rows."
     )
 
 

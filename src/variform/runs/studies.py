@@ -241,7 +241,7 @@ def recommend(scores: Mapping[int, Tensor]) -> tuple[int, str, dict[int, dict[st
     """
     whole = {dim: nll.double() for dim, nll in sorted(scores.items()) if nll.isfinite().all()}
     if not whole:
-        raise ValueError("a study needs a finite validation NLL; every fit has none. Use a smaller --learning-rate.")
+        raise ValueError("a study needs a finite validation NLL; every fit has none. Use a smaller `learning_rate`.")
     dims, fits = list(whole), list(whole.values())
     means = [nll.mean().item() for nll in fits]
     (seeds, count), best = fits[0].shape, int(np.argmin(means))
@@ -267,7 +267,7 @@ def recommend(scores: Mapping[int, Tensor]) -> tuple[int, str, dict[int, dict[st
     if first == len(dims) - 1 and len(dims) > 1:
         reason += "; it is the largest tried, so a larger one may be better still"
     if seeds == 1 and len(dims) > 1:
-        reason += "; this is of single fits, and --seeds 3 says it of the dimensions"
+        reason += "; this is of single fits, and `seeds=3` says it of the dimensions"
     return dims[first], reason, beside
 
 
@@ -277,7 +277,7 @@ def _require_same_study(config: RunConfig, folder: Path, overwrite: bool) -> Run
     if path.is_file() and not overwrite and not _same_fits(read_config(path), config):
         raise ValueError(
             f"{folder} must hold the same study or nothing; its study.toml differs from these options. "
-            "Choose another --out, or start anew there with --overwrite."
+            "Choose another folder, or start anew there with `overwrite=True`."
         )
     return config
 

@@ -109,7 +109,7 @@ def _appear(temporary: Path, path: Path) -> None:
 
 def _require_new(path: Path) -> None:
     if path.exists():
-        raise FileExistsError(f"the output must be a new file; {path} exists. Choose another --out.")
+        raise FileExistsError(f"the output must be a new file; {path} exists. Choose another.")
 
 
 @contextmanager
@@ -163,7 +163,7 @@ def require_empty(path: Path) -> None:
         >>> require_empty(Path("runs/new"))
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise FileExistsError(f"the output folder must be new or empty; {path} is not. Choose another --out.")
+        raise FileExistsError(f"the output folder must be new or empty; {path} is not. Choose another.")
     locks.require_makeable(path)
 
 

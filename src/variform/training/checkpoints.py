@@ -124,7 +124,7 @@ class Trained:
         except _MISFITS as error:
             raise ValueError(
                 f"a checkpoint must hold the state of this model; {reprlib.repr(str(error))}. Train anew with "
-                "--overwrite."
+                "`overwrite=True`."
             ) from error
 
     def roll_back(self, best: dict[str, Tensor], step: int) -> None:

@@ -40,7 +40,7 @@ def find_device(name: DeviceName) -> torch.device:
         name = next(device for device in ("cuda", "mps", "cpu") if there[device])
     if not there[name]:
         found = ", ".join(device for device, is_there in there.items() if is_there)
-        raise ValueError(f"--device must be one that this machine has: {found}; got {name}. Use --device auto.")
+        raise ValueError(f"`device` must be one that this machine has: {found}; got {name}. Use `device='auto'`.")
     if name == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
@@ -57,16 +57,16 @@ def require_possible(config: TrainConfig, count: int) -> torch.device:
     Example:
         >>> require_possible(TrainConfig(sharded=True), 1)
         Traceback (most recent call last):
-        ValueError: --sharded needs several processes; there is one. Start them with torchrun, or leave --sharded out.
+        ValueError: `sharded` needs several processes; there is one. Start them with torchrun, or leave `sharded` out.
     """
     if config.sharded and count == 1:
         raise ValueError(
-            "--sharded needs several processes; there is one. Start them with torchrun, or leave --sharded out."
+            "`sharded` needs several processes; there is one. Start them with torchrun, or leave `sharded` out."
         )
     if config.compile == "on" and config.precision == "fp16":
-        raise ValueError("--compile on needs float32 or bf16; got fp16. Use --precision bf16 or --compile off.")
+        raise ValueError("`compile='on'` needs float32 or bf16; got fp16. Use `precision='bf16'` or `compile='off'`.")
     if config.compile == "on" and count > 1:
-        raise ValueError(f"--compile on is for one process; there are {count}. Use --compile off.")
+        raise ValueError(f"`compile='on'` is for one process; there are {count}. Use `compile='off'`.")
     return find_device(config.device)
 
 

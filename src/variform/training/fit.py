@@ -406,7 +406,7 @@ class Training:
         tries = f", and again with {len(self.state.rollbacks)} smaller rates" if self.state.rollbacks else ""
         raise NonFiniteError(
             f"the loss must stay finite; {why} before any epoch was done{tries}. "
-            "Use a smaller --learning-rate, or look at the data's scaling."
+            "Use a smaller `learning_rate`, or look at the data's scaling."
         )
 
     def end_epoch(self, on_epoch: Callable[[dict[str, Any]], None] | None) -> None:
@@ -461,7 +461,7 @@ def require_labels(objective: Objective, data: Dataset) -> None:
         start += condition.width
         missing = int((part == 0).all(1).sum()) if condition.categories else 0
         if missing and (number or not objective.infers_labels):
-            remedy = "Fill it in." if number else "Use --objective m2, which infers it."
+            remedy = "Fill it in." if number else "Use `objective='m2'`, which infers it."
             raise ValueError(
                 f"every row must have its {condition.name}; {missing:,} of {len(data):,} have none. {remedy}"
             )

@@ -141,7 +141,7 @@ def profile(
     if len(train) < config.batch:
         raise ValueError(
             f"a batch must not exceed the {len(train)} training rows; got {config.batch}. "
-            f"Use --batch-size {len(train)} or smaller."
+            f"Use `batch_size={len(train)}` or smaller."
         )
     total = total or config.steps or 1
     step = Step(copy.deepcopy(objective).train(), config, total)
@@ -254,11 +254,11 @@ def _advice(found: Profile, train: Dataset, config: TrainConfig, would_compile: 
     if share > 0.2:
         return f"Data take {share:.0%} of the step: {_about_data(train)}".replace("%", " %", 1)
     if would_compile:
-        return "The training is long enough to win back the time that compiling takes: use --compile auto."
+        return "The training is long enough to win back the time that compiling takes: use `compile='auto'`."
     if 10 > found.whole > 3 * found.floor:
         can_compile = not found.is_compiled and config.precision != "fp16"
-        more = ", and --compile on saves part in a long training" if can_compile else ""
-        return f"Most of this small step is not arithmetic: a larger --batch-size shares the rest over more rows{more}."
+        more = ", and `compile='on'` saves part in a long training" if can_compile else ""
+        return f"Most of this small step is not arithmetic: a larger `batch_size` shares the rest over more rows{more}."
     return ""
 
 
@@ -267,12 +267,12 @@ def _about_data(train: Dataset) -> str:
         return "rows are rendered at every step; up to 100,000 sprites, as sprites:100000, are rendered once."
     if isinstance(train.raw, StoredRows):
         return (
-            "rows are read from disk and converted at every step; save doubles as float32, or use --memory-map off "
+            "rows are read from disk and converted at every step; save doubles as float32, or use `memory_map='off'` "
             "where memory suffices."
         )
     if train.schema.binarise == "dynamic":
-        return "a random number is drawn for every value of every row, which is what --binarise dynamic means."
-    return "rows are gathered, converted and scaled at every step; a larger --batch-size shares the fixed part of it."
+        return "a random number is drawn for every value of every row, which is what `binarise='dynamic'` means."
+    return "rows are gathered, converted and scaled at every step; a larger `batch_size` shares the fixed part of it."
 
 
 # --- the floor ----------------------------------------------------------------------------------------------------

@@ -152,8 +152,8 @@ class Step:
             reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
             if self.config.compile == "on":
                 raise ValueError(
-                    f"--compile on needs a step that can be compiled and a C++ compiler; it failed with {reason}. "
-                    "Install one, such as g++, or use --compile off."
+                    f"`compile='on'` needs a step that can be compiled and a C++ compiler; it failed with {reason}. "
+                    "Install one, such as g++, or use `compile='off'`."
                 ) from error
             warnings.warn(f"the step runs as it is, slower, for it could not be compiled: {reason}", stacklevel=4)
             self._compiled, self.is_compiled = None, False
@@ -244,20 +244,22 @@ def require_fits(objective: Objective, config: TrainConfig) -> None:
     """
     name, vae = type(objective).__name__, objective.vae
     if config.compile == "on" and not objective.compilable:
-        raise ValueError(f"--compile on needs a step that can be compiled; that of {name} cannot. Use --compile off.")
+        raise ValueError(
+            f"`compile='on'` needs a step that can be compiled; that of {name} cannot. Use `compile='off'`."
+        )
     if config.compile == "on" and not vae.compilable:
         raise ValueError(
-            "--compile on needs a posterior and a prior without flows; got "
-            f"{type(vae.posterior).__name__} and {type(vae.prior).__name__}. Use --compile off."
+            "`compile='on'` needs a posterior and a prior without flows; got "
+            f"{type(vae.posterior).__name__} and {type(vae.prior).__name__}. Use `compile='off'`."
         )
     single = next((name for name, parameter in objective.named_parameters() if parameter.ndim == 0), None)
     if config.sharded and single is not None:
         raise ValueError(
-            f"--sharded needs parameters of at least one axis; {single} is a single number. Use --likelihood "
-            "gaussian or gaussian-per-feature, or leave --sharded out."
+            f"`sharded` needs parameters of at least one axis; {single} is a single number. Use "
+            "`likelihood='gaussian'` or `likelihood='gaussian-per-feature'`, or leave `sharded` out."
         )
     if config.sharded and isinstance(objective, PIWAE) and not vae.compilable:
-        raise ValueError("--sharded cannot split a flow under piwae. Use iwae, or leave --sharded out.")
+        raise ValueError("`sharded` cannot split a flow under piwae. Use iwae, or leave `sharded` out.")
     if processes.count() > 1 and (objective.couples_rows or objective.auxiliary is not None):
         raise ValueError(
             f"{name} compares the rows of a batch with each other, which must then be in one process; there are "

@@ -85,7 +85,7 @@ def _stays_on_disk(paths: list[Path], config: DataConfig) -> bool:
     size = sum(path.stat().st_size for path in paths)
     packed = next((path.name for path in paths if path.suffix.lower() == ".gz"), None)
     if config.memory_map == "on" and packed:
-        raise ValueError(f"--memory-map on needs files that are not packed; {packed} is. Unpack it with gunzip.")
+        raise ValueError(f"`memory_map='on'` needs files that are not packed; {packed} is. Unpack it with gunzip.")
     return config.memory_map == "on" or (config.memory_map == "auto" and size >= _LARGE and not packed)
 
 
@@ -105,7 +105,7 @@ def _mapped_npy(path: Path) -> Shards:
     if fortran_order and len(shape) > 1:
         raise ValueError(
             f"{path.name} must hold one row after another (C order) to stay on disk; it holds one column after another."
-            " Save numpy.ascontiguousarray(x), or use --memory-map off."
+            " Save numpy.ascontiguousarray(x), or use `memory_map='off'`."
         )
     if size == 0:
         return Shards((np.empty(shape, dtype),))
@@ -127,7 +127,7 @@ def read_npz(path: Path, config: DataConfig) -> Source:
         key = config.key if config.key in keys else None if config.key else _data_key(keys)
         if key is None:
             wanted = f"an array '{config.key}'" if config.key else f"one array, or one named {', '.join(_DATA_KEYS)}"
-            raise ValueError(f"{path.name} must hold {wanted}; it holds {', '.join(keys)}. Choose one with --key NAME.")
+            raise ValueError(f"{path.name} must hold {wanted}; it holds {', '.join(keys)}. Choose one with `key`.")
         labels = first_of(_LABEL_KEYS, keys)
         return Source(path.name, load(key), load(labels) if labels else None)
 

@@ -102,16 +102,15 @@ def check_options(config: DataConfig, kind: Literal[Format, "array"], name: str)
     Example:
         >>> check_options(DataConfig(label="kind"), "npy", "designs.npy")
         Traceback (most recent call last):
-        ValueError: --label names the label column of a CSV file; designs.npy is not a CSV file. Leave --label out.
+        ValueError: `label` names the label column of a CSV file; designs.npy is not a CSV file. Leave `label` out.
     """
     for field, (kinds, purpose, place) in _OPTIONS.items():
         if getattr(config, field) != getattr(_DEFAULTS, field) and kind not in kinds:
-            option = "--" + field.replace("_", "-")
-            raise ValueError(f"{option} {purpose} {place}; {name} is not {place}. Leave {option} out.")
+            raise ValueError(f"`{field}` {purpose} {place}; {name} is not {place}. Leave `{field}` out.")
     if kind != "csv" and (odd := [column for column in config.condition if column != "label"]):
         raise ValueError(
-            f"--condition names `label`, or columns of a CSV file; {name} is not a CSV file, and got {odd[0]}. "
-            "Use --condition label where there are labels."
+            f"`condition` names 'label', or columns of a CSV file; {name} is not a CSV file, and got {odd[0]}. "
+            "Use `condition=['label']` where there are labels."
         )
 
 

@@ -83,13 +83,13 @@ def _pixels(paths: list[Path], config: DataConfig) -> tuple[np.ndarray, tuple[st
         image = _decoded(path, mode, config.image_size, animated)  # (H, W, C)
         if row == 0:
             needed = COPIES * len(paths) * image.size
-            memory.require(needed, f"the {len(paths):,} images", "Use a smaller --image-size, or fewer images.")
+            memory.require(needed, f"the {len(paths):,} images", "Use a smaller `image_size`, or fewer images.")
             pixels = np.empty((len(paths), *image.shape), np.uint8)
         if image.shape != pixels.shape[1:]:
             (height, width), (other_height, other_width) = pixels.shape[1:3], image.shape[:2]
             raise ValueError(
                 f"images must have one size; {_short(paths[0])} is {height} high and {width} wide, {_short(path)}"
-                f" {other_height} and {other_width}. Use --image-size {height} {width}."
+                f" {other_height} and {other_width}. Use `image_size=[{height}, {width}]`."
             )
         pixels[row] = image
     notes = tuple(f"images of which only the first frame is read: {len(animated)}, as {name}" for name in animated[:1])

@@ -54,7 +54,7 @@ def damaged(name: str, reason: object) -> ValueError:
 
 DEFLATE_RATIO = 1032  # deflate cannot pack more bytes into one
 COPIES = 2  # of what a file holds, while it is brought into the form in which it is kept
-_SMALLER = "Bring fewer rows, or as .npy files, which may stay on disk with --memory-map on."
+_SMALLER = "Bring fewer rows, or as .npy files, which may stay on disk with `memory_map='on'`."
 
 
 def first_of(wanted: Iterable[str], there: Sequence[str]) -> str | None:

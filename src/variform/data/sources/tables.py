@@ -73,18 +73,19 @@ def declared_kinds(
     kinds: dict[str, Literal["category", "count", "real"]] = {}
     options = {"category": config.categories, "count": config.counts, "real": config.reals}
     for kind, given in options.items():
-        option = "--categories" if kind == "category" else f"--{kind}s"
+        field = "categories" if kind == "category" else f"{kind}s"
         for column in itertools.chain.from_iterable(
             [names] if names in columns else names.split(",") for names in given
         ):
             if column not in columns:
                 near = difflib.get_close_matches(column, columns, 1) or columns
                 raise ValueError(
-                    f"{option} must name columns of {name}; it has no {quoted(column)}. Did you mean {quoted(near[0])}?"
+                    f"`{field}` must name columns of {name}; it has no {quoted(column)}. Did you mean "
+                    f"{quoted(near[0])}?"
                 )
             if column in kinds:
                 raise ValueError(
-                    f"a column must have one kind; {quoted(column)} is named twice, in {option} too. Name it once."
+                    f"a column must have one kind; {quoted(column)} is named twice, in `{field}` too. Name it once."
                 )
             kinds[column] = kind  # pyrefly: ignore[unsupported-operation]
     return kinds
@@ -133,8 +134,8 @@ def read_csv(path: Path, config: DataConfig) -> Source:
     """A table of numbers, and of text where `config` says so."""
     with _csv_table(path) as table:
         columns, name = list(table.columns), path.name
-        place = None if config.label is None else _place(config.label, columns, "--label", name)
-        beside = {_place(name_, columns, "--condition", name): [] for name_ in _condition_columns(config)}
+        place = None if config.label is None else _place(config.label, columns, "label", name)
+        beside = {_place(name_, columns, "condition", name): [] for name_ in _condition_columns(config)}
         apart = sorted({*beside, *([place] if place is not None else [])}, reverse=True)
         for column in apart:
             columns.pop(column)
@@ -210,8 +211,8 @@ def _typed(
     if words and not is_category:
         raise ValueError(
             f"column {quoted(column)} of {name} must hold numbers, as most of its cells do; line {lines[words[0]]}"
-            f" holds the text {quoted(cells[words[0]])}. Correct the cell, or declare the column with --categories"
-            f" {quoted(column)}."
+            f" holds the text {quoted(cells[words[0]])}. Correct the cell, or declare the column with"
+            f" `categories=[{quoted(column)}]`."
         )
     if not is_category:
         numbers = np.array([math.nan if lost else float(cell) for cell, lost in zip(pointed, gone, strict=True)])
@@ -284,11 +285,11 @@ def _require_names(names: tuple[str, ...], file: str) -> None:
         raise ValueError(f"columns of {file} must have different names; {quoted(twice)} stands twice. Rename one.")
 
 
-def _place(column: str, columns: list[str], option: str, name: str) -> int:
+def _place(column: str, columns: list[str], field: str, name: str) -> int:
     if column not in columns:
         near = difflib.get_close_matches(column, columns, 1) or columns
         raise ValueError(
-            f"{option} must name a column of {name}; it has no {quoted(column)}. Did you mean {quoted(near[0])}?"
+            f"`{field}` must name a column of {name}; it has no {quoted(column)}. Did you mean {quoted(near[0])}?"
         )
     return columns.index(column)
 
@@ -309,7 +310,7 @@ def _bad_cell(cells: list[str], pointed: list[str], columns: list[str], line: in
     else:
         remedy = (
             "Correct the cell, delete the column if it only names the rows,"
-            f" train with --label {quoted(column)} if it holds labels, or use --likelihood mixed, which takes text."
+            f" train with `label={quoted(column)}` if it holds labels, or use `likelihood='mixed'`, which takes text."
         )
     return (
         f"every cell of {name} must be a number; column {quoted(column)} in line {line} holds the text {quoted(cell)}."
@@ -320,7 +321,7 @@ def _bad_cell(cells: list[str], pointed: list[str], columns: list[str], line: in
 def _empty_cell(column: str, line: int, name: str) -> str:
     return (
         f"every cell of {name} must hold a value; column {quoted(column)} in line {line} is empty."
-        " Fill it in, delete the line, or use --likelihood mixed or --cells gaps, which take gaps."
+        " Fill it in, delete the line, or use `likelihood='mixed'` or `cells='gaps'`, which take gaps."
     )
 
 

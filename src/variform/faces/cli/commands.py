@@ -17,7 +17,7 @@ from variform.config.toml import to_dict
 from variform.faces.cli.evaluate import compare, evaluate, info
 from variform.faces.cli.explore import draw, explore, serve
 from variform.faces.cli.generate import decode, encode, generate, impute, reconstruct, sampler
-from variform.faces.cli.options import config_file, convert
+from variform.faces.cli.options import config_file, convert, in_options
 from variform.faces.cli.share import hand_over, pull, push
 from variform.faces.cli.train import demo, latent_dim, profile, train
 from variform.system.stopping import Stopped, raise_stopped
@@ -150,7 +150,7 @@ def _fail(message: str, code: int) -> int:
     """Say what is wrong; of several processes the first speaks for all, unless it is the one that is lost."""
     if code == 1 or os.environ.get("RANK", "0") == "0":
         with suppress(OSError):  # when nobody can be told, the exit code must do
-            sys.stderr.write(f"error: {message}\n")
+            sys.stderr.write(f"error: {in_options(message)}\n")
             sys.stderr.flush()
     return code
 

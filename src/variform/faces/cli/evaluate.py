@@ -4,9 +4,9 @@ import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
-from variform.faces.cli.options import Flag, Option
-from variform.faces.cli.output import flattened, print_numbers, print_table, print_warnings, say
-from variform.system.files import require_empty, to_json
+from variform.faces.cli.options import Flag, Option, in_options
+from variform.faces.cli.output import flattened, print_json, print_numbers, print_table, print_warnings, say
+from variform.system.files import require_empty
 
 
 def evaluate(
@@ -80,7 +80,7 @@ def compare(
             found, out, shlex.join(["variform", "compare", *map(str, run), *options, "--out", "NEW"])
         )
     if json:
-        say(to_json(found.to_dict()))
+        print_json(found.to_dict())
         return
     print_warnings(found.warnings())
     for table in found.tables():
@@ -107,15 +107,16 @@ def info(run: Path, /, *, json: Annotated[bool, Flag] = False) -> None:
         from variform.runs.overview import overview, overview_table
 
         if json:
-            say(to_json(overview(run)))
+            print_json(overview(run))
         else:
-            print_table(*overview_table(run), justify="left")
+            header, rows = overview_table(run)
+            print_table(header, [[name, in_options(text)] for name, text in rows], justify="left")
         return
     from variform.export import model_file
 
     values = model_file.inspect(run)
     if json:
-        say(to_json(values))
+        print_json(values)
         return
     rows = [[key, str(value)] for key, value in flattened(values)]
     print_table(["key", "value"], rows)

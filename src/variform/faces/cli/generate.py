@@ -9,13 +9,13 @@ from variform.faces.cli.output import (
     datasets_of,
     default_output,
     opened_run,
+    print_json,
     print_table,
     print_warnings,
     say,
     write_output,
     writing_into,
 )
-from variform.system.files import to_json
 
 
 def generate(
@@ -92,7 +92,7 @@ def sampler(
     opened = open_run(run)
     numbers = fit_sampler(opened, kind, samples=samples, seed=seed, progress=True)
     if json:
-        say(to_json(numbers))
+        print_json(numbers)
         return
     print_warnings(numbers["warnings"])
     print_table(*sampler_table(numbers))
@@ -235,7 +235,7 @@ def reconstruct(
     squares = squared_error(rows.schema, torch.from_numpy(originals), torch.from_numpy(values))
     error = Estimate.root_mean(squares, gaps=bool(rows.schema.gaps)).to_dict()
     if json:
-        say(to_json({"reconstruction_error": error, "unit": "data units, root mean square", "warnings": warnings}))
+        print_json({"reconstruction_error": error, "unit": "data units, root mean square", "warnings": warnings})
     else:
         say(f"reconstruction error (root mean square, data units): {show(error)} over {error['n']:,} rows")
 
@@ -287,7 +287,7 @@ def impute(
         splits = opened.data()
         numbers = imputation.judge(opened.vae, splits.test, splits.train, mask=mask, **options)
         if json:
-            say(to_json(numbers))
+            print_json(numbers)
         else:
             print_table(*imputation_table(numbers))
         return

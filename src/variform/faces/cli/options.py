@@ -1,5 +1,7 @@
 """Options that several commands have, and how words become values."""
 
+import ast
+import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from variform.config.checks import converted
 from variform.config.data import DataConfig
 from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig
-from variform.config.toml import from_toml
+from variform.config.toml import from_toml, to_option
 from variform.config.training import TrainConfig
 
 Options = Group("Options", sort_key=0)
@@ -23,6 +25,48 @@ TrainOptions = Annotated[TrainConfig, Parameter(name="*", group=Group("Training"
 EvaluationOptions = Annotated[EvaluationConfig | None, Parameter(name="*", group=Group("Evaluation", sort_key=4))]
 Option = Parameter(group=Options)
 Flag = Parameter(group=Options, negative="")
+
+NAMES = frozenset(
+    {
+        *(field.name for part in RunConfig().parts for field in dataclasses.fields(part)),
+        *("config", "count", "data", "dims", "draw", "given", "host", "intervals", "json", "kind", "level", "mask"),
+        *("out", "overwrite", "port", "private", "refine", "resume", "revision", "sampler", "samples", "seed", "seeds"),
+        *("split", "std", "temperature", "timed_steps", "to"),
+    }
+)
+"""Every option of every command, as Python has it."""
+
+_QUOTED = r"""(?<!\w)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(?!\w)"""  # what a user wrote, as `repr` shows it
+_VALUE = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^`'"])+"""
+_FIELD = re.compile(rf"{_QUOTED}|(?<![\w/`.-])`(?P<name>[a-z][a-z0-9_]*)(?:=(?P<value>{_VALUE}))?`(?!\.?[\w/`])")
+
+
+def in_options(text: str) -> str:
+    """A sentence of the library as the command line says it: a field in backticks becomes an option.
+
+    Below the command line a message names a field of a configuration or an argument as Python and config.toml have it,
+    alone or with a value. What is no option of a command stays, and so does what stands in quotes, as a user's own
+    words do.
+
+    Example:
+        >>> in_options("Use `likelihood='gaussian-per-feature'` or a smaller `learning_rate`.")
+        'Use --likelihood gaussian-per-feature or a smaller --learning-rate.'
+        >>> in_options("`deterministic=False`, `image_size=[32, 32]`, `latents`, '`label`'")
+        "--no-deterministic, --image-size 32,32, `latents`, '`label`'"
+    """
+    return _FIELD.sub(_in_options, text)
+
+
+def _in_options(found: re.Match[str]) -> str:
+    name, written = found["name"], found["value"]
+    if name not in NAMES:
+        return found[0]
+    if written is None:
+        return to_option(name)
+    try:
+        return to_option(name, ast.literal_eval(written))
+    except (ValueError, SyntaxError):
+        return found[0]
 
 
 @contextmanager

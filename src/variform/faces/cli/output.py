@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console
 from rich.table import Table
 
+from variform.faces.cli.options import in_options
 from variform.system.files import to_json
 from variform.system.locks import held
 from variform.system.terminal import discard
@@ -47,13 +48,12 @@ def kept_in(folder: Path) -> Iterator[None]:
 
 
 def print_numbers(numbers: dict[str, Any], json: bool, folder: Path) -> None:
-    """The numbers of an evaluation: what must be said first, the table, the notes."""
-    """The numbers of the run in `folder`."""
+    """The numbers of an evaluation of the run in `folder`: what must be said first, the table, the notes."""
     from variform.evaluation.tables import numbers_table
     from variform.evaluation.verdict import placed
 
     if json:
-        say(to_json(numbers))
+        print_json(numbers)
         return
     print_warnings(placed(numbers.get("warnings", ()), folder))
     print_table(*numbers_table(numbers))
@@ -99,10 +99,20 @@ def print_table(
     console = Console(width=None if sys.stdout.isatty() else 200)
     with console.capture() as text:  # rich would end the process when nobody reads on
         console.print(table, markup=False, highlight=False)
-    say(text.get().rstrip("\n"))
+    write(text.get().rstrip("\n"))
 
 
 def say(text: str) -> None:
+    """A sentence on standard output, in the words of the command line."""
+    write(in_options(text))
+
+
+def print_json(values: Any) -> None:
+    """Values as files have them, on standard output."""
+    write(to_json(values))
+
+
+def write(text: str) -> None:
     """A line on standard output."""
     sys.stdout.write(f"{text}\n")
 

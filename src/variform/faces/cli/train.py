@@ -17,8 +17,8 @@ from variform.faces.cli.options import (
     config_file,
     default_folder,
 )
-from variform.faces.cli.output import kept_in, print_table, print_warnings, report_on, say
-from variform.system.files import read_json, to_json
+from variform.faces.cli.output import kept_in, print_json, print_table, print_warnings, report_on, say
+from variform.system.files import read_json
 
 
 def demo(*, out: Annotated[Path, Option] = Path("runs/demo"), overwrite: Annotated[bool, Flag] = False) -> None:
@@ -134,7 +134,7 @@ def latent_dim(
     )
     with kept_in(folder):
         if json:
-            say(to_json(read_json(folder / "study.json")))
+            print_json(read_json(folder / "study.json"))
             return
         print_warnings(found.warnings)
         print_table(*found.table())
@@ -170,7 +170,7 @@ def profile(
     source = source or (config_file(config).source if config else "digits")
     found = profile_of(RunConfig(source=source, data=data, model=model, train=train), timed_steps)
     if json:
-        say(to_json(found.to_dict()))
+        print_json(found.to_dict())
         return
     print_table(*found.table())
     if found.advice:

@@ -287,14 +287,14 @@ class Bucket:
 def _listen(host: str, port: int) -> socket.socket:
     """A listening socket, made before anything slow, so that a port that is taken is found at once."""
     if not 0 <= port < 2**16:
-        raise ValueError(f"a port must be from 0 to 65535; got {port}. Choose another --port.")
+        raise ValueError(f"a port must be from 0 to 65535; got {port}. Choose another `port`.")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((host, port), family=family)  # whose protocol is 0, the default
     except OSError as error:
         raise OSError(
             f"the server must be able to listen at port {port} of {host}; {error.strerror or error}. Choose another "
-            "--port, or --host."
+            "`port`, or `host`."
         ) from error
     # Only of sockets that say they are TCP asyncio turns Nagle's algorithm off, which makes the body of an answer wait
     # until the client has acknowledged its head: 40 ms.
