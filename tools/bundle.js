@@ -27,7 +27,7 @@ export async function bundle(index = join(FOLDER, "index.js")) {
     banner: { js: '"use strict";' },
     minifyWhitespace: true,
     minifySyntax: true,
-    lineLimit: 60,
+    lineLimit: 40,
   });
   return outputFiles[0].text;
 }

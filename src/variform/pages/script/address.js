@@ -1,7 +1,7 @@
 // The address of the page: what is kept of its state, as `#name=value&...`.
 //
-// A part of the state says how it stands there: `start` is its value when the page opens, `write(value)` its text, empty
-// for what need not stand there, and `read(text)` its value again, or undefined for a text that means nothing.
+// A part of the state says how it stands there: `start` is its value when the page opens, `write(value)` its text,
+// empty for what need not stand there, `read(text)` its value again, or undefined for a text that means nothing.
 
 /**
  * @import { App, KeptPart, State } from "./types.js"

@@ -1,13 +1,14 @@
 // The page: its state, the point that follows the hand, the keyboard and its frame.
 
 /**
- * @import { Contents, Decoder, Point, State, World } from "./types.js"
+ * @import { LatentMap } from "./map.js"
+ * @import { Contents, Decoder, Hand, Look, Point, State, World } from "./types.js"
  * @import { View } from "./views/view.js"
  */
 
 import { Address, MOST_PINS, THEMES } from "./address.js";
-import { csvOf, floatsOf, integersOf, npyOf, save } from "./bytes.js";
-import { colouring } from "./colouring.js";
+import { csvOf, floatsOf, npyOf, save } from "./bytes.js";
+import { colouring, numbersOf } from "./colouring.js";
 import { Designs } from "./designs.js";
 import { button, byId, element, text, unbroken } from "./elements.js";
 import { Cloud, Plane } from "./geometry.js";
@@ -32,7 +33,21 @@ const HINT =
 const NO_MAP =
   "The model has collapsed: every point of its latent space decodes to the same design, so that there is no map of it.";
 
+const WRITTEN_INTO = "input:not([type=range]):not([type=checkbox]), select, textarea";
+
+const dialog = () => /** @type {HTMLDialogElement} */ (byId("help"));
+
 export class App {
+  /** @type {View | null} */
+  view = null;
+
+  /** @type {Map<string, Plane>} */
+  _planes = new Map();
+
+  // What was wanted last, and what of it is on the page.
+  _wanted = 0;
+  _shown = -1;
+
   /**
    * @param {Contents} contents
    * @param {Decoder} decoder
@@ -40,9 +55,9 @@ export class App {
   constructor(contents, decoder) {
     this.contents = contents;
     this.decoder = decoder;
-    this.wanted = 0;
     this.views = VIEWS.filter((view) => !contents.collapsed || !view.isOfLatents);
     this.first = contents.collapsed ? RebuiltView : this.views[0];
+    /** @type {Hand} */
     this.hand = {
       about: () => this.state.z,
       follow: (z) => this.follow(z),
@@ -73,6 +88,7 @@ export class App {
     await this._decodeLive();
   }
 
+  /** @param {string[]} sentences */
   _warn(sentences) {
     const host = byId("warnings");
     host.hidden = !sentences.length;
@@ -109,24 +125,31 @@ export class App {
     this._writing = setTimeout(() => this._writeAddress(), 200);
   }
 
+  /** @param {Point} z */
   follow(z) {
     this.live = z;
     this.schedule(false);
   }
 
+  /** @param {Point} z */
   pin(z) {
     this.set({ z, pins: [...this.state.pins, z].slice(-MOST_PINS) });
   }
 
+  /** @param {number} at */
   unpin(at) {
     const pins = this.state.pins.filter((_, i) => i !== at);
     this.set({ pins, morph: { ...this.state.morph, a: 0, b: 1 } });
   }
 
-  // One frame does all that has changed since the last one.
+  /**
+   * One frame does all that has changed since the last one.
+   *
+   * @param {boolean} isWhole whether more has changed than the point that follows the hand
+   */
   schedule(isWhole) {
     this._isWhole ||= isWhole;
-    this.wanted++;
+    this._wanted++;
     if (this._frame) return;
     this._frame = requestAnimationFrame(() => this._draw());
   }
@@ -148,8 +171,9 @@ export class App {
     if (this._busy) return;
     this._busy = true;
     try {
-      while (this._shown !== this.wanted) {
-        const { wanted, live } = this;
+      while (this._shown !== this._wanted) {
+        const wanted = this._wanted;
+        const live = this.live;
         this.values = await this.decode(live);
         this._shown = wanted;
         this.panel.show(live, this.values);
@@ -161,27 +185,43 @@ export class App {
     this._busy = false;
   }
 
+  /**
+   * @param {Float32Array} codes one or many
+   * @param {Float32Array} context for all, or one for each
+   */
   decode(codes, context = this.state.context) {
     return this.decoder.decode(codes, context.length ? context : null);
   }
 
-  // The nearest example; of a model that is told a category, among those of the category that is chosen.
+  /**
+   * The nearest example; of a model that is told a category, among those of the category that is chosen.
+   *
+   * @param {Point} z
+   */
   nearest(z) {
     const { cloud } = this.world;
     const [condition] = this.contents.conditions;
     const column = condition?.categories.length ? this._categories(condition.name) : null;
     if (!column) return cloud.nearest(z);
-    column.plain ??= integersOf(column.values);
     const chosen = this.state.context.slice(0, condition.categories.length).indexOf(1);
-    const found = cloud.nearest(z, column.plain, chosen);
+    const found = cloud.nearest(z, numbersOf(column), chosen);
     return found.index < 0 ? cloud.nearest(z) : found;
   }
 
+  /** @param {string} wanted */
   _categories(wanted) {
     return this.world.columns.find(({ name, kind }) => name === wanted && kind === "category");
   }
 
-  // Many points, a few at a time so that the hand is never kept waiting; null when they are not wanted any more.
+  /**
+   * The designs of many points, a few at a time so that the hand is never kept waiting; null when they are not wanted
+   * any more.
+   *
+   * @param {Point[]} points
+   * @param {() => boolean} isWanted
+   * @param {Float32Array | null} contexts one for each; without them that of the state
+   * @returns {Promise<Float32Array | null>}
+   */
   async many(points, isWanted, contexts = null) {
     const { dim } = this.contents.latents;
     const { size } = this.world.designs;
@@ -209,30 +249,35 @@ export class App {
     return values;
   }
 
+  /** @returns {Look} how the map shows the data */
   look() {
     const { colour, marks, fog, only } = this.state;
     return { plane: this.plane(), colour: colouring(this.world, colour), marks, fog, only };
   }
 
+  /** The plane of the map. */
   plane() {
     const { plane } = this.state;
-    if (this._planeOf !== plane) {
-      this._planeOf = plane;
-      this._plane = Plane.named(plane, this.contents.latents, this.contents.plane);
-    }
-    return this._plane;
+    if (this._planes.has(plane)) return this._planes.get(plane);
+    const made = Plane.named(plane, this.contents.latents, this.contents.plane);
+    this._planes.set(plane, made);
+    return made;
   }
 
-  // What an example is called: its label, if it has one.
+  /**
+   * What an example is called: its label, if it has one.
+   *
+   * @param {number} i
+   */
   nameOf(i) {
     const { label } = this.world;
     if (!label) return "";
-    label.plain ??= integersOf(label.values);
-    return label.categories[label.plain[i]] ?? "";
+    return label.categories[numbersOf(label)[i]] ?? "";
   }
 
   // --- views, keyboard, words
 
+  /** @param {string} key of a view */
   open(key) {
     const host = byId("view");
     host.replaceChildren();
@@ -252,21 +297,31 @@ export class App {
     this.set({});
   }
 
+  /**
+   * What a key does on a map.
+   *
+   * @param {KeyboardEvent} event
+   * @param {LatentMap} map
+   */
   arrows(event, map) {
+    const { z } = this.state;
+    const { plane } = map.look;
     const step = (event.shiftKey ? 40 : 8) / map.scale;
-    const move = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] }[event.key];
+    const [x, y] = plane.place(z);
     if (event.key === "Enter") this.pin(this.live);
-    else if (move) {
-      const [x, y] = map.look.plane.place(this.state.z);
-      this.set({ z: map.look.plane.at([x + move[0], y + move[1]], this.state.z) });
-    } else return;
+    else if (event.key === "ArrowLeft") this.set({ z: plane.at([x - step, y], z) });
+    else if (event.key === "ArrowRight") this.set({ z: plane.at([x + step, y], z) });
+    else if (event.key === "ArrowUp") this.set({ z: plane.at([x, y + step], z) });
+    else if (event.key === "ArrowDown") this.set({ z: plane.at([x, y - step], z) });
+    else return;
     event.preventDefault();
   }
 
+  /** @param {KeyboardEvent} event */
   _shortcut(event) {
     const { target } = event;
-    if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
-    if (target.matches?.("input:not([type=range]):not([type=checkbox]), select, textarea")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || dialog().open) return;
+    if (target instanceof Element && target.matches(WRITTEN_INTO)) return;
     const at = Number(event.key);
     if (at >= 1 && at <= this.views.length) this.open(this.views[at - 1].key);
     else if (event.key === "p") this.pin(this.live);
@@ -275,7 +330,7 @@ export class App {
     else if (event.key === "t") this._nextTheme();
     else if (event.key === "l") this._copyLink();
     else if (event.key === "i") this.savePicture();
-    else if (event.key === "?") byId("help").showModal();
+    else if (event.key === "?") dialog().showModal();
     else return;
     event.preventDefault();
   }
@@ -285,6 +340,7 @@ export class App {
     this.set({ z: cloud.point(this.nearest(this.live).index) });
   }
 
+  /** @param {Point} z */
   _say(z) {
     clearTimeout(this._saying);
     this._saying = setTimeout(() => {
@@ -292,6 +348,7 @@ export class App {
     }, 700);
   }
 
+  /** @param {Point} z */
   _wordsOf(z) {
     const where = Array.from(z.slice(0, 6), (value, k) => `z${k + 1} ${value.toFixed(2)}`).join(", ");
     if (this.contents.collapsed) return where;
@@ -301,8 +358,9 @@ export class App {
     return `${where}. ${nearest}, ${away(near.distance)}.`;
   }
 
-  toast(text) {
-    byId("toast").textContent = text;
+  /** @param {string} words */
+  toast(words) {
+    byId("toast").textContent = words;
     byId("toast").classList.add("on");
     clearTimeout(this._toasting);
     this._toasting = setTimeout(() => byId("toast").classList.remove("on"), 2600);
@@ -317,7 +375,7 @@ export class App {
       host.append(button(title, () => this.open(key), roles));
     }
     host.addEventListener("keydown", (event) => {
-      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key] ?? 0;
       if (!step) return;
       const at = this.views.findIndex(({ key }) => key === this.state.view);
       const { key } = this.views[(at + step + this.views.length) % this.views.length];
@@ -333,7 +391,7 @@ export class App {
       button("Save picture", () => this.savePicture(), { title: "Save this view as a PNG file (I)" }),
       button("Copy link", () => this._copyLink(), { title: "Copy the address of what you see (L)" }),
       this.themeButton,
-      button("?", () => byId("help").showModal(), { title: "Keys and hints (?)" }),
+      button("?", () => dialog().showModal(), { title: "Keys and hints (?)" }),
     );
   }
 
@@ -367,7 +425,7 @@ export class App {
     const { theme } = this.state;
     if (theme === "auto") delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = theme;
-    this.themeButton.textContent = { auto: "Auto", light: "Light", dark: "Dark" }[theme];
+    this.themeButton.textContent = theme[0].toUpperCase() + theme.slice(1);
     this.themeButton.setAttribute("aria-label", `Theme: ${theme}`);
     Theme.read();
     if (!this.view) return;
@@ -416,6 +474,10 @@ export class App {
     this._save(await pictureOfPage(view), `${view}.png`);
   }
 
+  /**
+   * @param {Blob} file
+   * @param {string} name
+   */
   _save(file, name) {
     save(file, name);
     this.toast(`Saved ${name}`);

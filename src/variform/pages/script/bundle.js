@@ -1,1463 +1,2151 @@
 "use strict";
-(()=>{var Plane=class _Plane{constructor(dim,first,second,centre,names){
-Object.assign(this,{dim,first,second,centre,names})}static first({
-dim,order},pca){return dim<3?"0,1":pca?"pca":`${order[0]},${order[1]}`}static isKnown(name,{
-dim},pca){if(name==="pca")return pca!==null;if(dim<3)return name===
-"0,1";let latents=name.split(",").map(Number);return latents.
-every(k=>Number.isInteger(k)&&k>=0&&k<dim)&&latents.length===
-2&&latents[0]!==latents[1]}static named(name,{dim},pca){if(name===
-"pca")return _Plane.ofPca(dim,pca);let[a,b]=name.split(",").
-map(Number);return _Plane.ofLatents(dim,a,b)}static ofLatents(dim,a,b){
-let unit=k=>Float64Array.from({length:dim},(_,i)=>i===k?1:0),
-second=dim>1?unit(b):null;return new _Plane(dim,unit(a),second,
-new Float64Array(dim),[`z${a+1}`,second?`z${b+1}`:""])}static ofPca(dim,pca){
-let names=pca.shares.map((share,i)=>`PC${i+1} of the posteri\
-or means (${Math.round(100*share)}%)`);return new _Plane(dim,
-Float64Array.from(pca.axes[0]),Float64Array.from(pca.axes[1]),
-Float64Array.from(pca.centre),names)}place(z,start2=0){let x=0,
-y=0;for(let k=0;k<this.dim;k++){let offset=z[start2+k]-this.
-centre[k];x+=offset*this.first[k],this.second&&(y+=offset*this.
-second[k])}return[x,y]}at([x,y],about){let[x0,y0]=this.place(
-about),z=new Float32Array(this.dim);for(let k=0;k<this.dim;k++)
-z[k]=about[k]+(x-x0)*this.first[k]+(this.second?(y-y0)*this.
-second[k]:0);return z}},Cloud=class{constructor(means,dim){Object.
-assign(this,{means,dim,count:means.length/dim})}point(i){return this.
-means.slice(i*this.dim,(i+1)*this.dim)}squared(i,z,start2=0){
-let sum=0;for(let k=0,at=i*this.dim;k<this.dim;k++,at++){let step=this.
-means[at]-z[start2+k];sum+=step*step}return sum}nearest(z,groups=null,group=0){
-let best=-1,least=1/0;for(let i=0;i<this.count;i++){if(groups&&
-groups[i]!==group)continue;let square=this.squared(i,z);square<
-least&&([least,best]=[square,i])}return{index:best,distance:Math.
-sqrt(least)}}middle(){let sum=new Float32Array(this.dim);for(let i=0;i<
-this.count;i++)for(let k=0;k<this.dim;k++)sum[k]+=this.means[i*
-this.dim+k]/this.count;return this.point(this.nearest(sum).index)}get usual(){
-if(!this._usual){let step=Math.max(1,Math.floor(this.count/300)),
-found=[];for(let i=0;i<this.count;i+=step){let least=1/0;for(let j=0;j<
-this.count;j++)least=Math.min(least,this.squared(j,this.means,
-i*this.dim)||1/0);found.push(Math.sqrt(least))}this._usual=found.
-filter(Number.isFinite).sort((a,b)=>a-b)}return this._usual}get limit(){
-return this.usual[Math.floor(.99*(this.usual.length-1))]??0}strangeness(distance){
-return distance?distance/this.limit:0}spread(most){let count=Math.
-min(most,this.count);return Int32Array.from({length:count},(_,i)=>Math.
-round(i*(this.count-1)/Math.max(1,count-1)))}};function densityOf(points,box,size){
-let counts=new Float32Array(size*size),count=points.length/2;
-for(let i=0;i<count;i++){let column=Math.floor((points[2*i]-
-box.x0)/(box.x1-box.x0)*size),row=Math.floor((points[2*i+1]-
-box.y0)/(box.y1-box.y0)*size);column>=0&&column<size&&row>=0&&
-row<size&&(counts[row*size+column]+=1)}let width=Math.max(1.2,
-.055*size*Math.max(.6,Math.min(1.6,(600/Math.max(count,1))**
-(1/6)))),smooth=blurred(counts,size,width),own=[];for(let i=0;i<
-counts.length;i++)for(let k=0;k<counts[i];k++)own.push(smooth[i]);
-own.sort((a,b)=>a-b);let middle=own.length?own[Math.floor(own.
-length/2)]:1;for(let i=0;i<smooth.length;i++)smooth[i]=Math.
-min(1,smooth[i]/middle);return smooth}function blurred(values,size,width){
-let reach=Math.ceil(3*width),kernel=Float32Array.from({length:2*
-reach+1},(_,i)=>Math.exp(-(((i-reach)/width)**2)/2)),total=kernel.
-reduce((a,b)=>a+b,0),pass=(from,stride,other)=>{let to=new Float32Array(
-from.length);for(let line=0;line<size;line++)for(let i=0;i<size;i++){
-let sum=0,low=Math.max(0,i-reach),high=Math.min(size-1,i+reach);
-for(let j=low;j<=high;j++)sum+=kernel[j-i+reach]*from[line*other+
-j*stride];to[line*other+i*stride]=sum/total}return to};return pass(
-pass(values,1,size),size,1)}var between=(a,b,share)=>Float32Array.
-from(a,(value,k)=>value+(b[k]-value)*share);function distanceOf(a,b){
-let sum=0;for(let k=0;k<a.length;k++)sum+=(a[k]-b[k])**2;return Math.
-sqrt(sum)}function straightWay(a,b,steps){return Array.from(
-{length:steps},(_,i)=>between(a,b,i/(steps-1)))}function wayAlongData(cloud,a,b,steps,most=1500){
-let chosen=cloud.spread(most),count=chosen.length+2,points=[
-a,...Array.from(chosen,i=>cloud.point(i)),b],cost=new Float64Array(
-count).fill(1/0),before=new Int32Array(count).fill(-1),done=new Uint8Array(
-count);for(cost[0]=0;;){let at=-1;for(let i=0;i<count;i++)!done[i]&&
-(at<0||cost[i]<cost[at])&&(at=i);if(at<0||at===count-1||cost[at]===
-1/0)break;done[at]=1;let from=points[at];for(let i=0;i<count;i++){
-if(done[i])continue;let to=points[i],square=0;for(let k=0;k<
-from.length;k++)square+=(from[k]-to[k])**2;let found=cost[at]+
-square*square;found<cost[i]&&([cost[i],before[i]]=[found,at])}}
-let path=[];for(let i=count-1;i>=0;i=before[i])path.unshift(
-points[i]);let way=evenly(path,60);for(let round=0;round<12;round++)
-way=way.map((z,i)=>i===0||i===way.length-1?z:z.map((value,k)=>(way[i-
-1][k]+2*value+way[i+1][k])/4));return evenly(way,steps)}function evenly(points,steps){
-let lengths=[0];for(let i=1;i<points.length;i++)lengths.push(
-lengths[i-1]+distanceOf(points[i],points[i-1]));let whole2=lengths.
-at(-1),piece=1;return Array.from({length:steps},(_,i)=>{let at=whole2*
-i/(steps-1);for(;piece<points.length-1&&lengths[piece]<at;)piece++;
-let length=lengths[piece]-lengths[piece-1];return between(points[piece-
-1],points[piece],length?(at-lengths[piece-1])/length:0)})}var MOST_PINS=9,THEMES=["auto","light","dark"],whole=(least,most)=>text2=>{
-let value=Number(text2);return Number.isInteger(value)&&value>=
-least&&value<=most?value:void 0},oneOf=words=>text2=>words.includes(
-text2)?text2:void 0,list=numbers=>Array.from(numbers,value=>String(
-Number(value.toFixed(4)))).join(","),point=length=>text2=>{let values=Float32Array.
-from(text2.split(","),Number);return values.length===length&&
-values.every(Number.isFinite)?values:void 0};function shared({
-contents,world,views,first}){let{latents,plane}=contents,{columns,
-cloud}=world,colour=columns.find(column=>column.name!=="spli\
-t")??columns[0],readPoint=point(latents.dim),readPins=text2=>text2.
-split("~").map(readPoint).filter(Boolean).slice(-MOST_PINS),
-width=contents.context.length;return{view:{start:first.key,read:oneOf(
-views.map(({key})=>key))},z:{start:cloud.middle(),read:readPoint,
-write:list},pins:{start:[],read:readPins,write:pins=>pins.map(
-list).join("~")},theme:{start:"auto",read:oneOf(THEMES)},plane:{
-start:Plane.first(latents,plane),read:text2=>Plane.isKnown(text2,
-latents,plane)?text2:void 0},colour:{start:colour.name,read:oneOf(
-["",...columns.map(({name})=>name)])},marks:{start:"dots",read:oneOf(
-["dots","pictures"])},fog:{start:!0,read:text2=>text2!=="0",
-write:isOn=>isOn?"1":"0"},only:{start:-1,read:whole(-1,99)},
-context:{name:"told",start:Float32Array.from(contents.context),
-read:text2=>width?point(width)(text2):void 0,write:list}}}var Address=class{constructor(app){
-this.parts=shared(app);for(let view of app.views)Object.assign(
-this.parts,view.kept(app.contents))}start(){let values=Object.
-entries(this.parts).map(([key,{start:start2}])=>[key,start2]);
-return Object.fromEntries(values)}write(state){let found=[];
-for(let[key,{name=key,write=String}]of Object.entries(this.parts)){
-let text2=write(state[key]);text2!==""&&found.push(`${name}=${encodeURIComponent(
-text2).replaceAll("%2C",",")}`)}return`#${found.join("&")}`}read(fragment){
-let texts=new URLSearchParams(fragment.slice(1)),found={};for(let[
-key,{name=key,read}]of Object.entries(this.parts)){let text2=texts.
-get(name),value=text2===null?void 0:read(text2);value!==void 0&&
-(found[key]=value)}return found}};function bytesOf(text2){let characters=atob(text2),bytes=new Uint8Array(
-characters.length);for(let i=0;i<bytes.length;i++)bytes[i]=characters.
-charCodeAt(i);return bytes}var floatsOf=text2=>new Float32Array(
-bytesOf(text2).buffer),integersOf=text2=>new Int16Array(bytesOf(
-text2).buffer);function npyOf(values,shape){let header=`{'de\
-scr': '<f4', 'fortran_order': False, 'shape': ${shape.length===
-1?`(${shape[0]},)`:`(${shape.join(", ")})`}, }`,length=Math.
-ceil((header.length+11)/64)*64-10,line=`${header.padEnd(length-
-1)}
-`,head=new Uint8Array(10+length);head.set([147,78,85,77,80,89,
-1,0,length&255,length>>8]);for(let i=0;i<length;i++)head[10+
-i]=line.charCodeAt(i);return new Blob([head,Float32Array.from(
-values)],{type:"application/octet-stream"})}function csvOf(rows){
-let lines=rows.map(row=>row.map(cellOf).join(","));return new Blob(
-[`${lines.join(`\r
+"use strict";(()=>{var Plane=class _Plane{constructor(first,second,centre,names){
+this.dim=first.length,this.first=first,this.
+second=second,this.centre=centre,this.names=
+names}static first({dim,order},pca){return dim<
+3?"0,1":pca?"pca":`${order[0]},${order[1]}`}static isKnown(name,{
+dim},pca){if(name==="pca")return pca!==null;
+if(dim<3)return name==="0,1";let latents=name.
+split(",").map(Number);return latents.every(
+k=>Number.isInteger(k)&&k>=0&&k<dim)&&latents.
+length===2&&latents[0]!==latents[1]}static named(name,{
+dim},pca){if(name==="pca")return _Plane.
+ofPca(pca);let[a,b]=name.split(",").map(
+Number);return _Plane.ofLatents(dim,a,b)}static ofLatents(dim,a,b){
+let unit=k=>Float64Array.from({length:dim},
+(_,i)=>i===k?1:0),centre=new Float64Array(
+dim);return dim===1?new _Plane(unit(a),null,
+centre,[`z${a+1}`,""]):new _Plane(unit(a),
+unit(b),centre,[`z${a+1}`,`z${b+1}`])}static ofPca({
+axes,centre,shares}){let names=shares.map(
+(share,i)=>`PC${i+1} of the posterior me\
+ans (${Math.round(100*share)}%)`);return new _Plane(
+axes[0],axes[1],centre,names)}place(z,start2=0){
+let x=0,y=0;for(let k=0;k<this.dim;k++){
+let offset=z[start2+k]-this.centre[k];x+=
+offset*this.first[k],this.second&&(y+=offset*
+this.second[k])}return[x,y]}at([x,y],about){
+let[x0,y0]=this.place(about),z=new Float32Array(
+this.dim);for(let k=0;k<this.dim;k++){let up=this.
+second?(y-y0)*this.second[k]:0;z[k]=about[k]+
+(x-x0)*this.first[k]+up}return z}},Cloud=class{_usual=null;constructor(means,dim){
+this.means=means,this.dim=dim,this.count=
+means.length/dim}point(i){return this.means.
+slice(i*this.dim,(i+1)*this.dim)}squared(i,z,start2=0){
+let sum=0;for(let k=0,at=i*this.dim;k<this.
+dim;k++,at++){let step=this.means[at]-z[start2+
+k];sum+=step*step}return sum}nearest(z,groups=null,group=0){
+let index=-1,least=1/0;for(let i=0;i<this.
+count;i++){if(groups&&groups[i]!==group)
+continue;let square=this.squared(i,z);square>=
+least||(least=square,index=i)}return{index,
+distance:Math.sqrt(least)}}middle(){let sum=new Float32Array(
+this.dim);for(let i=0;i<this.count;i++)for(let k=0;k<
+this.dim;k++)sum[k]+=this.means[i*this.dim+
+k]/this.count;return this.point(this.nearest(
+sum).index)}get usual(){return this._usual??=
+this._distances(),this._usual}_distances(){
+let step=Math.max(1,Math.floor(this.count/
+300)),found=[];for(let i=0;i<this.count;i+=
+step){let least=1/0;for(let j=0;j<this.count;j++){
+let square=this.squared(j,this.means,i*this.
+dim);square>0&&(least=Math.min(least,square))}
+found.push(Math.sqrt(least))}return found.
+filter(Number.isFinite).sort((a,b)=>a-b)}get limit(){
+return this.usual[Math.floor(.99*(this.usual.
+length-1))]??0}strangeness(distance){return distance?
+distance/this.limit:0}spread(most){let count=Math.
+min(most,this.count),step=(this.count-1)/
+Math.max(1,count-1);return Int32Array.from(
+{length:count},(_,i)=>Math.round(i*step))}};
+function densityOf(points,box,size){let counts=countsOf(
+points,box,size),count=points.length/2,narrower=Math.
+max(.6,Math.min(1.6,(600/Math.max(count,
+1))**(1/6))),smooth=blurred(counts,size,
+Math.max(1.2,.055*size*narrower)),own=[];
+for(let i=0;i<counts.length;i++)for(let k=0;k<
+counts[i];k++)own.push(smooth[i]);own.sort(
+(a,b)=>a-b);let usual=own.length?own[Math.
+floor(own.length/2)]:1;return smooth.map(
+value=>Math.min(1,value/usual))}function countsOf(points,{
+x0,x1,y0,y1},size){let counts=new Float32Array(
+size*size);for(let at=0;at<points.length;at+=
+2){let column=Math.floor((points[at]-x0)/
+(x1-x0)*size),row=Math.floor((points[at+
+1]-y0)/(y1-y0)*size);column>=0&&column<size&&
+row>=0&&row<size&&(counts[row*size+column]+=
+1)}return counts}function blurred(values,size,width){
+let reach=Math.ceil(3*width),kernel=Float32Array.
+from({length:2*reach+1},(_,i)=>Math.exp(
+-(((i-reach)/width)**2)/2)),total=kernel.
+reduce((a,b)=>a+b,0),along=(from,step,next)=>{
+let to=new Float32Array(from.length);for(let line=0;line<
+size;line++)for(let i=0;i<size;i++){let sum=0,
+low=Math.max(0,i-reach),high=Math.min(size-
+1,i+reach);for(let j=low;j<=high;j++)sum+=
+kernel[j-i+reach]*from[line*next+j*step];
+to[line*next+i*step]=sum/total}return to};
+return along(along(values,1,size),size,1)}
+var between=(a,b,share)=>Float32Array.from(
+a,(value,k)=>value+(b[k]-value)*share),distanceOf=(a,b)=>Math.
+sqrt(squareOf(a,b));function squareOf(a,b){
+let sum=0;for(let k=0;k<a.length;k++)sum+=
+(a[k]-b[k])**2;return sum}function straightWay(a,b,steps){
+return Array.from({length:steps},(_,i)=>between(
+a,b,i/(steps-1)))}function wayAlongData(cloud,a,b,steps,most=1500){
+let means=Array.from(cloud.spread(most),
+i=>cloud.point(i)),way=evenly(shortestPath(
+[a,...means,b]),60);for(let round=0;round<
+12;round++)way=way.map((_,i)=>smoothed(way,
+i));return evenly(way,steps)}function smoothed(way,i){
+return i===0||i===way.length-1?way[i]:way[i].
+map((value,k)=>(way[i-1][k]+2*value+way[i+
+1][k])/4)}function shortestPath(points){
+let count=points.length,cost=new Float64Array(
+count).fill(1/0),before=new Int32Array(count).
+fill(-1),isDone=new Uint8Array(count);for(cost[0]=
+0;;){let at=cheapest(cost,isDone);if(at<
+0||at===count-1)break;isDone[at]=1;for(let i=0;i<
+count;i++){if(isDone[i])continue;let found=cost[at]+
+squareOf(points[at],points[i])**2;found>=
+cost[i]||(cost[i]=found,before[i]=at)}}let path=[];
+for(let i=count-1;i>=0;i=before[i])path.
+unshift(points[i]);return path}function cheapest(cost,isDone){
+let best=-1,least=1/0;for(let i=0;i<cost.
+length;i++)isDone[i]||cost[i]>=least||(best=
+i,least=cost[i]);return best}function evenly(points,steps){
+let lengths=[0];for(let i=1;i<points.length;i++)
+lengths.push(lengths[i-1]+distanceOf(points[i],
+points[i-1]));let whole2=lengths[lengths.
+length-1],piece=1;return Array.from({length:steps},
+(_,i)=>{let at=whole2*i/(steps-1);for(;piece<
+points.length-1&&lengths[piece]<at;)piece++;
+let length=lengths[piece]-lengths[piece-
+1],share=length?(at-lengths[piece-1])/length:
+0;return between(points[piece-1],points[piece],
+share)})}var MOST_PINS=9,THEMES=["auto","light","\
+dark"],whole=(least,most)=>text2=>{let value=Number(
+text2);return Number.isInteger(value)&&value>=
+least&&value<=most?value:void 0},oneOf=words=>text2=>words.
+includes(text2)?text2:void 0,list=numbers=>Array.
+from(numbers,value=>String(Number(value.
+toFixed(4)))).join(","),point=length=>text2=>{
+let values=Float32Array.from(text2.split(
+","),Number);return values.length===length&&
+values.every(Number.isFinite)?values:void 0};
+function shared({contents,world,views,first}){
+let{latents,plane}=contents,{columns,cloud}=world,
+colour=columns.find(column=>column.name!==
+"split")??columns[0],readPoint=point(latents.
+dim),readPins=text2=>text2.split("~").map(
+readPoint).filter(Boolean).slice(-MOST_PINS),
+width=contents.context.length;return{view:{
+start:first.key,read:oneOf(views.map(({key})=>key))},
+z:{start:cloud.middle(),read:readPoint,write:list},
+pins:{start:[],read:readPins,write:pins=>pins.
+map(list).join("~")},theme:{start:"auto",
+read:oneOf(THEMES)},plane:{start:Plane.first(
+latents,plane),read:text2=>Plane.isKnown(
+text2,latents,plane)?text2:void 0},colour:{
+start:colour.name,read:oneOf(["",...columns.
+map(({name})=>name)])},marks:{start:"dot\
+s",read:oneOf(["dots","pictures"])},fog:{
+start:!0,read:text2=>text2!=="0",write:isOn=>isOn?
+"1":"0"},only:{start:-1,read:whole(-1,99)},
+context:{name:"told",start:Float32Array.
+from(contents.context),read:text2=>width?
+point(width)(text2):void 0,write:list}}}
+var Address=class{constructor(app){this.
+parts=shared(app);for(let view of app.views)
+Object.assign(this.parts,view.kept(app.contents))}start(){
+let values=Object.entries(this.parts).map(
+([key,{start:start2}])=>[key,start2]);return Object.
+fromEntries(values)}write(state){let found=[];
+for(let[key,{name=key,write=String}]of Object.
+entries(this.parts)){let text2=write(state[key]);
+text2!==""&&found.push(`${name}=${encodeURIComponent(
+text2).replaceAll("%2C",",")}`)}return`#${found.
+join("&")}`}read(fragment){let texts=new URLSearchParams(
+fragment.slice(1)),found={};for(let[key,
+{name=key,read}]of Object.entries(this.parts)){
+let text2=texts.get(name),value=text2===
+null?void 0:read(text2);value!==void 0&&
+(found[key]=value)}return found}};function bytesOf(text2){let characters=atob(
+text2),bytes=new Uint8Array(characters.length);
+for(let i=0;i<bytes.length;i++)bytes[i]=
+characters.charCodeAt(i);return bytes}var floatsOf=text2=>new Float32Array(
+bytesOf(text2).buffer),integersOf=text2=>new Int16Array(
+bytesOf(text2).buffer);function npyOf(values,shape){
+let header=`{'descr': '<f4', 'fortran_or\
+der': False, 'shape': ${shape.length===1?
+`(${shape[0]},)`:`(${shape.join(", ")})`}\
+, }`,length=Math.ceil((header.length+11)/
+64)*64-10,line=`${header.padEnd(length-1)}\
+
+`,head=new Uint8Array(10+length);head.set(
+[147,78,85,77,80,89,1,0,length&255,length>>
+8]);for(let i=0;i<length;i++)head[10+i]=
+line.charCodeAt(i);return new Blob([head,
+Float32Array.from(values)],{type:"applic\
+ation/octet-stream"})}function csvOf(rows){
+let lines=rows.map(row=>row.map(cellOf).
+join(","));return new Blob([`${lines.join(
+`\r
 `)}\r
-`],{type:"text/csv"})}function cellOf(value){let text2=String(
-value);return/[",\r\n]/.test(text2)?`"${text2.replaceAll('"',
-'""')}"`:text2}function save(blob,name){let link=document.createElement(
-"a");link.href=URL.createObjectURL(blob),link.download=name,
-document.body.append(link),link.click(),link.remove(),setTimeout(
-()=>URL.revokeObjectURL(link.href),1e4)}var Theme={colours:{},dark:!1,read(){let style=getComputedStyle(
-document.documentElement);for(let name of["paper","card","in\
-k","soft","line","accent","second","fog","panel","missing","\
-lit"])Theme.colours[name]=style.getPropertyValue(`--${name}`).
-trim();Theme.dark=style.getPropertyValue("--is-dark").trim()===
-"1"},font:(size,weight=400)=>`${weight} ${size}px system-ui,\
- -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu San\
-s", sans-serif`},PALETTES={light:["#0072b2","#e69f00","#009e\
-73","#d55e00","#56b4e9","#cc79a7","#222222","#8800ff","#6633\
-11","#b8a800"],dark:["#3d9be0","#f0ab20","#1fc095","#f0762b",
-"#8fd3ff","#e59cc6","#f2f2f2","#a566ff","#b0764a","#f0e442"]},
-VIRIDIS=["#440154","#482475","#414487","#355f8d","#2a788e","\
-#21918c","#22a884","#44bf70","#7ad151","#bddf26","#fde725"];
-function hexOf(text2){return[1,3,5].map(place=>parseInt(text2.
-slice(place,place+2),16))}function scaleColour(share){let at=Math.
-max(0,Math.min(1,share))*(VIRIDIS.length-1),low=Math.min(VIRIDIS.
-length-2,Math.floor(at)),[from,to]=[hexOf(VIRIDIS[low]),hexOf(
-VIRIDIS[low+1])];return`rgb(${from.map((value,k)=>Math.round(
-value+(to[k]-value)*(at-low))).join(",")})`}var MOST_COLOURS=10;function colouring(world,name){let column=world.
-columns.find(item=>item.name===name);if(!column)return null;
-column.plain??=column.kind==="category"?integersOf(column.values):
-floatsOf(column.values);let values=column.plain;if(column.kind===
-"number"){column.sorted??=Float32Array.from(values.filter(Number.
-isFinite)).sort();let low=column.sorted[Math.floor(.01*(column.
-sorted.length-1))],high=column.sorted[Math.ceil(.99*(column.
-sorted.length-1))];return{...column,low,high,of:i=>Number.isFinite(
-values[i])?scaleColour((values[i]-low)/(high-low||1)):Theme.
-colours.missing,group:()=>0}}let counts=new Map;for(let value of values)
-counts.set(value,(counts.get(value)??0)+1);let known=column.
-categories.map((_,k)=>k).filter(k=>counts.has(k)),palette=PALETTES[Theme.
-dark?"dark":"light"],kept=known.length<=MOST_COLOURS?known:known.
-toSorted((a,b)=>counts.get(b)-counts.get(a)).slice(0,MOST_COLOURS-
-1),place=new Map(kept.map((k,i)=>[k,i])),group=i=>place.get(
-values[i])??(values[i]<0?MOST_COLOURS+1:MOST_COLOURS),shade=at=>at<
-kept.length?palette[at]:Theme.colours.missing,groups=kept.map(
-(k,i)=>({name:column.categories[k],count:counts.get(k),shade:palette[i],
-group:i})),others=known.length-kept.length,left=known.filter(
-k=>!place.has(k)).reduce((sum,k)=>sum+counts.get(k),0);return others&&
-groups.push({name:`${others} others`,count:left,shade:Theme.
-colours.missing,group:MOST_COLOURS}),counts.has(-1)&&groups.
-push({name:"none",count:counts.get(-1),shade:Theme.colours.missing,
-group:MOST_COLOURS+1}),{...column,groups,group,of:i=>shade(group(
-i))}}function prepare(canvas,w,h){let ratio=Math.min(3,window.devicePixelRatio||
-1),width=Math.max(1,Math.round(w*ratio)),height=Math.max(1,Math.
-round(h*ratio));(canvas.width!==width||canvas.height!==height)&&
-(canvas.width=width,canvas.height=height),canvas.style.width=
-`${w}px`,canvas.style.height=`${h}px`;let context=canvas.getContext(
-"2d");return context.setTransform(width/w,0,0,height/h,0,0),
-context}function fitted(aspect,w,h,x=0,y=0){let width=Math.min(
-w,h*aspect),height=width/aspect;return{x:x+(w-width)/2,y:y+(h-
-height)/2,w:width,h:height}}function tileOf(picture,across,width,height){
+`],{type:"text/csv"})}function cellOf(value){
+let text2=String(value);return/[",\r\n]/.
+test(text2)?`"${text2.replaceAll('"','""')}\
+"`:text2}function save(blob,name){let link=document.
+createElement("a");link.href=URL.createObjectURL(
+blob),link.download=name,document.body.append(
+link),link.click(),link.remove(),setTimeout(
+()=>URL.revokeObjectURL(link.href),1e4)}var FONTS='system-ui, -apple-system, "Se\
+goe UI", Roboto, "Noto Sans", "DejaVu Sa\
+ns", sans-serif',colours={paper:"",card:"",
+ink:"",soft:"",line:"",accent:"",second:"",
+fog:"",panel:"",missing:"",lit:""},Theme={
+colours,dark:!1,read(){let style=getComputedStyle(
+document.documentElement);for(let name of Object.
+keys(colours))colours[name]=style.getPropertyValue(
+`--${name}`).trim();Theme.dark=style.getPropertyValue(
+"--is-dark").trim()==="1"},font:(size,weight=400)=>`${weight}\
+ ${size}px ${FONTS}`},PALETTES={light:["\
+#0072b2","#e69f00","#009e73","#d55e00","\
+#56b4e9","#cc79a7","#222222","#8800ff","\
+#663311","#b8a800"],dark:["#3d9be0","#f0\
+ab20","#1fc095","#f0762b","#8fd3ff","#e5\
+9cc6","#f2f2f2","#a566ff","#b0764a","#f0\
+e442"]},VIRIDIS="#440154 #482475 #414487\
+ #355f8d #2a788e #21918c #22a884 #44bf70\
+ #7ad151 #bddf26 #fde725".split(" ").map(
+hexOf);function hexOf(text2){return[1,3,
+5].map(place=>Number.parseInt(text2.slice(
+place,place+2),16))}function scaleColour(share){
+let at=Math.max(0,Math.min(1,share))*(VIRIDIS.
+length-1),low=Math.min(VIRIDIS.length-2,
+Math.floor(at)),from=VIRIDIS[low],to=VIRIDIS[low+
+1];return`rgb(${from.map((value,k)=>Math.
+round(value+(to[k]-value)*(at-low))).join(
+",")})`}var MOST_COLOURS=10,OTHERS=MOST_COLOURS,
+NONE=MOST_COLOURS+1;function numbersOf(column){
+return column.numbers??=column.kind==="c\
+ategory"?integersOf(column.values):floatsOf(
+column.values),column.numbers}function colouring(world,name){
+let column=world.columns.find(item=>item.
+name===name);return column?column.kind===
+"number"?byNumber(column):byCategory(column):
+null}function byNumber(column){let numbers=numbersOf(
+column);column.sorted??=Float32Array.from(
+numbers.filter(Number.isFinite)).sort();
+let last=column.sorted.length-1,low=column.
+sorted[Math.floor(.01*last)],high=column.
+sorted[Math.ceil(.99*last)],length=high-
+low||1;return{...column,low,high,of:i=>{
+let value=numbers[i];return Number.isFinite(
+value)?scaleColour((value-low)/length):Theme.
+colours.missing},group:()=>0,groups:[]}}
+function byCategory(column){let numbers=numbersOf(
+column),{missing}=Theme.colours,palette=PALETTES[Theme.
+dark?"dark":"light"],counts=new Map;for(let value of numbers)
+counts.set(value,(counts.get(value)??0)+
+1);let known=column.categories.map((_,k)=>k).
+filter(k=>counts.has(k)),most=known.toSorted(
+(a,b)=>counts.get(b)-counts.get(a)).slice(
+0,MOST_COLOURS-1),kept=known.length<=MOST_COLOURS?
+known:most,places=new Map(kept.map((k,i)=>[
+k,i])),groups=kept.map((k,i)=>({name:column.
+categories[k],count:counts.get(k),shade:palette[i],
+group:i})),others=known.filter(k=>!places.
+has(k));if(others.length){let count=others.
+reduce((sum,k)=>sum+counts.get(k),0);groups.
+push({name:`${others.length} others`,count,
+shade:missing,group:OTHERS})}counts.has(
+-1)&&groups.push({name:"none",count:counts.
+get(-1),shade:missing,group:NONE});let group=i=>places.
+get(numbers[i])??(numbers[i]<0?NONE:OTHERS);
+return{...column,groups,group,of:i=>palette[group(
+i)]??missing,low:0,high:0}}function prepare(canvas,w,h){let ratio=Math.
+min(3,window.devicePixelRatio||1),width=Math.
+max(1,Math.round(w*ratio)),height=Math.max(
+1,Math.round(h*ratio));(canvas.width!==width||
+canvas.height!==height)&&(canvas.width=width,
+canvas.height=height),canvas.style.width=
+`${w}px`,canvas.style.height=`${h}px`;let context=canvas.
+getContext("2d");return context.setTransform(
+width/w,0,0,height/h,0,0),context}function fitted(aspect,w,h,x=0,y=0){
+let width=Math.min(w,h*aspect),height=width/
+aspect;return{x:x+(w-width)/2,y:y+(h-height)/
+2,w:width,h:height}}function tileOf(picture,across,width,height){
 return(context,i,{x,y,w,h})=>{context.imageSmoothingEnabled=
-w<width;let left=i%across*width,top=Math.floor(i/across)*height;
-context.drawImage(picture,left,top,width,height,x,y,w,h)}}function ticks(low,high,count){
-let rough=(high-low)/count||1,power=10**Math.floor(Math.log10(
-rough)),step=power*([1,2,5].find(factor=>factor*power>=rough)??
-10),found=[];for(let k=Math.ceil(low/step-1e-9);k*step<=high+
-1e-9*step;k++)found.push(k*step);return found}function shown(value,unit=0){if(value===null||!Number.isFinite(
-value))return"–";let size=Math.abs(value),text2;return unit>
-0&&size<1e6?text2=value.toFixed(Math.max(0,Math.min(8,-Math.
-floor(Math.log10(unit))))):size!==0&&(size>=1e5||size<.001)?
-text2=value.toExponential(2):text2=String(Number(value.toPrecision(
-4))),(Number(text2)===0?text2.replace("-",""):text2).replace(
-"-","−")}function away(distance){return distance<.005?"rig\
-ht here":`${distance<10?distance.toFixed(2):shown(distance)}\
- away`}function float32Text(value){if(!Number.isFinite(value))
-return"";for(let digits=1;digits<9;digits++){let text2=value.
-toPrecision(digits);if(Math.fround(Number(text2))===Math.fround(
-value))return String(Number(text2))}return String(Number(value.
-toPrecision(9)))}var within=(value,low,high)=>Math.max(low,Math.min(high,value)),
-inset=({x,y,w,h},margin)=>({x:x+margin,y:y+margin,w:w-2*margin,
-h:h-2*margin}),Designs=class{constructor(event){this.event=event,
-this.kind=event.kind,this.size=event.shape.reduce((product2,side)=>product2*
-side,1),this.columns=event.columns??[],this.aspect=event.kind===
-"curve"?1.6:1,this.kind==="image"&&([this.channels,this.height,
-this.width]=event.shape,this.aspect=this.width/this.height),
-[this.low,this.high]=event.range,this.areWide=this.kind!=="i\
-mage",this.areAllReal=this.columns.every(({kind})=>kind==="r\
-eal")}part(values,i){return values.subarray(i*this.size,(i+1)*
-this.size)}sheet(values,count=values.length/this.size){if(this.
-kind!=="image")return{draw:(context,i,box)=>this._glyph(context,
-this.part(values,i),box)};let across=Math.max(1,Math.ceil(Math.
-sqrt(count))),canvas=document.createElement("canvas");canvas.
-width=across*this.width,canvas.height=Math.max(1,Math.ceil(count/
-across))*this.height;let picture=new ImageData(canvas.width,
-canvas.height);for(let i=0;i<count;i++){let left=i%across*this.
-width,top=Math.floor(i/across)*this.height;this._pixels(picture,
-this.part(values,i),left,top)}return canvas.getContext("2d").
-putImageData(picture,0,0),{draw:tileOf(canvas,across,this.width,
-this.height)}}async examples(rows){if(this.kind!=="image"){let values=floatsOf(
-rows.values);return{...this.sheet(values),values}}let{data,type,
-across,width,height}=rows.picture,picture=await createImageBitmap(
-new Blob([bytesOf(data)],{type}));return{draw:tileOf(picture,
-across,width,height),values:null}}_pixels(picture,values,left,top){
-let area=this.width*this.height,nextChannel=this.channels===
-3?area:0,factor=255/(this.high-this.low||1);for(let row=0;row<
-this.height;row++){let at=4*((top+row)*picture.width+left);for(let column=0;column<
-this.width;column++,at+=4){let place=row*this.width+column;for(let channel=0;channel<
-3;channel++){let value=values[place+channel*nextChannel];picture.
-data[at+channel]=(value-this.low)*factor+.5}picture.data[at+
-3]=255}}}_glyph(context,values,box){let{panel,accent}=Theme.
-colours;context.fillStyle=panel,context.fillRect(box.x,box.y,
-box.w,box.h),this.kind==="curve"?this.curve(context,values,inset(
-box,3),accent,box.w>160?2:1.4):this._bars(context,values,inset(
-box,3))}_bars(context,values,{x,y,w,h}){let count=Math.min(this.
-size,Math.max(1,Math.floor(h/3))),step=h/count,height=Math.max(
-1,step-1);for(let k=0;k<count;k++){let share=this.share(k,values[k]);
-context.fillStyle=Theme.colours.line,context.fillRect(x,y+k*
-step,w,height),share!==null&&(context.fillStyle=Theme.colours.
-accent,context.fillRect(x,y+k*step,Math.max(1,w*share),height))}}curve(context,values,{
-x,y,w,h},colour,width){let{places}=this.event,first=places[0],
-length=places.at(-1)-first||1,height=this.high-this.low||1;context.
-beginPath();let isDrawing=!1;for(let k=0;k<this.size;k++){let value=values[k];
-if(!Number.isFinite(value)){isDrawing=!1;continue}let right=x+
-(places[k]-first)/length*w,down=y+h-(within(value,this.low,this.
-high)-this.low)/height*h;isDrawing?context.lineTo(right,down):
-context.moveTo(right,down),isDrawing=!0}context.strokeStyle=
-colour,context.lineWidth=width,context.lineJoin="round",context.
-stroke()}share(column,value){if(!Number.isFinite(value))return null;
-let{low,high}=this.columns[column];return high>low?within((value-
-low)/(high-low),0,1):.5}tidy(column,value){let{kind,categories,
-whole:whole2,low,high}=this.columns[column];return Number.isFinite(
-value)?categories.length?within(Math.round(value),0,categories.
-length-1):kind==="count"?Math.max(0,Math.round(value)):this.
-areAllReal?value:within(whole2?Math.round(value):value,low,high):
-Number.NaN}text(column,value){let{categories,low,high,whole:whole2,
-kind}=this.columns[column],tidy=this.tidy(column,value);return Number.
-isFinite(tidy)?categories.length?categories[tidy]:whole2&&kind!==
-"real"?shown(tidy,1):shown(tidy,(high-low)/500||0):"missing"}cells(values){
-if(this.kind!=="image"){let row=this.columns.map((column,k)=>this.
-_cell(column,this.tidy(k,values[k])));return[this.columns.map(
-({full})=>full),row]}let names=this.channels===3?["red","gre\
-en","blue"]:["value"],area=this.width*this.height,rows=[["ro\
-w","column",...names]];for(let i=0;i<area;i++){let pixel=names.
-map((_,channel)=>float32Text(values[channel*area+i]));rows.push(
-[Math.floor(i/this.width),i%this.width,...pixel])}return rows}_cell({
-categories},value){return categories.length&&Number.isFinite(
-value)?categories[value]:float32Text(value)}plot(context,values,other,{
-w,h}){let{accent,second}=Theme.colours,box={x:44,y:8,w:w-52,
-h:h-30};context.clearRect(0,0,w,h),this._axes(context,box),other&&
-this.curve(context,other,box,second,1.5),this.curve(context,
-values,box,accent,2)}_axes(context,box){let{soft,line}=Theme.
-colours,height=this.high-this.low||1;context.font=Theme.font(
-11),context.fillStyle=soft,context.strokeStyle=line,context.
-lineWidth=1,context.textAlign="right",context.textBaseline="\
-middle";for(let value of ticks(this.low,this.high,4)){let y=Math.
-round(box.y+box.h-(value-this.low)/height*box.h)+.5;context.
-beginPath(),context.moveTo(box.x,y),context.lineTo(box.x+box.
-w,y),context.stroke(),context.fillText(shown(value),box.x-6,
-y)}let{places}=this.event;context.textBaseline="top",context.
-textAlign="left",context.fillText(shown(places[0]),box.x,box.
-y+box.h+7),context.textAlign="right",context.fillText(shown(
-places.at(-1)),box.x+box.w,box.y+box.h+7)}};var byId=name=>document.getElementById(name);function element(tag,options={},...children){
-let made=document.createElement(tag);for(let[name,value]of Object.
-entries(options))value==null||value===!1||(name.startsWith("\
-on")?made.addEventListener(name.slice(2),value):name.includes(
-"-")||name==="role"?made.setAttribute(name,value===!0?"":value):
-Object.assign(made,{[name]:value}));return made.append(...children.
-filter(child=>child!==null)),made}var text=(tag,words,options={})=>element(
-tag,{...options,textContent:words}),note=words=>text("p",words,
-{className:"note"}),button=(words,onclick,options={})=>text(
-"button",words,{type:"button",onclick,...options}),scrolled=(label,child)=>element(
-"div",{className:"scroll",tabIndex:0,role:"region","aria-lab\
-el":label},child);function choice(label,options,value,onchange){
-let select=element("select",{onchange:()=>onchange(select.value)});
-for(let[key,words]of options){let selected=String(key)===String(
-value);select.append(text("option",words,{value:key,selected}))}
-return element("label",{className:"field"},text("span",label),
-select)}function segments(label,options,value,onchange){let group=element(
-"div",{className:"segments",role:"group","aria-label":label});
-for(let[key,words]of options){let made=button(words,()=>{for(let other of group.
-children)other.setAttribute("aria-pressed",String(other===made));
-onchange(key)},{"aria-pressed":String(key===value)});group.append(
-made)}return group}function tick(label,value,onchange){let box=element(
-"input",{type:"checkbox",checked:value,onchange:()=>onchange(
-box.checked)});return element("label",{className:"tick"},box,
-text("span",label))}function unbroken(sentence){return sentence.
-split(/(--[a-z-]+)/).map((part,i)=>i%2?text("span",part,{className:"\
-option"}):part)}var Occupancy=class{constructor(counted,conditions){Object.assign(
-this,counted,{conditions})}values(context){let start2=0;return this.
-conditions.map(({categories,shift,scale})=>{let part=context.
-slice(start2,start2+(categories.length||1));return start2+=part.
-length,categories.length?part.indexOf(1):part[0]*scale+shift})}cell(k,value){
-return this.step[k]?Math.floor((value-this.low[k])/this.step[k]+
-.5):value}near(values,places=values.map((_,k)=>k)){let own=values.
-map((value,k)=>this.cell(k,value)),sum=0;return this.cells.forEach(
-(cell,i)=>{places.every(k=>Math.abs(cell[k]-own[k])<=(this.step[k]?
-1:0))&&(sum+=this.counts[i])}),sum}isOutside(k,value){let error=1e-5*
-(this.high[k]-this.low[k]);return this.step[k]>0&&(value<this.
-low[k]-error||value>this.high[k]+error)}remark(context){let values=this.
-values(context),count=this.near(values),outside=values.flatMap(
-(value,k)=>this.isOutside(k,value)?[k]:[]);if(!outside.length&&
-count>=this.few)return"";let ranges=outside.map(k=>`${this.conditions[k].
-name} lies outside the data, which go from ${shown(this.low[k])}\
- to ${shown(this.high[k])}. `),alone=values.map((_,k)=>`${this.
-near(values,[k]).toLocaleString("en")} near ${this.conditions[k].
-name}`),apart=values.length>1?`; alone, ${alone.join(", ")}`:
-"";return`${ranges.join("")}${count.toLocaleString("en")} of\
- ${this.rows.toLocaleString("en")} training rows ${count===1?
-"is":"are"} near this condition${apart}: what is decoded is \
-a guess.`}};var NEARNESS=["among the data","at the edge of the data","fa\
-r from all data: extrapolated"],NO_PINS="Click the map, or p\
-ress P, to keep a point. Two pins make a morph.",Panel=class{constructor(app,host){
-this.app=app;let{occupancy,conditions,collapsed}=app.contents,
-{kind}=app.world.designs;this.alone=collapsed,this.occupancy=
-occupancy?new Occupancy(occupancy,conditions):null,this.where=
-element("p",{className:"where"},element("i"),element("span")),
-this.caption=element("span"),this.unseen=element("p",{className:"\
-unseen",role:"status",hidden:!0}),this.now=element("div",{className:`\
-now ${kind}`}),this.more=element("div",{className:"more"}),host.
-append(this.now,this.more),kind==="image"?this._buildImage():
-kind==="curve"?this._buildCurve():this._buildTable(),this.now.
-append(this.unseen),this._buildMore()}_beside(...parts){return this.
-alone?[]:parts}_buildImage(){this.decoded=element("canvas",{
-role:"img","aria-label":"The decoded design"}),this.nearest=
-element("canvas",{role:"img","aria-label":"The nearest real \
-example"}),this.short=element("span",{className:"codes-short"});
-let caption=element("figcaption",{},text("b","Decoded"),this.
-short),beside=element("figcaption",{},text("b","Nearest exam\
-ple"),this.caption);this.now.append(element("figure",{},this.
-decoded,caption),...this._beside(element("figure",{},this.nearest,
-beside),this.where))}_buildCurve(){let what=this.alone?"The \
-decoded curve":"The decoded curve, and the nearest real exam\
-ple";this.decoded=element("canvas",{role:"img","aria-label":what});
-let second=text("b","Nearest example",{className:"second"}),
-first=text("b","Decoded",{className:"first"});this.now.append(
-element("p",{className:"keys-of"},first,...this._beside(second,
-this.caption)),element("figure",{className:"wide"},this.decoded),
-...this._beside(this.where))}_buildTable(){let{designs}=this.
-app.world;this.lines=designs.columns.map(({name,full,unit})=>{
-let bar=element("i",{className:"bar-of"}),mark=element("i",{
-className:"mark-of"}),value=element("td",{className:"number"}),
-near=element("td",{className:"number near"}),small=unit?text(
-"small",` ${unit}`):null,track=element("span",{className:"tr\
-ack"},bar,mark),head=element("th",{scope:"row",title:full},text(
-"span",name),small,track);return{bar,mark,value,near,row:element(
-"tr",{},head,value,...this._beside(near))}});let decoded=text(
-"th","Decoded",{scope:"col",className:"first number"}),nearest=text(
-"th","Nearest",{scope:"col",className:"second number"}),heads=element(
-"tr",{},text("th","Column",{scope:"col"}),decoded,...this._beside(
-nearest)),body=element("tbody",{},...this.lines.map(({row})=>row)),
-table=element("table",{className:"design"},element("thead",{},
-heads),body),keys=element("p",{className:"keys-of"},text("sp\
-an","Nearest example "),this.caption);this.now.append(scrolled(
-"The decoded row",table),...this._beside(keys,this.where))}show(z,values){
-let{app}=this,{designs}=app.world,near=app.nearest(z);this._showNearness(
-near),designs.kind==="image"?this._showImage(z,values,near.index):
-designs.kind==="curve"?this._showCurve(values,near.index):this.
-_showRow(values,near.index);for(let{k,value}of this.codes)value.
-textContent=shown(z[k],.001)}_showNearness({index,distance}){
-let name=this.app.nameOf(index);this.caption.textContent=name?
-`${name}, ${away(distance)}`:away(distance);let strangeness=this.
-app.world.cloud.strangeness(distance),level=[1,3].filter(limit=>strangeness>
-limit).length;this.where.dataset.level=String(level),this.where.
-lastChild.textContent=NEARNESS[level]}_showImage(z,values,near){
-let{designs,examples}=this.app.world,box=this._box();designs.
-sheet(values,1).draw(prepare(this.decoded,box.w,box.h),0,box),
-this.alone||examples.draw(prepare(this.nearest,box.w,box.h),
-near,box),this.short.textContent=`at (${this._short(z)})`}_showCurve(values,near){
-let{designs,examples}=this.app.world,w=this.decoded.parentElement.
-clientWidth||300,h=Math.round(Math.min(200,Math.max(110,.58*
-w))),real=this.alone?null:designs.part(examples.values,near);
-designs.plot(prepare(this.decoded,w,h),values,real,{w,h})}_showRow(values,near){
-let{designs,examples}=this.app.world,real=designs.part(examples.
-values,near);this.lines.forEach((line,k)=>{let share=designs.
-share(k,designs.tidy(k,values[k])),other=designs.share(k,real[k]);
-line.bar.style.width=`${100*(share??0)}%`,line.mark.style.left=
-`${100*(other??0)}%`,line.mark.hidden=this.alone||other===null,
-line.value.textContent=designs.text(k,values[k]),line.near.textContent=
-designs.text(k,real[k])})}_box(){let{aspect}=this.app.world.
-designs,isNarrow=matchMedia("(max-width: 760px)").matches,there=Math.
-floor(this.decoded.parentElement.clientWidth||140),w=isNarrow?
-Math.round(76*Math.min(1,aspect)):there;return{x:0,y:0,w,h:Math.
-round(w/aspect)}}_short(z){let{order}=this.app.contents.latents,
-numbers=(z.length>2?order.slice(0,2):[...z.keys()]).map(k=>shown(
-z[k],.01)).join(", ");return z.length>2?`${numbers}, …`:numbers}_buildMore(){
-let{app}=this,{latents,conditions}=app.contents,chosen=latents.
-order.slice(0,this.alone?0:6).sort((a,b)=>a-b);this.codes=chosen.
-map(k=>({k,value:element("dd")})),this.told=element("div",{className:"\
-told"}),this.pins=element("ul",{className:"pins"});let saving=[
-button("Save .npy",()=>app.saveDesign("npy"),{title:"The dec\
-oded design for NumPy"}),button("Save .csv",()=>app.saveDesign(
-"csv"),{title:"The decoded design as text"})];if(this.alone)
-this.more.append(element("div",{className:"actions"},...saving));else{
-let pin=button("Pin",()=>app.pin(app.live),{title:"Keep this\
- point (P)"}),near=button("Go to example",()=>app.toNearest(),
-{title:"Move to the nearest real example (N)"}),actions=element(
-"div",{className:"actions"},pin,near,...saving);this.more.append(
-text("h2","Point"),...this._codeList(),actions)}conditions.length&&
-this.more.append(text("h2","Condition"),this.told),this.alone||
-this.more.append(text("h2","Pins"),this.pins)}_codeList(){let codes=this.
-codes.map(({k,value})=>element("div",{},text("dt",`z${k+1}`),
-value)),list2=element("dl",{className:"codes"},...codes),rest=this.
-app.contents.latents.dim-codes.length;return rest>0?[list2,note(
-`and ${rest} more; see Sliders`)]:[list2]}refresh(){this._showConditions(),
-this._showUnseen(),this._showPins()}again(){this._pinsOf=null,
-this._toldOf=null}_showConditions(){let{state,contents}=this.
-app,key=state.context.join(","),isHeld=this.told.contains(document.
-activeElement);if(key===this._toldOf||!contents.conditions.length||
-isHeld)return;this._toldOf=key,this.told.replaceChildren();let start2=0;
-for(let condition of contents.conditions){let width=condition.
-categories.length||1,make=condition.categories.length?this._categories:
-this._number;this.told.append(make.call(this,condition,start2)),
-start2+=width}}_change(values,start2){let context=this.app.state.
-context.slice();context.set(values,start2),this.app.set({context})}_categories({
-name,categories},start2){let chosen=this.app.state.context.slice(
-start2,start2+categories.length).indexOf(1),options=categories.
-map((category,k)=>[k,category]);return choice(name,options,chosen,
-value=>{let oneHot=categories.map((_,k)=>k===Number(value)?1:
-0);this._change(oneHot,start2)})}_number({name,range,scale,shift,
-unit},start2){let[low,high]=range,value=this.app.state.context[start2],
-output=element("output"),input=element("input",{type:"range",
-min:low,max:high,step:(high-low)/200||1,value}),say=number=>{
-let words=shown(number*scale+shift);output.textContent=unit?
-`${words} ${unit}`:words,input.setAttribute("aria-valuetext",
-output.textContent)};return say(value),input.addEventListener(
-"input",()=>{say(Number(input.value)),this._change([Number(input.
-value)],start2)}),element("label",{className:"field"},text("\
-span",name),input,output)}_showUnseen(){let words=this.occupancy?.
-remark(this.app.state.context)??"";this.unseen.textContent!==
-words&&(this.unseen.textContent=words),this.unseen.hidden=!words,
+w<width;let left=i%across*width,top=Math.
+floor(i/across)*height;context.drawImage(
+picture,left,top,width,height,x,y,w,h)}}
+function ticks(low,high,count){let rough=(high-
+low)/count||1,power=10**Math.floor(Math.
+log10(rough)),step=power*([1,2,5].find(factor=>factor*
+power>=rough)??10),found=[];for(let k=Math.
+ceil(low/step-1e-9);k*step<=high+1e-9*step;k++)
+found.push(k*step);return found}function shown(value,unit=0){if(value===
+null||!Number.isFinite(value))return"–";
+let text2=digitsOf(value,unit);return Number(
+text2)===0?text2.replace("-",""):text2.replace(
+"-","−")}function digitsOf(value,unit){
+let size=Math.abs(value);if(unit>0&&size<
+1e6){let places=Math.max(0,Math.min(8,-Math.
+floor(Math.log10(unit))));return value.toFixed(
+places)}return size!==0&&(size>=1e5||size<
+.001)?value.toExponential(2):String(Number(
+value.toPrecision(4)))}function away(distance){
+return distance<.005?"right here":`${distance<
+10?distance.toFixed(2):shown(distance)} \
+away`}function float32Text(value){if(!Number.
+isFinite(value))return"";for(let digits=1;digits<
+9;digits++){let text2=value.toPrecision(
+digits);if(Math.fround(Number(text2))===
+Math.fround(value))return String(Number(
+text2))}return String(Number(value.toPrecision(
+9)))}var within=(value,low,high)=>Math.max(low,
+Math.min(high,value)),inset=({x,y,w,h},margin)=>({
+x:x+margin,y:y+margin,w:w-2*margin,h:h-2*
+margin}),Designs=class{constructor(event){
+this.event=event,this.kind=event.kind,this.
+size=event.shape.reduce((product2,side)=>product2*
+side,1),this.columns=event.columns??[],this.
+aspect=event.kind==="curve"?1.6:1,this.low=
+event.range[0],this.high=event.range[1],
+this.channels=event.shape[0],this.height=
+event.shape[1],this.width=event.shape[2],
+this.kind==="image"&&(this.aspect=this.width/
+this.height),this.areWide=this.kind!=="i\
+mage",this.areAllReal=this.columns.every(
+({kind})=>kind==="real")}part(values,i){
+return values.subarray(i*this.size,(i+1)*
+this.size)}sheet(values,count=values.length/
+this.size){if(this.kind!=="image")return{
+draw:(context,i,box)=>this._glyph(context,
+this.part(values,i),box)};let across=Math.
+max(1,Math.ceil(Math.sqrt(count))),canvas=document.
+createElement("canvas");canvas.width=across*
+this.width,canvas.height=Math.max(1,Math.
+ceil(count/across))*this.height;let picture=new ImageData(
+canvas.width,canvas.height);for(let i=0;i<
+count;i++){let left=i%across*this.width,
+top=Math.floor(i/across)*this.height;this.
+_pixels(picture,this.part(values,i),left,
+top)}return canvas.getContext("2d").putImageData(
+picture,0,0),{draw:tileOf(canvas,across,
+this.width,this.height)}}async examples(rows){
+if(this.kind!=="image"){let values=floatsOf(
+rows.values);return{...this.sheet(values),
+values}}let{data,type,across,width,height}=rows.
+picture,picture=await createImageBitmap(
+new Blob([bytesOf(data)],{type}));return{
+draw:tileOf(picture,across,width,height),
+values:null}}_pixels(picture,values,left,top){
+let area=this.width*this.height,nextChannel=this.
+channels===3?area:0,factor=255/(this.high-
+this.low||1);for(let row=0;row<this.height;row++){
+let at=4*((top+row)*picture.width+left);
+for(let column=0;column<this.width;column++,
+at+=4){let place=row*this.width+column;for(let channel=0;channel<
+3;channel++){let value=values[place+channel*
+nextChannel];picture.data[at+channel]=(value-
+this.low)*factor+.5}picture.data[at+3]=255}}}_glyph(context,values,box){
+let{panel,accent}=Theme.colours;context.
+fillStyle=panel,context.fillRect(box.x,box.
+y,box.w,box.h),this.kind==="curve"?this.
+curve(context,values,inset(box,3),accent,
+box.w>160?2:1.4):this._bars(context,values,
+inset(box,3))}_bars(context,values,{x,y,
+w,h}){let count=Math.min(this.size,Math.
+max(1,Math.floor(h/3))),step=h/count,height=Math.
+max(1,step-1);for(let k=0;k<count;k++){let share=this.
+share(k,values[k]);context.fillStyle=Theme.
+colours.line,context.fillRect(x,y+k*step,
+w,height),share!==null&&(context.fillStyle=
+Theme.colours.accent,context.fillRect(x,
+y+k*step,Math.max(1,w*share),height))}}curve(context,values,{
+x,y,w,h},colour,width){let{places}=this.
+event,first=places[0],length=places.at(-1)-
+first||1,height=this.high-this.low||1;context.
+beginPath();let isDrawing=!1;for(let k=0;k<
+this.size;k++){let value=values[k];if(!Number.
+isFinite(value)){isDrawing=!1;continue}let right=x+
+(places[k]-first)/length*w,down=y+h-(within(
+value,this.low,this.high)-this.low)/height*
+h;isDrawing?context.lineTo(right,down):context.
+moveTo(right,down),isDrawing=!0}context.
+strokeStyle=colour,context.lineWidth=width,
+context.lineJoin="round",context.stroke()}share(column,value){
+if(!Number.isFinite(value))return null;let{
+low,high}=this.columns[column];return high>
+low?within((value-low)/(high-low),0,1):.5}tidy(column,value){
+let{kind,categories,whole:whole2,low,high}=this.
+columns[column];return Number.isFinite(value)?
+categories.length?within(Math.round(value),
+0,categories.length-1):kind==="count"?Math.
+max(0,Math.round(value)):this.areAllReal?
+value:within(whole2?Math.round(value):value,
+low,high):Number.NaN}text(column,value){
+let{categories,low,high,whole:whole2,kind}=this.
+columns[column],tidy=this.tidy(column,value);
+return Number.isFinite(tidy)?categories.
+length?categories[tidy]:whole2&&kind!=="\
+real"?shown(tidy,1):shown(tidy,(high-low)/
+500||0):"missing"}cells(values){if(this.
+kind!=="image"){let row=this.columns.map(
+(column,k)=>this._cell(column,this.tidy(
+k,values[k])));return[this.columns.map(({
+full})=>full),row]}let names=this.channels===
+3?["red","green","blue"]:["value"],area=this.
+width*this.height,rows=[["row","column",
+...names]];for(let i=0;i<area;i++){let pixel=names.
+map((_,channel)=>float32Text(values[channel*
+area+i]));rows.push([Math.floor(i/this.width),
+i%this.width,...pixel])}return rows}_cell({
+categories},value){return categories.length&&
+Number.isFinite(value)?categories[value]:
+float32Text(value)}plot(context,values,other,{
+w,h}){let{accent,second}=Theme.colours,box={
+x:44,y:8,w:w-52,h:h-30};context.clearRect(
+0,0,w,h),this._axes(context,box),other&&
+this.curve(context,other,box,second,1.5),
+this.curve(context,values,box,accent,2)}_axes(context,box){
+let{soft,line}=Theme.colours,height=this.
+high-this.low||1;context.font=Theme.font(
+11),context.fillStyle=soft,context.strokeStyle=
+line,context.lineWidth=1,context.textAlign=
+"right",context.textBaseline="middle";for(let value of ticks(
+this.low,this.high,4)){let y=Math.round(
+box.y+box.h-(value-this.low)/height*box.
+h)+.5;context.beginPath(),context.moveTo(
+box.x,y),context.lineTo(box.x+box.w,y),context.
+stroke(),context.fillText(shown(value),box.
+x-6,y)}let{places}=this.event;context.textBaseline=
+"top",context.textAlign="left",context.fillText(
+shown(places[0]),box.x,box.y+box.h+7),context.
+textAlign="right",context.fillText(shown(
+places.at(-1)),box.x+box.w,box.y+box.h+7)}};var byId=name=>document.getElementById(name);
+function element(tag,options={},...children){
+let made=document.createElement(tag);for(let[
+name,value]of Object.entries(options))value==
+null||value===!1||(name.startsWith("on")?
+made.addEventListener(name.slice(2),value):
+name.includes("-")||name==="role"?made.setAttribute(
+name,value===!0?"":value):Object.assign(
+made,{[name]:value}));return made.append(
+...children.filter(child=>child!==null)),
+made}var text=(tag,words,options={})=>element(
+tag,{...options,textContent:words}),note=words=>text(
+"p",words,{className:"note"}),button=(words,onclick,options={})=>text(
+"button",words,{type:"button",onclick,...options}),
+scrolled=(label,child)=>element("div",{className:"\
+scroll",tabIndex:0,role:"region","aria-l\
+abel":label},child);function choice(label,options,value,onchange){
+let select=element("select",{onchange:()=>onchange(
+select.value)});for(let[key,words]of options){
+let selected=String(key)===String(value);
+select.append(text("option",words,{value:key,
+selected}))}return element("label",{className:"\
+field"},text("span",label),select)}function segments(label,options,value,onchange){
+let group=element("div",{className:"segm\
+ents",role:"group","aria-label":label});
+for(let[key,words]of options){let made=button(
+words,()=>{for(let other of group.children)
+other.setAttribute("aria-pressed",String(
+other===made));onchange(key)},{"aria-pre\
+ssed":String(key===value)});group.append(
+made)}return group}function tick(label,value,onchange){
+let box=element("input",{type:"checkbox",
+checked:value,onchange:()=>onchange(box.
+checked)});return element("label",{className:"\
+tick"},box,text("span",label))}function unbroken(sentence){
+return sentence.split(/(--[a-z-]+)/).map(
+(part,i)=>i%2?text("span",part,{className:"\
+option"}):part)}var counted=count=>count.toLocaleString(
+"en"),Occupancy=class{constructor({rows,
+few,low,high,step,cells,counts},conditions){
+this.rows=rows,this.few=few,this.low=low,
+this.high=high,this.step=step,this.cells=
+cells,this.counts=counts,this.conditions=
+conditions}values(context){let start2=0;
+return this.conditions.map(({categories,
+shift,scale})=>{let part=context.slice(start2,
+start2+(categories.length||1));return start2+=
+part.length,categories.length?part.indexOf(
+1):part[0]*scale+shift})}cell(k,value){return this.
+step[k]?Math.floor((value-this.low[k])/this.
+step[k]+.5):value}near(values,places=values.
+map((_,k)=>k)){let own=values.map((value,k)=>this.
+cell(k,value)),reach=this.step.map(step=>step?
+1:0),isNear=cell=>places.every(k=>Math.abs(
+cell[k]-own[k])<=reach[k]);return this.cells.
+reduce((sum,cell,i)=>isNear(cell)?sum+this.
+counts[i]:sum,0)}isOutside(k,value){let error=1e-5*
+(this.high[k]-this.low[k]);return this.step[k]>
+0&&(value<this.low[k]-error||value>this.
+high[k]+error)}remark(context){let values=this.
+values(context),count=this.near(values),
+outside=[...values.keys()].filter(k=>this.
+isOutside(k,values[k]));if(!outside.length&&
+count>=this.few)return"";let ranges=outside.
+map(k=>this._range(k)).join(""),near=`${`${counted(
+count)} of ${counted(this.rows)} trainin\
+g rows`} ${count===1?"is":"are"} near th\
+is condition`;return`${ranges}${near}${this.
+_alone(values)}: what is decoded is a gu\
+ess.`}_range(k){let{name}=this.conditions[k];
+return`${name} lies outside the data, wh\
+ich go from ${shown(this.low[k])} to ${shown(
+this.high[k])}. `}_alone(values){return values.
+length<2?"":`; alone, ${this.conditions.
+map(({name},k)=>`${counted(this.near(values,
+[k]))} near ${name}`).join(", ")}`}};var NEARNESS=["among the data","at the e\
+dge of the data","far from all data: ext\
+rapolated"],NO_PINS="Click the map, or p\
+ress P, to keep a point. Two pins make a\
+ morph.",Panel=class{_pinsOf=null;_toldOf=null;constructor(app,host){
+this.app=app;let{occupancy,conditions,collapsed}=app.
+contents,{kind}=app.world.designs;this.alone=
+collapsed,this.occupancy=occupancy?new Occupancy(
+occupancy,conditions):null,this.where=element(
+"p",{className:"where"},element("i"),element(
+"span")),this.caption=element("span"),this.
+unseen=element("p",{className:"unseen",role:"\
+status",hidden:!0}),this.now=element("di\
+v",{className:`now ${kind}`}),this.more=
+element("div",{className:"more"}),host.append(
+this.now,this.more),kind==="image"?this.
+_buildImage():kind==="curve"?this._buildCurve():
+this._buildTable(),this.now.append(this.
+unseen),this._buildMore()}_beside(...parts){
+return this.alone?[]:parts}_buildImage(){
+this.decoded=element("canvas",{role:"img",
+"aria-label":"The decoded design"}),this.
+nearest=element("canvas",{role:"img","ar\
+ia-label":"The nearest real example"}),this.
+short=element("span",{className:"codes-s\
+hort"});let caption=element("figcaption",
+{},text("b","Decoded"),this.short),beside=element(
+"figcaption",{},text("b","Nearest exampl\
+e"),this.caption);this.now.append(element(
+"figure",{},this.decoded,caption),...this.
+_beside(element("figure",{},this.nearest,
+beside),this.where))}_buildCurve(){let what=this.
+alone?"The decoded curve":"The decoded c\
+urve, and the nearest real example";this.
+decoded=element("canvas",{role:"img","ar\
+ia-label":what});let second=text("b","Ne\
+arest example",{className:"second"}),first=text(
+"b","Decoded",{className:"first"});this.
+now.append(element("p",{className:"keys-\
+of"},first,...this._beside(second,this.caption)),
+element("figure",{className:"wide"},this.
+decoded),...this._beside(this.where))}_buildTable(){
+let{designs}=this.app.world;this.lines=designs.
+columns.map(({name,full,unit})=>{let bar=element(
+"i",{className:"bar-of"}),mark=element("\
+i",{className:"mark-of"}),value=element(
+"td",{className:"number"}),near=element(
+"td",{className:"number near"}),small=unit?
+text("small",` ${unit}`):null,track=element(
+"span",{className:"track"},bar,mark),head=element(
+"th",{scope:"row",title:full},text("span",
+name),small,track);return{bar,mark,value,
+near,row:element("tr",{},head,value,...this.
+_beside(near))}});let decoded=text("th",
+"Decoded",{scope:"col",className:"first \
+number"}),nearest=text("th","Nearest",{scope:"\
+col",className:"second number"}),heads=element(
+"tr",{},text("th","Column",{scope:"col"}),
+decoded,...this._beside(nearest)),body=element(
+"tbody",{},...this.lines.map(({row})=>row)),
+table=element("table",{className:"design"},
+element("thead",{},heads),body),keys=element(
+"p",{className:"keys-of"},text("span","N\
+earest example "),this.caption);this.now.
+append(scrolled("The decoded row",table),
+...this._beside(keys,this.where))}show(z,values){
+let{app}=this,{designs}=app.world,near=app.
+nearest(z);this._showNearness(near),designs.
+kind==="image"?this._showImage(z,values,
+near.index):designs.kind==="curve"?this.
+_showCurve(values,near.index):this._showRow(
+values,near.index);for(let{k,value}of this.
+codes)value.textContent=shown(z[k],.001)}_showNearness({
+index,distance}){let name=this.app.nameOf(
+index);this.caption.textContent=name?`${name}\
+, ${away(distance)}`:away(distance);let strangeness=this.
+app.world.cloud.strangeness(distance),level=[
+1,3].filter(limit=>strangeness>limit).length;
+this.where.dataset.level=String(level),this.
+where.lastChild.textContent=NEARNESS[level]}_showImage(z,values,near){
+let{designs,examples}=this.app.world,box=this.
+_box();designs.sheet(values,1).draw(prepare(
+this.decoded,box.w,box.h),0,box),this.alone||
+examples.draw(prepare(this.nearest,box.w,
+box.h),near,box),this.short.textContent=
+`at (${this._short(z)})`}_showCurve(values,near){
+let{designs,examples}=this.app.world,w=this.
+decoded.parentElement.clientWidth||300,h=Math.
+round(Math.min(200,Math.max(110,.58*w))),
+real=this.alone?null:designs.part(examples.
+values,near);designs.plot(prepare(this.decoded,
+w,h),values,real,{w,h})}_showRow(values,near){
+let{designs,examples}=this.app.world,real=designs.
+part(examples.values,near);this.lines.forEach(
+(line,k)=>{let share=designs.share(k,designs.
+tidy(k,values[k])),other=designs.share(k,
+real[k]);line.bar.style.width=`${100*(share??
+0)}%`,line.mark.style.left=`${100*(other??
+0)}%`,line.mark.hidden=this.alone||other===
+null,line.value.textContent=designs.text(
+k,values[k]),line.near.textContent=designs.
+text(k,real[k])})}_box(){let{aspect}=this.
+app.world.designs,isNarrow=matchMedia("(\
+max-width: 760px)").matches,there=Math.floor(
+this.decoded.parentElement.clientWidth||
+140),w=isNarrow?Math.round(76*Math.min(1,
+aspect)):there;return{x:0,y:0,w,h:Math.round(
+w/aspect)}}_short(z){let{order}=this.app.
+contents.latents,numbers=(z.length>2?order.
+slice(0,2):[...z.keys()]).map(k=>shown(z[k],
+.01)).join(", ");return z.length>2?`${numbers}\
+, …`:numbers}_buildMore(){let{app}=this,
+{latents,conditions}=app.contents,chosen=latents.
+order.slice(0,this.alone?0:6).sort((a,b)=>a-
+b);this.codes=chosen.map(k=>({k,value:element(
+"dd")})),this.told=element("div",{className:"\
+told"}),this.pins=element("ul",{className:"\
+pins"});let saving=[button("Save .npy",()=>app.
+saveDesign("npy"),{title:"The decoded de\
+sign for NumPy"}),button("Save .csv",()=>app.
+saveDesign("csv"),{title:"The decoded de\
+sign as text"})];if(this.alone)this.more.
+append(element("div",{className:"actions"},
+...saving));else{let pin=button("Pin",()=>app.
+pin(app.live),{title:"Keep this point (P\
+)"}),near=button("Go to example",()=>app.
+toNearest(),{title:"Move to the nearest \
+real example (N)"}),actions=element("div",
+{className:"actions"},pin,near,...saving);
+this.more.append(text("h2","Point"),...this.
+_codeList(),actions)}conditions.length&&
+this.more.append(text("h2","Condition"),
+this.told),this.alone||this.more.append(
+text("h2","Pins"),this.pins)}_codeList(){
+let codes=this.codes.map(({k,value})=>element(
+"div",{},text("dt",`z${k+1}`),value)),list2=element(
+"dl",{className:"codes"},...codes),rest=this.
+app.contents.latents.dim-codes.length;return rest>
+0?[list2,note(`and ${rest} more; see Sli\
+ders`)]:[list2]}refresh(){this._showConditions(),
+this._showUnseen(),this._showPins()}again(){
+this._pinsOf=null,this._toldOf=null}_showConditions(){
+let{state,contents}=this.app,key=state.context.
+join(","),isHeld=this.told.contains(document.
+activeElement);if(key===this._toldOf||!contents.
+conditions.length||isHeld)return;this._toldOf=
+key,this.told.replaceChildren();let start2=0;
+for(let condition of contents.conditions){
+let width=condition.categories.length||1,
+make=condition.categories.length?this._categories:
+this._number;this.told.append(make.call(
+this,condition,start2)),start2+=width}}_change(values,start2){
+let context=this.app.state.context.slice();
+context.set(values,start2),this.app.set(
+{context})}_categories({name,categories},start2){
+let chosen=this.app.state.context.slice(
+start2,start2+categories.length).indexOf(
+1),options=categories.map((category,k)=>[
+k,category]);return choice(name,options,
+chosen,value=>{let oneHot=categories.map(
+(_,k)=>k===Number(value)?1:0);this._change(
+oneHot,start2)})}_number({name,range,scale,
+shift,unit},start2){let[low,high]=range,
+value=this.app.state.context[start2],output=element(
+"output"),input=element("input",{type:"r\
+ange",min:low,max:high,step:(high-low)/200||
+1,value}),say=number=>{let words=shown(number*
+scale+shift);output.textContent=unit?`${words}\
+ ${unit}`:words,input.setAttribute("aria\
+-valuetext",output.textContent)};return say(
+value),input.addEventListener("input",()=>{
+say(Number(input.value)),this._change([Number(
+input.value)],start2)}),element("label",
+{className:"field"},text("span",name),input,
+output)}_showUnseen(){let words=this.occupancy?.
+remark(this.app.state.context)??"";this.
+unseen.textContent!==words&&(this.unseen.
+textContent=words),this.unseen.hidden=!words,
 this.where.classList.toggle("beside",!!words)}async _showPins(){
-let{app}=this,{pins,context}=app.state,key=[...pins,context].
-map(numbers=>numbers.join(",")).join("~");if(key===this._pinsOf)
-return;if(this._pinsOf=key,!pins.length){this.pins.replaceChildren(
-text("li",NO_PINS,{className:"note"}));return}let values=await app.
-many(pins,()=>this._pinsOf===key);if(!values)return;let sheet=app.
-world.designs.sheet(values,pins.length),items=pins.map((z,i)=>{
-let{w,h}=fitted(app.world.designs.aspect,52,52),picture=element(
-"canvas",{"aria-hidden":"true"});return sheet.draw(prepare(picture,
-w,h),i,{x:0,y:0,w,h}),this._pin(z,i,picture)});this.pins.replaceChildren(
-...items)}_pin(z,i,picture){let{app}=this,to=`Go to pin ${i+
-1}`,away2=`Take pin ${i+1} away`,pin=button("",()=>app.set({
-z}),{className:"pin",title:to,"aria-label":to});pin.append(picture,
-text("b",String(i+1)));let remove=button("×",()=>app.unpin(
-i),{className:"away",title:away2,"aria-label":away2});return element(
-"li",{},pin,remove)}};async function pictureOfPage(view){let main=document.querySelector(
-"main"),{width,height}=main.getBoundingClientRect(),body=document.
-createElement("body");body.dataset.view=view,body.append(copyOf(
-main));let picture=new Image;picture.src=`data:image/svg+xml\
-;charset=utf-8,${encodeURIComponent(svgOf(body,width,height))}`,
-await picture.decode();let canvas=element("canvas",{width:2*
-width,height:2*height}),context=canvas.getContext("2d");return context.
-fillStyle=Theme.colours.paper,context.fillRect(0,0,canvas.width,
-canvas.height),context.drawImage(picture,0,0,canvas.width,canvas.
-height),await new Promise(resolve=>canvas.toBlob(resolve,"im\
-age/png"))}function svgOf(body,width,height){let style=document.
-querySelector("style").textContent.replaceAll("&","&amp;").replaceAll(
-"<","&lt;"),size=`width="${width}" height="${height}"`,theme=Theme.
-dark?"dark":"light",inside=`<foreignObject width="100%" heig\
-ht="100%">${new XMLSerializer().serializeToString(body)}</fo\
-reignObject>`;return`${`<svg xmlns="http://www.w3.org/2000/s\
-vg" ${size} data-theme="${theme}">`}<style>${style}</style>${inside}\
-</svg>`}function copyOf(main){let copy=main.cloneNode(!0),wanted="\
-canvas, select, input",after=copy.querySelectorAll(wanted);return main.
-querySelectorAll(wanted).forEach((node,i)=>{node instanceof HTMLCanvasElement?
-after[i].replaceWith(imageOf(node)):node instanceof HTMLSelectElement?
-after[i].replaceWith(chosenOf(node)):node instanceof HTMLInputElement&&
-(after[i].setAttribute("value",node.value),node.checked&&after[i].
+let{app}=this,{pins,context}=app.state,key=[
+...pins,context].map(numbers=>numbers.join(
+",")).join("~");if(key===this._pinsOf)return;
+if(this._pinsOf=key,!pins.length){this.pins.
+replaceChildren(text("li",NO_PINS,{className:"\
+note"}));return}let values=await app.many(
+pins,()=>this._pinsOf===key);if(!values)
+return;let sheet=app.world.designs.sheet(
+values,pins.length),items=pins.map((z,i)=>{
+let{w,h}=fitted(app.world.designs.aspect,
+52,52),picture=element("canvas",{"aria-h\
+idden":"true"});return sheet.draw(prepare(
+picture,w,h),i,{x:0,y:0,w,h}),this._pin(
+z,i,picture)});this.pins.replaceChildren(
+...items)}_pin(z,i,picture){let{app}=this,
+to=`Go to pin ${i+1}`,away2=`Take pin ${i+
+1} away`,pin=button("",()=>app.set({z}),
+{className:"pin",title:to,"aria-label":to});
+pin.append(picture,text("b",String(i+1)));
+let remove=button("×",()=>app.unpin(i),
+{className:"away",title:away2,"aria-labe\
+l":away2});return element("li",{},pin,remove)}};async function pictureOfPage(view){let main=document.
+querySelector("main"),{width,height}=main.
+getBoundingClientRect(),body=document.createElement(
+"body");body.dataset.view=view,body.append(
+copyOf(main));let picture=new Image;picture.
+src=`data:image/svg+xml;charset=utf-8,${encodeURIComponent(
+svgOf(body,width,height))}`,await picture.
+decode();let canvas=element("canvas",{width:2*
+width,height:2*height}),context=canvas.getContext(
+"2d");return context.fillStyle=Theme.colours.
+paper,context.fillRect(0,0,canvas.width,
+canvas.height),context.drawImage(picture,
+0,0,canvas.width,canvas.height),await new Promise(
+resolve=>canvas.toBlob(resolve,"image/pn\
+g"))}function svgOf(body,width,height){let style=document.
+querySelector("style").textContent.replaceAll(
+"&","&amp;").replaceAll("<","&lt;"),size=`\
+width="${width}" height="${height}"`,theme=Theme.
+dark?"dark":"light",inside=`<foreignObje\
+ct width="100%" height="100%">${new XMLSerializer().
+serializeToString(body)}</foreignObject>`;
+return`${`<svg xmlns="http://www.w3.org/\
+2000/svg" ${size} data-theme="${theme}">`}\
+<style>${style}</style>${inside}</svg>`}
+function copyOf(main){let copy=main.cloneNode(
+!0),wanted="canvas, select, input",after=copy.
+querySelectorAll(wanted);return main.querySelectorAll(
+wanted).forEach((node,i)=>{node instanceof
+HTMLCanvasElement?after[i].replaceWith(imageOf(
+node)):node instanceof HTMLSelectElement?
+after[i].replaceWith(chosenOf(node)):node instanceof
+HTMLInputElement&&(after[i].setAttribute(
+"value",node.value),node.checked&&after[i].
 setAttribute("checked",""))}),copy}function imageOf(canvas){
 let{className,clientWidth:width,clientHeight:height}=canvas,
-picture=element("img",{src:canvas.toDataURL(),className,width,
-height});return picture.style.cssText=canvas.style.cssText,picture}
-function chosenOf(select){return element("span",{className:"\
-chosen",textContent:select.selectedOptions[0]?.textContent??
-""})}function normalQuantile(share){let a=[-39.69683028665376,220.9460984245205,
--275.9285104469687,138.357751867269,-30.66479806614716,2.506628277459239],
-b=[-54.47609879822406,161.5858368580409,-155.6989798598866,66.80131188771972,
--13.28068155288572,1],c=[-.007784894002430293,-.3223964580411365,
--2.400758277161838,-2.549732539343734,4.374664141464968,2.938163982698783],
-d=[.007784695709041462,.3224671290700398,2.445134137142996,3.754408661907416,
-1],polynomial=(coefficients,x2)=>coefficients.reduce((sum,value)=>sum*
-x2+value,0);if(share>.97575)return-normalQuantile(1-share);if(share<
-.02425){let x2=Math.sqrt(-2*Math.log(share));return polynomial(
-c,x2)/polynomial(d,x2)}let x=share-.5;return x*polynomial(a,
-x*x)/polynomial(b,x*x)}function uniforms(seed){let state=seed>>>
-0;return()=>{state=state+1831565813>>>0;let t=state;return t=
-Math.imul(t^t>>>15,t|1),t^=t+Math.imul(t^t>>>7,t|61),(((t^t>>>
-14)>>>0)+.5)/4294967296}}function normals(count,seed){let next=uniforms(
-seed);return Float32Array.from({length:count},()=>normalQuantile(
-next()))}function shuffled(count){let next=uniforms(1),order=Array.
-from({length:count},(_,i)=>i);for(let i=count-1;i>0;i--){let j=Math.
-floor(next()*(i+1));[order[i],order[j]]=[order[j],order[i]]}
-return order}var pinning=(app,pointAt)=>({follow:i=>app.follow(pointAt(i)),
-leave:()=>app.follow(app.state.z),choose:i=>app.pin(pointAt(
-i))}),Wall=class{constructor(host,label,on){this.host=host,this.
-on=on,this.at=-1,this.tiles=null,this.canvas=element("canvas",
-{className:"wall",tabIndex:0,role:"application","aria-label":label}),
-this.canvas.addEventListener("pointermove",event=>{this._isAt(
-event)&&this.on.follow(this.at)}),this.canvas.addEventListener(
-"pointerleave",()=>this._leave()),this.canvas.addEventListener(
-"blur",()=>this._leave()),this.canvas.addEventListener("clic\
-k",event=>{this._isAt(event)&&this.on.choose(this.at)}),this.
-canvas.addEventListener("keydown",event=>this._key(event)),host.
-append(this.canvas)}show(tiles){this.tiles=tiles,this.paint()}paint(){
-if(!this.tiles?.count)return;let{count,across,draw}=this.tiles,
-{gap,h}=this._size(),w=this.host.clientWidth,down=Math.ceil(
-count/across)*(h+gap),context=prepare(this.canvas,w,down-gap);
-context.clearRect(0,0,w,down);for(let i=0;i<count;i++)draw(context,
-i,this._box(i)),this._cover(context,i);if(this.at>=0){let{x,
-y,w:width,h:height}=this._box(this.at);context.strokeStyle=Theme.
-colours.second,context.lineWidth=3,context.strokeRect(x+1.5,
-y+1.5,width-3,height-3)}}_cover(context,i){let cover=this.tiles.
-cover?.(i)??0;if(cover<=0)return;let{x,y,w,h}=this._box(i);context.
-globalAlpha=cover,context.fillStyle=Theme.colours.card,context.
-fillRect(x-.5,y-.5,w+1,h+1),context.globalAlpha=1}_size(){let{
-across,aspect,gap,below=0}=this.tiles,w=(this.host.clientWidth-
-gap*(across-1))/across;return{w,h:w/aspect+below,gap}}_box(i){
-let{across}=this.tiles,{w,h,gap}=this._size();return{x:i%across*
-(w+gap),y:Math.floor(i/across)*(h+gap),w,h}}_isAt(event){if(!this.
-tiles?.count)return!1;let{count,across}=this.tiles,{w,h,gap}=this.
-_size(),frame=this.canvas.getBoundingClientRect(),column=Math.
-floor((event.clientX-frame.left)/(w+gap)),i=Math.floor((event.
-clientY-frame.top)/(h+gap))*across+column;return column<0||column>=
-across||i<0||i>=count?!1:(i!==this.at&&(this.at=i,this.paint()),
-!0)}_leave(){this.at<0||(this.at=-1,this.paint(),this.on.leave())}_key(event){
-if(!this.tiles)return;let{count,across}=this.tiles,step={ArrowLeft:-1,
-ArrowRight:1,ArrowUp:-across,ArrowDown:across}[event.key];if(event.
-key==="Enter"&&this.at>=0)this.on.choose(this.at);else if(step){
-let to=this.at<0?0:this.at+step;to>=0&&to<count&&(this.at=to),
-this.paint(),this.on.follow(this.at)}else return;event.preventDefault()}},
-Rows=class{constructor(host,designs,on){this.designs=designs,
-this.on=on,this.table=element("table",{className:"rows"}),host.
-append(scrolled("Rows",this.table))}show(items,heads=[]){let head=element(
-"tr",{},...["",...heads].map(words=>text("th",words,{scope:"\
-col"})));for(let{name,unit}of this.designs.columns){let small=unit?
-text("small",` ${unit}`):null;head.append(element("th",{scope:"\
-col"},text("span",name),small))}let body=element("tbody",{},
-...items.map((item,i)=>this._row(item,i)));body.addEventListener(
-"pointerleave",()=>this.on.leave()),this.table.replaceChildren(
-element("thead",{},head),body)}_row({name,values,real,facts=[]},i){
-let pin=button(name,()=>this.on.choose(i),{title:"Pin this o\
-ne"}),row=element("tr",{},element("th",{scope:"row"},pin));return row.
-append(...facts.map(words=>text("td",words,{className:"numbe\
-r"}))),row.append(...this.designs.columns.map((_,k)=>this._cell(
-k,values[k],real?.[k]))),row.addEventListener("pointerenter",
-()=>this.on.follow(i)),pin.addEventListener("focus",()=>this.
-on.follow(i)),row}_cell(k,value,real){let{designs}=this,bar=element(
-"i",{className:"bar-of"});bar.style.width=`${100*(designs.share(
-k,designs.tidy(k,value))??0)}%`;let track=element("span",{className:"\
-track"},bar),after=designs.text(k,value),cell=element("td",{
-className:"number"});if(real===void 0)return cell.append(text(
-"span",after),track),cell;let before=designs.text(k,real),share=designs.
-share(k,real),mark=element("i",{className:"mark-of",hidden:share===
-null});mark.style.left=`${100*(share??0)}%`,track.append(mark);
-let sameness=before===after?"same":"rebuilt";return cell.append(
-text("span",before,{className:"real"}),text("span",after,{className:sameness}),
-track),cell}};var View=class{static key="";static title="";static isOfLatents=!1;static kept(_contents){
-return{}}constructor(app){this.app=app}mount(_host){}refresh(){}move(){}again(){}leave(){}};var SIZES=[8,12,15,20].map(size=>[size,`${size} × ${size}`]),
-IN_PLANE="The plane of the map, decoded about the current po\
-int; the other directions stay as they are.",LABEL="Grid of \
-decoded designs; arrow keys go from one to the next, Enter p\
-ins one",GridView=class extends View{static key="grid";static title="\
-Grid";static isOfLatents=!0;static kept(){return{grid:{start:15,
-read:whole(4,30)}}}mount(host){let{app}=this,{dim,standard,prior,
-grid}=app.contents.latents;this.fixed=dim===2&&!standard?grid:
-null;let bar=element("div",{className:"bar"});this.fixed||bar.
-append(choice("Size",SIZES,app.state.grid,value=>app.set({grid:Number(
-value)}))),bar.append(tick("Fog",app.state.fog,fog=>app.set(
-{fog})));let ofMass=`A grid of equal prior mass: each tile s\
-tands for the same share of ${prior}. ${dim===2?"z1 rises to\
- the right, z2 upwards":"z1 rises to the right"}.`;this.place=
-element("div",{className:"wall-place square"}),host.append(bar,
-this.place,note(dim<=2?ofMass:IN_PLANE)),this.wall=new Wall(
-this.place,LABEL,pinning(app,i=>this.points[i]))}again(){this.
-_key=null}refresh(){let{state,contents}=this.app,off=contents.
-latents.dim>2?[state.plane,...this._offPlane()]:[],key=[state.
-grid,state.fog,...state.context,...off,this.place.clientWidth].
-join("|");key!==this._key&&(this._key=key,this._draw(key))}_offPlane(){
-let{app}=this;return Array.from(app.plane().at([0,0],app.state.
-z),value=>value.toFixed(3))}_lattice(){let{app}=this,{dim}=app.
-contents.latents;if(this.fixed)return fixedLattice(floatsOf(
-this.fixed));let size=app.state.grid,share=i=>(i+.5)/size;if(dim===
-1){let points2=Array.from({length:size},(_,i)=>Float32Array.
-of(normalQuantile(share(i))));return{across:size,points:points2}}
-let point2=dim===2?ofPriorMass:this._inPlane(),points=Array.
-from({length:size*size},(_,i)=>{let fromBelow=size-1-Math.floor(
-i/size);return point2(share(i%size),share(fromBelow))});return{
-across:size,points}}_inPlane(){let{app}=this,{cloud}=app.world,
-plane=app.plane(),places=Array.from({length:cloud.count},(_,i)=>plane.
-place(cloud.means,i*cloud.dim)),[across,up]=[0,1].map(axis=>{
-let sorted=Float64Array.from(places,place=>place[axis]).sort(),
-low=sorted[Math.floor(.005*(sorted.length-1))],high=sorted[Math.
-ceil(.995*(sorted.length-1))];return share=>low+share*(high-
-low)});return(x,y)=>plane.at([across(x),up(y)],app.state.z)}async _draw(key){
-let{app}=this,{designs}=app.world,{points,across}=this._lattice(),
-values=await app.many(points,()=>this._key===key);if(!values)
-return;this.points=points;let{draw}=designs.sheet(values,points.
-length),covers=app.state.fog?points.map(z=>this._cover(z)):null,
-tile=this.place.clientWidth/across,cover=covers&&(i=>covers[i]);
-this.wall.show({count:points.length,across,aspect:designs.aspect,
-gap:tile>28?2:1,draw,cover})}_cover(z){let{cloud}=this.app.world,
-strangeness=cloud.strangeness(cloud.nearest(z).distance);return Math.
-max(0,Math.min(.82,.45*(strangeness-1)))}},ofPriorMass=(x,y)=>Float32Array.
-of(normalQuantile(x),normalQuantile(y));function fixedLattice(codes){
-let size=Math.round(Math.sqrt(codes.length/2)),points=Array.
-from({length:size*size},(_,i)=>{let at=(size-1-Math.floor(i/
-size))*size+i%size;return codes.slice(2*at,2*at+2)});return{
-across:size,points}}var ROOM={left:34,right:10,top:10,bottom:26},TURN=2*Math.PI,
-LatentMap=class{constructor(host,world,on){this.host=host,this.
-world=world,this.on=on,this.still=document.createElement("ca\
-nvas"),this.moving=document.createElement("canvas"),this.still.
-className="still",this.moving.className="moving",this.still.
-setAttribute("aria-hidden","true"),host.classList.add("map"),
-host.append(this.still,this.moving),this.look=null,this._listen()}_listen(){
-let{moving,on}=this,here=event=>{let frame=moving.getBoundingClientRect(),
-place=this.toPlane(event.clientX-frame.left,event.clientY-frame.
-top);return this.look.plane.at(place,on.about())};moving.addEventListener(
-"pointermove",event=>{(event.pointerType==="mouse"||event.buttons)&&
-on.follow(here(event))}),moving.addEventListener("pointerlea\
-ve",event=>{event.pointerType==="mouse"&&on.leave()}),moving.
-addEventListener("pointerdown",event=>{moving.focus({preventScroll:!0}),
-event.pointerType!=="mouse"&&(moving.setPointerCapture(event.
-pointerId),on.follow(here(event)))}),moving.addEventListener(
-"pointerup",event=>{event.button===0&&(event.pointerType==="\
-mouse"?on.choose(here(event)):on.keep(here(event)))})}show(look){
-let{clientWidth:w,clientHeight:h}=this.host;if(!w||!h)return;
-let{plane,colour,marks,fog,only}=look,key=[w,h,Theme.dark,plane.
-names,colour?.name,marks,fog,only,devicePixelRatio].join("|");
-this.look=look,!(key===this._key&&plane===this._plane)&&(this.
-_key=key,this._plane=plane,this.w=w,this.h=h,this._locate(),
-this._drawStill())}_locate(){let{cloud}=this.world;this.points=
-new Float32Array(2*cloud.count);for(let i=0;i<cloud.count;i++)
-this.points.set(this.look.plane.place(cloud.means,i*cloud.dim),
-2*i);let[x0,x1]=this._extent(0),[y0,y1]=this._extent(1),width=this.
-w-ROOM.left-ROOM.right,height=this.h-ROOM.top-ROOM.bottom;this.
-scale=Math.min(width/((x1-x0)*1.12||1),height/((y1-y0)*1.12||
-1)),this.middle=[(x0+x1)/2,(y0+y1)/2],this.centre=[ROOM.left+
-width/2,ROOM.top+height/2];let[left,top]=this.toPlane(0,0),[
-right,bottom]=this.toPlane(this.w,this.h);this.box={x0:left,
-x1:right,y0:bottom,y1:top}}_extent(axis){let low=1/0,high=-1/0;
-for(let at=axis;at<this.points.length;at+=2)low=Math.min(low,
-this.points[at]),high=Math.max(high,this.points[at]);return[
-low,high]}toPlane(x,y){let{middle,centre,scale}=this;return[
-middle[0]+(x-centre[0])/scale,middle[1]-(y-centre[1])/scale]}toScreen(x,y){
-let{middle,centre,scale}=this;return[centre[0]+(x-middle[0])*
-scale,centre[1]-(y-middle[1])*scale]}_placeOf(i){return this.
-toScreen(this.points[2*i],this.points[2*i+1])}_drawStill(){let context=prepare(
-this.still,this.w,this.h);context.fillStyle=Theme.colours.lit,
-context.fillRect(0,0,this.w,this.h),this.look.fog&&this._drawFog(
-context),this._drawAxes(context),this.look.marks==="pictures"?
-this._drawPictures(context):this._drawDots(context),prepare(
-this.moving,this.w,this.h)}_drawFog(context){let density=densityOf(
-this.points,this.box,96),small=document.createElement("canva\
-s");small.width=96,small.height=96;let picture=new ImageData(
-96,96),[r,g,b]=hexOf(Theme.colours.fog);for(let row=0;row<96;row++)
-for(let column=0;column<96;column++){let t=Math.max(0,Math.min(
-1,(density[row*96+column]-.01)/.16));picture.data.set([r,g,b,
-255*(1-t*t*(3-2*t))],4*((95-row)*96+column))}small.getContext(
-"2d").putImageData(picture,0,0),context.imageSmoothingEnabled=
-!0,context.imageSmoothingQuality="high",context.drawImage(small,
-0,0,this.w,this.h)}_drawAxes(context){let{soft,line}=Theme.colours;
-context.font=Theme.font(11),context.fillStyle=soft,context.strokeStyle=
-line,context.lineWidth=1,this._drawTicksAcross(context),this.
-look.plane.second&&this._drawTicksUp(context);let[first,second]=this.
-look.plane.names;context.font=Theme.font(11.5,600),context.textBaseline=
-"middle",context.textAlign="right",context.fillText(first,this.
-w-10,this.h-33),context.textAlign="left",second&&context.fillText(
-second,10,14)}_drawTicksAcross(context){context.textAlign="c\
-enter",context.textBaseline="alphabetic";for(let value of ticks(
-this.box.x0,this.box.x1,Math.max(3,Math.round(this.w/110)))){
-let x=Math.round(this.toScreen(value,0)[0])+.5;x<30||x>this.
-w-10||(context.beginPath(),context.moveTo(x,this.h-22),context.
-lineTo(x,this.h-18),context.stroke(),context.fillText(shown(
-value),x,this.h-7))}}_drawTicksUp(context){context.textAlign=
-"right",context.textBaseline="middle";for(let value of ticks(
-this.box.y0,this.box.y1,Math.max(3,Math.round(this.h/110)))){
-let y=Math.round(this.toScreen(0,value)[1])+.5;y<22||y>this.
-h-26||(context.beginPath(),context.moveTo(30,y),context.lineTo(
-34,y),context.stroke(),context.fillText(shown(value),27,y))}}_drawDots(context){
-let{cloud}=this.world,{colour,only}=this.look,radius=Math.max(
-1.6,Math.min(3.4,3.9-Math.log10(cloud.count)/2+this.w/1500));
-context.lineWidth=0;for(let pass=only>=0?0:1;pass<2;pass++)for(let i=0;i<
-cloud.count;i++){let isShown=only<0||colour.group(i)===only;
-if(pass===1!==isShown)continue;let[x,y]=this._placeOf(i);context.
-globalAlpha=pass===0?.12:.8,context.fillStyle=colour?colour.
-of(i):Theme.colours.accent,context.beginPath(),context.arc(x,
-y,radius,0,TURN),context.fill()}context.globalAlpha=1}_drawPictures(context){
-let{designs,examples,order}=this.world,{colour,only}=this.look,
-side=Math.max(20,Math.min(44,this.w/22)),[w,h]=designs.aspect>=
-1?[side,side/designs.aspect]:[side*designs.aspect,side],step=[
-w+5,h+5],taken=new Set;for(let i of order){if(only>=0&&colour.
-group(i)!==only)continue;let[x,y]=this._placeOf(i),cell=[Math.
-round(x/step[0]),Math.round(y/step[1])],name=cell.join(" ");
-if(taken.has(name))continue;taken.add(name);let left=Math.round(
-cell[0]*step[0]-w/2),top=Math.round(cell[1]*step[1]-h/2);left<
-36||top<22||left+w>this.w-4||top+h>this.h-24||(examples.draw(
-context,i,{x:left,y:top,w,h}),colour&&(context.strokeStyle=colour.
-of(i),context.lineWidth=2,context.strokeRect(left-1,top-1,w+
-2,h+2)))}}mark({z,near=-1,pins=[],way=null}){if(!this.points)
-return;let context=this.moving.getContext("2d"),where=point2=>this.
-toScreen(...this.look.plane.place(point2));context.clearRect(
-0,0,this.w,this.h),way&&drawWay(context,way.map(where)),near>=
-0&&drawNearest(context,where(z),this._placeOf(near)),pins.forEach(
-(pin,i)=>{drawPin(context,where(pin),String(i+1))}),drawPoint(
-context,where(z))}};function drawWay(context,places){let{card,
-accent}=Theme.colours;context.beginPath();for(let[x,y]of places)
-context.lineTo(x,y);context.lineJoin="round",outlined(context,
-card,6,accent)}function drawNearest(context,from,to){context.
-strokeStyle=Theme.colours.ink,context.globalAlpha=.55,context.
-lineWidth=1,context.setLineDash([3,3]),context.beginPath(),context.
-moveTo(...from),context.lineTo(...to),context.stroke(),context.
-setLineDash([]),context.globalAlpha=1,context.lineWidth=2,context.
-beginPath(),context.arc(...to,6,0,TURN),context.stroke()}function drawPoint(context,[
-x,y]){let{card,second}=Theme.colours;context.beginPath(),context.
-arc(x,y,8,0,TURN);for(let side of[-1,1])context.moveTo(x+8*side,
-y),context.lineTo(x+14*side,y),context.moveTo(x,y+8*side),context.
-lineTo(x,y+14*side);outlined(context,card,5,second)}function outlined(context,behind,width,colour){
-context.strokeStyle=behind,context.lineWidth=width,context.stroke(),
-context.strokeStyle=colour,context.lineWidth=2.5,context.stroke()}
-function drawPin(context,[x,y],text2){let{ink,card}=Theme.colours;
-context.beginPath(),context.moveTo(x,y),context.lineTo(x-4,y-
-8),context.lineTo(x+4,y-8),context.closePath(),context.arc(x,
-y-15,9,0,TURN),context.fillStyle=ink,context.strokeStyle=card,
-context.lineWidth=2,context.stroke(),context.fill(),context.
-fillStyle=card,context.font=Theme.font(11,700),context.textAlign=
-"center",context.textBaseline="middle",context.fillText(text2,
-x,y-14.5)}var LABEL2="Map of the latent space. Arrow keys move the poi\
-nt, with Shift further; Enter pins it; N goes to the nearest\
- example.",MapView=class extends View{static key="map";static title="\
-Map";static isOfLatents=!0;mount(host){let{app}=this,{world,
-state}=app,bar=element("div",{className:"bar"});app.contents.
-latents.dim>2&&bar.append(...this._planes());let columns=world.
-columns.map(({name})=>[name,name]),pictures=world.designs.kind===
-"image"?"Thumbnails":"Glyphs",marks=[["dots","Dots"],["pictu\
-res",pictures]];bar.append(choice("Colour",[["","none"],...columns],
-state.colour,colour=>app.set({colour,only:-1})),segments("Ma\
-rks",marks,state.marks,value=>app.set({marks:value})),tick("\
-Fog",state.fog,fog=>app.set({fog})));let place=element("div",
-{className:"map-place"});this.legend=element("div",{className:"\
-legend"}),host.append(bar,place,this.legend),this.map=new LatentMap(
-place,world,app.hand),Object.assign(this.map.moving,{tabIndex:0,
-id:"map"}),this.map.moving.setAttribute("role","application"),
-this.map.moving.setAttribute("aria-label",LABEL2),this.map.moving.
-addEventListener("keydown",event=>app.arrows(event,this.map)),
-world.rowsNote&&host.append(note(world.rowsNote))}again(){this.
-_key=null}refresh(){this.pair&&this._showPair();let look=this.
-app.look();this.map.show(look),this._showLegend(look.colour),
-this.move()}move(){let{live,near,state}=this.app;this.map.mark(
-{z:live,near:near.index,pins:state.pins})}_planes(){let{app}=this,
-[a,b]=app.contents.latents.order,planes=[["two","two latents"]];
-app.contents.plane&&planes.unshift(["pca","PCA"]);let chosen=app.
-state.plane==="pca"?"pca":"two";return this.pair=element("sp\
-an",{className:"pair"}),[choice("Plane",planes,chosen,key=>app.
-set({plane:key==="pca"?key:`${a},${b}`})),this.pair]}_showPair(){
-let{app}=this,{plane}=app.state;if(this._pairOf===plane||(this.
-_pairOf=plane,this.pair.replaceChildren(),plane==="pca"))return;
-let[a,b]=plane.split(",").map(Number),names=app.contents.latents.
-order.map(k=>[k,`z${k+1}`]);this.pair.append(choice("across",
-names,a,value=>app.set({plane:`${value},${Number(value)===b?
-a:b}`})),choice("up",names,b,value=>app.set({plane:`${Number(
-value)===a?b:a},${value}`})))}_showLegend(colour){let key=[colour?.
-name,this.app.state.only,Theme.dark].join("|");if(key===this.
-_key||(this._key=key,this.legend.replaceChildren(),!colour))
-return;let title=colour.unit?`${colour.name} [${colour.unit}\
-]`:colour.name;this.legend.append(text("span",title,{className:"\
-legend-title"})),colour.kind==="number"?this._showScale(colour):
-this.legend.append(...colour.groups.map(group=>this._groupButton(
-group)))}_showScale({low,high}){let bar=element("canvas",{role:"\
-img","aria-label":`from ${shown(low)} to ${shown(high)}`});this.
-legend.append(text("span",shown(low)),bar,text("span",shown(
-high)));let context=prepare(bar,160,12);for(let x=0;x<160;x++)
-context.fillStyle=scaleColour(x/159),context.fillRect(x,0,1,
-12)}_groupButton({name,count,shade,group}){let{app}=this,isAlone=app.
-state.only===group,swatch=element("i");swatch.style.background=
-shade;let made=button("",()=>app.set({only:isAlone?-1:group}),
-{"aria-pressed":String(isAlone),title:`${count.toLocaleString(
-"en")} rows; click to see them alone`});return made.append(swatch,
-text("span",name)),made}};var STEPS=11,FINE=61,ON_MAP="The way on the map of the laten\
-t space; a click pins another point",WAYS=[["straight","Stra\
+picture=element("img",{src:canvas.toDataURL(),
+className,width,height});return picture.
+style.cssText=canvas.style.cssText,picture}
+function chosenOf(select){return element(
+"span",{className:"chosen",textContent:select.
+selectedOptions[0]?.textContent??""})}var A=[-39.69683028665376,220.9460984245205,
+-275.9285104469687,138.357751867269,-30.66479806614716,
+2.506628277459239],B=[-54.47609879822406,
+161.5858368580409,-155.6989798598866,66.80131188771972,
+-13.28068155288572,1],C=[-.007784894002430293,
+-.3223964580411365,-2.400758277161838,-2.549732539343734,
+4.374664141464968,2.938163982698783],D=[
+.007784695709041462,.3224671290700398,2.445134137142996,
+3.754408661907416,1],polynomial=(coefficients,x)=>coefficients.
+reduce((sum,value)=>sum*x+value,0);function normalQuantile(share){
+if(share>.97575)return-normalQuantile(1-
+share);if(share<.02425){let x2=Math.sqrt(
+-2*Math.log(share));return polynomial(C,
+x2)/polynomial(D,x2)}let x=share-.5;return x*
+polynomial(A,x*x)/polynomial(B,x*x)}function uniforms(seed){
+let state=seed>>>0;return()=>{state=state+
+1831565813>>>0;let t=state;return t=Math.
+imul(t^t>>>15,t|1),t^=t+Math.imul(t^t>>>
+7,t|61),(((t^t>>>14)>>>0)+.5)/4294967296}}
+function normals(count,seed){let next=uniforms(
+seed);return Float32Array.from({length:count},
+()=>normalQuantile(next()))}function shuffled(count){
+let next=uniforms(1),order=Array.from({length:count},
+(_,i)=>i);for(let i=count-1;i>0;i--){let j=Math.
+floor(next()*(i+1));[order[i],order[j]]=
+[order[j],order[i]]}return order}var pinning=(app,pointAt)=>({follow:i=>app.
+follow(pointAt(i)),leave:()=>app.follow(
+app.state.z),choose:i=>app.pin(pointAt(i))}),
+Wall=class{constructor(host,label,on){this.
+host=host,this.on=on,this.at=-1,this.tiles=
+null,this.canvas=element("canvas",{className:"\
+wall",tabIndex:0,role:"application","ari\
+a-label":label}),this.canvas.addEventListener(
+"pointermove",event=>{this._isAt(event)&&
+this.on.follow(this.at)}),this.canvas.addEventListener(
+"pointerleave",()=>this._leave()),this.canvas.
+addEventListener("blur",()=>this._leave()),
+this.canvas.addEventListener("click",event=>{
+this._isAt(event)&&this.on.choose(this.at)}),
+this.canvas.addEventListener("keydown",event=>this.
+_key(event)),host.append(this.canvas)}show(tiles){
+this.tiles=tiles,this.paint()}paint(){if(!this.
+tiles?.count)return;let{count,across,draw}=this.
+tiles,{gap,h}=this._size(),w=this.host.clientWidth,
+down=Math.ceil(count/across)*(h+gap),context=prepare(
+this.canvas,w,down-gap);context.clearRect(
+0,0,w,down);for(let i=0;i<count;i++)draw(
+context,i,this._box(i)),this._cover(context,
+i);if(this.at>=0){let{x,y,w:width,h:height}=this.
+_box(this.at);context.strokeStyle=Theme.
+colours.second,context.lineWidth=3,context.
+strokeRect(x+1.5,y+1.5,width-3,height-3)}}_cover(context,i){
+let cover=this.tiles.cover?.(i)??0;if(cover<=
+0)return;let{x,y,w,h}=this._box(i);context.
+globalAlpha=cover,context.fillStyle=Theme.
+colours.card,context.fillRect(x-.5,y-.5,
+w+1,h+1),context.globalAlpha=1}_size(){let{
+across,aspect,gap,below=0}=this.tiles,w=(this.
+host.clientWidth-gap*(across-1))/across;
+return{w,h:w/aspect+below,gap}}_box(i){let{
+across}=this.tiles,{w,h,gap}=this._size();
+return{x:i%across*(w+gap),y:Math.floor(i/
+across)*(h+gap),w,h}}_isAt(event){if(!this.
+tiles?.count)return!1;let{count,across}=this.
+tiles,{w,h,gap}=this._size(),frame=this.
+canvas.getBoundingClientRect(),column=Math.
+floor((event.clientX-frame.left)/(w+gap)),
+i=Math.floor((event.clientY-frame.top)/(h+
+gap))*across+column;return column<0||column>=
+across||i<0||i>=count?!1:(i!==this.at&&(this.
+at=i,this.paint()),!0)}_leave(){this.at<
+0||(this.at=-1,this.paint(),this.on.leave())}_key(event){
+if(!this.tiles)return;let{count,across}=this.
+tiles,step={ArrowLeft:-1,ArrowRight:1,ArrowUp:-across,
+ArrowDown:across}[event.key];if(event.key===
+"Enter"&&this.at>=0)this.on.choose(this.
+at);else if(step){let to=this.at<0?0:this.
+at+step;to>=0&&to<count&&(this.at=to),this.
+paint(),this.on.follow(this.at)}else return;
+event.preventDefault()}},Rows=class{constructor(host,designs,on){
+this.designs=designs,this.on=on,this.table=
+element("table",{className:"rows"}),host.
+append(scrolled("Rows",this.table))}show(items,heads=[]){
+let head=element("tr",{},...["",...heads].
+map(words=>text("th",words,{scope:"col"})));
+for(let{name,unit}of this.designs.columns){
+let small=unit?text("small",` ${unit}`):
+null;head.append(element("th",{scope:"co\
+l"},text("span",name),small))}let body=element(
+"tbody",{},...items.map((item,i)=>this._row(
+item,i)));body.addEventListener("pointer\
+leave",()=>this.on.leave()),this.table.replaceChildren(
+element("thead",{},head),body)}_row({name,
+values,real,facts=[]},i){let pin=button(
+name,()=>this.on.choose(i),{title:"Pin t\
+his one"}),row=element("tr",{},element("\
+th",{scope:"row"},pin));return row.append(
+...facts.map(words=>text("td",words,{className:"\
+number"}))),row.append(...this.designs.columns.
+map((_,k)=>this._cell(k,values[k],real?.[k]))),
+row.addEventListener("pointerenter",()=>this.
+on.follow(i)),pin.addEventListener("focu\
+s",()=>this.on.follow(i)),row}_cell(k,value,real){
+let{designs}=this,bar=element("i",{className:"\
+bar-of"});bar.style.width=`${100*(designs.
+share(k,designs.tidy(k,value))??0)}%`;let track=element(
+"span",{className:"track"},bar),after=designs.
+text(k,value),cell=element("td",{className:"\
+number"});if(real===void 0)return cell.append(
+text("span",after),track),cell;let before=designs.
+text(k,real),share=designs.share(k,real),
+mark=element("i",{className:"mark-of",hidden:share===
+null});mark.style.left=`${100*(share??0)}\
+%`,track.append(mark);let sameness=before===
+after?"same":"rebuilt";return cell.append(
+text("span",before,{className:"real"}),text(
+"span",after,{className:sameness}),track),
+cell}};var View=class{static key="";static title="";static isOfLatents=!1;static kept(_contents){
+return{}}_key=null;constructor(app){this.
+app=app}mount(_host){}refresh(){}move(){}again(){}leave(){}};var SIZES=[8,12,15,20].map(size=>[size,`${size}\
+ × ${size}`]),IN_PLANE="The plane of th\
+e map, decoded about the current point; \
+the other directions stay as they are.",
+LABEL="Grid of decoded designs; arrow ke\
+ys go from one to the next, Enter pins o\
+ne",GridView=class extends View{static key="\
+grid";static title="Grid";static isOfLatents=!0;static kept(){
+return{grid:{start:15,read:whole(4,30)}}}mount(host){
+let{app}=this,{dim,standard,prior,grid}=app.
+contents.latents;this.fixed=dim===2&&!standard?
+grid:null;let bar=element("div",{className:"\
+bar"});this.fixed||bar.append(choice("Si\
+ze",SIZES,app.state.grid,value=>app.set(
+{grid:Number(value)}))),bar.append(tick(
+"Fog",app.state.fog,fog=>app.set({fog})));
+let ofMass=`A grid of equal prior mass: \
+each tile stands for the same share of ${prior}\
+. ${dim===2?"z1 rises to the right, z2 u\
+pwards":"z1 rises to the right"}.`;this.
+place=element("div",{className:"wall-pla\
+ce square"}),host.append(bar,this.place,
+note(dim<=2?ofMass:IN_PLANE)),this.wall=
+new Wall(this.place,LABEL,pinning(app,i=>this.
+points[i]))}again(){this._key=null}refresh(){
+let{state,contents}=this.app,off=contents.
+latents.dim>2?[state.plane,...this._offPlane()]:
+[],key=[state.grid,state.fog,...state.context,
+...off,this.place.clientWidth].join("|");
+key!==this._key&&(this._key=key,this._draw(
+key))}_offPlane(){let{app}=this;return Array.
+from(app.plane().at([0,0],app.state.z),value=>value.
+toFixed(3))}_lattice(){let{app}=this,{dim}=app.
+contents.latents;if(this.fixed)return fixedLattice(
+floatsOf(this.fixed));let size=app.state.
+grid,share=i=>(i+.5)/size;if(dim===1){let points2=Array.
+from({length:size},(_,i)=>Float32Array.of(
+normalQuantile(share(i))));return{across:size,
+points:points2}}let point2=dim===2?ofPriorMass:
+this._inPlane(),points=Array.from({length:size*
+size},(_,i)=>{let fromBelow=size-1-Math.
+floor(i/size);return point2(share(i%size),
+share(fromBelow))});return{across:size,points}}_inPlane(){
+let{app}=this,{cloud}=app.world,plane=app.
+plane(),places=Array.from({length:cloud.
+count},(_,i)=>plane.place(cloud.means,i*
+cloud.dim)),[across,up]=[0,1].map(axis=>{
+let sorted=Float64Array.from(places,place=>place[axis]).
+sort(),low=sorted[Math.floor(.005*(sorted.
+length-1))],high=sorted[Math.ceil(.995*(sorted.
+length-1))];return share=>low+share*(high-
+low)});return(x,y)=>plane.at([across(x),
+up(y)],app.state.z)}async _draw(key){let{
+app}=this,{designs}=app.world,{points,across}=this.
+_lattice(),values=await app.many(points,
+()=>this._key===key);if(!values)return;this.
+points=points;let{draw}=designs.sheet(values,
+points.length),covers=app.state.fog?points.
+map(z=>this._cover(z)):null,tile=this.place.
+clientWidth/across,cover=covers&&(i=>covers[i]);
+this.wall.show({count:points.length,across,
+aspect:designs.aspect,gap:tile>28?2:1,draw,
+cover})}_cover(z){let{cloud}=this.app.world,
+strangeness=cloud.strangeness(cloud.nearest(
+z).distance);return Math.max(0,Math.min(
+.82,.45*(strangeness-1)))}},ofPriorMass=(x,y)=>Float32Array.
+of(normalQuantile(x),normalQuantile(y));
+function fixedLattice(codes){let size=Math.
+round(Math.sqrt(codes.length/2)),points=Array.
+from({length:size*size},(_,i)=>{let at=(size-
+1-Math.floor(i/size))*size+i%size;return codes.
+slice(2*at,2*at+2)});return{across:size,
+points}}var ROOM={left:34,right:10,top:10,bottom:26},
+TURN=2*Math.PI,LatentMap=class{_key=null;constructor(host,world,on){
+this.host=host,this.world=world,this.on=
+on,this.still=document.createElement("ca\
+nvas"),this.moving=document.createElement(
+"canvas"),this.still.className="still",this.
+moving.className="moving",this.still.setAttribute(
+"aria-hidden","true"),host.classList.add(
+"map"),host.append(this.still,this.moving),
+this.look=null,this._listen()}_listen(){
+let{moving,on}=this,here=event=>{let frame=moving.
+getBoundingClientRect(),place=this.toPlane(
+event.clientX-frame.left,event.clientY-frame.
+top);return this.look.plane.at(place,on.
+about())};moving.addEventListener("point\
+ermove",event=>{(event.pointerType==="mo\
+use"||event.buttons)&&on.follow(here(event))}),
+moving.addEventListener("pointerleave",event=>{
+event.pointerType==="mouse"&&on.leave()}),
+moving.addEventListener("pointerdown",event=>{
+moving.focus({preventScroll:!0}),event.pointerType!==
+"mouse"&&(moving.setPointerCapture(event.
+pointerId),on.follow(here(event)))}),moving.
+addEventListener("pointerup",event=>{event.
+button===0&&(event.pointerType==="mouse"?
+on.choose(here(event)):on.keep(here(event)))})}show(look){
+let{clientWidth:w,clientHeight:h}=this.host;
+if(!w||!h)return;let{plane,colour,marks,
+fog,only}=look,key=[w,h,Theme.dark,plane.
+names,colour?.name,marks,fog,only,devicePixelRatio].
+join("|");this.look=look,!(key===this._key&&
+plane===this._plane)&&(this._key=key,this.
+_plane=plane,this.w=w,this.h=h,this._locate(),
+this._drawStill())}_locate(){let{cloud}=this.
+world;this.points=new Float32Array(2*cloud.
+count);for(let i=0;i<cloud.count;i++)this.
+points.set(this.look.plane.place(cloud.means,
+i*cloud.dim),2*i);let[x0,x1]=this._extent(
+0),[y0,y1]=this._extent(1),width=this.w-
+ROOM.left-ROOM.right,height=this.h-ROOM.
+top-ROOM.bottom;this.scale=Math.min(width/
+((x1-x0)*1.12||1),height/((y1-y0)*1.12||
+1)),this.middle=[(x0+x1)/2,(y0+y1)/2],this.
+centre=[ROOM.left+width/2,ROOM.top+height/
+2];let[left,top]=this.toPlane(0,0),[right,
+bottom]=this.toPlane(this.w,this.h);this.
+box={x0:left,x1:right,y0:bottom,y1:top}}_extent(axis){
+let low=1/0,high=-1/0;for(let at=axis;at<
+this.points.length;at+=2)low=Math.min(low,
+this.points[at]),high=Math.max(high,this.
+points[at]);return[low,high]}toPlane(x,y){
+let{middle,centre,scale}=this;return[middle[0]+
+(x-centre[0])/scale,middle[1]-(y-centre[1])/
+scale]}toScreen(x,y){let{middle,centre,scale}=this;
+return[centre[0]+(x-middle[0])*scale,centre[1]-
+(y-middle[1])*scale]}_placeOf(i){return this.
+toScreen(this.points[2*i],this.points[2*
+i+1])}_drawStill(){let context=prepare(this.
+still,this.w,this.h);context.fillStyle=Theme.
+colours.lit,context.fillRect(0,0,this.w,
+this.h),this.look.fog&&this._drawFog(context),
+this._drawAxes(context),this.look.marks===
+"pictures"?this._drawPictures(context):this.
+_drawDots(context),prepare(this.moving,this.
+w,this.h)}_drawFog(context){let density=densityOf(
+this.points,this.box,96),small=document.
+createElement("canvas");small.width=96,small.
+height=96;let picture=new ImageData(96,96),
+[r,g,b]=hexOf(Theme.colours.fog);for(let row=0;row<
+96;row++)for(let column=0;column<96;column++){
+let t=Math.max(0,Math.min(1,(density[row*
+96+column]-.01)/.16));picture.data.set([
+r,g,b,255*(1-t*t*(3-2*t))],4*((95-row)*96+
+column))}small.getContext("2d").putImageData(
+picture,0,0),context.imageSmoothingEnabled=
+!0,context.imageSmoothingQuality="high",
+context.drawImage(small,0,0,this.w,this.
+h)}_drawAxes(context){let{soft,line}=Theme.
+colours;context.font=Theme.font(11),context.
+fillStyle=soft,context.strokeStyle=line,
+context.lineWidth=1,this._drawTicksAcross(
+context),this.look.plane.second&&this._drawTicksUp(
+context);let[first,second]=this.look.plane.
+names;context.font=Theme.font(11.5,600),
+context.textBaseline="middle",context.textAlign=
+"right",context.fillText(first,this.w-10,
+this.h-33),context.textAlign="left",second&&
+context.fillText(second,10,14)}_drawTicksAcross(context){
+context.textAlign="center",context.textBaseline=
+"alphabetic";for(let value of ticks(this.
+box.x0,this.box.x1,Math.max(3,Math.round(
+this.w/110)))){let x=Math.round(this.toScreen(
+value,0)[0])+.5;x<30||x>this.w-10||(context.
+beginPath(),context.moveTo(x,this.h-22),
+context.lineTo(x,this.h-18),context.stroke(),
+context.fillText(shown(value),x,this.h-7))}}_drawTicksUp(context){
+context.textAlign="right",context.textBaseline=
+"middle";for(let value of ticks(this.box.
+y0,this.box.y1,Math.max(3,Math.round(this.
+h/110)))){let y=Math.round(this.toScreen(
+0,value)[1])+.5;y<22||y>this.h-26||(context.
+beginPath(),context.moveTo(30,y),context.
+lineTo(34,y),context.stroke(),context.fillText(
+shown(value),27,y))}}_drawDots(context){
+let{cloud}=this.world,{colour,only}=this.
+look,radius=Math.max(1.6,Math.min(3.4,3.9-
+Math.log10(cloud.count)/2+this.w/1500));
+context.lineWidth=0;for(let pass=only>=0?
+0:1;pass<2;pass++)for(let i=0;i<cloud.count;i++){
+let isShown=only<0||colour.group(i)===only;
+if(pass===1!==isShown)continue;let[x,y]=this.
+_placeOf(i);context.globalAlpha=pass===0?
+.12:.8,context.fillStyle=colour?colour.of(
+i):Theme.colours.accent,context.beginPath(),
+context.arc(x,y,radius,0,TURN),context.fill()}
+context.globalAlpha=1}_drawPictures(context){
+let{designs,examples,order}=this.world,{
+colour,only}=this.look,side=Math.max(20,
+Math.min(44,this.w/22)),[w,h]=designs.aspect>=
+1?[side,side/designs.aspect]:[side*designs.
+aspect,side],step=[w+5,h+5],taken=new Set;
+for(let i of order){if(only>=0&&colour.group(
+i)!==only)continue;let[x,y]=this._placeOf(
+i),cell=[Math.round(x/step[0]),Math.round(
+y/step[1])],name=cell.join(" ");if(taken.
+has(name))continue;taken.add(name);let left=Math.
+round(cell[0]*step[0]-w/2),top=Math.round(
+cell[1]*step[1]-h/2);left<36||top<22||left+
+w>this.w-4||top+h>this.h-24||(examples.draw(
+context,i,{x:left,y:top,w,h}),colour&&(context.
+strokeStyle=colour.of(i),context.lineWidth=
+2,context.strokeRect(left-1,top-1,w+2,h+
+2)))}}mark({z,near=-1,pins=[],way=null}){
+if(!this.points)return;let context=this.
+moving.getContext("2d"),where=point2=>this.
+toScreen(...this.look.plane.place(point2));
+context.clearRect(0,0,this.w,this.h),way&&
+drawWay(context,way.map(where)),near>=0&&
+drawNearest(context,where(z),this._placeOf(
+near)),pins.forEach((pin,i)=>{drawPin(context,
+where(pin),String(i+1))}),drawPoint(context,
+where(z))}};function drawWay(context,places){
+let{card,accent}=Theme.colours;context.beginPath();
+for(let[x,y]of places)context.lineTo(x,y);
+context.lineJoin="round",outlined(context,
+card,6,accent)}function drawNearest(context,from,to){
+context.strokeStyle=Theme.colours.ink,context.
+globalAlpha=.55,context.lineWidth=1,context.
+setLineDash([3,3]),context.beginPath(),context.
+moveTo(...from),context.lineTo(...to),context.
+stroke(),context.setLineDash([]),context.
+globalAlpha=1,context.lineWidth=2,context.
+beginPath(),context.arc(...to,6,0,TURN),
+context.stroke()}function drawPoint(context,[
+x,y]){let{card,second}=Theme.colours;context.
+beginPath(),context.arc(x,y,8,0,TURN);for(let side of[
+-1,1])context.moveTo(x+8*side,y),context.
+lineTo(x+14*side,y),context.moveTo(x,y+8*
+side),context.lineTo(x,y+14*side);outlined(
+context,card,5,second)}function outlined(context,behind,width,colour){
+context.strokeStyle=behind,context.lineWidth=
+width,context.stroke(),context.strokeStyle=
+colour,context.lineWidth=2.5,context.stroke()}
+function drawPin(context,[x,y],text2){let{
+ink,card}=Theme.colours;context.beginPath(),
+context.moveTo(x,y),context.lineTo(x-4,y-
+8),context.lineTo(x+4,y-8),context.closePath(),
+context.arc(x,y-15,9,0,TURN),context.fillStyle=
+ink,context.strokeStyle=card,context.lineWidth=
+2,context.stroke(),context.fill(),context.
+fillStyle=card,context.font=Theme.font(11,
+700),context.textAlign="center",context.
+textBaseline="middle",context.fillText(text2,
+x,y-14.5)}var LABEL2="Map of the latent space. Arr\
+ow keys move the point, with Shift furth\
+er; Enter pins it; N goes to the nearest\
+ example.",MapView=class extends View{static key="\
+map";static title="Map";static isOfLatents=!0;_pairOf=null;mount(host){
+let{app}=this,{world,state}=app,bar=element(
+"div",{className:"bar"});app.contents.latents.
+dim>2&&bar.append(...this._planes());let columns=world.
+columns.map(({name})=>[name,name]),pictures=world.
+designs.kind==="image"?"Thumbnails":"Gly\
+phs",marks=[["dots","Dots"],["pictures",
+pictures]];bar.append(choice("Colour",[[
+"","none"],...columns],state.colour,colour=>app.
+set({colour,only:-1})),segments("Marks",
+marks,state.marks,value=>app.set({marks:value})),
+tick("Fog",state.fog,fog=>app.set({fog})));
+let place=element("div",{className:"map-\
+place"});this.legend=element("div",{className:"\
+legend"}),host.append(bar,place,this.legend),
+this.map=new LatentMap(place,world,app.hand),
+Object.assign(this.map.moving,{tabIndex:0,
+id:"map"}),this.map.moving.setAttribute(
+"role","application"),this.map.moving.setAttribute(
+"aria-label",LABEL2),this.map.moving.addEventListener(
+"keydown",event=>app.arrows(event,this.map)),
+world.rowsNote&&host.append(note(world.rowsNote))}again(){
+this._key=null}refresh(){this.pair&&this.
+_showPair();let look=this.app.look();this.
+map.show(look),this._showLegend(look.colour),
+this.move()}move(){let{live,near,state}=this.
+app;this.map.mark({z:live,near:near.index,
+pins:state.pins})}_planes(){let{app}=this,
+[a,b]=app.contents.latents.order,planes=[
+["two","two latents"]];app.contents.plane&&
+planes.unshift(["pca","PCA"]);let chosen=app.
+state.plane==="pca"?"pca":"two";return this.
+pair=element("span",{className:"pair"}),
+[choice("Plane",planes,chosen,key=>app.set(
+{plane:key==="pca"?key:`${a},${b}`})),this.
+pair]}_showPair(){let{app}=this,{plane}=app.
+state;if(this._pairOf===plane||(this._pairOf=
+plane,this.pair.replaceChildren(),plane===
+"pca"))return;let[a,b]=plane.split(",").
+map(Number),names=app.contents.latents.order.
+map(k=>[k,`z${k+1}`]);this.pair.append(choice(
+"across",names,a,value=>app.set({plane:`${value}\
+,${Number(value)===b?a:b}`})),choice("up",
+names,b,value=>app.set({plane:`${Number(
+value)===a?b:a},${value}`})))}_showLegend(colour){
+let key=[colour?.name,this.app.state.only,
+Theme.dark].join("|");if(key===this._key||
+(this._key=key,this.legend.replaceChildren(),
+!colour))return;let title=colour.unit?`${colour.
+name} [${colour.unit}]`:colour.name;this.
+legend.append(text("span",title,{className:"\
+legend-title"})),colour.kind==="number"?
+this._showScale(colour):this.legend.append(
+...colour.groups.map(group=>this._groupButton(
+group)))}_showScale({low,high}){let bar=element(
+"canvas",{role:"img","aria-label":`from ${shown(
+low)} to ${shown(high)}`});this.legend.append(
+text("span",shown(low)),bar,text("span",
+shown(high)));let context=prepare(bar,160,
+12);for(let x=0;x<160;x++)context.fillStyle=
+scaleColour(x/159),context.fillRect(x,0,
+1,12)}_groupButton({name,count,shade,group}){
+let{app}=this,isAlone=app.state.only===group,
+swatch=element("i");swatch.style.background=
+shade;let made=button("",()=>app.set({only:isAlone?
+-1:group}),{"aria-pressed":String(isAlone),
+title:`${count.toLocaleString("en")} row\
+s; click to see them alone`});return made.
+append(swatch,text("span",name)),made}};var STEPS=11,FINE=61,ON_MAP="The way on \
+the map of the latent space; a click pin\
+s another point",WAYS=[["straight","Stra\
 ight"],["data","Along the data"]],MorphView=class extends View{static key="\
-morph";static title="Morph";static isOfLatents=!0;static kept(){
-return{morph:{start:{a:0,b:1,way:"straight",share:.5},read:readMorph,
-write:({a,b,way,share})=>[a,b,way,Number(share.toFixed(3))].
-join(",")}}}mount(host){let{app}=this;this._twoPins(),this.bar=
-element("div",{className:"bar"}),this.wallPlace=element("div",
-{className:"wall-place"}),this.slider=element("input",{type:"\
-range",min:0,max:1,step:.005,"aria-label":"How far along the\
- way",oninput:()=>this._along(Number(this.slider.value))}),this.
-profile=element("canvas",{role:"img","aria-label":"Distance \
-to the nearest example along the way"}),this.profilePlace=element(
-"div",{className:"profile"},this.profile),this.words=note("");
-let place=element("div",{className:"map-place small"});host.
-append(this.bar,this.wallPlace,this.slider,this.profilePlace,
-this.words,place),this.map=new LatentMap(place,app.world,app.
-hand),this.map.moving.setAttribute("role","img"),this.map.moving.
-setAttribute("aria-label",ON_MAP);let shareOf=i=>i/(STEPS-1);
-this.wall=new Wall(this.wallPlace,"Designs along the way; ar\
-row keys go from one to the next",{follow:i=>app.follow(this.
-_point(shareOf(i))),leave:()=>app.follow(app.state.z),choose:i=>this.
-_along(shareOf(i))}),this.refresh(),this._along(app.state.morph.
-share)}again(){this._key=null}refresh(){let{app}=this;this._twoPins();
-let{morph,context}=app.state,[a,b]=this._ends();this._findWays(
-a,b),this._showBar(a,b),this.way=this.ways[morph.way],this.slider.
-value=String(morph.share),this.map.show({...app.look(),marks:"\
-dots",only:-1});let key=[this._waysOf,morph.way,...context,this.
-wallPlace.clientWidth].join("|");key!==this._key&&(this._key=
-key,this._showWall(key)),this._drawProfile(),this.move()}move(){
-let{live,near,state}=this.app;this.map.mark({z:live,near:near.
-index,pins:state.pins,way:this.way})}_twoPins(){let{state,world}=this.
-app;if(state.pins.length>1)return;let{cloud,order}=world,first=state.
-pins[0]??cloud.point(order[0]),some=order.slice(0,200).map(i=>cloud.
-point(i)),farther=(best,z)=>distanceOf(z,first)>distanceOf(best,
-first)?z:best;state.pins=[first,some.reduce(farther,first)],
-state.morph={...state.morph,a:0,b:1}}_ends(){let{pins,morph}=this.
-app.state,a=Math.min(morph.a,pins.length-1);return morph.b<pins.
-length&&morph.b!==a?[a,morph.b]:[a,a===0?1:0]}_findWays(a,b){
-let{pins}=this.app.state,key=[a,b,...pins.map(pin=>pin.join(
-","))].join("|");if(key===this._waysOf)return;this._waysOf=key;
-let{cloud}=this.app.world;this.ways={straight:straightWay(pins[a],
-pins[b],FINE),data:wayAlongData(cloud,pins[a],pins[b],FINE)};
-let distances=way=>way.map(z=>cloud.nearest(z).distance);this.
-distances={straight:distances(this.ways.straight),data:distances(
-this.ways.data)}}_showBar(a,b){let{app}=this,{pins,morph}=app.
-state,key=[this._waysOf,morph.way].join("|");if(key===this._barOf)
-return;this._barOf=key;let names=pins.map((_,i)=>[i,`pin ${i+
-1}`]),change=changes=>app.set({morph:{...app.state.morph,...changes}}),
-controls=()=>Array.from(this.bar.querySelectorAll("select, b\
-utton")),focused=controls().indexOf(document.activeElement);
-this.bar.replaceChildren(choice("From",names,a,value=>change(
-{a:Number(value),b:Number(value)===b?a:b})),choice("to",names,
-b,value=>change({b:Number(value),a:Number(value)===a?b:a})),
-segments("Way",WAYS,morph.way,way=>change({way}))),controls()[focused]?.
-focus();let farthest=name=>shown(Math.max(...this.distances[name]),
-.01),straight=`${farthest("straight")} on the straight way`;
-this.words.textContent=`Farthest from any example: ${straight}\
-, ${farthest("data")} along the data.`}_point(share){let at=share*
-(FINE-1),low=Math.min(FINE-2,Math.floor(at));return between(
-this.way[low],this.way[low+1],at-low)}_along(share){this.app.
-set({z:this._point(share),morph:{...this.app.state.morph,share}})}async _showWall(key){
-let{app}=this,{designs}=app.world,points=Array.from({length:STEPS},
-(_,i)=>this._point(i/(STEPS-1))),values=await app.many(points,
-()=>this._key===key);if(!values)return;let sheet=designs.sheet(
-values,STEPS),across=this.wallPlace.clientWidth<480?6:STEPS;
-this.wall.show({count:STEPS,across,aspect:designs.aspect,gap:3,
-draw:sheet.draw})}_drawProfile(){let{soft,accent,second}=Theme.
-colours,w=this.profilePlace.clientWidth,h=84,context=prepare(
-this.profile,w,h),box={x:40,y:16,w:w-48,h:h-22},{limit}=this.
-app.world.cloud,{straight,data}=this.distances,most=1.1*Math.
-max(limit,...straight,...data)||1;context.clearRect(0,0,w,h),
-drawFrame(context,box,limit,most),this._drawDistances(context,
-box,"straight",second,most),this._drawDistances(context,box,
-"data",accent,most),context.setLineDash([]);let x=box.x+this.
-app.state.morph.share*box.w;context.strokeStyle=soft,context.
-lineWidth=1,context.beginPath(),context.moveTo(x,box.y),context.
-lineTo(x,box.y+box.h),context.stroke()}_drawDistances(context,box,name,colour,most){
-let isChosen=name===this.app.state.morph.way;context.beginPath(),
-this.distances[name].forEach((value,i)=>{context.lineTo(box.
-x+i/(FINE-1)*box.w,box.y+box.h*(1-value/most))}),context.strokeStyle=
-colour,context.lineWidth=isChosen?2.5:1,context.setLineDash(
-isChosen?[]:[4,3]),context.stroke()}};function drawFrame(context,box,limit,most){
-let{soft,line,fog}=Theme.colours;context.fillStyle=fog,context.
-globalAlpha=.6,context.fillRect(box.x,box.y,box.w,box.h*(1-limit/
-most)),context.globalAlpha=1,context.font=Theme.font(11),context.
-fillStyle=soft,context.textBaseline="top",context.textAlign=
-"left",context.fillText("Distance to the nearest example; fo\
-g: farther than is usual among the data",box.x,0),context.strokeStyle=
-line,context.strokeRect(box.x+.5,box.y+.5,box.w-1,box.h-1),context.
-textAlign="right",context.textBaseline="middle",context.fillText(
-shown(most/1.1,.01),box.x-5,box.y+8),context.fillText("0",box.
-x-5,box.y+box.h-5)}function readMorph(text2){let[first,second,
-way,share]=text2.split(","),[a,b]=[first,second].map(whole(0,
-8)),isWay=WAYS.some(([name])=>name===way);if(!(a===void 0||b===
-void 0||!isWay))return{a,b,way,share:Math.max(0,Math.min(1,Number(
-share)||0))}}var HOW_TO_READ="Mean ± standard error over the rows. Lower \
-NLL is better, higher ELBO is better; constants are included\
+morph";static title="Morph";static isOfLatents=!0;_waysOf=null;_barOf=null;static kept(){
+return{morph:{start:{a:0,b:1,way:"straig\
+ht",share:.5},read:readMorph,write:({a,b,
+way,share})=>[a,b,way,Number(share.toFixed(
+3))].join(",")}}}mount(host){let{app}=this;
+this._twoPins(),this.bar=element("div",{
+className:"bar"}),this.wallPlace=element(
+"div",{className:"wall-place"}),this.slider=
+element("input",{type:"range",min:0,max:1,
+step:.005,"aria-label":"How far along th\
+e way",oninput:()=>this._along(Number(this.
+slider.value))}),this.profile=element("c\
+anvas",{role:"img","aria-label":"Distanc\
+e to the nearest example along the way"}),
+this.profilePlace=element("div",{className:"\
+profile"},this.profile),this.words=note(
+"");let place=element("div",{className:"\
+map-place small"});host.append(this.bar,
+this.wallPlace,this.slider,this.profilePlace,
+this.words,place),this.map=new LatentMap(
+place,app.world,app.hand),this.map.moving.
+setAttribute("role","img"),this.map.moving.
+setAttribute("aria-label",ON_MAP);let shareOf=i=>i/
+(STEPS-1);this.wall=new Wall(this.wallPlace,
+"Designs along the way; arrow keys go fr\
+om one to the next",{follow:i=>app.follow(
+this._point(shareOf(i))),leave:()=>app.follow(
+app.state.z),choose:i=>this._along(shareOf(
+i))}),this.refresh(),this._along(app.state.
+morph.share)}again(){this._key=null}refresh(){
+let{app}=this;this._twoPins();let{morph,
+context}=app.state,[a,b]=this._ends();this.
+_findWays(a,b),this._showBar(a,b),this.way=
+this.ways[morph.way],this.slider.value=String(
+morph.share),this.map.show({...app.look(),
+marks:"dots",only:-1});let key=[this._waysOf,
+morph.way,...context,this.wallPlace.clientWidth].
+join("|");key!==this._key&&(this._key=key,
+this._showWall(key)),this._drawProfile(),
+this.move()}move(){let{live,near,state}=this.
+app;this.map.mark({z:live,near:near.index,
+pins:state.pins,way:this.way})}_twoPins(){
+let{state,world}=this.app;if(state.pins.
+length>1)return;let{cloud,order}=world,first=state.
+pins[0]??cloud.point(order[0]),some=order.
+slice(0,200).map(i=>cloud.point(i)),farther=(best,z)=>distanceOf(
+z,first)>distanceOf(best,first)?z:best;state.
+pins=[first,some.reduce(farther,first)],
+state.morph={...state.morph,a:0,b:1}}_ends(){
+let{pins,morph}=this.app.state,a=Math.min(
+morph.a,pins.length-1);return morph.b<pins.
+length&&morph.b!==a?[a,morph.b]:[a,a===0?
+1:0]}_findWays(a,b){let{pins}=this.app.state,
+key=[a,b,...pins.map(pin=>pin.join(","))].
+join("|");if(key===this._waysOf)return;this.
+_waysOf=key;let{cloud}=this.app.world;this.
+ways={straight:straightWay(pins[a],pins[b],
+FINE),data:wayAlongData(cloud,pins[a],pins[b],
+FINE)};let distances=way=>way.map(z=>cloud.
+nearest(z).distance);this.distances={straight:distances(
+this.ways.straight),data:distances(this.
+ways.data)}}_showBar(a,b){let{app}=this,
+{pins,morph}=app.state,key=[this._waysOf,
+morph.way].join("|");if(key===this._barOf)
+return;this._barOf=key;let names=pins.map(
+(_,i)=>[i,`pin ${i+1}`]),change=changes=>app.
+set({morph:{...app.state.morph,...changes}}),
+controls=()=>Array.from(this.bar.querySelectorAll(
+"select, button")),focused=controls().indexOf(
+document.activeElement);this.bar.replaceChildren(
+choice("From",names,a,value=>change({a:Number(
+value),b:Number(value)===b?a:b})),choice(
+"to",names,b,value=>change({b:Number(value),
+a:Number(value)===a?b:a})),segments("Way",
+WAYS,morph.way,way=>change({way}))),controls()[focused]?.
+focus();let farthest=name=>shown(Math.max(
+...this.distances[name]),.01),straight=`${farthest(
+"straight")} on the straight way`;this.words.
+textContent=`Farthest from any example: ${straight}\
+, ${farthest("data")} along the data.`}_point(share){
+let at=share*(FINE-1),low=Math.min(FINE-
+2,Math.floor(at));return between(this.way[low],
+this.way[low+1],at-low)}_along(share){this.
+app.set({z:this._point(share),morph:{...this.
+app.state.morph,share}})}async _showWall(key){
+let{app}=this,{designs}=app.world,points=Array.
+from({length:STEPS},(_,i)=>this._point(i/
+(STEPS-1))),values=await app.many(points,
+()=>this._key===key);if(!values)return;let sheet=designs.
+sheet(values,STEPS),across=this.wallPlace.
+clientWidth<480?6:STEPS;this.wall.show({
+count:STEPS,across,aspect:designs.aspect,
+gap:3,draw:sheet.draw})}_drawProfile(){let{
+soft,accent,second}=Theme.colours,w=this.
+profilePlace.clientWidth,h=84,context=prepare(
+this.profile,w,h),box={x:40,y:16,w:w-48,
+h:h-22},{limit}=this.app.world.cloud,{straight,
+data}=this.distances,most=1.1*Math.max(limit,
+...straight,...data)||1;context.clearRect(
+0,0,w,h),drawFrame(context,box,limit,most),
+this._drawDistances(context,box,"straigh\
+t",second,most),this._drawDistances(context,
+box,"data",accent,most),context.setLineDash(
+[]);let x=box.x+this.app.state.morph.share*
+box.w;context.strokeStyle=soft,context.lineWidth=
+1,context.beginPath(),context.moveTo(x,box.
+y),context.lineTo(x,box.y+box.h),context.
+stroke()}_drawDistances(context,box,name,colour,most){
+let isChosen=name===this.app.state.morph.
+way;context.beginPath(),this.distances[name].
+forEach((value,i)=>{context.lineTo(box.x+
+i/(FINE-1)*box.w,box.y+box.h*(1-value/most))}),
+context.strokeStyle=colour,context.lineWidth=
+isChosen?2.5:1,context.setLineDash(isChosen?
+[]:[4,3]),context.stroke()}};function drawFrame(context,box,limit,most){
+let{soft,line,fog}=Theme.colours;context.
+fillStyle=fog,context.globalAlpha=.6,context.
+fillRect(box.x,box.y,box.w,box.h*(1-limit/
+most)),context.globalAlpha=1,context.font=
+Theme.font(11),context.fillStyle=soft,context.
+textBaseline="top",context.textAlign="le\
+ft",context.fillText("Distance to the ne\
+arest example; fog: farther than is usua\
+l among the data",box.x,0),context.strokeStyle=
+line,context.strokeRect(box.x+.5,box.y+.5,
+box.w-1,box.h-1),context.textAlign="righ\
+t",context.textBaseline="middle",context.
+fillText(shown(most/1.1,.01),box.x-5,box.
+y+8),context.fillText("0",box.x-5,box.y+
+box.h-5)}function readMorph(text2){let[first,
+second,way,share]=text2.split(","),[a,b]=[
+first,second].map(whole(0,8)),isWay=WAYS.
+some(([name])=>name===way);if(!(a===void 0||
+b===void 0||!isWay))return{a,b,way,share:Math.
+max(0,Math.min(1,Number(share)||0))}}var HOW_TO_READ="Mean ± standard error o\
+ver the rows. Lower NLL is better, highe\
+r ELBO is better; constants are included\
 .",NUMBER={className:"number"},NumbersView=class extends View{static key="\
-numbers";static title="Numbers";mount(host){let{numbers,latents}=this.
-app.contents,{active,facts,notes}=numbers,of=`${active.count}\
- of ${active.of} units are active`,run=facts.map(([name,value])=>element(
-"div",{},text("dt",name),text("dd",value)));if(host.append(text(
-"h2","Held-out numbers"),scrolled("Held-out numbers",this._table()),
-note(HOW_TO_READ),text("h2",latents.unit?"KL per latent dime\
-nsion":"Variance of each posterior mean"),this._bars(),note(
-`${of}: their posterior mean varies by more than 0.01.`),text(
-"h2","The run"),element("dl",{className:"facts"},...run)),!notes.
-length)return;let items=notes.map(words=>text("li",words));host.
-append(text("h2","To be known"),element("ul",{className:"not\
-es"},...items))}_table(){let{header,rows}=this.app.contents.
-numbers,heads=header.map((words,i)=>text("th",words,{scope:"\
-col",className:i?"number":""})),lines=rows.map(([name,...cells])=>element(
-"tr",{},text("th",name,{scope:"row"}),...cells.map(cellOf2))),
-head=element("thead",{},element("tr",{},...heads));return element(
-"table",{className:"numbers"},head,element("tbody",{},...lines))}_bars(){
-let{order,measure,errors,unit}=this.app.contents.latents,most=Math.
-max(...measure,1e-9),list2=element("ol",{className:"kl"});for(let k of order){
-let bar=element("i");bar.style.width=`${100*Math.max(0,measure[k])/
-most}%`;let error=errors?.[k]?` ± ${shown(errors[k],errors[k])}`:
-"",value=shown(measure[k],errors?.[k]||.001),track=element("\
-span",{className:"track"},bar);list2.append(element("li",{},
-text("b",`z${k+1}`),track,text("span",`${value}${error} ${unit}`,
-NUMBER)))}return list2}};function cellOf2(words){let isNumber=/^[-+\u2212]?\.?\d/.
-test(words);return text("td",words.replace(/^-/,"−"),{className:isNumber?
-"number":""})}var HOW={table:"In each cell the value and, below it, what t\
-he model makes of it.",curve:"The row and, in blue, what the\
- model makes of it.",image:"Above each the row, below what t\
-he model makes of its posterior mean."},LABEL3="Reconstructi\
-ons, the worst first; arrow keys go from one to the next",WORDS=20,
-RebuiltView=class extends View{static key="rebuilt";static title="\
-Reconstructions";mount(host){let{app}=this,{rows}=app.contents,
-{designs,cloud}=app.world;this.which=[...rows.worst,...rows.
-others],this.points=this.which.map(i=>cloud.point(i)),this.told=
-rows.contexts?floatsOf(rows.contexts):null;let order=`The ${rows.
-worst.length} worst of the ${rows.judged} rows first`;host.append(
-note(`${order}, then ${rows.others.length} from everywhere. ${HOW[designs.
-kind]}`)),this.place=element("div",{className:"wall-place"}),
-host.append(this.place);let on=pinning(app,i=>this.points[i]);
-designs.kind==="table"?this.table=new Rows(this.place,designs,
-on):this.wall=new Wall(this.place,LABEL3,on)}again(){this._key=
-null}refresh(){let key=String(this.place.clientWidth);key!==
-this._key&&(this._key=key,this._draw(key))}async _draw(key){
-let{app,which}=this,values=await app.many(this.points,()=>this.
-_key===key,this.told);if(!values)return;let errors=colouring(
-app.world,"reconstruction error").plain,texts=which.map(row=>shown(
-errors[row],errors[row]/100));this.table?this._showTable(values,
-texts):this._showWall(values,texts)}_showTable(values,texts){
-let{app}=this,{designs,examples}=app.world,items=this.which.
-map((row,i)=>({name:app.nameOf(row)||String(i+1),values:designs.
-part(values,i),real:designs.part(examples.values,row),facts:[
-texts[i]]}));this.table.show(items,["error"])}_showWall(values,texts){
-let{designs}=this.app.world,w=this.place.clientWidth,isCurve=designs.
-kind==="curve",count=this.which.length,sheet=designs.sheet(values,
-count);this.wall.show({count,across:isCurve?Math.max(2,Math.
-round(w/190)):Math.max(5,Math.min(10,Math.round(w/84))),aspect:isCurve?
-designs.aspect:designs.aspect/2,gap:8,below:WORDS,draw:(context,i,box)=>{
-let inside={...box,h:box.h-WORDS};isCurve?this._drawCurves(context,
-i,inside,sheet):this._drawPair(context,i,inside,sheet),this.
+numbers";static title="Numbers";mount(host){
+let{numbers,latents}=this.app.contents,{
+active,facts,notes}=numbers,of=`${active.
+count} of ${active.of} units are active`,
+run=facts.map(([name,value])=>element("d\
+iv",{},text("dt",name),text("dd",value)));
+if(host.append(text("h2","Held-out numbe\
+rs"),scrolled("Held-out numbers",this._table()),
+note(HOW_TO_READ),text("h2",latents.unit?
+"KL per latent dimension":"Variance of e\
+ach posterior mean"),this._bars(),note(`${of}\
+: their posterior mean varies by more th\
+an 0.01.`),text("h2","The run"),element(
+"dl",{className:"facts"},...run)),!notes.
+length)return;let items=notes.map(words=>text(
+"li",words));host.append(text("h2","To b\
+e known"),element("ul",{className:"notes"},
+...items))}_table(){let{header,rows}=this.
+app.contents.numbers,heads=header.map((words,i)=>text(
+"th",words,{scope:"col",className:i?"num\
+ber":""})),lines=rows.map(([name,...cells])=>element(
+"tr",{},text("th",name,{scope:"row"}),...cells.
+map(cellOf2))),head=element("thead",{},element(
+"tr",{},...heads));return element("table",
+{className:"numbers"},head,element("tbod\
+y",{},...lines))}_bars(){let{order,measure,
+errors,unit}=this.app.contents.latents,most=Math.
+max(...measure,1e-9),list2=element("ol",
+{className:"kl"});for(let k of order){let bar=element(
+"i");bar.style.width=`${100*Math.max(0,measure[k])/
+most}%`;let error=errors?.[k]?` ± ${shown(
+errors[k],errors[k])}`:"",value=shown(measure[k],
+errors?.[k]||.001),track=element("span",
+{className:"track"},bar);list2.append(element(
+"li",{},text("b",`z${k+1}`),track,text("\
+span",`${value}${error} ${unit}`,NUMBER)))}
+return list2}};function cellOf2(words){let isNumber=/^[-+\u2212]?\.?\d/.
+test(words);return text("td",words.replace(
+/^-/,"−"),{className:isNumber?"number":
+""})}var HOW={table:"In each cell the value a\
+nd, below it, what the model makes of it\
+.",curve:"The row and, in blue, what the\
+ model makes of it.",image:"Above each t\
+he row, below what the model makes of it\
+s posterior mean."},LABEL3="Reconstructi\
+ons, the worst first; arrow keys go from\
+ one to the next",WORDS=20,RebuiltView=class extends View{static key="\
+rebuilt";static title="Reconstructions";mount(host){
+let{app}=this,{rows}=app.contents,{designs,
+cloud}=app.world;this.which=[...rows.worst,
+...rows.others],this.points=this.which.map(
+i=>cloud.point(i)),this.told=rows.contexts?
+floatsOf(rows.contexts):null;let order=`\
+The ${rows.worst.length} worst of the ${rows.
+judged} rows first`;host.append(note(`${order}\
+, then ${rows.others.length} from everyw\
+here. ${HOW[designs.kind]}`)),this.place=
+element("div",{className:"wall-place"}),
+host.append(this.place);let on=pinning(app,
+i=>this.points[i]);designs.kind==="table"?
+this.table=new Rows(this.place,designs,on):
+this.wall=new Wall(this.place,LABEL3,on)}again(){
+this._key=null}refresh(){let key=String(
+this.place.clientWidth);key!==this._key&&
+(this._key=key,this._draw(key))}async _draw(key){
+let{app,which}=this,values=await app.many(
+this.points,()=>this._key===key,this.told);
+if(!values)return;let errors=numbersOf(app.
+world.columns.find(({name})=>name==="rec\
+onstruction error")),texts=which.map(row=>shown(
+errors[row],errors[row]/100));this.table?
+this._showTable(values,texts):this._showWall(
+values,texts)}_showTable(values,texts){let{
+app}=this,{designs,examples}=app.world,items=this.
+which.map((row,i)=>({name:app.nameOf(row)||
+String(i+1),values:designs.part(values,i),
+real:designs.part(examples.values,row),facts:[
+texts[i]]}));this.table.show(items,["err\
+or"])}_showWall(values,texts){let{designs}=this.
+app.world,w=this.place.clientWidth,isCurve=designs.
+kind==="curve",count=this.which.length,sheet=designs.
+sheet(values,count);this.wall.show({count,
+across:isCurve?Math.max(2,Math.round(w/190)):
+Math.max(5,Math.min(10,Math.round(w/84))),
+aspect:isCurve?designs.aspect:designs.aspect/
+2,gap:8,below:WORDS,draw:(context,i,box)=>{
+let inside={...box,h:box.h-WORDS};isCurve?
+this._drawCurves(context,i,inside,sheet):
+this._drawPair(context,i,inside,sheet),this.
 _write(context,i,box,texts[i])}})}_drawCurves(context,i,box,sheet){
-let{designs,examples}=this.app.world;sheet.draw(context,i,box);
-let inside={x:box.x+3,y:box.y+3,w:box.w-6,h:box.h-6},row=designs.
-part(examples.values,this.which[i]);designs.curve(context,row,
-inside,Theme.colours.second,1.2)}_drawPair(context,i,{x,y,w,
-h},sheet){let half=h/2;this.app.world.examples.draw(context,
-this.which[i],{x,y,w,h:half-1}),sheet.draw(context,i,{x,y:y+
-half+1,w,h:half-1})}_write(context,i,{x,y,w,h},text2){let{app}=this,
-isOfWorst=i<app.contents.rows.worst.length,name=app.nameOf(this.
-which[i]);context.font=Theme.font(11,isOfWorst?600:400),context.
-fillStyle=Theme.colours.soft,context.textAlign="center",context.
-textBaseline="middle",context.fillText(name?`${name}: ${text2}`:
-text2,x+w/2,y+h-WORDS/2,w)}};var LABEL4="Samples; arrow keys go from one to the next, Ent\
-er pins one",SamplesView=class extends View{static key="samp\
-les";static title="Samples";static kept({laws}){let readLaw=whole(
-0,laws.length-1),readSeed=whole(0,1e6);return{draw:{start:{law:0,
-seed:1},read(text2){let[first,second]=text2.split(","),[law,
-seed]=[readLaw(first),readSeed(second)];return law===void 0||
-seed===void 0?void 0:{law,seed}},write:({law,seed})=>`${law}\
-,${seed}`}}}mount(host){let{app}=this,{laws}=app.contents,{draw}=app.
-state,bar=element("div",{className:"bar"});if(laws.length>1){
-let names=laws.map(({name},k)=>[k,name]);bar.append(choice("\
-Draw z from",names,draw.law,value=>app.set({draw:{law:Number(
-value),seed:1}})))}else bar.append(note(`z is drawn from ${laws[0].
-name}, then decoded.`));let again=()=>{let{law,seed}=app.state.
-draw;app.set({draw:{law,seed:seed+1}})};bar.append(button("D\
-raw again",again)),this.place=element("div",{className:"wall\
--place"}),host.append(bar,this.place,note("The means of p(x|\
-z); its noise is left out.")),laws.length===1&&host.append(note(
-"A sampler fitted with variform sampler stands here beside t\
-he prior."));let on=pinning(app,i=>this.points[i]);app.world.
-designs.kind==="table"?this.table=new Rows(this.place,app.world.
-designs,on):this.wall=new Wall(this.place,LABEL4,on)}again(){
-this._key=null}refresh(){let{draw,context}=this.app.state,key=[
-draw.law,draw.seed,...context,this.place.clientWidth].join("\
-|");key!==this._key&&(this._key=key,this._draw(key))}_points(count){
-let{law,seed}=this.app.state.draw,{dim}=this.app.contents.latents,
-{codes}=this.app.contents.laws[law],part=(all2,at)=>all2.slice(
-at*dim,(at+1)*dim);if(codes===null){let drawn=normals(count*
-dim,seed);return Array.from({length:count},(_,i)=>part(drawn,
-i))}let all=floatsOf(codes),known=all.length/dim;return Array.
-from({length:count},(_,i)=>part(all,((seed-1)*count+i)%known))}_room(){
-let{designs}=this.app.world,w=this.place.clientWidth,across=designs.
-kind==="curve"?Math.max(2,Math.round(w/190)):Math.max(4,Math.
-round(w/86)),onNarrow=w<480?1.4:1,down=Math.max(3,Math.round(
-(designs.areWide?5:6)*onNarrow));return{across,count:this.table?
-16:across*down}}async _draw(key){let{app}=this,{designs}=app.
-world,{across,count}=this._room(),points=this._points(count),
-values=await app.many(points,()=>this._key===key);if(!values)
-return;if(this.points=points,this.table){this.table.show(points.
-map((_,i)=>({name:String(i+1),values:designs.part(values,i)})));
-return}let{draw}=designs.sheet(values,count);this.wall.show(
-{count,across,aspect:designs.aspect,gap:6,draw})}};var AT_ONCE=6,STRIP=9,SlidersView=class extends View{static key="\
-sliders";static title="Sliders";static isOfLatents=!0;static kept({
-latents}){let pages=Math.ceil(latents.dim/AT_ONCE);return{page:{
-start:0,read:whole(0,pages-1)}}}mount(host){let{app}=this,{latents}=app.
-contents,what=`Most informative first, by ${latents.what}.`,
-bar=element("div",{className:"bar"});bar.append(note(`${what}\
- Each strip moves one latent and leaves the others where the\
-y are.`)),latents.dim>AT_ONCE&&bar.append(this._pager(Math.ceil(
-latents.dim/AT_ONCE))),this.list=element("div",{className:"s\
-liders"});let zero=button("All to 0",()=>app.set({z:new Float32Array(
-latents.dim)}));host.append(bar,this.list,element("div",{className:"\
-bar"},zero)),this._showRows()}again(){this._stripsOf=null}refresh(){
-this.move();let{z,context}=this.app.state,key=[...z,...context,
-this.list.clientWidth].join(",");key!==this._stripsOf&&(this.
-_stripsOf=key,clearTimeout(this._waiting),this._waiting=setTimeout(
-()=>this._drawStrips(key),this._drawn?40:0))}move(){let{live}=this.
-app;for(let{k,input,value}of this.rows)(!(input===document.activeElement)||
-Math.abs(Number(input.value)-live[k])>.02)&&(input.value=String(
-live[k])),value.textContent=shown(live[k],.01),input.setAttribute(
-"aria-valuetext",value.textContent)}leave(){this._stripsOf=null,
-clearTimeout(this._waiting)}_pager(count){let{app}=this,turn=step=>()=>{
-app.state.page=(app.state.page+step+count)%count,this._showRows(),
-app.set({})},before=button("‹",turn(-1),{"aria-label":"Pre\
-vious latents"}),after=button("›",turn(1),{"aria-label":"N\
-ext latents"});return this.pages=element("span",{className:"\
-pages"}),element("div",{className:"pager"},before,this.pages,
-after)}_showRows(){let{order,dim}=this.app.contents.latents,
-first=this.app.state.page*AT_ONCE;this.pages&&(this.pages.textContent=
-`${first+1}–${Math.min(dim,first+AT_ONCE)} of ${dim}`),this.
-rows=order.slice(first,first+AT_ONCE).map(k=>this._row(k)),this.
-list.replaceChildren(...this.rows.map(row=>row.element)),this.
-_stripsOf=null}_row(k){let{measure,unit,what,ranges}=this.app.
-contents.latents,[low,high]=ranges[k],input=element("input",
-{type:"range",min:low,max:high,step:(high-low)/400,"aria-lab\
-el":`z${k+1}, ${what} ${shown(measure[k])} ${unit}`,oninput:()=>this.
-_move(k,Number(input.value))}),strip=this._strip(k,low,high),
-frame=element("div",{className:"strip"},strip),value=element(
-"output"),told=shown(measure[k],.01),name=element("div",{className:"\
-name"},text("b",`z${k+1}`));name.append(text("small",unit?`${told}\
- ${unit}`:`var ${told}`));let middle=element("div",{},frame,
-input);return{k,low,high,strip,frame,input,value,element:element(
-"div",{className:"slider"},name,middle,value)}}_strip(k,low,high){
-let{app}=this,strip=element("canvas",{"aria-hidden":"true"}),
-valueAt=event=>{let frame=strip.getBoundingClientRect(),share=Math.
-max(0,Math.min(1,(event.clientX-frame.left)/frame.width));return low+
-share*(high-low)};return strip.addEventListener("pointerdown",
-event=>this._move(k,valueAt(event))),strip.addEventListener(
-"pointermove",event=>{let z=app.state.z.slice();z[k]=valueAt(
-event),event.buttons?app.set({z}):app.follow(z)}),strip.addEventListener(
-"pointerleave",()=>app.follow(app.state.z)),strip}_move(k,value){
-let z=this.app.state.z.slice();z[k]=value,this.app.set({z})}async _drawStrips(key){
-let{app}=this,{designs}=app.world;this._drawn=!0;for(let{k,low,
-high,strip,frame}of this.rows){let points=Array.from({length:STRIP},
-(_,i)=>{let z=app.state.z.slice();return z[k]=low+(i+.5)/STRIP*
-(high-low),z}),values=await app.many(points,()=>this._stripsOf===
-key);if(!values)return;let w=frame.clientWidth,tile=w/STRIP,
-h=Math.min(tile/designs.aspect,96),context=prepare(strip,w,h),
-sheet=designs.sheet(values,STRIP);context.clearRect(0,0,w,h);
-for(let i=0;i<STRIP;i++)sheet.draw(context,i,fitted(designs.
-aspect,tile-2,h,i*tile+1,0))}}};var VIEWS=[MapView,SlidersView,MorphView,GridView,SamplesView,
-RebuiltView,NumbersView];var POINT_KEYS=[["Arrow keys","on the map: move the point, w\
-ith Shift further; on pictures: go from one to the next"],["\
-Enter or P","pin the point"],["X","take the last pin away"],
-["N","go to the nearest example"]],PICTURE_KEYS=[["Arrow key\
-s","on pictures: go from one to the next"]],HINT="Each point\
- of the latent space decodes to a design. Move the pointer o\
-ver the map and the design follows; a click pins the point a\
-nd keeps it. Fog lies where there are no data: what is decod\
-ed there is extrapolated.",NO_MAP="The model has collapsed: \
-every point of its latent space decodes to the same design, \
-so that there is no map of it.",App=class{constructor(contents,decoder){
-this.contents=contents,this.decoder=decoder,this.wanted=0,this.
-views=VIEWS.filter(view=>!contents.collapsed||!view.isOfLatents),
-this.first=contents.collapsed?RebuiltView:this.views[0],this.
-hand={about:()=>this.state.z,follow:z=>this.follow(z),leave:()=>this.
-follow(this.state.z),choose:z=>this.pin(z),keep:z=>this.set(
-{z})}}async start(){let{contents}=this;this.world=await worldOf(
-contents),this._addresses=new Address(this),this.state=this.
-_addresses.start(),this._readAddress(),this.live=this.state.
-z,this.near=this.nearest(this.live),byId("title").textContent=
-contents.title,byId("summary").textContent=contents.summary,
-this._warn(contents.numbers.warnings),this._buildTools(),this.
-_buildTabs(),this._buildHelp(),this._applyTheme(),this.panel=
-new Panel(this,byId("design")),this.open(this.state.view),this.
-_listen(),await this._decodeLive()}_warn(sentences){let host=byId(
-"warnings");host.hidden=!sentences.length;for(let sentence of sentences)
-host.append(element("p",{},text("b","Warning. "),...unbroken(
-sentence)))}_listen(){new ResizeObserver(()=>this.schedule(!0)).
-observe(byId("view")),matchMedia("(prefers-color-scheme: dar\
-k)").addEventListener("change",()=>this._applyTheme()),addEventListener(
-"hashchange",()=>{location.hash!==this._address&&(this._readAddress(),
-this._applyTheme(),this.set({}),this.open(this.state.view))}),
-document.addEventListener("keydown",event=>this._shortcut(event)),
-byId("skip").addEventListener("click",event=>{event.preventDefault(),
-byId("view").focus()})}set(changes){Object.assign(this.state,
-changes),this.live=this.state.z,this.schedule(!0),clearTimeout(
-this._writing),this._writing=setTimeout(()=>this._writeAddress(),
-200)}follow(z){this.live=z,this.schedule(!1)}pin(z){this.set(
-{z,pins:[...this.state.pins,z].slice(-MOST_PINS)})}unpin(at){
-let pins=this.state.pins.filter((_,i)=>i!==at);this.set({pins,
-morph:{...this.state.morph,a:0,b:1}})}schedule(isWhole){this.
-_isWhole||=isWhole,this.wanted++,!this._frame&&(this._frame=
-requestAnimationFrame(()=>this._draw()))}_draw(){let isWhole=this.
-_isWhole;this._frame=0,this._isWhole=!1,this.near=this.nearest(
-this.live),isWhole?(this.view.refresh(),this.panel.refresh()):
-this.view.move(),this._decodeLive()}async _decodeLive(){if(!this.
-_busy){this._busy=!0;try{for(;this._shown!==this.wanted;){let{
-wanted,live}=this;this.values=await this.decode(live),this._shown=
-wanted,this.panel.show(live,this.values),this._say(live)}}catch(error){
-this.toast(`The decoder failed: ${error.message}`)}this._busy=
-!1}}decode(codes,context=this.state.context){return this.decoder.
-decode(codes,context.length?context:null)}nearest(z){let{cloud}=this.
-world,[condition]=this.contents.conditions,column=condition?.
-categories.length?this._categories(condition.name):null;if(!column)
-return cloud.nearest(z);column.plain??=integersOf(column.values);
-let chosen=this.state.context.slice(0,condition.categories.length).
-indexOf(1),found=cloud.nearest(z,column.plain,chosen);return found.
-index<0?cloud.nearest(z):found}_categories(wanted){return this.
-world.columns.find(({name,kind})=>name===wanted&&kind==="cat\
-egory")}async many(points,isWanted,contexts=null){let{dim}=this.
-contents.latents,{size}=this.world.designs,width=this.state.
-context.length,values=new Float32Array(points.length*size),done=0,
-atOnce=8;for(;done<points.length;){let some=points.slice(done,
-done+atOnce),codes=new Float32Array(some.length*dim);some.forEach(
-(z,i)=>{codes.set(z,i*dim)});let before=performance.now(),context=contexts?.
-subarray(done*width,(done+some.length)*width);if(values.set(
-await this.decode(codes,context),done*size),!isWanted())return null;
-done+=some.length;let took=performance.now()-before;if(took<
-6&&(atOnce*=2),took>14&&(atOnce=Math.max(1,atOnce>>1)),done<
-points.length&&took>3&&await new Promise(resolve=>setTimeout(
-resolve)),!isWanted())return null}return values}look(){let{colour,
-marks,fog,only}=this.state;return{plane:this.plane(),colour:colouring(
-this.world,colour),marks,fog,only}}plane(){let{plane}=this.state;
-return this._planeOf!==plane&&(this._planeOf=plane,this._plane=
-Plane.named(plane,this.contents.latents,this.contents.plane)),
-this._plane}nameOf(i){let{label}=this.world;return label?(label.
-plain??=integersOf(label.values),label.categories[label.plain[i]]??
-""):""}open(key){let host=byId("view");host.replaceChildren(),
-this.state.view=key,document.body.dataset.view=key,this.view?.
-leave();let Kind=this.views.find(view=>view.key===key);this.
-view=new Kind(this),this.view.mount(host);for(let tab of byId(
-"tabs").querySelectorAll("button")){let isOn=tab.id===`tab-${key}`;
-tab.setAttribute("aria-selected",String(isOn)),tab.tabIndex=
-isOn?0:-1,isOn&&tab.scrollIntoView?.({block:"nearest",inline:"\
-nearest"})}host.setAttribute("aria-labelledby",`tab-${key}`),
-this.set({})}arrows(event,map){let step=(event.shiftKey?40:8)/
-map.scale,move={ArrowLeft:[-step,0],ArrowRight:[step,0],ArrowUp:[
-0,step],ArrowDown:[0,-step]}[event.key];if(event.key==="Ente\
-r")this.pin(this.live);else if(move){let[x,y]=map.look.plane.
-place(this.state.z);this.set({z:map.look.plane.at([x+move[0],
-y+move[1]],this.state.z)})}else return;event.preventDefault()}_shortcut(event){
-let{target}=event;if(event.ctrlKey||event.metaKey||event.altKey||
-byId("help").open||target.matches?.("input:not([type=range])\
-:not([type=checkbox]), select, textarea"))return;let at=Number(
-event.key);if(at>=1&&at<=this.views.length)this.open(this.views[at-
-1].key);else if(event.key==="p")this.pin(this.live);else if(event.
-key==="x")this.unpin(this.state.pins.length-1);else if(event.
-key==="n")this.toNearest();else if(event.key==="t")this._nextTheme();else if(event.
-key==="l")this._copyLink();else if(event.key==="i")this.savePicture();else if(event.
-key==="?")byId("help").showModal();else return;event.preventDefault()}toNearest(){
-let{cloud}=this.world;this.set({z:cloud.point(this.nearest(this.
-live).index)})}_say(z){clearTimeout(this._saying),this._saying=
-setTimeout(()=>{byId("said").textContent=this._wordsOf(z)},700)}_wordsOf(z){
-let where=Array.from(z.slice(0,6),(value,k)=>`z${k+1} ${value.
-toFixed(2)}`).join(", ");if(this.contents.collapsed)return where;
-let near=this.nearest(z),name=this.nameOf(near.index),nearest=name?
-`Nearest example ${name}`:"Nearest example";return`${where}.\
- ${nearest}, ${away(near.distance)}.`}toast(text2){byId("toa\
-st").textContent=text2,byId("toast").classList.add("on"),clearTimeout(
-this._toasting),this._toasting=setTimeout(()=>byId("toast").
-classList.remove("on"),2600)}_buildTabs(){let host=byId("tab\
-s");for(let{key,title}of this.views){let roles={id:`tab-${key}`,
-role:"tab","aria-controls":"view"};host.append(button(title,
-()=>this.open(key),roles))}host.addEventListener("keydown",event=>{
-let step={ArrowRight:1,ArrowLeft:-1}[event.key];if(!step)return;
-let at=this.views.findIndex(({key:key2})=>key2===this.state.
-view),{key}=this.views[(at+step+this.views.length)%this.views.
-length];this.open(key),byId(`tab-${key}`).focus(),event.preventDefault()})}_buildTools(){
-this.themeButton=button("",()=>this._nextTheme(),{title:"Lig\
-ht, dark, or as the system says (T)"}),byId("tools").append(
-button("Save picture",()=>this.savePicture(),{title:"Save th\
-is view as a PNG file (I)"}),button("Copy link",()=>this._copyLink(),
-{title:"Copy the address of what you see (L)"}),this.themeButton,
-button("?",()=>byId("help").showModal(),{title:"Keys and hin\
-ts (?)"}))}_buildHelp(){let{collapsed}=this.contents,keys=[[
-`1 … ${this.views.length}`,"open a view"],...collapsed?PICTURE_KEYS:
-POINT_KEYS,["T","light or dark"],["L","copy the address of w\
-hat you see"],["I","save this view as a picture"],["?","this\
- list"]],list2=element("dl",{className:"keys"});for(let[key,
-words]of keys)list2.append(element("dt",{},text("kbd",key)),
-text("dd",words));byId("help").append(text("h2","How to expl\
-ore",{id:"help-title"}),text("p",collapsed?NO_MAP:HINT),list2,
-element("form",{method:"dialog"},text("button","Close")))}_nextTheme(){
-this.state.theme=THEMES[(THEMES.indexOf(this.state.theme)+1)%
-THEMES.length],this._applyTheme(),this.set({})}_applyTheme(){
-let{theme}=this.state;theme==="auto"?delete document.documentElement.
-dataset.theme:document.documentElement.dataset.theme=theme,this.
-themeButton.textContent={auto:"Auto",light:"Light",dark:"Dar\
-k"}[theme],this.themeButton.setAttribute("aria-label",`Theme\
-: ${theme}`),Theme.read(),this.view&&(this.view.again(),this.
-panel.again(),this.schedule(!0))}_readAddress(){Object.assign(
-this.state,this._addresses.read(location.hash))}_writeAddress(){
-this._address=this._addresses.write(this.state);try{history.
+let{designs,examples}=this.app.world;sheet.
+draw(context,i,box);let inside={x:box.x+
+3,y:box.y+3,w:box.w-6,h:box.h-6},row=designs.
+part(examples.values,this.which[i]);designs.
+curve(context,row,inside,Theme.colours.second,
+1.2)}_drawPair(context,i,{x,y,w,h},sheet){
+let half=h/2;this.app.world.examples.draw(
+context,this.which[i],{x,y,w,h:half-1}),
+sheet.draw(context,i,{x,y:y+half+1,w,h:half-
+1})}_write(context,i,{x,y,w,h},text2){let{
+app}=this,isOfWorst=i<app.contents.rows.
+worst.length,name=app.nameOf(this.which[i]);
+context.font=Theme.font(11,isOfWorst?600:
+400),context.fillStyle=Theme.colours.soft,
+context.textAlign="center",context.textBaseline=
+"middle",context.fillText(name?`${name}:\
+ ${text2}`:text2,x+w/2,y+h-WORDS/2,w)}};var LABEL4="Samples; arrow keys go from \
+one to the next, Enter pins one",SamplesView=class extends View{static key="\
+samples";static title="Samples";static kept({
+laws}){let readLaw=whole(0,laws.length-1),
+readSeed=whole(0,1e6);return{draw:{start:{
+law:0,seed:1},read(text2){let[first,second]=text2.
+split(","),[law,seed]=[readLaw(first),readSeed(
+second)];return law===void 0||seed===void 0?
+void 0:{law,seed}},write:({law,seed})=>`${law}\
+,${seed}`}}}mount(host){let{app}=this,{laws}=app.
+contents,{draw}=app.state,bar=element("d\
+iv",{className:"bar"});if(laws.length>1){
+let names=laws.map(({name},k)=>[k,name]);
+bar.append(choice("Draw z from",names,draw.
+law,value=>app.set({draw:{law:Number(value),
+seed:1}})))}else bar.append(note(`z is d\
+rawn from ${laws[0].name}, then decoded.`));
+let again=()=>{let{law,seed}=app.state.draw;
+app.set({draw:{law,seed:seed+1}})};bar.append(
+button("Draw again",again)),this.place=element(
+"div",{className:"wall-place"}),host.append(
+bar,this.place,note("The means of p(x|z)\
+; its noise is left out.")),laws.length===
+1&&host.append(note("A sampler fitted wi\
+th variform sampler stands here beside t\
+he prior."));let on=pinning(app,i=>this.
+points[i]);app.world.designs.kind==="tab\
+le"?this.table=new Rows(this.place,app.world.
+designs,on):this.wall=new Wall(this.place,
+LABEL4,on)}again(){this._key=null}refresh(){
+let{draw,context}=this.app.state,key=[draw.
+law,draw.seed,...context,this.place.clientWidth].
+join("|");key!==this._key&&(this._key=key,
+this._draw(key))}_points(count){let{law,
+seed}=this.app.state.draw,{dim}=this.app.
+contents.latents,{codes}=this.app.contents.
+laws[law],part=(all2,at)=>all2.slice(at*
+dim,(at+1)*dim);if(codes===null){let drawn=normals(
+count*dim,seed);return Array.from({length:count},
+(_,i)=>part(drawn,i))}let all=floatsOf(codes),
+known=all.length/dim;return Array.from({
+length:count},(_,i)=>part(all,((seed-1)*
+count+i)%known))}_room(){let{designs}=this.
+app.world,w=this.place.clientWidth,across=designs.
+kind==="curve"?Math.max(2,Math.round(w/190)):
+Math.max(4,Math.round(w/86)),onNarrow=w<
+480?1.4:1,down=Math.max(3,Math.round((designs.
+areWide?5:6)*onNarrow));return{across,count:this.
+table?16:across*down}}async _draw(key){let{
+app}=this,{designs}=app.world,{across,count}=this.
+_room(),points=this._points(count),values=await app.
+many(points,()=>this._key===key);if(!values)
+return;if(this.points=points,this.table){
+this.table.show(points.map((_,i)=>({name:String(
+i+1),values:designs.part(values,i)})));return}
+let{draw}=designs.sheet(values,count);this.
+wall.show({count,across,aspect:designs.aspect,
+gap:6,draw})}};var AT_ONCE=6,STRIP=9,SlidersView=class extends View{static key="\
+sliders";static title="Sliders";static isOfLatents=!0;_stripsOf=null;static kept({
+latents}){let pages=Math.ceil(latents.dim/
+AT_ONCE);return{page:{start:0,read:whole(
+0,pages-1)}}}mount(host){let{app}=this,{
+latents}=app.contents,what=`Most informa\
+tive first, by ${latents.what}.`,bar=element(
+"div",{className:"bar"});bar.append(note(
+`${what} Each strip moves one latent and\
+ leaves the others where they are.`)),latents.
+dim>AT_ONCE&&bar.append(this._pager(Math.
+ceil(latents.dim/AT_ONCE))),this.list=element(
+"div",{className:"sliders"});let zero=button(
+"All to 0",()=>app.set({z:new Float32Array(
+latents.dim)}));host.append(bar,this.list,
+element("div",{className:"bar"},zero)),this.
+_showRows()}again(){this._stripsOf=null}refresh(){
+this.move();let{z,context}=this.app.state,
+key=[...z,...context,this.list.clientWidth].
+join(",");key!==this._stripsOf&&(this._stripsOf=
+key,clearTimeout(this._waiting),this._waiting=
+setTimeout(()=>this._drawStrips(key),this.
+_drawn?40:0))}move(){let{live}=this.app;
+for(let{k,input,value}of this.rows)(!(input===
+document.activeElement)||Math.abs(Number(
+input.value)-live[k])>.02)&&(input.value=
+String(live[k])),value.textContent=shown(
+live[k],.01),input.setAttribute("aria-va\
+luetext",value.textContent)}leave(){this.
+_stripsOf=null,clearTimeout(this._waiting)}_pager(count){
+let{app}=this,turn=step=>()=>{app.state.
+page=(app.state.page+step+count)%count,this.
+_showRows(),app.set({})},before=button("\
+‹",turn(-1),{"aria-label":"Previous la\
+tents"}),after=button("›",turn(1),{"ar\
+ia-label":"Next latents"});return this.pages=
+element("span",{className:"pages"}),element(
+"div",{className:"pager"},before,this.pages,
+after)}_showRows(){let{order,dim}=this.app.
+contents.latents,first=this.app.state.page*
+AT_ONCE;this.pages&&(this.pages.textContent=
+`${first+1}–${Math.min(dim,first+AT_ONCE)}\
+ of ${dim}`),this.rows=order.slice(first,
+first+AT_ONCE).map(k=>this._row(k)),this.
+list.replaceChildren(...this.rows.map(row=>row.
+element)),this._stripsOf=null}_row(k){let{
+measure,unit,what,ranges}=this.app.contents.
+latents,[low,high]=ranges[k],input=element(
+"input",{type:"range",min:low,max:high,step:(high-
+low)/400,"aria-label":`z${k+1}, ${what} ${shown(
+measure[k])} ${unit}`,oninput:()=>this._move(
+k,Number(input.value))}),strip=this._strip(
+k,low,high),frame=element("div",{className:"\
+strip"},strip),value=element("output"),told=shown(
+measure[k],.01),name=element("div",{className:"\
+name"},text("b",`z${k+1}`));name.append(
+text("small",unit?`${told} ${unit}`:`var\
+ ${told}`));let middle=element("div",{},
+frame,input);return{k,low,high,strip,frame,
+input,value,element:element("div",{className:"\
+slider"},name,middle,value)}}_strip(k,low,high){
+let{app}=this,strip=element("canvas",{"a\
+ria-hidden":"true"}),valueAt=event=>{let frame=strip.
+getBoundingClientRect(),share=Math.max(0,
+Math.min(1,(event.clientX-frame.left)/frame.
+width));return low+share*(high-low)};return strip.
+addEventListener("pointerdown",event=>this.
+_move(k,valueAt(event))),strip.addEventListener(
+"pointermove",event=>{let z=app.state.z.
+slice();z[k]=valueAt(event),event.buttons?
+app.set({z}):app.follow(z)}),strip.addEventListener(
+"pointerleave",()=>app.follow(app.state.
+z)),strip}_move(k,value){let z=this.app.
+state.z.slice();z[k]=value,this.app.set(
+{z})}async _drawStrips(key){let{app}=this,
+{designs}=app.world;this._drawn=!0;for(let{
+k,low,high,strip,frame}of this.rows){let points=Array.
+from({length:STRIP},(_,i)=>{let z=app.state.
+z.slice();return z[k]=low+(i+.5)/STRIP*(high-
+low),z}),values=await app.many(points,()=>this.
+_stripsOf===key);if(!values)return;let w=frame.
+clientWidth,tile=w/STRIP,h=Math.min(tile/
+designs.aspect,96),context=prepare(strip,
+w,h),sheet=designs.sheet(values,STRIP);context.
+clearRect(0,0,w,h);for(let i=0;i<STRIP;i++)
+sheet.draw(context,i,fitted(designs.aspect,
+tile-2,h,i*tile+1,0))}}};var VIEWS=[MapView,SlidersView,MorphView,
+GridView,SamplesView,RebuiltView,NumbersView];var POINT_KEYS=[["Arrow keys","on the ma\
+p: move the point, with Shift further; o\
+n pictures: go from one to the next"],["\
+Enter or P","pin the point"],["X","take \
+the last pin away"],["N","go to the near\
+est example"]],PICTURE_KEYS=[["Arrow key\
+s","on pictures: go from one to the next"]],
+HINT="Each point of the latent space dec\
+odes to a design. Move the pointer over \
+the map and the design follows; a click \
+pins the point and keeps it. Fog lies wh\
+ere there are no data: what is decoded t\
+here is extrapolated.",NO_MAP="The model\
+ has collapsed: every point of its laten\
+t space decodes to the same design, so t\
+hat there is no map of it.",WRITTEN_INTO="\
+input:not([type=range]):not([type=checkb\
+ox]), select, textarea",dialog=()=>byId(
+"help"),App=class{view=null;_planes=new Map;_wanted=0;_shown=-1;constructor(contents,decoder){
+this.contents=contents,this.decoder=decoder,
+this.views=VIEWS.filter(view=>!contents.
+collapsed||!view.isOfLatents),this.first=
+contents.collapsed?RebuiltView:this.views[0],
+this.hand={about:()=>this.state.z,follow:z=>this.
+follow(z),leave:()=>this.follow(this.state.
+z),choose:z=>this.pin(z),keep:z=>this.set(
+{z})}}async start(){let{contents}=this;this.
+world=await worldOf(contents),this._addresses=
+new Address(this),this.state=this._addresses.
+start(),this._readAddress(),this.live=this.
+state.z,this.near=this.nearest(this.live),
+byId("title").textContent=contents.title,
+byId("summary").textContent=contents.summary,
+this._warn(contents.numbers.warnings),this.
+_buildTools(),this._buildTabs(),this._buildHelp(),
+this._applyTheme(),this.panel=new Panel(
+this,byId("design")),this.open(this.state.
+view),this._listen(),await this._decodeLive()}_warn(sentences){
+let host=byId("warnings");host.hidden=!sentences.
+length;for(let sentence of sentences)host.
+append(element("p",{},text("b","Warning.\
+ "),...unbroken(sentence)))}_listen(){new ResizeObserver(
+()=>this.schedule(!0)).observe(byId("vie\
+w")),matchMedia("(prefers-color-scheme: \
+dark)").addEventListener("change",()=>this.
+_applyTheme()),addEventListener("hashcha\
+nge",()=>{location.hash!==this._address&&
+(this._readAddress(),this._applyTheme(),
+this.set({}),this.open(this.state.view))}),
+document.addEventListener("keydown",event=>this.
+_shortcut(event)),byId("skip").addEventListener(
+"click",event=>{event.preventDefault(),byId(
+"view").focus()})}set(changes){Object.assign(
+this.state,changes),this.live=this.state.
+z,this.schedule(!0),clearTimeout(this._writing),
+this._writing=setTimeout(()=>this._writeAddress(),
+200)}follow(z){this.live=z,this.schedule(
+!1)}pin(z){this.set({z,pins:[...this.state.
+pins,z].slice(-MOST_PINS)})}unpin(at){let pins=this.
+state.pins.filter((_,i)=>i!==at);this.set(
+{pins,morph:{...this.state.morph,a:0,b:1}})}schedule(isWhole){
+this._isWhole||=isWhole,this._wanted++,!this.
+_frame&&(this._frame=requestAnimationFrame(
+()=>this._draw()))}_draw(){let isWhole=this.
+_isWhole;this._frame=0,this._isWhole=!1,
+this.near=this.nearest(this.live),isWhole?
+(this.view.refresh(),this.panel.refresh()):
+this.view.move(),this._decodeLive()}async _decodeLive(){
+if(!this._busy){this._busy=!0;try{for(;this.
+_shown!==this._wanted;){let wanted=this.
+_wanted,live=this.live;this.values=await this.
+decode(live),this._shown=wanted,this.panel.
+show(live,this.values),this._say(live)}}catch(error){
+this.toast(`The decoder failed: ${error.
+message}`)}this._busy=!1}}decode(codes,context=this.
+state.context){return this.decoder.decode(
+codes,context.length?context:null)}nearest(z){
+let{cloud}=this.world,[condition]=this.contents.
+conditions,column=condition?.categories.
+length?this._categories(condition.name):
+null;if(!column)return cloud.nearest(z);
+let chosen=this.state.context.slice(0,condition.
+categories.length).indexOf(1),found=cloud.
+nearest(z,numbersOf(column),chosen);return found.
+index<0?cloud.nearest(z):found}_categories(wanted){
+return this.world.columns.find(({name,kind})=>name===
+wanted&&kind==="category")}async many(points,isWanted,contexts=null){
+let{dim}=this.contents.latents,{size}=this.
+world.designs,width=this.state.context.length,
+values=new Float32Array(points.length*size),
+done=0,atOnce=8;for(;done<points.length;){
+let some=points.slice(done,done+atOnce),
+codes=new Float32Array(some.length*dim);
+some.forEach((z,i)=>{codes.set(z,i*dim)});
+let before=performance.now(),context=contexts?.
+subarray(done*width,(done+some.length)*width);
+if(values.set(await this.decode(codes,context),
+done*size),!isWanted())return null;done+=
+some.length;let took=performance.now()-before;
+if(took<6&&(atOnce*=2),took>14&&(atOnce=
+Math.max(1,atOnce>>1)),done<points.length&&
+took>3&&await new Promise(resolve=>setTimeout(
+resolve)),!isWanted())return null}return values}look(){
+let{colour,marks,fog,only}=this.state;return{
+plane:this.plane(),colour:colouring(this.
+world,colour),marks,fog,only}}plane(){let{
+plane}=this.state;if(this._planes.has(plane))
+return this._planes.get(plane);let made=Plane.
+named(plane,this.contents.latents,this.contents.
+plane);return this._planes.set(plane,made),
+made}nameOf(i){let{label}=this.world;return label?
+label.categories[numbersOf(label)[i]]??"":
+""}open(key){let host=byId("view");host.
+replaceChildren(),this.state.view=key,document.
+body.dataset.view=key,this.view?.leave();
+let Kind=this.views.find(view=>view.key===
+key);this.view=new Kind(this),this.view.
+mount(host);for(let tab of byId("tabs").
+querySelectorAll("button")){let isOn=tab.
+id===`tab-${key}`;tab.setAttribute("aria\
+-selected",String(isOn)),tab.tabIndex=isOn?
+0:-1,isOn&&tab.scrollIntoView?.({block:"\
+nearest",inline:"nearest"})}host.setAttribute(
+"aria-labelledby",`tab-${key}`),this.set(
+{})}arrows(event,map){let{z}=this.state,
+{plane}=map.look,step=(event.shiftKey?40:
+8)/map.scale,[x,y]=plane.place(z);if(event.
+key==="Enter")this.pin(this.live);else if(event.
+key==="ArrowLeft")this.set({z:plane.at([
+x-step,y],z)});else if(event.key==="Arro\
+wRight")this.set({z:plane.at([x+step,y],
+z)});else if(event.key==="ArrowUp")this.
+set({z:plane.at([x,y+step],z)});else if(event.
+key==="ArrowDown")this.set({z:plane.at([
+x,y-step],z)});else return;event.preventDefault()}_shortcut(event){
+let{target}=event;if(event.ctrlKey||event.
+metaKey||event.altKey||dialog().open||target instanceof
+Element&&target.matches(WRITTEN_INTO))return;
+let at=Number(event.key);if(at>=1&&at<=this.
+views.length)this.open(this.views[at-1].
+key);else if(event.key==="p")this.pin(this.
+live);else if(event.key==="x")this.unpin(
+this.state.pins.length-1);else if(event.
+key==="n")this.toNearest();else if(event.
+key==="t")this._nextTheme();else if(event.
+key==="l")this._copyLink();else if(event.
+key==="i")this.savePicture();else if(event.
+key==="?")dialog().showModal();else return;
+event.preventDefault()}toNearest(){let{cloud}=this.
+world;this.set({z:cloud.point(this.nearest(
+this.live).index)})}_say(z){clearTimeout(
+this._saying),this._saying=setTimeout(()=>{
+byId("said").textContent=this._wordsOf(z)},
+700)}_wordsOf(z){let where=Array.from(z.
+slice(0,6),(value,k)=>`z${k+1} ${value.toFixed(
+2)}`).join(", ");if(this.contents.collapsed)
+return where;let near=this.nearest(z),name=this.
+nameOf(near.index),nearest=name?`Nearest\
+ example ${name}`:"Nearest example";return`${where}\
+. ${nearest}, ${away(near.distance)}.`}toast(words){
+byId("toast").textContent=words,byId("to\
+ast").classList.add("on"),clearTimeout(this.
+_toasting),this._toasting=setTimeout(()=>byId(
+"toast").classList.remove("on"),2600)}_buildTabs(){
+let host=byId("tabs");for(let{key,title}of this.
+views){let roles={id:`tab-${key}`,role:"\
+tab","aria-controls":"view"};host.append(
+button(title,()=>this.open(key),roles))}
+host.addEventListener("keydown",event=>{
+let step={ArrowRight:1,ArrowLeft:-1}[event.
+key]??0;if(!step)return;let at=this.views.
+findIndex(({key:key2})=>key2===this.state.
+view),{key}=this.views[(at+step+this.views.
+length)%this.views.length];this.open(key),
+byId(`tab-${key}`).focus(),event.preventDefault()})}_buildTools(){
+this.themeButton=button("",()=>this._nextTheme(),
+{title:"Light, dark, or as the system sa\
+ys (T)"}),byId("tools").append(button("S\
+ave picture",()=>this.savePicture(),{title:"\
+Save this view as a PNG file (I)"}),button(
+"Copy link",()=>this._copyLink(),{title:"\
+Copy the address of what you see (L)"}),
+this.themeButton,button("?",()=>dialog().
+showModal(),{title:"Keys and hints (?)"}))}_buildHelp(){
+let{collapsed}=this.contents,keys=[[`1 …\
+ ${this.views.length}`,"open a view"],...collapsed?
+PICTURE_KEYS:POINT_KEYS,["T","light or d\
+ark"],["L","copy the address of what you\
+ see"],["I","save this view as a picture"],
+["?","this list"]],list2=element("dl",{className:"\
+keys"});for(let[key,words]of keys)list2.
+append(element("dt",{},text("kbd",key)),
+text("dd",words));byId("help").append(text(
+"h2","How to explore",{id:"help-title"}),
+text("p",collapsed?NO_MAP:HINT),list2,element(
+"form",{method:"dialog"},text("button","\
+Close")))}_nextTheme(){this.state.theme=
+THEMES[(THEMES.indexOf(this.state.theme)+
+1)%THEMES.length],this._applyTheme(),this.
+set({})}_applyTheme(){let{theme}=this.state;
+theme==="auto"?delete document.documentElement.
+dataset.theme:document.documentElement.dataset.
+theme=theme,this.themeButton.textContent=
+theme[0].toUpperCase()+theme.slice(1),this.
+themeButton.setAttribute("aria-label",`T\
+heme: ${theme}`),Theme.read(),this.view&&
+(this.view.again(),this.panel.again(),this.
+schedule(!0))}_readAddress(){Object.assign(
+this.state,this._addresses.read(location.
+hash))}_writeAddress(){this._address=this.
+_addresses.write(this.state);try{history.
 replaceState(null,"",this._address)}catch{}}async _copyLink(){
-this._writeAddress();try{await navigator.clipboard.writeText(
-location.href.split("#")[0]+this._address),this.toast("The a\
-ddress of this view is copied")}catch{this.toast("The addres\
-s bar holds the address of this view")}}saveDesign(kind){let{
-event}=this.contents,{designs}=this.world,file=kind==="npy"?
-npyOf(this.values,event.shape):csvOf(designs.cells(this.values));
-this._save(file,`design.${kind}`)}async savePicture(){let{view}=this.
-state;this._save(await pictureOfPage(view),`${view}.png`)}_save(file,name){
-save(file,name),this.toast(`Saved ${name}`)}};async function worldOf({
-event,rows,latents}){let designs=new Designs(event),{columns,
-count,total}=rows,shown2=`${count.toLocaleString("en")} of ${total.
-toLocaleString("en")} rows`;return{designs,cloud:new Cloud(floatsOf(
-rows.means),latents.dim),columns,examples:await designs.examples(
-rows),label:columns.find(column=>column.kind==="category"&&column.
-name!=="split"),order:shuffled(count),rowsNote:count<total?`${shown2}\
- are shown, drawn at random with a fixed seed.`:""}}var DENSE_WASM="AGFzbQEAAAABDQFgCX9/f39/f39/fwADAgEABQMBAAEH\
-EgIGbWVtb3J5AgAFZGVuc2UAAAroBAHlBAIJfwt7AkADQCAHRQ0BIAghCSAA\
-IQogBSELAkADQCAJQQRIDQEgCiEOIA4gAmohDyAPIAJqIRAgECACaiERIBEg\
-AmohCiAE/QAEACEVIAT9AAQQIRYgFSEXIBYhGCAVIRkgFiEaIBUhGyAWIRwg\
-BEEgaiEMIAMhDQNAIAz9AAQAIRIgDP0ABBAhEyAO/QkCACEUIBUgFCAS/eYB\
-/eQBIRUgFiAUIBP95gH95AEhFiAP/QkCACEUIBcgFCAS/eYB/eQBIRcgGCAU\
-IBP95gH95AEhGCAQ/QkCACEUIBkgFCAS/eYB/eQBIRkgGiAUIBP95gH95AEh\
-GiAR/QkCACEUIBsgFCAS/eYB/eQBIRsgHCAUIBP95gH95AEhHCAOIAFqIQ4g\
-DyABaiEPIBAgAWohECARIAFqIREgDEEgaiEMIA1BAWsiDQ0ACyALIBX9CwQA\
-IAsgFv0LBBAgCyAGaiELIAsgF/0LBAAgCyAY/QsEECALIAZqIQsgCyAZ/QsE\
-ACALIBr9CwQQIAsgBmohCyALIBv9CwQAIAsgHP0LBBAgCyAGaiELIAlBBGsh\
-CQwACwsCQANAIAlFDQEgCiEOIAogAmohCiAE/QAEACEVIAT9AAQQIRYgBEEg\
-aiEMIAMhDQNAIA79CQIAIRQgFSAUIAz9AAQA/eYB/eQBIRUgFiAUIAz9AAQQ\
-/eYB/eQBIRYgDiABaiEOIAxBIGohDCANQQFrIg0NAAsgCyAV/QsEACALIBb9\
-CwQQIAsgBmohCyAJQQFrIQkMAAsLIAQgA0EBakEFdGohBCAFQSBqIQUgB0EB\
-ayEHDAALCws=",LANES=8,WasmMemory=class{constructor(){let{memory,
-dense}=new WebAssembly.Instance(new WebAssembly.Module(bytesOf(
-DENSE_WASM))).exports;this.name="wasm-simd",this.memory=memory,
-this.dense=dense,this.floats=new Float32Array(memory.buffer)}grow(floats){
-this.memory.grow(Math.ceil((floats-this.floats.length)/16384)),
-this.floats=new Float32Array(this.memory.buffer)}},PlainMemory=class{constructor(){
-this.name="js",this.floats=new Float32Array(16384)}grow(floats){
-let more=new Float32Array(Math.max(floats,this.floats.length*
-1.5));more.set(this.floats),this.floats=more}dense(x,step,stride,inputs,weights,y,row,blocks,examples){
-let f=this.floats;[x,step,stride,weights,y,row]=[x>>2,step>>
-2,stride>>2,weights>>2,y>>2,row>>2];for(let block=0;block<blocks;block++,
-weights+=(inputs+1)*LANES,y+=LANES)for(let example=0;example<
-examples;example++){let w=weights,p=x+example*stride,a=f[w],
-b=f[w+1],c=f[w+2],d=f[w+3],e=f[w+4],g=f[w+5],h=f[w+6],i=f[w+
-7];for(let n=0;n<inputs;n++,p+=step){let value=f[p];w+=LANES,
-a+=value*f[w],b+=value*f[w+1],c+=value*f[w+2],d+=value*f[w+3],
-e+=value*f[w+4],g+=value*f[w+5],h+=value*f[w+6],i+=value*f[w+
-7]}let to=y+example*row;f[to]=a,f[to+1]=b,f[to+2]=c,f[to+3]=
-d,f[to+4]=e,f[to+5]=g,f[to+6]=h,f[to+7]=i}}};function memoryOf(kernel){
-if(kernel!=="js")try{return new WasmMemory}catch(error){if(kernel)
-throw error}return new PlainMemory}var Products=class{constructor(kernel){
-this.memory=memoryOf(kernel),this.used=0}keep(outputs,inputs,values,perOutput,perInput,bias){
-let blocks=Math.ceil(outputs/LANES),start2=this.used;this.used+=
-blocks*(inputs+1)*LANES,this.room(0);let{floats}=this.memory;
-for(let output=0;output<outputs;output++){let place=start2+Math.
-floor(output/LANES)*(inputs+1)*LANES+output%LANES,from=output*
-perOutput;floats[place]=bias?bias[output]:0;for(let input=0;input<
-inputs;input++,from+=perInput)place+=LANES,floats[place]=values[from]}
-return{start:start2,inputs,outputs,blocks,row:blocks*LANES}}room(floats){
-this.used+floats>this.memory.floats.length&&this.memory.grow(
-this.used+floats)}inputs(layer,floats,examples){return this.
-behind=this.used+floats,this.room(floats+examples*layer.row),
-this.memory.floats.subarray(this.used,this.behind)}run(layer,from,step,stride,examples){
-let x=this.used+from;return this.memory.dense(4*x,4*step,4*stride,
-layer.inputs,4*layer.start,4*this.behind,4*layer.row,layer.blocks,
-examples),this.memory.floats.subarray(this.behind,this.behind+
-examples*layer.row)}};var product=numbers=>numbers.reduce((a,b)=>a*b,1);function normalCdf(x){
-let t=1/(1+.3275911*Math.abs(x)/Math.SQRT2),tail=t*(.254829592+
-t*(-.284496736+t*(1.421413741+t*(-1.453152027+t*1.061405429))))*
-Math.exp(-x*x/2)/2;return x>0?1-tail:tail}var sigmoid=x=>1/(1+
-Math.exp(-x)),softplus=x=>Math.max(x,0)+Math.log1p(Math.exp(
--Math.abs(x))),FUNCTIONS={relu:x=>Math.max(x,0),tanh:Math.tanh,
-elu:x=>x>0?x:Math.expm1(x),"leaky-relu":x=>x>0?x:.01*x,gelu:x=>x*
-normalCdf(x),silu:x=>x*sigmoid(x),softplus,sigmoid,exp:Math.
-exp,log1p:Math.log1p,square:x=>x*x,sqrt:Math.sqrt,round:x=>Math.
-abs(x%1)===.5?2*Math.round(x/2):Math.round(x),step:x=>x>=.5?
-1:Number.isNaN(x)?x:0,"is-zero":x=>x===0?1:0,"is-missing":x=>Number.
-isNaN(x)?1:0},within2=(x,[least,most])=>Math.min(Math.max(x,
-least),most);function logisticMean(rawLocation,logScale,{count:levels,
-locations,log_scales:logScales}){let scale=Math.exp(within2(
-logScale,logScales)),location2=within2(sigmoid(rawLocation),
-locations),edge=.5/levels;if(levels>=64){let integral=softplus(
-(location2-edge)/scale)-softplus((location2-1+edge)/scale);return levels*
-scale*integral/(levels-1)}let total=0;for(let level=1;level<
-levels;level++)total+=sigmoid((location2-level/levels)/scale);
-return total/(levels-1)}var STEPS2={dense(step,h,{products}){
-let{layer}=step;products.inputs(layer,h.data.length,h.count).
-set(h.data);let sums=products.run(layer,0,1,layer.inputs,h.count),
-data=new Float32Array(h.count*layer.outputs);for(let i=0,to=0;i<
-h.count;i++)for(let o=0;o<layer.outputs;o++)data[to++]=sums[i*
-layer.row+o];return{...h,data,shape:[layer.outputs]}},convolve(step,h,{
-products}){let{layer,kernel,stride}=step,[channels,...sides]=h.
-shape,plane=product(sides),grid=sides.map((side,k)=>Math.floor(
-(side+2*step.padding[k]-kernel[k])/stride[k])+1),pixels=product(
-grid),taps=product(kernel),data=new Float32Array(h.count*layer.
-outputs*pixels);step.map??=windows(grid,sides,step);for(let i=0;i<
-h.count;i++){let seen=products.inputs(layer,layer.inputs*pixels,
-pixels);for(let c=0,to=0;c<channels;c++)for(let tap=0,from=(i*
-channels+c)*plane;tap<taps;tap++)for(let p=0;p<pixels;p++){let place=step.
-map[p*taps+tap];seen[to++]=place<0?0:h.data[from+place]}let sums=products.
-run(layer,0,pixels,1,pixels);for(let o=0;o<layer.outputs;o++)
-for(let p=0;p<pixels;p++)data[(i*layer.outputs+o)*pixels+p]=
-sums[p*layer.row+o]}return{...h,data,shape:[layer.outputs,...grid]}},
-"convolve-transposed"(step,h,{products}){let{layer,kernel,stride,
-bias}=step,[channels,...grid]=h.shape,pixels=product(grid),sides=grid.
-map((n,k)=>(n-1)*stride[k]-2*step.padding[k]+kernel[k]+step.
-output_padding[k]),taps=product(kernel),outputs=layer.outputs/
-taps,plane=product(sides),inputs=channels*pixels,data=new Float32Array(
-h.count*outputs*plane);if(step.map??=windows(grid,sides,step),
-bias)for(let o=0;o<h.count*outputs;o++)data.fill(bias[o%outputs],
-o*plane,(o+1)*plane);for(let i=0;i<h.count;i++){products.inputs(
-layer,inputs,pixels).set(h.data.subarray(i*inputs,(i+1)*inputs));
-let sums=products.run(layer,0,pixels,1,pixels),{map}=step;for(let p=0;p<
-pixels;p++)for(let o=0,from=p*layer.row,to=i*outputs*plane;o<
-outputs;o++,to+=plane)for(let tap=p*taps,end=tap+taps;tap<end;tap++,
-from++)map[tap]>=0&&(data[to+map[tap]]+=sums[from])}return{...h,
-data,shape:[outputs,...sides]}},map(step,h){let call=FUNCTIONS[step.
-function],{data}=h;for(let i=0;i<data.length;i++)data[i]=call(
-data[i]);return h},"continuous-bernoulli"({near,series},h){let{
-data}=h,byFormula=x=>1/(1-Math.exp(-x))-1/x,bySeries=x=>series.
-reduceRight((sum,coefficient)=>sum*x+coefficient);for(let i=0;i<
-data.length;i++){let x=data[i];data[i]=Math.abs(x)<near?bySeries(
-x):byFormula(x)}return h},gate(_step,h){let half=product(h.shape)/
-2,data=new Float32Array(h.count*half);for(let to=0;to<data.length;to++){
-let from=to+Math.floor(to/half)*half;data[to]=h.data[from]*sigmoid(
-h.data[from+half])}return{...h,data,shape:[h.shape[0]/2,...h.
-shape.slice(1)]}},normalise(step,h){let size=product(h.shape),
-each=size/step.weight.length;for(let i=0;i<h.count;i++){let data=h.
-data.subarray(i*size,(i+1)*size),mean=0,variance=0;for(let value of data)
-mean+=value/size;for(let value of data)variance+=(value-mean)**
-2/size;let per=1/Math.sqrt(variance+step.eps);for(let k=0;k<
-size;k++){let place=Math.floor(k/each);data[k]=(data[k]-mean)*
-per*step.weight[place]+step.bias[place]}}return h},add:(step,h)=>broadcast(
-h,[step.value],(x,value)=>x+value),multiply:(step,h)=>broadcast(
-h,[step.value],(x,value)=>x*value),fill:(step,h)=>broadcast(
-h,[step.value],(x,value)=>Number.isNaN(x)?value:x),clip:(step,h)=>broadcast(
-h,[step.low,step.high],(x,low,high)=>Math.min(Math.max(x,low),
-high)),take(step,h){let size=product(h.shape),{places}=step,
-data=new Float32Array(h.count*places.length);for(let i=0,to=0;i<
-h.count;i++)for(let place of places)data[to++]=h.data[i*size+
-place];return{...h,data,shape:[places.length]}},reshape:(step,h)=>({
-...h,shape:step.shape}),context(_step,h){let plane=product(h.
-shape.slice(1)),size=product(h.shape),told=h.context.length/
-h.count,data=new Float32Array(h.count*(size+told*plane));for(let i=0;i<
-h.count;i++){let to=i*(size+told*plane);data.set(h.data.subarray(
-i*size,(i+1)*size),to),to+=size;for(let c=0;c<told;c++,to+=plane)
-data.fill(h.context[i*told+c],to,to+plane)}return{...h,data,
-shape:[h.shape[0]+told,...h.shape.slice(1)]}},branches(step,h,engine){
-let parts=step.branches.map(steps=>engine.run(steps,{...h,data:h.
-data.slice()}));if(step.join==="sum"){let[first,...others]=parts;
-for(let{data:data2}of others)for(let i=0;i<data2.length;i++)
-first.data[i]+=data2[i];return first}let sizes=parts.map(({shape})=>product(
+this._writeAddress();try{await navigator.
+clipboard.writeText(location.href.split(
+"#")[0]+this._address),this.toast("The a\
+ddress of this view is copied")}catch{this.
+toast("The address bar holds the address\
+ of this view")}}saveDesign(kind){let{event}=this.
+contents,{designs}=this.world,file=kind===
+"npy"?npyOf(this.values,event.shape):csvOf(
+designs.cells(this.values));this._save(file,
+`design.${kind}`)}async savePicture(){let{
+view}=this.state;this._save(await pictureOfPage(
+view),`${view}.png`)}_save(file,name){save(
+file,name),this.toast(`Saved ${name}`)}};
+async function worldOf({event,rows,latents}){
+let designs=new Designs(event),{columns,
+count,total}=rows,shown2=`${count.toLocaleString(
+"en")} of ${total.toLocaleString("en")} \
+rows`;return{designs,cloud:new Cloud(floatsOf(
+rows.means),latents.dim),columns,examples:await designs.
+examples(rows),label:columns.find(column=>column.
+kind==="category"&&column.name!=="split"),
+order:shuffled(count),rowsNote:count<total?
+`${shown2} are shown, drawn at random wi\
+th a fixed seed.`:""}}var DENSE_WASM="AGFzbQEAAAABDQFgCX9/f39/\
+f39/fwADAgEABQMBAAEHEgIGbWVtb3J5AgAFZGVu\
+c2UAAAroBAHlBAIJfwt7AkADQCAHRQ0BIAghCSAA\
+IQogBSELAkADQCAJQQRIDQEgCiEOIA4gAmohDyAP\
+IAJqIRAgECACaiERIBEgAmohCiAE/QAEACEVIAT9\
+AAQQIRYgFSEXIBYhGCAVIRkgFiEaIBUhGyAWIRwg\
+BEEgaiEMIAMhDQNAIAz9AAQAIRIgDP0ABBAhEyAO\
+/QkCACEUIBUgFCAS/eYB/eQBIRUgFiAUIBP95gH9\
+5AEhFiAP/QkCACEUIBcgFCAS/eYB/eQBIRcgGCAU\
+IBP95gH95AEhGCAQ/QkCACEUIBkgFCAS/eYB/eQB\
+IRkgGiAUIBP95gH95AEhGiAR/QkCACEUIBsgFCAS\
+/eYB/eQBIRsgHCAUIBP95gH95AEhHCAOIAFqIQ4g\
+DyABaiEPIBAgAWohECARIAFqIREgDEEgaiEMIA1B\
+AWsiDQ0ACyALIBX9CwQAIAsgFv0LBBAgCyAGaiEL\
+IAsgF/0LBAAgCyAY/QsEECALIAZqIQsgCyAZ/QsE\
+ACALIBr9CwQQIAsgBmohCyALIBv9CwQAIAsgHP0L\
+BBAgCyAGaiELIAlBBGshCQwACwsCQANAIAlFDQEg\
+CiEOIAogAmohCiAE/QAEACEVIAT9AAQQIRYgBEEg\
+aiEMIAMhDQNAIA79CQIAIRQgFSAUIAz9AAQA/eYB\
+/eQBIRUgFiAUIAz9AAQQ/eYB/eQBIRYgDiABaiEO\
+IAxBIGohDCANQQFrIg0NAAsgCyAV/QsEACALIBb9\
+CwQQIAsgBmohCyAJQQFrIQkMAAsLIAQgA0EBakEF\
+dGohBCAFQSBqIQUgB0EBayEHDAALCws=",LANES=8,
+WasmMemory=class{constructor(){let{memory,
+dense}=new WebAssembly.Instance(new WebAssembly.
+Module(bytesOf(DENSE_WASM))).exports;this.
+name="wasm-simd",this.memory=memory,this.
+dense=dense,this.floats=new Float32Array(
+this.memory.buffer)}grow(floats){this.memory.
+grow(Math.ceil((floats-this.floats.length)/
+16384)),this.floats=new Float32Array(this.
+memory.buffer)}},PlainMemory=class{constructor(){
+this.name="js",this.floats=new Float32Array(
+16384)}grow(floats){let more=new Float32Array(
+Math.max(floats,this.floats.length*1.5));
+more.set(this.floats),this.floats=more}dense(x,step,stride,inputs,weights,y,row,blocks,examples){
+let f=this.floats,perInput=step>>2;for(let block=0;block<
+blocks;block++)for(let example=0;example<
+examples;example++){let w=(weights>>2)+block*
+(inputs+1)*LANES,p=x+example*stride>>2,a=f[w],
+b=f[w+1],c=f[w+2],d=f[w+3],e=f[w+4],g=f[w+
+5],h=f[w+6],i=f[w+7];for(let n=0;n<inputs;n++,
+p+=perInput){let value=f[p];w+=LANES,a+=
+value*f[w],b+=value*f[w+1],c+=value*f[w+
+2],d+=value*f[w+3],e+=value*f[w+4],g+=value*
+f[w+5],h+=value*f[w+6],i+=value*f[w+7]}let to=(y+
+example*row>>2)+block*LANES;f[to]=a,f[to+
+1]=b,f[to+2]=c,f[to+3]=d,f[to+4]=e,f[to+
+5]=g,f[to+6]=h,f[to+7]=i}}};function memoryOf(kernel){
+if(kernel!=="js")try{return new WasmMemory}catch(error){
+if(kernel)throw error}return new PlainMemory}
+var Products=class{constructor(kernel){this.
+memory=memoryOf(kernel),this.used=0,this.
+behind=0}keep(outputs,inputs,values,perOutput,perInput,bias){
+let blocks=Math.ceil(outputs/LANES),start2=this.
+used;this.used+=blocks*(inputs+1)*LANES,
+this.room(0);let{floats}=this.memory;for(let output=0;output<
+outputs;output++){let place=start2+Math.
+floor(output/LANES)*(inputs+1)*LANES+output%
+LANES,from=output*perOutput;floats[place]=
+bias?bias[output]:0;for(let input=0;input<
+inputs;input++,from+=perInput)place+=LANES,
+floats[place]=values[from]}return{start:start2,
+inputs,outputs,blocks,row:blocks*LANES}}room(floats){
+this.used+floats>this.memory.floats.length&&
+this.memory.grow(this.used+floats)}inputs(layer,floats,examples){
+return this.behind=this.used+floats,this.
+room(floats+examples*layer.row),this.memory.
+floats.subarray(this.used,this.behind)}run({
+start:start2,inputs,blocks,row},step,stride,examples){
+let{used,behind}=this;return this.memory.
+dense(4*used,4*step,4*stride,inputs,4*start2,
+4*behind,4*row,blocks,examples),this.memory.
+floats.subarray(behind,behind+examples*row)}};var product=numbers=>numbers.reduce((a,b)=>a*
+b,1);function normalCdf(x){let t=1/(1+.3275911*
+Math.abs(x)/Math.SQRT2),tail=t*(.254829592+
+t*(-.284496736+t*(1.421413741+t*(-1.453152027+
+t*1.061405429))))*Math.exp(-x*x/2)/2;return x>
+0?1-tail:tail}var sigmoid=x=>1/(1+Math.exp(
+-x)),softplus=x=>Math.max(x,0)+Math.log1p(
+Math.exp(-Math.abs(x))),rounded=x=>Math.
+abs(x%1)===.5?2*Math.round(x/2):Math.round(
+x);function atLeastHalf(x){return Number.
+isNaN(x)?x:x>=.5?1:0}var FUNCTIONS={relu:x=>Math.
+max(x,0),tanh:Math.tanh,elu:x=>x>0?x:Math.
+expm1(x),"leaky-relu":x=>x>0?x:.01*x,gelu:x=>x*
+normalCdf(x),silu:x=>x*sigmoid(x),softplus,
+sigmoid,exp:Math.exp,log1p:Math.log1p,square:x=>x*
+x,sqrt:Math.sqrt,round:rounded,step:atLeastHalf,
+"is-zero":x=>x===0?1:0,"is-missing":x=>Number.
+isNaN(x)?1:0},within2=(x,[least,most])=>Math.
+min(Math.max(x,least),most);function logisticMean(rawLocation,logScale,{
+count:levels,locations,log_scales:logScales}){
+let scale=Math.exp(within2(logScale,logScales)),
+location2=within2(sigmoid(rawLocation),locations),
+edge=.5/levels;if(levels>=64){let integral=softplus(
+(location2-edge)/scale)-softplus((location2-
+1+edge)/scale);return levels*scale*integral/
+(levels-1)}let total=0;for(let level=1;level<
+levels;level++)total+=sigmoid((location2-
+level/levels)/scale);return total/(levels-
+1)}function meanLevel(logits){let greatest=logits[likeliest(
+logits)],total=0,sum=0;for(let k=0;k<logits.
+length;k++){let share=Math.exp(logits[k]-
+greatest);total+=share,sum+=share*k}return sum/
+total/(logits.length-1)}function likeliest(logits){
+let best=0;for(let k=1;k<logits.length;k++)
+logits[k]>logits[best]&&(best=k);return best}
+var STEPS2={dense({layer},h,{products}){
+products.inputs(layer,h.data.length,h.count).
+set(h.data);let sums=products.run(layer,
+1,layer.inputs,h.count),data=new Float32Array(
+h.count*layer.outputs);for(let i=0;i<h.count;i++){
+let outputs=sums.subarray(i*layer.row,i*
+layer.row+layer.outputs);data.set(outputs,
+i*layer.outputs)}return{...h,data,shape:[
+layer.outputs]}},convolve(step,h,{products}){
+let{layer,kernel,stride,padding}=step,[channels,
+...sides]=h.shape,grid=sides.map((side,k)=>Math.
+floor((side+2*padding[k]-kernel[k])/stride[k])+
+1),plane=product(sides),pixels=product(grid),
+data=new Float32Array(h.count*layer.outputs*
+pixels);step.map??=windows(grid,sides,step);
+for(let i=0;i<h.count;i++){let image=h.data.
+subarray(i*channels*plane,(i+1)*channels*
+plane);gather(products.inputs(layer,layer.
+inputs*pixels,pixels),image,step.map,channels,
+plane,pixels);let sums=products.run(layer,
+pixels,1,pixels);for(let o=0;o<layer.outputs;o++){
+let to=(i*layer.outputs+o)*pixels;for(let p=0;p<
+pixels;p++)data[to+p]=sums[p*layer.row+o]}}
+return{...h,data,shape:[layer.outputs,...grid]}},
+"convolve-transposed"(step,h,{products}){
+let{layer,kernel,stride,padding,output_padding:more,
+bias}=step,[channels,...grid]=h.shape,sides=grid.
+map((side,k)=>(side-1)*stride[k]-2*padding[k]+
+kernel[k]+more[k]),pixels=product(grid),
+plane=product(sides),inputs=channels*pixels,
+outputs=layer.outputs/product(kernel),data=new Float32Array(
+h.count*outputs*plane);if(step.map??=windows(
+grid,sides,step),bias)for(let o=0;o<h.count*
+outputs;o++)data.fill(bias[o%outputs],o*
+plane,(o+1)*plane);for(let i=0;i<h.count;i++){
+products.inputs(layer,inputs,pixels).set(
+h.data.subarray(i*inputs,(i+1)*inputs));
+let sums=products.run(layer,pixels,1,pixels),
+image=data.subarray(i*outputs*plane,(i+1)*
+outputs*plane);addUp(image,sums,step.map,
+layer.row,outputs,plane,pixels)}return{...h,
+data,shape:[outputs,...sides]}},map(step,h){
+let call=FUNCTIONS[step.function],{data}=h;
+for(let i=0;i<data.length;i++)data[i]=call(
+data[i]);return h},"continuous-bernoulli"({
+near,series},h){let{data}=h,byFormula=x=>1/
+(1-Math.exp(-x))-1/x,bySeries=x=>series.
+reduceRight((sum,coefficient)=>sum*x+coefficient);
+for(let i=0;i<data.length;i++){let x=data[i];
+data[i]=Math.abs(x)<near?bySeries(x):byFormula(
+x)}return h},gate(_step,h){let half=product(
+h.shape)/2,data=new Float32Array(h.count*
+half);for(let to=0;to<data.length;to++){
+let from=to+Math.floor(to/half)*half;data[to]=
+h.data[from]*sigmoid(h.data[from+half])}
+return{...h,data,shape:[h.shape[0]/2,...h.
+shape.slice(1)]}},normalise({weight,bias,
+eps},h){let size=product(h.shape),each=size/
+weight.length;for(let i=0;i<h.count;i++){
+let data=h.data.subarray(i*size,(i+1)*size),
+mean=0,variance=0;for(let value of data)
+mean+=value/size;for(let value of data)variance+=
+(value-mean)**2/size;let per=1/Math.sqrt(
+variance+eps);for(let k=0;k<size;k++){let place=Math.
+floor(k/each);data[k]=(data[k]-mean)*per*
+weight[place]+bias[place]}}return h},add:({
+value},h)=>broadcast(h,value,(x,other)=>x+
+other),multiply:({value},h)=>broadcast(h,
+value,(x,other)=>x*other),fill:({value},h)=>broadcast(
+h,value,(x,other)=>Number.isNaN(x)?other:
+x),clip:({low,high},h)=>broadcast(broadcast(
+h,low,Math.max),high,Math.min),take({places},h){
+let size=product(h.shape),data=new Float32Array(
+h.count*places.length);for(let to=0;to<data.
+length;to++){let i=Math.floor(to/places.
+length);data[to]=h.data[i*size+places[to%
+places.length]]}return{...h,data,shape:[
+places.length]}},reshape:({shape},h)=>({
+...h,shape}),context(_step,h){let[channels,
+...sides]=h.shape,plane=product(sides),size=channels*
+plane,told=h.context.length/h.count,row=size+
+told*plane,data=new Float32Array(h.count*
+row);for(let i=0;i<h.count;i++){data.set(
+h.data.subarray(i*size,(i+1)*size),i*row);
+for(let c=0;c<told;c++){let to=i*row+size+
+c*plane;data.fill(h.context[i*told+c],to,
+to+plane)}}return{...h,data,shape:[channels+
+told,...sides]}},branches({branches,join},h,engine){
+let parts=branches.map(steps=>engine.run(
+steps,{...h,data:h.data.slice()}));return join===
+"sum"?summed(parts):concatenated(parts)},
+levels(step,h){let[levels,...shape]=h.shape,
+size=product(shape),data=new Float32Array(
+h.count*size),found=new Float32Array(levels);
+for(let to=0;to<data.length;to++){let start2=Math.
+floor(to/size)*levels*size+to%size;for(let k=0;k<
+levels;k++)found[k]=h.data[start2+k*size];
+step.of==="logistic"?data[to]=logisticMean(
+found[0],found[1],step):data[to]=step.of===
+"likeliest"?likeliest(found):meanLevel(found)}
+return{...h,data,shape}}};function windows(grid,sides,{
+kernel,stride,padding}){let places=new Int32Array(
+product(grid)*product(kernel)),to=0;for(let y=0;y<
+grid[0];y++)for(let x=0;x<grid[1];x++){let top=y*
+stride[0]-padding[0],left=x*stride[1]-padding[1];
+for(let r=top;r<top+kernel[0];r++)for(let s=left;s<
+left+kernel[1];s++){let isInside=r>=0&&r<
+sides[0]&&s>=0&&s<sides[1];places[to++]=
+isInside?r*sides[1]+s:-1}}return places}
+function gather(seen,image,map,channels,plane,pixels){
+let taps=map.length/pixels,to=0;for(let c=0;c<
+channels;c++)for(let tap=0;tap<taps;tap++)
+for(let p=0;p<pixels;p++){let place=map[p*
+taps+tap];seen[to++]=place<0?0:image[c*plane+
+place]}}function addUp(image,sums,map,row,outputs,plane,pixels){
+let taps=map.length/pixels;for(let p=0;p<
+pixels;p++){let from=p*row;for(let o=0;o<
+outputs;o++)for(let tap=p*taps;tap<(p+1)*
+taps;tap++,from++)map[tap]>=0&&(image[o*
+plane+map[tap]]+=sums[from])}}function broadcast(h,values,call){
+let size=product(h.shape),each=size/values.
+length,{data}=h;for(let i=0;i<data.length;i++)
+data[i]=call(data[i],values[Math.floor(i%
+size/each)]);return h}function summed([first,
+...others]){for(let{data}of others)for(let i=0;i<
+data.length;i++)first.data[i]+=data[i];return first}
+function concatenated(parts){let[{count,
+context}]=parts,sizes=parts.map(({shape})=>product(
 shape)),size=sizes.reduce((a,b)=>a+b),data=new Float32Array(
-h.count*size);for(let i=0,to=0;i<h.count;i++)parts.forEach((part,k)=>{
-data.set(part.data.subarray(i*sizes[k],(i+1)*sizes[k]),to),to+=
-sizes[k]});return{...h,data,shape:[size]}},levels(step,h){let[
-levels,...shape]=h.shape,size=product(shape),data=new Float32Array(
-h.count*size);for(let to=0;to<data.length;to++){let start2=Math.
-floor(to/size)*levels*size+to%size,logit=k=>h.data[start2+k*
-size];if(step.of==="logistic"){data[to]=logisticMean(logit(0),
-logit(1),step);continue}let best=0,total=0,sum=0;for(let k=1;k<
-levels;k++)logit(k)>logit(best)&&(best=k);for(let k=0;k<levels;k++){
-let share=Math.exp(logit(k)-logit(best));total+=share,sum+=share*
-k}data[to]=step.of==="likeliest"?best:sum/total/(levels-1)}return{
-...h,data,shape}}};function windows(grid,sides,{kernel,stride,
-padding}){let places=new Int32Array(product(grid)*product(kernel)),
-to=0;for(let y=0;y<grid[0];y++)for(let x=0;x<grid[1];x++)for(let r=y*
-stride[0]-padding[0],bottom=r+kernel[0];r<bottom;r++)for(let s=x*
-stride[1]-padding[1],right=s+kernel[1];s<right;s++)places[to++]=
-r>=0&&r<sides[0]&&s>=0&&s<sides[1]?r*sides[1]+s:-1;return places}
-function broadcast(h,arrays,call){let size=product(h.shape),
-[first,second]=arrays,{data}=h,each=size/first.length,other=second?
-size/second.length:1;for(let i=0;i<data.length;i++){let place=i%
-size;data[i]=call(data[i],first[Math.floor(place/each)],second?
-second[Math.floor(place/other)]:0)}return h}var MOST_FLOATS=2**21;function halves(bytes){let view=new DataView(
-bytes.buffer),bits=new Uint32Array(bytes.length/2),found=new Float32Array(
-bits.buffer);for(let i=0;i<bits.length;i++){let half=view.getUint16(
-2*i,!0);bits[i]=(half&32768)<<16|(half&32767)<<13}for(let i=0;i<
-found.length;i++)found[i]*=2**112;return found}function arraysOf(payload){
-let bytes=bytesOf(payload.weights),found={};for(let[name,{shape,
-type,start:start2}]of Object.entries(payload.arrays)){let part=bytes.
-slice(start2,start2+product(shape)*(type==="f16"?2:4));found[name]=
-{shape,values:type==="f16"?halves(part):new Float32Array(part.
-buffer)}}return found}var LocalDecoder=class{constructor(payload,kernel){
-Object.assign(this,rowsOf(payload)),this.products=new Products(
-kernel),this.kernel=this.products.memory.name,this.steps=this.
-prepared(payload.steps,arraysOf(payload)),this.largest=1,this.
-batch(new Float32Array(this.latentDim),new Float32Array(this.
-contextDim),1)}prepared(steps,arrays){return steps.map(step=>{
-let mine={...step};for(let name of["bias","value","low","hig\
-h"])step[name]&&(mine[name]=arrays[step[name]].values);if(step.
-branches&&(mine.branches=step.branches.map(branch=>this.prepared(
-branch,arrays))),!step.weight)return mine;let{shape,values}=arrays[step.
-weight];if(mine.weight=values,step.op==="normalise")return mine;
-let[first,...rest]=shape,others=product(rest);return mine.kernel=
-shape.slice(2),mine.layer=step.op==="convolve-transposed"?this.
-products.keep(others,first,values,1,others,null):this.products.
-keep(first,others,values,others,1,mine.bias),delete mine.weight,
-mine})}run(steps,h){for(let step of steps)h=STEPS2[step.op](
-step,h,this),this.largest=Math.max(this.largest,h.data.length/
-h.count);return h}batch(z,context,count){return this.run(this.
-steps,{data:z.slice(),shape:[this.latentDim],count,context}).
-data}decode(z,context=null){let count=countOf(this,z),told=contextsOf(
-this,context,count),most=Math.max(1,Math.floor(MOST_FLOATS/this.
-largest)),found=new Float32Array(count*this.size);for(let i=0;i<
-count;i+=most){let end=Math.min(count,i+most),{latentDim,contextDim}=this,
-context2=told.subarray(i*contextDim,end*contextDim);found.set(
-this.batch(z.subarray(i*latentDim,end*latentDim),context2,end-
-i),i*this.size)}return found}},RemoteDecoder=class{constructor(payload){
-Object.assign(this,rowsOf(payload),{url:payload.url,mostCodes:payload.
-mostCodes}),this.kernel="server"}async decode(z,context=null){
-let count=countOf(this,z),told=contextsOf(this,context,count),
-{latentDim,contextDim,size}=this,width=latentDim+contextDim,
-rows=new Float32Array(count*width),found=new Float32Array(count*
-size);for(let i=0;i<count;i++)rows.set(z.subarray(i*latentDim,
-(i+1)*latentDim),i*width),rows.set(told.subarray(i*contextDim,
-(i+1)*contextDim),i*width+latentDim);for(let i=0;i<count;i+=
-this.mostCodes){let part=await this.ask(rows.slice(i*width,(i+
-this.mostCodes)*width));found.set(part,i*size)}return found}async ask(rows){
-let request={method:"POST",headers:{"Content-Type":"applicat\
-ion/octet-stream"},body:rows},answer=await fetch(this.url,request);
-for(let again=0;answer.status===429&&again<5;again++)await new Promise(
-wake=>setTimeout(wake,1e3*(Number(answer.headers.get("Retry-\
-After"))||1))),answer=await fetch(this.url,request);if(!answer.
-ok)throw new Error(`the server answered ${answer.status}: ${await answer.
-text()}`);return new Float32Array(await answer.arrayBuffer())}},
-rowsOf=({latentDim,contextDim,eventShape})=>({latentDim,contextDim,
-eventShape,size:product(eventShape)});function countOf({latentDim},z){
-if(z.length%latentDim)throw new RangeError(`z must hold ${latentDim}\
- numbers a code; got ${z.length} in all.`);return z.length/latentDim}
-function contextsOf({contextDim},context,count){let told=new Float32Array(
-count*contextDim);if(!context||!contextDim)return told;if(context.
-length!==contextDim&&context.length!==told.length)throw new RangeError(
-`a context must hold ${contextDim} numbers, for all codes or\
- for each; got ${context.length}.`);for(let i=0;i<told.length;i++)
-told[i]=context[i%context.length];return told}function createDecoder(payload,{
-kernel=null}={}){return payload.url?new RemoteDecoder(payload):
-new LocalDecoder(payload,kernel)}async function start(){try{let{contents,decoder}=JSON.parse(
-byId("data").textContent);byId("data").remove();let app=new App(
-contents,createDecoder(decoder));return await app.start(),performance.
-mark("variform-ready"),app}catch(error){let words=`The explo\
-rer could not start: ${error.message}`;throw document.querySelector(
-"main").prepend(text("p",words,{className:"failure",role:"al\
-ert"})),error}}globalThis.variform={start,createDecoder,Occupancy};})();
+count*size),to=0;for(let i=0;i<count;i++)
+for(let[k,part]of parts.entries())data.set(
+part.data.subarray(i*sizes[k],(i+1)*sizes[k]),
+to),to+=sizes[k];return{count,context,data,
+shape:[size]}}var MOST_FLOATS=2**21;function halves(bytes){
+let view=new DataView(bytes.buffer),bits=new Uint32Array(
+bytes.length/2),found=new Float32Array(bits.
+buffer);for(let i=0;i<bits.length;i++){let half=view.
+getUint16(2*i,!0);bits[i]=(half&32768)<<
+16|(half&32767)<<13}for(let i=0;i<found.
+length;i++)found[i]*=2**112;return found}
+function arraysOf(payload){let bytes=bytesOf(
+payload.weights),found={};for(let[name,{
+shape,type,start:start2}]of Object.entries(
+payload.arrays)){let isHalf=type==="f16",
+part=bytes.slice(start2,start2+product(shape)*
+(isHalf?2:4));found[name]={shape,values:isHalf?
+halves(part):new Float32Array(part.buffer)}}
+return found}var Decoder=class{constructor({
+latentDim,contextDim,eventShape}){this.latentDim=
+latentDim,this.contextDim=contextDim,this.
+eventShape=eventShape,this.size=product(
+eventShape)}count(z){let{latentDim}=this;
+if(z.length%latentDim)throw new RangeError(
+`z must hold ${latentDim} numbers a code\
+; got ${z.length} in all.`);return z.length/
+latentDim}contexts(context,count){let width=this.
+contextDim,told=new Float32Array(count*width);
+if(!context||!width)return told;let isKnown=context.
+length===width||context.length===told.length,
+must=`a context must hold ${width} numbe\
+rs, for all codes or for each`;if(!isKnown)
+throw new RangeError(`${must}; got ${context.
+length}.`);for(let i=0;i<told.length;i++)
+told[i]=context[i%context.length];return told}},
+LocalDecoder=class extends Decoder{constructor(payload,kernel){
+super(payload),this.products=new Products(
+kernel),this.kernel=this.products.memory.
+name,this.steps=this.prepared(payload.steps,
+arraysOf(payload)),this.largest=1,this.batch(
+new Float32Array(this.latentDim),new Float32Array(
+this.contextDim),1)}prepared(steps,arrays){
+return steps.map(step=>{let mine={...step};
+for(let name of["bias","value","low","hi\
+gh"])step[name]&&(mine[name]=arrays[step[name]].
+values);if(step.branches&&(mine.branches=
+step.branches.map(branch=>this.prepared(
+branch,arrays))),!step.weight)return mine;
+let{shape,values}=arrays[step.weight];return step.
+op==="normalise"?{...mine,weight:values}:
+{...mine,kernel:shape.slice(2),layer:this.
+layer(mine,shape,values)}})}layer({op,bias},[
+first,...rest],values){let others=product(
+rest);return op==="convolve-transposed"?
+this.products.keep(others,first,values,1,
+others,null):this.products.keep(first,others,
+values,others,1,bias)}run(steps,given){let values=given;
+for(let step of steps)values=STEPS2[step.
+op](step,values,this),this.largest=Math.
+max(this.largest,values.data.length/values.
+count);return values}batch(z,context,count){
+return this.run(this.steps,{data:z.slice(),
+shape:[this.latentDim],count,context}).data}decode(z,context=null){
+let{latentDim,contextDim,size}=this,count=this.
+count(z),told=this.contexts(context,count),
+most=Math.max(1,Math.floor(MOST_FLOATS/this.
+largest)),found=new Float32Array(count*size);
+for(let i=0;i<count;i+=most){let end=Math.
+min(count,i+most),codes=z.subarray(i*latentDim,
+end*latentDim),contexts=told.subarray(i*
+contextDim,end*contextDim);found.set(this.
+batch(codes,contexts,end-i),i*size)}return found}},
+RemoteDecoder=class extends Decoder{constructor(payload){
+super(payload),this.url=payload.url,this.
+mostCodes=payload.mostCodes,this.kernel=
+"server"}async decode(z,context=null){let{
+latentDim,contextDim,size,mostCodes}=this,
+count=this.count(z),told=this.contexts(context,
+count),width=latentDim+contextDim,rows=new Float32Array(
+count*width),found=new Float32Array(count*
+size);for(let i=0;i<count;i++)rows.set(z.
+subarray(i*latentDim,(i+1)*latentDim),i*
+width),rows.set(told.subarray(i*contextDim,
+(i+1)*contextDim),i*width+latentDim);for(let i=0;i<
+count;i+=mostCodes){let part=await this.
+ask(rows.slice(i*width,(i+mostCodes)*width));
+found.set(part,i*size)}return found}async ask(rows){
+let request={method:"POST",headers:{"Con\
+tent-Type":"application/octet-stream"},body:rows},
+answer=await fetch(this.url,request);for(let again=0;answer.
+status===429&&again<5;again++){let seconds=Number(
+answer.headers.get("Retry-After"))||1;await new Promise(
+wake=>setTimeout(wake,1e3*seconds)),answer=
+await fetch(this.url,request)}if(!answer.
+ok)throw new Error(`the server answered ${answer.
+status}: ${await answer.text()}`);return new Float32Array(
+await answer.arrayBuffer())}};function createDecoder(payload,{
+kernel=null}={}){return payload.url?new RemoteDecoder(
+payload):new LocalDecoder(payload,kernel)}async function start(){try{let{contents,
+decoder}=JSON.parse(byId("data").textContent);
+byId("data").remove();let app=new App(contents,
+createDecoder(decoder));return await app.
+start(),performance.mark("variform-ready"),
+app}catch(error){let words=`The explorer\
+ could not start: ${error.message}`;throw document.
+querySelector("main").prepend(text("p",words,
+{className:"failure",role:"alert"})),error}}
+Object.assign(globalThis,{variform:{start,
+createDecoder,Occupancy}});})();

@@ -1,45 +1,86 @@
 // The colour of every example by a column of its data, and what a legend needs.
 
+/**
+ * @import { ColourColumn, Colouring, World } from "./types.js"
+ */
+
 import { floatsOf, integersOf } from "./bytes.js";
 import { PALETTES, scaleColour, Theme } from "./theme.js";
 
 const MOST_COLOURS = 10;
+const OTHERS = MOST_COLOURS; // the group of the categories that get no colour
+const NONE = MOST_COLOURS + 1; // the group of the examples that have no category
 
-// The colour of every row by a column: of(i), group(i), and what a legend needs.
+/**
+ * The numbers of a column, read once: of categories their places, -1 for none.
+ *
+ * @param {ColourColumn} column
+ */
+export function numbersOf(column) {
+  column.numbers ??= column.kind === "category" ? integersOf(column.values) : floatsOf(column.values);
+  return column.numbers;
+}
+
+/**
+ * @param {World} world
+ * @param {string} name
+ * @returns {Colouring | null} null where there is no column of that name
+ */
 export function colouring(world, name) {
   const column = world.columns.find((item) => item.name === name);
   if (!column) return null;
-  column.plain ??= column.kind === "category" ? integersOf(column.values) : floatsOf(column.values);
-  const values = column.plain;
-  if (column.kind === "number") {
-    column.sorted ??= Float32Array.from(values.filter(Number.isFinite)).sort();
-    const low = column.sorted[Math.floor(0.01 * (column.sorted.length - 1))];
-    const high = column.sorted[Math.ceil(0.99 * (column.sorted.length - 1))];
-    const of = (i) =>
-      Number.isFinite(values[i]) ? scaleColour((values[i] - low) / (high - low || 1)) : Theme.colours.missing;
-    return { ...column, low, high, of, group: () => 0 };
-  }
-  const counts = new Map();
-  for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
-  const known = column.categories.map((_, k) => k).filter((k) => counts.has(k));
+  return column.kind === "number" ? byNumber(column) : byCategory(column);
+}
+
+/**
+ * Of 99 of 100 examples the colours go over the whole scale.
+ *
+ * @param {ColourColumn} column
+ * @returns {Colouring}
+ */
+function byNumber(column) {
+  const numbers = numbersOf(column);
+  column.sorted ??= Float32Array.from(numbers.filter(Number.isFinite)).sort();
+  const last = column.sorted.length - 1;
+  const low = column.sorted[Math.floor(0.01 * last)];
+  const high = column.sorted[Math.ceil(0.99 * last)];
+  const length = high - low || 1;
+  const of = (/** @type {number} */ i) => {
+    const value = numbers[i];
+    return Number.isFinite(value) ? scaleColour((value - low) / length) : Theme.colours.missing;
+  };
+  return { ...column, low, high, of, group: () => 0, groups: [] };
+}
+
+/**
+ * The categories with most examples have a colour of their own.
+ *
+ * @param {ColourColumn} column
+ * @returns {Colouring}
+ */
+function byCategory(column) {
+  const numbers = numbersOf(column);
+  const { missing } = Theme.colours;
   const palette = PALETTES[Theme.dark ? "dark" : "light"];
-  const kept =
-    known.length <= MOST_COLOURS
-      ? known
-      : known.toSorted((a, b) => counts.get(b) - counts.get(a)).slice(0, MOST_COLOURS - 1);
-  const place = new Map(kept.map((k, i) => [k, i]));
-  const group = (i) => place.get(values[i]) ?? (values[i] < 0 ? MOST_COLOURS + 1 : MOST_COLOURS);
-  const shade = (at) => (at < kept.length ? palette[at] : Theme.colours.missing);
+  const counts = new Map();
+  for (const value of numbers) counts.set(value, (counts.get(value) ?? 0) + 1);
+  const known = column.categories.map((_, k) => k).filter((k) => counts.has(k));
+  const most = known.toSorted((a, b) => counts.get(b) - counts.get(a)).slice(0, MOST_COLOURS - 1);
+  const kept = known.length <= MOST_COLOURS ? known : most;
+  const places = new Map(kept.map((k, i) => [k, i]));
   const groups = kept.map((k, i) => ({
     name: column.categories[k],
     count: counts.get(k),
     shade: palette[i],
     group: i,
   }));
-  const others = known.length - kept.length;
-  const left = known.filter((k) => !place.has(k)).reduce((sum, k) => sum + counts.get(k), 0);
-  if (others) groups.push({ name: `${others} others`, count: left, shade: Theme.colours.missing, group: MOST_COLOURS });
-  if (counts.has(-1))
-    groups.push({ name: "none", count: counts.get(-1), shade: Theme.colours.missing, group: MOST_COLOURS + 1 });
-  return { ...column, groups, group, of: (i) => shade(group(i)) };
+  const others = known.filter((k) => !places.has(k));
+  if (others.length) {
+    const count = others.reduce((sum, k) => sum + counts.get(k), 0);
+    groups.push({ name: `${others.length} others`, count, shade: missing, group: OTHERS });
+  }
+  if (counts.has(-1)) groups.push({ name: "none", count: counts.get(-1), shade: missing, group: NONE });
+  const group = (/** @type {number} */ i) => places.get(numbers[i]) ?? (numbers[i] < 0 ? NONE : OTHERS);
+  const of = (/** @type {number} */ i) => palette[group(i)] ?? missing;
+  return { ...column, groups, group, of, low: 0, high: 0 };
 }

@@ -1,11 +1,16 @@
 // Decodes latent points: `const decoder = createDecoder(payload)`, then `await decoder.decode(z, context)`.
 //
-// z is a Float32Array of n * latentDim numbers; context one of n * contextDim, or of contextDim for all, or null, which is
-// zeros. What comes back is a Float32Array of n * size numbers, the mean of p(x|z) in the data's own units, where size is
-// the product of eventShape. A payload with a `url` decodes by asking that server (RemoteDecoder), any other one here
-// (LocalDecoder); always await, and both are alike. decoder.kernel says what computes: "wasm-simd", "js" or "server".
+// z is a Float32Array of n * latentDim numbers; context one of n * contextDim, or of contextDim for all, or null, which
+// is zeros. What comes back is a Float32Array of n * size numbers, the mean of p(x|z) in the data's own units, where
+// size is the product of eventShape. A payload with a `url` decodes by asking that server (RemoteDecoder), any other
+// one here (LocalDecoder); always await, and both are alike. decoder.kernel says what computes: "wasm-simd", "js" or
+// "server".
 //
 // The payload is that of payload.py, its steps are those of steps.js. No fetch, import or worker: file:// has none.
+
+/**
+ * @import { KernelName, Payload, Step, Values } from "./types.js"
+ */
 
 import { bytesOf } from "./bytes.js";
 import { Products } from "./kernel.js";
@@ -13,9 +18,15 @@ import { product, STEPS } from "./steps.js";
 
 const MOST_FLOATS = 2 ** 21; // of the largest layer of a batch; more codes than fit are decoded one batch after another
 
+/** @typedef {Record<string, { shape: number[], values: Float32Array }>} Arrays */
+
 // ---- arrays of the payload
 
-// Exact: the exponent of a half is 112 less than that of the float with the same bits in its place.
+/**
+ * Exact: the exponent of a half is 112 less than that of the float with the same bits in its place.
+ *
+ * @param {Uint8Array<ArrayBuffer>} bytes
+ */
 function halves(bytes) {
   const view = new DataView(bytes.buffer);
   const bits = new Uint32Array(bytes.length / 2);
@@ -28,88 +39,165 @@ function halves(bytes) {
   return found;
 }
 
+/** @param {Payload} payload */
 function arraysOf(payload) {
   const bytes = bytesOf(payload.weights);
+  /** @type {Arrays} */
   const found = {};
   for (const [name, { shape, type, start }] of Object.entries(payload.arrays)) {
-    const part = bytes.slice(start, start + product(shape) * (type === "f16" ? 2 : 4));
-    found[name] = { shape, values: type === "f16" ? halves(part) : new Float32Array(part.buffer) };
+    const isHalf = type === "f16";
+    const part = bytes.slice(start, start + product(shape) * (isHalf ? 2 : 4));
+    found[name] = { shape, values: isHalf ? halves(part) : new Float32Array(part.buffer) };
   }
   return found;
 }
 
 // ---- the two decoders
 
-class LocalDecoder {
+// What both know of their numbers.
+class Decoder {
+  /** @param {Payload} payload */
+  constructor({ latentDim, contextDim, eventShape }) {
+    this.latentDim = latentDim;
+    this.contextDim = contextDim;
+    this.eventShape = eventShape;
+    this.size = product(eventShape);
+  }
+
+  /** @param {Float32Array} z */
+  count(z) {
+    const { latentDim } = this;
+    if (z.length % latentDim) throw new RangeError(`z must hold ${latentDim} numbers a code; got ${z.length} in all.`);
+    return z.length / latentDim;
+  }
+
+  /**
+   * A context for each code.
+   *
+   * @param {Float32Array | null} context
+   * @param {number} count
+   */
+  contexts(context, count) {
+    const width = this.contextDim;
+    const told = new Float32Array(count * width);
+    if (!context || !width) return told;
+    const isKnown = context.length === width || context.length === told.length;
+    const must = `a context must hold ${width} numbers, for all codes or for each`;
+    if (!isKnown) throw new RangeError(`${must}; got ${context.length}.`);
+    for (let i = 0; i < told.length; i++) told[i] = context[i % context.length];
+    return told;
+  }
+}
+
+class LocalDecoder extends Decoder {
+  /**
+   * @param {Payload} payload
+   * @param {KernelName | null} kernel
+   */
   constructor(payload, kernel) {
-    Object.assign(this, rowsOf(payload));
+    super(payload);
     this.products = new Products(kernel);
     this.kernel = this.products.memory.name;
+    /** @type {Step[]} */
     this.steps = this.prepared(payload.steps, arraysOf(payload));
     this.largest = 1;
     this.batch(new Float32Array(this.latentDim), new Float32Array(this.contextDim), 1); // finds the largest layer
   }
 
-  // The steps with arrays in the place of their names, and matrices where the kernel wants them.
+  /**
+   * The steps with arrays instead of their names, and matrices where the kernel wants them.
+   *
+   * @param {Step[]} steps
+   * @param {Arrays} arrays
+   * @returns {Step[]}
+   */
   prepared(steps, arrays) {
     return steps.map((step) => {
       const mine = { ...step };
-      for (const name of ["bias", "value", "low", "high"]) if (step[name]) mine[name] = arrays[step[name]].values;
-      if (step.branches) mine.branches = step.branches.map((branch) => this.prepared(branch, arrays));
+      for (const name of ["bias", "value", "low", "high"]) {
+        if (step[name]) mine[name] = arrays[step[name]].values;
+      }
+      if (step.branches) {
+        mine.branches = step.branches.map((/** @type {Step[]} */ branch) => this.prepared(branch, arrays));
+      }
       if (!step.weight) return mine;
       const { shape, values } = arrays[step.weight];
-      mine.weight = values;
-      if (step.op === "normalise") return mine;
-      const [first, ...rest] = shape;
-      const others = product(rest);
-      mine.kernel = shape.slice(2);
-      mine.layer =
-        step.op === "convolve-transposed"
-          ? this.products.keep(others, first, values, 1, others, null)
-          : this.products.keep(first, others, values, others, 1, mine.bias);
-      delete mine.weight;
-      return mine;
+      if (step.op === "normalise") return { ...mine, weight: values };
+      return { ...mine, kernel: shape.slice(2), layer: this.layer(mine, shape, values) };
     });
   }
 
-  run(steps, h) {
-    for (const step of steps) {
-      h = STEPS[step.op](step, h, this);
-      this.largest = Math.max(this.largest, h.data.length / h.count);
-    }
-    return h;
+  /**
+   * @param {Step} step
+   * @param {number[]} shape
+   * @param {Float32Array} values
+   */
+  layer({ op, bias }, [first, ...rest], values) {
+    const others = product(rest);
+    if (op === "convolve-transposed") return this.products.keep(others, first, values, 1, others, null);
+    return this.products.keep(first, others, values, others, 1, bias);
   }
 
+  /**
+   * @param {Step[]} steps
+   * @param {Values} given
+   */
+  run(steps, given) {
+    let values = given;
+    for (const step of steps) {
+      values = STEPS[step.op](step, values, this);
+      this.largest = Math.max(this.largest, values.data.length / values.count);
+    }
+    return values;
+  }
+
+  /**
+   * @param {Float32Array} z
+   * @param {Float32Array} context
+   * @param {number} count
+   */
   batch(z, context, count) {
     return this.run(this.steps, { data: z.slice(), shape: [this.latentDim], count, context }).data;
   }
 
+  /**
+   * @param {Float32Array} z
+   * @param {Float32Array | null} context
+   */
   decode(z, context = null) {
-    const count = countOf(this, z);
-    const told = contextsOf(this, context, count);
+    const { latentDim, contextDim, size } = this;
+    const count = this.count(z);
+    const told = this.contexts(context, count);
     const most = Math.max(1, Math.floor(MOST_FLOATS / this.largest));
-    const found = new Float32Array(count * this.size);
+    const found = new Float32Array(count * size);
     for (let i = 0; i < count; i += most) {
       const end = Math.min(count, i + most);
-      const { latentDim, contextDim } = this;
-      const context = told.subarray(i * contextDim, end * contextDim);
-      found.set(this.batch(z.subarray(i * latentDim, end * latentDim), context, end - i), i * this.size);
+      const codes = z.subarray(i * latentDim, end * latentDim);
+      const contexts = told.subarray(i * contextDim, end * contextDim);
+      found.set(this.batch(codes, contexts, end - i), i * size);
     }
     return found;
   }
 }
 
 // The server takes rows of latentDim + contextDim float32 and answers with rows of `size` float32, little-endian both.
-class RemoteDecoder {
+class RemoteDecoder extends Decoder {
+  /** @param {Payload} payload */
   constructor(payload) {
-    Object.assign(this, rowsOf(payload), { url: payload.url, mostCodes: payload.mostCodes });
+    super(payload);
+    this.url = payload.url;
+    this.mostCodes = payload.mostCodes;
     this.kernel = "server";
   }
 
+  /**
+   * @param {Float32Array} z
+   * @param {Float32Array | null} context
+   */
   async decode(z, context = null) {
-    const count = countOf(this, z);
-    const told = contextsOf(this, context, count);
-    const { latentDim, contextDim, size } = this;
+    const { latentDim, contextDim, size, mostCodes } = this;
+    const count = this.count(z);
+    const told = this.contexts(context, count);
     const width = latentDim + contextDim;
     const rows = new Float32Array(count * width);
     const found = new Float32Array(count * size);
@@ -117,18 +205,20 @@ class RemoteDecoder {
       rows.set(z.subarray(i * latentDim, (i + 1) * latentDim), i * width);
       rows.set(told.subarray(i * contextDim, (i + 1) * contextDim), i * width + latentDim);
     }
-    for (let i = 0; i < count; i += this.mostCodes) {
-      const part = await this.ask(rows.slice(i * width, (i + this.mostCodes) * width));
+    for (let i = 0; i < count; i += mostCodes) {
+      const part = await this.ask(rows.slice(i * width, (i + mostCodes) * width));
       found.set(part, i * size);
     }
     return found;
   }
 
+  /** @param {Float32Array<ArrayBuffer>} rows */
   async ask(rows) {
     const request = { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: rows };
     let answer = await fetch(this.url, request);
     for (let again = 0; answer.status === 429 && again < 5; again++) {
-      await new Promise((wake) => setTimeout(wake, 1000 * (Number(answer.headers.get("Retry-After")) || 1)));
+      const seconds = Number(answer.headers.get("Retry-After")) || 1;
+      await new Promise((wake) => setTimeout(wake, 1000 * seconds));
       answer = await fetch(this.url, request);
     }
     if (!answer.ok) throw new Error(`the server answered ${answer.status}: ${await answer.text()}`);
@@ -136,30 +226,10 @@ class RemoteDecoder {
   }
 }
 
-const rowsOf = ({ latentDim, contextDim, eventShape }) => ({
-  latentDim,
-  contextDim,
-  eventShape,
-  size: product(eventShape),
-});
-
-function countOf({ latentDim }, z) {
-  if (z.length % latentDim) throw new RangeError(`z must hold ${latentDim} numbers a code; got ${z.length} in all.`);
-  return z.length / latentDim;
-}
-
-function contextsOf({ contextDim }, context, count) {
-  const told = new Float32Array(count * contextDim);
-  if (!context || !contextDim) return told;
-  if (context.length !== contextDim && context.length !== told.length)
-    throw new RangeError(
-      `a context must hold ${contextDim} numbers, for all codes or for each; got ${context.length}.`,
-    );
-  for (let i = 0; i < told.length; i++) told[i] = context[i % context.length];
-  return told;
-}
-
-// kernel: "js" or "wasm-simd" to insist on one; by default the faster one that the page is allowed.
+/**
+ * @param {Payload} payload
+ * @param {{ kernel?: KernelName | null }} options a kernel to insist on; else the faster one that the page is allowed
+ */
 export function createDecoder(payload, { kernel = null } = {}) {
   return payload.url ? new RemoteDecoder(payload) : new LocalDecoder(payload, kernel);
 }

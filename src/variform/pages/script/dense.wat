@@ -1,11 +1,11 @@
 ;; y = W x + b for examples one after another, eight outputs at a time, four examples at once while so many are left.
 ;;
-;; The weights lie in blocks of eight outputs: their eight biases, then for every input its eight weights. An output is a
-;; lane of a vector, and so nothing has to be summed across lanes and the inputs need no padding.
+;; The weights lie in blocks of eight outputs: their eight biases, then for every input its eight weights. An output
+;; is a lane of a vector, and so nothing has to be summed across lanes and the inputs need no padding.
 ;;
-;; All places and distances are in bytes. `step` leads from one input of an example to the next, `stride` from an example
-;; to the next, `row` from the outputs of an example to those of the next: 4 and 4 N for flat examples, and 4 H W and 4
-;; for the pixels of an image whose channels are the inputs.
+;; All places and distances are in bytes. `step` leads from one input of an example to the next, `stride` from an
+;; example to the next, `row` from the outputs of an example to those of the next: 4 and 4 N for flat examples, and 4
+;; H W and 4 for the pixels of an image whose channels are the inputs.
 (module
   (memory (export "memory") 1)
   (func (export "dense")

@@ -32,11 +32,12 @@ export class Designs {
     this.size = event.shape.reduce((product, side) => product * side, 1);
     this.columns = event.columns ?? [];
     this.aspect = event.kind === "curve" ? 1.6 : 1;
-    if (this.kind === "image") {
-      [this.channels, this.height, this.width] = event.shape;
-      this.aspect = this.width / this.height;
-    }
-    [this.low, this.high] = event.range;
+    this.low = event.range[0];
+    this.high = event.range[1];
+    this.channels = event.shape[0]; // of an image, as are height and width
+    this.height = event.shape[1];
+    this.width = event.shape[2];
+    if (this.kind === "image") this.aspect = this.width / this.height;
     this.areWide = this.kind !== "image";
     this.areAllReal = this.columns.every(({ kind }) => kind === "real");
   }

@@ -21,4 +21,4 @@ async function start() {
   }
 }
 
-globalThis.variform = { start, createDecoder, Occupancy };
+Object.assign(globalThis, { variform: { start, createDecoder, Occupancy } });

@@ -1,4 +1,4 @@
-// The map: a plane of latent space with the data on it. What stands still is drawn once; what moves, on a second canvas.
+// The map: a plane of latent space with the data on it. What stands still is drawn once, what moves on a second canvas.
 
 /**
  * @import { Hand, Look, Marks, Point, World } from "./types.js"
@@ -13,6 +13,9 @@ const ROOM = { left: 34, right: 10, top: 10, bottom: 26 }; // for the axes
 const TURN = 2 * Math.PI;
 
 export class LatentMap {
+  /** @type {string | null} */
+  _key = null;
+
   /**
    * @param {HTMLElement} host
    * @param {World} world

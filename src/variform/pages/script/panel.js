@@ -13,6 +13,12 @@ const NEARNESS = ["among the data", "at the edge of the data", "far from all dat
 const NO_PINS = "Click the map, or press P, to keep a point. Two pins make a morph.";
 
 export class Panel {
+  /** @type {string | null} */
+  _pinsOf = null;
+
+  /** @type {string | null} */
+  _toldOf = null;
+
   /**
    * @param {App} app
    * @param {HTMLElement} host

@@ -36,7 +36,8 @@ function svgOf(body, width, height) {
   const style = document.querySelector("style").textContent.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
   const size = `width="${width}" height="${height}"`;
   const theme = Theme.dark ? "dark" : "light";
-  const inside = `<foreignObject width="100%" height="100%">${new XMLSerializer().serializeToString(body)}</foreignObject>`;
+  const html = new XMLSerializer().serializeToString(body);
+  const inside = `<foreignObject width="100%" height="100%">${html}</foreignObject>`;
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" ${size} data-theme="${theme}">`;
   return `${svg}<style>${style}</style>${inside}</svg>`;
 }

@@ -2,23 +2,48 @@
 
 export const MINUS = "\u2212";
 
-// A number for reading: as many digits as are needed to tell values apart that are `unit` from each other.
+/**
+ * A number for reading: as many digits as are needed to tell values apart that are `unit` from each other.
+ *
+ * @param {number | null} value
+ * @param {number} unit
+ */
 export function shown(value, unit = 0) {
   if (value === null || !Number.isFinite(value)) return "–";
+  const text = digitsOf(value, unit);
+  const isZero = Number(text) === 0;
+  return isZero ? text.replace("-", "") : text.replace("-", MINUS);
+}
+
+/**
+ * @param {number} value
+ * @param {number} unit
+ */
+function digitsOf(value, unit) {
   const size = Math.abs(value);
-  let text;
-  if (unit > 0 && size < 1e6) text = value.toFixed(Math.max(0, Math.min(8, -Math.floor(Math.log10(unit)))));
-  else if (size !== 0 && (size >= 1e5 || size < 1e-3)) text = value.toExponential(2);
-  else text = String(Number(value.toPrecision(4)));
-  return (Number(text) === 0 ? text.replace("-", "") : text).replace("-", MINUS);
+  if (unit > 0 && size < 1e6) {
+    const places = Math.max(0, Math.min(8, -Math.floor(Math.log10(unit))));
+    return value.toFixed(places);
+  }
+  if (size !== 0 && (size >= 1e5 || size < 1e-3)) return value.toExponential(2);
+  return String(Number(value.toPrecision(4)));
 }
 
-// How far away something is, in words.
+/**
+ * How far away something is, in words.
+ *
+ * @param {number} distance
+ */
 export function away(distance) {
-  return distance < 0.005 ? "right here" : `${distance < 10 ? distance.toFixed(2) : shown(distance)} away`;
+  if (distance < 0.005) return "right here";
+  return `${distance < 10 ? distance.toFixed(2) : shown(distance)} away`;
 }
 
-// The shortest decimal that float32 reads back.
+/**
+ * The shortest decimal that float32 reads back.
+ *
+ * @param {number} value
+ */
 export function float32Text(value) {
   if (!Number.isFinite(value)) return "";
   for (let digits = 1; digits < 9; digits++) {

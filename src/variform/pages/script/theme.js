@@ -1,19 +1,37 @@
 // The colours of the page and of what is drawn on it.
 
+const FONTS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif';
+
+// Each is a variable of page.css.
+const colours = {
+  paper: "",
+  card: "",
+  ink: "",
+  soft: "",
+  line: "",
+  accent: "",
+  second: "",
+  fog: "",
+  panel: "",
+  missing: "",
+  lit: "",
+};
+
 export const Theme = {
-  colours: {},
+  colours,
   dark: false,
 
+  /** Take over what the style sheet says now. */
   read() {
     const style = getComputedStyle(document.documentElement);
-    for (const name of ["paper", "card", "ink", "soft", "line", "accent", "second", "fog", "panel", "missing", "lit"]) {
-      Theme.colours[name] = style.getPropertyValue(`--${name}`).trim();
+    for (const name of /** @type {(keyof typeof colours)[]} */ (Object.keys(colours))) {
+      colours[name] = style.getPropertyValue(`--${name}`).trim();
     }
     Theme.dark = style.getPropertyValue("--is-dark").trim() === "1";
   },
 
-  font: (size, weight = 400) =>
-    `${weight} ${size}px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif`,
+  /** @param {number} size of a font in pixels */
+  font: (size, weight = 400) => `${weight} ${size}px ${FONTS}`,
 };
 
 // Colours by Okabe and Ito (2008) that colour-blind readers can tell apart, and more that keep that distance.
@@ -21,28 +39,29 @@ export const PALETTES = {
   light: ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#222222", "#8800ff", "#663311", "#b8a800"],
   dark: ["#3d9be0", "#f0ab20", "#1fc095", "#f0762b", "#8fd3ff", "#e59cc6", "#f2f2f2", "#a566ff", "#b0764a", "#f0e442"],
 };
-const VIRIDIS = [
-  "#440154",
-  "#482475",
-  "#414487",
-  "#355f8d",
-  "#2a788e",
-  "#21918c",
-  "#22a884",
-  "#44bf70",
-  "#7ad151",
-  "#bddf26",
-  "#fde725",
-];
+const VIRIDIS = "#440154 #482475 #414487 #355f8d #2a788e #21918c #22a884 #44bf70 #7ad151 #bddf26 #fde725"
+  .split(" ")
+  .map(hexOf);
 
+/**
+ * The parts of a colour `#rrggbb`.
+ *
+ * @param {string} text
+ */
 export function hexOf(text) {
-  return [1, 3, 5].map((place) => parseInt(text.slice(place, place + 2), 16));
+  return [1, 3, 5].map((place) => Number.parseInt(text.slice(place, place + 2), 16));
 }
 
-// A colour of the perceptually uniform scale, for a share in [0, 1].
+/**
+ * A colour of the perceptually uniform scale viridis, for a share in [0, 1].
+ *
+ * @param {number} share
+ */
 export function scaleColour(share) {
   const at = Math.max(0, Math.min(1, share)) * (VIRIDIS.length - 1);
   const low = Math.min(VIRIDIS.length - 2, Math.floor(at));
-  const [from, to] = [hexOf(VIRIDIS[low]), hexOf(VIRIDIS[low + 1])];
-  return `rgb(${from.map((value, k) => Math.round(value + (to[k] - value) * (at - low))).join(",")})`;
+  const from = VIRIDIS[low];
+  const to = VIRIDIS[low + 1];
+  const parts = from.map((value, k) => Math.round(value + (to[k] - value) * (at - low)));
+  return `rgb(${parts.join(",")})`;
 }

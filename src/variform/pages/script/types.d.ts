@@ -1,13 +1,14 @@
-// The words of the page for the type check; nothing of this goes into the bundle. `Contents` is what contents.py gathers,
-// `Payload` what payload.py packs and lowering.py lowers.
+// The words of the page for the type check; nothing of this goes into the bundle. `Contents` is what contents.py
+// gathers, `Payload` what payload.py packs and lowering.py lowers.
 
 import type { Designs } from "./designs.js";
 import type { Cloud, Plane } from "./geometry.js";
+import type { Products } from "./kernel.js";
 
 export type { App } from "./app.js";
 
 /** A latent point. */
-export type Point = Float32Array;
+export type Point = Float32Array<ArrayBuffer>;
 
 /** A place and a size in CSS pixels. */
 export type Box = { x: number; y: number; w: number; h: number };
@@ -59,6 +60,9 @@ export type ColourColumn = {
   kind: "number" | "category";
   values: string;
   categories?: string[];
+  /** What `values` hold, and that without missing numbers in order: once they are asked for. */
+  numbers?: Float32Array | Int16Array;
+  sorted?: Float32Array;
 };
 
 export type RowsOfData = {
@@ -122,7 +126,6 @@ export type Colouring = {
   name: string;
   unit?: string;
   kind: "number" | "category";
-  numbers: ArrayLike<number>;
   of: (i: number) => string;
   group: (i: number) => number;
   groups: ColourGroup[];
@@ -188,16 +191,19 @@ export type Hand = {
 /** What pointer and keyboard do on one of many designs. */
 export type Pick = { follow: (i: number) => void; leave: () => void; choose: (i: number) => void };
 
-export type Step = {
-  op: string;
-  function?: string;
-  weight?: string;
-  bias?: string;
-  value?: string;
-  low?: string;
-  high?: string;
-  [fact: string]: any;
-};
+/** A step of a decoder: its operation and its facts, among them names of arrays, as lowering.py lists them. */
+export type Step = { op: string; [fact: string]: any };
+
+/** What a step takes and gives, for `count` codes at once; data is the step's own to overwrite. */
+export type Values = { data: Float32Array; shape: number[]; count: number; context: Float32Array };
+
+/** A layer in the memory of the kernel. */
+export type Layer = { start: number; inputs: number; outputs: number; blocks: number; row: number };
+
+/** What runs the steps. */
+export type Engine = { products: Products; run: (steps: Step[], values: Values) => Values };
+
+export type KernelName = "js" | "wasm-simd";
 
 export type Payload = {
   latentDim: number;

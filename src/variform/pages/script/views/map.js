@@ -12,12 +12,16 @@ import { scaleColour, Theme } from "../theme.js";
 import { View } from "./view.js";
 
 const LABEL =
-  "Map of the latent space. Arrow keys move the point, with Shift further; Enter pins it; N goes to the nearest example.";
+  "Map of the latent space. Arrow keys move the point, with Shift further; Enter pins it; " +
+  "N goes to the nearest example.";
 
 export class MapView extends View {
   static key = "map";
   static title = "Map";
   static isOfLatents = true;
+
+  /** @type {string | null} */
+  _pairOf = null;
 
   /** @param {HTMLElement} host */
   mount(host) {

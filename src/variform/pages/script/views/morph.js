@@ -28,6 +28,12 @@ export class MorphView extends View {
   static title = "Morph";
   static isOfLatents = true;
 
+  /** @type {string | null} */
+  _waysOf = null;
+
+  /** @type {string | null} */
+  _barOf = null;
+
   /** @returns {Record<string, KeptPart>} */
   static kept() {
     return {

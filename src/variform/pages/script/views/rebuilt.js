@@ -5,7 +5,7 @@
  */
 
 import { floatsOf } from "../bytes.js";
-import { colouring } from "../colouring.js";
+import { numbersOf } from "../colouring.js";
 import { element, note } from "../elements.js";
 import { shown } from "../text.js";
 import { Theme } from "../theme.js";
@@ -57,7 +57,7 @@ export class RebuiltView extends View {
     const { app, which } = this;
     const values = await app.many(this.points, () => this._key === key, this.told);
     if (!values) return;
-    const errors = colouring(app.world, "reconstruction error").plain;
+    const errors = numbersOf(app.world.columns.find(({ name }) => name === "reconstruction error"));
     const texts = which.map((row) => shown(errors[row], errors[row] / 100));
     if (this.table) this._showTable(values, texts);
     else this._showWall(values, texts);

@@ -18,6 +18,9 @@ export class SlidersView extends View {
   static title = "Sliders";
   static isOfLatents = true;
 
+  /** @type {string | null} */
+  _stripsOf = null;
+
   /**
    * @param {Contents} contents
    * @returns {Record<string, KeptPart>}

@@ -24,6 +24,13 @@ export class View {
     return {};
   }
 
+  /**
+   * What was drawn last, in words: what a view draws with much work it draws when this is another.
+   *
+   * @type {string | null}
+   */
+  _key = null;
+
   /** @param {App} app */
   constructor(app) {
     this.app = app;
