@@ -363,6 +363,14 @@ def test_every_name_is_one_of_the_estimator_or_refused_in_a_sentence(name):
     assert np.isfinite(estimator.fit(rows).score_samples(rows)).all()
 
 
+def test_a_law_of_the_user_s_own_does_not_inherit_the_steps_of_another():
+    _, vae = for_all("gaussian-shared")
+    assert lower_decoder(vae).steps
+    vae.likelihood.__class__ = type("Shifted", (GaussianLikelihood,), {"forward": lambda self, params: None})
+    with pytest.raises(ValueError, match="no step for Shifted"):
+        lower_decoder(vae)
+
+
 def test_a_step_that_is_none_of_a_likelihood_is_refused():
     _, vae = for_all("bernoulli")
     vae.likelihood.mean_steps = lambda: [{"op": "sigmoid"}]

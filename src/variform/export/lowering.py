@@ -50,7 +50,7 @@ from torch import Tensor, nn
 
 from variform.data.schema import Schema
 from variform.model.features import FilledGaps, LogCounts, TableFeatures
-from variform.model.likelihoods import Step
+from variform.model.likelihoods import Likelihood, Step
 from variform.model.networks import ACTIVATIONS, MLP, ConvolutionalDecoder, ConvolutionalEncoder, ResidualBlock
 from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
 from variform.model.vae import VAE
@@ -97,10 +97,7 @@ def lower_decoder(vae: VAE) -> Program:
     if vae.context_dim:
         decoding.context(vae.context_dim)
     _network(decoding, vae.decoder)
-    mean = vae.likelihood.mean_steps()
-    if mean is None:
-        raise ValueError(_no_step_for(vae.likelihood))
-    decoding.follow(mean)
+    decoding.follow(_steps_of_mean(vae.likelihood))
     if vae.schema is not None:
         _restored(decoding, vae.schema)
     return Program((vae.latent_dim,), vae.context_dim, decoding.shape, decoding.steps, decoding.weights)
@@ -385,6 +382,16 @@ def _no_step_for(part: nn.Module) -> str:
 
 
 # ---- the decoder's end
+
+
+def _steps_of_mean(likelihood: Likelihood) -> list[Step]:
+    """What a likelihood says; a class with a law of its own must say it itself, and does not inherit the steps."""
+    methods = {"forward", "mean_steps"}
+    own = next(kind for kind in type(likelihood).__mro__ if methods & vars(kind).keys())
+    steps = likelihood.mean_steps() if "mean_steps" in vars(own) else None
+    if steps is None:
+        raise ValueError(_no_step_for(likelihood))
+    return steps
 
 
 def _restored(decoding: _Lowering, schema: Schema) -> None:
