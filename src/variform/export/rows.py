@@ -1,8 +1,9 @@
 """Rows as files: .npy, .csv and images."""
 
 import csv
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -69,9 +70,10 @@ def write_table(
     Raises:
         FileExistsError: when the file is there already.
     """
-    heads, beside = told
-    cells = [[cell_text(schema, place, value) for place, value in enumerate(row)] for row in values]
-    cells = [[*row, *more] for row, more in zip(cells, beside or [()] * len(cells), strict=True)]
+    heads, contexts = told
+    cells = [_row_cells(schema, row) for row in values]
+    if contexts:
+        cells = [[*row, *context] for row, context in zip(cells, contexts, strict=True)]
     write_rows(path, np.array(cells, dtype=object).reshape(len(values), -1), [*schema.columns, *heads])
 
 
@@ -88,8 +90,14 @@ def told_cells(schema: Schema, contexts: Tensor) -> Told:
         >>> told_cells(schema, schema.context({"label": 3})[None])
         (['label'], [['3']])
     """
-    heads = [schema.label or item.name if item.name == "label" else item.name for item in schema.conditions]
+    shown = {"label": schema.label or "label"}
+    heads = [shown.get(condition.name, condition.name) for condition in schema.conditions]
     return heads, [list(schema.told(context, digits=7).values()) for context in contexts]
+
+
+def _row_cells(schema: Schema, row: Array) -> list[str]:
+    """A row of raw values as the cells of a file."""
+    return [cell_text(schema, column, value) for column, value in enumerate(row)]
 
 
 def cell_text(schema: Schema, column: int, value: float) -> str:
@@ -97,18 +105,24 @@ def cell_text(schema: Schema, column: int, value: float) -> str:
 
     Args:
         schema: What it is.
-        column: The place of its column.
+        column: The number of its column, from 0.
         value: The value.
     """
     if np.isnan(value):
         return ""
     if schema.kinds and schema.categories[column]:
         return schema.categories[column][int(value)]
-    return str(int(value)) if schema.kinds and schema.whole[column] else str(np.float32(value))
+    if schema.kinds and schema.whole[column]:
+        return str(int(value))
+    return _shortest(value)
+
+
+def _shortest(value: float) -> str:
+    return str(np.float32(value))
 
 
 def write_filled(
-    path: str | os.PathLike[str], source: str | os.PathLike[str], schema: Schema, found: Imputation, *, intervals: bool
+    path: str | os.PathLike[str], source: str | os.PathLike[str], schema: Schema, filled: Imputation, *, intervals: bool
 ) -> None:
     """Write a CSV file again with its gaps filled; every other cell, and columns the model knows not, stay as they are.
 
@@ -116,45 +130,61 @@ def write_filled(
         path: The new file, with the separator of the old one.
         source: The file with gaps.
         schema: What its rows are.
-        found: What `impute` made of them.
+        filled: What `impute` made of them.
         intervals: Whether to add, for each column that has gaps in it, the ends of the interval, or for categories and
             binary columns the probability that the value is right.
 
     Raises:
         FileExistsError: when `path` is there already.
     """
-    added = [place for place in range(len(schema.columns)) if intervals and found.missing[:, place].any()]
-    heads, texts = [], []
-    for place in added:
-        name = schema.columns[place]
-        is_sure = schema.kinds and schema.kinds[place] in ("category", "binary")
-        parts = {"certainty": found.certainty} if is_sure else {"low": found.low, "high": found.high}
-        heads += [f"{name} {word}" for word in parts]
-        texts += [(place, values) for values in parts.values()]
+    added = _certainty_columns(schema, filled) if intervals else {}
     with replacing(path, new=True) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        with csv_cells(Path(source)) as (columns, named, separator, lines):
+        with csv_cells(Path(source)) as (names, has_header, separator, lines):
             writer = csv.writer(file, lineterminator="\n", delimiter=separator)
-            places = [columns.index(name) for name in schema.columns]
+            positions = [names.index(name) for name in schema.columns]
             rows = [list(line) for line in lines]
-        commas = separator != "," and any(
-            is_number(row[place].replace(",", ".")) and "," in row[place] for row in rows for place in places
-        )
-
-        def text(place: int, value: float, *, plain: bool = False) -> str:
-            cell = str(np.float32(value)) if plain else cell_text(schema, place, value)
-            return cell.replace(".", ",") if commas and is_number(cell) else cell
-
-        if named:
-            writer.writerow([*columns, *heads])
-        for row, gone, values in zip(rows, found.missing, found.values, strict=True):
-            for place in np.flatnonzero(gone).tolist():
-                row[places[place]] = text(place, values[place])
+        has_commas = separator != "," and _has_decimal_commas(rows, positions)
+        mark = "," if has_commas else "."
+        for number, column in np.argwhere(filled.missing).tolist():
+            text = cell_text(schema, column, filled.values[number, column])
+            rows[number][positions[column]] = _with_mark(text, mark)
+        if has_header:
+            writer.writerow([*names, *added])
         for number, row in enumerate(rows):
-            more = [
-                text(place, part[number, place], plain=part is found.certainty) if found.missing[number, place] else ""
-                for place, part in texts
-            ]
-            writer.writerow([*row, *more])
+            writer.writerow([*row, *(_with_mark(cells[number], mark) for cells in added.values())])
+
+
+def _certainty_columns(schema: Schema, filled: Imputation) -> dict[str, list[str]]:
+    """How sure each filled cell is, as columns to add: the head, and the cells of all rows."""
+    added = {}
+    for column in np.flatnonzero(filled.missing.any(0)).tolist():
+        name, missing = schema.columns[column], filled.missing[:, column]
+        if schema.kinds and schema.kinds[column] in ("category", "binary"):
+            added[f"{name} certainty"] = _cells_where(missing, filled.certainty[:, column], _shortest)
+        else:
+            text = functools.partial(cell_text, schema, column)
+            added[f"{name} low"] = _cells_where(missing, filled.low[:, column], text)
+            added[f"{name} high"] = _cells_where(missing, filled.high[:, column], text)
+    return added
+
+
+def _cells_where(chosen: Array, values: Array, text: Callable[[float], str]) -> list[str]:
+    """The text of each chosen value; all other cells are empty."""
+    cells = [""] * len(values)
+    for number in np.flatnonzero(chosen).tolist():
+        cells[number] = text(values[number])
+    return cells
+
+
+def _has_decimal_commas(rows: Sequence[Sequence[str]], positions: Sequence[int]) -> bool:
+    """Whether any number in these columns is written with a comma, such as 1,5."""
+    cells = (row[position] for row in rows for position in positions)
+    return any("," in cell and is_number(cell.replace(",", ".")) for cell in cells)
+
+
+def _with_mark(cell: str, mark: str) -> str:
+    """A number with the decimal mark of its file; other cells stay as they are."""
+    return cell.replace(".", mark) if is_number(cell) else cell
 
 
 def write_images(
@@ -172,13 +202,15 @@ def write_images(
         FileExistsError: when the folder holds something already.
     """
     low, high = value_range
-    pixels = np.rint(np.clip((images - low) / ((high - low) or 1), 0, 1) * 255).astype(np.uint8)
-    width = len(str(len(pixels)))
-    names = [f"{number:0{width}d}.png" for number in range(1, len(pixels) + 1)]
-    heads, beside = told
+    share = np.clip((images - low) / ((high - low) or 1), 0, 1)
+    pixels = np.rint(255 * share).astype(np.uint8)
+    digits = len(str(len(pixels)))
+    names = [f"{number:0{digits}d}.png" for number in range(1, len(pixels) + 1)]
+    heads, contexts = told
     with new_folder(folder) as temporary:
         for name, image in zip(names, pixels, strict=True):
-            Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)).save(temporary / name)
+            picture = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+            Image.fromarray(picture).save(temporary / name)
         if heads:
-            cells = [[name, *words] for name, words in zip(names, beside, strict=True)]
+            cells = [[name, *context] for name, context in zip(names, contexts, strict=True)]
             write_rows(temporary / "given.csv", np.array(cells, dtype=object), ["file", *heads])
