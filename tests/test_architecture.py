@@ -4,15 +4,20 @@ import ast
 import functools
 import importlib
 import importlib.metadata
+import inspect
 import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import variform
+from variform.config.choices import SAMPLER_WORDS, SamplerKind
+from variform.evaluation.samplers import SAMPLERS
+from variform.runs.folder import RESULTS, SAMPLER_FILES
 
 SOURCE = Path(variform.__file__).parent
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
@@ -96,6 +101,23 @@ def test_the_public_names_are_what_they_say_and_importing_them_is_lazy():
     assert set(variform._HOMES) == set(variform.__all__)
     code = "import sys, variform, variform.faces.cli; print('torch' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
+
+
+# --- members of a table -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", get_args(SamplerKind))
+def test_a_kind_of_sampler_has_all_its_facts(kind):
+    """Its file is made anew from the facts that its fit takes, and the help of the command line has words for it."""
+    facts = SAMPLERS[kind]
+    arguments = inspect.signature(facts.fit).parameters
+    assert list(arguments)[:3] == ["vae", "train", "valid"] and {"seed", "progress"} <= set(arguments)
+    assert set(facts.sizes) <= set(inspect.signature(facts.prior).parameters)
+    assert facts.name and SAMPLER_WORDS[kind] and SAMPLER_FILES[kind] in RESULTS
+
+
+def test_no_table_holds_a_sampler_without_a_name():
+    assert set(SAMPLERS) == set(SAMPLER_WORDS) == set(get_args(SamplerKind))
 
 
 # --- dependencies -------------------------------------------------------------------------------------------------

@@ -28,3 +28,8 @@ DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Support = Literal["real", "unit", "levels", "counts"]
 """The values that a likelihood is for: any number, [0, 1], the levels k / (L - 1), or counts."""
 SamplerKind = Literal["gmm", "flow"]
+SAMPLER_WORDS: dict[SamplerKind, str] = {
+    "gmm": "a mixture of Gaussians whose number the BIC chooses",
+    "flow": "an autoregressive flow",
+}
+"""What each is, in the help of the command line."""

@@ -7,7 +7,7 @@ model with samples and a log-likelihood of its own.
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -46,7 +46,7 @@ class Sampler:
     """A fitted law over z.
 
     Args:
-        kind: `gmm` or `flow`.
+        kind: Its name in `SAMPLERS`.
         prior: The law, as a prior of a VAE.
         facts: What the fit found, as plain values.
     """
@@ -84,7 +84,13 @@ def aggregated_posterior(vae: VAE, data: Dataset, *, draw: bool = True, seed: in
 
 @checked
 def fit_mixture(
-    vae: VAE, train: Dataset, *, components: Sequence[int] = COMPONENTS, seed: int = 0, progress: bool = False
+    vae: VAE,
+    train: Dataset,
+    valid: Dataset | None = None,
+    *,
+    components: Sequence[int] = COMPONENTS,
+    seed: int = 0,
+    progress: bool = False,
 ) -> Sampler:
     r"""A mixture of Gaussians on the aggregated posterior, by expectation maximisation; the BIC chooses their number.
 
@@ -94,6 +100,7 @@ def fit_mixture(
     Args:
         vae: The model.
         train: Its training rows.
+        valid: Not looked at, for the BIC holds no rows out.
         components: Numbers of components to try, rising.
         seed: Seed of the draws and of the fit's first guesses.
         progress: Show a progress bar on a terminal.
@@ -211,6 +218,47 @@ def fit_flow(
     facts = {"transforms": transforms, "hidden": list(hidden), "valid_nll": best, "rounds": done,
              "best_round": best_round, "rows": len(train), "seed": seed}  # fmt: skip
     return Sampler("flow", prior.requires_grad_(False), facts)
+
+
+@dataclass(frozen=True)
+class SamplerFacts:
+    """What one kind of sampler is, as everything else asks it.
+
+    Args:
+        name: What the explorer page calls its law.
+        fit: Fits it; called with the model, its training rows, its validation rows, `seed` and `progress`.
+        prior: Its law as a module, made of the number of latents and of `sizes`.
+        sizes: The facts of a fit that `prior` is made with: `int`, a number of parts, or `list`, widths of layers. A
+            file that names larger ones than its weights fill is refused.
+        has_flow: Whether the law is a flow, so that a file notes the version of zuko.
+        detail: What a table says beside the name of the kind, with the facts of a fit in braces.
+
+    Example:
+        >>> SAMPLERS["gmm"].detail.format(components=3)
+        '3 components'
+    """
+
+    name: str
+    fit: Callable[..., Sampler]
+    prior: Callable[..., nn.Module]
+    sizes: Mapping[str, type]
+    has_flow: bool = False
+    detail: str = ""
+
+
+SAMPLERS: dict[SamplerKind, SamplerFacts] = {
+    "gmm": SamplerFacts(
+        "the fitted mixture",
+        fit_mixture,
+        GaussianMixturePrior,
+        sizes={"components": int},
+        detail="{components} components",
+    ),
+    "flow": SamplerFacts(
+        "the fitted flow", fit_flow, ScaledFlowPrior, sizes={"transforms": int, "hidden": list}, has_flow=True
+    ),
+}
+"""The kinds of samplers, in the order in which they are shown."""
 
 
 def like_model(vae: VAE, prior: nn.Module) -> Any:

@@ -6,6 +6,7 @@ import numpy as np
 
 from variform.evaluation.baselines import baseline_names
 from variform.evaluation.pareto import HIGH
+from variform.evaluation.samplers import SAMPLERS
 
 
 def decimal(value: float) -> str:
@@ -84,7 +85,8 @@ def sampler_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     }
     rows = []
     for name, found in numbers["samplers"].items():
-        label = f"{name}, {found['fit']['components']} components" if name == "gmm" else name
+        detail = SAMPLERS[name].detail.format(**found["fit"]) if "fit" in found else ""
+        label = f"{name}, {detail}" if detail else name
         difference = "" if name == "prior" else show(found["nll_minus_prior"])
         densities = [show(found["nll"]), difference, show(found.get("high_pareto_k"))]
         rows.append([label, *densities, *(show(found["samples"][key]) for key in quality)])

@@ -4,14 +4,12 @@ import itertools
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from torch import Tensor, nn
 
-from variform.config.choices import SamplerKind
-from variform.evaluation.samplers import Sampler, like_model
+from variform.evaluation.samplers import SAMPLERS, Sampler, SamplerFacts, like_model
 from variform.export.model_file import build_bounded
-from variform.model.fitted_priors import GaussianMixturePrior, ScaledFlowPrior
 from variform.model.vae import VAE
 from variform.system.sealing import checksum, read_sealed, write_sealed
 
@@ -30,7 +28,7 @@ def save_sampler(sampler: Sampler, vae: VAE, path: str | Path) -> None:
         "facts": sampler.facts,
         "fitted_to": identity(vae),
     }
-    write_sealed(path, header, sampler.prior.state_dict(), has_flow=sampler.kind == "flow")
+    write_sealed(path, header, sampler.prior.state_dict(), has_flow=SAMPLERS[sampler.kind].has_flow)
 
 
 def load_sampler(path: str | Path, vae: VAE) -> Sampler:
@@ -52,9 +50,9 @@ def load_sampler(path: str | Path, vae: VAE) -> Sampler:
         )
     try:
         facts, kind = header["facts"], header["sampler"]
-        if header["latent_dim"] != vae.latent_dim or kind not in get_args(SamplerKind):
+        if header["latent_dim"] != vae.latent_dim or kind not in SAMPLERS:
             raise LookupError("it is of another kind, or of other latents")
-        prior = build_bounded(lambda: _build(kind, vae.latent_dim, facts, tensors), tensors)
+        prior = build_bounded(lambda: _build(SAMPLERS[kind], vae.latent_dim, facts, tensors), tensors)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
         raise ValueError(
             f"{path.name} must hold what its header describes; {reprlib.repr(str(error))}. Fit it anew."
@@ -62,16 +60,25 @@ def load_sampler(path: str | Path, vae: VAE) -> Sampler:
     return Sampler(kind, like_model(vae, prior).requires_grad_(False), facts)
 
 
-def _build(kind: SamplerKind, latent_dim: int, facts: dict[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:
+def _build(kind: SamplerFacts, latent_dim: int, facts: dict[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:
     """The prior that a file describes, if it is no larger than the tensors."""
-    sizes = [facts["components"]] if kind == "gmm" else [facts["transforms"], *facts["hidden"]]
+    options = {}
+    for name, form in kind.sizes.items():
+        size = facts[name]
+        if not isinstance(size, form) or not _fits(size, latent_dim, tensors):
+            raise LookupError("it describes a larger law than the file holds")
+        options[name] = tuple(size) if isinstance(size, list) else size
+    return kind.prior(latent_dim, **options)
+
+
+def _fits(size: int | list[int], latent_dim: int, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether the tensors can hold so many parts, of a number for each latent, or layers of these widths."""
     weights = sum(value.numel() for value in tensors.values())
-    products = [first * second for first, second in itertools.pairwise(sizes[1:])]
-    if min(sizes) < 1 or max([sizes[0] * latent_dim, *sizes, *products]) > weights or len(sizes) > len(tensors):
-        raise LookupError("it describes a larger law than the file holds")
-    if kind == "gmm":
-        return GaussianMixturePrior(latent_dim, components=facts["components"])
-    return ScaledFlowPrior(latent_dim, transforms=facts["transforms"], hidden=tuple(facts["hidden"]))
+    if isinstance(size, int):
+        return size >= 1 and size * latent_dim <= weights
+    products = [first * second for first, second in itertools.pairwise(size)]
+    is_small = max([*size, *products], default=0) <= weights and len(size) <= len(tensors)
+    return is_small and min(size, default=1) >= 1
 
 
 def identity(vae: VAE) -> str:

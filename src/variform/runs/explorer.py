@@ -7,6 +7,7 @@ from variform.config.model import prior_name
 from variform.config.run import objective_name
 from variform.data.dataset import Splits
 from variform.data.reading import read_rows
+from variform.evaluation.samplers import SAMPLERS
 from variform.evaluation.tables import numbers_table
 from variform.evaluation.verdict import placed
 from variform.pages.explorer.contents import draws, gather
@@ -62,10 +63,10 @@ def explorer_contents(
     """What the explorer page of a run shows, without a decoder; arguments as of `explorer_page`."""
     prior, seed = prior_name(run.config.model), run.config.train.seed
     laws = [draws(run.vae, f"the prior, {prior}", seed=seed)]
-    for kind, name in (("gmm", "the fitted mixture"), ("flow", "the fitted flow")):
+    for kind, sampler in SAMPLERS.items():
         if sampler_file(run, kind).is_file():
             try:
-                laws.append(draws(with_sampler(run, kind), name, seed=seed))
+                laws.append(draws(with_sampler(run, kind), sampler.name, seed=seed))
             except ValueError:  # of other weights: the run has been trained anew since
                 continue
     weights = sum(value.numel() for value in run.vae.decoder.parameters())

@@ -17,11 +17,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
+from variform.config.choices import SamplerKind
 from variform.config.run import RunConfig, objective_name
 from variform.config.toml import from_toml
 from variform.data.dataset import Splits
@@ -49,6 +50,8 @@ FIGURES = (
     "curves",
 )
 
+SAMPLER_FILES: dict[SamplerKind, str] = {kind: f"sampler-{kind}.safetensors" for kind in get_args(SamplerKind)}
+
 RESULTS = (
     "config.toml",
     "data.json",
@@ -61,8 +64,7 @@ RESULTS = (
     "scores.safetensors",
     "validation.json",
     "validation-scores.safetensors",
-    "sampler-gmm.safetensors",
-    "sampler-flow.safetensors",
+    *SAMPLER_FILES.values(),
     "samplers.json",
     "report.html",
     "explorer.html",

@@ -1,7 +1,7 @@
 """The samplers of a run."""
 
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from variform.config.checks import Count, checked
 from variform.config.choices import SamplerKind
@@ -10,7 +10,7 @@ from variform.evaluation.verdict import collapsed, placed
 from variform.export.sampler_file import load_sampler, save_sampler
 from variform.model import fitted_priors
 from variform.model.vae import VAE
-from variform.runs.folder import Run
+from variform.runs.folder import SAMPLER_FILES, Run
 from variform.system import locks
 from variform.system.files import write_json
 
@@ -28,7 +28,7 @@ def warned(run: Run) -> list[str]:
 @checked
 def sampler_file(run: Run, kind: SamplerKind) -> Path:
     """Where a run keeps its sampler of a kind."""
-    return run.folder / f"sampler-{kind}.safetensors"
+    return run.folder / SAMPLER_FILES[kind]
 
 
 @checked
@@ -39,7 +39,7 @@ def fit_sampler(
 
     Args:
         run: The run.
-        kind: `gmm` or `flow`.
+        kind: Its name in `samplers.SAMPLERS`.
         samples: Importance samples per test row.
         seed: Seed of the fit and of the comparison.
         progress: Show progress bars on a terminal.
@@ -57,14 +57,11 @@ def fit_sampler(
 
 def _fit_sampler(run: Run, kind: SamplerKind, samples: int, seed: int, progress: bool) -> dict[str, Any]:
     splits = run.data()
-    if kind == "gmm":
-        fitted = samplers.fit_mixture(run.vae, splits.train, seed=seed, progress=progress)
-    else:
-        fitted = samplers.fit_flow(run.vae, splits.train, splits.valid, seed=seed, progress=progress)
+    fitted = samplers.SAMPLERS[kind].fit(run.vae, splits.train, splits.valid, seed=seed, progress=progress)
     save_sampler(fitted, run.vae, sampler_file(run, kind))
-    there = [other for other in get_args(SamplerKind) if sampler_file(run, other).is_file()]
+    there = [other for other in samplers.SAMPLERS if sampler_file(run, other).is_file()]
     found = {other: load_sampler(sampler_file(run, other), run.vae) for other in there}
-    priors = {name: sampler.prior for name, sampler in found.items()}
+    priors: dict[str, Any] = {name: sampler.prior for name, sampler in found.items()}
     numbers = samplers.compare(run.vae, priors, splits, samples=samples, seed=seed, progress=progress)
     for name, sampler in found.items():
         numbers["samplers"][name]["fit"] = sampler.facts
@@ -74,7 +71,7 @@ def _fit_sampler(run: Run, kind: SamplerKind, samples: int, seed: int, progress:
 
 
 @checked
-def with_sampler(run: Run, kind: Literal["prior", "gmm", "flow"], temperature: float = 1.0) -> VAE:
+def with_sampler(run: Run, kind: Literal["prior", SamplerKind], temperature: float = 1.0) -> VAE:
     """The run's model under one of its samplers, at a temperature.
 
     Args:

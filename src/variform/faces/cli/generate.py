@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from cyclopts import Parameter
+
+from variform.config.choices import SAMPLER_WORDS, SamplerKind
 from variform.faces.cli.options import Flag, Option
 from variform.faces.cli.output import (
     contexts_told,
@@ -17,6 +20,8 @@ from variform.faces.cli.output import (
     writing_into,
 )
 
+SAMPLER_HELP = "; ".join(f"`{kind}`, {words}" for kind, words in SAMPLER_WORDS.items()) + "."
+
 
 def generate(
     run: Path,
@@ -25,7 +30,7 @@ def generate(
     count: Annotated[int, Option] = 64,
     out: Annotated[Path | None, Option] = None,
     given: Annotated[tuple[str, ...], Option] = (),
-    sampler: Annotated[Literal["prior", "gmm", "flow"], Option] = "prior",
+    sampler: Annotated[Literal["prior", SamplerKind], Option] = "prior",
     temperature: Annotated[float, Option] = 1.0,
     draw: Annotated[bool, Flag] = False,
     seed: Annotated[int, Option] = 0,
@@ -43,7 +48,7 @@ def generate(
         count: How many.
         out: A .npy file, a .csv file (tables), or a new folder for PNG files (images).
         given: What a conditional model is told, as name=value; by default what it was told of random training rows.
-        sampler: What z is drawn from: the model's `prior`, or the `gmm` or `flow` that `variform sampler` fitted.
+        sampler: What z is drawn from: the model's `prior`, or one that `variform sampler` fitted.
         temperature: Factor of the standard deviation with which z is drawn about the sampler's mean, or about the means
             of its components; of a flow's noise. Below 1: more typical rows, less variety.
         draw: Draw from p(x|z) instead of taking its mean, so that the decoder's noise is in.
@@ -66,7 +71,7 @@ def sampler(
     run: Path,
     /,
     *,
-    kind: Annotated[Literal["gmm", "flow"], Option] = "gmm",
+    kind: Annotated[SamplerKind, Option, Parameter(help=SAMPLER_HELP)] = "gmm",
     samples: Annotated[int, Option] = 1000,
     seed: Annotated[int, Option] = 0,
     json: Annotated[bool, Flag] = False,
@@ -80,7 +85,7 @@ def sampler(
 
     Args:
         run: Folder of a run.
-        kind: `gmm`, a mixture of Gaussians whose number the BIC chooses; `flow`, an autoregressive flow.
+        kind: One of `SAMPLER_WORDS`.
         samples: k, importance samples per test row for the NLL.
         seed: Seed of the fit and of the draws.
         json: Print the numbers as JSON.
