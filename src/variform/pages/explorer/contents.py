@@ -7,7 +7,7 @@ import base64
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +69,9 @@ def draws(vae: VAE, name: str, *, seed: int = 0) -> Law:
     """
     with seeded(seed), evaluating(vae):
         law = vae.latent_prior()
-        return Law(name, None if isinstance(law, StandardNormal) else law.sample(torch.Size((CODES,))).cpu().numpy())
+        if isinstance(law, StandardNormal):
+            return Law(name, None)
+        return Law(name, law.sample(torch.Size((CODES,))).cpu().numpy())
 
 
 def gather(
@@ -90,7 +92,7 @@ def gather(
         vae: The model.
         splits: The data of the run.
         numbers: Its evaluation.
-        other: Rows on the map in the place of the run's own.
+        other: Rows that the map shows instead of the run's own.
         prior: The prior in words.
         laws: Laws over z to draw from.
         table: The numbers of the run as header and rows of text.
@@ -98,34 +100,21 @@ def gather(
         seed: Seed of the draw of rows, where there are too many.
     """
     schema = splits.schema
-    kls = numbers["kl_per_dimension"]
-    measure = np.array(numbers["active_units"]["variances"] if kls is None else [item["mean"] for item in kls])
     rows, means, notes = _rows(vae, splits, other, seed)
-    told = splits.train.typical_context()
+    context = splits.train.typical_context()
     plural = "s" if vae.latent_dim > 1 else ""
     return {
         "title": schema.source,
         "summary": f"{rows['total']:,} rows, {vae.latent_dim} latent dimension{plural}",
         "event": event(schema),
         "collapsed": is_collapsed(numbers),
-        "latents": {
-            "dim": vae.latent_dim,
-            "order": np.argsort(-measure, kind="stable").tolist(),
-            "measure": measure.tolist(),
-            "errors": None if kls is None else [item["se"] for item in kls],
-            "what": "variance of the posterior mean" if kls is None else "KL",
-            "unit": "" if kls is None else "nats",
-            "ranges": _ranges(means, standard=isinstance(_law(vae), StandardNormal)),
-            "prior": prior,
-            "standard": isinstance(_law(vae), StandardNormal),
-            "grid": _grid(vae),
-        },
+        "latents": _latents(vae, means, numbers, prior),
         "plane": _plane(means),
         "rows": rows,
-        "conditions": [_condition(item, splits.train, place) for item, place in _places(schema.conditions)],
-        "occupancy": None if schema.occupancy is None else schema.occupancy.to_dict(),
-        "context": [] if told is None else told.tolist(),
-        "laws": [{"name": law.name, "codes": None if law.codes is None else floats(law.codes)} for law in laws],
+        "conditions": [_condition(item, splits.train, part) for item, part in _slices(schema.conditions)],
+        "occupancy": schema.occupancy and schema.occupancy.to_dict(),
+        "context": [] if context is None else context.tolist(),
+        "laws": [{"name": law.name, "codes": _floats_or_none(law.codes)} for law in laws],
         "numbers": {
             "header": list(table[0]),
             "rows": [list(row) for row in table[1]],
@@ -147,6 +136,10 @@ def floats(values: Array) -> str:
     return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode("ascii")
 
 
+def _floats_or_none(values: Array | None) -> str | None:
+    return None if values is None else floats(values)
+
+
 def event(schema: Schema) -> dict[str, Any]:
     """What one design is and how it is drawn: an image, a table's row, or a curve.
 
@@ -160,24 +153,34 @@ def event(schema: Schema) -> dict[str, Any]:
     """
     if schema.kind == "image":
         return {"kind": "image", "shape": list(schema.shape), "range": list(schema.grey_range)}
-    names = [name_and_unit(column) for column in schema.columns]
-    kinds = schema.kinds or ("real",) * len(names)
-    categories = schema.categories or ((),) * len(names)
-    columns = [
-        {"name": name, "unit": unit, "full": full, "kind": kind, "categories": list(known), "whole": whole,
-         "low": low, "high": high}
-        for (name, unit), full, kind, known, whole, low, high in zip(
-            names, schema.columns, kinds, categories, schema.whole, schema.low, schema.high, strict=True
-        )
-    ]  # fmt: skip
-    places = None if schema.kinds or len(names) < LEAST_OF_A_CURVE else _numbered(schema.columns)
+    may_be_curve = not schema.kinds and len(schema.columns) >= LEAST_OF_A_CURVE
+    abscissae = _numbered(schema.columns) if may_be_curve else None
     return {
-        "kind": "table" if places is None else "curve",
+        "kind": "table" if abscissae is None else "curve",
         "shape": list(schema.shape),
         "range": [min(schema.low), max(schema.high)],
-        "columns": columns,
-        "places": places,
+        "columns": [_described(schema, column) for column in range(len(schema.columns))],
+        "places": abscissae,
     }
+
+
+def _described(schema: Schema, column: int) -> dict[str, Any]:
+    """What the page knows of a column of a table."""
+    name, unit = name_and_unit(schema.columns[column])
+    return {
+        "name": name,
+        "unit": unit,
+        "full": schema.columns[column],
+        "kind": schema.kinds[column] if schema.kinds else "real",
+        "categories": list(_categories(schema, column)),
+        "whole": schema.whole[column],
+        "low": schema.low[column],
+        "high": schema.high[column],
+    }
+
+
+def _categories(schema: Schema, column: int) -> tuple[str, ...]:
+    return schema.categories[column] if schema.categories else ()
 
 
 def name_and_unit(column: str) -> tuple[str, str]:
@@ -188,16 +191,18 @@ def name_and_unit(column: str) -> tuple[str, str]:
         (('length', 'mm'), ('mass', 'kg'), ('T, inside', ''))
     """
     match = _UNIT.match(column)
-    return (match["name"], match["square"] or match["round"]) if match else (column, "")
+    if match is None:
+        return column, ""
+    return match["name"], match["square"] or match["round"]
 
 
 def _numbered(columns: Sequence[str]) -> list[float] | None:
     """The rising numbers in columns that differ in nothing else; None for other columns."""
-    found = [_NUMBERED.match(column) for column in columns]
-    whole = [match for match in found if match]
-    if len(whole) < len(columns) or len({(match["before"], match["after"]) for match in whole}) > 1:
+    matches = [match for match in map(_NUMBERED.match, columns) if match]
+    texts = {(match["before"], match["after"]) for match in matches}
+    if len(matches) < len(columns) or len(texts) > 1:
         return None
-    numbers = [float(match["number"]) for match in whole]
+    numbers = [float(match["number"]) for match in matches]
     return numbers if np.all(np.diff(numbers) > 0) else None
 
 
@@ -206,51 +211,75 @@ def _numbered(columns: Sequence[str]) -> list[float] | None:
 
 def _rows(vae: VAE, splits: Splits, other: Dataset | None, seed: int) -> tuple[dict[str, Any], Array, list[str]]:
     """The rows on the map and all that is known of each; their posterior means; and what a reader must know."""
-    parts = {"given": other} if other is not None else {name: getattr(splits, name) for name in _SPLITS}
-    parts = {name: part for name, part in parts.items() if len(part)}
+    parts = _parts(splits, other)
     judged_name, judged = list(parts.items())[-1]
-    index = exploration.spread(MOST_JUDGED, len(judged))
-    judged_errors = _errors(vae, judged.take(index))
-    worst = index[np.argsort(-judged_errors, kind="stable")[:WORST].copy()]
-    left = index[~torch.isin(index, worst)]
-    others = left[exploration.spread(OTHERS, len(left))] if len(left) else left
-    kept = torch.cat([worst, others])
+    looked_at = exploration.spread(MOST_JUDGED, len(judged))
+    worst, others = _worst_and_others(vae, judged, looked_at)
+    examples = torch.cat([worst, others])
 
     total = sum(map(len, parts.values()))
     picture = _Thumbnails(splits.schema)
     count = min(total, MOST_ROWS, max(LEAST_ROWS, picture.affordable(judged)))
     chosen = torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:count]
-    start, first, taken, names = 0, 0, [], []
-    for name, part in parts.items():
-        own = chosen[(chosen >= start) & (chosen < start + len(part))] - start
-        start += len(part)
-        if name == judged_name:
-            own = torch.cat([kept, own[~torch.isin(own, kept)]])
-            first = sum(map(len, taken))
-        taken.append(part.take(own))
-        names += [name] * len(own)
+    shown = _by_part(parts, chosen)
+    first = sum(len(shown[name]) for name in parts if name != judged_name)
+    rest = shown[judged_name]
+    shown[judged_name] = torch.cat([examples, rest[~torch.isin(rest, examples)]])
+
+    taken = [part.take(shown[name]) for name, part in parts.items()]
     means = np.concatenate([exploration.encode(vae, part)[0] for part in taken])
     errors = np.concatenate([_errors(vae, part) for part in taken])
+    names = np.repeat(list(parts), list(map(len, taken))).tolist()
     rows: dict[str, Any] = {
         "count": len(means),
         "total": total,
         "means": floats(means),
         "columns": _columns(splits.schema, taken, names, errors),
         "worst": list(range(first, first + len(worst))),
-        "others": list(range(first + len(worst), first + len(kept))),
+        "others": list(range(first + len(worst), first + len(examples))),
         "judged": judged_name,
-        "contexts": _contexts(judged, kept),
+        "contexts": _contexts(judged, examples),
         **picture.encode(taken),
     }
     notes = []
     if len(means) < total:
         notes.append(f"The page holds {len(means):,} of {total:,} rows, drawn with seed {seed}.")
-    if len(judged) > len(index):
-        notes.append(f"The worst reconstructions are those of {len(index):,} of {len(judged):,} {judged_name} rows.")
+    if len(judged) > len(looked_at):
+        notes.append(
+            f"The worst reconstructions are those of {len(looked_at):,} of {len(judged):,} {judged_name} rows."
+        )
     return rows, means, notes
 
 
 _SPLITS = ("train", "valid", "test")
+
+
+def _parts(splits: Splits, other: Dataset | None) -> dict[str, Dataset]:
+    """The parts whose rows the map may show; the reconstructions that are looked at are those of the last one."""
+    parts = {name: getattr(splits, name) for name in _SPLITS}
+    if other is not None:
+        parts = {"given": other}
+    return {name: part for name, part in parts.items() if len(part)}
+
+
+def _worst_and_others(vae: VAE, data: Dataset, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the rows at `index` those with the worst reconstructions, the worst first, and some of the rest."""
+    errors = _errors(vae, data.take(index))
+    worst = index[np.argsort(-errors, kind="stable")[:WORST].copy()]
+    rest = index[~torch.isin(index, worst)]
+    if not len(rest):
+        return worst, rest
+    return worst, rest[exploration.spread(OTHERS, len(rest))]
+
+
+def _by_part(parts: dict[str, Dataset], chosen: Tensor) -> dict[str, Tensor]:
+    """Numbers of rows among all parts, one after the other, as numbers of rows within each part."""
+    within, start = {}, 0
+    for name, part in parts.items():
+        end = start + len(part)
+        within[name] = chosen[(chosen >= start) & (chosen < end)] - start
+        start = end
+    return within
 
 
 def _errors(vae: VAE, data: Dataset) -> Array:
@@ -262,47 +291,58 @@ def _errors(vae: VAE, data: Dataset) -> Array:
 
 def _contexts(data: Dataset, index: Tensor) -> str | None:
     """What a conditional model is told beside the rows at `index`."""
-    told = data.context(index)
-    return None if told is None else floats(told.numpy())
+    context = data.context(index)
+    return None if context is None else floats(context.numpy())
 
 
 def _columns(schema: Schema, parts: Sequence[Dataset], names: Sequence[str], errors: Array) -> list[dict[str, Any]]:
     """By what the points of the map may be coloured."""
-    columns = []
-    labels = [part.labels for part in parts]
-    if schema.classes and all(own is not None for own in labels):
-        known = torch.cat([own for own in labels if own is not None])
-        columns.append(_category(schema.label or "label", known.numpy(), schema.classes))
-    if schema.kind == "table" and event(schema)["kind"] == "table":
-        values = torch.cat([part.raw for part in parts if isinstance(part.raw, Tensor)]).numpy()
-        for place, column in enumerate(schema.columns):
-            kinds = schema.categories[place] if schema.categories else ()
-            if kinds:
-                numbers = np.nan_to_num(values[:, place], nan=-1).astype(int)
-                columns.append(_category(column, numbers, kinds))
-            else:
-                columns.append(_number(column, values[:, place]))
-    if schema.source.split(":")[0] == "sprites" and all(part.index is not None for part in parts):
-        index = np.concatenate([part.index.numpy() for part in parts if part.index is not None])
-        found = sprites.factors(index)
-        columns += [
-            _category(name, found[:, place], sprites.SHAPES) if name == "shape" else _number(name, found[:, place])
-            for place, name in enumerate(sprites.FACTORS)
-        ]
-    for condition, place in _places(schema.conditions):
-        if any(column["name"] == condition.name for column in columns):
-            continue
-        told = torch.cat([part.contexts for part in parts if part.contexts is not None])[:, place].numpy()
-        if condition.categories:
-            numbers = np.where(told.any(1), told.argmax(1), -1)
-            columns.append(_category(condition.name, numbers, condition.categories))
-        else:
-            columns.append(_number(condition.name, told[:, 0] * condition.scale + condition.shift))
-    if len(set(names)) > 1:
-        kinds = sorted(set(names), key=names.index)
-        columns.append(_category("split", np.array([kinds.index(name) for name in names]), kinds))
+    columns = [*_label_column(schema, parts), *_table_columns(schema, parts), *_sprite_columns(schema, parts)]
+    for condition, part in _slices(schema.conditions):
+        if condition.name not in {column["name"] for column in columns}:
+            contexts = torch.cat([data.contexts for data in parts if data.contexts is not None])
+            columns.append(_context_column(condition, contexts[:, part].numpy()))
+    splits = sorted(set(names), key=names.index)
+    if len(splits) > 1:
+        columns.append(_category("split", np.array([splits.index(name) for name in names]), splits))
     columns.append(_number("reconstruction error", errors))
     return columns
+
+
+def _label_column(schema: Schema, parts: Sequence[Dataset]) -> Iterator[dict[str, Any]]:
+    labels = [part.labels for part in parts if part.labels is not None]
+    if schema.classes and len(labels) == len(parts):
+        yield _category(schema.label or "label", torch.cat(labels).numpy(), schema.classes)
+
+
+def _table_columns(schema: Schema, parts: Sequence[Dataset]) -> Iterator[dict[str, Any]]:
+    if schema.kind != "table" or event(schema)["kind"] != "table":
+        return
+    values = torch.cat([part.raw for part in parts if isinstance(part.raw, Tensor)]).numpy()
+    for column, name in enumerate(schema.columns):
+        categories = _categories(schema, column)
+        if categories:
+            numbers = np.nan_to_num(values[:, column], nan=-1).astype(int)
+            yield _category(name, numbers, categories)
+        else:
+            yield _number(name, values[:, column])
+
+
+def _sprite_columns(schema: Schema, parts: Sequence[Dataset]) -> Iterator[dict[str, Any]]:
+    index = [part.index.numpy() for part in parts if part.index is not None]
+    if schema.source.split(":")[0] != "sprites" or len(index) < len(parts):
+        return
+    factors = dict(zip(sprites.FACTORS, sprites.factors(np.concatenate(index)).T, strict=True))
+    for name, values in factors.items():
+        yield _category(name, values, sprites.SHAPES) if name == "shape" else _number(name, values)
+
+
+def _context_column(condition: Condition, contexts: Array) -> dict[str, Any]:
+    """What a conditional model was told beside each row: one condition's part of the contexts."""
+    if not condition.categories:
+        return _number(condition.name, contexts[:, 0] * condition.scale + condition.shift)
+    numbers = np.where(contexts.any(1), contexts.argmax(1), -1)
+    return _category(condition.name, numbers, condition.categories)
 
 
 def _category(name: str, numbers: Array, names: Sequence[str]) -> dict[str, Any]:
@@ -342,22 +382,44 @@ class _Thumbnails:
         raw = torch.cat([part.raw for part in parts if isinstance(part.raw, Tensor)]).numpy()
         if self.schema.kind != "image":
             return {"values": floats(raw)}
-        tiles, (height, width) = _bytes(raw, self.schema.grey_range), self.size
-        if (height, width) != tiles.shape[1:3]:
-            small = [Image.fromarray(tile.squeeze(-1) if tile.shape[-1] == 1 else tile) for tile in tiles]
-            tiles = np.stack([np.asarray(tile.resize((width, height), Image.Resampling.BOX)) for tile in small])
-            tiles = tiles.reshape(len(raw), height, width, -1)
+        height, width = self.size
+        tiles = _resized(_bytes(raw, self.schema.grey_range), height, width)
         across = max(1, min(len(tiles), 4096 // width, math.ceil(math.sqrt(len(tiles) * height / width))))
-        down = math.ceil(len(tiles) / across)
-        sheet = np.zeros((down * across, *tiles.shape[1:]), np.uint8)
-        sheet[: len(tiles)] = tiles
-        sheet = sheet.reshape(down, across, height, width, -1).swapaxes(1, 2).reshape(down * height, across * width, -1)
-        grey, file = sheet.shape[-1] == 1, io.BytesIO()
-        picture = Image.fromarray(sheet.squeeze(-1) if grey else sheet)
-        picture.save(file, "PNG", optimize=True) if grey else picture.save(file, "JPEG", quality=88)
-        content = base64.b64encode(file.getvalue()).decode("ascii")
-        kind = "image/png" if grey else "image/jpeg"
-        return {"picture": {"type": kind, "data": content, "across": across, "height": height, "width": width}}
+        kind, content = _file(_sheet(tiles, across))
+        data = base64.b64encode(content).decode("ascii")
+        return {"picture": {"type": kind, "data": data, "across": across, "height": height, "width": width}}
+
+
+def _resized(tiles: Array, height: int, width: int) -> Array:
+    """8-bit images (N, height, width, channels) in another size."""
+    if (height, width) == tiles.shape[1:3]:
+        return tiles
+    images = [_image(tile).resize((width, height), Image.Resampling.BOX) for tile in tiles]
+    return np.stack([np.asarray(image) for image in images]).reshape(len(tiles), height, width, -1)
+
+
+def _sheet(tiles: Array, across: int) -> Array:
+    """Images (N, height, width, channels) side by side, row by row, as one; the last row is filled with black."""
+    _, height, width, channels = tiles.shape
+    down = math.ceil(len(tiles) / across)
+    sheet = np.zeros((down * across, height, width, channels), np.uint8)
+    sheet[: len(tiles)] = tiles
+    rows = sheet.reshape(down, across, height, width, channels).swapaxes(1, 2)
+    return rows.reshape(down * height, across * width, channels)
+
+
+def _file(pixels: Array) -> tuple[str, bytes]:
+    """An 8-bit image (height, width, channels) as a file, with its media type: PNG, or of colours JPEG."""
+    file = io.BytesIO()
+    if pixels.shape[-1] == 1:
+        _image(pixels).save(file, "PNG", optimize=True)
+        return "image/png", file.getvalue()
+    _image(pixels).save(file, "JPEG", quality=88)
+    return "image/jpeg", file.getvalue()
+
+
+def _image(pixels: Array) -> Image.Image:
+    return Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
 
 
 def _bytes(images: Array, grey_range: tuple[float, float]) -> Array:
@@ -370,6 +432,28 @@ def _bytes(images: Array, grey_range: tuple[float, float]) -> Array:
 # --- latents and conditions ---------------------------------------------------------------------------------------
 
 
+def _latents(vae: VAE, means: Array, numbers: dict[str, Any], prior: str) -> dict[str, Any]:
+    """The latents with what they are ordered by: their KL, or where there is none the variance of their means."""
+    kls = numbers["kl_per_dimension"]
+    if kls is None:
+        about = {"errors": None, "what": "variance of the posterior mean", "unit": ""}
+        measure = np.array(numbers["active_units"]["variances"])
+    else:
+        about = {"errors": [kl["se"] for kl in kls], "what": "KL", "unit": "nats"}
+        measure = np.array([kl["mean"] for kl in kls])
+    is_standard = isinstance(_law(vae), StandardNormal)
+    return {
+        "dim": vae.latent_dim,
+        "order": np.argsort(-measure, kind="stable").tolist(),
+        "measure": measure.tolist(),
+        **about,
+        "ranges": _ranges(means, standard=is_standard),
+        "prior": prior,
+        "standard": is_standard,
+        "grid": _grid(vae),
+    }
+
+
 def _law(vae: VAE) -> Any:
     with evaluating(vae):
         return vae.latent_prior()
@@ -380,7 +464,8 @@ def _ranges(means: Array, *, standard: bool) -> list[list[float]]:
     low, high = np.quantile(means, [0.002, 0.998], axis=0)
     margin = 0.1 * (high - low) + 1e-3
     least = 3.0 if standard else 0.0
-    return np.stack([np.minimum(low - margin, -least), np.maximum(high + margin, least)], 1).round(3).tolist()
+    ends = np.minimum(low - margin, -least), np.maximum(high + margin, least)
+    return np.stack(ends, 1).round(3).tolist()
 
 
 def _grid(vae: VAE, size: int = 16) -> str | None:
@@ -402,18 +487,18 @@ def _plane(means: Array) -> dict[str, Any] | None:
     }
 
 
-def _places(conditions: Sequence[Condition]) -> list[tuple[Condition, slice]]:
-    """Each condition and where it stands in a context."""
-    found, start = [], 0
+def _slices(conditions: Sequence[Condition]) -> list[tuple[Condition, slice]]:
+    """Each condition and its part of a context."""
+    slices, start = [], 0
     for condition in conditions:
-        found.append((condition, slice(start, start + condition.width)))
+        slices.append((condition, slice(start, start + condition.width)))
         start += condition.width
-    return found
+    return slices
 
 
-def _condition(condition: Condition, train: Dataset, place: slice) -> dict[str, Any]:
+def _condition(condition: Condition, train: Dataset, part: slice) -> dict[str, Any]:
     assert train.contexts is not None
-    told = train.contexts[:, place]
+    contexts = train.contexts[:, part]
     name, unit = name_and_unit(condition.name)
     return {
         "name": name,
@@ -421,5 +506,5 @@ def _condition(condition: Condition, train: Dataset, place: slice) -> dict[str, 
         "categories": list(condition.categories),
         "shift": condition.shift,
         "scale": condition.scale,
-        "range": [] if condition.categories else [float(told.min()), float(told.max())],
+        "range": [] if condition.categories else [float(contexts.min()), float(contexts.max())],
     }
