@@ -1,10 +1,11 @@
 """What a folder of a run holds, at a glance."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from variform.config.model import prior_name
+from variform.config.model import ModelConfig, prior_name
 from variform.config.run import objective_name
 from variform.config.toml import to_dict
 from variform.config.training import TrainConfig
@@ -34,24 +35,41 @@ def overview(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"a run must be a folder with config.toml; {folder} is not. Check the path.")
     config = read_config(path)
-    note, numbers = folder / "data.json", folder / "evaluation.json"
-    data = read_data(note) if note.is_file() else None
+    data = read_data(folder / "data.json") if (folder / "data.json").is_file() else None
+    numbers = folder / "evaluation.json"
     evaluation = read_evaluation(numbers, ROWS) if numbers.is_file() else None
     rows = history(folder) if (folder / "history.jsonl").is_file() else []
-    per_epoch = math.ceil(data["rows"]["train"] / config.train.batch) if data else None
-    steps = config.train.steps or (config.train.epochs and per_epoch and config.train.epochs * per_epoch)
-    best = next((row for row in reversed(rows) if row["best"]), None)
-    training = {
-        "epochs": passes(rows, data["rows"]["train"]) if data else 0,
-        "steps": rows[-1]["step"] if rows else 0,
-        "of_epochs": _epochs_asked(config.train, data["rows"]["train"]) if data else config.train.epochs,
-        "of_steps": steps,
-        "best_epoch": best["epoch"] if best else None,
-        "best_valid_elbo": best["valid_elbo"] if best else None,
-        "finished": evaluation is not None,
+    weights = folder / "model.safetensors"
+    return {
+        "config": to_dict(config),
+        "data": data,
+        "training": _training(config.train, data, rows, is_finished=evaluation is not None),
+        "model": inspect(weights) if weights.is_file() else None,
+        "evaluation": evaluation,
     }
-    model = inspect(folder / "model.safetensors") if (folder / "model.safetensors").is_file() else None
-    return {"config": to_dict(config), "data": data, "training": training, "model": model, "evaluation": evaluation}
+
+
+def _training(
+    config: TrainConfig, data: dict[str, Any] | None, rows: list[dict[str, Any]], *, is_finished: bool
+) -> dict[str, Any]:  # fmt: skip
+    """How far a training came, of how much: where the data are not known yet, less of it."""
+    done: float = 0
+    asked, steps = config.epochs, config.steps
+    if data:
+        train_rows = data["rows"]["train"]
+        done = passes(rows, train_rows)
+        asked = _epochs_asked(config, train_rows)
+        steps = steps or (config.epochs and config.epochs * math.ceil(train_rows / config.batch))
+    best = next((row for row in reversed(rows) if row["best"]), {})
+    return {
+        "epochs": done,
+        "steps": rows[-1]["step"] if rows else 0,
+        "of_epochs": asked,
+        "of_steps": steps,
+        "best_epoch": best.get("epoch"),
+        "best_valid_elbo": best.get("valid_elbo"),
+        "finished": is_finished,
+    }
 
 
 def _epochs_asked(config: TrainConfig, rows: int) -> float | None:
@@ -65,42 +83,67 @@ def _epochs_asked(config: TrainConfig, rows: int) -> float | None:
 
 def overview_table(folder: Path) -> tuple[list[str], list[list[str]]]:
     """What `overview` finds as header and rows of text."""
-    found, config = overview(folder), read_config(folder / "config.toml")
-    data, training, evaluation, model = (found[name] for name in ("data", "training", "evaluation", "model"))
-    widths = "-".join(map(str, config.model.hidden)) or "linear"
-    size = f", {model['weights']:,} weights" if model else ""
-    network = f"{config.model.network} {widths}"
-    whole = decimal(training["of_epochs"]) if training["of_epochs"] else "?"
-    done = f"{decimal(training['epochs'])} of {whole} epochs, {training['steps']:,} steps"
-    if training["best_epoch"]:
-        done += f"; best epoch {training['best_epoch']:,}"
-        done += (
-            f", validation ELBO {training['best_valid_elbo']:.2f}" if training["best_valid_elbo"] is not None else ""
-        )
-    rows = [["source", config.source]]
-    if data:
-        shape = " x ".join(map(str, data["shape"]))
-        rows.append(["data", f"{data['kind']}s of shape {shape}, fingerprint {data['fingerprint'][:12]}"])
-        rows.append(["rows", ", ".join(f"{count:,} {part}" for part, count in data["rows"].items())])
-    rows += [
+    whole = overview(folder)
+    config = read_config(folder / "config.toml")
+    rows = [
+        ["source", config.source],
+        *_data_rows(whole["data"]),
         ["preprocessing", f"scaling {config.reading.scaling}, binarise {config.data.binarise}"],
-        [
-            "model",
-            f"{config.model.likelihood} likelihood, {config.model.latent_dim} latents, {network}, "
-            f"posterior {config.model.posterior}, prior {prior_name(config.model)}{size}",
-        ],
+        ["model", _in_words(config.model, whole["model"])],
         ["objective", f"{objective_name(config)}, seed {config.train.seed}"],
-        ["training", done if training["finished"] else f"{done}; not finished: {resume_command(folder)}"],
+        ["training", _how_far(whole["training"], folder)],
+        *_evaluation_rows(whole["evaluation"], folder),
+        *_version_rows(whole["model"]),
     ]
-    if evaluation:
-        named = {key: name for key, name in ROWS.items() if key in evaluation and key not in ("posterior_gap", "ess")}
-        samples = f", k = {evaluation['nll']['samples']:,}"
-        rows += [[name + (samples if key == "nll" else ""), show(evaluation[key])] for key, name in named.items()]
-        active = evaluation["active_units"]
-        rows.append(["active units", f"{active['count']} of {active['of']}"])
-        rows.append(["evaluated on", f"{evaluation['rows']:,} {evaluation['split']} rows"])
-        rows += [["warning", sentence] for sentence in placed(evaluation.get("warnings", ()), folder)]
-    if model:
-        versions = [f"{name} {model[name]}" for name in ("variform", "torch", "zuko") if name in model]
-        rows.append(["written by", f"{', '.join(versions)}; format {model['format']}"])
     return ["run", str(folder)], rows
+
+
+def _data_rows(data: dict[str, Any] | None) -> Iterator[list[str]]:
+    if not data:
+        return
+    shape = " x ".join(map(str, data["shape"]))
+    yield ["data", f"{data['kind']}s of shape {shape}, fingerprint {data['fingerprint'][:12]}"]
+    yield ["rows", ", ".join(f"{count:,} {part}" for part, count in data["rows"].items())]
+
+
+def _in_words(config: ModelConfig, model: dict[str, Any] | None) -> str:
+    widths = "-".join(map(str, config.hidden)) or "linear"
+    size = f", {model['weights']:,} weights" if model else ""
+    return (
+        f"{config.likelihood} likelihood, {config.latent_dim} latents, {config.network} {widths}, "
+        f"posterior {config.posterior}, prior {prior_name(config)}{size}"
+    )
+
+
+def _how_far(training: dict[str, Any], folder: Path) -> str:
+    """How far the training came, in words, with the command that finishes it."""
+    asked = decimal(training["of_epochs"]) if training["of_epochs"] else "?"
+    parts = [f"{decimal(training['epochs'])} of {asked} epochs, {training['steps']:,} steps"]
+    if training["best_epoch"]:
+        elbo = training["best_valid_elbo"]
+        validation = "" if elbo is None else f", validation ELBO {elbo:.2f}"
+        parts.append(f"best epoch {training['best_epoch']:,}{validation}")
+    if not training["finished"]:
+        parts.append(f"not finished: {resume_command(folder)}")
+    return "; ".join(parts)
+
+
+def _evaluation_rows(evaluation: dict[str, Any] | None, folder: Path) -> Iterator[list[str]]:
+    if not evaluation:
+        return
+    for key, name in ROWS.items():
+        if key in evaluation and key not in ("posterior_gap", "ess"):
+            samples = f", k = {evaluation['nll']['samples']:,}" if key == "nll" else ""
+            yield [name + samples, show(evaluation[key])]
+    active = evaluation["active_units"]
+    yield ["active units", f"{active['count']} of {active['of']}"]
+    yield ["evaluated on", f"{evaluation['rows']:,} {evaluation['split']} rows"]
+    for sentence in placed(evaluation.get("warnings", ()), folder):
+        yield ["warning", sentence]
+
+
+def _version_rows(model: dict[str, Any] | None) -> Iterator[list[str]]:
+    if not model:
+        return
+    versions = [f"{name} {model[name]}" for name in ("variform", "torch", "zuko") if name in model]
+    yield ["written by", f"{', '.join(versions)}; format {model['format']}"]
