@@ -19,36 +19,48 @@ def modes(train: Dataset) -> tuple[tuple[float, float], ...]:
     if schema.kind == "image":
         return ()
     most = max(1, VALUES_AT_ONCE // len(schema.columns))
-    index = torch.linspace(0, len(train) - 1, min(most, len(train)), dtype=torch.float64).round().long()
+    count = min(most, len(train))
+    index = torch.linspace(0, len(train) - 1, count, dtype=torch.float64).round().long()
     values = train.gather(index).double().numpy()
-    kinds = schema.kinds or ("real",) * len(schema.columns)
-    return tuple(_mode(column) if kind == "real" else (0.0, 0.0) for column, kind in zip(values.T, kinds, strict=True))
+    found = [(0.0, 0.0)] * len(schema.columns)
+    for column in range(len(schema.columns)):
+        if not schema.kinds or schema.kinds[column] == "real":
+            found[column] = _mode(values[:, column])
+    return tuple(found)
 
 
 def _mode(column: np.ndarray) -> tuple[float, float]:
-    known, counts = np.unique(column[~np.isnan(column)], return_counts=True)
+    """The most frequent value of a column and its share; zeros where no value is frequent."""
+    values, counts = np.unique(column[~np.isnan(column)], return_counts=True)
     if not counts.size or counts.max() < _LEAST_PILE * counts.sum():
         return 0.0, 0.0
-    return float(known[counts.argmax()]), float(counts.max() / counts.sum())
+    mode = values[counts.argmax()]
+    return float(mode), float(counts.max() / counts.sum())
 
 
 def column_names(source: Source) -> tuple[str, ...]:
     """Names of the columns of a table, `column 1`, ... where the source has none."""
+    if source.columns:
+        return source.columns
     width = math.prod(source.values.shape[1:])
-    return source.columns or tuple(f"column {number}" for number in range(1, width + 1))
+    return tuple(f"column {number}" for number in range(1, width + 1))
 
 
 def columns_with_gaps(raw: Tensor | StoredRows, *, pooled: bool) -> tuple[bool, ...]:
     """Whether a value is missing in any row: of each column, or `pooled` over all of them."""
-    missing = torch.stack([chunk.isnan().any(0) for chunk in in_chunks(raw)]).any(0)
-    return (bool(missing.any()),) if pooled else tuple(missing.tolist())
+    parts = [chunk.isnan().any(0) for chunk in in_chunks(raw)]
+    is_missing = torch.stack(parts).any(0)
+    if pooled:
+        return (bool(is_missing.any()),)
+    return tuple(is_missing.tolist())
 
 
 def value_range(raw: Tensor | StoredRows, source: Source) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Least and greatest value: of all pixels together, or of each column."""
     if source.levels and raw.ndim == 4:
         return (0.0,), (source.levels - 1.0,)
-    low, high = extent(in_chunks(raw), pooled=raw.ndim == 4)
+    is_image = raw.ndim == 4
+    low, high = extent(in_chunks(raw), pooled=is_image)
     return tuple(low.tolist()), tuple(high.tolist())
 
 
@@ -57,26 +69,34 @@ def extent(chunks: Iterable[Tensor], *, pooled: bool) -> tuple[Tensor, Tensor]:
 
     What is missing does not count; where everything is, they are infinite.
     """
-    bounds = [_bounds(chunk, None if pooled else 0) for chunk in chunks]
-    low = torch.stack([low.reshape(-1) for low, _ in bounds]).amin(0)
-    high = torch.stack([high.reshape(-1) for _, high in bounds]).amax(0)
-    return low.double(), high.double()
+    lows, highs = [], []
+    for chunk in chunks:
+        low, high = _bounds(chunk, dim=None if pooled else 0)
+        lows.append(low.reshape(-1))
+        highs.append(high.reshape(-1))
+    return torch.stack(lows).amin(0).double(), torch.stack(highs).amax(0).double()
 
 
-def _bounds(chunk: Tensor, dim: int | None) -> tuple[Tensor, Tensor]:
+def _bounds(chunk: Tensor, *, dim: int | None) -> tuple[Tensor, Tensor]:
+    """Least and greatest value of what is not missing."""
     low, high = torch.aminmax(chunk, dim=dim)
     if not low.isnan().any():
         return low, high
-    missing = chunk.isnan()
-    low = torch.aminmax(chunk.masked_fill(missing, math.inf), dim=dim).min
-    return low, torch.aminmax(chunk.masked_fill(missing, -math.inf), dim=dim).max
+    is_missing = chunk.isnan()
+    low, _ = torch.aminmax(chunk.masked_fill(is_missing, math.inf), dim=dim)
+    _, high = torch.aminmax(chunk.masked_fill(is_missing, -math.inf), dim=dim)
+    return low, high
 
 
 def whole_numbers(raw: Tensor | StoredRows, *, pooled: bool) -> tuple[bool, ...]:
     """Whether each column, or `pooled` all of them, holds whole numbers only."""
-    whole = torch.ones(1 if pooled else raw.shape[1], dtype=torch.bool)
+    width = 1 if pooled else raw.shape[1]
+    whole = torch.ones(width, dtype=torch.bool)
+    if not raw.dtype.is_floating_point:
+        return tuple(whole.tolist())
     for chunk in in_chunks(raw):
-        if not raw.dtype.is_floating_point or not whole.any():
+        is_whole = (chunk == chunk.round()) | chunk.isnan()
+        whole &= is_whole.reshape(-1, width).all(0)
+        if not whole.any():
             break
-        whole &= ((chunk == chunk.round()) | chunk.isnan()).reshape(-1, len(whole)).all(0)
     return tuple(whole.tolist())
