@@ -1,5 +1,6 @@
 """The members that docs/extending.md adds, in a copy of the package: the commands of the page, and what they gave."""
 
+import base64
 import doctest
 import json
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import browsers
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
@@ -16,9 +18,15 @@ from scipy import stats
 
 import variform
 from variform.evaluation.samplers import aggregated_posterior
+from variform.pages.explorer import page
+from variform.pages.explorer.contents import Law, gather
+from variform.pages.explorer.payload import decoder_payload
 from variform.runs.folder import open_run
 
-PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+SCRIPT = Path("src/variform/pages/script")
+TOOLS = ROOT / "node_modules" / ".bin"
 PACKAGE = Path(variform.__file__).parent
 RUN = """
 import shlex, sys
@@ -29,7 +37,7 @@ for line in sys.argv[1:]:
 """
 
 
-MEMBERS = ("## A sampler",)
+MEMBERS = ("## A sampler", "## A view of the explorer page")
 """Headings of the members after the likelihood, with which the page begins."""
 
 
@@ -109,8 +117,8 @@ def test_it_leaves_torch_and_has_a_page(place):
     """An export compares its answers with torch's before it leaves anything in the folder."""
     assert {file.name for file in (place / "for-numpy").iterdir()} == {"model.npz", "reader.py"}
     assert {file.name for file in (place / "for-onnx").iterdir()} == {"encoder.onnx", "decoder.onnx"}
-    for page in (place / "laplace.html", place / "laplace" / "explorer.html"):
-        assert "laplace" in page.read_text(encoding="utf-8")
+    for file in (place / "laplace.html", place / "laplace" / "explorer.html"):
+        assert "laplace" in file.read_text(encoding="utf-8")
 
 
 def test_the_sampler_has_the_moments_of_the_rows_and_draws(place):
@@ -124,3 +132,63 @@ def test_the_sampler_has_the_moments_of_the_rows_and_draws(place):
     np.testing.assert_allclose(scale @ scale.T, np.cov(z.T), rtol=1e-5, atol=1e-7)
     assert np.load(place / "new.npy").shape == (5, 1, 8, 8)
     assert "the fitted Gaussian" in (place / "gaussian.html").read_text(encoding="utf-8")
+
+
+# --- a view of the explorer page ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory):
+    """The folder of the page's script with the view of the page in it, bundled anew."""
+    if not (TOOLS / "esbuild").exists():
+        pytest.skip("what bundles the script is not installed: make bundle")
+    root = tmp_path_factory.mktemp("viewed")
+    folder = root / SCRIPT
+    shutil.copytree(ROOT / SCRIPT, folder)
+    for block in blocks("diff", parts()[-1]):
+        change(block, root)
+    files = [str(folder / name) for name in ("index.js", "bundle.js")]
+    subprocess.run(["node", str(ROOT / "tools" / "bundle.js"), *files], check=True)
+    return folder
+
+
+def test_the_view_passes_the_checks_of_the_script(script):
+    options = {"extends": str(ROOT / "tsconfig.json"), "include": [str(script)], "exclude": [str(script / "bundle.js")]}
+    (script / "tsconfig.json").write_text(json.dumps(options), encoding="utf-8")
+    done = subprocess.run([TOOLS / "tsc", "--project", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    (script / "tsconfig.json").unlink()
+    shutil.copy(ROOT / "biome.json", script.parents[3])
+    for name in ("averages.js", "index.js"):
+        command = [TOOLS / "biome", "check", "--error-on-warnings", script / "views" / name]
+        done = subprocess.run(command, cwd=script.parents[3], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_view_is_in_the_page_and_shows_each_label_where_its_mean_is(script, monkeypatch, tmp_path):
+    if not browsers.CHROMIUM:
+        pytest.skip("Chromium is not installed: make browsers")
+    monkeypatch.setattr(page, "_SCRIPT", script)
+    digits = variform.read("digits")
+    vae = variform.build_vae(variform.ModelConfig(latent_dim=3, hidden=(8,)), digits.schema)
+    numbers = variform.evaluate(vae, digits.test, samples=2)
+    contents = gather(vae, digits, numbers, laws=[Law("the prior", None)])
+    contents["collapsed"] = False  # an untrained model is
+    page.render(contents, decoder_payload(vae)).save(tmp_path / "page.html")
+    means = np.frombuffer(base64.b64decode(contents["rows"]["means"]), "<f4").reshape(-1, 3)
+    labels = np.frombuffer(base64.b64decode(contents["rows"]["columns"][0]["values"]), "<i2")
+    expected = [means[labels == digit].mean(0) for digit in range(10)]
+    chromium = browsers.Chromium(tmp_path)
+    try:
+        chromium.open(tmp_path / "page.html")
+        assert "1 … 8" in chromium.run("document.getElementById('help').textContent")
+        chromium.page.keyboard.press("5")
+        assert chromium.run("document.querySelector('[aria-selected=true]').textContent") == "Averages"
+        points = chromium.run("variform.ready.then((app) => app.view.points.map((z) => [...z]))")
+        np.testing.assert_allclose(points, expected, atol=1e-5)
+        chromium.page.wait_for_function("document.querySelector('#view .wall').height > 150")
+        chromium.open(tmp_path / "page.html", "#view=averages")
+        assert chromium.run("variform.ready.then((app) => app.state.view)") == "averages"
+        assert chromium.errors == []
+    finally:
+        chromium.close()
