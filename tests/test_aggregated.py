@@ -188,7 +188,7 @@ def test_info_equals_its_formula():
 def test_a_distance_is_never_rewarded():
     """pythae's default weight of the MMD is -0.999."""
     for alpha, penalty in ((0.0, 0.001), (1.5, 10.0)):
-        with pytest.raises(ValueError, match="alpha must be at most 1, and alpha \\+ penalty at least 1"):
+        with pytest.raises(ValueError, match="`alpha` must be at most 1, and `alpha` \\+ `penalty` at least 1"):
             InfoVAE(linear_bernoulli(), alpha=alpha, penalty=penalty)
 
 

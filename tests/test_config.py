@@ -123,7 +123,7 @@ def takers_of_numbers():
 @pytest.mark.parametrize(("function", "parameter", "hint"), list(takers_of_numbers()))
 def test_what_is_no_number_or_out_of_range_is_refused_wherever_one_is_taken(function, parameter, hint):
     for wrong in (True, "3", float("nan"), [3], *out_of_range(hint)):
-        with pytest.raises(ValueError, match=f"{parameter} must be"):
+        with pytest.raises(ValueError, match=f"`{parameter}` must be"):
             function(**{parameter: wrong})
 
 
@@ -155,7 +155,10 @@ def test_commands_refuse_misspelt_choices(capsys):
             required = ["nowhere"] if "run" in hints else []
             assert cli.run([*words, *required, f"--{name.replace('_', '-')}", choices(hint)[0] + "s"]) == 2
             err = capsys.readouterr().err
-            assert f"{name} must be one of {', '.join(choices(hint))}; got '{choices(hint)[0]}s'" in err
+            assert (
+                f"--{name.replace('_', '-')} must be one of {', '.join(choices(hint))}; got '{choices(hint)[0]}s'"
+                in err
+            )
             found += 1
     assert found >= 4
 
@@ -163,22 +166,22 @@ def test_commands_refuse_misspelt_choices(capsys):
 @pytest.mark.parametrize(
     ("table", "name", "value", "shown"),
     [
-        ("train", "optimizer", "sgd", "optimizer must be one of adam, rmsprop; got 'sgd'"),
+        ("train", "optimizer", "sgd", "`optimizer` must be one of adam, rmsprop; got 'sgd'"),
         (
             "model",
             "prior",
             "vmap",
             "got 'vmap'. Did you mean 'vamp'?",
         ),
-        ("data", "scaling", "standart", "scaling must be one of auto, none, unit, standard; got 'standart'"),
-        ("model", "latent_dim", 0, "latent_dim must be at least 1; got 0. Use for example 10."),
-        ("model", "hidden", [64, 0], "each of hidden must be at least 1; got 0. Use for example 10."),
-        ("model", "dropout", 1.0, "dropout must be in [0, 1); got 1.0. Use for example 0.1."),
-        ("train", "learning_rate", 0.0, "learning_rate must be above 0; got 0.0. Use for example 0.001."),
-        ("train", "checkpoint_every", "10 minutes", "checkpoint_every must be a number and a unit; got 10 minutes."),
-        ("data", "image_size", [2, 0], "each of image_size must be at least 1; got 0."),
-        ("data", "labelled", 0, "labelled must be at least 1; got 0."),
-        ("evaluation", "nll_samples", -3, "nll_samples must be at least 1; got -3."),
+        ("data", "scaling", "standart", "`scaling` must be one of auto, none, unit, standard; got 'standart'"),
+        ("model", "latent_dim", 0, "`latent_dim` must be at least 1; got 0. Use for example 10."),
+        ("model", "hidden", [64, 0], "each of `hidden` must be at least 1; got 0. Use for example 10."),
+        ("model", "dropout", 1.0, "`dropout` must be in [0, 1); got 1.0. Use for example 0.1."),
+        ("train", "learning_rate", 0.0, "`learning_rate` must be above 0; got 0.0. Use for example 0.001."),
+        ("train", "checkpoint_every", "10 minutes", "`checkpoint_every` must be a number and a unit; got 10 minutes."),
+        ("data", "image_size", [2, 0], "each of `image_size` must be at least 1; got 0."),
+        ("data", "labelled", 0, "`labelled` must be at least 1; got 0."),
+        ("evaluation", "nll_samples", -3, "`nll_samples` must be at least 1; got -3."),
     ],
 )
 def test_every_face_refuses_with_one_sentence(table, name, value, shown, tmp_path, monkeypatch, capsys):
@@ -198,9 +201,10 @@ def test_every_face_refuses_with_one_sentence(table, name, value, shown, tmp_pat
         with pytest.raises(ValueError, match="must be") as caught:
             face()
         assert shown in str(caught.value)
-    for words in ([f"--{name.replace('_', '-')}", word], ["--config", "wrong.toml"]):
+    option = f"--{name.replace('_', '-')}"
+    for words in ([option, word], ["--config", "wrong.toml"]):
         assert cli.run(["train", "none.csv", *words]) == 2
-        assert shown in capsys.readouterr().err
+        assert shown.replace(f"`{name}`", option) in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["wrong.toml"]
 
 
@@ -229,7 +233,7 @@ def test_every_field_refuses_what_is_not_its_type(table, name, hint):
     for value in wrong_values(hint):
         if value is None and type(None) in get_args(hint):
             continue
-        with pytest.raises(ValueError, match=rf"{name} must ") as caught:
+        with pytest.raises(ValueError, match=rf"`{name}` must ") as caught:
             TABLES[table](**{name: value})
         assert str(caught.value)[-1] in ".?" and len(str(caught.value)) < 500
 
@@ -291,7 +295,7 @@ def test_a_checked_function_keeps_its_name_defaults_and_errors():
     assert area.__name__ == "area" and area.__doc__ == "An area." and "unit" in inspect.signature(area).parameters
     assert area(3) == (6.0, (), "m", None) and area(3, 4, "a", "b", unit="ft")[1:] == (("a", "b"), "ft", None)
     assert area(1, at="anything")[3] == "anything"  # of a type that is left to the function
-    with pytest.raises(ValueError, match="height must be a number; got 'x'"):
+    with pytest.raises(ValueError, match="`height` must be a number; got 'x'"):
         area(1, "x")
     with pytest.raises(TypeError, match=r"area\(\) missing 1 required positional argument: 'width'"):
         area()

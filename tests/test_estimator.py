@@ -318,9 +318,9 @@ def test_data_frames_are_taken_and_given():
         ({"gaps": True}, np.array([[1.0, np.inf], [2.0, 0.0]]), ValueError, "contains infinity"),
         ({"likelihood": "bernoulli"}, np.array([[1.0, 3.5], [0.0, 0.0]]), ValueError, r"in \[0, 1\]; .* holds 3.5"),
         ({"likelihood": "poisson"}, np.array([[1.0, 3.5], [0.0, 0.0]]), ValueError, "holds fractions"),
-        ({"hidden": (0,)}, np.eye(3), ValueError, "each of hidden must be at least 1"),
+        ({"hidden": (0,)}, np.eye(3), ValueError, "each of `hidden` must be at least 1"),
         ({"samples": 0}, np.eye(3), ValueError, "'samples' parameter of VAE"),
-        ({"objective": "iwae", "beta": 2.0}, np.eye(3), ValueError, "beta must be left out with objective iwae"),
+        ({"objective": "iwae", "beta": 2.0}, np.eye(3), ValueError, "`beta` must be left out with `objective='iwae'`"),
     ],
 )
 def test_what_cannot_be_learned_is_refused_in_words(options, X, error, words):

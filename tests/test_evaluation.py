@@ -183,7 +183,7 @@ def test_evaluate_joins_the_parts_and_repeats_itself():
 def test_bad_requests_are_refused():
     vae = vae_of(BernoulliLikelihood((4,)), 1)
     data = dataset_from(torch.ones(3, 4))
-    with pytest.raises(ValueError, match="samples must be at least 1; got 0"):
+    with pytest.raises(ValueError, match="`samples` must be at least 1; got 0"):
         score(vae, data, samples=0)
     with pytest.raises(ValueError, match="at least one row"):
         score(vae, Dataset(data.raw[:0], data.schema), samples=1)

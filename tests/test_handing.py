@@ -196,7 +196,7 @@ def test_the_command_writes_each_form_of_a_file_or_a_folder(small, tmp_path, mon
     assert sorted(path.name for path in Path("other").iterdir()) == ["model.npz", "reader.py"]
     for words, message in (
         (["export", "run", "--to", "numpy"], "must be new or empty"),
-        (["export", "run", "--to", "torch"], "to must be one of onnx, numpy, safetensors; got 'torch'"),
+        (["export", "run", "--to", "torch"], "--to must be one of onnx, numpy, safetensors; got 'torch'"),
         (["export", "none", "--to", "numpy"], "there is none at"),
     ):
         assert cli.run(words) == 2 and message in capsys.readouterr().err

@@ -238,9 +238,9 @@ def test_doubly_reparameterised_gradients_have_less_noise():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"samples": 0}, "samples must be at least 1; got 0"),
-        ({"groups": 0}, "groups must be at least 1; got 0"),
-        ({"elbo_share": 1.5}, r"elbo_share must be in \[0, 1\]; got 1.5"),
+        ({"samples": 0}, "`samples` must be at least 1; got 0"),
+        ({"groups": 0}, "`groups` must be at least 1; got 0"),
+        ({"elbo_share": 1.5}, r"`elbo_share` must be in \[0, 1\]; got 1.5"),
     ],
 )
 def test_options_are_checked(options, message):

@@ -188,7 +188,7 @@ def test_mistakes_get_a_sentence(designs, gappy):
     for options, message in (
         ({"count": 0}, "at least 1; got 0"),
         ({"count": 2.5}, "whole number"),
-        ({"count": 1, "temperature": 0.0}, "temperature must be above 0"),
+        ({"count": 1, "temperature": 0.0}, "`temperature` must be above 0"),
     ):
         with pytest.raises(ValueError, match=message):
             model.sample(**options)

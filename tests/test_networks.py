@@ -103,9 +103,9 @@ def test_initial_weights_have_the_law_of_their_name(name, gated):
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(ValueError, match=r"activation must be one of relu, .*; got 'reul'"):
+    with pytest.raises(ValueError, match=r"`activation` must be one of relu, .*; got 'reul'"):
         MLP((2,), (2,), activation="reul")
-    with pytest.raises(ValueError, match=r"initialisation must be one of torch, .*; got 'xavier'"):
+    with pytest.raises(ValueError, match=r"`initialisation` must be one of torch, .*; got 'xavier'"):
         MLP((2,), (2,), initialisation="xavier")
 
 
@@ -303,7 +303,7 @@ def test_what_cannot_be_convolved_is_refused():
         network(*shapes, filters=(2, 2, 2))
         for filters in ((), (2, 2, 2, 2)):
             with pytest.raises(
-                ValueError, match=r"filters must be at least 1 and at most 3 numbers for images of 5 x 3.*got \("
+                ValueError, match=r"`filters` must be at least 1 and at most 3 numbers for images of 5 x 3.*got \("
             ):
                 network(*shapes, filters=filters)
 

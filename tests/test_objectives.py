@@ -124,7 +124,7 @@ def test_warmup_is_linear():
 
 
 def test_samples_must_be_positive():
-    with pytest.raises(ValueError, match="samples must be at least 1; got 0"):
+    with pytest.raises(ValueError, match="`samples` must be at least 1; got 0"):
         ELBO(network_vae(), samples=0)
 
 
@@ -213,7 +213,7 @@ def test_objectives_that_compare_rows_say_so():
 
 def test_free_bits_need_the_kl_of_each_latent():
     for options in ({"kl": "monte-carlo"}, {"capacity": 2.0}):
-        with pytest.raises(ValueError, match="free_bits need the KL of each latent in closed form and no capacity"):
+        with pytest.raises(ValueError, match="`free_bits` need the KL of each latent in closed form and no capacity"):
             ELBO(linear_bernoulli(), free_bits=0.5, **options)
 
 
@@ -228,26 +228,26 @@ def test_an_autoencoder_decodes_the_mean_and_claims_no_bound():
 # --- the configuration --------------------------------------------------------------------------------------------
 
 REFUSED = {
-    "samples must be left out with objective autoencoder": {"objective": "autoencoder", "samples": 2},
-    "beta must be left out with objective iwae": {"objective": "iwae", "beta": 2.0},
-    "groups must be left out with objective elbo, which does not use it; got 2": {"groups": 2},
-    "use objective iwae or piwae": {"gradient": "dreg"},
-    "penalty must be left out with objective factor": {"objective": "factor", "penalty": 3.0},
-    "cycles needs beta_schedule cyclic": {"cycles": 3, "warmup": 5},
-    "beta_schedule needs warmup above 0": {"beta_schedule": "cosine"},
-    "capacity_steps needs capacity above 0": {"capacity_steps": 5},
-    "gamma needs capacity above 0": {"gamma": 5.0},
-    "beta needs capacity 0": {"capacity": 5.0, "beta": 2.0},
-    "free_bits needs capacity 0": {"capacity": 5.0, "free_bits": 2.0},
-    "free_bits needs the KL of each latent in closed form": {"kl": "monte-carlo", "free_bits": 2.0},
-    "samples needs deterministic off": {"objective": "wae", "samples": 3},
-    "noise_level needs noise": {"noise_level": 0.5},
-    "noise needs noise_level": {"noise": "gaussian"},
-    "noise_level is a share": {"noise": "masking", "noise_level": 1.5},
-    "elbo_share must be in": {"objective": "iwae", "elbo_share": 1.5},
-    "objective factor needs adam": {"objective": "factor", "optimizer": "rmsprop"},
-    "each of discriminator must be at least 1": {"objective": "factor", "discriminator": (3, 0)},
-    "alpha must be at least 0": {"objective": "info", "alpha": -1.0},
+    "`samples` must be left out with `objective='autoencoder'`": {"objective": "autoencoder", "samples": 2},
+    "`beta` must be left out with `objective='iwae'`": {"objective": "iwae", "beta": 2.0},
+    "`groups` must be left out with `objective='elbo'`, which does not use it; got 2": {"groups": 2},
+    "use `objective` iwae or piwae": {"gradient": "dreg"},
+    "`penalty` must be left out with `objective='factor'`": {"objective": "factor", "penalty": 3.0},
+    "`cycles` needs `beta_schedule='cyclic'`": {"cycles": 3, "warmup": 5},
+    "`beta_schedule` needs `warmup` above 0": {"beta_schedule": "cosine"},
+    "`capacity_steps` needs `capacity` above 0": {"capacity_steps": 5},
+    "`gamma` needs `capacity` above 0": {"gamma": 5.0},
+    "`beta` needs `capacity=0`": {"capacity": 5.0, "beta": 2.0},
+    "`free_bits` needs `capacity=0`": {"capacity": 5.0, "free_bits": 2.0},
+    "`free_bits` needs the KL of each latent in closed form": {"kl": "monte-carlo", "free_bits": 2.0},
+    "`samples` needs `deterministic=False`": {"objective": "wae", "samples": 3},
+    "`noise_level` needs `noise`": {"noise_level": 0.5},
+    "`noise` needs `noise_level`": {"noise": "gaussian"},
+    "`noise_level` is a share": {"noise": "masking", "noise_level": 1.5},
+    "`elbo_share` must be in": {"objective": "iwae", "elbo_share": 1.5},
+    "`objective='factor'` needs adam": {"objective": "factor", "optimizer": "rmsprop"},
+    "each of `discriminator` must be at least 1": {"objective": "factor", "discriminator": (3, 0)},
+    "`alpha` must be at least 0": {"objective": "info", "alpha": -1.0},
 }
 
 

@@ -283,7 +283,7 @@ def test_other_posteriors_and_priors_are_refined_too(options):
 
 def test_bad_requests_are_refused(trained_digits):
     vae, splits = trained_digits
-    with pytest.raises(ValueError, match=r"refine must be a number of steps, 0 or more; got -1. Use for example 50"):
+    with pytest.raises(ValueError, match=r"`refine` must be a number of steps, 0 or more; got -1. Use for example 50"):
         score(vae, splits.test, samples=10, refine=-1)
     with pytest.raises(ValueError, match="refining needs a Gaussian posterior or a flow; got Mixture"):
         refinement._loosened(build_vae(ModelConfig(prior="mixture"), splits.schema).latent_prior())

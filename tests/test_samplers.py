@@ -188,7 +188,7 @@ def test_temperature_scales_the_covariance_about_the_means(temperature):
 
 def test_temperature_must_be_positive_and_known_to_the_law():
     for temperature in (0.0, -1.0, math.nan, math.inf):
-        with pytest.raises(ValueError, match=r"temperature must be (above 0|a finite number)"):
+        with pytest.raises(ValueError, match=r"`temperature` must be (above 0|a finite number)"):
             TemperedPrior(Planted(), temperature)
     with pytest.raises(ValueError, match=r"needs a Gaussian, a mixture or a flow; got Categorical"):
         tempered(Categorical(WEIGHTS), 0.5)

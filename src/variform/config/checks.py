@@ -69,7 +69,7 @@ def converted(hint: Any, value: Any, where: str) -> Any:
         hint: A type, a `Literal`, a tuple of those, a configuration, or one of them or None; numbers may have a
             `Range`, by `Annotated`.
         value: A value; of a configuration also a dict.
-        where: What messages call it.
+        where: What messages call it; a field or an argument stands in backticks.
 
     Raises:
         ValueError: for another type or choice, a number out of range or not finite, or one that 64 bits do not hold.
@@ -77,9 +77,9 @@ def converted(hint: Any, value: Any, where: str) -> Any:
     Example:
         >>> converted(tuple[int, ...], [64, 32], "hidden")
         (64, 32)
-        >>> converted(Literal["adam", "rmsprop"], "adams", "optimizer")
+        >>> converted(Literal["adam", "rmsprop"], "adams", "`optimizer`")
         Traceback (most recent call last):
-        ValueError: optimizer must be one of adam, rmsprop; got 'adams'. Did you mean 'adam'?
+        ValueError: `optimizer` must be one of adam, rmsprop; got 'adams'. Did you mean 'adam'?
     """
     origin, options = get_origin(hint), get_args(hint)
     if origin is Annotated:
@@ -147,7 +147,7 @@ def checked(function: Checked) -> Checked:
         '3.0 nats'
         >>> decimals(3, unit="bit")
         Traceback (most recent call last):
-        ValueError: unit must be one of nats, bits; got 'bit'. Did you mean 'bits'?
+        ValueError: `unit` must be one of nats, bits; got 'bit'. Did you mean 'bits'?
     """
     if isinstance(function, type):
         function.__init__ = checked(function.__init__)
@@ -165,7 +165,8 @@ def checked(function: Checked) -> Checked:
         hints = _hints(function)
         for name, value in given.arguments.items():
             if signature.parameters[name].kind not in _VARIADIC and _is_plain(hints.get(name)):
-                given.arguments[name] = converted(hints[name], value, name)
+                is_table = hints[name] in _CONFIGURATIONS  # which config.toml names by [name]
+                given.arguments[name] = converted(hints[name], value, name if is_table else f"`{name}`")
         return function(*given.args, **given.kwargs)
 
     return checking  # pyrefly: ignore[bad-return]

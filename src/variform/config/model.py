@@ -79,8 +79,8 @@ def require_effect(model: ModelConfig) -> None:
     Example:
         >>> require_effect(ModelConfig(components=50))
         Traceback (most recent call last):
-        ValueError: components must be left out with prior normal, which does not use it; got 50. Leave it out, or use \
-prior mixture or vamp.
+        ValueError: `components` must be left out with `prior='normal'`, which does not use it; got 50. Leave it out, \
+or use `prior` mixture or vamp.
     """
     users = {  # the options, the parts that use them, and the values of these parts that do
         "components": {"prior": ("mixture", "vamp")},
@@ -91,9 +91,11 @@ prior mixture or vamp.
     for field in dataclasses.fields(model):
         value, parts = getattr(model, field.name), users.get(field.name, {})
         if parts and value != field.default and not any(getattr(model, part) in known for part, known in parts.items()):
-            with_ = " and ".join(f"{part} {getattr(model, part)}" for part in parts)
-            instead = " or ".join(f"{part} {' or '.join(known)}" for part, known in parts.items())
-            rule = f"{field.name} must be left out with {with_}, which {'do' if len(parts) > 1 else 'does'} not use it"
+            with_ = " and ".join(f"`{part}={getattr(model, part)!r}`" for part in parts)
+            instead = " or ".join(f"`{part}` {' or '.join(known)}" for part, known in parts.items())
+            rule = (
+                f"`{field.name}` must be left out with {with_}, which {'do' if len(parts) > 1 else 'does'} not use it"
+            )
             require(False, rule, value, f"Leave it out, or use {instead}.")
 
 

@@ -151,33 +151,33 @@ class TrainConfig:
             users = [objective for objective, names in _USED_BY.items() if name in names]
             require(
                 self.objective in users,
-                f"{name} must be left out with objective {self.objective}, which does not use it",
+                f"`{name}` must be left out with `objective={self.objective!r}`, which does not use it",
                 changed[name],
-                f"Leave it out, or use objective {' or '.join(users)}.",
+                f"Leave it out, or use `objective` {' or '.join(users)}.",
             )
         needs = [
-            ("cycles", self.beta_schedule == "cyclic", "beta_schedule cyclic"),
-            ("beta_schedule", self.warmup > 0, "warmup above 0"),
-            ("capacity_steps", self.capacity > 0, "capacity above 0"),
-            ("gamma", self.objective != "elbo" or self.capacity > 0, "capacity above 0"),
-            ("noise_level", self.noise != "none", "noise other than none"),
-            ("noise", self.noise_level > 0, "noise_level above 0"),
-            *((name, self.capacity == 0, "capacity 0") for name in ("beta", "warmup", "free_bits")),
+            ("cycles", self.beta_schedule == "cyclic", "`beta_schedule='cyclic'`"),
+            ("beta_schedule", self.warmup > 0, "`warmup` above 0"),
+            ("capacity_steps", self.capacity > 0, "`capacity` above 0"),
+            ("gamma", self.objective != "elbo" or self.capacity > 0, "`capacity` above 0"),
+            ("noise_level", self.noise != "none", "`noise` other than none"),
+            ("noise", self.noise_level > 0, "`noise_level` above 0"),
+            *((name, self.capacity == 0, "`capacity=0`") for name in ("beta", "warmup", "free_bits")),
             ("free_bits", self.kl != "monte-carlo", "the KL of each latent in closed form"),
-            ("samples", self.objective != "wae" or not self.deterministic, "deterministic off"),
+            ("samples", self.objective != "wae" or not self.deterministic, "`deterministic=False`"),
         ]
         for name, holds, what in needs:
             if name in changed:
-                require(holds, f"{name} needs {what}", changed[name], f"Leave {name} out, or change that.")
+                require(holds, f"`{name}` needs {what}", changed[name], f"Leave `{name}` out, or change that.")
         is_share = self.noise in ("salt-and-pepper", "masking")
         require(
-            not is_share or self.noise_level <= 1, "noise_level is a share, at most 1", self.noise_level, "Use 0.25."
+            not is_share or self.noise_level <= 1, "`noise_level` is a share, at most 1", self.noise_level, "Use 0.25."
         )
         require(
             self.objective != "factor" or self.optimizer == "adam",
-            "objective factor needs adam, which its discriminator is trained with",
+            "`objective='factor'` needs adam, which its discriminator is trained with",
             self.optimizer,
-            "Use optimizer adam.",
+            "Use `optimizer='adam'`.",
         )
 
 
@@ -210,6 +210,6 @@ def every(text: str) -> tuple[float, str]:
     match = re.fullmatch(r"(\d+(?:\.\d+)?) *(s|steps?|epochs?)", text.strip())
     units = {"s": "seconds", "step": "steps", "epoch": "epochs"}
     if not match:
-        raise ValueError(f"checkpoint_every must be a number and a unit; got {text}. Use 30s, 500steps or 2epochs.")
+        raise ValueError(f"`checkpoint_every` must be a number and a unit; got {text}. Use 30s, 500steps or 2epochs.")
     unit = match[2] if match[2] == "s" else match[2].rstrip("s")
     return float(match[1]), units[unit]

@@ -57,7 +57,7 @@ def _kind(seen: np.ndarray, declared: str | None, column: str, name: str) -> Col
     if declared == "count" and not countable:
         wrong = seen[(seen < 0) | (seen != np.rint(seen))][0]
         raise ValueError(
-            f"counts must be whole numbers from 0; column {quoted(column)} of {name} holds {wrong:.7g}."
+            f"`counts` must be whole numbers from 0; column {quoted(column)} of {name} holds {wrong:.7g}."
             " Take it out of `counts`."
         )
     if declared == "real":

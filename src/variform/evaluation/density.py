@@ -111,7 +111,7 @@ def score(
         True
     """
     if refine < 0:
-        raise ValueError(f"refine must be a number of steps, 0 or more; got {refine}. Use for example 50.")
+        raise ValueError(f"`refine` must be a number of steps, 0 or more; got {refine}. Use for example 50.")
     if len(data) == 0:
         raise ValueError("there must be at least one row to evaluate; got none. Choose another split.")
     keep_freed()

@@ -118,7 +118,7 @@ def impute(
             "Use for example 1000 and 0.9."
         )
     if refine < 0:
-        raise ValueError(f"refine must be a number of steps, 0 or more; got {refine}. Use for example 50.")
+        raise ValueError(f"`refine` must be a number of steps, 0 or more; got {refine}. Use for example 50.")
     schema = vae.schema or data.schema  # whose ranges are those of the data that it was trained on
     floats = floats_per_decode(vae)
     rows = max(1, _FLOATS_AT_ONCE * 8 // (samples * floats))

@@ -374,8 +374,8 @@ def _sizes(shape: Sequence[int], filters: Sequence[int]) -> list[tuple[int, int]
     most = (max(height, width) - 1).bit_length()
     if not 1 <= len(filters) <= most:
         raise ValueError(
-            f"filters must be at least 1 and at most {most} numbers for images of {height} x {width}, whose sides each "
-            f"stage halves; got {tuple(filters)}. Change their number, or use `network='mlp'`."
+            f"`filters` must be at least 1 and at most {most} numbers for images of {height} x {width}, whose sides "
+            f"each stage halves; got {tuple(filters)}. Change their number, or use `network='mlp'`."
         )
     sizes = [(height, width)]
     for _ in filters:

@@ -72,8 +72,8 @@ class ELBO(Objective):
         super().__init__(vae, beta=beta)
         if free_bits and (capacity is not None or kl == "monte-carlo"):
             raise ValueError(
-                f"free_bits need the KL of each latent in closed form and no capacity; got free_bits {free_bits}, kl "
-                f"{kl}, capacity {capacity}. Use one of them."
+                f"`free_bits` need the KL of each latent in closed form and no capacity; got "
+                f"`free_bits={free_bits}`, `kl={kl!r}` and `capacity={capacity}`. Use one of them."
             )
         q, p = laws_of(vae)
         if kl == "closed-form" and not has_closed_form_kl(q, p):
@@ -83,8 +83,8 @@ class ELBO(Objective):
             )
         if free_bits and not splits_into_dimensions(q, p):
             raise ValueError(
-                f"free_bits need a diagonal posterior and prior; got {type(vae.posterior).__name__} and "
-                f"{type(vae.prior).__name__}. Use others, or leave free_bits out."
+                f"`free_bits` need a diagonal posterior and prior; got {type(vae.posterior).__name__} and "
+                f"{type(vae.prior).__name__}. Use others, or leave `free_bits` out."
             )
         self.samples, self.kl, self.free_bits, self.gamma = samples, kl, free_bits, gamma
         self.capacity: Schedule | None = capacity if callable(capacity) or capacity is None else lambda step: capacity

@@ -101,8 +101,8 @@ class InfoVAE(ELBO):
         super().__init__(vae, samples=samples, kl=kl, beta=1 - alpha)
         if alpha > 1 or alpha + penalty < 1:
             raise ValueError(
-                f"alpha must be at most 1, and alpha + penalty at least 1; got {alpha} and {penalty}. Use for example "
-                "alpha 0 and penalty 1000."
+                f"`alpha` must be at most 1, and `alpha` + `penalty` at least 1; got {alpha} and {penalty}. Use for "
+                "example `alpha=0` and `penalty=1000`."
             )
         if alpha == 1:
             require_fixed_prior(vae, "InfoVAE without a KL term")
@@ -156,7 +156,7 @@ class WAE(Objective):
         super().__init__(vae)
         require_fixed_prior(vae, "WAE")
         if samples < 1 or (deterministic and samples > 1):
-            raise ValueError(f"samples must be 1, or more where z is drawn; got {samples}. Use 1.")
+            raise ValueError(f"`samples` must be 1, or more where z is drawn; got {samples}. Use 1.")
         self.penalty, self.deterministic, self.samples = penalty, deterministic, samples
 
     def settings(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def require_batch(config: TrainConfig, rows: int) -> None:
     """
     if config.batch_size is not None and rows < config.batch_size:
         raise ValueError(
-            f"batch_size must not exceed the {rows} training rows; got {config.batch_size}. "
+            f"`batch_size` must not exceed the {rows} training rows; got {config.batch_size}. "
             f"Use `batch_size={rows}` or smaller, or bring more rows."
         )
 

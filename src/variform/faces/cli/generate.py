@@ -58,7 +58,7 @@ def generate(
     from variform.runs.samplers import with_sampler
 
     if count < 1:
-        raise ValueError(f"count must be at least 1; got {count}. Use for example 64.")
+        raise ValueError(f"`count` must be at least 1; got {count}. Use for example 64.")
     with writing_into(run, out):
         opened = opened_run(run)
         context = contexts_told(opened, given, count, seed)

@@ -90,7 +90,7 @@ def convert(hint: Any, tokens: Sequence[cyclopts.Token]) -> Any:
         kind = float if of_numbers[1] == "float" else int
         values = [_number(word, kind) for word in values]
     name = (tokens[0].keyword or "").strip("-[]").replace("-", "_")
-    return converted(hint, values if "tuple[" in str(hint) else values[0], name)
+    return converted(hint, values if "tuple[" in str(hint) else values[0], f"`{name}`")
 
 
 def _number(word: str, kind: type[int] | type[float]) -> int | float | str:
