@@ -46,7 +46,7 @@ class Condition:
 
     @property
     def width(self) -> int:
-        """Numbers of the context that it takes."""
+        """How many numbers of the context are its."""
         return len(self.categories) or 1
 
     def encode(self, values: np.ndarray) -> Tensor:
@@ -63,18 +63,21 @@ class Condition:
                     f"{quoted(self.name)} must be a number; got {quoted(values[0])}. Give a number."
                 ) from None
             return ((numbers - self.shift) / self.scale).float()[:, None]
-        known = {category: number for number, category in enumerate(self.categories)} | {"": -1}
+        codes = {category: code for code, category in enumerate(self.categories)} | {"": -1}
         names = [category_name(value) for value in values]
-        if odd := next((name for name in names if name not in known), None):
+        if odd := next((name for name in names if name not in codes), None):
             raise ValueError(
                 f"{quoted(self.name)} must be one of {listed(self.categories)}; got {quoted(odd)}. Choose one of them."
             )
-        return torch.eye(self.width + 1, self.width)[[known[name] for name in names]]
+        one_hot = torch.eye(self.width + 1, self.width)  # the last row is that of no category
+        return one_hot[[codes[name] for name in names]]
 
     def decode(self, part: Tensor, *, digits: int = 4) -> str:
         """The category with the largest number, or the number in its own unit, of (width,); "" for no category."""
+        if self.categories and not part.any():
+            return ""
         if self.categories:
-            return self.categories[int(part.argmax())] if part.any() else ""
+            return self.categories[int(part.argmax())]
         return f"{part.item() * self.scale + self.shift:.{digits}g}"
 
 
@@ -122,8 +125,8 @@ class Occupancy:
         Ramaswamy, Rastogi and Shim (2000), for the distance to the k-th nearest row as a measure of loneliness.
 
     Example:
-        >>> told = torch.cat([torch.arange(0, 100), torch.arange(200, 300)]).double()[:, None]
-        >>> seen = occupancy([Condition("mass")], told)
+        >>> contexts = torch.cat([torch.arange(0, 100), torch.arange(200, 300)]).double()[:, None]
+        >>> seen = occupancy([Condition("mass")], contexts)
         >>> seen.low, seen.high, seen.near([250]), seen.near([150])
         ((0.0,), (299.0,), 24, 0)
     """
@@ -136,15 +139,17 @@ class Occupancy:
     cells: tuple[tuple[int, ...], ...]
     counts: tuple[int, ...]
 
-    def cell(self, place: int, value: float) -> int:
+    def cell(self, condition: int, value: float) -> int:
         """The cell of a value of one condition: a number in its own unit, or the number of a category."""
-        step = self.step[place]
-        return round(value) if not step else math.floor((value - self.low[place]) / step + 0.5)
+        step = self.step[condition]
+        if not step:
+            return round(value)
+        return math.floor((value - self.low[condition]) / step + 0.5)
 
-    def window(self, place: int, value: float) -> tuple[float, float]:
+    def window(self, condition: int, value: float) -> tuple[float, float]:
         """The numbers that are near to a value of one condition: its own cell and those beside it."""
-        own, step = self.cell(place, value), self.step[place]
-        return self.low[place] + (own - 1.5) * step, self.low[place] + (own + 1.5) * step
+        own, low, step = self.cell(condition, value), self.low[condition], self.step[condition]
+        return low + (own - 1.5) * step, low + (own + 1.5) * step
 
     def near(self, values: Sequence[float | None]) -> int:
         """How many training rows are near in all conditions together.
@@ -154,21 +159,25 @@ class Occupancy:
         """
         cells, counts = self._arrays
         is_near = np.ones(len(counts), dtype=bool)
-        for place, value in enumerate(values):
+        for condition, value in enumerate(values):
             if value is not None:
-                is_near &= np.abs(cells[:, place] - self.cell(place, value)) <= (1 if self.step[place] else 0)
+                reach = 1 if self.step[condition] else 0
+                is_near &= np.abs(cells[:, condition] - self.cell(condition, value)) <= reach
         return int(counts[is_near].sum())
 
     @property
     def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        return np.array(self.cells, dtype=np.int64).reshape(-1, len(self.step)), np.array(self.counts, dtype=np.int64)
+        """Cells, (cells, conditions), and the rows in each, (cells,)."""
+        cells = np.array(self.cells, dtype=np.int64).reshape(-1, len(self.step))
+        return cells, np.array(self.counts, dtype=np.int64)
 
-    def is_outside(self, place: int, value: float | None) -> bool:
+    def is_outside(self, condition: int, value: float | None) -> bool:
         """Whether a number lies outside the range of the training rows, by more than the rounding of a context."""
-        if value is None or not self.step[place]:
+        if value is None or not self.step[condition]:
             return False
-        error = 1e-5 * (self.high[place] - self.low[place])
-        return not self.low[place] - error <= value <= self.high[place] + error
+        low, high = self.low[condition], self.high[condition]
+        error = 1e-5 * (high - low)
+        return not low - error <= value <= high + error
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -185,15 +194,22 @@ class Occupancy:
         hints = get_type_hints(cls)
         if not isinstance(values, dict) or set(values) != set(hints):
             raise ValueError(f"counts of what rows were told must have the keys {', '.join(hints)}; got others.")
-        found = cls(**{name: converted(hints[name], value, f"the counts' {name}") for name, value in values.items()})
-        widths = {len(conditions)} == {len(part) for part in (found.low, found.high, found.step, *found.cells)}
-        steps = all(bool(item.categories) == (step == 0) for item, step in zip(conditions, found.step, strict=False))
-        is_whole = len(found.cells) == len(found.counts) and sum(found.counts) == found.rows
-        if not (widths and steps and is_whole) or min((*found.step, *found.counts, found.few), default=0) < 0:
+        counts = cls(**{name: converted(hints[name], value, f"the counts' {name}") for name, value in values.items()})
+        if not counts._fits(conditions):
             raise ValueError(
                 "counts of what rows were told must fit its conditions; others came. Fetch the file again."
             )
-        return found
+        return counts
+
+    def _fits(self, conditions: Sequence[Condition]) -> bool:
+        """Whether these can be counts of rows under the conditions."""
+        lengths = {len(values) for values in (self.low, self.high, self.step, *self.cells)}
+        if lengths != {len(conditions)} or len(self.cells) != len(self.counts):
+            return False
+        is_category = [bool(condition.categories) for condition in conditions]
+        has_no_step = [step == 0 for step in self.step]
+        least = min(*self.step, *self.counts, self.few)
+        return is_category == has_no_step and sum(self.counts) == self.rows and least >= 0
 
 
 def occupancy(conditions: Sequence[Condition], contexts: Tensor) -> Occupancy | None:
@@ -207,21 +223,21 @@ def occupancy(conditions: Sequence[Condition], contexts: Tensor) -> Occupancy | 
     values = values[~np.isnan(values).any(1)]
     if not len(values):
         return None
-    is_number = np.array([not item.categories for item in conditions])
-    low, high = np.where(is_number, values.min(0), 0.0), np.where(is_number, values.max(0), 0.0)
+    is_number = np.array([not condition.categories for condition in conditions])
+    low = np.where(is_number, values.min(0), 0.0)
+    high = np.where(is_number, values.max(0), 0.0)
     neighbours = min(_NEIGHBOURS, max(1, len(values) // 20))
     step = np.zeros(len(conditions))
     if is_number.any():
-        scale = np.array([item.scale for item in conditions])
+        scale = np.array([condition.scale for condition in conditions])
         step[is_number] = _steps(values, is_number, scale, neighbours)
     cells, counts = _counted(values, low, step)
     while len(cells) > _MOST_CELLS and is_number.any():
         step = 2 * step
         cells, counts = _counted(values, low, step)
-    few = max(1, neighbours // 2)
     return Occupancy(
         rows=len(values),
-        few=few,
+        few=max(1, neighbours // 2),
         low=tuple(low.tolist()),
         high=tuple(high.tolist()),
         step=tuple(step.tolist()),
@@ -237,22 +253,26 @@ def _steps(values: np.ndarray, is_number: np.ndarray, scale: np.ndarray, neighbo
     numbers = (values / scale)[:, is_number]
     _, group = np.unique(values[:, ~is_number], axis=0, return_inverse=True)
     sizes = np.bincount(group.reshape(-1))
-    groups = [numbers[group.reshape(-1) == number] for number in np.flatnonzero(sizes > neighbours)] or [numbers]
+    large = np.flatnonzero(sizes > neighbours)
+    groups = [numbers[group.reshape(-1) == number] for number in large]
     distances = []
-    for rows in groups:
-        reach = min(neighbours + 1, len(rows))  # each row is its own nearest one
-        known = NearestNeighbors(n_neighbors=reach, metric="chebyshev").fit(rows)
-        asked = rows[:: max(1, len(numbers) // _QUERIES)]
-        distances.append(known.kneighbors(asked)[0][:, -1])
+    for rows in groups or [numbers]:
+        count = min(neighbours + 1, len(rows))  # each row is its own nearest one
+        tree = NearestNeighbors(n_neighbors=count, metric="chebyshev").fit(rows)
+        queries = rows[:: max(1, len(numbers) // _QUERIES)]
+        to_neighbours, _ = tree.kneighbors(queries)
+        distances.append(to_neighbours[:, -1])
     usual = np.quantile(np.concatenate(distances), _NEAR_SHARE)
-    gaps = [np.median(np.diff(np.unique(column))) for column in numbers.T]
-    return np.maximum(usual, np.array(gaps) / 2) * scale[is_number]
+    gaps = np.array([np.median(np.diff(np.unique(column))) for column in numbers.T])
+    return np.maximum(usual, gaps / 2) * scale[is_number]
 
 
 def _counted(values: np.ndarray, low: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The cells that hold rows, and their numbers of rows."""
-    places = np.where(step > 0, np.floor((values - low) / np.where(step > 0, step, 1.0) + 0.5), np.rint(values))
-    return np.unique(places.astype(np.int64), axis=0, return_counts=True)
+    is_number = step > 0
+    intervals = np.floor((values - low) / np.where(is_number, step, 1.0) + 0.5)
+    cells = np.where(is_number, intervals, np.rint(values))
+    return np.unique(cells.astype(np.int64), axis=0, return_counts=True)
 
 
 def values_told(conditions: Sequence[Condition], contexts: Tensor) -> np.ndarray:
@@ -262,13 +282,13 @@ def values_told(conditions: Sequence[Condition], contexts: Tensor) -> np.ndarray
         >>> values_told([Condition("label", ("cat", "dog")), Condition("mass", (), 50, 2)], torch.tensor([[0, 1, -1]]))
         array([[ 1., 48.]])
     """
+    parts = contexts.double().split([condition.width for condition in conditions], 1)
     columns = []
-    for condition, part in zip(
-        conditions, contexts.double().split([item.width for item in conditions], 1), strict=True
-    ):
-        known = part.any(1)
-        told = part[:, 0] * condition.scale + condition.shift
-        columns.append(torch.where(known, part.argmax(1).double(), torch.nan) if condition.categories else told)
+    for condition, part in zip(conditions, parts, strict=True):
+        if condition.categories:
+            columns.append(torch.where(part.any(1), part.argmax(1).double(), torch.nan))
+        else:
+            columns.append(part[:, 0] * condition.scale + condition.shift)
     return torch.stack(columns, 1).numpy()
 
 
@@ -281,7 +301,7 @@ def remarks(conditions: Sequence[Condition], seen: Occupancy, contexts: Tensor) 
         contexts: What is asked for, (N, width of all conditions).
 
     Returns:
-        A sentence for each of the first three different things of the kind, and one on how many more there are.
+        A sentence for each of the first three different contexts of the kind, and one on how many more there are.
 
     Example:
         >>> masses = Condition("mass [kg]")
@@ -290,44 +310,60 @@ def remarks(conditions: Sequence[Condition], seen: Occupancy, contexts: Tensor) 
         'mass [kg] = 250 lies outside the data: the training rows go from 1 to 20.'
     """
     different = np.unique(values_told(conditions, contexts), axis=0)
-    told = [[None if math.isnan(value) else value for value in row] for row in different.tolist()]
-    found = list(filter(None, (_remark(conditions, seen, values) for values in told)))
-    more = len(found) - _SAID
-    rest = [f"{more:,} more of {len(told):,} different things that are asked for lie so."] if more > 0 else []
-    return found[:_SAID] + rest
+    sentences = [_remark(conditions, seen, row) for row in different.tolist()]
+    said = [sentence for sentence in sentences if sentence]
+    more = len(said) - _SAID
+    if more <= 0:
+        return said
+    return [*said[:_SAID], f"{more:,} more of {len(different):,} different things that are asked for lie so."]
 
 
-def _remark(conditions: Sequence[Condition], seen: Occupancy, values: Sequence[float | None]) -> str:
-    """A sentence on one thing that is asked for; empty where training rows enough are near."""
-    named = {place: _named(conditions[place], value) for place, value in enumerate(values) if value is not None}
-    outside = [place for place in named if seen.is_outside(place, values[place])]
+def _remark(conditions: Sequence[Condition], seen: Occupancy, row: Sequence[float]) -> str:
+    """A sentence on one context that is asked for; empty where training rows enough are near.
+
+    Args:
+        conditions: What the model is told.
+        seen: What it was told in training.
+        row: A value of each condition; NaN for none.
+    """
+    values = [None if math.isnan(value) else value for value in row]
+    asked = {number: value for number, value in enumerate(row) if not math.isnan(value)}
+    words = {number: _named(conditions[number], value) for number, value in asked.items()}
+    outside = [number for number, value in asked.items() if seen.is_outside(number, value)]
     count = seen.near(values)
     if not outside and count >= seen.few:
         return ""
     ranges = [
-        f"{named[place]} lies outside the data: the training rows go from {seen.low[place]:.4g} to "
-        f"{seen.high[place]:.4g}."
-        for place in outside
+        f"{words[number]} lies outside the data: the training rows go from {seen.low[number]:.4g} to "
+        f"{seen.high[number]:.4g}."
+        for number in outside
     ]
-    where = "it" if len(outside) == len(named) == 1 else " and ".join(named.values())
-    places = [_place(seen, place, words, conditions[place].name, values[place]) for place, words in named.items()]
-    alone = [seen.near([value if place == one else None for place, value in enumerate(values)]) for one in named]
-    apart = f"; alone, {_listed(alone, named)}" if len(named) > 1 else ""
+    where = "it" if len(outside) == len(asked) == 1 else " and ".join(words.values())
+    windows = [_window(seen, number, conditions[number], value) for number, value in asked.items()]
     verb = "is" if count == 1 else "are"
-    near = f"Near {where} {verb} {count:,} of {seen.rows:,} training rows, with {' and '.join(places)}{apart}."
+    alone = _near_alone(seen, asked, words)
+    near = f"Near {where} {verb} {count:,} of {seen.rows:,} training rows, with {' and '.join(windows)}{alone}."
     return " ".join([*ranges, near, "What the model makes of it is a guess."])
 
 
-def _place(seen: Occupancy, place: int, words: str, name: str, value: float | None) -> str:
+def _near_alone(seen: Occupancy, asked: dict[int, float], words: dict[int, str]) -> str:
+    """How many rows are near in each condition alone, where several are asked for."""
+    if len(asked) == 1:
+        return ""
+    counts = []
+    for number, value in asked.items():
+        alone: list[float | None] = [None] * len(seen.step)
+        alone[number] = value
+        counts.append(f"{seen.near(alone):,} near {words[number]}")
+    return f"; alone, {', '.join(counts)}"
+
+
+def _window(seen: Occupancy, number: int, condition: Condition, value: float) -> str:
     """What the rows have that are near in one condition."""
-    if not seen.step[place] or value is None:
-        return words
-    low, high = seen.window(place, value)
-    return f"{name} from {low:.4g} to {high:.4g}"
-
-
-def _listed(counts: Sequence[int], named: dict[int, str]) -> str:
-    return ", ".join(f"{count:,} near {words}" for count, words in zip(counts, named.values(), strict=True))
+    if not seen.step[number]:
+        return _named(condition, value)
+    low, high = seen.window(number, value)
+    return f"{condition.name} from {low:.4g} to {high:.4g}"
 
 
 def _named(condition: Condition, value: float) -> str:

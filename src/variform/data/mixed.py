@@ -28,43 +28,57 @@ def as_mixed(
     declared = declared_kinds(config, columns, source.name)
     values = np.array(source.values, np.float64)
     kinds, categories = [], []
-    for place, column in enumerate(columns):
-        names = source.categories[place] if source.categories else ()
-        if declared.get(column) == "category" and not names:
-            known, codes = np.unique(values[:, place], return_inverse=True)
-            names = tuple(f"{value:.15g}" for value in known if not np.isnan(value))
-            values[:, place] = np.where(np.isnan(values[:, place]), np.nan, codes)
-        seen = values[np.isfinite(values[:, place]), place]
-        kinds.append("category" if names else _kind(seen, declared.get(column), column, source.name))
+    for column, name in enumerate(columns):
+        names = source.categories[column] if source.categories else ()
+        if declared.get(name) == "category" and not names:
+            values[:, column], names = _coded(values[:, column])
+        observed = values[np.isfinite(values[:, column]), column]
+        kind = "category" if names else _kind(observed, declared.get(name), name, source.name)
+        _require_repeats(names, observed, name, source.name)
+        _require_variation(names, observed, name, source.name)
+        kinds.append(kind)
         categories.append(names)
-        if names and len(names) > max(_FEW, len(seen) / 2):
-            raise ValueError(
-                f"categories must repeat; column {quoted(column)} of {source.name} holds {len(names)} different ones in"
-                f" {len(seen)} rows. Delete the column if it only names the rows."
-            )
-        if len(seen) and seen.min() == seen.max():
-            shown = quoted(names[0]) if names else f"{seen[0]:.7g}"
-            raise ValueError(
-                f"every column must vary; column {quoted(column)} of {source.name} is {shown} in every row. Delete it."
-            )
     return dataclasses.replace(source, values=values), tuple(kinds), tuple(categories)
 
 
-def _kind(seen: np.ndarray, declared: str | None, column: str, name: str) -> ColumnKind:
+def _coded(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Numbers that are declared to be categories: their codes from 0, NaN where one is missing, and their names."""
+    different, codes = np.unique(values, return_inverse=True)
+    names = tuple(f"{value:.15g}" for value in different if not np.isnan(value))
+    return np.where(np.isnan(values), np.nan, codes), names
+
+
+def _require_repeats(names: tuple[str, ...], observed: np.ndarray, column: str, source: str) -> None:
+    if len(names) > max(_FEW, len(observed) / 2):
+        raise ValueError(
+            f"categories must repeat; column {quoted(column)} of {source} holds {len(names)} different ones in"
+            f" {len(observed)} rows. Delete the column if it only names the rows."
+        )
+
+
+def _require_variation(names: tuple[str, ...], observed: np.ndarray, column: str, source: str) -> None:
+    if len(observed) and observed.min() == observed.max():
+        only = quoted(names[0]) if names else f"{observed[0]:.7g}"
+        raise ValueError(
+            f"every column must vary; column {quoted(column)} of {source} is {only} in every row. Delete it."
+        )
+
+
+def _kind(observed: np.ndarray, declared: str | None, column: str, name: str) -> ColumnKind:
     """The kind of a column of numbers: a count law cannot be narrower than Poisson's, whose variance is its mean."""
-    whole = bool((seen == np.rint(seen)).all())
-    countable = whole and bool((seen >= 0).all())
+    is_count = (observed >= 0) & (observed == np.rint(observed))
+    countable = bool(is_count.all())
     if declared == "count" and not countable:
-        wrong = seen[(seen < 0) | (seen != np.rint(seen))][0]
+        wrong = observed[~is_count][0]
         raise ValueError(
             f"`counts` must be whole numbers from 0; column {quoted(column)} of {name} holds {wrong:.7g}."
             " Take it out of `counts`."
         )
     if declared == "real":
         return "real"
-    if declared is None and countable and seen.max(initial=0) <= 1:
+    if declared is None and countable and observed.max(initial=0) <= 1:
         return "binary"
-    if declared == "count" or (countable and seen.var() >= seen.mean()):
+    if declared == "count" or (countable and observed.var() >= observed.mean()):
         return "count"
     return "real"
 
@@ -72,29 +86,48 @@ def _kind(seen: np.ndarray, declared: str | None, column: str, name: str) -> Col
 def known_categories(source: Source, schema: Schema) -> Source:
     """The source with its categories under the numbers that they have in `schema`."""
     values = np.array(source.values, np.float64)
-    for place, (column, kind) in enumerate(zip(schema.columns, schema.kinds, strict=True)):
-        if values.ndim != 2 or place >= values.shape[1]:
-            break  # another shape, which is refused with its own words
-        names = source.categories[place] if source.categories else ()
-        known, seen = schema.categories[place], values[np.isfinite(values[:, place]), place]
-        if names and not known:
-            raise ValueError(
-                f"column {quoted(column)} must hold numbers as in {schema.source}; {source.name} holds"
-                f" {quoted(names[0])}. Give the same columns in the same order."
-            )
+    is_table = values.ndim == 2
+    width = min(len(schema.columns), values.shape[1]) if is_table else 0  # another is refused with its own words
+    for column in range(width):
+        names = source.categories[column] if source.categories else ()
         if names:  # a .csv; an array holds the numbers of the categories already
-            if odd := set(names) - set(known):
-                raise ValueError(
-                    f"column {quoted(column)} must hold categories of {schema.source}, {listed(known)};"
-                    f" {source.name} holds {quoted(min(odd))}. Correct the cell, empty it, or train anew with it."
-                )
-            there = ~np.isnan(values[:, place])
-            values[there, place] = np.array([known.index(name) for name in names], float)[seen.astype(int)]
-        most = len(known) - 1 if known else 1 if kind == "binary" else np.inf
-        bad = seen[(seen < 0) | (seen > most) | (seen != np.rint(seen))] if kind != "real" else seen[:0]
-        if len(bad) and not names:
-            raise ValueError(
-                f"column {quoted(column)} must hold whole numbers from 0 {'' if np.isinf(most) else f'to {most} '}as in"
-                f" {schema.source}; {source.name} holds {bad[0]:.7g}. Correct the cell, or train anew with it."
-            )
+            values[:, column] = _recoded(values[:, column], names, schema, column, source.name)
+        else:
+            _require_codes(values[:, column], schema, column, source.name)
     return dataclasses.replace(source, values=values, categories=())
+
+
+def _recoded(values: np.ndarray, names: tuple[str, ...], schema: Schema, column: int, source: str) -> np.ndarray:
+    """Codes of the categories `names` as codes of those of the schema's column."""
+    name, known = schema.columns[column], schema.categories[column]
+    if not known:
+        raise ValueError(
+            f"column {quoted(name)} must hold numbers as in {schema.source}; {source} holds"
+            f" {quoted(names[0])}. Give the same columns in the same order."
+        )
+    if odd := set(names) - set(known):
+        raise ValueError(
+            f"column {quoted(name)} must hold categories of {schema.source}, {listed(known)};"
+            f" {source} holds {quoted(min(odd))}. Correct the cell, empty it, or train anew with it."
+        )
+    codes = np.array([known.index(category) for category in names], float)
+    is_observed = ~np.isnan(values)
+    recoded = values.copy()
+    recoded[is_observed] = codes[values[is_observed].astype(int)]
+    return recoded
+
+
+def _require_codes(values: np.ndarray, schema: Schema, column: int, source: str) -> None:
+    """Counts must be whole numbers from 0, and what is binary or a category has a greatest one."""
+    kind, known = schema.kinds[column], schema.categories[column]
+    if kind == "real":
+        return
+    greatest = {"binary": 1, "category": len(known) - 1}.get(kind, np.inf)
+    observed = values[np.isfinite(values)]
+    is_wrong = (observed < 0) | (observed > greatest) | (observed != np.rint(observed))
+    if is_wrong.any():
+        end = "" if np.isinf(greatest) else f"to {greatest} "
+        raise ValueError(
+            f"column {quoted(schema.columns[column])} must hold whole numbers from 0 {end}as in"
+            f" {schema.source}; {source} holds {observed[is_wrong][0]:.7g}. Correct the cell, or train anew with it."
+        )

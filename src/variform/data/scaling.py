@@ -36,15 +36,14 @@ def with_scaling(schema: Schema, train: Dataset, config: DataConfig) -> Schema:
 def _shift_and_scale(
     schema: Schema, train: Dataset, choice: Literal["auto", "none", "unit", "standard"]
 ) -> tuple[Tensor, Tensor]:
+    size = rows_at_once(schema.shape)
     if schema.gaps:
-        low, high = extent(train.raw_batches(rows_at_once(schema.shape)), pooled=schema.kind == "image")
+        low, _ = extent(train.raw_batches(size), pooled=schema.kind == "image")
         require_observed(low, schema.columns, schema.source, " in a training row")
     if schema.kinds:
         return _shift_and_scale_of_reals(schema, train, choice)
-    if choice == "auto" and not schema.levels and min(schema.low) >= 0 and max(schema.high) <= 1:
-        choice = "none"
-    elif choice == "auto":
-        choice = "unit" if schema.levels or schema.kind == "image" else "standard"
+    if choice == "auto":
+        choice = _usual(schema)
     if choice == "none":
         return torch.zeros(1), torch.ones(1)
     if choice == "unit" and schema.levels:
@@ -54,31 +53,42 @@ def _shift_and_scale(
         _require_variation(low, high, schema, "row")
         return low, high - low
     pooled = bool(schema.levels) or schema.kind == "image"
-    size = rows_at_once(schema.shape)
-    _require_variation(*extent(train.raw_batches(size), pooled=pooled), schema, "training row")
-    return _mean_and_std(lambda: (raw.reshape(-1, 1) if pooled else raw for raw in train.raw_batches(size)))
+    low, high = extent(train.raw_batches(size), pooled=pooled)
+    _require_variation(low, high, schema, "training row")
+    if pooled:
+        return _mean_and_std(lambda: (raw.reshape(-1, 1) for raw in train.raw_batches(size)))
+    return _mean_and_std(lambda: train.raw_batches(size))
+
+
+def _usual(schema: Schema) -> Literal["none", "unit", "standard"]:
+    """The scaling of plain data for which none is asked: what is in [0, 1] already stays as it is."""
+    if schema.levels:
+        return "unit"
+    if min(schema.low) >= 0 and max(schema.high) <= 1:
+        return "none"
+    return "unit" if schema.kind == "image" else "standard"
 
 
 def _shift_and_scale_of_reals(
     schema: Schema, train: Dataset, choice: Literal["auto", "none", "unit", "standard"]
 ) -> tuple[Tensor, Tensor]:
     """Of a mixed table: what the choice says for real columns; all others stay as they are."""
-    shift, scale = (
-        torch.zeros(len(schema.kinds), dtype=torch.float64),
-        torch.ones(len(schema.kinds), dtype=torch.float64),
-    )
-    reals = torch.tensor([place for place, kind in enumerate(schema.kinds) if kind == "real"]).long()
+    shift = torch.zeros(len(schema.kinds), dtype=torch.float64)
+    scale = torch.ones(len(schema.kinds), dtype=torch.float64)
+    reals = torch.tensor([column for column, kind in enumerate(schema.kinds) if kind == "real"]).long()
     if choice == "none" or not len(reals):
         return shift, scale
-    few = dataclasses.replace(schema, columns=tuple(schema.columns[place] for place in reals))
-    low, high = extent(train.raw_batches(rows_at_once(schema.shape)), pooled=False)
-    _require_variation(low[reals], high[reals], few, "training row")
+    size = rows_at_once(schema.shape)
+    only_reals = dataclasses.replace(schema, columns=tuple(schema.columns[column] for column in reals))
+    low, high = extent(train.raw_batches(size), pooled=False)
+    _require_variation(low[reals], high[reals], only_reals, "training row")
     if choice == "unit":
         low, high = torch.tensor([schema.low, schema.high], dtype=torch.float64)
-        first, second = low, high - low
+        shifts, scales = low, high - low
     else:
-        first, second = _mean_and_std(lambda: train.raw_batches(rows_at_once(schema.shape)))
-    shift[reals], scale[reals] = first[reals], second[reals]
+        shifts, scales = _mean_and_std(lambda: train.raw_batches(size))
+    shift[reals] = shifts[reals]
+    scale[reals] = scales[reals]
     return shift, scale
 
 
@@ -86,10 +96,13 @@ def _mean_and_std(passes: Callable[[], Iterable[Tensor]]) -> tuple[Tensor, Tenso
     """Mean and population standard deviation of each column, in float64, in two passes over the rows."""
     mean, count = torch.zeros(2, dtype=torch.float64)
     for chunk in passes():
-        mean, count = mean + chunk.double().nansum(0), count + (~chunk.isnan()).sum(0)
+        mean = mean + chunk.double().nansum(0)
+        count = count + (~chunk.isnan()).sum(0)
     mean = mean / count
-    variance = sum(((chunk.double() - mean).square().nansum(0) for chunk in passes()), torch.zeros(())) / count
-    return mean, variance.sqrt()
+    squares = torch.zeros(())
+    for chunk in passes():
+        squares = squares + (chunk.double() - mean).square().nansum(0)
+    return mean, (squares / count).sqrt()
 
 
 def _require_variation(low: Tensor, high: Tensor, schema: Schema, rows: str) -> None:
@@ -97,8 +110,8 @@ def _require_variation(low: Tensor, high: Tensor, schema: Schema, rows: str) -> 
     if not constant:
         return
     column = constant[0]
-    place = f"column {quoted(schema.columns[column])}" if len(low) == len(schema.columns) else "every value"
+    name = f"column {quoted(schema.columns[column])}" if len(low) == len(schema.columns) else "every value"
     raise ValueError(
-        f"every column must vary to be scaled; {place} of {schema.source} is {low[column].item():.7g} in every"
+        f"every column must vary to be scaled; {name} of {schema.source} is {low[column].item():.7g} in every"
         f" {rows}. Delete the column or use `scaling='none'`."
     )
