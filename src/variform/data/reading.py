@@ -173,10 +173,11 @@ def rows_like(
             f"{name} must hold numbers; its type is {values.dtype}. Give categories by their numbers in "
             "schema.categories, and NaN where a value is missing."
         )
-    told = schema.contexts(given or {}, len(values) if values.ndim else 0, unknown=unknown)
+    rows = len(values) if values.ndim else 0
+    contexts = schema.contexts(given or {}, rows, unknown=unknown)
     data = _rows_like(Source(name, values), dataclasses.replace(schema, conditions=()))
     schema = dataclasses.replace(data.schema, conditions=schema.conditions)
-    return dataclasses.replace(data, schema=schema, contexts=told if schema.conditions else None)
+    return dataclasses.replace(data, schema=schema, contexts=contexts if schema.conditions else None)
 
 
 def _rows_like(source: Source, schema: Schema) -> Dataset:
@@ -217,14 +218,8 @@ def read_points(path: str | Path, columns: Sequence[str] = ()) -> np.ndarray:
                [-1. ,  2. ]])
     """
     path = Path(path)
-    named = bool(columns) and source_format(path) == "csv" and set(columns) <= set(csv_columns(path))
-    source = read_source(path, DataConfig(cells="mixed")) if named else read_source(path)
-    if named:
-        assert source.columns is not None
-        places = [source.columns.index(name) for name in columns]
-        if text := next((source.columns[place] for place in places if source.categories[place]), None):
-            raise ValueError(f"column {quoted(text)} of {source.name} must hold numbers; it holds text. Correct it.")
-        source = dataclasses.replace(source, values=np.asarray(source.values)[:, places], columns=tuple(columns))
+    has_columns = bool(columns) and source_format(path) == "csv" and set(columns) <= set(csv_columns(path))
+    source = _only(columns, path) if has_columns else read_source(path)
     require_numbers(source)
     if source.values.ndim != 2:
         raise ValueError(
@@ -235,8 +230,21 @@ def read_points(path: str | Path, columns: Sequence[str] = ()) -> np.ndarray:
     return points
 
 
+def _only(columns: Sequence[str], path: Path) -> Source:
+    """These columns of numbers of a .csv file, whatever its other columns hold."""
+    source = read_source(path, DataConfig(cells="mixed"))
+    assert source.columns is not None
+    positions = [source.columns.index(name) for name in columns]
+    if text := next((source.columns[position] for position in positions if source.categories[position]), None):
+        raise ValueError(f"column {quoted(text)} of {source.name} must hold numbers; it holds text. Correct it.")
+    values = np.asarray(source.values)[:, positions]
+    return dataclasses.replace(source, values=values, columns=tuple(columns))
+
+
 def _splits(source: Source, config: DataConfig) -> Splits:
-    source, kinds, categories = as_mixed(source, config) if config.cells == "mixed" else (source, (), ())
+    kinds, categories = (), ()
+    if config.cells == "mixed":
+        source, kinds, categories = as_mixed(source, config)
     if not kinds and (config.categories or config.counts or config.reals):
         raise ValueError(
             "`categories`, `counts` and `reals` are for `likelihood='mixed'`; got another. Leave them out."
@@ -248,40 +256,54 @@ def _splits(source: Source, config: DataConfig) -> Splits:
     if kinds:
         unscaled = dataclasses.replace(unscaled, levels=None)
     own = own_parts(source.own, len(raw))
-    digests = digests_of(raw) if source.keys is None else source.keys.astype("<i8").view(np.uint8)
-    groups = digests if source.keys is None else digests[:, :8]
+    digests, groups = _digests(source, raw)
     rows = split_rows(own, groups, config.split_seed, source.name)
-    index = _index(source)
-    schema = with_scaling(unscaled, Dataset(raw, unscaled, rows=rows["train"]), config)
-    conditions = tuple(condition_of(name, source, rows["train"].numpy()) for name in config.condition)
-    schema, contexts = dataclasses.replace(schema, conditions=conditions), contexts_of(source, conditions)
-    beside = (contexts, conditions, categories)
+    train = rows["train"]
+    schema = with_scaling(unscaled, Dataset(raw, unscaled, rows=train), config)
+    conditions = tuple(condition_of(name, source, train.numpy()) for name in config.condition)
+    schema = dataclasses.replace(schema, conditions=conditions)
+    contexts = contexts_of(source, conditions)
+    beside = (contexts, conditions, categories)  # the rows, as the source has it: no label is hidden yet
     if config.labelled is not None:
-        contexts, labels = hidden_labels(contexts, labels, schema, rows["train"], config)
+        contexts, labels = hidden_labels(contexts, labels, schema, train, config)
     if contexts is not None:
-        schema = dataclasses.replace(schema, occupancy=occupancy(conditions, contexts[rows["train"]]))
-    schema = dataclasses.replace(schema, modes=modes(Dataset(raw, schema, rows=rows["train"])))
+        schema = dataclasses.replace(schema, occupancy=occupancy(conditions, contexts[train]))
+    schema = dataclasses.replace(schema, modes=modes(Dataset(raw, schema, rows=train)))
     duplicates = count_duplicates(own, digests)
-    parts = {
-        part: Dataset(
-            raw,
-            schema,
-            None if labels is None else labels[rows[part]],
-            rows[part],
-            None if contexts is None else contexts[rows[part]],
-            index[rows[part]],
-        )
-        for part in PARTS
-    }
-    if isinstance(raw, Tensor):  # a batch is then found in one step instead of two
-        parts = {part: dataset.take(torch.arange(len(dataset))) for part, dataset in parts.items()}
+    index = _index(source)
     return Splits(
-        **parts,
+        **{part: _part(raw, schema, labels, contexts, index, rows[part]) for part in PARTS},
         schema=schema,
         duplicates=duplicates,
         fingerprint=fingerprint(raw, own, digests, classes, labels, beside, is_sampled=source.keys is not None),
         notes=(*source.notes, *_notes(source, raw, own, duplicates, rows), *_notes_of_cells(schema, raw)),
     )
+
+
+def _digests(source: Source, raw: Tensor | StoredRows) -> tuple[np.ndarray, np.ndarray]:
+    """What tells rows apart, and what rows that must stay in one part have in common, (N, bytes)."""
+    if source.keys is None:
+        digests = digests_of(raw)
+        return digests, digests
+    digests = source.keys.astype("<i8").view(np.uint8)
+    return digests, digests[:, :8]
+
+
+def _part(
+    raw: Tensor | StoredRows,
+    schema: Schema,
+    labels: Tensor | None,
+    contexts: Tensor | None,
+    index: Tensor,
+    rows: Tensor,
+) -> Dataset:
+    """Some of the rows; those in memory are copied, so that a batch is found in one step instead of two."""
+    own_labels = None if labels is None else labels[rows]
+    own_contexts = None if contexts is None else contexts[rows]
+    part = Dataset(raw, schema, own_labels, rows, own_contexts, index[rows])
+    if isinstance(raw, Tensor):
+        return part.take(torch.arange(len(part)))
+    return part
 
 
 def _index(source: Source) -> Tensor:
@@ -363,40 +385,41 @@ def _unscaled_schema(raw: Tensor | StoredRows, source: Source, *, gaps: bool = F
 def _config_like(path: str | Path, schema: Schema, key: str | None) -> DataConfig:
     """How to read `path` so that it comes out in the form of `schema`."""
     kind = source_format(path)
-    if kind == "csv" and schema.kind == "table" and key is None:
-        beside = {schema.label, *(condition.name for condition in schema.conditions)}
-        require_columns([name for name in csv_columns(path) if name not in beside], schema, str(Path(path).name))
     if kind in ("image", "image folder") and schema.kind == "image":
         channels, height, width = schema.shape
         return DataConfig(key=key, image_size=(height, width), channels="grey" if channels == 1 else "rgb")
-    has_labels = kind == "csv" and schema.label in csv_columns(path)
-    label = schema.label if has_labels else None
-    condition = tuple(condition.name for condition in schema.conditions) if kind == "csv" else ()
-    config = DataConfig(key=key, label=label, condition=condition, cells="gaps" if schema.gaps else "numbers")
+    columns, label, conditions = schema.columns, None, ()
+    if kind == "csv":
+        columns = csv_columns(path)
+        label = schema.label if schema.label in columns else None
+        conditions = tuple(condition.name for condition in schema.conditions)
+    if kind == "csv" and schema.kind == "table" and key is None:
+        own = [name for name in columns if name not in (schema.label, *conditions)]
+        require_columns(own, schema, str(Path(path).name))
     if not schema.kinds:
-        return config
-    there = csv_columns(path) if kind == "csv" else schema.columns
+        cells = "gaps" if schema.gaps else "numbers"
+        return DataConfig(key=key, label=label, condition=conditions, cells=cells)
     named = [name for name, names in zip(schema.columns, schema.categories, strict=True) if names]
-    return dataclasses.replace(config, cells="mixed", categories=tuple(name for name in named if name in there))
+    categories = tuple(name for name in named if name in columns)
+    return DataConfig(key=key, label=label, condition=conditions, cells="mixed", categories=categories)
 
 
 def _notes_of_cells(schema: Schema, raw: Tensor | StoredRows) -> Iterator[str]:
     if schema.kinds:
-        numbers = ("real", "count", "binary")
-        kinds = {
-            kind: [name for name, one in zip(schema.columns, schema.kinds, strict=True) if one == kind]
-            for kind in numbers
-        }
-        words = [f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names]
-        words += [
-            f"category: {name} ({len(names)})"
-            for name, names in zip(schema.columns, schema.categories, strict=True)
-            if names
-        ]
-        yield f"columns, {'; '.join(words)}"
+        yield f"columns, {'; '.join(_kinds_in_words(schema))}"
     if any(schema.gaps):
         missing = sum(int(chunk.isnan().sum()) for chunk in in_chunks(raw))
         yield f"{missing:,} of {math.prod(raw.shape):,} values are missing: they add nothing to any density"
+
+
+def _kinds_in_words(schema: Schema) -> Iterator[str]:
+    for kind in ("real", "count", "binary"):
+        names = [name for name, own in zip(schema.columns, schema.kinds, strict=True) if own == kind]
+        if names:
+            yield f"{kind}: {', '.join(names)}"
+    for name, categories in zip(schema.columns, schema.categories, strict=True):
+        if categories:
+            yield f"category: {name} ({len(categories)})"
 
 
 def _notes(
