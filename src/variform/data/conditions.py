@@ -81,6 +81,15 @@ class Condition:
         return f"{part.item() * self.scale + self.shift:.{digits}g}"
 
 
+def with_lists(values: dict[str, Any]) -> dict[str, Any]:
+    """Plain values with lists instead of tuples, as JSON has them."""
+    plain = dict(values)
+    for name, value in values.items():
+        if isinstance(value, tuple):
+            plain[name] = list(value)
+    return plain
+
+
 def known_condition(values: dict[str, Any]) -> Condition:
     """The condition that plain values of a file describe."""
     hints = get_type_hints(Condition)
@@ -181,8 +190,7 @@ class Occupancy:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        values = dataclasses.asdict(self)
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return with_lists(dataclasses.asdict(self))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], conditions: Sequence[Condition]) -> "Occupancy":
@@ -208,7 +216,7 @@ class Occupancy:
             return False
         is_category = [bool(condition.categories) for condition in conditions]
         has_no_step = [step == 0 for step in self.step]
-        least = min(*self.step, *self.counts, self.few)
+        least = min((*self.step, *self.counts, self.few))
         return is_category == has_no_step and sum(self.counts) == self.rows and least >= 0
 
 
@@ -333,11 +341,7 @@ def _remark(conditions: Sequence[Condition], seen: Occupancy, row: Sequence[floa
     count = seen.near(values)
     if not outside and count >= seen.few:
         return ""
-    ranges = [
-        f"{words[number]} lies outside the data: the training rows go from {seen.low[number]:.4g} to "
-        f"{seen.high[number]:.4g}."
-        for number in outside
-    ]
+    ranges = [_lies_outside(seen, number, words[number]) for number in outside]
     where = "it" if len(outside) == len(asked) == 1 else " and ".join(words.values())
     windows = [_window(seen, number, conditions[number], value) for number, value in asked.items()]
     verb = "is" if count == 1 else "are"
@@ -346,9 +350,14 @@ def _remark(conditions: Sequence[Condition], seen: Occupancy, row: Sequence[floa
     return " ".join([*ranges, near, "What the model makes of it is a guess."])
 
 
+def _lies_outside(seen: Occupancy, number: int, words: str) -> str:
+    low, high = seen.low[number], seen.high[number]
+    return f"{words} lies outside the data: the training rows go from {low:.4g} to {high:.4g}."
+
+
 def _near_alone(seen: Occupancy, asked: dict[int, float], words: dict[int, str]) -> str:
     """How many rows are near in each condition alone, where several are asked for."""
-    if len(asked) == 1:
+    if len(asked) < 2:
         return ""
     counts = []
     for number, value in asked.items():

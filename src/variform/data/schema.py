@@ -15,7 +15,7 @@ from torch import Tensor
 from variform.config.checks import checked, converted
 from variform.config.choices import Support
 from variform.config.words import quoted
-from variform.data.conditions import Condition, Occupancy, known_condition, remarks
+from variform.data.conditions import Condition, Occupancy, known_condition, remarks, with_lists
 from variform.system import draws
 
 ColumnKind = Literal["real", "count", "binary", "category"]
@@ -88,23 +88,34 @@ class Schema:
             >>> read("digits", DataConfig(binarise="dynamic")).schema.summary()
             'image (1, 8, 8) of digits, 17 levels from 0 to 16, as (x - 0) / 16, binarise dynamic, 10 classes'
         """
+        facts = [f"{self.kind} {self.shape} of {self.source}", self._ranges_in_words()]
+        if any(self.shift) or set(self.scale) != {1}:
+            facts.append(self._scaling_in_words())
+        if self.binarise != "none":
+            facts.append(f"binarise {self.binarise}")
+        if self.kinds:
+            facts.append(f"kinds {', '.join(sorted(set(self.kinds)))}")
+        if self.gaps:
+            facts.append("with gaps")
+        if self.classes:
+            facts.append(f"{len(self.classes)} classes")
+        if self.conditions:
+            facts.append(f"told {', '.join(condition.name for condition in self.conditions)}")
+        return ", ".join(facts)
+
+    def _ranges_in_words(self) -> str:
         names = self.columns or ("",)
         ends = zip(names, self.low, self.high, strict=True)
         ranges = [f"{name} {low:.4g} to {high:.4g}".strip() for name, low, high in ends]
-        values = "; ".join([*ranges[:3], *([f"and {len(ranges) - 3} columns more"] if len(ranges) > 3 else [])])
-        affine = f"as (x - {self.shift[0]:.4g}) / {self.scale[0]:.4g}" if len(self.scale) == 1 else "scaled by column"
-        is_scaled = any(self.shift) or any(unit != 1 for unit in self.scale)
-        facts = [
-            f"{self.kind} {self.shape} of {self.source}",
-            f"{self.levels} levels from {values}" if self.levels and not self.columns else f"values {values}",
-            affine if is_scaled else "",
-            f"binarise {self.binarise}" if self.binarise != "none" else "",
-            f"kinds {', '.join(sorted(set(self.kinds)))}" if self.kinds else "",
-            "with gaps" if self.gaps else "",
-            f"{len(self.classes)} classes" if self.classes else "",
-            f"told {', '.join(condition.name for condition in self.conditions)}" if self.conditions else "",
-        ]
-        return ", ".join(fact for fact in facts if fact)
+        if len(ranges) > 3:
+            ranges[3:] = [f"and {len(ranges) - 3} columns more"]
+        values = "; ".join(ranges)
+        return f"{self.levels} levels from {values}" if self.levels and not self.columns else f"values {values}"
+
+    def _scaling_in_words(self) -> str:
+        if len(self.scale) > 1:
+            return "scaled by column"
+        return f"as (x - {self.shift[0]:.4g}) / {self.scale[0]:.4g}"
 
     @property
     def context_dim(self) -> int:
@@ -146,12 +157,7 @@ class Schema:
             >>> schema.contexts({"label": [3, 1]}, 2).argmax(1)
             tensor([3, 1])
         """
-        names = [condition.name for condition in self.conditions]
-        if set(given) != set(names):
-            raise ValueError(
-                f"the model must be told {' and '.join(names) or 'nothing'}; got {', '.join(given) or 'nothing'}. "
-                f"Give {', '.join(f'{name}=...' for name in names) or 'nothing'}."
-            )
+        self._require_given(given)
         parts = [torch.zeros(rows, 0)]
         for condition in self.conditions:
             values = as_array(given[condition.name])
@@ -161,10 +167,22 @@ class Schema:
                     f"{values.shape}. Give as many as there are rows."
                 )
             part = condition.encode(values.reshape(-1))
-            if not part.isfinite().all() or not (unknown or not condition.categories or part.any(1).all()):
+            may_be_unknown = unknown or not condition.categories
+            is_known = part.isfinite().all() and (may_be_unknown or part.any(1).all())
+            if not is_known:
                 raise ValueError(f"{quoted(condition.name)} must be known in every row; in some it is not. Fill it in.")
             parts.append(part.expand(rows, -1))
         return torch.cat(parts, 1)
+
+    def _require_given(self, given: Mapping[str, Any]) -> None:
+        names = [condition.name for condition in self.conditions]
+        if set(given) == set(names):
+            return
+        example = ", ".join(f"{name}=..." for name in names)
+        raise ValueError(
+            f"the model must be told {' and '.join(names) or 'nothing'}; got {', '.join(given) or 'nothing'}. "
+            f"Give {example or 'nothing'}."
+        )
 
     def told(self, context: Tensor, *, digits: int = 4) -> dict[str, str]:
         """What a context says, in words: the opposite of `context`.
@@ -181,7 +199,8 @@ class Schema:
             {'label': '3'}
         """
         parts = context.split([condition.width for condition in self.conditions])
-        return {item.name: item.decode(part, digits=digits) for item, part in zip(self.conditions, parts, strict=True)}
+        pairs = zip(self.conditions, parts, strict=True)
+        return {condition.name: condition.decode(part, digits=digits) for condition, part in pairs}
 
     def unseen(self, contexts: Tensor | None) -> list[str]:
         """What must be said of contexts that lie outside those of the training rows, or where few of these are near.
@@ -354,7 +373,9 @@ class Schema:
             >>> read("digits").schema.grey_range
             (0.0, 16.0)
         """
-        return (0.0, self.levels - 1.0) if self.levels else (min(self.low), max(self.high))
+        if self.levels:
+            return 0.0, self.levels - 1.0
+        return min(self.low), max(self.high)
 
     @checked
     def require(self, support: Support, likelihood: str) -> None:
@@ -398,7 +419,7 @@ class Schema:
         values = dataclasses.asdict(self)
         values["categories"] = [list(names) for names in self.categories]
         values["occupancy"] = None if self.occupancy is None else self.occupancy.to_dict()
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return with_lists(values)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Schema":
@@ -432,33 +453,42 @@ class Schema:
                 " Use a file that this version of variform wrote."
             )
         hints = get_type_hints(cls)
-        told = [known_condition(item) for item in converted(tuple[dict, ...], values["conditions"], "conditions")]
-        seen = values["occupancy"]
-        counts = None if seen is None else Occupancy.from_dict(seen, told)
-        rest = {name: value for name, value in values.items() if name not in ("conditions", "occupancy")}
-        fields = {name: converted(hints[name], value, f"the schema's {name}") for name, value in rest.items()}
-        schema = cls(**fields, conditions=tuple(told), occupancy=counts)
+        stored = converted(tuple[dict, ...], values.pop("conditions"), "conditions")
+        conditions = tuple(known_condition(item) for item in stored)
+        counts = values.pop("occupancy")
+        occupancy = None if counts is None else Occupancy.from_dict(counts, conditions)
+        fields = {name: converted(hints[name], value, f"the schema's {name}") for name, value in values.items()}
+        schema = cls(**fields, conditions=conditions, occupancy=occupancy)
         schema._require_consistent()
         return schema
 
     def _require_consistent(self) -> None:
         """Refuse what `read` never makes, such as more columns than values: it would go wrong much later."""
         width = 1 if self.kind == "image" else len(self.columns)
-        each = {len(getattr(self, name)) for name in ("low", "high", "whole", "shift", "scale")}
+        required = {len(getattr(self, name)) for name in ("low", "high", "whole", "shift", "scale")}
         optional = {len(getattr(self, name)) for name in ("kinds", "categories", "gaps", "modes")}
-        is_shaped = len(self.shape) == 3 and not self.columns if self.kind == "image" else self.shape == (width,)
-        if not (is_shaped and min(self.shape) >= 1 and each == {width} and optional <= {0, width}):
+        if not (self._is_shaped() and required == {width} and optional <= {0, width}):
             raise ValueError(
                 f"a schema must have one value a column, or one for images; {self.kind} of the shape "
                 f"{reprlib.repr(self.shape)} with {len(self.columns)} columns has others. Fetch the file again."
             )
-        scales = (*self.scale, *(item.scale for item in self.conditions))
-        is_coded = [bool(names) for names in self.categories] == [kind == "category" for kind in self.kinds]
-        if min(scales) <= 0 or (self.levels or 2) < 2 or not is_coded:
+        scales = (*self.scale, *(condition.scale for condition in self.conditions))
+        if min(scales) <= 0 or (self.levels or 2) < 2 or not self._is_named():
             raise ValueError(
                 "a schema must have positive scales, levels from 2, and categories where a column is one; this one has "
                 "others. Fetch the file again."
             )
+
+    def _is_shaped(self) -> bool:
+        """Whether the shape is that of an image, or of a row of all columns."""
+        if self.kind == "image":
+            return len(self.shape) == 3 and not self.columns and min(self.shape) >= 1
+        return self.shape == (len(self.columns),) and bool(self.columns)
+
+    def _is_named(self) -> bool:
+        """Whether the columns that are categories, and no others, have names of categories."""
+        has_names = [bool(names) for names in self.categories]
+        return has_names == [kind == "category" for kind in self.kinds]
 
     @cached_property
     def _affines(self) -> dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]]:
@@ -487,7 +517,7 @@ class Schema:
         for column, (low, high) in enumerate(self.scaled_ranges()):
             if low < 0 or high > 1:
                 value = self.low[column] if low < 0 else self.high[column]
-                return f"{self._place(column)} holds {value:.7g}"
+                return f"{self._named(column)} holds {value:.7g}"
         return None
 
     def _require_levels(self, likelihood: str) -> None:
@@ -505,22 +535,23 @@ class Schema:
     def _require_counts(self, likelihood: str) -> None:
         for column, (low, whole) in enumerate(zip(self.low, self.whole, strict=True)):
             if low < 0 or not whole:
-                found = f"{low:.7g}" if low < 0 else "fractions"
+                value = f"{low:.7g}" if low < 0 else "fractions"
                 raise ValueError(
-                    f"{likelihood} needs counts, whole numbers from 0; {self._place(column)} holds {found}. "
+                    f"{likelihood} needs counts, whole numbers from 0; {self._named(column)} holds {value}. "
                     f"Use `likelihood={self.gaussian!r}`, or leave the column out."
                 )
         if any(self.shift) or set(self.scale) != {1}:
             raise ValueError(f"{likelihood} needs counts as they are; {self.source} is scaled. Use `scaling='none'`.")
 
-    def _place(self, column: int) -> str:
-        return (
-            f"a pixel of {self.source}"
-            if self.kind == "image"
-            else f"column {quoted(self.columns[column])} of {self.source}"
-        )
+    def _named(self, column: int) -> str:
+        """What messages call a column."""
+        if self.kind == "image":
+            return f"a pixel of {self.source}"
+        return f"column {quoted(self.columns[column])} of {self.source}"
 
 
 def as_array(values: Tensor | np.ndarray) -> np.ndarray:
     """Values in memory as an array, without a copy where there need be none."""
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if isinstance(values, Tensor):
+        return values.detach().cpu().numpy()
+    return np.asarray(values)
