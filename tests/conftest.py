@@ -1,5 +1,6 @@
 """Tests run in double precision, so that a tolerance speaks of the formula and not of rounding."""
 
+import gc
 import os
 
 import pytest
@@ -8,11 +9,23 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # `make test` runs as many processes as there are processors: more threads than that wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import torch
+
+def pytest_collectstart():
+    """No look for garbage while modules are imported and tests collected, all of which stay: it takes half as long."""
+    gc.disable()
+
+
+def pytest_collection_modifyitems(items):
+    """The longest tests first, so that no process waits at the end for another's."""
+    gc.freeze()
+    gc.enable()
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(autouse=True)
 def _double_precision():
+    import torch  # here, for of several processes the first only hands out the tests
+
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
@@ -21,6 +34,8 @@ def _double_precision():
 @pytest.fixture(scope="session")
 def trained_digits():
     """Black and white digits and a model of them, trained in single precision: healthy by every measure."""
+    import torch
+
     from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, fit, read
 
     torch.set_default_dtype(torch.float32)

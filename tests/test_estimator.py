@@ -35,7 +35,7 @@ pytestmark = [
 ]
 
 SMALL = VAE(epochs=3, hidden=(8,), nll_samples=5)
-FACES = [SMALL, VAEDetector(SMALL), VAEImputer(SMALL, samples=5)]
+FACES = [SMALL, VAEDetector(SMALL, folds=2), VAEImputer(SMALL, samples=5)]
 NOT_YIELDED = ["check_param_validation", "check_dataframe_column_names_consistency", "check_inplace_ensure_writeable"]
 OF_TRANSFORMERS = [
     "check_set_output_transform",
@@ -352,6 +352,7 @@ def test_values_that_the_likelihood_does_not_take_are_refused_later_too():
 # --- in the company of other estimators -----------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_grid_search_in_a_pipeline_finds_the_dimension_in_one_process_and_in_two():
     X, y = (part[:240] for part in load_digits(return_X_y=True))
     pipeline = make_pipeline(
@@ -420,6 +421,7 @@ def test_new_rows_are_flagged_as_often_as_was_asked_for():
     assert detector.predict(off_the_plane).tolist() == [-1, -1]
 
 
+@pytest.mark.long
 def test_over_many_tables_false_alarms_are_no_more_frequent_than_was_asked_for():
     """The promise is of the mean over tables: 30 of 100 rows, 300 new rows each, 3 standard errors."""
     fast = VAE(2, hidden=(), epochs=3, nll_samples=10, prior="normal")

@@ -252,6 +252,7 @@ def test_a_chunk_fits_whatever_a_decode_takes():
         assert sizes.rows <= rows and sizes.decoded <= sizes.samples <= samples
 
 
+@pytest.mark.long
 def test_compiled_scores_are_the_scores(monkeypatch):
     """In single precision as users have it: the draws are the same, the sums agree to rounding."""
     torch.set_default_dtype(torch.float32)

@@ -416,6 +416,7 @@ cli.main(sys.argv[1:])
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", [[], ["--out", "old", "--overwrite"]], ids=["default", "overwrite"])
 def test_of_two_trainings_that_begin_together_one_is_refused_and_the_other_is_whole(tmp_path, options):
     """benchmarks/two_at_once.py does it a hundred times."""

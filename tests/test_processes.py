@@ -19,6 +19,8 @@ from variform.runs.folder import read_config
 from variform.runs.train import resume_run, train_run
 from variform.system.locks import held
 
+pytestmark = pytest.mark.long  # the whole file, which trains in two processes once
+
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
 TORCHRUN += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
 

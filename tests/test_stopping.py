@@ -123,6 +123,7 @@ def trained(folder, **streams):
     return subprocess.run(command, env=os.environ | {"MPLBACKEND": "Agg"}, **streams)
 
 
+@pytest.mark.long
 def test_a_reader_that_has_gone_and_a_full_disk_behind_stderr_end_nothing():
     read, write = os.pipe()
     os.close(read)
@@ -132,6 +133,7 @@ def test_a_reader_that_has_gone_and_a_full_disk_behind_stderr_end_nothing():
     assert names("run") == EVERYTHING and is_tidy("run")
 
 
+@pytest.mark.long
 def test_closed_streams_end_nothing_and_no_file_takes_their_place():
     script = f"exec {sys.executable} -m variform train {' '.join(SMALL)} --out run <&- >&- 2>&-"
     assert subprocess.run(["sh", "-c", script], env=os.environ | {"MPLBACKEND": "Agg"}).returncode == 0

@@ -543,6 +543,7 @@ def test_digits_with_gaps_are_imputed_better_than_by_their_means():
 # --- one command --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_wine_with_gaps_trains_from_csv_in_one_command_and_keeps_its_types(tmp_path, monkeypatch, capsys):
     torch.set_default_dtype(torch.float32)
     monkeypatch.chdir(tmp_path)

@@ -289,6 +289,7 @@ def wait_for_saves(folder, count, process):
             time.sleep(0.001)
 
 
+@pytest.mark.long
 def test_killed_and_stopped_processes_end_as_one_that_was_left_alone(tmp_path):
     """At random moments; each time another process goes on. What each signal does, tests/test_stopping.py asks."""
     torch.set_default_dtype(torch.float32)

@@ -122,6 +122,7 @@ def spins(**environment):
     return found
 
 
+@pytest.mark.long
 def test_threads_that_wait_soon_sleep_unless_the_user_says_how_they_wait():
     assert spins() == {"1000"}
     assert spins(GOMP_SPINCOUNT="70") == {"70"}
