@@ -1,6 +1,7 @@
 """Imports go down only, and nothing here can execute what a file holds."""
 
 import ast
+import dataclasses
 import functools
 import importlib
 import importlib.metadata
@@ -16,6 +17,8 @@ import pytest
 
 import variform
 from variform.config.choices import SAMPLER_WORDS, SamplerKind
+from variform.config.data import DataConfig
+from variform.data.sources.formats import _OPTIONS, FORMATS, Format, FormatFacts
 from variform.evaluation.samplers import SAMPLERS
 from variform.runs.folder import RESULTS, SAMPLER_FILES
 
@@ -114,6 +117,22 @@ def test_a_kind_of_sampler_has_all_its_facts(kind):
     assert list(arguments)[:3] == ["vae", "train", "valid"] and {"seed", "progress"} <= set(arguments)
     assert set(facts.sizes) <= set(inspect.signature(facts.prior).parameters)
     assert facts.name and SAMPLER_WORDS[kind] and SAMPLER_FILES[kind] in RESULTS
+
+
+@pytest.mark.parametrize("kind", get_args(Format))
+def test_a_format_can_be_told_from_others_and_takes_options_that_there_are(kind):
+    facts = FORMATS[kind]
+    assert list(inspect.signature(facts.read).parameters)[1:] == ["config"]
+    assert set(facts.options) <= {field.name for field in dataclasses.fields(DataConfig)}
+    tests = (facts.begins, facts.holds, facts.is_named)
+    assert facts.endings or any(test is not FormatFacts.begins for test in tests)
+    others = {ending for name, other in FORMATS.items() if name != kind for ending in other.endings}
+    assert not others & set(facts.endings)
+
+
+def test_every_option_of_some_formats_is_taken_by_one():
+    taken = {option for facts in FORMATS.values() for option in facts.options}
+    assert set(FORMATS) == set(get_args(Format)) and taken == {*_OPTIONS, "condition"}
 
 
 def test_no_table_holds_a_sampler_without_a_name():

@@ -17,6 +17,8 @@ from safetensors.numpy import load_file
 from scipy import stats
 
 import variform
+from variform.data.reading import read_rows
+from variform.evaluation.exploration import encode
 from variform.evaluation.samplers import aggregated_posterior
 from variform.pages.explorer import page
 from variform.pages.explorer.contents import Law, gather
@@ -37,8 +39,11 @@ for line in sys.argv[1:]:
 """
 
 
-MEMBERS = ("## A sampler", "## A view of the explorer page")
+MEMBERS = ("## A sampler", "## A file format", "## A view of the explorer page")
 """Headings of the members after the likelihood, with which the page begins."""
+
+
+COLUMNS = ("size", "mass", "drag")
 
 
 def blocks(language, text=PAGE):
@@ -88,6 +93,10 @@ def place(tmp_path_factory):
     table = "LIKELIHOODS: dict["
     assert text.count(table) == 1
     file.write_text(text.replace(table, f"{family}\n\n{table}"), encoding="utf-8")
+    values = np.random.default_rng(0).normal(size=(60, 3)).round(3)
+    objects = [dict(zip(COLUMNS, row, strict=True)) for row in values.tolist()]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in objects), encoding="utf-8")
+    np.savetxt(folder / "rows.csv", values, fmt="%.3f", delimiter=",", header=",".join(COLUMNS), comments="")
     commands = "".join(blocks("text"))
     environment = os.environ | {"PYTHONPATH": str(folder / "src")}
     arguments = [sys.executable, "-c", RUN, *commands.splitlines()]
@@ -132,6 +141,13 @@ def test_the_sampler_has_the_moments_of_the_rows_and_draws(place):
     np.testing.assert_allclose(scale @ scale.T, np.cov(z.T), rtol=1e-5, atol=1e-7)
     assert np.load(place / "new.npy").shape == (5, 1, 8, 8)
     assert "the fitted Gaussian" in (place / "gaussian.html").read_text(encoding="utf-8")
+
+
+def test_lines_of_json_are_encoded_as_the_same_rows_of_a_csv_file(place):
+    vae = open_run(place / "lines").vae
+    assert vae.schema.columns == COLUMNS
+    means, _ = encode(vae, read_rows(place / "rows.csv", vae.schema))
+    np.testing.assert_array_equal(np.load(place / "latents.npy"), means)
 
 
 # --- a view of the explorer page ----------------------------------------------------------------------------------

@@ -28,9 +28,8 @@ from variform.data.labels import condition_of, contexts_of, hidden_labels, known
 from variform.data.mixed import as_mixed, known_categories
 from variform.data.scaling import with_scaling
 from variform.data.schema import Schema, as_array
-from variform.data.sources.formats import check_options, read_source, source_format
+from variform.data.sources.formats import FORMATS, check_options, read_source, source_format
 from variform.data.sources.source import Rendered, Shards, Source
-from variform.data.sources.tables import csv_columns
 from variform.data.splitting import count_duplicates, digests_of, fingerprint, missing_parts, own_parts, split_rows
 
 _DEFAULTS = DataConfig()
@@ -218,7 +217,8 @@ def read_points(path: str | Path, columns: Sequence[str] = ()) -> np.ndarray:
                [-1. ,  2. ]])
     """
     path = Path(path)
-    has_columns = bool(columns) and source_format(path) == "csv" and set(columns) <= set(csv_columns(path))
+    names_of = FORMATS[source_format(path)].columns if columns else None
+    has_columns = names_of is not None and set(columns) <= set(names_of(path))
     source = _only(columns, path) if has_columns else read_source(path)
     require_numbers(source)
     if source.values.ndim != 2:
@@ -231,11 +231,12 @@ def read_points(path: str | Path, columns: Sequence[str] = ()) -> np.ndarray:
 
 
 def _only(columns: Sequence[str], path: Path) -> Source:
-    """These columns of numbers of a .csv file, whatever its other columns hold."""
+    """These columns of numbers of a file, whatever its other columns hold."""
     source = read_source(path, DataConfig(cells="mixed"))
     assert source.columns is not None
     positions = [source.columns.index(name) for name in columns]
-    if text := next((source.columns[position] for position in positions if source.categories[position]), None):
+    categories = source.categories or ((),) * len(source.columns)
+    if text := next((source.columns[position] for position in positions if categories[position]), None):
         raise ValueError(f"column {quoted(text)} of {source.name} must hold numbers; it holds text. Correct it.")
     values = np.asarray(source.values)[:, positions]
     return dataclasses.replace(source, values=values, columns=tuple(columns))
@@ -384,16 +385,16 @@ def _unscaled_schema(raw: Tensor | StoredRows, source: Source, *, gaps: bool = F
 
 def _config_like(path: str | Path, schema: Schema, key: str | None) -> DataConfig:
     """How to read `path` so that it comes out in the form of `schema`."""
-    kind = source_format(path)
-    if kind in ("image", "image folder") and schema.kind == "image":
+    form = FORMATS[source_format(path)]
+    if "image_size" in form.options and schema.kind == "image":
         channels, height, width = schema.shape
         return DataConfig(key=key, image_size=(height, width), channels="grey" if channels == 1 else "rgb")
-    columns, label, conditions = schema.columns, None, ()
-    if kind == "csv":
-        columns = csv_columns(path)
-        label = schema.label if schema.label in columns else None
+    columns = form.columns(Path(path)) if form.columns else schema.columns
+    label = schema.label if "label" in form.options and schema.label in columns else None
+    conditions = ()
+    if "condition" in form.options:
         conditions = tuple(condition.name for condition in schema.conditions)
-    if kind == "csv" and schema.kind == "table" and key is None:
+    if form.columns and schema.kind == "table" and key is None:
         own = [name for name in columns if name not in (schema.label, *conditions)]
         require_columns(own, schema, str(Path(path).name))
     if not schema.kinds:

@@ -11,7 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from variform.data.schema import Schema
-from variform.data.sources.tables import csv_cells, is_number
+from variform.data.sources.formats import FORMATS, source_format
+from variform.data.sources.tables import is_number
 from variform.evaluation.imputation import Imputation
 from variform.export.model_file import Array
 from variform.system.files import new_folder, replacing
@@ -122,7 +123,7 @@ def _shortest(value: float) -> str:
 
 
 def write_filled(
-    path: str | os.PathLike[str], source: str | os.PathLike[str], schema: Schema, filled: Imputation, *, intervals: bool
+    path: str | os.PathLike[str], source: str | Path, schema: Schema, filled: Imputation, *, intervals: bool
 ) -> None:
     """Write a CSV file again with its gaps filled; every other cell, and columns the model knows not, stay as they are.
 
@@ -137,9 +138,11 @@ def write_filled(
     Raises:
         FileExistsError: when `path` is there already.
     """
+    cells_of = FORMATS[source_format(source)].cells
+    assert cells_of is not None  # who asks has looked
     added = _certainty_columns(schema, filled) if intervals else {}
     with replacing(path, new=True) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        with csv_cells(Path(source)) as (names, has_header, separator, lines):
+        with cells_of(Path(source)) as (names, has_header, separator, lines):
             writer = csv.writer(file, lineterminator="\n", delimiter=separator)
             positions = [names.index(name) for name in schema.columns]
             rows = [list(line) for line in lines]

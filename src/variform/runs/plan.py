@@ -8,8 +8,7 @@ from variform.config.model import require_effect
 from variform.config.run import RunConfig
 from variform.data.dataset import Splits
 from variform.data.reading import read
-from variform.data.sources.builtin import BUILT_IN
-from variform.data.sources.formats import source_format
+from variform.data.sources.formats import FORMATS, source_format
 from variform.model.build import build_vae
 from variform.model.vae import VAE
 from variform.objectives.build import build_objective
@@ -31,7 +30,7 @@ def settled(config: RunConfig) -> RunConfig:
     """
     if config.train.objective == "m2":
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, classifier=True))
-    if source_format(config.source) in BUILT_IN:
+    if FORMATS[source_format(config.source)].is_named(config.source):
         return config
     return dataclasses.replace(config, source=str(expanded(config.source).absolute()))
 

@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 
 from variform.config.data import DataConfig
-from variform.data.sources.folders import SPLIT_NAMES, chained, folder_name, joined, split_folders
+from variform.data.sources.folders import SPLIT_NAMES, chained, folder_name, images_and_folders, joined, split_folders
 from variform.data.sources.opening import DEFLATE_RATIO, damaged, first_of, read_payload, reading, size_limit
 from variform.data.sources.source import Shards, Source
 from variform.system.files import special
@@ -23,6 +23,33 @@ _LARGE = 2**30  # bytes of .npy files that stay on disk by default
 _LABELS_FILE = "labels.npy"
 _DATA_KEYS = ("x", "X", "data", "images")
 _LABEL_KEYS = ("y", "labels", "target")
+
+
+def is_npy(head: bytes) -> bool:
+    """Whether the first bytes of a file are those of a .npy file."""
+    return head == b"\x93NUMPY"
+
+
+def is_zip(head: bytes) -> bool:
+    """Whether the first bytes of a file are those of an archive, such as an .npz file."""
+    return head.startswith(b"PK\3\4")
+
+
+def is_idx(head: bytes) -> bool:
+    """Whether the first bytes of a file are those of an IDX file."""
+    return head[:2] == b"\0\0" and len(head) > 2 and head[2] in IDX_TYPES
+
+
+def is_npy_folder(folder: Path) -> bool:
+    """Whether a folder, or its part for training, holds .npy files and no images or folders."""
+    first = split_folders(folder).get("train", folder)
+    images, folders = images_and_folders(first, [])
+    return bool(array_files(first)) and not images and not folders
+
+
+def is_mnist_folder(folder: Path) -> bool:
+    """Whether a folder holds training images in the layout of MNIST."""
+    return idx_file(folder, "train-images-idx3") is not None
 
 
 def read_npy(path: Path, config: DataConfig) -> Source:

@@ -12,6 +12,16 @@ BUILT_IN = ("digits", "sprites")
 _RENDERED_ONCE = 100_000  # sprites that are kept in memory, 410 MB
 
 
+def is_digits(word: str) -> bool:
+    """Whether a word is the name of the digits."""
+    return word == "digits"
+
+
+def is_sprites(word: str) -> bool:
+    """Whether a word is the name of the sprites, or of a part of them."""
+    return word == "sprites" or word.startswith("sprites:")
+
+
 def read_digits(path: Path, config: DataConfig) -> Source:
     """1,797 handwritten digits of scikit-learn, 8 x 8 pixels of 17 levels."""
     from sklearn.datasets import load_digits  # here, for importing scikit-learn takes as long as reading MNIST

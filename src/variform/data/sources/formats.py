@@ -1,7 +1,9 @@
-"""Which reader a source wants, and which options it takes."""
+"""The formats that are read: how each is known, which options it takes, and its reader."""
 
 import difflib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -9,24 +11,37 @@ from variform.config.checks import checked
 from variform.config.data import DataConfig
 from variform.config.words import quoted
 from variform.data.sources.arrays import (
-    IDX_TYPES,
-    array_files,
-    idx_file,
+    is_idx,
+    is_mnist_folder,
+    is_npy,
+    is_npy_folder,
+    is_zip,
     read_idx,
     read_mnist_folder,
     read_npy,
     read_npy_folder,
     read_npz,
 )
-from variform.data.sources.builtin import BUILT_IN, read_digits, read_sprites
-from variform.data.sources.folders import IMAGE_SUFFIXES, images_and_folders, split_folders
+from variform.data.sources.builtin import BUILT_IN, is_digits, is_sprites, read_digits, read_sprites
+from variform.data.sources.folders import IMAGE_SUFFIXES
 from variform.data.sources.images import read_image, read_image_folder
 from variform.data.sources.opening import reading, require_file
 from variform.data.sources.source import Source
-from variform.data.sources.tables import read_csv
+from variform.data.sources.tables import Cells, csv_cells, csv_columns, read_csv
 from variform.system.files import expanded
 
-Format = Literal["digits", "sprites", "npy", "npy folder", "npz", "idx", "csv", "image", "image folder", "MNIST folder"]
+Format = Literal[
+    "digits",
+    "sprites",
+    "npy",
+    "npz",
+    "csv",
+    "idx",
+    "image",
+    "MNIST folder",
+    "npy folder",
+    "image folder",
+]
 
 _DEFAULTS = DataConfig()
 
@@ -50,7 +65,7 @@ def read_source(source: str | Path, config: DataConfig = _DEFAULTS) -> Source:
     """
     kind = source_format(source)
     check_options(config, kind, Path(source).name)
-    return _READERS[kind](expanded(source), config)
+    return FORMATS[kind].read(expanded(source), config)
 
 
 def source_format(source: str | Path) -> Format:
@@ -64,27 +79,30 @@ def source_format(source: str | Path) -> Format:
         >>> source_format("digits")
         'digits'
     """
-    if source in BUILT_IN:
-        return source
-    if isinstance(source, str) and source.startswith("sprites:"):
-        return "sprites"
+    for kind, form in FORMATS.items():
+        if isinstance(source, str) and form.is_named(source):
+            return kind
     path = expanded(source)
     if not path.exists():
         raise FileNotFoundError(_not_there(path))
     if path.is_dir():
-        return _folder_format(path)
+        return next(kind for kind, form in FORMATS.items() if form.holds(path))
     require_file(path)
     if path.stat().st_size == 0:
         raise ValueError(f"{path.name} must hold data; it is empty (0 bytes). Copy or download it again.")
     name = path.name.lower().removesuffix(".gz")
-    return next((kind for kind, endings in _ENDINGS.items() if name.endswith(endings)), None) or _format_by_magic(path)
-
-
-def _folder_format(folder: Path) -> Format:
-    if idx_file(folder, "train-images-idx3"):
-        return "MNIST folder"
-    images, folders = images_and_folders(first := split_folders(folder).get("train", folder), [])
-    return "npy folder" if array_files(first) and not images and not folders else "image folder"
+    for kind, form in FORMATS.items():
+        if name.endswith(form.endings):
+            return kind
+    with reading(path) as handle:
+        head = handle.read(6)
+    for kind, form in FORMATS.items():
+        if form.begins(head):
+            return kind
+    words = ", ".join(form.words for form in FORMATS.values() if form.words)
+    raise ValueError(
+        f"{path.name} must be of a known format; neither its name nor its first bytes are. Use one of {words}."
+    )
 
 
 @checked
@@ -104,10 +122,12 @@ def check_options(config: DataConfig, kind: Literal[Format, "array"], name: str)
         Traceback (most recent call last):
         ValueError: `label` names the label column of a CSV file; designs.npy is not a CSV file. Leave `label` out.
     """
-    for field, (kinds, purpose, place) in _OPTIONS.items():
-        if getattr(config, field) != getattr(_DEFAULTS, field) and kind not in kinds:
+    taken = OF_TABLES if kind == "array" else FORMATS[kind].options
+    for field, (purpose, place) in _OPTIONS.items():
+        if getattr(config, field) != getattr(_DEFAULTS, field) and field not in taken:
             raise ValueError(f"`{field}` {purpose} {place}; {name} is not {place}. Leave `{field}` out.")
-    if kind != "csv" and (odd := [column for column in config.condition if column != "label"]):
+    odd = [column for column in config.condition if column != "label"]
+    if odd and "condition" not in taken:
         raise ValueError(
             f"`condition` names 'label', or columns of a CSV file; {name} is not a CSV file, and got {odd[0]}. "
             "Use `condition=['label']` where there are labels."
@@ -123,48 +143,77 @@ def _not_there(path: Path) -> str:
     return f"the source must be a file, a folder or a built-in name; {path} does not exist. {remedy}"
 
 
-def _format_by_magic(path: Path) -> Format:
-    with reading(path) as handle:
-        head = handle.read(6)
-    if head == b"\x93NUMPY":
-        return "npy"
-    if head.startswith(b"PK\3\4"):
-        return "npz"
-    if head[:2] == b"\0\0" and len(head) > 2 and head[2] in IDX_TYPES:
-        return "idx"
-    raise ValueError(
-        f"{path.name} must be of a known format; neither its name nor its first bytes are."
-        " Use .npy, .npz, .csv, .tsv, .idx, an image, or a folder of images or of .npy files."
-    )
+_OPTIONS = {  # field of DataConfig: what it does, and to what
+    "key": ("chooses an array of", "an .npz file"),
+    "label": ("names the label column of", "a CSV file"),
+    "categories": ("names columns of", "a table"),
+    "counts": ("names columns of", "a table"),
+    "reals": ("names columns of", "a table"),
+    "image_size": ("resizes", "a folder of image files"),
+    "memory_map": ("says whether to leave on disk", "a .npy file or a folder of them"),
+    "channels": ("sets the colours of", "a folder of image files"),
+}
+OF_TABLES = ("categories", "counts", "reals")
+"""Options that a format takes whose rows may be a table; arrays of images are told apart after they were read."""
+OF_IMAGES = ("image_size", "channels")
+"""Options of what is made of image files."""
 
 
-_TABLES = ("csv", "npy", "npy folder", "npz", "array")  # or arrays of images, which data.py tells apart
-_OPTIONS = {  # field of DataConfig: the formats it applies to, what it does, and to what
-    "key": (("npz",), "chooses an array of", "an .npz file"),
-    "label": (("csv",), "names the label column of", "a CSV file"),
-    "categories": (_TABLES, "names columns of", "a table"),
-    "counts": (_TABLES, "names columns of", "a table"),
-    "reals": (_TABLES, "names columns of", "a table"),
-    "image_size": (("image", "image folder"), "resizes", "a folder of image files"),
-    "memory_map": (("npy", "npy folder"), "says whether to leave on disk", "a .npy file or a folder of them"),
-    "channels": (("image", "image folder"), "sets the colours of", "a folder of image files"),
+def _never(what: object) -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class FormatFacts:
+    """What one format is, as everything else asks it.
+
+    Args:
+        read: Reads a source of this format.
+        words: What the message about an unknown format calls it; empty for what has no file of its own.
+        endings: What the name of such a file ends in, in small letters, without .gz.
+        begins: Whether the first 6 bytes of a file are those of this format, where its name says nothing.
+        holds: Whether a folder is of this format; the first that says so is taken.
+        is_named: Whether a word is a source of this format that comes with variform.
+        options: The fields of `DataConfig` that only some formats have and this one has; `condition` where its columns
+            can be named there.
+        columns: Names of the columns of a file, where they stand in it.
+        cells: The cells of a file as they stand, as of `csv_cells`, where one with its gaps filled can be written.
+
+    Example:
+        >>> FORMATS["csv"].endings, FORMATS["npz"].begins(b"PK\\3\\4..")
+        (('.csv', '.tsv'), True)
+    """
+
+    read: Callable[[Path, DataConfig], Source]
+    words: str = ""
+    endings: tuple[str, ...] = ()
+    begins: Callable[[bytes], bool] = _never
+    holds: Callable[[Path], bool] = _never
+    is_named: Callable[[str], bool] = _never
+    options: tuple[str, ...] = ()
+    columns: Callable[[Path], tuple[str, ...]] | None = None
+    cells: Callable[[Path], AbstractContextManager[Cells]] | None = None
+
+
+FORMATS: dict[Format, FormatFacts] = {
+    "digits": FormatFacts(read_digits, is_named=is_digits),
+    "sprites": FormatFacts(read_sprites, is_named=is_sprites),
+    "npy": FormatFacts(read_npy, ".npy", endings=(".npy",), begins=is_npy, options=(*OF_TABLES, "memory_map")),
+    "npz": FormatFacts(read_npz, ".npz", endings=(".npz",), begins=is_zip, options=(*OF_TABLES, "key")),
+    "csv": FormatFacts(
+        read_csv,
+        ".csv, .tsv",
+        endings=(".csv", ".tsv"),
+        options=(*OF_TABLES, "label", "condition"),
+        columns=csv_columns,
+        cells=csv_cells,
+    ),
+    "idx": FormatFacts(read_idx, ".idx", endings=(".idx", "-ubyte"), begins=is_idx),
+    "image": FormatFacts(read_image, "an image", endings=IMAGE_SUFFIXES, options=OF_IMAGES),
+    "MNIST folder": FormatFacts(read_mnist_folder, holds=is_mnist_folder),
+    "npy folder": FormatFacts(
+        read_npy_folder, "a folder of .npy files", holds=is_npy_folder, options=(*OF_TABLES, "memory_map")
+    ),
+    "image folder": FormatFacts(read_image_folder, "a folder of images", holds=Path.is_dir, options=OF_IMAGES),
 }
-_ENDINGS: dict[Format, tuple[str, ...]] = {
-    "npy": (".npy",),
-    "npz": (".npz",),
-    "csv": (".csv", ".tsv"),
-    "idx": (".idx", "-ubyte"),
-    "image": IMAGE_SUFFIXES,
-}
-_READERS: dict[Format, Callable[[Path, DataConfig], Source]] = {
-    "digits": read_digits,
-    "sprites": read_sprites,
-    "npy": read_npy,
-    "npy folder": read_npy_folder,
-    "npz": read_npz,
-    "idx": read_idx,
-    "csv": read_csv,
-    "image": read_image,
-    "image folder": read_image_folder,
-    "MNIST folder": read_mnist_folder,
-}
+"""The formats, in the order in which they are asked whether a source is theirs."""

@@ -91,8 +91,12 @@ def declared_kinds(
     return kinds
 
 
+Cells = tuple[tuple[str, ...], bool, str, Iterator[list[str]]]
+"""Names of all columns, whether they stand in the first line, the separator, and the lines that hold cells."""
+
+
 @contextmanager
-def csv_cells(path: str | Path) -> Iterator[tuple[tuple[str, ...], bool, str, Iterator[list[str]]]]:
+def csv_cells(path: str | Path) -> Iterator[Cells]:
     """The cells of a CSV file as they stand there.
 
     Returns:

@@ -278,7 +278,7 @@ def impute(
         json: Print the comparison as JSON.
     """
     from variform.data.reading import read_rows
-    from variform.data.sources.formats import source_format
+    from variform.data.sources.formats import FORMATS, source_format
     from variform.evaluation import imputation
     from variform.evaluation.tables import imputation_table
     from variform.export.rows import write_filled, write_rows
@@ -296,7 +296,7 @@ def impute(
         else:
             print_table(*imputation_table(numbers))
         return
-    is_csv = source_format(source) == "csv"
+    is_csv = FORMATS[source_format(source)].cells is not None
     path = out or opened.folder / f"imputed.{'csv' if is_csv else 'npy'}"
     if path.suffix not in ((".csv", ".npy") if is_csv else (".npy",)) or (intervals and path.suffix == ".npy"):
         raise ValueError(
