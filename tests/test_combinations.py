@@ -10,7 +10,7 @@ import torch
 
 from variform.export.model_file import load_vae
 from variform.faces import cli
-from variform.runs.plan import prepare, settled
+from variform.runs.plan import begun, prepare
 from variform.runs.train import _fit, _save_last
 
 ROOT = Path(__file__).parents[1]
@@ -47,7 +47,7 @@ def test_a_combination_trains(command, tmp_path, monkeypatch):
     monkeypatch.setattr("variform.faces.cli.train._train", lambda config, *_, **__: found.append(config))
     small = [] if "--empty-hidden" in command else ["--hidden", "16"]
     assert cli.run([*shlex.split(command)[1:], "--steps", "13", *small]) == 0
-    config = settled(*found)
+    config = begun(*found)
     splits, vae = prepare(config)
     before = [value.clone() for value in vae.parameters()]
     history = _fit(config, tmp_path, splits, vae, resume=False, progress=False)

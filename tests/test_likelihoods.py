@@ -14,6 +14,7 @@ from test_lowering import run
 
 from variform import DataConfig, ModelConfig, RunConfig, TrainConfig, build_objective, build_vae, evaluate, fit, read
 from variform.config.choices import COUNTED, LikelihoodName
+from variform.config.settling import reading
 from variform.data.marginals import Marginals
 from variform.data.reading import splits_from
 from variform.estimator import VAE as Estimator
@@ -226,7 +227,7 @@ def test_automatic_scaling_leaves_counts_as_they_are_and_other_choices_stand():
     assert made("poisson")[0].schema.scale == (1.0,)
     assert made("categorical")[0].schema.scale == (16.0,)
     config = RunConfig(model=ModelConfig(likelihood="negative-binomial"), data=DataConfig(scaling="unit"))
-    assert config.reading == config.data
+    assert reading(config) == config.data
     with pytest.raises(ValueError, match=r"needs counts as they are; digits is scaled\. Use `scaling='none'`"):
         prepare(config)
 

@@ -246,7 +246,7 @@ def test_a_step_that_is_worth_compiling_is_called_so(train, clock):
 def test_mistakes_are_named(train):
     with pytest.raises(ValueError, match="`steps` must be at least 1; got 0"):
         profile(objective(train.schema), train, CONFIG, steps=0)
-    with pytest.raises(ValueError, match="`batch_size=9` or smaller"):
+    with pytest.raises(ValueError, match="Use `batch_size=9` or smaller"):
         profile(objective(train.schema), train.take(torch.arange(9)), CONFIG)
 
 

@@ -37,6 +37,7 @@ from sklearn.utils.validation import (
 
 from variform.config.choices import ActivationName, LikelihoodName
 from variform.config.model import ModelConfig
+from variform.config.settling import epochs
 from variform.config.training import TrainConfig
 from variform.data.dataset import Dataset
 from variform.data.reading import dataset_from
@@ -52,7 +53,6 @@ from variform.model.likelihoods import LIKELIHOODS
 from variform.model.priors import MixturePrior
 from variform.objectives.build import build_objective
 from variform.training.fit import fit
-from variform.training.schedule import epochs
 
 Array = NDArray[Any]
 Seed = int | np.random.RandomState | None

@@ -4,7 +4,6 @@ import dataclasses
 from dataclasses import dataclass
 
 from variform.config.checks import Count, checked
-from variform.config.choices import COUNTED
 from variform.config.data import DataConfig
 from variform.config.model import ModelConfig
 from variform.config.training import TrainConfig
@@ -46,20 +45,6 @@ class RunConfig:
     def parts(self) -> "tuple[DataConfig, ModelConfig, TrainConfig, EvaluationConfig]":
         """The four configurations, whose fields are the options of the command line."""
         return self.data, self.model, self.train, self.evaluation
-
-    @property
-    def reading(self) -> DataConfig:
-        """How the data are read: `data`, but automatic scaling leaves counts as they are, and mixed tables are mixed.
-
-        Example:
-            >>> RunConfig(model=ModelConfig(likelihood="poisson")).reading.scaling
-            'none'
-        """
-        if self.model.likelihood == "mixed":
-            return dataclasses.replace(self.data, cells="mixed")
-        if self.model.likelihood in COUNTED and self.data.scaling == "auto":
-            return dataclasses.replace(self.data, scaling="none")
-        return self.data
 
 
 _RUN_OF = {  # how a training runs, which does not change what is minimised

@@ -115,16 +115,6 @@ class TrainConfig:
         self._require_effect()
         every(self.checkpoint_every)
 
-    @checked
-    def for_rows(self, rows: Count) -> "TrainConfig":
-        """The configuration with the `batch_size` that so many training rows get by default.
-
-        Example:
-            >>> [TrainConfig(batch_size=size).for_rows(90).batch_size for size in (None, 32, 128)]
-            [90, 32, 128]
-        """
-        return dataclasses.replace(self, batch_size=self.batch_size or min(128, rows))
-
     @property
     def batch(self) -> int:
         """Rows per step, where there are so many."""

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from variform.config.choices import SamplerKind
 from variform.config.run import RunConfig, objective_name
+from variform.config.settling import reading
 from variform.config.toml import from_toml
 from variform.data.dataset import Splits
 from variform.data.reading import read
@@ -99,7 +100,7 @@ class Run:
         Raises:
             ValueError: when they are not the data that the run was trained on.
         """
-        splits = read(self.config.source, self.config.reading)
+        splits = read(self.config.source, reading(self.config))
         require_same_data(self.folder, splits)
         apart = {"source": "", "occupancy": None, "modes": ()}  # which are not in older files
         known = dataclasses.replace(splits.schema, **apart) == dataclasses.replace(schema_of(self.vae), **apart)

@@ -1,12 +1,12 @@
 """What a folder of a run holds, at a glance."""
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from variform.config.model import ModelConfig, prior_name
 from variform.config.run import objective_name
+from variform.config.settling import reading, steps_per_epoch
 from variform.config.toml import to_dict
 from variform.config.training import TrainConfig
 from variform.evaluation.tables import ROWS, decimal, show
@@ -59,7 +59,7 @@ def _training(
         train_rows = data["rows"]["train"]
         done = passes(rows, train_rows)
         asked = _epochs_asked(config, train_rows)
-        steps = steps or (config.epochs and config.epochs * math.ceil(train_rows / config.batch))
+        steps = steps or (config.epochs and config.epochs * steps_per_epoch(config, train_rows))
     best = next((row for row in reversed(rows) if row["best"]), {})
     return {
         "epochs": done,
@@ -76,9 +76,8 @@ def _epochs_asked(config: TrainConfig, rows: int) -> float | None:
     """Epochs of a training when it is done; `steps` may end within one."""
     if config.steps is None:
         return config.epochs
-    batch = config.for_rows(rows).batch
-    whole, rest = divmod(config.steps, math.ceil(rows / batch))
-    return (whole * rows + rest * batch) / rows
+    whole, rest = divmod(config.steps, steps_per_epoch(config, rows))
+    return (whole * rows + rest * min(config.batch, rows)) / rows
 
 
 def overview_table(folder: Path) -> tuple[list[str], list[list[str]]]:
@@ -88,7 +87,7 @@ def overview_table(folder: Path) -> tuple[list[str], list[list[str]]]:
     rows = [
         ["source", config.source],
         *_data_rows(whole["data"]),
-        ["preprocessing", f"scaling {config.reading.scaling}, binarise {config.data.binarise}"],
+        ["preprocessing", f"scaling {reading(config).scaling}, binarise {config.data.binarise}"],
         ["model", _in_words(config.model, whole["model"])],
         ["objective", f"{objective_name(config)}, seed {config.train.seed}"],
         ["training", _how_far(whole["training"], folder)],

@@ -16,6 +16,7 @@ from torch import Tensor
 from variform.config.checks import Count, checked
 from variform.config.model import require_effect
 from variform.config.run import RunConfig
+from variform.config.settling import settled
 from variform.config.toml import to_dict
 from variform.data.dataset import Splits
 from variform.evaluation import exploration
@@ -27,7 +28,7 @@ from variform.evaluation.verdict import SOME_ROWS, distrusted, placed
 from variform.pages.curves import plot_latent_dim_study
 from variform.pages.report import Picture, Table, render
 from variform.runs.folder import Run, new_run, open_run, read_config, require_same_data
-from variform.runs.plan import completed, prepare, settled
+from variform.runs.plan import begun, prepare
 from variform.runs.records import read_evaluation
 from variform.runs.scores import assess, scored_rows
 from variform.runs.train import resume_run, train_run
@@ -123,7 +124,7 @@ def _study(
     splits, _ = prepare(config)
     sweep(folder / name for name in ("study.toml", "study.json", "study.png", "report.html"))
     write_text(folder / "study.toml", tomli_w.dumps(to_dict(config)))
-    config = completed(config, splits)
+    config = settled(config, len(splits.train))
 
     def run(dim: int, seed: int) -> Run:
         place = folder / f"dim-{dim}-seed-{seed}"
@@ -272,8 +273,8 @@ def recommend(scores: Mapping[int, Tensor]) -> tuple[int, str, dict[int, dict[st
 
 
 def _require_same_study(config: RunConfig, folder: Path, overwrite: bool) -> RunConfig:
-    """Refuse a folder that holds another study; gives the configuration as `settled` does."""
-    path, config = folder / "study.toml", settled(config)
+    """Refuse a folder that holds another study; gives the configuration as `begun` does."""
+    path, config = folder / "study.toml", begun(config)
     if path.is_file() and not overwrite and not _same_fits(read_config(path), config):
         raise ValueError(
             f"{folder} must hold the same study or nothing; its study.toml differs from these options. "

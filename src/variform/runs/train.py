@@ -8,8 +8,8 @@ from pathlib import Path
 
 import tomli_w
 
-from variform.config.model import require_effect
 from variform.config.run import EvaluationConfig, RunConfig
+from variform.config.settling import settled
 from variform.config.toml import from_toml, to_dict
 from variform.data.dataset import Splits
 from variform.export.model_file import save
@@ -18,7 +18,7 @@ from variform.objectives.build import build_objective
 from variform.runs.explorer import write_explorer
 from variform.runs.folder import OUTPUTS, RESULTS, Run, describe, new_run, require_same_data
 from variform.runs.pictures import draw_pictures, write_report
-from variform.runs.plan import completed, prepare, settled
+from variform.runs.plan import begun, prepare
 from variform.runs.records import read_sessions
 from variform.runs.scores import assess
 from variform.system import locks, processes
@@ -53,10 +53,9 @@ def train_run(
     with ExitStack() as stack:
         with processes.joined():
             stack.enter_context(processes.for_all(new_run(folder, overwrite=overwrite)))
-            require_effect(config.model)
-            config = settled(config)
+            config = begun(config)
             splits, vae = prepare(config)
-            config = completed(config, splits)
+            config = settled(config, len(splits.train))
             if processes.rank() == 0:
                 sweep(folder / name for name in (*RESULTS, *OUTPUTS))
                 set_aside(folder, RESULTS)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from variform.config.settling import for_rows, steps_per_epoch, total_steps
 from variform.config.training import TrainConfig
 from variform.data.dataset import Dataset
 from variform.data.order import BLOCKS_PER_WINDOW, epoch_order
@@ -24,7 +25,7 @@ from variform.training.checkpoints import State
 from variform.training.history import History, resume_command
 from variform.training.progress import Display
 from variform.training.saving import ASK_EVERY, Saving, identity_of
-from variform.training.schedule import epochs, learning_rate, require_batch
+from variform.training.schedule import learning_rate
 from variform.training.step import Step, mean_terms
 from variform.training.validation import mean_log_jacobian, means_in_own_units, no_sums, validation_sums
 
@@ -157,7 +158,7 @@ class Training:
         identity: str,
         progress: bool,
     ) -> None:
-        require_batch(config, len(train))
+        self.config = for_rows(config, len(train))
         require_labels(objective, train)
         require_labels(objective, valid)
         if objective.vae.schema is None:
@@ -165,11 +166,10 @@ class Training:
         self.objective = objective
         self.train = train
         self.valid = valid
-        self.config = config.for_rows(len(train))
         self.train_jacobian = mean_log_jacobian(objective.vae, train)
         self.valid_jacobian = mean_log_jacobian(objective.vae, valid)
-        self.steps_per_epoch = math.ceil(len(train) / self.config.batch)
-        self.total_steps = self.config.steps or epochs(self.config, len(train)) * self.steps_per_epoch
+        self.steps_per_epoch = steps_per_epoch(config, len(train))
+        self.total_steps = total_steps(config, len(train))
         identity = identity_of(self.config, objective, len(train), identity)
         self.saving = Saving(folder, identity, self.config.checkpoint_every, self.steps_per_epoch)
         self.train_step = Step(objective, self.config, self.total_steps)

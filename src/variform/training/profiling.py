@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from variform.config.checks import Count, checked
+from variform.config.settling import for_rows
 from variform.config.training import TrainConfig
 from variform.data.dataset import Dataset, StoredRows
 from variform.data.order import epoch_order
@@ -137,12 +138,7 @@ def profile(
         >>> list(found.parts), found.batch_size
         (['data', 'forward', 'backward', 'optimiser'], 128)
     """
-    config = config.for_rows(len(train))
-    if len(train) < config.batch:
-        raise ValueError(
-            f"a batch must not exceed the {len(train)} training rows; got {config.batch}. "
-            f"Use `batch_size={len(train)}` or smaller."
-        )
+    config = for_rows(config, len(train))
     total = total or config.steps or 1
     step = Step(copy.deepcopy(objective).train(), config, total)
     with seeded(config.seed), step.arithmetic():
