@@ -20,7 +20,7 @@ from variform import DataConfig, ModelConfig, RunConfig, TrainConfig
 from variform.config.checks import Range, checked, converted, from_dict
 from variform.config.run import _RUN_OF, EvaluationConfig, objective_name
 from variform.config.toml import from_toml, to_dict
-from variform.config.training import _USED_BY
+from variform.config.training import OBJECTIVE_OPTIONS
 from variform.estimator import VAE, VAEDetector, VAEImputer
 from variform.faces import cli
 
@@ -343,7 +343,7 @@ CHANGED = {  # another value than the default of every option of an objective, a
 
 def configurations():
     """Of every objective the default, and each of its options changed."""
-    for objective, options in _USED_BY.items():
+    for objective, options in OBJECTIVE_OPTIONS.items():
         yield TrainConfig(objective=objective)
         for option in (*options, "noise", "noise_level", "ema"):
             changes = dict(CHANGED[option])
@@ -366,7 +366,7 @@ def test_objectives_that_differ_have_different_names():
 def test_every_option_of_training_is_in_the_name_or_says_how_the_training_runs():
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
     assert fields - _RUN_OF - {"objective"} == CHANGED.keys()
-    assert not _RUN_OF & {option for options in _USED_BY.values() for option in options}
+    assert not _RUN_OF & {option for options in OBJECTIVE_OPTIONS.values() for option in options}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from torch import nn
 
 from variform import TrainConfig, build_objective
 from variform.config.data import DataConfig
-from variform.config.training import _USED_BY
+from variform.config.training import OBJECTIVE_OPTIONS
 from variform.data.reading import splits_from
 from variform.objectives import ELBO, Corruption
 from variform.system import draws
@@ -109,7 +109,9 @@ class Spy(nn.Module):
         return self.network(x)
 
 
-@pytest.mark.parametrize("name", [name for name in _USED_BY if name != "m2"])  # which encodes once for each label
+@pytest.mark.parametrize(
+    "name", [name for name in OBJECTIVE_OPTIONS if name != "m2"]
+)  # which encodes once for each label
 def test_every_objective_can_denoise(name):
     """The encoder is given nothing but noise; the loss depends on the clean rows all the same."""
     config = TrainConfig(objective=name, noise="masking", noise_level=1.0)

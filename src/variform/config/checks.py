@@ -81,46 +81,102 @@ def converted(hint: Any, value: Any, where: str) -> Any:
         Traceback (most recent call last):
         ValueError: `optimizer` must be one of adam, rmsprop; got 'adams'. Did you mean 'adam'?
     """
-    origin, options = get_origin(hint), get_args(hint)
-    if origin is Annotated:
-        found = converted(options[0], value, where)
-        require(found in options[1], f"{where} must be {options[1]}", found, f"Use for example {options[1].example}.")
-        return found
-    if origin in (Union, types.UnionType):
-        return None if value is None else converted(next(o for o in options if o is not type(None)), value, where)
-    if hint in _CONFIGURATIONS:
-        return value if isinstance(value, hint) else from_dict(hint, value, where)  # pyrefly: ignore[bad-argument-type]
-    if hasattr(value, "tolist"):  # NumPy's numbers and arrays, and torch's
-        value = value.tolist()
-    came = reprlib.repr(value)
-    if origin is Literal:
-        return _choice(options, value, where)
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise ValueError(f"{where} must be a list; got {came}. Write for example [400, 400].")
-        if options[-1] is not Ellipsis and len(value) != len(options):
-            raise ValueError(f"{where} must hold {len(options)} numbers; got {came}. Write for example [28, 28].")
-        return tuple(converted(options[0], item, f"each of {where}") for item in value)
-    number: Any = None if isinstance(value, bool) else value
-    is_whole, is_number = isinstance(number, numbers.Integral), isinstance(number, numbers.Real)
-    if is_number and not abs(number) < (2**63 if is_whole else math.inf):
-        raise ValueError(f"{where} must be a finite number of at most 18 digits; got {came}. Change it.")
-    if (hint is float and is_number) or (hint is int and is_whole):
-        return hint(number)
-    if hint is str and isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    if not isinstance(value, hint) or hint in (int, float):
-        what, example = _TYPES.get(hint, (f"of type {hint.__name__}", "that"))
-        raise ValueError(f"{where} must be {what}; got {came}. Write {example}.")
-    return value
+    kind = _Configuration if hint in _CONFIGURATIONS else get_origin(hint) or hint
+    convert = _CONVERTERS.get(kind, _to_instance)
+    return convert(hint, value, where)
 
 
-def _choice(options: tuple[str, ...], value: object, where: str) -> str:
+def _to_number_in_range(hint: Any, value: Any, where: str) -> Any:
+    inner, allowed = get_args(hint)
+    found = converted(inner, value, where)
+    require(found in allowed, f"{where} must be {allowed}", found, f"Use for example {allowed.example}.")
+    return found
+
+
+def _to_value_or_none(hint: Any, value: Any, where: str) -> Any:
+    if value is None:
+        return None
+    inner = next(option for option in get_args(hint) if option is not type(None))
+    return converted(inner, value, where)
+
+
+def _to_configuration(hint: Any, value: Any, where: str) -> Any:
+    return value if isinstance(value, hint) else from_dict(hint, value, where)
+
+
+def _to_choice(hint: Any, value: Any, where: str) -> str:
+    value, options = _plain(value), get_args(hint)
     if isinstance(value, str) and value in options:
         return options[options.index(value)]  # a plain string, whatever kind of string came
     near = difflib.get_close_matches(str(value)[:99], options, 1)
     remedy = f"Did you mean '{near[0]}'?" if near else "Choose one."
     raise ValueError(f"{where} must be one of {', '.join(options)}; got {reprlib.repr(value)}. {remedy}")
+
+
+def _to_tuple(hint: Any, value: Any, where: str) -> tuple[Any, ...]:
+    value, options = _plain(value), get_args(hint)
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{where} must be a list; got {reprlib.repr(value)}. Write for example [400, 400].")
+    if options[-1] is not Ellipsis and len(value) != len(options):
+        raise ValueError(
+            f"{where} must hold {len(options)} numbers; got {reprlib.repr(value)}. Write for example [28, 28]."
+        )
+    return tuple(converted(options[0], item, f"each of {where}") for item in value)
+
+
+def _to_number(hint: type[int] | type[float], value: Any, where: str) -> int | float:
+    value = _plain(value)
+    is_number = _is(numbers.Real, value)
+    is_whole = _is(numbers.Integral, value)
+    if is_number and not abs(value) < (2**63 if is_whole else math.inf):
+        raise ValueError(f"{where} must be a finite number of at most 18 digits; got {reprlib.repr(value)}. Change it.")
+    if not is_number or (hint is int and not is_whole):
+        raise _of_another_type(hint, value, where)
+    return hint(value)
+
+
+def _is(kind: type, value: Any) -> bool:
+    """Whether a value is a number of a kind; true and false are none."""
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _to_text(hint: type[str], value: Any, where: str) -> str:
+    return _to_instance(hint, os.fspath(value) if isinstance(value, os.PathLike) else value, where)
+
+
+def _to_instance(hint: type, value: Any, where: str) -> Any:
+    value = _plain(value)
+    if not isinstance(value, hint):
+        raise _of_another_type(hint, value, where)
+    return value
+
+
+class _Configuration:
+    """The kind of every dataclass that is `checked`."""
+
+
+_CONVERTERS: dict[Any, Callable[[Any, Any, str], Any]] = {
+    Annotated: _to_number_in_range,
+    Union: _to_value_or_none,
+    types.UnionType: _to_value_or_none,
+    Literal: _to_choice,
+    tuple: _to_tuple,
+    int: _to_number,
+    float: _to_number,
+    str: _to_text,
+    _Configuration: _to_configuration,
+}
+"""How a value becomes one of each kind of hint; of any other kind it must be one already."""
+
+
+def _plain(value: Any) -> Any:
+    """What NumPy's numbers and arrays hold, and torch's; other values as they are."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _of_another_type(hint: type, value: Any, where: str) -> ValueError:
+    what, example = _TYPES.get(hint, (f"of type {hint.__name__}", "that"))
+    return ValueError(f"{where} must be {what}; got {reprlib.repr(value)}. Write {example}.")
 
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)

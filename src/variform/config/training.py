@@ -137,10 +137,10 @@ class TrainConfig:
             for field in dataclasses.fields(self)
             if getattr(self, field.name) != field.default
         }
-        for name in changed.keys() & {name for names in _USED_BY.values() for name in names}:
-            users = [objective for objective, names in _USED_BY.items() if name in names]
+        for name in changed:
+            users = [objective for objective, names in OBJECTIVE_OPTIONS.items() if name in names]
             require(
-                self.objective in users,
+                not users or self.objective in users,
                 f"`{name}` must be left out with `objective={self.objective!r}`, which does not use it",
                 changed[name],
                 f"Leave it out, or use `objective` {' or '.join(users)}.",
@@ -172,7 +172,7 @@ class TrainConfig:
 
 
 _BETA = ("beta", "beta_schedule", "warmup", "cycles")
-_USED_BY: dict[str, tuple[str, ...]] = {
+OBJECTIVE_OPTIONS: dict[str, tuple[str, ...]] = {
     "elbo": ("samples", "kl", *_BETA, "free_bits", "capacity", "capacity_steps", "gamma"),
     "iwae": ("samples", "groups", "elbo_share", "gradient"),
     "piwae": ("samples", "groups", "gradient"),
@@ -185,6 +185,7 @@ _USED_BY: dict[str, tuple[str, ...]] = {
     "m2": ("samples", "kl", *_BETA, "alpha"),
     "autoencoder": (),
 }
+"""The options that each objective has: others are refused, and these are what it is built with."""
 
 
 def every(text: str) -> tuple[float, str]:

@@ -1,9 +1,10 @@
 """From a configuration to an objective."""
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 from variform.config.checks import Count, checked
-from variform.config.training import TrainConfig
+from variform.config.training import OBJECTIVE_OPTIONS, TrainConfig
 from variform.model.vae import VAE
 from variform.objectives import (
     DIPVAE,
@@ -23,6 +24,23 @@ from variform.objectives import (
     cyclic,
     warmup,
 )
+
+_CLASSES: dict[str, Callable[..., Objective]] = {
+    "elbo": ELBO,
+    "iwae": IWAE,
+    "piwae": PIWAE,
+    "beta-tc": BetaTCVAE,
+    "dip-i": partial(DIPVAE, kind="i"),
+    "dip-ii": partial(DIPVAE, kind="ii"),
+    "info": InfoVAE,
+    "wae": WAE,
+    "factor": FactorVAE,
+    "m2": SemiSupervised,
+    "autoencoder": Autoencoder,
+}
+"""What takes the options that `OBJECTIVE_OPTIONS` lists for each objective."""
+
+_SHAPE_A_SCHEDULE = ("beta_schedule", "warmup", "cycles", "capacity_steps")
 
 
 @checked
@@ -50,39 +68,31 @@ def build_objective(vae: VAE, config: TrainConfig, *, rows: Count | None = None)
 
 
 def _build_objective(vae: VAE, config: TrainConfig, rows: int | None) -> Objective:
-    options: dict[str, Any] = {"samples": config.samples}
+    names = OBJECTIVE_OPTIONS[config.objective]
+    options = {name: getattr(config, name) for name in names if name not in _SHAPE_A_SCHEDULE}
     # Where None is given the objective has a default of its own.
-    names = ("alpha", "gamma", "penalty", "penalty_diagonal")
-    own = {name: getattr(config, name) for name in names if getattr(config, name) is not None}
-    weighted: dict[str, Any] = {**options, "beta": _beta(config)}
-    if config.objective in ("iwae", "piwae"):
-        options |= {"groups": config.groups, "gradient": config.gradient}
-        return (
-            PIWAE(vae, **options) if config.objective == "piwae" else IWAE(vae, elbo_share=config.elbo_share, **options)
-        )
-    if config.objective == "beta-tc":
-        if rows is None:
-            raise ValueError(
-                "objective beta-tc must know the number of training rows; got none. Give build_objective(..., rows=N)."
-            )
-        return BetaTCVAE(vae, rows=rows, **weighted, **own)
-    if config.objective == "m2":
-        return SemiSupervised(vae, kl=config.kl, **weighted, **own)
-    if config.objective == "autoencoder":
-        return Autoencoder(vae)
-    if config.objective == "wae":
-        return WAE(vae, deterministic=config.deterministic, **options, **own)
-    if config.objective == "info":
-        return InfoVAE(vae, kl=config.kl, **options, **own)
+    options = {name: value for name, value in options.items() if value is not None}
+    if "beta" in names:
+        options["beta"] = _beta(config)
+    if "capacity" in names:
+        options["capacity"] = warmup(config.capacity, config.capacity_steps) if config.capacity else None
     if config.objective == "factor":
-        return FactorVAE(vae, discriminator=config.discriminator, seed=config.seed, kl=config.kl, **weighted, **own)
-    if config.objective in ("dip-i", "dip-ii"):
-        return DIPVAE(vae, kind="i" if config.objective == "dip-i" else "ii", kl=config.kl, **weighted, **own)
-    capacity = warmup(config.capacity, config.capacity_steps) if config.capacity else None
-    return ELBO(vae, kl=config.kl, free_bits=config.free_bits, capacity=capacity, **weighted, **own)
+        options["seed"] = config.seed
+    if config.objective == "beta-tc":
+        options["rows"] = _required(rows)
+    return _CLASSES[config.objective](vae, **options)
+
+
+def _required(rows: int | None) -> int:
+    if rows is None:
+        raise ValueError(
+            "objective beta-tc must know the number of training rows; got none. Give build_objective(..., rows=N)."
+        )
+    return rows
 
 
 def _beta(config: TrainConfig) -> Schedule:
     if config.beta_schedule == "cyclic":
         return cyclic(config.beta, config.warmup, cycles=config.cycles)
-    return (cosine if config.beta_schedule == "cosine" else warmup)(config.beta, config.warmup)
+    rising = cosine if config.beta_schedule == "cosine" else warmup
+    return rising(config.beta, config.warmup)

@@ -87,7 +87,7 @@ def resume_run(
             if not processes.any_of(is_first and path.is_file())[0]:
                 raise FileNotFoundError(f"a run must be a folder with config.toml; {folder} is not. Check the path.")
             stack.enter_context(processes.for_all(locks.held(folder)))
-            (begun,) = processes.any_of(is_first and checkpoint.is_file())
+            (has_checkpoint,) = processes.any_of(is_first and checkpoint.is_file())
             config = from_toml(processes.told(path.read_bytes() if is_first else b""), str(path))
             config = config if evaluation is None else dataclasses.replace(config, evaluation=evaluation)
             splits, vae = prepare(config)
@@ -96,7 +96,7 @@ def resume_run(
                 sweep(folder / name for name in (*RESULTS, *OUTPUTS))
                 if evaluation is not None:
                     write_text(path, tomli_w.dumps(to_dict(config)))
-            history = _fit(config, folder, splits, vae, resume=begun, progress=progress)
+            history = _fit(config, folder, splits, vae, resume=has_checkpoint, progress=progress)
         return _finish(Run(folder, config, vae), splits, history, progress, pictures)
 
 
