@@ -49,9 +49,11 @@ class ProbabilisticPCA:
         """
         if np.isnan(x).any():
             return self._observed(x)[1]
-        size, others = x.shape[1], x.shape[1] - len(self.axes)
+        size = x.shape[1]
+        others = size - len(self.axes)
         along = (x - self.mean) @ self.axes.T
-        log_det, distance = np.log(self.variances).sum(), (along**2 / self.variances).sum(1)
+        distance = (along**2 / self.variances).sum(1)
+        log_det = np.log(self.variances).sum()
         if others:
             log_det += others * math.log(self.noise)
             distance += ((x - self.reconstruct(x)) ** 2).sum(1) / self.noise
@@ -59,24 +61,33 @@ class ProbabilisticPCA:
 
     def _observed(self, x: Array) -> tuple[Array, Array]:
         """Of rows with gaps the expected points of the plane, (N, D), and log-densities of what is observed, (N,)."""
-        size = max(1, _FLOATS_AT_ONCE // max(1, len(self.axes) ** 2 + x.shape[1]))
-        parts = [self._observed_of_some(x[start : start + size]) for start in range(0, len(x), size)]
-        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+        floats = max(1, len(self.axes) ** 2 + x.shape[1])  # of a row
+        rows = max(1, _FLOATS_AT_ONCE // floats)
+        points, log_probs = [], []
+        for start in range(0, len(x), rows):
+            point, log_prob = self._observed_of_some(x[start : start + rows])
+            points.append(point)
+            log_probs.append(log_prob)
+        return np.concatenate(points), np.concatenate(log_probs)
 
     def _observed_of_some(self, x: Array) -> tuple[Array, Array]:
+        """As `_observed`, for rows few enough to be held at once."""
         noise = max(self.noise, 1e-12 * self.variances.max(initial=1e-300))
         loadings = self.axes.T * np.sqrt((self.variances - noise).clip(0))
-        known, inner, z = _expected(x - self.mean, loadings, noise)
+        is_observed, inner, z = _expected(x - self.mean, loadings, noise)
         point = self.mean + z @ loadings.T
-        distance = (np.where(known, x - point, 0.0) ** 2).sum(1) / noise + (z**2).sum(1)
-        count = known.sum(1)
-        log_det = np.linalg.slogdet(inner)[1] + (count - z.shape[1]) * math.log(noise)
+        residual = np.where(is_observed, x - point, 0.0)
+        distance = (residual**2).sum(1) / noise + (z**2).sum(1)
+        count = is_observed.sum(1)
+        _, inner_log_det = np.linalg.slogdet(inner)
+        log_det = inner_log_det + (count - z.shape[1]) * math.log(noise)
         return point, -(count * math.log(2 * math.pi) + log_det + distance) / 2
 
     def divided(self, unit: Array) -> "ProbabilisticPCA":
         """The law of x / unit, with unit (D,): as many axes as columns, since its noise is no longer isotropic."""
         loadings = self.axes.T * np.sqrt((self.variances - self.noise).clip(0))
-        factor = np.hstack([loadings, math.sqrt(self.noise) * np.eye(len(unit))]) / unit[:, None]  # C = F F^T
+        isotropic = math.sqrt(self.noise) * np.eye(len(unit))
+        factor = np.hstack([loadings, isotropic]) / unit[:, None]  # C = F F^T
         vectors, lengths, _ = np.linalg.svd(factor, full_matrices=False)
         return ProbabilisticPCA(self.mean / unit, vectors.T, lengths**2, 0.0)
 
@@ -109,26 +120,31 @@ def fit_pca(x: Array, components: int, *, graded: bool = False) -> Probabilistic
     """
     mean = x.mean(0)
     centred = x - mean
+    rounding = np.finfo(float).eps
     if graded or len(x) <= x.shape[1]:
         _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
-        values = lengths**2 / len(x)
-        resolution = lengths[0] ** 2 / len(x) * (max(x.shape) * np.finfo(float).eps) ** 2
+        variances = lengths**2 / len(x)
+        resolution = lengths[0] ** 2 / len(x) * (max(x.shape) * rounding) ** 2
     else:
-        values, vectors = np.linalg.eigh(centred.T @ centred / len(x))
-        values, axes = values[::-1].clip(0), vectors.T[::-1]
-        resolution = values[0] * max(x.shape) * np.finfo(float).eps
-    kept = min(components, int((values > resolution).sum()))
-    noise = values[components:].sum() / max(1, x.shape[1] - components)
-    return ProbabilisticPCA(mean, axes[:kept], values[:kept], float(noise))
+        rising, vectors = np.linalg.eigh(centred.T @ centred / len(x))
+        variances = rising[::-1].clip(0)
+        axes = vectors.T[::-1]
+        resolution = variances[0] * max(x.shape) * rounding
+    count = min(components, int((variances > resolution).sum()))
+    noise = variances[components:].sum() / max(1, x.shape[1] - components)
+    return ProbabilisticPCA(mean, axes[:count], variances[:count], float(noise))
 
 
 def _expected(x: Array, loadings: Array, noise: float) -> tuple[Array, Array, Array]:
     """Of rows x = W z + noise what is observed, (N, D), W_o^T W_o + noise I, (N, q, q), and E[z | x_o], (N, q)."""
-    known, latents = ~np.isnan(x), loadings.shape[1]
-    products = (loadings[:, :, None] * loadings[:, None, :]).reshape(len(loadings), -1)
-    inner = (known @ products).reshape(-1, latents, latents) + noise * np.eye(latents)
-    along = np.where(known, x, 0.0) @ loadings
-    return known, inner, np.linalg.solve(inner, along[..., None])[..., 0]
+    is_observed = ~np.isnan(x)
+    latents = loadings.shape[1]
+    products = loadings[:, :, None] * loadings[:, None, :]
+    sums = is_observed @ products.reshape(len(loadings), -1)
+    inner = sums.reshape(-1, latents, latents) + noise * np.eye(latents)
+    along = np.where(is_observed, x, 0.0) @ loadings
+    z = np.linalg.solve(inner, along[..., None])[..., 0]
+    return is_observed, inner, z
 
 
 def fit_with_gaps(x: Array, components: int, *, graded: bool = False) -> ProbabilisticPCA:
@@ -144,22 +160,15 @@ def fit_with_gaps(x: Array, components: int, *, graded: bool = False) -> Probabi
     """
     if not np.isnan(x).any():
         return fit_pca(x, components, graded=graded)
-    centre, unit = np.nanmean(x, 0), float(np.nanstd(x)) or 1.0
+    centre = np.nanmean(x, 0)
+    unit = float(np.nanstd(x)) or 1.0
     x = (x - centre) / unit
     start = fit_pca(np.nan_to_num(x), min(components, x.shape[1]), graded=graded)
-    mean, noise, before = start.mean, max(start.noise, 1e-6), -math.inf
+    mean, noise = start.mean, max(start.noise, 1e-6)
     loadings = start.axes.T * np.sqrt((start.variances - noise).clip(1e-6))
+    before = -math.inf
     for _ in range(_STEPS):
-        known, inner, z = _expected(x - mean, loadings, noise)
-        filled = np.where(known, x, 0.0)
-        more = np.hstack([z, np.ones((len(z), 1))])  # the mean is the loading of a latent that is always 1
-        second = more[:, :, None] * more[:, None, :]
-        second[:, :-1, :-1] += noise * np.linalg.inv(inner)
-        left = (known.T @ second.reshape(len(z), -1)).reshape(x.shape[1], *second.shape[1:])
-        right = filled.T @ more
-        solved = np.linalg.solve(left + 1e-12 * np.eye(more.shape[1]), right[..., None])[..., 0]
-        loadings, mean = solved[:, :-1], solved[:, -1]
-        noise = max(((filled**2).sum() - (right * solved).sum()) / known.sum(), 1e-12)
+        mean, loadings, noise = _em_step(x, mean, loadings, noise)
         model = _from_loadings(mean, loadings, noise)
         reached = model.log_prob(x).mean()
         if reached - before < 1e-7 * abs(reached):
@@ -168,7 +177,24 @@ def fit_with_gaps(x: Array, components: int, *, graded: bool = False) -> Probabi
     return ProbabilisticPCA(centre + unit * model.mean, model.axes, unit**2 * model.variances, unit**2 * model.noise)
 
 
+def _em_step(x: Array, mean: Array, loadings: Array, noise: float) -> tuple[Array, Array, float]:
+    """Mean, loadings and noise from the expected latents of every row: a regression of each column on them."""
+    is_observed, inner, z = _expected(x - mean, loadings, noise)
+    filled = np.where(is_observed, x, 0.0)
+    latents = np.hstack([z, np.ones((len(z), 1))])  # the mean is the loading of a latent that is always 1
+    second = latents[:, :, None] * latents[:, None, :]
+    second[:, :-1, :-1] += noise * np.linalg.inv(inner)
+    sums = is_observed.T @ second.reshape(len(z), -1)
+    left = sums.reshape(x.shape[1], *second.shape[1:])
+    right = filled.T @ latents
+    ridge = 1e-12 * np.eye(latents.shape[1])
+    solved = np.linalg.solve(left + ridge, right[..., None])[..., 0]
+    squares = (filled**2).sum() - (right * solved).sum()
+    return solved[:, -1], solved[:, :-1], max(squares / is_observed.sum(), 1e-12)
+
+
 def _from_loadings(mean: Array, loadings: Array, noise: float) -> ProbabilisticPCA:
+    """The law of W z + noise: its axes are those of the loadings W, (D, q)."""
     vectors, lengths, _ = np.linalg.svd(loadings, full_matrices=False)
     return ProbabilisticPCA(mean, vectors.T, lengths**2 + noise, float(noise))
 
@@ -198,8 +224,9 @@ class MixedCoding:
         """The coding that prepared training rows (N, D) ask for."""
         sizes = tuple(len(names) or 1 for names in schema.categories)
         plain = _indicators(x, sizes)
-        mean, std = np.nanmean(plain, 0), np.nanstd(plain, 0)
-        unit = np.where(np.repeat(sizes, sizes) > 1, np.sqrt(mean.clip(0)), std)
+        mean = np.nanmean(plain, 0)
+        is_indicator = np.repeat(sizes, sizes) > 1
+        unit = np.where(is_indicator, np.sqrt(mean.clip(0)), np.nanstd(plain, 0))
         return cls(sizes, mean, np.where(unit > 0, unit, 1.0))
 
     def encode(self, x: Array) -> Array:
@@ -208,15 +235,20 @@ class MixedCoding:
 
     def decode(self, y: Array) -> Array:
         """The rows that numbers stand for, (N, D): of categories that with the largest indicator."""
-        plain = np.split(y * self.unit + self.mean, np.cumsum(self.sizes)[:-1], axis=1)
-        pairs = zip(plain, self.sizes, strict=True)
-        return np.stack([part[:, 0] if size == 1 else part.argmax(1) for part, size in pairs], 1)
+        starts = np.cumsum(self.sizes)[:-1]
+        columns = []
+        for part in np.split(y * self.unit + self.mean, starts, axis=1):
+            is_category = part.shape[1] > 1
+            columns.append(part.argmax(1) if is_category else part[:, 0])
+        return np.stack(columns, 1)
 
 
 def _indicators(x: Array, sizes: tuple[int, ...]) -> Array:
     """Codes of categories as indicators, other columns as they are."""
     parts = []
     for column, size in zip(x.T, sizes, strict=True):
-        codes = column[:, None]
-        parts.append(codes if size == 1 else np.where(np.isnan(codes), np.nan, codes == np.arange(size)))
+        part = column[:, None]
+        if size > 1:
+            part = np.where(np.isnan(part), np.nan, part == np.arange(size))
+        parts.append(part)
     return np.hstack(parts)

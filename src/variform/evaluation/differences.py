@@ -87,7 +87,7 @@ class Differences:
 
     def half_widths(self) -> Array:
         """What to add to and subtract from each difference for intervals that hold all true ones at once, (K, K)."""
-        largest = np.max([abs(some).max(1) for some in self._draws()], axis=0)
+        largest = np.max([abs(ratios).max(1) for ratios in self._draws()], axis=0)
         return self._reach(np.quantile(largest, 1 - LEVEL))
 
     def among_best(self) -> Array:
@@ -96,8 +96,11 @@ class Differences:
         The model that truly is the best is among them with a probability of at least 1 - `LEVEL`, however many there
         are; so is each of several that are equally good.
         """
-        highest = (some.max(1) for some in self._draws())
-        reach = np.array([self._reach(np.quantile(one, 1 - LEVEL))[i] for i, one in enumerate(highest)])
+        rows = []
+        for model, ratios in enumerate(self._draws()):
+            critical = np.quantile(ratios.max(1), 1 - LEVEL)
+            rows.append(self._reach(critical)[model])
+        reach = np.array(rows)
         return np.all(self.mean <= reach, axis=1)  # eq: among-best
 
     def _draws(self) -> Any:
@@ -105,11 +108,12 @@ class Differences:
         spread = np.sqrt(np.diag(self.covariance))
         unit = np.where(spread > 0, spread, 1.0)  # of each model by itself: one that blew up must not drown the others
         values, vectors = np.linalg.eigh(self.covariance / np.outer(unit, unit))
+        root = vectors * np.sqrt(values.clip(0))
         normal = np.random.default_rng(0).standard_normal((_DRAWS, len(values)))
-        means = normal @ (vectors * np.sqrt(values.clip(0))).T * spread
+        means = normal @ root.T * spread
         rounding = 1e-6 * np.maximum(spread[:, None], spread)  # of the draws of two models that are almost the same
-        for i, se in enumerate(np.hypot(self.se, rounding)):
-            yield (means[:, i, None] - means) / np.where(se > 0, se, np.inf)
+        for model, se in enumerate(np.hypot(self.se, rounding)):
+            yield (means[:, model, None] - means) / np.where(se > 0, se, np.inf)
 
     def _reach(self, critical: float) -> Array:
         from scipy import stats  # here, for it takes as long to import as all of numpy
@@ -130,19 +134,28 @@ def differences(scores: Sequence[Tensor], means: Sequence[float] | None = None) 
         >>> differences([rows, rows + 1, rows + torch.tensor([0.1, -0.1]).repeat(25)]).among_best().tolist()
         [True, False, True]
     """
-    fits = [some.double().reshape(-1, some.shape[-1]) for some in scores]
-    rows = torch.stack([some.mean(0) for some in fits]).numpy()
+    fits = [fit.double().reshape(-1, fit.shape[-1]) for fit in scores]
+    rows = torch.stack([fit.mean(0) for fit in fits]).numpy()
     rows = rows[:, ~np.isnan(rows).any(0)]
     count = rows.shape[1]
     middle = rows.mean(1) if means is None else np.array(means)
-    of_rows = np.array([(one - rows).var(1, ddof=1) / count for one in rows])
-    of_fits = np.array([some.mean(1).var().item() / len(some) if len(some) > 1 else 0.0 for some in fits])
-    lost = np.array([of_fits[i] ** 2 / max(1, len(some) - 1) for i, some in enumerate(fits)])
+    of_rows = np.array([(own - rows).var(1, ddof=1) / count for own in rows])
+    of_fits = np.array([_variance_of_fits(fit) for fit in fits])
     rounding = (np.finfo(float).eps * abs(rows).max()) ** 2  # what differs by less is the same
     variance = of_rows.clip(rounding) + of_fits[:, None] + of_fits
     np.fill_diagonal(variance, 0.0)
+    other_fits = np.array([max(1, len(fit) - 1) for fit in fits])
+    lost = of_fits**2 / other_fits
     spent = of_rows**2 / (count - 1) + lost[:, None] + lost
     freedom = np.divide(variance**2, spent, out=np.ones_like(spent), where=spent > 0)
-    covariance = np.atleast_2d(np.cov(rows - rows[np.argmin(middle)])) / count + np.diag(of_fits)
     np.fill_diagonal(freedom, 1.0)
+    from_best = rows - rows[np.argmin(middle)]
+    covariance = np.atleast_2d(np.cov(from_best)) / count + np.diag(of_fits)
     return Differences(middle[:, None] - middle, np.sqrt(variance), freedom, covariance)
+
+
+def _variance_of_fits(scores: Tensor) -> float:
+    """The variance of the mean over fits, of scores (fits, rows), as far as the fits differ; 0 of a single fit."""
+    if len(scores) == 1:
+        return 0.0
+    return scores.mean(1).var().item() / len(scores)

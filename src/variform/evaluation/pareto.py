@@ -19,7 +19,8 @@ def tail_length(samples: int) -> int:
         >>> tail_length(100), tail_length(1000)
         (20, 94)
     """
-    return math.floor(samples / 5 if samples <= 225 else 3 * math.sqrt(samples))
+    share = samples / 5 if samples <= 225 else 3 * math.sqrt(samples)
+    return math.floor(share)
 
 
 class Tail:
@@ -47,9 +48,11 @@ class Tail:
         if not self.is_enough:
             self._largest = log_weight[:0].T
             return
-        found = log_weight.T if self._largest is None else torch.cat([self._largest, log_weight.T], 1)
-        kept = min(self.length + 1, found.shape[1])  # and one more, where the tail begins
-        self._largest = found.topk(kept, 1, sorted=False).values
+        candidates = log_weight.T
+        if self._largest is not None:
+            candidates = torch.cat([self._largest, candidates], 1)
+        count = min(self.length + 1, candidates.shape[1])  # and one more, where the tail begins
+        self._largest = candidates.topk(count, 1, sorted=False).values
 
     def shape(self) -> Tensor:
         """k of every row, (B,) float64, as `pareto_k`."""
@@ -62,7 +65,8 @@ class Tail:
         excess = (tail - top[:, None]).exp() * -torch.expm1(cutoff - tail)  # over the cutoff, in units of the largest
         k = _generalised_pareto_shape(excess)
         # Weights that equal the least of them are no part of the tail, nor are those that are 0 beside the largest.
-        for row in (excess[:, _quartile(self.length)] == 0).nonzero().flatten().tolist():
+        has_ties = excess[:, _quartile(self.length)] == 0
+        for row in has_ties.nonzero().flatten().tolist():
             above = excess[row][excess[row] > 0]
             k[row] = _generalised_pareto_shape(above[None])[0] if len(above) >= 5 else math.inf
         rounding = 16 * torch.finfo(largest.dtype).eps * top.abs().clamp_min(1)
@@ -100,6 +104,7 @@ def pareto_k(log_weight: Tensor) -> Tensor:
 
 
 def _quartile(length: int) -> int:
+    """Which of `length` rising values is the first quartile."""
     return math.floor(length / 4 + 0.5) - 1
 
 
@@ -108,9 +113,12 @@ def _generalised_pareto_shape(excess: Tensor) -> Tensor:
     length = excess.shape[1]
     grid = 30 + math.isqrt(length)
     steps = torch.arange(1, grid + 1, dtype=excess.dtype, device=excess.device)
-    scale = 1 / excess[:, -1:] + (1 - (grid / (steps - 0.5)).sqrt()) / (3 * excess[:, _quartile(length), None])
+    greatest = excess[:, -1:]
+    quartile = excess[:, _quartile(length), None]
+    scale = 1 / greatest + (1 - (grid / (steps - 0.5)).sqrt()) / (3 * quartile)
     # One scale after the other: all at once would take the memory of all tails many times over.
-    shape = torch.stack([torch.log1p(-column[:, None] * excess).mean(1) for column in scale.unbind(1)], 1)
+    shapes = [torch.log1p(-column[:, None] * excess).mean(1) for column in scale.unbind(1)]
+    shape = torch.stack(shapes, 1)
     profile = length * ((-scale / shape).log() - shape - 1)
     weight = profile.softmax(1)
     weight = torch.where(weight >= 10 * torch.finfo(weight.dtype).eps, weight, 0.0)
