@@ -5,6 +5,7 @@ All of it is deterministic: posterior means are used, and draws, where asked for
 
 import itertools
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from variform.config.checks import Count, checked
 from variform.data.dataset import Dataset
 from variform.data.schema import Schema
 from variform.distributions.gaussian import StandardNormal
+from variform.distributions.law import Law
 from variform.model.vae import VAE, evaluating
 from variform.system.draws import seeded
 
@@ -36,7 +38,7 @@ def encode(vae: VAE, data: Dataset, *, draw: bool = False, seed: int = 0) -> tup
     Args:
         vae: The model.
         data: N rows.
-        draw: Give one draw from q(z|x) in the place of its mean.
+        draw: Give one draw from q(z|x) instead of its mean.
         seed: Seed of the draws, and of the binarisation where the data ask for one.
 
     Returns:
@@ -44,8 +46,13 @@ def encode(vae: VAE, data: Dataset, *, draw: bool = False, seed: int = 0) -> tup
     """
     with seeded(seed), evaluating(vae):
         laws = [vae.encode(*batch) for batch in vae.batches(data, 1024, seed=seed)]
-        points = torch.cat([law.sample() if draw else law.mean for law in laws])
-        return points.cpu().numpy(), torch.cat([law.stddev for law in laws]).cpu().numpy()
+        points = torch.cat([_point(law, draw=draw) for law in laws])
+        stds = torch.cat([law.stddev for law in laws])
+        return points.cpu().numpy(), stds.cpu().numpy()
+
+
+def _point(law: Law, *, draw: bool) -> Tensor:
+    return law.sample() if draw else law.mean
 
 
 @checked
@@ -74,13 +81,15 @@ def decode(
             "Give the output of encode."
         )
     points = vae.like(torch.as_tensor(z)).reshape(-1, vae.latent_dim)
-    told = None if context is None else vae.like(context).expand(*z.shape[:-1], -1).reshape(len(points), -1)
-    at_once = max(1, min(1024, _FLOATS_AT_ONCE // math.prod(vae.likelihood.params_shape)))
-    contexts = itertools.repeat(None) if told is None else told.split(at_once)
+    rows = max(1, min(1024, _FLOATS_AT_ONCE // math.prod(vae.likelihood.params_shape)))
+    contexts: Iterable[Tensor | None] = itertools.repeat(None)
+    if context is not None:
+        contexts = vae.like(context).expand(*z.shape[:-1], -1).reshape(len(points), -1).split(rows)
     with seeded(seed), evaluating(vae):
-        laws = (vae.decode(*chunk) for chunk in zip(points.split(at_once), contexts, strict=False))
-        x = torch.cat([law.sample() if draw else law.mean for law in laws])
-    raw = x if vae.schema is None else vae.schema.restore(x)
+        laws = (vae.decode(*chunk) for chunk in zip(points.split(rows), contexts, strict=False))
+        raw = torch.cat([_point(law, draw=draw) for law in laws])
+    if vae.schema is not None:
+        raw = vae.schema.restore(raw)
     if tidy and vae.schema is not None:
         raw = vae.schema.tidy(raw)
     if draw and vae.likelihood.support in ("levels", "counts"):
@@ -129,24 +138,24 @@ not know of the end: train on its logarithm.']
         return []
     clipped = schema.clipped(torch.from_numpy(raw))
     below = {} if schema.kinds else _below_zero(schema, raw)
-    found = []
+    sentences = []
     if words := _counts(clipped, len(raw), least):
-        found.append(
+        sentences.append(
             f"Values clipped to the range of the data: {words}. So many rows hold exactly the least or the greatest "
             "value. The law of a real column is a Gaussian, which does not know of such an end: train on its logarithm."
         )
     if words := _counts(below, len(raw), least):
-        found.append(
+        sentences.append(
             f"Below 0, where no row of the data is: {words}. The law of a column is a Gaussian, which does not know of "
             "the end: train on its logarithm."
         )
     if missed := _missed_piles(schema, raw):
         more = f", and {len(missed) - _NAMED} columns more" if len(missed) > _NAMED else ""
-        found.append(
+        sentences.append(
             f"Values that many rows of the data hold exactly and too few of these: {', '.join(missed[:_NAMED])}{more}. "
             "The law of a real column is a Gaussian, which has no such values."
         )
-    return found
+    return sentences
 
 
 def _missed_piles(schema: Schema, raw: Array) -> list[str]:
@@ -158,19 +167,21 @@ def _missed_piles(schema: Schema, raw: Array) -> list[str]:
         return []
     tidy = schema.tidy(torch.from_numpy(raw)).numpy()
     tidy = np.where(schema.whole, np.rint(tidy), tidy)
-    found = []
-    for place, (value, share) in enumerate(schema.modes):
-        same = 1e-6 * (schema.high[place] - schema.low[place])
-        holders = int((np.abs(tidy[:, place] - value) <= same).sum())
-        if share and bdtr(holders, len(raw), share) < _RARE:
-            words = (
-                f"{schema.columns[place]} = {value:.6g} in {share:.1%} of the data and {holders / len(raw):.1%} here"
+    missed = {}
+    for column, (value, share) in enumerate(schema.modes):
+        rounding = 1e-6 * (schema.high[column] - schema.low[column])
+        is_mode = np.abs(tidy[:, column] - value) <= rounding
+        count = int(is_mode.sum())
+        if share and bdtr(count, len(raw), share) < _RARE:
+            missed[column] = (
+                f"{schema.columns[column]} = {value:.6g} in {share:.1%} of the data and {count / len(raw):.1%} here"
             )
-            found.append((share, words))
-    return [words for _, words in sorted(found, key=lambda item: -item[0])]
+    largest_first = sorted(missed, key=lambda column: -schema.modes[column][1])
+    return [missed[column] for column in largest_first]
 
 
 def _below_zero(schema: Schema, raw: Array) -> dict[str, int]:
+    """How many values of each column are below 0, of columns whose data are not."""
     columns = zip(schema.columns, schema.low, (raw < 0).sum(0).tolist(), strict=True)
     return {name: count for name, low, count in columns if low >= 0 and count}
 
@@ -196,8 +207,11 @@ def reconstruct(vae: VAE, data: Dataset, *, context: Tensor | None = None, seed:
             label than their own, for example; by default their own.
         seed: Seed of the binarisation, where the data ask for one.
     """
-    x, told = data.prepared(seed=seed), data.contexts if context is None else context
-    return data.schema.restore(x).numpy(), decode(vae, encode(vae, data, seed=seed)[0], context=told)
+    x = data.prepared(seed=seed)
+    means, _ = encode(vae, data, seed=seed)
+    if context is None:
+        context = data.contexts
+    return data.schema.restore(x).numpy(), decode(vae, means, context=context)
 
 
 @checked
@@ -234,7 +248,7 @@ def manifold_points(vae: VAE, size: int = 20, *, seed: int = 0) -> tuple[Array, 
     draws = _prior_draws(vae, size * 1000, seed)
     if draws is None:
         z = torch.special.ndtri(quantiles)  # eq: manifold-grid
-        second, first = (side.numpy() for side in torch.meshgrid(z, z, indexing="ij"))
+        second, first = np.meshgrid(z.numpy(), z.numpy(), indexing="ij")
     else:
         strips = draws[draws[:, 0].argsort()].reshape(size, -1, 2)
         second = np.quantile(strips[:, :, 1], quantiles.numpy(), axis=1)
@@ -252,11 +266,9 @@ def latent_map(means: Array) -> tuple[Array, tuple[str, str]]:
     plane = principal_plane(means)
     if plane is None:
         return means[:, :2], ("z1", "z2")
-    first, second = (
-        f"PC{number} of the posterior means ({share:.0%})"
-        for number, share in enumerate(plane.explained_variance_ratio_, 1)
-    )
-    return plane.transform(means), (first, second)
+    first, second = plane.explained_variance_ratio_
+    axes = f"PC1 of the posterior means ({first:.0%})", f"PC2 of the posterior means ({second:.0%})"
+    return plane.transform(means), axes
 
 
 def principal_plane(means: Array) -> "PCA | None":
@@ -270,8 +282,9 @@ def principal_plane(means: Array) -> "PCA | None":
         (True, (2, 3))
     """
     points = means.astype(np.float64)
-    spread = np.ptp(points, axis=0).max() if len(points) > 2 else 0.0
-    if points.shape[1] < 3 or spread <= 1e-6 * np.abs(points).max():  # what is left is rounding
+    if len(points) < 3 or points.shape[1] < 3:
+        return None
+    if np.ptp(points, axis=0).max() <= 1e-6 * np.abs(points).max():  # what is left is rounding
         return None
     from sklearn.decomposition import PCA  # here, for importing scikit-learn takes as long as torch
 
@@ -310,14 +323,18 @@ def traversals(
     """
     order = np.argsort(-np.asarray(measure))[:most].tolist()
     positions = np.linspace(-span, span, steps)
-    places, middle = np.repeat(positions[:, None], vae.latent_dim, 1), np.zeros(vae.latent_dim)
     draws = _prior_draws(vae, 20_000, seed)
-    if draws is not None:
+    if draws is None:
+        path = np.repeat(positions[:, None], vae.latent_dim, 1)
+        middle = np.zeros(vae.latent_dim)
+    else:
         shares = torch.special.ndtr(torch.from_numpy(positions)).numpy()
-        places, middle = np.quantile(draws, shares, axis=0), np.median(draws, axis=0)
-    z = np.zeros((len(order), steps, vae.latent_dim)) + (middle if start is None else start)
+        path = np.quantile(draws, shares, axis=0)
+        middle = np.median(draws, axis=0)
+    others = middle if start is None else start
+    z = np.zeros((len(order), steps, vae.latent_dim)) + others
     for row, latent in enumerate(order):
-        z[row, :, latent] = places[:, latent]
+        z[row, :, latent] = path[:, latent]
     return decode(vae, z, context=context), positions, order
 
 
@@ -332,13 +349,16 @@ def interpolation(vae: VAE, data: Dataset, *, pairs: int = 6, steps: int = 11, s
         steps: Points on each, both ends included.
         seed: Seed of the shuffle.
     """
-    chosen = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[: 2 * min(pairs, len(data) // 2)]
-    ends = data.take(chosen)
-    means, told = encode(vae, ends)[0], ends.contexts
+    shuffled = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
+    pairs = min(pairs, len(data) // 2)
+    ends = data.take(shuffled[: 2 * pairs])
+    means, _ = encode(vae, ends)
     first, second = means[0::2, None], means[1::2, None]
     share = np.linspace(0, 1, steps)[:, None]
-    between = None if told is None else told[0::2, None].lerp(told[1::2, None], torch.from_numpy(share).to(told))
-    return decode(vae, first * (1 - share) + second * share, context=between)
+    context = ends.contexts
+    if context is not None:
+        context = context[0::2, None].lerp(context[1::2, None], torch.from_numpy(share).to(context))
+    return decode(vae, first * (1 - share) + second * share, context=context)
 
 
 def under_each(vae: VAE, data: Dataset, *, steps: int = 7) -> tuple[Array, list[str]]:
@@ -354,11 +374,12 @@ def under_each(vae: VAE, data: Dataset, *, steps: int = 7) -> tuple[Array, list[
     """
     assert data.contexts is not None
     first, *_ = data.schema.conditions
-    ways = torch.eye(first.width)[:12] if first.categories else torch.linspace(-2, 2, steps)[:, None]
-    contexts = data.contexts[:, None].repeat(1, len(ways), 1)
-    contexts[:, :, : first.width] = ways
-    z = np.repeat(encode(vae, data)[0][:, None], len(ways), axis=1)
-    return decode(vae, z, context=contexts), [first.decode(way) for way in ways]
+    values = torch.eye(first.width)[:12] if first.categories else torch.linspace(-2, 2, steps)[:, None]
+    contexts = data.contexts[:, None].repeat(1, len(values), 1)
+    contexts[:, :, : first.width] = values
+    means, _ = encode(vae, data)
+    z = np.repeat(means[:, None], len(values), axis=1)
+    return decode(vae, z, context=contexts), [first.decode(value) for value in values]
 
 
 def spread(count: int, total: int) -> Tensor:
@@ -370,4 +391,6 @@ def _prior_draws(vae: VAE, count: int, seed: int) -> Array | None:
     """Draws from the prior (count, latent_dim); None for N(0, I), whose quantiles have a formula."""
     with seeded(seed), evaluating(vae):
         law = vae.latent_prior()
-        return None if isinstance(law, StandardNormal) else law.sample(torch.Size((count,))).cpu().numpy()
+        if isinstance(law, StandardNormal):
+            return None
+        return law.sample(torch.Size((count,))).cpu().numpy()
