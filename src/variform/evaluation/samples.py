@@ -65,38 +65,46 @@ def compare_samples(generated: Tensor, real: Tensor, *, neighbours: int = 5) -> 
             f"generated and real rows must be equally many, and at least {neighbours + 2}; got {len(generated)} and "
             f"{len(real)}. Generate as many as there are real rows."
         )
-    y, x = (rows.double().flatten(1) for rows in (generated, real))
-    # Distances by matrix products would cancel where rows lie close together.
-    exact = {"compute_mode": "donot_use_mm_for_euclid_dist"}
-    x_x, y_y, x_y = torch.cdist(x, x, **exact), torch.cdist(y, y, **exact), torch.cdist(x, y, **exact)
-    for distances in (x_x, y_y):
-        distances.fill_diagonal_(torch.inf)  # no row is its own neighbour
-    found = _measures(x_x, y_y, x_y, neighbours)
+    x = real.double().flatten(1)
+    y = generated.double().flatten(1)
+    x_x = _distances(x, x).fill_diagonal_(torch.inf)  # no row is its own neighbour
+    y_y = _distances(y, y).fill_diagonal_(torch.inf)
+    x_y = _distances(x, y)
+    measures = _measures(x_x, y_y, x_y, neighbours)
     group = torch.arange(len(x)) % min(_GROUPS, len(x))
     parts = []
     for left_out in range(int(group.max()) + 1):
         rows = (group != left_out).nonzero()
         parts.append(_measures(x_x[rows, rows.mT], y_y[rows, rows.mT], x_y[rows, rows.mT], neighbours))
-    errors = {name: torch.stack([part[name] for part in parts]).std(correction=0) for name in found}
     factor = (len(parts) - 1) ** 0.5
-    return {name: Estimate(value.item(), factor * errors[name].item(), len(x)) for name, value in found.items()}
+    estimates = {}
+    for name, value in measures.items():
+        left_outs = torch.stack([part[name] for part in parts])
+        error = factor * left_outs.std(correction=0).item()
+        estimates[name] = Estimate(value.item(), error, len(x))
+    return estimates
+
+
+def _distances(x: Tensor, y: Tensor) -> Tensor:
+    """From each row to each; those by matrix products would cancel where rows lie close together."""
+    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def _measures(x_x: Tensor, y_y: Tensor, x_y: Tensor, neighbours: int) -> dict[str, Tensor]:
     """The five numbers from the distances within the real, within the generated, and from real to generated rows."""
     in_x = x_y <= x_x.kthvalue(neighbours, 1).values[:, None]
     in_y = x_y <= y_y.kthvalue(neighbours, 1).values
-    told = torch.cat([_told(x_x.amin(1), x_y.amin(1)), _told(y_y.amin(1), x_y.amin(0))])
+    is_right = torch.cat([_is_right(x_x.amin(1), x_y.amin(1)), _is_right(y_y.amin(1), x_y.amin(0))])
     return {
         "precision": in_x.any(0).double().mean(),  # eq: sample-precision
         "recall": in_y.any(1).double().mean(),  # eq: sample-recall
         "density": in_x.sum(0).double().mean() / neighbours,  # eq: sample-density
         "coverage": in_x.any(1).double().mean(),  # eq: sample-coverage
-        "c2st": told.mean(),  # eq: c2st
+        "c2st": is_right.mean(),  # eq: c2st
     }
 
 
-def _told(own: Tensor, other: Tensor) -> Tensor:
+def _is_right(own: Tensor, other: Tensor) -> Tensor:
     """By row: 1 where the nearest other is of the own set, 0 where of the other, 1/2 where both are as near."""
     return (1 + (other - own).sign()) / 2
 
@@ -141,13 +149,15 @@ class Telling:
     @property
     def is_clear(self) -> bool:
         """Whether it tells them apart by more than chance, alone or beside the others."""
-        beside = self.drop is not None and self.drop.mean > CLEAR * self.drop.se
-        return self.alone.mean - 0.5 > CLEAR * self.alone.se or beside
+        is_clear_alone = self.alone.mean - 0.5 > CLEAR * self.alone.se
+        adds_to_others = self.drop is not None and self.drop.mean > CLEAR * self.drop.se
+        return is_clear_alone or adds_to_others
 
     @property
     def weight(self) -> float:
         """What it is ordered by: the larger of what it adds to a guess alone and beside the others."""
-        return max(self.alone.mean - 0.5, self.drop.mean if self.drop else 0.0)
+        drop = self.drop.mean if self.drop else 0.0
+        return max(self.alone.mean - 0.5, drop)
 
 
 def tell_apart(
@@ -192,52 +202,64 @@ def tell_apart(
         >>> accuracy.mean > 0.99, p_value < 1e-9, columns[0].column, [column.is_clear for column in columns]
         (True, True, 'b', [True, False, False])
     """
+    random = np.random.default_rng(seed)
+    count, width = len(real), len(names)
+    part = np.tile(random.permutation(count) % min(_FOLDS, count), 2)
+    context = np.zeros((count, 0)) if beside is None else beside
+    x = np.concatenate([np.column_stack([generated, context]), np.column_stack([real, context])])
+    y = np.repeat([False, True], count)
+    categorical = [column for column in categorical if np.nanmax(x[:, column], initial=0) < _BINS]
+    permuted = width if width <= _MOST_PERMUTED else 0
+    right = np.zeros(2 * count)  # of each row, whether the trees are right; below, by column
+    right_alone = np.zeros((width, 2 * count))
+    right_permuted = np.zeros((permuted, 2 * count))
+    for number in range(part.max() + 1):
+        out = part == number
+        trees = _boosted(x[~out], y[~out], categorical, seed)
+        right[out] = trees.predict(x[out]) == y[out]
+        for column in range(width):
+            right_alone[column, out] = _right_by(x[:, [column]], y, out)
+        for column in range(permuted):
+            shuffled = x[out]
+            shuffled[:, column] = random.permutation(shuffled[:, column])
+            right_permuted[column, out] = trees.predict(shuffled) == y[out]
+    half = math.ceil(right.sum() / 2)
+    p_value = float(bdtrc(half - 1, count, 0.5)) if half else 1.0  # eq: c2st-p-value
+    drops = [_difference(right - hits) for hits in right_permuted] or [None] * width
+    columns = [Telling(name, _share(hits), drop) for name, hits, drop in zip(names, right_alone, drops, strict=True)]
+    return _share(right), p_value, sorted(columns, key=lambda column: -column.weight)
+
+
+def _boosted(x: Array, y: Array, categorical: Sequence[int], seed: int) -> Any:
+    """Boosted trees that tell y from x; the columns of numbers of categories are known as such."""
     # Here, for importing scikit-learn takes as long as torch.
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    random, count, width = np.random.default_rng(seed), len(real), len(names)
-    part = np.tile(random.permutation(count) % min(_FOLDS, count), 2)
-    told = np.zeros((count, 0)) if beside is None else beside
-    x = np.concatenate([np.column_stack([generated, told]), np.column_stack([real, told])])
-    y = np.repeat([False, True], count)
-    permuted = width if width <= _MOST_PERMUTED else 0
-    right, alone, after = np.zeros(2 * count), np.zeros((width, 2 * count)), np.zeros((permuted, 2 * count))
-    for number in range(part.max() + 1):
-        out = part == number
-        trees = HistGradientBoostingClassifier(
-            learning_rate=0.05,
-            max_leaf_nodes=8,
-            categorical_features=[place for place in categorical if np.nanmax(x[:, place], initial=0) < _BINS],
-            early_stopping=False,
-            random_state=seed,
-        ).fit(x[~out], y[~out])
-        right[out] = trees.predict(x[out]) == y[out]
-        for place in range(width):
-            alone[place, out] = _told_by(x[:, [place]], y, out)
-        for place in range(permuted):
-            other = x[out]
-            other[:, place] = random.permutation(other[:, place])
-            after[place, out] = trees.predict(other) == y[out]
-    half = math.ceil(right.sum() / 2)
-    p_value = float(bdtrc(half - 1, count, 0.5)) if half else 1.0  # eq: c2st-p-value
-    drops = [_difference(right - hits) for hits in after] or [None] * width
-    columns = [Telling(name, _share(hits), drop) for name, hits, drop in zip(names, alone, drops, strict=True)]
-    return _share(right), p_value, sorted(columns, key=lambda column: -column.weight)
+    trees = HistGradientBoostingClassifier(
+        learning_rate=0.05,
+        max_leaf_nodes=8,
+        categorical_features=categorical,
+        early_stopping=False,
+        random_state=seed,
+    )
+    return trees.fit(x, y)
 
 
 def _share(hits: Array) -> Estimate:
     """A share of 2 N answers and its standard error, which is not 0 where all or none are right."""
     smoothed = (hits.sum() + 1) / (len(hits) + 2)
-    return Estimate(float(hits.mean()), float(np.sqrt(2 * smoothed * (1 - smoothed) / len(hits))), len(hits))
+    error = np.sqrt(2 * smoothed * (1 - smoothed) / len(hits))
+    return Estimate(float(hits.mean()), float(error), len(hits))
 
 
 def _difference(answers: Array) -> Estimate:
     """A mean over 2 N answers with the standard error of N."""
-    return Estimate(float(answers.mean()), float(np.sqrt(2 / len(answers)) * answers.std(ddof=1)), len(answers))
+    error = np.sqrt(2 / len(answers)) * answers.std(ddof=1)
+    return Estimate(float(answers.mean()), float(error), len(answers))
 
 
-def _told_by(x: Array, y: Array, out: Array) -> Array:
-    """Which of the rows `out` a small tree tells right that was fitted to the others."""
+def _right_by(x: Array, y: Array, out: Array) -> Array:
+    """Which of the rows `out` a small tree classifies rightly that was fitted to the others."""
     from sklearn.tree import DecisionTreeClassifier  # here, for importing scikit-learn takes as long as torch
 
     tree = DecisionTreeClassifier(max_leaf_nodes=8, min_samples_leaf=5, random_state=0).fit(x[~out], y[~out])
@@ -277,28 +299,34 @@ def piles(generated: Array, real: Array, *, names: Sequence[str]) -> list[Pile]:
         >>> piles(column, np.where(column < 0.75, 0.25, column), names=["length"])
         [Pile(column='length', value=0.25, generated=0.0, real=0.75)]
     """
-    found = []
-    for place, name in enumerate(names):
-        own, other = (rows[:, place][~np.isnan(rows[:, place])] for rows in (generated, real))
-        if len(own) and len(other):
-            found += _piles(own, other, name)
-    return sorted(found, key=lambda pile: -abs(pile.real - pile.generated))
+    piles = []
+    for column, name in enumerate(names):
+        y, x = _observed(generated[:, column]), _observed(real[:, column])
+        if len(y) and len(x):
+            piles += _piles(y, x, name)
+    return sorted(piles, key=lambda pile: -abs(pile.real - pile.generated))
+
+
+def _observed(values: Array) -> Array:
+    return values[~np.isnan(values)]
 
 
 def _piles(generated: Array, real: Array, name: str) -> list[Pile]:
     least = min(generated.min(), real.min())
-    step = _SAME * (max(generated.max(), real.max()) - least) or 1.0
-    own, other = (np.rint((values - least) / step) for values in (generated, real))
-    found = []
-    for mode in {_mode(own), _mode(other)}:
-        shares = [float((values == mode).mean()) for values in (own, other)]
-        error = np.sqrt(sum(share * (1 - share) / len(rows) for share, rows in zip(shares, (own, other), strict=True)))
-        if abs(shares[0] - shares[1]) > max(_LEAST_PILE, CLEAR * error):
-            holders = real[other == mode] if shares[1] else generated[own == mode]
-            found.append(Pile(name, float(holders[0]), *shares))
-    return found
+    greatest = max(generated.max(), real.max())
+    step = _SAME * (greatest - least) or 1.0
+    y = np.rint((generated - least) / step)
+    x = np.rint((real - least) / step)
+    piles = []
+    for mode in {_mode(y), _mode(x)}:
+        share_y, share_x = float((y == mode).mean()), float((x == mode).mean())
+        error = np.sqrt(share_y * (1 - share_y) / len(y) + share_x * (1 - share_x) / len(x))
+        if abs(share_y - share_x) > max(_LEAST_PILE, CLEAR * error):
+            holders = real[x == mode] if share_x else generated[y == mode]
+            piles.append(Pile(name, float(holders[0]), share_y, share_x))
+    return piles
 
 
 def _mode(values: Array) -> float:
-    known, counts = np.unique(values, return_counts=True)
-    return known[counts.argmax()]
+    different, counts = np.unique(values, return_counts=True)
+    return different[counts.argmax()]
