@@ -19,6 +19,7 @@ import variform
 from variform.config.choices import SAMPLER_WORDS, SamplerKind
 from variform.config.data import DataConfig
 from variform.data.sources.formats import _OPTIONS, FORMATS, Format, FormatFacts
+from variform.evaluation.metrics import METRICS
 from variform.evaluation.samplers import SAMPLERS
 from variform.runs.folder import RESULTS, SAMPLER_FILES
 
@@ -133,6 +134,10 @@ def test_a_format_can_be_told_from_others_and_takes_options_that_there_are(kind)
 def test_every_option_of_some_formats_is_taken_by_one():
     taken = {option for facts in FORMATS.values() for option in facts.options}
     assert set(FORMATS) == set(get_args(Format)) and taken == {*_OPTIONS, "condition"}
+
+
+def test_the_metrics_by_which_runs_are_ranked_say_which_end_is_better():
+    assert all(METRICS[measure].lower_is_better is not None for measure in ("nll", "reconstruction_error"))
 
 
 def test_no_table_holds_a_sampler_without_a_name():

@@ -39,7 +39,7 @@ for line in sys.argv[1:]:
 """
 
 
-MEMBERS = ("## A sampler", "## A file format", "## A view of the explorer page")
+MEMBERS = ("## A sampler", "## A file format", "## A metric", "## A view of the explorer page")
 """Headings of the members after the likelihood, with which the page begins."""
 
 
@@ -102,6 +102,7 @@ def place(tmp_path_factory):
     arguments = [sys.executable, "-c", RUN, *commands.splitlines()]
     done = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
+    (folder / "printed.txt").write_text(done.stdout, encoding="utf-8")
     return folder
 
 
@@ -148,6 +149,13 @@ def test_lines_of_json_are_encoded_as_the_same_rows_of_a_csv_file(place):
     assert vae.schema.columns == COLUMNS
     means, _ = encode(vae, read_rows(place / "rows.csv", vae.schema))
     np.testing.assert_array_equal(np.load(place / "latents.npy"), means)
+
+
+def test_the_metric_is_kept_and_shown(place):
+    numbers = json.loads((place / "laplace" / "evaluation.json").read_text(encoding="utf-8"))
+    assert numbers["kl_per_latent"]["mean"] == pytest.approx(numbers["kl"]["mean"] / 2, rel=1e-12)
+    assert "KL per latent (nats)" in (place / "laplace" / "report.html").read_text(encoding="utf-8")
+    assert "KL per latent (nats)" in (place / "printed.txt").read_text(encoding="utf-8")
 
 
 # --- a view of the explorer page ----------------------------------------------------------------------------------

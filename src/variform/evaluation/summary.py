@@ -8,12 +8,12 @@ from torch import Tensor
 from variform.config.checks import Count, checked
 from variform.config.training import TrainConfig
 from variform.data.dataset import Dataset
-from variform.data.schema import Schema
 from variform.evaluation.baselines import PCAS, beside, better_pca, has_two_metrics
-from variform.evaluation.density import Scores, bits_per_dim, per_column, reliability, score
+from variform.evaluation.density import Scores, per_column, score
 from variform.evaluation.estimate import Estimate
 from variform.evaluation.imputation import impute as impute
-from variform.evaluation.latents import active_units, hits
+from variform.evaluation.latents import active_units
+from variform.evaluation.metrics import Scored, is_only_cross_entropy, measured
 from variform.evaluation.pareto import FEWEST_SAMPLES, HIGH
 from variform.evaluation.verdict import MOST_ROWS, SOME_ROWS, distrusted, warnings
 from variform.model.vae import VAE
@@ -95,20 +95,20 @@ def summary(
         trained: How the model was trained, where that is known: warnings then say what to change.
         history: How the training went, one mapping per epoch, as `training.History.rows`.
     """
+    found = Scored(vae, data, scores, samples, seed)
     result: dict[str, Any] = {
         "unit": "nats",
-        **_densities(vae, data.schema, scores, samples),
+        **measured(found, of_q=True),
         "kl_per_dimension": _per_dimension(scores.kl_per_dimension),
         "active_units": active_units(scores.means) | {"of": vae.latent_dim},
-        "reconstruction_error": Estimate.root_mean(scores.squared_error, gaps=bool(data.schema.gaps)).to_dict(),
+        **measured(found, of_q=False),
     }
     schema = data.schema
     if refined is not None:
-        result["refined"] = {"steps": refine, **_densities(vae, schema, refined, samples)}
+        again = Scored(vae, data, refined, samples, seed)
+        result["refined"] = {"steps": refine, **measured(again, of_q=True)}
     if schema.kind == "table":
         result["reconstruction_error_per_column"] = per_column(schema, scores.squared_error)
-    if vae.classifier is not None and data.labels is not None:
-        result["accuracy"] = Estimate.of(hits(vae, data, seed=seed)).to_dict()
     if baselines is not None:
         result["baselines"] = {name: _without_rows(found) for name, found in baselines.items()}
     result["warnings"] = warnings(vae, result, trained, history)
@@ -120,22 +120,6 @@ def _without_rows(numbers: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in numbers.items() if name != "rows"}
 
 
-def _densities(vae: VAE, schema: Schema, scores: Scores, samples: int) -> dict[str, Any]:
-    """What depends on q(z|x): log p(x), its bound, and how far the estimate can be trusted."""
-    found = {
-        "elbo": Estimate.of(scores.elbo).to_dict(),
-        "log_likelihood": Estimate.of(scores.log_likelihood).to_dict(),
-        "kl": Estimate.of(scores.kl).to_dict(),
-        "nll": Estimate.of(-scores.log_px).to_dict() | {"samples": samples},
-        "posterior_gap": Estimate.of(scores.log_px - scores.elbo).to_dict(),
-        "ess": Estimate.of(scores.ess).to_dict(),
-        **reliability(scores.pareto_k, samples),
-    }
-    if schema.kind == "image" and schema.seen_levels and not schema.gaps and not _is_only_cross_entropy(vae, schema):
-        found["bits_per_dim"] = bits_per_dim(vae, schema, -scores.log_px).to_dict()
-    return found
-
-
 def _per_dimension(kl: Tensor | None) -> list[dict[str, Any]] | None:
     return None if kl is None else [Estimate.of(column).to_dict() for column in kl.T]
 
@@ -143,7 +127,7 @@ def _per_dimension(kl: Tensor | None) -> list[dict[str, Any]] | None:
 def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
     """What a reader must know before comparing the numbers."""
     schema, notes = data.schema, []
-    if _is_only_cross_entropy(vae, schema):
+    if is_only_cross_entropy(vae, schema):
         notes.append(
             "The Bernoulli likelihood of grey values is a cross-entropy, not the probability of any data: compare it "
             "only with models of the same unbinarised data, never with published binarised figures."
@@ -217,9 +201,3 @@ def _notes_on_importance_sampling(numbers: dict[str, Any]) -> list[str]:
             "is an estimate of the same log p(x), its ELBO the decoder's at its best, not that of encoder and decoder."
         )
     return notes
-
-
-def _is_only_cross_entropy(vae: VAE, schema: Schema) -> bool:
-    """Whether a probability of zeros and ones meets other values."""
-    is_probability = vae.likelihood.support == "unit" and not vae.likelihood.is_density
-    return is_probability and schema.seen_levels != 2

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from variform.evaluation.baselines import baseline_names
+from variform.evaluation.metrics import METRICS
 from variform.evaluation.pareto import HIGH
 from variform.evaluation.samplers import SAMPLERS
 
@@ -14,20 +15,6 @@ def decimal(value: float) -> str:
     return f"{value:,.2f}".rstrip("0").rstrip(".")
 
 
-ROWS = {
-    "elbo": "ELBO (nats)",
-    "log_likelihood": "log-likelihood term (nats)",
-    "kl": "KL(q(z|x) || p(z)) (nats)",
-    "nll": "NLL (nats)",
-    "posterior_gap": "gap KL(q(z|x) || p(z|x)) (nats)",
-    "ess": "effective importance samples",
-    "high_pareto_k": f"share of rows with Pareto k > {HIGH}",
-    "bits_per_dim": "bits per dimension",
-    "reconstruction_error": "reconstruction error, RMS (data units)",
-    "accuracy": "share of labels that the classifier finds",
-}
-
-
 def numbers_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The numbers of an evaluation as header and rows of text: VAE, PCA and the trivial model side by side."""
     baselines = numbers.get("baselines", {})
@@ -35,9 +22,9 @@ def numbers_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     refined = {"refined": f"VAE, q refined in {numbers['refined']['steps']} steps"} if "refined" in numbers else {}
     columns = [numbers, *(numbers[name] for name in refined), *(baselines[name] for name in names)]
     rows = []
-    for key, name in ROWS.items():
+    for key, metric in METRICS.items():
         if any(key in column for column in columns):
-            label = f"{name}, k = {numbers['nll']['samples']}" if key == "nll" else name
+            label = f"{metric.name}, k = {numbers['nll']['samples']}" if key == "nll" else metric.name
             rows.append([label, *(show(column.get(key)) for column in columns)])
     active = numbers["active_units"]
     rows.append(["active units", f"{active['count']} of {active['of']}", *[""] * (len(columns) - 1)])
@@ -69,7 +56,7 @@ def imputation_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]
     for name, found in numbers.get("columns", {}).items():
         rows += row(name, found)
     if "high_pareto_k" in numbers:
-        rows.append([ROWS["high_pareto_k"], show(numbers["high_pareto_k"]), "", ""])
+        rows.append([METRICS["high_pareto_k"].name, show(numbers["high_pareto_k"]), "", ""])
     return head, rows
 
 

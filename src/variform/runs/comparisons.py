@@ -11,6 +11,7 @@ from typing import Any
 from variform.config.checks import Count, checked
 from variform.config.toml import to_dict
 from variform.evaluation.differences import LEVEL, differences, mean_difference, root_mean_difference
+from variform.evaluation.metrics import METRICS
 from variform.evaluation.pareto import HIGH
 from variform.evaluation.tables import show
 from variform.evaluation.verdict import SOME_ROWS, placed
@@ -261,7 +262,9 @@ def _ranked(group: Sequence[Entry], measure: str) -> dict[str, Any]:
 
     def place(entry: Entry) -> float:
         mean = entry.numbers()[measure]["mean"]
-        return mean if math.isfinite(mean) else math.inf
+        if not math.isfinite(mean):
+            return math.inf
+        return mean if METRICS[measure].lower_is_better else -mean
 
     best, *others = order = sorted(group, key=place)
     ends = _intervals([entry for entry in order if math.isfinite(place(entry))], measure)

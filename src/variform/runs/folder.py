@@ -29,7 +29,6 @@ from variform.config.toml import from_toml
 from variform.data.dataset import Splits
 from variform.data.reading import read
 from variform.data.schema import Schema
-from variform.evaluation.tables import ROWS
 from variform.evaluation.verdict import collapsed
 from variform.export.model_file import load_vae
 from variform.model.vae import VAE
@@ -119,7 +118,7 @@ class Run:
             ValueError: for a file that is damaged, or of something else.
         """
         path = self.folder / "evaluation.json"
-        numbers, dim = read_evaluation(path, ROWS), self.vae.latent_dim
+        numbers, dim = read_evaluation(path), self.vae.latent_dim
         kls, variances = numbers["kl_per_dimension"], numbers["active_units"]["variances"]
         if len(variances) != dim or (kls is not None and len(kls) != dim):
             raise ValueError(

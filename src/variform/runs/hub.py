@@ -21,7 +21,8 @@ from huggingface_hub import errors
 
 from variform.config.toml import to_dict
 from variform.data.schema import Schema
-from variform.evaluation.tables import ROWS, numbers_table
+from variform.evaluation.metrics import METRICS
+from variform.evaluation.tables import numbers_table
 from variform.export.model_file import inspect
 from variform.runs.folder import Run, open_run
 from variform.runs.overview import overview_table
@@ -213,8 +214,8 @@ def card(run: Run, name: str) -> str:
 def _metadata(run: Run, name: str, source: str) -> str:
     """The card's YAML; every text in it is written as JSON, which YAML contains."""
     found = [
-        {"type": key, "name": label, "value": run.evaluation[key]["mean"]}
-        for key, label in ROWS.items()
+        {"type": key, "name": metric.name, "value": run.evaluation[key]["mean"]}
+        for key, metric in METRICS.items()
         if run.evaluation.get(key, {}).get("mean") is not None
     ]
     results = [{"task": {"type": "density-estimation"}, "dataset": {"name": source, "type": source}, "metrics": found}]

@@ -9,7 +9,8 @@ from variform.config.run import objective_name
 from variform.config.settling import reading, steps_per_epoch
 from variform.config.toml import to_dict
 from variform.config.training import TrainConfig
-from variform.evaluation.tables import ROWS, decimal, show
+from variform.evaluation.metrics import METRICS
+from variform.evaluation.tables import decimal, show
 from variform.evaluation.verdict import placed
 from variform.export.model_file import inspect
 from variform.runs.folder import history, read_config
@@ -37,7 +38,7 @@ def overview(folder: Path) -> dict[str, Any]:
     config = read_config(path)
     data = read_data(folder / "data.json") if (folder / "data.json").is_file() else None
     numbers = folder / "evaluation.json"
-    evaluation = read_evaluation(numbers, ROWS) if numbers.is_file() else None
+    evaluation = read_evaluation(numbers) if numbers.is_file() else None
     rows = history(folder) if (folder / "history.jsonl").is_file() else []
     weights = folder / "model.safetensors"
     return {
@@ -130,10 +131,10 @@ def _how_far(training: dict[str, Any], folder: Path) -> str:
 def _evaluation_rows(evaluation: dict[str, Any] | None, folder: Path) -> Iterator[list[str]]:
     if not evaluation:
         return
-    for key, name in ROWS.items():
-        if key in evaluation and key not in ("posterior_gap", "ess"):
+    for key, metric in METRICS.items():
+        if key in evaluation and metric.in_brief:
             samples = f", k = {evaluation['nll']['samples']:,}" if key == "nll" else ""
-            yield [name + samples, show(evaluation[key])]
+            yield [metric.name + samples, show(evaluation[key])]
     active = evaluation["active_units"]
     yield ["active units", f"{active['count']} of {active['of']}"]
     yield ["evaluated on", f"{evaluation['rows']:,} {evaluation['split']} rows"]

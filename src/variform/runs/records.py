@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from variform.evaluation.metrics import METRICS
 from variform.system.files import from_json, read_json
 
 Check = Callable[[Any], bool]
@@ -132,9 +133,9 @@ EPOCH = {
 }
 
 
-def _evaluation(estimates: Iterable[str]) -> dict[str, Any]:
-    """The form of evaluation.json, whose `estimates` may be there for the model and for each simpler one."""
-    optional = {f"{name}?": ESTIMATE for name in estimates} | {"reconstruction_error_per_column?": Each(ESTIMATE)}
+def _evaluation() -> dict[str, Any]:
+    """The form of evaluation.json, whose metrics may be there for the model and for each simpler one."""
+    optional = {f"{name}?": ESTIMATE for name in METRICS} | {"reconstruction_error_per_column?": Each(ESTIMATE)}
     beside = optional | {"nll_difference?": ESTIMATE, "reconstruction_error_difference?": ESTIMATE}
     required = dict.fromkeys(("elbo", "log_likelihood", "kl", "posterior_gap", "ess"), ESTIMATE)
     return optional | {
@@ -153,19 +154,18 @@ def _evaluation(estimates: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def read_evaluation(path: Path, estimates: Iterable[str]) -> dict[str, Any]:
+def read_evaluation(path: Path) -> dict[str, Any]:
     """The numbers of an evaluation, as `runs.assess` gives them.
 
     Args:
         path: evaluation.json or validation.json.
-        estimates: Names of the numbers that tables show, of which each model has some.
 
     Raises:
         FileNotFoundError: when there is no such file.
         ValueError: for a file that is damaged, or of something else; says where.
     """
     values = read_json(path)
-    if wrong := problem(values, _evaluation(estimates)):
+    if wrong := problem(values, _evaluation()):
         raise ValueError(
             f"{path} must hold the numbers of an evaluation; {wrong}. Fetch it again, or have it written anew by "
             "variform train --resume with the run's folder."

@@ -23,7 +23,7 @@ from variform.evaluation import exploration
 from variform.evaluation.baselines import PCAS, better_pca, has_two_metrics
 from variform.evaluation.differences import differences
 from variform.evaluation.pareto import HIGH
-from variform.evaluation.tables import ROWS, show
+from variform.evaluation.tables import show
 from variform.evaluation.verdict import SOME_ROWS, distrusted, placed
 from variform.pages.curves import plot_latent_dim_study
 from variform.pages.report import Picture, Table, render
@@ -327,7 +327,7 @@ def _validation_nll(runs: list[Run]) -> Tensor:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return read_evaluation(path, ROWS)
+    return read_evaluation(path)
 
 
 def _row(dim: int, runs: list[Run]) -> dict[str, Any]:

@@ -1,0 +1,136 @@
+"""The metrics of a model on rows: what each is computed from, and how it is shown."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from variform.data.dataset import Dataset
+from variform.data.schema import Schema
+from variform.evaluation.density import Scores, bits_per_dim, reliability
+from variform.evaluation.estimate import Estimate
+from variform.evaluation.latents import hits
+from variform.evaluation.pareto import HIGH
+from variform.model.vae import VAE
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a metric is computed from.
+
+    Args:
+        vae: The model.
+        data: The rows.
+        scores: What `score` found of them.
+        samples: k, importance samples per row of these scores.
+        seed: Seed of the binarisation, where the data ask for one.
+    """
+
+    vae: VAE
+    data: Dataset
+    scores: Scores
+    samples: int
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What one metric is, as evaluation, tables, records and comparisons ask it.
+
+    Args:
+        label: Its name in tables.
+        unit: Its unit; empty where the label says it or it has none.
+        of: The estimate as plain values; None where this model or these data have no such number.
+        of_q: Whether it changes with q(z|x): it then stands beside a refined q(z|x) as well.
+        in_brief: Whether `variform info` shows it.
+        lower_is_better: Whether runs are ranked from the lowest on; None where neither end is better.
+
+    Example:
+        >>> METRICS["nll"].name, METRICS["nll"].lower_is_better
+        ('NLL (nats)', True)
+    """
+
+    label: str
+    unit: str
+    of: Callable[[Scored], dict[str, Any] | None]
+    of_q: bool = True
+    in_brief: bool = True
+    lower_is_better: bool | None = None
+
+    @property
+    def name(self) -> str:
+        """Label and unit."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+
+def mean(values: Tensor) -> dict[str, Any]:
+    """The mean of one number a row (N,), with its standard error."""
+    return Estimate.of(values).to_dict()
+
+
+def measured(found: Scored, *, of_q: bool) -> dict[str, Any]:
+    """The metrics that there are for these rows, of those that change with q(z|x) or of the others."""
+    asked = {key: metric.of(found) for key, metric in METRICS.items() if metric.of_q is of_q}
+    return {key: estimate for key, estimate in asked.items() if estimate is not None}
+
+
+def _nll(found: Scored) -> dict[str, Any]:
+    return mean(-found.scores.log_px) | {"samples": found.samples}
+
+
+def _high_pareto_k(found: Scored) -> dict[str, Any] | None:
+    return reliability(found.scores.pareto_k, found.samples).get("high_pareto_k")
+
+
+def _bits_per_dim(found: Scored) -> dict[str, Any] | None:
+    schema = found.data.schema
+    has_levels = schema.kind == "image" and schema.seen_levels and not schema.gaps
+    if not has_levels or is_only_cross_entropy(found.vae, schema):
+        return None
+    return bits_per_dim(found.vae, schema, -found.scores.log_px).to_dict()
+
+
+def _reconstruction_error(found: Scored) -> dict[str, Any]:
+    return Estimate.root_mean(found.scores.squared_error, gaps=bool(found.data.schema.gaps)).to_dict()
+
+
+def _accuracy(found: Scored) -> dict[str, Any] | None:
+    if found.vae.classifier is None or found.data.labels is None:
+        return None
+    return mean(hits(found.vae, found.data, seed=found.seed))
+
+
+def is_only_cross_entropy(vae: VAE, schema: Schema) -> bool:
+    """Whether a probability of zeros and ones meets other values."""
+    is_probability = vae.likelihood.support == "unit" and not vae.likelihood.is_density
+    return is_probability and schema.seen_levels != 2
+
+
+METRICS: dict[str, Metric] = {
+    "elbo": Metric("ELBO", "nats", lambda found: mean(found.scores.elbo), lower_is_better=False),
+    "log_likelihood": Metric("log-likelihood term", "nats", lambda found: mean(found.scores.log_likelihood)),
+    "kl": Metric("KL(q(z|x) || p(z))", "nats", lambda found: mean(found.scores.kl)),
+    "nll": Metric("NLL", "nats", _nll, lower_is_better=True),
+    "posterior_gap": Metric(
+        "gap KL(q(z|x) || p(z|x))",
+        "nats",
+        lambda found: mean(found.scores.log_px - found.scores.elbo),
+        in_brief=False,
+        lower_is_better=True,
+    ),
+    "ess": Metric(
+        "effective importance samples",
+        "",
+        lambda found: mean(found.scores.ess),
+        in_brief=False,
+        lower_is_better=False,
+    ),
+    "high_pareto_k": Metric(f"share of rows with Pareto k > {HIGH}", "", _high_pareto_k, lower_is_better=True),
+    "bits_per_dim": Metric("bits per dimension", "", _bits_per_dim, lower_is_better=True),
+    "reconstruction_error": Metric(
+        "reconstruction error, RMS", "data units", _reconstruction_error, of_q=False, lower_is_better=True
+    ),
+    "accuracy": Metric("share of labels that the classifier finds", "", _accuracy, of_q=False, lower_is_better=False),
+}
+"""By the key under which it stands in evaluation.json, in the order of the tables."""
