@@ -30,8 +30,8 @@ class Imputation:
     """Rows without gaps, in the data's own units, and the uncertainty of what was put in; all arrays (N, *shape).
 
     Args:
-        values: Observed values unchanged, and in the place of missing ones E[x | what is observed], the likeliest
-            category, or whole numbers where a column of a mixed table holds only such.
+        values: Observed values unchanged; for a missing one E[x | what is observed], the likeliest category, or a whole
+            number where a column of a mixed table holds only such.
         missing: Whether the value was missing.
         low: Lower end of the central interval that holds a missing value with probability `level`; elsewhere the value.
         high: Its upper end. Categories have no interval: low and high are the value.
@@ -107,18 +107,8 @@ def impute(
         >>> bool(np.isnan(found.values).any()), bool((found.low <= found.high).all())
         (False, True)
     """
-    if vae.features is None:
-        raise ValueError(
-            "imputation needs a model whose data may have gaps; this one takes none. "
-            "Train it with `likelihood='mixed'`, or with `cells='gaps'`."
-        )
-    if samples < 2 or not 0 < level < 1:
-        raise ValueError(
-            f"imputation needs 2 or more samples and a level in (0, 1); got {samples} and {level}. "
-            "Use for example 1000 and 0.9."
-        )
-    if refine < 0:
-        raise ValueError(f"`refine` must be a number of steps, 0 or more; got {refine}. Use for example 50.")
+    _require_gaps(vae)
+    _require_in_range(samples, level, refine)
     schema = vae.schema or data.schema  # whose ranges are those of the data that it was trained on
     floats = floats_per_decode(vae)
     rows = max(1, _FLOATS_AT_ONCE * 8 // (samples * floats))
@@ -129,20 +119,44 @@ def impute(
                 draws.seed(seed)
             with draws.common() if common else nullcontext():
                 laws = _proposals(vae, x, context, refine, floats)
-            for part in torch.arange(len(x), device=x.device).split(1 if common else len(x)):
+            for index in torch.arange(len(x), device=x.device).split(1 if common else len(x)):
                 if common:
                     draws.seed(seed)
-                known = None if context is None else context[part]
-                own = [law.rows(part) for law in laws]
-                parts.append(_impute_batch(vae, schema, x[part], known, own, samples, (1 - level) / 2))
-    found = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
-    raw = data.gather(torch.arange(len(data)))
+                own_context = None if context is None else context[index]
+                own_laws = [law.rows(index) for law in laws]
+                parts.append(_impute_batch(vae, schema, x[index], own_context, own_laws, samples, (1 - level) / 2))
+    prepared = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
+    return _in_raw_units(prepared, data.gather(torch.arange(len(data))), schema, level)
+
+
+def _require_gaps(vae: VAE) -> None:
+    if vae.features is None:
+        raise ValueError(
+            "imputation needs a model whose data may have gaps; this one takes none. "
+            "Train it with `likelihood='mixed'`, or with `cells='gaps'`."
+        )
+
+
+def _require_in_range(samples: int, level: float, refine: int) -> None:
+    if samples < 2 or not 0 < level < 1:
+        raise ValueError(
+            f"imputation needs 2 or more samples and a level in (0, 1); got {samples} and {level}. "
+            "Use for example 1000 and 0.9."
+        )
+    if refine < 0:
+        raise ValueError(f"`refine` must be a number of steps, 0 or more; got {refine}. Use for example 50.")
+
+
+def _in_raw_units(prepared: dict[str, Tensor], raw: Tensor, schema: Schema, level: float) -> Imputation:
+    """What was imputed, put into the gaps of the raw rows."""
     missing = raw.isnan()
+    dtype = torch.promote_types(raw.dtype, torch.float32)
+    filled = dict(prepared)
     for name in ("values", "low", "high"):
-        known = schema.tidy(schema.restore(found[name])).to(torch.promote_types(raw.dtype, torch.float32))
-        found[name] = torch.where(missing, known, raw)
-    found["certainty"] = torch.where(missing, found["certainty"], 1.0)
-    arrays = {name: values.numpy() for name, values in found.items()}
+        imputed = schema.tidy(schema.restore(prepared[name])).to(dtype)
+        filled[name] = torch.where(missing, imputed, raw)
+    filled["certainty"] = torch.where(missing, prepared["certainty"], 1.0)
+    arrays = {name: values.numpy() for name, values in filled.items()}
     return Imputation(**arrays, missing=missing.numpy(), level=level)
 
 
@@ -161,10 +175,12 @@ def _drawn(laws: list[Law], samples: int) -> tuple[Tensor, Tensor]:
     points, densities = [], []
     for law, size in zip(laws, sizes, strict=True):
         z, own = law.rsample_and_log_prob((size,))
-        terms = [own if other is law else other.log_prob(z) for other in laws]
-        weighted = [term + log_share for term, log_share in zip(terms, log_shares, strict=True)]
+        terms = []
+        for other, log_share in zip(laws, log_shares, strict=True):
+            log_prob = own if other is law else other.log_prob(z)
+            terms.append(log_prob + log_share)
         points.append(z)
-        densities.append(torch.stack(weighted).logsumexp(0))
+        densities.append(torch.stack(terms).logsumexp(0))
     return torch.cat(points), torch.cat(densities)
 
 
@@ -188,7 +204,8 @@ def _impute_batch(
     z = z.gather(0, chosen.unsqueeze(-1).expand_as(z))
     drawn = vae.decode(z, context).sample()  # (K, B, *event)
     ranked = drawn.sort(0).values
-    low, high = ranked[int(tail * samples)], ranked[min(samples - 1, math.ceil((1 - tail) * samples) - 1)]
+    low = ranked[int(tail * samples)]
+    high = ranked[min(samples - 1, math.ceil((1 - tail) * samples) - 1)]
     certainty = torch.full_like(values, math.nan)
     for column, kind in enumerate(schema.kinds):
         if kind in ("category", "binary"):
@@ -236,13 +253,11 @@ def judge(
     raw = data.gather(torch.arange(len(data))).to(torch.float32)
     taken = torch.rand(raw.shape, generator=torch.Generator().manual_seed(seed)) < mask
     holed = Dataset(torch.where(taken, math.nan, raw), data.schema, data.labels, contexts=data.contexts)
-    found = impute(vae, holed, samples=samples, level=level, refine=refine, seed=seed)
-    trust = reliability(torch.from_numpy(found.pareto_k), samples)
-    return compare(found, raw.numpy(), (taken & ~raw.isnan()).numpy(), train) | {
-        "mask": mask,
-        "samples": samples,
-        **trust,
-    }
+    imputation = impute(vae, holed, samples=samples, level=level, refine=refine, seed=seed)
+    compared = taken & ~raw.isnan()
+    numbers = compare(imputation, raw.numpy(), compared.numpy(), train)
+    trust = reliability(torch.from_numpy(imputation.pareto_k), samples)
+    return {**numbers, "mask": mask, "samples": samples, **trust}
 
 
 def compare(found: Imputation, truth: Array, taken: Array, train: Dataset) -> dict[str, Any]:
@@ -268,23 +283,25 @@ def compare(found: Imputation, truth: Array, taken: Array, train: Dataset) -> di
         is_name = np.array([kind in ("category", "binary") for kind in schema.kinds])
     else:
         is_name = np.array(schema.seen_levels == 2)
-    numbers, words = taken & ~is_name, taken & is_name
-    error, naive = (np.where(is_name, np.rint(value), value) - truth for value in (found.values, middle))
+    numbers, names = taken & ~is_name, taken & is_name
+    error = np.where(is_name, np.rint(found.values), found.values) - truth
+    naive = np.where(is_name, np.rint(middle), middle) - truth
     inside = (found.low <= truth) & (truth <= found.high)
     unit = np.where(is_name, 1.0, spread) if schema.kind == "table" else 1.0
     result: dict[str, Any] = {"level": found.level, "cells": int(taken.sum()), "unit": _UNITS[schema.kind]}
     if numbers.any():
         result |= _of_numbers(error / unit, naive / unit, inside, numbers)
-    if words.any():
-        result |= _of_categories(error, naive, words)
+    if names.any():
+        result |= _of_categories(error, naive, names)
     if schema.kind == "table":
-        result["columns"] = {}
-        for place, name in enumerate(schema.columns):
-            one = [place]
-            if numbers[:, one].any():
-                result["columns"][name] = _of_numbers(error[:, one], naive[:, one], inside[:, one], numbers[:, one])
-            if words[:, one].any():
-                result["columns"][name] = _of_categories(error[:, one], naive[:, one], words[:, one])
+        columns = {}
+        for number, column in enumerate(schema.columns):
+            own = np.s_[:, [number]]
+            if numbers[own].any():
+                columns[column] = _of_numbers(error[own], naive[own], inside[own], numbers[own])
+            if names[own].any():
+                columns[column] = _of_categories(error[own], naive[own], names[own])
+        result["columns"] = columns
     return result
 
 
@@ -309,22 +326,29 @@ def _of_categories(error: Array, naive: Array, taken: Array) -> dict[str, Any]:
 def _mean(values: Array, taken: Array) -> Estimate:
     """The mean over cells; the cells of a row may depend on each other, as a ratio of two sums over rows."""
     axes = tuple(range(1, taken.ndim))
-    sums, counts = np.where(taken, values, 0.0).sum(axes), taken.sum(axes)
-    mean, rows = sums.sum() / counts.sum(), int((counts > 0).sum())
-    rest = ((sums - mean * counts) ** 2).sum() * rows / max(1, rows - 1)
-    return Estimate(float(mean), float(math.sqrt(rest) / counts.sum()) if rows > 1 else math.nan, rows)
+    sums = np.where(taken, values, 0.0).sum(axes)
+    counts = taken.sum(axes)
+    mean = sums.sum() / counts.sum()
+    rows = int((counts > 0).sum())
+    if rows < 2:
+        return Estimate(float(mean), math.nan, rows)
+    squares = ((sums - mean * counts) ** 2).sum() * rows / (rows - 1)
+    return Estimate(float(mean), float(math.sqrt(squares) / counts.sum()), rows)
 
 
 def _root(square: Estimate) -> Estimate:
+    """The root of a mean square, with its error by the delta method."""
     root = math.sqrt(square.mean)
-    return Estimate(root, square.se / (2 * root) if root else 0.0, square.n)
+    error = square.se / (2 * root) if root else 0.0
+    return Estimate(root, error, square.n)
 
 
 def _middle(train: Dataset) -> tuple[Array, Array]:
     """Mean and standard deviation of each raw value in the training rows; of categories the most frequent one."""
     mean, variance = train.moments(seed=0)
     scale = torch.tensor(train.schema.scale, dtype=torch.float64)
-    middle, spread = train.schema.restore(mean).numpy(), (variance.sqrt() * scale).numpy()
+    middle = train.schema.restore(mean).numpy()
+    spread = (variance.sqrt() * scale).numpy()
     for column, kind in enumerate(train.schema.kinds):
         if kind == "category":
             codes = train.gather(torch.arange(len(train)))[:, column]
