@@ -127,8 +127,8 @@ def _study(
     config = settled(config, len(splits.train))
 
     def run(dim: int, seed: int) -> Run:
-        place = folder / f"dim-{dim}-seed-{seed}"
-        return _fit(_variant(config, dim, seed), place, splits, overwrite, progress)
+        own_folder = folder / f"dim-{dim}-seed-{seed}"
+        return _fit(_variant(config, dim, seed), own_folder, splits, overwrite, progress)
 
     first = config.train.seed
     try:
@@ -137,9 +137,9 @@ def _study(
         message = "the study stopped and was saved; give the same command to go on with it"
         raise Stopped.by(error, message) from error
     rows = [_row(dim, runs) for dim, runs in fits.items()]
-    recommended, reason, beside = recommend({dim: _validation_nll(runs) for dim, runs in fits.items()})
+    recommended, reason, differences_by_dim = recommend({dim: _validation_nll(runs) for dim, runs in fits.items()})
     for row in rows:
-        row["valid_nll_minus_lowest"] = beside.get(row["latent_dim"])
+        row["valid_nll_minus_lowest"] = differences_by_dim.get(row["latent_dim"])
     warnings = [
         *_pca_wins(fits, recommended),
         *_rests_on_weights(fits),
@@ -172,13 +172,14 @@ def _pca_wins(fits: Mapping[int, list[Run]], recommended: int) -> list[str]:
         pcas |= {(dim, name): rows[f"{name}.nll"] for name in PCAS if f"{name}.nll" in rows}
     if not pcas or vae.shape[1] < 2 or not vae.isfinite().all():
         return []
-    found = differences([vae, *pcas.values()])
-    if found.among_best()[0]:
+    compared = differences([vae, *pcas.values()])
+    if compared.among_best()[0]:
         return []
-    best = 1 + int(np.argmax(found.mean[0, 1:]))
+    best = 1 + int(np.argmax(compared.mean[0, 1:]))
     dim, name = list(pcas)[best - 1]
-    gap = show({"mean": found.mean[0, best], "se": found.se[0, best]})
-    called = PCAS[name] if len({name for _, name in pcas}) > 1 else "PCA"
+    gap = show({"mean": compared.mean[0, best], "se": compared.se[0, best]})
+    metrics = {metric for _, metric in pcas}
+    called = PCAS[name] if len(metrics) > 1 else "PCA"
     return [
         f"{called} with {dim} components has a better NLL than the {recommended} latents that are recommended, by "
         f"{gap} nats over the same {vae.shape[1]:,} test rows. Take PCA, or mend the VAE as the sentences on its fits "
@@ -190,20 +191,23 @@ def _rests_on_weights(fits: Mapping[int, list[Run]]) -> list[str]:
     """A sentence where the validation NLLs that the recommendation compares are too high by unknown amounts."""
     if next(iter(fits.values()))[0].config.train.is_point:
         return []
-    shares = {
-        dim: float(np.mean([distrusted(_read(run.folder / "validation.json")) for run in runs]))
-        for dim, runs in fits.items()
-    }
+    shares = {dim: _distrusted(runs) for dim, runs in fits.items()}
     high = {dim: share for dim, share in shares.items() if share > SOME_ROWS}
     if not high:
         return []
-    told = ", ".join(f"{share:.0%} of the rows with {dim} latents" for dim, share in high.items())
+    where = ", ".join(f"{share:.0%} of the rows with {dim} latents" for dim, share in high.items())
     folders = " ".join(shlex.quote(run.folder.as_posix()) for run in _all(fits))
     return [
-        f"The recommendation rests on NLLs that are too high for {told} (Pareto k above {HIGH}), by unknown amounts "
+        f"The recommendation rests on NLLs that are too high for {where} (Pareto k above {HIGH}), by unknown amounts "
         "that may differ between the dimensions. What the decoders can do says, on the test rows: "
         f"variform compare {folders} --refine 50."
     ]
+
+
+def _distrusted(runs: list[Run]) -> float:
+    """The share of validation rows whose NLL cannot be trusted, over all fits."""
+    shares = [distrusted(_read(run.folder / "validation.json")) for run in runs]
+    return float(np.mean(shares))
 
 
 def _warnings(run: Run) -> list[str]:
@@ -236,40 +240,48 @@ def recommend(scores: Mapping[int, Tensor]) -> tuple[int, str, dict[int, dict[st
         >>> hard = torch.linspace(0, 50, 100)  # nats that a row costs with any model
         >>> noise = torch.tensor([0.3, -0.3]).repeat(50)
         >>> nll = {2: hard + 10, 5: hard + noise, 10: hard - 0.01}
-        >>> dim, reason, beside = recommend({dim: rows[None] for dim, rows in nll.items()})
-        >>> dim, {dim: found["may_be_best"] for dim, found in beside.items()}
+        >>> dim, reason, differences = recommend({dim: rows[None] for dim, rows in nll.items()})
+        >>> dim, {dim: difference["may_be_best"] for dim, difference in differences.items()}
         (5, {2: False, 5: True, 10: True})
     """
     whole = {dim: nll.double() for dim, nll in sorted(scores.items()) if nll.isfinite().all()}
     if not whole:
         raise ValueError("a study needs a finite validation NLL; every fit has none. Use a smaller `learning_rate`.")
-    dims, fits = list(whole), list(whole.values())
-    means = [nll.mean().item() for nll in fits]
-    (seeds, count), best = fits[0].shape, int(np.argmin(means))
-    may_be_best: list[bool] = [i == best for i in range(len(dims))]
-    errors: list[float | None] = [None] * len(dims)
-    if count > 1:
-        found = differences(fits)
-        may_be_best, errors = found.among_best().tolist(), found.se[:, best].tolist()
-    beside = {
-        dim: {"mean": mean - means[best], "se": error, "n": count, "may_be_best": may}
-        for dim, mean, error, may in zip(dims, means, errors, may_be_best, strict=True)
-    }
-    first = int(np.argmax(may_be_best))
-    if first == best:
-        reason = f"its validation NLL, {means[best]:.5g} nats, is the lowest of those tried"
+    means = {dim: nll.mean().item() for dim, nll in whole.items()}
+    lowest = min(means, key=means.__getitem__)
+    from_lowest = _from_lowest(whole, means, lowest)
+    smallest = next(dim for dim, difference in from_lowest.items() if difference["may_be_best"])
+    seeds, rows = whole[lowest].shape
+    if smallest == lowest:
+        reasons = [f"its validation NLL, {means[lowest]:.5g} nats, is the lowest of those tried"]
     else:
-        reason = (
-            f"the smallest whose validation NLL is not clearly above any other's: {show(beside[dims[first]])} nats "
-            f"above the lowest, that of {dims[best]}, paired over the same {count:,} rows"
-        )
-    if first > 0:
-        reason += "; that of every smaller one is clearly above, corrected for the choice among all"
-    if first == len(dims) - 1 and len(dims) > 1:
-        reason += "; it is the largest tried, so a larger one may be better still"
-    if seeds == 1 and len(dims) > 1:
-        reason += "; this is of single fits, and `seeds=3` says it of the dimensions"
-    return dims[first], reason, beside
+        reasons = [
+            f"the smallest whose validation NLL is not clearly above any other's: {show(from_lowest[smallest])} nats "
+            f"above the lowest, that of {lowest}, paired over the same {rows:,} rows"
+        ]
+    if smallest > min(means):
+        reasons.append("that of every smaller one is clearly above, corrected for the choice among all")
+    if smallest == max(means) and len(means) > 1:
+        reasons.append("it is the largest tried, so a larger one may be better still")
+    if seeds == 1 and len(means) > 1:
+        reasons.append("this is of single fits, and `seeds=3` says it of the dimensions")
+    return smallest, "; ".join(reasons), from_lowest
+
+
+def _from_lowest(fits: Mapping[int, Tensor], means: Mapping[int, float], lowest: int) -> dict[int, dict[str, Any]]:
+    """Of each dimension the difference of its NLL from the lowest, its error, and whether it may be the best."""
+    dims = list(fits)
+    rows = fits[lowest].shape[1]
+    may_be_best: list[bool] = [dim == lowest for dim in dims]
+    errors: list[float | None] = [None] * len(dims)
+    if rows > 1:
+        compared = differences(list(fits.values()))
+        may_be_best = compared.among_best().tolist()
+        errors = compared.se[:, dims.index(lowest)].tolist()
+    return {
+        dim: {"mean": means[dim] - means[lowest], "se": error, "n": rows, "may_be_best": may_be}
+        for dim, error, may_be in zip(dims, errors, may_be_best, strict=True)
+    }
 
 
 def _require_same_study(config: RunConfig, folder: Path, overwrite: bool) -> RunConfig:
@@ -336,20 +348,28 @@ def _row(dim: int, runs: list[Run]) -> dict[str, Any]:
     valid = [_read(run.folder / "validation.json") for run in runs]
     row: dict[str, Any] = {"latent_dim": dim}
     row |= {name: pooled([item[name] for item in numbers]) for name in METRICS}
-    baselines = numbers[0]["baselines"]
+    baselines = [item["baselines"] for item in numbers]
     for name in ("reconstruction_error", "nll"):
-        if better := better_pca(baselines, name):
-            row[f"pca_{name}"] = pooled([item["baselines"][better][name] for item in numbers])
-            if has_two_metrics(baselines):
-                row[f"pca_{name}"]["metric"] = PCAS[better]
-            if better == "famd":
-                row[f"pca_{name}"]["metric"] = "FAMD"
-    row["active_units"] = pooled([{"mean": item["active_units"]["count"], "se": 0.0, "n": 1} for item in numbers])
+        if better := better_pca(baselines[0], name):
+            row[f"pca_{name}"] = _pooled_pca(baselines, better, name)
+    active = [item["active_units"]["count"] for item in numbers]
+    row["active_units"] = pooled([{"mean": count, "se": 0.0, "n": 1} for count in active])
     row["valid_nll"] = pooled([item["nll"] for item in valid])
-    for name, found in (("high_pareto_k", numbers), ("valid_high_pareto_k", valid)):
-        if all("high_pareto_k" in item for item in found):  # not in older runs, nor with few importance samples
-            row[name] = pooled([item["high_pareto_k"] for item in found])
+    for name, evaluations in (("high_pareto_k", numbers), ("valid_high_pareto_k", valid)):
+        shares = [item["high_pareto_k"] for item in evaluations if "high_pareto_k" in item]
+        if len(shares) == len(runs):  # not in older runs, nor with few importance samples
+            row[name] = pooled(shares)
     return row
+
+
+def _pooled_pca(baselines: list[dict[str, Any]], pca: str, measure: str) -> dict[str, Any]:
+    """The numbers of a PCA over the seeds; which one it is, where there is more than one."""
+    estimate = pooled([item[pca][measure] for item in baselines])
+    if pca == "famd":
+        return {**estimate, "metric": "FAMD"}
+    if has_two_metrics(baselines[0]):
+        return {**estimate, "metric": PCAS[pca]}
+    return estimate
 
 
 def pooled(estimates: list[dict[str, Any]]) -> dict[str, Any]:
@@ -379,7 +399,7 @@ def _draw(study: Study, runs: dict[int, Run], splits: Splits, folder: Path) -> P
 
 def _write_report(study: Study, config: RunConfig, splits: Splits, picture: Picture, folder: Path, seeds: int) -> None:
     dims = ",".join(str(row["latent_dim"]) for row in study.rows)
-    place = shlex.quote(str(folder / "study.toml"))
+    config_file = shlex.quote(str(folder / "study.toml"))
     header, rows = study.table()
     note = f"Mean ± standard error over {len(splits.test):,} test rows and {seeds} seed{'s' if seeds > 1 else ''}."
     html = render(
@@ -388,7 +408,7 @@ def _write_report(study: Study, config: RunConfig, splits: Splits, picture: Pict
         facts=[("Data", splits.schema.source), ("Likelihood", config.model.likelihood), ("Dimensions", dims)],
         tables=[Table("Held-out numbers", header, rows, note)],
         pictures=[picture],
-        command=f"variform study latent-dim --config {place} --dims {dims} --seeds {seeds} --out NEW",
+        command=f"variform study latent-dim --config {config_file} --dims {dims} --seeds {seeds} --out NEW",
         warnings=study.warnings,
         notes=list(splits.notes),
         config=tomli_w.dumps(to_dict(config)),
