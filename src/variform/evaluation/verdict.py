@@ -98,10 +98,10 @@ def collapsed(vae: VAE, numbers: dict[str, Any], trained: TrainConfig | None = N
     """
     if not is_collapsed(numbers):
         return []
-    told = " of those that are told the same" if vae.context_dim else ""
+    alike = " of those that are told the same" if vae.context_dim else ""
     return [
         f"No latent dimension is active (0 of {numbers['active_units']['of']}): the posterior has collapsed onto the "
-        f"prior, the decoder ignores z, and every row{told} is reconstructed as the same one. There is nothing to "
+        f"prior, the decoder ignores z, and every row{alike} is reconstructed as the same one. There is nothing to "
         f"explore in this model. {_how_to_wake(trained or TrainConfig())}"
     ]
 
@@ -113,10 +113,11 @@ def _how_to_wake(trained: TrainConfig) -> str:
         steps = {"batch_size": 16} | steps
     if trained.beta > 1:
         steps["beta"] = 1.0
-    free = {} if trained.free_bits or trained.warmup else {"free_bits": 0.1}
+    has_help = bool(trained.free_bits or trained.warmup)
     options = " ".join(to_option(name, f"{value:g}") for name, value in steps.items())
     command = f"variform train --config {_ITS_CONFIG} {options} --out NEW"
-    also = "; if that is not enough, with `free_bits=0.1` too" if free and _is_possible(trained, steps | free) else ""
+    may_add = not has_help and _is_possible(trained, steps | {"free_bits": 0.1})
+    also = "; if that is not enough, with `free_bits=0.1` too" if may_add else ""
     return f"Train anew with more and smaller steps: {command}{also}."
 
 
@@ -183,16 +184,16 @@ def _how_to_reach(vae: VAE, steps: int) -> str:
 
 
 def _diverged(vae: VAE, history: Sequence[Mapping[str, Any]]) -> list[str]:
-    told = [row["rollback"] for row in history if row.get("rollback")]
-    if not told:
+    rollbacks = [row["rollback"] for row in history if row.get("rollback")]
+    if not rollbacks:
         return []
     first = history[0].get("learning_rate")
     rate = f"`learning_rate={divergence.SLOWER * first:.1g}`" if isinstance(first, float) else "a smaller rate"
     has_exp = getattr(vae.posterior, "std", "") == "exp"
     softplus = ", or with `posterior_std='softplus'`" if has_exp else ""
     return [
-        f"The training diverged: {'; then '.join(told)}. The model may be far from what it could be. Train anew with "
-        f"{rate}, or with `clip_norm=10`{softplus}."
+        f"The training diverged: {'; then '.join(rollbacks)}. The model may be far from what it could be. Train anew "
+        f"with {rate}, or with `clip_norm=10`{softplus}."
     ]
 
 
@@ -201,12 +202,15 @@ def _one_variance(vae: VAE, numbers: dict[str, Any]) -> list[str]:
     likelihood, schema = vae.likelihood, vae.schema
     if not likelihood.has_one_variance:
         return []
-    found = numbers.get("reconstruction_error_per_column", {})
-    if schema is None or len(set(schema.scale)) < 2 or any(value["mean"] is None for value in found.values()):
+    estimates = numbers.get("reconstruction_error_per_column", {})
+    if schema is None or len(set(schema.scale)) < 2:
         return []
-    scales = dict(zip(found, schema.scale, strict=True))
-    errors = {column: value["mean"] / scales[column] for column, value in found.items()}
-    least, most = min(errors, key=errors.__getitem__), max(errors, key=errors.__getitem__)
+    if any(error["mean"] is None for error in estimates.values()):
+        return []
+    scales = dict(zip(estimates, schema.scale, strict=True))
+    errors = {column: error["mean"] / scales[column] for column, error in estimates.items()}
+    least = min(errors, key=errors.__getitem__)
+    most = max(errors, key=errors.__getitem__)
     chance = 4 / math.sqrt(2 * numbers["nll"]["n"])  # of the logarithm of a root of a mean of n squares, 4 errors
     if errors[most] < UNEVEN * math.exp(chance) * errors[least]:
         return []
@@ -226,7 +230,7 @@ def _simpler_model_wins(
     PCA in two metrics counts as one model: named is the metric in which it is better by more.
     """
     baselines = numbers.get("baselines", {})
-    found: dict[str, dict[str, str]] = {}
+    winners: dict[str, dict[str, str]] = {}
     for names in (tuple(PCAS), ("famd",), ("trivial",)):
         for measure, words in _BETTER.items():
             if measure == "nll" and trained is not None and trained.is_point:
@@ -234,14 +238,14 @@ def _simpler_model_wins(
             gaps = {name: baselines[name].get(f"{measure}_difference") for name in names if name in baselines}
             wins = {name: gap for name, gap in gaps.items() if _is_clear(gap, numbers[measure])}
             if wins:
-                name = max(wins, key=lambda one: wins[one]["mean"])
-                found.setdefault(name, {})[measure] = words.format(_with_error(wins[name]))
+                name = max(wins, key=lambda winner: wins[winner]["mean"])
+                winners.setdefault(name, {})[measure] = words.format(_with_error(wins[name]))
     called = (PCAS if has_two_metrics(baselines) else {"pca": "PCA"}) | _OTHERS
     return [
         f"{called[name]} has {' and '.join(better.values())}, mean ± standard error of the differences over the same "
         f"{baselines[name]['reconstruction_error_difference']['n']:,} rows. "
         f"{_what_to_try(vae, numbers, trained, history, name, set(better))}"
-        for name, better in found.items()
+        for name, better in winners.items()
     ]
 
 
@@ -265,24 +269,34 @@ def _what_to_try(
     better: set[str],
 ) -> str:
     """What this run has that may be the reason, and what to do about it; `better` are the measures that it lost."""
-    likelihood, active = vae.likelihood, numbers["active_units"]
+    likelihood = vae.likelihood
     if baseline == "trivial" and "nll" in better and likelihood.richer is not None:
         what, name = likelihood.richer
         return f"It has {what}: compare `likelihood={name!r}` with it."
-    ways = _ways_of_training(trained, history)
-    if not likelihood.learns_variance:
-        ways.append("a variance that is learned (`likelihood='gaussian-per-feature'`)")
-    if trained and trained.beta > 1:
-        ways.append("`beta=1`")
-    if active["count"] < active["of"] and not (trained and trained.warmup):
-        ways.append("`warmup=1000`, since not all latents are active")
-    if baseline == "pca_own_units":
-        ways.append("`scaling='none'`, if all columns have one unit")
-    if baseline == "pca_own_units" and likelihood.has_one_variance and likelihood.learns_variance:
-        ways.append("a variance a column (`likelihood='gaussian-per-feature'`)")
+    active = numbers["active_units"]
+    has_idle_latents = active["count"] < active["of"]
+    ways = [
+        *_ways_of_training(trained, history),
+        *_ways_of_the_model(vae, trained or TrainConfig(), baseline, has_idle_latents=has_idle_latents),
+    ]
     is_of_squares = likelihood.is_gaussian or "nll" in better
     why = "" if is_of_squares else "Its aim is a small squared error, which is not the aim of this VAE's likelihood. "
     return f"{why}Try {'; '.join(ways)}; or take the simpler model."
+
+
+def _ways_of_the_model(vae: VAE, trained: TrainConfig, baseline: str, *, has_idle_latents: bool) -> list[str]:
+    """Other options than those of the run, each where it may help."""
+    likelihood = vae.likelihood
+    has_own_units = baseline == "pca_own_units"
+    learns_one_variance = likelihood.has_one_variance and likelihood.learns_variance
+    helps = {
+        "a variance that is learned (`likelihood='gaussian-per-feature'`)": not likelihood.learns_variance,
+        "`beta=1`": trained.beta > 1,
+        "`warmup=1000`, since not all latents are active": has_idle_latents and not trained.warmup,
+        "`scaling='none'`, if all columns have one unit": has_own_units,
+        "a variance a column (`likelihood='gaussian-per-feature'`)": has_own_units and learns_one_variance,
+    }
+    return [way for way, does_help in helps.items() if does_help]
 
 
 def _ways_of_training(trained: TrainConfig | None, history: Sequence[Mapping[str, Any]]) -> list[str]:
