@@ -1,7 +1,7 @@
 """ONNX: the steps of `lowering` as graphs that other programs run; the only importer of onnx and onnxruntime."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,19 +60,20 @@ def _graph(
     program: Program, name: str, source: str, results: Sequence[str], metadata: dict[str, str]
 ) -> onnx.ModelProto:
     writer = _Writer(program)
-    found = writer.steps(program.steps, source, 1 + len(program.in_shape))
+    last = writer.steps(program.steps, source, 1 + len(program.in_shape))
+    shape = program.out_shape
     if len(results) > 1:  # side by side along axis 1
-        writer.node("Split", [found], [f"{item}_rows" for item in results], axis=1)
-        for item in results:
-            writer.node("Squeeze", [f"{item}_rows", writer.constant(np.array([1]))], [item])
+        shape = program.out_shape[1:]
+        writer.node("Split", [last], [f"{result}_rows" for result in results], axis=1)
+        for result in results:
+            writer.node("Squeeze", [f"{result}_rows", writer.constant(np.array([1]))], [result])
     else:
-        writer.node("Reshape", [found, writer.constant(np.array([0, *program.out_shape]))], [results[0]])
-    shape = program.out_shape[1:] if len(results) > 1 else program.out_shape
+        writer.node("Reshape", [last, writer.constant(np.array([0, *shape]))], [results[0]])
     inputs = [_tensor(source, program.in_shape)]
-    inputs += [_tensor("context", (program.context_dim,))] if program.context_dim else []
-    graph = helper.make_graph(
-        writer.nodes, name, inputs, [_tensor(item, shape) for item in results], writer.initializers
-    )
+    if program.context_dim:
+        inputs.append(_tensor("context", (program.context_dim,)))
+    outputs = [_tensor(result, shape) for result in results]
+    graph = helper.make_graph(writer.nodes, name, inputs, outputs, writer.initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR)
     model.producer_name, model.producer_version = "variform", __version__
     helper.set_model_props(model, metadata)
@@ -90,7 +91,8 @@ class _Writer:
     def __init__(self, program: Program) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
-        self.arrays, self.written = program.weights, set[str]()
+        self.arrays = program.weights
+        self.written: set[str] = set()
 
     def node(self, op: str, inputs: Sequence[str], outputs: Sequence[str] | None = None, **attributes: Any) -> str:
         """A node; gives the name of its (first) result."""
@@ -101,8 +103,8 @@ class _Writer:
     def constant(self, values: Array | float) -> str:
         array = np.asarray(values)
         name = f"constant{len(self.initializers)}"
-        kept = np.asarray(array, np.int64 if array.dtype.kind == "i" else np.float32, order="C")
-        self.initializers.append(numpy_helper.from_array(kept, name))
+        dtype = np.int64 if array.dtype.kind == "i" else np.float32
+        self.initializers.append(numpy_helper.from_array(np.asarray(array, dtype, order="C"), name))
         return name
 
     def array(self, name: str) -> str:
@@ -113,9 +115,10 @@ class _Writer:
         return name
 
     def steps(self, steps: Sequence[Step], h: str, rank: int) -> str:
-        """The steps applied to h, which has so many axes."""
+        """The steps applied to h, which has `rank` axes."""
         for step in steps:
-            h = getattr(self, f"_{step['op'].replace('-', '_')}")(step, h, rank)
+            apply = getattr(self, f"_{step['op'].replace('-', '_')}")
+            h = apply(step, h, rank)
             rank = {"reshape": 1 + len(step.get("shape", ())), "dense": 2}.get(step["op"], rank)
         return h
 
@@ -130,29 +133,15 @@ class _Writer:
         return self._convolve(step, h, rank, "ConvTranspose", output_padding=step["output_padding"])
 
     def _map(self, step: Step, h: str, rank: int) -> str:
-        function, node = step["function"], self.node
+        function = step["function"]
         if function in _UNARY:
             op, attributes = _UNARY[function]
-            return node(op, [h], None, **attributes)
-        if function == "log1p":
-            return node("Log", [node("Add", [h, self.constant(1.0)])])
-        if function == "square":
-            return node("Mul", [h, h])
-        if function == "silu":
-            return node("Mul", [h, node("Sigmoid", [h])])
-        if function == "gelu":
-            erf = node("Erf", [node("Mul", [h, self.constant(0.5**0.5)])])
-            return node("Mul", [node("Mul", [h, self.constant(0.5)]), node("Add", [erf, self.constant(1.0)])])
-        if function == "is-zero":
-            return self._number(node("Equal", [h, self.constant(0.0)]))
-        if function == "is-missing":
-            return self._number(node("IsNaN", [h]))
-        if function == "step":
-            is_above = self._number(node("GreaterOrEqual", [h, self.constant(0.5)]))
-            return node("Where", [node("IsNaN", [h]), h, is_above])
+            return self.node(op, [h], None, **attributes)
+        if function in _COMPOSED:
+            return _COMPOSED[function](self, h)
         raise ValueError(f"a graph must be made of known functions; got {function}. Use the model in Python.")
 
-    def _number(self, condition: str) -> str:
+    def number(self, condition: str) -> str:
         return self.node("Cast", [condition], to=TensorProto.FLOAT)
 
     def _continuous_bernoulli(self, step: Step, h: str, rank: int) -> str:
@@ -202,40 +191,97 @@ class _Writer:
         return self.node("Reshape", [h, self.constant(np.array([0, *step["shape"]]))])
 
     def _context(self, step: Step, h: str, rank: int) -> str:
-        told = "context"
+        context = "context"
         if rank > 2:  # a plane of each number
-            told = self.node("Unsqueeze", [told, self.constant(np.arange(2, rank))])
+            context = self.node("Unsqueeze", [context, self.constant(np.arange(2, rank))])
             ones = self.constant(np.array([1, 1]))
-            told = self.node("Expand", [told, self.node("Concat", [ones, self.node("Shape", [h], start=2)], axis=0)])
-        return self.node("Concat", [h, told], axis=1)
+            sides = self.node("Shape", [h], start=2)
+            shape = self.node("Concat", [ones, sides], axis=0)
+            context = self.node("Expand", [context, shape])
+        return self.node("Concat", [h, context], axis=1)
 
     def _branches(self, step: Step, h: str, rank: int) -> str:
         parts = [self.steps(steps, h, rank) for steps in step["branches"]]
-        return self.node("Sum", parts) if step["join"] == "sum" else self.node("Concat", parts, axis=1)
+        if step["join"] == "sum":
+            return self.node("Sum", parts)
+        return self.node("Concat", parts, axis=1)
 
     def _levels(self, step: Step, h: str, rank: int) -> str:
         if step["of"] == "likeliest":
-            return self._number(self.node("ArgMax", [h], axis=1, keepdims=0))
-        if step["of"] == "mean":  # sum over k of k / (L - 1) softmax(h)_k
-            share = self.node("Softmax", [h], axis=1)
-            count = self.node("Shape", [h], start=1, end=2)
-            zero, one = self.constant(np.array(0)), self.constant(np.array(1))
-            number = self.node("Squeeze", [count])
-            places = self._number(self.node("Range", [zero, number, one]))
-            values = self.node("Div", [places, self._number(self.node("Sub", [number, one]))])
-            values = self.node("Unsqueeze", [values, self.constant(np.arange(1, rank - 1))]) if rank > 2 else values
-            weighted = self.node("Mul", [share, values])
-            return self.node("ReduceSum", [weighted, self.constant(np.array([1]))], keepdims=0)
+            return self.number(self.node("ArgMax", [h], axis=1, keepdims=0))
+        if step["of"] == "mean":
+            return self._mean_level(h, rank)
+        return self._mean_of_logistic(step, h, rank)
+
+    def _mean_level(self, h: str, rank: int) -> str:
+        """The sum over k of k / (L - 1) softmax(h)_k."""
+        share = self.node("Softmax", [h], axis=1)
+        shape = self.node("Shape", [h], start=1, end=2)
+        zero, one = self.constant(np.array(0)), self.constant(np.array(1))
+        count = self.node("Squeeze", [shape])
+        levels = self.number(self.node("Range", [zero, count, one]))
+        highest = self.number(self.node("Sub", [count, one]))
+        values = self.node("Div", [levels, highest])
+        if rank > 2:
+            values = self.node("Unsqueeze", [values, self.constant(np.arange(1, rank - 1))])
+        weighted = self.node("Mul", [share, values])
+        return self.node("ReduceSum", [weighted, self.constant(np.array([1]))], keepdims=0)
+
+    def _mean_of_logistic(self, step: Step, h: str, rank: int) -> str:
+        """The mean over the edges between levels of the probability to be above."""
         count = step["count"]
         location, log_scale = f"{h}_location", f"{h}_log_scale"
         self.node("Split", [h], [location, log_scale], axis=1)
-        locations, log_scales = ([self.constant(end) for end in step[name]] for name in ("locations", "log_scales"))
-        middle = self.node("Clip", [self.node("Sigmoid", [location]), *locations])
-        scale = self.node("Exp", [self.node("Clip", [log_scale, *log_scales])])
+        ends_of_location = [self.constant(end) for end in step["locations"]]
+        ends_of_log_scale = [self.constant(end) for end in step["log_scales"]]
+        middle = self.node("Clip", [self.node("Sigmoid", [location]), *ends_of_location])
+        scale = self.node("Exp", [self.node("Clip", [log_scale, *ends_of_log_scale])])
         edges = (np.arange(1, count) / count).reshape(-1, *[1] * (rank - 2))
-        above = self.node("Sigmoid", [self.node("Div", [self.node("Sub", [middle, self.constant(edges)]), scale])])
+        distance = self.node("Sub", [middle, self.constant(edges)])
+        above = self.node("Sigmoid", [self.node("Div", [distance, scale])])
         return self.node("ReduceMean", [above], axes=[1], keepdims=0)
 
+
+def _log1p(writer: _Writer, h: str) -> str:
+    return writer.node("Log", [writer.node("Add", [h, writer.constant(1.0)])])
+
+
+def _square(writer: _Writer, h: str) -> str:
+    return writer.node("Mul", [h, h])
+
+
+def _silu(writer: _Writer, h: str) -> str:
+    return writer.node("Mul", [h, writer.node("Sigmoid", [h])])
+
+
+def _gelu(writer: _Writer, h: str) -> str:
+    erf = writer.node("Erf", [writer.node("Mul", [h, writer.constant(0.5**0.5)])])
+    half = writer.node("Mul", [h, writer.constant(0.5)])
+    return writer.node("Mul", [half, writer.node("Add", [erf, writer.constant(1.0)])])
+
+
+def _is_zero(writer: _Writer, h: str) -> str:
+    return writer.number(writer.node("Equal", [h, writer.constant(0.0)]))
+
+
+def _is_missing(writer: _Writer, h: str) -> str:
+    return writer.number(writer.node("IsNaN", [h]))
+
+
+def _step(writer: _Writer, h: str) -> str:
+    is_above = writer.number(writer.node("GreaterOrEqual", [h, writer.constant(0.5)]))
+    return writer.node("Where", [writer.node("IsNaN", [h]), h, is_above])
+
+
+_COMPOSED: dict[str, Callable[[_Writer, str], str]] = {
+    "log1p": _log1p,
+    "square": _square,
+    "silu": _silu,
+    "gelu": _gelu,
+    "is-zero": _is_zero,
+    "is-missing": _is_missing,
+    "step": _step,
+}
 
 _UNARY: dict[str, tuple[str, dict[str, float]]] = {
     "relu": ("Relu", {}),
