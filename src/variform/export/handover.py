@@ -83,15 +83,17 @@ def _write_onnx(vae: VAE, folder: Path) -> None:
         raise ValueError(
             f"ONNX needs the packages of the extra onnx; {error.name} is missing. Use pip install 'variform[onnx]'."
         ) from error
-    found = onnx.to_onnx(vae)
+    graphs = onnx.to_onnx(vae)
 
-    def ask(part: str, given: Array, context: Array | None) -> Array:
-        told = {} if context is None else {"context": context}
-        results = onnx.answers(found[part], {"x" if part == "encoder" else "z": given, **told})
+    def ask(part: str, points: Array, context: Array | None) -> Array:
+        inputs = {"x": points} if part == "encoder" else {"z": points}
+        if context is not None:
+            inputs["context"] = context
+        results = onnx.answers(graphs[part], inputs)
         return np.stack(results, 1) if part == "encoder" else results[0]
 
     _require_agreement(vae, ask, "ONNX")
-    for name, graph in found.items():
+    for name, graph in graphs.items():
         (folder / f"{name}.onnx").write_bytes(graph.SerializeToString())
 
 
@@ -110,50 +112,63 @@ def _write_numpy(vae: VAE, folder: Path) -> None:
             "out_shape": program.out_shape,
             "steps": [_plain(step, part, program, model) for step in program.steps],
         }
-        given, context, wanted = examples[part]
-        told = np.zeros((len(given), 0)) if context is None else context
-        model |= {f"{part} given": given, f"{part} context": told, f"{part} wanted": wanted}
+        points, context, wanted = examples[part]
+        if context is None:
+            context = np.zeros((len(points), 0))
+        model |= {f"{part} given": points, f"{part} context": context, f"{part} wanted": wanted}
     model["about"] = np.frombuffer(json.dumps(about, sort_keys=True).encode(), np.uint8)
     np.savez(folder / "model.npz", allow_pickle=False, **model)
     write_text(folder / "reader.py", reader_for(about))
     with np.load(folder / "model.npz") as file:
-        kept = dict(file)
-    _require_agreement(vae, lambda *question: reader.answer(kept, *question), "NumPy")
+        written = dict(file)
+    _require_agreement(vae, lambda *question: reader.answer(written, *question), "NumPy")
 
 
 def _plain(step: Step, part: str, program: Program, model: dict[str, Array]) -> Step:
-    """A step in the reader's own words; its arrays go to `model`.
-
-    A transposed convolution is one of the inputs spread out, with the weights turned round: the reader knows no other.
-    """
+    """A step in the reader's own words; its arrays go to `model`."""
     plain = dict(step)
     for name in _NAMES_OF_ARRAYS:
         if isinstance(step.get(name), str):
             plain[name] = f"{part} {step[name]}"
             model[plain[name]] = program.weights[step[name]]
     if step["op"] == "branches":
-        branches = [[_plain(inner, part, program, model) for inner in steps] for steps in step["branches"]]
+        branches = []
+        for steps in step["branches"]:
+            branches.append([_plain(inner, part, program, model) for inner in steps])
         return {"op": step["join"], "branches": branches}
     if step["op"] == "levels":
         return {**step, "op": step["of"]}
     if step["op"].startswith("convolve"):
-        weight, pads, more = model[plain["weight"]], step["padding"], step.get("output_padding", [0, 0])
-        spread, stride = [1, 1], step["stride"]
-        if step["op"] == "convolve-transposed":
-            spread, stride = stride, spread
-            pads = [kernel - 1 - pad for kernel, pad in zip(weight.shape[2:], pads, strict=True)]
-            model[plain["weight"]] = weight = np.ascontiguousarray(weight[:, :, ::-1, ::-1].swapaxes(0, 1))
-        if min(pads) < 0:
-            raise ValueError(
-                "the padding of a transposed convolution must be smaller than its kernel. Use `to='onnx'`."
-            )
-        bias = np.zeros(len(weight), np.float32) if step["bias"] is None else program.weights[step["bias"]]
-        plain["bias"] = f"{plain['weight']} bias"
-        model[plain["bias"]] = bias[:, None, None]
-        sides = [[pad, pad + extra] for pad, extra in zip(pads, more, strict=True)]
-        names = {name: plain[name] for name in ("weight", "bias")}
-        return {"op": "convolve", **names, "spread": spread, "stride": stride, "pads": [[0, 0], [0, 0], *sides]}
+        return _plain_convolution(step, plain["weight"], program, model)
     return plain
+
+
+def _plain_convolution(step: Step, name: str, program: Program, model: dict[str, Array]) -> Step:
+    """A convolution in the reader's own words; `name` is that of its weights in `model`.
+
+    A transposed convolution is one of the inputs spread out, with the weights turned round: the reader knows no other.
+    """
+    weight, pads = model[name], step["padding"]
+    more = step.get("output_padding", [0, 0])
+    spread, stride = [1, 1], step["stride"]
+    if step["op"] == "convolve-transposed":
+        spread, stride = stride, spread
+        pads = [kernel - 1 - pad for kernel, pad in zip(weight.shape[2:], pads, strict=True)]
+        weight = np.ascontiguousarray(weight[:, :, ::-1, ::-1].swapaxes(0, 1))
+        model[name] = weight
+    if min(pads) < 0:
+        raise ValueError("the padding of a transposed convolution must be smaller than its kernel. Use `to='onnx'`.")
+    bias = np.zeros(len(weight), np.float32) if step["bias"] is None else program.weights[step["bias"]]
+    model[f"{name} bias"] = bias[:, None, None]
+    sides = [[pad, pad + extra] for pad, extra in zip(pads, more, strict=True)]
+    return {
+        "op": "convolve",
+        "weight": name,
+        "bias": f"{name} bias",
+        "spread": spread,
+        "stride": stride,
+        "pads": [[0, 0], [0, 0], *sides],
+    }
 
 
 def reader_for(about: dict[str, Any]) -> str:
@@ -192,8 +207,13 @@ def reader_for(about: dict[str, Any]) -> str:
 
 
 def _words(steps: Sequence[Step]) -> list[str]:
-    words = [step[name] for step in steps for name in ("op", "function") if name in step]
-    return words + [word for step in steps for branch in step.get("branches", ()) for word in _words(branch)]
+    """All operations and functions that steps use, those of branches too."""
+    words = []
+    for step in steps:
+        words += [step[name] for name in ("op", "function") if name in step]
+        for branch in step.get("branches", ()):
+            words += _words(branch)
+    return words
 
 
 def _described(vae: VAE) -> dict[str, Any]:
@@ -240,8 +260,9 @@ def _examples(vae: VAE, rows: int) -> dict[str, tuple[Array, Array | None, Array
         x = torch.from_numpy(exploration.decode(vae, z.numpy(), context=context))
         seen = x.where(torch.rand(x.shape) > 0.2, torch.nan) if vae.schema.gaps else x
         law = vae.encode(_seen(vae.schema, seen), context)
-    told, moments = None if context is None else context.numpy(), torch.stack([law.mean, law.stddev], 1)
-    return {"decoder": (z.numpy(), told, x.numpy()), "encoder": (seen.numpy(), told, moments.numpy())}
+    moments = torch.stack([law.mean, law.stddev], 1)
+    contexts = None if context is None else context.numpy()
+    return {"decoder": (z.numpy(), contexts, x.numpy()), "encoder": (seen.numpy(), contexts, moments.numpy())}
 
 
 def _seen(schema: Schema, raw: Tensor) -> Tensor:
@@ -253,8 +274,10 @@ def _seen(schema: Schema, raw: Tensor) -> Tensor:
 
 def _contexts(schema: Schema, rows: int) -> Tensor | None:
     """Random categories and numbers, (rows, context_dim)."""
-    parts = [
-        torch.eye(item.width)[torch.randint(item.width, (rows,))] if item.categories else torch.randn(rows, 1)
-        for item in schema.conditions
-    ]
+    parts = []
+    for condition in schema.conditions:
+        if condition.categories:
+            parts.append(torch.eye(condition.width)[torch.randint(condition.width, (rows,))])
+        else:
+            parts.append(torch.randn(rows, 1))
     return torch.cat(parts, 1) if parts else None
