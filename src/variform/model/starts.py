@@ -96,14 +96,18 @@ def fit_factors(x: Array, count: int, random: np.random.RandomState) -> Factors:
 
 
 def _factors(x: Array, count: int) -> Factors:
-    mean, varies = x.mean(0), x.var(0) > _LEAST_NOISE
-    loadings, noise = np.zeros((x.shape[1], count)), np.full(x.shape[1], _LEAST_NOISE)
+    """Factor analysis of rows without gaps; a column that does not vary has the least noise and no loadings."""
+    columns = x.shape[1]
+    loadings = np.zeros((columns, count))
+    noise = np.full(columns, _LEAST_NOISE)
+    varies = x.var(0) > _LEAST_NOISE
     if varies.any():
-        found = _analysed(x[:, varies], min(count, int(varies.sum())))
-        noise[varies] = np.maximum(found.noise_variance_, _LEAST_NOISE)
-        loadings[varies, : len(found.components_)] = found.components_.T
-    seen, turn = np.linalg.eigh((loadings.T / noise) @ loadings)
-    return Factors(mean, loadings @ turn[:, np.argsort(-seen)], noise)
+        analysed = _analysed(x[:, varies], min(count, int(varies.sum())))
+        noise[varies] = np.maximum(analysed.noise_variance_, _LEAST_NOISE)
+        loadings[varies, : len(analysed.components_)] = analysed.components_.T
+    information, turn = np.linalg.eigh((loadings.T / noise) @ loadings)
+    best_seen_first = np.argsort(-information)
+    return Factors(x.mean(0), loadings @ turn[:, best_seen_first], noise)
 
 
 def _analysed(x: Array, count: int) -> FactorAnalysis:
@@ -117,26 +121,29 @@ def _condensed(x: Array) -> Array:
     rows, columns = x.shape
     if rows <= 2 * columns:
         return x
-    sizes, axes = np.linalg.eigh(np.cov(x.T, bias=True).reshape(columns, columns))
-    root = np.sqrt(columns * np.maximum(sizes, 0.0))[:, None] * axes.T
+    covariance = np.cov(x.T, bias=True).reshape(columns, columns)
+    variances, axes = np.linalg.eigh(covariance)
+    root = np.sqrt(columns * np.maximum(variances, 0.0))[:, None] * axes.T
     return x.mean(0) + np.vstack([root, -root])
 
 
 def _filled(x: Array, gaps: Array, factors: Factors, random: np.random.RandomState) -> Array:
-    """The rows with draws from p(x_m | x_o) in the place of what is missing."""
+    """The rows, with draws from p(x_m | x_o) for what is missing."""
     z = draw_factors(x, factors, random)
-    drawn = factors.mean + z @ factors.loadings.T + random.normal(size=x.shape) * np.sqrt(factors.noise)
-    return np.where(gaps, drawn, x)
+    noise = random.normal(size=x.shape) * np.sqrt(factors.noise)
+    draws = factors.mean + z @ factors.loadings.T + noise
+    return np.where(gaps, draws, x)
 
 
 def posterior(factors: Factors, x: Array) -> tuple[Array, Array]:
     """Mean (N, q) and covariance (N, q, q) of the factors of every row given what is observed of it."""
     scaled = factors.loadings / factors.noise[:, None]
-    known = (~np.isnan(x)).astype(float)
-    precision = np.eye(scaled.shape[1]) + np.einsum("nd,di,dj->nij", known, scaled, factors.loadings, optimize=True)
-    covariance = np.linalg.inv(precision)
-    seen = np.nan_to_num(x - factors.mean) @ scaled
-    return (covariance @ seen[:, :, None])[:, :, 0], covariance
+    is_observed = (~np.isnan(x)).astype(float)
+    information = np.einsum("nd,di,dj->nij", is_observed, scaled, factors.loadings, optimize=True)
+    covariance = np.linalg.inv(np.eye(scaled.shape[1]) + information)
+    observed = np.nan_to_num(x - factors.mean) @ scaled
+    mean = (covariance @ observed[:, :, None])[:, :, 0]
+    return mean, covariance
 
 
 def _linear_encoder(factors: Factors, x: Array) -> tuple[Array, Array, Array]:
@@ -150,15 +157,17 @@ def _linear_encoder(factors: Factors, x: Array) -> tuple[Array, Array, Array]:
     mean, covariance = posterior(factors, x)
     filled = np.nan_to_num(x - np.nanmean(x, 0))
     linear = Ridge(alpha=1.0).fit(filled, mean)
-    left = np.square(mean - linear.predict(filled)).mean(0)
-    variance = left + np.diagonal(covariance, axis1=1, axis2=2).mean(0)
-    return linear.coef_.reshape(-1, x.shape[1]), np.atleast_1d(linear.intercept_), np.sqrt(variance)
+    residual = np.square(mean - linear.predict(filled)).mean(0)
+    variance = residual + np.diagonal(covariance, axis1=1, axis2=2).mean(0)
+    weights = linear.coef_.reshape(-1, x.shape[1])
+    return weights, np.atleast_1d(linear.intercept_), np.sqrt(variance)
 
 
 def draw_factors(x: Array, factors: Factors, random: np.random.RandomState) -> Array:
     """One draw of the factors of every row from their law given what is observed of it, (N, q)."""
     mean, covariance = posterior(factors, x)
-    return mean + (np.linalg.cholesky(covariance) @ random.normal(size=(*mean.shape, 1)))[:, :, 0]
+    normal = random.normal(size=(*mean.shape, 1))
+    return mean + (np.linalg.cholesky(covariance) @ normal)[:, :, 0]
 
 
 def count_factors(x: Array, random: np.random.RandomState) -> int:
@@ -183,10 +192,13 @@ def count_factors(x: Array, random: np.random.RandomState) -> int:
     fold = random.permutation(rows) % _FOLDS
     most = min(columns, rows // _FOLDS)
     scores: dict[int, float] = {}
-    for count in (count for count in FACTORS if count <= most):
-        densities = [_analysed(x[fold != one], count).score(x[fold == one]) for one in range(_FOLDS)]
+    for count in FACTORS:
+        if count > most:
+            break
+        densities = [_analysed(x[fold != held_out], count).score(x[fold == held_out]) for held_out in range(_FOLDS)]
         scores[count] = float(np.mean(densities))
-        if max(list(scores.values())[-_WORSE_IN_A_ROW:]) < max(scores.values()):
+        latest = list(scores.values())[-_WORSE_IN_A_ROW:]
+        if max(latest) < max(scores.values()):
             break
     return max(scores, key=lambda count: scores[count], default=1)
 
@@ -206,15 +218,22 @@ def fit_clusters(z: Array, random: np.random.RandomState) -> Any:
         >>> fit_clusters(np.vstack([random.normal(size=(99, 2)), random.normal(9, 1, (99, 2))]), random).n_components
         2
     """
-    best, least, since = None, np.inf, 0
-    for count in (count for count in COMPONENTS if count <= len(z)):
+    best, least = None, np.inf
+    worse_in_a_row = 0
+    for count in COMPONENTS:
+        if count > len(z):
+            break
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # training goes on from there
             mixture = GaussianMixture(count, covariance_type="diag", n_init=2, reg_covar=1e-4, random_state=random)
             mixture.fit(z)
         bic = mixture.bic(z)
-        best, least, since = (mixture, bic, 0) if bic < least else (best, least, since + 1)
-        if since == _WORSE_IN_A_ROW:
+        if bic < least:
+            best, least = mixture, bic
+            worse_in_a_row = 0
+        else:
+            worse_in_a_row += 1
+        if worse_in_a_row == _WORSE_IN_A_ROW:
             break
     assert best is not None
     return best
@@ -225,10 +244,10 @@ def can_start(vae: VAE) -> bool:
     linear."""
     config = vae.config
     is_linear = config is not None and (not config.hidden or config.activation in _SLOPES)
-    is_gaussian = isinstance(vae.posterior, DiagonalPosterior | FullCovariancePosterior)
-    laws = vae.likelihood.is_gaussian and is_gaussian
-    networks = isinstance(vae.encoder, MLP) and isinstance(vae.decoder, MLP)
-    return is_linear and laws and networks
+    has_gaussian_posterior = isinstance(vae.posterior, DiagonalPosterior | FullCovariancePosterior)
+    is_gaussian = vae.likelihood.is_gaussian and has_gaussian_posterior
+    has_mlps = isinstance(vae.encoder, MLP) and isinstance(vae.decoder, MLP)
+    return is_linear and is_gaussian and has_mlps
 
 
 @torch.no_grad()
@@ -243,27 +262,30 @@ def start_at_factors(vae: VAE, factors: Factors, x: Array) -> None:
         factors: Fitted to the rows x.
         x: Prepared training rows, (N, D).
     """
-    config, likelihood = vae.config, vae.likelihood
+    config = vae.config
     encoder, decoder = vae.encoder, vae.decoder
     assert config is not None
     assert isinstance(encoder, MLP)
     assert isinstance(decoder, MLP)
     assert isinstance(vae.posterior, DiagonalPosterior | FullCovariancePosterior)
-    widest = min([vae.latent_dim, *(width // 2 for width in (*config.hidden, *(config.decoder_hidden or ())))])
-    count = min(widest, factors.loadings.shape[1])
+    dims = vae.latent_dim
+    layers = (*config.hidden, *(config.decoder_hidden or ()))
+    count = min([dims, factors.loadings.shape[1], *(width // 2 for width in layers)])
     slope = _SLOPES.get(config.activation, 1.0)
-    noise, dims = torch.from_numpy(factors.noise), vae.latent_dim
-    left = torch.from_numpy(factors.loadings[:, count:]).square().sum(1)
-    noise = (noise + left).clamp_min(2 * likelihood.min_std**2)
 
     weights, offset, std = (torch.from_numpy(part[:count]) for part in _linear_encoder(factors, x))
     encoded = torch.zeros(encoder.output.out_features, dtype=torch.float64)
     encoded[:count] = offset
-    encoded[dims : 2 * dims] = _raw_of(torch.cat([std, torch.ones(dims - count, dtype=std.dtype)]), vae.posterior)
+    idle = torch.ones(dims - count, dtype=std.dtype)  # latents without a factor follow the prior
+    encoded[dims : 2 * dims] = _raw_of(torch.cat([std, idle]), vae.posterior)
     _make_linear(encoder, weights, encoded, slope)
 
-    start = likelihood.start_at_noise(torch.from_numpy(factors.mean), noise)
-    _make_linear(decoder, torch.from_numpy(factors.loadings[:, :count]), start, slope)
+    left_out = torch.from_numpy(factors.loadings[:, count:]).square().sum(1)
+    noise = torch.from_numpy(factors.noise) + left_out
+    decoded = vae.likelihood.start_at_noise(
+        torch.from_numpy(factors.mean), noise.clamp_min(2 * vae.likelihood.min_std**2)
+    )
+    _make_linear(decoder, torch.from_numpy(factors.loadings[:, :count]), decoded, slope)
 
 
 @torch.no_grad()
@@ -291,15 +313,17 @@ def _make_linear(network: MLP, matrix: Tensor, offset: Tensor, slope: float) -> 
     if not layers:
         output.weight[:rows, :columns] = matrix
         return
-    # The fewer of inputs and outputs are handed on.
-    inner, outer = (matrix, torch.eye(rows)) if rows < columns else (torch.eye(columns), matrix)
-    width = len(inner)
-    both = torch.cat([torch.eye(width), -torch.eye(width)])
-    for number, layer in enumerate(layers):
-        layer.weight[: 2 * width] = 0.0
-        layer.bias[: 2 * width] = 0.0
-        if number == 0:
-            layer.weight[: 2 * width, : inner.shape[1]] = both.to(inner) @ inner
-        else:
-            layer.weight[: 2 * width, : 2 * width] = both @ both.T / slope
-    output.weight[:rows, : 2 * width] = (outer @ both.T.to(outer)) / slope
+    inner, outer = torch.eye(columns), matrix
+    if rows < columns:  # the fewer of inputs and outputs are handed on
+        inner, outer = matrix, torch.eye(rows)
+    numbers = len(inner)
+    units = 2 * numbers
+    pairs = torch.cat([torch.eye(numbers), -torch.eye(numbers)])
+    for layer in layers:
+        layer.weight[:units] = 0.0
+        layer.bias[:units] = 0.0
+    first, *others = layers
+    first.weight[:units, : inner.shape[1]] = pairs.to(inner) @ inner
+    for layer in others:
+        layer.weight[:units, :units] = pairs @ pairs.T / slope
+    output.weight[:rows, :units] = (outer @ pairs.T.to(outer)) / slope
