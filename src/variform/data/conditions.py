@@ -18,7 +18,7 @@ from variform.config.checks import converted
 from variform.config.words import listed, quoted
 
 _NEIGHBOURS = 10  # which nearest row of a row says how far "near" is
-_NEAR_SHARE = 0.95  # of the training rows that have so many near them
+_NEAR_SHARE = 0.95  # of the training rows that have as many neighbours as are asked for, or more
 _QUERIES = 2000  # training rows that are asked for their neighbours
 _MOST_CELLS = 4096  # of a model file
 _SAID = 3  # of what lies outside the data, where many things are asked for at once

@@ -99,7 +99,7 @@ def dataset_from(x: Tensor, *, gaps: bool = False) -> Dataset:
 
     Raises:
         ValueError: for another shape, for no rows, for infinite values and those that are NaN without `gaps`, and with
-            it for a column of which every value is missing.
+            it for a column whose values are all missing.
 
     Example:
         >>> dataset_from(torch.rand(10, 1, 8, 8)).schema.kind

@@ -38,7 +38,7 @@ def mean_difference(values: Tensor, other: Tensor) -> Estimate:
 def root_mean_difference(squares: Tensor, other: Tensor) -> Estimate:
     """The difference of two root means, with a paired standard error by the delta method.
 
-    A row weighs $s_n / 2r$ in the error of a root r. Rows of which nothing is known (NaN) are left out.
+    A row weighs $s_n / 2r$ in the error of a root r. Rows about which nothing is known (NaN) are left out.
 
     Args:
         squares: One model's mean squared error of every row, (N,).

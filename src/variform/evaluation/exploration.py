@@ -122,7 +122,7 @@ def remarks(schema: Schema, raw: Array, *, least: float = 0.0) -> list[str]:
     Args:
         schema: What the data are.
         raw: The rows before `Schema.tidy`, (N, columns), in the data's own units.
-        least: Share of the rows of which more must be concerned.
+        least: A column is named only if more than this share of the rows is concerned.
 
     Returns:
         Sentences: how many values of which columns of a mixed table are clipped; how many are below 0 in columns whose

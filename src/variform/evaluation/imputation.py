@@ -39,7 +39,7 @@ class Imputation:
             1 for observed values, NaN for other columns.
         ess: Effective number of importance samples of each row, (N,).
         pareto_k: Whether values and intervals of each row can be trusted, (N,): up to 0.7, see
-            `evaluation.pareto.pareto_k`. NaN where there is nothing to fit, as in rows of which nothing is observed.
+            `evaluation.pareto.pareto_k`. NaN where there is nothing to fit, as in rows where nothing is observed.
         level: Probability of the intervals.
     """
 

@@ -18,7 +18,7 @@ from variform.evaluation.estimate import Estimate
 _GROUPS = 20
 _FOLDS = 5
 _BINS = 255  # of the boosted trees: a column of more categories is taken for numbers
-_MOST_PERMUTED = 200  # columns of which each is permuted
+_MOST_PERMUTED = 200  # columns: with more, none is permuted
 LEAST_ROWS = 7
 """Rows of each set that a comparison with five neighbours needs."""
 CLEAR = 4.0

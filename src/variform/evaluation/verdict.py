@@ -172,7 +172,7 @@ def _posterior_misses(vae: VAE, numbers: dict[str, Any]) -> list[str]:
 
 
 def _how_to_reach(vae: VAE, steps: int) -> str:
-    """What brings q(z|x) closer to p(z|x) after so many steps of refining it."""
+    """What brings q(z|x) closer to p(z|x) after `steps` steps of refining it."""
     if steps < _ENOUGH_STEPS:
         return f"More samples hardly help: evaluate with `refine={_ENOUGH_STEPS}`."
     family = "more `transforms`"
