@@ -238,7 +238,7 @@ def test_semicolons_and_decimal_commas(tmp_path):
         (("a", "b"), [["1.5", "3"], ["2.5", ""]] * 50, {}, "must vary; column 'b' of t.csv is 3 in every row"),
         (("a", "b"), [["1.5", "3"], ["2.5", "4"]] * 50 + [["1", "heavy"]], {}, "line 102 holds the text 'heavy'"),
         (("a", "b"), [[str(n), f"car {n}"] for n in range(100)], {}, "categories must repeat.*holds 100 different"),
-        (("a", "b"), [["1.5", "3"], ["-2", "4"]] * 50, {"counts": ("a",)}, "counts must be whole.*'a'.*holds 1.5"),
+        (("a", "b"), [["1.5", "3"], ["-2", "4"]] * 50, {"counts": ("a",)}, "`counts` must be whole.*'a'.*holds 1.5"),
         (("a", "b"), [["1.5", "3"], ["2", "4"]] * 50, {"counts": ("c",)}, "`counts` must name columns of t.csv"),
         (("a", "b"), [["1", "3"], ["2", "4"]] * 50, {"counts": ("a",), "reals": ("a",)}, "'a' is named twice"),
         (("a", "b"), [["1.5", "3"], ["2", "inf"], ["3", "5"]] * 50, {}, "50 of its values are infinite"),
