@@ -39,7 +39,13 @@ for line in sys.argv[1:]:
 """
 
 
-MEMBERS = ("## A sampler", "## A file format", "## A metric", "## A view of the explorer page")
+MEMBERS = (
+    "## A sampler",
+    "## A file format",
+    "## A metric",
+    "## An option that reaches training",
+    "## A view of the explorer page",
+)
 """Headings of the members after the likelihood, with which the page begins."""
 
 
@@ -103,6 +109,9 @@ def place(tmp_path_factory):
     done = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     (folder / "printed.txt").write_text(done.stdout, encoding="utf-8")
+    for file in folder.glob("*/config.toml"):  # the tests open runs with this package, which has no such option
+        text = file.read_text(encoding="utf-8")
+        file.write_text(text.replace("weight_decay = 0.0\n", ""), encoding="utf-8")
     return folder
 
 
@@ -142,6 +151,16 @@ def test_the_sampler_has_the_moments_of_the_rows_and_draws(place):
     np.testing.assert_allclose(scale @ scale.T, np.cov(z.T), rtol=1e-5, atol=1e-7)
     assert np.load(place / "new.npy").shape == (5, 1, 8, 8)
     assert "the fitted Gaussian" in (place / "gaussian.html").read_text(encoding="utf-8")
+
+
+def test_the_option_makes_weights_smaller_and_is_in_what_a_run_says_of_itself(place):
+    squares = {}
+    for name in ("gaussian", "decayed"):
+        weights = load_file(place / name / "last.safetensors")
+        squares[name] = sum(np.square(weight).sum() for key, weight in weights.items() if key.endswith("weight"))
+    assert squares["decayed"] < squares["gaussian"]  # which are the same bits where it does not arrive
+    assert "weight_decay = 0.1" in (place / "decayed" / "config.toml").read_text(encoding="utf-8")
+    assert "elbo (weight decay 0.1)" in (place / "decayed" / "report.html").read_text(encoding="utf-8")
 
 
 def test_lines_of_json_are_encoded_as_the_same_rows_of_a_csv_file(place):

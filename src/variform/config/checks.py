@@ -1,7 +1,7 @@
 """One check of every value, whichever way it came.
 
-`converted` checks a value against a type, `checked` the arguments of a function or class, and `from_dict` makes a
-configuration of plain values.
+`converted` checks a value against a type, `checked` the arguments of a function or class, `from_dict` makes a
+configuration of plain values that a user wrote, and `from_file` what stands in a file that variform wrote.
 """
 
 import dataclasses
@@ -275,6 +275,29 @@ def from_dict(cls: type[Configuration], values: dict[str, Any], where: str = "th
         return cls(**values)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
+
+
+def from_file(cls: type[Configuration], values: Any, where: str) -> Configuration:
+    """A dataclass from the plain values of a file: exactly its fields, of which a file of ours leaves none out.
+
+    Raises:
+        ValueError: for missing or unknown keys, or a value of the wrong type.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Size:
+        ...     rows: int
+        ...     columns: int = 1
+        >>> from_file(Size, {"rows": 3, "columns": 2}, "the size")
+        Size(rows=3, columns=2)
+        >>> from_file(Size, {"rows": 3}, "the size")
+        Traceback (most recent call last):
+        ValueError: the size must have the keys rows, columns; got others. Fetch the file again.
+    """
+    hints = _hints(cls)
+    if not isinstance(values, dict) or set(values) != set(hints):
+        raise ValueError(f"{where} must have the keys {', '.join(hints)}; got others. Fetch the file again.")
+    return cls(**{name: converted(hints[name], value, f"{where}: {name}") for name, value in values.items()})
 
 
 def require(holds: bool, rule: str, came: object, remedy: str) -> None:

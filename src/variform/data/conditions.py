@@ -8,13 +8,13 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from variform.config.checks import converted
+from variform.config.checks import from_file
 from variform.config.words import listed, quoted
 
 _NEIGHBOURS = 10  # which nearest row of a row says how far "near" is
@@ -92,10 +92,7 @@ def with_lists(values: dict[str, Any]) -> dict[str, Any]:
 
 def known_condition(values: dict[str, Any]) -> Condition:
     """The condition that plain values of a file describe."""
-    hints = get_type_hints(Condition)
-    if set(values) != set(hints):
-        raise ValueError(f"a condition must have the keys {', '.join(hints)}; got others. Fetch the file again.")
-    return Condition(**{name: converted(hints[name], value, f"a condition's {name}") for name, value in values.items()})
+    return from_file(Condition, values, "a condition")
 
 
 def category_name(value: Any) -> str:
@@ -199,10 +196,7 @@ class Occupancy:
         Raises:
             ValueError: for missing, unknown or impossible values.
         """
-        hints = get_type_hints(cls)
-        if not isinstance(values, dict) or set(values) != set(hints):
-            raise ValueError(f"counts of what rows were told must have the keys {', '.join(hints)}; got others.")
-        counts = cls(**{name: converted(hints[name], value, f"the counts' {name}") for name, value in values.items()})
+        counts = from_file(cls, values, "counts of what rows were told")
         if not counts._fits(conditions):
             raise ValueError(
                 "counts of what rows were told must fit its conditions; others came. Fetch the file again."
