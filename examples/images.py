@@ -12,8 +12,7 @@ from sklearn.linear_model import LinearRegression
 
 from variform import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig
 from variform.data.reading import read_rows
-from variform.evaluation import exploration
-from variform.evaluation.tables import numbers_table
+from variform.evaluation import exploration, tables
 from variform.runs.train import train_run
 
 SIDE, FINE = 16, 4  # pixels, and how much finer they are drawn
@@ -42,7 +41,7 @@ def main(folder: Path, epochs: int) -> None:
         evaluation=EvaluationConfig(nll_samples=200),
     )
     run = train_run(config, folder / "run", overwrite=True)
-    header, rows = numbers_table(run.evaluation)
+    header, rows = tables.numbers_table(run.evaluation)
     for line in [header, *rows]:
         print("  ".join(f"{cell:>18}" if place else f"{cell:<40}" for place, cell in enumerate(line)))
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from variform import EvaluationConfig, ModelConfig, RunConfig, TrainConfig
-from variform.evaluation import exploration
-from variform.evaluation.tables import numbers_table, show
+from variform.evaluation import exploration, tables
 from variform.runs.train import train_run
 
 COLUMNS = ("length_m", "width_mm", "height_mm", "load_kN", "mass_kg", "stress_MPa", "deflection_mm")
@@ -39,12 +38,16 @@ def main(folder: Path, epochs: int) -> None:
         evaluation=EvaluationConfig(nll_samples=200),
     )
     run = train_run(config, folder / "run", overwrite=True)
-    header, rows = numbers_table(run.evaluation)
+    header, rows = tables.numbers_table(run.evaluation)
     for line in [header, *rows]:
         print("  ".join(f"{cell:>18}" if place else f"{cell:<40}" for place, cell in enumerate(line)))
     active = run.evaluation["active_units"]
     print(f"\n{active['count']} of {active['of']} latents are active; 4 columns are free. KL of each latent in nats:")
-    print("  ".join(sorted((show(kl) for kl in run.evaluation["kl_per_dimension"]), key=lambda text: -float(text[:4]))))
+    print(
+        "  ".join(
+            sorted((tables.show(kl) for kl in run.evaluation["kl_per_dimension"]), key=lambda text: -float(text[:4]))
+        )
+    )
 
     new = exploration.generate(run.vae, 2000)
     wrong = np.abs(new[:, 4:] / derived(*new[:, :4].T) - 1)
