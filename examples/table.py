@@ -43,11 +43,8 @@ def main(folder: Path, epochs: int) -> None:
         print("  ".join(f"{cell:>18}" if place else f"{cell:<40}" for place, cell in enumerate(line)))
     active = run.evaluation["active_units"]
     print(f"\n{active['count']} of {active['of']} latents are active; 4 columns are free. KL of each latent in nats:")
-    print(
-        "  ".join(
-            sorted((tables.show(kl) for kl in run.evaluation["kl_per_dimension"]), key=lambda text: -float(text[:4]))
-        )
-    )
+    kls = sorted(run.evaluation["kl_per_dimension"], key=lambda kl: -kl["mean"])
+    print("  ".join(map(tables.show, kls)))
 
     new = exploration.generate(run.vae, 2000)
     wrong = np.abs(new[:, 4:] / derived(*new[:, :4].T) - 1)

@@ -225,10 +225,10 @@ class Training:
 
     def is_over(self) -> bool:
         """Whether no epoch follows."""
-        return self.step >= self.total_steps or self.state.ended or self.is_out_of_patience()
+        return self.step >= self.total_steps or self.state.ended or self.stops_early()
 
-    def is_out_of_patience(self) -> bool:
-        """Whether as many epochs as `patience` says brought no better validation loss."""
+    def stops_early(self) -> bool:
+        """Early stopping: whether as many epochs as `patience` says brought no better validation loss."""
         return 0 < self.config.patience <= self.state.stale
 
     def train_epoch(self) -> Epoch:
