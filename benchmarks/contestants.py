@@ -430,7 +430,7 @@ class Variform:
 
     def nll(self) -> float:
         from variform import Dataset
-        from variform.evaluation.density import score
+        from variform.evaluation.log_likelihood import score
 
         vae, rows = self.model(), Dataset(self.splits.train.raw[: self.task.images], self.splits.schema)
         started = time.perf_counter()

@@ -15,7 +15,7 @@ import torch
 from scipy.ndimage import median_filter
 
 from variform import ModelConfig, TrainConfig, build_objective, build_vae, fit, read
-from variform.evaluation.estimate import Estimate
+from variform.evaluation.standard_error import Estimate
 from variform.objectives import Corruption
 
 

@@ -17,7 +17,7 @@ import torch
 from variform import ModelConfig, TrainConfig, build_objective, build_vae, fit
 from variform.data.reading import dataset_from
 from variform.evaluation.components import fit_pca
-from variform.evaluation.density import score
+from variform.evaluation.log_likelihood import score
 
 TRAIN = TrainConfig(steps=20_000, batch_size=256, learning_rate=1e-2, schedule="cosine")
 

@@ -33,8 +33,8 @@ from variform import DataConfig, ModelConfig, TrainConfig, build_objective, buil
 from variform.data.dataset import Dataset
 from variform.data.order import epoch_order
 from variform.data.reading import splits_from
-from variform.evaluation.density import score
-from variform.evaluation.estimate import Estimate
+from variform.evaluation.log_likelihood import score
+from variform.evaluation.standard_error import Estimate
 from variform.objectives import Objective
 from variform.training import checkpoints
 from variform.training.step import Step, mean_terms

@@ -15,7 +15,7 @@ import torch
 
 from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, fit, read
 from variform.data.dataset import Dataset
-from variform.evaluation.density import score
+from variform.evaluation.log_likelihood import score
 from variform.model.vae import VAE
 
 

@@ -13,8 +13,8 @@ from variform import DataConfig, ModelConfig, build_vae, evaluate
 from variform.data.reading import splits_from
 from variform.evaluation.baselines import beside, pca
 from variform.evaluation.components import fit_pca
-from variform.evaluation.density import score
-from variform.evaluation.estimate import Estimate
+from variform.evaluation.log_likelihood import score
+from variform.evaluation.standard_error import Estimate
 from variform.evaluation.tables import numbers_table
 
 

@@ -10,7 +10,7 @@ from variform import DataConfig, ModelConfig, build_vae, evaluate
 from variform.data.reading import read, splits_from
 from variform.evaluation.baselines import beside
 from variform.evaluation.components import MixedCoding, fit_pca, fit_with_gaps
-from variform.evaluation.density import score
+from variform.evaluation.log_likelihood import score
 
 
 def gappy(rows=400, columns=6, share=0.2, noise=0.3):

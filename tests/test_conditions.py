@@ -18,7 +18,7 @@ from variform.data.conditions import Condition, occupancy, remarks
 from variform.data.reading import read_rows, splits_from
 from variform.data.schema import Schema
 from variform.evaluation import exploration
-from variform.evaluation.density import score
+from variform.evaluation.log_likelihood import score
 from variform.faces import cli
 from variform.model.importance import log_weights
 from variform.objectives import ELBO

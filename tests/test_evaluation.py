@@ -12,11 +12,11 @@ from sklearn.decomposition import PCA
 from variform import VAE, DataConfig, ModelConfig, build_vae, evaluate, read
 from variform.data.dataset import Dataset
 from variform.data.reading import dataset_from, splits_from
-from variform.evaluation import density
+from variform.evaluation import log_likelihood
 from variform.evaluation.baselines import pca, trivial
-from variform.evaluation.density import bits_per_dim, score
-from variform.evaluation.estimate import Estimate
 from variform.evaluation.latents import active_units
+from variform.evaluation.log_likelihood import bits_per_dim, score
+from variform.evaluation.standard_error import Estimate
 from variform.model.likelihoods import BernoulliLikelihood, GaussianLikelihood
 from variform.model.networks import MLP
 from variform.model.posteriors import DiagonalPosterior
@@ -205,7 +205,7 @@ def exact_vae(dim=2, size=5):
 
 def test_every_chunk_of_samples_counts(monkeypatch):
     vae, log_px = exact_vae()
-    monkeypatch.setattr("variform.evaluation.density._FLOATS_AT_ONCE", 5 * 10 * 7)  # several chunks of 10 rows
+    monkeypatch.setattr("variform.evaluation.log_likelihood._FLOATS_AT_ONCE", 5 * 10 * 7)  # several chunks of 10 rows
     x = torch.randn(10, 5)
     scores = score(vae, dataset_from(x), samples=25)
     torch.testing.assert_close(scores.log_px, log_px(x))
@@ -222,7 +222,7 @@ def seen_by(monkeypatch, network):
 def test_the_encoder_sees_every_row_once(monkeypatch):
     vae, _ = exact_vae()
     encoded = seen_by(monkeypatch, vae.encoder)
-    monkeypatch.setattr("variform.evaluation.density._FLOATS_AT_ONCE", 200)
+    monkeypatch.setattr("variform.evaluation.log_likelihood._FLOATS_AT_ONCE", 200)
     score(vae, dataset_from(torch.randn(100, 5)), samples=50)
     assert sum(encoded) == 100
 
@@ -232,7 +232,7 @@ def test_little_memory_makes_smaller_decodes_of_the_same_draws(monkeypatch):
     data = dataset_from((torch.rand(10, 4) > 0.5).double())
     whole = score(vae, data, samples=30)
     decoded = seen_by(monkeypatch, vae.decoder)
-    monkeypatch.setattr("variform.evaluation.density._available_bytes", lambda device: 0)
+    monkeypatch.setattr("variform.evaluation.log_likelihood._available_bytes", lambda device: 0)
     part = score(vae, data, samples=30)
     assert max(decoded) == 10 and sum(decoded) == 1 + 10 * 30 + 10  # a trial, the samples, the reconstruction
     torch.testing.assert_close(part.log_px, whole.log_px, rtol=1e-12, atol=1e-12)
@@ -245,10 +245,10 @@ def test_a_chunk_fits_whatever_a_decode_takes():
         with torch.device("meta"):
             vae.decoder = MLP((2,), (4,), hidden=hidden)
         vae.decoder.to_empty(device="cpu")
-        sizes = density._sizes(vae, rows, samples)
+        sizes = log_likelihood._sizes(vae, rows, samples)
         floats = sizes.floats
         assert floats >= sum(2 * width for width in hidden) + 4
-        assert sizes.rows * sizes.samples == 1 or sizes.rows * sizes.samples * floats <= density._FLOATS_AT_ONCE
+        assert sizes.rows * sizes.samples == 1 or sizes.rows * sizes.samples * floats <= log_likelihood._FLOATS_AT_ONCE
         assert sizes.rows <= rows and sizes.decoded <= sizes.samples <= samples
 
 
@@ -259,7 +259,7 @@ def test_compiled_scores_are_the_scores(monkeypatch):
     splits = read("digits", DataConfig(binarise="threshold"))
     vae = build_vae(ModelConfig(latent_dim=2, hidden=(8,)), splits.schema)
     plain = score(vae, splits.test, samples=40)
-    monkeypatch.setattr("variform.evaluation.density._COMPILE_SECONDS", 0.0)
+    monkeypatch.setattr("variform.evaluation.log_likelihood._COMPILE_SECONDS", 0.0)
     first, second = (score(vae, splits.test, samples=40) for _ in range(2))
     torch.testing.assert_close(first.log_px, plain.log_px, rtol=0, atol=1e-4)
     torch.testing.assert_close(first.ess, plain.ess, rtol=1e-3, atol=1e-3)

@@ -20,8 +20,8 @@ from variform.config.run import RunConfig
 from variform.config.training import TrainConfig
 from variform.data.reading import splits_from
 from variform.evaluation import exploration
-from variform.evaluation.density import score
 from variform.evaluation.imputation import impute
+from variform.evaluation.log_likelihood import score
 from variform.evaluation.samplers import Sampler
 from variform.faces.model import Model
 from variform.model.fitted_priors import GaussianMixturePrior, TemperedPrior

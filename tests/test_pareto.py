@@ -13,8 +13,8 @@ from test_truth import linear_vae
 
 from variform import DataConfig, ModelConfig, TrainConfig, build_vae, evaluate, read
 from variform.data.reading import dataset_from
-from variform.evaluation import density
-from variform.evaluation.density import score
+from variform.evaluation import log_likelihood
+from variform.evaluation.log_likelihood import score
 from variform.evaluation.pareto import HIGH, Tail, pareto_k, tail_length
 from variform.model.importance import log_weights
 
@@ -99,11 +99,11 @@ def test_scores_hold_the_k_of_the_weights_they_are_made_of(monkeypatch, common):
         seen.append(found.log_weight)
         return found
 
-    monkeypatch.setattr(density, "log_weights", noting)
-    monkeypatch.setattr(density, "_FLOATS_AT_ONCE", 14 * 10 * 9)
+    monkeypatch.setattr(log_likelihood, "log_weights", noting)
+    monkeypatch.setattr(log_likelihood, "_FLOATS_AT_ONCE", 14 * 10 * 9)
     scores = score(vae, dataset_from(torch.randn(25, 6)), samples=225, common=common)
     assert len(seen) > 30
-    sizes = density._sizes(vae, density._MANY if common else 25, 225)
+    sizes = log_likelihood._sizes(vae, log_likelihood._MANY if common else 25, 225)
     per_batch = math.ceil(225 / sizes.samples)
     batches = [torch.cat(seen[start : start + per_batch]) for start in range(0, len(seen), per_batch)]
     whole = torch.cat(batches, 1)

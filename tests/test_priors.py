@@ -10,7 +10,7 @@ from torch import nn
 
 from variform import VAE, DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, evaluate, fit, read
 from variform.data.reading import splits_from
-from variform.evaluation.density import score
+from variform.evaluation.log_likelihood import score
 from variform.model.likelihoods import BernoulliLikelihood
 from variform.model.networks import MLP
 from variform.model.posteriors import DiagonalPosterior

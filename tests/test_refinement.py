@@ -15,7 +15,7 @@ from variform.config.run import RunConfig
 from variform.data.reading import dataset_from
 from variform.distributions import DiagonalGaussian, FullGaussian, StandardNormal, kl
 from variform.evaluation import refinement
-from variform.evaluation.density import score
+from variform.evaluation.log_likelihood import score
 from variform.evaluation.refinement import refine
 from variform.model.likelihoods import PoissonLikelihood
 from variform.model.networks import MLP

@@ -16,7 +16,7 @@ from variform.data.reading import dataset_from, splits_from
 from variform.distributions import DiagonalGaussian, FullGaussian, Mixture, StandardNormal
 from variform.distributions.temperature import tempered
 from variform.evaluation import samplers
-from variform.evaluation.density import score
+from variform.evaluation.log_likelihood import score
 from variform.evaluation.samplers import Sampler, aggregated_posterior
 from variform.export import model_file
 from variform.export.sampler_file import load_sampler, save_sampler

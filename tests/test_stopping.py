@@ -20,7 +20,7 @@ from variform.runs import train as running
 from variform.runs.folder import FIGURES, open_run
 from variform.runs.train import resume_run
 from variform.system import terminal
-from variform.system.stopping import SIGNALS, Stopped, noted
+from variform.system.signals import SIGNALS, Stopped, noted
 from variform.training import checkpoints
 
 SMALL = ["rows.npy", "--likelihood", "gaussian", "--latent-dim", "1", "--hidden", "4", "--epochs", "3"]

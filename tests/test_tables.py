@@ -17,8 +17,8 @@ from variform.data.schema import Schema
 from variform.distributions import Categorical, DiagonalGaussian, Mixed, Observed
 from variform.evaluation import imputation
 from variform.evaluation.baselines import trivial
-from variform.evaluation.density import score
 from variform.evaluation.imputation import compare, judge
+from variform.evaluation.log_likelihood import score
 from variform.evaluation.samplers import compare as compare_samplers
 from variform.export.model_file import load_vae
 from variform.faces import cli

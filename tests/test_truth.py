@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA, FactorAnalysis
 from variform import VAE, ModelConfig, TrainConfig, build_objective, build_vae, evaluate, fit
 from variform.data.reading import dataset_from, splits_from
 from variform.evaluation.components import fit_pca
-from variform.evaluation.density import score
+from variform.evaluation.log_likelihood import score
 from variform.model.importance import log_weights
 from variform.model.likelihoods import GaussianLikelihood
 from variform.model.networks import MLP

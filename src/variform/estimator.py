@@ -44,10 +44,10 @@ from variform.data.reading import dataset_from
 from variform.data.schema import Schema
 from variform.evaluation import exploration
 from variform.evaluation.components import fit_pca
-from variform.evaluation.density import Scores, score
 from variform.evaluation.differences import mean_difference
 from variform.evaluation.imputation import Imputation, impute
 from variform.evaluation.latents import active_units
+from variform.evaluation.log_likelihood import Scores, score
 from variform.model import build, starts, vae
 from variform.model.likelihoods import LIKELIHOODS
 from variform.model.priors import MixturePrior

@@ -13,9 +13,9 @@ from variform.data.marginals import Marginals
 from variform.data.schema import Schema
 from variform.distributions.compound import Mixed
 from variform.evaluation.components import MixedCoding, fit_with_gaps
-from variform.evaluation.density import Scores, per_column, squared_error
 from variform.evaluation.differences import mean_difference, root_mean_difference, row_errors
-from variform.evaluation.estimate import Estimate
+from variform.evaluation.log_likelihood import Scores, per_column, squared_error
+from variform.evaluation.standard_error import Estimate
 from variform.model.vae import VAE
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from variform.evaluation.estimate import Estimate
+from variform.evaluation.standard_error import Estimate
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -13,10 +13,10 @@ from variform.config.checks import checked
 from variform.data.dataset import Dataset
 from variform.data.schema import Schema
 from variform.distributions.law import Law
-from variform.evaluation.density import floats_per_decode, reliability
-from variform.evaluation.estimate import Estimate
+from variform.evaluation.log_likelihood import floats_per_decode, reliability
 from variform.evaluation.pareto import HIGH, pareto_k
 from variform.evaluation.refinement import refine as refined
+from variform.evaluation.standard_error import Estimate
 from variform.model.vae import VAE, evaluating
 from variform.system import draws
 

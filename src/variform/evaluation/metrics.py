@@ -8,10 +8,10 @@ from torch import Tensor
 
 from variform.data.dataset import Dataset
 from variform.data.schema import Schema
-from variform.evaluation.density import Scores, bits_per_dim, reliability
-from variform.evaluation.estimate import Estimate
 from variform.evaluation.latents import hits
+from variform.evaluation.log_likelihood import Scores, bits_per_dim, reliability
 from variform.evaluation.pareto import HIGH
+from variform.evaluation.standard_error import Estimate
 from variform.model.vae import VAE
 
 

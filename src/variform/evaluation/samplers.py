@@ -19,9 +19,9 @@ from variform.config.choices import SamplerKind
 from variform.data.dataset import Dataset, Splits
 from variform.data.schema import Schema
 from variform.evaluation import exploration
-from variform.evaluation.density import reliability, score
-from variform.evaluation.estimate import Estimate
+from variform.evaluation.log_likelihood import reliability, score
 from variform.evaluation.samples import LEAST_ROWS, compare_samples, perfect_coverage, piles, tell_apart
+from variform.evaluation.standard_error import Estimate
 from variform.model.fitted_priors import GaussianMixturePrior, ScaledFlowPrior
 from variform.model.vae import VAE, evaluating
 from variform.system.draws import seeded

@@ -13,7 +13,7 @@ import torch
 from scipy.special import bdtrc
 from torch import Tensor
 
-from variform.evaluation.estimate import Estimate
+from variform.evaluation.standard_error import Estimate
 
 _GROUPS = 20
 _FOLDS = 5

@@ -9,12 +9,12 @@ from variform.config.checks import Count, checked
 from variform.config.training import TrainConfig
 from variform.data.dataset import Dataset
 from variform.evaluation.baselines import PCAS, beside, better_pca, has_two_metrics
-from variform.evaluation.density import Scores, per_column, score
-from variform.evaluation.estimate import Estimate
 from variform.evaluation.imputation import impute as impute
 from variform.evaluation.latents import active_units
+from variform.evaluation.log_likelihood import Scores, per_column, score
 from variform.evaluation.metrics import Scored, is_only_cross_entropy, measured
 from variform.evaluation.pareto import FEWEST_SAMPLES, HIGH
+from variform.evaluation.standard_error import Estimate
 from variform.evaluation.verdict import MOST_ROWS, SOME_ROWS, distrusted, warnings
 from variform.model.vae import VAE
 

@@ -18,7 +18,7 @@ from variform.data.dataset import Dataset
 from variform.data.reading import rows_like
 from variform.data.schema import Schema
 from variform.evaluation import exploration
-from variform.evaluation.density import score
+from variform.evaluation.log_likelihood import score
 from variform.export.model_file import load_vae
 from variform.model import fitted_priors
 from variform.model.vae import VAE
@@ -197,7 +197,7 @@ class Model:
         seed: int = 0,
         pareto_k: bool = False,
     ) -> Any:
-        """log p(x) of every row by importance sampling, (N,) float64, in nats; see `evaluation.density.score`.
+        """log p(x) of every row by importance sampling, (N,) float64, in nats; see `evaluation.log_likelihood.score`.
 
         With `pareto_k` a second result, (N,), says how far to trust each: above 0.7 not at all, and `refine` helps.
 

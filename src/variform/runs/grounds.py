@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from variform.data.schema import Schema
-from variform.evaluation.density import bits_per_dim, reliability
-from variform.evaluation.estimate import Estimate
+from variform.evaluation.log_likelihood import bits_per_dim, reliability
+from variform.evaluation.standard_error import Estimate
 from variform.evaluation.verdict import distrusted
 from variform.runs.folder import Run
 from variform.runs.records import read_data

@@ -11,7 +11,7 @@ from torch import Tensor
 from variform.config.checks import Count, checked
 from variform.data.dataset import Dataset, Splits
 from variform.evaluation.baselines import PCAS, beside
-from variform.evaluation.density import Scores, score
+from variform.evaluation.log_likelihood import Scores, score
 from variform.evaluation.pareto import FEWEST_SAMPLES
 from variform.evaluation.summary import summary
 from variform.export.sampler_file import identity

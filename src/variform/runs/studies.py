@@ -34,7 +34,7 @@ from variform.runs.scores import assess, scored_rows
 from variform.runs.train import resume_run, train_run
 from variform.system import processes
 from variform.system.files import replacing, sweep, write_json, write_text
-from variform.system.stopping import Stopped
+from variform.system.signals import Stopped
 
 METRICS = ("elbo", "nll", "kl", "reconstruction_error")
 

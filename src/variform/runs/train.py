@@ -23,7 +23,7 @@ from variform.runs.records import read_sessions
 from variform.runs.scores import assess
 from variform.system import locks, processes
 from variform.system.files import set_aside, sweep, write_json, write_text
-from variform.system.stopping import Stopped
+from variform.system.signals import Stopped
 from variform.training.checkpoints import taking
 from variform.training.device import find_device, machine, threads_of
 from variform.training.fit import NonFiniteError, fit

@@ -19,7 +19,7 @@ from variform.data.order import BLOCKS_PER_WINDOW, epoch_order
 from variform.objectives import Objective
 from variform.system import locks, processes
 from variform.system.draws import seeded
-from variform.system.stopping import Asked, Stopped, noted
+from variform.system.signals import Asked, Stopped, noted
 from variform.training import divergence
 from variform.training.checkpoints import State
 from variform.training.history import History, resume_command
@@ -37,7 +37,7 @@ class NonFiniteError(ArithmeticError):
 
 
 class Interrupted(Stopped):
-    """Ctrl-C or another signal of `stopping.SIGNALS`; the checkpoint was written at this step."""
+    """Ctrl-C or another signal of `signals.SIGNALS`; the checkpoint was written at this step."""
 
     def __init__(self, step: int, total: int, folder: Path | None, number: int = SIGINT) -> None:
         super().__init__(f"stopped at step {step:,} of {total:,}; go on with: {resume_command(folder)}", number)
@@ -72,7 +72,7 @@ def fit(
         valid: Validation rows; they choose the best epoch and nothing else.
         config: The optimiser's side of the configuration.
         folder: Where checkpoint.safetensors and history.jsonl go; made where it is not there, and held against other
-            processes. With it, Ctrl-C and the other signals of `stopping.SIGNALS` save first.
+            processes. With it, Ctrl-C and the other signals of `signals.SIGNALS` save first.
         resume: Go on from the checkpoint in `folder`.
         identity: What else the result depends on, such as the fingerprint of the data; a checkpoint made with another
             one is refused.

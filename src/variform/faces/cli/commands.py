@@ -20,7 +20,7 @@ from variform.faces.cli.generate import decode, encode, generate, impute, recons
 from variform.faces.cli.options import config_file, convert, in_options
 from variform.faces.cli.share import hand_over, pull, push
 from variform.faces.cli.train import demo, latent_dim, profile, train
-from variform.system.stopping import Stopped, raise_stopped
+from variform.system.signals import Stopped, raise_stopped
 from variform.system.terminal import discard, open_closed
 from variform.version import __version__
 

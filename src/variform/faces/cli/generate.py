@@ -216,8 +216,8 @@ def reconstruct(
     import torch
 
     from variform.evaluation import exploration
-    from variform.evaluation.density import squared_error
-    from variform.evaluation.estimate import Estimate
+    from variform.evaluation.log_likelihood import squared_error
+    from variform.evaluation.standard_error import Estimate
     from variform.evaluation.tables import show
     from variform.runs.folder import contexts_given, open_run, unseen
     from variform.runs.samplers import warned

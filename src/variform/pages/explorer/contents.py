@@ -22,7 +22,7 @@ from variform.data.schema import Schema
 from variform.data.sources import sprites
 from variform.distributions.gaussian import StandardNormal
 from variform.evaluation import exploration
-from variform.evaluation.density import squared_error
+from variform.evaluation.log_likelihood import squared_error
 from variform.evaluation.verdict import is_collapsed
 from variform.model.vae import VAE, evaluating
 from variform.system.draws import seeded

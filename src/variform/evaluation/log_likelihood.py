@@ -15,9 +15,9 @@ from variform.data.dataset import Dataset
 from variform.data.schema import Schema
 from variform.distributions.kl import has_closed_form_kl, kl, kl_per_dimension, splits_into_dimensions
 from variform.distributions.law import Law
-from variform.evaluation.estimate import Estimate
 from variform.evaluation.pareto import FEWEST_SAMPLES, HIGH, Tail
 from variform.evaluation.refinement import refine as refined
+from variform.evaluation.standard_error import Estimate
 from variform.model.importance import Weights, log_weights
 from variform.model.vae import VAE, evaluating
 from variform.system import draws, memory
