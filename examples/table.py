@@ -30,7 +30,6 @@ def main(folder: Path, epochs: int) -> None:
     designs = np.concatenate([free, derived(*free.T)], 1)
     with open(folder / "beams.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([COLUMNS, *designs.tolist()])
-
     config = RunConfig(
         source=str(folder / "beams.csv"),
         model=ModelConfig(latent_dim=7, likelihood="gaussian-shared", hidden=(128, 128)),
@@ -39,17 +38,17 @@ def main(folder: Path, epochs: int) -> None:
     )
     run = train_run(config, folder / "run", overwrite=True)
     header, rows = tables.numbers_table(run.evaluation)
-    for line in [header, *rows]:
+    for line in (header, *rows):
         print("  ".join(f"{cell:>18}" if place else f"{cell:<40}" for place, cell in enumerate(line)))
     active = run.evaluation["active_units"]
     print(f"\n{active['count']} of {active['of']} latents are active; 4 columns are free. KL of each latent in nats:")
-    kls = sorted(run.evaluation["kl_per_dimension"], key=lambda kl: -kl["mean"])
-    print("  ".join(map(tables.show, kls)))
+    largest_first = sorted(run.evaluation["kl_per_dimension"], key=lambda kl: -kl["mean"])
+    print("  ".join(map(tables.show, largest_first)))
 
     new = exploration.generate(run.vae, 2000)
-    wrong = np.abs(new[:, 4:] / derived(*new[:, :4].T) - 1)
+    wrong = np.median(np.abs(new[:, 4:] / derived(*new[:, :4].T) - 1), 0)
     print("\nNew designs against the mechanics that training never saw: median relative error")
-    for column, error in zip(COLUMNS[4:], np.median(wrong, 0), strict=True):
+    for column, error in zip(COLUMNS[4:], wrong, strict=True):
         print(f"{column:>15}: {error:.1%}")
     print(f"report: {folder / 'run' / 'report.html'}")
 
