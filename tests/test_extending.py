@@ -25,6 +25,7 @@ from variform.pages.explorer.contents import Law, gather
 from variform.pages.explorer.payload import decoder_payload
 from variform.runs.folder import open_run
 
+pytestmark = pytest.mark.long  # the whole file, whose commands train in a copy of the package
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 SCRIPT = Path("src/variform/pages/script")
