@@ -209,6 +209,5 @@ def draw_histogram(panel: Axes, values: Array, bins: Array, **look: Any) -> None
 
 def scatter_points(panel: Axes, across: Array, upwards: Array, **look: Any) -> Any:
     """Points, the smaller and the paler the more there are."""
-    crowded = len(across) > 1_000
-    size: dict[str, Any] = {"s": 9 if crowded else 16, "alpha": 0.6 if crowded else 0.7, "linewidths": 0}
-    return panel.scatter(across[:MOST_POINTS], upwards[:MOST_POINTS], **size, **look)
+    size, alpha = (9, 0.6) if len(across) > 1_000 else (16, 0.7)
+    return panel.scatter(across[:MOST_POINTS], upwards[:MOST_POINTS], s=size, alpha=alpha, linewidths=0, **look)

@@ -151,7 +151,9 @@ def read_npz(path: Path, config: DataConfig) -> Source:
             )
         if config.key is None and "train" in (parts := _npz_parts(path.name, keys, load)):
             return joined(path.name, parts)
-        key = config.key if config.key in keys else None if config.key else _data_key(keys)
+        key = config.key or _data_key(keys)
+        if key not in keys:
+            key = None
         if key is None:
             wanted = f"an array '{config.key}'" if config.key else f"one array, or one named {', '.join(_DATA_KEYS)}"
             raise ValueError(f"{path.name} must hold {wanted}; it holds {', '.join(keys)}. Choose one with `key`.")

@@ -159,8 +159,10 @@ def read_csv(path: Path, config: DataConfig) -> Source:
                 cell = cells.pop(column).strip()
                 if not cell and not (column == place and may_lack_labels):
                     raise ValueError(_empty_cell(table.columns[column], table.line(), name))
-                for cells_of in ([labels] if column == place else []) + ([beside[column]] if column in beside else []):
-                    cells_of.append(cell)
+                if column == place:
+                    labels.append(cell)
+                if column in beside:
+                    beside[column].append(cell)
             if config.cells == "mixed":
                 texts.append([cell.strip() for cell in cells])
                 lines.append(table.line())
