@@ -26,13 +26,18 @@ TORCHS_SPINS = "300000"
 
 def ways():
     """Environments by name."""
-    free = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_", "MKL_NUM"))}
+    free = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("OMP_", "GOMP_", "MKL_NUM"))
+    }
     everything = str(len(os.sched_getaffinity(0)))
     return {
         "as chosen": free,
         "1 thread": free | {"OMP_NUM_THREADS": "1"},
         "all threads": free | {"OMP_NUM_THREADS": everything},
-        "all threads, torch's spinning": free | {"OMP_NUM_THREADS": everything, "GOMP_SPINCOUNT": TORCHS_SPINS},
+        "all threads, torch's spinning": free
+        | {"OMP_NUM_THREADS": everything, "GOMP_SPINCOUNT": TORCHS_SPINS},
     }
 
 
@@ -47,7 +52,9 @@ def worker():
     steps = {}
     for name, (width, hidden, latents, likelihood, batch) in CASES.items():
         data = dataset_from(torch.rand(batch, width))
-        vae = build_vae(ModelConfig(latent_dim=latents, hidden=hidden, likelihood=likelihood), data.schema)
+        vae = build_vae(
+            ModelConfig(latent_dim=latents, hidden=hidden, likelihood=likelihood), data.schema
+        )
         step = Step(ELBO(vae), TrainConfig(batch_size=batch, compile="off"), 100)
         steps[name] = (step, data.batch(torch.arange(batch)))
     for line in sys.stdin:
@@ -92,7 +99,10 @@ def measure(workers, steps, repeats):
                 process.stdin.write(json.dumps([case, steps]) + "\n")
                 process.stdin.flush()
                 found.setdefault((case, way), []).append(json.loads(process.stdout.readline()))
-    return {key: [statistics.median(column) for column in zip(*values, strict=True)] for key, values in found.items()}
+    return {
+        key: [statistics.median(column) for column in zip(*values, strict=True)]
+        for key, values in found.items()
+    }
 
 
 def main():
@@ -116,7 +126,9 @@ def main():
             with busy(count):
                 found = measure(workers, options.steps, options.repeats)
             for case in CASES:
-                cells = (f"{found[case, way][0]:.2f} ({found[case, way][1]:.2f})" for way in workers)
+                cells = (
+                    f"{found[case, way][0]:.2f} ({found[case, way][1]:.2f})" for way in workers
+                )
                 print(f"| {case} | {' | '.join(cells)} |", flush=True)
     finally:
         for process in workers.values():

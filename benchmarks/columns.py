@@ -39,7 +39,9 @@ def cases(generator: Generator) -> Iterator[tuple[str, np.ndarray]]:
         z = generator.normal(size=(rows, LATENTS))
         if has_tails:  # as a Student t with 2.5 degrees of freedom
             z *= np.sqrt(2.5 / generator.chisquare(2.5, (rows, 1)))
-        loadings = generator.normal(size=(LATENTS, columns)) * np.exp(0.7 * generator.normal(size=columns))
+        loadings = generator.normal(size=(LATENTS, columns)) * np.exp(
+            0.7 * generator.normal(size=columns)
+        )
         errors = generator.normal(size=(rows, columns)) * noise(columns)
         return z @ loadings + errors * (np.exp(0.7 * z[:, :1]) if depends_on_z else 1)
 
@@ -79,12 +81,16 @@ def main() -> None:
     for seed in range(DRAWS):
         for name, rows in cases(np.random.default_rng(seed)):
             found.setdefault(name, []).append(densities(rows, seed))
-    print(f"{'':>35}  {'shared':>7}  {'per feature':>11}  {'shared, raw units':>17}  shared - per feature")
+    print(
+        f"{'':>35}  {'shared':>7}  {'per feature':>11}  {'shared, raw units':>17}  shared - per feature"
+    )
     for name, numbers in found.items():
         shared, each, raw = np.mean(numbers, 0)
         gap = np.array(numbers)[:, 0] - np.array(numbers)[:, 1]
         error = gap.std(ddof=1) / DRAWS**0.5
-        print(f"{name:>35}  {shared:7.2f}  {each:11.2f}  {raw:17.2f}  {gap.mean():.2f} ± {error:.2f}")
+        print(
+            f"{name:>35}  {shared:7.2f}  {each:11.2f}  {raw:17.2f}  {gap.mean():.2f} ± {error:.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -89,19 +89,29 @@ def conv_layers() -> tuple[Any, Any]:
 
 
 LAYERS = {"mlp": mlp_layers, "conv": conv_layers}
-MODEL: dict[str, dict[str, Any]] = {"mlp": {}, "conv": {"network": "conv", "filters": FILTERS}}  # variform's options
+MODEL: dict[str, dict[str, Any]] = {
+    "mlp": {},
+    "conv": {"network": "conv", "filters": FILTERS},
+}  # variform's options
 
 
 def weights_of(*parts: Any) -> dict[str, np.ndarray]:
     """W1, b1, W2, ... of the layers in `parts`, and `centre`, if there is something to subtract from the images."""
     from torch import nn
 
-    weights = {"centre": parts[0].centre.flatten().numpy().copy()} if hasattr(parts[0], "centre") else {}
+    weights = (
+        {"centre": parts[0].centre.flatten().numpy().copy()} if hasattr(parts[0], "centre") else {}
+    )
     kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
     layers = [module for part in parts for module in part.modules() if isinstance(module, kinds)]
     for number, layer in enumerate(layers, 1):
-        bias = parts[1].bias if layer.bias is None else layer.bias  # of variform's decoder, a number per pixel
-        weights |= {f"W{number}": layer.weight.detach().numpy().copy(), f"b{number}": bias.detach().numpy().copy()}
+        bias = (
+            parts[1].bias if layer.bias is None else layer.bias
+        )  # of variform's decoder, a number per pixel
+        weights |= {
+            f"W{number}": layer.weight.detach().numpy().copy(),
+            f"b{number}": bias.detach().numpy().copy(),
+        }
     return weights
 
 
@@ -119,7 +129,11 @@ class Floor:
         batch = self.task.batch
         forward, weight, inward = [], [], []
         for number, (width_in, width_out) in enumerate(WIDTHS):
-            x, w, slope = torch.randn(batch, width_in), torch.randn(width_out, width_in), torch.randn(batch, width_out)
+            x, w, slope = (
+                torch.randn(batch, width_in),
+                torch.randn(width_out, width_in),
+                torch.randn(batch, width_out),
+            )
             forward.append((x, w.T, torch.empty_like(slope)))
             weight.append((slope.T, x, torch.empty_like(w)))
             if number:  # nobody needs the slope of the pixels
@@ -163,16 +177,28 @@ class ConvFloor:
         self.task = task
         first, second = FILTERS
         # Rows, inputs and outputs of the dense layers; channels and side of the images of a stage, larger ones first.
-        self.dense = ((second * 49, HIDDEN), (HIDDEN, 2 * LATENT), (LATENT, HIDDEN), (HIDDEN, second * 49))
+        self.dense = (
+            (second * 49, HIDDEN),
+            (HIDDEN, 2 * LATENT),
+            (LATENT, HIDDEN),
+            (HIDDEN, second * 49),
+        )
         self.stages = ((1, 28, first, 14), (first, 14, second, 7))
-        self.convolution, self.slopes = torch.ops.aten.convolution, torch.ops.aten.convolution_backward
+        self.convolution, self.slopes = (
+            torch.ops.aten.convolution,
+            torch.ops.aten.convolution_backward,
+        )
 
     def products(self, rows: int, *, only_decode: bool = False) -> list[Callable[[], Any]]:
         import torch
 
         found: list[Callable[[], Any]] = []
         for width_in, width_out in self.dense[2:] if only_decode else self.dense:
-            x, w, slope = torch.randn(rows, width_in), torch.randn(width_out, width_in), torch.randn(rows, width_out)
+            x, w, slope = (
+                torch.randn(rows, width_in),
+                torch.randn(width_out, width_in),
+                torch.randn(rows, width_out),
+            )
             y, dx, dw = torch.empty_like(slope), torch.empty_like(x), torch.empty_like(w)
             found.append(functools.partial(torch.mm, x, w.T, out=y))
             if not only_decode:
@@ -215,7 +241,11 @@ class TorchLoop:
     """What a careful user of PyTorch writes."""
 
     def __init__(self, task: Task) -> None:
-        self.task, self.images, self.valid = task, torch_rows(task, "train"), torch_rows(task, "valid")
+        self.task, self.images, self.valid = (
+            task,
+            torch_rows(task, "train"),
+            torch_rows(task, "valid"),
+        )
 
     def train(self, epochs: int, on_epoch: OnEpoch) -> dict[str, np.ndarray]:
         import torch
@@ -229,7 +259,9 @@ class TorchLoop:
             x = raw.float().div_(255)
             mean, log_var = encoder(x).chunk(2, 1)
             logits = decoder(mean + torch.exp(log_var / 2) * torch.randn_like(mean))
-            cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="sum")
+            cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits(
+                logits, x, reduction="sum"
+            )
             return cross_entropy + (mean**2 + log_var.exp() - 1 - log_var).sum() / 2
 
         best, best_loss = {}, math.inf
@@ -258,7 +290,9 @@ class JaxScan:
 
         self.task = task
         with np.load(task.data) as arrays:
-            self.images, self.valid = (jnp.asarray(arrays[part].reshape(-1, PIXELS)) for part in ("train", "valid"))
+            self.images, self.valid = (
+                jnp.asarray(arrays[part].reshape(-1, PIXELS)) for part in ("train", "valid")
+            )
 
     def start(self, rng: np.random.Generator) -> dict[str, Any]:
         import jax.numpy as jnp
@@ -266,7 +300,10 @@ class JaxScan:
         weights = {}
         for number, (width_in, width_out) in enumerate(WIDTHS, 1):  # the same law as nn.Linear's
             bound = width_in**-0.5
-            for name, shape in ((f"W{number}", (width_in, width_out)), (f"b{number}", (width_out,))):
+            for name, shape in (
+                (f"W{number}", (width_in, width_out)),
+                (f"b{number}", (width_out,)),
+            ):
                 weights[name] = jnp.asarray(rng.uniform(-bound, bound, shape), jnp.float32)
         return weights
 
@@ -280,7 +317,9 @@ class JaxScan:
 
         def loss(w: Any, raw: Any, key: Any) -> Any:
             x = raw.astype(jnp.float32) / 255
-            mean, log_var = jnp.split(jax.nn.relu(x @ w["W1"] + w["b1"]) @ w["W2"] + w["b2"], 2, axis=1)
+            mean, log_var = jnp.split(
+                jax.nn.relu(x @ w["W1"] + w["b1"]) @ w["W2"] + w["b2"], 2, axis=1
+            )
             z = mean + jnp.exp(log_var / 2) * jax.random.normal(key, mean.shape)
             logits = jax.nn.relu(z @ w["W3"] + w["b3"]) @ w["W4"] + w["b4"]
             kl = (mean**2 + jnp.exp(log_var) - 1 - log_var).sum(1) / 2
@@ -307,7 +346,10 @@ class JaxScan:
             seconds = time.perf_counter() - started
             valid_loss = validate(state[0], self.valid, jax.random.key(1)).item()
             if valid_loss < best_loss:
-                best, best_loss = {name: np.array(value.T) for name, value in state[0].items()}, valid_loss
+                best, best_loss = (
+                    {name: np.array(value.T) for name, value in state[0].items()},
+                    valid_loss,
+                )
             on_epoch(seconds)
         np.savez(Path(self.task.folder) / "model.npz", **best)
         return best
@@ -322,7 +364,9 @@ class Pythae:
         import pythae.pipelines  # noqa: F401 (here, so that no clock sees it)
 
         self.task = task
-        self.images, self.valid = (torch_rows(task, part).reshape(-1, 1, 28, 28) / 255 for part in ("train", "valid"))
+        self.images, self.valid = (
+            torch_rows(task, part).reshape(-1, 1, 28, 28) / 255 for part in ("train", "valid")
+        )
         logging.disable(logging.INFO)
 
     def model(self) -> Any:
@@ -358,7 +402,9 @@ class Pythae:
         from pythae.trainers.training_callbacks import TrainingCallback
 
         class Watch(TrainingCallback):
-            def on_train_step_begin(self, *_: Any, **__: Any) -> None:  # before the first step of an epoch
+            def on_train_step_begin(
+                self, *_: Any, **__: Any
+            ) -> None:  # before the first step of an epoch
                 self.started = time.perf_counter()
 
             def on_eval_step_begin(self, *_: Any, **__: Any) -> None:  # after its last step
@@ -412,9 +458,15 @@ class Variform:
     def train(self, epochs: int, on_epoch: OnEpoch) -> dict[str, np.ndarray]:
         from variform import TrainConfig, build_objective, fit, save
 
-        options: dict[str, Any] = {"epochs": epochs, "batch_size": self.task.batch, "learning_rate": LEARNING_RATE}
+        options: dict[str, Any] = {
+            "epochs": epochs,
+            "batch_size": self.task.batch,
+            "learning_rate": LEARNING_RATE,
+        }
         if "compile" in {field.name for field in dataclasses.fields(TrainConfig)}:
-            options["compile"] = "on" if self.task.mode == "steady" and self.compile == "auto" else self.compile
+            options["compile"] = (
+                "on" if self.task.mode == "steady" and self.compile == "auto" else self.compile
+            )
         config, vae, folder = TrainConfig(**options), self.model(), Path(self.task.folder)
         started = time.perf_counter()
 
@@ -432,7 +484,10 @@ class Variform:
         from variform import Dataset
         from variform.evaluation.log_likelihood import score
 
-        vae, rows = self.model(), Dataset(self.splits.train.raw[: self.task.images], self.splits.schema)
+        vae, rows = (
+            self.model(),
+            Dataset(self.splits.train.raw[: self.task.images], self.splits.schema),
+        )
         started = time.perf_counter()
         score(vae, rows, samples=self.task.samples)
         return time.perf_counter() - started

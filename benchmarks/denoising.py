@@ -26,7 +26,9 @@ def psnr(clean: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="a folder with the four IDX files of MNIST")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="a folder with the four IDX files of MNIST"
+    )
     parser.add_argument("--level", type=float, default=0.25)
     parser.add_argument("--latent-dim", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=8)
@@ -57,11 +59,18 @@ def main() -> None:
     print(f"torch {torch.__version__}, {options.threads} threads, {options.latent_dim} latents")
     print(f"{history.rows[-1]['epoch']} epochs in {seconds:.0f} s, best {history.best_epoch}")
     for name, found in results.items():
-        value, error = Estimate.of(psnr(clean, found)), (clean - found).double().square().mean().sqrt().item()
-        print(f"{name}: PSNR {value.mean:.2f} ± {value.se:.2f} dB over {value.n:,} images, RMS error {error:.4f}")
+        value, error = (
+            Estimate.of(psnr(clean, found)),
+            (clean - found).double().square().mean().sqrt().item(),
+        )
+        print(
+            f"{name}: PSNR {value.mean:.2f} ± {value.se:.2f} dB over {value.n:,} images, RMS error {error:.4f}"
+        )
     gain = Estimate.of(psnr(clean, cleaned) - psnr(clean, filtered))
     better = (psnr(clean, cleaned) > psnr(clean, filtered)).double().mean().item()
-    print(f"VAE above the median filter: {gain.mean:.2f} ± {gain.se:.2f} dB (paired), better on {better:.1%} of images")
+    print(
+        f"VAE above the median filter: {gain.mean:.2f} ± {gain.se:.2f} dB (paired), better on {better:.1%} of images"
+    )
 
 
 if __name__ == "__main__":

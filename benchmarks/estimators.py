@@ -85,13 +85,21 @@ def grains(random: np.random.Generator, rows: int) -> np.ndarray:
 def made() -> Tables:
     """Tables of many kinds, none of which is a data set that anybody measures by."""
     random = np.random.default_rng(100)
-    tables = {"blobs": make_blobs(400, 8, centers=5, cluster_std=[0.5, 1.0, 1.5, 1.0, 2.0], random_state=1)[0]}
+    tables = {
+        "blobs": make_blobs(
+            400, 8, centers=5, cluster_std=[0.5, 1.0, 1.5, 1.0, 2.0], random_state=1
+        )[0]
+    }
     moons = make_moons(500, noise=0.08, random_state=2)[0]
-    tables["moons in six columns"] = moons @ random.normal(size=(2, 6)) + 0.1 * random.normal(size=(500, 6))
+    tables["moons in six columns"] = moons @ random.normal(size=(2, 6)) + 0.1 * random.normal(
+        size=(500, 6)
+    )
     tables["swiss roll"] = make_swiss_roll(600, noise=0.3, random_state=3)[0]
     tables["friedman"] = np.column_stack(make_friedman1(300, 10, noise=1.0, random_state=4))
     noise = random.normal(size=(400, 30)) * np.exp(0.7 * random.normal(size=30))
-    tables["five factors in 30 columns"] = random.normal(size=(400, 5)) @ random.normal(size=(5, 30)) + noise
+    tables["five factors in 30 columns"] = (
+        random.normal(size=(400, 5)) @ random.normal(size=(5, 30)) + noise
+    )
     student = np.sqrt(random.chisquare(3, (800, 1)) / 3)
     tables["heavy tails"] = random.normal(size=(800, 10)) @ loadings(random, 10, 1.0) / student
     parts = [
@@ -102,12 +110,16 @@ def made() -> Tables:
     sizes = random.normal(size=(500, 15)) @ loadings(random, 15, 0.8) / np.sqrt(15)
     tables["log-normal, mixed scales"] = np.exp(0.5 * sizes) * 10.0 ** random.integers(-3, 4, 15)
     tables["grains"] = grains(random, 450)
-    tables["no structure"] = make_gaussian_quantiles(n_samples=1000, n_features=10, random_state=5)[0]
-    wide = random.normal(size=(100, 60)) * np.exp(0.5 * random.normal(size=60))
-    tables["three factors, 100 rows of 60"] = random.normal(size=(100, 3)) @ random.normal(size=(3, 60)) + wide
-    classes = make_classification(120, 13, n_informative=6, n_redundant=3, n_classes=3, class_sep=1.5, random_state=6)[
+    tables["no structure"] = make_gaussian_quantiles(n_samples=1000, n_features=10, random_state=5)[
         0
     ]
+    wide = random.normal(size=(100, 60)) * np.exp(0.5 * random.normal(size=60))
+    tables["three factors, 100 rows of 60"] = (
+        random.normal(size=(100, 3)) @ random.normal(size=(3, 60)) + wide
+    )
+    classes = make_classification(
+        120, 13, n_informative=6, n_redundant=3, n_classes=3, class_sep=1.5, random_state=6
+    )[0]
     tables["classes, 120 rows"] = classes + 0.2 * random.normal(size=classes.shape)
     return tables
 
@@ -116,7 +128,9 @@ def made() -> Tables:
 
 BEFORE = {"latent_dim": 2, "likelihood": "gaussian-optimal", "prior": "normal", "patience": 50}
 PER_COLUMN = {"likelihood": "gaussian-per-feature", "prior": "normal"}
-VARIANTS: dict[str, tuple[bool, dict]] = {  # whether training begins at factors, and what is no default
+VARIANTS: dict[
+    str, tuple[bool, dict]
+] = {  # whether training begins at factors, and what is no default
     "before: 2 latents, one variance, random start": (False, BEFORE),
     "+ latents chosen by factor analysis": (False, BEFORE | {"latent_dim": "auto"}),
     "+ a variance per column": (False, PER_COLUMN | {"patience": 50}),
@@ -129,7 +143,9 @@ VARIANTS: dict[str, tuple[bool, dict]] = {  # whether training begins at factors
 
 def of_variant(at_factors: bool, options: dict, seed: int) -> Density:
     def density(train: np.ndarray, test: np.ndarray) -> np.ndarray:
-        with patch.object(starts, "can_start", starts.can_start if at_factors else lambda vae: False):
+        with patch.object(
+            starts, "can_start", starts.can_start if at_factors else lambda vae: False
+        ):
             return VAE(**options, random_state=seed).fit(train).score_samples(test)
 
     return density
@@ -146,7 +162,9 @@ def of_pca(train: np.ndarray, test: np.ndarray) -> np.ndarray:
 def of_gaussian(train: np.ndarray, test: np.ndarray) -> np.ndarray:
     model = LedoitWolf().fit(train)
     far = model.mahalanobis(test)
-    return -0.5 * (far + np.linalg.slogdet(model.covariance_)[1] + train.shape[1] * np.log(2 * np.pi))
+    return -0.5 * (
+        far + np.linalg.slogdet(model.covariance_)[1] + train.shape[1] * np.log(2 * np.pi)
+    )
 
 
 PEERS: dict[str, Density] = {
@@ -174,11 +192,24 @@ def densities(models: dict[str, Density], tables: Tables, folds: int) -> None:
         found.append(scores.mean(0))
         seconds.append(spent)
         print(
-            f"| {table}, {len(X)} x {X.shape[1]} | " + " | ".join(f"{one:.2f}" for one in found[-1]) + " |", flush=True
+            f"| {table}, {len(X)} x {X.shape[1]} | "
+            + " | ".join(f"{one:.2f}" for one in found[-1])
+            + " |",
+            flush=True,
         )
     print("| median of the difference to a mixture of 3 Gaussians | ", end="")
-    print(" | ".join(f"{one:.2f}" for one in np.median(np.array(found) - np.array(found)[:, :1], axis=0)), "|")
-    print("| processor seconds, mean | " + " | ".join(f"{one:.1f}" for one in np.mean(seconds, 0)) + " |", flush=True)
+    print(
+        " | ".join(
+            f"{one:.2f}" for one in np.median(np.array(found) - np.array(found)[:, :1], axis=0)
+        ),
+        "|",
+    )
+    print(
+        "| processor seconds, mean | "
+        + " | ".join(f"{one:.1f}" for one in np.mean(seconds, 0))
+        + " |",
+        flush=True,
+    )
 
 
 def cut(X: np.ndarray, folds: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -208,26 +239,46 @@ def known() -> dict[str, tuple[np.ndarray, list[np.ndarray]]]:
 def outliers(splits: int, most: int) -> None:
     """Print the area under the ROC curve: half of the normal rows are learned, the others and all else are ranked."""
     detectors: dict[str, Callable[[int], Density]] = {
-        "VAEDetector": lambda seed: lambda a, b: VAEDetector(random_state=seed).fit(a).score_samples(b),
-        "isolation forest": lambda seed: lambda a, b: IsolationForest(random_state=seed).fit(a).score_samples(b),
+        "VAEDetector": lambda seed: (
+            lambda a, b: VAEDetector(random_state=seed).fit(a).score_samples(b)
+        ),
+        "isolation forest": lambda seed: (
+            lambda a, b: IsolationForest(random_state=seed).fit(a).score_samples(b)
+        ),
         "mixture of 3 Gaussians": lambda seed: (
-            lambda a, b: GaussianMixture(3, reg_covar=1e-3, random_state=seed).fit(a).score_samples(b)
+            lambda a, b: (
+                GaussianMixture(3, reg_covar=1e-3, random_state=seed).fit(a).score_samples(b)
+            )
         ),
         "PCA, 2 components": lambda _: of_pca,
     }
-    print(f"| table | {' | '.join(detectors)} | VAEDetector less forest |", "| --- |" + " ---: |" * 5, sep="\n")
+    print(
+        f"| table | {' | '.join(detectors)} | VAEDetector less forest |",
+        "| --- |" + " ---: |" * 5,
+        sep="\n",
+    )
     for table, (X, normals) in known().items():
         areas = []
         for seed in range(splits):
             for normal in normals[:most]:
                 train, rest = train_test_split(X[normal], test_size=0.5, random_state=seed)
                 scaler = StandardScaler().fit(train)
-                train, test = scaler.transform(train), scaler.transform(np.vstack([rest, X[~normal]]))
+                train, test = (
+                    scaler.transform(train),
+                    scaler.transform(np.vstack([rest, X[~normal]])),
+                )
                 is_normal = np.arange(len(test)) < len(rest)
-                areas.append([roc_auc_score(is_normal, make(seed)(train, test)) for make in detectors.values()])
+                areas.append(
+                    [
+                        roc_auc_score(is_normal, make(seed)(train, test))
+                        for make in detectors.values()
+                    ]
+                )
         means, gain = np.mean(areas, 0), np.array(areas)[:, 0] - np.array(areas)[:, 1]
         cells = " | ".join(f"{one:.3f}" for one in means)
-        print(f"| {table}, {len(normals[:most])} x {splits} | {cells} | {paired(gain)} |", flush=True)
+        print(
+            f"| {table}, {len(normals[:most])} x {splits} | {cells} | {paired(gain)} |", flush=True
+        )
 
 
 def gaps(tables: Tables, seeds: int, rows: int, share: float) -> None:
@@ -251,7 +302,12 @@ def gaps(tables: Tables, seeds: int, rows: int, share: float) -> None:
             vae = VAEImputer(random_state=seed).fit(holed)
             found = [vae.transform(holed), vae.set_params(refine=0).transform(holed)]
             found += [make(seed).fit_transform(holed) for make in others.values()]
-            errors.append([np.sqrt(np.mean((one - Z[:, ~gone.all(0)])[gone[:, ~gone.all(0)]] ** 2)) for one in found])
+            errors.append(
+                [
+                    np.sqrt(np.mean((one - Z[:, ~gone.all(0)])[gone[:, ~gone.all(0)]] ** 2))
+                    for one in found
+                ]
+            )
         cells = " | ".join(f"{one:.3f}" for one in np.mean(errors, 0))
         differences = np.array(errors)[:, 0] - np.array(errors)[:, 2]
         print(f"| {table}, {len(Z)} x {Z.shape[1]} | {cells} | {paired(differences)} |", flush=True)
@@ -265,9 +321,15 @@ def paired(differences: np.ndarray) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--part", choices=["tuning", "density", "outliers", "gaps"], default="density")
-    parser.add_argument("--folds", type=int, default=5, help="of five; of outliers splits, of gaps seeds")
-    parser.add_argument("--classes", type=int, default=10, help="most classes of a table that are normal in turn")
+    parser.add_argument(
+        "--part", choices=["tuning", "density", "outliers", "gaps"], default="density"
+    )
+    parser.add_argument(
+        "--folds", type=int, default=5, help="of five; of outliers splits, of gaps seeds"
+    )
+    parser.add_argument(
+        "--classes", type=int, default=10, help="most classes of a table that are normal in turn"
+    )
     parser.add_argument("--rows", type=int, default=500, help="most rows of a table with gaps")
     parser.add_argument("--share", type=float, default=0.3, help="of the cells that are taken away")
     parser.add_argument("--only", nargs="*", help="names of tables, where not all of the made ones")
@@ -280,12 +342,20 @@ def main() -> None:
         tables = {name: X for name, X in made().items() if not options.only or name in options.only}
         densities(PEERS | variants, tables, options.folds)
     elif options.part == "density":
-        vae: dict[str, Density] = {"VAE()": of_variant(True, {}, 0), "VAE(), before": of_variant(False, BEFORE, 0)}
+        vae: dict[str, Density] = {
+            "VAE()": of_variant(True, {}, 0),
+            "VAE(), before": of_variant(False, BEFORE, 0),
+        }
         densities(PEERS | vae, {name: X for name, (X, _) in known().items()}, options.folds)
     elif options.part == "outliers":
         outliers(options.folds, options.classes)
     else:
-        gaps({name: X for name, (X, _) in known().items()}, options.folds, options.rows, options.share)
+        gaps(
+            {name: X for name, (X, _) in known().items()},
+            options.folds,
+            options.rows,
+            options.share,
+        )
 
 
 if __name__ == "__main__":

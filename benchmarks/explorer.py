@@ -27,7 +27,9 @@ from variform.runs.folder import open_run
 
 MODELS = {
     "mlp 10-480-480": ModelConfig(latent_dim=10, hidden=(480, 480), likelihood="gaussian"),
-    "conv 32, 64": ModelConfig(latent_dim=10, network="conv", filters=(32, 64), hidden=(256,), likelihood="gaussian"),
+    "conv 32, 64": ModelConfig(
+        latent_dim=10, network="conv", filters=(32, 64), hidden=(256,), likelihood="gaussian"
+    ),
 }
 # The pointer goes round over the map for two seconds, one event a frame; designs that were decoded and drawn count.
 ROUND = """variform.ready.then(async (app) => {
@@ -85,7 +87,10 @@ def pages(arguments, folder):
 
 def main():
     """Print a table."""
-    found = {"Chromium": (browsers.CHROMIUM, browsers.Chromium), "Firefox": (browsers.FIREFOX, browsers.Firefox)}
+    found = {
+        "Chromium": (browsers.CHROMIUM, browsers.Chromium),
+        "Firefox": (browsers.FIREFOX, browsers.Firefox),
+    }
     print(
         "| page | weights | MB | browser | kernel | ready, ms | decoding, ms | frame, ms | designs/s | error / range |"
     )
@@ -102,7 +107,9 @@ def main():
                 ready = []
                 for _ in range(5):
                     window.open(path)
-                    ready.append(window.run("performance.getEntriesByName('variform-ready')[0].startTime"))
+                    ready.append(
+                        window.run("performance.getEntriesByName('variform-ready')[0].startTime")
+                    )
                 z = np.random.default_rng(0).normal(size=(100, vae.latent_dim)).astype(np.float32)
                 expected = exploration.decode(vae, z, context=told).reshape(100, -1)
                 decoded = window.run(DECODE.format(json.dumps(z.ravel().tolist())))

@@ -25,16 +25,25 @@ TRAIN = TrainConfig(steps=20_000, batch_size=256, learning_rate=1e-2, schedule="
 def main(source: Path) -> None:
     images = np.load(source)
     data = dataset_from(torch.tensor(images.reshape(len(images), -1) / 255, dtype=torch.float32))
-    print(f"{'q':>3} {'exact':>10} {'ELBO':>10} {'difference':>11} {'NLL, k = 100':>13} {'variance':>9}")
+    print(
+        f"{'q':>3} {'exact':>10} {'ELBO':>10} {'difference':>11} {'NLL, k = 100':>13} {'variance':>9}"
+    )
     for dim in (2, 5, 10, 20):
-        exact = fit_pca(data.prepared().double().numpy(), dim).log_prob(data.prepared().double().numpy()).mean()
+        exact = (
+            fit_pca(data.prepared().double().numpy(), dim)
+            .log_prob(data.prepared().double().numpy())
+            .mean()
+        )
         model = ModelConfig(latent_dim=dim, likelihood="gaussian-shared", hidden=())
         vae = build_vae(model, data.schema, moments=data.moments())
         fit(build_objective(vae, TRAIN), data, data, TRAIN)
         scores = score(vae, data, samples=100)
         elbo, nll = scores.elbo.mean().item(), -scores.log_px.mean().item()
         variance = vae.decode(torch.zeros(1, dim)).variance.mean().item()
-        print(f"{dim:>3} {exact:>10.4f} {elbo:>10.4f} {exact - elbo:>11.4f} {nll:>13.4f} {variance:>9.5f}", flush=True)
+        print(
+            f"{dim:>3} {exact:>10.4f} {elbo:>10.4f} {exact - elbo:>11.4f} {nll:>13.4f} {variance:>9.5f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -40,7 +40,9 @@ ROOM = 50_000  # bytes that a full disk has left: less than a checkpoint needs
 def begin(*arguments: str | Path) -> subprocess.Popen[str]:
     """A training which waits as soon as 4 kB of its progress, some 40 epochs, are in the pipe."""
     command = [sys.executable, "-m", "variform", "train", *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     assert process.stderr is not None
     fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, 4096)
     return process
@@ -76,7 +78,10 @@ def step(folder: Path) -> int:
 
 def same(first: Path, second: Path) -> bool:
     pairs = ((load_file(first / name), load_file(second / name)) for name in RESULTS)
-    return all(a.keys() == b.keys() and all(a[key].tobytes() == b[key].tobytes() for key in a) for a, b in pairs)
+    return all(
+        a.keys() == b.keys() and all(a[key].tobytes() == b[key].tobytes() for key in a)
+        for a, b in pairs
+    )
 
 
 def system(*command: str | Path) -> str:
@@ -117,7 +122,9 @@ def main() -> None:
                 spoil(disk)
                 process.send_signal(signal.SIGCONT)
                 print(f"{name}:", ended(process))
-            subprocess.run(["e2fsck", "-p", image], check=False, stdout=subprocess.DEVNULL)  # says 1 where it mended
+            subprocess.run(
+                ["e2fsck", "-p", image], check=False, stdout=subprocess.DEVNULL
+            )  # says 1 where it mended
             with mounted(image, disk):
                 (disk / "filler").unlink(missing_ok=True)
                 files = sorted(path.name for path in (disk / "run").iterdir())

@@ -45,7 +45,9 @@ ARMS = {
     "iwae-5": TrainConfig(objective="iwae", samples=5, batch_size=20),
     "iwae-5-dreg": TrainConfig(objective="iwae", samples=5, gradient="dreg", batch_size=20),
 }
-MODEL = ModelConfig(latent_dim=50, hidden=(200, 200), activation="tanh", posterior_std="exp", centre=False)
+MODEL = ModelConfig(
+    latent_dim=50, hidden=(200, 200), activation="tanh", posterior_std="exp", centre=False
+)
 
 
 def images(folder: Path, part: str) -> np.ndarray:
@@ -57,7 +59,9 @@ def data(folder: Path) -> tuple[Dataset, Dataset]:
     """The training rows of the paper's split, and the test rows."""
     train, test = images(folder, "train"), images(folder, "t10k")
     schema = splits_from(train, config=DataConfig(binarise="dynamic")).train.schema
-    train_raw, test_raw = (torch.from_numpy(rows.copy()).unsqueeze(1) for rows in (train[:59_600], test))
+    train_raw, test_raw = (
+        torch.from_numpy(rows.copy()).unsqueeze(1) for rows in (train[:59_600], test)
+    )
     return Dataset(train_raw, schema), Dataset(test_raw, schema)
 
 
@@ -83,14 +87,18 @@ def schedule(stages: int, per_epoch: int, passes: int | None) -> Iterator[float]
         done = end
 
 
-def train_arm(arm: str, train: Dataset, folder: Path, options: argparse.Namespace) -> Objective | None:
+def train_arm(
+    arm: str, train: Dataset, folder: Path, options: argparse.Namespace
+) -> Objective | None:
     """The trained objective, or None when the time was over first: another call goes on."""
     seed, stages, minutes = options.seed, options.stages, options.minutes
     config = replace(ARMS[arm], seed=seed)
     objective = objective_of(arm, train, seed)
     per_epoch = len(train) // config.batch
     rates = list(schedule(stages, per_epoch, options.passes))
-    identity = json.dumps([arm, seed, len(train), *([stages, options.passes] if options.passes else [])])
+    identity = json.dumps(
+        [arm, seed, len(train), *([stages, options.passes] if options.passes else [])]
+    )
     take, sums = Step(objective, config, len(rates)), torch.zeros(4, dtype=torch.float64)
     take.optimizer.param_groups[0]["eps"] = 1e-4
     begun, last = time.monotonic(), ""
@@ -100,12 +108,16 @@ def train_arm(arm: str, train: Dataset, folder: Path, options: argparse.Namespac
         if (folder / "checkpoint.safetensors").is_file():
             state = checkpoints.load(folder, identity)
             if state.step > len(rates):
-                raise ValueError(f"{folder} is past {stages} stages, at step {state.step:,}; ask for more --stages")
+                raise ValueError(
+                    f"{folder} is past {stages} stages, at step {state.step:,}; ask for more --stages"
+                )
             take.trained.restore(state, sums)
             take.optimizer.param_groups[0]["eps"] = 1e-4
         for epoch in range(state.step // per_epoch, len(rates) // per_epoch):
             sums.zero_()
-            for number, index in enumerate(epoch_order(len(train), seed, epoch).split(config.batch)):
+            for number, index in enumerate(
+                epoch_order(len(train), seed, epoch).split(config.batch)
+            ):
                 take.learning_rate(rates[epoch * per_epoch + number])
                 sums += take(objective.vae.batch(train, index)[0], len(index), 1.0)
             means, seconds = mean_terms(sums), time.monotonic() - begun
@@ -113,7 +125,11 @@ def train_arm(arm: str, train: Dataset, folder: Path, options: argparse.Namespac
             last = f"{arm}: epoch {epoch + 1}, loss {means['loss']:.3f}, ELBO {elbo:.3f}, {seconds:.0f} s"
             print(last, flush=True)
             row = {"epoch": epoch + 1, **means, "seconds": seconds}
-            state = replace(take.trained.capture(sums, state), step=(epoch + 1) * per_epoch, rows=[*state.rows, row])
+            state = replace(
+                take.trained.capture(sums, state),
+                step=(epoch + 1) * per_epoch,
+                rows=[*state.rows, row],
+            )
             checkpoints.save(folder, state, identity)
             if seconds > 60 * minutes and epoch + 1 < len(rates) // per_epoch:
                 return None
@@ -125,19 +141,30 @@ def main() -> None:
     parser.add_argument("mnist", type=Path, help="a folder with the four IDX files of MNIST, .gz")
     parser.add_argument("folder", type=Path, help="where the arms are kept")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-    parser.add_argument("--stages", type=int, default=4, help="of the paper's eight; 4 are 40 passes")
-    parser.add_argument("--passes", type=int, help="in all, over which the stages are spread; else the paper's")
+    parser.add_argument(
+        "--stages", type=int, default=4, help="of the paper's eight; 4 are 40 passes"
+    )
+    parser.add_argument(
+        "--passes", type=int, help="in all, over which the stages are spread; else the paper's"
+    )
     parser.add_argument("--samples", type=int, default=5000, help="k of the NLL")
     parser.add_argument("--rows", type=int, default=10_000, help="test rows that are evaluated")
     parser.add_argument("--train-rows", type=int, default=59_600)
-    parser.add_argument("--minutes", type=float, default=60.0, help="of training for each arm in this call")
+    parser.add_argument(
+        "--minutes", type=float, default=60.0, help="of training for each arm in this call"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     train, test = data(options.mnist)
-    train, test = Dataset(train.raw[: options.train_rows], train.schema), Dataset(test.raw[: options.rows], test.schema)
-    print(f"torch {torch.__version__}, {options.threads} threads, {options.stages} of 8 stages, seed {options.seed}")
+    train, test = (
+        Dataset(train.raw[: options.train_rows], train.schema),
+        Dataset(test.raw[: options.rows], test.schema),
+    )
+    print(
+        f"torch {torch.__version__}, {options.threads} threads, {options.stages} of 8 stages, seed {options.seed}"
+    )
     for arm in options.arms:
         folder = options.folder / f"{arm}-seed-{options.seed}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -147,10 +174,15 @@ def main() -> None:
         if objective is None:
             print(f"{arm}: the time is over; the same command goes on")
             continue
-        scores = score(objective.vae, test, samples=options.samples, seed=options.seed, progress=True)
+        scores = score(
+            objective.vae, test, samples=options.samples, seed=options.seed, progress=True
+        )
         active = int((scores.means.var(0, correction=0) > 0.01).sum())
         elbo, ess = Estimate.of(scores.elbo), scores.ess.mean().item()
-        print(f"{arm}: test ELBO {elbo.mean:.3f} ± {elbo.se:.3f}, {active} active units, ESS {ess:.1f}", flush=True)
+        print(
+            f"{arm}: test ELBO {elbo.mean:.3f} ± {elbo.se:.3f}, {active} active units, ESS {ess:.1f}",
+            flush=True,
+        )
         np.save(scores_file(folder, options), scores.log_px.numpy())
     report(options)
 
@@ -172,7 +204,9 @@ def report(options: argparse.Namespace) -> None:
         print(f"{arm}: NLL {value.mean:.3f} ± {value.se:.3f} over {value.n:,} rows")
     for first, second in itertools.combinations(found, 2):
         gain = Estimate.of(found[first] - found[second])
-        print(f"{second} is better than {first} by {gain.mean:.3f} ± {gain.se:.3f} nats (paired over the rows)")
+        print(
+            f"{second} is better than {first} by {gain.mean:.3f} ± {gain.se:.3f} nats (paired over the rows)"
+        )
 
 
 if __name__ == "__main__":

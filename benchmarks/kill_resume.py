@@ -19,7 +19,18 @@ from pathlib import Path
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-OPTIONS = ["--epochs", "400", "--hidden", "64", "--dropout", "0.1", "--binarise", "dynamic", "--warmup", "2000"]
+OPTIONS = [
+    "--epochs",
+    "400",
+    "--hidden",
+    "64",
+    "--dropout",
+    "0.1",
+    "--binarise",
+    "dynamic",
+    "--warmup",
+    "2000",
+]
 OPTIONS += ["--schedule", "cosine", "--checkpoint-every", "0.5s", "--nll-samples", "10"]
 RESULTS = ("model.safetensors", "last.safetensors", "checkpoint.safetensors")
 KILLS = 5
@@ -28,7 +39,9 @@ KILLS = 5
 def begin(*arguments: str | Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "variform", "train", *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
 
 
 def step(folder: Path) -> str:
@@ -50,7 +63,13 @@ def main() -> None:
         print(f"seed {seed}; left alone: {whole:.1f} s, {step(alone)}")
         done = 0
         while done < KILLS:
-            process = begin(*(["--resume", killed] if killed.exists() else ["digits", *OPTIONS, "--out", killed]))
+            process = begin(
+                *(
+                    ["--resume", killed]
+                    if killed.exists()
+                    else ["digits", *OPTIONS, "--out", killed]
+                )
+            )
             moment = chance.uniform(0.1, 0.6) * whole
             try:
                 code = process.wait(moment)
@@ -66,7 +85,9 @@ def main() -> None:
         print(f"resumed to the end: {step(killed)}")
         for name in RESULTS:
             first, second = load_file(alone / name), load_file(killed / name)
-            same = first.keys() == second.keys() and all(first[key].tobytes() == second[key].tobytes() for key in first)
+            same = first.keys() == second.keys() and all(
+                first[key].tobytes() == second[key].tobytes() for key in first
+            )
             print(f"{name}: {len(first)} tensors, {'identical' if same else 'DIFFERENT'}")
 
 

@@ -31,7 +31,9 @@ BLOCK, WINDOW, BATCH = 1024, 128 * 1024, 128
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--gib", type=float, default=10)
     parser.add_argument("--width", type=int, choices=sorted(SHAPES), default=784)
@@ -54,11 +56,16 @@ def write(path: Path, rows: int, width: int) -> None:
         return
     started, noise = time.monotonic(), np.random.default_rng(0)
     with open(path, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (rows, width)})
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "|u1", "fortran_order": False, "shape": (rows, width)}
+        )
         for start in range(0, rows, 2**16):
             file.write(noise.bytes(width * (min(start + 2**16, rows) - start)))
         os.fsync(file.fileno())
-    print(f"written: {path.stat().st_size / 2**30:.2f} GiB in {time.monotonic() - started:.0f} s", flush=True)
+    print(
+        f"written: {path.stat().st_size / 2**30:.2f} GiB in {time.monotonic() - started:.0f} s",
+        flush=True,
+    )
 
 
 def warm(path: Path, width: int, steps: int) -> None:
@@ -67,7 +74,10 @@ def warm(path: Path, width: int, steps: int) -> None:
     with peak() as most:
         started = time.monotonic()
         splits = read(path, DataConfig(shape=SHAPES[width], memory_map="on"))
-        print(f"read: {time.monotonic() - started:.1f} s, {len(splits.train):,} training rows", flush=True)
+        print(
+            f"read: {time.monotonic() - started:.1f} s, {len(splits.train):,} training rows",
+            flush=True,
+        )
         started = time.monotonic()
         moments = splits.train.moments()
         print(f"moments: {time.monotonic() - started:.1f} s", flush=True)
@@ -79,7 +89,9 @@ def warm(path: Path, width: int, steps: int) -> None:
     # As many rows as fit into the copy, drawn from the whole file: an epoch of both has one order.
     rows = splits.train.rows
     assert rows is not None
-    some = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[: IN_MEMORY // width]]
+    some = rows[
+        torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[: IN_MEMORY // width]
+    ]
     on_disk = Dataset(splits.train.raw, splits.schema, rows=some)
     memory = on_disk.take(torch.arange(len(on_disk)))
     found: dict[str, list[float]] = {"memory": [], "map": []}
@@ -113,7 +125,11 @@ def cold(path: Path, seconds: float = 15) -> None:
     """
     rows, cache = len(np.load(path, mmap_mode="r")), path.stat().st_size // 8
     blocks = f"blocks of {BLOCK} rows"
-    for name, block, ahead in (("all rows", None, 0), (blocks, BLOCK, 0), (f"{blocks}, announced", BLOCK, WINDOW)):
+    for name, block, ahead in (
+        ("all rows", None, 0),
+        (blocks, BLOCK, 0),
+        (f"{blocks}, announced", BLOCK, WINDOW),
+    ):
         stored, known = None, 0
         read_before = disk_bytes()
         started, count = time.monotonic(), 0

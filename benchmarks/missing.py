@@ -50,9 +50,17 @@ def report(name: str, vae: VAE, splits: Splits, whole: np.ndarray) -> None:
     if error is not None:
         print(f"\nNearest neighbours (5): RMS error {np.sqrt((error**2).mean()):.3f}.")
     print(f"Effective importance samples, median over rows: {np.median(found.ess):.0f} of 1,000.")
-    tight = {level: impute(vae, splits.test, samples=1000, level=level) for level in (0.5, 0.8, 0.95)}
-    covered = {level: compare(one, truth, one.missing, splits.train)["coverage"] for level, one in tight.items()}
-    print("Other levels:", ", ".join(f"{level:.0%} hold {show(one)}" for level, one in covered.items()))
+    tight = {
+        level: impute(vae, splits.test, samples=1000, level=level) for level in (0.5, 0.8, 0.95)
+    }
+    covered = {
+        level: compare(one, truth, one.missing, splits.train)["coverage"]
+        for level, one in tight.items()
+    }
+    print(
+        "Other levels:",
+        ", ".join(f"{level:.0%} hold {show(one)}" for level, one in covered.items()),
+    )
 
 
 def neighbours(splits: Splits) -> np.ndarray:
@@ -73,14 +81,18 @@ def main() -> None:
     torch.set_num_threads(1)
 
     images = load_digits().images
-    splits = splits_from(holed(images, options.share), np.arange(len(images)), config=DataConfig(cells="gaps"))
+    splits = splits_from(
+        holed(images, options.share), np.arange(len(images)), config=DataConfig(cells="gaps")
+    )
     model = ModelConfig(latent_dim=10, likelihood="gaussian-shared", hidden=(256,))
     report("Digits", trained(splits, model, options.steps), splits, images)
 
     wine = load_wine()
     table = np.column_stack([wine.data, wine.target])
     config = DataConfig(cells="mixed", categories=("column 14",))
-    splits = splits_from(holed(table, options.share), np.arange(len(table)), config=config, name="wine")
+    splits = splits_from(
+        holed(table, options.share), np.arange(len(table)), config=config, name="wine"
+    )
     names = (*wine.feature_names, "cultivar")
     model = ModelConfig(latent_dim=2, likelihood="mixed", hidden=(32,), dropout=0.1)
     report(f"Wine ({', '.join(names)})", trained(splits, model, options.steps // 2), splits, table)

@@ -35,10 +35,16 @@ def serving(listener: socket.socket, app: object) -> Iterator[str]:
 def main() -> None:
     app = application("page", build_vae(ModelConfig(latent_dim=2), read("digits").schema), rate=1e6)
     body = np.zeros((1, 2), "<f4").tobytes()
-    listeners = {"Nagle on": socket.create_server(("127.0.0.1", 0)), "Nagle off": _listen("127.0.0.1", 0)}
+    listeners = {
+        "Nagle on": socket.create_server(("127.0.0.1", 0)),
+        "Nagle off": _listen("127.0.0.1", 0),
+    }
     seconds: dict[str, list[float]] = {name: [] for name in listeners}
     with ExitStack() as stack:
-        urls = {name: stack.enter_context(serving(listener, app)) for name, listener in listeners.items()}
+        urls = {
+            name: stack.enter_context(serving(listener, app))
+            for name, listener in listeners.items()
+        }
         clients = {name: stack.enter_context(httpx.Client()) for name in urls}
         for _ in range(ROUNDS):
             for name, url in urls.items():
@@ -47,7 +53,9 @@ def main() -> None:
                     clients[name].post(url, content=body, headers=HEADERS).raise_for_status()
                     seconds[name].append(time.perf_counter() - started)
     for name, values in seconds.items():
-        print(f"{name}: {1e3 * statistics.median(values):.1f} ms per answer, median of {len(values)}")
+        print(
+            f"{name}: {1e3 * statistics.median(values):.1f} ms per answer, median of {len(values)}"
+        )
 
 
 if __name__ == "__main__":

@@ -75,10 +75,20 @@ class Worker:
         self.name, self.log = task.name, Path(task.folder) / "stderr.txt"
         python = options.peers if task.name in PEERS else sys.executable
         threads = str(task.threads)
-        environment = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TQDM_DISABLE": "1"}
+        environment = os.environ | {
+            "OMP_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+            "TQDM_DISABLE": "1",
+        }
         environment |= {"TORCHINDUCTOR_CACHE_DIR": cache, "JAX_PLATFORMS": "cpu"}
-        environment |= {"PYTHONPATH": str(ROOT / "src")}  # this checkout is measured, whatever is installed
-        command = [python, str(ROOT / "benchmarks/contestants.py"), json.dumps(dataclasses.asdict(task))]
+        environment |= {
+            "PYTHONPATH": str(ROOT / "src")
+        }  # this checkout is measured, whatever is installed
+        command = [
+            python,
+            str(ROOT / "benchmarks/contestants.py"),
+            json.dumps(dataclasses.asdict(task)),
+        ]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, stderr=log, env=environment, **pipes)
@@ -86,12 +96,16 @@ class Worker:
     def answer(self) -> float:
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit(f"{self.name} ended without an answer:\n{self.log.read_text()[-3000:]}")
+            raise SystemExit(
+                f"{self.name} ended without an answer:\n{self.log.read_text()[-3000:]}"
+            )
         return float(line)
 
     def turn(self) -> float:
         time.sleep(0.1)  # threads of the one before stop spinning
-        with contextlib.suppress(BrokenPipeError):  # then there is no answer either, which is told with its reason
+        with contextlib.suppress(
+            BrokenPipeError
+        ):  # then there is no answer either, which is told with its reason
             print(file=self.process.stdin, flush=True)
         return self.answer()
 
@@ -110,28 +124,45 @@ def write_data(options: argparse.Namespace) -> tuple[int, np.ndarray, str]:
         from variform import read
 
         splits = read(options.data)
-        parts = {part: getattr(splits, part).raw.numpy().reshape(-1, 28, 28) for part in ("train", "valid", "test")}
+        parts = {
+            part: getattr(splits, part).raw.numpy().reshape(-1, 28, 28)
+            for part in ("train", "valid", "test")
+        }
     else:
         rng = np.random.default_rng(0)
         factors = 40 * rng.normal(size=(LATENT // 2, PIXELS)).astype(np.float32)
 
         def images(rows: int) -> np.ndarray:
-            values = rng.normal(size=(rows, len(factors))).astype(np.float32) @ factors  # half of them are negative
+            values = (
+                rng.normal(size=(rows, len(factors))).astype(np.float32) @ factors
+            )  # half of them are negative
             return values.clip(0, 255).astype(np.uint8).reshape(-1, 28, 28)
 
-        parts = {"train": images(options.rows), "valid": images(options.rows // 9), "test": images(options.images)}
+        parts = {
+            "train": images(options.rows),
+            "valid": images(options.rows // 9),
+            "test": images(options.images),
+        }
     multiple = math.lcm(*options.batches)
     rows = min(len(parts["train"]), options.rows) // multiple * multiple
     if not rows:
-        raise SystemExit(f"--rows must be at least {multiple}, which every batch size divides; got {options.rows}.")
+        raise SystemExit(
+            f"--rows must be at least {multiple}, which every batch size divides; got {options.rows}."
+        )
     counts = {"train": rows, "valid": max(1, rows // 9), "test": options.images}
     parts = {part: parts[part][:count] for part, count in counts.items()}
     np.savez(options.store, **parts)
     name = Path(options.data).name if options.data else "synthetic images"
-    return rows, parts["test"], name + "; " + ", ".join(f"{part} {len(rows):,}" for part, rows in parts.items())
+    return (
+        rows,
+        parts["test"],
+        name + "; " + ", ".join(f"{part} {len(rows):,}" for part, rows in parts.items()),
+    )
 
 
-def task(options: argparse.Namespace, name: str, mode: str, batch: int, epochs: int, label: str = "") -> Task:
+def task(
+    options: argparse.Namespace, name: str, mode: str, batch: int, epochs: int, label: str = ""
+) -> Task:
     folder = str(Path(options.store).parent / f"{mode}{label}-{batch}-{name}")
     counts = (options.threads, options.nll_images, options.nll_samples)
     return Task(options.network, name, mode, batch, epochs, options.store, folder, *counts)
@@ -142,7 +173,11 @@ def alternate(options: argparse.Namespace, tasks: list[Task]) -> dict[str, list[
     with contextlib.ExitStack() as stack:
         workers = []
         for item in tasks:
-            workers.append(stack.enter_context(contextlib.closing(Worker(item, options, f"{item.folder}-cache"))))
+            workers.append(
+                stack.enter_context(
+                    contextlib.closing(Worker(item, options, f"{item.folder}-cache"))
+                )
+            )
             workers[-1].answer()  # warmed up
         seconds: dict[str, list[float]] = {item.name: [] for item in tasks}
         for repeat in range(options.repeats):
@@ -152,14 +187,18 @@ def alternate(options: argparse.Namespace, tasks: list[Task]) -> dict[str, list[
     return seconds
 
 
-def whole_runs(options: argparse.Namespace, batch: int) -> tuple[dict[str, list[float]], dict[str, Path]]:
+def whole_runs(
+    options: argparse.Namespace, batch: int
+) -> tuple[dict[str, list[float]], dict[str, Path]]:
     """Seconds of the first and the second whole run of each contestant, and the weights of the first."""
     seconds: dict[str, list[float]] = {name: [] for name in options.names if name != "floor"}
     files = {}
     for label in ("first", "again"):
         for name in seconds:
             item = task(options, name, "whole", batch, options.epochs, label)
-            with contextlib.closing(Worker(item, options, f"{options.store}-cache-{batch}")) as worker:
+            with contextlib.closing(
+                Worker(item, options, f"{options.store}-cache-{batch}")
+            ) as worker:
                 seconds[name].append(worker.answer())
             files.setdefault(name, Path(item.folder) / "weights.npz")
     return seconds, files
@@ -187,7 +226,9 @@ def conv(w: dict[str, Any]) -> tuple[Network, Network]:
     def decoder(z: Any) -> Any:
         h = relu(linear(relu(linear(z.flatten(0, -2), w["W5"], w["b5"])), w["W6"], w["b6"]))
         h = relu(conv_transpose2d(h.unflatten(1, (-1, 7, 7)), w["W7"], w["b7"], 2, 1))
-        logits = conv_transpose2d(h, w["W8"], None, 2, 1) + (w["b8"] if w["b8"].ndim == 3 else w["b8"][:, None, None])
+        logits = conv_transpose2d(h, w["W8"], None, 2, 1) + (
+            w["b8"] if w["b8"].ndim == 3 else w["b8"][:, None, None]
+        )
         return logits.reshape(*z.shape[:-1], PIXELS)
 
     return encoder, decoder
@@ -223,13 +264,20 @@ NETWORKS = {"mlp": mlp, "conv": conv}
 def table(title: str, head: str, rows: list[list[str]]) -> str:
     names = head.split(" | ")
     rule = ["---"] + ["---:"] * (len(names) - 1)
-    return "\n".join([f"## {title}", "", *(f"| {' | '.join(row)} |" for row in [names, rule, *rows]), ""])
+    return "\n".join(
+        [f"## {title}", "", *(f"| {' | '.join(row)} |" for row in [names, rule, *rows]), ""]
+    )
 
 
-def times(values: list[float], scale: float, digits: int, seconds: dict[str, list[float]]) -> list[str]:
+def times(
+    values: list[float], scale: float, digits: int, seconds: dict[str, list[float]]
+) -> list[str]:
     """Least and median time, and the median as a multiple of the floor's and of pythae's."""
     median = statistics.median(values)
-    others = [statistics.median(seconds[name]) if name in seconds else math.nan for name in ("floor", "pythae")]
+    others = [
+        statistics.median(seconds[name]) if name in seconds else math.nan
+        for name in ("floor", "pythae")
+    ]
     return [f"{value * scale:.{digits}f}" for value in (min(values), median)] + [
         "" if math.isnan(other) else f"{median / other:.2f}" for other in others
     ]
@@ -237,7 +285,12 @@ def times(values: list[float], scale: float, digits: int, seconds: dict[str, lis
 
 def steady_rows(batch: int, steps: int, seconds: dict[str, list[float]]) -> list[list[str]]:
     return [
-        [name, str(batch), *times(values, 1e3 / steps, 3, seconds), f"{steps * batch / statistics.median(values):,.0f}"]
+        [
+            name,
+            str(batch),
+            *times(values, 1e3 / steps, 3, seconds),
+            f"{steps * batch / statistics.median(values):,.0f}",
+        ]
         for name, values in seconds.items()
     ]
 
@@ -256,7 +309,9 @@ def reference_name(options: argparse.Namespace) -> str:
     return "torch" if "torch" in options.names else options.names[0]
 
 
-def quality_rows(options: argparse.Namespace, batch: int, files: dict[str, Path], test: Any) -> list[list[str]]:
+def quality_rows(
+    options: argparse.Namespace, batch: int, files: dict[str, Path], test: Any
+) -> list[list[str]]:
     """NLL of each contestant, and its difference to the plain loop's (or the first one's) on the same images."""
 
     def estimate(values: Any) -> str:
@@ -268,13 +323,20 @@ def quality_rows(options: argparse.Namespace, batch: int, files: dict[str, Path]
             found[name] = nll(options.network, dict(weights), test, options.samples)
     reference = found[reference_name(options)]
     return [
-        [name, str(batch), estimate(values), "" if values is reference else estimate(values - reference)]
+        [
+            name,
+            str(batch),
+            estimate(values),
+            "" if values is reference else estimate(values - reference),
+        ]
         for name, values in found.items()
     ]
 
 
 def output(*command: str) -> str:
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.strip()
 
 
 def versions(python: str, *packages: str) -> str:
@@ -286,7 +348,10 @@ def header(options: argparse.Namespace, data: str) -> str:
     """Machine, versions, commit and date."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.exists() else []
-    model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
+    model = next(
+        (line.split(": ")[1] for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )
     changes = " + changes" if output("git", "status", "--porcelain") else ""
     facts = [
         f"{datetime.date.today()}, {model}, {options.threads} of {os.cpu_count()} cores",
@@ -295,14 +360,21 @@ def header(options: argparse.Namespace, data: str) -> str:
     ]
     if set(options.names) & set(PEERS):
         facts.append(f"peers: {versions(options.peers, 'pythae', 'torch', 'jax', 'optax')}")
-    return "\n".join(f"- {fact}" for fact in [*facts, f"data: {data}; network: {options.network}"]) + "\n"
+    return (
+        "\n".join(f"- {fact}" for fact in [*facts, f"data: {data}; network: {options.network}"])
+        + "\n"
+    )
 
 
 # --- the command --------------------------------------------------------------------------------------------------
 
 
 def nll_report(options: argparse.Namespace) -> list[str]:
-    tasks = [task(options, name, "nll", CHUNK, 0) for name in options.names if name in ("variform", "pythae", "floor")]
+    tasks = [
+        task(options, name, "nll", CHUNK, 0)
+        for name in options.names
+        if name in ("variform", "pythae", "floor")
+    ]
     seconds = alternate(options, tasks)
     rows = [[name, *times(values, 1, 2, seconds)] for name, values in seconds.items()]
     title = f"NLL: {options.nll_images:,} images, {options.nll_samples:,} samples each"
@@ -314,18 +386,28 @@ def training_report(options: argparse.Namespace, rows: int, test: np.ndarray) ->
     for batch in options.batches:
         print(f"batch {batch}: steady state, whole runs, quality ...", file=sys.stderr, flush=True)
         if options.repeats:
-            tasks = [task(options, name, "steady", batch, options.repeats + 1) for name in options.names]
+            tasks = [
+                task(options, name, "steady", batch, options.repeats + 1) for name in options.names
+            ]
             steady += steady_rows(batch, rows // batch, alternate(options, tasks))
         if options.epochs:
             seconds, files = whole_runs(options, batch)
             whole += whole_rows(batch, seconds)
             quality += quality_rows(options, batch, files, test)
     columns = "contestant | batch | ms per step, min | median | to the floor | to pythae | images/s"
-    tables = [table(f"Steady state, {options.repeats} measurements of {rows:,} images each", columns, steady)]
+    tables = [
+        table(
+            f"Steady state, {options.repeats} measurements of {rows:,} images each", columns, steady
+        )
+    ]
     columns = "contestant | batch | s, first | again | first, to pythae | again, to pythae"
-    tables.append(table(f"Whole run with validation and files, epochs: {options.epochs}", columns, whole))
+    tables.append(
+        table(f"Whole run with validation and files, epochs: {options.epochs}", columns, whole)
+    )
     title = f"Quality, epochs: {options.epochs}; NLL({options.samples}) of {len(test):,} test images in nats"
-    tables.append(table(title, f"contestant | batch | NLL | minus {reference_name(options)}'s", quality))
+    tables.append(
+        table(title, f"contestant | batch | NLL | minus {reference_name(options)}'s", quality)
+    )
     return [text for text, found in zip(tables, (steady, whole, quality), strict=True) if found]
 
 
@@ -334,18 +416,37 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         return [word for word in text.split(",") if word]
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    parser = argparse.ArgumentParser(description="How fast variform trains, beside others and beside the floor.")
+    parser = argparse.ArgumentParser(
+        description="How fast variform trains, beside others and beside the floor."
+    )
     parser.add_argument("--data", help="folder of IDX files; synthetic images without it")
     parser.add_argument("--network", default="mlp", choices=list(NETWORKS))
-    parser.add_argument("--batches", type=lambda text: list(map(int, comma(text))), default=[128, 512])
+    parser.add_argument(
+        "--batches", type=lambda text: list(map(int, comma(text))), default=[128, 512]
+    )
     parser.add_argument("--rows", type=int, default=54_000, help="training rows, at most")
-    parser.add_argument("--repeats", type=int, default=5, help="measurements of the steady state; 0 for none")
-    parser.add_argument("--epochs", type=int, default=20, help="epochs of a whole run; 0 for none, and no quality")
+    parser.add_argument(
+        "--repeats", type=int, default=5, help="measurements of the steady state; 0 for none"
+    )
+    parser.add_argument(
+        "--epochs", type=int, default=20, help="epochs of a whole run; 0 for none, and no quality"
+    )
     parser.add_argument("--images", type=int, default=2000, help="test images for the quality")
-    parser.add_argument("--samples", type=int, default=100, help="importance samples per test image")
-    parser.add_argument("--threads", type=int, default=cores, help="threads and cores; all that it may use by default")
-    parser.add_argument("--skip", type=comma, default=[], help="contestants to leave out, for example pythae,jax")
-    parser.add_argument("--peers", default=str(ROOT / ".venv-peers/bin/python"), help="Python that has the peers")
+    parser.add_argument(
+        "--samples", type=int, default=100, help="importance samples per test image"
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=cores,
+        help="threads and cores; all that it may use by default",
+    )
+    parser.add_argument(
+        "--skip", type=comma, default=[], help="contestants to leave out, for example pythae,jax"
+    )
+    parser.add_argument(
+        "--peers", default=str(ROOT / ".venv-peers/bin/python"), help="Python that has the peers"
+    )
     parser.add_argument("--nll", action="store_true", help="time log p(x) instead of training")
     parser.add_argument("--nll-images", type=int, default=256)
     parser.add_argument("--nll-samples", type=int, default=1000)
@@ -353,7 +454,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     options.names = [name for name in CONTESTANTS[options.network] if name not in options.skip]
     if not options.names or (set(options.names) & set(PEERS) and not Path(options.peers).exists()):
-        parser.error(f"{' and '.join(PEERS)} need {options.peers}; run `make peers`, or --skip {','.join(PEERS)}")
+        parser.error(
+            f"{' and '.join(PEERS)} need {options.peers}; run `make peers`, or --skip {','.join(PEERS)}"
+        )
     return options
 
 

@@ -18,17 +18,23 @@ from variform.evaluation.tables import show
 from variform.runs.train import train_run
 
 MODEL = ModelConfig(latent_dim=128, hidden=(256, 256), posterior_std="softplus", centre=False)
-TRAIN = TrainConfig(steps=100_000, batch_size=128, optimizer="rmsprop", learning_rate=1e-3, kl="closed-form")
+TRAIN = TrainConfig(
+    steps=100_000, batch_size=128, optimizer="rmsprop", learning_rate=1e-3, kl="closed-form"
+)
 PUBLISHED = {"elbo": -103.31, "nll": 97.10}
 
 
 def main(packed: Path, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    source = folder.parent / "static_mnist.npz"  # kept, so that the run can be resumed and evaluated again
+    source = (
+        folder.parent / "static_mnist.npz"
+    )  # kept, so that the run can be resumed and evaluated again
     with np.load(packed) as arrays:
         rows = {name: np.unpackbits(arrays[name], axis=1) for name in ("train", "valid", "test")}
     np.savez(source, **{name: images.reshape(-1, 28, 28) for name, images in rows.items()})
-    config = RunConfig(source=str(source), model=MODEL, train=TRAIN, evaluation=EvaluationConfig(nll_samples=128))
+    config = RunConfig(
+        source=str(source), model=MODEL, train=TRAIN, evaluation=EvaluationConfig(nll_samples=128)
+    )
     run = train_run(config, folder, progress=True)
     for name, published in PUBLISHED.items():
         print(f"{name}: {show(run.evaluation[name])} (published {published})")

@@ -61,7 +61,8 @@ def data_for(likelihood: str, seed: int) -> Splits:
     if likelihood in COUNTS:
         rates = np.exp(1 + x / x.std(0) * 6 / LARGEST)  # the largest rate is some thousand
         return splits_from(
-            torch.from_numpy(np.random.default_rng(seed).poisson(rates)).double(), config=DataConfig(scaling="none")
+            torch.from_numpy(np.random.default_rng(seed).poisson(rates)).double(),
+            config=DataConfig(scaling="none"),
         )
     scaling = "unit" if likelihood == "continuous-bernoulli" else "standard"
     return splits_from(torch.from_numpy(x.astype(np.float32)), config=DataConfig(scaling=scaling))
@@ -70,7 +71,11 @@ def data_for(likelihood: str, seed: int) -> Splits:
 def beside(numbers: dict[str, Any]) -> str:
     """The NLL of the simpler models."""
     baselines = numbers["baselines"]
-    found = {name: show(baselines[key]["nll"]) for name, key in NAMES.items() if "nll" in baselines.get(key, {})}
+    found = {
+        name: show(baselines[key]["nll"])
+        for name, key in NAMES.items()
+        if "nll" in baselines.get(key, {})
+    }
     return "  ".join(f"{name} {text:>14}" for name, text in found.items())
 
 
@@ -81,8 +86,12 @@ def loses(numbers: dict[str, Any]) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--likelihoods", default=",".join((*REALS, "continuous-bernoulli", *COUNTS)))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--likelihoods", default=",".join((*REALS, "continuous-bernoulli", *COUNTS))
+    )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--std", default=ModelConfig().posterior_std)
     options = parser.parse_args()
@@ -91,7 +100,9 @@ def main() -> None:
         for hidden in ((), (100,)):
             for seed in range(options.seeds):
                 data = data_for(likelihood, seed)
-                model = ModelConfig(likelihood=likelihood, latent_dim=3, hidden=hidden, posterior_std=options.std)
+                model = ModelConfig(
+                    likelihood=likelihood, latent_dim=3, hidden=hidden, posterior_std=options.std
+                )
                 config = TrainConfig(**TRAIN, seed=seed)
                 vae = build_vae(model, data.schema, seed=seed, moments=data.train.moments())
                 history = fit(build_objective(vae, config), data.train, data.valid, config)

@@ -38,7 +38,9 @@ FEW = EvaluationConfig(nll_samples=2)
 
 def config(place: Path, name: str, steps: int = 40) -> RunConfig:
     train = TrainConfig(steps=steps, seed=list(NAMES).index(name), checkpoint_every="5steps")
-    return RunConfig(source=str(place / name / "data.npy"), model=MODEL, train=train, evaluation=FEW)
+    return RunConfig(
+        source=str(place / name / "data.npy"), model=MODEL, train=train, evaluation=FEW
+    )
 
 
 def child(place: Path, folder: Path, name: str, way: str, delay: float) -> int:
@@ -53,7 +55,9 @@ def child(place: Path, folder: Path, name: str, way: str, delay: float) -> int:
             train_run(config(place, name), folder, overwrite=way == "overwrite", pictures=False)
         code = 0
     except OSError as error:
-        is_told = any(text in str(error) for text in ("one process at a time", "must be new or empty"))
+        is_told = any(
+            text in str(error) for text in ("one process at a time", "must be new or empty")
+        )
         (place / f"{name}.txt").write_text(str(error))
         code = 2 if is_told else 3
     except BaseException as error:
@@ -93,7 +97,10 @@ def main() -> None:
         place = Path(temporary)
         for name, mean in NAMES.items():
             (place / name).mkdir()
-            np.save(place / name / "data.npy", np.random.default_rng(0).normal(mean, size=(300, 3)).astype(np.float32))
+            np.save(
+                place / name / "data.npy",
+                np.random.default_rng(0).normal(mean, size=(300, 3)).astype(np.float32),
+            )
         for number in range(options.pairs):
             way, folder = WAYS[number % len(WAYS)], place / f"run-{number}"
             if way == "empty":
@@ -104,21 +111,40 @@ def main() -> None:
                 train_run(config(place, "monday"), folder, pictures=False)
                 (folder / "model.safetensors").unlink()
             names = chance.sample(list(NAMES), 2)
-            pids = {name: child(place, folder, name, way, chance.choice([0, 0, 0.002, 0.02])) for name in names}
-            codes = {name: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for name, pid in pids.items()}
+            pids = {
+                name: child(place, folder, name, way, chance.choice([0, 0, 0.002, 0.02]))
+                for name in names
+            }
+            codes = {
+                name: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for name, pid in pids.items()
+            }
             if sorted(codes.values()) == [0, 2]:
                 winner = min(codes, key=lambda name: codes[name])
                 found[way][f"{winner} won"] += 1
                 found[way]["one refused"] += 1
-                found[way]["all of the winner's"] += belongs(folder, place, "monday" if way == "resume" else winner)
+                found[way]["all of the winner's"] += belongs(
+                    folder, place, "monday" if way == "resume" else winner
+                )
             else:
                 found[way][f"codes {sorted(codes.values())}"] += 1
-                print(codes, [(place / f"{name}.txt").read_text() for name in names if codes[name] not in (0,)])
+                print(
+                    codes,
+                    [
+                        (place / f"{name}.txt").read_text()
+                        for name in names
+                        if codes[name] not in (0,)
+                    ],
+                )
             shutil.rmtree(folder)
             sys.stdout.flush()
     for way, counts in found.items():
-        print(f"{way}: {sum(counts[f'{name} won'] for name in NAMES)} pairs; " + str(dict(sorted(counts.items()))))
-    print(f"one refused: {sum(counts['one refused'] for counts in found.values())} of {options.pairs} pairs")
+        print(
+            f"{way}: {sum(counts[f'{name} won'] for name in NAMES)} pairs; "
+            + str(dict(sorted(counts.items())))
+        )
+    print(
+        f"one refused: {sum(counts['one refused'] for counts in found.values())} of {options.pairs} pairs"
+    )
 
 
 if __name__ == "__main__":

@@ -30,7 +30,17 @@ from pathlib import Path
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
 NAMES = tuple(f"variform-{os.getpid()}-{number}" for number in (1, 2))
 CABLE = ("variform1", "variform2")
-OPTIONS = ["digits", "--hidden", "16", "--dropout", "0.1", "--binarise", "dynamic", "--nll-samples", "2"]
+OPTIONS = [
+    "digits",
+    "--hidden",
+    "16",
+    "--dropout",
+    "0.1",
+    "--binarise",
+    "dynamic",
+    "--nll-samples",
+    "2",
+]
 OPTIONS += ["--checkpoint-every", "40steps", "--epochs"]
 
 
@@ -44,7 +54,20 @@ def hosts() -> Iterator[None]:
     try:
         for name in NAMES:
             ip("netns", "add", name)
-        ip("link", "add", CABLE[0], "netns", NAMES[0], "type", "veth", "peer", "name", CABLE[1], "netns", NAMES[1])
+        ip(
+            "link",
+            "add",
+            CABLE[0],
+            "netns",
+            NAMES[0],
+            "type",
+            "veth",
+            "peer",
+            "name",
+            CABLE[1],
+            "netns",
+            NAMES[1],
+        )
         for name, end, address in zip(NAMES, CABLE, ADDRESSES, strict=True):
             ip("-n", name, "address", "add", f"{address}/24", "dev", end)
             ip("-n", name, "link", "set", "lo", "up")
@@ -71,15 +94,46 @@ class Job:
         self.logs = [folder / f"host{number}.log" for number in (1, 2)]
         self.agents = []
         for number, arguments in enumerate(wanted):
-            command = ["ip", "netns", "exec", NAMES[number], sys.executable, "-m", "torch.distributed.run"]
-            command += ["--nnodes", "2", "--nproc-per-node", "1", "--rdzv-id", folder.name, "--rdzv-backend", "c10d"]
-            command += ["--rdzv-endpoint", f"{ADDRESSES[0]}:29500", "--local-addr", ADDRESSES[number]]
+            command = [
+                "ip",
+                "netns",
+                "exec",
+                NAMES[number],
+                sys.executable,
+                "-m",
+                "torch.distributed.run",
+            ]
+            command += [
+                "--nnodes",
+                "2",
+                "--nproc-per-node",
+                "1",
+                "--rdzv-id",
+                folder.name,
+                "--rdzv-backend",
+                "c10d",
+            ]
+            command += [
+                "--rdzv-endpoint",
+                f"{ADDRESSES[0]}:29500",
+                "--local-addr",
+                ADDRESSES[number],
+            ]
             # Without it torchrun asks whether the name of the machine means the endpoint; here both have one name.
-            command += ["--rdzv-conf", f"is_host={number == 0}", "-m", "variform", "train", *map(str, arguments)]
+            command += [
+                "--rdzv-conf",
+                f"is_host={number == 0}",
+                "-m",
+                "variform",
+                "train",
+                *map(str, arguments),
+            ]
             environment = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
             environment["GLOO_SOCKET_IFNAME"] = CABLE[number]
             with self.logs[number].open("w") as log:
-                self.agents.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+                self.agents.append(
+                    subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+                )
 
     def wait_for(self, run: Path, epochs: int) -> None:
         """Wait until so many epochs are in the history of the run."""
@@ -97,14 +151,22 @@ class Job:
                     ended[number] = time.monotonic() - begun
             time.sleep(0.05)
         for number, agent in enumerate(self.agents):
-            how = f"{ended[number]:.1f} s, exit code {agent.returncode}" if number in ended else f"NOT in {limit:.0f} s"
+            how = (
+                f"{ended[number]:.1f} s, exit code {agent.returncode}"
+                if number in ended
+                else f"NOT in {limit:.0f} s"
+            )
             if agent.returncode or speaks:
                 print(f"  host {number + 1} ended: {how}", flush=True)
             if number not in ended:
                 end_all(NAMES[number])
                 agent.wait()
             if agent.returncode:
-                print("".join(f"    | {line[:250]}\n" for line in said(self.logs[number])), end="", flush=True)
+                print(
+                    "".join(f"    | {line[:250]}\n" for line in said(self.logs[number])),
+                    end="",
+                    flush=True,
+                )
         return all(agent.returncode == 0 for agent in self.agents)
 
 
@@ -124,7 +186,9 @@ def said(log: Path) -> list[str]:
         "Root",
         " ",
     )
-    lines = [line for line in log.read_text().splitlines() if line and "cannot be retrieved" not in line]
+    lines = [
+        line for line in log.read_text().splitlines() if line and "cannot be retrieved" not in line
+    ]
     return [line for line in lines if line.startswith(facts) or not line.startswith(noise)]
 
 
@@ -140,14 +204,21 @@ def alone(*arguments: str | Path) -> float:
     """Seconds that `variform train` takes with one process, outside of the namespaces."""
     begun = time.monotonic()
     command = [sys.executable, "-m", "variform", "train", *map(str, arguments)]
-    subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
+    subprocess.run(
+        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, capture_output=True
+    )
     return time.monotonic() - begun
 
 
 def apart(run: Path, other: Path) -> str:
     pairs = list(zip(history(run), history(other), strict=True))
-    by = {key: max(abs(a[key] / b[key] - 1) for a, b in pairs) for key in ("train_loss", "valid_loss", "valid_kl")}
-    return f"{len(pairs)} epochs; largest relative difference: " + ", ".join(f"{key} {by[key]:.1e}" for key in by)
+    by = {
+        key: max(abs(a[key] / b[key] - 1) for a, b in pairs)
+        for key in ("train_loss", "valid_loss", "valid_kl")
+    }
+    return f"{len(pairs)} epochs; largest relative difference: " + ", ".join(
+        f"{key} {by[key]:.1e}" for key in by
+    )
 
 
 def equal(folder: Path, limit: float) -> None:
@@ -170,11 +241,18 @@ def lost(folder: Path, limit: float, how: str) -> None:
     if how == "link":
         ip("-n", NAMES[1], "link", "set", CABLE[1], "down")
     else:
-        worker = Path(f"/proc/{job.agents[1].pid}/task/{job.agents[1].pid}/children").read_text().split()[-1]
+        worker = (
+            Path(f"/proc/{job.agents[1].pid}/task/{job.agents[1].pid}/children")
+            .read_text()
+            .split()[-1]
+        )
         os.kill(int(worker), signal.SIGKILL)
     job.report(limit)
     reached = rows(run)
-    print(f"  resumed by one process: {reached} epochs, after {alone('--resume', run):.1f} s {rows(run)}", flush=True)
+    print(
+        f"  resumed by one process: {reached} epochs, after {alone('--resume', run):.1f} s {rows(run)}",
+        flush=True,
+    )
 
 
 def own_folder(folder: Path, limit: float) -> None:
@@ -187,10 +265,13 @@ def own_folder(folder: Path, limit: float) -> None:
     for agent in job.agents:
         agent.wait()
     print(
-        f"  new run: interrupted after {rows(run)} of 300 epochs; host 2's folder exists: {other.exists()}", flush=True
+        f"  new run: interrupted after {rows(run)} of 300 epochs; host 2's folder exists: {other.exists()}",
+        flush=True,
     )
     well = Job(folder, ["--resume", run], ["--resume", other]).report(limit)
-    print(f"  --resume on both: {'done' if well else 'FAILED'}, {rows(run)} epochs; host 2's: {other.exists()}")
+    print(
+        f"  --resume on both: {'done' if well else 'FAILED'}, {rows(run)} epochs; host 2's: {other.exists()}"
+    )
 
 
 CASES = {
@@ -202,15 +283,23 @@ CASES = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", metavar="CASE", help="equal, link, killed, folder; all by default")
-    parser.add_argument("--limit", type=float, default=120, help="seconds that a job may take to end")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "cases", nargs="*", metavar="CASE", help="equal, link, killed, folder; all by default"
+    )
+    parser.add_argument(
+        "--limit", type=float, default=120, help="seconds that a job may take to end"
+    )
     options = parser.parse_args()
     if wrong := set(options.cases) - set(CASES):
         parser.error(f"a case must be one of {', '.join(CASES)}; got {', '.join(wrong)}")
     if os.geteuid() != 0 or shutil.which("ip") is None:
         missing = (
-            "root may make network namespaces; run as root" if os.geteuid() else "there must be ip; install iproute2"
+            "root may make network namespaces; run as root"
+            if os.geteuid()
+            else "there must be ip; install iproute2"
         )
         print(f"two_hosts.py: {missing}", file=sys.stderr)
         return 2
@@ -222,5 +311,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the namespaces are taken away then too
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # so that the namespaces are taken away then too
     sys.exit(main())

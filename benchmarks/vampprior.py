@@ -44,7 +44,9 @@ def write_data(name: str, source: Path, folder: Path) -> Path:
         parts = {"train": images[:1565], "valid": images[1565:1765], "test": images[1765:]}
     else:
         with np.load(source) as arrays:
-            parts = {part: np.unpackbits(arrays[part], axis=1) for part in ("train", "valid", "test")}
+            parts = {
+                part: np.unpackbits(arrays[part], axis=1) for part in ("train", "valid", "test")
+            }
         parts = {part: rows.reshape(-1, 28, 28) for part, rows in parts.items()}
     np.savez(path, **parts)
     return path
@@ -67,10 +69,16 @@ def configured(options: argparse.Namespace, source: Path) -> RunConfig:
         if getattr(options, name) is not None:
             chosen[name] = getattr(options, name)
     train = TrainConfig(
-        **chosen, warmup=100 * -(-rows // chosen["batch_size"]), checkpoint_every="60s", seed=options.seed
+        **chosen,
+        warmup=100 * -(-rows // chosen["batch_size"]),
+        checkpoint_every="60s",
+        seed=options.seed,
     )
     return RunConfig(
-        source=str(source), model=model, train=train, evaluation=EvaluationConfig(nll_samples=options.samples)
+        source=str(source),
+        model=model,
+        train=train,
+        evaluation=EvaluationConfig(nll_samples=options.samples),
     )
 
 
@@ -79,16 +87,24 @@ def report(run: Run, options: argparse.Namespace, seconds: float) -> None:
     unit = "bits_per_dim" if options.data == "frey" else "nll"
     rows = history(run.folder)
     best = max((row for row in rows if row["best"]), key=lambda row: row["epoch"])["epoch"]
-    print(f"{options.data}, prior {options.prior}: {unit} {show(numbers[unit])} (published {published})")
+    print(
+        f"{options.data}, prior {options.prior}: {unit} {show(numbers[unit])} (published {published})"
+    )
     print(f"  ELBO {show(numbers['elbo'])}, NLL({options.samples}) {show(numbers['nll'])} nats")
-    print(f"  effective samples {numbers['ess']['mean']:.1f}, active units {numbers['active_units']['count']} of 40")
-    print(f"  {len(rows)} epochs, best {best}, training {rows[-1]['seconds']:.0f} s, in all {seconds:.0f} s")
+    print(
+        f"  effective samples {numbers['ess']['mean']:.1f}, active units {numbers['active_units']['count']} of 40"
+    )
+    print(
+        f"  {len(rows)} epochs, best {best}, training {rows[-1]['seconds']:.0f} s, in all {seconds:.0f} s"
+    )
     last, before = (rows[place]["valid_elbo"] for place in (-1, max(-51, -len(rows))))
     print(f"  slope at the end: valid ELBO {last:.3f}, 50 epochs before {before:.3f}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", choices=sorted(PUBLISHED))
     parser.add_argument("source", type=Path)
     parser.add_argument("folder", type=Path)

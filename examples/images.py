@@ -21,9 +21,10 @@ SIDE, FINE = 16, 4  # pixels, and how much finer they are drawn
 def draw(across: float, down: float, radius: float, angle: float) -> Image.Image:
     """A grey ellipse, twice as long as it is wide, turned by an angle."""
     turns = np.linspace(0, 2 * np.pi, 60)
-    outline = (np.cos(turns) + 0.5j * np.sin(turns)) * radius * np.exp(1j * angle) + complex(across, down)
+    ellipse = radius * np.exp(1j * angle) * (np.cos(turns) + 0.5j * np.sin(turns))
+    corners = [(FINE * (across + point.real), FINE * (down + point.imag)) for point in ellipse]
     image = Image.new("L", (SIDE * FINE, SIDE * FINE))
-    ImageDraw.Draw(image).polygon([(FINE * point.real, FINE * point.imag) for point in outline], fill=255)
+    ImageDraw.Draw(image).polygon(corners, fill=255)
     return image.resize((SIDE, SIDE), Image.Resampling.BOX)
 
 
@@ -42,11 +43,10 @@ def main(folder: Path, epochs: int) -> None:
     )
     run = train_run(config, folder / "run", overwrite=True)
     header, rows = tables.numbers_table(run.evaluation)
-    for line in [header, *rows]:
-        print("  ".join(f"{cell:>18}" if place else f"{cell:<40}" for place, cell in enumerate(line)))
-
-    codes, _ = exploration.encode(run.vae, read_rows(images, run.vae.schema))  # in the order of the files
-    print("\nCauses, never shown in training, from the latents by linear regression: R2 on 1,000 images (2,000 fitted)")
+    for line in (header, *rows):
+        print(f"{line[0]:<40}", *(f"{cell:>18}" for cell in line[1:]), sep="  ")
+    codes, _ = exploration.encode(run.vae, read_rows(images, run.vae.schema))  # in the files' order
+    print("\nCauses from the latents by linear regression: R2 on 1,000 images (2,000 fitted)")
     for cause, values in zip(("across", "down", "radius", "angle"), causes.T, strict=True):
         model = LinearRegression().fit(codes[:2000], values[:2000])
         print(f"{cause:>10}: {model.score(codes[2000:], values[2000:]):.3f}")

@@ -7,7 +7,9 @@ import subprocess
 import time
 from pathlib import Path
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
 READY = "variform.ready.then(() => true)"
 
@@ -15,7 +17,10 @@ READY = "variform.ready.then(() => true)"
 class Chromium:
     """One window of Chromium, offline."""
 
-    _driver, _open = None, 0  # playwright starts once in a process, and must end for other event loops to run
+    _driver, _open = (
+        None,
+        0,
+    )  # playwright starts once in a process, and must end for other event loops to run
 
     def __init__(self, folder):
         from playwright.sync_api import sync_playwright
@@ -23,7 +28,9 @@ class Chromium:
         Chromium._driver = Chromium._driver or sync_playwright().start()
         Chromium._open += 1
         self.errors = []
-        self._browser = Chromium._driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        self._browser = Chromium._driver.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"]
+        )
         self._downloads, self._context = folder, None
         self.resize(1100, 760)
 
@@ -32,10 +39,15 @@ class Chromium:
         if self._context:
             self._context.close()
         self._context = self._browser.new_context(
-            viewport={"width": width, "height": height}, offline=True, accept_downloads=True, **options
+            viewport={"width": width, "height": height},
+            offline=True,
+            accept_downloads=True,
+            **options,
         )
         self.page = self._context.new_page()
-        self.page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
+        self.page.on(
+            "console", lambda message: message.type == "error" and self.errors.append(message.text)
+        )
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     def open(self, path, fragment=""):
@@ -87,14 +99,25 @@ class Firefox:
             "datareporting.policy.dataSubmissionEnabled": False,
             "app.update.disabledForTesting": True,
         }
-        lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in preferences.items()]
+        lines = [
+            f"user_pref({json.dumps(name)}, {json.dumps(value)});"
+            for name, value in preferences.items()
+        ]
         (profile / "user.js").write_text("\n".join(lines), encoding="utf-8")
-        command = [FIREFOX, "--headless", "--no-remote", "--marionette", "--remote-allow-system-access"]
+        command = [
+            FIREFOX,
+            "--headless",
+            "--no-remote",
+            "--marionette",
+            "--remote-allow-system-access",
+        ]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self._process = subprocess.Popen([*command, "--profile", str(profile)], **quiet)
         self._socket = self._connected(port)
         self._answer()  # its greeting
-        self.ask("WebDriver:NewSession", {"capabilities": {"alwaysMatch": {"acceptInsecureCerts": True}}})
+        self.ask(
+            "WebDriver:NewSession", {"capabilities": {"alwaysMatch": {"acceptInsecureCerts": True}}}
+        )
         self.ask("WebDriver:SetTimeouts", {"script": 60_000, "pageLoad": 60_000})
         self.ask("WebDriver:SetWindowRect", {"width": 1100, "height": 860})
 
@@ -154,7 +177,9 @@ class Firefox:
     def _in_chrome(self, script):
         self.ask("Marionette:SetContext", {"value": "chrome"})
         try:
-            return self.ask("WebDriver:ExecuteScript", {"script": f"return {script}", "args": []})["value"]
+            return self.ask("WebDriver:ExecuteScript", {"script": f"return {script}", "args": []})[
+                "value"
+            ]
         finally:
             self.ask("Marionette:SetContext", {"value": "content"})
 
@@ -163,7 +188,9 @@ class Firefox:
         before = set(self._downloads.iterdir())
         self.run(script)
         for _ in range(200):
-            new = [path for path in set(self._downloads.iterdir()) - before if path.suffix != ".part"]
+            new = [
+                path for path in set(self._downloads.iterdir()) - before if path.suffix != ".part"
+            ]
             if new and new[0].stat().st_size:
                 return new[0]
             time.sleep(0.05)

@@ -18,7 +18,10 @@ def linear_bernoulli(size=4, dim=3, *, seed=0):
     posterior = DiagonalPosterior(dim, std="exp")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        encoder, decoder = MLP((size,), posterior.params_shape, hidden=()), MLP((dim,), (size,), hidden=())
+        encoder, decoder = (
+            MLP((size,), posterior.params_shape, hidden=()),
+            MLP((dim,), (size,), hidden=()),
+        )
         for network in (encoder, decoder):
             for parameter in network.parameters():
                 nn.init.normal_(parameter, std=0.6)

@@ -36,11 +36,21 @@ DIGITS = {
     "conv gaussian": {"network": "conv", "filters": (4, 6), "likelihood": "gaussian"},
     "conv logistic": {"network": "conv", "filters": (4, 6), "likelihood": "logistic"},
     "conv categorical": {"network": "conv", "filters": (4,), "likelihood": "categorical"},
-    "conv gated layer norm": {"network": "conv", "filters": (4, 6), "gated": True, "layer_norm": True},
+    "conv gated layer norm": {
+        "network": "conv",
+        "filters": (4, 6),
+        "gated": True,
+        "layer_norm": True,
+    },
     "residual": {"network": "residual", "filters": (4, 6), "activation": "silu"},
     "residual gated": {"network": "residual", "filters": (4, 6), "gated": True},
     "residual layer norm": {"network": "residual", "filters": (4, 6), "layer_norm": True},
-    "odd colours": {"data": "colours", "network": "residual", "filters": (3, 5, 7), "likelihood": "gaussian"},
+    "odd colours": {
+        "data": "colours",
+        "network": "residual",
+        "filters": (3, 5, 7),
+        "likelihood": "gaussian",
+    },
     "conditional": {"data": "conditions"},
     "conditional conv": {"data": "conditions", "network": "conv", "filters": (4, 6)},
     "threshold": {"data": "threshold"},
@@ -59,18 +69,29 @@ def data_of(name, folder):
     kind = DIGITS[name].get("data", "digits")
     generator = np.random.default_rng(0)
     if kind == "colours":
-        return splits_from(torch.from_numpy(generator.integers(0, 256, (200, 3, 7, 10)).astype(np.uint8)))
+        return splits_from(
+            torch.from_numpy(generator.integers(0, 256, (200, 3, 7, 10)).astype(np.uint8))
+        )
     if kind == "counts":
         rows = torch.from_numpy(generator.poisson([0.5, 3.0, 40.0], (200, 3))).double()
         return splits_from(rows, config=DataConfig(scaling="none"))
     if kind == "units":  # a year with a small spread, and a large and a small unit
-        return splits_from(torch.from_numpy(generator.normal([2000, 1e7, 1e-6], [0.1, 1e5, 1e-6], (200, 3))))
+        return splits_from(
+            torch.from_numpy(generator.normal([2000, 1e7, 1e-6], [0.1, 1e5, 1e-6], (200, 3)))
+        )
     if kind == "gaps":
         values = generator.normal(5, 2, (200, 4))
-        return splits_from(torch.from_numpy(np.where(values > 8, np.nan, values)), config=DataConfig(cells="gaps"))
+        return splits_from(
+            torch.from_numpy(np.where(values > 8, np.nan, values)), config=DataConfig(cells="gaps")
+        )
     if kind.startswith("mixed"):
-        return read(_table(folder, generator), DataConfig(cells="mixed", condition=("site",) if " " in kind else ()))
-    options = {"conditions": {"condition": ("label",)}, "threshold": {"binarise": "threshold"}}.get(kind, {})
+        return read(
+            _table(folder, generator),
+            DataConfig(cells="mixed", condition=("site",) if " " in kind else ()),
+        )
+    options = {"conditions": {"condition": ("label",)}, "threshold": {"binarise": "threshold"}}.get(
+        kind, {}
+    )
     return read("digits", DataConfig(**options))
 
 
@@ -78,7 +99,9 @@ def model_of(name, data, *, seed=1, **changes):
     """A model in double precision whose weights are drawn, so that nothing is left at 0 or 1."""
     options = {key: value for key, value in DIGITS[name].items() if key != "data"}
     config = {"latent_dim": 3, "hidden": (24,), "likelihood": "bernoulli"} | options | changes
-    vae = build_vae(ModelConfig(**config), data.schema, moments=data.train.moments(), seed=seed).eval()
+    vae = build_vae(
+        ModelConfig(**config), data.schema, moments=data.train.moments(), seed=seed
+    ).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weights in vae.parameters():
@@ -93,7 +116,9 @@ def _table(folder, generator):
         height = "" if generator.random() < 0.2 else f"{generator.normal(170, 9):.2f}"
         visits = "" if generator.random() < 0.1 else str(generator.negative_binomial(2, 0.1))
         site, smoker = generator.choice(["north", "south", "west"]), generator.integers(0, 2)
-        lines.append(f"{height},{site},{visits},{smoker},{generator.integers(3, 9)},{generator.choice(['A', 'B'])}")
+        lines.append(
+            f"{height},{site},{visits},{smoker},{generator.integers(3, 9)},{generator.choice(['A', 'B'])}"
+        )
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
@@ -122,7 +147,9 @@ def narrowed(vae, factor, call):
 def run_with_sampler(folder, steps):
     """A small finished run of digits, without pictures, that has an average of its weights and a mixture over z."""
     model, few = ModelConfig(latent_dim=2, hidden=(4,)), EvaluationConfig(nll_samples=2)
-    config = RunConfig(source="digits", model=model, train=TrainConfig(steps=steps, ema=0.5), evaluation=few)
+    config = RunConfig(
+        source="digits", model=model, train=TrainConfig(steps=steps, ema=0.5), evaluation=few
+    )
     run = train_run(config, folder, pictures=False)
     fitted = samplers.fit_mixture(run.vae, run.data().train, components=(2,))
     save_sampler(fitted, run.vae, folder / "sampler-gmm.safetensors")

@@ -21,7 +21,14 @@ from variform.training.fit import Interrupted
 BASE = {"batch_size": 32, "epochs": 3, "learning_rate": 1e-2}
 CASES = {
     "plain": {},
-    "everything": {"warmup": 9, "schedule": "cosine", "clip_norm": 3.0, "samples": 3, "kl": "monte-carlo", "ema": 0.8},
+    "everything": {
+        "warmup": 9,
+        "schedule": "cosine",
+        "clip_norm": 3.0,
+        "samples": 3,
+        "kl": "monte-carlo",
+        "ema": 0.8,
+    },
     "noise": {
         "objective": "iwae",
         "samples": 3,
@@ -37,7 +44,10 @@ CASES = {
     "diverging": {},
     "sharded diverging": {"sharded": True, "ema": 0.8},
 }
-LIKELIHOODS = {"optimal variance": "gaussian-optimal", "sharded per feature": "gaussian-per-feature"}
+LIKELIHOODS = {
+    "optimal variance": "gaussian-optimal",
+    "sharded per feature": "gaussian-per-feature",
+}
 STOPPED = ("everything", "sharded", "sharded per feature")
 """Cases that the two processes do not train in one go: they are stopped after an epoch, and resumed."""
 
@@ -53,13 +63,17 @@ class Exploding(ELBO):
 
     def forward(self, x, context=None):
         terms = super().forward(x, context)
-        return terms._replace(loss=terms.loss * 1e6) if self.training and self.present == 5 else terms
+        return (
+            terms._replace(loss=terms.loss * 1e6) if self.training and self.present == 5 else terms
+        )
 
 
 def splits(condition=()):
     """97 training rows: the last batch of an epoch has one row, which two processes cannot share."""
     pixels = np.random.default_rng(0).integers(0, 256, (130, 4, 4), dtype=np.uint8)
-    found = splits_from(pixels, np.arange(130) % 3, config=DataConfig(binarise="dynamic", condition=condition))
+    found = splits_from(
+        pixels, np.arange(130) % 3, config=DataConfig(binarise="dynamic", condition=condition)
+    )
     train = found.train.take(torch.arange(97) % len(found.train))
     return train, found.valid
 
@@ -70,7 +84,9 @@ def trained(case, *, folder=None, resume=False, on_epoch=None, **changes):
     config = TrainConfig(**BASE | CASES[case] | changes)
     train, valid = splits(("label",) if case == "everything" else ())
     likelihood = LIKELIHOODS.get(case, "bernoulli")
-    vae = build_vae(ModelConfig(latent_dim=2, hidden=(7,), dropout=0.3, likelihood=likelihood), train.schema)
+    vae = build_vae(
+        ModelConfig(latent_dim=2, hidden=(7,), dropout=0.3, likelihood=likelihood), train.schema
+    )
     objective = build_objective(vae, config)
     if "diverging" in case:
         objective.__class__ = Exploding

@@ -17,7 +17,9 @@ from variform.objectives.matching import SCALES, mmd
 from variform.training.step import Step
 
 DIM = 3
-X = torch.tensor([[1.0, 0, 0, 1], [0, 1, 1, 1], [0, 0, 0.3, 0], [1, 1, 0, 0], [0, 1, 0, 1]], dtype=torch.float64)
+X = torch.tensor(
+    [[1.0, 0, 0, 1], [0, 1, 1, 1], [0, 0, 0.3, 0], [1, 1, 0, 0], [0, 1, 0, 1]], dtype=torch.float64
+)
 B = len(X)
 
 
@@ -45,9 +47,13 @@ def beta_tc_by_hand(hand, rows, alpha, beta, gamma):
         z = hand.z[number, row]
         total, by_dim = 0.0, [0.0] * dim
         for place, other in enumerate([row, *(other for other in range(count) if other != row)]):
-            densities = [math.exp(normal(z[d], hand.mean[other, d], hand.std[other, d])) for d in range(dim)]
+            densities = [
+                math.exp(normal(z[d], hand.mean[other, d], hand.std[other, d])) for d in range(dim)
+            ]
             total += weights[place] * math.prod(densities)
-            by_dim = [old + weights[place] * new for old, new in zip(by_dim, densities, strict=True)]
+            by_dim = [
+                old + weights[place] * new for old, new in zip(by_dim, densities, strict=True)
+            ]
         information = hand.log_q[number, row] - math.log(total)
         correlation = math.log(total) - sum(map(math.log, by_dim))
         dimensions = sum(map(math.log, by_dim)) - hand.log_p[number, row]
@@ -106,7 +112,9 @@ def test_a_full_covariance_has_its_own_marginals():
     z = q.rsample((3,))
     log_q, log_marginals = log_aggregated(q, z, 50)
     torch.testing.assert_close(log_q, q.log_prob(z))
-    torch.testing.assert_close(log_marginals, DiagonalGaussian(torch.zeros(2), torch.zeros(2)).log_prob(z))
+    torch.testing.assert_close(
+        log_marginals, DiagonalGaussian(torch.zeros(2), torch.zeros(2)).log_prob(z)
+    )
     with pytest.raises(ValueError, match="the posterior must be Gaussian; got Bernoulli"):
         log_aggregated(Bernoulli(torch.zeros(4, 2)), z, 50)
 
@@ -114,7 +122,9 @@ def test_a_full_covariance_has_its_own_marginals():
 # --- covariances --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("kind", "diagonal"), [("i", None), ("ii", None), ("i", 30.0), ("ii", 3.0)])
+@pytest.mark.parametrize(
+    ("kind", "diagonal"), [("i", None), ("ii", None), ("i", 30.0), ("ii", 3.0)]
+)
 def test_dip_equals_its_formula(kind, diagonal):
     """The covariance is over the batch; of II the mean variance is on the diagonal and nowhere else. The weight of the
     diagonal, where it is not given, is that of the study of Locatello et al. (2019).
@@ -130,7 +140,9 @@ def test_dip_equals_its_formula(kind, diagonal):
         cost += (diagonal or 7.0) * (value - 1) ** 2 if row == column else 3.0 * value**2
     given = {} if diagonal else {"penalty_diagonal": 7.0}
     terms = DIPVAE(vae, kind=kind, penalty=3.0, beta=2.0, **given)(X)
-    np.testing.assert_allclose(terms.loss.detach(), 2 * hand.kl - hand.log_likelihood[0] + cost, rtol=1e-10)
+    np.testing.assert_allclose(
+        terms.loss.detach(), 2 * hand.kl - hand.log_likelihood[0] + cost, rtol=1e-10
+    )
 
 
 # --- distances of q(z) from p(z) ----------------------------------------------------------------------------------
@@ -145,14 +157,18 @@ def mmd_by_hand(first, second):
     total = 0.0
     for i, j in itertools.product(range(count), repeat=2):
         if i != j:
-            total += (kernel(first[i], first[j]) + kernel(second[i], second[j])) / (count * (count - 1))
+            total += (kernel(first[i], first[j]) + kernel(second[i], second[j])) / (
+                count * (count - 1)
+            )
         total -= 2 * kernel(first[i], second[j]) / count**2
     return total
 
 
 def test_mmd_equals_its_formula_and_keeps_the_diagonal_of_the_cross_term():
     first, second = torch.randn(6, 2), torch.randn(6, 2) + 1
-    assert mmd(first, second).item() == pytest.approx(mmd_by_hand(first.tolist(), second.tolist()), rel=1e-10)
+    assert mmd(first, second).item() == pytest.approx(
+        mmd_by_hand(first.tolist(), second.tolist()), rel=1e-10
+    )
     both = mmd(torch.stack([first, second]), torch.stack([second, second]))
     torch.testing.assert_close(both[0], mmd(first, second))
     assert mmd(first[:1], second[:1]).item() == 0
@@ -181,14 +197,18 @@ def test_info_equals_its_formula():
     vae, (noise, prior) = linear_bernoulli(), draws_of_info()
     hand = Hand(vae, X, noise)
     terms = InfoVAE(vae, alpha=0.3, penalty=20.0)(X)
-    expected = 0.7 * hand.kl - hand.log_likelihood[0] + (0.3 + 20 - 1) * mmd_by_hand(hand.z[0], prior[0])
+    expected = (
+        0.7 * hand.kl - hand.log_likelihood[0] + (0.3 + 20 - 1) * mmd_by_hand(hand.z[0], prior[0])
+    )
     np.testing.assert_allclose(terms.loss.detach(), expected, rtol=1e-10)
 
 
 def test_a_distance_is_never_rewarded():
     """pythae's default weight of the MMD is -0.999."""
     for alpha, penalty in ((0.0, 0.001), (1.5, 10.0)):
-        with pytest.raises(ValueError, match="`alpha` must be at most 1, and `alpha` \\+ `penalty` at least 1"):
+        with pytest.raises(
+            ValueError, match="`alpha` must be at most 1, and `alpha` \\+ `penalty` at least 1"
+        ):
             InfoVAE(linear_bernoulli(), alpha=alpha, penalty=penalty)
 
 
@@ -197,7 +217,9 @@ def test_wae_equals_its_formula_with_and_without_draws():
     hand = Hand(vae, X, noise)
     distance = np.mean([mmd_by_hand(hand.z[number], prior[number]) for number in range(2)])
     terms = WAE(vae, penalty=5.0, deterministic=False, samples=2)(X)
-    np.testing.assert_allclose(terms.loss.detach(), 5 * distance - hand.log_likelihood.mean(0), rtol=1e-10)
+    np.testing.assert_allclose(
+        terms.loss.detach(), 5 * distance - hand.log_likelihood.mean(0), rtol=1e-10
+    )
     np.testing.assert_allclose(terms.kl.detach(), (hand.log_q - hand.log_p).mean(0), rtol=1e-10)
     torch.manual_seed(0)
     prior = torch.randn(1, B, DIM)
@@ -218,7 +240,10 @@ def logit_by_hand(discriminator, z):
         if hasattr(layer, "weight"):
             h = h @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
             h = np.where(h > 0, h, 0.01 * h)
-    return (h @ discriminator.output.weight.detach().numpy().T + discriminator.output.bias.detach().numpy())[:, 0]
+    return (
+        h @ discriminator.output.weight.detach().numpy().T
+        + discriminator.output.bias.detach().numpy()
+    )[:, 0]
 
 
 def test_factor_equals_its_formula():
@@ -233,9 +258,17 @@ def test_factor_equals_its_formula():
     hand = Hand(vae, X, noise)
     z = hand.z[0]
     permuted = np.stack([z[order[:, d], d] for d in range(DIM)], 1)
-    real, false = logit_by_hand(objective.auxiliary, z), logit_by_hand(objective.auxiliary, permuted)
-    np.testing.assert_allclose(terms.loss.detach(), hand.kl - hand.log_likelihood[0] + 4 * real, rtol=1e-10)
-    crossed = [-0.5 * (math.log(sigmoid(a)) + math.log(1 - sigmoid(b))) for a, b in zip(real, false, strict=True)]
+    real, false = (
+        logit_by_hand(objective.auxiliary, z),
+        logit_by_hand(objective.auxiliary, permuted),
+    )
+    np.testing.assert_allclose(
+        terms.loss.detach(), hand.kl - hand.log_likelihood[0] + 4 * real, rtol=1e-10
+    )
+    crossed = [
+        -0.5 * (math.log(sigmoid(a)) + math.log(1 - sigmoid(b)))
+        for a, b in zip(real, false, strict=True)
+    ]
     np.testing.assert_allclose(terms.auxiliary.detach(), crossed, rtol=1e-10)
     assert not np.array_equal(z, permuted)
 
@@ -258,10 +291,20 @@ def test_nothing_leaks_between_the_encoder_and_the_discriminator():
     terms = objective(X)
     main, auxiliary = list(vae.parameters()), list(objective.auxiliary.parameters())
     options = {"allow_unused": True, "retain_graph": True}
-    assert all(slope is None for slope in torch.autograd.grad(terms.auxiliary.sum(), main, **options))
-    assert all(slope is None for slope in torch.autograd.grad(terms.loss.sum(), auxiliary, **options))
-    assert all(slope is not None and slope.any() for slope in torch.autograd.grad(terms.loss.sum(), main, **options))
-    assert all(slope.any() for slope in torch.autograd.grad(terms.auxiliary.sum(), auxiliary, **options)[:2])
+    assert all(
+        slope is None for slope in torch.autograd.grad(terms.auxiliary.sum(), main, **options)
+    )
+    assert all(
+        slope is None for slope in torch.autograd.grad(terms.loss.sum(), auxiliary, **options)
+    )
+    assert all(
+        slope is not None and slope.any()
+        for slope in torch.autograd.grad(terms.loss.sum(), main, **options)
+    )
+    assert all(
+        slope.any()
+        for slope in torch.autograd.grad(terms.auxiliary.sum(), auxiliary, **options)[:2]
+    )
     torch.testing.assert_close(vae.encode(X).mean, vae.encode(X).mean)
 
 
@@ -276,7 +319,9 @@ def test_a_step_trains_the_vae_as_if_a_weightless_discriminator_were_not_there()
             torch.manual_seed(0)
             step(X, B, 1.0)
         stepped[name] = list(vae.parameters())
-        assert all(not torch.equal(*pair) for pair in zip(before, objective.parameters(), strict=True))
+        assert all(
+            not torch.equal(*pair) for pair in zip(before, objective.parameters(), strict=True)
+        )
     for first, second in zip(*stepped.values(), strict=True):
         torch.testing.assert_close(first, second)
     assert [group["lr"] for group in step.optimizer.param_groups] == [1e-3, 1e-4]
@@ -316,23 +361,31 @@ def test_a_last_batch_of_one_row_is_trained_on(objective):
     config = TrainConfig(objective=objective, epochs=2, batch_size=8, **discriminator)
     built = build_objective(linear_bernoulli(), config, rows=17)
     history = fit(built, data, data, config)
-    assert all(math.isfinite(row[f"{part}_loss"]) for row in history.rows for part in ("train", "valid"))
+    assert all(
+        math.isfinite(row[f"{part}_loss"]) for row in history.rows for part in ("train", "valid")
+    )
     assert built.couples_rows
     one = built(X[:1])
     one.loss.sum().backward()
     assert one.loss.isfinite().all()
-    assert all(value.grad.isfinite().all() for value in built.vae.parameters() if value.grad is not None)
+    assert all(
+        value.grad.isfinite().all() for value in built.vae.parameters() if value.grad is not None
+    )
 
 
 def test_beta_tc_must_know_the_number_of_rows():
-    with pytest.raises(ValueError, match="objective beta-tc must know the number of training rows; got none"):
+    with pytest.raises(
+        ValueError, match="objective beta-tc must know the number of training rows; got none"
+    ):
         build_objective(linear_bernoulli(), TrainConfig(objective="beta-tc"))
 
 
 @pytest.mark.parametrize("options", [{"objective": "wae"}, {"objective": "info", "alpha": 1.0}])
 def test_a_learned_prior_is_refused_where_nothing_trains_it(options):
     data = read("digits")
-    vae = build_vae(ModelConfig(prior="mixture", components=3, latent_dim=2, hidden=(4,)), data.schema)
+    vae = build_vae(
+        ModelConfig(prior="mixture", components=3, latent_dim=2, hidden=(4,)), data.schema
+    )
     with pytest.raises(ValueError, match="does not train a prior; got MixturePrior"):
         build_objective(vae, TrainConfig(**options), rows=100)
 

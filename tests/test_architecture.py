@@ -52,7 +52,12 @@ def literals(path):
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             parts |= {id(part) for part in node.values}
-            yield node.lineno, "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+            yield (
+                node.lineno,
+                "".join(
+                    part.value if isinstance(part, ast.Constant) else "{}" for part in node.values
+                ),
+            )
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
             yield node.lineno, node.value
@@ -65,12 +70,14 @@ def without_commands(text):
 
 def test_options_of_whole_commands_are_told_from_others():
     whole = "go on with variform train --resume {}."
-    assert "--" not in without_commands(whole) and "--" not in without_commands("(`variform --help`)")
+    assert "--" not in without_commands(whole) and "--" not in without_commands(
+        "(`variform --help`)"
+    )
     assert "--" not in without_commands("variform train --config {}/config.toml --out NEW")
     assert "--clip" in without_commands(whole + " Or with --clip-norm 10.")
-    assert "--seeds" in without_commands("variform; --seeds 3 says it") and "--out" in without_commands(
-        "Choose another --out"
-    )
+    assert "--seeds" in without_commands(
+        "variform; --seeds 3 says it"
+    ) and "--out" in without_commands("Choose another --out")
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
@@ -79,7 +86,11 @@ def test_only_the_command_line_speaks_of_its_options(path):
     name = path.relative_to(SOURCE).as_posix()
     if name.startswith("faces/cli/") or name == "config/toml.py":
         return
-    wrong = [line for line, text in literals(path) if re.search(r"(?<!\S)[`'\"(]?--[a-z{]", without_commands(text))]
+    wrong = [
+        line
+        for line, text in literals(path)
+        if re.search(r"(?<!\S)[`'\"(]?--[a-z{]", without_commands(text))
+    ]
     assert not wrong, f"{name} names options of the command line in lines {wrong}"
 
 
@@ -115,7 +126,9 @@ def test_a_kind_of_sampler_has_all_its_facts(kind):
     """Its file is made anew from the facts that its fit takes, and the help of the command line has words for it."""
     facts = SAMPLERS[kind]
     arguments = inspect.signature(facts.fit).parameters
-    assert list(arguments)[:3] == ["vae", "train", "valid"] and {"seed", "progress"} <= set(arguments)
+    assert list(arguments)[:3] == ["vae", "train", "valid"] and {"seed", "progress"} <= set(
+        arguments
+    )
     assert set(facts.sizes) <= set(inspect.signature(facts.prior).parameters)
     assert facts.name and SAMPLER_WORDS[kind] and SAMPLER_FILES[kind] in RESULTS
 
@@ -137,7 +150,9 @@ def test_every_option_of_some_formats_is_taken_by_one():
 
 
 def test_the_metrics_by_which_runs_are_ranked_say_which_end_is_better():
-    assert all(METRICS[measure].lower_is_better is not None for measure in ("nll", "reconstruction_error"))
+    assert all(
+        METRICS[measure].lower_is_better is not None for measure in ("nll", "reconstruction_error")
+    )
 
 
 def test_no_table_holds_a_sampler_without_a_name():
@@ -167,7 +182,10 @@ def canonical(name):
 
 
 CORE = required(PROJECT["dependencies"])
-OPTIONAL = {extra: required(requirements) for extra, requirements in PROJECT["optional-dependencies"].items()}
+OPTIONAL = {
+    extra: required(requirements)
+    for extra, requirements in PROJECT["optional-dependencies"].items()
+}
 
 
 @functools.cache
@@ -180,7 +198,12 @@ def distributions(path):
     """What a file imports that is neither Python's nor the project's own: sets of distributions, one an import."""
     known, own = (
         installed(),
-        {"variform"} | ({file.stem for file in path.parent.glob("*.py")} if path.parent.name == "tests" else set()),
+        {"variform"}
+        | (
+            {file.stem for file in path.parent.glob("*.py")}
+            if path.parent.name == "tests"
+            else set()
+        ),
     )
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -201,7 +224,9 @@ def test_what_tests_import_is_declared():
     allowed = set(CORE).union(*OPTIONAL.values())
     for path in Path(__file__).parent.glob("*.py"):
         for found in distributions(path):
-            assert found & allowed, f"{path.name} imports {found}, which pyproject.toml does not name"
+            assert found & allowed, (
+                f"{path.name} imports {found}, which pyproject.toml does not name"
+            )
 
 
 def pins(name, until=None):
@@ -219,8 +244,12 @@ def same(version):
 def test_the_lowest_versions_are_those_that_are_tested():
     declared = CORE.copy()
     for versions in OPTIONAL.values():
-        assert not {name for name in versions if declared.get(name, versions[name]) != versions[name]}
+        assert not {
+            name for name in versions if declared.get(name, versions[name]) != versions[name]
+        }
         declared |= versions
     tested = pins("constraints-lowest.txt", until="# ----")
-    assert {name: same(lowest) for name, lowest in declared.items()} == {name: same(at) for name, at in tested.items()}
+    assert {name: same(lowest) for name, lowest in declared.items()} == {
+        name: same(at) for name, at in tested.items()
+    }
     assert set(declared) <= set(pins("constraints.txt"))

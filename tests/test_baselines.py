@@ -27,7 +27,9 @@ def graded(rows=400, sizes=(1000.0, 1.0, 1e-3, 10.0, 0.1)):
     """Rows near a plane, in columns of very different units."""
     generator = np.random.default_rng(0)
     plane = generator.normal(size=(rows, 2)) @ generator.normal(size=(2, len(sizes)))
-    return torch.from_numpy((plane + 0.3 * generator.normal(size=plane.shape)) * sizes + 5 * np.array(sizes))
+    return torch.from_numpy(
+        (plane + 0.3 * generator.normal(size=plane.shape)) * sizes + 5 * np.array(sizes)
+    )
 
 
 def model_of(raw, *, dim=2, scaling="standard", likelihood="gaussian-shared"):
@@ -41,8 +43,12 @@ def log_density(train, test, components, least=0.0):
     values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(train.T, bias=True)))
     values, vectors = values[::-1], vectors[:, ::-1]
     noise = max(values[components:].mean() if components < len(values) else 0.0, least**2)
-    values = np.r_[values[:components].clip(noise), np.full(max(0, len(values) - components), noise)]
-    return stats.multivariate_normal(train.mean(0), vectors @ np.diag(values) @ vectors.T).logpdf(test)
+    values = np.r_[
+        values[:components].clip(noise), np.full(max(0, len(values) - components), noise)
+    ]
+    return stats.multivariate_normal(train.mean(0), vectors @ np.diag(values) @ vectors.T).logpdf(
+        test
+    )
 
 
 @pytest.mark.parametrize("scaling", ["standard", "unit", "none"])
@@ -60,7 +66,9 @@ def test_pca_stands_in_both_metrics_with_densities_of_the_users_units(scaling):
         fitted, scored = ((rows - start) / unit for rows in (train, test))
         model = PCA(2, svd_solver="full").fit(fitted)
         error = (model.inverse_transform(model.transform(scored)) - scored) * unit
-        assert found[name]["reconstruction_error"]["mean"] == pytest.approx(np.sqrt((error**2).mean()), rel=1e-6)
+        assert found[name]["reconstruction_error"]["mean"] == pytest.approx(
+            np.sqrt((error**2).mean()), rel=1e-6
+        )
         expected = -log_density(fitted, scored, 2).mean() + np.log(unit).sum()
         assert found[name]["nll"]["mean"] == pytest.approx(expected, rel=1e-9, abs=1e-6)
 
@@ -68,14 +76,22 @@ def test_pca_stands_in_both_metrics_with_densities_of_the_users_units(scaling):
 def test_the_density_is_one_of_raw_values_in_both_metrics():
     """Planted: with all components both metrics have one law, the Gaussian with the full covariance of the raw rows."""
     splits, vae = model_of(graded(), dim=7)
-    scale = np.array(splits.schema.scale)  # by which SciPy needs them divided, to see that they are not singular
+    scale = np.array(
+        splits.schema.scale
+    )  # by which SciPy needs them divided, to see that they are not singular
     train, test = (part.raw.double().numpy() / scale for part in (splits.train, splits.test))
     law = stats.multivariate_normal(train.mean(0), np.cov(train.T, bias=True))
     expected = np.log(scale).sum() - law.logpdf(test).mean()
     for own in (False, True):
         numbers = pca(vae, splits.test, splits.train, own_units=own)
-        assert numbers["nll"]["mean"] == pytest.approx(expected, abs=1e-4) and numbers["components"] == 5
-        assert "one full Gaussian" in numbers["note"] and numbers["reconstruction_error"]["mean"] < 1e-9
+        assert (
+            numbers["nll"]["mean"] == pytest.approx(expected, abs=1e-4)
+            and numbers["components"] == 5
+        )
+        assert (
+            "one full Gaussian" in numbers["note"]
+            and numbers["reconstruction_error"]["mean"] < 1e-9
+        )
 
 
 def test_the_better_metric_is_named_in_note_and_table():
@@ -83,13 +99,23 @@ def test_the_better_metric_is_named_in_note_and_table():
     splits, vae = model_of(graded(), dim=1)
     numbers = evaluate(vae, splits.test, splits.train, samples=5)
     baselines = numbers["baselines"]
-    own, scaled = (baselines[name]["reconstruction_error"]["mean"] for name in ("pca_own_units", "pca"))
-    assert own < scaled / 10 and baselines["pca"]["nll"]["mean"] < baselines["pca_own_units"]["nll"]["mean"]
+    own, scaled = (
+        baselines[name]["reconstruction_error"]["mean"] for name in ("pca_own_units", "pca")
+    )
+    assert (
+        own < scaled / 10
+        and baselines["pca"]["nll"]["mean"] < baselines["pca_own_units"]["nll"]["mean"]
+    )
     (note,) = [note for note in numbers["notes"] if note.startswith("PCA depends on the units")]
     assert "PCA in your units has the lower reconstruction error" in note
     assert "PCA of scaled columns has the lower NLL" in note
     header, rows = numbers_table(numbers | {"split": "test", "rows": 40})
-    assert header[1:] == ["VAE", "PCA of scaled columns, q = 1", "PCA in your units, q = 1", "trivial"]
+    assert header[1:] == [
+        "VAE",
+        "PCA of scaled columns, q = 1",
+        "PCA in your units, q = 1",
+        "trivial",
+    ]
     assert all(len(row) == len(header) for row in rows)
 
 
@@ -105,15 +131,25 @@ def test_columns_of_every_size_are_kept():
 
 def test_a_law_of_other_units_is_the_law_of_the_divided_rows():
     """Against SciPy's density with the units' Jacobian, raised to the least variance in the new units."""
-    x = np.random.default_rng(5).normal(size=(200, 5)) @ np.random.default_rng(6).normal(size=(5, 5))
+    x = np.random.default_rng(5).normal(size=(200, 5)) @ np.random.default_rng(6).normal(
+        size=(5, 5)
+    )
     unit, model = np.array([3.0, 0.2, 1.0, 50.0, 1e-2]), fit_pca(x, 2)
     expected = log_density(x, x, 2) + np.log(unit).sum()
-    np.testing.assert_allclose(model.divided(unit).bounded(1e-9).log_prob(x / unit), expected, rtol=1e-8)
-    covariance = model.axes.T @ np.diag(model.variances - model.noise) @ model.axes + model.noise * np.eye(5)
+    np.testing.assert_allclose(
+        model.divided(unit).bounded(1e-9).log_prob(x / unit), expected, rtol=1e-8
+    )
+    covariance = model.axes.T @ np.diag(
+        model.variances - model.noise
+    ) @ model.axes + model.noise * np.eye(5)
     values, vectors = np.linalg.eigh(covariance / np.outer(unit, unit))
-    law = stats.multivariate_normal(x.mean(0) / unit, vectors @ np.diag(values.clip(0.3**2)) @ vectors.T)
+    law = stats.multivariate_normal(
+        x.mean(0) / unit, vectors @ np.diag(values.clip(0.3**2)) @ vectors.T
+    )
     assert values.min() < 0.3**2
-    np.testing.assert_allclose(model.divided(unit).bounded(0.3).log_prob(x / unit), law.logpdf(x / unit), rtol=1e-8)
+    np.testing.assert_allclose(
+        model.divided(unit).bounded(0.3).log_prob(x / unit), law.logpdf(x / unit), rtol=1e-8
+    )
 
 
 def table_of_rank(rank, rows, columns, generator):
@@ -128,7 +164,9 @@ DEGENERATE = {
     "constant columns": lambda g: np.c_[g.normal(size=(300, 2)), np.full((300, 4), 7.0)],
     "almost of rank 2": lambda g: table_of_rank(2, 300, 6, g) + 1e-9 * g.normal(size=(300, 6)),
     "fewer rows than q": lambda g: g.normal(size=(4, 6)),
-    "two different rows": lambda g: np.tile(g.normal(size=(2, 6)), (20, 1)) + np.arange(40)[:, None] // 2 * 1e-3,
+    "two different rows": lambda g: (
+        np.tile(g.normal(size=(2, 6)), (20, 1)) + np.arange(40)[:, None] // 2 * 1e-3
+    ),
     "one column varies": lambda g: np.c_[g.normal(size=(300, 1)), np.ones((300, 5))],
 }
 
@@ -161,14 +199,22 @@ def test_directions_that_the_rows_do_not_span_explain_nothing():
 
 
 @pytest.mark.parametrize("scaling", ["none", "standard"])
-@pytest.mark.parametrize("likelihood", ["gaussian", "gaussian-shared", "gaussian-identity", "gaussian-fixed"])
+@pytest.mark.parametrize(
+    "likelihood", ["gaussian", "gaussian-shared", "gaussian-identity", "gaussian-fixed"]
+)
 def test_a_vae_with_more_latents_than_the_table_has_directions_is_evaluated(scaling, likelihood):
-    raw = torch.from_numpy(table_of_rank(2, 200, 6, np.random.default_rng(0)) * [1, 1, 1000, 1, 1, 0.01])
+    raw = torch.from_numpy(
+        table_of_rank(2, 200, 6, np.random.default_rng(0)) * [1, 1, 1000, 1, 1, 0.01]
+    )
     splits, vae = model_of(raw, dim=4, scaling=scaling, likelihood=likelihood)
     numbers = evaluate(vae, splits.test, splits.train, samples=3)
     for name, found in numbers["baselines"].items():
-        assert math.isfinite(found["nll"]["mean"]) and math.isfinite(found["reconstruction_error"]["mean"])
-        assert name == "trivial" or found["reconstruction_error"]["mean"] < 1e-3  # float32 of a thousand
+        assert math.isfinite(found["nll"]["mean"]) and math.isfinite(
+            found["reconstruction_error"]["mean"]
+        )
+        assert (
+            name == "trivial" or found["reconstruction_error"]["mean"] < 1e-3
+        )  # float32 of a thousand
 
 
 def test_ppca_has_maximum_likelihood_with_fewer_rows_than_columns():
@@ -189,7 +235,9 @@ def test_differences_are_paired_over_the_same_rows():
     train, test = (part.prepared().double().numpy() for part in (splits.train, splits.test))
     gap = -scores.log_px.numpy() + log_density(train, test, 2) - np.log(scale).sum()
     assert found["nll_difference"]["mean"] == pytest.approx(gap.mean(), rel=1e-9)
-    assert found["nll_difference"]["se"] == pytest.approx(gap.std(ddof=1) / np.sqrt(len(gap)), rel=1e-9)
+    assert found["nll_difference"]["se"] == pytest.approx(
+        gap.std(ddof=1) / np.sqrt(len(gap)), rel=1e-9
+    )
     model = PCA(2, svd_solver="full").fit(train)
     own = (((model.inverse_transform(model.transform(test)) - test) * scale) ** 2).mean(1)
     pair = np.array([scores.squared_error.mean(1).numpy(), own])

@@ -49,7 +49,18 @@ COMMANDS = [
     "pull",
     "profile",
 ]
-SMALL = ["--epochs", "2", "--hidden", "6", "--latent-dim", "2", "--nll-samples", "3", "--learning-rate", "0.01"]
+SMALL = [
+    "--epochs",
+    "2",
+    "--hidden",
+    "6",
+    "--latent-dim",
+    "2",
+    "--nll-samples",
+    "3",
+    "--learning-rate",
+    "0.01",
+]
 TABLE = ["designs of 2026.csv", "--label", "kind", "--likelihood", "gaussian", *SMALL]
 
 
@@ -65,7 +76,9 @@ def write_designs(path, seed=0):
     with open(path, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["length [mm]", "kind", "T, inside"])
-        writer.writerows([str(length), "ab"[int(length > 3)], str(inside)] for length, inside in rows)
+        writer.writerows(
+            [str(length), "ab"[int(length > 3)], str(inside)] for length, inside in rows
+        )
     return rows
 
 
@@ -102,7 +115,9 @@ def no_pictures(monkeypatch):
 def tree(folder):
     """Every path under `folder` with a hash of what is there."""
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        if path.is_file()
+        else ""
         for path in sorted(folder.rglob("*"))
     }
 
@@ -111,7 +126,9 @@ def json_of(arguments, capsys):
     """The one JSON document that a command prints."""
     capsys.readouterr()
     assert cli.run(arguments) == 0
-    return json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    return json.loads(
+        capsys.readouterr().out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON")
+    )
 
 
 # --- help ---------------------------------------------------------------------------------------------------------
@@ -140,13 +157,24 @@ def test_train_leaves_a_whole_run_and_prints_lines_that_stay_lines(place, capsys
     assert cli.run(["train", "digits", *SMALL, "--out", "again"]) == 0
     out, err = capsys.readouterr()
     lines = err.splitlines()
-    assert len(lines) == 2 and all(re.fullmatch(r"epoch +\d .* examples/s( best)?", line) for line in lines)
-    assert out.endswith("Report: again/report.html\n") and not re.search("^epoch", out, re.MULTILINE)
+    assert len(lines) == 2 and all(
+        re.fullmatch(r"epoch +\d .* examples/s( best)?", line) for line in lines
+    )
+    assert out.endswith("Report: again/report.html\n") and not re.search(
+        "^epoch", out, re.MULTILINE
+    )
     again, run = tree(place / "again"), tree(place / "run")
     timed = {"history.jsonl", "checkpoint.safetensors", "report.html", "figures/curves.png"}
-    later = {"validation.json", "sampler-gmm.safetensors", "sampler-flow.safetensors", "samplers.json"}
+    later = {
+        "validation.json",
+        "sampler-gmm.safetensors",
+        "sampler-flow.safetensors",
+        "samplers.json",
+    }
     later |= {"figures/draws.png", "figures/conditions.png", "validation-scores.safetensors"}
-    assert again.keys() == run.keys() >= {*RESULTS} - later  # of a study, of variform sampler, of other likelihoods
+    assert (
+        again.keys() == run.keys() >= {*RESULTS} - later
+    )  # of a study, of variform sampler, of other likelihoods
     assert {name for name in run if run[name] != again[name]} <= timed
 
 
@@ -157,10 +185,15 @@ def test_evaluate_prints_one_json_document(place, capsys):
         assert set(numbers[name]) == {"mean", "se", "n"}
         assert numbers[name]["n"] == numbers["rows"] == numbers["data"]["rows"]["test"]
     assert set(numbers["nll"]) == {"mean", "se", "n", "samples"} and numbers["nll"]["samples"] == 4
-    assert numbers["elbo"]["mean"] == pytest.approx(numbers["log_likelihood"]["mean"] - numbers["kl"]["mean"])
+    assert numbers["elbo"]["mean"] == pytest.approx(
+        numbers["log_likelihood"]["mean"] - numbers["kl"]["mean"]
+    )
     valid = json_of(["evaluate", "run", "--json", "--samples", "3", "--split", "valid"], capsys)
     assert valid["rows"] == numbers["data"]["rows"]["valid"]
-    assert json_of(["evaluate", "run", "--json", "--samples", "3"], capsys) == open_run("run").evaluation
+    assert (
+        json_of(["evaluate", "run", "--json", "--samples", "3"], capsys)
+        == open_run("run").evaluation
+    )
     assert cli.run(["evaluate", "run", "--samples", "3"]) == 0
     assert show(open_run("run").evaluation["elbo"]) in capsys.readouterr().out
 
@@ -171,16 +204,23 @@ def test_generate_writes_images_arrays_and_tables(place, capsys):
     assert cli.run(["generate", "run", "--count", "12", "--out", "new.npy"]) == 0
     arrays = np.load("new.npy")
     assert arrays.shape == (12, 1, 8, 8) and 0 <= arrays.min() < arrays.max() <= 16
-    pixels = np.stack([np.asarray(Image.open(path)) for path in sorted(Path("new digits").iterdir())])
+    pixels = np.stack(
+        [np.asarray(Image.open(path)) for path in sorted(Path("new digits").iterdir())]
+    )
     np.testing.assert_allclose(pixels, arrays[:, 0] / 16 * 255, atol=0.5001)
     for name, options in (("a", []), ("b", []), ("c", ["--seed", "1"]), ("d", ["--draw"])):
-        assert cli.run(["generate", "a table", "--count", "400", "--out", f"{name}.csv", *options]) == 0
+        assert (
+            cli.run(["generate", "a table", "--count", "400", "--out", f"{name}.csv", *options])
+            == 0
+        )
     files = {name: Path(f"{name}.csv").read_text() for name in "abcd"}
     assert files["a"] == files["b"] and len(set(files.values())) == 3
     with open("d.csv", newline="") as file:
         head, *rows = csv.reader(file)
     assert head == ["length [mm]", "T, inside"]
-    np.testing.assert_allclose(np.array(rows, float).mean(0), [3, -70], rtol=0.06)  # in the user's units
+    np.testing.assert_allclose(
+        np.array(rows, float).mean(0), [3, -70], rtol=0.06
+    )  # in the user's units
 
 
 def test_sampler_fits_saves_compares_and_generates(place, capsys, no_pictures):
@@ -191,7 +231,10 @@ def test_sampler_fits_saves_compares_and_generates(place, capsys, no_pictures):
     file = Path("a table/sampler-gmm.safetensors").read_bytes()
     assert cli.run(command) == 0  # the same bits again
     out = capsys.readouterr().out
-    assert Path("a table/sampler-gmm.safetensors").read_bytes() == file and "Saved: a table/sampler-gmm" in out
+    assert (
+        Path("a table/sampler-gmm.safetensors").read_bytes() == file
+        and "Saved: a table/sampler-gmm" in out
+    )
     for found in numbers["samplers"].values():
         assert show(found["nll"]) in out and show(found["samples"]["coverage"]) in out
     evaluated = json_of(["evaluate", "a table", "--json", "--samples", "20"], capsys)["nll"]
@@ -199,7 +242,16 @@ def test_sampler_fits_saves_compares_and_generates(place, capsys, no_pictures):
     spread = {}
     for name, options in {"prior": [], "gmm": [], "cold": ["--temperature", "0.01"]}.items():
         sampler = "gmm" if name == "cold" else name
-        generate = ["generate", "a table", "--count", "300", "--sampler", sampler, *options, "--out"]
+        generate = [
+            "generate",
+            "a table",
+            "--count",
+            "300",
+            "--sampler",
+            sampler,
+            *options,
+            "--out",
+        ]
         assert cli.run([*generate, f"{name}.csv"]) == 0
         spread[name] = np.loadtxt(f"{name}.csv", delimiter=",", skiprows=1, usecols=0).std()
     assert len(set(spread.values())) == 3
@@ -210,7 +262,10 @@ def test_sampler_fits_saves_compares_and_generates(place, capsys, no_pictures):
     assert Path("a table/replaced-1/sampler-gmm.safetensors").read_bytes() == file
     shutil.copy("a table/replaced-1/sampler-gmm.safetensors", "a table")
     assert cli.run(["generate", "a table", "--sampler", "gmm", "--out", "no.csv"]) == 2
-    assert "must be a sampler fitted to this model" in capsys.readouterr().err and not Path("no.csv").exists()
+    assert (
+        "must be a sampler fitted to this model" in capsys.readouterr().err
+        and not Path("no.csv").exists()
+    )
 
 
 def test_encode_decode_and_reconstruct_agree(place, capsys):
@@ -220,10 +275,14 @@ def test_encode_decode_and_reconstruct_agree(place, capsys):
     assert Path("first.csv").read_bytes() == Path("second.csv").read_bytes()
     with open("first.csv", newline="") as file:
         head, *rows = csv.reader(file)
-    assert head == ["row", "z1", "z2", "std_z1", "std_z2"] and [row[0] for row in rows] == [str(n) for n in range(300)]
+    assert head == ["row", "z1", "z2", "std_z1", "std_z2"] and [row[0] for row in rows] == [
+        str(n) for n in range(300)
+    ]
     means = np.array(rows, np.float32)[:, 1:3]
     vae = open_run("a table").vae
-    assert np.array_equal(exploration.encode(vae, read_rows(source, vae.schema))[0], means)  # no digit was lost
+    assert np.array_equal(
+        exploration.encode(vae, read_rows(source, vae.schema))[0], means
+    )  # no digit was lost
     np.save("points.npy", means)
     assert cli.run(["decode", "a table", "points.npy", "--out", "decoded.npy"]) == 0
     error = json_of(["reconstruct", "a table", source, "--out", "rebuilt.npy", "--json"], capsys)[
@@ -270,9 +329,15 @@ def test_columns_of_a_csv_file_are_matched_by_name(place, capsys):
     for name, (order, last) in tables.items():
         with open(name, "w", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow([*(head[place] for place in order[: 3 if last else None]), *([last] if last else [])])
+            writer.writerow(
+                [
+                    *(head[place] for place in order[: 3 if last else None]),
+                    *([last] if last else []),
+                ]
+            )
             writer.writerows(
-                [*(row[place] for place in order[: 3 if last else None]), *(["x1"] if last else [])] for row in rows
+                [*(row[place] for place in order[: 3 if last else None]), *(["x1"] if last else [])]
+                for row in rows
             )
     assert cli.run(["encode", "a table", TABLE[0], "--out", "straight.npy"]) == 0
     assert cli.run(["encode", "a table", "turned.csv", "--out", "turned.npy"]) == 0
@@ -320,7 +385,9 @@ def test_explore_writes_the_page_of_the_run_or_of_other_rows(place, capsys, monk
     pages = [(place / name).read_text() for name in ("a table/explorer.html", "other.html")]
     found = [re.search(r'"total": (\d+)', page) for page in pages]
     assert [match and match[1] for match in found] == ["300", "300"] and pages[0] != pages[1]
-    assert all(str(place.parent) not in page and str(Path.home()) + "/" not in page for page in pages)
+    assert all(
+        str(place.parent) not in page and str(Path.home()) + "/" not in page for page in pages
+    )
     assert 'href="explorer.html"' in (place / "a table" / "report.html").read_text()
     monkeypatch.setattr("variform.runs.explorer.MOST_EMBEDDED", 10)
     assert cli.run(["explore", "a table"]) == 2
@@ -353,12 +420,31 @@ def test_the_command_in_the_report_repeats_the_run(place, tmp_path, monkeypatch,
         words = shlex.split(found.group())[1:]
         assert words.pop() == "NEW" and cli.run([*words, f"{name} again"]) == 0
         for file in ("config.toml", "model.safetensors", "last.safetensors", "evaluation.json"):
-            assert (tmp_path / f"{name} again" / file).read_bytes() == (place / name / file).read_bytes()
+            assert (tmp_path / f"{name} again" / file).read_bytes() == (
+                place / name / file
+            ).read_bytes()
 
 
 def test_options_of_a_file_give_way_to_those_of_the_command(place, no_pictures):
-    assert cli.run(["train", "--config", "a table/config.toml", "--latent-dim", "1", "--beta", "2", "--out", "b"]) == 0
-    old, new = ((place / name / "config.toml").read_text().splitlines() for name in ("a table", "b"))
+    assert (
+        cli.run(
+            [
+                "train",
+                "--config",
+                "a table/config.toml",
+                "--latent-dim",
+                "1",
+                "--beta",
+                "2",
+                "--out",
+                "b",
+            ]
+        )
+        == 0
+    )
+    old, new = (
+        (place / name / "config.toml").read_text().splitlines() for name in ("a table", "b")
+    )
     changed = {(a, b) for a, b in zip(old, new, strict=True) if a != b}
     assert changed == {("latent_dim = 2", "latent_dim = 1"), ("beta = 1.0", "beta = 2.0")}
 
@@ -386,9 +472,25 @@ def test_a_folder_named_digits_does_not_hide_the_built_in_name(place, no_picture
     Path("digits").mkdir()
     shutil.copy("designs of 2026.csv", "digits/1.csv")
     assert cli.run(["train", "digits", *SMALL, "--out", "again"]) == 0
-    assert Path("again/model.safetensors").read_bytes() == Path("run/model.safetensors").read_bytes()
     assert (
-        cli.run(["study", "latent-dim", "digits", *SMALL[:4], "--nll-samples", "1", "--dims", "1", "--out", "s"]) == 0
+        Path("again/model.safetensors").read_bytes() == Path("run/model.safetensors").read_bytes()
+    )
+    assert (
+        cli.run(
+            [
+                "study",
+                "latent-dim",
+                "digits",
+                *SMALL[:4],
+                "--nll-samples",
+                "1",
+                "--dims",
+                "1",
+                "--out",
+                "s",
+            ]
+        )
+        == 0
     )
     assert read_config(Path("s/study.toml")).source == "digits"
 
@@ -402,9 +504,17 @@ def test_a_subset_of_the_sprites_is_trained_on_by_its_name_and_read_again(place,
 def test_an_autoencoder_claims_no_bound_and_is_drawn_all_the_same(place):
     assert cli.run(["train", "digits", "--objective", "autoencoder", *SMALL, "--out", "plain"]) == 0
     lines = (place / "plain" / "history.jsonl").read_text().splitlines()
-    rows = [json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON")) for line in lines]
-    assert len(rows) == 2 and all(row["valid_elbo"] is None and row["valid_loss"] > 0 for row in rows)
-    assert any("Compare reconstruction errors" in note for note in open_run(place / "plain").evaluation["notes"])
+    rows = [
+        json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+        for line in lines
+    ]
+    assert len(rows) == 2 and all(
+        row["valid_elbo"] is None and row["valid_loss"] > 0 for row in rows
+    )
+    assert any(
+        "Compare reconstruction errors" in note
+        for note in open_run(place / "plain").evaluation["notes"]
+    )
     assert cli.run(["draw", "plain"]) == 0
 
 
@@ -416,7 +526,9 @@ def test_a_test_split_that_duplicates_make_tiny_is_warned_of(place, capsys, no_p
     train = ["train", "many.csv", "--likelihood", "gaussian", "--split-seed", str(seed), *SMALL]
     assert cli.run([*train, "--out", "many"]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"Note: Only [123] of 603 rows are in test: .* 58\d of all 603 rows repeat others", out)
+    assert re.search(
+        r"Note: Only [123] of 603 rows are in test: .* 58\d of all 603 rows repeat others", out
+    )
     assert cli.run(["evaluate", "a table", "--samples", "2"]) == 0
     assert "Note: Only" not in capsys.readouterr().out
 
@@ -443,13 +555,21 @@ def test_importance_samples_are_part_of_the_run(place, capsys, no_pictures):
     """`evaluate` and `--resume` take those that the run was begun with; `--resume` may also change them."""
     assert json_of(["evaluate", "run", "--json"], capsys) == open_run("run").evaluation
     weights = Path("run/model.safetensors").read_bytes()
-    assert cli.run(["train", "--resume", "run", "--nll-samples", "1000"]) == 0  # the default, but asked for
-    assert open_run("run").config.evaluation.nll_samples == open_run("run").evaluation["nll"]["samples"] == 1000
+    assert (
+        cli.run(["train", "--resume", "run", "--nll-samples", "1000"]) == 0
+    )  # the default, but asked for
+    assert (
+        open_run("run").config.evaluation.nll_samples
+        == open_run("run").evaluation["nll"]["samples"]
+        == 1000
+    )
     assert Path("run/model.safetensors").read_bytes() == weights
     assert cli.run(["train", "--config", "a table/config.toml", "--out", "again"]) == 0
     assert open_run("again").evaluation["nll"]["samples"] == 3
     text = Path("run/config.toml").read_text()
-    Path("run/config.toml").write_text(text[: text.index("[evaluation]")])  # as an older version wrote it
+    Path("run/config.toml").write_text(
+        text[: text.index("[evaluation]")]
+    )  # as an older version wrote it
     assert open_run("run").config.evaluation.nll_samples == 1000
 
 
@@ -458,10 +578,15 @@ def test_a_run_killed_before_its_first_checkpoint_is_resumed(place, no_pictures)
     for name in before:
         if name not in ("config.toml", "data.json") and (place / "run" / name).is_file():
             (place / "run" / name).unlink()
-    Path("run/.checkpoint-0123abcd.safetensors").write_text("half")  # what a kill in mid-write leaves
+    Path("run/.checkpoint-0123abcd.safetensors").write_text(
+        "half"
+    )  # what a kill in mid-write leaves
     assert cli.run(["train", "--resume", "run"]) == 0
     after = tree(place / "run")
-    assert all(after[name] == before[name] for name in ("model.safetensors", "last.safetensors", "evaluation.json"))
+    assert all(
+        after[name] == before[name]
+        for name in ("model.safetensors", "last.safetensors", "evaluation.json")
+    )
     assert not any(name.startswith(".") for name in after)
 
 
@@ -494,7 +619,9 @@ def test_overwrite_sets_the_results_aside_and_keeps_foreign_files(place, monkeyp
     assert {name: left[f"replaced-1/{name}"] for name in RESULTS if name in old} == {
         name: old[name] for name in RESULTS if name in old
     }
-    assert not {"model.safetensors", "evaluation.json", "report.html", "history.jsonl"} & left.keys()
+    assert (
+        not {"model.safetensors", "evaluation.json", "report.html", "history.jsonl"} & left.keys()
+    )
     assert cli.run(["evaluate", "run"]) == 2  # never the old model beside the new configuration
     assert cli.run(train) == 0
     assert all((place / "run" / name).read_text() == "mine" for name in foreign)
@@ -502,7 +629,18 @@ def test_overwrite_sets_the_results_aside_and_keeps_foreign_files(place, monkeyp
 
 
 def test_an_interrupted_study_goes_on_without_training_anything_twice(place, monkeypatch, capsys):
-    command = ["study", "latent-dim", *TABLE[:-4], "--dims", "1,2", "--nll-samples", "3", "--out", "study", "--json"]
+    command = [
+        "study",
+        "latent-dim",
+        *TABLE[:-4],
+        "--dims",
+        "1,2",
+        "--nll-samples",
+        "3",
+        "--out",
+        "study",
+        "--json",
+    ]
     trained = []
 
     def train(config, folder, **options):
@@ -524,8 +662,13 @@ def test_an_interrupted_study_goes_on_without_training_anything_twice(place, mon
     weights = Path("study/dim-1-seed-0/model.safetensors").read_bytes()
     command[command.index("--nll-samples") + 1] = "50"
     more = json_of(command, capsys)  # more samples: evaluated again, not trained again
-    assert all(a["nll"] != b["nll"] and a["kl"] == b["kl"] for a, b in zip(first["rows"], more["rows"], strict=True))
-    assert len(trained) == 2 and Path("study/dim-1-seed-0/model.safetensors").read_bytes() == weights
+    assert all(
+        a["nll"] != b["nll"] and a["kl"] == b["kl"]
+        for a, b in zip(first["rows"], more["rows"], strict=True)
+    )
+    assert (
+        len(trained) == 2 and Path("study/dim-1-seed-0/model.safetensors").read_bytes() == weights
+    )
     before = tree(place / "study")
     write_designs(place / TABLE[0], seed=1)
     assert cli.run(command) == 2  # other data than those of the finished fits
@@ -539,7 +682,10 @@ def test_an_interrupted_study_goes_on_without_training_anything_twice(place, mon
 def test_a_reader_that_leaves_early_is_no_error(place):
     code = "import sys; sys.stdout.reconfigure(write_through=True); from variform.faces.cli import main; main()"
     with subprocess.Popen(
-        [sys.executable, "-c", code, "info", "run"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, "info", "run"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         process.stdout.close()
         assert (process.stderr.read(), process.wait()) == ("", 141)
@@ -561,7 +707,9 @@ def mistakes(finished, tmp_path_factory):
     write_designs(folder / "changed.csv", seed=1)
     for name, source in other.items():
         config = folder / name / "config.toml"
-        config.write_text(config.read_text().replace(str(finished / TABLE[0]), str(folder / source)))
+        config.write_text(
+            config.read_text().replace(str(finished / TABLE[0]), str(folder / source))
+        )
     config = folder / "edited" / "config.toml"
     config.write_text(config.read_text().replace('activation = "relu"', 'activation = "tanh"'))
     config = folder / "prepared" / "config.toml"
@@ -585,12 +733,21 @@ MISTAKES = [
     ("train over.csv --scaling none --batch-size 9", "bernoulli needs values in [0, 1]"),
     ("train digits --likelihood bernouli", "Did you mean 'bernoulli'?"),
     ("train digits --latent-dims 3", "Did you mean --latent-dim?"),
-    ("train digits surplus", "variform train takes no more arguments; got surplus. Leave them out."),
+    (
+        "train digits surplus",
+        "variform train takes no more arguments; got surplus. Leave them out.",
+    ),
     ("trian digits", 'Did you mean "train"?'),
     ("train digits --beta -1", "--beta must be at least 0; got -1.0"),
     ("train digits --objective iwaes", "--objective must be one of elbo, iwae"),
-    ("train digits --objective iwae --free-bits 1", "--free-bits must be left out with --objective iwae"),
-    ("train digits --learning-rate nan", "--learning-rate must be a finite number of at most 18 digits; got nan"),
+    (
+        "train digits --objective iwae --free-bits 1",
+        "--free-bits must be left out with --objective iwae",
+    ),
+    (
+        "train digits --learning-rate nan",
+        "--learning-rate must be a finite number of at most 18 digits; got nan",
+    ),
     ("train digits --epochs 1.5", "--epochs must be a whole number; got '1.5'"),
     ("train digits --epochs 0", "--epochs must be at least 1"),
     ("train digits --seed 99999999999999999999", "at most 18 digits"),
@@ -598,16 +755,28 @@ MISTAKES = [
     ("train digits --hidden 64,0", "each of --hidden must be at least 1"),
     ("train digits --hidden=64,0", "each of --hidden must be at least 1"),
     ("train digits --components 50", "--components must be left out with --prior normal"),
-    ("train digits --transforms 5", "--transforms must be left out with --posterior diagonal and --prior normal"),
-    ("train digits --fixed-std 0.2 --likelihood gaussian", "--fixed-std must be left out with --likelihood gaussian"),
+    (
+        "train digits --transforms 5",
+        "--transforms must be left out with --posterior diagonal and --prior normal",
+    ),
+    (
+        "train digits --fixed-std 0.2 --likelihood gaussian",
+        "--fixed-std must be left out with --likelihood gaussian",
+    ),
     ("train digits --filters 8,8", "--filters must be left out with --network mlp"),
     ("train digits --config unused.toml", "--components must be left out with --prior normal"),
-    ("study latent-dim digits --components 50", "--components must be left out with --prior normal"),
+    (
+        "study latent-dim digits --components 50",
+        "--components must be left out with --prior normal",
+    ),
     ("profile digits --filters 8,8", "--filters must be left out with --network mlp"),
     ("train digits --network cnn", "--network must be one of mlp, conv, residual; got 'cnn'"),
     ("train digits --network conv --filters 8,0", "each of --filters must be at least 1"),
     ("train digits --network conv --filters 8,8,8,8", "at most 3 numbers for images of 8 x 8"),
-    ("train over.csv --network conv --likelihood gaussian --batch-size 9", "needs images, (channels, height, width)"),
+    (
+        "train over.csv --network conv --likelihood gaussian --batch-size 9",
+        "needs images, (channels, height, width)",
+    ),
     ("train 1,2", "1,2 does not exist"),
     ("train digits --hidden 9000000000", "must fit in memory"),
     ("train digits --batch-size 9999", "must not exceed the 1422 training rows"),
@@ -692,18 +861,26 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("command", "message"), MISTAKES, ids=[command for command, _ in MISTAKES])
-def test_a_mistake_is_told_in_a_sentence_and_touches_nothing(mistakes, monkeypatch, capsys, command, message):
+def test_a_mistake_is_told_in_a_sentence_and_touches_nothing(
+    mistakes, monkeypatch, capsys, command, message
+):
     monkeypatch.chdir(mistakes)
     before = tree(mistakes)
     assert cli.run(shlex.split(command)) == 2
     out, err = capsys.readouterr()
-    assert out == "" and err.startswith("error: ") and err.count("\n") == 1 and "Traceback" not in err
+    assert (
+        out == "" and err.startswith("error: ") and err.count("\n") == 1 and "Traceback" not in err
+    )
     assert any(part in err for part in message.split("|")), err
     assert tree(mistakes) == before
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that not even root may write to")
-@pytest.mark.parametrize("command", ["train digits --out", "study latent-dim digits --out", "generate run --out"])
+@pytest.mark.skipif(
+    not Path("/proc/self").exists(), reason="needs a folder that not even root may write to"
+)
+@pytest.mark.parametrize(
+    "command", ["train digits --out", "study latent-dim digits --out", "generate run --out"]
+)
 def test_a_folder_that_may_not_be_written_to(mistakes, monkeypatch, capsys, command):
     monkeypatch.chdir(mistakes)
     assert cli.run([*command.split(), "/proc/variform"]) == 2

@@ -49,9 +49,12 @@ def trained(place, name, *, source="values", samples=3, train=None, **options):
     folder = place / name
     if not folder.exists():
         data = DataConfig(
-            **{"label": "kind", "scaling": "none"} | {key: options.pop(key) for key in _DATA if key in options}
+            **{"label": "kind", "scaling": "none"}
+            | {key: options.pop(key) for key in _DATA if key in options}
         )
-        model = ModelConfig(**{"latent_dim": 2, "hidden": (5,), "likelihood": "gaussian-identity"} | options)
+        model = ModelConfig(
+            **{"latent_dim": 2, "hidden": (5,), "likelihood": "gaussian-identity"} | options
+        )
         train = train or TrainConfig(epochs=1)
         few = EvaluationConfig(nll_samples=samples)
         source = str(place / f"{source}.csv")
@@ -84,7 +87,10 @@ def test_paired_differences_are_those_of_numpy():
             "",
             SimpleNamespace(config=RunConfig()),
             {},
-            {name: torch.from_numpy(value) for name, value in [*row.items(), ("squared_error", error)]},
+            {
+                name: torch.from_numpy(value)
+                for name, value in [*row.items(), ("squared_error", error)]
+            },
         )
         for row, error in zip(rows, squares, strict=True)
     ]
@@ -99,7 +105,9 @@ def test_paired_differences_are_those_of_numpy():
     roots = np.sqrt(left_out[:, 0]) - np.sqrt(left_out[:, 1])
     jackknife = np.sqrt(498 * roots.var())
     error = found["reconstruction_error"]
-    assert error["mean"] == pytest.approx(np.sqrt(known[0].mean()) - np.sqrt(known[1].mean()), rel=1e-12)
+    assert error["mean"] == pytest.approx(
+        np.sqrt(known[0].mean()) - np.sqrt(known[1].mean()), rel=1e-12
+    )
     assert error["se"] == pytest.approx(jackknife, rel=0.01) and error["n"] == 499
 
 
@@ -110,7 +118,10 @@ def test_the_planted_difference_of_two_models_is_found(place):
         constant(trained(place, name), bias)
     found = comparisons.compare([place / name for name in biases])
     raw = open_run(place / "first").data().test.raw.double().numpy()
-    nll = {name: ((raw - np.float32(bias)) ** 2).sum(1) / 2 + 1.5 * np.log(2 * np.pi) for name, bias in biases.items()}
+    nll = {
+        name: ((raw - np.float32(bias)) ** 2).sum(1) / 2 + 1.5 * np.log(2 * np.pi)
+        for name, bias in biases.items()
+    }
     (group,) = found.groups
     order = sorted(biases, key=lambda name: nll[name].mean())
     assert group["runs"] == order and group["reference"] == order[0] and group["rows"] == len(raw)
@@ -123,7 +134,9 @@ def test_the_planted_difference_of_two_models_is_found(place):
         assert group["differences"][name]["kl"]["mean"] == 0
         low, high = group["differences"][name]["nll"]["interval"]
         assert (low + high) / 2 == pytest.approx(gap.mean(), abs=1e-6)
-        assert 2 < (high - low) / 2 / (gap.std(ddof=1) / np.sqrt(len(raw))) < 2.7  # Tukey's 2.34, with 30 rows 2.5
+        assert (
+            2 < (high - low) / 2 / (gap.std(ddof=1) / np.sqrt(len(raw))) < 2.7
+        )  # Tukey's 2.34, with 30 rows 2.5
         assert group["differences"][name]["told_apart"] == (low > 0)
         roots = [np.sqrt(((raw - np.float32(biases[one])) ** 2).mean()) for one in (name, order[0])]
         error = group["differences"][name]["reconstruction_error"]
@@ -137,7 +150,11 @@ REFUSED = [  # a run beside `plain`, the ground, whether errors may be ranked al
     ({"name": "continuous", "likelihood": "continuous-bernoulli"}, "likelihood", True),
     ({"name": "standard", "scaling": "standard"}, "scaling", True),
     ({"name": "more", "samples": 4}, "importance samples", True),
-    ({"name": "autoencoder", "train": TrainConfig(epochs=1, objective="autoencoder")}, "spread of q(z|x)", True),
+    (
+        {"name": "autoencoder", "train": TrainConfig(epochs=1, objective="autoencoder")},
+        "spread of q(z|x)",
+        True,
+    ),
     ({"name": "binary", "binarise": "threshold"}, "binarisation", False),
     ({"name": "another split", "split_seed": 1}, "rows", False),
     ({"name": "other data", "source": "other"}, "data", False),
@@ -145,7 +162,9 @@ REFUSED = [  # a run beside `plain`, the ground, whether errors may be ranked al
 ]
 
 
-@pytest.mark.parametrize(("other", "ground", "error"), REFUSED, ids=[case[0]["name"] for case in REFUSED])
+@pytest.mark.parametrize(
+    ("other", "ground", "error"), REFUSED, ids=[case[0]["name"] for case in REFUSED]
+)
 def test_runs_are_not_ranked_where_their_numbers_are_of_two_kinds(place, other, ground, error):
     folders = [trained(place, **PLAIN), trained(place, **other)]
     found = comparisons.compare(folders)
@@ -179,7 +198,9 @@ def test_scores_are_kept_and_new_ones_agree_with_them(place):
     assert header["samples"] == 3 and kept["index"].tolist() == run.data().test.index.tolist()
     for name in ("elbo", "nll", "kl", "log_likelihood"):
         assert kept[name].mean().item() == pytest.approx(run.evaluation[name]["mean"], rel=1e-12)
-    assert kept["squared_error"].mean().sqrt().item() == pytest.approx(run.evaluation["reconstruction_error"]["mean"])
+    assert kept["squared_error"].mean().sqrt().item() == pytest.approx(
+        run.evaluation["reconstruction_error"]["mean"]
+    )
     file = (folder / "scores.safetensors").read_bytes()
     (folder / "scores.safetensors").unlink()
     _, again = scored_rows(run)  # as of a run of an older version
@@ -202,13 +223,27 @@ def test_refined_posteriors_give_the_truth_that_a_spoilt_one_hides(place, tmp_pa
     raw = open_run(folders[0]).data().test.raw.double().numpy()
     truth = (((raw - 0.5) ** 2).sum(1) / 2 + 1.5 * np.log(2 * np.pi)).mean()
     plain, refined = (comparisons.compare(folders, refine=steps) for steps in (0, 100))
-    (_, off), (_, close) = (entry.numbers() for entry in plain.entries), (entry.numbers() for entry in refined.entries)
+    (_, off), (_, close) = (
+        (entry.numbers() for entry in plain.entries),
+        (entry.numbers() for entry in refined.entries),
+    )
     assert off["nll"]["mean"] > truth + 0.5 and off["high_pareto_k"]["mean"] > MOST_ROWS
-    assert close["nll"]["mean"] == pytest.approx(truth, abs=0.02) and plain.groups[0]["reference"] == "sound"
-    assert any("The NLL of spoilt is too high for" in note and "`refine=50`" in note for note in plain.notes())
+    assert (
+        close["nll"]["mean"] == pytest.approx(truth, abs=0.02)
+        and plain.groups[0]["reference"] == "sound"
+    )
+    assert any(
+        "The NLL of spoilt is too high for" in note and "`refine=50`" in note
+        for note in plain.notes()
+    )
     assert not any("too high" in note for note in refined.notes())
     assert any("100 steps from the encoder's" in note for note in refined.notes())
-    assert cli.run(["compare", *map(str, folders), "--refine", "100", "--out", str(tmp_path / "beside")]) == 0
+    assert (
+        cli.run(
+            ["compare", *map(str, folders), "--refine", "100", "--out", str(tmp_path / "beside")]
+        )
+        == 0
+    )
     assert "rows with Pareto k > 0.7" in capsys.readouterr().out.replace("\n", " ")
     assert "--refine 100 --out NEW" in (tmp_path / "beside" / "comparison.html").read_text()
     assert {run["refine"] for run in refined.to_dict()["runs"]} == {100}
@@ -216,7 +251,10 @@ def test_refined_posteriors_give_the_truth_that_a_spoilt_one_hides(place, tmp_pa
 
 
 def test_an_older_run_without_a_pareto_k_is_pooled_with_a_newer_one(place):
-    folders = [trained(place, f"of seed {seed}", samples=30, train=TrainConfig(epochs=1, seed=seed)) for seed in (0, 1)]
+    folders = [
+        trained(place, f"of seed {seed}", samples=30, train=TrainConfig(epochs=1, seed=seed))
+        for seed in (0, 1)
+    ]
     header, tensors = read_sealed(folders[1] / "scores.safetensors")
     older = {name: value for name, value in tensors.items() if name not in ("pareto_k", "ess")}
     write_sealed(folders[1] / "scores.safetensors", header, older)
@@ -225,13 +263,18 @@ def test_an_older_run_without_a_pareto_k_is_pooled_with_a_newer_one(place):
 
 
 def test_seeds_of_one_configuration_are_pooled(place):
-    folders = [trained(place, f"seed {seed}", train=TrainConfig(epochs=1, seed=seed)) for seed in range(3)]
+    folders = [
+        trained(place, f"seed {seed}", train=TrainConfig(epochs=1, seed=seed)) for seed in range(3)
+    ]
     found = comparisons.compare([*folders, trained(place, "shared", likelihood="gaussian-shared")])
     (pooled,) = found.seeds
     means = [open_run(folder).evaluation["nll"] for folder in folders]
     assert pooled["runs"] == ["seed 0", "seed 1", "seed 2"]
     assert pooled["nll"]["mean"] == pytest.approx(np.mean([item["mean"] for item in means]))
-    variance = np.mean([item["se"] ** 2 for item in means]) + np.var([item["mean"] for item in means], ddof=1) / 3
+    variance = (
+        np.mean([item["se"] ** 2 for item in means])
+        + np.var([item["mean"] for item in means], ddof=1) / 3
+    )
     assert pooled["nll"]["se"] == pytest.approx(np.sqrt(variance))
 
 
@@ -253,16 +296,24 @@ def test_the_command_prints_and_writes_the_same_numbers(place, capsys, monkeypat
         assert line["run"] == run["name"] and float(line["nll"]) == run["nll"]["mean"]
         assert show(run["nll"]) in out
         if run["name"] in group["differences"]:
-            assert float(line["nll_difference_se"]) == group["differences"][run["name"]]["nll"]["se"]
+            assert (
+                float(line["nll_difference_se"]) == group["differences"][run["name"]]["nll"]["se"]
+            )
             assert show(group["differences"][run["name"]]["nll"]) in out
     page = (place / "beside" / "comparison.html").read_text()
     assert len(re.findall("data:image/png", page)) == 2  # curves of two kinds of nats
-    assert "Not ranked by density, because the runs differ in likelihood" in page and "likelihood" in out
+    assert (
+        "Not ranked by density, because the runs differ in likelihood" in page
+        and "likelihood" in out
+    )
 
 
 def test_curves_lie_over_each_other_and_the_steep_beginning_does_not_set_the_axis():
     keys = ("valid_elbo", "valid_log_likelihood", "valid_kl")
-    history = [{"step": 10 * n, "best": n == 29, **dict.fromkeys(keys, -1e6 if n == 1 else -n)} for n in range(1, 31)]
+    history = [
+        {"step": 10 * n, "best": n == 29, **dict.fromkeys(keys, -1e6 if n == 1 else -n)}
+        for n in range(1, 31)
+    ]
     other = [row | dict.fromkeys(keys, -2.0 * row["step"]) for row in history]
     figure = plot_compared_curves({"one": history, "two": other})
     assert [panel.get_title() for panel in figure.axes] == ["ELBO", "log-likelihood", "KL"]
@@ -271,5 +322,8 @@ def test_curves_lie_over_each_other_and_the_steep_beginning_does_not_set_the_axi
     assert lines[1].get_ydata().tolist() == [row["valid_elbo"] for row in other]
     assert figure.axes[0].get_ylim()[0] > -1e3
     stars = [line for line in figure.axes[0].get_lines() if line.get_marker() == "*"]
-    assert [(star.get_xdata()[0], star.get_ydata()[0]) for star in stars] == [(290, -29), (290, -580.0)]
+    assert [(star.get_xdata()[0], star.get_ydata()[0]) for star in stars] == [
+        (290, -29),
+        (290, -580.0),
+    ]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one", "two"]

@@ -25,14 +25,20 @@ def observed_density(mean, covariance, x):
     found = []
     for row in x:
         seen = ~np.isnan(row)
-        law = stats.multivariate_normal(mean[seen], covariance[np.ix_(seen, seen)]) if seen.any() else None
+        law = (
+            stats.multivariate_normal(mean[seen], covariance[np.ix_(seen, seen)])
+            if seen.any()
+            else None
+        )
         found.append(law.logpdf(row[seen]) if law else 0.0)
     return np.array(found)
 
 
 def covariance_of(model):
     size = model.axes.shape[1]
-    return model.axes.T @ np.diag(model.variances - model.noise) @ model.axes + model.noise * np.eye(size)
+    return model.axes.T @ np.diag(
+        model.variances - model.noise
+    ) @ model.axes + model.noise * np.eye(size)
 
 
 def test_the_density_and_the_expected_point_of_rows_with_gaps_are_the_normal_laws():
@@ -41,8 +47,12 @@ def test_the_density_and_the_expected_point_of_rows_with_gaps_are_the_normal_law
     x[0] = np.nan
     model = fit_pca(whole, 2)
     covariance = covariance_of(model)
-    np.testing.assert_allclose(model.log_prob(x), observed_density(model.mean, covariance, x), rtol=1e-8, atol=1e-9)
-    plane = covariance - model.noise * np.eye(6)  # the covariance of the plane's point, and of it with the row
+    np.testing.assert_allclose(
+        model.log_prob(x), observed_density(model.mean, covariance, x), rtol=1e-8, atol=1e-9
+    )
+    plane = covariance - model.noise * np.eye(
+        6
+    )  # the covariance of the plane's point, and of it with the row
     for row, point in zip(x[:20], model.reconstruct(x)[:20], strict=True):
         seen = ~np.isnan(row)
         gain = plane[:, seen] @ np.linalg.inv(covariance[np.ix_(seen, seen)])
@@ -56,7 +66,9 @@ def test_em_reaches_the_maximum_likelihood_of_what_is_observed():
 
     def negative(values):
         loadings = values[4:8, None]
-        return -observed_density(values[:4], loadings @ loadings.T + np.exp(values[8]) * np.eye(4), x).mean()
+        return -observed_density(
+            values[:4], loadings @ loadings.T + np.exp(values[8]) * np.eye(4), x
+        ).mean()
 
     loading = model.axes[0] * np.sqrt(model.variances[0] - model.noise)
     start = np.r_[model.mean, loading, np.log(model.noise)]
@@ -84,7 +96,10 @@ def test_degenerate_rows_with_gaps_have_finite_answers(components):
     _, x = gappy(60, 6, 0.3, noise=0.0)
     x[:, 5] = np.where(np.isnan(x[:, 5]), np.nan, 7.0)
     model = fit_with_gaps(x, components)
-    assert np.isfinite(model.bounded(0.01).log_prob(x)).all() and np.isfinite(model.reconstruct(x)).all()
+    assert (
+        np.isfinite(model.bounded(0.01).log_prob(x)).all()
+        and np.isfinite(model.reconstruct(x)).all()
+    )
     assert np.sqrt(np.nanmean((model.reconstruct(x) - x) ** 2)) < 0.05
 
 
@@ -92,9 +107,19 @@ def test_degenerate_rows_with_gaps_have_finite_answers(components):
 def wine(tmp_path):
     """Wine with its cultivar as a word and a column of 0 and 1, as a mixed table."""
     data = load_wine()
-    lines = [",".join([*(name.replace(",", "") for name in data.feature_names), "strong", "cultivar"])]
+    lines = [
+        ",".join([*(name.replace(",", "") for name in data.feature_names), "strong", "cultivar"])
+    ]
     for row, kind in zip(data.data, data.target, strict=True):
-        lines.append(",".join([*(f"{value:.10g}" for value in row), str(int(row[0] > 13)), data.target_names[kind]]))
+        lines.append(
+            ",".join(
+                [
+                    *(f"{value:.10g}" for value in row),
+                    str(int(row[0] > 13)),
+                    data.target_names[kind],
+                ]
+            )
+        )
     (tmp_path / "wine.csv").write_text("\n".join(lines) + "\n")
     return tmp_path / "wine.csv"
 
@@ -106,13 +131,18 @@ def test_famd_is_the_singular_value_decomposition_of_pages_coding(wine):
     found = beside(vae, splits.test, splits.train, score(vae, splits.test, samples=2))
     train, test = (part.raw.double().numpy() for part in (splits.train, splits.test))
     kinds = np.array(splits.schema.kinds)
-    assert set(kinds) == {"real", "count", "binary", "category"} and set(found) == {"famd", "trivial"}
+    assert set(kinds) == {"real", "count", "binary", "category"} and set(found) == {
+        "famd",
+        "trivial",
+    }
     numbers, place = kinds != "category", int(np.flatnonzero(kinds == "category")[0])
     mean, std = train[:, numbers].mean(0), train[:, numbers].std(0)
     share = np.bincount(train[:, place].astype(int), minlength=3) / len(train)
 
     def coded(x):
-        return np.hstack([(x[:, numbers] - mean) / std, np.eye(3)[x[:, place].astype(int)] / np.sqrt(share)])
+        return np.hstack(
+            [(x[:, numbers] - mean) / std, np.eye(3)[x[:, place].astype(int)] / np.sqrt(share)]
+        )
 
     centre = coded(train).mean(0)
     _, _, axes = np.linalg.svd(coded(train) - centre, full_matrices=False)
@@ -120,9 +150,13 @@ def test_famd_is_the_singular_value_decomposition_of_pages_coding(wine):
     guess = back[:, :-3] * std + mean
     for column, name in enumerate(np.array(splits.schema.columns)[numbers]):
         error = np.sqrt(((guess - test[:, numbers])[:, column] ** 2).mean())
-        assert found["famd"]["reconstruction_error_per_column"][name]["mean"] == pytest.approx(error, rel=1e-5)
+        assert found["famd"]["reconstruction_error_per_column"][name]["mean"] == pytest.approx(
+            error, rel=1e-5
+        )
     wrong = (back[:, -3:] * np.sqrt(share)).argmax(1) != test[:, place]
-    assert found["famd"]["reconstruction_error_per_column"]["cultivar"]["mean"] == pytest.approx(wrong.mean())
+    assert found["famd"]["reconstruction_error_per_column"]["cultivar"]["mean"] == pytest.approx(
+        wrong.mean()
+    )
     assert "nll" not in found["famd"] and found["famd"]["components"] == 3
 
 
@@ -140,12 +174,18 @@ def test_the_coding_of_mixed_rows_is_undone(wine):
 def test_mixed_tables_with_gaps_have_their_peer_and_are_told_what_was_done(wine):
     generator = np.random.default_rng(0)
     head, *lines = wine.read_text().splitlines()
-    lines = [",".join(cell if generator.random() > 0.15 else "" for cell in line.split(",")) for line in lines]
+    lines = [
+        ",".join(cell if generator.random() > 0.15 else "" for cell in line.split(","))
+        for line in lines
+    ]
     wine.write_text("\n".join([head, *lines]) + "\n")
     splits = read(wine, DataConfig(cells="mixed"))
     vae = build_vae(ModelConfig(latent_dim=3, likelihood="mixed", hidden=(4,)), splits.schema)
     numbers = evaluate(vae, splits.test, splits.train, samples=2)
-    famd, trivial = (numbers["baselines"][name]["reconstruction_error_per_column"] for name in ("famd", "trivial"))
+    famd, trivial = (
+        numbers["baselines"][name]["reconstruction_error_per_column"]
+        for name in ("famd", "trivial")
+    )
     better = [famd[name]["mean"] < trivial[name]["mean"] for name in famd]
     assert np.mean(better) > 0.8 and any("fitted by EM" in note for note in numbers["notes"])
     assert any("FAMD" in sentence for sentence in numbers["warnings"])  # the VAE is not trained
@@ -154,13 +194,18 @@ def test_mixed_tables_with_gaps_have_their_peer_and_are_told_what_was_done(wine)
 def test_a_table_of_numbers_with_gaps_has_pca_with_the_density_of_what_is_observed():
     _, x = gappy(600, 5, 0.2)
     splits = splits_from(
-        torch.from_numpy(x) * torch.tensor([1.0, 10.0, 0.1, 1.0, 5.0]), config=DataConfig(cells="gaps")
+        torch.from_numpy(x) * torch.tensor([1.0, 10.0, 0.1, 1.0, 5.0]),
+        config=DataConfig(cells="gaps"),
     )
-    vae = build_vae(ModelConfig(latent_dim=2, likelihood="gaussian-shared", hidden=()), splits.schema).double()
+    vae = build_vae(
+        ModelConfig(latent_dim=2, likelihood="gaussian-shared", hidden=()), splits.schema
+    ).double()
     found = beside(vae, splits.test, splits.train, score(vae, splits.test, samples=2))
     scale = np.array(splits.schema.scale)
     for name, unit in (("pca", np.ones(5)), ("pca_own_units", scale)):
-        train, test = (part.prepared().double().numpy() * unit for part in (splits.train, splits.test))
+        train, test = (
+            part.prepared().double().numpy() * unit for part in (splits.train, splits.test)
+        )
         model = fit_with_gaps(train, 2)
         expected = observed_density(model.mean, covariance_of(model), test)
         jacobian = np.where(np.isnan(test), 0.0, np.log(scale / unit)).sum(1)

@@ -13,7 +13,16 @@ import torch
 from py_mini_racer import MiniRacer
 from sklearn.linear_model import LogisticRegression
 
-from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, fit, load, read
+from variform import (
+    DataConfig,
+    ModelConfig,
+    TrainConfig,
+    build_objective,
+    build_vae,
+    fit,
+    load,
+    read,
+)
 from variform.data.conditions import Condition, occupancy, remarks
 from variform.data.reading import read_rows, splits_from
 from variform.data.schema import Schema
@@ -43,7 +52,9 @@ def write_table(path, rows=400, seed=0):
     with open(path, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["mass", "y", "kind", "other"])
-        writer.writerows(zip(mass, y, np.array(["a", "b"])[kind], rng.normal(0, 1, rows), strict=True))
+        writer.writerows(
+            zip(mass, y, np.array(["a", "b"])[kind], rng.normal(0, 1, rows), strict=True)
+        )
     return mass, kind, y
 
 
@@ -60,7 +71,8 @@ def test_the_context_is_one_hot_and_belongs_to_its_row(digits):
 def test_encoder_and_decoder_are_told(vae):
     x, context = torch.rand(4, 1, 8, 8), torch.eye(10)[[3, 1, 4, 1]].to(torch.get_default_dtype())
     hidden = torch.relu(
-        torch.cat([x.flatten(1), context], 1) @ vae.encoder.layers[1].weight.T + vae.encoder.layers[1].bias
+        torch.cat([x.flatten(1), context], 1) @ vae.encoder.layers[1].weight.T
+        + vae.encoder.layers[1].bias
     )
     params = hidden @ vae.encoder.output.weight.T + vae.encoder.output.bias
     torch.testing.assert_close(vae.encode(x, context).mean, params[:, :3])
@@ -84,7 +96,9 @@ def test_objective_weights_and_score_are_of_the_conditional_law(vae, digits):
     terms = ELBO(vae, samples=500)(x, context)
     scores = score(vae, few, samples=500)
     spread = (weights.log_likelihood.std(0) / 500**0.5).double()
-    assert ((scores.elbo - terms.elbo).abs() < 6 * spread).all()  # two estimates of one mean, twenty times
+    assert (
+        (scores.elbo - terms.elbo).abs() < 6 * spread
+    ).all()  # two estimates of one mean, twenty times
 
 
 @pytest.mark.parametrize("known", [None, torch.zeros(4, 3)])
@@ -103,9 +117,13 @@ def test_what_is_generated_under_a_label_is_of_that_class(digits):
     """Judged by a classifier of real digits, which is right for 96 % of real test digits."""
     torch.set_default_dtype(torch.float32)
     config = TrainConfig(epochs=40, learning_rate=3e-3)
-    vae = build_vae(ModelConfig(latent_dim=5, hidden=(128,)), digits.schema, moments=digits.train.moments())
+    vae = build_vae(
+        ModelConfig(latent_dim=5, hidden=(128,)), digits.schema, moments=digits.train.moments()
+    )
     fit(build_objective(vae, config), digits.train, digits.valid, config)
-    judge = LogisticRegression(max_iter=2000).fit(digits.train.raw.flatten(1) / 16, digits.train.labels)
+    judge = LogisticRegression(max_iter=2000).fit(
+        digits.train.raw.flatten(1) / 16, digits.train.labels
+    )
     labels = np.arange(10).repeat(30)
     made = exploration.generate(vae, 300, context=torch.eye(10)[labels])
     assert (judge.predict(made.reshape(300, -1) / 16) == labels).mean() > 0.85  # by chance 0.1
@@ -128,7 +146,9 @@ def test_columns_of_a_table_are_conditions(tmp_path):
     everything = read_rows(path, splits.schema)
     torch.testing.assert_close(everything.contexts[:, :2], torch.eye(2)[kind], check_dtype=False)
     number = splits.schema.conditions[1]
-    np.testing.assert_allclose(everything.contexts[:, 2], (mass - number.shift) / number.scale, atol=1e-5)
+    np.testing.assert_allclose(
+        everything.contexts[:, 2], (mass - number.shift) / number.scale, atol=1e-5
+    )
     train = splits.train.contexts[:, 2].double()
     assert abs(train.mean()) < 1e-5 and abs(train.std(correction=0) - 1) < 1e-5
     context = splits.schema.context({"kind": "b", "mass": 50})
@@ -140,7 +160,10 @@ def test_a_table_generated_under_a_condition_follows_it(tmp_path, monkeypatch, c
     monkeypatch.chdir(tmp_path)
     write_table(tmp_path / "made.csv")
     options = "--condition kind mass --likelihood gaussian --latent-dim 2 --hidden 64 --epochs 150 --batch-size 64"
-    assert cli.run(["train", "made.csv", *options.split(), "--learning-rate", "0.003", "--out", "run"]) == 0
+    assert (
+        cli.run(["train", "made.csv", *options.split(), "--learning-rate", "0.003", "--out", "run"])
+        == 0
+    )
     told = ["--given", "kind=b", "mass=53"]
     assert cli.run(["generate", "run", "--count", "200", *told, "--out", "made_b.csv"]) == 0
     y = np.genfromtxt("made_b.csv", delimiter=",", names=True)["y"]
@@ -148,15 +171,23 @@ def test_a_table_generated_under_a_condition_follows_it(tmp_path, monkeypatch, c
     with open("made_b.csv", newline="") as file:
         lines = list(csv.DictReader(file))
     assert {(line["kind"], line["mass"]) for line in lines} == {("b", "53")}
-    assert cli.run(["encode", "run", "made_b.csv", "--out", "again.csv"]) == 0  # rows as those that were read
+    assert (
+        cli.run(["encode", "run", "made_b.csv", "--out", "again.csv"]) == 0
+    )  # rows as those that were read
     assert cli.run(["generate", "run", "--count", "200", "--out", "made_any.csv"]) == 0
     with open("made_any.csv", newline="") as file:
         lines = list(csv.DictReader(file))
-    offset = [float(line["y"]) - float(line["mass"]) for line in lines]  # what each row was told is what it follows
-    assert all((value > 0) == (line["kind"] == "b") for value, line in zip(offset, lines, strict=True))
+    offset = [
+        float(line["y"]) - float(line["mass"]) for line in lines
+    ]  # what each row was told is what it follows
+    assert all(
+        (value > 0) == (line["kind"] == "b") for value, line in zip(offset, lines, strict=True)
+    )
     assert np.genfromtxt("made_any.csv", delimiter=",", names=True)["y"].std() > 8
     assert (tmp_path / "run/figures/conditions.png").is_file()
-    assert any("PCA and the trivial model are not" in note for note in open_run("run").evaluation["notes"])
+    assert any(
+        "PCA and the trivial model are not" in note for note in open_run("run").evaluation["notes"]
+    )
     capsys.readouterr()
     for given, message in {
         "kind=c mass=50": "'kind' must be one of a, b; got 'c'",
@@ -173,9 +204,14 @@ def test_images_come_with_a_list_of_what_the_model_was_told(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     small = ["--hidden", "4", "--latent-dim", "1", "--epochs", "1", "--nll-samples", "1"]
     assert cli.run(["train", "digits", "--condition", "label", *small, "--out", "run"]) == 0
-    assert cli.run(["generate", "run", "--count", "12", "--given", "label=3", "--out", "threes"]) == 0
+    assert (
+        cli.run(["generate", "run", "--count", "12", "--given", "label=3", "--out", "threes"]) == 0
+    )
     lines = (tmp_path / "threes/given.csv").read_text().splitlines()
-    assert lines == ["file,label", *(f"{number:02},3".replace(",", ".png,") for number in range(1, 13))]
+    assert lines == [
+        "file,label",
+        *(f"{number:02},3".replace(",", ".png,") for number in range(1, 13)),
+    ]
     assert cli.run(["reconstruct", "run", "--out", "own"]) == 0
     labels = read("digits").test.labels.tolist()
     with open("own/given.csv", newline="") as file:
@@ -199,7 +235,11 @@ def test_what_rows_are_told_is_part_of_the_fingerprint(tmp_path):
     path, found = tmp_path / "made.csv", []
     write_table(path)
     text = path.read_text()
-    for changed in (text, text.replace(",a,", ",A,"), text.replace(",b,", ",c,").replace(",a,", ",b,")):
+    for changed in (
+        text,
+        text.replace(",a,", ",A,"),
+        text.replace(",b,", ",c,").replace(",a,", ",b,"),
+    ):
         path.write_text(changed)
         found.append(read(path, DataConfig(condition=("kind",))).fingerprint)
     assert len(set(found)) == 3
@@ -218,9 +258,16 @@ def test_held_out_rows_must_be_told_as_well(tmp_path):
     blank[3, :2] = 0
     config = TrainConfig(steps=2, batch_size=50)
     with pytest.raises(ValueError, match="every row must have its kind; 1 of"):
-        fit(build_objective(vae, config), splits.train, replace(splits.valid, contexts=blank), config)
+        fit(
+            build_objective(vae, config),
+            splits.train,
+            replace(splits.valid, contexts=blank),
+            config,
+        )
     lines = path.read_text().splitlines()
-    path.write_text("\n".join([*lines[:50], "nan" + lines[50][lines[50].index(",") :], *lines[51:]]))
+    path.write_text(
+        "\n".join([*lines[:50], "nan" + lines[50][lines[50].index(",") :], *lines[51:]])
+    )
     with pytest.raises(ValueError, match=r"mass.*finite|finite.*mass"):
         read(path, DataConfig(condition=("kind", "mass")))
 
@@ -230,16 +277,25 @@ def test_held_out_rows_must_be_told_as_well(tmp_path):
 
 def seen_of(*columns, categories=()):
     """Conditions of these columns of training rows, what is counted of them, and a way to ask for values."""
-    names = [*(f"x{place}" for place in range(len(columns) - len(categories))), *("kind", "site")[: len(categories)]]
+    names = [
+        *(f"x{place}" for place in range(len(columns) - len(categories))),
+        *("kind", "site")[: len(categories)],
+    ]
     conditions = []
     for place, (name, column) in enumerate(zip(names, columns, strict=True)):
         known = categories[place - len(columns)] if place >= len(columns) - len(categories) else ()
-        conditions.append(Condition(name, known) if known else Condition(name, (), column.mean(), column.std()))
-    encoded = [item.encode(np.asarray(column)) for item, column in zip(conditions, columns, strict=True)]
+        conditions.append(
+            Condition(name, known) if known else Condition(name, (), column.mean(), column.std())
+        )
+    encoded = [
+        item.encode(np.asarray(column)) for item, column in zip(conditions, columns, strict=True)
+    ]
     seen = occupancy(conditions, torch.cat(encoded, 1))
 
     def ask(*values):
-        parts = [item.encode(np.array([value])) for item, value in zip(conditions, values, strict=True)]
+        parts = [
+            item.encode(np.array([value])) for item, value in zip(conditions, values, strict=True)
+        ]
         return remarks(conditions, seen, torch.cat(parts, 1))
 
     return seen, ask
@@ -251,7 +307,10 @@ def uniform(low, high, rows, seed=0):
 
 def test_the_numbers_in_a_warning_are_those_of_the_training_rows():
     """The range, and the rows in the stated window: counted here from the rows themselves, for many questions."""
-    mass, kind = np.random.default_rng(0).lognormal(1, 0.5, 400), np.array(["a", "b"])[np.arange(400) % 2]
+    mass, kind = (
+        np.random.default_rng(0).lognormal(1, 0.5, 400),
+        np.array(["a", "b"])[np.arange(400) % 2],
+    )
     seen, ask = seen_of(mass, kind, categories=[("a", "b")])
     told = 0
     for asked in np.linspace(-5, 40, 200):
@@ -261,11 +320,17 @@ def test_the_numbers_in_a_warning_are_those_of_the_training_rows():
             assert seen.near([asked, "ab".index(name)]) == (near & (kind == name)).sum()
             for sentence in ask(asked, name):
                 told += 1
-                count, rows = re.search(r"(?:is|are) ([\d,]+) of ([\d,]+) training rows", sentence).groups()
+                count, rows = re.search(
+                    r"(?:is|are) ([\d,]+) of ([\d,]+) training rows", sentence
+                ).groups()
                 assert int(count) == (near & (kind == name)).sum() and int(rows) == 400
-                alone, others = re.search(r"alone, (\d+) near x0 = \S+, (\d+) near kind", sentence).groups()
+                alone, others = re.search(
+                    r"alone, (\d+) near x0 = \S+, (\d+) near kind", sentence
+                ).groups()
                 assert int(alone) == near.sum() and int(others) == 200
-                ends = re.search(r"lies outside the data: the training rows go from (\S+) to (\S+)\.", sentence)
+                ends = re.search(
+                    r"lies outside the data: the training rows go from (\S+) to (\S+)\.", sentence
+                )
                 assert bool(ends) == (not mass.min() <= asked <= mass.max())
                 assert not ends or ends.groups() == (f"{mass.min():.4g}", f"{mass.max():.4g}")
     assert told > 100
@@ -308,9 +373,14 @@ def test_a_hole_of_two_numbers_together_is_found_where_each_alone_is_inside():
 
 
 def test_categories_that_no_row_has_and_pairs_that_never_come_together():
-    kind, site = np.array(["a", "b"])[np.arange(300) % 2], np.array(["north", "south"])[np.arange(300) // 2 % 2]
+    kind, site = (
+        np.array(["a", "b"])[np.arange(300) % 2],
+        np.array(["north", "south"])[np.arange(300) // 2 % 2],
+    )
     together = (kind == "a") & (site == "south")
-    seen, ask = seen_of(kind[~together], site[~together], categories=[("a", "b", "c"), ("north", "south")])
+    seen, ask = seen_of(
+        kind[~together], site[~together], categories=[("a", "b", "c"), ("north", "south")]
+    )
     assert seen.step == (0, 0) and ask("b", "south") == ask("a", "north") == []
     (sentence,) = ask("a", "south")
     assert "Near kind = a and site = south are 0 of 225" in sentence
@@ -334,7 +404,12 @@ def test_many_numbers_and_rare_categories_do_not_warn_of_the_data_themselves():
 
     def rows(count):
         kind = random.choice(names, count)
-        return random.normal(0, 3, count), random.exponential(2, count), random.normal(5, 1, count), kind
+        return (
+            random.normal(0, 3, count),
+            random.exponential(2, count),
+            random.normal(5, 1, count),
+            kind,
+        )
 
     seen, ask = seen_of(*rows(3000), categories=[names])
     assert np.mean([bool(ask(*row)) for row in zip(*rows(200), strict=True)]) < 0.15
@@ -385,14 +460,19 @@ def test_commands_and_python_say_what_lies_outside(tmp_path, monkeypatch, capsys
     options = "--condition kind mass --likelihood gaussian --latent-dim 2 --hidden 8 --epochs 2 --nll-samples 2"
     assert cli.run(["train", "made.csv", *options.split(), "--out", "run"]) == 0
     np.save("points.npy", np.zeros((3, 2)))
-    for number, command in enumerate((["generate", "run"], ["decode", "run", "points.npy"], ["reconstruct", "run"])):
+    for number, command in enumerate(
+        (["generate", "run"], ["decode", "run", "points.npy"], ["reconstruct", "run"])
+    ):
         for asked in (50, 95):
             capsys.readouterr()
             out = ["--out", f"{number}-{asked}.csv"]
             assert cli.run([*command, "--given", "kind=b", f"mass={asked}", *out]) == 0
             told = capsys.readouterr().out
             assert told.startswith("Warning: mass = 95 lies outside the data") == (asked == 95)
-    assert cli.run(["reconstruct", "run", "--given", "kind=b", "mass=95", "--json", "--out", "j.csv"]) == 0
+    assert (
+        cli.run(["reconstruct", "run", "--given", "kind=b", "mass=95", "--json", "--out", "j.csv"])
+        == 0
+    )
     assert "lies outside" in json.loads(capsys.readouterr().out)["warnings"][0]
     made = load("run")
     made.sample(3, given={"kind": "a", "mass": [50, 51, 52]})
@@ -406,14 +486,21 @@ def test_commands_and_python_say_what_lies_outside(tmp_path, monkeypatch, capsys
     context = opened.vae.schema.context({"kind": "b", "mass": 95})
     assert unseen(opened, context)[0].startswith("mass = 95 lies outside the data")
     Path("made.csv").unlink()
-    assert unseen(opened, context)[0].startswith("Whether the training rows have what is asked for is not known")
+    assert unseen(opened, context)[0].startswith(
+        "Whether the training rows have what is asked for is not known"
+    )
 
 
 def test_the_page_counts_what_python_counts(tmp_path):
     write_table(tmp_path / "made.csv")
     schema = read(tmp_path / "made.csv", DataConfig(condition=("kind", "mass"))).schema
     conditions = [
-        {"name": item.name, "categories": list(item.categories), "shift": item.shift, "scale": item.scale}
+        {
+            "name": item.name,
+            "categories": list(item.categories),
+            "shift": item.shift,
+            "scale": item.scale,
+        }
         for item in schema.conditions
     ]
     scripts = resources.files("variform.pages") / "script"
@@ -426,7 +513,9 @@ def test_the_page_counts_what_python_counts(tmp_path):
                 asked = schema.context({"kind": kind, "mass": mass})
                 script = f"Float32Array.from({asked.tolist()})"
                 number = asked[2].item() * schema.conditions[1].scale + schema.conditions[1].shift
-                assert context.eval(f"seen.near(seen.values({script}))") == schema.occupancy.near([place, number])
+                assert context.eval(f"seen.near(seen.values({script}))") == schema.occupancy.near(
+                    [place, number]
+                )
                 told = context.eval(f"seen.remark({script})")
                 found = schema.unseen(asked)
                 assert bool(told) == bool(found)

@@ -24,7 +24,12 @@ from variform.config.training import OBJECTIVE_OPTIONS
 from variform.estimator import _LIKELIHOOD_NAMES, VAE, VAEDetector, VAEImputer
 from variform.faces import cli
 
-TABLES = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig, "evaluation": EvaluationConfig}
+TABLES = {
+    "data": DataConfig,
+    "model": ModelConfig,
+    "train": TrainConfig,
+    "evaluation": EvaluationConfig,
+}
 FIELDS = [
     (table, name, hint)
     for table, cls in TABLES.items()
@@ -57,7 +62,9 @@ def public_functions():
             owned = vars(found).items() if inspect.isclass(found) else [("", found)]
             for method, part in owned:
                 function = getattr(part, "__func__", part)
-                if inspect.isfunction(function) and (method == "__init__" or not method.startswith("_")):
+                if inspect.isfunction(function) and (
+                    method == "__init__" or not method.startswith("_")
+                ):
                     yield f"{module.__name__}.{name}.{method}".rstrip("."), function
 
 
@@ -96,11 +103,20 @@ def test_a_misspelt_choice_is_refused_wherever_one_is_taken(function, parameter,
     with pytest.raises(ValueError, match="must be one of") as caught:
         function(**{parameter: given})
     message = str(caught.value)
-    assert parameter in message and repr(wrong) in message and f"Did you mean '{known[0]}'?" in message
+    assert (
+        parameter in message and repr(wrong) in message and f"Did you mean '{known[0]}'?" in message
+    )
     assert all(choice in message for choice in known)
 
 
-MADE_BY_THE_LIBRARY = {"Dataset", "History", "Schema", "Splits", "Terms", "VAE"}  # nobody calls these with numbers
+MADE_BY_THE_LIBRARY = {
+    "Dataset",
+    "History",
+    "Schema",
+    "Splits",
+    "Terms",
+    "VAE",
+}  # nobody calls these with numbers
 
 
 def takers_of_numbers():
@@ -121,7 +137,9 @@ def takers_of_numbers():
 
 
 @pytest.mark.parametrize(("function", "parameter", "hint"), list(takers_of_numbers()))
-def test_what_is_no_number_or_out_of_range_is_refused_wherever_one_is_taken(function, parameter, hint):
+def test_what_is_no_number_or_out_of_range_is_refused_wherever_one_is_taken(
+    function, parameter, hint
+):
     for wrong in (True, "3", float("nan"), [3], *out_of_range(hint)):
         with pytest.raises(ValueError, match=f"`{parameter}` must be"):
             function(**{parameter: wrong})
@@ -145,7 +163,11 @@ def commands(app=cli.app, before=()):
         if not name.startswith("-"):
             words = (*before, name)
             inner = app[name]
-            yield from commands(inner, words) if inner.default_command is None else [(words, inner.default_command)]
+            yield from (
+                commands(inner, words)
+                if inner.default_command is None
+                else [(words, inner.default_command)]
+            )
 
 
 def test_commands_refuse_misspelt_choices(capsys):
@@ -156,7 +178,10 @@ def test_commands_refuse_misspelt_choices(capsys):
             if name == "return" or not choices(hint):
                 continue
             required = ["nowhere"] if "run" in hints else []
-            assert cli.run([*words, *required, f"--{name.replace('_', '-')}", choices(hint)[0] + "s"]) == 2
+            assert (
+                cli.run([*words, *required, f"--{name.replace('_', '-')}", choices(hint)[0] + "s"])
+                == 2
+            )
             err = capsys.readouterr().err
             assert (
                 f"--{name.replace('_', '-')} must be one of {', '.join(choices(hint))}; got '{choices(hint)[0]}s'"
@@ -176,18 +201,40 @@ def test_commands_refuse_misspelt_choices(capsys):
             "vmap",
             "got 'vmap'. Did you mean 'vamp'?",
         ),
-        ("data", "scaling", "standart", "`scaling` must be one of auto, none, unit, standard; got 'standart'"),
+        (
+            "data",
+            "scaling",
+            "standart",
+            "`scaling` must be one of auto, none, unit, standard; got 'standart'",
+        ),
         ("model", "latent_dim", 0, "`latent_dim` must be at least 1; got 0. Use for example 10."),
-        ("model", "hidden", [64, 0], "each of `hidden` must be at least 1; got 0. Use for example 10."),
+        (
+            "model",
+            "hidden",
+            [64, 0],
+            "each of `hidden` must be at least 1; got 0. Use for example 10.",
+        ),
         ("model", "dropout", 1.0, "`dropout` must be in [0, 1); got 1.0. Use for example 0.1."),
-        ("train", "learning_rate", 0.0, "`learning_rate` must be above 0; got 0.0. Use for example 0.001."),
-        ("train", "checkpoint_every", "10 minutes", "`checkpoint_every` must be a number and a unit; got 10 minutes."),
+        (
+            "train",
+            "learning_rate",
+            0.0,
+            "`learning_rate` must be above 0; got 0.0. Use for example 0.001.",
+        ),
+        (
+            "train",
+            "checkpoint_every",
+            "10 minutes",
+            "`checkpoint_every` must be a number and a unit; got 10 minutes.",
+        ),
         ("data", "image_size", [2, 0], "each of `image_size` must be at least 1; got 0."),
         ("data", "labelled", 0, "`labelled` must be at least 1; got 0."),
         ("evaluation", "nll_samples", -3, "`nll_samples` must be at least 1; got -3."),
     ],
 )
-def test_every_face_refuses_with_one_sentence(table, name, value, shown, tmp_path, monkeypatch, capsys):
+def test_every_face_refuses_with_one_sentence(
+    table, name, value, shown, tmp_path, monkeypatch, capsys
+):
     """Python, a table of TOML, JSON, and the command line with an option and with --config."""
     monkeypatch.chdir(tmp_path)
     toml = f"[{table}]\n{name} = {json.dumps(value)}\n"
@@ -217,17 +264,44 @@ def wrong_values(hint):
     if get_origin(kind) is Literal:
         return ["nonsense", 0, None, True, ["x"]]
     if get_origin(kind) is tuple:
-        return ["text", 7, {1: 2}, [object()], [[]], [None], *([one] for one in wrong_values(get_args(kind)[0]))]
+        return [
+            "text",
+            7,
+            {1: 2},
+            [object()],
+            [[]],
+            [None],
+            *([one] for one in wrong_values(get_args(kind)[0])),
+        ]
     if kind is str:
         return [7, 1.5, True, [], {}, b"bytes"]
     if kind is bool:
         return [0, 1, "true", np.int64(1), 1.0]
-    common = [True, False, np.True_, "3", "", [], (1,), float("nan"), float("inf"), np.nan, 10**30, 1j, np.zeros(2)]
+    common = [
+        True,
+        False,
+        np.True_,
+        "3",
+        "",
+        [],
+        (1,),
+        float("nan"),
+        float("inf"),
+        np.nan,
+        10**30,
+        1j,
+        np.zeros(2),
+    ]
     return [*common, *([1.5, 2.0, np.float64(3)] if kind is int else []), *out_of_range(hint)]
 
 
 def out_of_range(hint):
-    ranges = [extra for part in (hint, *get_args(hint)) for extra in get_args(part) if isinstance(extra, Range)]
+    ranges = [
+        extra
+        for part in (hint, *get_args(hint))
+        for extra in get_args(part)
+        if isinstance(extra, Range)
+    ]
     return [value for value in (-(2**40), -1, 0, 1, 2**40) if ranges and value not in ranges[0]]
 
 
@@ -281,7 +355,11 @@ def test_what_holds_a_plain_value_is_taken_for_it(hint, value, plain):
 
 
 def test_configurations_made_with_numpy_are_those_made_without():
-    numbers = {"epochs": np.int64(3), "learning_rate": np.float32(0.25), "discriminator": np.array([5, 6])}
+    numbers = {
+        "epochs": np.int64(3),
+        "learning_rate": np.float32(0.25),
+        "discriminator": np.array([5, 6]),
+    }
     made = TrainConfig(objective="factor", **numbers)
     plain = TrainConfig(objective="factor", epochs=3, learning_rate=0.25, discriminator=(5, 6))
     assert made == plain and hash(made) == hash(plain)
@@ -291,20 +369,38 @@ def test_configurations_made_with_numpy_are_those_made_without():
 
 def test_a_checked_function_keeps_its_name_defaults_and_errors():
     @checked
-    def area(width: float, height: float = 2.0, *shapes: str, unit: Literal["m", "ft"] = "m", at: object = None):
+    def area(
+        width: float,
+        height: float = 2.0,
+        *shapes: str,
+        unit: Literal["m", "ft"] = "m",
+        at: object = None,
+    ):
         """An area."""
         return width * height, shapes, unit, at
 
-    assert area.__name__ == "area" and area.__doc__ == "An area." and "unit" in inspect.signature(area).parameters
-    assert area(3) == (6.0, (), "m", None) and area(3, 4, "a", "b", unit="ft")[1:] == (("a", "b"), "ft", None)
+    assert (
+        area.__name__ == "area"
+        and area.__doc__ == "An area."
+        and "unit" in inspect.signature(area).parameters
+    )
+    assert area(3) == (6.0, (), "m", None) and area(3, 4, "a", "b", unit="ft")[1:] == (
+        ("a", "b"),
+        "ft",
+        None,
+    )
     assert area(1, at="anything")[3] == "anything"  # of a type that is left to the function
     with pytest.raises(ValueError, match="`height` must be a number; got 'x'"):
         area(1, "x")
-    with pytest.raises(TypeError, match=r"area\(\) missing 1 required positional argument: 'width'"):
+    with pytest.raises(
+        TypeError, match=r"area\(\) missing 1 required positional argument: 'width'"
+    ):
         area()
     with pytest.raises(TypeError, match=r"area\(\) got an unexpected keyword argument 'units'"):
         area(1, units="m")
-    with pytest.raises(TypeError, match=r"TrainConfig.__init__\(\) got an unexpected keyword argument 'epoch'"):
+    with pytest.raises(
+        TypeError, match=r"TrainConfig.__init__\(\) got an unexpected keyword argument 'epoch'"
+    ):
         TrainConfig(epoch=3)
 
 
@@ -363,7 +459,9 @@ def test_objectives_that_differ_have_different_names():
     configs = set(configurations())
     names = [objective_name(RunConfig(train=config)) for config in configs]
     assert len(set(names)) == len(names) == len(configs)
-    assert all(name.startswith(config.objective) for name, config in zip(names, configs, strict=True))
+    assert all(
+        name.startswith(config.objective) for name, config in zip(names, configs, strict=True)
+    )
 
 
 def test_every_option_of_training_is_in_the_name_or_says_how_the_training_runs():
@@ -376,11 +474,20 @@ def test_every_option_of_training_is_in_the_name_or_says_how_the_training_runs()
     ("config", "name"),
     [
         (RunConfig(), "elbo"),
-        (RunConfig(train=TrainConfig(objective="wae", deterministic=False)), "wae (not deterministic)"),
-        (RunConfig(train=TrainConfig(objective="factor", discriminator=())), "factor (discriminator linear)"),
+        (
+            RunConfig(train=TrainConfig(objective="wae", deterministic=False)),
+            "wae (not deterministic)",
+        ),
+        (
+            RunConfig(train=TrainConfig(objective="factor", discriminator=())),
+            "factor (discriminator linear)",
+        ),
         (RunConfig(train=TrainConfig(seed=3, learning_rate=0.01, epochs=7)), "elbo"),
         (
-            RunConfig(data=DataConfig(condition=("label",), labelled=100), train=TrainConfig(objective="m2")),
+            RunConfig(
+                data=DataConfig(condition=("label",), labelled=100),
+                train=TrainConfig(objective="m2"),
+            ),
             "m2 (told label, labels kept 100)",
         ),
     ],

@@ -45,20 +45,31 @@ LAWS = {
     "standard normal": lambda: StandardNormal(DIM),
     "full": lambda: FullGaussian(torch.randn(BATCH, DIM), torch.eye(DIM).expand(BATCH, DIM, DIM)),
     "bernoulli": lambda: Bernoulli(torch.randn(BATCH, *EVENT), event_dims=3),
-    "mixture": lambda: Mixture(DiagonalGaussian(torch.randn(BATCH, DIM), torch.randn(BATCH, DIM)), torch.randn(BATCH)),
+    "mixture": lambda: Mixture(
+        DiagonalGaussian(torch.randn(BATCH, DIM), torch.randn(BATCH, DIM)), torch.randn(BATCH)
+    ),
     "inverse autoregressive": lambda: IAFPosterior(DIM)(torch.randn(BATCH, 2 * DIM + 64)),
     "masked autoregressive": lambda: FlowPrior(DIM)(None),
     "continuous bernoulli": lambda: ContinuousBernoulli(torch.randn(BATCH, *EVENT), event_dims=3),
-    "logistic": lambda: DiscretisedLogistic(torch.rand(BATCH, *EVENT), -torch.rand(()), levels=9, event_dims=3),
+    "logistic": lambda: DiscretisedLogistic(
+        torch.rand(BATCH, *EVENT), -torch.rand(()), levels=9, event_dims=3
+    ),
     "categorical": lambda: Categorical(torch.randn(BATCH, 9, *EVENT), event_dims=3),
     "poisson": lambda: Poisson(torch.randn(BATCH, *EVENT), event_dims=3),
-    "negative binomial": lambda: NegativeBinomial(torch.randn(BATCH, *EVENT), torch.randn(EVENT), event_dims=3),
+    "negative binomial": lambda: NegativeBinomial(
+        torch.randn(BATCH, *EVENT), torch.randn(EVENT), event_dims=3
+    ),
     "of torch": lambda: Independent(
-        torch.distributions.Laplace(torch.randn(BATCH, *EVENT), torch.rand(EVENT) + 0.1, validate_args=False),
+        torch.distributions.Laplace(
+            torch.randn(BATCH, *EVENT), torch.rand(EVENT) + 0.1, validate_args=False
+        ),
         event_dims=3,
     ),
     "mixed": lambda: Mixed(
-        [DiagonalGaussian(torch.randn(BATCH, 2), torch.randn(2)), Categorical(torch.randn(BATCH, 3, 1))],
+        [
+            DiagonalGaussian(torch.randn(BATCH, 2), torch.randn(2)),
+            Categorical(torch.randn(BATCH, 3, 1)),
+        ],
         torch.tensor([2, 0, 1]),
     ),
 }
@@ -89,9 +100,13 @@ LIKELIHOODS = {
     "categorical": lambda: CategoricalLikelihood(EVENT, levels=9),
     "poisson": lambda: PoissonLikelihood(EVENT),
     "negative-binomial": lambda: NegativeBinomialLikelihood(EVENT),
-    "mixed": lambda: MixedLikelihood(("category", "real", "binary", "count", "real"), levels=(3, 0, 0, 0, 0)),
+    "mixed": lambda: MixedLikelihood(
+        ("category", "real", "binary", "count", "real"), levels=(3, 0, 0, 0, 0)
+    ),
 }
-PLAIN = {name: make for name, make in LIKELIHOODS.items() if name != "mixed"}  # all dimensions of one kind
+PLAIN = {
+    name: make for name, make in LIKELIHOODS.items() if name != "mixed"
+}  # all dimensions of one kind
 FAMILIES = POSTERIORS | LIKELIHOODS
 OBJECTIVES = {
     "elbo": {},
@@ -137,7 +152,9 @@ def test_a_law_sums_events_and_keeps_batches(make):
     if type(law).log_prob_per_entry is not Law.log_prob_per_entry:  # its entries are independent
         entries = law.log_prob_per_entry(draws)
         assert entries.shape == draws.shape
-        torch.testing.assert_close(entries.flatten(1 + len(law.batch_shape)).sum(-1), law.log_prob(draws))
+        torch.testing.assert_close(
+            entries.flatten(1 + len(law.batch_shape)).sum(-1), law.log_prob(draws)
+        )
     if law.has_rsample:
         draws, log_prob = law.rsample_and_log_prob((L,))
         torch.testing.assert_close(log_prob, law.log_prob(draws))
@@ -178,7 +195,11 @@ def test_every_posterior_meets_every_prior(posterior, prior):
     for batch in (BATCH, 1):
         x = torch.rand(batch, *EVENT)
         q, p = vae.encode(x), vae.latent_prior()
-        assert q.batch_shape == (batch,) and p.batch_shape == () and q.event_shape == p.event_shape == (DIM,)
+        assert (
+            q.batch_shape == (batch,)
+            and p.batch_shape == ()
+            and q.event_shape == p.event_shape == (DIM,)
+        )
         z, log_q = q.rsample_and_log_prob((L,))
         torch.testing.assert_close(q.log_prob(z), log_q)
         assert p.log_prob(z).shape == (L, batch)
@@ -188,16 +209,25 @@ def test_every_posterior_meets_every_prior(posterior, prior):
     terms = objective(torch.rand(BATCH, *EVENT))
     terms.loss.mean().backward()
     for name, parameter in objective.named_parameters():
-        assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
+        assert (
+            parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any()
+        ), name
 
 
 @pytest.mark.parametrize("options", OBJECTIVES.values(), ids=OBJECTIVES)
 @pytest.mark.parametrize("make", LIKELIHOODS.values(), ids=LIKELIHOODS)
 def test_an_objective_gives_finite_terms_and_gradients_for_every_parameter(make, options):
-    config = TrainConfig(**{"samples": 1 if options.get("objective") == "autoencoder" else L} | options)
+    config = TrainConfig(
+        **{"samples": 1 if options.get("objective") == "autoencoder" else L} | options
+    )
     vae = small_vae(make())
-    if getattr(vae.likelihood, "variance", "") == "optimal" and config.objective in ("iwae", "piwae"):
-        with pytest.raises(ValueError, match="a variance that is not the optimum of the ELBO; got gaussian-optimal"):
+    if getattr(vae.likelihood, "variance", "") == "optimal" and config.objective in (
+        "iwae",
+        "piwae",
+    ):
+        with pytest.raises(
+            ValueError, match="a variance that is not the optimum of the ELBO; got gaussian-optimal"
+        ):
             build_objective(vae, config)
         return
     objective = build_objective(vae, config, rows=100)
@@ -206,7 +236,9 @@ def test_an_objective_gives_finite_terms_and_gradients_for_every_parameter(make,
     assert (terms.auxiliary is None) == (objective.auxiliary is None)
     (terms.loss if terms.auxiliary is None else terms.loss + terms.auxiliary).mean().backward()
     for name, parameter in objective.named_parameters():
-        assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
+        assert (
+            parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any()
+        ), name
     for count in (1, BATCH):
         x = torch.rand(count, *objective.vae.event_shape)
         assert objective(x).loss.isfinite().all()
@@ -220,7 +252,10 @@ def test_a_likelihood_starts_at_the_mean_it_is_given(make):
     mean, variance = torch.rand(EVENT) * 0.8 + 0.1, torch.full(EVENT, 0.04)
     law = likelihood(likelihood.start_at(mean, variance).unsqueeze(0))
     torch.testing.assert_close(law.mean[0], mean)
-    if isinstance(likelihood, GaussianLikelihood) and likelihood.variance not in ("identity", "fixed"):
+    if isinstance(likelihood, GaussianLikelihood) and likelihood.variance not in (
+        "identity",
+        "fixed",
+    ):
         torch.testing.assert_close(law.variance[0], variance.expand(EVENT), rtol=1e-4, atol=0)
 
 
@@ -261,7 +296,9 @@ def test_single_precision_agrees_with_double(make):
         given = params.to(dtype).requires_grad_()
         law = likelihood.to(dtype)(given)
         log_prob = law.log_prob(x.to(dtype))
-        found.append((log_prob, *torch.autograd.grad(log_prob.sum(), given), law.mean, law.variance))
+        found.append(
+            (log_prob, *torch.autograd.grad(log_prob.sum(), given), law.mean, law.variance)
+        )
         assert log_prob.dtype == law.mean.dtype == dtype
     for single, double in zip(*found, strict=True):
         torch.testing.assert_close(single.double(), double, rtol=3e-5, atol=3e-5)
@@ -278,7 +315,9 @@ def test_an_mlp_is_its_formula(name):
     network = MLP((2, 3), (4,), hidden=(5,), activation=name)
     network.centre.normal_()
     x = torch.randn(6, 2, 3)
-    hidden = ACTIVATIONS[name]()((x - network.centre).flatten(1) @ network.layers[1].weight.T + network.layers[1].bias)
+    hidden = ACTIVATIONS[name]()(
+        (x - network.centre).flatten(1) @ network.layers[1].weight.T + network.layers[1].bias
+    )
     torch.testing.assert_close(network(x), hidden @ network.output.weight.T + network.output.bias)
 
 
@@ -296,9 +335,13 @@ def test_networks_of_ones_own_are_checked_with_both_shapes():
     encoder = nn.Sequential(nn.Flatten(), nn.Linear(12, 2 * DIM), nn.Unflatten(1, (2, DIM)))
     decoder = nn.Sequential(nn.Linear(DIM, 12), nn.Unflatten(1, EVENT))
     assert VAE(encoder, decoder, **parts).sample(2).shape == (2, *EVENT)
-    with pytest.raises(ValueError, match=r"encoder must map \(B, 1, 4, 3\) to \(B, 2, 3\); it gave \(B, 6\)"):
+    with pytest.raises(
+        ValueError, match=r"encoder must map \(B, 1, 4, 3\) to \(B, 2, 3\); it gave \(B, 6\)"
+    ):
         VAE(encoder[:2], decoder, **parts)
-    with pytest.raises(ValueError, match=r"decoder must map \(B, 3\) to \(B, 1, 4, 3\); it gave \(B, 12\)"):
+    with pytest.raises(
+        ValueError, match=r"decoder must map \(B, 3\) to \(B, 1, 4, 3\); it gave \(B, 12\)"
+    ):
         VAE(encoder, decoder[:1], **parts)
     with pytest.raises(ValueError, match=r"encoder must map \(B, 1, 4, 3\).*failed with"):
         VAE(nn.Linear(5, 6), decoder, **parts)
@@ -307,7 +350,11 @@ def test_networks_of_ones_own_are_checked_with_both_shapes():
 def test_initial_weights_depend_on_the_seed_alone_and_disturb_nothing():
     schema = read("digits").schema
     before = torch.get_rng_state()
-    first, second, other = (build_vae(ModelConfig(latent_dim=2), schema, seed=seed) for seed in (1, 1, 2))
+    first, second, other = (
+        build_vae(ModelConfig(latent_dim=2), schema, seed=seed) for seed in (1, 1, 2)
+    )
     assert torch.equal(before, torch.get_rng_state())
-    weights = [torch.cat([value.flatten() for value in vae.parameters()]) for vae in (first, second, other)]
+    weights = [
+        torch.cat([value.flatten() for value in vae.parameters()]) for vae in (first, second, other)
+    ]
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])

@@ -31,14 +31,18 @@ def test_salt_and_pepper_replaces_the_share_it_says_by_both_values_alike():
 
 def test_masking_replaces_the_share_it_says():
     noisy = Corruption("masking", 0.4)(torch.full((1000, 250), 0.5))
-    assert (noisy == 0).double().mean().item() == pytest.approx(0.4, abs=5 * (0.24 / 250_000) ** 0.5)
+    assert (noisy == 0).double().mean().item() == pytest.approx(
+        0.4, abs=5 * (0.24 / 250_000) ** 0.5
+    )
     assert set(noisy.unique().tolist()) == {0.0, 0.5}
     assert Corruption("masking", 1.0, low=2.0, high=3.0)(torch.full((2, 2), 2.5)).eq(2).all()
 
 
 def test_gaussian_noise_has_its_standard_deviation_and_stays_in_the_range():
     x = torch.full((1000, 250), 0.5)
-    assert Corruption("gaussian", 0.1, low=-9.0, high=9.0)(x).std().item() == pytest.approx(0.1, rel=0.01)
+    assert Corruption("gaussian", 0.1, low=-9.0, high=9.0)(x).std().item() == pytest.approx(
+        0.1, rel=0.01
+    )
     noisy = Corruption("gaussian", 2.0)(x)
     assert noisy.min() == 0 and noisy.max() == 1 and 0 < (noisy == 1).double().mean() < 0.5
 
@@ -69,7 +73,9 @@ def test_noise_is_in_the_range_of_each_column_as_the_model_sees_it():
         values = noisy[:, column].unique()
         assert len(values) == 2
         # Scaled with the training rows alone, so that the ends are near those of all rows.
-        np.testing.assert_allclose(values, [expected[:, column].min(), expected[:, column].max()], atol=0.3)
+        np.testing.assert_allclose(
+            values, [expected[:, column].min(), expected[:, column].max()], atol=0.3
+        )
         restored = data.train.schema.restore(noisy)[:, column]
         np.testing.assert_allclose(restored.min(), rows[:, column].min(), rtol=1e-5)
         np.testing.assert_allclose(restored.max(), rows[:, column].max(), rtol=1e-5)
@@ -127,7 +133,9 @@ def test_every_objective_can_denoise(name):
     assert objective.settings()["corruption"]["noise"] == "masking"
 
 
-@pytest.mark.parametrize(("noise", "level"), [("salt-and-pepper", 1.5), ("masking", 0.0), ("gaussian", 0.0)])
+@pytest.mark.parametrize(
+    ("noise", "level"), [("salt-and-pepper", 1.5), ("masking", 0.0), ("gaussian", 0.0)]
+)
 def test_a_level_must_be_possible(noise, level):
     with pytest.raises(ValueError, match=f"the level of {noise} noise must be .*; got {level}"):
         Corruption(noise, level)

@@ -44,7 +44,9 @@ def npz(**arrays):
 def idx(values, sizes=None):
     codes = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
     sizes = sizes or values.shape
-    head = bytes([0, 0, codes[values.dtype.str[1:]], len(sizes)]) + struct.pack(f">{len(sizes)}I", *sizes)
+    head = bytes([0, 0, codes[values.dtype.str[1:]], len(sizes)]) + struct.pack(
+        f">{len(sizes)}I", *sizes
+    )
     return head + values.astype(values.dtype.newbyteorder(">")).tobytes()
 
 
@@ -57,8 +59,13 @@ def png(values, kind="png", **options):
 def text(values, separator=",", header=("mass", "drag", "lift"), labels=None):
     rows = [list(map(repr, row)) for row in values.astype(float).tolist()]
     if labels is not None:
-        header, rows = (*header, "kind"), [[*row, f"kind {label}"] for row, label in zip(rows, labels, strict=True)]
-    return "".join(separator.join(row) + "\n" for row in ([header] if header else []) + rows).encode()
+        header, rows = (
+            (*header, "kind"),
+            [[*row, f"kind {label}"] for row, label in zip(rows, labels, strict=True)],
+        )
+    return "".join(
+        separator.join(row) + "\n" for row in ([header] if header else []) + rows
+    ).encode()
 
 
 def write(folder, files):
@@ -70,14 +77,21 @@ def write(folder, files):
 
 
 def pairs(values, labels):
-    return {np.ascontiguousarray(row).tobytes(): label for row, label in zip(values, labels, strict=True)}
+    return {
+        np.ascontiguousarray(row).tobytes(): label
+        for row, label in zip(values, labels, strict=True)
+    }
 
 
 def everything(splits):
     """{row: label} over all splits."""
     found = {}
     for part in (splits.train, splits.valid, splits.test):
-        names = [None] * len(part) if part.labels is None else [splits.schema.classes[item] for item in part.labels]
+        names = (
+            [None] * len(part)
+            if part.labels is None
+            else [splits.schema.classes[item] for item in part.labels]
+        )
         found |= pairs(part.raw.numpy(), names)
     return found
 
@@ -95,15 +109,29 @@ MNIST = {
 }
 FORMATS = {
     "npy": ({"a.npy": npy(PIXELS)}, {}, PIXELS, NONE),
-    "npy big-endian, Fortran order": ({"a.npy": npy(np.asfortranarray(NUMBERS.astype(">f8")))}, {}, NUMBERS, NONE),
+    "npy big-endian, Fortran order": (
+        {"a.npy": npy(np.asfortranarray(NUMBERS.astype(">f8")))},
+        {},
+        NUMBERS,
+        NONE,
+    ),
     "npy.gz": ({"a.npy.gz": gzip.compress(npy(NUMBERS))}, {}, NUMBERS, NONE),
-    "npy, flattened images": ({"a.npy": npy(PIXELS.reshape(80, 20))}, {"shape": (5, 4)}, PIXELS, NONE),
+    "npy, flattened images": (
+        {"a.npy": npy(PIXELS.reshape(80, 20))},
+        {"shape": (5, 4)},
+        PIXELS,
+        NONE,
+    ),
     "npy, channels last": ({"a.npy": npy(PIXELS[..., None])}, {}, PIXELS, NONE),
     "npz, one array": ({"a.npz": npz(arr_0=PIXELS)}, {}, PIXELS, NONE),
     "npz, x and y": ({"a.npz": npz(x=PIXELS, y=LABELS, other=LABELS)}, {}, PIXELS, NAMES),
     "npz, key": ({"a.npz": npz(first=NUMBERS, second=PIXELS)}, {"key": "first"}, NUMBERS, NONE),
     "npz, Keras": (
-        {"a.npz": npz(x_train=PIXELS[:60], y_train=LABELS[:60], x_test=PIXELS[60:], y_test=LABELS[60:])},
+        {
+            "a.npz": npz(
+                x_train=PIXELS[:60], y_train=LABELS[:60], x_test=PIXELS[60:], y_test=LABELS[60:]
+            )
+        },
         {},
         PIXELS,
         NAMES,
@@ -112,22 +140,37 @@ FORMATS = {
     "idx by magic": ({"a.bin": idx(PIXELS.astype(np.int16))}, {}, PIXELS, NONE),
     "MNIST folder": (MNIST, {}, PIXELS, NAMES),
     "images in label folders": (
-        {f"{kind}/{number}.PNG": png(image) for number, (image, kind) in enumerate(zip(PIXELS, KINDS, strict=True))},
+        {
+            f"{kind}/{number}.PNG": png(image)
+            for number, (image, kind) in enumerate(zip(PIXELS, KINDS, strict=True))
+        },
         {},
         PIXELS,
         KINDS,
     ),
     "images split already": (
-        {f"{'train' if number < 60 else 'val'}/{number}.png": png(image) for number, image in enumerate(PIXELS)},
+        {
+            f"{'train' if number < 60 else 'val'}/{number}.png": png(image)
+            for number, image in enumerate(PIXELS)
+        },
         {},
         PIXELS,
         NONE,
     ),
     "csv": ({"a.csv": text(NUMBERS)}, {}, NUMBERS, NONE),
-    "csv.gz, labels": ({"a.csv.gz": gzip.compress(text(NUMBERS, labels=LABELS))}, {"label": "kind"}, NUMBERS, KINDS),
+    "csv.gz, labels": (
+        {"a.csv.gz": gzip.compress(text(NUMBERS, labels=LABELS))},
+        {"label": "kind"},
+        NUMBERS,
+        KINDS,
+    ),
     "csv, semicolon, BOM": ({"a.csv": b"\xef\xbb\xbf" + text(NUMBERS, ";")}, {}, NUMBERS, NONE),
     "csv, decimal commas": (
-        {"a.csv": b"\r\n" + text(NUMBERS, ";", ('"mass, kg"', "drag", "lift")).replace(b".", b",") + b";;\r\n\r\n"},
+        {
+            "a.csv": b"\r\n"
+            + text(NUMBERS, ";", ('"mass, kg"', "drag", "lift")).replace(b".", b",")
+            + b";;\r\n\r\n"
+        },
         {},
         NUMBERS,
         NONE,
@@ -144,7 +187,12 @@ FORMATS = {
         PIXELS,
         KINDS,
     ),
-    "csv of pixels": ({"a.csv": text(PIXELS.reshape(80, 20), header=None)}, {"shape": (5, 4)}, PIXELS, NONE),
+    "csv of pixels": (
+        {"a.csv": text(PIXELS.reshape(80, 20), header=None)},
+        {"shape": (5, 4)},
+        PIXELS,
+        NONE,
+    ),
     "tsv without header": ({"a.tsv": text(NUMBERS, "\t", header=None)}, {}, NUMBERS, NONE),
 }
 
@@ -155,7 +203,9 @@ def test_what_is_written_is_read(tmp_path, case):
     splits = read(write(tmp_path, files), DataConfig(**options))
     assert everything(splits) == pairs(values, labels)
     is_image = values.ndim == 3
-    assert (splits.schema.kind, splits.schema.levels) == (("image", 256) if is_image else ("table", None))
+    assert (splits.schema.kind, splits.schema.levels) == (
+        ("image", 256) if is_image else ("table", None)
+    )
     assert splits.train.raw.dtype == (torch.uint8 if is_image else torch.float32)
     again = read_rows(write(tmp_path, files), splits.schema, key=options.get("key"))
     assert pairs(again.raw.numpy(), NONE) == pairs(values, NONE)
@@ -170,14 +220,21 @@ STORED = {
     "dynamic binarisation": ({"a.npy": npy(LARGE)}, {"binarise": "dynamic"}),
     "big-endian doubles": ({"a.npy": npy(NOISE.normal(5, 2, (700, 3)).astype(">f8"))}, {}),
     "floats, to [0, 1]": ({"a.npy": npy(NUMBERS)}, {"scaling": "unit"}),
-    "images of real numbers": ({"a.npy": npy(NOISE.normal(size=(700, 2, 3)))}, {"scaling": "standard"}),
+    "images of real numbers": (
+        {"a.npy": npy(NOISE.normal(size=(700, 2, 3)))},
+        {"scaling": "standard"},
+    ),
     "shards": ({f"part-{part}.npy": npy(LARGE[start:stop]) for part, start, stop in SHARDS}, {}),
     "shards with labels": (
-        {f"part-{part}.npy": npy(LARGE[start:stop]) for part, start, stop in SHARDS} | {"labels.npy": npy(CLASSES)},
+        {f"part-{part}.npy": npy(LARGE[start:stop]) for part, start, stop in SHARDS}
+        | {"labels.npy": npy(CLASSES)},
         {},
     ),
     "shards split already": (
-        {f"{('train', 'valid', 'test')[part]}/a.npy": npy(LARGE[start:stop]) for part, start, stop in SHARDS},
+        {
+            f"{('train', 'valid', 'test')[part]}/a.npy": npy(LARGE[start:stop])
+            for part, start, stop in SHARDS
+        },
         {},
     ),
 }
@@ -189,7 +246,11 @@ def test_rows_on_disk_give_what_rows_in_memory_give(tmp_path, monkeypatch, case)
     files, options = STORED[case]
     path = write(tmp_path, files)
     near, far = (read(path, DataConfig(memory_map=choice, **options)) for choice in ("off", "on"))
-    assert (far.schema, far.fingerprint, far.duplicates) == (near.schema, near.fingerprint, near.duplicates)
+    assert (far.schema, far.fingerprint, far.duplicates) == (
+        near.schema,
+        near.fingerprint,
+        near.duplicates,
+    )
     assert set(far.notes) - set(near.notes) == {
         "the rows stay on disk: the files must not change while a run reads them"
     }
@@ -205,22 +266,33 @@ def test_rows_on_disk_give_what_rows_in_memory_give(tmp_path, monkeypatch, case)
                 torch.testing.assert_close(other.batch(rows), expected, rtol=0, atol=0)
         torch.testing.assert_close(other.prepared(seed=1), one.prepared(seed=1), rtol=0, atol=0)
         assert [len(x) for x in other.batches(64)] == [len(x) for x in one.batches(64)]
-        torch.testing.assert_close(torch.cat([*other.batches(7, seed=1)]), one.prepared(seed=1), rtol=0, atol=0)
+        torch.testing.assert_close(
+            torch.cat([*other.batches(7, seed=1)]), one.prepared(seed=1), rtol=0, atol=0
+        )
         assert (one.labels is None) == (other.labels is None)
         assert one.labels is None or torch.equal(one.labels, other.labels)
     again = read_rows(path, near.schema)
-    assert torch.equal(torch.cat([*again.raw_batches(99)]), torch.cat([*read_rows(path, far.schema).raw_batches(99)]))
+    assert torch.equal(
+        torch.cat([*again.raw_batches(99)]),
+        torch.cat([*read_rows(path, far.schema).raw_batches(99)]),
+    )
 
 
 def test_a_folder_of_shards_is_the_array_that_its_files_make_in_order(tmp_path):
     write(tmp_path / "whole", {"a.npy": npy(LARGE)})
-    write(tmp_path / "shards", {f"part-{part}.npy": npy(LARGE[start:stop]) for part, start, stop in SHARDS})
-    write(tmp_path / "shards", {"labels.npy": npy(CLASSES), "notes.txt": b"who made them"})
-    whole, shards = read(tmp_path / "whole" / "a.npy"), read(tmp_path / "shards", DataConfig(memory_map="on"))
-    assert torch.equal(shards.test.prepared(), whole.test.prepared())
-    assert everything(replace(shards, **{part: taken(shards, part) for part in ("train", "valid", "test")})) == pairs(
-        LARGE, [f"{label}" for label in CLASSES]
+    write(
+        tmp_path / "shards",
+        {f"part-{part}.npy": npy(LARGE[start:stop]) for part, start, stop in SHARDS},
     )
+    write(tmp_path / "shards", {"labels.npy": npy(CLASSES), "notes.txt": b"who made them"})
+    whole, shards = (
+        read(tmp_path / "whole" / "a.npy"),
+        read(tmp_path / "shards", DataConfig(memory_map="on")),
+    )
+    assert torch.equal(shards.test.prepared(), whole.test.prepared())
+    assert everything(
+        replace(shards, **{part: taken(shards, part) for part in ("train", "valid", "test")})
+    ) == pairs(LARGE, [f"{label}" for label in CLASSES])
     assert any("no .npy files: 1, as notes.txt" in note for note in shards.notes)
 
 
@@ -257,7 +329,9 @@ def test_rows_that_are_expected_are_read_in_whole_stretches_of_their_files(tmp_p
     Dataset(splits.train.raw, splits.schema, rows=rows.flip(0)).expect(torch.arange(9))
     head = len(npy(LARGE[:300])) - 300 * 20
     inodes = [(tmp_path / name).stat().st_ino for name in files]
-    found = [(inodes.index(file.st_ino), (start - head) // 20, size // 20) for file, start, size in asked]
+    found = [
+        (inodes.index(file.st_ino), (start - head) // 20, size // 20) for file, start, size in asked
+    ]
     assert found == [(0, 2, 6), (0, 120, 1), (0, 299, 1), (1, 0, 1), (2, 0, 1), (2, 8, 2)]
 
 
@@ -265,7 +339,10 @@ def test_a_file_on_disk_is_never_copied_whole(tmp_path):
     """Reading 64 MiB takes less than 16 MiB of NumPy's arrays at any one time; benchmarks/memory_map.py counts all."""
     path = tmp_path / "a.npy"
     values = np.lib.format.open_memmap(path, "w+", np.uint8, (2**16, 2**10))
-    values[:] = NOISE.integers(0, 2, (2**16, 1), dtype=np.uint8) * 254 + np.arange(2**10, dtype=np.uint8) % 2
+    values[:] = (
+        NOISE.integers(0, 2, (2**16, 1), dtype=np.uint8) * 254
+        + np.arange(2**10, dtype=np.uint8) % 2
+    )
     values[:, :8] = np.arange(2**16)[:, None].view(np.uint8)
     del values
     tracemalloc.start()
@@ -282,8 +359,16 @@ def test_a_file_on_disk_is_never_copied_whole(tmp_path):
     [
         ("cut.npy", npy(NUMBERS)[:-5], "promises 960 bytes of values, it holds 955"),
         ("long.npy", npy(NUMBERS) + b"more", "promises 960 bytes of values, it holds 964"),
-        ("turned.npy", npy(np.asfortranarray(NUMBERS)), "one row after another.*`memory_map='off'`"),
-        ("objects.npy", npy(np.array([[print]] * 30, dtype=object), allow_pickle=True), "never unpickled"),
+        (
+            "turned.npy",
+            npy(np.asfortranarray(NUMBERS)),
+            "one row after another.*`memory_map='off'`",
+        ),
+        (
+            "objects.npy",
+            npy(np.array([[print]] * 30, dtype=object), allow_pickle=True),
+            "never unpickled",
+        ),
         ("a.npy.gz", gzip.compress(npy(NUMBERS)), "a.npy.gz is. Unpack it"),
         ("none.npy", npy(NUMBERS[:0]), "at least one value"),
         (
@@ -291,15 +376,37 @@ def test_a_file_on_disk_is_never_copied_whole(tmp_path):
             {"a.npy": npy(NUMBERS), "b.npy": npy(NUMBERS[:, :2])},
             r"odd.*a.npy has \(3,\) of float32, b.npy \(2,\)",
         ),
-        ("types", {"a.npy": npy(NUMBERS), "b.npy": npy(PIXELS[:, :3, 0])}, "types.*b.npy .* of uint8"),
-        ("labelled", {"a.npy": npy(NUMBERS), "labels.npy": npy(LABELS[:9])}, "80 rows and 9 labels"),
-        ("split", {"train/a.npy": npy(NUMBERS), "test/b.txt": b"none"}, "split must hold .npy files; test holds none"),
-        ("nan.npy", npy(np.where(np.arange(80)[:, None] == 7, [0, np.inf, 0], NUMBERS)), "row 8, column 'column 2'"),
+        (
+            "types",
+            {"a.npy": npy(NUMBERS), "b.npy": npy(PIXELS[:, :3, 0])},
+            "types.*b.npy .* of uint8",
+        ),
+        (
+            "labelled",
+            {"a.npy": npy(NUMBERS), "labels.npy": npy(LABELS[:9])},
+            "80 rows and 9 labels",
+        ),
+        (
+            "split",
+            {"train/a.npy": npy(NUMBERS), "test/b.txt": b"none"},
+            "split must hold .npy files; test holds none",
+        ),
+        (
+            "nan.npy",
+            npy(np.where(np.arange(80)[:, None] == 7, [0, np.inf, 0], NUMBERS)),
+            "row 8, column 'column 2'",
+        ),
     ],
-    ids=lambda value: "bytes" if isinstance(value, bytes) else None,  # gzip writes the time into them
+    ids=lambda value: (
+        "bytes" if isinstance(value, bytes) else None
+    ),  # gzip writes the time into them
 )
 def test_files_that_cannot_stay_on_disk_are_refused(tmp_path, name, content, message):
-    path = write(tmp_path / name, content) if isinstance(content, dict) else write(tmp_path, {name: content})
+    path = (
+        write(tmp_path / name, content)
+        if isinstance(content, dict)
+        else write(tmp_path, {name: content})
+    )
     with pytest.raises(ValueError, match=message):
         read(path, DataConfig(memory_map="on"))
 
@@ -307,8 +414,17 @@ def test_files_that_cannot_stay_on_disk_are_refused(tmp_path, name, content, mes
 def test_moments_are_those_of_all_rows_at_once(monkeypatch):
     monkeypatch.setattr("variform.data.dataset.VALUES_AT_ONCE", 40)
     for values in (NUMBERS + 1e4, PIXELS, NUMBERS[:7]):
-        data = Dataset(torch.from_numpy(values), splits_from(NUMBERS).schema) if len(values) == 7 else None
-        data = data or splits_from(values, config=DataConfig(binarise="dynamic" if values is PIXELS else "none")).train
+        data = (
+            Dataset(torch.from_numpy(values), splits_from(NUMBERS).schema)
+            if len(values) == 7
+            else None
+        )
+        data = (
+            data
+            or splits_from(
+                values, config=DataConfig(binarise="dynamic" if values is PIXELS else "none")
+            ).train
+        )
         mean, variance = data.moments(seed=3)
         x = data.prepared(seed=3).double()
         torch.testing.assert_close(mean, x.mean(0), rtol=1e-12, atol=1e-12)
@@ -337,13 +453,17 @@ def test_images_become_upright_8_bit_on_white_and_of_one_size(tmp_path):
 
 
 def test_the_note_on_a_split_says_how_large_it_is():
-    splits = splits_from(torch.arange(1000.0)[:, None] % 60)  # sixty different rows, which stay together
+    splits = splits_from(
+        torch.arange(1000.0)[:, None] % 60
+    )  # sixty different rows, which stay together
     valid, test = (f"{len(part) / 1000:.1%}" for part in (splits.valid, splits.test))
     assert f"split: by hash of each row, {valid} for validation and {test} for test" in splits.notes
 
 
 @pytest.mark.parametrize("scaling", ["none", "unit", "standard"])
-@pytest.mark.parametrize("values", [NUMBERS, PIXELS, NUMBERS.reshape(40, 2, 3)], ids=["table", "pixels", "real image"])
+@pytest.mark.parametrize(
+    "values", [NUMBERS, PIXELS, NUMBERS.reshape(40, 2, 3)], ids=["table", "pixels", "real image"]
+)
 def test_scaling_does_what_it_says_and_is_undone_by_restore(values, scaling):
     splits = splits_from(values, config=DataConfig(scaling=scaling))
     schema, x = splits.schema, splits.train.prepared()
@@ -359,10 +479,14 @@ def test_scaling_does_what_it_says_and_is_undone_by_restore(values, scaling):
     assert schema.high == pytest.approx(rows.amax(over).flatten().tolist(), rel=1e-5, abs=1e-4)
     if scaling == "unit":  # over all rows, so that no test row leaves [0, 1]
         schema.require("unit", "bernoulli")
-        assert schema.levels == 256 or (everywhere.amin(over).eq(0).all() and everywhere.amax(over).eq(1).all())
+        assert schema.levels == 256 or (
+            everywhere.amin(over).eq(0).all() and everywhere.amax(over).eq(1).all()
+        )
     raw = splits.train.raw[:1].double()
     per_unit = 1 if schema.levels is None else 255  # pixels: the density is per intensity in [0, 1]
-    jacobian = torch.autograd.functional.jacobian(schema.prepare, raw).reshape(raw.numel(), raw.numel())
+    jacobian = torch.autograd.functional.jacobian(schema.prepare, raw).reshape(
+        raw.numel(), raw.numel()
+    )
     assert schema.log_jacobian == pytest.approx(torch.logdet(jacobian * per_unit).item())
 
 
@@ -395,17 +519,26 @@ def test_schema_survives_json_exactly():
 def test_equal_rows_stay_together_and_fractions_are_near_80_10_10():
     rows = NOISE.normal(size=(10_000, 2)).astype(np.float32)
     splits = splits_from(np.concatenate([rows, rows[:3000]]))
-    sets = [set(pairs(part.raw.numpy(), [None] * len(part))) for part in (splits.train, splits.valid, splits.test)]
+    sets = [
+        set(pairs(part.raw.numpy(), [None] * len(part)))
+        for part in (splits.train, splits.valid, splits.test)
+    ]
     assert not (sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2])
     assert splits.duplicates == {"within": 3000, "across": 0}
     assert any("3000 exact duplicates" in note for note in splits.notes)
-    for found, fraction in zip(sets, (0.8, 0.1, 0.1), strict=True):  # 5 standard errors: fails once in 10^6
-        assert abs(len(found) / 10_000 - fraction) < 5 * math.sqrt(fraction * (1 - fraction) / 10_000)
+    for found, fraction in zip(
+        sets, (0.8, 0.1, 0.1), strict=True
+    ):  # 5 standard errors: fails once in 10^6
+        assert abs(len(found) / 10_000 - fraction) < 5 * math.sqrt(
+            fraction * (1 - fraction) / 10_000
+        )
 
 
 def test_a_row_keeps_its_split_when_rows_are_added_or_moved():
     before = set(everything(splits_from(NUMBERS)))
-    test = set(pairs(splits_from(NUMBERS).test.raw.numpy(), [None] * len(splits_from(NUMBERS).test)))
+    test = set(
+        pairs(splits_from(NUMBERS).test.raw.numpy(), [None] * len(splits_from(NUMBERS).test))
+    )
     grown = splits_from(np.concatenate([NUMBERS + 1, NUMBERS[::-1]]))
     assert set(pairs(grown.test.raw.numpy(), [None] * len(grown.test))) & before == test
     other = splits_from(NUMBERS, config=DataConfig(split_seed=1))
@@ -414,17 +547,23 @@ def test_a_row_keeps_its_split_when_rows_are_added_or_moved():
 
 
 def test_test_rows_that_are_also_in_train_are_counted(tmp_path):
-    path = write(tmp_path, {"a.npz": npz(train=PIXELS, test=np.concatenate([PIXELS[:2], 255 - PIXELS]))})
+    path = write(
+        tmp_path, {"a.npz": npz(train=PIXELS, test=np.concatenate([PIXELS[:2], 255 - PIXELS]))}
+    )
     assert read(path).duplicates == {"within": 2, "across": 2}
 
 
 def test_binarisation():
     raw = torch.tensor([0, 51, 127, 128, 255], dtype=torch.uint8).expand(20_000, 5)
-    schema = replace(dataset_from(torch.rand(1, 5)).schema, scale=(255.0,) * 5, levels=256, binarise="dynamic")
+    schema = replace(
+        dataset_from(torch.rand(1, 5)).schema, scale=(255.0,) * 5, levels=256, binarise="dynamic"
+    )
     torch.manual_seed(0)
     first, second = schema.prepare(raw), schema.prepare(raw)
     assert not torch.equal(first, second) and set(first.unique().tolist()) == {0, 1}
-    error = 4 * (raw[0] / 255 * (1 - raw[0] / 255) / 20_000).sqrt()  # fails about once in 5,000 seeds
+    error = (
+        4 * (raw[0] / 255 * (1 - raw[0] / 255) / 20_000).sqrt()
+    )  # fails about once in 5,000 seeds
     assert ((first.mean(0) - raw[0] / 255).abs() <= error).all()
     assert replace(schema, binarise="threshold").prepare(raw[:1]).tolist() == [[0, 0, 0, 1, 1]]
 
@@ -469,20 +608,28 @@ BROKEN = {
     "marks.csv": b"mass;drag\n1.234;2\n1,5;2\n",
     "sheet.xlsx": b"PK\5\6" + bytes(18),
     "nothing-here": {"readme.txt": b"no images", "more.txt": b""},
-    "cut-image": {"a.png": png(PIXELS[0]), "cut-image.png": png(NOISE.integers(0, 255, (90, 90), dtype=np.uint8))[:99]},
+    "cut-image": {
+        "a.png": png(PIXELS[0]),
+        "cut-image.png": png(NOISE.integers(0, 255, (90, 90), dtype=np.uint8))[:99],
+    },
     "no-image": {"a.png": png(PIXELS[0]), "no-image.png": b"not an image"},
     "sizes": {"a.png": png(PIXELS[0]), "b.png": png(PIXELS[0, 1:])},
     "mixed": {"a.png": png(PIXELS[0]), "cats/b.png": png(PIXELS[0])},
     "two-deep": {"cats/a.png": png(PIXELS[0]), "cats/more/b.png": png(PIXELS[0])},
     "floats.tiff": png(NUMBERS, "tiff"),
-    "train-images": MNIST | {"train-labels-idx1-ubyte.gz": gzip.compress(idx(LABELS[:9].astype(np.uint8)))},
+    "train-images": MNIST
+    | {"train-labels-idx1-ubyte.gz": gzip.compress(idx(LABELS[:9].astype(np.uint8)))},
 }
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_broken_and_hostile_files_are_refused_by_name(tmp_path, name):
     content = BROKEN[name]
-    path = write(tmp_path / name, content) if isinstance(content, dict) else write(tmp_path, {name: content})
+    path = (
+        write(tmp_path / name, content)
+        if isinstance(content, dict)
+        else write(tmp_path, {name: content})
+    )
     before = {item: item.stat().st_mtime_ns for item in tmp_path.rglob("*")}
     with pytest.raises(ValueError, match=re.escape(name)) as caught:
         read(path)
@@ -506,13 +653,25 @@ def test_a_checksum_that_fails_is_noticed(tmp_path):
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        (b"mass,drag\n1,2\n3,heavy\n", {}, "column 'drag' in line 3 holds the text 'heavy'.*`label='drag'`"),
+        (
+            b"mass,drag\n1,2\n3,heavy\n",
+            {},
+            "column 'drag' in line 3 holds the text 'heavy'.*`label='drag'`",
+        ),
         (b"mass,drag\n1,2\n\n3,\n", {}, "column 'drag' in line 4 is empty"),
         (b"mass,kind\n1,a\n2, \n", {"label": "kind"}, "column 'kind' in line 3 is empty"),
         (b"id,mass\nA1,2\n", {}, "column 'id' in line 2 holds the text 'A1'.*delete the column"),
-        (b'mass,drag\n"3,14",2\n', {}, "column 'mass' in line 2 holds the text '3,14'. Write a point"),
+        (
+            b'mass,drag\n"3,14",2\n',
+            {},
+            "column 'mass' in line 2 holds the text '3,14'. Write a point",
+        ),
         (b"mass;drag\n1,2;3\n3\n", {}, "separator is ';', must hold 2 cells; line 3 holds 1"),
-        (b"mass,drag\n1,2\n3,nan\ninf,1\n", {}, "2 of its values.*row 2, column 'drag'; row 3, column 'mass'"),
+        (
+            b"mass,drag\n1,2\n3,nan\ninf,1\n",
+            {},
+            "2 of its values.*row 2, column 'drag'; row 3, column 'mass'",
+        ),
         (b"mass,drag\n1,2\n", {"label": "dragg"}, "it has no 'dragg'. Did you mean 'drag'?"),
         (text(NUMBERS * [1, 0, 1]), {}, "column 'drag' of designs.csv is 0 in every training row"),
         (text(NUMBERS), {"binarise": "dynamic"}, "`binarise='dynamic'` needs values in"),
@@ -541,9 +700,21 @@ def test_bernoulli_error_names_the_column_and_its_raw_value(tmp_path):
     [
         ("a.csv", {"key": "x"}, "`key` chooses an array of an .npz file; a.csv is not"),
         ("a.npy", {"label": "kind"}, "`label` names the label column of a CSV file; a.npy is not"),
-        ("a.npy", {"image_size": (2, 2)}, "`image_size` resizes a folder of image files; a.npy is not"),
-        ("a.csv", {"memory_map": "on"}, "`memory_map` says whether to leave on disk a .npy file or a folder"),
-        ("a.npy", {"channels": "rgb"}, "`channels` sets the colours of a folder of image files; a.npy is not"),
+        (
+            "a.npy",
+            {"image_size": (2, 2)},
+            "`image_size` resizes a folder of image files; a.npy is not",
+        ),
+        (
+            "a.csv",
+            {"memory_map": "on"},
+            "`memory_map` says whether to leave on disk a .npy file or a folder",
+        ),
+        (
+            "a.npy",
+            {"channels": "rgb"},
+            "`channels` sets the colours of a folder of image files; a.npy is not",
+        ),
     ],
 )
 def test_options_that_do_not_apply_are_refused(tmp_path, name, options, message):
@@ -565,11 +736,21 @@ def test_nan_rows_are_counted_within_their_split(tmp_path):
 
 def test_read_points_returns_the_numbers_unchanged(tmp_path):
     points = NOISE.normal(size=(7, 2))
-    files = {"a.npy": npy(points), "a.npz": npz(z=points), "a.csv": text(points, header=("z1", "z2"))}
-    for name, content in {**files, "b.csv": text(points, header=None), "c.npy": npy(points.astype(np.float16))}.items():
+    files = {
+        "a.npy": npy(points),
+        "a.npz": npz(z=points),
+        "a.csv": text(points, header=("z1", "z2")),
+    }
+    for name, content in {
+        **files,
+        "b.csv": text(points, header=None),
+        "c.npy": npy(points.astype(np.float16)),
+    }.items():
         found = read_points(write(tmp_path, {name: content}))
         assert found.dtype == np.float64
-        np.testing.assert_array_equal(found, points.astype(np.float16) if name == "c.npy" else points)
+        np.testing.assert_array_equal(
+            found, points.astype(np.float16) if name == "c.npy" else points
+        )
     bad = {
         "a.npy": npy(points + np.array([0, np.inf])),
         "b.npy": npy(points[0]),
@@ -591,19 +772,27 @@ def test_images_of_several_frames_modes_and_links(tmp_path):
     grey = read(f"{tmp_path}/link/")
     assert grey.schema.source == "link" and grey.schema.shape == (1, 5, 4)
     assert any("only the first frame is read: 1, as link/moving.gif" in note for note in grey.notes)
-    np.testing.assert_array_equal(read_rows(tmp_path / "real" / "moving.gif", schema).raw[0, 0], PIXELS[0])
+    np.testing.assert_array_equal(
+        read_rows(tmp_path / "real" / "moving.gif", schema).raw[0, 0], PIXELS[0]
+    )
     write(tmp_path, {"real/0.png": png(np.repeat(PIXELS[0][..., None], 3, 2))})
     assert read(tmp_path / "real").schema.shape == (3, 5, 4)
-    dot = write(tmp_path, {f"dots/{number}.png": png(np.full((1, 1), number, np.uint8)) for number in range(80)})
+    dot = write(
+        tmp_path,
+        {f"dots/{number}.png": png(np.full((1, 1), number, np.uint8)) for number in range(80)},
+    )
     assert read(dot / "dots").schema.shape == (1, 1, 1)
 
 
 def test_rows_of_another_form_are_refused(tmp_path):
     schema = read(write(tmp_path, {"designs.csv": text(NUMBERS)})).schema
     with pytest.raises(
-        ValueError, match=r"columns must be those of designs.csv, .*; new.csv lacks 'drag' and has 'draft'"
+        ValueError,
+        match=r"columns must be those of designs.csv, .*; new.csv lacks 'drag' and has 'draft'",
     ):
-        read_rows(write(tmp_path, {"new.csv": text(NUMBERS, header=("mass", "draft", "lift"))}), schema)
+        read_rows(
+            write(tmp_path, {"new.csv": text(NUMBERS, header=("mass", "draft", "lift"))}), schema
+        )
     with pytest.raises(ValueError, match=r"shape \(3,\) of designs.csv; new.npy has \(2,\)"):
         read_rows(write(tmp_path, {"new.npy": npy(NUMBERS[:, :2])}), schema)
     with pytest.raises(ValueError, match="whole numbers from 0 to 255"):
@@ -623,7 +812,8 @@ def test_an_epoch_without_blocks_has_the_order_that_runs_have_had():
 
 
 @pytest.mark.parametrize(
-    ("rows", "block", "window"), [(1000, 10, 50), (1003, 10, 50), (7, 10, 10), (64, 1, 8), (99, 33, 33)]
+    ("rows", "block", "window"),
+    [(1000, 10, 50), (1003, 10, 50), (7, 10, 10), (64, 1, 8), (99, 33, 33)],
 )
 def test_blocks_come_in_random_order_and_each_window_holds_whole_ones(rows, block, window):
     order = epoch_order(rows, 0, 0, block=block, window=window)
@@ -633,7 +823,9 @@ def test_blocks_come_in_random_order_and_each_window_holds_whole_ones(rows, bloc
         assert not torch.equal(order, epoch_order(rows, 0, 1, block=block, window=window))
         assert not torch.equal(order, epoch_order(rows, 1, 0, block=block, window=window))
     position = order.argsort()
-    for rows_of_block in position.split(block):  # read within one window, whichever block is the short one
+    for rows_of_block in position.split(
+        block
+    ):  # read within one window, whichever block is the short one
         assert rows_of_block.max() - rows_of_block.min() < window
     if rows % window == 0:
         inside = (order // block).reshape(-1, window)
@@ -659,7 +851,8 @@ def test_blocks_inflate_the_variance_of_a_batch_mean_as_said():
 
 
 @pytest.mark.parametrize(
-    ("block", "window", "message"), [(0, None, "at least 1 row; got 0"), (8, 12, "got 12 rows.*of 8")]
+    ("block", "window", "message"),
+    [(0, None, "at least 1 row; got 0"), (8, 12, "got 12 rows.*of 8")],
 )
 def test_blocks_and_windows_that_do_not_fit_are_refused(block, window, message):
     with pytest.raises(ValueError, match=message):

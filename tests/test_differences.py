@@ -34,12 +34,21 @@ def most(level):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"noise": "skewed"}, {"count": 2}, {"count": 10}, {"rows": 15}, {"fits": 3, "spread": 0.5}],
+    [
+        {},
+        {"noise": "skewed"},
+        {"count": 2},
+        {"count": 10},
+        {"rows": 15},
+        {"fits": 3, "spread": 0.5},
+    ],
     ids=["plain", "skewed", "two", "ten", "few rows", "three fits of each"],
 )
 def test_of_equal_models_the_first_is_refused_in_one_of_twenty_cases(options):
     """At most .05 + 4 standard errors; two paired errors from the best one refuse it in up to .14 of the cases."""
-    assert share(lambda scores: not differences(list(scores)).among_best()[0], **options) < most(0.05)
+    assert share(lambda scores: not differences(list(scores)).among_best()[0], **options) < most(
+        0.05
+    )
 
 
 @pytest.mark.parametrize("options", [{}, {"noise": "skewed"}, {"count": 10}, {"rows": 15}])
@@ -67,7 +76,11 @@ def test_a_recommendation_sees_half_a_nat_among_rows_that_differ_by_twenty():
         passed.append(dim != 2)
         means, errors = nll.mean((1, 2)), nll.std((1, 2)) / np.sqrt(500)
         unpaired.append(bool(means[0] > means.min() + 2 * errors[means.argmin()]))
-        assert beside[2]["se"] is None or beside[2]["mean"] == 0 or beside[2]["se"] == pytest.approx(0.194, rel=0.2)
+        assert (
+            beside[2]["se"] is None
+            or beside[2]["mean"] == 0
+            or beside[2]["se"] == pytest.approx(0.194, rel=0.2)
+        )
     assert np.mean(passed) > 0.8 and np.mean(unpaired) < 0.02
 
 
@@ -92,7 +105,9 @@ def test_intervals_of_independent_models_are_those_of_tukeys_range():
     found = differences(list(torch.from_numpy(scores)))
     low = stats.tukey_hsd(*scores).confidence_interval(0.95).low
     np.testing.assert_allclose(
-        (found.mean - found.half_widths())[~np.eye(4, dtype=bool)], low[~np.eye(4, dtype=bool)], atol=0.003
+        (found.mean - found.half_widths())[~np.eye(4, dtype=bool)],
+        low[~np.eye(4, dtype=bool)],
+        atol=0.003,
     )
 
 
@@ -113,11 +128,19 @@ def test_a_model_that_has_blown_up_hides_nothing_of_the_others():
     """Scores of 1e12 beside two that differ by .5 ± .1: what is found of these is what is found of them alone."""
     generator = np.random.default_rng(4)
     hard = 20 * generator.standard_gamma(1.0, size=400)
-    rows = [torch.from_numpy(hard + shift + 1.4 * generator.normal(size=400)) for shift in (0.5, 0.0)]
+    rows = [
+        torch.from_numpy(hard + shift + 1.4 * generator.normal(size=400)) for shift in (0.5, 0.0)
+    ]
     wild = torch.from_numpy(1e12 * generator.standard_gamma(1.0, size=400))
     alone, among = differences(rows), differences([*rows, wild])
-    assert alone.among_best().tolist() == [False, True] and among.among_best().tolist() == [False, True, False]
-    assert among.half_widths()[0, 1] == pytest.approx(alone.half_widths()[0, 1], rel=0.25)  # of three pairs, not of one
+    assert alone.among_best().tolist() == [False, True] and among.among_best().tolist() == [
+        False,
+        True,
+        False,
+    ]
+    assert among.half_widths()[0, 1] == pytest.approx(
+        alone.half_widths()[0, 1], rel=0.25
+    )  # of three pairs, not of one
 
 
 @pytest.mark.parametrize("unit", [1e-12, 1e9])
@@ -131,7 +154,10 @@ def test_the_unit_of_the_scores_changes_nothing(unit):
 def test_what_differs_by_rounding_is_the_same():
     generator = torch.Generator().manual_seed(0)
     for _ in range(20):
-        rows, noise = 300 * torch.rand(50, generator=generator) + 700, torch.rand(2, 50, generator=generator)
+        rows, noise = (
+            300 * torch.rand(50, generator=generator) + 700,
+            torch.rand(2, 50, generator=generator),
+        )
         found = differences([rows, rows + 1e-13 * noise[0], rows, *[rows + noise[1] - 1] * 2])
         assert found.among_best().tolist() == [False, False, False, True, True]
         assert (abs(found.mean) > found.half_widths()).sum() == 2 * 3 * 2

@@ -38,7 +38,9 @@ def random_diagonal(*batch, dim=4):
 
 
 def random_full(*batch, dim=4):
-    factor = torch.randn(*batch, dim, dim).tril(-1) + torch.diag_embed(torch.rand(*batch, dim) + 0.3)
+    factor = torch.randn(*batch, dim, dim).tril(-1) + torch.diag_embed(
+        torch.rand(*batch, dim) + 0.3
+    )
     return FullGaussian(torch.randn(*batch, dim), factor)
 
 
@@ -52,7 +54,9 @@ def torch_twin(law):
 
 LAWS = {
     "diagonal": lambda: random_diagonal(3),
-    "diagonal, image events": lambda: DiagonalGaussian(torch.randn(3, 1, 2, 2), torch.randn(()), event_dims=3),
+    "diagonal, image events": lambda: DiagonalGaussian(
+        torch.randn(3, 1, 2, 2), torch.randn(()), event_dims=3
+    ),
     "standard": lambda: StandardNormal(4),
     "full": lambda: random_full(3),
     "bernoulli": lambda: Bernoulli(torch.randn(3, 4)),
@@ -79,7 +83,9 @@ def test_full_gaussian_equals_scipy():
     torch.testing.assert_close(law.log_prob(x), torch.from_numpy(expected))
 
 
-@pytest.mark.parametrize("make", [lambda: random_diagonal(3), lambda: random_full(3)], ids=["diagonal", "full"])
+@pytest.mark.parametrize(
+    "make", [lambda: random_diagonal(3), lambda: random_full(3)], ids=["diagonal", "full"]
+)
 def test_draws_fit_their_law(make):
     """Mean and covariance of 200,000 draws within 5 standard errors: false alarm below 1 in 10,000."""
     law, count = make(), 200_000
@@ -97,7 +103,10 @@ def test_draws_fit_their_law(make):
 
 def test_draws_are_differentiable_in_their_parameters():
     """d E[z^2] / d(mean, log_var) = (2 mean, var), within 5 standard errors of 400,000 draws."""
-    mean, log_var = torch.tensor([0.7], requires_grad=True), torch.tensor([-0.4], requires_grad=True)
+    mean, log_var = (
+        torch.tensor([0.7], requires_grad=True),
+        torch.tensor([-0.4], requires_grad=True),
+    )
     draws = DiagonalGaussian(mean, log_var).rsample((400_000,))
     draws.square().mean().backward()
     assert mean.grad.item() == pytest.approx(1.4, abs=0.01)
@@ -136,13 +145,16 @@ def test_the_bernoulli_kernel_is_the_formula_and_its_gradient(event):
     """Values between 0 and 1 too, and logits of all sizes; the gradients are those that autograd finds."""
     x = torch.rand(5, *event).round(decimals=1).requires_grad_()
     logits = (
-        torch.randn(5, *event) * torch.tensor([1e-3, 1.0, 10.0, 50.0, 700.0]).reshape(5, *[1] * len(event))
+        torch.randn(5, *event)
+        * torch.tensor([1e-3, 1.0, 10.0, 50.0, 700.0]).reshape(5, *[1] * len(event))
     ).requires_grad_()
     law, upstream = Bernoulli(logits, event_dims=len(event)), torch.randn(5)
     kernel, formula = law.log_prob(x), law.log_prob_per_entry(x).flatten(1).sum(1)
     torch.testing.assert_close(kernel, formula)
     found = torch.autograd.grad(kernel, (x, logits), upstream)
-    for own, expected in zip(found, torch.autograd.grad(formula, (x, logits), upstream), strict=True):
+    for own, expected in zip(
+        found, torch.autograd.grad(formula, (x, logits), upstream), strict=True
+    ):
         torch.testing.assert_close(own, expected)
 
 
@@ -205,7 +217,12 @@ def test_a_mixture_does_not_give_its_components_one_after_another():
 
 def test_a_process_draws_its_share_of_what_one_process_would_draw():
     law = Mixture(random_diagonal(3), torch.randn(3))
-    for draw in (law.sample, StandardNormal(4).sample, random_full().sample, random_diagonal().sample):
+    for draw in (
+        law.sample,
+        StandardNormal(4).sample,
+        random_full().sample,
+        random_diagonal().sample,
+    ):
         torch.manual_seed(1)
         whole = draw((6,))
         torch.manual_seed(1)
@@ -220,7 +237,9 @@ def test_a_detached_law_is_the_same_law_without_gradients_to_its_parameters(make
     parameters = [law.loc.requires_grad_(), spread.requires_grad_()]
     z = law.rsample((5,)).detach().requires_grad_()
     torch.testing.assert_close(law.detached().log_prob(z), law.log_prob(z))
-    gradients = torch.autograd.grad(law.detached().log_prob(z).sum(), [z, *parameters], allow_unused=True)
+    gradients = torch.autograd.grad(
+        law.detached().log_prob(z).sum(), [z, *parameters], allow_unused=True
+    )
     assert gradients[0].any() and gradients[1:] == (None,) * len(parameters)
 
 
@@ -230,7 +249,9 @@ def test_rows_of_a_law_are_those_of_its_parameters(make):
     z = torch.randn(2, 2, 4)
     rows = law.rows(index)
     assert rows.batch_shape == (2, 2)
-    torch.testing.assert_close(rows.log_prob(z), law.log_prob(z.unsqueeze(2)).gather(2, index[..., None])[..., 0])
+    torch.testing.assert_close(
+        rows.log_prob(z), law.log_prob(z.unsqueeze(2)).gather(2, index[..., None])[..., 0]
+    )
 
 
 PAIRS = {
@@ -250,7 +271,9 @@ def test_kl_equals_torch_and_monte_carlo(make):
     assert (closed >= 0).all()
     full = [reference.MultivariateNormal(law.mean, torch.diag_embed(law.variance)) if isinstance(law, DiagonalGaussian)
             else torch_twin(law) for law in (q, p)]  # fmt: skip
-    torch.testing.assert_close(closed, reference.kl_divergence(full[0], full[1]).expand(closed.shape))
+    torch.testing.assert_close(
+        closed, reference.kl_divergence(full[0], full[1]).expand(closed.shape)
+    )
     z, log_q = q.rsample_and_log_prob((100_000,))
     ratios = log_q - p.log_prob(z)
     assert ((ratios.mean(0) - closed).abs() <= 4 * ratios.std(0) / 100_000**0.5).all()
@@ -271,7 +294,9 @@ def test_kl_without_closed_form_says_what_came():
 
 # --- laws of data ---------------------------------------------------------------------------------------------------
 
-LOGITS = torch.tensor([0.0, 1e-9, 1e-4, 0.02, 0.3, 0.499, 0.501, 1.0, 5.0, 40.0], dtype=torch.float64)
+LOGITS = torch.tensor(
+    [0.0, 1e-9, 1e-4, 0.02, 0.3, 0.499, 0.501, 1.0, 5.0, 40.0], dtype=torch.float64
+)
 LOGITS = torch.cat([-LOGITS.flip(0), LOGITS])
 
 
@@ -288,7 +313,9 @@ def test_continuous_bernoulli_equals_torchs_and_integrates_to_one():
         def density(value, power=0, one=one):
             return one.log_prob(torch.tensor([value])).exp().item() * value**power
 
-        total, mean, square = (integrate.quad(density, 0, 1, args=(power,), epsabs=1e-13)[0] for power in (0, 1, 2))
+        total, mean, square = (
+            integrate.quad(density, 0, 1, args=(power,), epsabs=1e-13)[0] for power in (0, 1, 2)
+        )
         assert total == pytest.approx(1, abs=1e-12)
         assert one.mean.item() == pytest.approx(mean, abs=1e-12)
         assert one.variance.item() == pytest.approx(square - mean**2, abs=1e-11)
@@ -298,9 +325,13 @@ def test_continuous_bernoulli_equals_torchs_and_integrates_to_one():
 def test_continuous_bernoulli_has_the_right_gradients_from_zero_to_large_logits(dtype, tolerance):
     """d log p / da = x - mean, by the formula with 80 digits; the series meets the formula at 1/2."""
     sizes = [0.0, 1e-20, 1e-8, 1e-4, 1e-2, 0.2, 0.4999, 0.5, 0.5001, 1.0, 10.0, 88.0, 1e3, 1e4]
-    logits = torch.tensor([sign * size for size in sizes for sign in (-1, 1)], dtype=dtype, requires_grad=True)
+    logits = torch.tensor(
+        [sign * size for size in sizes for sign in (-1, 1)], dtype=dtype, requires_grad=True
+    )
     law = ContinuousBernoulli(logits)
-    (gradient,) = torch.autograd.grad(law.log_prob_per_entry(torch.tensor(0.3, dtype=dtype)).sum(), logits)
+    (gradient,) = torch.autograd.grad(
+        law.log_prob_per_entry(torch.tensor(0.3, dtype=dtype)).sum(), logits
+    )
     exact = []
     for logit in logits.tolist():
         a = Decimal(logit)
@@ -322,7 +353,9 @@ def test_draws_of_a_continuous_bernoulli_are_differentiable():
             values.append(ContinuousBernoulli(logits + step).rsample())
         (slope,) = torch.autograd.grad(values[0].sum(), logits)
         difference = (values[1] - values[2]) / 2e-6
-        if abs(logit) != 0.01:  # where the two formulas meet, a difference of their 1e-8 would be divided by 1e-6
+        if (
+            abs(logit) != 0.01
+        ):  # where the two formulas meet, a difference of their 1e-8 would be divided by 1e-6
             torch.testing.assert_close(slope, difference, rtol=1e-4, atol=1e-4)
         assert ((values[0] >= 0) & (values[0] <= 1)).all()
 
@@ -348,7 +381,9 @@ def test_discretised_logistic_equals_scipy_and_sums_to_one(levels):
 
 def test_the_logarithm_of_an_improbable_level_is_right_where_the_difference_of_sigmoids_is_zero():
     """Level 255 at location 0.01 and scale e^-4.5: P is about e^-89 (float32 sigmoids both round to 1)."""
-    law = DiscretisedLogistic(torch.tensor([0.01], dtype=torch.float32), torch.tensor([-4.5]).float(), 256)
+    law = DiscretisedLogistic(
+        torch.tensor([0.01], dtype=torch.float32), torch.tensor([-4.5]).float(), 256
+    )
     x = torch.tensor([[254 / 255]], dtype=torch.float32)
     scale = Decimal(float(np.float32(math.exp(-4.5))))
     location = Decimal(float(np.float32(0.01)))
@@ -368,7 +403,9 @@ def test_categorical_equals_torchs_and_its_moments_are_sums_over_levels():
     torch.testing.assert_close(law.mean, (twin.probs * values).sum(-1))
     torch.testing.assert_close(law.variance, (twin.probs * values**2).sum(-1) - law.mean**2)
     # values without the axis of the samples, as the data have it, against a law that has it
-    torch.testing.assert_close(Categorical(logits, 2).log_prob(level[0, 0] / 4), twin.log_prob(level[0, 0]).sum((1, 2)))
+    torch.testing.assert_close(
+        Categorical(logits, 2).log_prob(level[0, 0] / 4), twin.log_prob(level[0, 0]).sum((1, 2))
+    )
 
 
 def test_counts_equal_scipys_and_sum_to_one():
@@ -381,7 +418,9 @@ def test_counts_equal_scipys_and_sum_to_one():
         r = math.exp(log_dispersion)
         law = NegativeBinomial(log_rate[:9], torch.tensor([log_dispersion]))
         twin = stats.nbinom(r, r / (r + log_rate[:9, 0].exp().numpy()))
-        np.testing.assert_allclose(law.log_prob(x), twin.logpmf(x[:, :, 0].numpy()), rtol=1e-8, atol=1e-8)
+        np.testing.assert_allclose(
+            law.log_prob(x), twin.logpmf(x[:, :, 0].numpy()), rtol=1e-8, atol=1e-8
+        )
         np.testing.assert_allclose(law.mean[:, 0], twin.mean())
         np.testing.assert_allclose(law.variance[:, 0], twin.var())
 
@@ -391,7 +430,9 @@ def test_a_negative_binomial_of_great_dispersion_is_poisson_in_single_precision(
     log_mean, x = torch.linspace(-3, 5, 9), torch.arange(0, 200)[:, None]
     poisson = Poisson(log_mean).log_prob_per_entry(x.double())
     law = NegativeBinomial(log_mean.float(), torch.tensor(math.log(1e8)).float())
-    torch.testing.assert_close(law.log_prob_per_entry(x.float()).double(), poisson, rtol=1e-5, atol=2e-3)
+    torch.testing.assert_close(
+        law.log_prob_per_entry(x.float()).double(), poisson, rtol=1e-5, atol=2e-3
+    )
 
 
 DRAWN = {
@@ -399,7 +440,9 @@ DRAWN = {
     "logistic": lambda: DiscretisedLogistic(torch.rand(9, 1), -3 * torch.rand(9, 1), levels=9),
     "categorical": lambda: Categorical(torch.randn(9, 5, 1)),
     "poisson": lambda: Poisson(torch.linspace(-2, 4, 9)[:, None]),
-    "negative binomial": lambda: NegativeBinomial(torch.linspace(-2, 3, 9)[:, None], torch.tensor([0.7])),
+    "negative binomial": lambda: NegativeBinomial(
+        torch.linspace(-2, 3, 9)[:, None], torch.tensor([0.7])
+    ),
 }
 
 

@@ -8,7 +8,14 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from test_training import Stopping, assert_same_tensors, checkpoint, hard_config, objective_for, without_timings
+from test_training import (
+    Stopping,
+    assert_same_tensors,
+    checkpoint,
+    hard_config,
+    objective_for,
+    without_timings,
+)
 
 from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, evaluate, fit
 from variform.data.reading import splits_from
@@ -37,7 +44,9 @@ class Exploding(Stopping):
         terms = super().forward(x, context)
         if not (self.training and self.present in self.steps):
             return terms
-        return terms._replace(loss=terms.loss * self.value, log_likelihood=terms.log_likelihood * self.value)
+        return terms._replace(
+            loss=terms.loss * self.value, log_likelihood=terms.log_likelihood * self.value
+        )
 
 
 @pytest.mark.parametrize(
@@ -60,21 +69,34 @@ def test_the_bound_is_as_its_formula_says(present, best, is_diverged):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e6])
-@pytest.mark.parametrize("options", [{}, {"ema": 0.8}, {"optimizer": "rmsprop"}], ids=["adam", "average", "rmsprop"])
+@pytest.mark.parametrize(
+    "options", [{}, {"ema": 0.8}, {"optimizer": "rmsprop"}], ids=["adam", "average", "rmsprop"]
+)
 def test_it_goes_back_to_the_best_weights_at_a_smaller_rate_and_ends_well(grey, value, options):
     """Steps 9 (the second of epoch 3) breaks: at once where it is not finite, at the end of the epoch where it is."""
     config = hard_config(schedule="constant", **options)
     objective = objective_for(grey, config, kind=Exploding)
     objective.steps, objective.value = (9,), value
     seen = []
-    keep = lambda row: seen.append({name: item.clone() for name, item in objective.state_dict().items()})  # noqa: E731
+
+    def keep(row):
+        seen.append({name: item.clone() for name, item in objective.state_dict().items()})
+
     history = fit(objective, grey.train, grey.valid, config, on_epoch=keep)
     (rollback,) = history.rollbacks
-    what = "in epoch 3 the training loss rose" if math.isfinite(value) else "in step 10 the log likelihood became NaN"
-    assert what in rollback and "back to the weights of epoch 2, with 0.3 times the learning rate and" in rollback
+    what = (
+        "in epoch 3 the training loss rose"
+        if math.isfinite(value)
+        else "in step 10 the log likelihood became NaN"
+    )
+    assert (
+        what in rollback
+        and "back to the weights of epoch 2, with 0.3 times the learning rate and" in rollback
+    )
     rates = [row["learning_rate"] for row in history.rows]
     assert rates == [
-        pytest.approx(1e-3 * SLOWER ** (number >= (4 if math.isfinite(value) else 3))) for number in range(1, 7)
+        pytest.approx(1e-3 * SLOWER ** (number >= (4 if math.isfinite(value) else 3)))
+        for number in range(1, 7)
     ]
     assert [number for number, row in enumerate(history.rows, 1) if "rollback" in row] == [3]
     if math.isfinite(value) and not options.get("ema"):
@@ -85,7 +107,9 @@ def test_it_goes_back_to_the_best_weights_at_a_smaller_rate_and_ends_well(grey, 
 
 @pytest.mark.parametrize("value", [math.nan, 1e6])
 @pytest.mark.parametrize("options", [{}, {"ema": 0.8}], ids=["adam", "average"])
-def test_a_resumed_fit_that_diverges_ends_with_the_bits_of_an_uninterrupted_one(grey, tmp_path, value, options):
+def test_a_resumed_fit_that_diverges_ends_with_the_bits_of_an_uninterrupted_one(
+    grey, tmp_path, value, options
+):
     config = hard_config(**options)
 
     def objective_that_breaks(stop=-1):
@@ -102,13 +126,23 @@ def test_a_resumed_fit_that_diverges_ends_with_the_bits_of_an_uninterrupted_one(
         folder.mkdir()
         for number, stop in enumerate(stops):
             with pytest.raises(Interrupted):
-                fit(objective_that_breaks(stop), grey.train, grey.valid, config, folder=folder, resume=number > 0)
+                fit(
+                    objective_that_breaks(stop),
+                    grey.train,
+                    grey.valid,
+                    config,
+                    folder=folder,
+                    resume=number > 0,
+                )
         last = objective_that_breaks()
         history = fit(last, grey.train, grey.valid, config, folder=folder, resume=True)
         assert without_timings(history.rows) == without_timings(expected.rows)
         assert history.rollbacks == expected.rollbacks
         assert_same_tensors(last.state_dict(), alone.state_dict())
-        (tensors, numbers), (expected_tensors, expected_numbers) = checkpoint(folder), checkpoint(tmp_path / "alone")
+        (tensors, numbers), (expected_tensors, expected_numbers) = (
+            checkpoint(folder),
+            checkpoint(tmp_path / "alone"),
+        )
         assert_same_tensors(tensors, expected_tensors)
         assert numbers == expected_numbers
 
@@ -140,7 +174,9 @@ def test_without_any_good_epoch_it_is_an_error(grey, steps, total):
     objective = objective_for(grey, config, kind=Exploding)
     objective.steps = tuple(steps)
     before = {name: value.clone() for name, value in objective.state_dict().items()}
-    with pytest.raises(NonFiniteError, match=r"the loss must stay finite; in step .* before any epoch was done"):
+    with pytest.raises(
+        NonFiniteError, match=r"the loss must stay finite; in step .* before any epoch was done"
+    ):
         fit(objective, grey.train, grey.valid, config)
     assert_same_tensors(objective.state_dict(), before)
 
@@ -157,7 +193,11 @@ def test_a_checkpoint_of_a_version_without_rollbacks_is_resumed(grey, tmp_path):
     for name in ("untrained", "rollbacks"):
         del header["state"][name]
     tensors = load_file(path)
-    save_file(tensors, path, {"variform": json.dumps({name: header[name] for name in ("state", "identity")})})
+    save_file(
+        tensors,
+        path,
+        {"variform": json.dumps({name: header[name] for name in ("state", "identity")})},
+    )
     resumed, alone = objective_for(grey, config), objective_for(grey, config)
     fit(resumed, grey.train, grey.valid, config, folder=tmp_path, resume=True)
     fit(alone, grey.train, grey.valid, config)
@@ -168,13 +208,17 @@ def with_tails(seed):
     """300 rows of 6 columns from 2 factors; row 0, which is trained on, is 27 standard deviations out."""
     generator = np.random.default_rng(seed)
     size = np.sqrt(2.5 / generator.chisquare(2.5, (300, 1)))
-    x = size * generator.normal(size=(300, 2)) @ generator.normal(size=(2, 6)) + 0.3 * generator.normal(size=(300, 6))
+    x = size * generator.normal(size=(300, 2)) @ generator.normal(
+        size=(2, 6)
+    ) + 0.3 * generator.normal(size=(300, 6))
     x = np.vstack([27 * x.std(0) * np.sign(x[:1]), x])
     return splits_from(torch.from_numpy(x).float())
 
 
 @pytest.mark.parametrize("hidden", [(), (50,)], ids=["linear", "mlp"])
-@pytest.mark.parametrize("likelihood", ["gaussian-shared", "gaussian-per-feature", "gaussian", "gaussian-identity"])
+@pytest.mark.parametrize(
+    "likelihood", ["gaussian-shared", "gaussian-per-feature", "gaussian", "gaussian-identity"]
+)
 def test_no_training_ends_blown_up_on_tails(likelihood, hidden):
     """Whatever happened on the way, in the end no row costs millions of nats, trained on or held out.
 
@@ -183,10 +227,14 @@ def test_no_training_ends_blown_up_on_tails(likelihood, hidden):
     torch.set_default_dtype(torch.float32)
     for seed in range(2):
         data = with_tails(seed)
-        config = TrainConfig(steps=300, batch_size=50, learning_rate=1e-2, schedule="cosine", seed=seed)
+        config = TrainConfig(
+            steps=300, batch_size=50, learning_rate=1e-2, schedule="cosine", seed=seed
+        )
         model = ModelConfig(latent_dim=2, likelihood=likelihood, hidden=hidden)
         vae = build_vae(model, data.schema, seed=seed, moments=data.train.moments())
         history = fit(build_objective(vae, config), data.train, data.valid, config)
-        assert history.rows[-1]["train_loss"] < (1e3 if likelihood == "gaussian" else history.rows[0]["train_loss"] + 1)
+        assert history.rows[-1]["train_loss"] < (
+            1e3 if likelihood == "gaussian" else history.rows[0]["train_loss"] + 1
+        )
         numbers = evaluate(vae, data.test, data.train, samples=20)
         assert abs(numbers["elbo"]["mean"]) < 1e3

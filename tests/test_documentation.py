@@ -67,10 +67,15 @@ def _as_a_user_starts(tmp_path, monkeypatch):
 
 def entries():
     """Tag to its fields in formulas.md."""
-    parts = re.split(r"^### `([a-z0-9-]+)`$", read(ROOT / "docs" / "formulas.md"), flags=re.MULTILINE)[1:]
+    parts = re.split(
+        r"^### `([a-z0-9-]+)`$", read(ROOT / "docs" / "formulas.md"), flags=re.MULTILINE
+    )[1:]
     fields = re.compile(r"^- (Source|Symbol|Test): (.+)$", re.MULTILINE)
     pairs = zip(parts[::2], parts[1::2], strict=True)
-    return [(tag, text, {key: value.strip("`") for key, value in fields.findall(text)}) for tag, text in pairs]
+    return [
+        (tag, text, {key: value.strip("`") for key, value in fields.findall(text)})
+        for tag, text in pairs
+    ]
 
 
 ENTRIES = entries()
@@ -88,13 +93,17 @@ def test_each_tag_stands_once_in_the_source_and_once_on_the_page():
 
 @pytest.mark.parametrize(("tag", "text", "fields"), ENTRIES, ids=[tag for tag, _, _ in ENTRIES])
 def test_a_formula_has_its_latex_source_symbol_and_test(tag, text, fields):
-    assert re.search(r"^\$\$.+\$\$$", text, re.MULTILINE), f"{tag} needs one line of LaTeX between $$"
+    assert re.search(r"^\$\$.+\$\$$", text, re.MULTILINE), (
+        f"{tag} needs one line of LaTeX between $$"
+    )
     assert re.search(r"\((19|20)\d\d\)", fields["Source"]), f"{tag} needs a source with its year"
     symbol = pkgutil.resolve_name(fields["Symbol"])
     source = inspect.getsource(symbol.fget if isinstance(symbol, property) else symbol)
     assert tag in TAG.findall(source)
     file, _, function = fields["Test"].partition("::")
-    known = {node.name for node in ast.parse(read(ROOT / file)).body if isinstance(node, ast.FunctionDef)}
+    known = {
+        node.name for node in ast.parse(read(ROOT / file)).body if isinstance(node, ast.FunctionDef)
+    }
     assert function in known
 
 
@@ -113,7 +122,9 @@ def run_blocks(path):
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     for language, code, line in blocks(path):
         if ">>> " in code:
-            test = doctest.DocTestParser().get_doctest(code, names, f"{name(path)}:{line}", str(path), line)
+            test = doctest.DocTestParser().get_doctest(
+                code, names, f"{name(path)}:{line}", str(path), line
+            )
             report = []
             runner.run(test, out=report.append, clear_globs=False)
             assert not runner.failures, "".join(report)
@@ -141,15 +152,21 @@ def prose(path):
         r"\b(19|20)\d\d[a-z]?\b",
         r"\b(equation|section|appendix|figure|table|theorem)s? [A-Z]?\.?\d+(\.\d+)*",
     ):
-        text = re.sub(noise, " ", text, flags=re.MULTILINE | re.DOTALL if "$$" in noise else re.MULTILINE)
+        text = re.sub(
+            noise, " ", text, flags=re.MULTILINE | re.DOTALL if "$$" in noise else re.MULTILINE
+        )
     return text
 
 
 def test_every_number_in_the_lecture_is_computed_there():
     """What the text states stands in a block, as an output or as an input."""
     page = ROOT / "docs" / "lecture.md"
-    steps = [step for _, code, _ in blocks(page) for step in doctest.DocTestParser().get_examples(code)]
-    known = set(NUMBER.findall(" ".join(step.want + " " + step.source.replace("_", "") for step in steps)))
+    steps = [
+        step for _, code, _ in blocks(page) for step in doctest.DocTestParser().get_examples(code)
+    ]
+    known = set(
+        NUMBER.findall(" ".join(step.want + " " + step.source.replace("_", "") for step in steps))
+    )
     stated = [number.replace(",", "") for number in NUMBER.findall(prose(page))]
     assert len(stated) > 10
     assert set(stated) <= known
@@ -187,7 +204,11 @@ def known_options():
             else:
                 waiting.append(app[word])
         if app.default_command is not None:
-            found |= {option for argument in app.assemble_argument_collection() for option in argument.names}
+            found |= {
+                option
+                for argument in app.assemble_argument_collection()
+                for option in argument.names
+            }
     return found
 
 
@@ -232,7 +253,9 @@ def test_commands_on_a_page_are_understood(path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=name)
-def test_an_example_is_short_prints_numbers_and_writes_pictures(path, tmp_path, monkeypatch, capsys):
+def test_an_example_is_short_prints_numbers_and_writes_pictures(
+    path, tmp_path, monkeypatch, capsys
+):
     assert len(read(path).splitlines()) <= 60
     monkeypatch.setattr(sys, "argv", [path.name, str(tmp_path / "out"), "--epochs", "2"])
     runpy.run_path(str(path), run_name="__main__")

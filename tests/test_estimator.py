@@ -25,7 +25,14 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils import estimator_checks
 
 import variform
-from variform.estimator import VAE, FalseAlarmWarning, FewRowsWarning, SimplerModelWarning, VAEDetector, VAEImputer
+from variform.estimator import (
+    VAE,
+    FalseAlarmWarning,
+    FewRowsWarning,
+    SimplerModelWarning,
+    VAEDetector,
+    VAEImputer,
+)
 from variform.evaluation.components import fit_pca
 
 # Models of few epochs and tables of few rows, which is what most tests here are made of, are warned of.
@@ -36,7 +43,11 @@ pytestmark = [
 
 SMALL = VAE(epochs=3, hidden=(8,), nll_samples=5)
 FACES = [SMALL, VAEDetector(SMALL, folds=2), VAEImputer(SMALL, samples=5)]
-NOT_YIELDED = ["check_param_validation", "check_dataframe_column_names_consistency", "check_inplace_ensure_writeable"]
+NOT_YIELDED = [
+    "check_param_validation",
+    "check_dataframe_column_names_consistency",
+    "check_inplace_ensure_writeable",
+]
 OF_TRANSFORMERS = [
     "check_set_output_transform",
     "check_set_output_transform_pandas",
@@ -60,7 +71,9 @@ def test_scikit_learn_finds_nothing_wrong(estimator, check):
     check(estimator)
 
 
-@pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names")  # half of what the checks try
+@pytest.mark.filterwarnings(
+    "ignore:X (has|does not have valid) feature names"
+)  # half of what the checks try
 @pytest.mark.parametrize("face", FACES, ids=lambda face: type(face).__name__)
 def test_nor_do_the_checks_that_it_does_not_run_by_itself(face):
     for check in [*NOT_YIELDED, *(OF_TRANSFORMERS if hasattr(face, "transform") else [])]:
@@ -79,7 +92,15 @@ def plane(rows, seed=0):
 
 
 def linear(**options):
-    model = VAE(2, hidden=(), likelihood="gaussian-per-feature", prior="normal", epochs=60, random_state=0, **options)
+    model = VAE(
+        2,
+        hidden=(),
+        likelihood="gaussian-per-feature",
+        prior="normal",
+        epochs=60,
+        random_state=0,
+        **options,
+    )
     return model.fit(plane(300))
 
 
@@ -118,7 +139,9 @@ def test_samples_have_the_mean_and_the_covariance_of_the_model():
     mean, covariance = law(model)
     samples, std = model.sample(40_000), np.sqrt(np.diag(covariance))
     np.testing.assert_allclose((samples.mean(0) - mean) / std, 0, atol=0.02)  # 4 standard errors
-    np.testing.assert_allclose(np.cov(samples.T) / np.outer(std, std), covariance / np.outer(std, std), atol=0.03)
+    np.testing.assert_allclose(
+        np.cov(samples.T) / np.outer(std, std), covariance / np.outer(std, std), atol=0.03
+    )
     assert np.array_equal(samples[:5], model.sample(40_000)[:5])
 
 
@@ -126,11 +149,17 @@ def test_another_unit_moves_the_density_by_its_jacobian_and_nothing_else():
     X, model = plane(100), VAE(epochs=5, random_state=0)
     first, second = clone(model).fit(X), clone(model).fit(X * 1024)
     np.testing.assert_allclose(second.transform(X * 1024), first.transform(X), rtol=1e-9)
-    np.testing.assert_allclose(second.score_samples(X * 1024), first.score_samples(X) - 3 * np.log(1024), rtol=1e-9)
-    np.testing.assert_allclose(second.inverse_transform(np.eye(2)), first.inverse_transform(np.eye(2)) * 1024)
+    np.testing.assert_allclose(
+        second.score_samples(X * 1024), first.score_samples(X) - 3 * np.log(1024), rtol=1e-9
+    )
+    np.testing.assert_allclose(
+        second.inverse_transform(np.eye(2)), first.inverse_transform(np.eye(2)) * 1024
+    )
 
 
-@pytest.mark.parametrize("options", [{"posterior": "full"}, {"posterior": "iaf"}, {"prior": "vamp"}, {"gaps": True}])
+@pytest.mark.parametrize(
+    "options", [{"posterior": "full"}, {"posterior": "iaf"}, {"prior": "vamp"}, {"gaps": True}]
+)
 def test_a_rows_results_do_not_depend_on_the_rows_beside_it(options):
     X = plane(300)
     model = VAE(epochs=2, nll_samples=20, random_state=0, **options).fit(X)
@@ -155,7 +184,9 @@ def uneven(rows, seed=0):
     random, law_of_it = np.random.default_rng(seed), np.random.default_rng(99)
     loadings, noise = law_of_it.normal(size=(4, 12)), 10.0 ** law_of_it.uniform(-2.5, 0, 12)
     centre = 4 * law_of_it.normal(size=(2, 4))[random.integers(0, 2, rows)]
-    return (random.normal(size=(rows, 4)) + centre) @ loadings + noise * random.normal(size=(rows, 12))
+    return (random.normal(size=(rows, 4)) + centre) @ loadings + noise * random.normal(
+        size=(rows, 12)
+    )
 
 
 @pytest.mark.parametrize(
@@ -172,8 +203,18 @@ def test_training_begins_at_factor_analysis(options):
     """Without a step worth the name, log p(x) is that of scikit-learn's factor analysis."""
     X = uneven(300)
     X = (X - X.mean(0)) / X.std(0)
-    model = VAE(4, prior="normal", epochs=1, learning_rate=1e-12, validation_fraction=0.0, random_state=0, **options)
-    expected = FactorAnalysis(4, svd_method="lapack", tol=1e-4, max_iter=5000).fit(X).score_samples(X)
+    model = VAE(
+        4,
+        prior="normal",
+        epochs=1,
+        learning_rate=1e-12,
+        validation_fraction=0.0,
+        random_state=0,
+        **options,
+    )
+    expected = (
+        FactorAnalysis(4, svd_method="lapack", tol=1e-4, max_iter=5000).fit(X).score_samples(X)
+    )
     np.testing.assert_allclose(model.fit(X).score_samples(X).mean(), expected.mean(), atol=0.05)
 
 
@@ -204,8 +245,12 @@ def test_groups_of_rows_give_a_mixture_as_prior_and_none_give_a_normal_one():
 
 def test_a_simpler_model_that_is_better_is_named():
     X = uneven(400)
-    hopeless = VAE(1, epochs=1, activation="tanh", random_state=0)  # which cannot begin at factor analysis
-    with pytest.warns(SimplerModelWarning, match="a Gaussian gives the rows that were held out a higher density"):
+    hopeless = VAE(
+        1, epochs=1, activation="tanh", random_state=0
+    )  # which cannot begin at factor analysis
+    with pytest.warns(
+        SimplerModelWarning, match="a Gaussian gives the rows that were held out a higher density"
+    ):
         hopeless.fit(X)
     model = clone(hopeless).fit(X)
     held_out, rest = X[model.held_out_], np.delete(X, model.held_out_, axis=0)
@@ -213,9 +258,13 @@ def test_a_simpler_model_that_is_better_is_named():
     columns = norm(rest.mean(0), rest.std(0)).logpdf(held_out).sum(1)
     gain = columns - model.score_samples(held_out)
     assert np.isclose(model.peers_["independent Gaussians"][0], gain.mean(), atol=1e-4)
-    assert np.isclose(model.peers_["independent Gaussians"][1], gain.std(ddof=1) / np.sqrt(40), atol=1e-4)
+    assert np.isclose(
+        model.peers_["independent Gaussians"][1], gain.std(ddof=1) / np.sqrt(40), atol=1e-4
+    )
     pca = fit_pca(rest / std, 1).log_prob(held_out / std) - np.log(std).sum()
-    assert np.isclose(model.peers_["PCA"][0], (pca - model.score_samples(held_out)).mean(), atol=0.1)
+    assert np.isclose(
+        model.peers_["PCA"][0], (pca - model.score_samples(held_out)).mean(), atol=0.1
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error", SimplerModelWarning)
         VAE(random_state=0).fit(X)
@@ -230,7 +279,9 @@ def test_few_rows_are_learned_and_warned_of(kind, rows):
         face = kind(SMALL).fit(X) if kind is not VAE else clone(SMALL).fit(X)
     told = [warning for warning in found if warning.category is FewRowsWarning]
     assert len(told) == (rows < 20)
-    assert all(f"{rows} rows are fewer than 20" in str(w.message) and w.filename == __file__ for w in told)
+    assert all(
+        f"{rows} rows are fewer than 20" in str(w.message) and w.filename == __file__ for w in told
+    )
     result = face.transform(X) if hasattr(face, "transform") else face.score_samples(X)
     assert np.isfinite(result).all()
 
@@ -239,7 +290,9 @@ def test_of_forty_rows_new_ones_are_no_less_likely_than_under_factor_analysis_al
     """Nothing is held out to say when to stop: by 300 epochs the variances of these rows are learned by heart."""
     X = uneven(1040)
     few, new = X[:40], X[40:]
-    start, default, long = (VAE(epochs=epochs, random_state=0).fit(few).score(new) for epochs in (1, None, 300))
+    start, default, long = (
+        VAE(epochs=epochs, random_state=0).fit(few).score(new) for epochs in (1, None, 300)
+    )
     assert default > start - 0.5 and default > long + 0.3
 
 
@@ -247,7 +300,9 @@ def test_of_forty_rows_new_ones_are_no_less_likely_than_under_factor_analysis_al
 def test_a_collapsed_model_is_said_to_be_one(kind):
     """Each nat of its KL term costs a thousand; the same model with a beta of 1 uses its latents."""
     X = plane(300)
-    tiny = VAE(2, likelihood="gaussian-shared", prior="normal", hidden=(4,), epochs=40, activation="tanh")
+    tiny = VAE(
+        2, likelihood="gaussian-shared", prior="normal", hidden=(4,), epochs=40, activation="tanh"
+    )
     dear = clone(tiny).set_params(beta=1000.0, learning_rate=0.02)
     said = "no latent dimension is active (0 of 2)"
     for model, is_collapsed in ((dear, True), (tiny, False)):
@@ -300,10 +355,14 @@ def test_data_frames_are_taken_and_given():
         fitted = clone(model).fit(frame)
         np.testing.assert_array_equal(fitted.transform(frame), expected)
         assert fitted.vae_.schema.columns == tuple(names)
-    found = clone(model).set_output(transform="pandas").fit_transform(pd.DataFrame(X, columns=names))
+    found = (
+        clone(model).set_output(transform="pandas").fit_transform(pd.DataFrame(X, columns=names))
+    )
     assert list(found.columns) == ["vae0", "vae1"]
     assert isinstance(clone(model).set_output(transform="polars").fit_transform(X), pl.DataFrame)
-    parts = ColumnTransformer([("shape", clone(model), ["length", "width"])], remainder="passthrough")
+    parts = ColumnTransformer(
+        [("shape", clone(model), ["length", "width"])], remainder="passthrough"
+    )
     joined = parts.fit_transform(pd.DataFrame(X, columns=names))
     assert list(parts.get_feature_names_out()) == ["shape__vae0", "shape__vae1", "remainder__load"]
     np.testing.assert_array_equal(joined[:, 2], X[:, 1])
@@ -314,13 +373,33 @@ def test_data_frames_are_taken_and_given():
     [
         ({}, scipy.sparse.csr_array(np.eye(9)), TypeError, "Sparse data was passed"),
         ({}, np.array([[1.0, np.nan], [2.0, 3.0]]), ValueError, "contains NaN"),
-        ({"gaps": True}, np.array([[1.0, np.nan], [2.0, np.nan]]), ValueError, "column 'column 2' of array is missing"),
+        (
+            {"gaps": True},
+            np.array([[1.0, np.nan], [2.0, np.nan]]),
+            ValueError,
+            "column 'column 2' of array is missing",
+        ),
         ({"gaps": True}, np.array([[1.0, np.inf], [2.0, 0.0]]), ValueError, "contains infinity"),
-        ({"likelihood": "bernoulli"}, np.array([[1.0, 3.5], [0.0, 0.0]]), ValueError, r"in \[0, 1\]; .* holds 3.5"),
-        ({"likelihood": "poisson"}, np.array([[1.0, 3.5], [0.0, 0.0]]), ValueError, "holds fractions"),
+        (
+            {"likelihood": "bernoulli"},
+            np.array([[1.0, 3.5], [0.0, 0.0]]),
+            ValueError,
+            r"in \[0, 1\]; .* holds 3.5",
+        ),
+        (
+            {"likelihood": "poisson"},
+            np.array([[1.0, 3.5], [0.0, 0.0]]),
+            ValueError,
+            "holds fractions",
+        ),
         ({"hidden": (0,)}, np.eye(3), ValueError, "each of `hidden` must be at least 1"),
         ({"samples": 0}, np.eye(3), ValueError, "'samples' parameter of VAE"),
-        ({"objective": "iwae", "beta": 2.0}, np.eye(3), ValueError, "`beta` must be left out with `objective='iwae'`"),
+        (
+            {"objective": "iwae", "beta": 2.0},
+            np.eye(3),
+            ValueError,
+            "`beta` must be left out with `objective='iwae'`",
+        ),
     ],
 )
 def test_what_cannot_be_learned_is_refused_in_words(options, X, error, words):
@@ -343,7 +422,9 @@ def test_units_beyond_single_precision_are_as_good_as_others(unit):
 
 
 def test_values_that_the_likelihood_does_not_take_are_refused_later_too():
-    counts = VAE(1, likelihood="poisson", epochs=2, random_state=0).fit(np.random.default_rng(0).poisson(3, (40, 2)))
+    counts = VAE(1, likelihood="poisson", epochs=2, random_state=0).fit(
+        np.random.default_rng(0).poisson(3, (40, 2))
+    )
     assert (counts.sample(50) == counts.sample(50).round()).all()
     with pytest.raises(ValueError, match=r"needs counts, .* 'column 2' of X holds -3"):
         counts.score_samples([[1, -3]])
@@ -356,7 +437,9 @@ def test_values_that_the_likelihood_does_not_take_are_refused_later_too():
 def test_a_grid_search_in_a_pipeline_finds_the_dimension_in_one_process_and_in_two():
     X, y = (part[:240] for part in load_digits(return_X_y=True))
     pipeline = make_pipeline(
-        MinMaxScaler(), VAE(epochs=20, hidden=(64,), random_state=0), LogisticRegression(max_iter=2000)
+        MinMaxScaler(),
+        VAE(epochs=20, hidden=(64,), random_state=0),
+        LogisticRegression(max_iter=2000),
     )
     grid = {"vae__latent_dim": [1, 8]}
     searches = [GridSearchCV(pipeline, grid, cv=2, n_jobs=jobs).fit(X, y) for jobs in (1, 2)]
@@ -380,7 +463,9 @@ def test_cross_validation_and_pickling_give_the_same_numbers():
     first, second = (cross_val_score(VAE(epochs=5, random_state=0), X, cv=2) for _ in range(2))
     np.testing.assert_array_equal(first, second)
     model = VAE(epochs=5, random_state=0).fit(X)
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).score_samples(X), model.score_samples(X))
+    np.testing.assert_array_equal(
+        pickle.loads(pickle.dumps(model)).score_samples(X), model.score_samples(X)
+    )
 
 
 def test_what_is_drawn_follows_random_state_and_leaves_torch_alone():
@@ -394,7 +479,10 @@ def test_what_is_drawn_follows_random_state_and_leaves_torch_alone():
     assert torch.equal(states[0], torch.get_rng_state())
     assert states[1:] == (torch.get_num_threads(), torch.get_default_dtype())
     assert not np.array_equal(first, second)
-    fits = [VAE(epochs=2, gaps=True, random_state=seed).fit(X).transform(X[:3]) for seed in (0, 0, 1, None, None)]
+    fits = [
+        VAE(epochs=2, gaps=True, random_state=seed).fit(X).transform(X[:3])
+        for seed in (0, 0, 1, None, None)
+    ]
     assert np.array_equal(fits[0], fits[1])
     assert not np.allclose(fits[1], fits[2])
     assert not np.allclose(fits[3], fits[4])
@@ -406,7 +494,9 @@ def test_the_model_is_a_model_of_variform(tmp_path):
     variform.save(model.vae_, tmp_path / "model.safetensors")
     loaded = variform.load(tmp_path / "model.safetensors").vae
     x = loaded.schema.prepare(torch.tensor(X.to_numpy()))
-    np.testing.assert_allclose(loaded.encode(loaded.like(x)).mean.detach().numpy(), model.transform(X), atol=1e-5)
+    np.testing.assert_allclose(
+        loaded.encode(loaded.like(x)).mean.detach().numpy(), model.transform(X), atol=1e-5
+    )
     assert loaded.schema.columns == ("length", "load", "width")
 
 
@@ -417,7 +507,9 @@ def test_new_rows_are_flagged_as_often_as_was_asked_for():
     """Of 400 rows the 20th lowest is the threshold: the rate is about Beta(20, 381), 0.05 with a spread of 0.011."""
     detector = VAEDetector(VAE(2, epochs=20), false_alarms=0.05, random_state=0).fit(plane(400))
     assert 0.02 < (detector.predict(plane(3000, seed=1)) == -1).mean() < 0.08
-    off_the_plane = np.array([5.0, -1e4, 0.0]) + 30 * np.array([[0.2, -20.0, -1e-3], [-0.2, 20.0, 1e-3]])
+    off_the_plane = np.array([5.0, -1e4, 0.0]) + 30 * np.array(
+        [[0.2, -20.0, -1e-3], [-0.2, 20.0, 1e-3]]
+    )
     assert detector.predict(off_the_plane).tolist() == [-1, -1]
 
 
@@ -438,10 +530,14 @@ def test_the_rate_that_is_told_is_that_of_order_statistics():
     """Simulated: of n + 1 exchangeable scores the last is below the m-th lowest of the others."""
     detector = VAEDetector(SMALL, false_alarms=0.1, random_state=0).fit(plane(60))
     assert detector.false_alarms_ == 6 / 61
-    scores = np.random.default_rng(0).uniform(size=(20_000, 60))  # the probability below a uniform score is the score
+    scores = np.random.default_rng(0).uniform(
+        size=(20_000, 60)
+    )  # the probability below a uniform score is the score
     rates = np.sort(scores, axis=1)[:, 5]
     assert abs(rates.mean() - detector.false_alarms_) < 4 * rates.std() / np.sqrt(20_000)
-    np.testing.assert_allclose(detector.false_alarms_interval_, np.quantile(rates, [0.05, 0.95]), atol=0.003)
+    np.testing.assert_allclose(
+        detector.false_alarms_interval_, np.quantile(rates, [0.05, 0.95]), atol=0.003
+    )
 
 
 @pytest.mark.parametrize(("rows", "warned"), [(10, True), (18, True), (40, True), (120, False)])
@@ -461,7 +557,9 @@ def test_rows_too_few_for_the_rate_of_false_alarms_are_warned_of(rows, warned):
 @pytest.mark.parametrize("contamination", [0.02, 0.1, 0.5])
 def test_the_share_of_outliers_that_was_named_is_flagged(contamination):
     X = plane(200)
-    found = VAEDetector(VAE(1, epochs=3), contamination=contamination, random_state=0).fit_predict(X)
+    found = VAEDetector(VAE(1, epochs=3), contamination=contamination, random_state=0).fit_predict(
+        X
+    )
     assert (found == -1).sum() == 200 * contamination
 
 
@@ -494,11 +592,15 @@ def test_gaps_are_filled_from_the_other_columns_and_what_is_observed_stays():
     assert np.array_equal(filled[~missing].view(np.int64), X[~missing].view(np.int64))
     error = np.where(missing, filled - whole, 0.0) / whole.std(0)
     lonely = missing.sum(1) == 1  # two columns are left to tell the third
-    assert np.sqrt((error[lonely] ** 2).sum() / missing[lonely].sum()) < 0.16  # the best there is are 0.12
+    assert (
+        np.sqrt((error[lonely] ** 2).sum() / missing[lonely].sum()) < 0.16
+    )  # the best there is are 0.12
     found = imputer.impute(X[lonely], level=0.9)
     np.testing.assert_allclose(found.values, filled[lonely], rtol=1e-10)
     inside = (found.low <= whole[lonely]) & (whole[lonely] <= found.high)
-    assert 0.83 < inside[found.missing].mean() < 0.97  # of about 150 cells: 3 standard errors are 0.07
+    assert (
+        0.83 < inside[found.missing].mean() < 0.97
+    )  # of about 150 cells: 3 standard errors are 0.07
     alone = imputer.impute(X[lonely][[5]], level=0.9)  # the same beside other rows and without them
     np.testing.assert_allclose(alone.low, found.low[[5]], rtol=1e-10)
     np.testing.assert_allclose(imputer.transform(X[lonely][[5]]), filled[lonely][[5]], rtol=1e-10)
@@ -508,10 +610,15 @@ def test_gaps_are_filled_from_the_other_columns_and_what_is_observed_stays():
 def test_at_the_defaults_gaps_are_filled_as_well_as_by_regressions():
     """Two latents fall short here: four factors are in the columns."""
     random = np.random.default_rng(0)
-    whole = random.normal(size=(200, 4)) @ random.normal(size=(4, 10)) + 0.7 * random.normal(size=(200, 10))
+    whole = random.normal(size=(200, 4)) @ random.normal(size=(4, 10)) + 0.7 * random.normal(
+        size=(200, 10)
+    )
     missing = random.random(whole.shape) < 0.25
     X = np.where(missing, np.nan, whole)
-    filled, peer = (one.fit_transform(X) for one in (VAEImputer(samples=200, random_state=0), IterativeImputer()))
+    filled, peer = (
+        one.fit_transform(X)
+        for one in (VAEImputer(samples=200, random_state=0), IterativeImputer())
+    )
     own, theirs = (np.sqrt(np.square(one - whole)[missing].mean()) for one in (filled, peer))
     assert own < 1.1 * theirs
 
@@ -525,7 +632,11 @@ def test_columns_without_values_are_left_out_or_filled_with_zeros():
     assert list(found.columns) == ["a", "b", "c"]
     assert not found.isna().any(axis=None)
     assert imputer.vae_.schema.columns == ("a", "b", "c")
-    kept = VAEImputer(SMALL, keep_empty_features=True, random_state=0).set_output(transform="pandas").fit_transform(X)
+    kept = (
+        VAEImputer(SMALL, keep_empty_features=True, random_state=0)
+        .set_output(transform="pandas")
+        .fit_transform(X)
+    )
     assert (kept["empty"] == 0).all()
     pd.testing.assert_frame_equal(kept.drop(columns="empty"), found)
     with pytest.raises(ValueError, match="every value of X is missing"):
@@ -542,5 +653,7 @@ def test_a_row_that_is_too_far_off_to_compute_with_is_refused_in_words():
 def test_a_pipeline_fills_gaps_before_a_classifier():
     X, y = load_wine(return_X_y=True)
     X[np.random.default_rng(0).random(X.shape) < 0.2] = np.nan
-    model = make_pipeline(VAEImputer(VAE(epochs=60), samples=20, random_state=0), MinMaxScaler(), LogisticRegression())
+    model = make_pipeline(
+        VAEImputer(VAE(epochs=60), samples=20, random_state=0), MinMaxScaler(), LogisticRegression()
+    )
     assert cross_val_score(model, X, y, cv=2).mean() > 0.85

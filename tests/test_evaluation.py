@@ -33,7 +33,9 @@ def vae_of(likelihood, dim):
     encoder = MLP(shape, posterior.params_shape, hidden=(8,), activation="tanh")
     decoder = MLP((dim,), likelihood.params_shape, hidden=(8,), activation="tanh")
     torch.nn.init.normal_(decoder.output.weight)
-    return VAE(encoder, decoder, posterior=posterior, prior=StandardNormalPrior(dim), likelihood=likelihood)
+    return VAE(
+        encoder, decoder, posterior=posterior, prior=StandardNormalPrior(dim), likelihood=likelihood
+    )
 
 
 def test_importance_sampling_equals_numerical_integration():
@@ -45,7 +47,9 @@ def test_importance_sampling_equals_numerical_integration():
         with torch.no_grad():
             return math.exp(vae.decode(torch.tensor([[z]])).log_prob(x).item()) * stats.norm.pdf(z)
 
-    exact = torch.tensor([math.log(integrate.quad(joint, -12, 12, args=(x,), limit=200)[0]) for x in every])
+    exact = torch.tensor(
+        [math.log(integrate.quad(joint, -12, 12, args=(x,), limit=200)[0]) for x in every]
+    )
     assert exact.exp().sum().item() == pytest.approx(1, abs=1e-8)
     scores = score(vae, dataset_from(every), samples=50_000)
     # relative standard error of the mean weight, from the effective sample size; 16 rows, 5 standard errors
@@ -57,7 +61,10 @@ def test_scores_do_not_depend_on_chunks_of_rows():
     """The same rows alone and among others: each estimate within 5 standard errors of the other."""
     vae = vae_of(GaussianLikelihood((3,), variance="learned"), 2)
     x = torch.randn(600, 3)
-    whole, part = score(vae, dataset_from(x), samples=2000), score(vae, dataset_from(x[:7]), samples=2000)
+    whole, part = (
+        score(vae, dataset_from(x), samples=2000),
+        score(vae, dataset_from(x[:7]), samples=2000),
+    )
     error = (1 / whole.ess[:7] + 1 / part.ess).sqrt()
     assert ((whole.log_px[:7] - part.log_px).abs() <= 5 * error).all()
     torch.testing.assert_close(whole.kl[:7], part.kl)
@@ -77,7 +84,12 @@ def test_density_in_the_users_units_follows_the_change_of_variables():
     # and the exact pPCA density beside it is that of scikit-learn on standardised columns, in raw units
     numbers = pca(vae, splits.test, splits.train)
     x = splits.train.prepared().double().numpy()
-    reference = PCA(1, svd_solver="full").fit(x).score_samples(splits.test.prepared().double().numpy()).mean()
+    reference = (
+        PCA(1, svd_solver="full")
+        .fit(x)
+        .score_samples(splits.test.prepared().double().numpy())
+        .mean()
+    )
     assert -numbers["nll"]["mean"] == pytest.approx(reference - scale.log().sum().item(), abs=0.01)
 
 
@@ -88,7 +100,9 @@ def test_pca_error_is_scikit_learns_in_raw_units():
     train, test = (part.raw.flatten(1).double().numpy() for part in (splits.train, splits.test))
     model = PCA(5, svd_solver="full").fit(train)
     error = test - model.inverse_transform(model.transform(test))
-    assert numbers["reconstruction_error"]["mean"] == pytest.approx(math.sqrt((error**2).mean()), rel=1e-6)
+    assert numbers["reconstruction_error"]["mean"] == pytest.approx(
+        math.sqrt((error**2).mean()), rel=1e-6
+    )
     assert "nll" not in numbers
 
 
@@ -96,7 +110,9 @@ def test_baselines_of_more_rows_than_fit_into_memory_use_some_and_say_so(monkeyp
     """Planted: two directions hold nearly all variance, and a tenth of the rows finds them and the means as well."""
     generator = torch.Generator().manual_seed(0)
     latents = torch.randn(20_000, 2, generator=generator)
-    raw = latents @ torch.randn(2, 6, generator=generator) + 0.1 * torch.randn(20_000, 6, generator=generator)
+    raw = latents @ torch.randn(2, 6, generator=generator) + 0.1 * torch.randn(
+        20_000, 6, generator=generator
+    )
     splits = splits_from(raw, config=DataConfig(scaling="none"))
     vae = build_vae(ModelConfig(latent_dim=2, likelihood="gaussian"), splits.schema)
     whole = [baseline(vae, splits.test, splits.train) for baseline in (pca, trivial)]
@@ -104,17 +120,26 @@ def test_baselines_of_more_rows_than_fit_into_memory_use_some_and_say_so(monkeyp
     monkeypatch.setattr("variform.evaluation.baselines._WHOLE", 50_000)
     monkeypatch.setattr("variform.evaluation.baselines._SUBSET", 1600 * 6 * 8)
     some = [baseline(vae, splits.test, splits.train) for baseline in (pca, trivial)]
-    assert some[0]["note"].startswith(f"PCA is fitted on a random 1,600 of {len(splits.train):,} rows")
-    assert some[1]["note"].startswith(f"The trivial model is scored on a random 1,600 of {len(splits.test):,} rows")
+    assert some[0]["note"].startswith(
+        f"PCA is fitted on a random 1,600 of {len(splits.train):,} rows"
+    )
+    assert some[1]["note"].startswith(
+        f"The trivial model is scored on a random 1,600 of {len(splits.test):,} rows"
+    )
     for few, full in zip(some, whole, strict=True):
-        for name in ("nll", "reconstruction_error"):  # 5 standard errors of the rows left out, and PCA's own
+        for name in (
+            "nll",
+            "reconstruction_error",
+        ):  # 5 standard errors of the rows left out, and PCA's own
             assert abs(few[name]["mean"] - full[name]["mean"]) < 5 * few[name]["se"]
 
 
 def test_trivial_models_equal_scipys():
     splits = read("digits", DataConfig(binarise="threshold"))
     vae = build_vae(ModelConfig(latent_dim=2), splits.schema)
-    train, test = (part.prepared().flatten(1).double().numpy() for part in (splits.train, splits.test))
+    train, test = (
+        part.prepared().flatten(1).double().numpy() for part in (splits.train, splits.test)
+    )
     probability = (train.sum(0) + 1) / (len(train) + 2)
     expected = -stats.bernoulli(probability).logpmf(test).sum(1).mean()
     assert trivial(vae, splits.test, splits.train)["nll"]["mean"] == pytest.approx(expected)
@@ -158,7 +183,9 @@ def test_bits_per_dim_of_uniform_levels_is_the_logarithm_of_their_number():
     """A Gaussian as wide as the levels are uniform: a density of 1 on [0, 1] costs log2(255) bits a pixel."""
     splits = splits_from(torch.randint(0, 256, (100, 1, 4, 4), dtype=torch.uint8))
     vae = build_vae(ModelConfig(latent_dim=1, likelihood="gaussian-identity"), splits.schema)
-    assert bits_per_dim(vae, splits.schema, torch.zeros(len(splits.test))).mean == pytest.approx(math.log2(255))
+    assert bits_per_dim(vae, splits.schema, torch.zeros(len(splits.test))).mean == pytest.approx(
+        math.log2(255)
+    )
 
 
 def test_active_units_counts_what_was_planted():
@@ -168,14 +195,26 @@ def test_active_units_counts_what_was_planted():
 
 def test_evaluate_joins_the_parts_and_repeats_itself():
     splits = read("digits")
-    vae = build_vae(ModelConfig(latent_dim=3), splits.schema, moments=splits.train.moments()).double()
+    vae = build_vae(
+        ModelConfig(latent_dim=3), splits.schema, moments=splits.train.moments()
+    ).double()
     state = torch.get_rng_state()
     first, second = (evaluate(vae, splits.test, splits.train, samples=20, seed=5) for _ in range(2))
     assert first == second and torch.equal(state, torch.get_rng_state())
-    assert first["elbo"]["mean"] == pytest.approx(first["log_likelihood"]["mean"] - first["kl"]["mean"])
-    assert first["posterior_gap"]["mean"] == pytest.approx(-first["elbo"]["mean"] - first["nll"]["mean"])
-    assert sum(item["mean"] for item in first["kl_per_dimension"]) == pytest.approx(first["kl"]["mean"])
-    assert first["elbo"]["n"] == len(splits.test) and first["nll"]["samples"] == 20 and first["unit"] == "nats"
+    assert first["elbo"]["mean"] == pytest.approx(
+        first["log_likelihood"]["mean"] - first["kl"]["mean"]
+    )
+    assert first["posterior_gap"]["mean"] == pytest.approx(
+        -first["elbo"]["mean"] - first["nll"]["mean"]
+    )
+    assert sum(item["mean"] for item in first["kl_per_dimension"]) == pytest.approx(
+        first["kl"]["mean"]
+    )
+    assert (
+        first["elbo"]["n"] == len(splits.test)
+        and first["nll"]["samples"] == 20
+        and first["unit"] == "nats"
+    )
     assert any("cross-entropy" in note for note in first["notes"])
     assert evaluate(vae, splits.test, samples=20, seed=6)["nll"] != first["nll"]
 
@@ -198,14 +237,20 @@ def exact_vae(dim=2, size=5):
         vae.decoder.output.weight.copy_(weight)
         vae.decoder.output.bias.zero_()
         vae.encoder.output.weight.copy_(torch.cat([weight.T / 5, torch.zeros(dim, size)]))
-        vae.encoder.output.bias.copy_(torch.cat([torch.zeros(dim), torch.full((dim,), math.log(0.2))]))
+        vae.encoder.output.bias.copy_(
+            torch.cat([torch.zeros(dim), torch.full((dim,), math.log(0.2))])
+        )
     covariance = (weight @ weight.T + torch.eye(size)).numpy()
-    return vae, lambda x: torch.from_numpy(stats.multivariate_normal(np.zeros(size), covariance).logpdf(x.numpy()))
+    return vae, lambda x: torch.from_numpy(
+        stats.multivariate_normal(np.zeros(size), covariance).logpdf(x.numpy())
+    )
 
 
 def test_every_chunk_of_samples_counts(monkeypatch):
     vae, log_px = exact_vae()
-    monkeypatch.setattr("variform.evaluation.log_likelihood._FLOATS_AT_ONCE", 5 * 10 * 7)  # several chunks of 10 rows
+    monkeypatch.setattr(
+        "variform.evaluation.log_likelihood._FLOATS_AT_ONCE", 5 * 10 * 7
+    )  # several chunks of 10 rows
     x = torch.randn(10, 5)
     scores = score(vae, dataset_from(x), samples=25)
     torch.testing.assert_close(scores.log_px, log_px(x))
@@ -234,13 +279,17 @@ def test_little_memory_makes_smaller_decodes_of_the_same_draws(monkeypatch):
     decoded = seen_by(monkeypatch, vae.decoder)
     monkeypatch.setattr("variform.evaluation.log_likelihood._available_bytes", lambda device: 0)
     part = score(vae, data, samples=30)
-    assert max(decoded) == 10 and sum(decoded) == 1 + 10 * 30 + 10  # a trial, the samples, the reconstruction
+    assert (
+        max(decoded) == 10 and sum(decoded) == 1 + 10 * 30 + 10
+    )  # a trial, the samples, the reconstruction
     torch.testing.assert_close(part.log_px, whole.log_px, rtol=1e-12, atol=1e-12)
 
 
 def test_a_chunk_fits_whatever_a_decode_takes():
     """The activations of a chunk are at most so many, unless those of one row are more."""
-    for hidden, rows, samples in itertools.product([(), (400,), (100_000,), (5_000_000,)], [1, 30, 10_000], [1, 5000]):
+    for hidden, rows, samples in itertools.product(
+        [(), (400,), (100_000,), (5_000_000,)], [1, 30, 10_000], [1, 5000]
+    ):
         vae = vae_of(BernoulliLikelihood((4,)), 2)
         with torch.device("meta"):
             vae.decoder = MLP((2,), (4,), hidden=hidden)
@@ -248,7 +297,10 @@ def test_a_chunk_fits_whatever_a_decode_takes():
         sizes = log_likelihood._sizes(vae, rows, samples)
         floats = sizes.floats
         assert floats >= sum(2 * width for width in hidden) + 4
-        assert sizes.rows * sizes.samples == 1 or sizes.rows * sizes.samples * floats <= log_likelihood._FLOATS_AT_ONCE
+        assert (
+            sizes.rows * sizes.samples == 1
+            or sizes.rows * sizes.samples * floats <= log_likelihood._FLOATS_AT_ONCE
+        )
         assert sizes.rows <= rows and sizes.decoded <= sizes.samples <= samples
 
 
@@ -270,7 +322,9 @@ def test_evaluate_in_raw_units_keeps_elbo_and_its_parts_together():
     splits = splits_from(torch.randn(300, 2) * 50, config=DataConfig(scaling="standard"))
     vae = build_vae(ModelConfig(latent_dim=1, likelihood="gaussian"), splits.schema).double()
     numbers = evaluate(vae, splits.test, samples=20)
-    assert numbers["elbo"]["mean"] == pytest.approx(numbers["log_likelihood"]["mean"] - numbers["kl"]["mean"])
+    assert numbers["elbo"]["mean"] == pytest.approx(
+        numbers["log_likelihood"]["mean"] - numbers["kl"]["mean"]
+    )
     assert splits.schema.log_jacobian < -5
 
 
@@ -281,7 +335,12 @@ def test_a_probability_has_no_jacobian():
     for factor in (1, 5):
         splits = splits_from(x * factor, config=DataConfig(scaling="unit"))
         vae = build_vae(ModelConfig(latent_dim=1), splits.schema).double()
-        numbers.append((score(vae, splits.test, samples=5).log_px, trivial(vae, splits.test, splits.train)["nll"]))
+        numbers.append(
+            (
+                score(vae, splits.test, samples=5).log_px,
+                trivial(vae, splits.test, splits.train)["nll"],
+            )
+        )
     assert sum(item["mean"] for _, item in numbers) / 2 == pytest.approx(6 * math.log(2), abs=0.2)
     assert max(abs(float(log_px.mean()) + 6 * math.log(2)) for log_px, _ in numbers) < 1
 
@@ -291,7 +350,9 @@ def test_binarised_rows_are_the_same_for_every_model_and_number_of_samples():
     rows = splits.train.prepared(seed=4)
     assert torch.equal(rows, torch.cat(list(splits.train.batches(100, seed=4))))
     assert not torch.equal(rows, splits.train.prepared(seed=5))
-    reference = trivial(build_vae(ModelConfig(latent_dim=2), splits.schema), splits.train, splits.test)["nll"]
+    reference = trivial(
+        build_vae(ModelConfig(latent_dim=2), splits.schema), splits.train, splits.test
+    )["nll"]
     for dim, samples in ((2, 1), (5, 7)):
         vae = build_vae(ModelConfig(latent_dim=dim, posterior_std="exp"), splits.schema).double()
         with torch.no_grad():
@@ -300,7 +361,9 @@ def test_binarised_rows_are_the_same_for_every_model_and_number_of_samples():
             vae.decoder.output.bias.copy_(torch.logit(smoothed).flatten())
             vae.encoder.output.weight.zero_()
             vae.encoder.output.bias.zero_()
-        assert -score(vae, splits.train, samples=samples).log_px.mean().item() == pytest.approx(reference["mean"])
+        assert -score(vae, splits.train, samples=samples).log_px.mean().item() == pytest.approx(
+            reference["mean"]
+        )
 
 
 @pytest.mark.parametrize(
@@ -326,8 +389,12 @@ def test_bits_per_dim_is_for_levels_only_and_knows_binarised_ones():
         (torch.randint(0, 256, (200, 1, 4, 4), dtype=torch.uint8), {"binarise": "threshold"}, True),
     ):
         splits = splits_from(raw, config=DataConfig(**options))
-        vae = build_vae(ModelConfig(latent_dim=1, likelihood="gaussian-identity"), splits.schema).double()
+        vae = build_vae(
+            ModelConfig(latent_dim=1, likelihood="gaussian-identity"), splits.schema
+        ).double()
         numbers = evaluate(vae, splits.test, samples=5)
         assert ("bits_per_dim" in numbers) == reported
         if reported:
-            assert numbers["bits_per_dim"]["mean"] == pytest.approx(numbers["nll"]["mean"] / 16 / math.log(2))
+            assert numbers["bits_per_dim"]["mean"] == pytest.approx(
+                numbers["nll"]["mean"] / 16 / math.log(2)
+            )

@@ -40,7 +40,9 @@ def pixels(values):
 def test_manifold_grid_has_equal_prior_mass(echo):
     grid, quantiles = exploration.manifold(echo, 10)
     z = pixels(grid)
-    assert np.allclose(stats.norm.cdf(z[0, :, 0]), quantiles) and np.allclose(stats.norm.cdf(z[:, 0, 1]), quantiles)
+    assert np.allclose(stats.norm.cdf(z[0, :, 0]), quantiles) and np.allclose(
+        stats.norm.cdf(z[:, 0, 1]), quantiles
+    )
     assert np.allclose(np.diff(quantiles), 0.1) and np.allclose(z[3, :, 1], z[3, 0, 1])
 
 
@@ -50,10 +52,16 @@ def test_manifold_needs_two_dimensions(digits):
 
 
 def test_traversals_move_one_latent_and_follow_the_kl(echo):
-    values, positions, order = exploration.traversals(echo, np.array([0.3, 2.0]), start=np.array([0.5, -0.5]))
+    values, positions, order = exploration.traversals(
+        echo, np.array([0.3, 2.0]), start=np.array([0.5, -0.5])
+    )
     assert order == [1, 0]
-    assert np.allclose(pixels(values)[0, :, 1], positions) and np.allclose(pixels(values)[0, :, 0], 0.5)
-    assert np.allclose(pixels(values)[1, :, 0], positions) and np.allclose(pixels(values)[1, :, 1], -0.5)
+    assert np.allclose(pixels(values)[0, :, 1], positions) and np.allclose(
+        pixels(values)[0, :, 0], 0.5
+    )
+    assert np.allclose(pixels(values)[1, :, 0], positions) and np.allclose(
+        pixels(values)[1, :, 1], -0.5
+    )
 
 
 @pytest.fixture
@@ -109,7 +117,9 @@ def test_encode_is_the_posterior_and_the_same_every_time(digits):
     law = vae.encode(digits.test.prepared().double())
     assert np.allclose(means, law.mean.detach()) and np.allclose(stds, law.stddev.detach())
     assert np.array_equal(means, exploration.encode(vae, digits.test)[0])
-    draws = np.stack([exploration.encode(vae, digits.test, draw=True, seed=seed)[0] for seed in range(200)])
+    draws = np.stack(
+        [exploration.encode(vae, digits.test, draw=True, seed=seed)[0] for seed in range(200)]
+    )
     # 591 means, 5 standard errors: a false alarm in 3,000
     assert np.all(np.abs(draws.mean(0) - means) <= 5 * stds / 200**0.5)
     assert np.array_equal(draws[3], exploration.encode(vae, digits.test, draw=True, seed=3)[0])
@@ -125,7 +135,9 @@ def test_decode_gives_the_users_units_and_draws_only_when_asked(digits):
     assert np.allclose(exploration.decode(vae, z[:3]), splits.schema.shift)
     draws = exploration.decode(vae, z, draw=True)
     # N(shift, scale^2) in raw units; 5 standard errors
-    assert np.allclose(draws.mean(0), splits.schema.shift, atol=5 * max(splits.schema.scale) / 20_000**0.5)
+    assert np.allclose(
+        draws.mean(0), splits.schema.shift, atol=5 * max(splits.schema.scale) / 20_000**0.5
+    )
     assert np.allclose(draws.std(0), splits.schema.scale, rtol=0.03)
     with pytest.raises(ValueError, match=r"must have 2 columns.*got 3"):
         exploration.decode(vae, np.zeros((1, 3)))
@@ -133,10 +145,16 @@ def test_decode_gives_the_users_units_and_draws_only_when_asked(digits):
 
 def test_generate_follows_the_prior_and_its_seed(echo):
     z = pixels(exploration.generate(echo, 20_000, seed=3))
-    assert stats.kstest(z[:, 0], "norm").pvalue > 1e-4 and stats.kstest(z[:, 1], "norm").pvalue > 1e-4
+    assert (
+        stats.kstest(z[:, 0], "norm").pvalue > 1e-4 and stats.kstest(z[:, 1], "norm").pvalue > 1e-4
+    )
     assert abs(np.corrcoef(z.T)[0, 1]) < 5 / 20_000**0.5
-    assert np.array_equal(exploration.generate(echo, 5, seed=3), exploration.generate(echo, 5, seed=3))
-    assert not np.array_equal(exploration.generate(echo, 5, seed=3), exploration.generate(echo, 5, seed=4))
+    assert np.array_equal(
+        exploration.generate(echo, 5, seed=3), exploration.generate(echo, 5, seed=3)
+    )
+    assert not np.array_equal(
+        exploration.generate(echo, 5, seed=3), exploration.generate(echo, 5, seed=4)
+    )
 
 
 def test_reconstruct_shows_what_the_model_saw(digits):
@@ -144,7 +162,9 @@ def test_reconstruct_shows_what_the_model_saw(digits):
     vae = model(binarised.schema, 3).eval()
     originals, reconstructions = exploration.reconstruct(vae, binarised.test)
     assert set(np.unique(originals)) == {0.0, 16.0}
-    seen = binarised.schema.restore(vae.reconstruct(torch.from_numpy(originals).double() / 16)).detach()
+    seen = binarised.schema.restore(
+        vae.reconstruct(torch.from_numpy(originals).double() / 16)
+    ).detach()
     assert np.allclose(reconstructions, seen)
 
 
@@ -179,7 +199,11 @@ def test_one_active_latent_of_eight_is_a_line_and_holds_all_of_the_variance():
 def skewed(rows=400):
     """A log-normal column, one of counts and one of whole numbers."""
     random = np.random.default_rng(0)
-    columns = [random.lognormal(0, 1, rows), random.negative_binomial(2, 0.3, rows), random.integers(2, 5, rows)]
+    columns = [
+        random.lognormal(0, 1, rows),
+        random.negative_binomial(2, 0.3, rows),
+        random.integers(2, 5, rows),
+    ]
     return splits_from(np.column_stack(columns), config=DataConfig(cells="mixed"))
 
 
@@ -187,18 +211,31 @@ def test_what_is_clipped_is_counted_column_by_column():
     schema = skewed().schema
     assert schema.kinds == ("real", "count", "real")
     (low, *_), (high, *_) = schema.low, schema.high
-    raw = np.array([[low - 0.1, -2.0, 1.0], [high + 1, 99.0, 1.0], [low, 3.4, 0.0], [high, 0.0, 3.0], [-9.0, 1, 7]])
+    raw = np.array(
+        [
+            [low - 0.1, -2.0, 1.0],
+            [high + 1, 99.0, 1.0],
+            [low, 3.4, 0.0],
+            [high, 0.0, 3.0],
+            [-9.0, 1, 7],
+        ]
+    )
     assert schema.clipped(torch.from_numpy(raw)) == {"column 1": 3, "column 2": 1, "column 3": 4}
     tidy = schema.tidy(torch.from_numpy(raw)).numpy()
     assert (tidy != np.column_stack([raw[:, 0], raw[:, 1:].round()])).sum(0).tolist() == [3, 1, 4]
     (remark,) = exploration.remarks(schema, raw)
     assert "column 3 in 4, column 1 in 3, column 2 in 1 of 5 rows" in remark
-    assert exploration.remarks(schema, tidy) == [] and exploration.remarks(schema, raw, least=0.8) == []
+    assert (
+        exploration.remarks(schema, tidy) == []
+        and exploration.remarks(schema, raw, least=0.8) == []
+    )
 
 
 def test_what_a_gaussian_puts_below_zero_is_counted():
     random = np.random.default_rng(0)
-    schema = splits_from(np.column_stack([random.lognormal(0, 1, 300), random.normal(0, 1, 300)])).schema
+    schema = splits_from(
+        np.column_stack([random.lognormal(0, 1, 300), random.normal(0, 1, 300)])
+    ).schema
     (remark,) = exploration.remarks(schema, np.array([[-0.5, -3.0], [0.5, -3.0], [-0.1, 0.0]]))
     assert "column 1 in 2 of 3 rows" in remark and "column 2" not in remark
 
@@ -217,7 +254,9 @@ def test_the_count_of_what_is_clipped_is_that_of_a_gaussian_at_its_end():
     raw = exploration.generate(vae, 4000, draw=True, tidy=False)
     counts = splits.schema.clipped(torch.from_numpy(raw))
     assert abs(counts["column 1"] - 2000) < 3 * 32 and abs(counts["column 2"] - 2000) < 3 * 32
-    held = (exploration.generate(vae, 4000, draw=True) == np.array(splits.schema.low, np.float32)).sum(0)
+    held = (
+        exploration.generate(vae, 4000, draw=True) == np.array(splits.schema.low, np.float32)
+    ).sum(0)
     assert held.tolist() == [counts["column 1"], counts["column 2"]]
 
 
@@ -231,8 +270,16 @@ def test_values_that_the_data_hold_exactly_and_new_rows_do_not_are_named():
     assert splits.schema.modes == ((0, 0), (7.25, pytest.approx(share)), (0, 0))
     new = random.normal(5, 0.1, (200, 3))
     (remark,) = exploration.remarks(splits.schema, new)
-    assert f"column 2 = 7.25 in {share:.1%} of the data and 0.0% here" in remark and "column 1" not in remark
+    assert (
+        f"column 2 = 7.25 in {share:.1%} of the data and 0.0% here" in remark
+        and "column 1" not in remark
+    )
     assert exploration.remarks(splits.schema, new[:5]) == []  # .4^5 is 1 in 100
-    assert exploration.remarks(splits.schema, np.where(np.arange(200)[:, None] % 3, 7.25, new)) == []
+    assert (
+        exploration.remarks(splits.schema, np.where(np.arange(200)[:, None] % 3, 7.25, new)) == []
+    )
     older = {name: value for name, value in splits.schema.to_dict().items() if name != "modes"}
-    assert Schema.from_dict(older).modes == () and exploration.remarks(Schema.from_dict(older), new) == []
+    assert (
+        Schema.from_dict(older).modes == ()
+        and exploration.remarks(Schema.from_dict(older), new) == []
+    )

@@ -111,7 +111,9 @@ def pages(tmp_path_factory):
 def table_with_html():
     """Rows with a label that ends a script and a column whose name is HTML."""
     random = np.random.default_rng(0)
-    data = splits_from(random.normal(5, 1, (200, 3)), np.array(["plain", HOSTILE])[np.arange(200) % 2])
+    data = splits_from(
+        random.normal(5, 1, (200, 3)), np.array(["plain", HOSTILE])[np.arange(200) % 2]
+    )
     schema = data.schema
     object.__setattr__(schema, "columns", (HTML_NAME, "b", "c"))
     return data
@@ -126,10 +128,16 @@ def test_nothing_in_the_page_can_end_its_data_or_load_anything():
     text = page_of(vae, splits).html
     assert HOSTILE not in text and HTML_NAME not in text
     assert text.count("<script") == text.count("</script>") == 2
-    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
+    data = json.loads(
+        re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1]
+    )
     assert HOSTILE in data["contents"]["rows"]["columns"][0]["categories"]
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
-    assert "default-src 'none'" in policy and "unsafe-inline" not in policy and "'unsafe-eval'" not in policy
+    assert (
+        "default-src 'none'" in policy
+        and "unsafe-inline" not in policy
+        and "'unsafe-eval'" not in policy
+    )
     assert not re.search(r"""(?:src|href)=["'](?!#|data:)""", text.split('id="data"')[0])
     assert "innerHTML" not in text.split("</script>")[-2]
 
@@ -192,7 +200,9 @@ def test_a_notebook_shows_the_page_in_a_frame_of_its_own(tmp_path):
 def test_the_frame_of_a_notebook_runs_the_page(chromium, pages, tmp_path):
     """Alone in its sandbox: neither page nor notebook reaches the other, and no encoding around it breaks its hash."""
     frame = Page(pages("gaussian")[0].read_text(encoding="utf-8"))._repr_html_()
-    (tmp_path / "notebook.html").write_text(f"<!doctype html><meta charset=latin-1><body>{frame}", encoding="utf-8")
+    (tmp_path / "notebook.html").write_text(
+        f"<!doctype html><meta charset=latin-1><body>{frame}", encoding="utf-8"
+    )
     chromium.errors.clear()
     chromium.page.goto((tmp_path / "notebook.html").as_uri())
     inside = chromium.page.frames[1]
@@ -207,7 +217,9 @@ def test_the_frame_of_a_notebook_runs_the_page(chromium, pages, tmp_path):
 # --- in the browsers ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["gaussian", "conv gaussian", "odd colours", "conditional", "mixed"])
+@pytest.mark.parametrize(
+    "name", ["gaussian", "conv gaussian", "odd colours", "conditional", "mixed"]
+)
 def test_a_browser_decodes_what_torch_decodes(browser, pages, name):
     path, vae, splits = pages(name)
     browser.open(path)
@@ -222,7 +234,9 @@ def test_a_browser_decodes_what_torch_decodes(browser, pages, name):
     span = np.array(splits.schema.high) - np.array(splits.schema.low)
     allowed = 1e-3 * span + 2.0**-23 * np.abs(expected).max()
     close = np.abs(np.reshape(found, expected.shape) - expected) <= allowed
-    assert close.mean() > 0.995 if splits.schema.kinds else close.all()  # a whole number may have been on an edge
+    assert (
+        close.mean() > 0.995 if splits.schema.kinds else close.all()
+    )  # a whole number may have been on an edge
     assert browser.run("variform.ready.then((app) => app.decoder.kernel)") == "wasm-simd"
     assert browser.errors == []
 
@@ -237,13 +251,17 @@ def test_every_view_opens_without_an_error_and_the_address_brings_it_back(browse
             "document.getElementById('view').innerText + document.querySelectorAll('#view canvas').length"
         )
         assert len(text) > 2
-    browser.run("variform.ready.then((app) => (app.pin(new Float32Array([0.5, -1, 0.25])), app.open('grid')))")
+    browser.run(
+        "variform.ready.then((app) => (app.pin(new Float32Array([0.5, -1, 0.25])), app.open('grid')))"
+    )
     browser.run("variform.ready.then((app) => app.set({ theme: 'dark', fog: false, grid: 8 }))")
     browser.run(ADDRESSED)
     browser.run(DRAWN)
     fragment = browser.run("location.hash")
     told = "variform.ready.then((app) => JSON.stringify([app.state.view, [...app.state.z], app.state.pins.length, "
-    told += "app.state.theme, app.state.fog, app.state.grid, app.state.plane, [...app.state.context]]))"
+    told += (
+        "app.state.theme, app.state.fog, app.state.grid, app.state.plane, [...app.state.context]]))"
+    )
     before = browser.run(told)
     assert browser.errors == []
     browser.open(path, fragment)
@@ -253,17 +271,23 @@ def test_every_view_opens_without_an_error_and_the_address_brings_it_back(browse
 
 
 @pytest.mark.parametrize("name", ["gaussian", "mixed", "units"])
-def test_a_collapsed_model_has_no_map_and_nothing_is_among_its_data(chromium, pages, tmp_path, name):
+def test_a_collapsed_model_has_no_map_and_nothing_is_among_its_data(
+    chromium, pages, tmp_path, name
+):
     """Whatever the address asks for, only what needs no latent space is shown, without a word on where a point lies."""
     _, vae, splits = pages(name)
     numbers = evaluate(vae, splits.test, samples=4)
     numbers["active_units"]["count"] = 0
     numbers["warnings"] = ["No latent dimension is active."]
     path = tmp_path / "collapsed.html"
-    render(gather(vae, splits, numbers, laws=[Law("the prior", None)]), decoder_payload(vae)).save(path)
+    render(gather(vae, splits, numbers, laws=[Law("the prior", None)]), decoder_payload(vae)).save(
+        path
+    )
     for fragment in ("", "#view=map&z=0,1,2", "#view=grid"):
         chromium.open(path, fragment)
-        tabs = chromium.run("[...document.querySelectorAll('[role=tab]')].map((tab) => tab.id.slice(4))")
+        tabs = chromium.run(
+            "[...document.querySelectorAll('[role=tab]')].map((tab) => tab.id.slice(4))"
+        )
         assert tabs == ["samples", "rebuilt", "numbers"]
         for key in "1234567":
             chromium.page.keyboard.press(key)
@@ -271,7 +295,9 @@ def test_a_collapsed_model_has_no_map_and_nothing_is_among_its_data(chromium, pa
             see(chromium, tab)
             text = chromium.run("document.querySelector('main').innerText").lower()
             assert not re.search("among the data|edge of the data|far from all data|nearest", text)
-        assert "No latent dimension" in chromium.run("document.getElementById('warnings').innerText")
+        assert "No latent dimension" in chromium.run(
+            "document.getElementById('warnings').innerText"
+        )
         assert "has collapsed" in chromium.run("document.getElementById('help').textContent")
     assert chromium.errors == []
 
@@ -283,19 +309,28 @@ def test_files_that_are_saved_hold_the_design(browser, pages, tmp_path):
     found = np.load(browser.download("variform.ready.then((app) => app.saveDesign('npy'))"))
     assert found.shape == (1, 8, 8) and found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=16e-3)
-    with open(browser.download("variform.ready.then((app) => app.saveDesign('csv'))"), newline="") as file:
+    with open(
+        browser.download("variform.ready.then((app) => app.saveDesign('csv'))"), newline=""
+    ) as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["row", "column", "value"] and rows[9][:2] == ["1", "0"]
     np.testing.assert_array_equal([np.float32(row[2]) for row in rows[1:]], found.ravel())
     picture = Image.open(browser.download("variform.ready.then((app) => app.savePicture())"))
     width = browser.run("document.querySelector('main').getBoundingClientRect().width")
     assert picture.width == int(2 * width)
-    assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3)[::97], axis=0)) > 30  # it is not blank
+    assert (
+        len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3)[::97], axis=0)) > 30
+    )  # it is not blank
     browser.open(pages("mixed")[0])
-    with open(browser.download("variform.ready.then((app) => app.saveDesign('csv'))"), newline="") as file:
+    with open(
+        browser.download("variform.ready.then((app) => app.saveDesign('csv'))"), newline=""
+    ) as file:
         header, row = csv.reader(file)
     assert header == list(pages("mixed")[2].schema.columns)
-    assert row[header.index("site")] in ("north", "south", "west") and row[header.index("visits")].isdigit()
+    assert (
+        row[header.index("site")] in ("north", "south", "west")
+        and row[header.index("visits")].isdigit()
+    )
 
 
 def test_markup_in_labels_and_names_is_shown_as_text(browser, tmp_path):
@@ -306,7 +341,9 @@ def test_markup_in_labels_and_names_is_shown_as_text(browser, tmp_path):
     browser.open(tmp_path / "page.html")
     for view in ("rebuilt", "samples", "map"):
         see(browser, view)
-        assert HTML_NAME.removesuffix(" [mm]") in browser.run("document.querySelector('main').textContent")
+        assert HTML_NAME.removesuffix(" [mm]") in browser.run(
+            "document.querySelector('main').textContent"
+        )
     assert HOSTILE in browser.run("document.querySelector('.legend').textContent")
     assert browser.run("String(window.hacked)") == "undefined"
     assert browser.run("document.querySelectorAll('main img').length") == 0
@@ -317,7 +354,10 @@ def test_the_page_loads_quickly_and_follows_the_pointer(browser, pages):
     """Generous bounds; what a quiet machine takes stands in benchmarks/RESULTS.md."""
     browser.open(pages("gaussian")[0])
     assert (
-        browser.run("performance.mark('asked') && performance.getEntriesByName('variform-ready')[0].startTime") < 10_000
+        browser.run(
+            "performance.mark('asked') && performance.getEntriesByName('variform-ready')[0].startTime"
+        )
+        < 10_000
     )
     frames = browser.run(
         "variform.ready.then(async (app) => { const before = performance.now(); for (let i = 0; i < 30; i++) { "
@@ -348,13 +388,19 @@ def test_the_design_follows_the_pointer_and_a_click_keeps_it(chromium, pages):
     page.mouse.move(frame["x"] + 200, frame["y"] + 150)
 
     def follows():
-        live, values = chromium.run("variform.ready.then((app) => [[...app.live], [...app.values]])")
+        live, values = chromium.run(
+            "variform.ready.then((app) => [[...app.live], [...app.values]])"
+        )
         expected = exploration.decode(vae, np.array(live)).ravel()
-        return np.abs(np.subtract(live, start)).max() > 0.01 and np.allclose(values, expected, rtol=0, atol=16e-3)
+        return np.abs(np.subtract(live, start)).max() > 0.01 and np.allclose(
+            values, expected, rtol=0, atol=16e-3
+        )
 
     until(page, follows)
     page.mouse.move(frame["x"] + 200, frame["y"] - 100)
-    until(page, lambda: chromium.run("variform.ready.then((app) => [...app.live])") == start)  # nothing was kept
+    until(
+        page, lambda: chromium.run("variform.ready.then((app) => [...app.live])") == start
+    )  # nothing was kept
     page.mouse.click(frame["x"] + 260, frame["y"] + 180)
     until(page, lambda: chromium.run("variform.ready.then((app) => app.state.pins.length)") == 1)
     page.mouse.move(5, 5)
@@ -384,7 +430,17 @@ def test_the_keyboard_reaches_everything(chromium, pages):
         page.keyboard.press("Tab")
         seen.add(tuple(page.evaluate(FOCUSED)))
     names = {name for name, _ in seen}
-    for wanted in ("map", "tab-map", "Save picture", "Copy link", "?", "Pin", "Save .npy", "Save .csv", "Thumbnails"):
+    for wanted in (
+        "map",
+        "tab-map",
+        "Save picture",
+        "Copy link",
+        "?",
+        "Pin",
+        "Save .npy",
+        "Save .csv",
+        "Thumbnails",
+    ):
         assert wanted in names
     assert not {name for name, outline in seen if outline != "solid" and name}
     page.locator("#map").focus()
@@ -408,7 +464,9 @@ def test_another_condition_is_another_design(chromium, pages):
     path, vae, splits = pages("conditional")
     chromium.open(path, "#z=0.5,-1,0.25")
     chromium.page.locator(".told select").select_option("7")
-    expected = exploration.decode(vae, np.array([0.5, -1, 0.25]), context=splits.schema.context({"label": 7})).ravel()
+    expected = exploration.decode(
+        vae, np.array([0.5, -1, 0.25]), context=splits.schema.context({"label": 7})
+    ).ravel()
 
     def is_shown():
         values = chromium.run("variform.ready.then((app) => [...app.values])")
@@ -441,11 +499,18 @@ def test_the_way_along_the_data_stays_nearer_to_them(chromium, tmp_path):
     contents["rows"]["means"] = base64.b64encode(ring.astype("<f4").tobytes()).decode()
     render(contents, decoder_payload(vae)).save(tmp_path / "ring.html")
     chromium.open(tmp_path / "ring.html", "#pins=1,0~-1,0&view=morph&morph=0,1,data,0.5")
-    until(chromium.page, lambda: chromium.run("variform.ready.then((app) => Boolean(app.view?.ways?.data))"))
-    z = np.array(chromium.run("variform.ready.then((app) => app.view.ways.data.map((z) => [...z]))"))
+    until(
+        chromium.page,
+        lambda: chromium.run("variform.ready.then((app) => Boolean(app.view?.ways?.data))"),
+    )
+    z = np.array(
+        chromium.run("variform.ready.then((app) => app.view.ways.data.map((z) => [...z]))")
+    )
     assert np.linalg.norm(z, axis=1).min() > 0.97
     np.testing.assert_allclose(z[[0, -1]], [[1, 0], [-1, 0]], atol=1e-6)
-    straight = np.array(chromium.run("variform.ready.then((app) => app.view.ways.straight.map((z) => [...z]))"))
+    straight = np.array(
+        chromium.run("variform.ready.then((app) => app.view.ways.straight.map((z) => [...z]))")
+    )
     assert np.abs(straight[:, 1]).max() < 1e-6
 
 
@@ -457,8 +522,13 @@ def test_the_grid_is_of_equal_prior_mass(chromium, tmp_path):
     contents["collapsed"] = False  # as above
     render(contents, decoder_payload(vae)).save(tmp_path / "page.html")
     chromium.open(tmp_path / "page.html", "#view=grid&grid=8")
-    until(chromium.page, lambda: chromium.run("variform.ready.then((app) => app.view?.points?.length)") == 64)
-    found = np.array(chromium.run("variform.ready.then((app) => app.view.points.map((z) => [...z]))")).reshape(8, 8, 2)
+    until(
+        chromium.page,
+        lambda: chromium.run("variform.ready.then((app) => app.view?.points?.length)") == 64,
+    )
+    found = np.array(
+        chromium.run("variform.ready.then((app) => app.view.points.map((z) => [...z]))")
+    ).reshape(8, 8, 2)
     expected, _ = exploration.manifold_points(vae, 8)
     np.testing.assert_allclose(found[::-1], expected, atol=1e-6)
 
@@ -467,7 +537,10 @@ def test_rows_are_rebuilt_under_their_own_condition(chromium, pages):
     path, vae, splits = pages("conditional")
     chromium.open(path, "#view=rebuilt")
     until(
-        chromium.page, lambda: chromium.run("variform.ready.then((app) => Boolean(app.view?.points && app.view.told))")
+        chromium.page,
+        lambda: chromium.run(
+            "variform.ready.then((app) => Boolean(app.view?.points && app.view.told))"
+        ),
     )
     script = "variform.ready.then(async (app) => [...await app.many(app.view.points, () => true, app.view.told)])"
     found = np.array(chromium.run(script)).reshape(-1, 1, 8, 8)

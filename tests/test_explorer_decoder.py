@@ -34,10 +34,16 @@ def engine():
 
 def decode(engine, payload, z, context=None, kernel=None):
     """What the bundle makes of latent points (N, D), (N, *event)."""
-    sent = [base64.b64encode(part.astype("<f4").tobytes()).decode() for part in (z, context) if part is not None]
+    sent = [
+        base64.b64encode(part.astype("<f4").tobytes()).decode()
+        for part in (z, context)
+        if part is not None
+    ]
     arguments = ", ".join(f'numbers("{part}")' for part in sent)
     made = f"variform.createDecoder({json.dumps(payload)}, {json.dumps({'kernel': kernel})})"
-    answer = engine.eval(f"(() => {{ const decoder = {made}; return text(decoder.decode({arguments})); }})()")
+    answer = engine.eval(
+        f"(() => {{ const decoder = {made}; return text(decoder.decode({arguments})); }})()"
+    )
     return np.frombuffer(base64.b64decode(answer), "<f4").reshape(len(z), *payload["eventShape"])
 
 
@@ -57,16 +63,25 @@ def test_both_kernels_decode_what_torch_decodes(name, engine, tmp_path):
     told = None if context is None else context.numpy()
     for kernel in KERNELS:
         found = decode(engine, payload, z, told, kernel)
-        assert np.mean(np.abs(found - expected) <= allowed) > 0.995  # a whole number may have been on an edge
+        assert (
+            np.mean(np.abs(found - expected) <= allowed) > 0.995
+        )  # a whole number may have been on an edge
         if not data.schema.kinds:
             assert np.all(np.abs(found - expected) <= allowed)
 
 
 def test_the_kernel_s_bytes_are_what_its_text_assembles_to(engine):
-    found = base64.b64decode(re.search(r'DENSE_WASM="([A-Za-z0-9+/=]+)"', BUNDLE.replace("\\\n", ""))[1])
+    found = base64.b64decode(
+        re.search(r'DENSE_WASM="([A-Za-z0-9+/=]+)"', BUNDLE.replace("\\\n", ""))[1]
+    )
     assembled = bytes(wasmtime.wat2wasm(FOLDER.joinpath("dense.wat").read_text(encoding="utf-8")))
     names = assembled[len(found) :]  # of variables, for debuggers
-    assert assembled.startswith(found) and names[0] == 0 and names[2:8] == b"\x01\x04name" and len(found) < 700
+    assert (
+        assembled.startswith(found)
+        and names[0] == 0
+        and names[2:8] == b"\x01\x04name"
+        and len(found) < 700
+    )
 
 
 def test_a_browser_without_webassembly_gets_the_plain_kernel(tmp_path):
@@ -93,8 +108,13 @@ def test_weights_that_half_precision_cannot_hold_stay_whole(engine, tmp_path):
         first.bias *= 1e6
         second.weight /= 1e6
     payload = decoder_payload(vae)
-    types = {name: array["type"] for name, array in payload["arrays"].items() if len(array["shape"]) == 2}
-    assert list(types.values()) == ["f32", "f32"]  # the second lies below what half precision tells from 0
+    types = {
+        name: array["type"] for name, array in payload["arrays"].items() if len(array["shape"]) == 2
+    }
+    assert list(types.values()) == [
+        "f32",
+        "f32",
+    ]  # the second lies below what half precision tells from 0
     assert np.allclose(decode(engine, payload, z), expected, atol=16e-3)
 
 
@@ -104,7 +124,9 @@ def test_a_context_may_be_one_for_all_and_by_default_tells_nothing(engine, tmp_p
     three = torch.eye(10)[3]
     found = decode(engine, payload, z, three.numpy())
     assert np.allclose(found, exploration.decode(vae, z, context=three), atol=16e-3)
-    assert np.allclose(decode(engine, payload, z), exploration.decode(vae, z, context=torch.zeros(10)), atol=16e-3)
+    assert np.allclose(
+        decode(engine, payload, z), exploration.decode(vae, z, context=torch.zeros(10)), atol=16e-3
+    )
     with pytest.raises(Exception, match="must hold 10 numbers, for all codes or for each; got 4"):
         decode(engine, payload, z, np.zeros(4))
     with pytest.raises(Exception, match="z must hold 3 numbers a code; got 8"):
@@ -114,7 +136,9 @@ def test_a_context_may_be_one_for_all_and_by_default_tells_nothing(engine, tmp_p
 def test_more_codes_than_fit_are_decoded_in_batches(engine, tmp_path):
     vae = models.model_of("conv categorical", models.data_of("conv categorical", tmp_path))
     z = np.random.default_rng(1).normal(size=(2100, 3))  # 1,088 logits each: more than 2^21 in all
-    assert np.allclose(decode(engine, decoder_payload(vae), z), exploration.decode(vae, z), atol=16e-3)
+    assert np.allclose(
+        decode(engine, decoder_payload(vae), z), exploration.decode(vae, z), atol=16e-3
+    )
 
 
 def test_a_remote_decoder_asks_for_a_few_codes_at_a_time_and_again_after_a_refusal(tmp_path):
@@ -138,7 +162,9 @@ def test_a_remote_decoder_asks_for_a_few_codes_at_a_time_and_again_after_a_refus
         context.eval(f"const decoder = variform.createDecoder({payload}); let answer;")
         z, told = np.arange(15.0).reshape(5, 3), np.eye(10)[:5] * 100
         sent = [base64.b64encode(part.astype("<f4").tobytes()).decode() for part in (z, told)]
-        context.eval(f'decoder.decode(numbers("{sent[0]}"), numbers("{sent[1]}")).then((v) => (answer = text(v)))')
+        context.eval(
+            f'decoder.decode(numbers("{sent[0]}"), numbers("{sent[1]}")).then((v) => (answer = text(v)))'
+        )
         found = np.frombuffer(base64.b64decode(context.eval("answer")), "<f4").reshape(5, 64)
         assert np.array_equal(found, np.repeat(z.sum(1, keepdims=True) + 100, 64, axis=1))
         assert json.loads(context.eval("JSON.stringify([sizes, waits, decoder.kernel])")) == [

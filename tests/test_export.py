@@ -25,9 +25,18 @@ from variform.system.sealing import FORMAT, checksum
 
 TABLE = splits_from(np.random.default_rng(0).normal([3, -70], [1, 20], (200, 2)), name="designs")
 MODELS = {
-    "bernoulli": ("digits", ModelConfig(latent_dim=3, hidden=(6, 5), decoder_hidden=(4,), dropout=0.1)),
-    "gaussian": ("table", ModelConfig(latent_dim=2, likelihood="gaussian", hidden=(), posterior_std="exp")),
-    "gaussian-shared": ("digits", ModelConfig(latent_dim=1, likelihood="gaussian-shared", hidden=(3,))),
+    "bernoulli": (
+        "digits",
+        ModelConfig(latent_dim=3, hidden=(6, 5), decoder_hidden=(4,), dropout=0.1),
+    ),
+    "gaussian": (
+        "table",
+        ModelConfig(latent_dim=2, likelihood="gaussian", hidden=(), posterior_std="exp"),
+    ),
+    "gaussian-shared": (
+        "digits",
+        ModelConfig(latent_dim=1, likelihood="gaussian-shared", hidden=(3,)),
+    ),
     "full, mixture": (
         "digits",
         ModelConfig(latent_dim=3, posterior="full", prior="mixture", components=3, hidden=(4,)),
@@ -37,12 +46,27 @@ MODELS = {
         "table",
         ModelConfig(latent_dim=2, likelihood="gaussian", prior="vamp", components=3, hidden=(4,)),
     ),
-    "iaf, flow": ("digits", ModelConfig(latent_dim=2, posterior="iaf", prior="flow", transforms=2, hidden=(4,))),
-    "gaussian-identity": ("table", ModelConfig(latent_dim=2, likelihood="gaussian-identity", activation="gelu")),
+    "iaf, flow": (
+        "digits",
+        ModelConfig(latent_dim=2, posterior="iaf", prior="flow", transforms=2, hidden=(4,)),
+    ),
+    "gaussian-identity": (
+        "table",
+        ModelConfig(latent_dim=2, likelihood="gaussian-identity", activation="gelu"),
+    ),
     "conv": ("digits", ModelConfig(network="conv", filters=(3, 2), hidden=(5,), gated=True)),
-    "residual": ("digits", ModelConfig(network="residual", filters=(2,), hidden=(), layer_norm=True)),
-    "gaussian-per-feature": ("table", ModelConfig(latent_dim=1, likelihood="gaussian-per-feature", hidden=(3,))),
-    "gaussian-optimal": ("digits", ModelConfig(latent_dim=1, likelihood="gaussian-optimal", hidden=(3,))),
+    "residual": (
+        "digits",
+        ModelConfig(network="residual", filters=(2,), hidden=(), layer_norm=True),
+    ),
+    "gaussian-per-feature": (
+        "table",
+        ModelConfig(latent_dim=1, likelihood="gaussian-per-feature", hidden=(3,)),
+    ),
+    "gaussian-optimal": (
+        "digits",
+        ModelConfig(latent_dim=1, likelihood="gaussian-optimal", hidden=(3,)),
+    ),
     "logistic": ("digits", ModelConfig(latent_dim=1, likelihood="logistic", hidden=(3,))),
 }
 
@@ -61,7 +85,10 @@ def model(name="bernoulli"):
 def saved(tmp_path_factory):
     """The bytes of a small model file."""
     path = tmp_path_factory.mktemp("saved") / "model.safetensors"
-    save(build_vae(ModelConfig(latent_dim=1, hidden=(2,)), splits_from(torch.rand(60, 2)).schema), path)
+    save(
+        build_vae(ModelConfig(latent_dim=1, hidden=(2,)), splits_from(torch.rand(60, 2)).schema),
+        path,
+    )
     return path.read_bytes()
 
 
@@ -73,10 +100,16 @@ def test_saved_and_loaded_models_give_the_same_bits(name, dtype, tmp_path):
     save(vae, path)
     again = load_vae(path)
     assert (again.config, again.schema, again.training) == (vae.config, vae.schema, False)
-    x, z = data.test.prepared().to(dtype), torch.linspace(-3, 3, 7, dtype=dtype)[:, None].expand(7, vae.latent_dim)
+    x, z = (
+        data.test.prepared().to(dtype),
+        torch.linspace(-3, 3, 7, dtype=dtype)[:, None].expand(7, vae.latent_dim),
+    )
     with torch.no_grad():
         for first, second in ((vae.encode(x), again.encode(x)), (vae.decode(z), again.decode(z))):
-            assert torch.equal(first.mean, second.mean) and first.mean.dtype == second.mean.dtype == dtype
+            assert (
+                torch.equal(first.mean, second.mean)
+                and first.mean.dtype == second.mean.dtype == dtype
+            )
         assert torch.equal(vae.encode(x).stddev, again.encode(x).stddev)
         assert torch.equal(vae.decode(z).log_prob(x[0]), again.decode(z).log_prob(x[0]))
         samples = []
@@ -178,7 +211,11 @@ def test_a_file_of_format_1_is_read(saved, tmp_path):
 def test_a_newer_format_asks_for_an_update(saved, tmp_path):
     path = tmp_path / "model.safetensors"
     content = edited(saved, path, lambda header: header.update(format=FORMAT + 1), seal=False)
-    assert_refused(path, content, f"must have format {FORMAT} or older; it has format {FORMAT + 1}.*Update variform")
+    assert_refused(
+        path,
+        content,
+        f"must have format {FORMAT} or older; it has format {FORMAT + 1}.*Update variform",
+    )
 
 
 def test_files_of_others_are_refused_and_nothing_in_them_runs(tmp_path):
@@ -192,7 +229,13 @@ def test_files_of_others_are_refused_and_nothing_in_them_runs(tmp_path):
     torch.save({"weight": Payload()}, path)
     assert_refused(path, path.read_bytes(), "whole safetensors file")
     assert not witness.exists()
-    for metadata in (None, {"format": "pt"}, {"variform": "[1]"}, {"variform": "{"}, {"variform": '{"format": "1"}'}):
+    for metadata in (
+        None,
+        {"format": "pt"},
+        {"variform": "[1]"},
+        {"variform": "{"},
+        {"variform": '{"format": "1"}'},
+    ):
         save_file({"weight": torch.ones(2)}, path, metadata=metadata)
         assert_refused(path, path.read_bytes(), "must be a model of variform")
     for missing in (tmp_path / "none.safetensors", tmp_path):
@@ -224,9 +267,13 @@ def test_images_come_back_within_half_a_grey_level(tmp_path):
         write_images(tmp_path / str(channels), images, (-2.0, 6.0))
         names = sorted(path.name for path in (tmp_path / str(channels)).iterdir())
         assert names == [f"{number:02d}.png" for number in range(1, 12)]
-        pixels = np.stack([np.asarray(Image.open(tmp_path / str(channels) / name)) for name in names])
+        pixels = np.stack(
+            [np.asarray(Image.open(tmp_path / str(channels) / name)) for name in names]
+        )
         pixels = pixels[:, None] if channels == 1 else pixels.transpose(0, 3, 1, 2)
-        np.testing.assert_allclose(pixels / 255 * 8 - 2, images.clip(-2, 6), atol=8 / 255 / 2 + 1e-12)
+        np.testing.assert_allclose(
+            pixels / 255 * 8 - 2, images.clip(-2, 6), atol=8 / 255 / 2 + 1e-12
+        )
     write_images(tmp_path / "constant", np.full((1, 1, 2, 2), 7.0), (7.0, 7.0))
 
 
@@ -270,7 +317,9 @@ def test_files_have_the_mode_that_the_umask_gives(tmp_path, saved, umask):
     assert modes == {0o666 & ~umask}
 
 
-@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()], ids=["error", "Ctrl-C"])
+@pytest.mark.parametrize(
+    "error", [OSError("disk full"), KeyboardInterrupt()], ids=["error", "Ctrl-C"]
+)
 def test_a_failing_write_leaves_the_old_file_and_nothing_else(tmp_path, error):
     path = tmp_path / "note.txt"
     write_text(path, "old")
@@ -299,7 +348,10 @@ def test_a_full_disk_is_an_oserror_and_leaves_the_old_model(tmp_path, saved):
 
 
 def test_json_is_strict():
-    values = {"a": [1.5, math_nan := float("nan"), -float("inf")], "b": {"c": 0.1 + 0.2, "d": "NaN"}}
+    values = {
+        "a": [1.5, math_nan := float("nan"), -float("inf")],
+        "b": {"c": 0.1 + 0.2, "d": "NaN"},
+    }
     assert math_nan != math_nan
     strict = json.loads(to_json(values), parse_constant=lambda name: pytest.fail(name))
     assert strict == {"a": [1.5, None, None], "b": {"c": 0.1 + 0.2, "d": "NaN"}}

@@ -89,11 +89,17 @@ def changed(text, lines):
 def place(tmp_path_factory):
     """A folder in which the page's commands were run, with the page's changes in a copy of the package."""
     folder = tmp_path_factory.mktemp("extended")
-    shutil.copytree(PACKAGE, folder / "src" / "variform", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        PACKAGE, folder / "src" / "variform", ignore=shutil.ignore_patterns("__pycache__")
+    )
     for part in parts():
         touched = {change(block, folder) for block in blocks("diff", part)} - {None}
         assert 1 <= len(touched) <= 2, touched
-    examples = [step.source for code in blocks("pycon") for step in doctest.DocTestParser().get_examples(code)]
+    examples = [
+        step.source
+        for code in blocks("pycon")
+        for step in doctest.DocTestParser().get_examples(code)
+    ]
     (family,) = [source for source in examples if source.startswith("class LaplaceLikelihood")]
     file = folder / "src" / "variform" / "model" / "likelihoods.py"
     text = file.read_text(encoding="utf-8")
@@ -102,15 +108,28 @@ def place(tmp_path_factory):
     file.write_text(text.replace(table, f"{family}\n\n{table}"), encoding="utf-8")
     values = np.random.default_rng(0).normal(size=(60, 3)).round(3)
     objects = [dict(zip(COLUMNS, row, strict=True)) for row in values.tolist()]
-    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in objects), encoding="utf-8")
-    np.savetxt(folder / "rows.csv", values, fmt="%.3f", delimiter=",", header=",".join(COLUMNS), comments="")
+    (folder / "rows.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in objects), encoding="utf-8"
+    )
+    np.savetxt(
+        folder / "rows.csv",
+        values,
+        fmt="%.3f",
+        delimiter=",",
+        header=",".join(COLUMNS),
+        comments="",
+    )
     commands = "".join(blocks("text"))
     environment = os.environ | {"PYTHONPATH": str(folder / "src")}
     arguments = [sys.executable, "-c", RUN, *commands.splitlines()]
-    done = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     (folder / "printed.txt").write_text(done.stdout, encoding="utf-8")
-    for file in folder.glob("*/config.toml"):  # the tests open runs with this package, which has no such option
+    for file in folder.glob(
+        "*/config.toml"
+    ):  # the tests open runs with this package, which has no such option
         text = file.read_text(encoding="utf-8")
         file.write_text(text.replace("weight_decay = 0.0\n", ""), encoding="utf-8")
     return folder
@@ -126,7 +145,9 @@ def test_the_runs_are_compared_by_density_over_the_same_rows(place):
 
 def test_its_trivial_model_is_that_of_scipy(place):
     data = variform.read("digits")
-    train, test = (part.raw.flatten(1).double().numpy() / 16 for part in (data.train, data.test))  # intensities
+    train, test = (
+        part.raw.flatten(1).double().numpy() / 16 for part in (data.train, data.test)
+    )  # intensities
     scale = np.maximum(train.std(0) / np.sqrt(2), 1 / 16)  # not below one level
     expected = -stats.laplace(train.mean(0), scale).logpdf(test).sum(1).mean()
     numbers = json.loads((place / "laplace" / "evaluation.json").read_text(encoding="utf-8"))
@@ -136,7 +157,10 @@ def test_its_trivial_model_is_that_of_scipy(place):
 def test_it_leaves_torch_and_has_a_page(place):
     """An export compares its answers with torch's before it leaves anything in the folder."""
     assert {file.name for file in (place / "for-numpy").iterdir()} == {"model.npz", "reader.py"}
-    assert {file.name for file in (place / "for-onnx").iterdir()} == {"encoder.onnx", "decoder.onnx"}
+    assert {file.name for file in (place / "for-onnx").iterdir()} == {
+        "encoder.onnx",
+        "decoder.onnx",
+    }
     for file in (place / "laplace.html", place / "laplace" / "explorer.html"):
         assert "laplace" in file.read_text(encoding="utf-8")
 
@@ -158,10 +182,16 @@ def test_the_option_makes_weights_smaller_and_is_in_what_a_run_says_of_itself(pl
     squares = {}
     for name in ("gaussian", "decayed"):
         weights = load_file(place / name / "last.safetensors")
-        squares[name] = sum(np.square(weight).sum() for key, weight in weights.items() if key.endswith("weight"))
-    assert squares["decayed"] < squares["gaussian"]  # which are the same bits where it does not arrive
+        squares[name] = sum(
+            np.square(weight).sum() for key, weight in weights.items() if key.endswith("weight")
+        )
+    assert (
+        squares["decayed"] < squares["gaussian"]
+    )  # which are the same bits where it does not arrive
     assert "weight_decay = 0.1" in (place / "decayed" / "config.toml").read_text(encoding="utf-8")
-    assert "elbo (weight decay 0.1)" in (place / "decayed" / "report.html").read_text(encoding="utf-8")
+    assert "elbo (weight decay 0.1)" in (place / "decayed" / "report.html").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_lines_of_json_are_encoded_as_the_same_rows_of_a_csv_file(place):
@@ -197,7 +227,11 @@ def script(tmp_path_factory):
 
 
 def test_the_view_passes_the_checks_of_the_script(script):
-    options = {"extends": str(ROOT / "tsconfig.json"), "include": [str(script)], "exclude": [str(script / "bundle.js")]}
+    options = {
+        "extends": str(ROOT / "tsconfig.json"),
+        "include": [str(script)],
+        "exclude": [str(script / "bundle.js")],
+    }
     (script / "tsconfig.json").write_text(json.dumps(options), encoding="utf-8")
     done = subprocess.run([TOOLS / "tsc", "--project", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
@@ -209,7 +243,9 @@ def test_the_view_passes_the_checks_of_the_script(script):
         assert done.returncode == 0, done.stderr
 
 
-def test_the_view_is_in_the_page_and_shows_each_label_where_its_mean_is(script, monkeypatch, tmp_path):
+def test_the_view_is_in_the_page_and_shows_each_label_where_its_mean_is(
+    script, monkeypatch, tmp_path
+):
     if not browsers.CHROMIUM:
         pytest.skip("Chromium is not installed: make browsers")
     monkeypatch.setattr(page, "_SCRIPT", script)
@@ -227,7 +263,9 @@ def test_the_view_is_in_the_page_and_shows_each_label_where_its_mean_is(script, 
         chromium.open(tmp_path / "page.html")
         assert "1 … 8" in chromium.run("document.getElementById('help').textContent")
         chromium.page.keyboard.press("5")
-        assert chromium.run("document.querySelector('[aria-selected=true]').textContent") == "Averages"
+        assert (
+            chromium.run("document.querySelector('[aria-selected=true]').textContent") == "Averages"
+        )
         points = chromium.run("variform.ready.then((app) => app.view.points.map((z) => [...z]))")
         np.testing.assert_allclose(points, expected, atol=1e-5)
         chromium.page.wait_for_function("document.querySelector('#view .wall').height > 150")

@@ -29,7 +29,24 @@ from variform.model.posteriors import FullCovariancePosterior
 
 mp.dps = 60
 DTYPES = [torch.float32, torch.float64]
-LOG_VARS = [-1e3, -700.0, -400.0, -300.0, -206.0, -180.0, -150.0, -100.0, -50.0, -3.0, 0.0, 3.0, 50.0, 88.0, 300.0, 1e3]
+LOG_VARS = [
+    -1e3,
+    -700.0,
+    -400.0,
+    -300.0,
+    -206.0,
+    -180.0,
+    -150.0,
+    -100.0,
+    -50.0,
+    -3.0,
+    0.0,
+    3.0,
+    50.0,
+    88.0,
+    300.0,
+    1e3,
+]
 MEANS = [0.0, 1e-30, -3.7, 1e6, 1e30]
 
 
@@ -42,7 +59,10 @@ def agrees(found, truth, *, terms=(), slack=50.0):
     largest, limits = max(map(abs, (truth, *terms))), torch.finfo(found.dtype)
     if largest > exact(limits.max) / 4:
         return True
-    return bool(found.isfinite()) and abs(exact(found) - truth) <= slack * limits.eps * largest + limits.tiny
+    return (
+        bool(found.isfinite())
+        and abs(exact(found) - truth) <= slack * limits.eps * largest + limits.tiny
+    )
 
 
 def log_normal(distance, log_var):
@@ -58,9 +78,9 @@ def noise_of(law, shape):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_gaussian_knows_the_density_of_its_own_draws(dtype):
     """The example of the kind: a mean of 1 and a log-variance of -100, where 1 + e^-50 noise is 1."""
-    _, log_q = DiagonalGaussian(torch.ones(2, dtype=dtype), torch.full((2,), -100.0, dtype=dtype)).rsample_and_log_prob(
-        (2,)
-    )
+    _, log_q = DiagonalGaussian(
+        torch.ones(2, dtype=dtype), torch.full((2,), -100.0, dtype=dtype)
+    ).rsample_and_log_prob((2,))
     assert log_q.isfinite().all()
     for mean, log_var in itertools.product(MEANS, LOG_VARS):
         loc = torch.tensor([mean], dtype=dtype, requires_grad=True)
@@ -70,7 +90,9 @@ def test_a_gaussian_knows_the_density_of_its_own_draws(dtype):
         torch.manual_seed(7)
         _, log_q = law.rsample_and_log_prob()
         assert agrees(log_q, log_normal(exact(noise), mpf(log_var)), terms=[mpf(log_var)])
-        gradients = torch.autograd.grad(log_q, [loc, spread], allow_unused=True, materialize_grads=True)
+        gradients = torch.autograd.grad(
+            log_q, [loc, spread], allow_unused=True, materialize_grads=True
+        )
         assert [gradient.item() for gradient in gradients] == [0.0, -0.5]
 
 
@@ -110,8 +132,13 @@ def test_a_gaussian_density_of_any_value(dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_kl_of_diagonal_gaussians(dtype):
     log_vars = [-1e3, -300.0, -150.0, -50.0, -3.0, 0.0, 50.0, 300.0, 1e3]
-    for mean, other, log_var, wide in itertools.product([1.0, -1e6], [0.0, 1.0], log_vars, log_vars):
-        parameters = [torch.tensor([value], dtype=dtype, requires_grad=True) for value in (mean, log_var, other, wide)]
+    for mean, other, log_var, wide in itertools.product(
+        [1.0, -1e6], [0.0, 1.0], log_vars, log_vars
+    ):
+        parameters = [
+            torch.tensor([value], dtype=dtype, requires_grad=True)
+            for value in (mean, log_var, other, wide)
+        ]
         q, p = DiagonalGaussian(*parameters[:2]), DiagonalGaussian(*parameters[2:])
         away = ((exact(parameters[0]) - exact(parameters[2])) ** 2) * mp.exp(-mpf(wide))
         ratio = mpf(log_var) - mpf(wide)
@@ -141,13 +168,18 @@ def test_a_full_gaussian_knows_the_density_of_its_own_draws(dtype, stick):
         noise = noise_of(law, ())
         torch.manual_seed(7)
         z, log_q = law.rsample_and_log_prob(stick=stick)
-        truth = sum(log_normal(exact(value), spread) for value, spread in zip(noise, (0, mpf(log_var)), strict=True))
+        truth = sum(
+            log_normal(exact(value), spread)
+            for value, spread in zip(noise, (0, mpf(log_var)), strict=True)
+        )
         if z.isfinite().all():
             assert agrees(log_q, truth, terms=[mpf(log_var)])
             if not stick or abs(log_var) < 150:
                 assert all(
                     gradient.isfinite().all()
-                    for gradient in torch.autograd.grad(log_q, parameters, allow_unused=True, materialize_grads=True)
+                    for gradient in torch.autograd.grad(
+                        log_q, parameters, allow_unused=True, materialize_grads=True
+                    )
                 )
 
 
@@ -163,10 +195,15 @@ def test_kl_and_density_of_a_narrow_full_gaussian(dtype):
         expected = kl(twin, prior)
         if expected.isfinite():
             torch.testing.assert_close(kl(law, prior), expected)
-            assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(kl(law, prior), parameters))
+            assert all(
+                gradient.isfinite().all()
+                for gradient in torch.autograd.grad(kl(law, prior), parameters)
+            )
         torch.testing.assert_close(law.log_prob(law.loc.detach()), twin.log_prob(law.loc.detach()))
         if log_var > -170:  # below, the deviation has few digits in single precision
-            torch.testing.assert_close(kl(twin, FullGaussian.of(twin)), torch.zeros((), dtype=dtype), atol=1e-4, rtol=0)
+            torch.testing.assert_close(
+                kl(twin, FullGaussian.of(twin)), torch.zeros((), dtype=dtype), atol=1e-4, rtol=0
+            )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -175,15 +212,23 @@ def test_a_mixture_with_narrow_components(dtype, log_var):
     """Products of matrices would lose the distance of a point from the component that it stands on."""
     means = torch.tensor([[1.0, -3.0], [1.5, 2.0], [0.0, 0.0]], dtype=dtype)
     log_vars = torch.full((3, 2), log_var, dtype=dtype)
-    law = Mixture(DiagonalGaussian(means.requires_grad_(), log_vars.requires_grad_()), torch.zeros(3, dtype=dtype))
+    law = Mixture(
+        DiagonalGaussian(means.requires_grad_(), log_vars.requires_grad_()),
+        torch.zeros(3, dtype=dtype),
+    )
     with torch.no_grad():
         points = torch.cat([means, means + math.exp(log_var / 2)])
     for point, found in zip(points, law.log_prob(points), strict=True):
         away = [[exact(a) - exact(b) for a, b in zip(point, mean, strict=True)] for mean in means]
-        each = [sum(log_normal(d * mp.exp(-mpf(log_var) / 2), mpf(log_var)) for d in row) for row in away]
+        each = [
+            sum(log_normal(d * mp.exp(-mpf(log_var) / 2), mpf(log_var)) for d in row)
+            for row in away
+        ]
         largest = max(each)
         truth = largest + log(sum(mp.exp(value - largest) for value in each) / 3)
-        assert agrees(found, truth, terms=[mpf(log_var)], slack=1e3 if dtype == torch.float32 else 1e9)
+        assert agrees(
+            found, truth, terms=[mpf(log_var)], slack=1e3 if dtype == torch.float32 else 1e9
+        )
     gradients = torch.autograd.grad(law.log_prob(means.detach()).sum(), [means, log_vars])
     assert all(gradient.isfinite().all() for gradient in gradients)
 
@@ -191,21 +236,30 @@ def test_a_mixture_with_narrow_components(dtype, log_var):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_continuous_bernoulli_at_large_logits(dtype):
     """At the likelier end log p = log a: of two numbers of the size of a nothing would be left of it."""
-    for sign, size, value in itertools.product([1, -1], [0.0, 1e-4, 0.3, 1.0, 30.0, 1e4, 1e10, 1e30], [0.0, 0.25, 1.0]):
+    for sign, size, value in itertools.product(
+        [1, -1], [0.0, 1e-4, 0.3, 1.0, 30.0, 1e4, 1e10, 1e30], [0.0, 0.25, 1.0]
+    ):
         logits = torch.tensor([sign * size], dtype=dtype, requires_grad=True)
         found = ContinuousBernoulli(logits).log_prob(torch.tensor([value], dtype=dtype))
         a = exact(logits)
         normaliser = mpf(0) if a == 0 else log(mp.expm1(a) / a) if a < 1000 else a - log(a)
         linear = (mpf(value) - (a > 0)) * a
-        assert agrees(found, a * value - normaliser, terms=[linear, log(1 + abs(a)), a if abs(a) < 1 else 0])
+        assert agrees(
+            found, a * value - normaliser, terms=[linear, log(1 + abs(a)), a if abs(a) < 1 else 0]
+        )
         assert torch.autograd.grad(found, logits)[0].isfinite().all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_discretised_logistic_of_any_scale(dtype):
     for log_scale, location, level in itertools.product(LOG_VARS, [0.0, 0.5, 1 / 3, 1.0], range(5)):
-        parameters = [torch.tensor([value], dtype=dtype, requires_grad=True) for value in (location, log_scale)]
-        found = DiscretisedLogistic(*parameters, levels=5).log_prob(torch.tensor([level / 4], dtype=dtype))
+        parameters = [
+            torch.tensor([value], dtype=dtype, requires_grad=True)
+            for value in (location, log_scale)
+        ]
+        found = DiscretisedLogistic(*parameters, levels=5).log_prob(
+            torch.tensor([level / 4], dtype=dtype)
+        )
         # bins end where the precision says, so that a location on an edge stays on it
         edges = torch.tensor([level, level + 1], dtype=dtype) / 5 - parameters[0].detach()
         below, above = (exact(edge) * mp.exp(-mpf(log_scale)) for edge in edges)
@@ -243,7 +297,10 @@ def test_negative_binomial_of_any_dispersion(dtype):
         [-1e3, -200.0, -80.0, -5.0, 0.0, 3.4, 20.0, 80.0, 200.0, 1e3],
         [0.0, 1.0, 7.0, 1e3],
     ):
-        parameters = [torch.tensor([value], dtype=dtype, requires_grad=True) for value in (log_mean, log_dispersion)]
+        parameters = [
+            torch.tensor([value], dtype=dtype, requires_grad=True)
+            for value in (log_mean, log_dispersion)
+        ]
         found = NegativeBinomial(*parameters).log_prob(torch.tensor([count], dtype=dtype))
         mean, x, truth = negative_binomial(log_mean, log_dispersion, count)
         assert agrees(found, truth, terms=[x * 71, x * log_mean, mean, mpf(1)])
@@ -256,8 +313,13 @@ def test_negative_binomial_of_any_dispersion(dtype):
 def test_other_laws_of_data_at_extreme_parameters(dtype):
     huge = [-1e30, -1e3, -100.0, 0.0, 100.0, 1e3, 1e30]
     for a, value in itertools.product(huge, [0.0, 1.0]):
-        logits, x = torch.tensor([a], dtype=dtype, requires_grad=True), torch.tensor([value], dtype=dtype)
-        truth = -log1p(mp.exp(-abs(mpf(a)))) - (abs(exact(logits)) if (a > 0) != (value > 0) and a else 0)
+        logits, x = (
+            torch.tensor([a], dtype=dtype, requires_grad=True),
+            torch.tensor([value], dtype=dtype),
+        )
+        truth = -log1p(mp.exp(-abs(mpf(a)))) - (
+            abs(exact(logits)) if (a > 0) != (value > 0) and a else 0
+        )
         for found in (Bernoulli(logits).log_prob(x), Bernoulli(logits).log_prob_per_entry(x)[0]):
             assert agrees(found, truth, terms=[mpf(1)])
             assert torch.autograd.grad(found, logits)[0].isfinite().all()
@@ -284,7 +346,9 @@ def test_a_full_posterior_hands_on_the_logarithms_of_a_spread_too_small_for_a_nu
     law = FullCovariancePosterior(2, std="exp")(params.requires_grad_())
     _, log_q = law.rsample_and_log_prob((4,))
     divergence = kl(law, StandardNormal(2, like=params))
-    torch.testing.assert_close(divergence, torch.tensor([-1.0 - law.log_diagonal.sum().item()], dtype=dtype))
+    torch.testing.assert_close(
+        divergence, torch.tensor([-1.0 - law.log_diagonal.sum().item()], dtype=dtype)
+    )
     assert log_q.isfinite().all() and (log_q.mean() - divergence).abs() < 5
     for found in (log_q.sum(), divergence.sum()):
         assert torch.autograd.grad(found, params, retain_graph=True)[0].isfinite().all()

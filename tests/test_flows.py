@@ -53,7 +53,9 @@ def test_an_iafs_density_is_the_change_of_variables():
     """The determinant of the whole Jacobian, by autograd, which is not taken for triangular."""
     law = iaf_law(4, batch=1)
     start = law.noise.sample()[0]
-    jacobian = torch.autograd.functional.jacobian(lambda value: law._mapped(value[None])[0][0], start)
+    jacobian = torch.autograd.functional.jacobian(
+        lambda value: law._mapped(value[None])[0][0], start
+    )
     expected = law.noise.log_prob(start[None])[0] - torch.linalg.slogdet(jacobian).logabsdet
     torch.testing.assert_close(law.log_prob(law._mapped(start[None])[0])[0], expected)
 
@@ -61,7 +63,9 @@ def test_an_iafs_density_is_the_change_of_variables():
 @pytest.mark.parametrize("transform", [_AFFINE, _SPLINE])
 def test_no_default_of_zuko_is_part_of_a_density(transform):
     parameters = inspect.signature(transform.func).parameters.values()
-    defaults = {parameter.name for parameter in parameters if parameter.default is not parameter.empty}
+    defaults = {
+        parameter.name for parameter in parameters if parameter.default is not parameter.empty
+    }
     assert defaults and defaults <= set(transform.keywords)
 
 
@@ -97,14 +101,18 @@ def test_an_iaf_depends_on_what_the_encoder_says_besides_mean_and_variance():
 def test_every_dimension_but_one_depends_on_others():
     """What a diagonal Gaussian cannot have: the Jacobian of three steps is full where orders alternate."""
     law = iaf_law(4, batch=1)
-    jacobian = torch.autograd.functional.jacobian(lambda value: law._mapped(value[None])[0][0], torch.randn(4))
+    jacobian = torch.autograd.functional.jacobian(
+        lambda value: law._mapped(value[None])[0][0], torch.randn(4)
+    )
     assert (jacobian - torch.diag(jacobian.diag())).abs().sum() > 0.1
     assert (jacobian.triu(1).abs().sum() > 0.01) and (jacobian.tril(-1).abs().sum() > 0.01)
 
 
 def test_an_iaf_in_one_dimension_integrates_to_one():
     law = iaf_law(1, batch=1)
-    total = integrate.quad(lambda value: law.log_prob(torch.tensor([[value]])).exp().item(), -40, 40, limit=200)[0]
+    total = integrate.quad(
+        lambda value: law.log_prob(torch.tensor([[value]])).exp().item(), -40, 40, limit=200
+    )[0]
     assert total == pytest.approx(1, abs=1e-6)
 
 
@@ -199,8 +207,12 @@ def test_steps_with_flows_run_as_they_are(options):
     data = read("digits")
     vae = build_vae(ModelConfig(latent_dim=2, **options), data.schema)
     assert not compiles(build_objective(vae, TrainConfig()), TrainConfig(), 10**9)
-    assert compiles(build_objective(build_vae(ModelConfig(), data.schema), TrainConfig()), TrainConfig(), 10**9)
-    with pytest.raises(ValueError, match="`compile='on'` needs a posterior and a prior without flows; got"):
+    assert compiles(
+        build_objective(build_vae(ModelConfig(), data.schema), TrainConfig()), TrainConfig(), 10**9
+    )
+    with pytest.raises(
+        ValueError, match="`compile='on'` needs a posterior and a prior without flows; got"
+    ):
         Step(build_objective(vae, TrainConfig()), TrainConfig(compile="on"), 10)
 
 

@@ -60,13 +60,19 @@ def asked(request, tmp_path):
     questions = {"z": z, "x": rows.raw.float().numpy()}
     questions |= {} if rows.contexts is None else {"context": rows.contexts.numpy()}
     means, stds = exploration.encode(vae, rows)
-    return vae, questions, {"x": exploration.decode(vae, z, context=rows.contexts), "mean": means, "std": stds}
+    return (
+        vae,
+        questions,
+        {"x": exploration.decode(vae, z, context=rows.contexts), "mean": means, "std": stds},
+    )
 
 
 def agree(found, wanted, schema):
     """Data within 1e-5 of their range and float32's precision, and latent points within 1e-5 of their size."""
     axes = tuple(range(wanted["x"].ndim)) if schema.kind == "image" else 0
-    spread = np.maximum(np.ptp(wanted["x"], axis=axes), np.array(schema.high) - np.array(schema.low))
+    spread = np.maximum(
+        np.ptp(wanted["x"], axis=axes), np.array(schema.high) - np.array(schema.low)
+    )
     allowed = 1e-5 * spread + 2.0**-23 * np.abs(wanted["x"]).max(axes)
     assert found["x"].shape == wanted["x"].shape
     assert (np.abs(found["x"] - wanted["x"]) <= allowed).all()
@@ -93,7 +99,9 @@ def test_onnx_answers_as_torch_for_batches_of_any_size(asked, tmp_path):
         assert json.loads(metadata["low"]) == list(vae.schema.low)
         assert json.loads(metadata["high"]) == list(vae.schema.high)
         assert metadata["columns"] == (", ".join(vae.schema.columns) or "pixels")
-        assert [item["name"] for item in json.loads(metadata["context"])] == [c.name for c in vae.schema.conditions]
+        assert [item["name"] for item in json.loads(metadata["context"])] == [
+            c.name for c in vae.schema.conditions
+        ]
         assert Schema.from_dict(json.loads(metadata["variform"])["schema"]) == vae.schema
 
 
@@ -103,10 +111,17 @@ def test_numpy_answers_as_torch_where_there_is_no_torch(asked, tmp_path):
     assert [path.name for path in hand_over(vae, "numpy", folder)] == ["model.npz", "reader.py"]
     text = (folder / "reader.py").read_text()
     assert len(text.splitlines()) <= 40 and max(map(len, text.splitlines())) <= 120
-    assert set(re.findall(r"^(?:import|from) (\w+)", text, re.MULTILINE)) <= {"json", "math", "sys", "numpy"}
+    assert set(re.findall(r"^(?:import|from) (\w+)", text, re.MULTILINE)) <= {
+        "json",
+        "math",
+        "sys",
+        "numpy",
+    }
     np.savez(tmp_path / "questions.npz", **questions)
     paths = [str(folder), str(tmp_path / "questions.npz"), str(tmp_path / "answers.npz")]
-    done = subprocess.run([sys.executable, "-I", "-c", ALONE, *paths], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", ALONE, *paths], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     with np.load(tmp_path / "answers.npz") as found:
         agree(found, wanted, vae.schema)
@@ -120,10 +135,17 @@ def small():
 
 def test_the_reader_tests_itself_and_refuses_other_shapes(small, tmp_path):
     hand_over(small, "numpy", tmp_path / "out")
-    command = [sys.executable, "-I", str(tmp_path / "out" / "reader.py"), str(tmp_path / "out" / "model.npz")]
+    command = [
+        sys.executable,
+        "-I",
+        str(tmp_path / "out" / "reader.py"),
+        str(tmp_path / "out" / "model.npz"),
+    ]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     found = dict(line.split(" differs from torch by at most ") for line in lines)
-    assert set(found) == {"decoder", "encoder"} and all(float(error) < 1e-4 for error in found.values())
+    assert set(found) == {"decoder", "encoder"} and all(
+        float(error) < 1e-4 for error in found.values()
+    )
     from variform.export import reader
 
     with np.load(tmp_path / "out" / "model.npz") as file:
@@ -161,9 +183,14 @@ def test_an_answer_that_differs_is_refused_and_nothing_is_left(small, tmp_path, 
 
     answer, answers = reader.answer, onnx.answers
     monkeypatch.setattr(reader, "answer", lambda *question: answer(*question) + 1e-2)
-    monkeypatch.setattr(onnx, "answers", lambda *question: [item * 1.01 for item in answers(*question)])
+    monkeypatch.setattr(
+        onnx, "answers", lambda *question: [item * 1.01 for item in answers(*question)]
+    )
     for form, name in (("onnx", "ONNX"), ("numpy", "NumPy")):
-        with pytest.raises(ValueError, match=f"decoder in {name} must answer as in torch; it differs by .*Nothing is"):
+        with pytest.raises(
+            ValueError,
+            match=f"decoder in {name} must answer as in torch; it differs by .*Nothing is",
+        ):
             hand_over(small, form, tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
@@ -178,7 +205,9 @@ def test_nothing_is_overwritten_and_a_missing_package_is_named(small, tmp_path, 
     monkeypatch.delitem(sys.modules, "variform.export.onnx", raising=False)
     monkeypatch.delattr("variform.export.onnx", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ValueError, match=r"the extra onnx; onnxruntime is missing.*pip install 'variform\[onnx\]'"):
+    with pytest.raises(
+        ValueError, match=r"the extra onnx; onnxruntime is missing.*pip install 'variform\[onnx\]'"
+    ):
         hand_over(small, "onnx", tmp_path / "new")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "mine"]
 
@@ -191,12 +220,17 @@ def test_the_command_writes_each_form_of_a_file_or_a_folder(small, tmp_path, mon
     save(small, "run/model.safetensors")
     for form in ("onnx", "numpy", "safetensors"):
         assert cli.run(["export", "run", "--to", form]) == 0
-        assert capsys.readouterr().out.count("\n") == 2 and len(list(Path("run", form).iterdir())) == 2
+        assert (
+            capsys.readouterr().out.count("\n") == 2 and len(list(Path("run", form).iterdir())) == 2
+        )
     assert cli.run(["export", "run/model.safetensors", "--to", "numpy", "--out", "other"]) == 0
     assert sorted(path.name for path in Path("other").iterdir()) == ["model.npz", "reader.py"]
     for words, message in (
         (["export", "run", "--to", "numpy"], "must be new or empty"),
-        (["export", "run", "--to", "torch"], "--to must be one of onnx, numpy, safetensors; got 'torch'"),
+        (
+            ["export", "run", "--to", "torch"],
+            "--to must be one of onnx, numpy, safetensors; got 'torch'",
+        ),
         (["export", "none", "--to", "numpy"], "there is none at"),
     ):
         assert cli.run(words) == 2 and message in capsys.readouterr().err

@@ -46,8 +46,28 @@ SECONDS, MEGABYTES = 5, 150
 ODD = [None, True, -1, 0, 1.5, 10**9, 10**18, 10**30, float("nan"), float("inf"), "", "x" * 10**5, [], [[]], {}, [None],
        ["a"], [10**9], [1] * 10**5, {"a": {}}, "__import__('os').system('true')"]  # fmt: skip
 NAMES = ["weight", "../../outside", "/etc/passwd", "a\0b", "posterior.__class__"]
-TOML = ["nan", "inf", "-1", "1.5", "true", '"x"', "[]", "[[]]", "[[[1]]]", "{}", "1" + "0" * 30, "2020-01-01"]
-DEEP = ["[" * 10**5, "a = " + "[" * 10**4, "model = 7", "[model]\nlatent_dim = 1e999", "x = " + "9" * 5000, b"\xff"]
+TOML = [
+    "nan",
+    "inf",
+    "-1",
+    "1.5",
+    "true",
+    '"x"',
+    "[]",
+    "[[]]",
+    "[[[1]]]",
+    "{}",
+    "1" + "0" * 30,
+    "2020-01-01",
+]
+DEEP = [
+    "[" * 10**5,
+    "a = " + "[" * 10**4,
+    "model = 7",
+    "[model]\nlatent_dim = 1e999",
+    "x = " + "9" * 5000,
+    b"\xff",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +82,10 @@ def quickly():
     def late(*_):
         raise TimeoutError("it hangs")
 
-    before, old = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, signal.signal(signal.SIGPROF, late)
+    before, old = (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        signal.signal(signal.SIGPROF, late),
+    )
     signal.setitimer(signal.ITIMER_PROF, SECONDS * 10)  # on a busy machine; the sums are below
     try:
         yield
@@ -83,7 +106,9 @@ def refused(path, content=None):
 
 
 def small(**options):
-    schema = splits_from(torch.rand(60, 3, generator=torch.Generator().manual_seed(0)), name="small").schema
+    schema = splits_from(
+        torch.rand(60, 3, generator=torch.Generator().manual_seed(0)), name="small"
+    ).schema
     return build_vae(ModelConfig(**{"latent_dim": 2, "hidden": (4,)} | options), schema)
 
 
@@ -114,7 +139,9 @@ def taken_apart(content, path):
     path.write_bytes(content)
     with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["variform"])
-    return header, from_bytes(content)  # tensors that a file is mapped to change, or are gone, when it is written anew
+    return header, from_bytes(
+        content
+    )  # tensors that a file is mapped to change, or are gone, when it is written anew
 
 
 def sealed(header, tensors, path):
@@ -168,7 +195,9 @@ def test_what_is_no_model_file_is_refused_and_nothing_in_it_runs(files, tmp_path
 
 def test_tensors_that_lie_about_themselves_are_refused(tmp_path):
     def built(entries, size=64, metadata=None):
-        text = json.dumps({"__metadata__": metadata or {"variform": '{"format": 2}'}, **entries}).encode()
+        text = json.dumps(
+            {"__metadata__": metadata or {"variform": '{"format": 2}'}, **entries}
+        ).encode()
         return struct.pack("<Q", len(text)) + text + bytes(size)
 
     path = tmp_path / "model.safetensors"
@@ -199,7 +228,9 @@ def test_tensors_that_lie_about_themselves_are_refused(tmp_path):
 # --- what the header asks for -------------------------------------------------------------------------------------
 
 
-def test_a_header_that_asks_for_more_than_the_file_holds_is_refused_before_it_is_built(files, tmp_path):
+def test_a_header_that_asks_for_more_than_the_file_holds_is_refused_before_it_is_built(
+    files, tmp_path
+):
     path = tmp_path / "model.safetensors"
     large = {
         "latent_dim": 10**9,
@@ -231,7 +262,11 @@ def test_a_header_that_asks_for_more_than_the_file_holds_is_refused_before_it_is
             {"scale": [0.0]},
             {"low": [1e400]},
             {"classes": [["a"]]},
-            {"conditions": [{"name": "label", "categories": ["a"] * 10**5, "shift": 0.0, "scale": 1.0}]},
+            {
+                "conditions": [
+                    {"name": "label", "categories": ["a"] * 10**5, "shift": 0.0, "scale": 1.0}
+                ]
+            },
             {"conditions": [{"name": "label", "categories": [], "shift": 0.0, "scale": 0.0}]},
             {"conditions": [{"name": "label"}]},
             {"conditions": 7},
@@ -266,7 +301,11 @@ def test_odd_values_in_every_field_of_a_header_are_refused_or_make_no_difference
                         vae = load_vae(path)
                     except ValueError as error:
                         refusals += 1
-                        assert type(error) is ValueError and str(error)[-1] in ".?" and len(str(error)) < 2000
+                        assert (
+                            type(error) is ValueError
+                            and str(error)[-1] in ".?"
+                            and len(str(error)) < 2000
+                        )
                         continue
                 assert vae.decode(z).mean.isfinite().all()  # a value that the field may have
                 assert vae.decode(torch.ones(1, 2)).mean.shape == before.shape
@@ -352,7 +391,9 @@ def change_somewhere(values, random):
     elif isinstance(values, dict) and random.random() < 0.2:
         del values[key]
     else:
-        values[key] = random.choice([value for value in ODD if not isinstance(value, str | list) or len(value) < 99])
+        values[key] = random.choice(
+            [value for value in ODD if not isinstance(value, str | list) or len(value) < 99]
+        )
 
 
 def change_tensor(tensors, name, random):
@@ -366,7 +407,9 @@ def change_tensor(tensors, name, random):
     elif way == 2:
         tensors[name] = value.reshape(-1)
     elif way == 3:
-        tensors[name] = value.to(random.choice([torch.float64, torch.int64, torch.bool, torch.bfloat16]))
+        tensors[name] = value.to(
+            random.choice([torch.float64, torch.int64, torch.bool, torch.bfloat16])
+        )
     else:
         raw = value.clone().view(torch.uint8).flatten()
         raw[random.randrange(len(raw))] ^= random.randrange(1, 256)
@@ -437,7 +480,9 @@ def test_wrong_types_in_every_field_of_a_config_get_a_sentence():
             for text in TOML:
                 with quickly(), contextlib.suppress(ValueError):
                     config = from_toml(f"[{table}]\n{field.name} = {text}")
-                    value = getattr(getattr(config, table), field.name)  # then the field may have it
+                    value = getattr(
+                        getattr(config, table), field.name
+                    )  # then the field may have it
                     assert value == value and value not in (float("inf"), 10**30)
     for text in DEEP:
         with quickly(), pytest.raises(ValueError, match=r"must|unknown"):
@@ -449,7 +494,16 @@ COMMANDS = {
     "info as JSON": ["info", "run", "--json"],
     "compare": ["compare", "run", "other"],
     "generate": ["generate", "run", "--count", "2", "--out", "new.npy"],
-    "generate by a sampler": ["generate", "run", "--count", "2", "--sampler", "gmm", "--out", "new.npy"],
+    "generate by a sampler": [
+        "generate",
+        "run",
+        "--count",
+        "2",
+        "--sampler",
+        "gmm",
+        "--out",
+        "new.npy",
+    ],
     "encode": ["encode", "run", "--out", "new.csv"],
     "export": ["export", "run", "--to", "numpy", "--out", "new"],
     "evaluate": ["evaluate", "run", "--samples", "2"],
@@ -471,7 +525,11 @@ def damage(path, random):
     """Change a file of a run in one of many ways: by its values, where it has some, or by its bytes."""
     content = path.read_bytes()
     if path.suffix in (".json", ".jsonl") and random.random() < 0.65:
-        values = [json.loads(line) for line in content.splitlines()] if path.suffix == ".jsonl" else json.loads(content)
+        values = (
+            [json.loads(line) for line in content.splitlines()]
+            if path.suffix == ".jsonl"
+            else json.loads(content)
+        )
         if path.suffix == ".json":
             del values["checksum"]  # else nothing but its difference would be seen
         change_a_value(values, random)
@@ -480,7 +538,9 @@ def damage(path, random):
     elif path.suffix == ".toml" and random.random() < 0.65:
         lines = content.decode().splitlines()
         place = random.randrange(len(lines))
-        lines[place] = f"{lines[place].split('=')[0]} = {random.choice(TOML)}" if random.random() < 0.8 else ""
+        lines[place] = (
+            f"{lines[place].split('=')[0]} = {random.choice(TOML)}" if random.random() < 0.8 else ""
+        )
         path.write_text("\n".join(lines))
     else:
         path.write_bytes(damaged_bytes(content, random))
@@ -519,7 +579,9 @@ def damaged_bytes(content, random):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_on_a_damaged_run_works_or_says_a_sentence(finished, tmp_path, monkeypatch, capsys, command):
+def test_a_command_on_a_damaged_run_works_or_says_a_sentence(
+    finished, tmp_path, monkeypatch, capsys, command
+):
     """Every file of a run changed in every way: exit code 0 or 2, one sentence, never a traceback."""
     monkeypatch.chdir(tmp_path)
     random, codes = Random(command), {0: 0, 2: 0}
@@ -553,7 +615,9 @@ def test_what_pull_accepts_opens_and_what_push_accepts_makes_a_card(finished, tm
         try:
             hub.require_open(folder)
         except (ValueError, OSError) as error:
-            assert type(error) in (ValueError, FileNotFoundError) and re.search(r"must|unknown|needs", str(error))
+            assert type(error) in (ValueError, FileNotFoundError) and re.search(
+                r"must|unknown|needs", str(error)
+            )
             continue
         accepted += 1
         assert cli.run(["info", str(folder)]) == 0 and cli.run(["info", str(folder), "--json"]) == 0
@@ -566,7 +630,9 @@ JSON = [b"", b"{", b"[1]", b"7", b"null", b"{}", b"[" * 10**5, b"\xff\xfe", b'{"
         b'{"fingerprint": [1]}', b'{"sessions": 7}']  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["evaluation.json", "history.jsonl", "data.json", "config.toml", "environment.json"])
+@pytest.mark.parametrize(
+    "name", ["evaluation.json", "history.jsonl", "data.json", "config.toml", "environment.json"]
+)
 def test_a_damaged_file_of_a_run_gets_a_sentence(folder, name, capsys, monkeypatch):
     monkeypatch.chdir(folder.parent)
     commands = {
@@ -604,7 +670,9 @@ def test_numbers_of_an_evaluation_have_their_kinds(folder):
 
             numbers_table(open_run(folder).evaluation)
             shown += 1
-    assert 0 < shown < 120  # some changes are other numbers, the others are refused and nothing else is raised
+    assert (
+        0 < shown < 120
+    )  # some changes are other numbers, the others are refused and nothing else is raised
 
 
 def test_a_hostile_sampler_is_refused(folder):
@@ -623,9 +691,18 @@ def test_a_hostile_sampler_is_refused(folder):
         *({"facts": value} for value in ODD),
     ):
         sealed({**header, **changed}, tensors, path)
-        with quickly(), pytest.raises(ValueError, match=r"must hold what its header describes|metadata do not say so"):
+        with (
+            quickly(),
+            pytest.raises(
+                ValueError, match=r"must hold what its header describes|metadata do not say so"
+            ),
+        ):
             load_sampler(path, run.vae)
-    for value in (torch.full((2,), float("nan")), torch.zeros(3), torch.zeros(2, dtype=torch.int64)):
+    for value in (
+        torch.full((2,), float("nan")),
+        torch.zeros(3),
+        torch.zeros(2, dtype=torch.int64),
+    ):
         sealed(header, {**tensors, "logits": value}, path)
         with quickly(), pytest.raises(ValueError, match="must hold what its header describes"):
             load_sampler(path, run.vae)
@@ -638,7 +715,10 @@ def test_hostile_scores_of_rows_are_refused(folder):
     fields = ("scored", "split", "samples", "seed")
     odd = [({**header, field: value}, tensors) for field in fields for value in (None, [], {})]
     odd += [(header, {**tensors, name: torch.zeros(2, 2)}) for name in tensors]
-    odd += [(header, {name: value for name, value in tensors.items() if name != "nll"}), (header, {})]
+    odd += [
+        (header, {name: value for name, value in tensors.items() if name != "nll"}),
+        (header, {}),
+    ]
     for changed in odd:
         sealed(*changed, path)
         with quickly(), pytest.raises(ValueError, match="must hold the scores of rows"):
@@ -654,15 +734,29 @@ def test_a_hostile_checkpoint_is_refused(folder):
     def written(header, tensors):
         sealed(header, tensors, path)
 
-    for content in (b"", good[:99], good[:-1], pickle.dumps({"a": 1}), struct.pack("<Q", 2**62) + good[8:]):
+    for content in (
+        b"",
+        good[:99],
+        good[:-1],
+        pickle.dumps({"a": 1}),
+        struct.pack("<Q", 2**62) + good[8:],
+    ):
         path.write_bytes(content)
         with quickly(), pytest.raises(ValueError, match="must be a whole checkpoint"):
             checkpoints.load(folder, identity, {})
     for value in ODD:
         for field in header["state"]:
-            if field in ("step", "best_epoch", "stale") and type(value) in (int, bool) and value >= 0:
+            if (
+                field in ("step", "best_epoch", "stale")
+                and type(value) in (int, bool)
+                and value >= 0
+            ):
                 continue  # a number that it may have
-            if (field, value) in (("best_epoch", -1), ("stale", -1), ("rows", [])) or field == "best_loss":
+            if (field, value) in (
+                ("best_epoch", -1),
+                ("stale", -1),
+                ("rows", []),
+            ) or field == "best_loss":
                 continue
             if (field, value) in (("rollbacks", []), ("untrained", {})):
                 continue
@@ -676,7 +770,9 @@ def test_a_hostile_checkpoint_is_refused(folder):
         written({**header, "identity": other}, tensors)
         with (
             quickly(),
-            pytest.raises(ValueError, match=r"must come from this configuration|must be a whole checkpoint"),
+            pytest.raises(
+                ValueError, match=r"must come from this configuration|must be a whole checkpoint"
+            ),
         ):
             checkpoints.load(folder, identity, {})
     header["state"]["step"] = 1  # there is something left to do

@@ -28,7 +28,9 @@ yaml = pytest.importorskip("yaml")
 from variform.runs import hub  # noqa: E402 (needs what may be missing)
 
 NAME = "ada/designs"
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>':DeprecationWarning")  # in the client's own code
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Use 'content=<...>':DeprecationWarning"
+)  # in the client's own code
 
 
 class StandIn(http.server.BaseHTTPRequestHandler):
@@ -45,7 +47,9 @@ class StandIn(http.server.BaseHTTPRequestHandler):
         if self.headers.get("Authorization") != f"Bearer {hub['token']}":
             return self.answer(401, {"error": "Invalid credentials"})
         if self.path == "/api/repos/create":
-            hub["private"] = json.loads(body).get("private", json.loads(body).get("visibility") == "private")
+            hub["private"] = json.loads(body).get(
+                "private", json.loads(body).get("visibility") == "private"
+            )
             status = 409 if hub["files"] is not None else 200
             hub["files"] = hub["files"] or {}
             return self.answer(status, {"url": f"{self.server.address}/{NAME}", "name": NAME})
@@ -61,7 +65,8 @@ class StandIn(http.server.BaseHTTPRequestHandler):
             return self.answer(200, {"files": modes})
         if self.path == f"/{NAME}.git/info/lfs/objects/batch":
             objects = [
-                item | {"actions": {"upload": {"href": f"{self.server.address}/large/{item['oid']}"}}}
+                item
+                | {"actions": {"upload": {"href": f"{self.server.address}/large/{item['oid']}"}}}
                 for item in json.loads(body)["objects"]
             ]
             return self.answer(200, {"transfer": "basic", "objects": objects})
@@ -97,7 +102,10 @@ class StandIn(http.server.BaseHTTPRequestHandler):
             if match[2] not in (None, "main", sha(hub)):
                 return self.answer(404, {"error": "Invalid rev id"}, code="RevisionNotFound")
             names = [*hub["files"], *hub["listed"]]
-            return self.answer(200, {"id": NAME, "sha": sha(hub), "siblings": [{"rfilename": item} for item in names]})
+            return self.answer(
+                200,
+                {"id": NAME, "sha": sha(hub), "siblings": [{"rfilename": item} for item in names]},
+            )
         if match := re.fullmatch(rf"/{NAME}/resolve/{sha(hub)}/([\w.]+)", self.path):
             return self.answer(200, hub["files"][match[1]])
         return self.answer(404, {"error": "Entry not found"}, code="EntryNotFound")
@@ -128,7 +136,14 @@ def server(monkeypatch, tmp_path):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), StandIn) as stand_in:
         stand_in.address = f"http://127.0.0.1:{stand_in.server_port}"
-        stand_in.hub = {"token": "hf_right", "files": None, "large": {}, "calls": [], "private": False, "listed": []}
+        stand_in.hub = {
+            "token": "hf_right",
+            "files": None,
+            "large": {},
+            "calls": [],
+            "private": False,
+            "listed": [],
+        }
         monkeypatch.setenv("HF_ENDPOINT", stand_in.address)
         thread = threading.Thread(target=stand_in.serve_forever)
         thread.start()
@@ -176,7 +191,10 @@ def test_what_is_pushed_comes_back_and_answers_the_same(run, server, tmp_path, m
     assert again.evaluation == run.evaluation and again.config.source == "de_signs*.csv"
     assert cli.run(["pull", NAME]) == 2 and "must be new or empty" in capsys.readouterr().err
     assert cli.run(["pull", NAME, "--out", "other", "--revision", "none"]) == 2
-    assert "the revision must be one of" in capsys.readouterr().err and not (tmp_path / "other").exists()
+    assert (
+        "the revision must be one of" in capsys.readouterr().err
+        and not (tmp_path / "other").exists()
+    )
 
 
 def test_the_card_says_what_the_model_is(run):
@@ -184,8 +202,13 @@ def test_the_card_says_what_the_model_is(run):
     text = hub.card(run, NAME)
     metadata = yaml.safe_load(text.split("---")[1])
     assert metadata["library_name"] == "variform" and "variational-autoencoder" in metadata["tags"]
-    found = {item["type"]: item["value"] for item in metadata["model-index"][0]["results"][0]["metrics"]}
-    assert found["elbo"] == run.evaluation["elbo"]["mean"] and found["nll"] == run.evaluation["nll"]["mean"]
+    found = {
+        item["type"]: item["value"] for item in metadata["model-index"][0]["results"][0]["metrics"]
+    }
+    assert (
+        found["elbo"] == run.evaluation["elbo"]["mean"]
+        and found["nll"] == run.evaluation["nll"]["mean"]
+    )
     for words in (
         run.evaluation["data"]["fingerprint"],
         r"de\_signs\*.csv",
@@ -201,7 +224,10 @@ def test_the_card_says_what_the_model_is(run):
         assert words in text, words
     cells = [line for line in text.splitlines() if line.startswith("|")]
     widths = {len(re.findall(r"(?<!\\)\|", line)) for line in cells}
-    assert widths == {5, 6}  # a table of four columns, and the numbers of VAE, PCA in two metrics and the trivial model
+    assert widths == {
+        5,
+        6,
+    }  # a table of four columns, and the numbers of VAE, PCA in two metrics and the trivial model
 
 
 def test_the_card_s_example_runs(run, tmp_path, monkeypatch):

@@ -21,16 +21,21 @@ def by_hand(log_weight, groups, elbo_share):
     for row in range(rows):
         per_group = draws // groups
         for group in range(groups):
-            weights = [math.exp(log_weight[group * per_group + number, row]) for number in range(per_group)]
+            weights = [
+                math.exp(log_weight[group * per_group + number, row]) for number in range(per_group)
+            ]
             bounds[row] += math.log(sum(weights) / per_group) / groups
     return elbo_share * log_weight.mean(0) + (1 - elbo_share) * bounds
 
 
 @pytest.mark.parametrize("gradient", ["plain", "stl", "dreg"])
 @pytest.mark.parametrize(
-    ("samples", "groups", "elbo_share"), [(1, 1, 0.0), (5, 1, 0.0), (3, 4, 0.0), (6, 1, 0.3), (2, 3, 0.7)]
+    ("samples", "groups", "elbo_share"),
+    [(1, 1, 0.0), (5, 1, 0.0), (3, 4, 0.0), (6, 1, 0.3), (2, 3, 0.7)],
 )
-def test_the_loss_is_minus_the_bound_whatever_carries_its_gradient(samples, groups, elbo_share, gradient):
+def test_the_loss_is_minus_the_bound_whatever_carries_its_gradient(
+    samples, groups, elbo_share, gradient
+):
     """pythae reports the surrogate, too good by log K - H(w), and takes MIWAE's groups along the wrong axis."""
     vae, noise = linear_bernoulli(), drawn((samples * groups, B, 3))
     hand = Hand(vae, X, noise)
@@ -38,7 +43,9 @@ def test_the_loss_is_minus_the_bound_whatever_carries_its_gradient(samples, grou
     terms = objective(X)
     expected = by_hand(hand.log_weight, groups, elbo_share)
     np.testing.assert_allclose(terms.loss.detach(), -expected, rtol=1e-10)
-    np.testing.assert_allclose(terms.log_likelihood.detach(), hand.log_likelihood.mean(0), rtol=1e-10)
+    np.testing.assert_allclose(
+        terms.log_likelihood.detach(), hand.log_likelihood.mean(0), rtol=1e-10
+    )
     np.testing.assert_allclose(terms.kl.detach(), (hand.log_q - hand.log_p).mean(0), rtol=1e-10)
     torch.manual_seed(0)
     with torch.no_grad():
@@ -49,7 +56,9 @@ def test_the_loss_is_minus_the_bound_whatever_carries_its_gradient(samples, grou
 def test_piwae_reports_the_bound_from_all_draws(gradient):
     vae, noise = linear_bernoulli(), drawn((6, B, 3))
     loss = PIWAE(vae, samples=2, groups=3, gradient=gradient)(X).loss
-    np.testing.assert_allclose(loss.detach(), -by_hand(Hand(vae, X, noise).log_weight, 1, 0.0), rtol=1e-10)
+    np.testing.assert_allclose(
+        loss.detach(), -by_hand(Hand(vae, X, noise).log_weight, 1, 0.0), rtol=1e-10
+    )
 
 
 @pytest.mark.parametrize("count", [1, 5])
@@ -70,7 +79,9 @@ def test_one_sample_in_each_group_is_the_elbo(count):
 def test_a_row_alone_has_the_terms_it_has_in_a_batch_of_its_own_draws():
     vae, noise = linear_bernoulli(), drawn((4, 1, 3))
     loss = IWAE(vae, samples=4)(X[:1]).loss
-    np.testing.assert_allclose(loss.detach(), -by_hand(Hand(vae, X[:1], noise).log_weight, 1, 0.0), rtol=1e-10)
+    np.testing.assert_allclose(
+        loss.detach(), -by_hand(Hand(vae, X[:1], noise).log_weight, 1, 0.0), rtol=1e-10
+    )
 
 
 # --- a truth ------------------------------------------------------------------------------------------------------
@@ -107,7 +118,9 @@ def test_every_bound_is_one_and_rises_with_the_samples(truth):
     ):
         found = [mean_bound(make(k), x) for k in (1, 4, 16)]
         assert all(value <= limit + 4 * error for value, error in found)
-        assert all(more[0] - less[0] > 4 * (more[1] + less[1]) for less, more in itertools.pairwise(found))
+        assert all(
+            more[0] - less[0] > 4 * (more[1] + less[1]) for less, more in itertools.pairwise(found)
+        )
 
 
 @pytest.mark.parametrize("gradient", ["stl", "dreg"])
@@ -144,7 +157,12 @@ def expected_bounds(vae, x):
 def exact_slopes(x):
     """Central differences of both expected bounds in every parameter: name to (2, size)."""
     slopes, step = {}, 1e-5
-    for name in ("encoder.output.weight", "encoder.output.bias", "decoder.output.weight", "decoder.output.bias"):
+    for name in (
+        "encoder.output.weight",
+        "encoder.output.bias",
+        "decoder.output.weight",
+        "decoder.output.bias",
+    ):
         found = []
         for place in range(tiny().get_parameter(name).numel()):
             sides = []
@@ -203,15 +221,22 @@ UNBIASED = {
 
 
 @pytest.mark.parametrize(("make", "encoder", "decoder"), UNBIASED.values(), ids=UNBIASED)
-def test_gradients_agree_with_finite_differences_of_the_exact_expected_bound(slopes, make, encoder, decoder):
+def test_gradients_agree_with_finite_differences_of_the_exact_expected_bound(
+    slopes, make, encoder, decoder
+):
     """40,000 draws; within 4.5 standard errors in 18 parameters: false alarm about 1 in 8,000 for each estimator."""
     for name, estimate in estimated_slopes(make, ROW).items():
-        assert distance(estimate, slopes[name][encoder if name.startswith("encoder") else decoder]) < 4.5, name
+        assert (
+            distance(estimate, slopes[name][encoder if name.startswith("encoder") else decoder])
+            < 4.5
+        ), name
 
 
 @pytest.mark.parametrize("gradient", ["plain", "dreg"])
 def test_gradients_of_a_mixture_with_the_elbo_agree_too(slopes, gradient):
-    estimates = estimated_slopes(lambda vae: IWAE(vae, samples=2, elbo_share=0.4, gradient=gradient), ROW)
+    estimates = estimated_slopes(
+        lambda vae: IWAE(vae, samples=2, elbo_share=0.4, gradient=gradient), ROW
+    )
     for name, estimate in estimates.items():
         assert distance(estimate, 0.4 * slopes[name][ONE] + 0.6 * slopes[name][TWO]) < 4.5, name
 
@@ -229,7 +254,10 @@ def test_doubly_reparameterised_gradients_have_less_noise():
     errors = {}
     for gradient in ("plain", "dreg"):
         estimate = estimated_slopes(
-            lambda vae, gradient=gradient: IWAE(vae, samples=40, gradient=gradient), ROW, repeats=60, rows=100
+            lambda vae, gradient=gradient: IWAE(vae, samples=40, gradient=gradient),
+            ROW,
+            repeats=60,
+            rows=100,
         )
         errors[gradient] = estimate["encoder.output.bias"][1]
     assert (errors["dreg"] < 0.7 * errors["plain"]).all()

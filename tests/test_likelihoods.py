@@ -12,7 +12,17 @@ from scipy import stats
 from sklearn.utils._param_validation import InvalidParameterError
 from test_lowering import run
 
-from variform import DataConfig, ModelConfig, RunConfig, TrainConfig, build_objective, build_vae, evaluate, fit, read
+from variform import (
+    DataConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+    build_objective,
+    build_vae,
+    evaluate,
+    fit,
+    read,
+)
 from variform.config.choices import COUNTED, LikelihoodName
 from variform.config.settling import reading
 from variform.data.marginals import Marginals
@@ -48,7 +58,9 @@ def test_optimal_variance_is_that_of_the_paper():
     params, x = torch.randn(3, 5, 4), torch.randn(5, 4)
     log_prob = optimal()(params).log_prob(x)
     variance = np.mean((x.numpy() - params.numpy()) ** 2)
-    each = -0.5 * (np.log(2 * np.pi * variance) + (x.numpy() - params.numpy()) ** 2 / variance).sum(-1)
+    each = -0.5 * (np.log(2 * np.pi * variance) + (x.numpy() - params.numpy()) ** 2 / variance).sum(
+        -1
+    )
     np.testing.assert_allclose(log_prob, each)
     assert log_prob.mean().item() == pytest.approx(-2 * (math.log(2 * math.pi * variance) + 1))
 
@@ -65,14 +77,18 @@ def test_optimal_variance_takes_a_batch_of_one_a_perfect_fit_and_missing_values(
     likelihood = optimal(min_std=0.1)
     one = torch.randn(1, 4, requires_grad=True)
     log_prob = likelihood(one).log_prob(torch.zeros(1, 4))
-    assert log_prob.item() == pytest.approx(-2 * (math.log(2 * math.pi * one.square().mean().item()) + 1))
+    assert log_prob.item() == pytest.approx(
+        -2 * (math.log(2 * math.pi * one.square().mean().item()) + 1)
+    )
     perfect = likelihood(one).log_prob(one.detach())  # the floor
     assert perfect.item() == pytest.approx(-2 * math.log(2 * math.pi * 0.01))
     (gradient,) = torch.autograd.grad(perfect.sum(), one)
     assert not gradient.any()
     x = torch.tensor([[1.0, math.nan, 2.0, math.nan]])
     entries = likelihood(torch.zeros(1, 4)).log_prob_per_entry(x)[0, [0, 2]]
-    torch.testing.assert_close(entries, torch.distributions.Normal(0, 2.5**0.5).log_prob(x[0, [0, 2]]))
+    torch.testing.assert_close(
+        entries, torch.distributions.Normal(0, 2.5**0.5).log_prob(x[0, [0, 2]])
+    )
 
 
 def test_evaluation_uses_the_running_mean_that_training_left():
@@ -108,7 +124,9 @@ def test_a_compiled_step_keeps_the_optimal_variance_too():
     found = []
     for choice in ("off", "on"):
         torch.set_default_dtype(torch.float32)
-        vae = build_vae(ModelConfig(latent_dim=2, hidden=(5,), likelihood="gaussian-optimal"), data.schema)
+        vae = build_vae(
+            ModelConfig(latent_dim=2, hidden=(5,), likelihood="gaussian-optimal"), data.schema
+        )
         options = TrainConfig(steps=5, compile=choice)
         fit(build_objective(vae, options), data.train, data.valid, options)
         found.append(vae.likelihood.optimal_variance.item())
@@ -125,7 +143,9 @@ def test_a_fixed_std_is_the_one_given_and_per_feature_learns_one_each():
     likelihood = GaussianLikelihood((3,), variance="per-feature", min_std=1e-6)
     variances = torch.tensor([0.1, 2.0, 30.0])
     mean = likelihood.start_at(torch.zeros(3), variances)
-    torch.testing.assert_close(likelihood(mean.expand(2, 3)).variance, variances.expand(2, 3), rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        likelihood(mean.expand(2, 3)).variance, variances.expand(2, 3), rtol=1e-6, atol=0
+    )
     assert likelihood.raw_log_var.shape == (3,)
 
 
@@ -135,14 +155,21 @@ def test_a_logistic_keeps_the_bounds_of_its_protocol_and_starts_inside_them():
     law = likelihood(torch.tensor([[[-1e4, 0.0, 1e4], [-1e4, -1.0, 1e4]]]))
     torch.testing.assert_close(law.location, torch.tensor([[1 / 512, 0.5, 1 - 1 / 512]]))
     torch.testing.assert_close(law.log_scale, torch.tensor([[-4.5, -1.0, 0.0]]))
-    params = likelihood.start_at(torch.tensor([0.0, 0.5, 1.0]), torch.zeros(3)).unsqueeze(0).requires_grad_()
+    params = (
+        likelihood.start_at(torch.tensor([0.0, 0.5, 1.0]), torch.zeros(3))
+        .unsqueeze(0)
+        .requires_grad_()
+    )
     likelihood(params).log_prob(torch.tensor([0.0, 0.5, 0.9])).sum().backward()
     assert params.grad.ne(0).all()
 
 
 def test_starts_at_the_edges_come_near_the_mean():
     mean = torch.tensor([0.0, 0.004, 0.5, 0.97, 1.0])
-    for likelihood in (LogisticLikelihood((5,), levels=256), CategoricalLikelihood((5,), levels=256)):
+    for likelihood in (
+        LogisticLikelihood((5,), levels=256),
+        CategoricalLikelihood((5,), levels=256),
+    ):
         law = likelihood(likelihood.start_at(mean, mean * (1 - mean) / 50).unsqueeze(0))
         assert (law.mean[0] - mean).abs().max() < 0.02
 
@@ -177,18 +204,26 @@ def test_every_likelihood_learns_and_has_plausible_numbers(name):
         assert 0 < numbers["bits_per_dim"]["mean"] < math.log2(17)
         assert 0 < numbers["baselines"]["trivial"]["nll"]["mean"] / 64 / math.log(2) < math.log2(17)
     assert "bits_per_dim" in numbers or name == "bernoulli"
-    assert math.isfinite(numbers["nll"]["mean"]) and math.isfinite(numbers["baselines"]["trivial"]["nll"]["mean"])
+    assert math.isfinite(numbers["nll"]["mean"]) and math.isfinite(
+        numbers["baselines"]["trivial"]["nll"]["mean"]
+    )
     assert ("nll" in numbers["baselines"]["pca"]) == name.startswith("gaussian")
-    assert numbers["reconstruction_error"]["mean"] < numbers["baselines"]["trivial"]["reconstruction_error"]["mean"]
+    assert (
+        numbers["reconstruction_error"]["mean"]
+        < numbers["baselines"]["trivial"]["reconstruction_error"]["mean"]
+    )
 
 
 def test_a_blank_decoder_costs_the_logarithm_of_the_number_of_levels():
     """Each of L levels has probability 1/L: log2(L) bits per dimension, without any Jacobian."""
     raw = torch.randint(0, 256, (100, 1, 4, 4), dtype=torch.uint8)
-    grey, cut = (splits_from(raw, config=DataConfig(binarise=choice)) for choice in ("none", "threshold"))
+    grey, cut = (
+        splits_from(raw, config=DataConfig(binarise=choice)) for choice in ("none", "threshold")
+    )
     for data, bits in ((grey, 8.0), (cut, 1.0), (read("digits"), math.log2(17))):
         vae = build_vae(
-            ModelConfig(latent_dim=1, likelihood="categorical", hidden=(), posterior_std="exp"), data.schema
+            ModelConfig(latent_dim=1, likelihood="categorical", hidden=(), posterior_std="exp"),
+            data.schema,
         )
         for parameter in vae.parameters():
             torch.nn.init.zeros_(parameter)
@@ -226,9 +261,13 @@ def test_draws_are_levels_and_counts_in_the_users_units():
 def test_automatic_scaling_leaves_counts_as_they_are_and_other_choices_stand():
     assert made("poisson")[0].schema.scale == (1.0,)
     assert made("categorical")[0].schema.scale == (16.0,)
-    config = RunConfig(model=ModelConfig(likelihood="negative-binomial"), data=DataConfig(scaling="unit"))
+    config = RunConfig(
+        model=ModelConfig(likelihood="negative-binomial"), data=DataConfig(scaling="unit")
+    )
     assert reading(config) == config.data
-    with pytest.raises(ValueError, match=r"needs counts as they are; digits is scaled\. Use `scaling='none'`"):
+    with pytest.raises(
+        ValueError, match=r"needs counts as they are; digits is scaled\. Use `scaling='none'`"
+    ):
         prepare(config)
 
 
@@ -238,12 +277,37 @@ NUMBERS = np.random.default_rng(0).integers(0, 9, (80, 3)).astype(float)
 @pytest.mark.parametrize(
     ("name", "column", "options", "message"),
     [
-        ("poisson", NUMBERS[:, 0] + 0.5, {"scaling": "none"}, "poisson needs counts.*'column 4' of array holds fract"),
-        ("poisson", NUMBERS[:, 0] - 3, {"scaling": "none"}, "poisson needs counts.*'column 4' of array holds -3"),
-        ("negative-binomial", NUMBERS[:, 0], {"scaling": "standard"}, "counts as they are; array is scaled"),
-        ("logistic", NUMBERS[:, 0], {}, "logistic needs discrete levels.*array holds other numbers"),
+        (
+            "poisson",
+            NUMBERS[:, 0] + 0.5,
+            {"scaling": "none"},
+            "poisson needs counts.*'column 4' of array holds fract",
+        ),
+        (
+            "poisson",
+            NUMBERS[:, 0] - 3,
+            {"scaling": "none"},
+            "poisson needs counts.*'column 4' of array holds -3",
+        ),
+        (
+            "negative-binomial",
+            NUMBERS[:, 0],
+            {"scaling": "standard"},
+            "counts as they are; array is scaled",
+        ),
+        (
+            "logistic",
+            NUMBERS[:, 0],
+            {},
+            "logistic needs discrete levels.*array holds other numbers",
+        ),
         ("categorical", NUMBERS[:, 0], {"scaling": "unit"}, "categorical needs discrete levels"),
-        ("continuous-bernoulli", NUMBERS[:, 0], {"scaling": "none"}, r"continuous-bernoulli needs values in \[0, 1\]"),
+        (
+            "continuous-bernoulli",
+            NUMBERS[:, 0],
+            {"scaling": "none"},
+            r"continuous-bernoulli needs values in \[0, 1\]",
+        ),
     ],
 )
 def test_data_that_do_not_fit_are_refused_with_the_column(name, column, options, message):
@@ -256,7 +320,9 @@ def test_levels_that_are_scaled_otherwise_are_refused_and_zeros_and_ones_fit_eve
     raw = torch.randint(0, 256, (80, 1, 3, 3), dtype=torch.uint8)
     for scaling in ("none", "standard"):
         schema = splits_from(raw, config=DataConfig(scaling=scaling)).schema
-        with pytest.raises(ValueError, match=r"logistic needs levels scaled to \[0, 1\].*Use `scaling='unit'`"):
+        with pytest.raises(
+            ValueError, match=r"logistic needs levels scaled to \[0, 1\].*Use `scaling='unit'`"
+        ):
             build_vae(ModelConfig(likelihood="logistic"), schema)
     schema = splits_from(raw, config=DataConfig(binarise="threshold")).schema
     for name in NAMES:
@@ -275,17 +341,25 @@ def test_counts_of_any_size_are_learned(name, most):
     rate = most / 8 * torch.exp(0.5 * hidden * torch.tensor([1.0, -1.0, 0.5, 1.5]))
     data = splits_from(torch.poisson(rate, generator=generator), config=DataConfig(scaling="none"))
     config = TrainConfig(steps=300, batch_size=64, learning_rate=3e-3, compile="off")
-    vae = build_vae(ModelConfig(latent_dim=1, likelihood=name, hidden=(32,)), data.schema, moments=data.train.moments())
+    vae = build_vae(
+        ModelConfig(latent_dim=1, likelihood=name, hidden=(32,)),
+        data.schema,
+        moments=data.train.moments(),
+    )
     history = fit(build_objective(vae, config), data.train, data.valid, config)
     numbers = evaluate(vae, data.test, data.train, samples=50)
     assert abs(history.rows[0]["train_elbo"]) < 100 * numbers["nll"]["mean"]
     assert numbers["nll"]["mean"] < numbers["baselines"]["trivial"]["nll"]["mean"]
 
 
-@pytest.mark.parametrize("options", [{"objective": "iwae", "samples": 3}, {"objective": "piwae", "groups": 2}])
+@pytest.mark.parametrize(
+    "options", [{"objective": "iwae", "samples": 3}, {"objective": "piwae", "groups": 2}]
+)
 def test_the_optimal_variance_is_refused_where_it_is_not_the_optimum(options):
     data = read("digits")
-    vae = build_vae(ModelConfig(likelihood="gaussian-optimal", latent_dim=2, hidden=(4,)), data.schema)
+    vae = build_vae(
+        ModelConfig(likelihood="gaussian-optimal", latent_dim=2, hidden=(4,)), data.schema
+    )
     with pytest.raises(ValueError, match="needs a variance that is not the optimum of the ELBO"):
         build_objective(vae, TrainConfig(**options))
 
@@ -298,7 +372,11 @@ def for_all(name):
     if name != "mixed":
         return made(name)
     generator = np.random.default_rng(0)
-    columns = [generator.normal(size=200), generator.integers(0, 2, 200), generator.integers(0, 9, 200)]
+    columns = [
+        generator.normal(size=200),
+        generator.integers(0, 2, 200),
+        generator.integers(0, 9, 200),
+    ]
     config = DataConfig(cells="mixed", categories=("column 3",))
     data = splits_from(np.stack(columns, 1), config=config)
     return data, build_vae(ModelConfig(latent_dim=2, likelihood=name, hidden=(16,)), data.schema)
@@ -309,7 +387,9 @@ def test_every_name_has_a_family_contracts_and_a_word_in_the_help():
     assert set(LIKELIHOODS) == names
     assert set(contracts.LIKELIHOODS) == names
     assert {name for name in names if f"`{name}`" not in ModelConfig.__doc__} == set()
-    assert {name for name, (family, _) in LIKELIHOODS.items() if family.support == "counts"} == set(COUNTED)
+    assert {name for name, (family, _) in LIKELIHOODS.items() if family.support == "counts"} == set(
+        COUNTED
+    )
 
 
 @pytest.mark.parametrize("name", get_args(LikelihoodName))
@@ -323,7 +403,9 @@ def test_every_name_has_a_trivial_model_and_what_it_is_compared_with(name):
     assert trivial(vae, data.test, data.train)["nll"]["mean"] == pytest.approx(expected)
     if name != "mixed":
         mean = data.train.moments()[0].flatten()
-        torch.testing.assert_close(law.mean.double(), mean, atol=0.0101, rtol=0)  # some stay a hundredth away from 0
+        torch.testing.assert_close(
+            law.mean.double(), mean, atol=0.0101, rtol=0
+        )  # some stay a hundredth away from 0
         assert ("density" in vae.likelihood.measures) == vae.likelihood.is_density
     assert vae.likelihood.measures.startswith("a ")
 
@@ -337,7 +419,10 @@ def test_every_name_leaves_torch_or_says_that_there_is_no_step(name):
             parameter.add_(0.3 * torch.randn_like(parameter))
     z = np.random.default_rng(0).normal(size=(50, 2))
     if vae.likelihood.mean_steps() is None:
-        with pytest.raises(ValueError, match=f"no step for {type(vae.likelihood).__name__}.*Use the model in Python"):
+        with pytest.raises(
+            ValueError,
+            match=f"no step for {type(vae.likelihood).__name__}.*Use the model in Python",
+        ):
             lower_decoder(vae)
         return
     found, expected = run(lower_decoder(vae), z), exploration.decode(vae, z)
@@ -346,7 +431,9 @@ def test_every_name_leaves_torch_or_says_that_there_is_no_step(name):
     )  # a whole number, on an edge
 
 
-@pytest.mark.filterwarnings("ignore::variform.estimator.SimplerModelWarning")  # of an epoch on noise, rightly
+@pytest.mark.filterwarnings(
+    "ignore::variform.estimator.SimplerModelWarning"
+)  # of an epoch on noise, rightly
 @pytest.mark.parametrize("name", get_args(LikelihoodName))
 def test_every_name_is_one_of_the_estimator_or_refused_in_a_sentence(name):
     generator = np.random.default_rng(0)
@@ -358,7 +445,9 @@ def test_every_name_is_one_of_the_estimator_or_refused_in_a_sentence(name):
     }[LIKELIHOODS[name][0].support]
     estimator = Estimator(latent_dim=1, likelihood=name, epochs=1, random_state=0)
     if name in ("logistic", "categorical", "mixed", "gaussian-fixed"):
-        with pytest.raises(InvalidParameterError, match=f"'likelihood' parameter of VAE must be.*Got '{name}'"):
+        with pytest.raises(
+            InvalidParameterError, match=f"'likelihood' parameter of VAE must be.*Got '{name}'"
+        ):
             estimator.fit(rows)
         return
     assert np.isfinite(estimator.fit(rows).score_samples(rows)).all()
@@ -367,7 +456,9 @@ def test_every_name_is_one_of_the_estimator_or_refused_in_a_sentence(name):
 def test_a_law_of_the_user_s_own_does_not_inherit_the_steps_of_another():
     _, vae = for_all("gaussian-shared")
     assert lower_decoder(vae).steps
-    vae.likelihood.__class__ = type("Shifted", (GaussianLikelihood,), {"forward": lambda self, params: None})
+    vae.likelihood.__class__ = type(
+        "Shifted", (GaussianLikelihood,), {"forward": lambda self, params: None}
+    )
     with pytest.raises(ValueError, match="no step for Shifted"):
         lower_decoder(vae)
 

@@ -28,7 +28,18 @@ from variform.system import locks
 from variform.system.files import new_folder, read_json, replacing
 from variform.system.locks import HeldError, Holder, held, require_held
 
-SMALL = ["--likelihood", "gaussian", "--latent-dim", "1", "--hidden", "4", "--steps", "30", "--nll-samples", "5"]
+SMALL = [
+    "--likelihood",
+    "gaussian",
+    "--latent-dim",
+    "1",
+    "--hidden",
+    "4",
+    "--steps",
+    "30",
+    "--nll-samples",
+    "5",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -37,13 +48,18 @@ def _single_precision(_double_precision):
 
 
 def tree(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def process(code, *arguments):
     """A process that runs a few lines, and says `ready` when it waits."""
     started = subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert started.stdout.readline() == "ready\n"
     return started
@@ -61,10 +77,14 @@ with held(sys.argv[1], make=True):
 # --- who may take a folder ----------------------------------------------------------------------------------------
 
 
-def test_a_held_folder_is_refused_with_who_holds_it_and_is_free_when_the_holder_ends_or_is_killed(tmp_path):
+def test_a_held_folder_is_refused_with_who_holds_it_and_is_free_when_the_holder_ends_or_is_killed(
+    tmp_path,
+):
     for end in ("ends", "is killed"):
         holder = process(HOLD, tmp_path / "run")
-        with pytest.raises(HeldError, match=f"process {holder.pid} on {os.uname().nodename} .* since 2.*Wait until"):
+        with pytest.raises(
+            HeldError, match=f"process {holder.pid} on {os.uname().nodename} .* since 2.*Wait until"
+        ):
             held(tmp_path / "run").__enter__()
         assert json.loads((tmp_path / "run" / ".lock").read_text())["pid"] == holder.pid
         if end == "ends":
@@ -80,7 +100,10 @@ def test_a_held_folder_is_refused_with_who_holds_it_and_is_free_when_the_holder_
 
 
 def test_a_child_that_outlives_its_killed_parent_holds_nothing(tmp_path):
-    code = HOLD.replace('print("ready"', 'import os, signal\n    if not os.fork(): signal.pause()\n    print("ready"')
+    code = HOLD.replace(
+        'print("ready"',
+        'import os, signal\n    if not os.fork(): signal.pause()\n    print("ready"',
+    )
     holder = process(code, tmp_path / "run")
     children = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()
     assert len(children) == 1
@@ -205,7 +228,10 @@ def test_without_flock_the_process_and_its_start_decide(tmp_path, monkeypatch):
         (replace(present, started="1"), True),  # its number is this process's by now
         (replace(present, pid=4_000_000), True),
         (replace(present, pid=4_000_000, boot="the boot before"), True),
-        (replace(present, pid=4_000_000, host="another container"), False),  # whose numbers are others
+        (
+            replace(present, pid=4_000_000, host="another container"),
+            False,
+        ),  # whose numbers are others
         (replace(present, pid=4_000_000, host="elsewhere", boot="another"), False),
     ):
         (tmp_path / ".lock").write_text(json.dumps(asdict(holder)))
@@ -229,7 +255,10 @@ def test_file_systems_without_links_have_locks_and_new_files_too(tmp_path, monke
             raise AssertionError
     with replacing(tmp_path / "new.txt", new=True) as path:
         path.write_text("first")
-    with pytest.raises(FileExistsError, match="must be a new file"), replacing(tmp_path / "new.txt", new=True):
+    with (
+        pytest.raises(FileExistsError, match="must be a new file"),
+        replacing(tmp_path / "new.txt", new=True),
+    ):
         raise AssertionError
     assert tree(tmp_path) == {Path("new.txt"): b"first"}
 
@@ -247,7 +276,9 @@ def test_what_killed_processes_left_behind_goes_and_nothing_else(tmp_path):
 # --- new files and folders ------------------------------------------------------------------------------------------
 
 
-def test_of_two_who_make_the_same_file_or_folder_the_second_is_refused_and_loses_nothing_of_the_first(tmp_path):
+def test_of_two_who_make_the_same_file_or_folder_the_second_is_refused_and_loses_nothing_of_the_first(
+    tmp_path,
+):
     with (
         pytest.raises(FileExistsError, match=r"must be a new file; .*one\.txt exists"),
         replacing(tmp_path / "one.txt", new=True) as second,
@@ -255,7 +286,10 @@ def test_of_two_who_make_the_same_file_or_folder_the_second_is_refused_and_loses
         with replacing(tmp_path / "one.txt", new=True) as first:
             first.write_text("first")
         second.write_text("second")
-    with pytest.raises(FileExistsError, match="must be new or empty"), new_folder(tmp_path / "two") as second:
+    with (
+        pytest.raises(FileExistsError, match="must be new or empty"),
+        new_folder(tmp_path / "two") as second,
+    ):
         with new_folder(tmp_path / "two") as first:
             (first / "note.txt").write_text("first")
         (second / "note.txt").write_text("second")
@@ -263,7 +297,9 @@ def test_of_two_who_make_the_same_file_or_folder_the_second_is_refused_and_loses
 
 
 def test_a_killed_filling_of_a_folder_is_swept_by_the_next_and_a_living_one_is_not(tmp_path):
-    code = HOLD.replace("variform.system.locks import held", "variform.system.files import new_folder")
+    code = HOLD.replace(
+        "variform.system.locks import held", "variform.system.files import new_folder"
+    )
     code = code.replace("held(sys.argv[1], make=True)", "new_folder(sys.argv[1])")
     (tmp_path / ".new-0123abcd").mkdir()  # the user's
     living = process(code, tmp_path / "new")
@@ -279,7 +315,9 @@ def test_a_killed_filling_of_a_folder_is_swept_by_the_next_and_a_living_one_is_n
     assert tree(tmp_path / "new") == {Path("note.txt"): b"here"}
 
 
-def test_a_disk_that_became_read_only_says_so_itself_and_the_lock_left_there_bars_nobody(tmp_path, monkeypatch):
+def test_a_disk_that_became_read_only_says_so_itself_and_the_lock_left_there_bars_nobody(
+    tmp_path, monkeypatch
+):
     def unlink(*_, **__):
         raise OSError(errno.EROFS, "Read-only file system", str(tmp_path / ".lock"))
 
@@ -303,7 +341,9 @@ def finished(tmp_path_factory):
     np.save(folder / "rows.npy", np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32))
     model = ModelConfig(latent_dim=1, hidden=(4,), likelihood="gaussian")
     few = EvaluationConfig(nll_samples=2)
-    config = RunConfig(source=str(folder / "rows.npy"), model=model, train=TrainConfig(steps=5), evaluation=few)
+    config = RunConfig(
+        source=str(folder / "rows.npy"), model=model, train=TrainConfig(steps=5), evaluation=few
+    )
     train_run(config, folder / "run", pictures=False)
     np.save(folder / "points.npy", np.zeros((2, 1), np.float32))
     return folder
@@ -328,16 +368,23 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_no_command_writes_into_a_run_that_another_process_has(finished, monkeypatch, capsys, command):
+def test_no_command_writes_into_a_run_that_another_process_has(
+    finished, monkeypatch, capsys, command
+):
     monkeypatch.chdir(finished)
     with held("run"):
         before = tree(finished)
         assert cli.run(command.split()) == 2
         assert tree(finished) == before
         error = capsys.readouterr().err
-        assert "run must be written by one process at a time" in error and f"process {os.getpid()} on " in error
+        assert (
+            "run must be written by one process at a time" in error
+            and f"process {os.getpid()} on " in error
+        )
         if command in ("generate run", "encode run"):
-            assert cli.run([*command.split(), "--out", f"elsewhere {command}.csv"]) == 0  # which reads it alone
+            assert (
+                cli.run([*command.split(), "--out", f"elsewhere {command}.csv"]) == 0
+            )  # which reads it alone
     assert not (finished / "run" / ".lock").exists()
 
 
@@ -349,8 +396,13 @@ def test_fit_holds_its_folder_too_and_writes_into_none_that_another_has(finished
 
     def refused(*_):
         before = tree(tmp_path)
-        with ThreadPoolExecutor(1) as elsewhere, pytest.raises(HeldError, match="one process at a time"):
-            elsewhere.submit(fit, objective, splits.train, splits.valid, config, folder=tmp_path / "new").result()
+        with (
+            ThreadPoolExecutor(1) as elsewhere,
+            pytest.raises(HeldError, match="one process at a time"),
+        ):
+            elsewhere.submit(
+                fit, objective, splits.train, splits.valid, config, folder=tmp_path / "new"
+            ).result()
         assert tree(tmp_path) == before
 
     holder = process(HOLD, tmp_path / "new")
@@ -390,7 +442,9 @@ def test_only_the_thread_that_holds_a_folder_may_hold_it_again(tmp_path):
         other.communicate()
 
 
-def test_a_training_that_is_refused_leaves_nothing_and_one_that_was_killed_early_is_begun_anew(finished, monkeypatch):
+def test_a_training_that_is_refused_leaves_nothing_and_one_that_was_killed_early_is_begun_anew(
+    finished, monkeypatch
+):
     monkeypatch.chdir(finished)
     assert cli.run(["train", "none.npy", "--out", "deep/er/run"]) == 2
     assert not Path("deep").exists()
@@ -417,8 +471,12 @@ cli.main(sys.argv[1:])
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("options", [[], ["--out", "old", "--overwrite"]], ids=["default", "overwrite"])
-def test_of_two_trainings_that_begin_together_one_is_refused_and_the_other_is_whole(tmp_path, options):
+@pytest.mark.parametrize(
+    "options", [[], ["--out", "old", "--overwrite"]], ids=["default", "overwrite"]
+)
+def test_of_two_trainings_that_begin_together_one_is_refused_and_the_other_is_whole(
+    tmp_path, options
+):
     """benchmarks/two_at_once.py does it a hundred times."""
     means = {"monday": 0.0, "tuesday": 1000.0}
     for name, mean in means.items():
@@ -429,7 +487,16 @@ def test_of_two_trainings_that_begin_together_one_is_refused_and_the_other_is_wh
     (tmp_path / "old" / "config.toml").write_text("mine")
 
     def begin(name):
-        command = [sys.executable, "-c", TRAIN, "train", f"{name}/data.npy", *SMALL, *options, "--json"]
+        command = [
+            sys.executable,
+            "-c",
+            TRAIN,
+            "train",
+            f"{name}/data.npy",
+            *SMALL,
+            *options,
+            "--json",
+        ]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         environment = os.environ | {"MPLBACKEND": "Agg"}
         return subprocess.Popen(command, cwd=tmp_path, text=True, env=environment, **pipes)
@@ -468,7 +535,9 @@ def test_a_folder_that_is_moved_deleted_or_taken_is_noticed(tmp_path):
     with held(folder, make=True):
         require_held(folder)
         folder.rename(tmp_path / "elsewhere")
-        with pytest.raises(HeldError, match=r"must be there as long as .*If it was moved, go on with"):
+        with pytest.raises(
+            HeldError, match=r"must be there as long as .*If it was moved, go on with"
+        ):
             require_held(folder)
         with held(folder, make=True):  # as another process would
             pass

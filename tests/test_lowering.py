@@ -52,7 +52,9 @@ def convolved(step, arrays, h, context):
     """Tap by tap."""
     weight, (tall, wide), (down, right) = arrays[step["weight"]], step["stride"], step["padding"]
     h = np.pad(h, ((0, 0), (0, 0), (down, down), (right, right)))
-    height, width = ((h.shape[2 + i] - weight.shape[2 + i]) // step["stride"][i] + 1 for i in (0, 1))
+    height, width = (
+        (h.shape[2 + i] - weight.shape[2 + i]) // step["stride"][i] + 1 for i in (0, 1)
+    )
     out = np.zeros((len(h), len(weight), height, width))
     for row, column in np.ndindex(*weight.shape[2:]):
         seen = h[:, :, row : row + tall * height : tall, column : column + wide * width : wide]
@@ -63,10 +65,16 @@ def convolved(step, arrays, h, context):
 def convolved_back(step, arrays, h, context):
     """Each input adds its taps to the output, whose edges the padding then cuts off."""
     weight, (tall, wide) = arrays[step["weight"]], step["stride"]
-    full = [(h.shape[2 + i] - 1) * step["stride"][i] + weight.shape[2 + i] + step["output_padding"][i] for i in (0, 1)]
+    full = [
+        (h.shape[2 + i] - 1) * step["stride"][i] + weight.shape[2 + i] + step["output_padding"][i]
+        for i in (0, 1)
+    ]
     out = np.zeros((len(h), weight.shape[1], *full))
     for row, column in np.ndindex(*weight.shape[2:]):
-        rows, columns = slice(row, row + tall * h.shape[2], tall), slice(column, column + wide * h.shape[3], wide)
+        rows, columns = (
+            slice(row, row + tall * h.shape[2], tall),
+            slice(column, column + wide * h.shape[3], wide),
+        )
         out[:, :, rows, columns] += np.einsum("bnij,nm->bmij", h, weight[:, :, row, column])
     down, right = step["padding"]
     out = out[:, :, down : full[0] - down, right : full[1] - right]
@@ -100,7 +108,10 @@ def value_of_levels(step, arrays, h, context):
     if step["of"] == "mean":
         return np.moveaxis(special.softmax(h, 1), 1, -1) @ np.linspace(0, 1, h.shape[1])
     count = step["count"]
-    middle, scale = special.expit(h[:, 0]).clip(*step["locations"]), np.exp(h[:, 1].clip(*step["log_scales"]))
+    middle, scale = (
+        special.expit(h[:, 0]).clip(*step["locations"]),
+        np.exp(h[:, 1].clip(*step["log_scales"])),
+    )
     return sum(special.expit((middle - k / count) / scale) for k in range(1, count)) / (count - 1)
 
 
@@ -139,9 +150,15 @@ def test_a_lowered_decoder_gives_the_means_in_the_data_s_own_units(trained):
     vae, data = trained
     generator = np.random.default_rng(3)
     z, contexts = 2 * generator.normal(size=(40, vae.latent_dim)), data.test.contexts
-    context = None if contexts is None else contexts[torch.from_numpy(generator.integers(0, len(contexts), 40))]
+    context = (
+        None
+        if contexts is None
+        else contexts[torch.from_numpy(generator.integers(0, len(contexts), 40))]
+    )
     expected = exploration.decode(vae, z, context=context)
-    found = run(lower_decoder(vae), z, None if context is None else context.numpy().astype(np.float64))
+    found = run(
+        lower_decoder(vae), z, None if context is None else context.numpy().astype(np.float64)
+    )
     assert found.shape == expected.shape
     close(found, expected, data.schema)
 
@@ -176,7 +193,9 @@ def test_the_weights_of_a_variance_are_left_out_of_a_decoder(tmp_path):
 def test_what_has_no_step_is_refused(tmp_path):
     data = models.data_of("bernoulli", tmp_path)
     vae = models.model_of("bernoulli", data)
-    vae.decoder = torch.nn.Sequential(torch.nn.Linear(3, 64), torch.nn.Hardtanh(), torch.nn.Unflatten(1, (1, 8, 8)))
+    vae.decoder = torch.nn.Sequential(
+        torch.nn.Linear(3, 64), torch.nn.Hardtanh(), torch.nn.Unflatten(1, (1, 8, 8))
+    )
     with pytest.raises(ValueError, match=r"no step for Hardtanh.*Use the model in Python"):
         lower_decoder(vae)
     with pytest.raises(ValueError, match="no step for IAFPosterior"):
@@ -201,9 +220,13 @@ def test_a_network_of_the_user_s_own_is_lowered_if_its_layers_are_known(tmp_path
 
 def test_a_model_without_a_schema_stays_in_its_own_units():
     data = dataset_from(torch.rand(20, 4))
-    vae = models.build_vae(models.ModelConfig(latent_dim=2, likelihood="gaussian-shared"), data.schema).double()
+    vae = models.build_vae(
+        models.ModelConfig(latent_dim=2, likelihood="gaussian-shared"), data.schema
+    ).double()
     vae.schema = None
     program = lower_decoder(vae)
     z = np.ones((1, 2))
-    assert np.allclose(run(program, z), vae.decode(torch.ones(1, 2)).mean.detach().numpy(), atol=1e-5)
+    assert np.allclose(
+        run(program, z), vae.decode(torch.ones(1, 2)).mean.detach().numpy(), atol=1e-5
+    )
     assert math.prod(program.out_shape) == 4

@@ -12,7 +12,10 @@ from variform.system import memory
 def groups(tmp_path, monkeypatch):
     """Makes the folder of a control group, with its files."""
     second, first = tmp_path / "unified", tmp_path / "memory"
-    roots = {"": (second, *memory._GROUPS[""][1:]), "memory": (first, *memory._GROUPS["memory"][1:])}
+    roots = {
+        "": (second, *memory._GROUPS[""][1:]),
+        "memory": (first, *memory._GROUPS["memory"][1:]),
+    }
     monkeypatch.setattr(memory, "_GROUPS", roots)
 
     def made(root, path, **files):
@@ -62,11 +65,18 @@ def test_without_a_limit_there_is_none(groups, membership):
 
 
 def test_the_least_of_all_limits_is_what_can_be_had(monkeypatch):
-    for name, size in (("_free_of_machine", 5e9), ("_left_by_groups", 3e9), ("_left_by_limit", 4e9)):
+    for name, size in (
+        ("_free_of_machine", 5e9),
+        ("_left_by_groups", 3e9),
+        ("_left_by_limit", 4e9),
+    ):
         monkeypatch.setattr(memory, name, lambda *_, size=size: size)
     assert memory.available() == 3e9
     memory.require(2.9e9, "it", "Do so.")
-    with pytest.raises(ValueError, match=r"it must fit in memory; it needs 3\.1 GB and 3\.0 GB can be had\. Do so\."):
+    with pytest.raises(
+        ValueError,
+        match=r"it must fit in memory; it needs 3\.1 GB and 3\.0 GB can be had\. Do so\.",
+    ):
         memory.require(3.1e9, "it", "Do so.")
 
 
@@ -77,6 +87,8 @@ def test_a_limit_on_the_process_is_seen():
         "resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31)); "
         "before = memory.available(); block = bytearray(2**28); print(before, before - memory.available())"
     )
-    before, taken = map(float, subprocess.check_output([sys.executable, "-c", code], text=True).split())
+    before, taken = map(
+        float, subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    )
     assert 0 < before < 2**31
     assert taken >= 2**28

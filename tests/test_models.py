@@ -28,7 +28,9 @@ from variform.model.fitted_priors import GaussianMixturePrior, TemperedPrior
 from variform.runs.folder import Run
 from variform.runs.studies import Study
 
-DESIGNS = torch.from_numpy(np.random.default_rng(0).normal([3, -70], [0.1, 5], (300, 2)).astype(np.float32))
+DESIGNS = torch.from_numpy(
+    np.random.default_rng(0).normal([3, -70], [0.1, 5], (300, 2)).astype(np.float32)
+)
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +39,9 @@ def _single_precision(_double_precision):
 
 
 def built(data, **options):
-    return vf.build_vae(ModelConfig(hidden=(8,), **options), data.schema, moments=data.train.moments())
+    return vf.build_vae(
+        ModelConfig(hidden=(8,), **options), data.schema, moments=data.train.moments()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +68,18 @@ def test_what_a_model_answers_is_what_the_inner_functions_answer(designs, told, 
     for data, vae in (designs, told, gappy):
         model, rows = Model(vae), data.test
         x = rows.gather(torch.arange(len(rows))).numpy()
-        given = {"label": [data.schema.classes[label] for label in rows.labels]} if data.schema.conditions else None
+        given = (
+            {"label": [data.schema.classes[label] for label in rows.labels]}
+            if data.schema.conditions
+            else None
+        )
         means, stds = exploration.encode(vae, rows)
         first, second = model.encode(x, given=given, std=True)
         assert np.array_equal(first, means) and np.array_equal(second, stds)
         assert np.array_equal(model.encode(x, given=given), means)
-        assert np.array_equal(model.reconstruct(x, given=given), exploration.reconstruct(vae, rows)[1])
+        assert np.array_equal(
+            model.reconstruct(x, given=given), exploration.reconstruct(vae, rows)[1]
+        )
         assert np.array_equal(model.decode(means, given=given), model.reconstruct(x, given=given))
         log_px = score(vae, rows, samples=7, seed=3).log_px
         assert np.array_equal(model.score(x, given=given, samples=7, seed=3), log_px.numpy())
@@ -78,7 +88,10 @@ def test_what_a_model_answers_is_what_the_inner_functions_answer(designs, told, 
 def test_a_density_is_one_of_the_users_units(designs):
     """p of a length in metres is p of it in millimetres times 1000, for a model of each with the same network."""
     data, vae = designs
-    grown = {name: tuple(1000 * value for value in getattr(data.schema, name)) for name in ("shift", "scale")}
+    grown = {
+        name: tuple(1000 * value for value in getattr(data.schema, name))
+        for name in ("shift", "scale")
+    }
     other = vf.build_vae(vae.config, replace(data.schema, **grown))
     other.load_state_dict(vae.state_dict())
     x = DESIGNS[:20].numpy()
@@ -106,8 +119,13 @@ def test_the_same_kind_comes_back_in_its_precision(designs, dtype):
         assert isinstance(ask(array), np.ndarray) and ask(array).dtype == wanted
         assert isinstance(ask(tensor), torch.Tensor) and str(ask(tensor).dtype) == f"torch.{wanted}"
         assert np.array_equal(ask(array), ask(tensor).numpy())
-    assert model.score(tensor, samples=3).dtype == torch.float64 and model.score(array, samples=3).dtype == np.float64
-    brain = model.encode(tensor.to(torch.bfloat16).requires_grad_(dtype != "int32" and tensor.is_floating_point()))
+    assert (
+        model.score(tensor, samples=3).dtype == torch.float64
+        and model.score(array, samples=3).dtype == np.float64
+    )
+    brain = model.encode(
+        tensor.to(torch.bfloat16).requires_grad_(dtype != "int32" and tensor.is_floating_point())
+    )
     assert brain.dtype == torch.float32 and not brain.requires_grad
     assert model.encode(x.tolist()).dtype == np.float64
 
@@ -153,7 +171,9 @@ def test_a_classifier_finds_what_is_not_known():
     model = Model(built(data, latent_dim=2, classifier=True))
     x = data.test.gather(torch.arange(20))
     found = model.vae.log_classify(data.test.prepared()[:20]).argmax(1)
-    assert torch.equal(model.encode(x, given={"label": ""}), model.encode(x, given={"label": found}))
+    assert torch.equal(
+        model.encode(x, given={"label": ""}), model.encode(x, given={"label": found})
+    )
 
 
 def test_mistakes_get_a_sentence(designs, gappy):
@@ -193,7 +213,9 @@ def test_mistakes_get_a_sentence(designs, gappy):
         with pytest.raises(ValueError, match=message):
             model.sample(**options)
     unit = splits_from(torch.rand(100, 2), name="unit")
-    with pytest.raises(ValueError, match=r"needs values in \[0, 1\]; column 'column 1' of x holds 3"):
+    with pytest.raises(
+        ValueError, match=r"needs values in \[0, 1\]; column 'column 1' of x holds 3"
+    ):
         Model(vf.build_vae(ModelConfig(latent_dim=1), unit.schema)).score(np.full((1, 2), 3.0))
 
 
@@ -220,13 +242,47 @@ def test_every_repr_says_what_a_person_needs(designs, told, gappy, tmp_path):
     loss = history.rows[1]["valid_loss"]
     rows = [{"latent_dim": 2}, {"latent_dim": 5}]
     wanted: list[tuple[object, list[str]]] = [
-        (vae, ["latent_dim=1", "event_shape=(2,)", "posterior=diagonal", "StandardNormalPrior", "gaussian", weights]),
-        (vae.with_prior(GaussianMixturePrior(1, components=7)), ["prior=GaussianMixturePrior", "components=7"]),
+        (
+            vae,
+            [
+                "latent_dim=1",
+                "event_shape=(2,)",
+                "posterior=diagonal",
+                "StandardNormalPrior",
+                "gaussian",
+                weights,
+            ],
+        ),
+        (
+            vae.with_prior(GaussianMixturePrior(1, components=7)),
+            ["prior=GaussianMixturePrior", "components=7"],
+        ),
         (vae.likelihood, ["GaussianLikelihood", "event_shape=(2,)", "variance=learned"]),
         (vae.posterior, ["DiagonalPosterior", "latent_dim=1", "std=softplus"]),
-        (TemperedPrior(vae.prior, 0.5), ["TemperedPrior", "temperature=0.5", "StandardNormalPrior"]),
-        (Model(vae), ["Model(latent_dim=1", "likelihood=gaussian", weights, "table (2,) of designs", "column 2 -"]),
-        (Model(told[1]), ["context_dim=10", "told label", "17 levels from 0 to 16", "image (1, 8, 8)", "10 classes"]),
+        (
+            TemperedPrior(vae.prior, 0.5),
+            ["TemperedPrior", "temperature=0.5", "StandardNormalPrior"],
+        ),
+        (
+            Model(vae),
+            [
+                "Model(latent_dim=1",
+                "likelihood=gaussian",
+                weights,
+                "table (2,) of designs",
+                "column 2 -",
+            ],
+        ),
+        (
+            Model(told[1]),
+            [
+                "context_dim=10",
+                "told label",
+                "17 levels from 0 to 16",
+                "image (1, 8, 8)",
+                "10 classes",
+            ],
+        ),
         (data, ["train", "valid", f"{len(data.test)} test", "of designs", data.fingerprint[:12]]),
         (data.test, [f"Dataset({len(data.test)} rows of float32", "of designs"]),
         (gappy[0].schema, ["Schema(table (2,) of gappy", "with gaps", "scaled by column"]),
@@ -235,11 +291,26 @@ def test_every_repr_says_what_a_person_needs(designs, told, gappy, tmp_path):
         (objective(x), ["loss", "log_likelihood", "kl", f"{len(x)} rows", "nats"]),
         (vae.encode(x), ["DiagonalGaussian", f"batch_shape=({len(x)},)", "event_shape=(1,)"]),
         (history, ["History(2 epochs, 3 steps", "best epoch 2", f"{loss:.5g}", history.stopped]),
-        (Run(tmp_path, RunConfig(train=config), vae), [str(tmp_path), "latent_dim=1", "elbo (beta 0.5)"]),
-        (score(vae, data.test, samples=5), ["elbo", "log_px", "ess", f"{len(data.test)} rows", "nats"]),
-        (impute(gappy[1], gappy[0].test, samples=9), ["values filled", f"{len(gappy[0].test)} rows", "90%", "ess"]),
-        (Sampler("gmm", vae.prior, {"components": 3, "bic": {"1": 2.0}}), ["Sampler(gmm, components=3)"]),
-        (Study(rows, 5, "its NLL is least"), ["latent_dim 2, 5", "recommended 5", "its NLL is least"]),
+        (
+            Run(tmp_path, RunConfig(train=config), vae),
+            [str(tmp_path), "latent_dim=1", "elbo (beta 0.5)"],
+        ),
+        (
+            score(vae, data.test, samples=5),
+            ["elbo", "log_px", "ess", f"{len(data.test)} rows", "nats"],
+        ),
+        (
+            impute(gappy[1], gappy[0].test, samples=9),
+            ["values filled", f"{len(gappy[0].test)} rows", "90%", "ess"],
+        ),
+        (
+            Sampler("gmm", vae.prior, {"components": 3, "bic": {"1": 2.0}}),
+            ["Sampler(gmm, components=3)"],
+        ),
+        (
+            Study(rows, 5, "its NLL is least"),
+            ["latent_dim 2, 5", "recommended 5", "its NLL is least"],
+        ),
         (ModelConfig(latent_dim=3), ["latent_dim=3"]),
         (told[0].schema.conditions[0], ["Condition(name='label'", "categories=('0'"]),
     ]
@@ -275,10 +346,20 @@ WRONG = "\nmodel.sample('four')\nmodel.encode(array, mean=True)\n"
 def test_a_users_program_is_checked_against_our_types(tmp_path):
     checker = pytest.importorskip("pyrefly").__name__
     source = Path(vf.__path__[0]).parent
-    (tmp_path / "pyrefly.toml").write_text(f'project-includes = ["*.py"]\nsearch-path = ["{source}"]\n')
+    (tmp_path / "pyrefly.toml").write_text(
+        f'project-includes = ["*.py"]\nsearch-path = ["{source}"]\n'
+    )
     for name, text, errors in (("right.py", PROGRAM, 0), ("wrong.py", PROGRAM + WRONG, 2)):
         (tmp_path / name).write_text(text)
-        command = [sys.executable, "-m", checker, "check", name, "--python-interpreter-path", sys.executable]
+        command = [
+            sys.executable,
+            "-m",
+            checker,
+            "check",
+            name,
+            "--python-interpreter-path",
+            sys.executable,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
         found = re.findall(r"^ERROR .*", done.stdout, re.MULTILINE)
         assert len(found) == errors, done.stdout + done.stderr

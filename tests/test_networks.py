@@ -57,7 +57,9 @@ def test_layer_norm_is_its_formula(gated):
     weight, bias, scale, shift, output, output_bias = numpy_of(*network.parameters())
     sums = normalised(x.numpy() @ weight.T + bias, scale, shift)
     units = sums[:, :4] * sigmoid(sums[:, 4:]) if gated else np.tanh(sums)
-    np.testing.assert_allclose(network(x).detach().numpy(), units @ output.T + output_bias, rtol=1e-12)
+    np.testing.assert_allclose(
+        network(x).detach().numpy(), units @ output.T + output_bias, rtol=1e-12
+    )
 
 
 def test_a_context_is_concatenated_to_the_input():
@@ -65,7 +67,9 @@ def test_a_context_is_concatenated_to_the_input():
     network.centre.fill_(0.5)  # of x alone
     x, context = torch.randn(5, 2, 2), torch.randn(5, 2)
     whole = torch.cat([x.flatten(1) - 0.5, context], 1)
-    torch.testing.assert_close(network(x, context), nn.functional.linear(whole, *network.output.parameters()))
+    torch.testing.assert_close(
+        network(x, context), nn.functional.linear(whole, *network.output.parameters())
+    )
 
 
 # --- initial weights --------------------------------------------------------------------------------------------------
@@ -83,7 +87,9 @@ def test_initial_weights_have_the_law_of_their_name(name, gated):
     """A law of 120,000 weights: the standard deviation is right to 0.5 % or so."""
     network = MLP((300,), (200,), hidden=(400,), gated=gated, initialisation=name)
     first, output = network.layers[1], network.output
-    matrices = [(matrix, 300, 400) for matrix in first.weight.split(400)] + [(output.weight, 400, 200)]
+    matrices = [(matrix, 300, 400) for matrix in first.weight.split(400)] + [
+        (output.weight, 400, 200)
+    ]
     assert len(matrices) == (3 if gated else 2)
     kind, _, shape = name.partition("-")
     for matrix, fan_in, fan_out in matrices:
@@ -105,7 +111,9 @@ def test_initial_weights_have_the_law_of_their_name(name, gated):
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match=r"`activation` must be one of relu, .*; got 'reul'"):
         MLP((2,), (2,), activation="reul")
-    with pytest.raises(ValueError, match=r"`initialisation` must be one of torch, .*; got 'xavier'"):
+    with pytest.raises(
+        ValueError, match=r"`initialisation` must be one of torch, .*; got 'xavier'"
+    ):
         MLP((2,), (2,), initialisation="xavier")
 
 
@@ -158,9 +166,13 @@ def test_the_gradient_reaches_every_parameter(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_examples_of_a_batch_do_not_see_each_other(kind):
-    for network, x in zip(pair(**KINDS[kind]), (torch.randn(5, 2, 5, 6), torch.randn(5, 3)), strict=True):
+    for network, x in zip(
+        pair(**KINDS[kind]), (torch.randn(5, 2, 5, 6), torch.randn(5, 3)), strict=True
+    ):
         for row in range(5):
-            torch.testing.assert_close(network(x[row : row + 1]), network(x)[row : row + 1], rtol=1e-10, atol=1e-12)
+            torch.testing.assert_close(
+                network(x[row : row + 1]), network(x)[row : row + 1], rtol=1e-10, atol=1e-12
+            )
 
 
 def convolved(x, weight, bias):
@@ -172,7 +184,8 @@ def convolved(x, weight, bias):
         [
             [
                 [
-                    np.sum(padded[:, 2 * row : 2 * row + 4, 2 * column : 2 * column + 4] * one) + shift
+                    np.sum(padded[:, 2 * row : 2 * row + 4, 2 * column : 2 * column + 4] * one)
+                    + shift
                     for column in range((width + 1) // 2)
                 ]
                 for row in range((height + 1) // 2)
@@ -193,7 +206,9 @@ def test_a_convolutional_encoder_is_its_formula(size):
     sums = np.stack([convolved(image, weight, bias) for image in (x - encoder.centre).numpy()])
     sums = normalised(sums, scale[:, None, None], shift[:, None, None])
     units = (sums[:, :3] * sigmoid(sums[:, 3:])).reshape(2, -1)
-    np.testing.assert_allclose(encoder(x).detach().numpy().reshape(2, -1), units @ output.T + output_bias, rtol=1e-9)
+    np.testing.assert_allclose(
+        encoder(x).detach().numpy().reshape(2, -1), units @ output.T + output_bias, rtol=1e-9
+    )
 
 
 @pytest.mark.parametrize("size", [(1, 2), (2, 3), (4, 4), (5, 6), (9, 7)])
@@ -257,7 +272,10 @@ def test_a_context_is_a_constant_plane_for_the_convolutions():
 @pytest.mark.parametrize("kind", ["conv", "residual, all"])
 def test_one_graph_holds_a_whole_network(kind):
     encoder, decoder = pair(context_dim=2, **KINDS[kind])
-    for network, given in ((encoder, (torch.randn(4, 2, 5, 6), torch.randn(4, 2))), (decoder, (torch.randn(4, 3),))):
+    for network, given in (
+        (encoder, (torch.randn(4, 2, 5, 6), torch.randn(4, 2))),
+        (decoder, (torch.randn(4, 3),)),
+    ):
         whole = torch.compile(network, fullgraph=True, backend="eager")
         torch.testing.assert_close(whole(*given), network(*given))
 
@@ -275,13 +293,23 @@ def counted_fans(layer):
 @pytest.mark.parametrize("gated", [False, True])
 @pytest.mark.parametrize("name", ["he-normal", "he-uniform", "glorot-normal", "glorot-uniform"])
 def test_initial_convolutions_have_the_law_of_their_name(name, gated):
-    options = {"filters": (32, 64), "hidden": (), "gated": gated, "residual": True, "initialisation": name}
+    options = {
+        "filters": (32, 64),
+        "hidden": (),
+        "gated": gated,
+        "residual": True,
+        "initialisation": name,
+    }
     encoder = ConvolutionalEncoder((32, 12, 12), (2, 3), **options)
     decoder = ConvolutionalDecoder((3,), (32, 12, 12), **options)
     # In the order in which they are made: a stage and the two layers of its block, or these two, a stage, these two and
     # the output. With gates, all but the second layer of a block and the output hold two matrices.
     for network, gates in ((encoder, (1, 1, 0, 1, 1, 0)), (decoder, (1, 0, 1, 1, 0, 0))):
-        layers = [layer for layer in network.modules() if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))]
+        layers = [
+            layer
+            for layer in network.modules()
+            if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))
+        ]
         for layer, has_gates in zip(layers, gates, strict=True):
             axis = int(isinstance(layer, nn.ConvTranspose2d))
             matrices = layer.weight.chunk(1 + (gated and has_gates), axis)
@@ -294,16 +322,24 @@ def test_initial_convolutions_have_the_law_of_their_name(name, gated):
 
 
 def test_what_cannot_be_convolved_is_refused():
-    for network, shapes in ((ConvolutionalEncoder, ((9,), (2, 3))), (ConvolutionalDecoder, ((3,), (9,)))):
+    for network, shapes in (
+        (ConvolutionalEncoder, ((9,), (2, 3))),
+        (ConvolutionalDecoder, ((3,), (9,))),
+    ):
         with pytest.raises(
-            ValueError, match=r"needs images, \(channels, height, width\); got .*\(9,\).*`network='mlp'`"
+            ValueError,
+            match=r"needs images, \(channels, height, width\); got .*\(9,\).*`network='mlp'`",
         ):
             network(*shapes)
-    for network, shapes in ((ConvolutionalEncoder, ((1, 5, 3), (2, 3))), (ConvolutionalDecoder, ((3,), (1, 5, 3)))):
+    for network, shapes in (
+        (ConvolutionalEncoder, ((1, 5, 3), (2, 3))),
+        (ConvolutionalDecoder, ((3,), (1, 5, 3))),
+    ):
         network(*shapes, filters=(2, 2, 2))
         for filters in ((), (2, 2, 2, 2)):
             with pytest.raises(
-                ValueError, match=r"`filters` must be at least 1 and at most 3 numbers for images of 5 x 3.*got \("
+                ValueError,
+                match=r"`filters` must be at least 1 and at most 3 numbers for images of 5 x 3.*got \(",
             ):
                 network(*shapes, filters=filters)
 
@@ -334,5 +370,8 @@ def test_a_convolutional_vae_learns_the_digits(network):
     vae = build_vae(model, data.schema, moments=data.train.moments())
     without = trivial(vae, data.test, data.train)["nll"]["mean"]
     config = TrainConfig(epochs=12, learning_rate=5e-3, compile="off")
-    losses = [row["valid_loss"] for row in fit(build_objective(vae, config), data.train, data.valid, config).rows]
+    losses = [
+        row["valid_loss"]
+        for row in fit(build_objective(vae, config), data.train, data.valid, config).rows
+    ]
     assert losses[0] > without - 1 and losses[-1] < without - 3

@@ -38,7 +38,11 @@ POSTERIOR = ((0.5, -1.0), (0.0, 2 * math.log(0.5)))  # means, log-variances
 
 def vae_of(likelihood, params):
     """q(z|x) = N((0.5, -1), diag(1, 0.25)) and the given decoder output, whatever comes in."""
-    parts = {"posterior": DiagonalPosterior(2, std="exp"), "prior": StandardNormalPrior(2), "likelihood": likelihood}
+    parts = {
+        "posterior": DiagonalPosterior(2, std="exp"),
+        "prior": StandardNormalPrior(2),
+        "likelihood": likelihood,
+    }
     return VAE(Constant(POSTERIOR), Constant(params), **parts)
 
 
@@ -46,7 +50,9 @@ def network_vae():
     likelihood, posterior = BernoulliLikelihood((6,)), DiagonalPosterior(3)
     encoder, decoder = MLP((6,), posterior.params_shape, hidden=(8,)), MLP((3,), (6,), hidden=(8,))
     nn.init.normal_(decoder.output.weight)
-    return VAE(encoder, decoder, posterior=posterior, prior=StandardNormalPrior(3), likelihood=likelihood)
+    return VAE(
+        encoder, decoder, posterior=posterior, prior=StandardNormalPrior(3), likelihood=likelihood
+    )
 
 
 X = (1.0, 0.0)
@@ -54,7 +60,11 @@ X = (1.0, 0.0)
 KL = 0.125 + 0.5 * (0.25 - math.log(0.25))
 CASES = {
     # cross-entropy of x = (1, 0) at probabilities (0.8, 0.3): ln 0.8 + ln 0.7
-    "bernoulli": (lambda: BernoulliLikelihood((2,)), (math.log(4), math.log(3 / 7)), math.log(0.8) + math.log(0.7)),
+    "bernoulli": (
+        lambda: BernoulliLikelihood((2,)),
+        (math.log(4), math.log(3 / 7)),
+        math.log(0.8) + math.log(0.7),
+    ),
     # means (0.4, 0.1), standard deviations (0.5, 2): -ln(2 pi) - ln 0.5 - ln 2 - (0.6/0.5)^2/2 - (0.1/2)^2/2
     "gaussian": (
         lambda: GaussianLikelihood((2,), min_std=1e-12),
@@ -84,7 +94,10 @@ def test_estimator_variance_falls_as_one_over_the_samples():
     vae, x, repeats = network_vae(), torch.ones(1, 6), 4000
     counts = [1, 4, 16, 64]
     with torch.no_grad():
-        variances = [ELBO(vae, samples=count)(x.expand(repeats, 6)).elbo.var().log().item() for count in counts]
+        variances = [
+            ELBO(vae, samples=count)(x.expand(repeats, 6)).elbo.var().log().item()
+            for count in counts
+        ]
     slope = (variances[-1] - variances[0]) / math.log(counts[-1] / counts[0])
     assert slope == pytest.approx(-1, abs=0.05)
 
@@ -130,7 +143,9 @@ def test_samples_must_be_positive():
 
 def test_a_whole_number_for_beta_is_that_number():
     """A weight kept as an integer would truncate a schedule, and once did truncate the data."""
-    objective = ELBO(vae_of(BernoulliLikelihood((2,)), (0.0, 0.0)), beta=lambda step: 0 if step == 0 else 0.5)
+    objective = ELBO(
+        vae_of(BernoulliLikelihood((2,)), (0.0, 0.0)), beta=lambda step: 0 if step == 0 else 0.5
+    )
     objective.at_step(1)
     assert objective.weight.item() == 0.5
 
@@ -145,7 +160,9 @@ def test_schedules_have_the_values_of_their_formulas():
         assert warmup(3.0, 20)(step) == pytest.approx(3 * part)
         assert cosine(3.0, 20)(step) == pytest.approx(3 * math.sin(math.pi / 2 * part) ** 2)
         tau = (step % 5) / 5
-        assert cyclic(3.0, 20, cycles=4)(step) == pytest.approx(3 * min(1, tau / 0.5) if step < 20 else 3)
+        assert cyclic(3.0, 20, cycles=4)(step) == pytest.approx(
+            3 * min(1, tau / 0.5) if step < 20 else 3
+        )
     for schedule in (warmup, cosine, cyclic):
         assert schedule(2.0, 0)(0) == schedule(2.0, 7)(7) == schedule(2.0, 7)(10**9) == 2.0
 
@@ -157,8 +174,14 @@ def test_cycles_that_do_not_divide_the_steps_are_of_equal_length():
 
 @pytest.mark.parametrize("name", ["linear", "cosine", "cyclic"])
 def test_a_configuration_names_its_schedule(name):
-    objective = build_objective(linear_bernoulli(), TrainConfig(beta=2.0, beta_schedule=name, warmup=8, **CYCLES[name]))
-    expected = {"linear": warmup(2.0, 8), "cosine": cosine(2.0, 8), "cyclic": cyclic(2.0, 8, cycles=2)}[name]
+    objective = build_objective(
+        linear_bernoulli(), TrainConfig(beta=2.0, beta_schedule=name, warmup=8, **CYCLES[name])
+    )
+    expected = {
+        "linear": warmup(2.0, 8),
+        "cosine": cosine(2.0, 8),
+        "cyclic": cyclic(2.0, 8, cycles=2),
+    }[name]
     for step in range(12):
         objective.at_step(step)
         assert objective.weight.item() == pytest.approx(expected(step))
@@ -182,7 +205,9 @@ def test_free_bits_floor_the_batch_mean_of_each_latent_and_stop_its_gradient():
     expected = 2 * sum(max(floor, value) for value in means) - hand.log_likelihood[0]
     np.testing.assert_allclose(terms.loss.detach(), expected, rtol=1e-10)
     np.testing.assert_allclose(terms.kl.detach(), hand.kl, rtol=1e-10)
-    slope = torch.autograd.grad((terms.loss + terms.log_likelihood).sum(), vae.encoder.output.bias)[0].reshape(2, 3)
+    slope = torch.autograd.grad((terms.loss + terms.log_likelihood).sum(), vae.encoder.output.bias)[
+        0
+    ].reshape(2, 3)
     assert torch.equal(slope.any(0), torch.from_numpy(means > floor))
 
 
@@ -202,7 +227,9 @@ def test_capacity_holds_the_mean_kl_and_is_reached():
         hand = Hand(vae, ROWS, drawn((1, 3, 3)))
         objective.at_step(step)
         loss = objective(ROWS).loss.detach()
-        np.testing.assert_allclose(loss, 3 * abs(hand.kl.mean() - capacity) - hand.log_likelihood[0], rtol=1e-10)
+        np.testing.assert_allclose(
+            loss, 3 * abs(hand.kl.mean() - capacity) - hand.log_likelihood[0], rtol=1e-10
+        )
 
 
 def test_objectives_that_compare_rows_say_so():
@@ -213,7 +240,10 @@ def test_objectives_that_compare_rows_say_so():
 
 def test_free_bits_need_the_kl_of_each_latent():
     for options in ({"kl": "monte-carlo"}, {"capacity": 2.0}):
-        with pytest.raises(ValueError, match="`free_bits` need the KL of each latent in closed form and no capacity"):
+        with pytest.raises(
+            ValueError,
+            match="`free_bits` need the KL of each latent in closed form and no capacity",
+        ):
             ELBO(linear_bernoulli(), free_bits=0.5, **options)
 
 
@@ -228,9 +258,14 @@ def test_an_autoencoder_decodes_the_mean_and_claims_no_bound():
 # --- the configuration --------------------------------------------------------------------------------------------
 
 REFUSED = {
-    "`samples` must be left out with `objective='autoencoder'`": {"objective": "autoencoder", "samples": 2},
+    "`samples` must be left out with `objective='autoencoder'`": {
+        "objective": "autoencoder",
+        "samples": 2,
+    },
     "`beta` must be left out with `objective='iwae'`": {"objective": "iwae", "beta": 2.0},
-    "`groups` must be left out with `objective='elbo'`, which does not use it; got 2": {"groups": 2},
+    "`groups` must be left out with `objective='elbo'`, which does not use it; got 2": {
+        "groups": 2
+    },
     "use `objective` iwae or piwae": {"gradient": "dreg"},
     "`penalty` must be left out with `objective='factor'`": {"objective": "factor", "penalty": 3.0},
     "`cycles` needs `beta_schedule='cyclic'`": {"cycles": 3, "warmup": 5},
@@ -239,7 +274,10 @@ REFUSED = {
     "`gamma` needs `capacity` above 0": {"gamma": 5.0},
     "`beta` needs `capacity=0`": {"capacity": 5.0, "beta": 2.0},
     "`free_bits` needs `capacity=0`": {"capacity": 5.0, "free_bits": 2.0},
-    "`free_bits` needs the KL of each latent in closed form": {"kl": "monte-carlo", "free_bits": 2.0},
+    "`free_bits` needs the KL of each latent in closed form": {
+        "kl": "monte-carlo",
+        "free_bits": 2.0,
+    },
     "`samples` needs `deterministic=False`": {"objective": "wae", "samples": 3},
     "`noise_level` needs `noise`": {"noise_level": 0.5},
     "`noise` needs `noise_level`": {"noise": "gaussian"},
@@ -272,8 +310,12 @@ GIVEN = {
 
 @pytest.mark.parametrize("name", GIVEN)
 def test_every_option_reaches_its_objective_and_its_checkpoint(name):
-    objective = build_objective(linear_bernoulli(), TrainConfig(objective=name, **GIVEN[name]), rows=77)
+    objective = build_objective(
+        linear_bernoulli(), TrainConfig(objective=name, **GIVEN[name]), rows=77
+    )
     settings = objective.settings()
     assert {key: settings[key] for key in GIVEN[name]} == GIVEN[name]
     assert settings.get("rows", 77) == 77
-    assert settings.get("kind", "i" if name == "dip-i" else "ii") == ("i" if name == "dip-i" else "ii")
+    assert settings.get("kind", "i" if name == "dip-i" else "ii") == (
+        "i" if name == "dip-i" else "ii"
+    )

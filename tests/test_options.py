@@ -13,7 +13,10 @@ from variform.faces.cli.train import latent_dim
     ("sentence", "told"),
     [
         ("Use a smaller `learning_rate`.", "Use a smaller --learning-rate."),
-        ("use `likelihood='gaussian-per-feature'`, or", "use --likelihood gaussian-per-feature, or"),
+        (
+            "use `likelihood='gaussian-per-feature'`, or",
+            "use --likelihood gaussian-per-feature, or",
+        ),
         ("(`clip_norm=10`)", "(--clip-norm 10)"),
         ("with `learning_rate=3e-05`;", "with --learning-rate 3e-05;"),
         ("`deterministic=False`", "--no-deterministic"),
@@ -26,12 +29,21 @@ from variform.faces.cli.train import latent_dim
         # what is no option, or no value, stays
         ("the `decoder` of `latents=3`", "the `decoder` of `latents=3`"),
         ("`learning_rate=smaller`", "`learning_rate=smaller`"),
-        ("run `variform compare` once, then `pip install x`", "run `variform compare` once, then `pip install x`"),
+        (
+            "run `variform compare` once, then `pip install x`",
+            "run `variform compare` once, then `pip install x`",
+        ),
         # the user's own words stay: texts in quotes, names of files
         ("column '`label`' of `cells`.csv", "column '`label`' of `cells`.csv"),
-        ('column "the cat\'s `label`" has no `label`', 'column "the cat\'s `label`" has no --label'),
+        (
+            'column "the cat\'s `label`" has no `label`',
+            'column "the cat\'s `label`" has no --label',
+        ),
         ("runs/`out`/config.toml", "runs/`out`/config.toml"),
-        ("the run's rows' own `label` isn't 'a' but 'b'", "the run's rows' own --label isn't 'a' but 'b'"),
+        (
+            "the run's rows' own `label` isn't 'a' but 'b'",
+            "the run's rows' own --label isn't 'a' but 'b'",
+        ),
         # older versions wrote options into their files
         ("Train with --scaling none.", "Train with --scaling none."),
     ],
@@ -44,6 +56,8 @@ def test_every_option_of_every_command_is_known():
     names = {name for part in options.RunConfig().parts for name in vars(part)}
     for command in (*commands.COMMANDS.values(), latent_dim):
         parameters = inspect.signature(command).parameters.values()
-        own = {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+        own = {
+            parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY
+        }
         names |= own - {"model", "train", "evaluation"}
     assert names == options.NAMES

@@ -19,7 +19,9 @@ from variform.evaluation.pareto import HIGH, Tail, pareto_k, tail_length
 from variform.model.importance import log_weights
 
 SIZES = [25, 26, 30, 99, 225, 400, 2500]
-if not metadata.version("arviz-stats").startswith("0.5."):  # which rounds the length of the tail up, later ones down
+if not metadata.version("arviz-stats").startswith(
+    "0.5."
+):  # which rounds the length of the tail up, later ones down
     SIZES += [226, 1000, 5000]
 
 
@@ -38,7 +40,9 @@ def weights_of_many_shapes(size):
         "exponential": np.log(random.exponential(size=size)),
         "nearly equal": 1e-4 * random.normal(size=size),
         "one far above": np.append(random.normal(size=size - 1), 30.0),
-        "a lower half that counts for nothing": np.where(np.arange(size) % 2, random.normal(size=size), -1e6),
+        "a lower half that counts for nothing": np.where(
+            np.arange(size) % 2, random.normal(size=size), -1e6
+        ),
     }
 
 
@@ -64,7 +68,9 @@ def test_chunks_in_any_order_give_the_k_of_all(size):
         tail = Tail(size)
         for chunk in whole[torch.randperm(size)].split(length):
             tail.add(chunk)
-            assert tail._largest.shape[1] <= tail_length(size) + 1  # whatever the samples are, no more is kept
+            assert (
+                tail._largest.shape[1] <= tail_length(size) + 1
+            )  # whatever the samples are, no more is kept
         torch.testing.assert_close(tail.shape(), pareto_k(whole), rtol=0, atol=1e-12)
 
 
@@ -72,7 +78,9 @@ def test_what_cannot_be_fitted_is_said():
     few = torch.randn(24, 3)
     assert pareto_k(few).isnan().all()
     equal = torch.zeros(1000, 1)
-    rounded = (-85.3 + 1e-6 * torch.randn(1000, 1)).float()  # one number, as single precision sums it
+    rounded = (
+        -85.3 + 1e-6 * torch.randn(1000, 1)
+    ).float()  # one number, as single precision sums it
     assert pareto_k(equal).isnan().all() and pareto_k(rounded).isnan().all()
     dominant = torch.cat([torch.zeros(999, 1), torch.tensor([[50.0]])])
     vanishing = torch.cat([torch.full((999, 1), -1e4), torch.zeros(1, 1)])
@@ -105,7 +113,9 @@ def test_scores_hold_the_k_of_the_weights_they_are_made_of(monkeypatch, common):
     assert len(seen) > 30
     sizes = log_likelihood._sizes(vae, log_likelihood._MANY if common else 25, 225)
     per_batch = math.ceil(225 / sizes.samples)
-    batches = [torch.cat(seen[start : start + per_batch]) for start in range(0, len(seen), per_batch)]
+    batches = [
+        torch.cat(seen[start : start + per_batch]) for start in range(0, len(seen), per_batch)
+    ]
     whole = torch.cat(batches, 1)
     assert whole.shape == (225, 25)
     expected = [arviz(column.numpy()) for column in whole.T]
@@ -124,7 +134,9 @@ def test_a_narrow_posterior_of_a_linear_model_is_found_out():
     covariance = weight @ weight.T + 0.25 * torch.eye(20)
     law = torch.distributions.MultivariateNormal(torch.zeros(20), covariance)
     x = law.sample((100,))
-    narrow, wide = (linear_vae(weight, torch.zeros(20), 0.5, spread=spread) for spread in (0.4, 1.2))
+    narrow, wide = (
+        linear_vae(weight, torch.zeros(20), 0.5, spread=spread) for spread in (0.4, 1.2)
+    )
     off = law.log_prob(x) - score(narrow, dataset_from(x), samples=1000).log_px
     assert off.mean() > 0.8
     assert (law.log_prob(x) - score(narrow, dataset_from(x), samples=10_000).log_px).mean() > 0.5
@@ -132,7 +144,10 @@ def test_a_narrow_posterior_of_a_linear_model_is_found_out():
     assert bad["high_pareto_k"]["mean"] > 0.9 and bad["ess"]["mean"] > 10
     assert healthy["high_pareto_k"]["mean"] < 0.1
     assert -healthy["nll"]["mean"] == pytest.approx(law.log_prob(x).mean().item(), abs=0.02)
-    assert any("Pareto k above 0.7" in sentence and "`refine=50`" in sentence for sentence in bad["warnings"])
+    assert any(
+        "Pareto k above 0.7" in sentence and "`refine=50`" in sentence
+        for sentence in bad["warnings"]
+    )
     assert not any("Pareto" in sentence for sentence in healthy["warnings"] + healthy["notes"])
 
 
@@ -168,12 +183,18 @@ def test_models_and_estimators_give_the_k_of_their_estimates():
 
     torch.set_default_dtype(torch.float32)
     splits = read("digits")
-    vae = build_vae(ModelConfig(latent_dim=2, hidden=(8,), likelihood="gaussian-shared"), splits.schema)
+    vae = build_vae(
+        ModelConfig(latent_dim=2, hidden=(8,), likelihood="gaussian-shared"), splits.schema
+    )
     rows = splits.test.raw[:20]
     log_px, k = model.Model(vae).score(rows, samples=60, pareto_k=True)
     plain = score(vae, splits.test.take(torch.arange(20)), samples=60)
-    assert torch.equal(k, plain.pareto_k) and torch.equal(log_px, model.Model(vae).score(rows, samples=60))
-    x = np.random.default_rng(0).normal(size=(80, 1)) @ np.ones((1, 3)) + np.random.default_rng(1).normal(size=(80, 3))
+    assert torch.equal(k, plain.pareto_k) and torch.equal(
+        log_px, model.Model(vae).score(rows, samples=60)
+    )
+    x = np.random.default_rng(0).normal(size=(80, 1)) @ np.ones((1, 3)) + np.random.default_rng(
+        1
+    ).normal(size=(80, 3))
     estimator = Estimator(latent_dim=1, epochs=2, random_state=0).fit(x)
     found = estimator.pareto_k(x)
     assert found.shape == (80,) and np.isfinite(found).mean() > 0.9
@@ -190,13 +211,19 @@ def test_imputations_hold_the_k_of_their_weights(monkeypatch):
     raw = torch.randn(200, 3)
     raw[::3, 1] = torch.nan
     splits = splits_from(raw, config=DataConfig(cells="gaps"))
-    vae = build_vae(ModelConfig(latent_dim=1, hidden=(8,), likelihood="gaussian-shared"), splits.schema)
+    vae = build_vae(
+        ModelConfig(latent_dim=1, hidden=(8,), likelihood="gaussian-shared"), splits.schema
+    )
     seen = []
-    monkeypatch.setattr(imputation, "pareto_k", lambda weights: seen.append(weights) or pareto_k(weights))
+    monkeypatch.setattr(
+        imputation, "pareto_k", lambda weights: seen.append(weights) or pareto_k(weights)
+    )
     found = narrowed(vae, 0.2, lambda model: impute(model, splits.test, samples=225))
     weights = torch.cat(seen, 1).double()
     np.testing.assert_allclose(found.ess, 1 / weights.softmax(0).square().sum(0), rtol=1e-9)
-    np.testing.assert_allclose(found.pareto_k, [arviz(column.numpy()) for column in weights.T], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        found.pareto_k, [arviz(column.numpy()) for column in weights.T], rtol=0, atol=1e-6
+    )
     assert f"Pareto k above 0.7 in {(found.pareto_k > HIGH).sum()} rows" in repr(found)
     assert np.isnan(impute(vae, splits.test, samples=10).pareto_k).all()
 
@@ -216,7 +243,9 @@ def test_scores_of_runs_from_before_still_open(tmp_path):
     header, tensors = read_sealed(path)
     assert tensors["pareto_k"].shape == tensors["nll"].shape
     assert numbers_table(run.evaluation)[1][6][0] == "share of rows with Pareto k > 0.7"
-    write_sealed(path, header, {name: value for name, value in tensors.items() if name != "pareto_k"})
+    write_sealed(
+        path, header, {name: value for name, value in tensors.items() if name != "pareto_k"}
+    )
     assert "pareto_k" not in scored_rows(run)[1]
     write_sealed(path, header, tensors | {"pareto_k": tensors["pareto_k"][:3]})
     with pytest.raises(ValueError, match="must hold the scores of rows"):

@@ -39,7 +39,9 @@ def drawn(figure):
 
 
 def epochs(count):
-    names = [f"{part}_{key}" for part in ("train", "valid") for key in ("elbo", "log_likelihood", "kl")]
+    names = [
+        f"{part}_{key}" for part in ("train", "valid") for key in ("elbo", "log_likelihood", "kl")
+    ]
     values = np.random.default_rng(3).normal(size=(count, len(names)))
     numbers = [dict(zip(names, map(float, row), strict=True)) for row in values]
     return [
@@ -50,7 +52,8 @@ def epochs(count):
 
 def study(dims):
     return [
-        {"latent_dim": dim} | {key: {"mean": dim + 0.1 * k, "se": 0.01 * dim} for k, key in enumerate(MEASURES)}
+        {"latent_dim": dim}
+        | {key: {"mean": dim + 0.1 * k, "se": 0.01 * dim} for k, key in enumerate(MEASURES)}
         for dim in dims
     ]
 
@@ -60,13 +63,23 @@ PICTURES = {
     "reconstructions": (lambda x, **how: plot_reconstructions(x, x, **how), 2, 2),
     "samples": (lambda x, **how: plot_samples(x, **how), 1, 2),
     "samples and data": (lambda x, **how: plot_samples(x, data=x[:7], **how), 2, 2),
-    "manifold": (lambda x, **how: plot_manifold(x[:9].reshape(3, 3, *x.shape[1:]), [0.1, 0.5, 0.9], **how), 1, 2),
+    "manifold": (
+        lambda x, **how: plot_manifold(x[:9].reshape(3, 3, *x.shape[1:]), [0.1, 0.5, 0.9], **how),
+        1,
+        2,
+    ),
     "traversals": (
-        lambda x, **how: plot_traversals(x.reshape(6, 4, *x.shape[1:]), [-2, -1, 1, 2], list("abcdef"), **how),
+        lambda x, **how: plot_traversals(
+            x.reshape(6, 4, *x.shape[1:]), [-2, -1, 1, 2], list("abcdef"), **how
+        ),
         1,
         6,
     ),
-    "interpolation": (lambda x, **how: plot_interpolation(x.reshape(3, 8, *x.shape[1:]), **how), 1, 3),
+    "interpolation": (
+        lambda x, **how: plot_interpolation(x.reshape(3, 8, *x.shape[1:]), **how),
+        1,
+        3,
+    ),
     "latent-dimension study": (
         lambda x, **how: plot_latent_dim_study(study([1, 2, 16]), x, {1: x, 2: x, 16: x}, **how),
         4,
@@ -97,8 +110,12 @@ def test_images_keep_their_pixels_and_their_scale():
     np.testing.assert_array_equal(shown, np.concatenate([IMAGES[:3], 2 * IMAGES[:3]])[:, 0])
     assert {image.get_clim() for image in panel.images} == {(-1, 4)}
     heights = [np.mean(image.get_extent()[2:]) for image in panel.images]
-    labels = dict(zip(panel.get_yticks(), [text.get_text() for text in panel.get_yticklabels()], strict=True))
-    assert [labels[round(height)] for height in heights] == ["original"] * 3 + ["reconstruction"] * 3
+    labels = dict(
+        zip(panel.get_yticks(), [text.get_text() for text in panel.get_yticklabels()], strict=True)
+    )
+    assert [labels[round(height)] for height in heights] == ["original"] * 3 + [
+        "reconstruction"
+    ] * 3
     colour = plot_samples(10 * COLOURS[:1], value_range=(0, 10)).axes[0].images[0].get_array()
     np.testing.assert_allclose(colour, COLOURS[0].transpose(1, 2, 0))
 
@@ -129,7 +146,9 @@ def test_histograms_share_bins_and_count_what_lies_outside():
     data, samples = np.linspace(0, 1, 50)[:, None], np.linspace(0, 2, 100)[:, None]
     panel = plot_samples(samples, data=data, columns=["x"]).axes[0]
     outlines = [patch.get_path().vertices for patch in panel.patches]
-    assert np.ptp(outlines[0][:, 0]) == pytest.approx(np.ptp(outlines[1][:, 0])) == pytest.approx(1.1)
+    assert (
+        np.ptp(outlines[0][:, 0]) == pytest.approx(np.ptp(outlines[1][:, 0])) == pytest.approx(1.1)
+    )
     outside = float(re.search(r"\((.*)% of samples outside\)", panel.get_title())[1])
     assert outside == pytest.approx(100 * np.mean(samples > 1.05), abs=0.05)
 
@@ -148,13 +167,18 @@ def test_labels_choose_the_colours_and_big_clouds_are_cut():
     np.testing.assert_array_equal(many.axes[0].collections[0].get_array(), points[:5_000, 0])
     assert len(many.axes) == 2  # a colour bar
     words = plot_latent(points[:40], [f"word {n % 12:02}" for n in range(40)])
-    assert [text.get_text() for text in words.axes[1].get_yticklabels()][:2] == ["word 00", "word 01"]
+    assert [text.get_text() for text in words.axes[1].get_yticklabels()][:2] == [
+        "word 00",
+        "word 01",
+    ]
 
 
 def test_traversals_of_tables_share_one_scale_per_column():
     values = np.random.default_rng(5).normal(size=(3, 5, 2)) * [1, 1000]
     panels = plot_traversals(values, range(5), ["z1", "z2", "z3"], columns=COLUMNS).axes
-    lines = np.array([[line.get_ydata() for line in panel.get_lines()] for panel in panels])  # (dims, columns, steps)
+    lines = np.array(
+        [[line.get_ydata() for line in panel.get_lines()] for panel in panels]
+    )  # (dims, columns, steps)
     low, high = values.min((0, 1)), values.max((0, 1))
     np.testing.assert_allclose(lines.transpose(0, 2, 1), (values - low) / (high - low))
 
@@ -166,7 +190,12 @@ def test_categories_have_their_names_in_pictures_of_a_table():
     grid = np.stack([np.linspace(0, 5, 9).reshape(3, 3), np.array([[0, 1, 2]] * 3)], -1)
     figure = plot_manifold(grid, [0.1, 0.5, 0.9], columns=("mass", "colour"), categories=WORDS)
     drawn(figure)
-    bar = next(axes for panel in figure.axes for axes in panel.child_axes if axes.get_yticks().tolist() == [0, 1, 2])
+    bar = next(
+        axes
+        for panel in figure.axes
+        for axes in panel.child_axes
+        if axes.get_yticks().tolist() == [0, 1, 2]
+    )
     assert [text.get_text() for text in bar.get_yticklabels()] == ["red", "green", "blue"]
     ways = {
         "traversals": lambda **look: plot_traversals(grid, range(3), ["a", "b", "c"], **look),
@@ -177,11 +206,17 @@ def test_categories_have_their_names_in_pictures_of_a_table():
         figure = make(columns=("mass", "colour"), categories=WORDS)
         drawn(figure)
         lines = figure.axes[0].get_lines()
-        assert lines[1].get_ydata().tolist() == [0, 0.5, 1] and lines[1].get_drawstyle() == "steps-mid"
+        assert (
+            lines[1].get_ydata().tolist() == [0, 0.5, 1] and lines[1].get_drawstyle() == "steps-mid"
+        )
         assert figure.legends[0].get_texts()[1].get_text() == "colour (red, green, blue)"
     rows = np.array([[1.0, 0], [2, 2], [3, 1]])
     figure = plot_reconstructions(rows, rows, columns=("mass", "colour"), categories=WORDS)
-    assert [text.get_text() for text in figure.axes[1].get_xticklabels()] == ["red", "green", "blue"]
+    assert [text.get_text() for text in figure.axes[1].get_xticklabels()] == [
+        "red",
+        "green",
+        "blue",
+    ]
 
 
 @pytest.mark.parametrize("most", [1, 12, 100, 1234])
@@ -206,7 +241,9 @@ def test_curves_are_the_history(count):
         lines = {line.get_label(): line for line in panel.get_lines()}
         for part in ("train", "valid"):
             np.testing.assert_array_equal(lines[part].get_xdata(), range(1, count + 1))
-            np.testing.assert_array_equal(lines[part].get_ydata(), [row[f"{part}_{key}"] for row in history])
+            np.testing.assert_array_equal(
+                lines[part].get_ydata(), [row[f"{part}_{key}"] for row in history]
+            )
         best = lines[f"best epoch: {count // 2 + 1}"]
         assert best.get_ydata()[0] == history[count // 2][f"valid_{key}"]
     assert len(figure.axes) == (3 if count == 1 else 4)  # beta changes: an axis of its own
@@ -225,21 +262,30 @@ def test_an_epoch_that_ended_early_stands_where_it_ended_without_its_training_me
 
 def test_curves_of_an_autoencoder_have_no_empty_panels():
     """It has no ELBO and no KL: what JSON holds of them is null."""
-    history = [row | {key: None for key in row if key.endswith(("_elbo", "_kl"))} for row in epochs(6)]
-    history = [row | {"train_loss": 2.0 * row["epoch"], "valid_loss": 3.0 * row["epoch"]} for row in history]
+    history = [
+        row | {key: None for key in row if key.endswith(("_elbo", "_kl"))} for row in epochs(6)
+    ]
+    history = [
+        row | {"train_loss": 2.0 * row["epoch"], "valid_loss": 3.0 * row["epoch"]}
+        for row in history
+    ]
     figure = plot_curves(history)
     drawn(figure)
     assert [panel.get_title() for panel in figure.axes] == ["log-likelihood", "loss"]
     lines = {line.get_label(): line for line in figure.axes[1].get_lines()}
     assert lines["valid"].get_ydata().tolist() == [row["valid_loss"] for row in history]
-    assert [panel.get_title() for panel in plot_compared_curves({"a": epochs(3), "b": history}).axes] == [
-        "log-likelihood"
-    ]
+    assert [
+        panel.get_title() for panel in plot_compared_curves({"a": epochs(3), "b": history}).axes
+    ] == ["log-likelihood"]
 
 
 def bars(container):
     """Half the length of each error bar of a container."""
-    return [np.ptp(segment[:, 1]) / 2 for segment in container.lines[2][0].get_segments() if len(segment)]
+    return [
+        np.ptp(segment[:, 1]) / 2
+        for segment in container.lines[2][0].get_segments()
+        if len(segment)
+    ]
 
 
 def test_kl_bars_are_sorted_and_carry_their_errors():
@@ -265,9 +311,15 @@ def test_study_draws_each_measure_with_its_errors():
     curves = [curve for panel in figure.axes for curve in panel.containers]
     for curve, key in zip(curves, MEASURES, strict=True):
         kept, sign = [row for row in rows if key in row], -1 if key == "nll" else 1
-        np.testing.assert_array_equal(curve.lines[0].get_xdata(orig=False), [row["latent_dim"] for row in kept])
-        np.testing.assert_allclose(curve.lines[0].get_ydata(orig=False), [sign * row[key]["mean"] for row in kept])
-        np.testing.assert_allclose(bars(curve), [row[key]["se"] for row in kept if row[key]["se"] is not None])
+        np.testing.assert_array_equal(
+            curve.lines[0].get_xdata(orig=False), [row["latent_dim"] for row in kept]
+        )
+        np.testing.assert_allclose(
+            curve.lines[0].get_ydata(orig=False), [sign * row[key]["mean"] for row in kept]
+        )
+        np.testing.assert_allclose(
+            bars(curve), [row[key]["se"] for row in kept if row[key]["se"] is not None]
+        )
 
 
 @pytest.fixture
@@ -275,13 +327,28 @@ def pictures(tmp_path):
     """Two picture files of different content."""
     plot_curves(epochs(2)).savefig(tmp_path / "curves.png", dpi=30)
     plot_latent(ROWS).savefig(tmp_path / "latent.png", dpi=30)
-    return [report.Picture(f"{name} <script>", tmp_path / f"{name}.png", "a & b") for name in ("curves", "latent")]
+    return [
+        report.Picture(f"{name} <script>", tmp_path / f"{name}.png", "a & b")
+        for name in ("curves", "latent")
+    ]
 
 
 def page(pictures, **changes):
-    table = report.Table("<script>t", ("<script>column", "nats"), [("ELBO", "98.2 ± 0.1"), ("KL", "3")], "a note")
-    given = {"title": "<script>x</script>", "summary": "<script>", "facts": [("rows", "<b>24")], "tables": [table]}
-    given |= {"pictures": pictures, "command": "variform train 'a b' > log", "notes": ["<i>"], "config": "a = '<u>'"}
+    table = report.Table(
+        "<script>t", ("<script>column", "nats"), [("ELBO", "98.2 ± 0.1"), ("KL", "3")], "a note"
+    )
+    given = {
+        "title": "<script>x</script>",
+        "summary": "<script>",
+        "facts": [("rows", "<b>24")],
+        "tables": [table],
+    }
+    given |= {
+        "pictures": pictures,
+        "command": "variform train 'a b' > log",
+        "notes": ["<i>"],
+        "config": "a = '<u>'",
+    }
     return report.render(**given | changes)
 
 
@@ -309,14 +376,26 @@ def test_report_holds_every_byte_and_nothing_foreign(pictures):
     reader.feed(html)
     assert not reader.open
     images = [attrs for tag, attrs in reader.found if tag == "img"]
-    embedded = [base64.b64decode(image["src"].removeprefix("data:image/png;base64,")) for image in images]
+    embedded = [
+        base64.b64decode(image["src"].removeprefix("data:image/png;base64,")) for image in images
+    ]
     assert embedded == [picture.path.read_bytes() for picture in pictures]
-    assert [image["width"] for image in images] == ["960", "710"]  # 10 and 7.4 inches, whatever the resolution
+    assert [image["width"] for image in images] == [
+        "960",
+        "710",
+    ]  # 10 and 7.4 inches, whatever the resolution
     assert [image["alt"] for image in images] == [picture.title for picture in pictures]
     tags, text = {tag for tag, _ in reader.found}, re.sub(r"base64,[^\"]*", "", html)
     assert not tags & {"script", "b", "i", "u", "link", "iframe"}
     assert not re.search(r"http|url\(|@import|//", text)
-    for words in ("<script>x</script>", "<script>column", "variform train 'a b' > log", "a = '<u>'", "<b>24", "<i>"):
+    for words in (
+        "<script>x</script>",
+        "<script>column",
+        "variform train 'a b' > log",
+        "a = '<u>'",
+        "<b>24",
+        "<i>",
+    ):
         assert words in reader.text
     targets = {attrs["href"][1:] for tag, attrs in reader.found if tag == "a"}
     assert targets == {attrs["id"] for _, attrs in reader.found if "id" in attrs}

@@ -8,7 +8,17 @@ import torch
 from scipy import stats
 from torch import nn
 
-from variform import VAE, DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, evaluate, fit, read
+from variform import (
+    VAE,
+    DataConfig,
+    ModelConfig,
+    TrainConfig,
+    build_objective,
+    build_vae,
+    evaluate,
+    fit,
+    read,
+)
 from variform.data.reading import splits_from
 from variform.evaluation.log_likelihood import score
 from variform.model.likelihoods import BernoulliLikelihood
@@ -39,7 +49,11 @@ def test_a_vamp_prior_is_the_mixture_of_the_encoders_posteriors(digits):
     with torch.no_grad():
         raw = vae.encoder(torch.sigmoid(vae.prior.raw))  # (K, 2, D): means, log-variances
         z = torch.randn(5, 3)
-        each = stats.norm(raw[:, 0].numpy(), np.exp(raw[:, 1].numpy() / 2)).logpdf(z[:, None].numpy()).sum(-1)
+        each = (
+            stats.norm(raw[:, 0].numpy(), np.exp(raw[:, 1].numpy() / 2))
+            .logpdf(z[:, None].numpy())
+            .sum(-1)
+        )
         expected = torch.from_numpy(np.log(np.exp(each).mean(1)))
         torch.testing.assert_close(vae.latent_prior().log_prob(z), expected)
 
@@ -56,7 +70,9 @@ def test_one_pseudo_input_whose_posterior_is_standard_normal_is_a_standard_norma
     parts = {"posterior": DiagonalPosterior(2, std="exp"), "likelihood": BernoulliLikelihood((4,))}
     decoder, x = MLP((2,), (4,)), torch.rand(3, 4)
     vamp = VAE(encoder, decoder, prior=prior, **parts)
-    closed = ELBO(VAE(encoder, decoder, prior=StandardNormalPrior(2), **parts), kl="closed-form")(x).kl
+    closed = ELBO(VAE(encoder, decoder, prior=StandardNormalPrior(2), **parts), kl="closed-form")(
+        x
+    ).kl
     with torch.no_grad():
         draws = torch.stack([ELBO(vamp, kl=kl, samples=200)(x).kl for _ in range(100)])
     assert ((draws.mean(0) - closed).abs() <= 5 * draws.std(0) / 10).all()
@@ -76,7 +92,9 @@ def test_the_encoder_belongs_to_the_vae_alone(digits):
 def test_pseudo_inputs_start_like_the_data_and_can_all_move(digits):
     """Pixels that are always 0 too: a gradient reaches each of them, and none leaves [0, 1]."""
     vae = build_vae(
-        ModelConfig(latent_dim=3, prior="vamp", components=500), digits.schema, moments=digits.train.moments()
+        ModelConfig(latent_dim=3, prior="vamp", components=500),
+        digits.schema,
+        moments=digits.train.moments(),
     )
     mean, variance = digits.train.moments()
     inputs = vae.prior.pseudo_inputs
@@ -102,7 +120,9 @@ def test_pseudo_inputs_of_a_table_stay_in_the_range_of_each_column():
     )
     raw = data.schema.restore(vae.prior.pseudo_inputs).detach().numpy()
     assert (raw >= rows.min(0) - 1e-3).all() and (raw <= rows.max(0) + 1e-3).all()
-    assert np.allclose(raw.mean(0), rows.mean(0), atol=2.5) and np.allclose(raw.std(0)[:2], rows.std(0)[:2], rtol=0.15)
+    assert np.allclose(raw.mean(0), rows.mean(0), atol=2.5) and np.allclose(
+        raw.std(0)[:2], rows.std(0)[:2], rtol=0.15
+    )
     assert vae.encode(vae.prior.pseudo_inputs).mean.isfinite().all()
 
 
@@ -111,7 +131,9 @@ def test_without_a_range_pseudo_inputs_are_free():
     prior.start_at(torch.tensor([100.0, -3.0]), torch.tensor([4.0, 0.0]))
     assert torch.equal(prior.pseudo_inputs, prior.raw)
     first = prior.raw[:, 0]
-    assert first.mean().item() == pytest.approx(100, abs=0.3) and first.std().item() == pytest.approx(2, rel=0.1)
+    assert first.mean().item() == pytest.approx(
+        100, abs=0.3
+    ) and first.std().item() == pytest.approx(2, rel=0.1)
     assert (prior.raw[:, 1] == -3).all()
 
 
@@ -155,7 +177,9 @@ def test_a_learned_mixture_finds_planted_clusters():
 
 
 COMBINATIONS = [
-    (posterior, prior) for posterior in ("diagonal", "full", "iaf") for prior in ("normal", "mixture", "vamp", "flow")
+    (posterior, prior)
+    for posterior in ("diagonal", "full", "iaf")
+    for prior in ("normal", "mixture", "vamp", "flow")
 ]
 
 
@@ -163,17 +187,23 @@ COMBINATIONS = [
 def test_every_combination_trains_and_is_evaluated(digits, posterior, prior):
     """The loss falls, the bounds keep their order, and what does not split says so."""
     torch.set_default_dtype(torch.float32)
-    model = ModelConfig(latent_dim=3, hidden=(16,), posterior=posterior, prior=prior, components=4, transforms=2)
+    model = ModelConfig(
+        latent_dim=3, hidden=(16,), posterior=posterior, prior=prior, components=4, transforms=2
+    )
     vae = build_vae(model, digits.schema, moments=digits.train.moments())
     config = TrainConfig(steps=20, batch_size=128, learning_rate=5e-3)
     rows = digits.test.take(torch.arange(40))
     before = score(vae, rows, samples=20).elbo.mean()
     history = fit(build_objective(vae, config), digits.train, rows, config)
-    assert all(math.isfinite(value) for value in history.rows[-1].values() if isinstance(value, float))
+    assert all(
+        math.isfinite(value) for value in history.rows[-1].values() if isinstance(value, float)
+    )
     numbers = evaluate(vae, rows, samples=20)
     assert numbers["elbo"]["mean"] > before
     assert -numbers["nll"]["mean"] > numbers["elbo"]["mean"]
-    assert numbers["elbo"]["mean"] == pytest.approx(numbers["log_likelihood"]["mean"] - numbers["kl"]["mean"], abs=1e-3)
+    assert numbers["elbo"]["mean"] == pytest.approx(
+        numbers["log_likelihood"]["mean"] - numbers["kl"]["mean"], abs=1e-3
+    )
     splits = (posterior, prior) == ("diagonal", "normal")
     assert (numbers["kl_per_dimension"] is not None) == splits
     assert any("does not split" in note for note in numbers["notes"]) != splits

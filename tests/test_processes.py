@@ -21,7 +21,15 @@ from variform.system.locks import held
 
 pytestmark = pytest.mark.long  # the whole file, which trains in two processes once
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+TORCHRUN = [
+    sys.executable,
+    "-m",
+    "torch.distributed.run",
+    "--nproc-per-node",
+    "2",
+    "--master-port",
+    "0",
+]
 TORCHRUN += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
 
 
@@ -59,14 +67,28 @@ def test_no_thread_is_left_with_a_tensor_that_it_would_need_the_interpreter_to_d
     assert [(by_two / f"left-{rank}.txt").read_text() for rank in (0, 1)] == ["0", "0"]
 
 
-OPTIONS = ["--epochs", "150", "--hidden", "16", "--dropout", "0.1", "--binarise", "dynamic", "--nll-samples", "2"]
+OPTIONS = [
+    "--epochs",
+    "150",
+    "--hidden",
+    "16",
+    "--dropout",
+    "0.1",
+    "--binarise",
+    "dynamic",
+    "--nll-samples",
+    "2",
+]
 OPTIONS += ["--batch-size", "32", "--checkpoint-every", "15steps"]
 
 
 @pytest.fixture
 def pixels(tmp_path):
     """130 rows of 4 x 4 grey pixels in a file: four steps an epoch."""
-    np.save(tmp_path / "pixels.npy", np.random.default_rng(0).integers(0, 256, (130, 4, 4), dtype=np.uint8))
+    np.save(
+        tmp_path / "pixels.npy",
+        np.random.default_rng(0).integers(0, 256, (130, 4, 4), dtype=np.uint8),
+    )
     return tmp_path / "pixels.npy"
 
 
@@ -74,14 +96,20 @@ def test_a_killed_worker_is_named_and_the_run_goes_on_with_one_process(tmp_path,
     folder = tmp_path / "run"
     command = [*TORCHRUN, "-m", "variform", "train", pixels, *OPTIONS, "--out", folder]
     # A job whose progress nobody reads waits after some 45 epochs, and does not end before it is killed.
-    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True, pipesize=4096) as job:
-        while not (folder / "history.jsonl").is_file() or len((folder / "history.jsonl").read_text()) < 2000:
+    with subprocess.Popen(
+        command, env=environment(), stderr=subprocess.PIPE, text=True, pipesize=4096
+    ) as job:
+        while (
+            not (folder / "history.jsonl").is_file()
+            or len((folder / "history.jsonl").read_text()) < 2000
+        ):
             assert job.poll() is None, job.stderr.read()
             time.sleep(0.05)
         victim = next(
             int(path.name)
             for path in Path("/proc").glob("[0-9]*")
-            if environment_of(path).get("RANK") == "1" and str(folder) in (path / "cmdline").read_text()
+            if environment_of(path).get("RANK") == "1"
+            and str(folder) in (path / "cmdline").read_text()
         )
         os.kill(victim, signal.SIGKILL)
         said = job.communicate(timeout=600)[1]
@@ -94,12 +122,16 @@ def test_a_killed_worker_is_named_and_the_run_goes_on_with_one_process(tmp_path,
     alone = tmp_path / "alone"
     train_run(read_config(folder / "config.toml"), alone, pictures=False)
     rows, rows_alone = (
-        [json.loads(line) for line in (path / "history.jsonl").read_text().splitlines()] for path in (folder, alone)
+        [json.loads(line) for line in (path / "history.jsonl").read_text().splitlines()]
+        for path in (folder, alone)
     )
     assert len(rows) == 150
     assert rows[-1]["valid_loss"] == pytest.approx(rows_alone[-1]["valid_loss"], rel=0.01)
     assert rows[3]["valid_loss"] == pytest.approx(rows_alone[3]["valid_loss"], rel=1e-5)
-    assert [session["processes"] for session in json.loads((folder / "environment.json").read_text())["sessions"]] == [
+    assert [
+        session["processes"]
+        for session in json.loads((folder / "environment.json").read_text())["sessions"]
+    ] == [
         2,
         1,
     ]
@@ -114,10 +146,14 @@ def environment_of(process):
     return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
 
 
-def test_of_a_job_whose_folder_another_process_has_every_process_ends_and_the_first_says_why(tmp_path, pixels):
+def test_of_a_job_whose_folder_another_process_has_every_process_ends_and_the_first_says_why(
+    tmp_path, pixels
+):
     command = [*TORCHRUN, "-m", "variform", "train", pixels, *OPTIONS, "--out", tmp_path / "run"]
     with held(tmp_path / "run", make=True):
-        done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            command, env=environment(), capture_output=True, text=True, timeout=300
+        )
         assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
     assert done.returncode == 1 and "exitcode  : 2 " in done.stderr
     said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]

@@ -115,7 +115,9 @@ def test_a_slow_update_is_found_in_the_optimiser(train, clock, monkeypatch):
         update(self, gradients)
 
     monkeypatch.setattr(Step, "_update", slowly)
-    is_the_slow_one(profile(objective(train.schema), train, CONFIG, clock=clock, **FEW), "optimiser")
+    is_the_slow_one(
+        profile(objective(train.schema), train, CONFIG, clock=clock, **FEW), "optimiser"
+    )
 
 
 def test_slow_data_are_found_in_data_and_spoken_of(train, clock):
@@ -143,7 +145,10 @@ def test_parts_and_rest_sum_to_the_whole_and_the_objective_stays_as_it_was(train
 def test_a_compiled_step_has_forward_and_backward_in_one(train, monkeypatch):
     monkeypatch.setattr("variform.training.step.compiled", lambda function, device, only: function)
     found = profile(objective(train.schema), train, replace(CONFIG, compile="on"), **FEW)
-    assert list(found.parts) == ["data", "forward and backward, compiled", "optimiser"] and found.is_compiled
+    assert (
+        list(found.parts) == ["data", "forward and backward, compiled", "optimiser"]
+        and found.is_compiled
+    )
     assert sum(found.parts.values()) + found.rest == pytest.approx(found.whole)
 
 
@@ -189,7 +194,9 @@ def convolutional():
 
 def residual():
     """What --network residual builds, gates and odd sizes included: 8 x 8, 4 x 4, 2 x 2, 1 x 1."""
-    config = ModelConfig(latent_dim=3, network="residual", filters=(3, 4, 5), hidden=(6,), gated=True)
+    config = ModelConfig(
+        latent_dim=3, network="residual", filters=(3, 4, 5), hidden=(6,), gated=True
+    )
     return build_vae(config, read("digits").schema)
 
 
@@ -213,7 +220,9 @@ def test_products_of_a_convolutional_network_as_torch_counts_them(train, make):
 def test_a_frozen_weight_needs_no_gradient(train):
     mine = ELBO(convolutional())
     whole = profile(mine, train, CONFIG, steps=1, repeats=1).flops
-    mine.vae.encoder[0].weight.requires_grad_(False)  # its bias is trained, and so all that follows is as it was
+    mine.vae.encoder[0].weight.requires_grad_(
+        False
+    )  # its bias is trained, and so all that follows is as it was
     frozen = profile(mine, train, CONFIG, steps=1, repeats=1).flops
     assert whole - frozen == 2 * 32 * (4 * 4) * (4 * 1 * 3 * 3)
 
@@ -223,7 +232,9 @@ def test_a_frozen_weight_needs_no_gradient(train):
 
 def spoken(data, whole, floor, train, *, would_compile=False, is_compiled=False):
     parts = {"data": data, "forward": 0.5, "backward": 0.5, "optimiser": 0.1}
-    return _advice(Profile(parts, whole, floor, 10**6, 32, 2, "cpu", is_compiled), train, CONFIG, would_compile)
+    return _advice(
+        Profile(parts, whole, floor, 10**6, 32, 2, "cpu", is_compiled), train, CONFIG, would_compile
+    )
 
 
 def test_advice_speaks_of_the_largest_gain_or_not_at_all(train):
@@ -262,7 +273,16 @@ def test_the_command_prints_a_table_or_json(capsys):
     assert numbers["flops"] == 2 * 64 * (2 * 64 * 8 + 3 * 8 * 4 + 3 * 2 * 8 + 3 * 8 * 64)
     assert cli.run(["profile", "digits", *small]) == 0
     out = capsys.readouterr().out
-    for name in ("data", "forward", "backward", "optimiser", "rest", "whole step", "floor", "examples per second"):
+    for name in (
+        "data",
+        "forward",
+        "backward",
+        "optimiser",
+        "rest",
+        "whole step",
+        "floor",
+        "examples per second",
+    ):
         assert name in out
     assert cli.run(["profile", "digits", "--timed-steps", "0"]) == 2
     assert "at least 1" in capsys.readouterr().err

@@ -51,7 +51,9 @@ def oblique_problem(rows=30):
 def spoilt(law, factor, shift):
     """Another law of the family: narrower or wider, and beside the truth by some of its own deviations."""
     if isinstance(law, DiagonalGaussian):
-        return DiagonalGaussian(law.loc + shift * factor * law.stddev, law.log_var + 2 * math.log(factor))
+        return DiagonalGaussian(
+            law.loc + shift * factor * law.stddev, law.log_var + 2 * math.log(factor)
+        )
     turned = torch.eye(law.event_shape[0]) + 0.3 * torch.ones_like(law.scale_tril).tril(-1)
     scale_tril = factor * law.scale_tril @ turned
     return FullGaussian(law.loc + shift * scale_tril.sum(-1), scale_tril)
@@ -89,10 +91,13 @@ def test_a_full_covariance_of_many_latents_does_not_run_away(latents):
     vae = full_vae(weight, torch.zeros(2 * latents), 0.4)
     with evaluating(vae):
         exact, p = vae.encode(x), vae.latent_prior()
-        independent = FullGaussian(exact.mean, torch.diag_embed(exact.scale_tril.diagonal(dim1=-2, dim2=-1)))
+        independent = FullGaussian(
+            exact.mean, torch.diag_embed(exact.scale_tril.diagonal(dim1=-2, dim2=-1))
+        )
         for start in (spoilt(exact, 0.5, 0.0), spoilt(exact, 0.25, 1.0), independent):
             before, few, many = (
-                kl(refine(vae, x, start, p, steps=steps) if steps else start, exact) for steps in (0, 50, 200)
+                kl(refine(vae, x, start, p, steps=steps) if steps else start, exact)
+                for steps in (0, 50, 200)
             )
             assert (few < 0.35 * before).all() and (many < 0.15 * before).all()
 
@@ -113,7 +118,12 @@ def test_a_row_that_refining_made_worse_keeps_what_the_encoder_answered(monkeypa
 class Spoilt(nn.Module):
     def __init__(self, inner, factor, shift):
         super().__init__()
-        self.inner, self.factor, self.shift, self.latent_dim = inner, factor, shift, inner.latent_dim
+        self.inner, self.factor, self.shift, self.latent_dim = (
+            inner,
+            factor,
+            shift,
+            inner.latent_dim,
+        )
 
     def forward(self, params):
         return spoilt(self.inner(params), self.factor, self.shift)
@@ -163,7 +173,9 @@ def poisson_vae(dim):
         decoder.output.bias.fill_(1.0)
         encoder.output.weight.zero_()
         encoder.output.bias.zero_()[dim:] = -2  # the same narrow posterior for every row
-    return VAE(encoder, decoder, posterior=posterior, prior=StandardNormalPrior(dim), likelihood=likelihood)
+    return VAE(
+        encoder, decoder, posterior=posterior, prior=StandardNormalPrior(dim), likelihood=likelihood
+    )
 
 
 @pytest.mark.parametrize("dim", [1, 2])
@@ -192,11 +204,19 @@ def test_digits_with_a_narrowed_posterior_come_back(trained_digits, factor):
     vae, splits = trained_digits
     truth = evaluate(vae, splits.test, samples=5000)["nll"]["mean"]
     plain, found = (
-        narrowed(vae, factor, lambda model, steps=steps: evaluate(model, splits.test, samples=1000, refine=steps))
+        narrowed(
+            vae,
+            factor,
+            lambda model, steps=steps: evaluate(model, splits.test, samples=1000, refine=steps),
+        )
         for steps in (0, 50)
     )
     refined = found["refined"]
-    assert refined["steps"] == 50 and refined["high_pareto_k"]["mean"] < 0.12 and found["high_pareto_k"]["mean"] > 0.9
+    assert (
+        refined["steps"] == 50
+        and refined["high_pareto_k"]["mean"] < 0.12
+        and found["high_pareto_k"]["mean"] > 0.9
+    )
     assert abs(refined["nll"]["mean"] - truth) < 0.05 and plain["nll"]["mean"] - truth > 0.5
     assert refined["elbo"]["mean"] > plain["elbo"]["mean"] + 1
     assert {name: found[name] for name in ("elbo", "nll", "kl", "ess")} == {
@@ -220,7 +240,9 @@ def test_a_flow_is_refined_in_its_noise():
     grid = torch.cartesian_prod(axis, axis)
     x = data.prepared().double()
     with torch.no_grad():
-        log_joint = vae.decode(grid[:, None]).log_prob(x) + StandardNormal(2).log_prob(grid)[:, None]
+        log_joint = (
+            vae.decode(grid[:, None]).log_prob(x) + StandardNormal(2).log_prob(grid)[:, None]
+        )
     exact = log_joint.logsumexp(0) + 2 * math.log(axis[1] - axis[0])
     plain, refined = (score(vae, data, samples=1000, refine=steps) for steps in (0, 100))
     assert (refined.elbo > plain.elbo).all() and (exact - plain.log_px).abs().mean() > 0.3
@@ -272,10 +294,16 @@ def test_a_row_whose_steps_run_away_keeps_the_encoders_answer():
     torch.testing.assert_close(found.variance[4], exact.variance[4] * 0.25)
 
 
-@pytest.mark.parametrize("options", [{"posterior": "full"}, {"prior": "vamp", "components": 5}, {"prior": "flow"}])
+@pytest.mark.parametrize(
+    "options", [{"posterior": "full"}, {"prior": "vamp", "components": 5}, {"prior": "flow"}]
+)
 def test_other_posteriors_and_priors_are_refined_too(options):
     splits = read("digits", DataConfig(binarise="threshold", condition=("label",)))
-    vae = build_vae(ModelConfig(latent_dim=3, hidden=(16,), **options), splits.schema, moments=splits.train.moments())
+    vae = build_vae(
+        ModelConfig(latent_dim=3, hidden=(16,), **options),
+        splits.schema,
+        moments=splits.train.moments(),
+    )
     data = splits.test.take(torch.arange(30))
     plain, found = (score(vae, data, samples=200, refine=steps) for steps in (0, 20))
     assert (found.elbo > plain.elbo - 0.5).all() and found.elbo.mean() > plain.elbo.mean()
@@ -283,9 +311,14 @@ def test_other_posteriors_and_priors_are_refined_too(options):
 
 def test_bad_requests_are_refused(trained_digits):
     vae, splits = trained_digits
-    with pytest.raises(ValueError, match=r"`refine` must be a number of steps, 0 or more; got -1. Use for example 50"):
+    with pytest.raises(
+        ValueError,
+        match=r"`refine` must be a number of steps, 0 or more; got -1. Use for example 50",
+    ):
         score(vae, splits.test, samples=10, refine=-1)
-    with pytest.raises(ValueError, match="refining needs a Gaussian posterior or a flow; got Mixture"):
+    with pytest.raises(
+        ValueError, match="refining needs a Gaussian posterior or a flow; got Mixture"
+    ):
         refinement._loosened(build_vae(ModelConfig(prior="mixture"), splits.schema).latent_prior())
 
 
@@ -297,7 +330,10 @@ def test_a_run_is_evaluated_with_a_refined_posterior(tmp_path, capsys):
     config = RunConfig(model=ModelConfig(latent_dim=2, hidden=(8,)), train=TrainConfig(epochs=1))
     run = train_run(config, tmp_path / "run", pictures=False)
     kept = (run.folder / "evaluation.json").read_bytes()
-    commands.app(["evaluate", str(run.folder), "--samples", "50", "--refine", "5"], result_action="return_value")
+    commands.app(
+        ["evaluate", str(run.folder), "--samples", "50", "--refine", "5"],
+        result_action="return_value",
+    )
     said = capsys.readouterr().out
     assert "VAE, q refined in 5 steps" in said and "share of rows with Pareto k > 0.7" in said
     assert (run.folder / "evaluation.json").read_bytes() == kept

@@ -28,7 +28,8 @@ from variform.model.priors import StandardNormalPrior
 WEIGHTS = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
 MEANS = torch.tensor([[0.0, 0.0], [4.0, 1.0], [-2.0, 4.0]], dtype=torch.float64)
 COVARIANCES = torch.tensor(
-    [[[0.5, 0.3], [0.3, 0.4]], [[0.3, -0.2], [-0.2, 0.6]], [[0.2, 0.0], [0.0, 1.0]]], dtype=torch.float64
+    [[[0.5, 0.3], [0.3, 0.4]], [[0.3, -0.2], [-0.2, 0.6]], [[0.2, 0.0], [0.0, 1.0]]],
+    dtype=torch.float64,
 )
 NOISE = 0.3  # of p(x|z)
 
@@ -51,7 +52,11 @@ def echo(log_var=-20.0):
     likelihood = GaussianLikelihood((2,), variance="shared")
     with torch.no_grad():
         likelihood.raw_log_var.fill_(2 * math.log(NOISE))
-    parts = {"posterior": DiagonalPosterior(2, std="exp"), "prior": StandardNormalPrior(2), "likelihood": likelihood}
+    parts = {
+        "posterior": DiagonalPosterior(2, std="exp"),
+        "prior": StandardNormalPrior(2),
+        "likelihood": likelihood,
+    }
     return VAE(Echo(log_var), Echo(), **parts)
 
 
@@ -94,14 +99,20 @@ def fitted():
 def test_all_rows_are_used_once_and_in_order():
     x = planted(1500)
     assert torch.allclose(aggregated_posterior(echo(), dataset_from(x)), x, atol=1e-3)
-    wide = aggregated_posterior(echo(log_var=0.0), dataset_from(x)) - x  # draws from q(z|x), not its means
+    wide = (
+        aggregated_posterior(echo(log_var=0.0), dataset_from(x)) - x
+    )  # draws from q(z|x), not its means
     assert stats.kstest(wide.flatten().numpy(), "norm").pvalue > 1e-4
     means = aggregated_posterior(echo(log_var=0.0), dataset_from(x), draw=False)
     assert torch.equal(means, x)
 
 
 def test_bic_finds_the_planted_components(fitted):
-    assert fitted.facts["components"] == 3 and fitted.facts["rows"] == 1500 and fitted.facts["converged"]
+    assert (
+        fitted.facts["components"] == 3
+        and fitted.facts["rows"] == 1500
+        and fitted.facts["converged"]
+    )
     found = fitted.prior(None)
     order = found.log_weights.argsort(descending=True)
     # standard errors of the smallest of three components, 300 points: 5 of them
@@ -118,7 +129,9 @@ def test_bic_stops_early_and_one_gaussian_is_enough_for_one():
     points = aggregated_posterior(echo(), dataset_from(x)).numpy()
     covariance = np.cov(points.T, bias=True) + 1e-6 * np.eye(2)
     log_likelihood = stats.multivariate_normal(points.mean(0), covariance).logpdf(points).sum()
-    assert facts["bic"]["1"] == pytest.approx(5 * math.log(400) - 2 * log_likelihood)  # 2 means, 3 covariances
+    assert facts["bic"]["1"] == pytest.approx(
+        5 * math.log(400) - 2 * log_likelihood
+    )  # 2 means, 3 covariances
     assert samplers.fit_mixture(echo(), dataset_from(x[:3])).facts["components"] <= 3
     with pytest.raises(ValueError, match="as many rows as components; got 3 rows"):
         samplers.fit_mixture(echo(), dataset_from(x[:3]), components=[4])
@@ -127,7 +140,9 @@ def test_bic_stops_early_and_one_gaussian_is_enough_for_one():
 @pytest.mark.parametrize("log_var", [-80.0, 0.0])
 def test_latents_at_one_place_are_fitted_without_a_warning(log_var):
     """All rows at one point: a single component there, with the spread of q(z|x), or with next to none."""
-    found = samplers.fit_mixture(echo(log_var), dataset_from(torch.full((300, 2), 1.5)), components=[1, 2, 3])
+    found = samplers.fit_mixture(
+        echo(log_var), dataset_from(torch.full((300, 2), 1.5)), components=[1, 2, 3]
+    )
     draws = drawn(found.prior, 2000)
     assert found.facts["components"] == 1
     assert torch.allclose(draws.mean(0), torch.tensor([1.5, 1.5]), atol=0.15)
@@ -150,7 +165,9 @@ def test_duplicated_rows_count_twice():
     """The law of the rows as they are: a component whose rows come three times gets three times the weight."""
     x = planted(900)
     near = (x - MEANS[1]).square().sum(1) < 4
-    twice = samplers.fit_mixture(echo(), dataset_from(torch.cat([x, x[near], x[near]])), components=[3])
+    twice = samplers.fit_mixture(
+        echo(), dataset_from(torch.cat([x, x[near], x[near]])), components=[3]
+    )
     share, rows = 3 * near.sum().item(), 900 + 2 * near.sum().item()
     heaviest = twice.prior(None).log_weights.exp().max().item()
     assert heaviest == pytest.approx(share / rows, abs=0.03)
@@ -164,7 +181,9 @@ def test_components_are_drawn_by_their_weights_and_not_in_order():
     prior = Planted()
     z = drawn(prior, 20_000)
     component = (z[:, None] - MEANS).square().sum(-1).argmin(1)
-    exact = (planted(400_000, seed=9)[:, None] - MEANS).square().sum(-1).argmin(1).bincount() / 400_000
+    exact = (planted(400_000, seed=9)[:, None] - MEANS).square().sum(-1).argmin(
+        1
+    ).bincount() / 400_000
     assert stats.chisquare(component.bincount(), 20_000 * exact.numpy()).pvalue > 1e-4
     repeats = (component[1:] == component[:-1]).double().mean().item()
     assert repeats == pytest.approx(exact.square().sum().item(), abs=5 * 0.5 / 20_000**0.5)
@@ -173,12 +192,18 @@ def test_components_are_drawn_by_their_weights_and_not_in_order():
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
 def test_temperature_scales_the_covariance_about_the_means(temperature):
     cold = tempered(law(), temperature)
-    assert torch.allclose(cold.log_weights.exp(), WEIGHTS) and torch.equal(cold.components.mean, MEANS)
-    same = MixtureSameFamily(Categorical(WEIGHTS), MultivariateNormal(MEANS, temperature**2 * COVARIANCES))
+    assert torch.allclose(cold.log_weights.exp(), WEIGHTS) and torch.equal(
+        cold.components.mean, MEANS
+    )
+    same = MixtureSameFamily(
+        Categorical(WEIGHTS), MultivariateNormal(MEANS, temperature**2 * COVARIANCES)
+    )
     points = planted(50)
     assert torch.allclose(cold.log_prob(points), same.log_prob(points))
     z = drawn(TemperedPrior(Planted(), temperature), 100_000)
-    assert torch.allclose(z.mean(0), same.mean, atol=5 * same.variance.max().item() ** 0.5 / 100_000**0.5)
+    assert torch.allclose(
+        z.mean(0), same.mean, atol=5 * same.variance.max().item() ** 0.5 / 100_000**0.5
+    )
     assert torch.allclose(z.var(0), same.variance, rtol=0.03)
     for one in (StandardNormal(3), DiagonalGaussian(torch.ones(4, 3), torch.randn(4, 3))):
         assert torch.allclose(tempered(one, temperature).stddev, temperature * one.stddev)
@@ -201,7 +226,9 @@ def test_log_likelihood_under_a_sampler_is_exact_and_better_than_under_the_wrong
     """x = z + noise: p(x) under the mixture is the mixture of N(mean, covariance + noise), under N(0, I) N(0, ...)."""
     vae, data = echo(log_var=2 * math.log(NOISE)), dataset_from(planted(200, seed=1))
     found = fitted.prior(None)
-    covariance = found.components.scale_tril @ found.components.scale_tril.mT + NOISE**2 * torch.eye(2)
+    covariance = (
+        found.components.scale_tril @ found.components.scale_tril.mT + NOISE** 2 * torch.eye(2)
+    )
     exact = MixtureSameFamily(
         Categorical(logits=found.log_weights), MultivariateNormal(found.components.mean, covariance)
     ).log_prob(data.prepared())
@@ -209,7 +236,9 @@ def test_log_likelihood_under_a_sampler_is_exact_and_better_than_under_the_wrong
     assert ((under.log_px - exact).abs() <= 5 / under.ess.sqrt()).all()
     assert (under.elbo.mean() < under.log_px.mean()) and under.kl_per_dimension is None
     prior = score(vae, data, samples=4000)
-    wrong = MultivariateNormal(torch.zeros(2), (1 + NOISE**2) * torch.eye(2)).log_prob(data.prepared())
+    wrong = MultivariateNormal(torch.zeros(2), (1 + NOISE**2) * torch.eye(2)).log_prob(
+        data.prepared()
+    )
     likely = prior.ess > 200  # of rows that the prior hardly knows the estimate is bad
     assert ((prior.log_px - wrong).abs()[likely] <= 5 / prior.ess[likely].sqrt()).all()
     assert under.log_px.mean() > prior.log_px.mean() + 1
@@ -231,20 +260,33 @@ def test_compare_ranks_the_law_of_the_data_above_the_prior(fitted):
     numbers = samplers.compare(vae, {"gmm": fitted.prior, "again": vae.prior}, splits, samples=50)
     prior, gmm, again = (numbers["samplers"][name] for name in ("prior", "gmm", "again"))
     assert gmm["nll_minus_prior"]["mean"] < -5 * gmm["nll_minus_prior"]["se"] < 0
-    assert gmm["nll_minus_prior"]["mean"] == pytest.approx(gmm["nll"]["mean"] - prior["nll"]["mean"])
-    assert again["nll"] == prior["nll"] and again["nll_minus_prior"]["mean"] == 0  # the same draws for all
+    assert gmm["nll_minus_prior"]["mean"] == pytest.approx(
+        gmm["nll"]["mean"] - prior["nll"]["mean"]
+    )
+    assert (
+        again["nll"] == prior["nll"] and again["nll_minus_prior"]["mean"] == 0
+    )  # the same draws for all
     assert again["samples"] == prior["samples"]
     for name, worst in (("coverage", 0.8), ("recall", 0.9)):
         assert prior["samples"][name]["mean"] < worst < gmm["samples"][name]["mean"]
     for found in (gmm["samples"], numbers["training_rows"]):
-        assert abs(found["c2st"]["mean"] - 0.5) < 4 * found["c2st"]["se"] < abs(prior["samples"]["c2st"]["mean"] - 0.5)
-        assert abs(found["coverage"]["mean"] - numbers["perfect_coverage"]) < 4 * found["coverage"]["se"]
+        assert (
+            abs(found["c2st"]["mean"] - 0.5)
+            < 4 * found["c2st"]["se"]
+            < abs(prior["samples"]["c2st"]["mean"] - 0.5)
+        )
+        assert (
+            abs(found["coverage"]["mean"] - numbers["perfect_coverage"])
+            < 4 * found["coverage"]["se"]
+        )
     assert numbers["decoded"] == "draws" and numbers["compared"] == len(splits.test)
 
 
 def test_a_conditional_model_is_told_the_contexts_of_the_test_rows():
     splits = read("digits", DataConfig(condition=("label",)))
-    vae = build_vae(ModelConfig(latent_dim=2, likelihood="gaussian-shared", hidden=(8,)), splits.schema).double()
+    vae = build_vae(
+        ModelConfig(latent_dim=2, likelihood="gaussian-shared", hidden=(8,)), splits.schema
+    ).double()
     told = []
     decode = vae.decode
 
@@ -257,7 +299,9 @@ def test_a_conditional_model_is_told_the_contexts_of_the_test_rows():
     assert fitted.facts["rows"] == len(splits.train)
     numbers = samplers.compare(vae, {}, splits, samples=2)
     shares = told[-1].mean(0)
-    assert torch.equal(shares, splits.test.contexts.double().mean(0)) and numbers["decoded"] == "means"
+    assert (
+        torch.equal(shares, splits.test.contexts.double().mean(0)) and numbers["decoded"] == "means"
+    )
 
 
 def test_what_gives_generated_rows_away_is_said_with_its_columns():
@@ -266,18 +310,25 @@ def test_what_gives_generated_rows_away_is_said_with_its_columns():
     rows = random.normal(size=(900, 4))
     rows[:, 2] = np.where(random.random(900) < 0.8, 7.25, 7.25 + rows[:, 2])
     splits = splits_from(rows, config=DataConfig(cells="mixed"))
-    vae = build_vae(ModelConfig(latent_dim=2, likelihood="mixed", hidden=()), splits.schema).double()
+    vae = build_vae(
+        ModelConfig(latent_dim=2, likelihood="mixed", hidden=()), splits.schema
+    ).double()
     numbers = samplers.compare(vae, {}, splits, samples=2)
     found = numbers["samplers"]["prior"]
     boosted, nearest = (found["samples"][name]["mean"] for name in ("c2st_boosted", "c2st"))
     assert boosted > 0.8 > nearest and found["samples"]["c2st_boosted"]["p_value"] < 1e-6
     assert found["columns"][0]["column"] == "column 3" and found["columns"][0]["is_clear"]
     (pile,) = found["piles"]
-    assert pile["value"] == pytest.approx(7.25, abs=1e-6) and pile["generated"] == 0 and 0.7 < pile["real"] < 0.9
+    assert (
+        pile["value"] == pytest.approx(7.25, abs=1e-6)
+        and pile["generated"] == 0
+        and 0.7 < pile["real"] < 0.9
+    )
     told, piled = numbers["warnings"]
     assert "from test rows" in told and "column 3" in told and "column 3 = 7.25" in piled
     assert (
-        abs(numbers["training_rows"]["c2st_boosted"]["mean"] - 0.5) < 4 * numbers["training_rows"]["c2st_boosted"]["se"]
+        abs(numbers["training_rows"]["c2st_boosted"]["mean"] - 0.5)
+        < 4 * numbers["training_rows"]["c2st_boosted"]["se"]
     )
 
 
@@ -287,29 +338,42 @@ def test_what_gives_generated_rows_away_is_said_with_its_columns():
 @pytest.fixture(scope="module")
 def flow():
     torch.set_default_dtype(torch.float64)
-    return samplers.fit_flow(echo(), dataset_from(planted(2000)), dataset_from(planted(500, seed=1)), rounds=4)
+    return samplers.fit_flow(
+        echo(), dataset_from(planted(2000)), dataset_from(planted(500, seed=1)), rounds=4
+    )
 
 
 def test_a_flow_comes_close_to_the_planted_law(flow):
     z = planted(5000, seed=3)
-    excess = truth().log_prob(z).mean() - flow.prior(None).log_prob(z).mean()  # an estimate of KL(truth || flow)
+    excess = (
+        truth().log_prob(z).mean() - flow.prior(None).log_prob(z).mean()
+    )  # an estimate of KL(truth || flow)
     normal = truth().log_prob(z).mean() - StandardNormal(2).log_prob(z).mean()
     assert -0.01 < excess < 0.2 < normal
     assert flow.facts["valid_nll"] == pytest.approx(-truth().log_prob(z).mean().item(), abs=0.3)
     grid = torch.linspace(-12, 12, 401)
     points = torch.cartesian_prod(grid, grid)
-    mass = torch.cat([flow.prior(None).log_prob(part).exp() for part in points.split(40_000)]).sum() * 0.06**2
+    mass = (
+        torch.cat([flow.prior(None).log_prob(part).exp() for part in points.split(40_000)]).sum()
+        * 0.06**2
+    )
     assert mass.item() == pytest.approx(1, abs=2e-3)
 
 
 def test_a_flow_is_fitted_the_same_way_again_and_keeps_its_best_round():
     sets = dataset_from(planted(300)), dataset_from(planted(100, seed=1))
-    first, second = (samplers.fit_flow(echo(), *sets, rounds=1, hidden=(8,), transforms=1) for _ in range(2))
+    first, second = (
+        samplers.fit_flow(echo(), *sets, rounds=1, hidden=(8,), transforms=1) for _ in range(2)
+    )
     assert first.facts == second.facts
-    for one, other in zip(first.prior.state_dict().values(), second.prior.state_dict().values(), strict=True):
+    for one, other in zip(
+        first.prior.state_dict().values(), second.prior.state_dict().values(), strict=True
+    ):
         assert torch.equal(one, other)
     held_out = torch.cat([aggregated_posterior(echo(), sets[1], seed=seed) for seed in range(20)])
-    assert -first.prior(None).log_prob(held_out).mean().item() == pytest.approx(first.facts["valid_nll"])
+    assert -first.prior(None).log_prob(held_out).mean().item() == pytest.approx(
+        first.facts["valid_nll"]
+    )
 
 
 def test_the_temperature_of_a_flow_is_that_of_its_noise(flow):
@@ -334,7 +398,9 @@ def test_a_sampler_comes_back_with_the_same_bits(fitted, flow, tmp_path):
     for dtype in (torch.float32, torch.float64):
         vae = model().to(dtype)
         for sampler in (fitted, flow):
-            one = Sampler(sampler.kind, samplers.like_model(vae, copy.deepcopy(sampler.prior)), sampler.facts)
+            one = Sampler(
+                sampler.kind, samplers.like_model(vae, copy.deepcopy(sampler.prior)), sampler.facts
+            )
             path = tmp_path / "sampler.safetensors"
             save_sampler(one, vae, path)
             again = load_sampler(path, vae)

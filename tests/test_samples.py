@@ -11,7 +11,9 @@ from variform.evaluation.samples import compare_samples, perfect_coverage, piles
 
 def pair(count, seed, *, dim=2, shift=0.0):
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, dim, generator=generator) + shift, torch.randn(count, dim, generator=generator)
+    return torch.randn(count, dim, generator=generator) + shift, torch.randn(
+        count, dim, generator=generator
+    )
 
 
 def test_numbers_equal_brute_force_over_the_definitions():
@@ -19,12 +21,20 @@ def test_numbers_equal_brute_force_over_the_definitions():
     k = 4
 
     def radius(rows, i):
-        return np.sort([np.linalg.norm(rows[i] - other) for j, other in enumerate(rows) if j != i])[k - 1]
+        return np.sort([np.linalg.norm(rows[i] - other) for j, other in enumerate(rows) if j != i])[
+            k - 1
+        ]
 
-    in_x = np.array([[np.linalg.norm(x[i] - y[j]) <= radius(x, i) for j in range(40)] for i in range(40)])
-    in_y = np.array([[np.linalg.norm(x[i] - y[j]) <= radius(y, j) for j in range(40)] for i in range(40)])
+    in_x = np.array(
+        [[np.linalg.norm(x[i] - y[j]) <= radius(x, i) for j in range(40)] for i in range(40)]
+    )
+    in_y = np.array(
+        [[np.linalg.norm(x[i] - y[j]) <= radius(y, j) for j in range(40)] for i in range(40)]
+    )
     pooled = np.concatenate([x, y])
-    nearest = NearestNeighbors(n_neighbors=2).fit(pooled).kneighbors(pooled, return_distance=False)[:, 1]
+    nearest = (
+        NearestNeighbors(n_neighbors=2).fit(pooled).kneighbors(pooled, return_distance=False)[:, 1]
+    )
     expected = {
         "precision": in_x.any(0).mean(),
         "recall": in_y.any(1).mean(),
@@ -54,7 +64,9 @@ def test_perfect_coverage_is_the_share_of_neighbourhoods_with_another_set():
     generator, rows, k = np.random.default_rng(0), 6, 3
     order = generator.permuted(np.tile(np.arange(2 * rows - 1) < rows - 1, (200_000, 1)), axis=1)
     share = 1 - order[:, :k].all(1).mean()
-    assert perfect_coverage(rows, k) == pytest.approx(share, abs=4 * (share * (1 - share) / 200_000) ** 0.5)
+    assert perfect_coverage(rows, k) == pytest.approx(
+        share, abs=4 * (share * (1 - share) / 200_000) ** 0.5
+    )
 
 
 def test_what_is_wrong_with_samples_shows_in_its_number():
@@ -65,7 +77,11 @@ def test_what_is_wrong_with_samples_shows_in_its_number():
     }  # fmt: skip
     two_modes = x + 20 * (torch.arange(300) % 2)[:, None]
     one_mode = compare_samples(y, two_modes)
-    assert one_mode["precision"].mean > 0.9 and one_mode["recall"].mean < 0.6 and one_mode["coverage"].mean < 0.6
+    assert (
+        one_mode["precision"].mean > 0.9
+        and one_mode["recall"].mean < 0.6
+        and one_mode["coverage"].mean < 0.6
+    )
     noisy = compare_samples(3 * y, x)
     assert noisy["precision"].mean < 0.6 and noisy["recall"].mean > 0.9
     copies = compare_samples(x, x)
@@ -76,7 +92,9 @@ def test_what_is_wrong_with_samples_shows_in_its_number():
 
 def test_rows_must_be_equally_many_and_enough():
     for generated, real in ((8, 9), (6, 6)):
-        with pytest.raises(ValueError, match=f"must be equally many, and at least 7; got {generated} and {real}"):
+        with pytest.raises(
+            ValueError, match=f"must be equally many, and at least 7; got {generated} and {real}"
+        ):
             compare_samples(torch.randn(generated, 2), torch.randn(real, 2))
 
 
@@ -122,7 +140,9 @@ def test_a_point_mass_is_told_and_named_where_the_nearest_neighbour_is_blind():
     generated, real = normals(300, 12)
     real[:, 4] = np.where(np.arange(300) % 10, 0.25, real[:, 4])
     nearest = compare_samples(*(torch.from_numpy(rows) for rows in (generated, real)))["c2st"].mean
-    accuracy, p_value, columns = tell_apart(generated, real, names=[f"x{place}" for place in range(12)])
+    accuracy, p_value, columns = tell_apart(
+        generated, real, names=[f"x{place}" for place in range(12)]
+    )
     assert nearest < 0.7 and accuracy.mean > 0.9 and p_value < 1e-9  # .95 by the rule of Bayes
     assert [column.column for column in columns if column.is_clear] == ["x4"]
     (pile,) = piles(generated, real, names=[f"x{place}" for place in range(12)])
@@ -135,7 +155,10 @@ def test_what_only_two_columns_together_tell_is_found_by_permuting_them():
     generated[:, 2] = 0.95 * generated[:, 0] + 0.3 * generated[:, 2]
     real[:, 2] = -0.95 * real[:, 0] + 0.3 * real[:, 2]
     accuracy, _, columns = tell_apart(generated, real, names=["x", "other", "y"])
-    assert accuracy.mean > 0.8 and {column.column for column in columns if column.is_clear} == {"x", "y"}
+    assert accuracy.mean > 0.8 and {column.column for column in columns if column.is_clear} == {
+        "x",
+        "y",
+    }
     assert all(abs(column.alone.mean - 0.5) < 4 * column.alone.se for column in columns)
 
 

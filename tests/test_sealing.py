@@ -68,7 +68,10 @@ def test_a_thousand_flipped_bits_of_a_checkpoint_are_refused(folder):
     assert len(bits) >= 1000
     for bit in bits:
         path.write_bytes(flipped(content, bit))
-        with pytest.raises(ValueError, match=r"must be a whole checkpoint; .* is as it was: put a copy|Choose another"):
+        with pytest.raises(
+            ValueError,
+            match=r"must be a whole checkpoint; .* is as it was: put a copy|Choose another",
+        ):
             checkpoints.load(folder, identity, {})
     for size in (*range(0, len(content), len(content) // 50), len(content) - 1):
         path.write_bytes(content[:size])
@@ -87,7 +90,10 @@ def test_flipped_bits_of_every_other_sealed_file_are_refused(folder):
         "scores.safetensors": read_sealed,
         "sampler-gmm.safetensors": lambda path: load_sampler(path, run.vae),
     }
-    assert {path.name for path in folder.glob("*.safetensors")} == {*readers, "checkpoint.safetensors"}
+    assert {path.name for path in folder.glob("*.safetensors")} == {
+        *readers,
+        "checkpoint.safetensors",
+    }
     for name, read in readers.items():
         path = folder / name
         content = path.read_bytes()
@@ -113,7 +119,9 @@ def test_a_flipped_bit_of_a_json_file_is_refused_or_changes_no_value(folder):
                 assert "must be" in str(error)
                 refused += 1
                 continue
-            assert {name: values.get(name) for name in whole} == whole  # spaces, or the name of the checksum itself
+            assert {
+                name: values.get(name) for name in whole
+            } == whole  # spaces, or the name of the checksum itself
         path.write_bytes(content)
     assert refused > 900
 
@@ -128,8 +136,14 @@ def test_a_history_that_tells_something_else_than_the_checkpoint_is_refused(fold
         except ValueError as error:
             assert "must" in str(error)
     digit = content.index(b'"valid_elbo": -') + len(b'"valid_elbo": -')
-    path.write_bytes(content[:digit] + (b"1" if content[digit : digit + 1] != b"1" else b"2") + content[digit + 1 :])
-    with pytest.raises(ValueError, match="must agree with the checkpoint beside it; epoch 1 differs"):
+    path.write_bytes(
+        content[:digit]
+        + (b"1" if content[digit : digit + 1] != b"1" else b"2")
+        + content[digit + 1 :]
+    )
+    with pytest.raises(
+        ValueError, match="must agree with the checkpoint beside it; epoch 1 differs"
+    ):
         history(folder)
     (folder / "evaluation.json").unlink()
     resume_run(folder, pictures=False)  # as it says
@@ -147,7 +161,10 @@ def test_a_run_with_a_damaged_checkpoint_is_told_what_to_do_and_loses_nothing(fo
     before = {item: item.read_bytes() for item in folder.iterdir() if item.is_file()}
     assert cli.run(["train", "--resume", str(folder)]) == 2
     error = capsys.readouterr().err
-    assert "its checksum differs" in error and f"variform train --config {folder / 'config.toml'} --out NEW" in error
+    assert (
+        "its checksum differs" in error
+        and f"variform train --config {folder / 'config.toml'} --out NEW" in error
+    )
     assert {item: item.read_bytes() for item in folder.iterdir() if item.is_file()} == before
     path.write_bytes(content)  # as it says
     (folder / "model.safetensors").unlink()
@@ -157,7 +174,11 @@ def test_a_run_with_a_damaged_checkpoint_is_told_what_to_do_and_loses_nothing(fo
 
 def test_a_checkpoint_of_a_version_without_checksums_is_resumed_with_a_word(folder, capsys):
     path = folder / "checkpoint.safetensors"
-    header, tensors, model = header_of(path), load_file(path), (folder / "model.safetensors").read_bytes()
+    header, tensors, model = (
+        header_of(path),
+        load_file(path),
+        (folder / "model.safetensors").read_bytes(),
+    )
     older = {name: header[name] for name in ("state", "identity")}
     save_file(tensors, path, metadata={"variform": json.dumps(older)})
     (folder / "model.safetensors").unlink()

@@ -7,7 +7,17 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, evaluate, fit, read, save
+from variform import (
+    DataConfig,
+    ModelConfig,
+    TrainConfig,
+    build_objective,
+    build_vae,
+    evaluate,
+    fit,
+    read,
+    save,
+)
 from variform.export.model_file import load_vae
 from variform.faces.cli import commands
 from variform.objectives import ELBO, SemiSupervised
@@ -29,15 +39,21 @@ def test_so_many_labels_are_kept_of_each_class_and_the_others_are_hidden(few):
     train, whole = few.train, read("digits", DataConfig(condition=("label",)))
     known = train.labels >= 0
     assert torch.bincount(train.labels[known]).tolist() == [5] * 10
-    assert (train.contexts.sum(1) > 0).equal(known) and train.labels[known].equal(whole.train.labels[known])
-    torch.testing.assert_close(train.contexts[known], torch.eye(10)[train.labels[known]], check_dtype=False)
+    assert (train.contexts.sum(1) > 0).equal(known) and train.labels[known].equal(
+        whole.train.labels[known]
+    )
+    torch.testing.assert_close(
+        train.contexts[known], torch.eye(10)[train.labels[known]], check_dtype=False
+    )
     assert few.test.labels.equal(whole.test.labels) and (few.valid.contexts.sum(1) == 1).all()
 
 
 def test_the_loss_is_the_one_of_the_paper(few):
     """Row by row and label by label: known, L(x, y) and the classifier's term; else the sum over y and the entropy."""
     vae = small(few.schema).to(torch.float64)
-    rows = torch.cat([(few.train.labels >= 0).nonzero()[:3, 0], (few.train.labels < 0).nonzero()[:4, 0]])
+    rows = torch.cat(
+        [(few.train.labels >= 0).nonzero()[:3, 0], (few.train.labels < 0).nonzero()[:4, 0]]
+    )
     x, context = vae.batch(few.train, rows)
     torch.manual_seed(0)
     terms = SemiSupervised(vae, alpha=7.0, samples=2, kl="closed-form")(x, context)
@@ -68,7 +84,9 @@ def test_the_loss_is_the_one_of_the_paper(few):
 def test_curves_and_table_are_of_one_quantity(few):
     """The means over validation rows of the objective and of an evaluation: KL in closed form is the same number."""
     vae = small(few.schema)
-    history = fit(SemiSupervised(vae, samples=200), few.train, few.valid, TrainConfig(objective="m2", steps=1))
+    history = fit(
+        SemiSupervised(vae, samples=200), few.train, few.valid, TrainConfig(objective="m2", steps=1)
+    )
     numbers = evaluate(vae, few.valid, samples=200)
     (row,) = history.rows
     assert row["valid_kl"] == pytest.approx(numbers["kl"]["mean"], rel=1e-9)
@@ -81,12 +99,16 @@ def test_a_certain_classifier_makes_it_the_conditional_elbo(few):
     torch.nn.init.zeros_(vae.classifier.output.weight)
     torch.nn.init.zeros_(vae.encoder.output.weight)
     with torch.no_grad():
-        vae.encoder.output.bias.copy_(torch.tensor([0.3, -0.2, -60.0, -60.0]))  # a point, so that both draw the same z
+        vae.encoder.output.bias.copy_(
+            torch.tensor([0.3, -0.2, -60.0, -60.0])
+        )  # a point, so that both draw the same z
         vae.classifier.output.bias.copy_(1e3 * torch.eye(10)[4])
     x, context = vae.batch(few.train, (few.train.labels < 0).nonzero()[:5, 0])
     told = torch.eye(10, dtype=x.dtype)[[4] * 5]
     expected = ELBO(vae)(x, told)
-    torch.testing.assert_close(SemiSupervised(vae)(x, context).loss, expected.loss + math.log(10), rtol=1e-5, atol=0)
+    torch.testing.assert_close(
+        SemiSupervised(vae)(x, context).loss, expected.loss + math.log(10), rtol=1e-5, atol=0
+    )
 
 
 def test_hidden_labels_are_found_better_than_by_the_known_ones_alone(few, tmp_path):
@@ -99,11 +121,18 @@ def test_hidden_labels_are_found_better_than_by_the_known_ones_alone(few, tmp_pa
     fit(objective, few.train, few.valid, config)
     numbers = evaluate(vae, few.test, samples=2)
     known = few.train.labels >= 0
-    alone = LogisticRegression(max_iter=2000).fit(few.train.prepared().flatten(1)[known], few.train.labels[known])
-    assert numbers["accuracy"]["mean"] > alone.score(few.test.prepared().flatten(1), few.test.labels) + 0.005
+    alone = LogisticRegression(max_iter=2000).fit(
+        few.train.prepared().flatten(1)[known], few.train.labels[known]
+    )
+    assert (
+        numbers["accuracy"]["mean"]
+        > alone.score(few.test.prepared().flatten(1), few.test.labels) + 0.005
+    )
     save(vae, tmp_path / "model.safetensors")
     x = few.test.prepared()
-    assert torch.equal(load_vae(tmp_path / "model.safetensors").log_classify(x), vae.log_classify(x))
+    assert torch.equal(
+        load_vae(tmp_path / "model.safetensors").log_classify(x), vae.log_classify(x)
+    )
 
 
 def test_m2_from_the_command_line_and_what_it_refuses(tmp_path, monkeypatch, capsys):
@@ -114,7 +143,10 @@ def test_m2_from_the_command_line_and_what_it_refuses(tmp_path, monkeypatch, cap
     assert "share of labels that the classifier finds" in capsys.readouterr().out
     assert open_run("run").vae.classifier is not None
     assert commands.run([*options.split(), "--out", "other"]) == 2
-    assert "must have its label" in (message := capsys.readouterr().err) and "--objective m2" in message
+    assert (
+        "must have its label" in (message := capsys.readouterr().err)
+        and "--objective m2" in message
+    )
     assert not (tmp_path / "other").exists()
     for wrong, expected in {
         "--labelled 55": "--labelled must be a multiple of the 10 classes of digits; got 55",
@@ -138,12 +170,27 @@ def test_labels_that_a_table_lacks_are_inferred(tmp_path, monkeypatch, capsys):
     (tmp_path / "some.csv").write_text("\n".join(["position,side", *lines]))
     told = "train some.csv --label side --condition label --likelihood gaussian-shared --latent-dim 1 --hidden 16"
     assert (
-        commands.run([*told.split(), "--objective", "m2", "--epochs", "60", "--batch-size", "50", "--out", "run"]) == 0
+        commands.run(
+            [
+                *told.split(),
+                "--objective",
+                "m2",
+                "--epochs",
+                "60",
+                "--batch-size",
+                "50",
+                "--out",
+                "run",
+            ]
+        )
+        == 0
     )
     run = open_run("run")
     test = run.data().test
     truth = (test.prepared()[:, 0] > 0).long()  # the two kinds are 8 standard deviations apart
-    assert (run.vae.log_classify(test.prepared()).argmax(1) == truth).all() and (test.labels == -1).any()
+    assert (run.vae.log_classify(test.prepared()).argmax(1) == truth).all() and (
+        test.labels == -1
+    ).any()
     assert test.contexts[test.labels == -1].sum() == 0
     assert run.evaluation["accuracy"]["n"] == (test.labels >= 0).sum()
     assert commands.run([*told.split(), "--out", "other"]) == 2

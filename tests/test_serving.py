@@ -37,7 +37,9 @@ class Clock:
 
 @pytest.fixture(scope="module")
 def vae(tmp_path_factory):
-    return models.model_of("conditional", models.data_of("conditional", tmp_path_factory.mktemp("data")))
+    return models.model_of(
+        "conditional", models.data_of("conditional", tmp_path_factory.mktemp("data"))
+    )
 
 
 @pytest.fixture
@@ -47,7 +49,9 @@ def clock():
 
 @pytest.fixture
 def client(vae, clock):
-    with TestClient(application(PAGE, vae, rate=30, clock=clock), base_url="http://127.0.0.1:8000") as opened:
+    with TestClient(
+        application(PAGE, vae, rate=30, clock=clock), base_url="http://127.0.0.1:8000"
+    ) as opened:
         yield opened
 
 
@@ -63,23 +67,40 @@ def test_it_decodes_rows_of_codes_and_contexts(client, vae):
     sent = rows(7)
     answer = ask(client, sent.tobytes())
     expected = exploration.decode(vae, sent[:, :3], context=torch.from_numpy(sent[:, 3:].copy()))
-    assert answer.status_code == 200 and answer.headers["content-type"] == "application/octet-stream"
-    assert np.array_equal(np.frombuffer(answer.content, "<f4").reshape(7, 1, 8, 8), expected.astype("<f4"))
+    assert (
+        answer.status_code == 200 and answer.headers["content-type"] == "application/octet-stream"
+    )
+    assert np.array_equal(
+        np.frombuffer(answer.content, "<f4").reshape(7, 1, 8, 8), expected.astype("<f4")
+    )
 
 
 def test_it_shows_the_page_with_strict_headers(client):
     answer = client.get("/")
     assert answer.text == PAGE and answer.headers["content-type"].startswith("text/html")
-    for found in (answer, client.get("/nothing"), client.get("/", headers={"Host": "evil.example"})):
+    for found in (
+        answer,
+        client.get("/nothing"),
+        client.get("/", headers={"Host": "evil.example"}),
+    ):
         assert found.headers["x-content-type-options"] == "nosniff"
         assert found.headers["referrer-policy"] == "no-referrer"
         assert found.headers["x-frame-options"] == "DENY"
-        assert "content-security-policy" in found.headers and "access-control-allow-origin" not in found.headers
+        assert (
+            "content-security-policy" in found.headers
+            and "access-control-allow-origin" not in found.headers
+        )
 
 
 @pytest.mark.parametrize(
     "path",
-    ["/../../etc/passwd", "/..%2f..%2fetc%2fpasswd", "/%2e%2e/config.toml", "/config.toml", "//etc/passwd"],
+    [
+        "/../../etc/passwd",
+        "/..%2f..%2fetc%2fpasswd",
+        "/%2e%2e/config.toml",
+        "/config.toml",
+        "//etc/passwd",
+    ],
 )
 def test_no_path_leads_to_a_file(client, path):
     assert client.get(path).status_code in (404, 405)
@@ -95,10 +116,18 @@ def test_bodies_of_the_wrong_size_type_and_content_are_refused(client, vae):
         bad[1, 1] = value
         answer = ask(client, bad.tobytes())
         assert answer.status_code == 400 and "must be finite" in answer.text
-    assert client.post("/decode", content=fine, headers={"Content-Type": "text/plain"}).status_code == 415
+    assert (
+        client.post("/decode", content=fine, headers={"Content-Type": "text/plain"}).status_code
+        == 415
+    )
     assert client.post("/decode", json={"z": [1, 2]}).status_code == 415
-    assert client.get("/decode").status_code == 405 and client.put("/", content=fine).status_code == 405
-    assert ask(client, np.full((1, 13), 1e38, "<f4").tobytes()).status_code == 200  # absurd, but numbers
+    assert (
+        client.get("/decode").status_code == 405
+        and client.put("/", content=fine).status_code == 405
+    )
+    assert (
+        ask(client, np.full((1, 13), 1e38, "<f4").tobytes()).status_code == 200
+    )  # absurd, but numbers
 
 
 def test_too_many_codes_are_refused(client, vae):
@@ -107,12 +136,16 @@ def test_too_many_codes_are_refused(client, vae):
     assert answer.status_code == 413 and f"at most {most_codes(vae) * 4 * 13} bytes" in answer.text
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "", "localhost.evil"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "", "localhost.evil"]
+)
 def test_a_name_that_points_here_is_not_the_server_s(client, host):
     assert client.get("/", headers={"Host": host}).status_code == 403
 
 
-@pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:8000", "LOCALHOST", "192.168.1.7:80"])
+@pytest.mark.parametrize(
+    "host", ["localhost:8000", "127.0.0.1", "[::1]:8000", "LOCALHOST", "192.168.1.7:80"]
+)
 def test_localhost_and_numeric_addresses_are(client, host):
     assert client.get("/", headers={"Host": host}).status_code == 200
 
@@ -156,9 +189,13 @@ print("stopped", flush=True)
 
 @pytest.fixture
 def server(tmp_path):
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([*sys.path, os.path.dirname(__file__)])}
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([*sys.path, os.path.dirname(__file__)])
+    }
     command = [sys.executable, "-c", SERVER]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=tmp_path, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, env=environment, cwd=tmp_path, text=True
+    ) as process:
         yield process
         process.kill()
 
@@ -170,12 +207,16 @@ def test_a_real_server_answers_refuses_and_stops(server, tmp_path):
     answer = httpx.post(url + "decode", content=body, headers=BINARY)
     assert len(answer.content) == 2 * 64 * 4 and "server" not in answer.headers
     port = int(url.rsplit(":", 1)[1].strip("/"))
-    assert _raw(port, b"GET /../../etc/passwd HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").startswith(b"HTTP/1.1 404")
+    assert _raw(port, b"GET /../../etc/passwd HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").startswith(
+        b"HTTP/1.1 404"
+    )
     head = b"POST /decode HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/octet-stream\r\n"
     huge = head + b"Content-Length: 99999999999\r\n\r\n" + bytes(2**14)
     assert _raw(port, huge).startswith(b"HTTP/1.1 413")
     assert _raw(port, b"\x16\x03\x01 no HTTP at all\r\n\r\n").startswith(b"HTTP/1.1 400")
-    with pytest.raises(OSError, match=rf"listen at port {port} of 127.0.0.1; Address already in use"):
+    with pytest.raises(
+        OSError, match=rf"listen at port {port} of 127.0.0.1; Address already in use"
+    ):
         serving.serve(PAGE, None, port=port, started=print)
     server.send_signal(signal.SIGINT)
     assert server.wait(20) == 0 and server.stdout.read().strip() == "stopped"
@@ -225,12 +266,17 @@ def test_half_open_connections_keep_nobody_out(server):
     with contextlib.ExitStack() as stack:
         held = []
         for number in range(3 * serving._MOST_CONNECTIONS):
-            held.append(stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60)))
+            held.append(
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+            )
             held[-1].sendall(sent[number % len(sent)])
         for _ in range(5):
             assert httpx.get(url, timeout=60).status_code == 200
             body = np.zeros((1, 3), "<f4").tobytes()
-            assert httpx.post(url + "decode", content=body, headers=BINARY, timeout=60).status_code == 200
+            assert (
+                httpx.post(url + "decode", content=body, headers=BINARY, timeout=60).status_code
+                == 200
+            )
         for connection in held[: serving._MOST_CONNECTIONS]:
             with contextlib.suppress(ConnectionResetError):
                 while connection.recv(2**16):
@@ -247,7 +293,9 @@ class Loop:
         return self.now
 
     def call_later(self, delay, function):
-        call = types.SimpleNamespace(at=self.now + delay, run=function, cancel=lambda: self.calls.remove(call))
+        call = types.SimpleNamespace(
+            at=self.now + delay, run=function, cancel=lambda: self.calls.remove(call)
+        )
         self.calls.append(call)
         return call
 
@@ -295,7 +343,9 @@ class Transport:
 @pytest.fixture
 def connect():
     """Makes a connection to a server whose time stands still."""
-    config = uvicorn.Config(lambda scope: None, http=serving.Connection, ws="none", log_level="critical")
+    config = uvicorn.Config(
+        lambda scope: None, http=serving.Connection, ws="none", log_level="critical"
+    )
     state, loop = uvicorn.server.ServerState(), Loop()
 
     def connected():
@@ -342,7 +392,11 @@ def test_who_does_not_take_an_answer_is_dropped_and_who_takes_it_slowly_is_not(c
 def test_a_request_that_is_worked_on_for_long_is_not_dropped(connect):
     connected, loop = connect
     connection = connected()
-    for part in (b"GET / HTTP/1.1\r\n", b"Host: 127.0.0.1\r\n", b"\r\n"):  # a slow client, but in time
+    for part in (
+        b"GET / HTTP/1.1\r\n",
+        b"Host: 127.0.0.1\r\n",
+        b"\r\n",
+    ):  # a slow client, but in time
         connection.data_received(part)
         loop.pass_time(0.4 * serving._SECONDS)
     loop.pass_time(20 * serving._SECONDS)
@@ -369,7 +423,11 @@ def test_mistakes_are_one_sentence(tmp_path, capsys, monkeypatch):
     assert cli.run(["serve", str(tmp_path), "--port", "0"]) == 2
     assert "a run must be a folder with config.toml" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "starlette", None)
-    for name in [name for name in sys.modules if name.startswith(("starlette.", "variform.pages.explorer.serving"))]:
+    for name in [
+        name
+        for name in sys.modules
+        if name.startswith(("starlette.", "variform.pages.explorer.serving"))
+    ]:
         monkeypatch.delitem(sys.modules, name)
     assert cli.run(["serve", str(tmp_path)]) == 2
     assert "pip install 'variform[serve]'" in " ".join(capsys.readouterr().err.split())

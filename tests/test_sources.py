@@ -82,8 +82,16 @@ def odd(request, tmp_path):
 @pytest.mark.parametrize("name", ["x.csv", "x.npy", "x.npz", "x.idx", "x.png", "x.csv.gz", "x"])
 def test_a_source_that_is_no_file_is_refused(odd, tmp_path, name):
     path = odd(tmp_path / name)
-    for reader in (read_source, read, read_points, csv_columns, lambda path: csv_cells(path).__enter__()):
-        with pytest.raises(ValueError, match=r"must be a file.* is a (pipe|socket|device)\. Save what it gives"):
+    for reader in (
+        read_source,
+        read,
+        read_points,
+        csv_columns,
+        lambda path: csv_cells(path).__enter__(),
+    ):
+        with pytest.raises(
+            ValueError, match=r"must be a file.* is a (pipe|socket|device)\. Save what it gives"
+        ):
             in_time(lambda reader=reader: reader(path))
 
 
@@ -152,7 +160,9 @@ PROMISED = 64 * 2**20  # bytes
 
 def npy_header(shape, dtype="|u1"):
     file = io.BytesIO()
-    np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": dtype, "fortran_order": False, "shape": shape}
+    )
     return file.getvalue()
 
 
@@ -168,7 +178,10 @@ def write_npy(path, rows=PROMISED // 1024, size=PROMISED):
 
 
 def write_npz(path):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as file:
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("x.npy", "w") as file,
+    ):
         of_zeros(file, npy_header((PROMISED // 1024, 1024)), PROMISED)
 
 
@@ -181,10 +194,17 @@ def write_png(path, side=8192):
     """An image that promises `side` x `side` pixels and holds none."""
 
     def chunk(kind, content):
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        return (
+            struct.pack(">I", len(content))
+            + kind
+            + content
+            + struct.pack(">I", zlib.crc32(kind + content))
+        )
 
     head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b""))
+    )
 
 
 def write_images(path):
@@ -205,7 +225,9 @@ PROMISES = {
 
 
 @pytest.mark.parametrize("name", PROMISES)
-def test_what_does_not_fit_in_memory_is_refused_before_any_of_it_is_taken(name, tmp_path, monkeypatch):
+def test_what_does_not_fit_in_memory_is_refused_before_any_of_it_is_taken(
+    name, tmp_path, monkeypatch
+):
     path = tmp_path / name
     PROMISES[name](path)
     monkeypatch.setattr(memory, "_LITTLE", 0)
@@ -226,7 +248,9 @@ def test_what_fits_is_read(tmp_path, monkeypatch):
     assert read_source(tmp_path / "x.npy.gz").values.nbytes == PROMISED
     monkeypatch.setattr(memory, "available", lambda: 0)
     write_npy(tmp_path / "x.npy")
-    assert len(read_source(tmp_path / "x.npy", DataConfig(memory_map="on")).values) == PROMISED // 1024  # stays on disk
+    assert (
+        len(read_source(tmp_path / "x.npy", DataConfig(memory_map="on")).values) == PROMISED // 1024
+    )  # stays on disk
 
 
 @pytest.mark.parametrize("cells", ["numbers", "mixed"])
@@ -273,7 +297,9 @@ def test_a_header_that_promises_less_than_follows_stops_there(pack, tmp_path):
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize(("shape", "dtype"), [((10**18, 2), "|V0"), ((0, 10**30), "|u1"), ((-1, 2), "|u1")])
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((10**18, 2), "|V0"), ((0, 10**30), "|u1"), ((-1, 2), "|u1")]
+)
 def test_shapes_that_no_array_has_are_damage(shape, dtype, tmp_path):
     (tmp_path / "x.npy").write_bytes(npy_header(shape, dtype))
     with pytest.raises(ValueError, match=r"x\.npy must be a whole file of its format"):
@@ -311,8 +337,14 @@ def write(path, *lines):
 def test_messages_quote_the_beginning_of_a_cell_on_one_line(tmp_path):
     """And of many categories the first."""
     cell, mixed = f'"{LONG}"', DataConfig(cells="mixed")
-    plain = write(tmp_path / "plain.csv", "a,b", *(f"{number},{number % 3}.5" for number in range(30)))
-    kinds = write(tmp_path / "kinds.csv", "a,b", *(f'{number},{cell[:-1]}{number % 15}"' for number in range(45)))
+    plain = write(
+        tmp_path / "plain.csv", "a,b", *(f"{number},{number % 3}.5" for number in range(30))
+    )
+    kinds = write(
+        tmp_path / "kinds.csv",
+        "a,b",
+        *(f'{number},{cell[:-1]}{number % 15}"' for number in range(45)),
+    )
     known = read(kinds, mixed).schema
     odd = write(tmp_path / "odd.csv", "a,b", *(f'{number},"{LONG}!"' for number in range(5)))
     named = write(tmp_path / "named.csv", f"{cell},{cell}", "1,2")
@@ -328,12 +360,19 @@ def test_messages_quote_the_beginning_of_a_cell_on_one_line(tmp_path):
         with pytest.raises(ValueError, match="must") as caught:
             attempt()
         message = str(caught.value)
-        assert len(message) < 1500 and "\n" not in message and "\x1b" not in message and "oak" in message
+        assert (
+            len(message) < 1500
+            and "\n" not in message
+            and "\x1b" not in message
+            and "oak" in message
+        )
 
 
 def test_categories_that_differ_only_far_from_their_beginning_stay_different(tmp_path):
     long = "x" * 3000
-    path = write(tmp_path / "x.csv", "a,b", *(f"{number},{long}{number % 3}" for number in range(90)))
+    path = write(
+        tmp_path / "x.csv", "a,b", *(f"{number},{long}{number % 3}" for number in range(90))
+    )
     splits = read(path, DataConfig(cells="mixed"))
     assert splits.schema.categories[1] == tuple(f"{long}{number}" for number in range(3))
     rows = read_rows(path, splits.schema)

@@ -38,7 +38,9 @@ def outline(shape):
 def polygon(values):
     """The outline of a sprite on the screen, turned by a complex number instead of a matrix."""
     shape, scale, orientation, x, y = values
-    corners = outline(int(shape)) @ np.array([1, -1j])  # y up, where counter-clockwise is e^(i orientation)
+    corners = outline(int(shape)) @ np.array(
+        [1, -1j]
+    )  # y up, where counter-clockwise is e^(i orientation)
     turned = scale * corners * np.exp(1j * orientation)
     return np.stack([16 + 32 * x + turned.real, 16 + 32 * y - turned.imag], 1)
 
@@ -46,7 +48,9 @@ def polygon(values):
 def drawn(values, zoom=32):
     """Pillow's picture of a sprite, far enlarged: what it says of the small pixel at the centre of each pixel."""
     image = Image.new("1", (64 * zoom, 64 * zoom))
-    ImageDraw.Draw(image).polygon([tuple(corner) for corner in polygon(values) * zoom - 0.5], fill=1)
+    ImageDraw.Draw(image).polygon(
+        [tuple(corner) for corner in polygon(values) * zoom - 0.5], fill=1
+    )
     large = np.asarray(image, np.uint8)
     return large[zoom // 2 :: zoom, zoom // 2 :: zoom]
 
@@ -79,7 +83,11 @@ def test_numbers_and_factors_are_each_others_opposites_with_y_the_fastest():
     index = np.arange(sprites.COUNT)
     classes = sprites.factors(index)
     np.testing.assert_array_equal(sprites.index_of(classes), index)
-    assert list(sprites.FACTORS.values()) == [3, 6, 40, 32, 32] == [len(np.unique(column)) for column in classes.T]
+    assert (
+        list(sprites.FACTORS.values())
+        == [3, 6, 40, 32, 32]
+        == [len(np.unique(column)) for column in classes.T]
+    )
     strides = np.array([6 * 40 * 1024, 40 * 1024, 1024, 32, 1])
     np.testing.assert_array_equal(classes @ strides, index)
     assert list(sprites.FACTORS) == ["shape", "scale", "orientation", "x", "y"]
@@ -107,7 +115,10 @@ def test_numbers_that_no_sprite_has_are_refused(index):
 def test_pixels_are_those_of_another_program_that_draws_the_outline_enlarged(shape):
     """They may differ near the outline: Pillow draws it too, and it is a 32nd of a pixel wide."""
     index = DRAWS.integers(0, sprites.COUNT // 3, 60) + shape * (sprites.COUNT // 3)
-    ours, theirs = sprites.render(index), np.stack([drawn(values) for values in sprites.values(index)])
+    ours, theirs = (
+        sprites.render(index),
+        np.stack([drawn(values) for values in sprites.values(index)]),
+    )
     both, either = (ours & theirs).sum((1, 2)), (ours | theirs).sum((1, 2))
     assert (both / either).mean() > 0.98 and (both / either).min() > 0.95
 
@@ -124,16 +135,26 @@ def test_every_pixel_of_the_largest_sprites_is_inside_the_polygon_or_outside(sha
         assert np.count_nonzero((np.abs(turns) > 0.5) != image) <= (0 if shape == SQUARE else 1)
 
 
-@pytest.mark.parametrize(("shape", "area"), [(SQUARE, 19.2**2), (ELLIPSE, np.pi * 12.8 * 7.25), (HEART, heart_area())])
+@pytest.mark.parametrize(
+    ("shape", "area"), [(SQUARE, 19.2**2), (ELLIPSE, np.pi * 12.8 * 7.25), (HEART, heart_area())]
+)
 def test_mean_areas_are_those_of_the_plane_figures(shape, area):
     """Over many positions and orientations the pixel centres inside are as many as the area has unit squares."""
     for scale in range(6):
         places = np.stack(
-            [np.full(1000, shape), np.full(1000, scale), *DRAWS.integers(0, (39, 32, 32), (1000, 3)).T], 1
+            [
+                np.full(1000, shape),
+                np.full(1000, scale),
+                *DRAWS.integers(0, (39, 32, 32), (1000, 3)).T,
+            ],
+            1,
         )
         counts = sprites.render(sprites.index_of(places)).sum((1, 2))
         expected = area * np.linspace(0.5, 1, 6)[scale] ** 2
-        assert abs(counts.mean() - expected) < 5 * counts.std() / np.sqrt(1000) and counts.std() < 0.05 * expected
+        assert (
+            abs(counts.mean() - expected) < 5 * counts.std() / np.sqrt(1000)
+            and counts.std() < 0.05 * expected
+        )
 
 
 @pytest.mark.parametrize(("shape", "turns"), [(SQUARE, 4), (ELLIPSE, 2), (HEART, 1)])
@@ -149,20 +170,32 @@ def test_a_sprite_turned_onto_itself_is_itself_and_turned_less_is_another(shape,
 def test_the_last_orientation_repeats_the_first_and_no_other_does_so_for_a_large_heart():
     first, last = (
         sprites.index_of(
-            [[shape, scale, orientation, x, 31 - x] for shape in range(3) for scale in range(6) for x in range(32)]
+            [
+                [shape, scale, orientation, x, 31 - x]
+                for shape in range(3)
+                for scale in range(6)
+                for x in range(32)
+            ]
         )
         for orientation in (0, 39)
     )
     np.testing.assert_array_equal(sprites.render(first), sprites.render(last))
-    images = sprites.render(sprites.index_of([[HEART, 5, orientation, 9, 4] for orientation in range(40)]))
+    images = sprites.render(
+        sprites.index_of([[HEART, 5, orientation, 9, 4] for orientation in range(40)])
+    )
     assert len(np.unique(images.reshape(40, -1), axis=0)) == 39
 
 
 def test_a_heart_stands_on_its_tip_and_turns_counter_clockwise():
-    upright, quarter = sprites._drawn(np.array([[HEART, 1, 0, 0.5, 0.5], [HEART, 1, np.pi / 2, 0.5, 0.5]]))
+    upright, quarter = sprites._drawn(
+        np.array([[HEART, 1, 0, 0.5, 0.5], [HEART, 1, np.pi / 2, 0.5, 0.5]])
+    )
     np.testing.assert_array_equal(upright, upright[:, ::-1])
     lines = np.flatnonzero(upright.any(1))
-    assert upright[lines[-1]].sum() <= 2 < upright[lines[0]].sum() and (lines[0], lines[-1]) == (23, 39)
+    assert upright[lines[-1]].sum() <= 2 < upright[lines[0]].sum() and (lines[0], lines[-1]) == (
+        23,
+        39,
+    )
     assert upright[lines[0], 31:33].sum() == 0  # the notch is above
     np.testing.assert_array_equal(quarter, np.rot90(upright))
 
@@ -215,7 +248,9 @@ def test_all_sprites_are_split_without_being_made(whole):
     index = torch.cat(index_of_parts(whole))
     assert torch.equal(index.sort().values, torch.arange(sprites.COUNT))
     for part, share in ((whole.train, 0.8), (whole.valid, 0.1), (whole.test, 0.1)):
-        assert abs(len(part) / sprites.COUNT - share) < 5 * np.sqrt(share * (1 - share) / 18_432)  # groups of 40
+        assert abs(len(part) / sprites.COUNT - share) < 5 * np.sqrt(
+            share * (1 - share) / 18_432
+        )  # groups of 40
         assert isinstance(part.raw, StoredRows) and not part.raw.on_disk
     assert whole.duplicates == {"within": 18_432, "across": 0}
     assert (whole.schema.shape, whole.schema.levels, whole.schema.low, whole.schema.high) == (
@@ -244,8 +279,12 @@ def test_equal_images_are_in_one_split(whole):
         part[index] = number
     orientations = part.reshape(18, 40, 1024)
     assert (orientations == orientations[:, :1]).all()
-    small = sprites.render(sprites.index_of([[SQUARE, 0, orientation, 0, 0] for orientation in range(39)]))
-    assert len(np.unique(small.reshape(39, -1), axis=0)) < 39  # by chance of the pixels, so that a hash must not decide
+    small = sprites.render(
+        sprites.index_of([[SQUARE, 0, orientation, 0, 0] for orientation in range(39)])
+    )
+    assert (
+        len(np.unique(small.reshape(39, -1), axis=0)) < 39
+    )  # by chance of the pixels, so that a hash must not decide
 
 
 def test_another_seed_gives_another_split(some):
@@ -288,9 +327,13 @@ def test_sprites_made_on_demand_are_those_kept_in_memory(some, monkeypatch):
         assert torch.equal(one.prepared(), other.prepared()) and torch.equal(one.index, other.index)
         order = torch.randperm(len(one), generator=torch.Generator().manual_seed(0))[:50]
         other.expect(order)
-        assert torch.equal(one.batch(order), other.batch(order)) and torch.equal(one.labels, other.labels)
+        assert torch.equal(one.batch(order), other.batch(order)) and torch.equal(
+            one.labels, other.labels
+        )
     flat = read("sprites:3000", DataConfig(shape=(4096,)))
-    assert flat.schema.kind == "table" and torch.equal(flat.test.prepared(), some.test.prepared().flatten(1))
+    assert flat.schema.kind == "table" and torch.equal(
+        flat.test.prepared(), some.test.prepared().flatten(1)
+    )
 
 
 def test_the_fingerprint_tells_subsets_and_renderers_apart(some, monkeypatch):

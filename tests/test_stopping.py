@@ -23,10 +23,26 @@ from variform.system import terminal
 from variform.system.signals import SIGNALS, Stopped, noted
 from variform.training import checkpoints
 
-SMALL = ["rows.npy", "--likelihood", "gaussian", "--latent-dim", "1", "--hidden", "4", "--epochs", "3"]
+SMALL = [
+    "rows.npy",
+    "--likelihood",
+    "gaussian",
+    "--latent-dim",
+    "1",
+    "--hidden",
+    "4",
+    "--epochs",
+    "3",
+]
 SMALL += ["--nll-samples", "5", "--checkpoint-every", "1epoch"]
 SEALED = {f"{name}.safetensors" for name in ("checkpoint", "model", "last", "scores")}
-NUMBERS = {"config.toml", "data.json", "environment.json", "evaluation.json", "history.jsonl"} | SEALED
+NUMBERS = {
+    "config.toml",
+    "data.json",
+    "environment.json",
+    "evaluation.json",
+    "history.jsonl",
+} | SEALED
 EVERYTHING = {"report.html", "explorer.html"} | NUMBERS
 
 
@@ -80,7 +96,9 @@ def test_a_signal_after_the_training_leaves_a_whole_run_says_how_to_go_on_and_is
         cli.main(["train", *SMALL, "--out", "a run"])
     assert ended.value.code == 128 + number
     error = capsys.readouterr().err
-    assert error.endswith("error: stopped after the training; go on with: variform train --resume 'a run'\n")
+    assert error.endswith(
+        "error: stopped after the training; go on with: variform train --resume 'a run'\n"
+    )
     assert open_run("a run").vae.latent_dim == 1 and is_tidy("a run")
     monkeypatch.setattr(running, stage, original)
     resume_run(Path("a run"), pictures=False)
@@ -136,7 +154,9 @@ def test_a_reader_that_has_gone_and_a_full_disk_behind_stderr_end_nothing():
 @pytest.mark.long
 def test_closed_streams_end_nothing_and_no_file_takes_their_place():
     script = f"exec {sys.executable} -m variform train {' '.join(SMALL)} --out run <&- >&- 2>&-"
-    assert subprocess.run(["sh", "-c", script], env=os.environ | {"MPLBACKEND": "Agg"}).returncode == 0
+    assert (
+        subprocess.run(["sh", "-c", script], env=os.environ | {"MPLBACKEND": "Agg"}).returncode == 0
+    )
     assert names("run") == EVERYTHING and is_tidy("run")
     for name in ("model", "checkpoint"):
         before = Path(f"run/{name}.safetensors").read_bytes()
@@ -168,7 +188,11 @@ def test_what_cannot_be_printed_is_said_with_where_the_files_are(monkeypatch, ca
         patch.setattr(sys, "stdout", full)
         assert cli.run(["train", *SMALL, "--out", "run"]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert "standard output must take" in error and "No space left" in error and "whole, in run." in error
+    assert (
+        "standard output must take" in error
+        and "No space left" in error
+        and "whole, in run." in error
+    )
     assert names("run") == EVERYTHING
 
 
@@ -192,13 +216,19 @@ def test_what_a_kill_while_drawing_leaves_is_swept_and_nothing_else():
     (left,) = Path("run/figures").glob(".*")
     assert left.name.startswith(".samples-")
     mine = {
-        Path("run", name) for name in ("figures/.mine-0123abcd.png", ".note-0123abcd.txt", "figures/.samples-0.png")
+        Path("run", name)
+        for name in ("figures/.mine-0123abcd.png", ".note-0123abcd.txt", "figures/.samples-0.png")
     }
     for path in mine:
         path.write_text("mine")
     for name in FIGURES:
         Path(f"run/figures/.{name}-0123abcd.png").write_text("half")
-    for name in (".latents-0123abcd.csv", ".scores-0123abcd.safetensors", ".report-89abcdef.html", ".lock-0123abcd"):
+    for name in (
+        ".latents-0123abcd.csv",
+        ".scores-0123abcd.safetensors",
+        ".report-89abcdef.html",
+        ".lock-0123abcd",
+    ):
         Path("run", name).write_text("half")
     assert cli.run(["train", "--resume", "run"]) == 0
     assert {path for path in Path("run").rglob(".*")} == mine
@@ -239,7 +269,9 @@ def test_a_full_disk_at_any_stage_is_told_with_what_is_whole_and_the_run_goes_on
 
     def on_full_disk(*arguments, **options):
         calls.append(name)
-        with full_disk() if len(calls) == (3 if name == "save" else 1) else contextlib.nullcontext():
+        with (
+            full_disk() if len(calls) == (3 if name == "save" else 1) else contextlib.nullcontext()
+        ):
             return original(*arguments, **options)
 
     with monkeypatch.context() as patch:
@@ -265,12 +297,16 @@ def test_a_full_disk_before_the_first_checkpoint_is_told_as_that(monkeypatch, ca
     monkeypatch.setattr(checkpoints, "save", on_full_disk)
     assert cli.run(["train", *SMALL, "--out", "run"]) == 2
     error = capsys.readouterr().err
-    assert "run must take the checkpoint of step 0" in error and "It has no checkpoint yet." in error
+    assert (
+        "run must take the checkpoint of step 0" in error and "It has no checkpoint yet." in error
+    )
 
 
 @pytest.mark.parametrize("way", ["deleted", "moved", "taken"])
 @pytest.mark.parametrize("stage", ["training", "drawing"])
-def test_a_folder_that_goes_under_a_run_is_told_and_no_other_run_is_written_into(monkeypatch, capsys, stage, way):
+def test_a_folder_that_goes_under_a_run_is_told_and_no_other_run_is_written_into(
+    monkeypatch, capsys, stage, way
+):
     module, name = (checkpoints, "save") if stage == "training" else (pictures, "plot_samples")
     original, calls = getattr(module, name), []
 
@@ -291,10 +327,15 @@ def test_a_folder_that_goes_under_a_run_is_told_and_no_other_run_is_written_into
         assert cli.run(["train", *SMALL, "--out", "run"]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     if way == "taken":
-        assert "run must be written by one process at a time; its .lock was deleted or taken" in error
+        assert (
+            "run must be written by one process at a time; its .lock was deleted or taken" in error
+        )
         assert names("run") == {"note.txt", ".lock"}
     else:
-        assert "run must be there as long as a run writes to it; it is not" in error and not Path("run").exists()
+        assert (
+            "run must be there as long as a run writes to it; it is not" in error
+            and not Path("run").exists()
+        )
     assert "whole" not in error
     if way != "deleted":
         resume_run(Path("elsewhere"), pictures=False)

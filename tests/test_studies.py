@@ -34,7 +34,10 @@ def scores(*pairs, seeds=1, rows=400):
     hard = 20 * generator.standard_gamma(1.0, size=rows)
     noise = 0.2 * generator.normal(size=(len(pairs), seeds, rows))
     noise -= noise.mean(-1, keepdims=True)
-    return {dim: torch.from_numpy(mean + hard + own) for (dim, mean), own in zip(pairs, noise, strict=True)}
+    return {
+        dim: torch.from_numpy(mean + hard + own)
+        for (dim, mean), own in zip(pairs, noise, strict=True)
+    }
 
 
 def test_recommended_is_the_smallest_that_may_be_the_best():
@@ -42,7 +45,9 @@ def test_recommended_is_the_smallest_that_may_be_the_best():
     dim, reason, beside = recommend(scores((2, 110.0), (5, 100.01), (10, 100.0), (20, 100.1)))
     assert dim == 5 and "0.010 ± 0.014 nats above the lowest, that of 10" in reason
     assert [found["may_be_best"] for found in beside.values()] == [False, True, True, False]
-    assert beside[20]["mean"] == pytest.approx(0.1) and beside[20]["se"] == pytest.approx(0.0141, rel=0.1)
+    assert beside[20]["mean"] == pytest.approx(0.1) and beside[20]["se"] == pytest.approx(
+        0.0141, rel=0.1
+    )
     dim, reason, _ = recommend(scores((2, 110.0), (5, 100.1), (10, 100.0), (20, 100.5)))
     assert dim == 10 and "the lowest of those tried" in reason and "single fits" in reason
     dim, reason, _ = recommend(scores((2, 110.0), (5, 105.0)))
@@ -56,7 +61,11 @@ def test_seeds_that_disagree_leave_the_smallest_in():
     assert recommend(fits)[0] == 5
     apart = torch.tensor([-3.0, 0.0, 3.0])[:, None]
     dim, reason, beside = recommend({dim: nll + apart for dim, nll in fits.items()})
-    assert dim == 2 and beside[2]["se"] == pytest.approx(math.sqrt(2 * 9 / 3), rel=1e-3) and "single" not in reason
+    assert (
+        dim == 2
+        and beside[2]["se"] == pytest.approx(math.sqrt(2 * 9 / 3), rel=1e-3)
+        and "single" not in reason
+    )
 
 
 def test_a_broken_fit_is_never_recommended():
@@ -85,9 +94,12 @@ def test_a_study_says_first_that_pca_of_another_dimension_is_better(tmp_path):
     study = latent_dimension(config, (1, 5), tmp_path / "study")
     first = study.warnings[0]
     assert first.startswith("PCA") and "with 5 components has a better NLL than the" in first
-    rows = {dim: scored_rows(open_run(tmp_path / "study" / f"dim-{dim}-seed-0"))[1] for dim in (1, 5)}
+    rows = {
+        dim: scored_rows(open_run(tmp_path / "study" / f"dim-{dim}-seed-0"))[1] for dim in (1, 5)
+    }
     gaps = [
-        (rows[study.recommended]["nll"] - rows[5][f"{name}.nll"]).mean().item() for name in ("pca", "pca_own_units")
+        (rows[study.recommended]["nll"] - rows[5][f"{name}.nll"]).mean().item()
+        for name in ("pca", "pca_own_units")
     ]
     assert f"by {max(gaps):.{len(first.split(' by ')[1].split()[0].partition('.')[2])}f} ±" in first
     page = (tmp_path / "study" / "report.html").read_text()
@@ -117,7 +129,10 @@ def test_a_study_says_how_far_its_numbers_can_be_trusted(tmp_path, capsys):
     assert not any("rests on" in sentence for sentence in study.warnings)
     path = tmp_path / "study" / "dim-2-seed-0" / "validation.json"
     numbers = read_json(path)
-    spoilt = {"high_pareto_k": numbers["high_pareto_k"] | {"mean": 0.8}, "ess": numbers["ess"] | {"mean": 3.0}}
+    spoilt = {
+        "high_pareto_k": numbers["high_pareto_k"] | {"mean": 0.8},
+        "ess": numbers["ess"] | {"mean": 3.0},
+    }
     write_json(path, numbers | spoilt)
     again = latent_dimension(config, (1, 2), tmp_path / "study")
     (sentence,) = [one for one in again.warnings if "rests on" in one]

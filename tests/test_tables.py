@@ -10,7 +10,17 @@ import torch
 from scipy import special, stats
 from sklearn.datasets import load_digits, load_wine
 
-from variform import VAE, DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, fit, impute, read
+from variform import (
+    VAE,
+    DataConfig,
+    ModelConfig,
+    TrainConfig,
+    build_objective,
+    build_vae,
+    fit,
+    impute,
+    read,
+)
 from variform.data.dataset import Dataset
 from variform.data.reading import read_rows, splits_from
 from variform.data.schema import Schema
@@ -93,7 +103,9 @@ def test_a_mixed_law_is_scipys_column_by_column():
     np.testing.assert_allclose(law.log_prob_per_entry(x).detach(), expected, rtol=1e-9)
     gaps = torch.rand(x.shape) < 0.4
     observed = np.where(gaps, 0, expected).sum(1)
-    np.testing.assert_allclose(law.log_prob(torch.where(gaps, NAN, x)).detach(), observed, rtol=1e-9)
+    np.testing.assert_allclose(
+        law.log_prob(torch.where(gaps, NAN, x)).detach(), observed, rtol=1e-9
+    )
     assert law.log_prob(torch.full((7, 6), NAN)).tolist() == [0.0] * 7
 
 
@@ -106,11 +118,19 @@ def test_a_mixed_law_has_the_means_and_the_types_of_its_columns():
         values = draws[..., column]
         if kind == "category":
             assert not set(values.unique().tolist()) - set(range(LEVELS[column]))
-            often = torch.stack([(values == code).double().mean(0) for code in range(LEVELS[column])]).max(0).values
-            share = (values == law.mean[:, column]).double().mean(0)  # the mean of a category is its mode
+            often = (
+                torch.stack([(values == code).double().mean(0) for code in range(LEVELS[column])])
+                .max(0)
+                .values
+            )
+            share = (
+                (values == law.mean[:, column]).double().mean(0)
+            )  # the mean of a category is its mode
             assert bool((share > often - 0.02).all())
         else:
-            error = (values.mean(0) - law.mean[:, column]) / (law.variance[:, column] / 20_000).sqrt()
+            error = (values.mean(0) - law.mean[:, column]) / (
+                law.variance[:, column] / 20_000
+            ).sqrt()
             assert error.abs().max() < 5
             spread = values.var(0) / law.variance[:, column]
             assert spread.min() > 0.8 and spread.max() < 1.2
@@ -147,7 +167,9 @@ def test_the_optimal_variance_does_not_count_what_is_missing():
 
 
 def test_features_say_what_is_there_and_what_is_missing():
-    features = TableFeatures(("real", "category", "count"), levels=(0, 3, 0), gaps=(True, True, False))
+    features = TableFeatures(
+        ("real", "category", "count"), levels=(0, 3, 0), gaps=(True, True, False)
+    )
     features.start_at(torch.tensor([2.0, 1.0, 3.0]), torch.tensor([4.0, 1.0, 16.0]))
     x = torch.tensor([[4.0, 2.0, 3.0], [NAN, NAN, 15.0]])
     count = np.log(16 / 4) / (4 / (1 + 3))
@@ -185,7 +207,10 @@ def made(rows=300, seed=0, gap=0.1):
     ]  # fmt: skip
     holes = random.random((rows, 6)) < gap
     return [
-        [("", "NA", "?", "NaN")[number % 4] if hole else cell for cell, hole in zip(row, gone, strict=True)]
+        [
+            ("", "NA", "?", "NaN")[number % 4] if hole else cell
+            for cell, hole in zip(row, gone, strict=True)
+        ]
         for number, (row, gone) in enumerate(zip(table, holes, strict=True))
     ], holes
 
@@ -204,7 +229,11 @@ def test_every_column_gets_its_kind_and_its_gaps(tmp_path):
     for row, values, gone in zip(rows, back, holes, strict=True):
         for place in np.flatnonzero(~gone):
             names = schema.categories[place]
-            assert (names[int(values[place])] == row[place]) if names else values[place] == np.float32(row[place])
+            assert (
+                (names[int(values[place])] == row[place])
+                if names
+                else values[place] == np.float32(row[place])
+            )
     # scaling: real columns alone, by the observed training cells
     raw = splits.train.raw.double()
     for column in (0, 1):
@@ -220,14 +249,26 @@ def test_every_column_gets_its_kind_and_its_gaps(tmp_path):
     assert any("of 1,800 values are missing" in note for note in splits.notes)
     again = read(path, DataConfig(cells="mixed", categories=("grade",)))
     assert again.fingerprint == splits.fingerprint
-    real = read(path, DataConfig(cells="mixed", categories=("grade",), reals=("doors",), counts=("year",))).schema
+    real = read(
+        path, DataConfig(cells="mixed", categories=("grade",), reals=("doors",), counts=("year",))
+    ).schema
     assert real.kinds == ("real", "count", "real", "binary", "category", "category")
 
 
 def test_semicolons_and_decimal_commas(tmp_path):
-    rows = [[f"0,{n}", "ab"[n % 2]] for n in range(10, 90)] + [["", "b"], ["2,5", "b"], ["0,05", ""]]
-    schema = read(write(tmp_path / "a.csv", ("mass", "kind"), rows, ";"), DataConfig(cells="mixed")).schema
-    assert schema.kinds == ("real", "category") and schema.high[0] == 2.5 and schema.low[0] == np.float32(0.05)
+    rows = [[f"0,{n}", "ab"[n % 2]] for n in range(10, 90)] + [
+        ["", "b"],
+        ["2,5", "b"],
+        ["0,05", ""],
+    ]
+    schema = read(
+        write(tmp_path / "a.csv", ("mass", "kind"), rows, ";"), DataConfig(cells="mixed")
+    ).schema
+    assert (
+        schema.kinds == ("real", "category")
+        and schema.high[0] == 2.5
+        and schema.low[0] == np.float32(0.05)
+    )
 
 
 @pytest.mark.parametrize(
@@ -245,13 +286,17 @@ def test_semicolons_and_decimal_commas(tmp_path):
         (("a", "b"), [[f"1.{n}", str(n % 3)] for n in range(90)], {"binarise": "threshold"}, "`binarise` is for"),
     ],
 )  # fmt: skip
-def test_a_table_that_cannot_be_learned_is_refused_with_its_place(tmp_path, header, rows, options, message):
+def test_a_table_that_cannot_be_learned_is_refused_with_its_place(
+    tmp_path, header, rows, options, message
+):
     with pytest.raises(ValueError, match=message):
         read(write(tmp_path / "t.csv", header, rows), DataConfig(cells="mixed", **options))
 
 
 def test_gaps_and_kinds_are_taken_only_where_they_are_asked_for(tmp_path):
-    rows = [[f"1.{n}", f"{n % 7}", "a"] for n in range(10, 60)] + [[f"2.{n}", "", "b"] for n in range(10, 60)]
+    rows = [[f"1.{n}", f"{n % 7}", "a"] for n in range(10, 60)] + [
+        [f"2.{n}", "", "b"] for n in range(10, 60)
+    ]
     path = write(tmp_path / "t.csv", ("a", "b", "c"), rows)
     with pytest.raises(ValueError, match=r"column 'c' in line 2 holds the text 'a'.*`label='c'`"):
         read(path)
@@ -259,7 +304,9 @@ def test_gaps_and_kinds_are_taken_only_where_they_are_asked_for(tmp_path):
         read(path, DataConfig(cells="gaps"))
     schema = read(path, DataConfig(label="c", cells="gaps")).schema
     assert schema.gaps == (False, True) and not schema.kinds
-    with pytest.raises(ValueError, match="`categories`, `counts` and `reals` are for `likelihood='mixed'`"):
+    with pytest.raises(
+        ValueError, match="`categories`, `counts` and `reals` are for `likelihood='mixed'`"
+    ):
         read(path, DataConfig(label="c", cells="gaps", counts=("a",)))
     whole = torch.randn(100, 2)
     holed = torch.where(torch.rand(100, 2) < 0.2, NAN, whole)
@@ -270,16 +317,25 @@ def test_gaps_and_kinds_are_taken_only_where_they_are_asked_for(tmp_path):
     with pytest.raises(ValueError, match="`likelihood='mixed'` is for tables; digits holds images"):
         read("digits", DataConfig(cells="mixed"))
     cars = read(write(tmp_path / "cars.csv", COLUMNS, made()[0]), DataConfig(cells="mixed"))
-    with pytest.raises(ValueError, match=r"gaussian needs numbers; column 'colour' of cars.csv holds categories"):
+    with pytest.raises(
+        ValueError, match=r"gaussian needs numbers; column 'colour' of cars.csv holds categories"
+    ):
         build_vae(ModelConfig(likelihood="gaussian"), cars.schema)
     with pytest.raises(ValueError, match=r"imputation needs a model whose data may have gaps"):
-        impute(build_vae(ModelConfig(likelihood="gaussian"), splits_from(whole).schema), splits_from(whole).test)
+        impute(
+            build_vae(ModelConfig(likelihood="gaussian"), splits_from(whole).schema),
+            splits_from(whole).test,
+        )
 
 
 def test_new_rows_must_have_the_known_categories(tmp_path):
-    schema = read(write(tmp_path / "cars.csv", COLUMNS, made()[0]), DataConfig(cells="mixed")).schema
+    schema = read(
+        write(tmp_path / "cars.csv", COLUMNS, made()[0]), DataConfig(cells="mixed")
+    ).schema
     row = ["11.5", "1999", "3", "1", "white", "2"]
-    found = read_rows(write(tmp_path / "new.csv", COLUMNS, [row, ["", "", "", "", "red", ""]]), schema)
+    found = read_rows(
+        write(tmp_path / "new.csv", COLUMNS, [row, ["", "", "", "", "red", ""]]), schema
+    )
     assert found.raw[0].tolist() == [11.5, 1999, 3, 1, 2, 2] and found.raw[1, 4] == 0
     for place, cell, message in (
         (4, "blue", "categories of cars.csv, red, rosé, dry, white; bad.csv holds 'blue'"),
@@ -329,9 +385,15 @@ def known_log_px(table):
     slope, offset, std = SLOPES["real"]
     parts = [stats.norm(slope * nodes + offset, std).logpdf(table[:, [0]])]
     slope, offset, r = SLOPES["count"]
-    parts.append(stats.nbinom(r, r / (r + np.exp(slope * nodes + offset))).logpmf(np.nan_to_num(table[:, [1]])))
+    parts.append(
+        stats.nbinom(r, r / (r + np.exp(slope * nodes + offset))).logpmf(
+            np.nan_to_num(table[:, [1]])
+        )
+    )
     slope, offset = SLOPES["binary"]
-    parts.append(stats.bernoulli(special.expit(slope * nodes + offset)).logpmf(np.nan_to_num(table[:, [2]])))
+    parts.append(
+        stats.bernoulli(special.expit(slope * nodes + offset)).logpmf(np.nan_to_num(table[:, [2]]))
+    )
     logits = nodes[:, None] * LOGITS[:, 0] + LOGITS[:, 1]
     parts.append(special.log_softmax(logits, 1)[:, np.nan_to_num(table[:, 3]).astype(int)].T)
     given = sum(np.where(np.isnan(table[:, [place]]), 0, part) for place, part in enumerate(parts))
@@ -346,7 +408,9 @@ def known():
     splits = splits_from(known_rows(5000, 0), config=options)
     model = ModelConfig(latent_dim=1, likelihood="mixed", hidden=(32,), decoder_hidden=())
     vae = build_vae(model, splits.schema, moments=splits.train.moments())
-    config = TrainConfig(steps=1200, batch_size=256, learning_rate=1e-2, schedule="cosine", compile="off")
+    config = TrainConfig(
+        steps=1200, batch_size=256, learning_rate=1e-2, schedule="cosine", compile="off"
+    )
     fit(build_objective(vae, config), splits.train, splits.valid, config)
     return vae, splits
 
@@ -366,13 +430,20 @@ def test_imputation_of_a_known_law_beats_means_and_its_intervals_cover(known):
     vae, splits = known
     fresh = Dataset(torch.from_numpy(known_rows(1500, 2)).float(), splits.schema)
     found = judge(vae, fresh, splits.train, mask=0.3, samples=300, level=0.8)
-    assert found["rmse"]["mean"] + 0.03 < found["rmse_of_means"]["mean"]  # of the same cells: the errors move together
+    assert (
+        found["rmse"]["mean"] + 0.03 < found["rmse_of_means"]["mean"]
+    )  # of the same cells: the errors move together
     assert found["accuracy"]["mean"] > found["accuracy_of_mode"]["mean"]
     real = found["columns"]["column 1"]["coverage"]
     assert abs(real["mean"] - 0.8) < 3 * real["se"] + 0.01
-    count = found["columns"]["column 2"]["coverage"]  # whole numbers: an interval holds at least its level
+    count = found["columns"]["column 2"][
+        "coverage"
+    ]  # whole numbers: an interval holds at least its level
     assert count["mean"] > 0.8 - 3 * count["se"]
-    assert set(found["columns"]["column 3"]) == {"accuracy", "accuracy_of_mode"}  # 0 or 1: an RMS would mislead
+    assert set(found["columns"]["column 3"]) == {
+        "accuracy",
+        "accuracy_of_mode",
+    }  # 0 or 1: an RMS would mislead
 
 
 def test_a_model_of_a_table_is_kept_with_its_kinds(known, tmp_path):
@@ -402,26 +473,36 @@ def test_imputation_is_the_conditional_law_of_a_linear_gaussian_model(refine):
         decoder.output.bias.zero_()
         encoder.output.weight.zero_()
         encoder.output.bias.zero_()  # q = N(0, I), the prior: right for nothing but a proposal
-    parts = {"posterior": DiagonalPosterior(2, std="exp"), "prior": StandardNormalPrior(2), "likelihood": likelihood}
+    parts = {
+        "posterior": DiagonalPosterior(2, std="exp"),
+        "prior": StandardNormalPrior(2),
+        "likelihood": likelihood,
+    }
     vae = VAE(encoder, decoder, **parts, features=FilledGaps((4,)))
     x = torch.randn(6, 2) @ weight.T + std * torch.randn(6, 4)
     x[0, 3] = x[1, 0] = x[2, 1] = x[2, 2] = x[3, 0] = x[3, 3] = NAN
     x[4] = NAN
     schema = splits_from(torch.randn(60, 4), config=DataConfig(cells="gaps", scaling="none")).schema
     found = impute(vae, Dataset(x, schema), samples=20_000, level=0.9, refine=refine)
-    if refine:  # half of the draws are from the exact posterior, but for what a diagonal law cannot say
+    if (
+        refine
+    ):  # half of the draws are from the exact posterior, but for what a diagonal law cannot say
         assert (found.ess > 8_000).all() and (found.pareto_k[:4] < 0.7).all()
     covariance = (weight @ weight.T + std**2 * torch.eye(4)).numpy()
     for row, values in enumerate(x.numpy()):
         gone, seen = np.isnan(values), ~np.isnan(values)
         gain = covariance[np.ix_(gone, seen)] @ np.linalg.inv(covariance[np.ix_(seen, seen)])
         mean = gain @ values[seen]
-        spread = np.sqrt(np.diag(covariance[np.ix_(gone, gone)] - gain @ covariance[np.ix_(seen, gone)]))
+        spread = np.sqrt(
+            np.diag(covariance[np.ix_(gone, gone)] - gain @ covariance[np.ix_(seen, gone)])
+        )
         assert np.array_equal(found.values[row, seen], values[seen])
         np.testing.assert_allclose(found.values[row, gone], mean, atol=0.12)
         np.testing.assert_allclose(found.low[row, gone], mean - 1.645 * spread, atol=0.25)
         np.testing.assert_allclose(found.high[row, gone], mean + 1.645 * spread, atol=0.25)
-    assert np.array_equal(found.missing, x.isnan().numpy()) and found.ess[4] == pytest.approx(20_000, rel=1e-6)
+    assert np.array_equal(found.missing, x.isnan().numpy()) and found.ess[4] == pytest.approx(
+        20_000, rel=1e-6
+    )
 
 
 def test_draws_of_several_laws_have_the_density_of_their_mixture():
@@ -431,7 +512,9 @@ def test_draws_of_several_laws_have_the_density_of_their_mixture():
         DiagonalGaussian(torch.ones(3, 2), -torch.ones(3, 2)),
     ]
     z, log_q = imputation._drawn(laws, 7)
-    parts = torch.distributions.Normal(torch.tensor([0.0, 1.0]), torch.tensor([0.0, -1.0]).div(2).exp())
+    parts = torch.distributions.Normal(
+        torch.tensor([0.0, 1.0]), torch.tensor([0.0, -1.0]).div(2).exp()
+    )
     shares = torch.tensor([4 / 7, 3 / 7]).log()
     expected = (parts.log_prob(z[..., None]).sum(-2) + shares).logsumexp(-1)
     assert z.shape == (7, 3, 2)
@@ -447,7 +530,11 @@ def test_a_refined_posterior_fills_gaps_that_the_encoder_cannot():
         decoder.output.bias.zero_()
         encoder.output.weight.zero_()
         encoder.output.bias.copy_(torch.tensor([1.0, -4.0]))
-    parts = {"posterior": DiagonalPosterior(1), "prior": StandardNormalPrior(1), "likelihood": likelihood}
+    parts = {
+        "posterior": DiagonalPosterior(1),
+        "prior": StandardNormalPrior(1),
+        "likelihood": likelihood,
+    }
     vae = VAE(encoder, decoder, **parts, features=FilledGaps((3,)))
     whole = torch.randn(100, 1).expand(100, 3) + 0.05 * torch.randn(100, 3)
     x = whole.clone()
@@ -456,7 +543,9 @@ def test_a_refined_posterior_fills_gaps_that_the_encoder_cannot():
     blind, found = (impute(vae, Dataset(x, schema), samples=200, refine=steps) for steps in (0, 50))
     exact = x[:, :2].sum(1) / (2 + 0.05**2)
     assert np.abs(blind.values[:, 2] - exact.numpy()).mean() > 0.3 and np.median(blind.ess) < 5
-    assert np.abs(found.values[:, 2] - exact.numpy()).max() < 0.05 and found.ess.mean() > 20  # exact deviation: 0.035
+    assert (
+        np.abs(found.values[:, 2] - exact.numpy()).max() < 0.05 and found.ess.mean() > 20
+    )  # exact deviation: 0.035
 
 
 def test_weighted_quantiles_and_certainty_are_those_of_a_planted_law():
@@ -465,19 +554,36 @@ def test_weighted_quantiles_and_certainty_are_those_of_a_planted_law():
     class Halves(MLP):
         def forward(self, z, context=None):
             del context
-            sign = torch.where(z[:, :1] > 0, 1.0, -1.0)  # column 1: a sure coin; column 2: three categories
-            return torch.cat([60 * sign, sign * 0, sign * torch.log(torch.tensor(4.0)), sign * 0], 1)
+            sign = torch.where(
+                z[:, :1] > 0, 1.0, -1.0
+            )  # column 1: a sure coin; column 2: three categories
+            return torch.cat(
+                [60 * sign, sign * 0, sign * torch.log(torch.tensor(4.0)), sign * 0], 1
+            )
 
     likelihood = MixedLikelihood(("binary", "category"), levels=(0, 3))
-    parts = {"posterior": DiagonalPosterior(1, std="exp"), "prior": StandardNormalPrior(1), "likelihood": likelihood}
-    encoder, features = MLP((6,), (2, 1), hidden=()), TableFeatures(("binary", "category"), levels=(0, 3), gaps=(1, 1))
+    parts = {
+        "posterior": DiagonalPosterior(1, std="exp"),
+        "prior": StandardNormalPrior(1),
+        "likelihood": likelihood,
+    }
+    encoder, features = (
+        MLP((6,), (2, 1), hidden=()),
+        TableFeatures(("binary", "category"), levels=(0, 3), gaps=(1, 1)),
+    )
     torch.nn.init.zeros_(encoder.output.weight)
     torch.nn.init.zeros_(encoder.output.bias)
     vae = VAE(encoder, Halves((1,), (4,)), **parts, features=features)
     schema = splits_from(torch.randn(90, 2), config=DataConfig(cells="gaps", scaling="none")).schema
-    known = {"kinds": ("binary", "category"), "categories": ((), ("a", "b", "c")), "whole": (True, True)}
+    known = {
+        "kinds": ("binary", "category"),
+        "categories": ((), ("a", "b", "c")),
+        "whole": (True, True),
+    }
     schema = replace(schema, low=(0.0, 0.0), high=(1.0, 2.0), **known)
-    found = impute(vae, Dataset(torch.tensor([[1.0, NAN], [NAN, 1.0], [NAN, NAN]]), schema), samples=20_000)
+    found = impute(
+        vae, Dataset(torch.tensor([[1.0, NAN], [NAN, 1.0], [NAN, NAN]]), schema), samples=20_000
+    )
     assert found.values[0].tolist() == [1, 1]  # 1 : 4 : 1
     assert found.certainty[0, 1] == pytest.approx(4 / 6, abs=0.02) and found.certainty[0, 0] == 1
     # p(coin = 1 | category 1) = (4/6) / (4/6 + (1/4) / (2 + 1/4))
@@ -492,7 +598,11 @@ def test_compare_counts_cells_and_treats_rows_as_independent():
 
     class Found:
         values = truth + np.array([[1, -2], [0, 9], [9, 2]])
-        low, high, level = truth - np.array([[0, 0], [1, 0], [0, -1]]), truth + np.array([[1, 1], [1, 1], [1, 3]]), 0.9
+        low, high, level = (
+            truth - np.array([[0, 0], [1, 0], [0, -1]]),
+            truth + np.array([[1, 1], [1, 1], [1, 3]]),
+            0.9,
+        )
 
     found = compare(Found, truth, taken, train)
     assert found["cells"] == 4
@@ -506,7 +616,10 @@ def test_compare_counts_cells_and_treats_rows_as_independent():
 
 
 def test_compare_counts_what_is_right_of_columns_of_zeros_and_ones():
-    rows = torch.tensor([[0.3, 1.0], [0.7, 1.0], [0.2, 0.0], [0.9, 1.0]]).repeat(30, 1) + torch.rand(120, 1) * 0.01
+    rows = (
+        torch.tensor([[0.3, 1.0], [0.7, 1.0], [0.2, 0.0], [0.9, 1.0]]).repeat(30, 1)
+        + torch.rand(120, 1) * 0.01
+    )
     rows[:, 1] = rows[:, 1].floor()
     train = splits_from(rows, config=DataConfig(cells="mixed")).train
     assert train.schema.kinds == ("real", "binary")
@@ -518,7 +631,9 @@ def test_compare_counts_what_is_right_of_columns_of_zeros_and_ones():
 
     found = compare(Found, truth, np.array([[True, True]] * 4), train)
     assert found["columns"]["column 2"]["accuracy"]["mean"] == 0.75
-    assert found["columns"]["column 2"]["accuracy_of_mode"]["mean"] == 0.5  # 1 is the more frequent in training
+    assert (
+        found["columns"]["column 2"]["accuracy_of_mode"]["mean"] == 0.5
+    )  # 1 is the more frequent in training
     assert found["rmse"]["mean"] == 0  # of the other column alone
 
 
@@ -527,7 +642,9 @@ def test_digits_with_gaps_are_imputed_better_than_by_their_means():
     torch.set_default_dtype(torch.float32)
     whole = torch.from_numpy(load_digits().images).float()
     gone = torch.rand(whole.shape, generator=torch.Generator().manual_seed(1)) < 0.3
-    splits = splits_from(torch.where(gone, NAN, whole), torch.arange(1797), config=DataConfig(cells="gaps"))
+    splits = splits_from(
+        torch.where(gone, NAN, whole), torch.arange(1797), config=DataConfig(cells="gaps")
+    )
     model = ModelConfig(latent_dim=10, likelihood="gaussian-shared", hidden=(128,))
     vae = build_vae(model, splits.schema, moments=splits.train.moments())
     config = TrainConfig(steps=1500, learning_rate=5e-3, schedule="cosine", compile="off")
@@ -536,7 +653,9 @@ def test_digits_with_gaps_are_imputed_better_than_by_their_means():
     found = impute(vae, splits.test, samples=300, level=0.9)
     assert np.array_equal(found.values[~found.missing], truth[~found.missing])
     numbers = compare(found, truth, found.missing, splits.train)
-    assert numbers["rmse"]["mean"] + 3 * numbers["rmse"]["se"] < 0.7 * numbers["rmse_of_means"]["mean"]
+    assert (
+        numbers["rmse"]["mean"] + 3 * numbers["rmse"]["se"] < 0.7 * numbers["rmse_of_means"]["mean"]
+    )
     assert 0.8 < numbers["coverage"]["mean"] < 0.98
 
 
@@ -544,7 +663,9 @@ def test_digits_with_gaps_are_imputed_better_than_by_their_means():
 
 
 @pytest.mark.long
-def test_wine_with_gaps_trains_from_csv_in_one_command_and_keeps_its_types(tmp_path, monkeypatch, capsys):
+def test_wine_with_gaps_trains_from_csv_in_one_command_and_keeps_its_types(
+    tmp_path, monkeypatch, capsys
+):
     torch.set_default_dtype(torch.float32)
     monkeypatch.chdir(tmp_path)
     wine, random = load_wine(), np.random.default_rng(0)
@@ -558,7 +679,18 @@ def test_wine_with_gaps_trains_from_csv_in_one_command_and_keeps_its_types(tmp_p
         for place in np.flatnonzero(random.random(14) < 0.15):
             row[place] = ""
     write(tmp_path / "wine.csv", names, rows)
-    small = ["--epochs", "150", "--hidden", "16", "--latent-dim", "2", "--nll-samples", "5", "--learning-rate", "5e-3"]
+    small = [
+        "--epochs",
+        "150",
+        "--hidden",
+        "16",
+        "--latent-dim",
+        "2",
+        "--nll-samples",
+        "5",
+        "--learning-rate",
+        "5e-3",
+    ]
     assert cli.run(["train", "wine.csv", "--likelihood", "mixed", "--out", "run", *small]) == 0
     assert "FAMD" in capsys.readouterr().out
     assert cli.run(["generate", "run", "--draw", "--count", "300", "--out", "rows.csv"]) == 0
@@ -570,11 +702,19 @@ def test_wine_with_gaps_trains_from_csv_in_one_command_and_keeps_its_types(tmp_p
         if name in ("magnesium", "proline"):  # counts
             assert all("." not in row[place] for row in made_rows) and values.min() >= 0
         else:
-            assert wine.data[:, place].min() <= values.min() + 1e-5 and values.max() <= wine.data[:, place].max() + 1e-5
+            assert (
+                wine.data[:, place].min() <= values.min() + 1e-5
+                and values.max() <= wine.data[:, place].max() + 1e-5
+            )
     # generated rows are of the form of the data
     assert cli.run(["encode", "run", "rows.csv", "--out", "latents.csv"]) == 0
     capsys.readouterr()
-    assert cli.run(["impute", "run", "wine.csv", "--out", "full.csv", "--intervals", "--samples", "200"]) == 0
+    assert (
+        cli.run(
+            ["impute", "run", "wine.csv", "--out", "full.csv", "--intervals", "--samples", "200"]
+        )
+        == 0
+    )
     head, *full = cells("full.csv")
     assert head[:14] == names and "alcohol low" in head and "cultivar certainty" in head
     gaps = 0
@@ -584,15 +724,25 @@ def test_wine_with_gaps_trains_from_csv_in_one_command_and_keeps_its_types(tmp_p
                 assert filled[place] == cell
             else:
                 gaps += 1
-                assert filled[place] in wine.target_names if place == 13 else float(filled[place]) >= 0
+                assert (
+                    filled[place] in wine.target_names if place == 13 else float(filled[place]) >= 0
+                )
         certainty = filled[head.index("cultivar certainty")]
         assert bool(certainty) == (before[13] == "") and len(row) == 14
     assert f"{gaps} cells in 178 rows" in capsys.readouterr().out
-    right = [filled[13] == row[13] for row, before, filled in zip(whole, rows, full, strict=True) if not before[13]]
+    right = [
+        filled[13] == row[13]
+        for row, before, filled in zip(whole, rows, full, strict=True)
+        if not before[13]
+    ]
     assert np.mean(right) > 0.7  # 0.4 by the most frequent cultivar
     assert cli.run(["impute", "run", "--json", "--samples", "100"]) == 0
     numbers = json.loads(capsys.readouterr().out)
-    assert numbers["mask"] == 0.3 and 0 < numbers["coverage"]["mean"] <= 1 and "cultivar" in numbers["columns"]
+    assert (
+        numbers["mask"] == 0.3
+        and 0 < numbers["coverage"]["mean"] <= 1
+        and "cultivar" in numbers["columns"]
+    )
     assert cli.run(["impute", "run", "--samples", "20"]) == 0
     assert "RMS error" in capsys.readouterr().out
     assert cli.run(["impute", "run", "wine.csv", "--out", "full.npy", "--intervals"]) == 2
@@ -606,19 +756,40 @@ def test_filled_files_keep_separators_commas_labels_and_missing_headers(tmp_path
     random = np.random.default_rng(0)
     rows = [
         [f"{a:.3f}".replace(".", ","), kind, f"{b:.3f}".replace(".", ",")]
-        for a, b, kind in zip(random.normal(size=120), random.normal(size=120), "xyz" * 40, strict=True)
+        for a, b, kind in zip(
+            random.normal(size=120), random.normal(size=120), "xyz" * 40, strict=True
+        )
     ]
     rows[3][0] = rows[5][2] = ""
     write(tmp_path / "a.csv", ("first", "kind", "second"), rows, ";")
-    small = ["--epochs", "1", "--hidden", "4", "--latent-dim", "1", "--nll-samples", "2", "--batch-size", "32"]
+    small = [
+        "--epochs",
+        "1",
+        "--hidden",
+        "4",
+        "--latent-dim",
+        "1",
+        "--nll-samples",
+        "2",
+        "--batch-size",
+        "32",
+    ]
     gaps = ["--cells", "gaps", "--label", "kind", "--likelihood", "gaussian-shared"]
     assert cli.run(["train", "a.csv", *gaps, *small, "--out", "run"]) == 0
     assert cli.run(["impute", "run", "a.csv", "--out", "b.csv"]) == 0
     head, *filled = cells("b.csv", ";")
     assert head == ["first", "kind", "second"]
-    changed = [(row, place) for row in range(120) for place in range(3) if filled[row][place] != rows[row][place]]
+    changed = [
+        (row, place)
+        for row in range(120)
+        for place in range(3)
+        if filled[row][place] != rows[row][place]
+    ]
     assert changed == [(3, 0), (5, 2)]
-    assert all("," in filled[row][place] and float(filled[row][place].replace(",", ".")) for row, place in changed)
+    assert all(
+        "," in filled[row][place] and float(filled[row][place].replace(",", "."))
+        for row, place in changed
+    )
     assert cli.run(["impute", "run", "a.csv", "--out", "b.csv"]) == 2
 
 
@@ -652,18 +823,28 @@ def test_a_missing_cell_is_no_level_for_the_trivial_model():
         train, test = data.train.prepared(), data.test.prepared()
         ones, known = train.nan_to_num().sum(0), (~train.isnan()).sum(0)
         share = (ones + 1) / (known + 2)
-        expected = -torch.where(test == 1, share.log(), (1 - share).log())[~test.isnan()].sum() / len(test)
-        assert found == pytest.approx(expected.item(), rel=0.02)  # add-one smoothing in one or another form
+        expected = -torch.where(test == 1, share.log(), (1 - share).log())[
+            ~test.isnan()
+        ].sum() / len(test)
+        assert found == pytest.approx(
+            expected.item(), rel=0.02
+        )  # add-one smoothing in one or another form
 
 
 def test_samplers_are_compared_on_rows_with_gaps(tmp_path):
     torch.set_default_dtype(torch.float32)
     rows = torch.randn(500, 3)
     rows[:, 1] += 2 * rows[:, 0]
-    data = splits_from(torch.where(torch.rand(500, 3) < 0.2, NAN, rows), config=DataConfig(cells="gaps"))
-    vae = build_vae(ModelConfig(latent_dim=2, likelihood="gaussian-shared", hidden=(8,)), data.schema)
+    data = splits_from(
+        torch.where(torch.rand(500, 3) < 0.2, NAN, rows), config=DataConfig(cells="gaps")
+    )
+    vae = build_vae(
+        ModelConfig(latent_dim=2, likelihood="gaussian-shared", hidden=(8,)), data.schema
+    )
     found = compare_samplers(vae, {}, data, samples=5)["samplers"]["prior"]
-    assert all(np.isfinite(found["samples"][name]["mean"]) for name in ("precision", "coverage", "c2st"))
+    assert all(
+        np.isfinite(found["samples"][name]["mean"]) for name in ("precision", "coverage", "c2st")
+    )
 
 
 def test_noise_is_refused_for_categories():

@@ -19,7 +19,16 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from variform import VAE, DataConfig, ModelConfig, RunConfig, TrainConfig, build_objective, build_vae, fit
+from variform import (
+    VAE,
+    DataConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+    build_objective,
+    build_vae,
+    fit,
+)
 from variform.config.run import EvaluationConfig
 from variform.config.toml import to_command
 from variform.data.order import epoch_order
@@ -53,7 +62,9 @@ def grey():
 @pytest.fixture(scope="module")
 def bits():
     """70 training and 40 validation rows of five zeros or ones, which are never drawn again."""
-    rows = torch.from_numpy(np.random.default_rng(1).random((110, 5)) < [0.9, 0.1, 0.5, 0.7, 0.2]).double()
+    rows = torch.from_numpy(
+        np.random.default_rng(1).random((110, 5)) < [0.9, 0.1, 0.5, 0.7, 0.2]
+    ).double()
     return dataset_from(rows[:70]), dataset_from(rows[70:])
 
 
@@ -91,11 +102,16 @@ def test_steps_that_end_within_an_epoch_say_of_how_many_rows_its_means_are(grey,
     rows = len(grey.train)
     assert [row["examples"] for row in history.rows] == [rows] * 5 + [2 * BATCH]
     assert passes(history.rows, rows) == (5 * rows + 2 * BATCH) / rows
-    assert [f"(of {2 * BATCH} training rows)" in line for line in capsys.readouterr().err.splitlines()] == [
+    assert [
+        f"(of {2 * BATCH} training rows)" in line for line in capsys.readouterr().err.splitlines()
+    ] == [
         *[False] * 5,
         True,
     ]
-    np.save(tmp_path / "grey.npy", np.random.default_rng(0).integers(0, 256, (130, 4, 4), dtype=np.uint8))
+    np.save(
+        tmp_path / "grey.npy",
+        np.random.default_rng(0).integers(0, 256, (130, 4, 4), dtype=np.uint8),
+    )
     whole = RunConfig(
         source=str(tmp_path / "grey.npy"),
         model=ModelConfig(latent_dim=2, hidden=(7,)),
@@ -129,7 +145,8 @@ class Stopping(ELBO):
 def hard_config(**changes):
     """Everything that has a memory or draws: warm-up, cosine, dropout, clipping; 22 steps, of 4 an epoch."""
     return TrainConfig(
-        **{"steps": 22, "batch_size": BATCH, "warmup": 9, "schedule": "cosine", "clip_norm": 3.0} | changes
+        **{"steps": 22, "batch_size": BATCH, "warmup": 9, "schedule": "cosine", "clip_norm": 3.0}
+        | changes
     )
 
 
@@ -139,13 +156,18 @@ VARIANTS = {"adam": {}, "rmsprop": {"optimizer": "rmsprop"}, "average": {"ema": 
 @pytest.fixture(scope="module")
 def uninterrupted(grey, tmp_path_factory):
     torch.set_default_dtype(torch.float64)  # conftest sets it later
-    assert math.ceil(len(grey.train) / BATCH) == 4 and len(grey.train) % BATCH  # the last batch is ragged
+    assert (
+        math.ceil(len(grey.train) / BATCH) == 4 and len(grey.train) % BATCH
+    )  # the last batch is ragged
     folder, finals = tmp_path_factory.mktemp("alone"), {}
     for variant, options in VARIANTS.items():
         (folder / variant).mkdir()
         config = hard_config(**options)
         objective = objective_for(grey, config, dropout=0.3)
-        finals[variant] = fit(objective, grey.train, grey.valid, config, folder=folder / variant), objective
+        finals[variant] = (
+            fit(objective, grey.train, grey.valid, config, folder=folder / variant),
+            objective,
+        )
     return folder, finals
 
 
@@ -153,22 +175,41 @@ def uninterrupted(grey, tmp_path_factory):
 @pytest.mark.parametrize(
     "stops",
     [(0,), (5,), (3,), (7, 8, 9), (20,), (21,), tuple(range(22))],
-    ids=["first step", "mid-epoch", "end of epoch", "around an end", "last epoch", "last step", "every step"],
+    ids=[
+        "first step",
+        "mid-epoch",
+        "end of epoch",
+        "around an end",
+        "last epoch",
+        "last step",
+        "every step",
+    ],
 )
-def test_a_resumed_fit_ends_with_the_bits_of_an_uninterrupted_one(grey, uninterrupted, tmp_path, stops, variant):
+def test_a_resumed_fit_ends_with_the_bits_of_an_uninterrupted_one(
+    grey, uninterrupted, tmp_path, stops, variant
+):
     alone, finals = uninterrupted
     config = hard_config(**VARIANTS[variant])
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     for number, stop in enumerate(stops):
-        objective = objective_for(grey, config, kind=Stopping, seed=number, dropout=0.3) if number else None
+        objective = (
+            objective_for(grey, config, kind=Stopping, seed=number, dropout=0.3) if number else None
+        )
         objective = objective or objective_for(grey, config, kind=Stopping, dropout=0.3)
         objective.stop_at = stop
-        with pytest.raises(Interrupted, match=f"step {stop + 1} of 22; go on with: variform train --resume "):
+        with pytest.raises(
+            Interrupted, match=f"step {stop + 1} of 22; go on with: variform train --resume "
+        ):
             fit(objective, grey.train, grey.valid, config, folder=tmp_path, resume=number > 0)
-    objective = objective_for(grey, config, seed=99, dropout=0.3)  # other initial weights: all come from the file
+    objective = objective_for(
+        grey, config, seed=99, dropout=0.3
+    )  # other initial weights: all come from the file
     torch.manual_seed(12345)
     history = fit(objective, grey.train, grey.valid, config, folder=tmp_path, resume=True)
-    (tensors, numbers), (expected_tensors, expected_numbers) = checkpoint(tmp_path), checkpoint(alone / variant)
+    (tensors, numbers), (expected_tensors, expected_numbers) = (
+        checkpoint(tmp_path),
+        checkpoint(alone / variant),
+    )
     assert_same_tensors(tensors, expected_tensors)
     assert numbers == expected_numbers and numbers["step"] == 22
     expected, expected_objective = finals[variant]
@@ -196,10 +237,17 @@ def test_what_a_likelihood_learns_without_a_gradient_is_resumed_too(grey, tmp_pa
 
 def test_resuming_a_finished_fit_changes_nothing(grey, uninterrupted, tmp_path):
     alone, finals = uninterrupted
-    (tmp_path / "checkpoint.safetensors").write_bytes((alone / "adam" / "checkpoint.safetensors").read_bytes())
+    (tmp_path / "checkpoint.safetensors").write_bytes(
+        (alone / "adam" / "checkpoint.safetensors").read_bytes()
+    )
     config = hard_config()
     history = fit(
-        objective_for(grey, config, dropout=0.3), grey.train, grey.valid, config, folder=tmp_path, resume=True
+        objective_for(grey, config, dropout=0.3),
+        grey.train,
+        grey.valid,
+        config,
+        folder=tmp_path,
+        resume=True,
     )
     assert history.rows == finals["adam"][0].rows
     for name in ("checkpoint.safetensors", "history.jsonl"):
@@ -207,7 +255,10 @@ def test_resuming_a_finished_fit_changes_nothing(grey, uninterrupted, tmp_path):
 
 
 def test_a_checkpoint_of_anything_else_is_refused(grey, uninterrupted, tmp_path):
-    path, whole = tmp_path / "checkpoint.safetensors", uninterrupted[0] / "adam" / "checkpoint.safetensors"
+    path, whole = (
+        tmp_path / "checkpoint.safetensors",
+        uninterrupted[0] / "adam" / "checkpoint.safetensors",
+    )
 
     def resume(config, **options):
         fit(
@@ -223,7 +274,11 @@ def test_a_checkpoint_of_anything_else_is_refused(grey, uninterrupted, tmp_path)
     with pytest.raises(FileNotFoundError, match="Train anew"):
         resume(hard_config())
     path.write_bytes(whole.read_bytes())
-    for config, options in ((hard_config(seed=1), {}), (hard_config(steps=23), {}), (hard_config(), {"identity": "B"})):
+    for config, options in (
+        (hard_config(seed=1), {}),
+        (hard_config(steps=23), {}),
+        (hard_config(), {"identity": "B"}),
+    ):
         with pytest.raises(ValueError, match="it comes from another"):
             resume(config, **options)
     assert path.read_bytes() == whole.read_bytes()
@@ -236,7 +291,9 @@ def test_a_checkpoint_of_anything_else_is_refused(grey, uninterrupted, tmp_path)
 def test_a_checkpoint_of_a_version_that_lacked_an_option_is_resumed(tmp_path):
     """With the option at its default, which that version had without a name; not with another value."""
     few = EvaluationConfig(nll_samples=1)
-    config = RunConfig(model=ModelConfig(latent_dim=2, hidden=(4,)), train=TrainConfig(epochs=1), evaluation=few)
+    config = RunConfig(
+        model=ModelConfig(latent_dim=2, hidden=(4,)), train=TrainConfig(epochs=1), evaluation=few
+    )
     train_run(config, tmp_path / "run", pictures=False)
     path = tmp_path / "run" / "checkpoint.safetensors"
     with safe_open(path, framework="pt") as file:
@@ -245,14 +302,19 @@ def test_a_checkpoint_of_a_version_that_lacked_an_option_is_resumed(tmp_path):
     identity = json.loads(header["identity"])
     rest = json.loads(identity["rest"])
     del identity["train"]["clip_norm"], rest["model"]["gated"], rest["data"]["memory_map"]
-    header = {"state": header["state"], "identity": json.dumps(identity | {"rest": json.dumps(rest)})}  # and no seal
+    header = {
+        "state": header["state"],
+        "identity": json.dumps(identity | {"rest": json.dumps(rest)}),
+    }  # and no seal
     save_file(tensors, path, {"variform": json.dumps(header)})
     weights = (tmp_path / "run" / "model.safetensors").read_bytes()
     resume_run(tmp_path / "run", pictures=False)
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == weights
     save_file(tensors, path, {"variform": json.dumps(header)})
     text = (tmp_path / "run" / "config.toml").read_text()
-    (tmp_path / "run" / "config.toml").write_text(text.replace("clip_norm = 0.0", "clip_norm = 5.0"))
+    (tmp_path / "run" / "config.toml").write_text(
+        text.replace("clip_norm = 0.0", "clip_norm = 5.0")
+    )
     with pytest.raises(ValueError, match="it comes from another"):
         resume_run(tmp_path / "run", pictures=False)
 
@@ -293,7 +355,10 @@ def wait_for_saves(folder, count, process):
 def test_killed_and_stopped_processes_end_as_one_that_was_left_alone(tmp_path):
     """At random moments; each time another process goes on. What each signal does, tests/test_stopping.py asks."""
     torch.set_default_dtype(torch.float32)
-    np.save(tmp_path / "grey.npy", np.random.default_rng(0).integers(0, 256, (130, 4, 4), dtype=np.uint8))
+    np.save(
+        tmp_path / "grey.npy",
+        np.random.default_rng(0).integers(0, 256, (130, 4, 4), dtype=np.uint8),
+    )
     config = RunConfig(
         source=str(tmp_path / "grey.npy"),
         data=DataConfig(binarise="dynamic"),
@@ -321,7 +386,9 @@ def test_killed_and_stopped_processes_end_as_one_that_was_left_alone(tmp_path):
         arguments = ["--resume", folder]
     resume_run(folder, pictures=False)
     for name in ("model", "last"):
-        assert (folder / f"{name}.safetensors").read_bytes() == (alone / f"{name}.safetensors").read_bytes()
+        assert (folder / f"{name}.safetensors").read_bytes() == (
+            alone / f"{name}.safetensors"
+        ).read_bytes()
     assert (folder / "evaluation.json").read_bytes() == (alone / "evaluation.json").read_bytes()
     assert_same_tensors(checkpoint(folder)[0], checkpoint(alone)[0])
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
@@ -338,7 +405,9 @@ def plain_loop(vae, rows, valid, config):
         mean, raw = model.encoder(x).unbind(1)
         log_var = 2 * torch.log1p(raw.exp()).log()
         z = mean + torch.exp(0.5 * log_var) * torch.randn(1, *mean.shape)[0]
-        cross_entropy = nn.functional.binary_cross_entropy_with_logits(model.decoder(z), x, reduction="none").sum(1)
+        cross_entropy = nn.functional.binary_cross_entropy_with_logits(
+            model.decoder(z), x, reduction="none"
+        ).sum(1)
         divergence = 0.5 * (mean**2 + log_var.exp() - 1 - log_var).sum(1)
         return cross_entropy + weight * divergence, -cross_entropy, divergence
 
@@ -346,8 +415,15 @@ def plain_loop(vae, rows, valid, config):
     if config.optimizer == "adam":
         optimizer = torch.optim.Adam(weights, lr=config.learning_rate, fused=False, foreach=False)
     else:
-        optimizer = torch.optim.RMSprop(weights, lr=config.learning_rate, centered=True, foreach=False)
-    per_epoch, step, means, validated = math.ceil(len(rows) / config.batch), 0, [], copy.deepcopy(vae)
+        optimizer = torch.optim.RMSprop(
+            weights, lr=config.learning_rate, centered=True, foreach=False
+        )
+    per_epoch, step, means, validated = (
+        math.ceil(len(rows) / config.batch),
+        0,
+        [],
+        copy.deepcopy(vae),
+    )
     torch.manual_seed(config.seed)
     for epoch in range(config.epochs):
         sums = torch.zeros(3)
@@ -400,9 +476,15 @@ def test_fit_equals_a_plain_loop(bits, options):
     assert history.best_epoch == 3
     for name, value in validated.state_dict().items():  # what the model has afterwards
         torch.testing.assert_close(objective.vae.state_dict()[name], value, rtol=1e-9, atol=1e-9)
-    keys = [f"{part}_{term}" for part in ("train", "valid") for term in ("loss", "log_likelihood", "kl")]
-    np.testing.assert_allclose([[row[key] for key in keys] for row in history.rows], means, rtol=1e-9)
-    assert all(row["train_elbo"] == row["train_log_likelihood"] - row["train_kl"] for row in history.rows)
+    keys = [
+        f"{part}_{term}" for part in ("train", "valid") for term in ("loss", "log_likelihood", "kl")
+    ]
+    np.testing.assert_allclose(
+        [[row[key] for key in keys] for row in history.rows], means, rtol=1e-9
+    )
+    assert all(
+        row["train_elbo"] == row["train_log_likelihood"] - row["train_kl"] for row in history.rows
+    )
     assert [row["step"] for row in history.rows] == [3, 6, 9]
 
 
@@ -431,7 +513,9 @@ def test_summed_loss_of_micro_batches_is_that_of_one_batch(bits, monkeypatch):
 def test_validation_has_one_noise_and_leaves_training_alone(grey):
     still = TrainConfig(epochs=3, batch_size=BATCH, learning_rate=1e-300)
     rows = fit(objective_for(grey, still, dropout=0.5), grey.train, grey.valid, still).rows
-    assert len({row["valid_loss"] for row in rows}) == 1  # dynamic binarisation, z and no dropout: all the same
+    assert (
+        len({row["valid_loss"] for row in rows}) == 1
+    )  # dynamic binarisation, z and no dropout: all the same
     assert len({row["train_loss"] for row in rows}) == 3
     config = TrainConfig(epochs=3, batch_size=BATCH)
     first, second = (
@@ -467,7 +551,10 @@ def test_best_epoch_wins_and_patience_ends(bits):
     config = TrainConfig(epochs=400, batch_size=BATCH, learning_rate=2e-2, patience=15)
     seen = []
     objective = objective_for(train, config)
-    keep = lambda row: seen.append({name: value.clone() for name, value in objective.state_dict().items()})  # noqa: E731
+
+    def keep(row):
+        seen.append({name: value.clone() for name, value in objective.state_dict().items()})
+
     history = fit(objective, train, valid, config, on_epoch=keep)
     losses = [row["valid_loss"] for row in history.rows]
     best = int(np.argmin(losses))
@@ -482,7 +569,9 @@ def test_best_epoch_wins_and_patience_ends(bits):
 
 
 def test_steps_that_are_no_multiple_of_an_epoch(bits, tmp_path):
-    config = TrainConfig(steps=8, batch_size=BATCH, schedule="cosine", learning_rate=0.5, warmup=4, beta=2.0)
+    config = TrainConfig(
+        steps=8, batch_size=BATCH, schedule="cosine", learning_rate=0.5, warmup=4, beta=2.0
+    )
     history = fit(objective_for(bits[0], config), *bits, config, folder=tmp_path)
     assert [row["step"] for row in history.rows] == [3, 6, 8]
     assert [row["epoch"] for row in history.rows] == [1, 2, 3]
@@ -507,7 +596,12 @@ class Breaking(nn.Module):
 
     def __init__(self, network, good_calls, *, when_training=True, value=math.nan):
         super().__init__()
-        self.network, self.left, self.when_training, self.value = network, good_calls, when_training, value
+        self.network, self.left, self.when_training, self.value = (
+            network,
+            good_calls,
+            when_training,
+            value,
+        )
 
     def forward(self, x):
         if torch.is_grad_enabled() == self.when_training:
@@ -521,7 +615,11 @@ class Breaking(nn.Module):
         ("encoder", {}, "in step 8 the log likelihood and kl became NaN"),
         ("decoder", {}, "in step 8 the log likelihood became NaN"),
         ("encoder", {"value": math.inf}, "in step 8 the log likelihood and kl became NaN"),
-        ("encoder", {"when_training": False, "good_calls": 4}, "after step 6 the validation loss became NaN"),
+        (
+            "encoder",
+            {"when_training": False, "good_calls": 4},
+            "after step 6 the validation loss became NaN",
+        ),
     ],
 )
 def test_a_loss_that_is_never_finite_again_ends_with_the_best_weights_and_says_so(
@@ -540,7 +638,10 @@ def test_a_loss_that_is_never_finite_again_ends_with_the_best_weights_and_says_s
         networks[
             place
         ].left = 2  # VAE tried the network once when it was built; a look at the untrained model, an epoch
-    keep = lambda row: seen.append({name: value.clone() for name, value in objective.state_dict().items()})  # noqa: E731
+
+    def keep(row):
+        seen.append({name: value.clone() for name, value in objective.state_dict().items()})
+
     history = fit(objective, *bits, config, folder=tmp_path, on_epoch=keep)
     assert len(history.rollbacks) == 4 and message in history.rollbacks[0]
     assert "diverged 4 times" in history.stopped and history.rollbacks[-1] in history.stopped
@@ -551,16 +652,21 @@ def test_a_loss_that_is_never_finite_again_ends_with_the_best_weights_and_says_s
     assert all(value.isfinite().all() for value in tensors.values() if value.is_floating_point())
     for weights in (objective.state_dict(), history.last):
         assert_same_tensors(weights, seen[-1])
-    assert_same_tensors({name[5:]: value for name, value in tensors.items() if name.startswith("best/")}, seen[-1])
+    assert_same_tensors(
+        {name[5:]: value for name, value in tensors.items() if name.startswith("best/")}, seen[-1]
+    )
 
 
 def test_a_run_that_breaks_keeps_a_model_that_works(tmp_path):
     torch.set_default_dtype(torch.float32)
-    config = RunConfig(model=ModelConfig(latent_dim=2), train=TrainConfig(epochs=3, learning_rate=1e30))
+    config = RunConfig(
+        model=ModelConfig(latent_dim=2), train=TrainConfig(epochs=3, learning_rate=1e30)
+    )
     with pytest.raises(NonFiniteError, match=r"in step \d+ the .* became NaN"):
         train_run(config, tmp_path / "run")
     assert all(
-        value.isfinite().all() for value in load_vae(tmp_path / "run" / "model.safetensors").state_dict().values()
+        value.isfinite().all()
+        for value in load_vae(tmp_path / "run" / "model.safetensors").state_dict().values()
     )
 
 
@@ -572,7 +678,9 @@ def single_precision():
     torch.set_default_dtype(torch.float32)
 
 
-def test_a_compiled_fit_equals_a_plain_one_and_resumes_with_the_same_bits(grey, tmp_path, single_precision):
+def test_a_compiled_fit_equals_a_plain_one_and_resumes_with_the_same_bits(
+    grey, tmp_path, single_precision
+):
     """The same random numbers: dropout, binarisation and the ragged batch too."""
 
     def finished(compile, folder=None, stop_at=None, resume=False):
@@ -595,11 +703,19 @@ def test_a_compiled_fit_equals_a_plain_one_and_resumes_with_the_same_bits(grey, 
 def test_compiled_steps_of_two_models_in_one_process_do_not_mix(bits, single_precision):
     """Other widths, other likelihood: each equals its own plain step."""
     train = dataset_from(bits[0].raw.float())
-    for likelihood, hidden in (("bernoulli", (7,)), ("gaussian-shared", (5, 4)), ("bernoulli", (7,))):
+    for likelihood, hidden in (
+        ("bernoulli", (7,)),
+        ("gaussian-shared", (5, 4)),
+        ("bernoulli", (7,)),
+    ):
         losses = []
         for compile in ("off", "on"):
             config = TrainConfig(batch_size=BATCH, compile=compile)
-            vae = build_vae(ModelConfig(latent_dim=2, hidden=hidden, likelihood=likelihood), train.schema, seed=3)
+            vae = build_vae(
+                ModelConfig(latent_dim=2, hidden=hidden, likelihood=likelihood),
+                train.schema,
+                seed=3,
+            )
             step = Step(build_objective(vae, config), config, 10)
             torch.manual_seed(0)
             losses.append([step(train.raw[:BATCH], BATCH, 1.0)[0].item() for _ in range(3)])
@@ -613,7 +729,9 @@ def test_auto_compiles_long_runs_only_and_never_asks_a_clock(grey):
         ("bernoulli", (400,), 100_000, True),
         ("gaussian", (7,), 1_000_000, True),
     ):
-        vae = build_vae(ModelConfig(latent_dim=2, likelihood=likelihood, hidden=hidden), grey.schema)
+        vae = build_vae(
+            ModelConfig(latent_dim=2, likelihood=likelihood, hidden=hidden), grey.schema
+        )
         config = TrainConfig()
         assert compiles(build_objective(vae, config), config, steps) is expected
     assert not compiles(build_objective(vae, config), TrainConfig(compile="off"), 10**9)
@@ -656,11 +774,19 @@ def test_a_step_that_cannot_be_compiled_runs_as_it_is_or_says_so(bits):
     def objective(config):
         posterior, likelihood = DiagonalPosterior(2), BernoulliLikelihood((5,))
         encoder, decoder = Odd(MLP((5,), (2, 2))), MLP((2,), (5,))
-        vae = VAE(encoder, decoder, posterior=posterior, prior=StandardNormalPrior(2), likelihood=likelihood)
+        vae = VAE(
+            encoder,
+            decoder,
+            posterior=posterior,
+            prior=StandardNormalPrior(2),
+            likelihood=likelihood,
+        )
         return build_objective(vae, config)
 
     config = TrainConfig(batch_size=BATCH, compile="on", epochs=1)
-    with pytest.raises(ValueError, match=r"`compile='on'` needs a step that can be compiled.*use `compile='off'`"):
+    with pytest.raises(
+        ValueError, match=r"`compile='on'` needs a step that can be compiled.*use `compile='off'`"
+    ):
         fit(objective(config), *bits, config)
     step = Step(objective(config), config, 10)
     object.__setattr__(step.config, "compile", "auto")
@@ -671,12 +797,20 @@ def test_a_step_that_cannot_be_compiled_runs_as_it_is_or_says_so(bits):
 
 @pytest.mark.parametrize(
     ("every", "expected"),
-    [("5steps", [0, 5, 10, 15, 20, 22]), ("2epochs", [0, 8, 16, 22]), ("0.7epochs", [0, 4, 8, 12, 16, 20, 22])],
+    [
+        ("5steps", [0, 5, 10, 15, 20, 22]),
+        ("2epochs", [0, 8, 16, 22]),
+        ("0.7epochs", [0, 4, 8, 12, 16, 20, 22]),
+    ],
 )
-def test_checkpoints_come_at_the_distance_that_was_asked_for(grey, tmp_path, monkeypatch, every, expected):
+def test_checkpoints_come_at_the_distance_that_was_asked_for(
+    grey, tmp_path, monkeypatch, every, expected
+):
     """Four steps an epoch; the last step of an epoch is saved with its validation, and the last of all always."""
     saved = []
-    monkeypatch.setattr(checkpoints, "save", lambda folder, state, identity: saved.append(state.step))
+    monkeypatch.setattr(
+        checkpoints, "save", lambda folder, state, identity: saved.append(state.step)
+    )
     config = TrainConfig(steps=22, batch_size=BATCH, checkpoint_every=every)
     fit(objective_for(grey, config), grey.train, grey.valid, config, folder=tmp_path)
     assert saved == expected
@@ -688,18 +822,23 @@ def test_a_distance_without_a_known_unit_is_refused(text):
         TrainConfig(checkpoint_every=text)
 
 
-def test_a_full_disk_leaves_the_last_checkpoint_and_the_run_goes_on_later(grey, uninterrupted, tmp_path):
+def test_a_full_disk_leaves_the_last_checkpoint_and_the_run_goes_on_later(
+    grey, uninterrupted, tmp_path
+):
     config = hard_config()
     files = resource.getrlimit(resource.RLIMIT_FSIZE)
     objective = objective_for(grey, config, dropout=0.3)
 
     def full(row):
         if row["epoch"] == 3:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, files[1]))  # as if the disk had no room for more
+            resource.setrlimit(
+                resource.RLIMIT_FSIZE, (1000, files[1])
+            )  # as if the disk had no room for more
 
     try:
         with pytest.raises(
-            OSError, match=r"checkpoint of step 12; the system says: File too large. What it has, .* is whole"
+            OSError,
+            match=r"checkpoint of step 12; the system says: File too large. What it has, .* is whole",
         ):
             fit(
                 objective,
@@ -712,15 +851,25 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_the_run_goes_on_later(grey, 
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, files)
     assert checkpoint(tmp_path)[1]["step"] == 8
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.safetensors", "history.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "checkpoint.safetensors",
+        "history.jsonl",
+    ]
     history = fit(
-        objective_for(grey, config, dropout=0.3), grey.train, grey.valid, config, folder=tmp_path, resume=True
+        objective_for(grey, config, dropout=0.3),
+        grey.train,
+        grey.valid,
+        config,
+        folder=tmp_path,
+        resume=True,
     )
     assert_same_tensors(history.last, uninterrupted[1]["adam"][0].last)
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.02), ("fp16", 0.005)])
-def test_half_precision_learns_the_same_and_resumes(bits, tmp_path, single_precision, precision, tolerance):
+def test_half_precision_learns_the_same_and_resumes(
+    bits, tmp_path, single_precision, precision, tolerance
+):
     """Autocast on the CPU; fp16 with its loss scaler, whose state is part of the checkpoint."""
     train, valid = (dataset_from(rows.raw.float()) for rows in bits)
 
@@ -730,7 +879,9 @@ def test_half_precision_learns_the_same_and_resumes(bits, tmp_path, single_preci
 
     whole, half = finished("float32"), finished(precision)
     assert half.rows[-1]["valid_loss"] == pytest.approx(whole.rows[-1]["valid_loss"], rel=tolerance)
-    assert not torch.equal(half.last["vae.encoder.output.weight"], whole.last["vae.encoder.output.weight"])
+    assert not torch.equal(
+        half.last["vae.encoder.output.weight"], whole.last["vae.encoder.output.weight"]
+    )
     assert all(value.dtype == torch.float32 for value in half.last.values())
     config = TrainConfig(steps=60, batch_size=BATCH, learning_rate=1e-2, precision=precision)
     objective = objective_for(train, config, kind=Stopping)
@@ -751,18 +902,33 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(tmp_path, opt
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_path):
     config = RunConfig(train=TrainConfig(device="cuda"))
-    with pytest.raises(ValueError, match=r"`device` must be one that this machine has: cpu; got cuda\. Use `device="):
+    with pytest.raises(
+        ValueError,
+        match=r"`device` must be one that this machine has: cpu; got cuda\. Use `device=",
+    ):
         train_run(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_run_records_what_its_bits_depend_on(tmp_path):
     once = EvaluationConfig(nll_samples=1)
-    config = RunConfig(model=ModelConfig(latent_dim=2), train=TrainConfig(epochs=1, seed=3), evaluation=once)
+    config = RunConfig(
+        model=ModelConfig(latent_dim=2), train=TrainConfig(epochs=1, seed=3), evaluation=once
+    )
     run = train_run(config, tmp_path / "run", pictures=False)
     resume_run(run.folder, pictures=False)
     sessions = json.loads((run.folder / "environment.json").read_text())["sessions"]
     assert len(sessions) == 1  # the second had the same
-    assert sessions[0]["threads"] == torch.get_num_threads() and sessions[0]["torch"] == torch.__version__
+    assert (
+        sessions[0]["threads"] == torch.get_num_threads()
+        and sessions[0]["torch"] == torch.__version__
+    )
     assert sessions[0]["seed"] == 3 and sessions[0]["data"] == run.data().fingerprint
-    assert sessions[0].keys() >= {"python", "variform", "device", "git_commit", "processes", "platform"}
+    assert sessions[0].keys() >= {
+        "python",
+        "variform",
+        "device",
+        "git_commit",
+        "processes",
+        "platform",
+    }

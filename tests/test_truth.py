@@ -25,16 +25,25 @@ def linear_vae(weight, bias, std, *, spread=1.0):
     size, dim = weight.shape
     likelihood = GaussianLikelihood((size,), variance="shared", min_std=1e-9)
     posterior = DiagonalPosterior(dim, std="exp")
-    encoder, decoder = MLP((size,), posterior.params_shape, hidden=()), MLP((dim,), (size,), hidden=())
+    encoder, decoder = (
+        MLP((size,), posterior.params_shape, hidden=()),
+        MLP((dim,), (size,), hidden=()),
+    )
     variance = 1 / (1 + weight.square().sum(0) / std**2)
     with torch.no_grad():
         likelihood.raw_log_var.fill_(2 * math.log(std))
         decoder.output.weight.copy_(weight)
         decoder.output.bias.copy_(bias)
-        encoder.output.weight.copy_(torch.cat([variance[:, None] * weight.T / std**2, torch.zeros(dim, size)]))
-        encoder.output.bias.copy_(torch.cat([torch.zeros(dim), variance.log() + 2 * math.log(spread)]))
+        encoder.output.weight.copy_(
+            torch.cat([variance[:, None] * weight.T / std**2, torch.zeros(dim, size)])
+        )
+        encoder.output.bias.copy_(
+            torch.cat([torch.zeros(dim), variance.log() + 2 * math.log(spread)])
+        )
         encoder.centre.copy_(bias)
-    return VAE(encoder, decoder, posterior=posterior, prior=StandardNormalPrior(dim), likelihood=likelihood)
+    return VAE(
+        encoder, decoder, posterior=posterior, prior=StandardNormalPrior(dim), likelihood=likelihood
+    )
 
 
 @pytest.fixture
@@ -73,7 +82,10 @@ def full_vae(weight, bias, std):
         GaussianLikelihood((size,), variance="shared", min_std=1e-9),
         FullCovariancePosterior(dim, std="exp"),
     )
-    encoder, decoder = MLP((size,), posterior.params_shape, hidden=()), MLP((dim,), (size,), hidden=())
+    encoder, decoder = (
+        MLP((size,), posterior.params_shape, hidden=()),
+        MLP((dim,), (size,), hidden=()),
+    )
     covariance = torch.linalg.inv(torch.eye(dim) + weight.T @ weight / std**2)
     factor = torch.linalg.cholesky(covariance)
     below = factor[tuple(torch.tril_indices(dim, dim, -1))]
@@ -84,7 +96,9 @@ def full_vae(weight, bias, std):
         encoder.output.weight.zero_()[:dim].copy_(covariance @ weight.T / std**2)
         encoder.output.bias.copy_(torch.cat([torch.zeros(dim), 2 * factor.diagonal().log(), below]))
         encoder.centre.copy_(bias)
-    return VAE(encoder, decoder, posterior=posterior, prior=StandardNormalPrior(dim), likelihood=likelihood)
+    return VAE(
+        encoder, decoder, posterior=posterior, prior=StandardNormalPrior(dim), likelihood=likelihood
+    )
 
 
 @pytest.fixture
@@ -145,7 +159,9 @@ def test_bounds_are_ordered_and_rise_with_k(problem):
 
 def test_ppca_matches_its_closed_form():
     """Against the covariance built by hand, and against the published optimum of the eigenvalues."""
-    x = np.random.default_rng(0).normal(size=(300, 5)) @ np.random.default_rng(1).normal(size=(5, 5))
+    x = np.random.default_rng(0).normal(size=(300, 5)) @ np.random.default_rng(1).normal(
+        size=(5, 5)
+    )
     values, vectors = np.linalg.eigh(np.cov(x.T, bias=True))
     noise = values[:3].mean()
     covariance = vectors[:, 3:] @ np.diag(values[3:] - noise) @ vectors[:, 3:].T + noise * np.eye(5)
@@ -166,7 +182,9 @@ def test_linear_vae_reaches_the_exact_ppca_likelihood(dim):
     train, test = dataset_from(x[:1500]), dataset_from(x[1500:])
     exact = fit_pca(x[:1500].double().numpy(), dim)
     for rows, published in zip((train, test), PPCA_DIGITS[dim], strict=True):
-        assert exact.log_prob(rows.prepared().double().numpy()).mean() == pytest.approx(published, abs=1e-4)
+        assert exact.log_prob(rows.prepared().double().numpy()).mean() == pytest.approx(
+            published, abs=1e-4
+        )
     model = ModelConfig(latent_dim=dim, likelihood="gaussian-shared", hidden=())
     vae = build_vae(model, train.schema, moments=train.moments())
     config = TrainConfig(steps=2000, batch_size=250, learning_rate=2e-2, schedule="cosine")
@@ -185,7 +203,9 @@ def test_a_variance_per_column_is_factor_analysis_and_one_for_all_is_pca_of_stan
     torch.set_default_dtype(torch.float32)
     random = np.random.default_rng(0)
     sizes = np.array([0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0])
-    rows = random.normal(size=(1500, 2)) @ (random.normal(size=(2, 8)) * sizes) + 0.3 * random.normal(size=(1500, 8))
+    rows = random.normal(size=(1500, 2)) @ (
+        random.normal(size=(2, 8)) * sizes
+    ) + 0.3 * random.normal(size=(1500, 8))
     data = splits_from(torch.from_numpy(rows).float())
     train, test = (part.prepared().double().numpy() for part in (data.train, data.test))
     optima = {
@@ -195,7 +215,9 @@ def test_a_variance_per_column_is_factor_analysis_and_one_for_all_is_pca_of_stan
     held_out, told = {}, {}
     for likelihood, optimum in optima.items():
         vae = build_vae(
-            ModelConfig(latent_dim=2, likelihood=likelihood, hidden=()), data.schema, moments=data.train.moments()
+            ModelConfig(latent_dim=2, likelihood=likelihood, hidden=()),
+            data.schema,
+            moments=data.train.moments(),
         )
         config = TrainConfig(steps=1200, batch_size=250, learning_rate=2e-2, schedule="cosine")
         fit(build_objective(vae, config), data.train, data.train, config)
@@ -205,7 +227,9 @@ def test_a_variance_per_column_is_factor_analysis_and_one_for_all_is_pca_of_stan
         )
         numbers = evaluate(vae, data.test, data.train, samples=100)
         held_out[likelihood] = numbers["nll"]["mean"]
-        told[likelihood] = [text for text in numbers["warnings"] if "one noise variance for all columns" in text]
+        told[likelihood] = [
+            text for text in numbers["warnings"] if "one noise variance for all columns" in text
+        ]
         assert -numbers["nll"]["mean"] - units == pytest.approx(optimum.score(test), abs=0.1)
     assert held_out["gaussian-per-feature"] < held_out["gaussian-shared"] - 1
     assert told["gaussian-shared"] and "gaussian-per-feature" in told["gaussian-shared"][0]

@@ -28,7 +28,9 @@ def collapsed(tmp_path_factory):
     """A run whose posterior is the prior: each nat of its KL term cost a thousand."""
     folder = tmp_path_factory.mktemp("collapsed")
     z = np.random.default_rng(0).normal(size=(300, 2))
-    rows = z @ np.random.default_rng(1).normal(size=(2, 6)) + 0.1 * np.random.default_rng(2).normal(size=(300, 6))
+    rows = z @ np.random.default_rng(1).normal(size=(2, 6)) + 0.1 * np.random.default_rng(2).normal(
+        size=(300, 6)
+    )
     np.save(folder / "rows.npy", rows)
     config = RunConfig(
         source=str(folder / "rows.npy"),
@@ -51,17 +53,33 @@ def test_a_collapsed_model_is_said_to_be_one_first_and_everywhere(collapsed, cap
     for words in (["evaluate", str(collapsed.folder)], ["info", str(collapsed.folder)]):
         cli.app(words, exit_on_error=False, result_action="return_value")
         told = re.sub(r"[│\s]+", " ", capsys.readouterr().out)
-        assert "No latent dimension is active" in told and "with --free-bits 0.1 too" in told and "`" not in told
-    cli.app(["evaluate", str(collapsed.folder), "--json"], exit_on_error=False, result_action="return_value")
-    assert json.loads(capsys.readouterr().out)["warnings"][0] == first and "with `free_bits=0.1` too" in first
+        assert (
+            "No latent dimension is active" in told
+            and "with --free-bits 0.1 too" in told
+            and "`" not in told
+        )
+    cli.app(
+        ["evaluate", str(collapsed.folder), "--json"],
+        exit_on_error=False,
+        result_action="return_value",
+    )
+    assert (
+        json.loads(capsys.readouterr().out)["warnings"][0] == first
+        and "with `free_bits=0.1` too" in first
+    )
 
 
-def test_the_command_to_try_names_the_runs_own_folder_also_when_it_has_moved(collapsed, tmp_path, capsys):
+def test_the_command_to_try_names_the_runs_own_folder_also_when_it_has_moved(
+    collapsed, tmp_path, capsys
+):
     """The file says RUN, since a run may move; what is printed and written to be read says where it is."""
     assert "--config RUN/config.toml" in collapsed.evaluation["warnings"][0]
     for page in ("report.html", "explorer.html"):
         text = re.sub(r"</?span[^>]*>", "", (collapsed.folder / page).read_text())
-        assert f"--config {collapsed.folder / 'config.toml'} --batch-size" in text and "config RUN/" not in text
+        assert (
+            f"--config {collapsed.folder / 'config.toml'} --batch-size" in text
+            and "config RUN/" not in text
+        )
     moved = shutil.copytree(collapsed.folder, tmp_path / "moved beams")
     config = shlex.quote(str(moved / "config.toml"))
     for words in (["evaluate"], ["info"], ["encode"], ["compare", str(collapsed.folder)]):
@@ -99,7 +117,12 @@ def compared(own, other, n=100):
     same = {"mean": 0.0, "se": 0.1, "n": n}
     beside = {"pca": {"nll_difference": estimate, "reconstruction_error_difference": same}}
     own = {"mean": float(np.mean(own)), "se": 1.0, "n": n}
-    return {"active_units": {"count": 1, "of": 1}, "nll": own, "reconstruction_error": own, "baselines": beside}
+    return {
+        "active_units": {"count": 1, "of": 1},
+        "nll": own,
+        "reconstruction_error": own,
+        "baselines": beside,
+    }
 
 
 def test_a_difference_is_judged_by_its_paired_error():
@@ -110,12 +133,18 @@ def test_a_difference_is_judged_by_its_paired_error():
     assert verdict.warnings(vae, compared(rows + 1 + 0.1 * generator.normal(size=100), rows))
     assert not verdict.warnings(vae, compared(rows - 1, rows))
     noise = generator.normal(size=(2, 1000, 100))
-    said = [bool(verdict.warnings(vae, compared(rows + own, rows + other))) for own, other in noise.swapaxes(0, 1)]
-    assert 0.01 < np.mean(said) < 0.04  # 2.4 % of Student's t with 99 degrees of freedom; 4 standard errors wide
+    said = [
+        bool(verdict.warnings(vae, compared(rows + own, rows + other)))
+        for own, other in noise.swapaxes(0, 1)
+    ]
+    assert (
+        0.01 < np.mean(said) < 0.04
+    )  # 2.4 % of Student's t with 99 degrees of freedom; 4 standard errors wide
 
 
 @pytest.mark.parametrize(
-    ("best", "rollback", "is_unfinished"), [(49, {}, True), (20, {}, False), (49, {"rollback": "x"}, False)]
+    ("best", "rollback", "is_unfinished"),
+    [(49, {}, True), (20, {}, False), (49, {"rollback": "x"}, False)],
 )
 def test_a_training_that_was_still_getting_better_is_told_to_go_on(best, rollback, is_unfinished):
     """Smaller steps would leave it further behind; they are for one whose best epoch was long ago, or that diverged."""
@@ -123,7 +152,9 @@ def test_a_training_that_was_still_getting_better_is_told_to_go_on(best, rollbac
     rows = np.random.default_rng(0).normal(size=100)
     history = [{"best": number <= best, "learning_rate": 1e-3} for number in range(50)]
     history[10] |= rollback
-    sentence = verdict.warnings(vae, compared(rows + 1 + 0.1 * rows, rows), TrainConfig(), history)[-1]
+    sentence = verdict.warnings(vae, compared(rows + 1 + 0.1 * rows, rows), TrainConfig(), history)[
+        -1
+    ]
     assert ("Try more epochs, since the best was 50 of 50" in sentence) == is_unfinished
     assert ("`learning_rate=0.0003`; `clip_norm=10`; more epochs" in sentence) != is_unfinished
 
@@ -140,9 +171,17 @@ def test_after_enough_steps_of_refining_another_family_is_named(posterior, cure)
     """More of what did not help is no cure; each option that is named can be given."""
     vae = build_vae(ModelConfig(latent_dim=2, posterior=posterior), read("digits").schema)
     estimate = {"mean": 1.0, "se": 0.1, "n": 10}
-    share = {"high_pareto_k": {"mean": 0.9}, "ess": {"mean": 15.0}, "nll": estimate | {"samples": 1000}}
+    share = {
+        "high_pareto_k": {"mean": 0.9},
+        "ess": {"mean": 15.0},
+        "nll": estimate | {"samples": 1000},
+    }
     numbers = {"active_units": {"count": 2, "of": 2}, "reconstruction_error": estimate, **share}
-    for steps, ending in ((0, "with `refine=50`."), (10, "with `refine=50`."), (50, f"Train with {cure}")):
+    for steps, ending in (
+        (0, "with `refine=50`."),
+        (10, "with `refine=50`."),
+        (50, f"Train with {cure}"),
+    ):
         refined = {"refined": share | {"steps": steps}} if steps else {}
         (sentence,) = verdict.warnings(vae, numbers | refined)
         assert sentence.endswith(ending)
@@ -171,7 +210,9 @@ def test_a_training_that_diverged_is_said_to_have(tmp_path):
     rows = history(tmp_path / "run")
     told = [row["rollback"] for row in rows if "rollback" in row]
     numbers = open_run(tmp_path / "run").evaluation
-    [sentence] = [text for text in numbers["warnings"] if text.startswith("The training diverged: ")]
+    [sentence] = [
+        text for text in numbers["warnings"] if text.startswith("The training diverged: ")
+    ]
     assert told and all(text in sentence for text in told)
     assert "`learning_rate=0.3`" in sentence and "`posterior_std='softplus'`" in sentence
 
@@ -183,7 +224,10 @@ def test_no_picture_shows_a_latent_space_that_is_not_there(collapsed, capsys):
     told, *pictures = capsys.readouterr().out.splitlines()
     assert told.startswith("Warning: No latent dimension is active") and len(pictures) == 4
     page = (collapsed.folder / "report.html").read_text()
-    assert "Posterior means of the test rows" not in page and "are not drawn: a collapsed model" in page
+    assert (
+        "Posterior means of the test rows" not in page
+        and "are not drawn: a collapsed model" in page
+    )
     page = (collapsed.folder / "explorer.html").read_text()
     assert '"collapsed":true' in page.replace(" ", "")
 
@@ -210,9 +254,15 @@ def test_an_evaluation_of_an_older_version_warns_as_well(collapsed, tmp_path):
     del older["warnings"]
     shutil.copytree(collapsed.folder, tmp_path / "run")
     (tmp_path / "run" / "evaluation.json").write_text(json.dumps(older))
-    assert open_run(tmp_path / "run").evaluation["warnings"][0].startswith("No latent dimension is active")
+    assert (
+        open_run(tmp_path / "run")
+        .evaluation["warnings"][0]
+        .startswith("No latent dimension is active")
+    )
     (tmp_path / "run" / "evaluation.json").write_text("{")
-    assert cli.run(["generate", str(tmp_path / "run"), "--out", str(tmp_path / "new.npy")]) == 0  # it is still a model
+    assert (
+        cli.run(["generate", str(tmp_path / "run"), "--out", str(tmp_path / "new.npy")]) == 0
+    )  # it is still a model
 
 
 @pytest.mark.parametrize("objective", get_args(ObjectiveName))
@@ -225,7 +275,9 @@ def test_the_command_against_a_collapse_is_one_that_the_objective_takes(objectiv
     command = re.search(r"variform train (.*?) --out NEW", sentence)[1].split()
     names = [word.removeprefix("--").replace("-", "_") for word in command[2::2]]
     changes = dict(zip(names, map(float, command[3::2]), strict=True))
-    changes |= {name: float(value) for name, value in re.findall(r"`(free_bits)=([\d.]+)`", sentence)}
+    changes |= {
+        name: float(value) for name, value in re.findall(r"`(free_bits)=([\d.]+)`", sentence)
+    }
     assert changes["batch_size"] == 16 and changes["learning_rate"] == 1e-3
     assert ("free_bits" in changes) == (objective == "elbo")
     replaced = dataclasses.replace(trained, **changes | {"batch_size": 16})
@@ -233,8 +285,13 @@ def test_the_command_against_a_collapse_is_one_that_the_objective_takes(objectiv
 
 
 def test_the_command_against_a_collapse_follows_from_the_run():
-    vae, numbers = build_vae(ModelConfig(latent_dim=2), read("digits").schema), {"active_units": {"count": 0, "of": 2}}
-    (sentence,) = verdict.collapsed(vae, numbers, TrainConfig(batch_size=8, learning_rate=1e-4, beta=4, warmup=50))
+    vae, numbers = (
+        build_vae(ModelConfig(latent_dim=2), read("digits").schema),
+        {"active_units": {"count": 0, "of": 2}},
+    )
+    (sentence,) = verdict.collapsed(
+        vae, numbers, TrainConfig(batch_size=8, learning_rate=1e-4, beta=4, warmup=50)
+    )
     assert "--learning-rate 3e-05 --beta 1 --out" in sentence
     assert "--batch-size" not in sentence and "free_bits" not in sentence
     assert verdict.collapsed(vae, {"active_units": {"count": 1, "of": 8}}) == []
@@ -242,10 +299,14 @@ def test_the_command_against_a_collapse_follows_from_the_run():
 
 def wins_of(likelihood, better, baseline="pca", trained=None, active=1):
     """The sentences on a VAE of two latents of which a baseline is better in these measures."""
-    schema = splits_from(np.random.default_rng(0).integers(0, 2, (200, 3)).astype(np.float32)).schema
+    schema = splits_from(
+        np.random.default_rng(0).integers(0, 2, (200, 3)).astype(np.float32)
+    ).schema
     vae = build_vae(ModelConfig(latent_dim=2, likelihood=likelihood), schema)
     gaps = {"mean": 1.0, "se": 0.1, "n": 50}, {"mean": 0.0, "se": 0.1, "n": 50}
-    found = {f"{name}_difference": gaps[name not in better] for name in ("nll", "reconstruction_error")}
+    found = {
+        f"{name}_difference": gaps[name not in better] for name in ("nll", "reconstruction_error")
+    }
     own = {"mean": 3.0, "se": 1.0, "n": 50}
     numbers = {"active_units": {"count": active, "of": 2}, "nll": own, "reconstruction_error": own}
     said = verdict.warnings(vae, numbers | {"baselines": {baseline: found}}, trained)
@@ -256,14 +317,21 @@ def test_what_to_try_is_what_the_run_has_not_tried():
     """Each option is named where the run's own may be the reason, and not where it has it already."""
     plain = TrainConfig(learning_rate=3e-3, steps=10)
     [text] = wins_of("gaussian", ["nll"], trained=plain)
-    assert "`learning_rate=0.001`" in text and "`clip_norm=10`" in text and "`warmup=" in text and "`beta" not in text
+    assert (
+        "`learning_rate=0.001`" in text
+        and "`clip_norm=10`" in text
+        and "`warmup=" in text
+        and "`beta" not in text
+    )
     [text] = wins_of("gaussian", ["nll"], trained=replace(plain, clip_norm=5.0, beta=4.0), active=2)
     assert "`clip_norm" not in text and "`beta=1`" in text and "`warmup" not in text
     [text] = wins_of("gaussian-identity", ["reconstruction_error"], trained=plain)
     assert "a variance that is learned" in text
     [text] = wins_of("bernoulli", ["reconstruction_error"], trained=plain)
     assert "not the aim of this VAE's likelihood" in text
-    [text] = wins_of("bernoulli", ["nll", "reconstruction_error"], baseline="trivial", trained=plain)
+    [text] = wins_of(
+        "bernoulli", ["nll", "reconstruction_error"], baseline="trivial", trained=plain
+    )
     assert "not the aim" not in text and "and the better reconstruction error by 1 ± 0.1" in text
     [text] = wins_of("gaussian-shared", ["nll"], baseline="trivial", trained=plain)
     assert "a variance per column" in text
@@ -294,4 +362,9 @@ def test_a_single_test_row_does_not_make_a_model_collapsed(tmp_path, capsys):
     assert (run.folder / "figures" / "latent.png").is_file()
     assert cli.run(["sampler", str(run.folder)]) == 2
     assert "compared with at least 7 test rows; got 1" in capsys.readouterr().err
-    assert cli.run(["generate", str(run.folder), "--sampler", "gmm", "--out", str(tmp_path / "new.csv")]) == 0
+    assert (
+        cli.run(
+            ["generate", str(run.folder), "--sampler", "gmm", "--out", str(tmp_path / "new.csv")]
+        )
+        == 0
+    )

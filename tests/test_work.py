@@ -95,19 +95,29 @@ def test_a_training_that_breaks_gives_the_threads_back(threads, splits):
     assert torch.get_num_threads() == THERE
 
 
-def test_a_run_notes_the_threads_of_its_steps_and_a_profile_measures_with_them(threads, splits, tmp_path):
+def test_a_run_notes_the_threads_of_its_steps_and_a_profile_measures_with_them(
+    threads, splits, tmp_path
+):
     config = RunConfig(
-        source="digits", model=SMALL, train=TrainConfig(epochs=1), evaluation=EvaluationConfig(nll_samples=1)
+        source="digits",
+        model=SMALL,
+        train=TrainConfig(epochs=1),
+        evaluation=EvaluationConfig(nll_samples=1),
     )
     train_run(config, tmp_path / "run", pictures=False)
-    assert json.loads((tmp_path / "run" / "environment.json").read_text())["sessions"][0]["threads"] == 1
+    assert (
+        json.loads((tmp_path / "run" / "environment.json").read_text())["sessions"][0]["threads"]
+        == 1
+    )
     objective = build_objective(build_vae(SMALL, splits.schema), config.train)
     assert profile(objective, splits.train, config.train, steps=1, repeats=1).threads == 1
 
 
 def spins(**environment):
     """How often a waiting thread looks again before it sleeps, as GNU's OpenMP says when torch has loaded it."""
-    free = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    free = {
+        name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))
+    }
     code = "import variform, torch; torch.ones(3).sum()"
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -116,7 +126,11 @@ def spins(**environment):
         text=True,
         check=True,
     )
-    found = {line.partition("=")[2].strip(" '") for line in done.stderr.splitlines() if "GOMP_SPINCOUNT" in line}
+    found = {
+        line.partition("=")[2].strip(" '")
+        for line in done.stderr.splitlines()
+        if "GOMP_SPINCOUNT" in line
+    }
     if not found:
         pytest.skip("torch has another OpenMP than GNU's here")
     return found

@@ -54,7 +54,16 @@ FIGURES = {
 """What this script printed in November 2026 of code that is praised: median, 90th percentile and greatest length of a
 function, longest class, and so on, as `summary` has it. Nodes are expressions of the syntax tree."""
 
-BRANCHES = (ast.If, ast.For, ast.While, ast.ExceptHandler, ast.IfExp, ast.comprehension, ast.Assert, ast.match_case)
+BRANCHES = (
+    ast.If,
+    ast.For,
+    ast.While,
+    ast.ExceptHandler,
+    ast.IfExp,
+    ast.comprehension,
+    ast.Assert,
+    ast.match_case,
+)
 NESTS = (ast.If, ast.For, ast.While, ast.With, ast.Try)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -79,7 +88,11 @@ def imported(path: Path, source: Path = SOURCE) -> Iterator[str]:
     known = modules(source)
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[2] for alias in node.names if alias.name.startswith("variform."))
+            yield from (
+                alias.name.partition(".")[2]
+                for alias in node.names
+                if alias.name.startswith("variform.")
+            )
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "variform":
             base = node.module.partition(".")[2]
             for alias in node.names:
@@ -90,7 +103,9 @@ def imported(path: Path, source: Path = SOURCE) -> Iterator[str]:
 @cache
 def arrows(source: Path = SOURCE) -> dict[str, set[str]]:
     """For each module the modules that it imports."""
-    return {name: set(imported(path, source)) - {name, ""} for name, path in modules(source).items()}
+    return {
+        name: set(imported(path, source)) - {name, ""} for name, path in modules(source).items()
+    }
 
 
 def room(module: str) -> str:
@@ -174,7 +189,9 @@ def page(path: Path, name: str) -> Page:
         conditionals=sum(isinstance(node, ast.IfExp) for node in nodes),
         comprehensions=sum(isinstance(node, COMPREHENSIONS) for node in nodes),
         functions=[len(lines & span(node)) for node in functions],
-        classes=[node.end_lineno - node.lineno + 1 for node in nodes if isinstance(node, ast.ClassDef)],
+        classes=[
+            node.end_lineno - node.lineno + 1 for node in nodes if isinstance(node, ast.ClassDef)
+        ],
         cyclomatic=[cyclomatic(node) for node in functions],
         nesting=depth(tree),
     )
@@ -187,8 +204,19 @@ def has_docstring(node: ast.AST) -> bool:
 
 def code_lines(text: str) -> set[int]:
     """Numbers of the lines with anything but comments."""
-    nothing = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
-    tokens = [token for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type not in nothing]
+    nothing = (
+        tokenize.COMMENT,
+        tokenize.NL,
+        tokenize.NEWLINE,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+        tokenize.ENDMARKER,
+    )
+    tokens = [
+        token
+        for token in tokenize.generate_tokens(io.StringIO(text).readline)
+        if token.type not in nothing
+    ]
     return {line for token in tokens for line in range(token.start[0], token.end[0] + 1)}
 
 
@@ -254,9 +282,14 @@ def print_rooms() -> None:
     count = collections.Counter(map(room, found))
     for name, purpose in ROOMS.items():
         below = ", ".join(sorted(joined[name], key=order.index))
-        print(f"{floor[name]:2}  {name:14} {count[name]:3} files  {purpose}; imports from {below or 'nothing'}")
+        print(
+            f"{floor[name]:2}  {name:14} {count[name]:3} files  {purpose}; imports from {below or 'nothing'}"
+        )
     upwards = [
-        (name, other) for name, others in joined.items() for other in others if order.index(other) >= order.index(name)
+        (name, other)
+        for name, others in joined.items()
+        for other in others
+        if order.index(other) >= order.index(name)
     ]
     print(
         f"{len(ROOMS)} rooms, {len(set(floor.values()))} floors, {sum(map(len, joined.values()))} arrows; "
@@ -309,7 +342,9 @@ def svg() -> str:
 
 def main() -> None:
     """Print the house, or write its picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--source", type=Path, help="measure the pages of another package")
     parser.add_argument("--svg", type=Path, help="write the picture of the rooms")
     options = parser.parse_args()

@@ -95,7 +95,9 @@ def _choices(hint: Any) -> list[Any]:
     return [StrOptions(set(get_args(hint)))]  # pyrefly: ignore[bad-instantiation]
 
 
-def _between(least: float, most: float | None = None, *, closed: str = "left", whole: bool = False) -> Any:
+def _between(
+    least: float, most: float | None = None, *, closed: str = "left", whole: bool = False
+) -> Any:
     kind = Integral if whole else Real
     return Interval(kind, least, most, closed=closed)  # pyrefly: ignore[bad-instantiation, bad-argument-type]
 
@@ -256,7 +258,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _fit(self, X: Array) -> Self:
         random = check_random_state(self.random_state)
         self._seed, self._dtype = int(random.randint(2**31 - 1)), X.dtype
-        data = _standardised(X, self.likelihood, gaps=self.gaps, columns=getattr(self, "feature_names_in_", None))
+        data = _standardised(
+            X, self.likelihood, gaps=self.gaps, columns=getattr(self, "feature_names_in_", None)
+        )
         shuffled = random.permutation(len(X))
         count = int(self.validation_fraction * len(X))
         count = count if count >= _FEWEST_HELD_OUT else 0
@@ -282,7 +286,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         with _LOCK:
             history = fit(build_objective(model, config), train, valid, config)
         self.vae_ = model.cpu()
-        self.history_, self.best_epoch_, self.n_iter_ = history.rows, history.best_epoch, len(history.rows)
+        self.history_, self.best_epoch_, self.n_iter_ = (
+            history.rows,
+            history.best_epoch,
+            len(history.rows),
+        )
         means, _ = exploration.encode(self.vae_, train)
         self.active_units_ = active_units(torch.from_numpy(means))["count"]
         self.peers_ = self._peers(train, valid, X[self.held_out_]) if count else {}
@@ -344,7 +352,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """The means of q(z|x), (N, latent_dim)."""
         X = _rows(self, X)
         with _LOCK:
-            return exploration.encode(self._exact(), self._dataset(X))[0].astype(X.dtype, copy=False)
+            return exploration.encode(self._exact(), self._dataset(X))[0].astype(
+                X.dtype, copy=False
+            )
 
     def inverse_transform(self, Z: ArrayLike) -> Array:
         """The means of p(x|z) at latent points Z (N, latent_dim), (N, D), in the values' own units."""
@@ -372,12 +382,20 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _scores(self, X: Array) -> Scores:
         with _LOCK:
-            return score(self._exact(), self._dataset(X), samples=self.nll_samples, seed=self._seed, common=True)
+            return score(
+                self._exact(),
+                self._dataset(X),
+                samples=self.nll_samples,
+                seed=self._seed,
+                common=True,
+            )
 
     def _log_px(self, X: Array) -> Array:
         found = self._scores(X)
         lowest = np.finfo(np.float64).min
-        return np.nan_to_num(found.log_px.numpy(), nan=lowest, neginf=lowest)  # NaN: the networks overflowed
+        return np.nan_to_num(
+            found.log_px.numpy(), nan=lowest, neginf=lowest
+        )  # NaN: the networks overflowed
 
     def score(self, X: ArrayLike, y: object = None) -> float:
         """The mean of `score_samples`; higher is better, and y is not looked at."""
@@ -391,7 +409,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples must be a whole number of at least 1; got {n_samples}. Use for example 100.")
+            raise ValueError(
+                f"n_samples must be a whole number of at least 1; got {n_samples}. Use for example 100."
+            )
         seed = int(check_random_state(self.random_state).randint(2**31 - 2))
         with _LOCK:
             return exploration.generate(self._exact(), int(n_samples), draw=True, seed=seed).astype(
@@ -411,7 +431,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         assert schema is not None
         assert self.vae_.config is not None
         came = dataset_from(raw.nan_to_num(0.0)).schema  # 0 is of every kind
-        range_of = replace(schema, low=came.low, high=came.high, whole=came.whole, levels=None, source="X")
+        range_of = replace(
+            schema, low=came.low, high=came.high, whole=came.whole, levels=None, source="X"
+        )
         range_of.require(self.vae_.likelihood.support, self.vae_.config.likelihood)
         return Dataset(raw, schema)
 
@@ -532,7 +554,9 @@ class VAEDetector(OutlierMixin, BaseEstimator):
 
     def _score(self, X: Array) -> Array:
         # Divided first: the lowest number there is, several times, would overflow.
-        return np.sum([model._log_px(X) / len(self.estimators_) for model in self.estimators_], axis=0)
+        return np.sum(
+            [model._log_px(X) / len(self.estimators_) for model in self.estimators_], axis=0
+        )
 
     def score_samples(self, X: ArrayLike) -> Array:
         """The mean over the models of log p(x) of each row, in nats, (N,) float64; low for outliers."""
@@ -621,7 +645,9 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X = _rows(self, X, learn=True)
         self._is_known = np.asarray(~np.isnan(X).all(axis=0))
         if not self._is_known.any():
-            raise ValueError("some column must hold a value; every value of X is missing. Give rows with values.")
+            raise ValueError(
+                "some column must hold a value; every value of X is missing. Give rows with values."
+            )
         if not self._is_known.all() and not self.keep_empty_features:
             names = getattr(self, "feature_names_in_", np.arange(X.shape[1]))[~self._is_known]
             warnings.warn(
@@ -630,8 +656,12 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 stacklevel=2,
             )
         _warn_of_few_rows(len(X))
-        options: dict[str, Any] = {} if self.estimator else {"objective": "iwae", "samples": 10, "posterior": "full"}
-        self.estimator_ = _fitted(self, X, self._is_known, gaps=True, random_state=_seed_of(self), **options)
+        options: dict[str, Any] = (
+            {} if self.estimator else {"objective": "iwae", "samples": 10, "posterior": "full"}
+        )
+        self.estimator_ = _fitted(
+            self, X, self._is_known, gaps=True, random_state=_seed_of(self), **options
+        )
         self.vae_ = self.estimator_.vae_
         _warn_of_simpler_models([self.estimator_])
         return self
@@ -642,7 +672,11 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         has_gaps = np.isnan(filled[:, self._is_known]).any(1)
         if has_gaps.any():
             filled[np.ix_(has_gaps, self._is_known)] = self._impute(filled[has_gaps], 0.9).values
-        return np.nan_to_num(filled, copy=False) if self.keep_empty_features else filled[:, self._is_known]
+        return (
+            np.nan_to_num(filled, copy=False)
+            if self.keep_empty_features
+            else filled[:, self._is_known]
+        )
 
     def impute(self, X: ArrayLike, *, level: float = 0.9) -> Imputation:
         """What is filled in and how sure that is: intervals that hold a missing value with probability `level`.
@@ -684,7 +718,9 @@ def _rows(face: Any, X: ArrayLike, *, learn: bool = False) -> Array:
     else:
         check_is_fitted(face)
     finite: Any = "allow-nan" if get_tags(face).input_tags.allow_nan else True
-    return np.asarray(validate_data(face, X, reset=learn, dtype=_FLOATS, order="C", ensure_all_finite=finite))
+    return np.asarray(
+        validate_data(face, X, reset=learn, dtype=_FLOATS, order="C", ensure_all_finite=finite)
+    )
 
 
 def _seed_of(face: Any) -> Seed:
@@ -732,7 +768,9 @@ def _warn_of_simpler_models(models: list[VAE]) -> None:
         return
     better: list[tuple[float, str]] = []
     for model in models:
-        found = [(gain, name) for name, (gain, error) in model.peers_.items() if gain > _SURE * error]
+        found = [
+            (gain, name) for name, (gain, error) in model.peers_.items() if gain > _SURE * error
+        ]
         better += [max(found)] if found else []
     if 2 * len(better) > len(models):
         gain, name = max(better)
@@ -749,11 +787,17 @@ def _standardised(
 ) -> Dataset:
     """Training rows, of real numbers each column with mean 0 and standard deviation 1."""
     data = dataset_from(torch.tensor(X), gaps=gaps)
-    schema = replace(data.schema, source="X", columns=data.schema.columns if columns is None else tuple(columns))
-    is_real = schema.levels != 2 if likelihood == "auto" else LIKELIHOODS[likelihood][0].support == "real"
+    schema = replace(
+        data.schema, source="X", columns=data.schema.columns if columns is None else tuple(columns)
+    )
+    is_real = (
+        schema.levels != 2 if likelihood == "auto" else LIKELIHOODS[likelihood][0].support == "real"
+    )
     if is_real:
         scaler: Any = StandardScaler().fit(X)  # of a constant column the scale is 1
-        schema = replace(schema, shift=tuple(scaler.mean_.tolist()), scale=tuple(scaler.scale_.tolist()))
+        schema = replace(
+            schema, shift=tuple(scaler.mean_.tolist()), scale=tuple(scaler.scale_.tolist())
+        )
     return Dataset(data.raw, schema)
 
 
@@ -761,7 +805,9 @@ def _peer_densities(fitted: Array, scored: Array, model: vae.VAE) -> dict[str, A
     """log p(x) of prepared rows under simpler models, by name."""
     least = model.likelihood.min_std
     mean, std = fitted.mean(0), np.maximum(fitted.std(0), least)
-    independent = -0.5 * np.square((scored - mean) / std) - np.log(std) - 0.5 * math.log(2 * math.pi)
+    independent = (
+        -0.5 * np.square((scored - mean) / std) - np.log(std) - 0.5 * math.log(2 * math.pi)
+    )
     covariance = LedoitWolf().fit(fitted).covariance_ + least**2 * np.eye(fitted.shape[1])
     densities = {
         "a Gaussian": multivariate_normal(mean, covariance).logpdf(scored).reshape(-1),

@@ -89,7 +89,9 @@ def converted(hint: Any, value: Any, where: str) -> Any:
 def _to_number_in_range(hint: Any, value: Any, where: str) -> Any:
     inner, allowed = get_args(hint)
     found = converted(inner, value, where)
-    require(found in allowed, f"{where} must be {allowed}", found, f"Use for example {allowed.example}.")
+    require(
+        found in allowed, f"{where} must be {allowed}", found, f"Use for example {allowed.example}."
+    )
     return found
 
 
@@ -110,13 +112,17 @@ def _to_choice(hint: Any, value: Any, where: str) -> str:
         return options[options.index(value)]  # a plain string, whatever kind of string came
     near = difflib.get_close_matches(str(value)[:99], options, 1)
     remedy = f"Did you mean '{near[0]}'?" if near else "Choose one."
-    raise ValueError(f"{where} must be one of {', '.join(options)}; got {reprlib.repr(value)}. {remedy}")
+    raise ValueError(
+        f"{where} must be one of {', '.join(options)}; got {reprlib.repr(value)}. {remedy}"
+    )
 
 
 def _to_tuple(hint: Any, value: Any, where: str) -> tuple[Any, ...]:
     value, options = _plain(value), get_args(hint)
     if not isinstance(value, list | tuple):
-        raise ValueError(f"{where} must be a list; got {reprlib.repr(value)}. Write for example [400, 400].")
+        raise ValueError(
+            f"{where} must be a list; got {reprlib.repr(value)}. Write for example [400, 400]."
+        )
     if options[-1] is not Ellipsis and len(value) != len(options):
         raise ValueError(
             f"{where} must hold {len(options)} numbers; got {reprlib.repr(value)}. Write for example [28, 28]."
@@ -129,7 +135,9 @@ def _to_number(hint: type[int] | type[float], value: Any, where: str) -> int | f
     is_number = _is(numbers.Real, value)
     is_whole = _is(numbers.Integral, value)
     if is_number and not abs(value) < (2**63 if is_whole else math.inf):
-        raise ValueError(f"{where} must be a finite number of at most 18 digits; got {reprlib.repr(value)}. Change it.")
+        raise ValueError(
+            f"{where} must be a finite number of at most 18 digits; got {reprlib.repr(value)}. Change it."
+        )
     if not is_number or (hint is int and not is_whole):
         raise _of_another_type(hint, value, where)
     return hint(value)
@@ -222,7 +230,9 @@ def checked(function: Checked) -> Checked:
         for name, value in given.arguments.items():
             if signature.parameters[name].kind not in _VARIADIC and _is_plain(hints.get(name)):
                 is_table = hints[name] in _CONFIGURATIONS  # which config.toml names by [name]
-                given.arguments[name] = converted(hints[name], value, name if is_table else f"`{name}`")
+                given.arguments[name] = converted(
+                    hints[name], value, name if is_table else f"`{name}`"
+                )
         return function(*given.args, **given.kwargs)
 
     return checking  # pyrefly: ignore[bad-return]
@@ -239,13 +249,19 @@ def _is_plain(hint: Any) -> bool:
     if get_origin(hint) is Annotated:
         return _is_plain(options[0])
     if get_origin(hint) in (Union, types.UnionType):
-        return len(options) == 2 and type(None) in options and _is_plain(options[options[0] is type(None)])
+        return (
+            len(options) == 2
+            and type(None) in options
+            and _is_plain(options[options[0] is type(None)])
+        )
     if get_origin(hint) is tuple:
         return _is_plain(options[0])
     return get_origin(hint) is Literal or hint in (int, float, bool, str, *_CONFIGURATIONS)
 
 
-def from_dict(cls: type[Configuration], values: dict[str, Any], where: str = "the configuration") -> Configuration:
+def from_dict(
+    cls: type[Configuration], values: dict[str, Any], where: str = "the configuration"
+) -> Configuration:
     """A configuration from plain values; the opposite of `to_dict`.
 
     Raises:
@@ -264,7 +280,9 @@ def from_dict(cls: type[Configuration], values: dict[str, Any], where: str = "th
         ValueError: the configuration has an unknown key 'hiden'. Did you mean 'hidden'?
     """
     if not isinstance(values, dict):
-        raise ValueError(f"{where} must hold values by name; got {reprlib.repr(values)}. Write a table, [name].")
+        raise ValueError(
+            f"{where} must hold values by name; got {reprlib.repr(values)}. Write a table, [name]."
+        )
     known = [field.name for field in dataclasses.fields(cls)]  # pyrefly: ignore[bad-argument-type]
     for key in values:
         if key not in known:
@@ -296,8 +314,15 @@ def from_file(cls: type[Configuration], values: Any, where: str) -> Configuratio
     """
     hints = _hints(cls)
     if not isinstance(values, dict) or set(values) != set(hints):
-        raise ValueError(f"{where} must have the keys {', '.join(hints)}; got others. Fetch the file again.")
-    return cls(**{name: converted(hints[name], value, f"{where}: {name}") for name, value in values.items()})
+        raise ValueError(
+            f"{where} must have the keys {', '.join(hints)}; got others. Fetch the file again."
+        )
+    return cls(
+        **{
+            name: converted(hints[name], value, f"{where}: {name}")
+            for name, value in values.items()
+        }
+    )
 
 
 def require(holds: bool, rule: str, came: object, remedy: str) -> None:

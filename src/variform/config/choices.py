@@ -3,7 +3,17 @@
 from typing import Literal
 
 ObjectiveName = Literal[
-    "elbo", "iwae", "piwae", "beta-tc", "dip-i", "dip-ii", "info", "wae", "factor", "m2", "autoencoder"
+    "elbo",
+    "iwae",
+    "piwae",
+    "beta-tc",
+    "dip-i",
+    "dip-ii",
+    "info",
+    "wae",
+    "factor",
+    "m2",
+    "autoencoder",
 ]
 LikelihoodName = Literal[
     "bernoulli",
@@ -23,7 +33,9 @@ LikelihoodName = Literal[
 COUNTED: tuple[LikelihoodName, ...] = ("poisson", "negative-binomial")
 """The likelihoods of counts: automatic scaling leaves the data as they are."""
 ActivationName = Literal["relu", "tanh", "elu", "leaky-relu", "gelu", "silu", "softplus", "sigmoid"]
-InitialisationName = Literal["torch", "he-normal", "he-uniform", "glorot-normal", "glorot-uniform", "orthogonal"]
+InitialisationName = Literal[
+    "torch", "he-normal", "he-uniform", "glorot-normal", "glorot-uniform", "orthogonal"
+]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Support = Literal["real", "unit", "levels", "counts"]
 """The values that a likelihood is for: any number, [0, 1], the levels k / (L - 1), or counts."""

@@ -90,12 +90,15 @@ or use `prior` mixture or vamp.
     }
     for field in dataclasses.fields(model):
         value, parts = getattr(model, field.name), users.get(field.name, {})
-        if parts and value != field.default and not any(getattr(model, part) in known for part, known in parts.items()):
+        if (
+            parts
+            and value != field.default
+            and not any(getattr(model, part) in known for part, known in parts.items())
+        ):
             with_ = " and ".join(f"`{part}={getattr(model, part)!r}`" for part in parts)
+            does = "do" if len(parts) > 1 else "does"
             instead = " or ".join(f"`{part}` {' or '.join(known)}" for part, known in parts.items())
-            rule = (
-                f"`{field.name}` must be left out with {with_}, which {'do' if len(parts) > 1 else 'does'} not use it"
-            )
+            rule = f"`{field.name}` must be left out with {with_}, which {does} not use it"
             require(False, rule, value, f"Leave it out, or use {instead}.")
 
 

@@ -48,7 +48,17 @@ class RunConfig:
 
 
 _RUN_OF = {  # how a training runs, which does not change what is minimised
-    *("epochs", "steps", "batch_size", "optimizer", "learning_rate", "schedule", "clip_norm", "patience", "seed"),
+    *(
+        "epochs",
+        "steps",
+        "batch_size",
+        "optimizer",
+        "learning_rate",
+        "schedule",
+        "clip_norm",
+        "patience",
+        "seed",
+    ),
     *("shuffle_block", "checkpoint_every", "compile", "device", "precision", "tf32", "sharded"),
 }
 

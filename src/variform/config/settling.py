@@ -42,7 +42,9 @@ def settled(config: RunConfig, rows: Count | None = None) -> RunConfig:
         True
     """
     if config.train.objective == "m2":
-        config = dataclasses.replace(config, model=dataclasses.replace(config.model, classifier=True))
+        config = dataclasses.replace(
+            config, model=dataclasses.replace(config.model, classifier=True)
+        )
     if rows is None:
         return config
     train = for_rows(config.train, rows)
@@ -100,7 +102,9 @@ def epochs(config: TrainConfig, rows: Count) -> int:
         >>> [epochs(TrainConfig(batch_size=100), rows) for rows in (200, 3_000, 60_000)]
         [1500, 100, 20]
     """
-    return config.epochs or max(_LEAST_EPOCHS, math.ceil(_LEAST_STEPS / steps_per_epoch(config, rows)))
+    return config.epochs or max(
+        _LEAST_EPOCHS, math.ceil(_LEAST_STEPS / steps_per_epoch(config, rows))
+    )
 
 
 @checked

@@ -12,7 +12,9 @@ from variform.config.run import EvaluationConfig, RunConfig
 from variform.config.training import TrainConfig
 
 
-def to_dict(config: DataConfig | ModelConfig | TrainConfig | EvaluationConfig | RunConfig) -> dict[str, Any]:
+def to_dict(
+    config: DataConfig | ModelConfig | TrainConfig | EvaluationConfig | RunConfig,
+) -> dict[str, Any]:
     """Plain values of a configuration, without the fields that are None (TOML has no null).
 
     Example:
@@ -42,7 +44,9 @@ def from_toml(text: str | bytes, where: str = "the configuration") -> RunConfig:
     try:
         values = tomllib.loads(text if isinstance(text, str) else text.decode())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where} must be TOML; {error}. Compare with the config.toml of any run.") from error
+        raise ValueError(
+            f"{where} must be TOML; {error}. Compare with the config.toml of any run."
+        ) from error
     return from_dict(RunConfig, values, where)
 
 

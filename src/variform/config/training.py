@@ -5,7 +5,16 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from variform.config.checks import Count, Natural, NotNegative, Positive, Range, Share, checked, require
+from variform.config.checks import (
+    Count,
+    Natural,
+    NotNegative,
+    Positive,
+    Range,
+    Share,
+    checked,
+    require,
+)
 from variform.config.choices import DeviceName, ObjectiveName
 
 
@@ -152,16 +161,27 @@ class TrainConfig:
             ("gamma", self.objective != "elbo" or self.capacity > 0, "`capacity` above 0"),
             ("noise_level", self.noise != "none", "`noise` other than none"),
             ("noise", self.noise_level > 0, "`noise_level` above 0"),
-            *((name, self.capacity == 0, "`capacity=0`") for name in ("beta", "warmup", "free_bits")),
+            *(
+                (name, self.capacity == 0, "`capacity=0`")
+                for name in ("beta", "warmup", "free_bits")
+            ),
             ("free_bits", self.kl != "monte-carlo", "the KL of each latent in closed form"),
             ("samples", self.objective != "wae" or not self.deterministic, "`deterministic=False`"),
         ]
         for name, holds, what in needs:
             if name in changed:
-                require(holds, f"`{name}` needs {what}", changed[name], f"Leave `{name}` out, or change that.")
+                require(
+                    holds,
+                    f"`{name}` needs {what}",
+                    changed[name],
+                    f"Leave `{name}` out, or change that.",
+                )
         is_share = self.noise in ("salt-and-pepper", "masking")
         require(
-            not is_share or self.noise_level <= 1, "`noise_level` is a share, at most 1", self.noise_level, "Use 0.25."
+            not is_share or self.noise_level <= 1,
+            "`noise_level` is a share, at most 1",
+            self.noise_level,
+            "Use 0.25.",
         )
         require(
             self.objective != "factor" or self.optimizer == "adam",
@@ -201,6 +221,8 @@ def every(text: str) -> tuple[float, str]:
     match = re.fullmatch(r"(\d+(?:\.\d+)?) *(s|steps?|epochs?)", text.strip())
     units = {"s": "seconds", "step": "steps", "epoch": "epochs"}
     if not match:
-        raise ValueError(f"`checkpoint_every` must be a number and a unit; got {text}. Use 30s, 500steps or 2epochs.")
+        raise ValueError(
+            f"`checkpoint_every` must be a number and a unit; got {text}. Use 30s, 500steps or 2epochs."
+        )
     unit = match[2] if match[2] == "s" else match[2].rstrip("s")
     return float(match[1]), units[unit]

@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
-_LONGEST_QUOTE, _MOST_LISTED = 60, 10  # characters of a cell in a message, and texts in a list in one
+_LONGEST_QUOTE, _MOST_LISTED = (
+    60,
+    10,
+)  # characters of a cell in a message, and texts in a list in one
 
 
 def quoted(text: object) -> str:
@@ -24,4 +27,6 @@ def listed(texts: Sequence[str]) -> str:
         ('oak, ash', '0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 90 more')
     """
     shown = [quoted(text)[1:-1] for text in texts[:_MOST_LISTED]]
-    return ", ".join(shown) + (f" and {len(texts) - len(shown)} more" if len(texts) > len(shown) else "")
+    return ", ".join(shown) + (
+        f" and {len(texts) - len(shown)} more" if len(texts) > len(shown) else ""
+    )

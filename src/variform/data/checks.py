@@ -32,7 +32,9 @@ def require_columns(columns: Sequence[str], schema: Schema, name: str) -> None:
     )
     if lacks or surplus:
         found = " and ".join(
-            part for part in (lacks and f"lacks {lacks}", surplus and f"has {surplus} too much") if part
+            part
+            for part in (lacks and f"lacks {lacks}", surplus and f"has {surplus} too much")
+            if part
         )
         raise ValueError(
             f"columns must be those of {schema.source}, in any order; {name} {found}. "
@@ -44,9 +46,13 @@ def require_numbers(source: Source) -> None:
     """Refuse values that are no real numbers."""
     values, name = source.values, source.name
     if values.dtype.kind not in "buif":
-        raise ValueError(f"{name} must hold numbers; its type is {values.dtype}. Convert it to numbers.")
+        raise ValueError(
+            f"{name} must hold numbers; its type is {values.dtype}. Convert it to numbers."
+        )
     if values.size == 0:
-        raise ValueError(f"{name} must hold at least one value; its shape is {values.shape}. Give a file with rows.")
+        raise ValueError(
+            f"{name} must hold at least one value; its shape is {values.shape}. Give a file with rows."
+        )
 
 
 def require_observed(low: Tensor, columns: tuple[str, ...], name: str, rows: str) -> None:
@@ -60,7 +66,12 @@ def require_observed(low: Tensor, columns: tuple[str, ...], name: str, rows: str
 
 
 def require_finite(
-    raw: Tensor | StoredRows, source: Source, columns: tuple[str, ...], *, gaps: bool = False, hint: str = ""
+    raw: Tensor | StoredRows,
+    source: Source,
+    columns: tuple[str, ...],
+    *,
+    gaps: bool = False,
+    hint: str = "",
 ) -> None:
     """Refuse NaN, infinite values and, without `gaps`, missing ones; the message says where the first stands."""
     if not raw.dtype.is_floating_point:
@@ -97,7 +108,9 @@ def require_alike(
         )
     require_finite(raw, source, schema.columns, gaps=bool(schema.gaps))
     low, high = value_range(raw, source)
-    is_whole = not raw.dtype.is_floating_point or all(((x == x.round()) | x.isnan()).all() for x in in_chunks(raw))
+    is_whole = not raw.dtype.is_floating_point or all(
+        ((x == x.round()) | x.isnan()).all() for x in in_chunks(raw)
+    )
     if schema.levels and not (is_whole and min(low) >= 0 and max(high) < schema.levels):
         raise ValueError(
             f"values must be whole numbers from 0 to {schema.levels - 1} as in {schema.source}; {source.name} holds"

@@ -55,7 +55,9 @@ def columns_with_gaps(raw: Tensor | StoredRows, *, pooled: bool) -> tuple[bool, 
     return tuple(is_missing.tolist())
 
 
-def value_range(raw: Tensor | StoredRows, source: Source) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def value_range(
+    raw: Tensor | StoredRows, source: Source
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Least and greatest value: of all pixels together, or of each column."""
     if source.levels and raw.ndim == 4:
         return (0.0,), (source.levels - 1.0,)

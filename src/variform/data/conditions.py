@@ -248,9 +248,13 @@ def occupancy(conditions: Sequence[Condition], contexts: Tensor) -> Occupancy | 
     )
 
 
-def _steps(values: np.ndarray, is_number: np.ndarray, scale: np.ndarray, neighbours: int) -> np.ndarray:
+def _steps(
+    values: np.ndarray, is_number: np.ndarray, scale: np.ndarray, neighbours: int
+) -> np.ndarray:
     """The length of the cells of each number: how far the k-th nearest row with the same categories usually is."""
-    from sklearn.neighbors import NearestNeighbors  # here, for importing scikit-learn takes as long as torch
+    from sklearn.neighbors import (
+        NearestNeighbors,
+    )  # here, for importing scikit-learn takes as long as torch
 
     numbers = (values / scale)[:, is_number]
     _, group = np.unique(values[:, ~is_number], axis=0, return_inverse=True)
@@ -269,7 +273,9 @@ def _steps(values: np.ndarray, is_number: np.ndarray, scale: np.ndarray, neighbo
     return np.maximum(usual, gaps / 2) * scale[is_number]
 
 
-def _counted(values: np.ndarray, low: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _counted(
+    values: np.ndarray, low: np.ndarray, step: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """The cells that hold rows, and their numbers of rows."""
     is_number = step > 0
     intervals = np.floor((values - low) / np.where(is_number, step, 1.0) + 0.5)
@@ -317,7 +323,10 @@ def remarks(conditions: Sequence[Condition], seen: Occupancy, contexts: Tensor) 
     more = len(said) - _SAID
     if more <= 0:
         return said
-    return [*said[:_SAID], f"{more:,} more of {len(different):,} different things that are asked for lie so."]
+    return [
+        *said[:_SAID],
+        f"{more:,} more of {len(different):,} different things that are asked for lie so.",
+    ]
 
 
 def _remark(conditions: Sequence[Condition], seen: Occupancy, row: Sequence[float]) -> str:

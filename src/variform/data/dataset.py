@@ -12,7 +12,9 @@ from torch import Tensor
 from variform.data.schema import Schema
 from variform.data.sources.source import Rendered, Shards
 
-VALUES_AT_ONCE = 2**20  # of a pass over all rows: data that are larger than memory must not be copied into it
+VALUES_AT_ONCE = (
+    2**20
+)  # of a pass over all rows: data that are larger than memory must not be copied into it
 PARTS = ("train", "valid", "test")
 
 
@@ -89,7 +91,9 @@ class Dataset:
         return len(self.raw if self.rows is None else self.rows)
 
     def __repr__(self) -> str:
-        beside = "".join(f", {name}" for name in ("labels", "contexts") if getattr(self, name) is not None)
+        beside = "".join(
+            f", {name}" for name in ("labels", "contexts") if getattr(self, name) is not None
+        )
         kept = str(self.raw.dtype).removeprefix("torch.")
         return f"Dataset({len(self):,} rows of {kept}{beside}; {self.schema.summary()})"
 
@@ -105,7 +109,9 @@ class Dataset:
             >>> Dataset(whole.raw, whole.schema, rows=torch.tensor([4, 2])).gather(torch.tensor([1, 0])).tolist()
             [[2.0], [4.0]]
         """
-        return self.raw.index_select(0, index if self.rows is None else self.rows.index_select(0, index))
+        return self.raw.index_select(
+            0, index if self.rows is None else self.rows.index_select(0, index)
+        )
 
     def expect(self, index: Tensor) -> None:
         """Say which rows come next, so that those on disk are read in the background; nothing for rows in memory.
@@ -137,7 +143,9 @@ class Dataset:
         """
         labels = None if self.labels is None else self.labels[index]
         numbers = None if self.index is None else self.index[index]
-        return Dataset(self.gather(index), self.schema, labels, contexts=self.context(index), index=numbers)
+        return Dataset(
+            self.gather(index), self.schema, labels, contexts=self.context(index), index=numbers
+        )
 
     def context(self, index: Tensor) -> Tensor | None:
         """What a conditional model is told beside the rows at `index`, (B, context_dim).
@@ -158,9 +166,16 @@ class Dataset:
         """The most frequent categories and the mean numbers, (context_dim,); None for a model that is told nothing."""
         if self.contexts is None:
             return None
-        parts = self.contexts.mean(0).split([condition.width for condition in self.schema.conditions])
+        parts = self.contexts.mean(0).split(
+            [condition.width for condition in self.schema.conditions]
+        )
         pairs = zip(self.schema.conditions, parts, strict=True)
-        return torch.cat([torch.eye(len(part))[part.argmax()] if item.categories else part for item, part in pairs])
+        return torch.cat(
+            [
+                torch.eye(len(part))[part.argmax()] if item.categories else part
+                for item, part in pairs
+            ]
+        )
 
     def whole_contexts(self) -> Tensor:
         """The contexts of the rows whose every category is known, (M, context_dim); all where none are.
@@ -304,7 +319,9 @@ class Splits:
 
 def as_kept(values: np.ndarray, dtype: np.dtype) -> Tensor:
     """Values in memory of their own, in the type `dtype`."""
-    with np.errstate(over="ignore"):  # an overflow becomes infinite, and is reported as such with its place
+    with np.errstate(
+        over="ignore"
+    ):  # an overflow becomes infinite, and is reported as such with its place
         return torch.from_numpy(np.require(values, dtype, ["C", "W"]))
 
 

@@ -48,18 +48,30 @@ def condition_of(name: str, source: Source, train: np.ndarray) -> Condition:
 
 
 def hidden_labels(
-    contexts: Tensor | None, labels: Tensor | None, schema: Schema, train: Tensor, config: DataConfig
+    contexts: Tensor | None,
+    labels: Tensor | None,
+    schema: Schema,
+    train: Tensor,
+    config: DataConfig,
 ) -> tuple[Tensor, Tensor]:
     """Contexts and labels without those of all but `config.labelled` training rows, as many of each class."""
     count, classes = config.labelled or 0, len(schema.classes)
-    if contexts is None or labels is None or schema.conditions[0].name not in ("label", config.label):
-        raise ValueError("`labelled` needs a model that is told the label first. Use `condition=['label']`.")
+    if (
+        contexts is None
+        or labels is None
+        or schema.conditions[0].name not in ("label", config.label)
+    ):
+        raise ValueError(
+            "`labelled` needs a model that is told the label first. Use `condition=['label']`."
+        )
     if count < classes or count % classes:
         raise ValueError(
             f"`labelled` must be a multiple of the {classes} classes of {schema.source}; got {count}. "
             f"Use for example {10 * classes}."
         )
-    shuffled = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(config.split_seed))]
+    shuffled = train[
+        torch.randperm(len(train), generator=torch.Generator().manual_seed(config.split_seed))
+    ]
     groups = [shuffled[labels[shuffled] == number] for number in range(classes)]
     if min(map(len, groups)) < count // classes:
         raise ValueError(

@@ -64,7 +64,9 @@ class Marginals:
         def batches() -> Iterable[Tensor]:
             return (x[:, columns] for x in self.batches())
 
-        return replace(self, mean=self.mean[columns], variance=self.variance[columns], batches=batches)
+        return replace(
+            self, mean=self.mean[columns], variance=self.variance[columns], batches=batches
+        )
 
     def divided_by(self, unit: float) -> "Marginals":
         """Those of the values divided by `unit`."""
@@ -72,7 +74,9 @@ class Marginals:
         def batches() -> Iterable[Tensor]:
             return (x / unit for x in self.batches())
 
-        return replace(self, mean=self.mean / unit, variance=self.variance / unit**2, batches=batches)
+        return replace(
+            self, mean=self.mean / unit, variance=self.variance / unit**2, batches=batches
+        )
 
     def level_counts(self, levels: int) -> Tensor:
         """How often each dimension has each of the values k / (levels - 1), (levels, D), float64.

@@ -48,7 +48,9 @@ def _coded(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     return np.where(np.isnan(values), np.nan, codes), names
 
 
-def _require_repeats(names: tuple[str, ...], observed: np.ndarray, column: str, source: str) -> None:
+def _require_repeats(
+    names: tuple[str, ...], observed: np.ndarray, column: str, source: str
+) -> None:
     if len(names) > max(_FEW, len(observed) / 2):
         raise ValueError(
             f"categories must repeat; column {quoted(column)} of {source} holds {len(names)} different ones in"
@@ -56,7 +58,9 @@ def _require_repeats(names: tuple[str, ...], observed: np.ndarray, column: str, 
         )
 
 
-def _require_variation(names: tuple[str, ...], observed: np.ndarray, column: str, source: str) -> None:
+def _require_variation(
+    names: tuple[str, ...], observed: np.ndarray, column: str, source: str
+) -> None:
     if len(observed) and observed.min() == observed.max():
         only = quoted(names[0]) if names else f"{observed[0]:.7g}"
         raise ValueError(
@@ -87,7 +91,9 @@ def known_categories(source: Source, schema: Schema) -> Source:
     """The source with its categories under the numbers that they have in `schema`."""
     values = np.array(source.values, np.float64)
     is_table = values.ndim == 2
-    width = min(len(schema.columns), values.shape[1]) if is_table else 0  # another is refused with its own words
+    width = (
+        min(len(schema.columns), values.shape[1]) if is_table else 0
+    )  # another is refused with its own words
     for column in range(width):
         names = source.categories[column] if source.categories else ()
         if names:  # a .csv; an array holds the numbers of the categories already
@@ -97,7 +103,9 @@ def known_categories(source: Source, schema: Schema) -> Source:
     return dataclasses.replace(source, values=values, categories=())
 
 
-def _recoded(values: np.ndarray, names: tuple[str, ...], schema: Schema, column: int, source: str) -> np.ndarray:
+def _recoded(
+    values: np.ndarray, names: tuple[str, ...], schema: Schema, column: int, source: str
+) -> np.ndarray:
     """Codes of the categories `names` as codes of those of the schema's column."""
     name, known = schema.columns[column], schema.categories[column]
     if not known:

@@ -6,10 +6,14 @@ import math
 import torch
 from torch import Tensor
 
-BLOCKS_PER_WINDOW = 128  # of a batch of 128 rows, each then has one neighbour from its own block on average
+BLOCKS_PER_WINDOW = (
+    128  # of a batch of 128 rows, each then has one neighbour from its own block on average
+)
 
 
-def epoch_order(rows: int, seed: int, epoch: int, *, block: int | None = None, window: int | None = None) -> Tensor:
+def epoch_order(
+    rows: int, seed: int, epoch: int, *, block: int | None = None, window: int | None = None
+) -> Tensor:
     r"""The order of the rows in an epoch: a pure function, so that a position in it is one number.
 
     Without `block` every order is equally likely. With it the rows are cut into blocks of neighbours; the blocks come

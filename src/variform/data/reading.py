@@ -23,14 +23,29 @@ from variform.data.checks import (
 )
 from variform.data.columns import column_names, columns_with_gaps, modes, value_range, whole_numbers
 from variform.data.conditions import occupancy
-from variform.data.dataset import PARTS, Dataset, Splits, StoredRows, as_kept, in_chunks, rows_at_once
+from variform.data.dataset import (
+    PARTS,
+    Dataset,
+    Splits,
+    StoredRows,
+    as_kept,
+    in_chunks,
+    rows_at_once,
+)
 from variform.data.labels import condition_of, contexts_of, hidden_labels, known_labels, label_index
 from variform.data.mixed import as_mixed, known_categories
 from variform.data.scaling import with_scaling
 from variform.data.schema import Schema, as_array
 from variform.data.sources.formats import FORMATS, check_options, read_source, source_format
 from variform.data.sources.source import Rendered, Shards, Source
-from variform.data.splitting import count_duplicates, digests_of, fingerprint, missing_parts, own_parts, split_rows
+from variform.data.splitting import (
+    count_duplicates,
+    digests_of,
+    fingerprint,
+    missing_parts,
+    own_parts,
+    split_rows,
+)
 
 _DEFAULTS = DataConfig()
 
@@ -87,7 +102,9 @@ def splits_from(
         array([1., 1., 1.], dtype=float32)
     """
     check_options(config, "array", name)
-    return _splits(Source(name, as_array(raw), None if labels is None else as_array(labels)), config)
+    return _splits(
+        Source(name, as_array(raw), None if labels is None else as_array(labels)), config
+    )
 
 
 def dataset_from(x: Tensor, *, gaps: bool = False) -> Dataset:
@@ -176,7 +193,9 @@ def rows_like(
     contexts = schema.contexts(given or {}, rows, unknown=unknown)
     data = _rows_like(Source(name, values), dataclasses.replace(schema, conditions=()))
     schema = dataclasses.replace(data.schema, conditions=schema.conditions)
-    return dataclasses.replace(data, schema=schema, contexts=contexts if schema.conditions else None)
+    return dataclasses.replace(
+        data, schema=schema, contexts=contexts if schema.conditions else None
+    )
 
 
 def _rows_like(source: Source, schema: Schema) -> Dataset:
@@ -236,8 +255,12 @@ def _only(columns: Sequence[str], path: Path) -> Source:
     assert source.columns is not None
     positions = [source.columns.index(name) for name in columns]
     categories = source.categories or ((),) * len(source.columns)
-    if text := next((source.columns[position] for position in positions if categories[position]), None):
-        raise ValueError(f"column {quoted(text)} of {source.name} must hold numbers; it holds text. Correct it.")
+    if text := next(
+        (source.columns[position] for position in positions if categories[position]), None
+    ):
+        raise ValueError(
+            f"column {quoted(text)} of {source.name} must hold numbers; it holds text. Correct it."
+        )
     values = np.asarray(source.values)[:, positions]
     return dataclasses.replace(source, values=values, columns=tuple(columns))
 
@@ -253,7 +276,9 @@ def _splits(source: Source, config: DataConfig) -> Splits:
     raw = _kept(source, config.shape)
     classes, labels = label_index(source.labels)
     unscaled = _unscaled_schema(raw, source, gaps=config.cells != "numbers")
-    unscaled = dataclasses.replace(unscaled, classes=classes, label=config.label, kinds=kinds, categories=categories)
+    unscaled = dataclasses.replace(
+        unscaled, classes=classes, label=config.label, kinds=kinds, categories=categories
+    )
     if kinds:
         unscaled = dataclasses.replace(unscaled, levels=None)
     own = own_parts(source.own, len(raw))
@@ -264,7 +289,11 @@ def _splits(source: Source, config: DataConfig) -> Splits:
     conditions = tuple(condition_of(name, source, train.numpy()) for name in config.condition)
     schema = dataclasses.replace(schema, conditions=conditions)
     contexts = contexts_of(source, conditions)
-    beside = (contexts, conditions, categories)  # the rows, as the source has it: no label is hidden yet
+    beside = (
+        contexts,
+        conditions,
+        categories,
+    )  # the rows, as the source has it: no label is hidden yet
     if config.labelled is not None:
         contexts, labels = hidden_labels(contexts, labels, schema, train, config)
     if contexts is not None:
@@ -276,8 +305,14 @@ def _splits(source: Source, config: DataConfig) -> Splits:
         **{part: _part(raw, schema, labels, contexts, index, rows[part]) for part in PARTS},
         schema=schema,
         duplicates=duplicates,
-        fingerprint=fingerprint(raw, own, digests, classes, labels, beside, is_sampled=source.keys is not None),
-        notes=(*source.notes, *_notes(source, raw, own, duplicates, rows), *_notes_of_cells(schema, raw)),
+        fingerprint=fingerprint(
+            raw, own, digests, classes, labels, beside, is_sampled=source.keys is not None
+        ),
+        notes=(
+            *source.notes,
+            *_notes(source, raw, own, duplicates, rows),
+            *_notes_of_cells(schema, raw),
+        ),
     )
 
 
@@ -309,14 +344,18 @@ def _part(
 
 def _index(source: Source) -> Tensor:
     """Number of each row in the source, (N,) int64."""
-    return torch.arange(len(source.values)) if source.index is None else torch.from_numpy(source.index)
+    return (
+        torch.arange(len(source.values)) if source.index is None else torch.from_numpy(source.index)
+    )
 
 
 def _kept(source: Source, shape: tuple[int, ...] | None) -> Tensor | StoredRows:
     """Rows as they are kept: (N, D) or (N, C, H, W), uint8 or float32, in memory or on disk as they came."""
     require_numbers(source)
     values = Shards((source.values,)) if isinstance(source.values, np.ndarray) else source.values
-    values = values.each(lambda part: _channels_first(_reshaped(part, shape, source.name), source.name))
+    values = values.each(
+        lambda part: _channels_first(_reshaped(part, shape, source.name), source.name)
+    )
     whole = values.dtype.kind in "bui"
     is_bytes = values.dtype.itemsize == 1 and values.dtype.kind in "bu"
     is_pixels = whole and (is_bytes or (values.ndim == 4 and _fits_bytes(values)))
@@ -327,7 +366,10 @@ def _kept(source: Source, shape: tuple[int, ...] | None) -> Tensor | StoredRows:
 
 
 def _fits_bytes(values: Shards | Rendered) -> bool:
-    return all(piece.min() >= 0 and piece.max() <= 255 for piece in values.pieces(rows_at_once(values.shape[1:])))
+    return all(
+        piece.min() >= 0 and piece.max() <= 255
+        for piece in values.pieces(rows_at_once(values.shape[1:]))
+    )
 
 
 def _reshaped(values: np.ndarray, shape: tuple[int, ...] | None, name: str) -> np.ndarray:
@@ -358,11 +400,19 @@ def _unscaled_schema(raw: Tensor | StoredRows, source: Source, *, gaps: bool = F
     """What `raw`, the rows of `source`, holds, with shift 0 and scale 1; with `gaps` values may be missing."""
     is_image = raw.ndim == 4
     columns = () if is_image else column_names(source)
-    require_finite(raw, source, columns, gaps=gaps, hint="" if gaps else ", or use `cells='gaps'` where NaN is a gap")
+    require_finite(
+        raw,
+        source,
+        columns,
+        gaps=gaps,
+        hint="" if gaps else ", or use `cells='gaps'` where NaN is a gap",
+    )
     low, high = value_range(raw, source)
     require_observed(torch.tensor(low, dtype=torch.float64), columns, source.name, "")
     levels = source.levels
-    if levels is None and all(bool(((x == 0) | (x == 1) | x.isnan()).all()) for x in in_chunks(raw)):
+    if levels is None and all(
+        bool(((x == 0) | (x == 1) | x.isnan()).all()) for x in in_chunks(raw)
+    ):
         levels = 2
     elif levels is None and not raw.dtype.is_floating_point:
         levels = 256
@@ -388,7 +438,9 @@ def _config_like(path: str | Path, schema: Schema, key: str | None) -> DataConfi
     form = FORMATS[source_format(path)]
     if "image_size" in form.options and schema.kind == "image":
         channels, height, width = schema.shape
-        return DataConfig(key=key, image_size=(height, width), channels="grey" if channels == 1 else "rgb")
+        return DataConfig(
+            key=key, image_size=(height, width), channels="grey" if channels == 1 else "rgb"
+        )
     columns = form.columns(Path(path)) if form.columns else schema.columns
     label = schema.label if "label" in form.options and schema.label in columns else None
     conditions = ()
@@ -402,7 +454,9 @@ def _config_like(path: str | Path, schema: Schema, key: str | None) -> DataConfi
         return DataConfig(key=key, label=label, condition=conditions, cells=cells)
     named = [name for name, names in zip(schema.columns, schema.categories, strict=True) if names]
     categories = tuple(name for name in named if name in columns)
-    return DataConfig(key=key, label=label, condition=conditions, cells="mixed", categories=categories)
+    return DataConfig(
+        key=key, label=label, condition=conditions, cells="mixed", categories=categories
+    )
 
 
 def _notes_of_cells(schema: Schema, raw: Tensor | StoredRows) -> Iterator[str]:
@@ -415,7 +469,9 @@ def _notes_of_cells(schema: Schema, raw: Tensor | StoredRows) -> Iterator[str]:
 
 def _kinds_in_words(schema: Schema) -> Iterator[str]:
     for kind in ("real", "count", "binary"):
-        names = [name for name, own in zip(schema.columns, schema.kinds, strict=True) if own == kind]
+        names = [
+            name for name, own in zip(schema.columns, schema.kinds, strict=True) if own == kind
+        ]
         if names:
             yield f"{kind}: {', '.join(names)}"
     for name, categories in zip(schema.columns, schema.categories, strict=True):
@@ -427,13 +483,22 @@ def _notes(
     source: Source, raw: Tensor | StoredRows, own: np.ndarray, duplicates: dict[str, int], rows: dict[str, Tensor]
 ) -> Iterator[str]:  # fmt: skip
     unit = "row" if source.keys is None else "group of rows"
-    hashed = max(1, int((own == 0).sum()))  # of these a tenth, but for chance and for duplicates, which stay together
+    hashed = max(
+        1, int((own == 0).sum())
+    )  # of these a tenth, but for chance and for duplicates, which stay together
     valid, test = (f"{len(rows[part]) / hashed:.1%}" for part in ("valid", "test"))
     notes: dict[tuple[str, ...], str] = {
         (): "split: the source's own",
-        ("valid",): f"split: the source's own test set, validation taken from train by hash, {valid} of it",
-        ("test",): f"split: the source's own validation set, test taken from train by hash, {test} of it",
-        ("valid", "test"): f"split: by hash of each {unit}, {valid} for validation and {test} for test",
+        (
+            "valid",
+        ): f"split: the source's own test set, validation taken from train by hash, {valid} of it",
+        (
+            "test",
+        ): f"split: the source's own validation set, test taken from train by hash, {test} of it",
+        (
+            "valid",
+            "test",
+        ): f"split: by hash of each {unit}, {valid} for validation and {test} for test",
     }
     yield notes[tuple(missing_parts(own))]
     if isinstance(raw, StoredRows) and raw.on_disk:

@@ -75,11 +75,15 @@ def _shift_and_scale_of_reals(
     """Of a mixed table: what the choice says for real columns; all others stay as they are."""
     shift = torch.zeros(len(schema.kinds), dtype=torch.float64)
     scale = torch.ones(len(schema.kinds), dtype=torch.float64)
-    reals = torch.tensor([column for column, kind in enumerate(schema.kinds) if kind == "real"]).long()
+    reals = torch.tensor(
+        [column for column, kind in enumerate(schema.kinds) if kind == "real"]
+    ).long()
     if choice == "none" or not len(reals):
         return shift, scale
     size = rows_at_once(schema.shape)
-    only_reals = dataclasses.replace(schema, columns=tuple(schema.columns[column] for column in reals))
+    only_reals = dataclasses.replace(
+        schema, columns=tuple(schema.columns[column] for column in reals)
+    )
     low, high = extent(train.raw_batches(size), pooled=False)
     _require_variation(low[reals], high[reals], only_reals, "training row")
     if choice == "unit":
@@ -110,7 +114,11 @@ def _require_variation(low: Tensor, high: Tensor, schema: Schema, rows: str) -> 
     if not constant:
         return
     column = constant[0]
-    name = f"column {quoted(schema.columns[column])}" if len(low) == len(schema.columns) else "every value"
+    name = (
+        f"column {quoted(schema.columns[column])}"
+        if len(low) == len(schema.columns)
+        else "every value"
+    )
     raise ValueError(
         f"every column must vary to be scaled; {name} of {schema.source} is {low[column].item():.7g} in every"
         f" {rows}. Delete the column or use `scaling='none'`."

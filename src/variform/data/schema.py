@@ -110,7 +110,11 @@ class Schema:
         if len(ranges) > 3:
             ranges[3:] = [f"and {len(ranges) - 3} columns more"]
         values = "; ".join(ranges)
-        return f"{self.levels} levels from {values}" if self.levels and not self.columns else f"values {values}"
+        return (
+            f"{self.levels} levels from {values}"
+            if self.levels and not self.columns
+            else f"values {values}"
+        )
 
     def _scaling_in_words(self) -> str:
         if len(self.scale) > 1:
@@ -170,7 +174,9 @@ class Schema:
             may_be_unknown = unknown or not condition.categories
             is_known = part.isfinite().all() and (may_be_unknown or part.any(1).all())
             if not is_known:
-                raise ValueError(f"{quoted(condition.name)} must be known in every row; in some it is not. Fill it in.")
+                raise ValueError(
+                    f"{quoted(condition.name)} must be known in every row; in some it is not. Fill it in."
+                )
             parts.append(part.expand(rows, -1))
         return torch.cat(parts, 1)
 
@@ -217,7 +223,9 @@ class Schema:
         """
         if contexts is None or self.occupancy is None:
             return []
-        return remarks(self.conditions, self.occupancy, contexts.reshape(-1, self.context_dim).cpu())
+        return remarks(
+            self.conditions, self.occupancy, contexts.reshape(-1, self.context_dim).cpu()
+        )
 
     def prepare(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """What the model sees: x = (raw - shift) / scale, then binarised where asked.
@@ -235,7 +243,9 @@ class Schema:
             >>> schema.prepare(torch.full((1, *schema.shape), 8)).max().item()
             0.5
         """
-        return self._prepare(raw.to(torch.promote_types(raw.dtype, torch.float32), copy=True), generator)
+        return self._prepare(
+            raw.to(torch.promote_types(raw.dtype, torch.float32), copy=True), generator
+        )
 
     def _prepare(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """As `prepare`, for raw values that are floats already and may be overwritten."""
@@ -435,7 +445,9 @@ class Schema:
             True
         """
         if not isinstance(values, dict) or not isinstance(values.get("low", []), list):
-            raise ValueError("a schema must hold values by name; this one holds others. Fetch the file again.")
+            raise ValueError(
+                "a schema must hold values by name; this one holds others. Fetch the file again."
+            )
         names = {field.name for field in dataclasses.fields(cls)}
         since = {
             "whole": [False] * len(values.get("low", [])),
@@ -457,7 +469,10 @@ class Schema:
         conditions = tuple(known_condition(item) for item in stored)
         counts = values.pop("occupancy")
         occupancy = None if counts is None else Occupancy.from_dict(counts, conditions)
-        fields = {name: converted(hints[name], value, f"the schema's {name}") for name, value in values.items()}
+        fields = {
+            name: converted(hints[name], value, f"the schema's {name}")
+            for name, value in values.items()
+        }
         schema = cls(**fields, conditions=conditions, occupancy=occupancy)
         schema._require_consistent()
         return schema
@@ -505,7 +520,9 @@ class Schema:
     def scaled_ranges(self) -> list[tuple[float, float]]:
         """Least and greatest value, as the model sees them before any binarisation: one pair, or one a column."""
         columns = zip(self.low, self.high, self.shift, self.scale, strict=True)
-        return [((low - shift) / scale, (high - shift) / scale) for low, high, shift, scale in columns]
+        return [
+            ((low - shift) / scale, (high - shift) / scale) for low, high, shift, scale in columns
+        ]
 
     @property
     def gaussian(self) -> str:
@@ -541,7 +558,9 @@ class Schema:
                     f"Use `likelihood={self.gaussian!r}`, or leave the column out."
                 )
         if any(self.shift) or set(self.scale) != {1}:
-            raise ValueError(f"{likelihood} needs counts as they are; {self.source} is scaled. Use `scaling='none'`.")
+            raise ValueError(
+                f"{likelihood} needs counts as they are; {self.source} is scaled. Use `scaling='none'`."
+            )
 
     def _named(self, column: int) -> str:
         """What messages call a column."""

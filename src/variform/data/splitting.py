@@ -21,8 +21,13 @@ def own_parts(own: np.ndarray | None, rows: int) -> np.ndarray:
 
 def digests_of(raw: Tensor | StoredRows) -> np.ndarray:
     """One hash a row, (N, 16) uint8: it decides the split, finds duplicates and makes the fingerprint."""
-    pieces = (x if not x.dtype.is_floating_point else torch.where(x.isnan(), math.nan, x) for x in in_chunks(raw))
-    return np.concatenate([_hashes(x.flatten(1).numpy().view(np.uint8), 16) for x in pieces])  # one NaN for all kinds
+    pieces = (
+        x if not x.dtype.is_floating_point else torch.where(x.isnan(), math.nan, x)
+        for x in in_chunks(raw)
+    )
+    return np.concatenate(
+        [_hashes(x.flatten(1).numpy().view(np.uint8), 16) for x in pieces]
+    )  # one NaN for all kinds
 
 
 def _hashes(rows: np.ndarray, size: int, key: bytes = b"") -> np.ndarray:
@@ -46,7 +51,9 @@ def split_rows(own: np.ndarray, digests: np.ndarray, seed: int, name: str) -> di
         is_train = some == 0
         for number, part in enumerate(missing):
             some[is_train & (tenth == number)] = part
-    rows = {part: torch.from_numpy(np.flatnonzero(parts == number)) for number, part in enumerate(PARTS)}
+    rows = {
+        part: torch.from_numpy(np.flatnonzero(parts == number)) for number, part in enumerate(PARTS)
+    }
     for part, index in rows.items():
         if len(index) == 0:
             raise ValueError(
@@ -73,7 +80,10 @@ def count_duplicates(own: np.ndarray, digests: np.ndarray) -> dict[str, int]:
     is_train = own[order] == 0
     in_train = np.zeros(group[-1] + 1, bool)
     in_train[group[is_train]] = True
-    return {"within": int(len(order) - len(in_train)), "across": int(in_train[group[~is_train]].sum())}
+    return {
+        "within": int(len(order) - len(in_train)),
+        "across": int(in_train[group[~is_train]].sum()),
+    }
 
 
 def fingerprint(

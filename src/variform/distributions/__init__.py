@@ -19,7 +19,12 @@ from variform.distributions.kl import (
     splits_into_dimensions,
 )
 from variform.distributions.law import LOG_2_PI, Law, Shape
-from variform.distributions.pixels import Bernoulli, Categorical, ContinuousBernoulli, DiscretisedLogistic
+from variform.distributions.pixels import (
+    Bernoulli,
+    Categorical,
+    ContinuousBernoulli,
+    DiscretisedLogistic,
+)
 
 __all__ = [
     "LOG_2_PI",

@@ -56,7 +56,10 @@ class Mixture(Law):
         """Draws: first the component of each by its weight, then from that component; not differentiable."""
         with torch.no_grad():
             share = self.log_weights.exp().cumsum(-1)
-            height = draws.uniform(tuple(sample_shape), axis=max(0, len(sample_shape) - 1), like=share) * share[-1]
+            height = (
+                draws.uniform(tuple(sample_shape), axis=max(0, len(sample_shape) - 1), like=share)
+                * share[-1]
+            )
             chosen = torch.searchsorted(share, height, right=True).clamp_max(len(share) - 1)
             return self.components.rows(chosen).sample()
 
@@ -85,7 +88,11 @@ def _cancels(law: DiagonalGaussian) -> bool:
     if torch.compiler.is_compiling():
         return False
     squares = (1 + law.loc.detach().square().amax()).log() - law.log_var.detach()
-    return bool((squares > math.log(_MOST_LOST / torch.finfo(_exact(law.loc.dtype, law.loc.device)).eps)).any())
+    return bool(
+        (
+            squares > math.log(_MOST_LOST / torch.finfo(_exact(law.loc.dtype, law.loc.device)).eps)
+        ).any()
+    )
 
 
 def _log_prob_of_pairs(law: DiagonalGaussian, value: Tensor, *, by_differences: bool) -> Tensor:
@@ -95,13 +102,21 @@ def _log_prob_of_pairs(law: DiagonalGaussian, value: Tensor, *, by_differences: 
     double precision, which costs little at these sizes; where that is not enough, by one dimension after the other.
     """
     exact = _exact(value.dtype, value.device)
-    z, mean, log_var = (part.to(exact) for part in (value, law.mean, law.log_var.expand(law.mean.shape)))
+    z, mean, log_var = (
+        part.to(exact) for part in (value, law.mean, law.log_var.expand(law.mean.shape))
+    )
     if by_differences:
         columns = zip(z.unbind(-1), mean.unbind(-1), log_var.unbind(-1), strict=True)
-        distance = functools.reduce(operator.add, (over_std(a.unsqueeze(-1) - b, c).square() for a, b, c in columns))
+        distance = functools.reduce(
+            operator.add, (over_std(a.unsqueeze(-1) - b, c).square() for a, b, c in columns)
+        )
     else:
         precision = (-log_var).exp()
-        distance = z.square() @ precision.mT - 2 * z @ (precision * mean).mT + (precision * mean.square()).sum(-1)
+        distance = (
+            z.square() @ precision.mT
+            - 2 * z @ (precision * mean).mT
+            + (precision * mean.square()).sum(-1)
+        )
     constant = log_var.sum(-1) + LOG_2_PI * mean.shape[-1]
     return -0.5 * (distance + constant).to(torch.promote_types(value.dtype, law.loc.dtype))
 
@@ -206,13 +221,17 @@ class Mixed(Law):
     @property
     def mean(self) -> Tensor:
         """The mean of every column, of categories the likeliest one."""
-        return self._values([law.mode if isinstance(law, Categorical) else law.mean for law in self.laws])
+        return self._values(
+            [law.mode if isinstance(law, Categorical) else law.mean for law in self.laws]
+        )
 
     @property
     def variance(self) -> Tensor:
         """The variance of every column, of categories that of their numbers."""
         units = zip(self.laws, self._units, strict=True)
-        return self._joined([law.variance * unit for law, unit in units])  # and once more when they are joined
+        return self._joined(
+            [law.variance * unit for law, unit in units]
+        )  # and once more when they are joined
 
     def sample(self, sample_shape: Shape = ()) -> Tensor:
         """Draws that have the types of the columns: whole counts, numbers of categories."""
@@ -220,7 +239,9 @@ class Mixed(Law):
 
     def log_prob_per_entry(self, value: Tensor) -> Tensor:
         """Log-density or log-probability of every column, in nats."""
-        parts = value.index_select(-1, self.order).split([law.event_shape[0] for law in self.laws], -1)
+        parts = value.index_select(-1, self.order).split(
+            [law.event_shape[0] for law in self.laws], -1
+        )
         found = zip(self.laws, parts, self._units, strict=True)
         entries = torch.cat([law.log_prob_per_entry(part / unit) for law, part, unit in found], -1)
         return entries.index_select(-1, self.order.argsort())  # eq: mixed
@@ -232,7 +253,9 @@ class Mixed(Law):
     def _values(self, parts: Sequence[Tensor]) -> Tensor:
         """As `_joined`, with whole numbers of categories: in floating point k / (K - 1) times K - 1 need not be k."""
         found = self._joined(parts)
-        is_category = [torch.full(law.event_shape, isinstance(law, Categorical)) for law in self.laws]
+        is_category = [
+            torch.full(law.event_shape, isinstance(law, Categorical)) for law in self.laws
+        ]
         chosen = torch.cat(is_category).to(found.device).index_select(0, self.order.argsort())
         return torch.where(chosen, found.round(), found)
 

@@ -50,16 +50,22 @@ class Steps(nn.Module):
         super().__init__()
         kind: dict[str, Any] = {"univariate": _AFFINE, "shapes": ((), ())}
         if univariate == "spline":
-            shapes = [torch.Size((bins,)) for bins in (_SPLINE_BINS, _SPLINE_BINS, _SPLINE_BINS - 1)]
+            shapes = [
+                torch.Size((bins,)) for bins in (_SPLINE_BINS, _SPLINE_BINS, _SPLINE_BINS - 1)
+            ]
             kind = {"univariate": _SPLINE, "shapes": shapes}
         kind["activation"] = nn.ReLU
         orders: list[Any] = [torch.arange(dim), torch.arange(dim).flip(0)]
         self.steps = nn.ModuleList(
-            MaskedAutoregressiveTransform(dim, context, order=orders[step % 2], hidden_features=hidden, **kind)
+            MaskedAutoregressiveTransform(
+                dim, context, order=orders[step % 2], hidden_features=hidden, **kind
+            )
             for step in range(transforms)
         )
 
-    def forward(self, values: Tensor, context: Tensor | None, inverse: bool = False) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, values: Tensor, context: Tensor | None, inverse: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """The map, or its inverse, and the logarithm of the absolute Jacobian determinant of what was asked for."""
         log_det = values.new_zeros(values.shape[:-1])
         for step in reversed(self.steps) if inverse else self.steps:
@@ -84,7 +90,11 @@ class Flow(Law):
     """
 
     def __init__(
-        self, noise: DiagonalGaussian, steps: Steps, weights: Mapping[str, Tensor], context: Tensor | None
+        self,
+        noise: DiagonalGaussian,
+        steps: Steps,
+        weights: Mapping[str, Tensor],
+        context: Tensor | None,
     ) -> None:
         super().__init__(torch.Size((*noise.batch_shape, *noise.event_shape)), 1)
         self.noise, self.steps, self.weights, self.context = noise, steps, weights, context
@@ -103,13 +113,17 @@ class Flow(Law):
         raise NotImplementedError
 
     def _mapped(self, values: Tensor, *, inverse: bool = False) -> tuple[Tensor, Tensor]:
-        with torch.autocast(values.device.type, enabled=False):  # a determinant in half precision is worth nothing
+        with torch.autocast(
+            values.device.type, enabled=False
+        ):  # a determinant in half precision is worth nothing
             found = functional_call(self.steps, dict(self.weights), (values, self.context, inverse))
         return found
 
     def _fixed_draws(self) -> Tensor:
         shape = (_MOMENT_DRAWS, *(1 for _ in self.batch_shape), *self.event_shape)
-        normal = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64, device="cpu")
+        normal = torch.randn(
+            shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64, device="cpu"
+        )
         normal = torch.cat([normal, -normal]).to(self.noise.loc)
         return self._from_noise(self.noise.mean + self.noise.stddev * normal)
 
@@ -134,7 +148,9 @@ class InverseAutoregressive(Flow):
         """Differentiable draws."""
         return self.rsample_and_log_prob(sample_shape)[0]
 
-    def rsample_and_log_prob(self, sample_shape: Shape = (), *, stick: bool = False) -> tuple[Tensor, Tensor]:
+    def rsample_and_log_prob(
+        self, sample_shape: Shape = (), *, stick: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """As of any law, without an inversion unless gradients are to stick."""
         start, log_start = self.noise.rsample_and_log_prob(sample_shape)
         z, log_det = self._mapped(start)
@@ -194,4 +210,7 @@ class MaskedAutoregressive(Flow):
 
 def weights_of_steps(steps: Steps) -> dict[str, Tensor]:
     """Parameters in at least single precision."""
-    return {name: value.to(torch.promote_types(value.dtype, torch.float32)) for name, value in steps.named_parameters()}
+    return {
+        name: value.to(torch.promote_types(value.dtype, torch.float32))
+        for name, value in steps.named_parameters()
+    }

@@ -56,12 +56,18 @@ class DiagonalGaussian(Law):
         """Draws that are differentiable in mean and variance: z = mean + std * noise."""
         return self._from(self._noise(sample_shape, self.loc))
 
-    def rsample_and_log_prob(self, sample_shape: Shape = (), *, stick: bool = False) -> tuple[Tensor, Tensor]:
+    def rsample_and_log_prob(
+        self, sample_shape: Shape = (), *, stick: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """As of any law; the distance from the mean is the noise's, which no rounding of z changes."""
         noise = self._noise(sample_shape, self.loc)
         z, log_var = self._from(noise), self.log_var
         if stick:  # the noise from which the law with fixed parameters would have made z
-            noise = noise + over_std(only_gradient(self.loc), log_var.detach()) + noise * only_gradient(log_var) / 2
+            noise = (
+                noise
+                + over_std(only_gradient(self.loc), log_var.detach())
+                + noise * only_gradient(log_var) / 2
+            )
             log_var = log_var.detach()
         return z, self._sum_event(_log_normal(noise, log_var))
 
@@ -94,7 +100,9 @@ def over_std(difference: Tensor, log_var: Tensor) -> Tensor:
     """
     most = math.log(torch.finfo(log_var.dtype).max) - 1
     can_ask = log_var.device.type == "cpu" and not torch.compiler.is_compiling()
-    if can_ask and bool((log_var.detach() > -2 * most).all()):  # two steps would take the processor up to twice as long
+    if can_ask and bool(
+        (log_var.detach() > -2 * most).all()
+    ):  # two steps would take the processor up to twice as long
         return difference * (-log_var / 2).exp()
     factor = (-log_var / 4).clamp_max(most).exp()
     return difference * factor * factor
@@ -136,10 +144,14 @@ class FullGaussian(Law):
 
     has_rsample = True
 
-    def __init__(self, mean: Tensor, scale_tril: Tensor, log_diagonal: Tensor | None = None) -> None:
+    def __init__(
+        self, mean: Tensor, scale_tril: Tensor, log_diagonal: Tensor | None = None
+    ) -> None:
         super().__init__(joint(mean.shape, scale_tril.shape[:-1]), 1)
         self.loc, self.scale_tril = mean, scale_tril
-        self.log_diagonal = scale_tril.diagonal(dim1=-2, dim2=-1).log() if log_diagonal is None else log_diagonal
+        self.log_diagonal = (
+            scale_tril.diagonal(dim1=-2, dim2=-1).log() if log_diagonal is None else log_diagonal
+        )
 
     @classmethod
     def of(cls, law: Distribution) -> "FullGaussian":
@@ -169,7 +181,9 @@ class FullGaussian(Law):
         """Differentiable draws: z = mean + A noise."""
         return self._from(self._noise(sample_shape, self.loc))
 
-    def rsample_and_log_prob(self, sample_shape: Shape = (), *, stick: bool = False) -> tuple[Tensor, Tensor]:
+    def rsample_and_log_prob(
+        self, sample_shape: Shape = (), *, stick: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """As of any law; the distance from the mean is the noise's, so that nothing need be solved."""
         noise = self._noise(sample_shape, self.loc)
         z, log_det = self._from(noise), self.log_det
@@ -182,7 +196,9 @@ class FullGaussian(Law):
         return self.loc + _times(self.scale_tril, noise)  # eq: reparameterisation-full
 
     def _log_prob(self, distance: Tensor, log_det: Tensor) -> Tensor:
-        return -0.5 * (self.event_shape[0] * LOG_2_PI + log_det + distance.square().sum(-1))  # eq: gaussian-full
+        return -0.5 * (
+            self.event_shape[0] * LOG_2_PI + log_det + distance.square().sum(-1)
+        )  # eq: gaussian-full
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density at `value`, in nats."""
@@ -200,7 +216,9 @@ class FullGaussian(Law):
         """A^-1 times a matrix (*batch, k, n), each row first divided by its diagonal entry, by way of its logarithm."""
         log_var = 2 * self.log_diagonal.unsqueeze(-1)
         unit, columns = over_std(self.scale_tril, log_var), over_std(columns, log_var)
-        return torch.linalg.solve_triangular(unit.tril(-1), columns, upper=False, unitriangular=True)
+        return torch.linalg.solve_triangular(
+            unit.tril(-1), columns, upper=False, unitriangular=True
+        )
 
     def detached(self) -> "FullGaussian":
         """The same law without gradients to mean and covariance."""

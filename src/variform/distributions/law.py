@@ -36,7 +36,9 @@ class Law(Distribution):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(batch_shape={tuple(self.batch_shape)}, event_shape={tuple(self.event_shape)})"
 
-    def rsample_and_log_prob(self, sample_shape: Shape = (), *, stick: bool = False) -> tuple[Tensor, Tensor]:
+    def rsample_and_log_prob(
+        self, sample_shape: Shape = (), *, stick: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Differentiable draws and their log-densities, in one call.
 
         A law that knows the density of a draw from its noise overrides this: then it is exact where the draw, rounded,
@@ -74,7 +76,9 @@ class Law(Distribution):
             Rubin (1976): when the likelihood may ignore why values are missing.
         """
         missing = value.isnan()
-        entries = self.log_prob_per_entry(value.masked_fill(missing, 0))  # a value that every law can have
+        entries = self.log_prob_per_entry(
+            value.masked_fill(missing, 0)
+        )  # a value that every law can have
         return self._sum_event(entries.masked_fill(missing, 0))  # eq: observed
 
     def detached(self) -> "Law":
@@ -86,7 +90,9 @@ class Law(Distribution):
         Reference:
             Roeder, Wu and Duvenaud (2017).
         """
-        raise NotImplementedError(f"{type(self).__name__} has no detached form: it is not made for a posterior.")
+        raise NotImplementedError(
+            f"{type(self).__name__} has no detached form: it is not made for a posterior."
+        )
 
     def rows(self, index: Tensor) -> "Law":
         """The law whose batch is made of the rows `index` of this one's only batch axis.
@@ -97,7 +103,9 @@ class Law(Distribution):
         Raises:
             NotImplementedError: for a law that is no posterior.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no rows: it is not made for a posterior.")
+        raise NotImplementedError(
+            f"{type(self).__name__} has no rows: it is not made for a posterior."
+        )
 
     def _noise(self, sample_shape: Shape, like: Tensor) -> Tensor:
         """Draws from N(0, 1) in the shape of a sample; the rows of a law without a batch are its samples."""

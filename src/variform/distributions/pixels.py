@@ -78,8 +78,12 @@ class _BernoulliLogProb(torch.autograd.Function):
         ctx.event_dims = event_dims
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(value, logits, value - probability)
-        linear = torch.addcmul(torch.relu(logits), value, logits, value=-1).flatten(-event_dims).sum(-1)
-        likelier = (probability - 0.5).abs_().add_(0.5).flatten(-event_dims)  # max(p, 1 - p) in few passes
+        linear = (
+            torch.addcmul(torch.relu(logits), value, logits, value=-1).flatten(-event_dims).sum(-1)
+        )
+        likelier = (
+            (probability - 0.5).abs_().add_(0.5).flatten(-event_dims)
+        )  # max(p, 1 - p) in few passes
         length = next(length for length in range(16, 0, -1) if likelier.shape[-1] % length == 0)
         return likelier.unflatten(-1, (-1, length)).prod(-1).log().sum(-1) - linear
 
@@ -89,7 +93,9 @@ class _BernoulliLogProb(torch.autograd.Function):
         value, logits, gradient = ctx.saved_tensors
         scale = grad_outputs[0][(..., *[None] * ctx.event_dims)]
         for_value = (scale * logits).sum_to_size(value.shape) if ctx.needs_input_grad[0] else None
-        for_logits = (scale * gradient).sum_to_size(logits.shape) if ctx.needs_input_grad[1] else None
+        for_logits = (
+            (scale * gradient).sum_to_size(logits.shape) if ctx.needs_input_grad[1] else None
+        )
         return for_value, for_logits, None
 
 
@@ -142,7 +148,9 @@ class ContinuousBernoulli(Law):
     @property
     def mean(self) -> Tensor:
         r"""$A'(a) = 1 / (1 - e^{-a}) - 1 / a$."""
-        rest = 1 / self._size + (-self._size).exp() / torch.expm1(-self._size)  # the mean at logits -|a|
+        rest = 1 / self._size + (-self._size).exp() / torch.expm1(
+            -self._size
+        )  # the mean at logits -|a|
         series = 0.5 + sum(2 * n * c * self._near ** (2 * n - 1) for n, c in enumerate(_SERIES, 1))
         return torch.where(self._is_near, series, torch.where(self.logits > 0, 1 - rest, rest))
 
@@ -150,7 +158,9 @@ class ContinuousBernoulli(Law):
     def variance(self) -> Tensor:
         r"""$A''(a) = 1 / a^2 - 1 / (4 \sinh^2(a / 2))$."""
         far = self._size**-2 - (-self._size).exp() / torch.expm1(-self._size).square()
-        series = [2 * n * (2 * n - 1) * c * self._near ** (2 * n - 2) for n, c in enumerate(_SERIES, 1)]
+        series = [
+            2 * n * (2 * n - 1) * c * self._near ** (2 * n - 2) for n, c in enumerate(_SERIES, 1)
+        ]
         return torch.where(self._is_near, torch.stack(series).sum(0), far)
 
     def rsample(self, sample_shape: Shape = ()) -> Tensor:
@@ -160,7 +170,9 @@ class ContinuousBernoulli(Law):
         is_near = self.logits.abs() < 1e-2
         near = torch.where(is_near, self.logits, 0.0) * (1 - share)
         size = torch.where(is_near, 1.0, self.logits.abs())
-        mirrored = torch.where(self.logits > 0, 1 - share, share).clamp_max(1 - torch.finfo(share.dtype).eps)
+        mirrored = torch.where(self.logits > 0, 1 - share, share).clamp_max(
+            1 - torch.finfo(share.dtype).eps
+        )
         far = -torch.log1p(mirrored * torch.expm1(-size)) / size  # at logits -|a|
         series = share * (1 + near / 2 + near * self.logits * (1 - 2 * share) / 6)
         return torch.where(is_near, series, torch.where(self.logits > 0, 1 - far, far))
@@ -171,7 +183,9 @@ class ContinuousBernoulli(Law):
         end = torch.where(self._is_near, 0.5, (self.logits > 0).to(self.logits.dtype))
         series = sum(c * self._near ** (2 * n) for n, c in enumerate(_SERIES, 1))
         far = (-torch.expm1(-self._size)).log() - self._size.log()
-        return (value - end) * self.logits - torch.where(self._is_near, series, far)  # eq: continuous-bernoulli
+        return (value - end) * self.logits - torch.where(
+            self._is_near, series, far
+        )  # eq: continuous-bernoulli
 
 
 # log((e^a - 1) / a) = a / 2 + sum of _SERIES[n - 1] a^(2 n): Bernoulli numbers over 2 n (2 n)!
@@ -201,7 +215,9 @@ class DiscretisedLogistic(Law):
         1.0
     """
 
-    def __init__(self, location: Tensor, log_scale: Tensor, levels: int = 256, event_dims: int = 1) -> None:
+    def __init__(
+        self, location: Tensor, log_scale: Tensor, levels: int = 256, event_dims: int = 1
+    ) -> None:
         super().__init__(joint(location.shape, log_scale.shape), event_dims)
         self.location, self.log_scale, self.levels = location, log_scale, levels
 
@@ -245,7 +261,10 @@ class DiscretisedLogistic(Law):
         """Sum of weight(k) P(K >= k) over the levels from 1, one at a time: all at once would take too much memory."""
         scale = self.log_scale.exp()
         levels = range(1, self.levels)
-        tails = (weight(level) * torch.sigmoid((self.location - level / self.levels) / scale) for level in levels)
+        tails = (
+            weight(level) * torch.sigmoid((self.location - level / self.levels) / scale)
+            for level in levels
+        )
         return functools.reduce(operator.add, tails)
 
 
@@ -292,14 +311,20 @@ class Categorical(Law):
         """Levels, in the dtype of the logits, by the inverse of the distribution function."""
         with torch.no_grad():
             shape = self._extended_shape(torch.Size(sample_shape))
-            share = draws.uniform(shape, axis=len(sample_shape), like=self.logits).unsqueeze(self._axis)
+            share = draws.uniform(shape, axis=len(sample_shape), like=self.logits).unsqueeze(
+                self._axis
+            )
             passed = self._probability.cumsum(self._axis) <= share
-            return passed.sum(self._axis).clamp_max(self.levels - 1).to(self.logits.dtype) / (self.levels - 1)
+            return passed.sum(self._axis).clamp_max(self.levels - 1).to(self.logits.dtype) / (
+                self.levels - 1
+            )
 
     def log_prob_per_entry(self, value: Tensor) -> Tensor:
         """Log-probability of every entry, in nats."""
         level = (value * (self.levels - 1)).round().long()
-        level = level.expand(torch.broadcast_shapes(level.shape, self._extended_shape())).unsqueeze(self._axis)
+        level = level.expand(torch.broadcast_shapes(level.shape, self._extended_shape())).unsqueeze(
+            self._axis
+        )
         shape = list(level.shape)
         shape[self._axis] = self.levels
         chosen = self.logits.expand(shape).gather(self._axis, level).squeeze(self._axis)
@@ -312,5 +337,7 @@ class Categorical(Law):
     @property
     def _values(self) -> Tensor:
         """The values of the levels, (L, 1, ..., 1)."""
-        values = torch.arange(self.levels, dtype=self.logits.dtype, device=self.logits.device) / (self.levels - 1)
+        values = torch.arange(self.levels, dtype=self.logits.dtype, device=self.logits.device) / (
+            self.levels - 1
+        )
         return values.reshape(-1, *[1] * len(self.event_shape))

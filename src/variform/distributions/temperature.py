@@ -68,7 +68,9 @@ def tempered(law: Law, temperature: float) -> Law:
         tensor([0.5000, 0.5000])
     """
     if isinstance(law, DiagonalGaussian):
-        return DiagonalGaussian(law.loc, law.log_var + 2 * math.log(temperature), len(law.event_shape))
+        return DiagonalGaussian(
+            law.loc, law.log_var + 2 * math.log(temperature), len(law.event_shape)
+        )
     if isinstance(law, FullGaussian):
         log_diagonal = law.log_diagonal + math.log(temperature)
         return FullGaussian(law.loc, law.scale_tril * temperature, log_diagonal)  # eq: temperature
@@ -82,4 +84,6 @@ def tempered(law: Law, temperature: float) -> Law:
         changed: Any = copy.copy(law)
         changed.noise = tempered(law.noise, temperature)
         return changed
-    raise ValueError(f"a temperature needs a Gaussian, a mixture or a flow; got {type(law).__name__}. Leave it out.")
+    raise ValueError(
+        f"a temperature needs a Gaussian, a mixture or a flow; got {type(law).__name__}. Leave it out."
+    )

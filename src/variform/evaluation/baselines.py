@@ -29,7 +29,13 @@ _SUBSET = 2**28  # and of more a random subset of this size
 
 
 def pca(
-    vae: VAE, data: Dataset, train: Dataset, *, scores: Scores | None = None, own_units: bool = False, seed: int = 0
+    vae: VAE,
+    data: Dataset,
+    train: Dataset,
+    *,
+    scores: Scores | None = None,
+    own_units: bool = False,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """PCA with as many components as the VAE has latent dimensions, fitted on `train`, scored on `data`.
 
@@ -65,7 +71,9 @@ def pca(
     components = len(model.axes)
     notes = [_subset("PCA is fitted", fitted, train) or _subset("PCA is scored", scored, data)]
     if components < min(vae.latent_dim, fitted.shape[1]):
-        notes.append(f"The training rows vary in {components} directions only: PCA has no more components.")
+        notes.append(
+            f"The training rows vary in {components} directions only: PCA has no more components."
+        )
     elif components == fitted.shape[1]:
         density = "; its density is that of one full Gaussian" if nll is not None else ""
         notes.append(f"PCA with {components} components copies these rows{density}.")
@@ -102,9 +110,13 @@ def famd(
     fitted, (scored, chosen) = _fitted(vae, train, seed), _rows(data, seed)
     coding = MixedCoding.of(fitted.numpy(), data.schema)
     model = fit_with_gaps(coding.encode(fitted.numpy()), vae.latent_dim)
-    reconstruction = torch.from_numpy(coding.decode(model.reconstruct(coding.encode(scored.numpy()))))
+    reconstruction = torch.from_numpy(
+        coding.decode(model.reconstruct(coding.encode(scored.numpy())))
+    )
     notes = [_subset("FAMD is fitted", fitted, train) or _subset("FAMD is scored", scored, data)]
-    found = {"components": len(model.axes)} | _numbers(data, scored, reconstruction, None, scores, chosen)
+    found = {"components": len(model.axes)} | _numbers(
+        data, scored, reconstruction, None, scores, chosen
+    )
     return found | _note(notes)
 
 
@@ -127,16 +139,23 @@ def trivial(
     marginals = Marginals.of(train, seed=seed)
     scored, chosen = _rows(data, seed)
     law = vae.likelihood.independent(marginals)
-    middle = law.mean if isinstance(law, Mixed) else marginals.mean  # which has the most frequent categories
+    middle = (
+        law.mean if isinstance(law, Mixed) else marginals.mean
+    )  # which has the most frequent categories
     nll = None
     if law is not None:
         jacobians = vae.log_jacobians(data.schema, scored.reshape(-1, *data.schema.shape))
-        nll = -(law.log_prob_observed(scored) if data.schema.gaps else law.log_prob(scored)) - jacobians
+        nll = (
+            -(law.log_prob_observed(scored) if data.schema.gaps else law.log_prob(scored))
+            - jacobians
+        )
     numbers = _numbers(data, scored, middle.expand_as(scored), nll, scores, chosen)
     return numbers | _note([_subset("The trivial model is scored", scored, data)])
 
 
-def beside(vae: VAE, data: Dataset, train: Dataset, scores: Scores, *, seed: int = 0) -> dict[str, dict[str, Any]]:
+def beside(
+    vae: VAE, data: Dataset, train: Dataset, scores: Scores, *, seed: int = 0
+) -> dict[str, dict[str, Any]]:
     """All simpler models that can stand beside a VAE, by name: `pca`, in both metrics where these differ, or for a
     mixed table `famd`; and `trivial`.
 
@@ -149,7 +168,10 @@ def beside(vae: VAE, data: Dataset, train: Dataset, scores: Scores, *, seed: int
     """
     options: dict[str, Any] = {"scores": scores, "seed": seed}
     if data.schema.kinds:
-        return {"famd": famd(vae, data, train, **options), "trivial": trivial(vae, data, train, **options)}
+        return {
+            "famd": famd(vae, data, train, **options),
+            "trivial": trivial(vae, data, train, **options),
+        }
     found = {"pca": pca(vae, data, train, **options)}
     if has_own_units(data.schema):
         found["pca_own_units"] = pca(vae, data, train, own_units=True, **options)
@@ -175,8 +197,15 @@ def baseline_names(found: dict[str, dict[str, Any]]) -> dict[str, str]:
         >>> baseline_names({"pca": {"components": 2}, "pca_own_units": {"components": 2}, "trivial": {}})
         {'pca': 'PCA of scaled columns, q = 2', 'pca_own_units': 'PCA in your units, q = 2', 'trivial': 'trivial'}
     """
-    names = (PCAS if has_two_metrics(found) else {"pca": "PCA"}) | {"famd": "FAMD", "trivial": "trivial"}
-    sizes = {name: f", q = {found[name]['components']}" for name in names if "components" in found.get(name, {})}
+    names = (PCAS if has_two_metrics(found) else {"pca": "PCA"}) | {
+        "famd": "FAMD",
+        "trivial": "trivial",
+    }
+    sizes = {
+        name: f", q = {found[name]['components']}"
+        for name in names
+        if "components" in found.get(name, {})
+    }
     return {name: called + sizes.get(name, "") for name, called in names.items() if name in found}
 
 
@@ -203,8 +232,14 @@ def _rows(data: Dataset, seed: int, most: int | None = None) -> tuple[Tensor, Te
 
 def _fitted(vae: VAE, train: Dataset, seed: int) -> Tensor:
     """The prepared rows that PCA is fitted to; of data with gaps no more than EM gets through in a minute or so."""
-    width = max(math.prod(train.schema.shape), sum(len(names) or 1 for names in train.schema.categories))
-    most = max(500, _EM_WORK // (width * min(vae.latent_dim, width) ** 2)) if any(train.schema.gaps) else None
+    width = max(
+        math.prod(train.schema.shape), sum(len(names) or 1 for names in train.schema.categories)
+    )
+    most = (
+        max(500, _EM_WORK // (width * min(vae.latent_dim, width) ** 2))
+        if any(train.schema.gaps)
+        else None
+    )
     return _rows(train, seed, most)[0]
 
 
@@ -212,7 +247,9 @@ def _subset(done: str, rows: Tensor, data: Dataset) -> str:
     """What a reader must know where not all rows are used."""
     if len(rows) == len(data):
         return ""
-    return f"{done} on a random {len(rows):,} of {len(data):,} rows: all of them would take too much."
+    return (
+        f"{done} on a random {len(rows):,} of {len(data):,} rows: all of them would take too much."
+    )
 
 
 def _note(sentences: Sequence[str]) -> dict[str, str]:
@@ -230,7 +267,9 @@ def _numbers(
 ) -> dict[str, Any]:
     """The numbers of a model beside the VAE from what it says of prepared rows (N, D), and what the VAE has more."""
     shape, restore = (-1, *data.schema.shape), data.schema.restore
-    squares = squared_error(data.schema, restore(rows.reshape(shape)), restore(reconstruction.reshape(shape)))
+    squares = squared_error(
+        data.schema, restore(rows.reshape(shape)), restore(reconstruction.reshape(shape))
+    )
     error = Estimate.root_mean(squares, gaps=bool(data.schema.gaps))
     found: dict[str, Any] = {"reconstruction_error": error.to_dict()}
     if data.schema.kind == "table":
@@ -254,5 +293,7 @@ def _differences(scores: Scores, by_row: dict[str, Tensor]) -> dict[str, Any]:
     found = {"reconstruction_error_difference": errors.to_dict()}
     if "nll" in by_row:
         scored = ~by_row["nll"].isnan()
-        found["nll_difference"] = mean_difference(-scores.log_px[scored], by_row["nll"][scored]).to_dict()
+        found["nll_difference"] = mean_difference(
+            -scores.log_px[scored], by_row["nll"][scored]
+        ).to_dict()
     return found

@@ -174,14 +174,18 @@ def fit_with_gaps(x: Array, components: int, *, graded: bool = False) -> Probabi
         if reached - before < 1e-7 * abs(reached):
             break
         before = reached
-    return ProbabilisticPCA(centre + unit * model.mean, model.axes, unit**2 * model.variances, unit**2 * model.noise)
+    return ProbabilisticPCA(
+        centre + unit * model.mean, model.axes, unit**2 * model.variances, unit**2 * model.noise
+    )
 
 
 def _em_step(x: Array, mean: Array, loadings: Array, noise: float) -> tuple[Array, Array, float]:
     """Mean, loadings and noise from the expected latents of every row: a regression of each column on them."""
     is_observed, inner, z = _expected(x - mean, loadings, noise)
     filled = np.where(is_observed, x, 0.0)
-    latents = np.hstack([z, np.ones((len(z), 1))])  # the mean is the loading of a latent that is always 1
+    latents = np.hstack(
+        [z, np.ones((len(z), 1))]
+    )  # the mean is the loading of a latent that is always 1
     second = latents[:, :, None] * latents[:, None, :]
     second[:, :-1, :-1] += noise * np.linalg.inv(inner)
     sums = is_observed.T @ second.reshape(len(z), -1)

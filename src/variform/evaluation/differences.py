@@ -106,12 +106,16 @@ class Differences:
     def _draws(self) -> Any:
         """For each model the differences from all, over their standard errors, as they fall if all are alike."""
         spread = np.sqrt(np.diag(self.covariance))
-        unit = np.where(spread > 0, spread, 1.0)  # of each model by itself: one that blew up must not drown the others
+        unit = np.where(
+            spread > 0, spread, 1.0
+        )  # of each model by itself: one that blew up must not drown the others
         values, vectors = np.linalg.eigh(self.covariance / np.outer(unit, unit))
         root = vectors * np.sqrt(values.clip(0))
         normal = np.random.default_rng(0).standard_normal((_DRAWS, len(values)))
         means = normal @ root.T * spread
-        rounding = 1e-6 * np.maximum(spread[:, None], spread)  # of the draws of two models that are almost the same
+        rounding = 1e-6 * np.maximum(
+            spread[:, None], spread
+        )  # of the draws of two models that are almost the same
         for model, se in enumerate(np.hypot(self.se, rounding)):
             yield (means[:, model, None] - means) / np.where(se > 0, se, np.inf)
 

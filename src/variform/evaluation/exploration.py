@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_FLOATS_AT_ONCE = 2**25  # of the decoder's output: a probability for each of 256 levels of each pixel is many
+_FLOATS_AT_ONCE = (
+    2**25
+)  # of the decoder's output: a probability for each of 256 levels of each pixel is many
 _NAMED = 12  # columns in a sentence
 _RARE = 1e-4
 
@@ -57,7 +59,13 @@ def _point(law: Law, *, draw: bool) -> Tensor:
 
 @checked
 def decode(
-    vae: VAE, z: Array, *, context: Tensor | None = None, draw: bool = False, tidy: bool = True, seed: int = 0
+    vae: VAE,
+    z: Array,
+    *,
+    context: Tensor | None = None,
+    draw: bool = False,
+    tidy: bool = True,
+    seed: int = 0,
 ) -> Array:
     """What the decoder makes of latent points.
 
@@ -99,7 +107,13 @@ def decode(
 
 @checked
 def generate(
-    vae: VAE, count: Count, *, context: Tensor | None = None, draw: bool = False, tidy: bool = True, seed: int = 0
+    vae: VAE,
+    count: Count,
+    *,
+    context: Tensor | None = None,
+    draw: bool = False,
+    tidy: bool = True,
+    seed: int = 0,
 ) -> Array:
     """New data: z from the prior, then the mean of p(x|z), or with `draw` a draw from it; (count, *event).
 
@@ -197,7 +211,9 @@ def _counts(by_column: dict[str, int], rows: int, least: float) -> str:
 
 
 @checked
-def reconstruct(vae: VAE, data: Dataset, *, context: Tensor | None = None, seed: int = 0) -> tuple[Array, Array]:
+def reconstruct(
+    vae: VAE, data: Dataset, *, context: Tensor | None = None, seed: int = 0
+) -> tuple[Array, Array]:
     """The rows as the model saw them and their reconstructions from the posterior means, both (N, *event).
 
     Args:
@@ -215,7 +231,9 @@ def reconstruct(vae: VAE, data: Dataset, *, context: Tensor | None = None, seed:
 
 
 @checked
-def manifold(vae: VAE, size: int = 20, *, context: Tensor | None = None, seed: int = 0) -> tuple[Array, Array]:
+def manifold(
+    vae: VAE, size: int = 20, *, context: Tensor | None = None, seed: int = 0
+) -> tuple[Array, Array]:
     r"""A 2-D latent space decoded on a grid of equal prior mass, $z = \Phi^{-1}(u)$ under N(0, I).
 
     Under another prior, many of its draws are cut into strips of equal mass by z1, and each strip by z2.
@@ -243,7 +261,9 @@ def manifold(vae: VAE, size: int = 20, *, context: Tensor | None = None, seed: i
 def manifold_points(vae: VAE, size: int = 20, *, seed: int = 0) -> tuple[Array, Array]:
     """Where `manifold` decodes: (size, size, 2), and the quantiles (size,); its arguments and errors are the same."""
     if vae.latent_dim != 2:
-        raise ValueError(f"the manifold needs 2 latent dimensions; the model has {vae.latent_dim}. Use traversals.")
+        raise ValueError(
+            f"the manifold needs 2 latent dimensions; the model has {vae.latent_dim}. Use traversals."
+        )
     quantiles = (torch.arange(size, dtype=torch.float64) + 0.5) / size
     draws = _prior_draws(vae, size * 1000, seed)
     if draws is None:
@@ -339,7 +359,9 @@ def traversals(
 
 
 @checked
-def interpolation(vae: VAE, data: Dataset, *, pairs: int = 6, steps: int = 11, seed: int = 0) -> Array:
+def interpolation(
+    vae: VAE, data: Dataset, *, pairs: int = 6, steps: int = 11, seed: int = 0
+) -> Array:
     """Straight lines between the posterior means of pairs of rows, decoded; (pairs, steps, *event).
 
     Args:
@@ -374,7 +396,9 @@ def under_each(vae: VAE, data: Dataset, *, steps: int = 7) -> tuple[Array, list[
     """
     assert data.contexts is not None
     first, *_ = data.schema.conditions
-    values = torch.eye(first.width)[:12] if first.categories else torch.linspace(-2, 2, steps)[:, None]
+    values = (
+        torch.eye(first.width)[:12] if first.categories else torch.linspace(-2, 2, steps)[:, None]
+    )
     contexts = data.contexts[:, None].repeat(1, len(values), 1)
     contexts[:, :, : first.width] = values
     means, _ = encode(vae, data)

@@ -124,7 +124,11 @@ def impute(
                     draws.seed(seed)
                 own_context = None if context is None else context[index]
                 own_laws = [law.rows(index) for law in laws]
-                parts.append(_impute_batch(vae, schema, x[index], own_context, own_laws, samples, (1 - level) / 2))
+                parts.append(
+                    _impute_batch(
+                        vae, schema, x[index], own_context, own_laws, samples, (1 - level) / 2
+                    )
+                )
     prepared = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
     return _in_raw_units(prepared, data.gather(torch.arange(len(data))), schema, level)
 
@@ -144,10 +148,14 @@ def _require_in_range(samples: int, level: float, refine: int) -> None:
             "Use for example 1000 and 0.9."
         )
     if refine < 0:
-        raise ValueError(f"`refine` must be a number of steps, 0 or more; got {refine}. Use for example 50.")
+        raise ValueError(
+            f"`refine` must be a number of steps, 0 or more; got {refine}. Use for example 50."
+        )
 
 
-def _in_raw_units(prepared: dict[str, Tensor], raw: Tensor, schema: Schema, level: float) -> Imputation:
+def _in_raw_units(
+    prepared: dict[str, Tensor], raw: Tensor, schema: Schema, level: float
+) -> Imputation:
     """What was imputed, put into the gaps of the raw rows."""
     missing = raw.isnan()
     dtype = torch.promote_types(raw.dtype, torch.float32)
@@ -185,7 +193,13 @@ def _drawn(laws: list[Law], samples: int) -> tuple[Tensor, Tensor]:
 
 
 def _impute_batch(
-    vae: VAE, schema: Schema, x: Tensor, context: Tensor | None, laws: list[Law], samples: int, tail: float
+    vae: VAE,
+    schema: Schema,
+    x: Tensor,
+    context: Tensor | None,
+    laws: list[Law],
+    samples: int,
+    tail: float,
 ) -> dict[str, Tensor]:
     """Prepared values for all cells of a batch, missing or not."""
     z, log_q = _drawn(laws, samples)
@@ -249,10 +263,14 @@ def judge(
         ValueError: as `impute`, and for a mask outside (0, 1).
     """
     if not 0 < mask < 1:
-        raise ValueError(f"the mask must be a probability in (0, 1); got {mask}. Use for example 0.3.")
+        raise ValueError(
+            f"the mask must be a probability in (0, 1); got {mask}. Use for example 0.3."
+        )
     raw = data.gather(torch.arange(len(data))).to(torch.float32)
     taken = torch.rand(raw.shape, generator=torch.Generator().manual_seed(seed)) < mask
-    holed = Dataset(torch.where(taken, math.nan, raw), data.schema, data.labels, contexts=data.contexts)
+    holed = Dataset(
+        torch.where(taken, math.nan, raw), data.schema, data.labels, contexts=data.contexts
+    )
     imputation = impute(vae, holed, samples=samples, level=level, refine=refine, seed=seed)
     compared = taken & ~raw.isnan()
     numbers = compare(imputation, raw.numpy(), compared.numpy(), train)
@@ -288,7 +306,11 @@ def compare(found: Imputation, truth: Array, taken: Array, train: Dataset) -> di
     naive = np.where(is_name, np.rint(middle), middle) - truth
     inside = (found.low <= truth) & (truth <= found.high)
     unit = np.where(is_name, 1.0, spread) if schema.kind == "table" else 1.0
-    result: dict[str, Any] = {"level": found.level, "cells": int(taken.sum()), "unit": _UNITS[schema.kind]}
+    result: dict[str, Any] = {
+        "level": found.level,
+        "cells": int(taken.sum()),
+        "unit": _UNITS[schema.kind],
+    }
     if numbers.any():
         result |= _of_numbers(error / unit, naive / unit, inside, numbers)
     if names.any():

@@ -13,7 +13,12 @@ from torch import Tensor
 from variform.config.checks import Count, checked
 from variform.data.dataset import Dataset
 from variform.data.schema import Schema
-from variform.distributions.kl import has_closed_form_kl, kl, kl_per_dimension, splits_into_dimensions
+from variform.distributions.kl import (
+    has_closed_form_kl,
+    kl,
+    kl_per_dimension,
+    splits_into_dimensions,
+)
 from variform.distributions.law import Law
 from variform.evaluation.pareto import FEWEST_SAMPLES, HIGH, Tail
 from variform.evaluation.refinement import refine as refined
@@ -63,7 +68,10 @@ class Scores:
     kl_per_dimension: Tensor | None = None
 
     def __repr__(self) -> str:
-        means = (f"{name} {getattr(self, name).mean().item():.5g}" for name in ("elbo", "kl", "log_px", "ess"))
+        means = (
+            f"{name} {getattr(self, name).mean().item():.5g}"
+            for name in ("elbo", "kl", "log_px", "ess")
+        )
         return f"Scores({', '.join(means)}: means over {len(self.elbo):,} rows, densities in nats)"
 
 
@@ -111,9 +119,13 @@ def score(
         True
     """
     if refine < 0:
-        raise ValueError(f"`refine` must be a number of steps, 0 or more; got {refine}. Use for example 50.")
+        raise ValueError(
+            f"`refine` must be a number of steps, 0 or more; got {refine}. Use for example 50."
+        )
     if len(data) == 0:
-        raise ValueError("there must be at least one row to evaluate; got none. Choose another split.")
+        raise ValueError(
+            "there must be at least one row to evaluate; got none. Choose another split."
+        )
     keep_freed()
     bar = progress_bar(progress)
     with draws.seeded(seed), evaluating(vae), bar, draws.common() if common else nullcontext():
@@ -128,13 +140,22 @@ def score(
             q = vae.encode(x, context)
             if refine:
                 q = refined(
-                    vae, x, q, p, steps=refine, context=context, floats=sizes.floats, most=_most_floats(x.device)
+                    vae,
+                    x,
+                    q,
+                    p,
+                    steps=refine,
+                    context=context,
+                    floats=sizes.floats,
+                    most=_most_floats(x.device),
                 )
             parts.append(_score_batch(vae, p, q, data, x, context, samples, sizes, weigh, advance))
     joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
     jacobian: float | Tensor = vae.log_jacobian(data.schema)
     if data.schema.gaps:
-        jacobian = torch.cat([vae.log_jacobians(data.schema, x) for x in data.batches(1024, seed=seed)])
+        jacobian = torch.cat(
+            [vae.log_jacobians(data.schema, x) for x in data.batches(1024, seed=seed)]
+        )
     for name in ("elbo", "log_likelihood", "log_px"):
         joined[name] += jacobian
     return Scores(**joined)
@@ -164,7 +185,9 @@ def _sizes(vae: VAE, rows: int, samples: int) -> _Sizes:
     rows = min(rows, decodes, max(least, min(most, decodes // samples)))
     # At most 8 bytes a float, and half as much again for the law's own arithmetic; a third of the memory is for us.
     affordable = _available_bytes(device) / 3 / (12 * floats * rows)
-    chunk = math.ceil(samples / math.ceil(samples / (decodes // rows)))  # all as equal as they can be
+    chunk = math.ceil(
+        samples / math.ceil(samples / (decodes // rows))
+    )  # all as equal as they can be
     return _Sizes(floats, rows, chunk, max(1, int(min(chunk, affordable))))
 
 
@@ -200,7 +223,8 @@ def floats_per_decode(vae: VAE) -> int:
     """Numbers that the decoder's modules give for one z together: what a decode may hold in memory at most."""
     with evaluating(vae):
         given = floats_given(
-            vae.decoder, lambda: vae.decoder(vae.like(torch.zeros(1, vae.latent_dim + vae.context_dim)))
+            vae.decoder,
+            lambda: vae.decoder(vae.like(torch.zeros(1, vae.latent_dim + vae.context_dim))),
         )
     return vae.latent_dim + max(given, math.prod(vae.likelihood.params_shape))
 
@@ -237,10 +261,16 @@ def _score_batch(
         advance(len(x) * drawn)
     likelihood /= samples
     divergence = kl(q, p).double() if has_closed_form_kl(q, p) else divergence / samples
-    split = {"kl_per_dimension": kl_per_dimension(q, p).double()} if splits_into_dimensions(q, p) else {}
+    split = (
+        {"kl_per_dimension": kl_per_dimension(q, p).double()}
+        if splits_into_dimensions(q, p)
+        else {}
+    )
     mean = q.mean
     reconstruction = vae.decode(mean, context).mean
-    squares = squared_error(data.schema, data.schema.restore(x), data.schema.restore(reconstruction))
+    squares = squared_error(
+        data.schema, data.schema.restore(x), data.schema.restore(reconstruction)
+    )
     if data.schema.kind == "image":
         squares = (squares.nanmean if data.schema.gaps else squares.mean)(1, keepdim=True)
     return {
@@ -292,7 +322,9 @@ def per_column(schema: Schema, squared_error: Tensor) -> dict[str, dict[str, Any
     kinds = schema.kinds or ("real",) * len(schema.columns)
     for name, kind, errors in zip(schema.columns, kinds, squared_error.T, strict=True):
         known = errors[~errors.isnan()] if schema.gaps else errors
-        found[name] = (Estimate.of(known) if kind == "category" else Estimate.root_mean(known)).to_dict()
+        found[name] = (
+            Estimate.of(known) if kind == "category" else Estimate.root_mean(known)
+        ).to_dict()
     return found
 
 

@@ -92,7 +92,9 @@ def _bits_per_dim(found: Scored) -> dict[str, Any] | None:
 
 
 def _reconstruction_error(found: Scored) -> dict[str, Any]:
-    return Estimate.root_mean(found.scores.squared_error, gaps=bool(found.data.schema.gaps)).to_dict()
+    return Estimate.root_mean(
+        found.scores.squared_error, gaps=bool(found.data.schema.gaps)
+    ).to_dict()
 
 
 def _accuracy(found: Scored) -> dict[str, Any] | None:
@@ -109,7 +111,9 @@ def is_only_cross_entropy(vae: VAE, schema: Schema) -> bool:
 
 METRICS: dict[str, Metric] = {
     "elbo": Metric("ELBO", "nats", lambda found: mean(found.scores.elbo), lower_is_better=False),
-    "log_likelihood": Metric("log-likelihood term", "nats", lambda found: mean(found.scores.log_likelihood)),
+    "log_likelihood": Metric(
+        "log-likelihood term", "nats", lambda found: mean(found.scores.log_likelihood)
+    ),
     "kl": Metric("KL(q(z|x) || p(z))", "nats", lambda found: mean(found.scores.kl)),
     "nll": Metric("NLL", "nats", _nll, lower_is_better=True),
     "posterior_gap": Metric(
@@ -126,11 +130,23 @@ METRICS: dict[str, Metric] = {
         in_brief=False,
         lower_is_better=False,
     ),
-    "high_pareto_k": Metric(f"share of rows with Pareto k > {HIGH}", "", _high_pareto_k, lower_is_better=True),
+    "high_pareto_k": Metric(
+        f"share of rows with Pareto k > {HIGH}", "", _high_pareto_k, lower_is_better=True
+    ),
     "bits_per_dim": Metric("bits per dimension", "", _bits_per_dim, lower_is_better=True),
     "reconstruction_error": Metric(
-        "reconstruction error, RMS", "data units", _reconstruction_error, of_q=False, lower_is_better=True
+        "reconstruction error, RMS",
+        "data units",
+        _reconstruction_error,
+        of_q=False,
+        lower_is_better=True,
     ),
-    "accuracy": Metric("share of labels that the classifier finds", "", _accuracy, of_q=False, lower_is_better=False),
+    "accuracy": Metric(
+        "share of labels that the classifier finds",
+        "",
+        _accuracy,
+        of_q=False,
+        lower_is_better=False,
+    ),
 }
 """By the key under which it stands in evaluation.json, in the order of the tables."""

@@ -62,7 +62,9 @@ class Tail:
             return largest.new_full((len(largest),), math.nan, dtype=torch.float64)
         ordered = largest.double().sort(1).values
         cutoff, tail, top = ordered[:, :1], ordered[:, 1:], ordered[:, -1]
-        excess = (tail - top[:, None]).exp() * -torch.expm1(cutoff - tail)  # over the cutoff, in units of the largest
+        excess = (tail - top[:, None]).exp() * -torch.expm1(
+            cutoff - tail
+        )  # over the cutoff, in units of the largest
         k = _generalised_pareto_shape(excess)
         # Weights that equal the least of them are no part of the tail, nor are those that are 0 beside the largest.
         has_ties = excess[:, _quartile(self.length)] == 0

@@ -62,13 +62,16 @@ def refine(
     rows = max(1, most // (floats * samples))
     parts = torch.arange(len(x), device=x.device).split(rows)
     found = [
-        _refined(vae, x[part], q.rows(part), p, steps, None if context is None else context[part]) for part in parts
+        _refined(vae, x[part], q.rows(part), p, steps, None if context is None else context[part])
+        for part in parts
     ]
     build, _ = _loosened(q)
     return build(*(torch.cat(columns) for columns in zip(*found, strict=True)))
 
 
-def _refined(vae: VAE, x: Tensor, q: Law, p: Law, steps: int, context: Tensor | None) -> list[Tensor]:
+def _refined(
+    vae: VAE, x: Tensor, q: Law, p: Law, steps: int, context: Tensor | None
+) -> list[Tensor]:
     """The free parameters of some rows after the last step, or as they were where that made the row worse."""
     build, free = _loosened(q)
     samples, first_rate = _pace(q)
@@ -77,7 +80,9 @@ def _refined(vae: VAE, x: Tensor, q: Law, p: Law, steps: int, context: Tensor | 
             parameter.requires_grad_()
         for step in range(steps):
             z, log_q = build(*free).rsample_and_log_prob((samples,), stick=not hasattr(q, "noise"))
-            elbo = weights_of(vae, x, z, log_q, context=context, p=p).log_weight.mean(0)  # eq: refined
+            elbo = weights_of(vae, x, z, log_q, context=context, p=p).log_weight.mean(
+                0
+            )  # eq: refined
             # Rows share no parameter, so that the gradient of the sum is that of each row. The model has none.
             gradients = torch.autograd.grad(elbo.sum(), free)
             rate = first_rate * (1 + math.cos(math.pi * step / steps)) / 2
@@ -119,11 +124,19 @@ def _loosened(q: Law) -> tuple[Callable[..., Law], list[Tensor]]:
     if isinstance(q, DiagonalGaussian):
         return _diagonal(q), [torch.zeros_like(q.mean), torch.zeros_like(q.mean)]
     if isinstance(q, FullGaussian):
-        return _full(q), [torch.zeros_like(q.mean), torch.zeros_like(q.mean), torch.zeros_like(q.scale_tril)]
+        return _full(q), [
+            torch.zeros_like(q.mean),
+            torch.zeros_like(q.mean),
+            torch.zeros_like(q.scale_tril),
+        ]
     if isinstance(q, InverseAutoregressive):
         noise = _diagonal(q.noise)
-        return lambda *free: q.with_noise(noise(*free)), [torch.zeros_like(q.noise.mean) for _ in range(2)]
-    raise ValueError(f"refining needs a Gaussian posterior or a flow; got {type(q).__name__}. Use 0 steps.")
+        return lambda *free: q.with_noise(noise(*free)), [
+            torch.zeros_like(q.noise.mean) for _ in range(2)
+        ]
+    raise ValueError(
+        f"refining needs a Gaussian posterior or a flow; got {type(q).__name__}. Use 0 steps."
+    )
 
 
 def _diagonal(q: DiagonalGaussian) -> Callable[[Tensor, Tensor], DiagonalGaussian]:

@@ -20,7 +20,13 @@ from variform.data.dataset import Dataset, Splits
 from variform.data.schema import Schema
 from variform.evaluation import exploration
 from variform.evaluation.log_likelihood import reliability, score
-from variform.evaluation.samples import LEAST_ROWS, compare_samples, perfect_coverage, piles, tell_apart
+from variform.evaluation.samples import (
+    LEAST_ROWS,
+    compare_samples,
+    perfect_coverage,
+    piles,
+    tell_apart,
+)
 from variform.evaluation.standard_error import Estimate
 from variform.model.fitted_priors import GaussianMixturePrior, ScaledFlowPrior
 from variform.model.vae import VAE, evaluating
@@ -32,7 +38,11 @@ COMPONENTS = (*range(1, 11), 12, 15, 20, 25, 30, 40, 50)
 _WORSE_IN_A_ROW = 3
 # First guesses of a mixture, of which the best fit wins; where the rows are many, fits differ little and take minutes.
 _GUESSES, _MANY_ROWS = 3, 10_000
-_ROUND, _ROUNDS, _PATIENCE = 100, 100, 10  # steps between two looks at the held-out rows; most rounds; rounds in vain
+_ROUND, _ROUNDS, _PATIENCE = (
+    100,
+    100,
+    10,
+)  # steps between two looks at the held-out rows; most rounds; rounds in vain
 _BATCH, _LEARNING_RATE = 256, 5e-3
 _HELD_OUT_DRAWS = 2000  # at least so many points, where there are fewer rows
 _FLOATS_AT_ONCE = 2**25  # of the decoder's output
@@ -56,7 +66,9 @@ class Sampler:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        facts = (f"{name}={value}" for name, value in self.facts.items() if not isinstance(value, dict))
+        facts = (
+            f"{name}={value}" for name, value in self.facts.items() if not isinstance(value, dict)
+        )
         return f"Sampler({', '.join([self.kind, *facts])})"
 
 
@@ -79,7 +91,9 @@ def aggregated_posterior(vae: VAE, data: Dataset, *, draw: bool = True, seed: in
         >>> len(points) == len(data.train)
         True
     """
-    return torch.from_numpy(exploration.encode(vae, data, draw=draw, seed=seed)[0]).double()  # eq: aggregated-posterior
+    return torch.from_numpy(
+        exploration.encode(vae, data, draw=draw, seed=seed)[0]
+    ).double()  # eq: aggregated-posterior
 
 
 @checked
@@ -114,13 +128,17 @@ def fit_mixture(
     Reference:
         Schwarz (1978) for the BIC; Ghosh et al. (2020), section 4, for a density fitted after training.
     """
-    from sklearn.exceptions import ConvergenceWarning  # here, for importing scikit-learn takes as long as torch
+    from sklearn.exceptions import (
+        ConvergenceWarning,
+    )  # here, for importing scikit-learn takes as long as torch
     from sklearn.mixture import GaussianMixture
 
     points = aggregated_posterior(vae, train, seed=seed).numpy()
     possible = [count for count in components if count <= len(points)]
     if not possible:
-        raise ValueError(f"a mixture needs as many rows as components; got {len(points)} rows. Use more rows.")
+        raise ValueError(
+            f"a mixture needs as many rows as components; got {len(points)} rows. Use more rows."
+        )
     bic: dict[int, float] = {}
     best, chosen, best_model = math.inf, 0, None
     guesses = _GUESSES if len(points) <= _MANY_ROWS else 1
@@ -187,10 +205,14 @@ def fit_flow(
         Ghosh et al. (2020), section 4, for a density fitted after training.
     """
     many = math.ceil(_HELD_OUT_DRAWS / len(valid))
-    held_out = vae.like(torch.cat([aggregated_posterior(vae, valid, seed=seed + draw) for draw in range(many)]))
+    held_out = vae.like(
+        torch.cat([aggregated_posterior(vae, valid, seed=seed + draw) for draw in range(many)])
+    )
     with seeded(seed), progress_bar(progress) as bar:
         task = bar.add_task("fitting a flow, at most", total=rounds)
-        prior = like_model(vae, ScaledFlowPrior(vae.latent_dim, transforms=transforms, hidden=hidden))
+        prior = like_model(
+            vae, ScaledFlowPrior(vae.latent_dim, transforms=transforms, hidden=hidden)
+        )
         points = aggregated_posterior(vae, train, seed=seed)
         prior.loc.copy_(points.mean(0))
         prior.scale.copy_(points.std(0, correction=0).clamp_min(1e-6))
@@ -213,7 +235,9 @@ def fit_flow(
                 best, best_round = nll, done
                 weights = {name: value.clone() for name, value in prior.state_dict().items()}
     if not weights:
-        raise ArithmeticError("the flow's density must be finite; it never was. Use the sampler gmm.")
+        raise ArithmeticError(
+            "the flow's density must be finite; it never was. Use the sampler gmm."
+        )
     prior.load_state_dict(weights)
     facts = {"transforms": transforms, "hidden": list(hidden), "valid_nll": best, "rounds": done,
              "best_round": best_round, "rows": len(train), "seed": seed}  # fmt: skip
@@ -255,7 +279,11 @@ SAMPLERS: dict[SamplerKind, SamplerFacts] = {
         detail="{components} components",
     ),
     "flow": SamplerFacts(
-        "the fitted flow", fit_flow, ScaledFlowPrior, sizes={"transforms": int, "hidden": list}, has_flow=True
+        "the fitted flow",
+        fit_flow,
+        ScaledFlowPrior,
+        sizes={"transforms": int, "hidden": list},
+        has_flow=True,
     ),
 }
 """The kinds of samplers, in the order in which they are shown."""
@@ -314,7 +342,10 @@ def compare(
             "was fitted is kept."
         )
     some = torch.Generator().manual_seed(seed)
-    real, other = (rows.take(torch.randperm(len(rows), generator=some)[:count].sort().values) for rows in (data, train))
+    real, other = (
+        rows.take(torch.randperm(len(rows), generator=some)[:count].sort().values)
+        for rows in (data, train)
+    )
     features = _Features(train, seed)
     target = real.prepared(seed=seed)
     gaps = target.isnan()
@@ -338,7 +369,9 @@ def compare(
         scores = score(model, data, samples=samples, seed=seed, progress=progress)
         log_px = scores.log_px if log_px is None else log_px
         generated = _generated(model, count, real.contexts, draw, seed + 2).cpu()
-        generated = torch.where(gaps, torch.nan, generated)  # rows with the gaps of those they stand beside
+        generated = torch.where(
+            gaps, torch.nan, generated
+        )  # rows with the gaps of those they stand beside
         result["samplers"][name] = {
             "nll": Estimate.of(-scores.log_px).to_dict(),
             "nll_minus_prior": Estimate.of(log_px - scores.log_px).to_dict(),
@@ -346,7 +379,9 @@ def compare(
             **reliability(scores.pareto_k, samples),
             **judge(generated),
         }
-    result["warnings"] = [sentence for name in result["samplers"] for sentence in _warnings(result, name)]
+    result["warnings"] = [
+        sentence for name in result["samplers"] for sentence in _warnings(result, name)
+    ]
     return result
 
 
@@ -376,17 +411,28 @@ class _Judge:
             told_alike: Whether each was made from what the test row in its place was told.
         """
         numbers = _plain(compare_samples(self.features(rows), self.features(self.target)))
-        (own, real), is_table = (self._seen(some) for some in (rows, self.target)), self.schema.kind == "table"
-        names = self.schema.columns if is_table else [f"PC{place}" for place in range(1, own.shape[1] + 1)]
+        (own, real), is_table = (
+            (self._seen(some) for some in (rows, self.target)),
+            self.schema.kind == "table",
+        )
+        names = (
+            self.schema.columns
+            if is_table
+            else [f"PC{place}" for place in range(1, own.shape[1] + 1)]
+        )
         beside = self.contexts.numpy() if told_alike and self.contexts is not None else None
         kinds = enumerate(self.schema.kinds)
         categorical = [place for place, kind in kinds if kind == "category"]
         accuracy, p_value, columns = tell_apart(
             own, real, names=names, categorical=categorical, beside=beside, seed=self.seed
         )
-        found: dict[str, Any] = {"samples": numbers | {"c2st_boosted": accuracy.to_dict() | {"p_value": p_value}}}
+        found: dict[str, Any] = {
+            "samples": numbers | {"c2st_boosted": accuracy.to_dict() | {"p_value": p_value}}
+        }
         if is_table:
-            found["columns"] = [asdict(column) | {"is_clear": column.is_clear} for column in columns]
+            found["columns"] = [
+                asdict(column) | {"is_clear": column.is_clear} for column in columns
+            ]
             found["piles"] = [asdict(pile) for pile in piles(own, real, names=names)]
         return found
 
@@ -405,12 +451,17 @@ def _pile(pile: Mapping[str, Any]) -> str:
 
 def _warnings(numbers: Mapping[str, Any], name: str) -> list[str]:
     """What must be said first of one sampler's rows: that they are told from real ones, and by what."""
-    found, where = numbers["samplers"][name], "the prior" if name == "prior" else f"the sampler {name}"
+    found, where = (
+        numbers["samplers"][name],
+        "the prior" if name == "prior" else f"the sampler {name}",
+    )
     accuracy = found["samples"]["c2st_boosted"]
     sentences = []
     if accuracy["mean"] - 2 * accuracy["se"] > _TOLD:
         columns = [column for column in found.get("columns", ()) if column["is_clear"]][:_NAMED]
-        named = ", ".join(f"{column['column']} ({column['alone']['mean']:.3f} alone)" for column in columns)
+        named = ", ".join(
+            f"{column['column']} ({column['alone']['mean']:.3f} alone)" for column in columns
+        )
         given_away = f" What gives them away: {named}." if named else ""
         smooth = " Means of p(x|z) are smoother than data." if numbers["decoded"] == "means" else ""
         sentences.append(
@@ -431,15 +482,24 @@ class _Features:
     """The leading principal components of the prepared training rows."""
 
     def __init__(self, train: Dataset, seed: int) -> None:
-        from sklearn.decomposition import PCA  # here, for importing scikit-learn takes as long as torch
+        from sklearn.decomposition import (
+            PCA,
+        )  # here, for importing scikit-learn takes as long as torch
 
-        rows = train.take(exploration.spread(_PCA_ROWS, len(train))).prepared(seed=seed).double().flatten(1)
+        rows = (
+            train.take(exploration.spread(_PCA_ROWS, len(train)))
+            .prepared(seed=seed)
+            .double()
+            .flatten(1)
+        )
         self.mean = rows.nanmean(0)
         rows = self._filled(rows)
         self.pca = PCA(min(_FEATURES, *rows.shape), random_state=seed).fit(rows.numpy())
 
     def __call__(self, x: Tensor) -> Tensor:
-        return torch.from_numpy(self.pca.transform(self._filled(x.cpu().double().flatten(1)).numpy()))
+        return torch.from_numpy(
+            self.pca.transform(self._filled(x.cpu().double().flatten(1)).numpy())
+        )
 
     def _filled(self, rows: Tensor) -> Tensor:
         """The rows with the training mean where a value is missing."""
@@ -451,7 +511,9 @@ def _generated(vae: VAE, count: int, contexts: Tensor | None, draw: bool, seed: 
     with seeded(seed), evaluating(vae):
         z = vae.latent_prior().sample(torch.Size((count,)))
         size = max(1, min(1024, _FLOATS_AT_ONCE // math.prod(vae.likelihood.params_shape)))
-        told = [None] * math.ceil(count / size) if contexts is None else vae.like(contexts).split(size)
+        told = (
+            [None] * math.ceil(count / size) if contexts is None else vae.like(contexts).split(size)
+        )
         laws = (vae.decode(*chunk) for chunk in zip(z.split(size), told, strict=True))
         return torch.cat([law.sample() if draw else law.mean for law in laws])
 

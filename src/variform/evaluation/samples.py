@@ -75,7 +75,9 @@ def compare_samples(generated: Tensor, real: Tensor, *, neighbours: int = 5) -> 
     parts = []
     for left_out in range(int(group.max()) + 1):
         rows = (group != left_out).nonzero()
-        parts.append(_measures(x_x[rows, rows.mT], y_y[rows, rows.mT], x_y[rows, rows.mT], neighbours))
+        parts.append(
+            _measures(x_x[rows, rows.mT], y_y[rows, rows.mT], x_y[rows, rows.mT], neighbours)
+        )
     factor = (len(parts) - 1) ** 0.5
     estimates = {}
     for name, value in measures.items():
@@ -226,7 +228,10 @@ def tell_apart(
     half = math.ceil(right.sum() / 2)
     p_value = float(bdtrc(half - 1, count, 0.5)) if half else 1.0  # eq: c2st-p-value
     drops = [_difference(right - hits) for hits in right_permuted] or [None] * width
-    columns = [Telling(name, _share(hits), drop) for name, hits, drop in zip(names, right_alone, drops, strict=True)]
+    columns = [
+        Telling(name, _share(hits), drop)
+        for name, hits, drop in zip(names, right_alone, drops, strict=True)
+    ]
     return _share(right), p_value, sorted(columns, key=lambda column: -column.weight)
 
 
@@ -260,9 +265,13 @@ def _difference(answers: Array) -> Estimate:
 
 def _right_by(x: Array, y: Array, out: Array) -> Array:
     """Which of the rows `out` a small tree classifies rightly that was fitted to the others."""
-    from sklearn.tree import DecisionTreeClassifier  # here, for importing scikit-learn takes as long as torch
+    from sklearn.tree import (
+        DecisionTreeClassifier,
+    )  # here, for importing scikit-learn takes as long as torch
 
-    tree = DecisionTreeClassifier(max_leaf_nodes=8, min_samples_leaf=5, random_state=0).fit(x[~out], y[~out])
+    tree = DecisionTreeClassifier(max_leaf_nodes=8, min_samples_leaf=5, random_state=0).fit(
+        x[~out], y[~out]
+    )
     return tree.predict(x[out]) == y[out]
 
 

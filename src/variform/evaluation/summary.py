@@ -150,8 +150,12 @@ def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
             "so that fewer latents would do, or the KL term keeps them from being used."
         )
     if vae.context_dim and "baselines" in numbers:
-        notes.append("The model is told the condition of each row; PCA and the trivial model are not.")
-    notes += [baseline["note"] for baseline in numbers.get("baselines", {}).values() if "note" in baseline]
+        notes.append(
+            "The model is told the condition of each row; PCA and the trivial model are not."
+        )
+    notes += [
+        baseline["note"] for baseline in numbers.get("baselines", {}).values() if "note" in baseline
+    ]
     if schema.kinds:
         notes.append(
             "FAMD is PCA for a mixed table and gives reconstructions but no probabilities; the trivial model has "
@@ -172,7 +176,9 @@ def _on_pca(vae: VAE, baselines: dict[str, Any]) -> list[str]:
         words = {"reconstruction_error": "reconstruction error", "nll": "NLL"}
         found = {words[measure]: better_pca(baselines, measure) for measure in words}
         told = [f"{PCAS[name]} has the lower {measure}" for measure, name in found.items() if name]
-        notes.append(f"PCA depends on the units of the columns, and stands here in two: {' and '.join(told)}.")
+        notes.append(
+            f"PCA depends on the units of the columns, and stands here in two: {' and '.join(told)}."
+        )
     if "pca" in baselines and not vae.likelihood.is_gaussian:
         notes.append(
             "PCA minimises the squared error of these very values and has no probability of them: beside this "

@@ -19,16 +19,29 @@ def numbers_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The numbers of an evaluation as header and rows of text: VAE, PCA and the trivial model side by side."""
     baselines = numbers.get("baselines", {})
     names = baseline_names(baselines)
-    refined = {"refined": f"VAE, q refined in {numbers['refined']['steps']} steps"} if "refined" in numbers else {}
+    refined = (
+        {"refined": f"VAE, q refined in {numbers['refined']['steps']} steps"}
+        if "refined" in numbers
+        else {}
+    )
     columns = [numbers, *(numbers[name] for name in refined), *(baselines[name] for name in names)]
     rows = []
     for key, metric in METRICS.items():
         if any(key in column for column in columns):
-            label = f"{metric.name}, k = {numbers['nll']['samples']}" if key == "nll" else metric.name
+            label = (
+                f"{metric.name}, k = {numbers['nll']['samples']}" if key == "nll" else metric.name
+            )
             rows.append([label, *(show(column.get(key)) for column in columns)])
     active = numbers["active_units"]
-    rows.append(["active units", f"{active['count']} of {active['of']}", *[""] * (len(columns) - 1)])
-    return [f"{numbers['split']}, {numbers['rows']} rows", "VAE", *refined.values(), *names.values()], rows
+    rows.append(
+        ["active units", f"{active['count']} of {active['of']}", *[""] * (len(columns) - 1)]
+    )
+    return [
+        f"{numbers['split']}, {numbers['rows']} rows",
+        "VAE",
+        *refined.values(),
+        *names.values(),
+    ], rows
 
 
 def imputation_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -47,7 +60,14 @@ def imputation_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]
             cells = (found["rmse"], found["rmse_of_means"], found["coverage"])
             rows.append([f"{name}: RMS error", *map(show, cells)])
         if "accuracy" in found:
-            rows.append([f"{name}: share right", show(found["accuracy"]), show(found["accuracy_of_mode"]), ""])
+            rows.append(
+                [
+                    f"{name}: share right",
+                    show(found["accuracy"]),
+                    show(found["accuracy_of_mode"]),
+                    "",
+                ]
+            )
         return rows
 
     rows = row("all", numbers)
@@ -77,9 +97,17 @@ def sampler_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         difference = "" if name == "prior" else show(found["nll_minus_prior"])
         densities = [show(found["nll"]), difference, show(found.get("high_pareto_k"))]
         rows.append([label, *densities, *(show(found["samples"][key]) for key in quality)])
-    rows.append(["training rows", "", "", "", *(show(numbers["training_rows"][key]) for key in quality)])
-    rows.append(["perfect", "", "", "", "", "", "1", f"{numbers['perfect_coverage']:.3f}", "0.5", "0.5"])
-    densities = [f"NLL (nats), k = {numbers['importance_samples']}", "minus prior's", f"rows with Pareto k > {HIGH}"]
+    rows.append(
+        ["training rows", "", "", "", *(show(numbers["training_rows"][key]) for key in quality)]
+    )
+    rows.append(
+        ["perfect", "", "", "", "", "", "1", f"{numbers['perfect_coverage']:.3f}", "0.5", "0.5"]
+    )
+    densities = [
+        f"NLL (nats), k = {numbers['importance_samples']}",
+        "minus prior's",
+        f"rows with Pareto k > {HIGH}",
+    ]
     return [f"{numbers['split']}, {numbers['rows']} rows", *densities, *quality.values()], rows
 
 

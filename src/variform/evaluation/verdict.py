@@ -25,10 +25,15 @@ UNEVEN = 2.0
 """By which factor the noise of columns must differ before one variance for all is called wrong."""
 
 _ITS_CONFIG = "RUN/config.toml"  # in sentences that are kept with a run, which may move
-_ENOUGH_STEPS = 50  # of refining q(z|x): four times as many moved the NLL of static MNIST by no more than .1
+_ENOUGH_STEPS = (
+    50  # of refining q(z|x): four times as many moved the NLL of static MNIST by no more than .1
+)
 _LATE = 0.9  # a best epoch after this share of all: the training had not come to its end
 _OTHERS = {"famd": "Factorial analysis of mixed data (FAMD)", "trivial": "The trivial model"}
-_BETTER = {"nll": "the better NLL by {} nats", "reconstruction_error": "the better reconstruction error by {}"}
+_BETTER = {
+    "nll": "the better NLL by {} nats",
+    "reconstruction_error": "the better reconstruction error by {}",
+}
 
 
 def warnings(
@@ -188,7 +193,11 @@ def _diverged(vae: VAE, history: Sequence[Mapping[str, Any]]) -> list[str]:
     if not rollbacks:
         return []
     first = history[0].get("learning_rate")
-    rate = f"`learning_rate={divergence.SLOWER * first:.1g}`" if isinstance(first, float) else "a smaller rate"
+    rate = (
+        f"`learning_rate={divergence.SLOWER * first:.1g}`"
+        if isinstance(first, float)
+        else "a smaller rate"
+    )
     has_exp = getattr(vae.posterior, "std", "") == "exp"
     softplus = ", or with `posterior_std='softplus'`" if has_exp else ""
     return [
@@ -211,7 +220,9 @@ def _one_variance(vae: VAE, numbers: dict[str, Any]) -> list[str]:
     errors = {column: error["mean"] / scales[column] for column, error in estimates.items()}
     least = min(errors, key=errors.__getitem__)
     most = max(errors, key=errors.__getitem__)
-    chance = 4 / math.sqrt(2 * numbers["nll"]["n"])  # of the logarithm of a root of a mean of n squares, 4 errors
+    chance = 4 / math.sqrt(
+        2 * numbers["nll"]["n"]
+    )  # of the logarithm of a root of a mean of n squares, 4 errors
     if errors[most] < UNEVEN * math.exp(chance) * errors[least]:
         return []
     return [
@@ -235,7 +246,11 @@ def _simpler_model_wins(
         for measure, words in _BETTER.items():
             if measure == "nll" and trained is not None and trained.is_point:
                 continue  # no spread was trained that a density could be of
-            gaps = {name: baselines[name].get(f"{measure}_difference") for name in names if name in baselines}
+            gaps = {
+                name: baselines[name].get(f"{measure}_difference")
+                for name in names
+                if name in baselines
+            }
             wins = {name: gap for name, gap in gaps.items() if _is_clear(gap, numbers[measure])}
             if wins:
                 name = max(wins, key=lambda winner: wins[winner]["mean"])
@@ -277,14 +292,22 @@ def _what_to_try(
     has_idle_latents = active["count"] < active["of"]
     ways = [
         *_ways_of_training(trained, history),
-        *_ways_of_the_model(vae, trained or TrainConfig(), baseline, has_idle_latents=has_idle_latents),
+        *_ways_of_the_model(
+            vae, trained or TrainConfig(), baseline, has_idle_latents=has_idle_latents
+        ),
     ]
     is_of_squares = likelihood.is_gaussian or "nll" in better
-    why = "" if is_of_squares else "Its aim is a small squared error, which is not the aim of this VAE's likelihood. "
+    why = (
+        ""
+        if is_of_squares
+        else "Its aim is a small squared error, which is not the aim of this VAE's likelihood. "
+    )
     return f"{why}Try {'; '.join(ways)}; or take the simpler model."
 
 
-def _ways_of_the_model(vae: VAE, trained: TrainConfig, baseline: str, *, has_idle_latents: bool) -> list[str]:
+def _ways_of_the_model(
+    vae: VAE, trained: TrainConfig, baseline: str, *, has_idle_latents: bool
+) -> list[str]:
     """Other options than those of the run, each where it may help."""
     likelihood = vae.likelihood
     has_own_units = baseline == "pca_own_units"
@@ -294,18 +317,25 @@ def _ways_of_the_model(vae: VAE, trained: TrainConfig, baseline: str, *, has_idl
         "`beta=1`": trained.beta > 1,
         "`warmup=1000`, since not all latents are active": has_idle_latents and not trained.warmup,
         "`scaling='none'`, if all columns have one unit": has_own_units,
-        "a variance a column (`likelihood='gaussian-per-feature'`)": has_own_units and learns_one_variance,
+        "a variance a column (`likelihood='gaussian-per-feature'`)": has_own_units
+        and learns_one_variance,
     }
     return [way for way, does_help in helps.items() if does_help]
 
 
-def _ways_of_training(trained: TrainConfig | None, history: Sequence[Mapping[str, Any]]) -> list[str]:
+def _ways_of_training(
+    trained: TrainConfig | None, history: Sequence[Mapping[str, Any]]
+) -> list[str]:
     """Longer where the model was still getting better, in smaller steps where it was not."""
     best = max((number for number, row in enumerate(history, 1) if row.get("best")), default=0)
     is_calm = not any(row.get("rollback") for row in history)
     if is_calm and best > _LATE * len(history):
         return [f"more epochs, since the best was {best:,} of {len(history):,}"]
-    ways = [f"`learning_rate={trained.learning_rate / 3:.1g}`" if trained else "a smaller `learning_rate`"]
+    ways = [
+        f"`learning_rate={trained.learning_rate / 3:.1g}`"
+        if trained
+        else "a smaller `learning_rate`"
+    ]
     if not (trained and trained.clip_norm):
         ways.append("`clip_norm=10`")
     return [*ways, "more epochs"]

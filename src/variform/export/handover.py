@@ -157,8 +157,12 @@ def _plain_convolution(step: Step, name: str, program: Program, model: dict[str,
         weight = np.ascontiguousarray(weight[:, :, ::-1, ::-1].swapaxes(0, 1))
         model[name] = weight
     if min(pads) < 0:
-        raise ValueError("the padding of a transposed convolution must be smaller than its kernel. Use `to='onnx'`.")
-    bias = np.zeros(len(weight), np.float32) if step["bias"] is None else program.weights[step["bias"]]
+        raise ValueError(
+            "the padding of a transposed convolution must be smaller than its kernel. Use `to='onnx'`."
+        )
+    bias = (
+        np.zeros(len(weight), np.float32) if step["bias"] is None else program.weights[step["bias"]]
+    )
     model[f"{name} bias"] = bias[:, None, None]
     sides = [[pad, pad + extra] for pad, extra in zip(pads, more, strict=True)]
     return {
@@ -202,7 +206,9 @@ def reader_for(about: dict[str, Any]) -> str:
     text = Path(reader.__file__).read_text(encoding="utf-8").replace("# fmt: off\n", "")
     text = re.sub(r"^(\w+) = \{\n(.*?)\n\}\n", packed, text, flags=re.MULTILINE | re.DOTALL)
     for name in unused:
-        text = re.sub(rf"^import {name}\n|^def {name}\(.*?\n\n", "", text, flags=re.MULTILINE | re.DOTALL)
+        text = re.sub(
+            rf"^import {name}\n|^def {name}\(.*?\n\n", "", text, flags=re.MULTILINE | re.DOTALL
+        )
     return re.sub(r"\n\n+", "\n", text)
 
 
@@ -229,8 +235,14 @@ def _require_agreement(vae: VAE, ask: Ask, form: str) -> None:
     for rows in _BATCHES:
         for part, (given, context, wanted) in _examples(vae, rows).items():
             found = ask(part, given, context)
-            if found.shape != wanted.shape or not _agrees(found, wanted, vae.schema if part == "decoder" else None):
-                error = f"{np.abs(found - wanted).max():.3g}" if found.shape == wanted.shape else "its shape"
+            if found.shape != wanted.shape or not _agrees(
+                found, wanted, vae.schema if part == "decoder" else None
+            ):
+                error = (
+                    f"{np.abs(found - wanted).max():.3g}"
+                    if found.shape == wanted.shape
+                    else "its shape"
+                )
                 raise ValueError(
                     f"the {part} in {form} must answer as in torch; it differs by {error}. Nothing is written. "
                     "Use `to='safetensors'`."
@@ -262,7 +274,10 @@ def _examples(vae: VAE, rows: int) -> dict[str, tuple[Array, Array | None, Array
         law = vae.encode(_seen(vae.schema, seen), context)
     moments = torch.stack([law.mean, law.stddev], 1)
     contexts = None if context is None else context.numpy()
-    return {"decoder": (z.numpy(), contexts, x.numpy()), "encoder": (seen.numpy(), contexts, moments.numpy())}
+    return {
+        "decoder": (z.numpy(), contexts, x.numpy()),
+        "encoder": (seen.numpy(), contexts, moments.numpy()),
+    }
 
 
 def _seen(schema: Schema, raw: Tensor) -> Tensor:

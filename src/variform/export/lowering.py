@@ -51,7 +51,13 @@ from torch import Tensor, nn
 from variform.data.schema import Schema
 from variform.model.features import FilledGaps, LogCounts, TableFeatures
 from variform.model.likelihoods import Likelihood, Step
-from variform.model.networks import ACTIVATIONS, MLP, ConvolutionalDecoder, ConvolutionalEncoder, ResidualBlock
+from variform.model.networks import (
+    ACTIVATIONS,
+    MLP,
+    ConvolutionalDecoder,
+    ConvolutionalEncoder,
+    ResidualBlock,
+)
 from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
 from variform.model.vae import VAE
 from variform.system.draws import Dropout
@@ -100,7 +106,9 @@ def lower_decoder(vae: VAE) -> Program:
     decoding.follow(_steps_of_mean(vae.likelihood))
     if vae.schema is not None:
         _restored(decoding, vae.schema)
-    return Program((vae.latent_dim,), vae.context_dim, decoding.shape, decoding.steps, decoding.weights)
+    return Program(
+        (vae.latent_dim,), vae.context_dim, decoding.shape, decoding.steps, decoding.weights
+    )
 
 
 def lower_encoder(vae: VAE) -> Program:
@@ -128,7 +136,9 @@ def lower_encoder(vae: VAE) -> Program:
         _features(encoding, vae.features)
     _network(encoding, vae.encoder, vae.context_dim)
     _moments(encoding, vae.posterior)
-    return Program(vae.event_shape, vae.context_dim, encoding.shape, encoding.steps, encoding.weights)
+    return Program(
+        vae.event_shape, vae.context_dim, encoding.shape, encoding.steps, encoding.weights
+    )
 
 
 @dataclass
@@ -148,7 +158,9 @@ class _Lowering:
             fields = dict(step)
             op = fields.pop("op")
             if op not in _OF_LIKELIHOODS:
-                raise ValueError(f"a step of a likelihood must be one of {', '.join(_OF_LIKELIHOODS)}; got {op}.")
+                raise ValueError(
+                    f"a step of a likelihood must be one of {', '.join(_OF_LIKELIHOODS)}; got {op}."
+                )
             getattr(self, op.replace("-", "_"))(**fields)
 
     def array(self, values: Tensor) -> str:
@@ -174,7 +186,9 @@ class _Lowering:
             self.step("multiply", value=self.array(value))
 
     def clip(self, low: Tensor | float, high: Tensor | float) -> None:
-        self.step("clip", low=self.array(torch.as_tensor(low)), high=self.array(torch.as_tensor(high)))
+        self.step(
+            "clip", low=self.array(torch.as_tensor(low)), high=self.array(torch.as_tensor(high))
+        )
 
     def fill(self, value: Tensor | float) -> None:
         self.step("fill", value=self.array(torch.as_tensor(value)))
@@ -226,11 +240,15 @@ class _Lowering:
         self.step("branches", branches=[branch.steps for branch in branches], join="concatenate")
         self.shape = (sum(branch.shape[0] for branch in branches), *branches[0].shape[1:])
 
-    def on_columns(self, groups: Sequence[tuple[Sequence[int], Callable[["_Lowering"], None]]]) -> None:
+    def on_columns(
+        self, groups: Sequence[tuple[Sequence[int], Callable[["_Lowering"], None]]]
+    ) -> None:
         """Groups of columns that each go their own way and come back to their places."""
         groups = [(places, maker) for places, maker in groups if places]
 
-        def taking(places: Sequence[int], maker: Callable[["_Lowering"], None]) -> Callable[["_Lowering"], None]:
+        def taking(
+            places: Sequence[int], maker: Callable[["_Lowering"], None]
+        ) -> Callable[["_Lowering"], None]:
             def make(branch: "_Lowering") -> None:
                 branch.take(places)
                 maker(branch)
@@ -241,7 +259,17 @@ class _Lowering:
         self.take(np.argsort([place for places, _ in groups for place in places]).tolist())
 
 
-_OF_LIKELIHOODS = ("map", "add", "multiply", "clip", "take", "reshape", "continuous-bernoulli", "levels", "branches")
+_OF_LIKELIHOODS = (
+    "map",
+    "add",
+    "multiply",
+    "clip",
+    "take",
+    "reshape",
+    "continuous-bernoulli",
+    "levels",
+    "branches",
+)
 """Steps of `Likelihood.mean_steps`: each has a method of `_Lowering`."""
 
 
@@ -266,7 +294,9 @@ def _layers(lowering: _Lowering, layer: nn.Module) -> None:
     if type(layer) not in _KNOWN or not _fits(layer, lowering.shape):
         raise ValueError(_no_step_for(layer))
     if isinstance(layer, nn.Linear):
-        lowering.dense(layer.weight, torch.zeros(layer.out_features) if layer.bias is None else layer.bias)
+        lowering.dense(
+            layer.weight, torch.zeros(layer.out_features) if layer.bias is None else layer.bias
+        )
     elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
         _convolution(lowering, layer)
     elif isinstance(layer, nn.GLU):
@@ -327,7 +357,9 @@ def _fits(layer: nn.Module, shape: tuple[int, ...]) -> bool:
     if isinstance(layer, nn.Linear):
         return len(shape) == 1
     if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-        is_plain = layer.groups == 1 and set(layer.dilation) == {1} and layer.padding_mode == "zeros"
+        is_plain = (
+            layer.groups == 1 and set(layer.dilation) == {1} and layer.padding_mode == "zeros"
+        )
         return is_plain and not isinstance(layer.padding, str)
     if isinstance(layer, nn.GLU):
         return layer.dim == 1
@@ -363,14 +395,21 @@ def _convolution(lowering: _Lowering, layer: nn.Conv2d | nn.ConvTranspose2d) -> 
         ]
     else:
         lowering.step("convolve", **fields)
-        sizes = [(side + 2 * int(padding) - kernel) // stride + 1 for side, kernel, stride, padding in sides]
+        sizes = [
+            (side + 2 * int(padding) - kernel) // stride + 1
+            for side, kernel, stride, padding in sides
+        ]
     lowering.shape = (layer.out_channels, *sizes)
 
 
-def _normalisation(lowering: _Lowering, layer: nn.LayerNorm | nn.GroupNorm, shape: tuple[int, ...]) -> None:
+def _normalisation(
+    lowering: _Lowering, layer: nn.LayerNorm | nn.GroupNorm, shape: tuple[int, ...]
+) -> None:
     weight = torch.ones(shape) if layer.weight is None else layer.weight.reshape(shape)
     bias = torch.zeros(shape) if layer.bias is None else layer.bias.reshape(shape)
-    lowering.step("normalise", weight=lowering.array(weight), bias=lowering.array(bias), eps=layer.eps)
+    lowering.step(
+        "normalise", weight=lowering.array(weight), bias=lowering.array(bias), eps=layer.eps
+    )
 
 
 def _no_step_for(part: nn.Module) -> str:
@@ -403,7 +442,9 @@ def _restored(decoding: _Lowering, schema: Schema) -> None:
     whole = [place for place, is_whole in enumerate(schema.whole) if is_whole]
     others = [place for place, is_whole in enumerate(schema.whole) if not is_whole]
     if whole and others:
-        decoding.on_columns([(whole, lambda branch: branch.map("round")), (others, lambda branch: None)])
+        decoding.on_columns(
+            [(whole, lambda branch: branch.map("round")), (others, lambda branch: None)]
+        )
     elif whole:
         decoding.map("round")
     is_count = torch.tensor([kind == "count" for kind in schema.kinds])
@@ -493,5 +534,7 @@ def _moments(encoding: _Lowering, posterior: nn.Module) -> None:
         branch.dense((torch.arange(dim)[:, None] == rows).double(), torch.zeros(dim))
         branch.map("sqrt")
 
-    encoding.concatenate([means, stds if isinstance(posterior, DiagonalPosterior) else stds_of_rows])
+    encoding.concatenate(
+        [means, stds if isinstance(posterior, DiagonalPosterior) else stds_of_rows]
+    )
     encoding.reshape((2, dim))

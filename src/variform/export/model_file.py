@@ -25,7 +25,15 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Built = TypeVar("Built", bound=nn.Module)
 
 _FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
-_MISFITS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, StopIteration, TypeError)
+_MISFITS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    StopIteration,
+    TypeError,
+)
 """What goes wrong where a file is not what it says; each becomes a ValueError."""
 
 
@@ -68,7 +76,9 @@ def load_vae(path: str | os.PathLike[str]) -> VAE:
     header, tensors = read_sealed(path)
     try:
         config = from_dict(ModelConfig, header["model"], path.name)
-        vae = build_bounded(lambda: _build(config, Schema.from_dict(header["schema"]), tensors), tensors)
+        vae = build_bounded(
+            lambda: _build(config, Schema.from_dict(header["schema"]), tensors), tensors
+        )
     except _MISFITS as error:
         raise ValueError(
             f"{path.name} must hold the weights that its configuration describes; {reprlib.repr(str(error))}. Fetch or "
@@ -79,11 +89,24 @@ def load_vae(path: str | os.PathLike[str]) -> VAE:
 
 def _build(config: ModelConfig, schema: Schema, tensors: dict[str, Tensor]) -> VAE:
     """What `build_vae` builds, but nothing far larger than the tensors: a file may ask for what no memory holds."""
-    weights, values, dim = sum(value.numel() for value in tensors.values()), math.prod(schema.shape), config.latent_dim
+    weights, values, dim = (
+        sum(value.numel() for value in tensors.values()),
+        math.prod(schema.shape),
+        config.latent_dim,
+    )
     has_flow, filters = _has_flow(config), config.filters * (config.network != "mlp")
-    held = max(values, dim, config.components * {"mixture": dim, "vamp": values}.get(config.prior, 0))
-    made = max([dim**2 * has_flow, *(count * values // 4**stage for stage, count in enumerate(filters, 1))])
-    layers = len(config.hidden) + len(config.decoder_hidden or ()) + len(filters) + config.transforms * has_flow
+    held = max(
+        values, dim, config.components * {"mixture": dim, "vamp": values}.get(config.prior, 0)
+    )
+    made = max(
+        [dim**2 * has_flow, *(count * values // 4**stage for stage, count in enumerate(filters, 1))]
+    )
+    layers = (
+        len(config.hidden)
+        + len(config.decoder_hidden or ())
+        + len(filters)
+        + config.transforms * has_flow
+    )
     if held > weights or made > 100 * weights or layers > len(tensors):
         raise LookupError("it describes a larger model than the file holds")
     return build_vae(config, schema)
@@ -131,7 +154,9 @@ def build_bounded(build: Callable[[], Built], tensors: dict[str, Tensor]) -> Bui
     kind = next((value.dtype for value in floats), None)
     if kind not in _FLOATS or kind is None:
         raise LookupError("its weights are of another type")
-    wanted = {name: (value.shape, value.dtype) for name, value in module.to(kind).state_dict().items()}
+    wanted = {
+        name: (value.shape, value.dtype) for name, value in module.to(kind).state_dict().items()
+    }
     if wanted != {name: (value.shape, value.dtype) for name, value in tensors.items()}:
         raise LookupError("its weights have other names, shapes or types")
     if not all(bool(value.isfinite().all()) for value in floats):
@@ -151,10 +176,15 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(
             f"{Path(path).name} must be a model of variform; it is another of its files. Give model.safetensors."
         )
-    found = (".centre", ".spread", ".optimal_variance")  # in the data and by training, but no weights
+    found = (
+        ".centre",
+        ".spread",
+        ".optimal_variance",
+    )  # in the data and by training, but no weights
     weights = sum(
         value.numel()
         for name, value in tensors.items()
-        if value.is_floating_point() and not name.endswith(found)  # a flow's masks are no weights either
+        if value.is_floating_point()
+        and not name.endswith(found)  # a flow's masks are no weights either
     )
     return header | {"weights": weights}

@@ -74,7 +74,9 @@ def _graph(
         inputs.append(_tensor("context", (program.context_dim,)))
     outputs = [_tensor(result, shape) for result in results]
     graph = helper.make_graph(writer.nodes, name, inputs, outputs, writer.initializers)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR)
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR
+    )
     model.producer_name, model.producer_version = "variform", __version__
     helper.set_model_props(model, metadata)
     onnx.checker.check_model(model, full_check=True)
@@ -94,7 +96,13 @@ class _Writer:
         self.arrays = program.weights
         self.written: set[str] = set()
 
-    def node(self, op: str, inputs: Sequence[str], outputs: Sequence[str] | None = None, **attributes: Any) -> str:
+    def node(
+        self,
+        op: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str] | None = None,
+        **attributes: Any,
+    ) -> str:
         """A node; gives the name of its (first) result."""
         outputs = outputs or [f"h{len(self.nodes)}"]
         self.nodes.append(helper.make_node(op, inputs, outputs, **attributes))
@@ -123,7 +131,9 @@ class _Writer:
         return h
 
     def _dense(self, step: Step, h: str, rank: int) -> str:
-        return self.node("Gemm", [h, self.array(step["weight"]), self.array(step["bias"])], transB=1)
+        return self.node(
+            "Gemm", [h, self.array(step["weight"]), self.array(step["bias"])], transB=1
+        )
 
     def _convolve(self, step: Step, h: str, rank: int, op: str = "Conv", **more: Any) -> str:
         arrays = [self.array(step[name]) for name in ("weight", "bias") if step[name] is not None]
@@ -139,7 +149,9 @@ class _Writer:
             return self.node(op, [h], None, **attributes)
         if function in _COMPOSED:
             return _COMPOSED[function](self, h)
-        raise ValueError(f"a graph must be made of known functions; got {function}. Use the model in Python.")
+        raise ValueError(
+            f"a graph must be made of known functions; got {function}. Use the model in Python."
+        )
 
     def number(self, condition: str) -> str:
         return self.node("Cast", [condition], to=TensorProto.FLOAT)
@@ -153,7 +165,10 @@ class _Writer:
         series = self.constant(highest)
         for coefficient in reversed(lower):
             series = node("Add", [node("Mul", [series, h]), self.constant(coefficient)])
-        return node("Where", [node("Less", [node("Abs", [h]), self.constant(step["near"])]), series, formula])
+        return node(
+            "Where",
+            [node("Less", [node("Abs", [h]), self.constant(step["near"])]), series, formula],
+        )
 
     def _gate(self, step: Step, h: str, rank: int) -> str:
         first, second = f"{h}_first", f"{h}_second"
@@ -298,5 +313,7 @@ _UNARY: dict[str, tuple[str, dict[str, float]]] = {
 
 def answers(graph: onnx.ModelProto, inputs: dict[str, Array]) -> list[Array]:
     """What onnxruntime makes of float32 arrays by name: one array for each output."""
-    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        graph.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
     return [np.asarray(item) for item in session.run(None, inputs)]

@@ -47,14 +47,21 @@ def write_rows(path: str | os.PathLike[str], values: Array, columns: Sequence[st
         with replacing(path, new=True) as temporary:
             np.save(temporary, values, allow_pickle=False)
     elif path.suffix == ".csv" and values.ndim == 2:
-        with replacing(path, new=True) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        with (
+            replacing(path, new=True) as temporary,
+            open(temporary, "w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(columns)
             writer.writerows(row.astype(str) for row in values)
     elif path.suffix == ".csv":
-        raise ValueError(f"a .csv must hold flat rows; these have the shape {values.shape[1:]}. Use .npy or a folder.")
+        raise ValueError(
+            f"a .csv must hold flat rows; these have the shape {values.shape[1:]}. Use .npy or a folder."
+        )
     else:
-        raise ValueError(f"the output must end in .npy, .csv or be a folder of images; got {path.name}. Rename it.")
+        raise ValueError(
+            f"the output must end in .npy, .csv or be a folder of images; got {path.name}. Rename it."
+        )
 
 
 def write_table(
@@ -75,7 +82,9 @@ def write_table(
     cells = [_row_cells(schema, row) for row in values]
     if contexts:
         cells = [[*row, *context] for row, context in zip(cells, contexts, strict=True)]
-    write_rows(path, np.array(cells, dtype=object).reshape(len(values), -1), [*schema.columns, *heads])
+    write_rows(
+        path, np.array(cells, dtype=object).reshape(len(values), -1), [*schema.columns, *heads]
+    )
 
 
 def told_cells(schema: Schema, contexts: Tensor) -> Told:
@@ -123,7 +132,12 @@ def _shortest(value: float) -> str:
 
 
 def write_filled(
-    path: str | os.PathLike[str], source: str | Path, schema: Schema, filled: Imputation, *, intervals: bool
+    path: str | os.PathLike[str],
+    source: str | Path,
+    schema: Schema,
+    filled: Imputation,
+    *,
+    intervals: bool,
 ) -> None:
     """Write a CSV file again with its gaps filled; every other cell, and columns the model knows not, stay as they are.
 
@@ -141,7 +155,10 @@ def write_filled(
     cells_of = FORMATS[source_format(source)].cells
     assert cells_of is not None  # who asks has looked
     added = _certainty_columns(schema, filled) if intervals else {}
-    with replacing(path, new=True) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    with (
+        replacing(path, new=True) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
         with cells_of(Path(source)) as (names, has_header, separator, lines):
             writer = csv.writer(file, lineterminator="\n", delimiter=separator)
             positions = [names.index(name) for name in schema.columns]
@@ -163,7 +180,9 @@ def _certainty_columns(schema: Schema, filled: Imputation) -> dict[str, list[str
     for column in np.flatnonzero(filled.missing.any(0)).tolist():
         name, missing = schema.columns[column], filled.missing[:, column]
         if schema.kinds and schema.kinds[column] in ("category", "binary"):
-            added[f"{name} certainty"] = _cells_where(missing, filled.certainty[:, column], _shortest)
+            added[f"{name} certainty"] = _cells_where(
+                missing, filled.certainty[:, column], _shortest
+            )
         else:
             text = functools.partial(cell_text, schema, column)
             added[f"{name} low"] = _cells_where(missing, filled.low[:, column], text)

@@ -52,7 +52,9 @@ def load_sampler(path: str | Path, vae: VAE) -> Sampler:
         facts, kind = header["facts"], header["sampler"]
         if header["latent_dim"] != vae.latent_dim or kind not in SAMPLERS:
             raise LookupError("it is of another kind, or of other latents")
-        prior = build_bounded(lambda: _build(SAMPLERS[kind], vae.latent_dim, facts, tensors), tensors)
+        prior = build_bounded(
+            lambda: _build(SAMPLERS[kind], vae.latent_dim, facts, tensors), tensors
+        )
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
         raise ValueError(
             f"{path.name} must hold what its header describes; {reprlib.repr(str(error))}. Fit it anew."
@@ -60,7 +62,9 @@ def load_sampler(path: str | Path, vae: VAE) -> Sampler:
     return Sampler(kind, like_model(vae, prior).requires_grad_(False), facts)
 
 
-def _build(kind: SamplerFacts, latent_dim: int, facts: dict[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:
+def _build(
+    kind: SamplerFacts, latent_dim: int, facts: dict[str, Any], tensors: Mapping[str, Tensor]
+) -> nn.Module:
     """The prior that a file describes, if it is no larger than the tensors."""
     options = {}
     for name, form in kind.sizes.items():

@@ -79,9 +79,13 @@ class Model:
         return f"Model({self.vae.extra_repr()}, data={self.schema.summary()})"
 
     @overload
-    def encode(self, x: Values, *, given: Given | None = None, std: Literal[False] = False) -> Values: ...
+    def encode(
+        self, x: Values, *, given: Given | None = None, std: Literal[False] = False
+    ) -> Values: ...
     @overload
-    def encode(self, x: Values, *, given: Given | None = None, std: Literal[True]) -> tuple[Values, Values]: ...
+    def encode(
+        self, x: Values, *, given: Given | None = None, std: Literal[True]
+    ) -> tuple[Values, Values]: ...
     def encode(self, x: Any, *, given: Given | None = None, std: bool = False) -> Any:
         """The means of q(z|x), (N, latent_dim), and with `std` a second result, its standard deviations.
 
@@ -273,6 +277,10 @@ def _as(came: Any, values: Array) -> Any:
     """`values` of the kind of what came, in its precision, but in no less than their own."""
     if isinstance(came, Tensor):
         found = torch.from_numpy(values).to(came.device)
-        return found.to(torch.promote_types(came.dtype, found.dtype)) if came.is_floating_point() else found
+        return (
+            found.to(torch.promote_types(came.dtype, found.dtype))
+            if came.is_floating_point()
+            else found
+        )
     dtype = np.asarray(came).dtype
     return values.astype(np.promote_types(dtype, values.dtype)) if dtype.kind == "f" else values

@@ -23,7 +23,11 @@ from variform.system.draws import seeded
 
 @checked
 def build_vae(
-    config: ModelConfig, schema: Schema, *, seed: int = 0, moments: tuple[Tensor, Tensor] | None = None
+    config: ModelConfig,
+    schema: Schema,
+    *,
+    seed: int = 0,
+    moments: tuple[Tensor, Tensor] | None = None,
 ) -> VAE:
     """The VAE that a configuration and a schema describe, with seeded initial weights.
 
@@ -48,7 +52,9 @@ def build_vae(
     seen = schema.shape if features is None else features.out_shape
     with seeded(seed):
         posterior = _build_posterior(config)
-        encoder, decoder = _build_networks(config, schema, seen, posterior.params_shape, likelihood.params_shape)
+        encoder, decoder = _build_networks(
+            config, schema, seen, posterior.params_shape, likelihood.params_shape
+        )
         prior = _build_prior(config, schema, moments)
         classifier = _build_classifier(config, schema, seen) if config.classifier else None
     if features is not None and moments is not None:
@@ -56,7 +62,9 @@ def build_vae(
     if config.centre and moments is not None:
         mean, variance = moments
         with torch.no_grad():
-            if features is None or isinstance(features, FilledGaps):  # other features have mean zero already
+            if features is None or isinstance(
+                features, FilledGaps
+            ):  # other features have mean zero already
                 encoder.centre.copy_(mean)
                 if classifier is not None:
                     classifier.centre.copy_(mean)
@@ -76,11 +84,20 @@ def build_vae(
 
 
 def _build_networks(
-    config: ModelConfig, schema: Schema, seen: tuple[int, ...], encoded: tuple[int, ...], decoded: tuple[int, ...]
+    config: ModelConfig,
+    schema: Schema,
+    seen: tuple[int, ...],
+    encoded: tuple[int, ...],
+    decoded: tuple[int, ...],
 ) -> tuple[MLP | ConvolutionalEncoder, MLP | ConvolutionalDecoder]:
     """The encoder, with a so shaped input, and the decoder, both with so shaped outputs."""
-    decoder_hidden = tuple(reversed(config.hidden)) if config.decoder_hidden is None else config.decoder_hidden
-    decoder, told = MLP if config.network == "mlp" else ConvolutionalDecoder, config.latent_dim + schema.context_dim
+    decoder_hidden = (
+        tuple(reversed(config.hidden)) if config.decoder_hidden is None else config.decoder_hidden
+    )
+    decoder, told = (
+        MLP if config.network == "mlp" else ConvolutionalDecoder,
+        config.latent_dim + schema.context_dim,
+    )
     return (
         _build_encoder(config, seen, encoded, schema.context_dim),
         decoder((told,), decoded, hidden=decoder_hidden, **_options(config)),
@@ -94,7 +111,9 @@ def _build_encoder(
     return encoder(seen, encoded, hidden=config.hidden, context_dim=context_dim, **_options(config))
 
 
-def _build_classifier(config: ModelConfig, schema: Schema, seen: tuple[int, ...]) -> MLP | ConvolutionalEncoder:
+def _build_classifier(
+    config: ModelConfig, schema: Schema, seen: tuple[int, ...]
+) -> MLP | ConvolutionalEncoder:
     """A network like the encoder, which is told nothing."""
     if not (schema.conditions and schema.conditions[0].categories):
         raise ValueError(
@@ -111,7 +130,9 @@ def _options(config: ModelConfig) -> dict[str, Any]:
     return options | (stages if config.network != "mlp" else {})
 
 
-def _build_features(schema: Schema, likelihood: Likelihood) -> FilledGaps | LogCounts | TableFeatures | None:
+def _build_features(
+    schema: Schema, likelihood: Likelihood
+) -> FilledGaps | LogCounts | TableFeatures | None:
     if schema.kinds:
         levels = [len(names) for names in schema.categories]
         return TableFeatures(schema.kinds, levels=levels, gaps=schema.gaps)
@@ -124,12 +145,16 @@ def _build_posterior(config: ModelConfig) -> "Posterior":
     if config.posterior == "iaf":
         from variform.model.flows import IAFPosterior  # slow to import
 
-        return IAFPosterior(config.latent_dim, transforms=config.transforms, std=config.posterior_std)
+        return IAFPosterior(
+            config.latent_dim, transforms=config.transforms, std=config.posterior_std
+        )
     family = {"diagonal": DiagonalPosterior, "full": FullCovariancePosterior}[config.posterior]
     return family(config.latent_dim, std=config.posterior_std)
 
 
-def _build_prior(config: ModelConfig, schema: Schema, moments: tuple[Tensor, Tensor] | None) -> "Prior":
+def _build_prior(
+    config: ModelConfig, schema: Schema, moments: tuple[Tensor, Tensor] | None
+) -> "Prior":
     if config.prior == "flow":
         from variform.model.flows import FlowPrior  # slow to import
 

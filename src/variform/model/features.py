@@ -102,18 +102,27 @@ class TableFeatures(nn.Module):
     centre: Tensor
     spread: Tensor
 
-    def __init__(self, kinds: Sequence[str], *, levels: Sequence[int], gaps: Sequence[bool]) -> None:
+    def __init__(
+        self, kinds: Sequence[str], *, levels: Sequence[int], gaps: Sequence[bool]
+    ) -> None:
         super().__init__()
         numbers = [place for place, kind in enumerate(kinds) if kind != "category"]
         units = [
-            (place, code) for place, kind in enumerate(kinds) if kind == "category" for code in range(levels[place])
+            (place, code)
+            for place, kind in enumerate(kinds)
+            if kind == "category"
+            for code in range(levels[place])
         ]
         fixed = {
             "numbers": torch.tensor(numbers, dtype=torch.int64),
-            "counts": torch.tensor([kinds[place] == "count" for place in numbers], dtype=torch.bool),
+            "counts": torch.tensor(
+                [kinds[place] == "count" for place in numbers], dtype=torch.bool
+            ),
             "units": torch.tensor([place for place, _ in units], dtype=torch.int64),
             "codes": torch.tensor([code for _, code in units], dtype=torch.int64),
-            "gappy": torch.tensor([place for place, gap in enumerate(gaps) if gap], dtype=torch.int64),
+            "gappy": torch.tensor(
+                [place for place, gap in enumerate(gaps) if gap], dtype=torch.int64
+            ),
         }
         for name, values in fixed.items():
             self.register_buffer(name, values, persistent=False)
@@ -125,7 +134,9 @@ class TableFeatures(nn.Module):
         """Take mean and variance of the training rows; those of log(1 + count) to first order, by the delta method."""
         mean, std = mean[self.numbers], variance[self.numbers].sqrt()
         self.centre.copy_(torch.where(self.counts, torch.log1p(mean.clamp_min(0)), mean))
-        self.spread.copy_(torch.where(self.counts, std / (1 + mean.clamp_min(0)), std).clamp_min(1e-3))
+        self.spread.copy_(
+            torch.where(self.counts, std / (1 + mean.clamp_min(0)), std).clamp_min(1e-3)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """The features of a batch."""

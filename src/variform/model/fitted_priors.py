@@ -62,7 +62,9 @@ class ScaledFlowPrior(nn.Module):
     loc: Tensor
     scale: Tensor
 
-    def __init__(self, latent_dim: int, *, transforms: int = 3, hidden: tuple[int, ...] = (64, 64)) -> None:
+    def __init__(
+        self, latent_dim: int, *, transforms: int = 3, hidden: tuple[int, ...] = (64, 64)
+    ) -> None:
         super().__init__()
         from variform.model.flows import FlowPrior  # slow to import
 

@@ -4,7 +4,12 @@ import torch
 from torch import Tensor, nn
 
 from variform.config.checks import checked
-from variform.distributions.flows import InverseAutoregressive, MaskedAutoregressive, Steps, weights_of_steps
+from variform.distributions.flows import (
+    InverseAutoregressive,
+    MaskedAutoregressive,
+    Steps,
+    weights_of_steps,
+)
 from variform.distributions.gaussian import DiagonalGaussian, StandardNormal
 from variform.model.posteriors import Std, log_std
 
@@ -85,7 +90,9 @@ class FlowPrior(nn.Module):
 
     compilable = False
 
-    def __init__(self, latent_dim: int, *, transforms: int = 3, hidden: tuple[int, ...] = (64, 64)) -> None:
+    def __init__(
+        self, latent_dim: int, *, transforms: int = 3, hidden: tuple[int, ...] = (64, 64)
+    ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
         self.steps = Steps(latent_dim, transforms=transforms, univariate="spline", hidden=hidden)

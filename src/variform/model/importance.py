@@ -63,6 +63,8 @@ def weights_of(
     at_once: int | None = None,
 ) -> Weights:
     """The weights of draws `z` (L, B, latent_dim) of q(z|x) whose log-densities are `log_q` (L, B)."""
-    log_likelihood = torch.cat([vae.decode(part, context).log_prob(x) for part in z.split(at_once or len(z))])
+    log_likelihood = torch.cat(
+        [vae.decode(part, context).log_prob(x) for part in z.split(at_once or len(z))]
+    )
     p = vae.latent_prior() if p is None else p
     return Weights(log_likelihood + p.log_prob(z) - log_q, log_likelihood)  # eq: log-weights

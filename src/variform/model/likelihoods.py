@@ -26,7 +26,12 @@ from variform.distributions.compound import Mixed
 from variform.distributions.counts import NegativeBinomial, Poisson
 from variform.distributions.gaussian import DiagonalGaussian
 from variform.distributions.law import Law
-from variform.distributions.pixels import Bernoulli, Categorical, ContinuousBernoulli, DiscretisedLogistic
+from variform.distributions.pixels import (
+    Bernoulli,
+    Categorical,
+    ContinuousBernoulli,
+    DiscretisedLogistic,
+)
 from variform.system import processes
 
 Variance = Literal["learned", "per-feature", "shared", "optimal", "fixed", "identity"]
@@ -91,7 +96,12 @@ class Likelihood(nn.Module):
             >>> PoissonLikelihood((4,)).measures
             'a probability of counts'
         """
-        values = {"real": "real numbers", "unit": "values in [0, 1]", "levels": "discrete levels", "counts": "counts"}
+        values = {
+            "real": "real numbers",
+            "unit": "values in [0, 1]",
+            "levels": "discrete levels",
+            "counts": "counts",
+        }
         kind = "density" if self.is_density else "probability"
         return f"a {kind} of {values[self.support]}"
 
@@ -107,7 +117,9 @@ class Likelihood(nn.Module):
 
     def forward(self, params: Tensor) -> Law:
         """The law that `params` (*batch, *params_shape) describe."""
-        raise NotImplementedError(f"a likelihood must say what law it gives; {type(self).__name__} has no forward.")
+        raise NotImplementedError(
+            f"a likelihood must say what law it gives; {type(self).__name__} has no forward."
+        )
 
     def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
         """The params at which p(x|z) has the training data's mean; zeros for a family that does not know them.
@@ -135,7 +147,9 @@ class Likelihood(nn.Module):
         Raises:
             NotImplementedError: for a family that is not Gaussian.
         """
-        raise NotImplementedError(f"only a Gaussian starts at factor analysis; {type(self).__name__} is none.")
+        raise NotImplementedError(
+            f"only a Gaussian starts at factor analysis; {type(self).__name__} is none."
+        )
 
     def independent(self, rows: Marginals) -> Law | None:
         """The trivial model: the law of independent dimensions that fits training rows, None where it is not known.
@@ -235,7 +249,10 @@ class ContinuousBernoulliLikelihood(Likelihood):
 
     def mean_steps(self) -> list[Step]:
         """The mean by its formula, and near 0, where that is 0/0, by its series."""
-        constants = {"near": ContinuousBernoulli.NEAR, "series": ContinuousBernoulli.series_of_mean()}
+        constants = {
+            "near": ContinuousBernoulli.NEAR,
+            "series": ContinuousBernoulli.series_of_mean(),
+        }
         return [{"op": "continuous-bernoulli", **constants}]
 
 
@@ -288,7 +305,9 @@ class GaussianLikelihood(Likelihood):
         self.variance, self.min_std = variance, min_std
         self.fixed_std = 1.0 if variance == "identity" else fixed_std
         if variance in ("shared", "per-feature"):
-            self.raw_log_var = nn.Parameter(torch.zeros(() if variance == "shared" else self.event_shape))
+            self.raw_log_var = nn.Parameter(
+                torch.zeros(() if variance == "shared" else self.event_shape)
+            )
         if variance == "optimal":
             self.register_buffer("optimal_variance", torch.ones(()))
         self.learns_variance = variance not in ("fixed", "identity")
@@ -316,7 +335,9 @@ class GaussianLikelihood(Likelihood):
         if self.variance in ("shared", "per-feature"):
             return DiagonalGaussian(params, self._floored(_promoted(self.raw_log_var)), event_dims)
         if self.variance == "optimal" and self.training:
-            return _OptimalGaussian(params, _promoted(self.optimal_variance).log(), event_dims, self._optimum)
+            return _OptimalGaussian(
+                params, _promoted(self.optimal_variance).log(), event_dims, self._optimum
+            )
         if self.variance == "optimal":
             return DiagonalGaussian(params, _promoted(self.optimal_variance).log(), event_dims)
         return DiagonalGaussian(params, params.new_tensor(2 * math.log(self.fixed_std)), event_dims)
@@ -328,7 +349,9 @@ class GaussianLikelihood(Likelihood):
             return torch.stack([mean, variance.log()])
         with torch.no_grad():
             if self.variance in ("shared", "per-feature"):
-                self.raw_log_var.copy_((variance.mean() if self.variance == "shared" else variance).log())
+                self.raw_log_var.copy_(
+                    (variance.mean() if self.variance == "shared" else variance).log()
+                )
             if self.variance == "optimal":
                 self.optimal_variance.copy_(variance.mean())
         return mean
@@ -379,7 +402,9 @@ class GaussianLikelihood(Likelihood):
 class _OptimalGaussian(DiagonalGaussian):
     """A Gaussian whose variance is, for each batch of values that it is asked about, their optimum."""
 
-    def __init__(self, mean: Tensor, log_var: Tensor, event_dims: int, optimum: Callable[[Tensor], Tensor]) -> None:
+    def __init__(
+        self, mean: Tensor, log_var: Tensor, event_dims: int, optimum: Callable[[Tensor], Tensor]
+    ) -> None:
         super().__init__(mean, log_var, event_dims)
         self._optimum = optimum
 
@@ -447,14 +472,18 @@ class LogisticLikelihood(Likelihood):
         """The law that `params` describe."""
         raw_location, log_scale = _promoted(params).unbind(-len(self.event_shape) - 1)
         location = torch.sigmoid(raw_location).clamp(*self.locations)
-        return DiscretisedLogistic(location, log_scale.clamp(*self.LOG_SCALES), self.levels, len(self.event_shape))
+        return DiscretisedLogistic(
+            location, log_scale.clamp(*self.LOG_SCALES), self.levels, len(self.event_shape)
+        )
 
     def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
         """The params at which p(x|z) has the data's mean and about its variance, where the bounds allow it.
 
         Both start inside the bounds, on which they would have no gradient.
         """
-        log_scale = (variance.clamp_min(1e-12) * 3 / math.pi**2).log() / 2  # a logistic's variance is (pi s)^2 / 3
+        log_scale = (
+            variance.clamp_min(1e-12) * 3 / math.pi**2
+        ).log() / 2  # a logistic's variance is (pi s)^2 / 3
         log_scale = log_scale.clamp(-4.0, -0.5)
         edge = 0.6 / self.levels
 
@@ -594,7 +623,9 @@ class NegativeBinomialLikelihood(Likelihood):
     def forward(self, params: Tensor) -> Law:
         """The law that `params` describe."""
         log_mean = _promoted(params).clamp_max(_MOST)
-        return NegativeBinomial(log_mean, _promoted(self.log_dispersion), event_dims=len(self.event_shape))
+        return NegativeBinomial(
+            log_mean, _promoted(self.log_dispersion), event_dims=len(self.event_shape)
+        )
 
     def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
         """The params at which p(x|z) has the training data's mean, kept away from 0, and where it can its variance."""
@@ -652,16 +683,24 @@ class MixedLikelihood(Likelihood):
     takes_categories = True
     order: Tensor
 
-    def __init__(self, kinds: Sequence[str], *, levels: Sequence[int] = (), min_std: float = 1e-3) -> None:
+    def __init__(
+        self, kinds: Sequence[str], *, levels: Sequence[int] = (), min_std: float = 1e-3
+    ) -> None:
         super().__init__((len(kinds),))
         if odd := set(kinds) - {"real", "binary", "count", "category"}:
-            raise ValueError(f"a column must be real, binary, count or category; got {min(odd)}. Change its kind.")
+            raise ValueError(
+                f"a column must be real, binary, count or category; got {min(odd)}. Change its kind."
+            )
         places = {
-            kind: [place for place, one in enumerate(kinds) if one == kind] for kind in ("real", "binary", "count")
+            kind: [place for place, one in enumerate(kinds) if one == kind]
+            for kind in ("real", "binary", "count")
         }
         categories = [place for place, kind in enumerate(kinds) if kind == "category"]
         families: list[tuple[list[int], Likelihood]] = [
-            (places["real"], GaussianLikelihood((len(places["real"]),), variance="per-feature", min_std=min_std)),
+            (
+                places["real"],
+                GaussianLikelihood((len(places["real"]),), variance="per-feature", min_std=min_std),
+            ),
             (places["binary"], BernoulliLikelihood((len(places["binary"]),))),
             (places["count"], NegativeBinomialLikelihood((len(places["count"]),))),
             *(([place], _CategoryLikelihood((1,), levels=levels[place])) for place in categories),
@@ -691,7 +730,13 @@ class MixedLikelihood(Likelihood):
     def parts(self) -> list[tuple[Tensor, Likelihood]]:
         """The columns that have a family in common, and the family."""
         families = [family for family in self.families if isinstance(family, Likelihood)]
-        return list(zip(self.order.split([family.event_shape[0] for family in families]), families, strict=True))
+        return list(
+            zip(
+                self.order.split([family.event_shape[0] for family in families]),
+                families,
+                strict=True,
+            )
+        )
 
     @property
     def params_shape(self) -> tuple[int, ...]:
@@ -703,11 +748,17 @@ class MixedLikelihood(Likelihood):
         families = [family for _, family in self.parts]
         pieces = params.split([math.prod(family.params_shape) for family in families], -1)
         pairs = zip(families, pieces, strict=True)
-        return Mixed([family(piece.unflatten(-1, family.params_shape)) for family, piece in pairs], self.order)
+        return Mixed(
+            [family(piece.unflatten(-1, family.params_shape)) for family, piece in pairs],
+            self.order,
+        )
 
     def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
         """The params at which each column's law starts at the mean of the training rows, and at their variance."""
-        starts = [family.start_at(mean[columns], variance[columns]).flatten() for columns, family in self.parts]
+        starts = [
+            family.start_at(mean[columns], variance[columns]).flatten()
+            for columns, family in self.parts
+        ]
         return torch.cat(starts)
 
     def independent(self, rows: Marginals) -> Law | None:
@@ -723,7 +774,10 @@ class MixedLikelihood(Likelihood):
             end, steps = start + math.prod(family.params_shape), family.mean_steps()
             if steps is None:
                 return None
-            own = [{"op": "take", "places": list(range(start, end))}, {"op": "reshape", "shape": family.params_shape}]
+            own = [
+                {"op": "take", "places": list(range(start, end))},
+                {"op": "reshape", "shape": family.params_shape},
+            ]
             branches.append([*own, *steps])
             start = end
         ordered = {"op": "take", "places": self.order.argsort().tolist()}
@@ -766,7 +820,9 @@ def build_likelihood(config: ModelConfig, schema: Schema) -> Likelihood:
     name = config.likelihood
     family, options = LIKELIHOODS[name]
     if any(schema.categories) and not family.takes_categories:
-        text = next(column for column, names in zip(schema.columns, schema.categories, strict=True) if names)
+        text = next(
+            column for column, names in zip(schema.columns, schema.categories, strict=True) if names
+        )
         raise ValueError(
             f"{name} needs numbers; column '{text}' of {schema.source} holds categories. Use `likelihood='mixed'`."
         )
@@ -790,7 +846,10 @@ def least_std(schema: Schema, columns: Sequence[int] | None = None) -> float:
         >>> least_std(read("digits").schema)
         0.0625
     """
-    ranges = [(high - low) / scale for low, high, scale in zip(schema.low, schema.high, schema.scale, strict=True)]
+    ranges = [
+        (high - low) / scale
+        for low, high, scale in zip(schema.low, schema.high, schema.scale, strict=True)
+    ]
     ranges = ranges if columns is None else [ranges[place] for place in columns]
     if schema.seen_levels and schema.seen_levels > 2:
         return 1 / max(schema.scale)
@@ -826,7 +885,9 @@ def dispersion(mean: Tensor, variance: Tensor) -> Tensor:
     return (mean.square() / (variance - mean).clamp_min(1e-2 * mean.square())).clamp_min(1e-2)
 
 
-def _solved(increasing: Callable[[Tensor], Tensor], value: Tensor, low: float, high: float) -> Tensor:
+def _solved(
+    increasing: Callable[[Tensor], Tensor], value: Tensor, low: float, high: float
+) -> Tensor:
     """The arguments in [low, high] at which the function is nearest to `value`, by bisection."""
     lower, upper = torch.full_like(value, low), torch.full_like(value, high)
     for _ in range(50):

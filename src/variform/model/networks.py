@@ -25,7 +25,14 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-INITIALISATIONS = ("torch", "he-normal", "he-uniform", "glorot-normal", "glorot-uniform", "orthogonal")
+INITIALISATIONS = (
+    "torch",
+    "he-normal",
+    "he-uniform",
+    "glorot-normal",
+    "glorot-uniform",
+    "orthogonal",
+)
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
@@ -231,10 +238,14 @@ class ConvolutionalDecoder(nn.Module):
             nn.Unflatten(1, most),
             *parts.feature_maps(filters[-1]),
         ]
-        for (given, wanted), size in zip(itertools.pairwise(filters[::-1]), larger[:0:-1], strict=True):
+        for (given, wanted), size in zip(
+            itertools.pairwise(filters[::-1]), larger[:0:-1], strict=True
+        ):
             layers += [parts.doubling(given, wanted, size), *parts.feature_maps(wanted)]
         self.layers = nn.Sequential(*layers)
-        self.output = parts.doubling(filters[0], math.prod(out_shape[:-2]), larger[0], is_output=True)
+        self.output = parts.doubling(
+            filters[0], math.prod(out_shape[:-2]), larger[0], is_output=True
+        )
         self.bias = nn.Parameter(torch.zeros(*out_shape))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -306,11 +317,19 @@ class _Parts:
         padding = (1 + size[0] % 2, 1 + size[1] % 2)
         return self.started(nn.Conv2d(given, self.sums * wanted, 4, 2, padding), self.sums)
 
-    def doubling(self, given: int, wanted: int, size: tuple[int, int], *, is_output: bool = False) -> nn.Module:
+    def doubling(
+        self, given: int, wanted: int, size: tuple[int, int], *, is_output: bool = False
+    ) -> nn.Module:
         """The transposed convolution that leads back to `size`; the output needs one sum and no bias of its own."""
         sums, odd = 1 if is_output else self.sums, (size[0] % 2, size[1] % 2)
         layer = nn.ConvTranspose2d(
-            given, sums * wanted, 4, 2, (1 + odd[0], 1 + odd[1]), output_padding=odd, bias=not is_output
+            given,
+            sums * wanted,
+            4,
+            2,
+            (1 + odd[0], 1 + odd[1]),
+            output_padding=odd,
+            bias=not is_output,
         )
         return self.started(layer, sums)
 
@@ -323,14 +342,21 @@ class _Parts:
         if not self.residual:
             return self.units(channels)
         first = self.started(nn.Conv2d(channels, self.sums * channels, 3, padding=1), self.sums)
-        block = [first, *self.units(channels), self.started(nn.Conv2d(channels, channels, 3, padding=1))]
+        block = [
+            first,
+            *self.units(channels),
+            self.started(nn.Conv2d(channels, channels, 3, padding=1)),
+        ]
         if self.gated:
             return [*self.units(channels), ResidualBlock(block)]
         return [ResidualBlock([*self.units(channels), *block]), *self.units(channels)]
 
     def units(self, channels: int) -> list[nn.Module]:
         """The channels from their sums."""
-        return [*([nn.GroupNorm(1, self.sums * channels)] if self.layer_norm else []), *self.nonlinear()]
+        return [
+            *([nn.GroupNorm(1, self.sums * channels)] if self.layer_norm else []),
+            *self.nonlinear(),
+        ]
 
     @torch.no_grad()
     def started(self, layer: Layer, matrices: int = 1) -> Layer:

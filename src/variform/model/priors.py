@@ -75,7 +75,8 @@ class MixturePrior(nn.Module):
         """The law."""
         del encode
         logits, loc, log_var = (
-            part.to(torch.promote_types(part.dtype, torch.float32)) for part in (self.logits, self.loc, self.log_var)
+            part.to(torch.promote_types(part.dtype, torch.float32))
+            for part in (self.logits, self.loc, self.log_var)
         )
         return Mixture(DiagonalGaussian(loc, log_var), logits)
 

@@ -195,7 +195,10 @@ def count_factors(x: Array, random: np.random.RandomState) -> int:
     for count in FACTORS:
         if count > most:
             break
-        densities = [_analysed(x[fold != held_out], count).score(x[fold == held_out]) for held_out in range(_FOLDS)]
+        densities = [
+            _analysed(x[fold != held_out], count).score(x[fold == held_out])
+            for held_out in range(_FOLDS)
+        ]
         scores[count] = float(np.mean(densities))
         latest = list(scores.values())[-_WORSE_IN_A_ROW:]
         if max(latest) < max(scores.values()):
@@ -225,7 +228,9 @@ def fit_clusters(z: Array, random: np.random.RandomState) -> Any:
             break
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # training goes on from there
-            mixture = GaussianMixture(count, covariance_type="diag", n_init=2, reg_covar=1e-4, random_state=random)
+            mixture = GaussianMixture(
+                count, covariance_type="diag", n_init=2, reg_covar=1e-4, random_state=random
+            )
             mixture.fit(z)
         bic = mixture.bic(z)
         if bic < least:

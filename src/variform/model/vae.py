@@ -85,7 +85,9 @@ class VAE(nn.Module):
         contexts = [(context_dim,)] if context_dim else []
         seen = likelihood.event_shape if features is None else features.out_shape
         _check_network("encoder", encoder, [seen, *contexts], posterior.params_shape)
-        _check_network("decoder", decoder, [(posterior.latent_dim + context_dim,)], likelihood.params_shape)
+        _check_network(
+            "decoder", decoder, [(posterior.latent_dim + context_dim,)], likelihood.params_shape
+        )
 
     @property
     def latent_dim(self) -> int:
@@ -101,7 +103,9 @@ class VAE(nn.Module):
         facts = {"latent_dim": self.latent_dim, "event_shape": self.event_shape, **names}
         facts |= {"context_dim": self.context_dim} if self.context_dim else {}
         weights = sum(value.numel() for value in self.parameters())
-        return ", ".join(f"{name}={value}" for name, value in facts.items()) + f", weights={weights:,}"
+        return (
+            ", ".join(f"{name}={value}" for name, value in facts.items()) + f", weights={weights:,}"
+        )
 
     @property
     def compilable(self) -> bool:
@@ -127,9 +131,14 @@ class VAE(nn.Module):
         self, data: Dataset, batch_size: int, *, seed: int | None = None
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """All rows of `data` in order and their contexts, as `batch` gives them; `seed` as in `Dataset.batches`."""
-        for x, context in zip(data.batches(batch_size, seed=seed), data.told(batch_size), strict=True):
+        for x, context in zip(
+            data.batches(batch_size, seed=seed), data.told(batch_size), strict=True
+        ):
             x = self.like(x)
-            yield x, None if context is None else self._completed(x, self.like(context), data.schema)
+            yield (
+                x,
+                None if context is None else self._completed(x, self.like(context), data.schema),
+            )
 
     def _completed(self, x: Tensor, context: Tensor, schema: Schema) -> Tensor:
         """The context, where a category that is not known is the one that the classifier finds likeliest."""
@@ -137,7 +146,11 @@ class VAE(nn.Module):
         for number, condition in enumerate(schema.conditions):
             part = context[:, start : start + condition.width]
             start += condition.width
-            is_unknown = (part == 0).all(1) if condition.categories else part.new_zeros(len(part), dtype=torch.bool)
+            is_unknown = (
+                (part == 0).all(1)
+                if condition.categories
+                else part.new_zeros(len(part), dtype=torch.bool)
+            )
             if not is_unknown.any():
                 continue
             if number or self.classifier is None:
@@ -146,7 +159,9 @@ class VAE(nn.Module):
                     "train with `objective='m2'`, which infers it."
                 )
             found = torch.eye(condition.width).to(context)[self.log_classify(x).argmax(1)]
-            context = torch.cat([torch.where(is_unknown[:, None], found, part), context[:, condition.width :]], 1)
+            context = torch.cat(
+                [torch.where(is_unknown[:, None], found, part), context[:, condition.width :]], 1
+            )
         return context
 
     def encode(self, x: Tensor, context: Tensor | None = None) -> Law:
@@ -163,7 +178,9 @@ class VAE(nn.Module):
         told = [context.to(z.dtype).expand(*batch, -1) for context in self._known(context)]
         told = torch.cat([z, *told], -1) if told else z
         params = self.decoder(told.reshape(-1, told.shape[-1]))  # (L, B, D) -> (L*B, D)
-        law = self.likelihood(params.unflatten(0, batch))  # (L*B, *params_shape) -> (L, B, *params_shape)
+        law = self.likelihood(
+            params.unflatten(0, batch)
+        )  # (L*B, *params_shape) -> (L, B, *params_shape)
         return law if self.features is None else Observed(law)
 
     def log_classify(self, x: Tensor) -> Tensor:
@@ -173,7 +190,9 @@ class VAE(nn.Module):
             ValueError: for a model without a classifier.
         """
         if self.classifier is None:
-            raise ValueError("the model must have a classifier; it has none. Train one with `objective='m2'`.")
+            raise ValueError(
+                "the model must have a classifier; it has none. Train one with `objective='m2'`."
+            )
         logits = self.classifier(x if self.features is None else self.features(x))
         return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
 
@@ -187,7 +206,11 @@ class VAE(nn.Module):
         if came != self.context_dim:
             raise ValueError(
                 f"the model needs a context of {self.context_dim} numbers per example; got {came}. "
-                + ("Give context=." if self.context_dim else "Leave context out, or train a conditional model.")
+                + (
+                    "Give context=."
+                    if self.context_dim
+                    else "Leave context out, or train a conditional model."
+                )
             )
         return [] if context is None else [context]
 
@@ -215,7 +238,11 @@ class VAE(nn.Module):
 
     def log_jacobians(self, schema: Schema, x: Tensor) -> Tensor:
         """`log_jacobian` of each row of x (B, *event), (B,) float64: of the values that are not missing."""
-        return schema.log_jacobians(x) if self.likelihood.is_density else x.new_zeros(len(x), dtype=torch.float64)
+        return (
+            schema.log_jacobians(x)
+            if self.likelihood.is_density
+            else x.new_zeros(len(x), dtype=torch.float64)
+        )
 
     def log_jacobian(self, schema: Schema) -> float:
         """What is added to log p(x) to state it in the units of `schema`: 0 for a probability, which has no unit."""
@@ -256,10 +283,15 @@ def _check_network(
 ) -> None:
     """Run two zero examples through `network` and compare the output's shape."""
     parameter = next(network.parameters(), torch.zeros(()))
-    takes, gives = " and ".join(f"(B, {_comma(shape)})" for shape in in_shapes), f"(B, {_comma(out_shape)})"
+    takes, gives = (
+        " and ".join(f"(B, {_comma(shape)})" for shape in in_shapes),
+        f"(B, {_comma(out_shape)})",
+    )
     try:
         with evaluating(network):
-            came = tuple(network(*(parameter.new_zeros(2, *shape) for shape in in_shapes)).shape[1:])
+            came = tuple(
+                network(*(parameter.new_zeros(2, *shape) for shape in in_shapes)).shape[1:]
+            )
     except (RuntimeError, TypeError) as error:
         raise ValueError(
             f"the {name} must map {takes} to {gives}; it failed with: {error}. Change its input layer."

@@ -75,7 +75,9 @@ def _build_objective(vae: VAE, config: TrainConfig, rows: int | None) -> Objecti
     if "beta" in names:
         options["beta"] = _beta(config)
     if "capacity" in names:
-        options["capacity"] = warmup(config.capacity, config.capacity_steps) if config.capacity else None
+        options["capacity"] = (
+            warmup(config.capacity, config.capacity_steps) if config.capacity else None
+        )
     if config.objective == "factor":
         options["seed"] = config.seed
     if config.objective == "beta-tc":

@@ -46,15 +46,21 @@ class Corruption(nn.Module):
     high: Tensor
 
     @checked
-    def __init__(self, noise: Noise, level: float, *, low: Tensor | float = 0.0, high: Tensor | float = 1.0) -> None:
+    def __init__(
+        self, noise: Noise, level: float, *, low: Tensor | float = 0.0, high: Tensor | float = 1.0
+    ) -> None:
         super().__init__()
         if not (level > 0 and (noise == "gaussian" or level <= 1)):
             rule = "above 0" if noise == "gaussian" else "a share in (0, 1]"
-            raise ValueError(f"the level of {noise} noise must be {rule}; got {level}. Use for example 0.25.")
+            raise ValueError(
+                f"the level of {noise} noise must be {rule}; got {level}. Use for example 0.25."
+            )
         self.noise, self.level = noise, level
         # Not part of the state: they follow from the schema.
         for name, edge in (("low", low), ("high", high)):
-            self.register_buffer(name, torch.as_tensor(edge, dtype=torch.get_default_dtype()), persistent=False)
+            self.register_buffer(
+                name, torch.as_tensor(edge, dtype=torch.get_default_dtype()), persistent=False
+            )
 
     @classmethod
     @checked
@@ -88,4 +94,9 @@ class Corruption(nn.Module):
 
     def settings(self) -> dict[str, Any]:
         """Plain values that the training depends on."""
-        return {"noise": self.noise, "level": self.level, "low": self.low.tolist(), "high": self.high.tolist()}
+        return {
+            "noise": self.noise,
+            "level": self.level,
+            "low": self.low.tolist(),
+            "high": self.high.tolist(),
+        }

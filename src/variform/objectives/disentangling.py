@@ -87,7 +87,9 @@ class BetaTCVAE(Objective):
         log_q, log_marginals = log_aggregated(q, z, self.rows)
         information, correlation = (log_own - log_q).mean(0), (log_q - log_marginals).mean(0)
         dimensions = (log_marginals - log_prior).mean(0)
-        cost = self.alpha * information + self.weight * correlation + self.gamma * dimensions  # eq: beta-tc
+        cost = (
+            self.alpha * information + self.weight * correlation + self.gamma * dimensions
+        )  # eq: beta-tc
         return Terms(cost - log_likelihood, log_likelihood, (log_own - log_prior).mean(0))
 
 
@@ -115,14 +117,22 @@ def log_aggregated(q: Law, z: Tensor, rows: int) -> tuple[Tensor, Tensor]:
         (True, True)
     """
     if not isinstance(q, DiagonalGaussian | FullGaussian):
-        raise ValueError(f"the posterior must be Gaussian; got {type(q).__name__}. Use a Gaussian one.")
+        raise ValueError(
+            f"the posterior must be Gaussian; got {type(q).__name__}. Use a Gaussian one."
+        )
     count = z.shape[1]
     own = torch.eye(count, dtype=torch.bool, device=z.device)
     others = (rows - 1) / (rows * max(1, count - 1))
-    share = torch.where(own, z.new_tensor(1 / rows if count > 1 else 1.0), z.new_tensor(others)).log()  # eq: stratified
-    log_var = q.log_var.expand(q.mean.shape) if isinstance(q, DiagonalGaussian) else q.variance.log()
+    share = torch.where(
+        own, z.new_tensor(1 / rows if count > 1 else 1.0), z.new_tensor(others)
+    ).log()  # eq: stratified
+    log_var = (
+        q.log_var.expand(q.mean.shape) if isinstance(q, DiagonalGaussian) else q.variance.log()
+    )
     # One law for each dimension: the batch (B, D), the event one number. z_i stands against each x_j: (L, B, B, D).
-    each = DiagonalGaussian(q.mean.unsqueeze(-1), log_var.unsqueeze(-1)).log_prob(z[:, :, None, :, None])
+    each = DiagonalGaussian(q.mean.unsqueeze(-1), log_var.unsqueeze(-1)).log_prob(
+        z[:, :, None, :, None]
+    )
     joint = each.sum(-1) if isinstance(q, DiagonalGaussian) else q.log_prob(z.unsqueeze(2))
     return (share + joint).logsumexp(-1), (share[:, :, None] + each).logsumexp(-2).sum(-1)
 
@@ -261,7 +271,9 @@ class FactorVAE(ELBO):
     ) -> None:
         super().__init__(vae, samples=samples, kl=kl, beta=beta)
         with draws.seeded(seed):
-            self.auxiliary = MLP((vae.latent_dim,), (1,), hidden=discriminator, activation="leaky-relu")
+            self.auxiliary = MLP(
+                (vae.latent_dim,), (1,), hidden=discriminator, activation="leaky-relu"
+            )
         self.auxiliary_options = {"lr": 1e-4, "betas": (0.5, 0.9)}
         self.gamma, self.couples_rows = gamma, True
 
@@ -274,8 +286,12 @@ class FactorVAE(ELBO):
         _, z, terms = self._parts(x, context)
         fixed = z.detach()
         frozen = {name: value.detach() for name, value in self.auxiliary.named_parameters()}
-        correlation = torch.func.functional_call(self.auxiliary, frozen, (z.flatten(0, 1),))  # eq: factor
-        real, permuted = (self.auxiliary(part.flatten(0, 1)) for part in (fixed, permute_dimensions(fixed)))
+        correlation = torch.func.functional_call(
+            self.auxiliary, frozen, (z.flatten(0, 1),)
+        )  # eq: factor
+        real, permuted = (
+            self.auxiliary(part.flatten(0, 1)) for part in (fixed, permute_dimensions(fixed))
+        )
         surprise = functional.softplus(-real) + functional.softplus(permuted)
         by_row = [values.reshape(z.shape[:-1]).mean(0) for values in (correlation, surprise)]
         return terms._replace(loss=terms.loss + self.gamma * by_row[0], auxiliary=by_row[1] / 2)

@@ -6,7 +6,12 @@ import torch
 from torch import Tensor
 
 from variform.config.checks import Count, NotNegative, checked
-from variform.distributions.kl import has_closed_form_kl, kl, kl_per_dimension, splits_into_dimensions
+from variform.distributions.kl import (
+    has_closed_form_kl,
+    kl,
+    kl_per_dimension,
+    splits_into_dimensions,
+)
 from variform.distributions.law import Law
 from variform.model.vae import VAE
 from variform.objectives.objective import KL, Objective, Terms, laws_of
@@ -87,7 +92,9 @@ class ELBO(Objective):
                 f"{type(vae.prior).__name__}. Use others, or leave `free_bits` out."
             )
         self.samples, self.kl, self.free_bits, self.gamma = samples, kl, free_bits, gamma
-        self.capacity: Schedule | None = capacity if callable(capacity) or capacity is None else lambda step: capacity
+        self.capacity: Schedule | None = (
+            capacity if callable(capacity) or capacity is None else lambda step: capacity
+        )
         self.couples_rows = bool(free_bits) or capacity is not None
         self.register_buffer("target", torch.tensor(self._capacity_at(0)), persistent=False)
 
@@ -99,7 +106,12 @@ class ELBO(Objective):
 
     def settings(self) -> dict[str, Any]:
         """As `Objective.settings`."""
-        values = {**super().settings(), "samples": self.samples, "kl": self.kl, "free_bits": self.free_bits}
+        values = {
+            **super().settings(),
+            "samples": self.samples,
+            "kl": self.kl,
+            "free_bits": self.free_bits,
+        }
         if self.capacity is not None:
             steps = (0, 1, 100, 10_000, 10**9)
             values |= {"capacity": [self._capacity_at(step) for step in steps], "gamma": self.gamma}
@@ -120,7 +132,9 @@ class ELBO(Objective):
         log_likelihood = self.vae.decode(z, context).log_prob(x).mean(0)
         cost = self.weight * divergence
         if self.free_bits:
-            cost = self.weight * kl_per_dimension(q, p).mean(0).clamp_min(self.free_bits).sum()  # eq: free-bits
+            cost = (
+                self.weight * kl_per_dimension(q, p).mean(0).clamp_min(self.free_bits).sum()
+            )  # eq: free-bits
         elif self.capacity is not None:
             cost = self.gamma * (divergence.mean() - self.target).abs()  # eq: capacity
         return q, z, Terms(-(log_likelihood - cost), log_likelihood, divergence)  # eq: beta-elbo

@@ -36,7 +36,9 @@ def bound(log_weight: Tensor, *, groups: int = 1, elbo_share: float = 0.0) -> Te
     """
     grouped = log_weight.unflatten(0, (groups, -1))  # (M K, B) -> (M, K, B)
     value = (grouped.logsumexp(1) - math.log(grouped.shape[1])).mean(0)  # eq: miwae
-    return elbo_share * log_weight.mean(0) + (1 - elbo_share) * value if elbo_share else value  # eq: ciwae
+    return (
+        elbo_share * log_weight.mean(0) + (1 - elbo_share) * value if elbo_share else value
+    )  # eq: ciwae
 
 
 class IWAE(Objective):
@@ -80,11 +82,22 @@ class IWAE(Objective):
 
     @checked
     def __init__(
-        self, vae: VAE, *, samples: Count = 5, groups: Count = 1, elbo_share: Share = 0.0, gradient: Gradient = "plain"
+        self,
+        vae: VAE,
+        *,
+        samples: Count = 5,
+        groups: Count = 1,
+        elbo_share: Share = 0.0,
+        gradient: Gradient = "plain",
     ) -> None:
         super().__init__(vae)
         require_own_variance(vae, type(self).__name__)
-        self.samples, self.groups, self.elbo_share, self.gradient = samples, groups, elbo_share, gradient
+        self.samples, self.groups, self.elbo_share, self.gradient = (
+            samples,
+            groups,
+            elbo_share,
+            gradient,
+        )
 
     def settings(self) -> dict[str, Any]:
         """As `Objective.settings`."""
@@ -93,9 +106,15 @@ class IWAE(Objective):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Terms:
         """The terms of a batch."""
-        q, count, mix = self.encode(x, context), self.groups * self.samples, {"elbo_share": self.elbo_share}
+        q, count, mix = (
+            self.encode(x, context),
+            self.groups * self.samples,
+            {"elbo_share": self.elbo_share},
+        )
         if self.gradient != "dreg" or not torch.is_grad_enabled():
-            weights = log_weights(self.vae, x, count, context=context, q=q, stick=self.gradient == "stl")
+            weights = log_weights(
+                self.vae, x, count, context=context, q=q, stick=self.gradient == "stl"
+            )
             return _terms(bound(weights.log_weight, groups=self.groups, **mix), weights)
         weights, path = _apart(self.vae, x, q, count, context, self.gradient)
         share = _share(weights.log_weight, self.groups, self.gradient, **mix)
@@ -134,7 +153,9 @@ class PIWAE(IWAE):
     """
 
     @checked
-    def __init__(self, vae: VAE, *, samples: Count = 8, groups: Count = 8, gradient: Gradient = "plain") -> None:
+    def __init__(
+        self, vae: VAE, *, samples: Count = 8, groups: Count = 8, gradient: Gradient = "plain"
+    ) -> None:
         super().__init__(vae, samples=samples, groups=groups, gradient=gradient)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Terms:
@@ -171,7 +192,9 @@ def _apart(
     return weights, (slope * z).sum(-1) - log_q
 
 
-def _share(log_weight: Tensor, groups: int, gradient: Gradient, *, elbo_share: float = 0.0) -> Tensor:
+def _share(
+    log_weight: Tensor, groups: int, gradient: Gradient, *, elbo_share: float = 0.0
+) -> Tensor:
     """How much each draw counts in the encoder's gradient, (M K, B)."""
     grouped = log_weight.detach().unflatten(0, (groups, -1))
     share = grouped.softmax(1) ** (2 if gradient == "dreg" else 1)  # eq: dreg

@@ -152,11 +152,15 @@ class WAE(Objective):
     couples_rows = True
 
     @checked
-    def __init__(self, vae: VAE, *, penalty: float = 10.0, deterministic: bool = True, samples: int = 1) -> None:
+    def __init__(
+        self, vae: VAE, *, penalty: float = 10.0, deterministic: bool = True, samples: int = 1
+    ) -> None:
         super().__init__(vae)
         require_fixed_prior(vae, "WAE")
         if samples < 1 or (deterministic and samples > 1):
-            raise ValueError(f"`samples` must be 1, or more where z is drawn; got {samples}. Use 1.")
+            raise ValueError(
+                f"`samples` must be 1, or more where z is drawn; got {samples}. Use 1."
+            )
         self.penalty, self.deterministic, self.samples = penalty, deterministic, samples
 
     def settings(self) -> dict[str, Any]:

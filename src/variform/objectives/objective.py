@@ -32,7 +32,10 @@ class Terms(NamedTuple):
         return self.log_likelihood - self.kl  # eq: elbo
 
     def __repr__(self) -> str:
-        means = (f"{name} {getattr(self, name).mean().item():.5g}" for name in ("loss", "log_likelihood", "kl"))
+        means = (
+            f"{name} {getattr(self, name).mean().item():.5g}"
+            for name in ("loss", "log_likelihood", "kl")
+        )
         return f"Terms({', '.join(means)}: means over {len(self.loss):,} rows, in nats)"
 
 
@@ -88,8 +91,14 @@ class Objective(nn.Module):
 
     def extra_repr(self) -> str:
         """Shown when the module is printed: its options and the present weight of the KL term."""
-        settings = {name: value for name, value in self.settings().items() if name not in ("objective", "corruption")}
-        return ", ".join(f"{name}={value}" for name, value in {**settings, "beta": self._weight}.items())
+        settings = {
+            name: value
+            for name, value in self.settings().items()
+            if name not in ("objective", "corruption")
+        }
+        return ", ".join(
+            f"{name}={value}" for name, value in {**settings, "beta": self._weight}.items()
+        )
 
     def settings(self) -> dict[str, Any]:
         """Plain values that the training depends on besides the weights: a checkpoint belongs to them.
@@ -103,7 +112,9 @@ class Objective(nn.Module):
 def laws_of(vae: VAE) -> tuple[Law, Law]:
     """A posterior and the prior of the model, for their types."""
     with evaluating(vae):
-        return vae.encode(vae.like(torch.zeros(1, *vae.event_shape)), vae.no_context(1)), vae.latent_prior()
+        return vae.encode(
+            vae.like(torch.zeros(1, *vae.event_shape)), vae.no_context(1)
+        ), vae.latent_prior()
 
 
 def require_own_variance(vae: VAE, name: str) -> None:

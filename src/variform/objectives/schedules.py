@@ -25,7 +25,9 @@ def cosine(beta: float, steps: int) -> Schedule:
         >>> [round(cosine(1.0, 4)(step), 3) for step in (0, 1, 2, 4, 9)]
         [0.0, 0.146, 0.5, 1.0, 1.0]
     """
-    return lambda step: beta / 2 * (1 - math.cos(math.pi * min(1.0, step / steps))) if steps else beta  # eq: kl-cosine
+    return lambda step: (
+        beta / 2 * (1 - math.cos(math.pi * min(1.0, step / steps))) if steps else beta
+    )  # eq: kl-cosine
 
 
 def cyclic(beta: float, steps: int, *, cycles: int = 4) -> Schedule:

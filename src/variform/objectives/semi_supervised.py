@@ -83,7 +83,9 @@ class SemiSupervised(ELBO):
         is_known = given.sum(1) > 0
         share = torch.where(is_known[:, None], given, log_q.exp())  # (B, K)
         labels = torch.eye(log_q.shape[1], dtype=context.dtype, device=context.device)
-        tried = [self._parts(x, torch.cat([label.expand_as(given), rest], 1))[2] for label in labels]
+        tried = [
+            self._parts(x, torch.cat([label.expand_as(given), rest], 1))[2] for label in labels
+        ]
         loss, log_likelihood, divergence = (
             (share.T * torch.stack([getattr(terms, name) for terms in tried])).sum(0)
             for name in ("loss", "log_likelihood", "kl")

@@ -55,14 +55,20 @@ def plot_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     best = [number for number, row in enumerate(history) if row.get("best")][-1:]
     keys = _curve_keys([history])
     is_bound = keys == list(_CURVES)[:3]
-    title = f"Training: ELBO = log-likelihood {MINUS} KL, epoch by epoch" if is_bound else "Training, epoch by epoch"
+    title = (
+        f"Training: ELBO = log-likelihood {MINUS} KL, epoch by epoch"
+        if is_bound
+        else "Training, epoch by epoch"
+    )
     figure = new_figure(WIDTH if len(keys) > 1 else 6.6, 3.5, title)
     panels = list(figure.subplots(1, len(keys), squeeze=False).flat)
     for panel, key in zip(panels, keys, strict=True):
         style_panel(panel, title=_CURVES[key], xlabel="epoch")
         panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         for part, colour, style in (("train", BLUE, "--"), ("valid", ORANGE, "-")):
-            _draw_curve(panel, history, f"{part}_{key}", best, label=part, color=colour, linestyle=style)
+            _draw_curve(
+                panel, history, f"{part}_{key}", best, label=part, color=colour, linestyle=style
+            )
     panels[0].set_ylabel("nats per example")
     if "kl" in keys and len({row["beta"] for row in history}) > 1:
         _draw_beta(panels[-1], history)
@@ -103,7 +109,9 @@ def plot_compared_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -
         3
     """
     if not histories or not all(histories.values()):
-        raise ValueError("plot_compared_curves needs at least one epoch of each run; got none. Train first.")
+        raise ValueError(
+            "plot_compared_curves needs at least one epoch of each run; got none. Train first."
+        )
     keys = _curve_keys(list(histories.values()))
     figure = new_figure(WIDTH if len(keys) > 1 else 6.6, 3.7, "Validation, step by step")
     panels = list(figure.subplots(1, len(keys), squeeze=False).flat)
@@ -111,20 +119,39 @@ def plot_compared_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -
         style_panel(panel, title=_CURVES[key], xlabel="step")
         values = []
         for number, (name, history) in enumerate(histories.items()):
-            look = {"color": PALETTE[number % len(PALETTE)], "linestyle": ("-", "--", ":")[number // len(PALETTE) % 3]}
+            look = {
+                "color": PALETTE[number % len(PALETTE)],
+                "linestyle": ("-", "--", ":")[number // len(PALETTE) % 3],
+            }
             steps = [row["step"] for row in history]
             curve = np.array([row[f"valid_{key}"] for row in history], dtype=float)
             marker = "o" if len(history) <= 20 else ""
-            panel.plot(steps, curve, marker=marker, markersize=3, linewidth=1.5, label=fitted_text(name, 30), **look)
+            panel.plot(
+                steps,
+                curve,
+                marker=marker,
+                markersize=3,
+                linewidth=1.5,
+                label=fitted_text(name, 30),
+                **look,
+            )
             best = [place for place, row in enumerate(history) if row.get("best")][-1:]
             if best:
-                star: dict[str, Any] = {"marker": "*", "markersize": 11, "markeredgecolor": INK, "zorder": 4}
+                star: dict[str, Any] = {
+                    "marker": "*",
+                    "markersize": 11,
+                    "markeredgecolor": INK,
+                    "zorder": 4,
+                }
                 panel.plot(steps[best[0]], curve[best[0]], **{**look, "linestyle": ""}, **star)
             values.append(curve[len(curve) // 10 :])  # what comes after the steep beginning
         low, high = span_of(np.concatenate(values))
         panel.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
     panels[0].set_ylabel("nats per example")
-    legend_below(figure, [line for line in panels[0].get_lines() if not str(line.get_label()).startswith("_")])
+    legend_below(
+        figure,
+        [line for line in panels[0].get_lines() if not str(line.get_label()).startswith("_")],
+    )
     return figure
 
 
@@ -160,7 +187,9 @@ def plot_latent_dim_study(
         4
     """
     if not rows:
-        raise ValueError("plot_latent_dim_study needs at least one model; got no rows. Run the study first.")
+        raise ValueError(
+            "plot_latent_dim_study needs at least one model; got no rows. Run the study first."
+        )
     title, note, height = "What more latent dimensions buy", "error bars: one standard error", 3.4
     before = as_events(originals, 1, columns)[:12]
     if columns:
@@ -174,12 +203,16 @@ def plot_latent_dim_study(
     (above,), (below,) = figure.subfigures(2, 1, squeeze=False, height_ratios=(size[1], height))
     panel = above.subplots()
     draw_tiles(panel, np.concatenate([before, *after]), len(before), value_range)
-    panel.set_yticks(range(1 + len(dims)), ["original", *(f"{dim} dimension{'s'[: dim > 1]}" for dim in dims)])
+    panel.set_yticks(
+        range(1 + len(dims)), ["original", *(f"{dim} dimension{'s'[: dim > 1]}" for dim in dims)]
+    )
     _draw_study(below, rows, error_unit)
     return figure
 
 
-def _draw_curve(panel: Axes, history: Sequence[Mapping[str, Any]], key: str, best: list[int], **look: Any) -> None:
+def _draw_curve(
+    panel: Axes, history: Sequence[Mapping[str, Any]], key: str, best: list[int], **look: Any
+) -> None:
     """One measure over the epochs, with a star at the best one."""
     places, values = _places(history), np.array([row[key] for row in history], dtype=float)
     shown = len(history)
@@ -188,7 +221,13 @@ def _draw_curve(panel: Axes, history: Sequence[Mapping[str, Any]], key: str, bes
     marker = "o" if len(history) <= 20 else ""
     panel.plot(places[:shown], values[:shown], marker=marker, markersize=3.5, linewidth=1.6, **look)
     if best and key.startswith("valid"):
-        look |= {"linestyle": "", "marker": "*", "markersize": 11, "markeredgecolor": INK, "zorder": 4}
+        look |= {
+            "linestyle": "",
+            "marker": "*",
+            "markersize": 11,
+            "markeredgecolor": INK,
+            "zorder": 4,
+        }
         look["label"] = f"best epoch: {history[best[0]]['epoch']}"
         panel.plot(places[best[0]], values[best[0]], **look)
 
@@ -214,7 +253,9 @@ def _draw_beta(panel: Axes, history: Sequence[Mapping[str, Any]]) -> None:
     )
 
 
-def _draw_study(figure: Figure | SubFigure, rows: Sequence[Mapping[str, Any]], error_unit: str) -> None:
+def _draw_study(
+    figure: Figure | SubFigure, rows: Sequence[Mapping[str, Any]], error_unit: str
+) -> None:
     """The three panels of a latent-dimension study."""
     unit = f"\n({error_unit})" if error_unit else ""
     bound, error, units = figure.subplots(1, 3)
@@ -224,7 +265,9 @@ def _draw_study(figure: Figure | SubFigure, rows: Sequence[Mapping[str, Any]], e
     _draw_measure(bound, rows, "nll", sign=-1, label="log p(x)", color=ORANGE, linestyle="--")
     style_panel(error, title="Error: lower is better", ylabel=f"reconstruction error{unit}")
     _draw_measure(error, rows, "reconstruction_error", label="VAE", color=BLUE)
-    _draw_measure(error, rows, "pca_reconstruction_error", label="PCA", color=ORANGE, linestyle="--")
+    _draw_measure(
+        error, rows, "pca_reconstruction_error", label="PCA", color=ORANGE, linestyle="--"
+    )
     style_panel(units, title="Dimensions in use", ylabel="active units")
     units.plot(dims, dims, color=GREY, linestyle=":", label="all in use")
     _draw_measure(units, rows, "active_units", label="in use", color=BLUE)
@@ -251,10 +294,29 @@ def _apart(values: Sequence[int], places: Array) -> list[int]:
 
 
 def _draw_measure(
-    panel: Axes, rows: Sequence[Mapping[str, Any]], key: str, *, sign: int = 1, label: str, **look: Any
+    panel: Axes,
+    rows: Sequence[Mapping[str, Any]],
+    key: str,
+    *,
+    sign: int = 1,
+    label: str,
+    **look: Any,
 ) -> None:
     """One measure's mean and standard error over the latent dimension, from the rows that have it."""
-    measured = [(row["latent_dim"], row[key]["mean"], row[key]["se"]) for row in rows if row.get(key)]
+    measured = [
+        (row["latent_dim"], row[key]["mean"], row[key]["se"]) for row in rows if row.get(key)
+    ]
     if measured:
-        dims, means, errors = np.array(sorted(measured), dtype=float).T  # an error that is None becomes NaN: no bar
-        panel.errorbar(dims, sign * means, yerr=errors, marker="o", markersize=4, capsize=3, label=label, **look)
+        dims, means, errors = np.array(
+            sorted(measured), dtype=float
+        ).T  # an error that is None becomes NaN: no bar
+        panel.errorbar(
+            dims,
+            sign * means,
+            yerr=errors,
+            marker="o",
+            markersize=4,
+            capsize=3,
+            label=label,
+            **look,
+        )

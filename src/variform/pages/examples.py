@@ -100,7 +100,11 @@ def plot_samples(
     """
     drawn = as_events(samples, 1, columns)
     real = None if data is None else as_events(data, 1, columns)
-    return _sample_panels(drawn, real, columns, categories) if columns else _sample_grids(drawn, real, value_range)
+    return (
+        _sample_panels(drawn, real, columns, categories)
+        if columns
+        else _sample_grids(drawn, real, value_range)
+    )
 
 
 # ── The parts of single pictures ────────────────────────────────────────────────────────────────────────────────────
@@ -112,7 +116,9 @@ def _reconstruction_rows(before: Array, after: Array, value_range: tuple[float, 
     starts = range(0, count, across)
     width, height = size_of_tiles(before, 2, across)
     note = note_on_shown("examples", len(before), MOST_PAIRS)
-    figure = new_figure(width, len(starts) * (height + 0.2) + 0.6, "Originals and their reconstructions", note)
+    figure = new_figure(
+        width, len(starts) * (height + 0.2) + 0.6, "Originals and their reconstructions", note
+    )
     for panel, start in zip(figure.subplots(len(starts), squeeze=False).flat, starts, strict=True):
         band = slice(start, min(start + across, count))
         draw_tiles(panel, np.concatenate([before[band], after[band]]), across, value_range)
@@ -123,19 +129,26 @@ def _reconstruction_rows(before: Array, after: Array, value_range: tuple[float, 
 def _reconstruction_panels(
     before: Array, after: Array, columns: Sequence[str], categories: Sequence[Sequence[str]]
 ) -> Figure:  # fmt: skip
-    note = [note_on_shown("columns", len(columns), MOST_PANELS), note_on_shown("rows", len(before), MOST_POINTS)]
+    note = [
+        note_on_shown("columns", len(columns), MOST_PANELS),
+        note_on_shown("rows", len(before), MOST_POINTS),
+    ]
     figure, panels = new_panels(
         columns,
         title="Originals and their reconstructions, column by column",
         note="; ".join(["on the line: reconstructed exactly", *filter(None, note)]),
         ratio=1.0,
     )
-    for number, (panel, original, reconstruction) in enumerate(zip(panels, before.T, after.T, strict=False)):
+    for number, (panel, original, reconstruction) in enumerate(
+        zip(panels, before.T, after.T, strict=False)
+    ):
         low, high = span_of(np.concatenate([original, reconstruction]))
         margin = 0.04 * (high - low)
         panel.plot([low, high], [low, high], color=INK, linewidth=0.8, zorder=3)
         scatter_points(panel, original, reconstruction, color=BLUE)
-        panel.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin), box_aspect=1)
+        panel.set(
+            xlim=(low - margin, high + margin), ylim=(low - margin, high + margin), box_aspect=1
+        )
         if words := words_of(categories, number):
             shown = every_nth(len(words), 6)
             names = [fitted_text(words[place], max(8, 36 // len(shown))) for place in shown]
@@ -152,7 +165,9 @@ def _sample_grids(samples: Array, data: Array | None, value_range: tuple[float, 
     side = 6.2 if data is None else WIDTH / 2
     note = note_on_shown("samples", len(samples), MOST_TILES)
     figure = new_figure(side * len(grids), side * tile_shape(samples)[0] + 0.4, title, note)
-    for panel, (name, images) in zip(figure.subplots(1, len(grids), squeeze=False).flat, grids.items(), strict=True):
+    for panel, (name, images) in zip(
+        figure.subplots(1, len(grids), squeeze=False).flat, grids.items(), strict=True
+    ):
         draw_tiles(panel, images[:MOST_TILES], across, value_range)
         if data is not None:
             panel.set_title(name, fontsize=LABEL_SIZE, color=INK)
@@ -162,7 +177,11 @@ def _sample_grids(samples: Array, data: Array | None, value_range: tuple[float, 
 def _sample_panels(
     samples: Array, data: Array | None, columns: Sequence[str], categories: Sequence[Sequence[str]]
 ) -> Figure:  # fmt: skip
-    title = "Samples from the model" + (", against the data" if data is not None else "") + ", column by column"
+    title = (
+        "Samples from the model"
+        + (", against the data" if data is not None else "")
+        + ", column by column"
+    )
     figure, panels = new_panels(columns, title=title)
     reference = samples if data is None else data
     for number, (panel, name) in enumerate(zip(panels, columns, strict=False)):
@@ -170,20 +189,42 @@ def _sample_panels(
         margin = 0.05 * (high - low)
         bins = np.linspace(low - margin, high + margin, 31)
         there = reference[np.isfinite(reference[:, number]), number]
-        if there.size and (there == np.rint(there)).all():  # as many whole numbers in each bin, or they make a comb
+        if (
+            there.size and (there == np.rint(there)).all()
+        ):  # as many whole numbers in each bin, or they make a comb
             width = max(1, int(np.ceil((there.max() - there.min() + 1) / 30)))
             bins = np.arange(there.min() - 0.5, there.max() + width, width)
         if words := words_of(categories, number):
             bins = np.arange(len(words) + 1) - 0.5
             shown = every_nth(len(words), 6)
-            panel.set_xticks(shown, [fitted_text(words[place], max(8, 36 // len(shown))) for place in shown])
+            panel.set_xticks(
+                shown, [fitted_text(words[place], max(8, 36 // len(shown))) for place in shown]
+            )
         if data is not None:
-            draw_histogram(panel, data[:, number], bins, label="data", color=GREY, alpha=0.45, histtype="stepfilled")
-        draw_histogram(panel, samples[:, number], bins, label="samples", color=BLUE, linewidth=1.6, histtype="step")
+            draw_histogram(
+                panel,
+                data[:, number],
+                bins,
+                label="data",
+                color=GREY,
+                alpha=0.45,
+                histtype="stepfilled",
+            )
+        draw_histogram(
+            panel,
+            samples[:, number],
+            bins,
+            label="samples",
+            color=BLUE,
+            linewidth=1.6,
+            histtype="step",
+        )
         outside = np.mean((samples[:, number] < bins[0]) | (samples[:, number] > bins[-1]))
         if outside:
             panel.set_title(
-                f"{fitted_text(name, 28)}\n({outside:.1%} of samples outside)", fontsize=LABEL_SIZE, color=INK
+                f"{fitted_text(name, 28)}\n({outside:.1%} of samples outside)",
+                fontsize=LABEL_SIZE,
+                color=INK,
             )
     label_outer(panels, "", "density")
     if data is not None:

@@ -82,7 +82,9 @@ def plot_manifold(
     title = "The latent plane, decoded"
     if columns:
         figure, panels = new_panels(columns, title=title)
-        for number, (panel, values) in enumerate(zip(panels, np.moveaxis(decoded, -1, 0), strict=False)):
+        for number, (panel, values) in enumerate(
+            zip(panels, np.moveaxis(decoded, -1, 0), strict=False)
+        ):
             words = words_of(categories, number)
             shades: dict[str, Any] = {"vmin": -0.5, "vmax": len(words) - 0.5} if words else {}
             colours = colormaps[COLOUR_MAP].resampled(len(words)) if words else COLOUR_MAP
@@ -96,19 +98,27 @@ def plot_manifold(
                 bar.ax.locator_params(nbins=5)
     else:
         rows, across, channels, high, wide = decoded.shape
-        mosaic = decoded[::-1].transpose(2, 0, 3, 1, 4).reshape(channels, rows * high, across * wide)
+        mosaic = (
+            decoded[::-1].transpose(2, 0, 3, 1, 4).reshape(channels, rows * high, across * wide)
+        )
         ratio = float(np.clip(mosaic.shape[1] / mosaic.shape[2], 0.4, 2.5))
         figure = new_figure(1.2 + 6.2 * min(1, 1 / ratio), 1.0 + 6.2 * min(1, ratio), title)
         panels = [figure.subplots()]
         draw_image(panels[0], mosaic, (-0.5, across - 0.5, -0.5, rows - 0.5), value_range)
         panels[0].set_aspect(ratio * across / rows)
         if min(high, wide) < 16:  # small images run into each other without a line between them
-            panels[0].vlines(np.arange(across - 1) + 0.5, -0.5, rows - 0.5, colors="white", linewidths=1.0)
-            panels[0].hlines(np.arange(rows - 1) + 0.5, -0.5, across - 0.5, colors="white", linewidths=1.0)
+            panels[0].vlines(
+                np.arange(across - 1) + 0.5, -0.5, rows - 0.5, colors="white", linewidths=1.0
+            )
+            panels[0].hlines(
+                np.arange(rows - 1) + 0.5, -0.5, across - 0.5, colors="white", linewidths=1.0
+            )
     for panel in panels:
         _latent_ticks(panel, levels, 3 if columns else 10, is_standard)
     labels = ("quantile of z1", "quantile of z2 where z1 is there")
-    label_outer(panels, *(("z1 (and its quantile)", "z2 (and its quantile)") if is_standard else labels))
+    label_outer(
+        panels, *(("z1 (and its quantile)", "z2 (and its quantile)") if is_standard else labels)
+    )
     return figure
 
 
@@ -141,7 +151,9 @@ def plot_latent(
     """
     cloud = np.asarray(points, dtype=float)
     if cloud.ndim != 2 or cloud.shape[1] != 2:
-        raise ValueError(f"points must be (N, 2); got {cloud.shape}. Choose two axes, such as points[:, :2].")
+        raise ValueError(
+            f"points must be (N, 2); got {cloud.shape}. Choose two axes, such as points[:, :2]."
+        )
     figure = new_figure(7.4, 6.2, title, note_on_shown("points", len(cloud), MOST_POINTS))
     panel = figure.subplots()
     style_panel(panel, xlabel=axes[0], ylabel=axes[1])
@@ -191,9 +203,15 @@ def plot_traversals(
     steps = np.asarray(positions, dtype=float)
     title = "Latent traversals: what changes when one dimension moves"
     note = note_on_shown("latent dimensions", len(paths), MOST_PANELS)
-    label = "position (std)" if is_standard else "quantile of the prior, as that of N(0, 1) at this position"
+    label = (
+        "position (std)"
+        if is_standard
+        else "quantile of the prior, as that of N(0, 1) at this position"
+    )
     if columns:
-        return _path_panels(paths, steps, names, columns, categories, title=title, note=note, label=label)
+        return _path_panels(
+            paths, steps, names, columns, categories, title=title, note=note, label=label
+        )
     heads = [f"{step:+.2g}".replace("-", MINUS) if step else "0" for step in steps]
     return _path_rows(paths, heads, names, value_range, title=title, note=note, label=label)
 
@@ -228,12 +246,26 @@ def plot_conditions(
         1
     """
     paths = as_events(values, 2, columns)
-    title, note = f"The same latent points under each {name}", note_on_shown("examples", len(paths), MOST_PANELS)
+    title, note = (
+        f"The same latent points under each {name}",
+        note_on_shown("examples", len(paths), MOST_PANELS),
+    )
     names = [f"example {number}" for number in range(1, len(paths) + 1)]
     if columns:
         steps = np.arange(len(conditions), dtype=float)
-        return _path_panels(paths, steps, names, columns, categories, title=title, note=note, label=f"{name}, in order")
-    return _path_rows(paths, list(conditions), names, value_range, title=title, note=note, label=name)
+        return _path_panels(
+            paths,
+            steps,
+            names,
+            columns,
+            categories,
+            title=title,
+            note=note,
+            label=f"{name}, in order",
+        )
+    return _path_rows(
+        paths, list(conditions), names, value_range, title=title, note=note, label=name
+    )
 
 
 def plot_interpolation(
@@ -269,9 +301,17 @@ def plot_interpolation(
     note = note_on_shown("pairs", len(paths), MOST_PANELS)
     label = "share of the way"
     if columns:
-        return _path_panels(paths, steps, names, columns, categories, title=title, note=note, label=f"{label} (%)")
+        return _path_panels(
+            paths, steps, names, columns, categories, title=title, note=note, label=f"{label} (%)"
+        )
     return _path_rows(
-        paths, [f"{step:.3g}%" for step in steps], names, value_range, title=title, note=note, label=label
+        paths,
+        [f"{step:.3g}%" for step in steps],
+        names,
+        value_range,
+        title=title,
+        note=note,
+        label=label,
     )
 
 
@@ -289,7 +329,10 @@ def plot_kl_per_dimension(mean: ArrayLike, se: ArrayLike) -> Figure:
         >>> plot_kl_per_dimension([0.5, 2.0], [0.1, 0.1]).axes[0].get_xticklabels()[0].get_text()
         'z2'
     """
-    height, error = np.atleast_1d(np.asarray(mean, dtype=float)), np.atleast_1d(np.asarray(se, dtype=float))
+    height, error = (
+        np.atleast_1d(np.asarray(mean, dtype=float)),
+        np.atleast_1d(np.asarray(se, dtype=float)),
+    )
     if height.ndim != 1 or height.shape != error.shape or not height.size:
         raise ValueError(
             f"plot_kl_per_dimension needs a mean and a standard error per dimension; got shapes {height.shape} and "
@@ -322,29 +365,46 @@ def _latent_ticks(panel: Axes, quantiles: Array, most: int, is_standard: bool) -
     ticks = every_nth(count, most) if most > 3 else sorted({0, count // 2, count - 1})
     names = [f"{quantiles[tick]:.3g}" for tick in ticks]
     if is_standard:
-        places = [f"{NormalDist().inv_cdf(quantiles[tick]):.2f}".replace("-", MINUS) for tick in ticks]
+        places = [
+            f"{NormalDist().inv_cdf(quantiles[tick]):.2f}".replace("-", MINUS) for tick in ticks
+        ]
         names = [f"{place}\n({name})" for place, name in zip(places, names, strict=True)]
     panel.grid(visible=False)
     panel.set_xticks(ticks, names, fontsize=TICK_SIZE)
     panel.set_yticks(ticks, names, fontsize=TICK_SIZE)
 
 
-def _scatter_labelled(figure: Figure, panel: Axes, points: Array, labels: Array, classes: Sequence[str]) -> None:
+def _scatter_labelled(
+    figure: Figure, panel: Axes, points: Array, labels: Array, classes: Sequence[str]
+) -> None:
     """Colours by label: a legend for up to ten different ones, otherwise a colour bar."""
     if labels.shape != (len(points),):
-        raise ValueError(f"labels must be one per point, ({len(points)},); got {labels.shape}. Pass one column.")
+        raise ValueError(
+            f"labels must be one per point, ({len(points)},); got {labels.shape}. Pass one column."
+        )
     found, codes = np.unique(labels, return_inverse=True)
     names = [fitted_text(classes[int(value)] if classes else str(value), 24) for value in found]
     if len(found) <= len(PALETTE):
-        scatter_points(panel, *points.T, c=codes[:MOST_POINTS], cmap=ListedColormap(PALETTE), vmin=-0.5, vmax=9.5)
+        scatter_points(
+            panel,
+            *points.T,
+            c=codes[:MOST_POINTS],
+            cmap=ListedColormap(PALETTE),
+            vmin=-0.5,
+            vmax=9.5,
+        )
         look: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 6}
         handles = [Line2D([], [], color=PALETTE[code], **look) for code in range(len(found))]
-        figure.legend(handles, names, loc="outside right center", frameon=False, fontsize=LABEL_SIZE)
+        figure.legend(
+            handles, names, loc="outside right center", frameon=False, fontsize=LABEL_SIZE
+        )
         return
     numeric = not classes and np.issubdtype(labels.dtype, np.number)
     shades = labels if numeric else codes
     cloud = scatter_points(panel, *points.T, c=shades[:MOST_POINTS], cmap=COLOUR_MAP)
-    bar = figure.colorbar(ScalarMappable(cloud.norm, COLOUR_MAP), ax=panel, label="label", shrink=0.85, pad=0.02)
+    bar = figure.colorbar(
+        ScalarMappable(cloud.norm, COLOUR_MAP), ax=panel, label="label", shrink=0.85, pad=0.02
+    )
     bar.ax.tick_params(labelsize=TICK_SIZE)
     if not numeric:
         ticks = every_nth(len(names), 20)
@@ -393,7 +453,10 @@ def _path_panels(
     """
     spans = [span_of(values) for values in np.moveaxis(paths, -1, 0)[:MOST_LINES]]
     words = [words_of(categories, number) for number in range(len(spans))]
-    spans = [(0.0, max(1.0, len(some) - 1.0)) if some else span for some, span in zip(words, spans, strict=True)]
+    spans = [
+        (0.0, max(1.0, len(some) - 1.0)) if some else span
+        for some, span in zip(words, spans, strict=True)
+    ]
     figure, panels = new_panels(
         names[: len(paths)],
         title=title,
@@ -402,10 +465,18 @@ def _path_panels(
     for panel, path in zip(panels, paths, strict=False):
         for values, (low, high), colour, some in zip(path.T, spans, PALETTE, words, strict=False):
             style = "steps-mid" if some else "default"
-            panel.plot(steps, (values - low) / (high - low), color=colour, linewidth=1.8, drawstyle=style)
+            panel.plot(
+                steps, (values - low) / (high - low), color=colour, linewidth=1.8, drawstyle=style
+            )
         panel.set_ylim(-0.05, 1.05)
     label_outer(panels, label, "value, as a share of its range in this picture")
-    for line, name, (low, high), some in zip(panels[0].get_lines(), columns, spans, words, strict=False):
-        line.set_label(fitted_text(f"{name} ({', '.join(some)})" if some else f"{name} ({low:.3g} to {high:.3g})", 40))
+    for line, name, (low, high), some in zip(
+        panels[0].get_lines(), columns, spans, words, strict=False
+    ):
+        line.set_label(
+            fitted_text(
+                f"{name} ({', '.join(some)})" if some else f"{name} ({low:.3g} to {high:.3g})", 40
+            )
+        )
     legend_below(figure, panels[0].get_lines())
     return figure

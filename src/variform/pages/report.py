@@ -109,10 +109,16 @@ def render(
         (True, True)
     """
     environment = Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=StrictUndefined,
     )
     environment.filters["options"] = _options
-    source = resources.files("variform.pages").joinpath("report.html.j2").read_text(encoding="utf-8")
+    source = (
+        resources.files("variform.pages").joinpath("report.html.j2").read_text(encoding="utf-8")
+    )
     return environment.from_string(source).render(
         title=title,
         summary=summary,
@@ -134,7 +140,10 @@ def _options(sentence: str) -> Markup:
 
 def _numeric_columns(table: Table) -> list[bool]:
     """For each column, whether all its cells are numbers (or empty), to be set flush right."""
-    return [all(NUMBER.fullmatch(cell) for cell in column if cell) for column in zip(*table.rows, strict=True)]
+    return [
+        all(NUMBER.fullmatch(cell) for cell in column if cell)
+        for column in zip(*table.rows, strict=True)
+    ]
 
 
 def _embed(picture: Picture) -> dict[str, Any]:

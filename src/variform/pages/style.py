@@ -43,13 +43,17 @@ def new_figure(width: float, height: float, title: str, note: str = "") -> Figur
     """An empty figure (inches) with its title above and a note below."""
     figure = Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
     figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
-    figure.suptitle(fitted_text(title, int(8.5 * width)), fontsize=TITLE_SIZE, fontweight="bold", color=INK)
+    figure.suptitle(
+        fitted_text(title, int(8.5 * width)), fontsize=TITLE_SIZE, fontweight="bold", color=INK
+    )
     if note:
         figure.supxlabel(fitted_text(note, int(12 * width)), fontsize=TICK_SIZE, color=GREY)
     return figure
 
 
-def new_panels(names: Sequence[str], *, title: str, note: str = "", ratio: float = 0.85) -> tuple[Figure, list[Axes]]:
+def new_panels(
+    names: Sequence[str], *, title: str, note: str = "", ratio: float = 0.85
+) -> tuple[Figure, list[Axes]]:
     """A figure with one titled panel per name, up to 12, in rows of up to four; a panel is `ratio` as high as wide."""
     names, note = names[:MOST_PANELS], note or note_on_shown("columns", len(names), MOST_PANELS)
     across = _across(len(names))
@@ -112,7 +116,10 @@ def legend_below(figure: Figure, handles: Sequence[Any]) -> None:
 def fitted_text(text: str, width: int) -> str:
     """A user's words, wrapped at about `width` letters, where a dollar sign stands for itself, not for mathematics."""
     # A vertical tab after an underscore lets a long column name break there.
-    lines = [textwrap.fill(line.replace("_", "_\v"), width, replace_whitespace=False) for line in text.splitlines()]
+    lines = [
+        textwrap.fill(line.replace("_", "_\v"), width, replace_whitespace=False)
+        for line in text.splitlines()
+    ]
     return "\n".join(lines).replace("\v", "").replace("$", r"\$")
 
 
@@ -135,7 +142,9 @@ def span_of(values: Array) -> tuple[float, float]:
     """Lowest and highest finite value; never the same number twice."""
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    return (low, high) if low < high else (low - 0.5 * (abs(low) or 1), high + 0.5 * (abs(high) or 1))
+    return (
+        (low, high) if low < high else (low - 0.5 * (abs(low) or 1), high + 0.5 * (abs(high) or 1))
+    )
 
 
 def as_events(values: ArrayLike, leading: int, columns: Sequence[str]) -> Array:
@@ -144,7 +153,11 @@ def as_events(values: ArrayLike, leading: int, columns: Sequence[str]) -> Array:
     event = array.shape[leading:]
     fits = event == (len(columns),) if columns else len(event) == 3 and event[0] in (1, 3)
     if not fits or not array.size:
-        what = f"rows of {len(columns)} columns" if columns else "images of (1 or 3 channels, height, width)"
+        what = (
+            f"rows of {len(columns)} columns"
+            if columns
+            else "images of (1 or 3 channels, height, width)"
+        )
         raise ValueError(
             f"the picture needs {leading} leading axes and then {what}; got shape {array.shape}. "
             "Reshape the array, or name as many columns as it has."
@@ -180,15 +193,22 @@ def draw_tiles(panel: Axes, images: Array, across: int, value_range: tuple[float
         row, column = divmod(number, across)
         left, top = column - width / 2, row - height / 2
         draw_image(panel, image, (left, left + width, top + height, top), value_range)
-        panel.add_patch(Rectangle((left, top), width, height, fill=False, edgecolor=PALE, linewidth=0.8))
-    panel.set(xlim=(-0.5, across - 0.5), ylim=((len(images) - 1) // across + 0.5, -0.5), aspect=cell)
+        panel.add_patch(
+            Rectangle((left, top), width, height, fill=False, edgecolor=PALE, linewidth=0.8)
+        )
+    panel.set(
+        xlim=(-0.5, across - 0.5), ylim=((len(images) - 1) // across + 0.5, -0.5), aspect=cell
+    )
     panel.set(xticks=[], yticks=[])
     panel.spines[:].set_visible(False)
     panel.tick_params(length=0, labelsize=LABEL_SIZE, labelcolor=INK)
 
 
 def draw_image(
-    panel: Axes, image: Array, extent: tuple[float, float, float, float], value_range: tuple[float, float]
+    panel: Axes,
+    image: Array,
+    extent: tuple[float, float, float, float],
+    value_range: tuple[float, float],
 ) -> None:
     """Draw one image (channels, height, width) between (left, right, bottom, top)."""
     low, high = value_range
@@ -204,10 +224,17 @@ def draw_histogram(panel: Axes, values: Array, bins: Array, **look: Any) -> None
     inside = values[(values >= bins[0]) & (values <= bins[-1])]
     if inside.size:
         there = np.count_nonzero(~np.isnan(values))
-        panel.hist(inside, bins=list(bins), weights=np.full(inside.size, 1 / there / (bins[1] - bins[0])), **look)
+        panel.hist(
+            inside,
+            bins=list(bins),
+            weights=np.full(inside.size, 1 / there / (bins[1] - bins[0])),
+            **look,
+        )
 
 
 def scatter_points(panel: Axes, across: Array, upwards: Array, **look: Any) -> Any:
     """Points, the smaller and the paler the more there are."""
     size, alpha = (9, 0.6) if len(across) > 1_000 else (16, 0.7)
-    return panel.scatter(across[:MOST_POINTS], upwards[:MOST_POINTS], s=size, alpha=alpha, linewidths=0, **look)
+    return panel.scatter(
+        across[:MOST_POINTS], upwards[:MOST_POINTS], s=size, alpha=alpha, linewidths=0, **look
+    )

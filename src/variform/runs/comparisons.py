@@ -10,7 +10,12 @@ from typing import Any
 
 from variform.config.checks import Count, checked
 from variform.config.toml import to_dict
-from variform.evaluation.differences import LEVEL, differences, mean_difference, root_mean_difference
+from variform.evaluation.differences import (
+    LEVEL,
+    differences,
+    mean_difference,
+    root_mean_difference,
+)
 from variform.evaluation.metrics import METRICS
 from variform.evaluation.pareto import HIGH
 from variform.evaluation.tables import show
@@ -18,7 +23,16 @@ from variform.evaluation.verdict import SOME_ROWS, placed
 from variform.pages.curves import plot_compared_curves
 from variform.pages.report import Picture, Table, render
 from variform.runs.folder import history, open_run
-from variform.runs.grounds import DATA, DENSITIES, DENSITY, Entry, Ground, partition, refusals_of, schema_of_entry
+from variform.runs.grounds import (
+    DATA,
+    DENSITIES,
+    DENSITY,
+    Entry,
+    Ground,
+    partition,
+    refusals_of,
+    schema_of_entry,
+)
 from variform.runs.scores import scored_rows
 from variform.runs.studies import pooled
 from variform.system.files import new_folder, replacing, write_json, write_text
@@ -79,7 +93,10 @@ class Comparison:
     def tables(self) -> list[Table]:
         """The comparison as tables of text."""
         plain = self.to_dict()["runs"]
-        optional = {"high_pareto_k": f"rows with Pareto k > {HIGH}", "bits_per_dim": "bits per dimension"}
+        optional = {
+            "high_pareto_k": f"rows with Pareto k > {HIGH}",
+            "bits_per_dim": "bits per dimension",
+        }
         keys = [*_LABELS, *(key for key in optional if any(key in run for run in plain))]
         heads = {"nll": "NLL (nats)", "elbo": "ELBO (nats)", "kl": "KL (nats)", **optional}
         rows = [
@@ -91,22 +108,38 @@ class Comparison:
             ]
             for run in plain
         ]
-        header = ["run", "likelihood", *(heads.get(key, "error, RMS (data units)") for key in keys), "active units"]
+        header = [
+            "run",
+            "likelihood",
+            *(heads.get(key, "error, RMS (data units)") for key in keys),
+            "active units",
+        ]
         note = "Mean ± standard error over the rows of each run. Only runs of one table below may be ranked."
         tables = [Table("Numbers", header, rows, note)]
         tables += [_differences(group) for group in self.groups]
         shown = [set(group["runs"]) for group in self.groups]
-        tables += [_differences(group) for group in self.error_groups if set(group["runs"]) not in shown]
+        tables += [
+            _differences(group) for group in self.error_groups if set(group["runs"]) not in shown
+        ]
         if self.seeds:
             rows = [
-                [", ".join(found["runs"]), *(show(found.get(key)) for key in ("nll", "elbo", "reconstruction_error"))]
+                [
+                    ", ".join(found["runs"]),
+                    *(show(found.get(key)) for key in ("nll", "elbo", "reconstruction_error")),
+                ]
                 for found in self.seeds
             ]
             note = "Means over runs that differ in their seed alone; the errors are over rows and over seeds."
-            tables.append(Table("Over seeds", ["runs", "NLL (nats)", "ELBO (nats)", "error, RMS"], rows, note))
+            tables.append(
+                Table("Over seeds", ["runs", "NLL (nats)", "ELBO (nats)", "error, RMS"], rows, note)
+            )
         if self.options:
             rows = [[option, *values] for option, values in self.options.items()]
-            tables.append(Table("Options that differ", ["option", *(entry.name for entry in self.entries)], rows))
+            tables.append(
+                Table(
+                    "Options that differ", ["option", *(entry.name for entry in self.entries)], rows
+                )
+            )
         return tables
 
     def warnings(self) -> list[str]:
@@ -189,9 +222,15 @@ def compare(
                 f"a run must be finished to be compared; {run.folder} has no evaluation.json. "
                 f"Go on with variform train --resume {run.folder}."
             )
-    options: dict[str, Any] = {"samples": samples, "refine": refine, "seed": seed, "progress": progress}
+    options: dict[str, Any] = {
+        "samples": samples,
+        "refine": refine,
+        "seed": seed,
+        "progress": progress,
+    }
     entries = [
-        Entry(name, run, *scored_rows(run, **options), refine) for name, run in zip(_names(places), runs, strict=True)
+        Entry(name, run, *scored_rows(run, **options), refine)
+        for name, run in zip(_names(places), runs, strict=True)
     ]
     densities = partition([entry for entry in entries if entry.has_density], DENSITY)
     errors = partition(entries, DATA)
@@ -244,8 +283,14 @@ def _fill(comparison: Comparison, folder: Path, command: str) -> None:
         summary=_summary(comparison),
         facts=[
             ("Data", ", ".join(dict.fromkeys(schema_of_entry(entry).source for entry in entries))),
-            ("Test rows", ", ".join(dict.fromkeys(f"{len(entry.rows['index']):,}" for entry in entries))),
-            ("Importance samples", ", ".join(dict.fromkeys(f"{entry.scored['samples']:,}" for entry in entries))),
+            (
+                "Test rows",
+                ", ".join(dict.fromkeys(f"{len(entry.rows['index']):,}" for entry in entries)),
+            ),
+            (
+                "Importance samples",
+                ", ".join(dict.fromkeys(f"{entry.scored['samples']:,}" for entry in entries)),
+            ),
         ],
         tables=comparison.tables(),
         pictures=_draw(comparison, folder),
@@ -273,7 +318,9 @@ def _ranked(group: Sequence[Entry], measure: str) -> dict[str, Any]:
         found = paired(entry, best)
         interval = ends.get(entry.name)
         found[measure]["interval"] = interval
-        beside[entry.name] = found | {"told_apart": interval is not None and not interval[0] <= 0 <= interval[1]}
+        beside[entry.name] = found | {
+            "told_apart": interval is not None and not interval[0] <= 0 <= interval[1]
+        }
     return {
         "measure": measure,
         "reference": best.name,
@@ -291,12 +338,17 @@ def _intervals(order: Sequence[Entry], measure: str) -> dict[str, list[float]]:
     else:
         squares = [entry.rows["squared_error"].double() for entry in order]
         means = [one.nanmean().sqrt().item() for one in squares]
-        scores = [one / (2 * mean or 1) for one, mean in zip(squares, means, strict=True)]  # the delta method
+        scores = [
+            one / (2 * mean or 1) for one, mean in zip(squares, means, strict=True)
+        ]  # the delta method
     if len(order) < 2 or len(scores[0]) < 2:
         return {}
     found = differences(scores, means)
     width, mean = found.half_widths()[:, 0], found.mean[:, 0]
-    return {entry.name: [float(mean[i] - width[i]), float(mean[i] + width[i])] for i, entry in enumerate(order)}
+    return {
+        entry.name: [float(mean[i] - width[i]), float(mean[i] + width[i])]
+        for i, entry in enumerate(order)
+    }
 
 
 def _differences(group: dict[str, Any]) -> Table:
@@ -305,7 +357,9 @@ def _differences(group: dict[str, Any]) -> Table:
     rows = [[f"{best} (best)", *[""] * (len(keys) + 2)]]
     for name, found in group["differences"].items():
         cells = [show(found.get(key)) for key in keys]
-        rows.append([name, *cells, _interval(found[measure]), "yes" if found["told_apart"] else "no"])
+        rows.append(
+            [name, *cells, _interval(found[measure]), "yes" if found["told_apart"] else "no"]
+        )
     what = "NLL" if measure == "nll" else "reconstruction error"
     title = f"Ranked by {what}: difference from {best}"
     note = (
@@ -314,7 +368,12 @@ def _differences(group: dict[str, Any]) -> Table:
         f"intervals hold the true differences of all pairs at once with {group['level']:.0%}; where 0 lies inside, "
         "these rows do not tell the two runs apart."
     )
-    head = ["run", *(f"{_LABELS[key]} minus {best}'s" for key in keys), f"{_LABELS[measure]}, interval", "told apart"]
+    head = [
+        "run",
+        *(f"{_LABELS[key]} minus {best}'s" for key in keys),
+        f"{_LABELS[measure]}, interval",
+        "told apart",
+    ]
     return Table(title, head, rows, note)
 
 
@@ -334,7 +393,10 @@ def _over_seeds(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     def others(entry: Entry) -> str:
         config = entry.run.config
         return repr(
-            (dataclasses.replace(config, train=dataclasses.replace(config.train, seed=0)), entry.scored["samples"])
+            (
+                dataclasses.replace(config, train=dataclasses.replace(config.train, seed=0)),
+                entry.scored["samples"],
+            )
         )
 
     groups: dict[str, list[Entry]] = {}
@@ -344,7 +406,9 @@ def _over_seeds(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     for group in groups.values():
         numbers = [entry.numbers() for entry in group]
         if len(group) > 1:
-            names = [name for name in numbers[0] if all(name in item for item in numbers)]  # older runs have fewer
+            names = [
+                name for name in numbers[0] if all(name in item for item in numbers)
+            ]  # older runs have fewer
             means = {name: pooled([item[name] for item in numbers]) for name in names}
             found.append({"runs": [entry.name for entry in group], **means})
     return found
@@ -372,7 +436,9 @@ def _summary(comparison: Comparison) -> str:
     for group in comparison.groups:
         second = group["runs"][1]
         found = group["differences"][second]["nll"]
-        apart = "" if group["differences"][second]["told_apart"] else ", which does not tell them apart"
+        apart = (
+            "" if group["differences"][second]["told_apart"] else ", which does not tell them apart"
+        )
         sentences.append(
             f"{group['reference']} has the least NLL of {len(group['runs'])} runs that may be ranked; {second} follows "
             f"at {show(found)} nats more{apart}."
@@ -388,7 +454,16 @@ def _write_csv(comparison: Comparison, path: Path) -> None:
     for group in (*plain["ranked_by_reconstruction_error"], *plain["ranked"]):
         for name in group["runs"]:
             found[name] = {"reference": group["reference"], **group["differences"].get(name, {})}
-    head = ["run", "folder", "likelihood", "latent_dim", "seed", "split", "importance_samples", "active_units"]
+    head = [
+        "run",
+        "folder",
+        "likelihood",
+        "latent_dim",
+        "seed",
+        "split",
+        "importance_samples",
+        "active_units",
+    ]
     with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         parts = [f"{key}{part}" for key in keys for part in ("", "_se")]
@@ -397,9 +472,17 @@ def _write_csv(comparison: Comparison, path: Path) -> None:
         for run in plain["runs"]:
             beside = found.get(run["name"], {})
             cells = [(run.get(key) or {}).get(part, "") for key in keys for part in ("mean", "se")]
-            more = [(beside.get(key) or {}).get(part, "") for key in _LABELS for part in ("mean", "se")]
+            more = [
+                (beside.get(key) or {}).get(part, "") for key in _LABELS for part in ("mean", "se")
+            ]
             writer.writerow(
-                [run["name"], *(run[name] for name in head[1:]), *cells, beside.get("reference", ""), *more]
+                [
+                    run["name"],
+                    *(run[name] for name in head[1:]),
+                    *cells,
+                    beside.get("reference", ""),
+                    *more,
+                ]
             )
 
 
@@ -414,6 +497,10 @@ def _draw(comparison: Comparison, folder: Path) -> list[Picture]:
             plot_compared_curves(curves).savefig(temporary, dpi=110)
         names = ", ".join(curves)
         pictures.append(
-            Picture(f"Curves of {names}", path, "Means per validation row; a star marks the epoch that was kept.")
+            Picture(
+                f"Curves of {names}",
+                path,
+                "Means per validation row; a star marks the epoch that was kept.",
+            )
         )
     return pictures

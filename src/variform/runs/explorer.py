@@ -18,10 +18,14 @@ from variform.runs.folder import Run, open_run
 from variform.runs.samplers import sampler_file, with_sampler
 from variform.system.files import write_text
 
-MOST_EMBEDDED = 20e6  # bytes of a decoder's weights in half precision: what a page still opens with in a moment
+MOST_EMBEDDED = (
+    20e6  # bytes of a decoder's weights in half precision: what a page still opens with in a moment
+)
 
 
-def explorer_page(run: Run, splits: Splits, numbers: dict[str, Any], *, source: str | None = None) -> Page:
+def explorer_page(
+    run: Run, splits: Splits, numbers: dict[str, Any], *, source: str | None = None
+) -> Page:
     """The explorer page of a run, with its decoder inside.
 
     Args:
@@ -72,7 +76,12 @@ def explorer_contents(
     weights = sum(value.numel() for value in run.vae.decoder.parameters())
     facts = [
         ("Data", splits.schema.source),
-        ("Rows", ", ".join(f"{len(getattr(splits, name)):,} {name}" for name in ("train", "valid", "test"))),
+        (
+            "Rows",
+            ", ".join(
+                f"{len(getattr(splits, name)):,} {name}" for name in ("train", "valid", "test")
+            ),
+        ),
         ("Likelihood", run.config.model.likelihood),
         ("Latents", f"{run.vae.latent_dim}; posterior {run.config.model.posterior}; prior {prior}"),
         ("Decoder", f"{run.config.model.network}, {weights:,} weights"),

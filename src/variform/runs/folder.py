@@ -50,7 +50,9 @@ FIGURES = (
     "curves",
 )
 
-SAMPLER_FILES: dict[SamplerKind, str] = {kind: f"sampler-{kind}.safetensors" for kind in get_args(SamplerKind)}
+SAMPLER_FILES: dict[SamplerKind, str] = {
+    kind: f"sampler-{kind}.safetensors" for kind in get_args(SamplerKind)
+}
 
 RESULTS = (
     "config.toml",
@@ -72,7 +74,14 @@ RESULTS = (
 )
 """What `train` with `overwrite` sets aside first: else a run that is killed early would show another one's results."""
 
-OUTPUTS = ("latents.csv", "generated.csv", "decoded.csv", "reconstructed.csv", "imputed.csv", "imputed.npy")
+OUTPUTS = (
+    "latents.csv",
+    "generated.csv",
+    "decoded.csv",
+    "reconstructed.csv",
+    "imputed.csv",
+    "imputed.npy",
+)
 """What commands write beside these by default."""
 
 
@@ -102,7 +111,9 @@ class Run:
         splits = read(self.config.source, reading(self.config))
         require_same_data(self.folder, splits)
         apart = {"source": "", "occupancy": None, "modes": ()}  # which are not in older files
-        known = dataclasses.replace(splits.schema, **apart) == dataclasses.replace(schema_of(self.vae), **apart)
+        known = dataclasses.replace(splits.schema, **apart) == dataclasses.replace(
+            schema_of(self.vae), **apart
+        )
         if not known:
             raise ValueError(
                 f"{self.folder / 'config.toml'} must prepare the data as in training; its [data] table has changed "
@@ -125,7 +136,9 @@ class Run:
                 f"{path} must hold the numbers of this model; it has {dim} latents, the numbers are of another many. "
                 f"Have it written anew with {resume_command(self.folder)}."
             )
-        return {"warnings": collapsed(self.vae, numbers, self.config.train)} | numbers  # older files have no warnings
+        return {
+            "warnings": collapsed(self.vae, numbers, self.config.train)
+        } | numbers  # older files have no warnings
 
 
 def open_run(path: str | Path) -> Run:
@@ -171,12 +184,16 @@ def contexts_given(run: Run, given: Sequence[str], rows: int, *, seed: int = 0) 
     """
     schema = schema_of(run.vae)
     if odd := next((pair for pair in given if "=" not in pair), None):
-        raise ValueError(f"`given` must be of the form name=value; got {odd}. Write for example label=3.")
+        raise ValueError(
+            f"`given` must be of the form name=value; got {odd}. Write for example label=3."
+        )
     if given or not schema.conditions:
         values = dict(pair.split("=", 1) for pair in given)
         return schema.context(values) if given else None
     contexts = run.data().train.whole_contexts()
-    return contexts[torch.randint(len(contexts), (rows,), generator=torch.Generator().manual_seed(seed))]
+    return contexts[
+        torch.randint(len(contexts), (rows,), generator=torch.Generator().manual_seed(seed))
+    ]
 
 
 def unseen(run: Run, context: Tensor | None) -> list[str]:
@@ -197,8 +214,12 @@ def history(folder: Path) -> list[dict[str, Any]]:
         ValueError: for a file that is damaged, or tells of an epoch otherwise than the run's checkpoint.
     """
     rows = read_history(folder / "history.jsonl")
-    for row, told in zip(rows, checkpoints.epochs(folder), strict=False):  # one may be an epoch behind the other
-        if row | {"rollback": ""} != told | {"rollback": ""}:  # which is noted in the last row a little later
+    for row, told in zip(
+        rows, checkpoints.epochs(folder), strict=False
+    ):  # one may be an epoch behind the other
+        if row | {"rollback": ""} != told | {
+            "rollback": ""
+        }:  # which is noted in the last row a little later
             raise ValueError(
                 f"{folder / 'history.jsonl'} must agree with the checkpoint beside it; epoch {row['epoch']} differs. "
                 f"Have it written anew with {resume_command(folder)}."
@@ -214,7 +235,9 @@ def read_config(path: Path) -> RunConfig:
         ValueError: when it is not a configuration.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"a configuration must exist; there is no file {path}. Check the path.")
+        raise FileNotFoundError(
+            f"a configuration must exist; there is no file {path}. Check the path."
+        )
     return from_toml(path.read_bytes(), str(path))
 
 

@@ -42,14 +42,20 @@ class Entry:
 
     def numbers(self) -> dict[str, Any]:
         """Estimates over the rows; of densities only where the run has one."""
-        found = {name: Estimate.of(self.rows[name]).to_dict() for name in DENSITIES if self.has_density}
-        found["reconstruction_error"] = Estimate.root_mean(self.rows["squared_error"], gaps=True).to_dict()
+        found = {
+            name: Estimate.of(self.rows[name]).to_dict() for name in DENSITIES if self.has_density
+        }
+        found["reconstruction_error"] = Estimate.root_mean(
+            self.rows["squared_error"], gaps=True
+        ).to_dict()
         if self.has_density and "pareto_k" in self.rows:  # older runs have none
             found |= reliability(self.rows["pareto_k"], self.scored["samples"])
         if self.has_density and "ess" in self.rows:
             found["ess"] = Estimate.of(self.rows["ess"]).to_dict()
         if self.has_density and "bits_per_dim" in self.run.evaluation:
-            found["bits_per_dim"] = bits_per_dim(self.run.vae, schema_of_entry(self), self.rows["nll"]).to_dict()
+            found["bits_per_dim"] = bits_per_dim(
+                self.run.vae, schema_of_entry(self), self.rows["nll"]
+            ).to_dict()
         return found
 
     def distrusted(self) -> float:
@@ -117,7 +123,10 @@ DATA = [
     ),
     Ground(
         "rows",
-        lambda entry: (entry.scored["split"], hashlib.sha256(entry.rows["index"].numpy().tobytes()).hexdigest()),
+        lambda entry: (
+            entry.scored["split"],
+            hashlib.sha256(entry.rows["index"].numpy().tobytes()).hexdigest(),
+        ),
         lambda entry: (
             f"{len(entry.rows['index']):,} {entry.scored['split']} rows, "
             f"`split_seed={entry.run.config.data.split_seed}`"
@@ -132,7 +141,11 @@ DATA = [
         ),
         lambda entry: (
             schema_of_entry(entry).binarise
-            + (f", drawn with seed {entry.scored['seed']}" if schema_of_entry(entry).binarise == "dynamic" else "")
+            + (
+                f", drawn with seed {entry.scored['seed']}"
+                if schema_of_entry(entry).binarise == "dynamic"
+                else ""
+            )
         ),
         "The models are asked for different values.",
     ),
@@ -148,7 +161,11 @@ DENSITY = [
     ),
     Ground(
         "scaling",
-        lambda entry: (schema_of_entry(entry).shift, schema_of_entry(entry).scale, schema_of_entry(entry).kinds),
+        lambda entry: (
+            schema_of_entry(entry).shift,
+            schema_of_entry(entry).scale,
+            schema_of_entry(entry).kinds,
+        ),
         _scaling,
         "The least standard deviation of a likelihood follows the scaling, and with it the height of a density. Train "
         "with the same `scaling`.",
@@ -181,7 +198,12 @@ def refusals_of(entries: Sequence[Entry]) -> list[dict[str, Any]]:
             "trained that a density could be of. Compare reconstruction errors."
         )
         found.append(
-            {"measure": "nll", "ground": "spread of q(z|x)", "values": {"untrained": pointed}, "reason": reason}
+            {
+                "measure": "nll",
+                "ground": "spread of q(z|x)",
+                "values": {"untrained": pointed},
+                "reason": reason,
+            }
         )
     for measure, some, grounds in (
         ("nll and reconstruction_error", entries, DATA),
@@ -200,5 +222,7 @@ def refusals_of(entries: Sequence[Entry]) -> list[dict[str, Any]]:
             told = "; ".join(f"{value} ({', '.join(names)})" for value, names in words.items())
             what = "Not ranked" if measure != "nll" else "Not ranked by density"
             reason = f"{what}, because the runs differ in {ground.name}: {told}. {ground.why}"
-            found.append({"measure": measure, "ground": ground.name, "values": words, "reason": reason})
+            found.append(
+                {"measure": measure, "ground": ground.name, "values": words, "reason": reason}
+            )
     return found

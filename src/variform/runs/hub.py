@@ -30,13 +30,25 @@ from variform.runs.records import read_data
 from variform.system.files import new_folder, read_json, write_json, write_text
 from variform.version import __version__
 
-FILES = ("model.safetensors", "model.json", "config.toml", "evaluation.json", "data.json", "README.md")
+FILES = (
+    "model.safetensors",
+    "model.json",
+    "config.toml",
+    "evaluation.json",
+    "data.json",
+    "README.md",
+)
 """What is fetched: these names and no others, whatever a repository lists."""
 
-_UNREACHABLE: tuple[type[BaseException], ...] = (errors.HfHubHTTPError.__mro__[1], OSError)  # of any HTTP library
+_UNREACHABLE: tuple[type[BaseException], ...] = (
+    errors.HfHubHTTPError.__mro__[1],
+    OSError,
+)  # of any HTTP library
 
 
-def push(folder: str | os.PathLike[str], name: str, *, private: bool = False, endpoint: str | None = None) -> str:
+def push(
+    folder: str | os.PathLike[str], name: str, *, private: bool = False, endpoint: str | None = None
+) -> str:
     """Upload the model of a run with its card; a repository that is there gets a further commit.
 
     Args:
@@ -58,12 +70,18 @@ def push(folder: str | os.PathLike[str], name: str, *, private: bool = False, en
         _fill(run, name, Path(temporary))
         with _explained(name, api.endpoint):
             api.create_repo(name, private=private, exist_ok=True)
-            done = api.upload_folder(repo_id=name, folder_path=temporary, commit_message="Model and card by variform")
+            done = api.upload_folder(
+                repo_id=name, folder_path=temporary, commit_message="Model and card by variform"
+            )
     return str(done.commit_url)
 
 
 def pull(
-    name: str, folder: str | os.PathLike[str], *, revision: str | None = None, endpoint: str | None = None
+    name: str,
+    folder: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    endpoint: str | None = None,
 ) -> Path:
     """Fetch a model that `push` uploaded into a new folder, which opens as a run without data.
 
@@ -93,7 +111,10 @@ def pull(
                     f"a model of variform must have {' and '.join(sorted(missing))}; {name} has not. Choose another."
                 )
             for file in sorted(there):
-                shutil.copyfile(api.hf_hub_download(name, file, revision=info.sha, cache_dir=cache), temporary / file)
+                shutil.copyfile(
+                    api.hf_hub_download(name, file, revision=info.sha, cache_dir=cache),
+                    temporary / file,
+                )
         require_open(temporary)
     return Path(folder)
 
@@ -117,9 +138,13 @@ def require_open(folder: Path) -> None:
 
 def _api(name: str, endpoint: str | None) -> huggingface_hub.HfApi:
     if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name, re.ASCII) or ".." in name:
-        raise ValueError(f"a model on the hub must be named OWNER/NAME; got {name}. Use for example ada/digits.")
+        raise ValueError(
+            f"a model on the hub must be named OWNER/NAME; got {name}. Use for example ada/digits."
+        )
     address = endpoint or os.environ.get("HF_ENDPOINT")
-    return huggingface_hub.HfApi(endpoint=address, library_name="variform", library_version=__version__)
+    return huggingface_hub.HfApi(
+        endpoint=address, library_name="variform", library_version=__version__
+    )
 
 
 @contextmanager
@@ -127,13 +152,17 @@ def _explained(name: str, endpoint: str) -> Iterator[None]:
     """What goes wrong at the hub, in a sentence."""
     try:
         yield
-    except errors.RepositoryNotFoundError as error:  # the hub does not tell a missing model from a hidden one
+    except (
+        errors.RepositoryNotFoundError
+    ) as error:  # the hub does not tell a missing model from a hidden one
         raise ValueError(
             f"the model must be on the hub and open to you; {endpoint} has no {name} that is. Check the name, or log "
             "in with hf auth login."
         ) from error
     except errors.RevisionNotFoundError as error:
-        raise ValueError(f"the revision must be one of {name}; it is not. Leave it out for the newest.") from error
+        raise ValueError(
+            f"the revision must be one of {name}; it is not. Leave it out for the newest."
+        ) from error
     except errors.HfHubHTTPError as error:
         status = getattr(error.response, "status_code", None)
         if status in (401, 403):
@@ -141,8 +170,13 @@ def _explained(name: str, endpoint: str) -> Iterator[None]:
                 f"the hub must know you and let you write to {name}; {endpoint} answers {status}. Log in with hf auth "
                 "login and a token that may write, or set HF_TOKEN."
             ) from error
-        raise OSError(f"the hub must answer; {endpoint} says {status} for {name}. Try again later.") from error
-    except (RuntimeError, *_UNREACHABLE) as error:  # the client's threads turn what they meet into a RuntimeError
+        raise OSError(
+            f"the hub must answer; {endpoint} says {status} for {name}. Try again later."
+        ) from error
+    except (
+        RuntimeError,
+        *_UNREACHABLE,
+    ) as error:  # the client's threads turn what they meet into a RuntimeError
         wrong = type(error.__cause__ or error).__name__
         raise OSError(
             f"the hub must be reachable; {endpoint} is not ({wrong}). Check the network, "
@@ -182,7 +216,10 @@ def card(run: Run, name: str) -> str:
     header, table = numbers_table(numbers)
     conditions = ", ".join(_plain(item.name) for item in schema.conditions)
     kind = f"{'conditional ' if conditions else ''}variational autoencoder"
-    told = {item.name: item.categories[0] if item.categories else round(item.shift, 3) for item in schema.conditions}
+    told = {
+        item.name: item.categories[0] if item.categories else round(item.shift, 3)
+        for item in schema.conditions
+    }
     given = f", given={told}" if told else ""
     sections = [
         _metadata(run, name, source),
@@ -218,7 +255,13 @@ def _metadata(run: Run, name: str, source: str) -> str:
         for key, metric in METRICS.items()
         if run.evaluation.get(key, {}).get("mean") is not None
     ]
-    results = [{"task": {"type": "density-estimation"}, "dataset": {"name": source, "type": source}, "metrics": found}]
+    results = [
+        {
+            "task": {"type": "density-estimation"},
+            "dataset": {"name": source, "type": source},
+            "metrics": found,
+        }
+    ]
     values = {
         "library_name": "variform",
         "tags": ["variform", "variational-autoencoder", "generative-model", "latent-space"],
@@ -251,7 +294,11 @@ def _limits(numbers: dict[str, Any], source: str) -> str:
         f"It knows {source} alone; what it makes of other data, and how likely it calls them, means little.",
         "The numbers hold for held-out rows of the same source, not for another population.",
         f"{units['count']} of {units['of']} latent dimensions are active.",
-        *([f"The posterior is {gap:.3g} nats a row from the exact one on average."] if gap is not None else []),
+        *(
+            [f"The posterior is {gap:.3g} nats a row from the exact one on average."]
+            if gap is not None
+            else []
+        ),
         "Names of columns and categories and the ranges of values stand in the files; whether generated rows may "
         "reveal single training rows was not examined.",
     ]

@@ -34,7 +34,9 @@ def overview(folder: Path) -> dict[str, Any]:
     """
     path = folder / "config.toml"
     if not path.is_file():
-        raise FileNotFoundError(f"a run must be a folder with config.toml; {folder} is not. Check the path.")
+        raise FileNotFoundError(
+            f"a run must be a folder with config.toml; {folder} is not. Check the path."
+        )
     config = read_config(path)
     data = read_data(folder / "data.json") if (folder / "data.json").is_file() else None
     numbers = folder / "evaluation.json"

@@ -79,7 +79,10 @@ class Subject:
     @property
     def look(self) -> dict[str, Any]:
         """What every picture of rows is told about them."""
-        look: dict[str, Any] = {"columns": self.schema.columns, "categories": self.schema.categories}
+        look: dict[str, Any] = {
+            "columns": self.schema.columns,
+            "categories": self.schema.categories,
+        }
         if self.is_image:
             look["value_range"] = self.schema.grey_range
         return look
@@ -146,7 +149,9 @@ def reconstructions(of: Subject) -> Sketch:
     few = test.take(exploration.spread(20 if of.is_image else 500, len(test)))
     originals, copies = exploration.reconstruct(of.vae, few)
     caption = "Test rows and what the model makes of their posterior means."
-    return Sketch("Reconstructions", caption, partial(plot_reconstructions, originals, copies, **of.look))
+    return Sketch(
+        "Reconstructions", caption, partial(plot_reconstructions, originals, copies, **of.look)
+    )
 
 
 def samples(of: Subject) -> Sketch:
@@ -158,7 +163,9 @@ def samples(of: Subject) -> Sketch:
     caption += " under the contexts of training rows." if of.under else "."
     if not of.is_image:
         caption += " Beside them the training rows."
-    return Sketch("Samples from the prior", caption, partial(plot_samples, new, data=beside, **of.look))
+    return Sketch(
+        "Samples from the prior", caption, partial(plot_samples, new, data=beside, **of.look)
+    )
 
 
 def draws(of: Subject) -> Sketch | None:
@@ -166,7 +173,9 @@ def draws(of: Subject) -> Sketch | None:
     if not of.is_image or of.vae.likelihood.support not in ("levels", "counts"):
         return None
     caption = "The same latent points; every pixel drawn from p(x|z) on its own."
-    return Sketch("Samples with their noise", caption, partial(plot_samples, of.samples(draw=True), **of.look))
+    return Sketch(
+        "Samples with their noise", caption, partial(plot_samples, of.samples(draw=True), **of.look)
+    )
 
 
 def latent(of: Subject) -> Sketch | None:
@@ -189,7 +198,9 @@ def manifold(of: Subject) -> Sketch | None:
     grid, quantiles = exploration.manifold(of.vae, 20 if of.is_image else 30, context=of.typical)
     caption = f"The latent plane decoded on a grid of equal prior mass; the prior is {of.prior}."
     if not of.is_normal:
-        caption += " Each column is a strip of equal mass, and z2 follows its quantiles in that strip."
+        caption += (
+            " Each column is a strip of equal mass, and z2 follows its quantiles in that strip."
+        )
     plot = partial(plot_manifold, grid, quantiles, is_standard=of.is_normal, **of.look)
     return Sketch("The manifold", caption + of.under, plot)
 
@@ -209,7 +220,9 @@ def traversals(of: Subject) -> Sketch | None:
             "the others at their medians, which need not be likely together"
         )
     plot = partial(plot_traversals, values, positions, names, is_standard=of.is_normal, **of.look)
-    return Sketch("Traversals", f"{caption}; the latent with the largest {long} first.{of.under}", plot)
+    return Sketch(
+        "Traversals", f"{caption}; the latent with the largest {long} first.{of.under}", plot
+    )
 
 
 def conditions(of: Subject) -> Sketch | None:
@@ -220,7 +233,11 @@ def conditions(of: Subject) -> Sketch | None:
     changed, ways = exploration.under_each(of.vae, few)
     first = of.schema.conditions[0].name
     caption = f"Test rows, encoded with their own {first} and decoded with each {first}."
-    return Sketch("Under another condition", caption, partial(plot_conditions, changed, ways, first, **of.look))
+    return Sketch(
+        "Under another condition",
+        caption,
+        partial(plot_conditions, changed, ways, first, **of.look),
+    )
 
 
 def interpolation(of: Subject) -> Sketch | None:
@@ -239,14 +256,18 @@ def kl(of: Subject) -> Sketch | None:
         return None
     errors = np.array([one["se"] or 0.0 for one in kls])
     caption = "How many nats each latent tells about a row."
-    return Sketch("KL per latent dimension", caption, partial(plot_kl_per_dimension, of.information, errors))
+    return Sketch(
+        "KL per latent dimension", caption, partial(plot_kl_per_dimension, of.information, errors)
+    )
 
 
 def curves(of: Subject) -> Sketch | None:
     """The training, epoch by epoch."""
     if not of.history:
         return None
-    return Sketch("Training", "Means per example over each epoch.", partial(plot_curves, of.history))
+    return Sketch(
+        "Training", "Means per example over each epoch.", partial(plot_curves, of.history)
+    )
 
 
 PICTURES: dict[str, Callable[[Subject], Sketch | None]] = {
@@ -264,7 +285,9 @@ PICTURES: dict[str, Callable[[Subject], Sketch | None]] = {
 """By the names of their files, in the order of the report; a function gives None where there is nothing to show."""
 
 
-def draw_pictures(run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[str, Any]]) -> list[Picture]:
+def draw_pictures(
+    run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[str, Any]]
+) -> list[Picture]:
     """Write figures/*.png and say what each shows; of a collapsed model none of the latent space."""
     subject = Subject(run, splits, numbers, history)
     folder = run.folder / "figures"
@@ -314,19 +337,28 @@ def write_report(
     write_text(run.folder / "report.html", html)
 
 
-def _facts(run: Run, splits: Splits, numbers: dict[str, Any], history: History) -> list[tuple[str, str]]:
+def _facts(
+    run: Run, splits: Splits, numbers: dict[str, Any], history: History
+) -> list[tuple[str, str]]:
     """What the head of the report says of a run."""
     schema, config = splits.schema, run.config
     shape = " x ".join(map(str, schema.shape))
-    sizes = ", ".join(f"{len(getattr(splits, name)):,} {name}" for name in ("train", "valid", "test"))
+    sizes = ", ".join(
+        f"{len(getattr(splits, name)):,} {name}" for name in ("train", "valid", "test")
+    )
     weights = sum(value.numel() for value in run.vae.parameters())
     epochs = decimal(passes(history.rows, len(splits.train)))
-    training = f"{history.rows[-1]['step']:,} steps, {epochs} epochs, best epoch {history.best_epoch}"
+    training = (
+        f"{history.rows[-1]['step']:,} steps, {epochs} epochs, best epoch {history.best_epoch}"
+    )
     versions = ", ".join(f"{name} {version}" for name, version in numbers["versions"].items())
     return [
         ("Data", f"{schema.source}: {schema.kind}s of shape {shape}"),
         ("Rows", sizes),
-        ("Model", f"{config.model.likelihood} likelihood, {config.model.latent_dim} latents, {weights:,} weights"),
+        (
+            "Model",
+            f"{config.model.likelihood} likelihood, {config.model.latent_dim} latents, {weights:,} weights",
+        ),
         ("Latents", f"posterior {config.model.posterior}; prior {prior_name(config.model)}"),
         ("Training", f"{training}; {history.stopped}"),
         ("Objective", objective_name(config)),
@@ -344,9 +376,14 @@ def _tables(schema: Schema, numbers: dict[str, Any]) -> list[Table]:
     models = {"VAE": numbers}
     for name, label in baseline_names(numbers["baselines"]).items():
         models[label] = numbers["baselines"][name]
-    errors = {label: model.get("reconstruction_error_per_column", {}) for label, model in models.items()}
+    errors = {
+        label: model.get("reconstruction_error_per_column", {}) for label, model in models.items()
+    }
     if errors["VAE"]:
-        by_column = [[column, *(show(error[column]) for error in errors.values())] for column in errors["VAE"]]
+        by_column = [
+            [column, *(show(error[column]) for error in errors.values())]
+            for column in errors["VAE"]
+        ]
         unit = "RMS, in each column's unit"
         unit += "; of categories the share that is wrong." if schema.kinds else "."
         tables.append(Table("Reconstruction error by column", ["column", *errors], by_column, unit))

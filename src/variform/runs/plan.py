@@ -46,7 +46,9 @@ def prepare(config: RunConfig) -> tuple[Splits, VAE]:
     splits = read(config.source, reading(config))
     rows = len(splits.train)
     train = for_rows(config.train, rows)
-    vae = build_vae(config.model, splits.schema, seed=train.seed, moments=splits.train.moments(seed=train.seed))
+    vae = build_vae(
+        config.model, splits.schema, seed=train.seed, moments=splits.train.moments(seed=train.seed)
+    )
     objective = build_objective(vae, train, rows=rows)
     require_fits(objective, train)
     require_labels(objective, splits.train)

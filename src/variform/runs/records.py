@@ -80,7 +80,9 @@ def problem(value: Any, form: Any, place: str = "it") -> str:
     if isinstance(form, list):
         if not isinstance(value, list):
             return f"{place} is no list"
-        return _first(problem(item, form[0], f"{place}[{number}]") for number, item in enumerate(value))
+        return _first(
+            problem(item, form[0], f"{place}[{number}]") for number, item in enumerate(value)
+        )
     if isinstance(form, Each | dict):
         if not isinstance(value, dict):
             return f"{place} is no values by name"
@@ -90,7 +92,9 @@ def problem(value: Any, form: Any, place: str = "it") -> str:
 
 def _by_name(values: dict[str, Any], form: "Each | dict[str, Any]", before: str) -> str:
     if isinstance(form, Each):
-        return _first(problem(value, form.form, before + name[:40]) for name, value in values.items())
+        return _first(
+            problem(value, form.form, before + name[:40]) for name, value in values.items()
+        )
     for key, inner in form.items():
         name = key.removesuffix("?")
         if name in values:
@@ -135,7 +139,9 @@ EPOCH = {
 
 def _evaluation() -> dict[str, Any]:
     """The form of evaluation.json, whose metrics may be there for the model and for each simpler one."""
-    optional = {f"{name}?": ESTIMATE for name in METRICS} | {"reconstruction_error_per_column?": Each(ESTIMATE)}
+    optional = {f"{name}?": ESTIMATE for name in METRICS} | {
+        "reconstruction_error_per_column?": Each(ESTIMATE)
+    }
     beside = optional | {"nll_difference?": ESTIMATE, "reconstruction_error_difference?": ESTIMATE}
     required = dict.fromkeys(("elbo", "log_likelihood", "kl", "posterior_gap", "ess"), ESTIMATE)
     return optional | {
@@ -197,13 +203,19 @@ def read_history(path: Path) -> list[dict[str, Any]]:
         ValueError: for a file that is damaged, or of something else; says where.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path.name} must be there; there is none at {path}. Check the path.")
+        raise FileNotFoundError(
+            f"{path.name} must be there; there is none at {path}. Check the path."
+        )
     lines = path.read_bytes().splitlines()
     rows = [from_json(line, f"line {number} of {path}") for number, line in enumerate(lines, 1)]
     if wrong := problem(rows, [EPOCH]):
-        raise ValueError(f"{path} must hold an epoch of a training in each line; {wrong}. Fetch it again.")
+        raise ValueError(
+            f"{path} must hold an epoch of a training in each line; {wrong}. Fetch it again."
+        )
     if any(after["step"] < before["step"] for before, after in itertools.pairwise(rows)):
-        raise ValueError(f"{path} must hold the epochs in their order; they are not. Fetch it again.")
+        raise ValueError(
+            f"{path} must hold the epochs in their order; they are not. Fetch it again."
+        )
     return rows
 
 
@@ -217,5 +229,7 @@ def read_sessions(path: Path) -> list[Mapping[str, Any]]:
         return []
     values = read_json(path)
     if wrong := problem(values, {"sessions?": [Each(lambda value: True)]}):
-        raise ValueError(f"{path} must hold a list of sessions; {wrong}. Delete it to go on without.")
+        raise ValueError(
+            f"{path} must hold a list of sessions; {wrong}. Delete it to go on without."
+        )
     return values.get("sessions", [])

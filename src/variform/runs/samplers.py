@@ -55,14 +55,20 @@ def fit_sampler(
         return _fit_sampler(run, kind, samples, seed, progress)
 
 
-def _fit_sampler(run: Run, kind: SamplerKind, samples: int, seed: int, progress: bool) -> dict[str, Any]:
+def _fit_sampler(
+    run: Run, kind: SamplerKind, samples: int, seed: int, progress: bool
+) -> dict[str, Any]:
     splits = run.data()
-    fitted = samplers.SAMPLERS[kind].fit(run.vae, splits.train, splits.valid, seed=seed, progress=progress)
+    fitted = samplers.SAMPLERS[kind].fit(
+        run.vae, splits.train, splits.valid, seed=seed, progress=progress
+    )
     save_sampler(fitted, run.vae, sampler_file(run, kind))
     there = [other for other in samplers.SAMPLERS if sampler_file(run, other).is_file()]
     found = {other: load_sampler(sampler_file(run, other), run.vae) for other in there}
     priors: dict[str, Any] = {name: sampler.prior for name, sampler in found.items()}
-    numbers = samplers.compare(run.vae, priors, splits, samples=samples, seed=seed, progress=progress)
+    numbers = samplers.compare(
+        run.vae, priors, splits, samples=samples, seed=seed, progress=progress
+    )
     for name, sampler in found.items():
         numbers["samplers"][name]["fit"] = sampler.facts
     numbers["warnings"] = [*warned(run), *numbers["warnings"]]

@@ -42,7 +42,10 @@ def assess(
         kept = row_scores(run.vae, rows, scores, split, samples, seed, baselines)
         write_sealed(run.folder / _SCORES[split], *kept)
     there = (run.folder / "history.jsonl").is_file()
-    told: dict[str, Any] = {"trained": run.config.train, "history": history(run.folder) if there else []}
+    told: dict[str, Any] = {
+        "trained": run.config.train,
+        "history": history(run.folder) if there else [],
+    }
     told |= {"refined": refined, "refine": refine}
     numbers = summary(run.vae, rows, scores, baselines, samples=samples, seed=seed, **told)
     if few := _few_rows(splits, split):
@@ -52,13 +55,26 @@ def assess(
             "The training took the mean of q(z|x) for z and left its spread alone: ELBO and NLL are those of a spread "
             "that nobody chose. Compare reconstruction errors, and no densities."
         )
-    versions = {"variform": __version__, "torch": torch.__version__, "python": platform.python_version()}
-    return numbers | {"split": split, "rows": len(rows), "seed": seed, "data": describe(splits), "versions": versions}
+    versions = {
+        "variform": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+    return numbers | {
+        "split": split,
+        "rows": len(rows),
+        "seed": seed,
+        "data": describe(splits),
+        "versions": versions,
+    }
 
 
 def _few_rows(splits: Splits, split: str) -> str:
     """A warning where a split is so small that its numbers say little; else empty."""
-    count, total = len(getattr(splits, split)), sum(map(len, (splits.train, splits.valid, splits.test)))
+    count, total = (
+        len(getattr(splits, split)),
+        sum(map(len, (splits.train, splits.valid, splits.test))),
+    )
     if count >= max(10, total / 30):
         return ""
     repeats = splits.duplicates["within"]
@@ -96,7 +112,11 @@ def row_scores(
     simpler = {name: found["rows"] for name, found in (baselines or {}).items()}
     trust = {"pareto_k": scores.pareto_k, "ess": scores.ess} if samples >= FEWEST_SAMPLES else {}
     return header, {
-        **{f"{name}.{measure}": values for name, found in simpler.items() for measure, values in found.items()},
+        **{
+            f"{name}.{measure}": values
+            for name, found in simpler.items()
+            for measure, values in found.items()
+        },
         "index": rows.index,
         "elbo": scores.elbo,
         "log_likelihood": scores.log_likelihood,
@@ -147,11 +167,20 @@ def _require_scores(path: Path, header: dict[str, Any], tensors: dict[str, Tenso
     """Refuse what is not of the form that `row_scores` gives."""
     kinds = {"scored": str, "split": str, "samples": int, "seed": int}
     names = {"index", "elbo", "log_likelihood", "kl", "nll", "squared_error"}
-    optional = {f"{name}.{measure}" for name in (*PCAS, "famd", "trivial") for measure in ("nll", "squared_error")}
+    optional = {
+        f"{name}.{measure}"
+        for name in (*PCAS, "famd", "trivial")
+        for measure in ("nll", "squared_error")
+    }
     optional |= {"pareto_k", "ess"}  # older runs have none
     shapes = {(value.shape, value.ndim) for value in tensors.values()}
     is_typed = all(type(header.get(name)) is kind for name, kind in kinds.items())
-    if not is_typed or not names <= set(tensors) <= names | optional or len(shapes) != 1 or next(iter(shapes))[1] != 1:
+    if (
+        not is_typed
+        or not names <= set(tensors) <= names | optional
+        or len(shapes) != 1
+        or next(iter(shapes))[1] != 1
+    ):
         raise ValueError(
             f"{path} must hold the scores of rows; it does not. Write them anew with variform train --resume."
         )

@@ -75,10 +75,14 @@ class Study:
             "active_units": "active units",
             "valid_nll_minus_lowest": "validation NLL minus the lowest",
         }
-        if any(row.get("pca_reconstruction_error", {}).get("metric") == "FAMD" for row in self.rows):
+        if any(
+            row.get("pca_reconstruction_error", {}).get("metric") == "FAMD" for row in self.rows
+        ):
             columns["pca_reconstruction_error"] = "FAMD's error"
         keys = [key for key in columns if any(key in row for row in self.rows)]
-        rows = [[str(row["latent_dim"]), *(show(row.get(key)) for key in keys)] for row in self.rows]
+        rows = [
+            [str(row["latent_dim"]), *(show(row.get(key)) for key in keys)] for row in self.rows
+        ]
         return ["latents", *(columns[key] for key in keys)], rows
 
 
@@ -111,9 +115,13 @@ def latent_dimension(
         Stopped: after Ctrl-C or another signal; what is finished is kept.
     """
     if not dims or min(dims) < 1 or seeds < 1:
-        raise ValueError(f"a study needs latent dimensions and seeds of at least 1; got {dims}, {seeds}. Try 2,5,10.")
+        raise ValueError(
+            f"a study needs latent dimensions and seeds of at least 1; got {dims}, {seeds}. Try 2,5,10."
+        )
     require_effect(config.model)
-    with processes.for_all(new_run(folder, overwrite=overwrite or (folder / "study.toml").is_file())):
+    with processes.for_all(
+        new_run(folder, overwrite=overwrite or (folder / "study.toml").is_file())
+    ):
         return _study(config, tuple(sorted(set(dims))), folder, seeds, overwrite, progress)
 
 
@@ -137,7 +145,9 @@ def _study(
         message = "the study stopped and was saved; give the same command to go on with it"
         raise Stopped.by(error, message) from error
     rows = [_row(dim, runs) for dim, runs in fits.items()]
-    recommended, reason, differences_by_dim = recommend({dim: _validation_nll(runs) for dim, runs in fits.items()})
+    recommended, reason, differences_by_dim = recommend(
+        {dim: _validation_nll(runs) for dim, runs in fits.items()}
+    )
     for row in rows:
         row["valid_nll_minus_lowest"] = differences_by_dim.get(row["latent_dim"])
     warnings = [
@@ -246,7 +256,9 @@ def recommend(scores: Mapping[int, Tensor]) -> tuple[int, str, dict[int, dict[st
     """
     whole = {dim: nll.double() for dim, nll in sorted(scores.items()) if nll.isfinite().all()}
     if not whole:
-        raise ValueError("a study needs a finite validation NLL; every fit has none. Use a smaller `learning_rate`.")
+        raise ValueError(
+            "a study needs a finite validation NLL; every fit has none. Use a smaller `learning_rate`."
+        )
     means = {dim: nll.mean().item() for dim, nll in whole.items()}
     lowest = min(means, key=means.__getitem__)
     from_lowest = _from_lowest(whole, means, lowest)
@@ -260,7 +272,9 @@ def recommend(scores: Mapping[int, Tensor]) -> tuple[int, str, dict[int, dict[st
             f"above the lowest, that of {lowest}, paired over the same {rows:,} rows"
         ]
     if smallest > min(means):
-        reasons.append("that of every smaller one is clearly above, corrected for the choice among all")
+        reasons.append(
+            "that of every smaller one is clearly above, corrected for the choice among all"
+        )
     if smallest == max(means) and len(means) > 1:
         reasons.append("it is the largest tried, so a larger one may be better still")
     if seeds == 1 and len(means) > 1:
@@ -268,7 +282,9 @@ def recommend(scores: Mapping[int, Tensor]) -> tuple[int, str, dict[int, dict[st
     return smallest, "; ".join(reasons), from_lowest
 
 
-def _from_lowest(fits: Mapping[int, Tensor], means: Mapping[int, float], lowest: int) -> dict[int, dict[str, Any]]:
+def _from_lowest(
+    fits: Mapping[int, Tensor], means: Mapping[int, float], lowest: int
+) -> dict[int, dict[str, Any]]:
     """Of each dimension the difference of its NLL from the lowest, its error, and whether it may be the best."""
     dims = list(fits)
     rows = fits[lowest].shape[1]
@@ -301,7 +317,9 @@ def _same_fits(config: RunConfig, other: RunConfig) -> bool:
 
 
 def _variant(config: RunConfig, dim: int, seed: int) -> RunConfig:
-    return replace(config, model=replace(config.model, latent_dim=dim), train=replace(config.train, seed=seed))
+    return replace(
+        config, model=replace(config.model, latent_dim=dim), train=replace(config.train, seed=seed)
+    )
 
 
 def _fit(config: RunConfig, folder: Path, splits: Splits, overwrite: bool, progress: bool) -> Run:
@@ -320,7 +338,9 @@ def _fit(config: RunConfig, folder: Path, splits: Splits, overwrite: bool, progr
 
 def _belongs(config: RunConfig, folder: Path, splits: Splits, overwrite: bool) -> bool:
     """Whether the run in `folder` is of this configuration and data; other data are refused or may be overwritten."""
-    if not (folder / "config.toml").is_file() or not _same_fits(read_config(folder / "config.toml"), config):
+    if not (folder / "config.toml").is_file() or not _same_fits(
+        read_config(folder / "config.toml"), config
+    ):
         return False
     try:
         require_same_data(folder, splits)
@@ -334,7 +354,10 @@ def _belongs(config: RunConfig, folder: Path, splits: Splits, overwrite: bool) -
 def _validation_nll(runs: list[Run]) -> Tensor:
     """Of every validation row by each fit, (fits, rows)."""
     samples = [_read(run.folder / "validation.json")["nll"]["samples"] for run in runs]
-    scored = [scored_rows(run, split="valid", samples=count) for run, count in zip(runs, samples, strict=True)]
+    scored = [
+        scored_rows(run, split="valid", samples=count)
+        for run, count in zip(runs, samples, strict=True)
+    ]
     return torch.stack([rows["nll"] for _, rows in scored])
 
 
@@ -377,7 +400,12 @@ def pooled(estimates: list[dict[str, Any]]) -> dict[str, Any]:
     means = np.array([item["mean"] for item in estimates], dtype=float)
     rows = np.mean([(item["se"] or 0.0) ** 2 for item in estimates])
     seeds = means.var(ddof=1) / len(means) if len(means) > 1 else 0.0
-    return {"mean": means.mean(), "se": math.sqrt(rows + seeds), "n": estimates[0]["n"], "seeds": len(means)}
+    return {
+        "mean": means.mean(),
+        "se": math.sqrt(rows + seeds),
+        "n": estimates[0]["n"],
+        "seeds": len(means),
+    }
 
 
 def _draw(study: Study, runs: dict[int, Run], splits: Splits, folder: Path) -> Picture:
@@ -394,10 +422,16 @@ def _draw(study: Study, runs: dict[int, Run], splits: Splits, folder: Path) -> P
     path = folder / "study.png"
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110)
-    return Picture("Latent dimension", path, "The same test rows at each dimension, and what it costs and gains.")
+    return Picture(
+        "Latent dimension",
+        path,
+        "The same test rows at each dimension, and what it costs and gains.",
+    )
 
 
-def _write_report(study: Study, config: RunConfig, splits: Splits, picture: Picture, folder: Path, seeds: int) -> None:
+def _write_report(
+    study: Study, config: RunConfig, splits: Splits, picture: Picture, folder: Path, seeds: int
+) -> None:
     dims = ",".join(str(row["latent_dim"]) for row in study.rows)
     config_file = shlex.quote(str(folder / "study.toml"))
     header, rows = study.table()
@@ -405,7 +439,11 @@ def _write_report(study: Study, config: RunConfig, splits: Splits, picture: Pict
     html = render(
         title=f"variform: which latent dimension for {splits.schema.source}?",
         summary=f"Recommended: {study.recommended} latent dimensions; {study.reason}.",
-        facts=[("Data", splits.schema.source), ("Likelihood", config.model.likelihood), ("Dimensions", dims)],
+        facts=[
+            ("Data", splits.schema.source),
+            ("Likelihood", config.model.likelihood),
+            ("Dimensions", dims),
+        ],
         tables=[Table("Held-out numbers", header, rows, note)],
         pictures=[picture],
         command=f"variform study latent-dim --config {config_file} --dims {dims} --seeds {seeds} --out NEW",

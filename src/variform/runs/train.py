@@ -32,7 +32,12 @@ from variform.version import __version__
 
 
 def train_run(
-    config: RunConfig, folder: Path, *, overwrite: bool = False, progress: bool = False, pictures: bool = True
+    config: RunConfig,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    progress: bool = False,
+    pictures: bool = True,
 ) -> Run:
     """Read, build, fit, evaluate, draw and report, into a new folder.
 
@@ -65,7 +70,11 @@ def train_run(
 
 
 def resume_run(
-    folder: Path, *, evaluation: EvaluationConfig | None = None, progress: bool = False, pictures: bool = True
+    folder: Path,
+    *,
+    evaluation: EvaluationConfig | None = None,
+    progress: bool = False,
+    pictures: bool = True,
 ) -> Run:
     """Go on with an interrupted run; it ends with the same bits as one that was left alone.
 
@@ -85,11 +94,15 @@ def resume_run(
     with ExitStack() as stack:
         with processes.joined():  # the folder may be there for process 0 alone
             if not processes.any_of(is_first and path.is_file())[0]:
-                raise FileNotFoundError(f"a run must be a folder with config.toml; {folder} is not. Check the path.")
+                raise FileNotFoundError(
+                    f"a run must be a folder with config.toml; {folder} is not. Check the path."
+                )
             stack.enter_context(processes.for_all(locks.held(folder)))
             (has_checkpoint,) = processes.any_of(is_first and checkpoint.is_file())
             config = from_toml(processes.told(path.read_bytes() if is_first else b""), str(path))
-            config = config if evaluation is None else dataclasses.replace(config, evaluation=evaluation)
+            config = (
+                config if evaluation is None else dataclasses.replace(config, evaluation=evaluation)
+            )
             splits, vae = prepare(config)
             require_same_data(folder, splits)
             if is_first:
@@ -100,13 +113,19 @@ def resume_run(
         return _finish(Run(folder, config, vae), splits, history, progress, pictures)
 
 
-def _fit(config: RunConfig, folder: Path, splits: Splits, vae: VAE, *, resume: bool, progress: bool) -> History:
+def _fit(
+    config: RunConfig, folder: Path, splits: Splits, vae: VAE, *, resume: bool, progress: bool
+) -> History:
     """Train the model of a run, by all processes that there are."""
     objective = build_objective(vae, config.train, rows=len(splits.train))
     if processes.rank() == 0:
         write_json(folder / "data.json", describe(splits))
         _note_session(folder, config, splits, threads_of(objective, config.train))
-    given = {"fingerprint": splits.fingerprint, "data": to_dict(config.data), "model": to_dict(config.model)}
+    given = {
+        "fingerprint": splits.fingerprint,
+        "data": to_dict(config.data),
+        "model": to_dict(config.model),
+    }
     try:
         with processes.joined():
             return fit(
@@ -166,7 +185,9 @@ def _git_commit() -> str | None:
     """The commit of the repository that the user works in, with a + for uncommitted changes; None outside of one."""
     try:
         commit, changes = (
-            subprocess.run(["git", *words], capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+            subprocess.run(
+                ["git", *words], capture_output=True, text=True, timeout=10, check=True
+            ).stdout.strip()
             for words in (("rev-parse", "HEAD"), ("status", "-s", "-uno"))
         )
     except (OSError, subprocess.SubprocessError):
@@ -176,7 +197,15 @@ def _git_commit() -> str | None:
 
 def _save_last(vae: VAE, history: History, folder: Path) -> None:
     best = {name: value.clone() for name, value in vae.state_dict().items()}
-    parts = (name.partition("vae.") for name in history.last)  # an objective may have a network beside it
-    vae.load_state_dict({name: history.last[prefix + name] for before, prefix, name in parts if prefix and not before})
+    parts = (
+        name.partition("vae.") for name in history.last
+    )  # an objective may have a network beside it
+    vae.load_state_dict(
+        {
+            name: history.last[prefix + name]
+            for before, prefix, name in parts
+            if prefix and not before
+        }
+    )
     save(vae, folder / "last.safetensors")
     vae.load_state_dict(best)

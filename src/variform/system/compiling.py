@@ -10,7 +10,9 @@ from typing import Any
 import torch
 
 
-def compiled(function: Callable[..., Any], device: torch.device, *, only: bool = False) -> Callable[..., Any]:
+def compiled(
+    function: Callable[..., Any], device: torch.device, *, only: bool = False
+) -> Callable[..., Any]:
     """`function` compiled as a whole for the shapes of its first call, with the random numbers that torch draws itself.
 
     Its backward pass may be part of it. Compiled code is kept between runs, in the user's cache folder.
@@ -35,7 +37,11 @@ def compiled(function: Callable[..., Any], device: torch.device, *, only: bool =
     bound = getattr(function, "__self__", None)
     plain: Any = getattr(function, "__func__", function)
     own: Any = types.FunctionType(
-        plain.__code__.replace(), plain.__globals__, plain.__name__, plain.__defaults__, plain.__closure__
+        plain.__code__.replace(),
+        plain.__globals__,
+        plain.__name__,
+        plain.__defaults__,
+        plain.__closure__,
     )
     own.__kwdefaults__ = plain.__kwdefaults__
     own = own if bound is None else types.MethodType(own, bound)
@@ -47,7 +53,9 @@ def compiled(function: Callable[..., Any], device: torch.device, *, only: bool =
         if not is_first:
             return code(*arguments, **named)
         with dynamo.config.patch(trace_autograd_ops=True), warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of torch, at what its compiler does itself
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # of torch, at what its compiler does itself
             found = code(*arguments, **named)
         is_first = False
         return found

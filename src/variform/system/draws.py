@@ -83,7 +83,9 @@ def common() -> Iterator[None]:
         _is_common = before
 
 
-def normal(shape: torch.Size | tuple[int, ...], *, axis: int = 0, like: Tensor | None = None) -> Tensor:
+def normal(
+    shape: torch.Size | tuple[int, ...], *, axis: int = 0, like: Tensor | None = None
+) -> Tensor:
     """Draws from N(0, 1).
 
     Args:

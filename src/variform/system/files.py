@@ -37,7 +37,12 @@ def special(path: str | os.PathLike[str]) -> str:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):
         return ""  # it is not there, which opening it says
-    kinds = {"a pipe": stat.S_ISFIFO, "a socket": stat.S_ISSOCK, "a device": stat.S_ISCHR, "a disk": stat.S_ISBLK}
+    kinds = {
+        "a pipe": stat.S_ISFIFO,
+        "a socket": stat.S_ISSOCK,
+        "a device": stat.S_ISCHR,
+        "a disk": stat.S_ISBLK,
+    }
     return next((kind for kind, is_kind in kinds.items() if is_kind(mode)), "")
 
 
@@ -67,13 +72,17 @@ def replacing(path: str | os.PathLike[str], *, new: bool = False) -> Iterator[Pa
     path = Path(path)
     if path.is_dir() or not path.parent.is_dir():
         wrong = f"{path} is a folder" if path.is_dir() else f"there is no folder {path.parent}"
-        raise FileNotFoundError(f"a file must be written in a folder that exists; {wrong}. Choose another path.")
+        raise FileNotFoundError(
+            f"a file must be written in a folder that exists; {wrong}. Choose another path."
+        )
     if new:
         _require_new(path)
     temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
     try:
         temporary.touch(exist_ok=False)
-        mode = temporary.stat().st_mode  # what the user's umask gives: some writers choose a stricter one
+        mode = (
+            temporary.stat().st_mode
+        )  # what the user's umask gives: some writers choose a stricter one
         yield temporary
         os.chmod(temporary, mode)
         with open(temporary, "rb+") as handle:
@@ -83,7 +92,10 @@ def replacing(path: str | os.PathLike[str], *, new: bool = False) -> Iterator[Pa
         else:
             os.replace(temporary, path)
     except OSError as error:
-        if error.errno and error.filename in (None, str(temporary)):  # which the user never heard of
+        if error.errno and error.filename in (
+            None,
+            str(temporary),
+        ):  # which the user never heard of
             error.filename = str(path)
         raise
     finally:
@@ -163,7 +175,9 @@ def require_empty(path: Path) -> None:
         >>> require_empty(Path("runs/new"))
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise FileExistsError(f"the output folder must be new or empty; {path} is not. Choose another.")
+        raise FileExistsError(
+            f"the output folder must be new or empty; {path} is not. Choose another."
+        )
     locks.require_makeable(path)
 
 
@@ -217,10 +231,14 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path.name} must be there; there is none at {path}. Check the path.")
+        raise FileNotFoundError(
+            f"{path.name} must be there; there is none at {path}. Check the path."
+        )
     values = from_json(path.read_bytes(), str(path))
     if not isinstance(values, dict):
-        raise ValueError(f"{path} must hold values by name; it holds {type(values).__name__}. Fetch it again.")
+        raise ValueError(
+            f"{path} must hold values by name; it holds {type(values).__name__}. Fetch it again."
+        )
     told = values.pop("checksum", None)
     if told is not None and told != _checksum(values):
         raise ValueError(
@@ -254,10 +272,16 @@ def from_json(content: bytes, name: str) -> Any:
     level, depth = [values], 0
     while level:
         depth += 1
-        inside = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
+        inside = [
+            item.values() if isinstance(item, dict) else item
+            for item in level
+            if isinstance(item, dict | list)
+        ]
         level = list(itertools.chain.from_iterable(inside))
         if depth > _DEEPEST:
-            raise ValueError(f"{name} must be nested {_DEEPEST} deep at most; it is deeper. Fetch it again.")
+            raise ValueError(
+                f"{name} must be nested {_DEEPEST} deep at most; it is deeper. Fetch it again."
+            )
     return values
 
 
@@ -284,7 +308,9 @@ def sweep(paths: Iterable[Path]) -> None:
         ['.mine-0123abcd.txt']
     """
     for path in paths:
-        for item in path.parent.glob(f".{glob.escape(path.stem)}-{'[0-9a-f]' * 8}{glob.escape(path.suffix)}"):
+        for item in path.parent.glob(
+            f".{glob.escape(path.stem)}-{'[0-9a-f]' * 8}{glob.escape(path.suffix)}"
+        ):
             item.unlink(missing_ok=True)
 
 
@@ -306,7 +332,9 @@ def set_aside(folder: Path, names: Iterable[str]) -> Path | None:
     there = [name for name in names if (folder / name).is_file()]
     if not there:
         return None
-    number = next(number for number in itertools.count(1) if not (folder / f"replaced-{number}").exists())
+    number = next(
+        number for number in itertools.count(1) if not (folder / f"replaced-{number}").exists()
+    )
     target = folder / f"replaced-{number}"
     for name in there:
         (target / name).parent.mkdir(parents=True, exist_ok=True)

@@ -66,7 +66,15 @@ class Holder:
         """This process, now."""
         pid = os.getpid()
         since = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
-        return cls(socket.gethostname(), _boot(), pid, _started(pid), since, shlex.join(sys.argv)[:200], flocked)
+        return cls(
+            socket.gethostname(),
+            _boot(),
+            pid,
+            _started(pid),
+            since,
+            shlex.join(sys.argv)[:200],
+            flocked,
+        )
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} ({self.command}) has held it since {self.since}{_ago(self.since)}"
@@ -85,7 +93,9 @@ class Holder:
 
 
 @contextmanager
-def held(folder: str | os.PathLike[str], *, make: bool = False, again: bool = False) -> Iterator[None]:
+def held(
+    folder: str | os.PathLike[str], *, make: bool = False, again: bool = False
+) -> Iterator[None]:
     """Inside, this process alone writes into `folder`.
 
     Args:
@@ -108,7 +118,9 @@ def held(folder: str | os.PathLike[str], *, make: bool = False, again: bool = Fa
     """
     folder, made = Path(folder), set[Path]()
     path, is_ours = folder / NAME, True
-    if again and any(_is_at(path, descriptor) for descriptor, (_, by) in _held.items() if by == get_ident()):
+    if again and any(
+        _is_at(path, descriptor) for descriptor, (_, by) in _held.items() if by == get_ident()
+    ):
         yield
         return
     try:
@@ -120,7 +132,9 @@ def held(folder: str | os.PathLike[str], *, make: bool = False, again: bool = Fa
             del _held[descriptor]
             is_ours = _is_at(path, descriptor)
             if is_ours:
-                with contextlib.suppress(OSError):  # on a disk that became read-only it stays, and bars nobody
+                with contextlib.suppress(
+                    OSError
+                ):  # on a disk that became read-only it stays, and bars nobody
                     path.unlink(missing_ok=True)
             os.close(descriptor)
     finally:
@@ -152,7 +166,9 @@ def require_makeable(folder: str | os.PathLike[str]) -> None:
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         wrong = "may not be written to" if there.is_dir() else "is a file"
-        raise PermissionError(f"the output must be a folder that can be made; {there} {wrong}. Choose another.")
+        raise PermissionError(
+            f"the output must be a folder that can be made; {there} {wrong}. Choose another."
+        )
 
 
 def require_held(folder: str | os.PathLike[str]) -> None:
@@ -188,7 +204,9 @@ def _taken(folder: Path, made: set[Path], *, make: bool) -> int:
             _make(folder, made)
         elif not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
             wrong = "may not be written to" if folder.is_dir() else "is no folder"
-            raise PermissionError(f"the output must be a folder that takes new files; {folder} {wrong}. Allow it.")
+            raise PermissionError(
+                f"the output must be a folder that takes new files; {folder} {wrong}. Allow it."
+            )
         try:
             return _take(folder)
         except HeldError as error:
@@ -235,7 +253,9 @@ def _appears(own: Path, path: Path, *, has_flock: bool) -> bool:
     try:
         os.link(own, path)
     except FileExistsError:
-        return os.path.samefile(own, path)  # a network that repeats a request may say so of one that was granted
+        return os.path.samefile(
+            own, path
+        )  # a network that repeats a request may say so of one that was granted
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
@@ -317,7 +337,9 @@ def _read(descriptor: int) -> Holder | None:
     except (ValueError, TypeError, RecursionError):
         return None
     kinds = {field.name: field.type for field in fields(Holder)}
-    return holder if all(type(getattr(holder, name)) is kind for name, kind in kinds.items()) else None
+    return (
+        holder if all(type(getattr(holder, name)) is kind for name, kind in kinds.items()) else None
+    )
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
@@ -341,7 +363,9 @@ def _started(pid: int) -> str:
             return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
         return ""
     with contextlib.suppress(OSError):
-        return subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
+        return subprocess.run(
+            ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True
+        ).stdout.strip()
     return ""
 
 
@@ -351,7 +375,11 @@ def _ago(since: str) -> str:
         age = datetime.now(UTC) - datetime.fromisoformat(since)
     except (ValueError, TypeError):
         return ""
-    for unit, length in (("days", timedelta(days=1)), ("hours", timedelta(hours=1)), ("minutes", timedelta(minutes=1))):
+    for unit, length in (
+        ("days", timedelta(days=1)),
+        ("hours", timedelta(hours=1)),
+        ("minutes", timedelta(minutes=1)),
+    ):
         if age >= 2 * length:
             return f", {age // length} {unit} ago"
     return ""

@@ -72,7 +72,10 @@ def require(size: float, name: str, remedy: str) -> None:
 
 def _free_of_machine() -> float:
     try:
-        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
+        lines = dict(
+            line.split(":")
+            for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        )
         return 1024 * int(lines["MemAvailable"].split()[0])
     except (OSError, KeyError, ValueError):
         pass
@@ -85,7 +88,12 @@ def _free_of_machine() -> float:
 _GROUPS = {  # of each version of control groups: where they are, the files of a limit and of what is used, and of the
     # latter the part that the system gives up when it is needed
     "": (Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file"),
-    "memory": (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    "memory": (
+        Path("/sys/fs/cgroup/memory"),
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        "total_inactive_file",
+    ),
 }
 
 
@@ -96,7 +104,10 @@ def _left_by_groups(membership: Path) -> float:
     except (OSError, ValueError):
         return math.inf
     groups = [line.split(":", 2)[1:] for line in lines if line.count(":") >= 2]
-    return min((left for controllers, path in groups for left in _left_by_group(controllers, path)), default=math.inf)
+    return min(
+        (left for controllers, path in groups for left in _left_by_group(controllers, path)),
+        default=math.inf,
+    )
 
 
 def _left_by_group(controllers: str, path: str) -> Iterator[float]:
@@ -107,7 +118,10 @@ def _left_by_group(controllers: str, path: str) -> Iterator[float]:
     group = root / path.lstrip("/")
     for folder in (group, *group.parents):
         try:
-            kept = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
+            kept = dict(
+                line.split()
+                for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines()
+            )
             numbers = [int((folder / name).read_text(encoding="ascii")) for name in (limit, used)]
             yield numbers[0] - numbers[1] + int(kept.get(reclaimed, 0))
         except (OSError, ValueError):  # without a limit there is no file, or it says max

@@ -85,7 +85,16 @@ def joined() -> Iterator[None]:
 
 def _is_loss(error: RuntimeError) -> bool:
     """Whether an error of torch says that another process is gone."""
-    signs = ("closed by peer", "reset by peer", "gloo", "nccl", "timed out", "broken pipe", "tcpstore", "socket")
+    signs = (
+        "closed by peer",
+        "reset by peer",
+        "gloo",
+        "nccl",
+        "timed out",
+        "broken pipe",
+        "tcpstore",
+        "socket",
+    )
     return isinstance(error, dist.DistError) or any(sign in str(error).lower() for sign in signs)
 
 
@@ -134,7 +143,9 @@ def any_of(*flags: bool) -> list[bool]:
     """
     if count() == 1:
         return list(flags)
-    values = _exchanged(torch.tensor(flags, dtype=torch.float32), dist.all_reduce, dist.ReduceOp.MAX)
+    values = _exchanged(
+        torch.tensor(flags, dtype=torch.float32), dist.all_reduce, dist.ReduceOp.MAX
+    )
     return [bool(value) for value in values.tolist()]
 
 
@@ -156,7 +167,9 @@ def for_all(holding: AbstractContextManager[None]) -> Iterator[None]:
             except OSError as error:
                 refusal = error
         if any_of(refusal is not None)[0]:
-            raise refusal or HeldError("the run's folder must be free for process 0; it says why it is not.")
+            raise refusal or HeldError(
+                "the run's folder must be free for process 0; it says why it is not."
+            )
         yield
 
 

@@ -23,7 +23,15 @@ from variform.version import __version__
 FORMAT = 2
 """Version of the file's layout; a file with a higher one is refused."""
 
-_MISFITS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, StopIteration, TypeError)
+_MISFITS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    StopIteration,
+    TypeError,
+)
 """What goes wrong where a file is not what it says; each becomes a ValueError."""
 
 
@@ -87,18 +95,24 @@ def read_sealed(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         ValueError: for a file that is cut short, changed, of a newer version or not of variform.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"a model file must exist; there is none at {path}. Give the folder of a run.")
+        raise FileNotFoundError(
+            f"a model file must exist; there is none at {path}. Give the folder of a run."
+        )
     memory.require(path.stat().st_size, path.name, "Use a machine with more.")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, *_MISFITS) as error:
-        raise ValueError(f"{path.name} must be a whole safetensors file; {error}. {_AGAIN}") from error
+        raise ValueError(
+            f"{path.name} must be a whole safetensors file; {error}. {_AGAIN}"
+        ) from error
     return verified(metadata, tensors, path.name, finite=True), tensors
 
 
-def opened(content: bytes, name: str, *, remedy: str = _AGAIN) -> tuple[dict[str, str], dict[str, Tensor]]:
+def opened(
+    content: bytes, name: str, *, remedy: str = _AGAIN
+) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Metadata and tensors of a safetensors file, with or without a seal.
 
     Args:
@@ -152,7 +166,9 @@ def verified(
             f"{header.get('variform')}. Update variform."
         )
     try:
-        is_whole = header.get("sha256") == checksum(text.replace(str(header.get("sha256")), ""), tensors)
+        is_whole = header.get("sha256") == checksum(
+            text.replace(str(header.get("sha256")), ""), tensors
+        )
     except _MISFITS:  # of types that torch cannot look into
         is_whole = False
     if not is_whole:
@@ -165,8 +181,14 @@ def _header(name: str, text: str, *, finite: bool) -> dict[str, Any]:
         header = json.loads(text, parse_constant=_no_number if finite else None)
     except (ValueError, RecursionError):
         header = None
-    if not isinstance(header, dict) or type(header.get("format")) is not int or header["format"] < 1:
-        raise ValueError(f"{name} must be a model of variform; its metadata do not say so. Choose another file.")
+    if (
+        not isinstance(header, dict)
+        or type(header.get("format")) is not int
+        or header["format"] < 1
+    ):
+        raise ValueError(
+            f"{name} must be a model of variform; its metadata do not say so. Choose another file."
+        )
     return header
 
 

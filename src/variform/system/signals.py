@@ -82,7 +82,11 @@ def noted(catch: bool = True) -> Iterator[Asked]:
         yield asked
         return
     found: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
-    usual = {number: handler for number, handler in found.items() if handler not in (signal.SIG_IGN, None)}
+    usual = {
+        number: handler
+        for number, handler in found.items()
+        if handler not in (signal.SIG_IGN, None)
+    }
 
     def note(number: int, frame: FrameType | None) -> None:
         del frame

@@ -75,7 +75,9 @@ def multiplications(module: nn.Module, run: Callable[[], object]) -> int:
         nonlocal count
         count += multiplications_of(layer, given[0], output)
 
-    with watching((layer for layer in module.modules() if isinstance(layer, (*LINEAR, *CONVOLUTIONS))), add):
+    with watching(
+        (layer for layer in module.modules() if isinstance(layer, (*LINEAR, *CONVOLUTIONS))), add
+    ):
         run()
     return count
 
@@ -89,7 +91,9 @@ def multiplications_of(layer: Any, given: Tensor, output: Tensor) -> int:
         True
     """
     where = given if isinstance(layer, TRANSPOSED) else output
-    return where.numel() // where.shape[-1 if isinstance(layer, LINEAR) else 1] * layer.weight.numel()
+    return (
+        where.numel() // where.shape[-1 if isinstance(layer, LINEAR) else 1] * layer.weight.numel()
+    )
 
 
 def floats_given(module: nn.Module, run: Callable[[], object]) -> int:

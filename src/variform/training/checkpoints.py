@@ -79,7 +79,9 @@ class State:
     def kept(self) -> dict[str, Tensor]:
         """The weights that are validated: their average, where there is one."""
         named = {name: value for name, value in self.average.items() if name.startswith("module.")}
-        return {name.removeprefix("module."): value for name, value in named.items()} or self.weights
+        return {
+            name.removeprefix("module."): value for name, value in named.items()
+        } or self.weights
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,11 @@ class Trained:
             "random": self._random(),
             "sums": processes.summed(sums).clone(),
         }
-        return replace(previous, **fields) if previous is not None else State(best=fields["weights"], **fields)
+        return (
+            replace(previous, **fields)
+            if previous is not None
+            else State(best=fields["weights"], **fields)
+        )
 
     def restore(self, state: State, sums: Tensor) -> None:
         """Bring the module, the optimiser, the random generators and the sums to `state`.
@@ -155,8 +161,18 @@ class Trained:
             self._load(self.average, state.average)
         if self.average is not None and state.average["n_averaged"].tolist() != state.step:
             raise LookupError(f"the average of the weights is not that of {state.step} steps")
-        self._restore_slots({name: value for name, value in state.optimizer.items() if not name.startswith("scaler.")})
-        scale = {name.removeprefix("scaler."): value for name, value in state.optimizer.items() if "scaler." in name}
+        self._restore_slots(
+            {
+                name: value
+                for name, value in state.optimizer.items()
+                if not name.startswith("scaler.")
+            }
+        )
+        scale = {
+            name.removeprefix("scaler."): value
+            for name, value in state.optimizer.items()
+            if "scaler." in name
+        }
         if scale:
             self.scaler.load_state_dict(
                 self.scaler.state_dict() | {name: value.item() for name, value in scale.items()}
@@ -171,18 +187,26 @@ class Trained:
     def _weights(self, module: nn.Module) -> dict[str, Tensor]:
         if self.sharded:
             whole = _sharded().get_model_state_dict(module, options=_whole())
-            return {name: value.clone() for name, value in whole.items()}  # buffers are the module's own
+            return {
+                name: value.clone() for name, value in whole.items()
+            }  # buffers are the module's own
         return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
 
     def _slots(self) -> dict[str, Tensor]:
-        if not self.optimizer.state:  # asking for the state of a sharded one would make it by an empty step
+        if (
+            not self.optimizer.state
+        ):  # asking for the state of a sharded one would make it by an empty step
             return {}
         if self.sharded:
-            whole = _sharded().get_optimizer_state_dict(self.module, self.optimizer, options=_whole())
+            whole = _sharded().get_optimizer_state_dict(
+                self.module, self.optimizer, options=_whole()
+            )
             named: Any = whole.get("state", {})
         else:
             names = [name for name, _ in self.module.named_parameters()]
-            named = {names[index]: slots for index, slots in self.optimizer.state_dict()["state"].items()}
+            named = {
+                names[index]: slots for index, slots in self.optimizer.state_dict()["state"].items()
+            }
         return {
             f"{parameter}.{slot}": torch.as_tensor(value).detach().cpu().clone()
             for parameter, slots in named.items()
@@ -196,10 +220,16 @@ class Trained:
             named.setdefault(parameter, {})[slot] = value.clone()
         if self.sharded:
             if named:
-                options = _sharded().StateDictOptions(full_state_dict=True)  # on every process, for its groups
-                whole: Any = _sharded().get_optimizer_state_dict(self.module, self.optimizer, options=options)
+                options = _sharded().StateDictOptions(
+                    full_state_dict=True
+                )  # on every process, for its groups
+                whole: Any = _sharded().get_optimizer_state_dict(
+                    self.module, self.optimizer, options=options
+                )
                 whole |= {"state": named}
-                _sharded().set_optimizer_state_dict(self.module, self.optimizer, whole, options=_whole())
+                _sharded().set_optimizer_state_dict(
+                    self.module, self.optimizer, whole, options=_whole()
+                )
             return
         order = {name: index for index, (name, _) in enumerate(self.module.named_parameters())}
         for name, parameter in self.module.named_parameters():
@@ -213,11 +243,15 @@ class Trained:
         if not self.scaler.is_enabled():
             return {}
         state = self.scaler.state_dict()
-        return {f"scaler.{name}": torch.tensor(state[name]) for name in ("scale", "_growth_tracker")}
+        return {
+            f"scaler.{name}": torch.tensor(state[name]) for name in ("scale", "_growth_tracker")
+        }
 
     def _random(self) -> dict[str, Tensor]:
         states = {"cpu": torch.get_rng_state()}
-        return states | ({"cuda": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {})
+        return states | (
+            {"cuda": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {}
+        )
 
 
 def _sharded() -> Any:
@@ -242,15 +276,22 @@ def save(folder: Path, state: State, identity: str) -> None:
     names = ("weights", "average", "best", "optimizer", "random")
     groups: dict[str, dict[str, Tensor]] = {name: getattr(state, name) for name in names}
     tensors = {
-        f"{group}/{name}": value.contiguous() for group, items in groups.items() for name, value in items.items()
+        f"{group}/{name}": value.contiguous()
+        for group, items in groups.items()
+        for name, value in items.items()
     }
     # Best and last may be the same tensors; safetensors wants every tensor to own its memory.
-    tensors = {name: value.clone() if name.startswith("best/") else value for name, value in tensors.items()}
+    tensors = {
+        name: value.clone() if name.startswith("best/") else value
+        for name, value in tensors.items()
+    }
     tensors["sums"] = state.sums
     numbers = {name: getattr(state, name) for name in _NUMBERS | _LATER}
     with taking(folder, f"the checkpoint of step {state.step:,}"):
         header = {"state": numbers, "identity": identity}
-        write_sealed(folder / CHECKPOINT, header, tensors, sort_keys=False)  # rows stay in the order of their columns
+        write_sealed(
+            folder / CHECKPOINT, header, tensors, sort_keys=False
+        )  # rows stay in the order of their columns
         write_text(folder / "history.jsonl", "".join(to_json(row) + "\n" for row in state.rows))
 
 
@@ -278,8 +319,16 @@ def taking(folder: Path, what: str) -> Iterator[None]:
         yield
     except OSError as error:
         locks.require_held(folder)
-        whole = [name for name in (CHECKPOINT, "model.safetensors", "evaluation.json") if (folder / name).is_file()]
-        there = f"What it has, {' and '.join(whole)}, is whole." if whole else "It has no checkpoint yet."
+        whole = [
+            name
+            for name in (CHECKPOINT, "model.safetensors", "evaluation.json")
+            if (folder / name).is_file()
+        ]
+        there = (
+            f"What it has, {' and '.join(whole)}, is whole."
+            if whole
+            else "It has no checkpoint yet."
+        )
         raise OSError(
             f"{folder} must take {what}; the system says: {error.strerror or error}. {there} Make room or allow "
             f"writing, then go on with variform train --resume {shlex.quote(str(folder))}."
@@ -300,7 +349,9 @@ def load(folder: Path, identity: str, defaults: dict[str, Any] | None = None) ->
     """
     path = folder / CHECKPOINT
     if processes.rank() == 0 and not path.is_file():
-        raise FileNotFoundError(f"{folder} must hold checkpoint.safetensors; it does not. Train anew.")
+        raise FileNotFoundError(
+            f"{folder} must hold checkpoint.safetensors; it does not. Train anew."
+        )
     content = processes.told(path.read_bytes() if processes.rank() == 0 else b"")
     header, tensors, note = _read(content, path)
     # In one order everywhere: processes that share out a state do so tensor by tensor.
@@ -308,7 +359,9 @@ def load(folder: Path, identity: str, defaults: dict[str, Any] | None = None) ->
     try:
         came_from = _completed(header.get("identity"), defaults)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} must be a whole checkpoint; {error}. {_remedy(folder)}") from error
+        raise ValueError(
+            f"{path} must be a whole checkpoint; {error}. {_remedy(folder)}"
+        ) from error
     if came_from != _completed(identity, defaults):
         raise ValueError(
             f"{path} must come from this configuration and data; it comes from another. "
@@ -316,12 +369,25 @@ def load(folder: Path, identity: str, defaults: dict[str, Any] | None = None) ->
         )
 
     def group(prefix: str) -> dict[str, Tensor]:
-        return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        return {
+            name.removeprefix(prefix): value
+            for name, value in tensors.items()
+            if name.startswith(prefix)
+        }
 
     numbers, sums = header.get("state"), tensors.get("sums")
     if not isinstance(numbers, dict) or not _is_state(numbers) or sums is None:
-        raise ValueError(f"{path} must hold the state of a training; it does not. {_remedy(folder)}")
-    state = State(group("weights/"), group("best/"), group("optimizer/"), group("random/"), sums, group("average/"))
+        raise ValueError(
+            f"{path} must hold the state of a training; it does not. {_remedy(folder)}"
+        )
+    state = State(
+        group("weights/"),
+        group("best/"),
+        group("optimizer/"),
+        group("random/"),
+        sums,
+        group("average/"),
+    )
     return replace(state, **numbers, note=note)
 
 
@@ -350,7 +416,11 @@ def _read(content: bytes, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]
     with suppress(ValueError, RecursionError):
         header = json.loads(metadata.get("variform", ""))
         if isinstance(header, dict) and set(header) == {"state", "identity"}:
-            return header, tensors, f"{path} is of an older version, without a checksum of what it holds."
+            return (
+                header,
+                tensors,
+                f"{path} is of an older version, without a checksum of what it holds.",
+            )
     return verified(metadata, tensors, name, remedy=remedy), tensors, ""
 
 
@@ -362,7 +432,13 @@ def _remedy(folder: Path) -> str:
     )
 
 
-_NUMBERS: dict[str, Any] = {"step": int, "best_loss": int | float, "best_epoch": int, "stale": int, "rows": list}
+_NUMBERS: dict[str, Any] = {
+    "step": int,
+    "best_loss": int | float,
+    "best_epoch": int,
+    "stale": int,
+    "rows": list,
+}
 _LATER: dict[str, Any] = {"untrained": dict, "rollbacks": list}
 """What files of older versions have not."""
 
@@ -372,13 +448,21 @@ def _is_state(numbers: dict[str, Any]) -> bool:
     if not set(_NUMBERS) <= set(numbers) <= set(_NUMBERS | _LATER):
         return False
     kinds = _NUMBERS | _LATER
-    if not all(isinstance(value, kinds[name]) for name, value in numbers.items()) or numbers["step"] < 0:
+    if (
+        not all(isinstance(value, kinds[name]) for name, value in numbers.items())
+        or numbers["step"] < 0
+    ):
         return False
     if not all(isinstance(value, float) for value in numbers.get("untrained", {}).values()):
         return False
-    if not all(isinstance(item, dict) and _is_rollback(item) for item in numbers.get("rollbacks", [])):
+    if not all(
+        isinstance(item, dict) and _is_rollback(item) for item in numbers.get("rollbacks", [])
+    ):
         return False
-    return all(isinstance(row, dict) and isinstance(row.get("seconds"), int | float) for row in numbers["rows"])
+    return all(
+        isinstance(row, dict) and isinstance(row.get("seconds"), int | float)
+        for row in numbers["rows"]
+    )
 
 
 def _is_rollback(item: dict[str, Any]) -> bool:

@@ -35,12 +35,18 @@ def find_device(name: DeviceName) -> torch.device:
         >>> find_device("cpu")
         device(type='cpu')
     """
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
     if name == "auto":
         name = next(device for device in ("cuda", "mps", "cpu") if there[device])
     if not there[name]:
         found = ", ".join(device for device, is_there in there.items() if is_there)
-        raise ValueError(f"`device` must be one that this machine has: {found}; got {name}. Use `device='auto'`.")
+        raise ValueError(
+            f"`device` must be one that this machine has: {found}; got {name}. Use `device='auto'`."
+        )
     if name == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
@@ -64,9 +70,13 @@ def require_possible(config: TrainConfig, count: int) -> torch.device:
             "`sharded` needs several processes; there is one. Start them with torchrun, or leave `sharded` out."
         )
     if config.compile == "on" and config.precision == "fp16":
-        raise ValueError("`compile='on'` needs float32 or bf16; got fp16. Use `precision='bf16'` or `compile='off'`.")
+        raise ValueError(
+            "`compile='on'` needs float32 or bf16; got fp16. Use `precision='bf16'` or `compile='off'`."
+        )
     if config.compile == "on" and count > 1:
-        raise ValueError(f"`compile='on'` is for one process; there are {count}. Use `compile='off'`.")
+        raise ValueError(
+            f"`compile='on'` is for one process; there are {count}. Use `compile='off'`."
+        )
     return find_device(config.device)
 
 
@@ -83,7 +93,12 @@ def compiles(objective: Objective, config: TrainConfig, steps: int) -> bool:
     if config.compile != "auto":
         return config.compile == "on"
     can = objective.compilable and objective.vae.compilable
-    if config.precision == "fp16" or processes.count() > 1 or objective.vae.config is None or not can:
+    if (
+        config.precision == "fp16"
+        or processes.count() > 1
+        or objective.vae.config is None
+        or not can
+    ):
         return False
     units = config.batch * max(1, config.samples) * _through_both(objective, floats_given)
     return steps * (_SAVED_PER_STEP + _SAVED_PER_UNIT * units) > _COMPILE_SECONDS
@@ -97,12 +112,16 @@ def threads_of(objective: Objective, config: TrainConfig) -> int:
         config: The optimiser's side of the configuration, with its batch.
     """
     per_row = sum(parameter.numel() for parameter in objective.parameters())
-    if any(isinstance(layer, CONVOLUTIONS) for layer in objective.modules()):  # whose weights meet many positions
+    if any(
+        isinstance(layer, CONVOLUTIONS) for layer in objective.modules()
+    ):  # whose weights meet many positions
         per_row = max(per_row, _through_both(objective, multiplications))
     return threads_for(config.batch * max(1, config.samples) * per_row)
 
 
-def _through_both(objective: Objective, count: Callable[[nn.Module, Callable[[], object]], int]) -> int:
+def _through_both(
+    objective: Objective, count: Callable[[nn.Module, Callable[[], object]], int]
+) -> int:
     """What `count` finds in both networks for one example."""
     vae = objective.vae
     zeros, context = vae.like(torch.zeros(1, *vae.event_shape)), vae.no_context(1)

@@ -46,10 +46,15 @@ def risen(present: Means, before: Means, untrained: Means, best: Means, entries:
         >>> risen({"loss": 1e6, "log_likelihood": -9e5}, best, untrained, best, 64)
         'the training loss rose from 20 to 1e+06, far above the 90 of the untrained model'
     """
-    for name, sign, words in (("loss", 1, "loss rose"), ("log_likelihood", -1, "log-likelihood fell")):
+    for name, sign, words in (
+        ("loss", 1, "loss rose"),
+        ("log_likelihood", -1, "log-likelihood fell"),
+    ):
         if name not in untrained:
             continue
-        cost, last, start, least = (sign * means[name] for means in (present, before, untrained, best))
+        cost, last, start, least = (
+            sign * means[name] for means in (present, before, untrained, best)
+        )
         if cost > last and cost - start > max(start - least, abs(start), entries):
             side = "above" if sign > 0 else "below"
             return (
@@ -103,7 +108,9 @@ def best_of(rows: Sequence[Mapping[str, Any]], jacobian: float) -> dict[str, flo
     }
 
 
-def noted(rows: list[dict[str, Any]], rollbacks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def noted(
+    rows: list[dict[str, Any]], rollbacks: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
     """The history with each rollback in the row of its epoch, or in the last where the epoch has none.
 
     Args:
@@ -119,5 +126,6 @@ def noted(rows: list[dict[str, Any]], rollbacks: Sequence[Mapping[str, Any]]) ->
         later = [place for place, row in enumerate(rows) if row["step"] >= rollback["step"]]
         found.setdefault((later or [len(rows) - 1])[0], []).append(rollback["what"])
     return [
-        row | {"rollback": "; then ".join(found[place])} if place in found else row for place, row in enumerate(rows)
+        row | {"rollback": "; then ".join(found[place])} if place in found else row
+        for place, row in enumerate(rows)
     ]

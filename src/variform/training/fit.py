@@ -27,7 +27,12 @@ from variform.training.progress import Display
 from variform.training.saving import ASK_EVERY, Saving, identity_of
 from variform.training.schedule import learning_rate
 from variform.training.step import Step, mean_terms
-from variform.training.validation import mean_log_jacobian, means_in_own_units, no_sums, validation_sums
+from variform.training.validation import (
+    mean_log_jacobian,
+    means_in_own_units,
+    no_sums,
+    validation_sums,
+)
 
 _YARDSTICK_ROWS = 4096
 
@@ -40,7 +45,9 @@ class Interrupted(Stopped):
     """Ctrl-C or another signal of `signals.SIGNALS`; the checkpoint was written at this step."""
 
     def __init__(self, step: int, total: int, folder: Path | None, number: int = SIGINT) -> None:
-        super().__init__(f"stopped at step {step:,} of {total:,}; go on with: {resume_command(folder)}", number)
+        super().__init__(
+            f"stopped at step {step:,} of {total:,}; go on with: {resume_command(folder)}", number
+        )
 
 
 def fit(
@@ -221,7 +228,9 @@ class Training:
 
     def order_of(self, epoch: int) -> Tensor:
         """Numbers of the training rows in the order of an epoch, which is counted from 0; (N,)."""
-        return epoch_order(len(self.train), self.config.seed, epoch, block=self.config.shuffle_block or None)
+        return epoch_order(
+            len(self.train), self.config.seed, epoch, block=self.config.shuffle_block or None
+        )
 
     def is_over(self) -> bool:
         """Whether no epoch follows."""
@@ -237,7 +246,9 @@ class Training:
         epoch = Epoch(number + 1)
         order = self.order_of(number)
         batches = order.split(self.config.batch)[first : first + self.total_steps - self.step]
-        self.train_step.clip_norm = divergence.clip_norm(self.config.clip_norm, len(self.state.rollbacks))
+        self.train_step.clip_norm = divergence.clip_norm(
+            self.config.clip_norm, len(self.state.rollbacks)
+        )
         last_step = self.step + len(batches)
         started, paused = time.monotonic(), 0.0
         for batch, index in enumerate(batches, first):
@@ -310,11 +321,15 @@ class Training:
 
     def captured(self, **changes: Any) -> State:
         """The present state, with other values of some fields."""
-        return replace(self.train_step.trained.capture(self.sums, self.state), step=self.step, **changes)
+        return replace(
+            self.train_step.trained.capture(self.sums, self.state), step=self.step, **changes
+        )
 
     def interrupted(self) -> Interrupted:
         """The end by a signal, to this process or to another."""
-        return Interrupted(self.step, self.total_steps, self.saving.folder, self.asked.number or SIGTERM)
+        return Interrupted(
+            self.step, self.total_steps, self.saving.folder, self.asked.number or SIGTERM
+        )
 
     def validate(self, epoch: Epoch) -> None:
         """Find the epoch's means over training and validation rows, and whether they say that it broke or diverged."""
@@ -337,7 +352,9 @@ class Training:
         """
         is_mostly_done = epoch.counted > len(self.train) / 2
         is_settled = self.step > divergence.settling(self.total_steps)
-        return is_mostly_done and is_settled and (self.state.best_epoch > 0 or not self.is_last_try())
+        return (
+            is_mostly_done and is_settled and (self.state.best_epoch > 0 or not self.is_last_try())
+        )
 
     def is_last_try(self) -> bool:
         """Whether the next rollback ends the training."""
@@ -349,7 +366,9 @@ class Training:
         present = divergence.best_of([means], self.train_jacobian)
         before = divergence.best_of(rows[-1:], self.train_jacobian) if rows else untrained
         best = divergence.best_of(rows or [means], self.train_jacobian)
-        return divergence.risen(present, before, untrained, best, math.prod(self.objective.vae.event_shape))
+        return divergence.risen(
+            present, before, untrained, best, math.prod(self.objective.vae.event_shape)
+        )
 
     def keep(self, epoch: Epoch) -> None:
         """Note the epoch in the history, and keep its weights where no epoch before had better ones."""
@@ -389,7 +408,11 @@ class Training:
             NonFiniteError: where no epoch was good, after the last try.
         """
         self.train_step.roll_back(self.state.best, self.step)
-        place = f"the weights of epoch {self.state.best_epoch}" if self.state.best_epoch else "the first weights"
+        place = (
+            f"the weights of epoch {self.state.best_epoch}"
+            if self.state.best_epoch
+            else "the first weights"
+        )
         then = f"with {divergence.SLOWER} times the learning rate and gradients clipped to {divergence.CLIP_NORM:.3g}"
         if self.is_last_try():
             self.require_an_epoch(why)
@@ -403,7 +426,11 @@ class Training:
         """Refuse to end without a single good epoch."""
         if self.state.best_epoch:
             return
-        tries = f", and again with {len(self.state.rollbacks)} smaller rates" if self.state.rollbacks else ""
+        tries = (
+            f", and again with {len(self.state.rollbacks)} smaller rates"
+            if self.state.rollbacks
+            else ""
+        )
         raise NonFiniteError(
             f"the loss must stay finite; {why} before any epoch was done{tries}. "
             "Use a smaller `learning_rate`, or look at the data's scaling."
@@ -436,7 +463,13 @@ class Training:
         self.objective.at_step(self.total_steps)
         self.objective.eval()
         rollbacks = tuple(rollback["what"] for rollback in self.state.rollbacks)
-        return History(self.state.rows, self.state.best_epoch, self.state.weights, self.why_it_ended(), rollbacks)
+        return History(
+            self.state.rows,
+            self.state.best_epoch,
+            self.state.weights,
+            self.why_it_ended(),
+            rollbacks,
+        )
 
     def why_it_ended(self) -> str:
         """In words."""

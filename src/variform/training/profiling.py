@@ -78,9 +78,21 @@ class Profile:
             >>> found.to_dict()["milliseconds"]
             {'data': 1.0, 'forward': 2.0, 'rest': 1.0, 'whole': 4.0, 'floor': 2.0}
         """
-        names = ("examples_per_second", "times_floor", "flops", "batch_size", "threads", "device", "is_compiled")
+        names = (
+            "examples_per_second",
+            "times_floor",
+            "flops",
+            "batch_size",
+            "threads",
+            "device",
+            "is_compiled",
+        )
         times = self.parts | {"rest": self.rest, "whole": self.whole, "floor": self.floor}
-        return {"milliseconds": times, **{name: getattr(self, name) for name in names}, "advice": self.advice}
+        return {
+            "milliseconds": times,
+            **{name: getattr(self, name) for name in names},
+            "advice": self.advice,
+        }
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Header and rows of text.
@@ -90,14 +102,25 @@ class Profile:
             >>> header[0], rows[2]
             ('batch of 128, cpu, 2 threads, eager', ['whole step', '4.000', '100 %'])
         """
-        times = self.parts | {"rest": self.rest, "whole step": self.whole, "floor: products alone": self.floor}
-        rows = [[name, f"{value:.3f}", f"{value / self.whole:.0%}".replace("%", " %")] for name, value in times.items()]
+        times = self.parts | {
+            "rest": self.rest,
+            "whole step": self.whole,
+            "floor: products alone": self.floor,
+        }
+        rows = [
+            [name, f"{value:.3f}", f"{value / self.whole:.0%}".replace("%", " %")]
+            for name, value in times.items()
+        ]
         rows.append(["step, as a multiple of the floor", f"{self.times_floor:.2f}", ""])
         rows.append(["examples per second", f"{self.examples_per_second:,.0f}", ""])
         rows.append(["products, MFLOP per step", f"{self.flops / 1e6:,.1f}", ""])
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
         kind = "compiled" if self.is_compiled else "eager"
-        return [f"batch of {self.batch_size}, {self.device}, {threads}, {kind}", "ms", "of the step"], rows
+        return [
+            f"batch of {self.batch_size}, {self.device}, {threads}, {kind}",
+            "ms",
+            "of the step",
+        ], rows
 
 
 @checked
@@ -149,7 +172,9 @@ def profile(
     if not step.is_compiled:  # differences within one turn: both sides then had the same machine
         pairs = zip(seconds["gradients"], seconds["forward"], strict=True)
         backward = 1e3 * statistics.median(both - forward for both, forward in pairs)
-        parts = {name: parts.get(name, backward) for name in ("data", "forward", "backward", "optimiser")}
+        parts = {
+            name: parts.get(name, backward) for name in ("data", "forward", "backward", "optimiser")
+        }
     found = Profile(
         parts,
         times["whole"],
@@ -160,11 +185,15 @@ def profile(
         step.device.type,
         step.is_compiled,
     )
-    would_compile = not step.is_compiled and compiles(step.objective, replace(config, compile="auto"), total)
+    would_compile = not step.is_compiled and compiles(
+        step.objective, replace(config, compile="auto"), total
+    )
     return replace(found, advice=_advice(found, train, config, would_compile))
 
 
-def _tasks(step: Step, train: Dataset, config: TrainConfig) -> tuple[list["_Product"], dict[str, Callable[[], object]]]:
+def _tasks(
+    step: Step, train: Dataset, config: TrainConfig
+) -> tuple[list["_Product"], dict[str, Callable[[], object]]]:
     """The products of a step, and what is measured, by name."""
     size, batches = config.batch, _batches(train, config)
 
@@ -186,7 +215,9 @@ def _tasks(step: Step, train: Dataset, config: TrainConfig) -> tuple[list["_Prod
             return step.objective(x, context)
 
     def update() -> None:
-        step.learning_rate(0.0)  # so that the same gradients, over and over, carry the weights nowhere
+        step.learning_rate(
+            0.0
+        )  # so that the same gradients, over and over, carry the weights nowhere
         step._update(gradients)
 
     def floor() -> None:
@@ -197,7 +228,9 @@ def _tasks(step: Step, train: Dataset, config: TrainConfig) -> tuple[list["_Prod
 
     if step._compiled is not None:
         compiled = step._compiled
-        middle: dict[str, Callable[[], object]] = {_COMPILED: lambda: compiled(x, size, 1.0, context)}
+        middle: dict[str, Callable[[], object]] = {
+            _COMPILED: lambda: compiled(x, size, 1.0, context)
+        }
     else:
         middle = {"forward": forward, "gradients": lambda: step._gradients(x, size, 1.0, context)}
     return products, {"whole": whole, "data": data, **middle, "optimiser": update, "floor": floor}
@@ -279,10 +312,14 @@ def _products(step: Step, x: Tensor, context: Tensor | None) -> list["_Product"]
     found: list[_Product] = []
 
     def note(layer: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
-        found.append((_Matrix if isinstance(layer, LINEAR) else _Convolution)(layer, given[0], output))
+        found.append(
+            (_Matrix if isinstance(layer, LINEAR) else _Convolution)(layer, given[0], output)
+        )
 
     vae = step.objective.vae
-    layers = dict.fromkeys(layer for network in (vae.encoder, vae.decoder) for layer in network.modules())
+    layers = dict.fromkeys(
+        layer for network in (vae.encoder, vae.decoder) for layer in network.modules()
+    )
     chosen = [layer for layer in layers if isinstance(layer, (*LINEAR, *CONVOLUTIONS))]
     with watching(chosen, note), step.autocast():
         step.objective(x, context)
@@ -299,8 +336,14 @@ class _Product:
         self.needs_input, self.needs_weight = given.requires_grad, layer.weight.requires_grad
         # Under autocast the output has the type in which the layer computes.
         like = (given.detach(), output.detach(), layer.weight.detach())
-        self.x, self.y, self.weight = (torch.randn_like(tensor, dtype=output.dtype) for tensor in like)
-        self.flops = 2 * multiplications_of(layer, given, output) * (1 + self.needs_input + self.needs_weight)
+        self.x, self.y, self.weight = (
+            torch.randn_like(tensor, dtype=output.dtype) for tensor in like
+        )
+        self.flops = (
+            2
+            * multiplications_of(layer, given, output)
+            * (1 + self.needs_input + self.needs_weight)
+        )
 
     def forward(self) -> None:
         """y from x."""
@@ -317,7 +360,9 @@ class _Matrix(_Product):
     def __init__(self, layer: Any, given: Tensor, output: Tensor) -> None:
         super().__init__(layer, given, output)
         self.x, self.y = self.x.flatten(0, -2), self.y.flatten(0, -2)
-        self.product, self.dx, self.dweight = (torch.empty_like(like) for like in (self.y, self.x, self.weight))
+        self.product, self.dx, self.dweight = (
+            torch.empty_like(like) for like in (self.y, self.x, self.weight)
+        )
 
     def forward(self) -> None:
         torch.mm(self.x, self.weight.T, out=self.product)
@@ -340,13 +385,31 @@ class _Convolution(_Product):
             inner, outer = outer, inner
         # The size at which the kernel fits exactly: of a convolution's padded input.
         axes = zip(outer, layer.stride, layer.dilation, layer.kernel_size, strict=True)
-        fitting = [(size - 1) * stride + dilation * (kernel - 1) + 1 for size, stride, dilation, kernel in axes]
+        fitting = [
+            (size - 1) * stride + dilation * (kernel - 1) + 1
+            for size, stride, dilation, kernel in axes
+        ]
         extra = [0] * len(fitting)
         if transposed:  # the call may have asked for a size of its own
-            extra = [size + 2 * pad - fits for size, pad, fits in zip(inner, padding, fitting, strict=True)]
-        elif isinstance(padding, str) or layer.padding_mode != "zeros":  # the input that is padded already
-            self.x, padding = self.x.new_empty(*self.x.shape[:2], *fitting).normal_(), [0] * len(fitting)
-        self.options = (list(layer.stride), list(padding), list(layer.dilation), transposed, extra, layer.groups)
+            extra = [
+                size + 2 * pad - fits
+                for size, pad, fits in zip(inner, padding, fitting, strict=True)
+            ]
+        elif (
+            isinstance(padding, str) or layer.padding_mode != "zeros"
+        ):  # the input that is padded already
+            self.x, padding = (
+                self.x.new_empty(*self.x.shape[:2], *fitting).normal_(),
+                [0] * len(fitting),
+            )
+        self.options = (
+            list(layer.stride),
+            list(padding),
+            list(layer.dilation),
+            transposed,
+            extra,
+            layer.groups,
+        )
 
     def forward(self) -> None:
         torch.ops.aten.convolution(self.x, self.weight, None, *self.options)
@@ -354,4 +417,6 @@ class _Convolution(_Product):
     def backward(self) -> None:
         if self.needs_input or self.needs_weight:
             mask = [self.needs_input, self.needs_weight, False]
-            torch.ops.aten.convolution_backward(self.y, self.x, self.weight, None, *self.options, mask)
+            torch.ops.aten.convolution_backward(
+                self.y, self.x, self.weight, None, *self.options, mask
+            )

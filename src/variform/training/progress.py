@@ -22,8 +22,14 @@ class Display:
         self.last_update = self.started = time.monotonic()
         self.first_step: int | None = None
         self.next_line = 0.0
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
-        self.progress = Progress(*columns, TimeRemainingColumn(), console=self.console, disable=not self.live)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+        )
+        self.progress = Progress(
+            *columns, TimeRemainingColumn(), console=self.console, disable=not self.live
+        )
 
     def __enter__(self) -> "Display":
         self.progress.start()
@@ -70,9 +76,13 @@ class Display:
 
     def epoch(self, row: dict[str, Any]) -> None:
         """A line on an epoch; without a terminal only now and then."""
-        if not self.shown or (self.live and row["step"] < self.total and row["step"] < self.next_line):
+        if not self.shown or (
+            self.live and row["step"] < self.total and row["step"] < self.next_line
+        ):
             return
-        self.next_line = row["step"] + self.total / 20  # beside a bar a line for each twentieth will do
+        self.next_line = (
+            row["step"] + self.total / 20
+        )  # beside a bar a line for each twentieth will do
         mark = " best" if row["best"] else ""
         if row["examples"] < self.rows:
             mark += f" (of {row['examples']:,} training rows)"

@@ -28,7 +28,9 @@ class Saving:
         steps_per_epoch: Steps of a whole epoch.
     """
 
-    def __init__(self, folder: Path | None, identity: str, distance: str, steps_per_epoch: int) -> None:
+    def __init__(
+        self, folder: Path | None, identity: str, distance: str, steps_per_epoch: int
+    ) -> None:
         self.folder = folder
         self.identity = identity
         self.distance, self.unit = every(distance)
@@ -60,7 +62,9 @@ class Saving:
         self._saved_step = step
         self._saved_time = time.monotonic()
 
-    def due(self, step: int, is_stopped: bool, *, at_end_of_epoch: bool = False) -> tuple[bool, bool]:
+    def due(
+        self, step: int, is_stopped: bool, *, at_end_of_epoch: bool = False
+    ) -> tuple[bool, bool]:
         """Whether to save and whether to stop after `step` steps: the same answers in all processes.
 
         Args:
@@ -72,7 +76,9 @@ class Saving:
             return False, False
         is_late = self.unit == "seconds" and time.monotonic() - self._saved_time >= self.distance
         if not self._is_alone:
-            is_late, is_stopped = _any_of(is_late, is_stopped, is_time=at_end_of_epoch or step % ASK_EVERY == 0)
+            is_late, is_stopped = _any_of(
+                is_late, is_stopped, is_time=at_end_of_epoch or step % ASK_EVERY == 0
+            )
         if self.unit == "steps":
             is_late = step - self._saved_step >= self.distance
         elif self.unit == "epochs" and at_end_of_epoch:
@@ -101,11 +107,17 @@ def identity_of(config: TrainConfig, objective: Objective, rows: int, rest: str)
         ValueError: where the processes of a job do not have the same.
     """
     shapes = {name: list(value.shape) for name, value in objective.state_dict().items()}
-    free = {"checkpoint_every", "device", "sharded"}  # these may change from one part of a run to the next
+    free = {
+        "checkpoint_every",
+        "device",
+        "sharded",
+    }  # these may change from one part of a run to the next
     settings = {key: value for key, value in to_dict(config).items() if key not in free}
     settings["betas"] = [objective.beta(step) for step in (0, config.warmup, 10**9)]
     settings["objective"] = objective.settings()
-    identity = json.dumps({"train": settings, "rest": rest, "rows": rows, "weights": shapes}, sort_keys=True)
+    identity = json.dumps(
+        {"train": settings, "rest": rest, "rows": rows, "weights": shapes}, sort_keys=True
+    )
     is_another = processes.told(identity.encode()) != identity.encode()
     if processes.any_of(is_another)[0]:
         raise ValueError(

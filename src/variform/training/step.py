@@ -60,7 +60,9 @@ class Step:
         auxiliary = self.objective.auxiliary
         self.auxiliary = [] if auxiliary is None else list(auxiliary.parameters())
         known = {id(parameter) for parameter in self.auxiliary}
-        trained = [parameter for parameter in self.objective.parameters() if parameter.requires_grad]
+        trained = [
+            parameter for parameter in self.objective.parameters() if parameter.requires_grad
+        ]
         self.main = [parameter for parameter in trained if id(parameter) not in known]
         self.parameters = [*self.main, *self.auxiliary]
         groups: list[dict[str, Any]] = [{"params": self.main}]
@@ -68,17 +70,26 @@ class Step:
             groups.append({"params": self.auxiliary, **(self.objective.auxiliary_options or {})})
         self.threads = threads_of(objective, config)
         self.optimizer = _build_optimizer(groups, config, self.device)
-        self.scales = config.precision == "fp16"  # whose gradients would be too small for half precision
+        self.scales = (
+            config.precision == "fp16"
+        )  # whose gradients would be too small for half precision
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.scales)
         self.average, self.kept = None, self.objective  # what is validated and kept
         if config.ema:
             self.average, self.kept = _average(objective, config)
         self.trained = Trained(
-            self.objective, self.optimizer, self.scaler, self.device, config.sharded, average=self.average
+            self.objective,
+            self.optimizer,
+            self.scaler,
+            self.device,
+            config.sharded,
+            average=self.average,
         )
         self.many = processes.count() > 1
         self.is_compiled = compiles(objective, config, steps)
-        self._compiled = compiled(self._gradients, self.device, only=True) if self.is_compiled else None
+        self._compiled = (
+            compiled(self._gradients, self.device, only=True) if self.is_compiled else None
+        )
         self.clip_norm = config.clip_norm
         self._has_run = False
         self._held: Any = None
@@ -86,10 +97,14 @@ class Step:
         self.module: nn.Module = self.objective
         if self.many and not config.sharded:
             self.module = DistributedDataParallel(
-                self.objective, find_unused_parameters=_leaves_out(self.objective), **_without_buffers()
+                self.objective,
+                find_unused_parameters=_leaves_out(self.objective),
+                **_without_buffers(),
             )
 
-    def __call__(self, x: Tensor, total: int, weight: float, context: Tensor | None = None) -> Tensor:
+    def __call__(
+        self, x: Tensor, total: int, weight: float, context: Tensor | None = None
+    ) -> Tensor:
         """One step on the rows `x` of a batch of `total` rows over all processes.
 
         Args:
@@ -155,7 +170,10 @@ class Step:
                     f"`compile='on'` needs a step that can be compiled and a C++ compiler; it failed with {reason}. "
                     "Install one, such as g++, or use `compile='off'`."
                 ) from error
-            warnings.warn(f"the step runs as it is, slower, for it could not be compiled: {reason}", stacklevel=4)
+            warnings.warn(
+                f"the step runs as it is, slower, for it could not be compiled: {reason}",
+                stacklevel=4,
+            )
             self._compiled, self.is_compiled = None, False
             return self._gradients(x, total, weight, context)
         finally:
@@ -168,18 +186,24 @@ class Step:
         with self.autocast():
             terms = self.module(x, context)
         loss = terms.loss.sum() * (weight / total)
-        if self.many:  # whose hooks take the mean over the processes: of W equal shares, 1/W of the sum
+        if (
+            self.many
+        ):  # whose hooks take the mean over the processes: of W equal shares, 1/W of the sum
             for parameter in self.parameters:
                 parameter.grad = None
             self.scaler.scale(loss * processes.count()).backward()
             gradients: Sequence[Tensor | None] = [parameter.grad for parameter in self.parameters]
         else:
             gradients = self._slopes(loss, self.main, keep=terms.auxiliary is not None)
-            if terms.auxiliary is not None:  # each network learns from its own loss and from nothing else
+            if (
+                terms.auxiliary is not None
+            ):  # each network learns from its own loss and from nothing else
                 gradients += self._slopes(terms.auxiliary.sum() * (weight / total), self.auxiliary)
         return gradients, _sums(terms, weight)
 
-    def _slopes(self, loss: Tensor, parameters: list[nn.Parameter], *, keep: bool = False) -> tuple[Tensor, ...]:
+    def _slopes(
+        self, loss: Tensor, parameters: list[nn.Parameter], *, keep: bool = False
+    ) -> tuple[Tensor, ...]:
         scaled = self.scaler.scale(loss) if self.scales else loss
         return torch.autograd.grad(scaled, parameters, allow_unused=True, retain_graph=keep)
 
@@ -213,10 +237,16 @@ class Step:
             self._slots = []
             for group in self.optimizer.param_groups:
                 slots = [self._held[parameter] for parameter in group["params"]]
-                self._slots.append(tuple([slot[name] for slot in slots] for name in ("exp_avg", "exp_avg_sq", "step")))
+                self._slots.append(
+                    tuple(
+                        [slot[name] for slot in slots] for name in ("exp_avg", "exp_avg_sq", "step")
+                    )
+                )
         fused: Any = torch._fused_adam_
         start = 0
-        for group, (first, second, steps) in zip(self.optimizer.param_groups, self._slots, strict=True):
+        for group, (first, second, steps) in zip(
+            self.optimizer.param_groups, self._slots, strict=True
+        ):
             torch._foreach_add_(steps, 1)
             fused(
                 group["params"],
@@ -252,14 +282,18 @@ def require_fits(objective: Objective, config: TrainConfig) -> None:
             "`compile='on'` needs a posterior and a prior without flows; got "
             f"{type(vae.posterior).__name__} and {type(vae.prior).__name__}. Use `compile='off'`."
         )
-    single = next((name for name, parameter in objective.named_parameters() if parameter.ndim == 0), None)
+    single = next(
+        (name for name, parameter in objective.named_parameters() if parameter.ndim == 0), None
+    )
     if config.sharded and single is not None:
         raise ValueError(
             f"`sharded` needs parameters of at least one axis; {single} is a single number. Use "
             "`likelihood='gaussian'` or `likelihood='gaussian-per-feature'`, or leave `sharded` out."
         )
     if config.sharded and isinstance(objective, PIWAE) and not vae.compilable:
-        raise ValueError("`sharded` cannot split a flow under piwae. Use iwae, or leave `sharded` out.")
+        raise ValueError(
+            "`sharded` cannot split a flow under piwae. Use iwae, or leave `sharded` out."
+        )
     if processes.count() > 1 and (objective.couples_rows or objective.auxiliary is not None):
         raise ValueError(
             f"{name} compares the rows of a batch with each other, which must then be in one process; there are "
@@ -276,7 +310,9 @@ def _leaves_out(objective: Objective) -> bool:
 def _without_buffers() -> dict[str, Any]:
     """The option that leaves buffers alone, which all processes set alike; its name has changed in torch."""
     known = inspect.signature(DistributedDataParallel).parameters
-    return {next(name for name in ("forward_sync_buffers", "broadcast_buffers") if name in known): False}
+    return {
+        next(name for name in ("forward_sync_buffers", "broadcast_buffers") if name in known): False
+    }
 
 
 def _sums(terms: Terms, weight: float) -> Tensor:
@@ -285,7 +321,9 @@ def _sums(terms: Terms, weight: float) -> Tensor:
     return (torch.stack([*values, values[0].new_full((), len(terms.loss))]) * weight).cpu()
 
 
-def _build_optimizer(groups: list[dict[str, Any]], config: TrainConfig, device: torch.device) -> torch.optim.Optimizer:
+def _build_optimizer(
+    groups: list[dict[str, Any]], config: TrainConfig, device: torch.device
+) -> torch.optim.Optimizer:
     if config.optimizer == "rmsprop":
         return torch.optim.RMSprop(groups, lr=config.learning_rate, centered=True)
     fused = device.type in ("cpu", "cuda", "mps") and not config.sharded
@@ -324,4 +362,7 @@ def mean_terms(sums: Tensor) -> dict[str, float]:
         >>> mean_terms(torch.tensor([4.0, -3.0, 1.0, 2.0]))
         {'loss': 2.0, 'log_likelihood': -1.5, 'kl': 0.5}
     """
-    return {name: (sums[slot] / sums[-1]).item() if sums[-1] else math.nan for slot, name in enumerate(TERMS)}
+    return {
+        name: (sums[slot] / sums[-1]).item() if sums[-1] else math.nan
+        for slot, name in enumerate(TERMS)
+    }

@@ -12,8 +12,22 @@ from typing import IO
 import numpy as np
 
 from variform.config.data import DataConfig
-from variform.data.sources.folders import SPLIT_NAMES, chained, folder_name, images_and_folders, joined, split_folders
-from variform.data.sources.opening import DEFLATE_RATIO, damaged, first_of, read_payload, reading, size_limit
+from variform.data.sources.folders import (
+    SPLIT_NAMES,
+    chained,
+    folder_name,
+    images_and_folders,
+    joined,
+    split_folders,
+)
+from variform.data.sources.opening import (
+    DEFLATE_RATIO,
+    damaged,
+    first_of,
+    read_payload,
+    reading,
+    size_limit,
+)
 from variform.data.sources.source import Shards, Source
 from variform.system.files import special
 
@@ -64,7 +78,9 @@ def read_npy_folder(folder: Path, config: DataConfig) -> Source:
     branches = split_folders(folder) or {"train": folder}
     files = {part: array_files(branch) for part, branch in branches.items()}
     if empty := next((part for part in files if not files[part]), None):
-        raise ValueError(f"every split of {name} must hold .npy files; {branches[empty].name} holds none. Fill it.")
+        raise ValueError(
+            f"every split of {name} must hold .npy files; {branches[empty].name} holds none. Fill it."
+        )
     every = [path for paths in files.values() for path in paths]
     stored = _stays_on_disk(every, config)
     arrays = {path: _mapped_npy(path) if stored else Shards((_loaded_npy(path),)) for path in every}
@@ -82,7 +98,10 @@ def read_npy_folder(folder: Path, config: DataConfig) -> Source:
     found = [path for branch in branches.values() for path in branch.iterdir()]
     others = [path.name for path in found if path.suffix.lower() != ".npy" or special(path)]
     if others:
-        notes = (*source.notes, f"files skipped because they are no .npy files: {len(others)}, as {min(others)}")
+        notes = (
+            *source.notes,
+            f"files skipped because they are no .npy files: {len(others)}, as {min(others)}",
+        )
         return replace(source, notes=notes)
     return source
 
@@ -92,7 +111,9 @@ def array_files(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() == ".npy" and not path.name.startswith(".") and path.name != _LABELS_FILE
+        if path.suffix.lower() == ".npy"
+        and not path.name.startswith(".")
+        and path.name != _LABELS_FILE
         if not special(path)
     )
 
@@ -112,8 +133,12 @@ def _stays_on_disk(paths: list[Path], config: DataConfig) -> bool:
     size = sum(path.stat().st_size for path in paths)
     packed = next((path.name for path in paths if path.suffix.lower() == ".gz"), None)
     if config.memory_map == "on" and packed:
-        raise ValueError(f"`memory_map='on'` needs files that are not packed; {packed} is. Unpack it with gunzip.")
-    return config.memory_map == "on" or (config.memory_map == "auto" and size >= _LARGE and not packed)
+        raise ValueError(
+            f"`memory_map='on'` needs files that are not packed; {packed} is. Unpack it with gunzip."
+        )
+    return config.memory_map == "on" or (
+        config.memory_map == "auto" and size >= _LARGE and not packed
+    )
 
 
 def _loaded_npy(path: Path) -> np.ndarray:
@@ -155,18 +180,35 @@ def read_npz(path: Path, config: DataConfig) -> Source:
         if key not in keys:
             key = None
         if key is None:
-            wanted = f"an array '{config.key}'" if config.key else f"one array, or one named {', '.join(_DATA_KEYS)}"
-            raise ValueError(f"{path.name} must hold {wanted}; it holds {', '.join(keys)}. Choose one with `key`.")
+            wanted = (
+                f"an array '{config.key}'"
+                if config.key
+                else f"one array, or one named {', '.join(_DATA_KEYS)}"
+            )
+            raise ValueError(
+                f"{path.name} must hold {wanted}; it holds {', '.join(keys)}. Choose one with `key`."
+            )
         labels = first_of(_LABEL_KEYS, keys)
         return Source(path.name, load(key), load(labels) if labels else None)
 
 
-def _npz_parts(name: str, keys: Sequence[str], load: Callable[[str], np.ndarray]) -> dict[str, Source]:
+def _npz_parts(
+    name: str, keys: Sequence[str], load: Callable[[str], np.ndarray]
+) -> dict[str, Source]:
     """The arrays of an archive that is split already, under the names that Keras and others give them."""
     parts = {}
     for part, names in SPLIT_NAMES.items():
-        data = first_of((form.format(name) for name in names for form in ("x_{}", "{}", "{}_images", "{}_data")), keys)
-        labels = first_of((form.format(name) for name in names for form in ("y_{}", "{}_labels")), keys)
+        data = first_of(
+            (
+                form.format(name)
+                for name in names
+                for form in ("x_{}", "{}", "{}_images", "{}_data")
+            ),
+            keys,
+        )
+        labels = first_of(
+            (form.format(name) for name in names for form in ("y_{}", "{}_labels")), keys
+        )
         if data:
             parts[part] = Source(f"{name} ({data})", load(data), load(labels) if labels else None)
     return parts
@@ -204,12 +246,19 @@ class _Brief:
         return self.handle.read(size)
 
 
-def _npy_header(handle: IO[bytes] | gzip.GzipFile, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _npy_header(
+    handle: IO[bytes] | gzip.GzipFile, name: str
+) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Shape, whether in Fortran order, and type."""
-    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    headers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
     try:
         shape, fortran_order, dtype = headers[np.lib.format.read_magic(handle)](_Brief(handle))
-    except Exception as error:  # NumPy parses the header as Python, and on damage raises what the parser raises
+    except (
+        Exception
+    ) as error:  # NumPy parses the header as Python, and on damage raises what the parser raises
         raise damaged(name, "its header is not that of a NumPy array") from error
     if dtype.hasobject:
         raise ValueError(
@@ -228,18 +277,26 @@ def _idx_array(path: Path) -> np.ndarray:
     with reading(path) as handle:
         magic = handle.read(4)
         if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in IDX_TYPES or magic[3] == 0:
-            raise damaged(path.name, f"its first bytes {magic.hex(' ')} are not those of an IDX file")
+            raise damaged(
+                path.name, f"its first bytes {magic.hex(' ')} are not those of an IDX file"
+            )
         sizes = handle.read(4 * magic[3])
         if len(sizes) < 4 * magic[3]:
             raise damaged(path.name, "its header ends too early")
         shape = tuple(np.frombuffer(sizes, ">u4").tolist())
-        flat = read_payload(handle, np.dtype(IDX_TYPES[magic[2]]), shape, path.name, size_limit(path))
+        flat = read_payload(
+            handle, np.dtype(IDX_TYPES[magic[2]]), shape, path.name, size_limit(path)
+        )
         return flat.reshape(shape)
 
 
 def idx_file(folder: Path, stem: str) -> Path | None:
     """The IDX file with a stem, plain or compressed; None where there is none."""
-    names = [f"{form}-ubyte{packed}" for form in (stem, stem.replace("-idx", ".idx")) for packed in ("", ".gz")]
+    names = [
+        f"{form}-ubyte{packed}"
+        for form in (stem, stem.replace("-idx", ".idx"))
+        for packed in ("", ".gz")
+    ]
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
@@ -249,5 +306,7 @@ def read_mnist_folder(folder: Path, config: DataConfig) -> Source:
     for part, prefix in (("train", "train"), ("test", "t10k")):
         if images := idx_file(folder, f"{prefix}-images-idx3"):
             labels = idx_file(folder, f"{prefix}-labels-idx1")
-            parts[part] = Source(images.name, _idx_array(images), _idx_array(labels) if labels else None)
+            parts[part] = Source(
+                images.name, _idx_array(images), _idx_array(labels) if labels else None
+            )
     return joined(folder_name(folder), parts)

@@ -24,10 +24,14 @@ def is_sprites(word: str) -> bool:
 
 def read_digits(path: Path, config: DataConfig) -> Source:
     """1,797 handwritten digits of scikit-learn, 8 x 8 pixels of 17 levels."""
-    from sklearn.datasets import load_digits  # here, for importing scikit-learn takes as long as reading MNIST
+    from sklearn.datasets import (
+        load_digits,
+    )  # here, for importing scikit-learn takes as long as reading MNIST
 
     values, labels = load_digits(return_X_y=True)
-    return Source("digits", np.asarray(values, np.uint8).reshape(-1, 8, 8), np.asarray(labels), levels=17)
+    return Source(
+        "digits", np.asarray(values, np.uint8).reshape(-1, 8, 8), np.asarray(labels), levels=17
+    )
 
 
 def read_sprites(path: Path, config: DataConfig) -> Source:
@@ -38,7 +42,9 @@ def read_sprites(path: Path, config: DataConfig) -> Source:
     """
     count = path.name.partition(":")[2]
     if path.name != "sprites" and not (count.isascii() and count.isdigit()):
-        raise ValueError(f"sprites:N needs a whole number; got '{path.name}'. Use for example sprites:20000.")
+        raise ValueError(
+            f"sprites:N needs a whole number; got '{path.name}'. Use for example sprites:20000."
+        )
     index = sprites.subset(int(count)) if count else np.arange(sprites.COUNT)
     classes = sprites.factors(index)
     orientation = classes[:, 2] % (sprites.FACTORS["orientation"] - 1)

@@ -16,25 +16,33 @@ PARTLY_LABELLED = "labels are left out: not every split has them"
 
 def folder_name(folder: Path) -> str:
     """The name of a folder for messages, of "." too."""
-    return Path(os.path.abspath(folder)).name  # `resolve` would name the target of a link, `folder.name` not know "."
+    return Path(
+        os.path.abspath(folder)
+    ).name  # `resolve` would name the target of a link, `folder.name` not know "."
 
 
 def chained(several: Iterable[Shards]) -> Shards:
     """Several arrays on disk as one."""
     whole = list(several)
-    return Shards(sum((shards.parts for shards in whole), ()), sum((shards.files for shards in whole), ()))
+    return Shards(
+        sum((shards.parts for shards in whole), ()), sum((shards.files for shards in whole), ())
+    )
 
 
 def joined(name: str, parts: dict[str, Source]) -> Source:
     """One source from the parts of data that come split."""
     shapes = {part: source.values.shape[1:] for part, source in parts.items()}
     if len(set(shapes.values())) > 1:
-        raise ValueError(f"all splits of {name} must have rows of one shape; they have {shapes}. Make them equal.")
+        raise ValueError(
+            f"all splits of {name} must have rows of one shape; they have {shapes}. Make them equal."
+        )
     labels = [source.labels.reshape(-1) for source in parts.values() if source.labels is not None]
     stored = [source.values for source in parts.values() if isinstance(source.values, Shards)]
     return Source(
         name,
-        chained(stored) if stored else np.concatenate([np.asarray(source.values) for source in parts.values()]),
+        chained(stored)
+        if stored
+        else np.concatenate([np.asarray(source.values) for source in parts.values()]),
         np.concatenate(labels) if len(labels) == len(parts) else None,
         np.repeat(list(parts), [len(source.values) for source in parts.values()]),
         notes=(PARTLY_LABELLED,) if 0 < len(labels) < len(parts) else (),

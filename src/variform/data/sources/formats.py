@@ -89,7 +89,9 @@ def source_format(source: str | Path) -> Format:
         return next(kind for kind, form in FORMATS.items() if form.holds(path))
     require_file(path)
     if path.stat().st_size == 0:
-        raise ValueError(f"{path.name} must hold data; it is empty (0 bytes). Copy or download it again.")
+        raise ValueError(
+            f"{path.name} must hold data; it is empty (0 bytes). Copy or download it again."
+        )
     name = path.name.lower().removesuffix(".gz")
     for kind, form in FORMATS.items():
         if name.endswith(form.endings):
@@ -125,7 +127,9 @@ def check_options(config: DataConfig, kind: Literal[Format, "array"], name: str)
     taken = OF_TABLES if kind == "array" else FORMATS[kind].options
     for field, (purpose, place) in _OPTIONS.items():
         if getattr(config, field) != getattr(_DEFAULTS, field) and field not in taken:
-            raise ValueError(f"`{field}` {purpose} {place}; {name} is not {place}. Leave `{field}` out.")
+            raise ValueError(
+                f"`{field}` {purpose} {place}; {name} is not {place}. Leave `{field}` out."
+            )
     odd = [column for column in config.condition if column != "label"]
     if odd and "condition" not in taken:
         raise ValueError(
@@ -139,8 +143,12 @@ def _not_there(path: Path) -> str:
         return f"the source must exist; {path} is a link to what does not. Copy the data, or mend the link."
     neighbours = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, [*BUILT_IN, *neighbours], 1)
-    remedy = f"Did you mean {quoted(near[0])}?" if near else f"Built-in names: {', '.join(BUILT_IN)}."
-    return f"the source must be a file, a folder or a built-in name; {path} does not exist. {remedy}"
+    remedy = (
+        f"Did you mean {quoted(near[0])}?" if near else f"Built-in names: {', '.join(BUILT_IN)}."
+    )
+    return (
+        f"the source must be a file, a folder or a built-in name; {path} does not exist. {remedy}"
+    )
 
 
 _OPTIONS = {  # field of DataConfig: what it does, and to what
@@ -198,8 +206,12 @@ class FormatFacts:
 FORMATS: dict[Format, FormatFacts] = {
     "digits": FormatFacts(read_digits, is_named=is_digits),
     "sprites": FormatFacts(read_sprites, is_named=is_sprites),
-    "npy": FormatFacts(read_npy, ".npy", endings=(".npy",), begins=is_npy, options=(*OF_TABLES, "memory_map")),
-    "npz": FormatFacts(read_npz, ".npz", endings=(".npz",), begins=is_zip, options=(*OF_TABLES, "key")),
+    "npy": FormatFacts(
+        read_npy, ".npy", endings=(".npy",), begins=is_npy, options=(*OF_TABLES, "memory_map")
+    ),
+    "npz": FormatFacts(
+        read_npz, ".npz", endings=(".npz",), begins=is_zip, options=(*OF_TABLES, "key")
+    ),
     "csv": FormatFacts(
         read_csv,
         ".csv, .tsv",
@@ -212,8 +224,13 @@ FORMATS: dict[Format, FormatFacts] = {
     "image": FormatFacts(read_image, "an image", endings=IMAGE_SUFFIXES, options=OF_IMAGES),
     "MNIST folder": FormatFacts(read_mnist_folder, holds=is_mnist_folder),
     "npy folder": FormatFacts(
-        read_npy_folder, "a folder of .npy files", holds=is_npy_folder, options=(*OF_TABLES, "memory_map")
+        read_npy_folder,
+        "a folder of .npy files",
+        holds=is_npy_folder,
+        options=(*OF_TABLES, "memory_map"),
     ),
-    "image folder": FormatFacts(read_image_folder, "a folder of images", holds=Path.is_dir, options=OF_IMAGES),
+    "image folder": FormatFacts(
+        read_image_folder, "a folder of images", holds=Path.is_dir, options=OF_IMAGES
+    ),
 }
 """The formats, in the order in which they are asked whether a source is theirs."""

@@ -47,7 +47,9 @@ def read_image_folder(folder: Path, config: DataConfig) -> Source:
         )
     pixels, notes = _pixels([path for path, _ in found], config)
     if skipped:
-        notes += (f"files skipped because they are hidden or no images: {len(skipped)}, as {skipped[0]}",)
+        notes += (
+            f"files skipped because they are hidden or no images: {len(skipped)}, as {skipped[0]}",
+        )
     labels = np.array([label for _, label in found])
     if any(labels) and not all(labels):
         notes += (PARTLY_LABELLED,)
@@ -61,7 +63,9 @@ def _labelled_images(folder: Path, skipped: list[str]) -> list[tuple[Path, str]]
     for branch in branches:
         images, folders = images_and_folders(branch, skipped)
         below += [(path, branch.name) for path in images]
-        if deep := next((path for inner in folders for path in inner.rglob("*") if is_image(path)), None):
+        if deep := next(
+            (path for inner in folders for path in inner.rglob("*") if is_image(path)), None
+        ):
             raise ValueError(
                 f"images must lie at most one sub-folder deep, the sub-folder being the label; {folder_name(folder)}"
                 f" holds {deep.relative_to(folder)}. Move the images up, or name the folder further down."
@@ -83,7 +87,9 @@ def _pixels(paths: list[Path], config: DataConfig) -> tuple[np.ndarray, tuple[st
         image = _decoded(path, mode, config.image_size, animated)  # (H, W, C)
         if row == 0:
             needed = COPIES * len(paths) * image.size
-            memory.require(needed, f"the {len(paths):,} images", "Use a smaller `image_size`, or fewer images.")
+            memory.require(
+                needed, f"the {len(paths):,} images", "Use a smaller `image_size`, or fewer images."
+            )
             pixels = np.empty((len(paths), *image.shape), np.uint8)
         if image.shape != pixels.shape[1:]:
             (height, width), (other_height, other_width) = pixels.shape[1:3], image.shape[:2]
@@ -92,7 +98,10 @@ def _pixels(paths: list[Path], config: DataConfig) -> tuple[np.ndarray, tuple[st
                 f" {other_height} and {other_width}. Use `image_size=[{height}, {width}]`."
             )
         pixels[row] = image
-    notes = tuple(f"images of which only the first frame is read: {len(animated)}, as {name}" for name in animated[:1])
+    notes = tuple(
+        f"images of which only the first frame is read: {len(animated)}, as {name}"
+        for name in animated[:1]
+    )
     return np.moveaxis(pixels, 3, 1), notes  # (N, H, W, C) -> (N, C, H, W)
 
 
@@ -104,7 +113,9 @@ def _short(path: Path) -> str:
 def _opened_image(path: Path) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # what it needs is asked for below
+            warnings.simplefilter(
+                "ignore", Image.DecompressionBombWarning
+            )  # what it needs is asked for below
             image = Image.open(path)
     except Image.DecompressionBombError as error:
         raise ValueError(
@@ -114,7 +125,11 @@ def _opened_image(path: Path) -> Iterator[Image.Image]:
     except Exception as error:
         raise _no_image(path, error) from error
     with image:
-        memory.require(_BYTES_PER_PIXEL * image.width * image.height, _short(path), "Make it smaller, or delete it.")
+        memory.require(
+            _BYTES_PER_PIXEL * image.width * image.height,
+            _short(path),
+            "Make it smaller, or delete it.",
+        )
         try:
             yield image
         except Exception as error:  # on a damaged file Pillow's decoders raise nearly anything
@@ -138,14 +153,20 @@ def _common_mode(paths: list[Path]) -> str:
 def _is_grey(image: Image.Image) -> bool:
     palette = image.getpalette() if image.mode == "P" else None  # red, green, blue, red, ...
     is_grey_palette = palette is not None and palette[::3] == palette[1::3] == palette[2::3]
-    return is_grey_palette or image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
+    return (
+        is_grey_palette or image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
+    )
 
 
-def _decoded(path: Path, mode: str, size: tuple[int, int] | None, animated: list[str]) -> np.ndarray:
+def _decoded(
+    path: Path, mode: str, size: tuple[int, int] | None, animated: list[str]
+) -> np.ndarray:
     """One image, (H, W, C) uint8: upright, 8-bit, on white, in the given mode and size."""
     with _opened_image(path) as image:
         upright = ImageOps.exif_transpose(image)
-        if getattr(image, "is_animated", False) and image.format != "MPO":  # a camera's JPEG with its own thumbnail
+        if (
+            getattr(image, "is_animated", False) and image.format != "MPO"
+        ):  # a camera's JPEG with its own thumbnail
             animated.append(_short(path))
     if upright.mode == "F" or upright.mode.startswith("I"):
         upright = Image.fromarray(_as_bytes(np.asarray(upright), path))
@@ -154,7 +175,9 @@ def _decoded(path: Path, mode: str, size: tuple[int, int] | None, animated: list
         upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
     flat = upright.convert(mode)
     if size is not None and (flat.height, flat.width) != size:
-        flat = flat.resize((size[1], size[0]), Image.Resampling.BICUBIC)  # antialiased when it shrinks
+        flat = flat.resize(
+            (size[1], size[0]), Image.Resampling.BICUBIC
+        )  # antialiased when it shrinks
     return np.asarray(flat).reshape(flat.height, flat.width, len(mode))
 
 

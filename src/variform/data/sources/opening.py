@@ -68,15 +68,23 @@ def size_limit(path: Path) -> int:
 
 
 def read_payload(
-    handle: IO[bytes] | gzip.GzipFile, dtype: np.dtype, shape: tuple[int, ...], name: str, capacity: int
+    handle: IO[bytes] | gzip.GzipFile,
+    dtype: np.dtype,
+    shape: tuple[int, ...],
+    name: str,
+    capacity: int,
 ) -> np.ndarray:
     """The values after a header, which must be exactly as many as it promises; checked before memory is taken."""
     size = math.prod(shape) * dtype.itemsize
-    is_possible = dtype.itemsize > 0 and min(shape, default=0) >= 0 and max(shape, default=0) < 2**63
+    is_possible = (
+        dtype.itemsize > 0 and min(shape, default=0) >= 0 and max(shape, default=0) < 2**63
+    )
     if size > capacity or not is_possible:
         raise damaged(name, f"its header promises {shape} values of {dtype}, more than it can hold")
     memory.require(COPIES * size, name, _SMALLER)
-    payload = handle.read(size + 1)  # one more, to find the end: there gzip and zip verify their checksum
+    payload = handle.read(
+        size + 1
+    )  # one more, to find the end: there gzip and zip verify their checksum
     if len(payload) != size:
         came = "more" if len(payload) > size else f"only {len(payload)}"
         raise damaged(name, f"its header promises {size} bytes of values, it holds {came}")

@@ -160,7 +160,9 @@ class Rendered:
 
     def pieces(self, rows: int) -> Iterator[np.ndarray]:
         """All rows in order, `rows` of them at a time; the last time there may be fewer."""
-        return (self.render(self.index[start : start + rows]) for start in range(0, len(self), rows))
+        return (
+            self.render(self.index[start : start + rows]) for start in range(0, len(self), rows)
+        )
 
     def each(self, function: Callable[[np.ndarray], np.ndarray]) -> "Rendered":
         """`function` of all that is rendered."""

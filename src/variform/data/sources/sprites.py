@@ -79,7 +79,9 @@ def values(index: ArrayLike) -> np.ndarray:
         >>> values([737_279]).round(3).tolist()
         [[2.0, 1.0, 6.283, 1.0, 1.0]]
     """
-    return np.stack([steps[classes] for steps, classes in zip(_VALUES, factors(index).T, strict=True)], 1)
+    return np.stack(
+        [steps[classes] for steps, classes in zip(_VALUES, factors(index).T, strict=True)], 1
+    )
 
 
 def index_of(classes: ArrayLike) -> np.ndarray:
@@ -115,8 +117,12 @@ def subset(count: int) -> np.ndarray:
         True
     """
     if not 1 <= count <= COUNT:
-        raise ValueError(f"sprites:N takes from 1 to {COUNT} images; got {count}. Use for example sprites:20000.")
-    order = np.random.RandomState(0).permutation(COUNT)  # a stream that NumPy has promised not to change
+        raise ValueError(
+            f"sprites:N takes from 1 to {COUNT} images; got {count}. Use for example sprites:20000."
+        )
+    order = np.random.RandomState(0).permutation(
+        COUNT
+    )  # a stream that NumPy has promised not to change
     return np.sort(order[:count]).astype(np.int64)
 
 
@@ -143,7 +149,9 @@ def render(index: ArrayLike) -> np.ndarray:
 def _drawn(sprites: np.ndarray) -> np.ndarray:
     """As `render`, for any values of the factors in their ranges, (N, 5)."""
     images = np.zeros((len(sprites), SIZE, SIZE), np.uint8)
-    windows = np.lib.stride_tricks.sliding_window_view(images, (_BOX, _BOX), axis=(1, 2), writeable=True)
+    windows = np.lib.stride_tricks.sliding_window_view(
+        images, (_BOX, _BOX), axis=(1, 2), writeable=True
+    )
     for start in range(0, len(sprites), _AT_ONCE):
         shapes = sprites[start : start + _AT_ONCE, 0]
         for shape, is_inside in enumerate((_in_square, _in_ellipse, _in_heart)):

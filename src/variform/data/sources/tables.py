@@ -139,16 +139,24 @@ def read_csv(path: Path, config: DataConfig) -> Source:
     with _csv_table(path) as table:
         columns, name = list(table.columns), path.name
         place = None if config.label is None else _place(config.label, columns, "label", name)
-        beside = {_place(name_, columns, "condition", name): [] for name_ in _condition_columns(config)}
+        beside = {
+            _place(name_, columns, "condition", name): [] for name_ in _condition_columns(config)
+        }
         apart = sorted({*beside, *([place] if place is not None else [])}, reverse=True)
         for column in apart:
             columns.pop(column)
-        may_lack_labels = bool({"label", config.label} & set(config.condition))  # which objective m2 infers
+        may_lack_labels = bool(
+            {"label", config.label} & set(config.condition)
+        )  # which objective m2 infers
         declared = declared_kinds(config, columns, name)
         numbers, labels, marks, texts, lines = array("d"), [], set(), [], []
         for row, cells in enumerate(table.rows, 1):
             if row % _LINES_AT_ONCE == 0:
-                held = row * sum(map(sys.getsizeof, cells)) if config.cells == "mixed" else 8 * len(numbers)
+                held = (
+                    row * sum(map(sys.getsizeof, cells))
+                    if config.cells == "mixed"
+                    else 8 * len(numbers)
+                )
                 memory.require(COPIES * held, name, "Bring fewer rows, or numbers as a .npy file.")
             if len(cells) != len(table.columns):
                 raise ValueError(
@@ -167,7 +175,9 @@ def read_csv(path: Path, config: DataConfig) -> Source:
                 texts.append([cell.strip() for cell in cells])
                 lines.append(table.line())
                 continue
-            pointed = cells if table.separator == "," else [cell.replace(",", ".") for cell in cells]
+            pointed = (
+                cells if table.separator == "," else [cell.replace(",", ".") for cell in cells]
+            )
             if config.cells == "gaps":
                 pointed = ["nan" if is_missing(cell) else cell for cell in pointed]
             try:
@@ -184,7 +194,9 @@ def read_csv(path: Path, config: DataConfig) -> Source:
     categories: tuple[tuple[str, ...], ...] = ()
     if texts:
         cells = zip(columns, zip(*texts, strict=True), strict=True)
-        typed = [_typed(column, some, lines, table, declared.get(column), name) for column, some in cells]
+        typed = [
+            _typed(column, some, lines, table, declared.get(column), name) for column, some in cells
+        ]
         values, categories = np.stack([one[0] for one in typed], 1), tuple(one[1] for one in typed)
         marks = {"," for one in typed if one[2]}
     else:
@@ -221,13 +233,17 @@ def _typed(
             f" `categories=[{quoted(column)}]`."
         )
     if not is_category:
-        numbers = np.array([math.nan if lost else float(cell) for cell, lost in zip(pointed, gone, strict=True)])
+        numbers = np.array(
+            [math.nan if lost else float(cell) for cell, lost in zip(pointed, gone, strict=True)]
+        )
         return numbers, (), pointed is not cells and any("," in cell for cell in cells)
     known = {cell for cell, lost in zip(cells, gone, strict=True) if not lost}
     names = sorted(sorted(known), key=float if all(map(is_number, known)) else None)
     codes = {cell: float(number) for number, cell in enumerate(names)}
     return (
-        np.array([math.nan if lost else codes[cell] for cell, lost in zip(cells, gone, strict=True)]),
+        np.array(
+            [math.nan if lost else codes[cell] for cell, lost in zip(cells, gone, strict=True)]
+        ),
         tuple(names),
         False,
     )
@@ -241,7 +257,9 @@ def _csv_table(path: Path) -> Iterator[_Table]:
         while start[-1].isspace() and len(start) < _MOST_BLANK:
             start.append(next(lines, ""))
         separator = _separator(start[-1])
-        reader = csv.reader(itertools.chain(start, lines), delimiter=separator, skipinitialspace=True)
+        reader = csv.reader(
+            itertools.chain(start, lines), delimiter=separator, skipinitialspace=True
+        )
         rows = filter(_has_content, reader)
         head = next(rows, [])
         numeric = [is_number(cell.replace(",", ".")) for cell in head]
@@ -252,7 +270,11 @@ def _csv_table(path: Path) -> Iterator[_Table]:
         else:
             names = tuple(name.strip() for name in head)
             _require_names(names, path.name)
-            notes = ("the first line is read as column names, although some are numbers",) if any(numeric) else ()
+            notes = (
+                ("the first line is read as column names, although some are numbers",)
+                if any(numeric)
+                else ()
+            )
         yield _Table(names, not all(numeric), separator, rows, lambda: reader.line_num, notes)
 
 
@@ -288,7 +310,9 @@ def _require_names(names: tuple[str, ...], file: str) -> None:
         )
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"columns of {file} must have different names; {quoted(twice)} stands twice. Rename one.")
+        raise ValueError(
+            f"columns of {file} must have different names; {quoted(twice)} stands twice. Rename one."
+        )
 
 
 def _place(column: str, columns: list[str], field: str, name: str) -> int:
@@ -305,7 +329,9 @@ def _decimal_marks(cells: list[str]) -> set[str]:
     return {mark for mark in ",." if mark in text}
 
 
-def _bad_cell(cells: list[str], pointed: list[str], columns: list[str], line: int, name: str) -> str:
+def _bad_cell(
+    cells: list[str], pointed: list[str], columns: list[str], line: int, name: str
+) -> str:
     """What is wrong with the first cell that is no number."""
     place = next(place for place, cell in enumerate(pointed) if not is_number(cell))
     cell, column = cells[place].strip(), columns[place]

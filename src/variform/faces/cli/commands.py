@@ -11,7 +11,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import cyclopts
-from cyclopts import App, CoercionError, CycloptsError, MissingArgumentError, Parameter, UnusedCliTokensError
+from cyclopts import (
+    App,
+    CoercionError,
+    CycloptsError,
+    MissingArgumentError,
+    Parameter,
+    UnusedCliTokensError,
+)
 
 from variform.config.toml import to_dict
 from variform.faces.cli.evaluate import compare, evaluate, info
@@ -31,7 +38,9 @@ app = App(
 
 Start with `variform demo`, then `variform train DATA` with a folder of images, a .npy array or a .csv table.
 """,
-    default_parameter=Parameter(consume_multiple=1, converter=lambda hint, tokens: convert(hint, tokens)),
+    default_parameter=Parameter(
+        consume_multiple=1, converter=lambda hint, tokens: convert(hint, tokens)
+    ),
     help_format="markdown",
     suppress_keyboard_interrupt=False,
 )
@@ -70,7 +79,9 @@ def main(arguments: list[str] | None = None) -> None:
     open_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without the character ± gets a question mark
+            stream.reconfigure(
+                errors="replace"
+            )  # a terminal without the character ± gets a question mark
     raise_stopped()
     try:
         code = run(sys.argv[1:] if arguments is None else arguments)
@@ -80,7 +91,10 @@ def main(arguments: list[str] | None = None) -> None:
         code = 141
     except OSError as error:
         discard(sys.stdout)
-        code = _fail(f"standard output must take what is printed; the system says: {error.strerror}. Make room.", 2)
+        code = _fail(
+            f"standard output must take what is printed; the system says: {error.strerror}. Make room.",
+            2,
+        )
     try:
         sys.stderr.flush()
     except OSError:
@@ -95,9 +109,16 @@ def run(arguments: list[str]) -> int:
     """
     try:
         if any(not token or re.fullmatch("--[a-z-]+=", token) for token in arguments):
-            raise ValueError("every argument must have a value; one is empty. Check the variables of your shell.")
+            raise ValueError(
+                "every argument must have a value; one is empty. Check the variables of your shell."
+            )
         app.config = _config_sources(arguments)
-        app(_without_commas(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+        app(
+            _without_commas(arguments),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
     except BrokenPipeError:
         raise
     except ConnectionError as error:
@@ -108,9 +129,14 @@ def run(arguments: list[str]) -> int:
             raise
         return _fail(_sentence(error), 2)
     except (MemoryError, RuntimeError) as error:
-        if not re.search("allocate memory|overflow", str(error)) and not isinstance(error, MemoryError):
+        if not re.search("allocate memory|overflow", str(error)) and not isinstance(
+            error, MemoryError
+        ):
             raise
-        return _fail("the model and a batch must fit in memory; they do not. Use smaller --hidden or --batch-size.", 2)
+        return _fail(
+            "the model and a batch must fit in memory; they do not. Use smaller --hidden or --batch-size.",
+            2,
+        )
     except ArithmeticError as error:
         return _fail(str(error), 1)
     except KeyboardInterrupt as error:
@@ -134,7 +160,9 @@ def _without_commas(arguments: list[str]) -> list[str]:
 def _sentence(error: Exception) -> str:
     if isinstance(error, CycloptsError):
         command = " ".join(["variform", *(error.command_chain or ())])
-        text = str(error.__cause__ if isinstance(error, CoercionError) and error.__cause__ else error)
+        text = str(
+            error.__cause__ if isinstance(error, CoercionError) and error.__cause__ else error
+        )
         if isinstance(error, UnusedCliTokensError):
             text = f"{command} takes no more arguments; got {' '.join(error.unused_tokens or [])}. Leave them out."
         elif isinstance(error, MissingArgumentError) and not error.tokens_so_far:
@@ -158,10 +186,16 @@ def _fail(message: str, code: int) -> int:
 def _config_sources(arguments: list[str]) -> list[cyclopts.config.Dict]:
     """The options of --config FILE as a source below the command line's own."""
     paths = [after for option, after in itertools.pairwise(arguments) if option == "--config"]
-    paths += [option.removeprefix("--config=") for option in arguments if option.startswith("--config=")]
+    paths += [
+        option.removeprefix("--config=") for option in arguments if option.startswith("--config=")
+    ]
     if not paths:
         return []
     config = config_file(Path(paths[-1]))
     values = {key: value for part in config.parts for key, value in to_dict(part).items()}
     options = {key.replace("_", "-"): value for key, value in values.items()}
-    return [cyclopts.config.Dict(options, use_commands_as_keys=False, allow_unknown=True, source=paths[-1])]
+    return [
+        cyclopts.config.Dict(
+            options, use_commands_as_keys=False, allow_unknown=True, source=paths[-1]
+        )
+    ]

@@ -5,7 +5,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from variform.faces.cli.options import Flag, Option, in_options
-from variform.faces.cli.output import flattened, print_json, print_numbers, print_table, print_warnings, say
+from variform.faces.cli.output import (
+    flattened,
+    print_json,
+    print_numbers,
+    print_table,
+    print_warnings,
+    say,
+)
 from variform.system.files import require_empty
 
 
@@ -77,7 +84,9 @@ def compare(
         options = ["--samples", str(samples)] if samples else []
         options += ["--refine", str(refine)] if refine else []
         page = comparisons.write(
-            found, out, shlex.join(["variform", "compare", *map(str, run), *options, "--out", "NEW"])
+            found,
+            out,
+            shlex.join(["variform", "compare", *map(str, run), *options, "--out", "NEW"]),
         )
     if json:
         print_json(found.to_dict())

@@ -86,5 +86,7 @@ def draw(run: Path, /) -> None:
 
     with writing_into(run):
         opened = opened_run(run)
-        for picture in draw_pictures(opened, opened.data(), opened.evaluation, history(opened.folder)):
+        for picture in draw_pictures(
+            opened, opened.data(), opened.evaluation, history(opened.folder)
+        ):
             say(f"{picture.title}: {picture.path}")

@@ -143,12 +143,17 @@ def encode(
         points, stds = (np.concatenate(part) for part in zip(*pairs, strict=True))
         columns = [f"z{number}" for number in range(1, opened.vae.latent_dim + 1)]
         if std:
-            points, columns = np.concatenate([points, stds], 1), [*columns, *(f"std_{name}" for name in columns)]
+            points, columns = (
+                np.concatenate([points, stds], 1),
+                [*columns, *(f"std_{name}" for name in columns)],
+            )
         path = out or opened.folder / "latents.csv"
         if path.suffix == ".csv":
             splits = ("train", "valid", "test") if source is None else ("",)
             places = [
-                (str(row), split) for split, rows in zip(splits, datasets, strict=True) for row in rows.index.tolist()
+                (str(row), split)
+                for split, rows in zip(splits, datasets, strict=True)
+                for row in rows.index.tolist()
             ]
             heads = ["row", "split"] if source is None else ["row"]
             beside = np.array(places, dtype=object).reshape(len(points), 2)[:, : len(heads)]
@@ -187,9 +192,13 @@ def decode(
         opened = opened_run(run)
         dim = opened.vae.latent_dim
         points = read_points(latents, [f"z{number}" for number in range(1, dim + 1)])
-        points = points[:, :dim] if points.shape[1] == 2 * dim else points  # what `encode --std` wrote to a .npy file
+        points = (
+            points[:, :dim] if points.shape[1] == 2 * dim else points
+        )  # what `encode --std` wrote to a .npy file
         context = contexts_told(opened, given, len(points), seed)
-        values = exploration.decode(opened.vae, points, context=context, draw=draw, tidy=False, seed=seed)
+        values = exploration.decode(
+            opened.vae, points, context=context, draw=draw, tidy=False, seed=seed
+        )
         write_output(opened, out or default_output(opened, "decoded"), values, context)
 
 
@@ -240,9 +249,17 @@ def reconstruct(
     squares = squared_error(rows.schema, torch.from_numpy(originals), torch.from_numpy(values))
     error = Estimate.root_mean(squares, gaps=bool(rows.schema.gaps)).to_dict()
     if json:
-        print_json({"reconstruction_error": error, "unit": "data units, root mean square", "warnings": warnings})
+        print_json(
+            {
+                "reconstruction_error": error,
+                "unit": "data units, root mean square",
+                "warnings": warnings,
+            }
+        )
     else:
-        say(f"reconstruction error (root mean square, data units): {show(error)} over {error['n']:,} rows")
+        say(
+            f"reconstruction error (root mean square, data units): {show(error)} over {error['n']:,} rows"
+        )
 
 
 def impute(
@@ -298,7 +315,9 @@ def impute(
         return
     is_csv = FORMATS[source_format(source)].cells is not None
     path = out or opened.folder / f"imputed.{'csv' if is_csv else 'npy'}"
-    if path.suffix not in ((".csv", ".npy") if is_csv else (".npy",)) or (intervals and path.suffix == ".npy"):
+    if path.suffix not in ((".csv", ".npy") if is_csv else (".npy",)) or (
+        intervals and path.suffix == ".npy"
+    ):
         raise ValueError(
             "imputed rows of a .csv file go to a .csv or .npy file, intervals to a .csv file, all others to .npy; got"
             f" {path}{' and --intervals' if intervals else ''}. Choose another --out."

@@ -22,15 +22,42 @@ Options = Group("Options", sort_key=0)
 DataOptions = Annotated[DataConfig, Parameter(name="*", group=Group("Data", sort_key=1))]
 ModelOptions = Annotated[ModelConfig, Parameter(name="*", group=Group("Model", sort_key=2))]
 TrainOptions = Annotated[TrainConfig, Parameter(name="*", group=Group("Training", sort_key=3))]
-EvaluationOptions = Annotated[EvaluationConfig | None, Parameter(name="*", group=Group("Evaluation", sort_key=4))]
+EvaluationOptions = Annotated[
+    EvaluationConfig | None, Parameter(name="*", group=Group("Evaluation", sort_key=4))
+]
 Option = Parameter(group=Options)
 Flag = Parameter(group=Options, negative="")
 
 NAMES = frozenset(
     {
         *(field.name for part in RunConfig().parts for field in dataclasses.fields(part)),
-        *("config", "count", "data", "dims", "draw", "given", "host", "intervals", "json", "kind", "level", "mask"),
-        *("out", "overwrite", "port", "private", "refine", "resume", "revision", "sampler", "samples", "seed", "seeds"),
+        *(
+            "config",
+            "count",
+            "data",
+            "dims",
+            "draw",
+            "given",
+            "host",
+            "intervals",
+            "json",
+            "kind",
+            "level",
+            "mask",
+        ),
+        *(
+            "out",
+            "overwrite",
+            "port",
+            "private",
+            "refine",
+            "resume",
+            "revision",
+            "sampler",
+            "samples",
+            "seed",
+            "seeds",
+        ),
         *("split", "std", "temperature", "timed_steps", "to"),
     }
 )
@@ -38,7 +65,9 @@ NAMES = frozenset(
 
 _QUOTED = r"""(?<!\w)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(?!\w)"""  # what a user wrote, as `repr` shows it
 _VALUE = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^`'"])+"""
-_FIELD = re.compile(rf"{_QUOTED}|(?<![\w/`.-])`(?P<name>[a-z][a-z0-9_]*)(?:=(?P<value>{_VALUE}))?`(?!\.?[\w/`])")
+_FIELD = re.compile(
+    rf"{_QUOTED}|(?<![\w/`.-])`(?P<name>[a-z][a-z0-9_]*)(?:=(?P<value>{_VALUE}))?`(?!\.?[\w/`])"
+)
 
 
 def in_options(text: str) -> str:
@@ -83,7 +112,9 @@ def needing(extra: str) -> Iterator[None]:
 def convert(hint: Any, tokens: Sequence[cyclopts.Token]) -> Any:
     """A choice or numbers as `converted` takes them, with its messages; anything else as cyclopts does."""
     of_numbers = re.search(r"\b(int|float)\b", str(hint))
-    if tokens[0].implicit_value is not cyclopts.UNSET or not (of_numbers or get_origin(hint) is Literal):
+    if tokens[0].implicit_value is not cyclopts.UNSET or not (
+        of_numbers or get_origin(hint) is Literal
+    ):
         return cyclopts.convert(hint, tokens)
     values: list[Any] = [token.value for token in tokens]
     if of_numbers:
@@ -104,7 +135,9 @@ def _number(word: str, kind: type[int] | type[float]) -> int | float | str:
 def config_file(path: Path) -> RunConfig:
     """The configuration in the file that --config names."""
     if not path.is_file():
-        raise FileNotFoundError(f"--config must name a TOML file; there is none at {path}. Check the path.")
+        raise FileNotFoundError(
+            f"--config must name a TOML file; there is none at {path}. Check the path."
+        )
     return from_toml(path.read_bytes(), str(path))
 
 

@@ -144,7 +144,9 @@ def default_output(run: "Run", name: str) -> Path:
     return run.folder / (name if schema.kind == "image" else f"{name}.csv")
 
 
-def write_output(run: "Run", path: Path, values: Any, context: Any = None, *, quiet: bool = False) -> None:
+def write_output(
+    run: "Run", path: Path, values: Any, context: Any = None, *, quiet: bool = False
+) -> None:
     """Write data in the user's own units in the form that the path asks for, with what a conditional model was told.
 
     Rows of a table that are not tidy yet become so, and what that changes is said.
@@ -166,7 +168,9 @@ def write_output(run: "Run", path: Path, values: Any, context: Any = None, *, qu
     elif schema.kind == "image":
         write_images(path, values, schema.grey_range, told)
     else:
-        raise ValueError(f"a table needs an output that ends in .csv or .npy; got {path}. Add the suffix.")
+        raise ValueError(
+            f"a table needs an output that ends in .csv or .npy; got {path}. Add the suffix."
+        )
     if not quiet:
         say(f"{len(values):,} rows: {path}")
         for remark in remarks:
@@ -177,5 +181,9 @@ def flattened(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]
     """Values by dotted names."""
     pairs: list[tuple[str, Any]] = []
     for key, value in values.items():
-        pairs += flattened(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+        pairs += (
+            flattened(value, f"{prefix}{key}.")
+            if isinstance(value, dict)
+            else [(prefix + key, value)]
+        )
     return pairs

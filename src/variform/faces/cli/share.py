@@ -52,7 +52,11 @@ def push(run: Path, name: str, /, *, private: Annotated[bool, Flag] = False) -> 
 
 
 def pull(
-    name: str, /, *, out: Annotated[Path | None, Option] = None, revision: Annotated[str | None, Option] = None
+    name: str,
+    /,
+    *,
+    out: Annotated[Path | None, Option] = None,
+    revision: Annotated[str | None, Option] = None,
 ) -> None:
     """Fetch a model from the Hugging Face Hub, verify it, and open it without executing anything.
 

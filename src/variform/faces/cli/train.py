@@ -17,11 +17,20 @@ from variform.faces.cli.options import (
     config_file,
     default_folder,
 )
-from variform.faces.cli.output import kept_in, print_json, print_table, print_warnings, report_on, say
+from variform.faces.cli.output import (
+    kept_in,
+    print_json,
+    print_table,
+    print_warnings,
+    report_on,
+    say,
+)
 from variform.system.files import read_json
 
 
-def demo(*, out: Annotated[Path, Option] = Path("runs/demo"), overwrite: Annotated[bool, Flag] = False) -> None:
+def demo(
+    *, out: Annotated[Path, Option] = Path("runs/demo"), overwrite: Annotated[bool, Flag] = False
+) -> None:
     """Train on 1,797 real handwritten digits and write a report: the quickest way to see everything.
 
     Example: `variform demo`
@@ -70,7 +79,13 @@ def train(
     if resume is not None:
         from variform.runs.train import resume_run
 
-        if source or out or config or overwrite or (data, model, train) != (DataConfig(), ModelConfig(), TrainConfig()):
+        if (
+            source
+            or out
+            or config
+            or overwrite
+            or (data, model, train) != (DataConfig(), ModelConfig(), TrainConfig())
+        ):
             raise ValueError(
                 "--resume goes on with a run as it was begun; got other options too. Give --resume FOLDER alone, "
                 "or train a new run with --config FOLDER/config.toml, your options and a new --out."
@@ -122,10 +137,18 @@ def latent_dim(
 
     source = source or (config_file(config).source if config else None)
     if source is None:
-        raise ValueError("a study needs data; got none. Name a file, a folder, `digits` or `sprites`.")
+        raise ValueError(
+            "a study needs data; got none. Name a file, a folder, `digits` or `sprites`."
+        )
     folder = out or default_folder(source).with_name(default_folder(source).name + "-latent-dim")
     found = studies.latent_dimension(
-        RunConfig(source=source, data=data, model=model, train=train, evaluation=evaluation or EvaluationConfig()),
+        RunConfig(
+            source=source,
+            data=data,
+            model=model,
+            train=train,
+            evaluation=evaluation or EvaluationConfig(),
+        ),
         dims,
         folder,
         seeds=seeds,

@@ -38,8 +38,12 @@ WORST, OTHERS = 10, 30
 CODES = 640  # of each sampler
 LEAST_OF_A_CURVE = 16  # columns
 
-_NUMBERED = re.compile(r"^(?P<before>.*?)(?P<number>[-+]?\d+(?:\.\d+)?)(?P<after>[^\d]*)$", re.DOTALL)
-_UNIT = re.compile(r"^(?P<name>.*\S)\s*(?:\[(?P<square>[^\[\]]+)\]|\((?P<round>[^()]+)\))$", re.DOTALL)
+_NUMBERED = re.compile(
+    r"^(?P<before>.*?)(?P<number>[-+]?\d+(?:\.\d+)?)(?P<after>[^\d]*)$", re.DOTALL
+)
+_UNIT = re.compile(
+    r"^(?P<name>.*\S)\s*(?:\[(?P<square>[^\[\]]+)\]|\((?P<round>[^()]+)\))$", re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,9 @@ def gather(
         "latents": _latents(vae, means, numbers, prior),
         "plane": _plane(means),
         "rows": rows,
-        "conditions": [_condition(item, splits.train, part) for item, part in _slices(schema.conditions)],
+        "conditions": [
+            _condition(item, splits.train, part) for item, part in _slices(schema.conditions)
+        ],
         "occupancy": schema.occupancy and schema.occupancy.to_dict(),
         "context": [] if context is None else context.tolist(),
         "laws": [{"name": law.name, "codes": _floats_or_none(law.codes)} for law in laws],
@@ -209,7 +215,9 @@ def _numbered(columns: Sequence[str]) -> list[float] | None:
 # --- rows ---------------------------------------------------------------------------------------------------------
 
 
-def _rows(vae: VAE, splits: Splits, other: Dataset | None, seed: int) -> tuple[dict[str, Any], Array, list[str]]:
+def _rows(
+    vae: VAE, splits: Splits, other: Dataset | None, seed: int
+) -> tuple[dict[str, Any], Array, list[str]]:
     """The rows on the map and all that is known of each; their posterior means; and what a reader must know."""
     parts = _parts(splits, other)
     judged_name, judged = list(parts.items())[-1]
@@ -295,9 +303,15 @@ def _contexts(data: Dataset, index: Tensor) -> str | None:
     return None if context is None else floats(context.numpy())
 
 
-def _columns(schema: Schema, parts: Sequence[Dataset], names: Sequence[str], errors: Array) -> list[dict[str, Any]]:
+def _columns(
+    schema: Schema, parts: Sequence[Dataset], names: Sequence[str], errors: Array
+) -> list[dict[str, Any]]:
     """By what the points of the map may be coloured."""
-    columns = [*_label_column(schema, parts), *_table_columns(schema, parts), *_sprite_columns(schema, parts)]
+    columns = [
+        *_label_column(schema, parts),
+        *_table_columns(schema, parts),
+        *_sprite_columns(schema, parts),
+    ]
     for condition, part in _slices(schema.conditions):
         if condition.name not in {column["name"] for column in columns}:
             contexts = torch.cat([data.contexts for data in parts if data.contexts is not None])
@@ -384,10 +398,20 @@ class _Thumbnails:
             return {"values": floats(raw)}
         height, width = self.size
         tiles = _resized(_bytes(raw, self.schema.grey_range), height, width)
-        across = max(1, min(len(tiles), 4096 // width, math.ceil(math.sqrt(len(tiles) * height / width))))
+        across = max(
+            1, min(len(tiles), 4096 // width, math.ceil(math.sqrt(len(tiles) * height / width)))
+        )
         kind, content = _file(_sheet(tiles, across))
         data = base64.b64encode(content).decode("ascii")
-        return {"picture": {"type": kind, "data": data, "across": across, "height": height, "width": width}}
+        return {
+            "picture": {
+                "type": kind,
+                "data": data,
+                "across": across,
+                "height": height,
+                "width": width,
+            }
+        }
 
 
 def _resized(tiles: Array, height: int, width: int) -> Array:

@@ -14,7 +14,9 @@ from variform.system.files import to_json, write_text
 
 _SCRIPT = resources.files("variform.pages") / "script"
 # What the bundle hands out is its one global name.
-_START = "variform.ready = variform.start();\nvariform.ready.catch((error) => console.error(error));\n"
+_START = (
+    "variform.ready = variform.start();\nvariform.ready.catch((error) => console.error(error));\n"
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,9 @@ class Page:
             FileExistsError: when there is a file already.
         """
         if Path(path).exists():
-            raise FileExistsError(f"the output must be a new file; {path} exists. Choose another path.")
+            raise FileExistsError(
+                f"the output must be a new file; {path} exists. Choose another path."
+            )
         write_text(path, self.html)
 
     def __repr__(self) -> str:
@@ -46,7 +50,9 @@ class Page:
 
     def _repr_html_(self) -> str:
         """The page in a frame that may run its scripts and save files, and may not touch the notebook."""
-        text = html.escape(self.html).encode("ascii", "xmlcharrefreplace").decode()  # whatever the encoding around it
+        text = (
+            html.escape(self.html).encode("ascii", "xmlcharrefreplace").decode()
+        )  # whatever the encoding around it
         return (
             f'<iframe srcdoc="{text}" sandbox="allow-scripts allow-downloads" title="variform '
             'explorer" style="width: 100%; height: 760px; border: 0"></iframe>'
@@ -70,7 +76,9 @@ def render(contents: dict[str, Any], decoder: dict[str, Any], *, connect: str = 
     """
     script = _SCRIPT.joinpath("bundle.js").read_text(encoding="utf-8") + _START
     style = _SCRIPT.joinpath("page.css").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    environment = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
     template = environment.from_string(_SCRIPT.joinpath("page.html.j2").read_text(encoding="utf-8"))
     text = template.render(
         title=contents["title"],

@@ -41,7 +41,11 @@ def decoder_payload(vae: VAE) -> dict[str, Any]:
     program = lower_decoder(vae)
     matrices = list(_matrices(program.steps))
     is_half = dict(zip(matrices, _fit_in_half(vae, len(matrices)), strict=True))
-    return _shapes(vae) | {"steps": program.steps} | _packed(program, {name for name in matrices if is_half[name]})
+    return (
+        _shapes(vae)
+        | {"steps": program.steps}
+        | _packed(program, {name for name in matrices if is_half[name]})
+    )
 
 
 def most_codes(vae: VAE) -> int:
@@ -60,7 +64,11 @@ def remote_payload(vae: VAE, url: str) -> dict[str, Any]:
 
 
 def _shapes(vae: VAE) -> dict[str, Any]:
-    return {"latentDim": vae.latent_dim, "contextDim": vae.context_dim, "eventShape": list(vae.event_shape)}
+    return {
+        "latentDim": vae.latent_dim,
+        "contextDim": vae.context_dim,
+        "eventShape": list(vae.event_shape),
+    }
 
 
 def _matrices(steps: Iterable[Step]) -> Iterable[str]:
@@ -77,7 +85,11 @@ def _packed(program: Program, halves: set[str]) -> dict[str, Any]:
     arrays, pieces, start = {}, [], 0
     for name, values in sorted(program.weights.items(), key=lambda item: item[0] in halves):
         piece = values.astype("<f2" if name in halves else "<f4").tobytes()
-        arrays[name] = {"shape": list(values.shape), "type": "f16" if name in halves else "f32", "start": start}
+        arrays[name] = {
+            "shape": list(values.shape),
+            "type": "f16" if name in halves else "f32",
+            "start": start,
+        }
         pieces.append(piece)
         start += len(piece)
     return {"arrays": arrays, "weights": base64.b64encode(b"".join(pieces)).decode("ascii")}
@@ -118,11 +130,15 @@ def _points(vae: VAE) -> tuple[Tensor, Tensor | None]:
     with seeded(0), evaluating(vae):
         z = vae.latent_prior().sample(torch.Size((_POINTS,)))
         z[::2] *= 1.5
-        context = None if vae.no_context(1) is None else vae.like(torch.randn(_POINTS, vae.context_dim))
+        context = (
+            None if vae.no_context(1) is None else vae.like(torch.randn(_POINTS, vae.context_dim))
+        )
     return z, context
 
 
-def _decoded(vae: VAE, decoder: nn.Module, z: Tensor, context: Tensor | None) -> np.ndarray[Any, np.dtype[Any]]:
+def _decoded(
+    vae: VAE, decoder: nn.Module, z: Tensor, context: Tensor | None
+) -> np.ndarray[Any, np.dtype[Any]]:
     """Means as the model sees them, with another decoder in the place of its own."""
     other = copy.copy(vae)
     other._modules = {**vae._modules, "decoder": decoder}

@@ -33,7 +33,9 @@ from variform.pages.explorer.payload import most_codes
 
 _MOST_CLIENTS = 1024  # whose requests are counted one by one
 _MOST_CONNECTIONS = 64  # at once; a further one takes the place of one whose client is idle
-_SECONDS = 10.0  # in which the body of a request must have come; and how often a client must have moved on
+_SECONDS = (
+    10.0  # in which the body of a request must have come; and how often a client must have moved on
+)
 _HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -100,19 +102,25 @@ def application(
         rate: Requests a second that one client may go on sending, more than a screen has frames; twice as many at once.
         clock: Seconds that never go back.
     """
-    busy = asyncio.Lock()  # one decoding at a time: torch shares the cores among the threads of one already
+    busy = (
+        asyncio.Lock()
+    )  # one decoding at a time: torch shares the cores among the threads of one already
     width = vae.latent_dim + vae.context_dim
     most_bytes = 4 * width * most_codes(vae)
 
     async def shown(request: Request) -> Response:
-        return HTMLResponse(page, headers={"Content-Security-Policy": "frame-ancestors 'none'"})  # the rest is its own
+        return HTMLResponse(
+            page, headers={"Content-Security-Policy": "frame-ancestors 'none'"}
+        )  # the rest is its own
 
     async def decoded(request: Request) -> Response:
         body = await _body(request, most_bytes)
         if isinstance(body, Response):
             return body
         if len(body) == 0 or len(body) % (4 * width):
-            return _refusal(400, f"a request must hold {width} float32 a code; got {len(body)} bytes.")
+            return _refusal(
+                400, f"a request must hold {width} float32 a code; got {len(body)} bytes."
+            )
         rows = np.frombuffer(body, "<f4").reshape(-1, width)
         if not np.isfinite(rows).all():
             return _refusal(400, "every number of a request must be finite; some are not.")
@@ -133,7 +141,9 @@ def _decode(vae: VAE, rows: np.ndarray) -> bytes:
 
 async def _body(request: Request, most_bytes: int) -> bytes | Response:
     """The body of a request, or the answer to one that is too large, too slow or of another type."""
-    if request.headers.get("content-type") != "application/octet-stream":  # a page of another origin cannot send it
+    if (
+        request.headers.get("content-type") != "application/octet-stream"
+    ):  # a page of another origin cannot send it
         return _refusal(415, "a request must have the type application/octet-stream.")
     body = bytearray()
     try:
@@ -141,7 +151,9 @@ async def _body(request: Request, most_bytes: int) -> bytes | Response:
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > most_bytes:
-                    return _refusal(413, f"a request must have at most {most_bytes} bytes; this one has more.")
+                    return _refusal(
+                        413, f"a request must have at most {most_bytes} bytes; this one has more."
+                    )
     except TimeoutError:
         return _refusal(408, f"a request must come within {_SECONDS:.0f} seconds.")
     except ClientDisconnect:
@@ -191,15 +203,26 @@ class Door:
         headers, client = Headers(scope=scope), scope.get("client")
         host, origin = headers.get("host", ""), headers.get("origin")
         if not self._is_known(host):
-            return _refusal(403, "the server must be called by its address, such as 127.0.0.1; this request was not.")
+            return _refusal(
+                403,
+                "the server must be called by its address, such as 127.0.0.1; this request was not.",
+            )
         if origin is not None and origin != f"http://{host}":
-            return _refusal(403, "only the server's own page may ask it; this request is of another.")
+            return _refusal(
+                403, "only the server's own page may ask it; this request is of another."
+            )
         if wait := self.bucket.wait(client[0] if client else ""):
-            return _refusal(429, "too many requests; wait a moment.", **{"Retry-After": str(math.ceil(wait))})
+            return _refusal(
+                429, "too many requests; wait a moment.", **{"Retry-After": str(math.ceil(wait))}
+            )
         return None
 
     def _is_known(self, host: str) -> bool:
-        name = host.partition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
+        name = (
+            host.partition("]")[0].removeprefix("[")
+            if host.startswith("[")
+            else host.partition(":")[0]
+        )
         try:
             return bool(ipaddress.ip_address(name))
         except ValueError:
@@ -221,7 +244,9 @@ class Connection(H11Protocol):
         super().connection_made(transport)
         self.heard, self.stage, self.unsent = self.loop.time(), (), 0
         self.next_look = self.loop.call_later(_SECONDS, self._look)
-        others = [one for one in self.connections if isinstance(one, Connection) and one is not self]
+        others = [
+            one for one in self.connections if isinstance(one, Connection) and one is not self
+        ]
         idle = [one for one in others if one.waits and not one.transport.is_closing()]
         if len(self.connections) > _MOST_CONNECTIONS and idle:
             min(idle, key=lambda one: one.heard).transport.abort()
@@ -239,7 +264,10 @@ class Connection(H11Protocol):
     @property
     def waits(self) -> bool:
         """Whether the server waits for the client, to send the rest of a request or to take its answer."""
-        return self.transport.get_write_buffer_size() > 0 or self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
+        return self.transport.get_write_buffer_size() > 0 or self.conn.their_state in (
+            h11.IDLE,
+            h11.SEND_BODY,
+        )
 
     def _look(self) -> None:
         """Drop a client that keeps the server waiting as at the last look."""
@@ -290,7 +318,9 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ValueError(f"a port must be from 0 to 65535; got {port}. Choose another `port`.")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.create_server((host, port), family=family)  # whose protocol is 0, the default
+        listener = socket.create_server(
+            (host, port), family=family
+        )  # whose protocol is 0, the default
     except OSError as error:
         raise OSError(
             f"the server must be able to listen at port {port} of {host}; {error.strerror or error}. Choose another "
