@@ -12,22 +12,25 @@ from variform.data.dataset import PARTS, VALUES_AT_ONCE, StoredRows, in_chunks
 
 
 def own_parts(own: np.ndarray | None, rows: int) -> np.ndarray:
-    """The source's own split as the place in `_PARTS` of each row, (N,) uint8."""
+    """The source's own split as the place in `PARTS` of each row, (N,) uint8; without one, all train."""
     parts = np.zeros(rows, np.uint8)
-    for number, part in enumerate(PARTS if own is not None else ()):
+    if own is None:
+        return parts
+    for number, part in enumerate(PARTS):
         parts[own == part] = number
     return parts
 
 
 def digests_of(raw: Tensor | StoredRows) -> np.ndarray:
     """One hash a row, (N, 16) uint8: it decides the split, finds duplicates and makes the fingerprint."""
-    pieces = (
-        x if not x.dtype.is_floating_point else torch.where(x.isnan(), math.nan, x)
-        for x in in_chunks(raw)
-    )
-    return np.concatenate(
-        [_hashes(x.flatten(1).numpy().view(np.uint8), 16) for x in pieces]
-    )  # one NaN for all kinds
+    digests = []
+    for chunk in in_chunks(raw):
+        values = chunk
+        if values.dtype.is_floating_point:
+            values = torch.where(values.isnan(), math.nan, values)  # one NaN for all kinds
+        rows = values.flatten(1).numpy().view(np.uint8)
+        digests.append(_hashes(rows, 16))
+    return np.concatenate(digests)
 
 
 def _hashes(rows: np.ndarray, size: int, key: bytes = b"") -> np.ndarray:
@@ -42,30 +45,37 @@ def split_rows(own: np.ndarray, digests: np.ndarray, seed: int, name: str) -> di
     A row's split depends on its values and the seed alone, so that equal rows stay together and rows that are added or
     moved change nothing for the others.
     """
-    key = str(seed).encode()
     parts = own.copy()
-    missing = [PARTS.index(part) for part in missing_parts(own)]
-    for start in range(0, len(own) if missing else 0, VALUES_AT_ONCE):
-        some = parts[start : start + VALUES_AT_ONCE]
-        tenth = _hashes(digests[start : start + VALUES_AT_ONCE], 8, key).view("<u8")[:, 0] % 10
-        is_train = some == 0
-        for number, part in enumerate(missing):
-            some[is_train & (tenth == number)] = part
-    rows = {
-        part: torch.from_numpy(np.flatnonzero(parts == number)) for number, part in enumerate(PARTS)
-    }
-    for part, index in rows.items():
+    missing = missing_parts(own)
+    if missing:
+        _hold_out(missing, parts, digests, seed)
+    rows = {}
+    for number, part in enumerate(PARTS):
+        index = np.flatnonzero(parts == number)
         if len(index) == 0:
             raise ValueError(
                 f"every split must hold a row; the {len(own)} rows of {name} leave none for {part}; equal rows"
                 " stay together. Give more rows or another `split_seed`."
             )
+        rows[part] = torch.from_numpy(index)
     return rows
+
+
+def _hold_out(missing: list[str], parts: np.ndarray, digests: np.ndarray, seed: int) -> None:
+    """Turn a tenth of the train rows into each of the `missing` parts, in place."""
+    key = str(seed).encode()
+    for start in range(0, len(parts), VALUES_AT_ONCE):
+        chunk = slice(start, start + VALUES_AT_ONCE)
+        chunk_parts = parts[chunk]  # a view
+        tenth = _hashes(digests[chunk], 8, key).view("<u8")[:, 0] % 10
+        is_train = chunk_parts == 0
+        for number, part in enumerate(missing):
+            chunk_parts[is_train & (tenth == number)] = PARTS.index(part)
 
 
 def missing_parts(own: np.ndarray) -> list[str]:
     """Which of validation and test no row is for."""
-    return [part for part in ("valid", "test") if not (own == PARTS.index(part)).any()]
+    return [part for part in ("valid", "test") if PARTS.index(part) not in own]
 
 
 def count_duplicates(own: np.ndarray, digests: np.ndarray) -> dict[str, int]:
@@ -77,13 +87,12 @@ def count_duplicates(own: np.ndarray, digests: np.ndarray) -> dict[str, int]:
         ordered = half[order]
         is_new[1:] |= ordered[1:] != ordered[:-1]
     group = np.cumsum(is_new, dtype=np.int64) - 1
+    groups = group[-1] + 1
     is_train = own[order] == 0
-    in_train = np.zeros(group[-1] + 1, bool)
+    in_train = np.zeros(groups, bool)
     in_train[group[is_train]] = True
-    return {
-        "within": int(len(order) - len(in_train)),
-        "across": int(in_train[group[~is_train]].sum()),
-    }
+    across = in_train[group[~is_train]]
+    return {"within": int(len(order) - groups), "across": int(across.sum())}
 
 
 def fingerprint(
@@ -97,14 +106,18 @@ def fingerprint(
     is_sampled: bool,
 ) -> str:
     """A hash of everything; where `digests` are not of the values, `is_sampled`, of the values of a thousand rows."""
-    state = hashlib.sha256(repr((tuple(raw.shape), str(raw.dtype), classes)).encode())
+    kind = (tuple(raw.shape), str(raw.dtype), classes)
+    state = hashlib.sha256(repr(kind).encode())
     state.update(digests.data)
     if is_sampled:
-        state.update(raw.index_select(0, torch.arange(1000) * len(raw) // 1000).numpy().data)
+        thousand = torch.arange(1000) * len(raw) // 1000
+        state.update(raw.index_select(0, thousand).numpy().data)
     names = np.array(PARTS, "<U5")
     for start in range(0, len(own), VALUES_AT_ONCE):
-        state.update(names[own[start : start + VALUES_AT_ONCE]].tobytes())
-    state.update(b"" if labels is None else labels.numpy().tobytes())
+        chunk = own[start : start + VALUES_AT_ONCE]
+        state.update(names[chunk].tobytes())
+    if labels is not None:
+        state.update(labels.numpy().tobytes())
     contexts, *names_of = beside
     if contexts is not None:
         state.update(contexts.numpy().tobytes())

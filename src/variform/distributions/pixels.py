@@ -1,8 +1,6 @@
 """Laws of values in [0, 1] and of levels, such as pixels and categories."""
 
-import functools
 import math
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -50,8 +48,9 @@ class Bernoulli(Law):
 
     def sample(self, sample_shape: Shape = ()) -> Tensor:
         """Zeros and ones, in the dtype of the logits; not differentiable."""
+        shape = self._extended_shape(torch.Size(sample_shape))
         with torch.no_grad():
-            return torch.bernoulli(self.mean.expand(self._extended_shape(torch.Size(sample_shape))))
+            return torch.bernoulli(self.mean.expand(shape))
 
     def log_prob_per_entry(self, value: Tensor) -> Tensor:
         """Log-probability of every entry, in nats."""
@@ -78,24 +77,25 @@ class _BernoulliLogProb(torch.autograd.Function):
         ctx.event_dims = event_dims
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(value, logits, value - probability)
-        linear = (
-            torch.addcmul(torch.relu(logits), value, logits, value=-1).flatten(-event_dims).sum(-1)
-        )
-        likelier = (
-            (probability - 0.5).abs_().add_(0.5).flatten(-event_dims)
-        )  # max(p, 1 - p) in few passes
-        length = next(length for length in range(16, 0, -1) if likelier.shape[-1] % length == 0)
-        return likelier.unflatten(-1, (-1, length)).prod(-1).log().sum(-1) - linear
+        linear = torch.addcmul(torch.relu(logits), value, logits, value=-1)  # max(a, 0) - x a
+        linear = linear.flatten(-event_dims).sum(-1)
+        likelier = (probability - 0.5).abs_().add_(0.5)  # max(p, 1 - p) in few passes
+        likelier = likelier.flatten(-event_dims)
+        entries = likelier.shape[-1]
+        length = max(length for length in range(1, 17) if entries % length == 0)
+        products = likelier.unflatten(-1, (-1, length)).prod(-1)
+        return products.log().sum(-1) - linear
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Any) -> Any:  # pyrefly: ignore[bad-override] (the decorator)
         value, logits, gradient = ctx.saved_tensors
         scale = grad_outputs[0][(..., *[None] * ctx.event_dims)]
-        for_value = (scale * logits).sum_to_size(value.shape) if ctx.needs_input_grad[0] else None
-        for_logits = (
-            (scale * gradient).sum_to_size(logits.shape) if ctx.needs_input_grad[1] else None
-        )
+        for_value, for_logits = None, None
+        if ctx.needs_input_grad[0]:
+            for_value = (scale * logits).sum_to_size(value.shape)
+        if ctx.needs_input_grad[1]:
+            for_logits = (scale * gradient).sum_to_size(logits.shape)
         return for_value, for_logits, None
 
 
@@ -148,16 +148,17 @@ class ContinuousBernoulli(Law):
     @property
     def mean(self) -> Tensor:
         r"""$A'(a) = 1 / (1 - e^{-a}) - 1 / a$."""
-        rest = 1 / self._size + (-self._size).exp() / torch.expm1(
-            -self._size
-        )  # the mean at logits -|a|
+        size = self._size
+        mirrored = 1 / size + (-size).exp() / torch.expm1(-size)  # the mean at logits -|a|
+        far = torch.where(self.logits > 0, 1 - mirrored, mirrored)
         series = 0.5 + sum(2 * n * c * self._near ** (2 * n - 1) for n, c in enumerate(_SERIES, 1))
-        return torch.where(self._is_near, series, torch.where(self.logits > 0, 1 - rest, rest))
+        return torch.where(self._is_near, series, far)
 
     @property
     def variance(self) -> Tensor:
         r"""$A''(a) = 1 / a^2 - 1 / (4 \sinh^2(a / 2))$."""
-        far = self._size**-2 - (-self._size).exp() / torch.expm1(-self._size).square()
+        size = self._size
+        far = size**-2 - (-size).exp() / torch.expm1(-size).square()
         series = [
             2 * n * (2 * n - 1) * c * self._near ** (2 * n - 2) for n, c in enumerate(_SERIES, 1)
         ]
@@ -169,13 +170,13 @@ class ContinuousBernoulli(Law):
         share = draws.uniform(shape, axis=len(sample_shape), like=self.logits)
         is_near = self.logits.abs() < 1e-2
         near = torch.where(is_near, self.logits, 0.0) * (1 - share)
-        size = torch.where(is_near, 1.0, self.logits.abs())
-        mirrored = torch.where(self.logits > 0, 1 - share, share).clamp_max(
-            1 - torch.finfo(share.dtype).eps
-        )
-        far = -torch.log1p(mirrored * torch.expm1(-size)) / size  # at logits -|a|
         series = share * (1 + near / 2 + near * self.logits * (1 - 2 * share) / 6)
-        return torch.where(is_near, series, torch.where(self.logits > 0, 1 - far, far))
+        size = torch.where(is_near, 1.0, self.logits.abs())
+        mirrored_share = torch.where(self.logits > 0, 1 - share, share)
+        mirrored_share = mirrored_share.clamp_max(1 - torch.finfo(share.dtype).eps)
+        mirrored = -torch.log1p(mirrored_share * torch.expm1(-size)) / size  # at logits -|a|
+        far = torch.where(self.logits > 0, 1 - mirrored, mirrored)
+        return torch.where(is_near, series, far)
 
     def log_prob_per_entry(self, value: Tensor) -> Tensor:
         """Log-density of every entry, in nats."""
@@ -183,9 +184,8 @@ class ContinuousBernoulli(Law):
         end = torch.where(self._is_near, 0.5, (self.logits > 0).to(self.logits.dtype))
         series = sum(c * self._near ** (2 * n) for n, c in enumerate(_SERIES, 1))
         far = (-torch.expm1(-self._size)).log() - self._size.log()
-        return (value - end) * self.logits - torch.where(
-            self._is_near, series, far
-        )  # eq: continuous-bernoulli
+        log_normaliser = torch.where(self._is_near, series, far)  # A(a) but for what is linear
+        return (value - end) * self.logits - log_normaliser  # eq: continuous-bernoulli
 
 
 # log((e^a - 1) / a) = a / 2 + sum of _SERIES[n - 1] a^(2 n): Bernoulli numbers over 2 n (2 n)!
@@ -238,7 +238,8 @@ class DiscretisedLogistic(Law):
             shape = self._extended_shape(torch.Size(sample_shape))
             share = draws.uniform(shape, axis=len(sample_shape), like=self.location)
             value = self.location + self.log_scale.exp() * torch.logit(share)
-            return (value * self.levels).floor().clamp(0, self.levels - 1) / (self.levels - 1)
+            level = (value * self.levels).floor().clamp(0, self.levels - 1)
+            return level / (self.levels - 1)
 
     def log_prob_per_entry(self, value: Tensor) -> Tensor:
         """Log-probability of every entry, in nats."""
@@ -247,25 +248,27 @@ class DiscretisedLogistic(Law):
         # Beyond these a bin is so wide, or so narrow, that the formulas' limits are exact.
         bound = math.log(torch.finfo(log_per_unit.dtype).max) - 1
         per_unit = log_per_unit.clamp(-bound, bound).exp()
-        below, above = ((level + step) / self.levels - self.location for step in (0, 1))
-        is_first, is_last = level <= 0, level >= self.levels - 1
-        from_below = functional.logsigmoid(-below * per_unit).masked_fill(is_first, 0)
-        from_above = functional.logsigmoid(above * per_unit).masked_fill(is_last, 0)
-        width = per_unit / self.levels
+        is_first = level <= 0
+        is_last = level >= self.levels - 1
+        # a and b of the formula: where the bin starts and ends, from the location, in scales
+        start = (level / self.levels - self.location) * per_unit
+        end = ((level + 1) / self.levels - self.location) * per_unit
+        log_below_end = functional.logsigmoid(end).masked_fill(is_last, 0)
+        log_above_start = functional.logsigmoid(-start).masked_fill(is_first, 0)
+        width = per_unit / self.levels  # end - start
         narrow = log_per_unit - math.log(self.levels) - width / 2
-        width = torch.where(width < 1e-3, narrow, (-torch.expm1(-width)).log())
-        width = torch.where(is_first | is_last, 0.0, width)
-        return from_above + from_below + width  # eq: discretised-logistic
+        log_rest = torch.where(width < 1e-3, narrow, (-torch.expm1(-width)).log())
+        log_rest = torch.where(is_first | is_last, 0.0, log_rest)
+        return log_below_end + log_above_start + log_rest  # eq: discretised-logistic
 
     def _expected(self, weight: Callable[[int], int]) -> Tensor:
         """Sum of weight(k) P(K >= k) over the levels from 1, one at a time: all at once would take too much memory."""
         scale = self.log_scale.exp()
-        levels = range(1, self.levels)
-        tails = (
-            weight(level) * torch.sigmoid((self.location - level / self.levels) / scale)
-            for level in levels
-        )
-        return functools.reduce(operator.add, tails)
+        expected = torch.zeros_like(self.location)
+        for level in range(1, self.levels):
+            tail = torch.sigmoid((self.location - level / self.levels) / scale)  # P(K >= level)
+            expected = expected + weight(level) * tail
+        return expected
 
 
 class Categorical(Law):
@@ -294,7 +297,8 @@ class Categorical(Law):
     @property
     def mode(self) -> Tensor:
         """The likeliest level, as a value in [0, 1]."""
-        return self.logits.argmax(self._axis).to(self.logits.dtype) / (self.levels - 1)
+        level = self.logits.argmax(self._axis)
+        return level.to(self.logits.dtype) / (self.levels - 1)
 
     @property
     def mean(self) -> Tensor:
@@ -311,20 +315,16 @@ class Categorical(Law):
         """Levels, in the dtype of the logits, by the inverse of the distribution function."""
         with torch.no_grad():
             shape = self._extended_shape(torch.Size(sample_shape))
-            share = draws.uniform(shape, axis=len(sample_shape), like=self.logits).unsqueeze(
-                self._axis
-            )
-            passed = self._probability.cumsum(self._axis) <= share
-            return passed.sum(self._axis).clamp_max(self.levels - 1).to(self.logits.dtype) / (
-                self.levels - 1
-            )
+            share = draws.uniform(shape, axis=len(sample_shape), like=self.logits)
+            is_passed = self._probability.cumsum(self._axis) <= share.unsqueeze(self._axis)
+            level = is_passed.sum(self._axis).clamp_max(self.levels - 1)
+            return level.to(self.logits.dtype) / (self.levels - 1)
 
     def log_prob_per_entry(self, value: Tensor) -> Tensor:
         """Log-probability of every entry, in nats."""
         level = (value * (self.levels - 1)).round().long()
-        level = level.expand(torch.broadcast_shapes(level.shape, self._extended_shape())).unsqueeze(
-            self._axis
-        )
+        level = level.expand(torch.broadcast_shapes(level.shape, self._extended_shape()))
+        level = level.unsqueeze(self._axis)
         shape = list(level.shape)
         shape[self._axis] = self.levels
         chosen = self.logits.expand(shape).gather(self._axis, level).squeeze(self._axis)
@@ -337,7 +337,6 @@ class Categorical(Law):
     @property
     def _values(self) -> Tensor:
         """The values of the levels, (L, 1, ..., 1)."""
-        values = torch.arange(self.levels, dtype=self.logits.dtype, device=self.logits.device) / (
-            self.levels - 1
-        )
+        levels = torch.arange(self.levels, dtype=self.logits.dtype, device=self.logits.device)
+        values = levels / (self.levels - 1)
         return values.reshape(-1, *[1] * len(self.event_shape))

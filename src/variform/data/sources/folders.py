@@ -16,17 +16,17 @@ PARTLY_LABELLED = "labels are left out: not every split has them"
 
 def folder_name(folder: Path) -> str:
     """The name of a folder for messages, of "." too."""
-    return Path(
-        os.path.abspath(folder)
-    ).name  # `resolve` would name the target of a link, `folder.name` not know "."
+    # `resolve` would name the target of a link, and `folder.name` does not know ".".
+    return os.path.basename(os.path.abspath(folder))
 
 
 def chained(several: Iterable[Shards]) -> Shards:
     """Several arrays on disk as one."""
-    whole = list(several)
-    return Shards(
-        sum((shards.parts for shards in whole), ()), sum((shards.files for shards in whole), ())
-    )
+    parts, files = [], []
+    for shards in several:
+        parts += shards.parts
+        files += shards.files
+    return Shards(tuple(parts), tuple(files))
 
 
 def joined(name: str, parts: dict[str, Source]) -> Source:
@@ -36,26 +36,40 @@ def joined(name: str, parts: dict[str, Source]) -> Source:
         raise ValueError(
             f"all splits of {name} must have rows of one shape; they have {shapes}. Make them equal."
         )
-    labels = [source.labels.reshape(-1) for source in parts.values() if source.labels is not None]
-    stored = [source.values for source in parts.values() if isinstance(source.values, Shards)]
-    return Source(
-        name,
-        chained(stored)
-        if stored
-        else np.concatenate([np.asarray(source.values) for source in parts.values()]),
-        np.concatenate(labels) if len(labels) == len(parts) else None,
-        np.repeat(list(parts), [len(source.values) for source in parts.values()]),
-        notes=(PARTLY_LABELLED,) if 0 < len(labels) < len(parts) else (),
-    )
+    sources = parts.values()
+    split = np.repeat(list(parts), [len(source.values) for source in sources])
+    labelled = [source.labels.reshape(-1) for source in sources if source.labels is not None]
+    labels, notes = None, ()
+    if len(labelled) == len(parts):
+        labels = np.concatenate(labelled)
+    elif labelled:
+        notes = (PARTLY_LABELLED,)
+    return Source(name, _all_values(sources), labels, split, notes=notes)
+
+
+def _all_values(sources: Iterable[Source]) -> np.ndarray | Shards:
+    """The values of several sources, all of which are on disk or none."""
+    values = [source.values for source in sources]
+    stored = [part for part in values if isinstance(part, Shards)]
+    if stored:
+        return chained(stored)
+    return np.concatenate([np.asarray(part) for part in values])
 
 
 def split_folders(folder: Path) -> dict[str, Path]:
     """The sub-folders of a folder that is split already: nothing but train, and valid or test or both."""
-    known = {name: part for part, names in SPLIT_NAMES.items() for name in names}
     _, branches = images_and_folders(folder, [])
-    parts = {known.get(branch.name.lower(), ""): branch for branch in branches}
+    parts = {_part_named(branch.name): branch for branch in branches}
     is_split = "train" in parts and "" not in parts and 1 < len(branches) == len(parts)
     return parts if is_split else {}
+
+
+def _part_named(name: str) -> str:
+    """The part of a split that a folder is for; empty for any other folder."""
+    for part, names in SPLIT_NAMES.items():
+        if name.lower() in names:
+            return part
+    return ""
 
 
 def images_and_folders(folder: Path, skipped: list[str]) -> tuple[list[Path], list[Path]]:

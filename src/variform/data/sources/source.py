@@ -63,22 +63,23 @@ class Shards:
         if len(self.parts) == 1:
             return self.parts[0].take(index, axis=0)
         rows = np.empty((len(index), *self.shape[1:]), self.dtype)
-        places = np.searchsorted(self._starts, index, side="right") - 1
+        places = self._places(index)
         for place in np.unique(places):
             here = places == place
-            rows[here] = self.parts[place].take(index[here] - self._starts[place], axis=0)
+            within = index[here] - self._starts[place]
+            rows[here] = self.parts[place].take(within, axis=0)
         return rows
 
     def pieces(self, rows: int) -> Iterator[np.ndarray]:
         """All rows in order, `rows` of them at a time; the last time there may be fewer."""
         for start in range(0, len(self), rows):
             stop = min(start + rows, len(self))
-            first, last = np.searchsorted(self._starts, (start, stop - 1), side="right") - 1
-            within = [
-                self.parts[place][max(0, start - self._starts[place]) : stop - self._starts[place]]
-                for place in range(first, last + 1)
-            ]
-            yield within[0] if len(within) == 1 else np.concatenate(within)
+            first, last = self._places(np.array([start, stop - 1]))
+            pieces = []
+            for place in range(first, last + 1):
+                first_row = self._starts[place]
+                pieces.append(self.parts[place][max(0, start - first_row) : stop - first_row])
+            yield pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
     def each(self, function: Callable[[np.ndarray], np.ndarray]) -> "Shards":
         """`function` of every array."""
@@ -88,16 +89,21 @@ class Shards:
         """Have the system read the rows at `index` from their files into its cache, in the background."""
         if not self.files or not hasattr(os, "posix_fadvise"):
             return
-        row = self.dtype.itemsize * math.prod(self.shape[1:])
-        places = np.searchsorted(self._starts, index, side="right") - 1
+        row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
+        places = self._places(index)
         for place in np.unique(places):
-            path, start = self.files[place]
+            path, first_byte = self.files[place]
             rows = np.sort(index[places == place]) - self._starts[place]
-            ends = np.flatnonzero(np.diff(rows) * row > _READ_THROUGH)
+            gaps = np.flatnonzero(np.diff(rows) * row_bytes > _READ_THROUGH)
             with open(path, "rb") as file:
-                for first, last in zip(rows[[0, *(ends + 1)]], rows[[*ends, -1]], strict=True):
-                    begin, length = start + int(first) * row, int(last - first + 1) * row
+                for stretch in np.split(rows, gaps + 1):
+                    begin = first_byte + int(stretch[0]) * row_bytes
+                    length = int(stretch[-1] - stretch[0] + 1) * row_bytes
                     os.posix_fadvise(file.fileno(), begin, length, os.POSIX_FADV_WILLNEED)
+
+    def _places(self, rows: np.ndarray) -> np.ndarray:
+        """Which of the arrays holds each row, (B,)."""
+        return np.searchsorted(self._starts, rows, side="right") - 1
 
     @cached_property
     def _starts(self) -> np.ndarray:

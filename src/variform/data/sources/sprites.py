@@ -79,9 +79,8 @@ def values(index: ArrayLike) -> np.ndarray:
         >>> values([737_279]).round(3).tolist()
         [[2.0, 1.0, 6.283, 1.0, 1.0]]
     """
-    return np.stack(
-        [steps[classes] for steps, classes in zip(_VALUES, factors(index).T, strict=True)], 1
-    )
+    columns = [steps[classes] for steps, classes in zip(_VALUES, factors(index).T, strict=True)]
+    return np.stack(columns, axis=1)
 
 
 def index_of(classes: ArrayLike) -> np.ndarray:
@@ -100,7 +99,8 @@ def index_of(classes: ArrayLike) -> np.ndarray:
         >>> index_of([[2, 5, 39, 31, 31]]).tolist()
         [737279]
     """
-    return np.ravel_multi_index(tuple(np.asarray(classes, np.int64).reshape(-1, 5).T), _SIZES)
+    classes = np.asarray(classes, np.int64).reshape(-1, 5)
+    return np.ravel_multi_index(tuple(classes.T), _SIZES)
 
 
 def subset(count: int) -> np.ndarray:
@@ -120,9 +120,8 @@ def subset(count: int) -> np.ndarray:
         raise ValueError(
             f"sprites:N takes from 1 to {COUNT} images; got {count}. Use for example sprites:20000."
         )
-    order = np.random.RandomState(0).permutation(
-        COUNT
-    )  # a stream that NumPy has promised not to change
+    generator = np.random.RandomState(0)  # whose stream NumPy has promised not to change
+    order = generator.permutation(COUNT)
     return np.sort(order[:count]).astype(np.int64)
 
 
@@ -165,14 +164,23 @@ def _drawn(sprites: np.ndarray) -> np.ndarray:
 def _box(sprites: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Top and left of the pixels around each sprite, (N,), and what u and v are there, (N, 28, 28)."""
     _, scale, orientation, x, y = sprites.T
-    centre_x, centre_y = 16 + 32 * x, 16 + 32 * y
-    left, top = (np.rint(centre).astype(np.int64) - _BOX // 2 for centre in (centre_x, centre_y))
+    centre_x = 16 + 32 * x
+    centre_y = 16 + 32 * y
+    left = np.rint(centre_x).astype(np.int64) - _BOX // 2
+    top = np.rint(centre_y).astype(np.int64) - _BOX // 2
+
+    # Where the centres of the pixels lie from the centre of the sprite, (N, 28).
     pixels = np.arange(_BOX) + 0.5
-    right = pixels + (left - centre_x)[:, None]  # of the sprite's centre, (N, 28)
+    right = pixels + (left - centre_x)[:, None]
     down = pixels + (top - centre_y)[:, None]
-    cos, sin = (np.cos(orientation) / scale)[:, None], (np.sin(orientation) / scale)[:, None]
-    u = (right * cos)[:, None, :] - (down * sin)[:, :, None]
-    v = (right * sin)[:, None, :] + (down * cos)[:, :, None]
+
+    # The same in axes that are turned and scaled with the sprite, (N, 28, 28).
+    right = right[:, None, :]
+    down = down[:, :, None]
+    cos = (np.cos(orientation) / scale)[:, None, None]
+    sin = (np.sin(orientation) / scale)[:, None, None]
+    u = right * cos - down * sin
+    v = right * sin + down * cos
     return top, left, u, v
 
 
@@ -191,4 +199,6 @@ def _in_heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     cosine the bracket of the outline is $4 - 2w - 8w^2 \pm c\,(19 - 8w)$.
     """
     w = np.maximum(1 - np.cbrt((u / 9.6) ** 2), 0)  # 0 beyond the outline, where no v is inside
-    return np.abs(v + 1.45 + 0.665 * (4 - 2 * w - 8 * w**2)) < 0.665 * (19 - 8 * w) * np.sqrt(w)
+    from_middle = v + 1.45 + 0.665 * (4 - 2 * w - 8 * w**2)
+    half_height = 0.665 * (19 - 8 * w) * np.sqrt(w)
+    return np.abs(from_middle) < half_height
