@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 
 from variform import DataConfig, ModelConfig, build_vae, evaluate
 from variform.data.reading import splits_from
-from variform.evaluation.baselines import beside, pca
+from variform.evaluation.baselines import evaluate_baselines, pca
 from variform.evaluation.components import fit_pca
 from variform.evaluation.log_likelihood import score
 from variform.evaluation.standard_error import Estimate
@@ -55,7 +55,7 @@ def log_density(train, test, components, least=0.0):
 def test_pca_stands_in_both_metrics_with_densities_of_the_users_units(scaling):
     """Errors are scikit-learn's and densities SciPy's, of raw and of scaled columns; both are of raw values."""
     splits, vae = model_of(graded(), scaling=scaling)
-    found = beside(vae, splits.test, splits.train, score(vae, splits.test, samples=2))
+    found = evaluate_baselines(vae, splits.test, splits.train, score(vae, splits.test, samples=2))
     train, test = (part.raw.double().numpy() for part in (splits.train, splits.test))
     shift, scale = (np.array(values) for values in (splits.schema.shift, splits.schema.scale))
     metrics = {"pca": (shift, scale), "pca_own_units": (np.zeros(5), np.ones(5))}
@@ -176,11 +176,11 @@ DEGENERATE = {
 def test_degenerate_tables_have_a_finite_density_that_is_right(name, graded):
     """With a least deviation the law is the normal one whose eigenvalues are raised to the noise: SciPy agrees."""
     x = DEGENERATE[name](np.random.default_rng(3))
-    beside = np.random.default_rng(4).normal(size=(10, 6))
+    points = np.random.default_rng(4).normal(size=(10, 6))
     for components in (1, 2, 3, 5, 6, 9):
         model = fit_pca(x, components, graded=graded).bounded(0.01)
-        expected = log_density(x, beside, components, least=0.01)
-        np.testing.assert_allclose(model.log_prob(beside), expected, rtol=1e-6)
+        expected = log_density(x, points, components, least=0.01)
+        np.testing.assert_allclose(model.log_prob(points), expected, rtol=1e-6)
         np.testing.assert_allclose(model.axes @ model.axes.T, np.eye(len(model.axes)), atol=1e-9)
         if components >= np.linalg.matrix_rank(x - x.mean(0)):
             np.testing.assert_allclose(model.reconstruct(x), x, atol=1e-7)
@@ -230,7 +230,7 @@ def test_differences_are_paired_over_the_same_rows():
     """Against NumPy's, and for the root mean squares against a jackknife; rows that are hard for both leave them."""
     splits, vae = model_of(graded(2000))
     scores = score(vae, splits.test, samples=3)
-    found = beside(vae, splits.test, splits.train, scores)["pca"]
+    found = evaluate_baselines(vae, splits.test, splits.train, scores)["pca"]
     scale = np.array(splits.schema.scale)
     train, test = (part.prepared().double().numpy() for part in (splits.train, splits.test))
     gap = -scores.log_px.numpy() + log_density(train, test, 2) - np.log(scale).sum()

@@ -885,8 +885,13 @@ def test_a_folder_that_may_not_be_written_to(mistakes, monkeypatch, capsys, comm
     monkeypatch.chdir(mistakes)
     assert cli.run([*command.split(), "/proc/variform"]) == 2
     err = capsys.readouterr().err
-    told = ("/proc/variform must be usable", "/proc may not be written to")  # to root, to others
-    assert any(part in err for part in told) and err.startswith("error: ") and err.count("\n") == 1
+    messages = (
+        "/proc/variform must be usable",
+        "/proc may not be written to",
+    )  # to root, to others
+    assert (
+        any(part in err for part in messages) and err.startswith("error: ") and err.count("\n") == 1
+    )
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

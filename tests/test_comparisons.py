@@ -285,14 +285,14 @@ def test_the_command_prints_and_writes_the_same_numbers(place, capsys, monkeypat
         trained(place, **options)
     monkeypatch.chdir(place)
     assert cli.run(["compare", *names, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    printed = json.loads(capsys.readouterr().out)
     assert cli.run(["compare", *names, "--out", "beside"]) == 0
     out = capsys.readouterr().out
-    assert read_json(place / "beside" / "comparison.json") == told
+    assert read_json(place / "beside" / "comparison.json") == printed
     with open(place / "beside" / "comparison.csv", newline="") as file:
         lines = list(csv.DictReader(file))
-    (group,) = told["ranked"]
-    for line, run in zip(lines, told["runs"], strict=True):
+    (group,) = printed["ranked"]
+    for line, run in zip(lines, printed["runs"], strict=True):
         assert line["run"] == run["name"] and float(line["nll"]) == run["nll"]["mean"]
         assert show(run["nll"]) in out
         if run["name"] in group["differences"]:

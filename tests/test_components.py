@@ -8,7 +8,7 @@ from sklearn.datasets import load_wine
 
 from variform import DataConfig, ModelConfig, build_vae, evaluate
 from variform.data.reading import read, splits_from
-from variform.evaluation.baselines import beside
+from variform.evaluation.baselines import evaluate_baselines
 from variform.evaluation.components import MixedCoding, fit_pca, fit_with_gaps
 from variform.evaluation.log_likelihood import score
 
@@ -128,7 +128,7 @@ def test_famd_is_the_singular_value_decomposition_of_pages_coding(wine):
     """Another way to the same: indicators over roots of frequencies, standardised numbers, reconstructed by scipy."""
     splits = read(wine, DataConfig(cells="mixed"))
     vae = build_vae(ModelConfig(latent_dim=3, likelihood="mixed", hidden=(4,)), splits.schema)
-    found = beside(vae, splits.test, splits.train, score(vae, splits.test, samples=2))
+    found = evaluate_baselines(vae, splits.test, splits.train, score(vae, splits.test, samples=2))
     train, test = (part.raw.double().numpy() for part in (splits.train, splits.test))
     kinds = np.array(splits.schema.kinds)
     assert set(kinds) == {"real", "count", "binary", "category"} and set(found) == {
@@ -200,7 +200,7 @@ def test_a_table_of_numbers_with_gaps_has_pca_with_the_density_of_what_is_observ
     vae = build_vae(
         ModelConfig(latent_dim=2, likelihood="gaussian-shared", hidden=()), splits.schema
     ).double()
-    found = beside(vae, splits.test, splits.train, score(vae, splits.test, samples=2))
+    found = evaluate_baselines(vae, splits.test, splits.train, score(vae, splits.test, samples=2))
     scale = np.array(splits.schema.scale)
     for name, unit in (("pca", np.ones(5)), ("pca_own_units", scale)):
         train, test = (

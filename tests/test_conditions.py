@@ -63,8 +63,8 @@ def test_the_context_is_one_hot_and_belongs_to_its_row(digits):
         torch.testing.assert_close(part.contexts, torch.eye(10)[part.labels], check_dtype=False)
     some = digits.train.take(torch.tensor([5, 2]))
     assert some.contexts.argmax(1).tolist() == digits.train.labels[[5, 2]].tolist()
-    told = torch.cat(list(digits.test.told(50)))
-    torch.testing.assert_close(told, digits.test.contexts)
+    contexts = torch.cat(list(digits.test.context_batches(50)))
+    torch.testing.assert_close(contexts, digits.test.contexts)
     assert Schema.from_dict(digits.schema.to_dict()) == digits.schema
 
 
@@ -152,7 +152,7 @@ def test_columns_of_a_table_are_conditions(tmp_path):
     train = splits.train.contexts[:, 2].double()
     assert abs(train.mean()) < 1e-5 and abs(train.std(correction=0) - 1) < 1e-5
     context = splits.schema.context({"kind": "b", "mass": 50})
-    assert splits.schema.told(context) == {"kind": "b", "mass": "50"}
+    assert splits.schema.describe(context) == {"kind": "b", "mass": "50"}
 
 
 def test_a_table_generated_under_a_condition_follows_it(tmp_path, monkeypatch, capsys):
@@ -164,8 +164,8 @@ def test_a_table_generated_under_a_condition_follows_it(tmp_path, monkeypatch, c
         cli.run(["train", "made.csv", *options.split(), "--learning-rate", "0.003", "--out", "run"])
         == 0
     )
-    told = ["--given", "kind=b", "mass=53"]
-    assert cli.run(["generate", "run", "--count", "200", *told, "--out", "made_b.csv"]) == 0
+    given = ["--given", "kind=b", "mass=53"]
+    assert cli.run(["generate", "run", "--count", "200", *given, "--out", "made_b.csv"]) == 0
     y = np.genfromtxt("made_b.csv", delimiter=",", names=True)["y"]
     assert abs(y.mean() - 63) < 1 and y.std() < 1  # the whole table has a standard deviation of 11
     with open("made_b.csv", newline="") as file:
@@ -312,14 +312,14 @@ def test_the_numbers_in_a_warning_are_those_of_the_training_rows():
         np.array(["a", "b"])[np.arange(400) % 2],
     )
     seen, ask = seen_of(mass, kind, categories=[("a", "b")])
-    told = 0
+    checked = 0
     for asked in np.linspace(-5, 40, 200):
         for name in "ab":
             low, high = seen.window(0, asked)
             near = (mass >= low) & (mass < high)
             assert seen.near([asked, "ab".index(name)]) == (near & (kind == name)).sum()
             for sentence in ask(asked, name):
-                told += 1
+                checked += 1
                 count, rows = re.search(
                     r"(?:is|are) ([\d,]+) of ([\d,]+) training rows", sentence
                 ).groups()
@@ -333,7 +333,7 @@ def test_the_numbers_in_a_warning_are_those_of_the_training_rows():
                 )
                 assert bool(ends) == (not mass.min() <= asked <= mass.max())
                 assert not ends or ends.groups() == (f"{mass.min():.4g}", f"{mass.max():.4g}")
-    assert told > 100
+    assert checked > 100
 
 
 @pytest.mark.parametrize("rows", [60, 300, 5000])
@@ -467,8 +467,8 @@ def test_commands_and_python_say_what_lies_outside(tmp_path, monkeypatch, capsys
             capsys.readouterr()
             out = ["--out", f"{number}-{asked}.csv"]
             assert cli.run([*command, "--given", "kind=b", f"mass={asked}", *out]) == 0
-            told = capsys.readouterr().out
-            assert told.startswith("Warning: mass = 95 lies outside the data") == (asked == 95)
+            output = capsys.readouterr().out
+            assert output.startswith("Warning: mass = 95 lies outside the data") == (asked == 95)
     assert (
         cli.run(["reconstruct", "run", "--given", "kind=b", "mass=95", "--json", "--out", "j.csv"])
         == 0
@@ -516,7 +516,7 @@ def test_the_page_counts_what_python_counts(tmp_path):
                 assert context.eval(f"seen.near(seen.values({script}))") == schema.occupancy.near(
                     [place, number]
                 )
-                told = context.eval(f"seen.remark({script})")
+                remark = context.eval(f"seen.remark({script})")
                 found = schema.unseen(asked)
-                assert bool(told) == bool(found)
-                assert ("outside" in told) == any("outside" in sentence for sentence in found)
+                assert bool(remark) == bool(found)
+                assert ("outside" in remark) == any("outside" in sentence for sentence in found)

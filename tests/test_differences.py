@@ -53,16 +53,16 @@ def test_of_equal_models_the_first_is_refused_in_one_of_twenty_cases(options):
 
 @pytest.mark.parametrize("options", [{}, {"noise": "skewed"}, {"count": 10}, {"rows": 15}])
 def test_of_equal_models_no_pair_is_told_apart_but_in_one_of_twenty_cases(options):
-    def told(scores):
+    def differs(scores):
         found = differences(list(scores))
         return bool((abs(found.mean) > found.half_widths()).any())
 
-    def told_by_two_errors(scores):
+    def differs_by_two_errors(scores):
         found = differences(list(scores))
         return bool((abs(found.mean) > 2 * found.se).any())
 
-    assert share(told, **options) < most(0.05)
-    assert share(told_by_two_errors, **options) > 0.15
+    assert share(differs, **options) < most(0.05)
+    assert share(differs_by_two_errors, **options) > 0.15
 
 
 def test_a_recommendation_sees_half_a_nat_among_rows_that_differ_by_twenty():
@@ -72,14 +72,14 @@ def test_a_recommendation_sees_half_a_nat_among_rows_that_differ_by_twenty():
         hard = 20 * generator.standard_gamma(1.0, size=500)
         nll = torch.from_numpy(hard + 0.194 * np.sqrt(500 / 2) * generator.normal(size=(5, 1, 500)))
         nll[0] += 0.565
-        dim, _, beside = recommend(dict(zip((2, 5, 10, 20, 40), nll, strict=True)))
+        dim, _, similar = recommend(dict(zip((2, 5, 10, 20, 40), nll, strict=True)))
         passed.append(dim != 2)
         means, errors = nll.mean((1, 2)), nll.std((1, 2)) / np.sqrt(500)
         unpaired.append(bool(means[0] > means.min() + 2 * errors[means.argmin()]))
         assert (
-            beside[2]["se"] is None
-            or beside[2]["mean"] == 0
-            or beside[2]["se"] == pytest.approx(0.194, rel=0.2)
+            similar[2]["se"] is None
+            or similar[2]["mean"] == 0
+            or similar[2]["se"] == pytest.approx(0.194, rel=0.2)
         )
     assert np.mean(passed) > 0.8 and np.mean(unpaired) < 0.02
 

@@ -277,10 +277,10 @@ def test_few_rows_are_learned_and_warned_of(kind, rows):
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         face = kind(SMALL).fit(X) if kind is not VAE else clone(SMALL).fit(X)
-    told = [warning for warning in found if warning.category is FewRowsWarning]
-    assert len(told) == (rows < 20)
+    few = [warning for warning in found if warning.category is FewRowsWarning]
+    assert len(few) == (rows < 20)
     assert all(
-        f"{rows} rows are fewer than 20" in str(w.message) and w.filename == __file__ for w in told
+        f"{rows} rows are fewer than 20" in str(w.message) and w.filename == __file__ for w in few
     )
     result = face.transform(X) if hasattr(face, "transform") else face.score_samples(X)
     assert np.isfinite(result).all()
@@ -310,9 +310,9 @@ def test_a_collapsed_model_is_said_to_be_one(kind):
         with warnings.catch_warnings(record=True) as found:
             warnings.simplefilter("always")
             face.set_params(random_state=0).fit(X)
-        told = [warning for warning in found if said in str(warning.message)]
-        assert len(told) == is_collapsed
-        assert all(w.category is SimplerModelWarning and w.filename == __file__ for w in told)
+        simpler = [warning for warning in found if said in str(warning.message)]
+        assert len(simpler) == is_collapsed
+        assert all(w.category is SimplerModelWarning and w.filename == __file__ for w in simpler)
 
 
 # --- data as users have them ----------------------------------------------------------------------------------------

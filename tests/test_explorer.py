@@ -225,8 +225,8 @@ def test_a_browser_decodes_what_torch_decodes(browser, pages, name):
     browser.open(path)
     random = np.random.default_rng(7)
     z = random.normal(size=(100, vae.latent_dim)).astype(np.float32)
-    told = splits.train.typical_context()
-    expected = exploration.decode(vae, z, context=told).reshape(100, -1)
+    context = splits.train.typical_context()
+    expected = exploration.decode(vae, z, context=context).reshape(100, -1)
     found = browser.run(
         "variform.ready.then(async (app) => Array.from(await app.decode("
         f"new Float32Array({json.dumps(z.ravel().tolist())}))))"
@@ -258,14 +258,14 @@ def test_every_view_opens_without_an_error_and_the_address_brings_it_back(browse
     browser.run(ADDRESSED)
     browser.run(DRAWN)
     fragment = browser.run("location.hash")
-    told = "variform.ready.then((app) => JSON.stringify([app.state.view, [...app.state.z], app.state.pins.length, "
-    told += (
+    state = "variform.ready.then((app) => JSON.stringify([app.state.view, [...app.state.z], app.state.pins.length, "
+    state += (
         "app.state.theme, app.state.fog, app.state.grid, app.state.plane, [...app.state.context]]))"
     )
-    before = browser.run(told)
+    before = browser.run(state)
     assert browser.errors == []
     browser.open(path, fragment)
-    assert browser.run(told) == before
+    assert browser.run(state) == before
     assert json.loads(before)[:5] == ["grid", [0.5, -1, 0.25], 3, "dark", False]  # two of the morph
     assert browser.errors == []
 

@@ -60,9 +60,9 @@ def test_both_kernels_decode_what_torch_decodes(name, engine, tmp_path):
     span = np.array(data.schema.high) - np.array(data.schema.low)
     allowed = 1e-3 * span + 2.0**-23 * np.abs(expected).max(axes)
     payload = decoder_payload(vae)
-    told = None if context is None else context.numpy()
+    context_rows = None if context is None else context.numpy()
     for kernel in KERNELS:
-        found = decode(engine, payload, z, told, kernel)
+        found = decode(engine, payload, z, context_rows, kernel)
         assert (
             np.mean(np.abs(found - expected) <= allowed) > 0.995
         )  # a whole number may have been on an edge
@@ -160,8 +160,10 @@ def test_a_remote_decoder_asks_for_a_few_codes_at_a_time_and_again_after_a_refus
         """)
         payload = json.dumps(remote_payload(vae, "decode") | {"mostCodes": 2})
         context.eval(f"const decoder = variform.createDecoder({payload}); let answer;")
-        z, told = np.arange(15.0).reshape(5, 3), np.eye(10)[:5] * 100
-        sent = [base64.b64encode(part.astype("<f4").tobytes()).decode() for part in (z, told)]
+        z, context_rows = np.arange(15.0).reshape(5, 3), np.eye(10)[:5] * 100
+        sent = [
+            base64.b64encode(part.astype("<f4").tobytes()).decode() for part in (z, context_rows)
+        ]
         context.eval(
             f'decoder.decode(numbers("{sent[0]}"), numbers("{sent[1]}")).then((v) => (answer = text(v)))'
         )

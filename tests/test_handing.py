@@ -87,9 +87,9 @@ def test_onnx_answers_as_torch_for_batches_of_any_size(asked, tmp_path):
     assert [path.name for path in paths] == ["decoder.onnx", "encoder.onnx"]
     sessions = {path.stem: onnxruntime.InferenceSession(path) for path in paths}
     for rows in (5, 1):
-        told = {"context": questions["context"][:rows]} if "context" in questions else {}
-        (x,) = sessions["decoder"].run(None, {"z": questions["z"][:rows], **told})
-        mean, std = sessions["encoder"].run(["mean", "std"], {"x": questions["x"][:rows], **told})
+        given = {"context": questions["context"][:rows]} if "context" in questions else {}
+        (x,) = sessions["decoder"].run(None, {"z": questions["z"][:rows], **given})
+        mean, std = sessions["encoder"].run(["mean", "std"], {"x": questions["x"][:rows], **given})
         found = {"x": x, "mean": mean, "std": std}
         agree(found, {name: values[:rows] for name, values in wanted.items()}, vae.schema)
     for path in paths:

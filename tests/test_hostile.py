@@ -113,14 +113,14 @@ def small(**options):
 
 
 def models():
-    digits, told = read("digits"), read("digits", DataConfig(condition=("label",)))
+    digits, conditional = read("digits"), read("digits", DataConfig(condition=("label",)))
     return {
         "plain": small(),
         "flows": small(posterior="iaf", prior="flow", transforms=1, likelihood="gaussian"),
         "images": build_vae(ModelConfig(network="conv", filters=(2, 3), hidden=(), prior="vamp", components=2,
                                         likelihood="categorical"), digits.schema),
         "told": build_vae(ModelConfig(latent_dim=2, hidden=(4,), prior="mixture", components=3, classifier=True,
-                                      likelihood="logistic"), told.schema),
+                                      likelihood="logistic"), conditional.schema),
     }  # fmt: skip
 
 

@@ -51,7 +51,7 @@ def designs():
 
 
 @pytest.fixture(scope="module")
-def told():
+def conditional():
     data = vf.read("digits", DataConfig(condition=("label",)))
     return data, built(data, latent_dim=2, likelihood="gaussian-shared")
 
@@ -64,8 +64,8 @@ def gappy():
     return data, built(data, latent_dim=1, likelihood="gaussian")
 
 
-def test_what_a_model_answers_is_what_the_inner_functions_answer(designs, told, gappy):
-    for data, vae in (designs, told, gappy):
+def test_what_a_model_answers_is_what_the_inner_functions_answer(designs, conditional, gappy):
+    for data, vae in (designs, conditional, gappy):
         model, rows = Model(vae), data.test
         x = rows.gather(torch.arange(len(rows))).numpy()
         given = (
@@ -142,8 +142,8 @@ def test_samples_are_seeded_and_a_temperature_shrinks_them(designs):
     assert (noisy.std(0) > first.std(0)).all()
 
 
-def test_a_conditional_model_is_told_by_name(told):
-    data, vae = told
+def test_a_conditional_model_is_told_by_name(conditional):
+    data, vae = conditional
     model, z = Model(vae), np.zeros((3, 2))
     each = model.decode(z, given={"label": [1, "2", 3]})
     for number, row in zip((1, 2, 3), each, strict=True):
@@ -232,7 +232,7 @@ def test_load_takes_a_file_or_a_folder(designs, tmp_path):
 # --- what is printed ----------------------------------------------------------------------------------------------
 
 
-def test_every_repr_says_what_a_person_needs(designs, told, gappy, tmp_path):
+def test_every_repr_says_what_a_person_needs(designs, conditional, gappy, tmp_path):
     data, vae = designs
     config = TrainConfig(steps=3, beta=0.5)
     objective = vf.build_objective(vae, config)
@@ -274,7 +274,7 @@ def test_every_repr_says_what_a_person_needs(designs, told, gappy, tmp_path):
             ],
         ),
         (
-            Model(told[1]),
+            Model(conditional[1]),
             [
                 "context_dim=10",
                 "told label",
@@ -312,7 +312,7 @@ def test_every_repr_says_what_a_person_needs(designs, told, gappy, tmp_path):
             ["latent_dim 2, 5", "recommended 5", "its NLL is least"],
         ),
         (ModelConfig(latent_dim=3), ["latent_dim=3"]),
-        (told[0].schema.conditions[0], ["Condition(name='label'", "categories=('0'"]),
+        (conditional[0].schema.conditions[0], ["Condition(name='label'", "categories=('0'"]),
     ]
     for thing, words in wanted:
         text = repr(thing)

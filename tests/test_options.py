@@ -10,7 +10,7 @@ from variform.faces.cli.train import latent_dim
 
 
 @pytest.mark.parametrize(
-    ("sentence", "told"),
+    ("sentence", "expected"),
     [
         ("Use a smaller `learning_rate`.", "Use a smaller --learning-rate."),
         (
@@ -48,8 +48,8 @@ from variform.faces.cli.train import latent_dim
         ("Train with --scaling none.", "Train with --scaling none."),
     ],
 )
-def test_a_field_becomes_an_option_and_nothing_else_does(sentence, told):
-    assert in_options(sentence) == told
+def test_a_field_becomes_an_option_and_nothing_else_does(sentence, expected):
+    assert in_options(sentence) == expected
 
 
 def test_every_option_of_every_command_is_known():

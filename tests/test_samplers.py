@@ -287,18 +287,18 @@ def test_a_conditional_model_is_told_the_contexts_of_the_test_rows():
     vae = build_vae(
         ModelConfig(latent_dim=2, likelihood="gaussian-shared", hidden=(8,)), splits.schema
     ).double()
-    told = []
+    contexts = []
     decode = vae.decode
 
     def spy(z, context=None):
-        told.append(context)
+        contexts.append(context)
         return decode(z, context)
 
     vae.decode = spy
     fitted = samplers.fit_mixture(vae, splits.train, components=[1, 2])
     assert fitted.facts["rows"] == len(splits.train)
     numbers = samplers.compare(vae, {}, splits, samples=2)
-    shares = told[-1].mean(0)
+    shares = contexts[-1].mean(0)
     assert (
         torch.equal(shares, splits.test.contexts.double().mean(0)) and numbers["decoded"] == "means"
     )
@@ -324,8 +324,10 @@ def test_what_gives_generated_rows_away_is_said_with_its_columns():
         and pile["generated"] == 0
         and 0.7 < pile["real"] < 0.9
     )
-    told, piled = numbers["warnings"]
-    assert "from test rows" in told and "column 3" in told and "column 3 = 7.25" in piled
+    told_apart, piled = numbers["warnings"]
+    assert (
+        "from test rows" in told_apart and "column 3" in told_apart and "column 3 = 7.25" in piled
+    )
     assert (
         abs(numbers["training_rows"]["c2st_boosted"]["mean"] - 0.5)
         < 4 * numbers["training_rows"]["c2st_boosted"]["se"]

@@ -164,11 +164,11 @@ def test_what_only_two_columns_together_tell_is_found_by_permuting_them():
 
 def test_what_a_model_was_told_is_seen_beside_the_columns():
     """x = c + noise and x = noise - c have one law where c has that of -c: nothing tells them but c."""
-    told = np.random.default_rng(1).normal(size=(400, 1))
+    contexts = np.random.default_rng(1).normal(size=(400, 1))
     noise = normals(400, 1) / 4
-    generated, real = noise[0] - told, noise[1] + told
+    generated, real = noise[0] - contexts, noise[1] + contexts
     assert tell_apart(generated, real, names=["x"])[0].mean == pytest.approx(0.5, abs=0.08)
-    assert tell_apart(generated, real, names=["x"], beside=told)[0].mean > 0.8
+    assert tell_apart(generated, real, names=["x"], contexts=contexts)[0].mean > 0.8
 
 
 def test_gaps_are_seen_as_gaps_and_do_not_count_as_values():

@@ -60,10 +60,10 @@ def test_the_loss_is_the_one_of_the_paper(few):
     torch.manual_seed(0)
     likelihood, divergence = [], []
     for label in range(10):  # in the order in which the objective draws
-        told = torch.eye(10, dtype=x.dtype)[[label] * len(x)]
-        q = vae.encode(x, told)
+        context = torch.eye(10, dtype=x.dtype)[[label] * len(x)]
+        q = vae.encode(x, context)
         z = q.rsample((2,))
-        likelihood.append(vae.decode(z, told).log_prob(x).mean(0).detach().numpy())
+        likelihood.append(vae.decode(z, context).log_prob(x).mean(0).detach().numpy())
         mean, variance = q.mean.detach().numpy(), q.variance.detach().numpy()
         divergence.append(0.5 * (mean**2 + variance - 1 - np.log(variance)).sum(1))
     bound = np.array(likelihood) - np.array(divergence) + math.log(1 / 10)  # L(x, y), (10, 7)
@@ -104,8 +104,8 @@ def test_a_certain_classifier_makes_it_the_conditional_elbo(few):
         )  # a point, so that both draw the same z
         vae.classifier.output.bias.copy_(1e3 * torch.eye(10)[4])
     x, context = vae.batch(few.train, (few.train.labels < 0).nonzero()[:5, 0])
-    told = torch.eye(10, dtype=x.dtype)[[4] * 5]
-    expected = ELBO(vae)(x, told)
+    given = torch.eye(10, dtype=x.dtype)[[4] * 5]
+    expected = ELBO(vae)(x, given)
     torch.testing.assert_close(
         SemiSupervised(vae)(x, context).loss, expected.loss + math.log(10), rtol=1e-5, atol=0
     )
@@ -152,8 +152,8 @@ def test_m2_from_the_command_line_and_what_it_refuses(tmp_path, monkeypatch, cap
         "--labelled 55": "--labelled must be a multiple of the 10 classes of digits; got 55",
         "--labelled 2000": "needs 200 training rows of each class",
     }.items():
-        told = ["train", "digits", "--condition", "label", "--objective", "m2", "--out", "no"]
-        assert commands.run([*told, *wrong.split()]) == 2
+        command = ["train", "digits", "--condition", "label", "--objective", "m2", "--out", "no"]
+        assert commands.run([*command, *wrong.split()]) == 2
         assert expected in capsys.readouterr().err
     assert commands.run(["train", "digits", "--objective", "m2", "--out", "no"]) == 2
     assert "told a category first; this one is told nothing" in capsys.readouterr().err
@@ -168,11 +168,11 @@ def test_labels_that_a_table_lacks_are_inferred(tmp_path, monkeypatch, capsys):
     lines = [f"{kind * 4 + noise:.4f},{['left', 'right'][kind] if row < 60 else ''}" for row, (kind, noise) in
              enumerate(zip(kinds, rng.normal(0, 0.5, 400), strict=True))]  # fmt: skip
     (tmp_path / "some.csv").write_text("\n".join(["position,side", *lines]))
-    told = "train some.csv --label side --condition label --likelihood gaussian-shared --latent-dim 1 --hidden 16"
+    command = "train some.csv --label side --condition label --likelihood gaussian-shared --latent-dim 1 --hidden 16"
     assert (
         commands.run(
             [
-                *told.split(),
+                *command.split(),
                 "--objective",
                 "m2",
                 "--epochs",
@@ -193,7 +193,7 @@ def test_labels_that_a_table_lacks_are_inferred(tmp_path, monkeypatch, capsys):
     ).any()
     assert test.contexts[test.labels == -1].sum() == 0
     assert run.evaluation["accuracy"]["n"] == (test.labels >= 0).sum()
-    assert commands.run([*told.split(), "--out", "other"]) == 2
+    assert commands.run([*command.split(), "--out", "other"]) == 2
     assert "every row must have its label" in capsys.readouterr().err
 
 

@@ -42,10 +42,10 @@ def scores(*pairs, seeds=1, rows=400):
 
 def test_recommended_is_the_smallest_that_may_be_the_best():
     """Paired errors are .2 sqrt(2 / 400) = .014: .01 is not seen among rows that differ by 20, and .1 is."""
-    dim, reason, beside = recommend(scores((2, 110.0), (5, 100.01), (10, 100.0), (20, 100.1)))
+    dim, reason, similar = recommend(scores((2, 110.0), (5, 100.01), (10, 100.0), (20, 100.1)))
     assert dim == 5 and "0.010 ± 0.014 nats above the lowest, that of 10" in reason
-    assert [found["may_be_best"] for found in beside.values()] == [False, True, True, False]
-    assert beside[20]["mean"] == pytest.approx(0.1) and beside[20]["se"] == pytest.approx(
+    assert [found["may_be_best"] for found in similar.values()] == [False, True, True, False]
+    assert similar[20]["mean"] == pytest.approx(0.1) and similar[20]["se"] == pytest.approx(
         0.0141, rel=0.1
     )
     dim, reason, _ = recommend(scores((2, 110.0), (5, 100.1), (10, 100.0), (20, 100.5)))
@@ -60,24 +60,24 @@ def test_seeds_that_disagree_leave_the_smallest_in():
     fits = scores((2, 101.0), (5, 100.0), seeds=3)
     assert recommend(fits)[0] == 5
     apart = torch.tensor([-3.0, 0.0, 3.0])[:, None]
-    dim, reason, beside = recommend({dim: nll + apart for dim, nll in fits.items()})
+    dim, reason, similar = recommend({dim: nll + apart for dim, nll in fits.items()})
     assert (
         dim == 2
-        and beside[2]["se"] == pytest.approx(math.sqrt(2 * 9 / 3), rel=1e-3)
+        and similar[2]["se"] == pytest.approx(math.sqrt(2 * 9 / 3), rel=1e-3)
         and "single" not in reason
     )
 
 
 def test_a_broken_fit_is_never_recommended():
-    dim, _, beside = recommend(scores((2, math.nan), (5, 105.0), (10, math.inf)))
-    assert dim == 5 and list(beside) == [5]
+    dim, _, similar = recommend(scores((2, math.nan), (5, 105.0), (10, math.inf)))
+    assert dim == 5 and list(similar) == [5]
     with pytest.raises(ValueError, match="every fit has none"):
         recommend(scores((2, math.nan)))
 
 
 def test_one_validation_row_tells_nothing_and_breaks_nothing():
-    dim, _, beside = recommend(scores((2, 110.0), (5, 105.0), rows=1))
-    assert dim == 5 and beside[2]["se"] is None
+    dim, _, similar = recommend(scores((2, 110.0), (5, 105.0), rows=1))
+    assert dim == 5 and similar[2]["se"] is None
 
 
 def test_a_study_says_first_that_pca_of_another_dimension_is_better(tmp_path):
@@ -137,8 +137,10 @@ def test_a_study_says_how_far_its_numbers_can_be_trusted(tmp_path, capsys):
     again = latent_dimension(config, (1, 2), tmp_path / "study")
     (sentence,) = [one for one in again.warnings if "rests on" in one]
     assert "80% of the rows with 2 latents" in sentence and "with 1 latents" not in sentence
-    told = read_json(tmp_path / "study" / "study.json")
-    assert sentence in told["warnings"] and told["rows"][1]["valid_high_pareto_k"]["mean"] == 0.8
+    written = read_json(tmp_path / "study" / "study.json")
+    assert (
+        sentence in written["warnings"] and written["rows"][1]["valid_high_pareto_k"]["mean"] == 0.8
+    )
     command = sentence.partition("variform ")[2].removesuffix(".")
     assert cli.run(shlex.split(command)) == 0
     assert "50 steps from the encoder's" in capsys.readouterr().out

@@ -212,7 +212,7 @@ def test_a_variance_per_column_is_factor_analysis_and_one_for_all_is_pca_of_stan
         "gaussian-per-feature": FactorAnalysis(2, tol=1e-6, max_iter=5000).fit(train),
         "gaussian-shared": PCA(2, svd_solver="full").fit(train),
     }
-    held_out, told = {}, {}
+    held_out, warnings = {}, {}
     for likelihood, optimum in optima.items():
         vae = build_vae(
             ModelConfig(latent_dim=2, likelihood=likelihood, hidden=()),
@@ -227,10 +227,10 @@ def test_a_variance_per_column_is_factor_analysis_and_one_for_all_is_pca_of_stan
         )
         numbers = evaluate(vae, data.test, data.train, samples=100)
         held_out[likelihood] = numbers["nll"]["mean"]
-        told[likelihood] = [
+        warnings[likelihood] = [
             text for text in numbers["warnings"] if "one noise variance for all columns" in text
         ]
         assert -numbers["nll"]["mean"] - units == pytest.approx(optimum.score(test), abs=0.1)
     assert held_out["gaussian-per-feature"] < held_out["gaussian-shared"] - 1
-    assert told["gaussian-shared"] and "gaussian-per-feature" in told["gaussian-shared"][0]
-    assert not told["gaussian-per-feature"]
+    assert warnings["gaussian-shared"] and "gaussian-per-feature" in warnings["gaussian-shared"][0]
+    assert not warnings["gaussian-per-feature"]

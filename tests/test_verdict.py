@@ -52,11 +52,11 @@ def test_a_collapsed_model_is_said_to_be_one_first_and_everywhere(collapsed, cap
     assert "No latent dimension is active" in (collapsed.folder / "explorer.html").read_text()
     for words in (["evaluate", str(collapsed.folder)], ["info", str(collapsed.folder)]):
         cli.app(words, exit_on_error=False, result_action="return_value")
-        told = re.sub(r"[│\s]+", " ", capsys.readouterr().out)
+        output = re.sub(r"[│\s]+", " ", capsys.readouterr().out)
         assert (
-            "No latent dimension is active" in told
-            and "with --free-bits 0.1 too" in told
-            and "`" not in told
+            "No latent dimension is active" in output
+            and "with --free-bits 0.1 too" in output
+            and "`" not in output
         )
     cli.app(
         ["evaluate", str(collapsed.folder), "--json"],
@@ -84,8 +84,8 @@ def test_the_command_to_try_names_the_runs_own_folder_also_when_it_has_moved(
     config = shlex.quote(str(moved / "config.toml"))
     for words in (["evaluate"], ["info"], ["encode"], ["compare", str(collapsed.folder)]):
         assert cli.run([*words, str(moved)]) == 0
-        told = "".join(re.sub("[│\n]", "", capsys.readouterr().out).split())
-        assert f"--config{config}".replace(" ", "") in told and "configRUN/" not in told
+        output = "".join(re.sub("[│\n]", "", capsys.readouterr().out).split())
+        assert f"--config{config}".replace(" ", "") in output and "configRUN/" not in output
     # The command itself runs, with fewer steps than it would take.
     first = verdict.placed(collapsed.evaluation["warnings"], moved)[0]
     command = shlex.split(re.search(r"variform (train .*?) --out NEW", first)[1])
@@ -115,13 +115,13 @@ def compared(own, other, n=100):
     gap = np.asarray(own) - np.asarray(other)
     estimate = {"mean": gap.mean(), "se": gap.std(ddof=1) / np.sqrt(len(gap)), "n": n}
     same = {"mean": 0.0, "se": 0.1, "n": n}
-    beside = {"pca": {"nll_difference": estimate, "reconstruction_error_difference": same}}
+    baselines = {"pca": {"nll_difference": estimate, "reconstruction_error_difference": same}}
     own = {"mean": float(np.mean(own)), "se": 1.0, "n": n}
     return {
         "active_units": {"count": 1, "of": 1},
         "nll": own,
         "reconstruction_error": own,
-        "baselines": beside,
+        "baselines": baselines,
     }
 
 
@@ -208,12 +208,12 @@ def test_a_training_that_diverged_is_said_to_have(tmp_path):
     )
     train_run(config, tmp_path / "run", pictures=False)
     rows = history(tmp_path / "run")
-    told = [row["rollback"] for row in rows if "rollback" in row]
+    rollbacks = [row["rollback"] for row in rows if "rollback" in row]
     numbers = open_run(tmp_path / "run").evaluation
     [sentence] = [
         text for text in numbers["warnings"] if text.startswith("The training diverged: ")
     ]
-    assert told and all(text in sentence for text in told)
+    assert rollbacks and all(text in sentence for text in rollbacks)
     assert "`learning_rate=0.3`" in sentence and "`posterior_std='softplus'`" in sentence
 
 
@@ -221,8 +221,8 @@ def test_no_picture_shows_a_latent_space_that_is_not_there(collapsed, capsys):
     drawn = {path.stem for path in (collapsed.folder / "figures").iterdir()}
     assert drawn == {"reconstructions", "samples", "kl", "curves"}
     assert cli.run(["draw", str(collapsed.folder)]) == 0
-    told, *pictures = capsys.readouterr().out.splitlines()
-    assert told.startswith("Warning: No latent dimension is active") and len(pictures) == 4
+    warning, *pictures = capsys.readouterr().out.splitlines()
+    assert warning.startswith("Warning: No latent dimension is active") and len(pictures) == 4
     page = (collapsed.folder / "report.html").read_text()
     assert (
         "Posterior means of the test rows" not in page

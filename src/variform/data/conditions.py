@@ -221,7 +221,7 @@ def occupancy(conditions: Sequence[Condition], contexts: Tensor) -> Occupancy | 
         conditions: What the rows are told.
         contexts: (N, width of all conditions), as `Condition.encode` gives them.
     """
-    values = values_told(conditions, contexts)
+    values = condition_values(conditions, contexts)
     values = values[~np.isnan(values).any(1)]
     if not len(values):
         return None
@@ -283,11 +283,12 @@ def _counted(
     return np.unique(cells.astype(np.int64), axis=0, return_counts=True)
 
 
-def values_told(conditions: Sequence[Condition], contexts: Tensor) -> np.ndarray:
+def condition_values(conditions: Sequence[Condition], contexts: Tensor) -> np.ndarray:
     """What contexts say, (N, conditions): numbers in their own units, numbers of categories; NaN for none.
 
     Example:
-        >>> values_told([Condition("label", ("cat", "dog")), Condition("mass", (), 50, 2)], torch.tensor([[0, 1, -1]]))
+        >>> animal, mass = Condition("label", ("cat", "dog")), Condition("mass", (), 50, 2)
+        >>> condition_values([animal, mass], torch.tensor([[0, 1, -1]]))
         array([[ 1., 48.]])
     """
     parts = contexts.double().split([condition.width for condition in conditions], 1)
@@ -317,7 +318,7 @@ def remarks(conditions: Sequence[Condition], seen: Occupancy, contexts: Tensor) 
         >>> remarks([masses], seen, torch.tensor([[250.0]]))[0][:73]
         'mass [kg] = 250 lies outside the data: the training rows go from 1 to 20.'
     """
-    different = np.unique(values_told(conditions, contexts), axis=0)
+    different = np.unique(condition_values(conditions, contexts), axis=0)
     sentences = [_remark(conditions, seen, row) for row in different.tolist()]
     said = [sentence for sentence in sentences if sentence]
     more = len(said) - _SAID

@@ -91,11 +91,11 @@ class Dataset:
         return len(self.raw if self.rows is None else self.rows)
 
     def __repr__(self) -> str:
-        beside = "".join(
+        extras = "".join(
             f", {name}" for name in ("labels", "contexts") if getattr(self, name) is not None
         )
-        kept = str(self.raw.dtype).removeprefix("torch.")
-        return f"Dataset({len(self):,} rows of {kept}{beside}; {self.schema.summary()})"
+        stored_type = str(self.raw.dtype).removeprefix("torch.")
+        return f"Dataset({len(self):,} rows of {stored_type}{extras}; {self.schema.summary()})"
 
     def gather(self, index: Tensor) -> Tensor:
         """The raw rows at `index`, in memory.
@@ -194,7 +194,7 @@ class Dataset:
         whole = torch.stack(known).all(0) if known else torch.ones(len(self), dtype=torch.bool)
         return self.contexts[whole] if whole.any() else self.contexts
 
-    def told(self, batch_size: int) -> Iterator[Tensor | None]:
+    def context_batches(self, batch_size: int) -> Iterator[Tensor | None]:
         """The contexts of all rows in order, beside `batches`; None for each batch where there are none."""
         if self.contexts is None:
             return itertools.repeat(None, math.ceil(len(self) / batch_size))

@@ -35,8 +35,8 @@ def known_labels(source: Source, classes: tuple[str, ...]) -> Tensor | None:
 
 def condition_of(name: str, source: Source, train: np.ndarray) -> Condition:
     """What the values of a label or a column are: categories if they are text or labels, else numbers."""
-    values = told_beside(source, name)
-    if name not in source.beside or values.dtype.kind not in "buif":
+    values = condition_column(source, name)
+    if name not in source.given or values.dtype.kind not in "buif":
         return Condition(name, label_index(values)[0])
     known = values[train].astype(np.float64)
     if not np.isfinite(known).all() or known.std() == 0:
@@ -84,10 +84,10 @@ def hidden_labels(
     return contexts, labels
 
 
-def told_beside(source: Source, name: str) -> np.ndarray:
+def condition_column(source: Source, name: str) -> np.ndarray:
     """The values of a condition, one a row."""
-    if name in source.beside:
-        return source.beside[name]
+    if name in source.given:
+        return source.given[name]
     if source.labels is None:
         raise ValueError(
             f"a model that is told the {name} of each row needs it; {source.name} has none. Give labelled data, or "
@@ -100,7 +100,7 @@ def contexts_of(source: Source, conditions: tuple[Condition, ...]) -> Tensor | N
     """What a conditional model is told beside each row, (N, context_dim)."""
     if not conditions:
         return None
-    parts = [condition.encode(told_beside(source, condition.name)) for condition in conditions]
+    parts = [condition.encode(condition_column(source, condition.name)) for condition in conditions]
     for condition, part in zip(conditions, parts, strict=True):
         if not (finite := part.isfinite().all(1)).all():
             raise ValueError(

@@ -289,7 +289,7 @@ def _splits(source: Source, config: DataConfig) -> Splits:
     conditions = tuple(condition_of(name, source, train.numpy()) for name in config.condition)
     schema = dataclasses.replace(schema, conditions=conditions)
     contexts = contexts_of(source, conditions)
-    beside = (
+    known = (
         contexts,
         conditions,
         categories,
@@ -306,7 +306,7 @@ def _splits(source: Source, config: DataConfig) -> Splits:
         schema=schema,
         duplicates=duplicates,
         fingerprint=fingerprint(
-            raw, own, digests, classes, labels, beside, is_sampled=source.keys is not None
+            raw, own, digests, classes, labels, known, is_sampled=source.keys is not None
         ),
         notes=(
             *source.notes,

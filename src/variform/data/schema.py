@@ -190,7 +190,7 @@ class Schema:
             f"Give {example or 'nothing'}."
         )
 
-    def told(self, context: Tensor, *, digits: int = 4) -> dict[str, str]:
+    def describe(self, context: Tensor, *, digits: int = 4) -> dict[str, str]:
         """What a context says, in words: the opposite of `context`.
 
         Args:
@@ -201,7 +201,7 @@ class Schema:
             >>> from variform.config.data import DataConfig
             >>> from variform.data.reading import read
             >>> schema = read("digits", DataConfig(condition=("label",))).schema
-            >>> schema.told(schema.context({"label": 3}))
+            >>> schema.describe(schema.context({"label": 3}))
             {'label': '3'}
         """
         parts = context.split([condition.width for condition in self.conditions])

@@ -101,7 +101,7 @@ def fingerprint(
     digests: np.ndarray,
     classes: tuple[str, ...],
     labels: Tensor | None,
-    beside: tuple[Tensor | None, tuple[Condition, ...], tuple[tuple[str, ...], ...]],
+    known: tuple[Tensor | None, tuple[Condition, ...], tuple[tuple[str, ...], ...]],
     *,
     is_sampled: bool,
 ) -> str:
@@ -118,7 +118,7 @@ def fingerprint(
         state.update(names[chunk].tobytes())
     if labels is not None:
         state.update(labels.numpy().tobytes())
-    contexts, *names_of = beside
+    contexts, *names_of = known
     if contexts is not None:
         state.update(contexts.numpy().tobytes())
     if any(names_of):

@@ -153,7 +153,7 @@ def trivial(
     return numbers | _note([_subset("The trivial model is scored", scored, data)])
 
 
-def beside(
+def evaluate_baselines(
     vae: VAE, data: Dataset, train: Dataset, scores: Scores, *, seed: int = 0
 ) -> dict[str, dict[str, Any]]:
     """All simpler models that can stand beside a VAE, by name: `pca`, in both metrics where these differ, or for a

@@ -361,7 +361,7 @@ def compare(
         "seed": seed,
         "perfect_coverage": perfect_coverage(count),
         "samplers": {},
-        "training_rows": judge(other.prepared(seed=seed + 1), told_alike=False)["samples"],
+        "training_rows": judge(other.prepared(seed=seed + 1), same_contexts=False)["samples"],
     }
     log_px: Tensor | None = None
     for name, prior in {"prior": vae.prior, **samplers}.items():
@@ -393,7 +393,7 @@ class _Judge:
         schema: What the data are.
         features: Maps rows to their principal components.
         target: The test rows.
-        contexts: What a conditional model was told of them.
+        contexts: What a conditional model is conditioned on in each of them.
         seed: Seed of the parts.
     """
 
@@ -403,12 +403,12 @@ class _Judge:
     contexts: Tensor | None
     seed: int
 
-    def __call__(self, rows: Tensor, *, told_alike: bool = True) -> dict[str, Any]:
+    def __call__(self, rows: Tensor, *, same_contexts: bool = True) -> dict[str, Any]:
         """Numbers of the samples; of tables also which columns tell, and piles.
 
         Args:
             rows: As many as there are test rows.
-            told_alike: Whether each was made from what the test row in its place was told.
+            same_contexts: Whether row i was generated under the context of test row i.
         """
         numbers = _plain(compare_samples(self.features(rows), self.features(self.target)))
         (own, real), is_table = (
@@ -420,11 +420,11 @@ class _Judge:
             if is_table
             else [f"PC{place}" for place in range(1, own.shape[1] + 1)]
         )
-        beside = self.contexts.numpy() if told_alike and self.contexts is not None else None
+        contexts = self.contexts.numpy() if same_contexts and self.contexts is not None else None
         kinds = enumerate(self.schema.kinds)
         categorical = [place for place, kind in kinds if kind == "category"]
         accuracy, p_value, columns = tell_apart(
-            own, real, names=names, categorical=categorical, beside=beside, seed=self.seed
+            own, real, names=names, categorical=categorical, contexts=contexts, seed=self.seed
         )
         found: dict[str, Any] = {
             "samples": numbers | {"c2st_boosted": accuracy.to_dict() | {"p_value": p_value}}
@@ -511,10 +511,10 @@ def _generated(vae: VAE, count: int, contexts: Tensor | None, draw: bool, seed: 
     with seeded(seed), evaluating(vae):
         z = vae.latent_prior().sample(torch.Size((count,)))
         size = max(1, min(1024, _FLOATS_AT_ONCE // math.prod(vae.likelihood.params_shape)))
-        told = (
+        chunks = (
             [None] * math.ceil(count / size) if contexts is None else vae.like(contexts).split(size)
         )
-        laws = (vae.decode(*chunk) for chunk in zip(z.split(size), told, strict=True))
+        laws = (vae.decode(*chunk) for chunk in zip(z.split(size), chunks, strict=True))
         return torch.cat([law.sample() if draw else law.mean for law in laws])
 
 

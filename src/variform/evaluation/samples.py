@@ -168,7 +168,7 @@ def tell_apart(
     *,
     names: Sequence[str],
     categorical: Sequence[int] = (),
-    beside: Array | None = None,
+    contexts: Array | None = None,
     seed: int = 0,
 ) -> tuple[Estimate, float, list[Telling]]:
     r"""A classifier two-sample test with boosted trees: how often rows left out are told right, and by which columns.
@@ -187,7 +187,7 @@ def tell_apart(
         real: (N, D), rows that the model was not trained on.
         names: Names of the columns.
         categorical: The columns that are numbers of categories.
-        beside: (N, C), what row i of both sets was told: the trees see it beside the columns.
+        contexts: (N, C), what row i of both sets is conditioned on: the trees see it beside the columns.
         seed: Seed of the parts and of the permutations.
 
     Returns:
@@ -207,8 +207,10 @@ def tell_apart(
     random = np.random.default_rng(seed)
     count, width = len(real), len(names)
     part = np.tile(random.permutation(count) % min(_FOLDS, count), 2)
-    context = np.zeros((count, 0)) if beside is None else beside
-    x = np.concatenate([np.column_stack([generated, context]), np.column_stack([real, context])])
+    context_columns = np.zeros((count, 0)) if contexts is None else contexts
+    x = np.concatenate(
+        [np.column_stack([generated, context_columns]), np.column_stack([real, context_columns])]
+    )
     y = np.repeat([False, True], count)
     categorical = [column for column in categorical if np.nanmax(x[:, column], initial=0) < _BINS]
     permuted = width if width <= _MOST_PERMUTED else 0

@@ -8,7 +8,7 @@ from torch import Tensor
 from variform.config.checks import Count, checked
 from variform.config.training import TrainConfig
 from variform.data.dataset import Dataset
-from variform.evaluation.baselines import PCAS, beside, better_pca, has_two_metrics
+from variform.evaluation.baselines import PCAS, better_pca, evaluate_baselines, has_two_metrics
 from variform.evaluation.imputation import impute as impute
 from variform.evaluation.latents import active_units
 from variform.evaluation.log_likelihood import Scores, per_column, score
@@ -64,7 +64,7 @@ def evaluate(
     options: dict[str, Any] = {"samples": samples, "seed": seed}
     scores = score(vae, data, **options, progress=progress)
     refined = score(vae, data, **options, refine=refine, progress=progress) if refine else None
-    baselines = None if train is None else beside(vae, data, train, scores, seed=seed)
+    baselines = None if train is None else evaluate_baselines(vae, data, train, scores, seed=seed)
     return summary(vae, data, scores, baselines, refined=refined, refine=refine, **options)
 
 
@@ -87,7 +87,7 @@ def summary(
         vae: The model.
         data: The rows.
         scores: What `score` found of them.
-        baselines: What `baselines.beside` found for these scores.
+        baselines: What `baselines.evaluate_baselines` found for these scores.
         samples: k of these scores.
         refined: What `score` found of them with a refined q(z|x).
         refine: Its steps.
@@ -175,9 +175,11 @@ def _on_pca(vae: VAE, baselines: dict[str, Any]) -> list[str]:
     if has_two_metrics(baselines):
         words = {"reconstruction_error": "reconstruction error", "nll": "NLL"}
         found = {words[measure]: better_pca(baselines, measure) for measure in words}
-        told = [f"{PCAS[name]} has the lower {measure}" for measure, name in found.items() if name]
+        remarks = [
+            f"{PCAS[name]} has the lower {measure}" for measure, name in found.items() if name
+        ]
         notes.append(
-            f"PCA depends on the units of the columns, and stands here in two: {' and '.join(told)}."
+            f"PCA depends on the units of the columns, and stands here in two: {' and '.join(remarks)}."
         )
     if "pca" in baselines and not vae.likelihood.is_gaussian:
         notes.append(

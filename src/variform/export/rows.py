@@ -17,7 +17,7 @@ from variform.evaluation.imputation import Imputation
 from variform.export.model_file import Array
 from variform.system.files import new_folder, replacing
 
-Told = tuple[Sequence[str], Sequence[Sequence[str]]]
+ContextCells = tuple[Sequence[str], Sequence[Sequence[str]]]
 
 
 def write_rows(path: str | os.PathLike[str], values: Array, columns: Sequence[str]) -> None:
@@ -65,7 +65,7 @@ def write_rows(path: str | os.PathLike[str], values: Array, columns: Sequence[st
 
 
 def write_table(
-    path: str | os.PathLike[str], values: Array, schema: Schema, told: Told = ((), ())
+    path: str | os.PathLike[str], values: Array, schema: Schema, given: ContextCells = ((), ())
 ) -> None:  # fmt: skip
     """Write rows of a table to a .csv file: categories by name, whole numbers as such, what is missing empty.
 
@@ -73,12 +73,12 @@ def write_table(
         path: The file; it must not be there, and its folder must.
         values: Raw values, (N, columns).
         schema: What they are.
-        told: What a conditional model was told of each, as `told_cells` gives it; in columns of their own.
+        given: What each was conditioned on, as `context_cells` gives it; in columns of their own.
 
     Raises:
         FileExistsError: when the file is there already.
     """
-    heads, contexts = told
+    heads, contexts = given
     cells = [_row_cells(schema, row) for row in values]
     if contexts:
         cells = [[*row, *context] for row, context in zip(cells, contexts, strict=True)]
@@ -87,7 +87,7 @@ def write_table(
     )
 
 
-def told_cells(schema: Schema, contexts: Tensor) -> Told:
+def context_cells(schema: Schema, contexts: Tensor) -> ContextCells:
     """Columns and cells, one list a row, of what a conditional model was told; labels under their column's name.
 
     Args:
@@ -97,12 +97,12 @@ def told_cells(schema: Schema, contexts: Tensor) -> Told:
     Example:
         >>> from variform import DataConfig, read
         >>> schema = read("digits", DataConfig(condition=("label",))).schema
-        >>> told_cells(schema, schema.context({"label": 3})[None])
+        >>> context_cells(schema, schema.context({"label": 3})[None])
         (['label'], [['3']])
     """
     shown = {"label": schema.label or "label"}
     heads = [shown.get(condition.name, condition.name) for condition in schema.conditions]
-    return heads, [list(schema.told(context, digits=7).values()) for context in contexts]
+    return heads, [list(schema.describe(context, digits=7).values()) for context in contexts]
 
 
 def _row_cells(schema: Schema, row: Array) -> list[str]:
@@ -210,7 +210,7 @@ def _with_mark(cell: str, mark: str) -> str:
 
 
 def write_images(
-    folder: str | os.PathLike[str], images: Array, value_range: tuple[float, float], told: Told = ((), ())
+    folder: str | os.PathLike[str], images: Array, value_range: tuple[float, float], given: ContextCells = ((), ())
 ) -> None:  # fmt: skip
     """Write images as numbered 8-bit PNG files into a new folder, all of them or none.
 
@@ -218,7 +218,7 @@ def write_images(
         folder: A folder that does not exist or is empty.
         images: (N, channels, height, width), 1 or 3 channels.
         value_range: The values that become black and white.
-        told: What a conditional model was told of each, as `told_cells` gives it; in a file given.csv.
+        given: What each was conditioned on, as `context_cells` gives it; in a file given.csv.
 
     Raises:
         FileExistsError: when the folder holds something already.
@@ -228,7 +228,7 @@ def write_images(
     pixels = np.rint(255 * share).astype(np.uint8)
     digits = len(str(len(pixels)))
     names = [f"{number:0{digits}d}.png" for number in range(1, len(pixels) + 1)]
-    heads, contexts = told
+    heads, contexts = given
     with new_folder(folder) as temporary:
         for name, image in zip(names, pixels, strict=True):
             picture = image[0] if len(image) == 1 else image.transpose(1, 2, 0)

@@ -126,8 +126,8 @@ class Model:
                 f"latent points must be finite numbers, (..., {self.latent_dim}); got {wrong}. Give the output of "
                 "encode, or draws from the prior."
             )
-        told = self._told(given, points.shape[:-1])
-        return _as(z, exploration.decode(self.vae, points, context=told))
+        contexts = self._contexts(given, points.shape[:-1])
+        return _as(z, exploration.decode(self.vae, points, context=contexts))
 
     @checked
     def sample(
@@ -158,8 +158,8 @@ class Model:
         vae = self.vae
         if temperature != 1:
             vae = vae.with_prior(fitted_priors.TemperedPrior(vae.prior, temperature))
-        told = self._told(given, (count,))
-        raw = exploration.generate(vae, count, context=told, draw=draw, tidy=False, seed=seed)
+        contexts = self._contexts(given, (count,))
+        raw = exploration.generate(vae, count, context=contexts, draw=draw, tidy=False, seed=seed)
         for remark in exploration.remarks(self.schema, raw, least=_FEW):
             _warn(remark)
         return self.schema.tidy(torch.from_numpy(raw)).numpy()
@@ -225,12 +225,12 @@ class Model:
     def _rows(self, x: Any, given: Given | None) -> Dataset:
         return rows_like(_numbers(x), self.schema, given, unknown=True)
 
-    def _told(self, given: Given | None, batch: tuple[int, ...]) -> Tensor | None:
+    def _contexts(self, given: Given | None, batch: tuple[int, ...]) -> Tensor | None:
         """The contexts of new rows, after a warning of what lies outside the training rows."""
-        told = self.schema.contexts(given or {}, math.prod(batch))
-        for sentence in self.schema.unseen(told if self.schema.conditions else None):
+        contexts = self.schema.contexts(given or {}, math.prod(batch))
+        for sentence in self.schema.unseen(contexts if self.schema.conditions else None):
             _warn(sentence)
-        return told.reshape(*batch, -1) if self.schema.conditions else None
+        return contexts.reshape(*batch, -1) if self.schema.conditions else None
 
 
 def _warn(sentence: str) -> None:

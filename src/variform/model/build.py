@@ -94,13 +94,11 @@ def _build_networks(
     decoder_hidden = (
         tuple(reversed(config.hidden)) if config.decoder_hidden is None else config.decoder_hidden
     )
-    decoder, told = (
-        MLP if config.network == "mlp" else ConvolutionalDecoder,
-        config.latent_dim + schema.context_dim,
-    )
+    decoder = MLP if config.network == "mlp" else ConvolutionalDecoder
+    given = config.latent_dim + schema.context_dim
     return (
         _build_encoder(config, seen, encoded, schema.context_dim),
-        decoder((told,), decoded, hidden=decoder_hidden, **_options(config)),
+        decoder((given,), decoded, hidden=decoder_hidden, **_options(config)),
     )
 
 

@@ -132,7 +132,7 @@ class VAE(nn.Module):
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """All rows of `data` in order and their contexts, as `batch` gives them; `seed` as in `Dataset.batches`."""
         for x, context in zip(
-            data.batches(batch_size, seed=seed), data.told(batch_size), strict=True
+            data.batches(batch_size, seed=seed), data.context_batches(batch_size), strict=True
         ):
             x = self.like(x)
             yield (
@@ -175,9 +175,9 @@ class VAE(nn.Module):
         A context has the shape (*batch, context_dim), or lacks the first axes of z.
         """
         batch = z.shape[:-1]
-        told = [context.to(z.dtype).expand(*batch, -1) for context in self._known(context)]
-        told = torch.cat([z, *told], -1) if told else z
-        params = self.decoder(told.reshape(-1, told.shape[-1]))  # (L, B, D) -> (L*B, D)
+        contexts = [context.to(z.dtype).expand(*batch, -1) for context in self._known(context)]
+        given = torch.cat([z, *contexts], -1) if contexts else z
+        params = self.decoder(given.reshape(-1, given.shape[-1]))  # (L, B, D) -> (L*B, D)
         law = self.likelihood(
             params.unflatten(0, batch)
         )  # (L*B, *params_shape) -> (L, B, *params_shape)

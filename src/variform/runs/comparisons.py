@@ -313,12 +313,12 @@ def _ranked(group: Sequence[Entry], measure: str) -> dict[str, Any]:
 
     best, *others = order = sorted(group, key=place)
     ends = _intervals([entry for entry in order if math.isfinite(place(entry))], measure)
-    beside = {}
+    differences = {}
     for entry in others:
         found = paired(entry, best)
         interval = ends.get(entry.name)
         found[measure]["interval"] = interval
-        beside[entry.name] = found | {
+        differences[entry.name] = found | {
             "told_apart": interval is not None and not interval[0] <= 0 <= interval[1]
         }
     return {
@@ -326,7 +326,7 @@ def _ranked(group: Sequence[Entry], measure: str) -> dict[str, Any]:
         "reference": best.name,
         "runs": [entry.name for entry in order],
         "rows": len(best.rows["index"]),
-        "differences": beside,
+        "differences": differences,
         "level": 1 - LEVEL,
     }
 
@@ -470,17 +470,19 @@ def _write_csv(comparison: Comparison, path: Path) -> None:
         gaps = [f"{key}_difference{part}" for key in _LABELS for part in ("", "_se")]
         writer.writerow([*head, *parts, "reference", *gaps])
         for run in plain["runs"]:
-            beside = found.get(run["name"], {})
+            differences = found.get(run["name"], {})
             cells = [(run.get(key) or {}).get(part, "") for key in keys for part in ("mean", "se")]
             more = [
-                (beside.get(key) or {}).get(part, "") for key in _LABELS for part in ("mean", "se")
+                (differences.get(key) or {}).get(part, "")
+                for key in _LABELS
+                for part in ("mean", "se")
             ]
             writer.writerow(
                 [
                     run["name"],
                     *(run[name] for name in head[1:]),
                     *cells,
-                    beside.get("reference", ""),
+                    differences.get("reference", ""),
                     *more,
                 ]
             )

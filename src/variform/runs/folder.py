@@ -214,10 +214,10 @@ def history(folder: Path) -> list[dict[str, Any]]:
         ValueError: for a file that is damaged, or tells of an epoch otherwise than the run's checkpoint.
     """
     rows = read_history(folder / "history.jsonl")
-    for row, told in zip(
+    for row, saved in zip(
         rows, checkpoints.epochs(folder), strict=False
     ):  # one may be an epoch behind the other
-        if row | {"rollback": ""} != told | {
+        if row | {"rollback": ""} != saved | {
             "rollback": ""
         }:  # which is noted in the last row a little later
             raise ValueError(

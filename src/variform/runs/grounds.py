@@ -219,9 +219,9 @@ def refusals_of(entries: Sequence[Entry]) -> list[dict[str, Any]]:
                     f"{ground.words(group[0])} ({number})": [entry.name for entry in group]
                     for number, group in enumerate(values, 1)
                 }
-            told = "; ".join(f"{value} ({', '.join(names)})" for value, names in words.items())
+            differing = "; ".join(f"{value} ({', '.join(names)})" for value, names in words.items())
             what = "Not ranked" if measure != "nll" else "Not ranked by density"
-            reason = f"{what}, because the runs differ in {ground.name}: {told}. {ground.why}"
+            reason = f"{what}, because the runs differ in {ground.name}: {differing}. {ground.why}"
             found.append(
                 {"measure": measure, "ground": ground.name, "values": words, "reason": reason}
             )

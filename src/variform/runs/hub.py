@@ -216,11 +216,11 @@ def card(run: Run, name: str) -> str:
     header, table = numbers_table(numbers)
     conditions = ", ".join(_plain(item.name) for item in schema.conditions)
     kind = f"{'conditional ' if conditions else ''}variational autoencoder"
-    told = {
+    example = {
         item.name: item.categories[0] if item.categories else round(item.shift, 3)
         for item in schema.conditions
     }
-    given = f", given={told}" if told else ""
+    given = f", given={example}" if example else ""
     sections = [
         _metadata(run, name, source),
         f"# {_plain(name.split('/')[1])}",

@@ -120,8 +120,8 @@ class Subject:
         """A sentence on `typical`; empty for other models."""
         if self.typical is None:
             return ""
-        told = self.schema.told(self.typical)
-        return f" Told: {', '.join(f'{name} = {value}' for name, value in told.items())}."
+        given = self.schema.describe(self.typical)
+        return f" Told: {', '.join(f'{name} = {value}' for name, value in given.items())}."
 
     def samples(self, *, draw: bool) -> Array:
         """New rows from the prior; a conditional model is told what training rows from everywhere were."""
@@ -157,14 +157,16 @@ def reconstructions(of: Subject) -> Sketch:
 def samples(of: Subject) -> Sketch:
     """New rows: means of p(x|z) for images, draws beside training rows for tables."""
     train = of.splits.train
-    beside = None if of.is_image else train.gather(exploration.spread(5000, len(train))).numpy()
+    training_rows = (
+        None if of.is_image else train.gather(exploration.spread(5000, len(train))).numpy()
+    )
     new = of.samples(draw=not of.is_image)
     caption = f"New data: z drawn from {of.prior}, then decoded"
     caption += " under the contexts of training rows." if of.under else "."
     if not of.is_image:
         caption += " Beside them the training rows."
     return Sketch(
-        "Samples from the prior", caption, partial(plot_samples, new, data=beside, **of.look)
+        "Samples from the prior", caption, partial(plot_samples, new, data=training_rows, **of.look)
     )
 
 

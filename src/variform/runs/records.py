@@ -142,14 +142,17 @@ def _evaluation() -> dict[str, Any]:
     optional = {f"{name}?": ESTIMATE for name in METRICS} | {
         "reconstruction_error_per_column?": Each(ESTIMATE)
     }
-    beside = optional | {"nll_difference?": ESTIMATE, "reconstruction_error_difference?": ESTIMATE}
+    baseline = optional | {
+        "nll_difference?": ESTIMATE,
+        "reconstruction_error_difference?": ESTIMATE,
+    }
     required = dict.fromkeys(("elbo", "log_likelihood", "kl", "posterior_gap", "ess"), ESTIMATE)
     return optional | {
         **required,
         "nll": {**ESTIMATE, "samples": _is_positive},
         "kl_per_dimension": Or([ESTIMATE]),
         "active_units": {"count": _is_count, "of": _is_count, "variances": [_is_number]},
-        "baselines": Each({**beside, "components?": _is_count, "note?": _is_text}),
+        "baselines": Each({**baseline, "components?": _is_count, "note?": _is_text}),
         "refined?": {**optional, "steps": _is_positive},
         "split": _is_text,
         "rows": _is_count,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from variform.config.checks import Count, checked
 from variform.data.dataset import Dataset, Splits
-from variform.evaluation.baselines import PCAS, beside
+from variform.evaluation.baselines import PCAS, evaluate_baselines
 from variform.evaluation.log_likelihood import Scores, score
 from variform.evaluation.pareto import FEWEST_SAMPLES
 from variform.evaluation.summary import summary
@@ -34,7 +34,7 @@ def assess(
     samples = run.config.evaluation.nll_samples if samples is None else samples
     rows: Dataset = getattr(splits, split)
     scores = score(run.vae, rows, samples=samples, seed=seed, progress=progress)
-    baselines = beside(run.vae, rows, splits.train, scores, seed=seed)
+    baselines = evaluate_baselines(run.vae, rows, splits.train, scores, seed=seed)
     refined = None
     if refine:
         refined = score(run.vae, rows, samples=samples, refine=refine, seed=seed, progress=progress)
@@ -42,12 +42,12 @@ def assess(
         kept = row_scores(run.vae, rows, scores, split, samples, seed, baselines)
         write_sealed(run.folder / _SCORES[split], *kept)
     there = (run.folder / "history.jsonl").is_file()
-    told: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "trained": run.config.train,
         "history": history(run.folder) if there else [],
     }
-    told |= {"refined": refined, "refine": refine}
-    numbers = summary(run.vae, rows, scores, baselines, samples=samples, seed=seed, **told)
+    facts |= {"refined": refined, "refine": refine}
+    numbers = summary(run.vae, rows, scores, baselines, samples=samples, seed=seed, **facts)
     if few := _few_rows(splits, split):
         numbers["notes"].append(few)
     if run.config.train.is_point:

@@ -99,7 +99,9 @@ def resume_run(
                 )
             stack.enter_context(processes.for_all(locks.held(folder)))
             (has_checkpoint,) = processes.any_of(is_first and checkpoint.is_file())
-            config = from_toml(processes.told(path.read_bytes() if is_first else b""), str(path))
+            config = from_toml(
+                processes.broadcast(path.read_bytes() if is_first else b""), str(path)
+            )
             config = (
                 config if evaluation is None else dataclasses.replace(config, evaluation=evaluation)
             )

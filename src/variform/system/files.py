@@ -239,8 +239,8 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(
             f"{path} must hold values by name; it holds {type(values).__name__}. Fetch it again."
         )
-    told = values.pop("checksum", None)
-    if told is not None and told != _checksum(values):
+    checksum = values.pop("checksum", None)
+    if checksum is not None and checksum != _checksum(values):
         raise ValueError(
             f"{path} must be as it was written; its checksum differs. Fetch it again, or have it written anew, as "
             "variform train --resume does for a run."

@@ -173,11 +173,11 @@ def for_all(holding: AbstractContextManager[None]) -> Iterator[None]:
         yield
 
 
-def told(content: bytes) -> bytes:
+def broadcast(content: bytes) -> bytes:
     """The `content` of process 0, in every process.
 
     Example:
-        >>> told(b"a file")
+        >>> broadcast(b"a file")
         b'a file'
     """
     if count() == 1:

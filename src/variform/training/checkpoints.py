@@ -142,7 +142,7 @@ class Trained:
         """
         if self.sharded:
             content = to_bytes({name: value.contiguous() for name, value in best.items()})
-            best = dict(sorted(from_bytes(processes.told(content)).items()))
+            best = dict(sorted(from_bytes(processes.broadcast(content)).items()))
         self._load(self.module, best)
         if self.average is not None:
             named = {f"module.{name}": value for name, value in best.items()}
@@ -352,7 +352,7 @@ def load(folder: Path, identity: str, defaults: dict[str, Any] | None = None) ->
         raise FileNotFoundError(
             f"{folder} must hold checkpoint.safetensors; it does not. Train anew."
         )
-    content = processes.told(path.read_bytes() if processes.rank() == 0 else b"")
+    content = processes.broadcast(path.read_bytes() if processes.rank() == 0 else b"")
     header, tensors, note = _read(content, path)
     # In one order everywhere: processes that share out a state do so tensor by tensor.
     tensors = dict(sorted(tensors.items()))

@@ -118,7 +118,7 @@ def identity_of(config: TrainConfig, objective: Objective, rows: int, rest: str)
     identity = json.dumps(
         {"train": settings, "rest": rest, "rows": rows, "weights": shapes}, sort_keys=True
     )
-    is_another = processes.told(identity.encode()) != identity.encode()
+    is_another = processes.broadcast(identity.encode()) != identity.encode()
     if processes.any_of(is_another)[0]:
         raise ValueError(
             f"all {processes.count()} processes must train the same model on the same data; some have another. "

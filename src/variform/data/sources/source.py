@@ -192,7 +192,7 @@ class Source:
             a column of numbers. () where no column has categories.
         levels: Number of discrete raw levels, where the source tells; images then range over all of them.
         notes: Sentences that a reader of a report should know.
-        beside: Columns that are not rows' values but what a model is conditioned on, by name, one number or text a row.
+        given: Columns that are not rows' values but what a model is conditioned on, by name, one number or text a row.
         index: Number of each row in a larger whole, (N,), where the source is a part of one.
         keys: Two int64 for each row, (N, 2), in the place of a hash of its values, where what they are is known without
             looking: rows that agree in the first share a split, rows that agree in both are equal.
@@ -215,7 +215,7 @@ the same set.
     categories: tuple[tuple[str, ...], ...] = ()
     levels: int | None = None
     notes: tuple[str, ...] = ()
-    beside: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    given: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     index: np.ndarray | None = None
     keys: np.ndarray | None = None
 

@@ -139,10 +139,10 @@ def read_csv(path: Path, config: DataConfig) -> Source:
     with _csv_table(path) as table:
         columns, name = list(table.columns), path.name
         place = None if config.label is None else _place(config.label, columns, "label", name)
-        beside = {
+        given = {
             _place(name_, columns, "condition", name): [] for name_ in _condition_columns(config)
         }
-        apart = sorted({*beside, *([place] if place is not None else [])}, reverse=True)
+        apart = sorted({*given, *([place] if place is not None else [])}, reverse=True)
         for column in apart:
             columns.pop(column)
         may_lack_labels = bool(
@@ -169,8 +169,8 @@ def read_csv(path: Path, config: DataConfig) -> Source:
                     raise ValueError(_empty_cell(table.columns[column], table.line(), name))
                 if column == place:
                     labels.append(cell)
-                if column in beside:
-                    beside[column].append(cell)
+                if column in given:
+                    given[column].append(cell)
             if config.cells == "mixed":
                 texts.append([cell.strip() for cell in cells])
                 lines.append(table.line())
@@ -209,7 +209,7 @@ def read_csv(path: Path, config: DataConfig) -> Source:
         columns=tuple(columns),
         categories=categories,
         notes=notes,
-        beside={table.columns[column]: _parsed(cells) for column, cells in beside.items()},
+        given={table.columns[column]: _parsed(cells) for column, cells in given.items()},
     )
 
 

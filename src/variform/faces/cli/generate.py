@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from variform.config.choices import SAMPLER_WORDS, SamplerKind
 from variform.faces.cli.options import Flag, Option
 from variform.faces.cli.output import (
-    contexts_told,
+    contexts_of,
     datasets_of,
     default_output,
     opened_run,
@@ -61,7 +61,7 @@ def generate(
         raise ValueError(f"`count` must be at least 1; got {count}. Use for example 64.")
     with writing_into(run, out):
         opened = opened_run(run)
-        context = contexts_told(opened, given, count, seed)
+        context = contexts_of(opened, given, count, seed)
         vae = with_sampler(opened, sampler, temperature)
         values = exploration.generate(vae, count, context=context, draw=draw, tidy=False, seed=seed)
         write_output(opened, out or default_output(opened, "generated"), values, context)
@@ -156,8 +156,11 @@ def encode(
                 for row in rows.index.tolist()
             ]
             heads = ["row", "split"] if source is None else ["row"]
-            beside = np.array(places, dtype=object).reshape(len(points), 2)[:, : len(heads)]
-            points, columns = np.concatenate([beside, points.astype(object)], 1), [*heads, *columns]
+            row_names = np.array(places, dtype=object).reshape(len(points), 2)[:, : len(heads)]
+            points, columns = (
+                np.concatenate([row_names, points.astype(object)], 1),
+                [*heads, *columns],
+            )
         write_rows(path, points, columns)
     say(f"{len(points):,} rows, {len(columns)} columns: {path}")
 
@@ -195,7 +198,7 @@ def decode(
         points = (
             points[:, :dim] if points.shape[1] == 2 * dim else points
         )  # what `encode --std` wrote to a .npy file
-        context = contexts_told(opened, given, len(points), seed)
+        context = contexts_of(opened, given, len(points), seed)
         values = exploration.decode(
             opened.vae, points, context=context, draw=draw, tidy=False, seed=seed
         )

@@ -71,7 +71,7 @@ def opened_run(run: Path) -> "Run":
     return opened
 
 
-def contexts_told(run: "Run", given: Sequence[str], rows: int, seed: int) -> Any:
+def contexts_of(run: "Run", given: Sequence[str], rows: int, seed: int) -> Any:
     """The contexts of new rows, after a word on what lies outside the training rows if it was asked for."""
     from variform.runs.folder import contexts_given, unseen
 
@@ -154,19 +154,19 @@ def write_output(
     import torch
 
     from variform.evaluation import exploration
-    from variform.export.rows import told_cells, write_images, write_rows, write_table
+    from variform.export.rows import context_cells, write_images, write_rows, write_table
 
     schema = run.vae.schema
     assert schema is not None
     remarks = exploration.remarks(schema, values)
     values = schema.tidy(torch.from_numpy(values)).numpy()
-    told = ((), ()) if context is None else told_cells(schema, context.expand(len(values), -1))
+    cells = ((), ()) if context is None else context_cells(schema, context.expand(len(values), -1))
     if path.suffix == ".csv" and (schema.kinds or (schema.conditions and schema.kind == "table")):
-        write_table(path, values, schema, told)
+        write_table(path, values, schema, cells)
     elif path.suffix:
         write_rows(path, values, schema.columns)
     elif schema.kind == "image":
-        write_images(path, values, schema.grey_range, told)
+        write_images(path, values, schema.grey_range, cells)
     else:
         raise ValueError(
             f"a table needs an output that ends in .csv or .npy; got {path}. Add the suffix."
