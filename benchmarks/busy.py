@@ -92,16 +92,16 @@ def busy(count):
 
 def measure(workers, steps, repeats):
     """Medians of milliseconds and of processor milliseconds a step, by case and way, asked in turns."""
-    found = {}
+    timings = {}
     for _ in range(repeats):
         for case in CASES:
             for way, process in workers.items():
                 process.stdin.write(json.dumps([case, steps]) + "\n")
                 process.stdin.flush()
-                found.setdefault((case, way), []).append(json.loads(process.stdout.readline()))
+                timings.setdefault((case, way), []).append(json.loads(process.stdout.readline()))
     return {
         key: [statistics.median(column) for column in zip(*values, strict=True)]
-        for key, values in found.items()
+        for key, values in timings.items()
     }
 
 
@@ -124,10 +124,10 @@ def main():
             print(f"\n| {title}: ms a step (of all processors together) | {' | '.join(workers)} |")
             print(f"| --- |{' ---: |' * len(workers)}")
             with busy(count):
-                found = measure(workers, options.steps, options.repeats)
+                timings = measure(workers, options.steps, options.repeats)
             for case in CASES:
                 cells = (
-                    f"{found[case, way][0]:.2f} ({found[case, way][1]:.2f})" for way in workers
+                    f"{timings[case, way][0]:.2f} ({timings[case, way][1]:.2f})" for way in workers
                 )
                 print(f"| {case} | {' | '.join(cells)} |", flush=True)
     finally:

@@ -77,14 +77,14 @@ def densities(rows: np.ndarray, seed: int) -> list[float]:
 
 def main() -> None:
     warnings.simplefilter("ignore", ConvergenceWarning)
-    found: dict[str, list[list[float]]] = {}
+    by_likelihood: dict[str, list[list[float]]] = {}
     for seed in range(DRAWS):
         for name, rows in cases(np.random.default_rng(seed)):
-            found.setdefault(name, []).append(densities(rows, seed))
+            by_likelihood.setdefault(name, []).append(densities(rows, seed))
     print(
         f"{'':>35}  {'shared':>7}  {'per feature':>11}  {'shared, raw units':>17}  shared - per feature"
     )
-    for name, numbers in found.items():
+    for name, numbers in by_likelihood.items():
         shared, each, raw = np.mean(numbers, 0)
         gap = np.array(numbers)[:, 0] - np.array(numbers)[:, 1]
         error = gap.std(ddof=1) / DRAWS**0.5

@@ -192,7 +192,7 @@ class ConvFloor:
     def products(self, rows: int, *, only_decode: bool = False) -> list[Callable[[], Any]]:
         import torch
 
-        found: list[Callable[[], Any]] = []
+        calls: list[Callable[[], Any]] = []
         for width_in, width_out in self.dense[2:] if only_decode else self.dense:
             x, w, slope = (
                 torch.randn(rows, width_in),
@@ -200,9 +200,9 @@ class ConvFloor:
                 torch.randn(rows, width_out),
             )
             y, dx, dw = torch.empty_like(slope), torch.empty_like(x), torch.empty_like(w)
-            found.append(functools.partial(torch.mm, x, w.T, out=y))
+            calls.append(functools.partial(torch.mm, x, w.T, out=y))
             if not only_decode:
-                found += [
+                calls += [
                     functools.partial(torch.mm, slope, w, out=dx),
                     functools.partial(torch.mm, slope.T, x, out=dw),
                 ]
@@ -212,11 +212,11 @@ class ConvFloor:
                 ends = torch.randn(rows, large, side, side), torch.randn(rows, small, half, half)
                 x, slope = ends[::-1] if transposed else ends
                 w = torch.randn(small, large, 4, 4)
-                found.append(functools.partial(self.convolution, x, w, None, *options))
+                calls.append(functools.partial(self.convolution, x, w, None, *options))
                 if not only_decode:  # nobody needs the slope of the pixels
                     mask = [transposed or large > 1, True, False]
-                    found.append(functools.partial(self.slopes, slope, x, w, None, *options, mask))
-        return found
+                    calls.append(functools.partial(self.slopes, slope, x, w, None, *options, mask))
+        return calls
 
     def train(self, epochs: int, on_epoch: OnEpoch) -> None:
         products = self.products(self.task.batch)

@@ -58,10 +58,10 @@ def main() -> None:
     results = {"noisy": noisy, "median filter 3 x 3": filtered, "VAE": cleaned}
     print(f"torch {torch.__version__}, {options.threads} threads, {options.latent_dim} latents")
     print(f"{history.rows[-1]['epoch']} epochs in {seconds:.0f} s, best {history.best_epoch}")
-    for name, found in results.items():
+    for name, restored in results.items():
         value, error = (
-            Estimate.of(psnr(clean, found)),
-            (clean - found).double().square().mean().sqrt().item(),
+            Estimate.of(psnr(clean, restored)),
+            (clean - restored).double().square().mean().sqrt().item(),
         )
         print(
             f"{name}: PSNR {value.mean:.2f} ± {value.se:.2f} dB over {value.n:,} images, RMS error {error:.4f}"

@@ -178,7 +178,7 @@ def densities(models: dict[str, Density], tables: Tables, folds: int) -> None:
     """Print the mean log-density of held-out rows in standard deviations of the columns, in nats a row."""
     names = list(models)
     print(f"| table | {' | '.join(names)} |", "| --- |" + " ---: |" * len(names), sep="\n")
-    found, seconds = [], []
+    errors, seconds = [], []
     for table, X in tables.items():
         X = StandardScaler().fit_transform(X)
         X = X[:, X.std(0) > 0]
@@ -189,18 +189,18 @@ def densities(models: dict[str, Density], tables: Tables, folds: int) -> None:
                 began = time.process_time()
                 scores[fold, place] = models[name](X[train], X[test]).mean()
                 spent[place] += (time.process_time() - began) / folds
-        found.append(scores.mean(0))
+        errors.append(scores.mean(0))
         seconds.append(spent)
         print(
             f"| {table}, {len(X)} x {X.shape[1]} | "
-            + " | ".join(f"{one:.2f}" for one in found[-1])
+            + " | ".join(f"{one:.2f}" for one in errors[-1])
             + " |",
             flush=True,
         )
     print("| median of the difference to a mixture of 3 Gaussians | ", end="")
     print(
         " | ".join(
-            f"{one:.2f}" for one in np.median(np.array(found) - np.array(found)[:, :1], axis=0)
+            f"{one:.2f}" for one in np.median(np.array(errors) - np.array(errors)[:, :1], axis=0)
         ),
         "|",
     )
@@ -300,12 +300,12 @@ def gaps(tables: Tables, seeds: int, rows: int, share: float) -> None:
             holed = np.where(gone, np.nan, Z)
             holed = holed[:, ~gone.all(0)]
             vae = VAEImputer(random_state=seed).fit(holed)
-            found = [vae.transform(holed), vae.set_params(refine=0).transform(holed)]
-            found += [make(seed).fit_transform(holed) for make in others.values()]
+            embeddings = [vae.transform(holed), vae.set_params(refine=0).transform(holed)]
+            embeddings += [make(seed).fit_transform(holed) for make in others.values()]
             errors.append(
                 [
                     np.sqrt(np.mean((one - Z[:, ~gone.all(0)])[gone[:, ~gone.all(0)]] ** 2))
-                    for one in found
+                    for one in embeddings
                 ]
             )
         cells = " | ".join(f"{one:.3f}" for one in np.mean(errors, 0))

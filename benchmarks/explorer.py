@@ -87,7 +87,7 @@ def pages(arguments, folder):
 
 def main():
     """Print a table."""
-    found = {
+    engines = {
         "Chromium": (browsers.CHROMIUM, browsers.Chromium),
         "Firefox": (browsers.FIREFOX, browsers.Firefox),
     }
@@ -98,7 +98,7 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         every = list(pages(sys.argv[1:], folder))
-        for browser, (there, make) in found.items():
+        for browser, (there, make) in engines.items():
             if not there:
                 continue
             (folder / browser).mkdir()

@@ -194,16 +194,16 @@ def scores_file(folder: Path, options: argparse.Namespace) -> Path:
 
 def report(options: argparse.Namespace) -> None:
     """The NLL of every arm that is evaluated, and all their differences, row by row."""
-    found = {}
+    nlls = {}
     for arm in ARMS:
         path = scores_file(options.folder / f"{arm}-seed-{options.seed}", options)
         if path.is_file():
-            found[arm] = -torch.from_numpy(np.load(path))
-    for arm, nll in found.items():
+            nlls[arm] = -torch.from_numpy(np.load(path))
+    for arm, nll in nlls.items():
         value = Estimate.of(nll)
         print(f"{arm}: NLL {value.mean:.3f} ± {value.se:.3f} over {value.n:,} rows")
-    for first, second in itertools.combinations(found, 2):
-        gain = Estimate.of(found[first] - found[second])
+    for first, second in itertools.combinations(nlls, 2):
+        gain = Estimate.of(nlls[first] - nlls[second])
         print(
             f"{second} is better than {first} by {gain.mean:.3f} ± {gain.se:.3f} nats (paired over the rows)"
         )

@@ -94,17 +94,17 @@ def warm(path: Path, width: int, steps: int) -> None:
     ]
     on_disk = Dataset(splits.train.raw, splits.schema, rows=some)
     memory = on_disk.take(torch.arange(len(on_disk)))
-    found: dict[str, list[float]] = {"memory": [], "map": []}
+    rates: dict[str, list[float]] = {"memory": [], "map": []}
     for _ in range(3):
         losses = set()
         for name, data in (("memory", memory), ("map", on_disk)):
             examples, loss = speed(data, valid, moments, config)
-            found[name].append(examples)
+            rates[name].append(examples)
             losses.add(loss)
         assert len(losses) == 1  # the same bits
-    for name, values in found.items():
+    for name, values in rates.items():
         print(f"{name}: {', '.join(f'{value:,.0f}' for value in values)} examples/s")
-    ratio = statistics.median(found["map"]) / statistics.median(found["memory"])
+    ratio = statistics.median(rates["map"]) / statistics.median(rates["memory"])
     print(f"map / memory, medians: {ratio:.3f}; the losses are equal", flush=True)
 
 

@@ -39,17 +39,17 @@ def trained(splits: Splits, model: ModelConfig, steps: int) -> VAE:
 def report(name: str, vae: VAE, splits: Splits, whole: np.ndarray) -> None:
     """Print what imputation of the test rows makes of their gaps; labels are row numbers of `whole`."""
     truth = whole[splits.test.labels].reshape(len(splits.test), *splits.schema.shape)
-    found = impute(vae, splits.test, samples=1000, level=0.9)
-    numbers = compare(found, truth, found.missing, splits.train)
+    imputed = impute(vae, splits.test, samples=1000, level=0.9)
+    numbers = compare(imputed, truth, imputed.missing, splits.train)
     header, rows = imputation_table(numbers)
     print(f"\n### {name}: {len(splits.test)} test rows\n")
     print(f"| {' | '.join(header)} |", "| --- | ---: | ---: | ---: |", sep="\n")
     for row in rows:
         print(f"| {' | '.join(row)} |")
-    error = (neighbours(splits) - truth)[found.missing] if not splits.schema.kinds else None
+    error = (neighbours(splits) - truth)[imputed.missing] if not splits.schema.kinds else None
     if error is not None:
         print(f"\nNearest neighbours (5): RMS error {np.sqrt((error**2).mean()):.3f}.")
-    print(f"Effective importance samples, median over rows: {np.median(found.ess):.0f} of 1,000.")
+    print(f"Effective importance samples, median over rows: {np.median(imputed.ess):.0f} of 1,000.")
     tight = {
         level: impute(vae, splits.test, samples=1000, level=level) for level in (0.5, 0.8, 0.95)
     }

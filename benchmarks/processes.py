@@ -90,9 +90,9 @@ def trained(
         done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
         if done.returncode:
             sys.exit(done.stderr)
-        found = json.loads((Path(temporary) / "rows.json").read_text())
-        assert found["threads"] == threads
-        return found["rows"], load_file(Path(temporary) / "weights")
+        report = json.loads((Path(temporary) / "rows.json").read_text())
+        assert report["threads"] == threads
+        return report["rows"], load_file(Path(temporary) / "weights")
 
 
 def difference(one: Any, many: Any) -> str:

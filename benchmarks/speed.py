@@ -317,11 +317,11 @@ def quality_rows(
     def estimate(values: Any) -> str:
         return f"{values.mean():.2f} ± {values.std() / math.sqrt(len(values)):.2f}"
 
-    found = {}
+    nlls = {}
     for name, path in files.items():
         with np.load(path) as weights:
-            found[name] = nll(options.network, dict(weights), test, options.samples)
-    reference = found[reference_name(options)]
+            nlls[name] = nll(options.network, dict(weights), test, options.samples)
+    reference = nlls[reference_name(options)]
     return [
         [
             name,
@@ -329,7 +329,7 @@ def quality_rows(
             estimate(values),
             "" if values is reference else estimate(values - reference),
         ]
-        for name, values in found.items()
+        for name, values in nlls.items()
     ]
 
 
@@ -408,7 +408,9 @@ def training_report(options: argparse.Namespace, rows: int, test: np.ndarray) ->
     tables.append(
         table(title, f"contestant | batch | NLL | minus {reference_name(options)}'s", quality)
     )
-    return [text for text, found in zip(tables, (steady, whole, quality), strict=True) if found]
+    return [
+        text for text, is_asked in zip(tables, (steady, whole, quality), strict=True) if is_asked
+    ]
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

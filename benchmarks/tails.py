@@ -71,12 +71,12 @@ def data_for(likelihood: str, seed: int) -> Splits:
 def beside(numbers: dict[str, Any]) -> str:
     """The NLL of the simpler models."""
     baselines = numbers["baselines"]
-    found = {
+    cells = {
         name: show(baselines[key]["nll"])
         for name, key in NAMES.items()
         if "nll" in baselines.get(key, {})
     }
-    return "  ".join(f"{name} {text:>14}" for name, text in found.items())
+    return "  ".join(f"{name} {text:>14}" for name, text in cells.items())
 
 
 def loses(numbers: dict[str, Any]) -> bool:

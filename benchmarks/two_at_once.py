@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    chance, found = random.Random(options.seed), {way: Counter() for way in WAYS}
+    chance, outcomes = random.Random(options.seed), {way: Counter() for way in WAYS}
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
         for name, mean in NAMES.items():
@@ -120,13 +120,13 @@ def main() -> None:
             }
             if sorted(codes.values()) == [0, 2]:
                 winner = min(codes, key=lambda name: codes[name])
-                found[way][f"{winner} won"] += 1
-                found[way]["one refused"] += 1
-                found[way]["all of the winner's"] += belongs(
+                outcomes[way][f"{winner} won"] += 1
+                outcomes[way]["one refused"] += 1
+                outcomes[way]["all of the winner's"] += belongs(
                     folder, place, "monday" if way == "resume" else winner
                 )
             else:
-                found[way][f"codes {sorted(codes.values())}"] += 1
+                outcomes[way][f"codes {sorted(codes.values())}"] += 1
                 print(
                     codes,
                     [
@@ -137,13 +137,13 @@ def main() -> None:
                 )
             shutil.rmtree(folder)
             sys.stdout.flush()
-    for way, counts in found.items():
+    for way, counts in outcomes.items():
         print(
             f"{way}: {sum(counts[f'{name} won'] for name in NAMES)} pairs; "
             + str(dict(sorted(counts.items())))
         )
     print(
-        f"one refused: {sum(counts['one refused'] for counts in found.values())} of {options.pairs} pairs"
+        f"one refused: {sum(counts['one refused'] for counts in outcomes.values())} of {options.pairs} pairs"
     )
 
 

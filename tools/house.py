@@ -75,12 +75,12 @@ DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 @cache
 def modules(source: Path) -> dict[str, Path]:
     """Files by dotted names below the package; a package has the name of its folder."""
-    found = {}
+    paths = {}
     for path in sorted(source.rglob("*.py")):
         name = ".".join(path.relative_to(source).with_suffix("").parts)
-        found[name.removesuffix(".__init__")] = path
-    found.pop("__init__", None)
-    return found
+        paths[name.removesuffix(".__init__")] = path
+    paths.pop("__init__", None)
+    return paths
 
 
 def imported(path: Path, source: Path = SOURCE) -> Iterator[str]:
@@ -113,15 +113,15 @@ def room(module: str) -> str:
     return module.partition(".")[0]
 
 
-def between_rooms(found: dict[str, set[str]]) -> dict[str, set[str]]:
+def between_rooms(imports: dict[str, set[str]]) -> dict[str, set[str]]:
     """For each room the rooms that it imports from."""
     joined: dict[str, set[str]] = collections.defaultdict(set)
-    for module, others in found.items():
+    for module, others in imports.items():
         joined[room(module)] |= {room(other) for other in others} - {room(module)}
     return dict(joined)
 
 
-def circles(found: dict[str, set[str]]) -> list[list[str]]:
+def circles(imports: dict[str, set[str]]) -> list[list[str]]:
     """Ways that lead from a module back to it."""
     wrong, done = [], set()
 
@@ -129,11 +129,11 @@ def circles(found: dict[str, set[str]]) -> list[list[str]]:
         if module in way:
             wrong.append([*way[way.index(module) :], module])
         elif module not in done:
-            for other in sorted(found.get(module, ())):
+            for other in sorted(imports.get(module, ())):
                 follow(other, [*way, module])
             done.add(module)
 
-    for module in sorted(found):
+    for module in sorted(imports):
         follow(module, [])
     return wrong
 
@@ -256,30 +256,30 @@ def share(values: list[int], percent: float) -> int:
     return ordered[min(len(ordered) - 1, int(percent / 100 * len(ordered)))]
 
 
-def summary(found: list[Page]) -> str:
+def summary(measured: list[Page]) -> str:
     """One line on all pages, in the order of `FIGURES`."""
-    functions = [lines for one in found for lines in one.functions]
-    numbers = [number for one in found for number in one.cyclomatic]
-    code = sum(one.code_lines for one in found)
+    functions = [lines for one in measured for lines in one.functions]
+    numbers = [number for one in measured for number in one.cyclomatic]
+    code = sum(one.code_lines for one in measured)
     high = sum(number > 10 for number in numbers) / len(numbers)
     return (
         f"functions {statistics.median(functions):.0f}/{share(functions, 90)}/{max(functions)}, "
-        f"classes {max([lines for one in found for lines in one.classes], default=0)}, "
+        f"classes {max([lines for one in measured for lines in one.classes], default=0)}, "
         f"cyclomatic {share(numbers, 90)} ({high:.1%} > 10, max {max(numbers)}), "
-        f"nesting {max(one.nesting for one in found)}, "
-        f"nodes a line {sum(one.nodes for one in found) / code:.1f}, "
-        f"in 100 lines {100 * sum(one.conditionals for one in found) / code:.1f} conditional expressions and "
-        f"{100 * sum(one.comprehensions for one in found) / code:.1f} comprehensions; {code:,} lines of code"
+        f"nesting {max(one.nesting for one in measured)}, "
+        f"nodes a line {sum(one.nodes for one in measured) / code:.1f}, "
+        f"in 100 lines {100 * sum(one.conditionals for one in measured) / code:.1f} conditional expressions and "
+        f"{100 * sum(one.comprehensions for one in measured) / code:.1f} comprehensions; {code:,} lines of code"
     )
 
 
 def print_rooms() -> None:
     """The rooms with their floors, files and arrows, and whatever runs upwards or in circles."""
-    found = arrows()
-    joined = between_rooms(found)
+    imports = arrows()
+    joined = between_rooms(imports)
     floor = floors(joined)
     order = list(ROOMS)
-    count = collections.Counter(map(room, found))
+    count = collections.Counter(map(room, imports))
     for name, purpose in ROOMS.items():
         below = ", ".join(sorted(joined[name], key=order.index))
         print(
@@ -293,21 +293,21 @@ def print_rooms() -> None:
     ]
     print(
         f"{len(ROOMS)} rooms, {len(set(floor.values()))} floors, {sum(map(len, joined.values()))} arrows; "
-        f"upwards: {upwards or 'none'}; circles: {circles(found) or 'none'}"
+        f"upwards: {upwards or 'none'}; circles: {circles(imports) or 'none'}"
     )
 
 
 def print_pages(source: Path) -> None:
     """The figures of all pages, and the densest, longest and deepest of them."""
-    found = pages(source)
-    print(f"\n{source.name}: {summary(found)}")
+    measured = pages(source)
+    print(f"\n{source.name}: {summary(measured)}")
     for name, figures in FIGURES.items():
         print(f"  {name}: {figures}")
     print("\nfile, lines of code, nodes a line, longest function, highest cyclomatic number")
-    for one in sorted(found, key=lambda one: -one.density * (one.code_lines > 40))[:15]:
+    for one in sorted(measured, key=lambda one: -one.density * (one.code_lines > 40))[:15]:
         longest, highest = max(one.functions, default=0), max(one.cyclomatic, default=0)
         print(f"  {one.name:36} {one.code_lines:4} {one.density:5.1f} {longest:4} {highest:3}")
-    long = [f"{one.name} ({one.code_lines})" for one in found if one.code_lines > 500]
+    long = [f"{one.name} ({one.code_lines})" for one in measured if one.code_lines > 500]
     print(f"files of more than 500 lines of code: {', '.join(long) or 'none'}")
 
 

@@ -391,10 +391,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
 
     def _log_px(self, X: Array) -> Array:
-        found = self._scores(X)
+        scores = self._scores(X)
         lowest = np.finfo(np.float64).min
         return np.nan_to_num(
-            found.log_px.numpy(), nan=lowest, neginf=lowest
+            scores.log_px.numpy(), nan=lowest, neginf=lowest
         )  # NaN: the networks overflowed
 
     def score(self, X: ArrayLike, y: object = None) -> float:
@@ -768,10 +768,10 @@ def _warn_of_simpler_models(models: list[VAE]) -> None:
         return
     better: list[tuple[float, str]] = []
     for model in models:
-        found = [
+        clear_gains = [
             (gain, name) for name, (gain, error) in model.peers_.items() if gain > _SURE * error
         ]
-        better += [max(found)] if found else []
+        better += [max(clear_gains)] if clear_gains else []
     if 2 * len(better) > len(models):
         gain, name = max(better)
         warnings.warn(

@@ -88,11 +88,14 @@ def converted(hint: Any, value: Any, where: str) -> Any:
 
 def _to_number_in_range(hint: Any, value: Any, where: str) -> Any:
     inner, allowed = get_args(hint)
-    found = converted(inner, value, where)
+    number = converted(inner, value, where)
     require(
-        found in allowed, f"{where} must be {allowed}", found, f"Use for example {allowed.example}."
+        number in allowed,
+        f"{where} must be {allowed}",
+        number,
+        f"Use for example {allowed.example}.",
     )
-    return found
+    return number
 
 
 def _to_value_or_none(hint: Any, value: Any, where: str) -> Any:

@@ -31,13 +31,13 @@ def require_columns(columns: Sequence[str], schema: Schema, name: str) -> None:
         for some, others in ((schema.columns, columns), (columns, schema.columns))
     )
     if lacks or surplus:
-        found = " and ".join(
+        differences = " and ".join(
             part
             for part in (lacks and f"lacks {lacks}", surplus and f"has {surplus} too much")
             if part
         )
         raise ValueError(
-            f"columns must be those of {schema.source}, in any order; {name} {found}. "
+            f"columns must be those of {schema.source}, in any order; {name} {differences}. "
             f"{'Add what it lacks' if lacks else 'Delete what is too much'}, or rename its columns."
         )
 

@@ -22,11 +22,11 @@ def modes(train: Dataset) -> tuple[tuple[float, float], ...]:
     count = min(most, len(train))
     index = torch.linspace(0, len(train) - 1, count, dtype=torch.float64).round().long()
     values = train.gather(index).double().numpy()
-    found = [(0.0, 0.0)] * len(schema.columns)
+    modes_by_column = [(0.0, 0.0)] * len(schema.columns)
     for column in range(len(schema.columns)):
         if not schema.kinds or schema.kinds[column] == "real":
-            found[column] = _mode(values[:, column])
-    return tuple(found)
+            modes_by_column[column] = _mode(values[:, column])
+    return tuple(modes_by_column)
 
 
 def _mode(column: np.ndarray) -> tuple[float, float]:

@@ -20,9 +20,9 @@ def label_index(labels: np.ndarray | None) -> tuple[tuple[str, ...], Tensor | No
     labels = labels.reshape(-1)
     is_there = labels != "" if labels.dtype.kind == "U" else ~np.isnan(labels.astype(np.float64))
     values, index = np.unique(labels[is_there], return_inverse=True)
-    found = np.full(len(labels), -1)
-    found[is_there] = index
-    return tuple(map(category_name, values)), torch.from_numpy(found.astype(np.int64))
+    index_of_row = np.full(len(labels), -1)
+    index_of_row[is_there] = index
+    return tuple(map(category_name, values)), torch.from_numpy(index_of_row.astype(np.int64))
 
 
 def known_labels(source: Source, classes: tuple[str, ...]) -> Tensor | None:

@@ -242,8 +242,10 @@ class Mixed(Law):
         parts = value.index_select(-1, self.order).split(
             [law.event_shape[0] for law in self.laws], -1
         )
-        found = zip(self.laws, parts, self._units, strict=True)
-        entries = torch.cat([law.log_prob_per_entry(part / unit) for law, part, unit in found], -1)
+        triples = zip(self.laws, parts, self._units, strict=True)
+        entries = torch.cat(
+            [law.log_prob_per_entry(part / unit) for law, part, unit in triples], -1
+        )
         return entries.index_select(-1, self.order.argsort())  # eq: mixed
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -252,12 +254,12 @@ class Mixed(Law):
 
     def _values(self, parts: Sequence[Tensor]) -> Tensor:
         """As `_joined`, with whole numbers of categories: in floating point k / (K - 1) times K - 1 need not be k."""
-        found = self._joined(parts)
+        joined = self._joined(parts)
         is_category = [
             torch.full(law.event_shape, isinstance(law, Categorical)) for law in self.laws
         ]
-        chosen = torch.cat(is_category).to(found.device).index_select(0, self.order.argsort())
-        return torch.where(chosen, found.round(), found)
+        chosen = torch.cat(is_category).to(joined.device).index_select(0, self.order.argsort())
+        return torch.where(chosen, joined.round(), joined)
 
     def _joined(self, parts: Sequence[Tensor]) -> Tensor:
         scaled = [part * unit for part, unit in zip(parts, self._units, strict=True)]

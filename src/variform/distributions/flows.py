@@ -116,8 +116,10 @@ class Flow(Law):
         with torch.autocast(
             values.device.type, enabled=False
         ):  # a determinant in half precision is worth nothing
-            found = functional_call(self.steps, dict(self.weights), (values, self.context, inverse))
-        return found
+            mapped = functional_call(
+                self.steps, dict(self.weights), (values, self.context, inverse)
+            )
+        return mapped
 
     def _fixed_draws(self) -> Tensor:
         shape = (_MOMENT_DRAWS, *(1 for _ in self.batch_shape), *self.event_shape)

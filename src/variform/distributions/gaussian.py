@@ -209,8 +209,8 @@ class FullGaussian(Law):
         samples = difference.shape[: difference.ndim + 1 - self.scale_tril.ndim]
         # One solution for all samples.
         columns = difference.reshape(-1, *difference.shape[len(samples) :]).movedim(0, -1)
-        found = self._solved_columns(columns).movedim(-1, 0)
-        return found.reshape(*samples, *found.shape[1:])
+        solution = self._solved_columns(columns).movedim(-1, 0)
+        return solution.reshape(*samples, *solution.shape[1:])
 
     def _solved_columns(self, columns: Tensor) -> Tensor:
         """A^-1 times a matrix (*batch, k, n), each row first divided by its diagonal entry, by way of its logarithm."""

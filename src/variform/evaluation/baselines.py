@@ -77,8 +77,10 @@ def pca(
     elif components == fitted.shape[1]:
         density = "; its density is that of one full Gaussian" if nll is not None else ""
         notes.append(f"PCA with {components} components copies these rows{density}.")
-    found = {"components": components} | _numbers(data, scored, reconstruction, nll, scores, chosen)
-    return found | _note(notes)
+    numbers = {"components": components} | _numbers(
+        data, scored, reconstruction, nll, scores, chosen
+    )
+    return numbers | _note(notes)
 
 
 def has_own_units(schema: Schema) -> bool:
@@ -114,10 +116,10 @@ def famd(
         coding.decode(model.reconstruct(coding.encode(scored.numpy())))
     )
     notes = [_subset("FAMD is fitted", fitted, train) or _subset("FAMD is scored", scored, data)]
-    found = {"components": len(model.axes)} | _numbers(
+    numbers = {"components": len(model.axes)} | _numbers(
         data, scored, reconstruction, None, scores, chosen
     )
-    return found | _note(notes)
+    return numbers | _note(notes)
 
 
 def trivial(
@@ -172,13 +174,13 @@ def evaluate_baselines(
             "famd": famd(vae, data, train, **options),
             "trivial": trivial(vae, data, train, **options),
         }
-    found = {"pca": pca(vae, data, train, **options)}
+    baselines = {"pca": pca(vae, data, train, **options)}
     if has_own_units(data.schema):
-        found["pca_own_units"] = pca(vae, data, train, own_units=True, **options)
-    return found | {"trivial": trivial(vae, data, train, **options)}
+        baselines["pca_own_units"] = pca(vae, data, train, own_units=True, **options)
+    return baselines | {"trivial": trivial(vae, data, train, **options)}
 
 
-def better_pca(found: dict[str, dict[str, Any]], measure: str) -> str | None:
+def better_pca(baselines: dict[str, dict[str, Any]], measure: str) -> str | None:
     """The name of the PCA, or FAMD, with the least `measure` among baselines; None where none has it.
 
     Example:
@@ -186,32 +188,34 @@ def better_pca(found: dict[str, dict[str, Any]], measure: str) -> str | None:
         >>> better_pca(some, "nll"), better_pca(some, "reconstruction_error")
         ('pca_own_units', None)
     """
-    names = [name for name in (*PCAS, "famd") if measure in found.get(name, {})]
-    return min(names, key=lambda name: found[name][measure]["mean"], default=None)
+    names = [name for name in (*PCAS, "famd") if measure in baselines.get(name, {})]
+    return min(names, key=lambda name: baselines[name][measure]["mean"], default=None)
 
 
-def baseline_names(found: dict[str, dict[str, Any]]) -> dict[str, str]:
+def baseline_names(baselines: dict[str, dict[str, Any]]) -> dict[str, str]:
     """What tables call the baselines among an evaluation's, by their names in it.
 
     Example:
         >>> baseline_names({"pca": {"components": 2}, "pca_own_units": {"components": 2}, "trivial": {}})
         {'pca': 'PCA of scaled columns, q = 2', 'pca_own_units': 'PCA in your units, q = 2', 'trivial': 'trivial'}
     """
-    names = (PCAS if has_two_metrics(found) else {"pca": "PCA"}) | {
+    names = (PCAS if has_two_metrics(baselines) else {"pca": "PCA"}) | {
         "famd": "FAMD",
         "trivial": "trivial",
     }
     sizes = {
-        name: f", q = {found[name]['components']}"
+        name: f", q = {baselines[name]['components']}"
         for name in names
-        if "components" in found.get(name, {})
+        if "components" in baselines.get(name, {})
     }
-    return {name: called + sizes.get(name, "") for name, called in names.items() if name in found}
+    return {
+        name: called + sizes.get(name, "") for name, called in names.items() if name in baselines
+    }
 
 
-def has_two_metrics(found: dict[str, dict[str, Any]]) -> bool:
+def has_two_metrics(baselines: dict[str, dict[str, Any]]) -> bool:
     """Whether PCA stands among an evaluation's baselines in both metrics."""
-    return PCAS.keys() <= found.keys()
+    return PCAS.keys() <= baselines.keys()
 
 
 def _rows(data: Dataset, seed: int, most: int | None = None) -> tuple[Tensor, Tensor | None]:
@@ -271,16 +275,16 @@ def _numbers(
         data.schema, restore(rows.reshape(shape)), restore(reconstruction.reshape(shape))
     )
     error = Estimate.root_mean(squares, gaps=bool(data.schema.gaps))
-    found: dict[str, Any] = {"reconstruction_error": error.to_dict()}
+    numbers: dict[str, Any] = {"reconstruction_error": error.to_dict()}
     if data.schema.kind == "table":
-        found["reconstruction_error_per_column"] = per_column(data.schema, squares)
+        numbers["reconstruction_error_per_column"] = per_column(data.schema, squares)
     if nll is not None:
-        found["nll"] = Estimate.of(nll).to_dict()
+        numbers["nll"] = Estimate.of(nll).to_dict()
     by_row = {"squared_error": row_errors(squares)} | ({} if nll is None else {"nll": nll})
     if chosen is not None:
         by_row = {name: _at(chosen, values, len(data)) for name, values in by_row.items()}
-    found["rows"] = by_row
-    return found if scores is None else found | _differences(scores, by_row)
+    numbers["rows"] = by_row
+    return numbers if scores is None else numbers | _differences(scores, by_row)
 
 
 def _at(chosen: Tensor, values: Tensor, rows: int) -> Tensor:
@@ -290,10 +294,10 @@ def _at(chosen: Tensor, values: Tensor, rows: int) -> Tensor:
 def _differences(scores: Scores, by_row: dict[str, Tensor]) -> dict[str, Any]:
     """The VAE's numbers minus a baseline's, over the rows that the baseline scored."""
     errors = root_mean_difference(row_errors(scores.squared_error), by_row["squared_error"])
-    found = {"reconstruction_error_difference": errors.to_dict()}
+    differences = {"reconstruction_error_difference": errors.to_dict()}
     if "nll" in by_row:
         scored = ~by_row["nll"].isnan()
-        found["nll_difference"] = mean_difference(
+        differences["nll_difference"] = mean_difference(
             -scores.log_px[scored], by_row["nll"][scored]
         ).to_dict()
-    return found
+    return differences

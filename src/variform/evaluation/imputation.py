@@ -103,8 +103,8 @@ def impute(
         >>> rows[::4, 1] = torch.nan
         >>> data = splits_from(rows, config=DataConfig(cells="gaps"))
         >>> vae = build_vae(ModelConfig(latent_dim=1, likelihood="gaussian-shared"), data.schema)
-        >>> found = impute(vae, data.test, samples=50)
-        >>> bool(np.isnan(found.values).any()), bool((found.low <= found.high).all())
+        >>> imputed = impute(vae, data.test, samples=50)
+        >>> bool(np.isnan(imputed.values).any()), bool((imputed.low <= imputed.high).all())
         (False, True)
     """
     _require_gaps(vae)
@@ -278,13 +278,13 @@ def judge(
     return {**numbers, "mask": mask, "samples": samples, **trust}
 
 
-def compare(found: Imputation, truth: Array, taken: Array, train: Dataset) -> dict[str, Any]:
+def compare(imputed: Imputation, truth: Array, taken: Array, train: Dataset) -> dict[str, Any]:
     """Imputed values against the truth, beside column means, over the cells that were taken away.
 
     Standard errors treat rows as independent, not cells.
 
     Args:
-        found: What `impute` put in.
+        imputed: What `impute` put in.
         truth: Raw values, (N, *shape); looked at where `taken`.
         taken: Which cells are compared, (N, *shape).
         train: Training rows, whose means (of categories the most frequent one) are the baseline.
@@ -302,12 +302,12 @@ def compare(found: Imputation, truth: Array, taken: Array, train: Dataset) -> di
     else:
         is_name = np.array(schema.seen_levels == 2)
     numbers, names = taken & ~is_name, taken & is_name
-    error = np.where(is_name, np.rint(found.values), found.values) - truth
+    error = np.where(is_name, np.rint(imputed.values), imputed.values) - truth
     naive = np.where(is_name, np.rint(middle), middle) - truth
-    inside = (found.low <= truth) & (truth <= found.high)
+    inside = (imputed.low <= truth) & (truth <= imputed.high)
     unit = np.where(is_name, 1.0, spread) if schema.kind == "table" else 1.0
     result: dict[str, Any] = {
-        "level": found.level,
+        "level": imputed.level,
         "cells": int(taken.sum()),
         "unit": _UNITS[schema.kind],
     }

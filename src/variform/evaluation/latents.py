@@ -39,6 +39,8 @@ def hits(vae: VAE, data: Dataset, *, seed: int = 0) -> Tensor:
     """
     assert data.labels is not None
     with evaluating(vae):
-        found = [vae.log_classify(x).argmax(1).cpu() for x, _ in vae.batches(data, 1024, seed=seed)]
+        predicted = [
+            vae.log_classify(x).argmax(1).cpu() for x, _ in vae.batches(data, 1024, seed=seed)
+        ]
     known = data.labels >= 0
-    return (torch.cat(found) == data.labels)[known]
+    return (torch.cat(predicted) == data.labels)[known]

@@ -318,14 +318,14 @@ def per_column(schema: Schema, squared_error: Tensor) -> dict[str, dict[str, Any
 
     Of a column of categories the share that is wrong.
     """
-    found = {}
+    errors_by_column = {}
     kinds = schema.kinds or ("real",) * len(schema.columns)
     for name, kind, errors in zip(schema.columns, kinds, squared_error.T, strict=True):
         known = errors[~errors.isnan()] if schema.gaps else errors
-        found[name] = (
+        errors_by_column[name] = (
             Estimate.of(known) if kind == "category" else Estimate.root_mean(known)
         ).to_dict()
-    return found
+    return errors_by_column
 
 
 def bits_per_dim(vae: VAE, schema: Schema, nll: Tensor) -> Estimate:

@@ -69,38 +69,38 @@ def mean(values: Tensor) -> dict[str, Any]:
     return Estimate.of(values).to_dict()
 
 
-def measured(found: Scored, *, of_q: bool) -> dict[str, Any]:
+def measured(scored: Scored, *, of_q: bool) -> dict[str, Any]:
     """The metrics that there are for these rows, of those that change with q(z|x) or of the others."""
-    asked = {key: metric.of(found) for key, metric in METRICS.items() if metric.of_q is of_q}
+    asked = {key: metric.of(scored) for key, metric in METRICS.items() if metric.of_q is of_q}
     return {key: estimate for key, estimate in asked.items() if estimate is not None}
 
 
-def _nll(found: Scored) -> dict[str, Any]:
-    return mean(-found.scores.log_px) | {"samples": found.samples}
+def _nll(scored: Scored) -> dict[str, Any]:
+    return mean(-scored.scores.log_px) | {"samples": scored.samples}
 
 
-def _high_pareto_k(found: Scored) -> dict[str, Any] | None:
-    return reliability(found.scores.pareto_k, found.samples).get("high_pareto_k")
+def _high_pareto_k(scored: Scored) -> dict[str, Any] | None:
+    return reliability(scored.scores.pareto_k, scored.samples).get("high_pareto_k")
 
 
-def _bits_per_dim(found: Scored) -> dict[str, Any] | None:
-    schema = found.data.schema
+def _bits_per_dim(scored: Scored) -> dict[str, Any] | None:
+    schema = scored.data.schema
     has_levels = schema.kind == "image" and schema.seen_levels and not schema.gaps
-    if not has_levels or is_only_cross_entropy(found.vae, schema):
+    if not has_levels or is_only_cross_entropy(scored.vae, schema):
         return None
-    return bits_per_dim(found.vae, schema, -found.scores.log_px).to_dict()
+    return bits_per_dim(scored.vae, schema, -scored.scores.log_px).to_dict()
 
 
-def _reconstruction_error(found: Scored) -> dict[str, Any]:
+def _reconstruction_error(scored: Scored) -> dict[str, Any]:
     return Estimate.root_mean(
-        found.scores.squared_error, gaps=bool(found.data.schema.gaps)
+        scored.scores.squared_error, gaps=bool(scored.data.schema.gaps)
     ).to_dict()
 
 
-def _accuracy(found: Scored) -> dict[str, Any] | None:
-    if found.vae.classifier is None or found.data.labels is None:
+def _accuracy(scored: Scored) -> dict[str, Any] | None:
+    if scored.vae.classifier is None or scored.data.labels is None:
         return None
-    return mean(hits(found.vae, found.data, seed=found.seed))
+    return mean(hits(scored.vae, scored.data, seed=scored.seed))
 
 
 def is_only_cross_entropy(vae: VAE, schema: Schema) -> bool:
@@ -110,23 +110,23 @@ def is_only_cross_entropy(vae: VAE, schema: Schema) -> bool:
 
 
 METRICS: dict[str, Metric] = {
-    "elbo": Metric("ELBO", "nats", lambda found: mean(found.scores.elbo), lower_is_better=False),
+    "elbo": Metric("ELBO", "nats", lambda scored: mean(scored.scores.elbo), lower_is_better=False),
     "log_likelihood": Metric(
-        "log-likelihood term", "nats", lambda found: mean(found.scores.log_likelihood)
+        "log-likelihood term", "nats", lambda scored: mean(scored.scores.log_likelihood)
     ),
-    "kl": Metric("KL(q(z|x) || p(z))", "nats", lambda found: mean(found.scores.kl)),
+    "kl": Metric("KL(q(z|x) || p(z))", "nats", lambda scored: mean(scored.scores.kl)),
     "nll": Metric("NLL", "nats", _nll, lower_is_better=True),
     "posterior_gap": Metric(
         "gap KL(q(z|x) || p(z|x))",
         "nats",
-        lambda found: mean(found.scores.log_px - found.scores.elbo),
+        lambda scored: mean(scored.scores.log_px - scored.scores.elbo),
         in_brief=False,
         lower_is_better=True,
     ),
     "ess": Metric(
         "effective importance samples",
         "",
-        lambda found: mean(found.scores.ess),
+        lambda scored: mean(scored.scores.ess),
         in_brief=False,
         lower_is_better=False,
     ),

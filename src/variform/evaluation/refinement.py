@@ -61,12 +61,12 @@ def refine(
     samples, _ = _pace(q)
     rows = max(1, most // (floats * samples))
     parts = torch.arange(len(x), device=x.device).split(rows)
-    found = [
+    laws = [
         _refined(vae, x[part], q.rows(part), p, steps, None if context is None else context[part])
         for part in parts
     ]
     build, _ = _loosened(q)
-    return build(*(torch.cat(columns) for columns in zip(*found, strict=True)))
+    return build(*(torch.cat(columns) for columns in zip(*laws, strict=True)))
 
 
 def _refined(

@@ -426,15 +426,15 @@ class _Judge:
         accuracy, p_value, columns = tell_apart(
             own, real, names=names, categorical=categorical, contexts=contexts, seed=self.seed
         )
-        found: dict[str, Any] = {
+        qualities: dict[str, Any] = {
             "samples": numbers | {"c2st_boosted": accuracy.to_dict() | {"p_value": p_value}}
         }
         if is_table:
-            found["columns"] = [
+            qualities["columns"] = [
                 asdict(column) | {"is_clear": column.is_clear} for column in columns
             ]
-            found["piles"] = [asdict(pile) for pile in piles(own, real, names=names)]
-        return found
+            qualities["piles"] = [asdict(pile) for pile in piles(own, real, names=names)]
+        return qualities
 
     def _seen(self, rows: Tensor) -> Any:
         """What the trees see of rows, (N, D)."""
@@ -451,14 +451,14 @@ def _pile(pile: Mapping[str, Any]) -> str:
 
 def _warnings(numbers: Mapping[str, Any], name: str) -> list[str]:
     """What must be said first of one sampler's rows: that they are told from real ones, and by what."""
-    found, where = (
+    sampler, where = (
         numbers["samplers"][name],
         "the prior" if name == "prior" else f"the sampler {name}",
     )
-    accuracy = found["samples"]["c2st_boosted"]
+    accuracy = sampler["samples"]["c2st_boosted"]
     sentences = []
     if accuracy["mean"] - 2 * accuracy["se"] > _TOLD:
-        columns = [column for column in found.get("columns", ()) if column["is_clear"]][:_NAMED]
+        columns = [column for column in sampler.get("columns", ()) if column["is_clear"]][:_NAMED]
         named = ", ".join(
             f"{column['column']} ({column['alone']['mean']:.3f} alone)" for column in columns
         )
@@ -468,7 +468,7 @@ def _warnings(numbers: Mapping[str, Any], name: str) -> list[str]:
             f"Boosted trees tell rows of {where} from test rows in a share of {accuracy['mean']:.3f} ± "
             f"{accuracy['se']:.3f}, where 1/2 is chance.{given_away}{smooth}"
         )
-    if piled := found.get("piles", ()):
+    if piled := sampler.get("piles", ()):
         more = f"; and {len(piled) - _NAMED} more" if len(piled) > _NAMED else ""
         named = "; ".join(map(_pile, piled[:_NAMED]))
         sentences.append(

@@ -95,13 +95,13 @@ def summary(
         trained: How the model was trained, where that is known: warnings then say what to change.
         history: How the training went, one mapping per epoch, as `training.History.rows`.
     """
-    found = Scored(vae, data, scores, samples, seed)
+    scored = Scored(vae, data, scores, samples, seed)
     result: dict[str, Any] = {
         "unit": "nats",
-        **measured(found, of_q=True),
+        **measured(scored, of_q=True),
         "kl_per_dimension": _per_dimension(scores.kl_per_dimension),
         "active_units": active_units(scores.means) | {"of": vae.latent_dim},
-        **measured(found, of_q=False),
+        **measured(scored, of_q=False),
     }
     schema = data.schema
     if refined is not None:
@@ -110,7 +110,9 @@ def summary(
     if schema.kind == "table":
         result["reconstruction_error_per_column"] = per_column(schema, scores.squared_error)
     if baselines is not None:
-        result["baselines"] = {name: _without_rows(found) for name, found in baselines.items()}
+        result["baselines"] = {
+            name: _without_rows(baseline) for name, baseline in baselines.items()
+        }
     result["warnings"] = warnings(vae, result, trained, history)
     result["notes"] = _notes(vae, data, result)
     return result
@@ -174,9 +176,9 @@ def _on_pca(vae: VAE, baselines: dict[str, Any]) -> list[str]:
     notes = []
     if has_two_metrics(baselines):
         words = {"reconstruction_error": "reconstruction error", "nll": "NLL"}
-        found = {words[measure]: better_pca(baselines, measure) for measure in words}
+        better = {words[measure]: better_pca(baselines, measure) for measure in words}
         remarks = [
-            f"{PCAS[name]} has the lower {measure}" for measure, name in found.items() if name
+            f"{PCAS[name]} has the lower {measure}" for measure, name in better.items() if name
         ]
         notes.append(
             f"PCA depends on the units of the columns, and stands here in two: {' and '.join(remarks)}."

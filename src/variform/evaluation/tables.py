@@ -54,17 +54,17 @@ def imputation_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]
         f"in {share} intervals",
     ]
 
-    def row(name: str, found: dict[str, Any]) -> list[list[str]]:
+    def row(name: str, column: dict[str, Any]) -> list[list[str]]:
         rows = []
-        if "rmse" in found:
-            cells = (found["rmse"], found["rmse_of_means"], found["coverage"])
+        if "rmse" in column:
+            cells = (column["rmse"], column["rmse_of_means"], column["coverage"])
             rows.append([f"{name}: RMS error", *map(show, cells)])
-        if "accuracy" in found:
+        if "accuracy" in column:
             rows.append(
                 [
                     f"{name}: share right",
-                    show(found["accuracy"]),
-                    show(found["accuracy_of_mode"]),
+                    show(column["accuracy"]),
+                    show(column["accuracy_of_mode"]),
                     "",
                 ]
             )
@@ -73,8 +73,8 @@ def imputation_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]
     rows = row("all", numbers)
     if "rmse" in numbers:
         rows[0][0] = f"all numbers, in {numbers['unit']}: RMS error"
-    for name, found in numbers.get("columns", {}).items():
-        rows += row(name, found)
+    for name, column in numbers.get("columns", {}).items():
+        rows += row(name, column)
     if "high_pareto_k" in numbers:
         rows.append([METRICS["high_pareto_k"].name, show(numbers["high_pareto_k"]), "", ""])
     return head, rows
@@ -91,12 +91,12 @@ def sampler_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         "c2st_boosted": "C2ST, boosted",
     }
     rows = []
-    for name, found in numbers["samplers"].items():
-        detail = SAMPLERS[name].detail.format(**found["fit"]) if "fit" in found else ""
+    for name, sampler in numbers["samplers"].items():
+        detail = SAMPLERS[name].detail.format(**sampler["fit"]) if "fit" in sampler else ""
         label = f"{name}, {detail}" if detail else name
-        difference = "" if name == "prior" else show(found["nll_minus_prior"])
-        densities = [show(found["nll"]), difference, show(found.get("high_pareto_k"))]
-        rows.append([label, *densities, *(show(found["samples"][key]) for key in quality)])
+        difference = "" if name == "prior" else show(sampler["nll_minus_prior"])
+        densities = [show(sampler["nll"]), difference, show(sampler.get("high_pareto_k"))]
+        rows.append([label, *densities, *(show(sampler["samples"][key]) for key in quality)])
     rows.append(
         ["training rows", "", "", "", *(show(numbers["training_rows"][key]) for key in quality)]
     )

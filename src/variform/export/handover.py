@@ -234,13 +234,13 @@ def _require_agreement(vae: VAE, ask: Ask, form: str) -> None:
     """Compare answers with those of torch, for batches of one row and of several."""
     for rows in _BATCHES:
         for part, (given, context, wanted) in _examples(vae, rows).items():
-            found = ask(part, given, context)
-            if found.shape != wanted.shape or not _agrees(
-                found, wanted, vae.schema if part == "decoder" else None
+            answer = ask(part, given, context)
+            if answer.shape != wanted.shape or not _agrees(
+                answer, wanted, vae.schema if part == "decoder" else None
             ):
                 error = (
-                    f"{np.abs(found - wanted).max():.3g}"
-                    if found.shape == wanted.shape
+                    f"{np.abs(answer - wanted).max():.3g}"
+                    if answer.shape == wanted.shape
                     else "its shape"
                 )
                 raise ValueError(
@@ -249,15 +249,15 @@ def _require_agreement(vae: VAE, ask: Ask, form: str) -> None:
                 )
 
 
-def _agrees(found: Array, wanted: Array, schema: Schema | None) -> bool:
+def _agrees(answer: Array, wanted: Array, schema: Schema | None) -> bool:
     """Within 1e-5 of the range and float32's own precision; a number that is rounded may have been on an edge."""
     if schema is None:
-        return bool(np.allclose(found, wanted, rtol=0, atol=1e-5 * max(1.0, np.abs(wanted).max())))
+        return bool(np.allclose(answer, wanted, rtol=0, atol=1e-5 * max(1.0, np.abs(wanted).max())))
     axes = tuple(range(wanted.ndim)) if schema.kind == "image" else 0
     known = np.array(schema.high) - np.array(schema.low)
     spread = np.maximum(known, np.ptp(wanted, axis=axes))
     allowed = 1e-5 * spread + 2.0**-23 * np.abs(wanted).max(axes)
-    is_close = np.abs(found - wanted) <= allowed
+    is_close = np.abs(answer - wanted) <= allowed
     is_rounded = np.array([bool(schema.kinds) and whole for whole in schema.whole])
     return bool((is_close | is_rounded).all() and is_close.mean() >= 0.9)
 

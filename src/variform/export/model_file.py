@@ -176,7 +176,7 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(
             f"{Path(path).name} must be a model of variform; it is another of its files. Give model.safetensors."
         )
-    found = (
+    statistics = (
         ".centre",
         ".spread",
         ".optimal_variance",
@@ -185,6 +185,6 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
         value.numel()
         for name, value in tensors.items()
         if value.is_floating_point()
-        and not name.endswith(found)  # a flow's masks are no weights either
+        and not name.endswith(statistics)  # a flow's masks are no weights either
     )
     return header | {"weights": weights}

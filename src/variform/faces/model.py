@@ -218,9 +218,9 @@ class Model:
         """
         rows = self._rows(x, given)
         rows.schema.require(self.vae.likelihood.support, "the model's likelihood")
-        found = score(self.vae, rows, samples=samples, refine=refine, seed=seed)
-        log_px = _as(x, found.log_px.numpy())
-        return (log_px, _as(x, found.pareto_k.numpy())) if pareto_k else log_px
+        scores = score(self.vae, rows, samples=samples, refine=refine, seed=seed)
+        log_px = _as(x, scores.log_px.numpy())
+        return (log_px, _as(x, scores.pareto_k.numpy())) if pareto_k else log_px
 
     def _rows(self, x: Any, given: Given | None) -> Dataset:
         return rows_like(_numbers(x), self.schema, given, unknown=True)
@@ -276,11 +276,11 @@ def _numbers(values: Any) -> Array:
 def _as(came: Any, values: Array) -> Any:
     """`values` of the kind of what came, in its precision, but in no less than their own."""
     if isinstance(came, Tensor):
-        found = torch.from_numpy(values).to(came.device)
+        tensor = torch.from_numpy(values).to(came.device)
         return (
-            found.to(torch.promote_types(came.dtype, found.dtype))
+            tensor.to(torch.promote_types(came.dtype, tensor.dtype))
             if came.is_floating_point()
-            else found
+            else tensor
         )
     dtype = np.asarray(came).dtype
     return values.astype(np.promote_types(dtype, values.dtype)) if dtype.kind == "f" else values

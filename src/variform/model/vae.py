@@ -158,9 +158,9 @@ class VAE(nn.Module):
                     f"every row must have its {condition.name}; {int(is_unknown.sum())} rows have none. Fill it in, or "
                     "train with `objective='m2'`, which infers it."
                 )
-            found = torch.eye(condition.width).to(context)[self.log_classify(x).argmax(1)]
+            inferred = torch.eye(condition.width).to(context)[self.log_classify(x).argmax(1)]
             context = torch.cat(
-                [torch.where(is_unknown[:, None], found, part), context[:, condition.width :]], 1
+                [torch.where(is_unknown[:, None], inferred, part), context[:, condition.width :]], 1
             )
         return context
 

@@ -382,9 +382,9 @@ def _scatter_labelled(
         raise ValueError(
             f"labels must be one per point, ({len(points)},); got {labels.shape}. Pass one column."
         )
-    found, codes = np.unique(labels, return_inverse=True)
-    names = [fitted_text(classes[int(value)] if classes else str(value), 24) for value in found]
-    if len(found) <= len(PALETTE):
+    present, codes = np.unique(labels, return_inverse=True)
+    names = [fitted_text(classes[int(value)] if classes else str(value), 24) for value in present]
+    if len(present) <= len(PALETTE):
         scatter_points(
             panel,
             *points.T,
@@ -394,7 +394,7 @@ def _scatter_labelled(
             vmax=9.5,
         )
         look: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 6}
-        handles = [Line2D([], [], color=PALETTE[code], **look) for code in range(len(found))]
+        handles = [Line2D([], [], color=PALETTE[code], **look) for code in range(len(present))]
         figure.legend(
             handles, names, loc="outside right center", frameon=False, fontsize=LABEL_SIZE
         )

@@ -124,10 +124,10 @@ class Comparison:
         if self.seeds:
             rows = [
                 [
-                    ", ".join(found["runs"]),
-                    *(show(found.get(key)) for key in ("nll", "elbo", "reconstruction_error")),
+                    ", ".join(means["runs"]),
+                    *(show(means.get(key)) for key in ("nll", "elbo", "reconstruction_error")),
                 ]
-                for found in self.seeds
+                for means in self.seeds
             ]
             note = "Means over runs that differ in their seed alone; the errors are over rows and over seeds."
             tables.append(
@@ -144,11 +144,11 @@ class Comparison:
 
     def warnings(self) -> list[str]:
         """What the evaluation of each run says first, with the run's name."""
-        found = []
+        warnings = []
         for entry in self.entries:
             sentences = placed(entry.run.evaluation.get("warnings", ()), entry.run.folder)
-            found += [f"{entry.name}: {sentence}" for sentence in sentences]
-        return found
+            warnings += [f"{entry.name}: {sentence}" for sentence in sentences]
+        return warnings
 
     def notes(self) -> list[str]:
         """What was not ranked, and why; how to read what was."""
@@ -169,7 +169,11 @@ class Comparison:
                 )
         for group in self.groups:
             best = group["reference"]
-            near = [name for name, found in group["differences"].items() if not found["told_apart"]]
+            near = [
+                name
+                for name, difference in group["differences"].items()
+                if not difference["told_apart"]
+            ]
             if near:
                 notes.append(
                     f"The NLL of {', '.join(near)} and that of {best} are not told apart by these rows, with all pairs "
@@ -250,9 +254,11 @@ def paired(entry: Entry, other: Entry) -> dict[str, dict[str, Any]]:
     That of the root mean square errors is found by the delta method, from $s_n / 2r$ of each run.
     """
     names = DENSITIES if entry.has_density and other.has_density else ()
-    found = {name: mean_difference(entry.rows[name], other.rows[name]).to_dict() for name in names}
+    estimates = {
+        name: mean_difference(entry.rows[name], other.rows[name]).to_dict() for name in names
+    }
     error = root_mean_difference(entry.rows["squared_error"], other.rows["squared_error"])
-    return found | {"reconstruction_error": error.to_dict()}
+    return estimates | {"reconstruction_error": error.to_dict()}
 
 
 def write(comparison: Comparison, folder: Path, command: str) -> Path:
@@ -313,12 +319,12 @@ def _ranked(group: Sequence[Entry], measure: str) -> dict[str, Any]:
 
     best, *others = order = sorted(group, key=place)
     ends = _intervals([entry for entry in order if math.isfinite(place(entry))], measure)
-    differences = {}
+    from_best = {}
     for entry in others:
-        found = paired(entry, best)
+        difference = paired(entry, best)
         interval = ends.get(entry.name)
-        found[measure]["interval"] = interval
-        differences[entry.name] = found | {
+        difference[measure]["interval"] = interval
+        from_best[entry.name] = difference | {
             "told_apart": interval is not None and not interval[0] <= 0 <= interval[1]
         }
     return {
@@ -326,7 +332,7 @@ def _ranked(group: Sequence[Entry], measure: str) -> dict[str, Any]:
         "reference": best.name,
         "runs": [entry.name for entry in order],
         "rows": len(best.rows["index"]),
-        "differences": differences,
+        "differences": from_best,
         "level": 1 - LEVEL,
     }
 
@@ -343,8 +349,8 @@ def _intervals(order: Sequence[Entry], measure: str) -> dict[str, list[float]]:
         ]  # the delta method
     if len(order) < 2 or len(scores[0]) < 2:
         return {}
-    found = differences(scores, means)
-    width, mean = found.half_widths()[:, 0], found.mean[:, 0]
+    simultaneous = differences(scores, means)
+    width, mean = simultaneous.half_widths()[:, 0], simultaneous.mean[:, 0]
     return {
         entry.name: [float(mean[i] - width[i]), float(mean[i] + width[i])]
         for i, entry in enumerate(order)
@@ -355,10 +361,15 @@ def _differences(group: dict[str, Any]) -> Table:
     best, measure = group["reference"], group["measure"]
     keys = [*_LABELS] if measure == "nll" else ["reconstruction_error"]
     rows = [[f"{best} (best)", *[""] * (len(keys) + 2)]]
-    for name, found in group["differences"].items():
-        cells = [show(found.get(key)) for key in keys]
+    for name, difference in group["differences"].items():
+        cells = [show(difference.get(key)) for key in keys]
         rows.append(
-            [name, *cells, _interval(found[measure]), "yes" if found["told_apart"] else "no"]
+            [
+                name,
+                *cells,
+                _interval(difference[measure]),
+                "yes" if difference["told_apart"] else "no",
+            ]
         )
     what = "NLL" if measure == "nll" else "reconstruction error"
     title = f"Ranked by {what}: difference from {best}"
@@ -377,8 +388,10 @@ def _differences(group: dict[str, Any]) -> Table:
     return Table(title, head, rows, note)
 
 
-def _interval(found: dict[str, Any]) -> str:
-    return "" if found["interval"] is None else "{:.4g} to {:.4g}".format(*found["interval"])
+def _interval(difference: dict[str, Any]) -> str:
+    return (
+        "" if difference["interval"] is None else "{:.4g} to {:.4g}".format(*difference["interval"])
+    )
 
 
 def _names(places: Sequence[Path]) -> list[str]:
@@ -402,7 +415,7 @@ def _over_seeds(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         groups.setdefault(others(entry), []).append(entry)
-    found = []
+    means_over_seeds = []
     for group in groups.values():
         numbers = [entry.numbers() for entry in group]
         if len(group) > 1:
@@ -410,8 +423,8 @@ def _over_seeds(entries: Sequence[Entry]) -> list[dict[str, Any]]:
                 name for name in numbers[0] if all(name in item for item in numbers)
             ]  # older runs have fewer
             means = {name: pooled([item[name] for item in numbers]) for name in names}
-            found.append({"runs": [entry.name for entry in group], **means})
-    return found
+            means_over_seeds.append({"runs": [entry.name for entry in group], **means})
+    return means_over_seeds
 
 
 def _options(entries: Sequence[Entry]) -> dict[str, list[str]]:
@@ -435,13 +448,13 @@ def _summary(comparison: Comparison) -> str:
     sentences = []
     for group in comparison.groups:
         second = group["runs"][1]
-        found = group["differences"][second]["nll"]
+        difference = group["differences"][second]["nll"]
         apart = (
             "" if group["differences"][second]["told_apart"] else ", which does not tell them apart"
         )
         sentences.append(
             f"{group['reference']} has the least NLL of {len(group['runs'])} runs that may be ranked; {second} follows "
-            f"at {show(found)} nats more{apart}."
+            f"at {show(difference)} nats more{apart}."
         )
     return " ".join(sentences)
 
@@ -450,10 +463,10 @@ def _write_csv(comparison: Comparison, path: Path) -> None:
     """One line a run; a difference stands beside the run's numbers where it is ranked."""
     plain = comparison.to_dict()
     keys = [*_LABELS, "high_pareto_k", "bits_per_dim"]
-    found: dict[str, dict[str, Any]] = {}
+    by_run: dict[str, dict[str, Any]] = {}
     for group in (*plain["ranked_by_reconstruction_error"], *plain["ranked"]):
         for name in group["runs"]:
-            found[name] = {"reference": group["reference"], **group["differences"].get(name, {})}
+            by_run[name] = {"reference": group["reference"], **group["differences"].get(name, {})}
     head = [
         "run",
         "folder",
@@ -470,10 +483,10 @@ def _write_csv(comparison: Comparison, path: Path) -> None:
         gaps = [f"{key}_difference{part}" for key in _LABELS for part in ("", "_se")]
         writer.writerow([*head, *parts, "reference", *gaps])
         for run in plain["runs"]:
-            differences = found.get(run["name"], {})
+            from_best = by_run.get(run["name"], {})
             cells = [(run.get(key) or {}).get(part, "") for key in keys for part in ("mean", "se")]
             more = [
-                (differences.get(key) or {}).get(part, "")
+                (from_best.get(key) or {}).get(part, "")
                 for key in _LABELS
                 for part in ("mean", "se")
             ]
@@ -482,7 +495,7 @@ def _write_csv(comparison: Comparison, path: Path) -> None:
                     run["name"],
                     *(run[name] for name in head[1:]),
                     *cells,
-                    differences.get("reference", ""),
+                    from_best.get("reference", ""),
                     *more,
                 ]
             )

@@ -42,21 +42,21 @@ class Entry:
 
     def numbers(self) -> dict[str, Any]:
         """Estimates over the rows; of densities only where the run has one."""
-        found = {
+        numbers = {
             name: Estimate.of(self.rows[name]).to_dict() for name in DENSITIES if self.has_density
         }
-        found["reconstruction_error"] = Estimate.root_mean(
+        numbers["reconstruction_error"] = Estimate.root_mean(
             self.rows["squared_error"], gaps=True
         ).to_dict()
         if self.has_density and "pareto_k" in self.rows:  # older runs have none
-            found |= reliability(self.rows["pareto_k"], self.scored["samples"])
+            numbers |= reliability(self.rows["pareto_k"], self.scored["samples"])
         if self.has_density and "ess" in self.rows:
-            found["ess"] = Estimate.of(self.rows["ess"]).to_dict()
+            numbers["ess"] = Estimate.of(self.rows["ess"]).to_dict()
         if self.has_density and "bits_per_dim" in self.run.evaluation:
-            found["bits_per_dim"] = bits_per_dim(
+            numbers["bits_per_dim"] = bits_per_dim(
                 self.run.vae, schema_of_entry(self), self.rows["nll"]
             ).to_dict()
-        return found
+        return numbers
 
     def distrusted(self) -> float:
         """The share of rows whose log p(x) cannot be trusted; of an older run that of its own evaluation."""
@@ -191,13 +191,13 @@ def refusals_of(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """A sentence for each ground that the runs do not share."""
     dense = [entry for entry in entries if entry.has_density]
     pointed = [entry.name for entry in entries if not entry.has_density]
-    found = []
+    refusals = []
     if pointed:
         reason = (
             f"Not ranked by density: {', '.join(pointed)}. z was the mean of q(z|x) in training, so that no spread was "
             "trained that a density could be of. Compare reconstruction errors."
         )
-        found.append(
+        refusals.append(
             {
                 "measure": "nll",
                 "ground": "spread of q(z|x)",
@@ -222,7 +222,7 @@ def refusals_of(entries: Sequence[Entry]) -> list[dict[str, Any]]:
             differing = "; ".join(f"{value} ({', '.join(names)})" for value, names in words.items())
             what = "Not ranked" if measure != "nll" else "Not ranked by density"
             reason = f"{what}, because the runs differ in {ground.name}: {differing}. {ground.why}"
-            found.append(
+            refusals.append(
                 {"measure": measure, "ground": ground.name, "values": words, "reason": reason}
             )
-    return found
+    return refusals

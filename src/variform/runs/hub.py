@@ -250,7 +250,7 @@ def card(run: Run, name: str) -> str:
 
 def _metadata(run: Run, name: str, source: str) -> str:
     """The card's YAML; every text in it is written as JSON, which YAML contains."""
-    found = [
+    metrics = [
         {"type": key, "name": metric.name, "value": run.evaluation[key]["mean"]}
         for key, metric in METRICS.items()
         if run.evaluation.get(key, {}).get("mean") is not None
@@ -259,7 +259,7 @@ def _metadata(run: Run, name: str, source: str) -> str:
         {
             "task": {"type": "density-estimation"},
             "dataset": {"name": source, "type": source},
-            "metrics": found,
+            "metrics": metrics,
         }
     ]
     values = {

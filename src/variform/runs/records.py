@@ -98,8 +98,8 @@ def _by_name(values: dict[str, Any], form: "Each | dict[str, Any]", before: str)
     for key, inner in form.items():
         name = key.removesuffix("?")
         if name in values:
-            if found := problem(values[name], inner, before + name):
-                return found
+            if fault := problem(values[name], inner, before + name):
+                return fault
         elif name == key:
             return f"{before}{name} is missing"
     return ""

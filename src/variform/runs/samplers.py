@@ -64,12 +64,12 @@ def _fit_sampler(
     )
     save_sampler(fitted, run.vae, sampler_file(run, kind))
     there = [other for other in samplers.SAMPLERS if sampler_file(run, other).is_file()]
-    found = {other: load_sampler(sampler_file(run, other), run.vae) for other in there}
-    priors: dict[str, Any] = {name: sampler.prior for name, sampler in found.items()}
+    loaded = {other: load_sampler(sampler_file(run, other), run.vae) for other in there}
+    priors: dict[str, Any] = {name: sampler.prior for name, sampler in loaded.items()}
     numbers = samplers.compare(
         run.vae, priors, splits, samples=samples, seed=seed, progress=progress
     )
-    for name, sampler in found.items():
+    for name, sampler in loaded.items():
         numbers["samplers"][name]["fit"] = sampler.facts
     numbers["warnings"] = [*warned(run), *numbers["warnings"]]
     write_json(run.folder / "samplers.json", numbers)

@@ -109,13 +109,13 @@ def row_scores(
     assert rows.index is not None  # rows of a run have a source
     error = scores.squared_error
     header = {"scored": identity(vae), "split": split, "samples": samples, "seed": seed}
-    simpler = {name: found["rows"] for name, found in (baselines or {}).items()}
+    simpler = {name: by_row["rows"] for name, by_row in (baselines or {}).items()}
     trust = {"pareto_k": scores.pareto_k, "ess": scores.ess} if samples >= FEWEST_SAMPLES else {}
     return header, {
         **{
             f"{name}.{measure}": values
-            for name, found in simpler.items()
-            for measure, values in found.items()
+            for name, by_row in simpler.items()
+            for measure, values in by_row.items()
         },
         "index": rows.index,
         "elbo": scores.elbo,

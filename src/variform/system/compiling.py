@@ -56,8 +56,8 @@ def compiled(
             warnings.simplefilter(
                 "ignore", DeprecationWarning
             )  # of torch, at what its compiler does itself
-            found = code(*arguments, **named)
+            result = code(*arguments, **named)
         is_first = False
-        return found
+        return result
 
     return call

@@ -81,10 +81,10 @@ def noted(catch: bool = True) -> Iterator[Asked]:
     if not catch or threading.current_thread() is not threading.main_thread():
         yield asked
         return
-    found: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
+    handlers: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
     usual = {
         number: handler
-        for number, handler in found.items()
+        for number, handler in handlers.items()
         if handler not in (signal.SIG_IGN, None)
     }
 

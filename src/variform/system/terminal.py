@@ -52,10 +52,10 @@ def console() -> Console:
         >>> console().stderr
         True
     """
-    found = Console(stderr=True)
+    stderr = Console(stderr=True)
     if sys.stderr is not None:
-        found.file = cast(TextIO, Forgiving(sys.stderr))
-    return found
+        stderr.file = cast(TextIO, Forgiving(sys.stderr))
+    return stderr
 
 
 def discard(stream: TextIO) -> None:

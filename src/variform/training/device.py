@@ -43,9 +43,9 @@ def find_device(name: DeviceName) -> torch.device:
     if name == "auto":
         name = next(device for device in ("cuda", "mps", "cpu") if there[device])
     if not there[name]:
-        found = ", ".join(device for device, is_there in there.items() if is_there)
+        there_are = ", ".join(device for device, is_there in there.items() if is_there)
         raise ValueError(
-            f"`device` must be one that this machine has: {found}; got {name}. Use `device='auto'`."
+            f"`device` must be one that this machine has: {there_are}; got {name}. Use `device='auto'`."
         )
     if name == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

@@ -121,11 +121,11 @@ def noted(
         >>> noted([{"step": 5}, {"step": 10}], [{"step": 7, "what": "in step 7 the kl became NaN or infinite"}])
         [{'step': 5}, {'step': 10, 'rollback': 'in step 7 the kl became NaN or infinite'}]
     """
-    found: dict[int, list[str]] = {}
+    rolled_back: dict[int, list[str]] = {}
     for rollback in rollbacks:
         later = [place for place, row in enumerate(rows) if row["step"] >= rollback["step"]]
-        found.setdefault((later or [len(rows) - 1])[0], []).append(rollback["what"])
+        rolled_back.setdefault((later or [len(rows) - 1])[0], []).append(rollback["what"])
     return [
-        row | {"rollback": "; then ".join(found[place])} if place in found else row
+        row | {"rollback": "; then ".join(rolled_back[place])} if place in rolled_back else row
         for place, row in enumerate(rows)
     ]

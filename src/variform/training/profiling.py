@@ -74,8 +74,8 @@ class Profile:
         """Plain values, ready for JSON.
 
         Example:
-            >>> found = Profile({"data": 1.0, "forward": 2.0}, 4.0, 2.0, 10**6, 128, 2, "cpu", False)
-            >>> found.to_dict()["milliseconds"]
+            >>> timed = Profile({"data": 1.0, "forward": 2.0}, 4.0, 2.0, 10**6, 128, 2, "cpu", False)
+            >>> timed.to_dict()["milliseconds"]
             {'data': 1.0, 'forward': 2.0, 'rest': 1.0, 'whole': 4.0, 'floor': 2.0}
         """
         names = (
@@ -157,8 +157,8 @@ def profile(
         >>> from variform import ELBO, ModelConfig, build_vae, read
         >>> data = read("digits")
         >>> objective = ELBO(build_vae(ModelConfig(latent_dim=2), data.schema))
-        >>> found = profile(objective, data.train, TrainConfig(), steps=2, repeats=1)
-        >>> list(found.parts), found.batch_size
+        >>> timed = profile(objective, data.train, TrainConfig(), steps=2, repeats=1)
+        >>> list(timed.parts), timed.batch_size
         (['data', 'forward', 'backward', 'optimiser'], 128)
     """
     config = for_rows(config, len(train))
@@ -175,7 +175,7 @@ def profile(
         parts = {
             name: parts.get(name, backward) for name in ("data", "forward", "backward", "optimiser")
         }
-    found = Profile(
+    profiled = Profile(
         parts,
         times["whole"],
         times["floor"] if products else 0.0,
@@ -188,7 +188,7 @@ def profile(
     would_compile = not step.is_compiled and compiles(
         step.objective, replace(config, compile="auto"), total
     )
-    return replace(found, advice=_advice(found, train, config, would_compile))
+    return replace(profiled, advice=_advice(profiled, train, config, would_compile))
 
 
 def _tasks(
@@ -277,15 +277,15 @@ def _batches(train: Dataset, config: TrainConfig) -> Iterator[Tensor]:
         epoch += 1
 
 
-def _advice(found: Profile, train: Dataset, config: TrainConfig, would_compile: bool) -> str:
+def _advice(profiled: Profile, train: Dataset, config: TrainConfig, would_compile: bool) -> str:
     """One sentence on the largest thing that can be gained, or none."""
-    share = found.parts["data"] / found.whole
+    share = profiled.parts["data"] / profiled.whole
     if share > 0.2:
         return f"Data take {share:.0%} of the step: {_about_data(train)}".replace("%", " %", 1)
     if would_compile:
         return "The training is long enough to win back the time that compiling takes: use `compile='auto'`."
-    if 10 > found.whole > 3 * found.floor:
-        can_compile = not found.is_compiled and config.precision != "fp16"
+    if 10 > profiled.whole > 3 * profiled.floor:
+        can_compile = not profiled.is_compiled and config.precision != "fp16"
         more = ", and `compile='on'` saves part in a long training" if can_compile else ""
         return f"Most of this small step is not arithmetic: a larger `batch_size` shares the rest over more rows{more}."
     return ""
@@ -309,10 +309,10 @@ def _about_data(train: Dataset) -> str:
 
 def _products(step: Step, x: Tensor, context: Tensor | None) -> list["_Product"]:
     """The products of one training step, in the order of the forward pass."""
-    found: list[_Product] = []
+    products: list[_Product] = []
 
     def note(layer: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
-        found.append(
+        products.append(
             (_Matrix if isinstance(layer, LINEAR) else _Convolution)(layer, given[0], output)
         )
 
@@ -323,7 +323,7 @@ def _products(step: Step, x: Tensor, context: Tensor | None) -> list["_Product"]
     chosen = [layer for layer in layers if isinstance(layer, (*LINEAR, *CONVOLUTIONS))]
     with watching(chosen, note), step.autocast():
         step.objective(x, context)
-    return found
+    return products
 
 
 class _Product:

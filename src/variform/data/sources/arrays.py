@@ -95,8 +95,8 @@ def read_npy_folder(folder: Path, config: DataConfig) -> Source:
             _loaded_npy(labels) if labels.is_file() else None,
         )
     source = parts["train"] if len(parts) == 1 else joined(name, parts)
-    found = [path for branch in branches.values() for path in branch.iterdir()]
-    others = [path.name for path in found if path.suffix.lower() != ".npy" or special(path)]
+    every_file = [path for branch in branches.values() for path in branch.iterdir()]
+    others = [path.name for path in every_file if path.suffix.lower() != ".npy" or special(path)]
     if others:
         notes = (
             *source.notes,

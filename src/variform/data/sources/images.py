@@ -35,22 +35,22 @@ def read_image_folder(folder: Path, config: DataConfig) -> Source:
     name = folder_name(folder)
     skipped: list[str] = []
     own: list[str] = []
-    found: list[tuple[Path, str]] = []  # image, label
+    labelled_paths: list[tuple[Path, str]] = []  # image, label
     for part, branch in (split_folders(folder) or {"train": folder}).items():
         images = _labelled_images(branch, skipped)
         own += [part] * len(images)
-        found += images
-    if not found:
+        labelled_paths += images
+    if not labelled_paths:
         raise ValueError(
             f"folder {name} must hold images, in it or in one sub-folder a label; none is there."
             f" Known suffixes: {', '.join(IMAGE_SUFFIXES)}."
         )
-    pixels, notes = _pixels([path for path, _ in found], config)
+    pixels, notes = _pixels([path for path, _ in labelled_paths], config)
     if skipped:
         notes += (
             f"files skipped because they are hidden or no images: {len(skipped)}, as {skipped[0]}",
         )
-    labels = np.array([label for _, label in found])
+    labels = np.array([label for _, label in labelled_paths])
     if any(labels) and not all(labels):
         notes += (PARTLY_LABELLED,)
     return Source(name, pixels, labels if all(labels) else None, np.array(own), notes=notes)

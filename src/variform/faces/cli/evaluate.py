@@ -78,24 +78,24 @@ def compare(
 
     if out is not None:
         require_empty(out)
-    found = comparisons.compare(run, samples=samples, refine=refine, seed=seed, progress=True)
+    comparison = comparisons.compare(run, samples=samples, refine=refine, seed=seed, progress=True)
     page = None
     if out is not None:
         options = ["--samples", str(samples)] if samples else []
         options += ["--refine", str(refine)] if refine else []
         page = comparisons.write(
-            found,
+            comparison,
             out,
             shlex.join(["variform", "compare", *map(str, run), *options, "--out", "NEW"]),
         )
     if json:
-        print_json(found.to_dict())
+        print_json(comparison.to_dict())
         return
-    print_warnings(found.warnings())
-    for table in found.tables():
+    print_warnings(comparison.warnings())
+    for table in comparison.tables():
         say(table.title)
         print_table(table.header, table.rows)
-    for note in found.notes():
+    for note in comparison.notes():
         say(f"Note: {note}")
     if page:
         say(f"Page: {page}")

@@ -326,9 +326,9 @@ def impute(
             f" {path}{' and --intervals' if intervals else ''}. Choose another --out."
         )
     with writing_into(run, out):
-        found = imputation.impute(opened.vae, read_rows(source, schema), **options)
+        imputed = imputation.impute(opened.vae, read_rows(source, schema), **options)
         if path.suffix == ".csv":
-            write_filled(path, source, schema, found, intervals=intervals)
+            write_filled(path, source, schema, imputed, intervals=intervals)
         else:
-            write_rows(path, found.values, schema.columns)
-    say(f"{int(found.missing.sum()):,} cells in {len(found.values):,} rows: {path}")
+            write_rows(path, imputed.values, schema.columns)
+    say(f"{int(imputed.missing.sum()):,} cells in {len(imputed.values):,} rows: {path}")

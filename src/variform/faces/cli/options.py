@@ -86,16 +86,16 @@ def in_options(text: str) -> str:
     return _FIELD.sub(_in_options, text)
 
 
-def _in_options(found: re.Match[str]) -> str:
-    name, written = found["name"], found["value"]
+def _in_options(match: re.Match[str]) -> str:
+    name, written = match["name"], match["value"]
     if name not in NAMES:
-        return found[0]
+        return match[0]
     if written is None:
         return to_option(name)
     try:
         return to_option(name, ast.literal_eval(written))
     except (ValueError, SyntaxError):
-        return found[0]
+        return match[0]
 
 
 @contextmanager

@@ -141,7 +141,7 @@ def latent_dim(
             "a study needs data; got none. Name a file, a folder, `digits` or `sprites`."
         )
     folder = out or default_folder(source).with_name(default_folder(source).name + "-latent-dim")
-    found = studies.latent_dimension(
+    study = studies.latent_dimension(
         RunConfig(
             source=source,
             data=data,
@@ -159,9 +159,9 @@ def latent_dim(
         if json:
             print_json(read_json(folder / "study.json"))
             return
-        print_warnings(found.warnings)
-        print_table(*found.table())
-        say(f"Recommended: {found.recommended} latent dimensions; {found.reason}.")
+        print_warnings(study.warnings)
+        print_table(*study.table())
+        say(f"Recommended: {study.recommended} latent dimensions; {study.reason}.")
         say(f"Report: {folder / 'report.html'}")
 
 
@@ -191,13 +191,13 @@ def profile(
     from variform.runs.plan import profile_of
 
     source = source or (config_file(config).source if config else "digits")
-    found = profile_of(RunConfig(source=source, data=data, model=model, train=train), timed_steps)
+    timed = profile_of(RunConfig(source=source, data=data, model=model, train=train), timed_steps)
     if json:
-        print_json(found.to_dict())
+        print_json(timed.to_dict())
         return
-    print_table(*found.table())
-    if found.advice:
-        say(found.advice)
+    print_table(*timed.table())
+    if timed.advice:
+        say(timed.advice)
 
 
 def _train(config: RunConfig, folder: Path, *, overwrite: bool, json: bool = False) -> None:

@@ -106,8 +106,8 @@ def _fit_in_half(vae: VAE, count: int) -> list[bool]:
             for place, weight in enumerate(_weights(decoder)):
                 if place in rounded:
                     weight.copy_(weight.half())
-        found = _decoded(vae, decoder, z, context)
-        return float(np.nan_to_num(np.abs(found - exact) / span, nan=np.inf).max())
+        decoded = _decoded(vae, decoder, z, context)
+        return float(np.nan_to_num(np.abs(decoded - exact) / span, nan=np.inf).max())
 
     weights = _weights(vae.decoder)
     assert len(weights) == count

@@ -125,8 +125,8 @@ def application(
         if not np.isfinite(rows).all():
             return _refusal(400, "every number of a request must be finite; some are not.")
         async with busy:
-            found = await run_in_threadpool(_decode, vae, rows)
-        return Response(found, media_type="application/octet-stream")
+            answer = await run_in_threadpool(_decode, vae, rows)
+        return Response(answer, media_type="application/octet-stream")
 
     routes = [Route("/", shown), Route("/decode", decoded, methods=["POST"])]
     door = Middleware(Door, names=names, bucket=Bucket(rate, 2 * rate, clock))
@@ -135,8 +135,8 @@ def application(
 
 def _decode(vae: VAE, rows: np.ndarray) -> bytes:
     z, context = rows[:, : vae.latent_dim], torch.from_numpy(rows[:, vae.latent_dim :].copy())
-    found = exploration.decode(vae, z.copy(), context=context if vae.context_dim else None)
-    return found.astype("<f4").tobytes()
+    decoded_rows = exploration.decode(vae, z.copy(), context=context if vae.context_dim else None)
+    return decoded_rows.astype("<f4").tobytes()
 
 
 async def _body(request: Request, most_bytes: int) -> bytes | Response:
