@@ -5,11 +5,13 @@ import enum
 import importlib
 import inspect
 import json
+import math
 import pkgutil
 import tomllib
 from fractions import Fraction
+from numbers import Real
 from pathlib import Path
-from typing import Annotated, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal, NotRequired, TypedDict, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
@@ -352,6 +354,39 @@ def test_what_holds_a_plain_value_is_taken_for_it(hint, value, plain):
     assert found == plain and type(found) is type(plain)
     if isinstance(plain, tuple):
         assert [type(item) for item in found] == [type(item) for item in plain]
+
+
+class Estimate(TypedDict):
+    """What a file holds by name."""
+
+    mean: Real | None
+    rows: NotRequired[Annotated[int, Range("[1, 100)", 10)]]
+
+
+@pytest.mark.parametrize(
+    ("hint", "value", "message"),
+    [
+        (Estimate, {"mean": math.inf, "more": []}, None),
+        (Estimate, {"mean": None, "rows": 3}, None),
+        (Estimate, {"rows": 3}, "it must hold mean"),
+        (Estimate, {"mean": "x"}, "mean of it must be a number; got 'x'"),
+        (Estimate, {"mean": True}, "mean of it must be a number; got True"),
+        (Estimate, {"mean": 10**400}, "mean of it must be a finite number of at most 18 digits"),
+        (Estimate, {"mean": 1.0, "rows": 0}, r"rows of it must be in \[1, 100\); got 0"),
+        (Estimate, [1.0], r"it must hold values by name; got \[1.0\]"),
+        (dict[str, Estimate], {"pca": {"mean": 0.5}}, None),
+        (dict[str, Estimate], {"pca": 7}, "pca of it must hold values by name; got 7"),
+        (list[Estimate], [{"mean": 0.5}], None),
+        (list[Estimate], [{"mean": []}], r"mean of each of it must be a number; got \[\]"),
+        (list[Estimate], {"mean": 0.5}, "it must be a list"),
+    ],
+)
+def test_values_by_name_are_checked_as_far_as_they_are_known(hint, value, message):
+    if message is None:
+        assert converted(hint, value, "it") == value
+        return
+    with pytest.raises(ValueError, match=message):
+        converted(hint, value, "it")
 
 
 def test_configurations_made_with_numpy_are_those_made_without():

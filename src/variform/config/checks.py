@@ -1,7 +1,8 @@
 """One check of every value, whichever way it came.
 
 `converted` checks a value against a type, `checked` the arguments of a function or class, `from_dict` makes a
-configuration of plain values that a user wrote, and `from_file` what stands in a file that variform wrote.
+configuration of plain values that a user wrote, and `from_file` what stands in a file that variform wrote. A
+`TypedDict` describes the values by name of a file that a newer version may have written more into.
 """
 
 import dataclasses
@@ -15,13 +16,28 @@ import reprlib
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NotRequired,
+    TypedDict,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+
+_LONGEST_NAME = 40  # of a value in a message, where a file chooses the name
 
 _TYPES = {  # what messages call a type, and what they show of it
     int: ("a whole number", "for example 10"),
     float: ("a number", "for example 0.5"),
     bool: ("true or false", "one of them"),
     str: ("text", "text"),
+    numbers.Real: ("a number", "for example 0.5"),
 }
 
 
@@ -66,8 +82,8 @@ def converted(hint: Any, value: Any, where: str) -> Any:
     NumPy's numbers and arrays are taken for what they hold, and lists for tuples.
 
     Args:
-        hint: A type, a `Literal`, a tuple of those, a configuration, or one of them or None; numbers may have a
-            `Range`, by `Annotated`.
+        hint: A type, a `Literal`, a tuple, a list or a dict of those, a `TypedDict`, a configuration, or one of them
+            or None; numbers may have a `Range`, by `Annotated`. `numbers.Real` also takes NaN and infinity.
         value: A value; of a configuration also a dict.
         where: What messages call it; a field or an argument stands in backticks.
 
@@ -81,27 +97,40 @@ def converted(hint: Any, value: Any, where: str) -> Any:
         Traceback (most recent call last):
         ValueError: `optimizer` must be one of adam, rmsprop; got 'adams'. Did you mean 'adam'?
     """
-    kind = _Configuration if hint in _CONFIGURATIONS else get_origin(hint) or hint
-    convert = _CONVERTERS.get(kind, _to_instance)
+    convert = _CONVERTERS.get(_kind(hint), _to_instance)
     return convert(hint, value, where)
 
 
-def _to_number_in_range(hint: Any, value: Any, where: str) -> Any:
+def _kind(hint: Any) -> Any:
+    """What `_CONVERTERS` calls the kind of a hint."""
+    if hint in _CONFIGURATIONS:
+        return _Configuration
+    if is_typeddict(hint):
+        return TypedDict
+    return get_origin(hint) or hint
+
+
+def _to_value_in_range(hint: Any, value: Any, where: str) -> Any:
     inner, allowed = get_args(hint)
-    number = converted(inner, value, where)
+    value = converted(inner, value, where)
     require(
-        number in allowed,
+        value in allowed,
         f"{where} must be {allowed}",
-        number,
+        reprlib.repr(value),
         f"Use for example {allowed.example}.",
     )
-    return number
+    return value
 
 
 def _to_value_or_none(hint: Any, value: Any, where: str) -> Any:
     if value is None:
         return None
     inner = next(option for option in get_args(hint) if option is not type(None))
+    return converted(inner, value, where)
+
+
+def _to_present_value(hint: Any, value: Any, where: str) -> Any:
+    (inner,) = get_args(hint)
     return converted(inner, value, where)
 
 
@@ -134,16 +163,60 @@ def _to_tuple(hint: Any, value: Any, where: str) -> tuple[Any, ...]:
 
 
 def _to_number(hint: type[int] | type[float], value: Any, where: str) -> int | float:
-    value = _plain(value)
-    is_number = _is(numbers.Real, value)
-    is_whole = _is(numbers.Integral, value)
-    if is_number and not abs(value) < (2**63 if is_whole else math.inf):
+    number = _to_real(hint, value, where)
+    if not abs(number) < math.inf:
+        raise _of_too_many_digits(number, where)
+    if hint is int and not _is(numbers.Integral, number):
+        raise _of_another_type(hint, number, where)
+    return hint(number)
+
+
+def _to_real(hint: Any, value: Any, where: str) -> Any:
+    number = _plain(value)
+    if not _is(numbers.Real, number):
+        raise _of_another_type(hint, number, where)
+    if _is(numbers.Integral, number) and abs(number) >= 2**63:
+        raise _of_too_many_digits(number, where)
+    return number
+
+
+def _of_too_many_digits(value: Any, where: str) -> ValueError:
+    return ValueError(
+        f"{where} must be a finite number of at most 18 digits; got {reprlib.repr(value)}. Change it."
+    )
+
+
+def _to_list(hint: Any, value: Any, where: str) -> list[Any]:
+    (inner,) = get_args(hint)
+    return list(_to_tuple(tuple[inner, ...], value, where))
+
+
+def _to_values_by_name(hint: Any, value: Any, where: str) -> dict[str, Any]:
+    _require_names(value, where)
+    _, inner = get_args(hint)
+    return {
+        name: converted(inner, item, f"{name[:_LONGEST_NAME]} of {where}")
+        for name, item in value.items()
+    }
+
+
+def _to_record(hint: Any, value: Any, where: str) -> dict[str, Any]:
+    """The values by name that a `TypedDict` knows, checked, and the others as they are."""
+    _require_names(value, where)
+    record = dict(value)
+    for name, inner in _hints(hint).items():
+        if name in record:
+            record[name] = converted(inner, record[name], f"{name} of {where}")
+        elif name in hint.__required_keys__:
+            raise ValueError(f"{where} must hold {name}; it does not. Add it.")
+    return record
+
+
+def _require_names(values: Any, where: str) -> None:
+    if not isinstance(values, dict):
         raise ValueError(
-            f"{where} must be a finite number of at most 18 digits; got {reprlib.repr(value)}. Change it."
+            f"{where} must hold values by name; got {reprlib.repr(values)}. Write a table, [name]."
         )
-    if not is_number or (hint is int and not is_whole):
-        raise _of_another_type(hint, value, where)
-    return hint(value)
 
 
 def _is(kind: type, value: Any) -> bool:
@@ -167,13 +240,18 @@ class _Configuration:
 
 
 _CONVERTERS: dict[Any, Callable[[Any, Any, str], Any]] = {
-    Annotated: _to_number_in_range,
+    Annotated: _to_value_in_range,
     Union: _to_value_or_none,
     types.UnionType: _to_value_or_none,
     Literal: _to_choice,
     tuple: _to_tuple,
+    list: _to_list,
+    dict: _to_values_by_name,
+    TypedDict: _to_record,
+    NotRequired: _to_present_value,
     int: _to_number,
     float: _to_number,
+    numbers.Real: _to_real,
     str: _to_text,
     _Configuration: _to_configuration,
 }
@@ -282,10 +360,7 @@ def from_dict(
         Traceback (most recent call last):
         ValueError: the configuration has an unknown key 'hiden'. Did you mean 'hidden'?
     """
-    if not isinstance(values, dict):
-        raise ValueError(
-            f"{where} must hold values by name; got {reprlib.repr(values)}. Write a table, [name]."
-        )
+    _require_names(values, where)
     known = [field.name for field in dataclasses.fields(cls)]  # pyrefly: ignore[bad-argument-type]
     for key in values:
         if key not in known:

@@ -465,7 +465,7 @@ class Schema:
                 " Use a file that this version of variform wrote."
             )
         hints = get_type_hints(cls)
-        stored = converted(tuple[dict, ...], values.pop("conditions"), "conditions")
+        stored = converted(tuple[dict[str, object], ...], values.pop("conditions"), "conditions")
         conditions = tuple(known_condition(item) for item in stored)
         counts = values.pop("occupancy")
         occupancy = None if counts is None else Occupancy.from_dict(counts, conditions)

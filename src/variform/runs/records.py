@@ -5,162 +5,138 @@ may have written more.
 """
 
 import itertools
-import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
+from variform.config.checks import Range, converted
 from variform.evaluation.metrics import METRICS
 from variform.system.files import from_json, read_json
 
-Check = Callable[[Any], bool]
+
+class _Writable:
+    """The texts that UTF-8 can write; JSON has others."""
+
+    example = "letters"
+
+    def __contains__(self, text: str) -> bool:
+        return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+    def __str__(self) -> str:
+        return "text that UTF-8 can write"
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
+_Text = Annotated[str, _Writable()]
+_Count = Annotated[int, Range(f"[0, {2**53})", 10)]
+_Positive = Annotated[int, Range(f"[1, {2**53})", 10)]
+_Number = Real | None
+"""Null stands for NaN and infinity, which JSON has not."""
 
 
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**53
+class Mean(TypedDict):
+    """A mean over rows and its standard error."""
+
+    mean: _Number
+    se: Annotated[Real, Range("[0, inf]", 0.1)] | None
+    n: NotRequired[_Count]
 
 
-def _is_positive(value: Any) -> bool:
-    return _is_count(value) and value > 0
+class _NLL(Mean):
+    samples: _Positive
 
 
-def _is_number(value: Any) -> bool:
-    """Whether it is a number, or null, which stands for NaN and infinity."""
-    return value is None or type(value) is float or (type(value) is int and abs(value) < 2**53)
+class _ActiveUnits(TypedDict):
+    count: _Count
+    of: _Count
+    variances: list[_Number]
 
 
-def _is_error(value: Any) -> bool:
-    return value is None or (_is_number(value) and (math.isnan(value) or value >= 0))
+class _Rows(TypedDict):
+    train: _Positive
+    valid: _Count
+    test: _Count
 
 
-def _is_flag(value: Any) -> bool:
-    return isinstance(value, bool)
+class Data(TypedDict):
+    """data.json."""
+
+    source: _Text
+    kind: Literal["image", "table"]
+    shape: list[_Positive]
+    rows: _Rows
+    fingerprint: _Text
+    classes: NotRequired[list[_Text]]
+    duplicates: NotRequired[dict[str, _Count]]
+    notes: NotRequired[list[_Text]]
 
 
-def _is_shape(value: Any) -> bool:
-    return isinstance(value, list) and 0 < len(value) <= 8 and all(map(_is_positive, value))
+class Epoch(TypedDict):
+    """A line of history.jsonl."""
+
+    epoch: _Positive
+    step: _Count
+    best: bool
+    beta: _Number
+    train_loss: _Number
+    train_elbo: _Number
+    train_log_likelihood: _Number
+    train_kl: _Number
+    valid_loss: _Number
+    valid_elbo: _Number
+    valid_log_likelihood: _Number
+    valid_kl: _Number
+    examples: NotRequired[_Count]
+    learning_rate: NotRequired[_Number]
+    seconds: NotRequired[_Number]
+    rollback: NotRequired[_Text]
 
 
-@dataclass(frozen=True)
-class Each:
-    """Values by any name, all of one form."""
-
-    form: Any
-
-
-@dataclass(frozen=True)
-class Or:
-    """Null, or a value of a form."""
-
-    form: Any
+def _record(name: str, required: dict[str, Any], optional: dict[str, Any]) -> Any:
+    """A `TypedDict` some of whose names, those of the metrics, a table holds."""
+    record: Any = TypedDict
+    may_lack: Any = NotRequired
+    return record(name, {key: may_lack[form] for key, form in optional.items()} | required)
 
 
-def problem(value: Any, form: Any, place: str = "it") -> str:
-    """Where a value is not of a form, in words; empty where it is.
-
-    Args:
-        value: What was read.
-        form: A check of one value; a list of one form, of which every item must be; a dict of forms by name, where a
-            name that ends in `?` may be missing and others may be there; `Each`; or `Or`.
-        place: What the value is called.
-
-    Example:
-        >>> problem({"mean": 1.5, "more": []}, {"mean": _is_number, "n?": _is_count})
-        ''
-        >>> problem({"kl": [{"mean": "x"}]}, {"kl": [{"mean": _is_number}]})
-        'kl[0].mean is of another kind (str)'
-    """
-    if isinstance(form, Or):
-        return "" if value is None else problem(value, form.form, place)
-    if isinstance(form, list):
-        if not isinstance(value, list):
-            return f"{place} is no list"
-        return _first(
-            problem(item, form[0], f"{place}[{number}]") for number, item in enumerate(value)
-        )
-    if isinstance(form, Each | dict):
-        if not isinstance(value, dict):
-            return f"{place} is no values by name"
-        return _by_name(value, form, "" if place == "it" else f"{place}.")
-    return "" if form(value) else f"{place} is of another kind ({type(value).__name__})"
-
-
-def _by_name(values: dict[str, Any], form: "Each | dict[str, Any]", before: str) -> str:
-    if isinstance(form, Each):
-        return _first(
-            problem(value, form.form, before + name[:40]) for name, value in values.items()
-        )
-    for key, inner in form.items():
-        name = key.removesuffix("?")
-        if name in values:
-            if fault := problem(values[name], inner, before + name):
-                return fault
-        elif name == key:
-            return f"{before}{name} is missing"
-    return ""
-
-
-def _first(problems: Iterable[str]) -> str:
-    return next(filter(None, problems), "")
-
-
-ESTIMATE = {"mean": _is_number, "se": _is_error, "n?": _is_count}
-
-DATA = {
-    "source": _is_text,
-    "kind": lambda value: value in ("image", "table"),
-    "shape": _is_shape,
-    "rows": {"train": _is_positive, "valid": _is_count, "test": _is_count},
-    "fingerprint": _is_text,
-    "classes?": [_is_text],
-    "duplicates?": Each(_is_count),
-    "notes?": [_is_text],
-}
-
-MEANS = ("loss", "elbo", "log_likelihood", "kl")
-
-EPOCH = {
-    "epoch": _is_positive,
-    "step": _is_count,
-    "best": _is_flag,
-    "beta": _is_number,
-    **{f"{part}_{name}": _is_number for part in ("train", "valid") for name in MEANS},
-    "examples?": _is_count,
-    "learning_rate?": _is_number,
-    "seconds?": _is_number,
-    "rollback?": _is_text,
-}
-
-
-def _evaluation() -> dict[str, Any]:
-    """The form of evaluation.json, whose metrics may be there for the model and for each simpler one."""
-    optional = {f"{name}?": ESTIMATE for name in METRICS} | {
-        "reconstruction_error_per_column?": Each(ESTIMATE)
-    }
-    baseline = optional | {
-        "nll_difference?": ESTIMATE,
-        "reconstruction_error_difference?": ESTIMATE,
-    }
-    required = dict.fromkeys(("elbo", "log_likelihood", "kl", "posterior_gap", "ess"), ESTIMATE)
-    return optional | {
-        **required,
-        "nll": {**ESTIMATE, "samples": _is_positive},
-        "kl_per_dimension": Or([ESTIMATE]),
-        "active_units": {"count": _is_count, "of": _is_count, "variances": [_is_number]},
-        "baselines": Each({**baseline, "components?": _is_count, "note?": _is_text}),
-        "refined?": {**optional, "steps": _is_positive},
-        "split": _is_text,
-        "rows": _is_count,
-        "notes": [_is_text],
-        "warnings?": [_is_text],
-        "data?": DATA,
-        "versions?": Each(_is_text),
-    }
+_METRICS = dict.fromkeys(METRICS, Mean) | {"reconstruction_error_per_column": dict[str, Mean]}
+_Refined = _record("_Refined", {"steps": _Positive}, _METRICS)
+_Baseline = _record(
+    "_Baseline",
+    {},
+    _METRICS
+    | {
+        "nll_difference": Mean,
+        "reconstruction_error_difference": Mean,
+        "components": _Count,
+        "note": _Text,
+    },
+)
+Evaluation = _record(
+    "Evaluation",
+    {
+        "elbo": Mean,
+        "log_likelihood": Mean,
+        "kl": Mean,
+        "posterior_gap": Mean,
+        "ess": Mean,
+        "nll": _NLL,
+        "kl_per_dimension": list[Mean] | None,
+        "active_units": _ActiveUnits,
+        "baselines": dict[str, _Baseline],
+        "split": _Text,
+        "rows": _Count,
+        "notes": list[_Text],
+    },
+    _METRICS
+    | {
+        "refined": _Refined,
+        "warnings": list[_Text],
+        "data": Data,
+        "versions": dict[str, _Text],
+    },
+)
+"""evaluation.json, and validation.json."""
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
@@ -173,13 +149,12 @@ def read_evaluation(path: Path) -> dict[str, Any]:
         FileNotFoundError: when there is no such file.
         ValueError: for a file that is damaged, or of something else; says where.
     """
-    values = read_json(path)
-    if wrong := problem(values, _evaluation()):
-        raise ValueError(
-            f"{path} must hold the numbers of an evaluation; {wrong}. Fetch it again, or have it written anew by "
-            "variform train --resume with the run's folder."
-        )
-    return values
+    return _as(
+        Evaluation,
+        read_json(path),
+        f"{path} must hold the numbers of an evaluation",
+        "Fetch it again, or have it written anew by variform train --resume with the run's folder.",
+    )
 
 
 def read_data(path: Path) -> dict[str, Any]:
@@ -189,13 +164,12 @@ def read_data(path: Path) -> dict[str, Any]:
         FileNotFoundError: when there is no such file.
         ValueError: for a file that is damaged, or of something else; says where.
     """
-    values = read_json(path)
-    if wrong := problem(values, DATA):
-        raise ValueError(
-            f"{path} must describe the data of a run; {wrong}. Fetch it again, or have it written anew by variform "
-            "train --resume with the run's folder."
-        )
-    return values
+    return _as(
+        Data,
+        read_json(path),
+        f"{path} must describe the data of a run",
+        "Fetch it again, or have it written anew by variform train --resume with the run's folder.",
+    )
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
@@ -211,10 +185,8 @@ def read_history(path: Path) -> list[dict[str, Any]]:
         )
     lines = path.read_bytes().splitlines()
     rows = [from_json(line, f"line {number} of {path}") for number, line in enumerate(lines, 1)]
-    if wrong := problem(rows, [EPOCH]):
-        raise ValueError(
-            f"{path} must hold an epoch of a training in each line; {wrong}. Fetch it again."
-        )
+    rule = f"{path} must hold an epoch of a training in each line"
+    rows = _as(list[Epoch], rows, rule, "Fetch it again.")
     if any(after["step"] < before["step"] for before, after in itertools.pairwise(rows)):
         raise ValueError(
             f"{path} must hold the epochs in their order; they are not. Fetch it again."
@@ -230,9 +202,13 @@ def read_sessions(path: Path) -> list[Mapping[str, Any]]:
     """
     if not path.is_file():
         return []
-    values = read_json(path)
-    if wrong := problem(values, {"sessions?": [Each(lambda value: True)]}):
-        raise ValueError(
-            f"{path} must hold a list of sessions; {wrong}. Delete it to go on without."
-        )
-    return values.get("sessions", [])
+    sessions = read_json(path).get("sessions", [])
+    rule = f"{path} must hold a list of sessions"
+    return _as(list[dict[str, object]], sessions, rule, "Delete it to go on without.")
+
+
+def _as(form: Any, values: Any, rule: str, remedy: str) -> Any:
+    try:
+        return converted(form, values, "it")
+    except ValueError as error:
+        raise ValueError(f"{rule}; {error} {remedy}") from error

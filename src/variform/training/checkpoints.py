@@ -10,8 +10,9 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,6 +20,7 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
+from variform.config.checks import Natural, converted
 from variform.system import locks, processes
 from variform.system.files import to_json, write_text
 from variform.system.sealing import opened, verified, write_sealed
@@ -27,6 +29,27 @@ from variform.training import divergence
 CHECKPOINT = "checkpoint.safetensors"
 
 _MISFITS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError)
+
+
+class _Rollback(TypedDict):
+    step: int
+    what: str
+
+
+class _Row(TypedDict):
+    seconds: Real
+
+
+class _Numbers(TypedDict):
+    """What is no tensor of a `State`, as a file has it; older versions wrote less."""
+
+    step: Natural
+    best_loss: Real
+    best_epoch: int
+    stale: int
+    rows: list[_Row]
+    untrained: NotRequired[dict[str, Real]]
+    rollbacks: NotRequired[list[_Rollback]]
 
 
 @dataclass
@@ -286,7 +309,7 @@ def save(folder: Path, state: State, identity: str) -> None:
         for name, value in tensors.items()
     }
     tensors["sums"] = state.sums
-    numbers = {name: getattr(state, name) for name in _NUMBERS | _LATER}
+    numbers = {name: getattr(state, name) for name in _Numbers.__annotations__}
     with taking(folder, f"the checkpoint of step {state.step:,}"):
         header = {"state": numbers, "identity": identity}
         write_sealed(
@@ -375,11 +398,13 @@ def load(folder: Path, identity: str, defaults: dict[str, Any] | None = None) ->
             if name.startswith(prefix)
         }
 
-    numbers, sums = header.get("state"), tensors.get("sums")
-    if not isinstance(numbers, dict) or not _is_state(numbers) or sums is None:
+    try:
+        numbers = _numbers(header.get("state"))
+        sums = tensors["sums"]
+    except (ValueError, LookupError) as error:
         raise ValueError(
-            f"{path} must hold the state of a training; it does not. {_remedy(folder)}"
-        )
+            f"{path} must hold the state of a training; {error} {_remedy(folder)}"
+        ) from error
     state = State(
         group("weights/"),
         group("best/"),
@@ -432,41 +457,11 @@ def _remedy(folder: Path) -> str:
     )
 
 
-_NUMBERS: dict[str, Any] = {
-    "step": int,
-    "best_loss": int | float,
-    "best_epoch": int,
-    "stale": int,
-    "rows": list,
-}
-_LATER: dict[str, Any] = {"untrained": dict, "rollbacks": list}
-"""What files of older versions have not."""
-
-
-def _is_state(numbers: dict[str, Any]) -> bool:
-    """Whether the numbers of a file are of the kind that `save` writes."""
-    if not set(_NUMBERS) <= set(numbers) <= set(_NUMBERS | _LATER):
-        return False
-    kinds = _NUMBERS | _LATER
-    if (
-        not all(isinstance(value, kinds[name]) for name, value in numbers.items())
-        or numbers["step"] < 0
-    ):
-        return False
-    if not all(isinstance(value, float) for value in numbers.get("untrained", {}).values()):
-        return False
-    if not all(
-        isinstance(item, dict) and _is_rollback(item) for item in numbers.get("rollbacks", [])
-    ):
-        return False
-    return all(
-        isinstance(row, dict) and isinstance(row.get("seconds"), int | float)
-        for row in numbers["rows"]
-    )
-
-
-def _is_rollback(item: dict[str, Any]) -> bool:
-    return isinstance(item.get("step"), int) and isinstance(item.get("what"), str)
+def _numbers(values: Any) -> dict[str, Any]:
+    numbers = converted(_Numbers, values, "it")
+    if unknown := set(numbers) - set(_Numbers.__annotations__):
+        raise LookupError(f"it has {reprlib.repr(sorted(unknown))} too much.")
+    return numbers
 
 
 def _completed(identity: Any, defaults: Any) -> Any:
