@@ -242,22 +242,66 @@ def test_every_face_refuses_with_one_sentence(
     toml = f"[{table}]\n{name} = {json.dumps(value)}\n"
     Path("wrong.toml").write_text(toml)
     word = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-    for face in (
-        lambda: TABLES[table](**{name: value}),
-        lambda: RunConfig(**{table: {name: value}}),
-        lambda: dataclasses.replace(TABLES[table](), **{name: value}),
-        lambda: from_dict(TABLES[table], json.loads(json.dumps({name: value}))),
-        lambda: from_dict(RunConfig, tomllib.loads(toml)),
-        lambda: from_toml(toml),
+    plain, key = json.loads(json.dumps({name: value})), f"`{table}.{name}`"
+    in_a_table = shown.replace(f"`{name}`", key)
+    in_text = shown.replace(f"`{name}`", f"{key} in the configuration")
+    for face, told in (
+        (lambda: TABLES[table](**{name: value}), shown),
+        (lambda: dataclasses.replace(TABLES[table](), **{name: value}), shown),
+        (lambda: RunConfig(**{table: {name: value}}), in_a_table),
+        (lambda: from_dict(TABLES[table], plain, table=table), in_text),
+        (lambda: from_dict(RunConfig, tomllib.loads(toml)), in_text),
+        (lambda: from_toml(toml), in_text),
     ):
         with pytest.raises(ValueError, match="must be") as caught:
             face()
-        assert shown in str(caught.value)
+        assert told in str(caught.value)
     option = f"--{name.replace('_', '-')}"
-    for words in ([option, word], ["--config", "wrong.toml"]):
+    for words, told in (
+        ([option, word], shown.replace(f"`{name}`", option)),
+        (["--config", "wrong.toml"], shown.replace(f"`{name}`", f"{key} in wrong.toml")),
+    ):
         assert cli.run(["train", "none.csv", *words]) == 2
-        assert shown.replace(f"`{name}`", option) in capsys.readouterr().err
+        assert told in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["wrong.toml"]
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        (
+            "[train]\ncycles = 7",
+            "`train.cycles` in wrong.toml needs `train.beta_schedule='cyclic'`; got 7. Leave `train.cycles` out",
+        ),
+        (
+            "[train]\ngroups = 5",
+            "`train.groups` in wrong.toml must be left out with `train.objective='elbo'`",
+        ),
+        (
+            "[data]\nscaled = 1",
+            "wrong.toml: data has an unknown key 'scaled'. Did you mean 'scaling'?",
+        ),
+        ("scaling = 1", "wrong.toml has an unknown key 'scaling'"),
+        ("data = 1", "wrong.toml: data must hold values by name; got 1."),
+        ("source = 1", "`source` in wrong.toml must be text; got 1."),
+    ],
+)
+def test_a_mistake_in_a_file_names_the_file_and_the_key(
+    toml, message, tmp_path, monkeypatch, capsys
+):
+    """And no option of the command line, which the user has not written."""
+    monkeypatch.chdir(tmp_path)
+    Path("wrong.toml").write_text(toml)
+    assert cli.run(["train", "none.csv", "--config", "wrong.toml"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {message}") and "--" not in error
+
+
+def test_an_option_that_does_not_go_with_a_file_is_told_as_an_option(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("right.toml").write_text("[model]\nlatent_dim = 3")
+    assert cli.run(["train", "none.csv", "--config", "right.toml", "--cycles", "7"]) == 2
+    assert "--cycles needs --beta-schedule cyclic" in capsys.readouterr().err
 
 
 def wrong_values(hint):

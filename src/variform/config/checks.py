@@ -30,6 +30,8 @@ from typing import (
     is_typeddict,
 )
 
+from variform.config.words import with_fields
+
 _LONGEST_NAME = 40  # of a value in a message, where a file chooses the name
 
 _TYPES = {  # what messages call a type, and what they show of it
@@ -135,7 +137,13 @@ def _to_present_value(hint: Any, value: Any, where: str) -> Any:
 
 
 def _to_configuration(hint: Any, value: Any, where: str) -> Any:
-    return value if isinstance(value, hint) else from_dict(hint, value, where)
+    if isinstance(value, hint):
+        return value
+    _require_keys(hint, value, where)
+    try:
+        return hint(**value)
+    except ValueError as error:
+        raise ValueError(_in_table(str(error), hint, where)) from error
 
 
 def _to_choice(hint: Any, value: Any, where: str) -> str:
@@ -341,12 +349,23 @@ def _is_plain(hint: Any) -> bool:
 
 
 def from_dict(
-    cls: type[Configuration], values: dict[str, Any], where: str = "the configuration"
+    cls: type[Configuration],
+    values: dict[str, Any],
+    where: str = "the configuration",
+    *,
+    table: str = "",
 ) -> Configuration:
     """A configuration from plain values; the opposite of `to_dict`.
 
+    Args:
+        cls: A class that is `checked`.
+        values: Plain values by name; of a field that is a configuration likewise.
+        where: Where they stand, for messages.
+        table: Name of the table there that they are, if it has several.
+
     Raises:
-        ValueError: for an unknown key (with the nearest known one), a value of the wrong type or out of range.
+        ValueError: for an unknown key (with the nearest known one), a value of the wrong type or out of range; says
+            where, with the table and the key.
 
     Example:
         >>> from variform.config.model import ModelConfig
@@ -359,18 +378,47 @@ def from_dict(
         >>> from_dict(Network, {"hiden": [64]})
         Traceback (most recent call last):
         ValueError: the configuration has an unknown key 'hiden'. Did you mean 'hidden'?
+        >>> from_dict(Network, {"hidden": 64}, "run.toml", table="model")
+        Traceback (most recent call last):
+        ValueError: `model.hidden` in run.toml must be a list; got 64. Write for example [400, 400].
     """
+    _require_keys(cls, values, where)
+    try:
+        return cls(**values)
+    except ValueError as error:
+        text = _in_table(str(error), cls, table) if table else str(error)
+        raise ValueError(_placed(text, where)) from error
+
+
+def _require_keys(cls: type, values: Any, where: str) -> None:
     _require_names(values, where)
-    known = [field.name for field in dataclasses.fields(cls)]  # pyrefly: ignore[bad-argument-type]
+    known = _names(cls)
     for key in values:
         if key not in known:
             near = difflib.get_close_matches(str(key)[:99], known, 1)
             remedy = f"Did you mean '{near[0]}'?" if near else f"Known keys: {', '.join(known)}."
             raise ValueError(f"{where} has an unknown key {reprlib.repr(key)}. {remedy}")
-    try:
-        return cls(**values)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
+
+
+def _names(cls: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(cls)]
+
+
+def _in_table(text: str, cls: type, table: str) -> str:
+    """A message of a configuration that names its fields with their table, as `train.beta`."""
+    known = _names(cls)
+
+    def write(name: str, value: str) -> str | None:
+        return f"`{table}.{name}{value}`" if name in known else None
+
+    return with_fields(text, write)
+
+
+def _placed(text: str, where: str) -> str:
+    """A message that says where the first field that it names stands."""
+    places = iter([f" in {where}"])
+    placed = with_fields(text, lambda name, value: f"`{name}{value}`{next(places, '')}")
+    return f"{where}: {text}" if placed == text else placed
 
 
 def from_file(cls: type[Configuration], values: Any, where: str) -> Configuration:

@@ -1,6 +1,7 @@
-"""How messages show what a user wrote."""
+"""How messages show what a user wrote, and the fields that they speak of."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 
 _LONGEST_QUOTE, _MOST_LISTED = (
     60,
@@ -30,3 +31,31 @@ def listed(texts: Sequence[str]) -> str:
     return ", ".join(shown) + (
         f" and {len(texts) - len(shown)} more" if len(texts) > len(shown) else ""
     )
+
+
+_QUOTED = r"""(?<!\w)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(?!\w)"""  # what a user wrote, as `repr` shows it
+_VALUE = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^`'"])+"""
+_FIELD = re.compile(
+    rf"{_QUOTED}|(?<![\w/`.-])`(?P<name>[a-z][a-z0-9_.]*)(?P<value>={_VALUE})?`(?!\.?[\w/`])"
+)
+
+
+def with_fields(text: str, write: Callable[[str, str], str | None]) -> str:
+    """A message with each field that stands in backticks in it, `name` or `name=value`, as `write` has it.
+
+    What stands in quotes stays, as a user's own words do.
+
+    Args:
+        text: The message.
+        write: Takes the name of a field, and "=" with its value or nothing; gives None for what stays as it is.
+
+    Example:
+        >>> with_fields("Use `beta=2` for 'a `beta`'.", lambda name, value: f"{name.upper()}{value}")
+        "Use BETA=2 for 'a `beta`'."
+    """
+
+    def written(found: re.Match[str]) -> str:
+        field = None if found["name"] is None else write(found["name"], found["value"] or "")
+        return found[0] if field is None else field
+
+    return _FIELD.sub(written, text)

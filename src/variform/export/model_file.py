@@ -75,7 +75,7 @@ def load_vae(path: str | os.PathLike[str]) -> VAE:
     path = Path(path)
     header, tensors = read_sealed(path)
     try:
-        config = from_dict(ModelConfig, header["model"], path.name)
+        config = from_dict(ModelConfig, header["model"], path.name, table="model")
         vae = build_bounded(
             lambda: _build(config, Schema.from_dict(header["schema"]), tensors), tensors
         )

@@ -17,6 +17,7 @@ from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.config.toml import from_toml, to_option
 from variform.config.training import TrainConfig
+from variform.config.words import with_fields
 
 Options = Group("Options", sort_key=0)
 DataOptions = Annotated[DataConfig, Parameter(name="*", group=Group("Data", sort_key=1))]
@@ -63,19 +64,13 @@ NAMES = frozenset(
 )
 """Every option of every command, as Python has it."""
 
-_QUOTED = r"""(?<!\w)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(?!\w)"""  # what a user wrote, as `repr` shows it
-_VALUE = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^`'"])+"""
-_FIELD = re.compile(
-    rf"{_QUOTED}|(?<![\w/`.-])`(?P<name>[a-z][a-z0-9_]*)(?:=(?P<value>{_VALUE}))?`(?!\.?[\w/`])"
-)
-
 
 def in_options(text: str) -> str:
     """A sentence of the library as the command line says it: a field in backticks becomes an option.
 
     Below the command line a message names a field of a configuration or an argument as Python and config.toml have it,
-    alone or with a value. What is no option of a command stays, and so does what stands in quotes, as a user's own
-    words do.
+    alone or with a value. What is no option of a command stays, as what stands in quotes does, and the fields of a
+    file, which have the names of their tables: `train.beta`.
 
     Example:
         >>> in_options("Use `likelihood='gaussian-per-feature'` or a smaller `learning_rate`.")
@@ -83,19 +78,18 @@ def in_options(text: str) -> str:
         >>> in_options("`deterministic=False`, `image_size=[32, 32]`, `latents`, '`label`'")
         "--no-deterministic, --image-size 32,32, `latents`, '`label`'"
     """
-    return _FIELD.sub(_in_options, text)
+    return with_fields(text, _in_options)
 
 
-def _in_options(match: re.Match[str]) -> str:
-    name, written = match["name"], match["value"]
+def _in_options(name: str, value: str) -> str | None:
     if name not in NAMES:
-        return match[0]
-    if written is None:
+        return None
+    if not value:
         return to_option(name)
     try:
-        return to_option(name, ast.literal_eval(written))
+        return to_option(name, ast.literal_eval(value.removeprefix("=")))
     except (ValueError, SyntaxError):
-        return match[0]
+        return None
 
 
 @contextmanager
