@@ -875,6 +875,30 @@ def test_a_mistake_is_told_in_a_sentence_and_touches_nothing(
     assert tree(mistakes) == before
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train digits --out notes",
+        "train digits --out run",
+        "train digits --out nan.csv/inside",
+        "generate run --out notes",
+        "generate run --out nowhere/new.npy",
+        "generate 'a table' --out over.csv",
+        "encode run --out nowhere/new.csv",
+        "compare run 'a table' --out notes",
+        "export run --to numpy --out notes",
+        "explore run --out page.txt",
+        "explore run --out run/report.html",
+        "study latent-dim digits --out notes",
+        "study latent-dim digits --out run --dims 2",
+    ],
+)
+def test_who_cannot_write_there_is_asked_for_another_out(mistakes, monkeypatch, capsys, command):
+    monkeypatch.chdir(mistakes)
+    assert cli.run(shlex.split(command)) == 2
+    assert "Choose another --out" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(
     not Path("/proc/self").exists(), reason="needs a folder that not even root may write to"
 )

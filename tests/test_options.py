@@ -26,6 +26,9 @@ from variform.faces.cli.train import latent_dim
         ("`condition=['kind of wood', 'mass']`", "--condition 'kind of wood' mass"),
         ("`label='it is `label`'`", "--label 'it is `label`'"),
         ('`label="the cat\'s"`', "--label 'the cat'\"'\"'s'"),
+        # what functions call a folder or a path, and commands --out
+        ("Choose another `folder`.", "Choose another --out."),
+        ("Choose another `path`.", "Choose another --out."),
         # what is no option, or no value, stays
         ("the `decoder` of `latents=3`", "the `decoder` of `latents=3`"),
         ("`learning_rate=smaller`", "`learning_rate=smaller`"),
@@ -43,6 +46,11 @@ from variform.faces.cli.train import latent_dim
         (
             "the run's rows' own `label` isn't 'a' but 'b'",
             "the run's rows' own --label isn't 'a' but 'b'",
+        ),
+        # the fields of a file have the names of their tables
+        (
+            "`train.beta` in run.toml, `train.kl='auto'`",
+            "`train.beta` in run.toml, `train.kl='auto'`",
         ),
         # older versions wrote options into their files
         ("Train with --scaling none.", "Train with --scaling none."),

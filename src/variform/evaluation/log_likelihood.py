@@ -124,7 +124,7 @@ def score(
         )
     if len(data) == 0:
         raise ValueError(
-            "there must be at least one row to evaluate; got none. Choose another split."
+            "there must be at least one row to evaluate; got none. Choose another `split`."
         )
     keep_freed()
     bar = progress_bar(progress)

@@ -253,7 +253,7 @@ def new_run(folder: Path, *, overwrite: bool = False) -> Iterator[None]:
         if not overwrite and not all(locks.is_lock(path.name) for path in folder.iterdir()):
             raise FileExistsError(
                 f"the output folder must be new or empty; {folder} is not. "
-                "Choose another, go on with what is there, or replace it with `overwrite=True`."
+                "Choose another `folder`, go on with what is there, or replace it with `overwrite=True`."
             )
         yield
 

@@ -306,7 +306,7 @@ def _require_same_study(config: RunConfig, folder: Path, overwrite: bool) -> Run
     if path.is_file() and not overwrite and not _same_fits(read_config(path), config):
         raise ValueError(
             f"{folder} must hold the same study or nothing; its study.toml differs from these options. "
-            "Choose another folder, or start anew there with `overwrite=True`."
+            "Choose another `folder`, or start anew there with `overwrite=True`."
         )
     return config
 

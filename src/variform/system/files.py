@@ -73,7 +73,7 @@ def replacing(path: str | os.PathLike[str], *, new: bool = False) -> Iterator[Pa
     if path.is_dir() or not path.parent.is_dir():
         wrong = f"{path} is a folder" if path.is_dir() else f"there is no folder {path.parent}"
         raise FileNotFoundError(
-            f"a file must be written in a folder that exists; {wrong}. Choose another path."
+            f"a file must be written in a folder that exists; {wrong}. Choose another `path`."
         )
     if new:
         _require_new(path)
@@ -121,7 +121,9 @@ def _appear(temporary: Path, path: Path) -> None:
 
 def _require_new(path: Path) -> None:
     if path.exists():
-        raise FileExistsError(f"the output must be a new file; {path} exists. Choose another.")
+        raise FileExistsError(
+            f"the output must be a new file; {path} exists. Choose another `path`."
+        )
 
 
 @contextmanager
@@ -176,7 +178,7 @@ def require_empty(path: Path) -> None:
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise FileExistsError(
-            f"the output folder must be new or empty; {path} is not. Choose another."
+            f"the output folder must be new or empty; {path} is not. Choose another `folder`."
         )
     locks.require_makeable(path)
 

@@ -167,7 +167,7 @@ def require_makeable(folder: str | os.PathLike[str]) -> None:
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         wrong = "may not be written to" if there.is_dir() else "is a file"
         raise PermissionError(
-            f"the output must be a folder that can be made; {there} {wrong}. Choose another."
+            f"the output must be a folder that can be made; {there} {wrong}. Choose another `folder`."
         )
 
 

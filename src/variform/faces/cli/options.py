@@ -64,6 +64,9 @@ NAMES = frozenset(
 )
 """Every option of every command, as Python has it."""
 
+_PLACES = {"folder": "out", "path": "out"}
+"""What functions call the place that they write to, and commands."""
+
 
 def in_options(text: str) -> str:
     """A sentence of the library as the command line says it: a field in backticks becomes an option.
@@ -81,7 +84,8 @@ def in_options(text: str) -> str:
     return with_fields(text, _in_options)
 
 
-def _in_options(name: str, value: str) -> str | None:
+def _in_options(field: str, value: str) -> str | None:
+    name = _PLACES.get(field, field)
     if name not in NAMES:
         return None
     if not value:

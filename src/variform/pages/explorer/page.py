@@ -41,7 +41,7 @@ class Page:
         """
         if Path(path).exists():
             raise FileExistsError(
-                f"the output must be a new file; {path} exists. Choose another path."
+                f"the output must be a new file; {path} exists. Choose another `path`."
             )
         write_text(path, self.html)
 
