@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
 from variform.pages.style import (
@@ -52,33 +53,19 @@ def plot_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     """
     if not history:
         raise ValueError("plot_curves needs at least one epoch; got an empty history. Train first.")
-    best = [number for number, row in enumerate(history) if row.get("best")][-1:]
     keys = _curve_keys([history])
-    is_bound = keys == list(_CURVES)[:3]
-    title = (
-        f"Training: ELBO = log-likelihood {MINUS} KL, epoch by epoch"
-        if is_bound
-        else "Training, epoch by epoch"
-    )
-    figure = new_figure(WIDTH if len(keys) > 1 else 6.6, 3.5, title)
-    panels = list(figure.subplots(1, len(keys), squeeze=False).flat)
+    title = "Training, epoch by epoch"
+    if keys == ["elbo", "log_likelihood", "kl"]:
+        title = f"Training: ELBO = log-likelihood {MINUS} KL, epoch by epoch"
+    figure, panels = _new_curves(keys, title, height=3.5, xlabel="epoch")
     for panel, key in zip(panels, keys, strict=True):
-        style_panel(panel, title=_CURVES[key], xlabel="epoch")
-        panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-        for part, colour, style in (("train", BLUE, "--"), ("valid", ORANGE, "-")):
-            _draw_curve(
-                panel, history, f"{part}_{key}", best, label=part, color=colour, linestyle=style
-            )
-    panels[0].set_ylabel("nats per example")
+        panel.locator_params(axis="x", integer=True, min_n_ticks=1)
+        _draw_training(panel, history, key)
+        _draw_validation(panel, history, key)
     if "kl" in keys and len({row["beta"] for row in history}) > 1:
         _draw_beta(panels[-1], history)
-    handles = [
-        line
-        for panel in figure.axes[len(keys) - 1 :]
-        for line in panel.get_lines()
-        if not str(line.get_label()).startswith("_")
-    ]
-    legend_below(figure, handles)
+    last_axes = figure.axes[len(keys) - 1 :]  # the last panel, and that of beta where there is one
+    legend_below(figure, _labelled_lines(last_axes))
     return figure
 
 
@@ -90,6 +77,25 @@ def _curve_keys(histories: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
     rows = [row for history in histories for row in history]
     there = [key for key in _CURVES if all(row.get(f"valid_{key}") is not None for row in rows)]
     return [key for key in there if key != "loss" or "elbo" not in there]
+
+
+def _new_curves(
+    keys: Sequence[str], title: str, *, height: float, xlabel: str
+) -> tuple[Figure, list[Axes]]:
+    """A figure with a panel for each measure, side by side."""
+    width = WIDTH if len(keys) > 1 else 6.6
+    figure = new_figure(width, height, title)
+    panels = list(figure.subplots(1, len(keys), squeeze=False).flat)
+    for panel, key in zip(panels, keys, strict=True):
+        style_panel(panel, title=_CURVES[key], xlabel=xlabel)
+    panels[0].set_ylabel("nats per example")
+    return figure, panels
+
+
+def _labelled_lines(panels: Sequence[Axes]) -> list[Line2D]:
+    """The lines that have a name of their own: matplotlib's begin with an underscore."""
+    lines = [line for panel in panels for line in panel.get_lines()]
+    return [line for line in lines if not str(line.get_label()).startswith("_")]
 
 
 def plot_compared_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
@@ -113,46 +119,34 @@ def plot_compared_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -
             "plot_compared_curves needs at least one epoch of each run; got none. Train first."
         )
     keys = _curve_keys(list(histories.values()))
-    figure = new_figure(WIDTH if len(keys) > 1 else 6.6, 3.7, "Validation, step by step")
-    panels = list(figure.subplots(1, len(keys), squeeze=False).flat)
+    figure, panels = _new_curves(keys, "Validation, step by step", height=3.7, xlabel="step")
     for panel, key in zip(panels, keys, strict=True):
-        style_panel(panel, title=_CURVES[key], xlabel="step")
-        values = []
+        late = []
         for number, (name, history) in enumerate(histories.items()):
-            look = {
-                "color": PALETTE[number % len(PALETTE)],
-                "linestyle": ("-", "--", ":")[number // len(PALETTE) % 3],
-            }
-            steps = [row["step"] for row in history]
-            curve = np.array([row[f"valid_{key}"] for row in history], dtype=float)
-            marker = "o" if len(history) <= 20 else ""
-            panel.plot(
-                steps,
-                curve,
-                marker=marker,
-                markersize=3,
-                linewidth=1.5,
-                label=fitted_text(name, 30),
-                **look,
-            )
-            best = [place for place, row in enumerate(history) if row.get("best")][-1:]
-            if best:
-                star: dict[str, Any] = {
-                    "marker": "*",
-                    "markersize": 11,
-                    "markeredgecolor": INK,
-                    "zorder": 4,
-                }
-                panel.plot(steps[best[0]], curve[best[0]], **{**look, "linestyle": ""}, **star)
-            values.append(curve[len(curve) // 10 :])  # what comes after the steep beginning
-        low, high = span_of(np.concatenate(values))
-        panel.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-    panels[0].set_ylabel("nats per example")
-    legend_below(
-        figure,
-        [line for line in panels[0].get_lines() if not str(line.get_label()).startswith("_")],
-    )
+            colour = PALETTE[number % len(PALETTE)]
+            dashes = ("-", "--", ":")[number // len(PALETTE) % 3]
+            label = fitted_text(name, 30)
+            curve = _draw_run(panel, history, key, color=colour, linestyle=dashes, label=label)
+            late.append(curve[len(curve) // 10 :])  # what comes after the steep beginning
+        low, high = span_of(np.concatenate(late))
+        margin = 0.05 * (high - low)
+        panel.set_ylim(low - margin, high + margin)
+    legend_below(figure, _labelled_lines(panels[:1]))
     return figure
+
+
+def _draw_run(
+    panel: Axes, history: Sequence[Mapping[str, Any]], key: str, *, color: str, **look: Any
+) -> Array:
+    """One run's validation of a measure by step, with a star at its best epoch; gives the values, (epochs,)."""
+    steps = [row["step"] for row in history]
+    values = np.array([row[f"valid_{key}"] for row in history], dtype=float)
+    marker = _marker_of_epochs(history)
+    panel.plot(steps, values, marker=marker, markersize=3, linewidth=1.5, color=color, **look)
+    best = _best_place(history)
+    if best is not None:
+        panel.plot(steps[best], values[best], color=color, **_STAR)
+    return values
 
 
 def plot_latent_dim_study(
@@ -190,52 +184,80 @@ def plot_latent_dim_study(
         raise ValueError(
             "plot_latent_dim_study needs at least one model; got no rows. Run the study first."
         )
-    title, note, height = "What more latent dimensions buy", "error bars: one standard error", 3.4
+    title = "What more latent dimensions buy"
+    note = "error bars: one standard error"
+    curves_height = 3.4
     before = as_events(originals, 1, columns)[:12]
     if columns:
-        figure = new_figure(WIDTH, height + 0.5, title, note)
+        figure = new_figure(WIDTH, curves_height + 0.5, title, note)
         _draw_study(figure, rows, error_unit)
         return figure
-    dims = sorted(reconstructions)
-    after = [as_events(reconstructions[dim], 1, columns)[: len(before)] for dim in dims]
-    size = size_of_tiles(before, 1 + len(dims), len(before))
-    figure = new_figure(WIDTH, size[1] + height + 0.9, title, note)
-    (above,), (below,) = figure.subfigures(2, 1, squeeze=False, height_ratios=(size[1], height))
+    images, names = [before], ["original"]
+    for dim in sorted(reconstructions):
+        after = as_events(reconstructions[dim], 1, columns)
+        images.append(after[: len(before)])
+        names.append("1 dimension" if dim == 1 else f"{dim} dimensions")
+    _, tiles_height = size_of_tiles(before, len(names), len(before))
+    figure = new_figure(WIDTH, tiles_height + curves_height + 0.9, title, note)
+    heights = (tiles_height, curves_height)
+    (above,), (below,) = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)
     panel = above.subplots()
-    draw_tiles(panel, np.concatenate([before, *after]), len(before), value_range)
-    panel.set_yticks(
-        range(1 + len(dims)), ["original", *(f"{dim} dimension{'s'[: dim > 1]}" for dim in dims)]
-    )
+    draw_tiles(panel, np.concatenate(images), len(before), value_range)
+    panel.set_yticks(range(len(names)), names)
     _draw_study(below, rows, error_unit)
     return figure
 
 
-def _draw_curve(
-    panel: Axes, history: Sequence[Mapping[str, Any]], key: str, best: list[int], **look: Any
-) -> None:
-    """One measure over the epochs, with a star at the best one."""
-    places, values = _places(history), np.array([row[key] for row in history], dtype=float)
-    shown = len(history)
-    if key.startswith("train") and shown > 1 and not places[-1].is_integer():
-        shown -= 1  # of a last epoch that ended early: a mean over fewer rows than the others
-    marker = "o" if len(history) <= 20 else ""
-    panel.plot(places[:shown], values[:shown], marker=marker, markersize=3.5, linewidth=1.6, **look)
-    if best and key.startswith("valid"):
-        look |= {
-            "linestyle": "",
-            "marker": "*",
-            "markersize": 11,
-            "markeredgecolor": INK,
-            "zorder": 4,
-        }
-        look["label"] = f"best epoch: {history[best[0]]['epoch']}"
-        panel.plot(places[best[0]], values[best[0]], **look)
+_LINE: dict[str, Any] = {"markersize": 3.5, "linewidth": 1.6}
+_STAR: dict[str, Any] = {
+    "linestyle": "",
+    "marker": "*",
+    "markersize": 11,
+    "markeredgecolor": INK,
+    "zorder": 4,
+}
+"""The look of a best epoch."""
 
 
-def _places(history: Sequence[Mapping[str, Any]]) -> list[float]:
+def _draw_training(panel: Axes, history: Sequence[Mapping[str, Any]], key: str) -> None:
+    """One measure over the training rows, epoch by epoch."""
+    passes = _passes(history)
+    values = np.array([row[f"train_{key}"] for row in history], dtype=float)
+    marker = _marker_of_epochs(history)
+    ended_early = not passes[-1].is_integer()
+    if ended_early and len(history) > 1:  # its mean is over fewer rows than the others
+        passes = passes[:-1]
+        values = values[:-1]
+    panel.plot(passes, values, "--", color=BLUE, label="train", marker=marker, **_LINE)
+
+
+def _draw_validation(panel: Axes, history: Sequence[Mapping[str, Any]], key: str) -> None:
+    """One measure over the validation rows, epoch by epoch, with a star at the best."""
+    passes = _passes(history)
+    values = np.array([row[f"valid_{key}"] for row in history], dtype=float)
+    marker = _marker_of_epochs(history)
+    panel.plot(passes, values, "-", color=ORANGE, label="valid", marker=marker, **_LINE)
+    best = _best_place(history)
+    if best is not None:
+        label = f"best epoch: {history[best]['epoch']}"
+        panel.plot(passes[best], values[best], color=ORANGE, label=label, **_STAR)
+
+
+def _passes(history: Sequence[Mapping[str, Any]]) -> list[float]:
     """Passes over the training rows at the end of each epoch; the last may have ended early."""
-    whole = max((row["examples"] for row in history if "examples" in row), default=1)
-    return [row["epoch"] - 1 + row.get("examples", whole) / whole for row in history]
+    all_rows = max((row["examples"] for row in history if "examples" in row), default=1)
+    return [row["epoch"] - 1 + row.get("examples", all_rows) / all_rows for row in history]
+
+
+def _best_place(history: Sequence[Mapping[str, Any]]) -> int | None:
+    """Where the best epoch stands: the last of those that were best so far."""
+    places = [place for place, row in enumerate(history) if row.get("best")]
+    return places[-1] if places else None
+
+
+def _marker_of_epochs(history: Sequence[Mapping[str, Any]]) -> str:
+    """A point for each epoch where they are few."""
+    return "o" if len(history) <= 20 else ""
 
 
 def _draw_beta(panel: Axes, history: Sequence[Mapping[str, Any]]) -> None:
@@ -245,7 +267,7 @@ def _draw_beta(panel: Axes, history: Sequence[Mapping[str, Any]]) -> None:
     twin.grid(visible=False)
     twin.spines["right"].set(visible=True, color=GREY)
     twin.plot(
-        _places(history),
+        _passes(history),
         [row["beta"] for row in history],
         color=GREY,
         linestyle=":",
@@ -276,19 +298,21 @@ def _draw_study(
         if panel.get_legend_handles_labels()[0]:
             panel.legend(frameon=False, fontsize=TICK_SIZE)
     for panel in (bound, error):
-        wide = dims[-1] > 8 * dims[0]
-        if wide:
+        places = np.array(dims)
+        if dims[-1] > 8 * dims[0]:
             panel.set_xscale("log", base=2)
-        ticks = _apart(dims, np.log(dims) if wide else np.array(dims))
+            places = np.log(dims)
+        ticks = _apart(dims, places)
         panel.set_xticks(ticks, [str(tick) for tick in ticks])
         panel.set_xticks([], minor=True)
 
 
 def _apart(values: Sequence[int], places: Array) -> list[int]:
     """Those of the rising values whose places on an axis leave room for a label."""
+    room = (places[-1] - places[0]) / 10
     kept = [0]
     for number in range(1, len(values)):
-        if places[number] - places[kept[-1]] > (places[-1] - places[0]) / 10:
+        if places[number] - places[kept[-1]] > room:
             kept.append(number)
     return [values[number] for number in kept]
 
@@ -306,17 +330,9 @@ def _draw_measure(
     measured = [
         (row["latent_dim"], row[key]["mean"], row[key]["se"]) for row in rows if row.get(key)
     ]
-    if measured:
-        dims, means, errors = np.array(
-            sorted(measured), dtype=float
-        ).T  # an error that is None becomes NaN: no bar
-        panel.errorbar(
-            dims,
-            sign * means,
-            yerr=errors,
-            marker="o",
-            markersize=4,
-            capsize=3,
-            label=label,
-            **look,
-        )
+    if not measured:
+        return
+    # An error that is None becomes NaN: no bar.
+    dims, means, errors = np.array(sorted(measured), dtype=float).T
+    points = {"marker": "o", "markersize": 4, "capsize": 3}
+    panel.errorbar(dims, sign * means, yerr=errors, label=label, **points, **look)

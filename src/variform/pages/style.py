@@ -4,6 +4,7 @@ An array is (..., *event) in the user's own units: an event is (channels, height
 channels and (columns,) for tables. Whoever passes `columns` says that the events are rows of a table.
 """
 
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -18,10 +19,19 @@ Array = NDArray[Any]
 
 # Eight colours by Okabe and Ito (2008) that colour-blind readers can tell apart, and two more that keep that distance.
 PALETTE = (
-    *("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9"),
-    *("#cc79a7", "#222222", "#8800ff", "#663311", "#f0e442"),
+    "#0072b2",  # blue
+    "#e69f00",  # yellow orange
+    "#009e73",  # green
+    "#d55e00",  # orange
+    "#56b4e9",  # sky blue
+    "#cc79a7",  # pink
+    "#222222",  # black
+    "#8800ff",  # violet
+    "#663311",  # brown
+    "#f0e442",  # yellow
 )
-BLUE, ORANGE = PALETTE[0], PALETTE[3]
+BLUE = PALETTE[0]
+ORANGE = PALETTE[3]
 INK, GREY, PALE = "#222222", "#6b6f76", "#d9dcde"
 COLOUR_MAP = "viridis"
 
@@ -43,9 +53,8 @@ def new_figure(width: float, height: float, title: str, note: str = "") -> Figur
     """An empty figure (inches) with its title above and a note below."""
     figure = Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
     figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
-    figure.suptitle(
-        fitted_text(title, int(8.5 * width)), fontsize=TITLE_SIZE, fontweight="bold", color=INK
-    )
+    title = fitted_text(title, int(8.5 * width))
+    figure.suptitle(title, fontsize=TITLE_SIZE, fontweight="bold", color=INK)
     if note:
         figure.supxlabel(fitted_text(note, int(12 * width)), fontsize=TICK_SIZE, color=GREY)
     return figure
@@ -55,9 +64,10 @@ def new_panels(
     names: Sequence[str], *, title: str, note: str = "", ratio: float = 0.85
 ) -> tuple[Figure, list[Axes]]:
     """A figure with one titled panel per name, up to 12, in rows of up to four; a panel is `ratio` as high as wide."""
-    names, note = names[:MOST_PANELS], note or note_on_shown("columns", len(names), MOST_PANELS)
+    note = note or note_on_shown("columns", len(names), MOST_PANELS)
+    names = names[:MOST_PANELS]
     across = _across(len(names))
-    down = -(-len(names) // across)
+    down = math.ceil(len(names) / across)
     width = {1: 5.0, 2: 3.6, 3: 3.2}.get(across, WIDTH / 4)
     figure = new_figure(across * width, 0.9 + down * width * ratio, title, note)
     panels = list(figure.subplots(down, across, squeeze=False).flat)
@@ -70,7 +80,8 @@ def new_panels(
 
 def _across(count: int) -> int:
     """How many of `count` panels stand side by side: at most four, and rows as even as can be."""
-    return -(-count // -(-count // 4))
+    rows = math.ceil(count / 4)
+    return math.ceil(count / rows)
 
 
 def style_panel(panel: Axes, *, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
@@ -101,11 +112,14 @@ def legend_below(figure: Figure, handles: Sequence[Any]) -> None:
     """A legend under the panels; the figure's note, which would stand at the same place, becomes its title."""
     note = figure.get_supxlabel()
     figure.supxlabel("")
+    columns = len(handles)
+    if columns > 4:
+        columns = max(1, int(figure.get_figwidth() // 3))
     figure.legend(
         handles,
         [handle.get_label() for handle in handles],
         loc="outside lower center",
-        ncols=max(1, int(figure.get_figwidth() // 3)) if len(handles) > 4 else len(handles),
+        ncols=columns,
         frameon=False,
         fontsize=TICK_SIZE,
         title=note,
@@ -135,29 +149,32 @@ def words_of(categories: Sequence[Sequence[str]], column: int) -> Sequence[str]:
 
 def every_nth(count: int, most: int) -> range:
     """At most `most` evenly spaced places out of `count`."""
-    return range(0, count, -(-count // most))
+    return range(0, count, math.ceil(count / most))
 
 
 def span_of(values: Array) -> tuple[float, float]:
     """Lowest and highest finite value; never the same number twice."""
     finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    return (
-        (low, high) if low < high else (low - 0.5 * (abs(low) or 1), high + 0.5 * (abs(high) or 1))
-    )
+    if not finite.size:
+        return 0.0, 1.0
+    low, high = float(finite.min()), float(finite.max())
+    if low == high:
+        margin = 0.5 * (abs(low) or 1)
+        return low - margin, high + margin
+    return low, high
 
 
 def as_events(values: ArrayLike, leading: int, columns: Sequence[str]) -> Array:
     """The array, if it holds rows with these columns, or images, behind `leading` axes."""
     array = np.asarray(values, dtype=float)
     event = array.shape[leading:]
-    fits = event == (len(columns),) if columns else len(event) == 3 and event[0] in (1, 3)
+    if columns:
+        what = f"rows of {len(columns)} columns"
+        fits = event == (len(columns),)
+    else:
+        what = "images of (1 or 3 channels, height, width)"
+        fits = len(event) == 3 and event[0] in (1, 3)
     if not fits or not array.size:
-        what = (
-            f"rows of {len(columns)} columns"
-            if columns
-            else "images of (1 or 3 channels, height, width)"
-        )
         raise ValueError(
             f"the picture needs {leading} leading axes and then {what}; got shape {array.shape}. "
             "Reshape the array, or name as many columns as it has."
@@ -173,14 +190,15 @@ def tile_shape(images: Array) -> tuple[float, float, float]:
 
     A very flat image leaves room above and below, a very tall one at its sides: cells stay large enough for a label.
     """
-    ratio = float(np.clip(images.shape[-2] / images.shape[-1], 1 / 12, 12.0))
+    height, width = images.shape[-2:]
+    ratio = float(np.clip(height / width, 1 / 12, 12.0))
     cell = float(np.clip(ratio, 0.4, 2.5))
     return cell, min(1.0, cell / ratio), min(1.0, ratio / cell)
 
 
 def size_of_tiles(images: Array, rows: int, across: int) -> tuple[float, float]:
     """Inches that rows of images need on the page, with the names of the rows at their left."""
-    cell = tile_shape(images)[0]
+    cell, _, _ = tile_shape(images)
     side = min(1.0, (WIDTH - 1.3) / across, 8 / (rows * cell))
     return max(across * side + 1.3, 5.0), rows * side * cell
 
@@ -188,17 +206,17 @@ def size_of_tiles(images: Array, rows: int, across: int) -> tuple[float, float]:
 def draw_tiles(panel: Axes, images: Array, across: int, value_range: tuple[float, float]) -> None:
     """Draw images (N, *event) in rows of `across`; image k is centred at x = k % across, y = k // across."""
     cell, width, height = tile_shape(images)
-    width, height = 0.92 * width, 0.92 * height
+    width *= 0.92
+    height *= 0.92
+    frame = {"fill": False, "edgecolor": PALE, "linewidth": 0.8}
     for number, image in enumerate(images):
         row, column = divmod(number, across)
-        left, top = column - width / 2, row - height / 2
+        left = column - width / 2
+        top = row - height / 2
         draw_image(panel, image, (left, left + width, top + height, top), value_range)
-        panel.add_patch(
-            Rectangle((left, top), width, height, fill=False, edgecolor=PALE, linewidth=0.8)
-        )
-    panel.set(
-        xlim=(-0.5, across - 0.5), ylim=((len(images) - 1) // across + 0.5, -0.5), aspect=cell
-    )
+        panel.add_patch(Rectangle((left, top), width, height, **frame))
+    last_row = (len(images) - 1) // across
+    panel.set(xlim=(-0.5, across - 0.5), ylim=(last_row + 0.5, -0.5), aspect=cell)
     panel.set(xticks=[], yticks=[])
     panel.spines[:].set_visible(False)
     panel.tick_params(length=0, labelsize=LABEL_SIZE, labelcolor=INK)
@@ -215,26 +233,24 @@ def draw_image(
     if len(image) == 1:
         panel.imshow(image[0], cmap="gray", vmin=low, vmax=high, extent=extent, aspect="auto")
     else:
-        colours = np.clip(np.nan_to_num((image - low) / (high - low)), 0.0, 1.0).transpose(1, 2, 0)
+        scaled = np.nan_to_num((image - low) / (high - low))
+        colours = np.clip(scaled, 0.0, 1.0).transpose(1, 2, 0)
         panel.imshow(colours, extent=extent, aspect="auto")
 
 
 def draw_histogram(panel: Axes, values: Array, bins: Array, **look: Any) -> None:
     """A histogram as a density; what lies outside the bins counts, but is not drawn."""
     inside = values[(values >= bins[0]) & (values <= bins[-1])]
-    if inside.size:
-        there = np.count_nonzero(~np.isnan(values))
-        panel.hist(
-            inside,
-            bins=list(bins),
-            weights=np.full(inside.size, 1 / there / (bins[1] - bins[0])),
-            **look,
-        )
+    if not inside.size:
+        return
+    there = np.count_nonzero(~np.isnan(values))
+    bin_width = bins[1] - bins[0]
+    weights = np.full(inside.size, 1 / there / bin_width)
+    panel.hist(inside, bins=list(bins), weights=weights, **look)
 
 
 def scatter_points(panel: Axes, across: Array, upwards: Array, **look: Any) -> Any:
     """Points, the smaller and the paler the more there are."""
     size, alpha = (9, 0.6) if len(across) > 1_000 else (16, 0.7)
-    return panel.scatter(
-        across[:MOST_POINTS], upwards[:MOST_POINTS], s=size, alpha=alpha, linewidths=0, **look
-    )
+    across, upwards = across[:MOST_POINTS], upwards[:MOST_POINTS]
+    return panel.scatter(across, upwards, s=size, alpha=alpha, linewidths=0, **look)
