@@ -35,10 +35,12 @@ def bound(log_weight: Tensor, *, groups: int = 1, elbo_share: float = 0.0) -> Te
         (tensor([2.]), tensor([3.]))
     """
     grouped = log_weight.unflatten(0, (groups, -1))  # (M K, B) -> (M, K, B)
-    value = (grouped.logsumexp(1) - math.log(grouped.shape[1])).mean(0)  # eq: miwae
-    return (
-        elbo_share * log_weight.mean(0) + (1 - elbo_share) * value if elbo_share else value
-    )  # eq: ciwae
+    samples = grouped.shape[1]
+    value = (grouped.logsumexp(1) - math.log(samples)).mean(0)  # eq: miwae
+    if not elbo_share:
+        return value
+    elbo = log_weight.mean(0)
+    return elbo_share * elbo + (1 - elbo_share) * value  # eq: ciwae
 
 
 class IWAE(Objective):
@@ -92,33 +94,33 @@ class IWAE(Objective):
     ) -> None:
         super().__init__(vae)
         require_own_variance(vae, type(self).__name__)
-        self.samples, self.groups, self.elbo_share, self.gradient = (
-            samples,
-            groups,
-            elbo_share,
-            gradient,
-        )
+        self.samples = samples
+        self.groups = groups
+        self.elbo_share = elbo_share
+        self.gradient = gradient
 
     def settings(self) -> dict[str, Any]:
         """As `Objective.settings`."""
-        names = ("samples", "groups", "elbo_share", "gradient")
-        return {**super().settings(), **{name: getattr(self, name) for name in names}}
+        return {
+            **super().settings(),
+            "samples": self.samples,
+            "groups": self.groups,
+            "elbo_share": self.elbo_share,
+            "gradient": self.gradient,
+        }
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Terms:
         """The terms of a batch."""
-        q, count, mix = (
-            self.encode(x, context),
-            self.groups * self.samples,
-            {"elbo_share": self.elbo_share},
-        )
+        q = self.encode(x, context)
+        count = self.groups * self.samples
+        mix = {"groups": self.groups, "elbo_share": self.elbo_share}
         if self.gradient != "dreg" or not torch.is_grad_enabled():
-            weights = log_weights(
-                self.vae, x, count, context=context, q=q, stick=self.gradient == "stl"
-            )
-            return _terms(bound(weights.log_weight, groups=self.groups, **mix), weights)
+            stick = self.gradient == "stl"
+            weights = log_weights(self.vae, x, count, context=context, q=q, stick=stick)
+            return _terms(bound(weights.log_weight, **mix), weights)
         weights, path = _apart(self.vae, x, q, count, context, self.gradient)
-        share = _share(weights.log_weight, self.groups, self.gradient, **mix)
-        value = bound(weights.log_weight, groups=self.groups, **mix)
+        share = _share(weights.log_weight, self.gradient, **mix)
+        value = bound(weights.log_weight, **mix)
         return _terms(value, weights, value + (share * path).sum(0))
 
 
@@ -160,13 +162,14 @@ class PIWAE(IWAE):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Terms:
         """The terms of a batch."""
-        q, count = self.encode(x, context), self.groups * self.samples
+        q = self.encode(x, context)
+        count = self.groups * self.samples
         if not torch.is_grad_enabled():
             weights = log_weights(self.vae, x, count, context=context, q=q)
             return _terms(bound(weights.log_weight), weights)
         weights, path = _apart(self.vae, x, q, count, context, self.gradient)
         value = bound(weights.log_weight)
-        share = _share(weights.log_weight, self.groups, self.gradient)
+        share = _share(weights.log_weight, self.gradient, groups=self.groups)
         return _terms(value, weights, value + (share * path).sum(0))  # eq: piwae
 
 
@@ -193,9 +196,13 @@ def _apart(
 
 
 def _share(
-    log_weight: Tensor, groups: int, gradient: Gradient, *, elbo_share: float = 0.0
+    log_weight: Tensor, gradient: Gradient, *, groups: int, elbo_share: float = 0.0
 ) -> Tensor:
     """How much each draw counts in the encoder's gradient, (M K, B)."""
-    grouped = log_weight.detach().unflatten(0, (groups, -1))
-    share = grouped.softmax(1) ** (2 if gradient == "dreg" else 1)  # eq: dreg
-    return (elbo_share / grouped.shape[1] + (1 - elbo_share) * share).flatten(0, 1) / groups
+    grouped = log_weight.detach().unflatten(0, (groups, -1))  # (M K, B) -> (M, K, B)
+    samples = grouped.shape[1]
+    share = grouped.softmax(1)
+    if gradient == "dreg":
+        share = share**2  # eq: dreg
+    mixed = elbo_share / samples + (1 - elbo_share) * share
+    return mixed.flatten(0, 1) / groups

@@ -17,6 +17,7 @@ from variform.system.draws import seeded
 _MOST_NUMBERS = 2**22  # of an answer of a server, 16 MB
 _TOLERANCE = 5e-4  # of the range of the data: half of what the page promises
 _POINTS = 64
+_STORED = {"f32": "<f4", "f16": "<f2"}
 
 
 def decoder_payload(vae: VAE) -> dict[str, Any]:
@@ -40,12 +41,8 @@ def decoder_payload(vae: VAE) -> dict[str, Any]:
     """
     program = lower_decoder(vae)
     matrices = list(_matrices(program.steps))
-    is_half = dict(zip(matrices, _fit_in_half(vae, len(matrices)), strict=True))
-    return (
-        _shapes(vae)
-        | {"steps": program.steps}
-        | _packed(program, {name for name in matrices if is_half[name]})
-    )
+    halves = {matrices[place] for place in _fit_in_half(vae, len(matrices))}
+    return _shapes(vae) | {"steps": program.steps} | _packed(program, halves)
 
 
 def most_codes(vae: VAE) -> int:
@@ -82,41 +79,41 @@ def _matrices(steps: Iterable[Step]) -> Iterable[str]:
 
 def _packed(program: Program, halves: set[str]) -> dict[str, Any]:
     """All arrays end to end, those of float32 first, where each start is a multiple of 4."""
-    arrays, pieces, start = {}, [], 0
-    for name, values in sorted(program.weights.items(), key=lambda item: item[0] in halves):
-        piece = values.astype("<f2" if name in halves else "<f4").tobytes()
-        arrays[name] = {
-            "shape": list(values.shape),
-            "type": "f16" if name in halves else "f32",
-            "start": start,
-        }
-        pieces.append(piece)
-        start += len(piece)
-    return {"arrays": arrays, "weights": base64.b64encode(b"".join(pieces)).decode("ascii")}
+    singles = [name for name in program.weights if name not in halves]
+    arrays = {}
+    packed = bytearray()
+    for name in [*singles, *(name for name in program.weights if name in halves)]:
+        values = program.weights[name]
+        kind = "f16" if name in halves else "f32"
+        arrays[name] = {"shape": list(values.shape), "type": kind, "start": len(packed)}
+        packed += values.astype(_STORED[kind]).tobytes()
+    return {"arrays": arrays, "weights": base64.b64encode(packed).decode("ascii")}
 
 
-def _fit_in_half(vae: VAE, count: int) -> list[bool]:
-    """Which of the decoder's matrices may be rounded to float16."""
+def _fit_in_half(vae: VAE, count: int) -> list[int]:
+    """Which of the decoder's matrices may be rounded to float16, as places among the `count` of them."""
     z, context = _points(vae)
-    exact, span = _decoded(vae, vae.decoder, z, context), _span(vae, z, context)
+    exact = _decoded(vae, vae.decoder, z, context)
+    span = _span(vae, z, context)
 
-    def loss(rounded: Iterable[int]) -> float:
+    def error(rounded: Iterable[int]) -> float:
+        """The greatest error of what is decoded with these matrices rounded, as a share of the range."""
         decoder = copy.deepcopy(vae.decoder)
         with torch.no_grad():
             for place, weight in enumerate(_weights(decoder)):
                 if place in rounded:
                     weight.copy_(weight.half())
-        decoded = _decoded(vae, decoder, z, context)
-        return float(np.nan_to_num(np.abs(decoded - exact) / span, nan=np.inf).max())
+        moved = np.abs(_decoded(vae, decoder, z, context) - exact)
+        return float(np.nan_to_num(moved / span, nan=np.inf).max())
 
     weights = _weights(vae.decoder)
     assert len(weights) == count
     halves = [place for place, weight in enumerate(weights) if bool(weight.half().isfinite().all())]
-    if loss(halves) > _TOLERANCE:
-        halves.sort(key=lambda place: loss([place]))
-    while halves and loss(halves) > _TOLERANCE:
+    if error(halves) > _TOLERANCE:
+        halves.sort(key=lambda place: error([place]))
+    while halves and error(halves) > _TOLERANCE:
         halves.pop()
-    return [place in halves for place in range(count)]
+    return halves
 
 
 def _weights(decoder: nn.Module) -> list[Tensor]:
@@ -130,10 +127,9 @@ def _points(vae: VAE) -> tuple[Tensor, Tensor | None]:
     with seeded(0), evaluating(vae):
         z = vae.latent_prior().sample(torch.Size((_POINTS,)))
         z[::2] *= 1.5
-        context = (
-            None if vae.no_context(1) is None else vae.like(torch.randn(_POINTS, vae.context_dim))
-        )
-    return z, context
+        if vae.no_context(1) is None:
+            return z, None
+        return z, vae.like(torch.randn(_POINTS, vae.context_dim))
 
 
 def _decoded(
@@ -150,5 +146,7 @@ def _span(vae: VAE, z: Tensor, context: Tensor | None) -> Any:
     """The range of the data as the model sees them, of every column of a table; without a schema that of the means."""
     if vae.schema is None:
         return float(np.ptp(_decoded(vae, vae.decoder, z, context))) or 1.0
+    if vae.schema.binarise != "none":
+        return 1.0
     ranges = np.array([high - low for low, high in vae.schema.scaled_ranges()])
-    return 1.0 if vae.schema.binarise != "none" else np.where(ranges > 0, ranges, 1.0)
+    return np.where(ranges > 0, ranges, 1.0)
