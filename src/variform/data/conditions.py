@@ -63,14 +63,23 @@ class Condition:
                     f"{quoted(self.name)} must be a number; got {quoted(values[0])}. Give a number."
                 ) from None
             return ((numbers - self.shift) / self.scale).float()[:, None]
-        codes = {category: code for code, category in enumerate(self.categories)} | {"": -1}
+        codes = {category: code for code, category in enumerate(self.categories)}
+        codes[""] = -1
         names = [category_name(value) for value in values]
-        if odd := next((name for name in names if name not in codes), None):
-            raise ValueError(
-                f"{quoted(self.name)} must be one of {listed(self.categories)}; got {quoted(odd)}. Choose one of them."
-            )
+        for name in names:
+            if name not in codes:
+                raise ValueError(
+                    f"{quoted(self.name)} must be one of {listed(self.categories)}; got {quoted(name)}. "
+                    "Choose one of them."
+                )
         one_hot = torch.eye(self.width + 1, self.width)  # the last row is that of no category
         return one_hot[[codes[name] for name in names]]
+
+    def is_missing(self, part: Tensor) -> Tensor:
+        """Which rows have no category, of their part of a context (N, width); no number is ever missing."""
+        if not self.categories:
+            return part.new_zeros(len(part), dtype=torch.bool)
+        return (part == 0).all(1)
 
     def decode(self, part: Tensor, *, digits: int = 4) -> str:
         """The category with the largest number, or the number in its own unit, of (width,); "" for no category."""
@@ -79,6 +88,20 @@ class Condition:
         if self.categories:
             return self.categories[int(part.argmax())]
         return f"{part.item() * self.scale + self.shift:.{digits}g}"
+
+
+def by_condition(
+    conditions: Sequence[Condition], contexts: Tensor
+) -> list[tuple[Condition, Tensor]]:
+    """Each condition with its part, (..., width), of contexts (..., width of all conditions).
+
+    Example:
+        >>> label, mass = Condition("label", ("cat", "dog")), Condition("mass")
+        >>> [part.tolist() for _, part in by_condition([label, mass], torch.tensor([0.0, 1.0, 0.5]))]
+        [[0.0, 1.0], [0.5]]
+    """
+    widths = [condition.width for condition in conditions]
+    return list(zip(conditions, contexts.split(widths, -1), strict=True))
 
 
 def with_lists(values: dict[str, Any]) -> dict[str, Any]:
@@ -154,7 +177,8 @@ class Occupancy:
 
     def window(self, condition: int, value: float) -> tuple[float, float]:
         """The numbers that are near to a value of one condition: its own cell and those beside it."""
-        own, low, step = self.cell(condition, value), self.low[condition], self.step[condition]
+        own = self.cell(condition, value)
+        low, step = self.low[condition], self.step[condition]
         return low + (own - 1.5) * step, low + (own + 1.5) * step
 
     def near(self, values: Sequence[float | None]) -> int:
@@ -252,15 +276,14 @@ def _steps(
     values: np.ndarray, is_number: np.ndarray, scale: np.ndarray, neighbours: int
 ) -> np.ndarray:
     """The length of the cells of each number: how far the k-th nearest row with the same categories usually is."""
-    from sklearn.neighbors import (
-        NearestNeighbors,
-    )  # here, for importing scikit-learn takes as long as torch
+    # Imported here, for scikit-learn takes as long as torch.
+    from sklearn.neighbors import NearestNeighbors
 
     numbers = (values / scale)[:, is_number]
     _, group = np.unique(values[:, ~is_number], axis=0, return_inverse=True)
-    sizes = np.bincount(group.reshape(-1))
-    large = np.flatnonzero(sizes > neighbours)
-    groups = [numbers[group.reshape(-1) == number] for number in large]
+    group = group.reshape(-1)
+    large = np.flatnonzero(np.bincount(group) > neighbours)
+    groups = [numbers[group == number] for number in large]
     distances = []
     for rows in groups or [numbers]:
         count = min(neighbours + 1, len(rows))  # each row is its own nearest one
@@ -269,7 +292,8 @@ def _steps(
         to_neighbours, _ = tree.kneighbors(queries)
         distances.append(to_neighbours[:, -1])
     usual = np.quantile(np.concatenate(distances), _NEAR_SHARE)
-    gaps = np.array([np.median(np.diff(np.unique(column))) for column in numbers.T])
+    different = [np.unique(column) for column in numbers.T]
+    gaps = np.array([np.median(np.diff(column)) for column in different])
     return np.maximum(usual, gaps / 2) * scale[is_number]
 
 
@@ -291,11 +315,11 @@ def condition_values(conditions: Sequence[Condition], contexts: Tensor) -> np.nd
         >>> condition_values([animal, mass], torch.tensor([[0, 1, -1]]))
         array([[ 1., 48.]])
     """
-    parts = contexts.double().split([condition.width for condition in conditions], 1)
     columns = []
-    for condition, part in zip(conditions, parts, strict=True):
+    for condition, part in by_condition(conditions, contexts.double()):
         if condition.categories:
-            columns.append(torch.where(part.any(1), part.argmax(1).double(), torch.nan))
+            number = part.argmax(1).double()
+            columns.append(torch.where(condition.is_missing(part), torch.nan, number))
         else:
             columns.append(part[:, 0] * condition.scale + condition.shift)
     return torch.stack(columns, 1).numpy()
@@ -348,9 +372,10 @@ def _remark(conditions: Sequence[Condition], seen: Occupancy, row: Sequence[floa
     ranges = [_lies_outside(seen, number, words[number]) for number in outside]
     where = "it" if len(outside) == len(asked) == 1 else " and ".join(words.values())
     windows = [_window(seen, number, conditions[number], value) for number, value in asked.items()]
+    window = " and ".join(windows)
     verb = "is" if count == 1 else "are"
     alone = _near_alone(seen, asked, words)
-    near = f"Near {where} {verb} {count:,} of {seen.rows:,} training rows, with {' and '.join(windows)}{alone}."
+    near = f"Near {where} {verb} {count:,} of {seen.rows:,} training rows, with {window}{alone}."
     return " ".join([*ranges, near, "What the model makes of it is a guess."])
 
 
@@ -380,5 +405,6 @@ def _window(seen: Occupancy, number: int, condition: Condition, value: float) ->
 
 
 def _named(condition: Condition, value: float) -> str:
-    shown = condition.categories[round(value)] if condition.categories else f"{value:.4g}"
-    return f"{condition.name} = {shown}"
+    if condition.categories:
+        return f"{condition.name} = {condition.categories[round(value)]}"
+    return f"{condition.name} = {value:.4g}"

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from variform.data.conditions import by_condition
 from variform.data.schema import Schema
 from variform.data.sources.source import Rendered, Shards
 
@@ -166,16 +167,13 @@ class Dataset:
         """The most frequent categories and the mean numbers, (context_dim,); None for a model that is told nothing."""
         if self.contexts is None:
             return None
-        parts = self.contexts.mean(0).split(
-            [condition.width for condition in self.schema.conditions]
-        )
-        pairs = zip(self.schema.conditions, parts, strict=True)
-        return torch.cat(
-            [
-                torch.eye(len(part))[part.argmax()] if item.categories else part
-                for item, part in pairs
-            ]
-        )
+        parts = []
+        for condition, mean in by_condition(self.schema.conditions, self.contexts.mean(0)):
+            if condition.categories:
+                parts.append(torch.eye(condition.width)[mean.argmax()])
+            else:
+                parts.append(mean)
+        return torch.cat(parts)
 
     def whole_contexts(self) -> Tensor:
         """The contexts of the rows whose every category is known, (M, context_dim); all where none are.
@@ -188,11 +186,10 @@ class Dataset:
             torch.Size([50, 10])
         """
         assert self.contexts is not None
-        parts = self.contexts.split([condition.width for condition in self.schema.conditions], 1)
-        pairs = zip(self.schema.conditions, parts, strict=True)
-        known = [(part != 0).any(1) for condition, part in pairs if condition.categories]
-        whole = torch.stack(known).all(0) if known else torch.ones(len(self), dtype=torch.bool)
-        return self.contexts[whole] if whole.any() else self.contexts
+        parts = by_condition(self.schema.conditions, self.contexts)
+        missing = [condition.is_missing(part) for condition, part in parts]
+        is_whole = ~torch.stack(missing).any(0)
+        return self.contexts[is_whole] if is_whole.any() else self.contexts
 
     def context_batches(self, batch_size: int) -> Iterator[Tensor | None]:
         """The contexts of all rows in order, beside `batches`; None for each batch where there are none."""

@@ -15,7 +15,14 @@ from torch import Tensor
 from variform.config.checks import checked, converted
 from variform.config.choices import Support
 from variform.config.words import quoted
-from variform.data.conditions import Condition, Occupancy, known_condition, remarks, with_lists
+from variform.data.conditions import (
+    Condition,
+    Occupancy,
+    by_condition,
+    known_condition,
+    remarks,
+    with_lists,
+)
 from variform.system import draws
 
 ColumnKind = Literal["real", "count", "binary", "category"]
@@ -204,9 +211,8 @@ class Schema:
             >>> schema.describe(schema.context({"label": 3}))
             {'label': '3'}
         """
-        parts = context.split([condition.width for condition in self.conditions])
-        pairs = zip(self.conditions, parts, strict=True)
-        return {condition.name: condition.decode(part, digits=digits) for condition, part in pairs}
+        parts = by_condition(self.conditions, context)
+        return {condition.name: condition.decode(part, digits=digits) for condition, part in parts}
 
     def unseen(self, contexts: Tensor | None) -> list[str]:
         """What must be said of contexts that lie outside those of the training rows, or where few of these are near.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from variform.config.model import ModelConfig
+from variform.data.conditions import by_condition
 from variform.data.dataset import Dataset
 from variform.data.schema import Schema
 from variform.distributions.compound import Observed
@@ -124,44 +125,38 @@ class VAE(nn.Module):
 
     def batch(self, data: Dataset, index: Tensor) -> tuple[Tensor, Tensor | None]:
         """The prepared rows of `data` at `index` and their context, if any, as the model takes them."""
+        x = self.like(data.batch(index))
         context = data.context(index)
-        return self.like(data.batch(index)), None if context is None else self.like(context)
+        if context is not None:
+            context = self.like(context)
+        return x, context
 
     def batches(
         self, data: Dataset, batch_size: int, *, seed: int | None = None
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """All rows of `data` in order and their contexts, as `batch` gives them; `seed` as in `Dataset.batches`."""
-        for x, context in zip(
-            data.batches(batch_size, seed=seed), data.context_batches(batch_size), strict=True
-        ):
-            x = self.like(x)
-            yield (
-                x,
-                None if context is None else self._completed(x, self.like(context), data.schema),
-            )
+        contexts = data.context_batches(batch_size)
+        for values, context in zip(data.batches(batch_size, seed=seed), contexts, strict=True):
+            x = self.like(values)
+            if context is not None:
+                context = self._completed(x, self.like(context), data.schema)
+            yield x, context
 
     def _completed(self, x: Tensor, context: Tensor, schema: Schema) -> Tensor:
         """The context, where a category that is not known is the one that the classifier finds likeliest."""
-        start = 0
-        for number, condition in enumerate(schema.conditions):
-            part = context[:, start : start + condition.width]
-            start += condition.width
-            is_unknown = (
-                (part == 0).all(1)
-                if condition.categories
-                else part.new_zeros(len(part), dtype=torch.bool)
-            )
-            if not is_unknown.any():
+        for number, (condition, part) in enumerate(by_condition(schema.conditions, context)):
+            is_missing = condition.is_missing(part)
+            if not is_missing.any():
                 continue
             if number or self.classifier is None:
                 raise ValueError(
-                    f"every row must have its {condition.name}; {int(is_unknown.sum())} rows have none. Fill it in, or "
+                    f"every row must have its {condition.name}; {int(is_missing.sum())} rows have none. Fill it in, or "
                     "train with `objective='m2'`, which infers it."
                 )
-            inferred = torch.eye(condition.width).to(context)[self.log_classify(x).argmax(1)]
-            context = torch.cat(
-                [torch.where(is_unknown[:, None], inferred, part), context[:, condition.width :]], 1
-            )
+            likeliest = self.log_classify(x).argmax(1)
+            one_hot = torch.eye(condition.width).to(context)[likeliest]
+            completed = torch.where(is_missing[:, None], one_hot, part)
+            context = torch.cat([completed, context[:, condition.width :]], 1)
         return context
 
     def encode(self, x: Tensor, context: Tensor | None = None) -> Law:

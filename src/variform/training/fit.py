@@ -14,6 +14,7 @@ from torch import Tensor
 
 from variform.config.settling import for_rows, steps_per_epoch, total_steps
 from variform.config.training import TrainConfig
+from variform.data.conditions import by_condition
 from variform.data.dataset import Dataset
 from variform.data.order import BLOCKS_PER_WINDOW, epoch_order
 from variform.objectives import Objective
@@ -487,13 +488,12 @@ def require_labels(objective: Objective, data: Dataset) -> None:
     Raises:
         ValueError: says how many rows have none.
     """
-    start = 0
-    for number, condition in enumerate(data.schema.conditions if data.contexts is not None else ()):
-        assert data.contexts is not None
-        part = data.contexts[:, start : start + condition.width]
-        start += condition.width
-        missing = int((part == 0).all(1).sum()) if condition.categories else 0
-        if missing and (number or not objective.infers_labels):
+    if data.contexts is None:
+        return
+    for number, (condition, part) in enumerate(by_condition(data.schema.conditions, data.contexts)):
+        missing = int(condition.is_missing(part).sum())
+        is_inferred = number == 0 and objective.infers_labels
+        if missing and not is_inferred:
             remedy = "Fill it in." if number else "Use `objective='m2'`, which infers it."
             raise ValueError(
                 f"every row must have its {condition.name}; {missing:,} of {len(data):,} have none. {remedy}"

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from variform.data.conditions import Condition
+from variform.data.conditions import Condition, by_condition
 from variform.data.dataset import Dataset, Splits
 from variform.data.schema import Schema
 from variform.data.sources import sprites
@@ -115,9 +115,7 @@ def gather(
         "latents": _latents(vae, means, numbers, prior),
         "plane": _plane(means),
         "rows": rows,
-        "conditions": [
-            _condition(item, splits.train, part) for item, part in _slices(schema.conditions)
-        ],
+        "conditions": _conditions(splits.train),
         "occupancy": schema.occupancy and schema.occupancy.to_dict(),
         "context": [] if context is None else context.tolist(),
         "laws": [{"name": law.name, "codes": _floats_or_none(law.codes)} for law in laws],
@@ -172,12 +170,14 @@ def event(schema: Schema) -> dict[str, Any]:
 
 def _described(schema: Schema, column: int) -> dict[str, Any]:
     """What the page knows of a column of a table."""
-    name, unit = name_and_unit(schema.columns[column])
+    full = schema.columns[column]
+    name, unit = name_and_unit(full)
+    kind = schema.kinds[column] if schema.kinds else "real"
     return {
         "name": name,
         "unit": unit,
-        "full": schema.columns[column],
-        "kind": schema.kinds[column] if schema.kinds else "real",
+        "full": full,
+        "kind": kind,
         "categories": list(_categories(schema, column)),
         "whole": schema.whole[column],
         "low": schema.low[column],
@@ -204,12 +204,16 @@ def name_and_unit(column: str) -> tuple[str, str]:
 
 def _numbered(columns: Sequence[str]) -> list[float] | None:
     """The rising numbers in columns that differ in nothing else; None for other columns."""
-    matches = [match for match in map(_NUMBERED.match, columns) if match]
-    texts = {(match["before"], match["after"]) for match in matches}
-    if len(matches) < len(columns) or len(texts) > 1:
-        return None
-    numbers = [float(match["number"]) for match in matches]
-    return numbers if np.all(np.diff(numbers) > 0) else None
+    texts = set()
+    numbers = []
+    for column in columns:
+        match = _NUMBERED.match(column)
+        if match is None:
+            return None
+        texts.add((match["before"], match["after"]))
+        numbers.append(float(match["number"]))
+    is_rising = bool(np.all(np.diff(numbers) > 0))
+    return numbers if len(texts) == 1 and is_rising else None
 
 
 # --- rows ---------------------------------------------------------------------------------------------------------
@@ -220,24 +224,27 @@ def _rows(
 ) -> tuple[dict[str, Any], Array, list[str]]:
     """The rows on the map and all that is known of each; their posterior means; and what a reader must know."""
     parts = _parts(splits, other)
-    judged_name, judged = list(parts.items())[-1]
+    judged_name = list(parts)[-1]
+    judged = parts[judged_name]
     looked_at = exploration.spread(MOST_JUDGED, len(judged))
     worst, others = _worst_and_others(vae, judged, looked_at)
     examples = torch.cat([worst, others])
 
-    total = sum(map(len, parts.values()))
+    total = sum(len(part) for part in parts.values())
     picture = _Thumbnails(splits.schema)
-    count = min(total, MOST_ROWS, max(LEAST_ROWS, picture.affordable(judged)))
+    affordable = max(LEAST_ROWS, picture.affordable(judged))
+    count = min(total, MOST_ROWS, affordable)
     chosen = torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:count]
-    shown = _by_part(parts, chosen)
-    first = sum(len(shown[name]) for name in parts if name != judged_name)
-    rest = shown[judged_name]
-    shown[judged_name] = torch.cat([examples, rest[~torch.isin(rest, examples)]])
+    index = _by_part(parts, chosen)
+    rest = index[judged_name]
+    index[judged_name] = torch.cat([examples, rest[~torch.isin(rest, examples)]])
 
-    taken = [part.take(shown[name]) for name, part in parts.items()]
+    shown = {name: part.take(index[name]) for name, part in parts.items()}
+    taken = list(shown.values())
     means = np.concatenate([exploration.encode(vae, part)[0] for part in taken])
     errors = np.concatenate([_errors(vae, part) for part in taken])
-    names = np.repeat(list(parts), list(map(len, taken))).tolist()
+    names = np.repeat(list(shown), [len(part) for part in taken]).tolist()
+    first = len(means) - len(shown[judged_name])  # the judged part is the last one
     rows: dict[str, Any] = {
         "count": len(means),
         "total": total,
@@ -312,13 +319,15 @@ def _columns(
         *_table_columns(schema, parts),
         *_sprite_columns(schema, parts),
     ]
-    for condition, part in _slices(schema.conditions):
-        if condition.name not in {column["name"] for column in columns}:
-            contexts = torch.cat([data.contexts for data in parts if data.contexts is not None])
-            columns.append(_context_column(condition, contexts[:, part].numpy()))
+    contexts = [data.contexts for data in parts if data.contexts is not None]
+    if contexts:
+        for condition, part in by_condition(schema.conditions, torch.cat(contexts)):
+            if condition.name not in {column["name"] for column in columns}:
+                columns.append(_context_column(condition, part.numpy()))
     splits = sorted(set(names), key=names.index)
     if len(splits) > 1:
-        columns.append(_category("split", np.array([splits.index(name) for name in names]), splits))
+        numbers = np.array([splits.index(name) for name in names])
+        columns.append(_category("split", numbers, splits))
     columns.append(_number("reconstruction error", errors))
     return columns
 
@@ -346,9 +355,12 @@ def _sprite_columns(schema: Schema, parts: Sequence[Dataset]) -> Iterator[dict[s
     index = [part.index.numpy() for part in parts if part.index is not None]
     if schema.source.split(":")[0] != "sprites" or len(index) < len(parts):
         return
-    factors = dict(zip(sprites.FACTORS, sprites.factors(np.concatenate(index)).T, strict=True))
-    for name, values in factors.items():
-        yield _category(name, values, sprites.SHAPES) if name == "shape" else _number(name, values)
+    classes = sprites.factors(np.concatenate(index))
+    for name, values in zip(sprites.FACTORS, classes.T, strict=True):
+        if name == "shape":
+            yield _category(name, values, sprites.SHAPES)
+        else:
+            yield _number(name, values)
 
 
 def _context_column(condition: Condition, contexts: Array) -> dict[str, Any]:
@@ -389,7 +401,9 @@ class _Thumbnails:
             return PICTURE_BYTES // (4 * len(self.schema.columns))
         few = data.take(exploration.spread(100, len(data)))
         content = base64.b64decode(self.encode([few])["picture"]["data"])
-        return min(PICTURE_BYTES * len(few) // len(content), MOST_PIXELS // math.prod(self.size))
+        by_bytes = PICTURE_BYTES * len(few) // len(content)
+        by_pixels = MOST_PIXELS // math.prod(self.size)
+        return min(by_bytes, by_pixels)
 
     def encode(self, parts: Sequence[Dataset]) -> dict[str, Any]:
         """One picture of all rows, PNG, of colours JPEG; of a table its values."""
@@ -398,9 +412,8 @@ class _Thumbnails:
             return {"values": floats(raw)}
         height, width = self.size
         tiles = _resized(_bytes(raw, self.schema.grey_range), height, width)
-        across = max(
-            1, min(len(tiles), 4096 // width, math.ceil(math.sqrt(len(tiles) * height / width)))
-        )
+        as_square = math.ceil(math.sqrt(len(tiles) * height / width))
+        across = max(1, min(len(tiles), 4096 // width, as_square))
         kind, content = _file(_sheet(tiles, across))
         data = base64.b64encode(content).decode("ascii")
         return {
@@ -443,14 +456,18 @@ def _file(pixels: Array) -> tuple[str, bytes]:
 
 
 def _image(pixels: Array) -> Image.Image:
-    return Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
+    if pixels.shape[-1] == 1:
+        pixels = pixels.squeeze(-1)
+    return Image.fromarray(pixels)
 
 
 def _bytes(images: Array, grey_range: tuple[float, float]) -> Array:
     """Images (N, channels, height, width) as 8-bit (N, height, width, channels)."""
     low, high = grey_range
-    scaled = np.clip((images.astype(np.float32) - low) / ((high - low) or 1), 0, 1)
-    return np.rint(np.nan_to_num(scaled) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
+    span = (high - low) or 1
+    scaled = np.clip((images.astype(np.float32) - low) / span, 0, 1)
+    grey = np.rint(np.nan_to_num(scaled) * 255).astype(np.uint8)
+    return grey.transpose(0, 2, 3, 1)
 
 
 # --- latents and conditions ---------------------------------------------------------------------------------------
@@ -488,8 +505,9 @@ def _ranges(means: Array, *, standard: bool) -> list[list[float]]:
     low, high = np.quantile(means, [0.002, 0.998], axis=0)
     margin = 0.1 * (high - low) + 1e-3
     least = 3.0 if standard else 0.0
-    ends = np.minimum(low - margin, -least), np.maximum(high + margin, least)
-    return np.stack(ends, 1).round(3).tolist()
+    begin = np.minimum(low - margin, -least)
+    end = np.maximum(high + margin, least)
+    return np.stack([begin, end], 1).round(3).tolist()
 
 
 def _grid(vae: VAE, size: int = 16) -> str | None:
@@ -511,24 +529,24 @@ def _plane(means: Array) -> dict[str, Any] | None:
     }
 
 
-def _slices(conditions: Sequence[Condition]) -> list[tuple[Condition, slice]]:
-    """Each condition and its part of a context."""
-    slices, start = [], 0
-    for condition in conditions:
-        slices.append((condition, slice(start, start + condition.width)))
-        start += condition.width
-    return slices
+def _conditions(train: Dataset) -> list[dict[str, Any]]:
+    """What a conditional model is told, and the range of each number among the training rows."""
+    if train.contexts is None:
+        return []
+    return [
+        _condition(condition, part)
+        for condition, part in by_condition(train.schema.conditions, train.contexts)
+    ]
 
 
-def _condition(condition: Condition, train: Dataset, part: slice) -> dict[str, Any]:
-    assert train.contexts is not None
-    contexts = train.contexts[:, part]
+def _condition(condition: Condition, part: Tensor) -> dict[str, Any]:
     name, unit = name_and_unit(condition.name)
+    extent = [] if condition.categories else [float(part.min()), float(part.max())]
     return {
         "name": name,
         "unit": unit,
         "categories": list(condition.categories),
         "shift": condition.shift,
         "scale": condition.scale,
-        "range": [] if condition.categories else [float(contexts.min()), float(contexts.max())],
+        "range": extent,
     }
