@@ -36,7 +36,7 @@ from sklearn.utils.validation import (
 )
 
 from variform.config.choices import ActivationName, LikelihoodName
-from variform.config.model import ModelConfig
+from variform.config.model import PART_OPTIONS, ModelConfig
 from variform.config.settling import epochs
 from variform.config.training import TrainConfig
 from variform.data.dataset import Dataset
@@ -56,12 +56,14 @@ from variform.training.fit import fit
 
 Array = NDArray[Any]
 Seed = int | np.random.RandomState | None
+_WITH_OPTION = {name for users in PART_OPTIONS.values() for name in users.get("likelihood", ())}
+"""The likelihoods that have an option of their own, which there is none for here."""
 _LIKELIHOOD_NAMES = [
     name
     for name, (family, _) in LIKELIHOODS.items()
-    if family.support != "levels" and not family.takes_categories and name != "gaussian-fixed"
+    if family.support != "levels" and not family.takes_categories and name not in _WITH_OPTION
 ]
-"""Those of a matrix of numbers; `gaussian-fixed` has an option that there is none for here."""
+"""Those of a matrix of numbers."""
 PriorName = Literal["auto", "normal", "mixture", "vamp", "flow"]
 
 _FLOATS = [np.float64, np.float32]

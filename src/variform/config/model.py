@@ -68,6 +68,15 @@ class ModelConfig:
     centre: bool = True
 
 
+PART_OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
+    "components": {"prior": ("mixture", "vamp")},
+    "transforms": {"posterior": ("iaf",), "prior": ("flow",)},
+    "fixed_std": {"likelihood": ("gaussian-fixed",)},
+    "filters": {"network": ("conv", "residual")},
+}
+"""The options that only some parts of a model have: for each the parts, and their values that use it."""
+
+
 def require_effect(model: ModelConfig) -> None:
     """Refuse options of parts that the model does not have; they would change nothing.
 
@@ -82,14 +91,8 @@ def require_effect(model: ModelConfig) -> None:
         ValueError: `components` must be left out with `prior='normal'`, which does not use it; got 50. Leave it out, \
 or use `prior` mixture or vamp.
     """
-    users = {  # the options, the parts that use them, and the values of these parts that do
-        "components": {"prior": ("mixture", "vamp")},
-        "transforms": {"posterior": ("iaf",), "prior": ("flow",)},
-        "fixed_std": {"likelihood": ("gaussian-fixed",)},
-        "filters": {"network": ("conv", "residual")},
-    }
     for field in dataclasses.fields(model):
-        value, parts = getattr(model, field.name), users.get(field.name, {})
+        value, parts = getattr(model, field.name), PART_OPTIONS.get(field.name, {})
         if (
             parts
             and value != field.default

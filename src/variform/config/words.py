@@ -54,8 +54,8 @@ def with_fields(text: str, write: Callable[[str, str], str | None]) -> str:
         "Use BETA=2 for 'a `beta`'."
     """
 
-    def written(found: re.Match[str]) -> str:
-        field = None if found["name"] is None else write(found["name"], found["value"] or "")
-        return found[0] if field is None else field
+    def written(match: re.Match[str]) -> str:
+        field = None if match["name"] is None else write(match["name"], match["value"] or "")
+        return match[0] if field is None else field
 
     return _FIELD.sub(written, text)

@@ -11,7 +11,6 @@ from torch.distributions import Distribution
 
 from variform.distributions.gaussian import DiagonalGaussian, over_std
 from variform.distributions.law import LOG_2_PI, Law, Shape
-from variform.distributions.pixels import Categorical
 from variform.system import draws
 
 
@@ -200,7 +199,8 @@ class Independent(Law):
 class Mixed(Law):
     r"""Independent columns of which each has a law of its own, $\log p(x) = \sum_d \log p_d(x_d)$.
 
-    A column whose law is `Categorical` holds numbers of categories 0, 1, ..., K - 1; its mean is the likeliest one.
+    Each law is that of a column (`Law.as_column`): where it is `Categorical`, the column holds numbers of categories
+    0, 1, ..., K - 1, and its mean is the likeliest one.
 
     Args:
         laws: Laws over vectors (*batch, some columns) that share their columns out.
@@ -208,6 +208,7 @@ class Mixed(Law):
 
     Example:
         >>> from variform.distributions.gaussian import StandardNormal
+        >>> from variform.distributions.pixels import Categorical
         >>> law = Mixed([StandardNormal(1), Categorical(torch.zeros(3, 1))], torch.tensor([1, 0]))
         >>> [round(law.log_prob(torch.tensor([first, 0.0])).item(), 3) for first in (2.0, torch.nan)]
         [-2.018, -0.919]
@@ -215,52 +216,32 @@ class Mixed(Law):
 
     def __init__(self, laws: Sequence[Law], order: Tensor) -> None:
         super().__init__(torch.Size((*laws[0].batch_shape, len(order))), 1)
-        self.laws, self.order = laws, order
-        self._units = [law.levels - 1 if isinstance(law, Categorical) else 1 for law in laws]
+        self.laws, self.order = [law.as_column() for law in laws], order
 
     @property
     def mean(self) -> Tensor:
         """The mean of every column, of categories the likeliest one."""
-        return self._values(
-            [law.mode if isinstance(law, Categorical) else law.mean for law in self.laws]
-        )
+        return self._joined([law.mean for law in self.laws])
 
     @property
     def variance(self) -> Tensor:
         """The variance of every column, of categories that of their numbers."""
-        units = zip(self.laws, self._units, strict=True)
-        return self._joined(
-            [law.variance * unit for law, unit in units]
-        )  # and once more when they are joined
+        return self._joined([law.variance for law in self.laws])
 
     def sample(self, sample_shape: Shape = ()) -> Tensor:
         """Draws that have the types of the columns: whole counts, numbers of categories."""
-        return self._values([law.sample(sample_shape) for law in self.laws])
+        return self._joined([law.sample(sample_shape) for law in self.laws])
 
     def log_prob_per_entry(self, value: Tensor) -> Tensor:
         """Log-density or log-probability of every column, in nats."""
-        parts = value.index_select(-1, self.order).split(
-            [law.event_shape[0] for law in self.laws], -1
-        )
-        triples = zip(self.laws, parts, self._units, strict=True)
-        entries = torch.cat(
-            [law.log_prob_per_entry(part / unit) for law, part, unit in triples], -1
-        )
-        return entries.index_select(-1, self.order.argsort())  # eq: mixed
+        widths = [law.event_shape[0] for law in self.laws]
+        parts = value.index_select(-1, self.order).split(widths, -1)
+        pairs = zip(self.laws, parts, strict=True)
+        return self._joined([law.log_prob_per_entry(part) for law, part in pairs])  # eq: mixed
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density of the columns that are not missing (NaN), in nats."""
         return self.log_prob_observed(value)
 
-    def _values(self, parts: Sequence[Tensor]) -> Tensor:
-        """As `_joined`, with whole numbers of categories: in floating point k / (K - 1) times K - 1 need not be k."""
-        joined = self._joined(parts)
-        is_category = [
-            torch.full(law.event_shape, isinstance(law, Categorical)) for law in self.laws
-        ]
-        chosen = torch.cat(is_category).to(joined.device).index_select(0, self.order.argsort())
-        return torch.where(chosen, joined.round(), joined)
-
     def _joined(self, parts: Sequence[Tensor]) -> Tensor:
-        scaled = [part * unit for part, unit in zip(parts, self._units, strict=True)]
-        return torch.cat(scaled, -1).index_select(-1, self.order.argsort())
+        return torch.cat(list(parts), -1).index_select(-1, self.order.argsort())

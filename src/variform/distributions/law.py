@@ -81,6 +81,10 @@ class Law(Distribution):
         )  # a value that every law can have
         return self._sum_event(entries.masked_fill(missing, 0))  # eq: observed
 
+    def as_column(self) -> "Law":
+        """The law of columns of a table of several kinds: of values as such a table holds them."""
+        return self
+
     def detached(self) -> "Law":
         """The same law, through whose parameters no gradient passes, for sticking-the-landing gradients.
 

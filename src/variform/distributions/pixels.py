@@ -294,6 +294,10 @@ class Categorical(Law):
         super().__init__(logits.select(self._axis, 0).shape, event_dims)
         self.logits, self.levels = logits, logits.shape[self._axis]
 
+    def as_column(self) -> "Categories":
+        """Of columns that hold the numbers of the levels, which are names in no order."""
+        return Categories(self)
+
     @property
     def mode(self) -> Tensor:
         """The likeliest level, as a value in [0, 1]."""
@@ -340,3 +344,42 @@ class Categorical(Law):
         levels = torch.arange(self.levels, dtype=self.logits.dtype, device=self.logits.device)
         values = levels / (self.levels - 1)
         return values.reshape(-1, *[1] * len(self.event_shape))
+
+
+class Categories(Law):
+    """Independent categories, by their numbers 0, 1, ..., K - 1.
+
+    Args:
+        law: The same of levels k / (K - 1).
+
+    Example:
+        >>> law = Categories(Categorical(torch.tensor([0.2, 0.3, 0.5]).log()[:, None]))
+        >>> law.log_prob(torch.tensor([1.0])).exp(), law.mean
+        (tensor(0.3000), tensor([2.]))
+    """
+
+    def __init__(self, law: Categorical) -> None:
+        super().__init__(law._extended_shape(), len(law.event_shape))
+        self.law, self.unit = law, law.levels - 1
+
+    @property
+    def mean(self) -> Tensor:
+        """The number of the likeliest category."""
+        return self._numbers(self.law.mode)
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of the numbers."""
+        return self.law.variance * self.unit * self.unit
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        """Numbers of categories, in the dtype of the logits."""
+        return self._numbers(self.law.sample(sample_shape))
+
+    def log_prob_per_entry(self, value: Tensor) -> Tensor:
+        """Log-probability of every entry, in nats."""
+        return self.law.log_prob_per_entry(value / self.unit)
+
+    def _numbers(self, levels: Tensor) -> Tensor:
+        """In floating point k / (K - 1) times K - 1 need not be k."""
+        return (levels * self.unit).round()

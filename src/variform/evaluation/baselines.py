@@ -11,7 +11,6 @@ from torch import Tensor
 from variform.data.dataset import Dataset
 from variform.data.marginals import Marginals
 from variform.data.schema import Schema
-from variform.distributions.compound import Mixed
 from variform.evaluation.components import MixedCoding, fit_with_gaps
 from variform.evaluation.differences import mean_difference, root_mean_difference, row_errors
 from variform.evaluation.log_likelihood import Scores, per_column, squared_error
@@ -141,9 +140,9 @@ def trivial(
     marginals = Marginals.of(train, seed=seed)
     scored, chosen = _rows(data, seed)
     law = vae.likelihood.independent(marginals)
-    middle = (
-        law.mean if isinstance(law, Mixed) else marginals.mean
-    )  # which has the most frequent categories
+    middle = marginals.mean
+    if law is not None and vae.likelihood.takes_categories:
+        middle = law.mean  # which has the most frequent categories
     nll = None
     if law is not None:
         jacobians = vae.log_jacobians(data.schema, scored.reshape(-1, *data.schema.shape))

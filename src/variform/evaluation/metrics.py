@@ -40,6 +40,7 @@ class Metric:
 
     Args:
         label: Its name in tables.
+        short: Its name above a column, in a table of several runs; by default the label.
         unit: Its unit; empty where the label says it or it has none.
         of: The estimate as plain values; None where this model or these data have no such number.
         of_q: Whether it changes with q(z|x): it then stands beside a refined q(z|x) as well.
@@ -57,11 +58,25 @@ class Metric:
     of_q: bool = True
     in_brief: bool = True
     lower_is_better: bool | None = None
+    short: str = ""
 
     @property
     def name(self) -> str:
         """Label and unit."""
-        return f"{self.label} ({self.unit})" if self.unit else self.label
+        return self._with_unit(self.label)
+
+    @property
+    def column(self) -> str:
+        """Above a column: short label and unit."""
+        return self._with_unit(self.brief)
+
+    @property
+    def brief(self) -> str:
+        """The short label."""
+        return self.short or self.label
+
+    def _with_unit(self, label: str) -> str:
+        return f"{label} ({self.unit})" if self.unit else label
 
 
 def mean(values: Tensor) -> dict[str, Any]:
@@ -114,7 +129,7 @@ METRICS: dict[str, Metric] = {
     "log_likelihood": Metric(
         "log-likelihood term", "nats", lambda scored: mean(scored.scores.log_likelihood)
     ),
-    "kl": Metric("KL(q(z|x) || p(z))", "nats", lambda scored: mean(scored.scores.kl)),
+    "kl": Metric("KL(q(z|x) || p(z))", "nats", lambda scored: mean(scored.scores.kl), short="KL"),
     "nll": Metric("NLL", "nats", _nll, lower_is_better=True),
     "posterior_gap": Metric(
         "gap KL(q(z|x) || p(z|x))",
@@ -131,7 +146,11 @@ METRICS: dict[str, Metric] = {
         lower_is_better=False,
     ),
     "high_pareto_k": Metric(
-        f"share of rows with Pareto k > {HIGH}", "", _high_pareto_k, lower_is_better=True
+        f"share of rows with Pareto k > {HIGH}",
+        "",
+        _high_pareto_k,
+        lower_is_better=True,
+        short=f"rows with Pareto k > {HIGH}",
     ),
     "bits_per_dim": Metric("bits per dimension", "", _bits_per_dim, lower_is_better=True),
     "reconstruction_error": Metric(
@@ -140,6 +159,7 @@ METRICS: dict[str, Metric] = {
         _reconstruction_error,
         of_q=False,
         lower_is_better=True,
+        short="error, RMS",
     ),
     "accuracy": Metric(
         "share of labels that the classifier finds",

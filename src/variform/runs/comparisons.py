@@ -27,6 +27,8 @@ from variform.runs.grounds import (
     DATA,
     DENSITIES,
     DENSITY,
+    MEASURES,
+    OF_SOME,
     Entry,
     Ground,
     partition,
@@ -36,8 +38,6 @@ from variform.runs.grounds import (
 from variform.runs.scores import scored_rows
 from variform.runs.studies import pooled
 from variform.system.files import new_folder, replacing, write_json, write_text
-
-_LABELS = {"nll": "NLL", "elbo": "ELBO", "kl": "KL", "reconstruction_error": "error, RMS"}
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,8 @@ class Comparison:
     def tables(self) -> list[Table]:
         """The comparison as tables of text."""
         plain = self.to_dict()["runs"]
-        optional = {
-            "high_pareto_k": f"rows with Pareto k > {HIGH}",
-            "bits_per_dim": "bits per dimension",
-        }
-        keys = [*_LABELS, *(key for key in optional if any(key in run for run in plain))]
-        heads = {"nll": "NLL (nats)", "elbo": "ELBO (nats)", "kl": "KL (nats)", **optional}
+        optional = [key for key in OF_SOME if any(key in run for run in plain)]
+        keys = [*MEASURES, *optional]
         rows = [
             [
                 run["name"],
@@ -111,7 +107,7 @@ class Comparison:
         header = [
             "run",
             "likelihood",
-            *(heads.get(key, "error, RMS (data units)") for key in keys),
+            *(METRICS[key].column for key in keys),
             "active units",
         ]
         note = "Mean ± standard error over the rows of each run. Only runs of one table below may be ranked."
@@ -359,7 +355,7 @@ def _intervals(order: Sequence[Entry], measure: str) -> dict[str, list[float]]:
 
 def _differences(group: dict[str, Any]) -> Table:
     best, measure = group["reference"], group["measure"]
-    keys = [*_LABELS] if measure == "nll" else ["reconstruction_error"]
+    keys = [*MEASURES] if measure == "nll" else ["reconstruction_error"]
     rows = [[f"{best} (best)", *[""] * (len(keys) + 2)]]
     for name, difference in group["differences"].items():
         cells = [show(difference.get(key)) for key in keys]
@@ -381,8 +377,8 @@ def _differences(group: dict[str, Any]) -> Table:
     )
     head = [
         "run",
-        *(f"{_LABELS[key]} minus {best}'s" for key in keys),
-        f"{_LABELS[measure]}, interval",
+        *(f"{METRICS[key].brief} minus {best}'s" for key in keys),
+        f"{METRICS[measure].brief}, interval",
         "told apart",
     ]
     return Table(title, head, rows, note)
@@ -462,7 +458,7 @@ def _summary(comparison: Comparison) -> str:
 def _write_csv(comparison: Comparison, path: Path) -> None:
     """One line a run; a difference stands beside the run's numbers where it is ranked."""
     plain = comparison.to_dict()
-    keys = [*_LABELS, "high_pareto_k", "bits_per_dim"]
+    keys = [*MEASURES, *OF_SOME]
     by_run: dict[str, dict[str, Any]] = {}
     for group in (*plain["ranked_by_reconstruction_error"], *plain["ranked"]):
         for name in group["runs"]:
@@ -480,14 +476,14 @@ def _write_csv(comparison: Comparison, path: Path) -> None:
     with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         parts = [f"{key}{part}" for key in keys for part in ("", "_se")]
-        gaps = [f"{key}_difference{part}" for key in _LABELS for part in ("", "_se")]
+        gaps = [f"{key}_difference{part}" for key in MEASURES for part in ("", "_se")]
         writer.writerow([*head, *parts, "reference", *gaps])
         for run in plain["runs"]:
             from_best = by_run.get(run["name"], {})
             cells = [(run.get(key) or {}).get(part, "") for key in keys for part in ("mean", "se")]
             more = [
                 (from_best.get(key) or {}).get(part, "")
-                for key in _LABELS
+                for key in MEASURES
                 for part in ("mean", "se")
             ]
             writer.writerow(

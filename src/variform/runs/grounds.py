@@ -15,6 +15,10 @@ from variform.runs.folder import Run
 from variform.runs.records import read_data
 
 DENSITIES = ("nll", "elbo", "kl")
+MEASURES = (*DENSITIES, "reconstruction_error")
+"""The metrics of every comparison, whose differences are paired by row."""
+OF_SOME = ("high_pareto_k", "bits_per_dim")
+"""The others of a comparison, which not every run has."""
 
 
 @dataclass(frozen=True)

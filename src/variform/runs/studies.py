@@ -22,12 +22,14 @@ from variform.data.dataset import Splits
 from variform.evaluation import exploration
 from variform.evaluation.baselines import PCAS, better_pca, has_two_metrics
 from variform.evaluation.differences import differences
+from variform.evaluation.metrics import METRICS
 from variform.evaluation.pareto import HIGH
 from variform.evaluation.tables import show
 from variform.evaluation.verdict import SOME_ROWS, distrusted, placed
 from variform.pages.curves import plot_latent_dim_study
 from variform.pages.report import Picture, Table, render
 from variform.runs.folder import Run, new_run, open_run, read_config, require_same_data
+from variform.runs.grounds import MEASURES
 from variform.runs.plan import begun, prepare
 from variform.runs.records import read_evaluation
 from variform.runs.scores import assess, scored_rows
@@ -35,8 +37,6 @@ from variform.runs.train import resume_run, train_run
 from variform.system import processes
 from variform.system.files import replacing, sweep, write_json, write_text
 from variform.system.signals import Stopped
-
-METRICS = ("elbo", "nll", "kl", "reconstruction_error")
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,11 +66,11 @@ class Study:
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Header and rows of text."""
         columns = {
-            "elbo": "ELBO (nats)",
-            "nll": "NLL (nats)",
-            "high_pareto_k": f"rows with Pareto k > {HIGH}",
+            "elbo": METRICS["elbo"].column,
+            "nll": METRICS["nll"].column,
+            "high_pareto_k": METRICS["high_pareto_k"].column,
             "pca_nll": "PCA's NLL",
-            "reconstruction_error": "error, RMS",
+            "reconstruction_error": METRICS["reconstruction_error"].brief,
             "pca_reconstruction_error": "PCA's error",
             "active_units": "active units",
             "valid_nll_minus_lowest": "validation NLL minus the lowest",
@@ -370,7 +370,7 @@ def _row(dim: int, runs: list[Run]) -> dict[str, Any]:
     numbers = [run.evaluation for run in runs]
     valid = [_read(run.folder / "validation.json") for run in runs]
     row: dict[str, Any] = {"latent_dim": dim}
-    row |= {name: pooled([item[name] for item in numbers]) for name in METRICS}
+    row |= {name: pooled([item[name] for item in numbers]) for name in MEASURES}
     baselines = [item["baselines"] for item in numbers]
     for name in ("reconstruction_error", "nll"):
         if better := better_pca(baselines[0], name):
