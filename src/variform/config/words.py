@@ -3,10 +3,8 @@
 import re
 from collections.abc import Callable, Sequence
 
-_LONGEST_QUOTE, _MOST_LISTED = (
-    60,
-    10,
-)  # characters of a cell in a message, and texts in a list in one
+_LONGEST_QUOTE = 60  # characters of a cell in a message
+_MOST_LISTED = 10  # texts of a list in a message
 
 
 def quoted(text: object) -> str:

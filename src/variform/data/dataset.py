@@ -13,9 +13,8 @@ from variform.data.conditions import by_condition
 from variform.data.schema import Schema
 from variform.data.sources.source import Rendered, Shards
 
-VALUES_AT_ONCE = (
-    2**20
-)  # of a pass over all rows: data that are larger than memory must not be copied into it
+# Of a pass over all rows: data that are larger than memory must not be copied into it.
+VALUES_AT_ONCE = 2**20
 PARTS = ("train", "valid", "test")
 
 
@@ -316,9 +315,8 @@ class Splits:
 
 def as_kept(values: np.ndarray, dtype: np.dtype) -> Tensor:
     """Values in memory of their own, in the type `dtype`."""
-    with np.errstate(
-        over="ignore"
-    ):  # an overflow becomes infinite, and is reported as such with its place
+    # An overflow becomes infinite, and is reported as such with its place.
+    with np.errstate(over="ignore"):
         return torch.from_numpy(np.require(values, dtype, ["C", "W"]))
 
 

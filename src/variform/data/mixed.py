@@ -91,9 +91,8 @@ def known_categories(source: Source, schema: Schema) -> Source:
     """The source with its categories under the numbers that they have in `schema`."""
     values = np.array(source.values, np.float64)
     is_table = values.ndim == 2
-    width = (
-        min(len(schema.columns), values.shape[1]) if is_table else 0
-    )  # another is refused with its own words
+    # Another width is refused with its own words.
+    width = min(len(schema.columns), values.shape[1]) if is_table else 0
     for column in range(width):
         names = source.categories[column] if source.categories else ()
         if names:  # a .csv; an array holds the numbers of the categories already

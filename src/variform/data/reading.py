@@ -289,11 +289,8 @@ def _splits(source: Source, config: DataConfig) -> Splits:
     conditions = tuple(condition_of(name, source, train.numpy()) for name in config.condition)
     schema = dataclasses.replace(schema, conditions=conditions)
     contexts = contexts_of(source, conditions)
-    known = (
-        contexts,
-        conditions,
-        categories,
-    )  # the rows, as the source has it: no label is hidden yet
+    # The rows, as the source has them: no label is hidden yet.
+    known = (contexts, conditions, categories)
     if config.labelled is not None:
         contexts, labels = hidden_labels(contexts, labels, schema, train, config)
     if contexts is not None:
@@ -483,9 +480,8 @@ def _notes(
     source: Source, raw: Tensor | StoredRows, own: np.ndarray, duplicates: dict[str, int], rows: dict[str, Tensor]
 ) -> Iterator[str]:  # fmt: skip
     unit = "row" if source.keys is None else "group of rows"
-    hashed = max(
-        1, int((own == 0).sum())
-    )  # of these a tenth, but for chance and for duplicates, which stay together
+    # Of these a tenth, but for chance and for duplicates, which stay together.
+    hashed = max(1, int((own == 0).sum()))
     valid, test = (f"{len(rows[part]) / hashed:.1%}" for part in ("valid", "test"))
     notes: dict[tuple[str, ...], str] = {
         (): "split: the source's own",

@@ -113,9 +113,8 @@ class Flow(Law):
         raise NotImplementedError
 
     def _mapped(self, values: Tensor, *, inverse: bool = False) -> tuple[Tensor, Tensor]:
-        with torch.autocast(
-            values.device.type, enabled=False
-        ):  # a determinant in half precision is worth nothing
+        # A determinant in half precision is worth nothing.
+        with torch.autocast(values.device.type, enabled=False):
             mapped = functional_call(
                 self.steps, dict(self.weights), (values, self.context, inverse)
             )

@@ -63,11 +63,9 @@ class DiagonalGaussian(Law):
         noise = self._noise(sample_shape, self.loc)
         z, log_var = self._from(noise), self.log_var
         if stick:  # the noise from which the law with fixed parameters would have made z
-            noise = (
-                noise
-                + over_std(only_gradient(self.loc), log_var.detach())
-                + noise * only_gradient(log_var) / 2
-            )
+            from_mean = over_std(only_gradient(self.loc), log_var.detach())
+            from_std = noise * only_gradient(log_var) / 2
+            noise = noise + from_mean + from_std
             log_var = log_var.detach()
         return z, self._sum_event(_log_normal(noise, log_var))
 
@@ -100,9 +98,8 @@ def over_std(difference: Tensor, log_var: Tensor) -> Tensor:
     """
     most = math.log(torch.finfo(log_var.dtype).max) - 1
     can_ask = log_var.device.type == "cpu" and not torch.compiler.is_compiling()
-    if can_ask and bool(
-        (log_var.detach() > -2 * most).all()
-    ):  # two steps would take the processor up to twice as long
+    if can_ask and bool((log_var.detach() > -2 * most).all()):
+        # Two steps would take the processor up to twice as long.
         return difference * (-log_var / 2).exp()
     factor = (-log_var / 4).clamp_max(most).exp()
     return difference * factor * factor
@@ -149,9 +146,9 @@ class FullGaussian(Law):
     ) -> None:
         super().__init__(joint(mean.shape, scale_tril.shape[:-1]), 1)
         self.loc, self.scale_tril = mean, scale_tril
-        self.log_diagonal = (
-            scale_tril.diagonal(dim1=-2, dim2=-1).log() if log_diagonal is None else log_diagonal
-        )
+        if log_diagonal is None:
+            log_diagonal = scale_tril.diagonal(dim1=-2, dim2=-1).log()
+        self.log_diagonal = log_diagonal
 
     @classmethod
     def of(cls, law: Distribution) -> "FullGaussian":
@@ -196,9 +193,8 @@ class FullGaussian(Law):
         return self.loc + _times(self.scale_tril, noise)  # eq: reparameterisation-full
 
     def _log_prob(self, distance: Tensor, log_det: Tensor) -> Tensor:
-        return -0.5 * (
-            self.event_shape[0] * LOG_2_PI + log_det + distance.square().sum(-1)
-        )  # eq: gaussian-full
+        k = self.event_shape[0]
+        return -0.5 * (k * LOG_2_PI + log_det + distance.square().sum(-1))  # eq: gaussian-full
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density at `value`, in nats."""

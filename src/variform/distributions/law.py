@@ -76,9 +76,8 @@ class Law(Distribution):
             Rubin (1976): when the likelihood may ignore why values are missing.
         """
         missing = value.isnan()
-        entries = self.log_prob_per_entry(
-            value.masked_fill(missing, 0)
-        )  # a value that every law can have
+        # Zero is a value that every law can have.
+        entries = self.log_prob_per_entry(value.masked_fill(missing, 0))
         return self._sum_event(entries.masked_fill(missing, 0))  # eq: observed
 
     def as_column(self) -> "Law":

@@ -62,9 +62,8 @@ def build_vae(
     if config.centre and moments is not None:
         mean, variance = moments
         with torch.no_grad():
-            if features is None or isinstance(
-                features, FilledGaps
-            ):  # other features have mean zero already
+            # Other features have mean zero already.
+            if features is None or isinstance(features, FilledGaps):
                 encoder.centre.copy_(mean)
                 if classifier is not None:
                     classifier.centre.copy_(mean)

@@ -481,9 +481,8 @@ class LogisticLikelihood(Likelihood):
 
         Both start inside the bounds, on which they would have no gradient.
         """
-        log_scale = (
-            variance.clamp_min(1e-12) * 3 / math.pi**2
-        ).log() / 2  # a logistic's variance is (pi s)^2 / 3
+        # A logistic's variance is (pi s)^2 / 3.
+        log_scale = (variance.clamp_min(1e-12) * 3 / math.pi**2).log() / 2
         log_scale = log_scale.clamp(-4.0, -0.5)
         edge = 0.6 / self.levels
 

@@ -173,9 +173,8 @@ class VAE(nn.Module):
         contexts = [context.to(z.dtype).expand(*batch, -1) for context in self._known(context)]
         given = torch.cat([z, *contexts], -1) if contexts else z
         params = self.decoder(given.reshape(-1, given.shape[-1]))  # (L, B, D) -> (L*B, D)
-        law = self.likelihood(
-            params.unflatten(0, batch)
-        )  # (L*B, *params_shape) -> (L, B, *params_shape)
+        # (L*B, *params_shape) -> (L, B, *params_shape)
+        law = self.likelihood(params.unflatten(0, batch))
         return law if self.features is None else Observed(law)
 
     def log_classify(self, x: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 
 from variform.config.checks import Count, checked
@@ -80,17 +81,19 @@ class BetaTCVAE(Objective):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Terms:
         """The terms of a batch."""
-        q, p = self.encode(x, context), self.vae.latent_prior()
+        q = self.encode(x, context)
+        p = self.vae.latent_prior()
         z = q.rsample(torch.Size((self.samples,)))
         log_likelihood = self.vae.decode(z, context).log_prob(x).mean(0)
         log_own, log_prior = q.log_prob(z), p.log_prob(z)
         log_q, log_marginals = log_aggregated(q, z, self.rows)
-        information, correlation = (log_own - log_q).mean(0), (log_q - log_marginals).mean(0)
+        information = (log_own - log_q).mean(0)
+        correlation = (log_q - log_marginals).mean(0)
         dimensions = (log_marginals - log_prior).mean(0)
-        cost = (
-            self.alpha * information + self.weight * correlation + self.gamma * dimensions
-        )  # eq: beta-tc
-        return Terms(cost - log_likelihood, log_likelihood, (log_own - log_prior).mean(0))
+        alpha, beta, gamma = self.alpha, self.weight, self.gamma
+        cost = alpha * information + beta * correlation + gamma * dimensions  # eq: beta-tc
+        divergence = (log_own - log_prior).mean(0)
+        return Terms(cost - log_likelihood, log_likelihood, divergence)
 
 
 def log_aggregated(q: Law, z: Tensor, rows: int) -> tuple[Tensor, Tensor]:
@@ -121,20 +124,20 @@ def log_aggregated(q: Law, z: Tensor, rows: int) -> tuple[Tensor, Tensor]:
             f"the posterior must be Gaussian; got {type(q).__name__}. Use a Gaussian one."
         )
     count = z.shape[1]
-    own = torch.eye(count, dtype=torch.bool, device=z.device)
-    others = (rows - 1) / (rows * max(1, count - 1))
-    share = torch.where(
-        own, z.new_tensor(1 / rows if count > 1 else 1.0), z.new_tensor(others)
-    ).log()  # eq: stratified
-    log_var = (
-        q.log_var.expand(q.mean.shape) if isinstance(q, DiagonalGaussian) else q.variance.log()
-    )
+    is_own = torch.eye(count, dtype=torch.bool, device=z.device)
+    own = z.new_tensor(1 / rows if count > 1 else 1.0)
+    others = z.new_tensor((rows - 1) / (rows * max(1, count - 1)))
+    log_share = torch.where(is_own, own, others).log()  # eq: stratified
+
+    is_diagonal = isinstance(q, DiagonalGaussian)
+    log_var = q.log_var.expand(q.mean.shape) if is_diagonal else q.variance.log()
     # One law for each dimension: the batch (B, D), the event one number. z_i stands against each x_j: (L, B, B, D).
-    each = DiagonalGaussian(q.mean.unsqueeze(-1), log_var.unsqueeze(-1)).log_prob(
-        z[:, :, None, :, None]
-    )
-    joint = each.sum(-1) if isinstance(q, DiagonalGaussian) else q.log_prob(z.unsqueeze(2))
-    return (share + joint).logsumexp(-1), (share[:, :, None] + each).logsumexp(-2).sum(-1)
+    marginal = DiagonalGaussian(q.mean.unsqueeze(-1), log_var.unsqueeze(-1))
+    log_each = marginal.log_prob(z[:, :, None, :, None])
+    log_joint = log_each.sum(-1) if is_diagonal else q.log_prob(z.unsqueeze(2))
+    log_q = (log_share + log_joint).logsumexp(-1)
+    log_marginals = (log_share[:, :, None] + log_each).logsumexp(-2).sum(-1)
+    return log_q, log_marginals
 
 
 class DIPVAE(ELBO):
@@ -204,8 +207,9 @@ class DIPVAE(ELBO):
         if self.kind == "ii":
             covariance = covariance + _mean_covariance(q)
         diagonal = covariance.diagonal()
-        apart = self.penalty * (covariance.square().sum() - diagonal.square().sum())
-        cost = apart + self.penalty_diagonal * (diagonal - 1).square().sum()  # eq: dip
+        off_diagonal = covariance.square().sum() - diagonal.square().sum()
+        from_one = (diagonal - 1).square().sum()
+        cost = self.penalty * off_diagonal + self.penalty_diagonal * from_one  # eq: dip
         return terms._replace(loss=terms.loss + cost)
 
 
@@ -286,15 +290,15 @@ class FactorVAE(ELBO):
         _, z, terms = self._parts(x, context)
         fixed = z.detach()
         frozen = {name: value.detach() for name, value in self.auxiliary.named_parameters()}
-        correlation = torch.func.functional_call(
-            self.auxiliary, frozen, (z.flatten(0, 1),)
-        )  # eq: factor
-        real, permuted = (
-            self.auxiliary(part.flatten(0, 1)) for part in (fixed, permute_dimensions(fixed))
-        )
+        draws_in_rows = z.flatten(0, 1)  # (L, B, D) -> (L*B, D)
+        correlation = functional_call(self.auxiliary, frozen, (draws_in_rows,))  # eq: factor
+        real = self.auxiliary(fixed.flatten(0, 1))
+        permuted = self.auxiliary(permute_dimensions(fixed).flatten(0, 1))
         surprise = functional.softplus(-real) + functional.softplus(permuted)
-        by_row = [values.reshape(z.shape[:-1]).mean(0) for values in (correlation, surprise)]
-        return terms._replace(loss=terms.loss + self.gamma * by_row[0], auxiliary=by_row[1] / 2)
+        correlation = correlation.reshape(z.shape[:-1]).mean(0)  # (L*B, 1) -> (B,)
+        surprise = surprise.reshape(z.shape[:-1]).mean(0)
+        loss = terms.loss + self.gamma * correlation
+        return terms._replace(loss=loss, auxiliary=surprise / 2)
 
 
 def permute_dimensions(z: Tensor) -> Tensor:

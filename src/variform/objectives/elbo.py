@@ -132,9 +132,8 @@ class ELBO(Objective):
         log_likelihood = self.vae.decode(z, context).log_prob(x).mean(0)
         cost = self.weight * divergence
         if self.free_bits:
-            cost = (
-                self.weight * kl_per_dimension(q, p).mean(0).clamp_min(self.free_bits).sum()
-            )  # eq: free-bits
+            per_dimension = kl_per_dimension(q, p).mean(0)
+            cost = self.weight * per_dimension.clamp_min(self.free_bits).sum()  # eq: free-bits
         elif self.capacity is not None:
             cost = self.gamma * (divergence.mean() - self.target).abs()  # eq: capacity
         return q, z, Terms(-(log_likelihood - cost), log_likelihood, divergence)  # eq: beta-elbo

@@ -25,9 +25,14 @@ def cosine(beta: float, steps: int) -> Schedule:
         >>> [round(cosine(1.0, 4)(step), 3) for step in (0, 1, 2, 4, 9)]
         [0.0, 0.146, 0.5, 1.0, 1.0]
     """
-    return lambda step: (
-        beta / 2 * (1 - math.cos(math.pi * min(1.0, step / steps))) if steps else beta
-    )  # eq: kl-cosine
+
+    def weight(step: int) -> float:
+        if not steps:
+            return beta
+        done = min(1.0, step / steps)
+        return beta / 2 * (1 - math.cos(math.pi * done))  # eq: kl-cosine
+
+    return weight
 
 
 def cyclic(beta: float, steps: int, *, cycles: int = 4) -> Schedule:

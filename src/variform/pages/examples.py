@@ -189,9 +189,8 @@ def _sample_panels(
         margin = 0.05 * (high - low)
         bins = np.linspace(low - margin, high + margin, 31)
         there = reference[np.isfinite(reference[:, number]), number]
-        if (
-            there.size and (there == np.rint(there)).all()
-        ):  # as many whole numbers in each bin, or they make a comb
+        # As many whole numbers in each bin, or they make a comb.
+        if there.size and (there == np.rint(there)).all():
             width = max(1, int(np.ceil((there.max() - there.min() + 1) / 30)))
             bins = np.arange(there.min() - 0.5, there.max() + width, width)
         if words := words_of(categories, number):

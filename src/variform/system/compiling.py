@@ -53,9 +53,8 @@ def compiled(
         if not is_first:
             return code(*arguments, **named)
         with dynamo.config.patch(trace_autograd_ops=True), warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # of torch, at what its compiler does itself
+            # Torch warns of what its compiler does itself.
+            warnings.simplefilter("ignore", DeprecationWarning)
             result = code(*arguments, **named)
         is_first = False
         return result

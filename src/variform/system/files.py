@@ -80,9 +80,8 @@ def replacing(path: str | os.PathLike[str], *, new: bool = False) -> Iterator[Pa
     temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
     try:
         temporary.touch(exist_ok=False)
-        mode = (
-            temporary.stat().st_mode
-        )  # what the user's umask gives: some writers choose a stricter one
+        # What the user's umask gives: some writers choose a stricter one.
+        mode = temporary.stat().st_mode
         yield temporary
         os.chmod(temporary, mode)
         with open(temporary, "rb+") as handle:
@@ -92,10 +91,8 @@ def replacing(path: str | os.PathLike[str], *, new: bool = False) -> Iterator[Pa
         else:
             os.replace(temporary, path)
     except OSError as error:
-        if error.errno and error.filename in (
-            None,
-            str(temporary),
-        ):  # which the user never heard of
+        # The user never heard of the temporary name.
+        if error.errno and error.filename in (None, str(temporary)):
             error.filename = str(path)
         raise
     finally:

@@ -132,9 +132,8 @@ def held(
             del _held[descriptor]
             is_ours = _is_at(path, descriptor)
             if is_ours:
-                with contextlib.suppress(
-                    OSError
-                ):  # on a disk that became read-only it stays, and bars nobody
+                # On a disk that became read-only it stays, and bars nobody.
+                with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
             os.close(descriptor)
     finally:
@@ -253,9 +252,8 @@ def _appears(own: Path, path: Path, *, has_flock: bool) -> bool:
     try:
         os.link(own, path)
     except FileExistsError:
-        return os.path.samefile(
-            own, path
-        )  # a network that repeats a request may say so of one that was granted
+        # A network that repeats a request may say so of one that was granted.
+        return os.path.samefile(own, path)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise

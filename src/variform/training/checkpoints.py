@@ -210,15 +210,13 @@ class Trained:
     def _weights(self, module: nn.Module) -> dict[str, Tensor]:
         if self.sharded:
             whole = _sharded().get_model_state_dict(module, options=_whole())
-            return {
-                name: value.clone() for name, value in whole.items()
-            }  # buffers are the module's own
+            # Buffers are the module's own.
+            return {name: value.clone() for name, value in whole.items()}
         return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
 
     def _slots(self) -> dict[str, Tensor]:
-        if (
-            not self.optimizer.state
-        ):  # asking for the state of a sharded one would make it by an empty step
+        # Asking for the state of a sharded one would make it by an empty step.
+        if not self.optimizer.state:
             return {}
         if self.sharded:
             whole = _sharded().get_optimizer_state_dict(
@@ -243,9 +241,8 @@ class Trained:
             named.setdefault(parameter, {})[slot] = value.clone()
         if self.sharded:
             if named:
-                options = _sharded().StateDictOptions(
-                    full_state_dict=True
-                )  # on every process, for its groups
+                # On every process, for its groups.
+                options = _sharded().StateDictOptions(full_state_dict=True)
                 whole: Any = _sharded().get_optimizer_state_dict(
                     self.module, self.optimizer, options=options
                 )
@@ -312,9 +309,8 @@ def save(folder: Path, state: State, identity: str) -> None:
     numbers = {name: getattr(state, name) for name in _Numbers.__annotations__}
     with taking(folder, f"the checkpoint of step {state.step:,}"):
         header = {"state": numbers, "identity": identity}
-        write_sealed(
-            folder / CHECKPOINT, header, tensors, sort_keys=False
-        )  # rows stay in the order of their columns
+        # Rows stay in the order of their columns.
+        write_sealed(folder / CHECKPOINT, header, tensors, sort_keys=False)
         write_text(folder / "history.jsonl", "".join(to_json(row) + "\n" for row in state.rows))
 
 

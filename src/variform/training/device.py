@@ -112,9 +112,8 @@ def threads_of(objective: Objective, config: TrainConfig) -> int:
         config: The optimiser's side of the configuration, with its batch.
     """
     per_row = sum(parameter.numel() for parameter in objective.parameters())
-    if any(
-        isinstance(layer, CONVOLUTIONS) for layer in objective.modules()
-    ):  # whose weights meet many positions
+    # The weights of a convolution meet many positions.
+    if any(isinstance(layer, CONVOLUTIONS) for layer in objective.modules()):
         per_row = max(per_row, _through_both(objective, multiplications))
     return threads_for(config.batch * max(1, config.samples) * per_row)
 

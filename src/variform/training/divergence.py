@@ -52,9 +52,10 @@ def risen(present: Means, before: Means, untrained: Means, best: Means, entries:
     ):
         if name not in untrained:
             continue
-        cost, last, start, least = (
-            sign * means[name] for means in (present, before, untrained, best)
-        )
+        cost = sign * present[name]
+        last = sign * before[name]
+        start = sign * untrained[name]
+        least = sign * best[name]
         if cost > last and cost - start > max(start - least, abs(start), entries):
             side = "above" if sign > 0 else "below"
             return (
@@ -92,7 +93,9 @@ def clip_norm(chosen: float, rollbacks: int) -> float:
         >>> clip_norm(0.0, 0), clip_norm(0.0, 1), clip_norm(3.0, 1)
         (0.0, 10.0, 3.0)
     """
-    return min(chosen or CLIP_NORM, CLIP_NORM) if rollbacks else chosen
+    if not rollbacks:
+        return chosen
+    return min(chosen or CLIP_NORM, CLIP_NORM)
 
 
 def best_of(rows: Sequence[Mapping[str, Any]], jacobian: float) -> dict[str, float]:

@@ -152,6 +152,9 @@ class Training:
 
     `step` counts the steps done; `state` is everything that the rest depends on, as of the last time that it was
     captured: at the start, at the end of each epoch, and whenever it is saved. Args: as `fit`.
+
+    It is one long class because these three (`step`, `sums`, `state`) change together in nearly every method; whatever
+    needs only some of it stands elsewhere: `Step`, `Saving`, `Display`, and the pages on validation and divergence.
     """
 
     state: State
@@ -267,7 +270,8 @@ class Training:
 
     def announce(self, order: Tensor, batch: int, *, is_first: bool) -> None:
         """Tell the disk of the rows of this window and the next, when a batch enters a window."""
-        window, start = self.config.shuffle_block * BLOCKS_PER_WINDOW, batch * self.config.batch
+        window = self.config.shuffle_block * BLOCKS_PER_WINDOW
+        start = batch * self.config.batch
         if is_first or start // window != (start - self.config.batch) // window:
             self.train.expect(order[start : start + 2 * window])
 
@@ -353,9 +357,8 @@ class Training:
         """
         is_mostly_done = epoch.counted > len(self.train) / 2
         is_settled = self.step > divergence.settling(self.total_steps)
-        return (
-            is_mostly_done and is_settled and (self.state.best_epoch > 0 or not self.is_last_try())
-        )
+        can_go_back = self.state.best_epoch > 0 or not self.is_last_try()
+        return is_mostly_done and is_settled and can_go_back
 
     def is_last_try(self) -> bool:
         """Whether the next rollback ends the training."""
@@ -365,11 +368,12 @@ class Training:
         """How an epoch with these means diverged, in words; empty where it did not."""
         rows, untrained = self.state.rows, self.state.untrained
         present = divergence.best_of([means], self.train_jacobian)
-        before = divergence.best_of(rows[-1:], self.train_jacobian) if rows else untrained
-        best = divergence.best_of(rows or [means], self.train_jacobian)
-        return divergence.risen(
-            present, before, untrained, best, math.prod(self.objective.vae.event_shape)
-        )
+        before, best = untrained, present
+        if rows:
+            before = divergence.best_of(rows[-1:], self.train_jacobian)
+            best = divergence.best_of(rows, self.train_jacobian)
+        entries = math.prod(self.objective.vae.event_shape)
+        return divergence.risen(present, before, untrained, best, entries)
 
     def keep(self, epoch: Epoch) -> None:
         """Note the epoch in the history, and keep its weights where no epoch before had better ones."""
@@ -409,11 +413,9 @@ class Training:
             NonFiniteError: where no epoch was good, after the last try.
         """
         self.train_step.roll_back(self.state.best, self.step)
-        place = (
-            f"the weights of epoch {self.state.best_epoch}"
-            if self.state.best_epoch
-            else "the first weights"
-        )
+        place = "the first weights"
+        if self.state.best_epoch:
+            place = f"the weights of epoch {self.state.best_epoch}"
         then = f"with {divergence.SLOWER} times the learning rate and gradients clipped to {divergence.CLIP_NORM:.3g}"
         if self.is_last_try():
             self.require_an_epoch(why)
@@ -427,11 +429,9 @@ class Training:
         """Refuse to end without a single good epoch."""
         if self.state.best_epoch:
             return
-        tries = (
-            f", and again with {len(self.state.rollbacks)} smaller rates"
-            if self.state.rollbacks
-            else ""
-        )
+        tries = ""
+        if self.state.rollbacks:
+            tries = f", and again with {len(self.state.rollbacks)} smaller rates"
         raise NonFiniteError(
             f"the loss must stay finite; {why} before any epoch was done{tries}. "
             "Use a smaller `learning_rate`, or look at the data's scaling."

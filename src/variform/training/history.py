@@ -33,8 +33,10 @@ class History:
 
     def __repr__(self) -> str:
         last = self.rows[-1] if self.rows else {"step": 0}
-        best = next((row for row in self.rows if row["epoch"] == self.best_epoch), None)
-        loss = f" with validation loss {best['valid_loss']:.5g}" if best else ""
+        loss = ""
+        for row in self.rows:
+            if row["epoch"] == self.best_epoch:
+                loss = f" with validation loss {row['valid_loss']:.5g}"
         back = f"; it went back {len(self.rollbacks)} times" if self.rollbacks else ""
         return (
             f"History({len(self.rows)} epochs, {last['step']:,} steps, best epoch {self.best_epoch}{loss}; "

@@ -215,9 +215,8 @@ def _tasks(
             return step.objective(x, context)
 
     def update() -> None:
-        step.learning_rate(
-            0.0
-        )  # so that the same gradients, over and over, carry the weights nowhere
+        # So that the same gradients, over and over, carry the weights nowhere.
+        step.learning_rate(0.0)
         step._update(gradients)
 
     def floor() -> None:
@@ -395,9 +394,8 @@ class _Convolution(_Product):
                 size + 2 * pad - fits
                 for size, pad, fits in zip(inner, padding, fitting, strict=True)
             ]
-        elif (
-            isinstance(padding, str) or layer.padding_mode != "zeros"
-        ):  # the input that is padded already
+        elif isinstance(padding, str) or layer.padding_mode != "zeros":
+            # The input is padded already.
             self.x, padding = (
                 self.x.new_empty(*self.x.shape[:2], *fitting).normal_(),
                 [0] * len(fitting),

@@ -76,13 +76,11 @@ class Display:
 
     def epoch(self, row: dict[str, Any]) -> None:
         """A line on an epoch; without a terminal only now and then."""
-        if not self.shown or (
-            self.live and row["step"] < self.total and row["step"] < self.next_line
-        ):
+        is_too_soon = self.live and row["step"] < min(self.total, self.next_line)
+        if not self.shown or is_too_soon:
             return
-        self.next_line = (
-            row["step"] + self.total / 20
-        )  # beside a bar a line for each twentieth will do
+        # Beside a bar a line for each twentieth will do.
+        self.next_line = row["step"] + self.total / 20
         mark = " best" if row["best"] else ""
         if row["examples"] < self.rows:
             mark += f" (of {row['examples']:,} training rows)"

@@ -76,9 +76,8 @@ class Saving:
             return False, False
         is_late = self.unit == "seconds" and time.monotonic() - self._saved_time >= self.distance
         if not self._is_alone:
-            is_late, is_stopped = _any_of(
-                is_late, is_stopped, is_time=at_end_of_epoch or step % ASK_EVERY == 0
-            )
+            is_time = at_end_of_epoch or step % ASK_EVERY == 0
+            is_late, is_stopped = _any_of(is_late, is_stopped, is_time=is_time)
         if self.unit == "steps":
             is_late = step - self._saved_step >= self.distance
         elif self.unit == "epochs" and at_end_of_epoch:
@@ -107,11 +106,8 @@ def identity_of(config: TrainConfig, objective: Objective, rows: int, rest: str)
         ValueError: where the processes of a job do not have the same.
     """
     shapes = {name: list(value.shape) for name, value in objective.state_dict().items()}
-    free = {
-        "checkpoint_every",
-        "device",
-        "sharded",
-    }  # these may change from one part of a run to the next
+    # These may change from one part of a run to the next.
+    free = {"checkpoint_every", "device", "sharded"}
     settings = {key: value for key, value in to_dict(config).items() if key not in free}
     settings["betas"] = [objective.beta(step) for step in (0, config.warmup, 10**9)]
     settings["objective"] = objective.settings()

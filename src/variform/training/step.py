@@ -52,27 +52,27 @@ class Step:
 
     def __init__(self, objective: Objective, config: TrainConfig, steps: int) -> None:
         keep_freed()
-        self.config, self.device = config, require_possible(config, processes.count())
+        self.config = config
+        self.device = require_possible(config, processes.count())
         require_fits(objective, config)
         objective.to(self.device)
         # What is trained under the objective's name: the objective, or a copy that is split over the processes.
         self.objective = _sharded(copy.deepcopy(objective)) if config.sharded else objective
         auxiliary = self.objective.auxiliary
         self.auxiliary = [] if auxiliary is None else list(auxiliary.parameters())
-        known = {id(parameter) for parameter in self.auxiliary}
-        trained = [
-            parameter for parameter in self.objective.parameters() if parameter.requires_grad
-        ]
-        self.main = [parameter for parameter in trained if id(parameter) not in known]
+        auxiliary_ids = {id(parameter) for parameter in self.auxiliary}
+        self.main = []
+        for parameter in self.objective.parameters():
+            if parameter.requires_grad and id(parameter) not in auxiliary_ids:
+                self.main.append(parameter)
         self.parameters = [*self.main, *self.auxiliary]
         groups: list[dict[str, Any]] = [{"params": self.main}]
         if self.auxiliary:
             groups.append({"params": self.auxiliary, **(self.objective.auxiliary_options or {})})
         self.threads = threads_of(objective, config)
         self.optimizer = _build_optimizer(groups, config, self.device)
-        self.scales = (
-            config.precision == "fp16"
-        )  # whose gradients would be too small for half precision
+        # In half precision gradients would be too small if they were not scaled.
+        self.scales = config.precision == "fp16"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.scales)
         self.average, self.kept = None, self.objective  # what is validated and kept
         if config.ema:
@@ -87,9 +87,9 @@ class Step:
         )
         self.many = processes.count() > 1
         self.is_compiled = compiles(objective, config, steps)
-        self._compiled = (
-            compiled(self._gradients, self.device, only=True) if self.is_compiled else None
-        )
+        self._compiled = None
+        if self.is_compiled:
+            self._compiled = compiled(self._gradients, self.device, only=True)
         self.clip_norm = config.clip_norm
         self._has_run = False
         self._held: Any = None
@@ -186,18 +186,16 @@ class Step:
         with self.autocast():
             terms = self.module(x, context)
         loss = terms.loss.sum() * (weight / total)
-        if (
-            self.many
-        ):  # whose hooks take the mean over the processes: of W equal shares, 1/W of the sum
+        # Hooks of the module take the mean over the processes: of W equal shares, 1/W of the sum.
+        if self.many:
             for parameter in self.parameters:
                 parameter.grad = None
             self.scaler.scale(loss * processes.count()).backward()
             gradients: Sequence[Tensor | None] = [parameter.grad for parameter in self.parameters]
         else:
             gradients = self._slopes(loss, self.main, keep=terms.auxiliary is not None)
-            if (
-                terms.auxiliary is not None
-            ):  # each network learns from its own loss and from nothing else
+            # Each network learns from its own loss and from nothing else.
+            if terms.auxiliary is not None:
                 gradients += self._slopes(terms.auxiliary.sum() * (weight / total), self.auxiliary)
         return gradients, _sums(terms, weight)
 
@@ -237,17 +235,16 @@ class Step:
             self._slots = []
             for group in self.optimizer.param_groups:
                 slots = [self._held[parameter] for parameter in group["params"]]
-                self._slots.append(
-                    tuple(
-                        [slot[name] for slot in slots] for name in ("exp_avg", "exp_avg_sq", "step")
-                    )
-                )
+                first = [slot["exp_avg"] for slot in slots]
+                second = [slot["exp_avg_sq"] for slot in slots]
+                steps = [slot["step"] for slot in slots]
+                self._slots.append((first, second, steps))
         fused: Any = torch._fused_adam_
         start = 0
-        for group, (first, second, steps) in zip(
-            self.optimizer.param_groups, self._slots, strict=True
-        ):
+        groups = self.optimizer.param_groups
+        for group, (first, second, steps) in zip(groups, self._slots, strict=True):
             torch._foreach_add_(steps, 1)
+            beta1, beta2 = group["betas"]
             fused(
                 group["params"],
                 gradients[start : start + len(steps)],
@@ -256,8 +253,8 @@ class Step:
                 [],
                 steps,
                 lr=group["lr"],
-                beta1=group["betas"][0],
-                beta2=group["betas"][1],
+                beta1=beta1,
+                beta2=beta2,
                 weight_decay=group["weight_decay"],
                 eps=group["eps"],
                 amsgrad=False,
@@ -310,15 +307,16 @@ def _leaves_out(objective: Objective) -> bool:
 def _without_buffers() -> dict[str, Any]:
     """The option that leaves buffers alone, which all processes set alike; its name has changed in torch."""
     known = inspect.signature(DistributedDataParallel).parameters
-    return {
-        next(name for name in ("forward_sync_buffers", "broadcast_buffers") if name in known): False
-    }
+    if "forward_sync_buffers" in known:
+        return {"forward_sync_buffers": False}
+    return {"broadcast_buffers": False}
 
 
 def _sums(terms: Terms, weight: float) -> Tensor:
     """Sums of the terms over the rows, and the number of rows; (4,), float64, on the CPU."""
-    values = [getattr(terms, name).detach().sum(dtype=torch.float64) for name in TERMS]
-    return (torch.stack([*values, values[0].new_full((), len(terms.loss))]) * weight).cpu()
+    sums = [getattr(terms, name).detach().sum(dtype=torch.float64) for name in TERMS]
+    count = sums[0].new_full((), len(terms.loss))
+    return (torch.stack([*sums, count]) * weight).cpu()
 
 
 def _build_optimizer(
@@ -362,7 +360,7 @@ def mean_terms(sums: Tensor) -> dict[str, float]:
         >>> mean_terms(torch.tensor([4.0, -3.0, 1.0, 2.0]))
         {'loss': 2.0, 'log_likelihood': -1.5, 'kl': 0.5}
     """
-    return {
-        name: (sums[slot] / sums[-1]).item() if sums[-1] else math.nan
-        for slot, name in enumerate(TERMS)
-    }
+    count = sums[-1]
+    if not count:
+        return dict.fromkeys(TERMS, math.nan)
+    return {name: (sums[slot] / count).item() for slot, name in enumerate(TERMS)}

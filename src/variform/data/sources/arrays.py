@@ -256,9 +256,8 @@ def _npy_header(
     }
     try:
         shape, fortran_order, dtype = headers[np.lib.format.read_magic(handle)](_Brief(handle))
-    except (
-        Exception
-    ) as error:  # NumPy parses the header as Python, and on damage raises what the parser raises
+    except Exception as error:
+        # NumPy parses the header as Python, and on damage raises what the parser raises.
         raise damaged(name, "its header is not that of a NumPy array") from error
     if dtype.hasobject:
         raise ValueError(

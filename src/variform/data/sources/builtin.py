@@ -24,9 +24,8 @@ def is_sprites(word: str) -> bool:
 
 def read_digits(path: Path, config: DataConfig) -> Source:
     """1,797 handwritten digits of scikit-learn, 8 x 8 pixels of 17 levels."""
-    from sklearn.datasets import (
-        load_digits,
-    )  # here, for importing scikit-learn takes as long as reading MNIST
+    # Imported here, for scikit-learn takes as long as reading MNIST.
+    from sklearn.datasets import load_digits
 
     values, labels = load_digits(return_X_y=True)
     return Source(

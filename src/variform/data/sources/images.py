@@ -113,9 +113,8 @@ def _short(path: Path) -> str:
 def _opened_image(path: Path) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", Image.DecompressionBombWarning
-            )  # what it needs is asked for below
+            # What it needs is asked for below.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(path)
     except Image.DecompressionBombError as error:
         raise ValueError(
@@ -164,9 +163,8 @@ def _decoded(
     """One image, (H, W, C) uint8: upright, 8-bit, on white, in the given mode and size."""
     with _opened_image(path) as image:
         upright = ImageOps.exif_transpose(image)
-        if (
-            getattr(image, "is_animated", False) and image.format != "MPO"
-        ):  # a camera's JPEG with its own thumbnail
+        # An MPO is a camera's JPEG with its own thumbnail.
+        if getattr(image, "is_animated", False) and image.format != "MPO":
             animated.append(_short(path))
     if upright.mode == "F" or upright.mode.startswith("I"):
         upright = Image.fromarray(_as_bytes(np.asarray(upright), path))
@@ -175,9 +173,8 @@ def _decoded(
         upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
     flat = upright.convert(mode)
     if size is not None and (flat.height, flat.width) != size:
-        flat = flat.resize(
-            (size[1], size[0]), Image.Resampling.BICUBIC
-        )  # antialiased when it shrinks
+        # Antialiased when it shrinks.
+        flat = flat.resize((size[1], size[0]), Image.Resampling.BICUBIC)
     return np.asarray(flat).reshape(flat.height, flat.width, len(mode))
 
 

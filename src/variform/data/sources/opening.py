@@ -82,9 +82,8 @@ def read_payload(
     if size > capacity or not is_possible:
         raise damaged(name, f"its header promises {shape} values of {dtype}, more than it can hold")
     memory.require(COPIES * size, name, _SMALLER)
-    payload = handle.read(
-        size + 1
-    )  # one more, to find the end: there gzip and zip verify their checksum
+    # One byte more, to find the end: there gzip and zip verify their checksum.
+    payload = handle.read(size + 1)
     if len(payload) != size:
         came = "more" if len(payload) > size else f"only {len(payload)}"
         raise damaged(name, f"its header promises {size} bytes of values, it holds {came}")

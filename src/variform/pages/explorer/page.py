@@ -50,9 +50,8 @@ class Page:
 
     def _repr_html_(self) -> str:
         """The page in a frame that may run its scripts and save files, and may not touch the notebook."""
-        text = (
-            html.escape(self.html).encode("ascii", "xmlcharrefreplace").decode()
-        )  # whatever the encoding around it
+        # Whatever the encoding around it.
+        text = html.escape(self.html).encode("ascii", "xmlcharrefreplace").decode()
         return (
             f'<iframe srcdoc="{text}" sandbox="allow-scripts allow-downloads" title="variform '
             'explorer" style="width: 100%; height: 760px; border: 0"></iframe>'

@@ -102,16 +102,14 @@ def application(
         rate: Requests a second that one client may go on sending, more than a screen has frames; twice as many at once.
         clock: Seconds that never go back.
     """
-    busy = (
-        asyncio.Lock()
-    )  # one decoding at a time: torch shares the cores among the threads of one already
+    # One decoding at a time: torch shares the cores among the threads of one already.
+    busy = asyncio.Lock()
     width = vae.latent_dim + vae.context_dim
     most_bytes = 4 * width * most_codes(vae)
 
     async def shown(request: Request) -> Response:
-        return HTMLResponse(
-            page, headers={"Content-Security-Policy": "frame-ancestors 'none'"}
-        )  # the rest is its own
+        # The rest of the policy is the page's own.
+        return HTMLResponse(page, headers={"Content-Security-Policy": "frame-ancestors 'none'"})
 
     async def decoded(request: Request) -> Response:
         body = await _body(request, most_bytes)
@@ -141,9 +139,8 @@ def _decode(vae: VAE, rows: np.ndarray) -> bytes:
 
 async def _body(request: Request, most_bytes: int) -> bytes | Response:
     """The body of a request, or the answer to one that is too large, too slow or of another type."""
-    if (
-        request.headers.get("content-type") != "application/octet-stream"
-    ):  # a page of another origin cannot send it
+    # A page of another origin cannot send this type.
+    if request.headers.get("content-type") != "application/octet-stream":
         return _refusal(415, "a request must have the type application/octet-stream.")
     body = bytearray()
     try:
@@ -318,9 +315,8 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ValueError(f"a port must be from 0 to 65535; got {port}. Choose another `port`.")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.create_server(
-            (host, port), family=family
-        )  # whose protocol is 0, the default
+        # The protocol is 0, the default.
+        listener = socket.create_server((host, port), family=family)
     except OSError as error:
         raise OSError(
             f"the server must be able to listen at port {port} of {host}; {error.strerror or error}. Choose another "
