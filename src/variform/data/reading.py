@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -434,26 +434,44 @@ def _config_like(path: str | Path, schema: Schema, key: str | None) -> DataConfi
     """How to read `path` so that it comes out in the form of `schema`."""
     form = FORMATS[source_format(path)]
     if "image_size" in form.options and schema.kind == "image":
-        channels, height, width = schema.shape
-        return DataConfig(
-            key=key, image_size=(height, width), channels="grey" if channels == 1 else "rgb"
-        )
-    columns = form.columns(Path(path)) if form.columns else schema.columns
-    label = schema.label if "label" in form.options and schema.label in columns else None
+        return _images_like(schema, key)
     conditions = ()
     if "condition" in form.options:
         conditions = tuple(condition.name for condition in schema.conditions)
+    columns = schema.columns
+    if form.columns:
+        columns = form.columns(Path(path))
     if form.columns and schema.kind == "table" and key is None:
         own = [name for name in columns if name not in (schema.label, *conditions)]
-        require_columns(own, schema, str(Path(path).name))
-    if not schema.kinds:
-        cells = "gaps" if schema.gaps else "numbers"
-        return DataConfig(key=key, label=label, condition=conditions, cells=cells)
-    named = [name for name, names in zip(schema.columns, schema.categories, strict=True) if names]
-    categories = tuple(name for name in named if name in columns)
+        require_columns(own, schema, Path(path).name)
+    has_label = "label" in form.options and schema.label in columns
     return DataConfig(
-        key=key, label=label, condition=conditions, cells="mixed", categories=categories
+        key=key,
+        label=schema.label if has_label else None,
+        condition=conditions,
+        cells=_cells_of(schema),
+        categories=_categories_among(columns, schema),
     )
+
+
+def _images_like(schema: Schema, key: str | None) -> DataConfig:
+    channels, height, width = schema.shape
+    return DataConfig(
+        key=key, image_size=(height, width), channels="grey" if channels == 1 else "rgb"
+    )
+
+
+def _cells_of(schema: Schema) -> Literal["numbers", "gaps", "mixed"]:
+    """What the cells of a table in the form of `schema` may be."""
+    if schema.kinds:
+        return "mixed"
+    return "gaps" if schema.gaps else "numbers"
+
+
+def _categories_among(columns: Sequence[str], schema: Schema) -> tuple[str, ...]:
+    """The columns of a source that hold categories in `schema`."""
+    pairs = zip(schema.columns, schema.categories, strict=bool(schema.kinds))
+    return tuple(name for name, names in pairs if names and name in columns)
 
 
 def _notes_of_cells(schema: Schema, raw: Tensor | StoredRows) -> Iterator[str]:
