@@ -26,25 +26,27 @@ def in_order(source: Source, schema: Schema) -> Source:
 
 def require_columns(columns: Sequence[str], schema: Schema, name: str) -> None:
     """Refuse columns that are not those of `schema`, in any order."""
-    lacks, surplus = (
-        ", ".join(quoted(column) for column in some if column not in others)
-        for some, others in ((schema.columns, columns), (columns, schema.columns))
+    lacking = [quoted(column) for column in schema.columns if column not in columns]
+    surplus = [quoted(column) for column in columns if column not in schema.columns]
+    if not lacking and not surplus:
+        return
+    differences = []
+    remedy = "Delete what is too much"
+    if lacking:
+        differences.append(f"lacks {', '.join(lacking)}")
+        remedy = "Add what it lacks"
+    if surplus:
+        differences.append(f"has {', '.join(surplus)} too much")
+    raise ValueError(
+        f"columns must be those of {schema.source}, in any order; {name} {' and '.join(differences)}. "
+        f"{remedy}, or rename its columns."
     )
-    if lacks or surplus:
-        differences = " and ".join(
-            part
-            for part in (lacks and f"lacks {lacks}", surplus and f"has {surplus} too much")
-            if part
-        )
-        raise ValueError(
-            f"columns must be those of {schema.source}, in any order; {name} {differences}. "
-            f"{'Add what it lacks' if lacks else 'Delete what is too much'}, or rename its columns."
-        )
 
 
 def require_numbers(source: Source) -> None:
     """Refuse values that are no real numbers."""
-    values, name = source.values, source.name
+    values = source.values
+    name = source.name
     if values.dtype.kind not in "buif":
         raise ValueError(
             f"{name} must hold numbers; its type is {values.dtype}. Convert it to numbers."
@@ -57,12 +59,14 @@ def require_numbers(source: Source) -> None:
 
 def require_observed(low: Tensor, columns: tuple[str, ...], name: str, rows: str) -> None:
     """Refuse a column of which every value is missing, so that its least value `low` is infinite."""
-    if empty := low.isinf().nonzero().flatten().tolist():
-        place = f"column {quoted(columns[empty[0]])}" if columns else "every value"
-        raise ValueError(
-            f"every column must hold a value{rows}; {place} of {name} is missing in all rows. Delete the column"
-            f"{' or use another `split_seed`' if rows else ''}."
-        )
+    empty = low.isinf().nonzero().flatten().tolist()
+    if not empty:
+        return
+    place = f"column {quoted(columns[empty[0]])}" if columns else "every value"
+    or_split = " or use another `split_seed`" if rows else ""
+    raise ValueError(
+        f"every column must hold a value{rows}; {place} of {name} is missing in all rows. Delete the column{or_split}."
+    )
 
 
 def require_finite(
@@ -76,24 +80,28 @@ def require_finite(
     """Refuse NaN, infinite values and, without `gaps`, missing ones; the message says where the first stands."""
     if not raw.dtype.is_floating_point:
         return
-    count, places, row = 0, [], 0
+    count = 0
+    places = []
+    first_row = 0  # of the chunk
     for chunk in in_chunks(raw):
-        wrong = chunk.isinf() if gaps else ~chunk.isfinite()
-        if wrong.any():
-            bad = wrong.flatten(1).nonzero()  # (values, 2)
-            count += len(bad)
-            places += [
-                f"{source.place(row + line)}, "
-                + (f"column {quoted(columns[item])}" if columns else f"pixel {item + 1}")
-                for line, item in bad[: 3 - len(places)].tolist()
-            ]
-        row += len(chunk)
-    if count:
-        raise ValueError(
-            f"{source.name} must hold finite numbers; {count} of its values are {'' if gaps else 'NaN, or '}infinite as"
-            f" {str(raw.dtype).removeprefix('torch.')} ({'; '.join(places)}{'; ...' if count > 3 else ''})."
-            f" Delete these rows or fill the values in{hint}."
-        )
+        is_wrong = chunk.isinf() if gaps else ~chunk.isfinite()
+        if is_wrong.any():
+            wrong = is_wrong.flatten(1).nonzero()  # (values, 2)
+            count += len(wrong)
+            for row, item in wrong[: 3 - len(places)].tolist():
+                name = f"column {quoted(columns[item])}" if columns else f"pixel {item + 1}"
+                places.append(f"{source.place(first_row + row)}, {name}")
+        first_row += len(chunk)
+    if not count:
+        return
+    kinds = "infinite" if gaps else "NaN, or infinite"
+    dtype = str(raw.dtype).removeprefix("torch.")
+    if count > 3:
+        places.append("...")
+    raise ValueError(
+        f"{source.name} must hold finite numbers; {count} of its values are {kinds} as {dtype} ({'; '.join(places)})."
+        f" Delete these rows or fill the values in{hint}."
+    )
 
 
 def require_alike(

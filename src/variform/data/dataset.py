@@ -88,14 +88,17 @@ class Dataset:
 
     def __len__(self) -> int:
         """Number of rows, N."""
-        return len(self.raw if self.rows is None else self.rows)
+        rows = self.raw if self.rows is None else self.rows
+        return len(rows)
 
     def __repr__(self) -> str:
-        extras = "".join(
-            f", {name}" for name in ("labels", "contexts") if getattr(self, name) is not None
-        )
-        stored_type = str(self.raw.dtype).removeprefix("torch.")
-        return f"Dataset({len(self):,} rows of {stored_type}{extras}; {self.schema.summary()})"
+        dtype = str(self.raw.dtype).removeprefix("torch.")
+        parts = [f"{len(self):,} rows of {dtype}"]
+        if self.labels is not None:
+            parts.append("labels")
+        if self.contexts is not None:
+            parts.append("contexts")
+        return f"Dataset({', '.join(parts)}; {self.schema.summary()})"
 
     def gather(self, index: Tensor) -> Tensor:
         """The raw rows at `index`, in memory.
@@ -109,9 +112,11 @@ class Dataset:
             >>> Dataset(whole.raw, whole.schema, rows=torch.tensor([4, 2])).gather(torch.tensor([1, 0])).tolist()
             [[2.0], [4.0]]
         """
-        return self.raw.index_select(
-            0, index if self.rows is None else self.rows.index_select(0, index)
-        )
+        return self.raw.index_select(0, self._raw_rows(index))
+
+    def _raw_rows(self, index: Tensor) -> Tensor:
+        """Where the rows at `index` stand in `raw`."""
+        return index if self.rows is None else self.rows.index_select(0, index)
 
     def expect(self, index: Tensor) -> None:
         """Say which rows come next, so that those on disk are read in the background; nothing for rows in memory.
@@ -127,7 +132,7 @@ class Dataset:
             >>> dataset_from(torch.rand(5, 2)).expect(torch.tensor([3, 4]))
         """
         if isinstance(self.raw, StoredRows):
-            self.raw.expect(index if self.rows is None else self.rows.index_select(0, index))
+            self.raw.expect(self._raw_rows(index))
 
     def take(self, index: Tensor) -> "Dataset":
         """A data set of the rows at `index`, in memory, with their labels.
@@ -143,9 +148,8 @@ class Dataset:
         """
         labels = None if self.labels is None else self.labels[index]
         numbers = None if self.index is None else self.index[index]
-        return Dataset(
-            self.gather(index), self.schema, labels, contexts=self.context(index), index=numbers
-        )
+        raw = self.gather(index)
+        return Dataset(raw, self.schema, labels, contexts=self.context(index), index=numbers)
 
     def context(self, index: Tensor) -> Tensor | None:
         """What a conditional model is told beside the rows at `index`, (B, context_dim).
@@ -271,7 +275,8 @@ class Dataset:
         count, mean, squares = torch.zeros(3, dtype=torch.float64)
         for x in self.batches(rows_at_once(self.schema.shape), seed=seed):
             more, centre, deviations = sums_of(x.double(), gaps=bool(self.schema.gaps))
-            step, share = centre - mean, more / (count + more).clamp_min(1)
+            step = centre - mean
+            share = more / (count + more).clamp_min(1)
             squares = squares + deviations + step.square() * (count * share)
             mean = mean + step * share
             count = count + more

@@ -15,10 +15,12 @@ def label_index(labels: np.ndarray | None) -> tuple[tuple[str, ...], Tensor | No
     """Class names in order (numbers as numbers, text as text), and each row's index among them, -1 for no label."""
     if labels is None:
         return (), None
-    if labels.dtype.kind not in "buif":
-        labels = labels.astype(str)
     labels = labels.reshape(-1)
-    is_there = labels != "" if labels.dtype.kind == "U" else ~np.isnan(labels.astype(np.float64))
+    if labels.dtype.kind in "buif":
+        is_there = ~np.isnan(labels.astype(np.float64))
+    else:
+        labels = labels.astype(str)
+        is_there = labels != ""
     values, index = np.unique(labels[is_there], return_inverse=True)
     index_of_row = np.full(len(labels), -1)
     index_of_row[is_there] = index
@@ -30,14 +32,16 @@ def known_labels(source: Source, classes: tuple[str, ...]) -> Tensor | None:
     names, index = label_index(source.labels)
     if index is None or not set(names) <= set(classes):
         return None
-    return torch.tensor([*(classes.index(name) for name in names), -1])[index]
+    known = [classes.index(name) for name in names]
+    return torch.tensor([*known, -1])[index]  # at -1, no label, stands the last
 
 
 def condition_of(name: str, source: Source, train: np.ndarray) -> Condition:
     """What the values of a label or a column are: categories if they are text or labels, else numbers."""
     values = condition_column(source, name)
     if name not in source.given or values.dtype.kind not in "buif":
-        return Condition(name, label_index(values)[0])
+        categories, _ = label_index(values)
+        return Condition(name, categories)
     known = values[train].astype(np.float64)
     if not np.isfinite(known).all() or known.std() == 0:
         raise ValueError(
@@ -55,7 +59,8 @@ def hidden_labels(
     config: DataConfig,
 ) -> tuple[Tensor, Tensor]:
     """Contexts and labels without those of all but `config.labelled` training rows, as many of each class."""
-    count, classes = config.labelled or 0, len(schema.classes)
+    count = config.labelled or 0
+    classes = len(schema.classes)
     if (
         contexts is None
         or labels is None
@@ -69,18 +74,21 @@ def hidden_labels(
             f"`labelled` must be a multiple of the {classes} classes of {schema.source}; got {count}. "
             f"Use for example {10 * classes}."
         )
-    shuffled = train[
-        torch.randperm(len(train), generator=torch.Generator().manual_seed(config.split_seed))
-    ]
+    generator = torch.Generator().manual_seed(config.split_seed)
+    shuffled = train[torch.randperm(len(train), generator=generator)]
     groups = [shuffled[labels[shuffled] == number] for number in range(classes)]
-    if min(map(len, groups)) < count // classes:
+    each = count // classes
+    smallest = min(len(group) for group in groups)
+    if smallest < each:
         raise ValueError(
-            f"`labelled={count}` needs {count // classes} training rows of each class; the smallest class has "
-            f"{min(map(len, groups))}. Use fewer."
+            f"`labelled={count}` needs {each} training rows of each class; the smallest class has "
+            f"{smallest}. Use fewer."
         )
-    hidden = torch.cat([group[count // classes :] for group in groups])
-    contexts, labels = contexts.clone(), labels.clone()
-    contexts[hidden, : schema.conditions[0].width], labels[hidden] = 0, -1
+    hidden = torch.cat([group[each:] for group in groups])
+    contexts = contexts.clone()
+    contexts[hidden, : schema.conditions[0].width] = 0
+    labels = labels.clone()
+    labels[hidden] = -1
     return contexts, labels
 
 
@@ -102,9 +110,10 @@ def contexts_of(source: Source, conditions: tuple[Condition, ...]) -> Tensor | N
         return None
     parts = [condition.encode(condition_column(source, condition.name)) for condition in conditions]
     for condition, part in zip(conditions, parts, strict=True):
-        if not (finite := part.isfinite().all(1)).all():
+        wrong = (~part.isfinite().all(1)).nonzero()
+        if len(wrong):
             raise ValueError(
                 f"{quoted(condition.name)} must be finite in every row; in"
-                f" {source.place(int((~finite).nonzero()[0]))} of {source.name} it is not. Correct it."
+                f" {source.place(int(wrong[0]))} of {source.name} it is not. Correct it."
             )
     return torch.cat(parts, 1)

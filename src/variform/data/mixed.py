@@ -106,13 +106,15 @@ def _recoded(
     values: np.ndarray, names: tuple[str, ...], schema: Schema, column: int, source: str
 ) -> np.ndarray:
     """Codes of the categories `names` as codes of those of the schema's column."""
-    name, known = schema.columns[column], schema.categories[column]
+    name = schema.columns[column]
+    known = schema.categories[column]
     if not known:
         raise ValueError(
             f"column {quoted(name)} must hold numbers as in {schema.source}; {source} holds"
             f" {quoted(names[0])}. Give the same columns in the same order."
         )
-    if odd := set(names) - set(known):
+    odd = set(names) - set(known)
+    if odd:
         raise ValueError(
             f"column {quoted(name)} must hold categories of {schema.source}, {listed(known)};"
             f" {source} holds {quoted(min(odd))}. Correct the cell, empty it, or train anew with it."
@@ -126,10 +128,11 @@ def _recoded(
 
 def _require_codes(values: np.ndarray, schema: Schema, column: int, source: str) -> None:
     """Counts must be whole numbers from 0, and what is binary or a category has a greatest one."""
-    kind, known = schema.kinds[column], schema.categories[column]
+    kind = schema.kinds[column]
     if kind == "real":
         return
-    greatest = {"binary": 1, "category": len(known) - 1}.get(kind, np.inf)
+    last_category = len(schema.categories[column]) - 1
+    greatest = {"binary": 1, "category": last_category}.get(kind, np.inf)
     observed = values[np.isfinite(values)]
     is_wrong = (observed < 0) | (observed > greatest) | (observed != np.rint(observed))
     if is_wrong.any():

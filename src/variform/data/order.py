@@ -6,9 +6,8 @@ import math
 import torch
 from torch import Tensor
 
-BLOCKS_PER_WINDOW = (
-    128  # of a batch of 128 rows, each then has one neighbour from its own block on average
-)
+# Of a batch of 128 rows, each then has one neighbour from its own block on average.
+BLOCKS_PER_WINDOW = 128
 
 
 def epoch_order(

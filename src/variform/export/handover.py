@@ -178,6 +178,9 @@ def _plain_convolution(step: Step, name: str, program: Program, model: dict[str,
 def reader_for(about: dict[str, Any]) -> str:
     """The text of `reader`, without the steps and functions that a model does not use; at most 40 lines.
 
+    That is why `reader` is dense, one step a line, as no other file here: it goes out with a model, and whoever gets it
+    can look at all of its arithmetic on one page.
+
     Args:
         about: What the model's file says of itself.
     """

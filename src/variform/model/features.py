@@ -106,37 +106,33 @@ class TableFeatures(nn.Module):
         self, kinds: Sequence[str], *, levels: Sequence[int], gaps: Sequence[bool]
     ) -> None:
         super().__init__()
-        numbers = [place for place, kind in enumerate(kinds) if kind != "category"]
-        units = [
-            (place, code)
-            for place, kind in enumerate(kinds)
-            if kind == "category"
-            for code in range(levels[place])
-        ]
-        fixed = {
-            "numbers": torch.tensor(numbers, dtype=torch.int64),
-            "counts": torch.tensor(
-                [kinds[place] == "count" for place in numbers], dtype=torch.bool
-            ),
-            "units": torch.tensor([place for place, _ in units], dtype=torch.int64),
-            "codes": torch.tensor([code for _, code in units], dtype=torch.int64),
-            "gappy": torch.tensor(
-                [place for place, gap in enumerate(gaps) if gap], dtype=torch.int64
-            ),
-        }
+        numbers, counts, units, codes = [], [], [], []
+        for place, kind in enumerate(kinds):
+            if kind == "category":
+                units += [place] * levels[place]
+                codes += range(levels[place])
+            else:
+                numbers.append(place)
+                counts.append(kind == "count")
+        gappy = [place for place, gap in enumerate(gaps) if gap]
+        fixed = {"numbers": numbers, "units": units, "codes": codes, "gappy": gappy}
         for name, values in fixed.items():
-            self.register_buffer(name, values, persistent=False)
+            places = torch.tensor(values, dtype=torch.int64)
+            self.register_buffer(name, places, persistent=False)
+        is_count = torch.tensor(counts, dtype=torch.bool)
+        self.register_buffer("counts", is_count, persistent=False)
         self.register_buffer("centre", torch.zeros(len(numbers)))
         self.register_buffer("spread", torch.ones(len(numbers)))
         self.out_shape = (len(numbers) + len(units) + int(sum(gaps)),)
 
     def start_at(self, mean: Tensor, variance: Tensor) -> None:
         """Take mean and variance of the training rows; those of log(1 + count) to first order, by the delta method."""
-        mean, std = mean[self.numbers], variance[self.numbers].sqrt()
-        self.centre.copy_(torch.where(self.counts, torch.log1p(mean.clamp_min(0)), mean))
-        self.spread.copy_(
-            torch.where(self.counts, std / (1 + mean.clamp_min(0)), std).clamp_min(1e-3)
-        )
+        mean = mean[self.numbers]
+        std = variance[self.numbers].sqrt()
+        log_mean = torch.log1p(mean.clamp_min(0))
+        log_std = std / (1 + mean.clamp_min(0))  # that of log(1 + count)
+        self.centre.copy_(torch.where(self.counts, log_mean, mean))
+        self.spread.copy_(torch.where(self.counts, log_std, std).clamp_min(1e-3))
 
     def forward(self, x: Tensor) -> Tensor:
         """The features of a batch."""

@@ -1,5 +1,6 @@
 """Pictures of rows: data beside their reconstructions, and new samples."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -63,7 +64,8 @@ def plot_reconstructions(
         >>> len(plot_reconstructions(images, images).axes)
         1
     """
-    before, after = as_events(originals, 1, columns), as_events(reconstructions, 1, columns)
+    before = as_events(originals, 1, columns)
+    after = as_events(reconstructions, 1, columns)
     if columns:
         return _reconstruction_panels(before, after, columns, categories)
     return _reconstruction_rows(before, after, value_range)
@@ -100,11 +102,9 @@ def plot_samples(
     """
     drawn = as_events(samples, 1, columns)
     real = None if data is None else as_events(data, 1, columns)
-    return (
-        _sample_panels(drawn, real, columns, categories)
-        if columns
-        else _sample_grids(drawn, real, value_range)
-    )
+    if columns:
+        return _sample_panels(drawn, real, columns, categories)
+    return _sample_grids(drawn, real, value_range)
 
 
 # ── The parts of single pictures ────────────────────────────────────────────────────────────────────────────────────
@@ -112,14 +112,14 @@ def plot_samples(
 
 def _reconstruction_rows(before: Array, after: Array, value_range: tuple[float, float]) -> Figure:
     count = min(len(before), MOST_PAIRS)
-    across = count if count <= 12 else -(-count // 2)
+    across = count if count <= 12 else math.ceil(count / 2)
     starts = range(0, count, across)
     width, height = size_of_tiles(before, 2, across)
     note = note_on_shown("examples", len(before), MOST_PAIRS)
-    figure = new_figure(
-        width, len(starts) * (height + 0.2) + 0.6, "Originals and their reconstructions", note
-    )
-    for panel, start in zip(figure.subplots(len(starts), squeeze=False).flat, starts, strict=True):
+    title = "Originals and their reconstructions"
+    figure = new_figure(width, len(starts) * (height + 0.2) + 0.6, title, note)
+    panels = figure.subplots(len(starts), squeeze=False).flat
+    for panel, start in zip(panels, starts, strict=True):
         band = slice(start, min(start + across, count))
         draw_tiles(panel, np.concatenate([before[band], after[band]]), across, value_range)
         panel.set_yticks([0, 1], ["original", "reconstruction"])
@@ -139,16 +139,14 @@ def _reconstruction_panels(
         note="; ".join(["on the line: reconstructed exactly", *filter(None, note)]),
         ratio=1.0,
     )
-    for number, (panel, original, reconstruction) in enumerate(
-        zip(panels, before.T, after.T, strict=False)
-    ):
+    for number, panel in enumerate(panels):
+        original, reconstruction = before[:, number], after[:, number]
         low, high = span_of(np.concatenate([original, reconstruction]))
         margin = 0.04 * (high - low)
         panel.plot([low, high], [low, high], color=INK, linewidth=0.8, zorder=3)
         scatter_points(panel, original, reconstruction, color=BLUE)
-        panel.set(
-            xlim=(low - margin, high + margin), ylim=(low - margin, high + margin), box_aspect=1
-        )
+        limits = (low - margin, high + margin)
+        panel.set(xlim=limits, ylim=limits, box_aspect=1)
         if words := words_of(categories, number):
             shown = every_nth(len(words), 6)
             names = [fitted_text(words[place], max(8, 36 // len(shown))) for place in shown]
@@ -159,15 +157,19 @@ def _reconstruction_panels(
 
 
 def _sample_grids(samples: Array, data: Array | None, value_range: tuple[float, float]) -> Figure:
-    grids = {"data": data, "samples": samples} if data is not None else {"samples": samples}
-    title = "Data, and samples from the model" if data is not None else "Samples from the model"
-    across = int(np.ceil(np.sqrt(min(MOST_TILES, max(map(len, grids.values()))))))
+    title = "Samples from the model"
+    grids = {"samples": samples}
+    if data is not None:
+        title = "Data, and samples from the model"
+        grids = {"data": data, "samples": samples}
+    most = max(len(images) for images in grids.values())
+    across = math.ceil(math.sqrt(min(MOST_TILES, most)))
     side = 6.2 if data is None else WIDTH / 2
     note = note_on_shown("samples", len(samples), MOST_TILES)
-    figure = new_figure(side * len(grids), side * tile_shape(samples)[0] + 0.4, title, note)
-    for panel, (name, images) in zip(
-        figure.subplots(1, len(grids), squeeze=False).flat, grids.items(), strict=True
-    ):
+    cell, _, _ = tile_shape(samples)
+    figure = new_figure(side * len(grids), side * cell + 0.4, title, note)
+    panels = figure.subplots(1, len(grids), squeeze=False).flat
+    for panel, (name, images) in zip(panels, grids.items(), strict=True):
         draw_tiles(panel, images[:MOST_TILES], across, value_range)
         if data is not None:
             panel.set_title(name, fontsize=LABEL_SIZE, color=INK)
@@ -177,11 +179,9 @@ def _sample_grids(samples: Array, data: Array | None, value_range: tuple[float, 
 def _sample_panels(
     samples: Array, data: Array | None, columns: Sequence[str], categories: Sequence[Sequence[str]]
 ) -> Figure:  # fmt: skip
-    title = (
-        "Samples from the model"
-        + (", against the data" if data is not None else "")
-        + ", column by column"
-    )
+    title = "Samples from the model, column by column"
+    if data is not None:
+        title = "Samples from the model, against the data, column by column"
     figure, panels = new_panels(columns, title=title)
     reference = samples if data is None else data
     for number, (panel, name) in enumerate(zip(panels, columns, strict=False)):
