@@ -451,6 +451,30 @@ def from_file(cls: type[Configuration], values: Any, where: str) -> Configuratio
     )
 
 
+def recorded(record: Any, values: Any, rule: str, remedy: str) -> Any:
+    """The values of a file as a record describes them.
+
+    Args:
+        record: As the hint of `converted`, mostly a `TypedDict`.
+        values: What stands in the file.
+        rule: What must hold of the file, for messages.
+        remedy: What to do where it does not.
+
+    Raises:
+        ValueError: as `converted`, with the rule and the remedy.
+
+    Example:
+        >>> recorded(dict[str, int], {"rows": 0.5}, "x.json must hold sizes", "Or fetch it again.")
+        Traceback (most recent call last):
+        ValueError: x.json must hold sizes; rows of it must be a whole number; got 0.5. Write for example 10. Or fetch \
+it again.
+    """
+    try:
+        return converted(record, values, "it")
+    except ValueError as error:
+        raise ValueError(f"{rule}; {error} {remedy}") from error
+
+
 def require(holds: bool, rule: str, came: object, remedy: str) -> None:
     """Refuse a value in three parts: what must hold, what came, what to do.
 

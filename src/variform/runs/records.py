@@ -10,7 +10,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from variform.config.checks import Range, converted
+from variform.config.checks import Range, recorded
 from variform.evaluation.metrics import METRICS
 from variform.system.files import from_json, read_json
 
@@ -149,7 +149,7 @@ def read_evaluation(path: Path) -> dict[str, Any]:
         FileNotFoundError: when there is no such file.
         ValueError: for a file that is damaged, or of something else; says where.
     """
-    return _as(
+    return recorded(
         Evaluation,
         read_json(path),
         f"{path} must hold the numbers of an evaluation",
@@ -164,7 +164,7 @@ def read_data(path: Path) -> dict[str, Any]:
         FileNotFoundError: when there is no such file.
         ValueError: for a file that is damaged, or of something else; says where.
     """
-    return _as(
+    return recorded(
         Data,
         read_json(path),
         f"{path} must describe the data of a run",
@@ -186,7 +186,7 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     lines = path.read_bytes().splitlines()
     rows = [from_json(line, f"line {number} of {path}") for number, line in enumerate(lines, 1)]
     rule = f"{path} must hold an epoch of a training in each line"
-    rows = _as(list[Epoch], rows, rule, "Fetch it again.")
+    rows = recorded(list[Epoch], rows, rule, "Fetch it again.")
     if any(after["step"] < before["step"] for before, after in itertools.pairwise(rows)):
         raise ValueError(
             f"{path} must hold the epochs in their order; they are not. Fetch it again."
@@ -204,11 +204,4 @@ def read_sessions(path: Path) -> list[Mapping[str, Any]]:
         return []
     sessions = read_json(path).get("sessions", [])
     rule = f"{path} must hold a list of sessions"
-    return _as(list[dict[str, object]], sessions, rule, "Delete it to go on without.")
-
-
-def _as(form: Any, values: Any, rule: str, remedy: str) -> Any:
-    try:
-        return converted(form, values, "it")
-    except ValueError as error:
-        raise ValueError(f"{rule}; {error} {remedy}") from error
+    return recorded(list[dict[str, object]], sessions, rule, "Delete it to go on without.")

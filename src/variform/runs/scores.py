@@ -3,12 +3,12 @@
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import torch
 from torch import Tensor
 
-from variform.config.checks import Count, checked
+from variform.config.checks import Count, checked, recorded
 from variform.data.dataset import Dataset, Splits
 from variform.evaluation.baselines import PCAS, evaluate_baselines
 from variform.evaluation.log_likelihood import Scores, score
@@ -163,9 +163,20 @@ def scored_rows(
     return row_scores(run.vae, rows, scores, split, samples, seed)
 
 
+class _Scored(TypedDict):
+    """What the header of a file of scores says of them."""
+
+    scored: str
+    split: str
+    samples: int
+    seed: int
+
+
 def _require_scores(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     """Refuse what is not of the form that `row_scores` gives."""
-    kinds = {"scored": str, "split": str, "samples": int, "seed": int}
+    rule = f"{path} must hold the scores of rows"
+    remedy = "Write them anew with variform train --resume."
+    recorded(_Scored, header, rule, remedy)
     names = {"index", "elbo", "log_likelihood", "kl", "nll", "squared_error"}
     optional = {
         f"{name}.{measure}"
@@ -174,13 +185,6 @@ def _require_scores(path: Path, header: dict[str, Any], tensors: dict[str, Tenso
     }
     optional |= {"pareto_k", "ess"}  # older runs have none
     shapes = {(value.shape, value.ndim) for value in tensors.values()}
-    is_typed = all(type(header.get(name)) is kind for name, kind in kinds.items())
-    if (
-        not is_typed
-        or not names <= set(tensors) <= names | optional
-        or len(shapes) != 1
-        or next(iter(shapes))[1] != 1
-    ):
-        raise ValueError(
-            f"{path} must hold the scores of rows; it does not. Write them anew with variform train --resume."
-        )
+    is_named = names <= set(tensors) <= names | optional
+    if not is_named or len(shapes) != 1 or next(iter(shapes))[1] != 1:
+        raise ValueError(f"{rule}; it does not. {remedy}")

@@ -20,7 +20,7 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from variform.config.checks import Natural, converted
+from variform.config.checks import Natural, recorded
 from variform.system import locks, processes
 from variform.system.files import to_json, write_text
 from variform.system.sealing import opened, verified, write_sealed
@@ -394,19 +394,17 @@ def load(folder: Path, identity: str, defaults: dict[str, Any] | None = None) ->
             if name.startswith(prefix)
         }
 
-    try:
-        numbers = _numbers(header.get("state"))
-        sums = tensors["sums"]
-    except (ValueError, LookupError) as error:
-        raise ValueError(
-            f"{path} must hold the state of a training; {error} {_remedy(folder)}"
-        ) from error
+    rule = f"{path} must hold the state of a training"
+    numbers = recorded(_Numbers, header.get("state"), rule, _remedy(folder))
+    is_known = set(numbers) <= set(_Numbers.__annotations__)
+    if not is_known or "sums" not in tensors:
+        raise ValueError(f"{rule}; it does not. {_remedy(folder)}")
     state = State(
         group("weights/"),
         group("best/"),
         group("optimizer/"),
         group("random/"),
-        sums,
+        tensors["sums"],
         group("average/"),
     )
     return replace(state, **numbers, note=note)
@@ -451,13 +449,6 @@ def _remedy(folder: Path) -> str:
         "What the run has is as it was: put a copy of the checkpoint in its place, or train anew with variform train "
         f"--config {place} --out NEW."
     )
-
-
-def _numbers(values: Any) -> dict[str, Any]:
-    numbers = converted(_Numbers, values, "it")
-    if unknown := set(numbers) - set(_Numbers.__annotations__):
-        raise LookupError(f"it has {reprlib.repr(sorted(unknown))} too much.")
-    return numbers
 
 
 def _completed(identity: Any, defaults: Any) -> Any:
