@@ -40,7 +40,8 @@ class ProbabilisticPCA:
         """
         if np.isnan(x).any():
             return self._observed(x)[0]
-        return self.mean + (x - self.mean) @ self.axes.T @ self.axes
+        along = (x - self.mean) @ self.axes.T
+        return self.mean + along @ self.axes
 
     def log_prob(self, x: Array) -> Array:
         r"""$\log p(x) = -\tfrac12 [D \log 2\pi + \log\det C + (x - \bar x)^\top C^{-1} (x - \bar x)]$, (N,).
@@ -49,20 +50,21 @@ class ProbabilisticPCA:
         """
         if np.isnan(x).any():
             return self._observed(x)[1]
-        size = x.shape[1]
-        others = size - len(self.axes)
+        columns = x.shape[1]
+        others = columns - len(self.axes)
         along = (x - self.mean) @ self.axes.T
-        distance = (along**2 / self.variances).sum(1)
         log_det = np.log(self.variances).sum()
+        distance = (along**2 / self.variances).sum(1)
         if others:
+            across = x - self.reconstruct(x)
             log_det += others * math.log(self.noise)
-            distance += ((x - self.reconstruct(x)) ** 2).sum(1) / self.noise
-        return -(size * math.log(2 * math.pi) + log_det + distance) / 2  # eq: ppca
+            distance += (across**2).sum(1) / self.noise
+        return -(columns * math.log(2 * math.pi) + log_det + distance) / 2  # eq: ppca
 
     def _observed(self, x: Array) -> tuple[Array, Array]:
         """Of rows with gaps the expected points of the plane, (N, D), and log-densities of what is observed, (N,)."""
-        floats = max(1, len(self.axes) ** 2 + x.shape[1])  # of a row
-        rows = max(1, _FLOATS_AT_ONCE // floats)
+        floats_of_a_row = max(1, len(self.axes) ** 2 + x.shape[1])
+        rows = max(1, _FLOATS_AT_ONCE // floats_of_a_row)
         points, log_probs = [], []
         for start in range(0, len(x), rows):
             point, log_prob = self._observed_of_some(x[start : start + rows])
@@ -72,29 +74,41 @@ class ProbabilisticPCA:
 
     def _observed_of_some(self, x: Array) -> tuple[Array, Array]:
         """As `_observed`, for rows few enough to be held at once."""
-        noise = max(self.noise, 1e-12 * self.variances.max(initial=1e-300))
-        loadings = self.axes.T * np.sqrt((self.variances - noise).clip(0))
+        greatest = self.variances.max(initial=1e-300)
+        noise = max(self.noise, 1e-12 * greatest)
+        loadings = self.loadings(noise)
         is_observed, inner, z = _expected(x - self.mean, loadings, noise)
         point = self.mean + z @ loadings.T
         residual = np.where(is_observed, x - point, 0.0)
         distance = (residual**2).sum(1) / noise + (z**2).sum(1)
         count = is_observed.sum(1)
+        latents = z.shape[1]
         _, inner_log_det = np.linalg.slogdet(inner)
-        log_det = inner_log_det + (count - z.shape[1]) * math.log(noise)
-        return point, -(count * math.log(2 * math.pi) + log_det + distance) / 2
+        log_det = inner_log_det + (count - latents) * math.log(noise)
+        log_prob = -(count * math.log(2 * math.pi) + log_det + distance) / 2
+        return point, log_prob
+
+    def loadings(self, noise: float, *, least: float = 0.0) -> Array:
+        r"""$W = U (\Lambda - \sigma^2 I)^{1/2}$, (D, q), so that $C = W W^\top + \sigma^2 I$.
+
+        Args:
+            noise: sigma^2.
+            least: What the difference of an axis' variance and the noise is raised to.
+        """
+        above_noise = (self.variances - noise).clip(least)
+        return self.axes.T * np.sqrt(above_noise)
 
     def divided(self, unit: Array) -> "ProbabilisticPCA":
         """The law of x / unit, with unit (D,): as many axes as columns, since its noise is no longer isotropic."""
-        loadings = self.axes.T * np.sqrt((self.variances - self.noise).clip(0))
         isotropic = math.sqrt(self.noise) * np.eye(len(unit))
-        factor = np.hstack([loadings, isotropic]) / unit[:, None]  # C = F F^T
-        vectors, lengths, _ = np.linalg.svd(factor, full_matrices=False)
-        return ProbabilisticPCA(self.mean / unit, vectors.T, lengths**2, 0.0)
+        factor = np.hstack([self.loadings(self.noise), isotropic])  # C = F F^T
+        return _from_loadings(self.mean / unit, factor / unit[:, None], noise=0.0)
 
     def bounded(self, min_std: float) -> "ProbabilisticPCA":
         """The law with variances below `min_std`^2 raised to it, as a VAE's likelihood raises its own."""
         noise = max(self.noise, min_std**2)
-        return ProbabilisticPCA(self.mean, self.axes, self.variances.clip(noise), noise)
+        variances = self.variances.clip(noise)
+        return ProbabilisticPCA(self.mean, self.axes, variances, noise)
 
 
 def fit_pca(x: Array, components: int, *, graded: bool = False) -> ProbabilisticPCA:
@@ -118,20 +132,23 @@ def fit_pca(x: Array, components: int, *, graded: bool = False) -> Probabilistic
         >>> abs(model.axes).round(3).tolist(), model.noise, (model.reconstruct(rows).round(9) + 0.0).tolist()
         ([[0.6, 0.8, 0.0]], 0.0, [[0.0, 0.0, 1.0], [3.0, 4.0, 1.0]])
     """
+    rows, columns = x.shape
     mean = x.mean(0)
     centred = x - mean
     rounding = np.finfo(float).eps
-    if graded or len(x) <= x.shape[1]:
+    if graded or rows <= columns:
         _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
-        variances = lengths**2 / len(x)
-        resolution = lengths[0] ** 2 / len(x) * (max(x.shape) * rounding) ** 2
+        variances = lengths**2 / rows
+        resolution = variances[0] * (max(x.shape) * rounding) ** 2
     else:
-        rising, vectors = np.linalg.eigh(centred.T @ centred / len(x))
+        covariance = centred.T @ centred / rows
+        rising, vectors = np.linalg.eigh(covariance)
         variances = rising[::-1].clip(0)
         axes = vectors.T[::-1]
         resolution = variances[0] * max(x.shape) * rounding
-    count = min(components, int((variances > resolution).sum()))
-    noise = variances[components:].sum() / max(1, x.shape[1] - components)
+    spanned = np.count_nonzero(variances > resolution)
+    count = min(components, spanned)
+    noise = variances[components:].sum() / max(1, columns - components)
     return ProbabilisticPCA(mean, axes[:count], variances[:count], float(noise))
 
 
@@ -139,12 +156,26 @@ def _expected(x: Array, loadings: Array, noise: float) -> tuple[Array, Array, Ar
     """Of rows x = W z + noise what is observed, (N, D), W_o^T W_o + noise I, (N, q, q), and E[z | x_o], (N, q)."""
     is_observed = ~np.isnan(x)
     latents = loadings.shape[1]
-    products = loadings[:, :, None] * loadings[:, None, :]
-    sums = is_observed @ products.reshape(len(loadings), -1)
-    inner = sums.reshape(-1, latents, latents) + noise * np.eye(latents)
+    inner = _summed(is_observed, _outer(loadings)) + noise * np.eye(latents)
     along = np.where(is_observed, x, 0.0) @ loadings
-    z = np.linalg.solve(inner, along[..., None])[..., 0]
-    return is_observed, inner, z
+    return is_observed, inner, _solve(inner, along)
+
+
+def _outer(rows: Array) -> Array:
+    """The product of each row with itself, (N, q) to (N, q, q)."""
+    return rows[:, :, None] * rows[:, None, :]
+
+
+def _summed(chosen: Array, matrices: Array) -> Array:
+    """For each row of `chosen`, (N, D), the sum of the matrices, (D, q, q), that it chooses, (N, q, q)."""
+    flat = matrices.reshape(len(matrices), -1)
+    return (chosen @ flat).reshape(-1, *matrices.shape[1:])
+
+
+def _solve(matrices: Array, rows: Array) -> Array:
+    """The solution y of A y = b for each matrix A, (N, q, q), and row b, (N, q)."""
+    columns = rows[:, :, None]
+    return np.linalg.solve(matrices, columns)[:, :, 0]
 
 
 def fit_with_gaps(x: Array, components: int, *, graded: bool = False) -> ProbabilisticPCA:
@@ -162,10 +193,22 @@ def fit_with_gaps(x: Array, components: int, *, graded: bool = False) -> Probabi
         return fit_pca(x, components, graded=graded)
     centre = np.nanmean(x, 0)
     unit = float(np.nanstd(x)) or 1.0
-    x = (x - centre) / unit
-    start = fit_pca(np.nan_to_num(x), min(components, x.shape[1]), graded=graded)
-    mean, noise = start.mean, max(start.noise, 1e-6)
-    loadings = start.axes.T * np.sqrt((start.variances - noise).clip(1e-6))
+    scaled = (x - centre) / unit
+    start = fit_pca(np.nan_to_num(scaled), min(components, x.shape[1]), graded=graded)
+    model = _maximise(start, scaled)
+    return ProbabilisticPCA(
+        mean=centre + unit * model.mean,
+        axes=model.axes,
+        variances=unit**2 * model.variances,
+        noise=unit**2 * model.noise,
+    )
+
+
+def _maximise(model: ProbabilisticPCA, x: Array) -> ProbabilisticPCA:
+    """EM from a model on, until the mean log-density of what is observed has all but stopped rising."""
+    mean = model.mean
+    noise = max(model.noise, 1e-6)
+    loadings = model.loadings(noise, least=1e-6)
     before = -math.inf
     for _ in range(_STEPS):
         mean, loadings, noise = _em_step(x, mean, loadings, noise)
@@ -174,27 +217,24 @@ def fit_with_gaps(x: Array, components: int, *, graded: bool = False) -> Probabi
         if reached - before < 1e-7 * abs(reached):
             break
         before = reached
-    return ProbabilisticPCA(
-        centre + unit * model.mean, model.axes, unit**2 * model.variances, unit**2 * model.noise
-    )
+    return model
 
 
 def _em_step(x: Array, mean: Array, loadings: Array, noise: float) -> tuple[Array, Array, float]:
     """Mean, loadings and noise from the expected latents of every row: a regression of each column on them."""
     is_observed, inner, z = _expected(x - mean, loadings, noise)
     filled = np.where(is_observed, x, 0.0)
-    latents = np.hstack(
-        [z, np.ones((len(z), 1))]
-    )  # the mean is the loading of a latent that is always 1
-    second = latents[:, :, None] * latents[:, None, :]
-    second[:, :-1, :-1] += noise * np.linalg.inv(inner)
-    sums = is_observed.T @ second.reshape(len(z), -1)
-    left = sums.reshape(x.shape[1], *second.shape[1:])
+    always_one = np.ones((len(z), 1))  # the mean is the loading of a latent that is always 1
+    latents = np.hstack([z, always_one])
+    second_moment = _outer(latents)
+    second_moment[:, :-1, :-1] += noise * np.linalg.inv(inner)
+    left = _summed(is_observed.T, second_moment)  # of each column (q + 1, q + 1)
     right = filled.T @ latents
     ridge = 1e-12 * np.eye(latents.shape[1])
-    solved = np.linalg.solve(left + ridge, right[..., None])[..., 0]
+    solved = _solve(left + ridge, right)
     squares = (filled**2).sum() - (right * solved).sum()
-    return solved[:, -1], solved[:, :-1], max(squares / is_observed.sum(), 1e-12)
+    noise = max(squares / is_observed.sum(), 1e-12)
+    return solved[:, -1], solved[:, :-1], noise
 
 
 def _from_loadings(mean: Array, loadings: Array, noise: float) -> ProbabilisticPCA:
@@ -230,18 +270,22 @@ class MixedCoding:
         plain = _indicators(x, sizes)
         mean = np.nanmean(plain, 0)
         is_indicator = np.repeat(sizes, sizes) > 1
-        unit = np.where(is_indicator, np.sqrt(mean.clip(0)), np.nanstd(plain, 0))
+        std = np.nanstd(plain, 0)
+        root_of_frequency = np.sqrt(mean.clip(0))
+        unit = np.where(is_indicator, root_of_frequency, std)
         return cls(sizes, mean, np.where(unit > 0, unit, 1.0))
 
     def encode(self, x: Array) -> Array:
         """Prepared rows (N, D) as numbers (N, C)."""
-        return (_indicators(x, self.sizes) - self.mean) / self.unit
+        plain = _indicators(x, self.sizes)
+        return (plain - self.mean) / self.unit
 
     def decode(self, y: Array) -> Array:
         """The rows that numbers stand for, (N, D): of categories that with the largest indicator."""
+        plain = y * self.unit + self.mean
         starts = np.cumsum(self.sizes)[:-1]
         columns = []
-        for part in np.split(y * self.unit + self.mean, starts, axis=1):
+        for part in np.split(plain, starts, axis=1):
             is_category = part.shape[1] > 1
             columns.append(part.argmax(1) if is_category else part[:, 0])
         return np.stack(columns, 1)
