@@ -57,29 +57,29 @@ def pca(
         squared_error, NaN for a row that was not scored; with `scores` nll_difference and
         reconstruction_error_difference, the VAE's minus PCA's over the same rows.
     """
-    fitted, (scored, chosen) = _fitted(vae, train, seed), _rows(data, seed)
+    fitted = _fitted(vae, train, seed)
+    scored, chosen = _rows(data, seed)
     unit = np.array(data.schema.scale if own_units else 1.0)  # columns have one each
-    x, likelihood = scored.numpy(), vae.likelihood
+    x = scored.numpy()
     model = fit_with_gaps(fitted.numpy() * unit, vae.latent_dim, graded=own_units)
     reconstruction = torch.from_numpy(model.reconstruct(x * unit) / unit)
     nll = None
-    if likelihood.is_gaussian:
-        law = (model.divided(unit) if own_units else model).bounded(likelihood.min_std)
-        jacobians = vae.log_jacobians(data.schema, scored.reshape(-1, *data.schema.shape))
-        nll = -torch.from_numpy(law.log_prob(x)) - jacobians
+    if vae.likelihood.is_gaussian:
+        law = model.divided(unit) if own_units else model
+        log_prob = law.bounded(vae.likelihood.min_std).log_prob(x)
+        nll = _nll(vae, data.schema, scored, torch.from_numpy(log_prob))
     components = len(model.axes)
+    columns = fitted.shape[1]
     notes = [_subset("PCA is fitted", fitted, train) or _subset("PCA is scored", scored, data)]
-    if components < min(vae.latent_dim, fitted.shape[1]):
+    if components < min(vae.latent_dim, columns):
         notes.append(
             f"The training rows vary in {components} directions only: PCA has no more components."
         )
-    elif components == fitted.shape[1]:
+    elif components == columns:
         density = "; its density is that of one full Gaussian" if nll is not None else ""
         notes.append(f"PCA with {components} components copies these rows{density}.")
-    numbers = {"components": components} | _numbers(
-        data, scored, reconstruction, nll, scores, chosen
-    )
-    return numbers | _note(notes)
+    numbers = _numbers(data, scored, reconstruction, nll, scores, chosen)
+    return {"components": components} | numbers | _note(notes)
 
 
 def has_own_units(schema: Schema) -> bool:
@@ -108,17 +108,15 @@ def famd(
     Reference:
         Pagès (2004).
     """
-    fitted, (scored, chosen) = _fitted(vae, train, seed), _rows(data, seed)
+    fitted = _fitted(vae, train, seed)
+    scored, chosen = _rows(data, seed)
     coding = MixedCoding.of(fitted.numpy(), data.schema)
     model = fit_with_gaps(coding.encode(fitted.numpy()), vae.latent_dim)
-    reconstruction = torch.from_numpy(
-        coding.decode(model.reconstruct(coding.encode(scored.numpy())))
-    )
+    on_the_plane = model.reconstruct(coding.encode(scored.numpy()))
+    reconstruction = torch.from_numpy(coding.decode(on_the_plane))
     notes = [_subset("FAMD is fitted", fitted, train) or _subset("FAMD is scored", scored, data)]
-    numbers = {"components": len(model.axes)} | _numbers(
-        data, scored, reconstruction, None, scores, chosen
-    )
-    return numbers | _note(notes)
+    numbers = _numbers(data, scored, reconstruction, None, scores, chosen)
+    return {"components": len(model.axes)} | numbers | _note(notes)
 
 
 def trivial(
@@ -140,17 +138,14 @@ def trivial(
     marginals = Marginals.of(train, seed=seed)
     scored, chosen = _rows(data, seed)
     law = vae.likelihood.independent(marginals)
-    middle = marginals.mean
+    mean = marginals.mean
     if law is not None and vae.likelihood.takes_categories:
-        middle = law.mean  # which has the most frequent categories
+        mean = law.mean  # which has the most frequent categories
     nll = None
     if law is not None:
-        jacobians = vae.log_jacobians(data.schema, scored.reshape(-1, *data.schema.shape))
-        nll = (
-            -(law.log_prob_observed(scored) if data.schema.gaps else law.log_prob(scored))
-            - jacobians
-        )
-    numbers = _numbers(data, scored, middle.expand_as(scored), nll, scores, chosen)
+        log_prob = law.log_prob_observed(scored) if data.schema.gaps else law.log_prob(scored)
+        nll = _nll(vae, data.schema, scored, log_prob)
+    numbers = _numbers(data, scored, mean.expand_as(scored), nll, scores, chosen)
     return numbers | _note([_subset("The trivial model is scored", scored, data)])
 
 
@@ -198,18 +193,14 @@ def baseline_names(baselines: dict[str, dict[str, Any]]) -> dict[str, str]:
         >>> baseline_names({"pca": {"components": 2}, "pca_own_units": {"components": 2}, "trivial": {}})
         {'pca': 'PCA of scaled columns, q = 2', 'pca_own_units': 'PCA in your units, q = 2', 'trivial': 'trivial'}
     """
-    names = (PCAS if has_two_metrics(baselines) else {"pca": "PCA"}) | {
-        "famd": "FAMD",
-        "trivial": "trivial",
-    }
-    sizes = {
-        name: f", q = {baselines[name]['components']}"
-        for name in names
-        if "components" in baselines.get(name, {})
-    }
-    return {
-        name: called + sizes.get(name, "") for name, called in names.items() if name in baselines
-    }
+    called = PCAS if has_two_metrics(baselines) else {"pca": "PCA"}
+    called = called | {"famd": "FAMD", "trivial": "trivial"}
+    names = {}
+    for name, words in called.items():
+        if name in baselines:
+            components = baselines[name].get("components")
+            names[name] = words if components is None else f"{words}, q = {components}"
+    return names
 
 
 def has_two_metrics(baselines: dict[str, dict[str, Any]]) -> bool:
@@ -222,28 +213,32 @@ def _rows(data: Dataset, seed: int, most: int | None = None) -> tuple[Tensor, Te
 
     Beside it the numbers of the rows that were chosen, or None where these are all.
     """
-    row, chosen = 8 * math.prod(data.schema.shape), None
-    most = len(data) if most is None else most
-    if len(data) * row > _WHOLE:
-        most = min(most, max(1, _SUBSET // row))
+    if most is None:
+        most = len(data)
+    bytes_of_a_row = 8 * math.prod(data.schema.shape)
+    if len(data) * bytes_of_a_row > _WHOLE:
+        most = min(most, max(1, _SUBSET // bytes_of_a_row))
+    chosen = None
     if len(data) > most:
-        chosen = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:most]
-        chosen = chosen.sort().values
+        shuffled = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
+        chosen = shuffled[:most].sort().values
         data = data.take(chosen)
-    return data.prepared(seed=seed).double().flatten(1), chosen
+    rows = data.prepared(seed=seed).double().flatten(1)
+    return rows, chosen
 
 
 def _fitted(vae: VAE, train: Dataset, seed: int) -> Tensor:
     """The prepared rows that PCA is fitted to; of data with gaps no more than EM gets through in a minute or so."""
-    width = max(
-        math.prod(train.schema.shape), sum(len(names) or 1 for names in train.schema.categories)
-    )
-    most = (
-        max(500, _EM_WORK // (width * min(vae.latent_dim, width) ** 2))
-        if any(train.schema.gaps)
-        else None
-    )
-    return _rows(train, seed, most)[0]
+    schema = train.schema
+    most = None
+    if any(schema.gaps):
+        coded_columns = sum(len(names) or 1 for names in schema.categories)
+        width = max(math.prod(schema.shape), coded_columns)
+        latents = min(vae.latent_dim, width)
+        products_of_a_row = width * latents**2
+        most = max(500, _EM_WORK // products_of_a_row)
+    rows, _ = _rows(train, seed, most)
+    return rows
 
 
 def _subset(done: str, rows: Tensor, data: Dataset) -> str:
@@ -260,6 +255,12 @@ def _note(sentences: Sequence[str]) -> dict[str, str]:
     return {"note": joined} if joined else {}
 
 
+def _nll(vae: VAE, schema: Schema, rows: Tensor, log_prob: Tensor) -> Tensor:
+    """Of prepared rows (N, D) with these log-densities, (N,), in the units of `Schema.log_jacobian`."""
+    x = rows.reshape(-1, *schema.shape)
+    return -log_prob - vae.log_jacobians(schema, x)
+
+
 def _numbers(
     data: Dataset,
     rows: Tensor,
@@ -269,25 +270,31 @@ def _numbers(
     chosen: Tensor | None,
 ) -> dict[str, Any]:
     """The numbers of a model beside the VAE from what it says of prepared rows (N, D), and what the VAE has more."""
-    shape, restore = (-1, *data.schema.shape), data.schema.restore
-    squares = squared_error(
-        data.schema, restore(rows.reshape(shape)), restore(reconstruction.reshape(shape))
-    )
-    error = Estimate.root_mean(squares, gaps=bool(data.schema.gaps))
+    schema = data.schema
+    shape = (-1, *schema.shape)
+    truth = schema.restore(rows.reshape(shape))
+    answer = schema.restore(reconstruction.reshape(shape))
+    squares = squared_error(schema, truth, answer)
+    error = Estimate.root_mean(squares, gaps=bool(schema.gaps))
     numbers: dict[str, Any] = {"reconstruction_error": error.to_dict()}
-    if data.schema.kind == "table":
-        numbers["reconstruction_error_per_column"] = per_column(data.schema, squares)
+    by_row = {"squared_error": row_errors(squares)}
+    if schema.kind == "table":
+        numbers["reconstruction_error_per_column"] = per_column(schema, squares)
     if nll is not None:
         numbers["nll"] = Estimate.of(nll).to_dict()
-    by_row = {"squared_error": row_errors(squares)} | ({} if nll is None else {"nll": nll})
+        by_row["nll"] = nll
     if chosen is not None:
         by_row = {name: _at(chosen, values, len(data)) for name, values in by_row.items()}
     numbers["rows"] = by_row
-    return numbers if scores is None else numbers | _differences(scores, by_row)
+    if scores is not None:
+        numbers |= _differences(scores, by_row)
+    return numbers
 
 
 def _at(chosen: Tensor, values: Tensor, rows: int) -> Tensor:
-    return torch.full((rows,), math.nan, dtype=values.dtype).index_copy(0, chosen, values)
+    """Values of the chosen among all rows, (N,), NaN elsewhere."""
+    unscored = torch.full((rows,), math.nan, dtype=values.dtype)
+    return unscored.index_copy(0, chosen, values)
 
 
 def _differences(scores: Scores, by_row: dict[str, Tensor]) -> dict[str, Any]:
@@ -295,8 +302,8 @@ def _differences(scores: Scores, by_row: dict[str, Tensor]) -> dict[str, Any]:
     errors = root_mean_difference(row_errors(scores.squared_error), by_row["squared_error"])
     differences = {"reconstruction_error_difference": errors.to_dict()}
     if "nll" in by_row:
-        scored = ~by_row["nll"].isnan()
-        differences["nll_difference"] = mean_difference(
-            -scores.log_px[scored], by_row["nll"][scored]
-        ).to_dict()
+        nll = by_row["nll"]
+        scored = ~nll.isnan()
+        nlls = mean_difference(-scores.log_px[scored], nll[scored])
+        differences["nll_difference"] = nlls.to_dict()
     return differences
