@@ -48,12 +48,15 @@ def root_mean_difference(squares: Tensor, other: Tensor) -> Estimate:
         >>> root_mean_difference(torch.full((3,), 9.0), torch.full((3,), 4.0)).to_dict()
         {'mean': 1.0, 'se': 0.0, 'n': 3}
     """
-    pair = torch.stack([squares.double(), other.double()])
-    pair = pair[:, ~pair.isnan().any(0)]
-    roots = pair.mean(1).sqrt()
-    parts = pair / (2 * torch.where(roots > 0, roots, 0.5))[:, None]
-    error = mean_difference(parts[0], parts[1])
-    return Estimate((roots[0] - roots[1]).item(), error.se, error.n)
+    both = torch.stack([squares.double(), other.double()])
+    is_known = ~both.isnan().any(0)
+    both = both[:, is_known]
+    roots = both.mean(1).sqrt()
+    twice_root = 2 * torch.where(roots > 0, roots, 0.5)
+    own_part, other_part = both / twice_root[:, None]
+    error = mean_difference(own_part, other_part)
+    own_root, other_root = roots
+    return Estimate((own_root - other_root).item(), error.se, error.n)
 
 
 def row_errors(squares: Tensor) -> Tensor:
@@ -87,8 +90,9 @@ class Differences:
 
     def half_widths(self) -> Array:
         """What to add to and subtract from each difference for intervals that hold all true ones at once, (K, K)."""
-        largest = np.max([abs(ratios).max(1) for ratios in self._draws()], axis=0)
-        return self._reach(np.quantile(largest, 1 - LEVEL))
+        largest = [abs(ratios).max(1) for ratios in self._draws()]
+        critical = np.quantile(np.max(largest, axis=0), 1 - LEVEL)
+        return self._reach(critical)
 
     def among_best(self) -> Array:
         """Which models may have the least mean, (K,): those that are not clearly above any other.
@@ -105,24 +109,26 @@ class Differences:
 
     def _draws(self) -> Any:
         """For each model the differences from all, over their standard errors, as they fall if all are alike."""
-        spread = np.sqrt(np.diag(self.covariance))
-        unit = np.where(
-            spread > 0, spread, 1.0
-        )  # of each model by itself: one that blew up must not drown the others
-        values, vectors = np.linalg.eigh(self.covariance / np.outer(unit, unit))
+        std = np.sqrt(np.diag(self.covariance))
+        # Each model has a unit of its own: one that blew up must not drown the others.
+        unit = np.where(std > 0, std, 1.0)
+        correlation = self.covariance / np.outer(unit, unit)
+        values, vectors = np.linalg.eigh(correlation)
         root = vectors * np.sqrt(values.clip(0))
         normal = np.random.default_rng(0).standard_normal((_DRAWS, len(values)))
-        means = normal @ root.T * spread
-        rounding = 1e-6 * np.maximum(
-            spread[:, None], spread
-        )  # of the draws of two models that are almost the same
-        for model, se in enumerate(np.hypot(self.se, rounding)):
-            yield (means[:, model, None] - means) / np.where(se > 0, se, np.inf)
+        means = normal @ root.T * std
+        # Rounding, of the draws of two models that are almost the same.
+        rounding = 1e-6 * np.maximum.outer(std, std)
+        standard_errors = np.hypot(self.se, rounding)
+        for model, se in enumerate(standard_errors):
+            own = means[:, model, None]
+            yield (own - means) / np.where(se > 0, se, np.inf)
 
     def _reach(self, critical: float) -> Array:
         from scipy import stats  # here, for it takes as long to import as all of numpy
 
-        return self.se * stats.t.isf(stats.norm.sf(critical), self.freedom)
+        tail = stats.norm.sf(critical)
+        return self.se * stats.t.isf(tail, self.freedom)
 
 
 def differences(scores: Sequence[Tensor], means: Sequence[float] | None = None) -> Differences:
@@ -140,22 +146,38 @@ def differences(scores: Sequence[Tensor], means: Sequence[float] | None = None) 
     """
     fits = [fit.double().reshape(-1, fit.shape[-1]) for fit in scores]
     rows = torch.stack([fit.mean(0) for fit in fits]).numpy()
-    rows = rows[:, ~np.isnan(rows).any(0)]
+    is_known = ~np.isnan(rows).any(0)
+    rows = rows[:, is_known]
     count = rows.shape[1]
     middle = rows.mean(1) if means is None else np.array(means)
     of_rows = np.array([(own - rows).var(1, ddof=1) / count for own in rows])
     of_fits = np.array([_variance_of_fits(fit) for fit in fits])
-    rounding = (np.finfo(float).eps * abs(rows).max()) ** 2  # what differs by less is the same
-    variance = of_rows.clip(rounding) + of_fits[:, None] + of_fits
+    rounding = np.finfo(float).eps * abs(rows).max()  # what differs by less is the same
+    variance = of_rows.clip(rounding**2) + of_fits[:, None] + of_fits
     np.fill_diagonal(variance, 0.0)
-    other_fits = np.array([max(1, len(fit) - 1) for fit in fits])
-    lost = of_fits**2 / other_fits
-    spent = of_rows**2 / (count - 1) + lost[:, None] + lost
-    freedom = np.divide(variance**2, spent, out=np.ones_like(spent), where=spent > 0)
-    np.fill_diagonal(freedom, 1.0)
     from_best = rows - rows[np.argmin(middle)]
-    covariance = np.atleast_2d(np.cov(from_best)) / count + np.diag(of_fits)
-    return Differences(middle[:, None] - middle, np.sqrt(variance), freedom, covariance)
+    covariance_of_rows = np.atleast_2d(np.cov(from_best)) / count
+    return Differences(
+        mean=middle[:, None] - middle,
+        se=np.sqrt(variance),
+        freedom=_satterthwaite(variance, of_rows, count, of_fits, fits),
+        covariance=covariance_of_rows + np.diag(of_fits),
+    )
+
+
+def _satterthwaite(
+    variance: Array, of_rows: Array, rows: int, of_fits: Array, fits: Sequence[Tensor]
+) -> Array:
+    r"""The degrees of freedom of sums of variances, $(\sum_i v_i)^2 / \sum_i (v_i^2 / f_i)$; 1 where all v are 0.
+
+    The parts are the variance over the rows, `of_rows`, (K, K), and over the fits of either model, `of_fits`, (K,).
+    """
+    freedom_of_fits = np.array([max(1, len(fit) - 1) for fit in fits])
+    fits_term = of_fits**2 / freedom_of_fits
+    terms = of_rows**2 / (rows - 1) + fits_term[:, None] + fits_term
+    freedom = np.divide(variance**2, terms, out=np.ones_like(terms), where=terms > 0)
+    np.fill_diagonal(freedom, 1.0)
+    return freedom
 
 
 def _variance_of_fits(scores: Tensor) -> float:
