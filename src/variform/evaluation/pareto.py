@@ -50,7 +50,7 @@ class Tail:
             return
         candidates = log_weight.T
         if self._largest is not None:
-            candidates = torch.cat([self._largest, candidates], 1)
+            candidates = torch.cat([self._largest, candidates], dim=1)
         count = min(self.length + 1, candidates.shape[1])  # and one more, where the tail begins
         self._largest = candidates.topk(count, 1, sorted=False).values
 
@@ -61,19 +61,20 @@ class Tail:
         if not self.is_enough:
             return largest.new_full((len(largest),), math.nan, dtype=torch.float64)
         ordered = largest.double().sort(1).values
-        cutoff, tail, top = ordered[:, :1], ordered[:, 1:], ordered[:, -1]
-        excess = (tail - top[:, None]).exp() * -torch.expm1(
-            cutoff - tail
-        )  # over the cutoff, in units of the largest
+        cutoff = ordered[:, :1]
+        tail = ordered[:, 1:]
+        top = tail[:, -1:]
+        # exp(tail) - exp(cutoff) in units of the largest weight
+        excess = (tail - top).exp() * -torch.expm1(cutoff - tail)
         k = _generalised_pareto_shape(excess)
         # Weights that equal the least of them are no part of the tail, nor are those that are 0 beside the largest.
         has_ties = excess[:, _quartile(self.length)] == 0
         for row in has_ties.nonzero().flatten().tolist():
-            above = excess[row][excess[row] > 0]
-            k[row] = _generalised_pareto_shape(above[None])[0] if len(above) >= 5 else math.inf
+            k[row] = _shape_of_positive(excess[row])
         rounding = 16 * torch.finfo(largest.dtype).eps * top.abs().clamp_min(1)
-        k = torch.where(top - cutoff[:, 0] <= rounding, math.nan, k)
-        return torch.where(top.isfinite(), k, math.inf)
+        is_flat = top - cutoff <= rounding
+        k = k.masked_fill(is_flat.flatten(), math.nan)
+        return k.masked_fill(~top.isfinite().flatten(), math.inf)
 
 
 def pareto_k(log_weight: Tensor) -> Tensor:
@@ -110,20 +111,33 @@ def _quartile(length: int) -> int:
     return math.floor(length / 4 + 0.5) - 1
 
 
+def _shape_of_positive(excess: Tensor) -> Tensor | float:
+    """The shape k of one row's excesses, (M,), that are above 0; infinity where fewer than five are."""
+    positive = excess[excess > 0]
+    if len(positive) < 5:
+        return math.inf
+    return _generalised_pareto_shape(positive[None])[0]
+
+
 def _generalised_pareto_shape(excess: Tensor) -> Tensor:
     """Rising excesses over the threshold, (B, M), to the shape k, (B,): the posterior mean over a grid of scales."""
     length = excess.shape[1]
     grid = 30 + math.isqrt(length)
-    steps = torch.arange(1, grid + 1, dtype=excess.dtype, device=excess.device)
+    step = torch.arange(1, grid + 1, dtype=excess.dtype, device=excess.device)
     greatest = excess[:, -1:]
     quartile = excess[:, _quartile(length), None]
-    scale = 1 / greatest + (1 - (grid / (steps - 0.5)).sqrt()) / (3 * quartile)
+    scales = 1 / greatest + (1 - (grid / (step - 0.5)).sqrt()) / (3 * quartile)
     # One scale after the other: all at once would take the memory of all tails many times over.
-    shapes = [torch.log1p(-column[:, None] * excess).mean(1) for column in scale.unbind(1)]
-    shape = torch.stack(shapes, 1)
-    profile = length * ((-scale / shape).log() - shape - 1)
-    weight = profile.softmax(1)
-    weight = torch.where(weight >= 10 * torch.finfo(weight.dtype).eps, weight, 0.0)
-    best = (scale * weight).sum(1) / weight.sum(1)
-    shape = torch.log1p(-best[:, None] * excess).mean(1)
+    shapes = torch.stack([_shape(excess, scale) for scale in scales.unbind(1)], dim=1)
+    log_likelihood = length * ((-scales / shapes).log() - shapes - 1)
+    weight = log_likelihood.softmax(1)
+    negligible = 10 * torch.finfo(weight.dtype).eps
+    weight = torch.where(weight >= negligible, weight, 0.0)
+    posterior_mean = (scales * weight).sum(1) / weight.sum(1)
+    shape = _shape(excess, posterior_mean)
     return (length * shape + 10 * 0.5) / (length + 10)  # eq: pareto-k
+
+
+def _shape(excess: Tensor, scale: Tensor) -> Tensor:
+    r"""The likeliest shape of excesses y, (B, M), for a scale of each row, (B,): the mean of $\log(1 - \theta y)$."""
+    return torch.log1p(-scale[:, None] * excess).mean(1)
