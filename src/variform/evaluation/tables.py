@@ -18,66 +18,60 @@ def decimal(value: float) -> str:
 def numbers_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The numbers of an evaluation as header and rows of text: VAE, PCA and the trivial model side by side."""
     baselines = numbers.get("baselines", {})
-    names = baseline_names(baselines)
-    refined = (
-        {"refined": f"VAE, q refined in {numbers['refined']['steps']} steps"}
-        if "refined" in numbers
-        else {}
-    )
-    columns = [numbers, *(numbers[name] for name in refined), *(baselines[name] for name in names)]
+    head = ["VAE"]
+    columns = [numbers]
+    if "refined" in numbers:
+        refined = numbers["refined"]
+        head.append(f"VAE, q refined in {refined['steps']} steps")
+        columns.append(refined)
+    for name, words in baseline_names(baselines).items():
+        head.append(words)
+        columns.append(baselines[name])
     rows = []
     for key, metric in METRICS.items():
         if any(key in column for column in columns):
-            label = (
-                f"{metric.name}, k = {numbers['nll']['samples']}" if key == "nll" else metric.name
-            )
+            label = metric.name
+            if key == "nll":
+                label += f", k = {numbers['nll']['samples']}"
             rows.append([label, *(show(column.get(key)) for column in columns)])
     active = numbers["active_units"]
-    rows.append(
-        ["active units", f"{active['count']} of {active['of']}", *[""] * (len(columns) - 1)]
-    )
-    return [
-        f"{numbers['split']}, {numbers['rows']} rows",
-        "VAE",
-        *refined.values(),
-        *names.values(),
-    ], rows
+    of_others = [""] * (len(columns) - 1)
+    rows.append(["active units", f"{active['count']} of {active['of']}", *of_others])
+    return [_rows_of(numbers), *head], rows
+
+
+def _rows_of(numbers: dict[str, Any]) -> str:
+    return f"{numbers['split']}, {numbers['rows']} rows"
 
 
 def imputation_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """What `evaluation.imputation.judge` found as header and rows of text."""
-    share = f"{numbers['level']:.0%}"
     head = [
         f"{numbers['cells']:,} cells taken away",
         "VAE",
         "column means, most frequent categories",
-        f"in {share} intervals",
+        f"in {numbers['level']:.0%} intervals",
     ]
-
-    def row(name: str, column: dict[str, Any]) -> list[list[str]]:
-        rows = []
-        if "rmse" in column:
-            cells = (column["rmse"], column["rmse_of_means"], column["coverage"])
-            rows.append([f"{name}: RMS error", *map(show, cells)])
-        if "accuracy" in column:
-            rows.append(
-                [
-                    f"{name}: share right",
-                    show(column["accuracy"]),
-                    show(column["accuracy_of_mode"]),
-                    "",
-                ]
-            )
-        return rows
-
-    rows = row("all", numbers)
+    rows = _imputed("all", numbers)
     if "rmse" in numbers:
         rows[0][0] = f"all numbers, in {numbers['unit']}: RMS error"
     for name, column in numbers.get("columns", {}).items():
-        rows += row(name, column)
+        rows += _imputed(name, column)
     if "high_pareto_k" in numbers:
         rows.append([METRICS["high_pareto_k"].name, show(numbers["high_pareto_k"]), "", ""])
     return head, rows
+
+
+def _imputed(name: str, column: dict[str, Any]) -> list[list[str]]:
+    """The rows of one column, or of all: its numbers, and its categories."""
+    rows = []
+    if "rmse" in column:
+        errors = [show(column["rmse"]), show(column["rmse_of_means"])]
+        rows.append([f"{name}: RMS error", *errors, show(column["coverage"])])
+    if "accuracy" in column:
+        shares = [show(column["accuracy"]), show(column["accuracy_of_mode"])]
+        rows.append([f"{name}: share right", *shares, ""])
+    return rows
 
 
 def sampler_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -92,23 +86,23 @@ def sampler_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     }
     rows = []
     for name, sampler in numbers["samplers"].items():
-        detail = SAMPLERS[name].detail.format(**sampler["fit"]) if "fit" in sampler else ""
-        label = f"{name}, {detail}" if detail else name
+        label = name
+        detail = SAMPLERS[name].detail if "fit" in sampler else ""
+        if detail:
+            label += f", {detail.format(**sampler['fit'])}"
         difference = "" if name == "prior" else show(sampler["nll_minus_prior"])
         densities = [show(sampler["nll"]), difference, show(sampler.get("high_pareto_k"))]
         rows.append([label, *densities, *(show(sampler["samples"][key]) for key in quality)])
-    rows.append(
-        ["training rows", "", "", "", *(show(numbers["training_rows"][key]) for key in quality)]
-    )
-    rows.append(
-        ["perfect", "", "", "", "", "", "1", f"{numbers['perfect_coverage']:.3f}", "0.5", "0.5"]
-    )
+    of_real_rows = [show(numbers["training_rows"][key]) for key in quality]
+    rows.append(["training rows", "", "", "", *of_real_rows])
+    coverage = f"{numbers['perfect_coverage']:.3f}"
+    rows.append(["perfect", "", "", "", "", "", "1", coverage, "0.5", "0.5"])
     densities = [
         f"NLL (nats), k = {numbers['importance_samples']}",
         "minus prior's",
         f"rows with Pareto k > {HIGH}",
     ]
-    return [f"{numbers['split']}, {numbers['rows']} rows", *densities, *quality.values()], rows
+    return [_rows_of(numbers), *densities, *quality.values()], rows
 
 
 def show(estimate: dict[str, Any] | None) -> str:
