@@ -198,13 +198,11 @@ class VAE(nn.Module):
         """The context of a conditional model, nothing for another."""
         came = 0 if context is None else context.shape[-1]
         if came != self.context_dim:
+            remedy = "Leave context out, or train a conditional model."
+            if self.context_dim:
+                remedy = "Give context=."
             raise ValueError(
-                f"the model needs a context of {self.context_dim} numbers per example; got {came}. "
-                + (
-                    "Give context=."
-                    if self.context_dim
-                    else "Leave context out, or train a conditional model."
-                )
+                f"the model needs a context of {self.context_dim} numbers per example; got {came}. {remedy}"
             )
         return [] if context is None else [context]
 
@@ -232,11 +230,9 @@ class VAE(nn.Module):
 
     def log_jacobians(self, schema: Schema, x: Tensor) -> Tensor:
         """`log_jacobian` of each row of x (B, *event), (B,) float64: of the values that are not missing."""
-        return (
-            schema.log_jacobians(x)
-            if self.likelihood.is_density
-            else x.new_zeros(len(x), dtype=torch.float64)
-        )
+        if not self.likelihood.is_density:
+            return x.new_zeros(len(x), dtype=torch.float64)
+        return schema.log_jacobians(x)
 
     def log_jacobian(self, schema: Schema) -> float:
         """What is added to log p(x) to state it in the units of `schema`: 0 for a probability, which has no unit."""

@@ -82,44 +82,54 @@ def plot_manifold(
     title = "The latent plane, decoded"
     if columns:
         figure, panels = new_panels(columns, title=title)
-        for number, (panel, values) in enumerate(
-            zip(panels, np.moveaxis(decoded, -1, 0), strict=False)
-        ):
-            words = words_of(categories, number)
-            shades: dict[str, Any] = {"vmin": -0.5, "vmax": len(words) - 0.5} if words else {}
-            colours = colormaps[COLOUR_MAP].resampled(len(words)) if words else COLOUR_MAP
-            image = panel.imshow(values, origin="lower", cmap=colours, **shades)
-            bar = figure.colorbar(image, cax=panel.inset_axes((1.05, 0.0, 0.06, 1.0)))
-            bar.ax.tick_params(labelsize=TICK_SIZE)
-            if words:
-                shown = every_nth(len(words), 10)
-                bar.set_ticks(shown, labels=[fitted_text(words[place], 12) for place in shown])
-            else:
-                bar.ax.locator_params(nbins=5)
+        for number, panel in enumerate(panels):
+            _draw_heat_map(figure, panel, decoded[..., number], words_of(categories, number))
     else:
-        rows, across, channels, high, wide = decoded.shape
-        mosaic = (
-            decoded[::-1].transpose(2, 0, 3, 1, 4).reshape(channels, rows * high, across * wide)
-        )
-        ratio = float(np.clip(mosaic.shape[1] / mosaic.shape[2], 0.4, 2.5))
-        figure = new_figure(1.2 + 6.2 * min(1, 1 / ratio), 1.0 + 6.2 * min(1, ratio), title)
-        panels = [figure.subplots()]
-        draw_image(panels[0], mosaic, (-0.5, across - 0.5, -0.5, rows - 0.5), value_range)
-        panels[0].set_aspect(ratio * across / rows)
-        if min(high, wide) < 16:  # small images run into each other without a line between them
-            panels[0].vlines(
-                np.arange(across - 1) + 0.5, -0.5, rows - 0.5, colors="white", linewidths=1.0
-            )
-            panels[0].hlines(
-                np.arange(rows - 1) + 0.5, -0.5, across - 0.5, colors="white", linewidths=1.0
-            )
+        figure, panel = _new_mosaic(decoded, title, value_range)
+        panels = [panel]
+    ticks = 3 if columns else 10
     for panel in panels:
-        _latent_ticks(panel, levels, 3 if columns else 10, is_standard)
-    labels = ("quantile of z1", "quantile of z2 where z1 is there")
-    label_outer(
-        panels, *(("z1 (and its quantile)", "z2 (and its quantile)") if is_standard else labels)
-    )
+        _latent_ticks(panel, levels, ticks, is_standard)
+    if is_standard:
+        label_outer(panels, "z1 (and its quantile)", "z2 (and its quantile)")
+    else:
+        label_outer(panels, "quantile of z1", "quantile of z2 where z1 is there")
     return figure
+
+
+def _draw_heat_map(figure: Figure, panel: Axes, values: Array, words: Sequence[str]) -> None:
+    """One column over the latent plane, (rows, across), with a bar of its colours; `words` name its categories."""
+    if words:
+        colours = colormaps[COLOUR_MAP].resampled(len(words))
+        last = len(words) - 0.5
+        image = panel.imshow(values, origin="lower", cmap=colours, vmin=-0.5, vmax=last)
+    else:
+        image = panel.imshow(values, origin="lower", cmap=COLOUR_MAP)
+    bar = figure.colorbar(image, cax=panel.inset_axes((1.05, 0.0, 0.06, 1.0)))
+    bar.ax.tick_params(labelsize=TICK_SIZE)
+    if words:
+        shown = every_nth(len(words), 10)
+        bar.set_ticks(shown, labels=[fitted_text(words[place], 12) for place in shown])
+    else:
+        bar.ax.locator_params(nbins=5)
+
+
+def _new_mosaic(images: Array, title: str, value_range: tuple[float, float]) -> tuple[Figure, Axes]:
+    """A figure of images (rows, across, channels, height, width) side by side, the first row at the bottom."""
+    rows, across, channels, height, width = images.shape
+    mosaic = images[::-1].transpose(2, 0, 3, 1, 4)  # (channels, rows, height, across, width)
+    mosaic = mosaic.reshape(channels, rows * height, across * width)
+    ratio = float(np.clip(mosaic.shape[1] / mosaic.shape[2], 0.4, 2.5))
+    figure = new_figure(1.2 + 6.2 * min(1, 1 / ratio), 1.0 + 6.2 * min(1, ratio), title)
+    panel = figure.subplots()
+    right, top = across - 0.5, rows - 0.5
+    draw_image(panel, mosaic, (-0.5, right, -0.5, top), value_range)
+    panel.set_aspect(ratio * across / rows)
+    if min(height, width) < 16:  # small images run into each other without a line between them
+        line: dict[str, Any] = {"colors": "white", "linewidths": 1.0}
+        panel.vlines(np.arange(across - 1) + 0.5, -0.5, top, **line)
+        panel.hlines(np.arange(rows - 1) + 0.5, -0.5, right, **line)
+    return figure, panel
 
 
 def plot_latent(
