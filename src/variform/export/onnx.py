@@ -64,11 +64,13 @@ def _graph(
     shape = program.out_shape
     if len(results) > 1:  # side by side along axis 1
         shape = program.out_shape[1:]
-        writer.node("Split", [last], [f"{result}_rows" for result in results], axis=1)
+        writer.node("Split", last, outputs=[f"{result}_rows" for result in results], axis=1)
         for result in results:
-            writer.node("Squeeze", [f"{result}_rows", writer.constant(np.array([1]))], [result])
+            writer.node(
+                "Squeeze", f"{result}_rows", writer.constant(np.array([1])), outputs=[result]
+            )
     else:
-        writer.node("Reshape", [last, writer.constant(np.array([0, *shape]))], [results[0]])
+        writer.node("Reshape", last, writer.constant(np.array([0, *shape])), outputs=[results[0]])
     inputs = [_tensor(source, program.in_shape)]
     if program.context_dim:
         inputs.append(_tensor("context", (program.context_dim,)))
@@ -99,7 +101,7 @@ class _Writer:
     def node(
         self,
         op: str,
-        inputs: Sequence[str],
+        *inputs: str,
         outputs: Sequence[str] | None = None,
         **attributes: Any,
     ) -> str:
@@ -131,13 +133,11 @@ class _Writer:
         return h
 
     def _dense(self, step: Step, h: str, rank: int) -> str:
-        return self.node(
-            "Gemm", [h, self.array(step["weight"]), self.array(step["bias"])], transB=1
-        )
+        return self.node("Gemm", h, self.array(step["weight"]), self.array(step["bias"]), transB=1)
 
     def _convolve(self, step: Step, h: str, rank: int, op: str = "Conv", **more: Any) -> str:
         arrays = [self.array(step[name]) for name in ("weight", "bias") if step[name] is not None]
-        return self.node(op, [h, *arrays], strides=step["stride"], pads=2 * step["padding"], **more)
+        return self.node(op, h, *arrays, strides=step["stride"], pads=2 * step["padding"], **more)
 
     def _convolve_transposed(self, step: Step, h: str, rank: int) -> str:
         return self._convolve(step, h, rank, "ConvTranspose", output_padding=step["output_padding"])
@@ -146,7 +146,7 @@ class _Writer:
         function = step["function"]
         if function in _UNARY:
             op, attributes = _UNARY[function]
-            return self.node(op, [h], None, **attributes)
+            return self.node(op, h, **attributes)
         if function in _COMPOSED:
             return _COMPOSED[function](self, h)
         raise ValueError(
@@ -154,138 +154,141 @@ class _Writer:
         )
 
     def number(self, condition: str) -> str:
-        return self.node("Cast", [condition], to=TensorProto.FLOAT)
+        return self.node("Cast", condition, to=TensorProto.FLOAT)
 
     def _continuous_bernoulli(self, step: Step, h: str, rank: int) -> str:
         """The mean by its formula, and near 0, where that cancels, by its series."""
-        node, one = self.node, self.constant(1.0)
-        rest = node("Sub", [one, node("Exp", [node("Neg", [h])])])
-        formula = node("Sub", [node("Reciprocal", [rest]), node("Reciprocal", [h])])
+        node = self.node
+        one = self.constant(1.0)
+        rest = node("Sub", one, node("Exp", node("Neg", h)))
+        formula = node("Sub", node("Reciprocal", rest), node("Reciprocal", h))
         *lower, highest = step["series"]
         series = self.constant(highest)
         for coefficient in reversed(lower):
-            series = node("Add", [node("Mul", [series, h]), self.constant(coefficient)])
-        return node(
-            "Where",
-            [node("Less", [node("Abs", [h]), self.constant(step["near"])]), series, formula],
-        )
+            product = node("Mul", series, h)
+            series = node("Add", product, self.constant(coefficient))
+        is_near = node("Less", node("Abs", h), self.constant(step["near"]))
+        return node("Where", is_near, series, formula)
 
     def _gate(self, step: Step, h: str, rank: int) -> str:
         first, second = f"{h}_first", f"{h}_second"
-        self.node("Split", [h], [first, second], axis=1)
-        return self.node("Mul", [first, self.node("Sigmoid", [second])])
+        self.node("Split", h, outputs=[first, second], axis=1)
+        return self.node("Mul", first, self.node("Sigmoid", second))
 
     def _normalise(self, step: Step, h: str, rank: int) -> str:
         axes = list(range(1, rank))
-        centred = self.node("Sub", [h, self.node("ReduceMean", [h], axes=axes)])
-        variance = self.node("ReduceMean", [self.node("Mul", [centred, centred])], axes=axes)
-        spread = self.node("Sqrt", [self.node("Add", [variance, self.constant(step["eps"])])])
-        scaled = self.node("Mul", [self.node("Div", [centred, spread]), self.array(step["weight"])])
-        return self.node("Add", [scaled, self.array(step["bias"])])
+        mean = self.node("ReduceMean", h, axes=axes)
+        centred = self.node("Sub", h, mean)
+        square = self.node("Mul", centred, centred)
+        variance = self.node("ReduceMean", square, axes=axes)
+        std = self.node("Sqrt", self.node("Add", variance, self.constant(step["eps"])))
+        standard = self.node("Div", centred, std)
+        scaled = self.node("Mul", standard, self.array(step["weight"]))
+        return self.node("Add", scaled, self.array(step["bias"]))
 
     def _add(self, step: Step, h: str, rank: int) -> str:
-        return self.node("Add", [h, self.array(step["value"])])
+        return self.node("Add", h, self.array(step["value"]))
 
     def _multiply(self, step: Step, h: str, rank: int) -> str:
-        return self.node("Mul", [h, self.array(step["value"])])
+        return self.node("Mul", h, self.array(step["value"]))
 
     def _clip(self, step: Step, h: str, rank: int) -> str:
         """By comparisons, which leave NaN alone; Min and Max do not promise that."""
         for name, comparison in (("low", "Less"), ("high", "Greater")):
             edge = self.array(step[name])
-            h = self.node("Where", [self.node(comparison, [h, edge]), edge, h])
+            h = self.node("Where", self.node(comparison, h, edge), edge, h)
         return h
 
     def _fill(self, step: Step, h: str, rank: int) -> str:
-        return self.node("Where", [self.node("IsNaN", [h]), self.array(step["value"]), h])
+        return self.node("Where", self.node("IsNaN", h), self.array(step["value"]), h)
 
     def _take(self, step: Step, h: str, rank: int) -> str:
-        return self.node("Gather", [h, self.constant(np.array(step["places"], np.int64))], axis=1)
+        return self.node("Gather", h, self.constant(np.array(step["places"], np.int64)), axis=1)
 
     def _reshape(self, step: Step, h: str, rank: int) -> str:
-        return self.node("Reshape", [h, self.constant(np.array([0, *step["shape"]]))])
+        return self.node("Reshape", h, self.constant(np.array([0, *step["shape"]])))
 
     def _context(self, step: Step, h: str, rank: int) -> str:
         context = "context"
         if rank > 2:  # a plane of each number
-            context = self.node("Unsqueeze", [context, self.constant(np.arange(2, rank))])
+            context = self.node("Unsqueeze", context, self.constant(np.arange(2, rank)))
             ones = self.constant(np.array([1, 1]))
-            sides = self.node("Shape", [h], start=2)
-            shape = self.node("Concat", [ones, sides], axis=0)
-            context = self.node("Expand", [context, shape])
-        return self.node("Concat", [h, context], axis=1)
+            sides = self.node("Shape", h, start=2)
+            shape = self.node("Concat", ones, sides, axis=0)
+            context = self.node("Expand", context, shape)
+        return self.node("Concat", h, context, axis=1)
 
     def _branches(self, step: Step, h: str, rank: int) -> str:
         parts = [self.steps(steps, h, rank) for steps in step["branches"]]
         if step["join"] == "sum":
-            return self.node("Sum", parts)
-        return self.node("Concat", parts, axis=1)
+            return self.node("Sum", *parts)
+        return self.node("Concat", *parts, axis=1)
 
     def _levels(self, step: Step, h: str, rank: int) -> str:
         if step["of"] == "likeliest":
-            return self.number(self.node("ArgMax", [h], axis=1, keepdims=0))
+            return self.number(self.node("ArgMax", h, axis=1, keepdims=0))
         if step["of"] == "mean":
             return self._mean_level(h, rank)
         return self._mean_of_logistic(step, h, rank)
 
     def _mean_level(self, h: str, rank: int) -> str:
         """The sum over k of k / (L - 1) softmax(h)_k."""
-        share = self.node("Softmax", [h], axis=1)
-        shape = self.node("Shape", [h], start=1, end=2)
+        share = self.node("Softmax", h, axis=1)
+        shape = self.node("Shape", h, start=1, end=2)
         zero, one = self.constant(np.array(0)), self.constant(np.array(1))
-        count = self.node("Squeeze", [shape])
-        levels = self.number(self.node("Range", [zero, count, one]))
-        highest = self.number(self.node("Sub", [count, one]))
-        values = self.node("Div", [levels, highest])
+        count = self.node("Squeeze", shape)
+        levels = self.number(self.node("Range", zero, count, one))
+        highest = self.number(self.node("Sub", count, one))
+        values = self.node("Div", levels, highest)
         if rank > 2:
-            values = self.node("Unsqueeze", [values, self.constant(np.arange(1, rank - 1))])
-        weighted = self.node("Mul", [share, values])
-        return self.node("ReduceSum", [weighted, self.constant(np.array([1]))], keepdims=0)
+            values = self.node("Unsqueeze", values, self.constant(np.arange(1, rank - 1)))
+        weighted = self.node("Mul", share, values)
+        return self.node("ReduceSum", weighted, self.constant(np.array([1])), keepdims=0)
 
     def _mean_of_logistic(self, step: Step, h: str, rank: int) -> str:
         """The mean over the edges between levels of the probability to be above."""
         count = step["count"]
         location, log_scale = f"{h}_location", f"{h}_log_scale"
-        self.node("Split", [h], [location, log_scale], axis=1)
+        self.node("Split", h, outputs=[location, log_scale], axis=1)
         ends_of_location = [self.constant(end) for end in step["locations"]]
         ends_of_log_scale = [self.constant(end) for end in step["log_scales"]]
-        middle = self.node("Clip", [self.node("Sigmoid", [location]), *ends_of_location])
-        scale = self.node("Exp", [self.node("Clip", [log_scale, *ends_of_log_scale])])
+        middle = self.node("Clip", self.node("Sigmoid", location), *ends_of_location)
+        scale = self.node("Exp", self.node("Clip", log_scale, *ends_of_log_scale))
         edges = (np.arange(1, count) / count).reshape(-1, *[1] * (rank - 2))
-        distance = self.node("Sub", [middle, self.constant(edges)])
-        above = self.node("Sigmoid", [self.node("Div", [distance, scale])])
-        return self.node("ReduceMean", [above], axes=[1], keepdims=0)
+        distance = self.node("Sub", middle, self.constant(edges))
+        above = self.node("Sigmoid", self.node("Div", distance, scale))
+        return self.node("ReduceMean", above, axes=[1], keepdims=0)
 
 
 def _log1p(writer: _Writer, h: str) -> str:
-    return writer.node("Log", [writer.node("Add", [h, writer.constant(1.0)])])
+    return writer.node("Log", writer.node("Add", h, writer.constant(1.0)))
 
 
 def _square(writer: _Writer, h: str) -> str:
-    return writer.node("Mul", [h, h])
+    return writer.node("Mul", h, h)
 
 
 def _silu(writer: _Writer, h: str) -> str:
-    return writer.node("Mul", [h, writer.node("Sigmoid", [h])])
+    return writer.node("Mul", h, writer.node("Sigmoid", h))
 
 
 def _gelu(writer: _Writer, h: str) -> str:
-    erf = writer.node("Erf", [writer.node("Mul", [h, writer.constant(0.5**0.5)])])
-    half = writer.node("Mul", [h, writer.constant(0.5)])
-    return writer.node("Mul", [half, writer.node("Add", [erf, writer.constant(1.0)])])
+    erf = writer.node("Erf", writer.node("Mul", h, writer.constant(0.5**0.5)))
+    half = writer.node("Mul", h, writer.constant(0.5))
+    return writer.node("Mul", half, writer.node("Add", erf, writer.constant(1.0)))
 
 
 def _is_zero(writer: _Writer, h: str) -> str:
-    return writer.number(writer.node("Equal", [h, writer.constant(0.0)]))
+    return writer.number(writer.node("Equal", h, writer.constant(0.0)))
 
 
 def _is_missing(writer: _Writer, h: str) -> str:
-    return writer.number(writer.node("IsNaN", [h]))
+    return writer.number(writer.node("IsNaN", h))
 
 
 def _step(writer: _Writer, h: str) -> str:
-    is_above = writer.number(writer.node("GreaterOrEqual", [h, writer.constant(0.5)]))
-    return writer.node("Where", [writer.node("IsNaN", [h]), h, is_above])
+    is_above = writer.number(writer.node("GreaterOrEqual", h, writer.constant(0.5)))
+    return writer.node("Where", writer.node("IsNaN", h), h, is_above)
 
 
 _COMPOSED: dict[str, Callable[[_Writer, str], str]] = {
@@ -298,7 +301,7 @@ _COMPOSED: dict[str, Callable[[_Writer, str], str]] = {
     "step": _step,
 }
 
-_UNARY: dict[str, tuple[str, dict[str, float]]] = {
+_UNARY: dict[str, tuple[str, dict[str, Any]]] = {
     "relu": ("Relu", {}),
     "tanh": ("Tanh", {}),
     "elu": ("Elu", {"alpha": 1.0}),
