@@ -62,10 +62,10 @@ class Chromium:
 
     def download(self, script):
         """The file that an expression makes the page save."""
-        with self.page.expect_download() as found:
+        with self.page.expect_download() as download:
             self.run(script)
-        path = self._downloads / found.value.suggested_filename
-        found.value.save_as(path)
+        path = self._downloads / download.value.suggested_filename
+        download.value.save_as(path)
         return path
 
     def close(self):

@@ -71,11 +71,11 @@ class Exploding(ELBO):
 def splits(condition=()):
     """97 training rows: the last batch of an epoch has one row, which two processes cannot share."""
     pixels = np.random.default_rng(0).integers(0, 256, (130, 4, 4), dtype=np.uint8)
-    found = splits_from(
+    worker_splits = splits_from(
         pixels, np.arange(130) % 3, config=DataConfig(binarise="dynamic", condition=condition)
     )
-    train = found.train.take(torch.arange(97) % len(found.train))
-    return train, found.valid
+    train = worker_splits.train.take(torch.arange(97) % len(worker_splits.train))
+    return train, worker_splits.valid
 
 
 def trained(case, *, folder=None, resume=False, on_epoch=None, **changes):

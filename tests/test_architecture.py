@@ -169,12 +169,12 @@ EXTRAS = {"hub.py": "hub", "onnx.py": "onnx", "serving.py": "serve"}
 
 def required(requirements):
     """Lowest versions by distribution."""
-    found = {}
+    lowest_versions = {}
     for requirement in requirements:
         if not requirement.startswith("variform["):
             name, lowest = re.fullmatch(r"([\w-]+)>=([\d.]+)", requirement).groups()
-            found[canonical(name)] = lowest
-    return found
+            lowest_versions[canonical(name)] = lowest
+    return lowest_versions
 
 
 def canonical(name):
@@ -216,16 +216,16 @@ def distributions(path):
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_what_is_imported_is_declared(path):
     allowed = set(CORE) | set(OPTIONAL.get(EXTRAS.get(path.name, ""), ()))
-    for found in distributions(path):
-        assert found & allowed, f"{path.name} imports {found}, which pyproject.toml does not name"
+    for owners in distributions(path):
+        assert owners & allowed, f"{path.name} imports {owners}, which pyproject.toml does not name"
 
 
 def test_what_tests_import_is_declared():
     allowed = set(CORE).union(*OPTIONAL.values())
     for path in Path(__file__).parent.glob("*.py"):
-        for found in distributions(path):
-            assert found & allowed, (
-                f"{path.name} imports {found}, which pyproject.toml does not name"
+        for owners in distributions(path):
+            assert owners & allowed, (
+                f"{path.name} imports {owners}, which pyproject.toml does not name"
             )
 
 

@@ -55,22 +55,24 @@ def log_density(train, test, components, least=0.0):
 def test_pca_stands_in_both_metrics_with_densities_of_the_users_units(scaling):
     """Errors are scikit-learn's and densities SciPy's, of raw and of scaled columns; both are of raw values."""
     splits, vae = model_of(graded(), scaling=scaling)
-    found = evaluate_baselines(vae, splits.test, splits.train, score(vae, splits.test, samples=2))
+    baselines = evaluate_baselines(
+        vae, splits.test, splits.train, score(vae, splits.test, samples=2)
+    )
     train, test = (part.raw.double().numpy() for part in (splits.train, splits.test))
     shift, scale = (np.array(values) for values in (splits.schema.shift, splits.schema.scale))
     metrics = {"pca": (shift, scale), "pca_own_units": (np.zeros(5), np.ones(5))}
     if scaling == "none":
-        assert "pca_own_units" not in found
+        assert "pca_own_units" not in baselines
         del metrics["pca_own_units"]
     for name, (start, unit) in metrics.items():
         fitted, scored = ((rows - start) / unit for rows in (train, test))
         model = PCA(2, svd_solver="full").fit(fitted)
         error = (model.inverse_transform(model.transform(scored)) - scored) * unit
-        assert found[name]["reconstruction_error"]["mean"] == pytest.approx(
+        assert baselines[name]["reconstruction_error"]["mean"] == pytest.approx(
             np.sqrt((error**2).mean()), rel=1e-6
         )
         expected = -log_density(fitted, scored, 2).mean() + np.log(unit).sum()
-        assert found[name]["nll"]["mean"] == pytest.approx(expected, rel=1e-9, abs=1e-6)
+        assert baselines[name]["nll"]["mean"] == pytest.approx(expected, rel=1e-9, abs=1e-6)
 
 
 def test_the_density_is_one_of_raw_values_in_both_metrics():
@@ -208,12 +210,12 @@ def test_a_vae_with_more_latents_than_the_table_has_directions_is_evaluated(scal
     )
     splits, vae = model_of(raw, dim=4, scaling=scaling, likelihood=likelihood)
     numbers = evaluate(vae, splits.test, splits.train, samples=3)
-    for name, found in numbers["baselines"].items():
-        assert math.isfinite(found["nll"]["mean"]) and math.isfinite(
-            found["reconstruction_error"]["mean"]
+    for name, baseline in numbers["baselines"].items():
+        assert math.isfinite(baseline["nll"]["mean"]) and math.isfinite(
+            baseline["reconstruction_error"]["mean"]
         )
         assert (
-            name == "trivial" or found["reconstruction_error"]["mean"] < 1e-3
+            name == "trivial" or baseline["reconstruction_error"]["mean"] < 1e-3
         )  # float32 of a thousand
 
 
@@ -230,12 +232,12 @@ def test_differences_are_paired_over_the_same_rows():
     """Against NumPy's, and for the root mean squares against a jackknife; rows that are hard for both leave them."""
     splits, vae = model_of(graded(2000))
     scores = score(vae, splits.test, samples=3)
-    found = evaluate_baselines(vae, splits.test, splits.train, scores)["pca"]
+    numbers = evaluate_baselines(vae, splits.test, splits.train, scores)["pca"]
     scale = np.array(splits.schema.scale)
     train, test = (part.prepared().double().numpy() for part in (splits.train, splits.test))
     gap = -scores.log_px.numpy() + log_density(train, test, 2) - np.log(scale).sum()
-    assert found["nll_difference"]["mean"] == pytest.approx(gap.mean(), rel=1e-9)
-    assert found["nll_difference"]["se"] == pytest.approx(
+    assert numbers["nll_difference"]["mean"] == pytest.approx(gap.mean(), rel=1e-9)
+    assert numbers["nll_difference"]["se"] == pytest.approx(
         gap.std(ddof=1) / np.sqrt(len(gap)), rel=1e-9
     )
     model = PCA(2, svd_solver="full").fit(train)
@@ -243,10 +245,10 @@ def test_differences_are_paired_over_the_same_rows():
     pair = np.array([scores.squared_error.mean(1).numpy(), own])
     left_out = np.array([np.sqrt(np.delete(pair, row, axis=1).mean(1)) for row in range(len(test))])
     jackknife = np.sqrt((len(test) - 1) * (left_out[:, 0] - left_out[:, 1]).var())
-    difference = found["reconstruction_error_difference"]
+    difference = numbers["reconstruction_error_difference"]
     assert difference["mean"] == pytest.approx(np.subtract(*np.sqrt(pair.mean(1))), rel=1e-9)
     assert difference["se"] == pytest.approx(jackknife, rel=0.05)
-    assert Estimate.of(torch.from_numpy(gap)).se < found["nll"]["se"] * 3
+    assert Estimate.of(torch.from_numpy(gap)).se < numbers["nll"]["se"] * 3
 
 
 def test_differences_of_a_subset_are_of_its_rows(monkeypatch):
@@ -255,8 +257,8 @@ def test_differences_of_a_subset_are_of_its_rows(monkeypatch):
     scores = score(vae, splits.test, samples=2)
     monkeypatch.setattr("variform.evaluation.baselines._WHOLE", 5000)
     monkeypatch.setattr("variform.evaluation.baselines._SUBSET", 100 * 5 * 8)
-    found = pca(vae, splits.test, splits.train, scores=scores)
+    numbers = pca(vae, splits.test, splits.train, scores=scores)
     mean = score(vae, splits.test, samples=2).log_px.mean().item()
-    assert found["nll"]["n"] == found["nll_difference"]["n"] == 100
-    gap = found["nll_difference"]["mean"] + found["nll"]["mean"]
+    assert numbers["nll"]["n"] == numbers["nll_difference"]["n"] == 100
+    gap = numbers["nll_difference"]["mean"] + numbers["nll"]["mean"]
     assert abs(gap + mean) < 5 * scores.log_px.std().item() / 10

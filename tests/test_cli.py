@@ -235,8 +235,8 @@ def test_sampler_fits_saves_compares_and_generates(place, capsys, no_pictures):
         Path("a table/sampler-gmm.safetensors").read_bytes() == file
         and "Saved: a table/sampler-gmm" in out
     )
-    for found in numbers["samplers"].values():
-        assert show(found["nll"]) in out and show(found["samples"]["coverage"]) in out
+    for sampler in numbers["samplers"].values():
+        assert show(sampler["nll"]) in out and show(sampler["samples"]["coverage"]) in out
     evaluated = json_of(["evaluate", "a table", "--json", "--samples", "20"], capsys)["nll"]
     assert numbers["samplers"]["prior"]["nll"].items() <= evaluated.items()
     spread = {}
@@ -383,8 +383,8 @@ def test_explore_writes_the_page_of_the_run_or_of_other_rows(place, capsys, monk
     write_designs(place / "designs.csv", seed=1)
     assert cli.run(["explore", "a table", "--data", "designs.csv", "--out", "other.html"]) == 0
     pages = [(place / name).read_text() for name in ("a table/explorer.html", "other.html")]
-    found = [re.search(r'"total": (\d+)', page) for page in pages]
-    assert [match and match[1] for match in found] == ["300", "300"] and pages[0] != pages[1]
+    totals = [re.search(r'"total": (\d+)', page) for page in pages]
+    assert [match and match[1] for match in totals] == ["300", "300"] and pages[0] != pages[1]
     assert all(
         str(place.parent) not in page and str(Path.home()) + "/" not in page for page in pages
     )
@@ -414,10 +414,10 @@ def test_info_opens_an_interrupted_run(place, capsys):
 def test_the_command_in_the_report_repeats_the_run(place, tmp_path, monkeypatch, no_pictures):
     for name in ("run", "a table"):
         page = html.unescape((place / name / "report.html").read_text())
-        found = re.search(r"variform train [^<\n]*", page)
-        assert found
+        command = re.search(r"variform train [^<\n]*", page)
+        assert command
         monkeypatch.chdir(tmp_path)
-        words = shlex.split(found.group())[1:]
+        words = shlex.split(command.group())[1:]
         assert words.pop() == "NEW" and cli.run([*words, f"{name} again"]) == 0
         for file in ("config.toml", "model.safetensors", "last.safetensors", "evaluation.json"):
             assert (tmp_path / f"{name} again" / file).read_bytes() == (

@@ -51,13 +51,13 @@ TRAINED = {line[0]: line[3].strip("`") for line in LINES if "train digits" in li
 @pytest.mark.parametrize("command", TRAINED.values(), ids=TRAINED)
 def test_a_combination_trains(command, tmp_path, monkeypatch):
     """Some steps, with finite terms and changed weights, through the run that the command starts."""
-    found = []
+    rows = []
     monkeypatch.setattr(
-        "variform.faces.cli.train._train", lambda config, *_, **__: found.append(config)
+        "variform.faces.cli.train._train", lambda config, *_, **__: rows.append(config)
     )
     small = [] if "--empty-hidden" in command else ["--hidden", "16"]
     assert cli.run([*shlex.split(command)[1:], "--steps", "13", *small]) == 0
-    config = begun(*found)
+    config = begun(*rows)
     splits, vae = prepare(config)
     before = [value.clone() for value in vae.parameters()]
     history = _fit(config, tmp_path, splits, vae, resume=False, progress=False)

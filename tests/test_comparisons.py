@@ -94,17 +94,19 @@ def test_paired_differences_are_those_of_numpy():
         )
         for row, error in zip(rows, squares, strict=True)
     ]
-    found = comparisons.paired(*entries)
+    differences = comparisons.paired(*entries)
     for name in ("nll", "elbo", "kl"):
         difference = rows[0][name] - rows[1][name]
-        assert found[name]["mean"] == pytest.approx(difference.mean(), rel=1e-12)
-        assert found[name]["se"] == pytest.approx(difference.std(ddof=1) / np.sqrt(500), rel=1e-12)
-        assert found[name]["n"] == 500
+        assert differences[name]["mean"] == pytest.approx(difference.mean(), rel=1e-12)
+        assert differences[name]["se"] == pytest.approx(
+            difference.std(ddof=1) / np.sqrt(500), rel=1e-12
+        )
+        assert differences[name]["n"] == 500
     known = squares[:, ~np.isnan(squares[0])]
     left_out = np.array([np.delete(known, row, axis=1).mean(1) for row in range(499)])
     roots = np.sqrt(left_out[:, 0]) - np.sqrt(left_out[:, 1])
     jackknife = np.sqrt(498 * roots.var())
-    error = found["reconstruction_error"]
+    error = differences["reconstruction_error"]
     assert error["mean"] == pytest.approx(
         np.sqrt(known[0].mean()) - np.sqrt(known[1].mean()), rel=1e-12
     )
@@ -116,13 +118,13 @@ def test_the_planted_difference_of_two_models_is_found(place):
     biases = {"first": [0.5, 0.5, 0.5], "second": [0.4, 0.5, 0.6], "third": [0.9, 0.9, 0.9]}
     for name, bias in biases.items():
         constant(trained(place, name), bias)
-    found = comparisons.compare([place / name for name in biases])
+    comparison = comparisons.compare([place / name for name in biases])
     raw = open_run(place / "first").data().test.raw.double().numpy()
     nll = {
         name: ((raw - np.float32(bias)) ** 2).sum(1) / 2 + 1.5 * np.log(2 * np.pi)
         for name, bias in biases.items()
     }
-    (group,) = found.groups
+    (group,) = comparison.groups
     order = sorted(biases, key=lambda name: nll[name].mean())
     assert group["runs"] == order and group["reference"] == order[0] and group["rows"] == len(raw)
     for name in order[1:]:
@@ -141,7 +143,7 @@ def test_the_planted_difference_of_two_models_is_found(place):
         roots = [np.sqrt(((raw - np.float32(biases[one])) ** 2).mean()) for one in (name, order[0])]
         error = group["differences"][name]["reconstruction_error"]
         assert error["mean"] == pytest.approx(roots[0] - roots[1], abs=1e-6)
-    assert found.refusals == [] and group["differences"]["third"]["told_apart"]
+    assert comparison.refusals == [] and group["differences"]["third"]["told_apart"]
 
 
 PLAIN = {"name": "plain"}
@@ -167,28 +169,28 @@ REFUSED = [  # a run beside `plain`, the ground, whether errors may be ranked al
 )
 def test_runs_are_not_ranked_where_their_numbers_are_of_two_kinds(place, other, ground, error):
     folders = [trained(place, **PLAIN), trained(place, **other)]
-    found = comparisons.compare(folders)
-    assert found.groups == []
-    assert bool(found.error_groups) == error
-    refusal = next(item for item in found.refusals if item["ground"] == ground)
+    comparison = comparisons.compare(folders)
+    assert comparison.groups == []
+    assert bool(comparison.error_groups) == error
+    refusal = next(item for item in comparison.refusals if item["ground"] == ground)
     assert other["name"] in [name for names in refusal["values"].values() for name in names]
     assert other["name"] in refusal["reason"] and "Not ranked" in refusal["reason"]
-    others = {item["ground"] for item in found.refusals} - {ground}
+    others = {item["ground"] for item in comparison.refusals} - {ground}
     assert others <= {"data"}  # which changes with what a model is told
-    numbers = found.to_dict()["runs"]
+    numbers = comparison.to_dict()["runs"]
     assert all(run["reconstruction_error"]["mean"] > 0 for run in numbers)  # shown all the same
     assert ("nll" in numbers[1]) == (other["name"] != "autoencoder")
-    assert "nan" not in str([table.rows for table in found.tables()])
+    assert "nan" not in str([table.rows for table in comparison.tables()])
 
 
 def test_runs_of_one_kind_are_ranked_among_themselves(place):
     names = [PLAIN, REFUSED[0][0], {"name": "shared", "likelihood": "gaussian-shared"}]
-    found = comparisons.compare([trained(place, **options) for options in names])
-    (group,) = found.groups
+    comparison = comparisons.compare([trained(place, **options) for options in names])
+    (group,) = comparison.groups
     assert sorted(group["runs"]) == ["plain", "shared"] and group["measure"] == "nll"
-    (errors,) = found.error_groups
+    (errors,) = comparison.error_groups
     assert sorted(errors["runs"]) == ["bernoulli", "plain", "shared"]
-    assert found.options["likelihood"] == ["gaussian-identity", "bernoulli", "gaussian-shared"]
+    assert comparison.options["likelihood"] == ["gaussian-identity", "bernoulli", "gaussian-shared"]
 
 
 def test_scores_are_kept_and_new_ones_agree_with_them(place):
@@ -258,16 +260,18 @@ def test_an_older_run_without_a_pareto_k_is_pooled_with_a_newer_one(place):
     header, tensors = read_sealed(folders[1] / "scores.safetensors")
     older = {name: value for name, value in tensors.items() if name not in ("pareto_k", "ess")}
     write_sealed(folders[1] / "scores.safetensors", header, older)
-    (found,) = comparisons.compare(folders).seeds
-    assert found["nll"]["seeds"] == 2 and "high_pareto_k" not in found
+    (comparison,) = comparisons.compare(folders).seeds
+    assert comparison["nll"]["seeds"] == 2 and "high_pareto_k" not in comparison
 
 
 def test_seeds_of_one_configuration_are_pooled(place):
     folders = [
         trained(place, f"seed {seed}", train=TrainConfig(epochs=1, seed=seed)) for seed in range(3)
     ]
-    found = comparisons.compare([*folders, trained(place, "shared", likelihood="gaussian-shared")])
-    (pooled,) = found.seeds
+    comparison = comparisons.compare(
+        [*folders, trained(place, "shared", likelihood="gaussian-shared")]
+    )
+    (pooled,) = comparison.seeds
     means = [open_run(folder).evaluation["nll"] for folder in folders]
     assert pooled["runs"] == ["seed 0", "seed 1", "seed 2"]
     assert pooled["nll"]["mean"] == pytest.approx(np.mean([item["mean"] for item in means]))

@@ -22,7 +22,7 @@ def gappy(rows=400, columns=6, share=0.2, noise=0.3):
 
 def observed_density(mean, covariance, x):
     """SciPy's normal law of the observed cells, row by row."""
-    found = []
+    densities = []
     for row in x:
         seen = ~np.isnan(row)
         law = (
@@ -30,8 +30,8 @@ def observed_density(mean, covariance, x):
             if seen.any()
             else None
         )
-        found.append(law.logpdf(row[seen]) if law else 0.0)
-    return np.array(found)
+        densities.append(law.logpdf(row[seen]) if law else 0.0)
+    return np.array(densities)
 
 
 def covariance_of(model):
@@ -128,10 +128,12 @@ def test_famd_is_the_singular_value_decomposition_of_pages_coding(wine):
     """Another way to the same: indicators over roots of frequencies, standardised numbers, reconstructed by scipy."""
     splits = read(wine, DataConfig(cells="mixed"))
     vae = build_vae(ModelConfig(latent_dim=3, likelihood="mixed", hidden=(4,)), splits.schema)
-    found = evaluate_baselines(vae, splits.test, splits.train, score(vae, splits.test, samples=2))
+    baselines = evaluate_baselines(
+        vae, splits.test, splits.train, score(vae, splits.test, samples=2)
+    )
     train, test = (part.raw.double().numpy() for part in (splits.train, splits.test))
     kinds = np.array(splits.schema.kinds)
-    assert set(kinds) == {"real", "count", "binary", "category"} and set(found) == {
+    assert set(kinds) == {"real", "count", "binary", "category"} and set(baselines) == {
         "famd",
         "trivial",
     }
@@ -150,14 +152,14 @@ def test_famd_is_the_singular_value_decomposition_of_pages_coding(wine):
     guess = back[:, :-3] * std + mean
     for column, name in enumerate(np.array(splits.schema.columns)[numbers]):
         error = np.sqrt(((guess - test[:, numbers])[:, column] ** 2).mean())
-        assert found["famd"]["reconstruction_error_per_column"][name]["mean"] == pytest.approx(
+        assert baselines["famd"]["reconstruction_error_per_column"][name]["mean"] == pytest.approx(
             error, rel=1e-5
         )
     wrong = (back[:, -3:] * np.sqrt(share)).argmax(1) != test[:, place]
-    assert found["famd"]["reconstruction_error_per_column"]["cultivar"]["mean"] == pytest.approx(
-        wrong.mean()
-    )
-    assert "nll" not in found["famd"] and found["famd"]["components"] == 3
+    assert baselines["famd"]["reconstruction_error_per_column"]["cultivar"][
+        "mean"
+    ] == pytest.approx(wrong.mean())
+    assert "nll" not in baselines["famd"] and baselines["famd"]["components"] == 3
 
 
 def test_the_coding_of_mixed_rows_is_undone(wine):
@@ -200,7 +202,9 @@ def test_a_table_of_numbers_with_gaps_has_pca_with_the_density_of_what_is_observ
     vae = build_vae(
         ModelConfig(latent_dim=2, likelihood="gaussian-shared", hidden=()), splits.schema
     ).double()
-    found = evaluate_baselines(vae, splits.test, splits.train, score(vae, splits.test, samples=2))
+    baselines = evaluate_baselines(
+        vae, splits.test, splits.train, score(vae, splits.test, samples=2)
+    )
     scale = np.array(splits.schema.scale)
     for name, unit in (("pca", np.ones(5)), ("pca_own_units", scale)):
         train, test = (
@@ -209,5 +213,7 @@ def test_a_table_of_numbers_with_gaps_has_pca_with_the_density_of_what_is_observ
         model = fit_with_gaps(train, 2)
         expected = observed_density(model.mean, covariance_of(model), test)
         jacobian = np.where(np.isnan(test), 0.0, np.log(scale / unit)).sum(1)
-        assert found[name]["nll"]["mean"] == pytest.approx((jacobian - expected).mean(), rel=1e-6)
-    assert found["pca"]["nll"]["mean"] < found["trivial"]["nll"]["mean"]
+        assert baselines[name]["nll"]["mean"] == pytest.approx(
+            (jacobian - expected).mean(), rel=1e-6
+        )
+    assert baselines["pca"]["nll"]["mean"] < baselines["trivial"]["nll"]["mean"]

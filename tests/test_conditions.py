@@ -193,7 +193,7 @@ def test_a_table_generated_under_a_condition_follows_it(tmp_path, monkeypatch, c
         "kind=c mass=50": "'kind' must be one of a, b; got 'c'",
         "kind=a mass=much": "'mass' must be a number; got 'much'",
         "kind": "of the form name=value; got kind",
-        "kind=a": "must be told kind and mass; got kind",
+        "kind=a": "must be given kind and mass; got kind",
     }.items():
         assert cli.run(["generate", "run", "--given", *given.split(), "--out", "no.csv"]) == 2
         assert message in capsys.readouterr().err
@@ -221,7 +221,10 @@ def test_images_come_with_a_list_of_what_the_model_was_told(tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (DataConfig(condition=("label",)), "told the label of each row needs it; array has none"),
+        (
+            DataConfig(condition=("label",)),
+            "conditioned on label needs it in every row; array has none",
+        ),
         (DataConfig(condition=("mass",)), "array is not a CSV file, and got mass"),
     ],
 )
@@ -232,7 +235,7 @@ def test_conditions_that_are_not_there_are_refused(config, message):
 
 def test_what_rows_are_told_is_part_of_the_fingerprint(tmp_path):
     """Else a run would be resumed with other conditions, or other names of categories, than it was begun with."""
-    path, found = tmp_path / "made.csv", []
+    path, fingerprints = tmp_path / "made.csv", []
     write_table(path)
     text = path.read_text()
     for changed in (
@@ -241,8 +244,8 @@ def test_what_rows_are_told_is_part_of_the_fingerprint(tmp_path):
         text.replace(",b,", ",c,").replace(",a,", ",b,"),
     ):
         path.write_text(changed)
-        found.append(read(path, DataConfig(condition=("kind",))).fingerprint)
-    assert len(set(found)) == 3
+        fingerprints.append(read(path, DataConfig(condition=("kind",))).fingerprint)
+    assert len(set(fingerprints)) == 3
 
 
 def test_held_out_rows_must_be_told_as_well(tmp_path):
@@ -420,9 +423,9 @@ def test_things_that_are_asked_for_at_once_are_told_once_each_and_not_by_thousan
     conditions = [Condition("mass")]
     seen = occupancy(conditions, torch.linspace(0, 1, 200)[:, None])
     asked = torch.cat([torch.full((500, 1), 0.5), torch.arange(10, 17).repeat(100)[:, None]])
-    found = remarks(conditions, seen, asked)
-    assert [sentence[:9] for sentence in found[:3]] == ["mass = 10", "mass = 11", "mass = 12"]
-    assert found[3].startswith("4 more of 8 different things") and len(found) == 4
+    sentences = remarks(conditions, seen, asked)
+    assert [sentence[:9] for sentence in sentences[:3]] == ["mass = 10", "mass = 11", "mass = 12"]
+    assert sentences[3].startswith("4 more of 8 different things") and len(sentences) == 4
 
 
 def test_rows_whose_label_is_hidden_are_not_counted():
@@ -477,9 +480,9 @@ def test_commands_and_python_say_what_lies_outside(tmp_path, monkeypatch, capsys
     made = load("run")
     made.sample(3, given={"kind": "a", "mass": [50, 51, 52]})
     for call in (made.sample, lambda _, given: made.decode(np.zeros((2, 2)), given=given)):
-        with pytest.warns(UserWarning, match="mass = 95 lies outside the data") as found:
+        with pytest.warns(UserWarning, match="mass = 95 lies outside the data") as warned:
             call(2, given={"kind": "a", "mass": [50, 95]})
-        assert [Path(item.filename).name for item in found] == ["test_conditions.py"]
+        assert [Path(item.filename).name for item in warned] == ["test_conditions.py"]
     # An older run has no counts in its model: its data are read again, and where they are gone that is said.
     opened = open_run("run")
     object.__setattr__(opened.vae.schema, "occupancy", None)
@@ -517,6 +520,6 @@ def test_the_page_counts_what_python_counts(tmp_path):
                     [place, number]
                 )
                 remark = context.eval(f"seen.remark({script})")
-                found = schema.unseen(asked)
-                assert bool(remark) == bool(found)
-                assert ("outside" in remark) == any("outside" in sentence for sentence in found)
+                sentences = schema.unseen(asked)
+                assert bool(remark) == bool(sentences)
+                assert ("outside" in remark) == any("outside" in sentence for sentence in sentences)

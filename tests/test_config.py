@@ -51,17 +51,17 @@ def choices(hint):
     """The choices of a hint, or of each item of a tuple; () for others."""
     if get_origin(hint) is Literal:
         return get_args(hint)
-    return next((found for option in get_args(hint) if (found := choices(option))), ())
+    return next((names for option in get_args(hint) if (names := choices(option))), ())
 
 
 def public_functions():
     """Name, function and hints of every public function, constructor and method of the package."""
     modules = [module.name for module in pkgutil.walk_packages(variform.__path__, "variform.")]
     for module in map(importlib.import_module, (name for name in modules if name not in PROGRAMS)):
-        for name, found in vars(module).items():
-            if name.startswith("_") or getattr(found, "__module__", None) != module.__name__:
+        for name, member in vars(module).items():
+            if name.startswith("_") or getattr(member, "__module__", None) != module.__name__:
                 continue
-            owned = vars(found).items() if inspect.isclass(found) else [("", found)]
+            owned = vars(member).items() if inspect.isclass(member) else [("", member)]
             for method, part in owned:
                 function = getattr(part, "__func__", part)
                 if inspect.isfunction(function) and (
@@ -173,7 +173,7 @@ def commands(app=cli.app, before=()):
 
 
 def test_commands_refuse_misspelt_choices(capsys):
-    found = 0
+    fields = 0
     for words, function in commands():
         hints = get_type_hints(function)
         for name, hint in hints.items():
@@ -189,8 +189,8 @@ def test_commands_refuse_misspelt_choices(capsys):
                 f"--{name.replace('_', '-')} must be one of {', '.join(choices(hint))}; got '{choices(hint)[0]}s'"
                 in err
             )
-            found += 1
-    assert found >= 4
+            fields += 1
+    assert fields >= 4
 
 
 @pytest.mark.parametrize(
@@ -394,10 +394,10 @@ def test_what_holds_a_plain_value_is_taken_for_it(hint, value, plain):
         with pytest.raises(ValueError, match="must be a list"):
             converted(hint, value, "it")
         return
-    found = converted(hint, value, "it")
-    assert found == plain and type(found) is type(plain)
+    value_ = converted(hint, value, "it")
+    assert value_ == plain and type(value_) is type(plain)
     if isinstance(plain, tuple):
-        assert [type(item) for item in found] == [type(item) for item in plain]
+        assert [type(item) for item in value_] == [type(item) for item in plain]
 
 
 class Estimate(TypedDict):
@@ -488,8 +488,8 @@ def test_defaults_are_what_the_check_would_make_of_them():
     for cls in TABLES.values():
         hints = get_type_hints(cls, include_extras=True)
         for field in dataclasses.fields(cls):
-            found = converted(hints[field.name], field.default, field.name)
-            assert found == field.default and type(found) is type(field.default)
+            default = converted(hints[field.name], field.default, field.name)
+            assert default == field.default and type(default) is type(field.default)
 
 
 # --- names --------------------------------------------------------------------------------------------------------
@@ -567,7 +567,7 @@ def test_every_option_of_training_is_in_the_name_or_says_how_the_training_runs()
                 data=DataConfig(condition=("label",), labelled=100),
                 train=TrainConfig(objective="m2"),
             ),
-            "m2 (told label, labels kept 100)",
+            "m2 (given label, labels kept 100)",
         ),
     ],
 )

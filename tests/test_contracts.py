@@ -291,16 +291,16 @@ def test_what_a_decoder_may_give_leaves_densities_and_gradients_finite(make, dty
 def test_single_precision_agrees_with_double(make):
     likelihood = make().eval()
     params, x = torch.randn(BATCH, *likelihood.params_shape) * 2, SUPPORTS[likelihood.support]()
-    found = []
+    outputs = []
     for dtype in (torch.float32, torch.float64):
         given = params.to(dtype).requires_grad_()
         law = likelihood.to(dtype)(given)
         log_prob = law.log_prob(x.to(dtype))
-        found.append(
+        outputs.append(
             (log_prob, *torch.autograd.grad(log_prob.sum(), given), law.mean, law.variance)
         )
         assert log_prob.dtype == law.mean.dtype == dtype
-    for single, double in zip(*found, strict=True):
+    for single, double in zip(*outputs, strict=True):
         torch.testing.assert_close(single.double(), double, rtol=3e-5, atol=3e-5)
 
 

@@ -85,15 +85,15 @@ def pairs(values, labels):
 
 def everything(splits):
     """{row: label} over all splits."""
-    found = {}
+    fingerprints = {}
     for part in (splits.train, splits.valid, splits.test):
         names = (
             [None] * len(part)
             if part.labels is None
             else [splits.schema.classes[item] for item in part.labels]
         )
-        found |= pairs(part.raw.numpy(), names)
-    return found
+        fingerprints |= pairs(part.raw.numpy(), names)
+    return fingerprints
 
 
 SHARDS = [(0, 0, 300), (1, 300, 301), (2, 301, 700)]
@@ -329,10 +329,10 @@ def test_rows_that_are_expected_are_read_in_whole_stretches_of_their_files(tmp_p
     Dataset(splits.train.raw, splits.schema, rows=rows.flip(0)).expect(torch.arange(9))
     head = len(npy(LARGE[:300])) - 300 * 20
     inodes = [(tmp_path / name).stat().st_ino for name in files]
-    found = [
+    groups = [
         (inodes.index(file.st_ino), (start - head) // 20, size // 20) for file, start, size in asked
     ]
-    assert found == [(0, 2, 6), (0, 120, 1), (0, 299, 1), (1, 0, 1), (2, 0, 1), (2, 8, 2)]
+    assert groups == [(0, 2, 6), (0, 120, 1), (0, 299, 1), (1, 0, 1), (2, 0, 1), (2, 8, 2)]
 
 
 def test_a_file_on_disk_is_never_copied_whole(tmp_path):
@@ -526,10 +526,10 @@ def test_equal_rows_stay_together_and_fractions_are_near_80_10_10():
     assert not (sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2])
     assert splits.duplicates == {"within": 3000, "across": 0}
     assert any("3000 exact duplicates" in note for note in splits.notes)
-    for found, fraction in zip(
+    for one_set, fraction in zip(
         sets, (0.8, 0.1, 0.1), strict=True
     ):  # 5 standard errors: fails once in 10^6
-        assert abs(len(found) / 10_000 - fraction) < 5 * math.sqrt(
+        assert abs(len(one_set) / 10_000 - fraction) < 5 * math.sqrt(
             fraction * (1 - fraction) / 10_000
         )
 
@@ -746,10 +746,10 @@ def test_read_points_returns_the_numbers_unchanged(tmp_path):
         "b.csv": text(points, header=None),
         "c.npy": npy(points.astype(np.float16)),
     }.items():
-        found = read_points(write(tmp_path, {name: content}))
-        assert found.dtype == np.float64
+        read_back = read_points(write(tmp_path, {name: content}))
+        assert read_back.dtype == np.float64
         np.testing.assert_array_equal(
-            found, points.astype(np.float16) if name == "c.npy" else points
+            read_back, points.astype(np.float16) if name == "c.npy" else points
         )
     bad = {
         "a.npy": npy(points + np.array([0, np.inf])),
@@ -839,12 +839,12 @@ def test_blocks_inflate_the_variance_of_a_batch_mean_as_said():
     noise = np.random.default_rng(1)
     means = {}
     for name, options in {"all": {}, "blocks": {"block": block, "window": blocks * block}}.items():
-        found = []
+        means_of_batches = []
         for seed in range(4000):
             shared = noise.normal(size=rows // block).repeat(block) * math.sqrt(correlation)
             x = shared + noise.normal(size=rows) * math.sqrt(1 - correlation)
-            found.append(x[epoch_order(rows, seed, 0, **options)[:batch].numpy()].mean())
-        means[name] = np.var(found) * batch
+            means_of_batches.append(x[epoch_order(rows, seed, 0, **options)[:batch].numpy()].mean())
+        means[name] = np.var(means_of_batches) * batch
     for name, held in (("all", rows // block), ("blocks", blocks)):
         same_block = (block - 1) / (held * block - 1)
         assert means[name] == pytest.approx(1 + (batch - 1) * same_block * correlation, rel=0.1)

@@ -54,12 +54,12 @@ def test_of_equal_models_the_first_is_refused_in_one_of_twenty_cases(options):
 @pytest.mark.parametrize("options", [{}, {"noise": "skewed"}, {"count": 10}, {"rows": 15}])
 def test_of_equal_models_no_pair_is_told_apart_but_in_one_of_twenty_cases(options):
     def differs(scores):
-        found = differences(list(scores))
-        return bool((abs(found.mean) > found.half_widths()).any())
+        pairs = differences(list(scores))
+        return bool((abs(pairs.mean) > pairs.half_widths()).any())
 
     def differs_by_two_errors(scores):
-        found = differences(list(scores))
-        return bool((abs(found.mean) > 2 * found.se).any())
+        pairs = differences(list(scores))
+        return bool((abs(pairs.mean) > 2 * pairs.se).any())
 
     assert share(differs, **options) < most(0.05)
     assert share(differs_by_two_errors, **options) > 0.15
@@ -90,22 +90,22 @@ def test_two_models_are_compared_as_students_paired_test_does():
     for shift in (0.1, 0.35, 0.6):
         scores = generator.normal(size=(2, 40)) + 10 * generator.normal(size=40)
         scores[1] += shift
-        found = differences(list(torch.from_numpy(scores)))
+        pairs = differences(list(torch.from_numpy(scores)))
         interval = stats.ttest_rel(*scores).confidence_interval(0.95)
-        width = found.half_widths()[0, 1]
-        assert found.mean[0, 1] - width == pytest.approx(interval.low, abs=0.02)
-        assert found.mean[0, 1] + width == pytest.approx(interval.high, abs=0.02)
+        width = pairs.half_widths()[0, 1]
+        assert pairs.mean[0, 1] - width == pytest.approx(interval.low, abs=0.02)
+        assert pairs.mean[0, 1] + width == pytest.approx(interval.high, abs=0.02)
         worse = stats.ttest_rel(scores[1], scores[0], alternative="greater").pvalue
-        assert abs(worse - 0.05) < 0.005 or found.among_best()[1] == (worse > 0.05)
+        assert abs(worse - 0.05) < 0.005 or pairs.among_best()[1] == (worse > 0.05)
 
 
 def test_intervals_of_independent_models_are_those_of_tukeys_range():
     """Equal variances, no pairing: SciPy's Tukey-Kramer, whose degrees of freedom are those of the pooled variance."""
     scores = np.random.default_rng(2).normal(size=(4, 4000))
-    found = differences(list(torch.from_numpy(scores)))
+    pairs = differences(list(torch.from_numpy(scores)))
     low = stats.tukey_hsd(*scores).confidence_interval(0.95).low
     np.testing.assert_allclose(
-        (found.mean - found.half_widths())[~np.eye(4, dtype=bool)],
+        (pairs.mean - pairs.half_widths())[~np.eye(4, dtype=bool)],
         low[~np.eye(4, dtype=bool)],
         atol=0.003,
     )
@@ -115,12 +115,12 @@ def test_with_several_fits_the_error_is_over_the_fits_too():
     """Each fit is a draw: one lucky fit of ten nats says little, and ten rows more or less nothing of that."""
     generator = np.random.default_rng(3)
     scores = models(generator, count=2, rows=2000, fits=3, spread=10.0)
-    found = differences(list(scores))
+    pairs = differences(list(scores))
     means = scores.mean(2).numpy()
     expected = np.sqrt((means.var(1, ddof=1) / 3).sum())
-    assert found.se[0, 1] == pytest.approx(expected, rel=1e-3)
+    assert pairs.se[0, 1] == pytest.approx(expected, rel=1e-3)
     dof = stats.ttest_ind(*means, equal_var=False).df
-    assert found.freedom[0, 1] == pytest.approx(dof, rel=1e-2)
+    assert pairs.freedom[0, 1] == pytest.approx(dof, rel=1e-2)
     assert differences([fits[:1] for fits in scores]).se[0, 1] < 0.05
 
 
@@ -158,9 +158,9 @@ def test_what_differs_by_rounding_is_the_same():
             300 * torch.rand(50, generator=generator) + 700,
             torch.rand(2, 50, generator=generator),
         )
-        found = differences([rows, rows + 1e-13 * noise[0], rows, *[rows + noise[1] - 1] * 2])
-        assert found.among_best().tolist() == [False, False, False, True, True]
-        assert (abs(found.mean) > found.half_widths()).sum() == 2 * 3 * 2
+        pairs = differences([rows, rows + 1e-13 * noise[0], rows, *[rows + noise[1] - 1] * 2])
+        assert pairs.among_best().tolist() == [False, False, False, True, True]
+        assert (abs(pairs.mean) > pairs.half_widths()).sum() == 2 * 3 * 2
 
 
 def test_equal_scores_are_the_best_together_and_a_constant_difference_is_seen():

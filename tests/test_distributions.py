@@ -126,9 +126,9 @@ def test_bernoulli_without_gradients_is_the_same_sum(event):
     for scale in (1.0, 30.0, 1000.0):
         logits, x = torch.randn(3, 5, *event) * scale, torch.rand(5, *event)
         with torch.no_grad():
-            found = Bernoulli(logits, event_dims=len(event)).log_prob(x)
+            log_density = Bernoulli(logits, event_dims=len(event)).log_prob(x)
         expected = (x * logits).numpy() - np.logaddexp(0, logits.numpy())
-        np.testing.assert_allclose(found, expected.reshape(3, 5, -1).sum(-1), rtol=1e-12)
+        np.testing.assert_allclose(log_density, expected.reshape(3, 5, -1).sum(-1), rtol=1e-12)
 
 
 def test_bernoulli_sums_to_one_and_survives_large_logits():
@@ -151,9 +151,9 @@ def test_the_bernoulli_kernel_is_the_formula_and_its_gradient(event):
     law, upstream = Bernoulli(logits, event_dims=len(event)), torch.randn(5)
     kernel, formula = law.log_prob(x), law.log_prob_per_entry(x).flatten(1).sum(1)
     torch.testing.assert_close(kernel, formula)
-    found = torch.autograd.grad(kernel, (x, logits), upstream)
+    gradients = torch.autograd.grad(kernel, (x, logits), upstream)
     for own, expected in zip(
-        found, torch.autograd.grad(formula, (x, logits), upstream), strict=True
+        gradients, torch.autograd.grad(formula, (x, logits), upstream), strict=True
     ):
         torch.testing.assert_close(own, expected)
 

@@ -195,21 +195,21 @@ def test_relative_links_lead_somewhere(path):
 
 def known_options():
     """Every option of every command."""
-    found, waiting = set(), [cli.app]
+    known, waiting = set(), [cli.app]
     while waiting:
         app = waiting.pop()
         for word in app:
             if word.startswith("-"):
-                found.add(word)
+                known.add(word)
             else:
                 waiting.append(app[word])
         if app.default_command is not None:
-            found |= {
+            known |= {
                 option
                 for argument in app.assemble_argument_collection()
                 for option in argument.names
             }
-    return found
+    return known
 
 
 def ours(span):

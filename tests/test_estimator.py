@@ -274,10 +274,10 @@ def test_a_simpler_model_that_is_better_is_named():
 @pytest.mark.parametrize("rows", [3, 10, 19, 20])
 def test_few_rows_are_learned_and_warned_of(kind, rows):
     X = plane(rows)
-    with warnings.catch_warnings(record=True) as found:
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         face = kind(SMALL).fit(X) if kind is not VAE else clone(SMALL).fit(X)
-    few = [warning for warning in found if warning.category is FewRowsWarning]
+    few = [warning for warning in warned if warning.category is FewRowsWarning]
     assert len(few) == (rows < 20)
     assert all(
         f"{rows} rows are fewer than 20" in str(w.message) and w.filename == __file__ for w in few
@@ -307,10 +307,10 @@ def test_a_collapsed_model_is_said_to_be_one(kind):
     said = "no latent dimension is active (0 of 2)"
     for model, is_collapsed in ((dear, True), (tiny, False)):
         face = model if kind is VAE else kind(model)
-        with warnings.catch_warnings(record=True) as found:
+        with warnings.catch_warnings(record=True) as raised:
             warnings.simplefilter("always")
             face.set_params(random_state=0).fit(X)
-        simpler = [warning for warning in found if said in str(warning.message)]
+        simpler = [warning for warning in raised if said in str(warning.message)]
         assert len(simpler) == is_collapsed
         assert all(w.category is SimplerModelWarning and w.filename == __file__ for w in simpler)
 
@@ -355,10 +355,10 @@ def test_data_frames_are_taken_and_given():
         fitted = clone(model).fit(frame)
         np.testing.assert_array_equal(fitted.transform(frame), expected)
         assert fitted.vae_.schema.columns == tuple(names)
-    found = (
+    latents = (
         clone(model).set_output(transform="pandas").fit_transform(pd.DataFrame(X, columns=names))
     )
-    assert list(found.columns) == ["vae0", "vae1"]
+    assert list(latents.columns) == ["vae0", "vae1"]
     assert isinstance(clone(model).set_output(transform="polars").fit_transform(X), pl.DataFrame)
     parts = ColumnTransformer(
         [("shape", clone(model), ["length", "width"])], remainder="passthrough"
@@ -557,10 +557,10 @@ def test_rows_too_few_for_the_rate_of_false_alarms_are_warned_of(rows, warned):
 @pytest.mark.parametrize("contamination", [0.02, 0.1, 0.5])
 def test_the_share_of_outliers_that_was_named_is_flagged(contamination):
     X = plane(200)
-    found = VAEDetector(VAE(1, epochs=3), contamination=contamination, random_state=0).fit_predict(
+    labels = VAEDetector(VAE(1, epochs=3), contamination=contamination, random_state=0).fit_predict(
         X
     )
-    assert (found == -1).sum() == 200 * contamination
+    assert (labels == -1).sum() == 200 * contamination
 
 
 @pytest.mark.parametrize("posterior", ["diagonal", "full", "iaf"])
@@ -595,14 +595,14 @@ def test_gaps_are_filled_from_the_other_columns_and_what_is_observed_stays():
     assert (
         np.sqrt((error[lonely] ** 2).sum() / missing[lonely].sum()) < 0.16
     )  # the best there is are 0.12
-    found = imputer.impute(X[lonely], level=0.9)
-    np.testing.assert_allclose(found.values, filled[lonely], rtol=1e-10)
-    inside = (found.low <= whole[lonely]) & (whole[lonely] <= found.high)
+    imputed = imputer.impute(X[lonely], level=0.9)
+    np.testing.assert_allclose(imputed.values, filled[lonely], rtol=1e-10)
+    inside = (imputed.low <= whole[lonely]) & (whole[lonely] <= imputed.high)
     assert (
-        0.83 < inside[found.missing].mean() < 0.97
+        0.83 < inside[imputed.missing].mean() < 0.97
     )  # of about 150 cells: 3 standard errors are 0.07
     alone = imputer.impute(X[lonely][[5]], level=0.9)  # the same beside other rows and without them
-    np.testing.assert_allclose(alone.low, found.low[[5]], rtol=1e-10)
+    np.testing.assert_allclose(alone.low, imputed.low[[5]], rtol=1e-10)
     np.testing.assert_allclose(imputer.transform(X[lonely][[5]]), filled[lonely][[5]], rtol=1e-10)
 
 
@@ -628,9 +628,9 @@ def test_columns_without_values_are_left_out_or_filled_with_zeros():
     X = pd.DataFrame(np.insert(X, 1, np.nan, axis=1), columns=["a", "empty", "b", "c"])
     with pytest.warns(UserWarning, match="left out: empty"):
         imputer = VAEImputer(SMALL, random_state=0).set_output(transform="pandas").fit(X)
-    found = imputer.transform(X)
-    assert list(found.columns) == ["a", "b", "c"]
-    assert not found.isna().any(axis=None)
+    frame = imputer.transform(X)
+    assert list(frame.columns) == ["a", "b", "c"]
+    assert not frame.isna().any(axis=None)
     assert imputer.vae_.schema.columns == ("a", "b", "c")
     kept = (
         VAEImputer(SMALL, keep_empty_features=True, random_state=0)
@@ -638,7 +638,7 @@ def test_columns_without_values_are_left_out_or_filled_with_zeros():
         .fit_transform(X)
     )
     assert (kept["empty"] == 0).all()
-    pd.testing.assert_frame_equal(kept.drop(columns="empty"), found)
+    pd.testing.assert_frame_equal(kept.drop(columns="empty"), frame)
     with pytest.raises(ValueError, match="every value of X is missing"):
         VAEImputer(SMALL).fit(np.full((9, 2), np.nan))
 

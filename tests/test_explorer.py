@@ -62,8 +62,8 @@ def see(browser, view):
 
 
 def started(kind, folder):
-    found, make = KINDS[kind]
-    if not found:
+    is_there, make = KINDS[kind]
+    if not is_there:
         pytest.skip(f"{kind} is not installed: make browsers")
     return make(folder)
 
@@ -181,8 +181,8 @@ def test_a_table_of_many_numbered_columns_is_a_curve():
     rows = splits_from(np.random.default_rng(0).normal(size=(50, 20)))
     names = tuple(f"{400 + 10 * k} nm" for k in range(20))
     object.__setattr__(rows.schema, "columns", names)
-    found = event(rows.schema)
-    assert found["kind"] == "curve" and found["places"][:2] == [400, 410]
+    law_event = event(rows.schema)
+    assert law_event["kind"] == "curve" and law_event["places"][:2] == [400, 410]
     object.__setattr__(rows.schema, "columns", (*names[:-1], "total"))
     assert event(rows.schema)["kind"] == "table"
 
@@ -227,13 +227,13 @@ def test_a_browser_decodes_what_torch_decodes(browser, pages, name):
     z = random.normal(size=(100, vae.latent_dim)).astype(np.float32)
     context = splits.train.typical_context()
     expected = exploration.decode(vae, z, context=context).reshape(100, -1)
-    found = browser.run(
+    decoded = browser.run(
         "variform.ready.then(async (app) => Array.from(await app.decode("
         f"new Float32Array({json.dumps(z.ravel().tolist())}))))"
     )
     span = np.array(splits.schema.high) - np.array(splits.schema.low)
     allowed = 1e-3 * span + 2.0**-23 * np.abs(expected).max()
-    close = np.abs(np.reshape(found, expected.shape) - expected) <= allowed
+    close = np.abs(np.reshape(decoded, expected.shape) - expected) <= allowed
     assert (
         close.mean() > 0.995 if splits.schema.kinds else close.all()
     )  # a whole number may have been on an edge
@@ -306,15 +306,15 @@ def test_files_that_are_saved_hold_the_design(browser, pages, tmp_path):
     path, vae, _ = pages("gaussian")
     browser.open(path, "#z=0.5,-1,0.25")
     expected = exploration.decode(vae, np.array([0.5, -1, 0.25]))
-    found = np.load(browser.download("variform.ready.then((app) => app.saveDesign('npy'))"))
-    assert found.shape == (1, 8, 8) and found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, atol=16e-3)
+    decoded = np.load(browser.download("variform.ready.then((app) => app.saveDesign('npy'))"))
+    assert decoded.shape == (1, 8, 8) and decoded.dtype == np.float32
+    np.testing.assert_allclose(decoded, expected, atol=16e-3)
     with open(
         browser.download("variform.ready.then((app) => app.saveDesign('csv'))"), newline=""
     ) as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["row", "column", "value"] and rows[9][:2] == ["1", "0"]
-    np.testing.assert_array_equal([np.float32(row[2]) for row in rows[1:]], found.ravel())
+    np.testing.assert_array_equal([np.float32(row[2]) for row in rows[1:]], decoded.ravel())
     picture = Image.open(browser.download("variform.ready.then((app) => app.savePicture())"))
     width = browser.run("document.querySelector('main').getBoundingClientRect().width")
     assert picture.width == int(2 * width)
@@ -526,11 +526,11 @@ def test_the_grid_is_of_equal_prior_mass(chromium, tmp_path):
         chromium.page,
         lambda: chromium.run("variform.ready.then((app) => app.view?.points?.length)") == 64,
     )
-    found = np.array(
+    decoded = np.array(
         chromium.run("variform.ready.then((app) => app.view.points.map((z) => [...z]))")
     ).reshape(8, 8, 2)
     expected, _ = exploration.manifold_points(vae, 8)
-    np.testing.assert_allclose(found[::-1], expected, atol=1e-6)
+    np.testing.assert_allclose(decoded[::-1], expected, atol=1e-6)
 
 
 def test_rows_are_rebuilt_under_their_own_condition(chromium, pages):
@@ -543,8 +543,8 @@ def test_rows_are_rebuilt_under_their_own_condition(chromium, pages):
         ),
     )
     script = "variform.ready.then(async (app) => [...await app.many(app.view.points, () => true, app.view.told)])"
-    found = np.array(chromium.run(script)).reshape(-1, 1, 8, 8)
+    decoded = np.array(chromium.run(script)).reshape(-1, 1, 8, 8)
     originals, values = exploration.reconstruct(vae, splits.test)
     errors = np.sqrt(((originals - values) ** 2).mean((1, 2, 3)))
     worst = np.argsort(-errors, kind="stable")[:10]
-    np.testing.assert_allclose(found[:10], values[worst], atol=16e-3)
+    np.testing.assert_allclose(decoded[:10], values[worst], atol=16e-3)

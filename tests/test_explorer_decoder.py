@@ -62,25 +62,25 @@ def test_both_kernels_decode_what_torch_decodes(name, engine, tmp_path):
     payload = decoder_payload(vae)
     context_rows = None if context is None else context.numpy()
     for kernel in KERNELS:
-        found = decode(engine, payload, z, context_rows, kernel)
+        decoded = decode(engine, payload, z, context_rows, kernel)
         assert (
-            np.mean(np.abs(found - expected) <= allowed) > 0.995
+            np.mean(np.abs(decoded - expected) <= allowed) > 0.995
         )  # a whole number may have been on an edge
         if not data.schema.kinds:
-            assert np.all(np.abs(found - expected) <= allowed)
+            assert np.all(np.abs(decoded - expected) <= allowed)
 
 
 def test_the_kernel_s_bytes_are_what_its_text_assembles_to(engine):
-    found = base64.b64decode(
+    kernel_bytes = base64.b64decode(
         re.search(r'DENSE_WASM="([A-Za-z0-9+/=]+)"', BUNDLE.replace("\\\n", ""))[1]
     )
     assembled = bytes(wasmtime.wat2wasm(FOLDER.joinpath("dense.wat").read_text(encoding="utf-8")))
-    names = assembled[len(found) :]  # of variables, for debuggers
+    names = assembled[len(kernel_bytes) :]  # of variables, for debuggers
     assert (
-        assembled.startswith(found)
+        assembled.startswith(kernel_bytes)
         and names[0] == 0
         and names[2:8] == b"\x01\x04name"
-        and len(found) < 700
+        and len(kernel_bytes) < 700
     )
 
 
@@ -122,8 +122,8 @@ def test_a_context_may_be_one_for_all_and_by_default_tells_nothing(engine, tmp_p
     vae = models.model_of("conditional", models.data_of("conditional", tmp_path))
     payload, z = decoder_payload(vae), np.ones((3, 3))
     three = torch.eye(10)[3]
-    found = decode(engine, payload, z, three.numpy())
-    assert np.allclose(found, exploration.decode(vae, z, context=three), atol=16e-3)
+    decoded = decode(engine, payload, z, three.numpy())
+    assert np.allclose(decoded, exploration.decode(vae, z, context=three), atol=16e-3)
     assert np.allclose(
         decode(engine, payload, z), exploration.decode(vae, z, context=torch.zeros(10)), atol=16e-3
     )
@@ -167,8 +167,8 @@ def test_a_remote_decoder_asks_for_a_few_codes_at_a_time_and_again_after_a_refus
         context.eval(
             f'decoder.decode(numbers("{sent[0]}"), numbers("{sent[1]}")).then((v) => (answer = text(v)))'
         )
-        found = np.frombuffer(base64.b64decode(context.eval("answer")), "<f4").reshape(5, 64)
-        assert np.array_equal(found, np.repeat(z.sum(1, keepdims=True) + 100, 64, axis=1))
+        decoded = np.frombuffer(base64.b64decode(context.eval("answer")), "<f4").reshape(5, 64)
+        assert np.array_equal(decoded, np.repeat(z.sum(1, keepdims=True) + 100, 64, axis=1))
         assert json.loads(context.eval("JSON.stringify([sizes, waits, decoder.kernel])")) == [
             [26, 26, 26, 26, 13, 13],
             [2000, 2000, 2000],

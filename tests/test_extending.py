@@ -59,11 +59,11 @@ def blocks(language, text=PAGE):
 
 def parts():
     """The page, cut at the headings of its members."""
-    found, rest = [], PAGE
+    pieces, rest = [], PAGE
     for heading in MEMBERS:
         part, rest = rest.split(f"\n{heading}\n")
-        found.append(part)
-    return [*found, rest]
+        pieces.append(part)
+    return [*pieces, rest]
 
 
 def change(block, folder):
@@ -136,10 +136,10 @@ def place(tmp_path_factory):
 
 
 def test_the_runs_are_compared_by_density_over_the_same_rows(place):
-    found = json.loads((place / "comparison" / "comparison.json").read_text(encoding="utf-8"))
-    assert {run["likelihood"] for run in found["runs"]} == {"laplace", "gaussian-shared"}
-    assert found["refused"] == []
-    (group,) = found["ranked"]
+    comparison = json.loads((place / "comparison" / "comparison.json").read_text(encoding="utf-8"))
+    assert {run["likelihood"] for run in comparison["runs"]} == {"laplace", "gaussian-shared"}
+    assert comparison["refused"] == []
+    (group,) = comparison["ranked"]
     assert set(group["runs"]) == {"laplace", "gaussian"}
 
 

@@ -54,14 +54,14 @@ def exact(value):
     return mpf(value.item()) if isinstance(value, torch.Tensor) else mpf(value)
 
 
-def agrees(found, truth, *, terms=(), slack=50.0):
+def agrees(result, truth, *, terms=(), slack=50.0):
     """Equal within rounding of the largest term, wherever the truth is a number of that precision."""
-    largest, limits = max(map(abs, (truth, *terms))), torch.finfo(found.dtype)
+    largest, limits = max(map(abs, (truth, *terms))), torch.finfo(result.dtype)
     if largest > exact(limits.max) / 4:
         return True
     return (
-        bool(found.isfinite())
-        and abs(exact(found) - truth) <= slack * limits.eps * largest + limits.tiny
+        bool(result.isfinite())
+        and abs(exact(result) - truth) <= slack * limits.eps * largest + limits.tiny
     )
 
 
@@ -120,11 +120,11 @@ def test_a_gaussian_density_of_any_value(dtype):
         loc = torch.tensor([mean], dtype=dtype, requires_grad=True)
         spread = torch.tensor([log_var], dtype=dtype, requires_grad=True)
         value = (loc + distance).detach()
-        found = DiagonalGaussian(loc, spread).log_prob(value)
+        result = DiagonalGaussian(loc, spread).log_prob(value)
         away = (exact(value) - exact(loc)) * mp.exp(-mpf(log_var) / 2)
-        assert agrees(found, log_normal(away, mpf(log_var)), terms=[mpf(log_var), away**2])
+        assert agrees(result, log_normal(away, mpf(log_var)), terms=[mpf(log_var), away**2])
         if abs(away) < 1e9:
-            gradients = torch.autograd.grad(found, [loc, spread])
+            gradients = torch.autograd.grad(result, [loc, spread])
             assert agrees(gradients[0], away * mp.exp(-mpf(log_var) / 2))
             assert agrees(gradients[1], (away**2 - 1) / 2, terms=[mpf(1)])
 
@@ -143,10 +143,10 @@ def test_kl_of_diagonal_gaussians(dtype):
         away = ((exact(parameters[0]) - exact(parameters[2])) ** 2) * mp.exp(-mpf(wide))
         ratio = mpf(log_var) - mpf(wide)
         truth, terms = (mp.exp(ratio) + away - 1 - ratio) / 2, [mp.exp(ratio), away, ratio, mpf(1)]
-        found = kl_diagonal(q, p)[0]
-        assert agrees(found, truth, terms=terms)
+        result = kl_diagonal(q, p)[0]
+        assert agrees(result, truth, terms=terms)
         if max(map(abs, terms)) < 1e9:
-            assert all(gradient.isfinite() for gradient in torch.autograd.grad(found, parameters))
+            assert all(gradient.isfinite() for gradient in torch.autograd.grad(result, parameters))
         if (other, wide) == (0.0, 0.0):
             assert agrees(kl_standard(q.loc, q.log_var)[0], truth, terms=terms)
 
@@ -218,7 +218,7 @@ def test_a_mixture_with_narrow_components(dtype, log_var):
     )
     with torch.no_grad():
         points = torch.cat([means, means + math.exp(log_var / 2)])
-    for point, found in zip(points, law.log_prob(points), strict=True):
+    for point, result in zip(points, law.log_prob(points), strict=True):
         away = [[exact(a) - exact(b) for a, b in zip(point, mean, strict=True)] for mean in means]
         each = [
             sum(log_normal(d * mp.exp(-mpf(log_var) / 2), mpf(log_var)) for d in row)
@@ -227,7 +227,7 @@ def test_a_mixture_with_narrow_components(dtype, log_var):
         largest = max(each)
         truth = largest + log(sum(mp.exp(value - largest) for value in each) / 3)
         assert agrees(
-            found, truth, terms=[mpf(log_var)], slack=1e3 if dtype == torch.float32 else 1e9
+            result, truth, terms=[mpf(log_var)], slack=1e3 if dtype == torch.float32 else 1e9
         )
     gradients = torch.autograd.grad(law.log_prob(means.detach()).sum(), [means, log_vars])
     assert all(gradient.isfinite().all() for gradient in gradients)
@@ -240,14 +240,14 @@ def test_continuous_bernoulli_at_large_logits(dtype):
         [1, -1], [0.0, 1e-4, 0.3, 1.0, 30.0, 1e4, 1e10, 1e30], [0.0, 0.25, 1.0]
     ):
         logits = torch.tensor([sign * size], dtype=dtype, requires_grad=True)
-        found = ContinuousBernoulli(logits).log_prob(torch.tensor([value], dtype=dtype))
+        result = ContinuousBernoulli(logits).log_prob(torch.tensor([value], dtype=dtype))
         a = exact(logits)
         normaliser = mpf(0) if a == 0 else log(mp.expm1(a) / a) if a < 1000 else a - log(a)
         linear = (mpf(value) - (a > 0)) * a
         assert agrees(
-            found, a * value - normaliser, terms=[linear, log(1 + abs(a)), a if abs(a) < 1 else 0]
+            result, a * value - normaliser, terms=[linear, log(1 + abs(a)), a if abs(a) < 1 else 0]
         )
-        assert torch.autograd.grad(found, logits)[0].isfinite().all()
+        assert torch.autograd.grad(result, logits)[0].isfinite().all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -257,7 +257,7 @@ def test_discretised_logistic_of_any_scale(dtype):
             torch.tensor([value], dtype=dtype, requires_grad=True)
             for value in (location, log_scale)
         ]
-        found = DiscretisedLogistic(*parameters, levels=5).log_prob(
+        result = DiscretisedLogistic(*parameters, levels=5).log_prob(
             torch.tensor([level / 4], dtype=dtype)
         )
         # bins end where the precision says, so that a location on an edge stays on it
@@ -265,9 +265,9 @@ def test_discretised_logistic_of_any_scale(dtype):
         below, above = (exact(edge) * mp.exp(-mpf(log_scale)) for edge in edges)
         inside = [-infinity if level == 0 else below, infinity if level == 4 else above]
         truth = log_difference_of_sigmoids(*inside)
-        assert agrees(found, truth, terms=[mpf(1)], slack=200)
+        assert agrees(result, truth, terms=[mpf(1)], slack=200)
         if abs(truth) < 1e9:
-            assert all(gradient.isfinite() for gradient in torch.autograd.grad(found, parameters))
+            assert all(gradient.isfinite() for gradient in torch.autograd.grad(result, parameters))
 
 
 def log_difference_of_sigmoids(low, high):
@@ -301,10 +301,10 @@ def test_negative_binomial_of_any_dispersion(dtype):
             torch.tensor([value], dtype=dtype, requires_grad=True)
             for value in (log_mean, log_dispersion)
         ]
-        found = NegativeBinomial(*parameters).log_prob(torch.tensor([count], dtype=dtype))
+        result = NegativeBinomial(*parameters).log_prob(torch.tensor([count], dtype=dtype))
         mean, x, truth = negative_binomial(log_mean, log_dispersion, count)
-        assert agrees(found, truth, terms=[x * 71, x * log_mean, mean, mpf(1)])
-        assert all(gradient.isfinite() for gradient in torch.autograd.grad(found, parameters))
+        assert agrees(result, truth, terms=[x * 71, x * log_mean, mean, mpf(1)])
+        assert all(gradient.isfinite() for gradient in torch.autograd.grad(result, parameters))
         sample = NegativeBinomial(*parameters).sample((3,))
         assert sample.isfinite().all()
 
@@ -320,22 +320,22 @@ def test_other_laws_of_data_at_extreme_parameters(dtype):
         truth = -log1p(mp.exp(-abs(mpf(a)))) - (
             abs(exact(logits)) if (a > 0) != (value > 0) and a else 0
         )
-        for found in (Bernoulli(logits).log_prob(x), Bernoulli(logits).log_prob_per_entry(x)[0]):
-            assert agrees(found, truth, terms=[mpf(1)])
-            assert torch.autograd.grad(found, logits)[0].isfinite().all()
+        for result in (Bernoulli(logits).log_prob(x), Bernoulli(logits).log_prob_per_entry(x)[0]):
+            assert agrees(result, truth, terms=[mpf(1)])
+            assert torch.autograd.grad(result, logits)[0].isfinite().all()
     for first, second in itertools.product(huge, repeat=2):
         logits = torch.tensor([[first], [second]], dtype=dtype, requires_grad=True)
-        found = Categorical(logits).log_prob(torch.zeros(1, dtype=dtype))
+        result = Categorical(logits).log_prob(torch.zeros(1, dtype=dtype))
         gap = exact(logits[1]) - exact(logits[0])
         truth = -log1p(mp.exp(gap)) if gap < 0 else -gap - log1p(mp.exp(-gap))
-        assert agrees(found, truth, terms=[mpf(1), mpf(abs(first)), mpf(abs(second))])
-        assert torch.autograd.grad(found, logits)[0].isfinite().all()
+        assert agrees(result, truth, terms=[mpf(1), mpf(abs(first)), mpf(abs(second))])
+        assert torch.autograd.grad(result, logits)[0].isfinite().all()
     for log_rate, count in itertools.product([-1e3, -100.0, 0.0, 30.0, 80.0], [0.0, 3.0, 1e4]):
         rate = torch.tensor([log_rate], dtype=dtype, requires_grad=True)
-        found = Poisson(rate).log_prob(torch.tensor([count], dtype=dtype))
+        result = Poisson(rate).log_prob(torch.tensor([count], dtype=dtype))
         terms = [mpf(count) * log_rate, mp.exp(mpf(log_rate)), loggamma(mpf(count) + 1)]
-        assert agrees(found, terms[0] - terms[1] - terms[2], terms=terms)
-        assert torch.autograd.grad(found, rate)[0].isfinite().all()
+        assert agrees(result, terms[0] - terms[1] - terms[2], terms=terms)
+        assert torch.autograd.grad(result, rate)[0].isfinite().all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -350,8 +350,8 @@ def test_a_full_posterior_hands_on_the_logarithms_of_a_spread_too_small_for_a_nu
         divergence, torch.tensor([-1.0 - law.log_diagonal.sum().item()], dtype=dtype)
     )
     assert log_q.isfinite().all() and (log_q.mean() - divergence).abs() < 5
-    for found in (log_q.sum(), divergence.sum()):
-        assert torch.autograd.grad(found, params, retain_graph=True)[0].isfinite().all()
+    for result in (log_q.sum(), divergence.sum()):
+        assert torch.autograd.grad(result, params, retain_graph=True)[0].isfinite().all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -67,18 +67,18 @@ def asked(request, tmp_path):
     )
 
 
-def agree(found, wanted, schema):
+def agree(answers, wanted, schema):
     """Data within 1e-5 of their range and float32's precision, and latent points within 1e-5 of their size."""
     axes = tuple(range(wanted["x"].ndim)) if schema.kind == "image" else 0
     spread = np.maximum(
         np.ptp(wanted["x"], axis=axes), np.array(schema.high) - np.array(schema.low)
     )
     allowed = 1e-5 * spread + 2.0**-23 * np.abs(wanted["x"]).max(axes)
-    assert found["x"].shape == wanted["x"].shape
-    assert (np.abs(found["x"] - wanted["x"]) <= allowed).all()
+    assert answers["x"].shape == wanted["x"].shape
+    assert (np.abs(answers["x"] - wanted["x"]) <= allowed).all()
     for name in ("mean", "std"):
         size = max(1.0, np.abs(wanted[name]).max())
-        np.testing.assert_allclose(found[name], wanted[name], rtol=0, atol=1e-5 * size)
+        np.testing.assert_allclose(answers[name], wanted[name], rtol=0, atol=1e-5 * size)
 
 
 def test_onnx_answers_as_torch_for_batches_of_any_size(asked, tmp_path):
@@ -90,8 +90,8 @@ def test_onnx_answers_as_torch_for_batches_of_any_size(asked, tmp_path):
         given = {"context": questions["context"][:rows]} if "context" in questions else {}
         (x,) = sessions["decoder"].run(None, {"z": questions["z"][:rows], **given})
         mean, std = sessions["encoder"].run(["mean", "std"], {"x": questions["x"][:rows], **given})
-        found = {"x": x, "mean": mean, "std": std}
-        agree(found, {name: values[:rows] for name, values in wanted.items()}, vae.schema)
+        answers = {"x": x, "mean": mean, "std": std}
+        agree(answers, {name: values[:rows] for name, values in wanted.items()}, vae.schema)
     for path in paths:
         graph = onnx.load(path)
         assert graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
@@ -123,8 +123,8 @@ def test_numpy_answers_as_torch_where_there_is_no_torch(asked, tmp_path):
         [sys.executable, "-I", "-c", ALONE, *paths], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    with np.load(tmp_path / "answers.npz") as found:
-        agree(found, wanted, vae.schema)
+    with np.load(tmp_path / "answers.npz") as answers:
+        agree(answers, wanted, vae.schema)
 
 
 @pytest.fixture
@@ -142,9 +142,9 @@ def test_the_reader_tests_itself_and_refuses_other_shapes(small, tmp_path):
         str(tmp_path / "out" / "model.npz"),
     ]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    found = dict(line.split(" differs from torch by at most ") for line in lines)
-    assert set(found) == {"decoder", "encoder"} and all(
-        float(error) < 1e-4 for error in found.values()
+    differences = dict(line.split(" differs from torch by at most ") for line in lines)
+    assert set(differences) == {"decoder", "encoder"} and all(
+        float(error) < 1e-4 for error in differences.values()
     )
     from variform.export import reader
 

@@ -128,11 +128,11 @@ def models():
 def files(tmp_path_factory):
     """The bytes of some model files."""
     torch.set_default_dtype(torch.float32)
-    path, found = tmp_path_factory.mktemp("files") / "model.safetensors", {}
+    path, contents = tmp_path_factory.mktemp("files") / "model.safetensors", {}
     for name, vae in models().items():
         save(vae, path)
-        found[name] = path.read_bytes()
-    return found
+        contents[name] = path.read_bytes()
+    return contents
 
 
 def taken_apart(content, path):

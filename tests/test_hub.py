@@ -1,6 +1,7 @@
 """A model goes to a hub and comes back, on a stand-in for it that runs here; what goes wrong gets a sentence."""
 
 import base64
+import dataclasses
 import hashlib
 import http.server
 import json
@@ -202,12 +203,12 @@ def test_the_card_says_what_the_model_is(run):
     text = hub.card(run, NAME)
     metadata = yaml.safe_load(text.split("---")[1])
     assert metadata["library_name"] == "variform" and "variational-autoencoder" in metadata["tags"]
-    found = {
+    numbers = {
         item["type"]: item["value"] for item in metadata["model-index"][0]["results"][0]["metrics"]
     }
     assert (
-        found["elbo"] == run.evaluation["elbo"]["mean"]
-        and found["nll"] == run.evaluation["nll"]["mean"]
+        numbers["elbo"] == run.evaluation["elbo"]["mean"]
+        and numbers["nll"] == run.evaluation["nll"]["mean"]
     )
     for words in (
         run.evaluation["data"]["fingerprint"],
@@ -228,6 +229,17 @@ def test_the_card_says_what_the_model_is(run):
         5,
         6,
     }  # a table of four columns, and the numbers of VAE, PCA in two metrics and the trivial model
+
+
+def test_a_card_of_one_latent_dimension_speaks_of_one(run, monkeypatch):
+    run, _ = run
+    one = run.evaluation | {"active_units": {"count": 1, "of": 1, "variances": [1.0]}}
+    monkeypatch.setattr(type(run), "evaluation", one)
+    model = dataclasses.replace(run.config.model, latent_dim=1)
+    config = dataclasses.replace(run.config, model=model)
+    text = hub.card(dataclasses.replace(run, config=config), NAME)
+    assert "with 1 latent dimension and" in text and "1 of 1 latent dimension is active." in text
+    assert "1 latent dimensions" not in text
 
 
 def test_the_card_s_example_runs(run, tmp_path, monkeypatch):

@@ -116,10 +116,10 @@ def test_every_bound_is_one_and_rises_with_the_samples(truth):
         lambda k: IWAE(vae, samples=k, elbo_share=0.5),
         lambda k: PIWAE(vae, samples=k, groups=2),
     ):
-        found = [mean_bound(make(k), x) for k in (1, 4, 16)]
-        assert all(value <= limit + 4 * error for value, error in found)
+        bounds = [mean_bound(make(k), x) for k in (1, 4, 16)]
+        assert all(value <= limit + 4 * error for value, error in bounds)
         assert all(
-            more[0] - less[0] > 4 * (more[1] + less[1]) for less, more in itertools.pairwise(found)
+            more[0] - less[0] > 4 * (more[1] + less[1]) for less, more in itertools.pairwise(bounds)
         )
 
 
@@ -163,7 +163,7 @@ def exact_slopes(x):
         "decoder.output.weight",
         "decoder.output.bias",
     ):
-        found = []
+        gradients = []
         for place in range(tiny().get_parameter(name).numel()):
             sides = []
             for sign in (1, -1):
@@ -171,8 +171,8 @@ def exact_slopes(x):
                 with torch.no_grad():
                     vae.get_parameter(name).view(-1)[place] += sign * step
                 sides.append(expected_bounds(vae, x))
-            found.append((sides[0] - sides[1]) / (2 * step))
-        slopes[name] = np.array(found).T
+            gradients.append((sides[0] - sides[1]) / (2 * step))
+        slopes[name] = np.array(gradients).T
     return slopes
 
 
@@ -180,12 +180,12 @@ def estimated_slopes(make, x, repeats=100, rows=400):
     """Mean and standard error of the gradient of the bound: name to (2, size)."""
     torch.manual_seed(0)
     vae = tiny()
-    objective, found = make(vae), []
+    objective, gradients = make(vae), []
     parameters = dict(vae.named_parameters())
     for _ in range(repeats):
         loss = objective(torch.from_numpy(x).expand(rows, -1)).loss.mean()
-        found.append(torch.autograd.grad(-loss, list(parameters.values())))
-    columns = [torch.stack(values).flatten(1) for values in zip(*found, strict=True)]
+        gradients.append(torch.autograd.grad(-loss, list(parameters.values())))
+    columns = [torch.stack(values).flatten(1) for values in zip(*gradients, strict=True)]
     return {
         name: np.stack([values.mean(0).numpy(), values.std(0).numpy() / math.sqrt(repeats)])
         for name, values in zip(parameters, columns, strict=True)

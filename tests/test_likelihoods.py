@@ -68,9 +68,9 @@ def test_optimal_variance_is_that_of_the_paper():
 def test_optimal_variance_has_the_gradient_that_its_formula_implies():
     """That of -D/2 (log(2 pi MSE) + 1), by autograd through the logarithm of the mean squared error."""
     params, x = torch.randn(3, 5, 4, requires_grad=True), torch.randn(5, 4)
-    (found,) = torch.autograd.grad(optimal()(params).log_prob(x).mean(), params)
+    (gradient,) = torch.autograd.grad(optimal()(params).log_prob(x).mean(), params)
     formula = -2 * ((x - params).square().mean().log() + math.log(2 * math.pi) + 1)
-    torch.testing.assert_close(found, torch.autograd.grad(formula, params)[0])
+    torch.testing.assert_close(gradient, torch.autograd.grad(formula, params)[0])
 
 
 def test_optimal_variance_takes_a_batch_of_one_a_perfect_fit_and_missing_values():
@@ -121,7 +121,7 @@ def test_an_optimal_variance_settles_on_the_noise_of_the_data():
 
 def test_a_compiled_step_keeps_the_optimal_variance_too():
     data = read("digits")
-    found = []
+    losses = []
     for choice in ("off", "on"):
         torch.set_default_dtype(torch.float32)
         vae = build_vae(
@@ -129,9 +129,9 @@ def test_a_compiled_step_keeps_the_optimal_variance_too():
         )
         options = TrainConfig(steps=5, compile=choice)
         fit(build_objective(vae, options), data.train, data.valid, options)
-        found.append(vae.likelihood.optimal_variance.item())
-    assert found[0] != 1
-    assert found[1] == pytest.approx(found[0], rel=1e-5)
+        losses.append(vae.likelihood.optimal_variance.item())
+    assert losses[0] != 1
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
 # --- bounds and starts ----------------------------------------------------------------------------------------------
@@ -425,9 +425,9 @@ def test_every_name_leaves_torch_or_says_that_there_is_no_step(name):
         ):
             lower_decoder(vae)
         return
-    found, expected = run(lower_decoder(vae), z), exploration.decode(vae, z)
+    answer, expected = run(lower_decoder(vae), z), exploration.decode(vae, z)
     assert (
-        np.mean(np.abs(found - expected) <= 1e-5 * np.maximum(1, np.abs(expected))) > 0.98
+        np.mean(np.abs(answer - expected) <= 1e-5 * np.maximum(1, np.abs(expected))) > 0.98
     )  # a whole number, on an edge
 
 

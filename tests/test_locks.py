@@ -118,20 +118,20 @@ def test_a_child_that_outlives_its_killed_parent_holds_nothing(tmp_path):
 
 
 def test_another_thread_of_the_same_process_is_refused_too(tmp_path):
-    found = []
+    refusals = []
 
     def try_it():
         try:
             with held(tmp_path):
-                found.append("taken")
+                refusals.append("taken")
         except HeldError as error:
-            found.append(str(error))
+            refusals.append(str(error))
 
     with held(tmp_path):
         thread = threading.Thread(target=try_it)
         thread.start()
         thread.join()
-    assert len(found) == 1 and f"process {os.getpid()} " in found[0]
+    assert len(refusals) == 1 and f"process {os.getpid()} " in refusals[0]
 
 
 TOGETHER = """

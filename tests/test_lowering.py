@@ -156,11 +156,11 @@ def test_a_lowered_decoder_gives_the_means_in_the_data_s_own_units(trained):
         else contexts[torch.from_numpy(generator.integers(0, len(contexts), 40))]
     )
     expected = exploration.decode(vae, z, context=context)
-    found = run(
+    answer = run(
         lower_decoder(vae), z, None if context is None else context.numpy().astype(np.float64)
     )
-    assert found.shape == expected.shape
-    close(found, expected, data.schema)
+    assert answer.shape == expected.shape
+    close(answer, expected, data.schema)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered")
@@ -169,16 +169,16 @@ def test_a_lowered_encoder_gives_means_and_standard_deviations(trained):
     rows = data.test.take(torch.arange(min(40, len(data.test))))
     context = None if rows.contexts is None else rows.contexts.numpy().astype(np.float64)
     raw = torch.cat(list(rows.raw_batches(len(rows)))).numpy().astype(np.float64)
-    found, expected = run(lower_encoder(vae), raw, context), exploration.encode(vae, rows)
-    assert np.allclose(found[:, 0], expected[0], rtol=1e-4, atol=1e-4)
-    assert np.allclose(found[:, 1], expected[1], rtol=1e-4, atol=1e-4)
+    answer, expected = run(lower_encoder(vae), raw, context), exploration.encode(vae, rows)
+    assert np.allclose(answer[:, 0], expected[0], rtol=1e-4, atol=1e-4)
+    assert np.allclose(answer[:, 1], expected[1], rtol=1e-4, atol=1e-4)
 
 
-def close(found, expected, schema):
+def close(answer, expected, schema):
     """Within 1e-5 of the range of every column and float32's precision; a whole number may have been on an edge."""
     axes = tuple(range(expected.ndim)) if schema.kind == "image" else 0
     allowed = 1e-5 * np.ptp(expected, axis=axes) + 2.0**-23 * np.abs(expected).max(axes)
-    assert np.mean(np.abs(found - expected) <= allowed) > 0.995
+    assert np.mean(np.abs(answer - expected) <= allowed) > 0.995
 
 
 def test_the_weights_of_a_variance_are_left_out_of_a_decoder(tmp_path):

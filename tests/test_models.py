@@ -151,8 +151,8 @@ def test_a_conditional_model_is_told_by_name(conditional):
     assert model.decode(np.zeros((2, 3, 2)), given={"label": 5}).shape == (2, 3, 1, 8, 8)
     assert model.sample(4, given={"label": torch.tensor([0, 1, 2, 3])}).shape == (4, 1, 8, 8)
     for given, message in (
-        (None, "must be told label; got nothing"),
-        ({"lable": 3}, "must be told label; got lable"),
+        (None, "must be given label; got nothing"),
+        ({"lable": 3}, "must be given label; got lable"),
         ({"label": 11}, "must be one of 0, 1"),
         ({"label": [1, 2]}, "one value, or one for each of 3 rows"),
         ({"label": ""}, "must be known in every row"),
@@ -162,7 +162,7 @@ def test_a_conditional_model_is_told_by_name(conditional):
     x = data.test.gather(torch.arange(3))
     with pytest.raises(ValueError, match="every row must have its label"):
         model.encode(x, given={"label": ""})
-    with pytest.raises(ValueError, match="must be told nothing; got label"):
+    with pytest.raises(ValueError, match="must be given nothing; got label"):
         Model(vf.build_vae(ModelConfig(), vf.read("digits").schema)).encode(x, given={"label": 3})
 
 
@@ -170,9 +170,9 @@ def test_a_classifier_finds_what_is_not_known():
     data = vf.read("digits", DataConfig(condition=("label",)))
     model = Model(built(data, latent_dim=2, classifier=True))
     x = data.test.gather(torch.arange(20))
-    found = model.vae.log_classify(data.test.prepared()[:20]).argmax(1)
+    inferred = model.vae.log_classify(data.test.prepared()[:20]).argmax(1)
     assert torch.equal(
-        model.encode(x, given={"label": ""}), model.encode(x, given={"label": found})
+        model.encode(x, given={"label": ""}), model.encode(x, given={"label": inferred})
     )
 
 
@@ -277,7 +277,7 @@ def test_every_repr_says_what_a_person_needs(designs, conditional, gappy, tmp_pa
             Model(conditional[1]),
             [
                 "context_dim=10",
-                "told label",
+                "given label",
                 "17 levels from 0 to 16",
                 "image (1, 8, 8)",
                 "10 classes",
@@ -361,8 +361,8 @@ def test_a_users_program_is_checked_against_our_types(tmp_path):
             sys.executable,
         ]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-        found = re.findall(r"^ERROR .*", done.stdout, re.MULTILINE)
-        assert len(found) == errors, done.stdout + done.stderr
+        errors_found = re.findall(r"^ERROR .*", done.stdout, re.MULTILINE)
+        assert len(errors_found) == errors, done.stdout + done.stderr
 
 
 def test_the_package_says_that_it_is_typed():

@@ -56,8 +56,8 @@ def arviz(log_weight):
 def test_k_is_that_of_arviz(size):
     """All rows at once, each of another shape."""
     shapes = weights_of_many_shapes(size)
-    found = pareto_k(torch.from_numpy(np.stack(list(shapes.values()), 1)))
-    for (name, log_weight), k in zip(shapes.items(), found.tolist(), strict=True):
+    ks = pareto_k(torch.from_numpy(np.stack(list(shapes.values()), 1)))
+    for (name, log_weight), k in zip(shapes.items(), ks.tolist(), strict=True):
         assert k == pytest.approx(arviz(log_weight), abs=1e-6), name
 
 
@@ -103,9 +103,9 @@ def test_scores_hold_the_k_of_the_weights_they_are_made_of(monkeypatch, common):
     seen = []
 
     def noting(*args, **options):
-        found = log_weights(*args, **options)
-        seen.append(found.log_weight)
-        return found
+        weights = log_weights(*args, **options)
+        seen.append(weights.log_weight)
+        return weights
 
     monkeypatch.setattr(log_likelihood, "log_weights", noting)
     monkeypatch.setattr(log_likelihood, "_FLOATS_AT_ONCE", 14 * 10 * 9)
@@ -196,10 +196,10 @@ def test_models_and_estimators_give_the_k_of_their_estimates():
         1
     ).normal(size=(80, 3))
     estimator = Estimator(latent_dim=1, epochs=2, random_state=0).fit(x)
-    found = estimator.pareto_k(x)
-    assert found.shape == (80,) and np.isfinite(found).mean() > 0.9
+    ks = estimator.pareto_k(x)
+    assert ks.shape == (80,) and np.isfinite(ks).mean() > 0.9
     alone = estimator.pareto_k(x[5:6])
-    np.testing.assert_allclose(alone, found[5:6], atol=1e-6)
+    np.testing.assert_allclose(alone, ks[5:6], atol=1e-6)
 
 
 def test_imputations_hold_the_k_of_their_weights(monkeypatch):
@@ -218,13 +218,13 @@ def test_imputations_hold_the_k_of_their_weights(monkeypatch):
     monkeypatch.setattr(
         imputation, "pareto_k", lambda weights: seen.append(weights) or pareto_k(weights)
     )
-    found = narrowed(vae, 0.2, lambda model: impute(model, splits.test, samples=225))
+    imputed = narrowed(vae, 0.2, lambda model: impute(model, splits.test, samples=225))
     weights = torch.cat(seen, 1).double()
-    np.testing.assert_allclose(found.ess, 1 / weights.softmax(0).square().sum(0), rtol=1e-9)
+    np.testing.assert_allclose(imputed.ess, 1 / weights.softmax(0).square().sum(0), rtol=1e-9)
     np.testing.assert_allclose(
-        found.pareto_k, [arviz(column.numpy()) for column in weights.T], rtol=0, atol=1e-6
+        imputed.pareto_k, [arviz(column.numpy()) for column in weights.T], rtol=0, atol=1e-6
     )
-    assert f"Pareto k above 0.7 in {(found.pareto_k > HIGH).sum()} rows" in repr(found)
+    assert f"Pareto k above 0.7 in {(imputed.pareto_k > HIGH).sum()} rows" in repr(imputed)
     assert np.isnan(impute(vae, splits.test, samples=10).pareto_k).all()
 
 

@@ -93,11 +93,11 @@ class SlowData(Dataset):
         return super().batch(index)
 
 
-def is_the_slow_one(found, slow):
+def is_the_slow_one(timed, slow):
     """The delay is in one part and in the whole, and in no other part."""
-    for name, milliseconds in found.parts.items():
+    for name, milliseconds in timed.parts.items():
         assert milliseconds == pytest.approx(DELAY if name == slow else 0, abs=0.01)
-    assert found.whole == pytest.approx(DELAY, abs=0.01)
+    assert timed.whole == pytest.approx(DELAY, abs=0.01)
 
 
 @pytest.mark.parametrize(("kind", "part"), [(Slow, "forward"), (SlowBackward, "backward")])
@@ -123,9 +123,9 @@ def test_a_slow_update_is_found_in_the_optimiser(train, clock, monkeypatch):
 def test_slow_data_are_found_in_data_and_spoken_of(train, clock):
     slow = SlowData(train.raw, train.schema, train.labels, train.rows)
     slow.clock = clock
-    found = profile(objective(train.schema), slow, CONFIG, clock=clock, **FEW)
-    is_the_slow_one(found, "data")
-    assert found.advice.startswith("Data take ") and "scaled at every step" in found.advice
+    timed = profile(objective(train.schema), slow, CONFIG, clock=clock, **FEW)
+    is_the_slow_one(timed, "data")
+    assert timed.advice.startswith("Data take ") and "scaled at every step" in timed.advice
 
 
 def test_parts_and_rest_sum_to_the_whole_and_the_objective_stays_as_it_was(train, clock):
@@ -133,10 +133,10 @@ def test_parts_and_rest_sum_to_the_whole_and_the_objective_stays_as_it_was(train
     mine.vae.encoder = Slow(mine.vae.encoder, clock)
     before = {name: value.clone() for name, value in mine.state_dict().items()}
     state = torch.random.get_rng_state()
-    found = profile(mine, train, CONFIG, clock=clock, **FEW)
-    assert sum(found.parts.values()) + found.rest == pytest.approx(found.whole)
-    assert 0 < found.floor < found.whole and found.times_floor == found.whole / found.floor
-    assert found.examples_per_second == pytest.approx(32 / (found.whole / 1e3))
+    timed = profile(mine, train, CONFIG, clock=clock, **FEW)
+    assert sum(timed.parts.values()) + timed.rest == pytest.approx(timed.whole)
+    assert 0 < timed.floor < timed.whole and timed.times_floor == timed.whole / timed.floor
+    assert timed.examples_per_second == pytest.approx(32 / (timed.whole / 1e3))
     assert not mine.training and all(parameter.grad is None for parameter in mine.parameters())
     assert all(torch.equal(value, before[name]) for name, value in mine.state_dict().items())
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -144,12 +144,12 @@ def test_parts_and_rest_sum_to_the_whole_and_the_objective_stays_as_it_was(train
 
 def test_a_compiled_step_has_forward_and_backward_in_one(train, monkeypatch):
     monkeypatch.setattr("variform.training.step.compiled", lambda function, device, only: function)
-    found = profile(objective(train.schema), train, replace(CONFIG, compile="on"), **FEW)
+    timed = profile(objective(train.schema), train, replace(CONFIG, compile="on"), **FEW)
     assert (
-        list(found.parts) == ["data", "forward and backward, compiled", "optimiser"]
-        and found.is_compiled
+        list(timed.parts) == ["data", "forward and backward, compiled", "optimiser"]
+        and timed.is_compiled
     )
-    assert sum(found.parts.values()) + found.rest == pytest.approx(found.whole)
+    assert sum(timed.parts.values()) + timed.rest == pytest.approx(timed.whole)
 
 
 # --- the floor ----------------------------------------------------------------------------------------------------
@@ -160,10 +160,10 @@ def test_products_of_the_784_400_20_network_by_hand(samples):
     """Three products a layer, two for the first, whose input needs no gradient; L rows an example in the decoder."""
     data = dataset_from(torch.rand(64, 784))
     mine = ELBO(build_vae(ModelConfig(latent_dim=20, hidden=(400,)), data.schema), samples=samples)
-    found = profile(mine, data, CONFIG, steps=1, repeats=1)
+    timed = profile(mine, data, CONFIG, steps=1, repeats=1)
     encoder = 2 * 784 * 400 + 3 * 400 * 40
     decoder = 3 * 20 * 400 + 3 * 400 * 784
-    assert found.flops == 2 * 32 * (encoder + samples * decoder)
+    assert timed.flops == 2 * 32 * (encoder + samples * decoder)
 
 
 def convolutional():
@@ -206,15 +206,15 @@ def test_products_of_a_convolutional_network_as_torch_counts_them(train, make):
     counter = FlopCounterMode(display=False)
     with counter:
         mine(mine.vae.like(train.batch(torch.arange(32)))).loss.sum().backward()
-    found = profile(mine, train, CONFIG, steps=1, repeats=1)
-    assert found.flops == counter.get_total_flops()
+    timed = profile(mine, train, CONFIG, steps=1, repeats=1)
+    assert timed.flops == counter.get_total_flops()
     x = mine.vae.like(train.batch(torch.arange(32)))
     products = _products(Step(mine, CONFIG, 1), x, None)
     with FlopCounterMode(display=False) as counter:  # these are the products that run
         for product in products:
             product.forward()
             product.backward()
-    assert counter.get_total_flops() == found.flops
+    assert counter.get_total_flops() == timed.flops
 
 
 def test_a_frozen_weight_needs_no_gradient(train):
@@ -250,8 +250,8 @@ def test_advice_speaks_of_the_largest_gain_or_not_at_all(train):
 def test_a_step_that_is_worth_compiling_is_called_so(train, clock):
     mine = objective(train.schema)
     mine.vae.encoder = Slow(mine.vae.encoder, clock)  # so that data do not take the most
-    found = profile(mine, train, CONFIG, steps=1, repeats=1, total=10**9, clock=clock)
-    assert "use `compile='auto'`" in found.advice
+    timed = profile(mine, train, CONFIG, steps=1, repeats=1, total=10**9, clock=clock)
+    assert "use `compile='auto'`" in timed.advice
 
 
 def test_mistakes_are_named(train):

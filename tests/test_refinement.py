@@ -75,12 +75,12 @@ def test_a_spoilt_posterior_comes_back_to_the_exact_one(problem, factor, shift, 
     vae, x, _ = problem()
     with evaluating(vae):
         exact, p = vae.encode(x), vae.latent_prior()
-        found = refine(vae, x, spoilt(exact, factor, shift), p, steps=400)
-    assert type(found) is type(exact)
-    assert ((found.mean - exact.mean) / exact.stddev).abs().max() < close
-    assert (found.variance / exact.variance - 1).abs().max() < close
+        refined = refine(vae, x, spoilt(exact, factor, shift), p, steps=400)
+    assert type(refined) is type(exact)
+    assert ((refined.mean - exact.mean) / exact.stddev).abs().max() < close
+    assert (refined.variance / exact.variance - 1).abs().max() < close
     if isinstance(exact, FullGaussian):
-        assert (found.scale_tril - exact.scale_tril).abs().max() < close
+        assert (refined.scale_tril - exact.scale_tril).abs().max() < close
 
 
 @pytest.mark.parametrize("latents", [3, 32, 48])
@@ -109,10 +109,10 @@ def test_a_row_that_refining_made_worse_keeps_what_the_encoder_answered(monkeypa
     with evaluating(vae):
         exact, p = vae.encode(x), vae.latent_prior()
         start = spoilt(exact, 0.8, 0.0)
-        found = refine(vae, x, start, p, steps=20)
-    is_kept = (found.scale_tril == start.scale_tril).flatten(1).all(1)
+        refined = refine(vae, x, start, p, steps=20)
+    is_kept = (refined.scale_tril == start.scale_tril).flatten(1).all(1)
     assert is_kept.any()
-    assert (kl(found, exact) < kl(start, exact) + 1.5).all()
+    assert (kl(refined, exact) < kl(start, exact) + 1.5).all()
 
 
 class Spoilt(nn.Module):
@@ -203,7 +203,7 @@ def test_digits_with_a_narrowed_posterior_come_back(trained_digits, factor):
     """To the NLL of the model as it was trained, whose k are low; what stands beside is not touched by refining."""
     vae, splits = trained_digits
     truth = evaluate(vae, splits.test, samples=5000)["nll"]["mean"]
-    plain, found = (
+    plain, with_refined = (
         narrowed(
             vae,
             factor,
@@ -211,20 +211,20 @@ def test_digits_with_a_narrowed_posterior_come_back(trained_digits, factor):
         )
         for steps in (0, 50)
     )
-    refined = found["refined"]
+    refined = with_refined["refined"]
     assert (
         refined["steps"] == 50
         and refined["high_pareto_k"]["mean"] < 0.12
-        and found["high_pareto_k"]["mean"] > 0.9
+        and with_refined["high_pareto_k"]["mean"] > 0.9
     )
     assert abs(refined["nll"]["mean"] - truth) < 0.05 and plain["nll"]["mean"] - truth > 0.5
     assert refined["elbo"]["mean"] > plain["elbo"]["mean"] + 1
-    assert {name: found[name] for name in ("elbo", "nll", "kl", "ess")} == {
+    assert {name: with_refined[name] for name in ("elbo", "nll", "kl", "ess")} == {
         name: plain[name] for name in ("elbo", "nll", "kl", "ess")
     }
-    assert any("refined q(z|x)" in note and "50 steps" in note for note in found["notes"])
+    assert any("refined q(z|x)" in note and "50 steps" in note for note in with_refined["notes"])
     assert any("not to be trusted" in one for one in plain["warnings"])
-    assert not any("not to be trusted" in one for one in found["warnings"])
+    assert not any("not to be trusted" in one for one in with_refined["warnings"])
 
 
 def test_a_flow_is_refined_in_its_noise():
@@ -278,9 +278,9 @@ def test_rows_are_cut_so_that_memory_is_bounded(monkeypatch):
     monkeypatch.setattr(vae.decoder, "forward", lambda z: decoded.append(len(z)) or forward(z))
     with evaluating(vae):
         exact, p = vae.encode(x), vae.latent_prior()
-        found = refine(vae, x, spoilt(exact, 0.5, 0.0), p, steps=300, floats=10, most=10 * 8 * 7)
+        refined = refine(vae, x, spoilt(exact, 0.5, 0.0), p, steps=300, floats=10, most=10 * 8 * 7)
     assert max(decoded) == 8 * 7
-    torch.testing.assert_close(found.mean, exact.mean, rtol=0, atol=1e-5)
+    torch.testing.assert_close(refined.mean, exact.mean, rtol=0, atol=1e-5)
 
 
 def test_a_row_whose_steps_run_away_keeps_the_encoders_answer():
@@ -289,9 +289,9 @@ def test_a_row_whose_steps_run_away_keeps_the_encoders_answer():
     with evaluating(vae):
         exact, p = vae.encode(x), vae.latent_prior()
         bad = torch.cat([x[:4], torch.full((1, 8), math.nan)])
-        found = refine(vae, bad, spoilt(exact, 0.5, 0.0), p, steps=200)
-    torch.testing.assert_close(found.mean[:4], exact.mean[:4], rtol=0, atol=1e-4)
-    torch.testing.assert_close(found.variance[4], exact.variance[4] * 0.25)
+        refined = refine(vae, bad, spoilt(exact, 0.5, 0.0), p, steps=200)
+    torch.testing.assert_close(refined.mean[:4], exact.mean[:4], rtol=0, atol=1e-4)
+    torch.testing.assert_close(refined.variance[4], exact.variance[4] * 0.25)
 
 
 @pytest.mark.parametrize(
@@ -305,8 +305,8 @@ def test_other_posteriors_and_priors_are_refined_too(options):
         moments=splits.train.moments(),
     )
     data = splits.test.take(torch.arange(30))
-    plain, found = (score(vae, data, samples=200, refine=steps) for steps in (0, 20))
-    assert (found.elbo > plain.elbo - 0.5).all() and found.elbo.mean() > plain.elbo.mean()
+    plain, refined = (score(vae, data, samples=200, refine=steps) for steps in (0, 20))
+    assert (refined.elbo > plain.elbo - 0.5).all() and refined.elbo.mean() > plain.elbo.mean()
 
 
 def test_bad_requests_are_refused(trained_digits):

@@ -113,12 +113,12 @@ def test_bic_finds_the_planted_components(fitted):
         and fitted.facts["rows"] == 1500
         and fitted.facts["converged"]
     )
-    found = fitted.prior(None)
-    order = found.log_weights.argsort(descending=True)
+    mixture = fitted.prior(None)
+    order = mixture.log_weights.argsort(descending=True)
     # standard errors of the smallest of three components, 300 points: 5 of them
-    assert torch.allclose(found.log_weights.exp()[order], WEIGHTS, atol=5 * (0.25 / 1500) ** 0.5)
-    assert torch.allclose(found.components.mean[order], MEANS, atol=5 / 300**0.5)
-    covariance = found.components.scale_tril @ found.components.scale_tril.mT
+    assert torch.allclose(mixture.log_weights.exp()[order], WEIGHTS, atol=5 * (0.25 / 1500) ** 0.5)
+    assert torch.allclose(mixture.components.mean[order], MEANS, atol=5 / 300**0.5)
+    covariance = mixture.components.scale_tril @ law.components.scale_tril.mT
     assert torch.allclose(covariance[order], COVARIANCES, atol=5 * (2 / 300) ** 0.5)
 
 
@@ -140,11 +140,11 @@ def test_bic_stops_early_and_one_gaussian_is_enough_for_one():
 @pytest.mark.parametrize("log_var", [-80.0, 0.0])
 def test_latents_at_one_place_are_fitted_without_a_warning(log_var):
     """All rows at one point: a single component there, with the spread of q(z|x), or with next to none."""
-    found = samplers.fit_mixture(
+    sampler = samplers.fit_mixture(
         echo(log_var), dataset_from(torch.full((300, 2), 1.5)), components=[1, 2, 3]
     )
-    draws = drawn(found.prior, 2000)
-    assert found.facts["components"] == 1
+    draws = drawn(sampler.prior, 2000)
+    assert sampler.facts["components"] == 1
     assert torch.allclose(draws.mean(0), torch.tensor([1.5, 1.5]), atol=0.15)
     assert draws.std(0).max() < (0.01 if log_var < 0 else 1.15)
     rows = dataset_from(torch.full((300, 2), 1.5))
@@ -225,12 +225,13 @@ def test_temperature_must_be_positive_and_known_to_the_law():
 def test_log_likelihood_under_a_sampler_is_exact_and_better_than_under_the_wrong_prior(fitted):
     """x = z + noise: p(x) under the mixture is the mixture of N(mean, covariance + noise), under N(0, I) N(0, ...)."""
     vae, data = echo(log_var=2 * math.log(NOISE)), dataset_from(planted(200, seed=1))
-    found = fitted.prior(None)
+    mixture = fitted.prior(None)
     covariance = (
-        found.components.scale_tril @ found.components.scale_tril.mT + NOISE** 2 * torch.eye(2)
+        mixture.components.scale_tril @ mixture.components.scale_tril.mT + NOISE** 2 * torch.eye(2)
     )
     exact = MixtureSameFamily(
-        Categorical(logits=found.log_weights), MultivariateNormal(found.components.mean, covariance)
+        Categorical(logits=mixture.log_weights),
+        MultivariateNormal(mixture.components.mean, covariance),
     ).log_prob(data.prepared())
     under = score(vae.with_prior(fitted.prior), data, samples=4000)
     assert ((under.log_px - exact).abs() <= 5 / under.ess.sqrt()).all()
@@ -269,15 +270,15 @@ def test_compare_ranks_the_law_of_the_data_above_the_prior(fitted):
     assert again["samples"] == prior["samples"]
     for name, worst in (("coverage", 0.8), ("recall", 0.9)):
         assert prior["samples"][name]["mean"] < worst < gmm["samples"][name]["mean"]
-    for found in (gmm["samples"], numbers["training_rows"]):
+    for samples in (gmm["samples"], numbers["training_rows"]):
         assert (
-            abs(found["c2st"]["mean"] - 0.5)
-            < 4 * found["c2st"]["se"]
+            abs(samples["c2st"]["mean"] - 0.5)
+            < 4 * samples["c2st"]["se"]
             < abs(prior["samples"]["c2st"]["mean"] - 0.5)
         )
         assert (
-            abs(found["coverage"]["mean"] - numbers["perfect_coverage"])
-            < 4 * found["coverage"]["se"]
+            abs(samples["coverage"]["mean"] - numbers["perfect_coverage"])
+            < 4 * samples["coverage"]["se"]
         )
     assert numbers["decoded"] == "draws" and numbers["compared"] == len(splits.test)
 
@@ -314,11 +315,11 @@ def test_what_gives_generated_rows_away_is_said_with_its_columns():
         ModelConfig(latent_dim=2, likelihood="mixed", hidden=()), splits.schema
     ).double()
     numbers = samplers.compare(vae, {}, splits, samples=2)
-    found = numbers["samplers"]["prior"]
-    boosted, nearest = (found["samples"][name]["mean"] for name in ("c2st_boosted", "c2st"))
-    assert boosted > 0.8 > nearest and found["samples"]["c2st_boosted"]["p_value"] < 1e-6
-    assert found["columns"][0]["column"] == "column 3" and found["columns"][0]["is_clear"]
-    (pile,) = found["piles"]
+    quality = numbers["samplers"]["prior"]
+    boosted, nearest = (quality["samples"][name]["mean"] for name in ("c2st_boosted", "c2st"))
+    assert boosted > 0.8 > nearest and quality["samples"]["c2st_boosted"]["p_value"] < 1e-6
+    assert quality["columns"][0]["column"] == "column 3" and quality["columns"][0]["is_clear"]
+    (pile,) = quality["piles"]
     assert (
         pile["value"] == pytest.approx(7.25, abs=1e-6)
         and pile["generated"] == 0

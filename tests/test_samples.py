@@ -42,18 +42,18 @@ def test_numbers_equal_brute_force_over_the_definitions():
         "coverage": in_x.any(1).mean(),
         "c2st": np.mean((nearest < 40) == (np.arange(80) < 40)),
     }
-    found = compare_samples(torch.from_numpy(y), torch.from_numpy(x), neighbours=k)
-    assert {name: estimate.mean for name, estimate in found.items()} == pytest.approx(expected)
-    assert {estimate.n for estimate in found.values()} == {40}
+    quality = compare_samples(torch.from_numpy(y), torch.from_numpy(x), neighbours=k)
+    assert {name: estimate.mean for name, estimate in quality.items()} == pytest.approx(expected)
+    assert {estimate.n for estimate in quality.values()} == {40}
 
 
 def test_samples_of_the_data_law_have_their_expected_numbers_and_errors():
     """40 pairs of sets: means within 4 standard errors, stated errors from 2/3 to 2.5 times the true spread."""
-    found = [compare_samples(*pair(100, seed)) for seed in range(40)]
+    qualities = [compare_samples(*pair(100, seed)) for seed in range(40)]
     expected = {"density": 1.0, "coverage": perfect_coverage(100), "c2st": 99 / 199}
-    for name in found[0]:
-        means = torch.tensor([estimates[name].mean for estimates in found])
-        stated = torch.tensor([estimates[name].se for estimates in found]).mean()
+    for name in qualities[0]:
+        means = torch.tensor([estimates[name].mean for estimates in qualities])
+        stated = torch.tensor([estimates[name].se for estimates in qualities]).mean()
         if name in expected:
             assert abs(means.mean() - expected[name]) < 4 * means.std() / 40**0.5, name
         assert 0.67 < stated / means.std() < 2.5, name
@@ -127,13 +127,13 @@ def test_categories_are_told_as_well_as_by_the_rule_of_bayes():
 def test_rows_of_one_law_are_not_told_however_few_they_are():
     """30 pairs of 40 rows: the mean within 4 errors of 1/2, the stated error from .8 to 2 times the true one, and small
     p-values no more often than they should be (5 or more of 30 below .05: 2 % of all seeds)."""
-    found = [tell_apart(*normals(40, 2, seed), names=["a", "b"], seed=seed) for seed in range(30)]
-    means = np.array([accuracy.mean for accuracy, _, _ in found])
-    stated = np.mean([accuracy.se for accuracy, _, _ in found])
+    results = [tell_apart(*normals(40, 2, seed), names=["a", "b"], seed=seed) for seed in range(30)]
+    means = np.array([accuracy.mean for accuracy, _, _ in results])
+    stated = np.mean([accuracy.se for accuracy, _, _ in results])
     assert abs(means.mean() - 0.5) < 4 * means.std() / 30**0.5
     assert 0.8 < stated / means.std() < 2
-    assert sum(p_value < 0.05 for _, p_value, _ in found) < 5
-    assert not any(column.is_clear for _, _, columns in found for column in columns)
+    assert sum(p_value < 0.05 for _, p_value, _ in results) < 5
+    assert not any(column.is_clear for _, _, columns in results for column in columns)
 
 
 def test_a_point_mass_is_told_and_named_where_the_nearest_neighbour_is_blind():

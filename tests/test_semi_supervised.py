@@ -156,7 +156,10 @@ def test_m2_from_the_command_line_and_what_it_refuses(tmp_path, monkeypatch, cap
         assert commands.run([*command, *wrong.split()]) == 2
         assert expected in capsys.readouterr().err
     assert commands.run(["train", "digits", "--objective", "m2", "--out", "no"]) == 2
-    assert "told a category first; this one is told nothing" in capsys.readouterr().err
+    assert (
+        "conditioned on a category first; this one is conditioned on nothing"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / "no").exists()
 
 

@@ -78,17 +78,17 @@ def test_it_decodes_rows_of_codes_and_contexts(client, vae):
 def test_it_shows_the_page_with_strict_headers(client):
     answer = client.get("/")
     assert answer.text == PAGE and answer.headers["content-type"].startswith("text/html")
-    for found in (
+    for refusal in (
         answer,
         client.get("/nothing"),
         client.get("/", headers={"Host": "evil.example"}),
     ):
-        assert found.headers["x-content-type-options"] == "nosniff"
-        assert found.headers["referrer-policy"] == "no-referrer"
-        assert found.headers["x-frame-options"] == "DENY"
+        assert refusal.headers["x-content-type-options"] == "nosniff"
+        assert refusal.headers["referrer-policy"] == "no-referrer"
+        assert refusal.headers["x-frame-options"] == "DENY"
         assert (
-            "content-security-policy" in found.headers
-            and "access-control-allow-origin" not in found.headers
+            "content-security-policy" in refusal.headers
+            and "access-control-allow-origin" not in refusal.headers
         )
 
 

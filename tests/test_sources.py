@@ -42,10 +42,10 @@ def in_time(function):
     thread.start()
     thread.join(120)
     assert outcome, "it waits for good"
-    found, error = outcome[0]
+    result, error = outcome[0]
     if error is not None:
         raise error
-    return found
+    return result
 
 
 # --- what is no file ----------------------------------------------------------------------------------------------

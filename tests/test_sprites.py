@@ -204,10 +204,10 @@ def test_a_step_in_x_or_y_moves_the_centre_of_mass_by_32_31sts_of_a_pixel():
     for shape in range(3):
         places = np.array([[shape, 5, 3, x, y] for x in range(32) for y in range(32)])
         images = sprites.render(sprites.index_of(places))
-        found = centre_of_mass(images)
-        shift = found - (16 + places[:, 3:] * 32 / 31)
+        centres = centre_of_mass(images)
+        shift = centres - (16 + places[:, 3:] * 32 / 31)
         assert np.abs(shift - shift.mean(0)).max() < 0.25  # a pixel more or less on the outline
-        slopes = [np.polyfit(places[:, 3 + axis], found[:, axis], 1)[0] for axis in (0, 1)]
+        slopes = [np.polyfit(places[:, 3 + axis], centres[:, axis], 1)[0] for axis in (0, 1)]
         np.testing.assert_allclose(slopes, 32 / 31, atol=5e-3)
         expected = centroid(polygon([shape, 1, 3 * 2 * np.pi / 39, 0, 0])) - 16
         np.testing.assert_allclose(shift.mean(0), expected, atol=0.02)

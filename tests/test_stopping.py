@@ -58,9 +58,9 @@ def place(tmp_path, monkeypatch, _double_precision):
 @pytest.fixture
 def handlers():
     """No signal is ignored, whoever started the tests; afterwards the handlers are as they were."""
-    found = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
+    previous = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
     yield
-    for number, handler in found.items():
+    for number, handler in previous.items():
         signal.signal(number, handler)
 
 

@@ -22,9 +22,11 @@ def estimate(mean, se=0.3):
 
 
 def test_pooled_adds_the_variance_over_seeds_to_that_over_rows():
-    found = pooled([estimate(10.0), estimate(11.0), estimate(12.0)])
-    assert found["mean"] == 11.0 and found["seeds"] == 3
-    assert found["se"] == pytest.approx(math.sqrt(0.3**2 + 1.0 / 3))  # variance of 10, 11, 12 is 1
+    estimate_ = pooled([estimate(10.0), estimate(11.0), estimate(12.0)])
+    assert estimate_["mean"] == 11.0 and estimate_["seeds"] == 3
+    assert estimate_["se"] == pytest.approx(
+        math.sqrt(0.3**2 + 1.0 / 3)
+    )  # variance of 10, 11, 12 is 1
     assert pooled([estimate(10.0)])["se"] == pytest.approx(0.3)
 
 
@@ -44,7 +46,7 @@ def test_recommended_is_the_smallest_that_may_be_the_best():
     """Paired errors are .2 sqrt(2 / 400) = .014: .01 is not seen among rows that differ by 20, and .1 is."""
     dim, reason, similar = recommend(scores((2, 110.0), (5, 100.01), (10, 100.0), (20, 100.1)))
     assert dim == 5 and "0.010 ± 0.014 nats above the lowest, that of 10" in reason
-    assert [found["may_be_best"] for found in similar.values()] == [False, True, True, False]
+    assert [fit["may_be_best"] for fit in similar.values()] == [False, True, True, False]
     assert similar[20]["mean"] == pytest.approx(0.1) and similar[20]["se"] == pytest.approx(
         0.0141, rel=0.1
     )

@@ -146,24 +146,24 @@ def test_a_missing_value_adds_nothing_and_passes_no_gradient(make):
     gaps = torch.zeros(5, 4, dtype=torch.bool)
     gaps[0, 1] = gaps[3, 0] = gaps[3, 2] = True
     gaps[4] = True
-    found = Observed(likelihood(params)).log_prob(torch.where(gaps, NAN, x))
+    log_density = Observed(likelihood(params)).log_prob(torch.where(gaps, NAN, x))
     if not isinstance(likelihood, GaussianLikelihood) or likelihood.variance != "optimal":
         entries = likelihood(params).log_prob_per_entry(x)
-        torch.testing.assert_close(found, entries.masked_fill(gaps, 0).sum(1))
-    assert found[4].item() == 0
-    gradients = torch.autograd.grad(found.sum(), [params, *likelihood.parameters()])
+        torch.testing.assert_close(log_density, entries.masked_fill(gaps, 0).sum(1))
+    assert log_density[4].item() == 0
+    gradients = torch.autograd.grad(log_density.sum(), [params, *likelihood.parameters()])
     assert all(gradient.isfinite().all() for gradient in gradients)
     assert not gradients[0][4].any() and gradients[0][1].any()
     other = Observed(likelihood(params)).log_prob(torch.where(gaps, NAN, x))
-    torch.testing.assert_close(found, other)
+    torch.testing.assert_close(log_density, other)
 
 
 def test_the_optimal_variance_does_not_count_what_is_missing():
     likelihood = GaussianLikelihood((3,), variance="optimal")
     x = torch.tensor([[1.0, NAN, 2.0], [NAN, NAN, 0.0]])
-    found = Observed(likelihood(torch.zeros(2, 3))).log_prob(x).sum()
+    log_density = Observed(likelihood(torch.zeros(2, 3))).log_prob(x).sum()
     variance = (1 + 4 + 0) / 3
-    assert found.item() == pytest.approx(stats.norm(0, variance**0.5).logpdf([1, 2, 0]).sum())
+    assert log_density.item() == pytest.approx(stats.norm(0, variance**0.5).logpdf([1, 2, 0]).sum())
 
 
 def test_features_say_what_is_there_and_what_is_missing():
@@ -333,10 +333,10 @@ def test_new_rows_must_have_the_known_categories(tmp_path):
         write(tmp_path / "cars.csv", COLUMNS, made()[0]), DataConfig(cells="mixed")
     ).schema
     row = ["11.5", "1999", "3", "1", "white", "2"]
-    found = read_rows(
+    rows = read_rows(
         write(tmp_path / "new.csv", COLUMNS, [row, ["", "", "", "", "red", ""]]), schema
     )
-    assert found.raw[0].tolist() == [11.5, 1999, 3, 1, 2, 2] and found.raw[1, 4] == 0
+    assert rows.raw[0].tolist() == [11.5, 1999, 3, 1, 2, 2] and rows.raw[1, 4] == 0
     for place, cell, message in (
         (4, "blue", "categories of cars.csv, red, rosé, dry, white; bad.csv holds 'blue'"),
         (2, "1.5", "whole numbers from 0 as in cars.csv; bad.csv holds 1.5"),
@@ -429,18 +429,18 @@ def test_a_trained_model_reaches_the_true_density_of_what_is_observed(known):
 def test_imputation_of_a_known_law_beats_means_and_its_intervals_cover(known):
     vae, splits = known
     fresh = Dataset(torch.from_numpy(known_rows(1500, 2)).float(), splits.schema)
-    found = judge(vae, fresh, splits.train, mask=0.3, samples=300, level=0.8)
+    judged = judge(vae, fresh, splits.train, mask=0.3, samples=300, level=0.8)
     assert (
-        found["rmse"]["mean"] + 0.03 < found["rmse_of_means"]["mean"]
+        judged["rmse"]["mean"] + 0.03 < judged["rmse_of_means"]["mean"]
     )  # of the same cells: the errors move together
-    assert found["accuracy"]["mean"] > found["accuracy_of_mode"]["mean"]
-    real = found["columns"]["column 1"]["coverage"]
+    assert judged["accuracy"]["mean"] > judged["accuracy_of_mode"]["mean"]
+    real = judged["columns"]["column 1"]["coverage"]
     assert abs(real["mean"] - 0.8) < 3 * real["se"] + 0.01
-    count = found["columns"]["column 2"][
+    count = judged["columns"]["column 2"][
         "coverage"
     ]  # whole numbers: an interval holds at least its level
     assert count["mean"] > 0.8 - 3 * count["se"]
-    assert set(found["columns"]["column 3"]) == {
+    assert set(judged["columns"]["column 3"]) == {
         "accuracy",
         "accuracy_of_mode",
     }  # 0 or 1: an RMS would mislead
@@ -483,11 +483,11 @@ def test_imputation_is_the_conditional_law_of_a_linear_gaussian_model(refine):
     x[0, 3] = x[1, 0] = x[2, 1] = x[2, 2] = x[3, 0] = x[3, 3] = NAN
     x[4] = NAN
     schema = splits_from(torch.randn(60, 4), config=DataConfig(cells="gaps", scaling="none")).schema
-    found = impute(vae, Dataset(x, schema), samples=20_000, level=0.9, refine=refine)
+    imputed = impute(vae, Dataset(x, schema), samples=20_000, level=0.9, refine=refine)
     if (
         refine
     ):  # half of the draws are from the exact posterior, but for what a diagonal law cannot say
-        assert (found.ess > 8_000).all() and (found.pareto_k[:4] < 0.7).all()
+        assert (imputed.ess > 8_000).all() and (imputed.pareto_k[:4] < 0.7).all()
     covariance = (weight @ weight.T + std**2 * torch.eye(4)).numpy()
     for row, values in enumerate(x.numpy()):
         gone, seen = np.isnan(values), ~np.isnan(values)
@@ -496,11 +496,11 @@ def test_imputation_is_the_conditional_law_of_a_linear_gaussian_model(refine):
         spread = np.sqrt(
             np.diag(covariance[np.ix_(gone, gone)] - gain @ covariance[np.ix_(seen, gone)])
         )
-        assert np.array_equal(found.values[row, seen], values[seen])
-        np.testing.assert_allclose(found.values[row, gone], mean, atol=0.12)
-        np.testing.assert_allclose(found.low[row, gone], mean - 1.645 * spread, atol=0.25)
-        np.testing.assert_allclose(found.high[row, gone], mean + 1.645 * spread, atol=0.25)
-    assert np.array_equal(found.missing, x.isnan().numpy()) and found.ess[4] == pytest.approx(
+        assert np.array_equal(imputed.values[row, seen], values[seen])
+        np.testing.assert_allclose(imputed.values[row, gone], mean, atol=0.12)
+        np.testing.assert_allclose(imputed.low[row, gone], mean - 1.645 * spread, atol=0.25)
+        np.testing.assert_allclose(imputed.high[row, gone], mean + 1.645 * spread, atol=0.25)
+    assert np.array_equal(imputed.missing, x.isnan().numpy()) and imputed.ess[4] == pytest.approx(
         20_000, rel=1e-6
     )
 
@@ -540,11 +540,13 @@ def test_a_refined_posterior_fills_gaps_that_the_encoder_cannot():
     x = whole.clone()
     x[:, 2] = NAN
     schema = splits_from(torch.randn(60, 3), config=DataConfig(cells="gaps", scaling="none")).schema
-    blind, found = (impute(vae, Dataset(x, schema), samples=200, refine=steps) for steps in (0, 50))
+    blind, refined = (
+        impute(vae, Dataset(x, schema), samples=200, refine=steps) for steps in (0, 50)
+    )
     exact = x[:, :2].sum(1) / (2 + 0.05**2)
     assert np.abs(blind.values[:, 2] - exact.numpy()).mean() > 0.3 and np.median(blind.ess) < 5
     assert (
-        np.abs(found.values[:, 2] - exact.numpy()).max() < 0.05 and found.ess.mean() > 20
+        np.abs(refined.values[:, 2] - exact.numpy()).max() < 0.05 and refined.ess.mean() > 20
     )  # exact deviation: 0.035
 
 
@@ -581,14 +583,14 @@ def test_weighted_quantiles_and_certainty_are_those_of_a_planted_law():
         "whole": (True, True),
     }
     schema = replace(schema, low=(0.0, 0.0), high=(1.0, 2.0), **known)
-    found = impute(
+    judged = impute(
         vae, Dataset(torch.tensor([[1.0, NAN], [NAN, 1.0], [NAN, NAN]]), schema), samples=20_000
     )
-    assert found.values[0].tolist() == [1, 1]  # 1 : 4 : 1
-    assert found.certainty[0, 1] == pytest.approx(4 / 6, abs=0.02) and found.certainty[0, 0] == 1
+    assert judged.values[0].tolist() == [1, 1]  # 1 : 4 : 1
+    assert judged.certainty[0, 1] == pytest.approx(4 / 6, abs=0.02) and judged.certainty[0, 0] == 1
     # p(coin = 1 | category 1) = (4/6) / (4/6 + (1/4) / (2 + 1/4))
-    assert found.certainty[1, 0] == pytest.approx(6 / 7, abs=0.02) and found.values[1, 0] == 1
-    assert found.certainty[2, 0] == pytest.approx(0.5, abs=0.02)
+    assert judged.certainty[1, 0] == pytest.approx(6 / 7, abs=0.02) and judged.values[1, 0] == 1
+    assert judged.certainty[2, 0] == pytest.approx(0.5, abs=0.02)
 
 
 def test_compare_counts_cells_and_treats_rows_as_independent():
@@ -604,15 +606,15 @@ def test_compare_counts_cells_and_treats_rows_as_independent():
             0.9,
         )
 
-    found = compare(Found, truth, taken, train)
-    assert found["cells"] == 4
+    compared = compare(Found, truth, taken, train)
+    assert compared["cells"] == 4
     spread = train.raw.std(0, correction=0).numpy()
     errors = np.array([1, -2, 0, 2]) / spread[[0, 1, 0, 1]]
-    assert found["rmse"]["mean"] == pytest.approx(np.sqrt((errors**2).mean()), rel=1e-5)
-    assert found["coverage"]["mean"] == 0.75 and found["coverage"]["n"] == 3
+    assert compared["rmse"]["mean"] == pytest.approx(np.sqrt((errors**2).mean()), rel=1e-5)
+    assert compared["coverage"]["mean"] == 0.75 and compared["coverage"]["n"] == 3
     sums, counts = np.array([2.0, 1, 0]), np.array([2, 1, 1])
     expected = np.sqrt(((sums - 0.75 * counts) ** 2).sum() * 3 / 2) / 4
-    assert found["coverage"]["se"] == pytest.approx(expected)
+    assert compared["coverage"]["se"] == pytest.approx(expected)
 
 
 def test_compare_counts_what_is_right_of_columns_of_zeros_and_ones():
@@ -629,12 +631,12 @@ def test_compare_counts_what_is_right_of_columns_of_zeros_and_ones():
         values = np.array([[0.5, 1.0], [0.5, 1.0], [0.5, 1.0], [0.5, 0.0]])
         low, high, level = values, values, 0.9
 
-    found = compare(Found, truth, np.array([[True, True]] * 4), train)
-    assert found["columns"]["column 2"]["accuracy"]["mean"] == 0.75
+    compared = compare(Found, truth, np.array([[True, True]] * 4), train)
+    assert compared["columns"]["column 2"]["accuracy"]["mean"] == 0.75
     assert (
-        found["columns"]["column 2"]["accuracy_of_mode"]["mean"] == 0.5
+        compared["columns"]["column 2"]["accuracy_of_mode"]["mean"] == 0.5
     )  # 1 is the more frequent in training
-    assert found["rmse"]["mean"] == 0  # of the other column alone
+    assert compared["rmse"]["mean"] == 0  # of the other column alone
 
 
 def test_digits_with_gaps_are_imputed_better_than_by_their_means():
@@ -650,9 +652,9 @@ def test_digits_with_gaps_are_imputed_better_than_by_their_means():
     config = TrainConfig(steps=1500, learning_rate=5e-3, schedule="cosine", compile="off")
     fit(build_objective(vae, config), splits.train, splits.valid, config)
     truth = whole[splits.test.labels][:, None].numpy()
-    found = impute(vae, splits.test, samples=300, level=0.9)
-    assert np.array_equal(found.values[~found.missing], truth[~found.missing])
-    numbers = compare(found, truth, found.missing, splits.train)
+    imputed = impute(vae, splits.test, samples=300, level=0.9)
+    assert np.array_equal(imputed.values[~imputed.missing], truth[~imputed.missing])
+    numbers = compare(imputed, truth, imputed.missing, splits.train)
     assert (
         numbers["rmse"]["mean"] + 3 * numbers["rmse"]["se"] < 0.7 * numbers["rmse_of_means"]["mean"]
     )
@@ -819,14 +821,14 @@ def test_a_missing_cell_is_no_level_for_the_trivial_model():
     data = splits_from(holed, config=DataConfig(cells="gaps"))
     for name in ("categorical", "logistic"):
         vae = build_vae(ModelConfig(latent_dim=1, likelihood=name, hidden=(4,)), data.schema)
-        found = trivial(vae, data.test, data.train)["nll"]["mean"]
+        nll = trivial(vae, data.test, data.train)["nll"]["mean"]
         train, test = data.train.prepared(), data.test.prepared()
         ones, known = train.nan_to_num().sum(0), (~train.isnan()).sum(0)
         share = (ones + 1) / (known + 2)
         expected = -torch.where(test == 1, share.log(), (1 - share).log())[
             ~test.isnan()
         ].sum() / len(test)
-        assert found == pytest.approx(
+        assert nll == pytest.approx(
             expected.item(), rel=0.02
         )  # add-one smoothing in one or another form
 
@@ -841,9 +843,9 @@ def test_samplers_are_compared_on_rows_with_gaps(tmp_path):
     vae = build_vae(
         ModelConfig(latent_dim=2, likelihood="gaussian-shared", hidden=(8,)), data.schema
     )
-    found = compare_samplers(vae, {}, data, samples=5)["samplers"]["prior"]
+    prior = compare_samplers(vae, {}, data, samples=5)["samplers"]["prior"]
     assert all(
-        np.isfinite(found["samples"][name]["mean"]) for name in ("precision", "coverage", "c2st")
+        np.isfinite(prior["samples"][name]["mean"]) for name in ("precision", "coverage", "c2st")
     )
 
 

@@ -304,12 +304,12 @@ def wins_of(likelihood, better, baseline="pca", trained=None, active=1):
     ).schema
     vae = build_vae(ModelConfig(latent_dim=2, likelihood=likelihood), schema)
     gaps = {"mean": 1.0, "se": 0.1, "n": 50}, {"mean": 0.0, "se": 0.1, "n": 50}
-    found = {
+    differences = {
         f"{name}_difference": gaps[name not in better] for name in ("nll", "reconstruction_error")
     }
     own = {"mean": 3.0, "se": 1.0, "n": 50}
     numbers = {"active_units": {"count": active, "of": 2}, "nll": own, "reconstruction_error": own}
-    said = verdict.warnings(vae, numbers | {"baselines": {baseline: found}}, trained)
+    said = verdict.warnings(vae, numbers | {"baselines": {baseline: differences}}, trained)
     return [sentence for sentence in said if " has the better " in sentence]
 
 

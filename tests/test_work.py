@@ -126,14 +126,14 @@ def spins(**environment):
         text=True,
         check=True,
     )
-    found = {
+    numbers = {
         line.partition("=")[2].strip(" '")
         for line in done.stderr.splitlines()
         if "GOMP_SPINCOUNT" in line
     }
-    if not found:
+    if not numbers:
         pytest.skip("torch has another OpenMP than GNU's here")
-    return found
+    return numbers
 
 
 @pytest.mark.long

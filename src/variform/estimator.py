@@ -114,7 +114,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     q(z_k|x)$ with $z_k \sim q(z|x)$. Under the Gaussian likelihoods columns are standardised inside, and the density is
     one of the values as they came. The model itself is `vae_`, which `variform.save` writes to a file.
 
-    Under a Gaussian likelihood training begins at factor analysis, of which the networks then find what is not linear;
+    Under a Gaussian likelihood training begins at factor analysis, and the networks then find what is not linear;
     see `variform.model.starts`. With `gaps` it does so under `iwae` alone, and only with the activations relu,
     leaky-relu, gelu, silu and softplus.
 
@@ -139,7 +139,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         learning_rate: Step size of the optimiser; by default 0.001 where training begins at factor analysis, else
             0.003.
         warmup: Steps over which the weight of the KL term rises from 0 to `beta`.
-        patience: Stop after so many epochs without a better loss of the rows held out; 0 for never.
+        patience: Stop after this many epochs without a better loss of the rows held out; 0 for never.
         validation_fraction: Share of the rows that is held out: their loss chooses the epoch whose weights are kept.
             Where it makes fewer than 5, nothing is held out and the loss of all rows chooses.
         nll_samples: K, importance samples per row in `score_samples`.
@@ -463,7 +463,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):
             flagged; `auto` when it is not known.
         false_alarms: $\alpha$, used when `contamination` is `auto`.
         folds: Number of models, and of parts that the rows are cut into.
-        random_state: Where it is not None, in the place of the estimator's.
+        random_state: Where it is not None, instead of the estimator's.
 
     Attributes:
         estimators_: The fitted `VAE`s.
@@ -593,7 +593,7 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             it, as of `variform.impute`; 0 to draw all from what the encoder answers.
         keep_empty_features: Fill columns without any observed value in `fit` with 0; otherwise `transform` leaves them
             out, with a warning at `fit`.
-        random_state: Where it is not None, in the place of the estimator's.
+        random_state: Where it is not None, instead of the estimator's.
 
     Attributes:
         estimator_: The fitted `VAE`, of the columns that hold a value.
@@ -745,7 +745,7 @@ def _fitted(face: Any, X: Array, columns: Array | None = None, **options: Any) -
 
 
 def _warn_of_few_rows(count: int) -> None:
-    """Say that so many rows, which a user's fit was given, are few."""
+    """Warn where a fit has few rows."""
     if count < _FEWEST_ROWS:
         warnings.warn(
             f"{count} rows are fewer than {_FEWEST_ROWS}: none can be held out to judge what is learned, and new "

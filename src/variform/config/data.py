@@ -24,10 +24,10 @@ class DataConfig:
         counts: Columns of a mixed table that are counts; by default those of non-negative whole numbers whose variance
             is at least their mean.
         reals: Columns of a mixed table that are real numbers although they would be taken for another kind.
-        condition: What the model is told beside each row, and is conditioned on: `label`, and names of CSV columns
+        condition: What the model is conditioned on: `label`, and names of CSV columns
             (numbers or text), which are then not part of the row.
-        labelled: Keep the labels of so many training rows, as many of each class, and hide those of the others, to see
-            what objective m2 makes of few labels.
+        labelled: Keep the labels of this many training rows, as many of each class, and hide those of the others, to
+            see what objective m2 makes of few labels.
         scaling: How raw values become the values the model sees: `unit` maps the range of all rows read to [0, 1]
             (the range of held-out rows is all that is looked at of them), `standard` gives each column mean 0 and
             standard deviation 1 in the training rows, `none` leaves them. `auto` maps pixels to [0, 1], leaves numbers

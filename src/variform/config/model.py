@@ -37,12 +37,12 @@ class ModelConfig:
             linear.
         decoder_hidden: Widths of the decoder's hidden layers; by default the encoder's, mirrored.
         activation: Activation after each hidden layer.
-        gated: Multiply each hidden unit by a learned gate between 0 and 1, in the place of the activation.
+        gated: Multiply each hidden unit by a learned gate between 0 and 1, instead of the activation.
         dropout: Probability with which a hidden unit is dropped in training.
         layer_norm: Normalise each hidden layer over its units, before the activation.
         initialisation: How initial weights are drawn: `torch` as torch does; the others by the law of that name, with
             biases of 0.
-        classifier: Add a network q(y|x) of the category that the model is told first; objective m2 has it always.
+        classifier: Add a network q(y|x) of the first condition, which is a category; objective m2 has it always.
         centre: Subtract the training mean from the encoder's input, and start the decoder at that mean (and at the
             training variance, where it is learned).
     """

@@ -28,7 +28,7 @@ class RunConfig:
 
     Args:
         source: A file (.npy, .npz, .csv, IDX, each of them also .gz), a folder of images or of .npy files, a folder in
-            the MNIST layout, or built-in: `digits`, `sprites`, or `sprites:20000` for so many of them.
+            the MNIST layout, or built-in: `digits`, `sprites`, or `sprites:20000` for that many of them.
         data: How what is read becomes numbers.
         model: The three laws and the networks.
         train: How the objective is optimised.
@@ -84,7 +84,7 @@ def objective_name(config: RunConfig) -> str:
         else:
             options.append(f"{name} {value}")
     if config.data.condition:
-        options.append(f"told {' and '.join(config.data.condition)}")
+        options.append(f"given {' and '.join(config.data.condition)}")
     if config.data.labelled:
         options.append(f"labels kept {config.data.labelled}")
     return f"{config.train.objective} ({', '.join(options)})" if options else config.train.objective

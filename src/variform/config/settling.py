@@ -3,7 +3,7 @@
 | value | where it is not given it is | found by |
 |---|---|---|
 | `data.cells` | `mixed` for likelihood `mixed` | `reading` |
-| `data.scaling` | `none` for likelihoods of counts, in the place of `auto` | `reading` |
+| `data.scaling` | `none` for likelihoods of counts, instead of `auto` | `reading` |
 | `model.classifier` | true for objective `m2` | `settled` |
 | `train.batch_size` | 128, or all rows where there are fewer | `settled`, `for_rows` |
 | `train.epochs` | 20, or as many as make 3,000 steps, unless `steps` are given | `settled`, `epochs` |
@@ -71,7 +71,7 @@ def reading(config: RunConfig) -> DataConfig:
 
 @checked
 def for_rows(config: TrainConfig, rows: Count) -> TrainConfig:
-    """The configuration with the `batch_size` that so many training rows get.
+    """The configuration with the `batch_size` for this number of training rows.
 
     Raises:
         ValueError: for fewer rows than the batch that was asked for.

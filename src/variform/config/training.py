@@ -48,7 +48,7 @@ class TrainConfig:
         warmup: Steps over which the weight of the KL term rises from 0 to beta; of cyclic, those of all cycles.
         cycles: Cycles of the cyclic schedule; the weight rises in the first half of each.
         free_bits: Nats of each latent dimension whose KL costs nothing extra; 0 for none.
-        capacity: Nats that the KL term is held at, in the place of beta; 0 for none.
+        capacity: Nats that the KL term is held at, instead of beta; 0 for none.
         capacity_steps: Steps over which the capacity rises linearly from 0.
         alpha: Weight of the mutual information: of beta-tc (1 by default) and of info (0 by default); of m2 that of
             the classifier (10 by default).
@@ -68,7 +68,7 @@ class TrainConfig:
             a likelihood learns without a gradient, as `gaussian-optimal` its variance, stays that of the weights.
         patience: Stop after this many epochs without a better validation loss; 0 for never.
         seed: Seed of everything that is drawn.
-        shuffle_block: For data larger than memory on a disk that is slow to jump: so many neighbouring rows stay
+        shuffle_block: For data larger than memory on a disk that is slow to jump: this many neighbouring rows stay
             together when an epoch is shuffled (see docs/data.md); 0 shuffles all rows.
         checkpoint_every: Least distance of two checkpoints, in seconds, steps or epochs: for example 30s, 500steps or
             2epochs. The end of the training always has one.

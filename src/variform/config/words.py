@@ -18,6 +18,16 @@ def quoted(text: object) -> str:
     return repr(shown if len(shown) <= _LONGEST_QUOTE else shown[: _LONGEST_QUOTE - 1] + "…")
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things, in the singular where there is one.
+
+    Example:
+        >>> counted(1, "latent dimension"), counted(20, "latent dimension")
+        ('1 latent dimension', '20 latent dimensions')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def listed(texts: Sequence[str]) -> str:
     """Texts of the user's data as messages list them: not all of many.
 

@@ -58,14 +58,14 @@ def require_numbers(source: Source) -> None:
 
 
 def require_observed(low: Tensor, columns: tuple[str, ...], name: str, rows: str) -> None:
-    """Refuse a column of which every value is missing, so that its least value `low` is infinite."""
+    """Refuse a column whose values are all missing, so that its least value `low` is infinite."""
     empty = low.isinf().nonzero().flatten().tolist()
     if not empty:
         return
-    place = f"column {quoted(columns[empty[0]])}" if columns else "every value"
+    which = f"column {quoted(columns[empty[0]])}" if columns else "every value"
     or_split = " or use another `split_seed`" if rows else ""
     raise ValueError(
-        f"every column must hold a value{rows}; {place} of {name} is missing in all rows. Delete the column{or_split}."
+        f"every column must hold a value{rows}; {which} of {name} is missing in all rows. Delete the column{or_split}."
     )
 
 

@@ -1,6 +1,6 @@
-"""What a conditional model is told beside a row, and how much of it the model has seen.
+"""What a model is conditioned on, and how much of it the model has seen.
 
-A conditional model decodes whatever it is told. `Occupancy` counts the training rows by cells of what they were told,
+A conditional model decodes under any context. `Occupancy` counts the training rows by cells of their contexts,
 so that what lies outside of them, or in a hole between them, is said to.
 """
 
@@ -26,7 +26,7 @@ _SAID = 3  # of what lies outside the data, where many things are asked for at o
 
 @dataclass(frozen=True)
 class Condition:
-    """One thing that a conditional model is told beside a row: a category, or a number.
+    """One thing that a model is conditioned on: a category, or a number.
 
     Args:
         name: `label`, or the name of a column.
@@ -132,7 +132,7 @@ def category_name(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Occupancy:
-    """How many training rows were told what: counts by cells, which say where a conditional model knows nothing.
+    """How many training rows had which context: counts by cells, which say where a conditional model knows nothing.
 
     A cell is a category of each condition that has categories, and of each number an interval of the length `step`
     about `low + i * step`, for whole i. Near to what is asked for are the rows in its own cell and in those beside it:
@@ -144,7 +144,7 @@ class Occupancy:
     Args:
         rows: Training rows whose categories are all known.
         few: Fewer near rows than this are said to be few: half of what 95 % of the training rows have.
-        low: Least number that a training row was told; 0 of a category.
+        low: Least number of a training row; 0 of a category.
         high: Greatest number, likewise.
         step: Length of the cells of a number; 0 of a category.
         cells: The cells with rows: of each condition the number of the category, or i.
@@ -220,10 +220,10 @@ class Occupancy:
         Raises:
             ValueError: for missing, unknown or impossible values.
         """
-        counts = from_file(cls, values, "counts of what rows were told")
+        counts = from_file(cls, values, "counts of conditions")
         if not counts._fits(conditions):
             raise ValueError(
-                "counts of what rows were told must fit its conditions; others came. Fetch the file again."
+                "counts of conditions must fit their conditions; others came. Fetch the file again."
             )
         return counts
 
@@ -239,10 +239,10 @@ class Occupancy:
 
 
 def occupancy(conditions: Sequence[Condition], contexts: Tensor) -> Occupancy | None:
-    """Counts of what training rows were told; None where no row has all categories.
+    """Counts of the contexts of training rows; None where no row has all categories.
 
     Args:
-        conditions: What the rows are told.
+        conditions: What the rows are conditioned on.
         contexts: (N, width of all conditions), as `Condition.encode` gives them.
     """
     values = condition_values(conditions, contexts)
@@ -329,8 +329,8 @@ def remarks(conditions: Sequence[Condition], seen: Occupancy, contexts: Tensor) 
     """What must be said of what a model is asked for: what lies outside the training rows, and what has few near.
 
     Args:
-        conditions: What the model is told.
-        seen: What it was told in training.
+        conditions: What the model is conditioned on.
+        seen: The contexts of the training rows.
         contexts: What is asked for, (N, width of all conditions).
 
     Returns:
@@ -358,8 +358,8 @@ def _remark(conditions: Sequence[Condition], seen: Occupancy, row: Sequence[floa
     """A sentence on one context that is asked for; empty where training rows enough are near.
 
     Args:
-        conditions: What the model is told.
-        seen: What it was told in training.
+        conditions: What the model is conditioned on.
+        seen: The contexts of the training rows.
         row: A value of each condition; NaN for none.
     """
     values = [None if math.isnan(value) else value for value in row]

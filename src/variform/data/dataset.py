@@ -68,7 +68,7 @@ class Dataset:
         schema: What they are.
         labels: Index of each row's label in `schema.classes`, (N,) int64.
         rows: Which rows of `raw` belong to the data set, (N,) int64; by default all, in order.
-        contexts: What a conditional model is told beside each row, (N, context_dim); None for other models.
+        contexts: What a conditional model is conditioned on in each row, (N, context_dim); None for other models.
         index: Number of each row in the source, (N,) int64, counted from 0 in the order in which the source is read
             (of `sprites:N`, among all sprites); None where there is no source.
 
@@ -152,7 +152,7 @@ class Dataset:
         return Dataset(raw, self.schema, labels, contexts=self.context(index), index=numbers)
 
     def context(self, index: Tensor) -> Tensor | None:
-        """What a conditional model is told beside the rows at `index`, (B, context_dim).
+        """What a conditional model is conditioned on in the rows at `index`, (B, context_dim).
 
         Args:
             index: Row numbers, (B,) int64.
@@ -167,7 +167,7 @@ class Dataset:
         return None if self.contexts is None else self.contexts.index_select(0, index)
 
     def typical_context(self) -> Tensor | None:
-        """The most frequent categories and the mean numbers, (context_dim,); None for a model that is told nothing."""
+        """The most frequent categories and the mean numbers, (context_dim,); None for a model without conditions."""
         if self.contexts is None:
             return None
         parts = []

@@ -1,4 +1,4 @@
-"""Labels, and what a conditional model is told beside each row."""
+"""Labels, and what a conditional model is conditioned on in each row."""
 
 import numpy as np
 import torch
@@ -67,7 +67,7 @@ def hidden_labels(
         or schema.conditions[0].name not in ("label", config.label)
     ):
         raise ValueError(
-            "`labelled` needs a model that is told the label first. Use `condition=['label']`."
+            "`labelled` needs a model that is conditioned on the label first. Use `condition=['label']`."
         )
     if count < classes or count % classes:
         raise ValueError(
@@ -98,14 +98,14 @@ def condition_column(source: Source, name: str) -> np.ndarray:
         return source.given[name]
     if source.labels is None:
         raise ValueError(
-            f"a model that is told the {name} of each row needs it; {source.name} has none. Give labelled data, or "
-            "name the label column of a CSV file with `label`."
+            f"a model that is conditioned on {name} needs it in every row; {source.name} has none. Give labelled data, "
+            "or name the label column of a CSV file with `label`."
         )
     return source.labels
 
 
 def contexts_of(source: Source, conditions: tuple[Condition, ...]) -> Tensor | None:
-    """What a conditional model is told beside each row, (N, context_dim)."""
+    """What a conditional model is conditioned on in each row, (N, context_dim)."""
     if not conditions:
         return None
     parts = [condition.encode(condition_column(source, condition.name)) for condition in conditions]

@@ -167,7 +167,7 @@ def rows_like(
     Args:
         values: Raw values, (N, *shape) or (N, D).
         schema: Of the data the model was trained on.
-        given: What a conditional model is told beside each row, as `Schema.contexts` takes it.
+        given: What a conditional model is conditioned on in each row, as `Schema.contexts` takes it.
         unknown: As of `Schema.contexts`.
         name: What messages call the rows.
 

@@ -51,8 +51,8 @@ class Schema:
         categories: Of a mixed table the names of each column's categories, () for a column that has none.
         gaps: Whether a value is missing (NaN) in any row read: one for images, one a column for tables. () where none
             may be missing.
-        conditions: What a conditional model is told beside each row; () for other models.
-        occupancy: How many training rows were told what; None for other models, and in files of older versions.
+        conditions: What a model is conditioned on; () for other models.
+        occupancy: How many training rows had which context; None for other models, and in files of older versions.
         modes: Of each column of a table the value that most training rows hold exactly, and their share; (0, 0) where
             that is below .05, and of categories, counts, 0 and 1. () of images, and in files of older versions.
 
@@ -107,7 +107,7 @@ class Schema:
         if self.classes:
             facts.append(f"{len(self.classes)} classes")
         if self.conditions:
-            facts.append(f"told {', '.join(condition.name for condition in self.conditions)}")
+            facts.append(f"given {', '.join(condition.name for condition in self.conditions)}")
         return ", ".join(facts)
 
     def _ranges_in_words(self) -> str:
@@ -130,7 +130,7 @@ class Schema:
 
     @property
     def context_dim(self) -> int:
-        """Numbers per row that a conditional model is told beside it; 0 for other models."""
+        """Numbers per row that a conditional model is conditioned on; 0 for other models."""
         return sum(condition.width for condition in self.conditions)
 
     def context(self, given: Mapping[str, Any]) -> Tensor:
@@ -193,7 +193,7 @@ class Schema:
             return
         example = ", ".join(f"{name}=..." for name in names)
         raise ValueError(
-            f"the model must be told {' and '.join(names) or 'nothing'}; got {', '.join(given) or 'nothing'}. "
+            f"the model must be given {' and '.join(names) or 'nothing'}; got {', '.join(given) or 'nothing'}. "
             f"Give {example or 'nothing'}."
         )
 

@@ -121,7 +121,7 @@ def _log_prob_of_pairs(law: DiagonalGaussian, value: Tensor, *, by_differences: 
 
 
 class Observed(Law):
-    """A law of data of which some entries may be missing: NaN in a value adds nothing to its log-density.
+    """A law of data whose entries may be missing: NaN in a value adds nothing to its log-density.
 
     Args:
         law: The law of whole values, with independent entries.
@@ -197,7 +197,7 @@ class Independent(Law):
 
 
 class Mixed(Law):
-    r"""Independent columns of which each has a law of its own, $\log p(x) = \sum_d \log p_d(x_d)$.
+    r"""Independent columns, each with a law of its own, $\log p(x) = \sum_d \log p_d(x_d)$.
 
     Each law is that of a column (`Law.as_column`): where it is `Categorical`, the column holds numbers of categories
     0, 1, ..., K - 1, and its mean is the likeliest one.

@@ -193,7 +193,7 @@ _SERIES = (1 / 24, -1 / 2880, 1 / 181440, -1 / 9676800, 1 / 479001600)
 
 
 class DiscretisedLogistic(Law):
-    r"""Independent levels k / (L - 1) of which each has the logistic probability of its bin, [k/L, (k+1)/L].
+    r"""Independent levels k / (L - 1), each with the logistic probability of its bin, [k/L, (k+1)/L].
 
     $P(k) = \sigma\left(\frac{(k + 1)/L - m}{s}\right) - \sigma\left(\frac{k/L - m}{s}\right)$, where the first bin
     begins at $-\infty$ and the last ends at $\infty$: the probabilities of the levels sum to 1.

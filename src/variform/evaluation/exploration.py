@@ -72,7 +72,7 @@ def decode(
     Args:
         vae: The model.
         z: (..., latent_dim).
-        context: What a conditional model is told, (..., context_dim), or (context_dim,) for all points.
+        context: What the model is conditioned on, (..., context_dim), or (context_dim,) for all points.
         draw: Draw x from p(x|z) instead of taking its mean.
         tidy: Give values as the columns of a mixed table can hold them, as `Schema.tidy` says.
         seed: Seed of the draws.
@@ -120,7 +120,7 @@ def generate(
     Args:
         vae: The model.
         count: How many.
-        context: What a conditional model is told, (count, context_dim), or (context_dim,) for all.
+        context: What the model is conditioned on, (count, context_dim), or (context_dim,) for all.
         draw: Draw x from p(x|z) instead of taking its mean.
         tidy: As of `decode`.
         seed: Seed of the draws.
@@ -241,7 +241,7 @@ def manifold(
     Args:
         vae: A model with two latent dimensions.
         size: Points on each side.
-        context: What a conditional model is told, (context_dim,).
+        context: What the model is conditioned on, (context_dim,).
         seed: Seed of the draws.
 
     Returns:
@@ -331,7 +331,7 @@ def traversals(
     Args:
         vae: The model.
         measure: A number of each latent, (latent_dim,), such as its mean KL; it gives the order.
-        context: What a conditional model is told, (context_dim,).
+        context: What the model is conditioned on, (context_dim,).
         start: Where the other latents stand, (latent_dim,); by default 0, or the medians of another prior.
         span: Largest distance from 0, in standard deviations of N(0, 1).
         steps: Points on each traversal.
@@ -384,11 +384,11 @@ def interpolation(
 
 
 def under_each(vae: VAE, data: Dataset, *, steps: int = 7) -> tuple[Array, list[str]]:
-    """Rows decoded under other contexts: the same z, while what the model is told first changes.
+    """Rows decoded under other contexts: the same z, while the first condition changes.
 
     Args:
         vae: A conditional model.
-        data: N rows; what else the model is told of them stays as it is.
+        data: N rows; their other conditions stay as they are.
         steps: Contexts of a number, from 2 standard deviations below its mean to 2 above; a category has up to 12.
 
     Returns:

@@ -97,8 +97,8 @@ def score(
         vae: The model; it is evaluated without dropout.
         data: The rows.
         samples: k.
-        refine: Before sampling, improve q(z|x) of every row by so many steps on its own ELBO, the decoder as it is; see
-            `evaluation.refinement.refine`. Then log p(x) comes closer to the truth, and all that is found is of the
+        refine: Before sampling, improve q(z|x) of every row by this many steps on its own ELBO, the decoder as it is;
+            see `evaluation.refinement.refine`. Then log p(x) comes closer to the truth, and all that is found is of the
             refined q: its ELBO is what the decoder can do, not what encoder and decoder do.
         seed: Seed of every draw; the global random state is left as it was.
         common: Draw the same noise for every row, so that what is found for a row does not depend on the rows beside

@@ -34,7 +34,7 @@ def refine(
     floats: int = 1,
     most: int = 2**21,
 ) -> Law:
-    r"""q(z|x) of every row after so many steps up that row's own ELBO, the decoder and the prior as they are.
+    r"""q(z|x) of every row after a number of steps up that row's own ELBO, the decoder and the prior as they are.
 
     The amortisation gap is what the encoder, one network for all rows, leaves of $\mathrm{KL}(q(z|x) \| p(z|x))$
     beside the best law of its family. A Gaussian moves and scales in its own units, $\mu' = \mu + A' u$ and
@@ -47,9 +47,9 @@ def refine(
         q: The encoder's q(z|x), a law over (B, latent_dim).
         p: p(z).
         steps: N; their size falls to 0 along a half cosine.
-        context: What a conditional model is told beside x, (B, C).
+        context: What a conditional model is conditioned on, (B, C).
         floats: Numbers that a decode of one z takes.
-        most: About so many are held at once; rows are cut accordingly.
+        most: About this many are held at once; rows are cut accordingly.
 
     Raises:
         ValueError: for a posterior whose parameters are not known.

@@ -36,7 +36,7 @@ from variform.system.progress import progress_bar
 COMPONENTS = (*range(1, 11), 12, 15, 20, 25, 30, 40, 50)
 """Numbers of components that are tried, in this order, until the BIC has not fallen for some of them."""
 _WORSE_IN_A_ROW = 3
-# First guesses of a mixture, of which the best fit wins; where the rows are many, fits differ little and take minutes.
+# First guesses of a mixture; the best fit wins; where the rows are many, fits differ little and take minutes.
 _GUESSES, _MANY_ROWS = 3, 10_000
 _ROUND, _ROUNDS, _PATIENCE = (
     100,
@@ -44,7 +44,7 @@ _ROUND, _ROUNDS, _PATIENCE = (
     10,
 )  # steps between two looks at the held-out rows; most rounds; rounds in vain
 _BATCH, _LEARNING_RATE = 256, 5e-3
-_HELD_OUT_DRAWS = 2000  # at least so many points, where there are fewer rows
+_HELD_OUT_DRAWS = 2000  # at least this many points, where there are fewer rows
 _FLOATS_AT_ONCE = 2**25  # of the decoder's output
 _FEATURES, _PCA_ROWS = 50, 10_000
 _TOLD, _NAMED = 0.6, 8  # an accuracy that is worth a word, and columns in it
@@ -77,7 +77,7 @@ def aggregated_posterior(vae: VAE, data: Dataset, *, draw: bool = True, seed: in
 
     Args:
         vae: The model.
-        data: The rows, all of which are used.
+        data: The rows; all are used.
         draw: Draw from q(z|x); its means alone would be narrower than what the decoder was trained on.
         seed: Seed of the draws.
 
@@ -147,7 +147,7 @@ def fit_mixture(
         for count in possible:
             model = GaussianMixture(count, n_init=guesses, max_iter=500, random_state=seed)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)  # it is told in the facts
+                warnings.simplefilter("ignore", ConvergenceWarning)  # the facts say it
                 model.fit(points)
             bic[count] = float(model.bic(points))  # eq: bic
             if bic[count] < best:
@@ -309,8 +309,8 @@ def compare(
 
     Samples are the decoder's means for grey images, as people look at them, and draws from p(x|z) for tables and for
     images of zeros and ones. They are compared with test rows by `compare_samples`, in the space of the leading 50
-    principal components of the training rows. Training rows in the place of samples show what perfect samples would
-    get. A conditional model is told the contexts of the test rows.
+    principal components of the training rows. Training rows instead of samples show what perfect samples would
+    get. A conditional model gets the contexts of the test rows.
 
     Boosted trees try to tell them from test rows as well: rows of a table as they are written to a file, tidy and in
     their own units, images in the space of the principal components.
@@ -331,8 +331,8 @@ def compare(
         `samplers`: by name nll, nll_minus_prior (paired by rows), ess, high_pareto_k (share of rows whose NLL cannot be
         trusted, see `evaluation.pareto.pareto_k`) and samples (precision, recall, density,
         coverage, c2st, c2st_boosted with its p_value), each estimate {"mean", "se", "n"}, and of tables columns, by
-        which `tell_apart` told them, and piles; `training_rows`, the same quality of real rows; perfect_coverage; and
-        warnings, what must be said first.
+        which `tell_apart` tells them apart, and piles; `training_rows`, the same quality of real rows;
+        perfect_coverage; and warnings, what must be said first.
     """
     data, train = splits.test, splits.train
     count = min(len(data), len(train), most)
@@ -450,7 +450,7 @@ def _pile(pile: Mapping[str, Any]) -> str:
 
 
 def _warnings(numbers: Mapping[str, Any], name: str) -> list[str]:
-    """What must be said first of one sampler's rows: that they are told from real ones, and by what."""
+    """What must be said first of one sampler's rows: that they can be told from real ones, and by what."""
     sampler, where = (
         numbers["samplers"][name],
         "the prior" if name == "prior" else f"the sampler {name}",

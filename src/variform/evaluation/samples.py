@@ -171,7 +171,7 @@ def tell_apart(
     contexts: Array | None = None,
     seed: int = 0,
 ) -> tuple[Estimate, float, list[Telling]]:
-    r"""A classifier two-sample test with boosted trees: how often rows left out are told right, and by which columns.
+    r"""A classifier two-sample test with boosted trees: how often it classifies rows left out right, by which columns.
 
     The trees see values as they are: a column that piles up at one value, a gap (NaN) or a category is seen as such,
     where distances between rows hide it. The rows are cut into five parts; each part is classified by trees that were

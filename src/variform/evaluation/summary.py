@@ -40,7 +40,7 @@ def evaluate(
         data: Rows that were not trained on.
         train: Training rows; with them PCA of the same dimension and the trivial model are fitted and scored beside.
         samples: k, importance samples per example for the NLL.
-        refine: Score the rows once more, with q(z|x) of each improved by so many steps, as `score` does.
+        refine: Score the rows once more, with q(z|x) of each improved by this many steps, as `score` does.
         seed: Seed of every draw.
         progress: Show a progress bar on a terminal.
 
@@ -51,7 +51,7 @@ def evaluate(
         levels, accuracy of a model with a classifier, ess (effective number of importance samples), high_pareto_k
         (share of rows whose Pareto k is above 0.7, with 25 samples or more), baselines, warnings (sentences that stand
         first wherever the numbers are shown), notes and unit; every estimate is {"mean", "se", "n"}. With `refine` also
-        refined: steps, and the densities of the refined q(z|x), of which the NLL is an estimate of the same log p(x)
+        refined: steps, and the densities of the refined q(z|x); their NLL is an estimate of the same log p(x)
         and the ELBO is what the decoder can do, not what encoder and decoder do together.
 
     Example:
@@ -153,7 +153,7 @@ def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
         )
     if vae.context_dim and "baselines" in numbers:
         notes.append(
-            "The model is told the condition of each row; PCA and the trivial model are not."
+            "The model is given the condition of each row; PCA and the trivial model are not."
         )
     notes += [
         baseline["note"] for baseline in numbers.get("baselines", {}).values() if "note" in baseline

@@ -1,4 +1,4 @@
-"""What a reader must be told before any number: the sentences that stand first wherever an evaluation is shown."""
+"""What a reader must know before any number: the sentences that stand first wherever an evaluation is shown."""
 
 import dataclasses
 import math
@@ -103,7 +103,7 @@ def collapsed(vae: VAE, numbers: dict[str, Any], trained: TrainConfig | None = N
     """
     if not is_collapsed(numbers):
         return []
-    alike = " of those that are told the same" if vae.context_dim else ""
+    alike = " of those that are given the same" if vae.context_dim else ""
     return [
         f"No latent dimension is active (0 of {numbers['active_units']['of']}): the posterior has collapsed onto the "
         f"prior, the decoder ignores z, and every row{alike} is reconstructed as the same one. There is nothing to "

@@ -71,7 +71,7 @@ class Program:
 
     Args:
         in_shape: Shape of one input example.
-        context_dim: Numbers per example that it is told beside; 0 for none.
+        context_dim: Numbers per example that it is conditioned on; 0 for none.
         out_shape: Shape of one output example.
         steps: The steps, plain values that JSON holds.
         weights: float32 arrays by the names that steps use.

@@ -88,7 +88,7 @@ def write_table(
 
 
 def context_cells(schema: Schema, contexts: Tensor) -> ContextCells:
-    """Columns and cells, one list a row, of what a conditional model was told; labels under their column's name.
+    """Columns and cells, one list a row, of what a conditional model was given; labels under their column's name.
 
     Args:
         schema: What the rows are.

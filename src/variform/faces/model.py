@@ -37,7 +37,7 @@ class Model:
     What comes back is of the kind that came: an array for an array, a tensor for a tensor, on its device, in its
     precision but at least float32. Whole numbers give float32. Gradients do not pass; for them ask `vae`.
 
-    A conditional model needs `given` in every call: a value by name of what it is told, one for all rows or one a row.
+    A conditional model needs `given` in every call: a value by name for each condition, one for all rows or one a row.
     A table's categories are their numbers in `schema.categories`; where the model takes gaps, NaN is one.
 
     Args:
@@ -111,7 +111,7 @@ class Model:
             ValueError: for points of another dimension, and for what is not finite.
 
         Warns:
-            UserWarning: where `given` lies outside what the training rows were told, or has few of them near.
+            UserWarning: where `given` lies outside the conditions of the training rows, or has few of them near.
         """
         points = _numbers(z)
         wrong = None

@@ -111,10 +111,10 @@ def _build_encoder(
 def _build_classifier(
     config: ModelConfig, schema: Schema, seen: tuple[int, ...]
 ) -> MLP | ConvolutionalEncoder:
-    """A network like the encoder, which is told nothing."""
+    """A network like the encoder, but without a context."""
     if not (schema.conditions and schema.conditions[0].categories):
         raise ValueError(
-            "a classifier needs a model that is told a category first; this one is told "
+            "a classifier needs a model that is conditioned on a category first; this one is conditioned on "
             f"{schema.conditions[0].name if schema.conditions else 'nothing'}. Use `condition=['label']`."
         )
     return _build_encoder(config, seen, (schema.conditions[0].width,), 0)

@@ -38,7 +38,7 @@ def log_weights(
         vae: The model.
         x: (B, *event).
         samples: L.
-        context: What a conditional model is told beside x, (B, C).
+        context: What a conditional model is conditioned on, (B, C).
         q: q(z|x) where it is known already, so that the encoder runs once for many chunks of samples.
         p: p(z), likewise.
         at_once: How many samples are decoded at once, all by default: it bounds the memory and leaves the draws.

@@ -36,7 +36,7 @@ from variform.system import processes
 
 Variance = Literal["learned", "per-feature", "shared", "optimal", "fixed", "identity"]
 Step = dict[str, Any]
-"""What is done to the numbers of every example: an `op` and its fields, of which export/lowering.py has the table."""
+"""What is done to the numbers of every example: an `op` and its fields; export/lowering.py has the table of them."""
 
 
 class Likelihood(nn.Module):
@@ -375,7 +375,7 @@ class GaussianLikelihood(Likelihood):
         return DiagonalGaussian(rows.mean, rows.variance.clamp_min(self.min_std**2).log())
 
     def mean_steps(self) -> list[Step]:
-        """The params, of which only the first half are means where the others are log-variances."""
+        """The params; only the first half are means where the others are log-variances."""
         if self.variance != "learned":
             return []
         size = math.prod(self.event_shape)

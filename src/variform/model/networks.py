@@ -48,7 +48,7 @@ class MLP(nn.Module):
         out_shape: Shape of one output example.
         hidden: Widths of the hidden layers.
         activation: A key of `ACTIVATIONS`, applied after every hidden layer.
-        gated: Whether each hidden unit is multiplied by a gate between 0 and 1 in the place of the activation.
+        gated: Whether each hidden unit is multiplied by a gate between 0 and 1 instead of the activation.
         dropout: Probability with which a hidden unit is zeroed in training.
         layer_norm: Whether a layer's sums are normalised over its units, before the activation or the gates.
         initialisation: One of `INITIALISATIONS`: "torch" leaves what torch draws; the others draw the weights of every
@@ -127,7 +127,7 @@ class ConvolutionalEncoder(nn.Module):
         dropout: As of `MLP`.
         layer_norm: As of `MLP`; a stage is normalised over channels and pixels, with a scale and a shift per channel.
         initialisation: As of `MLP`; the fans count the connections of one unit.
-        context_dim: Width of a second input, each number of which is joined to the image as a constant plane.
+        context_dim: Width of a second input; each of its numbers is joined to the image as a constant plane.
 
     The buffer `centre` is as of `MLP`.
 
@@ -195,7 +195,7 @@ class ConvolutionalDecoder(nn.Module):
         hidden: Widths of the hidden layers before the stages, in this network's order.
         residual: As of `ConvolutionalEncoder`, as all that follow.
         activation: After each layer.
-        gated: Gates in the place of the activation.
+        gated: Gates instead of the activation.
         dropout: Probability with which a hidden unit is zeroed in training.
         layer_norm: Whether layers are normalised.
         initialisation: Law of the initial weights.
@@ -334,7 +334,7 @@ class _Parts:
         return self.started(layer, sums)
 
     def feature_maps(self, channels: int) -> list[nn.Module]:
-        """What turns the sums of a stage into so many channels.
+        """What turns the sums of a stage into a number of channels.
 
         A residual block works on what no activation has touched yet; with gates on what has passed them, because only
         there a channel is one number.
@@ -360,7 +360,7 @@ class _Parts:
 
     @torch.no_grad()
     def started(self, layer: Layer, matrices: int = 1) -> Layer:
-        """`layer` with initial weights, of which it holds so many matrices side by side."""
+        """`layer` with initial weights; it holds `matrices` of them side by side."""
         if self.initialisation == "torch":
             return layer
         fan_in, fan_out = _fans(layer)

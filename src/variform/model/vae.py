@@ -36,9 +36,9 @@ class VAE(nn.Module):
         posterior: Family that turns the encoder's output into q(z|x).
         prior: Module that gives p(z).
         likelihood: Family that turns the decoder's output into p(x|z).
-        context_dim: Numbers per example that encoder and decoder are told beside x and z (labels, covariates): then
+        context_dim: Numbers per example that encoder and decoder get with x and z (labels, covariates): then
             the model is q(z|x, c) and p(x|z, c).
-        classifier: Network of q(y|x), (B, *event) to the logits (B, K) of the category that is told first.
+        classifier: Network of q(y|x), (B, *event) to the logits (B, K) of the first condition, a category.
         features: Of a model whose data have gaps (NaN) the module that turns x into what the encoder sees; with it
             missing values add nothing to log p(x|z).
 
@@ -178,7 +178,7 @@ class VAE(nn.Module):
         return law if self.features is None else Observed(law)
 
     def log_classify(self, x: Tensor) -> Tensor:
-        """log q(y|x) of every category of what the model is told first, (B, K), in nats.
+        """log q(y|x) of every category of the first condition, (B, K), in nats.
 
         Raises:
             ValueError: for a model without a classifier.

@@ -28,7 +28,7 @@ class ELBO(Objective):
 
     - free bits, $\beta \sum_d \max(\lambda, \overline{\mathrm{KL}}_d)$: a latent dimension whose mean KL is below
       $\lambda$ nats costs the same whatever it holds, and its KL has no gradient;
-    - capacity, $\gamma\, |\overline{\mathrm{KL}} - C|$ in the place of $\beta\,\mathrm{KL}$.
+    - capacity, $\gamma\, |\overline{\mathrm{KL}} - C|$ instead of $\beta\,\mathrm{KL}$.
 
     Args:
         vae: The VAE whose parameters are trained.

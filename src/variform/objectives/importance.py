@@ -16,7 +16,7 @@ Gradient = Literal["plain", "stl", "dreg"]
 
 
 def bound(log_weight: Tensor, *, groups: int = 1, elbo_share: float = 0.0) -> Tensor:
-    r"""The bound $\tfrac1M \sum_m \log \tfrac1K \sum_k w_{mk}$, of which a share may be the ELBO.
+    r"""The bound $\tfrac1M \sum_m \log \tfrac1K \sum_k w_{mk}$; a share of it may be the ELBO.
 
     Args:
         log_weight: (M K, B), group after group.

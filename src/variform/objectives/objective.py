@@ -55,7 +55,7 @@ class Objective(nn.Module):
     couples_rows: bool = False
     """Whether the loss of a row depends on the other rows of its batch, which must then be in one process."""
     infers_labels: bool = False
-    """Whether rows may come without the category that the model is told first."""
+    """Whether rows may come without the category that is the first condition."""
     compilable: bool = True
     """Whether a step of it can be compiled as a whole."""
     corruption: Corruption | None

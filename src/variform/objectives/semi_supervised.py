@@ -27,7 +27,7 @@ class SemiSupervised(ELBO):
     conditional VAE.
 
     Args:
-        vae: A VAE with a classifier q(y|x) that is told the label first.
+        vae: A VAE with a classifier q(y|x) that is conditioned on the label first.
         alpha: Weight of the classifier's cross-entropy on rows whose label is known.
         samples: As in `ELBO`.
         kl: As in `ELBO`.

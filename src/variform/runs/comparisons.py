@@ -199,7 +199,7 @@ def compare(
 
     Args:
         folders: Two or more runs.
-        samples: Score the test rows again with so many importance samples; by default the runs' own scores.
+        samples: Score the test rows again with this many importance samples; by default the runs' own scores.
         refine: Score the test rows again with a q(z|x) of its own for each, as `evaluation.evaluate` does: so many
             steps on its own ELBO, the decoder as it is. All that is compared is then of that q(z|x).
         seed: Seed of new scores.

@@ -32,7 +32,7 @@ def explorer_page(
         run: The run.
         splits: Its data.
         numbers: Its evaluation.
-        source: Data on the map in the place of the run's own.
+        source: Data on the map instead of the run's own.
 
     Raises:
         ValueError: for a decoder that is too large for a page, or of a kind that it cannot run.
@@ -52,7 +52,7 @@ def served_page(run: Run, *, source: str | None = None) -> Page:
 
     Args:
         run: The run.
-        source: Data on the map in the place of the run's own.
+        source: Data on the map instead of the run's own.
 
     Raises:
         ValueError: for data that are not those of the run, or do not fit its model.
@@ -117,7 +117,7 @@ def explore(run: Run | str | Path, *, source: str | None = None) -> Page:
 
     Args:
         run: A run, or its folder.
-        source: Data on the map in the place of the run's own.
+        source: Data on the map instead of the run's own.
 
     Raises:
         FileNotFoundError: when it is not the folder of a run with a model.

@@ -180,7 +180,7 @@ def contexts_given(run: Run, given: Sequence[str], rows: int, *, seed: int = 0) 
     """The contexts of `rows` new rows: as `given` by `name=value`, or those of random training rows.
 
     Raises:
-        ValueError: for what is not of the form name=value, or not what the model must be told.
+        ValueError: for what is not of the form name=value, or not what the model must be given.
     """
     schema = schema_of(run.vae)
     if odd := next((pair for pair in given if "=" not in pair), None):

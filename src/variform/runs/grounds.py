@@ -116,14 +116,14 @@ DATA = [
         "labels kept",
         lambda entry: entry.run.config.data.labelled,
         lambda entry: str(entry.run.config.data.labelled or "all"),
-        "They were told more or less of the training rows.",
+        "They were given more or less of the training rows.",
     ),
     Ground(
         "data",
         _fingerprint,
         lambda entry: f"{schema_of_entry(entry).source}, fingerprint {_fingerprint(entry)[:12]}",
         "Numbers of different data say nothing about the models (the fingerprint covers values, labels, what a model "
-        "is told, and a split that the source brings).",
+        "is given, and a split that the source brings).",
     ),
     Ground(
         "rows",

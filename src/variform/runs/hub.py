@@ -20,6 +20,7 @@ import tomli_w
 from huggingface_hub import errors
 
 from variform.config.toml import to_dict
+from variform.config.words import counted
 from variform.data.schema import Schema
 from variform.evaluation.metrics import METRICS
 from variform.evaluation.tables import numbers_table
@@ -120,7 +121,7 @@ def pull(
 
 
 def require_open(folder: Path) -> None:
-    """Refuse files of which a command would say later that it cannot read them.
+    """Refuse files that a command could not read later.
 
     Args:
         folder: What `pull` fetched.
@@ -224,8 +225,8 @@ def card(run: Run, name: str) -> str:
     sections = [
         _metadata(run, name, source),
         f"# {_plain(name.split('/')[1])}",
-        f"A {kind} with {config.latent_dim} latent dimensions and the likelihood `{config.likelihood}`, trained on "
-        f"{rows['train']:,} rows of {source} with variform {__version__}.",
+        f"A {kind} with {counted(config.latent_dim, 'latent dimension')} and the likelihood `{config.likelihood}`, "
+        f"trained on {rows['train']:,} rows of {source} with variform {__version__}.",
         *(f"**Warning.** {_plain(warning)}" for warning in numbers.get("warnings", ())),
         "## Data",
         _data(schema, data, source, conditions),
@@ -277,7 +278,7 @@ def _data(schema: Schema, data: dict[str, Any], source: str, conditions: str) ->
         f"Source: {source}; {schema.kind}s of the shape {' x '.join(map(str, schema.shape))}",
         f"Rows: {rows}",
         f"Fingerprint (SHA-256 of all that was read): `{data['fingerprint']}`",
-        *([f"Told beside each row: {conditions}"] if conditions else []),
+        *([f"Conditioned on: {conditions}"] if conditions else []),
     ]
     text = "\n".join(f"- {fact}" for fact in facts)
     if schema.kind == "image":
@@ -290,10 +291,11 @@ def _data(schema: Schema, data: dict[str, Any], source: str, conditions: str) ->
 
 def _limits(numbers: dict[str, Any], source: str) -> str:
     gap, units = numbers["posterior_gap"]["mean"], numbers["active_units"]
+    verb = "is" if units["of"] == 1 else "are"
     limits = [
         f"It knows {source} alone; what it makes of other data, and how likely it calls them, means little.",
         "The numbers hold for held-out rows of the same source, not for another population.",
-        f"{units['count']} of {units['of']} latent dimensions are active.",
+        f"{units['count']} of {counted(units['of'], 'latent dimension')} {verb} active.",
         *(
             [f"The posterior is {gap:.3g} nats a row from the exact one on average."]
             if gap is not None

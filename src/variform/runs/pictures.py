@@ -15,6 +15,7 @@ from torch import Tensor
 from variform.config.model import prior_name
 from variform.config.run import objective_name
 from variform.config.toml import to_command, to_dict
+from variform.config.words import counted
 from variform.data.dataset import Splits
 from variform.data.schema import Schema
 from variform.evaluation import exploration
@@ -78,7 +79,7 @@ class Subject:
 
     @property
     def look(self) -> dict[str, Any]:
-        """What every picture of rows is told about them."""
+        """What every picture of rows needs to know of them."""
         look: dict[str, Any] = {
             "columns": self.schema.columns,
             "categories": self.schema.categories,
@@ -112,7 +113,7 @@ class Subject:
 
     @property
     def typical(self) -> Tensor | None:
-        """What a conditional model is told where one thing must be chosen, (C,); None for other models."""
+        """What a conditional model is given where one thing must be chosen, (C,); None for other models."""
         return self.splits.train.typical_context()
 
     @property
@@ -121,10 +122,10 @@ class Subject:
         if self.typical is None:
             return ""
         given = self.schema.describe(self.typical)
-        return f" Told: {', '.join(f'{name} = {value}' for name, value in given.items())}."
+        return f" Given: {', '.join(f'{name} = {value}' for name, value in given.items())}."
 
     def samples(self, *, draw: bool) -> Array:
-        """New rows from the prior; a conditional model is told what training rows from everywhere were."""
+        """New rows from the prior; a conditional model gets the contexts of training rows from everywhere."""
         count = 64 if self.is_image else 1000
         contexts = None
         if self.splits.train.contexts is not None:
@@ -320,12 +321,11 @@ def write_report(
 ) -> None:  # fmt: skip
     """Write report.html, one file that opens offline; `missing` says why there is no explorer.html to link."""
     source, config = splits.schema.source, run.config
-    plural = "s" if config.model.latent_dim > 1 else ""
     notes = [*splits.notes, *numbers["notes"], *_left_out(numbers)]
     if missing:
         notes.append(missing)
     html = render(
-        title=f"variform: {source}, {config.model.latent_dim} latent dimension{plural}",
+        title=f"variform: {source}, {counted(config.model.latent_dim, 'latent dimension')}",
         summary=f"A variational autoencoder trained on {len(splits.train):,} rows of {source}.",
         facts=_facts(run, splits, numbers, history),
         tables=_tables(splits.schema, numbers),

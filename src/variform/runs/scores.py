@@ -144,7 +144,7 @@ def scored_rows(
         split: Which rows.
         samples: Importance samples per row; by default those of the run's own evaluation. Where the run kept scores
             with others, or none, its data are read and scored again, and nothing is written.
-        refine: Where it is not 0, new scores are of a q(z|x) of its own for each row, so many steps from the encoder's.
+        refine: Where not 0, new scores are of a q(z|x) of its own for each row, this many steps from the encoder's.
         seed: Seed of new scores.
         progress: Show a progress bar on a terminal.
 

@@ -18,6 +18,7 @@ from variform.config.model import require_effect
 from variform.config.run import RunConfig
 from variform.config.settling import settled
 from variform.config.toml import to_dict
+from variform.config.words import counted
 from variform.data.dataset import Splits
 from variform.evaluation import exploration
 from variform.evaluation.baselines import PCAS, better_pca, has_two_metrics
@@ -438,7 +439,7 @@ def _write_report(
     note = f"Mean ± standard error over {len(splits.test):,} test rows and {seeds} seed{'s' if seeds > 1 else ''}."
     html = render(
         title=f"variform: which latent dimension for {splits.schema.source}?",
-        summary=f"Recommended: {study.recommended} latent dimensions; {study.reason}.",
+        summary=f"Recommended: {counted(study.recommended, 'latent dimension')}; {study.reason}.",
         facts=[
             ("Data", splits.schema.source),
             ("Likelihood", config.model.likelihood),

@@ -80,7 +80,7 @@ def resume_run(
 
     Args:
         folder: The run's folder.
-        evaluation: Evaluate the model so, now and later, in the place of what the run's config.toml says.
+        evaluation: Evaluate the model so, now and later, instead of what the run's config.toml says.
         progress: Show progress on standard error.
         pictures: Draw the figures and write the report too.
 

@@ -1,4 +1,4 @@
-"""Locks: one process at a time writes into a folder, and the others are told which one it is.
+"""Locks: one process at a time writes into a folder, and the others hear which one it is.
 
 The holder of a folder has the file `.lock` in it open and locked with flock(2). The system forgets that lock with the
 process, however it ends, so that a killed one bars nobody on its own host; no process number can be mistaken, not even

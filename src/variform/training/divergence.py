@@ -83,7 +83,7 @@ def settling(total: int) -> int:
 
 
 def clip_norm(chosen: float, rollbacks: int) -> float:
-    """The upper bound on the norm of the gradient after so many rollbacks; 0 for none.
+    """The upper bound on the norm of the gradient after a number of rollbacks; 0 for none.
 
     Args:
         chosen: What the configuration says, for a training that did not diverge.

@@ -483,7 +483,7 @@ class Training:
 
 
 def require_labels(objective: Objective, data: Dataset) -> None:
-    """Refuse rows without a category that the model is told; of the first some objectives infer it.
+    """Refuse rows without a category of a condition; some objectives infer the first.
 
     Raises:
         ValueError: says how many rows have none.

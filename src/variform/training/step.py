@@ -111,7 +111,7 @@ class Step:
             x: This process's rows, prepared, (B, *event).
             total: Rows of the batch in all processes.
             weight: 0 for rows that only keep a process busy, else 1.
-            context: What a conditional model is told beside x, (B, C).
+            context: What a conditional model is conditioned on, (B, C).
 
         Returns:
             Sums of loss, log-likelihood and KL over the rows and their number, (4,), float64; all of it before the

@@ -48,7 +48,7 @@ def joined(name: str, parts: dict[str, Source]) -> Source:
 
 
 def _all_values(sources: Iterable[Source]) -> np.ndarray | Shards:
-    """The values of several sources, all of which are on disk or none."""
+    """The values of several sources, which are all on disk or none."""
     values = [source.values for source in sources]
     stored = [part for part in values if isinstance(part, Shards)]
     if stored:

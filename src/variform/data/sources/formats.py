@@ -162,7 +162,7 @@ _OPTIONS = {  # field of DataConfig: what it does, and to what
     "channels": ("sets the colours of", "a folder of image files"),
 }
 OF_TABLES = ("categories", "counts", "reals")
-"""Options that a format takes whose rows may be a table; arrays of images are told apart after they were read."""
+"""Options that a format takes whose rows may be a table; arrays of images are recognised after they were read."""
 OF_IMAGES = ("image_size", "channels")
 """Options of what is made of image files."""
 

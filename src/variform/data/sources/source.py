@@ -194,7 +194,7 @@ class Source:
         notes: Sentences that a reader of a report should know.
         given: Columns that are not rows' values but what a model is conditioned on, by name, one number or text a row.
         index: Number of each row in a larger whole, (N,), where the source is a part of one.
-        keys: Two int64 for each row, (N, 2), in the place of a hash of its values, where what they are is known without
+        keys: Two int64 for each row, (N, 2), instead of a hash of its values, where what they are is known without
             looking: rows that agree in the first share a split, rows that agree in both are equal.
 
     Raises:

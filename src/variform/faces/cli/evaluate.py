@@ -34,8 +34,8 @@ def evaluate(
         run: Folder of a run.
         split: The rows to evaluate on.
         samples: k, importance samples per example for the NLL; by default as many as the run's own evaluation took.
-        refine: Score the rows once more with a q(z|x) of its own for each: so many steps on its own ELBO, from what the
-            encoder answers and with the decoder as it is. For an NLL that a posterior too narrow leaves too high.
+        refine: Score the rows once more with a q(z|x) of its own for each: this many steps on its own ELBO, from what
+            the encoder answers and with the decoder as it is. For an NLL that a posterior too narrow leaves too high.
         seed: Seed of the draws.
         json: Print the numbers as JSON.
     """
@@ -69,7 +69,7 @@ def compare(
     Args:
         run: Folders of two or more runs.
         out: A new folder for comparison.html with the curves over each other, comparison.json and comparison.csv.
-        samples: Score the test rows again with so many importance samples; by default the scores that the runs kept.
+        samples: Score the test rows again with this many importance samples; by default the scores that the runs kept.
         refine: Score the test rows again with a q(z|x) of its own for each, as `variform evaluate --refine` does.
         seed: Seed of new scores.
         json: Print the comparison as JSON.

@@ -24,7 +24,7 @@ def explore(
 
     Args:
         run: Folder of a run.
-        data: Rows on the map in the place of the run's own, in the same shape.
+        data: Rows on the map instead of the run's own, in the same shape.
         out: A new .html file; by default explorer.html in the run's folder, which is written anew.
     """
     from variform.runs import explorer
@@ -56,7 +56,7 @@ def serve(
 
     Args:
         run: Folder of a run.
-        data: Rows on the map in the place of the run's own, in the same shape.
+        data: Rows on the map instead of the run's own, in the same shape.
         host: The address to listen at; who reaches it can use the page. The default is this computer alone.
         port: The port to listen at; 0 takes any that is free.
     """

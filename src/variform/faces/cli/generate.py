@@ -47,7 +47,7 @@ def generate(
         run: Folder of a run.
         count: How many.
         out: A .npy file, a .csv file (tables), or a new folder for PNG files (images).
-        given: What a conditional model is told, as name=value; by default what it was told of random training rows.
+        given: What a conditional model is conditioned on, as name=value; by default the values of random training rows.
         sampler: What z is drawn from: the model's `prior`, or one that `variform sampler` fitted.
         temperature: Factor of the standard deviation with which z is drawn about the sampler's mean, or about the means
             of its components; of a flow's noise. Below 1: more typical rows, less variety.
@@ -184,7 +184,7 @@ def decode(
         latents: A .csv or .npy file with one column per latent dimension, or what `encode` wrote: of a .csv file the
             columns z1, z2, ... are taken, where it has all of them.
         out: A .npy file, a .csv file (tables), or a new folder for PNG files (images).
-        given: What a conditional model is told, as name=value; by default what it was told of random training rows.
+        given: What a conditional model is conditioned on, as name=value; by default the values of random training rows.
         draw: Draw from p(x|z) instead of taking its mean.
         seed: Seed of the draws.
     """

@@ -147,7 +147,7 @@ def default_output(run: "Run", name: str) -> Path:
 def write_output(
     run: "Run", path: Path, values: Any, context: Any = None, *, quiet: bool = False
 ) -> None:
-    """Write data in the user's own units in the form that the path asks for, with what a conditional model was told.
+    """Write data in the user's own units in the form that the path asks for, with what a conditional model was given.
 
     Rows of a table that are not tidy yet become so, and what that changes is said.
     """

@@ -7,6 +7,7 @@ from variform.config.data import DataConfig
 from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.config.training import TrainConfig
+from variform.config.words import counted
 from variform.faces.cli.options import (
     DataOptions,
     EvaluationOptions,
@@ -69,7 +70,7 @@ def train(
 
     Args:
         source: A file (.npy, .npz, .csv, IDX, each also .gz), a folder of images or of .npy files, a folder in the
-            MNIST layout, or built-in: `digits`, `sprites`, or `sprites:20000` for so many of them.
+            MNIST layout, or built-in: `digits`, `sprites`, or `sprites:20000` for that many of them.
         out: Folder of the run; by default runs/ and the name of the source.
         config: Take the options from this TOML file, such as a run's config.toml; options given here go first.
         resume: Go on with the interrupted run in this folder, with its own options.
@@ -161,7 +162,7 @@ def latent_dim(
             return
         print_warnings(study.warnings)
         print_table(*study.table())
-        say(f"Recommended: {study.recommended} latent dimensions; {study.reason}.")
+        say(f"Recommended: {counted(study.recommended, 'latent dimension')}; {study.reason}.")
         say(f"Report: {folder / 'report.html'}")
 
 

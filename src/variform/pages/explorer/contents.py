@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from variform.config.words import counted
 from variform.data.conditions import Condition, by_condition
 from variform.data.dataset import Dataset, Splits
 from variform.data.schema import Schema
@@ -106,10 +107,9 @@ def gather(
     schema = splits.schema
     rows, means, notes = _rows(vae, splits, other, seed)
     context = splits.train.typical_context()
-    plural = "s" if vae.latent_dim > 1 else ""
     return {
         "title": schema.source,
-        "summary": f"{rows['total']:,} rows, {vae.latent_dim} latent dimension{plural}",
+        "summary": f"{rows['total']:,} rows, {counted(vae.latent_dim, 'latent dimension')}",
         "event": event(schema),
         "collapsed": is_collapsed(numbers),
         "latents": _latents(vae, means, numbers, prior),
@@ -305,7 +305,7 @@ def _errors(vae: VAE, data: Dataset) -> Array:
 
 
 def _contexts(data: Dataset, index: Tensor) -> str | None:
-    """What a conditional model is told beside the rows at `index`."""
+    """What a conditional model is conditioned on in the rows at `index`."""
     context = data.context(index)
     return None if context is None else floats(context.numpy())
 
@@ -364,7 +364,7 @@ def _sprite_columns(schema: Schema, parts: Sequence[Dataset]) -> Iterator[dict[s
 
 
 def _context_column(condition: Condition, contexts: Array) -> dict[str, Any]:
-    """What a conditional model was told beside each row: one condition's part of the contexts."""
+    """What a conditional model is conditioned on in each row: one condition's part of the contexts."""
     if not condition.categories:
         return _number(condition.name, contexts[:, 0] * condition.scale + condition.shift)
     numbers = np.where(contexts.any(1), contexts.argmax(1), -1)

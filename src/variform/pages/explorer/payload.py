@@ -135,7 +135,7 @@ def _points(vae: VAE) -> tuple[Tensor, Tensor | None]:
 def _decoded(
     vae: VAE, decoder: nn.Module, z: Tensor, context: Tensor | None
 ) -> np.ndarray[Any, np.dtype[Any]]:
-    """Means as the model sees them, with another decoder in the place of its own."""
+    """Means as the model sees them, with another decoder instead of its own."""
     other = copy.copy(vae)
     other._modules = {**vae._modules, "decoder": decoder}
     with evaluating(other):

@@ -237,7 +237,7 @@ class Connection(H11Protocol):
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        """Take the connection, if need be in the place of another."""
+        """Take the connection, if need be instead of another."""
         super().connection_made(transport)
         self.heard, self.stage, self.unsent = self.loop.time(), (), 0
         self.next_look = self.loop.call_later(_SECONDS, self._look)
