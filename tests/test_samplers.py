@@ -118,7 +118,7 @@ def test_bic_finds_the_planted_components(fitted):
     # standard errors of the smallest of three components, 300 points: 5 of them
     assert torch.allclose(mixture.log_weights.exp()[order], WEIGHTS, atol=5 * (0.25 / 1500) ** 0.5)
     assert torch.allclose(mixture.components.mean[order], MEANS, atol=5 / 300**0.5)
-    covariance = mixture.components.scale_tril @ law.components.scale_tril.mT
+    covariance = mixture.components.scale_tril @ mixture.components.scale_tril.mT
     assert torch.allclose(covariance[order], COVARIANCES, atol=5 * (2 / 300) ** 0.5)
 
 
