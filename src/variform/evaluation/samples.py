@@ -71,18 +71,18 @@ def compare_samples(generated: Tensor, real: Tensor, *, neighbours: int = 5) -> 
     y_y = _distances(y, y).fill_diagonal_(torch.inf)
     x_y = _distances(x, y)
     measures = _measures(x_x, y_y, x_y, neighbours)
-    group = torch.arange(len(x)) % min(_GROUPS, len(x))
-    parts = []
-    for left_out in range(int(group.max()) + 1):
+    groups = min(_GROUPS, len(x))
+    group = torch.arange(len(x)) % groups
+    jackknife = []
+    for left_out in range(groups):
         rows = (group != left_out).nonzero()
-        parts.append(
-            _measures(x_x[rows, rows.mT], y_y[rows, rows.mT], x_y[rows, rows.mT], neighbours)
-        )
-    factor = (len(parts) - 1) ** 0.5
+        among = (rows, rows.mT)
+        jackknife.append(_measures(x_x[among], y_y[among], x_y[among], neighbours))
+    factor = (groups - 1) ** 0.5
     estimates = {}
     for name, value in measures.items():
-        left_outs = torch.stack([part[name] for part in parts])
-        error = factor * left_outs.std(correction=0).item()
+        replicates = torch.stack([measured[name] for measured in jackknife])
+        error = factor * replicates.std(correction=0).item()
         estimates[name] = Estimate(value.item(), error, len(x))
     return estimates
 
@@ -94,9 +94,13 @@ def _distances(x: Tensor, y: Tensor) -> Tensor:
 
 def _measures(x_x: Tensor, y_y: Tensor, x_y: Tensor, neighbours: int) -> dict[str, Tensor]:
     """The five numbers from the distances within the real, within the generated, and from real to generated rows."""
-    in_x = x_y <= x_x.kthvalue(neighbours, 1).values[:, None]
-    in_y = x_y <= y_y.kthvalue(neighbours, 1).values
-    is_right = torch.cat([_is_right(x_x.amin(1), x_y.amin(1)), _is_right(y_y.amin(1), x_y.amin(0))])
+    radius_of_x = x_x.kthvalue(neighbours, 1).values
+    radius_of_y = y_y.kthvalue(neighbours, 1).values
+    in_x = x_y <= radius_of_x[:, None]
+    in_y = x_y <= radius_of_y
+    real_is_right = _is_right(x_x.amin(1), x_y.amin(1))
+    generated_is_right = _is_right(y_y.amin(1), x_y.amin(0))
+    is_right = torch.cat([real_is_right, generated_is_right])
     return {
         "precision": in_x.any(0).double().mean(),  # eq: sample-precision
         "recall": in_y.any(1).double().mean(),  # eq: sample-recall
@@ -205,20 +209,22 @@ def tell_apart(
         (True, True, 'b', [True, False, False])
     """
     random = np.random.default_rng(seed)
-    count, width = len(real), len(names)
-    part = np.tile(random.permutation(count) % min(_FOLDS, count), 2)
+    count = len(real)
+    width = len(names)
+    folds = min(_FOLDS, count)
+    fold = np.tile(random.permutation(count) % folds, 2)
     context_columns = np.zeros((count, 0)) if contexts is None else contexts
-    x = np.concatenate(
-        [np.column_stack([generated, context_columns]), np.column_stack([real, context_columns])]
-    )
+    of_generated = np.column_stack([generated, context_columns])
+    of_real = np.column_stack([real, context_columns])
+    x = np.concatenate([of_generated, of_real])
     y = np.repeat([False, True], count)
     categorical = [column for column in categorical if np.nanmax(x[:, column], initial=0) < _BINS]
     permuted = width if width <= _MOST_PERMUTED else 0
     right = np.zeros(2 * count)  # of each row, whether the trees are right; below, by column
     right_alone = np.zeros((width, 2 * count))
     right_permuted = np.zeros((permuted, 2 * count))
-    for number in range(part.max() + 1):
-        out = part == number
+    for left_out in range(folds):
+        out = fold == left_out
         trees = _boosted(x[~out], y[~out], categorical, seed)
         right[out] = trees.predict(x[out]) == y[out]
         for column in range(width):
@@ -230,11 +236,11 @@ def tell_apart(
     half = math.ceil(right.sum() / 2)
     p_value = float(bdtrc(half - 1, count, 0.5)) if half else 1.0  # eq: c2st-p-value
     drops = [_difference(right - hits) for hits in right_permuted] or [None] * width
-    columns = [
-        Telling(name, _share(hits), drop)
-        for name, hits, drop in zip(names, right_alone, drops, strict=True)
-    ]
-    return _share(right), p_value, sorted(columns, key=lambda column: -column.weight)
+    columns = []
+    for name, hits, drop in zip(names, right_alone, drops, strict=True):
+        columns.append(Telling(name, _share(hits), drop))
+    columns.sort(key=lambda column: -column.weight)
+    return _share(right), p_value, columns
 
 
 def _boosted(x: Array, y: Array, categorical: Sequence[int], seed: int) -> Any:
@@ -267,13 +273,11 @@ def _difference(answers: Array) -> Estimate:
 
 def _right_by(x: Array, y: Array, out: Array) -> Array:
     """Which of the rows `out` a small tree classifies rightly that was fitted to the others."""
-    from sklearn.tree import (
-        DecisionTreeClassifier,
-    )  # here, for importing scikit-learn takes as long as torch
+    # Here, for importing scikit-learn takes as long as torch.
+    from sklearn.tree import DecisionTreeClassifier
 
-    tree = DecisionTreeClassifier(max_leaf_nodes=8, min_samples_leaf=5, random_state=0).fit(
-        x[~out], y[~out]
-    )
+    tree = DecisionTreeClassifier(max_leaf_nodes=8, min_samples_leaf=5, random_state=0)
+    tree.fit(x[~out], y[~out])
     return tree.predict(x[out]) == y[out]
 
 
@@ -330,8 +334,11 @@ def _piles(generated: Array, real: Array, name: str) -> list[Pile]:
     x = np.rint((real - least) / step)
     piles = []
     for mode in {_mode(y), _mode(x)}:
-        share_y, share_x = float((y == mode).mean()), float((x == mode).mean())
-        error = np.sqrt(share_y * (1 - share_y) / len(y) + share_x * (1 - share_x) / len(x))
+        share_y = float((y == mode).mean())
+        share_x = float((x == mode).mean())
+        variance_y = share_y * (1 - share_y) / len(y)
+        variance_x = share_x * (1 - share_x) / len(x)
+        error = np.sqrt(variance_y + variance_x)
         if abs(share_y - share_x) > max(_LEAST_PILE, CLEAR * error):
             holders = real[x == mode] if share_x else generated[y == mode]
             piles.append(Pile(name, float(holders[0]), share_y, share_x))
