@@ -98,7 +98,7 @@ def finished(tmp_path_factory):
 
 
 @pytest.fixture
-def place(finished, tmp_path, monkeypatch):
+def workspace(finished, tmp_path, monkeypatch):
     """A copy of it, which may be changed, as the current directory."""
     shutil.copytree(finished, tmp_path / "place")
     monkeypatch.chdir(tmp_path / "place")
@@ -153,7 +153,7 @@ def test_every_help_answers_without_torch(capsys):
 # --- each command, from end to end --------------------------------------------------------------------------------
 
 
-def test_train_leaves_a_whole_run_and_prints_lines_that_stay_lines(place, capsys):
+def test_train_leaves_a_whole_run_and_prints_lines_that_stay_lines(workspace, capsys):
     assert cli.run(["train", "digits", *SMALL, "--out", "again"]) == 0
     out, err = capsys.readouterr()
     lines = err.splitlines()
@@ -163,7 +163,7 @@ def test_train_leaves_a_whole_run_and_prints_lines_that_stay_lines(place, capsys
     assert out.endswith("Report: again/report.html\n") and not re.search(
         "^epoch", out, re.MULTILINE
     )
-    again, run = tree(place / "again"), tree(place / "run")
+    again, run = tree(workspace / "again"), tree(workspace / "run")
     timed = {"history.jsonl", "checkpoint.safetensors", "report.html", "figures/curves.png"}
     later = {
         "validation.json",
@@ -178,7 +178,7 @@ def test_train_leaves_a_whole_run_and_prints_lines_that_stay_lines(place, capsys
     assert {name for name in run if run[name] != again[name]} <= timed
 
 
-def test_evaluate_prints_one_json_document(place, capsys):
+def test_evaluate_prints_one_json_document(workspace, capsys):
     numbers = json_of(["evaluate", "run", "--json", "--samples", "4"], capsys)
     assert numbers["unit"] == "nats" and numbers["split"] == "test"
     for name in ("elbo", "log_likelihood", "kl", "posterior_gap", "reconstruction_error"):
@@ -198,7 +198,7 @@ def test_evaluate_prints_one_json_document(place, capsys):
     assert show(open_run("run").evaluation["elbo"]) in capsys.readouterr().out
 
 
-def test_generate_writes_images_arrays_and_tables(place, capsys):
+def test_generate_writes_images_arrays_and_tables(workspace, capsys):
     assert cli.run(["generate", "run", "--count", "12", "--out", "new digits/"]) == 0
     assert capsys.readouterr().out == "12 rows: new digits\n"
     assert cli.run(["generate", "run", "--count", "12", "--out", "new.npy"]) == 0
@@ -223,7 +223,7 @@ def test_generate_writes_images_arrays_and_tables(place, capsys):
     )  # in the user's units
 
 
-def test_sampler_fits_saves_compares_and_generates(place, capsys, no_pictures):
+def test_sampler_fits_saves_compares_and_generates(workspace, capsys, no_pictures):
     command = ["sampler", "a table", "--samples", "20"]
     numbers = json_of([*command, "--json"], capsys)
     assert read_json("a table/samplers.json") == numbers
@@ -268,7 +268,7 @@ def test_sampler_fits_saves_compares_and_generates(place, capsys, no_pictures):
     )
 
 
-def test_encode_decode_and_reconstruct_agree(place, capsys):
+def test_encode_decode_and_reconstruct_agree(workspace, capsys):
     source = "designs of 2026.csv"
     for name in ("first", "second"):
         assert cli.run(["encode", "a table", source, "--out", f"{name}.csv", "--std"]) == 0
@@ -289,20 +289,20 @@ def test_encode_decode_and_reconstruct_agree(place, capsys):
         "reconstruction_error"
     ]
     np.testing.assert_allclose(np.load("decoded.npy"), np.load("rebuilt.npy"), rtol=1e-6)
-    squares = (np.load("rebuilt.npy") - write_designs(place / "same.csv")).astype(float) ** 2
+    squares = (np.load("rebuilt.npy") - write_designs(workspace / "same.csv")).astype(float) ** 2
     assert error["mean"] == pytest.approx(np.sqrt(squares.mean()), rel=1e-5) and error["n"] == 300
     for command, file in (("encode", "latents.csv"), ("reconstruct", "reconstructed.csv")):
         assert cli.run([command, "a table"]) == 0
-        assert (place / "a table" / file).is_file()
+        assert (workspace / "a table" / file).is_file()
 
 
-def test_rows_are_found_again_in_what_encode_wrote_and_decode_reads_it(place, capsys):
+def test_rows_are_found_again_in_what_encode_wrote_and_decode_reads_it(workspace, capsys):
     for options in ([], ["--std"]):
         for suffix in (".csv", ".npy"):
             name = f"all{len(options)}{suffix}"
             assert cli.run(["encode", "a table", *options, "--out", name]) == 0
             assert cli.run(["decode", "a table", name, "--out", f"decoded {name}.npy"]) == 0
-    decoded = [np.load(path) for path in sorted(place.glob("decoded *.npy"))]
+    decoded = [np.load(path) for path in sorted(workspace.glob("decoded *.npy"))]
     assert len(decoded) == 4 and all(np.array_equal(decoded[0], other) for other in decoded[1:])
     with open("all1.csv", newline="") as file:
         lines = list(csv.DictReader(file))
@@ -318,7 +318,7 @@ def test_rows_are_found_again_in_what_encode_wrote_and_decode_reads_it(place, ca
         assert table[row].tolist() == read_rows(TABLE[0], splits.schema).raw[row].tolist()
 
 
-def test_columns_of_a_csv_file_are_matched_by_name(place, capsys):
+def test_columns_of_a_csv_file_are_matched_by_name(workspace, capsys):
     with open(TABLE[0], newline="") as file:
         head, *rows = csv.reader(file)
     tables = {
@@ -331,12 +331,15 @@ def test_columns_of_a_csv_file_are_matched_by_name(place, capsys):
             writer = csv.writer(file)
             writer.writerow(
                 [
-                    *(head[place] for place in order[: 3 if last else None]),
+                    *(head[column] for column in order[: 3 if last else None]),
                     *([last] if last else []),
                 ]
             )
             writer.writerows(
-                [*(row[place] for place in order[: 3 if last else None]), *(["x1"] if last else [])]
+                [
+                    *(row[column] for column in order[: 3 if last else None]),
+                    *(["x1"] if last else []),
+                ]
                 for row in rows
             )
     assert cli.run(["encode", "a table", TABLE[0], "--out", "straight.npy"]) == 0
@@ -350,11 +353,11 @@ def test_columns_of_a_csv_file_are_matched_by_name(place, capsys):
         assert message in capsys.readouterr().err
 
 
-def test_draw_draws_again_and_info_tells_what_it_is(place, capsys):
-    figures = tree(place / "run" / "figures")
+def test_draw_draws_again_and_info_tells_what_it_is(workspace, capsys):
+    figures = tree(workspace / "run" / "figures")
     shutil.rmtree("run/figures")
     assert cli.run(["draw", "run"]) == 0
-    assert tree(place / "run" / "figures") == figures
+    assert tree(workspace / "run" / "figures") == figures
     values = json_of(["info", "run/model.safetensors", "--json"], capsys)
     assert values["model"]["latent_dim"] == 2 and values["schema"]["shape"] == [1, 8, 8]
     whole = json_of(["info", "run", "--json"], capsys)
@@ -374,30 +377,30 @@ def test_draw_draws_again_and_info_tells_what_it_is(place, capsys):
     assert "model.latent_dim" in capsys.readouterr().out
 
 
-def test_explore_writes_the_page_of_the_run_or_of_other_rows(place, capsys, monkeypatch):
+def test_explore_writes_the_page_of_the_run_or_of_other_rows(workspace, capsys, monkeypatch):
     """The one in the run's folder is written anew, another one is a new file; no path of the user's is in either."""
-    before = (place / "a table" / "explorer.html").read_bytes()
+    before = (workspace / "a table" / "explorer.html").read_bytes()
     assert cli.run(["explore", "a table"]) == 0
     assert "Explorer, 0." in capsys.readouterr().out
-    assert (place / "a table" / "explorer.html").read_bytes() == before
-    write_designs(place / "designs.csv", seed=1)
+    assert (workspace / "a table" / "explorer.html").read_bytes() == before
+    write_designs(workspace / "designs.csv", seed=1)
     assert cli.run(["explore", "a table", "--data", "designs.csv", "--out", "other.html"]) == 0
-    pages = [(place / name).read_text() for name in ("a table/explorer.html", "other.html")]
+    pages = [(workspace / name).read_text() for name in ("a table/explorer.html", "other.html")]
     totals = [re.search(r'"total": (\d+)', page) for page in pages]
     assert [match and match[1] for match in totals] == ["300", "300"] and pages[0] != pages[1]
     assert all(
-        str(place.parent) not in page and str(Path.home()) + "/" not in page for page in pages
+        str(workspace.parent) not in page and str(Path.home()) + "/" not in page for page in pages
     )
-    assert 'href="explorer.html"' in (place / "a table" / "report.html").read_text()
+    assert 'href="explorer.html"' in (workspace / "a table" / "report.html").read_text()
     monkeypatch.setattr("variform.runs.explorer.MOST_EMBEDDED", 10)
     assert cli.run(["explore", "a table"]) == 2
     assert "variform serve a table" in capsys.readouterr().err
     assert cli.run(["train", "digits", *SMALL, "--out", "large"]) == 0
-    assert not (place / "large" / "explorer.html").exists()
-    assert "variform serve large" in (place / "large" / "report.html").read_text()
+    assert not (workspace / "large" / "explorer.html").exists()
+    assert "variform serve large" in (workspace / "large" / "report.html").read_text()
 
 
-def test_info_opens_an_interrupted_run(place, capsys):
+def test_info_opens_an_interrupted_run(workspace, capsys):
     rows = Path("run/history.jsonl").read_text().splitlines()
     for name in ("evaluation.json", "model.safetensors", "last.safetensors"):
         Path("run", name).unlink()
@@ -411,9 +414,9 @@ def test_info_opens_an_interrupted_run(place, capsys):
     assert training["epochs"] == 0 and training["of_epochs"] == 2 and not training["finished"]
 
 
-def test_the_command_in_the_report_repeats_the_run(place, tmp_path, monkeypatch, no_pictures):
+def test_the_command_in_the_report_repeats_the_run(workspace, tmp_path, monkeypatch, no_pictures):
     for name in ("run", "a table"):
-        page = html.unescape((place / name / "report.html").read_text())
+        page = html.unescape((workspace / name / "report.html").read_text())
         command = re.search(r"variform train [^<\n]*", page)
         assert command
         monkeypatch.chdir(tmp_path)
@@ -421,11 +424,11 @@ def test_the_command_in_the_report_repeats_the_run(place, tmp_path, monkeypatch,
         assert words.pop() == "NEW" and cli.run([*words, f"{name} again"]) == 0
         for file in ("config.toml", "model.safetensors", "last.safetensors", "evaluation.json"):
             assert (tmp_path / f"{name} again" / file).read_bytes() == (
-                place / name / file
+                workspace / name / file
             ).read_bytes()
 
 
-def test_options_of_a_file_give_way_to_those_of_the_command(place, no_pictures):
+def test_options_of_a_file_give_way_to_those_of_the_command(workspace, no_pictures):
     assert (
         cli.run(
             [
@@ -443,13 +446,13 @@ def test_options_of_a_file_give_way_to_those_of_the_command(place, no_pictures):
         == 0
     )
     old, new = (
-        (place / name / "config.toml").read_text().splitlines() for name in ("a table", "b")
+        (workspace / name / "config.toml").read_text().splitlines() for name in ("a table", "b")
     )
     changed = {(a, b) for a, b in zip(old, new, strict=True) if a != b}
     assert changed == {("latent_dim = 2", "latent_dim = 1"), ("beta = 1.0", "beta = 2.0")}
 
 
-def test_an_unused_option_of_an_older_run_does_not_close_it(place, no_pictures):
+def test_an_unused_option_of_an_older_run_does_not_close_it(workspace, no_pictures):
     """It is refused where a training begins, and nowhere else; a value that is the default says nothing."""
     config = Path("run/config.toml")
     config.write_text(config.read_text().replace("components = 100", "components = 50"))
@@ -459,16 +462,16 @@ def test_an_unused_option_of_an_older_run_does_not_close_it(place, no_pictures):
     assert cli.run(["train", "--config", "default/config.toml", "--out", "again"]) == 0
 
 
-def test_a_source_behind_a_link_is_read_again_under_its_name(place, no_pictures):
+def test_a_source_behind_a_link_is_read_again_under_its_name(workspace, no_pictures):
     """As in a cache of blobs: the link's name tells the format, its target's does not."""
     Path(TABLE[0]).rename("0f2d")
     Path("link.csv").symlink_to("0f2d")
     assert cli.run(["train", "link.csv", *TABLE[1:], "--out", "linked"]) == 0
     assert cli.run(["evaluate", "linked", "--samples", "2"]) == 0
-    assert open_run("linked").config.source == str(place / "link.csv")
+    assert open_run("linked").config.source == str(workspace / "link.csv")
 
 
-def test_a_folder_named_digits_does_not_hide_the_built_in_name(place, no_pictures):
+def test_a_folder_named_digits_does_not_hide_the_built_in_name(workspace, no_pictures):
     Path("digits").mkdir()
     shutil.copy("designs of 2026.csv", "digits/1.csv")
     assert cli.run(["train", "digits", *SMALL, "--out", "again"]) == 0
@@ -495,15 +498,15 @@ def test_a_folder_named_digits_does_not_hide_the_built_in_name(place, no_picture
     assert read_config(Path("s/study.toml")).source == "digits"
 
 
-def test_a_subset_of_the_sprites_is_trained_on_by_its_name_and_read_again(place, no_pictures):
+def test_a_subset_of_the_sprites_is_trained_on_by_its_name_and_read_again(workspace, no_pictures):
     assert cli.run(["train", "sprites:300", *SMALL, "--out", "shapes"]) == 0
     assert cli.run(["evaluate", "shapes", "--samples", "2"]) == 0
     assert open_run("shapes").config.source == "sprites:300"
 
 
-def test_an_autoencoder_claims_no_bound_and_is_drawn_all_the_same(place):
+def test_an_autoencoder_claims_no_bound_and_is_drawn_all_the_same(workspace):
     assert cli.run(["train", "digits", "--objective", "autoencoder", *SMALL, "--out", "plain"]) == 0
-    lines = (place / "plain" / "history.jsonl").read_text().splitlines()
+    lines = (workspace / "plain" / "history.jsonl").read_text().splitlines()
     rows = [
         json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
         for line in lines
@@ -513,12 +516,12 @@ def test_an_autoencoder_claims_no_bound_and_is_drawn_all_the_same(place):
     )
     assert any(
         "Compare reconstruction errors" in note
-        for note in open_run(place / "plain").evaluation["notes"]
+        for note in open_run(workspace / "plain").evaluation["notes"]
     )
     assert cli.run(["draw", "plain"]) == 0
 
 
-def test_a_test_split_that_duplicates_make_tiny_is_warned_of(place, capsys, no_pictures):
+def test_a_test_split_that_duplicates_make_tiny_is_warned_of(workspace, capsys, no_pictures):
     """Of 603 rows 600 are one of 20, and a seed is taken that leaves no more than three to the test rows."""
     many = [f"{n % 20 / 20},1" if n % 2 else f"{n % 20 / 20},2" for n in range(600)]
     Path("many.csv").write_text("\n".join(["a,b", *many, "0.01,1", "0.02,1", "0.03,2"]))
@@ -543,15 +546,15 @@ def _test_rows(source, seed):
 # --- interrupted, resumed, replaced -------------------------------------------------------------------------------
 
 
-def test_resume_of_a_finished_run_ends_with_the_same_files(place):
-    before = tree(place)
+def test_resume_of_a_finished_run_ends_with_the_same_files(workspace):
+    before = tree(workspace)
     assert cli.run(["train", "--resume", "run"]) == 0
-    after = tree(place)
+    after = tree(workspace)
     assert after.keys() == before.keys()
     assert {name for name in before if before[name] != after[name]} == set()
 
 
-def test_importance_samples_are_part_of_the_run(place, capsys, no_pictures):
+def test_importance_samples_are_part_of_the_run(workspace, capsys, no_pictures):
     """`evaluate` and `--resume` take those that the run was begun with; `--resume` may also change them."""
     assert json_of(["evaluate", "run", "--json"], capsys) == open_run("run").evaluation
     weights = Path("run/model.safetensors").read_bytes()
@@ -573,16 +576,16 @@ def test_importance_samples_are_part_of_the_run(place, capsys, no_pictures):
     assert open_run("run").config.evaluation.nll_samples == 1000
 
 
-def test_a_run_killed_before_its_first_checkpoint_is_resumed(place, no_pictures):
-    before = tree(place / "run")
+def test_a_run_killed_before_its_first_checkpoint_is_resumed(workspace, no_pictures):
+    before = tree(workspace / "run")
     for name in before:
-        if name not in ("config.toml", "data.json") and (place / "run" / name).is_file():
-            (place / "run" / name).unlink()
+        if name not in ("config.toml", "data.json") and (workspace / "run" / name).is_file():
+            (workspace / "run" / name).unlink()
     Path("run/.checkpoint-0123abcd.safetensors").write_text(
         "half"
     )  # what a kill in mid-write leaves
     assert cli.run(["train", "--resume", "run"]) == 0
-    after = tree(place / "run")
+    after = tree(workspace / "run")
     assert all(
         after[name] == before[name]
         for name in ("model.safetensors", "last.safetensors", "evaluation.json")
@@ -590,7 +593,9 @@ def test_a_run_killed_before_its_first_checkpoint_is_resumed(place, no_pictures)
     assert not any(name.startswith(".") for name in after)
 
 
-def test_a_run_stopped_in_its_evaluation_says_how_to_go_on(place, monkeypatch, capsys, no_pictures):
+def test_a_run_stopped_in_its_evaluation_says_how_to_go_on(
+    workspace, monkeypatch, capsys, no_pictures
+):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
@@ -602,11 +607,13 @@ def test_a_run_stopped_in_its_evaluation_says_how_to_go_on(place, monkeypatch, c
     assert open_run("new run").evaluation == open_run("run").evaluation
 
 
-def test_overwrite_sets_the_results_aside_and_keeps_foreign_files(place, monkeypatch, no_pictures):
+def test_overwrite_sets_the_results_aside_and_keeps_foreign_files(
+    workspace, monkeypatch, no_pictures
+):
     foreign = {"notes.txt", "figures/mine.png", "latents.csv", ".hidden-0123abcd.txt"}
     for name in foreign:
-        (place / "run" / name).write_text("mine")
-    old = tree(place / "run")
+        (workspace / "run" / name).write_text("mine")
+    old = tree(workspace / "run")
     train = ["train", "digits", *SMALL, "--seed", "5", "--out", "run", "--overwrite"]
 
     def stop(*_, **__):
@@ -615,7 +622,7 @@ def test_overwrite_sets_the_results_aside_and_keeps_foreign_files(place, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr("variform.runs.train.fit", stop)
         assert cli.run(train) == 130
-    left = tree(place / "run")
+    left = tree(workspace / "run")
     assert {name: left[f"replaced-1/{name}"] for name in RESULTS if name in old} == {
         name: old[name] for name in RESULTS if name in old
     }
@@ -624,11 +631,13 @@ def test_overwrite_sets_the_results_aside_and_keeps_foreign_files(place, monkeyp
     )
     assert cli.run(["evaluate", "run"]) == 2  # never the old model beside the new configuration
     assert cli.run(train) == 0
-    assert all((place / "run" / name).read_text() == "mine" for name in foreign)
+    assert all((workspace / "run" / name).read_text() == "mine" for name in foreign)
     assert open_run("run").config.train.seed == 5
 
 
-def test_an_interrupted_study_goes_on_without_training_anything_twice(place, monkeypatch, capsys):
+def test_an_interrupted_study_goes_on_without_training_anything_twice(
+    workspace, monkeypatch, capsys
+):
     command = [
         "study",
         "latent-dim",
@@ -669,17 +678,17 @@ def test_an_interrupted_study_goes_on_without_training_anything_twice(place, mon
     assert (
         len(trained) == 2 and Path("study/dim-1-seed-0/model.safetensors").read_bytes() == weights
     )
-    before = tree(place / "study")
-    write_designs(place / TABLE[0], seed=1)
+    before = tree(workspace / "study")
+    write_designs(workspace / TABLE[0], seed=1)
     assert cli.run(command) == 2  # other data than those of the finished fits
     assert cli.run([*command, "--batch-size", "64"]) == 2
     assert cli.run(["train", "--resume", "study"]) == 2  # a study is no run
-    assert tree(place / "study") == before
+    assert tree(workspace / "study") == before
     assert json_of([*command, "--overwrite"], capsys)["rows"] != more["rows"]
     assert trained == ["dim-1-seed-0", "dim-2-seed-0"] * 2
 
 
-def test_a_reader_that_leaves_early_is_no_error(place):
+def test_a_reader_that_leaves_early_is_no_error(workspace):
     code = "import sys; sys.stdout.reconfigure(write_through=True); from variform.faces.cli import main; main()"
     with subprocess.Popen(
         [sys.executable, "-c", code, "info", "run"],
@@ -926,7 +935,7 @@ def test_a_read_only_folder_is_told_before_the_data_are_read(tmp_path, capsys, c
     assert f"{tmp_path} may not be written to" in capsys.readouterr().err
 
 
-def test_reading_nothing_but_the_source_decides(place):
+def test_reading_nothing_but_the_source_decides(workspace):
     """The fixtures speak of the data that are meant: 300 rows of two numbers, with a label aside."""
     rows = read(TABLE[0], read_config(Path("a table/config.toml")).data)
     assert rows.schema.columns == ("length [mm]", "T, inside") and rows.schema.classes == ("a", "b")

@@ -30,7 +30,7 @@ ROWS = 300
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def workspace(tmp_path_factory):
     """A folder with values in [0, 1] and a label, the same with one value changed, and with fewer decimals."""
     folder = tmp_path_factory.mktemp("comparisons")
     values = np.random.default_rng(0).uniform(0.2, 0.8, (ROWS, 3)).round(4)
@@ -44,9 +44,9 @@ def place(tmp_path_factory):
     return folder
 
 
-def trained(place, name, *, source="values", samples=3, train=None, **options):
+def trained(workspace, name, *, source="values", samples=3, train=None, **options):
     """The folder of a run of one epoch, trained once."""
-    folder = place / name
+    folder = workspace / name
     if not folder.exists():
         data = DataConfig(
             **{"label": "kind", "scaling": "none"}
@@ -57,7 +57,7 @@ def trained(place, name, *, source="values", samples=3, train=None, **options):
         )
         train = train or TrainConfig(epochs=1)
         few = EvaluationConfig(nll_samples=samples)
-        source = str(place / f"{source}.csv")
+        source = str(workspace / f"{source}.csv")
         config = RunConfig(source=source, data=data, model=model, train=train, evaluation=few)
         train_run(config, folder, pictures=False)
     return folder
@@ -113,13 +113,13 @@ def test_paired_differences_are_those_of_numpy():
     assert error["se"] == pytest.approx(jackknife, rel=0.01) and error["n"] == 499
 
 
-def test_the_planted_difference_of_two_models_is_found(place):
+def test_the_planted_difference_of_two_models_is_found(workspace):
     """Scores of the weights before are there, and not taken for those of the weights that are."""
     biases = {"first": [0.5, 0.5, 0.5], "second": [0.4, 0.5, 0.6], "third": [0.9, 0.9, 0.9]}
     for name, bias in biases.items():
-        constant(trained(place, name), bias)
-    comparison = comparisons.compare([place / name for name in biases])
-    raw = open_run(place / "first").data().test.raw.double().numpy()
+        constant(trained(workspace, name), bias)
+    comparison = comparisons.compare([workspace / name for name in biases])
+    raw = open_run(workspace / "first").data().test.raw.double().numpy()
     nll = {
         name: ((raw - np.float32(bias)) ** 2).sum(1) / 2 + 1.5 * np.log(2 * np.pi)
         for name, bias in biases.items()
@@ -167,8 +167,8 @@ REFUSED = [  # a run beside `plain`, the ground, whether errors may be ranked al
 @pytest.mark.parametrize(
     ("other", "ground", "error"), REFUSED, ids=[case[0]["name"] for case in REFUSED]
 )
-def test_runs_are_not_ranked_where_their_numbers_are_of_two_kinds(place, other, ground, error):
-    folders = [trained(place, **PLAIN), trained(place, **other)]
+def test_runs_are_not_ranked_where_their_numbers_are_of_two_kinds(workspace, other, ground, error):
+    folders = [trained(workspace, **PLAIN), trained(workspace, **other)]
     comparison = comparisons.compare(folders)
     assert comparison.groups == []
     assert bool(comparison.error_groups) == error
@@ -183,9 +183,9 @@ def test_runs_are_not_ranked_where_their_numbers_are_of_two_kinds(place, other, 
     assert "nan" not in str([table.rows for table in comparison.tables()])
 
 
-def test_runs_of_one_kind_are_ranked_among_themselves(place):
+def test_runs_of_one_kind_are_ranked_among_themselves(workspace):
     names = [PLAIN, REFUSED[0][0], {"name": "shared", "likelihood": "gaussian-shared"}]
-    comparison = comparisons.compare([trained(place, **options) for options in names])
+    comparison = comparisons.compare([trained(workspace, **options) for options in names])
     (group,) = comparison.groups
     assert sorted(group["runs"]) == ["plain", "shared"] and group["measure"] == "nll"
     (errors,) = comparison.error_groups
@@ -193,8 +193,8 @@ def test_runs_of_one_kind_are_ranked_among_themselves(place):
     assert comparison.options["likelihood"] == ["gaussian-identity", "bernoulli", "gaussian-shared"]
 
 
-def test_scores_are_kept_and_new_ones_agree_with_them(place):
-    folder = trained(place, "kept")
+def test_scores_are_kept_and_new_ones_agree_with_them(workspace):
+    folder = trained(workspace, "kept")
     run = open_run(folder)
     header, kept = scored_rows(run)
     assert header["samples"] == 3 and kept["index"].tolist() == run.data().test.index.tolist()
@@ -213,9 +213,9 @@ def test_scores_are_kept_and_new_ones_agree_with_them(place):
     assert (folder / "scores.safetensors").read_bytes() == file
 
 
-def test_refined_posteriors_give_the_truth_that_a_spoilt_one_hides(place, tmp_path, capsys):
+def test_refined_posteriors_give_the_truth_that_a_spoilt_one_hides(workspace, tmp_path, capsys):
     """p(x) is known in closed form; one of two equal models has an encoder that is too narrow and beside the truth."""
-    folders = [trained(place, name, samples=200) for name in ("sound", "spoilt")]
+    folders = [trained(workspace, name, samples=200) for name in ("sound", "spoilt")]
     for folder in folders:
         constant(folder, [0.5, 0.5, 0.5])
     vae = open_run(folders[1]).vae
@@ -252,9 +252,9 @@ def test_refined_posteriors_give_the_truth_that_a_spoilt_one_hides(place, tmp_pa
     assert cli.run(["compare", *map(str, folders), "--refine", "-1"]) == 2
 
 
-def test_an_older_run_without_a_pareto_k_is_pooled_with_a_newer_one(place):
+def test_an_older_run_without_a_pareto_k_is_pooled_with_a_newer_one(workspace):
     folders = [
-        trained(place, f"of seed {seed}", samples=30, train=TrainConfig(epochs=1, seed=seed))
+        trained(workspace, f"of seed {seed}", samples=30, train=TrainConfig(epochs=1, seed=seed))
         for seed in (0, 1)
     ]
     header, tensors = read_sealed(folders[1] / "scores.safetensors")
@@ -264,12 +264,13 @@ def test_an_older_run_without_a_pareto_k_is_pooled_with_a_newer_one(place):
     assert comparison["nll"]["seeds"] == 2 and "high_pareto_k" not in comparison
 
 
-def test_seeds_of_one_configuration_are_pooled(place):
+def test_seeds_of_one_configuration_are_pooled(workspace):
     folders = [
-        trained(place, f"seed {seed}", train=TrainConfig(epochs=1, seed=seed)) for seed in range(3)
+        trained(workspace, f"seed {seed}", train=TrainConfig(epochs=1, seed=seed))
+        for seed in range(3)
     ]
     comparison = comparisons.compare(
-        [*folders, trained(place, "shared", likelihood="gaussian-shared")]
+        [*folders, trained(workspace, "shared", likelihood="gaussian-shared")]
     )
     (pooled,) = comparison.seeds
     means = [open_run(folder).evaluation["nll"] for folder in folders]
@@ -282,18 +283,18 @@ def test_seeds_of_one_configuration_are_pooled(place):
     assert pooled["nll"]["se"] == pytest.approx(np.sqrt(variance))
 
 
-def test_the_command_prints_and_writes_the_same_numbers(place, capsys, monkeypatch):
+def test_the_command_prints_and_writes_the_same_numbers(workspace, capsys, monkeypatch):
     torch.set_default_dtype(torch.float32)
     names = ["plain", "shared", "bernoulli"]
     for options in (PLAIN, {"name": "shared", "likelihood": "gaussian-shared"}, REFUSED[0][0]):
-        trained(place, **options)
-    monkeypatch.chdir(place)
+        trained(workspace, **options)
+    monkeypatch.chdir(workspace)
     assert cli.run(["compare", *names, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert cli.run(["compare", *names, "--out", "beside"]) == 0
     out = capsys.readouterr().out
-    assert read_json(place / "beside" / "comparison.json") == printed
-    with open(place / "beside" / "comparison.csv", newline="") as file:
+    assert read_json(workspace / "beside" / "comparison.json") == printed
+    with open(workspace / "beside" / "comparison.csv", newline="") as file:
         lines = list(csv.DictReader(file))
     (group,) = printed["ranked"]
     for line, run in zip(lines, printed["runs"], strict=True):
@@ -304,7 +305,7 @@ def test_the_command_prints_and_writes_the_same_numbers(place, capsys, monkeypat
                 float(line["nll_difference_se"]) == group["differences"][run["name"]]["nll"]["se"]
             )
             assert show(group["differences"][run["name"]]["nll"]) in out
-    page = (place / "beside" / "comparison.html").read_text()
+    page = (workspace / "beside" / "comparison.html").read_text()
     assert len(re.findall("data:image/png", page)) == 2  # curves of two kinds of nats
     assert (
         "Not ranked by density, because the runs differ in likelihood" in page

@@ -86,7 +86,7 @@ def changed(text, lines):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def workspace(tmp_path_factory):
     """A folder in which the page's commands were run, with the page's changes in a copy of the package."""
     folder = tmp_path_factory.mktemp("extended")
     shutil.copytree(
@@ -135,77 +135,83 @@ def place(tmp_path_factory):
     return folder
 
 
-def test_the_runs_are_compared_by_density_over_the_same_rows(place):
-    comparison = json.loads((place / "comparison" / "comparison.json").read_text(encoding="utf-8"))
+def test_the_runs_are_compared_by_density_over_the_same_rows(workspace):
+    comparison = json.loads(
+        (workspace / "comparison" / "comparison.json").read_text(encoding="utf-8")
+    )
     assert {run["likelihood"] for run in comparison["runs"]} == {"laplace", "gaussian-shared"}
     assert comparison["refused"] == []
     (group,) = comparison["ranked"]
     assert set(group["runs"]) == {"laplace", "gaussian"}
 
 
-def test_its_trivial_model_is_that_of_scipy(place):
+def test_its_trivial_model_is_that_of_scipy(workspace):
     data = variform.read("digits")
     train, test = (
         part.raw.flatten(1).double().numpy() / 16 for part in (data.train, data.test)
     )  # intensities
     scale = np.maximum(train.std(0) / np.sqrt(2), 1 / 16)  # not below one level
     expected = -stats.laplace(train.mean(0), scale).logpdf(test).sum(1).mean()
-    numbers = json.loads((place / "laplace" / "evaluation.json").read_text(encoding="utf-8"))
+    numbers = json.loads((workspace / "laplace" / "evaluation.json").read_text(encoding="utf-8"))
     assert numbers["baselines"]["trivial"]["nll"]["mean"] == pytest.approx(expected, rel=1e-6)
 
 
-def test_it_leaves_torch_and_has_a_page(place):
+def test_it_leaves_torch_and_has_a_page(workspace):
     """An export compares its answers with torch's before it leaves anything in the folder."""
-    assert {file.name for file in (place / "for-numpy").iterdir()} == {"model.npz", "reader.py"}
-    assert {file.name for file in (place / "for-onnx").iterdir()} == {
+    assert {file.name for file in (workspace / "for-numpy").iterdir()} == {"model.npz", "reader.py"}
+    assert {file.name for file in (workspace / "for-onnx").iterdir()} == {
         "encoder.onnx",
         "decoder.onnx",
     }
-    for file in (place / "laplace.html", place / "laplace" / "explorer.html"):
+    for file in (workspace / "laplace.html", workspace / "laplace" / "explorer.html"):
         assert "laplace" in file.read_text(encoding="utf-8")
 
 
-def test_the_sampler_has_the_moments_of_the_rows_and_draws(place):
-    numbers = json.loads((place / "gaussian" / "samplers.json").read_text(encoding="utf-8"))
+def test_the_sampler_has_the_moments_of_the_rows_and_draws(workspace):
+    numbers = json.loads((workspace / "gaussian" / "samplers.json").read_text(encoding="utf-8"))
     assert set(numbers["samplers"]) == {"prior", "gaussian"}
-    weights = load_file(place / "gaussian" / "sampler-gaussian.safetensors")
-    run = open_run(place / "gaussian")
+    weights = load_file(workspace / "gaussian" / "sampler-gaussian.safetensors")
+    run = open_run(workspace / "gaussian")
     z = aggregated_posterior(run.vae, run.data().train).numpy()
     np.testing.assert_allclose(weights["loc"][0], z.mean(0), rtol=1e-5)
     scale = weights["scale_tril"][0].astype(float)
     np.testing.assert_allclose(scale @ scale.T, np.cov(z.T), rtol=1e-5, atol=1e-7)
-    assert np.load(place / "new.npy").shape == (5, 1, 8, 8)
-    assert "the fitted Gaussian" in (place / "gaussian.html").read_text(encoding="utf-8")
+    assert np.load(workspace / "new.npy").shape == (5, 1, 8, 8)
+    assert "the fitted Gaussian" in (workspace / "gaussian.html").read_text(encoding="utf-8")
 
 
-def test_the_option_makes_weights_smaller_and_is_in_what_a_run_says_of_itself(place):
+def test_the_option_makes_weights_smaller_and_is_in_what_a_run_says_of_itself(workspace):
     squares = {}
     for name in ("gaussian", "decayed"):
-        weights = load_file(place / name / "last.safetensors")
+        weights = load_file(workspace / name / "last.safetensors")
         squares[name] = sum(
             np.square(weight).sum() for key, weight in weights.items() if key.endswith("weight")
         )
     assert (
         squares["decayed"] < squares["gaussian"]
     )  # which are the same bits where it does not arrive
-    assert "weight_decay = 0.1" in (place / "decayed" / "config.toml").read_text(encoding="utf-8")
-    assert "elbo (weight decay 0.1)" in (place / "decayed" / "report.html").read_text(
+    assert "weight_decay = 0.1" in (workspace / "decayed" / "config.toml").read_text(
+        encoding="utf-8"
+    )
+    assert "elbo (weight decay 0.1)" in (workspace / "decayed" / "report.html").read_text(
         encoding="utf-8"
     )
 
 
-def test_lines_of_json_are_encoded_as_the_same_rows_of_a_csv_file(place):
-    vae = open_run(place / "lines").vae
+def test_lines_of_json_are_encoded_as_the_same_rows_of_a_csv_file(workspace):
+    vae = open_run(workspace / "lines").vae
     assert vae.schema.columns == COLUMNS
-    means, _ = encode(vae, read_rows(place / "rows.csv", vae.schema))
-    np.testing.assert_array_equal(np.load(place / "latents.npy"), means)
+    means, _ = encode(vae, read_rows(workspace / "rows.csv", vae.schema))
+    np.testing.assert_array_equal(np.load(workspace / "latents.npy"), means)
 
 
-def test_the_metric_is_kept_and_shown(place):
-    numbers = json.loads((place / "laplace" / "evaluation.json").read_text(encoding="utf-8"))
+def test_the_metric_is_kept_and_shown(workspace):
+    numbers = json.loads((workspace / "laplace" / "evaluation.json").read_text(encoding="utf-8"))
     assert numbers["kl_per_latent"]["mean"] == pytest.approx(numbers["kl"]["mean"] / 2, rel=1e-12)
-    assert "KL per latent (nats)" in (place / "laplace" / "report.html").read_text(encoding="utf-8")
-    assert "KL per latent (nats)" in (place / "printed.txt").read_text(encoding="utf-8")
+    assert "KL per latent (nats)" in (workspace / "laplace" / "report.html").read_text(
+        encoding="utf-8"
+    )
+    assert "KL per latent (nats)" in (workspace / "printed.txt").read_text(encoding="utf-8")
 
 
 # --- a view of the explorer page ----------------------------------------------------------------------------------

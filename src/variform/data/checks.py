@@ -19,7 +19,7 @@ def in_order(source: Source, schema: Schema) -> Source:
         return source
     require_columns(source.columns, schema, source.name)
     order = [source.columns.index(name) for name in schema.columns]
-    categories = tuple(source.categories[place] for place in order) if source.categories else ()
+    categories = tuple(source.categories[number] for number in order) if source.categories else ()
     values = np.asarray(source.values)[:, order]
     return dataclasses.replace(source, values=values, columns=schema.columns, categories=categories)
 

@@ -88,6 +88,6 @@ class Marginals:
         counts = torch.zeros(levels * size, dtype=torch.float64)
         for x in self.batches():
             level = (x.nan_to_num() * (levels - 1)).round().long()
-            place = (level * size + torch.arange(size))[~x.isnan()]
-            counts += torch.bincount(place, minlength=levels * size)
+            cell = (level * size + torch.arange(size))[~x.isnan()]
+            counts += torch.bincount(cell, minlength=levels * size)
         return counts.reshape(levels, size)

@@ -256,7 +256,7 @@ class _Lowering:
             return make
 
         self.concatenate([taking(places, maker) for places, maker in groups])
-        self.take(np.argsort([place for places, _ in groups for place in places]).tolist())
+        self.take(np.argsort([column for places, _ in groups for column in places]).tolist())
 
 
 _OF_LIKELIHOODS = (
@@ -439,8 +439,8 @@ def _restored(decoding: _Lowering, schema: Schema) -> None:
     decoding.add(torch.tensor(schema.shift, dtype=torch.float64))
     if not schema.kinds:
         return
-    whole = [place for place, is_whole in enumerate(schema.whole) if is_whole]
-    others = [place for place, is_whole in enumerate(schema.whole) if not is_whole]
+    whole = [column for column, is_whole in enumerate(schema.whole) if is_whole]
+    others = [column for column, is_whole in enumerate(schema.whole) if not is_whole]
     if whole and others:
         decoding.on_columns(
             [(whole, lambda branch: branch.map("round")), (others, lambda branch: None)]

@@ -107,18 +107,18 @@ class TableFeatures(nn.Module):
     ) -> None:
         super().__init__()
         numbers, counts, units, codes = [], [], [], []
-        for place, kind in enumerate(kinds):
+        for column, kind in enumerate(kinds):
             if kind == "category":
-                units += [place] * levels[place]
-                codes += range(levels[place])
+                units += [column] * levels[column]
+                codes += range(levels[column])
             else:
-                numbers.append(place)
+                numbers.append(column)
                 counts.append(kind == "count")
-        gappy = [place for place, gap in enumerate(gaps) if gap]
+        gappy = [column for column, gap in enumerate(gaps) if gap]
         fixed = {"numbers": numbers, "units": units, "codes": codes, "gappy": gappy}
         for name, values in fixed.items():
-            places = torch.tensor(values, dtype=torch.int64)
-            self.register_buffer(name, places, persistent=False)
+            columns = torch.tensor(values, dtype=torch.int64)
+            self.register_buffer(name, columns, persistent=False)
         is_count = torch.tensor(counts, dtype=torch.bool)
         self.register_buffer("counts", is_count, persistent=False)
         self.register_buffer("centre", torch.zeros(len(numbers)))

@@ -691,10 +691,10 @@ class MixedLikelihood(Likelihood):
                 f"a column must be real, binary, count or category; got {min(odd)}. Change its kind."
             )
         places = {
-            kind: [place for place, one in enumerate(kinds) if one == kind]
+            kind: [index for index, one in enumerate(kinds) if one == kind]
             for kind in ("real", "binary", "count")
         }
-        categories = [place for place, kind in enumerate(kinds) if kind == "category"]
+        categories = [index for index, kind in enumerate(kinds) if kind == "category"]
         families: list[tuple[list[int], Likelihood]] = [
             (
                 places["real"],
@@ -702,10 +702,10 @@ class MixedLikelihood(Likelihood):
             ),
             (places["binary"], BernoulliLikelihood((len(places["binary"]),))),
             (places["count"], NegativeBinomialLikelihood((len(places["count"]),))),
-            *(([place], _CategoryLikelihood((1,), levels=levels[place])) for place in categories),
+            *(([index], _CategoryLikelihood((1,), levels=levels[index])) for index in categories),
         ]
         self.families = nn.ModuleList([family for columns, family in families if columns])
-        order = [place for columns, _ in families for place in columns]
+        order = [index for columns, _ in families for index in columns]
         self.register_buffer("order", torch.tensor(order), persistent=False)
 
     @classmethod
@@ -716,7 +716,7 @@ class MixedLikelihood(Likelihood):
                 f"the mixed likelihood needs the kinds of columns; {schema.source} was read without them. Read it with "
                 "`cells='mixed'`."
             )
-        reals = [place for place, kind in enumerate(schema.kinds) if kind == "real"]
+        reals = [index for index, kind in enumerate(schema.kinds) if kind == "real"]
         levels = [len(names) for names in schema.categories]
         return cls(schema.kinds, levels=levels, min_std=least_std(schema, reals), **options)
 
@@ -849,7 +849,7 @@ def least_std(schema: Schema, columns: Sequence[int] | None = None) -> float:
         (high - low) / scale
         for low, high, scale in zip(schema.low, schema.high, schema.scale, strict=True)
     ]
-    ranges = ranges if columns is None else [ranges[place] for place in columns]
+    ranges = ranges if columns is None else [ranges[index] for index in columns]
     if schema.seen_levels and schema.seen_levels > 2:
         return 1 / max(schema.scale)
     return 1e-3 * min([1.0, *(width for width in ranges if width > 0)])

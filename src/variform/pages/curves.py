@@ -143,7 +143,7 @@ def _draw_run(
     values = np.array([row[f"valid_{key}"] for row in history], dtype=float)
     marker = _marker_of_epochs(history)
     panel.plot(steps, values, marker=marker, markersize=3, linewidth=1.5, color=color, **look)
-    best = _best_place(history)
+    best = _best_epoch(history)
     if best is not None:
         panel.plot(steps[best], values[best], color=color, **_STAR)
     return values
@@ -237,7 +237,7 @@ def _draw_validation(panel: Axes, history: Sequence[Mapping[str, Any]], key: str
     values = np.array([row[f"valid_{key}"] for row in history], dtype=float)
     marker = _marker_of_epochs(history)
     panel.plot(passes, values, "-", color=ORANGE, label="valid", marker=marker, **_LINE)
-    best = _best_place(history)
+    best = _best_epoch(history)
     if best is not None:
         label = f"best epoch: {history[best]['epoch']}"
         panel.plot(passes[best], values[best], color=ORANGE, label=label, **_STAR)
@@ -249,10 +249,10 @@ def _passes(history: Sequence[Mapping[str, Any]]) -> list[float]:
     return [row["epoch"] - 1 + row.get("examples", all_rows) / all_rows for row in history]
 
 
-def _best_place(history: Sequence[Mapping[str, Any]]) -> int | None:
+def _best_epoch(history: Sequence[Mapping[str, Any]]) -> int | None:
     """Where the best epoch stands: the last of those that were best so far."""
-    places = [place for place, row in enumerate(history) if row.get("best")]
-    return places[-1] if places else None
+    best_epochs = [epoch for epoch, row in enumerate(history) if row.get("best")]
+    return best_epochs[-1] if best_epochs else None
 
 
 def _marker_of_epochs(history: Sequence[Mapping[str, Any]]) -> str:
@@ -298,23 +298,23 @@ def _draw_study(
         if panel.get_legend_handles_labels()[0]:
             panel.legend(frameon=False, fontsize=TICK_SIZE)
     for panel in (bound, error):
-        places = np.array(dims)
+        positions = np.array(dims)
         if dims[-1] > 8 * dims[0]:
             panel.set_xscale("log", base=2)
-            places = np.log(dims)
-        ticks = _apart(dims, places)
+            positions = np.log(dims)
+        ticks = _apart(dims, positions)
         panel.set_xticks(ticks, [str(tick) for tick in ticks])
         panel.set_xticks([], minor=True)
 
 
-def _apart(values: Sequence[int], places: Array) -> list[int]:
+def _apart(values: Sequence[int], positions: Array) -> list[int]:
     """Those of the rising values whose places on an axis leave room for a label."""
-    room = (places[-1] - places[0]) / 10
-    kept = [0]
+    room = (positions[-1] - positions[0]) / 10
+    shown = [0]
     for number in range(1, len(values)):
-        if places[number] - places[kept[-1]] > room:
-            kept.append(number)
-    return [values[number] for number in kept]
+        if positions[number] - positions[shown[-1]] > room:
+            shown.append(number)
+    return [values[number] for number in shown]
 
 
 def _draw_measure(

@@ -149,7 +149,7 @@ def _reconstruction_panels(
         panel.set(xlim=limits, ylim=limits, box_aspect=1)
         if words := words_of(categories, number):
             shown = every_nth(len(words), 6)
-            names = [fitted_text(words[place], max(8, 36 // len(shown))) for place in shown]
+            names = [fitted_text(words[index], max(8, 36 // len(shown))) for index in shown]
             panel.set_xticks(shown, names)
             panel.set_yticks(shown, names)
     label_outer(panels, "original", "reconstruction")
@@ -197,7 +197,7 @@ def _sample_panels(
             bins = np.arange(len(words) + 1) - 0.5
             shown = every_nth(len(words), 6)
             panel.set_xticks(
-                shown, [fitted_text(words[place], max(8, 36 // len(shown))) for place in shown]
+                shown, [fitted_text(words[index], max(8, 36 // len(shown))) for index in shown]
             )
         if data is not None:
             draw_histogram(

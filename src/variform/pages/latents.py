@@ -375,10 +375,10 @@ def _latent_ticks(panel: Axes, quantiles: Array, most: int, is_standard: bool) -
     ticks = every_nth(count, most) if most > 3 else sorted({0, count // 2, count - 1})
     names = [f"{quantiles[tick]:.3g}" for tick in ticks]
     if is_standard:
-        places = [
+        values = [
             f"{NormalDist().inv_cdf(quantiles[tick]):.2f}".replace("-", MINUS) for tick in ticks
         ]
-        names = [f"{place}\n({name})" for place, name in zip(places, names, strict=True)]
+        names = [f"{value}\n({name})" for value, name in zip(values, names, strict=True)]
     panel.grid(visible=False)
     panel.set_xticks(ticks, names, fontsize=TICK_SIZE)
     panel.set_yticks(ticks, names, fontsize=TICK_SIZE)

@@ -166,6 +166,6 @@ def _embed(picture: Picture) -> dict[str, Any]:
 
 def _dots_per_inch(content: bytes) -> float:
     """The resolution a PNG file states, so that every figure comes in its own size and all type in one."""
-    place = content.find(b"pHYs", 0, max(0, content.find(b"IDAT")))
-    per_metre = int.from_bytes(content[place + 4 : place + 8], "big") if place > 0 else 0
+    start = content.find(b"pHYs", 0, max(0, content.find(b"IDAT")))
+    per_metre = int.from_bytes(content[start + 4 : start + 8], "big") if start > 0 else 0
     return 0.0254 * per_metre or PAGE_DPI

@@ -209,13 +209,13 @@ def compare(
         FileNotFoundError: for a folder that holds no finished run.
         ValueError: for fewer than two different runs, and for scores that need data that have changed.
     """
-    places = [Path(folder) for folder in folders]
-    if len({place.resolve() for place in places}) < max(2, len(places)):
+    paths = [Path(folder) for folder in folders]
+    if len({path.resolve() for path in paths}) < max(2, len(paths)):
         raise ValueError(
             f"a comparison needs two or more different runs; got {', '.join(map(str, folders)) or 'none'}. "
             "Name the folder of each run once."
         )
-    runs = [open_run(place) for place in places]
+    runs = [open_run(path) for path in paths]
     for run in runs:
         if not (run.folder / "evaluation.json").is_file():
             raise FileNotFoundError(
@@ -230,7 +230,7 @@ def compare(
     }
     entries = [
         Entry(name, run, *scored_rows(run, **options), refine)
-        for name, run in zip(_names(places), runs, strict=True)
+        for name, run in zip(_names(paths), runs, strict=True)
     ]
     densities = partition([entry for entry in entries if entry.has_density], DENSITY)
     errors = partition(entries, DATA)
@@ -307,14 +307,14 @@ def _fill(comparison: Comparison, folder: Path, command: str) -> None:
 def _ranked(group: Sequence[Entry], measure: str) -> dict[str, Any]:
     """The runs of a group from the best to the worst, and what separates each from the best."""
 
-    def place(entry: Entry) -> float:
+    def rank(entry: Entry) -> float:
         mean = entry.numbers()[measure]["mean"]
         if not math.isfinite(mean):
             return math.inf
         return mean if METRICS[measure].lower_is_better else -mean
 
-    best, *others = order = sorted(group, key=place)
-    ends = _intervals([entry for entry in order if math.isfinite(place(entry))], measure)
+    best, *others = order = sorted(group, key=rank)
+    ends = _intervals([entry for entry in order if math.isfinite(rank(entry))], measure)
     from_best = {}
     for entry in others:
         difference = paired(entry, best)
@@ -390,10 +390,10 @@ def _interval(difference: dict[str, Any]) -> str:
     )
 
 
-def _names(places: Sequence[Path]) -> list[str]:
+def _names(paths: Sequence[Path]) -> list[str]:
     """The folders' names, or their whole paths where names repeat."""
-    names = [place.resolve().name for place in places]
-    return names if len(set(names)) == len(names) else [str(place) for place in places]
+    names = [path.resolve().name for path in paths]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
 
 def _over_seeds(entries: Sequence[Entry]) -> list[dict[str, Any]]:

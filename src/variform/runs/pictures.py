@@ -141,7 +141,7 @@ class Sketch:
 
     title: str
     caption: str
-    draw: Callable[[], Figure]
+    plot: Callable[[], Figure]
 
 
 def reconstructions(of: Subject) -> Sketch:
@@ -215,7 +215,7 @@ def traversals(of: Subject) -> Sketch | None:
     is_kl = of.numbers["kl_per_dimension"] is not None
     short, long = ("KL", "KL") if is_kl else ("Var", "variance of the posterior mean")
     values, positions, order = exploration.traversals(of.vae, of.information, context=of.typical)
-    names = [f"z{place + 1}\n{short} {of.information[place]:.2f}" for place in order]
+    names = [f"z{number + 1}\n{short} {of.information[number]:.2f}" for number in order]
     caption = "One latent moved at a time, the others at 0"
     if not of.is_normal:
         caption = (
@@ -302,7 +302,7 @@ def draw_pictures(
             continue
         path = folder / f"{name}.png"
         with replacing(path) as temporary:
-            sketch.draw().savefig(temporary, dpi=110)
+            sketch.plot().savefig(temporary, dpi=110)
         pictures.append(Picture(sketch.title, path, sketch.caption))
     return pictures
 

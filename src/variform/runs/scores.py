@@ -39,8 +39,8 @@ def assess(
     if refine:
         refined = score(run.vae, rows, samples=samples, refine=refine, seed=seed, progress=progress)
     if keep:
-        kept = row_scores(run.vae, rows, scores, split, samples, seed, baselines)
-        write_sealed(run.folder / _SCORES[split], *kept)
+        scores_by_row = row_scores(run.vae, rows, scores, split, samples, seed, baselines)
+        write_sealed(run.folder / _SCORES[split], *scores_by_row)
     there = (run.folder / "history.jsonl").is_file()
     facts: dict[str, Any] = {
         "trained": run.config.train,

@@ -185,7 +185,7 @@ def require_held(folder: str | os.PathLike[str]) -> None:
             f"{folder} must be there as long as a run writes to it; it is not, and neither is what it held. If it was "
             "moved, go on with variform train --resume and its new place; else train anew."
         )
-    own = [descriptor for descriptor, (place, _) in _held.items() if place == path]
+    own = [descriptor for descriptor, (held_path, _) in _held.items() if held_path == path]
     if not own or any(_is_at(path, descriptor) for descriptor in own):
         return
     raise HeldError(

@@ -118,12 +118,12 @@ def _left_by_group(controllers: str, path: str) -> Iterator[float]:
     group = root / path.lstrip("/")
     for folder in (group, *group.parents):
         try:
-            kept = dict(
+            statistics = dict(
                 line.split()
                 for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines()
             )
             numbers = [int((folder / name).read_text(encoding="ascii")) for name in (limit, used)]
-            yield numbers[0] - numbers[1] + int(kept.get(reclaimed, 0))
+            yield numbers[0] - numbers[1] + int(statistics.get(reclaimed, 0))
         except (OSError, ValueError):  # without a limit there is no file, or it says max
             continue
 

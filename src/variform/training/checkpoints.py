@@ -444,10 +444,10 @@ def _read(content: bytes, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]
 
 
 def _remedy(folder: Path) -> str:
-    place = shlex.quote(str(folder / "config.toml"))
+    config = shlex.quote(str(folder / "config.toml"))
     return (
         "What the run has is as it was: put a copy of the checkpoint in its place, or train anew with variform train "
-        f"--config {place} --out NEW."
+        f"--config {config} --out NEW."
     )
 
 

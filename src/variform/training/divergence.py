@@ -126,9 +126,9 @@ def noted(
     """
     rolled_back: dict[int, list[str]] = {}
     for rollback in rollbacks:
-        later = [place for place, row in enumerate(rows) if row["step"] >= rollback["step"]]
+        later = [epoch for epoch, row in enumerate(rows) if row["step"] >= rollback["step"]]
         rolled_back.setdefault((later or [len(rows) - 1])[0], []).append(rollback["what"])
     return [
-        row | {"rollback": "; then ".join(rolled_back[place])} if place in rolled_back else row
-        for place, row in enumerate(rows)
+        row | {"rollback": "; then ".join(rolled_back[epoch])} if epoch in rolled_back else row
+        for epoch, row in enumerate(rows)
     ]

@@ -223,7 +223,7 @@ class Training:
 
     def untrained_means(self) -> dict[str, float]:
         """The yardstick of `divergence.risen`: means of the untrained model over the rows that are trained on first."""
-        self.train_step.kept.at_step(self.total_steps)
+        self.train_step.evaluated.at_step(self.total_steps)
         index = self.order_of(0)[:_YARDSTICK_ROWS]
         means = mean_terms(validation_sums(self.train_step, self.train, index))
         # A discriminator learns what the loss holds against the model: that may rise without end.
@@ -338,7 +338,7 @@ class Training:
 
     def validate(self, epoch: Epoch) -> None:
         """Find the epoch's means over training and validation rows, and whether they say that it broke or diverged."""
-        self.train_step.kept.at_step(self.total_steps)
+        self.train_step.evaluated.at_step(self.total_steps)
         trained = processes.summed(self.sums)
         validated = validation_sums(self.train_step, self.valid, torch.arange(len(self.valid)))
         epoch.counted = round(trained[-1].item())
@@ -413,14 +413,14 @@ class Training:
             NonFiniteError: where no epoch was good, after the last try.
         """
         self.train_step.roll_back(self.state.best, self.step)
-        place = "the first weights"
+        weights = "the first weights"
         if self.state.best_epoch:
-            place = f"the weights of epoch {self.state.best_epoch}"
+            weights = f"the weights of epoch {self.state.best_epoch}"
         then = f"with {divergence.SLOWER} times the learning rate and gradients clipped to {divergence.CLIP_NORM:.3g}"
         if self.is_last_try():
             self.require_an_epoch(why)
             then = "where the training ended"
-        rollback = {"step": self.step, "what": f"{why}; back to {place}, {then}"}
+        rollback = {"step": self.step, "what": f"{why}; back to {weights}, {then}"}
         self.sums.zero_()
         self.state = self.captured(stale=0, rollbacks=[*self.state.rollbacks, rollback])
         self.display.rolled_back(rollback)

@@ -74,9 +74,9 @@ class Step:
         # In half precision gradients would be too small if they were not scaled.
         self.scales = config.precision == "fp16"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.scales)
-        self.average, self.kept = None, self.objective  # what is validated and kept
+        self.average, self.evaluated = None, self.objective  # what is validated and kept
         if config.ema:
-            self.average, self.kept = _average(objective, config)
+            self.average, self.evaluated = _average(objective, config)
         self.trained = Trained(
             self.objective,
             self.optimizer,
@@ -134,7 +134,7 @@ class Step:
     def sums(self, x: Tensor, weight: float, context: Tensor | None = None) -> Tensor:
         """Sums as `__call__` gives them, of what is kept, without a step."""
         with self.autocast():
-            return _sums(self.kept(x, context), weight)
+            return _sums(self.evaluated(x, context), weight)
 
     @contextmanager
     def arithmetic(self) -> Iterator[None]:
@@ -339,8 +339,8 @@ def _average(objective: Objective, config: TrainConfig) -> tuple[AveragedModel, 
 
     average = AveragedModel(objective, multi_avg_fn=move)
     average.requires_grad_(False)
-    kept: Any = average.module
-    return average, _sharded(kept) if config.sharded else kept
+    evaluated: Any = average.module
+    return average, _sharded(evaluated) if config.sharded else evaluated
 
 
 def _sharded(objective: Objective) -> Objective:

@@ -24,10 +24,10 @@ def validation_sums(step: Step, data: Dataset, index: Tensor) -> Tensor:
         index: Numbers of the rows that count, (N,).
     """
     sums = no_sums()
-    with seeded(step.config.seed), evaluating(step.kept):
+    with seeded(step.config.seed), evaluating(step.evaluated):
         for numbers in index.split(max(step.config.batch, 512)):
             with processes.share(len(numbers)) as (rows, weight):
-                x, context = step.kept.vae.batch(data, numbers[rows])
+                x, context = step.evaluated.vae.batch(data, numbers[rows])
                 sums += step.sums(x, weight, context)
     return processes.summed(sums)
 

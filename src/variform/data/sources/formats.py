@@ -125,10 +125,10 @@ def check_options(config: DataConfig, kind: Literal[Format, "array"], name: str)
         ValueError: `label` names the label column of a CSV file; designs.npy is not a CSV file. Leave `label` out.
     """
     taken = OF_TABLES if kind == "array" else FORMATS[kind].options
-    for field, (purpose, place) in _OPTIONS.items():
+    for field, (purpose, kind_of_file) in _OPTIONS.items():
         if getattr(config, field) != getattr(_DEFAULTS, field) and field not in taken:
             raise ValueError(
-                f"`{field}` {purpose} {place}; {name} is not {place}. Leave `{field}` out."
+                f"`{field}` {purpose} {kind_of_file}; {name} is not {kind_of_file}. Leave `{field}` out."
             )
     odd = [column for column in config.condition if column != "label"]
     if odd and "condition" not in taken:

@@ -64,10 +64,10 @@ class Shards:
             return self.parts[0].take(index, axis=0)
         rows = np.empty((len(index), *self.shape[1:]), self.dtype)
         places = self._places(index)
-        for place in np.unique(places):
-            here = places == place
-            within = index[here] - self._starts[place]
-            rows[here] = self.parts[place].take(within, axis=0)
+        for part in np.unique(places):
+            here = places == part
+            within = index[here] - self._starts[part]
+            rows[here] = self.parts[part].take(within, axis=0)
         return rows
 
     def pieces(self, rows: int) -> Iterator[np.ndarray]:
@@ -76,9 +76,9 @@ class Shards:
             stop = min(start + rows, len(self))
             first, last = self._places(np.array([start, stop - 1]))
             pieces = []
-            for place in range(first, last + 1):
-                first_row = self._starts[place]
-                pieces.append(self.parts[place][max(0, start - first_row) : stop - first_row])
+            for part in range(first, last + 1):
+                first_row = self._starts[part]
+                pieces.append(self.parts[part][max(0, start - first_row) : stop - first_row])
             yield pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
     def each(self, function: Callable[[np.ndarray], np.ndarray]) -> "Shards":
@@ -91,9 +91,9 @@ class Shards:
             return
         row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
         places = self._places(index)
-        for place in np.unique(places):
-            path, first_byte = self.files[place]
-            rows = np.sort(index[places == place]) - self._starts[place]
+        for part in np.unique(places):
+            path, first_byte = self.files[part]
+            rows = np.sort(index[places == part]) - self._starts[part]
             gaps = np.flatnonzero(np.diff(rows) * row_bytes > _READ_THROUGH)
             with open(path, "rb") as file:
                 for stretch in np.split(rows, gaps + 1):

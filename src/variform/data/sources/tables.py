@@ -138,11 +138,16 @@ def read_csv(path: Path, config: DataConfig) -> Source:
     """A table of numbers, and of text where `config` says so."""
     with _csv_table(path) as table:
         columns, name = list(table.columns), path.name
-        place = None if config.label is None else _place(config.label, columns, "label", name)
+        label_column = (
+            None if config.label is None else _column_index(config.label, columns, "label", name)
+        )
         given = {
-            _place(name_, columns, "condition", name): [] for name_ in _condition_columns(config)
+            _column_index(name_, columns, "condition", name): []
+            for name_ in _condition_columns(config)
         }
-        apart = sorted({*given, *([place] if place is not None else [])}, reverse=True)
+        apart = sorted(
+            {*given, *([label_column] if label_column is not None else [])}, reverse=True
+        )
         for column in apart:
             columns.pop(column)
         may_lack_labels = bool(
@@ -165,9 +170,9 @@ def read_csv(path: Path, config: DataConfig) -> Source:
                 )
             for column in apart:
                 cell = cells.pop(column).strip()
-                if not cell and not (column == place and may_lack_labels):
+                if not cell and not (column == label_column and may_lack_labels):
                     raise ValueError(_empty_cell(table.columns[column], table.line(), name))
-                if column == place:
+                if column == label_column:
                     labels.append(cell)
                 if column in given:
                     given[column].append(cell)
@@ -224,7 +229,7 @@ def _typed(
     """A column of a mixed table: numbers, or numbers of categories and their names; whether it has decimal commas."""
     gone = [is_missing(cell) for cell in cells]
     pointed = cells if table.separator == "," else [cell.replace(",", ".") for cell in cells]
-    words = [place for place, cell in enumerate(pointed) if not gone[place] and not is_number(cell)]
+    words = [row for row, cell in enumerate(pointed) if not gone[row] and not is_number(cell)]
     is_category = kind == "category" or 2 * len(words) > len(cells) - sum(gone)
     if words and not is_category:
         raise ValueError(
@@ -315,7 +320,7 @@ def _require_names(names: tuple[str, ...], file: str) -> None:
         )
 
 
-def _place(column: str, columns: list[str], field: str, name: str) -> int:
+def _column_index(column: str, columns: list[str], field: str, name: str) -> int:
     if column not in columns:
         near = difflib.get_close_matches(column, columns, 1) or columns
         raise ValueError(
@@ -333,8 +338,8 @@ def _bad_cell(
     cells: list[str], pointed: list[str], columns: list[str], line: int, name: str
 ) -> str:
     """What is wrong with the first cell that is no number."""
-    place = next(place for place, cell in enumerate(pointed) if not is_number(cell))
-    cell, column = cells[place].strip(), columns[place]
+    number = next(number for number, cell in enumerate(pointed) if not is_number(cell))
+    cell, column = cells[number].strip(), columns[number]
     if not cell:
         return _empty_cell(column, line, name)
     if "," in cell and is_number(cell.replace(",", "").replace(".", "")):

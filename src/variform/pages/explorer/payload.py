@@ -41,7 +41,7 @@ def decoder_payload(vae: VAE) -> dict[str, Any]:
     """
     program = lower_decoder(vae)
     matrices = list(_matrices(program.steps))
-    halves = {matrices[place] for place in _fit_in_half(vae, len(matrices))}
+    halves = {matrices[number] for number in _fit_in_half(vae, len(matrices))}
     return _shapes(vae) | {"steps": program.steps} | _packed(program, halves)
 
 
@@ -100,17 +100,19 @@ def _fit_in_half(vae: VAE, count: int) -> list[int]:
         """The greatest error of what is decoded with these matrices rounded, as a share of the range."""
         decoder = copy.deepcopy(vae.decoder)
         with torch.no_grad():
-            for place, weight in enumerate(_weights(decoder)):
-                if place in rounded:
+            for number, weight in enumerate(_weights(decoder)):
+                if number in rounded:
                     weight.copy_(weight.half())
         moved = np.abs(_decoded(vae, decoder, z, context) - exact)
         return float(np.nan_to_num(moved / span, nan=np.inf).max())
 
     weights = _weights(vae.decoder)
     assert len(weights) == count
-    halves = [place for place, weight in enumerate(weights) if bool(weight.half().isfinite().all())]
+    halves = [
+        number for number, weight in enumerate(weights) if bool(weight.half().isfinite().all())
+    ]
     if error(halves) > _TOLERANCE:
-        halves.sort(key=lambda place: error([place]))
+        halves.sort(key=lambda number: error([number]))
     while halves and error(halves) > _TOLERANCE:
         halves.pop()
     return halves
