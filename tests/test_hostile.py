@@ -743,7 +743,7 @@ def test_a_hostile_checkpoint_is_refused(folder):
     ):
         path.write_bytes(content)
         with quickly(), pytest.raises(ValueError, match="must be a whole checkpoint"):
-            checkpoints.load(folder, identity, {})
+            checkpoints.load(folder, identity)
     for value in ODD:
         for field in header["state"]:
             if (
@@ -762,10 +762,10 @@ def test_a_hostile_checkpoint_is_refused(folder):
                 continue
             written({**header, "state": {**header["state"], field: value}}, tensors)
             with quickly(), pytest.raises(ValueError, match="must hold the state of a training"):
-                checkpoints.load(folder, identity, {})
+                checkpoints.load(folder, identity)
         written({**header, "state": value}, tensors)
         with quickly(), pytest.raises(ValueError, match="must hold the state of a training"):
-            checkpoints.load(folder, identity, {})
+            checkpoints.load(folder, identity)
     for other in ("another", "{}", "[" * 10**5, 7, None, [], {"a": 1}):
         written({**header, "identity": other}, tensors)
         with (
@@ -774,7 +774,7 @@ def test_a_hostile_checkpoint_is_refused(folder):
                 ValueError, match=r"must come from this configuration|must be a whole checkpoint"
             ),
         ):
-            checkpoints.load(folder, identity, {})
+            checkpoints.load(folder, identity)
     header["state"]["step"] = 1  # there is something left to do
     tensors["average/n_averaged"].fill_(1)
     slots = [key for key in tensors if "exp_avg" in key][:1]

@@ -63,7 +63,7 @@ def flipped(content, bit):
 def test_a_thousand_flipped_bits_of_a_checkpoint_are_refused(folder):
     path, random = folder / "checkpoint.safetensors", Random(0)
     content, identity = path.read_bytes(), header_of(path)["identity"]
-    assert checkpoints.load(folder, identity, {}).step == 24
+    assert checkpoints.load(folder, identity).step == 24
     bits = places(content, random)
     assert len(bits) >= 1000
     for bit in bits:
@@ -72,14 +72,14 @@ def test_a_thousand_flipped_bits_of_a_checkpoint_are_refused(folder):
             ValueError,
             match=r"must be a whole checkpoint; .* is as it was: put a copy|Choose another",
         ):
-            checkpoints.load(folder, identity, {})
+            checkpoints.load(folder, identity)
     for size in (*range(0, len(content), len(content) // 50), len(content) - 1):
         path.write_bytes(content[:size])
         with pytest.raises(ValueError, match="must be a whole checkpoint"):
-            checkpoints.load(folder, identity, {})
+            checkpoints.load(folder, identity)
     path.write_bytes(content + b"\0")
     with pytest.raises(ValueError, match="must be a whole checkpoint"):
-        checkpoints.load(folder, identity, {})
+        checkpoints.load(folder, identity)
 
 
 def test_flipped_bits_of_every_other_sealed_file_are_refused(folder):
@@ -196,4 +196,4 @@ def test_the_seal_of_a_checkpoint_cannot_be_taken_off_by_damage(folder):
         kept = {name: header[name] for name in ("state", "identity", left)}
         save_file(tensors, path, metadata={"variform": json.dumps(kept)})
         with pytest.raises(ValueError, match="must be a whole checkpoint"):
-            checkpoints.load(Path(folder), header["identity"], {})
+            checkpoints.load(Path(folder), header["identity"])

@@ -25,6 +25,7 @@ from variform.system import locks, processes
 from variform.system.files import to_json, write_text
 from variform.system.sealing import opened, verified, write_sealed
 from variform.training import divergence
+from variform.training.identity import belongs
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -354,13 +355,12 @@ def taking(folder: Path, what: str) -> Iterator[None]:
         ) from error
 
 
-def load(folder: Path, identity: str, defaults: dict[str, Any] | None = None) -> State:
+def load(folder: Path, identity: str) -> State:
     """The state that `save` wrote; process 0 reads it and tells the others.
 
     Args:
         folder: Where the checkpoint is.
         identity: What it must belong to, as for `save`.
-        defaults: Values of what an identity of an older version does not name yet, by name.
 
     Raises:
         FileNotFoundError: when there is none.
@@ -376,12 +376,12 @@ def load(folder: Path, identity: str, defaults: dict[str, Any] | None = None) ->
     # In one order everywhere: processes that share out a state do so tensor by tensor.
     tensors = dict(sorted(tensors.items()))
     try:
-        came_from = _completed(header.get("identity"), defaults)
+        is_same = belongs(header.get("identity"), identity)
     except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} must be a whole checkpoint; {error}. {_remedy(folder)}"
         ) from error
-    if came_from != _completed(identity, defaults):
+    if not is_same:
         raise ValueError(
             f"{path} must come from this configuration and data; it comes from another. "
             "Resume with the run's own config.toml and data, or train anew in another folder."
@@ -449,14 +449,3 @@ def _remedy(folder: Path) -> str:
         "What the run has is as it was: put a copy of the checkpoint in its place, or train anew with variform train "
         f"--config {config} --out NEW."
     )
-
-
-def _completed(identity: Any, defaults: Any) -> Any:
-    """An identity as plain values, with the `defaults` of what it does not name; JSON may stand inside JSON."""
-    values = identity
-    if isinstance(identity, str) and identity.startswith("{"):
-        values = json.loads(identity)
-    if not isinstance(values, dict):
-        return values
-    known = defaults if isinstance(defaults, dict) else {}
-    return known | {name: _completed(value, known.get(name)) for name, value in values.items()}

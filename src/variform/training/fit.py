@@ -24,14 +24,17 @@ from variform.system.signals import Asked, Stopped, noted
 from variform.training import divergence
 from variform.training.checkpoints import State
 from variform.training.history import History, resume_command
+from variform.training.identity import identity_of
 from variform.training.progress import Display
-from variform.training.saving import ASK_EVERY, Saving, identity_of
+from variform.training.saving import ASK_EVERY, Saving
 from variform.training.schedule import learning_rate
 from variform.training.step import Step, mean_terms
 from variform.training.validation import (
     mean_log_jacobian,
     means_in_own_units,
     no_sums,
+    stale_after,
+    stops_early,
     validation_sums,
 )
 
@@ -238,11 +241,8 @@ class Training:
 
     def is_over(self) -> bool:
         """Whether no epoch follows."""
-        return self.step >= self.total_steps or self.state.ended or self.stops_early()
-
-    def stops_early(self) -> bool:
-        """Early stopping: whether as many epochs as `patience` says brought no better validation loss."""
-        return 0 < self.config.patience <= self.state.stale
+        is_stale = stops_early(self.config.patience, self.state.stale)
+        return self.step >= self.total_steps or self.state.ended or is_stale
 
     def train_epoch(self) -> Epoch:
         """Take the steps up to the end of the epoch, or up to the one that breaks it."""
@@ -386,9 +386,8 @@ class Training:
             self.state.best = self.state.kept
             self.state.best_loss = valid_loss
             self.state.best_epoch = epoch.number
-        # During the warm-up the loss that is trained is not yet the one that is validated.
         is_warming_up = self.step < self.config.warmup
-        self.state.stale = 0 if is_best or is_warming_up else self.state.stale + 1
+        self.state.stale = stale_after(self.state.stale, is_best, is_warming_up)
         self.display.epoch(row)
 
     def row_of(self, epoch: Epoch, is_best: bool) -> dict[str, Any]:

@@ -1,15 +1,9 @@
-"""Where the state of a training goes, what it belongs to, and when the next checkpoint is due."""
+"""Where the state of a training goes, and when the next checkpoint is due."""
 
-import json
 import time
 from pathlib import Path
-from typing import Any
 
-from variform.config.data import DataConfig
-from variform.config.model import ModelConfig
-from variform.config.toml import to_dict
-from variform.config.training import TrainConfig, every
-from variform.objectives import Objective
+from variform.config.training import every
 from variform.system import processes
 from variform.training import checkpoints
 from variform.training.checkpoints import State
@@ -23,7 +17,7 @@ class Saving:
 
     Args:
         folder: Where they go.
-        identity: What they belong to, see `identity_of`.
+        identity: What they belong to, see `identity.identity_of`.
         distance: How far apart they are, as `TrainConfig.checkpoint_every`.
         steps_per_epoch: Steps of a whole epoch.
     """
@@ -44,7 +38,7 @@ class Saving:
         Raises:
             FileNotFoundError, ValueError: as `checkpoints.load`.
         """
-        state = checkpoints.load(folder, self.identity, _defaults())
+        state = checkpoints.load(folder, self.identity)
         self._note(state.step)
         return state
 
@@ -91,41 +85,3 @@ def _any_of(is_late: bool, is_stopped: bool, *, is_time: bool) -> tuple[bool, bo
         return False, False
     is_late, is_stopped = processes.any_of(is_late, is_stopped)
     return is_late, is_stopped
-
-
-def identity_of(config: TrainConfig, objective: Objective, rows: int, rest: str) -> str:
-    """What a checkpoint belongs to: configuration, number of rows, names and shapes of the weights, and the rest.
-
-    Args:
-        config: How the objective is optimised.
-        objective: What is trained.
-        rows: Number of training rows.
-        rest: What else the result depends on, such as the fingerprint of the data.
-
-    Raises:
-        ValueError: where the processes of a job do not have the same.
-    """
-    shapes = {name: list(value.shape) for name, value in objective.state_dict().items()}
-    # These may change from one part of a run to the next.
-    free = {"checkpoint_every", "device", "sharded"}
-    settings = {key: value for key, value in to_dict(config).items() if key not in free}
-    settings["betas"] = [objective.beta(step) for step in (0, config.warmup, 10**9)]
-    settings["objective"] = objective.settings()
-    identity = json.dumps(
-        {"train": settings, "rest": rest, "rows": rows, "weights": shapes}, sort_keys=True
-    )
-    is_another = processes.broadcast(identity.encode()) != identity.encode()
-    if processes.any_of(is_another)[0]:
-        raise ValueError(
-            f"all {processes.count()} processes must train the same model on the same data; some have another. "
-            "Give every host the same data and options."
-        )
-    return identity
-
-
-def _defaults() -> dict[str, Any]:
-    """What an identity says of options that are left at their defaults: those that a newer version adds."""
-    return {
-        "train": to_dict(TrainConfig()),
-        "rest": {"data": to_dict(DataConfig()), "model": to_dict(ModelConfig())},
-    }

@@ -1,4 +1,4 @@
-"""Means of the terms over rows: those that an epoch was trained on, and those that it is validated on."""
+"""Validation: means of the terms over rows, and early stopping by them."""
 
 import torch
 from torch import Tensor
@@ -56,3 +56,28 @@ def mean_log_jacobian(vae: VAE, data: Dataset) -> float:
         return vae.log_jacobian(data.schema)
     sums = [vae.log_jacobians(data.schema, x).sum().item() for x in data.batches(1024, seed=0)]
     return sum(sums) / max(1, len(data))
+
+
+def stale_after(stale: int, is_best: bool, is_warming_up: bool) -> int:
+    """Epochs since the best one, after another epoch; during the warm-up none counts, for it trains another loss.
+
+    Args:
+        stale: Epochs before this one since the best.
+        is_best: Whether none before had a lower validation loss.
+        is_warming_up: Whether the weight of the KL still rises.
+
+    Example:
+        >>> stale_after(3, False, False), stale_after(3, True, False), stale_after(3, False, True)
+        (4, 0, 0)
+    """
+    return 0 if is_best or is_warming_up else stale + 1
+
+
+def stops_early(patience: int, stale: int) -> bool:
+    """Early stopping: whether as many epochs as `patience` says brought no lower validation loss; 0 has patience.
+
+    Example:
+        >>> stops_early(5, 5), stops_early(5, 4), stops_early(0, 100)
+        (True, False, False)
+    """
+    return 0 < patience <= stale

@@ -1,7 +1,7 @@
 // The page: its state, the point that follows the hand, the keyboard and its frame.
 
 /**
- * @import { LatentMap } from "./map.js"
+ * @import { LatentMap } from "./latent_map.js"
  * @import { Contents, Decoder, Hand, Look, Point, State, World } from "./types.js"
  * @import { View } from "./views/view.js"
  */

@@ -3,7 +3,7 @@
 import { App } from "./app.js";
 import { createDecoder } from "./decoder.js";
 import { byId, text } from "./elements.js";
-import { Occupancy } from "./occupancy.js";
+import { Occupancy } from "./conditions.js";
 
 /** Build the page from its data; what comes back is its App. */
 async function start() {

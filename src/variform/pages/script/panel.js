@@ -6,7 +6,7 @@
 
 import { fitted, prepare } from "./canvas.js";
 import { button, choice, element, note, scrolled, text } from "./elements.js";
-import { Occupancy } from "./occupancy.js";
+import { Occupancy } from "./conditions.js";
 import { away, shown } from "./text.js";
 
 const NEARNESS = ["among the data", "at the edge of the data", "far from all data: extrapolated"];

@@ -6,7 +6,7 @@
 
 import { prepare } from "../canvas.js";
 import { button, choice, element, note, segments, text, tick } from "../elements.js";
-import { LatentMap } from "../map.js";
+import { LatentMap } from "../latent_map.js";
 import { shown } from "../text.js";
 import { scaleColour, Theme } from "../theme.js";
 import { View } from "./view.js";

@@ -8,7 +8,7 @@ import { whole } from "../address.js";
 import { prepare } from "../canvas.js";
 import { choice, element, note, segments } from "../elements.js";
 import { between, distanceOf, straightWay, wayAlongData } from "../geometry.js";
-import { LatentMap } from "../map.js";
+import { LatentMap } from "../latent_map.js";
 import { shown } from "../text.js";
 import { Theme } from "../theme.js";
 import { Wall } from "../walls.js";

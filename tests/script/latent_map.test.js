@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Cloud, Plane } from "../../src/variform/pages/script/geometry.js";
-import { LatentMap } from "../../src/variform/pages/script/map.js";
+import { LatentMap } from "../../src/variform/pages/script/latent_map.js";
 import { fakeBrowser } from "./fakes.js";
 
 const MEANS = [

@@ -1,0 +1,77 @@
+"""What makes a training the same: all that its result depends on, and what resuming compares with a checkpoint."""
+
+import json
+from typing import Any
+
+from variform.config.data import DataConfig
+from variform.config.model import ModelConfig
+from variform.config.toml import to_dict
+from variform.config.training import TrainConfig
+from variform.objectives import Objective
+from variform.system import processes
+
+
+def identity_of(config: TrainConfig, objective: Objective, rows: int, rest: str) -> str:
+    """What a checkpoint belongs to: configuration, number of rows, names and shapes of the weights, and the rest.
+
+    Args:
+        config: How the objective is optimised.
+        objective: What is trained.
+        rows: Number of training rows.
+        rest: What else the result depends on, such as the fingerprint of the data.
+
+    Raises:
+        ValueError: where the processes of a job do not have the same.
+    """
+    shapes = {name: list(value.shape) for name, value in objective.state_dict().items()}
+    # These may change from one part of a run to the next.
+    free = {"checkpoint_every", "device", "sharded"}
+    settings = {key: value for key, value in to_dict(config).items() if key not in free}
+    settings["betas"] = [objective.beta(step) for step in (0, config.warmup, 10**9)]
+    settings["objective"] = objective.settings()
+    identity = json.dumps(
+        {"train": settings, "rest": rest, "rows": rows, "weights": shapes}, sort_keys=True
+    )
+    is_another = processes.broadcast(identity.encode()) != identity.encode()
+    if processes.any_of(is_another)[0]:
+        raise ValueError(
+            f"all {processes.count()} processes must train the same model on the same data; some have another. "
+            "Give every host the same data and options."
+        )
+    return identity
+
+
+def belongs(identity: Any, to: str) -> bool:
+    """Whether a checkpoint with this identity belongs to the training with the other.
+
+    What an identity of an older version does not name has the default that the option had when it was added.
+
+    Args:
+        identity: What the checkpoint says.
+        to: As `identity_of` gives it.
+
+    Raises:
+        ValueError, RecursionError: for what is not JSON.
+
+    Example:
+        >>> belongs('{"rows": 5, "train": {}}', '{"rows": 5, "train": {"optimizer": "adam"}}')
+        True
+        >>> belongs('{"rows": 5, "train": {}}', '{"rows": 5, "train": {"optimizer": "rmsprop"}}')
+        False
+    """
+    defaults = {
+        "train": to_dict(TrainConfig()),
+        "rest": {"data": to_dict(DataConfig()), "model": to_dict(ModelConfig())},
+    }
+    return _completed(identity, defaults) == _completed(to, defaults)
+
+
+def _completed(identity: Any, defaults: Any) -> Any:
+    """An identity as plain values, with the `defaults` of what it does not name; JSON may stand inside JSON."""
+    values = identity
+    if isinstance(identity, str) and identity.startswith("{"):
+        values = json.loads(identity)
+    if not isinstance(values, dict):
+        return values
+    known = defaults if isinstance(defaults, dict) else {}
+    return known | {name: _completed(value, known.get(name)) for name, value in values.items()}
