@@ -1,9 +1,9 @@
 // What bundle.js is made of. It only defines `variform`, of which the page calls `start`; Python's tests ask the rest.
 
 import { App } from "./app.js";
+import { Occupancy } from "./conditions.js";
 import { createDecoder } from "./decoder.js";
 import { byId, text } from "./elements.js";
-import { Occupancy } from "./conditions.js";
 
 /** Build the page from its data; what comes back is its App. */
 async function start() {

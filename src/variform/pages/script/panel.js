@@ -5,8 +5,8 @@
  */
 
 import { fitted, prepare } from "./canvas.js";
-import { button, choice, element, note, scrolled, text } from "./elements.js";
 import { Occupancy } from "./conditions.js";
+import { button, choice, element, note, scrolled, text } from "./elements.js";
 import { away, shown } from "./text.js";
 
 const NEARNESS = ["among the data", "at the edge of the data", "far from all data: extrapolated"];
