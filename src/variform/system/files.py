@@ -5,7 +5,6 @@ import hashlib
 import itertools
 import json
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
@@ -77,7 +76,7 @@ def replacing(path: str | os.PathLike[str], *, new: bool = False) -> Iterator[Pa
         )
     if new:
         _require_new(path)
-    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}-{os.urandom(4).hex()}{path.suffix}")
     try:
         temporary.touch(exist_ok=False)
         # What the user's umask gives: some writers choose a stricter one.
@@ -150,7 +149,7 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         if (item / locks.NAME).is_file():
             with suppress(OSError), locks.held(item):  # no other process fills it
                 shutil.rmtree(item, ignore_errors=True)
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{path.name}-{os.urandom(4).hex()}")
     try:
         with locks.held(temporary, make=True):
             yield temporary

@@ -13,10 +13,7 @@ import fcntl
 import json
 import os
 import re
-import secrets
 import shlex
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -67,7 +64,7 @@ class Holder:
         pid = os.getpid()
         since = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
         return cls(
-            socket.gethostname(),
+            os.uname().nodename,
             _boot(),
             pid,
             _started(pid),
@@ -82,12 +79,12 @@ class Holder:
     @property
     def is_here(self) -> bool:
         """Whether it is, or was, a process of this host."""
-        return self.host == socket.gethostname() or (self.boot != "" and self.boot == _boot())
+        return self.host == os.uname().nodename or (self.boot != "" and self.boot == _boot())
 
     @property
     def is_gone(self) -> bool:
         """Whether a process of this host is known to have ended; containers of another name have other numbers."""
-        if self.host != socket.gethostname():
+        if self.host != os.uname().nodename:
             return False
         return self.boot != _boot() or _started(self.pid) != self.started
 
@@ -226,7 +223,7 @@ def _make(folder: Path, made: set[Path]) -> None:
 
 
 def _take(folder: Path) -> int:
-    path, own = folder / NAME, folder / f"{NAME}-{secrets.token_hex(4)}"
+    path, own = folder / NAME, folder / f"{NAME}-{os.urandom(4).hex()}"
     descriptor = os.open(own, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         has_flock = _flock(descriptor) is not None
@@ -360,6 +357,8 @@ def _started(pid: int) -> str:
         with contextlib.suppress(OSError):
             return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
         return ""
+    import subprocess  # slow to import, and seldom needed
+
     with contextlib.suppress(OSError):
         return subprocess.run(
             ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True
