@@ -294,18 +294,36 @@ class JaxScan:
                 jnp.asarray(arrays[part].reshape(-1, PIXELS)) for part in ("train", "valid")
             )
 
+    def shapes(self) -> list[tuple[int, tuple[int, ...]]]:
+        """Of each layer the inputs of one sum, and the shape of the weights, outputs last."""
+        return [(width_in, (width_in, width_out)) for width_in, width_out in WIDTHS]
+
     def start(self, rng: np.random.Generator) -> dict[str, Any]:
+        """Weights by the law of torch's layers."""
         import jax.numpy as jnp
 
         weights = {}
-        for number, (width_in, width_out) in enumerate(WIDTHS, 1):  # the same law as nn.Linear's
-            bound = width_in**-0.5
-            for name, shape in (
-                (f"W{number}", (width_in, width_out)),
-                (f"b{number}", (width_out,)),
-            ):
-                weights[name] = jnp.asarray(rng.uniform(-bound, bound, shape), jnp.float32)
+        for number, (fan_in, shape) in enumerate(self.shapes(), 1):
+            bound = fan_in**-0.5
+            for name, size in ((f"W{number}", shape), (f"b{number}", shape[-1:])):
+                weights[name] = jnp.asarray(rng.uniform(-bound, bound, size), jnp.float32)
         return weights
+
+    def encode(self, w: Any, x: Any) -> Any:
+        """Means and log-variances, (B, 2 * LATENT)."""
+        import jax
+
+        return jax.nn.relu(x @ w["W1"] + w["b1"]) @ w["W2"] + w["b2"]
+
+    def decode(self, w: Any, z: Any) -> Any:
+        """Logits, (B, PIXELS)."""
+        import jax
+
+        return jax.nn.relu(z @ w["W3"] + w["b3"]) @ w["W4"] + w["b4"]
+
+    def as_torch(self, name: str, value: Any) -> np.ndarray:
+        """Weights in the order of torch's axes."""
+        return np.array(value.T)
 
     def train(self, epochs: int, on_epoch: OnEpoch) -> dict[str, np.ndarray]:
         import jax
@@ -317,11 +335,9 @@ class JaxScan:
 
         def loss(w: Any, raw: Any, key: Any) -> Any:
             x = raw.astype(jnp.float32) / 255
-            mean, log_var = jnp.split(
-                jax.nn.relu(x @ w["W1"] + w["b1"]) @ w["W2"] + w["b2"], 2, axis=1
-            )
+            mean, log_var = jnp.split(self.encode(w, x), 2, axis=1)
             z = mean + jnp.exp(log_var / 2) * jax.random.normal(key, mean.shape)
-            logits = jax.nn.relu(z @ w["W3"] + w["b3"]) @ w["W4"] + w["b4"]
+            logits = self.decode(w, z)
             kl = (mean**2 + jnp.exp(log_var) - 1 - log_var).sum(1) / 2
             return ((jax.nn.softplus(logits) - x * logits).sum(1) + kl).mean()
 
@@ -346,13 +362,77 @@ class JaxScan:
             seconds = time.perf_counter() - started
             valid_loss = validate(state[0], self.valid, jax.random.key(1)).item()
             if valid_loss < best_loss:
-                best, best_loss = (
-                    {name: np.array(value.T) for name, value in state[0].items()},
-                    valid_loss,
-                )
+                best = {name: self.as_torch(name, value) for name, value in state[0].items()}
+                best_loss = valid_loss
             on_epoch(seconds)
         np.savez(Path(self.task.folder) / "model.npz", **best)
         return best
+
+
+class JaxConvScan(JaxScan):
+    """The same with convolutions, in the layout that XLA likes on a processor: channels last."""
+
+    def shapes(self) -> list[tuple[int, tuple[int, ...]]]:
+        first, second = FILTERS
+        flat = second * 49
+        dense = ((flat, HIDDEN), (HIDDEN, 2 * LATENT), (LATENT, HIDDEN), (HIDDEN, flat))
+        return [
+            (16, (4, 4, 1, first)),
+            (16 * first, (4, 4, first, second)),
+            *((width_in, (width_in, width_out)) for width_in, width_out in dense),
+            # torch counts the outputs of a transposed convolution as its inputs.
+            (16 * first, (4, 4, second, first)),
+            (16, (4, 4, first, 1)),
+        ]
+
+    def encode(self, w: Any, x: Any) -> Any:
+        import jax
+
+        h = x.reshape(-1, 28, 28, 1)
+        for number in (1, 2):
+            h = jax.nn.relu(self.stage(h, w[f"W{number}"], (2, 2), 1) + w[f"b{number}"])
+        h = jax.nn.relu(h.reshape(len(x), -1) @ w["W3"] + w["b3"])
+        return h @ w["W4"] + w["b4"]
+
+    def decode(self, w: Any, z: Any) -> Any:
+        import jax
+
+        h = jax.nn.relu(z @ w["W5"] + w["b5"])
+        h = jax.nn.relu(h @ w["W6"] + w["b6"]).reshape(len(z), 7, 7, -1)
+        h = jax.nn.relu(self.stage(h, w["W7"], (1, 1), 2, (2, 2)) + w["b7"])
+        h = self.stage(h, w["W8"], (1, 1), 2, (2, 2)) + w["b8"]
+        return h.reshape(len(z), -1)
+
+    def stage(
+        self, h: Any, w: Any, strides: tuple[int, int], padding: int, dilation: Any = None
+    ) -> Any:
+        """A convolution; a transposed one is that of what lies between zeros, with the weights turned round."""
+        import jax
+
+        return jax.lax.conv_general_dilated(
+            h,
+            w,
+            strides,
+            [(padding, padding)] * 2,
+            lhs_dilation=dilation,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+
+    def as_torch(self, name: str, value: Any) -> np.ndarray:
+        array = np.array(value)
+        second = FILTERS[1]
+        if name in ("W1", "W2"):
+            return array.transpose(3, 2, 0, 1)
+        if name in ("W7", "W8"):
+            return array[::-1, ::-1].transpose(2, 3, 0, 1).copy()
+        # Between stages and dense layers torch has the channels first.
+        if name == "W3":
+            return array.reshape(7, 7, second, -1).transpose(3, 2, 0, 1).reshape(HIDDEN, -1)
+        if name == "W6":
+            return array.reshape(-1, 7, 7, second).transpose(3, 1, 2, 0).reshape(-1, HIDDEN)
+        if name == "b6":
+            return array.reshape(7, 7, second).transpose(2, 0, 1).reshape(-1)
+        return array.T
 
 
 class Pythae:
@@ -521,6 +601,7 @@ CONTESTANTS = {
         "uncentred": Uncentred,
         "pythae": Pythae,
         "torch": TorchLoop,
+        "jax": JaxConvScan,
         "floor": ConvFloor,
     },
 }

@@ -30,6 +30,7 @@ from variform import (
     fit,
 )
 from variform.config.run import EvaluationConfig
+from variform.config.settling import for_rows
 from variform.config.toml import to_command
 from variform.data.order import epoch_order
 from variform.data.reading import dataset_from, splits_from
@@ -720,6 +721,33 @@ def test_compiled_steps_of_two_models_in_one_process_do_not_mix(bits, single_pre
             torch.manual_seed(0)
             losses.append([step(train.raw[:BATCH], BATCH, 1.0)[0].item() for _ in range(3)])
         assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+def test_a_step_compares_no_tensor_with_anything(bits, monkeypatch):
+    """torch refuses `tensor == None` by an error that takes as long as a small product, for each gradient."""
+    config = for_rows(TrainConfig(batch_size=BATCH, compile="off"), len(bits[0]))
+    step = Step(objective_for(bits[0], config), config, 10)
+    x = bits[0].batch(torch.arange(BATCH))
+    step(x, BATCH, 1.0)
+    monkeypatch.setattr(torch.Tensor, "__eq__", lambda one, other: pytest.fail("compared"))
+    step(x, BATCH, 1.0)
+
+
+@pytest.mark.long
+def test_compiled_code_goes_to_the_folder_of_the_user_s_cache(tmp_path):
+    code = """
+import torch
+from variform.system.compiling import compiled
+compiled(lambda x: x + 1, torch.device("cpu"))
+from torch._inductor.runtime.cache_dir_utils import cache_dir
+print(cache_dir())
+"""
+    known = {name: value for name, value in os.environ.items() if "INDUCTOR" not in name}
+    known["XDG_CACHE_HOME"] = str(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=known, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(tmp_path / "variform" / "compiled")
 
 
 def test_auto_compiles_long_runs_only_and_never_asks_a_clock(grey):

@@ -25,10 +25,11 @@ def compiled(
     Raises:
         RuntimeError: at the first call, when it cannot be compiled (for example without a C++ compiler).
     """
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "variform" / "compiled"
+    # Before torch's compiler is imported, which else names a folder that the next start of the machine empties.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
     import torch._dynamo as dynamo  # slow to import
 
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "variform" / "compiled"
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
     options: dict[str, Any] = {"fallback_random": True, "cpp_wrapper": device.type == "cpu"}
     if only:
         options["guard_filter_fn"] = torch.compiler.skip_all_guards_unsafe
