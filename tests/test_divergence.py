@@ -181,6 +181,29 @@ def test_without_any_good_epoch_it_is_an_error(grey, steps, total):
     assert_same_tensors(objective.state_dict(), before)
 
 
+@pytest.mark.parametrize("steps", [(), (20, 21)])
+def test_a_device_that_computes_behind_is_asked_now_and_then(grey, steps, monkeypatch):
+    """A healthy training has the same bits; one that breaks goes back at the next question, or at its epoch's end."""
+    config = hard_config(steps=66)
+    histories = []
+    for is_behind in (False, True):
+        monkeypatch.setattr(
+            "variform.training.fit.computes_behind", lambda _, answer=is_behind: answer
+        )
+        objective = objective_for(grey, config, kind=Exploding)
+        objective.steps = steps
+        histories.append(fit(objective, grey.train, grey.valid, config))
+    first, second = histories
+    if not steps:
+        assert_same_tensors(first.last, second.last)
+        assert without_timings(first.rows) == without_timings(second.rows)
+        return
+    end_of_epoch = next(row["step"] for row in first.rows if row["step"] > 20)
+    noticed = min(32, end_of_epoch)
+    assert first.rollbacks[0].startswith("in step 21 the log likelihood")
+    assert second.rollbacks[0].startswith(f"in step {noticed} or some before the log likelihood")
+
+
 def test_a_checkpoint_of_a_version_without_rollbacks_is_resumed(grey, tmp_path):
     config = hard_config()
     objective = objective_for(grey, config, kind=Stopping)

@@ -38,7 +38,8 @@ def seeded(number: int) -> Iterator[None]:
         ...     torch.equal(first, normal((2, 3)))
         True
     """
-    with torch.random.fork_rng():
+    # Of several GPUs torch would warn, unless they are named.
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
         seed(number)
         yield
 

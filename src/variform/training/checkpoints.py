@@ -135,7 +135,7 @@ class Trained:
             "average": {} if self.average is None else self._weights(self.average),
             "optimizer": self._slots() | self._scale(),
             "random": self._random(),
-            "sums": processes.summed(sums).clone(),
+            "sums": processes.summed(sums.cpu()).clone(),
         }
         return (
             replace(previous, **fields)

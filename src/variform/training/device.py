@@ -54,6 +54,16 @@ def find_device(name: DeviceName) -> torch.device:
     return torch.device(name)
 
 
+def computes_behind(device: torch.device) -> bool:
+    """Whether a call returns before the device has done its work, so that whoever reads a number waits for all of it.
+
+    Example:
+        >>> computes_behind(torch.device("cpu")), computes_behind(torch.device("cuda"))
+        (False, True)
+    """
+    return device.type == "cuda"
+
+
 def require_possible(config: TrainConfig, count: int) -> torch.device:
     """The device, where `count` processes of this machine can do what a configuration asks for.
 

@@ -23,6 +23,7 @@ from variform.system.draws import seeded
 from variform.system.signals import Asked, Stopped, noted
 from variform.training import divergence
 from variform.training.checkpoints import State
+from variform.training.device import computes_behind
 from variform.training.history import History, resume_command
 from variform.training.identity import identity_of
 from variform.training.progress import Display
@@ -190,9 +191,10 @@ class Training:
         self.display = Display(progress and processes.rank() == 0, self.total_steps, len(train))
         self.asked = Asked()
         self.step = 0
-        self.sums = no_sums()
+        self.sums = no_sums(self.train_step.device)
         """Sums of the terms over the rows of the present epoch, of this process."""
         self.is_alone = processes.count() == 1
+        self.is_behind = computes_behind(self.train_step.device)
         self.seconds_before = 0.0
         self.started = time.monotonic()
 
@@ -291,12 +293,18 @@ class Training:
         return learning_rate(self.config, step, self.total_steps) * self.state.slowed
 
     def is_broken(self, epoch: Epoch, sums: Tensor, *, is_last: bool) -> bool:
-        """Whether the loss is no number, in any process; several ask each other now and then, after the same steps."""
-        if not (epoch.broken or math.isfinite(sums[0].item())):
+        """Whether the loss is no number, in any process; several ask each other now and then, after the same steps.
+
+        So is a GPU asked, which would have to wait for the next step while the last one is read.
+        """
+        is_time = is_last or self.step % ASK_EVERY == 0
+        if self.is_behind:
+            sums = self.sums  # whatever breaks in a step stays in those of the epoch
+        is_read = is_time or not self.is_behind
+        if is_read and not (epoch.broken or math.isfinite(sums[0].item())):
             epoch.broken = self.what_broke(sums)
         if self.is_alone:
             return bool(epoch.broken)
-        is_time = is_last or self.step % ASK_EVERY == 0
         if not (is_time and processes.any_of(bool(epoch.broken))[0]):
             return False
         elsewhere = f"in step {self.step:,} or some before, the loss of another process became NaN"
@@ -304,11 +312,14 @@ class Training:
         return True
 
     def what_broke(self, sums: Tensor) -> str:
-        """Which of the terms is no number in this step, in words."""
+        """Which of the terms is no number, in words."""
         means = mean_terms(sums)
         broken = [name for name in ("log_likelihood", "kl") if not math.isfinite(means[name])]
         part = " and ".join(broken).replace("_", " ") or "weighted sum"
-        return f"in step {self.step:,} the {part} became NaN or infinite"
+        when = f"in step {self.step:,}"
+        if self.is_behind:
+            when += " or some before"
+        return f"{when} the {part} became NaN or infinite"
 
     def save_within_epoch(self) -> float:
         """Save if it is due, and stop if that was asked; gives the seconds that it took."""
@@ -339,7 +350,7 @@ class Training:
     def validate(self, epoch: Epoch) -> None:
         """Find the epoch's means over training and validation rows, and whether they say that it broke or diverged."""
         self.train_step.evaluated.at_step(self.total_steps)
-        trained = processes.summed(self.sums)
+        trained = processes.summed(self.sums.cpu())
         validated = validation_sums(self.train_step, self.valid, torch.arange(len(self.valid)))
         epoch.counted = round(trained[-1].item())
         epoch.means = {

@@ -204,11 +204,11 @@ def _tasks(
     products = _products(step, x, context)
     gradients, _ = step._gradients(x, size, 1.0, context)
 
-    def whole() -> float:
+    def whole() -> Tensor:
         x, context = data()
         step.objective.at_step(0)
         step.learning_rate(config.learning_rate)
-        return step(x, size, 1.0, context)[0].item()
+        return step(x, size, 1.0, context)
 
     def forward() -> object:
         with step.autocast():

@@ -115,7 +115,7 @@ class Step:
 
         Returns:
             Sums of loss, log-likelihood and KL over the rows and their number, (4,), float64; all of it before the
-            update.
+            update. They stay on a GPU, which may still be at work on them: to read one is to wait for it.
         """
         # A ragged batch is not worth a compilation of its own.
         gradients, sums = self._found(x, total, weight, context)
@@ -315,10 +315,13 @@ def _without_buffers() -> dict[str, Any]:
 
 
 def _sums(terms: Terms, weight: float) -> Tensor:
-    """Sums of the terms over the rows, and the number of rows; (4,), float64, on the CPU."""
-    sums = [getattr(terms, name).detach().sum(dtype=torch.float64) for name in TERMS]
+    """Sums of the terms over the rows, and the number of rows; (4,), float64, where the terms are: none waits for it."""
+    values = [getattr(terms, name).detach() for name in TERMS]
+    if terms.loss.device.type == "mps":  # it has no float64
+        values = [value.cpu() for value in values]
+    sums = [value.sum(dtype=torch.float64) for value in values]
     count = sums[0].new_full((), len(terms.loss))
-    return (torch.stack([*sums, count]) * weight).cpu()
+    return torch.stack([*sums, count]) * weight
 
 
 def _build_optimizer(

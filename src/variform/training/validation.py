@@ -7,29 +7,31 @@ from variform.data.dataset import Dataset
 from variform.model.vae import VAE, evaluating
 from variform.system import processes
 from variform.system.draws import seeded
+from variform.training.device import computes_behind
 from variform.training.step import TERMS, Step, mean_terms
 
 
-def no_sums() -> Tensor:
-    """Sums of the terms over no rows, and their number, (4,), float64."""
-    return torch.zeros(len(TERMS) + 1, dtype=torch.float64)
+def no_sums(device: torch.device | None = None) -> Tensor:
+    """Sums of the terms over no rows, and their number, (4,), float64; on a step's device or on the CPU."""
+    holds = device is not None and computes_behind(device)
+    return torch.zeros(len(TERMS) + 1, dtype=torch.float64, device=device if holds else None)
 
 
 def validation_sums(step: Step, data: Dataset, index: Tensor) -> Tensor:
-    """Sums of the terms over the rows at `index`, of all processes, with the same noise each time; (4,), float64.
+    """Sums of the terms over the rows at `index`, of all processes, with the same noise each time; (4,), float64, CPU.
 
     Args:
         step: Whose weights are validated.
         data: The rows.
         index: Numbers of the rows that count, (N,).
     """
-    sums = no_sums()
+    sums = no_sums(step.device)
     with seeded(step.config.seed), evaluating(step.evaluated):
         for numbers in index.split(max(step.config.batch, 512)):
             with processes.share(len(numbers)) as (rows, weight):
                 x, context = step.evaluated.vae.batch(data, numbers[rows])
                 sums += step.sums(x, weight, context)
-    return processes.summed(sums)
+    return processes.summed(sums.cpu())
 
 
 def means_in_own_units(sums: Tensor, prefix: str, jacobian: float) -> dict[str, float]:
