@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import integrate
+from zuko.transforms import MonotonicRQSTransform
 
 from variform import ModelConfig, TrainConfig, build_objective, build_vae, read, save
 from variform.data.reading import dataset_from
@@ -67,6 +68,24 @@ def test_no_default_of_zuko_is_part_of_a_density(transform):
         parameter.name for parameter in parameters if parameter.default is not parameter.empty
     }
     assert defaults and defaults <= set(transform.keywords)
+
+
+@pytest.mark.parametrize(
+    ("batch", "shape"), [((5, 3), (7, 5, 3)), ((3,), (60, 3)), ((5, 3), (5, 3))]
+)
+def test_the_spline_and_its_gradients_are_those_of_zuko(batch, shape):
+    """Inside and outside of its interval, for one sample and for several of the same parameters."""
+    parameters = [(3 * torch.randn(*batch, bins)).requires_grad_() for bins in (8, 8, 7)]
+    x = (3 * torch.randn(shape)).requires_grad_()
+    assert (x.abs() > 5).any() and (x.abs() < 5).any()
+    results = []
+    for transform in (_SPLINE.func, MonotonicRQSTransform):
+        spline = transform(*parameters, bound=5.0, slope=1e-3)
+        y, log_slope = spline.call_and_ladj(x)
+        gradients = torch.autograd.grad(y.sin().sum() + log_slope.cos().sum(), [*parameters, x])
+        results.append([y, log_slope, spline.inv(y), *gradients])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
 def test_a_file_gives_the_same_densities_under_every_version_and_names_its_own(tmp_path):
