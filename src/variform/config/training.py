@@ -76,7 +76,7 @@ class TrainConfig:
             win back the time that compiling takes.
         device: Where to train; `auto` takes a GPU if there is one.
         precision: `float32`; `bf16` and `fp16` compute the networks in half precision and everything else in float32.
-        tf32: Let NVIDIA GPUs round the factors of matrix products to 10 bits.
+        tf32: Let NVIDIA GPUs round the factors of matrix products and convolutions to 10 bits.
         sharded: Split weights and optimiser state over the processes of a torchrun job (FSDP2), for networks that do
             not fit one device.
     """

@@ -141,11 +141,17 @@ class Step:
         """Inside, torch uses the threads that the step is worth, and products of GPUs are as exact as `tf32` says."""
         before = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("high" if self.config.tf32 else "highest")
+        # Convolutions have a setting of their own, which torch turns on.
+        convolutions, torch.backends.cudnn.allow_tf32 = (
+            torch.backends.cudnn.allow_tf32,
+            self.config.tf32,
+        )
         try:
             with using(self.threads):
                 yield
         finally:
             torch.set_float32_matmul_precision(before)
+            torch.backends.cudnn.allow_tf32 = convolutions
 
     def autocast(self) -> Any:
         """A context in which networks compute in the configured precision."""
@@ -315,7 +321,7 @@ def _without_buffers() -> dict[str, Any]:
 
 
 def _sums(terms: Terms, weight: float) -> Tensor:
-    """Sums of the terms over the rows, and the number of rows; (4,), float64, where the terms are: none waits for it."""
+    """Sums of the terms over the rows, and the number of rows; (4,), float64, where the terms are: nobody waits."""
     values = [getattr(terms, name).detach() for name in TERMS]
     if terms.loss.device.type == "mps":  # it has no float64
         values = [value.cpu() for value in values]
