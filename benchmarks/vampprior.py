@@ -23,7 +23,8 @@ import numpy as np
 
 from variform import EvaluationConfig, ModelConfig, RunConfig, TrainConfig
 from variform.evaluation.tables import show
-from variform.runs.folder import Run, history, open_run
+from variform.runs.folder import Run, open_run
+from variform.runs.records import history
 from variform.runs.train import resume_run, train_run
 
 PUBLISHED = {"frey": {"normal": 4.63, "vamp": 4.57}, "mnist": {"normal": 88.56, "vamp": 85.57}}

@@ -24,7 +24,8 @@ from variform.evaluation import exploration
 from variform.evaluation.tables import show
 from variform.faces import cli
 from variform.runs import studies
-from variform.runs.folder import RESULTS, open_run, read_config
+from variform.runs.folder import RESULTS, open_run
+from variform.runs.records import read_config
 from variform.runs.train import train_run
 from variform.system.files import read_json
 from variform.training.fit import Interrupted

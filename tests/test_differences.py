@@ -166,3 +166,14 @@ def test_what_differs_by_rounding_is_the_same():
 def test_equal_scores_are_the_best_together_and_a_constant_difference_is_seen():
     rows = torch.linspace(0, 50, 30)
     assert differences([rows, rows, rows + 1e-3]).among_best().tolist() == [True, True, False]
+
+
+def test_intervals_reach_as_far_out_of_students_t_as_scipy_says():
+    scores = np.random.default_rng(4).normal(size=(3, 12))
+    pairs = differences(list(torch.from_numpy(scores)))
+    apart = ~np.eye(3, dtype=bool)
+    for critical in (0.0, 0.7, 2.3, 9.0, 50.0):
+        far = stats.t.isf(stats.norm.sf(critical), pairs.freedom[apart])
+        with np.errstate(invalid="ignore"):  # a model does not differ from itself, however far that is
+            reach = pairs._reach(critical)[apart]
+        np.testing.assert_array_equal(reach, pairs.se[apart] * far)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from sklearn.decomposition import PCA
 
 from variform import DataConfig, ModelConfig, build_vae, read
 from variform.data.reading import splits_from
@@ -186,6 +187,18 @@ def test_points_that_span_no_plane_are_shown_as_they_are(latents, rows):
         points, axes = exploration.latent_map(means)
         assert np.array_equal(points, means[:, :2]) and axes == ("z1", "z2")
         assert exploration.principal_plane(means) is None
+
+
+@pytest.mark.parametrize("rows", [3, 4, 500])
+def test_the_principal_plane_is_that_of_scikit_learn(rows):
+    random = np.random.default_rng(rows)
+    means = (random.normal(size=(rows, 5)) @ random.normal(size=(5, 5)) + 7).astype(np.float32)
+    plane = exploration.principal_plane(means)
+    expected = PCA(2, svd_solver="full").fit(means.astype(np.float64))
+    np.testing.assert_allclose(plane.centre, expected.mean_, rtol=1e-12)
+    np.testing.assert_allclose(plane.axes, expected.components_, atol=1e-12)
+    np.testing.assert_allclose(plane.shares, expected.explained_variance_ratio_, atol=1e-12)
+    np.testing.assert_allclose(plane.project(means), expected.transform(means), atol=1e-5)
 
 
 def test_one_active_latent_of_eight_is_a_line_and_holds_all_of_the_variance():

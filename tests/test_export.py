@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from variform import VAE, ModelConfig, TrainConfig, build_objective, build_vae, fit, read, save
 from variform.data.reading import splits_from
-from variform.export.model_file import inspect, load_vae
+from variform.export.inspection import inspect
+from variform.export.model_file import load_vae
 from variform.export.rows import write_images, write_rows
 from variform.model.likelihoods import BernoulliLikelihood
 from variform.model.networks import MLP

@@ -12,7 +12,7 @@ from zuko.transforms import MonotonicRQSTransform
 from variform import ModelConfig, TrainConfig, build_objective, build_vae, read, save
 from variform.data.reading import dataset_from
 from variform.distributions.flows import _AFFINE, _SPLINE
-from variform.export import model_file
+from variform.export import inspection
 from variform.export.model_file import load_vae
 from variform.model.flows import FlowPrior, IAFPosterior
 from variform.model.importance import log_weights
@@ -105,7 +105,7 @@ def test_a_file_gives_the_same_densities_under_every_version_and_names_its_own(t
     q = loaded.encode(torch.tensor([[0.1, -0.2, 0.3, 0.4]]))
     expected = torch.tensor([-29.430300062381946, -5.620659139879804, -1199.201446358007])
     torch.testing.assert_close(q.log_prob(z[:, None])[:, 0], expected, rtol=1e-12, atol=0)
-    assert model_file.inspect(tmp_path / "model.safetensors")["zuko"] == version("zuko")
+    assert inspection.inspect(tmp_path / "model.safetensors")["zuko"] == version("zuko")
 
 
 def test_an_iaf_depends_on_what_the_encoder_says_besides_mean_and_variance():

@@ -32,7 +32,8 @@ from variform.config.run import EvaluationConfig
 from variform.config.toml import from_toml
 from variform.config.training import TrainConfig
 from variform.data.reading import splits_from
-from variform.export.model_file import inspect, load_vae
+from variform.export.inspection import inspect
+from variform.export.model_file import load_vae
 from variform.export.sampler_file import load_sampler
 from variform.faces import cli
 from variform.faces.model import Model

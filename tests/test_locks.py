@@ -22,7 +22,8 @@ from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.config.training import TrainConfig
 from variform.faces import cli
-from variform.runs.folder import open_run, read_config
+from variform.runs.folder import open_run
+from variform.runs.records import read_config
 from variform.runs.train import train_run
 from variform.system import locks
 from variform.system.files import new_folder, read_json, replacing

@@ -15,7 +15,8 @@ from variform import DataConfig, ModelConfig, TrainConfig, build_vae, evaluate, 
 from variform.data.reading import dataset_from
 from variform.evaluation import log_likelihood
 from variform.evaluation.log_likelihood import score
-from variform.evaluation.pareto import HIGH, Tail, pareto_k, tail_length
+from variform.evaluation.pareto import Tail, pareto_k, tail_length
+from variform.evaluation.standard_error import HIGH_K
 from variform.model.importance import log_weights
 
 SIZES = [25, 26, 30, 99, 225, 400, 2500]
@@ -90,7 +91,7 @@ def test_what_cannot_be_fitted_is_said():
         assert pareto_k(log_weight).item() == math.inf
     # equal to the least of them are most; the others are a tail of their own, bounded and so harmless
     tied = torch.from_numpy(np.round(np.random.default_rng(0).normal(size=1000)))[:, None]
-    assert pareto_k(tied).item() < HIGH
+    assert pareto_k(tied).item() < HIGH_K
     # 12 of 1,000 weights are numbers beside the largest, and each is a thousand times the next
     steep = torch.cat([torch.full((988,), -1e6), 60 * torch.arange(12.0)])[:, None]
     assert pareto_k(steep).item() > 5
@@ -224,7 +225,7 @@ def test_imputations_hold_the_k_of_their_weights(monkeypatch):
     np.testing.assert_allclose(
         imputed.pareto_k, [arviz(column.numpy()) for column in weights.T], rtol=0, atol=1e-6
     )
-    assert f"Pareto k above 0.7 in {(imputed.pareto_k > HIGH).sum()} rows" in repr(imputed)
+    assert f"Pareto k above 0.7 in {(imputed.pareto_k > HIGH_K).sum()} rows" in repr(imputed)
     assert np.isnan(impute(vae, splits.test, samples=10).pareto_k).all()
 
 

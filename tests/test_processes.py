@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from variform.export.model_file import load_vae
-from variform.runs.folder import read_config
+from variform.runs.records import read_config
 from variform.runs.train import resume_run, train_run
 from variform.system.locks import held
 

@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from variform.export.model_file import load_vae
 from variform.export.sampler_file import load_sampler
 from variform.faces import cli
-from variform.runs.folder import history, open_run
+from variform.runs.folder import open_run
+from variform.runs.records import history
 from variform.runs.train import resume_run
 from variform.system.files import read_json
 from variform.system.sealing import read_sealed

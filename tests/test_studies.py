@@ -10,10 +10,11 @@ import torch
 from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.config.training import TrainConfig
+from variform.evaluation.standard_error import pooled
 from variform.faces import cli
 from variform.runs.folder import open_run
 from variform.runs.scores import scored_rows
-from variform.runs.studies import latent_dimension, pooled, recommend
+from variform.runs.studies import latent_dimension, recommend
 from variform.system.files import read_json, write_json
 
 

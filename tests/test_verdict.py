@@ -18,7 +18,8 @@ from variform.config.run import EvaluationConfig, RunConfig
 from variform.data.reading import splits_from
 from variform.evaluation import verdict
 from variform.faces import cli
-from variform.runs.folder import history, open_run
+from variform.runs.folder import open_run
+from variform.runs.records import history
 from variform.runs.scores import scored_rows
 from variform.runs.train import train_run
 

@@ -15,12 +15,10 @@ from variform.evaluation.components import MixedCoding, fit_with_gaps
 from variform.evaluation.differences import mean_difference, root_mean_difference, row_errors
 from variform.evaluation.log_likelihood import Scores, per_column, squared_error
 from variform.evaluation.standard_error import Estimate
+from variform.evaluation.tables import PCAS
 from variform.model.vae import VAE
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-PCAS = {"pca": "PCA of scaled columns", "pca_own_units": "PCA in your units"}
-"""The two metrics in which PCA may stand beside a VAE, in words."""
 
 _EM_WORK = 2**30  # products in a step
 _WHOLE = 2**31  # bytes of rows in float64: fewer are used as they are,
@@ -184,28 +182,6 @@ def better_pca(baselines: dict[str, dict[str, Any]], measure: str) -> str | None
     """
     names = [name for name in (*PCAS, "famd") if measure in baselines.get(name, {})]
     return min(names, key=lambda name: baselines[name][measure]["mean"], default=None)
-
-
-def baseline_names(baselines: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """What tables call the baselines among an evaluation's, by their names in it.
-
-    Example:
-        >>> baseline_names({"pca": {"components": 2}, "pca_own_units": {"components": 2}, "trivial": {}})
-        {'pca': 'PCA of scaled columns, q = 2', 'pca_own_units': 'PCA in your units, q = 2', 'trivial': 'trivial'}
-    """
-    called = PCAS if has_two_metrics(baselines) else {"pca": "PCA"}
-    called = called | {"famd": "FAMD", "trivial": "trivial"}
-    names = {}
-    for name, words in called.items():
-        if name in baselines:
-            components = baselines[name].get("components")
-            names[name] = words if components is None else f"{words}, q = {components}"
-    return names
-
-
-def has_two_metrics(baselines: dict[str, dict[str, Any]]) -> bool:
-    """Whether PCA stands among an evaluation's baselines in both metrics."""
-    return PCAS.keys() <= baselines.keys()
 
 
 def _rows(data: Dataset, seed: int, most: int | None = None) -> tuple[Tensor, Tensor | None]:

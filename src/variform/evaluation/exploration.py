@@ -6,11 +6,11 @@ All of it is deterministic: posterior means are used, and draws, where asked for
 import itertools
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import bdtr
 from torch import Tensor
 
 from variform.config.checks import Count, checked
@@ -20,9 +20,6 @@ from variform.distributions.gaussian import StandardNormal
 from variform.distributions.law import Law
 from variform.model.vae import VAE, evaluating
 from variform.system.draws import seeded
-
-if TYPE_CHECKING:
-    from sklearn.decomposition import PCA
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -177,8 +174,10 @@ def _missed_piles(schema: Schema, raw: Array) -> list[str]:
 
     A column is named where so few of the rows, or fewer, would come from the share of the data once in 10,000 times.
     """
-    if not schema.modes:
+    if not any(share for _, share in schema.modes):
         return []
+    from scipy.special import bdtr  # here, for importing it takes a fifth of a second
+
     tidy = schema.tidy(torch.from_numpy(raw)).numpy()
     tidy = np.where(schema.whole, np.rint(tidy), tidy)
     missed = {}
@@ -286,19 +285,38 @@ def latent_map(means: Array) -> tuple[Array, tuple[str, str]]:
     plane = principal_plane(means)
     if plane is None:
         return means[:, :2], ("z1", "z2")
-    first, second = plane.explained_variance_ratio_
+    first, second = plane.shares
     axes = f"PC1 of the posterior means ({first:.0%})", f"PC2 of the posterior means ({second:.0%})"
-    return plane.transform(means), axes
+    return plane.project(means), axes
 
 
-def principal_plane(means: Array) -> "PCA | None":
+@dataclass(frozen=True)
+class Plane:
+    """The plane in which points lie furthest apart.
+
+    Args:
+        centre: Their mean, (latent_dim,).
+        axes: The first two principal axes, (2, latent_dim), of length 1; the largest entry of each is positive.
+        shares: What share of their variance lies along each axis, (2,).
+    """
+
+    centre: Array
+    axes: Array
+    shares: Array
+
+    def project(self, points: Array) -> Array:
+        """Where points (N, latent_dim) lie in the plane, (N, 2)."""
+        return (points - self.centre) @ self.axes.T
+
+
+def principal_plane(means: Array) -> Plane | None:
     """PCA of points in more than two dimensions; None where it needs none, or where they do not span a line.
 
     Args:
         means: (N, latent_dim).
 
     Example:
-        >>> principal_plane(np.ones((10, 3))) is None, principal_plane(np.eye(3)).components_.shape
+        >>> principal_plane(np.ones((10, 3))) is None, principal_plane(np.eye(3)).axes.shape
         (True, (2, 3))
     """
     points = means.astype(np.float64)
@@ -306,9 +324,12 @@ def principal_plane(means: Array) -> "PCA | None":
         return None
     if np.ptp(points, axis=0).max() <= 1e-6 * np.abs(points).max():  # what is left is rounding
         return None
-    from sklearn.decomposition import PCA  # here, for importing scikit-learn takes as long as torch
-
-    return PCA(2, svd_solver="full").fit(points)
+    centre = points.mean(0)
+    _, lengths, axes = np.linalg.svd(points - centre, full_matrices=False)
+    largest = np.abs(axes).argmax(1)
+    axes *= np.sign(axes[np.arange(len(axes)), largest])[:, None]
+    squares = lengths**2
+    return Plane(centre, axes[:2], squares[:2] / squares.sum())
 
 
 @checked

@@ -14,9 +14,9 @@ from variform.data.dataset import Dataset
 from variform.data.schema import Schema
 from variform.distributions.law import Law
 from variform.evaluation.log_likelihood import floats_per_decode, reliability
-from variform.evaluation.pareto import HIGH, pareto_k
+from variform.evaluation.pareto import pareto_k
 from variform.evaluation.refinement import refine as refined
-from variform.evaluation.standard_error import Estimate
+from variform.evaluation.standard_error import HIGH_K, Estimate
 from variform.model.vae import VAE, evaluating
 from variform.system import draws
 
@@ -55,8 +55,8 @@ class Imputation:
     def __repr__(self) -> str:
         return (
             f"Imputation({self.missing.sum():,} of {self.missing.size:,} values filled in {len(self.values):,} rows, "
-            f"intervals of {self.level:.0%}, ess {self.ess.mean():.4g} on average, Pareto k above {HIGH} in "
-            f"{(self.pareto_k > HIGH).sum():,} rows)"
+            f"intervals of {self.level:.0%}, ess {self.ess.mean():.4g} on average, Pareto k above {HIGH_K} in "
+            f"{(self.pareto_k > HIGH_K).sum():,} rows)"
         )
 
 

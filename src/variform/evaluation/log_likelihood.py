@@ -20,9 +20,9 @@ from variform.distributions.kl import (
     splits_into_dimensions,
 )
 from variform.distributions.law import Law
-from variform.evaluation.pareto import FEWEST_SAMPLES, HIGH, Tail
+from variform.evaluation.pareto import FEWEST_SAMPLES, Tail
 from variform.evaluation.refinement import refine as refined
-from variform.evaluation.standard_error import Estimate
+from variform.evaluation.standard_error import HIGH_K, Estimate
 from variform.model.importance import Weights, log_weights
 from variform.model.vae import VAE, evaluating
 from variform.system import draws, memory
@@ -295,7 +295,7 @@ def reliability(pareto_k: Tensor, samples: int) -> dict[str, Any]:
     """
     if samples < FEWEST_SAMPLES:
         return {}
-    return {"high_pareto_k": Estimate.of((pareto_k > HIGH).double()).to_dict()}
+    return {"high_pareto_k": Estimate.of((pareto_k > HIGH_K).double()).to_dict()}
 
 
 def squared_error(schema: Schema, raw: Tensor, other: Tensor) -> Tensor:

@@ -1,18 +1,21 @@
-"""The metrics of a model on rows: what each is computed from, and how it is shown."""
+"""The metrics of a model on rows: what each is computed from, and how it is shown.
+
+Who only shows them waits for no torch: what computes is imported as it does.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from variform.evaluation.standard_error import HIGH_K, Estimate
 
-from variform.data.dataset import Dataset
-from variform.data.schema import Schema
-from variform.evaluation.latents import hits
-from variform.evaluation.log_likelihood import Scores, bits_per_dim, reliability
-from variform.evaluation.pareto import HIGH
-from variform.evaluation.standard_error import Estimate
-from variform.model.vae import VAE
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from variform.data.dataset import Dataset
+    from variform.data.schema import Schema
+    from variform.evaluation.log_likelihood import Scores
+    from variform.model.vae import VAE
 
 
 @dataclass(frozen=True)
@@ -27,9 +30,9 @@ class Scored:
         seed: Seed of the binarisation, where the data ask for one.
     """
 
-    vae: VAE
-    data: Dataset
-    scores: Scores
+    vae: "VAE"
+    data: "Dataset"
+    scores: "Scores"
     samples: int
     seed: int = 0
 
@@ -79,7 +82,7 @@ class Metric:
         return f"{label} ({self.unit})" if self.unit else label
 
 
-def mean(values: Tensor) -> dict[str, Any]:
+def mean(values: "Tensor") -> dict[str, Any]:
     """The mean of one number a row (N,), with its standard error."""
     return Estimate.of(values).to_dict()
 
@@ -95,10 +98,14 @@ def _nll(scored: Scored) -> dict[str, Any]:
 
 
 def _high_pareto_k(scored: Scored) -> dict[str, Any] | None:
+    from variform.evaluation.log_likelihood import reliability
+
     return reliability(scored.scores.pareto_k, scored.samples).get("high_pareto_k")
 
 
 def _bits_per_dim(scored: Scored) -> dict[str, Any] | None:
+    from variform.evaluation.log_likelihood import bits_per_dim
+
     schema = scored.data.schema
     has_levels = schema.kind == "image" and schema.seen_levels and not schema.gaps
     if not has_levels or is_only_cross_entropy(scored.vae, schema):
@@ -115,10 +122,12 @@ def _reconstruction_error(scored: Scored) -> dict[str, Any]:
 def _accuracy(scored: Scored) -> dict[str, Any] | None:
     if scored.vae.classifier is None or scored.data.labels is None:
         return None
+    from variform.evaluation.latents import hits
+
     return mean(hits(scored.vae, scored.data, seed=scored.seed))
 
 
-def is_only_cross_entropy(vae: VAE, schema: Schema) -> bool:
+def is_only_cross_entropy(vae: "VAE", schema: "Schema") -> bool:
     """Whether a probability of zeros and ones meets other values."""
     is_probability = vae.likelihood.support == "unit" and not vae.likelihood.is_density
     return is_probability and schema.seen_levels != 2
@@ -146,11 +155,11 @@ METRICS: dict[str, Metric] = {
         lower_is_better=False,
     ),
     "high_pareto_k": Metric(
-        f"share of rows with Pareto k > {HIGH}",
+        f"share of rows with Pareto k > {HIGH_K}",
         "",
         _high_pareto_k,
         lower_is_better=True,
-        short=f"rows with Pareto k > {HIGH}",
+        short=f"rows with Pareto k > {HIGH_K}",
     ),
     "bits_per_dim": Metric("bits per dimension", "", _bits_per_dim, lower_is_better=True),
     "reconstruction_error": Metric(

@@ -5,9 +5,6 @@ import math
 import torch
 from torch import Tensor
 
-HIGH = 0.7
-"""Above this k the mean of the weights has no error that one could count on, however many samples there are."""
-
 FEWEST_SAMPLES = 25
 """Of fewer there are not five in the tail, and nothing can be fitted."""
 

@@ -2,9 +2,15 @@
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+HIGH_K = 0.7
+"""Above this Pareto k the mean of importance weights has no error that one could count on, however many there are."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +28,14 @@ class Estimate:
     n: int
 
     @classmethod
-    def of(cls, values: Tensor) -> "Estimate":
+    def of(cls, values: "Tensor") -> "Estimate":
         """The mean of `values` (N,) and its standard error s / sqrt(N)."""
         values = values.double()
         se = values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
         return cls(values.mean().item(), se, len(values))
 
     @classmethod
-    def root_mean(cls, squares: Tensor, *, gaps: bool = False) -> "Estimate":
+    def root_mean(cls, squares: "Tensor", *, gaps: bool = False) -> "Estimate":
         """The root of the mean of `squares` (N, ...), its standard error by the delta method, se / (2 root).
 
         With `gaps` what is NaN is left out, first of each row's mean, then of the mean over the rows.
@@ -43,3 +49,16 @@ class Estimate:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, the standard error None where one row gives none."""
         return asdict(self) | {"se": None if math.isnan(self.se) else self.se}
+
+
+def pooled(estimates: list[dict[str, Any]]) -> dict[str, Any]:
+    """The mean over seeds; its variance is that over the (shared) test rows plus that of the mean over seeds."""
+    means = np.array([item["mean"] for item in estimates], dtype=float)
+    rows = np.mean([(item["se"] or 0.0) ** 2 for item in estimates])
+    seeds = means.var(ddof=1) / len(means) if len(means) > 1 else 0.0
+    return {
+        "mean": means.mean(),
+        "se": math.sqrt(rows + seeds),
+        "n": estimates[0]["n"],
+        "seeds": len(means),
+    }

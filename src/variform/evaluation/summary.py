@@ -8,13 +8,14 @@ from torch import Tensor
 from variform.config.checks import Count, checked
 from variform.config.training import TrainConfig
 from variform.data.dataset import Dataset
-from variform.evaluation.baselines import PCAS, better_pca, evaluate_baselines, has_two_metrics
+from variform.evaluation.baselines import better_pca, evaluate_baselines
 from variform.evaluation.imputation import impute as impute
 from variform.evaluation.latents import active_units
 from variform.evaluation.log_likelihood import Scores, per_column, score
 from variform.evaluation.metrics import Scored, is_only_cross_entropy, measured
-from variform.evaluation.pareto import FEWEST_SAMPLES, HIGH
-from variform.evaluation.standard_error import Estimate
+from variform.evaluation.pareto import FEWEST_SAMPLES
+from variform.evaluation.standard_error import HIGH_K, Estimate
+from variform.evaluation.tables import PCAS, has_two_metrics
 from variform.evaluation.verdict import MOST_ROWS, SOME_ROWS, distrusted, warnings
 from variform.model.vae import VAE
 
@@ -202,7 +203,7 @@ def _notes_on_importance_sampling(numbers: dict[str, Any]) -> list[str]:
         )
     elif SOME_ROWS < distrusted(numbers) <= MOST_ROWS:
         notes.append(
-            f"Pareto k is above {HIGH} for {distrusted(numbers):.0%} of the rows: there the true NLL is lower than "
+            f"Pareto k is above {HIGH_K} for {distrusted(numbers):.0%} of the rows: there the true NLL is lower than "
             f"NLL({samples:,}), mostly by little. An evaluation with `refine=50` comes closer to it."
         )
     if "refined" in numbers:

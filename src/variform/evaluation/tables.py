@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from variform.evaluation.baselines import baseline_names
 from variform.evaluation.metrics import METRICS
-from variform.evaluation.pareto import HIGH
-from variform.evaluation.samplers import SAMPLERS
+from variform.evaluation.standard_error import HIGH_K
+
+PCAS = {"pca": "PCA of scaled columns", "pca_own_units": "PCA in your units"}
+"""The two metrics in which PCA may stand beside a VAE, in words."""
 
 
 def decimal(value: float) -> str:
@@ -38,6 +39,28 @@ def numbers_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     of_others = [""] * (len(columns) - 1)
     rows.append(["active units", f"{active['count']} of {active['of']}", *of_others])
     return [_rows_of(numbers), *head], rows
+
+
+def baseline_names(baselines: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """What tables call the baselines among an evaluation's, by their names in it.
+
+    Example:
+        >>> baseline_names({"pca": {"components": 2}, "pca_own_units": {"components": 2}, "trivial": {}})
+        {'pca': 'PCA of scaled columns, q = 2', 'pca_own_units': 'PCA in your units, q = 2', 'trivial': 'trivial'}
+    """
+    called = PCAS if has_two_metrics(baselines) else {"pca": "PCA"}
+    called = called | {"famd": "FAMD", "trivial": "trivial"}
+    names = {}
+    for name, words in called.items():
+        if name in baselines:
+            components = baselines[name].get("components")
+            names[name] = words if components is None else f"{words}, q = {components}"
+    return names
+
+
+def has_two_metrics(baselines: dict[str, dict[str, Any]]) -> bool:
+    """Whether PCA stands among an evaluation's baselines in both metrics."""
+    return PCAS.keys() <= baselines.keys()
 
 
 def _rows_of(numbers: dict[str, Any]) -> str:
@@ -76,6 +99,8 @@ def _imputed(name: str, column: dict[str, Any]) -> list[list[str]]:
 
 def sampler_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """What `fit_sampler` found as header and rows of text: the model's prior, each sampler, and real rows."""
+    from variform.evaluation.samplers import SAMPLERS
+
     quality = {
         "precision": "precision",
         "recall": "recall",
@@ -100,7 +125,7 @@ def sampler_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     densities = [
         f"NLL (nats), k = {numbers['importance_samples']}",
         "minus prior's",
-        f"rows with Pareto k > {HIGH}",
+        f"rows with Pareto k > {HIGH_K}",
     ]
     return [_rows_of(numbers), *densities, *quality.values()], rows
 

@@ -5,15 +5,16 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from variform.config.toml import to_option
 from variform.config.training import TrainConfig
-from variform.evaluation.baselines import PCAS, has_two_metrics
-from variform.evaluation.pareto import HIGH
-from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
-from variform.model.vae import VAE
+from variform.evaluation.standard_error import HIGH_K
+from variform.evaluation.tables import PCAS, has_two_metrics
 from variform.training import divergence
+
+if TYPE_CHECKING:
+    from variform.model.vae import VAE
 
 BETTER_BY = 2.0
 """Paired standard errors by which a simpler model must be better before it is said."""
@@ -37,7 +38,7 @@ _BETTER = {
 
 
 def warnings(
-    vae: VAE,
+    vae: "VAE",
     numbers: dict[str, Any],
     trained: TrainConfig | None = None,
     history: Sequence[Mapping[str, Any]] = (),
@@ -93,7 +94,7 @@ def is_collapsed(numbers: dict[str, Any]) -> bool:
     return numbers["active_units"]["count"] == 0 and rows > 1
 
 
-def collapsed(vae: VAE, numbers: dict[str, Any], trained: TrainConfig | None = None) -> list[str]:
+def collapsed(vae: "VAE", numbers: dict[str, Any], trained: TrainConfig | None = None) -> list[str]:
     """What is said of a collapsed model, with the command to try; nothing of any other.
 
     Args:
@@ -160,7 +161,7 @@ def distrusted(numbers: dict[str, Any]) -> float:
     return 0.0 if is_even else share
 
 
-def _posterior_misses(vae: VAE, numbers: dict[str, Any]) -> list[str]:
+def _posterior_misses(vae: "VAE", numbers: dict[str, Any]) -> list[str]:
     """A sentence where importance sampling fails for most rows, with the refined q(z|x) if there is one."""
     refined = numbers.get("refined")
     share = distrusted(refined or numbers)
@@ -171,15 +172,17 @@ def _posterior_misses(vae: VAE, numbers: dict[str, Any]) -> list[str]:
     where = f", also after {steps} steps of refining it," if refined else ""
     return [
         f"The NLL is not to be trusted, and neither is the gap: for {share:.0%} of the rows a few of the {samples:,} "
-        f"importance weights decide it (Pareto k above {HIGH}). q(z|x){where} misses a part of p(z|x), and the true "
+        f"importance weights decide it (Pareto k above {HIGH_K}). q(z|x){where} misses a part of p(z|x), and the true "
         f"NLL is lower by an unknown amount. {_how_to_reach(vae, steps)}"
     ]
 
 
-def _how_to_reach(vae: VAE, steps: int) -> str:
+def _how_to_reach(vae: "VAE", steps: int) -> str:
     """What brings q(z|x) closer to p(z|x) after `steps` steps of refining it."""
     if steps < _ENOUGH_STEPS:
         return f"More samples hardly help: evaluate with `refine={_ENOUGH_STEPS}`."
+    from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
+
     family = "more `transforms`"
     if isinstance(vae.posterior, DiagonalPosterior):
         family = "`posterior='full'` or `posterior='iaf'`"
@@ -188,7 +191,7 @@ def _how_to_reach(vae: VAE, steps: int) -> str:
     return f"More steps hardly help either: p(z|x) is of another shape than the family of q(z|x). Train with {family}."
 
 
-def _diverged(vae: VAE, history: Sequence[Mapping[str, Any]]) -> list[str]:
+def _diverged(vae: "VAE", history: Sequence[Mapping[str, Any]]) -> list[str]:
     rollbacks = [row["rollback"] for row in history if row.get("rollback")]
     if not rollbacks:
         return []
@@ -206,7 +209,7 @@ def _diverged(vae: VAE, history: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _one_variance(vae: VAE, numbers: dict[str, Any]) -> list[str]:
+def _one_variance(vae: "VAE", numbers: dict[str, Any]) -> list[str]:
     """One noise variance for columns that were standardised each by itself, where their errors tell otherwise."""
     likelihood, schema = vae.likelihood, vae.schema
     if not likelihood.has_one_variance:
@@ -234,7 +237,7 @@ def _one_variance(vae: VAE, numbers: dict[str, Any]) -> list[str]:
 
 
 def _simpler_model_wins(
-    vae: VAE, numbers: dict[str, Any], trained: TrainConfig | None, history: Sequence[Mapping[str, Any]]
+    vae: "VAE", numbers: dict[str, Any], trained: TrainConfig | None, history: Sequence[Mapping[str, Any]]
 ) -> list[str]:  # fmt: skip
     """A sentence for each simpler model that is better, over the same rows, in NLL or in reconstruction error.
 
@@ -276,7 +279,7 @@ def _with_error(gap: dict[str, Any]) -> str:
 
 
 def _what_to_try(
-    vae: VAE,
+    vae: "VAE",
     numbers: dict[str, Any],
     trained: TrainConfig | None,
     history: Sequence[Mapping[str, Any]],
@@ -306,7 +309,7 @@ def _what_to_try(
 
 
 def _ways_of_the_model(
-    vae: VAE, trained: TrainConfig, baseline: str, *, has_idle_latents: bool
+    vae: "VAE", trained: TrainConfig, baseline: str, *, has_idle_latents: bool
 ) -> list[str]:
     """Other options than those of the run, each where it may help."""
     likelihood = vae.likelihood

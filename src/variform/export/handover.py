@@ -22,8 +22,9 @@ from variform.config.toml import to_dict
 from variform.data.schema import Schema
 from variform.evaluation import exploration
 from variform.export import reader
+from variform.export.inspection import inspect
 from variform.export.lowering import Program, Step, lower_decoder, lower_encoder
-from variform.export.model_file import inspect, save
+from variform.export.model_file import save
 from variform.model.vae import VAE, evaluating
 from variform.system.draws import seeded
 from variform.system.files import new_folder, write_json, write_text

@@ -17,12 +17,11 @@ from variform.evaluation.differences import (
     root_mean_difference,
 )
 from variform.evaluation.metrics import METRICS
-from variform.evaluation.pareto import HIGH
+from variform.evaluation.standard_error import HIGH_K, pooled
 from variform.evaluation.tables import show
 from variform.evaluation.verdict import SOME_ROWS, placed
-from variform.pages.curves import plot_compared_curves
 from variform.pages.report import Picture, Table, render
-from variform.runs.folder import history, open_run
+from variform.runs.folder import open_run
 from variform.runs.grounds import (
     DATA,
     DENSITIES,
@@ -35,8 +34,8 @@ from variform.runs.grounds import (
     refusals_of,
     schema_of_entry,
 )
+from variform.runs.records import history
 from variform.runs.scores import scored_rows
-from variform.runs.studies import pooled
 from variform.system.files import new_folder, replacing, write_json, write_text
 
 
@@ -160,7 +159,7 @@ class Comparison:
             if share > SOME_ROWS:
                 closer = "" if steps else "; a comparison with `refine=50` comes closer"
                 notes.append(
-                    f"The NLL of {entry.name} is too high for {share:.0%} of its rows (Pareto k above {HIGH}), by an "
+                    f"The NLL of {entry.name} is too high for {share:.0%} of its rows (Pareto k above {HIGH_K}), by an "
                     f"unknown amount{closer}."
                 )
         for group in self.groups:
@@ -499,6 +498,8 @@ def _write_csv(comparison: Comparison, path: Path) -> None:
 
 def _draw(comparison: Comparison, folder: Path) -> list[Picture]:
     """The curves of runs of one kind over each other: one picture for each kind of nats."""
+    from variform.pages.curves import plot_compared_curves  # here, for a table needs no Matplotlib
+
     kind = [Ground("density", lambda entry: entry.has_density, str, ""), *DENSITY[:-1]]
     pictures = []
     for number, group in enumerate(partition(comparison.entries, kind), 1):

@@ -25,16 +25,14 @@ from torch import Tensor
 from variform.config.choices import SamplerKind
 from variform.config.run import RunConfig, objective_name
 from variform.config.settling import reading
-from variform.config.toml import from_toml
 from variform.data.dataset import Splits
 from variform.data.reading import read
 from variform.data.schema import Schema
 from variform.evaluation.verdict import collapsed
 from variform.export.model_file import load_vae
 from variform.model.vae import VAE
-from variform.runs.records import read_data, read_evaluation, read_history
+from variform.runs.records import read_config, read_data, read_evaluation
 from variform.system import locks
-from variform.training import checkpoints
 from variform.training.history import resume_command
 
 FIGURES = (
@@ -205,40 +203,6 @@ def unseen(run: Run, context: Tensor | None) -> list[str]:
         return run.data().schema.unseen(context)
     except (ValueError, OSError) as error:
         return [f"Whether the training rows have what is asked for is not known: {error}"]
-
-
-def history(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a run's history.jsonl, one per epoch.
-
-    Raises:
-        ValueError: for a file that is damaged, or tells of an epoch otherwise than the run's checkpoint.
-    """
-    rows = read_history(folder / "history.jsonl")
-    for row, saved in zip(
-        rows, checkpoints.epochs(folder), strict=False
-    ):  # one may be an epoch behind the other
-        if row | {"rollback": ""} != saved | {
-            "rollback": ""
-        }:  # which is noted in the last row a little later
-            raise ValueError(
-                f"{folder / 'history.jsonl'} must agree with the checkpoint beside it; epoch {row['epoch']} differs. "
-                f"Have it written anew with {resume_command(folder)}."
-            )
-    return rows
-
-
-def read_config(path: Path) -> RunConfig:
-    """The configuration in a TOML file.
-
-    Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when it is not a configuration.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"a configuration must exist; there is no file {path}. Check the path."
-        )
-    return from_toml(path.read_bytes(), str(path))
 
 
 @contextmanager

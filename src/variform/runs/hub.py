@@ -24,7 +24,7 @@ from variform.config.words import counted
 from variform.data.schema import Schema
 from variform.evaluation.metrics import METRICS
 from variform.evaluation.tables import numbers_table
-from variform.export.model_file import inspect
+from variform.export.inspection import inspect
 from variform.runs.folder import Run, open_run
 from variform.runs.overview import overview_table
 from variform.runs.records import read_data

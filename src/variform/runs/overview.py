@@ -12,9 +12,8 @@ from variform.config.training import TrainConfig
 from variform.evaluation.metrics import METRICS
 from variform.evaluation.tables import decimal, show
 from variform.evaluation.verdict import placed
-from variform.export.model_file import inspect
-from variform.runs.folder import history, read_config
-from variform.runs.records import read_data, read_evaluation
+from variform.export.inspection import inspect
+from variform.runs.records import history, read_config, read_data, read_evaluation
 from variform.training.history import passes, resume_command
 
 
@@ -26,7 +25,7 @@ def overview(folder: Path) -> dict[str, Any]:
 
     Returns:
         config; data, as `describe` gives it; training (epochs and steps done, epochs and steps in all, the best epoch,
-        its validation ELBO, and whether it is finished); model, as `export.inspect` gives it; and evaluation. What is
+        its validation ELBO, and whether it is finished); model, as `inspect` gives it; and evaluation. What is
         not there yet is None.
 
     Raises:

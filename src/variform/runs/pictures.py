@@ -19,8 +19,7 @@ from variform.config.words import counted
 from variform.data.dataset import Splits
 from variform.data.schema import Schema
 from variform.evaluation import exploration
-from variform.evaluation.baselines import baseline_names
-from variform.evaluation.tables import decimal, numbers_table, show
+from variform.evaluation.tables import baseline_names, decimal, numbers_table, show
 from variform.evaluation.verdict import is_collapsed, placed
 from variform.model.vae import VAE
 from variform.pages.curves import plot_curves

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from variform.config.checks import Range, recorded
+from variform.config.run import RunConfig
+from variform.config.toml import from_toml
 from variform.evaluation.metrics import METRICS
 from variform.system.files import from_json, read_json
+from variform.training.history import epochs, resume_command
 
 
 class _Writable:
@@ -205,3 +208,37 @@ def read_sessions(path: Path) -> list[Mapping[str, Any]]:
     sessions = read_json(path).get("sessions", [])
     rule = f"{path} must hold a list of sessions"
     return recorded(list[dict[str, object]], sessions, rule, "Delete it to go on without.")
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a run's history.jsonl, one per epoch.
+
+    Raises:
+        ValueError: for a file that is damaged, or tells of an epoch otherwise than the run's checkpoint.
+    """
+    rows = read_history(folder / "history.jsonl")
+    for row, saved in zip(
+        rows, epochs(folder), strict=False
+    ):  # one may be an epoch behind the other
+        if row | {"rollback": ""} != saved | {
+            "rollback": ""
+        }:  # which is noted in the last row a little later
+            raise ValueError(
+                f"{folder / 'history.jsonl'} must agree with the checkpoint beside it; epoch {row['epoch']} differs. "
+                f"Have it written anew with {resume_command(folder)}."
+            )
+    return rows
+
+
+def read_config(path: Path) -> RunConfig:
+    """The configuration in a TOML file.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when it is not a configuration.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"a configuration must exist; there is no file {path}. Check the path."
+        )
+    return from_toml(path.read_bytes(), str(path))

@@ -10,13 +10,15 @@ from torch import Tensor
 
 from variform.config.checks import Count, checked, recorded
 from variform.data.dataset import Dataset, Splits
-from variform.evaluation.baselines import PCAS, evaluate_baselines
+from variform.evaluation.baselines import evaluate_baselines
 from variform.evaluation.log_likelihood import Scores, score
 from variform.evaluation.pareto import FEWEST_SAMPLES
 from variform.evaluation.summary import summary
+from variform.evaluation.tables import PCAS
 from variform.export.sampler_file import identity
 from variform.model.vae import VAE
-from variform.runs.folder import Run, describe, history
+from variform.runs.folder import Run, describe
+from variform.runs.records import history
 from variform.system.sealing import read_sealed, write_sealed
 from variform.version import __version__
 

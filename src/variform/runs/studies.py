@@ -1,7 +1,6 @@
 """Studies: many fits, one table."""
 
 import itertools
-import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,18 +20,18 @@ from variform.config.toml import to_dict
 from variform.config.words import counted
 from variform.data.dataset import Splits
 from variform.evaluation import exploration
-from variform.evaluation.baselines import PCAS, better_pca, has_two_metrics
+from variform.evaluation.baselines import better_pca
 from variform.evaluation.differences import differences
 from variform.evaluation.metrics import METRICS
-from variform.evaluation.pareto import HIGH
-from variform.evaluation.tables import show
+from variform.evaluation.standard_error import HIGH_K, pooled
+from variform.evaluation.tables import PCAS, has_two_metrics, show
 from variform.evaluation.verdict import SOME_ROWS, distrusted, placed
 from variform.pages.curves import plot_latent_dim_study
 from variform.pages.report import Picture, Table, render
-from variform.runs.folder import Run, new_run, open_run, read_config, require_same_data
+from variform.runs.folder import Run, new_run, open_run, require_same_data
 from variform.runs.grounds import MEASURES
 from variform.runs.plan import begun, prepare
-from variform.runs.records import read_evaluation
+from variform.runs.records import read_config, read_evaluation
 from variform.runs.scores import assess, scored_rows
 from variform.runs.train import resume_run, train_run
 from variform.system import processes
@@ -209,7 +208,7 @@ def _rests_on_weights(fits: Mapping[int, list[Run]]) -> list[str]:
     where = ", ".join(f"{share:.0%} of the rows with {dim} latents" for dim, share in high.items())
     folders = " ".join(shlex.quote(run.folder.as_posix()) for run in _all(fits))
     return [
-        f"The recommendation rests on NLLs that are too high for {where} (Pareto k above {HIGH}), by unknown amounts "
+        f"The recommendation rests on NLLs that are too high for {where} (Pareto k above {HIGH_K}), by unknown amounts "
         "that may differ between the dimensions. What the decoders can do says, on the test rows: "
         f"variform compare {folders} --refine 50."
     ]
@@ -394,19 +393,6 @@ def _pooled_pca(baselines: list[dict[str, Any]], pca: str, measure: str) -> dict
     if has_two_metrics(baselines[0]):
         return {**estimate, "metric": PCAS[pca]}
     return estimate
-
-
-def pooled(estimates: list[dict[str, Any]]) -> dict[str, Any]:
-    """The mean over seeds; its variance is that over the (shared) test rows plus that of the mean over seeds."""
-    means = np.array([item["mean"] for item in estimates], dtype=float)
-    rows = np.mean([(item["se"] or 0.0) ** 2 for item in estimates])
-    seeds = means.var(ddof=1) / len(means) if len(means) > 1 else 0.0
-    return {
-        "mean": means.mean(),
-        "se": math.sqrt(rows + seeds),
-        "n": estimates[0]["n"],
-        "seeds": len(means),
-    }
 
 
 def _draw(study: Study, runs: dict[int, Run], splits: Splits, folder: Path) -> Picture:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
@@ -25,9 +24,8 @@ from variform.system import locks, processes
 from variform.system.files import to_json, write_text
 from variform.system.sealing import opened, verified, write_sealed
 from variform.training import divergence
+from variform.training.history import CHECKPOINT
 from variform.training.identity import belongs
-
-CHECKPOINT = "checkpoint.safetensors"
 
 _MISFITS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError)
 
@@ -408,24 +406,6 @@ def load(folder: Path, identity: str) -> State:
         group("average/"),
     )
     return replace(state, **numbers, note=note)
-
-
-def epochs(folder: Path) -> list[dict[str, Any]]:
-    """The epochs that a checkpoint tells of, as history.jsonl has them; its header alone is read, and not verified.
-
-    Args:
-        folder: Where the checkpoint is; where there is none, or none that can be read, there are no epochs.
-
-    Example:
-        >>> epochs(Path("nowhere"))
-        []
-    """
-    try:
-        with safe_open(folder / CHECKPOINT, framework="pt") as file:
-            rows = json.loads(file.metadata()["variform"])["state"]["rows"]
-        return [row for row in json.loads(to_json(rows)) if isinstance(row, dict)]
-    except (OSError, SafetensorError, ValueError, RecursionError, *_MISFITS):
-        return []
 
 
 def _read(content: bytes, path: Path) -> tuple[dict[str, Any], dict[str, Tensor], str]:

@@ -1,12 +1,22 @@
 """What a training left: a row of numbers for each epoch."""
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from safetensors import SafetensorError, safe_open
+
+from variform.system.files import to_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CHECKPOINT = "checkpoint.safetensors"
+
+_MISFITS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError)
 
 
 @dataclass(frozen=True, repr=False)
@@ -27,7 +37,7 @@ class History:
 
     rows: list[dict[str, Any]]
     best_epoch: int
-    last: dict[str, Tensor]
+    last: "dict[str, Tensor]"
     stopped: str
     rollbacks: tuple[str, ...] = ()
 
@@ -66,3 +76,21 @@ def passes(history: Sequence[Mapping[str, Any]], rows: int) -> float:
         1.25
     """
     return sum(epoch.get("examples", rows) for epoch in history) / rows
+
+
+def epochs(folder: Path) -> list[dict[str, Any]]:
+    """The epochs that a checkpoint tells of, as history.jsonl has them; its header alone is read, and not verified.
+
+    Args:
+        folder: Where the checkpoint is; where there is none, or none that can be read, there are no epochs.
+
+    Example:
+        >>> epochs(Path("nowhere"))
+        []
+    """
+    try:
+        with safe_open(folder / CHECKPOINT, framework="numpy") as file:
+            rows = json.loads(file.metadata()["variform"])["state"]["rows"]
+        return [row for row in json.loads(to_json(rows)) if isinstance(row, dict)]
+    except (OSError, SafetensorError, ValueError, *_MISFITS):
+        return []

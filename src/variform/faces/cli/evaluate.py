@@ -121,9 +121,9 @@ def info(run: Path, /, *, json: Annotated[bool, Flag] = False) -> None:
             header, rows = overview_table(run)
             print_table(header, [[name, in_options(text)] for name, text in rows], justify="left")
         return
-    from variform.export import model_file
+    from variform.export.inspection import inspect
 
-    values = model_file.inspect(run)
+    values = inspect(run)
     if json:
         print_json(values)
         return

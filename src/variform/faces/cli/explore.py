@@ -81,8 +81,8 @@ def draw(run: Path, /) -> None:
     Args:
         run: Folder of a run; the pictures go to its figures/.
     """
-    from variform.runs.folder import history
     from variform.runs.pictures import draw_pictures
+    from variform.runs.records import history
 
     with writing_into(run):
         opened = opened_run(run)

@@ -519,13 +519,13 @@ def _grid(vae: VAE, size: int = 16) -> str | None:
 
 def _plane(means: Array) -> dict[str, Any] | None:
     """PCA of more than two latents: centre, the two axes, and the shares of the variance that they hold."""
-    model = exploration.principal_plane(means)
-    if model is None:
+    plane = exploration.principal_plane(means)
+    if plane is None:
         return None
     return {
-        "centre": model.mean_.tolist(),
-        "axes": model.components_.tolist(),
-        "shares": model.explained_variance_ratio_.tolist(),
+        "centre": plane.centre.tolist(),
+        "axes": plane.axes.tolist(),
+        "shares": plane.shares.tolist(),
     }
 
 

@@ -1,0 +1,81 @@
+"""What a command waits for: heavy modules that it does not need are not imported. No time is measured here."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from variform import ModelConfig, RunConfig, TrainConfig
+from variform.runs.train import train_run
+
+HEAVY = ("torch", "scipy", "sklearn", "matplotlib", "huggingface_hub")
+"""Each takes 0.2 to 1.6 CPU seconds to import."""
+
+WATCHED = """
+import sys
+from variform.faces.cli import run
+code = run(sys.argv[1:])
+print(code, *(name for name in {heavy} if name in sys.modules), file=sys.stderr)
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Rows, two runs of them, points, and a file of options that is wrong."""
+    torch.set_default_dtype(torch.float32)
+    folder = tmp_path_factory.mktemp("startup")
+    rows = np.random.default_rng(0).normal(size=(120, 4)).astype(np.float32)
+    np.save(folder / "rows.npy", rows)
+    np.save(folder / "points.npy", np.zeros((2, 3)))
+    (folder / "wrong.toml").write_text("[train]\noptimizer = 'adom'\n")
+    for seed in (0, 1):
+        config = RunConfig(
+            source=str(folder / "rows.npy"),
+            model=ModelConfig(latent_dim=3, hidden=(8,), likelihood="gaussian"),
+            train=TrainConfig(epochs=1, seed=seed),
+        )
+        train_run(config, folder / f"run{seed}", pictures=False)
+    return folder
+
+
+def imported(arguments, folder):
+    """The exit code of a command in a process of its own, and which of the heavy modules it has imported."""
+    process = subprocess.run(
+        [sys.executable, "-c", WATCHED.format(heavy=HEAVY), *arguments.split()],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    code, *modules = process.stderr.splitlines()[-1].split()
+    return int(code), set(modules)
+
+
+@pytest.mark.parametrize(
+    "arguments", ["info run0", "info run0 --json", "info run0/model.safetensors"]
+)
+def test_what_a_run_is_is_said_without_torch(place, arguments):
+    assert imported(arguments, place) == (0, set())
+
+
+@pytest.mark.parametrize("module", ["variform", "variform.faces.cli"])
+def test_the_package_and_its_command_line_import_nothing_heavy(module):
+    code = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "arguments", ["compare run0 run1", "encode run0", "decode run0 points.npy --out decoded.npy"]
+)
+def test_what_asks_a_model_imports_torch_and_no_other(place, arguments):
+    code, modules = imported(arguments, place)
+    assert code == 0 and "torch" in modules and not modules & {"sklearn", "matplotlib"}
+    assert "scipy" not in modules or arguments.startswith("compare")
+
+
+def test_the_explorer_is_written_without_scikit_learn_and_pictures_are_drawn_without_it(place):
+    """Both have a map of three latents, which is a plane of PCA."""
+    assert imported("explore run0", place) == (0, {"torch"})
+    assert imported("draw run0", place) == (0, {"torch", "matplotlib"})
