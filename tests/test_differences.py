@@ -174,6 +174,8 @@ def test_intervals_reach_as_far_out_of_students_t_as_scipy_says():
     apart = ~np.eye(3, dtype=bool)
     for critical in (0.0, 0.7, 2.3, 9.0, 50.0):
         far = stats.t.isf(stats.norm.sf(critical), pairs.freedom[apart])
-        with np.errstate(invalid="ignore"):  # a model does not differ from itself, however far that is
+        with np.errstate(
+            invalid="ignore"
+        ):  # a model does not differ from itself, however far that is
             reach = pairs._reach(critical)[apart]
         np.testing.assert_array_equal(reach, pairs.se[apart] * far)

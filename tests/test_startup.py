@@ -79,3 +79,51 @@ def test_the_explorer_is_written_without_scikit_learn_and_pictures_are_drawn_wit
     """Both have a map of three latents, which is a plane of PCA."""
     assert imported("explore run0", place) == (0, {"torch"})
     assert imported("draw run0", place) == (0, {"torch", "matplotlib"})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "info nowhere",
+        "encode nowhere",
+        "decode nowhere points.npy",
+        "generate nowhere --count 4",
+        "reconstruct nowhere",
+        "impute nowhere",
+        "sampler nowhere",
+        "evaluate nowhere",
+        "draw nowhere",
+        "explore nowhere",
+        "serve nowhere",
+        "compare",
+        "train",
+        "train nowhere.npy",
+        "train rows.npy --wrong 2",
+        "train rows.npy --latent-dim 0",
+        "train rows.npy --likelihood bernuli",
+        "train rows.npy --config wrong.toml",
+        "profile nowhere.npy",
+        "study latent-dim nowhere.npy",
+    ],
+)
+def test_a_mistake_is_said_without_waiting_for_torch(place, arguments):
+    assert imported(arguments, place) == (2, set())
+
+
+@pytest.mark.parametrize("arguments", ["push nowhere ada/digits", "push run0 ada", "pull ada"])
+def test_a_mistake_is_said_to_who_shares_a_model_without_torch(place, arguments):
+    pytest.importorskip("huggingface_hub")
+    assert imported(arguments, place) == (2, {"huggingface_hub"})
+
+
+def test_the_estimators_wait_for_no_part_of_scikit_learn_that_only_some_fits_need():
+    parts = [
+        "sklearn.mixture",
+        "sklearn.decomposition",
+        "sklearn.covariance",
+        "sklearn.preprocessing",
+    ]
+    code = (
+        f"import sys, variform.estimator; print([name for name in {parts} if name in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

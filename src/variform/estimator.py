@@ -25,8 +25,6 @@ from sklearn.base import (
     TransformerMixin,
     clone,
 )
-from sklearn.covariance import LedoitWolf
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Tags, check_random_state, get_tags  # pyrefly: ignore[missing-module-attribute]
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
@@ -796,6 +794,8 @@ def _standardised(
         schema.levels != 2 if likelihood == "auto" else LIKELIHOODS[likelihood][0].support == "real"
     )
     if is_real:
+        from sklearn.preprocessing import StandardScaler
+
         scaler: Any = StandardScaler().fit(X)  # of a constant column the scale is 1
         schema = replace(
             schema, shift=tuple(scaler.mean_.tolist()), scale=tuple(scaler.scale_.tolist())
@@ -805,6 +805,8 @@ def _standardised(
 
 def _peer_densities(fitted: Array, scored: Array, model: vae.VAE) -> dict[str, Array]:
     """log p(x) of prepared rows under simpler models, by name."""
+    from sklearn.covariance import LedoitWolf
+
     least = model.likelihood.min_std
     mean, std = fitted.mean(0), np.maximum(fitted.std(0), least)
     independent = (

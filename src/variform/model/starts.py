@@ -7,21 +7,20 @@ not linear.
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.decomposition import FactorAnalysis
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import Ridge
-from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
 from variform.model.networks import MLP
 from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
 from variform.model.priors import MixturePrior
 from variform.model.vae import VAE
+
+if TYPE_CHECKING:
+    from sklearn.decomposition import FactorAnalysis
 
 Array = NDArray[Any]
 
@@ -110,7 +109,10 @@ def _factors(x: Array, count: int) -> Factors:
     return Factors(x.mean(0), loadings @ turn[:, best_seen_first], noise)
 
 
-def _analysed(x: Array, count: int) -> FactorAnalysis:
+def _analysed(x: Array, count: int) -> "FactorAnalysis":
+    from sklearn.decomposition import FactorAnalysis
+    from sklearn.exceptions import ConvergenceWarning
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # training goes on from there
         return FactorAnalysis(count, svd_method="lapack", tol=1e-3, max_iter=500).fit(_condensed(x))
@@ -154,6 +156,8 @@ def _linear_encoder(factors: Factors, x: Array) -> tuple[Array, Array, Array]:
     """
     if not np.isnan(x).any():
         return factors.weights, np.zeros(len(factors.precision)), factors.precision**-0.5
+    from sklearn.linear_model import Ridge
+
     mean, covariance = posterior(factors, x)
     filled = np.nan_to_num(x - np.nanmean(x, 0))
     linear = Ridge(alpha=1.0).fit(filled, mean)
@@ -221,6 +225,9 @@ def fit_clusters(z: Array, random: np.random.RandomState) -> Any:
         >>> fit_clusters(np.vstack([random.normal(size=(99, 2)), random.normal(9, 1, (99, 2))]), random).n_components
         2
     """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
     best, least = None, np.inf
     worse_in_a_row = 0
     for count in COMPONENTS:

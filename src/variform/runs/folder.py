@@ -31,7 +31,7 @@ from variform.data.schema import Schema
 from variform.evaluation.verdict import collapsed
 from variform.export.model_file import load_vae
 from variform.model.vae import VAE
-from variform.runs.records import read_config, read_data, read_evaluation
+from variform.runs.records import read_config, read_data, read_evaluation, require_run
 from variform.system import locks
 from variform.training.history import resume_command
 
@@ -146,11 +146,7 @@ def open_run(path: str | Path) -> Run:
         FileNotFoundError: when it is not the folder of a run with a model.
     """
     folder = Path(path)
-    if not (folder / "config.toml").is_file() or not (folder / "model.safetensors").is_file():
-        raise FileNotFoundError(
-            f"a run must be a folder with config.toml and model.safetensors; {folder} is not. "
-            "Give the folder that variform train wrote, or finish it with variform train --resume."
-        )
+    require_run(folder)
     return Run(folder, read_config(folder / "config.toml"), load_vae(folder / "model.safetensors"))
 
 

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import huggingface_hub
 import tomli_w
@@ -21,15 +21,17 @@ from huggingface_hub import errors
 
 from variform.config.toml import to_dict
 from variform.config.words import counted
-from variform.data.schema import Schema
 from variform.evaluation.metrics import METRICS
 from variform.evaluation.tables import numbers_table
 from variform.export.inspection import inspect
-from variform.runs.folder import Run, open_run
 from variform.runs.overview import overview_table
-from variform.runs.records import read_data
+from variform.runs.records import read_data, require_run
 from variform.system.files import new_folder, read_json, write_json, write_text
 from variform.version import __version__
+
+if TYPE_CHECKING:
+    from variform.data.schema import Schema
+    from variform.runs.folder import Run
 
 FILES = (
     "model.safetensors",
@@ -66,7 +68,12 @@ def push(
         ValueError: for a name of another form, and where the hub refuses.
         OSError: where the hub cannot be reached.
     """
-    api, run = _api(name, endpoint), open_run(Path(folder))
+    api = _api(name, endpoint)
+    folder = Path(folder)
+    require_run(folder)
+    from variform.runs.folder import open_run
+
+    run = open_run(folder)
     with tempfile.TemporaryDirectory() as temporary:
         _fill(run, name, Path(temporary))
         with _explained(name, api.endpoint):
@@ -129,6 +136,8 @@ def require_open(folder: Path) -> None:
     Raises:
         ValueError: says which file, and where it is wrong.
     """
+    from variform.runs.folder import open_run
+
     run = open_run(folder)
     overview_table(folder)
     if (folder / "evaluation.json").is_file():
@@ -188,7 +197,7 @@ def _explained(name: str, endpoint: str) -> Iterator[None]:
 # --- what is uploaded ---------------------------------------------------------------------------------------------
 
 
-def _fill(run: Run, name: str, folder: Path) -> None:
+def _fill(run: "Run", name: str, folder: Path) -> None:
     """Write the files that go to the hub."""
     for file in ("model.safetensors", "evaluation.json", "data.json"):
         if not (run.folder / file).is_file():
@@ -203,7 +212,7 @@ def _fill(run: Run, name: str, folder: Path) -> None:
     write_text(folder / "README.md", card(run, name))
 
 
-def card(run: Run, name: str) -> str:
+def card(run: "Run", name: str) -> str:
     """The model card, Markdown with YAML metadata: what the model is, its data, numbers, use and limits.
 
     Args:
@@ -249,7 +258,7 @@ def card(run: Run, name: str) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _metadata(run: Run, name: str, source: str) -> str:
+def _metadata(run: "Run", name: str, source: str) -> str:
     """The card's YAML; every text in it is written as JSON, which YAML contains."""
     metrics = [
         {"type": key, "name": metric.name, "value": run.evaluation[key]["mean"]}
@@ -272,7 +281,7 @@ def _metadata(run: Run, name: str, source: str) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
-def _data(schema: Schema, data: dict[str, Any], source: str, conditions: str) -> str:
+def _data(schema: "Schema", data: dict[str, Any], source: str, conditions: str) -> str:
     rows = ", ".join(f"{count:,} {part}" for part, count in data["rows"].items())
     facts = [
         f"Source: {source}; {schema.kind}s of the shape {' x '.join(map(str, schema.shape))}",

@@ -230,6 +230,19 @@ def history(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def require_run(folder: Path) -> None:
+    """Refuse what is not the folder of a run with a model.
+
+    Raises:
+        FileNotFoundError: for any other folder.
+    """
+    if not (folder / "config.toml").is_file() or not (folder / "model.safetensors").is_file():
+        raise FileNotFoundError(
+            f"a run must be a folder with config.toml and model.safetensors; {folder} is not. "
+            "Give the folder that variform train wrote, or finish it with variform train --resume."
+        )
+
+
 def read_config(path: Path) -> RunConfig:
     """The configuration in a TOML file.
 

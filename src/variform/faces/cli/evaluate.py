@@ -11,6 +11,7 @@ from variform.faces.cli.output import (
     print_numbers,
     print_table,
     print_warnings,
+    require_there,
     say,
 )
 from variform.system.files import require_empty
@@ -39,6 +40,7 @@ def evaluate(
         seed: Seed of the draws.
         json: Print the numbers as JSON.
     """
+    require_there(run)
     from variform.runs.folder import open_run
     from variform.runs.scores import assess
 

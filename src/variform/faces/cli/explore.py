@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from variform.faces.cli.options import Option, needing
-from variform.faces.cli.output import opened_run, say, writing_into
+from variform.faces.cli.output import opened_run, require_there, say, writing_into
 from variform.system.files import write_text
 
 
@@ -27,6 +27,7 @@ def explore(
         data: Rows on the map instead of the run's own, in the same shape.
         out: A new .html file; by default explorer.html in the run's folder, which is written anew.
     """
+    require_there(run)
     from variform.runs import explorer
 
     path = out or run / "explorer.html"
@@ -60,6 +61,7 @@ def serve(
         host: The address to listen at; who reaches it can use the page. The default is this computer alone.
         port: The port to listen at; 0 takes any that is free.
     """
+    require_there(run)
     with needing("serve"):
         from variform.pages.explorer.serving import serve
 
@@ -81,6 +83,7 @@ def draw(run: Path, /) -> None:
     Args:
         run: Folder of a run; the pictures go to its figures/.
     """
+    require_there(run)
     from variform.runs.pictures import draw_pictures
     from variform.runs.records import history
 

@@ -15,6 +15,7 @@ from variform.faces.cli.output import (
     print_json,
     print_table,
     print_warnings,
+    require_there,
     say,
     write_output,
     writing_into,
@@ -54,6 +55,7 @@ def generate(
         draw: Draw from p(x|z) instead of taking its mean, so that the decoder's noise is in.
         seed: Seed of the draws.
     """
+    require_there(run)
     from variform.evaluation import exploration
     from variform.runs.samplers import with_sampler
 
@@ -90,6 +92,7 @@ def sampler(
         seed: Seed of the fit and of the draws.
         json: Print the numbers as JSON.
     """
+    require_there(run)
     from variform.evaluation.tables import sampler_table
     from variform.runs.folder import open_run
     from variform.runs.samplers import fit_sampler, sampler_file
@@ -131,6 +134,7 @@ def encode(
         draw: Draw from q(z|x) instead of taking its mean.
         seed: Seed of the draws.
     """
+    require_there(run)
     import numpy as np
 
     from variform.evaluation import exploration
@@ -188,6 +192,7 @@ def decode(
         draw: Draw from p(x|z) instead of taking its mean.
         seed: Seed of the draws.
     """
+    require_there(run)
     from variform.data.reading import read_points
     from variform.evaluation import exploration
 
@@ -225,6 +230,7 @@ def reconstruct(
         given: Decode under another condition than the rows' own, as name=value.
         json: Print the error as JSON.
     """
+    require_there(run)
     import torch
 
     from variform.evaluation import exploration
@@ -297,6 +303,7 @@ def impute(
         seed: Seed of the mask and of the draws.
         json: Print the comparison as JSON.
     """
+    require_there(run)
     from variform.data.reading import read_rows
     from variform.data.sources.formats import FORMATS, source_format
     from variform.evaluation import imputation

@@ -61,6 +61,17 @@ def print_numbers(numbers: dict[str, Any], json: bool, folder: Path) -> None:
         say(f"Note: {note}")
 
 
+def require_there(run: Path) -> None:
+    """Refuse a run whose folder is not there, before anything is imported that takes long.
+
+    Of a folder that is there more is asked later, by who may write into it.
+    """
+    if not run.is_dir():
+        from variform.runs.records import require_run
+
+        require_run(run)
+
+
 def opened_run(run: Path) -> "Run":
     """The run in a folder, after a word on it where its latents hold nothing."""
     from variform.runs.folder import open_run

@@ -1,5 +1,6 @@
 """Commands that train."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -134,13 +135,14 @@ def latent_dim(
         overwrite: Start anew in a folder that holds another study.
         json: Print the numbers as JSON.
     """
-    from variform.runs import studies
-
     source = source or (config_file(config).source if config else None)
     if source is None:
         raise ValueError(
             "a study needs data; got none. Name a file, a folder, `digits` or `sprites`."
         )
+    _require_source(source)
+    from variform.runs import studies
+
     folder = out or default_folder(source).with_name(default_folder(source).name + "-latent-dim")
     study = studies.latent_dimension(
         RunConfig(
@@ -189,9 +191,10 @@ def profile(
         config: Take the options from this TOML file, such as a run's config.toml; options given here go first.
         json: Print the numbers as JSON.
     """
+    source = source or (config_file(config).source if config else "digits")
+    _require_source(source)
     from variform.runs.plan import profile_of
 
-    source = source or (config_file(config).source if config else "digits")
     timed = profile_of(RunConfig(source=source, data=data, model=model, train=train), timed_steps)
     if json:
         print_json(timed.to_dict())
@@ -201,7 +204,16 @@ def profile(
         say(timed.advice)
 
 
+def _require_source(source: str) -> None:
+    """Refuse data that are not there before torch is imported; of several processes none does, for all must hear it."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        from variform.data.sources.formats import source_format
+
+        source_format(source)
+
+
 def _train(config: RunConfig, folder: Path, *, overwrite: bool, json: bool = False) -> None:
+    _require_source(config.source)
     from variform.runs.train import train_run
 
     run = train_run(config, folder, overwrite=overwrite, progress=True)
