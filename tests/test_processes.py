@@ -99,20 +99,8 @@ def test_a_killed_worker_is_named_and_the_run_goes_on_with_one_process(tmp_path,
     with subprocess.Popen(
         command, env=environment(), stderr=subprocess.PIPE, text=True, pipesize=4096
     ) as job:
-        while (
-            not (folder / "history.jsonl").is_file()
-            or len((folder / "history.jsonl").read_text()) < 2000
-        ):
-            assert job.poll() is None, job.stderr.read()
-            time.sleep(0.05)
-        victim = next(
-            int(path.name)
-            for path in Path("/proc").glob("[0-9]*")
-            if environment_of(path).get("RANK") == "1"
-            and str(folder) in (path / "cmdline").read_text()
-        )
-        os.kill(victim, signal.SIGKILL)
-        said = job.communicate(timeout=600)[1]
+        os.kill(worker(job, folder, "1"), signal.SIGKILL)
+        said = job.communicate(timeout=200)[1]
     assert job.returncode == 1
     assert "rank      : 1 " in said and "Signal 9 (SIGKILL)" in said
     reached = len((folder / "history.jsonl").read_text().splitlines())
@@ -138,12 +126,81 @@ def test_a_killed_worker_is_named_and_the_run_goes_on_with_one_process(tmp_path,
     assert load_vae(folder / "model.safetensors").latent_dim == 10
 
 
+def worker(job, folder, rank):
+    """The number of a process of a job that trains in `folder`, after some epochs."""
+    history = folder / "history.jsonl"
+    while not history.is_file() or len(history.read_text()) < 2000:
+        assert job.poll() is None, job.stderr.read()
+        time.sleep(0.05)
+    return next(
+        int(path.name)
+        for path in Path("/proc").glob("[0-9]*")
+        if environment_of(path).get("RANK") == rank
+        and str(folder) in (path / "cmdline").read_text()
+    )
+
+
 def environment_of(process):
     try:
         pairs = (process / "environ").read_text().split("\0")
     except OSError:
         return {}
     return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+
+def test_a_worker_that_is_stopped_ends_the_job_within_a_minute_with_a_sentence(tmp_path, pixels):
+    folder = tmp_path / "run"
+    command = [*TORCHRUN, "-m", "variform", "train", pixels, *OPTIONS, "--out", folder]
+    with subprocess.Popen(
+        command, env=environment(), stderr=subprocess.PIPE, text=True, pipesize=4096
+    ) as job:
+        victim = worker(job, folder, "0")
+        os.kill(victim, signal.SIGSTOP)
+        begun = time.monotonic()
+        said = ""
+        while "error: " not in said:
+            said = job.stderr.readline()
+        seconds = time.monotonic() - begun
+        os.kill(victim, signal.SIGKILL)  # else torchrun does, 30 s later
+        job.communicate(timeout=200)
+    assert job.returncode == 1 and seconds < 60
+    assert "process 1 of 2 has not heard from process 0 for 25 s" in said and "--resume" in said
+    assert (folder / "checkpoint.safetensors").is_file()
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_torchrun_restarts_a_killed_worker_and_the_run_ends_with_the_bits_of_one_left_alone(
+    tmp_path, pixels, rank
+):
+    folders = [tmp_path / name for name in ("killed", "left alone")]
+    for folder in folders:
+        restarts = ["--max-restarts", "1", "-m", "variform", "train", pixels, *OPTIONS]
+        command = [*TORCHRUN, *restarts, "--out", folder, "--overwrite"]
+        folder.mkdir()
+        (folder / "config.toml").write_text("of another run")
+        with subprocess.Popen(
+            command, env=environment(), stderr=subprocess.PIPE, text=True, pipesize=4096
+        ) as job:
+            if folder.name == "killed":
+                os.kill(worker(job, folder, rank), signal.SIGKILL)
+            said = job.communicate(timeout=200)[1]
+        assert job.returncode == 0, said
+        assert (folder / "replaced-1" / "config.toml").read_text() == "of another run"
+        assert not (folder / "replaced-2").exists()
+    killed, alone = (
+        [{**json.loads(line), **TIMELESS} for line in rows(folder)] for folder in folders
+    )
+    assert len(killed) == 150 and killed == alone
+    for name in ("model.safetensors", "last.safetensors"):
+        first, second = (load_file(folder / name) for folder in folders)
+        assert all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+TIMELESS = dict.fromkeys(("seconds", "train_seconds", "examples_per_second"))
+
+
+def rows(folder):
+    return (folder / "history.jsonl").read_text().splitlines()
 
 
 def test_of_a_job_whose_folder_another_process_has_every_process_ends_and_the_first_says_why(

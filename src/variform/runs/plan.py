@@ -13,10 +13,14 @@ from variform.model.build import build_vae
 from variform.model.vae import VAE
 from variform.objectives.build import build_objective
 from variform.system.files import expanded
+from variform.system.heartbeats import allow
 from variform.training.device import require_possible
 from variform.training.fit import require_labels
 from variform.training.profiling import Profile, profile
 from variform.training.step import require_fits
+
+_READING = 600.0
+"""Seconds in which other processes hear nothing of one that reads: parsers and sorting keep the interpreter."""
 
 
 def begun(config: RunConfig) -> RunConfig:
@@ -43,7 +47,8 @@ def prepare(config: RunConfig) -> tuple[Splits, VAE]:
         ValueError, OSError: for data or options that do not fit.
     """
     require_possible(config.train, int(os.environ.get("WORLD_SIZE", "1")))
-    splits = read(config.source, reading(config))
+    with allow(_READING):
+        splits = read(config.source, reading(config))
     rows = len(splits.train)
     train = for_rows(config.train, rows)
     vae = build_vae(

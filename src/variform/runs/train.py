@@ -41,6 +41,8 @@ def train_run(
 ) -> Run:
     """Read, build, fit, evaluate, draw and report, into a new folder.
 
+    Where torchrun restarts the processes of a job that had begun the run, it goes on from its last checkpoint.
+
     With `overwrite` the results of a run that is there move to a folder replaced-1 (or 2, ...) in it; all other files
     stay where they are.
 
@@ -57,16 +59,34 @@ def train_run(
     """
     with ExitStack() as stack:
         with processes.joined():
-            stack.enter_context(processes.for_all(new_run(folder, overwrite=overwrite)))
-            config = begun(config)
-            splits, vae = prepare(config)
-            config = settled(config, len(splits.train))
-            if processes.rank() == 0:
-                sweep(folder / name for name in (*RESULTS, *OUTPUTS))
-                set_aside(folder, RESULTS)
-                write_text(folder / "config.toml", tomli_w.dumps(to_dict(config)))
-            history = _fit(config, folder, splits, vae, resume=False, progress=progress)
-        return _finish(Run(folder, config, vae), splits, history, progress, pictures)
+            if _was_restarted(folder):
+                run, splits, history = _resumed(stack, folder, None, progress)
+            else:
+                run, splits, history = _begun(stack, config, folder, overwrite, progress)
+        return _finish(run, splits, history, progress, pictures)
+
+
+def _was_restarted(folder: Path) -> bool:
+    """Whether torchrun restarted processes that had begun the run in `folder`, which then goes on."""
+    has_config = processes.rank() == 0 and (folder / "config.toml").is_file()
+    return processes.has_begun(folder) and processes.any_of(has_config)[0]
+
+
+def _begun(
+    stack: ExitStack, config: RunConfig, folder: Path, overwrite: bool, progress: bool
+) -> tuple[Run, Splits, History]:
+    """A new run in `folder`, which `stack` holds, trained."""
+    stack.enter_context(processes.for_all(new_run(folder, overwrite=overwrite)))
+    config = begun(config)
+    splits, vae = prepare(config)
+    config = settled(config, len(splits.train))
+    if processes.rank() == 0:
+        sweep(folder / name for name in (*RESULTS, *OUTPUTS))
+        set_aside(folder, RESULTS)
+        processes.note_begun(folder)  # from here on, what config.toml says is this run
+        write_text(folder / "config.toml", tomli_w.dumps(to_dict(config)))
+    history = _fit(config, folder, splits, vae, resume=False, progress=progress)
+    return Run(folder, config, vae), splits, history
 
 
 def resume_run(
@@ -89,30 +109,34 @@ def resume_run(
         HeldError: when another process writes into it.
         ValueError: when the data or the checkpoint are not those of the run.
     """
+    with ExitStack() as stack:
+        with processes.joined():
+            run, splits, history = _resumed(stack, folder, evaluation, progress)
+        return _finish(run, splits, history, progress, pictures)
+
+
+def _resumed(
+    stack: ExitStack, folder: Path, evaluation: EvaluationConfig | None, progress: bool
+) -> tuple[Run, Splits, History]:
+    """The run in `folder`, which `stack` holds, trained to its end; the folder may be there for process 0 alone."""
     path, checkpoint = folder / "config.toml", folder / "checkpoint.safetensors"
     is_first = processes.rank() == 0
-    with ExitStack() as stack:
-        with processes.joined():  # the folder may be there for process 0 alone
-            if not processes.any_of(is_first and path.is_file())[0]:
-                raise FileNotFoundError(
-                    f"a run must be a folder with config.toml; {folder} is not. Check the path."
-                )
-            stack.enter_context(processes.for_all(locks.held(folder)))
-            (has_checkpoint,) = processes.any_of(is_first and checkpoint.is_file())
-            config = from_toml(
-                processes.broadcast(path.read_bytes() if is_first else b""), str(path)
-            )
-            config = (
-                config if evaluation is None else dataclasses.replace(config, evaluation=evaluation)
-            )
-            splits, vae = prepare(config)
-            require_same_data(folder, splits)
-            if is_first:
-                sweep(folder / name for name in (*RESULTS, *OUTPUTS))
-                if evaluation is not None:
-                    write_text(path, tomli_w.dumps(to_dict(config)))
-            history = _fit(config, folder, splits, vae, resume=has_checkpoint, progress=progress)
-        return _finish(Run(folder, config, vae), splits, history, progress, pictures)
+    if not processes.any_of(is_first and path.is_file())[0]:
+        raise FileNotFoundError(
+            f"a run must be a folder with config.toml; {folder} is not. Check the path."
+        )
+    stack.enter_context(processes.for_all(locks.held(folder)))
+    (has_checkpoint,) = processes.any_of(is_first and checkpoint.is_file())
+    config = from_toml(processes.broadcast(path.read_bytes() if is_first else b""), str(path))
+    config = config if evaluation is None else dataclasses.replace(config, evaluation=evaluation)
+    splits, vae = prepare(config)
+    require_same_data(folder, splits)
+    if is_first:
+        sweep(folder / name for name in (*RESULTS, *OUTPUTS))
+        if evaluation is not None:
+            write_text(path, tomli_w.dumps(to_dict(config)))
+    history = _fit(config, folder, splits, vae, resume=has_checkpoint, progress=progress)
+    return Run(folder, config, vae), splits, history
 
 
 def _fit(

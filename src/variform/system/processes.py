@@ -7,9 +7,10 @@ here is then trivial.
 import os
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,10 +18,14 @@ import torch.distributed as dist
 from torch import Tensor
 
 from variform.system import draws
+from variform.system.heartbeats import SILENCE, Heartbeat
 from variform.system.locks import HeldError
 
-PATIENCE = timedelta(minutes=10)
-"""How long a process waits for another that does not answer, such as one behind a broken link or still reading data."""
+PATIENCE = timedelta(hours=3)
+"""How long a process waits for another that lives and does not come, such as one that still reads data.
+
+One that does not live any more, or cannot be reached, is noticed by its heartbeat, much sooner.
+"""
 
 _lent: list[weakref.ref[Tensor]] = []
 """Tensors that were given to threads of gloo."""
@@ -62,25 +67,89 @@ def joined() -> Iterator[None]:
 
     Raises:
         ProcessLostError: when another process ends before its work is done.
+
+    One that is only not heard any more, stopped or behind a broken link, ends this one with a sentence on standard
+    error and exit code 1, for its main thread waits where nothing can be raised.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or _is_joined():
         yield
         return
+    heartbeat = _heartbeat()
+    heartbeat.start()
     try:
-        dist.init_process_group(timeout=PATIENCE)
+        _join()
         yield
     except RuntimeError as error:
         if not _is_loss(error):
             raise
-        raise ProcessLostError(
-            f"every process of the job must live until its end; process {os.environ['RANK']} of "
-            f"{os.environ['WORLD_SIZE']} has lost another. torchrun, on the host of the one that ended first, names it "
-            "as the root cause. Go on, with any number of processes, with variform train --resume."
-        ) from error
+        happened = "has lost another. torchrun, on the host of the one that ended first, names it as the root cause"
+        raise ProcessLostError(_lost(happened)) from error
     else:  # an error ends the process, which needs no good-byes: another may not be there to hear them
         dist.destroy_process_group()
     finally:
+        heartbeat.stop()
         settle()
+
+
+def _join() -> None:
+    """Make the group of all processes.
+
+    torchrun's store outlives a restart with what the processes before had in it: a group with the names of theirs waits
+    for them.
+    """
+    if not _is_remembered():
+        dist.init_process_group(timeout=PATIENCE)
+        return
+    store = _job_store()
+    store.set_timeout(PATIENCE)
+    dist.init_process_group(
+        store=dist.PrefixStore(f"variform/attempt/{_attempt()}", store),
+        rank=int(os.environ["RANK"]),
+        world_size=int(os.environ["WORLD_SIZE"]),
+        timeout=PATIENCE,
+    )
+
+
+def _attempt() -> str:
+    """How often torchrun restarted the processes of this job."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+
+
+def _heartbeat() -> Heartbeat:
+    """That of this process, which ends it where another is not heard any more."""
+
+    def said(numbers: Sequence[int]) -> str:
+        who = " and ".join(str(number) for number in sorted(numbers))
+        return _lost(
+            f"has not heard from process {who} for {SILENCE:.0f} s, which was stopped, or whose host or network is down"
+        )
+
+    return Heartbeat(
+        int(os.environ["RANK"]),
+        int(os.environ["WORLD_SIZE"]),
+        _job_store,
+        f"variform/heartbeat/{_attempt()}",
+        said,
+    )
+
+
+def _job_store() -> dist.TCPStore:
+    """A client of the store that torchrun, or process 0, keeps for the job; it serves one thread."""
+    return dist.TCPStore(
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        is_master=False,
+        wait_for_workers=False,
+        timeout=timedelta(seconds=SILENCE),
+    )
+
+
+def _lost(happened: str) -> str:
+    """What a process says that goes no further without another."""
+    return (
+        f"every process of the job must live until its end; process {os.environ['RANK']} of "
+        f"{os.environ['WORLD_SIZE']} {happened}. Go on, with any number of processes, with variform train --resume."
+    )
 
 
 def _is_loss(error: RuntimeError) -> bool:
@@ -171,6 +240,38 @@ def for_all(holding: AbstractContextManager[None]) -> Iterator[None]:
                 "the run's folder must be free for process 0; it says why it is not."
             )
         yield
+
+
+def note_begun(folder: Path) -> None:
+    """Have torchrun remember, beyond a restart of the processes, that its job began the run in `folder`.
+
+    Example:
+        >>> note_begun(Path("runs/new"))
+    """
+    if rank() == 0 and _is_remembered():
+        _job_store().add(_begun(folder), 1)  # which waits for the answer, as `set` does not
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether this job began the run in `folder`, before torchrun restarted its processes; asked of process 0.
+
+    Example:
+        >>> has_begun(Path("runs/new"))
+        False
+    """
+    if not _is_remembered():
+        return False
+    is_ours = rank() == 0 and _job_store().check([_begun(folder)])
+    return any_of(is_ours)[0]
+
+
+def _is_remembered() -> bool:
+    """Whether a store outlives this process: that of torchrun."""
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+
+
+def _begun(folder: Path) -> str:
+    return f"variform/begun/{folder.absolute()}"
 
 
 def broadcast(content: bytes) -> bytes:

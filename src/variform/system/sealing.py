@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from variform.system import memory
 from variform.system.files import replacing
+from variform.system.heartbeats import copying
 from variform.version import __version__
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def sealed(
     header = {"format": FORMAT, **versions, **header}
     blank = json.dumps(header | {"sha256": ""}, sort_keys=sort_keys)
     text = json.dumps(header | {"sha256": checksum(blank, tensors)}, sort_keys=sort_keys)
-    return save(tensors, {"variform": text})  # two entries would come in a random order
+    with copying(sum(value.nbytes for value in tensors.values())):
+        return save(tensors, {"variform": text})  # two entries would come in a random order
 
 
 def write_sealed(
@@ -201,7 +203,8 @@ def opened(
     from safetensors.torch import load
 
     try:
-        tensors = load(content)
+        with copying(len(content)):
+            tensors = load(content)
         length = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
     except (SafetensorError, ValueError, *_MISFITS) as error:

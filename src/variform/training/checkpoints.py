@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from variform.config.checks import Natural, recorded
 from variform.system import locks, processes
 from variform.system.files import to_json, write_text
+from variform.system.heartbeats import copying
 from variform.system.sealing import opened, verified, write_sealed
 from variform.training import divergence
 from variform.training.history import CHECKPOINT
@@ -163,8 +164,9 @@ class Trained:
             step: Steps done so far.
         """
         if self.sharded:
-            content = to_bytes({name: value.contiguous() for name, value in best.items()})
-            best = dict(sorted(from_bytes(processes.broadcast(content)).items()))
+            with copying(sum(value.nbytes for value in self.module.state_dict().values())):
+                content = to_bytes({name: value.contiguous() for name, value in best.items()})
+                best = dict(sorted(from_bytes(processes.broadcast(content)).items()))
         self._load(self.module, best)
         if self.average is not None:
             named = {f"module.{name}": value for name, value in best.items()}
