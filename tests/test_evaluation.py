@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from variform.data.reading import dataset_from, splits_from
 from variform.evaluation import log_likelihood
 from variform.evaluation.baselines import pca, trivial
 from variform.evaluation.latents import active_units
-from variform.evaluation.log_likelihood import bits_per_dim, score
+from variform.evaluation.log_likelihood import bits_per_dim, score, score_under
 from variform.evaluation.standard_error import Estimate
+from variform.model.fitted_priors import GaussianMixturePrior, ScaledFlowPrior
 from variform.model.likelihoods import BernoulliLikelihood, GaussianLikelihood
 from variform.model.networks import MLP
 from variform.model.posteriors import DiagonalPosterior
@@ -55,6 +57,28 @@ def test_importance_sampling_equals_numerical_integration():
     # relative standard error of the mean weight, from the effective sample size; 16 rows, 5 standard errors
     assert ((scores.log_px - exact).abs() <= 5 / scores.ess.sqrt()).all()
     assert (scores.elbo < exact).all()
+
+
+def test_scores_under_several_priors_are_those_of_each_alone(monkeypatch):
+    """Every field of every prior, from draws in several chunks; a decode serves all priors."""
+    vae = vae_of(GaussianLikelihood((3,), variance="learned"), 2)
+    mixture = GaussianMixturePrior(2, components=2)
+    mixture.loc += torch.tensor([[1.0, 0.0], [-1.0, 0.5]])
+    priors = {"its own": vae.prior, "flow": ScaledFlowPrior(2, hidden=(4,)), "mixture": mixture}
+    data = dataset_from(torch.randn(9, 3))
+    monkeypatch.setattr(log_likelihood, "_FLOATS_AT_ONCE", 2**11)
+    decodes = []
+    vae.decoder.register_forward_hook(lambda *_: decodes.append(1))
+    scores = score_under(vae, priors, data, samples=70, seed=3)
+    together = len(decodes)
+    for name, prior in priors.items():
+        decodes.clear()
+        alone = score(vae.with_prior(prior), data, samples=70, seed=3)
+        assert together == len(decodes) > 2
+        for entry in fields(alone):
+            ours, theirs = getattr(scores[name], entry.name), getattr(alone, entry.name)
+            torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+    assert (scores["flow"].log_px - scores["mixture"].log_px).abs().min() > 1e-3
 
 
 def test_scores_do_not_depend_on_chunks_of_rows():

@@ -2,13 +2,13 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from variform.config.checks import Count, checked
 from variform.data.dataset import Dataset
@@ -118,6 +118,58 @@ def score(
         >>> bool((scores.ess <= 10).all())
         True
     """
+    priors = {"prior": vae.prior}
+    scores = _scores(
+        vae, priors, data, samples, refine=refine, seed=seed, common=common, progress=progress
+    )
+    return scores["prior"]
+
+
+@checked
+def score_under(
+    vae: VAE,
+    priors: Mapping[str, nn.Module],
+    data: Dataset,
+    *,
+    samples: Count,
+    seed: int = 0,
+    progress: bool = False,
+) -> dict[str, Scores]:
+    """`score` of the same networks under each of several priors, which share the draws and their decodes.
+
+    Args:
+        vae: The model.
+        priors: By name, at least one; each as `VAE.with_prior` takes it.
+        data: The rows.
+        samples: k.
+        seed: As of `score`.
+        progress: As of `score`.
+
+    Returns:
+        By name what `score(vae.with_prior(prior), ...)` gives, up to rounding.
+
+    Example:
+        >>> from variform import ModelConfig, build_vae, read
+        >>> data = read("digits")
+        >>> vae = build_vae(ModelConfig(latent_dim=2), data.schema)
+        >>> list(score_under(vae, {"its own": vae.prior, "again": vae.prior}, data.test, samples=3))
+        ['its own', 'again']
+    """
+    return _scores(vae, priors, data, samples, seed=seed, progress=progress)
+
+
+def _scores(
+    vae: VAE,
+    priors: Mapping[str, nn.Module],
+    data: Dataset,
+    samples: int,
+    *,
+    refine: int = 0,
+    seed: int,
+    common: bool = False,
+    progress: bool,
+) -> dict[str, Scores]:
+    """Scores under each prior; q is refined for the first."""
     if refine < 0:
         raise ValueError(
             f"`refine` must be a number of steps, 0 or more; got {refine}. Use for example 50."
@@ -131,8 +183,9 @@ def score(
     with draws.seeded(seed), evaluating(vae), bar, draws.common() if common else nullcontext():
         sizes = _sizes(vae, _MANY if common else len(data), samples)
         weigh = log_weights if common else _weigher(vae, sizes, len(data) * samples)
-        task, p = bar.add_task("evaluating", total=len(data) * samples), vae.latent_prior()
-        parts = []
+        task = bar.add_task("evaluating", total=len(data) * samples)
+        laws = [vae.with_prior(prior).latent_prior() for prior in priors.values()]
+        batches = []
         for x, context in vae.batches(data, sizes.rows, seed=seed):
             if common:
                 draws.seed(seed)
@@ -143,19 +196,29 @@ def score(
                     vae,
                     x,
                     q,
-                    p,
+                    laws[0],
                     steps=refine,
                     context=context,
                     floats=sizes.floats,
                     most=_most_floats(x.device),
                 )
-            parts.append(_score_batch(vae, p, q, data, x, context, samples, sizes, weigh, advance))
-    joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
+            batches.append(
+                _score_batch(vae, laws, q, data, x, context, samples, sizes, weigh, advance)
+            )
     jacobian: float | Tensor = vae.log_jacobian(data.schema)
     if data.schema.gaps:
         jacobian = torch.cat(
             [vae.log_jacobians(data.schema, x) for x in data.batches(1024, seed=seed)]
         )
+    return {
+        name: _joined(parts, jacobian)
+        for name, parts in zip(priors, zip(*batches, strict=True), strict=True)
+    }
+
+
+def _joined(parts: Sequence[dict[str, Tensor]], jacobian: float | Tensor) -> Scores:
+    """The scores of all batches, densities in the data's own units."""
+    joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
     for name in ("elbo", "log_likelihood", "log_px"):
         joined[name] += jacobian
     return Scores(**joined)
@@ -236,7 +299,7 @@ def _available_bytes(device: torch.device) -> float:
 
 def _score_batch(
     vae: VAE,
-    p: Law,
+    laws: Sequence[Law],
     q: Law,
     data: Dataset,
     x: Tensor,
@@ -245,27 +308,16 @@ def _score_batch(
     sizes: _Sizes,
     weigh: Callable[..., Weights],
     advance: Callable[[int], None],
-) -> dict[str, Tensor]:
-    log_sum = log_square = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
-    likelihood, divergence = torch.zeros_like(log_sum), torch.zeros_like(log_sum)
-    tail = Tail(samples)
+) -> list[dict[str, Tensor]]:
+    """What `Scores` holds of these rows, under each prior law."""
+    sums = [_Sums(samples, x) for _ in laws]
     for start in range(0, samples, sizes.samples):
         drawn = min(sizes.samples, samples - start)
-        weights = weigh(vae, x, drawn, context=context, q=q, p=p, at_once=sizes.decoded)
-        tail.add(weights.log_weight)
-        log_weight = weights.log_weight.double()
-        log_sum = torch.logaddexp(log_sum, log_weight.logsumexp(0))
-        log_square = torch.logaddexp(log_square, (2 * log_weight).logsumexp(0))
-        likelihood += weights.log_likelihood.sum(0, dtype=torch.float64)
-        divergence += (weights.log_likelihood - weights.log_weight).sum(0, dtype=torch.float64)
+        weights = weigh(vae, x, drawn, context=context, q=q, p=laws[0], at_once=sizes.decoded)
+        sums[0].add(weights)
+        for other, p in zip(sums[1:], laws[1:], strict=True):
+            other.add(weights.under(p))
         advance(len(x) * drawn)
-    likelihood /= samples
-    divergence = kl(q, p).double() if has_closed_form_kl(q, p) else divergence / samples
-    split = (
-        {"kl_per_dimension": kl_per_dimension(q, p).double()}
-        if splits_into_dimensions(q, p)
-        else {}
-    )
     mean = q.mean
     reconstruction = vae.decode(mean, context).mean
     squares = squared_error(
@@ -273,17 +325,51 @@ def _score_batch(
     )
     if data.schema.kind == "image":
         squares = (squares.nanmean if data.schema.gaps else squares.mean)(1, keepdim=True)
-    return {
-        "elbo": likelihood - divergence,
-        "log_likelihood": likelihood,
-        "kl": divergence,
-        **split,
-        "log_px": log_sum - math.log(samples),  # eq: importance-sampling
-        "ess": (2 * log_sum - log_square).exp(),
-        "pareto_k": tail.shape(),
-        "means": mean.double(),
-        "squared_error": squares,
-    }
+    of_rows = {"means": mean.double(), "squared_error": squares}
+    return [own.found(q, p) | of_rows for own, p in zip(sums, laws, strict=True)]
+
+
+class _Sums:
+    """Sums over the samples of each row under one prior, as chunks of them come.
+
+    Args:
+        samples: How many come in all.
+        x: The rows.
+    """
+
+    def __init__(self, samples: int, x: Tensor) -> None:
+        self.samples, self.tail = samples, Tail(samples)
+        nothing = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+        self.log_sum = self.log_square = torch.full_like(nothing, -math.inf)
+        self.likelihood = self.divergence = nothing
+
+    def add(self, weights: Weights) -> None:
+        """Some of the samples, (L, B)."""
+        self.tail.add(weights.log_weight)
+        log_weight = weights.log_weight.double()
+        self.log_sum = torch.logaddexp(self.log_sum, log_weight.logsumexp(0))
+        self.log_square = torch.logaddexp(self.log_square, (2 * log_weight).logsumexp(0))
+        divergence = weights.log_likelihood - weights.log_weight
+        self.likelihood = self.likelihood + weights.log_likelihood.sum(0, dtype=torch.float64)
+        self.divergence = self.divergence + divergence.sum(0, dtype=torch.float64)
+
+    def found(self, q: Law, p: Law) -> dict[str, Tensor]:
+        """What all samples give together."""
+        likelihood, divergence = self.likelihood / self.samples, self.divergence / self.samples
+        if has_closed_form_kl(q, p):
+            divergence = kl(q, p).double()
+        split = {}
+        if splits_into_dimensions(q, p):
+            split = {"kl_per_dimension": kl_per_dimension(q, p).double()}
+        return {
+            "elbo": likelihood - divergence,
+            "log_likelihood": likelihood,
+            "kl": divergence,
+            **split,
+            "log_px": self.log_sum - math.log(self.samples),  # eq: importance-sampling
+            "ess": (2 * self.log_sum - self.log_square).exp(),
+            "pareto_k": self.tail.shape(),
+        }
 
 
 def reliability(pareto_k: Tensor, samples: int) -> dict[str, Any]:

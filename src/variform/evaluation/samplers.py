@@ -19,7 +19,7 @@ from variform.config.choices import SamplerKind
 from variform.data.dataset import Dataset, Splits
 from variform.data.schema import Schema
 from variform.evaluation import exploration
-from variform.evaluation.log_likelihood import reliability, score
+from variform.evaluation.log_likelihood import reliability, score_under
 from variform.evaluation.samples import (
     LEAST_ROWS,
     compare_samples,
@@ -363,12 +363,12 @@ def compare(
         "samplers": {},
         "training_rows": judge(other.prepared(seed=seed + 1), same_contexts=False)["samples"],
     }
-    log_px: Tensor | None = None
-    for name, prior in {"prior": vae.prior, **samplers}.items():
-        model = vae.with_prior(prior)
-        scores = score(model, data, samples=samples, seed=seed, progress=progress)
-        log_px = scores.log_px if log_px is None else log_px
-        generated = _generated(model, count, real.contexts, draw, seed + 2).cpu()
+    priors = {"prior": vae.prior, **samplers}
+    scores_by_name = score_under(vae, priors, data, samples=samples, seed=seed, progress=progress)
+    log_px = scores_by_name["prior"].log_px
+    for name, prior in priors.items():
+        scores = scores_by_name[name]
+        generated = _generated(vae.with_prior(prior), count, real.contexts, draw, seed + 2).cpu()
         generated = torch.where(
             gaps, torch.nan, generated
         )  # rows with the gaps of those they stand beside

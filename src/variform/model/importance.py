@@ -10,12 +10,20 @@ from variform.model.vae import VAE
 
 
 class Weights(NamedTuple):
-    """Importance weights of L draws, each of shape (L, B), in nats."""
+    """Importance weights of L draws and what they are made of, of shape (L, B) and in nats but for the draws."""
 
     log_weight: Tensor
     """log p(x|z) + log p(z) - log q(z|x)."""
     log_likelihood: Tensor
     """log p(x|z)."""
+    z: Tensor
+    """The draws, (L, B, latent_dim)."""
+    log_q: Tensor
+    """log q(z|x)."""
+
+    def under(self, p: Law) -> "Weights":
+        """The weights of the same draws under another prior, without decoding them again."""
+        return self._replace(log_weight=self.log_likelihood + p.log_prob(self.z) - self.log_q)
 
 
 def log_weights(
@@ -67,4 +75,5 @@ def weights_of(
         [vae.decode(part, context).log_prob(x) for part in z.split(at_once or len(z))]
     )
     p = vae.latent_prior() if p is None else p
-    return Weights(log_likelihood + p.log_prob(z) - log_q, log_likelihood)  # eq: log-weights
+    log_weight = log_likelihood + p.log_prob(z) - log_q  # eq: log-weights
+    return Weights(log_weight, log_likelihood, z, log_q)
