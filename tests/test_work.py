@@ -13,7 +13,8 @@ from variform.config.run import EvaluationConfig
 from variform.data.reading import splits_from
 from variform.runs.train import train_run
 from variform.system import work
-from variform.system.work import threads_for
+from variform.system.work import threads_again, threads_for
+from variform.training import device
 from variform.training.device import threads_of
 from variform.training.profiling import profile
 
@@ -72,6 +73,43 @@ def test_the_sizes_between_the_demo_and_the_lecture_s_network_decide(threads):
     demo = 128 * (64 * 256 + 256 * 128 + 128 * 4 + 2 * 128 + 128 * 256 + 256 * 64)
     lecture = 128 * (784 * 400 + 400 * 40 + 20 * 400 + 400 * 784)
     assert (threads_for(demo), threads_for(lecture)) == (1, THERE)
+
+
+def test_a_resumed_training_has_the_threads_that_it_had(threads, splits, tmp_path, monkeypatch):
+    config = TrainConfig(epochs=2, batch_size=128)
+    assert [threads_again(before) for before in (0, 1, 2, THERE, 99)] == [THERE, 1, 2, THERE, THERE]
+
+    def resumed(before):
+        """The threads of the second epoch, after one with as many as `before` says."""
+        seen = []
+        folder = tmp_path / str(before)
+        objective = build_objective(build_vae(SMALL, splits.schema), config)
+        monkeypatch.setattr(device, "threads_for", lambda count: before)
+
+        def stop(row):
+            seen.append(torch.get_num_threads())
+            if len(seen) == 1:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            fit(objective, splits.train, splits.valid, config, folder=folder, on_epoch=stop)
+        monkeypatch.setattr(device, "threads_for", lambda count: 1)
+        fit(
+            objective,
+            splits.train,
+            splits.valid,
+            config,
+            folder=folder,
+            resume=True,
+            on_epoch=stop,
+        )
+        assert len(seen) > 1
+        return set(seen)
+
+    assert resumed(2) == {2}
+    assert resumed(THERE) == {THERE}
+    monkeypatch.setenv("OMP_NUM_THREADS", str(THERE))
+    assert threads_again(1) == THERE, "whoever chooses a number gets that"
 
 
 @pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "MKL_NUM_THREADS"])

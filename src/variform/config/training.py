@@ -74,6 +74,9 @@ class TrainConfig:
             2epochs. The end of the training always has one.
         compile: `on` compiles the step for this model, `off` does not; `auto` compiles when the run is long enough to
             win back the time that compiling takes.
+        products: `auto` computes each layer in the way that is fastest on this machine, by a measurement at the start
+            of a long run, which keeps it when it is resumed; `torch` computes all as torch does by itself, so that
+            another machine of the kind gives the same bits.
         device: Where to train; `auto` takes a GPU if there is one.
         precision: `float32`; `bf16` and `fp16` compute the networks in half precision and everything else in float32.
         tf32: Let NVIDIA GPUs round the factors of matrix products and convolutions to 10 bits.
@@ -115,6 +118,7 @@ class TrainConfig:
     shuffle_block: Natural = 0
     checkpoint_every: str = "10s"
     compile: Literal["auto", "on", "off"] = "auto"
+    products: Literal["auto", "torch"] = "auto"
     device: DeviceName = "auto"
     precision: Literal["float32", "bf16", "fp16"] = "float32"
     tf32: bool = False

@@ -24,6 +24,7 @@ from variform.runs.scores import assess
 from variform.system import locks, processes
 from variform.system.files import set_aside, sweep, write_json, write_text
 from variform.system.signals import Stopped
+from variform.system.work import threads_again
 from variform.training.checkpoints import taking
 from variform.training.device import find_device, machine, threads_of
 from variform.training.fit import NonFiniteError, fit
@@ -146,7 +147,11 @@ def _fit(
     objective = build_objective(vae, config.train, rows=len(splits.train))
     if processes.rank() == 0:
         write_json(folder / "data.json", describe(splits))
-        _note_session(folder, config, splits, threads_of(objective, config.train))
+        threads = threads_of(objective, config.train)
+        before = read_sessions(folder / "environment.json")
+        if resume and before:
+            threads = threads_again(before[-1].get("threads", 0))
+        _note_session(folder, config, splits, threads)
     given = {
         "fingerprint": splits.fingerprint,
         "data": to_dict(config.data),

@@ -4,10 +4,11 @@ import os
 import types
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
+
+from variform.system.files import cache_folder
 
 
 def compiled(
@@ -25,9 +26,8 @@ def compiled(
     Raises:
         RuntimeError: at the first call, when it cannot be compiled (for example without a C++ compiler).
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "variform" / "compiled"
     # Before torch's compiler is imported, which else names a folder that the next start of the machine empties.
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
     import torch._dynamo as dynamo  # slow to import
 
     options: dict[str, Any] = {"fallback_random": True, "cpp_wrapper": device.type == "cpu"}

@@ -179,6 +179,16 @@ def require_empty(path: Path) -> None:
     locks.require_makeable(path)
 
 
+def cache_folder() -> Path:
+    """Where what can be found again at any time is kept between runs; the user's, who may empty it.
+
+    Example:
+        >>> cache_folder().name
+        'variform'
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "variform"
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write `text` to `path` as UTF-8, whole or not at all.
 

@@ -26,8 +26,7 @@ _OF_TORCH = torch.get_num_threads()
 def threads_for(multiplications: float) -> int:
     """How many threads a step is worth: as many as torch has, or one where there is too little to share.
 
-    A pure function of the work, so that a resumed run computes the same bits. Whoever chooses a number himself, by
-    OMP_NUM_THREADS or by `torch.set_num_threads`, gets that.
+    Whoever chooses a number himself, by OMP_NUM_THREADS or by `torch.set_num_threads`, gets that.
 
     Args:
         multiplications: Those of the step's forward pass.
@@ -36,9 +35,28 @@ def threads_for(multiplications: float) -> int:
         >>> threads_for(10**12) == torch.get_num_threads()
         True
     """
+    is_shared = _is_chosen() or multiplications >= _WORTH_SHARING
+    return torch.get_num_threads() if is_shared else 1
+
+
+def threads_again(before: int) -> int:
+    """How many threads go on with steps that had `before`: as many, for sums have other bits with another number.
+
+    Args:
+        before: 0 where that is not known, in files of versions that used all that torch has.
+
+    Example:
+        >>> threads_again(0) == torch.get_num_threads()
+        True
+    """
     there = torch.get_num_threads()
-    is_chosen = there != _OF_TORCH or any(os.environ.get(name) for name in _CHOICES)
-    return there if is_chosen or multiplications >= _WORTH_SHARING else 1
+    return there if _is_chosen() or not before else min(before, there)
+
+
+def _is_chosen() -> bool:
+    """Whether the user says how many threads there are."""
+    is_named = any(os.environ.get(name) for name in _CHOICES)
+    return is_named or torch.get_num_threads() != _OF_TORCH
 
 
 @contextmanager

@@ -50,6 +50,8 @@ class _Numbers(TypedDict):
     rows: list[_Row]
     untrained: NotRequired[dict[str, Real]]
     rollbacks: NotRequired[list[_Rollback]]
+    threads: NotRequired[Natural]
+    products: NotRequired[dict[str, str]]
 
 
 @dataclass
@@ -75,6 +77,10 @@ class State:
     """Means of the untrained model, by which a training that diverges is recognised; empty in older files."""
     rollbacks: list[dict[str, Any]] = field(default_factory=list)
     """After which `step` the training went back to its best weights, and `what` had happened."""
+    threads: int = 0
+    """Threads of the processor that the steps use; 0 in older files, whose steps used all that torch has."""
+    products: dict[str, str] = field(default_factory=dict)
+    """How layers are computed, see `products.computing`; in older files all by torch as it is."""
     note: str = ""
     """What a user must know of the file that it was read from."""
 

@@ -21,6 +21,7 @@ from variform.objectives import Objective
 from variform.system import locks, processes
 from variform.system.draws import seeded
 from variform.system.signals import Asked, Stopped, noted
+from variform.system.work import threads_again
 from variform.training import divergence
 from variform.training.checkpoints import State
 from variform.training.device import computes_behind
@@ -29,7 +30,7 @@ from variform.training.identity import identity_of
 from variform.training.progress import Display
 from variform.training.saving import ASK_EVERY, Saving
 from variform.training.schedule import learning_rate
-from variform.training.step import Step, mean_terms
+from variform.training.step import Step, mean_terms, products_of
 from variform.training.validation import (
     mean_log_jacobian,
     means_in_own_units,
@@ -107,8 +108,8 @@ def fit(
         [1, 2]
     """
     training = Training(objective, train, valid, config, folder, identity, progress)
-    with training.running():
-        training.begin(resume)
+    with training.running(resume):
+        training.begin()
         while not training.is_over():
             epoch = training.train_epoch()
             if not epoch.broken:
@@ -161,6 +162,8 @@ class Training:
     needs only some of it stands elsewhere: `Step`, `Saving`, `Display`, and the pages on validation and divergence.
     """
 
+    saved: State | None
+    """The checkpoint that the training goes on from."""
     state: State
 
     def __init__(
@@ -199,27 +202,44 @@ class Training:
         self.started = time.monotonic()
 
     @contextmanager
-    def running(self) -> Iterator[None]:
-        """Inside, draws follow the seed, torch has its threads, signals are noted, and progress is shown."""
-        with (
-            alone_in(self.saving.folder),
-            seeded(self.config.seed),
-            self.train_step.arithmetic(),
-            noted(self.saving.folder is not None) as self.asked,
-            self.display,
-        ):
-            yield
+    def running(self, resume: bool) -> Iterator[None]:
+        """Inside, draws follow the seed, steps have their arithmetic, signals are noted, and progress is shown."""
+        with alone_in(self.saving.folder), seeded(self.config.seed):
+            self.saved = self.last_checkpoint() if resume else None
+            self.settle_arithmetic()
+            with (
+                self.train_step.arithmetic(),
+                noted(self.saving.folder is not None) as self.asked,
+                self.display,
+            ):
+                yield
 
-    def begin(self, resume: bool) -> None:
+    def last_checkpoint(self) -> State | None:
+        """The state to go on from; None where there is no folder."""
+        folder = self.saving.folder
+        return None if folder is None else self.saving.load(folder)
+
+    def settle_arithmetic(self) -> None:
+        """Give the steps the threads and the way of each product that they had before, or those that are fastest."""
+        step = self.train_step
+        if self.saved is None:
+            step.products = products_of(step, self.total_steps)
+        else:
+            step.threads = threads_again(self.saved.threads)
+            step.products = self.saved.products
+
+    def begin(self) -> None:
         """Take the state of the last checkpoint, or that of the untrained model."""
-        if resume and self.saving.folder is not None:
-            self.state = self.saving.load(self.saving.folder)
+        if self.saved is not None:
+            self.state = self.saved
             self.train_step.trained.restore(self.state, self.sums)
         else:
             untrained = self.untrained_means()
             self.state = replace(self.train_step.trained.capture(self.sums), untrained=untrained)
+            self.state.threads = self.train_step.threads
+            self.state.products = self.train_step.products
             self.saving.save(self.state)
-        self.display.begin(self.train_step.is_compiled, self.state.note)
+        self.display.begin(self.train_step.is_compiled, self.train_step.products, self.state.note)
         self.train_step.objective.train()
         self.step = self.state.step
         if self.state.rows:

@@ -5,13 +5,16 @@ the next, and then changes it for all of them.
 """
 
 import copy
+import functools
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from variform.config.checks import Count, checked
@@ -21,10 +24,23 @@ from variform.data.dataset import Dataset, StoredRows
 from variform.data.order import epoch_order
 from variform.objectives import Objective
 from variform.system.draws import seeded
+from variform.system.products import (
+    FOLD,
+    LAST,
+    ONEDNN,
+    TORCH,
+    Products,
+    Ways,
+    folded,
+    is_plain,
+    product,
+    seconds_of,
+)
 from variform.system.work import CONVOLUTIONS, LINEAR, multiplications_of, watching
 from variform.training.device import compiles
-from variform.training.step import Step
+from variform.training.step import Step, products_of
 
+NUMPY = "numpy"
 _COMPILED = "forward and backward, compiled"
 
 
@@ -36,13 +52,15 @@ class Profile:
         parts: The time of each part: `data`, `forward`, `backward` (or both in one, where the step is compiled) and
             `optimiser`, each measured by itself.
         whole: The whole step, as `fit` does it.
-        floor: The products of the networks alone, forward and backward.
+        floor: The products of the networks alone, forward and backward, each by the library that is fastest for it.
         flops: Floating-point operations of these products, per step; an addition and a multiplication are two.
         batch_size: Rows per step.
         threads: Threads of the processor that the step uses.
         device: Type of the device.
         is_compiled: Whether the step was compiled.
         advice: One sentence on what would make it faster; empty where there is none.
+        peak: Floating-point operations per second, in 10^9, of a long product with the same threads; 0 if not measured.
+        products: The layers that the step computes in another way than torch's own, see `products.computing`.
     """
 
     parts: dict[str, float]
@@ -54,6 +72,8 @@ class Profile:
     device: str
     is_compiled: bool
     advice: str = ""
+    peak: float = 0.0
+    products: Products = field(default_factory=dict)
 
     @property
     def rest(self) -> float:
@@ -86,6 +106,8 @@ class Profile:
             "threads",
             "device",
             "is_compiled",
+            "peak",
+            "products",
         )
         times = self.parts | {"rest": self.rest, "whole": self.whole, "floor": self.floor}
         return {
@@ -114,6 +136,12 @@ class Profile:
         rows.append(["step, as a multiple of the floor", f"{self.times_floor:.2f}", ""])
         rows.append(["examples per second", f"{self.examples_per_second:,.0f}", ""])
         rows.append(["products, MFLOP per step", f"{self.flops / 1e6:,.1f}", ""])
+        if self.floor:
+            rate = self.flops / self.floor / 1e6
+            rows.append(["products alone, GFLOP per second", f"{rate:,.0f}", ""])
+        if self.peak:
+            rows.append(["a long product, GFLOP per second", f"{self.peak:,.0f}", ""])
+        rows += [[f"{layer} is computed by", way, ""] for layer, way in self.products.items()]
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
         kind = "compiled" if self.is_compiled else "eager"
         return [
@@ -164,9 +192,17 @@ def profile(
     config = for_rows(config, len(train))
     total = total or config.steps or 1
     step = Step(copy.deepcopy(objective).train(), config, total)
-    with seeded(config.seed), step.arithmetic():
+    step.products = products_of(step, total)
+    with (
+        seeded(config.seed),
+        step.arithmetic(),
+        threadpool_limits(step.threads, user_api="blas"),
+    ):
         products, tasks = _tasks(step, train, config)
+        for layer in products:
+            layer.settle()
         seconds = _in_turns(tasks, steps, repeats, step.device, clock)
+        peak = _peak() if step.device.type == "cpu" else 0.0
     times = {name: 1e3 * statistics.median(values) for name, values in seconds.items()}
     parts = {name: times[name] for name in times if name not in ("whole", "floor", "gradients")}
     if not step.is_compiled:  # differences within one turn: both sides then had the same machine
@@ -184,6 +220,8 @@ def profile(
         step.threads,
         step.device.type,
         step.is_compiled,
+        peak=peak,
+        products=step.products,
     )
     would_compile = not step.is_compiled and compiles(
         step.objective, replace(config, compile="auto"), total
@@ -220,10 +258,10 @@ def _tasks(
         step._update(gradients)
 
     def floor() -> None:
-        for product in products:
-            product.forward()
-        for product in reversed(products):
-            product.backward()
+        for layer in products:
+            layer.forward()
+        for layer in reversed(products):
+            layer.backward()
 
     if step._compiled is not None:
         compiled = step._compiled
@@ -329,6 +367,7 @@ class _Product:
     """A layer's products with inputs of its shapes and types: forward, and those of the two gradients it needs.
 
     That of the input is needed where the input depends on a parameter, that of the weight where the weight is trained.
+    Each is computed by torch as it is, or after `settle` in the way that takes least time.
     """
 
     def __init__(self, layer: Any, given: Tensor, output: Tensor) -> None:
@@ -338,39 +377,47 @@ class _Product:
         self.x, self.y, self.weight = (
             torch.randn_like(tensor, dtype=output.dtype) for tensor in like
         )
-        self.flops = (
-            2
-            * multiplications_of(layer, given, output)
-            * (1 + self.needs_input + self.needs_weight)
-        )
+        products = 1 + self.needs_input + self.needs_weight
+        self.flops = 2 * multiplications_of(layer, given, output) * products
+        self.ways: dict[str, Ways] = {}
+        """How `y`, and the gradients of `weight` and `input`, can be computed; torch's own way first."""
+        self.settled: dict[str, str] = {}
+        """The way of each part that takes least time."""
+
+    def settle(self) -> None:
+        """Compute each part from now on in the way that takes least time.
+
+        NumPy's must be clearly the fastest: its threads wait for work by spinning, for which what follows would pay.
+        """
+        for part, ways in self.ways.items():
+            seconds = seconds_of(ways)
+            if NUMPY in seconds:
+                seconds[NUMPY] /= 0.9
+            self.settled[part] = min(seconds, key=seconds.__getitem__)
 
     def forward(self) -> None:
         """y from x."""
-        raise NotImplementedError
+        self._compute("y")
 
     def backward(self) -> None:
         """The gradients from that of y."""
-        raise NotImplementedError
+        if self.needs_weight:
+            self._compute("weight")
+        if self.needs_input:
+            self._compute("input")
+
+    def _compute(self, part: str) -> None:
+        self.ways[part][self.settled.get(part, TORCH)]()
 
 
 class _Matrix(_Product):
-    """Of `nn.Linear`: y = x W^T, dW = dy^T x, dx = dy W."""
+    """Of `nn.Linear`: y = x W^T, dW = dy^T x, dx = dy W; by MKL or what torch has, by oneDNN, and by NumPy's BLAS."""
 
     def __init__(self, layer: Any, given: Tensor, output: Tensor) -> None:
         super().__init__(layer, given, output)
-        self.x, self.y = self.x.flatten(0, -2), self.y.flatten(0, -2)
-        self.product, self.dx, self.dweight = (
-            torch.empty_like(like) for like in (self.y, self.x, self.weight)
-        )
-
-    def forward(self) -> None:
-        torch.mm(self.x, self.weight.T, out=self.product)
-
-    def backward(self) -> None:
-        if self.needs_weight:
-            torch.mm(self.y.T, self.x, out=self.dweight)
-        if self.needs_input:
-            torch.mm(self.y, self.weight, out=self.dx)
+        x, y = self.x.flatten(0, -2), self.y.flatten(0, -2)
+        factors = {"y": (x, self.weight.T), "weight": (y.T, x), "input": (y, self.weight)}
+        self.ways = {part: _ways_of(left, right) for part, (left, right) in factors.items()}
 
 
 class _Convolution(_Product):
@@ -409,12 +456,45 @@ class _Convolution(_Product):
             layer.groups,
         )
 
-    def forward(self) -> None:
-        torch.ops.aten.convolution(self.x, self.weight, None, *self.options)
+        layouts = {TORCH: torch.contiguous_format}
+        if self.x.ndim == 4:
+            layouts[LAST] = torch.channels_last
+        for part in ("y", "weight", "input"):
+            self.ways[part] = {
+                name: self._convolution(part, layout) for name, layout in layouts.items()
+            }
+        if transposed and self.x.ndim == 4 and layer.groups == 1:
+            x = self.x.contiguous(memory_format=torch.channels_last)
+            geometry = (layer.stride, padding, layer.dilation, tuple(extra))
+            self.ways["y"][FOLD] = functools.partial(folded, x, self.weight, geometry)
 
-    def backward(self) -> None:
-        if self.needs_input or self.needs_weight:
-            mask = [self.needs_input, self.needs_weight, False]
-            torch.ops.aten.convolution_backward(
-                self.y, self.x, self.weight, None, *self.options, mask
-            )
+    def _convolution(self, part: str, layout: torch.memory_format) -> Callable[[], object]:
+        """The part as a convolution of tensors with this layout."""
+        x, y, weight = (
+            tensor.contiguous(memory_format=layout) for tensor in (self.x, self.y, self.weight)
+        )
+        if part == "y":
+            return functools.partial(torch.ops.aten.convolution, x, weight, None, *self.options)
+        mask = [part == "input", part == "weight", False]
+        backward = torch.ops.aten.convolution_backward
+        return functools.partial(backward, y, x, weight, None, *self.options, mask)
+
+
+def _ways_of(left: Tensor, right: Tensor) -> dict[str, Callable[[], object]]:
+    """The product of two matrices by every library that is there, with memory for the result."""
+    result = left.new_empty(len(left), right.shape[1])
+    ways: Ways = {TORCH: functools.partial(torch.mm, left, right, out=result)}
+    if not is_plain(left, right):
+        return ways
+    ways[ONEDNN] = functools.partial(product, left, right.T, None, ONEDNN)
+    arrays = (left.numpy(), right.numpy(), result.numpy())
+    ways[NUMPY] = functools.partial(np.matmul, *arrays[:2], out=arrays[2])
+    return ways
+
+
+def _peak() -> float:
+    """Floating-point operations per second of a long product, by the fastest library, in 10^9."""
+    side = 1536
+    factors = torch.rand(2, side, side, generator=torch.Generator().manual_seed(0))
+    seconds = seconds_of(_ways_of(factors[0], factors[1]))
+    return 2e-9 * side**3 / min(seconds.values())

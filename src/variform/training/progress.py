@@ -8,6 +8,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from variform.system import processes
+from variform.system.products import Products
 from variform.system.terminal import console
 from variform.training.step import mean_terms
 
@@ -39,12 +40,16 @@ class Display:
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
 
-    def begin(self, compiles: bool, note: str) -> None:
-        """Say what the first step waits for."""
+    def begin(self, compiles: bool, products: Products, note: str) -> None:
+        """Say what the first step waits for, and what was found to be fastest on this machine."""
         if self.shown and note:
             self.console.print(f"Note: {note}", highlight=False, soft_wrap=True)
         if self.shown and compiles:
             text = "the run is long enough to compile its step: the first step takes some seconds, the others less"
+            self.console.print(text, highlight=False, soft_wrap=True)
+        if self.shown and products:
+            ways = "; ".join(f"{name}: {way}" for name, way in products.items())
+            text = f"layers that are faster here in another way than torch's own: {ways}"
             self.console.print(text, highlight=False, soft_wrap=True)
 
     def step(self, step: int, sums: Tensor) -> None:

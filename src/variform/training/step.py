@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import json
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -14,14 +15,17 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from variform.config.training import TrainConfig
+from variform.model.vae import evaluating
 from variform.objectives import PIWAE, Autoencoder, Objective, Terms
 from variform.system import processes
 from variform.system.compiling import compiled
 from variform.system.memory import keep_freed
+from variform.system.products import Products, computing, fastest
 from variform.system.work import using
 from variform.training.checkpoints import Trained
 from variform.training.device import compiles, require_possible, threads_of
 
+_WORTH_ASKING = 500  # steps; timing the ways of a layer takes some ten of its products
 TERMS = ("loss", "log_likelihood", "kl")
 
 _Tensors = list[Tensor] | tuple[Tensor, ...]
@@ -70,6 +74,8 @@ class Step:
         if self.auxiliary:
             groups.append({"params": self.auxiliary, **(self.objective.auxiliary_options or {})})
         self.threads = threads_of(objective, config)
+        self.products: Products = {}
+        """How layers are computed, see `products.computing`."""
         self.optimizer = _build_optimizer(groups, config, self.device)
         # In half precision gradients would be too small if they were not scaled.
         self.scales = config.precision == "fp16"
@@ -138,7 +144,7 @@ class Step:
 
     @contextmanager
     def arithmetic(self) -> Iterator[None]:
-        """Inside, torch uses the threads that the step is worth, and products of GPUs are as exact as `tf32` says."""
+        """Inside, the step has its threads and its way of each product; those of GPUs are as exact as `tf32` says."""
         before = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("high" if self.config.tf32 else "highest")
         # Convolutions have a setting of their own, which torch turns on.
@@ -147,7 +153,7 @@ class Step:
             self.config.tf32,
         )
         try:
-            with using(self.threads):
+            with using(self.threads), computing(self.objective.vae, self.products):
                 yield
         finally:
             torch.set_float32_matmul_precision(before)
@@ -269,6 +275,33 @@ class Step:
                 maximize=False,
             )
             start += len(steps)
+
+
+def products_of(step: Step, steps: int) -> Products:
+    """The way of each layer that is fastest here, where a training is long enough to be worth the question.
+
+    Args:
+        step: What will compute them.
+        steps: Steps of the whole training.
+    """
+    config, vae = step.config, step.objective.vae
+    is_plain = config.precision == "float32" and not config.sharded and step.device.type == "cpu"
+    if config.products == "torch" or not is_plain or steps < _WORTH_ASKING:
+        return {}
+    rows = config.batch // processes.count()
+    x = vae.like(torch.zeros(rows, *vae.event_shape))
+    context = vae.no_context(rows)
+
+    def through_both() -> Tensor:
+        z = vae.encode(x, context).mean.repeat(config.samples, 1)
+        given = z if context is None else torch.cat([z, context.repeat(config.samples, 1)], -1)
+        return vae.decoder(given)
+
+    products: Products = {}
+    if processes.rank() == 0:
+        with evaluating(vae):
+            products = fastest(vae, through_both, step.threads)
+    return json.loads(processes.broadcast(json.dumps(products).encode()))
 
 
 def require_fits(objective: Objective, config: TrainConfig) -> None:

@@ -1,0 +1,363 @@
+"""Products: those of dense layers and of convolutions, in the way that is fastest where they run.
+
+torch gives products of matrices to one library, MKL where there is one. On some processors another that comes with
+torch, oneDNN, takes half the time; on others it is the slower. A transposed convolution with few output channels is at
+its slowest as a convolution: as one product, whose results are added up where they overlap, it takes a fifth. Some
+processors like the channels of an image last. So what a run has to compute is timed on the machine where it runs, once:
+what was found is kept in the user's cache folder.
+"""
+
+import contextlib
+import functools
+import itertools
+import json
+import math
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from variform.system.files import cache_folder, write_text
+from variform.system.work import multiplications_of, using, watching
+
+Products = dict[str, str]
+"""How the layers of a module are computed, by their names; a layer that is not named is computed by torch as it is."""
+
+Ways = dict[str, Callable[[], object]]
+
+TORCH, ONEDNN, FOLD, LAST = "torch", "onednn", "fold", "channels-last"
+_WORTH_TIMING = 2**22  # multiplications of a layer's forward pass; below, all takes microseconds
+_ROUNDS, _SECONDS = 5, 0.02  # each way is timed as often, and all together as long
+_MARGIN = 0.93  # of the time of torch's own way; another that is less faster may be so by chance
+_CACHE = "products.json"
+
+Geometry = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+"""Stride, padding, dilation and output padding of a transposed convolution."""
+
+
+@contextmanager
+def computing(module: nn.Module, products: Products) -> Iterator[None]:
+    """Inside, the layers of `module` are computed as `products` says, afterwards by torch as it is.
+
+    Args:
+        module: Has the layers.
+        products: By the name of a layer: of an `nn.Linear` the libraries of y = x W^T and of the gradients dy^T x and
+            dy W, such as "onednn torch onednn"; of a convolution "channels-last"; of a transposed one also "fold".
+
+    Example:
+        >>> network, x = nn.Sequential(nn.Linear(3, 2)), torch.rand(5, 3)
+        >>> before = network(x)
+        >>> with computing(network, {"0": "onednn torch onednn"}):
+        ...     torch.allclose(network(x), before)
+        True
+    """
+    layers: list[Any] = [module.get_submodule(name) for name in products]
+    for layer, way in zip(layers, products.values(), strict=True):
+        layer.forward = functools.partial(_forward_of(layer, way), layer, way)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+def _forward_of(layer: nn.Module, way: str) -> Callable[..., Tensor]:
+    if isinstance(layer, nn.Linear):
+        return _linear
+    return _folded if way == FOLD else _channels_last
+
+
+def _linear(layer: nn.Linear, libraries: str, x: Tensor) -> Tensor:
+    if not is_plain(x, layer.weight):
+        return functional.linear(x, layer.weight, layer.bias)
+    return _Linear.apply(x, layer.weight, layer.bias, tuple(libraries.split()))
+
+
+def _channels_last(layer: Any, way: str, x: Tensor) -> Tensor:
+    return type(layer).forward(layer, x.contiguous(memory_format=torch.channels_last))
+
+
+def _folded(layer: nn.ConvTranspose2d, way: str, x: Tensor) -> Tensor:
+    if not is_plain(x, layer.weight):
+        return nn.ConvTranspose2d.forward(layer, x)
+    geometry: Any = (layer.stride, layer.padding, layer.dilation, layer.output_padding)
+    y = folded(x, layer.weight, geometry)
+    return y if layer.bias is None else y + layer.bias[:, None, None]
+
+
+def is_plain(x: Tensor, weight: Tensor) -> bool:
+    """Whether it is for other ways than torch's own: single precision on a processor."""
+    is_single = x.dtype == weight.dtype == torch.float32
+    return is_single and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+
+
+# --- the ways -----------------------------------------------------------------------------------------------------
+
+
+def _onednn() -> Any:
+    """torch's operator for a product by oneDNN, which is none of its public ones; None where it is missing."""
+    is_there = torch.backends.mkldnn.is_available()
+    return getattr(torch.ops.mkldnn, "_linear_pointwise", None) if is_there else None
+
+
+def _by_onednn(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
+    multiply = _onednn()
+    if multiply is None:
+        return functional.linear(left, right, bias)
+    return multiply(left, right, bias, "none", [], "")
+
+
+# An operator of its own, which compiled code calls as it is: torch's compiler takes that of torch for one whose weights
+# never change, and refuses others.
+_LIBRARY = torch.library.Library("variform", "DEF")
+_LIBRARY.define(
+    "product(Tensor left, Tensor right, Tensor? bias) -> Tensor",
+    tags=(torch.Tag.needs_exact_strides,),
+)
+_LIBRARY.impl("product", _by_onednn, "CPU")
+
+
+@torch.library.register_fake("variform::product", lib=_LIBRARY)
+def _shaped(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
+    return left.new_empty(left.shape[0], right.shape[0])
+
+
+def product(left: Tensor, right: Tensor, bias: Tensor | None, library: str) -> Tensor:
+    """left (M, K) times the transposed right (N, K), plus bias (N,); (M, N). What is not there, torch replaces."""
+    if library == ONEDNN:
+        return torch.ops.variform.product(left, right, bias)
+    if bias is None:
+        return left @ right.T
+    return torch.addmm(bias, left, right.T)
+
+
+class _Linear(torch.autograd.Function):
+    """y = x W^T + b, with a library for each of its three products."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, libraries: tuple[str, ...]
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.libraries = libraries
+        y = product(x.flatten(0, -2), weight, bias, libraries[0])
+        return y.unflatten(0, x.shape[:-1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:  # pyrefly: ignore[bad-override] (the decorator)
+        x, weight = ctx.saved_tensors
+        _, for_weight, for_x = ctx.libraries
+        needs_x, needs_weight, needs_bias, _ = ctx.needs_input_grad
+        dy = grad_outputs[0].flatten(0, -2)  # (B, out)
+        dx = dweight = dbias = None
+        if needs_x:
+            dx = product(dy, weight.T, None, for_x).unflatten(0, x.shape[:-1])
+        if needs_weight:
+            dweight = product(dy.T, x.flatten(0, -2).T, None, for_weight)
+        if needs_bias:
+            dbias = dy.sum(0)
+        return dx, dweight, dbias, None
+
+
+def folded(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+    """A transposed convolution without a bias, as one product whose results are added up where they overlap."""
+    return _Fold.apply(x, weight, geometry)
+
+
+class _Fold(torch.autograd.Function):
+    """A transposed convolution as one product whose results are added up where they overlap; gradients as of torch."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.geometry = geometry
+        stride, padding, dilation, _ = geometry
+        kernel = weight.shape[2:]
+        size = _size_after(x.shape[2:], kernel, geometry)
+        patches = weight.flatten(1).T @ x.flatten(2)  # (B, channels * kernel, positions)
+        return functional.fold(patches, size, kernel, dilation, padding, stride)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:  # pyrefly: ignore[bad-override] (the decorator)
+        x, weight = ctx.saved_tensors
+        stride, padding, dilation, more = ctx.geometry
+        wanted = [*ctx.needs_input_grad[:2], False]
+        dx, dweight, _ = torch.ops.aten.convolution_backward(
+            grad_outputs[0], x, weight, None, stride, padding, dilation, True, more, 1, wanted
+        )
+        return dx, dweight, None
+
+
+def _size_after(sides: Any, kernel: Any, geometry: Geometry) -> tuple[int, ...]:
+    """Height and width that a transposed convolution gives."""
+    return tuple(
+        (side - 1) * stride - 2 * padding + dilation * (taps - 1) + more + 1
+        for side, taps, stride, padding, dilation, more in zip(
+            sides, kernel, *geometry, strict=True
+        )
+    )
+
+
+# --- the choice ---------------------------------------------------------------------------------------------------
+
+
+def fastest(module: nn.Module, run: Callable[[], Tensor], threads: int) -> Products:
+    """The way of each layer that is fastest here, and worth more than what torch does by itself.
+
+    Args:
+        module: Has the layers.
+        run: The forward pass whose layers are timed, with the shapes that they will have; without dropout or draws.
+        threads: Threads that compute them.
+
+    Example:
+        >>> fastest(network := nn.Linear(3, 2), lambda: network(torch.zeros(5, 3)), 1)  # too small to be timed
+        {}
+    """
+    shapes: dict[Any, tuple[int, ...]] = {}
+
+    def note(layer: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
+        x = given[0]
+        is_worth = multiplications_of(layer, x, output) >= _WORTH_TIMING
+        if is_worth and x.device.type == "cpu" and x.dtype == torch.float32:
+            shapes[layer] = tuple(x.shape)
+
+    kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+    names: dict[Any, str] = {
+        layer: name for name, layer in module.named_modules() if isinstance(layer, kinds)
+    }
+    with watching(names, note):
+        run()
+    products: Products = {}
+    with using(threads), torch.no_grad():
+        for layer, shape in shapes.items():
+            way = _way_of(layer, shape, threads)
+            if way != TORCH:
+                products[names[layer]] = way
+    convolutions = [layer for layer in shapes if not isinstance(layer, nn.Linear)]
+    if not convolutions:
+        return products
+    last = {names[layer]: LAST for layer in convolutions} | products
+    ways: Ways = {TORCH: _timed(module, run, products), LAST: _timed(module, run, last)}
+    facts = [f"{layer} {shapes[layer]}" for layer in convolutions]
+    with using(threads):
+        best = _chosen(f"layout of {facts} with {products}", threads, ways)
+    return last if best == LAST else products
+
+
+def _way_of(layer: Any, shape: tuple[int, ...], threads: int) -> str:
+    """The fastest way of one layer by itself, for inputs of `shape`."""
+    fact = f"{layer} of {shape}"
+    generator = torch.Generator().manual_seed(0)
+    x, weight = torch.rand(shape, generator=generator), layer.weight
+    if isinstance(layer, nn.ConvTranspose2d):
+        x = x.contiguous(memory_format=torch.channels_last)
+        ways: Ways = {
+            TORCH: lambda: nn.ConvTranspose2d.forward(layer, x),
+            FOLD: lambda: _folded(layer, FOLD, x),
+        }
+        is_for_fold = layer.groups == 1
+        return _chosen(fact, threads, ways) if is_for_fold else TORCH
+    if not isinstance(layer, nn.Linear) or _onednn() is None:
+        return TORCH
+    x = x.flatten(0, -2)
+    dy = torch.rand(len(x), layer.out_features, generator=generator)
+    factors = {"y": (x, weight), "dW": (dy.T, x.T), "dx": (dy, weight.T)}
+    libraries = []
+    for name, (left, right) in factors.items():
+        ways: Ways = {
+            library: functools.partial(product, left, right, None, library)
+            for library in (TORCH, ONEDNN)
+        }
+        libraries.append(_chosen(f"{name} of {fact}", threads, ways))
+    return " ".join(libraries) if ONEDNN in libraries else TORCH
+
+
+def _timed(module: nn.Module, run: Callable[[], Tensor], products: Products) -> Callable[[], None]:
+    """A forward and backward pass with these products."""
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+    def both() -> None:
+        with torch.enable_grad(), computing(module, products):
+            torch.autograd.grad(run().sum(), parameters, allow_unused=True)
+
+    return both
+
+
+def _chosen(fact: str, threads: int, ways: Ways) -> str:
+    """The fastest of the ways, as it was found when it was first asked for on this machine."""
+    key = f"{_machine()}, {threads} threads: {fact}"
+    if key not in _known():
+        way = clearly_fastest(seconds_of(ways))
+        _remember(key, way)
+    return _known()[key]
+
+
+def seconds_of(ways: Ways) -> dict[str, float]:
+    """The least time of each way, in turns."""
+    seconds = dict.fromkeys(ways, math.inf)
+    begun = time.perf_counter()
+    for number in itertools.count():
+        is_enough = time.perf_counter() - begun > _SECONDS and number >= _ROUNDS
+        if is_enough or number == 10 * _ROUNDS:
+            return seconds
+        for name, way in ways.items():
+            started = time.perf_counter()
+            way()
+            seconds[name] = min(seconds[name], time.perf_counter() - started)
+    return seconds
+
+
+def clearly_fastest(seconds: dict[str, float]) -> str:
+    """The way that takes least time; the first, where no other is clearly faster.
+
+    Example:
+        >>> clearly_fastest({"torch": 1.0, "onednn": 0.5}), clearly_fastest({"torch": 1.0, "onednn": 0.95})
+        ('onednn', 'torch')
+    """
+    first, *_ = seconds
+    best = min(seconds, key=seconds.__getitem__)
+    return best if seconds[best] < _MARGIN * seconds[first] else first
+
+
+# --- what was found before ----------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _machine() -> str:
+    """What a measurement is valid for: the host, its processor, and the libraries."""
+    information = Path("/proc/cpuinfo")
+    model = platform.processor()
+    if information.exists():
+        lines = information.read_text(errors="replace").splitlines()
+        names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+        model = names[0] if names else model
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"{platform.node()}, {model}, {capability}, torch {torch.__version__}"
+
+
+@functools.cache
+def _known() -> dict[str, str]:
+    """What was found on this machine, by this process or by others before it began."""
+    with contextlib.suppress(OSError, ValueError):
+        values = json.loads((cache_folder() / _CACHE).read_text(encoding="utf-8"))
+        if isinstance(values, dict):
+            return {str(key): str(value) for key, value in values.items()}
+    return {}
+
+
+def _remember(key: str, way: str) -> None:
+    """Keep it for this process, and for others where the cache folder can be written to."""
+    known = _known()
+    known[key] = way
+    with contextlib.suppress(OSError):
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        write_text(cache_folder() / _CACHE, json.dumps(known, indent=1))
