@@ -6,7 +6,6 @@ best weights; `nll` gives the seconds that importance-sampled log p(x) takes for
 """
 
 import dataclasses
-import functools
 import json
 import math
 import sys
@@ -116,124 +115,56 @@ def weights_of(*parts: Any) -> dict[str, np.ndarray]:
 
 
 class Floor:
-    """The matrix products of a step and nothing else."""
-
-    def __init__(self, task: Task) -> None:
-        with np.load(task.data) as arrays:
-            self.steps = len(arrays["train"]) // task.batch
-        self.task = task
-
-    def train(self, epochs: int, on_epoch: OnEpoch) -> None:
-        import torch
-
-        batch = self.task.batch
-        forward, weight, inward = [], [], []
-        for number, (width_in, width_out) in enumerate(WIDTHS):
-            x, w, slope = (
-                torch.randn(batch, width_in),
-                torch.randn(width_out, width_in),
-                torch.randn(batch, width_out),
-            )
-            forward.append((x, w.T, torch.empty_like(slope)))
-            weight.append((slope.T, x, torch.empty_like(w)))
-            if number:  # nobody needs the slope of the pixels
-                inward.append((slope, w, torch.empty_like(x)))
-        products = [*forward, *weight, *inward]
-        for _ in range(epochs):
-            started = time.perf_counter()
-            for _ in range(self.steps):
-                for left, right, out in products:
-                    torch.mm(left, right, out=out)
-            on_epoch(time.perf_counter() - started)
-
-    def nll(self) -> float:
-        import torch
-
-        w3, w4 = torch.randn(LATENT, HIDDEN), torch.randn(HIDDEN, PIXELS)
-        z, h, x = torch.randn(CHUNK, LATENT), torch.empty(CHUNK, HIDDEN), torch.empty(CHUNK, PIXELS)
-        rows = self.task.images * self.task.samples
-        chunks = max(1, rows // CHUNK)
-        started = time.perf_counter()
-        for _ in range(chunks):
-            torch.mm(torch.mm(z, w3, out=h), w4, out=x)
-        return (time.perf_counter() - started) * rows / (chunks * CHUNK)
-
-
-class ConvFloor:
-    """The products of a step of the convolutional network and nothing else.
+    """The products of a step and nothing else, each by the fastest of the libraries that are there.
 
     torch's convolutions take new memory for their results, and so what was freed is kept: else the floor is higher than
     a step.
     """
 
     def __init__(self, task: Task) -> None:
-        import torch
-
         from variform.system.memory import keep_freed
 
         keep_freed()
         with np.load(task.data) as arrays:
             self.steps = len(arrays["train"]) // task.batch
         self.task = task
-        first, second = FILTERS
-        # Rows, inputs and outputs of the dense layers; channels and side of the images of a stage, larger ones first.
-        self.dense = (
-            (second * 49, HIDDEN),
-            (HIDDEN, 2 * LATENT),
-            (LATENT, HIDDEN),
-            (HIDDEN, second * 49),
-        )
-        self.stages = ((1, 28, first, 14), (first, 14, second, 7))
-        self.convolution, self.slopes = (
-            torch.ops.aten.convolution,
-            torch.ops.aten.convolution_backward,
-        )
 
-    def products(self, rows: int, *, only_decode: bool = False) -> list[Callable[[], Any]]:
+    def products(self, rows: int) -> tuple[list[Any], list[Any]]:
+        """Those of the encoder and those of the decoder."""
         import torch
 
-        calls: list[Callable[[], Any]] = []
-        for width_in, width_out in self.dense[2:] if only_decode else self.dense:
-            x, w, slope = (
-                torch.randn(rows, width_in),
-                torch.randn(width_out, width_in),
-                torch.randn(rows, width_out),
-            )
-            y, dx, dw = torch.empty_like(slope), torch.empty_like(x), torch.empty_like(w)
-            calls.append(functools.partial(torch.mm, x, w.T, out=y))
-            if not only_decode:
-                calls += [
-                    functools.partial(torch.mm, slope, w, out=dx),
-                    functools.partial(torch.mm, slope.T, x, out=dw),
-                ]
-        for transposed in (True,) if only_decode else (False, True):
-            options = ([2, 2], [1, 1], [1, 1], transposed, [0, 0], 1)
-            for large, side, small, half in self.stages:
-                ends = torch.randn(rows, large, side, side), torch.randn(rows, small, half, half)
-                x, slope = ends[::-1] if transposed else ends
-                w = torch.randn(small, large, 4, 4)
-                calls.append(functools.partial(self.convolution, x, w, None, *options))
-                if not only_decode:  # nobody needs the slope of the pixels
-                    mask = [transposed or large > 1, True, False]
-                    calls.append(functools.partial(self.slopes, slope, x, w, None, *options, mask))
-        return calls
+        from variform.training.profiling import floor_products
+
+        encoder, decoder = LAYERS[self.task.network]()
+        x, z = torch.rand(rows, PIXELS), torch.rand(rows, LATENT, requires_grad=True)
+        parts = [
+            floor_products([encoder], lambda: encoder(x)),
+            floor_products([decoder], lambda: decoder(z)),
+        ]
+        for product in (*parts[0], *parts[1]):
+            product.settle()
+        return parts[0], parts[1]
 
     def train(self, epochs: int, on_epoch: OnEpoch) -> None:
-        products = self.products(self.task.batch)
+        encoder, decoder = self.products(self.task.batch)
+        products = [*encoder, *decoder]
         for _ in range(epochs):
             started = time.perf_counter()
             for _ in range(self.steps):
                 for product in products:
-                    product()
+                    product.forward()
+                for product in reversed(products):
+                    product.backward()
             on_epoch(time.perf_counter() - started)
 
     def nll(self) -> float:
         rows = self.task.images * self.task.samples
-        products, chunks = self.products(CHUNK, only_decode=True), max(1, rows // CHUNK)
+        _, products = self.products(CHUNK)
+        chunks = max(1, rows // CHUNK)
         started = time.perf_counter()
         for _ in range(chunks):
             for product in products:
-                product()
+                product.forward()
         return (time.perf_counter() - started) * rows / (chunks * CHUNK)
 
 
@@ -602,7 +533,7 @@ CONTESTANTS = {
         "pythae": Pythae,
         "torch": TorchLoop,
         "jax": JaxConvScan,
-        "floor": ConvFloor,
+        "floor": Floor,
     },
 }
 PEERS = ("pythae", "jax")  # these need the peers' interpreter

@@ -18,7 +18,7 @@ from variform.model.likelihoods import BernoulliLikelihood
 from variform.model.posteriors import DiagonalPosterior
 from variform.model.priors import StandardNormalPrior
 from variform.objectives import ELBO
-from variform.training.profiling import Profile, _advice, _products, profile
+from variform.training.profiling import Profile, _advice, floor_products, profile
 from variform.training.step import Step
 
 DELAY = 3.0  # milliseconds
@@ -209,7 +209,8 @@ def test_products_of_a_convolutional_network_as_torch_counts_them(train, make):
     timed = profile(mine, train, CONFIG, steps=1, repeats=1)
     assert timed.flops == counter.get_total_flops()
     x = mine.vae.like(train.batch(torch.arange(32)))
-    products = _products(Step(mine, CONFIG, 1), x, None)
+    networks = (mine.vae.encoder, mine.vae.decoder)
+    products = floor_products(networks, lambda: mine(x))
     with FlopCounterMode(display=False) as counter:  # these are the products that run
         for product in products:
             product.forward()

@@ -8,7 +8,7 @@ import copy
 import functools
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -193,16 +193,12 @@ def profile(
     total = total or config.steps or 1
     step = Step(copy.deepcopy(objective).train(), config, total)
     step.products = products_of(step, total)
-    with (
-        seeded(config.seed),
-        step.arithmetic(),
-        threadpool_limits(step.threads, user_api="blas"),
-    ):
+    with seeded(config.seed), step.arithmetic():
         products, tasks = _tasks(step, train, config)
         for layer in products:
             layer.settle()
         seconds = _in_turns(tasks, steps, repeats, step.device, clock)
-        peak = _peak() if step.device.type == "cpu" else 0.0
+        peak = _peak(step.threads) if step.device.type == "cpu" else 0.0
     times = {name: 1e3 * statistics.median(values) for name, values in seconds.items()}
     parts = {name: times[name] for name in times if name not in ("whole", "floor", "gradients")}
     if not step.is_compiled:  # differences within one turn: both sides then had the same machine
@@ -231,7 +227,7 @@ def profile(
 
 def _tasks(
     step: Step, train: Dataset, config: TrainConfig
-) -> tuple[list["_Product"], dict[str, Callable[[], object]]]:
+) -> tuple[list["Product"], dict[str, Callable[[], object]]]:
     """The products of a step, and what is measured, by name."""
     size, batches = config.batch, _batches(train, config)
 
@@ -239,7 +235,13 @@ def _tasks(
         return step.objective.vae.batch(train, next(batches))
 
     x, context = data()
-    products = _products(step, x, context)
+
+    def forward() -> object:
+        with step.autocast():
+            return step.objective(x, context)
+
+    vae = step.objective.vae
+    products = floor_products((vae.encoder, vae.decoder), forward)
     gradients, _ = step._gradients(x, size, 1.0, context)
 
     def whole() -> Tensor:
@@ -247,10 +249,6 @@ def _tasks(
         step.objective.at_step(0)
         step.learning_rate(config.learning_rate)
         return step(x, size, 1.0, context)
-
-    def forward() -> object:
-        with step.autocast():
-            return step.objective(x, context)
 
     def update() -> None:
         # So that the same gradients, over and over, carry the weights nowhere.
@@ -344,26 +342,32 @@ def _about_data(train: Dataset) -> str:
 # --- the floor ----------------------------------------------------------------------------------------------------
 
 
-def _products(step: Step, x: Tensor, context: Tensor | None) -> list["_Product"]:
-    """The products of one training step, in the order of the forward pass."""
-    products: list[_Product] = []
+def floor_products(networks: Sequence[nn.Module], run: Callable[[], object]) -> list["Product"]:
+    """The products that no program can leave out, in the order in which `run` makes them; those of a compiled step too.
+
+    Args:
+        networks: Whose linear and convolutional layers are looked at.
+        run: A forward pass with the shapes that matter, gradients on.
+
+    Example:
+        >>> network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 5))
+        >>> [product.flops for product in floor_products([network], lambda: network(torch.rand(2, 3)))]
+        [96, 240]
+    """
+    products: list[Product] = []
 
     def note(layer: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
-        products.append(
-            (_Matrix if isinstance(layer, LINEAR) else _Convolution)(layer, given[0], output)
-        )
+        kind = _Matrix if isinstance(layer, LINEAR) else _Convolution
+        products.append(kind(layer, given[0], output))
 
-    vae = step.objective.vae
-    layers = dict.fromkeys(
-        layer for network in (vae.encoder, vae.decoder) for layer in network.modules()
-    )
+    layers = dict.fromkeys(layer for network in networks for layer in network.modules())
     chosen = [layer for layer in layers if isinstance(layer, (*LINEAR, *CONVOLUTIONS))]
-    with watching(chosen, note), step.autocast():
-        step.objective(x, context)
+    with watching(chosen, note):
+        run()
     return products
 
 
-class _Product:
+class Product:
     """A layer's products with inputs of its shapes and types: forward, and those of the two gradients it needs.
 
     That of the input is needed where the input depends on a parameter, that of the weight where the weight is trained.
@@ -385,14 +389,9 @@ class _Product:
         """The way of each part that takes least time."""
 
     def settle(self) -> None:
-        """Compute each part from now on in the way that takes least time.
-
-        NumPy's must be clearly the fastest: its threads wait for work by spinning, for which what follows would pay.
-        """
+        """Compute each part from now on in the way that takes least time."""
         for part, ways in self.ways.items():
             seconds = seconds_of(ways)
-            if NUMPY in seconds:
-                seconds[NUMPY] /= 0.9
             self.settled[part] = min(seconds, key=seconds.__getitem__)
 
     def forward(self) -> None:
@@ -410,8 +409,8 @@ class _Product:
         self.ways[part][self.settled.get(part, TORCH)]()
 
 
-class _Matrix(_Product):
-    """Of `nn.Linear`: y = x W^T, dW = dy^T x, dx = dy W; by MKL or what torch has, by oneDNN, and by NumPy's BLAS."""
+class _Matrix(Product):
+    """Of `nn.Linear`: y = x W^T, dW = dy^T x, dx = dy W; by MKL, or what torch has, and by oneDNN."""
 
     def __init__(self, layer: Any, given: Tensor, output: Tensor) -> None:
         super().__init__(layer, given, output)
@@ -420,7 +419,7 @@ class _Matrix(_Product):
         self.ways = {part: _ways_of(left, right) for part, (left, right) in factors.items()}
 
 
-class _Convolution(_Product):
+class _Convolution(Product):
     """Of `nn.Conv*d` and `nn.ConvTranspose*d`."""
 
     def __init__(self, layer: Any, given: Tensor, output: Tensor) -> None:
@@ -480,21 +479,25 @@ class _Convolution(_Product):
         return functools.partial(backward, y, x, weight, None, *self.options, mask)
 
 
-def _ways_of(left: Tensor, right: Tensor) -> dict[str, Callable[[], object]]:
-    """The product of two matrices by every library that is there, with memory for the result."""
+def _ways_of(left: Tensor, right: Tensor) -> Ways:
+    """The product of two matrices by each of torch's libraries, with memory for the result."""
     result = left.new_empty(len(left), right.shape[1])
     ways: Ways = {TORCH: functools.partial(torch.mm, left, right, out=result)}
-    if not is_plain(left, right):
-        return ways
-    ways[ONEDNN] = functools.partial(product, left, right.T, None, ONEDNN)
-    arrays = (left.numpy(), right.numpy(), result.numpy())
-    ways[NUMPY] = functools.partial(np.matmul, *arrays[:2], out=arrays[2])
+    if is_plain(left, right):
+        ways[ONEDNN] = functools.partial(product, left, right.T, None, ONEDNN)
     return ways
 
 
-def _peak() -> float:
-    """Floating-point operations per second of a long product, by the fastest library, in 10^9."""
+def _peak(threads: int) -> float:
+    """Floating-point operations per second of a long product, by the fastest library, in 10^9.
+
+    NumPy's BLAS is among them here and not in the floor: its threads wait for work by spinning, and beside torch's they
+    make both some hundred times slower.
+    """
     side = 1536
-    factors = torch.rand(2, side, side, generator=torch.Generator().manual_seed(0))
-    seconds = seconds_of(_ways_of(factors[0], factors[1]))
-    return 2e-9 * side**3 / min(seconds.values())
+    left, right = torch.rand(2, side, side, generator=torch.Generator().manual_seed(0)).unbind()
+    seconds = seconds_of(_ways_of(left, right))
+    arrays = (left.numpy(), right.numpy(), np.empty((side, side), np.float32))
+    with threadpool_limits(threads, user_api="blas"):
+        by_numpy = seconds_of({NUMPY: functools.partial(np.matmul, *arrays[:2], out=arrays[2])})
+    return 2e-9 * side**3 / min(*seconds.values(), *by_numpy.values())
