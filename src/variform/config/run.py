@@ -59,7 +59,16 @@ _RUN_OF = {  # how a training runs, which does not change what is minimised
         "patience",
         "seed",
     ),
-    *("shuffle_block", "checkpoint_every", "compile", "device", "precision", "tf32", "sharded"),
+    *(
+        "shuffle_block",
+        "checkpoint_every",
+        "compile",
+        "products",
+        "device",
+        "precision",
+        "tf32",
+        "sharded",
+    ),
 }
 
 

@@ -68,6 +68,30 @@ def computing(module: nn.Module, products: Products) -> Iterator[None]:
             del layer.forward
 
 
+def require_ways(module: nn.Module, products: Products) -> None:
+    """Refuse what names no layer of the module, or no way of it.
+
+    Raises:
+        ValueError: says which.
+
+    Example:
+        >>> require_ways(nn.Sequential(nn.Linear(3, 2)), {"0": "fold"})
+        Traceback (most recent call last):
+        ValueError: products must be ways of layers that the model has; got 0: fold. Train anew.
+    """
+    layers = dict(module.named_modules())
+    for name, way in products.items():
+        layer = layers.get(name)
+        is_dense = isinstance(layer, nn.Linear) and set(way.split()) <= {TORCH, ONEDNN}
+        is_last = isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and way == LAST
+        is_folded = isinstance(layer, nn.ConvTranspose2d) and way == FOLD
+        has_all = is_last or is_folded or (is_dense and len(way.split()) == 3)
+        if not has_all:
+            raise ValueError(
+                f"products must be ways of layers that the model has; got {name}: {way}. Train anew."
+            )
+
+
 def _forward_of(layer: nn.Module, way: str) -> Callable[..., Tensor]:
     if isinstance(layer, nn.Linear):
         return _linear

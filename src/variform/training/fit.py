@@ -20,6 +20,7 @@ from variform.data.order import BLOCKS_PER_WINDOW, epoch_order
 from variform.objectives import Objective
 from variform.system import locks, processes
 from variform.system.draws import seeded
+from variform.system.products import require_ways
 from variform.system.signals import Asked, Stopped, noted
 from variform.system.work import threads_again
 from variform.training import divergence
@@ -227,6 +228,7 @@ class Training:
         else:
             step.threads = threads_again(self.saved.threads)
             step.products = self.saved.products
+            require_ways(self.objective.vae, step.products)
 
     def begin(self) -> None:
         """Take the state of the last checkpoint, or that of the untrained model."""
