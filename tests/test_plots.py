@@ -22,7 +22,7 @@ from variform.pages.latents import (
     plot_manifold,
     plot_traversals,
 )
-from variform.pages.style import MINUS, PALETTE
+from variform.pages.style import MINUS, PALETTE, save_figure
 
 COLUMNS = ("length", r"cost_$\frac$")  # which is no valid mathematics
 IMAGES = np.random.default_rng(0).random((24, 1, 6, 5))
@@ -320,6 +320,13 @@ def test_study_draws_each_measure_with_its_errors():
         np.testing.assert_allclose(
             bars(curve), [row[key]["se"] for row in kept if row[key]["se"] is not None]
         )
+
+
+@pytest.mark.parametrize("plot", [lambda: plot_curves(epochs(2)), lambda: plot_latent(ROWS)])
+def test_a_saved_figure_has_the_bytes_that_matplotlib_writes(plot, tmp_path):
+    plot().savefig(tmp_path / "matplotlib.png", dpi=110)
+    save_figure(plot(), tmp_path / "ours.png")
+    assert (tmp_path / "ours.png").read_bytes() == (tmp_path / "matplotlib.png").read_bytes()
 
 
 @pytest.fixture

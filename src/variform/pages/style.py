@@ -7,10 +7,12 @@ channels and (columns,) for tables. Whoever passes `columns` says that the event
 import math
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
@@ -37,6 +39,7 @@ COLOUR_MAP = "viridis"
 
 MINUS = "\N{MINUS SIGN}"
 WIDTH = 10.0  # inches, the width of a slide or a page of the report
+_DOTS = 110  # an inch, of a file
 TITLE_SIZE, LABEL_SIZE, TICK_SIZE = 13, 9.5, 8.5  # points
 
 MOST_POINTS = 5_000
@@ -58,6 +61,19 @@ def new_figure(width: float, height: float, title: str, note: str = "") -> Figur
     if note:
         figure.supxlabel(fitted_text(note, int(12 * width)), fontsize=TICK_SIZE, color=GREY)
     return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG.
+
+    `Figure.savefig` would draw all of it twice, the first time only to lay it out.
+    """
+    figure.set_dpi(_DOTS)
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+    FigureCanvasAgg(figure).print_png(path)
 
 
 def new_panels(

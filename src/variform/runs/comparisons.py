@@ -499,6 +499,7 @@ def _write_csv(comparison: Comparison, path: Path) -> None:
 def _draw(comparison: Comparison, folder: Path) -> list[Picture]:
     """The curves of runs of one kind over each other: one picture for each kind of nats."""
     from variform.pages.curves import plot_compared_curves  # here, for a table needs no Matplotlib
+    from variform.pages.style import save_figure
 
     kind = [Ground("density", lambda entry: entry.has_density, str, ""), *DENSITY[:-1]]
     pictures = []
@@ -506,7 +507,7 @@ def _draw(comparison: Comparison, folder: Path) -> list[Picture]:
         curves = {entry.name: history(entry.run.folder) for entry in group}
         path = folder / f"curves-{number}.png"
         with replacing(path) as temporary:
-            plot_compared_curves(curves).savefig(temporary, dpi=110)
+            save_figure(plot_compared_curves(curves), temporary)
         names = ", ".join(curves)
         pictures.append(
             Picture(

@@ -33,6 +33,7 @@ from variform.pages.latents import (
     plot_traversals,
 )
 from variform.pages.report import Picture, Table, render
+from variform.pages.style import save_figure
 from variform.runs.folder import FIGURES, Run
 from variform.system.files import replacing, write_text
 from variform.training.history import History, passes
@@ -301,7 +302,7 @@ def draw_pictures(
             continue
         path = folder / f"{name}.png"
         with replacing(path) as temporary:
-            sketch.plot().savefig(temporary, dpi=110)
+            save_figure(sketch.plot(), temporary)
         pictures.append(Picture(sketch.title, path, sketch.caption))
     return pictures
 

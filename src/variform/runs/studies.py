@@ -28,6 +28,7 @@ from variform.evaluation.tables import PCAS, has_two_metrics, show
 from variform.evaluation.verdict import SOME_ROWS, distrusted, placed
 from variform.pages.curves import plot_latent_dim_study
 from variform.pages.report import Picture, Table, render
+from variform.pages.style import save_figure
 from variform.runs.folder import Run, new_run, open_run, require_same_data
 from variform.runs.grounds import MEASURES
 from variform.runs.plan import begun, prepare
@@ -408,7 +409,7 @@ def _draw(study: Study, runs: dict[int, Run], splits: Splits, folder: Path) -> P
     figure = plot_latent_dim_study(study.rows, originals, reconstructions, **look)
     path = folder / "study.png"
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+        save_figure(figure, temporary)
     return Picture(
         "Latent dimension",
         path,
