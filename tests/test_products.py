@@ -10,6 +10,7 @@ from torch import nn
 from variform import ModelConfig, TrainConfig, build_objective, build_vae, fit
 from variform.config.settling import for_rows
 from variform.data.reading import splits_from
+from variform.evaluation import log_likelihood
 from variform.system import products
 from variform.system.products import computing, fastest
 from variform.training import step as steps
@@ -233,3 +234,24 @@ def test_a_resumed_run_keeps_its_ways_and_ends_in_the_same_bits(
     assert any(not torch.equal(plain.last[name], value) for name, value in whole.last.items()), (
         "else the test shows nothing"
     )
+
+
+def test_a_long_evaluation_has_the_same_numbers_by_the_fastest_products(
+    wide, monkeypatch, single_precision
+):
+    model = ModelConfig(latent_dim=2, hidden=(64,), likelihood="gaussian-shared")
+    vae = build_vae(model, wide.train.schema)
+    asked = []
+
+    def ways(module, run, threads, *, backward):
+        asked.append((run().shape, backward))
+        return {"output": "onednn torch torch"}
+
+    monkeypatch.setattr(log_likelihood, "fastest", ways)
+    plain = log_likelihood.score(vae, wide.test, samples=8)
+    assert not asked, "too short to be worth the question"
+    monkeypatch.setattr(log_likelihood, "_WORTH_ASKING", 0)
+    fast = log_likelihood.score(vae, wide.test, samples=8)
+    assert [backward for _, backward in asked] == [False]
+    torch.testing.assert_close(fast.log_px, plain.log_px, rtol=1e-5, atol=1e-3)
+    assert "forward" not in vars(vae.decoder.output)

@@ -28,6 +28,7 @@ from variform.model.vae import VAE, evaluating
 from variform.system import draws, memory
 from variform.system.compiling import compiled
 from variform.system.memory import keep_freed
+from variform.system.products import Products, computing, fastest
 from variform.system.progress import progress_bar
 from variform.system.work import floats_given
 
@@ -37,6 +38,7 @@ _MORE_ELSEWHERE = 32  # a GPU needs that many times more to be busy
 _SAVED_PER_FLOAT, _COMPILE_SECONDS = 4e-10, 10.0
 _ROWS_AT_ONCE = 64, 256  # least and most, where the activations of so many fit
 _MANY = 2**62  # rows: the work is then cut as for any number of them
+_WORTH_ASKING = 500  # chunks; timing the ways of a layer takes some ten of its products
 
 
 @dataclass(frozen=True, repr=False)
@@ -180,8 +182,16 @@ def _scores(
         )
     keep_freed()
     bar = progress_bar(progress)
-    with draws.seeded(seed), evaluating(vae), bar, draws.common() if common else nullcontext():
+    with evaluating(vae):
         sizes = _sizes(vae, _MANY if common else len(data), samples)
+        products = _products(vae, sizes, len(data) * samples)
+    with (
+        draws.seeded(seed),
+        evaluating(vae),
+        computing(vae.decoder, products),
+        bar,
+        draws.common() if common else nullcontext(),
+    ):
         weigh = log_weights if common else _weigher(vae, sizes, len(data) * samples)
         task = bar.add_task("evaluating", total=len(data) * samples)
         laws = [vae.with_prior(prior).latent_prior() for prior in priors.values()]
@@ -252,6 +262,16 @@ def _sizes(vae: VAE, rows: int, samples: int) -> _Sizes:
         samples / math.ceil(samples / (decodes // rows))
     )  # all as equal as they can be
     return _Sizes(floats, rows, chunk, max(1, int(min(chunk, affordable))))
+
+
+def _products(vae: VAE, sizes: _Sizes, decodes: int) -> Products:
+    """How the decoder's layers are computed, where there are so many decodes that it is worth the question."""
+    rows = sizes.rows * sizes.decoded
+    if decodes < _WORTH_ASKING * rows:
+        return {}
+    given = vae.like(torch.zeros(rows, vae.latent_dim + vae.context_dim))
+    run = functools.partial(vae.decoder, given)
+    return fastest(vae.decoder, run, torch.get_num_threads(), backward=False)
 
 
 def _most_floats(device: torch.device) -> int:

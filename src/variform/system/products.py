@@ -234,13 +234,16 @@ def _size_after(sides: Any, kernel: Any, geometry: Geometry) -> tuple[int, ...]:
 # --- the choice ---------------------------------------------------------------------------------------------------
 
 
-def fastest(module: nn.Module, run: Callable[[], Tensor], threads: int) -> Products:
+def fastest(
+    module: nn.Module, run: Callable[[], Tensor], threads: int, *, backward: bool = True
+) -> Products:
     """The way of each layer that is fastest here, and worth more than what torch does by itself.
 
     Args:
         module: Has the layers.
         run: The forward pass whose layers are timed, with the shapes that they will have; without dropout or draws.
         threads: Threads that compute them.
+        backward: Whether gradients are computed too; without, they are left to torch.
 
     Example:
         >>> fastest(network := nn.Linear(3, 2), lambda: network(torch.zeros(5, 3)), 1)  # too small to be timed
@@ -263,21 +266,25 @@ def fastest(module: nn.Module, run: Callable[[], Tensor], threads: int) -> Produ
     products: Products = {}
     with using(threads), torch.no_grad():
         for layer, shape in shapes.items():
-            way = _way_of(layer, shape, threads)
+            way = _way_of(layer, shape, threads, backward)
             if way != TORCH:
                 products[names[layer]] = way
     convolutions = [layer for layer in shapes if not isinstance(layer, nn.Linear)]
     if not convolutions:
         return products
     last = {names[layer]: LAST for layer in convolutions} | products
-    ways: Ways = {TORCH: _timed(module, run, products), LAST: _timed(module, run, last)}
+    ways: Ways = {
+        TORCH: _timed(module, run, products, backward),
+        LAST: _timed(module, run, last, backward),
+    }
     facts = [f"{layer} {shapes[layer]}" for layer in convolutions]
+    passes = "both passes" if backward else "one pass"
     with using(threads):
-        best = _chosen(f"layout of {facts} with {products}", threads, ways)
+        best = _chosen(f"layout of {facts} with {products}, {passes}", threads, ways)
     return last if best == LAST else products
 
 
-def _way_of(layer: Any, shape: tuple[int, ...], threads: int) -> str:
+def _way_of(layer: Any, shape: tuple[int, ...], threads: int, backward: bool) -> str:
     """The fastest way of one layer by itself, for inputs of `shape`."""
     fact = f"{layer} of {shape}"
     generator = torch.Generator().manual_seed(0)
@@ -297,6 +304,9 @@ def _way_of(layer: Any, shape: tuple[int, ...], threads: int) -> str:
     factors = {"y": (x, weight), "dW": (dy.T, x.T), "dx": (dy, weight.T)}
     libraries = []
     for name, (left, right) in factors.items():
+        if name != "y" and not backward:
+            libraries.append(TORCH)
+            continue
         ways: Ways = {
             library: functools.partial(product, left, right, None, library)
             for library in (TORCH, ONEDNN)
@@ -305,15 +315,19 @@ def _way_of(layer: Any, shape: tuple[int, ...], threads: int) -> str:
     return " ".join(libraries) if ONEDNN in libraries else TORCH
 
 
-def _timed(module: nn.Module, run: Callable[[], Tensor], products: Products) -> Callable[[], None]:
-    """A forward and backward pass with these products."""
+def _timed(
+    module: nn.Module, run: Callable[[], Tensor], products: Products, backward: bool
+) -> Callable[[], None]:
+    """A forward pass with these products, or both passes."""
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
 
-    def both() -> None:
-        with torch.enable_grad(), computing(module, products):
-            torch.autograd.grad(run().sum(), parameters, allow_unused=True)
+    def once() -> None:
+        with torch.set_grad_enabled(backward), computing(module, products):
+            result = run().sum()
+            if backward:
+                torch.autograd.grad(result, parameters, allow_unused=True)
 
-    return both
+    return once
 
 
 def _chosen(fact: str, threads: int, ways: Ways) -> str:
