@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
-from variform import ModelConfig, RunConfig, TrainConfig
+from variform import DataConfig, ModelConfig, RunConfig, TrainConfig
+from variform.data.sources.builtin import read_digits
 from variform.runs.train import train_run
 
 HEAVY = ("torch", "scipy", "sklearn", "matplotlib", "huggingface_hub")
@@ -127,3 +130,16 @@ def test_the_estimators_wait_for_no_part_of_scikit_learn_that_only_some_fits_nee
         f"import sys, variform.estimator; print([name for name in {parts} if name in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_the_digits_are_read_without_scikit_learn_as_it_reads_them(monkeypatch):
+    code = f"import sys, variform; variform.read('digits'); print([name for name in {HEAVY} if name in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "['torch']"
+    values, labels = load_digits(return_X_y=True)
+    own = read_digits(Path("digits"), DataConfig())
+    with monkeypatch.context() as patch:
+        patch.setattr("importlib.util.find_spec", lambda name: None)
+        other = read_digits(Path("digits"), DataConfig())
+    for source in (own, other):
+        assert np.array_equal(source.values.reshape(-1, 64), values)
+        assert np.array_equal(source.labels, labels) and source.labels.dtype == labels.dtype

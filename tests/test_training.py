@@ -1,6 +1,7 @@
 """Training: the same bits whatever happens on the way, and the same numbers as a loop written by hand."""
 
 import copy
+import functools
 import itertools
 import json
 import math
@@ -328,6 +329,56 @@ def test_few_rows_make_one_batch_unless_a_larger_one_is_asked_for():
         fit(ELBO(vae), splits.train, splits.valid, TrainConfig(epochs=2, batch_size=128))
     history = fit(ELBO(vae), splits.train, splits.valid, TrainConfig(epochs=2))
     assert [row["step"] for row in history.rows] == [1, 2]  # all rows in each step
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"likelihood": "bernoulli"},
+        {"likelihood": "gaussian"},
+        {"likelihood": "gaussian-optimal", "prior": "vamp", "components": 5},
+        {"likelihood": "negative-binomial"},
+    ],
+    ids=lambda options: options["likelihood"],
+)
+def test_a_resumed_run_asks_the_data_for_no_moments(tmp_path, monkeypatch, options):
+    """Where weights start is no matter to one that has a checkpoint: all of them come from there."""
+    counts = np.random.default_rng(0).integers(0, 9, (130, 4, 4), dtype=np.uint8)
+    np.save(
+        tmp_path / "grey.npy", counts if "negative" not in options["likelihood"] else counts[:, 0]
+    )
+    config = RunConfig(
+        source=str(tmp_path / "grey.npy"),
+        model=ModelConfig(latent_dim=2, hidden=(7,), **options),
+        train=TrainConfig(epochs=4, batch_size=BATCH),
+        evaluation=EvaluationConfig(nll_samples=2),
+    )
+    train_run(config, tmp_path / "alone", pictures=False)
+    with monkeypatch.context() as patch:
+        patch.setattr("variform.runs.train.build_objective", _stopping)
+        with pytest.raises(Interrupted):
+            train_run(config, tmp_path / "run", pictures=False)
+    assert checkpoint(tmp_path / "run")[1]["step"] == 7
+    with monkeypatch.context() as patch:
+        asked = []
+        build = functools.partial(_built, asked)
+        patch.setattr("variform.runs.plan.build_vae", build)
+        resume_run(tmp_path / "run", pictures=False)
+    assert asked == [None]
+    for name in ("model", "last"):
+        resumed, alone = (tmp_path / folder / f"{name}.safetensors" for folder in ("run", "alone"))
+        assert resumed.read_bytes() == alone.read_bytes()
+
+
+def _built(asked, config, schema, *, moments, **options):
+    asked.append(moments)
+    return build_vae(config, schema, moments=moments, **options)
+
+
+def _stopping(vae, train, **options):
+    objective = Stopping(vae)
+    objective.stop_at = 6
+    return objective
 
 
 # --- a real process, killed ---------------------------------------------------------------------------------------

@@ -40,8 +40,12 @@ def begun(config: RunConfig) -> RunConfig:
     return dataclasses.replace(config, source=str(expanded(config.source).absolute()))
 
 
-def prepare(config: RunConfig) -> tuple[Splits, VAE]:
+def prepare(config: RunConfig, *, resume: bool = False) -> tuple[Splits, VAE]:
     """Read the data and build the model; what can be known to be wrong before the training is found here.
+
+    Args:
+        config: The whole configuration.
+        resume: Whether a checkpoint gives the model its weights: where they start is then not looked for in the data.
 
     Raises:
         ValueError, OSError: for data or options that do not fit.
@@ -51,9 +55,8 @@ def prepare(config: RunConfig) -> tuple[Splits, VAE]:
         splits = read(config.source, reading(config))
     rows = len(splits.train)
     train = for_rows(config.train, rows)
-    vae = build_vae(
-        config.model, splits.schema, seed=train.seed, moments=splits.train.moments(seed=train.seed)
-    )
+    moments = None if resume else splits.train.moments(seed=train.seed)
+    vae = build_vae(config.model, splits.schema, seed=train.seed, moments=moments)
     objective = build_objective(vae, train, rows=rows)
     require_fits(objective, train)
     require_labels(objective, splits.train)

@@ -130,7 +130,7 @@ def _resumed(
     (has_checkpoint,) = processes.any_of(is_first and checkpoint.is_file())
     config = from_toml(processes.broadcast(path.read_bytes() if is_first else b""), str(path))
     config = config if evaluation is None else dataclasses.replace(config, evaluation=evaluation)
-    splits, vae = prepare(config)
+    splits, vae = prepare(config, resume=has_checkpoint)
     require_same_data(folder, splits)
     if is_first:
         sweep(folder / name for name in (*RESULTS, *OUTPUTS))

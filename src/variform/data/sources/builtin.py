@@ -1,5 +1,6 @@
 """Data that come with variform."""
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +25,21 @@ def is_sprites(word: str) -> bool:
 
 def read_digits(path: Path, config: DataConfig) -> Source:
     """1,797 handwritten digits of scikit-learn, 8 x 8 pixels of 17 levels."""
-    # Imported here, for scikit-learn takes as long as reading MNIST.
-    from sklearn.datasets import load_digits
+    rows = _digits()
+    return Source("digits", rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].astype(np.int64), levels=17)
+
+
+def _digits() -> np.ndarray:
+    """Pixels and label of each digit, (N, 65) uint8, from the file of scikit-learn, which takes a second to import."""
+    package = importlib.util.find_spec("sklearn")
+    if package is not None and package.origin is not None:
+        file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+        if file.is_file():
+            return np.loadtxt(file, np.uint8, delimiter=",")
+    from sklearn.datasets import load_digits  # of a version that has its file elsewhere
 
     values, labels = load_digits(return_X_y=True)
-    return Source(
-        "digits", np.asarray(values, np.uint8).reshape(-1, 8, 8), np.asarray(labels), levels=17
-    )
+    return np.column_stack([values, labels]).astype(np.uint8)
 
 
 def read_sprites(path: Path, config: DataConfig) -> Source:

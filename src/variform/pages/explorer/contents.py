@@ -449,7 +449,8 @@ def _file(pixels: Array) -> tuple[str, bytes]:
     """An 8-bit image (height, width, channels) as a file, with its media type: PNG, or of colours JPEG."""
     file = io.BytesIO()
     if pixels.shape[-1] == 1:
-        _image(pixels).save(file, "PNG", optimize=True)
+        # Level 9 makes the file of MNIST's digits 2 % smaller, and takes eight times as long.
+        _image(pixels).save(file, "PNG", compress_level=7)
         return "image/png", file.getvalue()
     _image(pixels).save(file, "JPEG", quality=88)
     return "image/jpeg", file.getvalue()
