@@ -971,6 +971,126 @@ def test_half_precision_learns_the_same_and_resumes(
     assert_same_tensors(finished(precision, folder=tmp_path, resume=True).last, half.last)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"samples": 3, "clip_norm": 1.0, "ema": 0.5},
+        {"objective": "iwae", "samples": 3, "gradient": "dreg"},
+        {"optimizer": "rmsprop", "noise": "gaussian", "noise_level": 0.2},
+    ],
+    ids=lambda options: " ".join(options),
+)
+def test_a_batch_in_parts_has_the_draws_and_the_gradient_of_the_whole(grey, options):
+    """In float64; dropout, dynamic binarisation and a last batch of fewer rows than parts included."""
+    train = grey.train.take(torch.arange(97) % len(grey.train))
+
+    def finished(parts):
+        config = TrainConfig(
+            epochs=3, batch_size=BATCH, learning_rate=1e-2, accumulate=parts, **options
+        )
+        objective = objective_for(train, config, dropout=0.3)
+        return fit(objective, train, grey.valid, config)
+
+    whole = finished(1)
+    for parts in (2, 5, 64):
+        history = finished(parts)
+        for name, value in whole.last.items():
+            torch.testing.assert_close(history.last[name], value, rtol=1e-12, atol=1e-12)
+        assert history.rows[-1]["valid_loss"] == pytest.approx(
+            whole.rows[-1]["valid_loss"], rel=1e-12
+        )
+
+
+def test_a_batch_in_parts_keeps_less_for_the_way_back(grey):
+    x = grey.train.batch(torch.arange(1000) % len(grey.train))
+    kept = {}
+    for parts in (1, 4):
+        config = TrainConfig(accumulate=parts)
+        step = Step(objective_for(grey.train, config), config, 10)
+        sizes, gradients = [], step._gradients
+
+        def pack(value, sizes=sizes):
+            sizes[-1] += value.nbytes
+            return value
+
+        def of_a_part(*given, sizes=sizes, gradients=gradients):
+            sizes.append(0)
+            return gradients(*given)
+
+        step._gradients = of_a_part
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+            step(x, len(x), 1.0)
+        kept[parts] = sizes
+    assert len(kept[4]) == 4 and max(kept[4]) < 0.3 * kept[1][0]
+
+
+@pytest.mark.parametrize(
+    ("options", "model"),
+    [
+        ({"free_bits": 0.5}, {}),
+        ({"objective": "beta-tc"}, {}),
+        ({"objective": "factor"}, {}),
+        ({"compile": "on"}, {}),
+        ({}, {"likelihood": "gaussian-optimal"}),
+    ],
+    ids=str,
+)
+def test_what_needs_the_whole_batch_refuses_parts(grey, options, model):
+    config = TrainConfig(accumulate=2, **options)
+    vae = build_vae(ModelConfig(latent_dim=2, hidden=(7,), **model), grey.train.schema)
+    objective = build_objective(vae, config, rows=len(grey.train))
+    with pytest.raises(ValueError, match=r"got `accumulate=2`\. (Leave|Use) "):
+        Step(objective, config, 10)
+
+
+@pytest.mark.parametrize(
+    ("options", "model"),
+    [
+        ({"samples": 3, "accumulate": 3}, {"hidden": (9, 8, 7)}),
+        ({"objective": "factor", "discriminator": (5,)}, {}),
+        ({"objective": "piwae", "samples": 2, "groups": 2, "gradient": "dreg"}, {}),
+        ({}, {"network": "residual", "filters": (4, 4)}),
+    ],
+    ids=str,
+)
+def test_layers_that_are_computed_again_give_the_same_bits(grey, options, model):
+    def finished(again):
+        config = TrainConfig(steps=8, batch_size=BATCH, recompute=again, **options)
+        vae = build_vae(ModelConfig(latent_dim=2, dropout=0.3, **model), grey.train.schema)
+        objective = build_objective(vae, config, rows=len(grey.train))
+        return fit(objective, grey.train, grey.valid, config)
+
+    assert_same_tensors(finished(True).last, finished(False).last)
+
+
+def test_layers_that_are_computed_again_take_less_memory(grey):
+    x = grey.train.batch(torch.arange(4000) % len(grey.train))
+    peaks = {}
+    for again in (False, True):
+        config = TrainConfig(recompute=again)
+        vae = build_vae(ModelConfig(latent_dim=2, hidden=(64,) * 24), grey.train.schema)
+        step = Step(build_objective(vae, config), config, 10)
+        step(x, len(x), 1.0)
+        with torch.profiler.profile(profile_memory=True) as profile:
+            step(x, len(x), 1.0)
+        events = [
+            one for one in profile.profiler.kineto_results.events() if one.name() == "[memory]"
+        ]
+        changes = [one.nbytes() for one in sorted(events, key=lambda one: one.start_ns())]
+        peaks[again] = max(itertools.accumulate(changes))
+    assert peaks[True] < 0.5 * peaks[False], peaks
+
+
+def test_networks_whose_layers_are_not_known_are_not_computed_again(grey):
+    config = TrainConfig(recompute=True)
+    objective = objective_for(grey.train, config)
+    objective.vae.encoder.layers = objective.vae.decoder.layers = nn.Identity()
+    with pytest.raises(ValueError, match=r"`recompute` needs networks of .*; got MLP and MLP\. "):
+        Step(objective, config, 10)
+    with pytest.raises(ValueError, match=r"got `recompute=True`\. Use `compile='off'`"):
+        Step(objective, TrainConfig(recompute=True, compile="on"), 10)
+
+
 @pytest.mark.parametrize("options", [{"sharded": True}, {"compile": "on", "precision": "fp16"}])
 def test_what_cannot_be_done_is_refused_before_anything_is_written(tmp_path, options):
     with pytest.raises(ValueError, match="needs"):

@@ -52,6 +52,7 @@ _RUN_OF = {  # how a training runs, which does not change what is minimised
         "epochs",
         "steps",
         "batch_size",
+        "accumulate",
         "optimizer",
         "learning_rate",
         "schedule",
@@ -67,6 +68,7 @@ _RUN_OF = {  # how a training runs, which does not change what is minimised
         "device",
         "precision",
         "tf32",
+        "recompute",
         "sharded",
     ),
 }

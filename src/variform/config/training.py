@@ -28,6 +28,8 @@ class TrainConfig:
         steps: Number of optimiser steps; where given, it replaces `epochs`.
         batch_size: Rows per step, by default 128, or all where there are fewer; the last, smaller batch of an epoch is
             kept.
+        accumulate: Work through each batch in this many parts, one after another, for batches that do not fit into
+            memory; the gradient is that of the whole batch, up to rounding.
         optimizer: `adam`, or `rmsprop` in its centred form.
         learning_rate: Step size of the optimiser.
         schedule: `constant`, or `cosine` which falls towards zero over the whole training.
@@ -80,6 +82,8 @@ class TrainConfig:
         device: Where to train; `auto` takes a GPU if there is one.
         precision: `float32`; `bf16` and `fp16` compute the networks in half precision and everything else in float32.
         tf32: Let NVIDIA GPUs round the factors of matrix products and convolutions to 10 bits.
+        recompute: Keep the inputs of a few layers for the gradient and compute the others twice, for networks of many
+            layers that do not fit into memory; the gradient has the same bits.
         sharded: Split weights and optimiser state over the processes of a torchrun job (FSDP2), for networks that do
             not fit one device.
     """
@@ -87,6 +91,7 @@ class TrainConfig:
     epochs: Count | None = None
     steps: Count | None = None
     batch_size: Count | None = None
+    accumulate: Count = 1
     optimizer: Literal["adam", "rmsprop"] = "adam"
     learning_rate: Positive = 1e-3
     schedule: Literal["constant", "cosine"] = "constant"
@@ -122,6 +127,7 @@ class TrainConfig:
     device: DeviceName = "auto"
     precision: Literal["float32", "bf16", "fp16"] = "float32"
     tf32: bool = False
+    recompute: bool = False
     sharded: bool = False
 
     def __post_init__(self) -> None:

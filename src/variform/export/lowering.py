@@ -56,6 +56,7 @@ from variform.model.networks import (
     MLP,
     ConvolutionalDecoder,
     ConvolutionalEncoder,
+    Layers,
     ResidualBlock,
 )
 from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
@@ -346,6 +347,7 @@ _KNOWN: set[type[nn.Module]] = {
     nn.Flatten,
     nn.Unflatten,
     nn.Sequential,
+    Layers,
     nn.Dropout,
     nn.Identity,
     *_ACTIVATIONS,

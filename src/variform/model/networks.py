@@ -37,6 +37,37 @@ INITIALISATIONS = (
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
+class Layers(nn.Sequential):
+    """Layers one after another; with `recompute`, training keeps the inputs of a few and finds the others again.
+
+    Of n layers about the square root of n are kept, and each is computed twice, with the same draws: the gradient has
+    the same bits.
+
+    Reference:
+        Chen et al. (2016), Training deep nets with sublinear memory cost.
+
+    Example:
+        >>> Layers(nn.Linear(2, 3), nn.ReLU())(torch.zeros(5, 2)).shape
+        torch.Size([5, 3])
+    """
+
+    recompute = False
+
+    def forward(self, input: Tensor) -> Tensor:
+        """What the last layer gives."""
+        if not (self.recompute and self.training and torch.is_grad_enabled()):
+            return super().forward(input)
+        from torch.utils.checkpoint import checkpoint  # slow to import
+
+        layers = list(self)
+        length = max(1, round(math.sqrt(len(layers))))
+        h = input
+        for start in range(0, len(layers), length):
+            segment = nn.Sequential(*layers[start : start + length])
+            h = checkpoint(segment, h, use_reentrant=False)
+        return h
+
+
 class MLP(nn.Module):
     r"""Multilayer perceptron between tensors of any shape.
 
@@ -92,7 +123,7 @@ class MLP(nn.Module):
         super().__init__()
         parts = _Parts(activation, gated, dropout, layer_norm, initialisation)
         widths = [math.prod(in_shape) + context_dim, *hidden]
-        self.layers = nn.Sequential(nn.Flatten(), *parts.dense(widths))
+        self.layers = Layers(nn.Flatten(), *parts.dense(widths))
         self.output = parts.started(nn.Linear(widths[-1], math.prod(out_shape)))
         self.out_shape = tuple(out_shape)
         self.register_buffer("centre", torch.zeros(*in_shape))
@@ -168,7 +199,7 @@ class ConvolutionalEncoder(nn.Module):
         for (given, wanted), size in zip(stages, sizes[:-1], strict=True):
             layers += [parts.halving(given, wanted, size), *parts.feature_maps(wanted)]
         widths = [filters[-1] * math.prod(sizes[-1]), *hidden]
-        self.layers = nn.Sequential(*layers, nn.Flatten(), *parts.dense(widths))
+        self.layers = Layers(*layers, nn.Flatten(), *parts.dense(widths))
         self.output = parts.started(nn.Linear(widths[-1], math.prod(out_shape)))
         self.out_shape = tuple(out_shape)
         self.register_buffer("centre", torch.zeros(*in_shape))
@@ -242,7 +273,7 @@ class ConvolutionalDecoder(nn.Module):
             itertools.pairwise(filters[::-1]), larger[:0:-1], strict=True
         ):
             layers += [parts.doubling(given, wanted, size), *parts.feature_maps(wanted)]
-        self.layers = nn.Sequential(*layers)
+        self.layers = Layers(*layers)
         self.output = parts.doubling(
             filters[0], math.prod(out_shape[:-2]), larger[0], is_output=True
         )
@@ -274,7 +305,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, layers: Sequence[nn.Module]) -> None:
         super().__init__()
-        self.layers = nn.Sequential(*layers)
+        self.layers = Layers(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """The sum."""

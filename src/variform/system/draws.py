@@ -66,6 +66,34 @@ def sharing(start: int, stop: int, total: int) -> Iterator[None]:
         _share = before
 
 
+def in_parts(rows: int, parts: int) -> Iterator[slice]:
+    """The rows of a batch, part by part; while one is worked on, draws are those that the whole batch has for it.
+
+    Args:
+        rows: Rows of the batch, or of this process's share of it.
+        parts: How many parts there are, where there are as many rows.
+
+    Example:
+        >>> with seeded(0):
+        ...     parts = [normal((part.stop - part.start, 2)) for part in in_parts(5, 2)]
+        >>> with seeded(0):
+        ...     torch.equal(torch.cat(parts), normal((5, 2)))
+        True
+    """
+    start, _, total = _share or (0, rows, rows)
+    states = [torch.get_rng_state()]
+    if torch.cuda.is_available():
+        states.append(torch.cuda.get_rng_state())
+    parts = min(parts, rows)
+    for number in range(parts):
+        part = slice(rows * number // parts, rows * (number + 1) // parts)
+        torch.set_rng_state(states[0])
+        if len(states) > 1:
+            torch.cuda.set_rng_state(states[1])
+        with sharing(start + part.start, start + part.stop, total):
+            yield part
+
+
 @contextmanager
 def common() -> Iterator[None]:
     """Inside, all rows of a batch get the same numbers: what is found for a row does not depend on those beside it.

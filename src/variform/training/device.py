@@ -79,6 +79,21 @@ def require_possible(config: TrainConfig, count: int) -> torch.device:
         raise ValueError(
             "`sharded` needs several processes; there is one. Start them with torchrun, or leave `sharded` out."
         )
+    if config.accumulate > 1 and config.sharded:
+        raise ValueError(
+            "`accumulate` above 1 needs weights that are whole in each process; got "
+            f"{config.accumulate} with `sharded`. Leave one of the two out."
+        )
+    if config.accumulate > 1 and config.compile == "on":
+        raise ValueError(
+            f"`compile='on'` needs a batch that is worked through at once; got `accumulate={config.accumulate}`. Use "
+            "`compile='off'`, or leave `accumulate` out."
+        )
+    if config.recompute and config.compile == "on":
+        raise ValueError(
+            "`compile='on'` needs layers that are computed once; got `recompute=True`. Use `compile='off'`, or leave "
+            "`recompute` out."
+        )
     if config.compile == "on" and config.precision == "fp16":
         raise ValueError(
             "`compile='on'` needs float32 or bf16; got fp16. Use `precision='bf16'` or `compile='off'`."
@@ -105,6 +120,8 @@ def compiles(objective: Objective, config: TrainConfig, steps: int) -> bool:
     can = objective.compilable and objective.vae.compilable
     if (
         config.precision == "fp16"
+        or config.accumulate > 1
+        or config.recompute
         or processes.count() > 1
         or objective.vae.config is None
         or not can

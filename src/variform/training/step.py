@@ -6,7 +6,7 @@ import json
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -15,9 +15,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from variform.config.training import TrainConfig
+from variform.model.networks import Layers
 from variform.model.vae import evaluating
 from variform.objectives import PIWAE, Autoencoder, Objective, Terms
-from variform.system import processes
+from variform.system import draws, processes
 from variform.system.compiling import compiled
 from variform.system.memory import keep_freed
 from variform.system.products import Products, computing, fastest
@@ -60,6 +61,8 @@ class Step:
         self.device = require_possible(config, processes.count())
         require_fits(objective, config)
         objective.to(self.device)
+        for layers in _layers(objective):
+            layers.recompute = config.recompute
         # What is trained under the objective's name: the objective, or a copy that is split over the processes.
         self.objective = _sharded(copy.deepcopy(objective)) if config.sharded else objective
         auxiliary = self.objective.auxiliary
@@ -168,7 +171,12 @@ class Step:
     def _found(
         self, x: Tensor, total: int, weight: float, context: Tensor | None
     ) -> tuple[Sequence[Tensor | None], Tensor]:
-        """What `_gradients` gives, by compiled code for whole batches where there is any."""
+        """What `_gradients` gives, in parts or by compiled code for whole batches where that is so."""
+        if self.many:
+            for parameter in self.parameters:
+                parameter.grad = None
+        if self.config.accumulate > 1:
+            return self._accumulated(x, total, weight, context)
         if self._compiled is None or total != self.config.batch:
             return self._gradients(x, total, weight, context)
         try:
@@ -191,6 +199,31 @@ class Step:
         finally:
             self._has_run = True
 
+    def _accumulated(
+        self, x: Tensor, total: int, weight: float, context: Tensor | None
+    ) -> tuple[Sequence[Tensor | None], Tensor]:
+        """What `_gradients` gives, by one part of the rows after another: the loss is a sum over rows."""
+        gradients: list[Tensor | None] = []
+        sums: list[Tensor] = []
+        for part in draws.in_parts(len(x), self.config.accumulate):
+            given = None if context is None else context[part]
+            # The processes exchange their gradients once, with the last part.
+            waits = self.many and part.stop < len(x)
+            with self._apart() if waits else nullcontext():
+                more, those = self._gradients(x[part], total, weight, given)
+            sums.append(those)
+            if self.many or not gradients:  # torch adds to what the parameters have
+                gradients = list(more)
+                continue
+            for number, gradient in enumerate(more):
+                gradients[number] = _added(gradients[number], gradient)
+        return gradients, torch.stack(sums).sum(dim=0)
+
+    def _apart(self) -> AbstractContextManager[None]:
+        """Inside, the processes do not exchange gradients."""
+        module: Any = self.module  # DistributedDataParallel, where there are several
+        return module.no_sync()
+
     def _gradients(
         self, x: Tensor, total: int, weight: float, context: Tensor | None
     ) -> tuple[Sequence[Tensor | None], Tensor]:
@@ -200,8 +233,6 @@ class Step:
         loss = terms.loss.sum() * (weight / total)
         # Hooks of the module take the mean over the processes: of W equal shares, 1/W of the sum.
         if self.many:
-            for parameter in self.parameters:
-                parameter.grad = None
             self.scaler.scale(loss * processes.count()).backward()
             gradients: Sequence[Tensor | None] = [parameter.grad for parameter in self.parameters]
         else:
@@ -332,11 +363,40 @@ def require_fits(objective: Objective, config: TrainConfig) -> None:
         raise ValueError(
             "`sharded` cannot split a flow under piwae. Use iwae, or leave `sharded` out."
         )
+    if config.recompute and not _layers(objective):
+        raise ValueError(
+            "`recompute` needs networks of `variform.model.networks`, whose layers it knows; got "
+            f"{type(vae.encoder).__name__} and {type(vae.decoder).__name__}. Leave `recompute` out."
+        )
+    is_coupled = objective.couples_rows or objective.auxiliary is not None
+    if config.accumulate > 1 and is_coupled:
+        raise ValueError(
+            f"{name} compares the rows of a batch with each other, which must then be worked through at once; got "
+            f"`accumulate={config.accumulate}`. Leave `accumulate` out."
+        )
+    if config.accumulate > 1 and getattr(vae.likelihood, "variance", None) == "optimal":
+        raise ValueError(
+            "`likelihood='gaussian-optimal'` finds its variance from a whole batch, which must then be worked "
+            f"through at once; got `accumulate={config.accumulate}`. Use `likelihood='gaussian-per-feature'`, or leave "
+            "`accumulate` out."
+        )
     if processes.count() > 1 and (objective.couples_rows or objective.auxiliary is not None):
         raise ValueError(
             f"{name} compares the rows of a batch with each other, which must then be in one process; there are "
             f"{processes.count()}. Train with one process."
         )
+
+
+def _layers(objective: Objective) -> list[Layers]:
+    """Those of the VAE's networks; those of an auxiliary network are also used with frozen weights."""
+    return [module for module in objective.vae.modules() if isinstance(module, Layers)]
+
+
+def _added(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    """The sum of two gradients; not in place, for torch may give two parameters one tensor."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first + second
 
 
 def _leaves_out(objective: Objective) -> bool:
