@@ -940,3 +940,15 @@ def test_reading_nothing_but_the_source_decides(workspace):
     """The fixtures speak of the data that are meant: 300 rows of two numbers, with a label aside."""
     rows = read(TABLE[0], read_config(Path("a table/config.toml")).data)
     assert rows.schema.columns == ("length [mm]", "T, inside") and rows.schema.classes == ("a", "b")
+
+
+def test_nothing_is_searched_for_cycles_when_a_command_ends():
+    """The callback that is registered first is called last."""
+    code = """
+import atexit, gc, sys
+atexit.register(lambda: print(gc.get_freeze_count() > 0, file=sys.stderr))
+from variform.faces.cli import main
+main(["--help"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "True"

@@ -2,6 +2,8 @@
 that every --help answers at once.
 """
 
+import atexit
+import gc
 import io
 import itertools
 import os
@@ -76,6 +78,8 @@ for _place, (_name, _command) in enumerate(COMMANDS.items()):
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 training broke, 2 a user's mistake, 128 and more after a signal."""
+    # Else Python looks through all of torch's objects for cycles before it ends: 0.5 to 0.9 s.
+    atexit.register(gc.freeze)
     open_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
