@@ -193,6 +193,7 @@ def test_short_trainings_others_and_torch_ask_nothing(wide, monkeypatch, single_
 def test_compiled_steps_take_the_same_ways(wide, monkeypatch, single_precision):
     ways = {"encoder.layers.1": "onednn onednn onednn", "decoder.output": "onednn torch onednn"}
     monkeypatch.setattr(steps, "_WORTH_ASKING", 1)
+    monkeypatch.setattr(products, "_WORTH_TIMING", 1)
     monkeypatch.setattr(steps, "fastest", lambda *_: ways)
     asked = []
     monkeypatch.setattr(products, "_onednn", lambda: asked.append(1) or found)
@@ -212,6 +213,7 @@ def test_a_resumed_run_keeps_its_ways_and_ends_in_the_same_bits(
 ):
     ways = {"encoder.layers.1": "onednn onednn onednn", "decoder.output": "onednn torch onednn"}
     monkeypatch.setattr(steps, "_WORTH_ASKING", 1)
+    monkeypatch.setattr(products, "_WORTH_TIMING", 1)
     monkeypatch.setattr(steps, "fastest", lambda *_: ways)
     config = TrainConfig(epochs=4, batch_size=32, compile="off", products="auto")
     _, whole = trained(wide, config)

@@ -25,7 +25,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from variform.system.files import cache_folder, write_text
-from variform.system.work import multiplications_of, using, watching
+from variform.system.work import CONVOLUTIONS, LINEAR, multiplications_of, using, watching
 
 Products = dict[str, str]
 """How the layers of a module are computed, by their names; a layer that is not named is computed by torch as it is."""
@@ -232,6 +232,19 @@ def _size_after(sides: Any, kernel: Any, geometry: Geometry) -> tuple[int, ...]:
 
 
 # --- the choice ---------------------------------------------------------------------------------------------------
+
+
+def is_worth_timing(module: nn.Module, rows: int) -> bool:
+    """Whether a layer of `module` may be large enough for `rows` rows; a weight of a convolution meets many positions.
+
+    Example:
+        >>> is_worth_timing(nn.Linear(3, 2), 128), is_worth_timing(nn.Linear(784, 400), 128)
+        (False, True)
+    """
+    layers = [layer for layer in module.modules() if isinstance(layer, (*LINEAR, *CONVOLUTIONS))]
+    has_images = any(isinstance(layer, CONVOLUTIONS) for layer in layers)
+    most = max((rows * layer.weight.numel() for layer in layers), default=0)
+    return has_images or most >= _WORTH_TIMING
 
 
 def fastest(

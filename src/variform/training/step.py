@@ -21,7 +21,7 @@ from variform.objectives import PIWAE, Autoencoder, Objective, Terms
 from variform.system import draws, processes
 from variform.system.compiling import compiled
 from variform.system.memory import keep_freed
-from variform.system.products import Products, computing, fastest
+from variform.system.products import Products, computing, fastest, is_worth_timing
 from variform.system.work import using
 from variform.training.checkpoints import Trained
 from variform.training.device import compiles, require_possible, threads_of
@@ -320,6 +320,8 @@ def products_of(step: Step, steps: int) -> Products:
     if config.products == "torch" or not is_plain or steps < _WORTH_ASKING:
         return {}
     rows = config.batch // processes.count()
+    if not is_worth_timing(vae, rows * config.samples):
+        return {}
     x = vae.like(torch.zeros(rows, *vae.event_shape))
     context = vae.no_context(rows)
 
