@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from variform.version import __version__ as __version__
 
-# Threads that wait for each other spin for some half a millisecond and then sleep. GNU's OpenMP, which reads this as torch
-# loads it, would have 15 milliseconds: on a busy machine that keeps a core from the thread that all wait for.
+# Threads that wait for each other spin for half a millisecond, about the gap between two steps, and then sleep. GNU's
+# OpenMP, which reads this as torch loads it, would have 15: on a busy machine that keeps a core from the thread that
+# all wait for.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
