@@ -157,9 +157,15 @@ def test_a_difference_that_may_be_noise_changes_nothing(own_cache, timed, single
     assert fastest(network, lambda: network(x), 1) == {}
 
 
-def test_what_is_timed_is_timed(own_cache, single_precision):
-    """With a clock of its own: the way that takes longer is not chosen."""
-    waits = {"torch": lambda: sum(range(20_000)), "onednn": lambda: None}
+def test_what_is_timed_is_timed(monkeypatch):
+    """With a clock of its own, which only the ways move: the one that takes longer is not chosen."""
+    now = [0.0]
+
+    def taking(seconds):
+        now[0] += seconds
+
+    monkeypatch.setattr(products.time, "perf_counter", lambda: now[0])
+    waits = {"torch": lambda: taking(0.002), "onednn": lambda: taking(0.001)}
     assert products.clearly_fastest(products.seconds_of(waits)) == "onednn"
     assert products.clearly_fastest(products.seconds_of(dict(reversed(waits.items())))) == "onednn"
 

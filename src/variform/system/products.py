@@ -2,7 +2,7 @@
 
 torch gives products of matrices to one library, MKL where there is one. On some processors another that comes with
 torch, oneDNN, takes half the time; on others it is the slower. A transposed convolution with few output channels is at
-its slowest as a convolution: as one product, whose results are added up where they overlap, it takes a fifth. Some
+its slowest as a convolution: as one product, whose results are added up where they overlap, it takes a quarter. Some
 processors like the channels of an image last. So what a run has to compute is timed on the machine where it runs, once:
 what was found is kept in the user's cache folder.
 """
