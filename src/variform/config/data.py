@@ -15,6 +15,8 @@ class DataConfig:
         shape: Shape of one example, for arrays whose rows are flattened images, for example 28 28.
         image_size: Height and width to which the images of a folder are resized.
         channels: `grey` or `rgb` for a folder of images; `auto` keeps grey images grey.
+        frames: Of image files that hold several images (stacks, animations), whether `all` become rows or the `first`.
+        alpha: What is behind transparent images, `white` or `black`; `ignore` takes their colours as they stand.
         key: Name of the array to take from an .npz file.
         label: Name of the CSV column that holds labels.
         cells: What a cell may hold: `numbers`; `gaps`, a number or nothing (NaN; in a CSV file also an empty cell, NA,
@@ -41,6 +43,8 @@ class DataConfig:
     shape: tuple[Count, ...] | None = None
     image_size: tuple[Count, Count] | None = None
     channels: Literal["auto", "grey", "rgb"] = "auto"
+    frames: Literal["all", "first"] = "all"
+    alpha: Literal["white", "black", "ignore"] = "white"
     key: str | None = None
     label: str | None = None
     cells: Literal["numbers", "gaps", "mixed"] = "numbers"

@@ -71,6 +71,8 @@ class Dataset:
         contexts: What a conditional model is conditioned on in each row, (N, context_dim); None for other models.
         index: Number of each row in the source, (N,) int64, counted from 0 in the order in which the source is read
             (of `sprites:N`, among all sprites); None where there is no source.
+        names: What a user calls each row, (N,) text: a file, or the value of a column that names rows; None where rows
+            have no names.
 
     Example:
         >>> from variform.data.reading import read
@@ -85,6 +87,7 @@ class Dataset:
     rows: Tensor | None = None
     contexts: Tensor | None = None
     index: Tensor | None = None
+    names: np.ndarray | None = None
 
     def __len__(self) -> int:
         """Number of rows, N."""
@@ -148,8 +151,10 @@ class Dataset:
         """
         labels = None if self.labels is None else self.labels[index]
         numbers = None if self.index is None else self.index[index]
+        names = None if self.names is None else self.names[index.numpy()]
         raw = self.gather(index)
-        return Dataset(raw, self.schema, labels, contexts=self.context(index), index=numbers)
+        context = self.context(index)
+        return Dataset(raw, self.schema, labels, contexts=context, index=numbers, names=names)
 
     def context(self, index: Tensor) -> Tensor | None:
         """What a conditional model is conditioned on in the rows at `index`, (B, context_dim).

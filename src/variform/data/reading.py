@@ -45,6 +45,7 @@ from variform.data.splitting import (
     missing_parts,
     own_parts,
     split_rows,
+    with_families,
 )
 
 _DEFAULTS = DataConfig()
@@ -151,7 +152,20 @@ def read_rows(path: str | Path, schema: Schema, *, key: str | None = None) -> Da
         >>> len(read_rows("digits", schema))
         1797
     """
-    return _rows_like(read_source(path, _config_like(path, schema, key)), schema)
+    source = read_source(path, _config_like(path, schema, key))
+    _require_depth(source, schema)
+    return _rows_like(source, schema)
+
+
+def _require_depth(source: Source, schema: Schema) -> None:
+    """Refuse 8-bit images where the model knows others: their numbers are of another unit."""
+    is_known = schema.kind == "table" or schema.levels is not None
+    if source.names is None or source.values.dtype != np.uint8 or is_known:
+        return
+    raise ValueError(
+        f"images must hold numbers as those of {schema.source}, from {schema.low[0]:.7g} to {schema.high[0]:.7g};"
+        f" {source.name} has 8-bit images. Give images of the same depth."
+    )
 
 
 def rows_like(
@@ -210,7 +224,9 @@ def _rows_like(source: Source, schema: Schema) -> Dataset:
     require_binarisable(rows_schema)
     contexts = contexts_of(source, schema.conditions)
     labels = known_labels(source, schema.classes)
-    return Dataset(raw, rows_schema, labels, contexts=contexts, index=_index(source))
+    return Dataset(
+        raw, rows_schema, labels, contexts=contexts, index=_index(source), names=source.names
+    )
 
 
 def read_points(path: str | Path, columns: Sequence[str] = ()) -> np.ndarray:
@@ -283,7 +299,7 @@ def _splits(source: Source, config: DataConfig) -> Splits:
         unscaled = dataclasses.replace(unscaled, levels=None)
     own = own_parts(source.own, len(raw))
     digests, groups = _digests(source, raw)
-    rows = split_rows(own, groups, config.split_seed, source.name)
+    rows, are_families_whole = _split(source, own, groups, config)
     train = rows["train"]
     schema = with_scaling(unscaled, Dataset(raw, unscaled, rows=train), config)
     conditions = tuple(condition_of(name, source, train.numpy()) for name in config.condition)
@@ -299,7 +315,10 @@ def _splits(source: Source, config: DataConfig) -> Splits:
     duplicates = count_duplicates(own, digests)
     index = _index(source)
     return Splits(
-        **{part: _part(raw, schema, labels, contexts, index, rows[part]) for part in PARTS},
+        **{
+            part: _part(raw, schema, labels, contexts, index, source.names, rows[part])
+            for part in PARTS
+        },
         schema=schema,
         duplicates=duplicates,
         fingerprint=fingerprint(
@@ -308,6 +327,7 @@ def _splits(source: Source, config: DataConfig) -> Splits:
         notes=(
             *source.notes,
             *_notes(source, raw, own, duplicates, rows),
+            *_notes_of_families(source, rows, digests, are_whole=are_families_whole),
             *_notes_of_cells(schema, raw),
         ),
     )
@@ -322,18 +342,53 @@ def _digests(source: Source, raw: Tensor | StoredRows) -> tuple[np.ndarray, np.n
     return digests, digests[:, :8]
 
 
+def _split(
+    source: Source, own: np.ndarray, groups: np.ndarray, config: DataConfig
+) -> tuple[dict[str, Tensor], bool]:
+    """Which rows are in which split, and whether families are whole: they are where they are enough for three parts."""
+    seed, name = config.split_seed, source.name
+    if source.families is None:
+        return split_rows(own, groups, seed, name), True
+    try:
+        return split_rows(own, with_families(groups, source.families), seed, name), True
+    except ValueError:
+        return split_rows(own, groups, seed, name), False
+
+
+def _notes_of_families(
+    source: Source, rows: dict[str, Tensor], digests: np.ndarray, *, are_whole: bool
+) -> Iterator[str]:
+    if source.families is None:
+        return
+    if not are_whole:
+        yield (
+            f"frames of one file are in several splits, because {source.name} has too few files for three:"
+            " neighbours that are alike make the numbers of held-out rows better than those of another file would be"
+        )
+        return
+    count = len(np.unique(source.families[source.families != ""]))
+    yield f"frames of one file are in one split: {count:,} files of several frames"
+    parts = np.zeros(len(digests), np.uint8)
+    for number, part in enumerate(PARTS):
+        parts[rows[part].numpy()] = number
+    if repeats := count_duplicates(parts, digests)["across"]:
+        yield f"{repeats:,} rows of the test or validation set are equal to training rows of other files"
+
+
 def _part(
     raw: Tensor | StoredRows,
     schema: Schema,
     labels: Tensor | None,
     contexts: Tensor | None,
     index: Tensor,
+    names: np.ndarray | None,
     rows: Tensor,
 ) -> Dataset:
     """Some of the rows; those in memory are copied, so that a batch is found in one step instead of two."""
     own_labels = None if labels is None else labels[rows]
     own_contexts = None if contexts is None else contexts[rows]
-    part = Dataset(raw, schema, own_labels, rows, own_contexts, index[rows])
+    own_names = None if names is None else names[rows.numpy()]
+    part = Dataset(raw, schema, own_labels, rows, own_contexts, index[rows], own_names)
     if isinstance(raw, Tensor):
         return part.take(torch.arange(len(part)))
     return part

@@ -2,6 +2,8 @@
 
 import hashlib
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +35,7 @@ def digests_of(raw: Tensor | StoredRows) -> np.ndarray:
     return np.concatenate(digests)
 
 
-def _hashes(rows: np.ndarray, size: int, key: bytes = b"") -> np.ndarray:
+def _hashes(rows: Iterable[Any], size: int, key: bytes = b"") -> np.ndarray:
     """`size` bytes for each row of bytes."""
     empty = hashlib.blake2b(digest_size=size, key=key)
     hashes = []
@@ -42,6 +44,16 @@ def _hashes(rows: np.ndarray, size: int, key: bytes = b"") -> np.ndarray:
         state.update(row)
         hashes.append(state.digest())
     return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, size)
+
+
+def with_families(digests: np.ndarray, families: np.ndarray) -> np.ndarray:
+    """The digests, (N, 16) uint8, but one for all rows of a family, which are all those of one name, "" being none."""
+    together = digests.copy()
+    names, family = np.unique(families, return_inverse=True)
+    encoded = [str(name).encode() for name in names]
+    is_one = families != ""
+    together[is_one] = _hashes(encoded, digests.shape[1])[family[is_one]]
+    return together
 
 
 def split_rows(own: np.ndarray, digests: np.ndarray, seed: int, name: str) -> dict[str, Tensor]:

@@ -16,9 +16,10 @@ from variform.data.sources.folders import (
     SPLIT_NAMES,
     chained,
     folder_name,
+    holds_data,
     images_and_folders,
     joined,
-    split_folders,
+    parts_of,
 )
 from variform.data.sources.opening import (
     DEFLATE_RATIO,
@@ -56,9 +57,9 @@ def is_idx(head: bytes) -> bool:
 
 def is_npy_folder(folder: Path) -> bool:
     """Whether a folder, or its part for training, holds .npy files and no images or folders."""
-    first = split_folders(folder).get("train", folder)
+    first = parts_of(folder).folders["train"]
     images, folders = images_and_folders(first, [])
-    return bool(array_files(first)) and not images and not folders
+    return bool(array_files(first)) and not images and not any(map(holds_data, folders))
 
 
 def is_mnist_folder(folder: Path) -> bool:
@@ -75,7 +76,8 @@ def read_npy(path: Path, config: DataConfig) -> Source:
 def read_npy_folder(folder: Path, config: DataConfig) -> Source:
     """A folder of .npy files, or train, valid and test folders of them: one array a folder, in order of the names."""
     name = folder_name(folder)
-    branches = split_folders(folder) or {"train": folder}
+    own = parts_of(folder)
+    branches = own.folders
     files = {part: array_files(branch) for part, branch in branches.items()}
     if empty := next((part for part in files if not files[part]), None):
         raise ValueError(
@@ -97,13 +99,10 @@ def read_npy_folder(folder: Path, config: DataConfig) -> Source:
     source = parts["train"] if len(parts) == 1 else joined(name, parts)
     every_file = [path for branch in branches.values() for path in branch.iterdir()]
     others = [path.name for path in every_file if path.suffix.lower() != ".npy" or special(path)]
+    notes = (*source.notes, *own.notes)
     if others:
-        notes = (
-            *source.notes,
-            f"files skipped because they are no .npy files: {len(others)}, as {min(others)}",
-        )
-        return replace(source, notes=notes)
-    return source
+        notes += (f"files skipped because they are no .npy files: {len(others)}, as {min(others)}",)
+    return replace(source, notes=notes)
 
 
 def array_files(folder: Path) -> list[Path]:

@@ -1,16 +1,28 @@
 """What the readers of folders share: parts of a split, and images."""
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from variform.config.words import listed
 from variform.data.sources.source import Shards, Source
 from variform.system.files import special
 
-SPLIT_NAMES = {"train": ("train",), "valid": ("valid", "val", "validation"), "test": ("test",)}
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "valid": ("valid", "val", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+IMAGE_SUFFIXES = (".png", ".apng", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+_JUNK = ("__macosx", "@eadir", "__pycache__", "$recycle.bin", "lost+found")  # made by machines
+_DEEPEST = (
+    3  # folders below a folder in which its data are looked for: a split, a label, and one too many
+)
+_AFFIX = r"(images?|imgs?|data|set|split|\d{4})"  # as in train_images, Test Set, val2017
 PARTLY_LABELLED = "labels are left out: not every split has them"
 
 
@@ -56,18 +68,123 @@ def _all_values(sources: Iterable[Source]) -> np.ndarray | Shards:
     return np.concatenate([np.asarray(part) for part in values])
 
 
-def split_folders(folder: Path) -> dict[str, Path]:
-    """The sub-folders of a folder that is split already: nothing but train, and valid or test or both."""
-    _, branches = images_and_folders(folder, [])
-    parts = {_part_named(branch.name): branch for branch in branches}
-    is_split = "train" in parts and "" not in parts and 1 < len(branches) == len(parts)
-    return parts if is_split else {}
+@dataclass(frozen=True)
+class Parts:
+    """Where the data of a folder lie.
+
+    Args:
+        folders: The folder of each part of the split; `train` alone, the folder itself, where it does not come split.
+        is_split: Whether it comes split.
+        notes: What was left out, and why.
+    """
+
+    folders: dict[str, Path]
+    is_split: bool
+    notes: tuple[str, ...] = ()
+
+
+def parts_of(folder: Path) -> Parts:
+    """The parts of a folder that is split already: train beside valid or test or both, whatever else lies there.
+
+    Raises:
+        ValueError: where two folders are for one part, or none for training.
+    """
+    top, branches = images_and_folders(folder, [])
+    filled = [branch for branch in branches if holds_data(branch)]
+    by_part: dict[str, list[Path]] = {}
+    for branch in branches:
+        if part := _part_named(branch.name):
+            by_part.setdefault(part, []).append(branch)
+    own = {part: [item for item in items if item in filled] for part, items in by_part.items()}
+    own = {part: items for part, items in own.items() if items}
+    others = [branch for branch in filled if not _part_named(branch.name)]
+    left_out = _left_out(folder, [branch for branch in branches if branch not in filled])
+    has_split = len(own) > 1 or (bool(own) and len(by_part) > 1)
+    is_alone = list(own) == ["train"] and not others and not top
+    if has_split or is_alone:
+        _require_parts(folder, own, [item for items in by_part.values() for item in items])
+        parts = {part: items[0] for part, items in own.items()}
+        return Parts(parts, True, (*left_out, *_beside(top, others, list(parts.values()))))
+    if len(filled) == 1 and not top and (inner := parts_of(filled[0])).is_split:
+        return Parts(inner.folders, True, (*left_out, *inner.notes))
+    return Parts({"train": folder}, False, left_out)
+
+
+def _require_parts(folder: Path, own: dict[str, list[Path]], named: Sequence[Path]) -> None:
+    """Refuse two folders for one part, none for training, and one that holds something, but no data."""
+    rule = f"folder {folder_name(folder)} must hold one folder a part of its split"
+    names = [item.name for items in own.values() for item in items]
+    for item in named:
+        if item.name not in names and not all(_is_junk(path.name) for path in item.iterdir()):
+            raise ValueError(
+                f"{rule}, with images or .npy files in it; {item.name} holds none beside {', '.join(names)}. Fill or"
+                " delete it."
+            )
+    for part, items in own.items():
+        if len(items) > 1:
+            both = " and ".join(item.name for item in items)
+            raise ValueError(f"{rule}; {both} are both for {part}. Rename or merge them.")
+    if "train" not in own:
+        raise ValueError(
+            f"{rule}, train among them with data in it; it has {', '.join(names)}. Add train, or name one of them."
+        )
+
+
+def _left_out(folder: Path, empty: Sequence[Path]) -> tuple[str, ...]:
+    """A note on folders that are not looked into, or hold nothing that can be read."""
+    junk = [item.name for item in folder.iterdir() if item.is_dir() and _is_junk(item.name)]
+    names = sorted([*junk, *(item.name for item in empty)])
+    return (f"folders left out because they hold no data: {listed(names)}",) if names else ()
+
+
+def _beside(top: Sequence[Path], others: Sequence[Path], parts: Sequence[Path]) -> tuple[str, ...]:
+    """A note on data beside the folders of a split."""
+    names = [*(f"folder {item.name}" for item in others), *(item.name for item in top)]
+    if not names:
+        return ()
+    folders = ", ".join(item.name for item in parts)
+    return (
+        f"left out because they lie beside the split's own folders {folders}: {listed(names)};"
+        " move them into one of these to read them",
+    )
+
+
+def _is_junk(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _JUNK
+
+
+def holds_data(folder: Path, depth: int = _DEEPEST) -> bool:
+    """Whether a visible image or .npy file lies in a folder, or not too deep below it."""
+    below = []
+    with os.scandir(folder) as items:
+        for item in items:
+            if _is_junk(item.name):
+                continue
+            if item.is_dir():
+                below.append(Path(item.path))
+            elif Path(item.name).suffix.lower() in (*IMAGE_SUFFIXES, ".npy"):
+                return True
+    return depth > 0 and any(
+        holds_data(inner, depth - 1) for inner in below if not _leads_up(inner, folder)
+    )
+
+
+def _leads_up(item: Path, folder: Path) -> bool:
+    """Whether an item of a folder is a link back to that folder, or to one above it."""
+    return item.is_symlink() and folder.resolve().is_relative_to(item.resolve())
 
 
 def _part_named(name: str) -> str:
-    """The part of a split that a folder is for; empty for any other folder."""
+    """The part of a split that a folder is for; empty for any other folder.
+
+    Example:
+        >>> _part_named("Test Set"), _part_named("val2017"), _part_named("trains")
+        ('test', 'valid', '')
+    """
     for part, names in SPLIT_NAMES.items():
-        if name.lower() in names:
+        words = "|".join(names)
+        pattern = rf"({_AFFIX}[ _-]?)?({words})([ _-]?{_AFFIX})?"
+        if re.fullmatch(pattern, name.strip(), re.IGNORECASE):
             return part
     return ""
 
@@ -76,13 +193,14 @@ def images_and_folders(folder: Path, skipped: list[str]) -> tuple[list[Path], li
     """The images and the visible sub-folders in a folder, in order; names of other files are added to `skipped`.
 
     So are pipes and the like, and links back to the folder or to one above it, in which one would go round in circles.
+    Folders that machines add, such as __MACOSX, are hidden ones.
     """
     images, folders = [], []
     for item in sorted(folder.iterdir()):
         is_folder = item.is_dir()
-        if is_folder and item.is_symlink() and folder.resolve().is_relative_to(item.resolve()):
+        if is_folder and _leads_up(item, folder):
             skipped.append(item.name)
-        elif is_folder and not item.name.startswith("."):
+        elif is_folder and not _is_junk(item.name):
             folders.append(item)
         elif not is_folder and is_image(item) and not special(item):
             images.append(item)

@@ -51,8 +51,8 @@ def read_source(source: str | Path, config: DataConfig = _DEFAULTS) -> Source:
 
     Args:
         source: A file, a folder or a built-in name, as `variform.data.reading.read` takes.
-        config: `key`, `label`, `cells`, `categories`, `counts`, `reals`, `image_size`, `channels` and `memory_map` say
-            what to take and where to keep it; its other fields are not looked at.
+        config: `key`, `label`, `cells`, `categories`, `counts`, `reals`, `image_size`, `channels`, `frames`, `alpha`
+            and `memory_map` say what to take and where to keep it; its other fields are not looked at.
 
     Raises:
         FileNotFoundError: if the source does not exist.
@@ -160,10 +160,12 @@ _OPTIONS = {  # field of DataConfig: what it does, and to what
     "image_size": ("resizes", "a folder of image files"),
     "memory_map": ("says whether to leave on disk", "a .npy file or a folder of them"),
     "channels": ("sets the colours of", "a folder of image files"),
+    "frames": ("chooses among the images of", "a folder of image files"),
+    "alpha": ("says what is behind", "a folder of image files"),
 }
 OF_TABLES = ("categories", "counts", "reals")
 """Options that a format takes whose rows may be a table; arrays of images are recognised after they were read."""
-OF_IMAGES = ("image_size", "channels")
+OF_IMAGES = ("image_size", "channels", "frames", "alpha")
 """Options of what is made of image files."""
 
 

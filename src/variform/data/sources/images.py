@@ -1,66 +1,68 @@
 """Images: files and folders."""
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from variform.config.data import DataConfig
+from variform.config.words import counted, listed, quoted
+from variform.data.sources.decoding import Frame, Picture, decoded, frames_of
 from variform.data.sources.folders import (
     IMAGE_SUFFIXES,
     PARTLY_LABELLED,
     folder_name,
+    holds_data,
     images_and_folders,
     is_image,
-    split_folders,
+    parts_of,
 )
 from variform.data.sources.opening import COPIES
 from variform.data.sources.source import Source
 from variform.system import memory
 
-_BYTES_PER_PIXEL = 12  # four channels, or one number of 32 bits, and two copies on the way to grey or red, green, blue
-
 
 def read_image(path: Path, config: DataConfig) -> Source:
-    """One image: a single row."""
-    pixels, notes = _pixels([path], config)
-    return Source(path.name, pixels, notes=notes)
+    """One image file: a row, or one for each of its frames."""
+    return _source(path.name, [_File(path, path.name)], config)
 
 
 def read_image_folder(folder: Path, config: DataConfig) -> Source:
     """The images of a folder, in folders by part and by label where it has them."""
     name = folder_name(folder)
     skipped: list[str] = []
-    own: list[str] = []
-    labelled_paths: list[tuple[Path, str]] = []  # image, label
-    for part, branch in (split_folders(folder) or {"train": folder}).items():
-        images = _labelled_images(branch, skipped)
-        own += [part] * len(images)
-        labelled_paths += images
-    if not labelled_paths:
+    files: list[_File] = []
+    parts = parts_of(folder)
+    notes = list(parts.notes)
+    for part, branch in parts.folders.items():
+        for path, label in _labelled_images(branch, skipped):
+            files.append(_File(path, path.relative_to(folder).as_posix(), label, part))
+    if not files:
         raise ValueError(
             f"folder {name} must hold images, in it or in one sub-folder a label; none is there."
             f" Known suffixes: {', '.join(IMAGE_SUFFIXES)}."
         )
-    pixels, notes = _pixels([path for path, _ in labelled_paths], config)
     if skipped:
-        notes += (
-            f"files skipped because they are hidden or no images: {len(skipped)}, as {skipped[0]}",
+        notes.append(
+            f"files skipped because they are hidden or no images: {len(skipped)}, as {skipped[0]}"
         )
-    labels = np.array([label for _, label in labelled_paths])
-    if any(labels) and not all(labels):
-        notes += (PARTLY_LABELLED,)
-    return Source(name, pixels, labels if all(labels) else None, np.array(own), notes=notes)
+    labels = sorted({file.label for file in files})
+    if "" in labels and len(labels) > 1:
+        notes.append(PARTLY_LABELLED)
+    elif "" not in labels:
+        notes.append(f"labels are the names of the sub-folders: {listed(labels)}")
+    notes += _order_in_words([file.name for file in files])
+    return _source(name, files, config, tuple(notes))
 
 
 def _labelled_images(folder: Path, skipped: list[str]) -> list[tuple[Path, str]]:
     """Images of a folder with the name of their sub-folder, or with "" where there are no sub-folders."""
     top, branches = images_and_folders(folder, skipped)
     below: list[tuple[Path, str]] = []
-    for branch in branches:
+    for branch in filter(holds_data, branches):
         images, folders = images_and_folders(branch, skipped)
         below += [(path, branch.name) for path in images]
         if deep := next(
@@ -78,111 +80,190 @@ def _labelled_images(folder: Path, skipped: list[str]) -> list[tuple[Path, str]]
     return [(path, "") for path in top] or below
 
 
-def _pixels(paths: list[Path], config: DataConfig) -> tuple[np.ndarray, tuple[str, ...]]:
-    """All images in one array, (N, C, H, W) uint8, each decoded once; and what a reader should know."""
-    mode = {"grey": "L", "rgb": "RGB", "auto": None}[config.channels] or _common_mode(paths)
-    pixels = np.empty(0, np.uint8)
-    animated: list[str] = []
-    for row, path in enumerate(paths):
-        image = _decoded(path, mode, config.image_size, animated)  # (H, W, C)
+def _order_in_words(names: Sequence[str]) -> Iterator[str]:
+    """A note where the numbers in the names are not in order."""
+    by_number = sorted(names, key=_numbers_as_such)
+    if by_number == sorted(names):
+        return
+    first, second = next(
+        (one, other) for one, other in zip(sorted(names), by_number, strict=True) if one != other
+    )
+    yield f"rows are in the order of their names as text, in which {first} comes before {second}"
+
+
+def _numbers_as_such(name: str) -> list[tuple[int, str]]:
+    """What sorts names by the numbers in them."""
+    parts = re.split(r"(\d+)", name)
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file of images, what a user calls it, and what the folder that it lies in says of it."""
+
+    path: Path
+    name: str
+    label: str = ""
+    part: str = "train"
+
+
+def _source(
+    name: str, files: Sequence[_File], config: DataConfig, notes: tuple[str, ...] = ()
+) -> Source:
+    """A row for each image of the files, decoded once, all in one form: (N, C, H, W)."""
+    frames: list[Frame] = []
+    others: list[str] = []
+    rows_of: list[_File] = []  # the file of each row
+    for file in files:
+        taken, left = frames_of(file.path, file.name, config)
+        frames += taken
+        rows_of += [file] * len(taken)
+        if left:
+            others.append(file.name)
+    _require_one_depth(name, frames)
+    if config.image_size is None:
+        _require_one_size(name, frames)
+    is_grey = all(frame.is_grey for frame in frames)
+    if config.channels != "auto":
+        is_grey = config.channels == "grey"
+
+    pixels = np.empty(0)
+    transparent: list[str] = []
+    printed: list[str] = []
+    for row, frame in enumerate(frames):
+        picture = decoded(frame, 1 if is_grey else 3, config)
         if row == 0:
-            needed = COPIES * len(paths) * image.size
-            memory.require(
-                needed, f"the {len(paths):,} images", "Use a smaller `image_size`, or fewer images."
-            )
-            pixels = np.empty((len(paths), *image.shape), np.uint8)
-        if image.shape != pixels.shape[1:]:
-            (height, width), (other_height, other_width) = pixels.shape[1:3], image.shape[:2]
+            pixels = _space(frames, picture)
+        if picture.pixels.shape != pixels.shape[1:]:  # a header told another size
+            height, width = pixels.shape[1:3]
             raise ValueError(
-                f"images must have one size; {_short(paths[0])} is {height} high and {width} wide, {_short(path)}"
-                f" {other_height} and {other_width}. Use `image_size=[{height}, {width}]`."
+                f"images must have one size; {frames[0].name} is {height} high and {width} wide, {frame.name} is not."
+                f" Use `image_size=[{height}, {width}]`."
             )
-        pixels[row] = image
-    notes = tuple(
-        f"images of which only the first frame is read: {len(animated)}, as {name}"
-        for name in animated[:1]
+        pixels[row] = picture.pixels
+        if picture.is_transparent:
+            transparent.append(frame.name)
+        if picture.is_cmyk:
+            printed.append(frame.name)
+
+    notes += (
+        *_frames_in_words(frames, others),
+        *_colours_in_words(frames, config, transparent, printed),
+        *_sizes_in_words(frames, config),
     )
-    return np.moveaxis(pixels, 3, 1), notes  # (N, H, W, C) -> (N, C, H, W)
-
-
-def _short(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}"
-
-
-@contextmanager
-def _opened_image(path: Path) -> Iterator[Image.Image]:
-    try:
-        with warnings.catch_warnings():
-            # What it needs is asked for below.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
-    except Image.DecompressionBombError as error:
-        raise ValueError(
-            f"an image must have at most {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels; {_short(path)} promises more."
-            " Make it smaller, or delete it."
-        ) from error
-    except Exception as error:
-        raise _no_image(path, error) from error
-    with image:
-        memory.require(
-            _BYTES_PER_PIXEL * image.width * image.height,
-            _short(path),
-            "Make it smaller, or delete it.",
+    if frames[0].depth != "8-bit":
+        low, high = pixels.min(), pixels.max()
+        notes += (
+            f"{frames[0].depth} images: the values of the files are kept, here from {low:.7g} to {high:.7g}",
         )
-        try:
-            yield image
-        except Exception as error:  # on a damaged file Pillow's decoders raise nearly anything
-            raise _no_image(path, error) from error
-
-
-def _no_image(path: Path, error: Exception) -> ValueError:
-    return ValueError(
-        f"{_short(path)} must be an image; Pillow cannot read it ({type(error).__name__}). Delete it or save it again."
+    labels = np.array([file.label for file in rows_of])
+    families = np.array([frame.family for frame in frames])
+    return Source(
+        name,
+        np.moveaxis(pixels, 3, 1),  # (N, H, W, C) -> (N, C, H, W)
+        labels if all(labels) else None,
+        np.array([file.part for file in rows_of]),
+        notes=notes,
+        names=np.array([frame.name for frame in frames]),
+        families=families if any(families) else None,
     )
 
 
-def _common_mode(paths: list[Path]) -> str:
-    for path in paths:
-        with _opened_image(path) as image:
-            if not _is_grey(image):
-                return "RGB"
-    return "L"
+def _space(frames: Sequence[Frame], first: Picture) -> np.ndarray:
+    """Room for all images in the form of the first, after a look at the memory that there is."""
+    needed = COPIES * len(frames) * first.pixels.nbytes
+    memory.require(
+        needed, f"the {len(frames):,} images", "Use a smaller `image_size`, or fewer images."
+    )
+    return np.empty((len(frames), *first.pixels.shape), first.pixels.dtype)
 
 
-def _is_grey(image: Image.Image) -> bool:
-    palette = image.getpalette() if image.mode == "P" else None  # red, green, blue, red, ...
-    is_grey_palette = palette is not None and palette[::3] == palette[1::3] == palette[2::3]
-    return (
-        is_grey_palette or image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
+def _by(shape: Sequence[int]) -> str:
+    """Height and width in words."""
+    return f"{shape[0]} high and {shape[1]} wide"
+
+
+def _require_one_depth(name: str, frames: Sequence[Frame]) -> None:
+    depths = Counter(frame.depth for frame in frames)
+    if len(depths) == 1:
+        return
+    first = {frame.depth: frame.name for frame in reversed(frames)}
+    groups = [
+        f"{count:,} {depth} ones, as {quoted(first[depth])}"
+        for depth, count in depths.most_common()
+    ]
+    raise ValueError(
+        f"images must hold numbers of one depth; {name} has {' and '.join(groups)}. Save them alike, or all as one"
+        " .npy array."
     )
 
 
-def _decoded(
-    path: Path, mode: str, size: tuple[int, int] | None, animated: list[str]
-) -> np.ndarray:
-    """One image, (H, W, C) uint8: upright, 8-bit, on white, in the given mode and size."""
-    with _opened_image(path) as image:
-        upright = ImageOps.exif_transpose(image)
-        # An MPO is a camera's JPEG with its own thumbnail.
-        if getattr(image, "is_animated", False) and image.format != "MPO":
-            animated.append(_short(path))
-    if upright.mode == "F" or upright.mode.startswith("I"):
-        upright = Image.fromarray(_as_bytes(np.asarray(upright), path))
-    if upright.has_transparency_data:
-        upright = upright.convert("RGBA")
-        upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
-    flat = upright.convert(mode)
-    if size is not None and (flat.height, flat.width) != size:
-        # Antialiased when it shrinks.
-        flat = flat.resize((size[1], size[0]), Image.Resampling.BICUBIC)
-    return np.asarray(flat).reshape(flat.height, flat.width, len(mode))
+def _require_one_size(name: str, frames: Sequence[Frame]) -> None:
+    sizes = Counter(frame.size for frame in frames)
+    if len(sizes) == 1:
+        return
+    first = {frame.size: frame.name for frame in reversed(frames)}
+    common = sizes.most_common()
+    groups = [f"{count:,} are {_by(size)}, as {quoted(first[size])}" for size, count in common[:3]]
+    if len(common) > 3:
+        rest = sum(count for _, count in common[3:])
+        groups.append(f"{rest:,} are of {counted(len(common) - 3, 'other size')}")
+    remedy = f"Use `image_size={list(common[0][0])}`"
+    if any(frame.of > 1 for frame in frames):
+        remedy += ", or `frames='first'` to take one image of each file"
+    raise ValueError(
+        f"images must have one size; of the {len(frames):,} of {name}, {'; '.join(groups)}. {remedy}."
+    )
 
 
-def _as_bytes(values: np.ndarray, path: Path) -> np.ndarray:
-    """16 bits as 8: 65,535 is white; Pillow's own conversion would clip at 255."""
-    if values.dtype.kind == "f" or values.min() < 0 or values.max() > 65535:
-        raise ValueError(
-            f"images must have 8 or 16 bits a channel; {_short(path)} holds {values.dtype} values from"
-            f" {values.min():.7g} to {values.max():.7g}. Save the images as one .npy array (N, H, W)."
+def _frames_in_words(frames: Sequence[Frame], others: Sequence[str]) -> Iterator[str]:
+    """Notes on files that hold several images."""
+    several = [frame for frame in frames if frame.of > 1 and frame.number == 0]
+    if several:
+        one = several[0]
+        yield (
+            f"files that hold several images: {len(several):,}, as {quoted(one.family)} of {one.of:,} frames; each"
+            " frame is a row. Use `frames='first'` to take one image of each file"
         )
-    return (values / 257).round().astype(np.uint8)
+    if others:
+        count = len(others)
+        yield f"files of which the first image alone is read, by `frames='first'`: {count:,}, as {quoted(others[0])}"
+
+
+def _colours_in_words(
+    frames: Sequence[Frame], config: DataConfig, transparent: Sequence[str], printed: Sequence[str]
+) -> Iterator[str]:
+    """Notes on what becomes of colours and of alpha."""
+    coloured = [frame.name for frame in frames if not frame.is_grey]
+    if config.channels == "auto" and 0 < len(coloured) < len(frames):
+        yield (
+            f"images in colour: {len(coloured):,} of {len(frames):,}, as {quoted(coloured[0])}; all are read as RGB."
+            " Use `channels='grey'` for grey"
+        )
+    if printed:
+        yield f"images in CMYK: {len(printed):,}, as {quoted(printed[0])}; they are read as RGB without a profile"
+    if transparent:
+        done = (
+            "alpha is ignored. Use `alpha='white'` to put them on white"
+            if config.alpha == "ignore"
+            else f"they are put on {config.alpha}. Use `alpha='ignore'` for their colours as they stand"
+        )
+        yield f"images that are transparent in places: {len(transparent):,}, as {quoted(transparent[0])}; {done}"
+
+
+def _sizes_in_words(frames: Sequence[Frame], config: DataConfig) -> Iterator[str]:
+    """A note on images whose proportions change."""
+    if config.image_size is None:
+        return
+    height, width = config.image_size
+    squeezed = [
+        frame
+        for frame in frames
+        if abs(frame.size[0] * width / (frame.size[1] * height) - 1) > 0.02
+    ]
+    if squeezed:
+        one = squeezed[0]
+        yield (
+            f"images whose proportions change by `image_size={list(config.image_size)}`: {len(squeezed):,} of"
+            f" {len(frames):,}, as {quoted(one.name)}, {_by(one.size)}"
+        )

@@ -194,6 +194,10 @@ class Source:
         notes: Sentences that a reader of a report should know.
         given: Columns that are not rows' values but what a model is conditioned on, by name, one number or text a row.
         index: Number of each row in a larger whole, (N,), where the source is a part of one.
+        names: What a user calls each row, (N,) text: a file, relative to the folder that was read, or the value of a
+            column that names rows. None where rows have no names.
+        families: What each row is a part of, (N,) text, such as the file of a frame; "" for a row of its own. Rows of
+            one family share a split, where there are families enough.
         keys: Two int64 for each row, (N, 2), instead of a hash of its values, where what they are is known without
             looking: rows that agree in the first share a split, rows that agree in both are equal.
 
@@ -217,6 +221,8 @@ the same set.
     notes: tuple[str, ...] = ()
     given: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     index: np.ndarray | None = None
+    names: np.ndarray | None = None
+    families: np.ndarray | None = None
     keys: np.ndarray | None = None
 
     def __post_init__(self) -> None:
@@ -233,10 +239,14 @@ the same set.
     def place(self, row: int) -> str:
         """Where a row stands in the source, in words: its number from 1, counted within its split if it comes split.
 
+        A row that has a name is called by it.
+
         Example:
             >>> Source("a.npz", np.zeros((3, 2)), own=np.array(["train", "test", "test"])).place(2)
             'row 2 of test'
         """
+        if self.names is not None:
+            return str(self.names[row])
         if self.own is None or (self.own == "train").all():
             return f"row {row + 1}"
         return f"row {(self.own[: row + 1] == self.own[row]).sum()} of {self.own[row]}"
