@@ -12,6 +12,7 @@ from variform.config.settling import for_rows
 from variform.data.reading import splits_from
 from variform.evaluation import log_likelihood
 from variform.system import products
+from variform.system.draws import seeded
 from variform.system.products import computing, fastest
 from variform.training import step as steps
 from variform.training.fit import Interrupted
@@ -64,7 +65,7 @@ def test_each_product_of_a_dense_layer_may_go_through_onednn(way, bias, shape, s
     assert_same({"0": way}, network, torch.randn(shape, requires_grad=True))
 
 
-@pytest.mark.parametrize("way", ["fold", "channels-last"])
+@pytest.mark.parametrize("way", ["fold", "channels-last", "fold channels-last"])
 @pytest.mark.parametrize(
     "geometry",
     [
@@ -77,6 +78,24 @@ def test_a_transposed_convolution_may_be_a_product(way, geometry, single_precisi
     torch.manual_seed(0)
     network = nn.Sequential(nn.ConvTranspose2d(6, 3, **geometry))
     assert_same({"0": way}, network, torch.randn(4, 6, 5, 7, requires_grad=True))
+
+
+@pytest.mark.parametrize(
+    ("channels", "options"),
+    [
+        ((1, 8), {"kernel_size": 4, "stride": 2, "padding": 1}),  # first and last at once
+        ((6, 1), {"kernel_size": 3, "padding": (2, 0), "bias": False}),
+        ((4, 6), {"kernel_size": (3, 2), "stride": (1, 2), "dilation": (1, 2), "groups": 2}),
+    ],
+)
+def test_a_convolution_may_have_its_channels_last(channels, options, single_precision):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(*channels, **options), nn.ReLU())
+    x = torch.randn(4, channels[0], 9, 8, requires_grad=True)
+    assert_same({"0": "channels-last"}, network, x)
+    with computing(network, {"0": "channels-last"}):
+        y = network(x)
+    assert y.is_contiguous(memory_format=torch.channels_last), "what follows need not convert it"
 
 
 def test_other_precisions_are_left_to_torch():
@@ -97,13 +116,13 @@ def test_what_the_machine_lacks_torch_replaces(monkeypatch, single_precision):
 
 @pytest.fixture
 def timed(monkeypatch):
-    """Makes oneDNN seem faster, or slower, and counts how often anything is timed."""
+    """Makes all but torch's own way seem faster, or slower, and counts how often anything is timed."""
     count = []
 
-    def pretend(onednn):
-        def seconds(ways):
+    def pretend(other):
+        def seconds(ways, rounds=1):
             count.append(list(ways))
-            return {name: onednn if name == "onednn" else 1.0 for name in ways}
+            return {name: 1.0 if name == "torch" else other for name in ways}
 
         monkeypatch.setattr(products, "seconds_of", seconds)
         return count
@@ -128,6 +147,42 @@ def test_the_fastest_way_is_chosen_and_found_again(own_cache, timed, single_prec
     assert not count
     assert fastest(network, lambda: network(x), 2) == {}
     assert len(count) == 3
+
+
+def test_convolutions_have_one_layout_and_each_its_fold(own_cache, monkeypatch, single_precision):
+    network = nn.Sequential(
+        nn.Conv2d(8, 16, 4, 2, 1, padding_mode="circular"),
+        nn.Conv2d(16, 16, 4, 2, 1),
+        nn.ConvTranspose2d(16, 32, 4, 2, 1),
+        nn.ConvTranspose2d(32, 1, 4, 2, 1),
+    )
+    x = torch.zeros(64, 8, 32, 32)
+
+    def choose(fold, last):
+        seconds = {"torch": 1.0, "channels-last": last, "fold": fold}
+        monkeypatch.setattr(
+            products, "seconds_of", lambda ways, *_: {way: seconds[way] for way in ways}
+        )
+        products._known().clear()
+        chosen = fastest(network, lambda: network(x), 1)
+        products.require_ways(network, chosen)
+        return chosen
+
+    assert choose(fold=2.0, last=2.0) == {}
+    assert choose(fold=0.5, last=2.0) == {"2": "fold", "3": "fold"}
+    last = {"1": "channels-last", "2": "channels-last", "3": "channels-last"}
+    assert choose(fold=2.0, last=0.8) == last
+    folds = {"2": "fold channels-last", "3": "fold channels-last"}
+    assert choose(fold=0.5, last=0.8) == last | folds
+
+
+@pytest.mark.parametrize("way", ["fold", "fold channels-last", "torch", "", "last"])
+def test_what_is_no_way_of_a_convolution_is_refused(way):
+    with pytest.raises(ValueError, match="ways of layers"):
+        products.require_ways(nn.Sequential(nn.Conv2d(2, 3, 3)), {"0": way})
+    circular = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1, padding_mode="circular"))
+    with pytest.raises(ValueError, match="ways of layers"):
+        products.require_ways(circular, {"0": "channels-last"})
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "{", '{"a": 3}'])
@@ -164,8 +219,9 @@ def test_what_is_timed_is_timed(monkeypatch):
     def taking(seconds):
         now[0] += seconds
 
-    monkeypatch.setattr(products.time, "perf_counter", lambda: now[0])
-    waits = {"torch": lambda: taking(0.002), "onednn": lambda: taking(0.001)}
+    for clock in ("perf_counter", "thread_time"):
+        monkeypatch.setattr(products.time, clock, lambda: now[0])
+    waits: products.Ways = {"torch": lambda: taking(0.002), "onednn": lambda: taking(0.001)}
     assert products.clearly_fastest(products.seconds_of(waits)) == "onednn"
     assert products.clearly_fastest(products.seconds_of(dict(reversed(waits.items())))) == "onednn"
 
@@ -212,6 +268,40 @@ def test_compiled_steps_take_the_same_ways(wide, monkeypatch, single_precision):
     assert len(asked) >= 2 * 5 * len(plain.rows)
     for name, value in plain.last.items():
         torch.testing.assert_close(compiled.last[name], value, rtol=1e-3, atol=1e-4)
+
+
+LAST = {
+    "encoder.layers.0": "channels-last",
+    "encoder.layers.2": "channels-last",
+    "decoder.layers.6": "channels-last",
+    "decoder.output": "fold channels-last",
+}
+
+
+@pytest.mark.parametrize("compile", ["off", pytest.param("on", marks=pytest.mark.long)])
+def test_adam_gets_the_gradients_of_convolutions_in_the_order_of_their_weights(
+    compile, single_precision
+):
+    """Its fused kernel pairs numbers as they lie in memory, and gradients with channels last lie in another order."""
+    images = np.random.default_rng(0).random((32, 1, 12, 12)).astype(np.float32)
+    splits = splits_from(images)
+    model = ModelConfig(latent_dim=2, hidden=(16,), network="conv", filters=(4, 8))
+    config = for_rows(TrainConfig(batch_size=16, compile=compile, epochs=1), len(splits.train))
+    x = splits.train.batch(torch.arange(16))
+    found = []
+    for ways in ({}, LAST):
+        torch.manual_seed(0)
+        step = Step(build_objective(build_vae(model, splits.train.schema), config), config, 100)
+        products.require_ways(step.objective.vae, ways)
+        step.products = ways
+        with seeded(0), step.arithmetic():
+            step(x, 16, 1.0)
+        state = step.optimizer.state
+        found.append({name: state[p]["exp_avg"] for name, p in step.objective.named_parameters()})
+    plain, last = found
+    for name, moment in plain.items():
+        limit = 1e-4 * moment.abs().max().item()
+        torch.testing.assert_close(last[name], moment, rtol=1e-4, atol=limit, msg=name)
 
 
 def test_a_resumed_run_keeps_its_ways_and_ends_in_the_same_bits(

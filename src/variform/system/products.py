@@ -14,10 +14,10 @@ import json
 import math
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,14 +32,12 @@ Products = dict[str, str]
 
 Ways = dict[str, Callable[[], object]]
 
-TORCH, ONEDNN, FOLD, LAST = "torch", "onednn", "fold", "channels-last"
+TORCH, ONEDNN = "torch", "onednn"
+FOLD, LAST = "fold", "channels-last"
 _WORTH_TIMING = 2**22  # multiplications of a layer's forward pass; below, all takes microseconds
 _ROUNDS, _SECONDS = 5, 0.02  # each way is timed as often, and all together as long
 _MARGIN = 0.93  # of the time of torch's own way; another that is less faster may be so by chance
 _CACHE = "products.json"
-
-Geometry = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]
-"""Stride, padding, dilation and output padding of a transposed convolution."""
 
 
 @contextmanager
@@ -49,7 +47,8 @@ def computing(module: nn.Module, products: Products) -> Iterator[None]:
     Args:
         module: Has the layers.
         products: By the name of a layer: of an `nn.Linear` the libraries of y = x W^T and of the gradients dy^T x and
-            dy W, such as "onednn torch onednn"; of a convolution "channels-last"; of a transposed one also "fold".
+            dy W, such as "onednn torch onednn"; of a convolution "channels-last"; of a transposed one also "fold" or
+            "fold channels-last".
 
     Example:
         >>> network, x = nn.Sequential(nn.Linear(3, 2)), torch.rand(5, 3)
@@ -83,19 +82,17 @@ def require_ways(module: nn.Module, products: Products) -> None:
     for name, way in products.items():
         layer = layers.get(name)
         is_dense = isinstance(layer, nn.Linear) and set(way.split()) <= {TORCH, ONEDNN}
-        is_last = isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and way == LAST
-        is_folded = isinstance(layer, nn.ConvTranspose2d) and way == FOLD
-        has_all = is_last or is_folded or (is_dense and len(way.split()) == 3)
-        if not has_all:
+        is_way = is_dense and len(way.split()) == 3
+        if _has_ways(layer):
+            is_way = way == LAST or (way in (FOLD, f"{FOLD} {LAST}") and _folds(layer))
+        if not is_way:
             raise ValueError(
                 f"products must be ways of layers that the model has; got {name}: {way}. Train anew."
             )
 
 
 def _forward_of(layer: nn.Module, way: str) -> Callable[..., Tensor]:
-    if isinstance(layer, nn.Linear):
-        return _linear
-    return _folded if way == FOLD else _channels_last
+    return _linear if isinstance(layer, nn.Linear) else _convolution
 
 
 def _linear(layer: nn.Linear, libraries: str, x: Tensor) -> Tensor:
@@ -104,16 +101,10 @@ def _linear(layer: nn.Linear, libraries: str, x: Tensor) -> Tensor:
     return _Linear.apply(x, layer.weight, layer.bias, tuple(libraries.split()))
 
 
-def _channels_last(layer: Any, way: str, x: Tensor) -> Tensor:
-    return type(layer).forward(layer, x.contiguous(memory_format=torch.channels_last))
-
-
-def _folded(layer: nn.ConvTranspose2d, way: str, x: Tensor) -> Tensor:
-    if not is_plain(x, layer.weight):
-        return nn.ConvTranspose2d.forward(layer, x)
-    geometry: Any = (layer.stride, layer.padding, layer.dilation, layer.output_padding)
-    y = folded(x, layer.weight, geometry)
-    return y if layer.bias is None else y + layer.bias[:, None, None]
+def _convolution(layer: Any, way: str, x: Tensor) -> Tensor:
+    if not is_plain(x, layer.weight) or x.ndim != 4:
+        return type(layer).forward(layer, x)
+    return _Convolution.apply(x, layer.weight, layer.bias, Geometry.of(layer), way)
 
 
 def is_plain(x: Tensor, weight: Tensor) -> bool:
@@ -191,44 +182,90 @@ class _Linear(torch.autograd.Function):
         return dx, dweight, dbias, None
 
 
-def folded(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
-    """A transposed convolution without a bias, as one product whose results are added up where they overlap."""
-    return _Fold.apply(x, weight, geometry)
+class Geometry(NamedTuple):
+    """What a convolution is beside its weight, as torch's operators take it; `more` is the output padding."""
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    transposed: bool
+    more: tuple[int, ...]
+    groups: int
+
+    @classmethod
+    def of(cls, layer: Any) -> "Geometry":
+        """That of a layer whose padding is of zeros, in numbers."""
+        sizes = (layer.stride, layer.padding, layer.dilation)
+        return cls(*sizes, layer.transposed, layer.output_padding, layer.groups)
+
+    def size_after(self, sides: Any, kernel: Any) -> tuple[int, ...]:
+        """Height and width that a transposed convolution gives."""
+        axes = zip(sides, kernel, self.stride, self.padding, self.dilation, self.more, strict=True)
+        return tuple(
+            (side - 1) * stride - 2 * padding + dilation * (taps - 1) + more + 1
+            for side, taps, stride, padding, dilation, more in axes
+        )
 
 
-class _Fold(torch.autograd.Function):
-    """A transposed convolution as one product whose results are added up where they overlap; gradients as of torch."""
+def convolved(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    """A convolution, or a transposed one, by torch's operator."""
+    return torch.ops.aten.convolution(x, weight, bias, *geometry)
+
+
+def folded(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    """A transposed convolution as one product, whose results are added up where they overlap."""
+    kernel = weight.shape[2:]
+    size = geometry.size_after(x.shape[2:], kernel)
+    patches = weight.flatten(1).T @ x.flatten(2)  # (B, channels * kernel, positions)
+    stride, padding, dilation, *_ = geometry
+    y = functional.fold(patches, size, kernel, dilation, padding, stride)
+    return y if bias is None else y + bias[:, None, None]
+
+
+def convolution_slopes(
+    dy: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    geometry: Geometry,
+    wanted: Sequence[bool] = (True, True, True),
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """The gradients of a convolution's input, weight and bias, as far as they are wanted, by torch's operator."""
+    biases = [dy.shape[1]]
+    return torch.ops.aten.convolution_backward(dy, x, weight, biases, *geometry, list(wanted))
+
+
+def with_channels_last(tensor: Tensor) -> Tensor:
+    """The tensor (B, channels, height, width), with the channels last in memory."""
+    tensor = tensor.contiguous(memory_format=torch.channels_last)
+    if tensor.shape[1] > 1:
+        return tensor
+    # A single channel is first and last at once; torch takes it for first, unless its stride says otherwise.
+    _, _, height, width = tensor.shape
+    return tensor.as_strided(tensor.shape, (height * width, 1, width, 1))
+
+
+class _Convolution(torch.autograd.Function):
+    """A convolution, or a transposed one, in a way of its own; gradients by torch's operator in the same layout."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, way: str
+    ) -> Tensor:
+        ctx.is_last = LAST in way.split()
+        if ctx.is_last:
+            x, weight = with_channels_last(x), with_channels_last(weight)
         ctx.save_for_backward(x, weight)
         ctx.geometry = geometry
-        stride, padding, dilation, _ = geometry
-        kernel = weight.shape[2:]
-        size = _size_after(x.shape[2:], kernel, geometry)
-        patches = weight.flatten(1).T @ x.flatten(2)  # (B, channels * kernel, positions)
-        return functional.fold(patches, size, kernel, dilation, padding, stride)
+        compute = folded if FOLD in way.split() else convolved
+        return compute(x, weight, bias, geometry)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Any) -> Any:  # pyrefly: ignore[bad-override] (the decorator)
         x, weight = ctx.saved_tensors
-        stride, padding, dilation, more = ctx.geometry
-        wanted = [*ctx.needs_input_grad[:2], False]
-        dx, dweight, _ = torch.ops.aten.convolution_backward(
-            grad_outputs[0], x, weight, None, stride, padding, dilation, True, more, 1, wanted
-        )
-        return dx, dweight, None
-
-
-def _size_after(sides: Any, kernel: Any, geometry: Geometry) -> tuple[int, ...]:
-    """Height and width that a transposed convolution gives."""
-    return tuple(
-        (side - 1) * stride - 2 * padding + dilation * (taps - 1) + more + 1
-        for side, taps, stride, padding, dilation, more in zip(
-            sides, kernel, *geometry, strict=True
-        )
-    )
+        dy = with_channels_last(grad_outputs[0]) if ctx.is_last else grad_outputs[0]
+        wanted = ctx.needs_input_grad[:3]
+        return *convolution_slopes(dy, x, weight, ctx.geometry, wanted), None, None
 
 
 # --- the choice ---------------------------------------------------------------------------------------------------
@@ -267,7 +304,8 @@ def fastest(
     def note(layer: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
         x = given[0]
         is_worth = multiplications_of(layer, x, output) >= _WORTH_TIMING
-        if is_worth and x.device.type == "cpu" and x.dtype == torch.float32:
+        has_ways = isinstance(layer, nn.Linear) or (_has_ways(layer) and x.ndim == 4)
+        if is_worth and has_ways and x.device.type == "cpu" and x.dtype == torch.float32:
             shapes[layer] = tuple(x.shape)
 
     kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
@@ -277,15 +315,20 @@ def fastest(
     with watching(names, note):
         run()
     products: Products = {}
+    last: Products = {}
+    convolutions = [layer for layer in shapes if _has_ways(layer)]
     with using(threads), torch.no_grad():
         for layer, shape in shapes.items():
-            way = _way_of(layer, shape, threads, backward)
-            if way != TORCH:
-                products[names[layer]] = way
-    convolutions = [layer for layer in shapes if not isinstance(layer, nn.Linear)]
+            name = names[layer]
+            if layer not in convolutions:
+                products[name] = _ways_of_linear(layer, shape, threads, backward)
+                continue
+            products[name] = _way_of_convolution(layer, shape, threads, TORCH)
+            last[name] = _way_of_convolution(layer, shape, threads, LAST)
+    products = {name: way for name, way in products.items() if set(way.split()) != {TORCH}}
     if not convolutions:
         return products
-    last = {names[layer]: LAST for layer in convolutions} | products
+    last = products | last
     ways: Ways = {
         TORCH: _timed(module, run, products, backward),
         LAST: _timed(module, run, last, backward),
@@ -293,31 +336,49 @@ def fastest(
     facts = [f"{layer} {shapes[layer]}" for layer in convolutions]
     passes = "both passes" if backward else "one pass"
     with using(threads):
-        best = _chosen(f"layout of {facts} with {products}, {passes}", threads, ways)
+        best = _chosen(
+            f"layout of {facts} with {products} or {last}, {passes}", threads, ways, 2 * _ROUNDS
+        )
     return last if best == LAST else products
 
 
-def _way_of(layer: Any, shape: tuple[int, ...], threads: int, backward: bool) -> str:
-    """The fastest way of one layer by itself, for inputs of `shape`."""
-    fact = f"{layer} of {shape}"
-    generator = torch.Generator().manual_seed(0)
+def _has_ways(layer: Any) -> bool:
+    """Whether it is a convolution that has other ways: its padding is of zeros, in numbers."""
+    if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        return False
+    return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+
+
+def _folds(layer: Any) -> bool:
+    return layer.transposed and layer.groups == 1
+
+
+def _way_of_convolution(layer: Any, shape: tuple[int, ...], threads: int, layout: str) -> str:
+    """The fastest way of one convolution by itself with the layout `TORCH` or `LAST`, for inputs of `shape`."""
+    if not _folds(layer):
+        return layout
+    x, weight = torch.rand(shape, generator=torch.Generator().manual_seed(0)), layer.weight
+    if layout == LAST:
+        x, weight = with_channels_last(x), with_channels_last(weight)
+    geometry = Geometry.of(layer)
+    ways: Ways = {
+        layout: functools.partial(convolved, x, weight, None, geometry),
+        FOLD: functools.partial(folded, x, weight, None, geometry),
+    }
+    best = _chosen(f"y of {layer} of {shape}, {layout}", threads, ways)
+    return f"{FOLD} {LAST}" if best == FOLD and layout == LAST else best
+
+
+def _ways_of_linear(layer: nn.Linear, shape: tuple[int, ...], threads: int, backward: bool) -> str:
+    """The fastest ways of one dense layer by itself, for inputs of `shape`."""
+    fact, generator = f"{layer} of {shape}", torch.Generator().manual_seed(0)
     x, weight = torch.rand(shape, generator=generator), layer.weight
-    if isinstance(layer, nn.ConvTranspose2d):
-        x = x.contiguous(memory_format=torch.channels_last)
-        ways: Ways = {
-            TORCH: lambda: nn.ConvTranspose2d.forward(layer, x),
-            FOLD: lambda: _folded(layer, FOLD, x),
-        }
-        is_for_fold = layer.groups == 1
-        return _chosen(fact, threads, ways) if is_for_fold else TORCH
-    if not isinstance(layer, nn.Linear) or _onednn() is None:
-        return TORCH
     x = x.flatten(0, -2)
     dy = torch.rand(len(x), layer.out_features, generator=generator)
     factors = {"y": (x, weight), "dW": (dy.T, x.T), "dx": (dy, weight.T)}
     libraries = []
     for name, (left, right) in factors.items():
-        if name != "y" and not backward:
+        if _onednn() is None or (name != "y" and not backward):
             libraries.append(TORCH)
             continue
         ways: Ways = {
@@ -325,7 +386,7 @@ def _way_of(layer: Any, shape: tuple[int, ...], threads: int, backward: bool) ->
             for library in (TORCH, ONEDNN)
         }
         libraries.append(_chosen(f"{name} of {fact}", threads, ways))
-    return " ".join(libraries) if ONEDNN in libraries else TORCH
+    return " ".join(libraries)
 
 
 def _timed(
@@ -343,27 +404,31 @@ def _timed(
     return once
 
 
-def _chosen(fact: str, threads: int, ways: Ways) -> str:
+def _chosen(fact: str, threads: int, ways: Ways, rounds: int = _ROUNDS) -> str:
     """The fastest of the ways, as it was found when it was first asked for on this machine."""
     key = f"{_machine()}, {threads} threads: {fact}"
     if key not in _known():
-        way = clearly_fastest(seconds_of(ways))
+        way = clearly_fastest(seconds_of(ways, rounds))
         _remember(key, way)
     return _known()[key]
 
 
-def seconds_of(ways: Ways) -> dict[str, float]:
-    """The least time of each way, in turns."""
+def seconds_of(ways: Ways, rounds: int = _ROUNDS) -> dict[str, float]:
+    """The least time of each way, in turns.
+
+    One thread is asked what it computed, which others on a busy machine do not lengthen; several wait for each other.
+    """
+    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
     seconds = dict.fromkeys(ways, math.inf)
     begun = time.perf_counter()
     for number in itertools.count():
-        is_enough = time.perf_counter() - begun > _SECONDS and number >= _ROUNDS
-        if is_enough or number == 10 * _ROUNDS:
+        is_enough = time.perf_counter() - begun > _SECONDS and number >= rounds
+        if is_enough or number == 10 * rounds:
             return seconds
         for name, way in ways.items():
-            started = time.perf_counter()
+            started = clock()
             way()
-            seconds[name] = min(seconds[name], time.perf_counter() - started)
+            seconds[name] = min(seconds[name], clock() - started)
     return seconds
 
 

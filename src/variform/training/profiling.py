@@ -29,12 +29,16 @@ from variform.system.products import (
     LAST,
     ONEDNN,
     TORCH,
+    Geometry,
     Products,
     Ways,
+    convolution_slopes,
+    convolved,
     folded,
     is_plain,
     product,
     seconds_of,
+    with_channels_last,
 )
 from variform.system.work import CONVOLUTIONS, LINEAR, multiplications_of, watching
 from variform.training.device import compiles
@@ -446,37 +450,24 @@ class _Convolution(Product):
                 self.x.new_empty(*self.x.shape[:2], *fitting).normal_(),
                 [0] * len(fitting),
             )
-        self.options = (
-            list(layer.stride),
-            list(padding),
-            list(layer.dilation),
-            transposed,
-            extra,
-            layer.groups,
+        geometry = Geometry(
+            layer.stride, tuple(padding), layer.dilation, transposed, tuple(extra), layer.groups
         )
-
-        layouts = {TORCH: torch.contiguous_format}
+        layouts: dict[str, Callable[[Tensor], Tensor]] = {TORCH: Tensor.contiguous}
         if self.x.ndim == 4:
-            layouts[LAST] = torch.channels_last
-        for part in ("y", "weight", "input"):
-            self.ways[part] = {
-                name: self._convolution(part, layout) for name, layout in layouts.items()
-            }
+            layouts[LAST] = with_channels_last
+        self.ways = {"y": {}, "weight": {}, "input": {}}
+        for name, laid_out in layouts.items():
+            x, y, weight = map(laid_out, (self.x, self.y, self.weight))
+            self.ways["y"][name] = functools.partial(convolved, x, weight, None, geometry)
+            for number, part in enumerate(("input", "weight")):
+                wanted = [number == 0, number == 1, False]
+                self.ways[part][name] = functools.partial(
+                    convolution_slopes, y, x, weight, geometry, wanted
+                )
         if transposed and self.x.ndim == 4 and layer.groups == 1:
-            x = self.x.contiguous(memory_format=torch.channels_last)
-            geometry = (layer.stride, padding, layer.dilation, tuple(extra))
-            self.ways["y"][FOLD] = functools.partial(folded, x, self.weight, geometry)
-
-    def _convolution(self, part: str, layout: torch.memory_format) -> Callable[[], object]:
-        """The part as a convolution of tensors with this layout."""
-        x, y, weight = (
-            tensor.contiguous(memory_format=layout) for tensor in (self.x, self.y, self.weight)
-        )
-        if part == "y":
-            return functools.partial(torch.ops.aten.convolution, x, weight, None, *self.options)
-        mask = [part == "input", part == "weight", False]
-        backward = torch.ops.aten.convolution_backward
-        return functools.partial(backward, y, x, weight, None, *self.options, mask)
+            x = with_channels_last(self.x)
+            self.ways["y"][FOLD] = functools.partial(folded, x, self.weight, None, geometry)
 
 
 def _ways_of(left: Tensor, right: Tensor) -> Ways:

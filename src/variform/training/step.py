@@ -244,9 +244,10 @@ class Step:
 
     def _slopes(
         self, loss: Tensor, parameters: list[nn.Parameter], *, keep: bool = False
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor | None, ...]:
         scaled = self.scaler.scale(loss) if self.scales else loss
-        return torch.autograd.grad(scaled, parameters, allow_unused=True, retain_graph=keep)
+        gradients = torch.autograd.grad(scaled, parameters, allow_unused=True, retain_graph=keep)
+        return tuple(map(_laid_out_as, parameters, gradients))
 
     def _update(self, gradients: Sequence[Tensor | None]) -> None:
         self._optimise(gradients)
@@ -392,6 +393,13 @@ def require_fits(objective: Objective, config: TrainConfig) -> None:
 def _layers(objective: Objective) -> list[Layers]:
     """Those of the VAE's networks; those of an auxiliary network are also used with frozen weights."""
     return [module for module in objective.vae.modules() if isinstance(module, Layers)]
+
+
+def _laid_out_as(parameter: Tensor, gradient: Tensor | None) -> Tensor | None:
+    """The gradient with its numbers in the order of the parameter's: torch's fused Adam pairs them as they lie."""
+    if gradient is None or gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
 
 
 def _added(first: Tensor | None, second: Tensor | None) -> Tensor | None:
