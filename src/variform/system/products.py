@@ -37,6 +37,9 @@ FOLD, LAST = "fold", "channels-last"
 _WORTH_TIMING = 2**22  # multiplications of a layer's forward pass; below, all takes microseconds
 _ROUNDS, _SECONDS = 5, 0.02  # each way is timed as often, and all together as long
 _MARGIN = 0.93  # of the time of torch's own way; another that is less faster may be so by chance
+_MARGIN_OF_LAYOUT = (
+    0.97  # the same for the layout of a whole network, which has more turns and less to lose
+)
 _CACHE = "products.json"
 
 
@@ -336,9 +339,8 @@ def fastest(
     facts = [f"{layer} {shapes[layer]}" for layer in convolutions]
     passes = "both passes" if backward else "one pass"
     with using(threads):
-        best = _chosen(
-            f"layout of {facts} with {products} or {last}, {passes}", threads, ways, 2 * _ROUNDS
-        )
+        fact = f"layout of {facts} with {products} or {last}, {passes}"
+        best = _chosen(fact, threads, ways, 2 * _ROUNDS, _MARGIN_OF_LAYOUT)
     return last if best == LAST else products
 
 
@@ -404,11 +406,13 @@ def _timed(
     return once
 
 
-def _chosen(fact: str, threads: int, ways: Ways, rounds: int = _ROUNDS) -> str:
+def _chosen(
+    fact: str, threads: int, ways: Ways, rounds: int = _ROUNDS, margin: float = _MARGIN
+) -> str:
     """The fastest of the ways, as it was found when it was first asked for on this machine."""
     key = f"{_machine()}, {threads} threads: {fact}"
     if key not in _known():
-        way = clearly_fastest(seconds_of(ways, rounds))
+        way = clearly_fastest(seconds_of(ways, rounds), margin)
         _remember(key, way)
     return _known()[key]
 
@@ -432,7 +436,7 @@ def seconds_of(ways: Ways, rounds: int = _ROUNDS) -> dict[str, float]:
     return seconds
 
 
-def clearly_fastest(seconds: dict[str, float]) -> str:
+def clearly_fastest(seconds: dict[str, float], margin: float = _MARGIN) -> str:
     """The way that takes least time; the first, where no other is clearly faster.
 
     Example:
@@ -441,7 +445,7 @@ def clearly_fastest(seconds: dict[str, float]) -> str:
     """
     first, *_ = seconds
     best = min(seconds, key=seconds.__getitem__)
-    return best if seconds[best] < _MARGIN * seconds[first] else first
+    return best if seconds[best] < margin * seconds[first] else first
 
 
 # --- what was found before ----------------------------------------------------------------------------------------
