@@ -1,6 +1,7 @@
 """Samplers: planted laws over z, second opinions, exact likelihoods, and files that come back bit for bit."""
 
 import copy
+import itertools
 import math
 
 import numpy as np
@@ -16,8 +17,9 @@ from variform.data.reading import dataset_from, splits_from
 from variform.distributions import DiagonalGaussian, FullGaussian, Mixture, StandardNormal
 from variform.distributions.temperature import tempered
 from variform.evaluation import samplers
-from variform.evaluation.log_likelihood import score
+from variform.evaluation.log_likelihood import score, score_under
 from variform.evaluation.samplers import Sampler, aggregated_posterior
+from variform.evaluation.standard_error import Estimate
 from variform.export import model_file
 from variform.export.sampler_file import load_sampler, save_sampler
 from variform.model.fitted_priors import TemperedPrior
@@ -281,6 +283,61 @@ def test_compare_ranks_the_law_of_the_data_above_the_prior(fitted):
             < 4 * samples["coverage"]["se"]
         )
     assert numbers["decoded"] == "draws" and numbers["compared"] == len(splits.test)
+
+
+def test_a_mean_of_two_phases_has_no_bias_and_the_error_that_it_states():
+    """All ways to choose 3 of 6 rows: their mean is that of b, their variance what the formula says on average."""
+    random = np.random.default_rng(0)
+    b = random.normal(size=6)
+    a = b + 1 + 0.5 * random.normal(size=6)
+    ways = [torch.tensor(rows) for rows in itertools.combinations(range(6), 3)]
+    found = [Estimate.corrected(torch.tensor(a), torch.tensor(b)[rows], rows) for rows in ways]
+    means = np.array([estimate.mean for estimate in found])
+    assert means.mean() == pytest.approx(b.mean(), abs=1e-12)
+    over_rows = b.var(ddof=1) / 6  # of the rows themselves, which the choice adds to
+    stated = np.mean([estimate.se**2 for estimate in found])
+    assert stated == pytest.approx(over_rows + means.var(), abs=1e-12)
+    whole = Estimate.corrected(torch.tensor(a), torch.tensor(b), torch.arange(6))
+    assert whole.mean == pytest.approx(b.mean()) and whole.n == 6
+    assert whole.se == pytest.approx(stats.sem(b))
+
+
+def test_some_rows_are_scored_as_they_are_among_all():
+    data = read("digits", DataConfig(binarise="dynamic", condition=("label",))).test
+    sizes = {"latent_dim": 2, "likelihood": "bernoulli", "hidden": (8,)}
+    vae = build_vae(ModelConfig(**sizes), data.schema).double()
+    with torch.no_grad():  # draws that are all but one point, so that the rows alone matter
+        vae.encoder.output.weight.zero_()
+        vae.encoder.output.bias.copy_(torch.tensor([0.3, -0.2, -60.0, -60.0]))
+    only = torch.tensor([3, 64, 65, 196])
+    whole = score_under(vae, {"prior": vae.prior}, data, samples=3, seed=5)["prior"]
+    some = score_under(vae, {"prior": vae.prior}, data, samples=3, only=only, seed=5)["prior"]
+    torch.testing.assert_close(
+        some.log_likelihood, whole.log_likelihood[only], rtol=1e-4, atol=1e-4
+    )
+
+
+def test_few_rows_with_all_samples_correct_the_nll_of_all(fitted, monkeypatch):
+    """x = z + noise: what all samples of all rows give, within the errors, and the words for how it came about."""
+    splits = splits_from(planted(6000, seed=2), name="planted", config=DataConfig(scaling="none"))
+    vae = echo(log_var=2 * math.log(0.6))
+    monkeypatch.setattr(samplers, "_FEW_SAMPLES", 5)
+    results = []
+    for thorough in (len(splits.test), 300):
+        monkeypatch.setattr(samplers, "_THOROUGH", thorough)
+        priors = {"prior": vae.prior, "gmm": fitted.prior}
+        results.append(samplers._densities(vae, priors, splits.test, 400, 0, False))
+    (no_facts, all_of_all), (facts, corrected) = results
+    assert no_facts == {} and facts == {"thorough_rows": 300, "samples_of_other_rows": 5}
+    for name, key in (("prior", "nll"), ("gmm", "nll_minus_prior"), ("gmm", "nll")):
+        ours, theirs = corrected[name][key], all_of_all[name][key]
+        only_of_the_choice = (ours["se"] ** 2 - theirs["se"] ** 2) ** 0.5
+        assert abs(ours["mean"] - theirs["mean"]) < 4 * only_of_the_choice
+        assert ours["n"] == theirs["n"] == len(splits.test)
+    assert corrected["gmm"]["ess"]["n"] == 300
+    rough = score_under(vae, {"gmm": fitted.prior}, splits.test, samples=5)["gmm"]
+    bias = -rough.log_px.mean().item() - all_of_all["gmm"]["nll"]["mean"]
+    assert bias > 4 * only_of_the_choice  # so that the correction matters
 
 
 def test_a_conditional_model_is_told_the_contexts_of_the_test_rows():

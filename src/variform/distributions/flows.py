@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.distributions import Transform, constraints
 from torch.func import functional_call
 from zuko.flows.autoregressive import MaskedAutoregressiveTransform
@@ -35,8 +35,7 @@ class Spline(Transform):
     $y = y_0 + h\, \frac{s \xi^2 + d_0 \xi (1 - \xi)}{s + c\, \xi (1 - \xi)}$
 
     The map is zuko's `MonotonicRQSTransform`. Here the bins are the first dimension of every tensor, so that each
-    operation runs along the rows, and slopes are computed at two knots a value and not at all of them: a third of the
-    time.
+    operation runs along the rows, and slopes are computed at two knots a value and not at all of them.
 
     Args:
         widths: Of the K bins, unconstrained, (*, K).
@@ -70,12 +69,17 @@ class Spline(Transform):
     ) -> None:
         super().__init__()
         self.bound, self.log_slope = bound, math.log(slope)
-        raw = torch.stack([_bins_first(widths), _bins_first(heights)], 1)
-        raw = raw / (1 + (2 / self.log_slope * raw).abs())
-        self.sizes = F.softmax(raw, 0)  # widths and heights as shares of the interval, (K, 2, *)
-        self.ends = self.sizes.cumsum(0)
-        ends = derivatives.new_zeros(1).expand(1, *derivatives.shape[:-1])
-        self.derivatives = torch.cat([ends, _bins_first(derivatives), ends])
+        unconstrained = [_bins_first(part) for part in (widths, heights, derivatives)]
+        self.unconstrained = torch.cat(unconstrained)
+
+    @classmethod
+    def of_rows(cls, unconstrained: Tensor, bound: float = 5.0, slope: float = 1e-3) -> "Spline":
+        """The spline of widths, heights and derivatives in one tensor, (3 K - 1, *): bins come first."""
+        spline = cls.__new__(cls)
+        Transform.__init__(spline)
+        spline.bound, spline.log_slope = bound, math.log(slope)
+        spline.unconstrained = unconstrained
+        return spline
 
     def _call(self, x: Tensor) -> Tensor:
         return self.call_and_ladj(x)[0]
@@ -119,15 +123,63 @@ class Spline(Transform):
 
     def _bin(self, share: Tensor, *, axis: int) -> tuple[Tensor, Tensor, Tensor]:
         """The lower corner, the sizes and the slopes of the bin of each value, (2, *) each."""
-        sample_dims = share.dim() - self.derivatives.dim() + 1
-        sizes, ends = (_beside(sample_dims, pairs, 2) for pairs in (self.sizes, self.ends))
-        index = (ends[:-1, axis] < share).sum(0)
-        both = index.expand(1, 2, *index.shape)
-        sizes = _taken(sizes, both)[0]
-        corner = _taken(ends, both)[0] - sizes
-        knots = torch.stack([index, index + 1])
-        raw = _taken(_beside(sample_dims, self.derivatives, 1), knots)
+        unconstrained = _beside(share, self.unconstrained)
+        corner, sizes, raw = _Bin.apply(unconstrained, share, axis, -2 / self.log_slope)
         return corner, sizes, (raw / (1 + (raw / self.log_slope).abs())).exp()
+
+
+class _Bin(torch.autograd.Function):
+    r"""The bin of each value: its lower corner, its sizes, and the unconstrained slopes at its ends, (2, *) each.
+
+    With $u_k = r_k / (1 + a |r_k|)$ of the unconstrained r, bin k has the size $s_k = e^{u_k} / \sum_j e^{u_j}$, and
+    the corner of bin i is $c = \sum_{k < i} s_k$. Gradients of both, g and h, reach r by
+
+    $\frac{s_k}{(1 + a |r_k|)^2} \left([k < i]\, g + [k = i]\, h - c\, g - s_i\, h\right)$
+
+    Autograd would take the softmax, the running sum and the choice apart, and keep what each gives.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, unconstrained: Tensor, share: Tensor, axis: int, softness: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        bins = (len(unconstrained) + 1) // 3
+        raw_sizes = unconstrained[: 2 * bins].unflatten(0, (2, bins))
+        raw_slopes = unconstrained[2 * bins :]
+        damping = raw_sizes.abs().mul_(softness).add_(1)
+        weights = (raw_sizes / damping).exp_()  # (2, K, *), at most exp(1 / a)
+        total = weights.sum(1)
+        wanted, end = share * total[axis], torch.zeros_like(share)
+        passed = share.new_empty(bins - 1, *share.shape)  # 1 where a value lies beyond
+        for weight, is_beyond in zip(weights[axis], passed, strict=False):
+            end += weight
+            torch.lt(end, wanted, out=is_beyond)
+        chosen = share.new_empty(bins, *share.shape)  # 1 for the bin of a value
+        torch.sub(1, passed[0], out=chosen[0])
+        torch.sub(passed[:-1], passed[1:], out=chosen[1:-1])
+        chosen[-1] = passed[-1]
+        corner = (weights[:, :-1] * passed).sum(1) / total
+        size = (weights * chosen).sum(1) / total
+        slopes = [(raw_slopes * of_knots).sum(0) for of_knots in (chosen[1:], chosen[:-1])]
+        if any(ctx.needs_input_grad):
+            ctx.save_for_backward(weights, damping, total, corner, size, passed, chosen)
+        return corner, size, torch.stack(slopes)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:  # pyrefly: ignore[bad-override] (the decorator)
+        weights, damping, total, corner, size, passed, chosen = ctx.saved_tensors
+        for_corner, for_size, (for_first, for_second) = grad_outputs
+        bins = len(chosen)
+        gradient = weights.new_empty(3 * bins - 1, *total.shape[1:])
+        for_sizes, for_slopes = gradient[: 2 * bins].unflatten(0, (2, bins)), gradient[2 * bins :]
+        torch.mul(for_size[:, None], chosen, out=for_sizes)
+        for_sizes[:, :-1].addcmul_(for_corner[:, None], passed)
+        for_sizes.sub_((for_corner * corner + for_size * size)[:, None])
+        for_sizes.mul_(weights).div_(damping.square().mul_(total[:, None]))
+        torch.mul(chosen[1:], for_first, out=for_slopes)
+        for_slopes.addcmul_(chosen[:-1], for_second)
+        return gradient, None, None, None
 
 
 def _bins_first(parameters: Tensor) -> Tensor:
@@ -138,18 +190,15 @@ def _is_inside(share: Tensor) -> Tensor:
     return (share > 0) & (share <= 1)
 
 
-def _beside(sample_dims: int, of_bins: Tensor, leading: int) -> Tensor:
-    """What bins have, with dimensions of size one after the `leading` ones, for draws of more than one sample."""
-    shape = of_bins.shape
-    return of_bins.reshape(*shape[:leading], *(1,) * sample_dims, *shape[leading:])
-
-
-def _taken(of_bins: Tensor, index: Tensor) -> Tensor:
-    """Entries of `of_bins` along its first dimension, at `index` (n, *)."""
-    return of_bins.expand(len(of_bins), *index.shape[1:]).gather(0, index)
+def _beside(share: Tensor, of_bins: Tensor) -> Tensor:
+    """What bins have, (n, *), for each value: repeated for draws of more than one sample."""
+    count, *batch = of_bins.shape
+    ones = (1,) * (share.dim() - len(batch))
+    return of_bins.reshape(count, *ones, *batch).expand(count, *share.shape)
 
 
 _SPLINE = functools.partial(Spline, bound=5.0, slope=1e-3)
+_SPLINE_OF_ROWS = functools.partial(Spline.of_rows, bound=5.0, slope=1e-3)
 
 
 class Steps(nn.Module):
@@ -182,6 +231,9 @@ class Steps(nn.Module):
                 torch.Size((bins,)) for bins in (_SPLINE_BINS, _SPLINE_BINS, _SPLINE_BINS - 1)
             ]
             kind = {"univariate": _SPLINE, "shapes": shapes}
+        self.has_splines = (
+            univariate == "spline" and dim > 1
+        )  # of one dimension there is no network
         kind["activation"] = nn.ReLU
         orders: list[Any] = [torch.arange(dim), torch.arange(dim).flip(0)]
         self.steps = nn.ModuleList(
@@ -195,6 +247,8 @@ class Steps(nn.Module):
         self, values: Tensor, context: Tensor | None, inverse: bool = False
     ) -> tuple[Tensor, Tensor]:
         """The map, or its inverse, and the logarithm of the absolute Jacobian determinant of what was asked for."""
+        if not inverse and context is None and self.has_splines:
+            return self._splines(values)
         log_det = values.new_zeros(values.shape[:-1])
         for step in reversed(self.steps) if inverse else self.steps:
             transform = step(context)
@@ -205,6 +259,32 @@ class Steps(nn.Module):
                 values, change = transform.call_and_ladj(values)
                 log_det = log_det + change
         return values, log_det
+
+    def _splines(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """The map of splines without a context, with the rows along the last axis from the beginning to the end."""
+        shape = values.shape
+        columns = values.reshape(-1, shape[-1]).T  # (D, N)
+        log_det = columns.new_zeros(columns.shape[1])
+        for step in self.steps:
+            hyper: Any = step.hyper
+            *layers, last = hyper
+            hidden = columns
+            for layer in layers:
+                is_linear = isinstance(layer, nn.Linear)
+                hidden = _linear(layer, hidden) if is_linear else layer(hidden)
+            # The network gives all parameters of a dimension beside each other; a spline wants all of a kind.
+            parameters = _linear(last, hidden, kinds=3 * _SPLINE_BINS - 1)
+            columns, change = _SPLINE_OF_ROWS(parameters).call_and_ladj(columns)
+            log_det = log_det + change.sum(0)
+        return columns.T.reshape(shape), log_det.reshape(shape[:-1])
+
+
+def _linear(layer: Any, columns: Tensor, kinds: int = 1) -> Tensor:
+    """What a masked layer gives for columns (in, N): (out, N), or (kinds, out / kinds, N)."""
+    weight = (layer.mask * layer.weight).unflatten(0, (-1, kinds)).transpose(0, 1)
+    bias = layer.bias.unflatten(0, (-1, kinds)).T
+    out = torch.addmm(bias.reshape(-1, 1), weight.flatten(0, 1), columns)
+    return out if kinds == 1 else out.unflatten(0, (kinds, -1))
 
 
 class Flow(Law):

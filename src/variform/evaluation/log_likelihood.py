@@ -1,8 +1,9 @@
 """How good is p(x)? ELBO and importance-sampled log-likelihood, per example and with standard errors."""
 
 import functools
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -134,6 +135,7 @@ def score_under(
     data: Dataset,
     *,
     samples: Count,
+    only: Tensor | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> dict[str, Scores]:
@@ -144,6 +146,7 @@ def score_under(
         priors: By name, at least one; each as `VAE.with_prior` takes it.
         data: The rows.
         samples: k.
+        only: Numbers of the rows that are scored, (M,) int64, all by default; a dynamic binarisation is that of all.
         seed: As of `score`.
         progress: As of `score`.
 
@@ -157,7 +160,7 @@ def score_under(
         >>> list(score_under(vae, {"its own": vae.prior, "again": vae.prior}, data.test, samples=3))
         ['its own', 'again']
     """
-    return _scores(vae, priors, data, samples, seed=seed, progress=progress)
+    return _scores(vae, priors, data, samples, only=only, seed=seed, progress=progress)
 
 
 def _scores(
@@ -167,24 +170,26 @@ def _scores(
     samples: int,
     *,
     refine: int = 0,
+    only: Tensor | None = None,
     seed: int,
     common: bool = False,
     progress: bool,
 ) -> dict[str, Scores]:
     """Scores under each prior; q is refined for the first."""
+    count = len(data) if only is None else len(only)
     if refine < 0:
         raise ValueError(
             f"`refine` must be a number of steps, 0 or more; got {refine}. Use for example 50."
         )
-    if len(data) == 0:
+    if count == 0:
         raise ValueError(
             "there must be at least one row to evaluate; got none. Choose another `split`."
         )
     keep_freed()
     bar = progress_bar(progress)
     with evaluating(vae):
-        sizes = _sizes(vae, _MANY if common else len(data), samples)
-        products = _products(vae, sizes, len(data) * samples)
+        sizes = _sizes(vae, _MANY if common else count, samples)
+        products = _products(vae, sizes, count * samples)
     with (
         draws.seeded(seed),
         evaluating(vae),
@@ -192,11 +197,11 @@ def _scores(
         bar,
         draws.common() if common else nullcontext(),
     ):
-        weigh = log_weights if common else _weigher(vae, sizes, len(data) * samples)
-        task = bar.add_task("evaluating", total=len(data) * samples)
+        weigh = log_weights if common else _weigher(vae, sizes, count * samples)
+        task = bar.add_task("evaluating", total=count * samples)
         laws = [vae.with_prior(prior).latent_prior() for prior in priors.values()]
         batches = []
-        for x, context in vae.batches(data, sizes.rows, seed=seed):
+        for x, context in _batches(vae, data, sizes.rows, seed, only):
             if common:
                 draws.seed(seed)
             advance = functools.partial(bar.advance, task)
@@ -220,10 +225,29 @@ def _scores(
         jacobian = torch.cat(
             [vae.log_jacobians(data.schema, x) for x in data.batches(1024, seed=seed)]
         )
+        jacobian = jacobian if only is None else jacobian[only]
     return {
         name: _joined(parts, jacobian)
         for name, parts in zip(priors, zip(*batches, strict=True), strict=True)
     }
+
+
+def _batches(
+    vae: VAE, data: Dataset, size: int, seed: int, only: Tensor | None
+) -> Iterable[tuple[Tensor, Tensor | None]]:
+    """The rows `only` and their contexts as they are among all rows, `size` at a time."""
+    if only is None:
+        return vae.batches(data, size, seed=seed)
+    chosen, contexts, start = [], [], 0
+    for x, context in vae.batches(data, 1024, seed=seed):
+        here = only[(only >= start) & (only < start + len(x))].to(x.device) - start
+        chosen.append(x[here])
+        contexts.append(None if context is None else context[here])
+        start += len(x)
+    rows = torch.cat(chosen).split(size)
+    if contexts[0] is None:
+        return zip(rows, itertools.repeat(None), strict=False)
+    return zip(rows, torch.cat(contexts).split(size), strict=True)
 
 
 def _joined(parts: Sequence[dict[str, Tensor]], jacobian: float | Tensor) -> Scores:

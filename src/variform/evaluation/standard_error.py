@@ -35,6 +35,37 @@ class Estimate:
         return cls(values.mean().item(), se, len(values))
 
     @classmethod
+    def corrected(cls, rough: "Tensor", better: "Tensor", rows: "Tensor") -> "Estimate":
+        r"""The mean of better values, known of n random rows, by rough ones that are known of all N.
+
+        $\bar a_N + \frac1n \sum_{i \in S} (b_i - a_i)$ for rough a and better b, without bias whatever a is; its
+        variance is $s_b^2 / N + (1/n - 1/N)\, s_{b - a}^2$, and with n = N it is the mean of b.
+
+        Args:
+            rough: (N,).
+            better: (n,), n > 1 where n < N.
+            rows: Which rows those are, (n,) int64, drawn at random without replacement.
+
+        Reference:
+            Cochran (1977), section 12.6, two-phase sampling, with the slope 1.
+
+        Example:
+            >>> import torch
+            >>> rough, rows = torch.tensor([1.0, 2.0, 3.0, 6.0]), torch.tensor([0, 3])
+            >>> Estimate.corrected(rough, torch.tensor([2.0, 7.0]), rows).mean
+            4.0
+        """
+        if len(rows) == len(rough):
+            return cls.of(better)
+        rough, better = rough.double(), better.double()
+        difference = better - rough[rows]
+        chosen, count = len(rows), len(rough)
+        variance = better.var() / count + (1 / chosen - 1 / count) * difference.var()
+        return cls(
+            (rough.mean() + difference.mean()).item(), math.sqrt(variance), count
+        )  # eq: two-phase
+
+    @classmethod
     def root_mean(cls, squares: "Tensor", *, gaps: bool = False) -> "Estimate":
         """The root of the mean of `squares` (N, ...), its standard error by the delta method, se / (2 root).
 

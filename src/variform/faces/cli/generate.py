@@ -104,6 +104,12 @@ def sampler(
         return
     print_warnings(numbers["warnings"])
     print_table(*sampler_table(numbers))
+    if "thorough_rows" in numbers:
+        say(
+            f"NLL: all {numbers['rows']:,} test rows with {numbers['samples_of_other_rows']} importance samples, "
+            f"corrected by {numbers['thorough_rows']:,} random ones of them with {numbers['importance_samples']:,}; "
+            "the share of rows with a high Pareto k is of these."
+        )
     say(
         f"Samples: {numbers['compared']:,} {numbers['decoded']} of p(x|z) against test rows. "
         f"Saved: {sampler_file(opened, kind)}"
