@@ -47,7 +47,7 @@ class Estimate:
             rows: Which rows those are, (n,) int64, drawn at random without replacement.
 
         Reference:
-            Cochran (1977), section 12.6, two-phase sampling, with the slope 1.
+            Cochran (1977), chapter 12, double sampling: the regression estimator with the slope 1.
 
         Example:
             >>> import torch
@@ -60,10 +60,9 @@ class Estimate:
         rough, better = rough.double(), better.double()
         difference = better - rough[rows]
         chosen, count = len(rows), len(rough)
+        mean = rough.mean() + difference.mean()  # eq: two-phase
         variance = better.var() / count + (1 / chosen - 1 / count) * difference.var()
-        return cls(
-            (rough.mean() + difference.mean()).item(), math.sqrt(variance), count
-        )  # eq: two-phase
+        return cls(mean.item(), math.sqrt(variance), count)
 
     @classmethod
     def root_mean(cls, squares: "Tensor", *, gaps: bool = False) -> "Estimate":
