@@ -17,7 +17,7 @@ from variform.pages.latents import plot_latent, plot_manifold
 
 def train(data: Splits, likelihood: str, latent_dim: int, epochs: int) -> VAE:
     model = ModelConfig(likelihood=likelihood, latent_dim=latent_dim, hidden=(256,))
-    config = TrainConfig(epochs=epochs, learning_rate=5e-3, schedule="cosine")
+    config = TrainConfig(epochs=epochs, batch_size=128, learning_rate=5e-3, schedule="cosine")
     vae = build_vae(model, data.schema, moments=data.train.moments())
     fit(build_objective(vae, config), data.train, data.valid, config)
     return vae

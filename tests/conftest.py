@@ -43,6 +43,6 @@ def trained_digits():
     vae = build_vae(
         ModelConfig(latent_dim=10, hidden=(100,)), splits.schema, moments=splits.train.moments()
     )
-    config = TrainConfig(epochs=50, learning_rate=3e-3)
+    config = TrainConfig(epochs=50, batch_size=128, learning_rate=3e-3)
     fit(build_objective(vae, config), splits.train, splits.valid, config)
     return vae, splits

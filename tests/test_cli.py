@@ -53,6 +53,8 @@ COMMANDS = [
 SMALL = [
     "--epochs",
     "2",
+    "--batch-size",
+    "128",
     "--hidden",
     "6",
     "--latent-dim",

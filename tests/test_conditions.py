@@ -116,7 +116,7 @@ def test_a_model_without_conditions_refuses_a_context():
 def test_what_is_generated_under_a_label_is_of_that_class(digits):
     """Judged by a classifier of real digits, which is right for 96 % of real test digits."""
     torch.set_default_dtype(torch.float32)
-    config = TrainConfig(epochs=40, learning_rate=3e-3)
+    config = TrainConfig(epochs=40, batch_size=128, learning_rate=3e-3)
     vae = build_vae(
         ModelConfig(latent_dim=5, hidden=(128,)), digits.schema, moments=digits.train.moments()
     )

@@ -207,7 +207,7 @@ def test_commands_refuse_misspelt_choices(capsys):
             "data",
             "scaling",
             "standart",
-            "`scaling` must be one of auto, none, unit, standard; got 'standart'",
+            "`scaling` must be one of auto, none, unit, standard, common; got 'standart'",
         ),
         ("model", "latent_dim", 0, "`latent_dim` must be at least 1; got 0. Use for example 10."),
         (

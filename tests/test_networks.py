@@ -369,7 +369,7 @@ def test_a_convolutional_vae_learns_the_digits(network):
     model = ModelConfig(network=network, filters=(16,), hidden=(64,), latent_dim=5)
     vae = build_vae(model, data.schema, moments=data.train.moments())
     without = trivial(vae, data.test, data.train)["nll"]["mean"]
-    config = TrainConfig(epochs=12, learning_rate=5e-3, compile="off")
+    config = TrainConfig(epochs=12, batch_size=128, learning_rate=5e-3, compile="off")
     losses = [
         row["valid_loss"]
         for row in fit(build_objective(vae, config), data.train, data.valid, config).rows

@@ -114,7 +114,9 @@ def test_a_certain_classifier_makes_it_the_conditional_elbo(few):
 def test_hidden_labels_are_found_better_than_by_the_known_ones_alone(few, tmp_path):
     """50 labels of 1,434 rows; a logistic regression of these 50 finds 86 % of the test labels."""
     torch.set_default_dtype(torch.float32)
-    config = TrainConfig(objective="m2", epochs=20, learning_rate=3e-3, compile="off")
+    config = TrainConfig(
+        objective="m2", epochs=20, batch_size=128, learning_rate=3e-3, compile="off"
+    )
     model = ModelConfig(latent_dim=5, hidden=(128,), classifier=True)
     vae = build_vae(model, few.schema, moments=few.train.moments())
     objective = build_objective(vae, config)

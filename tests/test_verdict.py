@@ -36,7 +36,7 @@ def collapsed(tmp_path_factory):
     config = RunConfig(
         source=str(folder / "rows.npy"),
         model=ModelConfig(latent_dim=2, likelihood="gaussian-shared", hidden=(4,)),
-        train=TrainConfig(steps=200, learning_rate=0.02, beta=1000.0),
+        train=TrainConfig(steps=200, batch_size=128, learning_rate=0.02, beta=1000.0),
         evaluation=EvaluationConfig(nll_samples=5),
     )
     return train_run(config, folder / "run")
@@ -204,7 +204,7 @@ def test_a_training_that_diverged_is_said_to_have(tmp_path):
     config = RunConfig(
         source=str(tmp_path / "rows.npy"),
         model=ModelConfig(latent_dim=2, likelihood="gaussian-identity", posterior_std="exp"),
-        train=TrainConfig(epochs=40, learning_rate=1.0),
+        train=TrainConfig(epochs=40, batch_size=128, learning_rate=1.0),
         evaluation=EvaluationConfig(nll_samples=5),
     )
     train_run(config, tmp_path / "run", pictures=False)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from variform.config.checks import Count, checked
+from variform.config.checks import Count, NotNegative, checked
 
 
 @checked
@@ -32,11 +32,19 @@ class DataConfig:
             see what objective m2 makes of few labels.
         scaling: How raw values become the values the model sees: `unit` maps the range of all rows read to [0, 1]
             (the range of held-out rows is all that is looked at of them), `standard` gives each column mean 0 and
-            standard deviation 1 in the training rows, `none` leaves them. `auto` maps pixels to [0, 1], leaves numbers
-            that are in [0, 1] already, and standardises the rest; likelihoods of counts get `none`.
+            standard deviation 1 in the training rows, `common` centres each column and divides all by one number, the
+            root of their mean variance, `none` leaves them. `auto` maps pixels to [0, 1], leaves numbers that are in
+            [0, 1] already, takes `common` for curves (8 columns or more without names, or with names that differ in
+            numbers, whose neighbours are nearly alike), and standardises the rest; likelihoods of counts get `none`.
         binarise: `threshold` cuts at one half; `dynamic` draws 0 or 1 afresh at every presentation, with the grey
             value as probability.
         split_seed: Seed of the hash that assigns each row to train, validation or test.
+        group: Rows that belong together and are never in two parts: those of one value in this column of a table; or
+            `families`, rows that a chain of others within `tolerance` connects. By default only equal rows are kept
+            together; `rows` splits even these, by their numbers, for data of few different rows.
+        tolerance: Root mean square difference over the columns, in their unit, up to which two rows are nearly the
+            same: the share of test rows that are so near to a training row is printed, with and without groups. By
+            default, where there are groups, a twentieth of the standard deviation.
         memory_map: Whether the rows of .npy files stay on disk: `on`, `off`, or `auto`, from 1 GiB on.
     """
 
@@ -53,7 +61,9 @@ class DataConfig:
     reals: tuple[str, ...] = ()
     condition: tuple[str, ...] = ()
     labelled: Count | None = None
-    scaling: Literal["auto", "none", "unit", "standard"] = "auto"
+    scaling: Literal["auto", "none", "unit", "standard", "common"] = "auto"
     binarise: Literal["none", "threshold", "dynamic"] = "none"
     split_seed: int = 0
+    group: str | None = None
+    tolerance: NotNegative | None = None
     memory_map: Literal["auto", "on", "off"] = "auto"

@@ -5,8 +5,9 @@
 | `data.cells` | `mixed` for likelihood `mixed` | `reading` |
 | `data.scaling` | `none` for likelihoods of counts, instead of `auto` | `reading` |
 | `model.classifier` | true for objective `m2` | `settled` |
-| `train.batch_size` | 128, or all rows where there are fewer | `settled`, `for_rows` |
+| `train.batch_size` | about a 32nd of the rows, see `for_rows` | `settled`, `for_rows` |
 | `train.epochs` | 20, or as many as make 3,000 steps, unless `steps` are given | `settled`, `epochs` |
+| `train.patience` | 0, or a third of the epochs settled for few rows, see `for_rows` | `settled`, `for_rows` |
 | steps in all | `steps`, or those of all epochs | `total_steps` |
 
 A config.toml has what `settled` gives. What `reading` gives is found anew from what the user wrote: checkpoints know
@@ -21,10 +22,15 @@ from variform.config.checks import Count, checked
 from variform.config.choices import COUNTED
 from variform.config.data import DataConfig
 from variform.config.run import RunConfig
-from variform.config.training import TrainConfig
+from variform.config.training import LARGEST_BATCH, TrainConfig
 
 _LEAST_EPOCHS = 20
 _LEAST_STEPS = 3000
+_SMALLEST_BATCH = 16
+_BATCHES_AN_EPOCH = 32
+_PATIENT_FOR = 3  # parts of the training
+_COMPARES_ROWS = ("beta-tc", "dip-i", "dip-ii", "info", "wae", "factor")
+"""Objectives that estimate something from the rows of a batch, for which a small one is too little."""
 
 
 @checked
@@ -37,7 +43,7 @@ def settled(config: RunConfig, rows: Count | None = None) -> RunConfig:
 
     Example:
         >>> settled(RunConfig(), 90).train.batch_size
-        90
+        16
         >>> settled(RunConfig(train=TrainConfig(objective="m2"))).model.classifier
         True
     """
@@ -71,27 +77,56 @@ def reading(config: RunConfig) -> DataConfig:
 
 @checked
 def for_rows(config: TrainConfig, rows: Count) -> TrainConfig:
-    """The configuration with the `batch_size` for this number of training rows.
+    """The configuration with the `batch_size` and the `patience` for this number of training rows.
+
+    Where no batch is given it is the power of two nearest to rows / 32 among 16, 32, 64 and 128, so that few rows make
+    many steps; 128 for an objective that compares the rows of a batch with each other; never more than there are rows.
+
+    Where neither patience nor length is given, and rows so few that the length is one of steps, validation stops the
+    training after a third of it without a better loss, about 1,000 steps; but not where the weight of the KL term
+    follows a schedule, for then the loss of its end, which is validated, may rise before it falls.
 
     Raises:
         ValueError: for fewer rows than the batch that was asked for.
 
     Example:
-        >>> [for_rows(TrainConfig(batch_size=size), 90).batch_size for size in (None, 32)]
-        [90, 32]
+        >>> [for_rows(TrainConfig(), rows).batch_size for rows in (10, 240, 1_200, 60_000)]
+        [10, 16, 32, 128]
+        >>> for_rows(TrainConfig(), 240).patience, for_rows(TrainConfig(epochs=200), 240).patience
+        (67, 0)
         >>> for_rows(TrainConfig(batch_size=128), 90)
         Traceback (most recent call last):
         ValueError: `batch_size` must not exceed the 90 training rows; got 128. Use `batch_size=90` or smaller, or \
 bring more rows.
     """
     if config.batch_size is None:
-        return dataclasses.replace(config, batch_size=min(config.batch, rows))
-    if rows < config.batch_size:
+        config = dataclasses.replace(config, batch_size=min(_usual_batch(config, rows), rows))
+    if rows < config.batch:
         raise ValueError(
             f"`batch_size` must not exceed the {rows} training rows; got {config.batch_size}. "
             f"Use `batch_size={rows}` or smaller, or bring more rows."
         )
+    if config.patience is None:
+        config = dataclasses.replace(config, patience=_usual_patience(config, rows))
     return config
+
+
+def _usual_patience(config: TrainConfig, rows: int) -> int:
+    if config.epochs or config.steps or config.warmup or config.capacity_steps:
+        return 0
+    passes = _usual_epochs(config, rows)
+    return math.ceil(passes / _PATIENT_FOR) if passes > _LEAST_EPOCHS else 0
+
+
+def _usual_batch(config: TrainConfig, rows: int) -> int:
+    if _compares_rows(config):
+        return LARGEST_BATCH
+    power = round(math.log2(rows / _BATCHES_AN_EPOCH))
+    return min(max(2**power, _SMALLEST_BATCH, config.accumulate), LARGEST_BATCH)
+
+
+def _compares_rows(config: TrainConfig) -> bool:
+    return config.objective in _COMPARES_ROWS or bool(config.free_bits or config.capacity)
 
 
 @checked
@@ -102,9 +137,11 @@ def epochs(config: TrainConfig, rows: Count) -> int:
         >>> [epochs(TrainConfig(batch_size=100), rows) for rows in (200, 3_000, 60_000)]
         [1500, 100, 20]
     """
-    return config.epochs or max(
-        _LEAST_EPOCHS, math.ceil(_LEAST_STEPS / steps_per_epoch(config, rows))
-    )
+    return config.epochs or _usual_epochs(for_rows(config, rows), rows)
+
+
+def _usual_epochs(config: TrainConfig, rows: int) -> int:
+    return max(_LEAST_EPOCHS, math.ceil(_LEAST_STEPS / math.ceil(rows / config.batch)))
 
 
 @checked
@@ -115,7 +152,7 @@ def steps_per_epoch(config: TrainConfig, rows: Count) -> int:
         >>> steps_per_epoch(TrainConfig(batch_size=100), 250)
         3
     """
-    return math.ceil(rows / min(config.batch, rows))
+    return math.ceil(rows / for_rows(config, rows).batch)
 
 
 @checked
@@ -127,3 +164,44 @@ def total_steps(config: TrainConfig, rows: Count) -> int:
         (6, 7)
     """
     return config.steps or epochs(config, rows) * steps_per_epoch(config, rows)
+
+
+@checked
+def chosen(config: TrainConfig, rows: Count) -> str:
+    """What is settled here for a training that does not say it, in a line with the reasons; "" where all is given.
+
+    Args:
+        config: What the user asks for.
+        rows: Number of training rows.
+
+    Example:
+        >>> chosen(TrainConfig(epochs=100), 240)
+        'batches of 16 rows (240 / 32 rounded to a power of two from 16 to 128)'
+        >>> chosen(TrainConfig(batch_size=16), 240)
+        '200 epochs or 3,000 steps (at least 20 and 3,000), or until 67 epochs are no better'
+        >>> chosen(TrainConfig(steps=500, batch_size=32), 240)
+        ''
+    """
+    parts = []
+    if config.batch_size is None:
+        size = for_rows(config, rows).batch
+        parts.append(f"batches of {size} rows ({_why_batch(config, rows, size)})")
+    if config.epochs is None and config.steps is None:
+        patience = for_rows(config, rows).patience
+        parts.append(
+            f"{epochs(config, rows):,} epochs or {total_steps(config, rows):,} steps "
+            f"(at least {_LEAST_EPOCHS} and {_LEAST_STEPS:,})"
+            + (f", or until {patience:,} epochs are no better" if patience else "")
+        )
+    return ", ".join(parts)
+
+
+def _why_batch(config: TrainConfig, rows: int, size: int) -> str:
+    if size == rows:
+        return "all there are"
+    if _compares_rows(config):
+        return "the objective compares the rows of a batch"
+    return (
+        f"{rows:,} / {_BATCHES_AN_EPOCH} rounded to a power of two "
+        f"from {_SMALLEST_BATCH} to {LARGEST_BATCH}"
+    )

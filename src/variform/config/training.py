@@ -17,6 +17,9 @@ from variform.config.checks import (
 )
 from variform.config.choices import DeviceName, ObjectiveName
 
+LARGEST_BATCH = 128
+"""Of those that are chosen by the number of rows."""
+
 
 @checked
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +29,8 @@ class TrainConfig:
     Args:
         epochs: Passes over the training rows; by default 20, or as many as make 3,000 steps where the rows are few.
         steps: Number of optimiser steps; where given, it replaces `epochs`.
-        batch_size: Rows per step, by default 128, or all where there are fewer; the last, smaller batch of an epoch is
-            kept.
+        batch_size: Rows per step, by default about a 32nd of the training rows, from 16 to 128 (128 where the
+            objective compares the rows of a batch); the last, smaller batch of an epoch is kept.
         accumulate: Work through each batch in this many parts, one after another, for batches that do not fit into
             memory; the gradient is that of the whole batch, up to rounding.
         optimizer: `adam`, or `rmsprop` in its centred form.
@@ -68,7 +71,8 @@ class TrainConfig:
         ema: Decay, a step, of an exponential moving average of the weights, which is then what is validated and kept:
             about their mean over the last 1 / (1 - ema) steps, at most the last ninth of those done; 0 for none. What
             a likelihood learns without a gradient, as `gaussian-optimal` its variance, stays that of the weights.
-        patience: Stop after this many epochs without a better validation loss; 0 for never.
+        patience: Stop after this many epochs without a better validation loss; 0 for never. By default never, but a
+            third of the epochs where their number was chosen for few rows and the KL term has no schedule.
         seed: Seed of everything that is drawn.
         shuffle_block: For data larger than memory on a disk that is slow to jump: this many neighbouring rows stay
             together when an epoch is shuffled (see docs/data.md); 0 shuffles all rows.
@@ -118,7 +122,7 @@ class TrainConfig:
     noise_level: NotNegative = 0.0
     clip_norm: NotNegative = 0.0
     ema: Annotated[float, Range("[0, 1)", 0.999)] = 0.0
-    patience: Natural = 0
+    patience: Natural | None = None
     seed: int = 0
     shuffle_block: Natural = 0
     checkpoint_every: str = "10s"
@@ -136,8 +140,8 @@ class TrainConfig:
 
     @property
     def batch(self) -> int:
-        """Rows per step, where there are so many."""
-        return self.batch_size or 128
+        """Rows per step: as given, or the most that are taken by themselves where the rows are not known."""
+        return self.batch_size or LARGEST_BATCH
 
     @property
     def is_point(self) -> bool:

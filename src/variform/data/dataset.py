@@ -302,6 +302,9 @@ class Splits:
             validation sets that are also among its training rows.
         fingerprint: SHA-256 of all that was read (shape, type, values, labels, own split), in hexadecimal.
         notes: Sentences that a reader of a report should know.
+        scaling: As in `DataConfig`, but never `auto`: what was chosen then.
+        leaks: Share of the test rows that are nearly the same as a training row: `by_row`, under a split by hash of
+            each row, and `by_group`, under one by group. {} where neither groups nor a tolerance were asked for.
 
     Example:
         >>> from variform.data.reading import read
@@ -317,6 +320,8 @@ class Splits:
     duplicates: dict[str, int]
     fingerprint: str
     notes: tuple[str, ...]
+    scaling: str
+    leaks: dict[str, float | None]
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(getattr(self, part)):,} {part}" for part in PARTS)

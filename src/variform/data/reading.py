@@ -32,13 +32,15 @@ from variform.data.dataset import (
     in_chunks,
     rows_at_once,
 )
+from variform.data.groups import FAMILIES, ROWS, Near, group_digests, near_rows
 from variform.data.labels import condition_of, contexts_of, hidden_labels, known_labels, label_index
 from variform.data.mixed import as_mixed, known_categories
-from variform.data.scaling import with_scaling
+from variform.data.scaling import usual_scaling, with_scaling
 from variform.data.schema import Schema, as_array
 from variform.data.sources.formats import FORMATS, check_options, read_source, source_format
 from variform.data.sources.source import Rendered, Shards, Source
 from variform.data.splitting import (
+    assigned,
     count_duplicates,
     digests_of,
     fingerprint,
@@ -298,10 +300,17 @@ def _splits(source: Source, config: DataConfig) -> Splits:
     if kinds:
         unscaled = dataclasses.replace(unscaled, levels=None)
     own = own_parts(source.own, len(raw))
-    digests, groups = _digests(source, raw)
+    digests, alike = _digests(source, raw)
+    near = near_rows(raw, unscaled, config)
+    groups = group_digests(source, alike, near, config.group)
     rows, are_families_whole = _split(source, own, groups, config)
+    leaks, notes_of_leaks = _leaks(source, own, alike, near, rows, config)
     train = rows["train"]
-    schema = with_scaling(unscaled, Dataset(raw, unscaled, rows=train), config)
+    unscaled_train = Dataset(raw, unscaled, rows=train)
+    scaling, notes_of_scaling = config.scaling, ()
+    if scaling == "auto":
+        scaling, notes_of_scaling = usual_scaling(unscaled, unscaled_train)
+    schema = with_scaling(unscaled, unscaled_train, scaling, config)
     conditions = tuple(condition_of(name, source, train.numpy()) for name in config.condition)
     schema = dataclasses.replace(schema, conditions=conditions)
     contexts = contexts_of(source, conditions)
@@ -324,13 +333,60 @@ def _splits(source: Source, config: DataConfig) -> Splits:
         fingerprint=fingerprint(
             raw, own, digests, classes, labels, known, is_sampled=source.keys is not None
         ),
+        scaling=scaling,
+        leaks=leaks,
         notes=(
             *source.notes,
-            *_notes(source, raw, own, duplicates, rows),
-            *_notes_of_families(source, rows, digests, are_whole=are_families_whole),
+            *_notes(source, raw, own, duplicates, rows, _unit(source, groups, config)),
+            *_notes_of_families(source, rows, digests, config, are_whole=are_families_whole),
+            *notes_of_leaks,
             *_notes_of_cells(schema, raw),
+            *notes_of_scaling,
         ),
     )
+
+
+def _leaks(
+    source: Source,
+    own: np.ndarray,
+    alike: np.ndarray,
+    near: Near | None,
+    rows: dict[str, Tensor],
+    config: DataConfig,
+) -> tuple[dict[str, float | None], tuple[str, ...]]:
+    """Shares of test rows that are near a training row, under both splits, and what is said of them."""
+    if near is None:
+        return {}, ()
+    by_row = assigned(own, alike, config.split_seed)
+    by_group = rows
+    if config.group is None:
+        families = group_digests(source, alike, near, FAMILIES)
+        by_group = assigned(own, families, config.split_seed)
+    leaks = {"by_row": near.leak(by_row), "by_group": near.leak(by_group)}
+    shares = {
+        name: "there are no test rows that are"
+        if leak is None
+        else f"{leak:.1%} of the test rows are"
+        for name, leak in leaks.items()
+    }
+    what = FAMILIES if config.group is None else config.group
+    note = (
+        f"leak: split by hash of each row, {shares['by_row']} nearly the same as a training row; split by group "
+        f"(`group={what!r}`), {shares['by_group']}; nearly the same are rows within {near.words}{near.option}"
+    )
+    return leaks, (note,)
+
+
+def _unit(source: Source, groups: np.ndarray, config: DataConfig) -> str:
+    """What the split is by, in words."""
+    if config.group is None:
+        return "row" if source.keys is None else "group of rows"
+    if source.groups is None and config.group == ROWS:
+        return "row's number"
+    count = len(np.unique(groups, axis=0))
+    if source.groups is None:
+        return f"of {count:,} families"
+    return f"of {count:,} values of {quoted(config.group)}"
 
 
 def _digests(source: Source, raw: Tensor | StoredRows) -> tuple[np.ndarray, np.ndarray]:
@@ -347,7 +403,7 @@ def _split(
 ) -> tuple[dict[str, Tensor], bool]:
     """Which rows are in which split, and whether families are whole: they are where they are enough for three parts."""
     seed, name = config.split_seed, source.name
-    if source.families is None:
+    if source.families is None or config.group is not None:
         return split_rows(own, groups, seed, name), True
     try:
         return split_rows(own, with_families(groups, source.families), seed, name), True
@@ -356,9 +412,14 @@ def _split(
 
 
 def _notes_of_families(
-    source: Source, rows: dict[str, Tensor], digests: np.ndarray, *, are_whole: bool
+    source: Source,
+    rows: dict[str, Tensor],
+    digests: np.ndarray,
+    config: DataConfig,
+    *,
+    are_whole: bool,
 ) -> Iterator[str]:
-    if source.families is None:
+    if source.families is None or config.group is not None:
         return
     if not are_whole:
         yield (
@@ -550,9 +611,13 @@ def _kinds_in_words(schema: Schema) -> Iterator[str]:
 
 
 def _notes(
-    source: Source, raw: Tensor | StoredRows, own: np.ndarray, duplicates: dict[str, int], rows: dict[str, Tensor]
-) -> Iterator[str]:  # fmt: skip
-    unit = "row" if source.keys is None else "group of rows"
+    source: Source,
+    raw: Tensor | StoredRows,
+    own: np.ndarray,
+    duplicates: dict[str, int],
+    rows: dict[str, Tensor],
+    unit: str,
+) -> Iterator[str]:
     # Of these a tenth, but for chance and for duplicates, which stay together.
     hashed = max(1, int((own == 0).sum()))
     valid, test = (f"{len(rows[part]) / hashed:.1%}" for part in ("valid", "test"))

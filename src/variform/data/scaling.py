@@ -1,12 +1,15 @@
 """How raw values become the values that the model sees."""
 
 import dataclasses
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from variform.config.checks import checked
 from variform.config.data import DataConfig
 from variform.config.words import quoted
 from variform.data.checks import require_binarisable, require_observed
@@ -14,14 +17,26 @@ from variform.data.columns import extent
 from variform.data.dataset import Dataset, rows_at_once
 from variform.data.schema import Schema
 
+Scaling = Literal["none", "unit", "standard", "common"]
 
-def with_scaling(schema: Schema, train: Dataset, config: DataConfig) -> Schema:
-    """`schema` with the scaling and binarisation of `config`: a pair for each real column, one pair for all pixels."""
+_LEAST_CURVE = 8  # columns: fewer are no curve, whatever they hold
+_MOST_SERIES = 3  # x, y and z
+_SMOOTH = 0.1
+
+
+@checked
+def with_scaling(schema: Schema, train: Dataset, choice: Scaling, config: DataConfig) -> Schema:
+    """`schema` with a scaling and the binarisation of `config`: a pair a real column, one pair for all pixels."""
     if schema.kinds and config.binarise != "none":
         raise ValueError(
             f"`binarise` is for images and plain tables; got {config.binarise} with a mixed table. Leave it out."
         )
-    shift, scale = _shift_and_scale(schema, train, config.scaling)
+    if schema.gaps:
+        low, _ = extent(
+            train.raw_batches(rows_at_once(schema.shape)), pooled=schema.kind == "image"
+        )
+        require_observed(low, schema.columns, schema.source, " in a training row")
+    shift, scale = _shift_and_scale(schema, train, choice)
     length = len(schema.low)
     scaled = dataclasses.replace(
         schema,
@@ -33,19 +48,77 @@ def with_scaling(schema: Schema, train: Dataset, config: DataConfig) -> Schema:
     return scaled
 
 
-def _shift_and_scale(
-    schema: Schema, train: Dataset, choice: Literal["auto", "none", "unit", "standard"]
-) -> tuple[Tensor, Tensor]:
+def usual_scaling(schema: Schema, train: Dataset) -> tuple[Scaling, tuple[str, ...]]:
+    """The scaling of data for which none is asked, and what is said of it."""
+    if schema.kinds:
+        return "standard", ()
+    if schema.levels:
+        return "unit", ()
+    if min(schema.low) >= 0 and max(schema.high) <= 1:  # what is in [0, 1] already stays as it is
+        return "none", ()
+    if schema.kind == "image":
+        return "unit", ()
+    if not _may_be_series(schema.columns):
+        return "standard", ()
+    change = roughness(train)
+    if change > _SMOOTH:
+        return "standard", ()
+    note = (
+        f"the columns are taken for a curve or coordinates in one unit, as neighbours differ by {change:.1%} of their "
+        "variance: each is centred and all are divided by one number; `scaling='standard'` divides each by its own"
+    )
+    return "common", (note,)
+
+
+def _may_be_series(columns: tuple[str, ...]) -> bool:
+    """Whether names of columns may be those of a curve: they differ in numbers alone, but for up to three stems."""
+    stems = Counter(re.sub(r"\d+(?:[.,]\d+)?", "", name) for name in columns)
+    return len(stems) <= _MOST_SERIES and min(stems.values()) >= _LEAST_CURVE
+
+
+def roughness(data: Dataset) -> float:
+    r"""How much neighbouring columns of a table differ, in shares of their variance: 2 of independent ones, 0 of equal.
+
+    $\min_{l \le 3} \sum_{n,j} (c_{n,j+l} - c_{nj})^2 / \tfrac12 \sum_{n,j} (c_{n,j+l}^2 + c_{nj}^2)$ with
+    centred columns c. The lags l of 2 and 3 are for coordinates x1, y1, x2, y2, ... Columns of another unit than
+    their neighbours' make it large, as those do that do not go along with them.
+
+    Args:
+        data: Rows of a table; what is missing does not count.
+
+    Reference:
+        von Neumann (1941): the ratio of the mean square successive difference to the variance.
+
+    Example:
+        >>> from variform.data.reading import dataset_from
+        >>> rows = torch.randn(1000, 1) * torch.linspace(1, 2, 20)
+        >>> round(roughness(dataset_from(rows)), 3), round(roughness(dataset_from(torch.randn(1000, 20))))
+        (0.001, 2)
+    """
+    size = rows_at_once(data.schema.shape)
+    mean, _ = _mean_and_std(lambda: data.raw_batches(size))
+    ratios = []
+    for lag in range(1, min(_MOST_SERIES + 1, len(mean))):
+        changes = squares = 0.0
+        for chunk in data.raw_batches(size):
+            centred = chunk.double() - mean
+            first, second = centred[:, :-lag], centred[:, lag:]
+            change = second - first
+            changes += change.square().nansum().item()
+            both = (first.square() + second.square()) / 2
+            squares += both[~change.isnan()].sum().item()
+        ratios.append(changes / squares if squares else 2.0)
+    return min(ratios, default=2.0)
+
+
+def _shift_and_scale(schema: Schema, train: Dataset, choice: Scaling) -> tuple[Tensor, Tensor]:
     size = rows_at_once(schema.shape)
-    if schema.gaps:
-        low, _ = extent(train.raw_batches(size), pooled=schema.kind == "image")
-        require_observed(low, schema.columns, schema.source, " in a training row")
     if schema.kinds:
         return _shift_and_scale_of_reals(schema, train, choice)
-    if choice == "auto":
-        choice = _usual(schema)
     if choice == "none":
         return torch.zeros(1), torch.ones(1)
+    if choice == "common":
+        return _centres_and_common_scale(schema, train)
     if choice == "unit" and schema.levels:
         return torch.zeros(1), torch.tensor([schema.levels - 1.0])
     if choice == "unit":
@@ -60,17 +133,24 @@ def _shift_and_scale(
     return _mean_and_std(lambda: train.raw_batches(size))
 
 
-def _usual(schema: Schema) -> Literal["none", "unit", "standard"]:
-    """The scaling of plain data for which none is asked: what is in [0, 1] already stays as it is."""
-    if schema.levels:
-        return "unit"
-    if min(schema.low) >= 0 and max(schema.high) <= 1:
-        return "none"
-    return "unit" if schema.kind == "image" else "standard"
+def _centres_and_common_scale(schema: Schema, train: Dataset) -> tuple[Tensor, Tensor]:
+    """The mean of each column, and the root of the mean of the columns' variances; some columns may be constant."""
+    if schema.kind == "image":
+        raise ValueError(
+            f"`scaling='common'` centres each column of a table; {schema.source} holds images. "
+            "Use `scaling='standard'`, which gives all pixels one mean and one scale."
+        )
+    size = rows_at_once(schema.shape)
+    mean, std = _mean_and_std(lambda: train.raw_batches(size))
+    scale = std.square().mean().sqrt()
+    if scale == 0:
+        low, high = extent(train.raw_batches(size), pooled=False)
+        _require_variation(low, high, schema, "training row")
+    return mean, scale
 
 
 def _shift_and_scale_of_reals(
-    schema: Schema, train: Dataset, choice: Literal["auto", "none", "unit", "standard"]
+    schema: Schema, train: Dataset, choice: Scaling
 ) -> tuple[Tensor, Tensor]:
     """Of a mixed table: what the choice says for real columns; all others stay as they are."""
     shift = torch.zeros(len(schema.kinds), dtype=torch.float64)
@@ -91,6 +171,8 @@ def _shift_and_scale_of_reals(
         shifts, scales = low, high - low
     else:
         shifts, scales = _mean_and_std(lambda: train.raw_batches(size))
+    if choice == "common":
+        scales = scales[reals].square().mean().sqrt().expand_as(scales)
     shift[reals] = shifts[reals]
     scale[reals] = scales[reals]
     return shift, scale

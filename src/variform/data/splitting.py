@@ -62,20 +62,37 @@ def split_rows(own: np.ndarray, digests: np.ndarray, seed: int, name: str) -> di
     A row's split depends on its values and the seed alone, so that equal rows stay together and rows that are added or
     moved change nothing for the others.
     """
+    rows = assigned(own, digests, seed)
+    for part, index in rows.items():
+        if len(index) == 0:
+            raise ValueError(_without(part, own, digests, name))
+    return rows
+
+
+def assigned(own: np.ndarray, digests: np.ndarray, seed: int) -> dict[str, Tensor]:
+    """As `split_rows`, but a part may be empty."""
     parts = own.copy()
     missing = missing_parts(own)
     if missing:
         _hold_out(missing, parts, digests, seed)
-    rows = {}
-    for number, part in enumerate(PARTS):
-        index = np.flatnonzero(parts == number)
-        if len(index) == 0:
-            raise ValueError(
-                f"every split must hold a row; the {len(own)} rows of {name} leave none for {part}; equal rows"
-                " stay together. Give more rows or another `split_seed`."
-            )
-        rows[part] = torch.from_numpy(index)
-    return rows
+    return {
+        part: torch.from_numpy(np.flatnonzero(parts == number)) for number, part in enumerate(PARTS)
+    }
+
+
+def _without(part: str, own: np.ndarray, digests: np.ndarray, name: str) -> str:
+    """What is said where a part is empty, with what helps: rows of another kind, not more of the same."""
+    rows, groups = len(own), len(np.unique(digests, axis=0))
+    if groups == rows:
+        return (
+            f"every split must hold a row; the {rows} rows of {name} leave none for {part}. "
+            "Give more rows or another `split_seed`."
+        )
+    return (
+        f"every split must hold a row; the {rows:,} rows of {name} are {groups:,} different ones or groups, which "
+        f"stay together, and leave none for {part}. Use `group='rows'`, which splits equal rows too, or another "
+        "`split_seed`."
+    )
 
 
 def _hold_out(missing: list[str], parts: np.ndarray, digests: np.ndarray, seed: int) -> None:

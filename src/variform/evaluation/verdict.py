@@ -319,7 +319,7 @@ def _ways_of_the_model(
         "a variance that is learned (`likelihood='gaussian-per-feature'`)": not likelihood.learns_variance,
         "`beta=1`": trained.beta > 1,
         "`warmup=1000`, since not all latents are active": has_idle_latents and not trained.warmup,
-        "`scaling='none'`, if all columns have one unit": has_own_units,
+        "`scaling='common'`, if all columns have one unit": has_own_units,
         "a variance a column (`likelihood='gaussian-per-feature'`)": has_own_units
         and learns_one_variance,
     }

@@ -106,7 +106,10 @@ class Run:
         Raises:
             ValueError: when they are not the data that the run was trained on.
         """
-        splits = read(self.config.source, reading(self.config))
+        config = reading(self.config)
+        if config.scaling == "auto" and len(set(schema_of(self.vae).scale)) > 1:
+            config = dataclasses.replace(config, scaling="standard")  # as older versions chose
+        splits = read(self.config.source, config)
         require_same_data(self.folder, splits)
         apart = {"source": "", "occupancy": None, "modes": ()}  # which are not in older files
         known = dataclasses.replace(splits.schema, **apart) == dataclasses.replace(
@@ -229,6 +232,8 @@ def describe(splits: Splits) -> dict[str, Any]:
         "rows": sizes,
         "classes": list(schema.classes),
         "duplicates": splits.duplicates,
+        "scaling": splits.scaling,
+        "leaks": splits.leaks,
         "fingerprint": splits.fingerprint,
         "notes": list(splits.notes),
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 from variform.config.model import ModelConfig, prior_name
 from variform.config.run import objective_name
-from variform.config.settling import reading, steps_per_epoch
+from variform.config.settling import for_rows, reading, steps_per_epoch
 from variform.config.toml import to_dict
 from variform.config.training import TrainConfig
 from variform.evaluation.metrics import METRICS
@@ -79,7 +79,7 @@ def _epochs_asked(config: TrainConfig, rows: int) -> float | None:
     if config.steps is None:
         return config.epochs
     whole, rest = divmod(config.steps, steps_per_epoch(config, rows))
-    return (whole * rows + rest * min(config.batch, rows)) / rows
+    return (whole * rows + rest * for_rows(config, rows).batch) / rows
 
 
 def overview_table(folder: Path) -> tuple[list[str], list[list[str]]]:

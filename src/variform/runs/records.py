@@ -71,6 +71,8 @@ class Data(TypedDict):
     fingerprint: _Text
     classes: NotRequired[list[_Text]]
     duplicates: NotRequired[dict[str, _Count]]
+    scaling: NotRequired[_Text]
+    leaks: NotRequired[dict[str, _Number]]
     notes: NotRequired[list[_Text]]
 
 

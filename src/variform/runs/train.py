@@ -8,8 +8,9 @@ from pathlib import Path
 
 import tomli_w
 
+from variform.config.data import DataConfig
 from variform.config.run import EvaluationConfig, RunConfig
-from variform.config.settling import settled
+from variform.config.settling import chosen, settled
 from variform.config.toml import from_toml, to_dict
 from variform.data.dataset import Splits
 from variform.export.model_file import save
@@ -24,6 +25,7 @@ from variform.runs.scores import assess
 from variform.system import locks, processes
 from variform.system.files import set_aside, sweep, write_json, write_text
 from variform.system.signals import Stopped
+from variform.system.terminal import console
 from variform.system.work import threads_again
 from variform.training.checkpoints import taking
 from variform.training.device import find_device, machine, threads_of
@@ -80,7 +82,10 @@ def _begun(
     stack.enter_context(processes.for_all(new_run(folder, overwrite=overwrite)))
     config = begun(config)
     splits, vae = prepare(config)
-    config = settled(config, len(splits.train))
+    rows = len(splits.train)
+    if progress and processes.rank() == 0 and (choice := chosen(config.train, rows)):
+        console().print(choice, highlight=False, soft_wrap=True)
+    config = settled(config, rows)
     if processes.rank() == 0:
         sweep(folder / name for name in (*RESULTS, *OUTPUTS))
         set_aside(folder, RESULTS)
@@ -154,7 +159,7 @@ def _fit(
         _note_session(folder, config, splits, threads)
     given = {
         "fingerprint": splits.fingerprint,
-        "data": to_dict(config.data),
+        "data": to_dict(config.data) | _chosen_since(config.data, splits),
         "model": to_dict(config.model),
     }
     try:
@@ -173,6 +178,13 @@ def _fit(
         if processes.rank() == 0:
             save(vae, folder / "model.safetensors")  # so that what broke can be looked at
         raise
+
+
+def _chosen_since(config: DataConfig, splits: Splits) -> dict[str, str]:
+    """What older versions chose otherwise: their checkpoints are of other values."""
+    if config.scaling == "auto" and splits.scaling == "common":
+        return {"scaling": splits.scaling}
+    return {}
 
 
 def _finish(run: Run, splits: Splits, history: History, progress: bool, pictures: bool) -> Run:

@@ -265,7 +265,7 @@ class Training:
 
     def is_over(self) -> bool:
         """Whether no epoch follows."""
-        is_stale = stops_early(self.config.patience, self.state.stale)
+        is_stale = stops_early(self.config.patience or 0, self.state.stale)
         return self.step >= self.total_steps or self.state.ended or is_stale
 
     def train_epoch(self) -> Epoch:

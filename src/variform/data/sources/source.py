@@ -200,6 +200,7 @@ class Source:
             one family share a split, where there are families enough.
         keys: Two int64 for each row, (N, 2), instead of a hash of its values, where what they are is known without
             looking: rows that agree in the first share a split, rows that agree in both are equal.
+        groups: What each row belongs to, (N,), numbers or text, where a column says it: rows of a group share a split.
 
     Raises:
         ValueError: if `values` has fewer than two axes, or there is not one label per row.
@@ -224,6 +225,7 @@ the same set.
     names: np.ndarray | None = None
     families: np.ndarray | None = None
     keys: np.ndarray | None = None
+    groups: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.values.ndim < 2:

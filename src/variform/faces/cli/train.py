@@ -44,7 +44,9 @@ def demo(
     config = RunConfig(
         source="digits",
         model=ModelConfig(latent_dim=2, likelihood="gaussian", hidden=(256, 128)),
-        train=TrainConfig(epochs=150, learning_rate=2e-3, schedule="cosine", warmup=600),
+        train=TrainConfig(
+            epochs=150, batch_size=128, learning_rate=2e-3, schedule="cosine", warmup=600
+        ),
     )
     _train(config, out, overwrite=overwrite)
 

@@ -1,0 +1,122 @@
+"""What is settled by the number of rows: batches, epochs and patience, said in one line and kept by the run."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from variform import ModelConfig, TrainConfig, build_objective, build_vae, fit
+from variform.config.run import EvaluationConfig, RunConfig
+from variform.config.settling import chosen, epochs, for_rows, settled, total_steps
+from variform.data.reading import splits_from
+from variform.runs.records import read_config
+from variform.runs.train import resume_run, train_run
+from variform.training.fit import Interrupted
+
+NOISE = np.random.default_rng(0)
+
+
+def test_a_batch_is_the_power_of_two_nearest_to_a_32nd_of_the_rows_from_16_to_128():
+    powers = np.array([16, 32, 64, 128])
+    for rows in [*range(1, 300), *range(300, 9000, 7), 10**6]:
+        nearest = powers[np.abs(np.log(powers / (rows / 32))).argmin()]  # in ratio
+        train = for_rows(TrainConfig(), rows)
+        assert train.batch_size == min(nearest, rows)
+        assert total_steps(train, rows) == epochs(train, rows) * math.ceil(rows / train.batch_size)
+        assert total_steps(train, rows) >= 3000 and epochs(train, rows) >= 20
+
+
+@pytest.mark.parametrize("objective", ["beta-tc", "dip-i", "dip-ii", "info", "wae", "factor"])
+def test_objectives_that_compare_rows_keep_large_batches(objective):
+    assert for_rows(TrainConfig(objective=objective), 240).batch_size == 128
+    assert for_rows(TrainConfig(free_bits=0.1), 240).batch_size == 128
+    assert for_rows(TrainConfig(objective=objective), 90).batch_size == 90
+
+
+@pytest.mark.parametrize(
+    ("given", "patience"),
+    [
+        ({}, 67),
+        ({"schedule": "cosine"}, 67),
+        ({"patience": 0}, 0),
+        ({"patience": 5}, 5),
+        ({"epochs": 300}, 0),
+        ({"steps": 5000}, 0),
+        ({"warmup": 300}, 0),
+        ({"capacity": 5.0, "capacity_steps": 9}, 0),
+    ],
+)
+def test_validation_may_end_a_training_whose_length_nobody_gave(given, patience):
+    assert for_rows(TrainConfig(**given), 240).patience == patience
+    assert for_rows(TrainConfig(), 60_000).patience == 0  # 20 epochs: their number decides
+
+
+def test_what_is_given_goes_first_and_is_not_said():
+    given = TrainConfig(batch_size=50, epochs=7, patience=3)
+    assert settled(RunConfig(train=given), 240).train == given and chosen(given, 240) == ""
+    line = chosen(TrainConfig(), 240)
+    assert "batches of 16" in line and "200 epochs or 3,000 steps" in line and "67 epochs" in line
+    assert "128" in line and "compares" in chosen(TrainConfig(objective="wae"), 240)
+
+
+def test_settling_twice_changes_nothing():
+    once = settled(RunConfig(), 240)
+    assert settled(once, 240) == once and chosen(once.train, 240) == ""
+
+
+def rows_of_a_plane():
+    codes = NOISE.normal(size=(150, 2))
+    return (codes @ NOISE.normal(size=(2, 6)) + 0.1 * NOISE.normal(size=(150, 6))).astype("float32")
+
+
+def tiny(folder, **train):
+    np.save(folder / "plane.npy", rows_of_a_plane())
+    return RunConfig(
+        source=str(folder / "plane.npy"),
+        model=ModelConfig(latent_dim=2, hidden=(8,), likelihood="gaussian-shared"),
+        train=TrainConfig(learning_rate=0.01, **train),
+        evaluation=EvaluationConfig(nll_samples=2),
+    )
+
+
+def test_a_run_says_what_was_chosen_keeps_it_and_goes_on_by_it(tmp_path, capfd):
+    torch.set_default_dtype(torch.float32)
+    config = tiny(tmp_path, steps=24)
+    whole = train_run(config, tmp_path / "whole", progress=True, pictures=False)
+    first, *_ = capfd.readouterr().err.splitlines()
+    rows = len(whole.data().train)
+    assert first == chosen(config.train, rows) and "batches of 16 rows" in first
+    kept = read_config(tmp_path / "whole" / "config.toml").train
+    assert (kept.batch_size, kept.steps, kept.patience) == (16, 24, 0)
+
+    def stop(row):
+        raise KeyboardInterrupt
+
+    stopped = tmp_path / "stopped"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("variform.runs.train.assess", lambda *_, **__: stop(None))
+        with pytest.raises((Interrupted, KeyboardInterrupt)):
+            train_run(config, stopped, pictures=False)
+    again = resume_run(stopped, pictures=False)
+    for name, weight in whole.vae.state_dict().items():
+        assert torch.equal(weight, again.vae.state_dict()[name])
+
+
+def test_validation_ends_a_default_training_that_is_no_longer_better():
+    """Rows without structure: after the mean and the variance are found nothing can be learned from them."""
+    torch.set_default_dtype(torch.float32)
+    splits = splits_from(NOISE.normal(size=(60, 3)).astype("float32"))
+    vae = build_vae(
+        ModelConfig(latent_dim=1, hidden=(32,), likelihood="gaussian-shared"),
+        splits.schema,
+        moments=splits.train.moments(),
+    )
+    config = TrainConfig(learning_rate=0.01, compile="off")
+    history = fit(build_objective(vae, config), splits.train, splits.valid, config)
+    patience = for_rows(config, len(splits.train)).patience
+    assert (
+        history.rows[-1]["epoch"]
+        == history.best_epoch + patience
+        < epochs(config, len(splits.train))
+    )
