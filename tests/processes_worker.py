@@ -42,6 +42,7 @@ CASES = {
     "sharded recomputed": {"sharded": True, "recompute": True},
     "sharded": {"sharded": True, "clip_norm": 3.0, "ema": 0.8},
     "sharded per feature": {"sharded": True, "ema": 0.8},
+    "sharded rmsprop": {"sharded": True, "optimizer": "rmsprop"},
     "bf16": {"precision": "bf16"},
     "optimal variance": {"samples": 2},
     "diverging": {},

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from variform.export.model_file import load_vae
 from variform.runs.records import read_config
 from variform.runs.train import resume_run, train_run
 from variform.system.locks import held
+from variform.training import parts
 
 pytestmark = pytest.mark.long  # the whole file, which trains in two processes once
 
@@ -92,9 +94,10 @@ def pixels(tmp_path):
     return tmp_path / "pixels.npy"
 
 
-def test_a_killed_worker_is_named_and_the_run_goes_on_with_one_process(tmp_path, pixels):
+@pytest.mark.parametrize("sharded", [(), ("--sharded",)])
+def test_a_killed_worker_is_named_and_the_run_goes_on_with_one_process(tmp_path, pixels, sharded):
     folder = tmp_path / "run"
-    command = [*TORCHRUN, "-m", "variform", "train", pixels, *OPTIONS, "--out", folder]
+    command = [*TORCHRUN, "-m", "variform", "train", pixels, *OPTIONS, *sharded, "--out", folder]
     # A job whose progress nobody reads waits after some 45 epochs, and does not end before it is killed.
     with subprocess.Popen(
         command, env=environment(), stderr=subprocess.PIPE, text=True, pipesize=4096
@@ -105,10 +108,13 @@ def test_a_killed_worker_is_named_and_the_run_goes_on_with_one_process(tmp_path,
     assert "rank      : 1 " in said and "Signal 9 (SIGKILL)" in said
     reached = len((folder / "history.jsonl").read_text().splitlines())
     assert 0 < reached < 150
+    assert len(parts.files(folder)) in ((2, 3, 4) if sharded else (0,))
     torch.set_default_dtype(torch.float32)
     resume_run(folder, pictures=False)
     alone = tmp_path / "alone"
-    train_run(read_config(folder / "config.toml"), alone, pictures=False)
+    config = read_config(folder / "config.toml")
+    assert config.train.sharded == bool(sharded)
+    train_run(replace(config, train=replace(config.train, sharded=False)), alone, pictures=False)
     rows, rows_alone = (
         [json.loads(line) for line in (path / "history.jsonl").read_text().splitlines()]
         for path in (folder, alone)

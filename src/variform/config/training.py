@@ -89,7 +89,7 @@ class TrainConfig:
         recompute: Keep the inputs of a few layers for the gradient and compute the others twice, for networks of many
             layers that do not fit into memory; the gradient has the same bits.
         sharded: Split weights and optimiser state over the processes of a torchrun job (FSDP2), for networks that do
-            not fit one device.
+            not fit one device; every process must reach the run's folder.
     """
 
     epochs: Count | None = None

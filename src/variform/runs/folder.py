@@ -3,7 +3,7 @@
 config.toml           every value, defaults included
 model.safetensors     the weights of the best epoch, and the JSON to rebuild the model
 last.safetensors      the weights after the last step
-checkpoint.safetensors, history.jsonl
+checkpoint.safetensors, history.jsonl; of a sharded training also checkpoint-*-of-*.safetensors, see `parts`
 environment.json      seed, versions, threads, device, data fingerprint and git commit of the training, once for each
                       environment that it went through
 evaluation.json       held-out numbers with standard errors

@@ -27,6 +27,7 @@ from variform.system.files import set_aside, sweep, write_json, write_text
 from variform.system.signals import Stopped
 from variform.system.terminal import console
 from variform.system.work import threads_again
+from variform.training import parts
 from variform.training.checkpoints import taking
 from variform.training.device import find_device, machine, threads_of
 from variform.training.fit import NonFiniteError, fit
@@ -88,7 +89,7 @@ def _begun(
     config = settled(config, rows)
     if processes.rank() == 0:
         sweep(folder / name for name in (*RESULTS, *OUTPUTS))
-        set_aside(folder, RESULTS)
+        set_aside(folder, [*RESULTS, *parts.files(folder)])
         processes.note_begun(folder)  # from here on, what config.toml says is this run
         write_text(folder / "config.toml", tomli_w.dumps(to_dict(config)))
     history = _fit(config, folder, splits, vae, resume=False, progress=progress)
@@ -124,7 +125,10 @@ def resume_run(
 def _resumed(
     stack: ExitStack, folder: Path, evaluation: EvaluationConfig | None, progress: bool
 ) -> tuple[Run, Splits, History]:
-    """The run in `folder`, which `stack` holds, trained to its end; the folder may be there for process 0 alone."""
+    """The run in `folder`, which `stack` holds, trained to its end.
+
+    The folder may be there for process 0 alone, unless the model is sharded.
+    """
     path, checkpoint = folder / "config.toml", folder / "checkpoint.safetensors"
     is_first = processes.rank() == 0
     if not processes.any_of(is_first and path.is_file())[0]:
@@ -135,13 +139,18 @@ def _resumed(
     (has_checkpoint,) = processes.any_of(is_first and checkpoint.is_file())
     config = from_toml(processes.broadcast(path.read_bytes() if is_first else b""), str(path))
     config = config if evaluation is None else dataclasses.replace(config, evaluation=evaluation)
-    splits, vae = prepare(config, resume=has_checkpoint)
+    present = config
+    if processes.count() == 1:  # over which nothing can be split
+        present = dataclasses.replace(
+            config, train=dataclasses.replace(config.train, sharded=False)
+        )
+    splits, vae = prepare(present, resume=has_checkpoint)
     require_same_data(folder, splits)
     if is_first:
         sweep(folder / name for name in (*RESULTS, *OUTPUTS))
         if evaluation is not None:
             write_text(path, tomli_w.dumps(to_dict(config)))
-    history = _fit(config, folder, splits, vae, resume=has_checkpoint, progress=progress)
+    history = _fit(present, folder, splits, vae, resume=has_checkpoint, progress=progress)
     return Run(folder, config, vae), splits, history
 
 

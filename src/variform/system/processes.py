@@ -218,6 +218,52 @@ def any_of(*flags: bool) -> list[bool]:
     return [bool(value) for value in values.tolist()]
 
 
+def gathered(content: bytes) -> list[bytes]:
+    """What each process brings, in the order of their numbers, in every process; meant for little.
+
+    Example:
+        >>> gathered(b"mine")
+        [b'mine']
+    """
+    if count() == 1:
+        return [content]
+    mine = torch.zeros(count(), dtype=torch.int64)
+    mine[rank()] = len(content)
+    lengths = summed(mine).tolist()
+    if not any(lengths):
+        return [b""] * count()
+    rows = torch.zeros(count(), max(lengths), dtype=torch.uint8)  # a row for each process
+    rows[rank(), : len(content)] = torch.tensor(list(content), dtype=torch.uint8)
+    contents = zip(summed(rows), lengths, strict=True)
+    return [bytes(row[:length].tolist()) for row, length in contents]
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Inside, each process does its part; what one of them cannot do ends all, with its sentence.
+
+    Raises:
+        OSError, ValueError: what this process raised, else an error of that kind with the words of the first that did.
+
+    Example:
+        >>> with together():
+        ...     raise OSError("the disk must have room; it has none. Make room.")
+        Traceback (most recent call last):
+        OSError: the disk must have room; it has none. Make room.
+    """
+    own: OSError | ValueError | None = None
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        own = error
+    said = b"" if own is None else f"{int(isinstance(own, OSError))}{own}".encode()
+    first = next(filter(None, gathered(said)), b"").decode()
+    if own is not None:
+        raise own
+    if first:
+        raise (OSError if first[0] == "1" else ValueError)(first[1:])
+
+
 @contextmanager
 def for_all(holding: AbstractContextManager[None]) -> Iterator[None]:
     """Inside, process 0 holds a folder for all processes; where it cannot, each of them ends with an error.

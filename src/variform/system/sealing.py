@@ -83,6 +83,13 @@ def sealed(
         >>> verified(metadata, tensors, "checkpoint")["state"], tensors["weight"].tolist()
         ({'step': 7}, [1.0, 1.0])
     """
+    return _sealed(header, state, has_flow=has_flow, sort_keys=sort_keys)[0]
+
+
+def _sealed(
+    header: dict[str, Any], state: "dict[str, Tensor]", *, has_flow: bool, sort_keys: bool
+) -> tuple[bytes, str]:
+    """The content of a sealed file, and its checksum."""
     import torch
     from safetensors.torch import save
 
@@ -92,9 +99,11 @@ def sealed(
         versions["zuko"] = version("zuko")
     header = {"format": FORMAT, **versions, **header}
     blank = json.dumps(header | {"sha256": ""}, sort_keys=sort_keys)
-    text = json.dumps(header | {"sha256": checksum(blank, tensors)}, sort_keys=sort_keys)
+    seal = checksum(blank, tensors)
+    text = json.dumps(header | {"sha256": seal}, sort_keys=sort_keys)
     with copying(sum(value.nbytes for value in tensors.values())):
-        return save(tensors, {"variform": text})  # two entries would come in a random order
+        # Two entries would come in a random order.
+        return save(tensors, {"variform": text}), seal
 
 
 def write_sealed(
@@ -104,7 +113,7 @@ def write_sealed(
     *,
     has_flow: bool = False,
     sort_keys: bool = True,
-) -> None:
+) -> str:
     """Write tensors, and the JSON that says what they are, with a checksum of both, whole or not at all.
 
     Args:
@@ -113,10 +122,14 @@ def write_sealed(
         state: The tensors by name.
         has_flow: As of `sealed`.
         sort_keys: As of `sealed`.
+
+    Returns:
+        The checksum, by which another file can name this one.
     """
-    content = sealed(header, state, has_flow=has_flow, sort_keys=sort_keys)
+    content, seal = _sealed(header, state, has_flow=has_flow, sort_keys=sort_keys)
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+    return seal
 
 
 def read_sealed(path: Path) -> "tuple[dict[str, Any], dict[str, Tensor]]":
@@ -128,9 +141,7 @@ def read_sealed(path: Path) -> "tuple[dict[str, Any], dict[str, Tensor]]":
     """
     _require_file(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        metadata, tensors = _mapped(path)
     except (SafetensorError, *_MISFITS) as error:
         raise _broken(path, error) from error
     return verified(metadata, tensors, path.name, finite=True), tensors
@@ -169,6 +180,12 @@ def describe_sealed(path: Path) -> tuple[dict[str, Any], dict[str, Stored]]:
     return header, tensors
 
 
+def _mapped(path: Path) -> "tuple[dict[str, str], dict[str, Tensor]]":
+    """Metadata and tensors of a safetensors file, whose bytes the system reads as they are used."""
+    with safe_open(path, framework="pt") as file:
+        return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+
+
 def _require_file(path: Path) -> None:
     if not path.is_file():
         raise FileNotFoundError(
@@ -182,12 +199,12 @@ def _broken(path: Path, error: BaseException) -> ValueError:
 
 
 def opened(
-    content: bytes, name: str, *, remedy: str = _AGAIN
+    content: bytes | Path, name: str, *, remedy: str = _AGAIN
 ) -> "tuple[dict[str, str], dict[str, Tensor]]":
     """Metadata and tensors of a safetensors file, with or without a seal.
 
     Args:
-        content: What was read from a file.
+        content: What was read from a file; or where it is, and its bytes are read as they are used.
         name: What it must be whole, for messages.
         remedy: What to do where it is not.
 
@@ -203,6 +220,8 @@ def opened(
     from safetensors.torch import load
 
     try:
+        if isinstance(content, Path):
+            return _mapped(content)
         with copying(len(content)):
             tensors = load(content)
         length = int.from_bytes(content[:8], "little")

@@ -1,30 +1,29 @@
 """Checkpoints: everything that the rest of a training depends on, captured, restored, and kept in a file.
 
-The file is sealed, whole or not there; it does not depend on how many processes train.
+The file is sealed, whole or not there. Where the tensors are split over processes, each process writes its rows into a
+file of its own, see `parts`, and checkpoint.safetensors comes last and names them. With how many processes a training
+goes on does not depend on either.
 """
 
 import json
 import math
 import reprlib
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 import torch
-from safetensors.torch import load as from_bytes
-from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from variform.config.checks import Natural, recorded
 from variform.system import locks, processes
 from variform.system.files import to_json, write_text
-from variform.system.heartbeats import copying
 from variform.system.sealing import opened, verified, write_sealed
-from variform.training import divergence
+from variform.training import divergence, parts
 from variform.training.history import CHECKPOINT
 from variform.training.identity import belongs
 
@@ -56,7 +55,10 @@ class _Numbers(TypedDict):
 
 @dataclass
 class State:
-    """Everything that the rest of a run depends on; a checkpoint is this and nothing else."""
+    """Everything that the rest of a run depends on; a checkpoint is this and nothing else.
+
+    Of a sharded training each process has its own: tensors that are split have the rows of this process.
+    """
 
     weights: dict[str, Tensor]
     best: dict[str, Tensor]
@@ -101,8 +103,8 @@ class State:
 
     @property
     def finite(self) -> bool:
-        """Whether every weight is a number."""
-        return all(bool(value.isfinite().all()) for value in self.weights.values())
+        """Whether every weight is a number, of those that this process has."""
+        return all(bool(parts.own(value).isfinite().all()) for value in self.weights.values())
 
     @property
     def kept(self) -> dict[str, Tensor]:
@@ -134,7 +136,10 @@ class Trained:
     average: nn.Module | None = None
 
     def capture(self, sums: Tensor, previous: State | None = None) -> State:
-        """A copy of the present state; `previous` supplies the best weights and the history. All processes call it."""
+        """A copy of the present state, on the CPU; `previous` supplies the best weights and the history.
+
+        All processes call it, and each has what is split as it is.
+        """
         fields: dict[str, Any] = {
             "weights": self._weights(self.module),
             "average": {} if self.average is None else self._weights(self.average),
@@ -166,29 +171,23 @@ class Trained:
         """Give the module, and the average that begins anew with it, these weights, and the optimiser no state.
 
         Args:
-            best: Names and values; of a sharded module only process 0 need have them.
+            best: Names and values, split as those of the module are.
             step: Steps done so far.
         """
-        if self.sharded:
-            with copying(sum(value.nbytes for value in self.module.state_dict().values())):
-                content = to_bytes({name: value.contiguous() for name, value in best.items()})
-                best = dict(sorted(from_bytes(processes.broadcast(content)).items()))
-        self._load(self.module, best)
+        self.module.load_state_dict(best)
         if self.average is not None:
             named = {f"module.{name}": value for name, value in best.items()}
-            self._load(self.average, named | {"n_averaged": torch.tensor(step)})
+            self.average.load_state_dict(named | {"n_averaged": torch.tensor(step)})
         self.optimizer.state.clear()
 
-    def _load(self, module: nn.Module, weights: dict[str, Tensor]) -> None:
-        if self.sharded:
-            _sharded().set_model_state_dict(module, dict(weights), options=_whole())
-        else:
-            module.load_state_dict(weights)
+    def layout(self) -> parts.Layout:
+        """Which rows of its weights this process has; all processes call it."""
+        return parts.Layout.of(dict(self.module.state_dict()))
 
     def _restore(self, state: State, sums: Tensor) -> None:
-        self._load(self.module, state.weights)
+        self.module.load_state_dict(state.weights)
         if self.average is not None:
-            self._load(self.average, state.average)
+            self.average.load_state_dict(state.average)
         if self.average is not None and state.average["n_averaged"].tolist() != state.step:
             raise LookupError(f"the average of the weights is not that of {state.step} steps")
         self._restore_slots(
@@ -215,26 +214,13 @@ class Trained:
         sums.copy_(state.sums if processes.rank() == 0 else torch.zeros_like(sums))
 
     def _weights(self, module: nn.Module) -> dict[str, Tensor]:
-        if self.sharded:
-            whole = _sharded().get_model_state_dict(module, options=_whole())
-            # Buffers are the module's own.
-            return {name: value.clone() for name, value in whole.items()}
         return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
 
     def _slots(self) -> dict[str, Tensor]:
-        # Asking for the state of a sharded one would make it by an empty step.
-        if not self.optimizer.state:
-            return {}
-        if self.sharded:
-            whole = _sharded().get_optimizer_state_dict(
-                self.module, self.optimizer, options=_whole()
-            )
-            named: Any = whole.get("state", {})
-        else:
-            names = [name for name, _ in self.module.named_parameters()]
-            named = {
-                names[index]: slots for index, slots in self.optimizer.state_dict()["state"].items()
-            }
+        names = [name for name, _ in self.module.named_parameters()]
+        named = {
+            names[index]: slots for index, slots in self.optimizer.state_dict()["state"].items()
+        }
         return {
             f"{parameter}.{slot}": torch.as_tensor(value).detach().cpu().clone()
             for parameter, slots in named.items()
@@ -246,18 +232,6 @@ class Trained:
         for key, value in values.items():
             parameter, slot = key.rsplit(".", 1)
             named.setdefault(parameter, {})[slot] = value.clone()
-        if self.sharded:
-            if named:
-                # On every process, for its groups.
-                options = _sharded().StateDictOptions(full_state_dict=True)
-                whole: Any = _sharded().get_optimizer_state_dict(
-                    self.module, self.optimizer, options=options
-                )
-                whole |= {"state": named}
-                _sharded().set_optimizer_state_dict(
-                    self.module, self.optimizer, whole, options=_whole()
-                )
-            return
         order = {name: index for index, (name, _) in enumerate(self.module.named_parameters())}
         for name, parameter in self.module.named_parameters():
             for slot, value in named.get(name, {}).items():
@@ -281,44 +255,77 @@ class Trained:
         )
 
 
-def _sharded() -> Any:
-    """torch's functions for the states of sharded modules; importing them takes a second."""
-    from torch.distributed.checkpoint import state_dict
-
-    return state_dict
-
-
-def _whole() -> Any:
-    return _sharded().StateDictOptions(full_state_dict=True, cpu_offload=True)
-
-
 def save(folder: Path, state: State, identity: str) -> None:
-    """Write checkpoint.safetensors and history.jsonl to `folder`, each whole or not at all; only process 0 writes.
+    """Write checkpoint.safetensors and history.jsonl to `folder`, each whole or not at all.
+
+    Process 0 does. Where the state is split over processes all of them call it, and each writes its part before; the
+    parts of the checkpoint before go when the new one is there.
 
     Raises:
-        OSError: as `taking`.
+        OSError: as `taking`; where one process cannot write its part, all raise it, and the checkpoint before stays.
     """
-    if processes.rank() != 0:
-        return
     names = ("weights", "average", "best", "optimizer", "random")
     groups: dict[str, dict[str, Tensor]] = {name: getattr(state, name) for name in names}
     tensors = {
-        f"{group}/{name}": value.contiguous()
-        for group, items in groups.items()
-        for name, value in items.items()
+        f"{group}/{name}": value for group, items in groups.items() for name, value in items.items()
     }
-    # Best and last may be the same tensors; safetensors wants every tensor to own its memory.
-    tensors = {
-        name: value.clone() if name.startswith("best/") else value
+    split = {name: value for name, value in tensors.items() if parts.is_split(value)}
+    if processes.rank() != 0 and not split:
+        return
+    numbers = {name: getattr(state, name) for name in _Numbers.__annotations__}
+    header: dict[str, Any] = {"state": numbers, "identity": identity}
+    what = f"the checkpoint of step {state.step:,}"
+    if split:
+        header["parts"] = _save_parts(folder, split, what)
+    whole = {name: value for name, value in tensors.items() if name not in split}
+    with processes.together() if split else nullcontext():
+        if processes.rank() == 0:
+            with taking(folder, what):
+                # Rows stay in the order of their columns.
+                content = _apart(whole) | {"sums": state.sums}
+                write_sealed(folder / CHECKPOINT, header, content, sort_keys=False)
+                write_text(
+                    folder / "history.jsonl", "".join(to_json(row) + "\n" for row in state.rows)
+                )
+                parts.sweep(folder)
+
+
+def _save_parts(folder: Path, split: dict[str, Tensor], what: str) -> parts.Parts:
+    """Write what this process has of the tensors that are split; gives what checkpoint.safetensors says of it all."""
+    name = parts.new_name()
+    try:
+        with processes.together():
+            if processes.rank() != 0:
+                _require_reached(folder, [folder])
+            with taking(folder, what):
+                rows = {name: parts.own(value) for name, value in split.items()}
+                seal = write_sealed(folder / name, {}, _apart(rows))
+        described = parts.described(name, seal, split)
+        with processes.together():
+            if processes.rank() == 0:
+                _require_reached(folder, [folder / file["name"] for file in described["files"]])
+    except BaseException:
+        with suppress(OSError):
+            (folder / name).unlink(missing_ok=True)
+        raise
+    return described
+
+
+def _require_reached(folder: Path, paths: list[Path]) -> None:
+    """Refuse a folder that is not there for every process."""
+    if missing := [path for path in paths if not path.exists()]:
+        raise FileNotFoundError(
+            f"`sharded` needs a folder that every process reaches; process {processes.rank()} of {processes.count()} "
+            f"does not find {missing[0]}. Put {folder} where all hosts see it, or leave `sharded` out."
+        )
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Best and last may be the same tensors; safetensors wants every tensor to own its memory."""
+    return {
+        name: value.clone() if name.startswith("best/") else value.contiguous()
         for name, value in tensors.items()
     }
-    tensors["sums"] = state.sums
-    numbers = {name: getattr(state, name) for name in _Numbers.__annotations__}
-    with taking(folder, f"the checkpoint of step {state.step:,}"):
-        header = {"state": numbers, "identity": identity}
-        # Rows stay in the order of their columns.
-        write_sealed(folder / CHECKPOINT, header, tensors, sort_keys=False)
-        write_text(folder / "history.jsonl", "".join(to_json(row) + "\n" for row in state.rows))
 
 
 @contextmanager
@@ -361,26 +368,49 @@ def taking(folder: Path, what: str) -> Iterator[None]:
         ) from error
 
 
-def load(folder: Path, identity: str) -> State:
-    """The state that `save` wrote; process 0 reads it and tells the others.
+def load(folder: Path, identity: str, trained: Trained | None = None) -> State:
+    """The state that `save` wrote; process 0 reads it and tells the others, or each reads its rows.
 
     Args:
         folder: Where the checkpoint is.
         identity: What it must belong to, as for `save`.
+        trained: What it will be restored to; of one that is sharded each process reads its rows, and no others.
 
     Raises:
         FileNotFoundError: when there is none.
-        ValueError: when it is cut short, changed in any bit, or of another run.
+        ValueError: when it or one of its parts is missing, cut short, changed in any bit, or of another run.
     """
+    if trained is None or not trained.sharded:
+        return _load(folder, identity, _told, parts.Layout({}, {}))
+    layout = trained.layout()
+    with processes.together():
+        return _load(folder, identity, _reached, layout)
+
+
+def _told(path: Path) -> bytes | None:
+    """What a file that process 0 reaches holds, in every process; None where it is not there."""
+    is_first = processes.rank() == 0
+    (is_there,) = processes.any_of(is_first and path.is_file())
+    return processes.broadcast(path.read_bytes() if is_first else b"") if is_there else None
+
+
+def _reached(path: Path) -> Path | None:
+    """A file that this process reaches, which is read as it is used; None where it is not there."""
+    return path if path.is_file() else None
+
+
+def _load(
+    folder: Path,
+    identity: str,
+    fetch: Callable[[Path], bytes | Path | None],
+    layout: parts.Layout,
+) -> State:
     path = folder / CHECKPOINT
-    if processes.rank() == 0 and not path.is_file():
+    if (content := fetch(path)) is None:
         raise FileNotFoundError(
             f"{folder} must hold checkpoint.safetensors; it does not. Train anew."
         )
-    content = processes.broadcast(path.read_bytes() if processes.rank() == 0 else b"")
     header, tensors, note = _read(content, path)
-    # In one order everywhere: processes that share out a state do so tensor by tensor.
-    tensors = dict(sorted(tensors.items()))
     try:
         is_same = belongs(header.get("identity"), identity)
     except (ValueError, RecursionError) as error:
@@ -392,6 +422,7 @@ def load(folder: Path, identity: str) -> State:
             f"{path} must come from this configuration and data; it comes from another. "
             "Resume with the run's own config.toml and data, or train anew in another folder."
         )
+    tensors = _own_rows(folder, header, tensors, fetch, layout)
 
     def group(prefix: str) -> dict[str, Tensor]:
         return {
@@ -416,7 +447,53 @@ def load(folder: Path, identity: str) -> State:
     return replace(state, **numbers, note=note)
 
 
-def _read(content: bytes, path: Path) -> tuple[dict[str, Any], dict[str, Tensor], str]:
+def _own_rows(
+    folder: Path,
+    header: dict[str, Any],
+    tensors: dict[str, Tensor],
+    fetch: Callable[[Path], bytes | Path | None],
+    layout: parts.Layout,
+) -> dict[str, Tensor]:
+    """What this process has of the tensors of a checkpoint, from it and from its parts."""
+    rule, remedy = f"{folder / CHECKPOINT} must be a whole checkpoint", _remedy(folder)
+    described: parts.Parts = recorded(
+        parts.Parts, header.get("parts", {"files": [], "bounds": {}}), rule, remedy
+    )
+    parts.require_sound(described, rule, remedy)
+
+    def opened_part(file: parts.File) -> dict[str, Tensor]:
+        path = folder / file["name"]
+        if (content := fetch(path)) is None:
+            raise ValueError(f"{rule}; its part {path} is not there. {remedy}")
+        part, rows, _ = _read(content, path)
+        if part["sha256"] != file["sha256"]:
+            raise ValueError(f"{rule}; its part {path} is that of another one. {remedy}")
+        return rows
+
+    def rows(name: str, count: int) -> slice:
+        return layout.rows(_weight(name), count)
+
+    try:
+        pieces = parts.read(described, opened_part, rows)
+        for name, value in tensors.items():
+            piece = value[rows(name, len(value))] if value.ndim else value
+            # What is read as it is used must not need the file any more when that is replaced.
+            pieces[name] = [piece.clone() if layout.like else piece]
+        return {name: layout.joined(_weight(name), found) for name, found in sorted(pieces.items())}
+    except _MISFITS as error:
+        raise ValueError(f"{rule}; {error}. {remedy}") from error
+
+
+def _weight(name: str) -> str:
+    """The weight that a tensor of a checkpoint is split like, where that is split at all."""
+    group, _, name = name.partition("/")
+    if group in ("weights", "best", "average"):
+        return name.removeprefix("module.") if group == "average" else name
+    weight, _, slot = name.rpartition(".")
+    return weight if group == "optimizer" and slot != "step" else ""
+
+
+def _read(content: bytes | Path, path: Path) -> tuple[dict[str, Any], dict[str, Tensor], str]:
     """Header and tensors of a checkpoint, and a word on one of a version that wrote no checksum."""
     name, remedy = f"{path} must be a whole checkpoint; it", _remedy(path.parent)
     metadata, tensors = opened(content, name, remedy=remedy)

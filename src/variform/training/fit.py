@@ -23,7 +23,7 @@ from variform.system.draws import seeded
 from variform.system.products import require_ways
 from variform.system.signals import Asked, Stopped, noted
 from variform.system.work import threads_again
-from variform.training import divergence
+from variform.training import divergence, parts
 from variform.training.checkpoints import State
 from variform.training.device import computes_behind
 from variform.training.history import History, resume_command
@@ -218,7 +218,7 @@ class Training:
     def last_checkpoint(self) -> State | None:
         """The state to go on from; None where there is no folder."""
         folder = self.saving.folder
-        return None if folder is None else self.saving.load(folder)
+        return None if folder is None else self.saving.load(folder, self.train_step.trained)
 
     def settle_arithmetic(self) -> None:
         """Give the steps the threads and the way of each product that they had before, or those that are fastest."""
@@ -350,7 +350,8 @@ class Training:
             return 0.0
         started = time.monotonic()
         state = self.captured()
-        if state.finite:  # else the next loss says what broke
+        is_broken = processes.any_of(not state.finite)[0]
+        if not is_broken:  # else the next loss says what broke
             self.state = state
             self.saving.save(state)
         if is_stopped:
@@ -491,7 +492,9 @@ class Training:
 
     def best_model(self) -> History:
         """Give the model the weights of its best epoch, ready to be asked; and what the training did."""
-        if self.state.best:  # of a sharded model only process 0 has them
+        if self.config.sharded:
+            parts.fill(self.objective, self.state.best)
+        else:
             self.objective.load_state_dict(self.state.best)
         self.objective.at_step(self.total_steps)
         self.objective.eval()
@@ -499,10 +502,16 @@ class Training:
         return History(
             self.state.rows,
             self.state.best_epoch,
-            self.state.weights,
+            self.last_weights(),
             self.why_it_ended(),
             rollbacks,
         )
+
+    def last_weights(self) -> dict[str, Tensor]:
+        """The weights after the last step; of a sharded model process 0 alone keeps them whole."""
+        gathered = ((name, parts.whole(value)) for name, value in self.state.weights.items())
+        is_first, is_sharded = processes.rank() == 0, self.config.sharded
+        return {name: value for name, value in gathered if is_first or not is_sharded}
 
     def why_it_ended(self) -> str:
         """In words."""

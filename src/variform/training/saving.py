@@ -6,7 +6,7 @@ from pathlib import Path
 from variform.config.training import every
 from variform.system import processes
 from variform.training import checkpoints
-from variform.training.checkpoints import State
+from variform.training.checkpoints import State, Trained
 
 ASK_EVERY = 16
 """How many steps pass between two questions to the other processes whether one was asked to stop or to save."""
@@ -32,13 +32,17 @@ class Saving:
         self._is_alone = processes.count() == 1
         self._note(0)
 
-    def load(self, folder: Path) -> State:
+    def load(self, folder: Path, trained: Trained) -> State:
         """The state of the last checkpoint.
+
+        Args:
+            folder: Where it is.
+            trained: What it will be restored to.
 
         Raises:
             FileNotFoundError, ValueError: as `checkpoints.load`.
         """
-        state = checkpoints.load(folder, self.identity)
+        state = checkpoints.load(folder, self.identity, trained)
         self._note(state.step)
         return state
 
