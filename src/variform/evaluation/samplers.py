@@ -30,6 +30,7 @@ from variform.evaluation.samples import (
 from variform.evaluation.standard_error import Estimate
 from variform.model.fitted_priors import GaussianMixturePrior, ScaledFlowPrior
 from variform.model.vae import VAE, evaluating
+from variform.system.compiling import eager
 from variform.system.draws import seeded
 from variform.system.memory import keep_freed
 from variform.system.progress import progress_bar
@@ -219,7 +220,7 @@ def fit_flow(
         points = aggregated_posterior(vae, train, seed=seed)
         prior.loc.copy_(points.mean(0))
         prior.scale.copy_(points.std(0, correction=0).clamp_min(1e-6))
-        optimizer = torch.optim.Adam(prior.parameters(), lr=_LEARNING_RATE, fused=True)
+        optimizer = eager(torch.optim.Adam)(prior.parameters(), lr=_LEARNING_RATE, fused=True)
         size = _BATCH if len(train) < _MANY_ROWS else _LARGE_BATCH
         passes = max(_PASSES, math.ceil(_ROUND * size / len(train)))
         steps = rounds * passes * math.ceil(len(train) / size)

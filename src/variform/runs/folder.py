@@ -13,8 +13,7 @@ sampler-*.safetensors, samplers.json  laws fitted over z after the training, and
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -32,7 +31,6 @@ from variform.evaluation.verdict import collapsed
 from variform.export.model_file import load_vae
 from variform.model.vae import VAE
 from variform.runs.records import read_config, read_data, read_evaluation, require_run
-from variform.system import locks
 from variform.training.history import resume_command
 
 FIGURES = (
@@ -202,23 +200,6 @@ def unseen(run: Run, context: Tensor | None) -> list[str]:
         return run.data().schema.unseen(context)
     except (ValueError, OSError) as error:
         return [f"Whether the training rows have what is asked for is not known: {error}"]
-
-
-@contextmanager
-def new_run(folder: Path, *, overwrite: bool = False) -> Iterator[None]:
-    """Inside, the folder is there and this process's alone: made, empty, or with `overwrite` an old one.
-
-    Raises:
-        HeldError: when another process writes into it.
-        OSError: when it cannot be made or, without `overwrite`, holds something already.
-    """
-    with locks.held(folder, make=True):
-        if not overwrite and not all(locks.is_lock(path.name) for path in folder.iterdir()):
-            raise FileExistsError(
-                f"the output folder must be new or empty; {folder} is not. "
-                "Choose another `folder`, go on with what is there, or replace it with `overwrite=True`."
-            )
-        yield
 
 
 def describe(splits: Splits) -> dict[str, Any]:

@@ -29,13 +29,13 @@ from variform.evaluation.verdict import SOME_ROWS, distrusted, placed
 from variform.pages.curves import plot_latent_dim_study
 from variform.pages.report import Picture, Table, render
 from variform.pages.style import save_figure
-from variform.runs.folder import Run, new_run, open_run, require_same_data
+from variform.runs.folder import Run, open_run, require_same_data
 from variform.runs.grounds import MEASURES
 from variform.runs.plan import begun, prepare
 from variform.runs.records import read_config, read_evaluation
 from variform.runs.scores import assess, scored_rows
 from variform.runs.train import resume_run, train_run
-from variform.system import processes
+from variform.system import locks, processes
 from variform.system.files import replacing, sweep, write_json, write_text
 from variform.system.signals import Stopped
 
@@ -121,7 +121,7 @@ def latent_dimension(
         )
     require_effect(config.model)
     with processes.for_all(
-        new_run(folder, overwrite=overwrite or (folder / "study.toml").is_file())
+        locks.claimed(folder, overwrite=overwrite or (folder / "study.toml").is_file())
     ):
         return _study(config, tuple(sorted(set(dims))), folder, seeds, overwrite, progress)
 

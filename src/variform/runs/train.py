@@ -17,7 +17,7 @@ from variform.export.model_file import save
 from variform.model.vae import VAE
 from variform.objectives.build import build_objective
 from variform.runs.explorer import write_explorer
-from variform.runs.folder import OUTPUTS, RESULTS, Run, describe, new_run, require_same_data
+from variform.runs.folder import OUTPUTS, RESULTS, Run, describe, require_same_data
 from variform.runs.pictures import draw_pictures, write_report
 from variform.runs.plan import begun, prepare
 from variform.runs.records import read_sessions
@@ -80,7 +80,7 @@ def _begun(
     stack: ExitStack, config: RunConfig, folder: Path, overwrite: bool, progress: bool
 ) -> tuple[Run, Splits, History]:
     """A new run in `folder`, which `stack` holds, trained."""
-    stack.enter_context(processes.for_all(new_run(folder, overwrite=overwrite)))
+    stack.enter_context(processes.for_all(locks.claimed(folder, overwrite=overwrite)))
     config = begun(config)
     splits, vae = prepare(config)
     rows = len(splits.train)

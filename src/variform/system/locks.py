@@ -139,6 +139,31 @@ def held(
                 new.rmdir()
 
 
+@contextmanager
+def claimed(folder: Path, *, overwrite: bool = False) -> Iterator[None]:
+    """Inside, this process alone writes into `folder`: a new one, an empty one, or with `overwrite` an old one.
+
+    Raises:
+        HeldError: when another process holds it.
+        OSError: when it cannot be made or, without `overwrite`, holds something already.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / "notes.txt").write_text("mine")
+        >>> with claimed(folder, overwrite=True):
+        ...     sorted(path.name for path in folder.iterdir())
+        ['.lock', 'notes.txt']
+    """
+    with held(folder, make=True):
+        if not overwrite and not all(is_lock(path.name) for path in folder.iterdir()):
+            raise FileExistsError(
+                f"the output folder must be new or empty; {folder} is not. "
+                "Choose another `folder`, go on with what is there, or replace it with `overwrite=True`."
+            )
+        yield
+
+
 def is_lock(name: str) -> bool:
     """Whether a file of this name is a lock, or that of a process which is about to try for it.
 

@@ -19,7 +19,7 @@ from variform.model.networks import Layers
 from variform.model.vae import evaluating
 from variform.objectives import PIWAE, Autoencoder, Objective, Terms
 from variform.system import draws, processes
-from variform.system.compiling import compiled
+from variform.system.compiling import compiled, eager
 from variform.system.memory import keep_freed
 from variform.system.products import Products, computing, fastest, is_worth_timing
 from variform.system.work import using
@@ -437,9 +437,9 @@ def _build_optimizer(
     groups: list[dict[str, Any]], config: TrainConfig, device: torch.device
 ) -> torch.optim.Optimizer:
     if config.optimizer == "rmsprop":
-        return torch.optim.RMSprop(groups, lr=config.learning_rate, centered=True)
+        return eager(torch.optim.RMSprop)(groups, lr=config.learning_rate, centered=True)
     fused = device.type in ("cpu", "cuda", "mps") and not config.sharded
-    return torch.optim.Adam(groups, lr=config.learning_rate, fused=fused)
+    return eager(torch.optim.Adam)(groups, lr=config.learning_rate, fused=fused)
 
 
 def _average(objective: Objective, config: TrainConfig) -> tuple[AveragedModel, Objective]:

@@ -28,6 +28,7 @@ from variform.faces.cli.output import (
     say,
 )
 from variform.system.files import read_json
+from variform.system.locks import claimed
 
 
 def demo(
@@ -216,6 +217,10 @@ def _require_source(source: str) -> None:
 
 def _train(config: RunConfig, folder: Path, *, overwrite: bool, json: bool = False) -> None:
     _require_source(config.source)
+    # A folder that torchrun's processes filled before it restarted them is theirs.
+    if not (overwrite or "RANK" in os.environ):
+        with claimed(folder):
+            pass
     from variform.runs.train import train_run
 
     run = train_run(config, folder, overwrite=overwrite, progress=True)
