@@ -25,6 +25,7 @@ from variform.distributions import (
     kl_full,
     kl_per_dimension,
 )
+from variform.distributions.law import joint
 from variform.system.draws import sharing
 
 
@@ -454,3 +455,11 @@ def test_draws_of_data_fit_their_law(make):
     assert ((draws.mean(0) - law.mean).abs() <= 5 * (law.variance / count).sqrt()).all()
     error = ((draws - law.mean) ** 4).mean(0).sub(law.variance**2).clamp_min(0).div(count).sqrt()
     assert ((draws.var(0) - law.variance).abs() <= 6 * error + 1e-12).all()
+
+
+def test_joint_shapes_are_those_that_torch_broadcasts_to():
+    shapes = [torch.Size(shape) for shape in [(), (1,), (3,), (5, 3), (5, 1), (1, 3), (2, 5, 3)]]
+    for first, second in itertools.product(shapes, repeat=2):
+        assert joint(first, second) == torch.broadcast_shapes(first, second)
+    with pytest.raises(RuntimeError):
+        joint(torch.Size([5, 3]), torch.Size([4]))

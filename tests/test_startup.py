@@ -13,8 +13,8 @@ from variform import DataConfig, ModelConfig, RunConfig, TrainConfig
 from variform.data.sources.builtin import read_digits
 from variform.runs.train import train_run
 
-HEAVY = ("torch", "scipy", "sklearn", "matplotlib", "huggingface_hub")
-"""Each takes 0.2 to 1.6 CPU seconds to import."""
+HEAVY = ("torch", "torch._dynamo", "scipy", "sklearn", "matplotlib", "jinja2", "huggingface_hub")
+"""Each takes 0.1 to 1.6 CPU seconds to import."""
 
 WATCHED = """
 import sys
@@ -74,13 +74,13 @@ def test_the_package_and_its_command_line_import_nothing_heavy(module):
 )
 def test_what_asks_a_model_imports_torch_and_no_other(place, arguments):
     code, modules = imported(arguments, place)
-    assert code == 0 and "torch" in modules and not modules & {"sklearn", "matplotlib"}
+    assert code == 0 and "torch" in modules and not modules & {"sklearn", "matplotlib", "jinja2"}
     assert "scipy" not in modules or arguments.startswith("compare")
 
 
 def test_the_explorer_is_written_without_scikit_learn_and_pictures_are_drawn_without_it(place):
     """Both have a map of three latents, which is a plane of PCA."""
-    assert imported("explore run0", place) == (0, {"torch"})
+    assert imported("explore run0", place) == (0, {"torch", "jinja2"})
     assert imported("draw run0", place) == (0, {"torch", "matplotlib"})
 
 
@@ -105,12 +105,19 @@ def test_the_explorer_is_written_without_scikit_learn_and_pictures_are_drawn_wit
         "train rows.npy --latent-dim 0",
         "train rows.npy --likelihood bernuli",
         "train rows.npy --config wrong.toml",
+        "train rows.npy --out run0",
         "profile nowhere.npy",
         "study latent-dim nowhere.npy",
     ],
 )
 def test_a_mistake_is_said_without_waiting_for_torch(place, arguments):
     assert imported(arguments, place) == (2, set())
+
+
+def test_no_optimiser_imports_the_compiler_of_torch_where_nothing_is_compiled(place):
+    code, modules = imported("train rows.npy --epochs 1 --hidden 8 --out eager", place)
+    assert code == 0 and "torch._dynamo" not in modules
+    assert imported("profile rows.npy --batch-size 32 --timed-steps 1", place) == (0, {"torch"})
 
 
 @pytest.mark.parametrize("arguments", ["push nowhere ada/digits", "push run0 ada", "pull ada"])

@@ -43,6 +43,7 @@ from variform.model.priors import StandardNormalPrior
 from variform.objectives import ELBO
 from variform.runs.overview import overview, overview_table
 from variform.runs.train import resume_run, train_run
+from variform.system.compiling import eager
 from variform.training import checkpoints
 from variform.training.device import compiles
 from variform.training.fit import Interrupted, NonFiniteError
@@ -772,6 +773,20 @@ def test_compiled_steps_of_two_models_in_one_process_do_not_mix(bits, single_pre
             torch.manual_seed(0)
             losses.append([step(train.raw[:BATCH], BATCH, 1.0)[0].item() for _ in range(3)])
         assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.RMSprop])
+def test_an_optimiser_without_the_compiler_takes_the_steps_of_torch_s_own(kind):
+    weights = [nn.Parameter(torch.linspace(-1, 1, 5)) for _ in range(2)]
+    theirs, ours = kind(weights[:1], lr=0.1), eager(kind)(weights[1:], lr=0.1)
+    assert isinstance(ours, kind)
+    for _ in range(3):
+        for optimizer, weight in zip((theirs, ours), weights, strict=True):
+            optimizer.zero_grad()
+            weight.exp().sum().backward()
+            optimizer.step()
+        ours.load_state_dict(ours.state_dict())
+    assert torch.equal(*weights) and not torch.equal(weights[0], torch.linspace(-1, 1, 5))
 
 
 def test_a_step_compares_no_tensor_with_anything(bits, monkeypatch):

@@ -14,8 +14,18 @@ Shape = torch.Size | list[int] | tuple[int, ...]
 
 
 def joint(first: torch.Size, second: torch.Size) -> torch.Size:
-    """The shape of both broadcast together; torch, which need not be asked for equal ones, first imports for 0.4 s."""
-    return first if first == second else torch.broadcast_shapes(first, second)
+    """The shape of both broadcast together.
+
+    torch is not asked where one is the end of the other: it takes a tenth of a small step, and first imports for 0.4 s.
+
+    Example:
+        >>> joint(torch.Size([5, 3]), torch.Size([3])), joint(torch.Size([1, 3]), torch.Size([5, 1]))
+        (torch.Size([5, 3]), torch.Size([5, 3]))
+    """
+    longer, shorter = (first, second) if len(first) >= len(second) else (second, first)
+    if longer[len(longer) - len(shorter) :] == shorter:
+        return longer
+    return torch.broadcast_shapes(first, second)
 
 
 class Law(Distribution):

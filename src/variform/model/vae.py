@@ -136,7 +136,7 @@ class VAE(nn.Module):
         parameter = next(self.parameters())
         if parameter.is_cuda and not x.is_cuda:
             return x.to(parameter.dtype).pin_memory().to(parameter.device, non_blocking=True)
-        return self.like(x)
+        return x.to(parameter.device, parameter.dtype)
 
     def batches(
         self, data: Dataset, batch_size: int, *, seed: int | None = None

@@ -9,7 +9,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 PAGE_DPI = 96  # what browsers call an inch
@@ -108,6 +107,11 @@ def render(
         >>> page.startswith("<!doctype html>"), "<h1>Digits</h1>" in page
         (True, True)
     """
+    from jinja2 import (
+        Environment,
+        StrictUndefined,
+    )  # here, for pictures and tables are made without it
+
     environment = Environment(
         autoescape=True,
         trim_blocks=True,

@@ -106,14 +106,6 @@ class State:
         """Whether every weight is a number, of those that this process has."""
         return all(bool(parts.own(value).isfinite().all()) for value in self.weights.values())
 
-    @property
-    def kept(self) -> dict[str, Tensor]:
-        """The weights that are validated: their average, where there is one."""
-        named = {name: value for name, value in self.average.items() if name.startswith("module.")}
-        return {
-            name.removeprefix("module."): value for name, value in named.items()
-        } or self.weights
-
 
 @dataclass(frozen=True)
 class Trained:
@@ -152,6 +144,17 @@ class Trained:
             if previous is not None
             else State(best=fields["weights"], **fields)
         )
+
+    def kept(self) -> dict[str, Tensor]:
+        """A copy of the weights that are validated: their average, where there is one. All processes call it."""
+        if self.average is None:
+            return self._weights(self.module)
+        named = self._weights(self.average)
+        return {
+            name.removeprefix("module."): value
+            for name, value in named.items()
+            if name.startswith("module.")
+        }
 
     def restore(self, state: State, sums: Tensor) -> None:
         """Bring the module, the optimiser, the random generators and the sums to `state`.

@@ -156,8 +156,8 @@ class Epoch:
 class Training:
     """One fit: what is trained, on which rows, and how far it is. `fit` calls its methods, in the order of this page.
 
-    `step` counts the steps done; `state` is everything that the rest depends on, as of the last time that it was
-    captured: at the start, at the end of each epoch, and whenever it is saved. Args: as `fit`.
+    `step` counts the steps done; `state` is everything that the rest depends on: what it tells of epochs as of the last
+    one, its tensors as of the last time that they were captured, which is whenever they are saved. Args: as `fit`.
 
     It is one long class because these three (`step`, `sums`, `state`) change together in nearly every method; whatever
     needs only some of it stands elsewhere: `Step`, `Saving`, `Display`, and the pages on validation and divergence.
@@ -415,9 +415,9 @@ class Training:
         is_best = valid_loss < self.state.best_loss and not epoch.diverged
         row = self.row_of(epoch, is_best)
         self.sums.zero_()
-        self.state = self.captured(rows=[*self.state.rows, row])
+        self.state = replace(self.state, step=self.step, rows=[*self.state.rows, row])
         if is_best:
-            self.state.best = self.state.kept
+            self.state.best = self.train_step.trained.kept()
             self.state.best_loss = valid_loss
             self.state.best_epoch = epoch.number
         is_warming_up = self.step < self.config.warmup
@@ -477,9 +477,14 @@ class Training:
             on_epoch(self.state.rows[-1])
         is_due, is_stopped = self.saving.due(self.step, self.asked.is_set(), at_end_of_epoch=True)
         if is_due or is_stopped:
-            self.saving.save(self.state)
+            self.save()
         if is_stopped:
             raise self.interrupted()
+
+    def save(self) -> None:
+        """Write the present state."""
+        self.state = self.captured()
+        self.saving.save(self.state)
 
     def note_rollbacks(self) -> None:
         """Write each rollback into the row of its epoch, which is done by now."""
@@ -488,7 +493,7 @@ class Training:
     def end(self) -> None:
         """Save what there is to the end of the training."""
         self.note_rollbacks()
-        self.saving.save(self.state)
+        self.save()
 
     def best_model(self) -> History:
         """Give the model the weights of its best epoch, ready to be asked; and what the training did."""

@@ -102,7 +102,7 @@ class Step:
         self.clip_norm = config.clip_norm
         self._has_run = False
         self._held: Any = None
-        self._slots: list[tuple[list[Tensor], ...]] = []
+        self._slots: list[tuple[list[Tensor], list[Tensor], list[Tensor], Tensor]] = []
         self.module: nn.Module = self.objective
         if self.many and not config.sharded:
             self.module = DistributedDataParallel(
@@ -275,7 +275,10 @@ class Step:
 
     @torch.no_grad()
     def _adam(self, gradients: Sequence[Tensor | None]) -> None:
-        """The two calls that `torch.optim.Adam(fused=True).step` comes down to; the rest is 5 % of a small step."""
+        """The two calls that `torch.optim.Adam(fused=True).step` comes down to; the rest is 5 % of a small step.
+
+        All parameters of a group have taken as many steps: their counts are one tensor, which takes one addition.
+        """
         if self._held is not self.optimizer.state:  # restored from a checkpoint, or the first time
             self._held = self.optimizer.state
             self._slots = []
@@ -283,13 +286,16 @@ class Step:
                 slots = [self._held[parameter] for parameter in group["params"]]
                 first = [slot["exp_avg"] for slot in slots]
                 second = [slot["exp_avg_sq"] for slot in slots]
-                steps = [slot["step"] for slot in slots]
-                self._slots.append((first, second, steps))
+                count = torch.stack([slot["step"] for slot in slots])
+                steps = list(count.unbind())
+                for slot, step in zip(slots, steps, strict=True):
+                    slot["step"] = step
+                self._slots.append((first, second, steps, count))
         fused: Any = torch._fused_adam_
         start = 0
         groups = self.optimizer.param_groups
-        for group, (first, second, steps) in zip(groups, self._slots, strict=True):
-            torch._foreach_add_(steps, 1)
+        for group, (first, second, steps, count) in zip(groups, self._slots, strict=True):
+            count.add_(1)
             beta1, beta2 = group["betas"]
             fused(
                 group["params"],
@@ -428,9 +434,9 @@ def _sums(terms: Terms, weight: float) -> Tensor:
     values = [getattr(terms, name).detach() for name in TERMS]
     if terms.loss.device.type == "mps":  # it has no float64
         values = [value.cpu() for value in values]
-    sums = [value.sum(dtype=torch.float64) for value in values]
-    count = sums[0].new_full((), len(terms.loss))
-    return torch.stack([*sums, count]) * weight
+    sums = torch.stack(values).sum(1, dtype=torch.float64)
+    sums = torch.cat([sums, sums.new_full((1,), len(terms.loss))])
+    return sums if weight == 1 else sums * weight
 
 
 def _build_optimizer(
