@@ -1,5 +1,7 @@
 """Pictures as people have them: deep, animated, transparent, of several sizes, split by hand, among junk."""
 
+import base64
+import csv
 import io
 import struct
 import zlib
@@ -12,6 +14,11 @@ from PIL import Image
 from variform import DataConfig, read
 from variform.data.reading import read_rows
 from variform.data.sources.formats import read_source
+from variform.evaluation import exploration
+from variform.export.rows import image_files
+from variform.faces import cli
+from variform.runs.explorer import explorer_contents
+from variform.runs.folder import open_run
 
 NOISE = np.random.default_rng(7)
 GREY = NOISE.integers(0, 256, (60, 6, 5), np.uint8)
@@ -472,3 +479,95 @@ def test_a_value_that_is_not_finite_is_said_with_the_name_of_its_file(tmp_path):
     files = {f"{name}.tif": encoded(image, "tiff") for name, image in zip("abc", bad, strict=True)}
     with pytest.raises(ValueError, match=r"\(b\.tif, pixel 10\)"):
         read(write(tmp_path, files))
+
+
+@pytest.fixture(scope="module")
+def shots(tmp_path_factory):
+    """A run on 60 grey pictures, the grey of which is in their names."""
+    place = tmp_path_factory.mktemp("shots")
+    files = {f"shot{n}.png": encoded(np.full((4, 4), 4 * n, np.uint8)) for n in range(1, 61)}
+    write(place / "shots", files)
+    options = [
+        "--likelihood",
+        "gaussian-shared",
+        "--latent-dim",
+        "1",
+        "--steps",
+        "100",
+        "--nll-samples",
+        "5",
+    ]
+    assert cli.run(["train", str(place / "shots"), *options, "--out", str(place / "run")]) == 0
+    return place
+
+
+def test_encode_says_which_file_a_row_is_and_decode_takes_what_it_wrote(shots, tmp_path, capsys):
+    assert cli.run(["encode", str(shots / "run"), "--out", str(tmp_path / "z.csv")]) == 0
+    lines = list(csv.DictReader((tmp_path / "z.csv").read_text().splitlines()))
+    assert list(lines[0]) == ["row", "split", "file", "z1"] and len(lines) == 60
+    in_order = sorted(f"shot{n}.png" for n in range(1, 61))
+    for line in lines[::13]:
+        assert in_order[int(line["row"])] == line["file"]
+        alone = tmp_path / f"{line['file']}.csv"
+        shot = shots / "shots" / line["file"]
+        assert cli.run(["encode", str(shots / "run"), str(shot), "--out", str(alone)]) == 0
+        (row,) = csv.DictReader(alone.read_text().splitlines())
+        assert row["file"] == line["file"] and "split" not in row
+        assert float(row["z1"]) == pytest.approx(float(line["z1"]), rel=1e-4, abs=1e-5)
+    decoded = tmp_path / "d.npy"
+    points = str(tmp_path / "z.csv")
+    assert cli.run(["decode", str(shots / "run"), points, "--out", str(decoded)]) == 0
+    assert np.load(decoded).shape == (60, 1, 4, 4)
+
+
+def test_reconstructions_have_the_names_of_their_files(shots, tmp_path):
+    few = GREY[:5, :4, :4]
+    files = {"a.png": encoded(few[0]), "a.gif": encoded(few[1], "gif"), "c.tif": stack(few[2:4])}
+    write(tmp_path / "in", files)
+    run, out = str(shots / "run"), tmp_path / "out"
+    assert cli.run(["reconstruct", run, str(tmp_path / "in"), "--out", str(out)]) == 0
+    names = sorted(path.name for path in out.iterdir())
+    assert names == ["a.gif.png", "a.png", "c, frame 1.png", "c, frame 2.png"]
+    assert (
+        cli.run(["reconstruct", run, str(tmp_path / "in"), "--out", str(tmp_path / "x.npy")]) == 0
+    )
+    copies = np.load(tmp_path / "x.npy")  # in the order of the files: a.gif, a.png, the frames
+    for name, copy in zip(names, copies, strict=True):
+        shown = np.asarray(Image.open(out / name))
+        np.testing.assert_allclose(shown, copy[0].clip(0, 255), atol=0.51)
+    labelled = write(tmp_path / "labelled", {f"{d}/1.JPG": encoded(few[0], "jpeg") for d in "xy"})
+    rows = read_rows(labelled, open_run(shots / "run").vae.schema)
+    assert image_files(rows) == ["x/1.png", "y/1.png"]
+    digits = read("digits").test
+    numbers = [int(name[:4]) for name in image_files(digits)]
+    assert numbers == digits.index.tolist()
+    assert cli.run(["reconstruct", run, str(labelled), "--out", str(tmp_path / "l")]) == 0
+    assert (tmp_path / "l" / "x" / "1.png").is_file() and (tmp_path / "l" / "y" / "1.png").is_file()
+
+
+def test_the_worst_rows_of_the_report_are_named_and_those_of_its_scores(shots):
+    run = open_run(shots / "run")
+    test = run.data().test
+    worst = run.evaluation["worst"]
+    _, copies = exploration.reconstruct(run.vae, test)
+    errors = np.sqrt(np.square(copies - test.raw.numpy()).mean((1, 2, 3)))
+    order = np.argsort(-errors)[:10]
+    assert [row["name"] for row in worst] == test.names[order].tolist()
+    assert [row["row"] for row in worst] == test.index[torch.from_numpy(order)].tolist()
+    figures = [row["reconstruction_error"] for row in worst]
+    np.testing.assert_allclose(figures, errors[order], rtol=1e-4)
+    report = (shots / "run" / "report.html").read_text()
+    assert "The worst reconstructions" in report and worst[0]["name"] in report
+
+
+def test_the_explorer_has_the_name_of_every_row(shots, tmp_path):
+    run = open_run(shots / "run")
+    contents = explorer_contents(run, run.data(), run.evaluation)
+    rows = contents["rows"]
+    means = np.frombuffer(base64.b64decode(rows["means"]), "<f4")
+    shades = [int(name[4:-4]) for name in rows["names"]]
+    assert len(shades) == rows["count"] == 60
+    assert abs(np.corrcoef(means, shades)[0, 1]) > 0.9  # the one latent is the grey of the picture
+    write(tmp_path / "in", {"c.tif": stack(GREY[:3, :4, :4])})
+    other = explorer_contents(run, run.data(), run.evaluation, source=str(tmp_path / "in"))
+    assert sorted(other["rows"]["names"]) == [f"c.tif, frame {n}" for n in (1, 2, 3)]

@@ -3,6 +3,8 @@
 import csv
 import functools
 import os
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,13 +12,18 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from variform.data.dataset import Dataset
 from variform.data.schema import Schema
+from variform.data.sources.folders import IMAGE_SUFFIXES
 from variform.data.sources.formats import FORMATS, source_format
 from variform.data.sources.tables import is_number
 from variform.evaluation.imputation import Imputation
 from variform.export.model_file import Array
 from variform.system.files import new_folder, replacing
 
+_IMAGE_SUFFIX = re.compile(
+    rf"({'|'.join(map(re.escape, IMAGE_SUFFIXES))})(, frame \d+)?$", re.IGNORECASE
+)
 ContextCells = tuple[Sequence[str], Sequence[Sequence[str]]]
 
 
@@ -209,16 +216,42 @@ def _with_mark(cell: str, mark: str) -> str:
     return cell.replace(".", mark) if is_number(cell) else cell
 
 
+def image_files(rows: Dataset) -> list[str]:
+    """The PNG file for an image of each row: named as the row's own file, or by its number in the source, from 0.
+
+    Args:
+        rows: The rows.
+
+    Example:
+        >>> from variform.data.reading import read
+        >>> image_files(read("digits").test.take(Tensor([0, 1]).long()))
+        ['0.png', '4.png']
+    """
+    if rows.names is None:
+        numbers = range(len(rows)) if rows.index is None else rows.index.tolist()
+        digits = len(str(max(numbers, default=0)))
+        return [f"{number:0{digits}d}.png" for number in numbers]
+    names = rows.names.tolist()
+    files = [_IMAGE_SUFFIX.sub(r"\2.png", name) for name in names]
+    count = Counter(map(str.casefold, files))
+    for number, name in enumerate(names):
+        if count[files[number].casefold()] > 1:  # such as a.jpg beside a.png
+            files[number] = name if name.lower().endswith(".png") else f"{name}.png"
+    return files
+
+
 def write_images(
-    folder: str | os.PathLike[str], images: Array, value_range: tuple[float, float], given: ContextCells = ((), ())
+    folder: str | os.PathLike[str], images: Array, value_range: tuple[float, float], given: ContextCells = ((), ()),
+    names: Sequence[str] = (),
 ) -> None:  # fmt: skip
-    """Write images as numbered 8-bit PNG files into a new folder, all of them or none.
+    """Write images as 8-bit PNG files into a new folder, all of them or none.
 
     Args:
         folder: A folder that does not exist or is empty.
         images: (N, channels, height, width), 1 or 3 channels.
         value_range: The values that become black and white.
         given: What each was conditioned on, as `context_cells` gives it; in a file given.csv.
+        names: The file of each, as `image_files` gives it; by default numbers from 1.
 
     Raises:
         FileExistsError: when the folder holds something already.
@@ -227,12 +260,14 @@ def write_images(
     share = np.clip((images - low) / ((high - low) or 1), 0, 1)
     pixels = np.rint(255 * share).astype(np.uint8)
     digits = len(str(len(pixels)))
-    names = [f"{number:0{digits}d}.png" for number in range(1, len(pixels) + 1)]
+    names = names or [f"{number:0{digits}d}.png" for number in range(1, len(pixels) + 1)]
     heads, contexts = given
     with new_folder(folder) as temporary:
         for name, image in zip(names, pixels, strict=True):
             picture = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
-            Image.fromarray(picture).save(temporary / name)
+            path = temporary / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(path)
         if heads:
             cells = [[name, *context] for name, context in zip(names, contexts, strict=True)]
             write_rows(temporary / "given.csv", np.array(cells, dtype=object), ["file", *heads])

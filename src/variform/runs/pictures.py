@@ -389,4 +389,19 @@ def _tables(schema: Schema, numbers: dict[str, Any]) -> list[Table]:
         unit = "RMS, in each column's unit"
         unit += "; of categories the share that is wrong." if schema.kinds else "."
         tables.append(Table("Reconstruction error by column", ["column", *errors], by_column, unit))
+    if worst := numbers.get("worst"):
+        tables.append(_worst_rows(schema, worst))
     return tables
+
+
+def _worst_rows(schema: Schema, worst: list[dict[str, Any]]) -> Table:
+    """The rows that are rebuilt worst, and how they are called."""
+    names = []
+    if "name" in worst[0]:
+        names = ["file" if schema.kind == "image" else "id"]
+    rows = []
+    for row in worst:
+        figures = (f"{row['reconstruction_error']:.4g}", f"{row['nll']:,.2f}")
+        rows.append([f"{row['row']}", *(row["name"] for _ in names), *figures])
+    note = "Rows are counted from 0, in the order in which the data are read; the error is the RMS, in your units."
+    return Table("The worst reconstructions", ["row", *names, "error", "NLL"], rows, note)

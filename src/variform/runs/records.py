@@ -61,6 +61,15 @@ class _Rows(TypedDict):
     test: _Count
 
 
+class _Worst(TypedDict):
+    """A row with a large reconstruction error."""
+
+    row: _Count
+    name: NotRequired[_Text]
+    reconstruction_error: _Number
+    nll: _Number
+
+
 class Data(TypedDict):
     """data.json."""
 
@@ -137,6 +146,7 @@ Evaluation = _record(
     | {
         "refined": _Refined,
         "warnings": list[_Text],
+        "worst": list[_Worst],
         "data": Data,
         "versions": dict[str, _Text],
     },

@@ -50,6 +50,7 @@ def assess(
     }
     facts |= {"refined": refined, "refine": refine}
     numbers = summary(run.vae, rows, scores, baselines, samples=samples, seed=seed, **facts)
+    numbers["worst"] = _worst(rows, scores)
     if few := _few_rows(splits, split):
         numbers["notes"].append(few)
     if run.config.train.is_point:
@@ -89,6 +90,22 @@ def _few_rows(splits: Splits, split: str) -> str:
     )
 
 
+def _worst(rows: Dataset, scores: Scores) -> list[dict[str, Any]]:
+    """The rows with the largest reconstruction errors, the largest first: their numbers in the source, and names."""
+    assert rows.index is not None  # rows of a run have a source
+    squares = scores.squared_error
+    errors = (squares.nanmean(1) if rows.schema.gaps else squares.mean(1)).sqrt()
+    worst = []
+    for row in errors.nan_to_num(-1).argsort(descending=True, stable=True)[:_SHOWN].tolist():
+        fact: dict[str, Any] = {"row": rows.index[row].item()}
+        if rows.names is not None:
+            fact["name"] = str(rows.names[row])
+        fact |= {"reconstruction_error": errors[row].item(), "nll": -scores.log_px[row].item()}
+        worst.append(fact)
+    return worst
+
+
+_SHOWN = 10  # rows with the worst reconstructions
 _SCORES = {"test": "scores.safetensors", "valid": "validation-scores.safetensors"}
 """Where a run keeps the scores of its rows, by their split."""
 

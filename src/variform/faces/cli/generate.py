@@ -1,7 +1,8 @@
 """Commands that go from rows to latents and back."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -20,6 +21,9 @@ from variform.faces.cli.output import (
     write_output,
     writing_into,
 )
+
+if TYPE_CHECKING:
+    from variform.data.dataset import Dataset
 
 SAMPLER_HELP = "; ".join(f"`{kind}`, {words}" for kind, words in SAMPLER_WORDS.items()) + "."
 
@@ -128,7 +132,8 @@ def encode(
 ) -> None:
     """Posterior means: where each row lies in the latent space. The same every time.
 
-    A .csv file also says which row of the source each is, counted from 0, and of the run's own data in which split.
+    A .csv file also says which row of the source each is, counted from 0, of the run's own data in which split, and of
+    images which file.
 
     Example: `variform encode runs/demo --out latents.csv`
 
@@ -159,20 +164,28 @@ def encode(
             )
         path = out or opened.folder / "latents.csv"
         if path.suffix == ".csv":
-            splits = ("train", "valid", "test") if source is None else ("",)
-            places = [
-                (str(row), split)
-                for split, rows in zip(splits, datasets, strict=True)
-                for row in rows.index.tolist()
-            ]
-            heads = ["row", "split"] if source is None else ["row"]
-            row_names = np.array(places, dtype=object).reshape(len(points), 2)[:, : len(heads)]
-            points, columns = (
-                np.concatenate([row_names, points.astype(object)], 1),
-                [*heads, *columns],
-            )
+            known = _identity(datasets, has_splits=source is None)
+            cells = np.array(list(known.values()), dtype=object).T
+            points = np.concatenate([cells, points.astype(object)], 1)
+            columns = [*known, *columns]
         write_rows(path, points, columns)
     say(f"{len(points):,} rows, {len(columns)} columns: {path}")
+
+
+def _identity(datasets: "Sequence[Dataset]", *, has_splits: bool) -> dict[str, list[str]]:
+    """What says which row each is, by the columns of a file."""
+    columns: dict[str, list[str]] = {"row": []}
+    for rows in datasets:
+        assert rows.index is not None  # they were read
+        columns["row"] += map(str, rows.index.tolist())
+    if has_splits:
+        sizes = zip(("train", "valid", "test"), map(len, datasets), strict=True)
+        columns["split"] = [split for split, size in sizes for _ in range(size)]
+    names = [rows.names for rows in datasets if rows.names is not None]
+    if len(names) == len(datasets):
+        head = "file" if datasets[0].schema.kind == "image" else "id"
+        columns[head] = [name for part in names for name in part.tolist()]
+    return columns
 
 
 def decode(
@@ -232,7 +245,8 @@ def reconstruct(
     Args:
         run: Folder of a run.
         source: Data to reconstruct; by default the run's test rows.
-        out: A .npy file, a .csv file (tables), or a new folder for PNG files (images).
+        out: A .npy file, a .csv file (tables), or a new folder for PNG files (images) with the names of the rows' own
+            files, or their numbers in the source as `encode` gives them.
         given: Decode under another condition than the rows' own, as name=value.
         json: Print the error as JSON.
     """
@@ -259,6 +273,7 @@ def reconstruct(
             out or default_output(opened, "reconstructed"),
             values,
             rows.contexts if context is None else context,
+            rows=rows,
             quiet=json,
         )
     squares = squared_error(rows.schema, torch.from_numpy(originals), torch.from_numpy(values))

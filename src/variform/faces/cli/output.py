@@ -156,16 +156,23 @@ def default_output(run: "Run", name: str) -> Path:
 
 
 def write_output(
-    run: "Run", path: Path, values: Any, context: Any = None, *, quiet: bool = False
-) -> None:
+    run: "Run", path: Path, values: Any, context: Any = None, *, rows: Any = None, quiet: bool = False
+) -> None:  # fmt: skip
     """Write data in the user's own units in the form that the path asks for, with what a conditional model was given.
 
-    Rows of a table that are not tidy yet become so, and what that changes is said.
+    Images that are made of `rows` have the names of these. Rows of a table that are not tidy yet become so, and what
+    that changes is said.
     """
     import torch
 
     from variform.evaluation import exploration
-    from variform.export.rows import context_cells, write_images, write_rows, write_table
+    from variform.export.rows import (
+        context_cells,
+        image_files,
+        write_images,
+        write_rows,
+        write_table,
+    )
 
     schema = run.vae.schema
     assert schema is not None
@@ -177,7 +184,13 @@ def write_output(
     elif path.suffix:
         write_rows(path, values, schema.columns)
     elif schema.kind == "image":
-        write_images(path, values, schema.grey_range, cells)
+        names = () if rows is None else image_files(rows)
+        write_images(path, values, schema.grey_range, cells, names)
+        if schema.levels is None:
+            low, high = schema.grey_range
+            remarks.append(
+                f"black is {low:.7g} and white {high:.7g} in these files of 8 bits; a .npy file keeps the numbers"
+            )
     else:
         raise ValueError(
             f"a table needs an output that ends in .csv or .npy; got {path}. Add the suffix."

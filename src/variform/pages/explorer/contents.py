@@ -254,6 +254,7 @@ def _rows(
         "others": list(range(first + len(worst), first + len(examples))),
         "judged": judged_name,
         "contexts": _contexts(judged, examples),
+        "names": _row_names(taken),
         **picture.encode(taken),
     }
     notes = []
@@ -302,6 +303,17 @@ def _errors(vae: VAE, data: Dataset) -> Array:
     originals, values = exploration.reconstruct(vae, data)
     squares = squared_error(data.schema, torch.from_numpy(originals), torch.from_numpy(values))
     return squares.nanmean(1).sqrt().nan_to_num(0.0).numpy()
+
+
+def _row_names(parts: Sequence[Dataset]) -> list[str] | None:
+    """What a user calls each row, or which row of the source it is, counted from 0."""
+    names = [part.names for part in parts if part.names is not None]
+    if len(names) == len(parts):
+        return np.concatenate(names).tolist()
+    index = [part.index for part in parts if part.index is not None]
+    if len(index) < len(parts):
+        return None
+    return [f"row {number}" for number in torch.cat(index).tolist()]
 
 
 def _contexts(data: Dataset, index: Tensor) -> str | None:

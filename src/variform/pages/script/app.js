@@ -265,14 +265,15 @@ export class App {
   }
 
   /**
-   * What an example is called: its label, if it has one.
+   * What an example is called: the name of its row, and its label if it has one.
    *
    * @param {number} i
    */
   nameOf(i) {
     const { label } = this.world;
-    if (!label) return "";
-    return label.categories[numbersOf(label)[i]] ?? "";
+    const name = this.contents.rows.names?.[i];
+    const category = label?.categories[numbersOf(label)[i]];
+    return [name, category].filter(Boolean).join(", ");
   }
 
   // --- views, keyboard, words

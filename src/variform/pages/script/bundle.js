@@ -1419,12 +1419,13 @@ context,this.which[i],{x,y,w,h:half-1}),
 sheet.draw(context,i,{x,y:y+half+1,w,h:half-
 1})}_write(context,i,{x,y,w,h},text2){let{
 app}=this,isOfWorst=i<app.contents.rows.
-worst.length,name=app.nameOf(this.which[i]);
-context.font=Theme.font(11,isOfWorst?600:
-400),context.fillStyle=Theme.colours.soft,
-context.textAlign="center",context.textBaseline=
-"middle",context.fillText(name?`${name}:\
- ${text2}`:text2,x+w/2,y+h-WORDS/2,w)}};var LABEL4="Samples; arrow keys go from \
+worst.length,name=app.nameOf(this.which[i]).
+split("/").at(-1);context.font=Theme.font(
+11,isOfWorst?600:400),context.fillStyle=
+Theme.colours.soft,context.textAlign="ce\
+nter",context.textBaseline="middle",context.
+fillText(name?`${name}: ${text2}`:text2,
+x+w/2,y+h-WORDS/2,w)}};var LABEL4="Samples; arrow keys go from \
 one to the next, Enter pins one",SamplesView=class extends View{static key="\
 samples";static title="Samples";static kept({
 laws}){let readLaw=whole(0,laws.length-1),
@@ -1678,15 +1679,16 @@ plane}=this.state;if(this._planes.has(plane))
 return this._planes.get(plane);let made=Plane.
 named(plane,this.contents.latents,this.contents.
 plane);return this._planes.set(plane,made),
-made}nameOf(i){let{label}=this.world;return label?
-label.categories[numbersOf(label)[i]]??"":
-""}open(key){let host=byId("view");host.
-replaceChildren(),this.state.view=key,document.
-body.dataset.view=key,this.view?.leave();
-let Kind=this.views.find(view=>view.key===
-key);this.view=new Kind(this),this.view.
-mount(host);for(let tab of byId("tabs").
-querySelectorAll("button")){let isOn=tab.
+made}nameOf(i){let{label}=this.world,name=this.
+contents.rows.names?.[i],category=label?.
+categories[numbersOf(label)[i]];return[name,
+category].filter(Boolean).join(", ")}open(key){
+let host=byId("view");host.replaceChildren(),
+this.state.view=key,document.body.dataset.
+view=key,this.view?.leave();let Kind=this.
+views.find(view=>view.key===key);this.view=
+new Kind(this),this.view.mount(host);for(let tab of byId(
+"tabs").querySelectorAll("button")){let isOn=tab.
 id===`tab-${key}`;tab.setAttribute("aria\
 -selected",String(isOn)),tab.tabIndex=isOn?
 0:-1,isOn&&tab.scrollIntoView?.({block:"\

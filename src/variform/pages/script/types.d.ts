@@ -74,6 +74,7 @@ export type RowsOfData = {
   others: number[];
   judged: string;
   contexts: string | null;
+  names: string[] | null;
   values?: string;
   picture?: { data: string; type: string; across: number; width: number; height: number };
 };

@@ -139,7 +139,7 @@ export class RebuiltView extends View {
   _write(context, i, { x, y, w, h }, text) {
     const { app } = this;
     const isOfWorst = i < app.contents.rows.worst.length;
-    const name = app.nameOf(this.which[i]);
+    const name = app.nameOf(this.which[i]).split("/").at(-1);
     context.font = Theme.font(11, isOfWorst ? 600 : 400);
     context.fillStyle = Theme.colours.soft;
     context.textAlign = "center";
