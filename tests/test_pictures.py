@@ -313,7 +313,11 @@ def test_frames_of_a_file_are_in_one_split_where_there_are_files_enough(tmp_path
         for part in (splits.train, splits.valid, splits.test)
     ]
     assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
-    assert noted(splits.notes, "frames of one file are in one split: 60 files")
+    assert noted(splits.notes, "frames of one file are in one split: 60 files", "`group='rows'`")
+    assert noted(splits.notes, "split: by hash of each file")
+    apart = read(tmp_path / "many", DataConfig(group="rows"))
+    of_train = {name.split(",")[0] for name in apart.train.names}
+    assert of_train & {name.split(",")[0] for name in apart.test.names}
     for part in (splits.train, splits.test):
         numbers = [4 * int(name[:2]) + int(name.split()[-1]) - 1 for name in part.names]
         np.testing.assert_array_equal(part.raw[:, 0], images[numbers])

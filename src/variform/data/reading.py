@@ -304,6 +304,7 @@ def _splits(source: Source, config: DataConfig) -> Splits:
     near = near_rows(raw, unscaled, config)
     groups = group_digests(source, alike, near, config.group)
     rows, are_families_whole = _split(source, own, groups, config)
+    unit = _unit(source, groups, config, are_families_whole=are_families_whole)
     leaks, notes_of_leaks = _leaks(source, own, alike, near, rows, config)
     train = rows["train"]
     unscaled_train = Dataset(raw, unscaled, rows=train)
@@ -337,7 +338,7 @@ def _splits(source: Source, config: DataConfig) -> Splits:
         leaks=leaks,
         notes=(
             *source.notes,
-            *_notes(source, raw, own, duplicates, rows, _unit(source, groups, config)),
+            *_notes(source, raw, own, duplicates, rows, unit),
             *_notes_of_families(source, rows, digests, config, are_whole=are_families_whole),
             *notes_of_leaks,
             *_notes_of_cells(schema, raw),
@@ -377,8 +378,12 @@ def _leaks(
     return leaks, (note,)
 
 
-def _unit(source: Source, groups: np.ndarray, config: DataConfig) -> str:
+def _unit(
+    source: Source, groups: np.ndarray, config: DataConfig, *, are_families_whole: bool
+) -> str:
     """What the split is by, in words."""
+    if config.group is None and source.families is not None and are_families_whole:
+        return "file"
     if config.group is None:
         return "row" if source.keys is None else "group of rows"
     if source.groups is None and config.group == ROWS:
@@ -428,7 +433,10 @@ def _notes_of_families(
         )
         return
     count = len(np.unique(source.families[source.families != ""]))
-    yield f"frames of one file are in one split: {count:,} files of several frames"
+    yield (
+        f"frames of one file are in one split: {count:,} files of several frames. Use `group='rows'` to split them one"
+        " by one"
+    )
     parts = np.zeros(len(digests), np.uint8)
     for number, part in enumerate(PARTS):
         parts[rows[part].numpy()] = number
