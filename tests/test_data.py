@@ -207,7 +207,7 @@ def test_what_is_written_is_read(tmp_path, case):
         ("image", 256) if is_image else ("table", None)
     )
     assert splits.train.raw.dtype == (torch.uint8 if is_image else torch.float32)
-    again = read_rows(write(tmp_path, files), splits.schema, key=options.get("key"))
+    again = read_rows(write(tmp_path, files), splits.schema, DataConfig(key=options.get("key")))
     assert pairs(again.raw.numpy(), NONE) == pairs(values, NONE)
     assert (again.labels is None) == (splits.train.labels is None)
 
@@ -660,15 +660,20 @@ def test_a_checksum_that_fails_is_noticed(tmp_path):
         ),
         (b"mass,drag\n1,2\n\n3,\n", {}, "column 'drag' in line 4 is empty"),
         (b"mass,kind\n1,a\n2, \n", {"label": "kind"}, "column 'kind' in line 3 is empty"),
-        (b"id,mass\nA1,2\n", {}, "column 'id' in line 2 holds the text 'A1'.*delete the column"),
+        (b"id,mass\nA1,2\n", {}, "column 'id' in line 2 holds the text 'A1'.*`id='id'`"),
         (
             b'mass,drag\n"3,14",2\n',
-            {},
+            {"decimal": "."},
             "column 'mass' in line 2 holds the text '3,14'. Write a point",
         ),
         (b"mass;drag\n1,2;3\n3\n", {}, "separator is ';', must hold 2 cells; line 3 holds 1"),
         (
             b"mass,drag\n1,2\n3,nan\ninf,1\n",
+            {},
+            "column 'drag' in line 3 holds the text 'nan'.*`cells='gaps'`",
+        ),
+        (
+            b"mass,drag\n1,2\n3,-inf\ninf,1\n",
             {},
             "2 of its values.*row 2, column 'drag'; row 3, column 'mass'",
         ),
@@ -698,12 +703,16 @@ def test_bernoulli_error_names_the_column_and_its_raw_value(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("a.csv", {"key": "x"}, "`key` chooses an array of an .npz file; a.csv is not"),
-        ("a.npy", {"label": "kind"}, "`label` names the label column of a CSV file; a.npy is not"),
+        ("a.csv", {"key": "x"}, "`key` chooses an array of an .npz file; a.csv is none"),
+        (
+            "a.npy",
+            {"label": "kind"},
+            "`label` names the label column of a file whose columns have names, such as a .csv file; a.npy is none",
+        ),
         (
             "a.npy",
             {"image_size": (2, 2)},
-            "`image_size` resizes a folder of image files; a.npy is not",
+            "`image_size` resizes a folder of image files; a.npy is none",
         ),
         (
             "a.csv",
@@ -713,7 +722,7 @@ def test_bernoulli_error_names_the_column_and_its_raw_value(tmp_path):
         (
             "a.npy",
             {"channels": "rgb"},
-            "`channels` sets the colours of a folder of image files; a.npy is not",
+            "`channels` sets the colours of a folder of image files; a.npy is none",
         ),
     ],
 )
@@ -725,7 +734,7 @@ def test_options_that_do_not_apply_are_refused(tmp_path, name, options, message)
         splits_from(NUMBERS, config=DataConfig(**options))
     if "key" in options:
         with pytest.raises(ValueError, match=message):
-            read_rows(path, splits_from(NUMBERS).schema, key="x")
+            read_rows(path, splits_from(NUMBERS).schema, DataConfig(key="x"))
 
 
 def test_nan_rows_are_counted_within_their_split(tmp_path):

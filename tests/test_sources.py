@@ -17,9 +17,9 @@ from PIL import Image
 
 from variform import DataConfig, read
 from variform.data.reading import read_points, read_rows
-from variform.data.sources import tables
+from variform.data.sources import text_tables
 from variform.data.sources.formats import read_source
-from variform.data.sources.tables import csv_cells, csv_columns
+from variform.data.sources.tables import table_of
 from variform.faces import cli
 from variform.system import memory
 from variform.system.files import expanded, special
@@ -86,8 +86,6 @@ def test_a_source_that_is_no_file_is_refused(odd, tmp_path, name):
         read_source,
         read,
         read_points,
-        csv_columns,
-        lambda path: csv_cells(path).__enter__(),
     ):
         with pytest.raises(
             ValueError, match=r"must be a file.* is a (pipe|socket|device)\. Save what it gives"
@@ -145,7 +143,7 @@ def test_a_home_that_nobody_has_does_not_exist(name, tmp_path, monkeypatch, caps
     with pytest.raises(FileNotFoundError, match="~no-such-user"):
         read_source(name)
     with pytest.raises(FileNotFoundError, match="~no-such-user"):
-        csv_columns(name)
+        table_of(name, DataConfig())
     assert cli.run(["train", name]) == 2
     assert "does not exist" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
@@ -265,7 +263,7 @@ def test_a_table_that_grows_too_large_is_refused_on_the_way(cells, tmp_path, mon
 
 def test_a_line_without_end_is_refused_before_it_is_read(tmp_path):
     with gzip.open(tmp_path / "x.csv.gz", "wb") as file:
-        for _ in range(2 * tables._LONGEST_LINE // 2**20):
+        for _ in range(2 * text_tables._LONGEST_LINE // 2**20):
             file.write(b"1" * 2**20)
     with pytest.raises(ValueError, match=r"must have fewer than .* characters"):
         read_source(tmp_path / "x.csv.gz")

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from variform.config.checks import Count, NotNegative, checked
+from variform.config.checks import Count, Natural, NotNegative, checked
+
+FAMILIES, ROWS = "families", "rows"
+"""What `group` can be beside the name of a column."""
 
 
 @checked
@@ -18,7 +21,7 @@ class DataConfig:
         frames: Of image files that hold several images (stacks, animations), whether `all` become rows or the `first`.
         alpha: What is behind transparent images, `white` or `black`; `ignore` takes their colours as they stand.
         key: Name of the array to take from an .npz file.
-        label: Name of the CSV column that holds labels.
+        label: Name of the column of a table that holds labels.
         cells: What a cell may hold: `numbers`; `gaps`, a number or nothing (NaN; in a CSV file also an empty cell, NA,
             N/A, null or ?); `mixed`, where every column of a table has a kind of its own: real or whole numbers,
             counts, 0 or 1, text categories, and any of them may be missing. The likelihood `mixed` sets it.
@@ -26,7 +29,21 @@ class DataConfig:
         counts: Columns of a mixed table that are counts; by default those of non-negative whole numbers whose variance
             is at least their mean.
         reals: Columns of a mixed table that are real numbers although they would be taken for another kind.
-        condition: What the model is conditioned on: `label`, and names of CSV columns
+        header: Whether the first line of a table names its columns: `first`, `none`, or `auto`, by what stands below.
+        sep: What stands between the cells of a line of text, such as `;`; found by default.
+        decimal: The decimal mark of the numbers of a text table; `auto` by what only one of them can mean.
+        thousands: What stands between groups of three digits of the numbers of a text table; `auto` finds commas and
+            points.
+        na_values: Texts that stand for a gap beside the empty cell; by default ?, and NA, N/A, NaN and null, which in a
+            column of words are gaps only where a column of numbers has them too.
+        encoding: Of a text table, such as `cp949`; found by default.
+        sheet_name: Of a workbook (.xlsx, .xls, .ods); the first by default.
+        skiprows: Lines, or rows of a sheet, before a table that are no part of it.
+        columns: The columns of a table that are taken, all by default.
+        id: The column that names the rows.
+        response: Columns that are kept beside the rows and never enter them, such as the results of a simulation.
+        ignore: Columns that are left out.
+        condition: What the model is conditioned on: `label`, and names of columns
             (numbers or text), which are then not part of the row.
         labelled: Keep the labels of this many training rows, as many of each class, and hide those of the others, to
             see what objective m2 makes of few labels.
@@ -59,6 +76,18 @@ class DataConfig:
     categories: tuple[str, ...] = ()
     counts: tuple[str, ...] = ()
     reals: tuple[str, ...] = ()
+    header: Literal["auto", "first", "none"] = "auto"
+    sep: str | None = None
+    decimal: Literal["auto", ".", ","] = "auto"
+    thousands: Literal["auto", "none", ",", ".", "'", "space"] = "auto"
+    na_values: tuple[str, ...] | None = None
+    encoding: str | None = None
+    sheet_name: str | None = None
+    skiprows: Natural = 0
+    columns: tuple[str, ...] = ()
+    id: str | None = None
+    response: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
     condition: tuple[str, ...] = ()
     labelled: Count | None = None
     scaling: Literal["auto", "none", "unit", "standard", "common"] = "auto"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from variform.config.data import DataConfig
+from variform.config.data import FAMILIES, ROWS, DataConfig
 from variform.config.words import quoted
 from variform.data.dataset import Dataset, StoredRows, in_chunks
 from variform.data.families import Neighbourhood, joined
@@ -18,8 +18,6 @@ from variform.data.schema import Schema
 from variform.data.sources.source import Source
 from variform.system import memory
 
-FAMILIES = "families"
-ROWS = "rows"
 _TWENTIETH = 0.05
 _BYTES = 8  # of a number
 _COPIES = 3

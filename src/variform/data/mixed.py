@@ -35,7 +35,7 @@ def as_mixed(
         observed = values[np.isfinite(values[:, column]), column]
         kind = "category" if names else _kind(observed, declared.get(name), name, source.name)
         _require_repeats(names, observed, name, source.name)
-        _require_variation(names, observed, name, source.name)
+        _require_variation(names, observed, len(values), name, source.name)
         kinds.append(kind)
         categories.append(names)
     return dataclasses.replace(source, values=values), tuple(kinds), tuple(categories)
@@ -59,13 +59,20 @@ def _require_repeats(
 
 
 def _require_variation(
-    names: tuple[str, ...], observed: np.ndarray, column: str, source: str
+    names: tuple[str, ...], observed: np.ndarray, rows: int, column: str, source: str
 ) -> None:
-    if len(observed) and observed.min() == observed.max():
-        only = quoted(names[0]) if names else f"{observed[0]:.7g}"
+    if not len(observed) or observed.min() != observed.max():
+        return
+    only = quoted(names[0]) if names else f"{observed[0]:.7g}"
+    if len(observed) < rows:
         raise ValueError(
-            f"every column must vary; column {quoted(column)} of {source} is {only} in every row. Delete it."
+            f"every column must hold two values; column {quoted(column)} of {source} is {only} or empty, which is"
+            " missing. Write a word, such as no, where it is empty, or leave the column out."
         )
+    raise ValueError(
+        f"every column must vary; column {quoted(column)} of {source} is {only} in every row. Leave it out with"
+        f" `ignore=[{quoted(column)}]`."
+    )
 
 
 def _kind(observed: np.ndarray, declared: str | None, column: str, name: str) -> ColumnKind:

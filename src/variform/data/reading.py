@@ -1,6 +1,7 @@
 """The verbs: what a source holds becomes a data set, a split and a schema."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from variform.config.data import DataConfig
+from variform.config.data import FAMILIES, ROWS, DataConfig
 from variform.config.words import quoted
 from variform.data.checks import (
     in_order,
@@ -32,13 +33,20 @@ from variform.data.dataset import (
     in_chunks,
     rows_at_once,
 )
-from variform.data.groups import FAMILIES, ROWS, Near, group_digests, near_rows
+from variform.data.groups import Near, group_digests, near_rows
 from variform.data.labels import condition_of, contexts_of, hidden_labels, known_labels, label_index
 from variform.data.mixed import as_mixed, known_categories
 from variform.data.scaling import usual_scaling, with_scaling
 from variform.data.schema import Schema, as_array
-from variform.data.sources.formats import FORMATS, check_options, read_source, source_format
+from variform.data.sources.formats import (
+    FORMATS,
+    FormatFacts,
+    check_options,
+    read_source,
+    source_format,
+)
 from variform.data.sources.source import Rendered, Shards, Source
+from variform.data.sources.tables import source_of, table_of
 from variform.data.splitting import (
     assigned,
     count_duplicates,
@@ -134,7 +142,7 @@ def dataset_from(x: Tensor, *, gaps: bool = False) -> Dataset:
     return Dataset(raw, _unscaled_schema(raw, Source("array", as_array(raw)), gaps=gaps))
 
 
-def read_rows(path: str | Path, schema: Schema, *, key: str | None = None) -> Dataset:
+def read_rows(path: str | Path, schema: Schema, config: DataConfig = _DEFAULTS) -> Dataset:
     """Read all rows of another source in the form of data that are known already.
 
     Nothing is split and no scaling is learned. The schema of the result is `schema` with the name and the range of the
@@ -143,7 +151,8 @@ def read_rows(path: str | Path, schema: Schema, *, key: str | None = None) -> Da
     Args:
         path: Any source that `read` takes, or one image.
         schema: Of the data the model was trained on.
-        key: Name of the array to take from an .npz file.
+        config: How these were read, or how to read others: what says where in a file the rows are and how its numbers
+            and gaps are written. What the schema knows goes first.
 
     Raises:
         FileNotFoundError: if the source does not exist.
@@ -154,7 +163,10 @@ def read_rows(path: str | Path, schema: Schema, *, key: str | None = None) -> Da
         >>> len(read_rows("digits", schema))
         1797
     """
-    source = read_source(path, _config_like(path, schema, key))
+    form = FORMATS[source_format(path)]
+    if form.has_columns and schema.kind == "table" and config.key is None:
+        return _rows_like(_table_like(path, schema, config), schema)
+    source = read_source(path, _config_like(form, schema, config))
     _require_depth(source, schema)
     return _rows_like(source, schema)
 
@@ -253,10 +265,7 @@ def read_points(path: str | Path, columns: Sequence[str] = ()) -> np.ndarray:
         array([[ 0. ,  1.5],
                [-1. ,  2. ]])
     """
-    path = Path(path)
-    names_of = FORMATS[source_format(path)].columns if columns else None
-    has_columns = names_of is not None and set(columns) <= set(names_of(path))
-    source = _only(columns, path) if has_columns else read_source(path)
+    source = _only(columns, path) if FORMATS[source_format(path)].has_columns else read_source(path)
     require_numbers(source)
     if source.values.ndim != 2:
         raise ValueError(
@@ -267,20 +276,11 @@ def read_points(path: str | Path, columns: Sequence[str] = ()) -> np.ndarray:
     return points
 
 
-def _only(columns: Sequence[str], path: Path) -> Source:
-    """These columns of numbers of a file, whatever its other columns hold."""
-    source = read_source(path, DataConfig(cells="mixed"))
-    assert source.columns is not None
-    positions = [source.columns.index(name) for name in columns]
-    categories = source.categories or ((),) * len(source.columns)
-    if text := next(
-        (source.columns[position] for position in positions if categories[position]), None
-    ):
-        raise ValueError(
-            f"column {quoted(text)} of {source.name} must hold numbers; it holds text. Correct it."
-        )
-    values = np.asarray(source.values)[:, positions]
-    return dataclasses.replace(source, values=values, columns=tuple(columns))
+def _only(columns: Sequence[str], path: str | Path) -> Source:
+    """These columns of a table, whatever its others hold, or all of them where it does not have these."""
+    frame = table_of(path, _DEFAULTS)
+    chosen = tuple(columns) if set(columns) <= set(frame.columns) else ()
+    return source_of(frame, DataConfig(columns=chosen))
 
 
 def _splits(source: Source, config: DataConfig) -> Splits:
@@ -554,35 +554,51 @@ def _unscaled_schema(raw: Tensor | StoredRows, source: Source, *, gaps: bool = F
     )
 
 
-def _config_like(path: str | Path, schema: Schema, key: str | None) -> DataConfig:
-    """How to read `path` so that it comes out in the form of `schema`."""
-    form = FORMATS[source_format(path)]
+_OF_A_FILE = (
+    *("key", "header", "sep", "decimal", "thousands", "na_values", "encoding", "sheet_name"),
+    *("skiprows", "frames", "alpha", "memory_map"),
+)
+"""What of a configuration says where in a file the rows are, and how they are written there."""
+
+
+def _config_like(form: FormatFacts, schema: Schema, config: DataConfig) -> DataConfig:
+    """How to read a source without columns so that it comes out in the form of `schema`."""
+    own = {field: getattr(config, field) for field in _OF_A_FILE if field in form.options}
     if "image_size" in form.options and schema.kind == "image":
-        return _images_like(schema, key)
-    conditions = ()
-    if "condition" in form.options:
+        channels, height, width = schema.shape
+        colours: Literal["grey", "rgb"] = "grey" if channels == 1 else "rgb"
+        return DataConfig(**own, image_size=(height, width), channels=colours)
+    if form.has_columns:
         conditions = tuple(condition.name for condition in schema.conditions)
-    columns = schema.columns
-    if form.columns:
-        columns = form.columns(Path(path))
-    if form.columns and schema.kind == "table" and key is None:
-        own = [name for name in columns if name not in (schema.label, *conditions)]
-        require_columns(own, schema, Path(path).name)
-    has_label = "label" in form.options and schema.label in columns
-    return DataConfig(
-        key=key,
-        label=schema.label if has_label else None,
+        return DataConfig(**own, key=config.key, label=schema.label, condition=conditions)
+    names = schema.columns
+    return DataConfig(**own, cells=_cells_of(schema), categories=_categories_among(names, schema))
+
+
+def _table_like(path: str | Path, schema: Schema, config: DataConfig) -> Source:
+    """The rows of a file with columns, in the form of `schema`."""
+    own = {field: getattr(config, field) for field in _OF_A_FILE}
+    conditions = tuple(condition.name for condition in schema.conditions)
+    frame = table_of(path, DataConfig(**own), known=(*schema.columns, *conditions))
+    beside = {config.id, *config.response, *config.ignore} - {None}
+    label = schema.label if schema.label in frame.columns else None
+    values = [name for name in frame.columns if name not in (label, *conditions, *beside)]
+    require_columns(values, schema, frame.name)
+    config = DataConfig(
+        label=label,
         condition=conditions,
+        na_values=config.na_values,
+        decimal=config.decimal,
+        thousands=config.thousands,
         cells=_cells_of(schema),
-        categories=_categories_among(columns, schema),
+        categories=_categories_among(frame.columns, schema),
+        reals=_numbers_among(frame.columns, schema),
+        columns=schema.columns,
+        id=config.id if config.id in frame.columns else None,
+        response=tuple(name for name in config.response if name in frame.columns),
     )
-
-
-def _images_like(schema: Schema, key: str | None) -> DataConfig:
-    channels, height, width = schema.shape
-    return DataConfig(
-        key=key, image_size=(height, width), channels="grey" if channels == 1 else "rgb"
-    )
+    known_words = frozenset(itertools.chain.from_iterable(schema.categories))
+    return source_of(frame, config, known_words=known_words)
 
 
 def _cells_of(schema: Schema) -> Literal["numbers", "gaps", "mixed"]:
@@ -596,6 +612,12 @@ def _categories_among(columns: Sequence[str], schema: Schema) -> tuple[str, ...]
     """The columns of a source that hold categories in `schema`."""
     pairs = zip(schema.columns, schema.categories, strict=bool(schema.kinds))
     return tuple(name for name, names in pairs if names and name in columns)
+
+
+def _numbers_among(columns: Sequence[str], schema: Schema) -> tuple[str, ...]:
+    """The columns of a source that hold numbers in a mixed `schema`."""
+    pairs = zip(schema.columns, schema.categories, strict=bool(schema.kinds))
+    return tuple(name for name, names in pairs if not names and name in columns)
 
 
 def _notes_of_cells(schema: Schema, raw: Tensor | StoredRows) -> Iterator[str]:

@@ -539,7 +539,7 @@ class Schema:
         """The first column whose scaled values leave [0, 1], and its raw value, in words."""
         for column, (low, high) in enumerate(self.scaled_ranges()):
             if low < 0 or high > 1:
-                value = self.low[column] if low < 0 else self.high[column]
+                value = self.high[column] if high > 1 else self.low[column]
                 return f"{self._named(column)} holds {value:.7g}"
         return None
 

@@ -12,11 +12,12 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from variform.config.data import DataConfig
 from variform.data.dataset import Dataset
 from variform.data.schema import Schema
+from variform.data.sources.cells import Marks
 from variform.data.sources.folders import IMAGE_SUFFIXES
-from variform.data.sources.formats import FORMATS, source_format
-from variform.data.sources.tables import is_number
+from variform.data.sources.tables import as_texts, table_of, with_marks
 from variform.evaluation.imputation import Imputation
 from variform.export.model_file import Array
 from variform.system.files import new_folder, replacing
@@ -143,42 +144,41 @@ def write_filled(
     source: str | Path,
     schema: Schema,
     filled: Imputation,
+    config: DataConfig,
     *,
     intervals: bool,
 ) -> None:
-    """Write a CSV file again with its gaps filled; every other cell, and columns the model knows not, stay as they are.
+    """Write a table as text with its gaps filled; every other cell, and columns the model knows not, stay as they are.
 
     Args:
         path: The new file, with the separator of the old one.
         source: The file with gaps.
         schema: What its rows are.
         filled: What `impute` made of them.
+        config: How the file is read.
         intervals: Whether to add, for each column that has gaps in it, the ends of the interval, or for categories and
             binary columns the probability that the value is right.
 
     Raises:
         FileExistsError: when `path` is there already.
     """
-    cells_of = FORMATS[source_format(source)].cells
-    assert cells_of is not None  # who asks has looked
+    frame = table_of(source, config, known=schema.columns)
+    positions = [frame.columns.index(name) for name in schema.columns]
+    frame, _ = with_marks(frame, [frame.cells[position] for position in positions], config)
+    texts = [as_texts(cells).to_pylist() for cells in frame.cells]
+    for number, column in np.argwhere(filled.missing).tolist():
+        text = cell_text(schema, column, filled.values[number, column])
+        texts[positions[column]][number] = _with_mark(text, frame.marks)
     added = _certainty_columns(schema, filled) if intervals else {}
     with (
         replacing(path, new=True) as temporary,
         open(temporary, "w", newline="", encoding="utf-8") as file,
     ):
-        with cells_of(Path(source)) as (names, has_header, separator, lines):
-            writer = csv.writer(file, lineterminator="\n", delimiter=separator)
-            positions = [names.index(name) for name in schema.columns]
-            rows = [list(line) for line in lines]
-        has_commas = separator != "," and _has_decimal_commas(rows, positions)
-        mark = "," if has_commas else "."
-        for number, column in np.argwhere(filled.missing).tolist():
-            text = cell_text(schema, column, filled.values[number, column])
-            rows[number][positions[column]] = _with_mark(text, mark)
-        if has_header:
-            writer.writerow([*names, *added])
-        for number, row in enumerate(rows):
-            writer.writerow([*row, *(_with_mark(cells[number], mark) for cells in added.values())])
+        writer = csv.writer(file, lineterminator="\n", delimiter=frame.separator or ",")
+        if frame.is_named:
+            writer.writerow([*frame.columns, *added])
+        sure = [[_with_mark(cell, frame.marks) for cell in cells] for cells in added.values()]
+        writer.writerows(zip(*texts, *sure, strict=True))
 
 
 def _certainty_columns(schema: Schema, filled: Imputation) -> dict[str, list[str]]:
@@ -205,15 +205,9 @@ def _cells_where(chosen: Array, values: Array, text: Callable[[float], str]) -> 
     return cells
 
 
-def _has_decimal_commas(rows: Sequence[Sequence[str]], positions: Sequence[int]) -> bool:
-    """Whether any number in these columns is written with a comma, such as 1,5."""
-    cells = (row[position] for row in rows for position in positions)
-    return any("," in cell and is_number(cell.replace(",", ".")) for cell in cells)
-
-
-def _with_mark(cell: str, mark: str) -> str:
-    """A number with the decimal mark of its file; other cells stay as they are."""
-    return cell.replace(".", mark) if is_number(cell) else cell
+def _with_mark(cell: str, marks: Marks) -> str:
+    """A number with the decimal mark of its table; other cells stay as they are."""
+    return cell if Marks().number(cell) is None else cell.replace(".", marks.decimal)
 
 
 def image_files(rows: Dataset) -> list[str]:

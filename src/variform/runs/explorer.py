@@ -92,7 +92,7 @@ def explorer_contents(
         run.vae,
         splits,
         numbers | {"warnings": sentences},
-        other=None if source is None else read_rows(source, splits.schema),
+        other=None if source is None else read_rows(source, splits.schema, run.config.data),
         prior=prior,
         laws=laws,
         table=numbers_table(numbers),

@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,9 +24,16 @@ from variform.data.sources.arrays import (
 from variform.data.sources.builtin import BUILT_IN, is_digits, is_sprites, read_digits, read_sprites
 from variform.data.sources.folders import IMAGE_SUFFIXES
 from variform.data.sources.images import read_image, read_image_folder
-from variform.data.sources.opening import reading, require_file
+from variform.data.sources.opening import reading, require_file, unpacked_name
 from variform.data.sources.source import Source
-from variform.data.sources.tables import Cells, csv_cells, csv_columns, read_csv
+from variform.data.sources.tables import (
+    ARROW,
+    JSON_LINES,
+    PARQUET,
+    TEXT,
+    WORKBOOKS,
+    read_table,
+)
 from variform.system.files import expanded
 
 Format = Literal[
@@ -35,7 +41,11 @@ Format = Literal[
     "sprites",
     "npy",
     "npz",
-    "csv",
+    "text table",
+    "workbook",
+    "parquet",
+    "arrow",
+    "json lines",
     "idx",
     "image",
     "MNIST folder",
@@ -92,7 +102,7 @@ def source_format(source: str | Path) -> Format:
         raise ValueError(
             f"{path.name} must hold data; it is empty (0 bytes). Copy or download it again."
         )
-    name = path.name.lower().removesuffix(".gz")
+    name = unpacked_name(path.name)
     for kind, form in FORMATS.items():
         if name.endswith(form.endings):
             return kind
@@ -122,18 +132,19 @@ def check_options(config: DataConfig, kind: Literal[Format, "array"], name: str)
     Example:
         >>> check_options(DataConfig(label="kind"), "npy", "designs.npy")
         Traceback (most recent call last):
-        ValueError: `label` names the label column of a CSV file; designs.npy is not a CSV file. Leave `label` out.
+        ValueError: `label` names the label column of a file whose columns have names, such as a .csv file; \
+designs.npy is none. Leave `label` out.
     """
     taken = OF_TABLES if kind == "array" else FORMATS[kind].options
     for field, (purpose, kind_of_file) in _OPTIONS.items():
         if getattr(config, field) != getattr(_DEFAULTS, field) and field not in taken:
             raise ValueError(
-                f"`{field}` {purpose} {kind_of_file}; {name} is not {kind_of_file}. Leave `{field}` out."
+                f"`{field}` {purpose} {kind_of_file}; {name} is none. Leave `{field}` out."
             )
     odd = [column for column in config.condition if column != "label"]
     if odd and "condition" not in taken:
         raise ValueError(
-            f"`condition` names 'label', or columns of a CSV file; {name} is not a CSV file, and got {odd[0]}. "
+            f"`condition` names 'label', or columns of {_NAMED}; {name} is not one, and got {odd[0]}. "
             "Use `condition=['label']` where there are labels."
         )
 
@@ -151,9 +162,23 @@ def _not_there(path: Path) -> str:
     )
 
 
+_NAMED = "a file whose columns have names, such as a .csv file"
+_TEXT_OR_SHEET = "a table of text or a workbook"
 _OPTIONS = {  # field of DataConfig: what it does, and to what
     "key": ("chooses an array of", "an .npz file"),
-    "label": ("names the label column of", "a CSV file"),
+    "label": ("names the label column of", _NAMED),
+    "id": ("names a column of", _NAMED),
+    "response": ("names columns of", _NAMED),
+    "ignore": ("names columns of", _NAMED),
+    "columns": ("chooses columns of", _NAMED),
+    "na_values": ("says which texts are gaps in", _NAMED),
+    "header": ("says what the first line is of", _TEXT_OR_SHEET),
+    "skiprows": ("leaves out lines of", _TEXT_OR_SHEET),
+    "decimal": ("is the decimal mark in", _TEXT_OR_SHEET),
+    "thousands": ("is the mark between thousands in", _TEXT_OR_SHEET),
+    "sep": ("separates the cells of", "a table of text, such as a .csv file"),
+    "encoding": ("is that of", "a table of text, such as a .csv file"),
+    "sheet_name": ("chooses a sheet of", "a workbook"),
     "categories": ("names columns of", "a table"),
     "counts": ("names columns of", "a table"),
     "reals": ("names columns of", "a table"),
@@ -165,6 +190,10 @@ _OPTIONS = {  # field of DataConfig: what it does, and to what
 }
 OF_TABLES = ("categories", "counts", "reals")
 """Options that a format takes whose rows may be a table; arrays of images are recognised after they were read."""
+OF_COLUMNS = ("label", "condition", "id", "response", "ignore", "columns", "na_values")
+"""Options that say what columns with names are for."""
+OF_TEXT = ("sep", "encoding", "decimal", "thousands")
+"""Options that say how a table is written as text."""
 OF_IMAGES = ("image_size", "channels", "frames", "alpha")
 """Options of what is made of image files."""
 
@@ -186,12 +215,11 @@ class FormatFacts:
         is_named: Whether a word is a source of this format that comes with variform.
         options: The fields of `DataConfig` that only some formats have and this one has; `condition` where its columns
             can be named there.
-        columns: Names of the columns of a file, where they stand in it.
-        cells: The cells of a file as they stand, as of `csv_cells`, where one with its gaps filled can be written.
+        has_columns: Whether columns have names, as `variform.data.sources.tables.table_of` gives them.
 
     Example:
-        >>> FORMATS["csv"].endings, FORMATS["npz"].begins(b"PK\\3\\4..")
-        (('.csv', '.tsv'), True)
+        >>> FORMATS["parquet"].endings, FORMATS["npz"].begins(b"PK\\3\\4..")
+        (('.parquet', '.pq'), True)
     """
 
     read: Callable[[Path, DataConfig], Source]
@@ -201,8 +229,7 @@ class FormatFacts:
     holds: Callable[[Path], bool] = _never
     is_named: Callable[[str], bool] = _never
     options: tuple[str, ...] = ()
-    columns: Callable[[Path], tuple[str, ...]] | None = None
-    cells: Callable[[Path], AbstractContextManager[Cells]] | None = None
+    has_columns: bool = False
 
 
 FORMATS: dict[Format, FormatFacts] = {
@@ -214,13 +241,50 @@ FORMATS: dict[Format, FormatFacts] = {
     "npz": FormatFacts(
         read_npz, ".npz", endings=(".npz",), begins=is_zip, options=(*OF_TABLES, "key")
     ),
-    "csv": FormatFacts(
-        read_csv,
-        ".csv, .tsv",
-        endings=(".csv", ".tsv"),
-        options=(*OF_TABLES, "label", "condition"),
-        columns=csv_columns,
-        cells=csv_cells,
+    "text table": FormatFacts(
+        read_table,
+        ".csv, .tsv, .txt",
+        endings=TEXT,
+        options=(*OF_TABLES, *OF_COLUMNS, *OF_TEXT, "header", "skiprows"),
+        has_columns=True,
+    ),
+    "workbook": FormatFacts(
+        read_table,
+        ".xlsx, .xls, .ods",
+        endings=WORKBOOKS,
+        options=(
+            *OF_TABLES,
+            *OF_COLUMNS,
+            "decimal",
+            "thousands",
+            "header",
+            "skiprows",
+            "sheet_name",
+        ),
+        has_columns=True,
+    ),
+    "parquet": FormatFacts(
+        read_table,
+        ".parquet",
+        endings=PARQUET,
+        begins=lambda head: head.startswith(b"PAR1"),
+        options=(*OF_TABLES, *OF_COLUMNS),
+        has_columns=True,
+    ),
+    "arrow": FormatFacts(
+        read_table,
+        ".feather, .arrow",
+        endings=ARROW,
+        begins=lambda head: head.startswith(b"ARROW1"),
+        options=(*OF_TABLES, *OF_COLUMNS),
+        has_columns=True,
+    ),
+    "json lines": FormatFacts(
+        read_table,
+        ".jsonl",
+        endings=JSON_LINES,
+        options=(*OF_TABLES, *OF_COLUMNS),
+        has_columns=True,
     ),
     "idx": FormatFacts(read_idx, ".idx", endings=(".idx", "-ubyte"), begins=is_idx),
     "image": FormatFacts(read_image, "an image", endings=IMAGE_SUFFIXES, options=OF_IMAGES),

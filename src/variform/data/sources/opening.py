@@ -1,15 +1,17 @@
 """Opening files: plain and compressed ones, within the memory that is there."""
 
+import bz2
 import csv
 import gzip
 import io
+import lzma
 import math
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -25,11 +27,44 @@ def require_file(path: Path) -> None:
         )
 
 
+def _unzstd(path: Path) -> Any:
+    import pyarrow as pa  # slow to import
+
+    return pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
+
+
+_UNPACKED: dict[str, Callable[[Path], Any]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+    ".zst": _unzstd,
+}
+PACKED = tuple(_UNPACKED)
+"""What the names of packed files end in."""
+
+
+def unpacked_name(name: str) -> str:
+    """The name of a file in small letters, without what says that it is packed.
+
+    Example:
+        >>> unpacked_name("Designs.csv.gz")
+        'designs.csv'
+    """
+    name = name.lower()
+    return name[: name.rindex(".")] if name.endswith(PACKED) else name
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file is packed, by its name."""
+    return path.name.lower().endswith(PACKED)
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[io.BufferedReader | gzip.GzipFile]:
-    """The bytes of a file, unpacked if its name ends in .gz; damage that shows in reading is told with its name."""
+    """The bytes of a file, unpacked where its name says that it is packed; damage is told with its name."""
     require_file(path)
-    with gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb") as handle:
+    unpack = _UNPACKED.get(path.suffix.lower())
+    with open(path, "rb") if unpack is None else unpack(path) as handle:
         try:
             yield handle
         except (
@@ -39,6 +74,7 @@ def reading(path: Path) -> Iterator[io.BufferedReader | gzip.GzipFile]:
             UnicodeDecodeError,
             csv.Error,
             zlib.error,
+            lzma.LZMAError,
             zipfile.BadZipFile,
         ) as error:
             raise damaged(path.name, error) from error
@@ -53,6 +89,7 @@ def damaged(name: str, reason: object) -> ValueError:
 
 
 DEFLATE_RATIO = 1032  # deflate cannot pack more bytes into one
+_OTHER_RATIO = 10_000  # more than what other packers make of zeros
 COPIES = 2  # of what a file holds, while it is brought into the form in which it is kept
 _SMALLER = "Bring fewer rows, or as .npy files, which may stay on disk with `memory_map='on'`."
 
@@ -64,7 +101,8 @@ def first_of(wanted: Iterable[str], there: Sequence[str]) -> str | None:
 
 def size_limit(path: Path) -> int:
     """The most bytes that a file can hold, unpacked."""
-    return path.stat().st_size * (DEFLATE_RATIO if path.suffix.lower() == ".gz" else 1)
+    ratio = DEFLATE_RATIO if path.suffix.lower() == ".gz" else _OTHER_RATIO
+    return path.stat().st_size * (ratio if is_packed(path) else 1)
 
 
 def read_payload(

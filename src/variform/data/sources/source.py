@@ -193,6 +193,7 @@ class Source:
         levels: Number of discrete raw levels, where the source tells; images then range over all of them.
         notes: Sentences that a reader of a report should know.
         given: Columns that are not rows' values but what a model is conditioned on, by name, one number or text a row.
+        responses: Columns that are kept beside the rows and never enter them, by name, one number or text a row.
         index: Number of each row in a larger whole, (N,), where the source is a part of one.
         names: What a user calls each row, (N,) text: a file, relative to the folder that was read, or the value of a
             column that names rows. None where rows have no names.
@@ -221,6 +222,7 @@ the same set.
     levels: int | None = None
     notes: tuple[str, ...] = ()
     given: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    responses: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     index: np.ndarray | None = None
     names: np.ndarray | None = None
     families: np.ndarray | None = None

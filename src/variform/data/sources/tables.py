@@ -1,56 +1,257 @@
-"""Tables: .csv."""
+"""Tables: what the cells of a file with columns mean, and which columns are rows' values."""
 
-import csv
+import dataclasses
+import datetime
 import difflib
-import io
 import itertools
-import math
-import re
-import sys
-from array import array
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from variform.config.data import DataConfig
-from variform.config.words import quoted
-from variform.data.sources.opening import COPIES, reading
+from variform.config.data import FAMILIES, ROWS, DataConfig
+from variform.config.words import counted, listed, quoted
+from variform.data.sources.cells import (
+    SURE_GAPS,
+    WORDS_FOR_GAPS,
+    Column,
+    Evidence,
+    Marks,
+    are_in,
+    count,
+    evidence,
+    first_where,
+    has_any,
+    in_writing,
+    texts,
+    without_thousands,
+)
+from variform.data.sources.opening import COPIES, damaged, reading, unpacked_name
 from variform.data.sources.source import Source
+from variform.data.sources.text_tables import (
+    Frame,
+    named_columns,
+    read_text_table,
+    require_names,
+)
 from variform.system import memory
 from variform.system.files import expanded
 
-_MISSING = ("", "na", "n/a", "nan", "null", "?")  # cells, in small letters, that hold no value
+TEXT = (".csv", ".tsv", ".txt")
+WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
+PARQUET, ARROW, JSON_LINES = (
+    (".parquet", ".pq"),
+    (".feather", ".arrow", ".ipc"),
+    (".jsonl", ".ndjson"),
+)
+"""What the names of files of tables end in, in small letters."""
+
+_TRUTH = ("true", "false")
+_TIME = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
+_DATE = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(?:[T ]{_TIME})?$"
+_LIKE_A_NUMBER = "^[+-]?[0-9.,'\u2019 ]*[0-9][0-9.,'\u2019 ]*(?:[eE][+-]?[0-9]+)?$"
+_LEADING_ZERO = "^0[0-9]+$"
 
 
-def csv_columns(path: str | Path) -> tuple[str, ...]:
-    """Names of all columns of a CSV file, those of labels too; `column 1`, ... where its first line holds numbers.
+def read_table(path: Path, config: DataConfig) -> Source:
+    """The rows of a file whose columns have names, and what stands beside them."""
+    return source_of(table_of(path, config), config)
+
+
+def table_of(path: str | Path, config: DataConfig, known: Sequence[str] = ()) -> Frame:
+    """A file whose columns have names, as it stands there.
+
+    Args:
+        path: Text such as .csv, a workbook, Parquet, Feather or JSON lines.
+        config: How to read it.
+        known: Names of columns that are expected.
 
     Raises:
-        ValueError: if two columns have one name, or one has none.
+        ValueError: for what is no table.
 
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "designs.csv"
-        >>> _ = path.write_text("mass;drag\\n1,5;2\\n")
-        >>> csv_columns(path)
-        ('mass', 'drag')
+        >>> _ = path.write_text("mass;drag\\n1,5;2\\n2,5;\\n")
+        >>> frame = table_of(path, DataConfig())
+        >>> frame.columns, frame.cells[0].to_pylist(), frame.separator
+        (('mass', 'drag'), ['1,5', '2,5'], ';')
     """
-    with _csv_table(expanded(path)) as table:
-        return table.columns
+    path = expanded(path)
+    name = unpacked_name(path.name)
+    readers: dict[tuple[str, ...], Callable[[Path, DataConfig], Frame]] = {
+        WORKBOOKS: lambda path, config: _workbook(path, config, known),
+        PARQUET: _parquet,
+        ARROW: _arrow,
+        JSON_LINES: _json_lines,
+    }
+    for endings, read in readers.items():
+        if name.endswith(endings):
+            return _without_row_numbers(read(path, config))
+    return _without_row_numbers(read_text_table(path, config, known))
 
 
-def is_missing(cell: str) -> bool:
-    """Whether a cell of a CSV file stands for a missing value.
+def frame_from(table: pa.Table, name: str) -> Frame:
+    """A table in memory, of any library that gives its columns to Arrow."""
+    cells = tuple(
+        _plain(column, head, name)
+        for head, column in zip(table.column_names, table.columns, strict=True)
+    )
+    return Frame(name, tuple(table.column_names), cells, True, "", lambda row: f"row {row + 1}")
 
-    Example:
-        >>> [is_missing(cell) for cell in ("", "NA", "?", "0", "none")]
-        [True, True, True, False, False]
-    """
-    return cell.strip().casefold() in _MISSING
+
+def _parquet(path: Path, config: DataConfig) -> Frame:
+    import pyarrow.parquet as pq  # slow to import
+
+    with reading(path) as handle:
+        try:
+            return frame_from(pq.read_table(handle), path.name)
+        except pa.ArrowInvalid as error:
+            raise damaged(path.name, error) from error
+
+
+def _arrow(path: Path, config: DataConfig) -> Frame:
+    import pyarrow.feather as feather  # slow to import
+
+    with reading(path) as handle:
+        try:
+            return frame_from(feather.read_table(pa.PythonFile(handle)), path.name)
+        except pa.ArrowInvalid as error:
+            raise damaged(path.name, error) from error
+
+
+def _json_lines(path: Path, config: DataConfig) -> Frame:
+    import pyarrow.json as pa_json  # slow to import
+
+    with reading(path) as handle:
+        try:
+            return frame_from(pa_json.read_json(handle), path.name)
+        except pa.ArrowInvalid as error:
+            raise ValueError(
+                f"{path.name} must hold one JSON object a line; reading it failed: {error}. Correct that line."
+            ) from error
+
+
+def _plain(column: Column, head: str, name: str) -> Column:
+    """A column as texts, numbers, truths or dates, null where there is a gap."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _plain(pc.cast(column, kind.value_type), head, name)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pc.fill_null(texts(column), "")
+    is_plain = (
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_date(kind)
+        or pa.types.is_timestamp(kind)
+    )
+    if pa.types.is_decimal(kind):
+        return pc.cast(column, pa.float64())
+    if pa.types.is_null(kind):
+        return pc.cast(column, pa.float64())
+    if is_plain:
+        return column
+    raise ValueError(
+        f"a column must hold numbers, texts, truths or dates; {quoted(head)} of {name} holds {kind}. Leave it out with "
+        f"`ignore=[{quoted(head)}]`, or spread it over columns of its own."
+    )
+
+
+def _workbook(path: Path, config: DataConfig, known: Sequence[str]) -> Frame:
+    from python_calamine import CalamineError, CalamineWorkbook  # slow to import
+
+    memory.require(COPIES * path.stat().st_size, path.name, "Bring fewer rows.")
+    try:
+        with CalamineWorkbook.from_path(str(path)) as book:
+            sheets = book.sheet_names
+            sheet = config.sheet_name or sheets[0]
+            if sheet not in sheets:
+                raise ValueError(
+                    f"`sheet_name` must name a sheet of {path.name}, which has {listed(sheets)}; got {quoted(sheet)}. "
+                    "Name one of them."
+                )
+            rows = book.get_sheet_by_name(sheet).to_python(skip_empty_area=False)
+    except CalamineError as error:
+        raise damaged(path.name, error) from error
+    rows = [[_text(cell) for cell in row] for row in rows[config.skiprows :]]
+    first_row = config.skiprows + 1
+    while rows and not any(rows[0]):
+        rows = rows[1:]
+        first_row += 1
+    while rows and not any(rows[-1]):
+        rows.pop()
+    names, is_named, notes = named_columns(_columns(rows), config, known)
+    if is_named:
+        rows = rows[1:]
+        first_row += 1
+    columns = _columns(rows)
+    if config.sheet_name is None and len(sheets) > 1:
+        others = listed([other for other in sheets if other != sheet])
+        notes += (
+            f"of the sheets {quoted(sheet)} is read, and not {others}; `sheet_name` overrules",
+        )
+    frame = Frame(
+        path.name,
+        names,
+        tuple(columns),
+        is_named,
+        "",
+        lambda row: f"row {first_row + row}",
+        notes=notes,
+    )
+    return dataclasses.replace(frame, marks=Marks())
+
+
+def _columns(rows: list[list[str]]) -> list[Column]:
+    """The columns of lines of texts."""
+    return [pa.chunked_array([pa.array(cells, pa.string())]) for cells in zip(*rows, strict=True)]
+
+
+def _text(cell: Any) -> str:
+    """A cell of a workbook as a text table would have it."""
+    if isinstance(cell, bool):
+        return str(cell)
+    if isinstance(cell, float):
+        return str(int(cell)) if cell.is_integer() and abs(cell) < 2**53 else repr(cell)
+    if isinstance(cell, datetime.datetime | datetime.date):
+        return cell.isoformat()
+    return str(cell).strip()
+
+
+def _without_row_numbers(frame: Frame) -> Frame:
+    """A table without what is no part of it: an unnamed column that numbers the rows, and an empty one at the end."""
+    if not frame.is_named:
+        return frame
+    columns, cells, notes = list(frame.columns), list(frame.cells), list(frame.notes)
+    if columns and not columns[-1] and not has_any(pc.not_equal(cells[-1], "")):
+        columns.pop()
+        cells.pop()
+        notes.append(
+            f"the last column of {frame.name}, which has no name and holds nothing, is left out"
+        )
+    if columns and columns[0] in ("", "Unnamed: 0") and _counts_rows(cells[0]):
+        columns.pop(0)
+        cells.pop(0)
+        notes.append("the first column, which has no name and numbers the rows, is left out")
+    require_names(tuple(columns), frame.name)
+    return dataclasses.replace(
+        frame, columns=tuple(columns), cells=tuple(cells), notes=tuple(notes)
+    )
+
+
+def _counts_rows(cells: Column) -> bool:
+    numbers = cells.to_pylist()
+    return any(
+        numbers == [str(row) for row in range(start, start + len(numbers))] for start in (0, 1)
+    )
+
+
+# --- roles --------------------------------------------------------------------------------------------------------
 
 
 def declared_kinds(
@@ -74,15 +275,7 @@ def declared_kinds(
     options = {"category": config.categories, "count": config.counts, "real": config.reals}
     for kind, given in options.items():
         field = "categories" if kind == "category" else f"{kind}s"
-        for column in itertools.chain.from_iterable(
-            [names] if names in columns else names.split(",") for names in given
-        ):
-            if column not in columns:
-                near = difflib.get_close_matches(column, columns, 1) or columns
-                raise ValueError(
-                    f"`{field}` must name columns of {name}; it has no {quoted(column)}. Did you mean "
-                    f"{quoted(near[0])}?"
-                )
+        for column in _named(given, columns, field, name):
             if column in kinds:
                 raise ValueError(
                     f"a column must have one kind; {quoted(column)} is named twice, in `{field}` too. Name it once."
@@ -91,299 +284,493 @@ def declared_kinds(
     return kinds
 
 
-Cells = tuple[tuple[str, ...], bool, str, Iterator[list[str]]]
-"""Names of all columns, whether they stand in the first line, the separator, and the lines that hold cells."""
+def _named(given: Iterable[str], columns: Sequence[str], field: str, name: str) -> list[str]:
+    """The columns that an option names; commas may separate names that hold none."""
+    wanted = itertools.chain.from_iterable(
+        [names] if names in columns else names.split(",") for names in given
+    )
+    found = []
+    for column in wanted:
+        if column not in columns:
+            near = difflib.get_close_matches(column, columns, 1) or columns
+            raise ValueError(
+                f"`{field}` must name a column of {name}; it has no {quoted(column)}. Did you mean {quoted(near[0])}?"
+            )
+        found.append(column)
+    return found
 
 
-@contextmanager
-def csv_cells(path: str | Path) -> Iterator[Cells]:
-    """The cells of a CSV file as they stand there.
+@dataclass(frozen=True)
+class _Roles:
+    """What each column is for."""
 
-    Returns:
-        Names of all columns, whether they stand in the first line, the separator, and the lines that hold cells.
+    label: str | None
+    id: str | None
+    group: str | None
+    conditions: tuple[str, ...]
+    responses: tuple[str, ...]
+    values: tuple[str, ...]
+    """Those that are rows."""
+
+
+def _roles(frame: Frame, config: DataConfig) -> _Roles:
+    columns, name = frame.columns, frame.name
+    label = None if config.label is None else _named([config.label], columns, "label", name)[0]
+    own_id = None if config.id is None else _named([config.id], columns, "id", name)[0]
+    own_group = None
+    if config.group not in (None, FAMILIES, ROWS):
+        own_group = _named([config.group], columns, "group", name)[0]
+    # Its label column is known without being named.
+    conditions = _named(
+        [given for given in config.condition if given not in ("label", config.label)],
+        columns,
+        "condition",
+        name,
+    )
+    responses = _named(config.response, columns, "response", name)
+    ignored = _named(config.ignore, columns, "ignore", name)
+    chosen = _named(config.columns, columns, "columns", name) or list(columns)
+    given = {
+        "label": [label] if label else [],
+        "id": [own_id] if own_id else [],
+        "condition": conditions,
+        "response": responses,
+        "ignore": ignored,
+    }
+    role_of: dict[str, str] = {}
+    for role, names in given.items():
+        for column in names:
+            if role_of.setdefault(column, role) != role:
+                raise ValueError(
+                    f"a column must have one role; {quoted(column)} is named with `{role_of[column]}` and `{role}`. "
+                    "Leave one of them out."
+                )
+    apart = {*role_of, own_group}
+    values = tuple(column for column in columns if column in chosen and column not in apart)
+    return _Roles(label, own_id, own_group, tuple(conditions), tuple(responses), values)
+
+
+# --- what the cells mean ------------------------------------------------------------------------------------------
+
+
+def source_of(
+    frame: Frame, config: DataConfig, known_words: frozenset[str] | None = None
+) -> Source:
+    """The rows of a table: columns of numbers, and of words where `config` says so, and what stands beside them.
+
+    Args:
+        frame: The table.
+        config: What its columns are for, and how its numbers and gaps are written.
+        known_words: Names of categories that are expected, so that nothing need be guessed of words that may be gaps.
 
     Raises:
-        ValueError: as `read_source`.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "designs.csv"
-        >>> _ = path.write_text("mass;drag\\n1,50;\\n")
-        >>> with csv_cells(path) as (columns, named, separator, lines):
-        ...     columns, named, separator, list(lines)
-        (('mass', 'drag'), True, ';', [['1,50', '']])
+        ValueError: for a cell that is not what it must be; says where it stands.
     """
-    with _csv_table(expanded(path)) as table:
-        yield table.columns, table.named, table.separator, table.rows
-
-
-_LONGEST_LINE = 2**26  # characters of a table
-_MOST_BLANK = 1000  # lines before the first of a table
-_LINES_AT_ONCE = 2**14  # lines of a table between two looks at the memory
-
-
-@dataclass(frozen=True, eq=False)
-class _Table:
-    """A CSV file whose header has been read."""
-
-    columns: tuple[str, ...]
-    named: bool  # in the first line
-    separator: str
-    rows: Iterator[list[str]]
-    line: Callable[[], int]  # number of the line read last
-    notes: tuple[str, ...]
-
-
-def read_csv(path: Path, config: DataConfig) -> Source:
-    """A table of numbers, and of text where `config` says so."""
-    with _csv_table(path) as table:
-        columns, name = list(table.columns), path.name
-        label_column = (
-            None if config.label is None else _column_index(config.label, columns, "label", name)
-        )
-        given = {
-            _column_index(name_, columns, "condition", name): []
-            for name_ in _condition_columns(config)
-        }
-        apart = sorted(
-            {*given, *([label_column] if label_column is not None else [])}, reverse=True
-        )
-        for column in apart:
-            columns.pop(column)
-        may_lack_labels = bool(
-            {"label", config.label} & set(config.condition)
-        )  # which objective m2 infers
-        declared = declared_kinds(config, columns, name)
-        numbers, labels, marks, texts, lines = array("d"), [], set(), [], []
-        for row, cells in enumerate(table.rows, 1):
-            if row % _LINES_AT_ONCE == 0:
-                held = (
-                    row * sum(map(sys.getsizeof, cells))
-                    if config.cells == "mixed"
-                    else 8 * len(numbers)
-                )
-                memory.require(COPIES * held, name, "Bring fewer rows, or numbers as a .npy file.")
-            if len(cells) != len(table.columns):
-                raise ValueError(
-                    f"every line of {name}, whose separator is {table.separator!r}, must hold {len(table.columns)}"
-                    f" cells; line {table.line()} holds {len(cells)}. Correct that line."
-                )
-            for column in apart:
-                cell = cells.pop(column).strip()
-                if not cell and not (column == label_column and may_lack_labels):
-                    raise ValueError(_empty_cell(table.columns[column], table.line(), name))
-                if column == label_column:
-                    labels.append(cell)
-                if column in given:
-                    given[column].append(cell)
-            if config.cells == "mixed":
-                texts.append([cell.strip() for cell in cells])
-                lines.append(table.line())
-                continue
-            pointed = (
-                cells if table.separator == "," else [cell.replace(",", ".") for cell in cells]
-            )
-            if config.cells == "gaps":
-                pointed = ["nan" if is_missing(cell) else cell for cell in pointed]
-            try:
-                numbers.extend(map(float, pointed))
-            except ValueError:
-                raise ValueError(_bad_cell(cells, pointed, columns, table.line(), name)) from None
-            if table.separator != ",":
-                marks |= _decimal_marks(cells)
-                if len(marks) > 1:
-                    raise ValueError(
-                        f"all numbers of {name} must have the same decimal mark; up to line {table.line()} there are"
-                        " both '.' and ','. Write a point in all of them, and no thousands separators."
-                    )
-    categories: tuple[tuple[str, ...], ...] = ()
-    if texts:
-        cells = zip(columns, zip(*texts, strict=True), strict=True)
-        typed = [
-            _typed(column, some, lines, table, declared.get(column), name) for column, some in cells
-        ]
-        values, categories = np.stack([one[0] for one in typed], 1), tuple(one[1] for one in typed)
-        marks = {"," for one in typed if one[2]}
+    roles = _roles(frame, config)
+    if config.cells == "numbers":
+        frame = _without_empty_end(frame)
+    declared = declared_kinds(config, roles.values, frame.name)
+    cells = dict(zip(frame.columns, frame.cells, strict=True))
+    numeric_roles = (*roles.values, *roles.conditions, *roles.responses)
+    frame, guesses = with_marks(frame, [cells[column] for column in numeric_roles], config)
+    reader = _Reader(frame, config, declared, known_words)
+    if config.cells == "mixed":
+        values, categories = reader.mixed(roles.values, cells)
     else:
-        values = np.array(numbers).reshape(-1, max(len(columns), 1))
-    notes = (*table.notes, *(["decimal commas are read as points"] if "," in marks else []))
+        values, categories = reader.numbers(roles.values, cells), ()
+    empty = np.flatnonzero(np.isnan(values).all(1))
+    if values.shape[1] and len(empty):
+        reader.notes.append(
+            f"{counted(len(empty), 'row')} without any value, as {frame.place(int(empty[0]))}, kept as gaps"
+        )
+    may_lack_labels = bool(
+        {"label", config.label} & set(config.condition)
+    )  # which objective m2 infers
+    labels = None
+    if roles.label is not None:
+        labels = reader.label(roles.label, cells, may_be_empty=may_lack_labels)
+    names = None if roles.id is None else np.array(as_texts(cells[roles.id]).to_pylist())
+    groups = None if roles.group is None else np.array(as_texts(cells[roles.group]).to_pylist())
+    given = {column: reader.beside(column, cells) for column in roles.conditions}
+    responses = {
+        column: reader.beside(column, cells, may_be_empty=True) for column in roles.responses
+    }
     return Source(
-        name,
+        frame.name,
         _as_integers(values),
-        _parsed(labels) if labels else None,
-        columns=tuple(columns),
+        labels,
+        columns=roles.values,
         categories=categories,
-        notes=notes,
-        given={table.columns[column]: _parsed(cells) for column, cells in given.items()},
+        notes=(*frame.notes, *guesses, *reader.notes),
+        given=given,
+        responses=responses,
+        names=names,
+        groups=groups,
     )
 
 
-def _condition_columns(config: DataConfig) -> tuple[str, ...]:
-    """The columns of a CSV file that a model is conditioned on; its label column is known without being named."""
-    return tuple(name for name in config.condition if name not in ("label", config.label))
+def _without_empty_end(frame: Frame) -> Frame:
+    """A table without the rows of empty cells with which spreadsheets end."""
+    rows = len(frame.cells[0]) if frame.cells else 0
+    end = rows
+    while end and all(_is_text(cells) and not cells[end - 1].as_py() for cells in frame.cells):
+        end -= 1
+    if end == rows:
+        return frame
+    notes = (*frame.notes, f"{counted(rows - end, 'row')} of empty cells at the end left out")
+    return dataclasses.replace(
+        frame, cells=tuple(cells[:end] for cells in frame.cells), notes=notes
+    )
 
 
-def _typed(
-    column: str, cells: Sequence[str], lines: list[int], table: _Table, kind: str | None, name: str
-) -> tuple[np.ndarray, tuple[str, ...], bool]:
-    """A column of a mixed table: numbers, or numbers of categories and their names; whether it has decimal commas."""
-    gone = [is_missing(cell) for cell in cells]
-    pointed = cells if table.separator == "," else [cell.replace(",", ".") for cell in cells]
-    words = [row for row, cell in enumerate(pointed) if not gone[row] and not is_number(cell)]
-    is_category = kind == "category" or 2 * len(words) > len(cells) - sum(gone)
-    if words and not is_category:
+def with_marks(
+    frame: Frame, columns: Sequence[Column], config: DataConfig
+) -> tuple[Frame, list[str]]:
+    """The table with the marks of its numbers, which `columns` tell, and what was guessed of them."""
+    looked_at = [cells for cells in columns if _is_text(cells) and _mostly_numbers(cells)]
+    decimal, thousands = (
+        config.decimal,
+        {"space": " ", "none": ""}.get(config.thousands, config.thousands),
+    )
+    if thousands not in ("auto", ""):
+        looked_at = [without_thousands(cells, thousands) for cells in looked_at]
+    found = evidence(looked_at)
+    if decimal == "auto":
+        decimal = _decimal_mark(found, frame, thousands)
+    if thousands == "auto":
+        grouped = found.grouped_by_comma if decimal == "." else found.grouped_by_point
+        other = "," if decimal == "." else "."
+        thousands = other if grouped else ""
+    guesses = []
+    if decimal == "," and config.decimal == "auto":
+        guesses.append("decimal commas are read as points; `decimal='.'` overrules")
+    if thousands and config.thousands == "auto":
+        shown = found.grouped_by_comma if decimal == "." else found.grouped_by_point
+        guesses.append(
+            f"the {'commas' if thousands == ',' else 'points'} of numbers such as {quoted(shown)} are read as standing "
+            "between thousands; `thousands='none'` overrules"
+        )
+    gaps = None if config.na_values is None else tuple(config.na_values)
+    return dataclasses.replace(frame, marks=Marks(decimal, thousands), gaps=gaps), guesses  # pyrefly: ignore[bad-argument-type]
+
+
+def _decimal_mark(found: Evidence, frame: Frame, thousands: str) -> Literal[".", ","]:
+    if found.point and found.comma:
         raise ValueError(
-            f"column {quoted(column)} of {name} must hold numbers, as most of its cells do; line {lines[words[0]]}"
-            f" holds the text {quoted(cells[words[0]])}. Correct the cell, or declare the column with"
-            f" `categories=[{quoted(column)}]`."
+            f"all numbers of {frame.name} must have the same decimal mark; there are both '.', as in "
+            f"{quoted(found.point)}, and ',', as in {quoted(found.comma)}. Write a point in all of them, or say"
+            " what they mean with `decimal` and `thousands`."
         )
-    if not is_category:
-        numbers = np.array(
-            [math.nan if lost else float(cell) for cell, lost in zip(pointed, gone, strict=True)]
-        )
-        return numbers, (), pointed is not cells and any("," in cell for cell in cells)
-    known = {cell for cell, lost in zip(cells, gone, strict=True) if not lost}
-    names = sorted(sorted(known), key=float if all(map(is_number, known)) else None)
-    codes = {cell: float(number) for number, cell in enumerate(names)}
-    return (
-        np.array(
-            [math.nan if lost else codes[cell] for cell, lost in zip(cells, gone, strict=True)]
-        ),
-        tuple(names),
-        False,
-    )
+    if found.comma:
+        return ","
+    # 2,450 alone may be either: between semicolons it is more likely a decimal comma.
+    can_only_group = frame.separator in ("", ",") or thousands == ","
+    if found.grouped_by_comma and not found.point and not can_only_group:
+        return ","
+    return "."
 
 
-@contextmanager
-def _csv_table(path: Path) -> Iterator[_Table]:
-    with reading(path) as handle, io.TextIOWrapper(handle, "utf-8-sig", newline="") as text:
-        lines = _lines(text, path.name)
-        start = [next(lines, "")]
-        while start[-1].isspace() and len(start) < _MOST_BLANK:
-            start.append(next(lines, ""))
-        separator = _separator(start[-1])
-        reader = csv.reader(
-            itertools.chain(start, lines), delimiter=separator, skipinitialspace=True
+def _mostly_numbers(cells: Column) -> bool:
+    """Whether most of what a column of texts holds are numbers, whatever their marks."""
+    filled = cells.filter(pc.invert(are_in(cells, (*SURE_GAPS, *WORDS_FOR_GAPS), any_case=True)))
+    like = pc.match_substring_regex(filled, _LIKE_A_NUMBER)
+    return 2 * count(like) > len(filled)
+
+
+def _is_text(cells: Column) -> bool:
+    return pa.types.is_string(cells.type)
+
+
+def as_texts(cells: Column) -> Column:
+    """Cells as texts, empty where there is a gap."""
+    return cells if _is_text(cells) else pc.fill_null(pc.cast(cells, pa.string()), "")
+
+
+class _Reader:
+    """What the cells of one table mean."""
+
+    def __init__(
+        self,
+        frame: Frame,
+        config: DataConfig,
+        declared: Mapping[str, str],
+        known_words: frozenset[str] | None,
+    ) -> None:
+        self.frame, self.config, self.declared, self.known_words = (
+            frame,
+            config,
+            declared,
+            known_words,
         )
-        rows = filter(_has_content, reader)
-        head = next(rows, [])
-        numeric = [is_number(cell.replace(",", ".")) for cell in head]
-        names = tuple(f"column {number}" for number in range(1, len(head) + 1))
-        notes = ()
-        if all(numeric):
-            rows = itertools.chain([head] if head else [], rows)
+        self.marks = frame.marks
+        self.notes: list[str] = []
+
+    def are_gaps(self, cells: Column) -> Column:
+        """Whether each text holds no value, where a number should stand."""
+        if self.frame.gaps is not None:
+            return are_in(cells, ("", *self.frame.gaps))
+        return are_in(cells, (*SURE_GAPS, *WORDS_FOR_GAPS), any_case=True)
+
+    def numbers(self, names: Sequence[str], cells: dict[str, Column]) -> np.ndarray:
+        """Columns of numbers, (N, columns) float64; gaps are NaN where there may be any."""
+        wrong: list[
+            tuple[int, str]
+        ] = []  # the first row of each column that holds no number, and the column
+        columns: list[np.ndarray] = []
+        for name in names:
+            column = cells[name]
+            if not _is_text(column):
+                columns.append(self._typed_numbers(column, name))
+                continue
+            column = self._truths(column, name)
+            may_be_gap = self.config.cells == "gaps"
+            is_number = self.marks.are_numbers(column)
+            is_gap = pc.and_(self.are_gaps(column), may_be_gap)
+            is_right = pc.or_(is_number, is_gap)
+            if has_any(pc.invert(is_right)):
+                wrong.append((first_where(pc.invert(is_right)), name))
+                continue
+            columns.append(self.marks.numbers(pc.if_else(is_gap, None, column)))
+        if wrong:
+            row, name = min(wrong, key=lambda place: place[0])
+            raise ValueError(self._no_number(cells[name][row].as_py(), name, row))
+        rows = len(next(iter(cells.values()))) if cells else 0
+        return np.stack(columns, 1) if columns else np.empty((rows, 0))
+
+    def _typed_numbers(self, column: Column, name: str) -> np.ndarray:
+        """Numbers, truths as 0 and 1, or dates as days, of a column that has such a type in its file."""
+        if pa.types.is_date(column.type) or pa.types.is_timestamp(column.type):
+            self.notes.append(_said_of_dates(name))
+            days = pc.cast(pc.cast(column, pa.timestamp("us")), pa.int64())
+            numbers = pc.divide(pc.cast(days, pa.float64()), 86_400e6)
         else:
-            names = tuple(name.strip() for name in head)
-            _require_names(names, path.name)
-            notes = (
-                ("the first line is read as column names, although some are numbers",)
-                if any(numeric)
-                else ()
+            numbers = pc.cast(column, pa.float64(), safe=False)
+        if numbers.null_count and self.config.cells == "numbers":
+            raise ValueError(self._empty_cell(name, first_where(pc.is_null(numbers))))
+        return pc.fill_null(numbers, float("nan")).to_numpy()
+
+    def _truths(self, column: Column, name: str) -> Column:
+        """The texts true and false as 1 and 0, where a column holds nothing else."""
+        lower = pc.utf8_lower(column)
+        is_truth = are_in(lower, _TRUTH)
+        is_other = pc.invert(pc.or_(is_truth, self.are_gaps(column)))
+        if has_any(is_other) or not has_any(is_truth):
+            return column
+        self.notes.append(f"true and false in column {quoted(name)} are read as 1 and 0")
+        truths = pc.if_else(pc.equal(lower, "true"), "1", "0")
+        return pc.if_else(is_truth, truths, column)
+
+    def mixed(
+        self, names: Sequence[str], cells: dict[str, Column]
+    ) -> tuple[np.ndarray, tuple[tuple[str, ...], ...]]:
+        """Columns of numbers and of words: their numbers or those of their categories; and the categories' names."""
+        is_words = {name: self._holds_words(cells[name], name) for name in names}
+        # A word that stands for a gap among numbers does so among words.
+        spelled: set[str] = set()
+        for name in names:
+            if not is_words[name] and _is_text(cells[name]) and self.frame.gaps is None:
+                column = cells[name]
+                spelled |= set(pc.unique(column.filter(self.are_gaps(column))).to_pylist())
+        columns, categories = [], []
+        for name in names:
+            if is_words[name]:
+                numbers, own = self._categories(cells[name], name, spelled)
+            else:
+                numbers, own = self._column_of_numbers(cells[name], name), ()
+            columns.append(numbers)
+            categories.append(own)
+        rows = len(next(iter(cells.values()))) if cells else 0
+        values = np.stack(columns, 1) if columns else np.empty((rows, 0))
+        return values, tuple(categories)
+
+    def _holds_words(self, column: Column, name: str) -> bool:
+        """Whether a column of a mixed table holds categories."""
+        kind = self.declared.get(name)
+        if pa.types.is_boolean(column.type):
+            return kind is None or kind == "category"
+        if not _is_text(column):
+            return False
+        if kind is not None:
+            return kind == "category"
+        filled = column.filter(pc.invert(self.are_gaps(column)))
+        if has_any(pc.match_substring_regex(filled, _LEADING_ZERO)) and not has_any(
+            pc.invert(pc.match_substring_regex(filled, "^[0-9]+$"))
+        ):
+            self.notes.append(
+                f"column {quoted(name)} holds codes such as {quoted(_first(filled, _LEADING_ZERO))}, read as"
+                f" categories; `reals=[{quoted(name)}]` overrules"
             )
-        yield _Table(names, not all(numeric), separator, rows, lambda: reader.line_num, notes)
-
-
-def _lines(text: io.TextIOWrapper, name: str) -> Iterator[str]:
-    """The lines of a table, none of them so long that it fills the memory before it is looked at."""
-    while line := text.readline(_LONGEST_LINE):
-        if len(line) == _LONGEST_LINE:
+            return True
+        if len(filled) and not has_any(pc.invert(pc.match_substring_regex(filled, _DATE))):
+            return False
+        is_word = pc.invert(self.marks.are_numbers(filled))
+        if 2 * count(is_word) <= len(filled):
+            return False
+        written = pc.and_(is_word, in_writing(filled))
+        if 2 * count(written) > len(filled):
+            shown = quoted(filled.filter(written)[0].as_py())
             raise ValueError(
-                f"every line of {name} must have fewer than {_LONGEST_LINE:,} characters; one has more. Check that it"
-                " is a table."
+                f"column {quoted(name)} of {self.frame.name} must hold numbers or words; it holds numbers in writing,"
+                f" such as {shown}. Write the numbers alone, with the unit in the name of the column, say how they are"
+                f" written with `thousands` and `decimal`, or declare the column with `categories=[{quoted(name)}]`."
             )
-        yield line
+        return True
 
+    def _column_of_numbers(self, column: Column, name: str) -> np.ndarray:
+        if not _is_text(column):
+            return self._typed_numbers(column, name)
+        is_gap = self.are_gaps(column)
+        is_number = self.marks.are_numbers(column)
+        is_date = pc.match_substring_regex(column, _DATE)
+        if has_any(is_date) and not has_any(pc.invert(pc.or_(is_date, is_gap))):
+            dates = pc.if_else(is_gap, None, column)
+            days = [np.nan if date is None else _days(date) for date in dates.to_pylist()]
+            self.notes.append(_said_of_dates(name))
+            return np.array(days)
+        is_wrong = pc.invert(pc.or_(is_number, is_gap))
+        if has_any(is_wrong):
+            raise ValueError(self._odd_cell(column, name, first_where(is_wrong)))
+        return self.marks.numbers(pc.if_else(is_gap, None, column))
 
-def _separator(line: str) -> str:
-    """Tab, semicolon or comma, the first that is there: where cells are not separated by commas, numbers may hold them.
-
-    Neither what is quoted counts, nor space after a comma.
-    """
-    plain = re.sub(r'"[^"]*"|(?<=,)\s+', "", line)
-    return next((mark for mark in "\t;" if mark in plain), ",")
-
-
-def _has_content(cells: list[str]) -> bool:
-    return any(map(str.strip, cells))
-
-
-def _require_names(names: tuple[str, ...], file: str) -> None:
-    if "" in names:
-        raise ValueError(
-            f"the first line of {file} must name every column; column {names.index('') + 1} has no name."
-            " Name it, or delete it if it only numbers the rows (in pandas: to_csv(index=False))."
+    def _odd_cell(self, column: Column, name: str, row: int) -> str:
+        """What is wrong with a cell of a column that holds numbers else."""
+        if self.known_words is not None:
+            reason, remedy = "as in the data of the model", "or empty it"
+        elif name in self.declared:
+            reason = "as it is declared to"
+            remedy = f"or take {quoted(name)} out of `{self.declared[name]}s`"
+        else:
+            reason = "as most of its cells do"
+            remedy = f"or declare the column with `categories=[{quoted(name)}]`"
+        return (
+            f"column {quoted(name)} of {self.frame.name} must hold numbers, {reason}; {self.frame.place(row)} holds the"
+            f" text {quoted(column[row].as_py())}. Correct the cell, say with `na_values` that it is a gap, {remedy}."
         )
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(
-            f"columns of {file} must have different names; {quoted(twice)} stands twice. Rename one."
+
+    def _categories(
+        self, column: Column, name: str, spelled: set[str]
+    ) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Numbers from 0 of the categories in their order, NaN for a gap; and their names."""
+        if pa.types.is_boolean(column.type):
+            column = pc.fill_null(pc.if_else(column, "True", "False"), "")
+        column = as_texts(column)
+        if self.known_words is not None:
+            is_gap = pc.and_not(self.are_gaps(column), are_in(column, self.known_words))
+        elif self.frame.gaps is None:
+            is_gap = are_in(column, {*SURE_GAPS, *spelled})
+            kept = pc.and_not(are_in(column, WORDS_FOR_GAPS, any_case=True), is_gap)
+            if has_any(kept):
+                word = column.filter(kept)[0].as_py()
+                self.notes.append(
+                    f"{quoted(word)} in column {quoted(name)} ({counted(count(kept), 'row')}) is read as a value and no"
+                    f" gap; `na_values=[{quoted(word)}]` overrules"
+                )
+            lost = are_in(column, spelled - set(SURE_GAPS))
+            if spelled and has_any(lost):
+                word = column.filter(lost)[0].as_py()
+                self.notes.append(
+                    f"{quoted(word)} in column {quoted(name)} ({counted(count(lost), 'row')}) is read as a gap, as"
+                    " among numbers of this table; `na_values=['']` overrules"
+                )
+        else:
+            is_gap = self.are_gaps(column)
+        known = [text for text in pc.unique(column.filter(pc.invert(is_gap))).to_pylist()]
+        numbers = {text: self.marks.number(text) for text in known}
+        is_numeric = all(number is not None for number in numbers.values())
+        names = sorted(sorted(known), key=(lambda text: numbers[text]) if is_numeric else None)  # pyrefly: ignore
+        places = pc.index_in(
+            pc.if_else(is_gap, None, column), value_set=pa.array(names, pa.string())
+        )
+        return pc.fill_null(pc.cast(places, pa.float64()), float("nan")).to_numpy(), tuple(names)
+
+    def label(self, name: str, cells: dict[str, Column], *, may_be_empty: bool) -> np.ndarray:
+        """Labels: numbers where all that there are are numbers, else texts; one that is not there is NaN or empty."""
+        column = cells[name]
+        if not _is_text(column) and not pa.types.is_boolean(column.type):
+            return self._typed_numbers(column, name)
+        column = as_texts(column)
+        is_empty = pc.equal(column, "")
+        if not may_be_empty:
+            self._require_filled(is_empty, name)
+        filled = column.filter(pc.invert(is_empty))
+        is_code = pc.match_substring_regex(filled, _LEADING_ZERO)
+        if has_any(pc.invert(self.marks.are_numbers(filled))) or has_any(is_code):
+            return np.array(column.to_pylist(), dtype=str)
+        return self.marks.numbers(pc.if_else(is_empty, None, column))
+
+    def beside(
+        self, name: str, cells: dict[str, Column], *, may_be_empty: bool = False
+    ) -> np.ndarray:
+        """A column beside the rows: numbers, or texts where most of its cells are; a gap is NaN or empty."""
+        column = cells[name]
+        if pa.types.is_boolean(column.type) or (
+            _is_text(column) and self._holds_words(column, name)
+        ):
+            column = as_texts(column)
+            if not may_be_empty:
+                self._require_filled(pc.equal(column, ""), name)
+            return np.array(column.to_pylist(), dtype=str)
+        numbers = self._column_of_numbers(column, name)
+        if not may_be_empty:
+            self._require_filled(pa.chunked_array([np.isnan(numbers)]), name)
+        return numbers
+
+    def _require_filled(self, is_empty: Column, name: str) -> None:
+        if has_any(is_empty):
+            raise ValueError(
+                f"labels and conditions of {self.frame.name} must be known in every row; column {quoted(name)} in"
+                f" {self.frame.place(first_where(is_empty))} is empty. Fill it in, or delete the line."
+            )
+
+    def _no_number(self, cell: str, column: str, row: int) -> str:
+        """What is wrong with a cell that is no number."""
+        if not cell:
+            return self._empty_cell(column, row)
+        name = self.frame.name
+        if bool(self.are_gaps(pa.chunked_array([[cell]]))[0].as_py()):
+            remedy = "Fill it in, delete the line, or use `cells='gaps'` or `likelihood='mixed'`, which take gaps."
+        elif in_writing(pa.chunked_array([[cell]]))[0].as_py():
+            remedy = (
+                "Write a point as decimal mark, and no thousands separators or units, or say how numbers are written"
+                " with `decimal` and `thousands`."
+            )
+        else:
+            remedy = (
+                f"Correct the cell, leave the column out with `ignore=[{quoted(column)}]`, name what it is for with"
+                f" `id={quoted(column)}` or `label={quoted(column)}`, or use `likelihood='mixed'`, which takes text."
+            )
+        return (
+            f"every cell of {name} must be a number; column {quoted(column)} in {self.frame.place(row)} holds the text"
+            f" {quoted(cell)}. {remedy}"
+        )
+
+    def _empty_cell(self, column: str, row: int) -> str:
+        return (
+            f"every cell of {self.frame.name} must hold a value; column {quoted(column)} in {self.frame.place(row)} is"
+            " empty. Fill it in, delete the line, or use `likelihood='mixed'` or `cells='gaps'`, which take gaps."
         )
 
 
-def _column_index(column: str, columns: list[str], field: str, name: str) -> int:
-    if column not in columns:
-        near = difflib.get_close_matches(column, columns, 1) or columns
-        raise ValueError(
-            f"`{field}` must name a column of {name}; it has no {quoted(column)}. Did you mean {quoted(near[0])}?"
-        )
-    return columns.index(column)
+def _first(cells: Column, pattern: str) -> str:
+    return cells.filter(pc.match_substring_regex(cells, pattern))[0].as_py()
 
 
-def _decimal_marks(cells: list[str]) -> set[str]:
-    text = "".join(cells)
-    return {mark for mark in ",." if mark in text}
-
-
-def _bad_cell(
-    cells: list[str], pointed: list[str], columns: list[str], line: int, name: str
-) -> str:
-    """What is wrong with the first cell that is no number."""
-    number = next(number for number, cell in enumerate(pointed) if not is_number(cell))
-    cell, column = cells[number].strip(), columns[number]
-    if not cell:
-        return _empty_cell(column, line, name)
-    if "," in cell and is_number(cell.replace(",", "").replace(".", "")):
-        remedy = "Write a point as decimal mark, and no thousands separators."
-    else:
-        remedy = (
-            "Correct the cell, delete the column if it only names the rows,"
-            f" train with `label={quoted(column)}` if it holds labels, or use `likelihood='mixed'`, which takes text."
-        )
+def _said_of_dates(name: str) -> str:
     return (
-        f"every cell of {name} must be a number; column {quoted(column)} in line {line} holds the text {quoted(cell)}."
-        f" {remedy}"
+        f"the dates of column {quoted(name)} are read as days since 1970-01-01; `categories=[{quoted(name)}]`"
+        " overrules"
     )
 
 
-def _empty_cell(column: str, line: int, name: str) -> str:
-    return (
-        f"every cell of {name} must hold a value; column {quoted(column)} in line {line} is empty."
-        " Fill it in, delete the line, or use `likelihood='mixed'` or `cells='gaps'`, which take gaps."
+def _days(date: str) -> float:
+    moment = datetime.datetime.fromisoformat(date)
+    moment = moment.replace(tzinfo=moment.tzinfo or datetime.UTC)
+    return (moment - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) / datetime.timedelta(
+        days=1
     )
-
-
-def is_number(cell: str) -> bool:
-    """Whether the text of a cell reads as a number.
-
-    Example:
-        >>> is_number("1.5"), is_number("1,5")
-        (True, False)
-    """
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
 
 
 def _as_integers(values: np.ndarray) -> np.ndarray:
-    """Whole numbers as integers, so that the pixels of a CSV file are treated as pixels."""
+    """Whole numbers as integers, so that the pixels of a table are treated as pixels."""
     is_whole = np.array_equal(values, np.rint(values)) and np.abs(values).max(initial=0) < 2**53
     return values.astype(np.int64) if is_whole else values
-
-
-def _parsed(labels: list[str]) -> np.ndarray:
-    """Numbers where all labels that there are are numbers, else text; a label that is not there is NaN or empty."""
-    if all(is_number(label) for label in labels if label):
-        return np.array([label or "nan" for label in labels], dtype=float)
-    return np.array(labels)

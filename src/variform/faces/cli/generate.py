@@ -344,7 +344,7 @@ def impute(
         else:
             print_table(*imputation_table(numbers))
         return
-    is_csv = FORMATS[source_format(source)].cells is not None
+    is_csv = FORMATS[source_format(source)].has_columns
     path = out or opened.folder / f"imputed.{'csv' if is_csv else 'npy'}"
     if path.suffix not in ((".csv", ".npy") if is_csv else (".npy",)) or (
         intervals and path.suffix == ".npy"
@@ -354,9 +354,10 @@ def impute(
             f" {path}{' and --intervals' if intervals else ''}. Choose another --out."
         )
     with writing_into(run, out):
-        imputed = imputation.impute(opened.vae, read_rows(source, schema), **options)
+        rows = read_rows(source, schema, opened.config.data)
+        imputed = imputation.impute(opened.vae, rows, **options)
         if path.suffix == ".csv":
-            write_filled(path, source, schema, imputed, intervals=intervals)
+            write_filled(path, source, schema, imputed, opened.config.data, intervals=intervals)
         else:
             write_rows(path, imputed.values, schema.columns)
     say(f"{int(imputed.missing.sum()):,} cells in {len(imputed.values):,} rows: {path}")

@@ -145,7 +145,7 @@ def datasets_of(run: "Run", source: str | None) -> list[Any]:
         return [splits.train, splits.valid, splits.test]
     schema = run.vae.schema
     assert schema is not None
-    return [read_rows(source, schema)]
+    return [read_rows(source, schema, run.config.data)]
 
 
 def default_output(run: "Run", name: str) -> Path:
