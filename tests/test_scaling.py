@@ -7,11 +7,14 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from variform import ModelConfig, build_vae
+from variform import ModelConfig, TrainConfig, build_vae
 from variform.config.data import DataConfig
+from variform.config.run import EvaluationConfig, RunConfig
 from variform.data.reading import dataset_from, read, splits_from
 from variform.data.scaling import roughness
 from variform.evaluation.baselines import evaluate_baselines, pca
+from variform.runs.folder import open_run
+from variform.runs.train import resume_run, train_run
 
 NOISE = np.random.default_rng(0)
 PLACES = np.linspace(0, 1, 40)
@@ -105,12 +108,14 @@ CHOICES = {
 
 @pytest.mark.parametrize("name", CHOICES)
 def test_curves_and_coordinates_get_one_scale_unless_it_is_said_otherwise(name):
-    rows, expected = CHOICES[name]
+    rows, expected = np.float32(CHOICES[name][0]), CHOICES[name][1]
     cells = "gaps" if np.isnan(rows).any() else "numbers"
     splits = splits_from(rows, config=DataConfig(cells=cells))
     assert splits.scaling == expected
     said = [note for note in splits.notes if "`scaling='standard'`" in note]
     assert len(said) == (expected == "common")
+    fixed = int((np.nanmin(rows, 0) == np.nanmax(rows, 0)).sum())
+    assert all(("constant" in note) == (fixed > 0) and str(fixed or "") in note for note in said)
     varies = [(low < high) for low, high in zip(splits.schema.low, splits.schema.high, strict=True)]
     if all(varies):
         asked = splits_from(rows, config=DataConfig(cells=cells, scaling="standard"))
@@ -145,3 +150,22 @@ def test_roughness_of_an_autoregression_is_known(correlation):
         )
     found = roughness(dataset_from(torch.from_numpy(np.stack(rows, 1))))
     assert found == pytest.approx(2 * (1 - correlation), rel=0.03)
+
+
+def test_a_run_of_before_is_read_as_it_was_trained_and_not_mixed_with_another_scaling(tmp_path):
+    """Automatic scaling gave each column its own; config.toml says auto in both."""
+    torch.set_default_dtype(torch.float32)
+    np.save(tmp_path / "arcs.npy", ARCS[:, 1:-1])
+    config = RunConfig(
+        source=str(tmp_path / "arcs.npy"),
+        data=DataConfig(scaling="standard"),
+        model=ModelConfig(latent_dim=1, hidden=(4,), likelihood="gaussian-shared"),
+        train=TrainConfig(steps=3),
+        evaluation=EvaluationConfig(nll_samples=1),
+    )
+    run = train_run(config, tmp_path / "run", pictures=False)
+    text = (tmp_path / "run" / "config.toml").read_text()
+    (tmp_path / "run" / "config.toml").write_text(text.replace('"standard"', '"auto"'))
+    assert open_run(tmp_path / "run").data().schema.scale == run.vae.schema.scale
+    with pytest.raises(ValueError, match="checkpoint"):
+        resume_run(tmp_path / "run", pictures=False)

@@ -63,9 +63,12 @@ def usual_scaling(schema: Schema, train: Dataset) -> tuple[Scaling, tuple[str, .
     change = roughness(train)
     if change > _SMOOTH:
         return "standard", ()
+    fixed = sum(low == high for low, high in zip(schema.low, schema.high, strict=True))
     note = (
         f"the columns are taken for a curve or coordinates in one unit, as neighbours differ by {change:.1%} of their "
-        "variance: each is centred and all are divided by one number; `scaling='standard'` divides each by its own"
+        "variance: each is centred and all are divided by one number"
+        + (f", also those {fixed} that are constant" if fixed else "")
+        + "; `scaling='standard'` divides each by its own"
     )
     return "common", (note,)
 
