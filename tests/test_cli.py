@@ -53,10 +53,10 @@ COMMANDS = [
 SMALL = [
     "--epochs",
     "2",
-    "--batch-size",
-    "128",
     "--hidden",
     "6",
+    "--batch-size",
+    "128",
     "--latent-dim",
     "2",
     "--nll-samples",
