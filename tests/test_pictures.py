@@ -296,6 +296,15 @@ def test_thumbnails_and_masks_of_a_tiff_file_are_no_frames(tmp_path):
     assert source.names.tolist() == ["a.tif, frame 1", "a.tif, frame 4"]
 
 
+def test_a_stack_that_is_cut_short_is_refused_and_pillow_says_nothing_beside(tmp_path):
+    whole = stack(GREY[:30])
+    write(tmp_path, {"a.tif": whole[: len(whole) // 2]})
+    with pytest.raises(
+        ValueError, match=r"a\.tif must be an image"
+    ):  # a warning would be another error
+        read_source(tmp_path)
+
+
 def test_a_camera_s_thumbnail_is_no_frame(tmp_path):
     images = [Image.fromarray(image) for image in (GREY[0], GREY[1])]
     write(tmp_path, {"a.jpg": encoded(images[0], "mpo", save_all=True, append_images=images[1:])})

@@ -269,6 +269,14 @@ def short(path: Path) -> str:
 
 
 @contextmanager
+def quiet() -> Iterator[None]:
+    """Inside, Pillow does not warn: what an image needs is asked for, and what of it is damaged is told otherwise."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
+        yield
+
+
+@contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     with ExitStack() as stack:
         try:
@@ -292,10 +300,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 def _header(path: Path, file: BinaryIO) -> Image.Image:
     """An image before it is decoded."""
     try:
-        with warnings.catch_warnings():
-            # What it needs is asked for later.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(file)
+        return Image.open(file)
     except Image.DecompressionBombError as error:
         raise ValueError(
             f"an image must have at most {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels; {short(path)} promises more."

@@ -132,7 +132,8 @@ def _require_parts(folder: Path, own: dict[str, list[Path]], named: Sequence[Pat
 
 def _left_out(folder: Path, empty: Sequence[Path]) -> tuple[str, ...]:
     """A note on folders that are not looked into, or hold nothing that can be read."""
-    junk = [item.name for item in folder.iterdir() if item.is_dir() and _is_junk(item.name)]
+    with os.scandir(folder) as items:
+        junk = [item.name for item in items if _is_junk(item.name) and Path(item.path).is_dir()]
     names = sorted([*junk, *(item.name for item in empty)])
     return (f"folders left out because they hold no data: {listed(names)}",) if names else ()
 
@@ -160,7 +161,9 @@ def holds_data(folder: Path, depth: int = _DEEPEST) -> bool:
         for item in items:
             if _is_junk(item.name):
                 continue
-            if item.is_dir():
+            if item.is_dir(follow_symlinks=False) or (
+                item.is_symlink() and Path(item.path).is_dir()
+            ):
                 below.append(Path(item.path))
             elif Path(item.name).suffix.lower() in (*IMAGE_SUFFIXES, ".npy"):
                 return True
@@ -196,13 +199,17 @@ def images_and_folders(folder: Path, skipped: list[str]) -> tuple[list[Path], li
     Folders that machines add, such as __MACOSX, are hidden ones.
     """
     images, folders = [], []
-    for item in sorted(folder.iterdir()):
-        is_folder = item.is_dir()
+    with os.scandir(folder) as items:
+        entries = sorted(items, key=lambda item: item.name)
+    for entry in entries:
+        item = folder / entry.name
+        is_plain = entry.is_file(follow_symlinks=False)
+        is_folder = not is_plain and item.is_dir()
         if is_folder and _leads_up(item, folder):
             skipped.append(item.name)
         elif is_folder and not _is_junk(item.name):
             folders.append(item)
-        elif not is_folder and is_image(item) and not special(item):
+        elif not is_folder and is_image(item) and (is_plain or not special(item)):
             images.append(item)
         elif not is_folder:
             skipped.append(item.name)

@@ -10,7 +10,7 @@ import numpy as np
 
 from variform.config.data import DataConfig
 from variform.config.words import counted, listed, quoted
-from variform.data.sources.decoding import Frame, Picture, decoded, frames_of
+from variform.data.sources.decoding import Frame, Picture, decoded, frames_of, quiet
 from variform.data.sources.folders import (
     IMAGE_SUFFIXES,
     PARTLY_LABELLED,
@@ -107,6 +107,7 @@ class _File:
     part: str = "train"
 
 
+@quiet()
 def _source(
     name: str, files: Sequence[_File], config: DataConfig, notes: tuple[str, ...] = ()
 ) -> Source:
