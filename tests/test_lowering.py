@@ -132,6 +132,7 @@ OPS = {
     "multiply": lambda step, arrays, h, _: h * arrays[step["value"]],
     "clip": lambda step, arrays, h, _: np.clip(h, arrays[step["low"]], arrays[step["high"]]),
     "fill": lambda step, arrays, h, _: np.where(np.isnan(h), arrays[step["value"]], h),
+    "cast": lambda step, arrays, h, _: h.astype(step["to"]),
     "take": lambda step, arrays, h, _: h[:, step["places"]],
     "reshape": lambda step, arrays, h, _: h.reshape(len(h), *step["shape"]),
     "context": joined,

@@ -800,7 +800,7 @@ def _standardised(
         schema = replace(
             schema, shift=tuple(scaler.mean_.tolist()), scale=tuple(scaler.scale_.tolist())
         )
-    return Dataset(data.raw, schema)
+    return Dataset(data.raw, schema, dtype=data.dtype)
 
 
 def _peer_densities(fitted: Array, scored: Array, model: vae.VAE) -> dict[str, Array]:

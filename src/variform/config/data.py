@@ -15,12 +15,14 @@ class DataConfig:
     """How what is read becomes numbers.
 
     Args:
-        shape: Shape of one example, for arrays whose rows are flattened images, for example 28 28.
+        shape: Shape of one example, where it is not what the array says or seems to say: 28 28 reads rows of 784 as
+            pictures, 784 reads arrays of 28 x 28 as a table.
         image_size: Height and width to which the images of a folder are resized.
         channels: `grey` or `rgb` for a folder of images; `auto` keeps grey images grey.
         frames: Of image files that hold several images (stacks, animations), whether `all` become rows or the `first`.
         alpha: What is behind transparent images, `white` or `black`; `ignore` takes their colours as they stand.
-        key: Name of the array to take from an .npz file.
+        key: Name of the array to take from a file of several: .npz, .mat, .safetensors, HDF5 (its path, such as
+            group/x).
         label: Name of the column of a table that holds labels.
         cells: What a cell may hold: `numbers`; `gaps`, a number or nothing (NaN; in a CSV file also an empty cell, NA,
             N/A, null or ?); `mixed`, where every column of a table has a kind of its own: real or whole numbers,

@@ -27,8 +27,8 @@ class RunConfig:
     """Everything that defines a run: the source of its data, and four configurations, one TOML table each.
 
     Args:
-        source: A file (.npy, .npz, .csv, IDX, each of them also .gz), a folder of images or of .npy files, a folder in
-            the MNIST layout, or built-in: `digits`, `sprites`, or `sprites:20000` for that many of them.
+        source: A file (.npy, .npz, .csv, IDX, each also .gz; HDF5, .mat, .safetensors), a folder of images or of .npy
+            files, a folder in the MNIST layout, or built-in: `digits`, `sprites`, or `sprites:20000` for that many.
         data: How what is read becomes numbers.
         model: The three laws and the networks.
         train: How the objective is optimised.

@@ -23,7 +23,7 @@ class StoredRows:
 
     Args:
         rows: Where they stand, or how they are rendered, (N, *shape) of any type.
-        dtype: `uint8` or `float32`, the type in which they come.
+        dtype: `uint8`, `float32` or `float64`, the type in which they come.
 
     Example:
         >>> rows = StoredRows(Shards((np.zeros((3, 2)), np.ones((2, 2)))), np.dtype(np.float32))
@@ -33,7 +33,7 @@ class StoredRows:
 
     def __init__(self, rows: Shards | Rendered, dtype: np.dtype) -> None:
         self.shape = torch.Size(rows.shape)
-        self.dtype = torch.uint8 if dtype == np.uint8 else torch.float32
+        self.dtype = getattr(torch, np.dtype(dtype).name)
         self.on_disk = isinstance(rows, Shards)
         self._rows, self._dtype = rows, dtype
 
@@ -73,6 +73,8 @@ class Dataset:
             (of `sprites:N`, among all sprites); None where there is no source.
         names: What a user calls each row, (N,) text: a file, or the value of a column that names rows; None where rows
             have no names.
+        dtype: Type of the prepared rows; None for that of `raw`, at least float32. What is read is prepared as float32,
+            of float64 after the shift was taken off.
 
     Example:
         >>> from variform.data.reading import read
@@ -88,6 +90,7 @@ class Dataset:
     contexts: Tensor | None = None
     index: Tensor | None = None
     names: np.ndarray | None = None
+    dtype: torch.dtype | None = None
 
     def __len__(self) -> int:
         """Number of rows, N."""
@@ -153,8 +156,15 @@ class Dataset:
         numbers = None if self.index is None else self.index[index]
         names = None if self.names is None else self.names[index.numpy()]
         raw = self.gather(index)
-        context = self.context(index)
-        return Dataset(raw, self.schema, labels, contexts=context, index=numbers, names=names)
+        return Dataset(
+            raw,
+            self.schema,
+            labels,
+            contexts=self.context(index),
+            index=numbers,
+            names=names,
+            dtype=self.dtype,
+        )
 
     def context(self, index: Tensor) -> Tensor | None:
         """What a conditional model is conditioned on in the rows at `index`, (B, context_dim).
@@ -217,7 +227,8 @@ class Dataset:
             [[3.0], [1.0]]
         """
         raw = self.gather(index)
-        return self.schema._prepare(raw.to(torch.promote_types(raw.dtype, torch.float32)))
+        x = self.schema._prepare(raw.to(torch.promote_types(raw.dtype, torch.float32)))
+        return x.to(self.dtype or x.dtype)
 
     def raw_batches(self, batch_size: int) -> Iterator[Tensor]:
         """All rows, raw, in order; the last batch may be smaller.
@@ -248,7 +259,8 @@ class Dataset:
             [2, 2, 1]
         """
         generator = None if seed is None else torch.Generator().manual_seed(seed)
-        return (self.schema.prepare(raw, generator) for raw in self.raw_batches(batch_size))
+        batches = (self.schema.prepare(raw, generator) for raw in self.raw_batches(batch_size))
+        return (x.to(self.dtype or x.dtype) for x in batches)
 
     def prepared(self, *, seed: int | None = None) -> Tensor:
         """All rows, prepared, in one tensor; `seed` as in `batches`.

@@ -101,7 +101,8 @@ def _scale(raw: Tensor | StoredRows, schema: Schema, config: DataConfig) -> np.n
     scaling = config.scaling
     if scaling == "auto":
         scaling, _ = usual_scaling(schema, rows)
-    return np.array(with_scaling(schema, rows, scaling, DataConfig()).scale)
+    scaled, _ = with_scaling(schema, rows, scaling, DataConfig())
+    return np.array(scaled.scale)
 
 
 def _comparable(values: np.ndarray, schema: Schema) -> np.ndarray:

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +39,7 @@ from variform.data.labels import condition_of, contexts_of, hidden_labels, known
 from variform.data.mixed import as_mixed, known_categories
 from variform.data.scaling import usual_scaling, with_scaling
 from variform.data.schema import Schema, as_array
+from variform.data.shaping import in_form, like
 from variform.data.sources.formats import (
     FORMATS,
     FormatFacts,
@@ -59,15 +61,18 @@ from variform.data.splitting import (
 )
 
 _DEFAULTS = DataConfig()
+_FAR = 16  # ranges from zero: there float32 still tells a million values of the range apart
+_DARK = 64  # whole numbers below it are grey levels of their own, not those of 8 bits
 
 
 def read(source: str | Path, config: DataConfig = _DEFAULTS) -> Splits:
     """Read, check, split and scale what `source` names.
 
-    Takes .npy, .npz, IDX and CSV files, each of them .gz, folders of images or of .npy files, folders in the MNIST
-    layout and the built-in names `digits` and `sprites`, or `sprites:N` for N of the sprites, which win over files of
-    those names (write ./digits for the file). Numbers that are not 8-bit are kept as float32. Large .npy files stay on
-    disk, as `DataConfig.memory_map` says; more than 100,000 sprites are rendered when they are asked for.
+    Takes .npy, .npz, IDX and CSV files, each of them .gz, HDF5, .mat and .safetensors files, folders of images or of
+    .npy files, folders in the MNIST layout and the built-in names `digits` and `sprites`, or `sprites:N` for N of the
+    sprites, which win over files of those names (write ./digits for the file). Pixels are kept as bytes, other numbers
+    as float32, or float64 where that changes them. Large .npy files stay on disk, as `DataConfig.memory_map` says; more
+    than 100,000 sprites are rendered when they are asked for.
 
     The split is the source's own, or by hash of each row. `unit` scaling takes the range of all rows, so that held-out
     rows also fall in [0, 1]: it looks at their least and greatest values and at nothing else of them. `standard`
@@ -99,7 +104,7 @@ def splits_from(
 
     Args:
         raw: (N, D) for a table; (N, H, W), (N, C, H, W) or (N, H, W, C) with C = 1 or 3 for images (where both
-            readings are possible, channels come first).
+            readings are possible, channels come first) or, where they do not look so, for a table: see `in_form`.
         labels: One label per row: numbers or text.
         config: How to shape, scale and split.
         name: What messages call the array.
@@ -230,8 +235,7 @@ def _rows_like(source: Source, schema: Schema) -> Dataset:
     source = in_order(source, schema)
     if schema.kinds:
         source = known_categories(source, schema)
-    flat_images = schema.kind == "image" and source.values.shape[1:] == (math.prod(schema.shape),)
-    raw = _kept(source, schema.shape if flat_images else None)
+    raw = _kept(like(source, schema.shape, is_image=schema.kind == "image"))
     low, high = require_alike(raw, source, schema)
     whole = whole_numbers(raw, pooled=schema.kind == "image")
     rows_schema = dataclasses.replace(schema, low=low, high=high, whole=whole, source=source.name)
@@ -239,7 +243,13 @@ def _rows_like(source: Source, schema: Schema) -> Dataset:
     contexts = contexts_of(source, schema.conditions)
     labels = known_labels(source, schema.classes)
     return Dataset(
-        raw, rows_schema, labels, contexts=contexts, index=_index(source), names=source.names
+        raw,
+        rows_schema,
+        labels,
+        contexts=contexts,
+        index=_index(source),
+        names=source.names,
+        dtype=torch.float32,
     )
 
 
@@ -284,6 +294,8 @@ def _only(columns: Sequence[str], path: str | Path) -> Source:
 
 
 def _splits(source: Source, config: DataConfig) -> Splits:
+    require_numbers(source)
+    source = in_form(source, config.shape)
     kinds, categories = (), ()
     if config.cells == "mixed":
         source, kinds, categories = as_mixed(source, config)
@@ -291,7 +303,7 @@ def _splits(source: Source, config: DataConfig) -> Splits:
         raise ValueError(
             "`categories`, `counts` and `reals` are for `likelihood='mixed'`; got another. Leave them out."
         )
-    raw = _kept(source, config.shape)
+    raw = _kept(source)
     classes, labels = label_index(source.labels)
     unscaled = _unscaled_schema(raw, source, gaps=config.cells != "numbers")
     unscaled = dataclasses.replace(
@@ -311,7 +323,7 @@ def _splits(source: Source, config: DataConfig) -> Splits:
     scaling, notes_of_scaling = config.scaling, ()
     if scaling == "auto":
         scaling, notes_of_scaling = usual_scaling(unscaled, unscaled_train)
-    schema = with_scaling(unscaled, unscaled_train, scaling, config)
+    schema, constants = with_scaling(unscaled, unscaled_train, scaling, config)
     conditions = tuple(condition_of(name, source, train.numpy()) for name in config.condition)
     schema = dataclasses.replace(schema, conditions=conditions)
     contexts = contexts_of(source, conditions)
@@ -338,9 +350,10 @@ def _splits(source: Source, config: DataConfig) -> Splits:
         leaks=leaks,
         notes=(
             *source.notes,
-            *_notes(source, raw, own, duplicates, rows, unit),
+            *_notes(source, raw, schema, own, duplicates, rows, unit),
             *_notes_of_families(source, rows, digests, config, are_whole=are_families_whole),
             *notes_of_leaks,
+            *constants,
             *_notes_of_cells(schema, raw),
             *notes_of_scaling,
         ),
@@ -397,8 +410,7 @@ def _unit(
 def _digests(source: Source, raw: Tensor | StoredRows) -> tuple[np.ndarray, np.ndarray]:
     """What tells rows apart, and what rows that must stay in one part have in common, (N, bytes)."""
     if source.keys is None:
-        digests = digests_of(raw)
-        return digests, digests
+        return digests_of(raw)
     digests = source.keys.astype("<i8").view(np.uint8)
     return digests, digests[:, :8]
 
@@ -457,7 +469,9 @@ def _part(
     own_labels = None if labels is None else labels[rows]
     own_contexts = None if contexts is None else contexts[rows]
     own_names = None if names is None else names[rows.numpy()]
-    part = Dataset(raw, schema, own_labels, rows, own_contexts, index[rows], own_names)
+    part = Dataset(
+        raw, schema, own_labels, rows, own_contexts, index[rows], own_names, torch.float32
+    )
     if isinstance(raw, Tensor):
         return part.take(torch.arange(len(part)))
     return part
@@ -470,51 +484,42 @@ def _index(source: Source) -> Tensor:
     )
 
 
-def _kept(source: Source, shape: tuple[int, ...] | None) -> Tensor | StoredRows:
-    """Rows as they are kept: (N, D) or (N, C, H, W), uint8 or float32, in memory or on disk as they came."""
+def _kept(source: Source) -> Tensor | StoredRows:
+    """Rows as they are kept, in memory or on disk as they came: uint8, float32 or float64."""
     require_numbers(source)
     values = Shards((source.values,)) if isinstance(source.values, np.ndarray) else source.values
-    values = values.each(
-        lambda part: _channels_first(_reshaped(part, shape, source.name), source.name)
-    )
-    whole = values.dtype.kind in "bui"
-    is_bytes = values.dtype.itemsize == 1 and values.dtype.kind in "bu"
-    is_pixels = whole and (is_bytes or (values.ndim == 4 and _fits_bytes(values)))
-    dtype = np.dtype(np.uint8 if is_pixels else np.float32)
+    dtype = _type_kept(values)
     if isinstance(values, Shards) and isinstance(source.values, np.ndarray):
         return as_kept(values.parts[0], dtype)
     return StoredRows(values, dtype)
 
 
-def _fits_bytes(values: Shards | Rendered) -> bool:
-    return all(
-        piece.min() >= 0 and piece.max() <= 255
-        for piece in values.pieces(rows_at_once(values.shape[1:]))
-    )
+def _type_kept(values: Shards | Rendered) -> np.dtype:
+    """The smallest type that holds the values; pictures lose what float32 cannot tell apart in their range."""
+    pieces = partial(values.pieces, rows_at_once(values.shape[1:]))
+    is_image = values.ndim == 4
+    if values.dtype in (np.bool_, np.uint8) or (is_image and all(map(_are_bytes, pieces()))):
+        return np.dtype(np.uint8)
+    if np.can_cast(values.dtype, np.float32) or not any(map(_is_rounded, pieces())):
+        return np.dtype(np.float32)
+    if is_image:
+        low = min(float(np.nanmin(piece)) for piece in pieces())
+        high = max(float(np.nanmax(piece)) for piece in pieces())
+        if max(abs(low), abs(high)) <= _FAR * (high - low):
+            return np.dtype(np.float32)
+    return np.dtype(np.float64)
 
 
-def _reshaped(values: np.ndarray, shape: tuple[int, ...] | None, name: str) -> np.ndarray:
-    if shape is None:
-        return values
-    if math.prod(shape) != math.prod(values.shape[1:]):
-        raise ValueError(
-            f"`shape` must hold as many values as a row of {name}; {shape} against {values.shape[1:]}."
-            " Change it, for example `shape=[28, 28]` for rows of 784."
-        )
-    return values.reshape(len(values), *shape)
+def _are_bytes(piece: np.ndarray) -> bool:
+    """Whether all values are whole numbers from 0 to 255, whatever their type."""
+    return bool(piece.min() >= 0 and piece.max() <= 255 and (piece == np.rint(piece)).all())
 
 
-def _channels_first(values: np.ndarray, name: str) -> np.ndarray:
-    if values.ndim == 2 or (values.ndim == 4 and values.shape[1] in (1, 3)):
-        return values
-    if values.ndim == 3:
-        return values[:, None]  # (N, H, W) -> (N, 1, H, W)
-    if values.ndim == 4 and values.shape[3] in (1, 3):
-        return np.moveaxis(values, 3, 1)  # (N, H, W, C) -> (N, C, H, W)
-    raise ValueError(
-        f"{name} must be (N, D), (N, H, W), (N, C, H, W) or (N, H, W, C) with C = 1 or 3; its shape is {values.shape}."
-        " Reshape it, or flatten each row with `shape`."
-    )
+def _is_rounded(piece: np.ndarray) -> bool:
+    """Whether float32 changes any of the values."""
+    with np.errstate(over="ignore"):
+        differs = piece != piece.astype(np.float32)
+    return bool((differs & (piece == piece)).any())  # NaN is not equal to itself
 
 
 def _unscaled_schema(raw: Tensor | StoredRows, source: Source, *, gaps: bool = False) -> Schema:
@@ -535,8 +540,9 @@ def _unscaled_schema(raw: Tensor | StoredRows, source: Source, *, gaps: bool = F
         bool(((x == 0) | (x == 1) | x.isnan()).all()) for x in in_chunks(raw)
     ):
         levels = 2
-    elif levels is None and not raw.dtype.is_floating_point:
-        levels = 256
+    elif levels is None and is_image and not raw.dtype.is_floating_point:
+        is_dark = high[0] < _DARK and not source.are_pictures
+        levels = int(high[0]) + 1 if is_dark else 256
     return Schema(
         kind="image" if is_image else "table",
         shape=tuple(raw.shape[1:]),
@@ -643,6 +649,7 @@ def _kinds_in_words(schema: Schema) -> Iterator[str]:
 def _notes(
     source: Source,
     raw: Tensor | StoredRows,
+    schema: Schema,
     own: np.ndarray,
     duplicates: dict[str, int],
     rows: dict[str, Tensor],
@@ -672,16 +679,15 @@ def _notes(
         yield f"{least}{duplicates['within']} exact duplicates of earlier rows"
     if duplicates["across"]:
         yield f"{duplicates['across']} rows of the source's own test or validation set are also among its training rows"
-    if raw.dtype.is_floating_point and _is_rounded(source.values):
+    yield from _note_of_rounding(source, raw, schema)
+
+
+def _note_of_rounding(source: Source, raw: Tensor | StoredRows, schema: Schema) -> Iterator[str]:
+    """Values far from zero lose digits where nothing is taken off before they become float32."""
+    is_wide = source.values.dtype.kind in "iu" and raw.dtype == torch.float64
+    if is_wide and max(map(abs, (*schema.low, *schema.high))) > 2**53:
+        yield f"{source.values.dtype} values are rounded to float64, about 16 digits"
+    is_picture = schema.kind == "image" and raw.dtype == torch.float32
+    lost = is_picture and not np.can_cast(source.values.dtype, np.float32)
+    if lost or (raw.dtype == torch.float64 and not any(schema.shift)):
         yield f"{source.values.dtype} values are rounded to float32, about 7 digits"
-
-
-def _is_rounded(values: np.ndarray | Shards | Rendered) -> bool:
-    """Whether float32 changes any of the values."""
-    if np.can_cast(values.dtype, np.float32):
-        return False
-    rows = Shards((values,)) if isinstance(values, np.ndarray) else values
-    return any(
-        ((piece != piece.astype(np.float32)) & (piece == piece)).any()  # NaN is not equal to itself
-        for piece in rows.pieces(rows_at_once(rows.shape[1:]))
-    )

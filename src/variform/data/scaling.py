@@ -22,11 +22,18 @@ Scaling = Literal["none", "unit", "standard", "common"]
 _LEAST_CURVE = 8  # columns: fewer are no curve, whatever they hold
 _MOST_SERIES = 3  # x, y and z
 _SMOOTH = 0.1
+_MOST_NAMED = 5  # constant columns in a sentence
 
 
 @checked
-def with_scaling(schema: Schema, train: Dataset, choice: Scaling, config: DataConfig) -> Schema:
-    """`schema` with a scaling and the binarisation of `config`: a pair a real column, one pair for all pixels."""
+def with_scaling(
+    schema: Schema, train: Dataset, choice: Scaling, config: DataConfig
+) -> tuple[Schema, tuple[str, ...]]:
+    """`schema` with a scaling and the binarisation of `config`: a pair a real column, one pair for all pixels.
+
+    With it comes what must be said of columns that hold one value in all training rows. They stay, less that value; if
+    they vary elsewhere, their scale is the range of all rows.
+    """
     if schema.kinds and config.binarise != "none":
         raise ValueError(
             f"`binarise` is for images and plain tables; got {config.binarise} with a mixed table. Leave it out."
@@ -37,6 +44,9 @@ def with_scaling(schema: Schema, train: Dataset, choice: Scaling, config: DataCo
         )
         require_observed(low, schema.columns, schema.source, " in a training row")
     shift, scale = _shift_and_scale(schema, train, choice)
+    notes = _notes_of_constants(schema, shift, scale)
+    low, high = torch.tensor([schema.low, schema.high], dtype=torch.float64)
+    scale = torch.where(scale == 0, torch.where(high > low, high - low, 1.0), scale)
     length = len(schema.low)
     scaled = dataclasses.replace(
         schema,
@@ -45,7 +55,8 @@ def with_scaling(schema: Schema, train: Dataset, choice: Scaling, config: DataCo
         binarise=config.binarise,
     )
     require_binarisable(scaled)
-    return scaled
+    _require_floats(scaled)
+    return scaled, notes
 
 
 def usual_scaling(schema: Schema, train: Dataset) -> tuple[Scaling, tuple[str, ...]]:
@@ -74,7 +85,9 @@ def usual_scaling(schema: Schema, train: Dataset) -> tuple[Scaling, tuple[str, .
 
 
 def _may_be_series(columns: tuple[str, ...]) -> bool:
-    """Whether names of columns may be those of a curve: they differ in numbers alone, but for up to three stems."""
+    """Whether names of columns may be those of a curve: they differ in one number, but for up to three stems."""
+    if any(len(re.findall(r"\d+(?:[.,]\d+)?", name)) > 1 for name in columns):
+        return False  # such as t1 s2, a sensor at a time
     stems = Counter(re.sub(r"\d+(?:[.,]\d+)?", "", name) for name in columns)
     return len(stems) <= _MOST_SERIES and min(stems.values()) >= _LEAST_CURVE
 
@@ -126,14 +139,10 @@ def _shift_and_scale(schema: Schema, train: Dataset, choice: Scaling) -> tuple[T
         return torch.zeros(1), torch.tensor([schema.levels - 1.0])
     if choice == "unit":
         low, high = torch.tensor([schema.low, schema.high], dtype=torch.float64)
-        _require_variation(low, high, schema, "row")
         return low, high - low
-    pooled = bool(schema.levels) or schema.kind == "image"
-    low, high = extent(train.raw_batches(size), pooled=pooled)
-    _require_variation(low, high, schema, "training row")
-    if pooled:
-        return _mean_and_std(lambda: (raw.reshape(-1, 1) for raw in train.raw_batches(size)))
-    return _mean_and_std(lambda: train.raw_batches(size))
+    if schema.levels or schema.kind == "image":
+        return _of_training(lambda: (raw.reshape(-1, 1) for raw in train.raw_batches(size)))
+    return _of_training(lambda: train.raw_batches(size))
 
 
 def _centres_and_common_scale(schema: Schema, train: Dataset) -> tuple[Tensor, Tensor]:
@@ -144,12 +153,8 @@ def _centres_and_common_scale(schema: Schema, train: Dataset) -> tuple[Tensor, T
             "Use `scaling='standard'`, which gives all pixels one mean and one scale."
         )
     size = rows_at_once(schema.shape)
-    mean, std = _mean_and_std(lambda: train.raw_batches(size))
-    scale = std.square().mean().sqrt()
-    if scale == 0:
-        low, high = extent(train.raw_batches(size), pooled=False)
-        _require_variation(low, high, schema, "training row")
-    return mean, scale
+    mean, std = _of_training(lambda: train.raw_batches(size))
+    return mean, std.square().mean().sqrt()
 
 
 def _shift_and_scale_of_reals(
@@ -163,22 +168,24 @@ def _shift_and_scale_of_reals(
     ).long()
     if choice == "none" or not len(reals):
         return shift, scale
-    size = rows_at_once(schema.shape)
-    only_reals = dataclasses.replace(
-        schema, columns=tuple(schema.columns[column] for column in reals)
-    )
-    low, high = extent(train.raw_batches(size), pooled=False)
-    _require_variation(low[reals], high[reals], only_reals, "training row")
     if choice == "unit":
         low, high = torch.tensor([schema.low, schema.high], dtype=torch.float64)
         shifts, scales = low, high - low
     else:
-        shifts, scales = _mean_and_std(lambda: train.raw_batches(size))
+        shifts, scales = _of_training(lambda: train.raw_batches(rows_at_once(schema.shape)))
     if choice == "common":
         scales = scales[reals].square().mean().sqrt().expand_as(scales)
     shift[reals] = shifts[reals]
     scale[reals] = scales[reals]
     return shift, scale
+
+
+def _of_training(passes: Callable[[], Iterable[Tensor]]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each column; of one that holds one value, exactly that and 0."""
+    low, high = extent(passes(), pooled=False)
+    mean, std = _mean_and_std(passes)
+    is_constant = low == high
+    return torch.where(is_constant, low, mean), torch.where(is_constant, 0.0, std)
 
 
 def _mean_and_std(passes: Callable[[], Iterable[Tensor]]) -> tuple[Tensor, Tensor]:
@@ -194,17 +201,49 @@ def _mean_and_std(passes: Callable[[], Iterable[Tensor]]) -> tuple[Tensor, Tenso
     return mean, (squares / count).sqrt()
 
 
-def _require_variation(low: Tensor, high: Tensor, schema: Schema, rows: str) -> None:
-    constant = (low == high).nonzero().flatten().tolist()
-    if not constant:
-        return
-    column = constant[0]
-    name = (
-        f"column {quoted(schema.columns[column])}"
-        if len(low) == len(schema.columns)
-        else "every value"
-    )
-    raise ValueError(
-        f"every column must vary to be scaled; {name} of {schema.source} is {low[column].item():.7g} in every"
-        f" {rows}. Delete the column or use `scaling='none'`."
-    )
+def _notes_of_constants(schema: Schema, shift: Tensor, scale: Tensor) -> tuple[str, ...]:
+    """What must be said of columns whose scale is 0 because they hold one value; refuses rows of nothing else."""
+    if (scale == 0).all():
+        raise ValueError(
+            f"some column must vary; every training row of {schema.source} is the same. Give other rows."
+        )
+    constant = (scale == 0).nonzero().flatten().tolist()
+    always = [column for column in constant if schema.low[column] == schema.high[column]]
+    elsewhere = [column for column in constant if schema.low[column] != schema.high[column]]
+    notes = []
+    if always:
+        notes.append(
+            f"{_named(always, schema, shift)} in every row: such a column stays, less that value, and teaches a model"
+            " nothing; `ignore`, of named columns, or deleting it leaves it out"
+        )
+    if elsewhere:
+        notes.append(
+            f"{_named(elsewhere, schema, shift)} in every training row and others elsewhere: to a model such rows are"
+            " next to impossible, and their NLL means little; `ignore` or delete what need not be learned, or use"
+            " another `split_seed`"
+        )
+    return tuple(notes)
+
+
+def _named(columns: list[int], schema: Schema, values: Tensor) -> str:
+    """Which columns hold one value, as the beginning of a sentence: not all of many."""
+    shown = [
+        f"{quoted(schema.columns[column])} ({values[column].item():.7g})"
+        for column in columns[:_MOST_NAMED]
+    ]
+    if len(columns) > _MOST_NAMED:
+        shown.append("...")
+    verb = "column holds" if len(columns) == 1 else "columns hold"
+    return f"{len(columns):,} of {len(schema.columns):,} {verb} one value, {', '.join(shown)},"
+
+
+def _require_floats(schema: Schema) -> None:
+    """Refuse values that are infinite once they are scaled and float32."""
+    greatest = torch.finfo(torch.float32).max
+    for column, ends in enumerate(schema.scaled_ranges()):
+        if max(map(abs, ends)) > greatest:
+            value = max(schema.low[column], schema.high[column], key=abs)
+            raise ValueError(
+                f"scaled values must be finite as float32, below {greatest:.3g}; {schema._named(column)} holds"
+                f" {value:.7g}. Use `scaling='standard'`, or another unit."
+            )

@@ -25,6 +25,8 @@ from variform.data.conditions import (
 )
 from variform.system import draws
 
+_FAR = 256  # scales from zero: there float32 rounds by more than 1.5e-5 of one
+
 ColumnKind = Literal["real", "count", "binary", "category"]
 
 
@@ -255,9 +257,11 @@ class Schema:
 
     def _prepare(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """As `prepare`, for raw values that are floats already and may be overwritten."""
-        shift, scale = self._affine(x)
+        shift, scale, rest = self._affine(x)
         if any(self.shift):
             x -= shift
+        if rest is not None:
+            x -= rest
         if any(unit != 1 for unit in self.scale):
             x /= scale
         if self.binarise == "none":
@@ -271,6 +275,9 @@ class Schema:
     def restore(self, x: Tensor) -> Tensor:
         """Values in raw units: raw = x * scale + shift, as floats that are not rounded.
 
+        They are float64 where the values are so far from zero that float32 would not tell them apart (`is_far`), and in
+        the type of x elsewhere.
+
         Args:
             x: Prepared values, (..., *shape).
 
@@ -280,8 +287,23 @@ class Schema:
             >>> schema.restore(torch.full(schema.shape, 0.5)).max().item()
             8.0
         """
-        shift, scale = self._affine(x)
+        if any(self.is_far) and x.device.type != "mps":  # which has no float64
+            x = x.double()
+        shift, scale, _ = self._affine(x)
         return x * scale + shift
+
+    @cached_property
+    def is_far(self) -> tuple[bool, ...]:
+        """Whether values are so far from zero, for their scale, that they need float64 in raw units: as `shift`.
+
+        Example:
+            >>> from variform.data.reading import splits_from
+            >>> times = 1.7e9 + np.arange(100.0)[:, None]  # seconds; float32 knows them to two minutes
+            >>> splits_from(times).schema.is_far, splits_from(times - 1.7e9).schema.is_far
+            ((True,), (False,))
+        """
+        ends = zip(self.low, self.high, self.scale, strict=True)
+        return tuple(max(abs(low), abs(high)) > _FAR * scale for low, high, scale in ends)
 
     def tidy(self, raw: Tensor) -> Tensor:
         """Values as the columns of a mixed table can hold them; other data stay as they are.
@@ -512,15 +534,19 @@ class Schema:
         return has_names == [kind == "category" for kind in self.kinds]
 
     @cached_property
-    def _affines(self) -> dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]]:
+    def _affines(
+        self,
+    ) -> dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor, Tensor | None]]:
         return {}
 
-    def _affine(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Shift and scale in the type and on the device of `x`, made once for each."""
+    def _affine(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Shift and scale in the type and on the device of `x`, and what is left of the shift, if that counts."""
         key = (x.dtype, x.device)
         if key not in self._affines:
-            shift, scale = torch.tensor([self.shift, self.scale], dtype=torch.float64).to(x)
-            self._affines[key] = (shift, scale)
+            shift, scale = torch.tensor([self.shift, self.scale], dtype=torch.float64)
+            rest = shift - shift.to(x.dtype)
+            counts = bool((rest.abs() > 2**-20 * scale).any())
+            self._affines[key] = (shift.to(x), scale.to(x), rest.to(x) if counts else None)
         return self._affines[key]
 
     def scaled_ranges(self) -> list[tuple[float, float]]:

@@ -23,16 +23,42 @@ def own_parts(own: np.ndarray | None, rows: int) -> np.ndarray:
     return parts
 
 
-def digests_of(raw: Tensor | StoredRows) -> np.ndarray:
-    """One hash a row, (N, 16) uint8: it decides the split, finds duplicates and makes the fingerprint."""
-    digests = []
+def digests_of(raw: Tensor | StoredRows) -> tuple[np.ndarray, np.ndarray]:
+    """Two hashes a row, (N, 16) uint8: of its values, whatever their type, and of what decides its split.
+
+    The first finds duplicates and makes the fingerprint. The second is of the values as float32, so that rows that
+    differ by rounding stay together, unless that makes most rows alike: of float64 far from zero it is the first.
+    """
+    if _are_pixels(raw):
+        digests = [_hashes(chunk.flatten(1).numpy(), 16) for chunk in in_chunks(raw)]
+        return np.concatenate(digests), np.concatenate(digests)
+    exact, rounded = [], []
     for chunk in in_chunks(raw):
-        values = chunk
-        if values.dtype.is_floating_point:
-            values = torch.where(values.isnan(), math.nan, values)  # one NaN for all kinds
-        rows = values.flatten(1).numpy().view(np.uint8)
-        digests.append(_hashes(rows, 16))
-    return np.concatenate(digests)
+        single = chunk.float()
+        rounded.append(_hashes(_bytes_of(single), 16))
+        exact.append(rounded[-1])
+        if chunk.dtype == torch.float64:
+            is_changed = ((single.double() != chunk) & ~chunk.isnan()).flatten(1).any(1)
+            if is_changed.any():
+                exact[-1] = rounded[-1].copy()
+                exact[-1][is_changed.numpy()] = _hashes(_bytes_of(chunk[is_changed]), 16)
+    digests, groups = np.concatenate(exact), np.concatenate(rounded)
+    if raw.dtype == torch.float64 and _different(groups) < _different(digests) / 2:
+        groups = digests
+    return digests, groups
+
+
+def _are_pixels(raw: Tensor | StoredRows) -> bool:
+    return raw.ndim == 4 and not raw.dtype.is_floating_point
+
+
+def _bytes_of(values: Tensor) -> np.ndarray:
+    """The bytes of each row of floats, with one NaN for all kinds."""
+    return torch.where(values.isnan(), math.nan, values).flatten(1).numpy().view(np.uint8)
+
+
+def _different(digests: np.ndarray) -> int:
+    return len(np.unique(digests.view("V16")))
 
 
 def _hashes(rows: Iterable[Any], size: int, key: bytes = b"") -> np.ndarray:
@@ -140,7 +166,8 @@ def fingerprint(
     is_sampled: bool,
 ) -> str:
     """A hash of everything; where `digests` are not of the values, `is_sampled`, of the values of a thousand rows."""
-    kind = (tuple(raw.shape), str(raw.dtype), classes)
+    kept = "torch.uint8" if _are_pixels(raw) else "torch.float32"  # whatever the type in the source
+    kind = (tuple(raw.shape), kept, classes)
     state = hashlib.sha256(repr(kind).encode())
     state.update(digests.data)
     if is_sampled:

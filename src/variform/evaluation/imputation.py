@@ -158,10 +158,9 @@ def _in_raw_units(
 ) -> Imputation:
     """What was imputed, put into the gaps of the raw rows."""
     missing = raw.isnan()
-    dtype = torch.promote_types(raw.dtype, torch.float32)
     filled = dict(prepared)
     for name in ("values", "low", "high"):
-        imputed = schema.tidy(schema.restore(prepared[name])).to(dtype)
+        imputed = schema.tidy(schema.restore(prepared[name]))
         filled[name] = torch.where(missing, imputed, raw)
     filled["certainty"] = torch.where(missing, prepared["certainty"], 1.0)
     arrays = {name: values.numpy() for name, values in filled.items()}
@@ -266,10 +265,15 @@ def judge(
         raise ValueError(
             f"the mask must be a probability in (0, 1); got {mask}. Use for example 0.3."
         )
-    raw = data.gather(torch.arange(len(data))).to(torch.float32)
+    raw = data.gather(torch.arange(len(data)))
+    raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
     taken = torch.rand(raw.shape, generator=torch.Generator().manual_seed(seed)) < mask
     holed = Dataset(
-        torch.where(taken, math.nan, raw), data.schema, data.labels, contexts=data.contexts
+        torch.where(taken, math.nan, raw),
+        data.schema,
+        data.labels,
+        contexts=data.contexts,
+        dtype=data.dtype,
     )
     imputation = impute(vae, holed, samples=samples, level=level, refine=refine, seed=seed)
     compared = taken & ~raw.isnan()

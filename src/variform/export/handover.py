@@ -6,6 +6,7 @@ safetensors   model.safetensors, the model file, and model.json, what it says of
 """
 
 import copy
+import dataclasses
 import json
 import os
 import re
@@ -267,7 +268,7 @@ def _agrees(answer: Array, wanted: Array, schema: Schema | None) -> bool:
 
 
 def _examples(vae: VAE, rows: int) -> dict[str, tuple[Array, Array | None, Array]]:
-    """What each part is given, the context, and what torch answers, all float32; nothing of the data is in it."""
+    """What each part is given, the context, and what torch answers; nothing of the data is in it."""
     vae = copy.deepcopy(vae).float().cpu()
     assert vae.schema is not None
     with seeded(rows), evaluating(vae):
@@ -287,8 +288,8 @@ def _examples(vae: VAE, rows: int) -> dict[str, tuple[Array, Array | None, Array
 def _seen(schema: Schema, raw: Tensor) -> Tensor:
     """As `Schema.prepare`; but a dynamic binarisation, which is a draw, leaves the probabilities."""
     if schema.binarise == "dynamic":
-        return (raw - torch.tensor(schema.shift)) / torch.tensor(schema.scale)
-    return schema.prepare(raw)
+        schema = dataclasses.replace(schema, binarise="none")
+    return schema.prepare(raw).float()
 
 
 def _contexts(schema: Schema, rows: int) -> Tensor | None:

@@ -17,6 +17,7 @@ holds is a plain value.
 | multiply | value | h * value |
 | clip | low, high | h, not below low and not above high; NaN stays |
 | fill | value | value where h is NaN |
+| cast | to | the same numbers as float32 or float64 |
 | take | places | the entries h[:, places] of flat examples |
 | reshape | shape | the same numbers in the shape (B, *shape) |
 | context | | joined along axis 1 with the context; of images with a plane of each of its numbers |
@@ -75,7 +76,9 @@ class Program:
         context_dim: Numbers per example that it is conditioned on; 0 for none.
         out_shape: Shape of one output example.
         steps: The steps, plain values that JSON holds.
-        weights: float32 arrays by the names that steps use.
+        weights: Arrays by the names that steps use: float32, and float64 where h is.
+        in_type: Type of h at the beginning.
+        out_type: Type of h at the end.
     """
 
     in_shape: tuple[int, ...]
@@ -83,13 +86,16 @@ class Program:
     out_shape: tuple[int, ...]
     steps: list[Step]
     weights: dict[str, Array]
+    in_type: str = "float32"
+    out_type: str = "float32"
 
 
-def lower_decoder(vae: VAE) -> Program:
+def lower_decoder(vae: VAE, *, single: bool = False) -> Program:
     """From latent points (B, latent_dim) to the mean of p(x|z) in the data's own units, as `exploration.decode` gives.
 
     Args:
         vae: The model. Its networks may be the user's own if they are made of layers that `networks` uses.
+        single: Stay in float32 although the data are so far from zero that it does not tell them apart.
 
     Raises:
         ValueError: for a layer or a likelihood that there is no step for.
@@ -106,9 +112,16 @@ def lower_decoder(vae: VAE) -> Program:
     _network(decoding, vae.decoder)
     decoding.follow(_steps_of_mean(vae.likelihood))
     if vae.schema is not None:
+        if any(vae.schema.is_far) and not single:
+            decoding.cast("float64")
         _restored(decoding, vae.schema)
     return Program(
-        (vae.latent_dim,), vae.context_dim, decoding.shape, decoding.steps, decoding.weights
+        (vae.latent_dim,),
+        vae.context_dim,
+        decoding.shape,
+        decoding.steps,
+        decoding.weights,
+        out_type=decoding.type,
     )
 
 
@@ -130,7 +143,8 @@ def lower_encoder(vae: VAE) -> Program:
         >>> program.in_shape, program.out_shape
         ((1, 8, 8), (2, 2))
     """
-    encoding = _Lowering(vae.event_shape)
+    in_type = "float64" if vae.schema is not None and any(vae.schema.is_far) else "float32"
+    encoding = _Lowering(vae.event_shape, type=in_type)
     if vae.schema is not None:
         _prepared(encoding, vae.schema)
     if vae.features is not None:
@@ -138,7 +152,7 @@ def lower_encoder(vae: VAE) -> Program:
     _network(encoding, vae.encoder, vae.context_dim)
     _moments(encoding, vae.posterior)
     return Program(
-        vae.event_shape, vae.context_dim, encoding.shape, encoding.steps, encoding.weights
+        vae.event_shape, vae.context_dim, encoding.shape, encoding.steps, encoding.weights, in_type
     )
 
 
@@ -149,6 +163,7 @@ class _Lowering:
     shape: tuple[int, ...]
     steps: list[Step] = field(default_factory=list)
     weights: dict[str, Array] = field(default_factory=dict)
+    type: str = "float32"
 
     def step(self, op: str, **fields: Any) -> None:
         self.steps.append({"op": op, **fields})
@@ -167,8 +182,14 @@ class _Lowering:
     def array(self, values: Tensor) -> str:
         """The name under which an array is kept."""
         name = f"array{len(self.weights)}"
-        self.weights[name] = np.ascontiguousarray(values.detach().to("cpu", torch.float32).numpy())
+        dtype = getattr(torch, self.type)
+        self.weights[name] = np.ascontiguousarray(values.detach().to("cpu", dtype).numpy())
         return name
+
+    def cast(self, to: str) -> None:
+        if to != self.type:
+            self.step("cast", to=to)
+            self.type = to
 
     def map(self, function: str) -> None:
         self.step("map", function=function)
@@ -235,7 +256,7 @@ class _Lowering:
 
     def concatenate(self, makers: Sequence[Callable[["_Lowering"], None]]) -> None:
         """Branches that each maker fills, end to end."""
-        branches = [_Lowering(self.shape, weights=self.weights) for _ in makers]
+        branches = [_Lowering(self.shape, weights=self.weights, type=self.type) for _ in makers]
         for maker, branch in zip(makers, branches, strict=True):
             maker(branch)
         self.step("branches", branches=[branch.steps for branch in branches], join="concatenate")
@@ -461,6 +482,7 @@ def _prepared(encoding: _Lowering, schema: Schema) -> None:
     """What the model sees of raw values."""
     encoding.add(-torch.tensor(schema.shift, dtype=torch.float64))
     encoding.multiply(1 / torch.tensor(schema.scale, dtype=torch.float64))
+    encoding.cast("float32")
     if schema.binarise == "threshold":
         encoding.map("step")
 

@@ -16,6 +16,7 @@ from variform.version import __version__
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+_TYPES = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
 _OPSET, _IR = 17, 8  # of 2022: programs that are not the newest read them too
 
 
@@ -23,8 +24,9 @@ def to_onnx(vae: VAE) -> dict[str, onnx.ModelProto]:
     """The encoder and the decoder as ONNX graphs in the data's own units.
 
     encoder: x (batch, *event) to mean and std of q(z|x), (batch, latent_dim). decoder: z (batch, latent_dim) to x, the
-    mean of p(x|z). Those of a conditional model take a `context` (batch, context_dim) too. All numbers are float32, the
-    batch has any size, and preprocessing is in the graph. Metadata say what the columns, bounds and contexts are.
+    mean of p(x|z). Those of a conditional model take a `context` (batch, context_dim) too. All numbers are float32,
+    but for x of data so far from zero that float32 does not tell them apart, which is float64. The batch has any size,
+    and preprocessing is in the graph. Metadata say what the columns, bounds and contexts are.
 
     Args:
         vae: A VAE made by `build_vae`.
@@ -71,10 +73,10 @@ def _graph(
             )
     else:
         writer.node("Reshape", last, writer.constant(np.array([0, *shape])), outputs=[results[0]])
-    inputs = [_tensor(source, program.in_shape)]
+    inputs = [_tensor(source, program.in_shape, program.in_type)]
     if program.context_dim:
         inputs.append(_tensor("context", (program.context_dim,)))
-    outputs = [_tensor(result, shape) for result in results]
+    outputs = [_tensor(result, shape, program.out_type) for result in results]
     graph = helper.make_graph(writer.nodes, name, inputs, outputs, writer.initializers)
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR
@@ -85,8 +87,8 @@ def _graph(
     return model
 
 
-def _tensor(name: str, shape: Sequence[int]) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape])
+def _tensor(name: str, shape: Sequence[int], dtype: str = "float32") -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, _TYPES[dtype], ["batch", *shape])
 
 
 class _Writer:
@@ -202,6 +204,9 @@ class _Writer:
     def _fill(self, step: Step, h: str, rank: int) -> str:
         return self.node("Where", self.node("IsNaN", h), self.array(step["value"]), h)
 
+    def _cast(self, step: Step, h: str, rank: int) -> str:
+        return self.node("Cast", h, to=_TYPES[step["to"]])
+
     def _take(self, step: Step, h: str, rank: int) -> str:
         return self.node("Gather", h, self.constant(np.array(step["places"], np.int64)), axis=1)
 
@@ -315,7 +320,7 @@ _UNARY: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def answers(graph: onnx.ModelProto, inputs: dict[str, Array]) -> list[Array]:
-    """What onnxruntime makes of float32 arrays by name: one array for each output."""
+    """What onnxruntime makes of arrays by name: one array for each output."""
     session = onnxruntime.InferenceSession(
         graph.SerializeToString(), providers=["CPUExecutionProvider"]
     )

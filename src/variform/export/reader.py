@@ -36,6 +36,7 @@ STEPS = {
     "multiply": lambda s, h, c: h * s["value"],
     "clip": lambda s, h, c: np.clip(h, s["low"], s["high"]),
     "fill": lambda s, h, c: np.where(np.isnan(h), s["value"], h),
+    "cast": lambda s, h, c: h,
     "take": lambda s, h, c: h[:, s["places"]],
     "reshape": lambda s, h, c: h.reshape(len(h), *s["shape"]),
     "context": lambda s, h, c: np.concatenate([h, np.ones_like(h[:, :1]) * planes(c, h.ndim)], 1),

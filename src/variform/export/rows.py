@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import math
 import os
 import re
 from collections import Counter
@@ -119,7 +120,9 @@ def _row_cells(schema: Schema, row: Array) -> list[str]:
 
 
 def cell_text(schema: Schema, column: int, value: float) -> str:
-    """A raw value of a table as the text of a cell, numbers in the shortest form that float32 reads back.
+    """A raw value of a table as the text of a cell.
+
+    Numbers have the shortest form that float32 reads back, or, far from zero, nine digits of what is beyond the shift.
 
     Args:
         schema: What it is.
@@ -132,7 +135,10 @@ def cell_text(schema: Schema, column: int, value: float) -> str:
         return schema.categories[column][int(value)]
     if schema.kinds and schema.whole[column]:
         return str(int(value))
-    return _shortest(value)
+    if not schema.is_far[column]:
+        return _shortest(value)
+    beyond = abs(value - schema.shift[column]) or 1.0
+    return str(round(float(value), 8 - math.floor(math.log10(beyond))))
 
 
 def _shortest(value: float) -> str:

@@ -167,8 +167,7 @@ def _build_prior(
         )
     low, high = torch.zeros(1), torch.ones(1)
     if schema.binarise == "none":
-        shift, scale = torch.tensor(schema.shift), torch.tensor(schema.scale)
-        low, high = ((torch.tensor(edge) - shift) / scale for edge in (schema.low, schema.high))
+        low, high = torch.tensor(schema.scaled_ranges()).T
     prior = VampPrior(schema.shape, components=config.components, low=low, high=high)
     if moments is not None:
         prior.start_at(*moments)

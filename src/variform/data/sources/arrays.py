@@ -1,19 +1,16 @@
-"""Arrays: .npy, folders of .npy, .npz, IDX and folders in the MNIST layout."""
+"""Arrays: .npy, folders of .npy, IDX and folders in the MNIST layout."""
 
 import gzip
 import math
-import zipfile
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
 from variform.config.data import DataConfig
+from variform.config.words import quoted
 from variform.data.sources.folders import (
-    SPLIT_NAMES,
     chained,
     folder_name,
     holds_data,
@@ -22,9 +19,7 @@ from variform.data.sources.folders import (
     parts_of,
 )
 from variform.data.sources.opening import (
-    DEFLATE_RATIO,
     damaged,
-    first_of,
     read_payload,
     reading,
     size_limit,
@@ -36,18 +31,11 @@ IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x
 _LONGEST_HEADER = 2**16  # bytes; NumPy itself takes no more than 10,000
 _LARGE = 2**30  # bytes of .npy files that stay on disk by default
 _LABELS_FILE = "labels.npy"
-_DATA_KEYS = ("x", "X", "data", "images")
-_LABEL_KEYS = ("y", "labels", "target")
 
 
 def is_npy(head: bytes) -> bool:
     """Whether the first bytes of a file are those of a .npy file."""
     return head == b"\x93NUMPY"
-
-
-def is_zip(head: bytes) -> bool:
-    """Whether the first bytes of a file are those of an archive, such as an .npz file."""
-    return head.startswith(b"PK\3\4")
 
 
 def is_idx(head: bytes) -> bool:
@@ -69,8 +57,10 @@ def is_mnist_folder(folder: Path) -> bool:
 
 def read_npy(path: Path, config: DataConfig) -> Source:
     """One array: a row for each of its first axis."""
-    stored = _stays_on_disk([path], config)
-    return Source(path.name, _mapped_npy(path) if stored else _loaded_npy(path))
+    if _stays_on_disk([path], config):
+        return Source(path.name, _mapped_npy(path))
+    values, columns = plain(_loaded_npy(path), path.name)
+    return Source(path.name, values, columns=columns)
 
 
 def read_npy_folder(folder: Path, config: DataConfig) -> Source:
@@ -142,13 +132,13 @@ def _stays_on_disk(paths: list[Path], config: DataConfig) -> bool:
 
 def _loaded_npy(path: Path) -> np.ndarray:
     with reading(path) as handle:
-        return _npy_array(handle, path.name, size_limit(path))
+        return npy_array(handle, path.name, size_limit(path))
 
 
 def _mapped_npy(path: Path) -> Shards:
     """The array of a .npy file, left on disk: read-only, and brought to memory page by page as it is looked at."""
     with reading(path) as handle:
-        shape, fortran_order, dtype = _npy_header(handle, path.name)
+        shape, fortran_order, dtype = npy_header(handle, path.name)
         start = handle.tell()
     size, there = math.prod(shape) * dtype.itemsize, path.stat().st_size - start
     if size != there or min(shape, default=0) < 0:
@@ -163,72 +153,9 @@ def _mapped_npy(path: Path) -> Shards:
     return Shards((np.asarray(np.memmap(path, dtype, "r", start, shape)),), ((path, start),))
 
 
-def read_npz(path: Path, config: DataConfig) -> Source:
-    """An archive of arrays: data, labels and parts of a split by their names."""
-    with reading(path) as handle, zipfile.ZipFile(handle) as archive:
-        load = partial(_npz_array, archive, path.name)
-        keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-        if not keys:
-            raise ValueError(
-                f"{path.name} must hold NumPy arrays; it is an archive without any."
-                " Save a spreadsheet as .csv, or unpack the archive."
-            )
-        if config.key is None and "train" in (parts := _npz_parts(path.name, keys, load)):
-            return joined(path.name, parts)
-        key = config.key or _data_key(keys)
-        if key not in keys:
-            key = None
-        if key is None:
-            wanted = (
-                f"an array '{config.key}'"
-                if config.key
-                else f"one array, or one named {', '.join(_DATA_KEYS)}"
-            )
-            raise ValueError(
-                f"{path.name} must hold {wanted}; it holds {', '.join(keys)}. Choose one with `key`."
-            )
-        labels = first_of(_LABEL_KEYS, keys)
-        return Source(path.name, load(key), load(labels) if labels else None)
-
-
-def _npz_parts(
-    name: str, keys: Sequence[str], load: Callable[[str], np.ndarray]
-) -> dict[str, Source]:
-    """The arrays of an archive that is split already, under the names that Keras and others give them."""
-    parts = {}
-    for part, names in SPLIT_NAMES.items():
-        data = first_of(
-            (
-                form.format(name)
-                for name in names
-                for form in ("x_{}", "{}", "{}_images", "{}_data")
-            ),
-            keys,
-        )
-        labels = first_of(
-            (form.format(name) for name in names for form in ("y_{}", "{}_labels")), keys
-        )
-        if data:
-            parts[part] = Source(f"{name} ({data})", load(data), load(labels) if labels else None)
-    return parts
-
-
-def _data_key(keys: Sequence[str]) -> str | None:
-    unlabelled = [key for key in keys if key not in _LABEL_KEYS]
-    return unlabelled[0] if len(unlabelled) == 1 else first_of(_DATA_KEYS, keys)
-
-
-def _npz_array(archive: zipfile.ZipFile, name: str, key: str) -> np.ndarray:
-    info = archive.getinfo(f"{key}.npy")
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise damaged(name, f"'{key}' is packed in a way that NumPy does not write")
-    with archive.open(info) as handle:
-        return _npy_array(handle, f"{name} ({key})", info.compress_size * DEFLATE_RATIO)
-
-
-def _npy_array(handle: IO[bytes] | gzip.GzipFile, name: str, capacity: int) -> np.ndarray:
+def npy_array(handle: IO[bytes] | gzip.GzipFile, name: str, capacity: int) -> np.ndarray:
     """An array as `numpy.save` wrote it, never unpickled."""
-    shape, fortran_order, dtype = _npy_header(handle, name)
+    shape, fortran_order, dtype = npy_header(handle, name)
     flat = read_payload(handle, dtype, shape, name, capacity)
     return flat.reshape(shape, order="F" if fortran_order else "C")
 
@@ -245,10 +172,10 @@ class _Brief:
         return self.handle.read(size)
 
 
-def _npy_header(
-    handle: IO[bytes] | gzip.GzipFile, name: str
+def npy_header(
+    handle: IO[bytes] | gzip.GzipFile, name: str, *, objects: bool = False
 ) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether in Fortran order, and type."""
+    """Shape, whether in Fortran order, and type; Python objects are refused unless `objects` are only listed."""
     headers = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
@@ -258,7 +185,7 @@ def _npy_header(
     except Exception as error:
         # NumPy parses the header as Python, and on damage raises what the parser raises.
         raise damaged(name, "its header is not that of a NumPy array") from error
-    if dtype.hasobject:
+    if dtype.hasobject and not objects:
         raise ValueError(
             f"{name} must hold numbers; it holds Python objects, which are never unpickled."
             " Save it as an array of numbers."
@@ -266,9 +193,37 @@ def _npy_header(
     return shape, fortran_order, dtype
 
 
+def plain(values: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """An array of records as a table with the names of their fields; any other as it is.
+
+    Args:
+        values: Of any type.
+        name: What the message calls it.
+
+    Raises:
+        ValueError: for a field that is no number.
+
+    Example:
+        >>> records = np.array([(1, 2.5), (3, 4.5)], dtype=[("mass", "i4"), ("drag", "f8")])
+        >>> plain(records, "a.npy")
+        (array([[1. , 2.5],
+               [3. , 4.5]]), ('mass', 'drag'))
+    """
+    if values.dtype.names is None:
+        return values, ()
+    for field in values.dtype.names:
+        if values.dtype[field].kind not in "buif":
+            raise ValueError(
+                f"{name} must hold numbers; its field {quoted(field)} is of the type {values.dtype[field]}."
+                " Leave the field out, or save a .csv file."
+            )
+    columns = [values[field].reshape(-1) for field in values.dtype.names]
+    return np.stack(columns, 1), values.dtype.names
+
+
 def read_idx(path: Path, config: DataConfig) -> Source:
     """One array in the IDX format of MNIST."""
-    return Source(path.name, _idx_array(path))
+    return Source(path.name, _as_pictures(_idx_array(path)))
 
 
 def _idx_array(path: Path) -> np.ndarray:
@@ -288,6 +243,11 @@ def _idx_array(path: Path) -> np.ndarray:
         return flat.reshape(shape)
 
 
+def _as_pictures(values: np.ndarray) -> np.ndarray:
+    """Three axes of this format are pictures, whatever they look like."""
+    return values[:, None] if values.ndim == 3 else values
+
+
 def idx_file(folder: Path, stem: str) -> Path | None:
     """The IDX file with a stem, plain or compressed; None where there is none."""
     names = [
@@ -305,6 +265,8 @@ def read_mnist_folder(folder: Path, config: DataConfig) -> Source:
         if images := idx_file(folder, f"{prefix}-images-idx3"):
             labels = idx_file(folder, f"{prefix}-labels-idx1")
             parts[part] = Source(
-                images.name, _idx_array(images), _idx_array(labels) if labels else None
+                images.name,
+                _as_pictures(_idx_array(images)),
+                _idx_array(labels) if labels else None,
             )
     return joined(folder_name(folder), parts)

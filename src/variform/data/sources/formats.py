@@ -14,14 +14,22 @@ from variform.data.sources.arrays import (
     is_mnist_folder,
     is_npy,
     is_npy_folder,
-    is_zip,
     read_idx,
     read_mnist_folder,
     read_npy,
     read_npy_folder,
-    read_npz,
 )
 from variform.data.sources.builtin import BUILT_IN, is_digits, is_sprites, read_digits, read_sprites
+from variform.data.sources.containers import (
+    is_hdf5,
+    is_mat,
+    is_zip,
+    read_hdf5,
+    read_mat,
+    read_npz,
+    read_safetensors,
+    refuse_pickle,
+)
 from variform.data.sources.folders import IMAGE_SUFFIXES
 from variform.data.sources.images import read_image, read_image_folder
 from variform.data.sources.opening import reading, require_file, unpacked_name
@@ -41,6 +49,10 @@ Format = Literal[
     "sprites",
     "npy",
     "npz",
+    "hdf5",
+    "mat",
+    "safetensors",
+    "pickle",
     "text table",
     "workbook",
     "parquet",
@@ -165,7 +177,7 @@ def _not_there(path: Path) -> str:
 _NAMED = "a file whose columns have names, such as a .csv file"
 _TEXT_OR_SHEET = "a table of text or a workbook"
 _OPTIONS = {  # field of DataConfig: what it does, and to what
-    "key": ("chooses an array of", "an .npz file"),
+    "key": ("chooses an array of", "a .npz, HDF5, .mat or .safetensors file"),
     "label": ("names the label column of", _NAMED),
     "id": ("names a column of", _NAMED),
     "response": ("names columns of", _NAMED),
@@ -240,6 +252,24 @@ FORMATS: dict[Format, FormatFacts] = {
     ),
     "npz": FormatFacts(
         read_npz, ".npz", endings=(".npz",), begins=is_zip, options=(*OF_TABLES, "key")
+    ),
+    "hdf5": FormatFacts(
+        read_hdf5,
+        ".h5",
+        endings=(".h5", ".hdf5", ".h5ad"),
+        begins=is_hdf5,
+        options=(*OF_TABLES, "key"),
+    ),
+    "mat": FormatFacts(
+        read_mat, ".mat", endings=(".mat",), begins=is_mat, options=(*OF_TABLES, "key")
+    ),
+    "safetensors": FormatFacts(
+        read_safetensors, ".safetensors", endings=(".safetensors",), options=(*OF_TABLES, "key")
+    ),
+    "pickle": FormatFacts(
+        refuse_pickle,
+        endings=(".pt", ".pth", ".pkl", ".pickle", ".joblib"),
+        options=(*OF_TABLES, "key"),
     ),
     "text table": FormatFacts(
         read_table,

@@ -167,6 +167,7 @@ def _source(
         notes=notes,
         names=np.array([frame.name for frame in frames]),
         families=families if any(families) else None,
+        are_pictures=True,
     )
 
 

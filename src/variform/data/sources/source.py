@@ -10,6 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+_WAYS_OUT = {
+    0: "one number. Give rows of numbers, (N, D)",
+    1: "one series. Save x[:, None] for a table of one column, or"
+    " numpy.lib.stride_tricks.sliding_window_view(x, 24) for a row of each 24 neighbours",
+}
 _READ_THROUGH = 2**17  # bytes between two rows that are rather read than leapt over
 
 
@@ -202,6 +207,7 @@ class Source:
         keys: Two int64 for each row, (N, 2), instead of a hash of its values, where what they are is known without
             looking: rows that agree in the first share a split, rows that agree in both are equal.
         groups: What each row belongs to, (N,), numbers or text, where a column says it: rows of a group share a split.
+        are_pictures: Whether the format says that rows are pictures of 8 bits, or the like, whatever they look like.
 
     Raises:
         ValueError: if `values` has fewer than two axes, or there is not one label per row.
@@ -228,11 +234,13 @@ the same set.
     families: np.ndarray | None = None
     keys: np.ndarray | None = None
     groups: np.ndarray | None = None
+    are_pictures: bool = False
 
     def __post_init__(self) -> None:
         if self.values.ndim < 2:
             raise ValueError(
-                f"{self.name} must hold one row per example; its shape is {self.values.shape}. Reshape it to (N, D)."
+                f"{self.name} must hold one row per example; its shape is {self.values.shape},"
+                f" {_WAYS_OUT[self.values.ndim]}."
             )
         if self.labels is not None and self.labels.size != len(self.values):
             raise ValueError(

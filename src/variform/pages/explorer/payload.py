@@ -39,7 +39,7 @@ def decoder_payload(vae: VAE) -> dict[str, Any]:
         >>> payload["latentDim"], payload["eventShape"], payload["arrays"]["array0"]["shape"]
         (2, [1, 8, 8], [16, 2])
     """
-    program = lower_decoder(vae)
+    program = lower_decoder(vae, single=True)  # the page shows seven digits
     matrices = list(_matrices(program.steps))
     halves = {matrices[number] for number in _fit_in_half(vae, len(matrices))}
     return _shapes(vae) | {"steps": program.steps} | _packed(program, halves)
