@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import json
 import lzma
 
 import numpy as np
@@ -13,6 +14,7 @@ from variform import DataConfig, read
 from variform.data.reading import read_rows
 from variform.data.sources.formats import read_source
 from variform.data.sources.tables import table_of
+from variform.faces import cli
 
 RNG = np.random.default_rng(0)
 FRAME = pd.DataFrame(
@@ -449,3 +451,30 @@ def test_what_was_guessed_is_said_once(tmp_path):
     notes = read(path).notes
     for part in ("read as cp1252", "decimal commas are read as points"):
         assert sum(part in note for note in notes) == 1
+
+
+def test_what_was_guessed_is_said_before_the_first_epoch_and_by_info(tmp_path, capsys):
+    rows = "".join(f"{n % 17},5;{n % 3},25\n" for n in range(90))
+    path = put(tmp_path, "a.csv", "größe;b\n".encode("cp1252") + rows.encode())
+    run = tmp_path / "run"
+    options = [
+        "--likelihood",
+        "gaussian",
+        "--steps",
+        "2",
+        "--latent-dim",
+        "1",
+        "--nll-samples",
+        "2",
+    ]
+    assert cli.run(["train", str(path), *options, "--batch-size", "32", "--out", str(run)]) == 0
+    said = capsys.readouterr().err
+    notes = json.loads((run / "data.json").read_text())["notes"]
+    for sentence in ("decimal commas are read as points; --decimal . overrules", "read as cp1252"):
+        assert said.count(sentence) == 1
+        assert said.index(sentence) < said.index("epoch ")
+    assert cli.run(["info", str(run)]) == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", "").split())
+    assert "--decimal . overrules" in shown
+    assert cli.run(["info", str(run), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["data"]["notes"] == notes

@@ -105,6 +105,8 @@ def _data_rows(data: dict[str, Any] | None) -> Iterator[list[str]]:
     shape = " x ".join(map(str, data["shape"]))
     yield ["data", f"{data['kind']}s of shape {shape}, fingerprint {data['fingerprint'][:12]}"]
     yield ["rows", ", ".join(f"{count:,} {part}" for part, count in data["rows"].items())]
+    for note in data["notes"]:
+        yield ["reading", note]
 
 
 def _in_words(config: ModelConfig, model: dict[str, Any] | None) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import subprocess
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -25,7 +26,6 @@ from variform.runs.scores import assess
 from variform.system import locks, processes
 from variform.system.files import set_aside, sweep, write_json, write_text
 from variform.system.signals import Stopped
-from variform.system.terminal import console
 from variform.system.work import threads_again
 from variform.training import parts
 from variform.training.checkpoints import taking
@@ -42,6 +42,7 @@ def train_run(
     overwrite: bool = False,
     progress: bool = False,
     pictures: bool = True,
+    tell: Callable[[str], None] | None = None,
 ) -> Run:
     """Read, build, fit, evaluate, draw and report, into a new folder.
 
@@ -56,6 +57,7 @@ def train_run(
         overwrite: Set the results of a run that is there aside.
         progress: Show progress on standard error.
         pictures: Draw the figures and write the report too.
+        tell: Takes each sentence on what was guessed of the data and what was chosen, before the first step.
 
     Raises:
         HeldError: when another process writes into the folder.
@@ -66,7 +68,7 @@ def train_run(
             if _was_restarted(folder):
                 run, splits, history = _resumed(stack, folder, None, progress)
             else:
-                run, splits, history = _begun(stack, config, folder, overwrite, progress)
+                run, splits, history = _begun(stack, config, folder, overwrite, progress, tell)
         return _finish(run, splits, history, progress, pictures)
 
 
@@ -77,15 +79,21 @@ def _was_restarted(folder: Path) -> bool:
 
 
 def _begun(
-    stack: ExitStack, config: RunConfig, folder: Path, overwrite: bool, progress: bool
+    stack: ExitStack,
+    config: RunConfig,
+    folder: Path,
+    overwrite: bool,
+    progress: bool,
+    tell: Callable[[str], None] | None,
 ) -> tuple[Run, Splits, History]:
     """A new run in `folder`, which `stack` holds, trained."""
     stack.enter_context(processes.for_all(locks.claimed(folder, overwrite=overwrite)))
     config = begun(config)
     splits, vae = prepare(config)
     rows = len(splits.train)
-    if progress and processes.rank() == 0 and (choice := chosen(config.train, rows)):
-        console().print(choice, highlight=False, soft_wrap=True)
+    if tell is not None and processes.rank() == 0:
+        for sentence in filter(None, (*splits.notes, chosen(config.train, rows))):
+            tell(sentence)
     config = settled(config, rows)
     if processes.rank() == 0:
         sweep(folder / name for name in (*RESULTS, *OUTPUTS))

@@ -13,7 +13,7 @@ from rich.table import Table
 from variform.faces.cli.options import in_options
 from variform.system.files import to_json
 from variform.system.locks import held
-from variform.system.terminal import discard
+from variform.system.terminal import console, discard
 
 if TYPE_CHECKING:
     from variform.runs.folder import Run
@@ -116,6 +116,11 @@ def print_table(
 def say(text: str) -> None:
     """A sentence on standard output, in the words of the command line."""
     write(in_options(text))
+
+
+def say_aside(text: str) -> None:
+    """A sentence on standard error, in the words of the command line: it is no result."""
+    console().print(f"Note: {in_options(text)}", highlight=False, markup=False, soft_wrap=True)
 
 
 def print_json(values: Any) -> None:

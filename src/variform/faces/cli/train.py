@@ -26,6 +26,7 @@ from variform.faces.cli.output import (
     print_warnings,
     report_on,
     say,
+    say_aside,
 )
 from variform.system.files import read_json
 from variform.system.locks import claimed
@@ -223,5 +224,5 @@ def _train(config: RunConfig, folder: Path, *, overwrite: bool, json: bool = Fal
             pass
     from variform.runs.train import train_run
 
-    run = train_run(config, folder, overwrite=overwrite, progress=True)
+    run = train_run(config, folder, overwrite=overwrite, progress=True, tell=say_aside)
     report_on(run, json)
