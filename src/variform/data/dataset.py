@@ -3,7 +3,8 @@
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,6 +76,8 @@ class Dataset:
             have no names.
         dtype: Type of the prepared rows; None for that of `raw`, at least float32. What is read is prepared as float32,
             of float64 after the shift was taken off.
+        responses: What is known of each row beside its values and never enters them, such as the results of a
+            simulation: by name N numbers, NaN where there is none, or N texts, empty where there is none.
 
     Example:
         >>> from variform.data.reading import read
@@ -91,6 +94,7 @@ class Dataset:
     index: Tensor | None = None
     names: np.ndarray | None = None
     dtype: torch.dtype | None = None
+    responses: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of rows, N."""
@@ -141,7 +145,7 @@ class Dataset:
             self.raw.expect(self._raw_rows(index))
 
     def take(self, index: Tensor) -> "Dataset":
-        """A data set of the rows at `index`, in memory, with their labels.
+        """A data set of the rows at `index`, in memory, with all that is known of them.
 
         Args:
             index: Row numbers, (B,) int64.
@@ -152,19 +156,26 @@ class Dataset:
             >>> len(digits.take(torch.tensor([3, 5]))), digits.take(torch.tensor([3])).labels == digits.labels[3]
             (2, tensor([True]))
         """
-        labels = None if self.labels is None else self.labels[index]
-        numbers = None if self.index is None else self.index[index]
-        names = None if self.names is None else self.names[index.numpy()]
-        raw = self.gather(index)
-        return Dataset(
-            raw,
-            self.schema,
-            labels,
-            contexts=self.context(index),
-            index=numbers,
-            names=names,
-            dtype=self.dtype,
-        )
+        return Dataset(self.gather(index), self.schema, dtype=self.dtype, **self.beside(index))
+
+    def beside(self, index: Tensor) -> dict[str, Any]:
+        """All that is known of the rows at `index` beside their values, by the names of the arguments of a data set.
+
+        Args:
+            index: Row numbers, (B,) int64.
+
+        Example:
+            >>> from variform.data.reading import read
+            >>> read("digits").train.beside(torch.tensor([3, 5]))["index"]
+            tensor([ 9, 11])
+        """
+        return {
+            "labels": None if self.labels is None else self.labels[index],
+            "contexts": self.context(index),
+            "index": None if self.index is None else self.index[index],
+            "names": None if self.names is None else self.names[index.numpy()],
+            "responses": {name: values[index.numpy()] for name, values in self.responses.items()},
+        }
 
     def context(self, index: Tensor) -> Tensor | None:
         """What a conditional model is conditioned on in the rows at `index`, (B, context_dim).
@@ -312,7 +323,8 @@ class Splits:
         duplicates: `within`: rows that repeat an earlier row of the source (of sprites those that do so by definition,
             and not by chance of the pixels); `across`: rows of the source's own test and
             validation sets that are also among its training rows.
-        fingerprint: SHA-256 of all that was read (shape, type, values, labels, own split), in hexadecimal.
+        fingerprint: SHA-256 of all that enters a model (shape, type, values, labels, own split), in hexadecimal: names
+            and responses are not among it.
         notes: Sentences that a reader of a report should know.
         scaling: As in `DataConfig`, but never `auto`: what was chosen then.
         leaks: Share of the test rows that are nearly the same as a training row: `by_row`, under a split by hash of

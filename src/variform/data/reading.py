@@ -250,6 +250,7 @@ def _rows_like(source: Source, schema: Schema) -> Dataset:
         index=_index(source),
         names=source.names,
         dtype=torch.float32,
+        responses=source.responses,
     )
 
 
@@ -335,12 +336,18 @@ def _splits(source: Source, config: DataConfig) -> Splits:
         schema = dataclasses.replace(schema, occupancy=occupancy(conditions, contexts[train]))
     schema = dataclasses.replace(schema, modes=modes(Dataset(raw, schema, rows=train)))
     duplicates = count_duplicates(own, digests)
-    index = _index(source)
+    whole = Dataset(
+        raw,
+        schema,
+        labels,
+        contexts=contexts,
+        index=_index(source),
+        names=source.names,
+        dtype=torch.float32,
+        responses=source.responses,
+    )
     return Splits(
-        **{
-            part: _part(raw, schema, labels, contexts, index, source.names, rows[part])
-            for part in PARTS
-        },
+        **{part: _part(whole, rows[part]) for part in PARTS},
         schema=schema,
         duplicates=duplicates,
         fingerprint=fingerprint(
@@ -456,25 +463,11 @@ def _notes_of_families(
         yield f"{repeats:,} rows of the test or validation set are equal to training rows of other files"
 
 
-def _part(
-    raw: Tensor | StoredRows,
-    schema: Schema,
-    labels: Tensor | None,
-    contexts: Tensor | None,
-    index: Tensor,
-    names: np.ndarray | None,
-    rows: Tensor,
-) -> Dataset:
+def _part(whole: Dataset, rows: Tensor) -> Dataset:
     """Some of the rows; those in memory are copied, so that a batch is found in one step instead of two."""
-    own_labels = None if labels is None else labels[rows]
-    own_contexts = None if contexts is None else contexts[rows]
-    own_names = None if names is None else names[rows.numpy()]
-    part = Dataset(
-        raw, schema, own_labels, rows, own_contexts, index[rows], own_names, torch.float32
-    )
-    if isinstance(raw, Tensor):
-        return part.take(torch.arange(len(part)))
-    return part
+    if isinstance(whole.raw, Tensor):
+        return whole.take(rows)
+    return Dataset(whole.raw, whole.schema, rows=rows, dtype=whole.dtype, **whole.beside(rows))
 
 
 def _index(source: Source) -> Tensor:
@@ -586,7 +579,8 @@ def _table_like(path: str | Path, schema: Schema, config: DataConfig) -> Source:
     own = {field: getattr(config, field) for field in _OF_A_FILE}
     conditions = tuple(condition.name for condition in schema.conditions)
     frame = table_of(path, DataConfig(**own), known=(*schema.columns, *conditions))
-    beside = {config.id, *config.response, *config.ignore} - {None}
+    responses = _among(config.response, frame.columns)
+    beside = {config.id, *responses, *_among(config.ignore, frame.columns)}
     label = schema.label if schema.label in frame.columns else None
     values = [name for name in frame.columns if name not in (label, *conditions, *beside)]
     require_columns(values, schema, frame.name)
@@ -601,10 +595,18 @@ def _table_like(path: str | Path, schema: Schema, config: DataConfig) -> Source:
         reals=_numbers_among(frame.columns, schema),
         columns=schema.columns,
         id=config.id if config.id in frame.columns else None,
-        response=tuple(name for name in config.response if name in frame.columns),
+        response=responses,
     )
     known_words = frozenset(itertools.chain.from_iterable(schema.categories))
     return source_of(frame, config, known_words=known_words)
+
+
+def _among(given: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns that an option names and that are there; commas may separate names that hold none."""
+    names = itertools.chain.from_iterable(
+        [name] if name in columns else name.split(",") for name in given
+    )
+    return tuple(name for name in names if name in columns)
 
 
 def _cells_of(schema: Schema) -> Literal["numbers", "gaps", "mixed"]:

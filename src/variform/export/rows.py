@@ -145,6 +145,24 @@ def _shortest(value: float) -> str:
     return str(np.float32(value))
 
 
+def response_cells(values: Array) -> list[str]:
+    """Responses as the cells of a file: texts as they are, numbers in the shortest form that float64 reads back.
+
+    Args:
+        values: (N,), numbers or texts; NaN is an empty cell.
+
+    Example:
+        >>> response_cells(np.array([2.0, 0.1, np.nan]))
+        ['2', '0.1', '']
+    """
+    if values.dtype.kind in "US":
+        return values.tolist()
+    return [
+        "" if np.isnan(value) else repr(value).removesuffix(".0")
+        for value in values.astype(float).tolist()
+    ]
+
+
 def write_filled(
     path: str | os.PathLike[str],
     source: str | Path,

@@ -13,17 +13,20 @@ sampler-*.safetensors, samplers.json  laws fitted over z after the training, and
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from variform.config.choices import SamplerKind
 from variform.config.run import RunConfig, objective_name
 from variform.config.settling import reading
+from variform.config.words import listed
 from variform.data.dataset import Splits
 from variform.data.reading import read
 from variform.data.schema import Schema
@@ -107,7 +110,7 @@ class Run:
         config = reading(self.config)
         if config.scaling == "auto" and len(set(schema_of(self.vae).scale)) > 1:
             config = dataclasses.replace(config, scaling="standard")  # as older versions chose
-        splits = read(self.config.source, config)
+        splits = with_note_of_responses(self.folder, read(self.config.source, config))
         require_same_data(self.folder, splits)
         apart = {"source": "", "occupancy": None, "modes": ()}  # which are not in older files
         known = dataclasses.replace(splits.schema, **apart) == dataclasses.replace(
@@ -171,6 +174,34 @@ def require_same_data(folder: Path, splits: Splits) -> None:
         )
 
 
+def with_note_of_responses(folder: Path, splits: Splits) -> Splits:
+    """The data of the run in `folder`, with a note where responses are not those that it noted.
+
+    Responses never enter a model: one with others is still the same, and so is its training.
+    """
+    path = folder / "data.json"
+    noted = read_data(path).get("responses") if path.is_file() else None
+    present = _response_digests(splits)
+    if noted is None or noted == present:
+        return splits
+    names = [name for name in {**noted, **present} if noted.get(name) != present.get(name)]
+    note = (
+        f"responses that have changed since the training began, or were not there: {listed(names)}; the model and its"
+        " rows are the same"
+    )
+    return dataclasses.replace(splits, notes=(*splits.notes, note))
+
+
+def _response_digests(splits: Splits) -> dict[str, str]:
+    """A hash of each response, SHA-256 in hexadecimal, by name."""
+    digests = {}
+    for name in splits.train.responses:
+        parts = [part.responses[name] for part in (splits.train, splits.valid, splits.test)]
+        whole = np.concatenate(parts).tolist()
+        digests[name] = hashlib.sha256(repr(whole).encode()).hexdigest()
+    return digests
+
+
 def contexts_given(run: Run, given: Sequence[str], rows: int, *, seed: int = 0) -> Tensor | None:
     """The contexts of `rows` new rows: as `given` by `name=value`, or those of random training rows.
 
@@ -216,5 +247,6 @@ def describe(splits: Splits) -> dict[str, Any]:
         "scaling": splits.scaling,
         "leaks": splits.leaks,
         "fingerprint": splits.fingerprint,
+        "responses": _response_digests(splits),
         "notes": list(splits.notes),
     }

@@ -399,9 +399,19 @@ def _worst_rows(schema: Schema, worst: list[dict[str, Any]]) -> Table:
     names = []
     if "name" in worst[0]:
         names = ["file" if schema.kind == "image" else "id"]
+    responses = list(worst[0].get("responses", ()))
     rows = []
     for row in worst:
         figures = (f"{row['reconstruction_error']:.4g}", f"{row['nll']:,.2f}")
-        rows.append([f"{row['row']}", *(row["name"] for _ in names), *figures])
+        known = [_cell(row["responses"][name]) for name in responses]
+        rows.append([f"{row['row']}", *(row["name"] for _ in names), *figures, *known])
     note = "Rows are counted from 0, in the order in which the data are read; the error is the RMS, in your units."
-    return Table("The worst reconstructions", ["row", *names, "error", "NLL"], rows, note)
+    head = ["row", *names, "error", "NLL", *responses]
+    return Table("The worst reconstructions", head, rows, note)
+
+
+def _cell(response: float | str | None) -> str:
+    """A response of a row, empty where there is none."""
+    if response is None:
+        return ""
+    return response if isinstance(response, str) else f"{response:.6g}"

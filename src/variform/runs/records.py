@@ -66,6 +66,7 @@ class _Worst(TypedDict):
 
     row: _Count
     name: NotRequired[_Text]
+    responses: NotRequired[dict[str, _Number | _Text]]
     reconstruction_error: _Number
     nll: _Number
 
@@ -82,6 +83,7 @@ class Data(TypedDict):
     duplicates: NotRequired[dict[str, _Count]]
     scaling: NotRequired[_Text]
     leaks: NotRequired[dict[str, _Number]]
+    responses: NotRequired[dict[str, _Text]]
     notes: NotRequired[list[_Text]]
 
 

@@ -100,6 +100,12 @@ def _worst(rows: Dataset, scores: Scores) -> list[dict[str, Any]]:
         fact: dict[str, Any] = {"row": rows.index[row].item()}
         if rows.names is not None:
             fact["name"] = str(rows.names[row])
+        if rows.responses:
+            cells = {name: values[row].item() for name, values in rows.responses.items()}
+            fact["responses"] = {
+                name: None if cell != cell else cell  # NaN is not equal to itself
+                for name, cell in cells.items()
+            }
         fact |= {"reconstruction_error": errors[row].item(), "nll": -scores.log_px[row].item()}
         worst.append(fact)
     return worst

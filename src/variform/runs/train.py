@@ -18,7 +18,14 @@ from variform.export.model_file import save
 from variform.model.vae import VAE
 from variform.objectives.build import build_objective
 from variform.runs.explorer import write_explorer
-from variform.runs.folder import OUTPUTS, RESULTS, Run, describe, require_same_data
+from variform.runs.folder import (
+    OUTPUTS,
+    RESULTS,
+    Run,
+    describe,
+    require_same_data,
+    with_note_of_responses,
+)
 from variform.runs.pictures import draw_pictures, write_report
 from variform.runs.plan import begun, prepare
 from variform.runs.records import read_sessions
@@ -154,6 +161,10 @@ def _resumed(
         )
     splits, vae = prepare(present, resume=has_checkpoint)
     require_same_data(folder, splits)
+    read_notes, splits = splits.notes, with_note_of_responses(folder, splits)
+    if progress and is_first:
+        for note in splits.notes[len(read_notes) :]:
+            console().print(f"Note: {note}", highlight=False, markup=False, soft_wrap=True)
     if is_first:
         sweep(folder / name for name in (*RESULTS, *OUTPUTS))
         if evaluation is not None:

@@ -1,5 +1,6 @@
 """Commands that go from rows to latents and back."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -132,8 +133,8 @@ def encode(
 ) -> None:
     """Posterior means: where each row lies in the latent space. The same every time.
 
-    A .csv file also says which row of the source each is, counted from 0, of the run's own data in which split, and of
-    images which file.
+    A .csv file also says which row of the source each is, counted from 0, of the run's own data in which split, what
+    it is called, and its responses.
 
     Example: `variform encode runs/demo --out latents.csv`
 
@@ -173,7 +174,9 @@ def encode(
 
 
 def _identity(datasets: "Sequence[Dataset]", *, has_splits: bool) -> dict[str, list[str]]:
-    """What says which row each is, by the columns of a file."""
+    """What says which row each is, and what is known of it, by the columns of a file."""
+    from variform.export.rows import response_cells
+
     columns: dict[str, list[str]] = {"row": []}
     for rows in datasets:
         assert rows.index is not None  # they were read
@@ -185,6 +188,10 @@ def _identity(datasets: "Sequence[Dataset]", *, has_splits: bool) -> dict[str, l
     if len(names) == len(datasets):
         head = "file" if datasets[0].schema.kind == "image" else "id"
         columns[head] = [name for part in names for name in part.tolist()]
+    for name in datasets[0].responses:
+        values = [cell for rows in datasets for cell in response_cells(rows.responses[name])]
+        is_taken = name in columns or re.fullmatch(r"(std_)?z\d+", name)
+        columns[f"{name} (response)" if is_taken else name] = values
     return columns
 
 

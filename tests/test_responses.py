@@ -1,0 +1,191 @@
+"""Responses: what is known of a row beside its values goes where the row goes, and never into it."""
+
+import csv
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from variform import DataConfig, RunConfig, read
+from variform.config.model import ModelConfig
+from variform.config.run import EvaluationConfig
+from variform.config.training import TrainConfig
+from variform.data.dataset import PARTS
+from variform.data.reading import read_rows
+from variform.faces.cli.commands import run as command
+from variform.runs.folder import open_run
+from variform.runs.train import resume_run, train_run
+
+ROWS = 240
+MATERIALS = ("steel", "oak", "")
+RESPONSES = ("drag [N]", "material")
+
+
+def designs(seed=0):
+    """Three columns of a plane in space, and responses of which a third or fifth is not there."""
+    draw = np.random.default_rng(seed)
+    plane = draw.normal(size=(ROWS, 2))
+    x = plane @ np.array([[1.0, 0.5, -0.3], [0.2, -1.0, 0.8]]) + 0.01 * draw.normal(size=(ROWS, 3))
+    drag = 3 * plane[:, 0] - plane[:, 1]
+    drag[::5] = np.nan
+    return x, drag, [MATERIALS[row % 3] for row in range(ROWS)]
+
+
+def write(path, columns):
+    """A table of named columns; NaN is an empty cell."""
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for row in zip(*columns.values(), strict=True):
+            writer.writerow(["" if cell != cell else cell for cell in row])
+    return path
+
+
+def table(path, *, drag=None, order=("id", "a", "drag [N]", "b", "material", "c")):
+    x, own, materials = designs()
+    columns = {
+        "id": [f"design {row}" for row in range(ROWS)],
+        "drag [N]": own if drag is None else drag,
+        "material": materials,
+        **dict(zip("abc", x.T, strict=True)),
+    }
+    return write(path, {name: columns[name] for name in order})
+
+
+ROLES = DataConfig(id="id", response=RESPONSES)
+
+
+def test_responses_go_through_splits_choices_and_parts(tmp_path):
+    x, drag, materials = designs()
+    splits = read(table(tmp_path / "designs.csv"), ROLES)
+    assert splits.schema.columns == ("a", "b", "c")
+    for part in PARTS:
+        rows = getattr(splits, part)
+        index = rows.index.numpy()
+        np.testing.assert_allclose(rows.raw, x[index], rtol=1e-6)
+        np.testing.assert_array_equal(rows.responses["drag [N]"], drag[index])
+        assert rows.responses["material"].tolist() == [materials[row] for row in index]
+    some = splits.train.take(torch.tensor([5, 2, 2]))
+    index = splits.train.index[[5, 2, 2]].numpy()
+    np.testing.assert_array_equal(some.responses["drag [N]"], drag[index])
+    again = read_rows(
+        tmp_path / "designs.csv",
+        splits.schema,
+        DataConfig(id="id", response=(",".join(RESPONSES),)),
+    )
+    np.testing.assert_array_equal(again.responses["drag [N]"], drag)
+
+
+@pytest.mark.parametrize("cells", ["numbers", "mixed"])
+def test_what_a_model_sees_depends_on_no_response(tmp_path, cells):
+    config = DataConfig(id="id", response=RESPONSES, cells=cells)
+    before = read(table(tmp_path / "designs.csv"), config)
+    changed = table(
+        tmp_path / "changed.csv",
+        drag=np.arange(ROWS) * 1e6,
+        order=("material", "id", "a", "b", "c", "drag [N]"),
+    )
+    after = read(changed, DataConfig(id="id", response=RESPONSES[::-1], cells=cells))
+    assert before.fingerprint == after.fingerprint
+    for part in PARTS:
+        mine, other = getattr(before, part), getattr(after, part)
+        assert torch.equal(mine.index, other.index)
+        assert torch.equal(mine.prepared(), other.prepared())
+        assert not np.array_equal(mine.responses["drag [N]"], other.responses["drag [N]"])
+    assert before.schema.columns == after.schema.columns == ("a", "b", "c")
+
+
+def config_of(source, **data):
+    return RunConfig(
+        source=str(source),
+        data=DataConfig(**data),
+        model=ModelConfig(likelihood="gaussian-shared", latent_dim=2, hidden=(16,)),
+        train=TrainConfig(steps=120, batch_size=32, learning_rate=5e-3),
+        evaluation=EvaluationConfig(nll_samples=10),
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("responses")
+    config = config_of(table(folder / "designs.csv"), id="id", response=RESPONSES)
+    return train_run(config, folder / "run")
+
+
+def test_encode_writes_responses_beside_the_codes(run, tmp_path):
+    out = tmp_path / "codes.csv"
+    assert command(["encode", str(run.folder), "--out", str(out)]) == 0
+    with open(out, newline="") as file:
+        written = list(csv.DictReader(file))
+    _, drag, materials = designs()
+    assert len(written) == ROWS
+    for row in written:
+        number = int(row["row"])
+        assert row["id"] == f"design {number}"
+        assert row["material"] == materials[number]
+        cell = row["drag [N]"]
+        assert cell == "" if np.isnan(drag[number]) else float(cell) == drag[number]
+    assert command(["decode", str(run.folder), str(out), "--out", str(tmp_path / "x.npy")]) == 0
+    assert np.load(tmp_path / "x.npy").shape == (ROWS, 3)
+
+
+def test_a_response_called_like_a_column_of_encode_does_not_take_its_place(run, tmp_path):
+    x, drag, _ = designs()
+    columns = {"z1": drag, "row": drag, **dict(zip("abc", x.T, strict=True))}
+    path = write(tmp_path / "named.csv", columns)
+    named = train_run(config_of(path, response=("z1", "row")), tmp_path / "named", pictures=False)
+    out = tmp_path / "codes.csv"
+    assert command(["encode", str(named.folder), "--out", str(out)]) == 0
+    with open(out, newline="") as file:
+        head = next(csv.reader(file))
+    assert head == ["row", "split", "z1 (response)", "row (response)", "z1", "z2"]
+
+
+def test_the_worst_rows_have_their_responses(run):
+    _, drag, materials = designs()
+    numbers = json.loads((run.folder / "evaluation.json").read_text())
+    for worst in numbers["worst"]:
+        row = worst["row"]
+        assert worst["name"] == f"design {row}"
+        known = worst["responses"]
+        assert known["material"] == materials[row]
+        expected = None if np.isnan(drag[row]) else drag[row]
+        assert known["drag [N]"] == expected
+    report = (run.folder / "report.html").read_text()
+    assert re.search(r"<th[^>]*>drag \[N\]</th>", report)
+
+
+def test_a_run_whose_responses_changed_says_so_and_goes_on(run, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(run.folder, folder)
+    source = tmp_path / "designs.csv"
+    table(source)
+    text = (folder / "config.toml").read_text()
+    (folder / "config.toml").write_text(text.replace(run.config.source, str(source)))
+    assert not any("responses" in note for note in open_run(folder).data().notes)
+    table(source, drag=np.ones(ROWS))
+    (note,) = (note for note in open_run(folder).data().notes if "responses" in note)
+    assert "drag [N]" in note
+    assert "material" not in note
+    resumed = resume_run(folder, progress=True, pictures=False)
+    assert "Note: responses that have changed" in capsys.readouterr().err
+    pairs = zip(resumed.vae.parameters(), run.vae.parameters(), strict=True)
+    assert all(torch.equal(mine, other) for mine, other in pairs)
+    assert any(
+        "responses" in note for note in json.loads((folder / "data.json").read_text())["notes"]
+    )
+    x, drag, _ = designs()
+    write(
+        source,
+        {
+            "id": range(ROWS),
+            "drag [N]": drag,
+            "material": drag,
+            **dict(zip("abc", x.T + 1, strict=True)),
+        },
+    )
+    with pytest.raises(ValueError, match="has changed since"):
+        open_run(folder).data()
