@@ -10,8 +10,10 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from matplotlib.container import ErrorbarContainer
+from matplotlib.font_manager import FontProperties, findfont
+from matplotlib.ft2font import FT2Font
 
-from variform.pages import report
+from variform.pages import letters, report
 from variform.pages.curves import plot_compared_curves, plot_curves, plot_latent_dim_study
 from variform.pages.examples import plot_reconstructions, plot_samples
 from variform.pages.latents import (
@@ -22,7 +24,7 @@ from variform.pages.latents import (
     plot_manifold,
     plot_traversals,
 )
-from variform.pages.style import MINUS, PALETTE, save_figure
+from variform.pages.style import MINUS, PALETTE, new_figure, save_figure
 
 COLUMNS = ("length", r"cost_$\frac$")  # which is no valid mathematics
 IMAGES = np.random.default_rng(0).random((24, 1, 6, 5))
@@ -320,6 +322,31 @@ def test_study_draws_each_measure_with_its_errors():
         np.testing.assert_allclose(
             bars(curve), [row[key]["se"] for row in kept if row[key]["se"] is not None]
         )
+
+
+def test_letters_of_other_scripts_get_a_font_that_has_them(tmp_path):
+    """One that a font beside the usual one has, of those that come with Matplotlib."""
+    usual = set(FT2Font(findfont("DejaVu Sans")).get_charmap())
+    others = set(FT2Font(findfont("STIXGeneral")).get_charmap())
+    letter = min(code for code in others - usual if chr(code).isalpha())
+    figure = new_figure(3, 2, "plain")
+    panel = figure.subplots()
+    panel.set_xlabel(f"mass {chr(letter)}")
+    save_figure(figure, tmp_path / "a.png")
+    families = panel.xaxis.label.get_fontfamily()
+    fonts = [FT2Font(findfont(FontProperties(family))) for family in families]
+    assert any(letter in font.get_charmap() for font in fonts)
+    assert figure._suptitle.get_fontfamily() == ["sans-serif"]
+
+
+def test_letters_that_no_font_has_are_said_once(tmp_path):
+    letters._warn.cache_clear()
+    with pytest.warns(UserWarning, match="no font of this machine has them") as caught:
+        for name in ("a.png", "b.png"):
+            figure = new_figure(3, 2, "\U00014646")
+            figure.subplots()
+            save_figure(figure, tmp_path / name)
+    assert len(caught) == 1
 
 
 @pytest.mark.parametrize("plot", [lambda: plot_curves(epochs(2)), lambda: plot_latent(ROWS)])

@@ -6,6 +6,7 @@ channels and (columns,) for tables. Whoever passes `columns` says that the event
 
 import math
 import textwrap
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
+
+from variform.pages.letters import give_fonts
 
 Array = NDArray[Any]
 
@@ -68,12 +71,15 @@ def save_figure(figure: Figure, path: Path) -> None:
 
     `Figure.savefig` would draw all of it twice, the first time only to lay it out.
     """
+    give_fonts(figure)
     figure.set_dpi(_DOTS)
     engine = figure.get_layout_engine()
-    if engine is not None:
-        engine.execute(figure)
-        figure.set_layout_engine("none")
-    FigureCanvasAgg(figure).print_png(path)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # said already, once
+        if engine is not None:
+            engine.execute(figure)
+            figure.set_layout_engine("none")
+        FigureCanvasAgg(figure).print_png(path)
 
 
 def new_panels(
