@@ -334,7 +334,7 @@ def test_letters_of_other_scripts_get_a_font_that_has_them(tmp_path):
     panel.set_xlabel(f"mass {chr(letter)}")
     save_figure(figure, tmp_path / "a.png")
     families = panel.xaxis.label.get_fontfamily()
-    fonts = [FT2Font(findfont(FontProperties(family))) for family in families]
+    fonts = [FT2Font(findfont(FontProperties(family=[family]))) for family in families]
     assert any(letter in font.get_charmap() for font in fonts)
     assert figure._suptitle.get_fontfamily() == ["sans-serif"]
 
