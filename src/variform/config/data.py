@@ -24,8 +24,8 @@ class DataConfig:
         key: Name of the array to take from a file of several: .npz, .mat, .safetensors, HDF5 (its path, such as
             group/x).
         label: Name of the column of a table that holds labels.
-        cells: What a cell may hold: `numbers`; `gaps`, a number or nothing (NaN; in a CSV file also an empty cell, NA,
-            N/A, null or ?); `mixed`, where every column of a table has a kind of its own: real or whole numbers,
+        cells: What a cell may hold: `numbers`; `gaps`, a number or nothing (NaN, an empty cell, or a word for it:
+            `na_values`); `mixed`, where every column of a table has a kind of its own: real or whole numbers,
             counts, 0 or 1, text categories, and any of them may be missing. The likelihood `mixed` sets it.
         categories: Columns of a mixed table that are categories although they hold numbers.
         counts: Columns of a mixed table that are counts; by default those of non-negative whole numbers whose variance

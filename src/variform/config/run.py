@@ -27,7 +27,8 @@ class RunConfig:
     """Everything that defines a run: the source of its data, and four configurations, one TOML table each.
 
     Args:
-        source: A file (.npy, .npz, .csv, IDX, each also .gz; HDF5, .mat, .safetensors), a folder of images or of .npy
+        source: A table (.csv, .tsv, .xlsx, .ods, .parquet, .feather, .jsonl), an array (.npy, .npz, IDX, HDF5, .mat,
+            .safetensors), packed or not (.gz, .bz2, .xz, .zst), a folder of images or of .npy
             files, a folder in the MNIST layout, or built-in: `digits`, `sprites`, or `sprites:20000` for that many.
         data: How what is read becomes numbers.
         model: The three laws and the networks.

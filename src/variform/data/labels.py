@@ -99,7 +99,7 @@ def condition_column(source: Source, name: str) -> np.ndarray:
     if source.labels is None:
         raise ValueError(
             f"a model that is conditioned on {name} needs it in every row; {source.name} has none. Give labelled data, "
-            "or name the label column of a CSV file with `label`."
+            "or name the label column of a table with `label`."
         )
     return source.labels
 

@@ -68,7 +68,8 @@ _DARK = 64  # whole numbers below it are grey levels of their own, not those of 
 def read(source: str | Path, config: DataConfig = _DEFAULTS) -> Splits:
     """Read, check, split and scale what `source` names.
 
-    Takes .npy, .npz, IDX and CSV files, each of them .gz, HDF5, .mat and .safetensors files, folders of images or of
+    Takes tables (CSV and other text, workbooks, Parquet, Feather, JSON lines), arrays (.npy, .npz, IDX, HDF5, .mat and
+    .safetensors files), packed or not, folders of images or of
     .npy files, folders in the MNIST layout and the built-in names `digits` and `sprites`, or `sprites:N` for N of the
     sprites, which win over files of those names (write ./digits for the file). Pixels are kept as bytes, other numbers
     as float32, or float64 where that changes them. Large .npy files stay on disk, as `DataConfig.memory_map` says; more

@@ -47,7 +47,7 @@ class Schema:
         levels: Number of discrete raw levels (256 for 8-bit pixels); None for real numbers.
         binarise: As in `DataConfig`.
         source: File name or built-in name, for messages.
-        label: Name of the CSV column that held the labels; None for other labels and for none.
+        label: Name of the column that held the labels; None for other labels and for none.
         kinds: Of a mixed table the kind of each column: `real`; `count`; `binary`, 0 or 1; `category`, whose values are
             numbers of categories from 0. () for other data.
         categories: Of a mixed table the names of each column's categories, () for a column that has none.

@@ -74,7 +74,8 @@ def train(
     `variform train --resume runs/photos`
 
     Args:
-        source: A file (.npy, .npz, .csv, IDX, each also .gz; HDF5, .mat, .safetensors), a folder of images or of .npy
+        source: A table (.csv, .tsv, .xlsx, .ods, .parquet, .feather, .jsonl), an array (.npy, .npz, IDX, HDF5, .mat,
+            .safetensors), packed or not (.gz, .bz2, .xz, .zst), a folder of images or of .npy
             files, a folder in the MNIST layout, or built-in: `digits`, `sprites`, or `sprites:20000` for that many.
         out: Folder of the run; by default runs/ and the name of the source.
         config: Take the options from this TOML file, such as a run's config.toml; options given here go first.
