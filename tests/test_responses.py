@@ -1,23 +1,26 @@
 """Responses: what is known of a row beside its values goes where the row goes, and never into it."""
 
+import base64
 import csv
 import json
 import re
 import shutil
 
+import browsers
 import numpy as np
 import pytest
 import torch
 
-from variform import DataConfig, RunConfig, read
-from variform.config.model import ModelConfig
+from variform import DataConfig, ModelConfig, RunConfig, build_vae, evaluate, explore, read
 from variform.config.run import EvaluationConfig
 from variform.config.training import TrainConfig
 from variform.data.dataset import PARTS
 from variform.data.reading import read_rows
 from variform.faces.cli.commands import run as command
+from variform.pages.explorer.contents import gather
+from variform.pages.latents import plot_responses
 from variform.runs.folder import open_run
-from variform.runs.train import resume_run, train_run
+from variform.runs.train import train_run
 
 ROWS = 240
 MATERIALS = ("steel", "oak", "")
@@ -170,8 +173,9 @@ def test_a_run_whose_responses_changed_says_so_and_goes_on(run, tmp_path, capsys
     (note,) = (note for note in open_run(folder).data().notes if "responses" in note)
     assert "drag [N]" in note
     assert "material" not in note
-    resumed = resume_run(folder, progress=True, pictures=False)
-    assert "Note: responses that have changed" in capsys.readouterr().err
+    assert command(["train", "--resume", str(folder)]) == 0
+    assert "responses that have changed" in capsys.readouterr().err
+    resumed = open_run(folder)
     pairs = zip(resumed.vae.parameters(), run.vae.parameters(), strict=True)
     assert all(torch.equal(mine, other) for mine, other in pairs)
     assert any(
@@ -189,3 +193,104 @@ def test_a_run_whose_responses_changed_says_so_and_goes_on(run, tmp_path, capsys
     )
     with pytest.raises(ValueError, match="has changed since"):
         open_run(folder).data()
+
+
+# --- where they are shown ---------------------------------------------------------------------------------------------
+
+
+def contents_of(page):
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    return json.loads(data[1])["contents"]
+
+
+def column_of(contents, name):
+    """A column of the map by its name, as numbers in the order of the rows of the source, and what else it is."""
+    rows = contents["rows"]
+    (column,) = (item for item in rows["columns"] if item["name"] == name)
+    kind = "<f4" if column["kind"] == "number" else "<i2"
+    values = np.frombuffer(base64.b64decode(column["values"]), kind)
+    order = np.argsort([int(text.removeprefix("design ")) for text in rows["names"]])
+    return values[order], column
+
+
+def test_the_map_is_coloured_by_responses(run):
+    _, drag, materials = designs()
+    contents = contents_of((run.folder / "explorer.html").read_text())
+    numbers, column = column_of(contents, "drag")
+    assert column["unit"] == "N"
+    np.testing.assert_allclose(numbers, drag, rtol=1e-6)
+    words, column = column_of(contents, "material")
+    assert column["kind"] == "category"
+    names = [*column["categories"], ""]
+    assert [names[number] for number in words] == materials
+
+
+def test_the_map_of_other_rows_is_coloured_by_theirs(run, tmp_path):
+    other = table(tmp_path / "other.csv", drag=np.arange(ROWS))
+    page = explore(run, source=str(other))
+    numbers, _ = column_of(contents_of(page.html), "drag")
+    np.testing.assert_array_equal(numbers, np.arange(ROWS))
+
+
+def test_responses_of_one_name_are_told_apart(tmp_path):
+    x, drag, _ = designs()
+    drag = np.nan_to_num(drag)
+    columns = {"drag [N]": drag, "drag [lbf]": drag / 4.448, "split": drag, "none": [np.nan] * ROWS}
+    path = write(tmp_path / "named.csv", {**columns, **dict(zip("abc", x.T, strict=True))})
+    splits = read(path, DataConfig(response=tuple(columns)))
+    model = ModelConfig(latent_dim=2, hidden=(8,), likelihood="gaussian")
+    vae = build_vae(model, splits.schema)
+    contents = gather(vae, splits, evaluate(vae, splits.test, samples=2), laws=[])
+    names = [column["name"] for column in contents["rows"]["columns"]]
+    assert names == [
+        "drag",
+        "drag [lbf]",
+        "split",
+        "a",
+        "b",
+        "c",
+        "split (2)",
+        "reconstruction error",
+    ]
+
+
+def test_a_legend_has_name_unit_range_and_what_is_missing(run, tmp_path):
+    if not browsers.CHROMIUM:
+        pytest.skip("Chromium is not installed: make browsers")
+    _, drag, _ = designs()
+    chromium = browsers.Chromium(tmp_path)
+    try:
+        chromium.open(run.folder / "explorer.html", "#view=map&colour=drag")
+        words = chromium.run("document.querySelector('.legend').innerText").split("\n")
+        assert words[0] == "drag [N]"
+        assert words[-1] == "none"
+        low, high = (float(word.replace("\u2212", "-")) for word in words[1:3])
+        known = drag[~np.isnan(drag)]
+        ends = [np.quantile(known, 0.01, method="lower"), np.quantile(known, 0.99, method="higher")]
+        np.testing.assert_allclose([low, high], ends, rtol=1e-3)
+        title = chromium.run("document.querySelector('.legend .missing').title")
+        assert title == f"{np.isnan(drag).sum()} rows"
+        chromium.run("variform.ready.then((app) => app.set({ colour: 'material' }))")
+        chromium.page.wait_for_function("document.querySelector('.legend button')")
+        legend = chromium.run("document.querySelector('.legend').innerText").split("\n")
+        assert sorted(legend) == ["material", "none", "oak", "steel"]
+        assert chromium.errors == []
+    finally:
+        chromium.close()
+
+
+def test_the_report_has_a_map_for_each_response(run):
+    assert (run.folder / "figures" / "responses.png").is_file()
+    points = np.random.default_rng(0).normal(size=(40, 2))
+    drag, material = np.arange(40.0), np.array(["oak", "", "steel", "oak"] * 10)
+    drag[7] = np.nan
+    figure = plot_responses(points, {"drag [N]": drag, "material": material})
+    panels = [panel for panel in figure.axes if panel.get_title()]
+    assert [panel.get_title() for panel in panels] == ["drag [N]", "material"]
+    missing, shown = panels[0].collections
+    np.testing.assert_array_equal(missing.get_offsets(), points[[7]])
+    np.testing.assert_array_equal(shown.get_array(), np.delete(drag, 7))
+    assert [text.get_text() for text in panels[1].get_legend().get_texts()] == ["oak", "steel"]
+    _, oak, steel = panels[1].collections
+    np.testing.assert_array_equal(oak.get_offsets(), points[material == "oak"])
+    np.testing.assert_array_equal(steel.get_offsets(), points[material == "steel"])

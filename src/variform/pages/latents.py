@@ -1,6 +1,6 @@
 """Pictures of the latent space: maps, paths through it, and what each latent holds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from variform.pages.style import (
     BLUE,
     COLOUR_MAP,
+    GREY,
     INK,
     LABEL_SIZE,
     MINUS,
@@ -173,6 +174,73 @@ def plot_latent(
     else:
         _scatter_labelled(figure, panel, cloud, np.asarray(labels), classes)
     return figure
+
+
+def plot_responses(
+    points: ArrayLike,
+    responses: Mapping[str, Array],
+    *,
+    axes: tuple[str, str] = ("z1", "z2"),
+) -> Figure:
+    """A cloud of latent points, once a response and coloured by it; the first 12 responses, and the first 5,000 points.
+
+    Numbers have a bar of colours, which 98 of 100 of them lie within; of words the nine that are most frequent have a
+    colour each. Points without the response lie in grey below the others.
+
+    Args:
+        points: (N, 2).
+        responses: By name, with the unit if there is one: N numbers, NaN where there is none, or N words, empty where
+            there is none.
+        axes: The names of the two axes.
+
+    Raises:
+        ValueError: if there are no responses.
+
+    Example:
+        >>> figure = plot_responses([[0, 0], [1, 1]], {"drag [N]": np.array([0.5, 2.0])})
+        >>> figure.axes[0].get_title()
+        'drag [N]'
+    """
+    if not responses:
+        raise ValueError("plot_responses needs a response or more; got none. Use plot_latent.")
+    cloud = np.asarray(points, dtype=float)
+    notes = [
+        note_on_shown("responses", len(responses), MOST_PANELS),
+        note_on_shown("points", len(cloud), MOST_POINTS),
+        "grey: none",
+    ]
+    title = "The responses of the rows where the encoder puts them"
+    figure, panels = new_panels(list(responses), title=title, note="; ".join(filter(None, notes)))
+    for panel, values in zip(panels, responses.values(), strict=False):
+        _scatter_response(figure, panel, cloud[:MOST_POINTS], np.asarray(values)[:MOST_POINTS])
+    label_outer(panels, *axes)
+    return figure
+
+
+def _scatter_response(figure: Figure, panel: Axes, points: Array, values: Array) -> None:
+    """One panel of `plot_responses`."""
+    is_text = values.dtype.kind in "US"
+    is_there = values != "" if is_text else np.isfinite(values)
+    scatter_points(panel, *points[~is_there].T, color=PALE)
+    here, known = points[is_there], values[is_there]
+    if not len(known):
+        return
+    if not is_text:
+        low, high = np.quantile(known, (0.01, 0.99))
+        cloud = scatter_points(panel, *here.T, c=known, cmap=COLOUR_MAP, vmin=low, vmax=high)
+        bar = figure.colorbar(ScalarMappable(cloud.norm, COLOUR_MAP), ax=panel, pad=0.02)
+        bar.ax.tick_params(labelsize=TICK_SIZE)
+        bar.ax.locator_params(nbins=5)
+        return
+    words, counts = np.unique(known, return_counts=True)
+    most = words[np.argsort(-counts, kind="stable")][: len(PALETTE) - 1]
+    for word, colour in zip(most, PALETTE, strict=False):
+        own = here[known == word]
+        scatter_points(panel, *own.T, color=colour, label=fitted_text(word, 16))
+    if others := len(words) - len(most):
+        own = here[~np.isin(known, most)]
+        scatter_points(panel, *own.T, color=GREY, label=f"{others} others")
+    panel.legend(fontsize=TICK_SIZE, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def plot_traversals(

@@ -41,6 +41,7 @@ FIGURES = (
     "samples",
     "draws",
     "latent",
+    "responses",
     "manifold",
     "traversals",
     "conditions",

@@ -30,6 +30,7 @@ from variform.pages.latents import (
     plot_kl_per_dimension,
     plot_latent,
     plot_manifold,
+    plot_responses,
     plot_traversals,
 )
 from variform.pages.report import Picture, Table, render
@@ -194,6 +195,22 @@ def latent(of: Subject) -> Sketch | None:
     return Sketch("Latent space", "Posterior means of the test rows.", plot)
 
 
+def responses(of: Subject) -> Sketch | None:
+    """Where the test rows lie, by each response that some of them have."""
+    test = of.splits.test
+    known = {name: values for name, values in test.responses.items() if _is_known(values)}
+    if not of.has_map or not known:
+        return None
+    points, axes = exploration.latent_map(of.means)
+    caption = "Posterior means of the test rows, coloured by what no model has seen of them."
+    return Sketch("Responses", caption, partial(plot_responses, points, known, axes=axes))
+
+
+def _is_known(values: Array) -> bool:
+    """Whether any row has this response."""
+    return bool((values != "" if values.dtype.kind in "US" else np.isfinite(values)).any())
+
+
 def manifold(of: Subject) -> Sketch | None:
     """The decoded plane of two latents."""
     if not of.has_map or of.vae.latent_dim != 2:
@@ -278,6 +295,7 @@ PICTURES: dict[str, Callable[[Subject], Sketch | None]] = {
     "samples": samples,
     "draws": draws,
     "latent": latent,
+    "responses": responses,
     "manifold": manifold,
     "traversals": traversals,
     "conditions": conditions,

@@ -66,7 +66,6 @@ class _Worst(TypedDict):
 
     row: _Count
     name: NotRequired[_Text]
-    responses: NotRequired[dict[str, _Number | _Text]]
     reconstruction_error: _Number
     nll: _Number
 

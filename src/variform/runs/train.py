@@ -73,7 +73,7 @@ def train_run(
     with ExitStack() as stack:
         with processes.joined():
             if _was_restarted(folder):
-                run, splits, history = _resumed(stack, folder, None, progress)
+                run, splits, history = _resumed(stack, folder, None, progress, tell)
             else:
                 run, splits, history = _begun(stack, config, folder, overwrite, progress, tell)
         return _finish(run, splits, history, progress, pictures)
@@ -117,6 +117,7 @@ def resume_run(
     evaluation: EvaluationConfig | None = None,
     progress: bool = False,
     pictures: bool = True,
+    tell: Callable[[str], None] | None = None,
 ) -> Run:
     """Go on with an interrupted run; it ends with the same bits as one that was left alone.
 
@@ -125,6 +126,7 @@ def resume_run(
         evaluation: Evaluate the model so, now and later, instead of what the run's config.toml says.
         progress: Show progress on standard error.
         pictures: Draw the figures and write the report too.
+        tell: Takes a sentence on responses that have changed since the run began.
 
     Raises:
         FileNotFoundError: when the folder is not that of a run.
@@ -133,12 +135,16 @@ def resume_run(
     """
     with ExitStack() as stack:
         with processes.joined():
-            run, splits, history = _resumed(stack, folder, evaluation, progress)
+            run, splits, history = _resumed(stack, folder, evaluation, progress, tell)
         return _finish(run, splits, history, progress, pictures)
 
 
 def _resumed(
-    stack: ExitStack, folder: Path, evaluation: EvaluationConfig | None, progress: bool
+    stack: ExitStack,
+    folder: Path,
+    evaluation: EvaluationConfig | None,
+    progress: bool,
+    tell: Callable[[str], None] | None,
 ) -> tuple[Run, Splits, History]:
     """The run in `folder`, which `stack` holds, trained to its end.
 
@@ -162,9 +168,9 @@ def _resumed(
     splits, vae = prepare(present, resume=has_checkpoint)
     require_same_data(folder, splits)
     read_notes, splits = splits.notes, with_note_of_responses(folder, splits)
-    if progress and is_first:
+    if tell is not None and is_first:
         for note in splits.notes[len(read_notes) :]:
-            console().print(f"Note: {note}", highlight=False, markup=False, soft_wrap=True)
+            tell(note)
     if is_first:
         sweep(folder / name for name in (*RESULTS, *OUTPUTS))
         if evaluation is not None:

@@ -97,7 +97,7 @@ def train(
                 "--resume goes on with a run as it was begun; got other options too. Give --resume FOLDER alone, "
                 "or train a new run with --config FOLDER/config.toml, your options and a new --out."
             )
-        run = resume_run(resume, evaluation=evaluation, progress=True)
+        run = resume_run(resume, evaluation=evaluation, progress=True, tell=say_aside)
         report_on(run, json)
         return
     source = source or (config_file(config).source if config else None)

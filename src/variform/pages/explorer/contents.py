@@ -328,6 +328,7 @@ def _columns(
     """By what the points of the map may be coloured."""
     columns = [
         *_label_column(schema, parts),
+        *_response_columns(parts),
         *_table_columns(schema, parts),
         *_sprite_columns(schema, parts),
     ]
@@ -341,7 +342,35 @@ def _columns(
         numbers = np.array([splits.index(name) for name in names])
         columns.append(_category("split", numbers, splits))
     columns.append(_number("reconstruction error", errors))
-    return columns
+    return list(_told_apart(columns))
+
+
+def _told_apart(columns: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The columns with names of their own: one whose name is taken gets its unit with it, or a number."""
+    taken: set[str] = set()
+    for column in columns:
+        name = plain = column["name"]
+        if name in taken and column.get("unit"):
+            name = plain = f"{plain} [{column['unit']}]"
+        number = 2
+        while name in taken:
+            name = f"{plain} ({number})"
+            number += 1
+        taken.add(name)
+        yield column | {"name": name}
+
+
+def _response_columns(parts: Sequence[Dataset]) -> Iterator[dict[str, Any]]:
+    """What is known of the rows beside their values; a response that no row has is left out."""
+    for name in parts[0].responses:
+        values = np.concatenate([part.responses[name] for part in parts])
+        if values.dtype.kind in "US":
+            words, numbers = np.unique(values, return_inverse=True)
+            if (words != "").any():
+                has_gap = words[0] == ""  # which is the first of all texts
+                yield _category(name, numbers - has_gap, words[int(has_gap) :].tolist())
+        elif np.isfinite(values).any():
+            yield _number(name, values)
 
 
 def _label_column(schema: Schema, parts: Sequence[Dataset]) -> Iterator[dict[str, Any]]:

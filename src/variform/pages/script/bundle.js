@@ -240,10 +240,11 @@ numbers.filter(Number.isFinite)).sort();
 let last=column.sorted.length-1,low=column.
 sorted[Math.floor(.01*last)],high=column.
 sorted[Math.ceil(.99*last)],length=high-
-low||1;return{...column,low,high,of:i=>{
-let value=numbers[i];return Number.isFinite(
-value)?scaleColour((value-low)/length):Theme.
-colours.missing},group:()=>0,groups:[]}}
+low||1,of=i=>{let value=numbers[i];return Number.
+isFinite(value)?scaleColour((value-low)/
+length):Theme.colours.missing},missing=numbers.
+length-column.sorted.length;return{...column,
+low,high,missing,of,group:()=>0,groups:[]}}
 function byCategory(column){let numbers=numbersOf(
 column),{missing}=Theme.colours,palette=PALETTES[Theme.
 dark?"dark":"light"],counts=new Map;for(let value of numbers)
@@ -264,7 +265,7 @@ shade:missing,group:OTHERS})}counts.has(
 get(-1),shade:missing,group:NONE});let group=i=>places.
 get(numbers[i])??(numbers[i]<0?NONE:OTHERS);
 return{...column,groups,group,of:i=>palette[group(
-i)]??missing,low:0,high:0}}function prepare(canvas,w,h){let ratio=Math.
+i)]??missing,low:0,high:0,missing:0}}function prepare(canvas,w,h){let ratio=Math.
 min(3,window.devicePixelRatio||1),width=Math.
 max(1,Math.round(w*ratio)),height=Math.max(
 1,Math.round(h*ratio));(canvas.width!==width||
@@ -1162,21 +1163,28 @@ legend.append(text("span",title,{className:"\
 legend-title"})),colour.kind==="number"?
 this._showScale(colour):this.legend.append(
 ...colour.groups.map(group=>this._groupButton(
-group)))}_showScale({low,high}){let bar=element(
-"canvas",{role:"img","aria-label":`from ${shown(
-low)} to ${shown(high)}`});this.legend.append(
-text("span",shown(low)),bar,text("span",
-shown(high)));let context=prepare(bar,160,
-12);for(let x=0;x<160;x++)context.fillStyle=
-scaleColour(x/159),context.fillRect(x,0,
-1,12)}_groupButton({name,count,shade,group}){
-let{app}=this,isAlone=app.state.only===group,
-swatch=element("i");swatch.style.background=
-shade;let made=button("",()=>app.set({only:isAlone?
--1:group}),{"aria-pressed":String(isAlone),
-title:`${count.toLocaleString("en")} row\
-s; click to see them alone`});return made.
-append(swatch,text("span",name)),made}};var STEPS=11,FINE=61,ON_MAP="The way on \
+group)))}_showScale({low,high,missing}){
+let bar=element("canvas",{role:"img","ar\
+ia-label":`from ${shown(low)} to ${shown(
+high)}`});this.legend.append(text("span",
+shown(low)),bar,text("span",shown(high)));
+let context=prepare(bar,160,12);for(let x=0;x<
+160;x++)context.fillStyle=scaleColour(x/
+159),context.fillRect(x,0,1,12);missing&&
+this.legend.append(this._missing(missing))}_missing(count){
+let swatch=element("i");swatch.style.background=
+Theme.colours.missing;let made=element("\
+span",{className:"missing",title:`${count.
+toLocaleString("en")} rows`});return made.
+append(swatch,text("span","none")),made}_groupButton({
+name,count,shade,group}){let{app}=this,isAlone=app.
+state.only===group,swatch=element("i");swatch.
+style.background=shade;let made=button("",
+()=>app.set({only:isAlone?-1:group}),{"a\
+ria-pressed":String(isAlone),title:`${count.
+toLocaleString("en")} rows; click to see\
+ them alone`});return made.append(swatch,
+text("span",name)),made}};var STEPS=11,FINE=61,ON_MAP="The way on \
 the map of the latent space; a click pin\
 s another point",WAYS=[["straight","Stra\
 ight"],["data","Along the data"]],MorphView=class extends View{static key="\

@@ -49,7 +49,8 @@ function byNumber(column) {
     const value = numbers[i];
     return Number.isFinite(value) ? scaleColour((value - low) / length) : Theme.colours.missing;
   };
-  return { ...column, low, high, of, group: () => 0, groups: [] };
+  const missing = numbers.length - column.sorted.length;
+  return { ...column, low, high, missing, of, group: () => 0, groups: [] };
 }
 
 /**
@@ -82,5 +83,5 @@ function byCategory(column) {
   if (counts.has(-1)) groups.push({ name: "none", count: counts.get(-1), shade: missing, group: NONE });
   const group = (/** @type {number} */ i) => places.get(numbers[i]) ?? (numbers[i] < 0 ? NONE : OTHERS);
   const of = (/** @type {number} */ i) => palette[group(i)] ?? missing;
-  return { ...column, groups, group, of, low: 0, high: 0 };
+  return { ...column, groups, group, of, low: 0, high: 0, missing: 0 };
 }

@@ -132,6 +132,8 @@ export type Colouring = {
   groups: ColourGroup[];
   low: number;
   high: number;
+  /** How many examples have no number. */
+  missing: number;
 };
 
 /** What the page knows of the data. */

@@ -110,7 +110,7 @@ export class MapView extends View {
   }
 
   /** @param {Colouring} colour */
-  _showScale({ low, high }) {
+  _showScale({ low, high, missing }) {
     const bar = element("canvas", { role: "img", "aria-label": `from ${shown(low)} to ${shown(high)}` });
     this.legend.append(text("span", shown(low)), bar, text("span", shown(high)));
     const context = prepare(bar, 160, 12);
@@ -118,6 +118,16 @@ export class MapView extends View {
       context.fillStyle = scaleColour(x / 159);
       context.fillRect(x, 0, 1, 12);
     }
+    if (missing) this.legend.append(this._missing(missing));
+  }
+
+  /** @param {number} count */
+  _missing(count) {
+    const swatch = element("i");
+    swatch.style.background = Theme.colours.missing;
+    const made = element("span", { className: "missing", title: `${count.toLocaleString("en")} rows` });
+    made.append(swatch, text("span", "none"));
+    return made;
   }
 
   /** @param {Colouring["groups"][number]} colouredGroup */
