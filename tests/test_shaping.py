@@ -280,6 +280,34 @@ def test_models_that_leave_torch_take_and_give_values_far_from_zero(form, tmp_pa
     np.testing.assert_allclose(mean, means, atol=1e-5)
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1e-30, 1e30, 1e300])
+def test_no_unit_is_too_small_or_too_large(unit):
+    values = NOISE.normal(3, 2, (200, 2))
+    one, other = splits_from(values), splits_from(values * unit)
+    assert other.schema.scale == pytest.approx(
+        [unit * values[other.train.index, column].std() for column in (0, 1)], rel=1e-12
+    )
+    assert other.schema.kind == one.schema.kind and not any("one value" in n for n in other.notes)
+    known = StandardScaler().fit(values[other.train.index])
+    np.testing.assert_allclose(everything(other), known.transform(values), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "remedy"),
+    [
+        (np.arange(90).astype("datetime64[D]"), lambda x: x.astype("datetime64[s]").astype(float)),
+        (np.arange(90).astype("timedelta64[m]"), lambda x: x / np.timedelta64(1, "s")),
+        (np.exp(1j * np.arange(90.0)), lambda x: np.concatenate([x.real, x.imag], -1)),
+    ],
+    ids=["dates", "durations", "complex numbers"],
+)
+def test_other_types_are_refused_with_a_way_out_that_works(values, remedy):
+    values = values[:, None]
+    with pytest.raises(ValueError, match=r"must hold numbers; its type is .* Save "):
+        splits_from(values)
+    assert splits_from(remedy(values)).schema.kind == "table"
+
+
 # ---- columns that hold one value
 
 

@@ -12,6 +12,12 @@ from variform.data.dataset import StoredRows, in_chunks
 from variform.data.schema import Schema
 from variform.data.sources.source import Source
 
+_REMEDIES = {  # by the kind of a type of NumPy
+    "M": "Save seconds, x.astype('datetime64[s]').astype(float).",
+    "m": "Save seconds, x / numpy.timedelta64(1, 's').",
+    "c": "Save its parts side by side, numpy.concatenate([x.real, x.imag], -1).",
+}
+
 
 def in_order(source: Source, schema: Schema) -> Source:
     """The source with the columns of a table in the order of `schema`, by their names."""
@@ -48,9 +54,8 @@ def require_numbers(source: Source) -> None:
     values = source.values
     name = source.name
     if values.dtype.kind not in "buif":
-        raise ValueError(
-            f"{name} must hold numbers; its type is {values.dtype}. Convert it to numbers."
-        )
+        remedy = _REMEDIES.get(values.dtype.kind, "Convert it to numbers.")
+        raise ValueError(f"{name} must hold numbers; its type is {values.dtype}. {remedy}")
     if values.size == 0:
         raise ValueError(
             f"{name} must hold at least one value; its shape is {values.shape}. Give a file with rows."

@@ -183,8 +183,11 @@ def _shift_and_scale_of_reals(
 def _of_training(passes: Callable[[], Iterable[Tensor]]) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each column; of one that holds one value, exactly that and 0."""
     low, high = extent(passes(), pooled=False)
-    mean, std = _mean_and_std(passes)
     is_constant = low == high
+    _, exponent = torch.frexp(torch.where(is_constant, 1.0, high / 2 - low / 2))
+    unit = torch.ldexp(torch.ones_like(low), exponent)  # squares of 1e300 or 1e-300 are no float64
+    mean, std = _mean_and_std(lambda: (chunk.double() / unit for chunk in passes()))
+    mean, std = mean * unit, std * unit
     return torch.where(is_constant, low, mean), torch.where(is_constant, 0.0, std)
 
 

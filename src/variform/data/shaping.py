@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -134,6 +135,12 @@ def looks_like_pictures(rows: np.ndarray) -> bool:
     observed = rows[np.isfinite(rows)]
     if not observed.size:
         return True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of places that hold nothing but NaN
+        return _look_like_pictures(rows, observed)
+
+
+def _look_like_pictures(rows: np.ndarray, observed: np.ndarray) -> bool:
     low, high = observed.min(), observed.max()
     fills_byte = (
         low >= 0 and _FULL_BYTE <= high <= 255 and bool((observed == np.rint(observed)).all())
