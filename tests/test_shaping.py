@@ -133,6 +133,19 @@ def test_pictures_that_were_guessed_are_said_to_be_and_flat_ones_show_the_way():
     assert not any("pixels" in note for note in splits_from(NOISE.normal(size=(90, 64))).notes)
 
 
+@pytest.mark.parametrize("likelihood", ["bernoulli", "categorical"])
+def test_likelihoods_of_pictures_show_the_way_for_flat_ones(likelihood):
+    flat = DIGITS.reshape(-1, 64)
+    config = ModelConfig(latent_dim=2, hidden=(8,), likelihood=likelihood)
+    with pytest.raises(ValueError, match=r"or, if the columns are pixels, `shape=\[8, 8\]`"):
+        build_vae(config, splits_from(flat).schema)
+    schema = splits_from(flat, config=DataConfig(shape=(8, 8))).schema
+    assert build_vae(config, schema).event_shape == (1, 8, 8)
+    with pytest.raises(ValueError) as refusal:
+        build_vae(config, splits_from(flat[:, :60]).schema)
+    assert "pixels, `shape" not in str(refusal.value)
+
+
 # ---- values far from zero
 
 

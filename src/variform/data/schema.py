@@ -439,7 +439,7 @@ class Schema:
         if support == "unit" and (outlier := self._outlier()):
             raise ValueError(
                 f"{likelihood} needs values in [0, 1]; {outlier}. Use `likelihood={self.gaussian!r}` or "
-                "`scaling='unit'`."
+                f"`scaling='unit'`{self._or_pictures()}."
             )
         if support == "levels":
             self._require_levels(likelihood)
@@ -569,11 +569,19 @@ class Schema:
                 return f"{self._named(column)} holds {value:.7g}"
         return None
 
+    def _or_pictures(self) -> str:
+        """What else to do where the columns may be the pixels of square pictures."""
+        side = math.isqrt(len(self.columns))
+        are_bytes = all(self.whole) and min(self.low) >= 0 and max(self.high) <= 255
+        if side < 8 or side * side != len(self.columns) or not are_bytes:
+            return ""
+        return f", or, if the columns are pixels, `shape=[{side}, {side}]`"
+
     def _require_levels(self, likelihood: str) -> None:
         if self.levels is None:
             raise ValueError(
                 f"{likelihood} needs discrete levels, such as 8-bit pixels; {self.source} holds other numbers. "
-                f"Use `likelihood={self.gaussian!r}`."
+                f"Use `likelihood={self.gaussian!r}`{self._or_pictures()}."
             )
         if any(self.shift) or set(self.scale) != {self.levels - 1}:
             raise ValueError(
