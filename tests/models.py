@@ -59,6 +59,7 @@ DIGITS = {
     "units": {"data": "units", "likelihood": "gaussian"},
     "gaps": {"data": "gaps", "likelihood": "gaussian"},
     "mixed": {"data": "mixed", "likelihood": "mixed"},
+    "laws": {"data": "laws", "likelihood": "mixed"},
     "mixed conditional": {"data": "mixed conditions", "likelihood": "mixed"},
 }
 NAMES = list(DIGITS)
@@ -84,6 +85,8 @@ def data_of(name, folder):
         return splits_from(
             torch.from_numpy(np.where(values > 8, np.nan, values)), config=DataConfig(cells="gaps")
         )
+    if kind == "laws":
+        return read(laws_table(folder), DataConfig(cells="mixed", ordinals=("size=S<M<L",)))
     if kind.startswith("mixed"):
         return read(
             _table(folder, generator),
@@ -119,6 +122,28 @@ def _table(folder, generator):
         lines.append(
             f"{height},{site},{visits},{smoker},{generator.integers(3, 9)},{generator.choice(['A', 'B'])}"
         )
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def laws_table(folder, rows=400, seed=0):
+    """A table with a column for each law of numbers with ends, levels, spikes and a rule."""
+    random = np.random.default_rng(seed)
+    flag = random.integers(0, 2, rows)
+    stack = np.where(random.random(rows) < 0.6, 0.5656, random.normal(0.55, 0.05, rows))
+    stack = np.where(random.random(rows) < 0.1, 0.6, stack)
+    amount = np.where(random.random(rows) < 0.3, 0.0, random.lognormal(1, 1, rows))
+    share = np.where(random.random(rows) < 0.1, 100.0, 100 * random.beta(0.7, 0.7, rows))
+    width = np.where(flag == 1, random.lognormal(-1, 0.5, rows), 0.25)
+    lines = ["flag,stack,amount,share,rating,size,width,mass,height,depth"]
+    for row in range(rows):
+        height = "" if random.random() < 0.1 else f"{random.normal(170, 9):.2f}"
+        lines.append(
+            f"{flag[row]},{stack[row]:.6g},{amount[row]:.6g},{share[row]:.6g},{1 + random.binomial(4, 0.6)},"
+            f"{random.choice(['S', 'M', 'L'])},{width[row]:.6g},{random.lognormal(3, 0.8):.6g},{height},"
+            + ("" if flag[row] else f"{random.normal(5, 1):.4f}")
+        )
+    path = folder / "laws.csv"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 

@@ -16,10 +16,14 @@ from variform.distributions import (
     FullGaussian,
     Independent,
     Law,
+    LogitNormal,
+    LogNormal,
     Mixed,
     Mixture,
     NegativeBinomial,
+    Ordinal,
     Poisson,
+    Spiked,
     StandardNormal,
 )
 from variform.model.flows import FlowPrior, IAFPosterior
@@ -58,6 +62,23 @@ LAWS = {
     "poisson": lambda: Poisson(torch.randn(BATCH, *EVENT), event_dims=3),
     "negative binomial": lambda: NegativeBinomial(
         torch.randn(BATCH, *EVENT), torch.randn(EVENT), event_dims=3
+    ),
+    "log-normal": lambda: LogNormal(torch.randn(BATCH, *EVENT), torch.randn(EVENT), event_dims=3),
+    "logit-normal": lambda: LogitNormal(
+        torch.randn(BATCH, *EVENT),
+        torch.randn(EVENT),
+        torch.zeros(()),
+        torch.ones(()),
+        event_dims=3,
+    ),
+    "ordinal": lambda: Ordinal(
+        torch.randn(BATCH, DIM), torch.randn(4, DIM).cumsum(0).sort(0).values
+    ),
+    "spiked": lambda: Spiked(
+        DiagonalGaussian(torch.randn(BATCH, DIM), torch.randn(DIM)),
+        torch.randn(BATCH, 2, DIM),
+        torch.tensor([[0.0, 1.0, 2.0], [3.0, torch.nan, -1.0]]),
+        torch.full((2, DIM), 1e-6),
     ),
     "of torch": lambda: Independent(
         torch.distributions.Laplace(
@@ -103,9 +124,22 @@ LIKELIHOODS = {
     "mixed": lambda: MixedLikelihood(
         ("category", "real", "binary", "count", "real"), levels=(3, 0, 0, 0, 0)
     ),
+    "mixed, all laws": lambda: MixedLikelihood(
+        ("real", "positive", "bounded", "ordinal", "real", "positive", "bounded"),
+        levels=(0, 0, 0, 3, 0, 0, 0),
+        spikes=(
+            (),
+            (),
+            (),
+            (),
+            ((0.0, 0.0, 0.4), (0.5, 0.0, 0.1)),
+            ((0.0, 0.0, 0.2),),
+            ((1.0, 0.0, 0.1),),
+        ),
+    ),
 }
 PLAIN = {
-    name: make for name, make in LIKELIHOODS.items() if name != "mixed"
+    name: make for name, make in LIKELIHOODS.items() if not name.startswith("mixed")
 }  # all dimensions of one kind
 FAMILIES = POSTERIORS | LIKELIHOODS
 OBJECTIVES = {

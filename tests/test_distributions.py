@@ -17,9 +17,13 @@ from variform.distributions import (
     DiagonalGaussian,
     DiscretisedLogistic,
     FullGaussian,
+    LogitNormal,
+    LogNormal,
     Mixture,
     NegativeBinomial,
+    Ordinal,
     Poisson,
+    Spiked,
     StandardNormal,
     kl,
     kl_full,
@@ -443,6 +447,22 @@ DRAWN = {
     "poisson": lambda: Poisson(torch.linspace(-2, 4, 9)[:, None]),
     "negative binomial": lambda: NegativeBinomial(
         torch.linspace(-2, 3, 9)[:, None], torch.tensor([0.7])
+    ),
+    "log-normal": lambda: LogNormal(torch.linspace(-2, 3, 9)[:, None], torch.tensor([-1.0])),
+    "logit-normal": lambda: LogitNormal(
+        torch.linspace(-2, 3, 9)[:, None],
+        torch.tensor([0.5]),
+        torch.tensor([-1.0]),
+        torch.tensor([4.0]),
+    ),
+    "ordinal": lambda: Ordinal(
+        torch.linspace(-2, 3, 9)[:, None], torch.tensor([[-1.0], [0.5], [0.7]])
+    ),
+    "spiked": lambda: Spiked(
+        DiagonalGaussian(torch.linspace(-2, 3, 9)[:, None], torch.tensor([-1.0])),
+        torch.linspace(-2, 2, 18).reshape(9, 2, 1),
+        torch.tensor([[0.5], [-3.0]]),
+        torch.full((2, 1), 1e-6),
     ),
 }
 

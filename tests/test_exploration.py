@@ -209,39 +209,22 @@ def test_one_active_latent_of_eight_is_a_line_and_holds_all_of_the_variance():
     assert axes[0].endswith("(100%)") and axes[1].endswith("(0%)")
 
 
-def skewed(rows=400):
-    """A log-normal column, one of counts and one of whole numbers."""
+def test_tidy_rows_hold_what_their_laws_can_and_nothing_is_clipped_to_the_data():
+    """A real column goes on beyond the rows read; counts, levels and numbers with ends stay within these."""
     random = np.random.default_rng(0)
     columns = [
-        random.lognormal(0, 1, rows),
-        random.negative_binomial(2, 0.3, rows),
-        random.integers(2, 5, rows),
+        random.normal(0, 1, 400),
+        random.negative_binomial(2, 0.3, 400),
+        random.integers(2, 5, 400),
+        random.lognormal(0, 1, 400),
+        random.beta(0.8, 0.8, 400),
     ]
-    return splits_from(np.column_stack(columns), config=DataConfig(cells="mixed"))
-
-
-def test_what_is_clipped_is_counted_column_by_column():
-    schema = skewed().schema
-    assert schema.kinds == ("real", "count", "real")
-    (low, *_), (high, *_) = schema.low, schema.high
-    raw = np.array(
-        [
-            [low - 0.1, -2.0, 1.0],
-            [high + 1, 99.0, 1.0],
-            [low, 3.4, 0.0],
-            [high, 0.0, 3.0],
-            [-9.0, 1, 7],
-        ]
-    )
-    assert schema.clipped(torch.from_numpy(raw)) == {"column 1": 3, "column 2": 1, "column 3": 4}
-    tidy = schema.tidy(torch.from_numpy(raw)).numpy()
-    assert (tidy != np.column_stack([raw[:, 0], raw[:, 1:].round()])).sum(0).tolist() == [3, 1, 4]
-    (remark,) = exploration.remarks(schema, raw)
-    assert "column 3 in 4, column 1 in 3, column 2 in 1 of 5 rows" in remark
-    assert (
-        exploration.remarks(schema, tidy) == []
-        and exploration.remarks(schema, raw, least=0.8) == []
-    )
+    schema = splits_from(np.column_stack(columns), config=DataConfig(cells="mixed")).schema
+    assert schema.kinds == ("real", "count", "ordinal", "positive", "bounded")
+    raw = torch.tensor([[99.0, -2.0, 1.0, -0.1, 1.1], [-99.0, 1e4 + 0.4, 3.4, 1e6, 0.3]])
+    tidy = schema.tidy(raw)
+    expected = torch.tensor([[99.0, 0.0, 2.0, 0.0, 1.0], [-99.0, 1e4, 3.0, 1e6, 0.3]])
+    torch.testing.assert_close(tidy, expected, rtol=0, atol=0)
 
 
 def test_what_a_gaussian_puts_below_zero_is_counted():
@@ -253,23 +236,22 @@ def test_what_a_gaussian_puts_below_zero_is_counted():
     assert "column 1 in 2 of 3 rows" in remark and "column 2" not in remark
 
 
-def test_the_count_of_what_is_clipped_is_that_of_a_gaussian_at_its_end():
-    """A decoder that gives N(0, 1) in units of the data, cut at 0: half of the rows. 3 errors of 4,000 draws."""
+def test_what_a_real_column_of_a_mixed_table_puts_below_zero_is_counted():
+    """A decoder that gives a Gaussian about 0: half of the rows are below. 3 errors of 4,000 draws."""
     random = np.random.default_rng(0)
     values = np.abs(random.normal(0, 1, (400, 1))).repeat(2, 1)
-    splits = splits_from(values, config=DataConfig(cells="mixed"))
+    config = DataConfig(cells="mixed", reals=("column 1", "column 2"))
+    splits = splits_from(values, config=config)
     vae = build_vae(ModelConfig(latent_dim=1, hidden=(), likelihood="mixed"), splits.schema)
-    low = (splits.schema.low[0] - splits.schema.shift[0]) / splits.schema.scale[0]
     with torch.no_grad():
         for parameter in vae.decoder.parameters():
             parameter.zero_()
-        vae.decoder.output.bias.fill_(low)
-    raw = exploration.generate(vae, 4000, draw=True, tidy=False)
-    counts = splits.schema.clipped(torch.from_numpy(raw))
-    assert abs(counts["column 1"] - 2000) < 3 * 32 and abs(counts["column 2"] - 2000) < 3 * 32
-    tidied = exploration.generate(vae, 4000, draw=True)
-    held = (tidied == np.array(splits.schema.low, tidied.dtype)).sum(0)
-    assert held.tolist() == [counts["column 1"], counts["column 2"]]
+        vae.decoder.output.bias.fill_(-splits.schema.shift[0] / splits.schema.scale[0])
+    drawn = exploration.generate(vae, 4000, draw=True)
+    below = (drawn < 0).sum(0)
+    assert (np.abs(below - 2000) < 3 * 32).all()
+    (remark,) = exploration.remarks(splits.schema, drawn)
+    assert f"column 1 in {below[0]:,}" in remark and "declare it with `positives`" in remark
 
 
 def test_values_that_the_data_hold_exactly_and_new_rows_do_not_are_named():
@@ -277,7 +259,7 @@ def test_values_that_the_data_hold_exactly_and_new_rows_do_not_are_named():
     random = np.random.default_rng(0)
     rows = random.normal(5, 1, (600, 3))
     rows[:, 1] = np.where(random.random(600) < 0.6, 7.25, rows[:, 1])
-    splits = splits_from(rows, config=DataConfig(cells="mixed"))
+    splits = splits_from(rows, config=DataConfig(cells="mixed", spikes=("column 2=none",)))
     share = float((splits.train.raw[:, 1] == 7.25).double().mean())
     assert splits.schema.modes == ((0, 0), (7.25, pytest.approx(share)), (0, 0))
     new = random.normal(5, 0.1, (200, 3))

@@ -56,6 +56,8 @@ def test_both_kernels_decode_what_torch_decodes(name, engine, tmp_path):
     if vae.context_dim:
         context = data.test.contexts[torch.from_numpy(generator.integers(0, len(data.test), 100))]
     expected = exploration.decode(vae, z, context=context)
+    is_empty = np.isnan(expected)  # by a rule
+    expected = np.where(is_empty, 0.0, expected)
     axes = tuple(range(expected.ndim)) if data.schema.kind == "image" else 0
     span = np.array(data.schema.high) - np.array(data.schema.low)
     allowed = 1e-3 * span + 2.0**-23 * np.abs(expected).max(axes)
@@ -63,6 +65,7 @@ def test_both_kernels_decode_what_torch_decodes(name, engine, tmp_path):
     context_rows = None if context is None else context.numpy()
     for kernel in KERNELS:
         decoded = decode(engine, payload, z, context_rows, kernel)
+        decoded = np.where(is_empty & np.isnan(decoded), 0.0, decoded)
         assert (
             np.mean(np.abs(decoded - expected) <= allowed) > 0.995
         )  # a whole number may have been on an edge

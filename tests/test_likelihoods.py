@@ -466,5 +466,5 @@ def test_a_law_of_the_user_s_own_does_not_inherit_the_steps_of_another():
 def test_a_step_that_is_none_of_a_likelihood_is_refused():
     _, vae = for_all("bernoulli")
     vae.likelihood.mean_steps = lambda: [{"op": "sigmoid"}]
-    with pytest.raises(ValueError, match=r"must be one of map, add.*got sigmoid"):
+    with pytest.raises(ValueError, match=r"must be one of dense, gate, map, add.*got sigmoid"):
         lower_decoder(vae)

@@ -25,7 +25,7 @@ FUNCTIONS = {
     "exp": np.exp,
     "log1p": np.log1p,
     "square": np.square,
-    "sqrt": np.sqrt,
+    "sqrt": lambda x: np.sqrt(x, where=x >= 0, out=np.full_like(x, np.nan)),
     "round": np.rint,
     "step": lambda x: np.where(np.isnan(x), x, x >= 0.5),
     "is-zero": lambda x: (x == 0) * 1.0,
@@ -178,6 +178,9 @@ def test_a_lowered_encoder_gives_means_and_standard_deviations(trained):
 def close(answer, expected, schema):
     """Within 1e-5 of the range of every column and float32's precision; a whole number may have been on an edge."""
     axes = tuple(range(expected.ndim)) if schema.kind == "image" else 0
+    is_empty = np.isnan(expected)
+    assert np.isnan(answer[is_empty]).all()
+    answer, expected = np.where(is_empty, 0.0, answer), np.where(is_empty, 0.0, expected)
     allowed = 1e-5 * np.ptp(expected, axis=axes) + 2.0**-23 * np.abs(expected).max(axes)
     assert np.mean(np.abs(answer - expected) <= allowed) > 0.995
 

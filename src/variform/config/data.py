@@ -30,7 +30,17 @@ class DataConfig:
         categories: Columns of a mixed table that are categories although they hold numbers.
         counts: Columns of a mixed table that are counts; by default those of non-negative whole numbers whose variance
             is at least their mean.
-        reals: Columns of a mixed table that are real numbers although they would be taken for another kind.
+        reals: Columns of a mixed table that are real numbers, of a Gaussian law, although they would be taken for
+            another kind.
+        positives: Columns of a mixed table that hold numbers above 0, of a log-normal law.
+        bounds: Columns of a mixed table that hold numbers between two bounds, of a logit-normal law, as
+            "share=0..100".
+        ordinals: Columns of a mixed table that hold ordered levels: whole numbers by name alone, text with its order,
+            as "size=S<M<L".
+        spikes: Values that many rows of a column of a mixed table hold exactly, as "stack=0.5656"; several for a column
+            are several items, and "stack=none" says that it has none.
+        active_if: When a column of a mixed table says anything, as "SSB OD=SSB_Include=1", of several values
+            "1|2"; "SSB OD=always" says that it always does. Other cells are left out, and written as the file has them.
         header: Whether the first line of a table names its columns: `first`, `none`, or `auto`, by what stands below.
         sep: What stands between the cells of a line of text, such as `;`; found by default.
         decimal: The decimal mark of the numbers of a text table; `auto` by what only one of them can mean.
@@ -78,6 +88,11 @@ class DataConfig:
     categories: tuple[str, ...] = ()
     counts: tuple[str, ...] = ()
     reals: tuple[str, ...] = ()
+    positives: tuple[str, ...] = ()
+    bounds: tuple[str, ...] = ()
+    ordinals: tuple[str, ...] = ()
+    spikes: tuple[str, ...] = ()
+    active_if: tuple[str, ...] = ()
     header: Literal["auto", "first", "none"] = "auto"
     sep: str | None = None
     decimal: Literal["auto", ".", ","] = "auto"

@@ -26,8 +26,11 @@ def in_order(source: Source, schema: Schema) -> Source:
     require_columns(source.columns, schema, source.name)
     order = [source.columns.index(name) for name in schema.columns]
     categories = tuple(source.categories[number] for number in order) if source.categories else ()
+    dates = tuple(source.dates[number] for number in order) if source.dates else ()
     values = np.asarray(source.values)[:, order]
-    return dataclasses.replace(source, values=values, columns=schema.columns, categories=categories)
+    return dataclasses.replace(
+        source, values=values, columns=schema.columns, categories=categories, dates=dates
+    )
 
 
 def require_columns(columns: Sequence[str], schema: Schema, name: str) -> None:

@@ -68,6 +68,27 @@ class Marginals:
             self, mean=self.mean[columns], variance=self.variance[columns], batches=batches
         )
 
+    def mapped(self, function: Callable[[Tensor], Tensor]) -> "Marginals":
+        """Those of a function of the values, which may leave some out: what it makes NaN.
+
+        Args:
+            function: Of prepared rows (B, D), to as many.
+        """
+
+        def batches() -> Iterable[Tensor]:
+            return (function(x.double()) for x in self.batches())
+
+        count, total = torch.zeros(2, dtype=torch.float64)
+        for x in batches():
+            count = count + (~x.isnan()).sum(0)
+            total = total + x.nansum(0)
+        mean = total / count.clamp_min(1)
+        squares = torch.zeros((), dtype=torch.float64)
+        for x in batches():
+            squares = squares + (x - mean).square().nansum(0)
+        variance = squares / count.clamp_min(1)
+        return replace(self, mean=mean, variance=variance, batches=batches)
+
     def divided_by(self, unit: float) -> "Marginals":
         """Those of the values divided by `unit`."""
 

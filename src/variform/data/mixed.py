@@ -33,7 +33,11 @@ def as_mixed(
         if declared.get(name) == "category" and not names:
             values[:, column], names = _coded(values[:, column])
         observed = values[np.isfinite(values[:, column]), column]
-        kind = "category" if names else _kind(observed, declared.get(name), name, source.name)
+        if names and declared.get(name) == "ordinal":
+            values[:, column], names = _ordered(values[:, column], names, config, name, source.name)
+        is_date = bool(source.dates) and source.dates[column] != ""
+        own = declared.get(name, "real" if is_date else None)
+        kind = "category" if names else _kind(observed, own, name, source.name)
         _require_repeats(names, observed, name, source.name)
         _require_variation(names, observed, len(values), name, source.name)
         kinds.append(kind)
@@ -46,6 +50,25 @@ def _coded(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     different, codes = np.unique(values, return_inverse=True)
     names = tuple(f"{value:.15g}" for value in different if not np.isnan(value))
     return np.where(np.isnan(values), np.nan, codes), names
+
+
+def _ordered(
+    values: np.ndarray, names: tuple[str, ...], config: DataConfig, column: str, source: str
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Codes and names of text levels in the order that is declared."""
+    item = next(item for item in config.ordinals if item.partition("=")[0] == column)
+    order = tuple(level.strip() for level in item.partition("=")[2].split("<"))
+    if len(set(order)) < len(order) or (odd := set(names) - set(order)):
+        held = f"holds {quoted(min(odd))}" if len(set(order)) == len(order) else "has one twice"
+        raise ValueError(
+            f"`ordinals` must give the order of all levels of text, as '{column}=low<middle<high'; column "
+            f"{quoted(column)} of {source} {held}. Name every level once."
+        )
+    codes = np.array([order.index(name) for name in names], float)
+    is_known = ~np.isnan(values)
+    ordered = values.copy()
+    ordered[is_known] = codes[values[is_known].astype(int)]
+    return ordered, order
 
 
 def _require_repeats(
@@ -85,7 +108,7 @@ def _kind(observed: np.ndarray, declared: str | None, column: str, name: str) ->
             f"`counts` must be whole numbers from 0; column {quoted(column)} of {name} holds {wrong:.7g}."
             " Take it out of `counts`."
         )
-    if declared == "real":
+    if declared in ("real", "positive", "ordinal"):
         return "real"
     if declared is None and countable and observed.max(initial=0) <= 1:
         return "binary"
@@ -134,17 +157,45 @@ def _recoded(
 
 
 def _require_codes(values: np.ndarray, schema: Schema, column: int, source: str) -> None:
-    """Counts must be whole numbers from 0, and what is binary or a category has a greatest one."""
+    """Counts must be whole numbers from 0, what is binary, a category or a level has ends, and bounds are bounds."""
     kind = schema.kinds[column]
     if kind == "real":
         return
+    if kind in ("positive", "bounded"):
+        _require_within(values, schema, column, source)
+        return
+    least = 0.0
+    if kind == "ordinal" and not schema.categories[column]:
+        least = schema.low[column]
     last_category = len(schema.categories[column]) - 1
-    greatest = {"binary": 1, "category": last_category}.get(kind, np.inf)
+    last_level = last_category if schema.categories[column] else schema.high[column]
+    greatest = {"binary": 1, "category": last_category, "ordinal": last_level}.get(kind, np.inf)
     observed = values[np.isfinite(values)]
-    is_wrong = (observed < 0) | (observed > greatest) | (observed != np.rint(observed))
+    is_wrong = (observed < least) | (observed > greatest) | (observed != np.rint(observed))
     if is_wrong.any():
-        end = "" if np.isinf(greatest) else f"to {greatest} "
+        end = "" if np.isinf(greatest) else f"to {greatest:.0f} "
         raise ValueError(
-            f"column {quoted(schema.columns[column])} must hold whole numbers from 0 {end}as in"
+            f"column {quoted(schema.columns[column])} must hold whole numbers from {least:.0f} {end}as in"
             f" {schema.source}; {source} holds {observed[is_wrong][0]:.7g}. Correct the cell, or train anew with it."
+        )
+
+
+def _require_within(values: np.ndarray, schema: Schema, column: int, source: str) -> None:
+    """Refuse what a law with ends cannot have: a number outside them, or at one where no row of the data was."""
+    low, high = 0.0, np.inf
+    if schema.kinds[column] == "bounded":
+        low, high = schema.bounds[column]
+    known = [value for value, _ in schema.spikes[column]] if schema.spikes else []
+    known += [
+        rule.value for rule in schema.rules if rule.column == column and rule.value is not None
+    ]
+    observed = values[np.isfinite(values)]
+    is_wrong = ((observed <= low) | (observed >= high)) & ~np.isin(
+        observed.astype(np.float32), np.array(known, np.float32)
+    )
+    if is_wrong.any():
+        ends = f"above {low:.7g}" if np.isinf(high) else f"between {low:.7g} and {high:.7g}"
+        raise ValueError(
+            f"column {quoted(schema.columns[column])} must hold numbers {ends} as in {schema.source}; {source} holds"
+            f" {observed[is_wrong][0]:.7g}. Correct the cell, or train anew with it."
         )

@@ -34,8 +34,10 @@ from variform.data.dataset import (
     in_chunks,
     rows_at_once,
 )
+from variform.data.days import days_between
 from variform.data.groups import Near, group_digests, near_rows
 from variform.data.labels import condition_of, contexts_of, hidden_labels, known_labels, label_index
+from variform.data.laws import laws_in_words, with_laws
 from variform.data.mixed import as_mixed, known_categories
 from variform.data.scaling import usual_scaling, with_scaling
 from variform.data.schema import Schema, as_array
@@ -63,6 +65,16 @@ from variform.data.splitting import (
 _DEFAULTS = DataConfig()
 _FAR = 16  # ranges from zero: there float32 still tells a million values of the range apart
 _DARK = 64  # whole numbers below it are grey levels of their own, not those of 8 bits
+_OF_MIXED = (
+    "categories",
+    "counts",
+    "reals",
+    "positives",
+    "bounds",
+    "ordinals",
+    "spikes",
+    "active_if",
+)
 
 
 def read(source: str | Path, config: DataConfig = _DEFAULTS) -> Splits:
@@ -234,6 +246,8 @@ def rows_like(
 
 def _rows_like(source: Source, schema: Schema) -> Dataset:
     source = in_order(source, schema)
+    if source.dates and schema.dates:
+        source = _since_the_same_days(source, schema)
     if schema.kinds:
         source = known_categories(source, schema)
     raw = _kept(like(source, schema.shape, is_image=schema.kind == "image"))
@@ -253,6 +267,15 @@ def _rows_like(source: Source, schema: Schema) -> Dataset:
         dtype=torch.float32,
         responses=source.responses,
     )
+
+
+def _since_the_same_days(source: Source, schema: Schema) -> Source:
+    """The source with dates as days since the day 0 of the schema's columns."""
+    values = np.array(source.values, np.float64)
+    for column, (own, first) in enumerate(zip(source.dates, schema.dates, strict=True)):
+        if own and first:
+            values[:, column] += days_between(first, own)
+    return dataclasses.replace(source, values=values, dates=schema.dates)
 
 
 def read_points(path: str | Path, columns: Sequence[str] = ()) -> np.ndarray:
@@ -301,10 +324,8 @@ def _splits(source: Source, config: DataConfig) -> Splits:
     kinds, categories = (), ()
     if config.cells == "mixed":
         source, kinds, categories = as_mixed(source, config)
-    if not kinds and (config.categories or config.counts or config.reals):
-        raise ValueError(
-            "`categories`, `counts` and `reals` are for `likelihood='mixed'`; got another. Leave them out."
-        )
+    if not kinds and (given := [name for name in _OF_MIXED if getattr(config, name)]):
+        raise ValueError(f"`{given[0]}` is for `likelihood='mixed'`; got another. Leave it out.")
     raw = _kept(source)
     classes, labels = label_index(source.labels)
     unscaled = _unscaled_schema(raw, source, gaps=config.cells != "numbers")
@@ -321,6 +342,8 @@ def _splits(source: Source, config: DataConfig) -> Splits:
     unit = _unit(source, groups, config, are_families_whole=are_families_whole)
     leaks, notes_of_leaks = _leaks(source, own, alike, near, rows, config)
     train = rows["train"]
+    if kinds:
+        unscaled = with_laws(unscaled, Dataset(raw, unscaled, rows=train), config)
     unscaled_train = Dataset(raw, unscaled, rows=train)
     scaling, notes_of_scaling = config.scaling, ()
     if scaling == "auto":
@@ -362,7 +385,7 @@ def _splits(source: Source, config: DataConfig) -> Splits:
             *_notes_of_families(source, rows, digests, config, are_whole=are_families_whole),
             *notes_of_leaks,
             *constants,
-            *_notes_of_cells(schema, raw),
+            *_notes_of_cells(schema, raw, config),
             *notes_of_scaling,
         ),
     )
@@ -551,6 +574,7 @@ def _unscaled_schema(raw: Tensor | StoredRows, source: Source, *, gaps: bool = F
         binarise="none",
         source=source.name,
         gaps=columns_with_gaps(raw, pooled=is_image) if gaps else (),
+        dates=source.dates,
     )
 
 
@@ -629,23 +653,29 @@ def _numbers_among(columns: Sequence[str], schema: Schema) -> tuple[str, ...]:
     return tuple(name for name, names in pairs if not names and name in columns)
 
 
-def _notes_of_cells(schema: Schema, raw: Tensor | StoredRows) -> Iterator[str]:
+def _notes_of_cells(schema: Schema, raw: Tensor | StoredRows, config: DataConfig) -> Iterator[str]:
     if schema.kinds:
         yield f"columns, {'; '.join(_kinds_in_words(schema))}"
+        yield from laws_in_words(schema, config)
+    missing = 0
     if any(schema.gaps):
         missing = sum(int(chunk.isnan().sum()) for chunk in in_chunks(raw))
+    if missing:
         yield f"{missing:,} of {math.prod(raw.shape):,} values are missing: they add nothing to any density"
 
 
 def _kinds_in_words(schema: Schema) -> Iterator[str]:
-    for kind in ("real", "count", "binary"):
+    for kind in ("real", "positive", "bounded", "count", "binary", "ordinal"):
         names = [
             name for name, own in zip(schema.columns, schema.kinds, strict=True) if own == kind
         ]
         if names:
             yield f"{kind}: {', '.join(names)}"
+    ordinals = [
+        name for name, kind in zip(schema.columns, schema.kinds, strict=True) if kind == "ordinal"
+    ]
     for name, categories in zip(schema.columns, schema.categories, strict=True):
-        if categories:
+        if categories and name not in ordinals:
             yield f"category: {name} ({len(categories)})"
 
 

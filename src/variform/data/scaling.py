@@ -160,9 +160,12 @@ def _centres_and_common_scale(schema: Schema, train: Dataset) -> tuple[Tensor, T
 def _shift_and_scale_of_reals(
     schema: Schema, train: Dataset, choice: Scaling
 ) -> tuple[Tensor, Tensor]:
-    """Of a mixed table: what the choice says for real columns; all others stay as they are."""
-    shift = torch.zeros(len(schema.kinds), dtype=torch.float64)
-    scale = torch.ones(len(schema.kinds), dtype=torch.float64)
+    """Of a mixed table: what the choice says for real columns; others begin at the end that their law has.
+
+    A positive column is divided by its least value, a bounded one lies in [0, 1], and levels begin at 0. The most
+    frequent spike of a real column is 0, without any rounding.
+    """
+    shift, scale = _of_laws(schema, train)
     reals = torch.tensor(
         [column for column, kind in enumerate(schema.kinds) if kind == "real"]
     ).long()
@@ -172,9 +175,17 @@ def _shift_and_scale_of_reals(
         low, high = torch.tensor([schema.low, schema.high], dtype=torch.float64)
         shifts, scales = low, high - low
     else:
-        shifts, scales = _of_training(lambda: train.raw_batches(rows_at_once(schema.shape)))
+        size = rows_at_once(schema.shape)
+        shifts, scales = _of_training(
+            lambda: (schema.without_spikes(raw) for raw in train.raw_batches(size))
+        )
+        _, widths = _of_training(lambda: train.raw_batches(size))
+        scales = torch.where(scales > 0, scales, widths)  # of a column that is nothing but spikes
     if choice == "common":
-        scales = scales[reals].square().mean().sqrt().expand_as(scales)
+        scales = scales[reals].square().mean().sqrt().repeat(len(scales))
+    for column, spikes in enumerate(schema.spikes):
+        if spikes and choice != "unit":
+            shifts[column] = spikes[0][0]
     shift[reals] = shifts[reals]
     scale[reals] = scales[reals]
     return shift, scale
@@ -189,6 +200,26 @@ def _of_training(passes: Callable[[], Iterable[Tensor]]) -> tuple[Tensor, Tensor
     mean, std = _mean_and_std(lambda: (chunk.double() / unit for chunk in passes()))
     mean, std = mean * unit, std * unit
     return torch.where(is_constant, low, mean), torch.where(is_constant, 0.0, std)
+
+
+def _of_laws(schema: Schema, train: Dataset) -> tuple[Tensor, Tensor]:
+    """Shift and scale of the columns of a mixed table that are no real numbers."""
+    shift = torch.zeros(len(schema.kinds), dtype=torch.float64)
+    scale = torch.ones(len(schema.kinds), dtype=torch.float64)
+    least = scale
+    if "positive" in schema.kinds:
+        size = rows_at_once(schema.shape)
+        above = (raw.where(raw > 0, torch.nan) for raw in train.raw_batches(size))
+        least, _ = extent(above, pooled=False)
+    for column, kind in enumerate(schema.kinds):
+        if kind == "positive":
+            scale[column] = least[column]
+        elif kind == "bounded":
+            low, high = schema.bounds[column]
+            shift[column], scale[column] = low, high - low
+        elif kind == "ordinal" and not schema.categories[column]:
+            shift[column] = schema.low[column]
+    return shift, scale
 
 
 def _mean_and_std(passes: Callable[[], Iterable[Tensor]]) -> tuple[Tensor, Tensor]:

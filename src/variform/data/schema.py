@@ -23,11 +23,14 @@ from variform.data.conditions import (
     remarks,
     with_lists,
 )
+from variform.data.rules import Rule, is_inactive, known_rule
 from variform.system import draws
 
 _FAR = 256  # scales from zero: there float32 rounds by more than 1.5e-5 of one
 
-ColumnKind = Literal["real", "count", "binary", "category"]
+ColumnKind = Literal["real", "count", "binary", "category", "positive", "bounded", "ordinal"]
+Spikes = tuple[tuple[float, float], ...]
+"""The values that many rows of a column hold exactly, and the share of each; that of the largest share first."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,14 +52,22 @@ class Schema:
         source: File name or built-in name, for messages.
         label: Name of the column that held the labels; None for other labels and for none.
         kinds: Of a mixed table the kind of each column: `real`; `count`; `binary`, 0 or 1; `category`, whose values are
-            numbers of categories from 0. () for other data.
-        categories: Of a mixed table the names of each column's categories, () for a column that has none.
+            numbers of categories from 0; `positive`, above 0; `bounded`, between `bounds`; `ordinal`, levels in an
+            order, whole numbers or, with `categories`, their numbers. () for other data.
+        categories: Of a mixed table the names of each column's categories, of text levels in their order, () for a
+            column that has none.
         gaps: Whether a value is missing (NaN) in any row read: one for images, one a column for tables. () where none
             may be missing.
         conditions: What a model is conditioned on; () for other models.
         occupancy: How many training rows had which context; None for other models, and in files of older versions.
         modes: Of each column of a table the value that most training rows hold exactly, and their share; (0, 0) where
             that is below .05, and of categories, counts, 0 and 1. () of images, and in files of older versions.
+        bounds: Of a mixed table the bounds of each bounded column, in raw units, (0, 0) of others; () without any.
+        spikes: Of a mixed table the values that have a probability of their own in each column, in raw units, and
+            their shares of the training rows, the largest first; () for a column, or for all, without any.
+        rules: Which columns of a mixed table are active only where another has certain values.
+        dates: Of each column of a table the ISO date of its day 0, where its values are days since then; "" of others;
+            () without any.
 
     Example:
         >>> from variform.data.reading import dataset_from
@@ -84,6 +95,10 @@ class Schema:
     conditions: tuple[Condition, ...] = ()
     occupancy: Occupancy | None = None
     modes: tuple[tuple[float, float], ...] = ()
+    bounds: tuple[tuple[float, float], ...] = ()
+    spikes: tuple[Spikes, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    dates: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Schema({self.summary()})"
@@ -104,6 +119,10 @@ class Schema:
             facts.append(f"binarise {self.binarise}")
         if self.kinds:
             facts.append(f"kinds {', '.join(sorted(set(self.kinds)))}")
+        if any(self.spikes):
+            facts.append(f"spikes in {sum(map(bool, self.spikes))} columns")
+        if self.rules:
+            facts.append(f"{len(self.rules)} columns active by a rule")
         if self.gaps:
             facts.append("with gaps")
         if self.classes:
@@ -239,7 +258,7 @@ class Schema:
         """What the model sees: x = (raw - shift) / scale, then binarised where asked.
 
         `threshold` gives 1 where x >= 1/2; `dynamic` draws 1 with probability x, afresh at each call. What is missing
-        stays missing.
+        stays missing, and a cell that is inactive by one of the `rules` is missing too.
 
         Args:
             raw: Raw values, (B, *shape). float64 stays float64; everything else becomes float32.
@@ -258,6 +277,8 @@ class Schema:
     def _prepare(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """As `prepare`, for raw values that are floats already and may be overwritten."""
         shift, scale, rest = self._affine(x)
+        if self.rules:
+            x.masked_fill_(self.inactive(x), math.nan)
         if any(self.shift):
             x -= shift
         if rest is not None:
@@ -308,8 +329,9 @@ class Schema:
     def tidy(self, raw: Tensor) -> Tensor:
         """Values as the columns of a mixed table can hold them; other data stay as they are.
 
-        Columns of whole numbers and of categories are rounded, and nothing leaves the range of the rows read, but for
-        counts, which have no upper end.
+        Columns of whole numbers and of categories are rounded, categories and levels are those that were read, and
+        what a law keeps within bounds stays there although numbers are rounded. A real column has no end: nothing is
+        clipped to the range of the rows read. Spikes are exact, and inactive cells hold what those of the file do.
 
         Args:
             raw: Raw values, (..., *shape).
@@ -320,42 +342,102 @@ class Schema:
             >>> rows = torch.tensor([[0.5, 3.0], [1.5, 0.0], [2.25, 9.0]]).repeat(20, 1) + torch.arange(60)[:, None]
             >>> table = splits_from(rows, config=DataConfig(cells="mixed")).schema
             >>> table.kinds, table.tidy(torch.tensor([99.0, 11.7])).tolist()
-            (('real', 'count'), [61.25, 12.0])
-        """
-        return self._bounded(self._rounded(raw)) if self.kinds else raw
-
-    def clipped(self, raw: Tensor) -> dict[str, int]:
-        """How many values of each column `tidy` clips to the range of the rows read; columns without any are left out.
-
-        Args:
-            raw: Raw values before `tidy`, (N, *shape).
-
-        Example:
-            >>> from variform.config.data import DataConfig
-            >>> from variform.data.reading import splits_from
-            >>> rows = torch.tensor([[0.5, 3.0], [1.5, 0.0], [2.25, 9.0]]).repeat(20, 1) + torch.arange(60)[:, None]
-            >>> table = splits_from(rows, config=DataConfig(cells="mixed")).schema
-            >>> table.clipped(torch.tensor([[99.0, 11.7], [-1.0, 2.0], [3.0, 2.0]]))
-            {'column 1': 2}
+            (('real', 'count'), [99.0, 12.0])
         """
         if not self.kinds:
-            return {}
-        rounded = self._rounded(raw)
-        moved = (self._bounded(rounded) - rounded).abs()
-        error = 1e-6 * (raw.new_tensor(self.high) - raw.new_tensor(self.low))  # of the scaling
-        counts = (moved > error).sum(0).tolist()
-        return {name: count for name, count in zip(self.columns, counts, strict=True) if count}
+            return raw
+        tidy = self._exact(self._bounded(self._rounded(raw)))
+        for rule in self.rules:
+            value = math.nan if rule.value is None else rule.value
+            tidy[..., rule.column].masked_fill_(rule.is_inactive(tidy), value)
+        return tidy
+
+    def levels_of(self, column: int) -> int:
+        """How many levels a column of a mixed table has: categories, or whole numbers in an order; 0 of others.
+
+        Args:
+            column: Its number.
+        """
+        names = self.categories[column]
+        if self.kinds[column] == "ordinal" and not names:
+            return int(self.high[column] - self.low[column]) + 1
+        return len(names)
+
+    def inactive(self, raw: Tensor) -> Tensor:
+        """Which cells of raw rows (..., D) say nothing, by the `rules`, (..., D) bool."""
+        return is_inactive(self.rules, raw)
+
+    def without_inactive(self, x: Tensor) -> Tensor:
+        """Prepared rows (N, D), of any model, whose inactive cells are missing, as those of the data are."""
+        if not self.rules:
+            return x
+        return x.masked_fill(self.inactive(self.tidy(self.restore(x))), math.nan)
+
+    def without_spikes(self, raw: Tensor) -> Tensor:
+        """Raw rows (N, D) whose inactive cells and spikes are missing: what the continuous laws are of."""
+        rest = raw.masked_fill(self.inactive(raw), math.nan)
+        for column, spikes in enumerate(self.spikes):
+            for value, _ in spikes:
+                is_spike = (rest[:, column] - value).abs() <= SAME * abs(value)
+                rest[:, column] = rest[:, column].masked_fill(is_spike, math.nan)
+        return rest
+
+    def scaled_spikes(self) -> list[list[tuple[float, float, float]]]:
+        """Of each column every spike as the model sees it, by how much rounding may move it, and its share.
+
+        Raw values may come in float32: that far they may be from what the file says.
+
+        Example:
+            >>> from variform.data.reading import dataset_from
+            >>> schema = dataset_from(torch.rand(4, 1)).schema
+            >>> dataclasses.replace(schema, scale=(2.0,), spikes=(((4.0, 0.3),),)).scaled_spikes()
+            [[(2.0, 1.200001e-06, 0.3)]]
+        """
+        if not self.spikes:
+            return [[] for _ in self.shift]
+        columns = zip(self.spikes, self.shift, self.scale, strict=True)
+        return [
+            [_scaled_spike(value, share, shift, scale) for value, share in spikes]
+            for spikes, shift, scale in columns
+        ]
 
     def _rounded(self, raw: Tensor) -> Tensor:
         return torch.where(torch.tensor(self.whole, device=raw.device), raw.round(), raw)
 
+    @property
+    def ends(self) -> Tensor:
+        """Between which values the laws of the columns of a mixed table are, (D, 2) float64."""
+        ends = [self._ends(column) for column in range(len(self.kinds))]
+        return torch.tensor(ends, dtype=torch.float64)
+
     def _bounded(self, raw: Tensor) -> Tensor:
-        low, high = raw.new_tensor(self.low), raw.new_tensor(self.high)
-        is_count = torch.tensor([kind == "count" for kind in self.kinds], device=raw.device)
-        return torch.where(is_count, raw.clamp_min(0), torch.minimum(torch.maximum(raw, low), high))
+        """Within the ends that the laws of the columns have."""
+        low, high = self.ends.T.to(raw)
+        return torch.minimum(torch.maximum(raw, low), high)
+
+    def _ends(self, column: int) -> tuple[float, float]:
+        kind = self.kinds[column]
+        if kind in ("binary", "category", "ordinal"):
+            return self.low[column], self.high[column]
+        if kind == "bounded":
+            return self.bounds[column]
+        return (-math.inf if kind == "real" else 0.0), math.inf
+
+    def _exact(self, raw: Tensor) -> Tensor:
+        """Spikes that rounding moved, where they were, as new rows."""
+        exact = raw.clone()
+        scaled = self.scaled_spikes()
+        for column, spikes in enumerate(self.spikes):
+            own = raw[..., column]
+            for (value, _), (_, width, _) in zip(spikes, scaled[column], strict=True):
+                is_spike = (own - value).abs() <= width * self.scale[column]
+                exact[..., column] = torch.where(is_spike, value, exact[..., column])
+        return exact
 
     def log_jacobians(self, x: Tensor) -> Tensor:
         """`log_jacobian` of each row of x (B, *shape), (B,) float64: of the values that are not missing.
+
+        A spike is a probability, which has no unit: it adds nothing.
 
         Example:
             >>> from variform.config.data import DataConfig
@@ -368,7 +450,11 @@ class Schema:
         if not self.gaps or self.binarise != "none":
             return x.new_full((len(x),), self.log_jacobian, dtype=torch.float64)
         scale = torch.tensor(self.scale, dtype=torch.float64, device=x.device)
-        return -torch.where(x.isnan(), 0.0, scale.log()).flatten(1).sum(1)
+        has_no_density = x.isnan()
+        for column, spikes in enumerate(self.scaled_spikes()):
+            for value, width, _ in spikes:
+                has_no_density[:, column] |= (x[:, column] - value).abs() <= width
+        return -torch.where(has_no_density, 0.0, scale.log()).flatten(1).sum(1)
 
     @property
     def log_jacobian(self) -> float:
@@ -485,6 +571,10 @@ class Schema:
             "gaps": [],
             "occupancy": None,
             "modes": [],
+            "bounds": [],
+            "spikes": [],
+            "rules": [],
+            "dates": [],
         }
         values = {**since, **values}
         if odd := names ^ set(values):
@@ -497,11 +587,17 @@ class Schema:
         conditions = tuple(known_condition(item) for item in stored)
         counts = values.pop("occupancy")
         occupancy = None if counts is None else Occupancy.from_dict(counts, conditions)
+        rules = converted(tuple[dict[str, object], ...], values.pop("rules"), "rules")
         fields = {
             name: converted(hints[name], value, f"the schema's {name}")
             for name, value in values.items()
         }
-        schema = cls(**fields, conditions=conditions, occupancy=occupancy)
+        schema = cls(
+            **fields,
+            conditions=conditions,
+            occupancy=occupancy,
+            rules=tuple(known_rule(item) for item in rules),
+        )
         schema._require_consistent()
         return schema
 
@@ -509,11 +605,25 @@ class Schema:
         """Refuse what `read` never makes, such as more columns than values: it would go wrong much later."""
         width = 1 if self.kind == "image" else len(self.columns)
         required = {len(getattr(self, name)) for name in ("low", "high", "whole", "shift", "scale")}
-        optional = {len(getattr(self, name)) for name in ("kinds", "categories", "gaps", "modes")}
+        lists = ("kinds", "categories", "gaps", "modes", "bounds", "spikes", "dates")
+        optional = {len(getattr(self, name)) for name in lists}
         if not (self._is_shaped() and required == {width} and optional <= {0, width}):
             raise ValueError(
                 f"a schema must have one value a column, or one for images; {self.kind} of the shape "
                 f"{reprlib.repr(self.shape)} with {len(self.columns)} columns has others. Fetch the file again."
+            )
+        is_ruled = all(
+            0 <= place < width for rule in self.rules for place in (rule.column, rule.flag)
+        )
+        spans = [
+            high - low
+            for kind, low, high in zip(self.kinds, self.low, self.high, strict=False)
+            if kind == "ordinal"
+        ]
+        if not is_ruled or not all(0 <= span < 1000 for span in spans):
+            raise ValueError(
+                "a schema must have rules of its own columns and fewer than 1,000 levels of one; this one has others. "
+                "Fetch the file again."
             )
         scales = (*self.scale, *(condition.scale for condition in self.conditions))
         if min(scales) <= 0 or (self.levels or 2) < 2 or not self._is_named():
@@ -529,9 +639,12 @@ class Schema:
         return self.shape == (len(self.columns),) and bool(self.columns)
 
     def _is_named(self) -> bool:
-        """Whether the columns that are categories, and no others, have names of categories."""
-        has_names = [bool(names) for names in self.categories]
-        return has_names == [kind == "category" for kind in self.kinds]
+        """Whether the columns that are categories have names of them, and others but for levels have none."""
+        pairs = zip(self.kinds, self.categories, strict=False)
+        is_named = all(
+            bool(names) == (kind == "category") for kind, names in pairs if kind != "ordinal"
+        )
+        return len(self.kinds) == len(self.categories) and is_named
 
     @cached_property
     def _affines(
@@ -607,6 +720,22 @@ class Schema:
         if self.kind == "image":
             return f"a pixel of {self.source}"
         return f"column {quoted(self.columns[column])} of {self.source}"
+
+
+SAME = 1e-12
+"""Values that differ by no more than this, as a share of them, are one value that was written in two ways."""
+_ROUNDING = 1e-7  # of a raw value, as a share of it: half of what two float32 numbers differ by
+_MOST_ROUNDING = 3e-5  # as a share of the scale
+
+
+def _scaled_spike(
+    value: float, share: float, shift: float, scale: float
+) -> tuple[float, float, float]:
+    """A spike as the model sees it, by how much rounding may move it, and its share."""
+    scaled = (value - shift) / scale
+    of_raw = min(_ROUNDING * abs(value) / scale, _MOST_ROUNDING)
+    width = 5 * _ROUNDING * abs(scaled) + of_raw + 1e-12
+    return scaled, width, share
 
 
 def as_array(values: Tensor | np.ndarray) -> np.ndarray:

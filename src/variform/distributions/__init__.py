@@ -6,7 +6,8 @@ are always in, so that the numbers of two models are comparable. Each line that 
 `variform.distributions.flows`, which takes a while to import.
 """
 
-from variform.distributions.compound import Independent, Mixed, Mixture, Observed
+from variform.distributions.bounded import LogitNormal, LogNormal
+from variform.distributions.compound import Independent, Mixed, Mixture, Observed, Spiked
 from variform.distributions.counts import NegativeBinomial, Poisson
 from variform.distributions.gaussian import DiagonalGaussian, FullGaussian, StandardNormal
 from variform.distributions.kl import (
@@ -19,6 +20,7 @@ from variform.distributions.kl import (
     splits_into_dimensions,
 )
 from variform.distributions.law import LOG_2_PI, Law, Shape
+from variform.distributions.ordered import Ordinal
 from variform.distributions.pixels import (
     Bernoulli,
     Categorical,
@@ -36,12 +38,16 @@ __all__ = [
     "FullGaussian",
     "Independent",
     "Law",
+    "LogNormal",
+    "LogitNormal",
     "Mixed",
     "Mixture",
     "NegativeBinomial",
     "Observed",
+    "Ordinal",
     "Poisson",
     "Shape",
+    "Spiked",
     "StandardNormal",
     "has_closed_form_kl",
     "kl",

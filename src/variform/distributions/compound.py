@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
+from torch.nn import functional
 
 from variform.distributions.gaussian import DiagonalGaussian, over_std
 from variform.distributions.law import LOG_2_PI, Law, Shape
@@ -194,6 +195,86 @@ class Independent(Law):
     def log_prob_per_entry(self, value: Tensor) -> Tensor:
         """Log-density of every entry, in nats."""
         return self.law.log_prob(value)
+
+
+class Spiked(Law):
+    r"""Independent numbers, each of which is one of some values exactly, its atoms, or else follows a law.
+
+    With logits $b_1, \ldots, b_A$ of an entry, atoms $s_1, \ldots, s_A$ and a density f:
+
+    $P(x = s_k) = \sigma(b_k) \prod_{j < k} \sigma(-b_j)$, and elsewhere the density
+    $\prod_j \sigma(-b_j)\, f(x)$.
+
+    Is it the first atom? If not, is it the second? If none, it is a draw from f. `log_prob` is the logarithm of the
+    density with respect to the Lebesgue measure and a point mass of one at each atom: at an atom a probability, which
+    has no unit, elsewhere a density.
+
+    Args:
+        law: f, over vectors (*batch, D).
+        logits: b, (*batch, A, D).
+        atoms: s, (A, D), NaN where an entry has fewer of them.
+        width: How far a value may be from an atom to be that atom, (A, D): the rounding of the values.
+
+    Reference:
+        Aitchison (1955), for one atom at 0; Agresti (2013), section 8.3.4, for the logits of one after the other.
+
+    Example:
+        >>> from variform.distributions.gaussian import StandardNormal
+        >>> law = Spiked(StandardNormal(1), torch.zeros(1, 1), torch.tensor([[5.0]]), torch.zeros(1, 1))
+        >>> [round(law.log_prob(torch.tensor([value])).exp().item(), 4) for value in (5.0, 0.0)], law.mean
+        ([0.5, 0.1995], tensor([2.5000]))
+    """
+
+    def __init__(self, law: Law, logits: Tensor, atoms: Tensor, width: Tensor) -> None:
+        super().__init__(law._extended_shape(), 1)
+        self.law, self.logits, self.width = law, logits, width
+        self.exists, self.atoms = ~atoms.isnan(), atoms.nan_to_num()
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of atoms and law together."""
+        return self._expected(self.atoms, self.law.mean)
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of atoms and law together."""
+        mean = self.mean
+        from_mean = self.law.variance + (self.law.mean - mean).square()
+        squares = (self.atoms - mean.unsqueeze(-2)).square()
+        return self._expected(squares, from_mean)
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        """Draws, of which many are exactly an atom; not differentiable."""
+        with torch.no_grad():
+            draw = self.law.sample(torch.Size(sample_shape))
+            for place in reversed(range(len(self.atoms))):
+                share = draws.uniform(draw.shape, axis=len(sample_shape), like=draw)
+                is_atom = share < torch.sigmoid(self.logits[..., place, :])
+                draw = torch.where(is_atom & self.exists[place], self.atoms[place], draw)
+            return draw
+
+    def log_prob_per_entry(self, value: Tensor) -> Tensor:
+        """Log-density of every entry with respect to the mixed measure, in nats."""
+        distance = (value.unsqueeze(-2) - self.atoms).abs()
+        is_atom = (distance <= self.width) & self.exists
+        is_atom = is_atom & (
+            is_atom.cumsum(-2) == 1
+        )  # the first of atoms that rounding cannot tell apart
+        log_passed = functional.logsigmoid(-self.logits).masked_fill(~self.exists, 0)
+        log_reached = log_passed.cumsum(-2) - log_passed  # of each atom, that none before it was
+        log_atom = functional.logsigmoid(self.logits) + log_reached
+        at_atom = torch.where(is_atom, log_atom, 0.0).sum(-2)
+        elsewhere = log_passed.sum(-2) + self.law.log_prob_per_entry(value)
+        return torch.where(is_atom.any(-2), at_atom, elsewhere)  # eq: spiked
+
+    def _expected(self, of_atoms: Tensor, of_law: Tensor) -> Tensor:
+        """The expectation of what is known at each atom, (*batch, A, D), and of the law, (*batch, D)."""
+        expected = of_law
+        for place in reversed(range(len(self.atoms))):
+            share = torch.sigmoid(self.logits[..., place, :])
+            joined = share * of_atoms[..., place, :] + (1 - share) * expected
+            expected = torch.where(self.exists[place], joined, expected)
+        return expected
 
 
 class Mixed(Law):

@@ -128,7 +128,7 @@ def generate(
 
 
 def remarks(schema: Schema, raw: Array, *, least: float = 0.0) -> list[str]:
-    """What must be said of new rows of a table: which values leave the range of the data, and what becomes of them.
+    """What must be said of new rows of a table: where they are below 0 and the data are not, and which piles they miss.
 
     Args:
         schema: What the data are.
@@ -136,8 +136,8 @@ def remarks(schema: Schema, raw: Array, *, least: float = 0.0) -> list[str]:
         least: A column is named only if more than this share of the rows is concerned.
 
     Returns:
-        Sentences: how many values of which columns of a mixed table are clipped; how many are below 0 in columns whose
-        data are not, of other tables; and at which single values the data pile up and these rows do not.
+        Sentences: how many values of which columns are below 0 where the data are not, and at which single values the
+        data pile up and these rows do not.
 
     Example:
         >>> from variform.data.reading import dataset_from
@@ -147,24 +147,20 @@ not know of the end: train on its logarithm.']
     """
     if schema.kind != "table":
         return []
-    clipped = schema.clipped(torch.from_numpy(raw))
-    below = {} if schema.kinds else _below_zero(schema, raw)
+    below = _below_zero(schema, schema.tidy(torch.from_numpy(raw)).numpy())
     sentences = []
-    if words := _counts(clipped, len(raw), least):
-        sentences.append(
-            f"Values clipped to the range of the data: {words}. So many rows hold exactly the least or the greatest "
-            "value. The law of a real column is a Gaussian, which does not know of such an end: train on its logarithm."
-        )
     if words := _counts(below, len(raw), least):
+        remedy = "declare it with `positives`" if schema.kinds else "train on its logarithm"
         sentences.append(
             f"Below 0, where no row of the data is: {words}. The law of a column is a Gaussian, which does not know of "
-            "the end: train on its logarithm."
+            f"the end: {remedy}."
         )
     if missed := _missed_piles(schema, raw):
         more = f", and {len(missed) - _NAMED} columns more" if len(missed) > _NAMED else ""
         sentences.append(
             f"Values that many rows of the data hold exactly and too few of these: {', '.join(missed[:_NAMED])}{more}. "
-            "The law of a real column is a Gaussian, which has no such values."
+            "A law of numbers has no such values"
+            + (": declare them with `spikes`." if schema.kinds else ".")
         )
     return sentences
 
@@ -226,7 +222,7 @@ def reconstruct(
     means, _ = encode(vae, data, seed=seed)
     if context is None:
         context = data.contexts
-    return data.schema.restore(x).numpy(), decode(vae, means, context=context)
+    return data.schema.tidy(data.schema.restore(x)).numpy(), decode(vae, means, context=context)
 
 
 @checked

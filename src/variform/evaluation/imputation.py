@@ -157,7 +157,7 @@ def _in_raw_units(
     prepared: dict[str, Tensor], raw: Tensor, schema: Schema, level: float
 ) -> Imputation:
     """What was imputed, put into the gaps of the raw rows."""
-    missing = raw.isnan()
+    missing = raw.isnan() & ~schema.inactive(raw)
     filled = dict(prepared)
     for name in ("values", "low", "high"):
         imputed = schema.tidy(schema.restore(prepared[name]))

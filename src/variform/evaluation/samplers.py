@@ -461,6 +461,7 @@ class _Judge:
             rows: As many as there are test rows.
             same_contexts: Whether row i was generated under the context of test row i.
         """
+        rows = self.schema.without_inactive(rows)
         numbers = _plain(compare_samples(self.features(rows), self.features(self.target)))
         (own, real), is_table = (
             (self._seen(some) for some in (rows, self.target)),

@@ -260,10 +260,14 @@ def _agrees(answer: Array, wanted: Array, schema: Schema | None) -> bool:
         return bool(np.allclose(answer, wanted, rtol=0, atol=1e-5 * max(1.0, np.abs(wanted).max())))
     axes = tuple(range(wanted.ndim)) if schema.kind == "image" else 0
     known = np.array(schema.high) - np.array(schema.low)
-    spread = np.maximum(known, np.ptp(wanted, axis=axes))
-    allowed = 1e-5 * spread + 2.0**-23 * np.abs(wanted).max(axes)
-    is_close = np.abs(answer - wanted) <= allowed
+    is_empty = np.isnan(wanted)  # by a rule
+    filled = np.where(is_empty, 0.0, wanted)
+    spread = np.maximum(known, np.ptp(filled, axis=axes))
+    allowed = 1e-5 * spread + 2.0**-23 * np.abs(filled).max(axes)
+    is_close = np.where(is_empty, np.isnan(answer), np.abs(answer - filled) <= allowed)
     is_rounded = np.array([bool(schema.kinds) and whole for whole in schema.whole])
+    for rule in schema.rules:  # whose flag is rounded
+        is_rounded[rule.column] = True
     return bool((is_close | is_rounded).all() and is_close.mean() >= 0.9)
 
 

@@ -49,6 +49,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from variform.data.rules import Rule
 from variform.data.schema import Schema
 from variform.model.features import FilledGaps, LogCounts, TableFeatures
 from variform.model.likelihoods import Likelihood, Step
@@ -219,6 +220,10 @@ class _Lowering:
         self.step("dense", weight=self.array(weight), bias=self.array(bias))
         self.shape = (len(weight),)
 
+    def gate(self) -> None:
+        self.step("gate")
+        self.shape = (self.shape[0] // 2, *self.shape[1:])
+
     def take(self, places: Sequence[int]) -> None:
         """Behind a dense layer the weights of what is not taken are left out, and there is no step."""
         is_all = list(places) == list(range(math.prod(self.shape)))
@@ -282,6 +287,8 @@ class _Lowering:
 
 
 _OF_LIKELIHOODS = (
+    "dense",
+    "gate",
     "map",
     "add",
     "multiply",
@@ -322,8 +329,7 @@ def _layers(lowering: _Lowering, layer: nn.Module) -> None:
     elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
         _convolution(lowering, layer)
     elif isinstance(layer, nn.GLU):
-        lowering.step("gate")
-        lowering.shape = (lowering.shape[0] // 2, *lowering.shape[1:])
+        lowering.gate()
     elif isinstance(layer, nn.LayerNorm):
         _normalisation(lowering, layer, lowering.shape)
     elif isinstance(layer, nn.GroupNorm):
@@ -470,9 +476,61 @@ def _restored(decoding: _Lowering, schema: Schema) -> None:
         )
     elif whole:
         decoding.map("round")
-    is_count = torch.tensor([kind == "count" for kind in schema.kinds])
-    low, high = torch.tensor([schema.low, schema.high], dtype=torch.float64)
-    decoding.clip(torch.where(is_count, 0.0, low), torch.where(is_count, math.inf, high))
+    decoding.clip(*schema.ends.T)
+    if schema.rules:
+        _inactive_cells(decoding, schema)
+
+
+def _inactive_cells(decoding: _Lowering, schema: Schema) -> None:
+    """What inactive cells hold: the value of their rule, or NaN where they are empty."""
+    values = torch.zeros(len(schema.columns), dtype=torch.float64)
+    for rule in schema.rules:
+        values[rule.column] = rule.value or 0.0
+    emptying = tuple(rule for rule in schema.rules if rule.value is None)
+    filling = tuple(rule for rule in schema.rules if rule.value is not None)
+
+    def switches(branch: _Lowering) -> None:
+        """A thousand where a cell is active, and minus a thousand elsewhere: a sigmoid of it is 1 or 0."""
+        _activity(branch, filling)
+        branch.add(-0.5)
+        branch.multiply(2000.0)
+
+    if filling:
+        decoding.concatenate([lambda branch: branch.add(-values), switches])
+        decoding.gate()
+        decoding.add(values)
+    if emptying:
+        _without_inactive(decoding, emptying)
+
+
+def _without_inactive(lowering: _Lowering, rules: Sequence[Rule]) -> None:
+    """NaN, the root of -1, where a cell is inactive."""
+    missing = _Lowering(lowering.shape, weights=lowering.weights)
+    _activity(missing, rules)
+    missing.add(-1.0)
+    missing.map("sqrt")
+    lowering.step("branches", branches=[[], missing.steps], join="sum")
+
+
+def _activity(branch: _Lowering, rules: Sequence[Rule]) -> None:
+    """From raw rows to 1 where a cell is active and 0 elsewhere, as `Rule.is_inactive` says."""
+    (columns,) = branch.shape
+    flags = [rule.flag for rule in rules for _ in rule.active]
+    values = [value for rule in rules for value in rule.active]
+    ruled = [rule.column for rule in rules for _ in rule.active] + [rule.column for rule in rules]
+    belongs = torch.arange(columns)[:, None] == torch.tensor(ruled)
+
+    def has_value(own: _Lowering) -> None:
+        own.take(flags)
+        own.add(-torch.tensor(values, dtype=torch.float64))
+        own.map("is-zero")
+
+    def is_unknown(own: _Lowering) -> None:
+        own.take([rule.flag for rule in rules])
+        own.map("is-missing")
+
+    branch.concatenate([has_value, is_unknown])
+    branch.dense(belongs.double(), (~belongs.any(1)).double())
 
 
 # ---- the encoder's two ends
@@ -480,6 +538,8 @@ def _restored(decoding: _Lowering, schema: Schema) -> None:
 
 def _prepared(encoding: _Lowering, schema: Schema) -> None:
     """What the model sees of raw values."""
+    if schema.rules:
+        _without_inactive(encoding, schema.rules)
     encoding.add(-torch.tensor(schema.shift, dtype=torch.float64))
     encoding.multiply(1 / torch.tensor(schema.scale, dtype=torch.float64))
     encoding.cast("float32")
@@ -502,6 +562,8 @@ def _features(encoding: _Lowering, features: FilledGaps | LogCounts | TableFeatu
         makers.append(lambda branch: _numbers(branch, features))
     if len(features.units):
         makers.append(lambda branch: _indicators(branch, features))
+    if len(features.spiked):
+        makers.append(lambda branch: _spikes(branch, features))
     if len(features.gappy):
         makers.append(lambda branch: _gaps(branch, features))
     encoding.concatenate(makers)
@@ -515,9 +577,17 @@ def _logarithms(branch: _Lowering) -> None:
 def _numbers(branch: _Lowering, features: TableFeatures) -> None:
     branch.take(features.numbers.tolist())
     counts = features.counts.nonzero().flatten().tolist()
-    others = (~features.counts).nonzero().flatten().tolist()
-    if counts:
-        branch.on_columns([(counts, _logarithms), (others, lambda plain: None)])
+    positives = features.positives.nonzero().flatten().tolist()
+    is_plain = ~(features.counts | features.positives)
+    others = is_plain.nonzero().flatten().tolist()
+    if counts or positives:
+        branch.on_columns(
+            [
+                (counts, _logarithms),
+                (positives, lambda above: _logarithms_above(above, features.LEAST)),
+                (others, lambda plain: None),
+            ]
+        )
     branch.add(-features.centre)
     branch.multiply(1 / features.spread)
     branch.fill(0.0)
@@ -526,6 +596,23 @@ def _numbers(branch: _Lowering, features: TableFeatures) -> None:
 def _indicators(branch: _Lowering, features: TableFeatures) -> None:
     branch.take(features.units.tolist())
     branch.add(-features.codes)
+    branch.map("is-zero")
+
+
+def _logarithms_above(branch: _Lowering, least: float) -> None:
+    """Of numbers of which most are above 1: log x = log(1 + (x - 1))."""
+    branch.clip(least, math.inf)
+    branch.add(-1.0)
+    branch.map("log1p")
+
+
+def _spikes(branch: _Lowering, features: TableFeatures) -> None:
+    """1 where a number is within the width of a spike: where half the square of their ratio is below 1/2."""
+    branch.take(features.spiked.tolist())
+    branch.add(-features.spikes)
+    branch.multiply(0.5**0.5 / features.width.double())
+    branch.map("square")
+    branch.map("step")
     branch.map("is-zero")
 
 

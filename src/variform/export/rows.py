@@ -15,6 +15,7 @@ from torch import Tensor
 
 from variform.config.data import DataConfig
 from variform.data.dataset import Dataset
+from variform.data.days import date_text
 from variform.data.schema import Schema
 from variform.data.sources.cells import Marks
 from variform.data.sources.folders import IMAGE_SUFFIXES
@@ -131,6 +132,8 @@ def cell_text(schema: Schema, column: int, value: float) -> str:
     """
     if np.isnan(value):
         return ""
+    if schema.dates and schema.dates[column]:
+        return date_text(value, schema.dates[column], whole=schema.whole[column])
     if schema.kinds and schema.categories[column]:
         return schema.categories[column][int(value)]
     if schema.kinds and schema.whole[column]:

@@ -132,7 +132,8 @@ def _build_features(
 ) -> FilledGaps | LogCounts | TableFeatures | None:
     if schema.kinds:
         levels = [len(names) for names in schema.categories]
-        return TableFeatures(schema.kinds, levels=levels, gaps=schema.gaps)
+        spikes = [[(x, width) for x, width, _ in own] for own in schema.scaled_spikes()]
+        return TableFeatures(schema.kinds, levels=levels, gaps=schema.gaps, spikes=spikes)
     if likelihood.support == "counts":
         return LogCounts(schema.shape)
     return FilledGaps(schema.shape) if schema.gaps else None

@@ -76,13 +76,15 @@ class LogCounts(nn.Module):
 class TableFeatures(nn.Module):
     """An encoder's input from rows of a mixed table: numbers of size about one, without gaps.
 
-    Real and binary columns come standardised, counts as log(1 + count), standardised, categories one-hot; what is
-    missing is 0, and every column that has gaps brings a further number that says so.
+    Numbers come standardised, counts as log(1 + count) and positive ones as logarithms, categories one-hot; what is
+    missing is 0. Every spike of a column brings a further number that says whether it is there, and so does every
+    column that has gaps.
 
     Args:
-        kinds: Kind of each column: `real`, `binary`, `count` or `category`.
+        kinds: Kind of each column, as `Schema.kinds`.
         levels: Number of categories of each column; not looked at for other kinds.
         gaps: Whether each column has gaps.
+        spikes: Of each column the spikes as the model sees them, and how far from one a value may be to be it.
 
     Shape:
         (B, D) to (B, *out_shape).
@@ -99,14 +101,26 @@ class TableFeatures(nn.Module):
     units: Tensor
     codes: Tensor
     gappy: Tensor
+    positives: Tensor
+    spiked: Tensor
+    spikes: Tensor
+    width: Tensor
     centre: Tensor
     spread: Tensor
 
+    LEAST = 0.1
+    """What the logarithm of a positive number is taken of at least; the least one of the training rows is 1."""
+
     def __init__(
-        self, kinds: Sequence[str], *, levels: Sequence[int], gaps: Sequence[bool]
+        self,
+        kinds: Sequence[str],
+        *,
+        levels: Sequence[int],
+        gaps: Sequence[bool],
+        spikes: Sequence[Sequence[tuple[float, float]]] = (),
     ) -> None:
         super().__init__()
-        numbers, counts, units, codes = [], [], [], []
+        numbers, counts, positives, units, codes = [], [], [], [], []
         for column, kind in enumerate(kinds):
             if kind == "category":
                 units += [column] * levels[column]
@@ -114,32 +128,50 @@ class TableFeatures(nn.Module):
             else:
                 numbers.append(column)
                 counts.append(kind == "count")
+                positives.append(kind == "positive")
+        spiked = [column for column, own in enumerate(spikes) for _ in own]
+        places = [place for own in spikes for place, _ in own]
+        widths = [width for own in spikes for _, width in own]
         gappy = [column for column, gap in enumerate(gaps) if gap]
         fixed = {"numbers": numbers, "units": units, "codes": codes, "gappy": gappy}
+        fixed["spiked"] = spiked
         for name, values in fixed.items():
             columns = torch.tensor(values, dtype=torch.int64)
             self.register_buffer(name, columns, persistent=False)
-        is_count = torch.tensor(counts, dtype=torch.bool)
-        self.register_buffer("counts", is_count, persistent=False)
+        for name, flags in {"counts": counts, "positives": positives}.items():
+            chosen = torch.tensor(flags, dtype=torch.bool)
+            self.register_buffer(name, chosen, persistent=False)
+        for name, sizes in {"spikes": places, "width": widths}.items():
+            self.register_buffer(name, torch.tensor(sizes), persistent=False)
         self.register_buffer("centre", torch.zeros(len(numbers)))
         self.register_buffer("spread", torch.ones(len(numbers)))
-        self.out_shape = (len(numbers) + len(units) + int(sum(gaps)),)
+        self.out_shape = (len(numbers) + len(units) + len(spiked) + int(sum(gaps)),)
 
     def start_at(self, mean: Tensor, variance: Tensor) -> None:
-        """Take mean and variance of the training rows; those of log(1 + count) to first order, by the delta method."""
+        """Take mean and variance of the training rows; those of log(1 + count) to first order, by the delta method.
+
+        Those of the logarithm of positive numbers are a log-normal law's of this mean and variance.
+        """
         mean = mean[self.numbers]
         std = variance[self.numbers].sqrt()
+        log_square = torch.log1p((std / mean).nan_to_num().square())
+        log_of_positive = mean.abs().clamp_min(self.LEAST).log() - log_square / 2
         log_mean = torch.log1p(mean.clamp_min(0))
         log_std = std / (1 + mean.clamp_min(0))  # that of log(1 + count)
-        self.centre.copy_(torch.where(self.counts, log_mean, mean))
-        self.spread.copy_(torch.where(self.counts, log_std, std).clamp_min(1e-3))
+        centre = torch.where(self.positives, log_of_positive, mean)
+        spread = torch.where(self.positives, log_square.sqrt(), std)
+        self.centre.copy_(torch.where(self.counts, log_mean, centre))
+        self.spread.copy_(torch.where(self.counts, log_std, spread).clamp_min(1e-3))
 
     def forward(self, x: Tensor) -> Tensor:
         """The features of a batch."""
         numbers = x.index_select(1, self.numbers)
         numbers = torch.where(self.counts, torch.log1p(numbers.clamp_min(0)), numbers)
+        numbers = torch.where(self.positives, numbers.clamp_min(self.LEAST).log(), numbers)
         numbers = (numbers - self.centre) / self.spread
         is_category = x.index_select(1, self.units) == self.codes
+        is_spike = (x.index_select(1, self.spiked) - self.spikes).abs() <= self.width
         is_missing = x.index_select(1, self.gappy).isnan()
         filled = torch.where(numbers.isnan(), 0.0, numbers)
-        return torch.cat([filled, is_category.to(x.dtype), is_missing.to(x.dtype)], 1)
+        flags = [part.to(x.dtype) for part in (is_category, is_spike, is_missing)]
+        return torch.cat([filled, *flags], 1)

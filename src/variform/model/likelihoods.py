@@ -12,7 +12,7 @@ end, has the names. docs/extending.md adds a family as an example.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +21,13 @@ from variform.config.checks import checked
 from variform.config.choices import LikelihoodName, Support
 from variform.config.model import ModelConfig
 from variform.data.marginals import Marginals
-from variform.data.schema import Schema
-from variform.distributions.compound import Mixed
+from variform.data.schema import ColumnKind, Schema
+from variform.distributions.bounded import LogitNormal, LogNormal, gauss_hermite
+from variform.distributions.compound import Mixed, Spiked
 from variform.distributions.counts import NegativeBinomial, Poisson
 from variform.distributions.gaussian import DiagonalGaussian
 from variform.distributions.law import Law
+from variform.distributions.ordered import Ordinal
 from variform.distributions.pixels import (
     Bernoulli,
     Categorical,
@@ -166,7 +168,7 @@ class Likelihood(nn.Module):
     def mean_steps(self) -> list[Step] | None:
         """The steps from params (B, *params_shape) to the mean of p(x|z), (B, *event); None where there are none.
 
-        Of the table in export/lowering.py these may be used: map, add, multiply, clip, take, reshape,
+        Of the table in export/lowering.py these may be used: map, add, multiply, clip, take, reshape, dense, gate,
         continuous-bernoulli, levels, branches. Arrays are tensors or numbers here. Constants of a formula come with its
         step: the programs that run the steps hold none.
 
@@ -331,9 +333,10 @@ class GaussianLikelihood(Likelihood):
         params, event_dims = _promoted(params), len(self.event_shape)
         if self.variance == "learned":
             mean, raw_log_var = params.unbind(-event_dims - 1)
-            return DiagonalGaussian(mean, self._floored(raw_log_var), event_dims)
+            return DiagonalGaussian(mean, _floored(raw_log_var, self.min_std), event_dims)
         if self.variance in ("shared", "per-feature"):
-            return DiagonalGaussian(params, self._floored(_promoted(self.raw_log_var)), event_dims)
+            log_var = _floored(_promoted(self.raw_log_var), self.min_std)
+            return DiagonalGaussian(params, log_var, event_dims)
         if self.variance == "optimal" and self.training:
             return _OptimalGaussian(
                 params, _promoted(self.optimal_variance).log(), event_dims, self._optimum
@@ -384,9 +387,6 @@ class GaussianLikelihood(Likelihood):
             {"op": "take", "places": list(range(size))},
             {"op": "reshape", "shape": list(self.event_shape)},
         ]
-
-    def _floored(self, raw_log_var: Tensor) -> Tensor:
-        return torch.logaddexp(raw_log_var, raw_log_var.new_tensor(2 * math.log(self.min_std)))
 
     @torch.no_grad()
     def _optimum(self, squares: Tensor) -> Tensor:
@@ -659,19 +659,338 @@ class _CategoryLikelihood(CategoricalLikelihood):
         return [{"op": "levels", "of": "likeliest"}]
 
 
+class LogNormalLikelihood(Likelihood):
+    r"""p(x|z) = log-normal: $\log x \sim N(\mu(z), \sigma_d^2)$ with a learned variance per column.
+
+    Args:
+        event_shape: Shape of one example.
+        min_std: Least standard deviation of the logarithm.
+
+    Shape:
+        params (*batch, *event_shape) to a law over the same shape.
+
+    Example:
+        >>> law = LogNormalLikelihood((2,))(torch.zeros(1, 2))
+        >>> law.log_prob(torch.tensor([[1.0, 2.0]])).detach().round(decimals=4)
+        tensor([-2.7714])
+    """
+
+    def __init__(self, event_shape: tuple[int, ...], *, min_std: float = 1e-3) -> None:
+        super().__init__(event_shape)
+        self.min_std = min_std
+        self.raw_log_var = nn.Parameter(torch.zeros(self.event_shape))
+
+    def forward(self, params: Tensor) -> Law:
+        """The law that `params` describe."""
+        loc = _promoted(params).clamp(-_MOST, _MOST)
+        return LogNormal(loc, _floored(_promoted(self.raw_log_var), self.min_std))
+
+    def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """The params at which p(x|z) has this mean, and about this variance."""
+        mean = mean.clamp_min(1e-6)
+        log_square = torch.log1p(variance / mean.square()).clamp_min(4 * self.min_std**2)
+        with torch.no_grad():
+            self.raw_log_var.copy_((log_square - self.min_std**2).log())
+        return mean.log() - log_square / 2
+
+    def independent(self, rows: Marginals) -> Law:
+        """With mean and variance of the logarithms."""
+        logs = rows.mapped(lambda x: x.where(x > 0, math.nan).log())
+        return LogNormal(logs.mean, logs.variance.clamp_min(self.min_std**2).log())
+
+    def mean_steps(self) -> list[Step]:
+        """The mean."""
+        log_var = _floored(self.raw_log_var.detach().double(), self.min_std)
+        return [
+            {"op": "clip", "low": -_MOST, "high": _MOST},
+            {"op": "add", "value": log_var.exp() / 2},
+            {"op": "map", "function": "exp"},
+        ]
+
+
+class LogitNormalLikelihood(Likelihood):
+    r"""p(x|z) = logit-normal on [0, 1]: $\operatorname{logit} x \sim N(\mu(z), \sigma_d^2)$, a variance per column.
+
+    Args:
+        event_shape: Shape of one example, (D,).
+        min_std: Least standard deviation of the logit.
+
+    Shape:
+        params (*batch, D) to a law over the same shape.
+
+    Example:
+        >>> law = LogitNormalLikelihood((2,))(torch.zeros(1, 2))
+        >>> law.mean.detach(), law.log_prob(torch.tensor([[0.5, 0.5]])).detach().round(decimals=4)
+        (tensor([[0.5000, 0.5000]]), tensor([0.9347]))
+    """
+
+    support = "unit"
+
+    def __init__(self, event_shape: tuple[int, ...], *, min_std: float = 1e-3) -> None:
+        super().__init__(event_shape)
+        self.min_std = min_std
+        self.raw_log_var = nn.Parameter(torch.zeros(self.event_shape))
+
+    def forward(self, params: Tensor) -> Law:
+        """The law that `params` describe."""
+        return self._law(_promoted(params), _floored(_promoted(self.raw_log_var), self.min_std))
+
+    def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """The params at which p(x|z) has this mean, kept from the ends, and about this variance."""
+        mean = mean.clamp(0.01, 0.99)
+        slope = mean * (1 - mean)
+        square = (variance / slope.square()).clamp(4 * self.min_std**2, 4.0)
+        with torch.no_grad():
+            self.raw_log_var.copy_((square - self.min_std**2).log())
+        return _solved(lambda loc: self._law(loc, square.log()).mean, mean, -20.0, 20.0)
+
+    def independent(self, rows: Marginals) -> Law:
+        """With mean and variance of the logits."""
+        logits = rows.mapped(lambda x: torch.logit(x.where((x > 0) & (x < 1), math.nan)))
+        return self._law(logits.mean, logits.variance.clamp_min(self.min_std**2).log())
+
+    def mean_steps(self) -> list[Step]:
+        """The mean, by the rule of the law: every number as often as there are nodes, and their weighted sum."""
+        (width,) = self.event_shape
+        nodes, weights = gauss_hermite()
+        std = (_floored(self.raw_log_var.detach().double(), self.min_std) / 2).exp()
+        distances = (std.cpu()[:, None] * nodes).flatten()
+        summing = torch.block_diag(*[weights[None]] * width)
+        return [
+            {"op": "take", "places": [place for place in range(width) for _ in nodes]},
+            {"op": "add", "value": distances},
+            {"op": "map", "function": "sigmoid"},
+            {"op": "dense", "weight": summing, "bias": torch.zeros(width)},
+        ]
+
+    @staticmethod
+    def _law(loc: Tensor, log_var: Tensor) -> Law:
+        return LogitNormal(loc, log_var, loc.new_zeros(()), loc.new_ones(()))
+
+
+class OrdinalLikelihood(Likelihood):
+    r"""p(x|z) of ordered levels 0, ..., K - 1: a place $\eta(z)$ from the network, and learned thresholds.
+
+    Args:
+        event_shape: Shape of one example, (D,).
+        levels: K, at least 2.
+
+    Shape:
+        params (*batch, D) to a law over the same shape.
+
+    Example:
+        >>> law = OrdinalLikelihood((1,), levels=3)(torch.zeros(1, 1))
+        >>> law.log_prob(torch.tensor([[1.0]])).exp().detach().round(decimals=4)
+        tensor([0.4621])
+    """
+
+    is_density = False
+
+    def __init__(self, event_shape: tuple[int, ...], *, levels: int) -> None:
+        super().__init__(event_shape)
+        self.levels = levels
+        # The first threshold, then the raw distances to the next ones.
+        self.first = nn.Parameter(torch.full(self.event_shape, (2 - levels) * 1.0))
+        gap = math.log(math.expm1(2.0 - _LEAST_GAP))  # softplus of it is 2, less the least
+        self.raw_gaps = nn.Parameter(torch.full((levels - 2, *self.event_shape), gap))
+
+    @property
+    def thresholds(self) -> Tensor:
+        """The thresholds, (K - 1, D), in ascending order."""
+        gaps = nn.functional.softplus(_promoted(self.raw_gaps)) + _LEAST_GAP
+        return torch.cat([_promoted(self.first)[None], gaps]).cumsum(0)
+
+    def forward(self, params: Tensor) -> Law:
+        """The law that `params` describe."""
+        return Ordinal(_promoted(params), self.thresholds.to(_promoted(params).dtype))
+
+    def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """The params at which p(x|z) has this mean, and about this variance."""
+        # A logistic's standard deviation is pi / sqrt(3): as many levels apart as that of the data.
+        gap = math.pi / math.sqrt(3) / variance.clamp_min(1e-2).sqrt()
+        with torch.no_grad():
+            self.first.copy_(-gap * (self.levels - 2) / 2)
+            self.raw_gaps.copy_(
+                (gap - _LEAST_GAP).clamp_min(1e-3).expm1().log().expand_as(self.raw_gaps)
+            )
+        thresholds = self.thresholds.detach().to(mean)
+        mean = mean.clamp(0.01, self.levels - 1.01)
+        return _solved(lambda place: Ordinal(place, thresholds).mean, mean, -200.0, 200.0)
+
+    def independent(self, rows: Marginals) -> Law:
+        """Add-one smoothed frequencies of the levels."""
+        counts = rows.divided_by(self.levels - 1).level_counts(self.levels) + 1
+        above = counts.flip(0).cumsum(0).flip(0)[1:] / counts.sum(0)
+        return Ordinal(torch.zeros_like(above[0]), -torch.logit(above))
+
+    def mean_steps(self) -> list[Step]:
+        """The mean level: the sum over the thresholds of the probability to be above."""
+        (width,) = self.event_shape
+        thresholds = self.thresholds.detach().double().cpu()
+        summing = torch.eye(width, dtype=torch.float64).repeat(1, len(thresholds))
+        return [
+            {"op": "take", "places": list(range(width)) * len(thresholds)},
+            {"op": "add", "value": -thresholds.flatten()},
+            {"op": "map", "function": "sigmoid"},
+            {"op": "dense", "weight": summing, "bias": torch.zeros(width)},
+        ]
+
+
+class SpikedLikelihood(Likelihood):
+    r"""p(x|z) of numbers that are often one of some values exactly: `Spiked`, around the law of another family.
+
+    The network gives the params of that family, and a logit for every spike.
+
+    Args:
+        family: The law elsewhere, of columns that have one param each.
+        spikes: Of each column its spikes: the value, how far from it a value may be to be it, its share of the rows.
+
+    Shape:
+        params (*batch, D + number of spikes), those of the family, then the logits of the columns in their order.
+
+    Example:
+        >>> family = GaussianLikelihood((2,), variance="identity")
+        >>> likelihood = SpikedLikelihood(family, [[(0.0, 0.0, 0.5)], [(1.0, 0.0, 0.2), (2.0, 0.0, 0.1)]])
+        >>> likelihood.params_shape, likelihood(torch.zeros(1, 5)).log_prob(torch.tensor([[0.0, 2.0]])).exp()
+        ((5,), tensor([0.1250]))
+    """
+
+    atoms: Tensor
+    width: Tensor
+    shares: Tensor
+    places: Tensor
+
+    def __init__(
+        self, family: Likelihood, spikes: Sequence[Sequence[tuple[float, float, float]]]
+    ) -> None:
+        super().__init__(family.event_shape)
+        self.family = family
+        self.is_density = family.is_density
+        most = max(map(len, spikes))
+        grid = torch.full((3, most, len(spikes)), math.nan, dtype=torch.float64)
+        count = sum(map(len, spikes))
+        places = torch.full((most, len(spikes)), count)  # of the zeros behind the logits
+        start = 0
+        for column, own in enumerate(spikes):
+            for place, spike in enumerate(own):
+                grid[:, place, column] = torch.tensor(spike, dtype=torch.float64)
+                places[place, column] = start + place
+            start += len(own)
+        atoms, width, shares = grid.to(torch.get_default_dtype())
+        fixed = {"atoms": atoms, "width": width, "shares": shares, "places": places}
+        for name, values in fixed.items():
+            self.register_buffer(name, values, persistent=False)
+        self.count = count
+
+    @property
+    def params_shape(self) -> tuple[int, ...]:
+        """What the decoder must give per example."""
+        return (math.prod(self.event_shape) + self.count,)
+
+    def forward(self, params: Tensor) -> Law:
+        """The law that `params` describe."""
+        params = _promoted(params)
+        of_family, logits = params.split([params.shape[-1] - self.count, self.count], -1)
+        padded = nn.functional.pad(logits, (0, 1))
+        grid = padded.index_select(-1, self.places.flatten()).unflatten(-1, self.places.shape)
+        atoms, width = _promoted(self.atoms), _promoted(self.width)
+        return Spiked(self.family(of_family), grid, atoms, width)
+
+    def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """The params at which the spikes have their shares and p(x|z) the data's mean, and where it can the variance.
+
+        What the spikes leave of mean and variance is the family's.
+        """
+        known = ~self.atoms.isnan()
+        shares = torch.where(known, self.shares, 0.0).to(mean).clamp(1e-3, 0.999) * known
+        shares = shares / shares.sum(0).clamp_min(1.0)
+        atoms = self.atoms.nan_to_num().to(mean)
+        rest = (1 - shares.sum(0)).clamp_min(1e-2)
+        own_mean = (mean - (shares * atoms).sum(0)) / rest
+        square = (mean.square() + variance - (shares * atoms.square()).sum(0)) / rest
+        own_variance = (square - own_mean.square()).clamp_min(1e-2 * variance.clamp_min(1e-6))
+        left = 1 - (shares.cumsum(0) - shares)  # what no spike before takes
+        logits = torch.logit((shares / left.clamp_min(1e-3)).clamp(1e-3, 0.999))
+        start = self.family.start_at(own_mean, own_variance)
+        return torch.cat([start, logits.mT[known.mT]])
+
+    def independent(self, rows: Marginals) -> Law | None:
+        """Add-one smoothed frequencies of the spikes, and elsewhere the trivial model of the family."""
+        atoms, width = self.atoms.double().cpu(), self.width.double().cpu()
+
+        def of_spikes(x: Tensor) -> Tensor:
+            return (x.unsqueeze(-2) - atoms).abs() <= width  # NaN is near to nothing
+
+        def without(x: Tensor) -> Tensor:
+            return x.masked_fill(of_spikes(x).any(-2), math.nan)
+
+        law = self.family.independent(rows.mapped(without))
+        if law is None:
+            return None
+        counts = torch.zeros(atoms.shape, dtype=torch.float64)
+        total = torch.zeros(atoms.shape[-1], dtype=torch.float64)
+        for x in rows.batches():
+            counts += of_spikes(x.double()).sum(0)
+            total += (~x.isnan()).sum(0)
+        before = counts.cumsum(0) - counts
+        share = (counts + 1) / (total - before + 2)
+        return Spiked(law, torch.logit(share), atoms, width)
+
+    def mean_steps(self) -> list[Step] | None:
+        """The mean: that of the family, and then spike after spike, the last of them first."""
+        steps = self.family.mean_steps()
+        if steps is None:
+            return None
+        columns = math.prod(self.event_shape)
+        own = [{"op": "take", "places": list(range(columns))}, *steps]
+        rest = [{"op": "take", "places": list(range(columns, columns + self.count))}]
+        path: list[Step] = [{"op": "branches", "branches": [own, rest], "join": "concatenate"}]
+        for place in reversed(range(len(self.atoms))):
+            chosen = (~self.atoms[place].isnan()).nonzero().flatten().tolist()
+            others = sorted(set(range(columns + self.count)) - set(chosen))
+            path += self._steps_of_spike(place, chosen, others)
+        return [*path, {"op": "take", "places": list(range(columns))}]
+
+    def _steps_of_spike(self, place: int, chosen: list[int], others: list[int]) -> list[Step]:
+        r"""From m to $s + (m - s)\, \sigma(-b)$ in the columns that have so many spikes; the other numbers stay."""
+        columns = math.prod(self.event_shape)
+        logits = [columns + int(self.places[place, column]) for column in chosen]
+        atoms = self.atoms[place, chosen].detach().double()
+        joined: list[Step] = [
+            {"op": "take", "places": [*chosen, *logits]},
+            {"op": "add", "value": torch.cat([-atoms, torch.zeros_like(atoms)])},
+            {"op": "multiply", "value": torch.tensor([1.0, -1.0]).repeat_interleave(len(chosen))},
+            {"op": "gate"},
+            {"op": "add", "value": atoms},
+        ]
+        order = torch.tensor([*chosen, *others]).argsort().tolist()
+        return [
+            {
+                "op": "branches",
+                "branches": [joined, [{"op": "take", "places": others}]],
+                "join": "concatenate",
+            },
+            {"op": "take", "places": order},
+        ]
+
+
 class MixedLikelihood(Likelihood):
     r"""p(x|z) of a table: independent columns, each with the law of its kind.
 
     real: Gaussian with a learned variance per column, $\sigma_d^2 = e^{h_d} + \sigma_{\min}^2$; binary: Bernoulli;
-    count: negative binomial with a learned dispersion per column; category: a probability for each of its K levels.
+    count: negative binomial with a learned dispersion per column; category: a probability for each of its K levels;
+    positive: log-normal; bounded: logit-normal on [0, 1]; ordinal: levels in an order. A real, positive or bounded
+    column with spikes has a probability for each of them, and its law elsewhere.
 
     Args:
-        kinds: Kind of each column: `real`, `binary`, `count` or `category`.
-        levels: Number of categories of each column; not looked at for other kinds.
-        min_std: Least standard deviation of the real columns, in the units the model sees.
+        kinds: Kind of each column, as `Schema.kinds`.
+        levels: Number of categories or ordered levels of each column; not looked at for other kinds.
+        min_std: Least standard deviation of real columns, in the units the model sees, and of logarithms and logits.
+        spikes: Of each column its spikes, as `Schema.scaled_spikes`; () where there are none.
 
     Shape:
-        params (*batch, total) to a law over (*batch, D), where a category takes K numbers and any other column one.
+        params (*batch, total) to a law over (*batch, D), where a category takes K numbers, any other column one, and
+        every spike one more.
 
     Example:
         >>> likelihood = MixedLikelihood(["category", "real"], levels=[3, 0])
@@ -683,27 +1002,48 @@ class MixedLikelihood(Likelihood):
     order: Tensor
 
     def __init__(
-        self, kinds: Sequence[str], *, levels: Sequence[int] = (), min_std: float = 1e-3
+        self,
+        kinds: Sequence[str],
+        *,
+        levels: Sequence[int] = (),
+        min_std: float = 1e-3,
+        spikes: Sequence[Sequence[tuple[float, float, float]]] = (),
     ) -> None:
         super().__init__((len(kinds),))
-        if odd := set(kinds) - {"real", "binary", "count", "category"}:
+        if odd := set(kinds) - set(get_args(ColumnKind)):
             raise ValueError(
-                f"a column must be real, binary, count or category; got {min(odd)}. Change its kind."
+                f"a column must be {', '.join(get_args(ColumnKind))}; got {min(odd)}. Change its kind."
             )
-        places = {
-            kind: [index for index, one in enumerate(kinds) if one == kind]
-            for kind in ("real", "binary", "count")
+        spikes = spikes or [()] * len(kinds)
+        plain = {
+            kind: [i for i, one in enumerate(kinds) if one == kind and not spikes[i]]
+            for kind in get_args(ColumnKind)
         }
-        categories = [index for index, kind in enumerate(kinds) if kind == "category"]
+        spiked = {
+            kind: [i for i, one in enumerate(kinds) if one == kind and spikes[i]]
+            for kind in ("real", "positive", "bounded")
+        }
+
+        def of_numbers(kind: str, columns: list[int]) -> Likelihood:
+            if kind == "positive":
+                return LogNormalLikelihood((len(columns),), min_std=min_std)
+            if kind == "bounded":
+                return LogitNormalLikelihood((len(columns),), min_std=min_std)
+            return GaussianLikelihood((len(columns),), variance="per-feature", min_std=min_std)
+
+        # Files of weights know the families by their order: new ones come last.
         families: list[tuple[list[int], Likelihood]] = [
-            (
-                places["real"],
-                GaussianLikelihood((len(places["real"]),), variance="per-feature", min_std=min_std),
-            ),
-            (places["binary"], BernoulliLikelihood((len(places["binary"]),))),
-            (places["count"], NegativeBinomialLikelihood((len(places["count"]),))),
-            *(([index], _CategoryLikelihood((1,), levels=levels[index])) for index in categories),
+            (plain["real"], of_numbers("real", plain["real"])),
+            (plain["binary"], BernoulliLikelihood((len(plain["binary"]),))),
+            (plain["count"], NegativeBinomialLikelihood((len(plain["count"]),))),
+            *(([i], _CategoryLikelihood((1,), levels=levels[i])) for i in plain["category"]),
+            *((plain[kind], of_numbers(kind, plain[kind])) for kind in ("positive", "bounded")),
+            *(([i], OrdinalLikelihood((1,), levels=levels[i])) for i in plain["ordinal"]),
         ]
+        for kind, columns in spiked.items():
+            if columns:
+                own = [spikes[column] for column in columns]
+                families.append((columns, SpikedLikelihood(of_numbers(kind, columns), own)))
         self.families = nn.ModuleList([family for columns, family in families if columns])
         order = [index for columns, _ in families for index in columns]
         self.register_buffer("order", torch.tensor(order), persistent=False)
@@ -717,8 +1057,13 @@ class MixedLikelihood(Likelihood):
                 "`cells='mixed'`."
             )
         reals = [index for index, kind in enumerate(schema.kinds) if kind == "real"]
-        levels = [len(names) for names in schema.categories]
-        return cls(schema.kinds, levels=levels, min_std=least_std(schema, reals), **options)
+        return cls(
+            schema.kinds,
+            levels=[schema.levels_of(column) for column in range(len(schema.columns))],
+            min_std=least_std(schema, reals),
+            spikes=schema.scaled_spikes(),
+            **options,
+        )
 
     @property
     def measures(self) -> str:
@@ -853,6 +1198,15 @@ def least_std(schema: Schema, columns: Sequence[int] | None = None) -> float:
     if schema.seen_levels and schema.seen_levels > 2:
         return 1 / max(schema.scale)
     return 1e-3 * min([1.0, *(width for width in ranges if width > 0)])
+
+
+_LEAST_GAP = 1e-4
+"""Between the thresholds of ordered levels: none of these has a probability of 0."""
+
+
+def _floored(raw_log_var: Tensor, min_std: float) -> Tensor:
+    """A log-variance above that of the least standard deviation."""
+    return torch.logaddexp(raw_log_var, raw_log_var.new_tensor(2 * math.log(min_std)))
 
 
 _MOST = 30.0

@@ -169,6 +169,8 @@ DENSITY = [
             schema_of_entry(entry).shift,
             schema_of_entry(entry).scale,
             schema_of_entry(entry).kinds,
+            [[value for value, _ in own] for own in schema_of_entry(entry).spikes],
+            schema_of_entry(entry).rules,
         ),
         _scaling,
         "The least standard deviation of a likelihood follows the scaling, and with it the height of a density. Train "

@@ -195,6 +195,8 @@ class Source:
         columns: Column names of a table; () where the source has none.
         categories: For each column the names of its categories, which stand in `values` as their numbers from 0; () for
             a column of numbers. () where no column has categories.
+        dates: For each column the ISO date of its day 0, where `values` holds days since then; "" for others. () where
+            no column holds dates.
         levels: Number of discrete raw levels, where the source tells; images then range over all of them.
         notes: Sentences that a reader of a report should know.
         given: Columns that are not rows' values but what a model is conditioned on, by name, one number or text a row.
@@ -225,6 +227,7 @@ the same set.
     own: np.ndarray | None = None
     columns: tuple[str, ...] = ()
     categories: tuple[tuple[str, ...], ...] = ()
+    dates: tuple[str, ...] = ()
     levels: int | None = None
     notes: tuple[str, ...] = ()
     given: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)

@@ -55,6 +55,9 @@ _TIME = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?:Z|[+-][0-9]{2}:?[0-9]{2
 _DATE = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(?:[T ]{_TIME})?$"
 _LIKE_A_NUMBER = "^[+-]?[0-9.,'\u2019 ]*[0-9][0-9.,'\u2019 ]*(?:[eE][+-]?[0-9]+)?$"
 _LEADING_ZERO = "^0[0-9]+$"
+_DAY_0 = "1970-01-01"
+
+DeclaredKind = Literal["category", "count", "real", "positive", "ordinal"]
 
 
 def read_table(path: Path, config: DataConfig) -> Source:
@@ -256,11 +259,11 @@ def _counts_rows(cells: Column) -> bool:
 
 def declared_kinds(
     config: DataConfig, columns: Sequence[str], name: str
-) -> dict[str, Literal["category", "count", "real"]]:
+) -> dict[str, DeclaredKind]:
     """The kind of each column that the options declare; commas may separate names that hold none.
 
     Args:
-        config: `categories`, `counts` and `reals` are looked at.
+        config: `categories`, `counts`, `reals`, `positives` and `ordinals` are looked at.
         columns: Names of all columns.
         name: What the message calls the source.
 
@@ -271,8 +274,14 @@ def declared_kinds(
         >>> declared_kinds(DataConfig(categories=("a,b",), counts=("c",)), ("a", "b", "c", "d"), "table.csv")
         {'a': 'category', 'b': 'category', 'c': 'count'}
     """
-    kinds: dict[str, Literal["category", "count", "real"]] = {}
-    options = {"category": config.categories, "count": config.counts, "real": config.reals}
+    kinds: dict[str, DeclaredKind] = {}
+    options: dict[DeclaredKind, tuple[str, ...]] = {
+        "category": config.categories,
+        "count": config.counts,
+        "real": config.reals,
+        "positive": config.positives,
+        "ordinal": tuple(ordinal.partition("=")[0] for ordinal in config.ordinals),
+    }
     for kind, given in options.items():
         field = "categories" if kind == "category" else f"{kind}s"
         for column in _named(given, columns, field, name):
@@ -280,7 +289,7 @@ def declared_kinds(
                 raise ValueError(
                     f"a column must have one kind; {quoted(column)} is named twice, in `{field}` too. Name it once."
                 )
-            kinds[column] = kind  # pyrefly: ignore[unsupported-operation]
+            kinds[column] = kind
     return kinds
 
 
@@ -401,6 +410,9 @@ def source_of(
         labels,
         columns=roles.values,
         categories=categories,
+        dates=tuple(_DAY_0 if name in reader.dates else "" for name in roles.values)
+        if reader.dates
+        else (),
         notes=(*frame.notes, *guesses, *reader.notes),
         given=given,
         responses=responses,
@@ -504,6 +516,7 @@ class _Reader:
         )
         self.marks = frame.marks
         self.notes: list[str] = []
+        self.dates: set[str] = set()  # columns that hold days since _DAY_0
 
     def are_gaps(self, cells: Column) -> Column:
         """Whether each text holds no value, where a number should stand."""
@@ -541,6 +554,7 @@ class _Reader:
         """Numbers, truths as 0 and 1, or dates as days, of a column that has such a type in its file."""
         if pa.types.is_date(column.type) or pa.types.is_timestamp(column.type):
             self.notes.append(_said_of_dates(name))
+            self.dates.add(name)
             days = pc.cast(pc.cast(column, pa.timestamp("us")), pa.int64())
             numbers = pc.divide(pc.cast(days, pa.float64()), 86_400e6)
         else:
@@ -590,6 +604,9 @@ class _Reader:
             return kind is None or kind == "category"
         if not _is_text(column):
             return False
+        if kind == "ordinal":
+            is_level = pc.or_(self.marks.are_numbers(column), self.are_gaps(column))
+            return has_any(pc.invert(is_level))
         if kind is not None:
             return kind == "category"
         filled = column.filter(pc.invert(self.are_gaps(column)))
@@ -626,6 +643,7 @@ class _Reader:
             dates = pc.if_else(is_gap, None, column)
             days = [np.nan if date is None else _days(date) for date in dates.to_pylist()]
             self.notes.append(_said_of_dates(name))
+            self.dates.add(name)
             return np.array(days)
         is_wrong = pc.invert(pc.or_(is_number, is_gap))
         if has_any(is_wrong):

@@ -43,7 +43,7 @@ def generate(
 ) -> None:
     """New data: z from the model's prior or a fitted sampler, then the mean of p(x|z).
 
-    Rows of a mixed table keep the types of their columns; real columns are clipped to the range of the rows read.
+    Rows of a mixed table keep the types of their columns, and with --draw the shares of values that many rows hold.
 
     Examples: `variform generate runs/demo --count 100 --out new_digits/`,
     `variform generate runs/demo --sampler gmm --temperature 0.8`,

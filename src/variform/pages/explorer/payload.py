@@ -40,8 +40,8 @@ def decoder_payload(vae: VAE) -> dict[str, Any]:
         (2, [1, 8, 8], [16, 2])
     """
     program = lower_decoder(vae, single=True)  # the page shows seven digits
-    matrices = list(_matrices(program.steps))
-    halves = {matrices[number] for number in _fit_in_half(vae, len(matrices))}
+    matrices = list(_matrices(program.steps))  # those of the network, and then of the likelihood
+    halves = {matrices[number] for number in _fit_in_half(vae)}
     return _shapes(vae) | {"steps": program.steps} | _packed(program, halves)
 
 
@@ -90,8 +90,8 @@ def _packed(program: Program, halves: set[str]) -> dict[str, Any]:
     return {"arrays": arrays, "weights": base64.b64encode(packed).decode("ascii")}
 
 
-def _fit_in_half(vae: VAE, count: int) -> list[int]:
-    """Which of the decoder's matrices may be rounded to float16, as places among the `count` of them."""
+def _fit_in_half(vae: VAE) -> list[int]:
+    """Which of the decoder's matrices may be rounded to float16, as places among them."""
     z, context = _points(vae)
     exact = _decoded(vae, vae.decoder, z, context)
     span = _span(vae, z, context)
@@ -106,10 +106,10 @@ def _fit_in_half(vae: VAE, count: int) -> list[int]:
         moved = np.abs(_decoded(vae, decoder, z, context) - exact)
         return float(np.nan_to_num(moved / span, nan=np.inf).max())
 
-    weights = _weights(vae.decoder)
-    assert len(weights) == count
     halves = [
-        number for number, weight in enumerate(weights) if bool(weight.half().isfinite().all())
+        number
+        for number, weight in enumerate(_weights(vae.decoder))
+        if bool(weight.half().isfinite().all())
     ]
     if error(halves) > _TOLERANCE:
         halves.sort(key=lambda number: error([number]))
@@ -119,7 +119,7 @@ def _fit_in_half(vae: VAE, count: int) -> list[int]:
 
 
 def _weights(decoder: nn.Module) -> list[Tensor]:
-    """The same matrices as `_matrices`, in the same order: modules list their parts in the order of their use."""
+    """The matrices that `_matrices` names first, in their order: modules list their parts in the order of their use."""
     kinds = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
     return [part.weight for part in decoder.modules() if isinstance(part, kinds)]
 

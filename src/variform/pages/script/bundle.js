@@ -382,12 +382,14 @@ if(!Number.isFinite(value))return null;let{
 low,high}=this.columns[column];return high>
 low?within((value-low)/(high-low),0,1):.5}tidy(column,value){
 let{kind,categories,whole:whole2,low,high}=this.
-columns[column];return Number.isFinite(value)?
-categories.length?within(Math.round(value),
-0,categories.length-1):kind==="count"?Math.
-max(0,Math.round(value)):this.areAllReal?
-value:within(whole2?Math.round(value):value,
-low,high):Number.NaN}text(column,value){
+columns[column];if(!Number.isFinite(value))
+return Number.NaN;if(categories.length)return within(
+Math.round(value),0,categories.length-1);
+if(kind==="count")return Math.max(0,Math.
+round(value));if(this.areAllReal)return value;
+let rounded2=whole2?Math.round(value):value;
+return kind==="real"||kind==="positive"?
+rounded2:within(rounded2,low,high)}text(column,value){
 let{categories,low,high,whole:whole2,kind}=this.
 columns[column],tidy=this.tidy(column,value);
 return Number.isFinite(tidy)?categories.

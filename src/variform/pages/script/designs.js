@@ -204,7 +204,8 @@ export class Designs {
     if (categories.length) return within(Math.round(value), 0, categories.length - 1);
     if (kind === "count") return Math.max(0, Math.round(value));
     if (this.areAllReal) return value;
-    return within(whole ? Math.round(value) : value, low, high);
+    const rounded = whole ? Math.round(value) : value;
+    return kind === "real" || kind === "positive" ? rounded : within(rounded, low, high);
   }
 
   /**
