@@ -33,7 +33,6 @@ from variform.runs.scores import assess
 from variform.system import locks, processes
 from variform.system.files import set_aside, sweep, write_json, write_text
 from variform.system.signals import Stopped
-from variform.system.terminal import console
 from variform.system.work import threads_again
 from variform.training import parts
 from variform.training.checkpoints import taking
