@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from variform import ModelConfig, TrainConfig, build_objective, build_vae, fit
-from variform.config.run import EvaluationConfig, RunConfig
+from variform.config.run import EvaluationConfig, RunConfig, objective_name
 from variform.config.settling import chosen, epochs, for_rows, settled, total_steps
 from variform.data.reading import splits_from
 from variform.runs.records import read_config
@@ -43,7 +43,7 @@ def test_objectives_that_compare_rows_keep_large_batches(objective):
         ({"patience": 5}, 5),
         ({"epochs": 300}, 0),
         ({"steps": 5000}, 0),
-        ({"warmup": 300}, 0),
+        ({"warmup": 300}, 67),
         ({"capacity": 5.0, "capacity_steps": 9}, 0),
     ],
 )
@@ -53,11 +53,40 @@ def test_validation_may_end_a_training_whose_length_nobody_gave(given, patience)
 
 
 def test_what_is_given_goes_first_and_is_not_said():
-    given = TrainConfig(batch_size=50, epochs=7, patience=3)
+    given = TrainConfig(batch_size=50, epochs=7, patience=3, warmup=0)
     assert settled(RunConfig(train=given), 240).train == given and chosen(given, 240) == ""
     line = chosen(TrainConfig(), 240)
     assert "batches of 16" in line and "200 epochs or 3,000 steps" in line and "67 epochs" in line
     assert "128" in line and "compares" in chosen(TrainConfig(objective="wae"), 240)
+
+
+@pytest.mark.parametrize(
+    ("given", "rows", "warmup"),
+    [
+        ({}, 240, 300),
+        ({"epochs": 100}, 240, 150),
+        ({"steps": 50}, 240, 5),
+        ({"warmup": 0}, 240, 0),
+        ({"warmup": 7}, 240, 7),
+        ({"batch_size": 16}, 240, 0),
+        ({}, 60_000, 0),
+        ({"free_bits": 0.1}, 240, 0),
+        ({"objective": "iwae"}, 240, None),
+    ],
+)
+def test_a_run_of_few_rows_weighs_the_kl_in_over_a_tenth_of_its_steps(given, rows, warmup):
+    config = RunConfig(train=TrainConfig(**given))
+    train = settled(config, rows).train
+    assert train.warmup == warmup and settled(RunConfig(train=train), rows).train == train
+    is_said = "KL weighed in" in chosen(config.train, rows)
+    assert is_said == (bool(warmup) and "warmup" not in given)
+
+
+def test_a_warmup_of_nothing_is_as_good_as_none():
+    """As configurations of before have it, also of objectives without one."""
+    assert TrainConfig(objective="iwae", warmup=0).warmup == 0
+    assert objective_name(RunConfig(train=TrainConfig(warmup=0))) == "elbo"
+    assert objective_name(RunConfig(train=TrainConfig(warmup=5))) == "elbo (warmup 5)"
 
 
 def test_settling_twice_changes_nothing():
@@ -88,7 +117,7 @@ def test_a_run_says_what_was_chosen_keeps_it_and_goes_on_by_it(tmp_path, capfd):
     rows = len(whole.data().train)
     assert first == chosen(config.train, rows) and "batches of 16 rows" in first
     kept = read_config(tmp_path / "whole" / "config.toml").train
-    assert (kept.batch_size, kept.steps, kept.patience) == (16, 24, 0)
+    assert (kept.batch_size, kept.steps, kept.patience, kept.warmup) == (16, 24, 0, 2)
 
     def stop(row):
         raise KeyboardInterrupt

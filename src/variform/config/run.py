@@ -87,7 +87,8 @@ def objective_name(config: RunConfig) -> str:
     options = []
     for field in dataclasses.fields(TrainConfig):
         value, name = getattr(config.train, field.name), field.name.replace("_", " ")
-        if field.name in _RUN_OF or field.name == "objective" or value == field.default:
+        is_none = value == field.default or (field.name == "warmup" and not value)
+        if field.name in _RUN_OF or field.name == "objective" or is_none:
             continue
         if isinstance(value, bool):
             options.append(name if value else f"not {name}")

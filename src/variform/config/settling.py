@@ -7,6 +7,7 @@
 | `model.classifier` | true for objective `m2` | `settled` |
 | `train.batch_size` | about a 32nd of the rows, see `for_rows` | `settled`, `for_rows` |
 | `train.epochs` | 20, or as many as make 3,000 steps, unless `steps` are given | `settled`, `epochs` |
+| `train.warmup` | 0, or a tenth of the steps of a run of few rows, see `settled` | `settled` |
 | `train.patience` | 0, or a third of the epochs settled for few rows, see `for_rows` | `settled`, `for_rows` |
 | steps in all | `steps`, or those of all epochs | `total_steps` |
 
@@ -22,13 +23,14 @@ from variform.config.checks import Count, checked
 from variform.config.choices import COUNTED
 from variform.config.data import DataConfig
 from variform.config.run import RunConfig
-from variform.config.training import LARGEST_BATCH, TrainConfig
+from variform.config.training import LARGEST_BATCH, OBJECTIVE_OPTIONS, TrainConfig
 
 _LEAST_EPOCHS = 20
 _LEAST_STEPS = 3000
 _SMALLEST_BATCH = 16
 _BATCHES_AN_EPOCH = 32
 _PATIENT_FOR = 3  # parts of the training
+_WARMS_UP = 10  # parts of the training, of which the first
 _COMPARES_ROWS = ("beta-tc", "dip-i", "dip-ii", "info", "wae", "factor")
 """Objectives that estimate something from the rows of a batch, for which a small one is too little."""
 
@@ -37,9 +39,12 @@ _COMPARES_ROWS = ("beta-tc", "dip-i", "dip-ii", "info", "wae", "factor")
 def settled(config: RunConfig, rows: Count | None = None) -> RunConfig:
     """The configuration with all that follows from it.
 
+    Where the batch is chosen and smaller than 128, the weight of the KL term rises over the first tenth of the steps: a
+    network that has seen few rows knows nothing of z yet, and the KL term would switch its latents off.
+
     Args:
         config: What the user asks for.
-        rows: Number of training rows; without them batch and epochs are left open.
+        rows: Number of training rows; without them batch, epochs, patience and warm-up are left open.
 
     Example:
         >>> settled(RunConfig(), 90).train.batch_size
@@ -56,7 +61,19 @@ def settled(config: RunConfig, rows: Count | None = None) -> RunConfig:
     train = for_rows(config.train, rows)
     if train.steps is None:
         train = dataclasses.replace(train, epochs=epochs(train, rows))
+    if config.train.warmup is None:
+        train = dataclasses.replace(train, warmup=_usual_warmup(config.train, rows))
     return dataclasses.replace(config, train=train)
+
+
+def _usual_warmup(config: TrainConfig, rows: int) -> int | None:
+    """None for objectives without a warm-up."""
+    if "warmup" not in OBJECTIVE_OPTIONS[config.objective]:
+        return None
+    if config.batch_size is not None or _compares_rows(config):
+        return 0
+    is_few = _usual_batch(config, rows) < LARGEST_BATCH
+    return total_steps(config, rows) // _WARMS_UP if is_few else 0
 
 
 @checked
@@ -83,8 +100,8 @@ def for_rows(config: TrainConfig, rows: Count) -> TrainConfig:
     many steps; 128 for an objective that compares the rows of a batch with each other; never more than there are rows.
 
     Where neither patience nor length is given, and rows so few that the length is one of steps, validation stops the
-    training after a third of it without a better loss, about 1,000 steps; but not where the weight of the KL term
-    follows a schedule, for then the loss of its end, which is validated, may rise before it falls.
+    training after a third of it without a better loss, about 1,000 steps, counted from the end of the warm-up; but not
+    under a capacity, for then the loss of its end, which is validated, may rise before it falls.
 
     Raises:
         ValueError: for fewer rows than the batch that was asked for.
@@ -112,7 +129,7 @@ bring more rows.
 
 
 def _usual_patience(config: TrainConfig, rows: int) -> int:
-    if config.epochs or config.steps or config.warmup or config.capacity_steps:
+    if config.epochs or config.steps or config.capacity_steps:
         return 0
     passes = _usual_epochs(config, rows)
     return math.ceil(passes / _PATIENT_FOR) if passes > _LEAST_EPOCHS else 0
@@ -175,7 +192,7 @@ def chosen(config: TrainConfig, rows: Count) -> str:
         rows: Number of training rows.
 
     Example:
-        >>> chosen(TrainConfig(epochs=100), 240)
+        >>> chosen(TrainConfig(epochs=100, warmup=0), 240)
         'batches of 16 rows (240 / 32 rounded to a power of two from 16 to 128)'
         >>> chosen(TrainConfig(batch_size=16), 240)
         '200 epochs or 3,000 steps (at least 20 and 3,000), or until 67 epochs are no better'
@@ -193,6 +210,8 @@ def chosen(config: TrainConfig, rows: Count) -> str:
             f"(at least {_LEAST_EPOCHS} and {_LEAST_STEPS:,})"
             + (f", or until {patience:,} epochs are no better" if patience else "")
         )
+    if config.warmup is None and (warmup := _usual_warmup(config, rows)):
+        parts.append(f"KL weighed in over the first {warmup:,} steps (a tenth)")
     return ", ".join(parts)
 
 

@@ -50,7 +50,8 @@ class TrainConfig:
             samples of z; `auto` takes the formula where there is one.
         beta: Weight of the KL term, of beta-tc that of the total correlation; 1 is the ELBO.
         beta_schedule: How beta is reached: `linear`, `cosine`, or `cyclic`, which rises anew in each of several cycles.
-        warmup: Steps over which the weight of the KL term rises from 0 to beta; of cyclic, those of all cycles.
+        warmup: Steps over which the weight of the KL term rises from 0 to beta; of cyclic, those of all cycles. By
+            default none, but a tenth of all steps in a run of few rows whose batch is chosen by their number.
         cycles: Cycles of the cyclic schedule; the weight rises in the first half of each.
         free_bits: Nats of each latent dimension whose KL costs nothing extra; 0 for none.
         capacity: Nats that the KL term is held at, instead of beta; 0 for none.
@@ -107,7 +108,7 @@ class TrainConfig:
     kl: Literal["auto", "closed-form", "monte-carlo"] = "auto"
     beta: NotNegative = 1.0
     beta_schedule: Literal["linear", "cosine", "cyclic"] = "linear"
-    warmup: Natural = 0
+    warmup: Natural | None = None
     cycles: Count = 4
     free_bits: NotNegative = 0.0
     capacity: NotNegative = 0.0
@@ -160,6 +161,8 @@ class TrainConfig:
             for field in dataclasses.fields(self)
             if getattr(self, field.name) != field.default
         }
+        if not self.warmup:
+            changed.pop("warmup", None)  # 0 is as good as nothing, for every objective
         for name in changed:
             users = [objective for objective, names in OBJECTIVE_OPTIONS.items() if name in names]
             require(
@@ -170,7 +173,7 @@ class TrainConfig:
             )
         needs = [
             ("cycles", self.beta_schedule == "cyclic", "`beta_schedule='cyclic'`"),
-            ("beta_schedule", self.warmup > 0, "`warmup` above 0"),
+            ("beta_schedule", bool(self.warmup), "`warmup` above 0"),
             ("capacity_steps", self.capacity > 0, "`capacity` above 0"),
             ("gamma", self.objective != "elbo" or self.capacity > 0, "`capacity` above 0"),
             ("noise_level", self.noise != "none", "`noise` other than none"),

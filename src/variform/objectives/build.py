@@ -95,6 +95,6 @@ def _required(rows: int | None) -> int:
 
 def _beta(config: TrainConfig) -> Schedule:
     if config.beta_schedule == "cyclic":
-        return cyclic(config.beta, config.warmup, cycles=config.cycles)
+        return cyclic(config.beta, config.warmup or 0, cycles=config.cycles)
     rising = cosine if config.beta_schedule == "cosine" else warmup
-    return rising(config.beta, config.warmup)
+    return rising(config.beta, config.warmup or 0)

@@ -420,7 +420,7 @@ class Training:
             self.state.best = self.train_step.trained.kept()
             self.state.best_loss = valid_loss
             self.state.best_epoch = epoch.number
-        is_warming_up = self.step < self.config.warmup
+        is_warming_up = self.step < (self.config.warmup or 0)
         self.state.stale = stale_after(self.state.stale, is_best, is_warming_up)
         self.display.epoch(row)
 

@@ -27,7 +27,8 @@ def identity_of(config: TrainConfig, objective: Objective, rows: int, rest: str)
     # These may change from one part of a run to the next.
     free = {"checkpoint_every", "device", "sharded"}
     settings = {key: value for key, value in to_dict(config).items() if key not in free}
-    settings["betas"] = [objective.beta(step) for step in (0, config.warmup, 10**9)]
+    settings["warmup"] = config.warmup or 0
+    settings["betas"] = [objective.beta(step) for step in (0, settings["warmup"], 10**9)]
     settings["objective"] = objective.settings()
     identity = json.dumps(
         {"train": settings, "rest": rest, "rows": rows, "weights": shapes}, sort_keys=True
