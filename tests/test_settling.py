@@ -1,5 +1,6 @@
 """What is settled by the number of rows: batches, epochs and patience, said in one line and kept by the run."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -54,10 +55,15 @@ def test_validation_may_end_a_training_whose_length_nobody_gave(given, patience)
 
 def test_what_is_given_goes_first_and_is_not_said():
     given = TrainConfig(batch_size=50, epochs=7, patience=3, warmup=0)
-    assert settled(RunConfig(train=given), 240).train == given and chosen(given, 240) == ""
-    line = chosen(TrainConfig(), 240)
+    assert (
+        settled(RunConfig(train=given), 240).train == given
+        and chosen(RunConfig(train=given), 240) == ""
+    )
+    line = chosen(RunConfig(), 240)
     assert "batches of 16" in line and "200 epochs or 3,000 steps" in line and "67 epochs" in line
-    assert "128" in line and "compares" in chosen(TrainConfig(objective="wae"), 240)
+    assert "128" in line and "compares" in chosen(
+        RunConfig(train=TrainConfig(objective="wae")), 240
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,11 +80,19 @@ def test_what_is_given_goes_first_and_is_not_said():
         ({"objective": "iwae"}, 240, None),
     ],
 )
-def test_a_run_of_few_rows_weighs_the_kl_in_over_a_tenth_of_its_steps(given, rows, warmup):
-    config = RunConfig(train=TrainConfig(**given))
+def test_a_convolutional_run_of_few_rows_weighs_the_kl_in_over_a_tenth_of_its_steps(
+    given, rows, warmup
+):
+    config = RunConfig(train=TrainConfig(**given), model=ModelConfig(network="conv"))
     train = settled(config, rows).train
-    assert train.warmup == warmup and settled(RunConfig(train=train), rows).train == train
-    is_said = "KL weighed in" in chosen(config.train, rows)
+    assert (
+        train.warmup == warmup
+        and settled(dataclasses.replace(config, train=train), rows).train == train
+    )
+    assert settled(RunConfig(train=TrainConfig(**given)), rows).train.warmup == given.get(
+        "warmup", train.warmup and 0
+    )
+    is_said = "KL weighed in" in chosen(config, rows)
     assert is_said == (bool(warmup) and "warmup" not in given)
 
 
@@ -91,7 +105,7 @@ def test_a_warmup_of_nothing_is_as_good_as_none():
 
 def test_settling_twice_changes_nothing():
     once = settled(RunConfig(), 240)
-    assert settled(once, 240) == once and chosen(once.train, 240) == ""
+    assert settled(once, 240) == once and chosen(once, 240) == ""
 
 
 def rows_of_a_plane():
@@ -109,15 +123,15 @@ def tiny(folder, **train):
     )
 
 
-def test_a_run_says_what_was_chosen_keeps_it_and_goes_on_by_it(tmp_path, capfd):
+def test_a_run_says_what_was_chosen_keeps_it_and_goes_on_by_it(tmp_path):
     torch.set_default_dtype(torch.float32)
-    config = tiny(tmp_path, steps=24)
-    whole = train_run(config, tmp_path / "whole", progress=True, pictures=False)
-    first, *_ = capfd.readouterr().err.splitlines()
+    config, told = tiny(tmp_path, steps=24), []
+    whole = train_run(config, tmp_path / "whole", pictures=False, tell=told.append)
+    *_, last = told
     rows = len(whole.data().train)
-    assert first == chosen(config.train, rows) and "batches of 16 rows" in first
+    assert last == chosen(config, rows) and "batches of 16 rows" in last
     kept = read_config(tmp_path / "whole" / "config.toml").train
-    assert (kept.batch_size, kept.steps, kept.patience, kept.warmup) == (16, 24, 0, 2)
+    assert (kept.batch_size, kept.steps, kept.patience, kept.warmup) == (16, 24, 0, 0)
 
     def stop(row):
         raise KeyboardInterrupt

@@ -39,8 +39,8 @@ _COMPARES_ROWS = ("beta-tc", "dip-i", "dip-ii", "info", "wae", "factor")
 def settled(config: RunConfig, rows: Count | None = None) -> RunConfig:
     """The configuration with all that follows from it.
 
-    Where the batch is chosen and smaller than 128, the weight of the KL term rises over the first tenth of the steps: a
-    network that has seen few rows knows nothing of z yet, and the KL term would switch its latents off.
+    Where the batch is chosen and smaller than 128, the weight of the KL term of a convolutional network rises over the
+    first tenth of the steps: such a network sees little of z at first, and the KL term may switch its latents off.
 
     Args:
         config: What the user asks for.
@@ -62,18 +62,20 @@ def settled(config: RunConfig, rows: Count | None = None) -> RunConfig:
     if train.steps is None:
         train = dataclasses.replace(train, epochs=epochs(train, rows))
     if config.train.warmup is None:
-        train = dataclasses.replace(train, warmup=_usual_warmup(config.train, rows))
+        train = dataclasses.replace(train, warmup=_usual_warmup(config, rows))
     return dataclasses.replace(config, train=train)
 
 
-def _usual_warmup(config: TrainConfig, rows: int) -> int | None:
+def _usual_warmup(config: RunConfig, rows: int) -> int | None:
     """None for objectives without a warm-up."""
-    if "warmup" not in OBJECTIVE_OPTIONS[config.objective]:
+    train = config.train
+    if "warmup" not in OBJECTIVE_OPTIONS[train.objective]:
         return None
-    if config.batch_size is not None or _compares_rows(config):
+    is_given = train.batch_size is not None or _compares_rows(train)
+    if is_given or config.model.network == "mlp":
         return 0
-    is_few = _usual_batch(config, rows) < LARGEST_BATCH
-    return total_steps(config, rows) // _WARMS_UP if is_few else 0
+    is_few = _usual_batch(train, rows) < LARGEST_BATCH
+    return total_steps(train, rows) // _WARMS_UP if is_few else 0
 
 
 @checked
@@ -184,7 +186,7 @@ def total_steps(config: TrainConfig, rows: Count) -> int:
 
 
 @checked
-def chosen(config: TrainConfig, rows: Count) -> str:
+def chosen(config: RunConfig, rows: Count) -> str:
     """What is settled here for a training that does not say it, in a line with the reasons; "" where all is given.
 
     Args:
@@ -192,25 +194,26 @@ def chosen(config: TrainConfig, rows: Count) -> str:
         rows: Number of training rows.
 
     Example:
-        >>> chosen(TrainConfig(epochs=100, warmup=0), 240)
+        >>> chosen(RunConfig(train=TrainConfig(epochs=100)), 240)
         'batches of 16 rows (240 / 32 rounded to a power of two from 16 to 128)'
-        >>> chosen(TrainConfig(batch_size=16), 240)
+        >>> chosen(RunConfig(train=TrainConfig(batch_size=16)), 240)
         '200 epochs or 3,000 steps (at least 20 and 3,000), or until 67 epochs are no better'
-        >>> chosen(TrainConfig(steps=500, batch_size=32), 240)
+        >>> chosen(RunConfig(train=TrainConfig(steps=500, batch_size=32)), 240)
         ''
     """
+    train = config.train
     parts = []
-    if config.batch_size is None:
-        size = for_rows(config, rows).batch
-        parts.append(f"batches of {size} rows ({_why_batch(config, rows, size)})")
-    if config.epochs is None and config.steps is None:
-        patience = for_rows(config, rows).patience
+    if train.batch_size is None:
+        size = for_rows(train, rows).batch
+        parts.append(f"batches of {size} rows ({_why_batch(train, rows, size)})")
+    if train.epochs is None and train.steps is None:
+        patience = for_rows(train, rows).patience
         parts.append(
-            f"{epochs(config, rows):,} epochs or {total_steps(config, rows):,} steps "
+            f"{epochs(train, rows):,} epochs or {total_steps(train, rows):,} steps "
             f"(at least {_LEAST_EPOCHS} and {_LEAST_STEPS:,})"
             + (f", or until {patience:,} epochs are no better" if patience else "")
         )
-    if config.warmup is None and (warmup := _usual_warmup(config, rows)):
+    if train.warmup is None and (warmup := _usual_warmup(config, rows)):
         parts.append(f"KL weighed in over the first {warmup:,} steps (a tenth)")
     return ", ".join(parts)
 

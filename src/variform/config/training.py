@@ -51,7 +51,7 @@ class TrainConfig:
         beta: Weight of the KL term, of beta-tc that of the total correlation; 1 is the ELBO.
         beta_schedule: How beta is reached: `linear`, `cosine`, or `cyclic`, which rises anew in each of several cycles.
         warmup: Steps over which the weight of the KL term rises from 0 to beta; of cyclic, those of all cycles. By
-            default none, but a tenth of all steps in a run of few rows whose batch is chosen by their number.
+            default none, but a tenth of all steps in a run of few rows with convolutions whose batch is chosen.
         cycles: Cycles of the cyclic schedule; the weight rises in the first half of each.
         free_bits: Nats of each latent dimension whose KL costs nothing extra; 0 for none.
         capacity: Nats that the KL term is held at, instead of beta; 0 for none.

@@ -99,7 +99,7 @@ def _begun(
     splits, vae = prepare(config)
     rows = len(splits.train)
     if tell is not None and processes.rank() == 0:
-        for sentence in filter(None, (*splits.notes, chosen(config.train, rows))):
+        for sentence in filter(None, (*splits.notes, chosen(config, rows))):
             tell(sentence)
     config = settled(config, rows)
     if processes.rank() == 0:
