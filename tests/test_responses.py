@@ -10,6 +10,7 @@ import browsers
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from variform import DataConfig, ModelConfig, RunConfig, build_vae, evaluate, explore, read
 from variform.config.run import EvaluationConfig
@@ -294,3 +295,123 @@ def test_the_report_has_a_map_for_each_response(run):
     _, oak, steel = panels[1].collections
     np.testing.assert_array_equal(oak.get_offsets(), points[material == "oak"])
     np.testing.assert_array_equal(steel.get_offsets(), points[material == "steel"])
+
+
+# --- a table about pictures -------------------------------------------------------------------------------------------
+
+
+def pictures(folder, names):
+    """Grey discs, the wider the later; and how wide each is."""
+    folder.mkdir()
+    across, down = np.meshgrid(np.arange(12), np.arange(12))
+    widths = np.linspace(1, 6, len(names))
+    for name, width in zip(names, widths, strict=True):
+        (folder / name).parent.mkdir(exist_ok=True)
+        disc = 255 * (np.hypot(across - 5.5, down - 5.5) < width)
+        disc[0, 0] = round(40 * width)
+        Image.fromarray(disc.astype(np.uint8)).save(folder / name)
+    return widths
+
+
+NAMES = [f"{number:03}.png" for number in range(60)]
+ABOUT = {"condition": ("width",), "response": ("drag [N]", "material")}
+
+
+def about(path, names, widths, **more):
+    order = np.random.default_rng(0).permutation(len(names))
+    columns = {
+        "width": [float(widths[row]) for row in order],
+        "drag [N]": [float(widths[row]) * float(widths[row]) if row else np.nan for row in order],
+        "file": [names[row] for row in order],
+        "material": [MATERIALS[row % 3] for row in order],
+        "remark": ["made by hand" for _ in order],
+    }
+    return write(
+        path, {**columns, **{name: [of[row] for row in order] for name, of in more.items()}}
+    )
+
+
+@pytest.mark.parametrize(
+    "called", [str, lambda name: name.removesuffix(".png"), lambda name: f"./{name}"]
+)
+def test_pictures_have_conditions_and_responses_of_a_table(tmp_path, called):
+    widths = pictures(tmp_path / "discs", NAMES)
+    path = about(tmp_path / "about.csv", [called(name) for name in NAMES], widths)
+    splits = read(tmp_path / "discs", DataConfig(about=str(path), **ABOUT))
+    assert splits.schema.conditions[0].categories == ()
+    for part in PARTS:
+        rows = getattr(splits, part)
+        numbers = [int(name.removesuffix(".png")) for name in rows.names]
+        (condition,) = splits.schema.conditions
+        contexts = rows.contexts[:, 0] * condition.scale + condition.shift
+        np.testing.assert_allclose(contexts, widths[numbers], rtol=1e-5)
+        drag = np.where(np.array(numbers) == 0, np.nan, widths[numbers] * widths[numbers])
+        np.testing.assert_array_equal(rows.responses["drag [N]"], drag)
+        assert rows.responses["material"].tolist() == [MATERIALS[number % 3] for number in numbers]
+    plain = read(tmp_path / "discs", DataConfig(about=str(path), response=("drag [N]",)))
+    assert plain.fingerprint == read(tmp_path / "discs").fingerprint
+
+
+def test_labels_and_groups_of_a_table_take_the_place_of_folders(tmp_path):
+    names = [f"{'ab'[row % 2]}/{name}" for row, name in enumerate(NAMES)]
+    widths = pictures(tmp_path / "discs", names)
+    kinds, plants = (
+        [f"kind {row % 3}" for row in range(60)],
+        [f"plant {row % 12}" for row in range(60)],
+    )
+    path = about(tmp_path / "about.csv", NAMES, widths, kind=kinds, plant=plants)
+    config = DataConfig(about=str(path), label="kind", group="plant")
+    splits = read(tmp_path / "discs", config)
+    assert splits.schema.classes == ("kind 0", "kind 1", "kind 2")
+    assert not any("sub-folders" in note for note in splits.notes)
+    groups = []
+    for part in PARTS:
+        rows = getattr(splits, part)
+        numbers = [int(name[2:-4]) for name in rows.names]
+        assert rows.labels.tolist() == [number % 3 for number in numbers]
+        groups.append({number % 12 for number in numbers})
+    assert not (groups[0] & groups[1] or groups[0] & groups[2] or groups[1] & groups[2])
+
+
+def test_every_picture_is_found_in_the_table_and_other_rows_are_said(tmp_path):
+    widths = pictures(tmp_path / "discs", NAMES)
+    path = about(tmp_path / "more.csv", [*NAMES, "lost.png", "gone.png"], np.append(widths, [1, 2]))
+    notes = read(tmp_path / "discs", DataConfig(about=str(path), **ABOUT)).notes
+    (note,) = (note for note in notes if "about no picture" in note)
+    assert "2 of 62" in note
+    path = about(tmp_path / "fewer.csv", NAMES[4:], widths[4:])
+    with pytest.raises(ValueError, match=r"4 of 60 have none, as '000\.png'"):
+        read(tmp_path / "discs", DataConfig(about=str(path), **ABOUT))
+    path = about(tmp_path / "twice.csv", [*NAMES, NAMES[0]], np.append(widths, 1))
+    with pytest.raises(ValueError, match=r"one row about a picture.*'000\.png'"):
+        read(tmp_path / "discs", DataConfig(about=str(path), **ABOUT))
+    path = write(tmp_path / "unnamed.csv", {"picture": NAMES, "width": widths})
+    with pytest.raises(ValueError, match=r"column 'file'.*has picture, width"):
+        read(tmp_path / "discs", DataConfig(about=str(path), condition=("width",)))
+    with pytest.raises(ValueError, match=r"`about`"):
+        read(tmp_path / "discs", DataConfig(condition=("width",)))
+    with pytest.raises(ValueError, match=r"`about` names a table about a folder of image files"):
+        read(table(tmp_path / "designs.csv"), DataConfig(about=str(path)))
+
+
+def test_a_model_of_pictures_is_told_numbers_of_the_table_and_writes_responses(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    widths = pictures(tmp_path / "discs", NAMES)
+    about(tmp_path / "about.csv", NAMES, widths)
+    config = config_of("discs", about="about.csv", **ABOUT)
+    run = train_run(config, tmp_path / "run", pictures=False)
+    monkeypatch.chdir("/")
+    assert command(["encode", str(run.folder), "--out", str(tmp_path / "codes.csv")]) == 0
+    with open(tmp_path / "codes.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            number = int(row["file"].removesuffix(".png"))
+            assert row["material"] == MATERIALS[number % 3]
+            assert row["drag [N]"] == (
+                "" if number == 0 else str(widths[number] * widths[number]).removesuffix(".0")
+            )
+    some = read_rows(tmp_path / "discs" / "007.png", run.vae.schema, run.config.data)
+    np.testing.assert_allclose(some.responses["drag [N]"], widths[7] * widths[7])
+    out = ["--given", "width=3", "--count", "2", "--out", str(tmp_path / "new.npy")]
+    assert command(["generate", str(run.folder), *out]) == 0

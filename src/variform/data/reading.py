@@ -42,6 +42,7 @@ from variform.data.mixed import as_mixed, known_categories
 from variform.data.scaling import usual_scaling, with_scaling
 from variform.data.schema import Schema, as_array
 from variform.data.shaping import in_form, like
+from variform.data.sources.about import with_about
 from variform.data.sources.formats import (
     FORMATS,
     FormatFacts,
@@ -185,6 +186,9 @@ def read_rows(path: str | Path, schema: Schema, config: DataConfig = _DEFAULTS) 
     if form.has_columns and schema.kind == "table" and config.key is None:
         return _rows_like(_table_like(path, schema, config), schema)
     source = read_source(path, _config_like(form, schema, config))
+    if config.about is not None and source.names is not None:
+        is_needed = {condition.name for condition in schema.conditions} - {"label"}
+        source = with_about(source, config, may_lack=not is_needed)
     _require_depth(source, schema)
     return _rows_like(source, schema)
 

@@ -35,6 +35,9 @@ def begun(config: RunConfig) -> RunConfig:
     """
     require_effect(config.model)
     config = settled(config)
+    if config.data.about is not None:
+        about = str(expanded(config.data.about).absolute())
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, about=about))
     if FORMATS[source_format(config.source)].is_named(config.source):
         return config
     return dataclasses.replace(config, source=str(expanded(config.source).absolute()))

@@ -9,6 +9,7 @@ from typing import Literal
 from variform.config.checks import checked
 from variform.config.data import DataConfig
 from variform.config.words import quoted
+from variform.data.sources.about import OF_ABOUT, with_about
 from variform.data.sources.arrays import (
     is_idx,
     is_mnist_folder,
@@ -87,7 +88,7 @@ def read_source(source: str | Path, config: DataConfig = _DEFAULTS) -> Source:
     """
     kind = source_format(source)
     check_options(config, kind, Path(source).name)
-    return FORMATS[kind].read(expanded(source), config)
+    return with_about(FORMATS[kind].read(expanded(source), config), config)
 
 
 def source_format(source: str | Path) -> Format:
@@ -148,16 +149,19 @@ def check_options(config: DataConfig, kind: Literal[Format, "array"], name: str)
 designs.npy is none. Leave `label` out.
     """
     taken = OF_TABLES if kind == "array" else FORMATS[kind].options
+    if config.about is not None and "about" in taken:
+        taken = (*taken, *OF_ABOUT)
     for field, (purpose, kind_of_file) in _OPTIONS.items():
         if getattr(config, field) != getattr(_DEFAULTS, field) and field not in taken:
             raise ValueError(
                 f"`{field}` {purpose} {kind_of_file}; {name} is none. Leave `{field}` out."
             )
+    table = ", or name a table with `about`" if "about" in taken else ""
     odd = [column for column in config.condition if column != "label"]
     if odd and "condition" not in taken:
         raise ValueError(
             f"`condition` names 'label', or columns of {_NAMED}; {name} is not one, and got {odd[0]}. "
-            "Use `condition=['label']` where there are labels."
+            f"Use `condition=['label']` where there are labels{table}."
         )
 
 
@@ -197,6 +201,7 @@ _OPTIONS = {  # field of DataConfig: what it does, and to what
     "image_size": ("resizes", "a folder of image files"),
     "memory_map": ("says whether to leave on disk", "a .npy file or a folder of them"),
     "channels": ("sets the colours of", "a folder of image files"),
+    "about": ("names a table about", "a folder of image files"),
     "frames": ("chooses among the images of", "a folder of image files"),
     "alpha": ("says what is behind", "a folder of image files"),
 }
@@ -326,7 +331,7 @@ FORMATS: dict[Format, FormatFacts] = {
         options=(*OF_TABLES, "memory_map"),
     ),
     "image folder": FormatFacts(
-        read_image_folder, "a folder of images", holds=Path.is_dir, options=OF_IMAGES
+        read_image_folder, "a folder of images", holds=Path.is_dir, options=(*OF_IMAGES, "about")
     ),
 }
 """The formats, in the order in which they are asked whether a source is theirs."""

@@ -52,7 +52,7 @@ def read_image_folder(folder: Path, config: DataConfig) -> Source:
     labels = sorted({file.label for file in files})
     if "" in labels and len(labels) > 1:
         notes.append(PARTLY_LABELLED)
-    elif "" not in labels:
+    elif "" not in labels and config.label is None:  # which a table about the images has
         notes.append(f"labels are the names of the sub-folders: {listed(labels)}")
     notes += _order_in_words([file.name for file in files])
     return _source(name, files, config, tuple(notes))
