@@ -133,7 +133,7 @@ def test_famd_is_the_singular_value_decomposition_of_pages_coding(wine):
     )
     train, test = (part.raw.double().numpy() for part in (splits.train, splits.test))
     kinds = np.array(splits.schema.kinds)
-    assert set(kinds) == {"real", "count", "binary", "category"} and set(baselines) == {
+    assert {"real", "count", "binary", "category"} <= set(kinds) and set(baselines) == {
         "famd",
         "trivial",
     }

@@ -363,11 +363,12 @@ def test_a_conditional_model_is_told_the_contexts_of_the_test_rows():
 
 
 def test_what_gives_generated_rows_away_is_said_with_its_columns():
-    """A table of which one column holds a default in 8 of 10 rows: the model gives a Gaussian there."""
+    """A table of which a column holds a default in 8 of 10 rows, and a model that is told to give a Gaussian there."""
     random = np.random.default_rng(0)
     rows = random.normal(size=(900, 4))
     rows[:, 2] = np.where(random.random(900) < 0.8, 7.25, 7.25 + rows[:, 2])
-    splits = splits_from(rows, config=DataConfig(cells="mixed"))
+    config = DataConfig(cells="mixed", reals=("column 3",), spikes=("column 3=none",))
+    splits = splits_from(rows, config=config)
     vae = build_vae(
         ModelConfig(latent_dim=2, likelihood="mixed", hidden=()), splits.schema
     ).double()
