@@ -314,7 +314,7 @@ def test_rows_are_found_again_in_what_encode_wrote_and_decode_reads_it(workspace
     for part in ("train", "valid", "test"):
         chosen = [int(line["row"]) for line in lines if line["split"] == part]
         assert chosen == getattr(splits, part).index.tolist()
-    table = np.loadtxt(TABLE[0], delimiter=",", skiprows=1, usecols=(0, 2), dtype=np.float32)
+    table = np.loadtxt(TABLE[0], delimiter=",", skiprows=1, usecols=(0, 2))
     means = exploration.encode(open_run("a table").vae, read_rows(TABLE[0], splits.schema))[0]
     for line in lines[::40]:
         row = int(line["row"])
