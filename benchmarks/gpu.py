@@ -53,7 +53,7 @@ from torch.nn.parallel import DistributedDataParallel
 from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae
 from variform.config.settling import for_rows
 from variform.data.order import epoch_order
-from variform.data.reading import splits_from
+from variform.data.reading import read
 from variform.model.vae import VAE
 from variform.training.step import Step
 
@@ -110,7 +110,7 @@ class Trial:
 
     def __init__(self, setting: Setting, network: str) -> None:
         self.setting, self.network = setting, network
-        self.train = splits_from(images(setting.rows), config=DataConfig()).train
+        self.train = read(images(setting.rows), config=DataConfig()).train
 
     def vae(self) -> VAE:
         options: dict[str, Any] = {}

@@ -32,7 +32,7 @@ from torch import nn
 from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae
 from variform.data.dataset import Dataset
 from variform.data.order import epoch_order
-from variform.data.reading import splits_from
+from variform.data.reading import read
 from variform.evaluation.log_likelihood import score
 from variform.evaluation.standard_error import Estimate
 from variform.objectives import Objective
@@ -58,7 +58,7 @@ def images(folder: Path, part: str) -> np.ndarray:
 def data(folder: Path) -> tuple[Dataset, Dataset]:
     """The training rows of the paper's split, and the test rows."""
     train, test = images(folder, "train"), images(folder, "t10k")
-    schema = splits_from(train, config=DataConfig(binarise="dynamic")).train.schema
+    schema = read(train, config=DataConfig(binarise="dynamic")).train.schema
     train_raw, test_raw = (
         torch.from_numpy(rows.copy()).unsqueeze(1) for rows in (train[:59_600], test)
     )

@@ -17,7 +17,7 @@ from sklearn.impute import KNNImputer
 
 from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, fit, impute
 from variform.data.dataset import Dataset, Splits
-from variform.data.reading import splits_from
+from variform.data.reading import read
 from variform.evaluation.imputation import compare
 from variform.evaluation.tables import imputation_table, show
 from variform.model.vae import VAE
@@ -81,8 +81,8 @@ def main() -> None:
     torch.set_num_threads(1)
 
     images = load_digits().images
-    splits = splits_from(
-        holed(images, options.share), np.arange(len(images)), config=DataConfig(cells="gaps")
+    splits = read(
+        holed(images, options.share), labels=np.arange(len(images)), config=DataConfig(cells="gaps")
     )
     model = ModelConfig(latent_dim=10, likelihood="gaussian-shared", hidden=(256,))
     report("Digits", trained(splits, model, options.steps), splits, images)
@@ -90,8 +90,8 @@ def main() -> None:
     wine = load_wine()
     table = np.column_stack([wine.data, wine.target])
     config = DataConfig(cells="mixed", categories=("column 14",))
-    splits = splits_from(
-        holed(table, options.share), np.arange(len(table)), config=config, name="wine"
+    splits = read(
+        holed(table, options.share), labels=np.arange(len(table)), config=config, name="wine"
     )
     names = (*wine.feature_names, "cultivar")
     model = ModelConfig(latent_dim=2, likelihood="mixed", hidden=(32,), dropout=0.1)

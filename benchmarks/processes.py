@@ -27,7 +27,6 @@ from safetensors.torch import load_file, save_file
 
 from variform import ModelConfig, TrainConfig, build_objective, build_vae, fit, read
 from variform.data.dataset import Splits
-from variform.data.reading import splits_from
 from variform.system import processes
 
 TORCHRUN = [
@@ -46,7 +45,7 @@ def images(folder: str | None) -> Splits:
         return read(folder)
     chance = np.random.default_rng(0)
     shapes = chance.random((10, 28, 28)) * (chance.random((10, 28, 28)) < 0.5)
-    return splits_from(
+    return read(
         (shapes[chance.integers(0, 10, 30_000)] * chance.integers(64, 256, (30_000, 1, 1))).astype(
             "u1"
         )

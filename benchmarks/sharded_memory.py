@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from variform import ModelConfig, TrainConfig, build_objective, build_vae
-from variform.data.reading import splits_from
+from variform.data.reading import read
 from variform.system import processes
 from variform.training import checkpoints, parts
 from variform.training.step import Step
@@ -42,9 +42,7 @@ def say(what: str, before: float) -> None:
 
 def trained(width: int) -> Step:
     """Two steps of a sharded model."""
-    train = splits_from(
-        np.random.default_rng(0).integers(0, 256, (64, 28, 28), dtype=np.uint8)
-    ).train
+    train = read(np.random.default_rng(0).integers(0, 256, (64, 28, 28), dtype=np.uint8)).train
     config = TrainConfig(batch_size=8, steps=4, sharded=True)
     vae = build_vae(ModelConfig(latent_dim=10, hidden=(width, width)), train.schema)
     step = Step(build_objective(vae, config), config, 4)

@@ -21,7 +21,7 @@ import torch
 
 from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, evaluate, fit
 from variform.data.dataset import Splits
-from variform.data.reading import splits_from
+from variform.data.reading import read
 from variform.evaluation.tables import show
 from variform.evaluation.verdict import warnings
 
@@ -60,12 +60,12 @@ def data_for(likelihood: str, seed: int) -> Splits:
     x = made(seed)
     if likelihood in COUNTS:
         rates = np.exp(1 + x / x.std(0) * 6 / LARGEST)  # the largest rate is some thousand
-        return splits_from(
+        return read(
             torch.from_numpy(np.random.default_rng(seed).poisson(rates)).double(),
             config=DataConfig(scaling="none"),
         )
     scaling = "unit" if likelihood == "continuous-bernoulli" else "standard"
-    return splits_from(torch.from_numpy(x.astype(np.float32)), config=DataConfig(scaling=scaling))
+    return read(torch.from_numpy(x.astype(np.float32)), config=DataConfig(scaling=scaling))
 
 
 def beside(numbers: dict[str, Any]) -> str:

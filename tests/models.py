@@ -8,7 +8,6 @@ from torch import nn
 
 from variform import DataConfig, ModelConfig, TrainConfig, build_vae, read
 from variform.config.run import EvaluationConfig, RunConfig
-from variform.data.reading import splits_from
 from variform.distributions import DiagonalGaussian
 from variform.evaluation import samplers
 from variform.export.sampler_file import save_sampler
@@ -70,19 +69,17 @@ def data_of(name, folder):
     kind = DIGITS[name].get("data", "digits")
     generator = np.random.default_rng(0)
     if kind == "colours":
-        return splits_from(
-            torch.from_numpy(generator.integers(0, 256, (200, 3, 7, 10)).astype(np.uint8))
-        )
+        return read(torch.from_numpy(generator.integers(0, 256, (200, 3, 7, 10)).astype(np.uint8)))
     if kind == "counts":
         rows = torch.from_numpy(generator.poisson([0.5, 3.0, 40.0], (200, 3))).double()
-        return splits_from(rows, config=DataConfig(scaling="none"))
+        return read(rows, config=DataConfig(scaling="none"))
     if kind == "units":  # a year with a small spread, and a large and a small unit
-        return splits_from(
+        return read(
             torch.from_numpy(generator.normal([2000, 1e7, 1e-6], [0.1, 1e5, 1e-6], (200, 3)))
         )
     if kind == "gaps":
         values = generator.normal(5, 2, (200, 4))
-        return splits_from(
+        return read(
             torch.from_numpy(np.where(values > 8, np.nan, values)), config=DataConfig(cells="gaps")
         )
     if kind == "laws":

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 
 from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, fit
-from variform.data.reading import splits_from
+from variform.data.reading import read
 from variform.objectives import ELBO
 from variform.system import processes
 from variform.training.fit import Interrupted
@@ -75,8 +75,10 @@ class Exploding(ELBO):
 def splits(condition=()):
     """97 training rows: the last batch of an epoch has one row, which two processes cannot share."""
     pixels = np.random.default_rng(0).integers(0, 256, (130, 4, 4), dtype=np.uint8)
-    worker_splits = splits_from(
-        pixels, np.arange(130) % 3, config=DataConfig(binarise="dynamic", condition=condition)
+    worker_splits = read(
+        pixels,
+        labels=np.arange(130) % 3,
+        config=DataConfig(binarise="dynamic", condition=condition),
     )
     train = worker_splits.train.take(torch.arange(97) % len(worker_splits.train))
     return train, worker_splits.valid

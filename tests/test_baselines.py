@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn.decomposition import PCA
 
 from variform import DataConfig, ModelConfig, build_vae, evaluate
-from variform.data.reading import splits_from
+from variform.data.reading import read
 from variform.evaluation.baselines import evaluate_baselines, pca
 from variform.evaluation.components import fit_pca
 from variform.evaluation.log_likelihood import score
@@ -33,7 +33,7 @@ def graded(rows=400, sizes=(1000.0, 1.0, 1e-3, 10.0, 0.1)):
 
 
 def model_of(raw, *, dim=2, scaling="standard", likelihood="gaussian-shared"):
-    splits = splits_from(raw, config=DataConfig(scaling=scaling))
+    splits = read(raw, config=DataConfig(scaling=scaling))
     model = ModelConfig(latent_dim=dim, likelihood=likelihood, hidden=())
     return splits, build_vae(model, splits.schema, moments=splits.train.moments()).double()
 

@@ -7,7 +7,7 @@ from scipy import optimize, stats
 from sklearn.datasets import load_wine
 
 from variform import DataConfig, ModelConfig, build_vae, evaluate
-from variform.data.reading import read, splits_from
+from variform.data.reading import read
 from variform.evaluation.baselines import evaluate_baselines
 from variform.evaluation.components import MixedCoding, fit_pca, fit_with_gaps
 from variform.evaluation.log_likelihood import score
@@ -195,7 +195,7 @@ def test_mixed_tables_with_gaps_have_their_peer_and_are_told_what_was_done(wine)
 
 def test_a_table_of_numbers_with_gaps_has_pca_with_the_density_of_what_is_observed():
     _, x = gappy(600, 5, 0.2)
-    splits = splits_from(
+    splits = read(
         torch.from_numpy(x) * torch.tensor([1.0, 10.0, 0.1, 1.0, 5.0]),
         config=DataConfig(cells="gaps"),
     )

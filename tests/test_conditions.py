@@ -24,7 +24,7 @@ from variform import (
     read,
 )
 from variform.data.conditions import Condition, occupancy, remarks
-from variform.data.reading import read_rows, splits_from
+from variform.data.reading import read_rows
 from variform.data.schema import Schema
 from variform.evaluation import exploration
 from variform.evaluation.log_likelihood import score
@@ -230,7 +230,7 @@ def test_images_come_with_a_list_of_what_the_model_was_told(tmp_path, monkeypatc
 )
 def test_conditions_that_are_not_there_are_refused(config, message):
     with pytest.raises(ValueError, match=message):
-        splits_from(torch.rand(50, 3), config=config)
+        read(torch.rand(50, 3), config=config)
 
 
 def test_what_rows_are_told_is_part_of_the_fingerprint(tmp_path):

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from variform.config.data import DataConfig
-from variform.data.reading import read, read_points, read_rows, splits_from
+from variform.data.reading import read, read_points, read_rows
 
 NOISE = np.random.default_rng(3)
 ROWS = NOISE.normal(size=(120, 4))
@@ -254,8 +254,8 @@ def test_a_series_is_refused_with_the_way_to_a_table(tmp_path):
     with pytest.raises(ValueError, match=r"one series. Save x\[:, None\].*sliding_window_view"):
         read(tmp_path / "a.npy")
     windows = np.lib.stride_tricks.sliding_window_view(series, 24)[::24]
-    assert splits_from(windows).schema.shape == splits_from(series.reshape(100, 24)).schema.shape
-    assert splits_from(series[:, None]).schema.columns == ("column 1",)
+    assert read(windows).schema.shape == read(series.reshape(100, 24)).schema.shape
+    assert read(series[:, None]).schema.columns == ("column 1",)
 
 
 def test_arrays_in_the_format_of_mnist_stay_pictures(tmp_path):

@@ -9,7 +9,7 @@ from torch import nn
 from variform import TrainConfig, build_objective
 from variform.config.data import DataConfig
 from variform.config.training import OBJECTIVE_OPTIONS
-from variform.data.reading import splits_from
+from variform.data.reading import read
 from variform.objectives import ELBO, Corruption
 from variform.system import draws
 
@@ -66,7 +66,7 @@ def test_many_processes_see_the_noise_that_one_sees(noise):
 
 def test_noise_is_in_the_range_of_each_column_as_the_model_sees_it():
     rows = np.random.default_rng(0).normal([3, -70], [0.1, 5], (300, 2)).astype(np.float32)
-    data = splits_from(rows)
+    data = read(rows)
     noisy = Corruption.of("salt-and-pepper", 1.0, data.train.schema)(data.train.prepared())
     expected = (rows - rows.mean(0)) / rows.std(0)
     for column in range(2):
@@ -83,7 +83,7 @@ def test_noise_is_in_the_range_of_each_column_as_the_model_sees_it():
 
 def test_binarised_pixels_are_flipped_to_zeros_and_ones():
     pixels = np.random.default_rng(0).integers(0, 256, (130, 4, 4), dtype=np.uint8)
-    data = splits_from(pixels, config=DataConfig(binarise="dynamic"))
+    data = read(pixels, config=DataConfig(binarise="dynamic"))
     noisy = Corruption.of("salt-and-pepper", 0.5, data.train.schema)(data.train.prepared().double())
     assert set(noisy.unique().tolist()) == {0.0, 1.0}
 

@@ -19,7 +19,7 @@ from PIL import Image
 from variform.config.data import DataConfig
 from variform.data.dataset import Dataset, StoredRows
 from variform.data.order import epoch_order
-from variform.data.reading import dataset_from, read, read_points, read_rows, splits_from
+from variform.data.reading import dataset_from, read, read_points, read_rows
 from variform.data.schema import Schema
 from variform.data.sources.source import Shards
 
@@ -321,7 +321,7 @@ def test_rows_that_are_expected_are_read_in_whole_stretches_of_their_files(tmp_p
     monkeypatch.setattr(os, "posix_fadvise", advise)
     monkeypatch.setattr("variform.data.sources.source._READ_THROUGH", 100)  # bytes, five rows
     files = {f"part-{part}.npy": npy(LARGE[start:stop]) for part, start, stop in SHARDS}
-    data = read_rows(write(tmp_path, files), splits_from(LARGE).schema)
+    data = read_rows(write(tmp_path, files), read(LARGE).schema)
     data.expect(torch.tensor([3]))
     splits = read(tmp_path, DataConfig(memory_map="on"))
     assert not asked and isinstance(splits.train.raw, StoredRows)
@@ -414,14 +414,10 @@ def test_files_that_cannot_stay_on_disk_are_refused(tmp_path, name, content, mes
 def test_moments_are_those_of_all_rows_at_once(monkeypatch):
     monkeypatch.setattr("variform.data.dataset.VALUES_AT_ONCE", 40)
     for values in (NUMBERS + 1e4, PIXELS, NUMBERS[:7]):
-        data = (
-            Dataset(torch.from_numpy(values), splits_from(NUMBERS).schema)
-            if len(values) == 7
-            else None
-        )
+        data = Dataset(torch.from_numpy(values), read(NUMBERS).schema) if len(values) == 7 else None
         data = (
             data
-            or splits_from(
+            or read(
                 values, config=DataConfig(binarise="dynamic" if values is PIXELS else "none")
             ).train
         )
@@ -443,7 +439,7 @@ def test_images_become_upright_on_white_and_of_one_size(tmp_path):
     exif[0x0112] = 6  # turned by a quarter
     lying = png(np.eye(6, 4, dtype=np.uint8), exif=exif)
     files = {"a/clear.png": png(clear), "a/turned.png": lying}
-    schema = splits_from(PIXELS).schema
+    schema = read(PIXELS).schema
     schema = replace(schema, shape=(1, 4, 6))
     clear_read, turned = read_rows(write(tmp_path, files), schema).raw[:, 0].numpy()
     assert (clear_read == 255).all()
@@ -453,9 +449,7 @@ def test_images_become_upright_on_white_and_of_one_size(tmp_path):
 
 
 def test_the_note_on_a_split_says_how_large_it_is():
-    splits = splits_from(
-        torch.arange(1000.0)[:, None] % 60
-    )  # sixty different rows, which stay together
+    splits = read(torch.arange(1000.0)[:, None] % 60)  # sixty different rows, which stay together
     valid, test = (f"{len(part) / 1000:.1%}" for part in (splits.valid, splits.test))
     assert f"split: by hash of each row, {valid} for validation and {test} for test" in splits.notes
 
@@ -465,7 +459,7 @@ def test_the_note_on_a_split_says_how_large_it_is():
     "values", [NUMBERS, PIXELS, NUMBERS.reshape(40, 2, 3)], ids=["table", "pixels", "real image"]
 )
 def test_scaling_does_what_it_says_and_is_undone_by_restore(values, scaling):
-    splits = splits_from(values, config=DataConfig(scaling=scaling))
+    splits = read(values, config=DataConfig(scaling=scaling))
     schema, x = splits.schema, splits.train.prepared()
     assert x.dtype == torch.float32
     over = 0 if schema.kind == "table" else (0, 1, 2, 3)
@@ -499,7 +493,7 @@ def test_scaling_does_what_it_says_and_is_undone_by_restore(values, scaling):
     ],
 )
 def test_auto_scaling_maps_to_the_unit_interval(values, scale, levels):
-    splits = splits_from(values)
+    splits = read(values)
     schema = splits.schema
     everywhere = torch.cat([part.prepared() for part in (splits.train, splits.valid, splits.test)])
     assert set(schema.scale) == {scale} and schema.levels == levels
@@ -511,13 +505,13 @@ def test_auto_scaling_maps_to_the_unit_interval(values, scale, levels):
 
 
 def test_schema_survives_json_exactly():
-    schema = splits_from(NUMBERS * math.pi, LABELS, config=DataConfig(scaling="standard")).schema
+    schema = read(NUMBERS * math.pi, labels=LABELS, config=DataConfig(scaling="standard")).schema
     assert Schema.from_dict(json.loads(json.dumps(schema.to_dict()))) == schema
 
 
 def test_equal_rows_stay_together_and_fractions_are_near_80_10_10():
     rows = NOISE.normal(size=(10_000, 2)).astype(np.float32)
-    splits = splits_from(np.concatenate([rows, rows[:3000]]))
+    splits = read(np.concatenate([rows, rows[:3000]]))
     sets = [
         set(pairs(part.raw.numpy(), [None] * len(part)))
         for part in (splits.train, splits.valid, splits.test)
@@ -534,15 +528,13 @@ def test_equal_rows_stay_together_and_fractions_are_near_80_10_10():
 
 
 def test_a_row_keeps_its_split_when_rows_are_added_or_moved():
-    before = set(everything(splits_from(NUMBERS)))
-    test = set(
-        pairs(splits_from(NUMBERS).test.raw.numpy(), [None] * len(splits_from(NUMBERS).test))
-    )
-    grown = splits_from(np.concatenate([NUMBERS + 1, NUMBERS[::-1]]))
+    before = set(everything(read(NUMBERS)))
+    test = set(pairs(read(NUMBERS).test.raw.numpy(), [None] * len(read(NUMBERS).test)))
+    grown = read(np.concatenate([NUMBERS + 1, NUMBERS[::-1]]))
     assert set(pairs(grown.test.raw.numpy(), [None] * len(grown.test))) & before == test
-    other = splits_from(NUMBERS, config=DataConfig(split_seed=1))
+    other = read(NUMBERS, config=DataConfig(split_seed=1))
     assert set(pairs(other.test.raw.numpy(), [None] * len(other.test))) != test
-    assert other.fingerprint == splits_from(NUMBERS).fingerprint != grown.fingerprint
+    assert other.fingerprint == read(NUMBERS).fingerprint != grown.fingerprint
 
 
 def test_test_rows_that_are_also_in_train_are_counted(tmp_path):
@@ -710,7 +702,7 @@ def test_bernoulli_error_names_the_column_and_its_raw_value(tmp_path):
         (
             "a.npy",
             {"label": "kind"},
-            "`label` names the label column of a file whose columns have names, such as a .csv file; a.npy is none",
+            "`label` names the label column of a table whose columns have names, such as a .csv file; a.npy is none",
         ),
         (
             "a.npy",
@@ -734,10 +726,10 @@ def test_options_that_do_not_apply_are_refused(tmp_path, name, options, message)
     with pytest.raises(ValueError, match=message):
         read(path, DataConfig(**options))
     with pytest.raises(ValueError, match=message.replace(name, "array")):
-        splits_from(NUMBERS, config=DataConfig(**options))
+        read(NUMBERS, config=DataConfig(**options))
     if "key" in options:
         with pytest.raises(ValueError, match=message):
-            read_rows(path, splits_from(NUMBERS).schema, DataConfig(key="x"))
+            read_rows(path, read(NUMBERS).schema, DataConfig(key="x"))
 
 
 def test_nan_rows_are_counted_within_their_split(tmp_path):
@@ -806,7 +798,7 @@ def test_rows_of_another_form_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"shape \(3,\) of designs.csv; new.npy has \(2,\)"):
         read_rows(write(tmp_path, {"new.npy": npy(NUMBERS[:, :2])}), schema)
     with pytest.raises(ValueError, match="whole numbers from 0 to 255"):
-        read_rows(write(tmp_path, {"new.npy": npy(PIXELS / 255)}), splits_from(PIXELS).schema)
+        read_rows(write(tmp_path, {"new.npy": npy(PIXELS / 255)}), read(PIXELS).schema)
 
 
 def test_a_source_that_is_not_there_names_its_neighbour(tmp_path):

@@ -18,7 +18,7 @@ from test_training import (
 )
 
 from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, evaluate, fit
-from variform.data.reading import splits_from
+from variform.data.reading import read
 from variform.training.divergence import SLOWER, TRIES, risen
 from variform.training.fit import Interrupted, NonFiniteError
 
@@ -26,7 +26,7 @@ from variform.training.fit import Interrupted, NonFiniteError
 @pytest.fixture(scope="module")
 def grey():
     pixels = np.random.default_rng(0).integers(0, 256, (130, 4, 4), dtype=np.uint8)
-    return splits_from(pixels, config=DataConfig(binarise="dynamic"))
+    return read(pixels, config=DataConfig(binarise="dynamic"))
 
 
 class Exploding(Stopping):
@@ -235,7 +235,7 @@ def with_tails(seed):
         size=(2, 6)
     ) + 0.3 * generator.normal(size=(300, 6))
     x = np.vstack([27 * x.std(0) * np.sign(x[:1]), x])
-    return splits_from(torch.from_numpy(x).float())
+    return read(torch.from_numpy(x).float())
 
 
 @pytest.mark.parametrize("hidden", [(), (50,)], ids=["linear", "mlp"])

@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 
 from variform import VAE, DataConfig, ModelConfig, build_vae, evaluate, read
 from variform.data.dataset import Dataset
-from variform.data.reading import dataset_from, splits_from
+from variform.data.reading import dataset_from
 from variform.evaluation import log_likelihood
 from variform.evaluation.baselines import pca, trivial
 from variform.evaluation.latents import active_units
@@ -98,7 +98,7 @@ def test_scores_do_not_depend_on_chunks_of_rows():
 def test_density_in_the_users_units_follows_the_change_of_variables():
     """Standardising is part of the model: log p(raw) = log p(x) - sum log std, whatever unit the table is in."""
     raw = torch.randn(400, 3) * torch.tensor([10.0, 0.01, 1.0]) + torch.tensor([100.0, 0.0, -5.0])
-    splits = splits_from(raw, config=DataConfig(scaling="standard"))
+    splits = read(raw, config=DataConfig(scaling="standard"))
     model = ModelConfig(latent_dim=1, likelihood="gaussian-shared", hidden=())
     vae = build_vae(model, splits.schema, moments=splits.train.moments())
     log_px = score(vae.double(), splits.test, samples=10).log_px
@@ -137,7 +137,7 @@ def test_baselines_of_more_rows_than_fit_into_memory_use_some_and_say_so(monkeyp
     raw = latents @ torch.randn(2, 6, generator=generator) + 0.1 * torch.randn(
         20_000, 6, generator=generator
     )
-    splits = splits_from(raw, config=DataConfig(scaling="none"))
+    splits = read(raw, config=DataConfig(scaling="none"))
     vae = build_vae(ModelConfig(latent_dim=2, likelihood="gaussian"), splits.schema)
     whole = [baseline(vae, splits.test, splits.train) for baseline in (pca, trivial)]
     assert not any("note" in numbers for numbers in whole)
@@ -168,7 +168,7 @@ def test_trivial_models_equal_scipys():
     expected = -stats.bernoulli(probability).logpmf(test).sum(1).mean()
     assert trivial(vae, splits.test, splits.train)["nll"]["mean"] == pytest.approx(expected)
 
-    splits = splits_from(torch.randn(300, 4) * 3 + 1, config=DataConfig(scaling="none"))
+    splits = read(torch.randn(300, 4) * 3 + 1, config=DataConfig(scaling="none"))
     vae = build_vae(ModelConfig(latent_dim=2, likelihood="gaussian"), splits.schema)
     train, test = (part.raw.double().numpy() for part in (splits.train, splits.test))
     expected = -stats.norm(train.mean(0), train.std(0)).logpdf(test).sum(1).mean()
@@ -205,7 +205,7 @@ def test_bits_per_dim_of_a_fair_coin_is_one():
 
 def test_bits_per_dim_of_uniform_levels_is_the_logarithm_of_their_number():
     """A Gaussian as wide as the levels are uniform: a density of 1 on [0, 1] costs log2(255) bits a pixel."""
-    splits = splits_from(torch.randint(0, 256, (100, 1, 4, 4), dtype=torch.uint8))
+    splits = read(torch.randint(0, 256, (100, 1, 4, 4), dtype=torch.uint8))
     vae = build_vae(ModelConfig(latent_dim=1, likelihood="gaussian-identity"), splits.schema)
     assert bits_per_dim(vae, splits.schema, torch.zeros(len(splits.test))).mean == pytest.approx(
         math.log2(255)
@@ -343,7 +343,7 @@ def test_compiled_scores_are_the_scores(monkeypatch):
 
 
 def test_evaluate_in_raw_units_keeps_elbo_and_its_parts_together():
-    splits = splits_from(torch.randn(300, 2) * 50, config=DataConfig(scaling="standard"))
+    splits = read(torch.randn(300, 2) * 50, config=DataConfig(scaling="standard"))
     vae = build_vae(ModelConfig(latent_dim=1, likelihood="gaussian"), splits.schema).double()
     numbers = evaluate(vae, splits.test, samples=20)
     assert numbers["elbo"]["mean"] == pytest.approx(
@@ -357,7 +357,7 @@ def test_a_probability_has_no_jacobian():
     x = (torch.rand(300, 6) > 0.5).double()
     numbers = []
     for factor in (1, 5):
-        splits = splits_from(x * factor, config=DataConfig(scaling="unit"))
+        splits = read(x * factor, config=DataConfig(scaling="unit"))
         vae = build_vae(ModelConfig(latent_dim=1), splits.schema).double()
         numbers.append(
             (
@@ -402,7 +402,7 @@ def test_binarised_rows_are_the_same_for_every_model_and_number_of_samples():
     ids=["pixels", "raw pixels", "binarised", "narrow column", "standardised"],
 )
 def test_the_floor_of_a_learned_variance_is_below_what_the_data_can_show(raw, options, expected):
-    splits = splits_from(raw, config=DataConfig(**options))
+    splits = read(raw, config=DataConfig(**options))
     vae = build_vae(ModelConfig(latent_dim=1, likelihood="gaussian"), splits.schema)
     assert vae.likelihood.min_std == pytest.approx(expected, rel=0.05)
 
@@ -412,7 +412,7 @@ def test_bits_per_dim_is_for_levels_only_and_knows_binarised_ones():
         (torch.rand(200, 1, 4, 4), {}, False),
         (torch.randint(0, 256, (200, 1, 4, 4), dtype=torch.uint8), {"binarise": "threshold"}, True),
     ):
-        splits = splits_from(raw, config=DataConfig(**options))
+        splits = read(raw, config=DataConfig(**options))
         vae = build_vae(
             ModelConfig(latent_dim=1, likelihood="gaussian-identity"), splits.schema
         ).double()

@@ -7,7 +7,6 @@ from scipy import stats
 from sklearn.decomposition import PCA
 
 from variform import DataConfig, ModelConfig, build_vae, read
-from variform.data.reading import splits_from
 from variform.data.schema import Schema
 from variform.evaluation import exploration
 from variform.model.priors import MixturePrior
@@ -127,7 +126,7 @@ def test_encode_is_the_posterior_and_the_same_every_time(digits):
 
 
 def test_decode_gives_the_users_units_and_draws_only_when_asked(digits):
-    splits = splits_from(torch.randn(200, 2) * 5 + 50, config=DataConfig(scaling="standard"))
+    splits = read(torch.randn(200, 2) * 5 + 50, config=DataConfig(scaling="standard"))
     vae = model(splits.schema, 2, likelihood="gaussian-identity").eval()
     with torch.no_grad():
         for part in (vae.decoder.output.weight, vae.decoder.output.bias):
@@ -219,7 +218,7 @@ def test_tidy_rows_hold_what_their_laws_can_and_nothing_is_clipped_to_the_data()
         random.lognormal(0, 1, 400),
         random.beta(0.8, 0.8, 400),
     ]
-    schema = splits_from(np.column_stack(columns), config=DataConfig(cells="mixed")).schema
+    schema = read(np.column_stack(columns), config=DataConfig(cells="mixed")).schema
     assert schema.kinds == ("real", "count", "ordinal", "positive", "bounded")
     raw = torch.tensor([[99.0, -2.0, 1.0, -0.1, 1.1], [-99.0, 1e4 + 0.4, 3.4, 1e6, 0.3]])
     tidy = schema.tidy(raw)
@@ -229,9 +228,7 @@ def test_tidy_rows_hold_what_their_laws_can_and_nothing_is_clipped_to_the_data()
 
 def test_what_a_gaussian_puts_below_zero_is_counted():
     random = np.random.default_rng(0)
-    schema = splits_from(
-        np.column_stack([random.lognormal(0, 1, 300), random.normal(0, 1, 300)])
-    ).schema
+    schema = read(np.column_stack([random.lognormal(0, 1, 300), random.normal(0, 1, 300)])).schema
     (remark,) = exploration.remarks(schema, np.array([[-0.5, -3.0], [0.5, -3.0], [-0.1, 0.0]]))
     assert "column 1 in 2 of 3 rows" in remark and "column 2" not in remark
 
@@ -241,7 +238,7 @@ def test_what_a_real_column_of_a_mixed_table_puts_below_zero_is_counted():
     random = np.random.default_rng(0)
     values = np.abs(random.normal(0, 1, (400, 1))).repeat(2, 1)
     config = DataConfig(cells="mixed", reals=("column 1", "column 2"))
-    splits = splits_from(values, config=config)
+    splits = read(values, config=config)
     vae = build_vae(ModelConfig(latent_dim=1, hidden=(), likelihood="mixed"), splits.schema)
     with torch.no_grad():
         for parameter in vae.decoder.parameters():
@@ -259,7 +256,7 @@ def test_values_that_the_data_hold_exactly_and_new_rows_do_not_are_named():
     random = np.random.default_rng(0)
     rows = random.normal(5, 1, (600, 3))
     rows[:, 1] = np.where(random.random(600) < 0.6, 7.25, rows[:, 1])
-    splits = splits_from(rows, config=DataConfig(cells="mixed", spikes=("column 2=none",)))
+    splits = read(rows, config=DataConfig(cells="mixed", spikes=("column 2=none",)))
     share = float((splits.train.raw[:, 1] == 7.25).double().mean())
     assert splits.schema.modes == ((0, 0), (7.25, pytest.approx(share)), (0, 0))
     new = random.normal(5, 0.1, (200, 3))

@@ -15,7 +15,6 @@ from PIL import Image
 
 from variform import ModelConfig, build_vae, evaluate, read
 from variform.config.data import DataConfig
-from variform.data.reading import splits_from
 from variform.evaluation import exploration
 from variform.pages.explorer.contents import Law, event, gather
 from variform.pages.explorer.page import Page, render
@@ -111,8 +110,8 @@ def pages(tmp_path_factory):
 def table_with_html():
     """Rows with a label that ends a script and a column whose name is HTML."""
     random = np.random.default_rng(0)
-    data = splits_from(
-        random.normal(5, 1, (200, 3)), np.array(["plain", HOSTILE])[np.arange(200) % 2]
+    data = read(
+        random.normal(5, 1, (200, 3)), labels=np.array(["plain", HOSTILE])[np.arange(200) % 2]
     )
     schema = data.schema
     object.__setattr__(schema, "columns", (HTML_NAME, "b", "c"))
@@ -146,7 +145,7 @@ def test_the_rows_of_a_page_are_a_seeded_draw_and_hold_the_worst_reconstructions
     random = np.random.default_rng(0)
     rows = random.normal(0, 1, (30_000, 60))
     rows[:, 1] += rows[:, 0]
-    splits = splits_from(rows, config=DataConfig(cells="mixed"))
+    splits = read(rows, config=DataConfig(cells="mixed"))
     vae = build_vae(ModelConfig(latent_dim=2, hidden=(8,), likelihood="mixed"), splits.schema)
     numbers = evaluate(vae, splits.test, samples=2)
     first, again = (gather(vae, splits, numbers, laws=[], seed=3) for _ in range(2))
@@ -178,7 +177,7 @@ def test_thumbnails_are_the_rows(tmp_path):
 
 
 def test_a_table_of_many_numbered_columns_is_a_curve():
-    rows = splits_from(np.random.default_rng(0).normal(size=(50, 20)))
+    rows = read(np.random.default_rng(0).normal(size=(50, 20)))
     names = tuple(f"{400 + 10 * k} nm" for k in range(20))
     object.__setattr__(rows.schema, "columns", names)
     law_event = event(rows.schema)

@@ -13,7 +13,6 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from variform import VAE, ModelConfig, TrainConfig, build_objective, build_vae, fit, read, save
-from variform.data.reading import splits_from
 from variform.export.inspection import inspect
 from variform.export.model_file import load_vae
 from variform.export.rows import write_images, write_rows
@@ -24,7 +23,7 @@ from variform.model.priors import StandardNormalPrior
 from variform.system.files import replacing, to_json, write_text
 from variform.system.sealing import FORMAT, checksum
 
-TABLE = splits_from(np.random.default_rng(0).normal([3, -70], [1, 20], (200, 2)), name="designs")
+TABLE = read(np.random.default_rng(0).normal([3, -70], [1, 20], (200, 2)), name="designs")
 MODELS = {
     "bernoulli": (
         "digits",
@@ -87,7 +86,7 @@ def saved(tmp_path_factory):
     """The bytes of a small model file."""
     path = tmp_path_factory.mktemp("saved") / "model.safetensors"
     save(
-        build_vae(ModelConfig(latent_dim=1, hidden=(2,)), splits_from(torch.rand(60, 2)).schema),
+        build_vae(ModelConfig(latent_dim=1, hidden=(2,)), read(torch.rand(60, 2)).schema),
         path,
     )
     return path.read_bytes()

@@ -11,7 +11,7 @@ from variform.config.data import DataConfig
 from variform.data.dataset import PARTS
 from variform.data.families import Neighbourhood
 from variform.data.groups import near_rows
-from variform.data.reading import _splits, read, splits_from
+from variform.data.reading import _splits, read
 from variform.data.sources.source import Source
 
 NOISE = np.random.default_rng(0)
@@ -81,7 +81,7 @@ FAMILIES = DataConfig(group="families", tolerance=TOLERANCE)
 
 
 def test_no_family_is_in_two_parts_and_the_shares_that_leak_are_true():
-    apart, joined = splits_from(ROWS), splits_from(ROWS, config=FAMILIES)
+    apart, joined = read(ROWS), read(ROWS, config=FAMILIES)
     parts = parts_of(joined)
     assert all(len(set(parts[base == BASES])) == 1 for base in range(120))
     assert len(set(parts)) == 3 and apart.leaks == {}
@@ -94,20 +94,18 @@ def test_no_family_is_in_two_parts_and_the_shares_that_leak_are_true():
     (note,) = [note for note in joined.notes if note.startswith("leak")]
     assert f"{shares[0]:.1%} of the test rows" in note and "0.0%" in note
     assert any("120 families" in note for note in joined.notes)
-    told = splits_from(
-        ROWS, config=DataConfig(tolerance=TOLERANCE)
-    )  # the rows stay where they were
+    told = read(ROWS, config=DataConfig(tolerance=TOLERANCE))  # the rows stay where they were
     assert told.leaks == joined.leaks and (parts_of(told) == parts_of(apart)).all()
 
 
 def test_families_stay_where_they_are_when_rows_move_or_come():
     order = NOISE.permutation(len(ROWS))
-    parts = parts_of(splits_from(ROWS, config=FAMILIES))
-    assert (parts_of(splits_from(ROWS[order], config=FAMILIES)) == parts[order]).all()
+    parts = parts_of(read(ROWS, config=FAMILIES))
+    assert (parts_of(read(ROWS[order], config=FAMILIES)) == parts[order]).all()
     more = np.concatenate([ROWS, NOISE.normal(size=(50, 30))])
-    assert (parts_of(splits_from(more, config=FAMILIES))[: len(ROWS)] == parts).all()
+    assert (parts_of(read(more, config=FAMILIES))[: len(ROWS)] == parts).all()
     other = parts_of(
-        splits_from(ROWS, config=DataConfig(group="families", tolerance=TOLERANCE, split_seed=1))
+        read(ROWS, config=DataConfig(group="families", tolerance=TOLERANCE, split_seed=1))
     )
     assert (other != parts).any()
 
@@ -116,14 +114,14 @@ def test_without_a_tolerance_a_twentieth_of_the_spread_is_taken_and_said():
     """The spread that the model's scaling sees: columns of other units count alike."""
     units = 10.0 ** NOISE.uniform(-3, 3, 30)
     for rows in (ROWS, ROWS * units):
-        splits = splits_from(rows, config=DataConfig(group="families"))
+        splits = read(rows, config=DataConfig(group="families"))
         parts = parts_of(splits)
         assert all(len(set(parts[base == BASES])) == 1 for base in range(120))
         assert splits.leaks["by_group"] == 0 < splits.leaks["by_row"]
         (note,) = [note for note in splits.notes if note.startswith("leak")]
         assert "0.05 standard deviations" in note and "`tolerance`" in note
     curve = NOISE.normal(size=(200, 1)) * np.linspace(1, 2, 20)  # one scale, so in its own unit
-    splits = splits_from(curve, config=DataConfig(group="families"))
+    splits = read(curve, config=DataConfig(group="families"))
     spread = np.sqrt(np.mean(np.var(curve, axis=0)))
     assert splits.scaling == "common" and any(
         f"{spread / 20:.2g} of each other" in note for note in splits.notes
@@ -133,7 +131,7 @@ def test_without_a_tolerance_a_twentieth_of_the_spread_is_taken_and_said():
 def test_rows_whose_gaps_or_categories_differ_are_never_near():
     rows = np.repeat(NOISE.normal(size=(60, 4)), 2, axis=0)
     rows[1::4, 2] = np.nan  # every other pair
-    splits = splits_from(rows, config=DataConfig(cells="gaps"))
+    splits = read(rows, config=DataConfig(cells="gaps"))
     near = near_rows(splits.train.raw, splits.schema, DataConfig(tolerance=0.5, cells="gaps"))
     values = splits.train.raw.numpy()
     missing = np.isnan(values)
@@ -168,7 +166,7 @@ def test_no_group_of_a_column_is_in_two_parts():
         assert splits.leaks["by_group"] == 0 < splits.leaks["by_row"]
     nobody = np.array([None if base < 60 else base for base in BASES], object)
     parts = parts_of(_splits(Source("cars.csv", ROWS, groups=nobody), DataConfig(group="maker")))
-    by_row = parts_of(splits_from(ROWS))
+    by_row = parts_of(read(ROWS))
     assert (parts[BASES < 60] == by_row[BASES < 60]).all()
 
 
@@ -184,13 +182,13 @@ def test_a_source_that_comes_split_keeps_its_split_and_its_leak_is_told():
 def test_few_different_rows_are_split_by_their_numbers_where_that_is_asked_for():
     rows = np.repeat(NOISE.normal(size=(3, 4)), 150, axis=0)
     with pytest.raises(ValueError, match=r"the 450 rows of array are 3 different ones") as refused:
-        splits_from(rows)
+        read(rows)
     assert "`group='rows'`" in str(refused.value) and "more rows" not in str(refused.value)
-    splits = splits_from(rows, config=DataConfig(group="rows"))
+    splits = read(rows, config=DataConfig(group="rows"))
     assert min(len(splits.valid), len(splits.test)) > 20
     assert splits.leaks["by_group"] == 1
 
 
 def test_a_group_that_is_not_there_is_refused_with_what_is():
     with pytest.raises(ValueError, match=r"array has no column 'maker'.*`group='families'`"):
-        splits_from(ROWS, config=DataConfig(group="maker"))
+        read(ROWS, config=DataConfig(group="maker"))

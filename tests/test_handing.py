@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from variform import ModelConfig, build_vae, load, read
-from variform.data.reading import splits_from
 from variform.data.schema import Schema
 from variform.evaluation import exploration
 from variform.export.handover import hand_over
@@ -130,7 +129,7 @@ def test_numpy_answers_as_torch_where_there_is_no_torch(asked, tmp_path):
 
 @pytest.fixture
 def small():
-    data = splits_from(np.random.default_rng(0).normal([3, -70], [1, 20], (200, 2)), name="designs")
+    data = read(np.random.default_rng(0).normal([3, -70], [1, 20], (200, 2)), name="designs")
     return build_vae(ModelConfig(latent_dim=2, likelihood="gaussian", hidden=(4,)), data.schema)
 
 

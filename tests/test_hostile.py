@@ -31,7 +31,6 @@ from variform.config.data import DataConfig
 from variform.config.run import EvaluationConfig
 from variform.config.toml import from_toml
 from variform.config.training import TrainConfig
-from variform.data.reading import splits_from
 from variform.export.inspection import inspect
 from variform.export.model_file import load_vae
 from variform.export.sampler_file import load_sampler
@@ -107,7 +106,7 @@ def refused(path, content=None):
 
 
 def small(**options):
-    schema = splits_from(
+    schema = read(
         torch.rand(60, 3, generator=torch.Generator().manual_seed(0)), name="small"
     ).schema
     return build_vae(ModelConfig(**{"latent_dim": 2, "hidden": (4,)} | options), schema)

@@ -23,7 +23,7 @@ from variform import (
 )
 from variform.data.dataset import Dataset
 from variform.data.days import days_since_first
-from variform.data.reading import _rows_like, _splits, read_rows, rows_like, splits_from
+from variform.data.reading import _rows_like, _splits, read_rows, rows_like
 from variform.data.schema import Schema
 from variform.data.sources.source import Source
 from variform.distributions import DiagonalGaussian, LogitNormal, LogNormal, Mixed, Ordinal, Spiked
@@ -262,10 +262,10 @@ def test_smooth_columns_get_no_spikes_and_a_gaussian_stays_one():
     """Heights in whole centimetres repeat, and none stands out among its neighbours; nor do few rows make a spike."""
     random = np.random.default_rng(1)
     rows = np.column_stack([random.normal(170, 8, 800).round(), random.normal(50, 3, 800)])
-    schema = splits_from(rows, config=DataConfig(cells="mixed")).schema
+    schema = read(rows, config=DataConfig(cells="mixed")).schema
     assert schema.kinds == ("real", "real") and schema.spikes == () and schema.rules == ()
     few = np.column_stack([[7.0] * 4 + list(random.normal(7, 1, 36)), random.normal(0, 1, 40)])
-    assert splits_from(few, config=DataConfig(cells="mixed")).schema.spikes == ()
+    assert read(few, config=DataConfig(cells="mixed")).schema.spikes == ()
 
 
 def test_a_rule_must_hold_in_every_row_read_and_be_no_chance():
@@ -276,14 +276,14 @@ def test_a_rule_must_hold_in_every_row_read_and_be_no_chance():
     ruled = np.where(flag == 1, free, 3.0)
     config = DataConfig(cells="mixed", categories=("column 1",))
     table = np.column_stack([flag, ruled, random.normal(0, 1, 1000)])
-    assert len(splits_from(table, config=config).schema.rules) == 1
-    held_out = splits_from(table, config=config).test.index[0].item()
+    assert len(read(table, config=config).schema.rules) == 1
+    held_out = read(table, config=config).test.index[0].item()
     table[held_out, :2] = 0, 3.5
-    split = splits_from(table, config=config)
+    split = read(table, config=config)
     assert split.schema.rules == ()
     rare = np.where((flag == 1) & (random.random(1000) < 0.01), free, 3.0)
     rare_table = np.column_stack([flag, rare, random.normal(0, 1, 1000)])
-    assert splits_from(rare_table, config=config).schema.rules == ()
+    assert read(rare_table, config=config).schema.rules == ()
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ def test_the_trivial_model_of_spikes_and_positive_columns_is_counted_by_hand():
         np.float32
     )
     rows = np.column_stack([column, random.normal(1e3, 5, 500).astype(np.float32)])
-    splits = splits_from(rows, config=DataConfig(cells="mixed"))
+    splits = read(rows, config=DataConfig(cells="mixed"))
     assert splits.schema.kinds == ("positive", "real")
     vae = build_vae(ModelConfig(likelihood="mixed", latent_dim=1), splits.schema)
     numbers = trivial(vae, splits.test, splits.train)
@@ -468,7 +468,7 @@ def test_a_trained_model_draws_spikes_as_often_as_the_data_have_them():
     first = np.where(is_default, 0.5656, 0.5 + 0.05 * latent + random.normal(0, 0.01, 1200))
     second = np.exp(1 + latent + random.normal(0, 0.2, 1200))
     rows = np.column_stack([first, second]).astype(np.float32)
-    splits = splits_from(rows, config=DataConfig(cells="mixed"))
+    splits = read(rows, config=DataConfig(cells="mixed"))
     torch.set_default_dtype(torch.float32)
     vae = build_vae(
         ModelConfig(likelihood="mixed", latent_dim=2, hidden=(32,)),

@@ -26,7 +26,6 @@ from variform import (
 from variform.config.choices import COUNTED, LikelihoodName
 from variform.config.settling import reading
 from variform.data.marginals import Marginals
-from variform.data.reading import splits_from
 from variform.estimator import VAE as Estimator
 from variform.evaluation import exploration
 from variform.evaluation.baselines import trivial
@@ -111,7 +110,7 @@ def test_evaluation_uses_the_running_mean_that_training_left():
 def test_an_optimal_variance_settles_on_the_noise_of_the_data():
     """Planted: noise of standard deviation 0.3 around a plane of two dimensions."""
     raw = torch.randn(2000, 2) @ torch.randn(2, 10) + 0.3 * torch.randn(2000, 10)
-    data = splits_from(raw, config=DataConfig(scaling="none"))
+    data = read(raw, config=DataConfig(scaling="none"))
     config = ModelConfig(latent_dim=2, likelihood="gaussian-optimal", hidden=())
     vae = build_vae(config, data.schema, moments=data.train.moments())
     options = TrainConfig(steps=600, learning_rate=2e-2, schedule="cosine")
@@ -217,9 +216,7 @@ def test_every_likelihood_learns_and_has_plausible_numbers(name):
 def test_a_blank_decoder_costs_the_logarithm_of_the_number_of_levels():
     """Each of L levels has probability 1/L: log2(L) bits per dimension, without any Jacobian."""
     raw = torch.randint(0, 256, (100, 1, 4, 4), dtype=torch.uint8)
-    grey, cut = (
-        splits_from(raw, config=DataConfig(binarise=choice)) for choice in ("none", "threshold")
-    )
+    grey, cut = (read(raw, config=DataConfig(binarise=choice)) for choice in ("none", "threshold"))
     for data, bits in ((grey, 8.0), (cut, 1.0), (read("digits"), math.log2(17))):
         vae = build_vae(
             ModelConfig(latent_dim=1, likelihood="categorical", hidden=(), posterior_std="exp"),
@@ -311,7 +308,7 @@ NUMBERS = np.random.default_rng(0).integers(0, 9, (80, 3)).astype(float)
     ],
 )
 def test_data_that_do_not_fit_are_refused_with_the_column(name, column, options, message):
-    data = splits_from(np.c_[NUMBERS, column], config=DataConfig(**options))
+    data = read(np.c_[NUMBERS, column], config=DataConfig(**options))
     with pytest.raises(ValueError, match=message):
         build_vae(ModelConfig(likelihood=name), data.schema)
 
@@ -319,12 +316,12 @@ def test_data_that_do_not_fit_are_refused_with_the_column(name, column, options,
 def test_levels_that_are_scaled_otherwise_are_refused_and_zeros_and_ones_fit_every_law():
     raw = torch.randint(0, 256, (80, 1, 3, 3), dtype=torch.uint8)
     for scaling in ("none", "standard"):
-        schema = splits_from(raw, config=DataConfig(scaling=scaling)).schema
+        schema = read(raw, config=DataConfig(scaling=scaling)).schema
         with pytest.raises(
             ValueError, match=r"logistic needs levels scaled to \[0, 1\].*Use `scaling='unit'`"
         ):
             build_vae(ModelConfig(likelihood="logistic"), schema)
-    schema = splits_from(raw, config=DataConfig(binarise="threshold")).schema
+    schema = read(raw, config=DataConfig(binarise="threshold")).schema
     for name in NAMES:
         vae = build_vae(ModelConfig(latent_dim=1, likelihood=name, hidden=()), schema)
         assert getattr(vae.likelihood, "levels", 2) == 2
@@ -339,7 +336,7 @@ def test_counts_of_any_size_are_learned(name, most):
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(800, 1, generator=generator)
     rate = most / 8 * torch.exp(0.5 * hidden * torch.tensor([1.0, -1.0, 0.5, 1.5]))
-    data = splits_from(torch.poisson(rate, generator=generator), config=DataConfig(scaling="none"))
+    data = read(torch.poisson(rate, generator=generator), config=DataConfig(scaling="none"))
     config = TrainConfig(steps=300, batch_size=64, learning_rate=3e-3, compile="off")
     vae = build_vae(
         ModelConfig(latent_dim=1, likelihood=name, hidden=(32,)),
@@ -378,7 +375,7 @@ def for_all(name):
         generator.integers(0, 9, 200),
     ]
     config = DataConfig(cells="mixed", categories=("column 3",))
-    data = splits_from(np.stack(columns, 1), config=config)
+    data = read(np.stack(columns, 1), config=config)
     return data, build_vae(ModelConfig(latent_dim=2, likelihood=name, hidden=(16,)), data.schema)
 
 

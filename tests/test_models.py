@@ -18,7 +18,7 @@ from variform.config.data import DataConfig
 from variform.config.model import ModelConfig
 from variform.config.run import RunConfig
 from variform.config.training import TrainConfig
-from variform.data.reading import splits_from
+from variform.data.reading import read
 from variform.evaluation import exploration
 from variform.evaluation.imputation import impute
 from variform.evaluation.log_likelihood import score
@@ -46,7 +46,7 @@ def built(data, **options):
 
 @pytest.fixture(scope="module")
 def designs():
-    data = splits_from(DESIGNS, name="designs")
+    data = read(DESIGNS, name="designs")
     return data, built(data, latent_dim=1, likelihood="gaussian")
 
 
@@ -60,7 +60,7 @@ def conditional():
 def gappy():
     rows = DESIGNS.clone()
     rows[::4, 1] = math.nan
-    data = splits_from(rows, config=DataConfig(cells="gaps"), name="gappy")
+    data = read(rows, config=DataConfig(cells="gaps"), name="gappy")
     return data, built(data, latent_dim=1, likelihood="gaussian")
 
 
@@ -212,7 +212,7 @@ def test_mistakes_get_a_sentence(designs, gappy):
     ):
         with pytest.raises(ValueError, match=message):
             model.sample(**options)
-    unit = splits_from(torch.rand(100, 2), name="unit")
+    unit = read(torch.rand(100, 2), name="unit")
     with pytest.raises(
         ValueError, match=r"needs values in \[0, 1\]; column 'column 1' of x holds 3"
     ):

@@ -206,12 +206,12 @@ def test_models_and_estimators_give_the_k_of_their_estimates():
 def test_imputations_hold_the_k_of_their_weights(monkeypatch):
     """ArviZ on the weights that the imputation used; of few samples nothing is claimed."""
     from variform import impute
-    from variform.data.reading import splits_from
+    from variform.data.reading import read
     from variform.evaluation import imputation
 
     raw = torch.randn(200, 3)
     raw[::3, 1] = torch.nan
-    splits = splits_from(raw, config=DataConfig(cells="gaps"))
+    splits = read(raw, config=DataConfig(cells="gaps"))
     vae = build_vae(
         ModelConfig(latent_dim=1, hidden=(8,), likelihood="gaussian-shared"), splits.schema
     )

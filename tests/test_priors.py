@@ -19,7 +19,6 @@ from variform import (
     fit,
     read,
 )
-from variform.data.reading import splits_from
 from variform.evaluation.log_likelihood import score
 from variform.model.likelihoods import BernoulliLikelihood
 from variform.model.networks import MLP
@@ -112,7 +111,7 @@ def test_pseudo_inputs_start_like_the_data_and_can_all_move(digits):
 
 def test_pseudo_inputs_of_a_table_stay_in_the_range_of_each_column():
     rows = np.random.default_rng(0).normal([3, -70, 7], [1, 20, 1e-3], (300, 3))
-    data = splits_from(rows)
+    data = read(rows)
     vae = build_vae(
         ModelConfig(latent_dim=2, likelihood="gaussian", prior="vamp", components=400),
         data.schema,

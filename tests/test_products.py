@@ -9,7 +9,7 @@ from torch import nn
 
 from variform import ModelConfig, TrainConfig, build_objective, build_vae, fit
 from variform.config.settling import for_rows
-from variform.data.reading import splits_from
+from variform.data.reading import read
 from variform.evaluation import log_likelihood
 from variform.system import products
 from variform.system.draws import seeded
@@ -230,7 +230,7 @@ def test_what_is_timed_is_timed(monkeypatch):
 @pytest.fixture
 def wide():
     values = np.random.default_rng(0).normal(size=(96, 600)).astype(np.float32)
-    return splits_from(values)
+    return read(values)
 
 
 def trained(wide, config, **options):
@@ -285,7 +285,7 @@ def test_adam_gets_the_gradients_of_convolutions_in_the_order_of_their_weights(
 ):
     """Its fused kernel pairs numbers as they lie in memory, and gradients with channels last lie in another order."""
     images = np.random.default_rng(0).random((32, 1, 12, 12)).astype(np.float32)
-    splits = splits_from(images)
+    splits = read(images)
     model = ModelConfig(latent_dim=2, hidden=(16,), network="conv", filters=(4, 8))
     config = for_rows(TrainConfig(batch_size=16, compile=compile, epochs=1), len(splits.train))
     x = splits.train.batch(torch.arange(16))

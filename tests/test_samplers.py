@@ -13,7 +13,7 @@ from torch import nn
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from variform import VAE, DataConfig, ModelConfig, build_vae, read
-from variform.data.reading import dataset_from, splits_from
+from variform.data.reading import dataset_from
 from variform.distributions import DiagonalGaussian, FullGaussian, Mixture, StandardNormal
 from variform.distributions.temperature import tempered
 from variform.evaluation import samplers
@@ -256,7 +256,7 @@ def test_the_model_itself_keeps_its_prior():
 
 
 def test_compare_ranks_the_law_of_the_data_above_the_prior(fitted):
-    splits = splits_from(planted(2400, seed=2), name="planted", config=DataConfig(scaling="none"))
+    splits = read(planted(2400, seed=2), name="planted", config=DataConfig(scaling="none"))
     vae = echo(log_var=2 * math.log(0.05))
     with torch.no_grad():
         vae.likelihood.raw_log_var.fill_(2 * math.log(0.05))
@@ -319,7 +319,7 @@ def test_some_rows_are_scored_as_they_are_among_all():
 
 def test_few_rows_with_all_samples_correct_the_nll_of_all(fitted, monkeypatch):
     """x = z + noise: what all samples of all rows give, within the errors, and the words for how it came about."""
-    splits = splits_from(planted(6000, seed=2), name="planted", config=DataConfig(scaling="none"))
+    splits = read(planted(6000, seed=2), name="planted", config=DataConfig(scaling="none"))
     vae = echo(log_var=2 * math.log(0.6))
     monkeypatch.setattr(samplers, "_FEW_SAMPLES", 5)
     results = []
@@ -368,7 +368,7 @@ def test_what_gives_generated_rows_away_is_said_with_its_columns():
     rows = random.normal(size=(900, 4))
     rows[:, 2] = np.where(random.random(900) < 0.8, 7.25, 7.25 + rows[:, 2])
     config = DataConfig(cells="mixed", reals=("column 3",), spikes=("column 3=none",))
-    splits = splits_from(rows, config=config)
+    splits = read(rows, config=config)
     vae = build_vae(
         ModelConfig(latent_dim=2, likelihood="mixed", hidden=()), splits.schema
     ).double()

@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 from variform import ModelConfig, TrainConfig, build_vae
 from variform.config.data import DataConfig
 from variform.config.run import EvaluationConfig, RunConfig
-from variform.data.reading import dataset_from, read, splits_from
+from variform.data.reading import dataset_from, read
 from variform.data.scaling import roughness
 from variform.evaluation.baselines import evaluate_baselines, pca
 from variform.runs.folder import open_run
@@ -35,7 +35,7 @@ ARCS = curves()
 
 def test_common_scaling_centres_each_column_and_divides_all_by_one_number():
     rows = NOISE.normal(5, [1, 2, 10], (400, 3))
-    splits = splits_from(rows, config=COMMON)
+    splits = read(rows, config=COMMON)
     train = splits.train.raw.double().numpy()
     spread = math.sqrt(np.mean(np.var(train, axis=0)))
     assert splits.schema.scale == pytest.approx([spread] * 3, rel=1e-12)
@@ -48,7 +48,7 @@ def test_common_scaling_centres_each_column_and_divides_all_by_one_number():
 def test_common_scaling_takes_constant_columns_and_gaps_but_neither_images_nor_one_row():
     gaps = ARCS.copy()
     gaps[::3, 7] = np.nan
-    splits = splits_from(gaps, config=DataConfig(scaling="common", cells="gaps"))
+    splits = read(gaps, config=DataConfig(scaling="common", cells="gaps"))
     train = splits.train.raw.double().numpy()
     assert splits.schema.low[0] == splits.schema.high[0]
     spread = math.sqrt(np.mean(np.nanvar(train, axis=0)))
@@ -56,11 +56,11 @@ def test_common_scaling_takes_constant_columns_and_gaps_but_neither_images_nor_o
     with pytest.raises(ValueError, match=r"holds images\. Use `scaling='standard'`"):
         read("digits", COMMON)
     with pytest.raises(ValueError, match="some column must vary"):
-        splits_from(np.repeat(ARCS[:1], 99, 0), config=DataConfig(scaling="common", group="rows"))
+        read(np.repeat(ARCS[:1], 99, 0), config=DataConfig(scaling="common", group="rows"))
 
 
 def test_pca_beside_common_scaling_is_that_of_centred_columns_in_their_own_unit():
-    splits = splits_from(ARCS, config=COMMON)
+    splits = read(ARCS, config=COMMON)
     vae = build_vae(ModelConfig(latent_dim=2, likelihood="gaussian-shared"), splits.schema)
     numbers = pca(vae, splits.test, splits.train)
     train, test = (part.raw.double().numpy() for part in (splits.train, splits.test))
@@ -72,7 +72,7 @@ def test_pca_beside_common_scaling_is_that_of_centred_columns_in_their_own_unit(
     baselines = evaluate_baselines(vae, splits.test, splits.train, None)
     assert "pca_own_units" not in baselines  # there is one metric only
     inner = ARCS[:, 1:-1]  # scikit-learn has no density where a column is constant
-    splits = splits_from(inner, config=COMMON)
+    splits = read(inner, config=COMMON)
     vae = build_vae(ModelConfig(latent_dim=2, likelihood="gaussian-shared"), splits.schema)
     known = PCA(2).fit(splits.train.raw.double().numpy())
     nll = pca(vae, splits.test, splits.train)["nll"]["mean"]
@@ -110,7 +110,7 @@ CHOICES = {
 def test_curves_and_coordinates_get_one_scale_unless_it_is_said_otherwise(name):
     rows, expected = np.float32(CHOICES[name][0]), CHOICES[name][1]
     cells = "gaps" if np.isnan(rows).any() else "numbers"
-    splits = splits_from(rows, config=DataConfig(cells=cells))
+    splits = read(rows, config=DataConfig(cells=cells))
     assert splits.scaling == expected
     said = [note for note in splits.notes if "`scaling='standard'`" in note]
     assert len(said) == (expected == "common")
@@ -118,7 +118,7 @@ def test_curves_and_coordinates_get_one_scale_unless_it_is_said_otherwise(name):
     assert all(("constant" in note) == (fixed > 0) and str(fixed or "") in note for note in said)
     varies = [(low < high) for low, high in zip(splits.schema.low, splits.schema.high, strict=True)]
     if all(varies):
-        asked = splits_from(rows, config=DataConfig(cells=cells, scaling="standard"))
+        asked = read(rows, config=DataConfig(cells=cells, scaling="standard"))
         assert asked.scaling == "standard" and not any("curve" in note for note in asked.notes)
 
 

@@ -10,7 +10,7 @@ import torch
 from variform import ModelConfig, TrainConfig, build_objective, build_vae, fit
 from variform.config.run import EvaluationConfig, RunConfig, objective_name
 from variform.config.settling import chosen, epochs, for_rows, settled, total_steps
-from variform.data.reading import splits_from
+from variform.data.reading import read
 from variform.runs.records import read_config
 from variform.runs.train import resume_run, train_run
 from variform.training.fit import Interrupted
@@ -149,7 +149,7 @@ def test_a_run_says_what_was_chosen_keeps_it_and_goes_on_by_it(tmp_path):
 def test_validation_ends_a_default_training_that_is_no_longer_better():
     """Rows without structure: after the mean and the variance are found nothing can be learned from them."""
     torch.set_default_dtype(torch.float32)
-    splits = splits_from(NOISE.normal(size=(60, 3)).astype("float32"))
+    splits = read(NOISE.normal(size=(60, 3)).astype("float32"))
     vae = build_vae(
         ModelConfig(latent_dim=1, hidden=(32,), likelihood="gaussian-shared"),
         splits.schema,

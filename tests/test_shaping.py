@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from variform.config.data import DataConfig
 from variform.config.model import ModelConfig
-from variform.data.reading import read, read_rows, rows_like, splits_from
+from variform.data.reading import read, read_rows, rows_like
 from variform.evaluation import exploration
 from variform.evaluation.imputation import impute
 from variform.export.handover import hand_over
@@ -51,7 +51,7 @@ def everything(splits):
 )
 def test_the_type_in_which_values_are_stored_says_nothing(values, options, dtype):
     config = DataConfig(**options)
-    one, other = (splits_from(values.astype(kind), config=config) for kind in (np.int64, dtype))
+    one, other = (read(values.astype(kind), config=config) for kind in (np.int64, dtype))
     assert (one.schema, one.fingerprint, one.duplicates) == (
         other.schema,
         other.fingerprint,
@@ -63,7 +63,7 @@ def test_the_type_in_which_values_are_stored_says_nothing(values, options, dtype
 
 
 def test_a_table_of_bytes_is_standardised_by_column():
-    splits = splits_from(ANSWERS.astype(np.uint8))
+    splits = read(ANSWERS.astype(np.uint8))
     train = ANSWERS[splits.train.index]
     known = StandardScaler().fit(train)
     np.testing.assert_allclose(splits.train.prepared(), known.transform(train), atol=1e-6)
@@ -100,24 +100,24 @@ TABLES = {
 @pytest.mark.parametrize("name", [*PICTURES, *TABLES])
 def test_three_axes_are_pictures_only_where_they_look_so_and_a_shape_overrules(name):
     values = (PICTURES | TABLES)[name]
-    schema = splits_from(values).schema
+    schema = read(values).schema
     assert schema.kind == ("image" if name in PICTURES else "table")
     axes = values.shape[1:]
-    flat = splits_from(values, config=DataConfig(shape=(int(np.prod(axes)),)))
+    flat = read(values, config=DataConfig(shape=(int(np.prod(axes)),)))
     assert flat.schema.kind == "table" and len(flat.schema.scale) == np.prod(axes)
     if len(axes) == 2:
-        assert splits_from(values, config=DataConfig(shape=axes)).schema.kind == "image"
+        assert read(values, config=DataConfig(shape=axes)).schema.kind == "image"
 
 
 def test_sensors_of_different_units_have_a_scale_each_and_are_told_apart():
-    splits = splits_from(WEATHER)
+    splits = read(WEATHER)
     assert splits.schema.columns[:3] == ("t1 s1", "t1 s2", "t2 s1")
     flat = WEATHER.reshape(300, 24)
     known = StandardScaler().fit(flat[splits.train.index])
     np.testing.assert_allclose(everything(splits), known.transform(flat), atol=1e-5)
     (note,) = [note for note in splits.notes if "12 x 2" in note]
     assert "table of 24 columns, t1 s1 to t12 s2" in note and "`shape=[12, 2]`" in note
-    told = splits_from(WEATHER, config=DataConfig(shape=(24,))).notes
+    told = read(WEATHER, config=DataConfig(shape=(24,))).notes
     assert not any("12 x 2" in note for note in told)
     for form in (WEATHER, flat):  # of the same table
         np.testing.assert_array_equal(
@@ -126,11 +126,11 @@ def test_sensors_of_different_units_have_a_scale_each_and_are_told_apart():
 
 
 def test_pictures_that_were_guessed_are_said_to_be_and_flat_ones_show_the_way():
-    (note,) = [note for note in splits_from(DIGITS).notes if "grey pictures" in note]
+    (note,) = [note for note in read(DIGITS).notes if "grey pictures" in note]
     assert "8 x 8" in note and "`shape=[64]`" in note
-    (note,) = [note for note in splits_from(DIGITS.reshape(-1, 64)).notes if "pixels" in note]
+    (note,) = [note for note in read(DIGITS.reshape(-1, 64)).notes if "pixels" in note]
     assert "`shape=[8, 8]`" in note
-    assert not any("pixels" in note for note in splits_from(NOISE.normal(size=(90, 64))).notes)
+    assert not any("pixels" in note for note in read(NOISE.normal(size=(90, 64))).notes)
 
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "categorical"])
@@ -138,11 +138,11 @@ def test_likelihoods_of_pictures_show_the_way_for_flat_ones(likelihood):
     flat = DIGITS.reshape(-1, 64)
     config = ModelConfig(latent_dim=2, hidden=(8,), likelihood=likelihood)
     with pytest.raises(ValueError, match=r"or, if the columns are pixels, `shape=\[8, 8\]`"):
-        build_vae(config, splits_from(flat).schema)
-    schema = splits_from(flat, config=DataConfig(shape=(8, 8))).schema
+        build_vae(config, read(flat).schema)
+    schema = read(flat, config=DataConfig(shape=(8, 8))).schema
     assert build_vae(config, schema).event_shape == (1, 8, 8)
     with pytest.raises(ValueError) as refusal:
-        build_vae(config, splits_from(flat[:, :60]).schema)
+        build_vae(config, read(flat[:, :60]).schema)
     assert "pixels, `shape" not in str(refusal.value)
 
 
@@ -160,7 +160,7 @@ WAYS = ["array", "npy", "mapped", "csv"]
 
 def read_as(way, values):
     if way == "array":
-        return splits_from(values)
+        return read(values)
     path = Path(tempfile.mkdtemp()) / ("a.csv" if way == "csv" else "a.npy")
     if way == "csv":
         path.write_text("a,b\n" + "".join(f"{x!r},{y!r}\n" for x, y in values.tolist()))
@@ -188,20 +188,20 @@ def test_values_far_from_zero_are_centred_before_they_are_rounded(way):
 def test_a_shift_of_whole_numbers_in_float32_moves_nothing():
     """2^23 + k is a float32, but the mean of such numbers is none."""
     near = NOISE.integers(0, 9, (400, 2)).astype(np.float32)
-    one, other = splits_from(near), splits_from(near + np.float32(2**23))
+    one, other = read(near), read(near + np.float32(2**23))
     assert other.train.raw.dtype == torch.float32
     known = StandardScaler().fit(near[other.train.index].astype(np.float64))
     np.testing.assert_allclose(everything(other), known.transform(near), atol=1e-6)
     assert one.schema.scale == pytest.approx(
-        splits_from(near, config=DataConfig()).schema.scale, rel=1e-12
+        read(near, config=DataConfig()).schema.scale, rel=1e-12
     )
 
 
 def test_duplicates_are_those_of_the_file():
     _, values = far()
-    assert splits_from(values[:, :1]).duplicates["within"] == 0  # as float32 nearly all are equal
+    assert read(values[:, :1]).duplicates["within"] == 0  # as float32 nearly all are equal
     again = np.concatenate([values, values[:7]])
-    splits = splits_from(again)
+    splits = read(again)
     assert splits.duplicates["within"] == 7
     index = {name: set(getattr(splits, name).index.tolist()) for name in ("train", "valid", "test")}
     for row in range(7):  # and stay together
@@ -210,14 +210,14 @@ def test_duplicates_are_those_of_the_file():
 
 def test_a_split_is_the_same_for_values_and_for_what_float32_makes_of_them():
     values = NOISE.normal(size=(300, 3))
-    one, other = splits_from(values), splits_from(values.astype(np.float32))
+    one, other = read(values), read(values.astype(np.float32))
     assert torch.equal(one.test.index, other.test.index) and one.fingerprint != other.fingerprint
 
 
 def test_a_shift_changes_no_exact_density():
     """Probabilistic PCA with all components is one Gaussian, whose density SciPy knows."""
     near, values = far()
-    splits = splits_from(values)
+    splits = read(values)
     seen = everything(splits).astype(np.float64)
     train, test = splits.train.index.numpy(), splits.test.index.numpy()
     law = stats.multivariate_normal(seen[train].mean(0), np.cov(seen[train].T, bias=True))
@@ -296,7 +296,7 @@ def test_models_that_leave_torch_take_and_give_values_far_from_zero(form, tmp_pa
 @pytest.mark.parametrize("unit", [1e-300, 1e-30, 1e30, 1e300])
 def test_no_unit_is_too_small_or_too_large(unit):
     values = NOISE.normal(3, 2, (200, 2))
-    one, other = splits_from(values), splits_from(values * unit)
+    one, other = read(values), read(values * unit)
     assert other.schema.scale == pytest.approx(
         [unit * values[other.train.index, column].std() for column in (0, 1)], rel=1e-12
     )
@@ -317,8 +317,8 @@ def test_no_unit_is_too_small_or_too_large(unit):
 def test_other_types_are_refused_with_a_way_out_that_works(values, remedy):
     values = values[:, None]
     with pytest.raises(ValueError, match=r"must hold numbers; its type is .* Save "):
-        splits_from(values)
-    assert splits_from(remedy(values)).schema.kind == "table"
+        read(values)
+    assert read(remedy(values)).schema.kind == "table"
 
 
 # ---- columns that hold one value
@@ -327,7 +327,7 @@ def test_other_types_are_refused_with_a_way_out_that_works(values, remedy):
 def test_constant_columns_stay_with_scale_1_as_in_scikit_learn_and_all_are_named():
     values = NOISE.normal(3, 2, (200, 5))
     values[:, [1, 3]] = [1e9 + 1 / 3, 0]
-    splits = splits_from(values)
+    splits = read(values)
     known = StandardScaler().fit(values[splits.train.index])
     assert splits.schema.scale == pytest.approx(known.scale_)
     seen = everything(splits)
@@ -339,19 +339,19 @@ def test_constant_columns_stay_with_scale_1_as_in_scikit_learn_and_all_are_named
     assert note.startswith("2 of 5 columns hold one value, 'column 2' (1e+09), 'column 4' (0),")
     for scaling in ("unit", "standard"):
         config = DataConfig(cells="gaps", scaling=scaling)
-        assert any("2 of 5 columns" in note for note in splits_from(values, config=config).notes)
+        assert any("2 of 5 columns" in note for note in read(values, config=config).notes)
 
 
 def test_one_sentence_is_enough_for_a_thousand_constant_columns():
     values = np.zeros((90, 1200))
     values[:, ::6] = NOISE.normal(size=(90, 200))
-    (note,) = [note for note in splits_from(values).notes if "one value" in note]
+    (note,) = [note for note in read(values).notes if "one value" in note]
     assert note.startswith("1,000 of 1,200 columns") and len(note) < 300
 
 
 def test_a_column_that_varies_in_held_out_rows_alone_has_their_range_and_a_sentence():
     values = NOISE.normal(size=(200, 3))
-    train = splits_from(values).train.index
+    train = read(values).train.index
     held_out = np.setdiff1d(np.arange(200), train)
     own = np.c_[values, np.zeros(200)]
     own[held_out, 3] = np.arange(len(held_out)) % 5

@@ -22,7 +22,7 @@ from variform import (
     read,
 )
 from variform.data.dataset import Dataset
-from variform.data.reading import read_rows, splits_from
+from variform.data.reading import read_rows
 from variform.data.schema import Schema
 from variform.distributions import Categorical, DiagonalGaussian, Mixed, Observed
 from variform.evaluation import imputation
@@ -311,9 +311,9 @@ def test_gaps_and_kinds_are_taken_only_where_they_are_asked_for(tmp_path):
     whole = torch.randn(100, 2)
     holed = torch.where(torch.rand(100, 2) < 0.2, NAN, whole)
     with pytest.raises(ValueError, match=r"NaN.*use `cells='gaps'` where NaN is a gap"):
-        splits_from(holed)
+        read(holed)
     with pytest.raises(ValueError, match="mixed likelihood needs the kinds of columns"):
-        build_vae(ModelConfig(likelihood="mixed"), splits_from(whole).schema)
+        build_vae(ModelConfig(likelihood="mixed"), read(whole).schema)
     with pytest.raises(ValueError, match="`likelihood='mixed'` is for tables; digits holds images"):
         read("digits", DataConfig(cells="mixed"))
     cars = read(write(tmp_path / "cars.csv", COLUMNS, made()[0]), DataConfig(cells="mixed"))
@@ -323,8 +323,8 @@ def test_gaps_and_kinds_are_taken_only_where_they_are_asked_for(tmp_path):
         build_vae(ModelConfig(likelihood="gaussian"), cars.schema)
     with pytest.raises(ValueError, match=r"imputation needs a model whose data may have gaps"):
         impute(
-            build_vae(ModelConfig(likelihood="gaussian"), splits_from(whole).schema),
-            splits_from(whole).test,
+            build_vae(ModelConfig(likelihood="gaussian"), read(whole).schema),
+            read(whole).test,
         )
 
 
@@ -352,7 +352,7 @@ def test_binarised_gaps_stay_gaps():
     grey = torch.rand(200, 1, 4, 4)
     grey[torch.rand(grey.shape) < 0.3] = NAN
     for binarise in ("threshold", "dynamic"):
-        x = splits_from(grey, config=DataConfig(cells="gaps", binarise=binarise)).train.prepared()
+        x = read(grey, config=DataConfig(cells="gaps", binarise=binarise)).train.prepared()
         assert 0.2 < x.isnan().double().mean() < 0.4
         assert set(x[~x.isnan()].tolist()) == {0.0, 1.0}
 
@@ -405,7 +405,7 @@ def known():
     """A model trained on such rows: with a linear decoder the truth is in its family."""
     torch.set_default_dtype(torch.float32)
     options = DataConfig(cells="mixed", categories=("column 4",), counts=("column 2",))
-    splits = splits_from(known_rows(5000, 0), config=options)
+    splits = read(known_rows(5000, 0), config=options)
     model = ModelConfig(latent_dim=1, likelihood="mixed", hidden=(32,), decoder_hidden=())
     vae = build_vae(model, splits.schema, moments=splits.train.moments())
     config = TrainConfig(
@@ -482,7 +482,7 @@ def test_imputation_is_the_conditional_law_of_a_linear_gaussian_model(refine):
     x = torch.randn(6, 2) @ weight.T + std * torch.randn(6, 4)
     x[0, 3] = x[1, 0] = x[2, 1] = x[2, 2] = x[3, 0] = x[3, 3] = NAN
     x[4] = NAN
-    schema = splits_from(torch.randn(60, 4), config=DataConfig(cells="gaps", scaling="none")).schema
+    schema = read(torch.randn(60, 4), config=DataConfig(cells="gaps", scaling="none")).schema
     imputed = impute(vae, Dataset(x, schema), samples=20_000, level=0.9, refine=refine)
     if (
         refine
@@ -539,7 +539,7 @@ def test_a_refined_posterior_fills_gaps_that_the_encoder_cannot():
     whole = torch.randn(100, 1).expand(100, 3) + 0.05 * torch.randn(100, 3)
     x = whole.clone()
     x[:, 2] = NAN
-    schema = splits_from(torch.randn(60, 3), config=DataConfig(cells="gaps", scaling="none")).schema
+    schema = read(torch.randn(60, 3), config=DataConfig(cells="gaps", scaling="none")).schema
     blind, refined = (
         impute(vae, Dataset(x, schema), samples=200, refine=steps) for steps in (0, 50)
     )
@@ -576,7 +576,7 @@ def test_weighted_quantiles_and_certainty_are_those_of_a_planted_law():
     torch.nn.init.zeros_(encoder.output.weight)
     torch.nn.init.zeros_(encoder.output.bias)
     vae = VAE(encoder, Halves((1,), (4,)), **parts, features=features)
-    schema = splits_from(torch.randn(90, 2), config=DataConfig(cells="gaps", scaling="none")).schema
+    schema = read(torch.randn(90, 2), config=DataConfig(cells="gaps", scaling="none")).schema
     known = {
         "kinds": ("binary", "category"),
         "categories": ((), ("a", "b", "c")),
@@ -594,7 +594,7 @@ def test_weighted_quantiles_and_certainty_are_those_of_a_planted_law():
 
 
 def test_compare_counts_cells_and_treats_rows_as_independent():
-    train = splits_from(torch.randn(100, 2) * 2 + 3, config=DataConfig(cells="gaps")).train
+    train = read(torch.randn(100, 2) * 2 + 3, config=DataConfig(cells="gaps")).train
     truth = np.array([[1.0, 4.0], [3.0, 4.0], [1.0, 8.0]])
     taken = np.array([[True, True], [True, False], [False, True]])
 
@@ -623,7 +623,7 @@ def test_compare_counts_what_is_right_of_columns_of_zeros_and_ones():
         + torch.rand(120, 1) * 0.01
     )
     rows[:, 1] = rows[:, 1].floor()
-    train = splits_from(rows, config=DataConfig(cells="mixed", reals=("column 1",))).train
+    train = read(rows, config=DataConfig(cells="mixed", reals=("column 1",))).train
     assert train.schema.kinds == ("real", "binary")
     truth = np.array([[0.5, 1.0], [0.5, 0.0], [0.5, 1.0], [0.5, 0.0]])
 
@@ -644,8 +644,8 @@ def test_digits_with_gaps_are_imputed_better_than_by_their_means():
     torch.set_default_dtype(torch.float32)
     whole = torch.from_numpy(load_digits().images).float()
     gone = torch.rand(whole.shape, generator=torch.Generator().manual_seed(1)) < 0.3
-    splits = splits_from(
-        torch.where(gone, NAN, whole), torch.arange(1797), config=DataConfig(cells="gaps")
+    splits = read(
+        torch.where(gone, NAN, whole), labels=torch.arange(1797), config=DataConfig(cells="gaps")
     )
     model = ModelConfig(latent_dim=10, likelihood="gaussian-shared", hidden=(128,))
     vae = build_vae(model, splits.schema, moments=splits.train.moments())
@@ -818,7 +818,7 @@ def test_a_missing_cell_is_no_level_for_the_trivial_model():
     torch.set_default_dtype(torch.float32)
     rows = (torch.rand(400, 5) < 0.9).float()
     holed = torch.where(torch.rand(400, 5) < 0.3, NAN, rows)
-    data = splits_from(holed, config=DataConfig(cells="gaps"))
+    data = read(holed, config=DataConfig(cells="gaps"))
     for name in ("categorical", "logistic"):
         vae = build_vae(ModelConfig(latent_dim=1, likelihood=name, hidden=(4,)), data.schema)
         nll = trivial(vae, data.test, data.train)["nll"]["mean"]
@@ -837,9 +837,7 @@ def test_samplers_are_compared_on_rows_with_gaps(tmp_path):
     torch.set_default_dtype(torch.float32)
     rows = torch.randn(500, 3)
     rows[:, 1] += 2 * rows[:, 0]
-    data = splits_from(
-        torch.where(torch.rand(500, 3) < 0.2, NAN, rows), config=DataConfig(cells="gaps")
-    )
+    data = read(torch.where(torch.rand(500, 3) < 0.2, NAN, rows), config=DataConfig(cells="gaps"))
     vae = build_vae(
         ModelConfig(latent_dim=2, likelihood="gaussian-shared", hidden=(8,)), data.schema
     )
@@ -850,7 +848,7 @@ def test_samplers_are_compared_on_rows_with_gaps(tmp_path):
 
 
 def test_noise_is_refused_for_categories():
-    cars = splits_from(torch.randint(0, 2, (200, 3)).float(), config=DataConfig(cells="mixed"))
+    cars = read(torch.randint(0, 2, (200, 3)).float(), config=DataConfig(cells="mixed"))
     vae = build_vae(ModelConfig(likelihood="mixed", latent_dim=1, hidden=(4,)), cars.schema)
     with pytest.raises(ValueError, match="`noise` is for images and tables of numbers"):
         build_objective(vae, TrainConfig(noise="gaussian", noise_level=0.1))

@@ -34,7 +34,7 @@ from variform.config.run import EvaluationConfig
 from variform.config.settling import for_rows
 from variform.config.toml import to_command
 from variform.data.order import epoch_order
-from variform.data.reading import dataset_from, splits_from
+from variform.data.reading import dataset_from, read
 from variform.export.model_file import load_vae
 from variform.model.likelihoods import BernoulliLikelihood
 from variform.model.networks import MLP
@@ -59,7 +59,7 @@ BATCH = 32
 def grey():
     """About 100 training rows of 4 x 4 grey pixels, drawn to 0 or 1 afresh at every presentation."""
     pixels = np.random.default_rng(0).integers(0, 256, (130, 4, 4), dtype=np.uint8)
-    return splits_from(pixels, config=DataConfig(binarise="dynamic"))
+    return read(pixels, config=DataConfig(binarise="dynamic"))
 
 
 @pytest.fixture(scope="module")
@@ -323,7 +323,7 @@ def test_a_checkpoint_of_a_version_that_lacked_an_option_is_resumed(tmp_path):
 
 
 def test_few_rows_make_small_batches_unless_a_larger_one_is_asked_for():
-    splits = splits_from(torch.rand(60, 2))
+    splits = read(torch.rand(60, 2))
     vae = build_vae(ModelConfig(latent_dim=1, likelihood="gaussian", hidden=(4,)), splits.schema)
     rule = f"`batch_size` must not exceed the {len(splits.train)} training rows; got 128"
     with pytest.raises(ValueError, match=rule):

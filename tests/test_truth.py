@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA, FactorAnalysis
 
 from variform import VAE, ModelConfig, TrainConfig, build_objective, build_vae, evaluate, fit
-from variform.data.reading import dataset_from, splits_from
+from variform.data.reading import dataset_from, read
 from variform.evaluation.components import fit_pca
 from variform.evaluation.log_likelihood import score
 from variform.model.importance import log_weights
@@ -206,7 +206,7 @@ def test_a_variance_per_column_is_factor_analysis_and_one_for_all_is_pca_of_stan
     rows = random.normal(size=(1500, 2)) @ (
         random.normal(size=(2, 8)) * sizes
     ) + 0.3 * random.normal(size=(1500, 8))
-    data = splits_from(torch.from_numpy(rows).float())
+    data = read(torch.from_numpy(rows).float())
     train, test = (part.prepared().double().numpy() for part in (data.train, data.test))
     optima = {
         "gaussian-per-feature": FactorAnalysis(2, tol=1e-6, max_iter=5000).fit(train),

@@ -15,7 +15,6 @@ from scipy import stats
 from variform import ModelConfig, TrainConfig, build_vae, read
 from variform.config.choices import ObjectiveName
 from variform.config.run import EvaluationConfig, RunConfig
-from variform.data.reading import splits_from
 from variform.evaluation import verdict
 from variform.faces import cli
 from variform.runs.folder import open_run
@@ -300,9 +299,7 @@ def test_the_command_against_a_collapse_follows_from_the_run():
 
 def wins_of(likelihood, better, baseline="pca", trained=None, active=1):
     """The sentences on a VAE of two latents of which a baseline is better in these measures."""
-    schema = splits_from(
-        np.random.default_rng(0).integers(0, 2, (200, 3)).astype(np.float32)
-    ).schema
+    schema = read(np.random.default_rng(0).integers(0, 2, (200, 3)).astype(np.float32)).schema
     vae = build_vae(ModelConfig(latent_dim=2, likelihood=likelihood), schema)
     gaps = {"mean": 1.0, "se": 0.1, "n": 50}, {"mean": 0.0, "se": 0.1, "n": 50}
     differences = {

@@ -10,7 +10,7 @@ import torch
 
 from variform import ModelConfig, RunConfig, TrainConfig, build_objective, build_vae, fit
 from variform.config.run import EvaluationConfig
-from variform.data.reading import splits_from
+from variform.data.reading import read
 from variform.runs.train import train_run
 from variform.system import work
 from variform.system.work import threads_again, threads_for
@@ -36,7 +36,7 @@ def threads(monkeypatch):
 
 @pytest.fixture(scope="module")
 def splits():
-    return splits_from(torch.rand(200, 16))
+    return read(torch.rand(200, 16))
 
 
 def trained(splits, model, on_epoch=None):
@@ -62,7 +62,7 @@ def test_little_work_has_one_thread_and_much_work_has_all(threads, splits):
 
 def test_a_weight_of_a_convolution_counts_wherever_it_is_used(threads):
     model = ModelConfig(latent_dim=2, network="conv", filters=(16, 32), hidden=(16,))
-    images = splits_from(torch.rand(200, 1, 32, 32))
+    images = read(torch.rand(200, 1, 32, 32))
     objective = build_objective(build_vae(model, images.schema), TrainConfig())
     assert 128 * sum(value.numel() for value in objective.parameters()) < 2**24
     assert threads_of(objective, TrainConfig()) == THERE

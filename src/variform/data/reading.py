@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -46,12 +47,13 @@ from variform.data.sources.about import with_about
 from variform.data.sources.formats import (
     FORMATS,
     FormatFacts,
-    check_options,
     read_source,
     source_format,
 )
+from variform.data.sources.objects import held_in, source_from
 from variform.data.sources.source import Rendered, Shards, Source
 from variform.data.sources.tables import source_of, table_of
+from variform.data.sources.text_tables import Frame
 from variform.data.splitting import (
     assigned,
     count_duplicates,
@@ -78,63 +80,63 @@ _OF_MIXED = (
 )
 
 
-def read(source: str | Path, config: DataConfig = _DEFAULTS) -> Splits:
-    """Read, check, split and scale what `source` names.
+def read(
+    source: object,
+    config: DataConfig = _DEFAULTS,
+    *,
+    labels: object = None,
+    name: str | None = None,
+) -> Splits:
+    """Read, check, split and scale `source`: what a path names, or rows in memory, which mean the same as in a file.
 
-    Takes tables (CSV and other text, workbooks, Parquet, Feather, JSON lines), arrays (.npy, .npz, IDX, HDF5, .mat and
-    .safetensors files), packed or not, folders of images or of
-    .npy files, folders in the MNIST layout and the built-in names `digits` and `sprites`, or `sprites:N` for N of the
-    sprites, which win over files of those names (write ./digits for the file). Pixels are kept as bytes, other numbers
-    as float32, or float64 where that changes them. Large .npy files stay on disk, as `DataConfig.memory_map` says; more
-    than 100,000 sprites are rendered when they are asked for.
+    Rows in memory are
+
+    - an array of NumPy, a tensor or a list of lists: (N, D) is a table; (N, H, W), (N, C, H, W) or (N, H, W, C) with
+      C = 1 or 3 are images (where both readings are possible, channels come first) or, where they do not look so, a
+      table: see `in_form`;
+    - a DataFrame of pandas, whose index names the rows if it does not only number them;
+    - a DataFrame of polars, a table of pyarrow, a relation of duckdb and whatever else gives its columns to Arrow
+      (`__arrow_c_stream__`), and a Dataset of datasets;
+    - a dictionary of columns, a list of dictionaries or an array with names of fields.
+
+    Paths are those of tables (CSV and other text, workbooks, Parquet, Feather, JSON lines), arrays (.npy, .npz, IDX,
+    HDF5, .mat and .safetensors files), packed or not, folders of images or of .npy files and folders in the MNIST
+    layout; the built-in names `digits` and `sprites`, or `sprites:N` for N of the sprites, win over files of those
+    names (write ./digits for the file).
+
+    Pixels are kept as bytes, other numbers as float32, or float64 where that changes them. Large .npy files stay on
+    disk, as `DataConfig.memory_map` says; more than 100,000 sprites are rendered when they are asked for.
 
     The split is the source's own, or by hash of each row. `unit` scaling takes the range of all rows, so that held-out
     rows also fall in [0, 1]: it looks at their least and greatest values and at nothing else of them. `standard`
     scaling looks at training rows only.
 
     Args:
-        source: A file, a folder or a built-in name.
+        source: A file, a folder or a built-in name, or rows in memory.
         config: How to read it.
+        labels: One label a row, numbers or text, of rows in memory whose labels are no column.
+        name: What messages call rows in memory; `array` or `table` by default.
 
     Raises:
         FileNotFoundError: if the source does not exist.
+        TypeError: for what holds no rows.
         ValueError: if it cannot be read, holds something a model cannot learn from, or an option does not apply to it.
 
     Example:
         >>> read("digits").schema.shape
         (1, 8, 8)
-    """
-    return _splits(read_source(source, config), config)
-
-
-def splits_from(
-    raw: Tensor | np.ndarray,
-    labels: Tensor | np.ndarray | None = None,
-    *,
-    config: DataConfig = _DEFAULTS,
-    name: str = "array",
-) -> Splits:
-    """The same checks, split and scaling as `read`, for an array in memory.
-
-    Args:
-        raw: (N, D) for a table; (N, H, W), (N, C, H, W) or (N, H, W, C) with C = 1 or 3 for images (where both
-            readings are possible, channels come first) or, where they do not look so, for a table: see `in_form`.
-        labels: One label per row: numbers or text.
-        config: How to shape, scale and split.
-        name: What messages call the array.
-
-    Raises:
-        ValueError: as `read`.
-
-    Example:
-        >>> splits = splits_from(torch.randn(1000, 3) * 5)
+        >>> splits = read(torch.randn(1000, 3) * 5)
         >>> splits.train.prepared().std(0, correction=0).numpy().round(3)
         array([1., 1., 1.], dtype=float32)
     """
-    check_options(config, "array", name)
-    return _splits(
-        Source(name, as_array(raw), None if labels is None else as_array(labels)), config
-    )
+    if not isinstance(source, str | os.PathLike):
+        return _splits(source_from(source, config, labels, name), config)
+    if labels is not None or name is not None:
+        field = "name" if labels is None else "labels"
+        raise ValueError(
+            f"`{field}` is for rows in memory; got the path {os.fspath(source)}, which has its own. Leave it out."
+        )
+    return _splits(read_source(source, config), config)
 
 
 def dataset_from(x: Tensor, *, gaps: bool = False) -> Dataset:
@@ -161,36 +163,59 @@ def dataset_from(x: Tensor, *, gaps: bool = False) -> Dataset:
     return Dataset(raw, _unscaled_schema(raw, Source("array", as_array(raw)), gaps=gaps))
 
 
-def read_rows(path: str | Path, schema: Schema, config: DataConfig = _DEFAULTS) -> Dataset:
+def read_rows(
+    source: object, schema: Schema, config: DataConfig = _DEFAULTS, *, name: str | None = None
+) -> Dataset:
     """Read all rows of another source in the form of data that are known already.
 
     Nothing is split and no scaling is learned. The schema of the result is `schema` with the name and the range of the
     new rows. Images are resized, flattened images take their shape back, and labels are kept if all are known.
 
     Args:
-        path: Any source that `read` takes, or one image.
+        source: Any source that `read` takes, or one image. An array holds the categories of a mixed table by their
+            numbers in `schema.categories`, a table by their names.
         schema: Of the data the model was trained on.
         config: How these were read, or how to read others: what says where in a file the rows are and how its numbers
             and gaps are written. What the schema knows goes first.
+        name: What messages call rows in memory.
 
     Raises:
         FileNotFoundError: if the source does not exist.
+        TypeError: for what holds no rows.
         ValueError: as `read`, and for rows of another shape, other columns or other discrete levels.
 
     Example:
         >>> schema = read("digits").schema
         >>> len(read_rows("digits", schema))
         1797
+        >>> designs = read({"mass": range(90), "drag": range(90, 180)}).schema
+        >>> read_rows([{"drag": 91, "mass": 1}], designs).raw
+        tensor([[ 1., 91.]])
     """
-    form = FORMATS[source_format(path)]
+    if not isinstance(source, str | os.PathLike):
+        held = held_in(source, name)
+        if isinstance(held, Frame):
+            return _rows_like(_table_like(_with_names_of(held, schema), schema, config), schema)
+        return _rows_like(Source(name or "array", held), schema)
+    form = FORMATS[source_format(source)]
     if form.has_columns and schema.kind == "table" and config.key is None:
-        return _rows_like(_table_like(path, schema, config), schema)
-    source = read_source(path, _config_like(form, schema, config))
-    if config.about is not None and source.names is not None:
+        own = {field: getattr(config, field) for field in _OF_A_FILE}
+        conditions = tuple(condition.name for condition in schema.conditions)
+        frame = table_of(source, DataConfig(**own), known=(*schema.columns, *conditions))
+        return _rows_like(_table_like(frame, schema, config), schema)
+    found = read_source(source, _config_like(form, schema, config))
+    if config.about is not None and found.names is not None:
         is_needed = {condition.name for condition in schema.conditions} - {"label"}
-        source = with_about(source, config, may_lack=not is_needed)
-    _require_depth(source, schema)
-    return _rows_like(source, schema)
+        found = with_about(found, config, may_lack=not is_needed)
+    _require_depth(found, schema)
+    return _rows_like(found, schema)
+
+
+def _with_names_of(frame: Frame, schema: Schema) -> Frame:
+    """A table without names of its own, as an array of texts is, under the names that are expected."""
+    if frame.is_named or len(frame.columns) != len(schema.columns):
+        return frame
+    return dataclasses.replace(frame, columns=schema.columns)
 
 
 def _require_depth(source: Source, schema: Schema) -> None:
@@ -603,11 +628,9 @@ def _config_like(form: FormatFacts, schema: Schema, config: DataConfig) -> DataC
     return DataConfig(**own, cells=_cells_of(schema), categories=_categories_among(names, schema))
 
 
-def _table_like(path: str | Path, schema: Schema, config: DataConfig) -> Source:
-    """The rows of a file with columns, in the form of `schema`."""
-    own = {field: getattr(config, field) for field in _OF_A_FILE}
+def _table_like(frame: Frame, schema: Schema, config: DataConfig) -> Source:
+    """The rows of a table whose columns have names, in the form of `schema`."""
     conditions = tuple(condition.name for condition in schema.conditions)
-    frame = table_of(path, DataConfig(**own), known=(*schema.columns, *conditions))
     responses = _among(config.response, frame.columns)
     beside = {config.id, *responses, *_among(config.ignore, frame.columns)}
     label = schema.label if schema.label in frame.columns else None

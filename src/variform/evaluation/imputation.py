@@ -98,10 +98,10 @@ def impute(
 
     Example:
         >>> from variform import DataConfig, ModelConfig, build_vae
-        >>> from variform.data.reading import splits_from
+        >>> from variform.data.reading import read
         >>> rows = torch.randn(200, 2)
         >>> rows[::4, 1] = torch.nan
-        >>> data = splits_from(rows, config=DataConfig(cells="gaps"))
+        >>> data = read(rows, config=DataConfig(cells="gaps"))
         >>> vae = build_vae(ModelConfig(latent_dim=1, likelihood="gaussian-shared"), data.schema)
         >>> imputed = impute(vae, data.test, samples=50)
         >>> bool(np.isnan(imputed.values).any()), bool((imputed.low <= imputed.high).all())

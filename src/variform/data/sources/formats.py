@@ -1,6 +1,7 @@
 """The formats that are read: how each is known, which options it takes, and its reader."""
 
 import difflib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,7 @@ Format = Literal[
 _DEFAULTS = DataConfig()
 
 
-def read_source(source: str | Path, config: DataConfig = _DEFAULTS) -> Source:
+def read_source(source: str | os.PathLike[str], config: DataConfig = _DEFAULTS) -> Source:
     """Read the rows and labels that `source` names, as they stand there.
 
     Args:
@@ -91,7 +92,7 @@ def read_source(source: str | Path, config: DataConfig = _DEFAULTS) -> Source:
     return with_about(FORMATS[kind].read(expanded(source), config), config)
 
 
-def source_format(source: str | Path) -> Format:
+def source_format(source: str | os.PathLike[str]) -> Format:
     """The format of a source: of a file by its name or else by its first bytes, of a folder by what it holds.
 
     Raises:
@@ -131,12 +132,12 @@ def source_format(source: str | Path) -> Format:
 
 
 @checked
-def check_options(config: DataConfig, kind: Literal[Format, "array"], name: str) -> None:
+def check_options(config: DataConfig, kind: Literal[Format, "array", "table"], name: str) -> None:
     """Refuse options that would have no effect on a source of the format `kind`.
 
     Args:
         config: Options as the user gave them.
-        kind: As `source_format` says, or `array` for an array in memory.
+        kind: As `source_format` says, or for what is in memory `array`, or `table` where columns have names.
         name: What the message calls the source.
 
     Raises:
@@ -145,10 +146,11 @@ def check_options(config: DataConfig, kind: Literal[Format, "array"], name: str)
     Example:
         >>> check_options(DataConfig(label="kind"), "npy", "designs.npy")
         Traceback (most recent call last):
-        ValueError: `label` names the label column of a file whose columns have names, such as a .csv file; \
+        ValueError: `label` names the label column of a table whose columns have names, such as a .csv file; \
 designs.npy is none. Leave `label` out.
     """
-    taken = OF_TABLES if kind == "array" else FORMATS[kind].options
+    in_memory = {"array": OF_TABLES, "table": (*OF_TABLES, *OF_COLUMNS)}
+    taken = in_memory[kind] if kind in in_memory else FORMATS[kind].options
     if config.about is not None and "about" in taken:
         taken = (*taken, *OF_ABOUT)
     for field, (purpose, kind_of_file) in _OPTIONS.items():
@@ -178,7 +180,7 @@ def _not_there(path: Path) -> str:
     )
 
 
-_NAMED = "a file whose columns have names, such as a .csv file"
+_NAMED = "a table whose columns have names, such as a .csv file"
 _TEXT_OR_SHEET = "a table of text or a workbook"
 _OPTIONS = {  # field of DataConfig: what it does, and to what
     "key": ("chooses an array of", "a .npz, HDF5, .mat or .safetensors file"),
@@ -190,8 +192,8 @@ _OPTIONS = {  # field of DataConfig: what it does, and to what
     "na_values": ("says which texts are gaps in", _NAMED),
     "header": ("says what the first line is of", _TEXT_OR_SHEET),
     "skiprows": ("leaves out lines of", _TEXT_OR_SHEET),
-    "decimal": ("is the decimal mark in", _TEXT_OR_SHEET),
-    "thousands": ("is the mark between thousands in", _TEXT_OR_SHEET),
+    "decimal": ("is the decimal mark in", _NAMED),
+    "thousands": ("is the mark between thousands in", _NAMED),
     "sep": ("separates the cells of", "a table of text, such as a .csv file"),
     "encoding": ("is that of", "a table of text, such as a .csv file"),
     "sheet_name": ("chooses a sheet of", "a workbook"),
@@ -207,9 +209,12 @@ _OPTIONS = {  # field of DataConfig: what it does, and to what
 }
 OF_TABLES = ("categories", "counts", "reals")
 """Options that a format takes whose rows may be a table; arrays of images are recognised after they were read."""
-OF_COLUMNS = ("label", "condition", "id", "response", "ignore", "columns", "na_values")
-"""Options that say what columns with names are for."""
-OF_TEXT = ("sep", "encoding", "decimal", "thousands")
+OF_COLUMNS = (
+    *("label", "condition", "id", "response", "ignore", "columns"),
+    *("na_values", "decimal", "thousands"),
+)
+"""Options that say what columns with names are for, and how the numbers among their texts are written."""
+OF_TEXT = ("sep", "encoding")
 """Options that say how a table is written as text."""
 OF_IMAGES = ("image_size", "channels", "frames", "alpha")
 """Options of what is made of image files."""
@@ -290,8 +295,6 @@ FORMATS: dict[Format, FormatFacts] = {
         options=(
             *OF_TABLES,
             *OF_COLUMNS,
-            "decimal",
-            "thousands",
             "header",
             "skiprows",
             "sheet_name",

@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import difflib
 import itertools
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def read_table(path: Path, config: DataConfig) -> Source:
     return source_of(table_of(path, config), config)
 
 
-def table_of(path: str | Path, config: DataConfig, known: Sequence[str] = ()) -> Frame:
+def table_of(path: str | os.PathLike[str], config: DataConfig, known: Sequence[str] = ()) -> Frame:
     """A file whose columns have names, as it stands there.
 
     Args:
@@ -94,7 +95,7 @@ def table_of(path: str | Path, config: DataConfig, known: Sequence[str] = ()) ->
     }
     for endings, read in readers.items():
         if name.endswith(endings):
-            return _without_row_numbers(read(path, config))
+            return read(path, config)
     return _without_row_numbers(read_text_table(path, config, known))
 
 
@@ -104,7 +105,8 @@ def frame_from(table: pa.Table, name: str) -> Frame:
         _plain(column, head, name)
         for head, column in zip(table.column_names, table.columns, strict=True)
     )
-    return Frame(name, tuple(table.column_names), cells, True, "", lambda row: f"row {row + 1}")
+    frame = Frame(name, tuple(table.column_names), cells, True, "", lambda row: f"row {row + 1}")
+    return _without_row_numbers(frame)
 
 
 def _parquet(path: Path, config: DataConfig) -> Frame:
@@ -143,7 +145,15 @@ def _plain(column: Column, head: str, name: str) -> Column:
     """A column as texts, numbers, truths or dates, null where there is a gap."""
     kind = column.type
     if pa.types.is_dictionary(kind):
-        return _plain(pc.cast(column, kind.value_type), head, name)
+        values = [
+            _plain(pa.chunked_array([piece.dictionary]), head, name)
+            for piece in column.iterchunks()
+        ]
+        pieces = [
+            pc.take(own.combine_chunks(), piece.indices)
+            for own, piece in zip(values, column.iterchunks(), strict=True)
+        ]
+        return _plain(pa.chunked_array(pieces or [pa.array([], pa.string())]), head, name)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return pc.fill_null(texts(column), "")
     is_plain = (
@@ -207,7 +217,7 @@ def _workbook(path: Path, config: DataConfig, known: Sequence[str]) -> Frame:
         lambda row: f"row {first_row + row}",
         notes=notes,
     )
-    return dataclasses.replace(frame, marks=Marks())
+    return _without_row_numbers(dataclasses.replace(frame, marks=Marks()))
 
 
 def _columns(rows: list[list[str]]) -> list[Column]:
@@ -231,7 +241,7 @@ def _without_row_numbers(frame: Frame) -> Frame:
     if not frame.is_named:
         return frame
     columns, cells, notes = list(frame.columns), list(frame.cells), list(frame.notes)
-    if columns and not columns[-1] and not has_any(pc.not_equal(cells[-1], "")):
+    if columns and not columns[-1] and not has_any(pc.not_equal(as_texts(cells[-1]), "")):
         columns.pop()
         cells.pop()
         notes.append(
@@ -248,7 +258,7 @@ def _without_row_numbers(frame: Frame) -> Frame:
 
 
 def _counts_rows(cells: Column) -> bool:
-    numbers = cells.to_pylist()
+    numbers = as_texts(cells).to_pylist()
     return any(
         numbers == [str(row) for row in range(start, start + len(numbers))] for start in (0, 1)
     )
@@ -398,7 +408,7 @@ def source_of(
     labels = None
     if roles.label is not None:
         labels = reader.label(roles.label, cells, may_be_empty=may_lack_labels)
-    names = None if roles.id is None else np.array(as_texts(cells[roles.id]).to_pylist())
+    names = frame.names if roles.id is None else np.array(as_texts(cells[roles.id]).to_pylist())
     groups = None if roles.group is None else np.array(as_texts(cells[roles.group]).to_pylist())
     given = {column: reader.beside(column, cells) for column in roles.conditions}
     responses = {
@@ -431,7 +441,10 @@ def _without_empty_end(frame: Frame) -> Frame:
         return frame
     notes = (*frame.notes, f"{counted(rows - end, 'row')} of empty cells at the end left out")
     return dataclasses.replace(
-        frame, cells=tuple(cells[:end] for cells in frame.cells), notes=notes
+        frame,
+        cells=tuple(cells[:end] for cells in frame.cells),
+        notes=notes,
+        names=None if frame.names is None else frame.names[:end],
     )
 
 
@@ -495,7 +508,11 @@ def _is_text(cells: Column) -> bool:
 
 def as_texts(cells: Column) -> Column:
     """Cells as texts, empty where there is a gap."""
-    return cells if _is_text(cells) else pc.fill_null(pc.cast(cells, pa.string()), "")
+    if _is_text(cells):
+        return cells
+    if pa.types.is_boolean(cells.type):
+        cells = pc.if_else(cells, "True", "False")
+    return pc.fill_null(pc.cast(cells, pa.string()), "")
 
 
 class _Reader:
@@ -533,7 +550,17 @@ class _Reader:
         for name in names:
             column = cells[name]
             if not _is_text(column):
+                is_gap = pc.is_null(column, nan_is_null=True)
+                if self.config.cells == "numbers" and has_any(is_gap):
+                    wrong.append((first_where(is_gap), name))
+                    continue
                 columns.append(self._typed_numbers(column, name))
+                continue
+            if (days := self._dates(column, name)) is not None:
+                if self.config.cells == "numbers" and np.isnan(days).any():
+                    wrong.append((int(np.isnan(days).argmax()), name))
+                    continue
+                columns.append(days)
                 continue
             column = self._truths(column, name)
             may_be_gap = self.config.cells == "gaps"
@@ -546,7 +573,8 @@ class _Reader:
             columns.append(self.marks.numbers(pc.if_else(is_gap, None, column)))
         if wrong:
             row, name = min(wrong, key=lambda place: place[0])
-            raise ValueError(self._no_number(cells[name][row].as_py(), name, row))
+            cell = as_texts(cells[name])[row].as_py() if _is_text(cells[name]) else ""
+            raise ValueError(self._no_number(cell, name, row))
         rows = len(next(iter(cells.values()))) if cells else 0
         return np.stack(columns, 1) if columns else np.empty((rows, 0))
 
@@ -559,8 +587,6 @@ class _Reader:
             numbers = pc.divide(pc.cast(days, pa.float64()), 86_400e6)
         else:
             numbers = pc.cast(column, pa.float64(), safe=False)
-        if numbers.null_count and self.config.cells == "numbers":
-            raise ValueError(self._empty_cell(name, first_where(pc.is_null(numbers))))
         return pc.fill_null(numbers, float("nan")).to_numpy()
 
     def _truths(self, column: Column, name: str) -> Column:
@@ -636,19 +662,28 @@ class _Reader:
     def _column_of_numbers(self, column: Column, name: str) -> np.ndarray:
         if not _is_text(column):
             return self._typed_numbers(column, name)
+        if (days := self._dates(column, name)) is not None:
+            return days
         is_gap = self.are_gaps(column)
         is_number = self.marks.are_numbers(column)
-        is_date = pc.match_substring_regex(column, _DATE)
-        if has_any(is_date) and not has_any(pc.invert(pc.or_(is_date, is_gap))):
-            dates = pc.if_else(is_gap, None, column)
-            days = [np.nan if date is None else _days(date) for date in dates.to_pylist()]
-            self.notes.append(_said_of_dates(name))
-            self.dates.add(name)
-            return np.array(days)
         is_wrong = pc.invert(pc.or_(is_number, is_gap))
         if has_any(is_wrong):
             raise ValueError(self._odd_cell(column, name, first_where(is_wrong)))
         return self.marks.numbers(pc.if_else(is_gap, None, column))
+
+    def _dates(self, column: Column, name: str) -> np.ndarray | None:
+        """The days of a column of texts that holds dates and gaps alone."""
+        is_date = pc.match_substring_regex(column, _DATE)
+        if not has_any(is_date):
+            return None
+        is_gap = self.are_gaps(column)
+        if has_any(pc.invert(pc.or_(is_date, is_gap))):
+            return None
+        dates = pc.if_else(is_gap, None, column)
+        days = [np.nan if date is None else _days(date) for date in dates.to_pylist()]
+        self.notes.append(_said_of_dates(name))
+        self.dates.add(name)
+        return np.array(days)
 
     def _odd_cell(self, column: Column, name: str, row: int) -> str:
         """What is wrong with a cell of a column that holds numbers else."""
@@ -669,8 +704,6 @@ class _Reader:
         self, column: Column, name: str, spelled: set[str]
     ) -> tuple[np.ndarray, tuple[str, ...]]:
         """Numbers from 0 of the categories in their order, NaN for a gap; and their names."""
-        if pa.types.is_boolean(column.type):
-            column = pc.fill_null(pc.if_else(column, "True", "False"), "")
         column = as_texts(column)
         if self.known_words is not None:
             is_gap = pc.and_not(self.are_gaps(column), are_in(column, self.known_words))
@@ -705,6 +738,8 @@ class _Reader:
         """Labels: numbers where all that there are are numbers, else texts; one that is not there is NaN or empty."""
         column = cells[name]
         if not _is_text(column) and not pa.types.is_boolean(column.type):
+            if not may_be_empty:
+                self._require_filled(pc.is_null(column, nan_is_null=True), name)
             return self._typed_numbers(column, name)
         column = as_texts(column)
         is_empty = pc.equal(column, "")

@@ -55,6 +55,7 @@ class Frame:
         marks: How numbers are written.
         gaps: Texts that hold no value, beside the empty one; None where they are to be found out.
         notes: What was guessed.
+        names: Of each row, (N,) text, where they are no column.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Frame:
     marks: Marks = field(default_factory=Marks)
     gaps: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    names: np.ndarray | None = None
 
 
 def read_text_table(path: Path, config: DataConfig, known: Sequence[str] = ()) -> Frame:
