@@ -17,11 +17,14 @@ from variform.config.run import EvaluationConfig
 from variform.config.training import TrainConfig
 from variform.data.dataset import PARTS
 from variform.data.reading import read_rows
+from variform.evaluation.responses import linear_fits
 from variform.faces.cli.commands import run as command
 from variform.pages.explorer.contents import gather
 from variform.pages.latents import plot_responses
+from variform.runs.comparisons import compare
 from variform.runs.folder import open_run
 from variform.runs.train import train_run
+from variform.system.files import write_json
 
 ROWS = 240
 MATERIALS = ("steel", "oak", "")
@@ -295,6 +298,63 @@ def test_the_report_has_a_map_for_each_response(run):
     _, oak, steel = panels[1].collections
     np.testing.assert_array_equal(oak.get_offsets(), points[material == "oak"])
     np.testing.assert_array_equal(steel.get_offsets(), points[material == "steel"])
+
+
+# --- how much of them codes tell --------------------------------------------------------------------------------------
+
+
+def test_a_linear_function_of_codes_and_of_components_tells_what_least_squares_says(run):
+    splits = run.data()
+    fit = run.evaluation["responses"]
+    assert list(fit) == ["drag [N]"]
+    y, wanted = (rows.responses["drag [N]"] for rows in (splits.train, splits.test))
+    is_known, is_wanted = ~np.isnan(y), ~np.isnan(wanted)
+    assert fit["drag [N]"]["rows"] == is_wanted.sum()
+    x, other = (rows.prepared().double().numpy() for rows in (splits.train, splits.test))
+    axes = np.linalg.svd(x - x.mean(0), full_matrices=False)[2][:2]
+    with torch.no_grad():
+        codes = [run.vae.encode(torch.from_numpy(part).float()).mean.numpy() for part in (x, other)]
+    for kind, (first, second) in {"codes": codes, "pca": (x @ axes.T, other @ axes.T)}.items():
+        first, second = (np.c_[np.ones(len(part)), part] for part in (first, second))
+        slopes = np.linalg.lstsq(first[is_known], y[is_known], rcond=None)[0]
+        rest = wanted[is_wanted] - second[is_wanted] @ slopes
+        expected = 1 - rest.var() / wanted[is_wanted].var()
+        assert fit["drag [N]"][kind] == pytest.approx(expected, abs=0.01)
+    assert (
+        fit["drag [N]"]["pca"] > 0.999
+    )  # a plane of two components, of which it is a linear function
+
+
+def test_noise_is_not_told_and_words_and_constants_are_left_out(tmp_path):
+    x, _, materials = designs()
+    noise = np.random.default_rng(7).normal(size=ROWS)
+    more = {
+        "noise": noise,
+        "material": materials,
+        "five": [5.0] * ROWS,
+        "few": [1.0, *[np.nan] * (ROWS - 1)],
+    }
+    path = write(tmp_path / "named.csv", {**more, **dict(zip("abc", x.T, strict=True))})
+    splits = read(path, DataConfig(response=tuple(more)))
+    vae = build_vae(ModelConfig(latent_dim=2, hidden=(8,), likelihood="gaussian"), splits.schema)
+    fits = linear_fits(vae, splits.test, splits.train)
+    assert list(fits) == ["noise"]
+    assert max(fits["noise"]["codes"], fits["noise"]["pca"]) < 0.1
+
+
+def test_compare_and_report_show_how_much_codes_tell(run, tmp_path, capsys):
+    shutil.copytree(run.folder, tmp_path / "other")
+    numbers = run.evaluation
+    numbers["responses"]["drag [N]"]["codes"] = 0.25
+    write_json(tmp_path / "other" / "evaluation.json", numbers)
+    comparison = compare([run.folder, tmp_path / "other"])
+    (found,) = (table for table in comparison.tables() if table.title == "Responses")
+    own = run.evaluation["responses"]["drag [N]"]
+    mine, pca = f"{own['codes']:.3f}", f"{own['pca']:.3f}"
+    assert found.rows == [["drag [N]", mine, pca, "0.250", pca]]
+    assert "linear" in found.note
+    assert comparison.to_dict()["runs"][0]["responses"] == {"drag [N]": own}
+    assert f">{mine}<" in (run.folder / "report.html").read_text()
 
 
 # --- a table about pictures -------------------------------------------------------------------------------------------

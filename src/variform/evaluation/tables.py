@@ -97,6 +97,27 @@ def _imputed(name: str, column: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
+LINEAR = (
+    "R² on held-out rows of a ridge regression from the posterior means, and from as many principal components: how"
+    " much of a response a linear function of the codes tells. Others may tell more."
+)
+"""How to read `response_table`."""
+
+
+def response_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """What `evaluation.responses.linear_fits` found as header and rows of text."""
+    rows = [
+        [name, r_squared(fit["codes"]), r_squared(fit["pca"]), f"{fit['rows']:,}"]
+        for name, fit in numbers["responses"].items()
+    ]
+    return ["response", "R² from codes", "R² from PCA", "rows"], rows
+
+
+def r_squared(value: float | None) -> str:
+    """A share of a variance, with three digits."""
+    return "" if value is None else f"{value:.3f}"
+
+
 def sampler_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """What `fit_sampler` found as header and rows of text: the model's prior, each sampler, and real rows."""
     from variform.evaluation.samplers import SAMPLERS

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from variform.evaluation.differences import (
 )
 from variform.evaluation.metrics import METRICS
 from variform.evaluation.standard_error import HIGH_K, pooled
-from variform.evaluation.tables import show
+from variform.evaluation.tables import LINEAR, r_squared, show
 from variform.evaluation.verdict import SOME_ROWS, placed
 from variform.pages.report import Picture, Table, render
 from variform.runs.folder import open_run
@@ -75,6 +76,7 @@ class Comparison:
                 "refine": entry.refine,
                 **entry.numbers(),
                 "active_units": entry.run.evaluation["active_units"]["count"],
+                "responses": entry.run.evaluation.get("responses", {}),
             }
             for entry in self.entries
         ]
@@ -116,6 +118,7 @@ class Comparison:
         tables += [
             _differences(group) for group in self.error_groups if set(group["runs"]) not in shown
         ]
+        tables += self._responses()
         if self.seeds:
             rows = [
                 [
@@ -136,6 +139,23 @@ class Comparison:
                 )
             )
         return tables
+
+    def _responses(self) -> list[Table]:
+        """How much of each response a linear function of each run's codes tells, where any does."""
+        fits = {entry.name: entry.run.evaluation.get("responses", {}) for entry in self.entries}
+        names = dict.fromkeys(name for own in fits.values() for name in own)
+        rows = []
+        for name in names:
+            own = [fit.get(name, {}) for fit in fits.values()]
+            cells = [[r_squared(fit.get(key)) for key in ("codes", "pca")] for fit in own]
+            rows.append([name, *itertools.chain.from_iterable(cells)])
+        heads = [(f"R² from codes of {name}", f"from PCA as large as {name}") for name in fits]
+        header = ["response", *itertools.chain.from_iterable(heads)]
+        return (
+            [Table("Responses", header, rows, f"{LINEAR} As the runs were evaluated.")]
+            if rows
+            else []
+        )
 
     def warnings(self) -> list[str]:
         """What the evaluation of each run says first, with the run's name."""

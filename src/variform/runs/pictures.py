@@ -19,7 +19,14 @@ from variform.config.words import counted
 from variform.data.dataset import Splits
 from variform.data.schema import Schema
 from variform.evaluation import exploration
-from variform.evaluation.tables import baseline_names, decimal, numbers_table, show
+from variform.evaluation.tables import (
+    LINEAR,
+    baseline_names,
+    decimal,
+    numbers_table,
+    response_table,
+    show,
+)
 from variform.evaluation.verdict import is_collapsed, placed
 from variform.model.vae import VAE
 from variform.pages.curves import plot_curves
@@ -407,6 +414,8 @@ def _tables(schema: Schema, numbers: dict[str, Any]) -> list[Table]:
         unit = "RMS, in each column's unit"
         unit += "; of categories the share that is wrong." if schema.kinds else "."
         tables.append(Table("Reconstruction error by column", ["column", *errors], by_column, unit))
+    if numbers.get("responses"):
+        tables.append(Table("Responses", *response_table(numbers), LINEAR))
     if worst := numbers.get("worst"):
         tables.append(_worst_rows(schema, worst))
     return tables

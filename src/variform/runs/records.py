@@ -70,6 +70,14 @@ class _Worst(TypedDict):
     nll: _Number
 
 
+class _LinearFit(TypedDict):
+    """How much of a response a linear function of the codes tells."""
+
+    codes: _Number
+    pca: _Number
+    rows: _Count
+
+
 class Data(TypedDict):
     """data.json."""
 
@@ -148,6 +156,7 @@ Evaluation = _record(
         "refined": _Refined,
         "warnings": list[_Text],
         "worst": list[_Worst],
+        "responses": dict[str, _LinearFit],
         "data": Data,
         "versions": dict[str, _Text],
     },

@@ -13,6 +13,7 @@ from variform.data.dataset import Dataset, Splits
 from variform.evaluation.baselines import evaluate_baselines
 from variform.evaluation.log_likelihood import Scores, score
 from variform.evaluation.pareto import FEWEST_SAMPLES
+from variform.evaluation.responses import linear_fits
 from variform.evaluation.summary import summary
 from variform.evaluation.tables import PCAS
 from variform.export.sampler_file import identity
@@ -51,6 +52,8 @@ def assess(
     facts |= {"refined": refined, "refine": refine}
     numbers = summary(run.vae, rows, scores, baselines, samples=samples, seed=seed, **facts)
     numbers["worst"] = _worst(rows, scores)
+    if fits := linear_fits(run.vae, rows, splits.train, seed=seed):
+        numbers["responses"] = fits
     if few := _few_rows(splits, split):
         numbers["notes"].append(few)
     if run.config.train.is_point:

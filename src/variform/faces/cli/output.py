@@ -49,7 +49,7 @@ def kept_in(folder: Path) -> Iterator[None]:
 
 def print_numbers(numbers: dict[str, Any], json: bool, folder: Path) -> None:
     """The numbers of an evaluation of the run in `folder`: what must be said first, the table, the notes."""
-    from variform.evaluation.tables import numbers_table
+    from variform.evaluation.tables import LINEAR, numbers_table, response_table
     from variform.evaluation.verdict import placed
 
     if json:
@@ -57,6 +57,9 @@ def print_numbers(numbers: dict[str, Any], json: bool, folder: Path) -> None:
         return
     print_warnings(placed(numbers.get("warnings", ()), folder))
     print_table(*numbers_table(numbers))
+    if numbers.get("responses"):
+        print_table(*response_table(numbers))
+        say(f"Note: {LINEAR}")
     for note in numbers["notes"]:
         say(f"Note: {note}")
 
