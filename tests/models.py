@@ -50,6 +50,13 @@ DIGITS = {
         "filters": (3, 5, 7),
         "likelihood": "gaussian",
     },
+    "bands": {"data": "bands", "likelihood": "gaussian"},
+    "conv bands": {
+        "data": "bands",
+        "network": "conv",
+        "filters": (4,),
+        "likelihood": "gaussian-shared",
+    },
     "conditional": {"data": "conditions"},
     "conditional conv": {"data": "conditions", "network": "conv", "filters": (4, 6)},
     "threshold": {"data": "threshold"},
@@ -70,6 +77,9 @@ def data_of(name, folder):
     generator = np.random.default_rng(0)
     if kind == "colours":
         return read(torch.from_numpy(generator.integers(0, 256, (200, 3, 7, 10)).astype(np.uint8)))
+    if kind == "bands":  # channels in units of their own
+        bands = generator.normal([[[2e3]], [[10]], [[-0.5]], [[0]]], 1, (200, 4, 10, 9))
+        return read(bands, DataConfig(shape=(4, 10, 9)))
     if kind == "counts":
         rows = torch.from_numpy(generator.poisson([0.5, 3.0, 40.0], (200, 3))).double()
         return read(rows, config=DataConfig(scaling="none"))

@@ -192,6 +192,13 @@ def test_a_deep_image_lies_as_its_camera_says(tmp_path):
     np.testing.assert_array_equal(read_source(tmp_path).values[0, 0], np.rot90(DEEP[0], -1))
 
 
+def test_dark_images_of_16_bits_have_the_levels_that_are_there(tmp_path):
+    dark = NOISE.integers(0, 31, (60, 6, 5), np.uint16)  # 12 bits of which few are lit
+    schema = read(write(tmp_path, {f"{n}.png": encoded(x) for n, x in enumerate(dark)})).schema
+    assert schema.grey_range == (0, 30)
+    assert schema.scale == (30,)
+
+
 def test_depths_are_not_mixed(tmp_path):
     files = {f"a{n}.png": encoded(image) for n, image in enumerate(GREY[:3])}
     files |= {f"b{n}.png": encoded(image) for n, image in enumerate(DEEP[:2])}

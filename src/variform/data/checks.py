@@ -123,7 +123,7 @@ def require_alike(
             " Give data of the same shape."
         )
     require_finite(raw, source, schema.columns, gaps=bool(schema.gaps))
-    low, high = value_range(raw, source)
+    low, high = value_range(raw, source, apart=len(schema.low) > 1)
     is_whole = not raw.dtype.is_floating_point or all(
         ((x == x.round()) | x.isnan()).all() for x in in_chunks(raw)
     )

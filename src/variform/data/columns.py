@@ -1,7 +1,7 @@
 """What is found out about each column by passes over the rows."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from variform.data.dataset import VALUES_AT_ONCE, Dataset, StoredRows, in_chunks
 from variform.data.sources.source import Source
 
+MOST_UNLIKE = 100  # times as wide as that of its neighbour is the range of another unit
 _LEAST_PILE = 0.05  # share of the rows at one value that is worth a word
 
 
@@ -46,59 +47,80 @@ def column_names(source: Source) -> tuple[str, ...]:
     return tuple(f"column {number}" for number in range(1, width + 1))
 
 
-def columns_with_gaps(raw: Tensor | StoredRows, *, pooled: bool) -> tuple[bool, ...]:
-    """Whether a value is missing in any row: of each column, or `pooled` over all of them."""
-    parts = [chunk.isnan().any(0) for chunk in in_chunks(raw)]
-    is_missing = torch.stack(parts).any(0)
-    if pooled:
-        return (bool(is_missing.any()),)
-    return tuple(is_missing.tolist())
+def columns_with_gaps(raw: Tensor | StoredRows, *, apart: bool) -> tuple[bool, ...]:
+    """Whether a value is missing in any row: of each column, as `by_unit` says."""
+    parts = [chunk.isnan().any(0) for chunk in by_unit(in_chunks(raw), apart=apart)]
+    return tuple(torch.stack(parts).any(0).tolist())
 
 
 def value_range(
-    raw: Tensor | StoredRows, source: Source
+    raw: Tensor | StoredRows, source: Source, *, apart: bool
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Least and greatest value: of all pixels together, or of each column."""
+    """Least and greatest value of each column, as `by_unit` says."""
     if source.levels and raw.ndim == 4:
         return (0.0,), (source.levels - 1.0,)
-    is_image = raw.ndim == 4
-    low, high = extent(in_chunks(raw), pooled=is_image)
+    low, high = extent(by_unit(in_chunks(raw), apart=apart))
     return tuple(low.tolist()), tuple(high.tolist())
 
 
-def extent(chunks: Iterable[Tensor], *, pooled: bool) -> tuple[Tensor, Tensor]:
-    """Least and greatest value, float64: of each column, or `pooled` over all of them.
+def by_unit(chunks: Iterable[Tensor], *, apart: bool) -> Iterator[Tensor]:
+    """Rows as (M, D), where the columns are what has a unit of its own.
+
+    These are the columns of a table; of images the channels where they stand `apart`, as `have_units` says, else all
+    pixels together, D = 1.
+    """
+    for chunk in chunks:
+        if chunk.ndim == 4 and apart:
+            yield chunk.movedim(1, 3).reshape(-1, chunk.shape[1])
+        else:
+            yield chunk if chunk.ndim == 2 else chunk.reshape(-1, 1)
+
+
+def have_units(raw: Tensor | StoredRows) -> bool:
+    """Whether the channels of images have units of their own: not those of bytes, nor three of alike ranges."""
+    if raw.ndim != 4 or raw.shape[1] == 1 or not raw.dtype.is_floating_point:
+        return False
+    if raw.shape[1] != 3:
+        return True
+    low, high = extent(by_unit(in_chunks(raw), apart=True))
+    width = high - low
+    overlap = low.max() <= high.min()
+    return not (overlap and width.max() <= MOST_UNLIKE * width.min())
+
+
+def extent(chunks: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """Least and greatest value of each column, float64.
 
     What is missing does not count; where everything is, they are infinite.
     """
     lows, highs = [], []
     for chunk in chunks:
-        low, high = _bounds(chunk, dim=None if pooled else 0)
-        lows.append(low.reshape(-1))
-        highs.append(high.reshape(-1))
+        low, high = _bounds(chunk)
+        lows.append(low)
+        highs.append(high)
     return torch.stack(lows).amin(0).double(), torch.stack(highs).amax(0).double()
 
 
-def _bounds(chunk: Tensor, *, dim: int | None) -> tuple[Tensor, Tensor]:
-    """Least and greatest value of what is not missing."""
-    low, high = torch.aminmax(chunk, dim=dim)
+def _bounds(chunk: Tensor) -> tuple[Tensor, Tensor]:
+    """Least and greatest value of what is not missing, of each column."""
+    low, high = torch.aminmax(chunk, dim=0)
     if not low.isnan().any():
         return low, high
     is_missing = chunk.isnan()
-    low, _ = torch.aminmax(chunk.masked_fill(is_missing, math.inf), dim=dim)
-    _, high = torch.aminmax(chunk.masked_fill(is_missing, -math.inf), dim=dim)
+    low, _ = torch.aminmax(chunk.masked_fill(is_missing, math.inf), dim=0)
+    _, high = torch.aminmax(chunk.masked_fill(is_missing, -math.inf), dim=0)
     return low, high
 
 
-def whole_numbers(raw: Tensor | StoredRows, *, pooled: bool) -> tuple[bool, ...]:
-    """Whether each column, or `pooled` all of them, holds whole numbers only."""
-    width = 1 if pooled else raw.shape[1]
-    whole = torch.ones(width, dtype=torch.bool)
-    if not raw.dtype.is_floating_point:
-        return tuple(whole.tolist())
-    for chunk in in_chunks(raw):
-        is_whole = (chunk == chunk.round()) | chunk.isnan()
-        whole &= is_whole.reshape(-1, width).all(0)
-        if not whole.any():
+def whole_numbers(raw: Tensor | StoredRows, *, apart: bool) -> tuple[bool, ...]:
+    """Whether each column, as `by_unit` says, holds whole numbers only."""
+    whole = None
+    for chunk in by_unit(in_chunks(raw), apart=apart):
+        is_whole = torch.ones(chunk.shape[1], dtype=torch.bool)
+        if chunk.dtype.is_floating_point:
+            is_whole = ((chunk == chunk.round()) | chunk.isnan()).all(0)
+        whole = is_whole if whole is None else whole & is_whole
+        if not whole.any() or not chunk.dtype.is_floating_point:
             break
+    assert whole is not None  # there are rows
     return tuple(whole.tolist())

@@ -79,7 +79,7 @@ def near_rows(raw: Tensor | StoredRows, schema: Schema, config: DataConfig) -> N
         words = f"{config.tolerance:.4g} of each other, root mean square over the columns"
         return Near(Neighbourhood(_comparable(values, schema), config.tolerance), words, "")
     scale = _scale(raw, schema, config)
-    values /= scale
+    values /= schema.per_value(scale.tolist()).flatten().numpy()
     spread = float(np.sqrt(np.nanmean(np.square(values - np.nanmean(values, 0)))))
     tolerance = _TWENTIETH * spread
     own = (

@@ -24,7 +24,14 @@ from variform.data.checks import (
     require_numbers,
     require_observed,
 )
-from variform.data.columns import column_names, columns_with_gaps, modes, value_range, whole_numbers
+from variform.data.columns import (
+    column_names,
+    columns_with_gaps,
+    have_units,
+    modes,
+    value_range,
+    whole_numbers,
+)
 from variform.data.conditions import occupancy
 from variform.data.dataset import (
     PARTS,
@@ -143,7 +150,7 @@ def dataset_from(x: Tensor, *, gaps: bool = False) -> Dataset:
     """A data set of values that are ready for the model: shift 0, scale 1, no split.
 
     Args:
-        x: (N, D) for a table, or (N, C, H, W) with C = 1 or 3 for images; integers become float32.
+        x: (N, D) for a table, or (N, C, H, W) for images; integers become float32.
         gaps: NaN is a missing value.
 
     Raises:
@@ -155,9 +162,9 @@ def dataset_from(x: Tensor, *, gaps: bool = False) -> Dataset:
         'image'
     """
     raw = x.detach().to(torch.promote_types(x.dtype, torch.float32))
-    if not (raw.ndim == 2 or (raw.ndim == 4 and raw.shape[1] in (1, 3))) or raw.numel() == 0:
+    if raw.ndim not in (2, 4) or raw.numel() == 0:
         raise ValueError(
-            f"x must be (N, D), or (N, C, H, W) with C = 1 or 3, and not empty; its shape is {tuple(x.shape)}."
+            f"x must be (N, D), or (N, C, H, W), and not empty; its shape is {tuple(x.shape)}."
             " Reshape it."
         )
     return Dataset(raw, _unscaled_schema(raw, Source("array", as_array(raw)), gaps=gaps))
@@ -281,7 +288,7 @@ def _rows_like(source: Source, schema: Schema) -> Dataset:
         source = known_categories(source, schema)
     raw = _kept(like(source, schema.shape, is_image=schema.kind == "image"))
     low, high = require_alike(raw, source, schema)
-    whole = whole_numbers(raw, pooled=schema.kind == "image")
+    whole = whole_numbers(raw, apart=len(schema.low) > 1)
     rows_schema = dataclasses.replace(schema, low=low, high=high, whole=whole, source=source.name)
     require_binarisable(rows_schema)
     contexts = contexts_of(source, schema.conditions)
@@ -414,6 +421,7 @@ def _splits(source: Source, config: DataConfig) -> Splits:
             *_notes_of_families(source, rows, digests, config, are_whole=are_families_whole),
             *notes_of_leaks,
             *constants,
+            *_notes_of_channels(schema, scaling),
             *_notes_of_cells(schema, raw, config),
             *notes_of_scaling,
         ),
@@ -579,7 +587,8 @@ def _unscaled_schema(raw: Tensor | StoredRows, source: Source, *, gaps: bool = F
         gaps=gaps,
         hint="" if gaps else ", or use `cells='gaps'` where NaN is a gap",
     )
-    low, high = value_range(raw, source)
+    apart = have_units(raw)
+    low, high = value_range(raw, source, apart=apart)
     require_observed(torch.tensor(low, dtype=torch.float64), columns, source.name, "")
     levels = source.levels
     if levels is None and all(
@@ -587,7 +596,7 @@ def _unscaled_schema(raw: Tensor | StoredRows, source: Source, *, gaps: bool = F
     ):
         levels = 2
     elif levels is None and is_image and not raw.dtype.is_floating_point:
-        is_dark = high[0] < _DARK and not source.are_pictures
+        is_dark = high[0] < _DARK and not (source.are_pictures and source.values.dtype == np.uint8)
         levels = int(high[0]) + 1 if is_dark else 256
     return Schema(
         kind="image" if is_image else "table",
@@ -596,13 +605,13 @@ def _unscaled_schema(raw: Tensor | StoredRows, source: Source, *, gaps: bool = F
         classes=(),
         low=low,
         high=high,
-        whole=whole_numbers(raw, pooled=is_image),
+        whole=whole_numbers(raw, apart=apart),
         shift=(0.0,) * len(low),
         scale=(1.0,) * len(low),
         levels=levels,
         binarise="none",
         source=source.name,
-        gaps=columns_with_gaps(raw, pooled=is_image) if gaps else (),
+        gaps=columns_with_gaps(raw, apart=apart) if gaps else (),
         dates=source.dates,
     )
 
@@ -678,6 +687,14 @@ def _numbers_among(columns: Sequence[str], schema: Schema) -> tuple[str, ...]:
     """The columns of a source that hold numbers in a mixed `schema`."""
     pairs = zip(schema.columns, schema.categories, strict=bool(schema.kinds))
     return tuple(name for name, names in pairs if not names and name in columns)
+
+
+def _notes_of_channels(schema: Schema, scaling: str) -> Iterator[str]:
+    if schema.kind == "image" and schema.unit_names and scaling in ("unit", "standard"):
+        yield (
+            f"the {len(schema.unit_names)} channels have a scale each, as if each had a unit of its own;"
+            " `scaling='common'` centres each and divides all by one number"
+        )
 
 
 def _notes_of_cells(schema: Schema, raw: Tensor | StoredRows, config: DataConfig) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 import torch
@@ -13,7 +13,7 @@ from variform.config.checks import checked
 from variform.config.data import DataConfig
 from variform.config.words import quoted
 from variform.data.checks import require_binarisable, require_observed
-from variform.data.columns import extent
+from variform.data.columns import by_unit, extent
 from variform.data.dataset import Dataset, rows_at_once
 from variform.data.schema import Schema
 
@@ -39,9 +39,7 @@ def with_scaling(
             f"`binarise` is for images and plain tables; got {config.binarise} with a mixed table. Leave it out."
         )
     if schema.gaps:
-        low, _ = extent(
-            train.raw_batches(rows_at_once(schema.shape)), pooled=schema.kind == "image"
-        )
+        low, _ = extent(_columns(schema, train))
         require_observed(low, schema.columns, schema.source, " in a training row")
     shift, scale = _shift_and_scale(schema, train, choice)
     notes = _notes_of_constants(schema, shift, scale)
@@ -140,20 +138,24 @@ def _shift_and_scale(schema: Schema, train: Dataset, choice: Scaling) -> tuple[T
     if choice == "unit":
         low, high = torch.tensor([schema.low, schema.high], dtype=torch.float64)
         return low, high - low
-    if schema.levels or schema.kind == "image":
+    if schema.levels and schema.kind == "table":
         return _of_training(lambda: (raw.reshape(-1, 1) for raw in train.raw_batches(size)))
-    return _of_training(lambda: train.raw_batches(size))
+    return _of_training(lambda: _columns(schema, train))
+
+
+def _columns(schema: Schema, train: Dataset) -> Iterator[Tensor]:
+    """The training rows, as `by_unit` gives them."""
+    return by_unit(train.raw_batches(rows_at_once(schema.shape)), apart=len(schema.low) > 1)
 
 
 def _centres_and_common_scale(schema: Schema, train: Dataset) -> tuple[Tensor, Tensor]:
     """The mean of each column, and the root of the mean of the columns' variances; some columns may be constant."""
-    if schema.kind == "image":
+    if schema.kind == "image" and len(schema.low) == 1:
         raise ValueError(
             f"`scaling='common'` centres each column of a table; {schema.source} holds images. "
             "Use `scaling='standard'`, which gives all pixels one mean and one scale."
         )
-    size = rows_at_once(schema.shape)
-    mean, std = _of_training(lambda: train.raw_batches(size))
+    mean, std = _of_training(lambda: _columns(schema, train))
     return mean, std.square().mean().sqrt()
 
 
@@ -193,7 +195,7 @@ def _shift_and_scale_of_reals(
 
 def _of_training(passes: Callable[[], Iterable[Tensor]]) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each column; of one that holds one value, exactly that and 0."""
-    low, high = extent(passes(), pooled=False)
+    low, high = extent(passes())
     is_constant = low == high
     _, exponent = torch.frexp(torch.where(is_constant, 1.0, high / 2 - low / 2))
     unit = torch.ldexp(torch.ones_like(low), exponent)  # squares of 1e300 or 1e-300 are no float64
@@ -210,7 +212,7 @@ def _of_laws(schema: Schema, train: Dataset) -> tuple[Tensor, Tensor]:
     if "positive" in schema.kinds:
         size = rows_at_once(schema.shape)
         above = (raw.where(raw > 0, torch.nan) for raw in train.raw_batches(size))
-        least, _ = extent(above, pooled=False)
+        least, _ = extent(above)
     for column, kind in enumerate(schema.kinds):
         if kind == "positive":
             scale[column] = least[column]
@@ -262,13 +264,13 @@ def _notes_of_constants(schema: Schema, shift: Tensor, scale: Tensor) -> tuple[s
 def _named(columns: list[int], schema: Schema, values: Tensor) -> str:
     """Which columns hold one value, as the beginning of a sentence: not all of many."""
     shown = [
-        f"{quoted(schema.columns[column])} ({values[column].item():.7g})"
+        f"{quoted(schema.unit_names[column])} ({values[column].item():.7g})"
         for column in columns[:_MOST_NAMED]
     ]
     if len(columns) > _MOST_NAMED:
         shown.append("...")
     verb = "column holds" if len(columns) == 1 else "columns hold"
-    return f"{len(columns):,} of {len(schema.columns):,} {verb} one value, {', '.join(shown)},"
+    return f"{len(columns):,} of {len(schema.unit_names):,} {verb} one value, {', '.join(shown)},"
 
 
 def _require_floats(schema: Schema) -> None:

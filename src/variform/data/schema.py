@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_type_hints
@@ -28,6 +28,9 @@ from variform.system import draws
 
 _FAR = 256  # scales from zero: there float32 rounds by more than 1.5e-5 of one
 
+Ends = float | tuple[float, ...]
+"""One end of the range of all pixels, or of those of each channel."""
+
 ColumnKind = Literal["real", "count", "binary", "category", "positive", "bounded", "ordinal"]
 Spikes = tuple[tuple[float, float], ...]
 """The values that many rows of a column hold exactly, and the share of each; that of the largest share first."""
@@ -42,10 +45,11 @@ class Schema:
         shape: Shape of one example: (channels, height, width) of images, (columns,) of tables.
         columns: Column names of a table (`column 1`, ... where the source has none); () for images.
         classes: Names of the labels; () without labels.
-        low: Least raw value over all rows read, in raw units: one number for images, one a column for tables.
+        low: Least raw value over all rows read, in raw units: one number a column for tables, one for images, or one a
+            channel for images whose channels are of several units.
         high: Greatest raw value, likewise.
         whole: Whether all raw values are whole numbers, likewise.
-        shift: Raw value that becomes 0, in raw units: one number for images, one a column for tables.
+        shift: Raw value that becomes 0, in raw units, likewise.
         scale: Raw units per unit of x, likewise.
         levels: Number of discrete raw levels (256 for 8-bit pixels); None for real numbers.
         binarise: As in `DataConfig`.
@@ -56,8 +60,7 @@ class Schema:
             order, whole numbers or, with `categories`, their numbers. () for other data.
         categories: Of a mixed table the names of each column's categories, of text levels in their order, () for a
             column that has none.
-        gaps: Whether a value is missing (NaN) in any row read: one for images, one a column for tables. () where none
-            may be missing.
+        gaps: Whether a value is missing (NaN) in any row read, likewise. () where none may be missing.
         conditions: What a model is conditioned on; () for other models.
         occupancy: How many training rows had which context; None for other models, and in files of older versions.
         modes: Of each column of a table the value that most training rows hold exactly, and their share; (0, 0) where
@@ -132,11 +135,12 @@ class Schema:
         return ", ".join(facts)
 
     def _ranges_in_words(self) -> str:
-        names = self.columns or ("",)
+        names = self.unit_names or ("",)
         ends = zip(names, self.low, self.high, strict=True)
         ranges = [f"{name} {low:.4g} to {high:.4g}".strip() for name, low, high in ends]
         if len(ranges) > 3:
-            ranges[3:] = [f"and {len(ranges) - 3} columns more"]
+            what = "columns" if self.columns else "channels"
+            ranges[3:] = [f"and {len(ranges) - 3} {what} more"]
         values = "; ".join(ranges)
         return (
             f"{self.levels} levels from {values}"
@@ -146,8 +150,38 @@ class Schema:
 
     def _scaling_in_words(self) -> str:
         if len(self.scale) > 1:
-            return "scaled by column"
+            return "scaled by column" if self.columns else "scaled by channel"
         return f"as (x - {self.shift[0]:.4g}) / {self.scale[0]:.4g}"
+
+    @property
+    def unit_names(self) -> tuple[str, ...]:
+        """What has a range and a scale of its own: columns, or channels of several units; () where pixels share one.
+
+        Example:
+            >>> from variform.data.reading import dataset_from
+            >>> dataset_from(torch.rand(9, 2, 4, 4)).schema.unit_names
+            ('channel 1', 'channel 2')
+        """
+        if self.columns or len(self.low) == 1:
+            return self.columns
+        return tuple(f"channel {number}" for number in range(1, len(self.low) + 1))
+
+    def per_value(self, values: Sequence[float]) -> Tensor:
+        """Numbers of `low`, `scale` and the like for each value of a row, (*shape) float64.
+
+        Args:
+            values: One a column, one a channel, or one.
+
+        Example:
+            >>> from variform.data.reading import dataset_from
+            >>> dataset_from(torch.rand(9, 2, 1, 2)).schema.per_value((5, 7)).tolist()
+            [[[5.0, 5.0]], [[7.0, 7.0]]]
+        """
+        return self._along_rows(torch.tensor(values, dtype=torch.float64)).expand(self.shape)
+
+    def _along_rows(self, values: Tensor) -> Tensor:
+        """Numbers that go with the columns or channels of a row, in a shape that broadcasts with it."""
+        return values.reshape(-1, 1, 1) if self.kind == "image" else values
 
     @property
     def context_dim(self) -> int:
@@ -449,7 +483,7 @@ class Schema:
         """
         if not self.gaps or self.binarise != "none":
             return x.new_full((len(x),), self.log_jacobian, dtype=torch.float64)
-        scale = torch.tensor(self.scale, dtype=torch.float64, device=x.device)
+        scale = self.per_value(self.scale).to(x.device)
         has_no_density = x.isnan()
         for column, spikes in enumerate(self.scaled_spikes()):
             for value, width, _ in spikes:
@@ -489,8 +523,8 @@ class Schema:
         return self.levels if self.binarise == "none" else 2
 
     @property
-    def grey_range(self) -> tuple[float, float]:
-        """The raw values that images show as black and as white.
+    def grey_range(self) -> tuple[Ends, Ends]:
+        """The raw values that images show as black and as white: of each channel, if they are of several units.
 
         Example:
             >>> from variform.data.reading import read
@@ -499,6 +533,8 @@ class Schema:
         """
         if self.levels:
             return 0.0, self.levels - 1.0
+        if self.kind == "image" and len(self.low) > 1:
+            return self.low, self.high
         return min(self.low), max(self.high)
 
     @checked
@@ -603,7 +639,9 @@ class Schema:
 
     def _require_consistent(self) -> None:
         """Refuse what `read` never makes, such as more columns than values: it would go wrong much later."""
-        width = 1 if self.kind == "image" else len(self.columns)
+        width = len(self.columns)
+        if self.kind == "image":
+            width = self.shape[0] if len(self.low) > 1 and self.shape else 1
         required = {len(getattr(self, name)) for name in ("low", "high", "whole", "shift", "scale")}
         lists = ("kinds", "categories", "gaps", "modes", "bounds", "spikes", "dates")
         optional = {len(getattr(self, name)) for name in lists}
@@ -656,7 +694,8 @@ class Schema:
         """Shift and scale in the type and on the device of `x`, and what is left of the shift, if that counts."""
         key = (x.dtype, x.device)
         if key not in self._affines:
-            shift, scale = torch.tensor([self.shift, self.scale], dtype=torch.float64)
+            shift = self._along_rows(torch.tensor(self.shift, dtype=torch.float64))
+            scale = self._along_rows(torch.tensor(self.scale, dtype=torch.float64))
             rest = shift - shift.to(x.dtype)
             counts = bool((rest.abs() > 2**-20 * scale).any())
             self._affines[key] = (shift.to(x), scale.to(x), rest.to(x) if counts else None)
@@ -718,7 +757,8 @@ class Schema:
     def _named(self, column: int) -> str:
         """What messages call a column."""
         if self.kind == "image":
-            return f"a pixel of {self.source}"
+            where = f"{self.unit_names[column]} of " if self.unit_names else ""
+            return f"a pixel of {where}{self.source}"
         return f"column {quoted(self.columns[column])} of {self.source}"
 
 

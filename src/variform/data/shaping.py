@@ -5,21 +5,23 @@ import itertools
 import math
 import warnings
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
+from variform.data.columns import MOST_UNLIKE
 from variform.data.sources.source import Rendered, Source
 
 _ROWS_LOOKED_AT = 256
 _VALUES_LOOKED_AT = 2**22
 _LEAST_SIDE = 8  # pixels; a smaller array of numbers is as likely a few sensors at a few times
 _LEAST_SIDE_OF_BYTES = 3
+_MOST_CHANNELS = 32
 _FULL_BYTE = 128  # whole numbers up to 255 that come this far are grey values
 _LEAST_LIKENESS = (
     0.25  # correlation of neighbours, which is .37 to .97 in pictures and near 0 across sensors
 )
 _MOST_BETWEEN = 0.8  # share of the variance between the means of rows of pixels, or columns of them
-_MOST_UNLIKE = 100  # times as wide as that of its neighbour is the range of another unit
 
 
 def in_form(source: Source, shape: tuple[int, ...] | None) -> Source:
@@ -56,6 +58,13 @@ reads pictures'
     is_told = shape is not None or is_known or isinstance(source.values, Rendered)
     if is_told or looks_like_pictures(_sample(source)):
         pictures = _each(source, _channels_first)
+        if not is_told and not {1, 3} & {axes[0], axes[-1]} and len(axes) == 3:
+            channels = pictures.values.shape[1]
+            note = (
+                f"rows of {words} are read as pictures of {channels} channels; `shape=[{math.prod(axes)}]` reads a"
+                " table with a scale for each column"
+            )
+            return dataclasses.replace(pictures, notes=(*source.notes, note))
         if is_told or len(axes) == 3:
             return pictures
         note = (
@@ -71,13 +80,24 @@ def _require_axes(source: Source) -> None:
     if len(axes) in (1, 2) or _has_channels(axes):
         return
     raise ValueError(
-        f"{source.name} must be (N, D), (N, H, W), (N, C, H, W) or (N, H, W, C) with C = 1 or 3; its shape is"
+        f"{source.name} must be (N, D), (N, H, W), (N, C, H, W) or (N, H, W, C) with few channels C; its shape is"
         f" {source.values.shape}. Reshape it, or flatten each row with `shape=[{math.prod(axes)}]`."
     )
 
 
 def _has_channels(axes: tuple[int, ...]) -> bool:
-    return len(axes) == 3 and (axes[0] in (1, 3) or axes[2] in (1, 3))
+    return len(axes) == 3 and _channel_axis(axes) is not None
+
+
+def _channel_axis(axes: tuple[int, ...]) -> Literal[0, 2] | None:
+    """Which axis of (C, H, W) or (H, W, C) is C: grey or colours, or else by far the shortest; None where none is."""
+    for axis in (0, 2):
+        if axes[axis] in (1, 3):
+            return axis
+    axis = 0 if axes[0] <= axes[2] else 2
+    height, width = (side for number, side in enumerate(axes) if number != axis)
+    is_short = axes[axis] <= _MOST_CHANNELS and 2 * axes[axis] <= min(height, width)
+    return axis if is_short else None
 
 
 def _as_table(source: Source, words: str) -> Source:
@@ -120,10 +140,11 @@ def looks_like_pictures(rows: np.ndarray) -> bool:
     Of two axes these are whole numbers that fill 0 to 255, or numbers in [0, 1] with at least 8 pixels a side, unless
     most of their variance is between the means along an axis; and numbers of any other range with at least 8 pixels a
     side if neighbours are alike along both axes and have ranges that overlap. Three axes with 1 or 3 channels are
-    pictures unless neighbours on an axis are in different units.
+    pictures unless neighbours on an axis are in different units; with other channels, up to 32, they are if neighbours
+    within each channel are alike.
 
     Args:
-        rows: (N, H, W), or (N, C, H, W) or (N, H, W, C) with C = 1 or 3.
+        rows: (N, H, W), or (N, C, H, W) or (N, H, W, C).
 
     Example:
         >>> looks_like_pictures(np.random.default_rng(0).integers(0, 256, (50, 28, 28)))
@@ -146,6 +167,8 @@ def _look_like_pictures(rows: np.ndarray, observed: np.ndarray) -> bool:
         low >= 0 and _FULL_BYTE <= high <= 255 and bool((observed == np.rint(observed)).all())
     )
     has_one_range = fills_byte or (low >= 0 and high <= 1)
+    if rows.ndim == 4 and not {1, 3} & {rows.shape[1], rows.shape[3]}:
+        return _looks_like_bands(rows)
     if rows.ndim == 4:
         return has_one_range or all(_has_one_unit(rows, axis) for axis in (1, 2, 3))
     if min(rows.shape[1:]) < (_LEAST_SIDE_OF_BYTES if fills_byte else _LEAST_SIDE):
@@ -155,6 +178,14 @@ def _look_like_pictures(rows: np.ndarray, observed: np.ndarray) -> bool:
     return all(
         _likeness(rows, axis) >= _LEAST_LIKENESS and _has_one_unit(rows, axis) for axis in (1, 2)
     )
+
+
+def _looks_like_bands(rows: np.ndarray) -> bool:
+    """Whether each channel of (N, C, H, W) or (N, H, W, C) is a picture, in whatever unit."""
+    bands = np.moveaxis(rows, 1 + (_channel_axis(rows.shape[1:]) or 0), 0)
+    if min(bands.shape[2:]) < _LEAST_SIDE:
+        return False
+    return all(min(_likeness(band, 1), _likeness(band, 2)) >= _LEAST_LIKENESS for band in bands)
 
 
 def _likeness(rows: np.ndarray, axis: int) -> float:
@@ -179,7 +210,7 @@ def _has_one_unit(rows: np.ndarray, axis: int) -> bool:
     overlaps = (low[1:] <= high[:-1]) & (low[:-1] <= high[1:])
     width = high - low
     least, greatest = np.minimum(width[1:], width[:-1]), np.maximum(width[1:], width[:-1])
-    return bool(overlaps.all() and ((least == 0) | (greatest <= _MOST_UNLIKE * least)).all())
+    return bool(overlaps.all() and ((least == 0) | (greatest <= MOST_UNLIKE * least)).all())
 
 
 def _hint_of_pictures(source: Source) -> tuple[str, ...]:
@@ -235,6 +266,6 @@ def _channels_first(values: np.ndarray) -> np.ndarray:
     """Pictures as (N, C, H, W); rows of a table stay."""
     if values.ndim == 3:
         return values[:, None]  # (N, H, W) -> (N, 1, H, W)
-    if values.ndim == 4 and values.shape[1] not in (1, 3) and values.shape[3] in (1, 3):
+    if values.ndim == 4 and _channel_axis(values.shape[1:]) == 2:
         return np.moveaxis(values, 3, 1)  # (N, H, W, C) -> (N, C, H, W)
     return values

@@ -57,7 +57,9 @@ def pca(
     """
     fitted = _fitted(vae, train, seed)
     scored, chosen = _rows(data, seed)
-    unit = np.array(data.schema.scale if own_units else 1.0)  # columns have one each
+    unit = np.array(1.0)
+    if own_units:
+        unit = data.schema.per_value(data.schema.scale).flatten().numpy()
     x = scored.numpy()
     model = fit_with_gaps(fitted.numpy() * unit, vae.latent_dim, graded=own_units)
     reconstruction = torch.from_numpy(model.reconstruct(x * unit) / unit)

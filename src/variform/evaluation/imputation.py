@@ -372,7 +372,7 @@ def _root(square: Estimate) -> Estimate:
 def _middle(train: Dataset) -> tuple[Array, Array]:
     """Mean and standard deviation of each raw value in the training rows; of categories the most frequent one."""
     mean, variance = train.moments(seed=0)
-    scale = torch.tensor(train.schema.scale, dtype=torch.float64)
+    scale = train.schema.per_value(train.schema.scale)
     middle = train.schema.restore(mean).numpy()
     spread = (variance.sqrt() * scale).numpy()
     for column, kind in enumerate(train.schema.kinds):

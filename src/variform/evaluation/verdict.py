@@ -215,7 +215,7 @@ def _one_variance(vae: "VAE", numbers: dict[str, Any]) -> list[str]:
     if not likelihood.has_one_variance:
         return []
     estimates = numbers.get("reconstruction_error_per_column", {})
-    if schema is None or len(set(schema.scale)) < 2:
+    if schema is None or len(set(schema.scale)) < 2 or not schema.columns:
         return []
     if any(error["mean"] is None for error in estimates.values()):
         return []

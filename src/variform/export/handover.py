@@ -258,14 +258,18 @@ def _agrees(answer: Array, wanted: Array, schema: Schema | None) -> bool:
     """Within 1e-5 of the range and float32's own precision; a number that is rounded may have been on an edge."""
     if schema is None:
         return bool(np.allclose(answer, wanted, rtol=0, atol=1e-5 * max(1.0, np.abs(wanted).max())))
-    axes = tuple(range(wanted.ndim)) if schema.kind == "image" else 0
+    axes: int | tuple[int, ...] = 0
+    if schema.kind == "image":
+        axes = tuple(range(wanted.ndim)) if len(schema.low) == 1 else (0, 2, 3)
     known = np.array(schema.high) - np.array(schema.low)
     is_empty = np.isnan(wanted)  # by a rule
     filled = np.where(is_empty, 0.0, wanted)
     spread = np.maximum(known, np.ptp(filled, axis=axes))
     allowed = 1e-5 * spread + 2.0**-23 * np.abs(filled).max(axes)
+    if schema.kind == "image":
+        allowed = allowed.reshape(-1, 1, 1)
     is_close = np.where(is_empty, np.isnan(answer), np.abs(answer - filled) <= allowed)
-    is_rounded = np.array([bool(schema.kinds) and whole for whole in schema.whole])
+    is_rounded = np.array(schema.whole) if schema.kinds else np.array(False)
     for rule in schema.rules:  # whose flag is rounded
         is_rounded[rule.column] = True
     return bool((is_close | is_rounded).all() and is_close.mean() >= 0.9)

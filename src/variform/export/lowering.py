@@ -462,10 +462,21 @@ def _steps_of_mean(likelihood: Likelihood) -> list[Step]:
     return steps
 
 
+def _affine(schema: Schema) -> tuple[Tensor, Tensor]:
+    """Shift and scale: of each value of a row where channels have their own, else as the schema has them."""
+    values = (schema.shift, schema.scale)
+    if schema.kind == "image" and len(schema.scale) > 1:
+        shift, scale = map(schema.per_value, values)
+        return shift, scale
+    shift, scale = torch.tensor(values, dtype=torch.float64)
+    return shift, scale
+
+
 def _restored(decoding: _Lowering, schema: Schema) -> None:
     """To the data's own units; in a mixed table also to what its columns can hold."""
-    decoding.multiply(torch.tensor(schema.scale, dtype=torch.float64))
-    decoding.add(torch.tensor(schema.shift, dtype=torch.float64))
+    shift, scale = _affine(schema)
+    decoding.multiply(scale)
+    decoding.add(shift)
     if not schema.kinds:
         return
     whole = [column for column, is_whole in enumerate(schema.whole) if is_whole]
@@ -540,8 +551,9 @@ def _prepared(encoding: _Lowering, schema: Schema) -> None:
     """What the model sees of raw values."""
     if schema.rules:
         _without_inactive(encoding, schema.rules)
-    encoding.add(-torch.tensor(schema.shift, dtype=torch.float64))
-    encoding.multiply(1 / torch.tensor(schema.scale, dtype=torch.float64))
+    shift, scale = _affine(schema)
+    encoding.add(-shift)
+    encoding.multiply(1 / scale)
     encoding.cast("float32")
     if schema.binarise == "threshold":
         encoding.map("step")

@@ -14,9 +14,10 @@ from PIL import Image
 from torch import Tensor
 
 from variform.config.data import DataConfig
+from variform.data.colours import shares_of_colours
 from variform.data.dataset import Dataset
 from variform.data.days import date_text
-from variform.data.schema import Schema
+from variform.data.schema import Ends, Schema
 from variform.data.sources.cells import Marks
 from variform.data.sources.folders import IMAGE_SUFFIXES
 from variform.data.sources.tables import as_texts, table_of, with_marks
@@ -262,24 +263,22 @@ def image_files(rows: Dataset) -> list[str]:
 
 
 def write_images(
-    folder: str | os.PathLike[str], images: Array, value_range: tuple[float, float], given: ContextCells = ((), ()),
+    folder: str | os.PathLike[str], images: Array, value_range: tuple[Ends, Ends], given: ContextCells = ((), ()),
     names: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """Write images as 8-bit PNG files into a new folder, all of them or none.
 
     Args:
         folder: A folder that does not exist or is empty.
-        images: (N, channels, height, width), 1 or 3 channels.
-        value_range: The values that become black and white.
+        images: (N, channels, height, width); with other than 1 or 3 channels in false colours.
+        value_range: The values that become black and white, of all channels or of each.
         given: What each was conditioned on, as `context_cells` gives it; in a file given.csv.
         names: The file of each, as `image_files` gives it; by default numbers from 1.
 
     Raises:
         FileExistsError: when the folder holds something already.
     """
-    low, high = value_range
-    share = np.clip((images - low) / ((high - low) or 1), 0, 1)
-    pixels = np.rint(255 * share).astype(np.uint8)
+    pixels = np.rint(255 * shares_of_colours(images, value_range)).astype(np.uint8)
     digits = len(str(len(pixels)))
     names = names or [f"{number:0{digits}d}.png" for number in range(1, len(pixels) + 1)]
     heads, contexts = given

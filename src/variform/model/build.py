@@ -169,6 +169,8 @@ def _build_prior(
     low, high = torch.zeros(1), torch.ones(1)
     if schema.binarise == "none":
         low, high = torch.tensor(schema.scaled_ranges()).T
+        if schema.kind == "image":
+            low, high = low.reshape(-1, 1, 1), high.reshape(-1, 1, 1)
     prior = VampPrior(schema.shape, components=config.components, low=low, high=high)
     if moments is not None:
         prior.start_at(*moments)

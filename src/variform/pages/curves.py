@@ -9,6 +9,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
+from variform.data.schema import Ends
 from variform.pages.style import (
     BLUE,
     GREY,
@@ -155,7 +156,7 @@ def plot_latent_dim_study(
     reconstructions: Mapping[int, ArrayLike],
     *,
     columns: Sequence[str] = (),
-    value_range: tuple[float, float] = (0.0, 1.0),
+    value_range: tuple[Ends, Ends] = (0.0, 1.0),
     error_unit: str = "",
 ) -> Figure:
     """What more latent dimensions buy: the same examples reconstructed with each, and the measured curves.
@@ -169,7 +170,7 @@ def plot_latent_dim_study(
         originals: (N, *event), in the data's units; the first 12 are drawn.
         reconstructions: Latent dimension to (N, *event).
         columns: The table's column names; empty for images.
-        value_range: The values drawn as black and as white.
+        value_range: The values drawn as black and as white, of all channels or of each.
         error_unit: The unit of the reconstruction errors.
 
     Raises:

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from variform.data.schema import Ends
 from variform.pages.style import (
     BLUE,
     GREY,
@@ -42,7 +43,7 @@ def plot_reconstructions(
     *,
     columns: Sequence[str] = (),
     categories: Sequence[Sequence[str]] = (),
-    value_range: tuple[float, float] = (0.0, 1.0),
+    value_range: tuple[Ends, Ends] = (0.0, 1.0),
 ) -> Figure:
     """Originals against what the VAE makes of them.
 
@@ -54,7 +55,7 @@ def plot_reconstructions(
         reconstructions: (N, *event), in the data's units.
         columns: The table's column names; empty for images.
         categories: For each column the names of its categories 0, 1, ...; empty for a column of numbers.
-        value_range: The values drawn as black and as white.
+        value_range: The values drawn as black and as white, of all channels or of each.
 
     Raises:
         ValueError: if the events are neither images nor rows with these columns, or if there are none.
@@ -77,7 +78,7 @@ def plot_samples(
     data: ArrayLike | None = None,
     columns: Sequence[str] = (),
     categories: Sequence[Sequence[str]] = (),
-    value_range: tuple[float, float] = (0.0, 1.0),
+    value_range: tuple[Ends, Ends] = (0.0, 1.0),
 ) -> Figure:
     """Examples drawn from the model, beside the data if given.
 
@@ -90,7 +91,7 @@ def plot_samples(
         data: (M, *event), in the same units; NaN where a value is missing.
         columns: The table's column names; empty for images.
         categories: For each column the names of its categories 0, 1, ...; empty for a column of numbers.
-        value_range: The values drawn as black and as white.
+        value_range: The values drawn as black and as white, of all channels or of each.
 
     Raises:
         ValueError: if the events are neither images nor rows with these columns, or if there are none.
@@ -110,7 +111,7 @@ def plot_samples(
 # ── The parts of single pictures ────────────────────────────────────────────────────────────────────────────────────
 
 
-def _reconstruction_rows(before: Array, after: Array, value_range: tuple[float, float]) -> Figure:
+def _reconstruction_rows(before: Array, after: Array, value_range: tuple[Ends, Ends]) -> Figure:
     count = min(len(before), MOST_PAIRS)
     across = count if count <= 12 else math.ceil(count / 2)
     starts = range(0, count, across)
@@ -156,7 +157,7 @@ def _reconstruction_panels(
     return figure
 
 
-def _sample_grids(samples: Array, data: Array | None, value_range: tuple[float, float]) -> Figure:
+def _sample_grids(samples: Array, data: Array | None, value_range: tuple[Ends, Ends]) -> Figure:
     title = "Samples from the model"
     grids = {"samples": samples}
     if data is not None:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
+from variform.data.schema import Ends
 from variform.pages.style import (
     BLUE,
     COLOUR_MAP,
@@ -55,7 +56,7 @@ def plot_manifold(
     is_standard: bool = True,
     columns: Sequence[str] = (),
     categories: Sequence[Sequence[str]] = (),
-    value_range: tuple[float, float] = (0.0, 1.0),
+    value_range: tuple[Ends, Ends] = (0.0, 1.0),
 ) -> Figure:
     """The decoder's mean over a two-dimensional latent space, z1 to the right and z2 upwards.
 
@@ -68,7 +69,7 @@ def plot_manifold(
         is_standard: Whether the prior is N(0, I): then the values of z stand beside their quantiles.
         columns: The table's column names; empty for images.
         categories: For each column the names of its categories 0, 1, ...; empty for a column of numbers.
-        value_range: The values drawn as black and as white.
+        value_range: The values drawn as black and as white, of all channels or of each.
 
     Raises:
         ValueError: if the events are neither images nor rows with these columns, or if there are none.
@@ -115,7 +116,7 @@ def _draw_heat_map(figure: Figure, panel: Axes, values: Array, words: Sequence[s
         bar.ax.locator_params(nbins=5)
 
 
-def _new_mosaic(images: Array, title: str, value_range: tuple[float, float]) -> tuple[Figure, Axes]:
+def _new_mosaic(images: Array, title: str, value_range: tuple[Ends, Ends]) -> tuple[Figure, Axes]:
     """A figure of images (rows, across, channels, height, width) side by side, the first row at the bottom."""
     rows, across, channels, height, width = images.shape
     mosaic = images[::-1].transpose(2, 0, 3, 1, 4)  # (channels, rows, height, across, width)
@@ -251,7 +252,7 @@ def plot_traversals(
     is_standard: bool = True,
     columns: Sequence[str] = (),
     categories: Sequence[Sequence[str]] = (),
-    value_range: tuple[float, float] = (0.0, 1.0),
+    value_range: tuple[Ends, Ends] = (0.0, 1.0),
 ) -> Figure:
     """What one latent dimension changes when it alone moves; the first 12 of them.
 
@@ -266,7 +267,7 @@ def plot_traversals(
         is_standard: Whether the prior is N(0, I).
         columns: The table's column names; empty for images.
         categories: For each column the names of its categories 0, 1, ...; empty for a column of numbers.
-        value_range: The values drawn as black and as white.
+        value_range: The values drawn as black and as white, of all channels or of each.
 
     Raises:
         ValueError: if the events are neither images nor rows with these columns, or if there are none.
@@ -301,7 +302,7 @@ def plot_conditions(
     *,
     columns: Sequence[str] = (),
     categories: Sequence[Sequence[str]] = (),
-    value_range: tuple[float, float] = (0.0, 1.0),
+    value_range: tuple[Ends, Ends] = (0.0, 1.0),
 ) -> Figure:
     """What a condition changes: the same examples under each; the first 12 of them.
 
@@ -313,7 +314,7 @@ def plot_conditions(
         name: What the conditions are values of.
         columns: The table's column names; empty for images.
         categories: For each column the names of its categories 0, 1, ...; empty for a column of numbers.
-        value_range: The values drawn as black and as white.
+        value_range: The values drawn as black and as white, of all channels or of each.
 
     Raises:
         ValueError: if the events are neither images nor rows with these columns, or if there are none.
@@ -351,7 +352,7 @@ def plot_interpolation(
     *,
     columns: Sequence[str] = (),
     categories: Sequence[Sequence[str]] = (),
-    value_range: tuple[float, float] = (0.0, 1.0),
+    value_range: tuple[Ends, Ends] = (0.0, 1.0),
 ) -> Figure:
     """The way from one example to another through the latent space; the first 12 pairs.
 
@@ -362,7 +363,7 @@ def plot_interpolation(
         values: (pairs, steps, *event), in the data's units, in even steps.
         columns: The table's column names; empty for images.
         categories: For each column the names of its categories 0, 1, ...; empty for a column of numbers.
-        value_range: The values drawn as black and as white.
+        value_range: The values drawn as black and as white, of all channels or of each.
 
     Raises:
         ValueError: if the events are neither images nor rows with these columns, or if there are none.
@@ -493,7 +494,7 @@ def _path_rows(
     paths: Array,
     heads: Sequence[str],
     names: Sequence[str],
-    value_range: tuple[float, float],
+    value_range: tuple[Ends, Ends],
     *,
     title: str,
     note: str,

@@ -1,7 +1,7 @@
 """The look of every picture: colours, sizes, panels, tiles and labels.
 
-An array is (..., *event) in the user's own units: an event is (channels, height, width) for images of one or three
-channels and (columns,) for tables. Whoever passes `columns` says that the events are rows of a table.
+An array is (..., *event) in the user's own units: an event is (channels, height, width) for images and
+(columns,) for tables. Whoever passes `columns` says that the events are rows of a table.
 """
 
 import math
@@ -18,6 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
+from variform.data.colours import shares_of_colours
+from variform.data.schema import Ends
 from variform.pages.letters import give_fonts
 
 Array = NDArray[Any]
@@ -194,8 +196,8 @@ def as_events(values: ArrayLike, leading: int, columns: Sequence[str]) -> Array:
         what = f"rows of {len(columns)} columns"
         fits = event == (len(columns),)
     else:
-        what = "images of (1 or 3 channels, height, width)"
-        fits = len(event) == 3 and event[0] in (1, 3)
+        what = "images of (channels, height, width)"
+        fits = len(event) == 3
     if not fits or not array.size:
         raise ValueError(
             f"the picture needs {leading} leading axes and then {what}; got shape {array.shape}. "
@@ -225,7 +227,7 @@ def size_of_tiles(images: Array, rows: int, across: int) -> tuple[float, float]:
     return max(across * side + 1.3, 5.0), rows * side * cell
 
 
-def draw_tiles(panel: Axes, images: Array, across: int, value_range: tuple[float, float]) -> None:
+def draw_tiles(panel: Axes, images: Array, across: int, value_range: tuple[Ends, Ends]) -> None:
     """Draw images (N, *event) in rows of `across`; image k is centred at x = k % across, y = k // across."""
     cell, width, height = tile_shape(images)
     width *= 0.92
@@ -248,15 +250,14 @@ def draw_image(
     panel: Axes,
     image: Array,
     extent: tuple[float, float, float, float],
-    value_range: tuple[float, float],
+    value_range: tuple[Ends, Ends],
 ) -> None:
     """Draw one image (channels, height, width) between (left, right, bottom, top)."""
-    low, high = value_range
     if len(image) == 1:
+        low, high = np.ravel(value_range)
         panel.imshow(image[0], cmap="gray", vmin=low, vmax=high, extent=extent, aspect="auto")
     else:
-        scaled = np.nan_to_num((image - low) / (high - low))
-        colours = np.clip(scaled, 0.0, 1.0).transpose(1, 2, 0)
+        colours = shares_of_colours(image, value_range).transpose(1, 2, 0)
         panel.imshow(colours, extent=extent, aspect="auto")
 
 

@@ -109,13 +109,15 @@ class Run:
             ValueError: when they are not the data that the run was trained on.
         """
         config = reading(self.config)
-        if config.scaling == "auto" and len(set(schema_of(self.vae).scale)) > 1:
+        of_model = schema_of(self.vae)
+        has_many = of_model.kind == "table" and len(set(of_model.scale)) > 1
+        if config.scaling == "auto" and has_many:
             config = dataclasses.replace(config, scaling="standard")  # as older versions chose
         splits = with_note_of_responses(self.folder, read(self.config.source, config))
         require_same_data(self.folder, splits)
         apart = {"source": "", "occupancy": None, "modes": ()}  # which are not in older files
         known = dataclasses.replace(splits.schema, **apart) == dataclasses.replace(
-            schema_of(self.vae), **apart
+            of_model, **apart
         )
         if not known:
             raise ValueError(

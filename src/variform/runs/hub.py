@@ -291,7 +291,10 @@ def _data(schema: "Schema", data: dict[str, Any], source: str, conditions: str) 
     ]
     text = "\n".join(f"- {fact}" for fact in facts)
     if schema.kind == "image":
-        return f"{text}\n- Values: {schema.low[0]:.7g} to {schema.high[0]:.7g}"
+        names = schema.unit_names or ("Values",)
+        ends = zip(names, schema.low, schema.high, strict=True)
+        ranges = [f"{name}: {low:.7g} to {high:.7g}" for name, low, high in ends]
+        return "\n- ".join([text, *ranges])
     kinds = schema.kinds or ("real",) * len(schema.columns)
     columns = zip(schema.columns, kinds, schema.low, schema.high, strict=True)
     lines = [[_plain(name), kind, f"{low:.7g}", f"{high:.7g}"] for name, kind, low, high in columns]

@@ -194,11 +194,7 @@ def write_output(
     elif schema.kind == "image":
         names = () if rows is None else image_files(rows)
         write_images(path, values, schema.grey_range, cells, names)
-        if schema.levels is None:
-            low, high = schema.grey_range
-            remarks.append(
-                f"black is {low:.7g} and white {high:.7g} in these files of 8 bits; a .npy file keeps the numbers"
-            )
+        remarks += _shown(schema)
     else:
         raise ValueError(
             f"a table needs an output that ends in .csv or .npy; got {path}. Add the suffix."
@@ -207,6 +203,21 @@ def write_output(
         say(f"{len(values):,} rows: {path}")
         for remark in remarks:
             say(f"Note: {remark}")
+
+
+def _shown(schema: Any) -> list[str]:
+    """What must be said of image files in which values are no grey levels of 8 bits, or channels no colours."""
+    if schema.levels is not None:
+        return []
+    if schema.unit_names:
+        return [
+            "each channel is shown from its least to its greatest value in these files of 8 bits, the first three as "
+            "red, green and blue; a .npy file keeps all numbers"
+        ]
+    low, high = schema.grey_range
+    return [
+        f"black is {low:.7g} and white {high:.7g} in these files of 8 bits; a .npy file keeps the numbers"
+    ]
 
 
 def flattened(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -17,9 +17,10 @@ from PIL import Image
 from torch import Tensor
 
 from variform.config.words import counted
+from variform.data.colours import shares_of_colours
 from variform.data.conditions import Condition, by_condition
 from variform.data.dataset import Dataset, Splits
-from variform.data.schema import Schema
+from variform.data.schema import Ends, Schema
 from variform.data.sources import sprites
 from variform.distributions.gaussian import StandardNormal
 from variform.evaluation import exploration
@@ -156,7 +157,8 @@ def event(schema: Schema) -> dict[str, Any]:
         ('curve', 'table')
     """
     if schema.kind == "image":
-        return {"kind": "image", "shape": list(schema.shape), "range": list(schema.grey_range)}
+        ends = [np.broadcast_to(end, schema.shape[0]).tolist() for end in schema.grey_range]
+        return {"kind": "image", "shape": list(schema.shape), "range": ends}
     may_be_curve = not schema.kinds and len(schema.columns) >= LEAST_OF_A_CURVE
     abscissae = _numbered(schema.columns) if may_be_curve else None
     return {
@@ -503,13 +505,10 @@ def _image(pixels: Array) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def _bytes(images: Array, grey_range: tuple[float, float]) -> Array:
-    """Images (N, channels, height, width) as 8-bit (N, height, width, channels)."""
-    low, high = grey_range
-    span = (high - low) or 1
-    scaled = np.clip((images.astype(np.float32) - low) / span, 0, 1)
-    grey = np.rint(np.nan_to_num(scaled) * 255).astype(np.uint8)
-    return grey.transpose(0, 2, 3, 1)
+def _bytes(images: Array, grey_range: tuple[Ends, Ends]) -> Array:
+    """Images (N, channels, height, width) as 8-bit (N, height, width, 1 or 3)."""
+    share = shares_of_colours(images.astype(np.float32), grey_range)
+    return np.rint(share * 255).astype(np.uint8).transpose(0, 2, 3, 1)
 
 
 # --- latents and conditions ---------------------------------------------------------------------------------------

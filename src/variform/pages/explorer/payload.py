@@ -151,4 +151,6 @@ def _span(vae: VAE, z: Tensor, context: Tensor | None) -> Any:
     if vae.schema.binarise != "none":
         return 1.0
     ranges = np.array([high - low for low, high in vae.schema.scaled_ranges()])
+    if vae.schema.kind == "image":
+        ranges = ranges.reshape(-1, 1, 1)
     return np.where(ranges > 0, ranges, 1.0)

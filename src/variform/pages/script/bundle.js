@@ -312,14 +312,15 @@ margin}),Designs=class{constructor(event){
 this.event=event,this.kind=event.kind,this.
 size=event.shape.reduce((product2,side)=>product2*
 side,1),this.columns=event.columns??[],this.
-aspect=event.kind==="curve"?1.6:1,this.low=
-event.range[0],this.high=event.range[1],
-this.channels=event.shape[0],this.height=
-event.shape[1],this.width=event.shape[2],
-this.kind==="image"&&(this.aspect=this.width/
-this.height),this.areWide=this.kind!=="i\
-mage",this.areAllReal=this.columns.every(
-({kind})=>kind==="real")}part(values,i){
+aspect=event.kind==="curve"?1.6:1,this.lows=
+[event.range[0]].flat(),this.highs=[event.
+range[1]].flat(),this.low=this.lows[0],this.
+high=this.highs[0],this.channels=event.shape[0],
+this.height=event.shape[1],this.width=event.
+shape[2],this.kind==="image"&&(this.aspect=
+this.width/this.height),this.areWide=this.
+kind!=="image",this.areAllReal=this.columns.
+every(({kind})=>kind==="real")}part(values,i){
 return values.subarray(i*this.size,(i+1)*
 this.size)}sheet(values,count=values.length/
 this.size){if(this.kind!=="image")return{
@@ -343,15 +344,18 @@ picture,picture=await createImageBitmap(
 new Blob([bytesOf(data)],{type}));return{
 draw:tileOf(picture,across,width,height),
 values:null}}_pixels(picture,values,left,top){
-let area=this.width*this.height,nextChannel=this.
-channels===3?area:0,factor=255/(this.high-
-this.low||1);for(let row=0;row<this.height;row++){
+let area=this.width*this.height,shown2=this.
+channels>2?[0,1,2]:[0,this.channels-1,this.
+channels-1],factors=shown2.map(channel=>255/
+(this.highs[channel]-this.lows[channel]||
+1));for(let row=0;row<this.height;row++){
 let at=4*((top+row)*picture.width+left);
 for(let column=0;column<this.width;column++,
-at+=4){let place=row*this.width+column;for(let channel=0;channel<
-3;channel++){let value=values[place+channel*
-nextChannel];picture.data[at+channel]=(value-
-this.low)*factor+.5}picture.data[at+3]=255}}}_glyph(context,values,box){
+at+=4){let place=row*this.width+column;for(let colour=0;colour<
+3;colour++){let channel=shown2[colour],value=values[place+
+channel*area];picture.data[at+colour]=(value-
+this.lows[channel])*factors[colour]+.5}picture.
+data[at+3]=255}}}_glyph(context,values,box){
 let{panel,accent}=Theme.colours;context.
 fillStyle=panel,context.fillRect(box.x,box.
 y,box.w,box.h),this.kind==="curve"?this.
@@ -399,15 +403,17 @@ real"?shown(tidy,1):shown(tidy,(high-low)/
 kind!=="image"){let row=this.columns.map(
 (column,k)=>this._cell(column,this.tidy(
 k,values[k])));return[this.columns.map(({
-full})=>full),row]}let names=this.channels===
-3?["red","green","blue"]:["value"],area=this.
-width*this.height,rows=[["row","column",
-...names]];for(let i=0;i<area;i++){let pixel=names.
-map((_,channel)=>float32Text(values[channel*
-area+i]));rows.push([Math.floor(i/this.width),
-i%this.width,...pixel])}return rows}_cell({
-categories},value){return categories.length&&
-Number.isFinite(value)?categories[value]:
+full})=>full),row]}let numbered=Array.from(
+{length:this.channels},(_,channel)=>`cha\
+nnel ${channel+1}`),names={1:["value"],3:[
+"red","green","blue"]}[this.channels]??numbered,
+area=this.width*this.height,rows=[["row",
+"column",...names]];for(let i=0;i<area;i++){
+let pixel=names.map((_,channel)=>float32Text(
+values[channel*area+i]));rows.push([Math.
+floor(i/this.width),i%this.width,...pixel])}
+return rows}_cell({categories},value){return categories.
+length&&Number.isFinite(value)?categories[value]:
 float32Text(value)}plot(context,values,other,{
 w,h}){let{accent,second}=Theme.colours,box={
 x:44,y:8,w:w-52,h:h-30};context.clearRect(

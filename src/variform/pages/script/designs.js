@@ -32,8 +32,10 @@ export class Designs {
     this.size = event.shape.reduce((product, side) => product * side, 1);
     this.columns = event.columns ?? [];
     this.aspect = event.kind === "curve" ? 1.6 : 1;
-    this.low = event.range[0];
-    this.high = event.range[1];
+    this.lows = [event.range[0]].flat(); // of an image one a channel
+    this.highs = [event.range[1]].flat();
+    this.low = this.lows[0];
+    this.high = this.highs[0];
     this.channels = event.shape[0]; // of an image, as are height and width
     this.height = event.shape[1];
     this.width = event.shape[2];
@@ -99,15 +101,17 @@ export class Designs {
    */
   _pixels(picture, values, left, top) {
     const area = this.width * this.height;
-    const nextChannel = this.channels === 3 ? area : 0;
-    const factor = 255 / (this.high - this.low || 1);
+    // Grey thrice, the second of two channels twice, or the first three.
+    const shown = this.channels > 2 ? [0, 1, 2] : [0, this.channels - 1, this.channels - 1];
+    const factors = shown.map((channel) => 255 / (this.highs[channel] - this.lows[channel] || 1));
     for (let row = 0; row < this.height; row++) {
       let at = 4 * ((top + row) * picture.width + left);
       for (let column = 0; column < this.width; column++, at += 4) {
         const place = row * this.width + column;
-        for (let channel = 0; channel < 3; channel++) {
-          const value = values[place + channel * nextChannel];
-          picture.data[at + channel] = (value - this.low) * factor + 0.5; // clamped by its type
+        for (let colour = 0; colour < 3; colour++) {
+          const channel = shown[colour];
+          const value = values[place + channel * area];
+          picture.data[at + colour] = (value - this.lows[channel]) * factors[colour] + 0.5; // clamped by its type
         }
         picture.data[at + 3] = 255;
       }
@@ -231,7 +235,8 @@ export class Designs {
       const row = this.columns.map((column, k) => this._cell(column, this.tidy(k, values[k])));
       return [this.columns.map(({ full }) => full), row];
     }
-    const names = this.channels === 3 ? ["red", "green", "blue"] : ["value"];
+    const numbered = Array.from({ length: this.channels }, (_, channel) => `channel ${channel + 1}`);
+    const names = { 1: ["value"], 3: ["red", "green", "blue"] }[this.channels] ?? numbered;
     const area = this.width * this.height;
     /** @type {(string | number)[][]} */
     const rows = [["row", "column", ...names]];

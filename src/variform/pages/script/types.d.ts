@@ -48,7 +48,8 @@ export type Column = {
 export type EventOfData = {
   kind: "image" | "table" | "curve";
   shape: number[];
-  range: [number, number];
+  /** The least and the greatest value; of images one a channel. */
+  range: [number, number] | [number[], number[]];
   columns?: Column[];
   places?: number[];
 };
