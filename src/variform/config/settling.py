@@ -4,6 +4,7 @@
 |---|---|---|
 | `data.cells` | `mixed` for likelihood `mixed` | `reading` |
 | `data.scaling` | `none` for likelihoods of counts, instead of `auto` | `reading` |
+| `data.schema` | settled into the fields for columns | `settled` |
 | `model.classifier` | true for objective `m2` | `settled` |
 | `train.batch_size` | about a 32nd of the rows, see `for_rows` | `settled`, `for_rows` |
 | `train.epochs` | 20, or as many as make 3,000 steps, unless `steps` are given | `settled`, `epochs` |
@@ -21,6 +22,7 @@ import math
 
 from variform.config.checks import Count, checked
 from variform.config.choices import COUNTED
+from variform.config.columns import with_schema
 from variform.config.data import DataConfig
 from variform.config.run import RunConfig
 from variform.config.training import LARGEST_BATCH, OBJECTIVE_OPTIONS, TrainConfig
@@ -58,6 +60,8 @@ def settled(config: RunConfig, rows: Count | None = None) -> RunConfig:
         )
     if rows is None:
         return config
+    data, _ = with_schema(config.data, is_mixed=reading(config).cells == "mixed")
+    config = dataclasses.replace(config, data=data)
     train = for_rows(config.train, rows)
     if train.steps is None:
         train = dataclasses.replace(train, epochs=epochs(train, rows))

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from variform.config.columns import with_schema
 from variform.config.data import FAMILIES, ROWS, DataConfig
 from variform.config.words import quoted
 from variform.data.checks import (
@@ -136,6 +137,18 @@ def read(
         >>> splits.train.prepared().std(0, correction=0).numpy().round(3)
         array([1., 1., 1.], dtype=float32)
     """
+    described = config.schema
+    config, values = with_schema(config, is_mixed=config.cells == "mixed")
+    splits = _read(source, config, labels, name)
+    if lacking := [column for column in values if column not in splits.schema.columns]:
+        raise ValueError(
+            f"`schema` must name columns of {splits.schema.source}; {described} has {quoted(lacking[0])}, which is"
+            " none. Correct its name, or leave it out."
+        )
+    return splits
+
+
+def _read(source: object, config: DataConfig, labels: object, name: str | None) -> Splits:
     if not isinstance(source, str | os.PathLike):
         return _splits(source_from(source, config, labels, name), config)
     if labels is not None or name is not None:
@@ -199,6 +212,7 @@ def read_rows(
         >>> read_rows([{"drag": 91, "mass": 1}], designs).raw
         tensor([[ 1., 91.]])
     """
+    config, _ = with_schema(config, is_mixed=bool(schema.kinds))
     if not isinstance(source, str | os.PathLike):
         held = held_in(source, name)
         if isinstance(held, Frame):
