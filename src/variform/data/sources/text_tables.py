@@ -224,6 +224,7 @@ def _first_lines(data: bytes) -> list[str]:
 def _cells_a_line(lines: list[str], mark: str) -> list[int]:
     if mark == " ":
         return [len(line.split()) for line in lines]
+    csv.field_size_limit(_LONGEST_LINE)
     return [len(row) for row in csv.reader(lines, delimiter=mark, skipinitialspace=True)]
 
 
@@ -298,6 +299,7 @@ def _parsed(data: bytes, delimiter: str, separator: str, name: str) -> list[Colu
 
 def _rows(data: bytes, delimiter: str) -> Any:
     text = io.TextIOWrapper(io.BytesIO(data), "utf-8", errors="replace", newline="")
+    csv.field_size_limit(_LONGEST_LINE)  # it is the interpreter's, not the reader's
     return csv.reader(text, delimiter=delimiter)
 
 
@@ -311,7 +313,6 @@ def _width(data: bytes, delimiter: str) -> int:
 
 def _line_of(data: bytes, delimiter: str, row: int) -> int:
     """The number of the line in which a row ends; of the rows only those count that are not blank lines."""
-    csv.field_size_limit(_LONGEST_LINE)
     rows = _rows(data, delimiter)
     number = -1
     for cells in rows:
