@@ -32,6 +32,7 @@ from variform.training.fit import Interrupted
 
 COMMANDS = [
     "demo",
+    "inspect",
     "train",
     "evaluate",
     "generate",

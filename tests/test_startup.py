@@ -88,6 +88,8 @@ def test_the_explorer_is_written_without_scikit_learn_and_pictures_are_drawn_wit
     "arguments",
     [
         "info nowhere",
+        "inspect nowhere.npy",
+        "inspect rows.npy --out run0",
         "encode nowhere",
         "decode nowhere points.npy",
         "generate nowhere --count 4",

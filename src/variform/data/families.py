@@ -131,3 +131,26 @@ def joined(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.int64]:
     graph = coo_array((np.ones(len(here), bool), ends), shape=(size, size))
     _, family = connected_components(graph, directed=False)
     return family[here]
+
+
+def comparable(values: NDArray[np.float64], is_category: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The numbers of rows of a table, (N, D), further apart than any tolerance where categories or gaps differ.
+
+    Args:
+        values: (N, columns); NaN where a value is missing.
+        is_category: Whether each column holds numbers of categories, (columns,).
+
+    Example:
+        >>> rows = comparable(np.array([[1.0, 0.0], [1.0, 1.0], [1.0, 1.0]]), np.array([False, True]))
+        >>> Neighbourhood(rows, 2.0).families().tolist()
+        [0, 1, 1]
+    """
+    pattern = np.concatenate([np.isnan(values), values[:, is_category]], 1)
+    _, number = np.unique(np.nan_to_num(pattern, nan=-1.0), axis=0, return_inverse=True)
+    numbers = np.nan_to_num(values[:, ~is_category])
+    if not numbers.shape[1]:
+        numbers = np.zeros((len(values), 1))
+    if number.any():
+        apart = 4 * max(1.0, float(np.abs(numbers).max())) * numbers.shape[1]
+        numbers[:, 0] += apart * number.reshape(-1)
+    return numbers

@@ -12,16 +12,18 @@ from torch import Tensor
 from variform.config.data import FAMILIES, ROWS, DataConfig
 from variform.config.words import quoted
 from variform.data.dataset import Dataset, StoredRows, in_chunks
-from variform.data.families import Neighbourhood, joined
+from variform.data.families import Neighbourhood, comparable, joined
 from variform.data.scaling import usual_scaling, with_scaling
 from variform.data.schema import Schema
 from variform.data.sources.source import Source
 from variform.system import memory
 
-_TWENTIETH = 0.05
+TWENTIETH = 0.05
+"""Of how far rows spread they are near, where no tolerance is given."""
 _BYTES = 8  # of a number
 _COPIES = 3
-_MOST_UNASKED = 2**28  # values that are looked at for near rows where no tolerance is given
+MOST_UNASKED = 2**28
+"""Values that are looked at for near rows where no tolerance is given."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def near_rows(raw: Tensor | StoredRows, schema: Schema, config: DataConfig) -> N
         if isinstance(raw, Tensor)
         else len(raw) * int(np.prod(raw.shape[1:]))
     )
-    if config.group != FAMILIES and config.tolerance is None and size > _MOST_UNASKED:
+    if config.group != FAMILIES and config.tolerance is None and size > MOST_UNASKED:
         return None
     memory.require(
         _COPIES * _BYTES * size,
@@ -75,13 +77,16 @@ def near_rows(raw: Tensor | StoredRows, schema: Schema, config: DataConfig) -> N
         "Bring fewer rows, or leave `tolerance` out.",
     )
     values = np.concatenate([chunk.double().flatten(1).numpy() for chunk in in_chunks(raw)])
+    is_category = np.zeros(values.shape[1], bool)
+    if schema.kinds:
+        is_category = np.array([kind == "category" for kind in schema.kinds])
     if config.tolerance is not None:
         words = f"{config.tolerance:.4g} of each other, root mean square over the columns"
-        return Near(Neighbourhood(_comparable(values, schema), config.tolerance), words, "")
+        return Near(Neighbourhood(comparable(values, is_category), config.tolerance), words, "")
     scale = _scale(raw, schema, config)
     values /= schema.per_value(scale.tolist()).flatten().numpy()
     spread = float(np.sqrt(np.nanmean(np.square(values - np.nanmean(values, 0)))))
-    tolerance = _TWENTIETH * spread
+    tolerance = TWENTIETH * spread
     own = (
         f"{tolerance * scale[0]:.2g}"
         if len(set(scale)) == 1
@@ -89,7 +94,7 @@ def near_rows(raw: Tensor | StoredRows, schema: Schema, config: DataConfig) -> N
     )
     words = f"{own} of each other, root mean square over the columns, a twentieth of how far rows spread"
     return Near(
-        Neighbourhood(_comparable(values, schema), tolerance),
+        Neighbourhood(comparable(values, is_category), tolerance),
         words,
         "; `tolerance` sets another distance",
     )
@@ -103,22 +108,6 @@ def _scale(raw: Tensor | StoredRows, schema: Schema, config: DataConfig) -> np.n
         scaling, _ = usual_scaling(schema, rows)
     scaled, _ = with_scaling(schema, rows, scaling, DataConfig())
     return np.array(scaled.scale)
-
-
-def _comparable(values: np.ndarray, schema: Schema) -> np.ndarray:
-    """The numbers of rows, (N, D), further apart than any tolerance where categories or gaps differ."""
-    is_category = np.array([kind == "category" for kind in schema.kinds], bool)
-    if not schema.kinds:
-        is_category = np.zeros(values.shape[1], bool)
-    pattern = np.concatenate([np.isnan(values), values[:, is_category]], 1)
-    _, number = np.unique(np.nan_to_num(pattern, nan=-1.0), axis=0, return_inverse=True)
-    numbers = np.nan_to_num(values[:, ~is_category])
-    if not numbers.shape[1]:
-        numbers = np.zeros((len(values), 1))
-    if number.any():
-        apart = 4 * max(1.0, float(np.abs(numbers).max())) * numbers.shape[1]
-        numbers[:, 0] += apart * number.reshape(-1)
-    return numbers
 
 
 def group_digests(

@@ -12,7 +12,8 @@ from variform.data.schema import ColumnKind, Schema
 from variform.data.sources.source import Source
 from variform.data.sources.tables import declared_kinds
 
-_FEW = 20  # categories that are believed in any case
+FEW = 20
+"""Categories that are believed in any case."""
 
 
 def as_mixed(
@@ -37,7 +38,7 @@ def as_mixed(
             values[:, column], names = _ordered(values[:, column], names, config, name, source.name)
         is_date = bool(source.dates) and source.dates[column] != ""
         own = declared.get(name, "real" if is_date else None)
-        kind = "category" if names else _kind(observed, own, name, source.name)
+        kind = "category" if names else kind_of(observed, own, name, source.name)
         _require_repeats(names, observed, name, source.name)
         _require_variation(names, observed, len(values), name, source.name)
         kinds.append(kind)
@@ -74,7 +75,7 @@ def _ordered(
 def _require_repeats(
     names: tuple[str, ...], observed: np.ndarray, column: str, source: str
 ) -> None:
-    if len(names) > max(_FEW, len(observed) / 2):
+    if len(names) > max(FEW, len(observed) / 2):
         raise ValueError(
             f"categories must repeat; column {quoted(column)} of {source} holds {len(names)} different ones in"
             f" {len(observed)} rows. Delete the column if it only names the rows."
@@ -98,7 +99,7 @@ def _require_variation(
     )
 
 
-def _kind(observed: np.ndarray, declared: str | None, column: str, name: str) -> ColumnKind:
+def kind_of(observed: np.ndarray, declared: str | None, column: str, name: str) -> ColumnKind:
     """The kind of a column of numbers: a count law cannot be narrower than Poisson's, whose variance is its mean."""
     is_count = (observed >= 0) & (observed == np.rint(observed))
     countable = bool(is_count.all())

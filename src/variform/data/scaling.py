@@ -21,7 +21,8 @@ Scaling = Literal["none", "unit", "standard", "common"]
 
 _LEAST_CURVE = 8  # columns: fewer are no curve, whatever they hold
 _MOST_SERIES = 3  # x, y and z
-_SMOOTH = 0.1
+SMOOTH = 0.1
+"""Roughness up to which columns are a curve."""
 _MOST_NAMED = 5  # constant columns in a sentence
 
 
@@ -67,10 +68,10 @@ def usual_scaling(schema: Schema, train: Dataset) -> tuple[Scaling, tuple[str, .
         return "none", ()
     if schema.kind == "image":
         return "unit", ()
-    if not _may_be_series(schema.columns):
+    if not may_be_series(schema.columns):
         return "standard", ()
     change = roughness(train)
-    if change > _SMOOTH:
+    if change > SMOOTH:
         return "standard", ()
     fixed = sum(low == high for low, high in zip(schema.low, schema.high, strict=True))
     note = (
@@ -82,7 +83,7 @@ def usual_scaling(schema: Schema, train: Dataset) -> tuple[Scaling, tuple[str, .
     return "common", (note,)
 
 
-def _may_be_series(columns: tuple[str, ...]) -> bool:
+def may_be_series(columns: tuple[str, ...]) -> bool:
     """Whether names of columns may be those of a curve: they differ in one number, but for up to three stems."""
     if any(len(re.findall(r"\d+(?:[.,]\d+)?", name)) > 1 for name in columns):
         return False  # such as t1 s2, a sensor at a time

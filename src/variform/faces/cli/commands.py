@@ -26,6 +26,7 @@ from variform.config.toml import to_dict
 from variform.faces.cli.evaluate import compare, evaluate, info
 from variform.faces.cli.explore import draw, explore, serve
 from variform.faces.cli.generate import decode, encode, generate, impute, reconstruct, sampler
+from variform.faces.cli.inspect import inspect
 from variform.faces.cli.options import config_file, convert, in_options
 from variform.faces.cli.share import hand_over, pull, push
 from variform.faces.cli.train import demo, latent_dim, profile, train
@@ -38,7 +39,8 @@ app = App(
     version=__version__,
     help="""Variational autoencoders with honest numbers.
 
-Start with `variform demo`, then `variform train DATA` with a folder of images, a .npy array or a .csv table.
+Start with `variform demo`, look at your data with `variform inspect DATA`, then `variform train DATA` with a folder of
+images, a .npy array or a .csv table.
 """,
     default_parameter=Parameter(
         consume_multiple=1, converter=lambda hint, tokens: convert(hint, tokens)
@@ -50,6 +52,7 @@ study = App(name="study", help="Many fits, one table.", sort_key=12.5)
 
 COMMANDS = {
     "demo": demo,
+    "inspect": inspect,
     "train": train,
     "evaluate": evaluate,
     "generate": generate,

@@ -40,6 +40,7 @@ NAMES = frozenset(
             "draw",
             "given",
             "host",
+            "id_pattern",
             "intervals",
             "json",
             "kind",
@@ -59,7 +60,7 @@ NAMES = frozenset(
             "seed",
             "seeds",
         ),
-        *("split", "std", "temperature", "timed_steps", "to"),
+        *("rule", "split", "std", "temperature", "timed_steps", "to"),
     }
 )
 """Every option of every command, as Python has it."""

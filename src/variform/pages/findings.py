@@ -1,0 +1,464 @@
+"""Pictures of data as a person looks at them, and the page of what is in them."""
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from variform.config.words import counted
+from variform.data.findings import ColumnFindings, Findings
+from variform.pages.report import Table
+from variform.pages.style import (
+    BLUE,
+    GREY,
+    INK,
+    LABEL_SIZE,
+    MOST_PANELS,
+    ORANGE,
+    PALE,
+    TICK_SIZE,
+    WIDTH,
+    Array,
+    draw_tiles,
+    every_nth,
+    fitted_text,
+    new_figure,
+    new_panels,
+    note_on_shown,
+    span_of,
+    style_panel,
+)
+
+_MOST_FIGURES = 5  # of histograms
+_ACROSS, _DOWN = 6, 4  # outlines or images
+_MOST_CURVES = 300
+_MOST_LISTED = 12
+_MOST_COLUMNS = 64  # in a table
+_MOST_LEVELS = 8
+_HEADS = (
+    "column", "unit", "kind", "role", "gaps", "distinct", "least", "median", "greatest", "one exact value",
+    "active where", "far out",
+)  # fmt: skip
+_LEAST_POINTS = 8
+_CLOSED = 0.1  # of the extent, between the ends of an outline
+_MEET = 0.25  # of the greatest distance of two sides, at their ends
+_BREAK = 3  # times the bends beside it
+_CROSS = 0.1  # of the places, or of the rows
+_LEAST_AREA = 0.02  # of a circle's of the same length: what is thinner is a line
+
+
+# ── Rows ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def as_outlines(values: Array, columns: Sequence[str] = ()) -> Array | None:
+    """Rows of coordinates as closed curves (N, points, 2), None where they are no outlines of one kind.
+
+    Coordinates may stand as x1, y1, x2, y2, ..., as all x and then all y, or as the heights of an upper and a lower
+    side at the same places, which are then drawn over their number. They are taken so where most rows begin where they
+    end, enclose an area, and the names of the columns do not say otherwise.
+
+    Args:
+        values: (N, D).
+        columns: Their names.
+
+    Example:
+        >>> angle = np.linspace(0, 2 * np.pi, 41)
+        >>> circles = np.stack([np.cos(angle), np.sin(angle)], 1)[None] * np.array([1.0, 2.0])[:, None, None]
+        >>> as_outlines(circles.reshape(2, -1)).shape, as_outlines(np.sort(circles.reshape(2, -1))) is None
+        ((2, 41, 2), True)
+    """
+    width = values.shape[1]
+    half = width // 2
+    if width % 2 or half < _LEAST_POINTS or np.isnan(values).any():
+        return None
+    interleaved = values.reshape(len(values), half, 2)
+    blocks = np.stack([values[:, :half], values[:, half:]], 2)
+    stems = [re.sub(r"\d+(?:\.\d+)?", "", name).strip(" _-").lower() for name in columns]
+    stems = stems or ["column"]
+    layouts = []
+    if sorted(set(stems)) == ["x", "y"]:
+        is_alternating = stems[::2].count(stems[0]) == half
+        layouts = [interleaved] if is_alternating else [blocks]
+    elif not any(stems):
+        return None  # names that are numbers are places on an axis
+    elif (sides := _of_two_sides(values, is_said=len(set(stems)) == 2)) is not None:
+        return sides
+    else:
+        by_lag = [np.abs(values[:, lag:] - values[:, :-lag]).mean() for lag in (1, 2)]
+        if by_lag[0] > _BREAK * by_lag[1]:
+            layouts = [interleaved]
+        elif _breaks(np.median(np.abs(np.diff(values)), 0), half - 1, half):
+            layouts = [blocks]
+    closed = [layout for layout in layouts if _are_closed(layout)]
+    return closed[0] if closed else None
+
+
+def _are_closed(points: Array) -> bool:
+    """Whether most of these curves (N, points, 2) end where they begin and enclose an area."""
+    extent = np.ptp(points, 1).max(1) + 1e-300
+    gap = np.linalg.norm(points[:, 0] - points[:, -1], axis=1)
+    x, y = points[..., 0], points[..., 1]
+    area = 0.5 * np.abs((x * np.roll(y, -1, 1) - y * np.roll(x, -1, 1)).sum(1))
+    steps = np.linalg.norm(points - np.roll(points, -1, 1), axis=2)
+    roundness = 4 * math.pi * area / (np.square(steps.sum(1)) + 1e-300)
+    is_smooth = steps[:, :-1].max(1) < 0.5 * extent
+    is_outline = (gap < _CLOSED * extent) & (roundness > _LEAST_AREA) & is_smooth
+    return bool(is_outline.mean() > 0.5)
+
+
+def _breaks(change: Array, first: int, stop: int) -> bool:
+    """Whether the changes from column to column between two places are far greater than those beside them."""
+    beside = np.concatenate([change[max(0, first - 5) : first], change[stop : stop + 5]])
+    return bool(change[first:stop].max() > _BREAK * np.median(beside))
+
+
+def _of_two_sides(values: Array, *, is_said: bool) -> Array | None:
+    """Outlines of the heights of two sides, which meet at both ends, hardly cross, and break in the middle.
+
+    Where the names of the columns say that there are two sides, the second may run backwards.
+    """
+    half = values.shape[1] // 2
+    upper, lower = values[:, :half], values[:, half:]
+    bend = np.median(np.abs(np.diff(values, 2, axis=1)), 0)
+    others = [lower] if is_said or _breaks(bend, half - 2, half) else []
+    if is_said:
+        others.append(lower[:, ::-1])
+    place = np.linspace(0, 1, half)
+    for other in others:
+        apart = upper - other
+        thickness = np.abs(apart).max(1) + 1e-300
+        ends = np.maximum(np.abs(apart[:, 0]), np.abs(apart[:, -1]))
+        inside = apart[:, 1:-1]
+        one_side = np.maximum((inside >= 0).mean(1), (inside <= 0).mean(1))
+        is_outline = (ends < _MEET * thickness) & (one_side > 1 - _CROSS)
+        if is_outline.mean() > 1 - _CROSS:
+            x = np.concatenate([place, place[::-1]])
+            y = np.concatenate([upper, other[:, ::-1]], 1)
+            return np.stack([np.broadcast_to(x, y.shape), y], 2)
+    return None
+
+
+def plot_outlines(outlines: Array, names: Sequence[str], *, title: str, note: str = "") -> Figure:
+    """Closed curves (N, points, 2), one a panel, all to one scale."""
+    count = min(len(outlines), _ACROSS * _DOWN)
+    down = math.ceil(count / _ACROSS)
+    low, high = outlines.min((0, 1)), outlines.max((0, 1))
+    span = np.maximum(high - low, 1e-300)
+    is_to_scale = (
+        0.1 <= span[1] / span[0] <= 4
+    )  # else heights over numbers of places, in another unit
+    ratio = float(np.clip(span[1] / span[0], 0.35, 1.6))
+    figure = new_figure(WIDTH, 0.9 + down * (WIDTH / _ACROSS * ratio + 0.25), title, note)
+    panels = list(figure.subplots(down, _ACROSS, squeeze=False).flat)
+    margin = 0.06 * span
+    for number, panel in enumerate(panels):
+        panel.set_axis_off()
+        if number >= count:
+            continue
+        x, y = np.concatenate([outlines[number], outlines[number, :1]]).T
+        panel.fill(x, y, color=PALE)
+        panel.plot(x, y, color=BLUE, linewidth=1.0)
+        panel.set(
+            xlim=(low[0] - margin[0], high[0] + margin[0]),
+            ylim=(low[1] - margin[1], high[1] + margin[1]),
+        )
+        panel.set_aspect("equal" if is_to_scale else "auto", adjustable="box")
+        panel.set_title(fitted_text(names[number], 20), fontsize=TICK_SIZE, color=INK)
+    return figure
+
+
+def plot_curves(values: Array, columns: Sequence[str], *, marked: Sequence[int] = ()) -> Figure:
+    """Rows (N, D) as curves over their columns, or over the numbers in the names of these; some of them marked."""
+    place, label = _axis(columns)
+    figure = new_figure(WIDTH, 4.6, "Rows as curves", _note_on_curves(len(values), len(marked)))
+    panel = figure.subplots()
+    style_panel(panel, xlabel=label, ylabel="value")
+    shown = every_nth(len(values), _MOST_CURVES)
+    alpha = float(np.clip(12 / len(shown), 0.06, 0.7))
+    panel.plot(place, values[list(shown)].T, color=BLUE, linewidth=0.8, alpha=alpha)
+    lower, middle, upper = np.nanquantile(values, [0.05, 0.5, 0.95], axis=0)
+    panel.fill_between(place, lower, upper, color=GREY, alpha=0.25, linewidth=0)
+    panel.plot(place, middle, color=INK, linewidth=1.6)
+    for row in marked[:_MOST_LISTED]:
+        panel.plot(place, values[row], color=ORANGE, linewidth=1.0)
+    return figure
+
+
+def _note_on_curves(rows: int, marked: int) -> str:
+    parts = [
+        f"{min(rows, _MOST_CURVES):,} of {rows:,} rows" if rows > _MOST_CURVES else "",
+        "black: the median; grey: 5 % to 95 %",
+        "orange: far from all others" if marked else "",
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+def _axis(columns: Sequence[str]) -> tuple[Array, str]:
+    """Where each column stands on the axis, by the numbers in names that rise, and what the axis is."""
+    found = [re.search(r"-?\d+(?:\.\d+)?(?!.*\d)", name) for name in columns]
+    numbers = np.array([math.nan if match is None else float(match[0]) for match in found])
+    is_numbered = all("column" not in name for name in columns)
+    if is_numbered and not np.isnan(numbers).any() and (np.diff(numbers) > 0).all():
+        stem = re.sub(r"-?\d+(?:\.\d+)?(?!.*\d)", "", columns[0]).strip(" _-")
+        return numbers, stem or "column"
+    return np.arange(1, len(columns) + 1), "column"
+
+
+def plot_columns(found: Findings) -> Iterator[Figure]:
+    """Histograms of the columns that are rows' values, 12 a figure, with what stands at one exact value beside them."""
+    numbers = [
+        number
+        for number, column in enumerate(found.columns)
+        if number < found.values.shape[1] and column.role == "value"
+    ][: _MOST_FIGURES * MOST_PANELS]
+    for start in range(0, len(numbers), MOST_PANELS):
+        some = numbers[start : start + MOST_PANELS]
+        columns = [found.columns[number] for number in some]
+        note = (
+            "orange: the share of rows at one exact value, which the histogram of the others leaves out; what is far"
+            " out is not drawn"
+        )
+        figure, panels = new_panels(
+            [column.name for column in columns], title="Columns", note=note, ratio=0.8
+        )
+        for panel, number, column in zip(panels, some, columns, strict=True):
+            _draw_column(panel, found.values[:, number], column)
+        yield figure
+
+
+def _draw_column(panel: Axes, values: Array, column: ColumnFindings) -> None:
+    if column.kind == "category":
+        levels = column.levels[:_MOST_LEVELS]
+        names = [fitted_text(name, 10) for name, _ in levels]
+        panel.bar(range(len(levels)), [count for _, count in levels], color=BLUE)
+        panel.set_xticks(range(len(levels)), names)
+        return
+    is_far = np.zeros(len(values), bool)
+    is_far[list(column.outliers)] = True
+    rest = values[np.isfinite(values) & ~is_far]
+    if column.spike is not None:
+        rest = rest[rest != column.spike]
+    low, high = span_of(rest)
+    is_whole = column.kind in ("count", "binary")
+    bins = np.linspace(low, high, 31)
+    if is_whole and high - low <= 40:
+        bins = np.arange(low - 0.5, high + 1)
+    panel.hist(rest, bins=list(bins), color=BLUE)
+    if is_whole and high - low <= 10:
+        panel.set_xticks(np.arange(low, high + 1))
+    words = []
+    if column.spike is not None:
+        panel.axvline(column.spike, color=ORANGE, linewidth=2)
+        words.append(f"{column.spike_share:.0%} at {column.spike:.4g}")
+    if column.outliers:
+        words.append(f"{len(column.outliers)} far out")
+    if words:
+        panel.set_title(
+            f"{fitted_text(column.name, 28)}\n{', '.join(words)}", fontsize=LABEL_SIZE, color=INK
+        )
+
+
+def plot_images(images: Array) -> Figure:
+    """Images (N, channels, height, width), evenly spaced among the rows."""
+    low, high = span_of(images)
+    across = min(10, len(images))
+    down = math.ceil(len(images) / across)
+    height = images.shape[-2] / images.shape[-1]
+    size = WIDTH / 10 * across
+    figure = new_figure(
+        max(4.0, size),
+        0.7 + down * size / across * float(np.clip(height, 0.4, 2.5)),
+        "Rows as images",
+    )
+    draw_tiles(figure.subplots(), images, across, (low, high))
+    return figure
+
+
+def figures(found: Findings) -> Iterator[tuple[str, str, Figure]]:
+    """Title, caption and picture of what a person looks at first."""
+    if found.form == "images":
+        shown = list(every_nth(found.rows, 40))
+        yield (
+            "Rows as images",
+            f"{counted(len(shown), 'row')} evenly spaced among {found.rows:,}.",
+            plot_images(_channels_first(found.values[shown]).astype(float)),
+        )
+        return
+    if found.form == "table":
+        for figure in plot_columns(found):
+            yield "Columns", "What each column holds.", figure
+        return
+    own = found.columns[: found.values.shape[1]]
+    is_point = [column.role == "value" for column in own]
+    values = found.values[:, is_point]
+    names = [column.name for column in own if column.role == "value"]
+    outlines = as_outlines(values, names)
+    if outlines is None:
+        caption = "Each row is a curve over its columns."
+        yield "Rows as curves", caption, plot_curves(values, names, marked=found.far)
+        return
+    title = "Rows as outlines"
+    shown = list(every_nth(found.rows, _ACROSS * _DOWN))
+    labels = [found.place(row) for row in shown]
+    caption = (
+        f"{counted(len(shown), 'row')} evenly spaced among {found.rows:,}, as closed curves; where a row holds the"
+        " heights of two sides alone, their places, which the source does not have, are drawn evenly spaced."
+    )
+    yield title, caption, plot_outlines(outlines[shown], labels, title=title)
+    if found.far:
+        shown = list(found.far[: _ACROSS * _DOWN])
+        title = "Outlines that are far from all others"
+        labels = [found.place(row) for row in shown]
+        note = note_on_shown("rows", len(found.far), len(shown))
+        caption = (
+            "Their distance to the nearest other, or to the middle one, is more than 3 interquartile ranges beyond the"
+            " quartiles of these distances."
+        )
+        yield title, caption, plot_outlines(outlines[shown], labels, title=title, note=note)
+    title = "All of them"
+    yield (
+        title,
+        "The same numbers over their columns.",
+        plot_curves(values, names, marked=found.far),
+    )
+
+
+def _channels_first(images: Array) -> Array:
+    if images.ndim == 3:
+        return images[:, None]
+    if images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
+        return np.moveaxis(images, 3, 1)
+    return images if images.shape[1] in (1, 3) else images[:, :1]
+
+
+# ── Tables ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def tables(found: Findings) -> Iterator[Table]:
+    """What is in the data, in tables for the page."""
+    proposal = found.proposal
+    yield Table(
+        "What to begin with", ("proposal, and why",), [(reason,) for reason in proposal.reasons]
+    )
+    if found.unlearnable:
+        yield Table(
+            "What these rows are too few for",
+            ("what cannot be learned",),
+            [(sentence,) for sentence in found.unlearnable],
+        )
+    if found.removed:
+        rows = [(found.place(row), "; ".join(why)) for row, why in _first(found.removed)]
+        yield Table("Rows that are not clean", ("row", "reason"), rows, _more(len(found.removed)))
+    if found.rules:
+        rows = [
+            (
+                rule.rule,
+                f"{len(rule.broken):,}",
+                f"{len(rule.broken) / found.rows:.1%}",
+                f"{rule.unknown:,}",
+                _places(found, rule.broken),
+            )
+            for rule in found.rules
+        ]
+        heads = ("rule", "rows that break it", "share", "unknown", "such as")
+        yield Table("Rules", heads, rows)
+    yield from _tables_of_families(found)
+    if found.far:
+        rows = [(found.place(row),) for row in found.far[:_MOST_LISTED]]
+        yield Table("Rows far from all others", ("row",), rows, _more(len(found.far)))
+    yield from _tables_of_columns(found)
+
+
+def _first(rows: dict[int, list[str]]) -> list[tuple[int, list[str]]]:
+    return list(rows.items())[:_MOST_LISTED]
+
+
+def _more(count: int) -> str:
+    return f"The first of {count:,}." if count > _MOST_LISTED else ""
+
+
+def _places(found: Findings, rows: Sequence[int]) -> str:
+    shown = ", ".join(found.place(row) for row in rows[:5])
+    return shown + (", …" if len(rows) > 5 else "")
+
+
+def _tables_of_families(found: Findings) -> Iterator[Table]:
+    kinds = []
+    if found.near is not None:
+        words = f"within {found.near.tolerance:.4g}, {found.near.words}"
+        kinds.append(("Nearly equal rows", words, found.near.family))
+    if found.groups is not None:
+        kinds.append(("Families", f"by {found.groups[0]}", found.groups[1]))
+    for title, words, family in kinds:
+        sizes = np.bincount(family)
+        largest = [number for number in np.argsort(-sizes, kind="stable") if sizes[number] > 1]
+        rows = [
+            (f"{sizes[number]:,}", _places(found, np.flatnonzero(family == number).tolist()))
+            for number in largest[:_MOST_LISTED]
+        ]
+        note = f"{len(sizes):,} families {words}; {len(largest):,} of more than one row."
+        yield Table(title, ("rows", "such as"), rows, note)
+
+
+def _tables_of_columns(found: Findings) -> Iterator[Table]:
+    columns = found.columns
+    note = ""
+    if len(columns) > _MOST_COLUMNS:
+        columns = columns[:_MOST_COLUMNS]
+        note = f"The first {_MOST_COLUMNS} of {len(found.columns)}; inspect.json has all."
+    if not columns:
+        return
+    yield Table("Columns", _HEADS, [_row_of(column) for column in columns], note)
+    reasons = [(column.name, column.role, column.reason) for column in columns if column.reason]
+    if reasons:
+        yield Table("Columns that are no values of rows", ("column", "role", "why"), reasons)
+    levels = [
+        (column.name, _levels(column))
+        for column in columns
+        if column.levels and column.role != "id"
+    ]
+    if levels:
+        yield Table("Categories", ("column", "rows of each"), levels)
+    far = [
+        (column.name, f"{len(column.outliers):,}", _places(found, column.outliers))
+        for column in columns
+        if column.outliers
+    ]
+    if far:
+        note = (
+            "More than 3 interquartile ranges beyond the quartiles of the values beside the spike, in logarithms where"
+            " these are positive and lie more evenly so. A Gaussian law has 2 in a million there. They stay."
+        )
+        yield Table("Values that are far out", ("column", "rows", "such as"), far, note)
+
+
+def _levels(column: ColumnFindings) -> str:
+    shown = ", ".join(f"{name}: {count:,}" for name, count in column.levels[:_MOST_LEVELS])
+    return shown + (", …" if len(column.levels) > _MOST_LEVELS else "")
+
+
+def _row_of(column: ColumnFindings) -> tuple[str, ...]:
+    spike = ""
+    if column.spike is not None:
+        spike = f"{column.spike:.5g}: {column.spike_share:.1%}"
+    return (
+        column.name,
+        column.unit,
+        column.kind,
+        column.role,
+        f"{column.missing:,}",
+        f"{column.distinct:,}",
+        _number(column.low),
+        _number(column.median),
+        _number(column.high),
+        spike,
+        column.active_if,
+        f"{len(column.outliers):,}",
+    )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.5g}"

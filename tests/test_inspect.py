@@ -1,0 +1,377 @@
+"""What is found in data before a training: values against pandas, SciPy, scikit-learn and what was planted."""
+
+import json
+import shlex
+import tomllib
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.spatial.distance import pdist
+from sklearn.cluster import AgglomerativeClustering
+from sklearn.decomposition import PCA
+
+from variform import DataConfig
+from variform.data.constraints import Constraint
+from variform.data.findings import find
+from variform.data.sources.source import Source
+from variform.faces import cli
+from variform.pages.findings import as_outlines
+from variform.runs.inspections import FILES, look
+
+# --- rules --------------------------------------------------------------------------------------------------------
+
+COLUMNS = ("wall", "wall OD", "mass [kg]", "x-1", "x", "für")
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("wall < wall OD/2", lambda row: row[0] < row[1] / 2),
+        ("mass>=2e-1", lambda row: row[2] >= 0.2),
+        ("mass [kg] == 1", lambda row: row[2] == 1),
+        ("0 < x-1 <= x", lambda row: 0 < row[3] <= row[4]),
+        ("-(x + wall) * 2 != für - 1", lambda row: -(row[4] + row[0]) * 2 != row[5] - 1),
+        ("wall .. mass [kg] < 1.5", lambda row: max(row[:3]) < 1.5),
+        ("wall..mass<x-1..für", lambda row: all(row[k] < row[k + 3] for k in range(3))),
+    ],
+)
+def test_a_rule_holds_where_plain_arithmetic_says_so(rule, expected):
+    rows = np.random.default_rng(0).integers(-2, 4, (500, 6)) / 2
+    holds = Constraint(rule, COLUMNS).holds(rows)
+    assert holds.tolist() == [expected(row) for row in rows] and 0 < holds.sum() < 500
+
+
+def test_a_rule_is_not_broken_by_a_row_of_which_it_cannot_be_said():
+    rule = Constraint("wall < x", COLUMNS)
+    rows = np.array([[np.nan, 0, 0, 0, 1, 0], [2, np.nan, 0, 0, 1, 0]])
+    assert rule.holds(rows).tolist() == [True, False]
+    assert rule.is_unknown(rows).tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("__import__('os').system('true') < 1", "'__import__"),
+        ("wall.__class__ < 1", "must compare columns"),
+        ("wall", "it compares nothing"),
+        ("wall < x ** 9", "something else"),
+        ("wall < (x", "cannot be read"),
+        ("wall OF < 1", "no column 'OF'"),
+        ("wall < 1 or x < 1", "it compares nothing"),
+        ("wall < (x < 1)", "something else"),
+        ("wall < lambda: 1", "no column"),
+        ("wall .. mass < x-1 .. x", "it compares 3 columns with 2"),
+        ("x .. wall < 1", "backwards"),
+        ("wall < " + "(" * 5000, "must compare"),
+        ("wall < " + "1" * 20_000, "too long"),
+        ("wall in x", "must compare"),
+        ("", "must compare"),
+        ("c0c < 1", "no column 'c0c'"),
+    ],
+)
+def test_what_is_no_comparison_is_refused(rule, words):
+    with pytest.raises(ValueError, match="`rule` must compare columns and numbers") as caught:
+        Constraint(rule, COLUMNS).holds(np.zeros((1, 6)))
+    assert words in str(caught.value)
+
+
+# --- columns ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def frame():
+    """Designs: a default in 60 % of the rows, a switch that turns a column off, gaps, words, a constant, a number."""
+    random = np.random.default_rng(1)
+    rows = 400
+    has_bridge = random.random(rows) < 0.4
+    table = pd.DataFrame(
+        {
+            "no": np.arange(1, rows + 1),
+            "part": [f"p{number:03d}{'ab'[number % 2]}" for number in range(rows)],
+            "length [mm]": np.where(random.random(rows) < 0.6, 68.5, random.normal(70, 5, rows)),
+            "bridge": has_bridge.astype(int),
+            "bridge OD": np.where(has_bridge, random.uniform(10, 20, rows), 15.75),
+            "metal": random.choice(["steel", "titanium", "wood"], rows, p=[0.6, 0.38, 0.02]),
+            "wall [mm]": random.lognormal(0, 0.3, rows),
+            "made": "2026-01-" + pd.Series(random.integers(10, 29, rows)).astype(str),
+            "bolts": random.poisson(9, rows) * 2,
+            "always": 7.0,
+            "load [N]": random.normal(size=rows),
+        }
+    )
+    table.loc[random.random(rows) < 0.1, "wall [mm]"] = np.nan
+    table.loc[3, "wall [mm]"] = 900.0
+    return table
+
+
+@pytest.fixture
+def found(frame, tmp_path):
+    path = tmp_path / "designs.csv"
+    frame.to_csv(path, index=False)
+    return look(str(path), DataConfig(response=("load [N]",)), rules=["wall < bridge OD"])[0]
+
+
+def test_what_columns_hold_is_what_pandas_says(found, frame):
+    columns = {column.name: column for column in found.columns}
+    for name in ("length [mm]", "bridge OD", "wall [mm]", "bolts", "load [N]"):
+        own = columns[name]
+        expected = frame[name].agg(["min", "max", "mean", "median"])
+        assert [own.low, own.high, own.mean, own.median] == pytest.approx(expected.tolist())
+        assert own.std == pytest.approx(frame[name].std(ddof=0))
+        assert own.missing == frame[name].isna().sum() and own.distinct == frame[name].nunique()
+    assert columns["metal"].levels == tuple(frame["metal"].value_counts().items())
+    assert [columns[name].unit for name in ("length [mm]", "load [N]", "bridge")] == ["mm", "N", ""]
+    kinds = {name: column.kind for name, column in columns.items()}
+    assert (kinds["bridge"], kinds["metal"], kinds["bolts"], kinds["made"], kinds["wall [mm]"]) == (
+        "binary", "category", "count", "date", "real"
+    )  # fmt: skip
+
+
+def test_roles_are_proposed_with_a_reason(found):
+    roles = {column.name: (column.role, column.reason) for column in found.columns}
+    assert roles["no"] == ("id", "it numbers the rows")
+    assert roles["part"] == ("id", "its words differ in every row")
+    assert roles["always"] == ("ignore", "it is 7 wherever it has a value")
+    assert roles["load [N]"] == ("response", "as asked")
+    assert roles["wall [mm]"] == ("value", "")
+
+
+def test_a_spike_is_the_most_frequent_exact_value_with_its_share(found, frame):
+    shares = {column.name: (column.spike, column.spike_share) for column in found.spikes}
+    assert set(shares) == {"length [mm]", "bridge OD"}
+    for name, (value, share) in shares.items():
+        counts = frame[name].value_counts(normalize=True)
+        assert (value, share) == (counts.index[0], pytest.approx(counts.iloc[0]))
+
+
+def test_a_column_is_inactive_where_a_flag_has_a_value_and_not_by_chance(found, frame):
+    active = {column.name: column.active_if for column in found.columns if column.active_if}
+    assert active == {"bridge OD": "bridge = 1"}
+    own = next(column for column in found.columns if column.name == "bridge OD")
+    assert own.inactive == (frame["bridge"] == 0).sum()
+    # Eight rows of wood that hold a default of 97 % by chance say nothing of wood.
+    random = np.random.default_rng(0)
+    default = np.where(random.random(400) < 0.97, 5.0, random.normal(size=400))
+    default[:8] = 5.0
+    flag = np.arange(400) >= 8
+    chance = find(Source("a", np.stack([flag, default], 1)), DataConfig())
+    assert not any(column.active_if for column in chance.columns)
+
+
+def test_a_column_that_is_empty_without_its_flag_is_inactive_there():
+    random = np.random.default_rng(0)
+    flag = random.random(300) < 0.5
+    values = np.stack([flag, np.where(flag, random.normal(size=300), np.nan)], 1)
+    column = find(Source("a", values), DataConfig()).columns[1]
+    assert (column.active_if, column.inactive) == ("column 1 = 1", (~flag).sum())
+
+
+def test_what_is_far_out_is_what_was_planted_beyond_three_interquartile_ranges(found, frame):
+    far = {column.name: column.outliers for column in found.columns if column.outliers}
+    assert far == {"wall [mm]": (3,)}
+    logs = np.log(frame["wall [mm]"])
+    lower, upper = logs.quantile([0.25, 0.75])
+    assert ((logs > upper + 3 * (upper - lower)) | (logs < lower - 3 * (upper - lower))).sum() == 1
+
+
+def test_what_few_rows_cannot_teach_is_named(found, frame):
+    wood = (frame["metal"] == "wood").sum()
+    assert wood < 20
+    assert any("wood of column 'metal'" in sentence for sentence in found.unlearnable)
+    test = round(len(found.near.sizes) / 10)
+    assert any(
+        f"test set of {test}, whose mean has a standard error of {test**-0.5:.2f}" in sentence
+        for sentence in found.unlearnable
+    )
+
+
+# --- rows ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def versions():
+    """Designs in versions, some of them equal."""
+    random = np.random.default_rng(2)
+    bases = random.normal(size=(60, 5)) * np.array([1, 2, 1, 1, 3])
+    rows = np.repeat(bases, 3, 0)
+    rows += 0.01 * random.normal(size=rows.shape)
+    rows[7] = rows[100]
+    rows[8] = rows[100]
+    rows[20, 0] = rows[21, 0] = 0.0
+    return rows
+
+
+def test_near_rows_and_families_are_those_of_scipy_and_scikit_learn(versions):
+    found = find(Source("designs.npy", versions), DataConfig(tolerance=0.03))
+    distances = pdist(versions) / np.sqrt(5)
+    assert found.near is not None and found.near.count == (distances <= 0.03).sum() > 60
+    clusters = AgglomerativeClustering(
+        None, linkage="single", distance_threshold=0.03 * np.sqrt(5) + 1e-9
+    ).fit_predict(versions)
+    pairs = found.near.family[:, None] == found.near.family
+    assert np.array_equal(pairs, clusters[:, None] == clusters)
+
+
+def test_equal_rows_are_those_of_pandas(versions):
+    versions[30], versions[31] = -0.0, 0.0
+    found = find(Source("designs.npy", versions), DataConfig())
+    expected = np.flatnonzero(pd.DataFrame(versions).duplicated())
+    assert sorted(found.duplicates) == expected.tolist() and found.equal_pairs == 4
+    assert found.duplicates[8] == 7 and list(found.removed) == expected.tolist()
+    labelled = find(Source("a", versions, labels=np.arange(180)), DataConfig())
+    assert labelled.equal_pairs == 0
+
+
+def test_rows_that_differ_in_a_word_or_a_gap_are_never_near(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("x,kind\n1,oak\n1.01,ash\n1.02,oak\n,oak\n9,ash\n")
+    found, _ = look(str(path), DataConfig(tolerance=0.5))
+    assert found.near is not None and found.near.family.tolist() == [0, 1, 0, 2, 3]
+
+
+def test_families_are_told_by_a_column_and_by_the_names_of_rows(tmp_path):
+    path = tmp_path / "a.csv"
+    lines = [f"{name},{maker},{number}" for number, (name, maker) in enumerate(
+        [("ab1", "x"), ("ab2", "y"), ("cd1", "y"), ("ef", "z"), ("77", "z2")]
+    )]  # fmt: skip
+    path.write_text("\n".join(["name,maker,mass", *lines]))
+    config = DataConfig(id="name", group="maker")
+    found, _ = look(str(path), config, id_pattern="^([a-z]+)[0-9]")
+    assert found.groups is not None and found.groups[1].tolist() == [0, 0, 0, 1, 2]
+    alone, _ = look(str(path), DataConfig(id="name", ignore=("maker",)), id_pattern="[a-z]+")
+    assert alone.groups is not None and alone.groups[1].tolist() == [0, 0, 1, 2, 3]
+    with pytest.raises(ValueError, match="`id_pattern` must be a regular expression"):
+        look(str(path), config, id_pattern="(")
+    with pytest.raises(ValueError, match="`id_pattern` looks into the names of rows"):
+        look(str(path), DataConfig(ignore=("name", "maker")), id_pattern="a")
+
+
+# --- what to begin with -------------------------------------------------------------------------------------------
+
+
+def test_curves_are_known_and_their_latents_are_pca_for_99_percent():
+    random = np.random.default_rng(3)
+    place = np.linspace(0, 1, 50)
+    curves = sum(
+        random.normal(size=(400, 1)) / k**1.5 * np.sin(np.pi * k * place) for k in range(1, 9)
+    )
+    found = find(Source("curves.npy", curves), DataConfig())
+    assert (found.form, found.proposal.scaling, found.proposal.likelihood) == (
+        "series", "common", "gaussian-shared"
+    )  # fmt: skip
+    expected = PCA(n_components=0.99, svd_solver="full").fit(curves).n_components_
+    assert found.proposal.latent_dim == expected > 3
+    assert not found.spikes
+    curves[5] += 40
+    assert 5 in find(Source("curves.npy", curves), DataConfig()).far
+
+
+def test_latents_of_a_table_are_the_directions_that_were_planted():
+    random = np.random.default_rng(4)
+    rows = random.normal(size=(500, 3)) @ random.normal(size=(3, 12))
+    rows += 0.7 * random.normal(size=rows.shape)
+    rows *= np.geomspace(0.01, 100, 12)
+    proposal = find(Source("rows.npy", rows), DataConfig()).proposal
+    assert (proposal.latent_dim, proposal.likelihood, proposal.scaling) == (
+        3, "gaussian-per-feature", "standard"
+    )  # fmt: skip
+    clear = random.normal(size=(45, 3)) @ random.normal(size=(3, 12))
+    few = find(Source("rows.npy", clear), DataConfig()).proposal
+    assert few.latent_dim == 2 and "rows that are apart bear" in few.reasons[-1]
+
+
+def test_a_table_with_words_spikes_or_gaps_is_for_a_mixed_law(found):
+    assert found.proposal.likelihood == "mixed"
+    assert "1 column of categories" in found.proposal.reasons[0]
+    binary = np.random.default_rng(0).integers(0, 2, (200, 4))
+    assert find(Source("b", binary), DataConfig()).proposal.likelihood == "bernoulli"
+
+
+# --- outlines -----------------------------------------------------------------------------------------------------
+
+
+def outlines(count=80, points=60):
+    random = np.random.default_rng(5)
+    angle = np.linspace(0, 2 * np.pi, points, endpoint=False)
+    radius = 1 + 0.1 * random.normal(size=(count, 1)) * np.cos(3 * angle)
+    width = random.uniform(0.5, 1.5, (count, 1))
+    return np.stack([width * radius * np.cos(angle), radius * np.sin(angle)], 2)
+
+
+def test_outlines_are_known_in_each_of_their_layouts_and_curves_are_none():
+    points = outlines()
+    for rows in (points.reshape(80, -1), points.transpose(0, 2, 1).reshape(80, -1)):
+        found = as_outlines(rows, [f"column {number + 1}" for number in range(120)])
+        assert found is not None and np.array_equal(found, points)
+    place = np.linspace(0, 1, 50)
+    random = np.random.default_rng(6)
+    size = random.uniform(0.5, 1.5, (80, 1))
+    upper, lower = size * np.sqrt(place) * (1 - place), -0.3 * size * np.sqrt(place) * (1 - place)
+    found = as_outlines(np.concatenate([upper, lower], 1))
+    assert found is not None and found.shape == (80, 100, 2)
+    assert np.array_equal(found[:, 99:49:-1, 1], lower) and np.array_equal(found[:, :50, 1], upper)
+    long = np.linspace(0, 2 * np.pi, 100)
+    peaks = np.exp(-0.5 * np.square((long - random.normal(3, 0.3, (80, 1))) / 0.5))
+    for curves in (size * np.sin(long), peaks, size * np.exp(-long), random.normal(size=(80, 100))):
+        assert as_outlines(curves, [f"column {number + 1}" for number in range(100)]) is None
+
+
+# --- the command --------------------------------------------------------------------------------------------------
+
+
+def test_the_folder_holds_a_page_all_numbers_a_schema_and_the_rows(frame, tmp_path, monkeypatch, capsys):  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    frame = frame.drop(columns=["no", "part"])
+    frame = pd.concat([frame, frame.iloc[[5]]], ignore_index=True)
+    frame.to_csv("designs.csv", index=False)
+    command = ["inspect", "designs.csv", "--rule", "wall < bridge OD", "--rule", "length > 60"]
+    assert cli.run(command) == 0
+    out = capsys.readouterr().out
+    folder = tmp_path / "runs" / "designs-inspect"
+    assert {path.name for path in folder.iterdir()} - {".lock"} == set(FILES)
+
+    breaks = (frame["wall [mm]"] >= frame["bridge OD"]) | (frame["length [mm]"] <= 60)
+    is_removed = breaks | frame.duplicated()
+    pd.testing.assert_frame_equal(
+        pd.read_csv(folder / "clean.csv"), frame[~is_removed].reset_index(drop=True)
+    )
+    removed = pd.read_csv(folder / "removed.csv")
+    assert removed["place"].tolist() == [f"line {row + 2}" for row in np.flatnonzero(is_removed)]
+    assert removed["reason"].iloc[-1].startswith("equal to line 7")
+    assert removed["reason"].iloc[0] == "breaks wall < bridge OD"
+
+    numbers = json.loads((folder / "inspect.json").read_text())
+    assert numbers["rows"] == 401 and numbers["duplicates"]["rows"] == [[400, 5]]
+    schema = tomllib.loads((folder / "columns.toml").read_text())["columns"]
+    assert list(schema) == list(frame.columns)
+    assert schema["bridge OD"] == {
+        "role": "value", "kind": "real", "spike": 15.75, "active_if": "bridge = 1"
+    }  # fmt: skip
+    assert schema["length [mm]"]["unit"] == "mm" and schema["always"]["role"] == "ignore"
+    page = (folder / "inspect.html").read_text()
+    assert page.count("data:image/png;base64,") == 1 and "<script" not in page
+
+    begin = next(line for line in out.splitlines() if line.startswith("Begin with: "))
+    words = shlex.split(begin.removeprefix("Begin with: variform "))
+    assert cli.run([*words, "--epochs", "1", "--nll-samples", "2"]) == 0
+
+
+def test_a_mistake_leaves_no_folder_and_a_folder_that_is_there_stays(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.save("rows.npy", np.random.default_rng(0).normal(size=(30, 3)))
+    assert cli.run(["inspect", "rows.npy", "--rule", "column 9 < 1", "--out", "new"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: --rule must compare columns") and "'column 9'" in error
+    assert not (tmp_path / "new").exists()
+    assert cli.run(["inspect", "rows.npy", "--out", "new"]) == 0
+    (tmp_path / "new" / "columns.toml").write_text("# mine")
+    assert cli.run(["inspect", "rows.npy", "--out", "new"]) == 2
+    assert (tmp_path / "new" / "columns.toml").read_text() == "# mine"
+
+
+def test_images_are_looked_at_as_images(tmp_path):
+    assert cli.run(["inspect", "digits", "--out", str(tmp_path / "new"), "--json"]) == 0
+    numbers = json.loads((tmp_path / "new" / "inspect.json").read_text())
+    assert (numbers["form"], numbers["rows"], numbers["shape"]) == ("images", 1797, [8, 8])
+    assert len((tmp_path / "new" / "clean.csv").read_text().splitlines()) == 1798
