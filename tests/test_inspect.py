@@ -346,7 +346,7 @@ def test_the_folder_holds_a_page_all_numbers_a_schema_and_the_rows(frame, tmp_pa
     schema = tomllib.loads((folder / "columns.toml").read_text())["columns"]
     assert list(schema) == list(frame.columns)
     assert schema["bridge OD"] == {
-        "role": "value", "kind": "real", "spike": 15.75, "active_if": "bridge = 1"
+        "role": "value", "kind": "real", "spike": 15.75, "active_if": "bridge=1"
     }  # fmt: skip
     assert schema["length [mm]"]["unit"] == "mm" and schema["always"]["role"] == "ignore"
     page = (folder / "inspect.html").read_text()

@@ -233,7 +233,8 @@ def _lines_of(column: ColumnFindings) -> Iterator[str]:
     if column.spike is not None:
         yield f"spike = {column.spike!r}  # {column.spike_share:.1%} of the rows\n"
     if column.active_if and " != " not in column.active_if:
-        yield f"active_if = {_toml(column.active_if)}  # inactive in {column.inactive} rows\n"
+        flag, _, value = column.active_if.rpartition(" = ")
+        yield f"active_if = {_toml(f'{flag}={value}')}  # inactive in {column.inactive} rows\n"
     elif column.active_if:
         yield f"# inactive in {column.inactive} rows: it says something where {json.dumps(column.active_if)[1:-1]}\n"
 
