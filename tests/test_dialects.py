@@ -470,7 +470,7 @@ def test_what_was_guessed_is_said_before_the_first_epoch_and_by_info(tmp_path, c
     assert cli.run(["train", str(path), *options, "--batch-size", "32", "--out", str(run)]) == 0
     said = capsys.readouterr().err
     notes = json.loads((run / "data.json").read_text())["notes"]
-    for sentence in ("decimal commas are read as points; --decimal . overrules", "read as cp1252"):
+    for sentence in ("in numbers such as '0,5'; --decimal . overrules", "read as cp1252"):
         assert said.count(sentence) == 1
         assert said.index(sentence) < said.index("epoch ")
     assert cli.run(["info", str(run)]) == 0

@@ -468,7 +468,10 @@ def with_marks(
         thousands = other if grouped else ""
     guesses = []
     if decimal == "," and config.decimal == "auto":
-        guesses.append("decimal commas are read as points; `decimal='.'` overrules")
+        shown = found.comma or found.grouped_by_comma
+        guesses.append(
+            f"decimal commas are read as points, in numbers such as {quoted(shown)}; `decimal='.'` overrules"
+        )
     if thousands and config.thousands == "auto":
         shown = found.grouped_by_comma if decimal == "." else found.grouped_by_point
         guesses.append(
@@ -640,8 +643,8 @@ class _Reader:
             pc.invert(pc.match_substring_regex(filled, "^[0-9]+$"))
         ):
             self.notes.append(
-                f"column {quoted(name)} holds codes such as {quoted(_first(filled, _LEADING_ZERO))}, read as"
-                f" categories; `reals=[{quoted(name)}]` overrules"
+                f"column {quoted(name)} holds codes such as {quoted(_first(filled, _LEADING_ZERO))}, which are"
+                f" read as categories and not as numbers; `reals=[{quoted(name)}]` overrules"
             )
             return True
         if len(filled) and not has_any(pc.invert(pc.match_substring_regex(filled, _DATE))):
@@ -713,8 +716,8 @@ class _Reader:
             if has_any(kept):
                 word = column.filter(kept)[0].as_py()
                 self.notes.append(
-                    f"{quoted(word)} in column {quoted(name)} ({counted(count(kept), 'row')}) is read as a value and no"
-                    f" gap; `na_values=[{quoted(word)}]` overrules"
+                    f"{quoted(word)} in column {quoted(name)} ({counted(count(kept), 'row')}) is read as a value and"
+                    f" not as a gap; `na_values=[{quoted(word)}]` overrules"
                 )
             lost = are_in(column, spelled - set(SURE_GAPS))
             if spelled and has_any(lost):
@@ -810,8 +813,8 @@ def _first(cells: Column, pattern: str) -> str:
 
 def _said_of_dates(name: str) -> str:
     return (
-        f"the dates of column {quoted(name)} are read as days since 1970-01-01; `categories=[{quoted(name)}]`"
-        " overrules"
+        f"the dates of column {quoted(name)} are read as numbers, in days since 1970-01-01;"
+        f" `categories=[{quoted(name)}]` overrules"
     )
 
 

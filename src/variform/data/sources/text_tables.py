@@ -130,7 +130,7 @@ def _decoded(data: bytes, config: DataConfig, name: str) -> tuple[bytes, tuple[s
         return data, ()
     encoding = _guessed_encoding(data)
     return _in_utf8(data, encoding, name), (
-        f"the text is read as {encoding}, for it is not UTF-8; `encoding` overrules",
+        f"the text is read as {encoding}, since its bytes are not those of UTF-8; `encoding` overrules",
     )
 
 
@@ -211,7 +211,9 @@ def _separator(data: bytes, path: Path, given: str | None) -> tuple[str, tuple[s
     if found in (usual, ";"):
         return found, ()
     word = _WORDS.get(found, repr(found))
-    return found, (f"the separator of the cells is taken to be {word}; `sep` overrules",)
+    return found, (
+        f"the separator is taken to be {word}, by the number of cells that it gives a line; `sep` overrules",
+    )
 
 
 def _first_lines(data: bytes) -> list[str]:
@@ -350,9 +352,12 @@ def named_columns(
         return first, True, ()
     is_header, is_sure = _is_header(first, cells)
     if is_header:
-        guess = "the first line is read as column names; `header='none'` overrules"
+        guess = "the first line is read as names of the columns, by what stands below it; `header='none'` overrules"
         return first, True, () if is_sure else (guess,)
-    guess = "the first line is read as data, and no column has a name; `header='first'` overrules"
+    guess = (
+        "the first line is read as data, by what stands below it, and no column has a name; `header='first'`"
+        " overrules"
+    )
     return numbered, False, (guess,)
 
 
