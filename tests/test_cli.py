@@ -176,7 +176,8 @@ def test_train_leaves_a_whole_run_and_prints_lines_that_stay_lines(workspace, ca
         "sampler-flow.safetensors",
         "samplers.json",
     }
-    later |= {"figures/draws.png", "figures/conditions.png", "validation-scores.safetensors"}
+    later |= {"figures/draws.png", "figures/conditions.png", "figures/responses.png"}
+    later |= {"validation-scores.safetensors"}
     assert (
         again.keys() == run.keys() >= {*RESULTS} - later
     )  # of a study, of variform sampler, of other likelihoods

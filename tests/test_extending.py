@@ -108,7 +108,7 @@ def workspace(tmp_path_factory):
     file.write_text(text.replace(table, f"{family}\n\n{table}"), encoding="utf-8")
     values = np.random.default_rng(0).normal(size=(60, 3)).round(3)
     objects = [dict(zip(COLUMNS, row, strict=True)) for row in values.tolist()]
-    (folder / "rows.jsonl").write_text(
+    (folder / "rows.lines").write_text(
         "".join(json.dumps(row) + "\n" for row in objects), encoding="utf-8"
     )
     np.savetxt(

@@ -382,7 +382,7 @@ def for_all(name):
 def test_every_name_has_a_family_contracts_and_a_word_in_the_help():
     names = set(get_args(LikelihoodName))
     assert set(LIKELIHOODS) == names
-    assert set(contracts.LIKELIHOODS) == names
+    assert {name for name in contracts.LIKELIHOODS if "," not in name} == names
     assert {name for name in names if f"`{name}`" not in ModelConfig.__doc__} == set()
     assert {name for name, (family, _) in LIKELIHOODS.items() if family.support == "counts"} == set(
         COUNTED

@@ -234,7 +234,7 @@ def test_load_takes_a_file_or_a_folder(designs, tmp_path):
 
 def test_every_repr_says_what_a_person_needs(designs, conditional, gappy, tmp_path):
     data, vae = designs
-    config = TrainConfig(steps=3, beta=0.5)
+    config = TrainConfig(steps=3, beta=0.5, batch_size=128)
     objective = vf.build_objective(vae, config)
     history = vf.fit(objective, data.train, data.valid, config)
     weights = f"{sum(value.numel() for value in vae.parameters()):,}"

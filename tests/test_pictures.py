@@ -171,9 +171,9 @@ def test_alpha_of_16_bits_is_put_on_white_black_or_ignored(tmp_path):
         "ignore": grey,
     }
     for alpha, expected in on.items():
-        source = read_source(tmp_path, DataConfig(alpha=alpha))
+        source = read_source(tmp_path, DataConfig(background=alpha))
         np.testing.assert_allclose(source.values[0, 0], expected, atol=0.51)
-        assert noted(source.notes, "transparent in places: 1, as 'a.png'", "`alpha=")
+        assert noted(source.notes, "transparent in places: 1, as 'a.png'", "`background=")
 
 
 def test_deep_images_are_resized_as_pillow_resizes_floats_and_stay_in_their_range(tmp_path):
@@ -244,7 +244,7 @@ def test_modes_of_8_bits_are_as_pillow_shows_them(tmp_path, mode):
     np.testing.assert_array_equal(source.values[0], shown.reshape(6, 5, -1).transpose(2, 0, 1))
     assert noted(source.notes, "transparent") == mode.endswith("A")
     if mode == "RGBA":
-        bare = read_source(tmp_path, DataConfig(alpha="ignore")).values[0]
+        bare = read_source(tmp_path, DataConfig(background="ignore")).values[0]
         np.testing.assert_array_equal(bare, GREY[:3])
 
 

@@ -34,6 +34,7 @@ SMALL = [
     "--epochs",
     "3",
 ]
+SMALL += ["--batch-size", "128"]
 SMALL += ["--nll-samples", "5", "--checkpoint-every", "1epoch"]
 SEALED = {f"{name}.safetensors" for name in ("checkpoint", "model", "last", "scores")}
 NUMBERS = {

@@ -345,9 +345,9 @@ def test_few_rows_make_small_batches_unless_a_larger_one_is_asked_for():
 )
 def test_a_resumed_run_asks_the_data_for_no_moments(tmp_path, monkeypatch, options):
     """Where weights start is no matter to one that has a checkpoint: all of them come from there."""
-    counts = np.random.default_rng(0).integers(0, 9, (130, 4, 4), dtype=np.uint8)
+    grey = np.random.default_rng(0).integers(0, 256, (130, 4, 4), dtype=np.uint8)
     np.save(
-        tmp_path / "grey.npy", counts if "negative" not in options["likelihood"] else counts[:, 0]
+        tmp_path / "grey.npy", grey if "negative" not in options["likelihood"] else grey[:, 0] % 9
     )
     config = RunConfig(
         source=str(tmp_path / "grey.npy"),
@@ -425,7 +425,8 @@ def test_killed_and_stopped_processes_end_as_one_that_was_left_alone(tmp_path):
     arguments, chance = [*to_command(config).split()[2:-1], folder], random.Random(0)
     for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1):
         with begin(*arguments, threads=torch.get_num_threads()) as process:
-            process.stderr.readline()  # the first epoch of this process
+            while not process.stderr.readline().startswith("epoch"):
+                assert process.poll() is None
             wait_for_saves(folder, chance.randrange(4), process)
             process.send_signal(number)
             stdout, stderr = process.communicate()

@@ -6,12 +6,13 @@ import tomllib
 from dataclasses import dataclass
 from typing import Literal
 
-from variform.config.checks import converted
+from variform.config.checks import checked, converted
 from variform.config.data import DataConfig
 from variform.config.words import quoted
 from variform.system.files import expanded
 
 
+@checked
 @dataclass(frozen=True)
 class ColumnFacts:
     """What a schema file says of one column; what it does not say is found out.

@@ -20,7 +20,7 @@ class DataConfig:
         image_size: Height and width to which the images of a folder are resized.
         channels: `grey` or `rgb` for a folder of images; `auto` keeps grey images grey.
         frames: Of image files that hold several images (stacks, animations), whether `all` become rows or the `first`.
-        alpha: What is behind transparent images, `white` or `black`; `ignore` takes their colours as they stand.
+        background: What is behind transparent images, `white` or `black`; `ignore` takes their colours as they stand.
         about: A table about the images of a folder. Its column `file` has their names, relative to the folder, with or
             without the suffix; `condition`, `response`, `label` and `group` name others of its columns.
         key: Name of the array to take from a file of several: .npz, .mat, .safetensors, HDF5 (its path, such as
@@ -85,7 +85,7 @@ class DataConfig:
     image_size: tuple[Count, Count] | None = None
     channels: Literal["auto", "grey", "rgb"] = "auto"
     frames: Literal["all", "first"] = "all"
-    alpha: Literal["white", "black", "ignore"] = "white"
+    background: Literal["white", "black", "ignore"] = "white"
     about: str | None = None
     key: str | None = None
     label: str | None = None

@@ -632,7 +632,7 @@ def _unscaled_schema(raw: Tensor | StoredRows, source: Source, *, gaps: bool = F
 
 _OF_A_FILE = (
     *("key", "header", "sep", "decimal", "thousands", "na_values", "encoding", "sheet_name"),
-    *("skiprows", "frames", "alpha", "memory_map"),
+    *("skiprows", "frames", "background", "memory_map"),
 )
 """What of a configuration says where in a file the rows are, and how they are written there."""
 

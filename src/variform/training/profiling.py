@@ -191,7 +191,7 @@ def profile(
         >>> objective = ELBO(build_vae(ModelConfig(latent_dim=2), data.schema))
         >>> timed = profile(objective, data.train, TrainConfig(), steps=2, repeats=1)
         >>> list(timed.parts), timed.batch_size
-        (['data', 'forward', 'backward', 'optimiser'], 128)
+        (['data', 'forward', 'backward', 'optimiser'], 32)
     """
     config = for_rows(config, len(train))
     total = total or config.steps or 1

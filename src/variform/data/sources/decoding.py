@@ -152,8 +152,8 @@ def decoded(frame: Frame, channels: int, config: DataConfig) -> Picture:
         else:
             numbers, opacity = _numbers(frame, image)
             is_transparent = opacity is not None and bool((opacity < 1).any())
-            if opacity is not None and config.alpha != "ignore":
-                ground = _WHITE if config.alpha == "white" else 0
+            if opacity is not None and config.background != "ignore":
+                ground = _WHITE if config.background == "white" else 0
                 numbers = np.rint(numbers * opacity + ground * (1 - opacity))
             pixels = _with_channels(numbers, channels, frame.depth)
             pixels = _resized(pixels, config.image_size, frame.depth)
@@ -167,10 +167,10 @@ def _bytes(upright: Image.Image, channels: int, config: DataConfig) -> tuple[np.
     if upright.has_transparency_data:
         upright = upright.convert("RGBA")
         is_transparent = bool((np.asarray(upright)[..., 3] < 255).any())
-        if config.alpha == "ignore":
+        if config.background == "ignore":
             upright = upright.convert("RGB")
         else:
-            ground = Image.new("RGBA", upright.size, config.alpha)
+            ground = Image.new("RGBA", upright.size, config.background)
             upright = Image.alpha_composite(ground, upright)
     flat = upright.convert("L" if channels == 1 else "RGB")
     size = config.image_size

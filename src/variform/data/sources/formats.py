@@ -75,8 +75,8 @@ def read_source(source: str | os.PathLike[str], config: DataConfig = _DEFAULTS) 
 
     Args:
         source: A file, a folder or a built-in name, as `variform.data.reading.read` takes.
-        config: `key`, `label`, `cells`, `categories`, `counts`, `reals`, `image_size`, `channels`, `frames`, `alpha`
-            and `memory_map` say what to take and where to keep it; its other fields are not looked at.
+        config: `key`, `label`, `cells`, `categories`, `counts`, `reals`, `image_size`, `channels`, `frames`,
+            `background` and `memory_map` say what to take and where to keep it; its other fields are not looked at.
 
     Raises:
         FileNotFoundError: if the source does not exist.
@@ -205,7 +205,7 @@ _OPTIONS = {  # field of DataConfig: what it does, and to what
     "channels": ("sets the colours of", "a folder of image files"),
     "about": ("names a table about", "a folder of image files"),
     "frames": ("chooses among the images of", "a folder of image files"),
-    "alpha": ("says what is behind", "a folder of image files"),
+    "background": ("says what is behind", "a folder of image files"),
 }
 OF_TABLES = ("categories", "counts", "reals")
 """Options that a format takes whose rows may be a table; arrays of images are recognised after they were read."""
@@ -216,7 +216,7 @@ OF_COLUMNS = (
 """Options that say what columns with names are for, and how the numbers among their texts are written."""
 OF_TEXT = ("sep", "encoding")
 """Options that say how a table is written as text."""
-OF_IMAGES = ("image_size", "channels", "frames", "alpha")
+OF_IMAGES = ("image_size", "channels", "frames", "background")
 """Options of what is made of image files."""
 
 

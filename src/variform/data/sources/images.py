@@ -246,9 +246,9 @@ def _colours_in_words(
         yield f"images in CMYK: {len(printed):,}, as {quoted(printed[0])}; they are read as RGB without a profile"
     if transparent:
         done = (
-            "alpha is ignored. Use `alpha='white'` to put them on white"
-            if config.alpha == "ignore"
-            else f"they are put on {config.alpha}. Use `alpha='ignore'` for their colours as they stand"
+            "alpha is ignored. Use `background='white'` to put them on white"
+            if config.background == "ignore"
+            else f"they are put on {config.background}. Use `background='ignore'` for their colours as they stand"
         )
         yield f"images that are transparent in places: {len(transparent):,}, as {quoted(transparent[0])}; {done}"
 
