@@ -53,9 +53,7 @@ def begun(store, rank, count=2):
 
 def beats(heartbeat, number):
     """Wait until it has heard another twice."""
-    until = time.monotonic() + 20
     while heartbeat._patience[number] == heartbeats.START:
-        assert time.monotonic() < until
         time.sleep(0.01)
 
 
@@ -64,8 +62,7 @@ def test_a_process_that_is_silent_ends_the_others_with_a_sentence(store, ended, 
     beats(first, 1)
     beats(first, 2)
     third._set = lambda: None  # as if it were stopped
-    until = time.monotonic() + 20
-    while not ended and time.monotonic() < until:
+    while not ended:
         time.sleep(0.01)
     assert ended[0] == 1
     assert set(capsys.readouterr().err.splitlines()) == {"error: lost [2]"}

@@ -695,11 +695,13 @@ def _groups(
                 f"`id_pattern` must be a regular expression; of {quoted(id_pattern)} the library says: {error}."
                 " Correct it."
             ) from error
-        matches = [pattern.search(str(name)) for name in source.names.tolist()]
-        parts = [
-            f"row {row}" if match is None else f"is {match[1] if pattern.groups else match[0]}"
-            for row, match in enumerate(matches)
-        ]
+        part = (
+            1 if pattern.groups else 0
+        )  # the first group of the expression, or all that it matches
+        parts = []
+        for row, name in enumerate(source.names.tolist()):
+            match = pattern.search(str(name))
+            parts.append(f"row {row}" if match is None else f"is {match[part]}")
         words.append(f"{quoted(id_pattern)} in the names of rows")
         kinds.append(np.array(parts))
     if not kinds:

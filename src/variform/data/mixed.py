@@ -1,6 +1,7 @@
 """Tables whose columns have kinds of their own."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -65,11 +66,16 @@ def _ordered(
             f"`ordinals` must give the order of all levels of text, as '{column}=low<middle<high'; column "
             f"{quoted(column)} of {source} {held}. Name every level once."
         )
-    codes = np.array([order.index(name) for name in names], float)
-    is_known = ~np.isnan(values)
-    ordered = values.copy()
-    ordered[is_known] = codes[values[is_known].astype(int)]
-    return ordered, order
+    return _codes_among(order, values, names), order
+
+
+def _codes_among(known: Sequence[str], values: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Codes of the categories `names` as those of the same categories among `known`; a gap stays one."""
+    codes = np.array([known.index(name) for name in names], float)
+    is_observed = ~np.isnan(values)
+    recoded = values.copy()
+    recoded[is_observed] = codes[values[is_observed].astype(int)]
+    return recoded
 
 
 def _require_repeats(
@@ -150,11 +156,7 @@ def _recoded(
             f"column {quoted(name)} must hold categories of {schema.source}, {listed(known)};"
             f" {source} holds {quoted(min(odd))}. Correct the cell, empty it, or train anew with it."
         )
-    codes = np.array([known.index(category) for category in names], float)
-    is_observed = ~np.isnan(values)
-    recoded = values.copy()
-    recoded[is_observed] = codes[values[is_observed].astype(int)]
-    return recoded
+    return _codes_among(known, values, names)
 
 
 def _require_codes(values: np.ndarray, schema: Schema, column: int, source: str) -> None:

@@ -307,16 +307,7 @@ def _rows_like(source: Source, schema: Schema) -> Dataset:
     require_binarisable(rows_schema)
     contexts = contexts_of(source, schema.conditions)
     labels = known_labels(source, schema.classes)
-    return Dataset(
-        raw,
-        rows_schema,
-        labels,
-        contexts=contexts,
-        index=_index(source),
-        names=source.names,
-        dtype=torch.float32,
-        responses=source.responses,
-    )
+    return _all_rows(source, raw, rows_schema, labels, contexts)
 
 
 def _since_the_same_days(source: Source, schema: Schema) -> Source:
@@ -410,16 +401,7 @@ def _splits(source: Source, config: DataConfig) -> Splits:
         schema = dataclasses.replace(schema, occupancy=occupancy(conditions, contexts[train]))
     schema = dataclasses.replace(schema, modes=modes(Dataset(raw, schema, rows=train)))
     duplicates = count_duplicates(own, digests)
-    whole = Dataset(
-        raw,
-        schema,
-        labels,
-        contexts=contexts,
-        index=_index(source),
-        names=source.names,
-        dtype=torch.float32,
-        responses=source.responses,
-    )
+    whole = _all_rows(source, raw, schema, labels, contexts)
     return Splits(
         **{part: _part(whole, rows[part]) for part in PARTS},
         schema=schema,
@@ -543,6 +525,26 @@ def _part(whole: Dataset, rows: Tensor) -> Dataset:
     if isinstance(whole.raw, Tensor):
         return whole.take(rows)
     return Dataset(whole.raw, whole.schema, rows=rows, dtype=whole.dtype, **whole.beside(rows))
+
+
+def _all_rows(
+    source: Source,
+    raw: Tensor | StoredRows,
+    schema: Schema,
+    labels: Tensor | None,
+    contexts: Tensor | None,
+) -> Dataset:
+    """The rows of a source with all that stands beside them."""
+    return Dataset(
+        raw,
+        schema,
+        labels,
+        contexts=contexts,
+        index=_index(source),
+        names=source.names,
+        dtype=torch.float32,
+        responses=source.responses,
+    )
 
 
 def _index(source: Source) -> Tensor:

@@ -394,7 +394,9 @@ def _told(path: Path) -> bytes | None:
     """What a file that process 0 reaches holds, in every process; None where it is not there."""
     is_first = processes.rank() == 0
     (is_there,) = processes.any_of(is_first and path.is_file())
-    return processes.broadcast(path.read_bytes() if is_first else b"") if is_there else None
+    if not is_there:
+        return None
+    return processes.broadcast(path.read_bytes() if is_first else b"")
 
 
 def _reached(path: Path) -> Path | None:
