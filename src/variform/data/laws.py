@@ -26,7 +26,7 @@ from variform.config.words import listed, quoted
 from variform.data.dataset import VALUES_AT_ONCE, Dataset, in_chunks
 from variform.data.rules import Rule
 from variform.data.schema import SAME, ColumnKind, Schema, Spikes
-from variform.data.sources.tables import declared_kinds
+from variform.data.sources.roles import declared_kinds
 
 Array = np.ndarray
 

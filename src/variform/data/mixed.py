@@ -10,8 +10,8 @@ from variform.config.words import listed, quoted
 from variform.data.checks import require_numbers
 from variform.data.columns import column_names
 from variform.data.schema import ColumnKind, Schema
+from variform.data.sources.roles import declared_kinds
 from variform.data.sources.source import Source
-from variform.data.sources.tables import declared_kinds
 
 FEW = 20
 """Categories that are believed in any case."""

@@ -58,9 +58,10 @@ from variform.data.sources.formats import (
     read_source,
     source_format,
 )
+from variform.data.sources.meaning import source_of
 from variform.data.sources.objects import held_in, source_from
 from variform.data.sources.source import Rendered, Shards, Source
-from variform.data.sources.tables import source_of, table_of
+from variform.data.sources.tables import table_of
 from variform.data.sources.text_tables import Frame
 from variform.data.splitting import (
     assigned,

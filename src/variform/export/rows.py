@@ -18,9 +18,10 @@ from variform.data.colours import shares_of_colours
 from variform.data.dataset import Dataset
 from variform.data.days import date_text
 from variform.data.schema import Ends, Schema
-from variform.data.sources.cells import Marks
+from variform.data.sources.cells import Marks, as_texts
 from variform.data.sources.folders import IMAGE_SUFFIXES
-from variform.data.sources.tables import as_texts, table_of, with_marks
+from variform.data.sources.marks import with_marks
+from variform.data.sources.tables import table_of
 from variform.evaluation.imputation import Imputation
 from variform.export.model_file import Array
 from variform.system.files import new_folder, replacing

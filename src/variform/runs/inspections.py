@@ -18,8 +18,10 @@ from variform.config.run import RunConfig
 from variform.config.toml import to_command
 from variform.config.words import counted
 from variform.data.findings import ColumnFindings, Findings, find
+from variform.data.sources.cells import as_texts
 from variform.data.sources.formats import FORMATS, check_options, read_source, source_format
-from variform.data.sources.tables import as_texts, source_of, table_of
+from variform.data.sources.meaning import source_of
+from variform.data.sources.tables import table_of
 from variform.data.sources.text_tables import Frame
 from variform.pages import findings as page
 from variform.pages.report import Picture, render

@@ -16,8 +16,8 @@ from variform.data.mixed import FEW, kind_of
 from variform.data.reading import dataset_from
 from variform.data.scaling import SMOOTH, may_be_series, roughness
 from variform.data.schema import ColumnKind
+from variform.data.sources.roles import declared_kinds
 from variform.data.sources.source import Source
-from variform.data.sources.tables import declared_kinds
 
 Kind = Literal[ColumnKind, "date"]
 Role = Literal["value", "id", "response", "ignore", "group", "label", "condition"]

@@ -9,8 +9,9 @@ import numpy as np
 
 from variform.config.data import FAMILIES, ROWS, DataConfig
 from variform.config.words import listed, quoted
+from variform.data.sources.meaning import source_of
 from variform.data.sources.source import Source
-from variform.data.sources.tables import source_of, table_of
+from variform.data.sources.tables import table_of
 from variform.system.files import expanded
 
 FILE = "file"

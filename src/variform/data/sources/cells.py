@@ -89,6 +89,20 @@ def texts(cells: Column) -> Column:
     return pc.utf8_trim_whitespace(pc.cast(cells, pa.string()))
 
 
+def is_text(cells: Column) -> bool:
+    """Whether a column holds texts, and nothing of a type of its own."""
+    return pa.types.is_string(cells.type)
+
+
+def as_texts(cells: Column) -> Column:
+    """Cells as texts, empty where there is a gap."""
+    if is_text(cells):
+        return cells
+    if pa.types.is_boolean(cells.type):
+        cells = pc.if_else(cells, "True", "False")
+    return pc.fill_null(pc.cast(cells, pa.string()), "")
+
+
 def are_in(cells: Column, words: Iterable[str], *, any_case: bool = False) -> Column:
     """Whether each text is one of `words`, or, with `any_case`, is in small letters."""
     looked_at = pc.utf8_lower(cells) if any_case else cells

@@ -10,9 +10,11 @@ import pyarrow as pa
 
 from variform.config.data import DataConfig
 from variform.config.words import quoted
+from variform.data.sources.cells import as_texts
 from variform.data.sources.formats import check_options
+from variform.data.sources.meaning import source_of
 from variform.data.sources.source import Source
-from variform.data.sources.tables import as_texts, frame_from, source_of
+from variform.data.sources.tables import frame_from
 from variform.data.sources.text_tables import Frame
 
 _TAKEN = (
