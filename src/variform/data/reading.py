@@ -2,10 +2,8 @@
 
 import dataclasses
 import itertools
-import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +12,7 @@ import torch
 from torch import Tensor
 
 from variform.config.columns import with_schema
-from variform.config.data import FAMILIES, ROWS, DataConfig
+from variform.config.data import FAMILIES, DataConfig
 from variform.config.words import quoted
 from variform.data.checks import (
     in_order,
@@ -39,15 +37,20 @@ from variform.data.dataset import (
     Dataset,
     Splits,
     StoredRows,
-    as_kept,
     in_chunks,
-    rows_at_once,
 )
 from variform.data.days import days_between
 from variform.data.groups import Near, group_digests, near_rows
 from variform.data.labels import condition_of, contexts_of, hidden_labels, known_labels, label_index
-from variform.data.laws import laws_in_words, with_laws
+from variform.data.laws import with_laws
 from variform.data.mixed import as_mixed, known_categories
+from variform.data.notes import (
+    notes_of_cells,
+    notes_of_channels,
+    notes_of_families,
+    notes_of_rows,
+    unit_of_split,
+)
 from variform.data.scaling import usual_scaling, with_scaling
 from variform.data.schema import Schema, as_array
 from variform.data.shaping import in_form, like
@@ -60,7 +63,7 @@ from variform.data.sources.formats import (
 )
 from variform.data.sources.meaning import source_of
 from variform.data.sources.objects import held_in, source_from
-from variform.data.sources.source import Rendered, Shards, Source
+from variform.data.sources.source import Source
 from variform.data.sources.tables import table_of
 from variform.data.sources.text_tables import Frame
 from variform.data.splitting import (
@@ -68,14 +71,13 @@ from variform.data.splitting import (
     count_duplicates,
     digests_of,
     fingerprint,
-    missing_parts,
     own_parts,
     split_rows,
     with_families,
 )
+from variform.data.storing import kept
 
 _DEFAULTS = DataConfig()
-_FAR = 16  # ranges from zero: there float32 still tells a million values of the range apart
 _DARK = 64  # whole numbers below it are grey levels of their own, not those of 8 bits
 _OF_MIXED = (
     "categories",
@@ -301,7 +303,7 @@ def _rows_like(source: Source, schema: Schema) -> Dataset:
         source = _since_the_same_days(source, schema)
     if schema.kinds:
         source = known_categories(source, schema)
-    raw = _kept(like(source, schema.shape, is_image=schema.kind == "image"))
+    raw = kept(like(source, schema.shape, is_image=schema.kind == "image"))
     low, high = require_alike(raw, source, schema)
     whole = whole_numbers(raw, apart=len(schema.low) > 1)
     rows_schema = dataclasses.replace(schema, low=low, high=high, whole=whole, source=source.name)
@@ -368,7 +370,7 @@ def _splits(source: Source, config: DataConfig) -> Splits:
         source, kinds, categories = as_mixed(source, config)
     if not kinds and (given := [name for name in _OF_MIXED if getattr(config, name)]):
         raise ValueError(f"`{given[0]}` is for `likelihood='mixed'`; got another. Leave it out.")
-    raw = _kept(source)
+    raw = kept(source)
     classes, labels = label_index(source.labels)
     unscaled = _unscaled_schema(raw, source, gaps=config.cells != "numbers")
     unscaled = dataclasses.replace(
@@ -381,7 +383,7 @@ def _splits(source: Source, config: DataConfig) -> Splits:
     near = near_rows(raw, unscaled, config)
     groups = group_digests(source, alike, near, config.group)
     rows, are_families_whole = _split(source, own, groups, config)
-    unit = _unit(source, groups, config, are_families_whole=are_families_whole)
+    unit = unit_of_split(source, groups, config, are_families_whole=are_families_whole)
     leaks, notes_of_leaks = _leaks(source, own, alike, near, rows, config)
     train = rows["train"]
     if kinds:
@@ -414,12 +416,12 @@ def _splits(source: Source, config: DataConfig) -> Splits:
         leaks=leaks,
         notes=(
             *source.notes,
-            *_notes(source, raw, schema, own, duplicates, rows, unit),
-            *_notes_of_families(source, rows, digests, config, are_whole=are_families_whole),
+            *notes_of_rows(source, raw, schema, own, duplicates, rows, unit),
+            *notes_of_families(source, rows, digests, config, are_whole=are_families_whole),
             *notes_of_leaks,
             *constants,
-            *_notes_of_channels(schema, scaling),
-            *_notes_of_cells(schema, raw, config),
+            *notes_of_channels(schema, scaling),
+            *notes_of_cells(schema, raw, config),
             *notes_of_scaling,
         ),
     )
@@ -456,22 +458,6 @@ def _leaks(
     return leaks, (note,)
 
 
-def _unit(
-    source: Source, groups: np.ndarray, config: DataConfig, *, are_families_whole: bool
-) -> str:
-    """What the split is by, in words."""
-    if config.group is None and source.families is not None and are_families_whole:
-        return "file"
-    if config.group is None:
-        return "row" if source.keys is None else "group of rows"
-    if source.groups is None and config.group == ROWS:
-        return "row's number"
-    count = len(np.unique(groups, axis=0))
-    if source.groups is None:
-        return f"of {count:,} families"
-    return f"of {count:,} values of {quoted(config.group)}"
-
-
 def _digests(source: Source, raw: Tensor | StoredRows) -> tuple[np.ndarray, np.ndarray]:
     """What tells rows apart, and what rows that must stay in one part have in common, (N, bytes)."""
     if source.keys is None:
@@ -491,34 +477,6 @@ def _split(
         return split_rows(own, with_families(groups, source.families), seed, name), True
     except ValueError:
         return split_rows(own, groups, seed, name), False
-
-
-def _notes_of_families(
-    source: Source,
-    rows: dict[str, Tensor],
-    digests: np.ndarray,
-    config: DataConfig,
-    *,
-    are_whole: bool,
-) -> Iterator[str]:
-    if source.families is None or config.group is not None:
-        return
-    if not are_whole:
-        yield (
-            f"frames of one file are in several splits, because {source.name} has too few files for three:"
-            " neighbours that are alike make the numbers of held-out rows better than those of another file would be"
-        )
-        return
-    count = len(np.unique(source.families[source.families != ""]))
-    yield (
-        f"frames of one file are in one split: {count:,} files of several frames. Use `group='rows'` to split them one"
-        " by one"
-    )
-    parts = np.zeros(len(digests), np.uint8)
-    for number, part in enumerate(PARTS):
-        parts[rows[part].numpy()] = number
-    if repeats := count_duplicates(parts, digests)["across"]:
-        yield f"{repeats:,} rows of the test or validation set are equal to training rows of other files"
 
 
 def _part(whole: Dataset, rows: Tensor) -> Dataset:
@@ -553,44 +511,6 @@ def _index(source: Source) -> Tensor:
     return (
         torch.arange(len(source.values)) if source.index is None else torch.from_numpy(source.index)
     )
-
-
-def _kept(source: Source) -> Tensor | StoredRows:
-    """Rows as they are kept, in memory or on disk as they came: uint8, float32 or float64."""
-    require_numbers(source)
-    values = Shards((source.values,)) if isinstance(source.values, np.ndarray) else source.values
-    dtype = _type_kept(values)
-    if isinstance(values, Shards) and isinstance(source.values, np.ndarray):
-        return as_kept(values.parts[0], dtype)
-    return StoredRows(values, dtype)
-
-
-def _type_kept(values: Shards | Rendered) -> np.dtype:
-    """The smallest type that holds the values; pictures lose what float32 cannot tell apart in their range."""
-    pieces = partial(values.pieces, rows_at_once(values.shape[1:]))
-    is_image = values.ndim == 4
-    if values.dtype in (np.bool_, np.uint8) or (is_image and all(map(_are_bytes, pieces()))):
-        return np.dtype(np.uint8)
-    if np.can_cast(values.dtype, np.float32) or not any(map(_is_rounded, pieces())):
-        return np.dtype(np.float32)
-    if is_image:
-        low = min(float(np.nanmin(piece)) for piece in pieces())
-        high = max(float(np.nanmax(piece)) for piece in pieces())
-        if max(abs(low), abs(high)) <= _FAR * (high - low):
-            return np.dtype(np.float32)
-    return np.dtype(np.float64)
-
-
-def _are_bytes(piece: np.ndarray) -> bool:
-    """Whether all values are whole numbers from 0 to 255, whatever their type."""
-    return bool(piece.min() >= 0 and piece.max() <= 255 and (piece == np.rint(piece)).all())
-
-
-def _is_rounded(piece: np.ndarray) -> bool:
-    """Whether float32 changes any of the values."""
-    with np.errstate(over="ignore"):
-        differs = piece != piece.astype(np.float32)
-    return bool((differs & (piece == piece)).any())  # NaN is not equal to itself
 
 
 def _unscaled_schema(raw: Tensor | StoredRows, source: Source, *, gaps: bool = False) -> Schema:
@@ -704,84 +624,3 @@ def _numbers_among(columns: Sequence[str], schema: Schema) -> tuple[str, ...]:
     """The columns of a source that hold numbers in a mixed `schema`."""
     pairs = zip(schema.columns, schema.categories, strict=bool(schema.kinds))
     return tuple(name for name, names in pairs if not names and name in columns)
-
-
-def _notes_of_channels(schema: Schema, scaling: str) -> Iterator[str]:
-    if schema.kind == "image" and schema.unit_names and scaling in ("unit", "standard"):
-        yield (
-            f"the {len(schema.unit_names)} channels have a scale each, as if each had a unit of its own;"
-            " `scaling='common'` centres each and divides all by one number"
-        )
-
-
-def _notes_of_cells(schema: Schema, raw: Tensor | StoredRows, config: DataConfig) -> Iterator[str]:
-    if schema.kinds:
-        yield f"columns, {'; '.join(_kinds_in_words(schema))}"
-        yield from laws_in_words(schema, config)
-    missing = 0
-    if any(schema.gaps):
-        missing = sum(int(chunk.isnan().sum()) for chunk in in_chunks(raw))
-    if missing:
-        yield f"{missing:,} of {math.prod(raw.shape):,} values are missing: they add nothing to any density"
-
-
-def _kinds_in_words(schema: Schema) -> Iterator[str]:
-    for kind in ("real", "positive", "bounded", "count", "binary", "ordinal"):
-        names = [
-            name for name, own in zip(schema.columns, schema.kinds, strict=True) if own == kind
-        ]
-        if names:
-            yield f"{kind}: {', '.join(names)}"
-    ordinals = [
-        name for name, kind in zip(schema.columns, schema.kinds, strict=True) if kind == "ordinal"
-    ]
-    for name, categories in zip(schema.columns, schema.categories, strict=True):
-        if categories and name not in ordinals:
-            yield f"category: {name} ({len(categories)})"
-
-
-def _notes(
-    source: Source,
-    raw: Tensor | StoredRows,
-    schema: Schema,
-    own: np.ndarray,
-    duplicates: dict[str, int],
-    rows: dict[str, Tensor],
-    unit: str,
-) -> Iterator[str]:
-    # Of these a tenth, but for chance and for duplicates, which stay together.
-    hashed = max(1, int((own == 0).sum()))
-    valid, test = (f"{len(rows[part]) / hashed:.1%}" for part in ("valid", "test"))
-    notes: dict[tuple[str, ...], str] = {
-        (): "split: the source's own",
-        (
-            "valid",
-        ): f"split: the source's own test set, validation taken from train by hash, {valid} of it",
-        (
-            "test",
-        ): f"split: the source's own validation set, test taken from train by hash, {test} of it",
-        (
-            "valid",
-            "test",
-        ): f"split: by hash of each {unit}, {valid} for validation and {test} for test",
-    }
-    yield notes[tuple(missing_parts(own))]
-    if isinstance(raw, StoredRows) and raw.on_disk:
-        yield "the rows stay on disk: the files must not change while a run reads them"
-    if duplicates["within"]:
-        least = "" if source.keys is None else "at least "
-        yield f"{least}{duplicates['within']} exact duplicates of earlier rows"
-    if duplicates["across"]:
-        yield f"{duplicates['across']} rows of the source's own test or validation set are also among its training rows"
-    yield from _note_of_rounding(source, raw, schema)
-
-
-def _note_of_rounding(source: Source, raw: Tensor | StoredRows, schema: Schema) -> Iterator[str]:
-    """Values far from zero lose digits where nothing is taken off before they become float32."""
-    is_wide = source.values.dtype.kind in "iu" and raw.dtype == torch.float64
-    if is_wide and max(map(abs, (*schema.low, *schema.high))) > 2**53:
-        yield f"{source.values.dtype} values are rounded to float64, about 16 digits"
-    is_picture = schema.kind == "image" and raw.dtype == torch.float32
-    lost = is_picture and not np.can_cast(source.values.dtype, np.float32)
-    if lost or (raw.dtype == torch.float64 and not any(schema.shift)):
-        yield f"{source.values.dtype} values are rounded to float32, about 7 digits"
