@@ -100,12 +100,10 @@ def workspace(tmp_path_factory):
         for code in blocks("pycon")
         for step in doctest.DocTestParser().get_examples(code)
     ]
-    (family,) = [source for source in examples if source.startswith("class LaplaceLikelihood")]
-    file = folder / "src" / "variform" / "model" / "likelihoods.py"
-    text = file.read_text(encoding="utf-8")
-    table = "LIKELIHOODS: dict["
-    assert text.count(table) == 1
-    file.write_text(text.replace(table, f"{family}\n\n{table}"), encoding="utf-8")
+    (place,) = [n for n, source in enumerate(examples) if source.startswith("class Laplace")]
+    imports = [source for source in examples[:place] if source.startswith(("import", "from"))]
+    file = folder / "src" / "variform" / "model" / "likelihoods" / "laplace.py"
+    file.write_text("".join([*imports, "\n\n", examples[place]]), encoding="utf-8")
     values = np.random.default_rng(0).normal(size=(60, 3)).round(3)
     objects = [dict(zip(COLUMNS, row, strict=True)) for row in values.tolist()]
     (folder / "rows.lines").write_text(

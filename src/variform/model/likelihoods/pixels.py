@@ -1,0 +1,240 @@
+"""Likelihoods of values in [0, 1] and of levels, such as pixels."""
+
+import math
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from variform.config.model import ModelConfig
+from variform.data.marginals import Marginals
+from variform.data.schema import Schema
+from variform.distributions.law import Law
+from variform.distributions.pixels import (
+    Bernoulli,
+    Categorical,
+    ContinuousBernoulli,
+    DiscretisedLogistic,
+)
+from variform.model.likelihoods.family import Likelihood, Step, promoted, solved
+
+
+class BernoulliLikelihood(Likelihood):
+    """p(x|z) = Bernoulli with the network's output as logits; -log p(x|z) is the cross-entropy.
+
+    Args:
+        event_shape: Shape of one example.
+
+    Shape:
+        params (*batch, *event_shape) to a law over the same shape.
+
+    Example:
+        >>> BernoulliLikelihood((4,))(torch.zeros(2, 4)).log_prob(torch.ones(2, 4))
+        tensor([-2.7726, -2.7726])
+    """
+
+    is_density = False
+    support = "unit"
+
+    def forward(self, params: Tensor) -> Law:
+        """The law that `params` describe."""
+        return Bernoulli(promoted(params), event_dims=len(self.event_shape))
+
+    @property
+    def measures(self) -> str:
+        """Of values between 0 and 1 it is a cross-entropy."""
+        return "a probability or cross-entropy of values in [0, 1]"
+
+    def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """The params at which p(x|z) has the training data's mean, kept away from 0 and 1."""
+        del variance
+        return torch.logit(mean, eps=1e-3)
+
+    def independent(self, rows: Marginals) -> Law:
+        """Add-one smoothed means: those of one more row of ones and one of zeros."""
+        return Bernoulli(torch.logit((rows.mean * rows.rows + 1) / (rows.rows + 2)))
+
+    def mean_steps(self) -> list[Step]:
+        """The probability of a one."""
+        return [{"op": "map", "function": "sigmoid"}]
+
+
+class ContinuousBernoulliLikelihood(Likelihood):
+    """p(x|z) = continuous Bernoulli, a density on [0, 1], with the network's output as logits.
+
+    Args:
+        event_shape: Shape of one example.
+
+    Shape:
+        params (*batch, *event_shape) to a law over the same shape.
+
+    Example:
+        >>> ContinuousBernoulliLikelihood((4,))(torch.zeros(2, 4)).log_prob(torch.rand(2, 4))
+        tensor([0., 0.])
+    """
+
+    support = "unit"
+
+    def forward(self, params: Tensor) -> Law:
+        """The law that `params` describe."""
+        return ContinuousBernoulli(promoted(params), event_dims=len(self.event_shape))
+
+    def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """The params at which p(x|z) has the training data's mean, kept a hundredth away from 0 and 1."""
+        del variance
+        mean = mean.clamp(0.01, 0.99)
+        return solved(lambda logits: ContinuousBernoulli(logits).mean, mean, -200.0, 200.0)
+
+    def independent(self, rows: Marginals) -> Law:
+        """With the means of the rows."""
+        return ContinuousBernoulli(self.start_at(rows.mean, rows.variance))
+
+    def mean_steps(self) -> list[Step]:
+        """The mean by its formula, and near 0, where that is 0/0, by its series."""
+        constants = {
+            "near": ContinuousBernoulli.NEAR,
+            "series": ContinuousBernoulli.series_of_mean(),
+        }
+        return [{"op": "continuous-bernoulli", **constants}]
+
+
+class LogisticLikelihood(Likelihood):
+    r"""p(x|z) = logistic, discretised to L levels k / (L - 1), whose location and scale the network gives.
+
+    The location is $\sigma(h)$, kept in [1 / 2L, 1 - 1 / 2L], and the log-scale is kept in `LOG_SCALES`, [-4.5, 0].
+
+    Args:
+        event_shape: Shape of one example.
+        levels: L.
+
+    Shape:
+        params (*batch, 2, *event_shape), raw locations, then log-scales, to a law over (*batch, *event_shape).
+
+    Reference:
+        Salimans, Karpathy, Chen and Kingma (2017); the bounds: Tomczak and Welling (2018), in their code.
+
+    Example:
+        >>> law = LogisticLikelihood((4,), levels=17)(torch.zeros(3, 2, 4))
+        >>> law.mean.shape
+        torch.Size([3, 4])
+    """
+
+    LOG_SCALES = -4.5, 0.0
+
+    is_density = False
+    support = "levels"
+    richer = "a frequency for every level and this VAE two numbers", "categorical"
+
+    def __init__(self, event_shape: tuple[int, ...], *, levels: int = 256) -> None:
+        super().__init__(event_shape)
+        self.levels = levels
+
+    @classmethod
+    def of(cls, schema: Schema, config: ModelConfig, **options: Any) -> Self:
+        """With the levels that the data have."""
+        return cls(schema.shape, levels=schema.seen_levels or 256, **options)
+
+    @property
+    def params_shape(self) -> tuple[int, ...]:
+        """What the decoder must give per example."""
+        return (2, *self.event_shape)
+
+    @property
+    def locations(self) -> tuple[float, float]:
+        """The least and the greatest location: the middles of the first and the last bin."""
+        edge = 0.5 / self.levels
+        return edge, 1 - edge
+
+    def forward(self, params: Tensor) -> DiscretisedLogistic:
+        """The law that `params` describe."""
+        raw_location, log_scale = promoted(params).unbind(-len(self.event_shape) - 1)
+        location = torch.sigmoid(raw_location).clamp(*self.locations)
+        return DiscretisedLogistic(
+            location, log_scale.clamp(*self.LOG_SCALES), self.levels, len(self.event_shape)
+        )
+
+    def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """The params at which p(x|z) has the data's mean and about its variance, where the bounds allow it.
+
+        Both start inside the bounds, on which they would have no gradient.
+        """
+        # A logistic's variance is (pi s)^2 / 3.
+        log_scale = (variance.clamp_min(1e-12) * 3 / math.pi**2).log() / 2
+        log_scale = log_scale.clamp(-4.0, -0.5)
+        edge = 0.6 / self.levels
+
+        def mean_at(location: Tensor) -> Tensor:
+            return DiscretisedLogistic(location, log_scale, self.levels).mean
+
+        return torch.stack([torch.logit(solved(mean_at, mean, edge, 1 - edge)), log_scale])
+
+    def independent(self, rows: Marginals) -> Law:
+        """Add-one smoothed frequencies of the levels."""
+        return _of_frequencies(rows, self.levels)
+
+    def mean_steps(self) -> list[Step]:
+        """The mean level."""
+        bounds = {"locations": list(self.locations), "log_scales": list(self.LOG_SCALES)}
+        return [{"op": "levels", "of": "logistic", "count": self.levels, **bounds}]
+
+
+class CategoricalLikelihood(Likelihood):
+    """p(x|z) = a probability for each of L levels k / (L - 1), by the softmax of the network's output.
+
+    Args:
+        event_shape: Shape of one example.
+        levels: L.
+
+    Shape:
+        params (*batch, L, *event_shape) to a law over (*batch, *event_shape).
+
+    Example:
+        >>> CategoricalLikelihood((4,), levels=2)(torch.zeros(3, 2, 4)).log_prob(torch.ones(3, 4))
+        tensor([-2.7726, -2.7726, -2.7726])
+    """
+
+    is_density = False
+    support = "levels"
+
+    def __init__(self, event_shape: tuple[int, ...], *, levels: int = 256) -> None:
+        super().__init__(event_shape)
+        self.levels = levels
+
+    @classmethod
+    def of(cls, schema: Schema, config: ModelConfig, **options: Any) -> Self:
+        """With the levels that the data have."""
+        return cls(schema.shape, levels=schema.seen_levels or 256, **options)
+
+    @property
+    def params_shape(self) -> tuple[int, ...]:
+        """What the decoder must give per example."""
+        return (self.levels, *self.event_shape)
+
+    def forward(self, params: Tensor) -> Categorical:
+        """The law that `params` describe."""
+        return Categorical(promoted(params), event_dims=len(self.event_shape))
+
+    def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
+        r"""The params at which p(x|z) has the data's mean and no more structure, $p_k \propto e^{ck}$."""
+        del variance
+        levels = torch.linspace(0, 1, self.levels, dtype=mean.dtype, device=mean.device)
+        levels = levels.reshape(-1, *[1] * mean.ndim)
+
+        def mean_at(slope: Tensor) -> Tensor:
+            return ((slope * levels).softmax(0) * levels).sum(0)
+
+        bound = 20.0 * self.levels
+        return solved(mean_at, mean.clamp(1e-3, 1 - 1e-3), -bound, bound) * (levels - 0.5)
+
+    def independent(self, rows: Marginals) -> Law:
+        """Add-one smoothed frequencies of the levels."""
+        return _of_frequencies(rows, self.levels)
+
+    def mean_steps(self) -> list[Step]:
+        """The mean level."""
+        return [{"op": "levels", "of": "mean"}]
+
+
+def _of_frequencies(rows: Marginals, levels: int) -> Law:
+    """Levels as often as in the rows and in one more row for each level."""
+    return Categorical((rows.level_counts(levels) + 1).log())
