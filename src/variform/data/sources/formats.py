@@ -254,76 +254,51 @@ class FormatFacts:
     has_columns: bool = False
 
 
+def _of_arrays(
+    read: Callable[[Path, DataConfig], Source],
+    *endings: str,
+    begins: Callable[[bytes], bool] = _never,
+) -> FormatFacts:
+    """A file that holds several arrays by name."""
+    return FormatFacts(
+        read, endings[0], endings=endings, begins=begins, options=(*OF_TABLES, "key")
+    )
+
+
+def _of_columns(
+    words: str, endings: tuple[str, ...], *options: str, begins: bytes | None = None
+) -> FormatFacts:
+    """A table whose columns have names; `begins` are the first bytes of such a file."""
+    return FormatFacts(
+        read_table,
+        words,
+        endings=endings,
+        begins=_never if begins is None else lambda head: head.startswith(begins),
+        options=(*OF_TABLES, *OF_COLUMNS, *options),
+        has_columns=True,
+    )
+
+
 FORMATS: dict[Format, FormatFacts] = {
     "digits": FormatFacts(read_digits, is_named=is_digits),
     "sprites": FormatFacts(read_sprites, is_named=is_sprites),
     "npy": FormatFacts(
         read_npy, ".npy", endings=(".npy",), begins=is_npy, options=(*OF_TABLES, "memory_map")
     ),
-    "npz": FormatFacts(
-        read_npz, ".npz", endings=(".npz",), begins=is_zip, options=(*OF_TABLES, "key")
-    ),
-    "hdf5": FormatFacts(
-        read_hdf5,
-        ".h5",
-        endings=(".h5", ".hdf5", ".h5ad"),
-        begins=is_hdf5,
-        options=(*OF_TABLES, "key"),
-    ),
-    "mat": FormatFacts(
-        read_mat, ".mat", endings=(".mat",), begins=is_mat, options=(*OF_TABLES, "key")
-    ),
-    "safetensors": FormatFacts(
-        read_safetensors, ".safetensors", endings=(".safetensors",), options=(*OF_TABLES, "key")
-    ),
+    "npz": _of_arrays(read_npz, ".npz", begins=is_zip),
+    "hdf5": _of_arrays(read_hdf5, ".h5", ".hdf5", ".h5ad", begins=is_hdf5),
+    "mat": _of_arrays(read_mat, ".mat", begins=is_mat),
+    "safetensors": _of_arrays(read_safetensors, ".safetensors"),
     "pickle": FormatFacts(
         refuse_pickle,
         endings=(".pt", ".pth", ".pkl", ".pickle", ".joblib"),
         options=(*OF_TABLES, "key"),
     ),
-    "text table": FormatFacts(
-        read_table,
-        ".csv, .tsv, .txt",
-        endings=TEXT,
-        options=(*OF_TABLES, *OF_COLUMNS, *OF_TEXT, "header", "skiprows"),
-        has_columns=True,
-    ),
-    "workbook": FormatFacts(
-        read_table,
-        ".xlsx, .xls, .ods",
-        endings=WORKBOOKS,
-        options=(
-            *OF_TABLES,
-            *OF_COLUMNS,
-            "header",
-            "skiprows",
-            "sheet_name",
-        ),
-        has_columns=True,
-    ),
-    "parquet": FormatFacts(
-        read_table,
-        ".parquet",
-        endings=PARQUET,
-        begins=lambda head: head.startswith(b"PAR1"),
-        options=(*OF_TABLES, *OF_COLUMNS),
-        has_columns=True,
-    ),
-    "arrow": FormatFacts(
-        read_table,
-        ".feather, .arrow",
-        endings=ARROW,
-        begins=lambda head: head.startswith(b"ARROW1"),
-        options=(*OF_TABLES, *OF_COLUMNS),
-        has_columns=True,
-    ),
-    "json lines": FormatFacts(
-        read_table,
-        ".jsonl",
-        endings=JSON_LINES,
-        options=(*OF_TABLES, *OF_COLUMNS),
-        has_columns=True,
-    ),
+    "text table": _of_columns(".csv, .tsv, .txt", TEXT, *OF_TEXT, "header", "skiprows"),
+    "workbook": _of_columns(".xlsx, .xls, .ods", WORKBOOKS, "header", "skiprows", "sheet_name"),
+    "parquet": _of_columns(".parquet", PARQUET, begins=b"PAR1"),
+    "arrow": _of_columns(".feather, .arrow", ARROW, begins=b"ARROW1"),
+    "json lines": _of_columns(".jsonl", JSON_LINES),
     "idx": FormatFacts(read_idx, ".idx", endings=(".idx", "-ubyte"), begins=is_idx),
     "image": FormatFacts(read_image, "an image", endings=IMAGE_SUFFIXES, options=OF_IMAGES),
     "MNIST folder": FormatFacts(read_mnist_folder, holds=is_mnist_folder),
