@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from variform import DataConfig, ModelConfig, TrainConfig, build_vae, read
+from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, fit, read
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.distributions import DiagonalGaussian
 from variform.evaluation import samplers
@@ -117,6 +117,13 @@ def model_of(name, data, *, seed=1, **changes):
         for weights in vae.parameters():
             weights += 0.1 * torch.randn(weights.shape, generator=generator)
     return vae.double()
+
+
+def trained(vae, splits, **options):
+    """The model after a training with these options of `TrainConfig`."""
+    config = TrainConfig(**options)
+    fit(build_objective(vae, config), splits.train, splits.valid, config)
+    return vae
 
 
 def _table(folder, generator):

@@ -11,16 +11,7 @@ import pytest
 import torch
 from scipy import integrate, special, stats
 
-from variform import (
-    DataConfig,
-    ModelConfig,
-    TrainConfig,
-    build_objective,
-    build_vae,
-    fit,
-    impute,
-    read,
-)
+from variform import DataConfig, ModelConfig, build_vae, impute, read
 from variform.data.dataset import Dataset
 from variform.data.days import days_since_first
 from variform.data.reading import _rows_like, _splits, read_rows, rows_like
@@ -475,8 +466,7 @@ def test_a_trained_model_draws_spikes_as_often_as_the_data_have_them():
         splits.schema,
         moments=splits.train.moments(),
     )
-    config = TrainConfig(steps=400, learning_rate=5e-3)
-    fit(build_objective(vae, config), splits.train, splits.valid, config)
+    models.trained(vae, splits, steps=400, learning_rate=5e-3)
     drawn = exploration.generate(vae, 2000, draw=True)
     share = (splits.train.raw[:, 0] == np.float32(0.5656)).double().mean().item()
     assert abs((drawn[:, 0] == np.float32(0.5656)).mean() - share) < 0.04

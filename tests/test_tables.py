@@ -4,6 +4,7 @@ import csv
 import json
 from dataclasses import replace
 
+import models
 import numpy as np
 import pytest
 import torch
@@ -17,7 +18,6 @@ from variform import (
     TrainConfig,
     build_objective,
     build_vae,
-    fit,
     impute,
     read,
 )
@@ -408,10 +408,15 @@ def known():
     splits = read(known_rows(5000, 0), config=options)
     model = ModelConfig(latent_dim=1, likelihood="mixed", hidden=(32,), decoder_hidden=())
     vae = build_vae(model, splits.schema, moments=splits.train.moments())
-    config = TrainConfig(
-        steps=1200, batch_size=256, learning_rate=1e-2, schedule="cosine", compile="off"
+    models.trained(
+        vae,
+        splits,
+        steps=1200,
+        batch_size=256,
+        learning_rate=1e-2,
+        schedule="cosine",
+        compile="off",
     )
-    fit(build_objective(vae, config), splits.train, splits.valid, config)
     return vae, splits
 
 
@@ -649,8 +654,7 @@ def test_digits_with_gaps_are_imputed_better_than_by_their_means():
     )
     model = ModelConfig(latent_dim=10, likelihood="gaussian-shared", hidden=(128,))
     vae = build_vae(model, splits.schema, moments=splits.train.moments())
-    config = TrainConfig(steps=1500, learning_rate=5e-3, schedule="cosine", compile="off")
-    fit(build_objective(vae, config), splits.train, splits.valid, config)
+    models.trained(vae, splits, steps=1500, learning_rate=5e-3, schedule="cosine", compile="off")
     truth = whole[splits.test.labels][:, None].numpy()
     imputed = impute(vae, splits.test, samples=300, level=0.9)
     assert np.array_equal(imputed.values[~imputed.missing], truth[~imputed.missing])
