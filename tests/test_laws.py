@@ -417,6 +417,31 @@ def test_cells_that_are_empty_by_a_rule_stay_empty(tmp_path):
             assert (row["length"] == "") == (row["kind"] == "plate")
 
 
+def test_defaults_stand_in_new_rows_with_all_digits_of_the_file(tmp_path):
+    """Who asks for rows with the default in double precision finds them; single precision has half of its digits."""
+    torch.set_default_dtype(torch.float32)
+    random = np.random.default_rng(3)
+    bridge = random.integers(0, 2, 400)
+    default, unused = 0.5656123456789012, 0.015848936170212168
+    stack = np.where(random.random(400) < 0.6, default, random.normal(0.5, 0.05, 400))
+    diameter = np.where(bridge, random.normal(0.016, 0.001, 400), unused)
+    lines = [
+        f"{a},{b!r},{c!r}"
+        for a, b, c in zip(bridge, stack.tolist(), diameter.tolist(), strict=True)
+    ]
+    path = tmp_path / "frames.csv"
+    path.write_text("\n".join(["bridge,stack,diameter", *lines]) + "\n")
+    schema = read(path, DataConfig(cells="mixed")).schema
+    vae = build_vae(ModelConfig(likelihood="mixed", latent_dim=2), schema)
+    drawn = exploration.generate(vae, 400, draw=True)
+    write_table(tmp_path / "new.csv", drawn, schema)
+    new = np.genfromtxt(tmp_path / "new.csv", delimiter=",", names=True)
+    is_default = np.isclose(drawn[:, 1], default, rtol=1e-6)
+    assert is_default.sum() > 40 and np.array_equal(new["stack"] == default, is_default)
+    assert np.array_equal(new["diameter"] == unused, new["bridge"] == 0)
+    assert np.array_equal(new["stack"].astype(np.float32), drawn[:, 1])
+
+
 def test_dates_are_days_since_the_first_and_are_written_as_dates(tmp_path):
     """By NumPy's datetime64; another file's days count from the same day, and a draw between days is a day."""
     random = np.random.default_rng(6)

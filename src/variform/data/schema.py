@@ -348,6 +348,23 @@ class Schema:
         return x * scale + shift
 
     @cached_property
+    def exact_values(self) -> tuple[dict[float, float], ...]:
+        """Of each column the spikes and what inactive cells hold, as in the file, by what float32 makes of them.
+
+        Example:
+            >>> from variform.data.reading import dataset_from
+            >>> schema = dataset_from(torch.rand(4, 1)).schema
+            >>> dataclasses.replace(schema, spikes=(((0.015848936170212168, 0.3),),)).exact_values
+            ({0.015848936513066292: 0.015848936170212168},)
+        """
+        spikes = self.spikes or [()] * len(self.shift)
+        known = [[value for value, _ in own] for own in spikes]
+        for rule in self.rules:
+            if rule.value is not None:
+                known[rule.column].append(rule.value)
+        return tuple({float(np.float32(value)): value for value in values} for values in known)
+
+    @cached_property
     def is_far(self) -> tuple[bool, ...]:
         """Whether values are so far from zero, for their scale, that they need float64 in raw units: as `shift`.
 

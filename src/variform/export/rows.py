@@ -125,7 +125,8 @@ def _row_cells(schema: Schema, row: Array) -> list[str]:
 def cell_text(schema: Schema, column: int, value: float) -> str:
     """A raw value of a table as the text of a cell.
 
-    Numbers have the shortest form that float32 reads back, or, far from zero, nine digits of what is beyond the shift.
+    Spikes and what inactive cells hold stand as in the file that was read. Other numbers have the shortest form that
+    float32 reads back, or, far from zero, nine digits of what is beyond the shift.
 
     Args:
         schema: What it is.
@@ -141,7 +142,8 @@ def cell_text(schema: Schema, column: int, value: float) -> str:
     if schema.kinds and schema.whole[column]:
         return str(int(value))
     if not schema.is_far[column]:
-        return _shortest(value)
+        exact = schema.exact_values[column].get(float(np.float32(value)))
+        return _shortest(value) if exact is None else str(exact)
     beyond = abs(value - schema.shift[column]) or 1.0
     return str(round(float(value), 8 - math.floor(math.log10(beyond))))
 
