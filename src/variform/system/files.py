@@ -215,10 +215,16 @@ def write_json(path: str | os.PathLike[str], values: dict[str, Any]) -> None:
         >>> list(json.loads(path.read_text()))
         ['loss', 'checksum']
     """
-    write_text(path, to_json(values | {"checksum": _checksum(values)}, indent=2))
+    write_text(path, to_json(values | {"checksum": checksum(values)}, indent=2))
 
 
-def _checksum(values: dict[str, Any]) -> str:
+def checksum(values: dict[str, Any]) -> str:
+    """SHA-256 of plain values as JSON, in hexadecimal; NaN counts as null.
+
+    Example:
+        >>> checksum({"loss": float("nan")}) == checksum({"loss": None})
+        True
+    """
     return hashlib.sha256(to_json(values).encode()).hexdigest()
 
 
@@ -247,8 +253,8 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(
             f"{path} must hold values by name; it holds {type(values).__name__}. Fetch it again."
         )
-    checksum = values.pop("checksum", None)
-    if checksum is not None and checksum != _checksum(values):
+    said = values.pop("checksum", None)
+    if said is not None and said != checksum(values):
         raise ValueError(
             f"{path} must be as it was written; its checksum differs. Fetch it again, or have it written anew, as "
             "variform train --resume does for a run."
