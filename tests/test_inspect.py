@@ -7,11 +7,12 @@ import tomllib
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from scipy.spatial.distance import pdist
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.decomposition import PCA
 
-from variform import DataConfig
+from variform import DataConfig, read
 from variform.data.constraints import Constraint
 from variform.data.findings import find
 from variform.data.sources.source import Source
@@ -124,7 +125,7 @@ def test_what_columns_hold_is_what_pandas_says(found, frame):
     assert [columns[name].unit for name in ("length [mm]", "load [N]", "bridge")] == ["mm", "N", ""]
     kinds = {name: column.kind for name, column in columns.items()}
     assert (kinds["bridge"], kinds["metal"], kinds["bolts"], kinds["made"], kinds["wall [mm]"]) == (
-        "binary", "category", "count", "date", "real"
+        "binary", "category", "count", "date", "positive"
     )  # fmt: skip
 
 
@@ -184,6 +185,129 @@ def test_what_few_rows_cannot_teach_is_named(found, frame):
         f"test set of {test}, whose mean has a standard error of {test**-0.5:.2f}" in sentence
         for sentence in found.unlearnable
     )
+
+
+# --- laws ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def surveys():
+    """Columns whose laws are clear, and some whose laws are not."""
+    random = np.random.default_rng(7)
+    rows = 500
+    return pd.DataFrame(
+        {
+            "name": [f"d{number}" for number in range(rows)],
+            "mass": random.lognormal(0, 0.8, rows),
+            "share": random.beta(0.7, 0.7, rows),
+            "humidity [%]": random.uniform(30, 60, rows),
+            "grade": random.integers(1, 6, rows),
+            "parts": random.choice(7, rows, p=[0.4, 0.2, 0.1, 0.08, 0.08, 0.07, 0.07]),
+            "level": random.choice(["High", "low", "Medium"], rows),
+            "risk": random.choice(["low", "medium", "high", "unknown"], rows),
+            "colour": random.choice(["red", "green", "blue"], rows),
+            "length": random.normal(100, 5, rows),
+            "fixed": 3.0,
+            "load": random.normal(size=rows),
+        }
+    )
+
+
+def inspected(frame, folder, *options):
+    """What a training reads of a table with the schema that is written for it, the columns found, and the file."""
+    frame.to_csv(folder / "table.csv", index=False)
+    command = ["inspect", str(folder / "table.csv"), "--out", str(folder / "new"), *options]
+    assert cli.run(command) == 0
+    path = folder / "new" / "columns.toml"
+    config = DataConfig(cells="mixed", schema=str(path))
+    columns = json.loads((folder / "new" / "inspect.json").read_text())["columns"]
+    return read(folder / "table.csv", config), {one["name"]: one for one in columns}, path
+
+
+def test_laws_are_proposed_with_reasons_and_a_training_takes_them(surveys, tmp_path):
+    splits, columns, path = inspected(surveys, tmp_path, "--response", "load")
+    kinds = dict(zip(splits.schema.columns, splits.schema.kinds, strict=True))
+    assert kinds == {
+        "mass": "positive",
+        "share": "bounded",
+        "humidity [%]": "real",
+        "grade": "ordinal",
+        "parts": "count",
+        "level": "ordinal",
+        "risk": "category",
+        "colour": "category",
+        "length": "real",
+    }
+    assert splits.schema.categories[5] == ("low", "Medium", "High")
+    assert splits.schema.bounds[1] == (0, 1) and list(splits.train.responses) == ["load"]
+    # The reason has the figure: both laws at their maximum, by SciPy.
+    mass = surveys["mass"]
+    normal = stats.norm(mass.mean(), mass.std(ddof=0)).logpdf(mass).sum()
+    logs = np.log(mass)
+    log_normal = stats.lognorm(logs.std(ddof=0), scale=np.exp(logs.mean())).logpdf(mass).sum()
+    assert f"by {log_normal - normal:,.0f} nats" in columns["mass"]["law"]
+    assert (
+        "5 levels" in columns["grade"]["law"] and "low < Medium < High" in columns["level"]["law"]
+    )
+    text = path.read_text()
+    assert 'kind = "ordinal"  # its words are a scale, low < Medium < High' in text
+    unclear = {name for name, column in columns.items() if column["unclear"]}
+    assert unclear >= {"humidity [%]", "parts", "risk"} and not unclear & {"mass", "colour", "name"}
+    assert "unknown is not" in columns["risk"]["unclear"][0]
+    page = (tmp_path / "new" / "inspect.html").read_text()
+    assert "Laws that are proposed" in page and "Laws that these rows do not settle" in page
+
+
+def test_the_schema_means_what_a_training_finds_by_itself_but_for_scales_of_words(
+    surveys, tmp_path
+):
+    surveys["length"] = np.where(np.arange(500) % 3, surveys["length"], 100.0)
+    frame = surveys.drop(columns=["name", "fixed", "level"])
+    ours, _, _ = inspected(frame, tmp_path)
+    theirs = read(tmp_path / "table.csv", DataConfig(cells="mixed"))
+    assert ours.schema.kinds == theirs.schema.kinds and ours.schema.bounds == theirs.schema.bounds
+    values = [[value for value, _ in spikes] for spikes in ours.schema.spikes]
+    assert values == [[value for value, _ in spikes] for spikes in theirs.schema.spikes]
+    assert [100.0] in values
+
+
+def test_a_flag_that_is_itself_inactive_stays_out_of_the_schema(tmp_path):
+    random = np.random.default_rng(8)
+    rows = 600
+    has_rack = random.random(rows) < 0.5
+    has_bag = has_rack & (random.random(rows) < 0.5)
+    frame = pd.DataFrame(
+        {
+            "rack": has_rack.astype(int),
+            "bag": np.where(has_rack, np.where(has_bag, "yes", "no"), ""),
+            "litres": np.where(has_bag, random.normal(20, 3, rows), 0.0),
+        }
+    )
+    splits, columns, path = inspected(frame, tmp_path)
+    rules = [(rule.column, rule.flag) for rule in splits.schema.rules]
+    assert columns["bag"]["active_if"] == "rack = 1" and (1, 0) in rules
+    assert tomllib.loads(path.read_text())["columns"]["bag"]["active_if"] == "rack=1"
+
+
+@pytest.mark.parametrize("kind", ["outlines", "outlines, axes swapped", "weather", "noise", "grey"])
+def test_arrays_of_three_axes_are_what_a_training_takes_them_for(kind):
+    random = np.random.default_rng(9)
+    weather = np.stack([1e5 + random.normal(size=(60, 24)), 290 + random.normal(size=(60, 24))], 2)
+    array = {
+        "outlines": outlines(),
+        "outlines, axes swapped": outlines().transpose(0, 2, 1),
+        "weather": weather,
+        "noise": random.normal(size=(60, 24, 2)),
+        "grey": random.integers(0, 256, (60, 16, 16)),
+    }[kind]
+    found, splits = find(Source("a.npy", array), DataConfig()), read(array)
+    is_image = splits.schema.kind == "image"
+    assert (found.form == "images") == is_image == (kind == "grey")
+    assert (found.form == "series") == (splits.scaling == "common") == kind.startswith("outlines")
+    assert is_image or tuple(column.name for column in found.columns) == splits.schema.columns
+    if kind.startswith("outlines"):
+        names = [column.name for column in found.columns]
+        np.testing.assert_array_equal(as_outlines(found.values, names), outlines())
 
 
 # --- rows ---------------------------------------------------------------------------------------------------------
@@ -346,9 +470,10 @@ def test_the_folder_holds_a_page_all_numbers_a_schema_and_the_rows(frame, tmp_pa
     schema = tomllib.loads((folder / "columns.toml").read_text())["columns"]
     assert list(schema) == list(frame.columns)
     assert schema["bridge OD"] == {
-        "role": "value", "kind": "real", "spike": 15.75, "active_if": "bridge=1"
+        "role": "value", "kind": "real", "active_if": "bridge=1"
     }  # fmt: skip
-    assert schema["length [mm]"]["unit"] == "mm" and schema["always"]["role"] == "ignore"
+    assert schema["length [mm]"]["unit"] == "mm" and schema["length [mm]"]["spike"] == 68.5
+    assert schema["always"] == {"role": "ignore"}
     page = (folder / "inspect.html").read_text()
     assert page.count("data:image/png;base64,") == 1 and "<script" not in page
 
@@ -373,5 +498,5 @@ def test_a_mistake_leaves_no_folder_and_a_folder_that_is_there_stays(tmp_path, m
 def test_images_are_looked_at_as_images(tmp_path):
     assert cli.run(["inspect", "digits", "--out", str(tmp_path / "new"), "--json"]) == 0
     numbers = json.loads((tmp_path / "new" / "inspect.json").read_text())
-    assert (numbers["form"], numbers["rows"], numbers["shape"]) == ("images", 1797, [8, 8])
+    assert (numbers["form"], numbers["rows"], numbers["shape"]) == ("images", 1797, [1, 8, 8])
     assert len((tmp_path / "new" / "clean.csv").read_text().splitlines()) == 1798

@@ -304,3 +304,57 @@ def test_options_that_do_not_apply_are_refused(call, message):
     with pytest.raises(ValueError) as error:
         call()
     assert str(error.value) == message
+
+
+# --- levels in an order -------------------------------------------------------------------------------------------
+
+LEVELS = ["S", "M", "L", "XL"]
+SIZES = pd.DataFrame({"mass": RNG.normal(size=ROWS), "size": RNG.choice(LEVELS[:3], ROWS)})
+SIZES.loc[GAPS, "size"] = None
+ORDERED = {
+    "pandas": lambda frame, _: frame.astype({"size": pd.CategoricalDtype(LEVELS, ordered=True)}),
+    "polars": lambda frame, _: pl.from_pandas(frame).cast({"size": pl.Enum(LEVELS)}),
+    "pyarrow": lambda frame, _: pl.from_pandas(frame).cast({"size": pl.Enum(LEVELS)}).to_arrow(),
+    "parquet": lambda frame, folder: parquet(ORDERED["pandas"](frame, folder), folder),
+}
+
+
+def parquet(frame, folder):
+    frame.to_parquet(folder / "table.parquet")
+    return folder / "table.parquet"
+
+
+@pytest.mark.parametrize("door", ORDERED)
+def test_levels_that_are_ordered_by_their_type_are_ordinal_in_that_order(tmp_path, door):
+    splits = read(ORDERED[door](SIZES, tmp_path), MIXED)
+    declared = read(SIZES, DataConfig(cells="mixed", ordinals=("size=S<M<L<XL",)))
+    assert splits.schema.kinds == ("real", "ordinal")
+    assert splits.schema.categories[1] == tuple(LEVELS)
+    assert_same(splits, declared)
+    note = "levels have the order of their type: 'size' S < M < L < XL; `categories=['size']` overrules"
+    assert note in splits.notes
+    codes = pd.Categorical(SIZES["size"], LEVELS, ordered=True).codes.astype(float)
+    codes[codes < 0] = np.nan
+    raw = read_rows(ORDERED[door](SIZES, tmp_path), splits.schema).raw[:, 1]
+    np.testing.assert_array_equal(raw, codes)
+
+
+@pytest.mark.parametrize("door", ORDERED)
+def test_what_is_declared_overrules_the_order_of_a_type(tmp_path, door):
+    rows = ORDERED[door](SIZES, tmp_path)
+    plain = read(rows, DataConfig(cells="mixed", categories=("size",))).schema
+    assert (plain.kinds[1], plain.categories[1]) == ("category", ("L", "M", "S"))
+    other = read(rows, DataConfig(cells="mixed", ordinals=("size=XL<L<M<S",))).schema
+    assert (other.kinds[1], other.categories[1]) == ("ordinal", ("XL", "L", "M", "S"))
+    named = read(rows, DataConfig(cells="mixed", ordinals=("size",))).schema
+    assert named.categories[1] == tuple(LEVELS)
+
+
+def test_types_without_an_order_stay_categories_and_intervals_are_levels():
+    frame = SIZES.astype({"size": "category"}).assign(part=pd.cut(SIZES["mass"], 3))
+    schema = read(frame, MIXED).schema
+    assert schema.kinds == ("real", "category", "ordinal")
+    assert schema.categories[2] == tuple(map(str, frame["part"].cat.categories))
+    numbers = pd.Categorical(RNG.integers(1, 4, ROWS), [3, 1, 2], ordered=True)
+    schema = read(SIZES[["mass"]].assign(rank=numbers), MIXED).schema
+    assert (schema.kinds[1], schema.categories[1]) == ("ordinal", ("3", "1", "2"))

@@ -82,7 +82,7 @@ MISTAKES = {
     "[columns.mass]\nkint = 'real'": "the unknown key 'kint'. Did you mean kind?",
     "[columns.mass]\nkind = 'reel'": "kind of column 'mass' of columns.toml",
     "[columns.mass]\nbounds = [0, 9]\nkind = 'count'": "bounds of column 'mass' of columns.toml is for the",
-    "[columns.mass]\nunit = 'kg'": "got 'kg'. Rename the column in the table: 'mass [kg]'.",
+    "[columns.mast]\nunit = 'kg'": "got 'mast=kg'. Did you mean 'mass'?",
     "[columns.mass]\nkind = 'bounded'": "must have bounds",
     "[columns.mass]\nrole = 'ignore'\nkind = 'real'": "must have no kind, as its role is ignore",
     "[columns.mast]\nkind = 'date'": "has 'mast', which is none",

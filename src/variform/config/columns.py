@@ -8,8 +8,12 @@ from typing import Literal
 
 from variform.config.checks import checked, converted
 from variform.config.data import DataConfig
+from variform.config.units import name_and_unit
 from variform.config.words import quoted
 from variform.system.files import expanded
+
+_MEASURED = ("value", "condition", "response")
+"""The roles of columns whose numbers may have units."""
 
 
 @checked
@@ -20,7 +24,7 @@ class ColumnFacts:
     Args:
         role: What the column is for: a `value` of the row, or as the fields of `DataConfig` say.
         kind: Its kind in a mixed table; `binary` and `date` are found by themselves. Other tables take numbers only.
-        unit: That in the name of the column, such as kg of "mass [kg]".
+        unit: That of its numbers; one in the name of the column, such as kg of "mass [kg]", need not be said.
         bounds: The ends of a column of kind `bounded`.
         order: The levels of a column of kind `ordinal`, the lowest first.
         spike: A value, or several, that many rows hold exactly.
@@ -74,12 +78,6 @@ def _facts(name: str, table: object, file: str) -> ColumnFacts:
             near = difflib.get_close_matches(key, fields, 1)
             hint = f" Did you mean {near[0]}?" if near else f" Known are {', '.join(fields)}."
             raise ValueError(f"{place} has the unknown key {quoted(key)}.{hint}")
-    unit = table.get("unit")
-    if unit and not name.endswith((f"[{unit}]", f"({unit})")):
-        raise ValueError(
-            f"the unit of {place} must stand in its name, from where it comes to all axes; got {quoted(unit)}. Rename"
-            f" the column in the table: {quoted(f'{name} [{unit}]')}."
-        )
     known = {key: converted(fields[key], table[key], f"{key} of {place}") for key in table}
     facts = ColumnFacts(**known)
     _require_consistent(facts, place)
@@ -96,7 +94,7 @@ def _require_consistent(facts: ColumnFacts, place: str) -> None:
                 f"{key} of {place} is for the kind {kind}; got {facts.kind}. Leave one of them out."
             )
     has_law = facts.kind or facts.bounds or facts.order or facts.spike is not None
-    if facts.role not in ("value", "condition", "response", "label") and has_law:
+    if facts.role not in (*_MEASURED, "label") and has_law:
         raise ValueError(
             f"{place} must have no kind, as its role is {facts.role}, which has no law. Leave one out."
         )
@@ -119,6 +117,9 @@ def with_schema(
     fields: dict[str, list[str]] = {}
     columns = read_schema(config.schema)
     for name, facts in columns.items():
+        is_told = facts.unit == name_and_unit(name)[1]
+        if facts.unit and facts.role in _MEASURED and not is_told:
+            fields.setdefault("units", []).append(f"{name}={facts.unit}")
         if facts.role != "value":
             fields.setdefault(facts.role, []).append(name)
         elif is_mixed:

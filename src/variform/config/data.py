@@ -43,8 +43,9 @@ class DataConfig:
             are several items, and "stack=none" says that it has none.
         active_if: When a column of a mixed table says anything, as "SSB OD=SSB_Include=1", of several values
             "1|2"; "SSB OD=always" says that it always does. Other cells are left out, and written as the file has them.
-        schema: A file that says of columns what they are: one TOML table a column with role, kind, bounds, order, spike
-            and active_if; see docs/data.md.
+        units: Units of columns whose names do not end in one, as "mass=kg".
+        schema: A file that says of columns what they are: one TOML table a column with role, kind, unit, bounds, order,
+            spike and active_if; see docs/data.md.
         header: Whether the first line of a table names its columns: `first`, `none`, or `auto`, by what stands below.
         sep: What stands between the cells of a line of text, such as `;`; found by default.
         decimal: The decimal mark of the numbers of a text table; `auto` by what only one of them can mean.
@@ -98,6 +99,7 @@ class DataConfig:
     ordinals: tuple[str, ...] = ()
     spikes: tuple[str, ...] = ()
     active_if: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
     schema: str | None = None
     header: Literal["auto", "first", "none"] = "auto"
     sep: str | None = None

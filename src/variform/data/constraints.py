@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from variform.config.units import name_and_unit
 from variform.config.words import quoted
 
 _NUMBERS: dict[type[ast.operator], Callable[..., np.ndarray]] = {
@@ -37,7 +38,7 @@ _MOST = 10_000  # characters of a rule
 class Constraint:
     """What the columns of a row must fulfil, such as SS Thickness < SS OD/2.
 
-    Names of columns stand as they are, spaces too, with or without their unit in square brackets; of two names that
+    Names of columns stand as they are, spaces too, with or without their unit in brackets; of two names that
     fit the longer is meant. `first .. last` stands for all columns from the first to the last, which are compared one
     by one: the rule holds where it does for all of them. Beside names there are numbers, + - * /, brackets and
     comparisons, which may be chained: 0 < a < b.
@@ -197,14 +198,3 @@ def _is_number(word: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def name_and_unit(column: str) -> tuple[str, str]:
-    """The name of a column and its unit, which stands in square brackets at its end; empty where there is none.
-
-    Example:
-        >>> name_and_unit("mass [kg]"), name_and_unit("mass")
-        (('mass', 'kg'), ('mass', ''))
-    """
-    match = re.fullmatch(r"(.*\S)\s*\[([^\[\]]+)\]\s*", column)
-    return (match[1], match[2].strip()) if match else (column, "")

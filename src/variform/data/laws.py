@@ -2,9 +2,9 @@
 
 | kind | found where | overruled by |
 |---|---|---|
-| positive | all values are above 0, and a log-normal law is likelier than a Gaussian by `_CLEAR` nats | `reals` |
+| positive | all values are above 0, and a log-normal law is likelier than a Gaussian by `CLEAR` nats | `reals` |
 | bounded | fractions in [0, 1] or [0, 100] that come within a twentieth of both ends | `reals` |
-| ordinal | whole numbers of at most `_MOST_LEVELS` levels that vary less than counts | `reals`, `counts` |
+| ordinal | whole numbers of at most `MOST_LEVELS` levels that vary less than counts | `reals`, `counts` |
 | spikes | a value in a twentieth of the rows, and `_STANDS_OUT` times as frequent as its neighbours | `spikes` |
 | rules | a column holds one value, or nothing, wherever a flag has certain values, and others elsewhere | `active_if` |
 
@@ -30,8 +30,10 @@ from variform.data.sources.roles import declared_kinds
 
 Array = np.ndarray
 
-_CLEAR = 5.0  # nats
-_MOST_LEVELS = 10
+CLEAR = 5.0
+"""Nats by which one law must be likelier than another to be taken."""
+MOST_LEVELS = 10
+"""Whole numbers of a column that are levels in an order."""
 _MOST_SPIKES = 20
 _LEAST_SHARE = 0.05  # of the first spike of a column
 _LEAST_FURTHER = 0.01
@@ -40,7 +42,8 @@ _STANDS_OUT = 3.0
 _CHANCE = 1e-6  # that a rule is one by chance
 _AS_WRITTEN = 1e-6  # a declared value is that of the file within this share of it
 _MOST_VALUES = 20  # of a flag
-_INTERVALS = ((0.0, 1.0), (0.0, 100.0))
+INTERVALS = ((0.0, 1.0), (0.0, 100.0))
+"""Those of fractions and of percentages."""
 
 
 def with_laws(schema: Schema, train: Dataset, config: DataConfig) -> Schema:
@@ -105,15 +108,15 @@ def _of_numbers(
         return "count", (0.0, 0.0), ()
     if declared is None and schema.whole[column] and given is None:
         levels = len(np.unique(values))
-        if 2 < levels <= _MOST_LEVELS and greatest - least < _MOST_LEVELS:
+        if 2 < levels <= MOST_LEVELS and greatest - least < MOST_LEVELS:
             return "ordinal", (0.0, 0.0), ()
-    interval = None if declared or schema.whole[column] else _interval(values, least, greatest)
+    interval = None if declared or schema.whole[column] else interval_of(values, least, greatest)
     if interval is not None:
         return _bounded(schema, column, values, interval, given)
     spikes = _spikes(values, given)
     if declared == "positive" and least <= 0:
         spikes = _with_ends(spikes, values, [0.0])
-    rest = _without(values, spikes)
+    rest = beside_spikes(values, spikes)
     may_be_positive = least > 0 or (least == 0 and any(value == 0 for value, _ in spikes))
     if declared == "positive" and not may_be_positive:
         raise ValueError(
@@ -122,23 +125,32 @@ def _of_numbers(
         )
     if declared == "positive":
         return "positive", (0.0, 0.0), spikes
-    if declared is None and may_be_positive and _is_log_normal(rest):
+    if declared is None and may_be_positive and log_normal_gain(rest) > CLEAR:
         return "positive", (0.0, 0.0), spikes
     return "real", (0.0, 0.0), spikes
 
 
-def _is_log_normal(values: Array) -> bool:
-    """Whether a log-normal law is clearly likelier than a Gaussian, both at their maximum."""
+def log_normal_gain(values: Array) -> float:
+    """By how many nats a log-normal law is likelier than a Gaussian, of all rows, both at their maximum.
+
+    Args:
+        values: Of one column, (N,); where any is not above 0, or all are one, the gain is -infinity.
+
+    Example:
+        >>> values = np.exp(np.random.default_rng(0).normal(size=1000))
+        >>> log_normal_gain(values) > CLEAR, log_normal_gain(np.random.default_rng(0).normal(9, 1, 1000)) > CLEAR
+        (True, False)
+    """
     if len(values) < 3 or values.min() <= 0 or values.std() == 0:
-        return False
+        return -math.inf
     logs = np.log(values)
-    gain = np.log(values.std()) - np.log(logs.std()) - logs.mean()  # of a row, in nats
-    return len(values) * gain > _CLEAR
+    of_a_row = np.log(values.std()) - np.log(logs.std()) - logs.mean()
+    return len(values) * float(of_a_row)
 
 
-def _interval(values: Array, least: float, greatest: float) -> tuple[float, float] | None:
-    """The interval of fractions or percentages that values fill, None for others."""
-    for low, high in _INTERVALS:
+def interval_of(values: Array, least: float, greatest: float) -> tuple[float, float] | None:
+    """The interval of fractions or percentages that values fill: they come near both its ends. None for others."""
+    for low, high in INTERVALS:
         edge = (high - low) / 20
         is_inside = low <= least and greatest <= high
         if is_inside and len(values) and values.min() <= low + edge and values.max() >= high - edge:
@@ -229,7 +241,8 @@ def _with_ends(spikes: Spikes, values: Array, ends: Sequence[float]) -> Spikes:
     return (*spikes, *more)
 
 
-def _without(values: Array, spikes: Spikes) -> Array:
+def beside_spikes(values: Array, spikes: Spikes) -> Array:
+    """The values of a column that are no spikes of it: what its continuous law is of."""
     return values[~np.isin(values, [value for value, _ in spikes])]
 
 
@@ -314,7 +327,7 @@ def _rules(schema: Schema, raw: Tensor, config: DataConfig) -> tuple[Rule, ...]:
     flags = [
         column
         for column, kind in enumerate(schema.kinds)
-        if kind in ("binary", "category") and column not in declared
+        if (kind == "binary" or schema.categories[column]) and column not in declared
     ]
     rules = []
     for column in range(len(schema.columns)):
@@ -363,7 +376,8 @@ def _declared_rule(schema: Schema, values: Array, column: int, text: str) -> Rul
     rule = Rule(column, flag, tuple(active), None)
     cells = values[rule.is_inactive(torch.from_numpy(values)).numpy(), column]
     cells = cells[~np.isnan(cells)]
-    if flag == column or schema.kinds[flag] not in ("binary", "category"):
+    is_flag = schema.kinds[flag] == "binary" or schema.categories[flag]
+    if flag == column or not is_flag:
         raise ValueError(
             f"`active_if` must name a flag, a column of 0 and 1 or of categories; {quoted(flag_name)} is none for "
             f"{quoted(name)}. Use another, or declare it with `categories`."
@@ -443,11 +457,12 @@ def laws_in_words(schema: Schema, config: DataConfig) -> Iterator[str]:
         ("ordinal", "hold few whole numbers and get the law of ordered levels", "reals"),
     ]
     bounded = {_begins(item, schema.columns) for item in config.bounds}
+    words_of = dict(zip(schema.columns, schema.categories, strict=True))
     for kind, words, field in told:
         names = [
             name
             for name, own in zip(schema.columns, schema.kinds, strict=True)
-            if own == kind and name not in declared and name not in bounded
+            if own == kind and not words_of[name] and name not in declared and name not in bounded
         ]
         if names:
             yield f"{_named(names)} {words}; `{field}=[{quoted(names[0])}]` makes one a Gaussian"

@@ -34,12 +34,16 @@ def as_mixed(
         names = source.categories[column] if source.categories else ()
         if declared.get(name) == "category" and not names:
             values[:, column], names = _coded(values[:, column])
+        order = _order_of(name, names, declared.get(name), source, config)
+        if order:
+            values[:, column] = _codes_among(order, values[:, column], names)
+            names = order
         observed = values[np.isfinite(values[:, column]), column]
-        if names and declared.get(name) == "ordinal":
-            values[:, column], names = _ordered(values[:, column], names, config, name, source.name)
         is_date = bool(source.dates) and source.dates[column] != ""
         own = declared.get(name, "real" if is_date else None)
-        kind = "category" if names else kind_of(observed, own, name, source.name)
+        kind: ColumnKind = "ordinal" if order else "category"
+        if not names:
+            kind = kind_of(observed, own, name, source.name)
         _require_repeats(names, observed, name, source.name)
         _require_variation(names, observed, len(values), name, source.name)
         kinds.append(kind)
@@ -54,11 +58,21 @@ def _coded(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     return np.where(np.isnan(values), np.nan, codes), names
 
 
-def _ordered(
-    values: np.ndarray, names: tuple[str, ...], config: DataConfig, column: str, source: str
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Codes and names of text levels in the order that is declared."""
-    item = next(item for item in config.ordinals if item.partition("=")[0] == column)
+def _order_of(
+    column: str, names: tuple[str, ...], declared: str | None, source: Source, config: DataConfig
+) -> tuple[str, ...]:
+    """The levels of a column of words, the lowest first, as declared or by their type; () of other columns."""
+    if not names or declared not in (None, "ordinal"):
+        return ()
+    by_type = source.orders.get(column, ())
+    given = [item for item in config.ordinals if item.partition("=")[0] == column]
+    item = given[0] if given else column
+    if declared is None or (by_type and item == column):
+        return by_type
+    return _declared_order(column, names, item, source.name)
+
+
+def _declared_order(column: str, names: tuple[str, ...], item: str, source: str) -> tuple[str, ...]:
     order = tuple(level.strip() for level in item.partition("=")[2].split("<"))
     if len(set(order)) < len(order) or (odd := set(names) - set(order)):
         held = f"holds {quoted(min(odd))}" if len(set(order)) == len(order) else "has one twice"
@@ -66,7 +80,7 @@ def _ordered(
             f"`ordinals` must give the order of all levels of text, as '{column}=low<middle<high'; column "
             f"{quoted(column)} of {source} {held}. Name every level once."
         )
-    return _codes_among(order, values, names), order
+    return order
 
 
 def _codes_among(known: Sequence[str], values: np.ndarray, names: Sequence[str]) -> np.ndarray:
@@ -81,9 +95,10 @@ def _codes_among(known: Sequence[str], values: np.ndarray, names: Sequence[str])
 def _require_repeats(
     names: tuple[str, ...], observed: np.ndarray, column: str, source: str
 ) -> None:
-    if len(names) > max(FEW, len(observed) / 2):
+    different = len(np.unique(observed)) if names else 0
+    if different > max(FEW, len(observed) / 2):
         raise ValueError(
-            f"categories must repeat; column {quoted(column)} of {source} holds {len(names)} different ones in"
+            f"categories must repeat; column {quoted(column)} of {source} holds {different} different ones in"
             f" {len(observed)} rows. Delete the column if it only names the rows."
         )
 
@@ -93,7 +108,7 @@ def _require_variation(
 ) -> None:
     if not len(observed) or observed.min() != observed.max():
         return
-    only = quoted(names[0]) if names else f"{observed[0]:.7g}"
+    only = quoted(names[int(observed[0])]) if names else f"{observed[0]:.7g}"
     if len(observed) < rows:
         raise ValueError(
             f"every column must hold two values; column {quoted(column)} of {source} is {only} or empty, which is"

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from variform.config.columns import with_schema
 from variform.config.data import FAMILIES, DataConfig
+from variform.config.units import known_units
 from variform.config.words import quoted
 from variform.data.checks import (
     in_order,
@@ -394,7 +395,9 @@ def _splits(source: Source, config: DataConfig) -> Splits:
         scaling, notes_of_scaling = usual_scaling(unscaled, unscaled_train)
     schema, constants = with_scaling(unscaled, unscaled_train, scaling, config)
     conditions = tuple(condition_of(name, source, train.numpy()) for name in config.condition)
-    schema = dataclasses.replace(schema, conditions=conditions)
+    beside = (*source.given, *source.responses)
+    units = known_units((*schema.columns, *beside), config.units, source.name)
+    schema = dataclasses.replace(schema, conditions=conditions, units=units)
     contexts = contexts_of(source, conditions)
     # The rows, as the source has them: no label is hidden yet.
     known = (contexts, conditions, categories)

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import reprlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, get_type_hints
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from variform.config.checks import checked, converted
 from variform.config.choices import Support
+from variform.config.units import name_and_unit, titled
 from variform.config.words import quoted
 from variform.data.conditions import (
     Condition,
@@ -71,6 +72,8 @@ class Schema:
         rules: Which columns of a mixed table are active only where another has certain values.
         dates: Of each column of a table the ISO date of its day 0, where its values are days since then; "" of others;
             () without any.
+        units: Units by the names of columns, conditions and responses that have one. {} without any, and in files of
+            older versions, whose names may tell them: ask `unit_of`.
 
     Example:
         >>> from variform.data.reading import dataset_from
@@ -102,6 +105,7 @@ class Schema:
     spikes: tuple[Spikes, ...] = ()
     rules: tuple[Rule, ...] = ()
     dates: tuple[str, ...] = ()
+    units: dict[str, str] = field(default_factory=dict, hash=False)
 
     def __repr__(self) -> str:
         return f"Schema({self.summary()})"
@@ -135,7 +139,7 @@ class Schema:
         return ", ".join(facts)
 
     def _ranges_in_words(self) -> str:
-        names = self.unit_names or ("",)
+        names = [self.title(name) for name in self.unit_names] or [""]
         ends = zip(names, self.low, self.high, strict=True)
         ranges = [f"{name} {low:.4g} to {high:.4g}".strip() for name, low, high in ends]
         if len(ranges) > 3:
@@ -165,6 +169,47 @@ class Schema:
         if self.columns or len(self.low) == 1:
             return self.columns
         return tuple(f"channel {number}" for number in range(1, len(self.low) + 1))
+
+    def unit_of(self, name: str) -> str:
+        """The unit of a column, condition or response; empty where none is known.
+
+        Args:
+            name: As in the source.
+
+        Example:
+            >>> from variform.config.data import DataConfig
+            >>> from variform.data.reading import read
+            >>> table = {"mass": range(90), "drag [N]": range(90, 180)}
+            >>> schema = read(table, DataConfig(units=("mass=kg",))).schema
+            >>> schema.unit_of("mass"), schema.unit_of("drag [N]"), schema.title("mass"), schema.title("drag [N]")
+            ('kg', 'N', 'mass [kg]', 'drag [N]')
+        """
+        return self.units.get(name) or name_and_unit(name)[1]
+
+    def title(self, name: str) -> str:
+        """What axes and tables call a column, condition or response: its name with its unit, which stands there once.
+
+        Args:
+            name: As in the source.
+        """
+        return titled(name, self.unit_of(name))
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """What axes and tables call each column; () for images."""
+        return tuple(map(self.title, self.columns))
+
+    @property
+    def common_unit(self) -> str:
+        """The unit that all columns of a table have; empty where there is no such one.
+
+        Example:
+            >>> from variform.data.reading import read
+            >>> read({"x [mm]": range(90), "y [mm]": range(90, 180)}).schema.common_unit
+            'mm'
+        """
+        units = set(map(self.unit_of, self.columns))
+        return units.pop() if len(units) == 1 else ""
 
     def per_value(self, values: Sequence[float]) -> Tensor:
         """Numbers of `low`, `scale` and the like for each value of a row, (*shape) float64.
@@ -628,6 +673,7 @@ class Schema:
             "spikes": [],
             "rules": [],
             "dates": [],
+            "units": {},
         }
         values = {**since, **values}
         if odd := names ^ set(values):

@@ -101,20 +101,49 @@ def _channel_axis(axes: tuple[int, ...]) -> Literal[0, 2] | None:
 
 
 def _as_table(source: Source, words: str) -> Source:
-    """Rows of several axes as the columns of a table: t1 s1 is the first time of the first sensor."""
+    """Rows of several axes as a table: t1 s1 is the first time of the first sensor, x1 the x of the first point."""
     axes = source.values.shape[1:]
-    letters = "ts" if len(axes) == 2 else "tus"
-    used = [(letter, size) for letter, size in zip(letters, axes, strict=True) if size > 1]
-    counters = [[f"{letter}{number}" for number in range(1, size + 1)] for letter, size in used]
-    columns = tuple(" ".join(names) for names in itertools.product(*counters)) or ("t1",)
+    are_points = len(axes) == 2 and _are_points(_sample(source))
+    columns = _points(axes) if are_points else _places(axes)
     ends = columns[0] if len(columns) == 1 else f"{columns[0]} to {columns[-1]}"
-    scales = ", with a scale for each" if len(used) > 1 else ""
+    scales = ", with a scale for each"
+    if are_points or sum(size > 1 for size in axes) < 2:
+        scales = ""
     note = (
         f"rows of {words} are read as a table of {len(columns)} columns, {ends}{scales};"
         f" `shape={list(axes)}` reads pictures"
     )
     flat = _each(source, lambda part: part.reshape(len(part), -1))
     return dataclasses.replace(flat, columns=columns, notes=(*source.notes, note))
+
+
+def _places(axes: tuple[int, ...]) -> tuple[str, ...]:
+    letters = "ts" if len(axes) == 2 else "tus"
+    used = [(letter, size) for letter, size in zip(letters, axes, strict=True) if size > 1]
+    counters = [[f"{letter}{number}" for number in range(1, size + 1)] for letter, size in used]
+    return tuple(" ".join(names) for names in itertools.product(*counters)) or ("t1",)
+
+
+def _points(axes: tuple[int, ...]) -> tuple[str, ...]:
+    """x1, y1, x2, ... of coordinates side by side; x1, x2, ..., y1, ... of one after the other."""
+    letters = "xyz"[: min(axes)]
+    numbers = range(1, max(axes) + 1)
+    if axes[0] < axes[1]:
+        return tuple(f"{letter}{number}" for letter in letters for number in numbers)
+    return tuple(f"{letter}{number}" for number in numbers for letter in letters)
+
+
+def _are_points(rows: np.ndarray) -> bool:
+    """Whether rows of two axes are 2 or 3 coordinates or curves in one unit, each smooth along the other axis."""
+    short = 1 if rows.shape[1] < rows.shape[2] else 2
+    if rows.shape[short] not in (2, 3) or max(rows.shape[1:]) < _LEAST_SIDE:
+        return False
+    rows = rows.astype(np.float64)
+    curves = np.moveaxis(rows, short, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of places that hold nothing but NaN
+        is_smooth = all(_likeness(curve, 1) >= _LEAST_LIKENESS for curve in curves)
+        return is_smooth and _has_one_unit(rows, short)
 
 
 def like(source: Source, shape: tuple[int, ...], *, is_image: bool) -> Source:

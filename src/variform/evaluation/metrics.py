@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from variform.model.vae import VAE
 
 
+DATA_UNITS = "data units"
+
+
 @dataclass(frozen=True)
 class Scored:
     """What a metric is computed from.
@@ -44,14 +47,14 @@ class Metric:
     Args:
         label: Its name in tables.
         short: Its name above a column, in a table of several runs; by default the label.
-        unit: Its unit; empty where the label says it or it has none.
+        unit: Its unit; empty where the label says it or it has none, `DATA_UNITS` where it is that of the data.
         of: The estimate as plain values; None where this model or these data have no such number.
         of_q: Whether it changes with q(z|x): it then stands beside a refined q(z|x) as well.
         in_brief: Whether `variform info` shows it.
         lower_is_better: Whether runs are ranked from the lowest on; None where neither end is better.
 
     Example:
-        >>> METRICS["nll"].name, METRICS["nll"].lower_is_better
+        >>> METRICS["nll"].name(), METRICS["nll"].lower_is_better
         ('NLL (nats)', True)
     """
 
@@ -63,23 +66,30 @@ class Metric:
     lower_is_better: bool | None = None
     short: str = ""
 
-    @property
-    def name(self) -> str:
-        """Label and unit."""
-        return self._with_unit(self.label)
+    def name(self, data_unit: str = "") -> str:
+        """Label and unit.
 
-    @property
-    def column(self) -> str:
-        """Above a column: short label and unit."""
-        return self._with_unit(self.brief)
+        Args:
+            data_unit: That of all columns, where they have one.
+
+        Example:
+            >>> METRICS["reconstruction_error"].name("mm"), METRICS["reconstruction_error"].name()
+            ('reconstruction error, RMS (mm)', 'reconstruction error, RMS (data units)')
+        """
+        return self._with_unit(self.label, data_unit)
+
+    def column(self, data_unit: str = "") -> str:
+        """Above a column: short label and unit; `data_unit` as of `name`."""
+        return self._with_unit(self.brief, data_unit)
 
     @property
     def brief(self) -> str:
         """The short label."""
         return self.short or self.label
 
-    def _with_unit(self, label: str) -> str:
-        return f"{label} ({self.unit})" if self.unit else label
+    def _with_unit(self, label: str, data_unit: str) -> str:
+        unit = data_unit if data_unit and self.unit == DATA_UNITS else self.unit
+        return f"{label} ({unit})" if unit else label
 
 
 def mean(values: "Tensor") -> dict[str, Any]:
@@ -164,7 +174,7 @@ METRICS: dict[str, Metric] = {
     "bits_per_dim": Metric("bits per dimension", "", _bits_per_dim, lower_is_better=True),
     "reconstruction_error": Metric(
         "reconstruction error, RMS",
-        "data units",
+        DATA_UNITS,
         _reconstruction_error,
         of_q=False,
         lower_is_better=True,

@@ -51,8 +51,9 @@ def evaluate(
         reconstruction_error (root mean square, in the data's own units), bits_per_dim for images of discrete
         levels, accuracy of a model with a classifier, ess (effective number of importance samples), high_pareto_k
         (share of rows whose Pareto k is above 0.7, with 25 samples or more), baselines, warnings (sentences that stand
-        first wherever the numbers are shown), notes and unit; every estimate is {"mean", "se", "n"}. With `refine` also
-        refined: steps, and the densities of the refined q(z|x); their NLL is an estimate of the same log p(x)
+        first wherever the numbers are shown), notes, unit (of densities) and data_unit (of the error; "" where columns
+        have several, or none); every estimate is {"mean", "se", "n"}. With `refine` also refined:
+        steps, and the densities of the refined q(z|x); their NLL is an estimate of the same log p(x)
         and the ELBO is what the decoder can do, not what encoder and decoder do together.
 
     Example:
@@ -99,6 +100,7 @@ def summary(
     scored = Scored(vae, data, scores, samples, seed)
     result: dict[str, Any] = {
         "unit": "nats",
+        "data_unit": data.schema.common_unit,
         **measured(scored, of_q=True),
         "kl_per_dimension": _per_dimension(scores.kl_per_dimension),
         "active_units": active_units(scores.means) | {"of": vae.latent_dim},

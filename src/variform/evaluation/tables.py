@@ -1,5 +1,6 @@
 """Numbers as tables: names, units and digits."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def numbers_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     rows = []
     for key, metric in METRICS.items():
         if any(key in column for column in columns):
-            label = metric.name
+            label = metric.name(numbers.get("data_unit", ""))
             if key == "nll":
                 label += f", k = {numbers['nll']['samples']}"
             rows.append([label, *(show(column.get(key)) for column in columns)])
@@ -67,8 +68,10 @@ def _rows_of(numbers: dict[str, Any]) -> str:
     return f"{numbers['split']}, {numbers['rows']} rows"
 
 
-def imputation_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """What `evaluation.imputation.judge` found as header and rows of text."""
+def imputation_table(
+    numbers: dict[str, Any], titles: Mapping[str, str]
+) -> tuple[list[str], list[list[str]]]:
+    """What `evaluation.imputation.judge` found as header and rows of text, columns by their titles."""
     head = [
         f"{numbers['cells']:,} cells taken away",
         "VAE",
@@ -79,9 +82,9 @@ def imputation_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]
     if "rmse" in numbers:
         rows[0][0] = f"all numbers, in {numbers['unit']}: RMS error"
     for name, column in numbers.get("columns", {}).items():
-        rows += _imputed(name, column)
+        rows += _imputed(titles[name], column)
     if "high_pareto_k" in numbers:
-        rows.append([METRICS["high_pareto_k"].name, show(numbers["high_pareto_k"]), "", ""])
+        rows.append([METRICS["high_pareto_k"].name(), show(numbers["high_pareto_k"]), "", ""])
     return head, rows
 
 

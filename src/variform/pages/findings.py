@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from variform.config.units import name_and_unit, titled
 from variform.config.words import counted
 from variform.data.findings import ColumnFindings, Findings
 from variform.pages.report import Table
@@ -170,12 +171,14 @@ def plot_outlines(outlines: Array, names: Sequence[str], *, title: str, note: st
     return figure
 
 
-def plot_curves(values: Array, columns: Sequence[str], *, marked: Sequence[int] = ()) -> Figure:
+def plot_curves(
+    values: Array, columns: Sequence[str], *, unit: str = "", marked: Sequence[int] = ()
+) -> Figure:
     """Rows (N, D) as curves over their columns, or over the numbers in the names of these; some of them marked."""
     place, label = _axis(columns)
     figure = new_figure(WIDTH, 4.6, "Rows as curves", _note_on_curves(len(values), len(marked)))
     panel = figure.subplots()
-    style_panel(panel, xlabel=label, ylabel="value")
+    style_panel(panel, xlabel=label, ylabel=titled("value", unit))
     shown = every_nth(len(values), _MOST_CURVES)
     alpha = float(np.clip(12 / len(shown), 0.06, 0.7))
     panel.plot(place, values[list(shown)].T, color=BLUE, linewidth=0.8, alpha=alpha)
@@ -222,7 +225,10 @@ def plot_columns(found: Findings) -> Iterator[Figure]:
             " out is not drawn"
         )
         figure, panels = new_panels(
-            [column.name for column in columns], title="Columns", note=note, ratio=0.8
+            [titled(column.name, column.unit) for column in columns],
+            title="Columns",
+            note=note,
+            ratio=0.8,
         )
         for panel, number, column in zip(panels, some, columns, strict=True):
             _draw_column(panel, found.values[:, number], column)
@@ -230,7 +236,7 @@ def plot_columns(found: Findings) -> Iterator[Figure]:
 
 
 def _draw_column(panel: Axes, values: Array, column: ColumnFindings) -> None:
-    if column.kind == "category":
+    if column.levels:
         levels = column.levels[:_MOST_LEVELS]
         names = [fitted_text(name, 10) for name, _ in levels]
         panel.bar(range(len(levels)), [count for _, count in levels], color=BLUE)
@@ -242,7 +248,7 @@ def _draw_column(panel: Axes, values: Array, column: ColumnFindings) -> None:
     if column.spike is not None:
         rest = rest[rest != column.spike]
     low, high = span_of(rest)
-    is_whole = column.kind in ("count", "binary")
+    is_whole = column.kind in ("count", "binary", "ordinal")
     bins = np.linspace(low, high, 31)
     if is_whole and high - low <= 40:
         bins = np.arange(low - 0.5, high + 1)
@@ -257,7 +263,9 @@ def _draw_column(panel: Axes, values: Array, column: ColumnFindings) -> None:
         words.append(f"{len(column.outliers)} far out")
     if words:
         panel.set_title(
-            f"{fitted_text(column.name, 28)}\n{', '.join(words)}", fontsize=LABEL_SIZE, color=INK
+            f"{fitted_text(titled(column.name, column.unit), 28)}\n{', '.join(words)}",
+            fontsize=LABEL_SIZE,
+            color=INK,
         )
 
 
@@ -284,7 +292,7 @@ def figures(found: Findings) -> Iterator[tuple[str, str, Figure]]:
         yield (
             "Rows as images",
             f"{counted(len(shown), 'row')} evenly spaced among {found.rows:,}.",
-            plot_images(_channels_first(found.values[shown]).astype(float)),
+            plot_images(_visible(found.values[shown]).astype(float)),
         )
         return
     if found.form == "table":
@@ -295,10 +303,12 @@ def figures(found: Findings) -> Iterator[tuple[str, str, Figure]]:
     is_point = [column.role == "value" for column in own]
     values = found.values[:, is_point]
     names = [column.name for column in own if column.role == "value"]
+    units = {column.unit for column in own if column.role == "value"}
+    unit = units.pop() if len(units) == 1 else ""
     outlines = as_outlines(values, names)
     if outlines is None:
         caption = "Each row is a curve over its columns."
-        yield "Rows as curves", caption, plot_curves(values, names, marked=found.far)
+        yield "Rows as curves", caption, plot_curves(values, names, unit=unit, marked=found.far)
         return
     title = "Rows as outlines"
     shown = list(every_nth(found.rows, _ACROSS * _DOWN))
@@ -322,15 +332,12 @@ def figures(found: Findings) -> Iterator[tuple[str, str, Figure]]:
     yield (
         title,
         "The same numbers over their columns.",
-        plot_curves(values, names, marked=found.far),
+        plot_curves(values, names, unit=unit, marked=found.far),
     )
 
 
-def _channels_first(images: Array) -> Array:
-    if images.ndim == 3:
-        return images[:, None]
-    if images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
-        return np.moveaxis(images, 3, 1)
+def _visible(images: Array) -> Array:
+    """Images (N, C, H, W) of one channel or of colours: of other channels the first."""
     return images if images.shape[1] in (1, 3) else images[:, :1]
 
 
@@ -415,6 +422,13 @@ def _tables_of_columns(found: Findings) -> Iterator[Table]:
     reasons = [(column.name, column.role, column.reason) for column in columns if column.reason]
     if reasons:
         yield Table("Columns that are no values of rows", ("column", "role", "why"), reasons)
+    laws = [(column.name, column.kind, column.law) for column in columns if column.law]
+    if laws:
+        yield Table("Laws that are proposed", ("column", "law", "why"), laws)
+    unclear = [(column.name, one) for column in columns for one in column.unclear]
+    if unclear:
+        note = "They stand in columns.toml as comments and change nothing."
+        yield Table("Laws that these rows do not settle", ("column", "what is open"), unclear, note)
     levels = [
         (column.name, _levels(column))
         for column in columns
@@ -445,7 +459,7 @@ def _row_of(column: ColumnFindings) -> tuple[str, ...]:
     if column.spike is not None:
         spike = f"{column.spike:.5g}: {column.spike_share:.1%}"
     return (
-        column.name,
+        name_and_unit(column.name)[0],
         column.unit,
         column.kind,
         column.role,

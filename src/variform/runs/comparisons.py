@@ -105,10 +105,12 @@ class Comparison:
             ]
             for run in plain
         ]
+        units = {entry.run.evaluation.get("data_unit", "") for entry in self.entries}
+        data_unit = units.pop() if len(units) == 1 else ""
         header = [
             "run",
             "likelihood",
-            *(METRICS[key].column for key in keys),
+            *(METRICS[key].column(data_unit) for key in keys),
             "active units",
         ]
         note = "Mean ± standard error over the rows of each run. Only runs of one table below may be ranked."

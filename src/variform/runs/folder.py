@@ -250,6 +250,7 @@ def describe(splits: Splits) -> dict[str, Any]:
         "scaling": splits.scaling,
         "leaks": splits.leaks,
         "fingerprint": splits.fingerprint,
+        "units": schema.units,
         "responses": _response_digests(splits),
         "notes": list(splits.notes),
     }

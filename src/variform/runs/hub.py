@@ -260,8 +260,9 @@ def card(run: "Run", name: str) -> str:
 
 def _metadata(run: "Run", name: str, source: str) -> str:
     """The card's YAML; every text in it is written as JSON, which YAML contains."""
+    unit = run.evaluation.get("data_unit", "")
     metrics = [
-        {"type": key, "name": metric.name, "value": run.evaluation[key]["mean"]}
+        {"type": key, "name": metric.name(unit), "value": run.evaluation[key]["mean"]}
         for key, metric in METRICS.items()
         if run.evaluation.get(key, {}).get("mean") is not None
     ]
@@ -296,7 +297,7 @@ def _data(schema: "Schema", data: dict[str, Any], source: str, conditions: str) 
         ranges = [f"{name}: {low:.7g} to {high:.7g}" for name, low, high in ends]
         return "\n- ".join([text, *ranges])
     kinds = schema.kinds or ("real",) * len(schema.columns)
-    columns = zip(schema.columns, kinds, schema.low, schema.high, strict=True)
+    columns = zip(schema.titles, kinds, schema.low, schema.high, strict=True)
     lines = [[_plain(name), kind, f"{low:.7g}", f"{high:.7g}"] for name, kind, low, high in columns]
     return f"{text}\n\n{_table(['column', 'kind', 'least', 'greatest'], lines)}"
 

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from variform.config.columns import with_schema
 from variform.config.data import DataConfig
 from variform.config.model import ModelConfig
 from variform.config.run import RunConfig
@@ -54,9 +55,10 @@ def look(
     """
     form = FORMATS[source_format(source)]
     if not form.has_columns:
+        config, _ = with_schema(config, is_mixed=True)
         read = read_source(source, config)
         return find(read, config, rules=rules, id_pattern=id_pattern), None
-    config = dataclasses.replace(config, cells="mixed")
+    config, _ = with_schema(dataclasses.replace(config, cells="mixed"), is_mixed=True)
     check_options(config, source_format(source), Path(source).name)
     frame = table_of(source, config)
     read = source_of(frame, config)
@@ -113,8 +115,6 @@ def training(source: str, found: Findings, config: DataConfig) -> str:
         data = dataclasses.replace(
             data, id=config.id or first, ignore=tuple(dict.fromkeys([*config.ignore, *rest]))
         )
-    if found.form != "images" and len(found.shape) > 1:
-        data = dataclasses.replace(data, shape=(found.values.shape[1],))
     if proposal.scaling == "common":
         data = dataclasses.replace(data, scaling="common")
     has_families = found.near is not None and len(found.near.sizes) < found.rows
@@ -176,7 +176,7 @@ def _page(found: Findings, training: str, command: str) -> str:
                 *found.notes,
                 f"To begin with: {training}",
                 "Rows far out and nearly equal rows stay in clean.csv; a split by families keeps the latter together.",
-                "columns.toml has a table for each column, to be edited.",
+                "columns.toml has a table for each column, to be edited; a training with `schema` takes what it says.",
             ],
             config="",
         )
@@ -225,20 +225,49 @@ def schema_lines(found: Findings) -> Iterator[str]:
 def _lines_of(column: ColumnFindings) -> Iterator[str]:
     yield f"\n[columns.{_toml(column.name)}]\n"
     if column.reason:
-        yield f"# {json.dumps(column.reason, ensure_ascii=False)[1:-1]}\n"
+        yield f"# {_plain(column.reason)}\n"
     yield f"role = {_toml(column.role)}\n"
-    yield f"kind = {_toml(column.kind)}\n"
     if column.unit:
         yield f"unit = {_toml(column.unit)}\n"
-    if column.low is not None and column.role == "value":
-        yield f"# bounds = [{column.low!r}, {column.high!r}]  # of the data\n"
-    if column.spike is not None:
-        yield f"spike = {column.spike!r}  # {column.spike_share:.1%} of the rows\n"
-    if column.active_if and " != " not in column.active_if:
-        flag, _, value = column.active_if.rpartition(" = ")
-        yield f"active_if = {_toml(f'{flag}={value}')}  # inactive in {column.inactive} rows\n"
+    if column.role not in ("value", "condition", "response", "label"):
+        return
+    yield f"kind = {_toml(column.kind)}{_comment(column.law)}\n"
+    yield from _law_lines(column)
+    for sentence in column.unclear:
+        yield f"# not clear: {_plain(sentence)}\n"
+
+
+def _law_lines(column: ColumnFindings) -> Iterator[str]:
+    if column.bounds:
+        yield f"bounds = [{column.bounds[0]!r}, {column.bounds[1]!r}]\n"
+    if column.order:
+        yield f"order = [{', '.join(map(_toml, column.order))}]\n"
+    if column.spikes:
+        values = ", ".join(repr(value) for value, _ in column.spikes)
+        written = f"[{values}]" if len(column.spikes) > 1 else values
+        yield f"spike = {written}{_comment(_shares(column))}\n"
+    if column.active_when:
+        yield f"active_if = {_toml(column.active_when)}{_comment(f'inactive in {column.inactive} rows')}\n"
     elif column.active_if:
-        yield f"# inactive in {column.inactive} rows: it says something where {json.dumps(column.active_if)[1:-1]}\n"
+        yield f"# inactive in {column.inactive} rows: it says something where {_plain(column.active_if)}\n"
+
+
+def _shares(column: ColumnFindings) -> str:
+    """How many rows hold the spikes of a column."""
+    where = " where it is active" if column.inactive else ""
+    shares = [share for _, share in column.spikes]
+    if len(shares) == 1:
+        return f"{shares[0]:.1%} of the rows{where}"
+    return f"{shares[0]:.1%} of the rows{where} hold the first, {sum(shares):.1%} one of them"
+
+
+def _comment(text: str) -> str:
+    return f"  # {_plain(text)}" if text else ""
+
+
+def _plain(text: str) -> str:
+    """A text on one line of a comment."""
+    return json.dumps(text, ensure_ascii=False)[1:-1].replace('\\"', '"').replace("\x7f", "")
 
 
 def _toml(text: str) -> str:

@@ -9,6 +9,8 @@ from variform.config.run import objective_name
 from variform.config.settling import for_rows, reading, steps_per_epoch
 from variform.config.toml import to_dict
 from variform.config.training import TrainConfig
+from variform.config.units import titled
+from variform.config.words import listed
 from variform.evaluation.metrics import METRICS
 from variform.evaluation.tables import decimal, show
 from variform.evaluation.verdict import placed
@@ -105,7 +107,9 @@ def _data_rows(data: dict[str, Any] | None) -> Iterator[list[str]]:
     shape = " x ".join(map(str, data["shape"]))
     yield ["data", f"{data['kind']}s of shape {shape}, fingerprint {data['fingerprint'][:12]}"]
     yield ["rows", ", ".join(f"{count:,} {part}" for part, count in data["rows"].items())]
-    for note in data["notes"]:
+    if units := data.get("units"):
+        yield ["units", listed([titled(name, unit) for name, unit in units.items()])]
+    for note in data.get("notes", ()):
         yield ["reading", note]
 
 
@@ -137,7 +141,7 @@ def _evaluation_rows(evaluation: dict[str, Any] | None, folder: Path) -> Iterato
     for key, metric in METRICS.items():
         if key in evaluation and metric.in_brief:
             samples = f", k = {evaluation['nll']['samples']:,}" if key == "nll" else ""
-            yield [metric.name + samples, show(evaluation[key])]
+            yield [metric.name(evaluation.get("data_unit", "")) + samples, show(evaluation[key])]
     active = evaluation["active_units"]
     yield ["active units", f"{active['count']} of {active['of']}"]
     yield ["evaluated on", f"{evaluation['rows']:,} {evaluation['split']} rows"]

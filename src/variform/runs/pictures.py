@@ -89,7 +89,7 @@ class Subject:
     def look(self) -> dict[str, Any]:
         """What every picture of rows needs to know of them."""
         look: dict[str, Any] = {
-            "columns": self.schema.columns,
+            "columns": self.schema.titles,
             "categories": self.schema.categories,
         }
         if self.is_image:
@@ -130,7 +130,9 @@ class Subject:
         if self.typical is None:
             return ""
         given = self.schema.describe(self.typical)
-        return f" Given: {', '.join(f'{name} = {value}' for name, value in given.items())}."
+        title = self.schema.title
+        words = ", ".join(f"{title(name)} = {value}" for name, value in given.items())
+        return f" Given: {words}."
 
     def samples(self, *, draw: bool) -> Array:
         """New rows from the prior; a conditional model gets the contexts of training rows from everywhere."""
@@ -205,7 +207,8 @@ def latent(of: Subject) -> Sketch | None:
 def responses(of: Subject) -> Sketch | None:
     """Where the test rows lie, by each response that some of them have."""
     test = of.splits.test
-    known = {name: values for name, values in test.responses.items() if _is_known(values)}
+    title = of.schema.title
+    known = {title(name): values for name, values in test.responses.items() if _is_known(values)}
     if not of.has_map or not known:
         return None
     points, axes = exploration.latent_map(of.means)
@@ -258,7 +261,7 @@ def conditions(of: Subject) -> Sketch | None:
         return None
     few = of.splits.test.take(exploration.spread(10, len(of.splits.test)))
     changed, ways = exploration.under_each(of.vae, few)
-    first = of.schema.conditions[0].name
+    first = of.schema.title(of.schema.conditions[0].name)
     caption = f"Test rows, encoded with their own {first} and decoded with each {first}."
     return Sketch(
         "Under another condition",
@@ -408,7 +411,7 @@ def _tables(schema: Schema, numbers: dict[str, Any]) -> list[Table]:
     }
     if errors["VAE"]:
         by_column = [
-            [column, *(show(error[column]) for error in errors.values())]
+            [schema.title(column), *(show(error[column]) for error in errors.values())]
             for column in errors["VAE"]
         ]
         unit = "RMS, in each column's unit"
@@ -433,7 +436,7 @@ def _worst_rows(schema: Schema, worst: list[dict[str, Any]]) -> Table:
         known = [_cell(row["responses"][name]) for name in responses]
         rows.append([f"{row['row']}", *(row["name"] for _ in names), *figures, *known])
     note = "Rows are counted from 0, in the order in which the data are read; the error is the RMS, in your units."
-    head = ["row", *names, "error", "NLL", *responses]
+    head = ["row", *names, "error", "NLL", *map(schema.title, responses)]
     return Table("The worst reconstructions", head, rows, note)
 
 

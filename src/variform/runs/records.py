@@ -90,6 +90,7 @@ class Data(TypedDict):
     duplicates: NotRequired[dict[str, _Count]]
     scaling: NotRequired[_Text]
     leaks: NotRequired[dict[str, _Number]]
+    units: NotRequired[dict[str, _Text]]
     responses: NotRequired[dict[str, _Text]]
     notes: NotRequired[list[_Text]]
 
@@ -154,6 +155,7 @@ Evaluation = _record(
     _METRICS
     | {
         "refined": _Refined,
+        "data_unit": _Text,
         "warnings": list[_Text],
         "worst": list[_Worst],
         "responses": dict[str, _LinearFit],

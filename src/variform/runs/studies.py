@@ -67,9 +67,9 @@ class Study:
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Header and rows of text."""
         columns = {
-            "elbo": METRICS["elbo"].column,
-            "nll": METRICS["nll"].column,
-            "high_pareto_k": METRICS["high_pareto_k"].column,
+            "elbo": METRICS["elbo"].column(),
+            "nll": METRICS["nll"].column(),
+            "high_pareto_k": METRICS["high_pareto_k"].column(),
             "pca_nll": "PCA's NLL",
             "reconstruction_error": METRICS["reconstruction_error"].brief,
             "pca_reconstruction_error": "PCA's error",
@@ -400,7 +400,7 @@ def _draw(study: Study, runs: dict[int, Run], splits: Splits, folder: Path) -> P
     schema = splits.schema
     chosen = exploration.spread(12, len(splits.test))
     few = splits.test.take(chosen)
-    look: dict[str, Any] = {"columns": schema.columns}
+    look: dict[str, Any] = {"columns": schema.titles}
     if schema.kind == "image":
         look["value_range"] = schema.grey_range
     pairs = {dim: exploration.reconstruct(run.vae, few) for dim, run in runs.items()}

@@ -11,11 +11,10 @@ import numpy as np
 import torch
 
 from variform.config.data import FAMILIES, ROWS, DataConfig
-from variform.data.constraints import name_and_unit
 from variform.data.mixed import FEW, kind_of
 from variform.data.reading import dataset_from
 from variform.data.scaling import SMOOTH, may_be_series, roughness
-from variform.data.schema import ColumnKind
+from variform.data.schema import ColumnKind, Spikes
 from variform.data.sources.roles import declared_kinds
 from variform.data.sources.source import Source
 
@@ -38,8 +37,8 @@ class ColumnFindings:
 
     Args:
         name: As in the file.
-        unit: What stands in square brackets in its name; empty where there is nothing.
-        kind: What a mixed table takes it for.
+        unit: As declared, or in brackets in its name; empty where there is none.
+        kind: What a mixed table takes it for: its law.
         role: What it is for, as the options say or as is proposed.
         reason: Why that is proposed; empty where it is as usual.
         missing: Rows without a value.
@@ -53,8 +52,15 @@ class ColumnFindings:
         spike_share: Of the rows with a value.
         levels: Categories and the rows of each, the most frequent first.
         active_if: Where the column says something, such as "SSB = 1"; empty where everywhere.
+        active_when: The same as `DataConfig.active_if` has it, such as "SSB=1"; empty where its flag may be inactive.
         inactive: Rows where it does not.
         outliers: Rows whose value is far out.
+        bounds: Ends of its numbers, of kind `bounded`.
+        order: Levels of words, the lowest first, of kind `ordinal`.
+        spikes: Values that a mixed table gives a probability of their own, with their shares of the rows where it is
+            active.
+        law: Why that law is proposed; empty where it is as usual.
+        unclear: Sentences on laws that the rows do not settle.
     """
 
     name: str
@@ -73,8 +79,14 @@ class ColumnFindings:
     spike_share: float = 0.0
     levels: tuple[tuple[str, int], ...] = ()
     active_if: str = ""
+    active_when: str = ""
     inactive: int = 0
     outliers: tuple[int, ...] = ()
+    bounds: tuple[float, float] | None = None
+    order: tuple[str, ...] = ()
+    spikes: Spikes = ()
+    law: str = ""
+    unclear: tuple[str, ...] = ()
 
     @property
     def is_constant(self) -> bool:
@@ -116,7 +128,6 @@ def _column(
     if not categories and len(observed):
         kind = "date" if is_date else kind_of(observed, declared, name, source)
     facts: dict[str, Any] = {
-        "unit": name_and_unit(name)[1],
         "kind": kind,
         "missing": len(values) - len(observed),
         "distinct": len(different),
@@ -210,6 +221,7 @@ def as_point(column: ColumnFindings) -> ColumnFindings:
         spike_share=0.0,
         outliers=(),
         active_if="",
+        active_when="",
         inactive=0,
     )
 
@@ -224,26 +236,47 @@ def _with_activity(
         if column.kind in ("binary", "category") and 2 <= column.distinct <= _FLAG_VALUES
     ]
     pairs = max(1, len(flags) * len(columns))
+    activities = []
     for number, column in enumerate(columns):
-        best = ("", 0)
+        best = _ALWAYS
         is_asked = column.kind != "binary" and not column.is_constant
         for flag in flags if is_asked else ():
             if flag != number:
-                found = _inactive(
-                    values[:, flag], values[:, number], columns[flag], _BY_CHANCE / pairs
-                )
-                best = max(best, found, key=lambda pair: pair[1])
-        yield dataclasses.replace(column, active_if=best[0], inactive=best[1])
+                found = _activity(values, flag, number, columns[flag], _BY_CHANCE / pairs)
+                best = max(best, found, key=lambda one: one.inactive)
+        activities.append(best)
+    for column, activity in zip(columns, activities, strict=True):
+        is_plain = activity.flag is not None and not activities[activity.flag].inactive
+        yield dataclasses.replace(
+            column,
+            active_if=activity.words,
+            active_when=activity.when if is_plain else "",
+            inactive=activity.inactive,
+        )
 
 
-def _inactive(
-    flag: np.ndarray, values: np.ndarray, of: ColumnFindings, by_chance: float
-) -> tuple[str, int]:
-    """Where a column is active and how many rows it is not in: at a value of the flag it is one value, or empty.
+@dataclass(frozen=True)
+class _Activity:
+    """Where a column is active, in words and as it is declared, by which flag, and in how many rows it is not."""
+
+    words: str
+    when: str
+    flag: int | None
+    inactive: int
+
+
+_ALWAYS = _Activity("", "", None, 0)
+
+
+def _activity(
+    rows: np.ndarray, number: int, column: int, of: ColumnFindings, by_chance: float
+) -> _Activity:
+    """Where a column is active by one flag: at other values of it the column is one value, or empty.
 
     That has to be no chance: with the share that this value has in the other rows, all rows of the flag hold it with
     less than this probability.
     """
+    flag, values = rows[:, number], rows[:, column]
     codes = np.unique(flag[np.isfinite(flag)])
     off = []
     for code in codes:
@@ -260,11 +293,13 @@ def _inactive(
             off.append(code)
     on = [code for code in codes if code not in off]
     if not off or not on:
-        return "", 0
-    rows = int(np.isin(flag, off).sum())
-    if len(on) == 1:
-        return f"{of.name} = {_word(of, flag, on[0])}", rows
-    return " and ".join(f"{of.name} != {_word(of, flag, code)}" for code in off), rows
+        return _ALWAYS
+    kept = [_word(of, flag, code) for code in on]
+    when = f"{of.name}={'|'.join(kept)}"
+    words = f"{of.name} = {kept[0]}"
+    if len(on) > 1:
+        words = " and ".join(f"{of.name} != {_word(of, flag, code)}" for code in off)
+    return _Activity(words, when, number, int(np.isin(flag, off).sum()))
 
 
 def _word(column: ColumnFindings, flag: np.ndarray, code: float) -> str:
@@ -305,9 +340,7 @@ def columns_beside(source: Source, config: DataConfig) -> Iterator[ColumnFinding
             )
         else:
             column = _column(name, values.astype(np.float64))
-        yield dataclasses.replace(
-            column, role=role, reason="as asked", unit=name_and_unit(name)[1], outliers=()
-        )
+        yield dataclasses.replace(column, role=role, reason="as asked", outliers=())
 
 
 def is_series(

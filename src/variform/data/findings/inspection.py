@@ -1,7 +1,6 @@
 """What is in the data, before anything is trained: columns, rows that are alike, rules, and what may be learned."""
 
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -9,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from variform.config.data import DataConfig
+from variform.config.units import known_units
 from variform.config.words import counted
 from variform.data.columns import column_names
 from variform.data.constraints import Constraint
@@ -19,6 +19,7 @@ from variform.data.findings.columns import (
     columns_of,
     is_series,
 )
+from variform.data.findings.laws import columns_with_laws
 from variform.data.findings.proposal import Proposal, proposed, unlearnable
 from variform.data.findings.rows import (
     NearRows,
@@ -30,8 +31,11 @@ from variform.data.findings.rows import (
     rule_findings,
     unclean,
 )
+from variform.data.shaping import in_form
 from variform.data.sources.source import Source
 from variform.system import memory
+
+Form = Literal["table", "series", "images"]
 
 _COPIES = 3
 
@@ -45,7 +49,7 @@ class Findings:
         form: `table`, `series` (curves or coordinates in one unit) or `images`.
         shape: Of one row.
         rows: Their number.
-        values: Rows as numbers, (N, D); images as they came.
+        values: Rows as numbers, (N, D); images (N, C, H, W).
         columns: Of a table or series, those beside the rows too.
         duplicates: Rows that are equal to an earlier one, and that.
         equal_pairs: Pairs of equal rows.
@@ -61,7 +65,7 @@ class Findings:
     """
 
     source: str
-    form: Literal["table", "series", "images"]
+    form: Form
     shape: tuple[int, ...]
     rows: int
     values: np.ndarray
@@ -144,7 +148,7 @@ def find(
 
     Args:
         source: What a reader found, its words as numbers of categories.
-        config: `tolerance`, in the unit of the columns, `group`, `categories`, `counts` and `reals` are looked at.
+        config: `tolerance`, in the unit of the columns, `group`, and what is declared of columns are looked at.
         rules: What every row must fulfil, as `Constraint` reads it.
         id_pattern: A regular expression: rows are of a family where the same is found in their names, of its first
             group if it has one.
@@ -159,15 +163,17 @@ def find(
         >>> found.duplicates, found.rules[0].broken
         ({2: 0}, (1,))
     """
-    values, form, notes = _as_rows(source, config)
+    source, values, notes = _as_rows(source, config)
+    form: Form = "images" if values.ndim == 4 else "table"
     table = form != "images"
     names = column_names(source) if table else ()
-    if table and len(names) != values.shape[1]:
-        names = tuple(f"column {number}" for number in range(1, values.shape[1] + 1))
     columns = columns_of(source, values, names, config) if table else ()
+    columns, beside = _with_units(columns, tuple(columns_beside(source, config)), source, config)
     form = "series" if table and is_series(values, columns, names) else form
     if form == "series":
         columns = tuple(as_point(column) for column in columns)
+    elif table:
+        columns = columns_with_laws(columns, values, source, config)
     source = _named(source, columns, values)
     is_content = [column.role != "id" for column in columns] if table else slice(None)
     duplicates, equal_pairs = duplicates_of(values[:, is_content], source)
@@ -184,7 +190,7 @@ def find(
         shape=tuple(source.values.shape[1:]),
         rows=len(values),
         values=values,
-        columns=(*columns, *columns_beside(source, config)),
+        columns=(*columns, *beside),
         duplicates=duplicates,
         equal_pairs=equal_pairs,
         near=near,
@@ -199,10 +205,8 @@ def find(
     )
 
 
-def _as_rows(
-    source: Source, config: DataConfig
-) -> tuple[np.ndarray, Literal["table", "images"], tuple[str, ...]]:
-    """Rows of numbers, or images as they came."""
+def _as_rows(source: Source, config: DataConfig) -> tuple[Source, np.ndarray, tuple[str, ...]]:
+    """The source in the form that a training takes, its rows of numbers, or images (N, C, H, W), and what is said."""
     memory.require(_COPIES * 8 * source.values.size, source.name, "Bring fewer rows.")
     values = np.asarray(source.values)
     if values.dtype.kind not in "buif":
@@ -210,21 +214,28 @@ def _as_rows(
             f"{source.name} must hold numbers; its type is {values.dtype}. Bring numbers, or a table with names of"
             " columns."
         )
-    if (
-        config.shape is not None
-        and values.ndim > 1
-        and math.prod(config.shape) == math.prod(values.shape[1:])
-    ):
-        values = values.reshape(len(values), *config.shape)
-    if values.ndim == 2:
-        return _finite(values.astype(np.float64))
-    if values.ndim == 3 and 2 in values.shape[1:] and max(values.shape[1:]) > 2:
-        note = (
-            f"an array of the shape {values.shape} is looked at as pairs of curves, or of coordinates; a training"
-            f" takes it so with `shape=[{math.prod(values.shape[1:])}]`"
-        )
-        return values.reshape(len(values), -1).astype(np.float64), "table", (note,)
-    return values, "images", ()
+    source = in_form(dataclasses.replace(source, values=values), config.shape)
+    values = np.asarray(source.values)
+    if values.ndim == 4:
+        return source, values, ()
+    values, notes = _finite(values.astype(np.float64))
+    return source, values, notes
+
+
+def _with_units(
+    columns: Sequence[ColumnFindings],
+    beside: Sequence[ColumnFindings],
+    source: Source,
+    config: DataConfig,
+) -> tuple[tuple[ColumnFindings, ...], tuple[ColumnFindings, ...]]:
+    """The columns that are rows, and those beside them, with the units that are declared or stand in their names."""
+    names = [column.name for column in (*columns, *beside)]
+    units = known_units(names, config.units, source.name)
+    told = [
+        tuple(dataclasses.replace(one, unit=units.get(one.name, "")) for one in some)
+        for some in (columns, beside)
+    ]
+    return told[0], told[1]
 
 
 def _named(source: Source, columns: Sequence[ColumnFindings], values: np.ndarray) -> Source:
@@ -237,11 +248,11 @@ def _named(source: Source, columns: Sequence[ColumnFindings], values: np.ndarray
     return source
 
 
-def _finite(values: np.ndarray) -> tuple[np.ndarray, Literal["table"], tuple[str, ...]]:
+def _finite(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Rows whose infinite values are gaps, and what is said of it."""
     is_infinite = np.isinf(values)
     if not is_infinite.any():
-        return values, "table", ()
+        return values, ()
     count = int(is_infinite.sum())
     note = f"{counted(count, 'infinite value')} looked at as gaps; a training refuses them"
-    return np.where(is_infinite, np.nan, values), "table", (note,)
+    return np.where(is_infinite, np.nan, values), (note,)

@@ -20,6 +20,16 @@ _MOST_PCA = 1_000  # rows that the latent dimension is found on
 _HELD_OUT = 0.1
 _SHUFFLES = 5
 _MOST_SHUFFLED = 512  # columns
+_FOR_MIXED = {
+    "category": "categories",
+    "ordinal": "ordered levels",
+    "binary": "0 and 1",
+    "count": "counts",
+    "date": "dates",
+    "positive": "numbers above 0 that are nearer log-normal than Gaussian",
+    "bounded": "fractions between two ends",
+}
+"""Kinds of columns that only the mixed likelihood has laws for, in words."""
 
 
 @dataclass(frozen=True)
@@ -135,10 +145,9 @@ def _for_table(
         )
     used = [column for column in columns if column.role == "value"]
     why = []
-    for kind in ("category", "binary", "count", "date"):
+    for kind, noun in _FOR_MIXED.items():
         number = sum(column.kind == kind for column in used)
         if number:
-            noun = {"category": "categories", "binary": "0 and 1"}.get(kind, f"{kind}s")
             why.append(f"{counted(number, 'column')} of {noun}")
     spiked = [column for column in used if column.spike is not None]
     if spiked:
@@ -169,7 +178,7 @@ def _scaled(values: np.ndarray, columns: Sequence[ColumnFindings], scaling: Scal
         own = values[:, number]
         if column.role != "value":
             continue
-        if column.kind == "category":
+        if column.levels:
             for code in np.unique(own[np.isfinite(own)]):
                 is_it = own == code
                 share = is_it.mean()

@@ -84,7 +84,7 @@ def nearly_equal(
     is_category = np.zeros(rows.shape[1], bool)
     if columns:
         is_used = np.array([column.role == "value" for column in columns])
-        is_category = np.array([column.kind == "category" for column in columns])
+        is_category = np.array([bool(column.levels) for column in columns])
     rows, is_category = rows[:, is_used], is_category[is_used]
     if not rows.shape[1]:
         return None, ("no column is left in which rows could be near",)

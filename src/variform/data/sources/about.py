@@ -17,7 +17,7 @@ from variform.system.files import expanded
 FILE = "file"
 """The column of the table that says which picture a row is about."""
 OF_ABOUT = (
-    *("label", "condition", "response", "na_values", "header", "skiprows"),
+    *("label", "condition", "response", "units", "na_values", "header", "skiprows"),
     *("sheet_name", "sep", "encoding", "decimal", "thousands"),
 )
 """Options of pictures that have a table about them."""

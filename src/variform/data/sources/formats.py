@@ -189,6 +189,7 @@ _OPTIONS = {  # field of DataConfig: what it does, and to what
     "response": ("names columns of", _NAMED),
     "ignore": ("names columns of", _NAMED),
     "columns": ("chooses columns of", _NAMED),
+    "units": ("gives the units of columns of", _NAMED),
     "na_values": ("says which texts are gaps in", _NAMED),
     "header": ("says what the first line is of", _TEXT_OR_SHEET),
     "skiprows": ("leaves out lines of", _TEXT_OR_SHEET),
@@ -211,7 +212,7 @@ OF_TABLES = ("categories", "counts", "reals")
 """Options that a format takes whose rows may be a table; arrays of images are recognised after they were read."""
 OF_COLUMNS = (
     *("label", "condition", "id", "response", "ignore", "columns"),
-    *("na_values", "decimal", "thousands"),
+    *("units", "na_values", "decimal", "thousands"),
 )
 """Options that say what columns with names are for, and how the numbers among their texts are written."""
 OF_TEXT = ("sep", "encoding")

@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +32,7 @@ _TIME = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?:Z|[+-][0-9]{2}:?[0-9]{2
 _DATE = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(?:[T ]{_TIME})?$"
 _LEADING_ZERO = "^0[0-9]+$"
 _DAY_0 = "1970-01-01"
+_MOST_SAID = 7  # columns, or levels of one, in a note
 
 
 def source_of(
@@ -55,8 +56,11 @@ def source_of(
     numeric_roles = (*roles.values, *roles.conditions, *roles.responses)
     frame, guesses = with_marks(frame, [cells[column] for column in numeric_roles], config)
     reader = _Reader(frame, config, declared, known_words)
+    orders: dict[str, tuple[str, ...]] = {}
     if config.cells == "mixed":
         values, categories = reader.mixed(roles.values, cells)
+        orders = reader.orders(roles.values)
+        reader.notes.extend(_said_of_orders(orders))
     else:
         values, categories = reader.numbers(roles.values, cells), ()
     empty = np.flatnonzero(np.isnan(values).all(1))
@@ -90,6 +94,7 @@ def source_of(
         responses=responses,
         names=names,
         groups=groups,
+        orders=orders,
     )
 
 
@@ -199,7 +204,8 @@ class _Reader:
         self, names: Sequence[str], cells: dict[str, Column]
     ) -> tuple[np.ndarray, tuple[tuple[str, ...], ...]]:
         """Columns of numbers and of words: their numbers or those of their categories; and the categories' names."""
-        is_words = {name: self._holds_words(cells[name], name) for name in names}
+        orders = self.orders(names)
+        is_words = {name: name in orders or self._holds_words(cells[name], name) for name in names}
         # A word that stands for a gap among numbers does so among words.
         spelled: set[str] = set()
         for name in names:
@@ -217,6 +223,14 @@ class _Reader:
         rows = len(next(iter(cells.values()))) if cells else 0
         values = np.stack(columns, 1) if columns else np.empty((rows, 0))
         return values, tuple(categories)
+
+    def orders(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The orders that columns of a mixed table have by their types, but for those that are declared otherwise."""
+        return {
+            name: self.frame.orders[name]
+            for name in names
+            if name in self.frame.orders and self.declared.get(name) in (None, "ordinal")
+        }
 
     def _holds_words(self, column: Column, name: str) -> bool:
         """Whether a column of a mixed table holds categories."""
@@ -408,6 +422,23 @@ def _said_of_dates(name: str) -> str:
         f"the dates of column {quoted(name)} are read as numbers, in days since 1970-01-01;"
         f" `categories=[{quoted(name)}]` overrules"
     )
+
+
+def _said_of_orders(orders: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    if not orders:
+        return
+    words = [f"{quoted(name)} {_in_order(levels)}" for name, levels in orders.items()]
+    first = quoted(next(iter(orders)))
+    yield (
+        f"levels have the order of their type: {'; '.join(words[:_MOST_SAID])}"
+        f"{'; ...' if len(words) > _MOST_SAID else ''}; `categories=[{first}]` overrules"
+    )
+
+
+def _in_order(levels: Sequence[str]) -> str:
+    """Levels with < between them, of many the first and the last."""
+    shown = levels if len(levels) <= _MOST_SAID else (*levels[:2], "...", levels[-1])
+    return " < ".join(quoted(level)[1:-1] for level in shown)
 
 
 def _days(date: str) -> float:

@@ -156,7 +156,9 @@ def _from_pandas(rows: Any, name: str) -> Frame:
         )
     names = [_joined(column) for column in rows.columns]
     _require_names(names, name)
-    cells = [_cells(rows.iloc[:, number], names[number]) for number in range(len(names))]
+    cells = [
+        _cells(_with_texts(rows.iloc[:, number]), names[number]) for number in range(len(names))
+    ]
     frame = frame_from(pa.table(cells, names=names), name)
     if type(rows.index).__name__ == "RangeIndex":
         return frame
@@ -166,6 +168,13 @@ def _from_pandas(rows: Any, name: str) -> Frame:
         "reset_index() makes a column of it"
     )
     return dataclasses.replace(frame, names=np.array(texts, str), notes=(*frame.notes, note))
+
+
+def _with_texts(column: Any) -> Any:
+    """A column of pandas whose levels are intervals, as `pandas.cut` makes them, with texts for these."""
+    levels = getattr(column.dtype, "categories", None)
+    is_cut = type(levels).__name__ == "IntervalIndex"
+    return column.cat.rename_categories(str) if is_cut else column
 
 
 def _joined(label: Any) -> str:

@@ -209,6 +209,7 @@ class Source:
         keys: Two int64 for each row, (N, 2), instead of a hash of its values, where what they are is known without
             looking: rows that agree in the first share a split, rows that agree in both are equal.
         groups: What each row belongs to, (N,), numbers or text, where a column says it: rows of a group share a split.
+        orders: By the name of a column whose type has an order, its levels, the lowest first.
         are_pictures: Whether the format says that rows are pictures of 8 bits, or the like, whatever they look like.
 
     Raises:
@@ -238,6 +239,7 @@ the same set.
     keys: np.ndarray | None = None
     groups: np.ndarray | None = None
     are_pictures: bool = False
+    orders: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.values.ndim < 2:

@@ -75,12 +75,36 @@ def table_of(path: str | os.PathLike[str], config: DataConfig, known: Sequence[s
 
 def frame_from(table: pa.Table, name: str) -> Frame:
     """A table in memory, of any library that gives its columns to Arrow."""
-    cells = tuple(
-        _plain(column, head, name)
+    orders = {
+        head: order
         for head, column in zip(table.column_names, table.columns, strict=True)
+        if (order := _order(column, head, name))
+    }
+    cells = []
+    for head, column in zip(table.column_names, table.columns, strict=True):
+        plain = _plain(column, head, name)
+        cells.append(as_texts(plain) if head in orders else plain)
+    frame = Frame(
+        name,
+        tuple(table.column_names),
+        tuple(cells),
+        True,
+        "",
+        lambda row: f"row {row + 1}",
+        orders=orders,
     )
-    frame = Frame(name, tuple(table.column_names), cells, True, "", lambda row: f"row {row + 1}")
     return _without_row_numbers(frame)
+
+
+def _order(column: Column, head: str, name: str) -> tuple[str, ...]:
+    """The levels of a column whose type has an order, the lowest first; () of others."""
+    if not pa.types.is_dictionary(column.type) or not column.type.ordered:
+        return ()
+    pieces = column.unify_dictionaries().chunks
+    if not pieces:
+        return ()
+    levels = _plain(pa.chunked_array([pieces[0].dictionary]), head, name)
+    return tuple(as_texts(levels).to_pylist())
 
 
 def _parquet(path: Path, config: DataConfig) -> Frame:

@@ -56,6 +56,7 @@ class Frame:
         gaps: Texts that hold no value, beside the empty one; None where they are to be found out.
         notes: What was guessed.
         names: Of each row, (N,) text, where they are no column.
+        orders: By the name of a column whose type has an order, its levels, the lowest first; its cells are texts.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Frame:
     gaps: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     names: np.ndarray | None = None
+    orders: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def read_text_table(path: Path, config: DataConfig, known: Sequence[str] = ()) -> Frame:

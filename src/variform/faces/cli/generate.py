@@ -349,7 +349,8 @@ def impute(
         if json:
             print_json(numbers)
         else:
-            print_table(*imputation_table(numbers))
+            titles = dict(zip(schema.columns, schema.titles, strict=True))
+            print_table(*imputation_table(numbers, titles))
         return
     is_csv = FORMATS[source_format(source)].has_columns
     path = out or opened.folder / f"imputed.{'csv' if is_csv else 'npy'}"

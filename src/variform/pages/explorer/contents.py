@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from variform.config.units import name_and_unit
 from variform.config.words import counted
 from variform.data.colours import shares_of_colours
 from variform.data.conditions import Condition, by_condition
@@ -42,9 +43,6 @@ LEAST_OF_A_CURVE = 16  # columns
 
 _NUMBERED = re.compile(
     r"^(?P<before>.*?)(?P<number>[-+]?\d+(?:\.\d+)?)(?P<after>[^\d]*)$", re.DOTALL
-)
-_UNIT = re.compile(
-    r"^(?P<name>.*\S)\s*(?:\[(?P<square>[^\[\]]+)\]|\((?P<round>[^()]+)\))$", re.DOTALL
 )
 
 
@@ -173,11 +171,11 @@ def event(schema: Schema) -> dict[str, Any]:
 def _described(schema: Schema, column: int) -> dict[str, Any]:
     """What the page knows of a column of a table."""
     full = schema.columns[column]
-    name, unit = name_and_unit(full)
+    name, _ = name_and_unit(full)
     kind = schema.kinds[column] if schema.kinds else "real"
     return {
         "name": name,
-        "unit": unit,
+        "unit": schema.unit_of(full),
         "full": full,
         "kind": kind,
         "categories": list(_categories(schema, column)),
@@ -189,19 +187,6 @@ def _described(schema: Schema, column: int) -> dict[str, Any]:
 
 def _categories(schema: Schema, column: int) -> tuple[str, ...]:
     return schema.categories[column] if schema.categories else ()
-
-
-def name_and_unit(column: str) -> tuple[str, str]:
-    """A column's name, and the unit that stands in brackets at its end, or ''.
-
-    Example:
-        >>> name_and_unit("length [mm]"), name_and_unit("mass (kg)"), name_and_unit("T, inside")
-        (('length', 'mm'), ('mass', 'kg'), ('T, inside', ''))
-    """
-    match = _UNIT.match(column)
-    if match is None:
-        return column, ""
-    return match["name"], match["square"] or match["round"]
 
 
 def _numbered(columns: Sequence[str]) -> list[float] | None:
@@ -330,7 +315,7 @@ def _columns(
     """By what the points of the map may be coloured."""
     columns = [
         *_label_column(schema, parts),
-        *_response_columns(parts),
+        *_response_columns(schema, parts),
         *_table_columns(schema, parts),
         *_sprite_columns(schema, parts),
     ]
@@ -338,12 +323,13 @@ def _columns(
     if contexts:
         for condition, part in by_condition(schema.conditions, torch.cat(contexts)):
             if condition.name not in {column["name"] for column in columns}:
-                columns.append(_context_column(condition, part.numpy()))
+                unit = schema.unit_of(condition.name)
+                columns.append(_context_column(condition, part.numpy(), unit))
     splits = sorted(set(names), key=names.index)
     if len(splits) > 1:
         numbers = np.array([splits.index(name) for name in names])
         columns.append(_category("split", numbers, splits))
-    columns.append(_number("reconstruction error", errors))
+    columns.append(_number("reconstruction error", errors, schema.common_unit))
     return list(_told_apart(columns))
 
 
@@ -362,7 +348,7 @@ def _told_apart(columns: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield column | {"name": name}
 
 
-def _response_columns(parts: Sequence[Dataset]) -> Iterator[dict[str, Any]]:
+def _response_columns(schema: Schema, parts: Sequence[Dataset]) -> Iterator[dict[str, Any]]:
     """What is known of the rows beside their values; a response that no row has is left out."""
     for name in parts[0].responses:
         values = np.concatenate([part.responses[name] for part in parts])
@@ -372,7 +358,7 @@ def _response_columns(parts: Sequence[Dataset]) -> Iterator[dict[str, Any]]:
                 has_gap = words[0] == ""  # which is the first of all texts
                 yield _category(name, numbers - has_gap, words[int(has_gap) :].tolist())
         elif np.isfinite(values).any():
-            yield _number(name, values)
+            yield _number(name, values, schema.unit_of(name))
 
 
 def _label_column(schema: Schema, parts: Sequence[Dataset]) -> Iterator[dict[str, Any]]:
@@ -391,7 +377,7 @@ def _table_columns(schema: Schema, parts: Sequence[Dataset]) -> Iterator[dict[st
             numbers = np.nan_to_num(values[:, column], nan=-1).astype(int)
             yield _category(name, numbers, categories)
         else:
-            yield _number(name, values[:, column])
+            yield _number(name, values[:, column], schema.unit_of(name))
 
 
 def _sprite_columns(schema: Schema, parts: Sequence[Dataset]) -> Iterator[dict[str, Any]]:
@@ -406,10 +392,11 @@ def _sprite_columns(schema: Schema, parts: Sequence[Dataset]) -> Iterator[dict[s
             yield _number(name, values)
 
 
-def _context_column(condition: Condition, contexts: Array) -> dict[str, Any]:
+def _context_column(condition: Condition, contexts: Array, unit: str) -> dict[str, Any]:
     """What a conditional model is conditioned on in each row: one condition's part of the contexts."""
     if not condition.categories:
-        return _number(condition.name, contexts[:, 0] * condition.scale + condition.shift)
+        values = contexts[:, 0] * condition.scale + condition.shift
+        return _number(condition.name, values, unit)
     numbers = np.where(contexts.any(1), contexts.argmax(1), -1)
     return _category(condition.name, numbers, condition.categories)
 
@@ -420,8 +407,8 @@ def _category(name: str, numbers: Array, names: Sequence[str]) -> dict[str, Any]
     return {"name": name, "kind": "category", "categories": list(names), "values": values}
 
 
-def _number(name: str, values: Array) -> dict[str, Any]:
-    plain, unit = name_and_unit(name)
+def _number(name: str, values: Array, unit: str = "") -> dict[str, Any]:
+    plain, _ = name_and_unit(name)
     return {"name": plain, "unit": unit, "kind": "number", "values": floats(values)}
 
 
@@ -575,13 +562,13 @@ def _conditions(train: Dataset) -> list[dict[str, Any]]:
     if train.contexts is None:
         return []
     return [
-        _condition(condition, part)
+        _condition(condition, part, train.schema.unit_of(condition.name))
         for condition, part in by_condition(train.schema.conditions, train.contexts)
     ]
 
 
-def _condition(condition: Condition, part: Tensor) -> dict[str, Any]:
-    name, unit = name_and_unit(condition.name)
+def _condition(condition: Condition, part: Tensor, unit: str) -> dict[str, Any]:
+    name, _ = name_and_unit(condition.name)
     extent = [] if condition.categories else [float(part.min()), float(part.max())]
     return {
         "name": name,
