@@ -93,11 +93,11 @@ def parts_of(folder: Path) -> Parts:
     filled = [branch for branch in branches if holds_data(branch)]
     by_part: dict[str, list[Path]] = {}
     for branch in branches:
-        if part := _part_named(branch.name):
+        if part := part_named(branch.name):
             by_part.setdefault(part, []).append(branch)
     own = {part: [item for item in items if item in filled] for part, items in by_part.items()}
     own = {part: items for part, items in own.items() if items}
-    others = [branch for branch in filled if not _part_named(branch.name)]
+    others = [branch for branch in filled if not part_named(branch.name)]
     left_out = _left_out(folder, [branch for branch in branches if branch not in filled])
     has_split = len(own) > 1 or (bool(own) and len(by_part) > 1)
     is_alone = list(own) == ["train"] and not others and not top
@@ -177,11 +177,11 @@ def _leads_up(item: Path, folder: Path) -> bool:
     return item.is_symlink() and folder.resolve().is_relative_to(item.resolve())
 
 
-def _part_named(name: str) -> str:
-    """The part of a split that a folder is for; empty for any other folder.
+def part_named(name: str) -> str:
+    """The part of a split that a folder or a file of this name is for; empty for any other.
 
     Example:
-        >>> _part_named("Test Set"), _part_named("val2017"), _part_named("trains")
+        >>> part_named("Test Set"), part_named("val2017"), part_named("trains")
         ('test', 'valid', '')
     """
     for part, names in SPLIT_NAMES.items():

@@ -42,6 +42,7 @@ from variform.data.sources.tables import (
     PARQUET,
     TEXT,
     WORKBOOKS,
+    is_table_folder,
     read_table,
 )
 from variform.system.files import expanded
@@ -64,6 +65,7 @@ Format = Literal[
     "image",
     "MNIST folder",
     "npy folder",
+    "table folder",
     "image folder",
 ]
 
@@ -308,6 +310,13 @@ FORMATS: dict[Format, FormatFacts] = {
         "a folder of .npy files",
         holds=is_npy_folder,
         options=(*OF_TABLES, "memory_map"),
+    ),
+    "table folder": FormatFacts(
+        read_table,
+        "a folder of train.csv and test.csv",
+        holds=is_table_folder,
+        options=(*OF_TABLES, *OF_COLUMNS, *OF_TEXT, "header", "skiprows", "sheet_name"),
+        has_columns=True,
     ),
     "image folder": FormatFacts(
         read_image_folder, "a folder of images", holds=Path.is_dir, options=(*OF_IMAGES, "about")

@@ -84,6 +84,7 @@ def source_of(
         frame.name,
         _as_integers(values),
         labels,
+        own=frame.own,
         columns=roles.values,
         categories=categories,
         dates=tuple(_DAY_0 if name in reader.dates else "" for name in roles.values)
@@ -112,6 +113,7 @@ def _without_empty_end(frame: Frame) -> Frame:
         cells=tuple(cells[:end] for cells in frame.cells),
         notes=notes,
         names=None if frame.names is None else frame.names[:end],
+        own=None if frame.own is None else frame.own[:end],
     )
 
 

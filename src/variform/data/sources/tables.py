@@ -16,6 +16,7 @@ from variform.data.sources.cells import Column, Marks, as_texts, has_any, texts
 from variform.data.sources.meaning import source_of
 from variform.data.sources.opening import COPIES, damaged, reading, unpacked_name
 from variform.data.sources.source import Source
+from variform.data.sources.split_tables import is_split, joined
 from variform.data.sources.text_tables import (
     Frame,
     named_columns,
@@ -32,6 +33,7 @@ PARQUET, ARROW, JSON_LINES = (
     (".feather", ".arrow", ".ipc"),
     (".jsonl", ".ndjson"),
 )
+ENDINGS = (*TEXT, *WORKBOOKS, *PARQUET, *ARROW, *JSON_LINES)
 """What the names of files of tables end in, in small letters."""
 
 
@@ -40,11 +42,16 @@ def read_table(path: Path, config: DataConfig) -> Source:
     return source_of(table_of(path, config), config)
 
 
+def is_table_folder(folder: Path) -> bool:
+    """Whether a folder holds a table for each part of a split, such as train.csv and test.csv."""
+    return is_split(folder, ENDINGS)
+
+
 def table_of(path: str | os.PathLike[str], config: DataConfig, known: Sequence[str] = ()) -> Frame:
-    """A file whose columns have names, as it stands there.
+    """A file whose columns have names, as it stands there, or the files of a split, one after the other.
 
     Args:
-        path: Text such as .csv, a workbook, Parquet, Feather or JSON lines.
+        path: Text such as .csv, a workbook, Parquet, Feather or JSON lines; or a folder of which `is_table_folder`.
         config: How to read it.
         known: Names of columns that are expected.
 
@@ -60,6 +67,8 @@ def table_of(path: str | os.PathLike[str], config: DataConfig, known: Sequence[s
         (('mass', 'drag'), ['1,5', '2,5'], ';')
     """
     path = expanded(path)
+    if path.is_dir():
+        return joined(path, ENDINGS, lambda file: table_of(file, config, known))
     name = unpacked_name(path.name)
     readers: dict[tuple[str, ...], Callable[[Path, DataConfig], Frame]] = {
         WORKBOOKS: lambda path, config: _workbook(path, config, known),

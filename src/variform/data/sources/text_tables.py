@@ -57,6 +57,7 @@ class Frame:
         notes: What was guessed.
         names: Of each row, (N,) text, where they are no column.
         orders: By the name of a column whose type has an order, its levels, the lowest first; its cells are texts.
+        own: `train`, `valid` or `test` for each row, (N,) text, where the table comes split.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Frame:
     notes: tuple[str, ...] = ()
     names: np.ndarray | None = None
     orders: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    own: np.ndarray | None = None
 
 
 def read_text_table(path: Path, config: DataConfig, known: Sequence[str] = ()) -> Frame:
