@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy import stats
 from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KernelDensity
 from torch import nn
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
@@ -122,6 +123,48 @@ def test_bic_finds_the_planted_components(fitted):
     assert torch.allclose(mixture.components.mean[order], MEANS, atol=5 / 300**0.5)
     covariance = mixture.components.scale_tril @ mixture.components.scale_tril.mT
     assert torch.allclose(covariance[order], COVARIANCES, atol=5 * (2 / 300) ** 0.5)
+
+
+def test_the_posteriors_of_the_rows_are_a_kernel_density_with_their_width():
+    """By scikit-learn's KernelDensity, for posteriors of one width; draws have its moments."""
+    width = 0.7
+    x = planted(600)
+    fitted = samplers.fit_posteriors(echo(log_var=2 * math.log(width)), dataset_from(x))
+    points = planted(50, seed=1)
+    truth = KernelDensity(bandwidth=width, rtol=1e-9).fit(x.numpy()).score_samples(points.numpy())
+    np.testing.assert_allclose(fitted.prior(None).log_prob(points).numpy(), truth, rtol=1e-6)
+    assert fitted.facts == {"components": 600, "rows": 600, "seed": 0}
+    z = drawn(fitted.prior, 20_000)
+    covariance = x.T.cov(correction=0) + width**2 * torch.eye(2)
+    assert torch.allclose(z.mean(0), x.mean(0), atol=5 * (covariance.max().item() / 20_000) ** 0.5)
+    assert torch.allclose(
+        z.T.cov(), covariance, atol=5 * covariance.max().item() * (2 / 20_000) ** 0.5
+    )
+
+
+def test_shares_of_a_stationary_decoder_are_kept_by_the_posteriors_and_not_by_the_prior():
+    """Logistic regression on draws of q(z|x), solved by Newton's method: its bias makes the shares equal."""
+    x = planted(800)
+    fitted = samplers.fit_posteriors(echo(log_var=2 * math.log(0.5)), dataset_from(x))
+    is_default = (x[:, 0] > 1).double()
+    z = torch.cat(
+        [
+            x + 0.5 * torch.randn(x.shape, generator=torch.Generator().manual_seed(n))
+            for n in range(20)
+        ]
+    )
+    inputs = torch.cat([z, torch.ones(len(z), 1)], 1)
+    weights = torch.zeros(3)
+    for _ in range(30):
+        p = torch.sigmoid(inputs @ weights)
+        hessian = inputs.T @ (inputs * (p * (1 - p))[:, None])
+        weights = weights + torch.linalg.solve(hessian, inputs.T @ (is_default.repeat(20) - p))
+
+    def share(points):
+        return torch.sigmoid(points @ weights[:2] + weights[2]).mean().item()
+
+    assert share(drawn(fitted.prior, 40_000)) == pytest.approx(is_default.mean().item(), abs=0.012)
+    assert abs(share(drawn(StandardNormalPrior(2), 40_000)) - is_default.mean().item()) > 0.05
 
 
 def test_bic_stops_early_and_one_gaussian_is_enough_for_one():
@@ -458,7 +501,8 @@ def model():
 def test_a_sampler_comes_back_with_the_same_bits(fitted, flow, tmp_path):
     for dtype in (torch.float32, torch.float64):
         vae = model().to(dtype)
-        for sampler in (fitted, flow):
+        rows = samplers.fit_posteriors(echo(), dataset_from(planted(40)))
+        for sampler in (fitted, flow, rows):
             one = Sampler(
                 sampler.kind, samplers.like_model(vae, copy.deepcopy(sampler.prior)), sampler.facts
             )

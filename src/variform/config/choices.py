@@ -39,9 +39,10 @@ InitialisationName = Literal[
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Support = Literal["real", "unit", "levels", "counts"]
 """The values that a likelihood is for: any number, [0, 1], the levels k / (L - 1), or counts."""
-SamplerKind = Literal["gmm", "flow"]
+SamplerKind = Literal["gmm", "flow", "posterior"]
 SAMPLER_WORDS: dict[SamplerKind, str] = {
     "gmm": "a mixture of Gaussians whose number the BIC chooses",
     "flow": "an autoregressive flow",
+    "posterior": "the mixture of q(z|x) of the training rows themselves",
 }
 """What each is, in the help of the command line."""

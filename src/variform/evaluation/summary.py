@@ -166,6 +166,11 @@ def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
             "FAMD is PCA for a mixed table and gives reconstructions but no probabilities; the trivial model has "
             "independent columns. Reconstruction errors of all columns together mix their units."
         )
+    if any(schema.spikes):
+        notes.append(
+            "Rows drawn from the prior hold single values that many rows share about as often as the data; rows of the "
+            "sampler `posterior` do so more exactly: variform sampler RUN --kind posterior."
+        )
     if any(schema.gaps) and "baselines" in numbers:
         notes.append(
             "Where cells are missing, PCA and FAMD are fitted by EM to what is observed, and reconstruct a row as is "

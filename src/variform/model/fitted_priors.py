@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from variform.config.checks import Positive, checked
 from variform.distributions.compound import Mixture
-from variform.distributions.gaussian import FullGaussian
+from variform.distributions.gaussian import DiagonalGaussian, FullGaussian
 from variform.distributions.law import Law
 from variform.distributions.temperature import Scaled, tempered
 
@@ -43,6 +43,37 @@ class GaussianMixturePrior(nn.Module):
         """The law."""
         del encode
         return Mixture(FullGaussian(self.loc, self.scale_tril), self.logits)
+
+
+class PosteriorMixturePrior(nn.Module):
+    r"""$p(z) = \tfrac1K \sum_k N(z; \mu_k, \operatorname{diag}\sigma_k^2)$, the posteriors of K rows.
+
+    Args:
+        latent_dim: Number of latent dimensions.
+        components: K.
+
+    Example:
+        >>> PosteriorMixturePrior(3, components=5)(None).sample((4,)).shape
+        torch.Size([4, 3])
+    """
+
+    loc: Tensor
+    log_var: Tensor
+
+    def __init__(self, latent_dim: int, *, components: int) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.register_buffer("loc", torch.zeros(components, latent_dim))
+        self.register_buffer("log_var", torch.zeros(components, latent_dim))
+
+    def extra_repr(self) -> str:
+        """Shown when the module is printed."""
+        return f"latent_dim={self.latent_dim}, components={len(self.loc)}"
+
+    def forward(self, encode: object) -> Mixture:
+        """The law."""
+        del encode
+        return Mixture(DiagonalGaussian(self.loc, self.log_var), self.loc.new_zeros(len(self.loc)))
 
 
 class ScaledFlowPrior(nn.Module):
