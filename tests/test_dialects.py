@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import lzma
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -256,12 +257,70 @@ def test_marks_mean_what_only_they_can_mean(text, options, values, tmp_path):
 )
 def test_what_is_no_number_is_refused_with_its_place(text, place, tmp_path):
     with pytest.raises(ValueError, match=place):
-        read_source(put(tmp_path, "a.csv", text))
+        read_source(put(tmp_path, "a.csv", text), DataConfig(cells="numbers"))
 
 
 def test_both_decimal_marks_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"same decimal mark.*'1\.5'.*'2,25'"):
         read_source(put(tmp_path, "a.csv", "a;b\n1.5;1\n2,25;2\n"), MIXED)
+
+
+def zipped(folder, files):
+    path = folder / "rows.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "separator"),
+    [("rows.csv", ","), ("data/Rows.CSV", ";"), ("a.tsv", "\t"), ("a.txt", "|")],
+)
+def test_an_archive_is_read_as_the_one_table_in_it(name, separator, tmp_path):
+    files = {name: csv_bytes(GAPPY, sep=separator), "readme.md": "a,b\n1,2\n"}
+    unseen = {"__MACOSX/._rows.csv": "x", "data/": "", "data/.hidden.csv": "x"}
+    path = zipped(tmp_path, unseen | files)
+    source = read_source(path, MIXED)
+    assert_same(source, GAPPY)
+    assert f"of rows.zip '{name}' is read, and not readme.md" in source.notes
+    assert read_source(zipped(tmp_path, unseen | {name: files[name]}), MIXED).notes == tuple(
+        note for note in source.notes if "readme" not in note
+    )
+
+
+def test_an_archive_of_several_tables_or_none_is_refused(tmp_path):
+    content = csv_bytes(FRAME)
+    with pytest.raises(
+        ValueError, match=r"rows.zip must hold one table; it holds a.csv, b/c.tsv\."
+    ):
+        read(zipped(tmp_path, {"a.csv": content, "b/c.tsv": content, "d.txt": "notes"}))
+    with pytest.raises(ValueError, match="must hold NumPy arrays, or one table of text"):
+        read(zipped(tmp_path, {"a.doc": content}))
+    path = zipped(tmp_path, {"a.csv": content})
+    damaged = bytearray(path.read_bytes())
+    damaged[60] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"rows.zip must be a whole file of its format"):
+        read(path)
+    path.write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"rows.zip must be a whole file of its format"):
+        read(path)
+    path = zipped(tmp_path, {"a.csv": content})
+    locked = path.read_bytes()
+    for mark, place in ((b"PK\3\4", 6), (b"PK\1\2", 8)):  # the flags of a file, in both headers
+        at = locked.index(mark) + place
+        locked = locked[:at] + bytes([locked[at] | 1]) + locked[at + 1 :]
+    path.write_bytes(locked)
+    with pytest.raises(ValueError, match=r"rows.zip must open without a password"):
+        read(path)
+
+
+def test_arrays_in_an_archive_of_another_name_are_read_as_before(tmp_path):
+    values = RNG.normal(size=(80, 3))
+    np.savez(tmp_path / "rows.npz", x=values)
+    (tmp_path / "rows.npz").rename(tmp_path / "rows.zip")
+    np.testing.assert_array_equal(read_source(tmp_path / "rows.zip").values, values)
 
 
 @pytest.mark.parametrize("written", ["12 %", "$ 5", "5 €", "<0.5", "~3"])
@@ -333,7 +392,7 @@ def test_rows_of_empty_cells_keep_their_place(tmp_path):
     np.testing.assert_array_equal(source.values, expected.to_numpy(float))
     assert any("1 row without any value, as line 6" in note for note in source.notes)
     with pytest.raises(ValueError, match="column 'a' in line 6 is empty"):
-        read_source(path)
+        read_source(path, DataConfig(cells="numbers"))
     ended = put(tmp_path, "b.csv", "a,b\n1,2\n3,4\n,\n,\n")
     assert len(read_source(ended).values) == 2
     assert any("2 rows of empty cells at the end" in note for note in read_source(ended).notes)

@@ -78,7 +78,7 @@ def read_npz(path: Path, config: DataConfig) -> Source:
                 held[key] = _held_in_archive(archive, path.name, key)
         if not held:
             raise ValueError(
-                f"{path.name} must hold NumPy arrays; it is an archive without any."
+                f"{path.name} must hold NumPy arrays, or one table of text; it is an archive without them."
                 " Save a spreadsheet as .csv, or unpack the archive."
             )
         if set(held) >= _SPARSE_KEYS and config.key is None:

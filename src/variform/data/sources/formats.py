@@ -118,7 +118,7 @@ def source_format(source: str | os.PathLike[str]) -> Format:
         raise ValueError(
             f"{path.name} must hold data; it is empty (0 bytes). Copy or download it again."
         )
-    name = unpacked_name(path.name)
+    name = unpacked_name(path)
     for kind, form in FORMATS.items():
         if name.endswith(form.endings):
             return kind

@@ -10,11 +10,12 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import numpy as np
 
+from variform.config.words import listed
 from variform.system import memory
 from variform.system.files import special
 
@@ -33,24 +34,73 @@ def _unzstd(path: Path) -> Any:
     return pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
 
 
+def contents(path: Path) -> tuple[str | None, list[str]]:
+    """The table in an archive, None where it holds none, and its other files.
+
+    A table is a .csv or .tsv file or, where there is none, a .txt file. What systems add unseen is no file.
+
+    Raises:
+        ValueError: for several tables, and for an archive that is damaged or locked.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if not _is_unseen(name)]
+            tables = [name for name in names if name.lower().endswith((".csv", ".tsv"))]
+            tables = tables or [name for name in names if name.lower().endswith(".txt")]
+            is_locked = any(archive.getinfo(name).flag_bits & 1 for name in tables)
+            if len(tables) == 1 and not is_locked:
+                archive.open(tables[0]).close()  # whether it is packed in a way that is known
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise damaged(path.name, error) from error
+    if len(tables) > 1:
+        raise ValueError(
+            f"{path.name} must hold one table; it holds {listed(tables)}. Unpack it, and name one of them."
+        )
+    if is_locked:
+        raise ValueError(f"{path.name} must open without a password; it has one. Unpack it.")
+    table = tables[0] if tables else None
+    return table, [name for name in names if name != table]
+
+
+def _is_unseen(name: str) -> bool:
+    place = PurePosixPath(name)
+    return name.endswith("/") or "__MACOSX" in place.parts or place.name.startswith(".")
+
+
+@contextmanager
+def _unzipped(path: Path) -> Iterator[IO[bytes]]:
+    """The table in an archive, or the archive itself where it holds none."""
+    table, _ = contents(path)
+    if table is None:
+        with open(path, "rb") as handle:
+            yield handle
+        return
+    with zipfile.ZipFile(path) as archive, archive.open(table) as handle:
+        yield handle
+
+
 _UNPACKED: dict[str, Callable[[Path], Any]] = {
     ".gz": gzip.open,
     ".bz2": bz2.open,
     ".xz": lzma.open,
     ".zst": _unzstd,
+    ".zip": _unzipped,
 }
 PACKED = tuple(_UNPACKED)
 """What the names of packed files end in."""
 
 
-def unpacked_name(name: str) -> str:
-    """The name of a file in small letters, without what says that it is packed.
+def unpacked_name(path: Path) -> str:
+    """The name of a file in small letters, without what says that it is packed; of an archive that of its table.
 
     Example:
-        >>> unpacked_name("Designs.csv.gz")
+        >>> unpacked_name(Path("Designs.csv.gz"))
         'designs.csv'
     """
-    name = name.lower()
+    name = path.name.lower()
+    if name.endswith(".zip"):
+        table, _ = contents(path)
+        return name if table is None else table.lower()
     return name[: name.rindex(".")] if name.endswith(PACKED) else name
 
 

@@ -78,7 +78,8 @@ def joined(folder: Path, endings: Endings, read: Callable[[Path], Frame]) -> Fra
 def _tables(folder: Path, endings: Endings) -> list[Path]:
     """The visible files of tables in a folder, in order."""
     files = [path for path in folder.iterdir() if path.is_file() and path.name[0] != "."]
-    return sorted(path for path in files if unpacked_name(path.name).endswith(endings))
+    plain = [path for path in files if path.suffix.lower() != ".zip"]
+    return sorted(path for path in plain if unpacked_name(path).endswith(endings))
 
 
 def _part_of(path: Path) -> str:

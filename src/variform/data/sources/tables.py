@@ -69,7 +69,7 @@ def table_of(path: str | os.PathLike[str], config: DataConfig, known: Sequence[s
     path = expanded(path)
     if path.is_dir():
         return joined(path, ENDINGS, lambda file: table_of(file, config, known))
-    name = unpacked_name(path.name)
+    name = unpacked_name(path)
     readers: dict[tuple[str, ...], Callable[[Path, DataConfig], Frame]] = {
         WORKBOOKS: lambda path, config: _workbook(path, config, known),
         PARQUET: _parquet,

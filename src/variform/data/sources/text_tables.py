@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from variform.config.data import DataConfig
-from variform.config.words import quoted
+from variform.config.words import listed, quoted
 from variform.data.sources.cells import (
     SURE_GAPS,
     WORDS_FOR_GAPS,
@@ -26,7 +26,7 @@ from variform.data.sources.cells import (
     has_any,
     texts,
 )
-from variform.data.sources.opening import COPIES, reading
+from variform.data.sources.opening import COPIES, contents, reading, unpacked_name
 from variform.system import memory
 
 _LONGEST_LINE = 2**26  # bytes of a table
@@ -73,6 +73,12 @@ class Frame:
     orders: dict[str, tuple[str, ...]] = field(default_factory=dict)
     own: np.ndarray | None = None
 
+    def are_gaps(self, cells: Column) -> Column:
+        """Whether each text holds no value, where a number should stand."""
+        if self.gaps is not None:
+            return are_in(cells, ("", *self.gaps))
+        return are_in(cells, (*SURE_GAPS, *WORDS_FOR_GAPS), any_case=True)
+
 
 def read_text_table(path: Path, config: DataConfig, known: Sequence[str] = ()) -> Frame:
     """A file of lines as a table of texts.
@@ -85,7 +91,8 @@ def read_text_table(path: Path, config: DataConfig, known: Sequence[str] = ()) -
     Raises:
         ValueError: for what is no table, says where and why.
     """
-    data, notes = _decoded(_unpacked(path), config, path.name)
+    data, guess = _decoded(_unpacked(path), config, path.name)
+    notes = (*_notes_of_archive(path), *guess)
     data = _without_lines(data, config.skiprows)
     data, given = _without_sep_line(data)
     separator, guess = _separator(data, path, config.sep or given)
@@ -105,6 +112,16 @@ def read_text_table(path: Path, config: DataConfig, known: Sequence[str] = ()) -
 
     columns = [column.combine_chunks() for column in cells]
     return Frame(path.name, names, tuple(columns), is_named, separator, place, notes=notes)
+
+
+def _notes_of_archive(path: Path) -> tuple[str, ...]:
+    """What else than the table an archive holds."""
+    if path.suffix.lower() != ".zip":
+        return ()
+    table, others = contents(path)
+    if table is None or not others:
+        return ()
+    return (f"of {path.name} {quoted(table)} is read, and not {listed(others)}",)
 
 
 def _unpacked(path: Path) -> bytes:
@@ -198,7 +215,7 @@ def _separator(data: bytes, path: Path, given: str | None) -> tuple[str, tuple[s
     """What stands between the cells of a line, and what was guessed of it."""
     if given:
         return given, ()
-    usual = "\t" if ".tsv" in (suffix.lower() for suffix in path.suffixes) else ","
+    usual = "\t" if ".tsv" in Path(unpacked_name(path)).suffixes else ","
     lines = _first_lines(data)
     if not lines:
         return usual, ()
