@@ -275,8 +275,8 @@ def test_semicolons_and_decimal_commas(tmp_path):
     ("header", "rows", "options", "message"),
     [
         (("a", "b"), [["1.5", ""]] * 50 + [["2.5", "NA"]] * 50, {}, "column 'b' of t.csv is missing in all rows"),
-        (("a", "b"), [["1.5", "x"], ["2.5", ""]] * 50, {}, "column 'b' of t.csv is 'x' or empty"),
-        (("a", "b"), [["1.5", "3"], ["2.5", ""]] * 50, {}, "column 'b' of t.csv is 3 or empty"),
+        (("a", "b"), [["1.5", "x"], ["2.5", ""]] * 50, {}, "of t.csv must .*; 'b' is 'x' or empty"),
+        (("a", "b"), [["1.5", "3"], ["2.5", ""]] * 50, {}, "of t.csv must .*; 'b' is 3 or empty"),
         (("a", "b"), [["1.5", "3"], ["2.5", "4"]] * 50 + [["1", "heavy"]], {}, "line 102 holds the text 'heavy'"),
         (("a", "b"), [[str(n), f"car {n}"] for n in range(100)], {}, "categories must repeat.*holds 100 different"),
         (("a", "b"), [["1.5", "3"], ["-2", "4"]] * 50, {"counts": ("a",)}, "`counts` must be whole.*'a'.*holds 1.5"),
@@ -293,13 +293,26 @@ def test_a_table_that_cannot_be_learned_is_refused_with_its_place(
         read(write(tmp_path / "t.csv", header, rows), DataConfig(cells="mixed", **options))
 
 
-def test_gaps_and_kinds_are_taken_only_where_they_are_asked_for(tmp_path):
+def test_all_columns_with_one_value_are_named_at_once(tmp_path):
+    rows = [["1", "x", str(n), "yes" if n % 3 else "", f"{n}.5"] for n in range(60)]
+    path = write(tmp_path / "t.csv", ("a", "b", "c", "d", "e"), rows)
+    with pytest.raises(ValueError) as error:
+        read(path, DataConfig(cells="mixed"))
+    assert str(error.value) == (
+        "every column of t.csv must hold two values; 'a' is 1, 'b' is 'x' in every row and 'd' is 'yes' or empty, which"
+        " is missing. Leave them out with `ignore=['a', 'b', 'd']`, or write a word, such as no, where a cell is empty."
+    )
+    others = DataConfig(cells="mixed", ignore=("a", "b", "d"))
+    assert read(path, others).schema.columns == ("c", "e")
+
+
+def test_gaps_and_kinds_are_taken_where_they_are_asked_for(tmp_path):
     rows = [[f"1.{n}", f"{n % 7}", "a"] for n in range(10, 60)] + [
         [f"2.{n}", "", "b"] for n in range(10, 60)
     ]
     path = write(tmp_path / "t.csv", ("a", "b", "c"), rows)
     with pytest.raises(ValueError, match=r"column 'c' in line 2 holds the text 'a'.*`label='c'`"):
-        read(path)
+        read(path, DataConfig(cells="numbers"))
     with pytest.raises(ValueError, match="column 'c' in line 2 holds the text 'a'"):
         read(path, DataConfig(cells="gaps"))
     schema = read(path, DataConfig(label="c", cells="gaps")).schema
@@ -311,7 +324,7 @@ def test_gaps_and_kinds_are_taken_only_where_they_are_asked_for(tmp_path):
     whole = torch.randn(100, 2)
     holed = torch.where(torch.rand(100, 2) < 0.2, NAN, whole)
     with pytest.raises(ValueError, match=r"NaN.*use `cells='gaps'` where NaN is a gap"):
-        read(holed)
+        read(holed, DataConfig(cells="numbers"))
     with pytest.raises(ValueError, match="mixed likelihood needs the kinds of columns"):
         build_vae(ModelConfig(likelihood="mixed"), read(whole).schema)
     with pytest.raises(ValueError, match="`likelihood='mixed'` is for tables; digits holds images"):

@@ -30,6 +30,7 @@ def as_mixed(
     declared = declared_kinds(config, columns, source.name)
     values = np.array(source.values, np.float64)
     kinds, categories = [], []
+    constants: dict[str, tuple[str, bool]] = {}
     for column, name in enumerate(columns):
         names = source.categories[column] if source.categories else ()
         if declared.get(name) == "category" and not names:
@@ -45,9 +46,12 @@ def as_mixed(
         if not names:
             kind = kind_of(observed, own, name, source.name)
         _require_repeats(names, observed, name, source.name)
-        _require_variation(names, observed, len(values), name, source.name)
+        if len(observed) and observed.min() == observed.max():
+            only = quoted(names[int(observed[0])]) if names else f"{observed[0]:.7g}"
+            constants[name] = only, len(observed) < len(values)
         kinds.append(kind)
         categories.append(names)
+    _require_variation(constants, source.name)
     return dataclasses.replace(source, values=values), tuple(kinds), tuple(categories)
 
 
@@ -99,24 +103,31 @@ def _require_repeats(
     if different > max(FEW, len(observed) / 2):
         raise ValueError(
             f"categories must repeat; column {quoted(column)} of {source} holds {different} different ones in"
-            f" {len(observed)} rows. Delete the column if it only names the rows."
+            f" {len(observed)} rows. Name the rows by it with `id={quoted(column)}`, or leave it out with"
+            f" `ignore=[{quoted(column)}]`."
         )
 
 
-def _require_variation(
-    names: tuple[str, ...], observed: np.ndarray, rows: int, column: str, source: str
-) -> None:
-    if not len(observed) or observed.min() != observed.max():
+def _require_variation(constants: dict[str, tuple[str, bool]], source: str) -> None:
+    """Refuse columns with one value, all at once; of each are given that value, and whether some rows lack it."""
+    if not constants:
         return
-    only = quoted(names[int(observed[0])]) if names else f"{observed[0]:.7g}"
-    if len(observed) < rows:
-        raise ValueError(
-            f"every column must hold two values; column {quoted(column)} of {source} is {only} or empty, which is"
-            " missing. Write a word, such as no, where it is empty, or leave the column out."
-        )
+    everywhere: list[str] = []
+    or_empty: list[str] = []
+    for name, (only, has_gaps) in constants.items():
+        held = or_empty if has_gaps else everywhere
+        held.append(f"{quoted(name)} is {only}")
+    said = []
+    if everywhere:
+        said.append(f"{', '.join(everywhere)} in every row")
+    if or_empty:
+        said.append(f"{', '.join(or_empty)} or empty, which is missing")
+    them = "it" if len(constants) == 1 else "them"
+    remedy = f"Leave {them} out with `ignore=[{', '.join(map(quoted, constants))}]`"
+    if or_empty:
+        remedy += ", or write a word, such as no, where a cell is empty"
     raise ValueError(
-        f"every column must vary; column {quoted(column)} of {source} is {only} in every row. Leave it out with"
-        f" `ignore=[{quoted(column)}]`."
+        f"every column of {source} must hold two values; {' and '.join(said)}. {remedy}."
     )
 
 
