@@ -114,6 +114,16 @@ def test_a_slip_of_the_pen_makes_no_categories(tmp_path):
         read(path)
 
 
+@pytest.mark.parametrize("form", ["{}_{}", "{} %", "{}:{}", "<{}"])
+def test_texts_without_a_letter_are_not_guessed_to_be_words(form, tmp_path):
+    plates = NUMBERS.assign(well=[form.format(n % 3, n % 2) for n in range(ROWS)])
+    path = written(plates, tmp_path / "rows.csv")
+    with pytest.raises(ValueError, match=r"column 'well' in line 2 holds the text '"):
+        read(path)
+    declared = read(path, DataConfig(categories=("well",))).schema
+    assert declared.categories[3] == tuple(sorted(set(plates["well"])))
+
+
 def test_a_kind_that_is_declared_makes_a_table_mixed(tmp_path):
     whole = NUMBERS.assign(doors=RNG.poisson(4, ROWS))
     declared = {"counts": ("doors",)}

@@ -677,7 +677,7 @@ def test_a_checksum_that_fails_is_noticed(tmp_path):
 )
 def test_csv_errors_name_the_place_and_the_remedy(tmp_path, content, options, message):
     with pytest.raises(ValueError, match=message.replace("?", r"\?")):
-        read(write(tmp_path, {"designs.csv": content}), DataConfig(**options))
+        read(write(tmp_path, {"designs.csv": content}), DataConfig(cells="numbers", **options))
 
 
 def test_bernoulli_error_names_the_column_and_its_raw_value(tmp_path):
@@ -735,7 +735,8 @@ def test_options_that_do_not_apply_are_refused(tmp_path, name, options, message)
 def test_nan_rows_are_counted_within_their_split(tmp_path):
     test = np.where(np.arange(20)[:, None] == 2, [0, np.nan, 0], NUMBERS[60:])
     with pytest.raises(ValueError, match="row 3 of test, column 'column 2'"):
-        read(write(tmp_path, {"a.npz": npz(x_train=NUMBERS[:60], x_test=test)}))
+        path = write(tmp_path, {"a.npz": npz(x_train=NUMBERS[:60], x_test=test)})
+        read(path, DataConfig(cells="numbers"))
 
 
 def test_read_points_returns_the_numbers_unchanged(tmp_path):

@@ -266,7 +266,7 @@ MISTAKES = {
 def test_mistakes_are_told(name):
     rows, message = MISTAKES[name]
     with pytest.raises(ValueError) as error:
-        read(rows())
+        read(rows(), DataConfig(cells="numbers"))
     assert str(error.value).startswith(message)
 
 

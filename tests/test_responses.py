@@ -8,6 +8,7 @@ import shutil
 
 import browsers
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -103,6 +104,34 @@ def test_what_a_model_sees_depends_on_no_response(tmp_path, cells):
         assert torch.equal(mine.prepared(), other.prepared())
         assert not np.array_equal(mine.responses["drag [N]"], other.responses["drag [N]"])
     assert before.schema.columns == after.schema.columns == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("decimals", [(".", ","), (",", ".")])
+def test_responses_and_values_have_a_decimal_mark_each(tmp_path, decimals):
+    """As pandas reads each with its own mark."""
+    x, drag, _ = designs()
+    values = pd.DataFrame(x, columns=["a", "b", "c"]).round(4)
+    responses = pd.DataFrame({"drag": drag.round(3), "cost": (1000 * drag).round(1)})
+    texts = [
+        frame.to_csv(index=False, sep=";", decimal=mark).splitlines()
+        for frame, mark in zip((values, responses), decimals, strict=True)
+    ]
+    path = tmp_path / "designs.csv"
+    path.write_text("\n".join(map(";".join, zip(*texts, strict=True))))
+    splits = read(path, DataConfig(response=("drag", "cost")))
+    rows = splits.train.index.numpy()
+    np.testing.assert_array_equal(splits.train.raw, values.to_numpy()[rows])
+    for name in responses:
+        np.testing.assert_array_equal(
+            splits.train.responses[name], responses[name].to_numpy()[rows]
+        )
+    said = [note for note in splits.notes if "decimal commas" in note]
+    assert [note.startswith("of the responses, ") for note in said] == [decimals[1] == ","]
+    path.write_text(path.read_text() + "\n1.5;1.5;1.5;1.5;1\n1,5;1,5;1,5;1,5;1\n")
+    with pytest.raises(ValueError, match=r"all numbers of designs.csv must have the same decimal"):
+        read(path, DataConfig(response=("drag", "cost")))
+    with pytest.raises(ValueError, match=r"all numbers of the responses of designs.csv must have"):
+        read(path, DataConfig(response=("drag", "cost"), ignore=("a", "b", "c")))
 
 
 def config_of(source, **data):

@@ -74,7 +74,7 @@ def test_a_run_holds_what_the_file_says(tmp_path):
 
 def test_a_table_of_numbers_takes_the_roles_alone(tmp_path):
     path = put(tmp_path, '[columns.mass]\nkind = "count"\n[columns.drag]\nrole = "response"')
-    splits = read(FRAME[["mass", "share", "drag"]], DataConfig(schema=path))
+    splits = read(FRAME[["mass", "share", "drag"]], DataConfig(cells="numbers", schema=path))
     assert splits.schema.columns == ("mass", "share") and splits.schema.kinds == ()
 
 
@@ -109,7 +109,7 @@ def test_kinds_of_words_need_a_mixed_table(tmp_path):
     with pytest.raises(
         ValueError, match=r"of the kind category, which is for `likelihood='mixed'`"
     ):
-        read(FRAME[["mass", "share"]], DataConfig(schema=path))
+        read(FRAME[["mass", "share"]], DataConfig(cells="numbers", schema=path))
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path):

@@ -163,3 +163,12 @@ def test_validation_ends_a_default_training_that_is_no_longer_better():
         == history.best_epoch + patience
         < epochs(config, len(splits.train))
     )
+
+
+def test_a_python_training_has_the_warm_up_of_a_run_where_it_is_settled():
+    """240 rows are 3,000 steps in batches of 16: the weight rises over 300 of them."""
+    config = RunConfig(model=ModelConfig(network="conv", filters=(4,), latent_dim=2))
+    vae = build_vae(config.model, read("digits").schema)
+    objective = build_objective(vae, settled(config, 240).train)
+    assert [objective.beta(step) for step in (0, 150, 300, 2999)] == [0, 0.5, 1, 1]
+    assert build_objective(vae, TrainConfig()).beta(0) == 1

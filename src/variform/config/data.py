@@ -7,6 +7,13 @@ from variform.config.checks import Count, Natural, NotNegative, checked
 
 FAMILIES, ROWS = "families", "rows"
 """What `group` can be beside the name of a column."""
+Cells = Literal["auto", "numbers", "gaps", "mixed"]
+"""What the cells of a table may hold."""
+OF_MIXED = (
+    *("categories", "counts", "reals", "positives"),
+    *("bounds", "ordinals", "spikes", "active_if"),
+)
+"""Fields that declare something of the columns of a mixed table."""
 
 
 @checked
@@ -28,7 +35,9 @@ class DataConfig:
         label: Name of the column of a table that holds labels.
         cells: What a cell may hold: `numbers`; `gaps`, a number or nothing (NaN, an empty cell, or a word for it:
             `na_values`); `mixed`, where every column of a table has a kind of its own: real or whole numbers,
-            counts, 0 or 1, text categories, and any of them may be missing. The likelihood `mixed` sets it.
+            counts, 0 or 1, text categories, and any of them may be missing. `auto` is `mixed` for the likelihood
+            `mixed` and `numbers` for others; `read` in Python, which knows no likelihood, takes what the cells of a
+            table hold, and a kind that is declared makes it mixed.
         categories: Columns of a mixed table that are categories although they hold numbers.
         counts: Columns of a mixed table that are counts; by default those of non-negative whole numbers whose variance
             is at least their mean.
@@ -90,7 +99,7 @@ class DataConfig:
     about: str | None = None
     key: str | None = None
     label: str | None = None
-    cells: Literal["numbers", "gaps", "mixed"] = "numbers"
+    cells: Cells = "auto"
     categories: tuple[str, ...] = ()
     counts: tuple[str, ...] = ()
     reals: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 | value | where it is not given it is | found by |
 |---|---|---|
-| `data.cells` | `mixed` for likelihood `mixed` | `reading` |
+| `data.cells` | `mixed` for likelihood `mixed`, in any case; `numbers` for others, instead of `auto` | `reading` |
 | `data.scaling` | `none` for likelihoods of counts, instead of `auto` | `reading` |
 | `data.schema` | settled into the fields for columns | `settled` |
 | `model.classifier` | true for objective `m2` | `settled` |
@@ -84,18 +84,25 @@ def _usual_warmup(config: RunConfig, rows: int) -> int | None:
 
 @checked
 def reading(config: RunConfig) -> DataConfig:
-    """How the data are read: `data`, but automatic scaling leaves counts as they are, and mixed tables are mixed.
+    """How the data of a run are read: `data`, but the likelihood decides what it leaves open.
+
+    Cells are mixed for a mixed likelihood and numbers for others, so that a gap or a text is refused with its place and
+    the way out; automatic scaling leaves counts as they are.
 
     Example:
         >>> from variform.config.model import ModelConfig
-        >>> reading(RunConfig(model=ModelConfig(likelihood="poisson"))).scaling
-        'none'
+        >>> data = reading(RunConfig(model=ModelConfig(likelihood="poisson")))
+        >>> data.cells, data.scaling
+        ('numbers', 'none')
     """
+    data = config.data
     if config.model.likelihood == "mixed":
-        return dataclasses.replace(config.data, cells="mixed")
-    if config.model.likelihood in COUNTED and config.data.scaling == "auto":
-        return dataclasses.replace(config.data, scaling="none")
-    return config.data
+        return dataclasses.replace(data, cells="mixed")
+    if data.cells == "auto":
+        data = dataclasses.replace(data, cells="numbers")
+    if config.model.likelihood in COUNTED and data.scaling == "auto":
+        data = dataclasses.replace(data, scaling="none")
+    return data
 
 
 @checked

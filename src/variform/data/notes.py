@@ -118,7 +118,9 @@ def notes_of_channels(schema: Schema, scaling: str) -> Iterator[str]:
         )
 
 
-def notes_of_cells(schema: Schema, raw: Tensor | StoredRows, config: DataConfig) -> Iterator[str]:
+def notes_of_cells(
+    schema: Schema, raw: Tensor | StoredRows, config: DataConfig, *, is_open: bool
+) -> Iterator[str]:
     """Kinds and laws of the columns of a mixed table, and how many values are missing."""
     if schema.kinds:
         yield f"columns, {'; '.join(_kinds_in_words(schema))}"
@@ -127,7 +129,10 @@ def notes_of_cells(schema: Schema, raw: Tensor | StoredRows, config: DataConfig)
     if any(schema.gaps):
         missing = sum(int(chunk.isnan().sum()) for chunk in in_chunks(raw))
     if missing:
-        yield f"{missing:,} of {math.prod(raw.shape):,} values are missing: they add nothing to any density"
+        option = "; `cells='numbers'` refuses them" if is_open else ""
+        yield (
+            f"{missing:,} of {math.prod(raw.shape):,} values are missing: they add nothing to any density{option}"
+        )
 
 
 def _kinds_in_words(schema: Schema) -> Iterator[str]:

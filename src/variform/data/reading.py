@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from variform.config.columns import with_schema
-from variform.config.data import FAMILIES, DataConfig
+from variform.config.data import FAMILIES, OF_MIXED, DataConfig
 from variform.config.units import known_units
 from variform.config.words import quoted
 from variform.data.checks import (
@@ -76,20 +76,10 @@ from variform.data.splitting import (
     split_rows,
     with_families,
 )
-from variform.data.storing import kept
+from variform.data.storing import has_gaps, kept
 
 _DEFAULTS = DataConfig()
 _DARK = 64  # whole numbers below it are grey levels of their own, not those of 8 bits
-_OF_MIXED = (
-    "categories",
-    "counts",
-    "reals",
-    "positives",
-    "bounds",
-    "ordinals",
-    "spikes",
-    "active_if",
-)
 
 
 def read(
@@ -115,6 +105,9 @@ def read(
     HDF5, .mat and .safetensors files), packed or not, folders of images or of .npy files and folders in the MNIST
     layout; the built-in names `digits` and `sprites`, or `sprites:N` for N of the sprites, win over files of those
     names (write ./digits for the file).
+
+    Where `config.cells` leaves it open, missing cells of a table are gaps, and a column of words, or a kind that is
+    declared, makes it mixed: a note says so.
 
     Pixels are kept as bytes, other numbers as float32, or float64 where that changes them. Large .npy files stay on
     disk, as `DataConfig.memory_map` says; more than 100,000 sprites are rendered when they are asked for.
@@ -142,7 +135,7 @@ def read(
         array([1., 1., 1.], dtype=float32)
     """
     described = config.schema
-    config, values = with_schema(config, is_mixed=config.cells == "mixed")
+    config, values = with_schema(config, is_mixed=config.cells in ("auto", "mixed"))
     splits = _read(source, config, labels, name)
     if lacking := [column for column in values if column not in splits.schema.columns]:
         raise ValueError(
@@ -360,18 +353,22 @@ def _only(columns: Sequence[str], path: str | Path) -> Source:
     """These columns of a table, whatever its others hold, or all of them where it does not have these."""
     frame = table_of(path, _DEFAULTS)
     chosen = tuple(columns) if set(columns) <= set(frame.columns) else ()
-    return source_of(frame, DataConfig(columns=chosen))
+    return source_of(frame, DataConfig(columns=chosen, cells="numbers"))
 
 
 def _splits(source: Source, config: DataConfig) -> Splits:
     require_numbers(source)
     source = in_form(source, config.shape)
+    config = _with_kinds(source, config)
     kinds, categories = (), ()
     if config.cells == "mixed":
         source, kinds, categories = as_mixed(source, config)
-    if not kinds and (given := [name for name in _OF_MIXED if getattr(config, name)]):
+    if not kinds and (given := [name for name in OF_MIXED if getattr(config, name)]):
         raise ValueError(f"`{given[0]}` is for `likelihood='mixed'`; got another. Leave it out.")
     raw = kept(source)
+    is_open = config.cells == "auto"
+    if is_open:
+        config = dataclasses.replace(config, cells=_cells_in(raw))
     classes, labels = label_index(source.labels)
     unscaled = _unscaled_schema(raw, source, gaps=config.cells != "numbers")
     unscaled = dataclasses.replace(
@@ -424,10 +421,24 @@ def _splits(source: Source, config: DataConfig) -> Splits:
             *notes_of_leaks,
             *constants,
             *notes_of_channels(schema, scaling),
-            *notes_of_cells(schema, raw, config),
+            *notes_of_cells(schema, raw, config, is_open=is_open),
             *notes_of_scaling,
         ),
     )
+
+
+def _with_kinds(source: Source, config: DataConfig) -> DataConfig:
+    """The configuration, with mixed cells if it leaves them open and the source has what only mixed tables have."""
+    is_declared = any(getattr(config, field) for field in OF_MIXED)
+    has_kinds = any(source.categories) or (is_declared and source.values.ndim == 2)
+    if config.cells == "auto" and has_kinds:
+        return dataclasses.replace(config, cells="mixed")
+    return config
+
+
+def _cells_in(raw: Tensor | StoredRows) -> Literal["numbers", "gaps"]:
+    """What cells are where nobody says it: NaN is a gap in a table, and an accident in pictures."""
+    return "gaps" if raw.ndim == 2 and has_gaps(raw) else "numbers"
 
 
 def _leaks(
@@ -572,7 +583,13 @@ def _config_like(form: FormatFacts, schema: Schema, config: DataConfig) -> DataC
         return DataConfig(**own, image_size=(height, width), channels=colours)
     if form.has_columns:
         conditions = tuple(condition.name for condition in schema.conditions)
-        return DataConfig(**own, key=config.key, label=schema.label, condition=conditions)
+        return DataConfig(
+            **own,
+            key=config.key,
+            cells=_cells_of(schema),
+            label=schema.label,
+            condition=conditions,
+        )
     names = schema.columns
     return DataConfig(**own, cells=_cells_of(schema), categories=_categories_among(names, schema))
 

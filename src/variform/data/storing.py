@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from variform.data.checks import require_numbers
-from variform.data.dataset import StoredRows, as_kept, rows_at_once
+from variform.data.dataset import StoredRows, as_kept, in_chunks, rows_at_once
 from variform.data.sources.source import Rendered, Shards, Source
 
 _FAR = 16  # ranges from zero: there float32 still tells a million values of the range apart
@@ -48,3 +48,8 @@ def _is_rounded(piece: np.ndarray) -> bool:
     with np.errstate(over="ignore"):
         differs = piece != piece.astype(np.float32)
     return bool((differs & (piece == piece)).any())  # NaN is not equal to itself
+
+
+def has_gaps(raw: Tensor | StoredRows) -> bool:
+    """Whether a value is NaN."""
+    return raw.dtype.is_floating_point and any(bool(x.isnan().any()) for x in in_chunks(raw))

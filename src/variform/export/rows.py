@@ -195,7 +195,7 @@ def write_filled(
     """
     frame = table_of(source, config, known=schema.columns)
     positions = [frame.columns.index(name) for name in schema.columns]
-    frame, _ = with_marks(frame, [frame.cells[position] for position in positions], config)
+    frame, _ = with_marks(frame, schema.columns, config)
     texts = [as_texts(cells).to_pylist() for cells in frame.cells]
     for number, column in np.argwhere(filled.missing).tolist():
         text = cell_text(schema, column, filled.values[number, column])

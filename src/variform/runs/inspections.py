@@ -108,7 +108,7 @@ def training(source: str, found: Findings, config: DataConfig) -> str:
         for role in ("id", "ignore")
     }
     has_columns = bool(found.columns) and found.columns[0].name != "column 1"
-    data = dataclasses.replace(config, cells="numbers")
+    data = dataclasses.replace(config, cells="auto")
     if has_columns:
         rest = [*by_role["id"][1:], *by_role["ignore"]]
         first = by_role["id"][0] if by_role["id"] else None

@@ -80,6 +80,10 @@ def fit(
     and on from there, with the optimiser's state anew, 0.3 times the learning rate, and gradients clipped to a norm of
     10; the fourth time it ends.
 
+    Batch and patience that are not given are those of `for_rows`. The warm-up of the KL term is the objective's, which
+    is built before this knows the rows, so that none is added here: `config.settling.settled` gives the configuration
+    that `variform train` uses, with the warm-up of convolutional networks on few rows, for `build_objective` and this.
+
     Args:
         objective: Owns the VAE. Its beta, samples and kl are its own; see `build_objective`.
         train: Training rows.

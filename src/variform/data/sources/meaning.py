@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from variform.config.data import DataConfig
+from variform.config.data import OF_MIXED, DataConfig
 from variform.config.words import counted, quoted
 from variform.data.sources.cells import (
     SURE_GAPS,
@@ -31,6 +31,7 @@ _TRUTH = ("true", "false")
 _TIME = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
 _DATE = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(?:[T ]{_TIME})?$"
 _LEADING_ZERO = "^0[0-9]+$"
+_LETTER = r"\p{L}"
 _DAY_0 = "1970-01-01"
 _MOST_SAID = 7  # columns, or levels of one, in a note
 
@@ -49,12 +50,12 @@ def source_of(
         ValueError: for a cell that is not what it must be; says where it stands.
     """
     roles = roles_of(frame, config)
+    frame, guesses = with_marks(frame, (*roles.values, *roles.conditions), config)
+    config, choice = _with_cells(frame, roles.values, config)
     if config.cells == "numbers":
         frame = _without_empty_end(frame)
     declared = declared_kinds(config, roles.values, frame.name)
     cells = dict(zip(frame.columns, frame.cells, strict=True))
-    numeric_roles = (*roles.values, *roles.conditions, *roles.responses)
-    frame, guesses = with_marks(frame, [cells[column] for column in numeric_roles], config)
     reader = _Reader(frame, config, declared, known_words)
     orders: dict[str, tuple[str, ...]] = {}
     if config.cells == "mixed":
@@ -77,9 +78,7 @@ def source_of(
     names = frame.names if roles.id is None else np.array(as_texts(cells[roles.id]).to_pylist())
     groups = None if roles.group is None else np.array(as_texts(cells[roles.group]).to_pylist())
     given = {column: reader.beside(column, cells) for column in roles.conditions}
-    responses = {
-        column: reader.beside(column, cells, may_be_empty=True) for column in roles.responses
-    }
+    responses, notes = _responses(reader, roles.responses, cells)
     return Source(
         frame.name,
         _as_integers(values),
@@ -90,13 +89,72 @@ def source_of(
         dates=tuple(_DAY_0 if name in reader.dates else "" for name in roles.values)
         if reader.dates
         else (),
-        notes=(*frame.notes, *guesses, *reader.notes),
+        notes=(*frame.notes, *guesses, *choice, *reader.notes, *notes),
         given=given,
         responses=responses,
         names=names,
         groups=groups,
         orders=orders,
     )
+
+
+def _with_cells(
+    frame: Frame, names: Sequence[str], config: DataConfig
+) -> tuple[DataConfig, list[str]]:
+    """The configuration with what the cells of `names` are where it leaves that to them, and what was found of text."""
+    if config.cells != "auto":
+        return config, []
+    is_declared = any(getattr(config, field) for field in OF_MIXED)
+    if is_declared or any(name in frame.orders for name in names):
+        return dataclasses.replace(config, cells="mixed"), []
+    cells = dict(zip(frame.columns, frame.cells, strict=True))
+    for name in names:
+        if (word := _first_word(frame, cells[name])) is not None:
+            note = (
+                f"each column has a kind of its own, since column {quoted(name)} holds text, such as {quoted(word)};"
+                " `cells='numbers'` refuses it"
+            )
+            return dataclasses.replace(config, cells="mixed"), [note]
+    shorter = _without_empty_end(frame)
+    cells = dict(zip(shorter.columns, shorter.cells, strict=True))
+    has_gaps = any(_has_gaps(shorter, cells[name]) for name in names)
+    return dataclasses.replace(config, cells="gaps" if has_gaps else "numbers"), []
+
+
+def _first_word(frame: Frame, column: Column) -> str | None:
+    """The first text with a letter of a column that does not hold numbers, dates or truths alone.
+
+    What has none, such as 3_1 or 12 %, may be a number in other writing, and is not guessed to be a word.
+    """
+    if not is_text(column):
+        return None
+    filled = column.filter(pc.invert(frame.are_gaps(column)))
+    is_number = frame.marks.are_numbers(filled)
+    is_date = pc.match_substring_regex(filled, _DATE)
+    is_truth = are_in(filled, _TRUTH, any_case=True)
+    for is_right in (is_number, is_date, is_truth):
+        if not has_any(pc.invert(is_right)):
+            return None
+    words = filled.filter(pc.and_not(pc.match_substring_regex(filled, _LETTER), is_number))
+    return words[0].as_py() if len(words) else None
+
+
+def _has_gaps(frame: Frame, column: Column) -> bool:
+    if is_text(column):
+        return has_any(frame.are_gaps(column))
+    return has_any(pc.is_null(column, nan_is_null=True))
+
+
+def _responses(
+    reader: "_Reader", names: Sequence[str], cells: dict[str, Column]
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Columns of responses, whose numbers may be written otherwise than those of the values, and what was guessed."""
+    frame, guesses = with_marks(reader.frame, names, reader.config, are_responses=True)
+    if frame.marks == reader.frame.marks:
+        guesses = []  # they were said of the values
+    own = _Reader(frame, reader.config, reader.declared, reader.known_words)
+    responses = {name: own.beside(name, cells, may_be_empty=True) for name in names}
+    return responses, [*guesses, *own.notes]
 
 
 def _without_empty_end(frame: Frame) -> Frame:
@@ -137,12 +195,6 @@ class _Reader:
         self.notes: list[str] = []
         self.dates: set[str] = set()  # columns that hold days since _DAY_0
 
-    def are_gaps(self, cells: Column) -> Column:
-        """Whether each text holds no value, where a number should stand."""
-        if self.frame.gaps is not None:
-            return are_in(cells, ("", *self.frame.gaps))
-        return are_in(cells, (*SURE_GAPS, *WORDS_FOR_GAPS), any_case=True)
-
     def numbers(self, names: Sequence[str], cells: dict[str, Column]) -> np.ndarray:
         """Columns of numbers, (N, columns) float64; gaps are NaN where there may be any."""
         wrong: list[
@@ -167,7 +219,7 @@ class _Reader:
             column = self._truths(column, name)
             may_be_gap = self.config.cells == "gaps"
             is_number = self.marks.are_numbers(column)
-            is_gap = pc.and_(self.are_gaps(column), may_be_gap)
+            is_gap = pc.and_(self.frame.are_gaps(column), may_be_gap)
             is_right = pc.or_(is_number, is_gap)
             if has_any(pc.invert(is_right)):
                 wrong.append((first_where(pc.invert(is_right)), name))
@@ -195,7 +247,7 @@ class _Reader:
         """The texts true and false as 1 and 0, where a column holds nothing else."""
         lower = pc.utf8_lower(column)
         is_truth = are_in(lower, _TRUTH)
-        is_other = pc.invert(pc.or_(is_truth, self.are_gaps(column)))
+        is_other = pc.invert(pc.or_(is_truth, self.frame.are_gaps(column)))
         if has_any(is_other) or not has_any(is_truth):
             return column
         self.notes.append(f"true and false in column {quoted(name)} are read as 1 and 0")
@@ -213,7 +265,7 @@ class _Reader:
         for name in names:
             if not is_words[name] and is_text(cells[name]) and self.frame.gaps is None:
                 column = cells[name]
-                spelled |= set(pc.unique(column.filter(self.are_gaps(column))).to_pylist())
+                spelled |= set(pc.unique(column.filter(self.frame.are_gaps(column))).to_pylist())
         columns, categories = [], []
         for name in names:
             if is_words[name]:
@@ -242,11 +294,11 @@ class _Reader:
         if not is_text(column):
             return False
         if kind == "ordinal":
-            is_level = pc.or_(self.marks.are_numbers(column), self.are_gaps(column))
+            is_level = pc.or_(self.marks.are_numbers(column), self.frame.are_gaps(column))
             return has_any(pc.invert(is_level))
         if kind is not None:
             return kind == "category"
-        filled = column.filter(pc.invert(self.are_gaps(column)))
+        filled = column.filter(pc.invert(self.frame.are_gaps(column)))
         if has_any(pc.match_substring_regex(filled, _LEADING_ZERO)) and not has_any(
             pc.invert(pc.match_substring_regex(filled, "^[0-9]+$"))
         ):
@@ -275,7 +327,7 @@ class _Reader:
             return self._typed_numbers(column, name)
         if (days := self._dates(column, name)) is not None:
             return days
-        is_gap = self.are_gaps(column)
+        is_gap = self.frame.are_gaps(column)
         is_number = self.marks.are_numbers(column)
         is_wrong = pc.invert(pc.or_(is_number, is_gap))
         if has_any(is_wrong):
@@ -287,7 +339,7 @@ class _Reader:
         is_date = pc.match_substring_regex(column, _DATE)
         if not has_any(is_date):
             return None
-        is_gap = self.are_gaps(column)
+        is_gap = self.frame.are_gaps(column)
         if has_any(pc.invert(pc.or_(is_date, is_gap))):
             return None
         dates = pc.if_else(is_gap, None, column)
@@ -317,7 +369,7 @@ class _Reader:
         """Numbers from 0 of the categories in their order, NaN for a gap; and their names."""
         column = as_texts(column)
         if self.known_words is not None:
-            is_gap = pc.and_not(self.are_gaps(column), are_in(column, self.known_words))
+            is_gap = pc.and_not(self.frame.are_gaps(column), are_in(column, self.known_words))
         elif self.frame.gaps is None:
             is_gap = are_in(column, {*SURE_GAPS, *spelled})
             kept = pc.and_not(are_in(column, WORDS_FOR_GAPS, any_case=True), is_gap)
@@ -335,7 +387,7 @@ class _Reader:
                     " among numbers of this table; `na_values=['']` overrules"
                 )
         else:
-            is_gap = self.are_gaps(column)
+            is_gap = self.frame.are_gaps(column)
         known = [text for text in pc.unique(column.filter(pc.invert(is_gap))).to_pylist()]
         numbers = {text: self.marks.number(text) for text in known}
         is_numeric = all(number is not None for number in numbers.values())
@@ -391,7 +443,7 @@ class _Reader:
         if not cell:
             return self._empty_cell(column, row)
         name = self.frame.name
-        if bool(self.are_gaps(pa.chunked_array([[cell]]))[0].as_py()):
+        if bool(self.frame.are_gaps(pa.chunked_array([[cell]]))[0].as_py()):
             remedy = "Fill it in, delete the line, or use `cells='gaps'` or `likelihood='mixed'`, which take gaps."
         elif in_writing(pa.chunked_array([[cell]]))[0].as_py():
             remedy = (

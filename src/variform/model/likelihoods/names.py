@@ -4,6 +4,7 @@ from typing import Any
 
 from variform.config.choices import LikelihoodName
 from variform.config.model import ModelConfig
+from variform.config.words import quoted
 from variform.data.schema import Schema
 from variform.model.likelihoods.compound import MixedLikelihood
 from variform.model.likelihoods.counts import NegativeBinomialLikelihood, PoissonLikelihood
@@ -56,7 +57,8 @@ def build_likelihood(config: ModelConfig, schema: Schema) -> Likelihood:
             column for column, names in zip(schema.columns, schema.categories, strict=True) if names
         )
         raise ValueError(
-            f"{name} needs numbers; column '{text}' of {schema.source} holds categories. Use `likelihood='mixed'`."
+            f"{name} needs numbers; column {quoted(text)} of {schema.source} holds categories. Use"
+            " `likelihood='mixed'`, or leave the column out of the rows with `label`, `response` or `ignore`."
         )
     likelihood = family.of(schema, config, **options)
     schema.require(likelihood.support, name)
