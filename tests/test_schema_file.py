@@ -72,6 +72,19 @@ def test_a_run_holds_what_the_file_says(tmp_path):
     assert (config.data.ordinals, config.data.categories) == (SAME.ordinals, SAME.categories)
 
 
+@pytest.mark.parametrize(
+    ("spike", "expected"), [("0", [0]), ("0.5", [0.5]), ("[0.0, 0.5]", [0, 0.5])]
+)
+def test_one_spike_or_several_are_those_of_the_options(tmp_path, spike, expected):
+    values = np.concatenate([np.zeros(60), np.full(60, 0.5), RNG.normal(size=180)])
+    frame = pd.DataFrame({"x": values, "y": RNG.normal(size=300)})
+    path = put(tmp_path, f"[columns.x]\nspike = {spike}")
+    ours = read(frame, DataConfig(cells="mixed", schema=path)).schema
+    options = DataConfig(cells="mixed", spikes=tuple(f"x={value}" for value in expected))
+    assert ours == read(frame, options).schema
+    assert sorted(value for value, _ in ours.spikes[0]) == expected
+
+
 def test_a_table_of_numbers_takes_the_roles_alone(tmp_path):
     path = put(tmp_path, '[columns.mass]\nkind = "count"\n[columns.drag]\nrole = "response"')
     splits = read(FRAME[["mass", "share", "drag"]], DataConfig(cells="numbers", schema=path))

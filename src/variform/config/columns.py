@@ -27,7 +27,7 @@ class ColumnFacts:
         unit: That of its numbers; one in the name of the column, such as kg of "mass [kg]", need not be said.
         bounds: The ends of a column of kind `bounded`.
         order: The levels of a column of kind `ordinal`, the lowest first.
-        spike: A value, or several, that many rows hold exactly.
+        spike: Values that many rows hold exactly; one need not stand in a list.
         active_if: When the column says anything, as "SSB_Include=1".
     """
 
@@ -39,7 +39,7 @@ class ColumnFacts:
     unit: str | None = None
     bounds: tuple[float, float] | None = None
     order: tuple[str, ...] = ()
-    spike: float | tuple[float, ...] | None = None
+    spike: tuple[float, ...] | None = None
     active_if: str | None = None
 
 
@@ -78,6 +78,8 @@ def _facts(name: str, table: object, file: str) -> ColumnFacts:
             near = difflib.get_close_matches(key, fields, 1)
             hint = f" Did you mean {near[0]}?" if near else f" Known are {', '.join(fields)}."
             raise ValueError(f"{place} has the unknown key {quoted(key)}.{hint}")
+    if isinstance(table.get("spike"), int | float):
+        table = {**table, "spike": [table["spike"]]}
     known = {key: converted(fields[key], table[key], f"{key} of {place}") for key in table}
     facts = ColumnFacts(**known)
     _require_consistent(facts, place)
@@ -169,9 +171,7 @@ def _laws(name: str, facts: ColumnFacts) -> list[tuple[str, str]]:
         laws.append(("bounds", f"{name}={low:.15g}..{high:.15g}"))
     if facts.kind == "ordinal" or facts.order:
         laws.append(("ordinals", f"{name}={'<'.join(facts.order)}" if facts.order else name))
-    if facts.spike is not None:
-        spikes = facts.spike if isinstance(facts.spike, tuple) else (facts.spike,)
-        laws.extend(("spikes", f"{name}={spike:.15g}") for spike in spikes)
+    laws.extend(("spikes", f"{name}={spike:.15g}") for spike in facts.spike or ())
     if facts.active_if is not None:
         laws.append(("active_if", f"{name}={facts.active_if}"))
     return laws

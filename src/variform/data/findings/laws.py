@@ -26,6 +26,7 @@ from variform.data.sources.source import Source
 
 _SHARES = re.compile(r"\b(percent|percentage|share|fraction|probability)\b|%", re.IGNORECASE)
 """What a column is called whose numbers are parts of a whole."""
+_WORTH_A_WORD = 1.0  # nats
 
 
 def columns_with_laws(
@@ -202,7 +203,7 @@ def _unclear(column: ColumnFindings, rest: np.ndarray, low: float, high: float) 
             f" {low:.5g} to {high:.5g}, do not come near both ends"
         )
     gain = log_normal_gain(rest)
-    if column.kind == "real" and 0 < gain <= CLEAR:
+    if column.kind == "real" and _WORTH_A_WORD <= gain <= CLEAR:
         yield (
             'kind = "positive" would keep it above 0; a log-normal law is likelier than a Gaussian by'
             f" {gain:.1f} nats in all, and {CLEAR:g} would be clear"
