@@ -107,11 +107,7 @@ def compare_surrogates(
         for name in names:
             known = np.isfinite(rows.responses[name])
             asked = np.isfinite(others.responses[name])
-            with warnings.catch_warnings():
-                warnings.simplefilter(
-                    "ignore"
-                )  # that noise or length of the process reached its bound
-                fitted = _Fitted.of(points[known], rows.responses[name][known], seed)
+            fitted = Regression.of(points[known], rows.responses[name][known], seed)
             r2 = r_squared(others.responses[name][asked], fitted.predict(wanted[asked]))
             fits.append(Fit(name, space.name, space.dim, r2, fitted.name, fitted.rows))
     recommended, reason = _recommend(fits)
@@ -153,25 +149,33 @@ def r_squared(wanted: Array, predicted: Array) -> Estimate:
 
 
 @dataclass(frozen=True, eq=False)
-class _Fitted:
-    """The regression that cross-validation prefers, fitted."""
+class Regression:
+    """The regression that cross-validation prefers, fitted.
+
+    Args:
+        name: `gaussian process` or `boosted trees`.
+        regression: What was fitted.
+        rows: How many rows it was fitted to.
+    """
 
     name: str
     regression: Any
     rows: int
 
     @classmethod
-    def of(cls, points: Array, values: Array, seed: int) -> "_Fitted":
-        """Of points (N, dim) and what is known of them, (N,)."""
+    def of(cls, points: Array, values: Array, seed: int) -> "Regression":
+        """The one of points (N, dim) and what is known of them, (N,), without a word where a bound was reached."""
         least, best = math.inf, None
-        for name, (regression, most) in _regressions(seed).items():
-            rows = exploration.spread(most, len(points)).numpy()
-            error = _error_of_left_out(regression, points[rows], values[rows], seed)
-            if error < least:
-                least, best = error, (name, regression, rows)
-        assert best is not None
-        name, regression, rows = best
-        return cls(name, regression.fit(points[rows], values[rows]), len(rows))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for name, (regression, most) in _regressions(seed).items():
+                rows = exploration.spread(most, len(points)).numpy()
+                error = _error_of_left_out(regression, points[rows], values[rows], seed)
+                if error < least:
+                    least, best = error, (name, regression, rows)
+            assert best is not None
+            name, regression, rows = best
+            return cls(name, regression.fit(points[rows], values[rows]), len(rows))
 
     def predict(self, points: Array) -> Array:
         """What is expected at points (n, dim), (n,)."""

@@ -1,0 +1,118 @@
+"""Targets: each way against brute force, and the way that wins where the winner is known."""
+
+import numpy as np
+import pytest
+from models import data_of, model_of
+
+from variform import DataConfig, Model, ModelConfig, build_vae, read
+from variform.design.coding import designs_of
+from variform.design.spaces import space_of
+from variform.design.target import Target, TargetFinder, known_values
+
+
+@pytest.fixture(scope="module")
+def bars():
+    """Bars of three sizes in one unit, with their volume and their length, of which some are not known."""
+    draw = np.random.default_rng(0)
+    sizes = draw.uniform(1, 3, size=(400, 3))
+    volume = np.where(draw.random(400) < 0.1, np.nan, sizes.prod(1))
+    table = dict(zip(("a", "b", "c"), sizes.T, strict=True))
+    config = DataConfig(response=("volume", "length"))
+    return read({**table, "volume": volume, "length": sizes.sum(1)}, config)
+
+
+def measure(designs):
+    return {"volume": designs.prod(1), "length": designs.sum(1)}
+
+
+TARGETS = (Target.of("volume=7.9..8.1"), Target.of("length=6.15..6.25"))
+
+
+def test_the_nearest_known_design_is_that_of_brute_force_and_costs_nothing(bars):
+    found = TargetFinder(bars.train, measure).find(TARGETS)[0]
+    responses = bars.train.responses
+    miss = np.maximum(abs(responses["volume"] - 8) / 0.1, abs(responses["length"] - 6.2) / 0.05)
+    best = np.nanargmin(miss)
+    assert found.way == "nearest known" and found.evaluations == 0
+    assert found.miss == pytest.approx(miss[best])
+    np.testing.assert_array_equal(found.design, designs_of(bars.train)[best])
+
+
+def test_the_search_finds_what_is_asked_for_and_evaluates_no_more_than_it_may(bars):
+    asked = []
+
+    def counting(designs):
+        asked.append(len(designs))
+        return measure(designs)
+
+    space = space_of(None, bars.train, "raw")
+    *_, found = TargetFinder(bars.train, counting, space=space, tries=5).find(TARGETS)
+    assert found.way == "latent search" and sum(asked) == found.evaluations == 5
+    assert found.design.prod() == pytest.approx(found.got["volume"])
+    assert found.miss <= 1 and abs(found.got["volume"] - 8) <= 0.1
+
+
+def test_held_out_designs_say_which_way_wins(bars):
+    """Nearest known rows hardly ever meet two narrow ranges; the search in three columns does."""
+    finder = TargetFinder(bars.train, measure, space=space_of(None, bars.train, "raw"))
+    records, winner = finder.compare(TARGETS, bars.test, 30)
+    by_way = {record.way: record for record in records}
+    assert winner == "latent search"
+    assert by_way["latent search"].hits.mean > by_way["nearest known"].hits.mean
+    known = ~np.isnan(known_values(bars.test, "volume"))
+    assert (
+        by_way["nearest known"].hits.n <= known.sum() and by_way["nearest known"].evaluations == 0
+    )
+    assert by_way["conditional mean"].abstained == 1 and by_way["conditional mean"].evaluations == 0
+
+
+def test_a_conditional_model_answers_for_the_centres_and_the_best_of_its_draws_is_taken(bars):
+    sizes = designs_of(bars.train)
+    table = dict(zip(("a", "b", "c"), sizes.T, strict=True))
+    config = DataConfig(condition=("length",), split_seed=1)
+    data = read({**table, "length": sizes.sum(1)}, config)
+    np.testing.assert_allclose(
+        known_values(data.train, "length"), designs_of(data.train).sum(1), rtol=1e-6
+    )
+    vae = build_vae(ModelConfig(latent_dim=2, likelihood="gaussian", hidden=(8,)), data.schema)
+    finder = TargetFinder(data.train, measure, model=vae, tries=6)
+    _, mean, best, _ = finder.find((TARGETS[1],))
+    given = {"length": 6.2}
+    by_hand = Model(vae).decode(np.zeros((1, 2)), given=given)[0]
+    np.testing.assert_allclose(mean.design, by_hand, rtol=1e-6)
+    space = space_of(vae, data.train, given=given)
+    draws = space.decode(space.sample(6, np.random.default_rng(0)))
+    np.testing.assert_allclose(best.got["length"], min(draws.sum(1), key=lambda y: abs(y - 6.2)))
+    assert (mean.evaluations, best.evaluations, best.way) == (1, 6, "best of 6")
+
+
+def test_ways_that_cannot_answer_abstain_with_a_reason(bars, tmp_path):
+    digits = data_of("conditional", tmp_path)
+    model = model_of("conditional", digits)
+
+    def invalid(designs):
+        return {name: np.full(len(designs), np.nan) for name in ("volume", "length")}
+
+    _, mean, _, search = TargetFinder(bars.train, invalid, model=model).find(TARGETS)
+    assert mean.design is None and mean.reason == "no model is conditioned on length, volume"
+    assert search.design is None and search.reason == "every design was invalid"
+    assert search.evaluations == 8 and search.miss == np.inf
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("volume", "form name=low..high; got volume"),
+        ("volume=3", "form name=low..high"),
+        ("volume=3..3", "to a greater one; got 3 to 3"),
+        ("volume=a..3", "form name=low..high"),
+    ],
+)
+def test_a_target_that_is_none_is_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        Target.of(text)
+
+
+def test_a_response_that_is_not_known_is_refused(bars):
+    with pytest.raises(ValueError, match=r"mass.? is not"):
+        TargetFinder(bars.train, measure).find((Target("mass", 1.0, 2.0),))
