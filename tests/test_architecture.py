@@ -163,7 +163,14 @@ def test_no_table_holds_a_sampler_without_a_name():
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-EXTRAS = {"hdf5.py": "hdf5", "hub.py": "hub", "onnx.py": "onnx", "serving.py": "serve"}
+EXTRAS = {
+    "bayesian.py": "design",
+    "evolution.py": "design",
+    "hdf5.py": "hdf5",
+    "hub.py": "hub",
+    "onnx.py": "onnx",
+    "serving.py": "serve",
+}
 """The modules that may import what an extra brings."""
 
 

@@ -229,6 +229,11 @@ class PoolSpace(PCASpace):
 
     designs: Array
 
+    @property
+    def points(self) -> Array:
+        """All points that there are, (N, dim)."""
+        return self.codes
+
     def nearest(self, z: Array) -> Array:
         """Numbers of the known designs that points (n, dim) stand for, (n,), among `designs`."""
         from scipy.spatial.distance import cdist  # here, for it takes a tenth of a second

@@ -1,0 +1,84 @@
+"""CMA-ES: the only importer of cma."""
+
+import math
+from typing import Any
+
+import cma
+import numpy as np
+
+from variform.design.request import Request, Searched
+from variform.design.told import penalised, violation_scale
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_START_DRAWS = 1000
+
+
+class Noise:
+    """N(0, 1) from a generator that can be changed: what cma calls in place of NumPy's global one."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+
+    def __call__(self, *shape: int) -> Array:
+        """Draws of some shape."""
+        return self.rng.standard_normal(shape)
+
+
+def generation_size(dim: int) -> int:
+    r"""The customary number of points, $4 + \lfloor 3 \ln d \rfloor$.
+
+    Example:
+        >>> generation_size(10)
+        10
+    """
+    return 4 + math.floor(3 * math.log(dim))
+
+
+def strategy_in(space: Searched, noise: Noise) -> cma.CMAEvolutionStrategy:
+    """CMA-ES before the first answer: the mean and the standard deviations of draws of the space's own law.
+
+    It stays within the box, and sides of the box without length are left out.
+
+    Args:
+        space: Where points are looked for.
+        noise: All the draws that it will make.
+    """
+    low, high = space.box
+    draws = space.sample(_START_DRAWS, np.random.default_rng(0)).clip(low, high)
+    free = low < high
+    options = {
+        "bounds": [low[free], high[free]],
+        "CMA_stds": draws[:, free].std(0),
+        "popsize": generation_size(space.dim),
+        "randn": noise,
+        "seed": math.nan,  # NumPy's global state stays as it is
+        "verbose": -9,
+    }
+    return cma.CMAEvolutionStrategy(draws[:, free].mean(0), 1.0, options)
+
+
+def next_points(request: Request) -> Array:
+    """Draws of the law that CMA-ES has after the batches told, which are of one objective.
+
+    Batches are joined until they make a generation; one of which no point is valid teaches nothing and is left out.
+
+    Reference:
+        Hansen and Ostermeier (2001).
+    """
+    told = request.told
+    low, high = request.space.box
+    free = low < high
+    noise = Noise(np.random.default_rng(0))
+    strategy = strategy_in(request.space, noise)
+    seen = np.zeros(len(told), bool)
+    for generation in told.generations(generation_size(request.space.dim)):
+        seen |= np.isin(told.batch, generation.batch)
+        if generation.is_valid.any():
+            strategy.ask(len(generation))
+            scale = violation_scale(told.take(seen))
+            strategy.tell(list(generation.z[:, free]), penalised(generation, scale).tolist())
+    noise.rng = request.stream
+    points = np.tile(low, (request.count, 1))
+    points[:, free] = strategy.ask(request.count)
+    return points

@@ -1,0 +1,135 @@
+"""Which points of a space to evaluate next: a pure function of what was told and a seed, so stops change nothing."""
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from variform.design.request import Request, Searched
+from variform.design.told import Told
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+Optimiser = Literal["random", "pool", "cma", "gp"]
+
+_CANDIDATES = 2000
+_ENOUGH = 2  # valid points, from which a response can be said to vary
+
+
+def propose(
+    optimiser: Optimiser,
+    space: Searched,
+    told: Told,
+    count: int,
+    *,
+    seed: int,
+    pending: Array | None = None,
+    reference: Array | None = None,
+) -> Array:
+    """The points to evaluate next.
+
+    The same rows told, in any order, and the same seed give the same points in every bit, for nothing is kept.
+
+    - random: draws of the space's own law.
+    - gp: Gaussian processes of every response, the noisy expected improvement of the best feasible objective (BoTorch's
+      qLogNEI) or, of several objectives, of the hypervolume (qLogNEHVI). Constraints are responses too, and so is
+      whether a point is valid. Before two points are valid, draws of the space's own law.
+    - pool: the same among so many points: those of a pool that were not proposed yet, at most 2,000 drawn anew each
+      time, else as many draws of the space's own law.
+    - cma: CMA-ES of one objective, its state rebuilt from the batches told. Infeasible and invalid points rank behind
+      the feasible ones, by the rule of `penalised`.
+
+    Args:
+        optimiser: One of the above.
+        space: Where points are looked for.
+        told: What was answered so far.
+        count: How many points.
+        seed: Of all draws, together with the number of points that are told or pending.
+        pending: Points, (p, d), that were proposed and not yet answered.
+        reference: (m,): of several objectives the values that a design must be better than to count, as objectives are
+            told. By default a tenth of their range beyond the worst values on the Pareto set.
+
+    Returns:
+        (count, d); of a pool fewer where fewer are left.
+
+    Raises:
+        ValueError: for a count below 1, several objectives told to cma, and a package that is missing.
+
+    Example:
+        >>> class Square:
+        ...     dim, box = 2, (np.zeros(2), np.ones(2))
+        ...     def sample(self, count, rng):
+        ...         return rng.random((count, 2))
+        >>> propose("random", Square(), Told.nothing(2), 3, seed=0).shape
+        (3, 2)
+    """
+    if count < 1:
+        raise ValueError(f"`count` must be 1 or more, got {count}; ask for at least one point.")
+    if optimiser not in get_args(Optimiser):
+        known = ", ".join(get_args(Optimiser))
+        raise ValueError(f"`optimiser` must be one of {known}, got {optimiser!r}; choose one.")
+    if pending is None:
+        pending = np.empty((0, space.dim))
+    stream = np.random.default_rng([seed, len(told) + len(pending)])
+    request = Request(space, told.ordered(), count, stream, pending, reference)
+    return _PROPOSERS[optimiser](request)
+
+
+def _random(request: Request) -> Array:
+    left = request.points_left(request.count)
+    return request.sample() if left is None else left
+
+
+def _pool(request: Request) -> Array:
+    points = request.points_left(_CANDIDATES)
+    if points is None:
+        points = request.space.sample(_CANDIDATES, request.stream)
+    bayesian = _bayesian("pool")
+    if request.told.is_valid.sum() < _ENOUGH or len(points) <= request.count:
+        return points[: request.count]
+    return bayesian.best_of(points, request)
+
+
+def _gp(request: Request) -> Array:
+    if hasattr(request.space, "points"):
+        return _pool(request)
+    bayesian = _bayesian("gp")
+    if request.told.is_valid.sum() < _ENOUGH:
+        return request.sample()
+    return bayesian.best_in_box(request)
+
+
+def _cma(request: Request) -> Array:
+    objectives = request.told.objectives.shape[1]
+    if objectives != 1:
+        raise ValueError(
+            f"the `optimiser` cma takes one objective, got {objectives}; use gp, or make constraints of all but one."
+        )
+    try:
+        from variform.design import evolution
+    except ModuleNotFoundError as error:
+        raise _missing("cma", error) from error
+    return evolution.next_points(request)
+
+
+_PROPOSERS: dict[Optimiser, Callable[[Request], Array]] = {
+    "random": _random,
+    "pool": _pool,
+    "cma": _cma,
+    "gp": _gp,
+}
+
+
+def _bayesian(optimiser: Optimiser) -> Any:
+    try:
+        from variform.design import bayesian
+    except ModuleNotFoundError as error:
+        raise _missing(optimiser, error) from error
+    return bayesian
+
+
+def _missing(optimiser: Optimiser, error: ModuleNotFoundError) -> ValueError:
+    return ValueError(
+        f"the `optimiser` {optimiser} needs the packages of the extra design; {error.name} is missing. Use"
+        " pip install 'variform[design]'."
+    )

@@ -1,0 +1,210 @@
+"""What was evaluated so far, in the one form that every optimiser takes, and which of it is best."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Told:
+    """The answers to n points of a space of d dimensions: m objectives and c constraints each.
+
+    An invalid point, one whose evaluation gave no number or said no, may have anything as objectives and violations. A
+    point counts as invalid too where a number of it is not finite.
+
+    Args:
+        z: The points, (n, d).
+        objectives: (n, m), to be minimised.
+        violations: (n, c): by how much a constraint is missed; 0 or less where it holds.
+        valid: (n,) of bool.
+        batch: (n,) of int: with which proposal a point was asked for, from 0.
+
+    Raises:
+        ValueError: where the numbers of rows differ, or a point is not finite.
+
+    Example:
+        >>> told = Told.of([[0.0], [1.0], [2.0]], [[3.0], [1.0], [np.nan]], violations=[[-1.0], [0.5], [0.0]])
+        >>> told.is_valid.tolist(), told.is_feasible.tolist()
+        ([True, True, False], [True, False, False])
+    """
+
+    z: Array
+    objectives: Array
+    violations: Array
+    valid: Array
+    batch: Array
+
+    def __post_init__(self) -> None:
+        rows = {field.name: len(getattr(self, field.name)) for field in fields(self)}
+        if len(set(rows.values())) > 1:
+            raise ValueError(
+                f"every field of what is told must have one row a point, and they have {rows}; leave none out."
+            )
+        if not np.isfinite(self.z).all():
+            raise ValueError(
+                "the points `z` must be finite, and some are not; tell only points that were proposed, and mark those"
+                " that could not be evaluated as not `valid`."
+            )
+
+    @classmethod
+    def of(
+        cls, z: Any, objectives: Any, *, violations: Any = None, valid: Any = None, batch: Any = 0
+    ) -> "Told":
+        """From whatever NumPy takes; by default without constraints, all valid and of one batch."""
+        count = len(z)
+        if violations is None:
+            violations = np.empty((count, 0))
+        if valid is None:
+            valid = True
+        return cls(
+            np.asarray(z, float),
+            _columns(objectives),
+            _columns(violations),
+            np.broadcast_to(np.asarray(valid, bool), count),
+            np.broadcast_to(np.asarray(batch, int), count),
+        )
+
+    @classmethod
+    def nothing(cls, dim: int, objectives: int = 1, constraints: int = 0) -> "Told":
+        """Before the first answer.
+
+        Example:
+            >>> len(Told.nothing(10))
+            0
+        """
+        return cls(
+            np.empty((0, dim)),
+            np.empty((0, objectives)),
+            np.empty((0, constraints)),
+            np.empty(0, bool),
+            np.empty(0, int),
+        )
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+    @property
+    def is_valid(self) -> Array:
+        """Which points were evaluated and have finite numbers only, (n,)."""
+        numbers = np.concatenate([self.objectives, self.violations], axis=1)
+        return self.valid & np.isfinite(numbers).all(1)
+
+    @property
+    def is_feasible(self) -> Array:
+        """Which points are valid and hold every constraint, (n,)."""
+        return self.is_valid & (self.violations <= 0).all(1)
+
+    def take(self, rows: Array) -> "Told":
+        """Some of the rows, by number or by a mask."""
+        return replace(
+            self, **{field.name: getattr(self, field.name)[rows] for field in fields(self)}
+        )
+
+    def joined(self, later: "Told") -> "Told":
+        """These rows, then those."""
+        columns = {
+            field.name: np.concatenate([getattr(self, field.name), getattr(later, field.name)])
+            for field in fields(self)
+        }
+        return Told(**columns)
+
+    def ordered(self) -> "Told":
+        """The same rows in an order that does not depend on the one in which answers came in.
+
+        Example:
+            >>> Told.of([[2.0], [1.0]], [0.0, 0.0]).ordered().z.tolist()
+            [[1.0], [2.0]]
+        """
+        last_key_first = [*self.violations.T, *self.objectives.T, *self.z.T[::-1], self.batch]
+        return self.take(np.lexsort(last_key_first))
+
+    def generations(self, least: int) -> Iterator["Told"]:
+        """Whole batches in their order, joined until they have `least` rows; what is left over at the end is not given.
+
+        Example:
+            >>> told = Told.of(np.zeros((5, 1)), np.zeros(5), batch=[0, 0, 1, 1, 2])
+            >>> [len(part) for part in told.generations(3)]
+            [4]
+        """
+        waiting = np.zeros(len(self), bool)
+        for batch in np.unique(self.batch):
+            waiting |= self.batch == batch
+            if waiting.sum() >= least:
+                yield self.take(waiting)
+                waiting[:] = False
+
+
+def _columns(values: Any) -> Array:
+    """One number a row becomes a column."""
+    values = np.asarray(values, float)
+    return values[:, None] if values.ndim == 1 else values
+
+
+def penalised(told: Told, scale: Array) -> Array:
+    r"""One number to minimise for every point of one objective, by the one rule that all of them are under.
+
+    A feasible point has its objective. An infeasible one has the worst objective of a feasible point, plus the sum of
+    its violations v over their scales s: $f = \max_{feasible} f + \sum_c \max(v_c, 0) / s_c$ (Deb, 2000). An invalid
+    point is 1 worse than the worst of the others: its violations are not known.
+
+    Args:
+        told: The points; of several objectives the first counts.
+        scale: (c,): what one violation of each kind is measured by.
+
+    Returns:
+        (n,), finite.
+
+    Example:
+        >>> told = Told.of([[0], [1], [2]], [3.0, 1.0, np.nan], violations=[[0.0], [0.5], [0.0]])
+        >>> penalised(told, np.array([0.25])).tolist()
+        [3.0, 5.0, 6.0]
+    """
+    feasible, valid = told.is_feasible, told.is_valid
+    values = np.zeros(len(told))
+    values[feasible] = told.objectives[feasible, 0]
+    worst = values[feasible].max(initial=-np.inf)
+    if not feasible.any():
+        worst = 0.0
+    missed = valid & ~feasible
+    values[missed] = worst + (told.violations[missed].clip(0) / scale).sum(1)
+    values[~valid] = values[valid].max(initial=worst) + 1
+    return values
+
+
+def violation_scale(told: Told) -> Array:
+    """What violations are measured by: the median of those above 0 among valid points, (c,); 1 where there is none.
+
+    Example:
+        >>> violation_scale(Told.of([[0], [1], [2]], [0, 0, 0], violations=[[-9.0], [4.0], [2.0]]))
+        array([3.])
+    """
+    violations = told.violations[told.is_valid]
+    above = np.where(violations > 0, violations, np.nan)
+    scale = np.ones(above.shape[1])
+    known = np.isfinite(above).any(0)
+    scale[known] = np.nanmedian(above[:, known], axis=0)
+    return scale
+
+
+def non_dominated(objectives: Array) -> Array:
+    """The Pareto set: which rows no other row beats, that is, is nowhere worse than and somewhere better.
+
+    Args:
+        objectives: (n, m), to be minimised.
+
+    Returns:
+        (n,) of bool; of equal rows all or none.
+
+    Example:
+        >>> non_dominated(np.array([[1, 3], [2, 2], [2, 3], [3, 1]])).tolist()
+        [True, True, False, True]
+    """
+    kept = np.ones(len(objectives), bool)
+    for row, values in enumerate(objectives):
+        beaten_by = (objectives <= values).all(1) & (objectives < values).any(1)
+        kept[row] = not beaten_by.any()
+    return kept
