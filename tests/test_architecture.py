@@ -165,6 +165,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = {
     "bayesian.py": "design",
+    "drawings.py": "cad",
     "evolution.py": "design",
     "hdf5.py": "hdf5",
     "hub.py": "hub",

@@ -15,9 +15,9 @@ from sklearn.decomposition import PCA
 from variform import DataConfig, read
 from variform.data.constraints import Constraint
 from variform.data.findings import find
+from variform.data.outlines import as_outlines
 from variform.data.sources.source import Source
 from variform.faces import cli
-from variform.pages.findings import as_outlines
 from variform.runs.inspections import FILES, look
 
 # --- rules --------------------------------------------------------------------------------------------------------

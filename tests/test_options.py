@@ -61,11 +61,12 @@ def test_a_field_becomes_an_option_and_nothing_else_does(sentence, expected):
 
 
 def test_every_option_of_every_command_is_known():
-    names = {name for part in options.RunConfig().parts for name in vars(part)}
+    parts = (*options.RunConfig().parts, options.DrawingConfig())
+    names = {name for part in parts for name in vars(part)}
     for command in (*commands.COMMANDS.values(), latent_dim):
         parameters = inspect.signature(command).parameters.values()
         own = {
             parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY
         }
-        names |= own - {"model", "train", "evaluation"}
+        names |= own - {"model", "train", "evaluation", "drawing"}
     assert names == options.NAMES

@@ -122,9 +122,20 @@ def generate(
         tidy: As of `decode`.
         seed: Seed of the draws.
     """
+    z = prior_points(vae, count, seed=seed)
+    return decode(vae, z, context=context, draw=draw, tidy=tidy, seed=seed + 1)
+
+
+def prior_points(vae: VAE, count: int, *, seed: int = 0) -> Array:
+    """Draws from the prior, (count, latent_dim): those that `generate` decodes with the next seed.
+
+    Args:
+        vae: The model.
+        count: How many.
+        seed: Seed of the draws.
+    """
     with seeded(seed), evaluating(vae):
-        z = vae.latent_prior().sample(torch.Size((count,)))
-    return decode(vae, z.cpu().numpy(), context=context, draw=draw, tidy=tidy, seed=seed + 1)
+        return vae.latent_prior().sample(torch.Size((count,))).cpu().numpy()
 
 
 def remarks(schema: Schema, raw: Array, *, least: float = 0.0) -> list[str]:

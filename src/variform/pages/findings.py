@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from variform.config.units import name_and_unit, titled
 from variform.config.words import counted
 from variform.data.findings import ColumnFindings, Findings
+from variform.data.outlines import as_outlines
 from variform.pages.report import Table
 from variform.pages.style import (
     BLUE,
@@ -43,103 +44,9 @@ _HEADS = (
     "column", "unit", "kind", "role", "gaps", "distinct", "least", "median", "greatest", "one exact value",
     "active where", "far out",
 )  # fmt: skip
-_LEAST_POINTS = 8
-_CLOSED = 0.1  # of the extent, between the ends of an outline
-_MEET = 0.25  # of the greatest distance of two sides, at their ends
-_BREAK = 3  # times the bends beside it
-_CROSS = 0.1  # of the places, or of the rows
-_LEAST_AREA = 0.02  # of a circle's of the same length: what is thinner is a line
 
 
 # ── Rows ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def as_outlines(values: Array, columns: Sequence[str] = ()) -> Array | None:
-    """Rows of coordinates as closed curves (N, points, 2), None where they are no outlines of one kind.
-
-    Coordinates may stand as x1, y1, x2, y2, ..., as all x and then all y, or as the heights of an upper and a lower
-    side at the same places, which are then drawn over their number. They are taken so where most rows begin where they
-    end, enclose an area, and the names of the columns do not say otherwise.
-
-    Args:
-        values: (N, D).
-        columns: Their names.
-
-    Example:
-        >>> angle = np.linspace(0, 2 * np.pi, 41)
-        >>> circles = np.stack([np.cos(angle), np.sin(angle)], 1)[None] * np.array([1.0, 2.0])[:, None, None]
-        >>> as_outlines(circles.reshape(2, -1)).shape, as_outlines(np.sort(circles.reshape(2, -1))) is None
-        ((2, 41, 2), True)
-    """
-    width = values.shape[1]
-    half = width // 2
-    if width % 2 or half < _LEAST_POINTS or np.isnan(values).any():
-        return None
-    interleaved = values.reshape(len(values), half, 2)
-    blocks = np.stack([values[:, :half], values[:, half:]], 2)
-    stems = [re.sub(r"\d+(?:\.\d+)?", "", name).strip(" _-").lower() for name in columns]
-    stems = stems or ["column"]
-    layouts = []
-    if sorted(set(stems)) == ["x", "y"]:
-        is_alternating = stems[::2].count(stems[0]) == half
-        layouts = [interleaved] if is_alternating else [blocks]
-    elif not any(stems):
-        return None  # names that are numbers are places on an axis
-    elif (sides := _of_two_sides(values, is_said=len(set(stems)) == 2)) is not None:
-        return sides
-    else:
-        by_lag = [np.abs(values[:, lag:] - values[:, :-lag]).mean() for lag in (1, 2)]
-        if by_lag[0] > _BREAK * by_lag[1]:
-            layouts = [interleaved]
-        elif _breaks(np.median(np.abs(np.diff(values)), 0), half - 1, half):
-            layouts = [blocks]
-    closed = [layout for layout in layouts if _are_closed(layout)]
-    return closed[0] if closed else None
-
-
-def _are_closed(points: Array) -> bool:
-    """Whether most of these curves (N, points, 2) end where they begin and enclose an area."""
-    extent = np.ptp(points, 1).max(1) + 1e-300
-    gap = np.linalg.norm(points[:, 0] - points[:, -1], axis=1)
-    x, y = points[..., 0], points[..., 1]
-    area = 0.5 * np.abs((x * np.roll(y, -1, 1) - y * np.roll(x, -1, 1)).sum(1))
-    steps = np.linalg.norm(points - np.roll(points, -1, 1), axis=2)
-    roundness = 4 * math.pi * area / (np.square(steps.sum(1)) + 1e-300)
-    is_smooth = steps[:, :-1].max(1) < 0.5 * extent
-    is_outline = (gap < _CLOSED * extent) & (roundness > _LEAST_AREA) & is_smooth
-    return bool(is_outline.mean() > 0.5)
-
-
-def _breaks(change: Array, first: int, stop: int) -> bool:
-    """Whether the changes from column to column between two places are far greater than those beside them."""
-    beside = np.concatenate([change[max(0, first - 5) : first], change[stop : stop + 5]])
-    return bool(change[first:stop].max() > _BREAK * np.median(beside))
-
-
-def _of_two_sides(values: Array, *, is_said: bool) -> Array | None:
-    """Outlines of the heights of two sides, which meet at both ends, hardly cross, and break in the middle.
-
-    Where the names of the columns say that there are two sides, the second may run backwards.
-    """
-    half = values.shape[1] // 2
-    upper, lower = values[:, :half], values[:, half:]
-    bend = np.median(np.abs(np.diff(values, 2, axis=1)), 0)
-    others = [lower] if is_said or _breaks(bend, half - 2, half) else []
-    if is_said:
-        others.append(lower[:, ::-1])
-    place = np.linspace(0, 1, half)
-    for other in others:
-        apart = upper - other
-        thickness = np.abs(apart).max(1) + 1e-300
-        ends = np.maximum(np.abs(apart[:, 0]), np.abs(apart[:, -1]))
-        inside = apart[:, 1:-1]
-        one_side = np.maximum((inside >= 0).mean(1), (inside <= 0).mean(1))
-        is_outline = (ends < _MEET * thickness) & (one_side > 1 - _CROSS)
-        if is_outline.mean() > 1 - _CROSS:
-            x = np.concatenate([place, place[::-1]])
-            y = np.concatenate([upper, other[:, ::-1]], 1)
-            return np.stack([np.broadcast_to(x, y.shape), y], 2)
-    return None
 
 
 def plot_outlines(outlines: Array, names: Sequence[str], *, title: str, note: str = "") -> Figure:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from variform.config.choices import SAMPLER_WORDS, SamplerKind
-from variform.faces.cli.options import Flag, Option
+from variform.config.drawing import DrawingConfig
+from variform.faces.cli.options import DrawingOptions, Flag, Option
 from variform.faces.cli.output import (
     contexts_of,
     datasets_of,
@@ -40,6 +41,7 @@ def generate(
     temperature: Annotated[float, Option] = 1.0,
     draw: Annotated[bool, Flag] = False,
     seed: Annotated[int, Option] = 0,
+    drawing: DrawingOptions = DrawingConfig(),
 ) -> None:
     """New data: z from the model's prior or a fitted sampler, then the mean of p(x|z).
 
@@ -47,12 +49,14 @@ def generate(
 
     Examples: `variform generate runs/demo --count 100 --out new_digits/`,
     `variform generate runs/demo --sampler gmm --temperature 0.8`,
-    `variform generate runs/conditional --given label=3`
+    `variform generate runs/conditional --given label=3`,
+    `variform generate runs/foils --count 5 --stations x.csv --out foils.dat`
 
     Args:
         run: Folder of a run.
         count: How many.
-        out: A .npy file, a .csv file (tables), or a new folder for PNG files (images).
+        out: A .npy file, a .csv file (tables), a new folder for PNG files (images), or of outlines .dat, .svg, .stl or
+            .dxf: one of these is a file, several are files in a folder without the suffix.
         given: What a conditional model is conditioned on, as name=value; by default the values of random training rows.
         sampler: What z is drawn from: the model's `prior`, or one that `variform sampler` fitted.
         temperature: Factor of the standard deviation with which z is drawn about the sampler's mean, or about the means
@@ -70,8 +74,19 @@ def generate(
         opened = opened_run(run)
         context = contexts_of(opened, given, count, seed)
         vae = with_sampler(opened, sampler, temperature)
-        values = exploration.generate(vae, count, context=context, draw=draw, tidy=False, seed=seed)
-        write_output(opened, out or default_output(opened, "generated"), values, context)
+        points = exploration.prior_points(vae, count, seed=seed)
+        values = exploration.decode(
+            vae, points, context=context, draw=draw, tidy=False, seed=seed + 1
+        )
+        write_output(
+            opened,
+            out or default_output(opened, "generated"),
+            values,
+            context,
+            drawing=drawing,
+            points=points,
+            seed=seed,
+        )
 
 
 def sampler(
@@ -204,6 +219,7 @@ def decode(
     given: Annotated[tuple[str, ...], Option] = (),
     draw: Annotated[bool, Flag] = False,
     seed: Annotated[int, Option] = 0,
+    drawing: DrawingOptions = DrawingConfig(),
 ) -> None:
     """Turn latent points into data.
 
@@ -213,7 +229,8 @@ def decode(
         run: Folder of a run.
         latents: A .csv or .npy file with one column per latent dimension, or what `encode` wrote: of a .csv file the
             columns z1, z2, ... are taken, where it has all of them.
-        out: A .npy file, a .csv file (tables), or a new folder for PNG files (images).
+        out: A .npy file, a .csv file (tables), a new folder for PNG files (images), or of outlines .dat, .svg, .stl or
+            .dxf: one of these is a file, several are files in a folder without the suffix.
         given: What a conditional model is conditioned on, as name=value; by default the values of random training rows.
         draw: Draw from p(x|z) instead of taking its mean.
         seed: Seed of the draws.
@@ -233,7 +250,15 @@ def decode(
         values = exploration.decode(
             opened.vae, points, context=context, draw=draw, tidy=False, seed=seed
         )
-        write_output(opened, out or default_output(opened, "decoded"), values, context)
+        write_output(
+            opened,
+            out or default_output(opened, "decoded"),
+            values,
+            context,
+            drawing=drawing,
+            points=points,
+            seed=seed,
+        )
 
 
 def reconstruct(

@@ -13,6 +13,7 @@ from cyclopts import Group, Parameter
 
 from variform.config.checks import converted
 from variform.config.data import DataConfig
+from variform.config.drawing import DrawingConfig
 from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.config.toml import from_toml, to_option
@@ -26,12 +27,14 @@ TrainOptions = Annotated[TrainConfig, Parameter(name="*", group=Group("Training"
 EvaluationOptions = Annotated[
     EvaluationConfig | None, Parameter(name="*", group=Group("Evaluation", sort_key=4))
 ]
+DrawingOptions = Annotated[DrawingConfig, Parameter(name="*", group=Group("Outlines", sort_key=5))]
 Option = Parameter(group=Options)
 Flag = Parameter(group=Options, negative="")
 
 NAMES = frozenset(
     {
         *(field.name for part in RunConfig().parts for field in dataclasses.fields(part)),
+        *(field.name for field in dataclasses.fields(DrawingConfig)),
         *(
             "config",
             "count",

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console
 from rich.table import Table
 
+from variform.config.drawing import DrawingConfig
+from variform.config.words import counted
 from variform.faces.cli.options import in_options
 from variform.system.files import to_json
 from variform.system.locks import held
@@ -164,16 +166,19 @@ def default_output(run: "Run", name: str) -> Path:
 
 
 def write_output(
-    run: "Run", path: Path, values: Any, context: Any = None, *, rows: Any = None, quiet: bool = False
+    run: "Run", path: Path, values: Any, context: Any = None, *, rows: Any = None, quiet: bool = False,
+    drawing: DrawingConfig | None = None, points: Any = None, seed: int | None = None,
 ) -> None:  # fmt: skip
     """Write data in the user's own units in the form that the path asks for, with what a conditional model was given.
 
     Images that are made of `rows` have the names of these. Rows of a table that are not tidy yet become so, and what
-    that changes is said.
+    that changes is said. Outlines become drawings where a `drawing` says how, with their latent `points` and the `seed`
+    in a file of provenance.
     """
     import torch
 
     from variform.evaluation import exploration
+    from variform.export.drawings import DRAWINGS
     from variform.export.rows import (
         context_cells,
         image_files,
@@ -187,6 +192,16 @@ def write_output(
     remarks = exploration.remarks(schema, values)
     values = schema.tidy(torch.from_numpy(values)).numpy()
     cells = ((), ()) if context is None else context_cells(schema, context.expand(len(values), -1))
+    if drawing is not None and path.suffix in DRAWINGS:
+        from variform.runs.handing import hand_over_designs
+
+        written = hand_over_designs(
+            run, values, path, drawing=drawing, points=points, seed=seed, context=context
+        )
+        print_warnings(written.warnings())
+        say(f"{counted(written.designs, 'outline')}: {written.path}")
+        say(f"Where they come from: {written.provenance}")
+        return
     if path.suffix == ".csv" and (schema.kinds or (schema.conditions and schema.kind == "table")):
         write_table(path, values, schema, cells)
     elif path.suffix:

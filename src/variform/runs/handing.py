@@ -1,0 +1,103 @@
+"""Designs of a run for other programs, with where they come from."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from variform.config.drawing import DrawingConfig
+from variform.data.reading import read_points
+from variform.design.handover import HandedOver, Origin, export_designs
+from variform.design.neighbours import Neighbours
+from variform.export.rows import context_cells
+from variform.runs.folder import Run, schema_of
+from variform.runs.records import read_data
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def hand_over_designs(
+    run: Run,
+    designs: Array,
+    path: str | Path,
+    *,
+    drawing: DrawingConfig = DrawingConfig(),
+    names: Sequence[str] = (),
+    space: str = "latent",
+    points: Array | None = None,
+    seed: int | None = None,
+    context: Tensor | None = None,
+    responses: Mapping[str, Array] | None = None,
+    flags: Sequence[Sequence[str]] = (),
+) -> HandedOver:
+    """Write designs that came from a run, and beside them the run, their points and their nearest known designs.
+
+    Args:
+        run: The run, by whose data the known designs are.
+        designs: (n, *shape), in the user's units.
+        path: As of `export_designs`, and so are `names`.
+        drawing: What outlines need.
+        space, points, seed, responses, flags: As of `Origin`.
+        context: What a conditional model was given, (n, context_dim) or (context_dim,).
+
+    Raises:
+        FileExistsError, ValueError: as `export_designs`.
+    """
+    schema = schema_of(run.vae)
+    neighbours, notes = None, []
+    try:
+        splits = run.data()
+        neighbours = Neighbours(splits.train, splits.test)
+    except (ValueError, OSError) as error:
+        notes.append(f"the nearest known designs cannot be said: {error}")
+    given = ((), ())
+    if context is not None:
+        given = context_cells(schema, context.expand(len(designs), -1))
+    origin = Origin(
+        made_by=_identity(run.folder),
+        space=space,
+        points=points,
+        seed=seed,
+        responses=responses or {},
+        given=given,
+        neighbours=neighbours,
+        flags=flags,
+        notes=notes,
+    )
+    return export_designs(
+        designs,
+        path,
+        schema=schema,
+        names=names,
+        stations=None if drawing.stations is None else _stations(drawing.stations),
+        unit=drawing.unit,
+        depth=drawing.depth,
+        origin=origin,
+    )
+
+
+def _stations(path: str) -> Array:
+    """The places in a file: an array, a row or a column of numbers, or the column x of a table."""
+    if Path(path).suffix == ".npy" and Path(path).is_file():
+        values = np.load(path, allow_pickle=False)
+    else:
+        values = read_points(path, ["x"])
+    is_line = max(values.shape, default=0) == values.size
+    if not is_line or values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        raise ValueError(
+            f"`stations` must be one row or one column of finite numbers, or a table with a column x; {path} holds the "
+            f"shape {values.shape} of {values.dtype}. Give another file."
+        )
+    return values.ravel().astype(np.float64)
+
+
+def _identity(folder: Path) -> dict[str, str]:
+    """Which run made something: its name, the SHA-256 of its model file, and the fingerprint of its data."""
+    identity = {"run": folder.resolve().name}
+    identity["model"] = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    if (folder / "data.json").is_file():
+        identity["data"] = read_data(folder / "data.json")["fingerprint"]
+    return identity
