@@ -144,6 +144,9 @@ def test_every_help_answers_without_torch(capsys):
         *([name, "--help"] for name in COMMANDS),
         ["study", "--help"],
         ["study", "latent-dim", "--help"],
+        ["design", "--help"],
+        ["design", "ask", "--help"],
+        ["design", "tell", "--help"],
     ]
     for call in calls:
         assert cli.run(call) == 0

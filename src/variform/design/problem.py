@@ -125,6 +125,7 @@ class Problem:
             By default the one that the surrogate table recommends, else the latent space of the run, else `pca`.
         beside: What gets the same budget and seeds to compare with: spaces, and `random` draws. By default `pca`,
             `raw`, `pool` and `random` if an evaluation takes less than a second.
+        given: What a conditional model is given, a value for each of its conditions.
         distance: How far designs are at least apart that count as distinct, as the root mean square over the columns;
             by default the median distance of known designs from their nearest neighbour.
 
@@ -154,6 +155,7 @@ class Problem:
     optimiser: Optimiser = "cma"
     spaces: tuple[str, ...] = ()
     beside: tuple[str, ...] | None = None
+    given: dict[str, Any] = field(default_factory=dict)
     distance: Positive | None = None
 
     def __post_init__(self) -> None:

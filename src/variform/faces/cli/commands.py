@@ -23,6 +23,7 @@ from cyclopts import (
 )
 
 from variform.config.toml import to_dict
+from variform.faces.cli.design import design
 from variform.faces.cli.evaluate import compare, evaluate, info
 from variform.faces.cli.explore import draw, explore, serve
 from variform.faces.cli.generate import decode, encode, generate, impute, reconstruct, sampler
@@ -74,6 +75,8 @@ COMMANDS = {
 """In the order of `variform --help`; `study` stands after `compare`."""
 
 app.command(study)
+design.sort_key = 12.7
+app.command(design)
 study.command(latent_dim, name="latent-dim")
 for _place, (_name, _command) in enumerate(COMMANDS.items()):
     app.command(_command, name=_name, sort_key=_place)

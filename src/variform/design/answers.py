@@ -1,0 +1,191 @@
+"""A table of answers that a person filled in: rows in any order, some, and others of the user's own."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from variform.config.data import DataConfig
+from variform.config.words import counted, listed, quoted
+from variform.data.reading import read_rows
+from variform.data.schema import Schema
+from variform.data.sources.cells import Marks, as_texts
+from variform.data.sources.marks import with_marks
+from variform.data.sources.tables import table_of
+from variform.design.evaluators import Answer
+from variform.design.history import History, Own
+from variform.design.problem import Problem
+
+Array = NDArray[np.float64]
+
+_YES, _NO = ("", "1", "true", "yes", "valid"), ("0", "false", "no", "invalid")
+_SAME = 1e-4  # of the range of a column: what files round
+
+
+@dataclass
+class Answers:
+    """What a table says.
+
+    Attributes:
+        by_id: Answers of designs that were asked for.
+        own: Designs of the user's own, with their answers.
+        notes: What must be said of the rest, a sentence each.
+    """
+
+    by_id: dict[str, Answer] = field(default_factory=dict)
+    own: list[Own] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_answers(path: Path, problem: Problem, history: History, schema: Schema) -> Answers:
+    """The answers in a .csv file or another table with a column for each response.
+
+    A row belongs to the design whose id it has. One with another id, or none, or whose design was changed, is a design
+    of the user's own: it needs all columns of the data. A row without any response still waits; NaN, a word or a gap
+    beside other responses makes a design invalid, and so does `no` in a column `valid`, with the reason in a column
+    `reason`.
+
+    Args:
+        path: The file.
+        problem: Its responses are needed.
+        history: What was asked for.
+        schema: What designs are.
+
+    Raises:
+        ValueError: for what is no table, and one without a column for some response.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"answers must be a table; there is no file {path}. Check the path."
+        )
+    table, marks = _columns(path, problem.responses)
+    answers = Answers()
+    beside = {"id", "valid", "reason", *problem.responses, *schema.columns}
+    extra = tuple(name for name in table if name not in beside)
+    if extra:
+        answers.notes.append(
+            f"columns that the problem does not know are kept with the answers: {listed(extra)}"
+        )
+    count = len(next(iter(table.values())))
+    designs = _designs(table, schema, count)
+    waiting = 0
+    for row in range(count):
+        cells = {name: column[row] for name, column in table.items()}
+        if not any(cells[name] for name in problem.responses) and _is_yes(cells.get("valid", "")):
+            waiting += 1
+            continue
+        answer = _answer(cells, problem.responses, extra, marks)
+        _place(answers, cells.get("id", ""), answer, designs.get(row), history, schema)
+    if waiting:
+        answers.notes.append(
+            f"{counted(waiting, 'row')} without any response still wait; write NaN where there is no result"
+        )
+    return answers
+
+
+def _columns(path: Path, needed: Sequence[str]) -> tuple[dict[str, list[str]], Marks]:
+    """The cells of a table by column, as texts, and how its numbers are written."""
+    frame = table_of(path, DataConfig(), known=("id", *needed))
+    lacking = [name for name in needed if name not in frame.columns]
+    if lacking:
+        raise ValueError(
+            f"{path.name} must have a column for each response; {listed(lacking)} is not among "
+            f"{listed(frame.columns)}. Add it, or correct its name."
+        )
+    frame, _ = with_marks(frame, needed, DataConfig(thousands="none"))
+    table = {
+        name: as_texts(column).to_pylist()
+        for name, column in zip(frame.columns, frame.cells, strict=True)
+    }
+    if not frame.cells or not len(frame.cells[0]):
+        raise ValueError(f"{path.name} must have a row at least; it has none. Fill in answers.")
+    return {name: [text or "" for text in column] for name, column in table.items()}, frame.marks
+
+
+def _designs(table: Mapping[str, list[str]], schema: Schema, count: int) -> dict[int, Array]:
+    """The designs that stand in the rows of a table whose columns are all there, by the number of the row."""
+    if schema.kind != "table" or not set(schema.columns) <= set(table):
+        return {}
+    may_lack = any(schema.gaps) or bool(schema.rules)
+    filled = [
+        row for row in range(count) if may_lack or all(table[name][row] for name in schema.columns)
+    ]
+    if not filled:
+        return {}
+    cells = {name: [table[name][row] for row in filled] for name in schema.columns}
+    rows = read_rows(pa.table(cells), schema, name="the designs of the answers")
+    values = rows.raw.split(len(rows.raw))  # pyrefly: ignore
+    designs = np.concatenate([part.double().numpy() for part in values])
+    return dict(zip(filled, designs, strict=True))
+
+
+def _answer(
+    cells: Mapping[str, str], needed: Sequence[str], extra: Sequence[str], marks: Marks
+) -> Answer:
+    values = {name: _number(cells[name], marks) for name in (*needed, *extra)}
+    answer = Answer.of(values, needed)
+    if not _is_yes(cells.get("valid", "")):
+        return Answer(answer.responses, False, cells.get("reason") or "told to be invalid")
+    words = [
+        f"{name}: {cells[name]}" for name in needed if name not in answer.responses and cells[name]
+    ]
+    reason = cells.get("reason") or ", ".join(words) or answer.reason
+    return Answer(answer.responses, answer.valid, "" if answer.valid else reason)
+
+
+def _number(cell: str, marks: Marks) -> float:
+    try:
+        return float(cell.replace(marks.decimal, "."))
+    except ValueError:
+        return math.nan
+
+
+def _is_yes(cell: str) -> bool:
+    word = cell.strip().lower().removesuffix(".0")
+    if word not in (*_YES, *_NO):
+        raise ValueError(
+            f"the column valid must hold yes or no; it holds {quoted(cell)}. Write one of them, or leave it empty."
+        )
+    return word in _YES
+
+
+def _place(
+    answers: Answers, id: str, answer: Answer, design: Array | None, history: History, schema: Schema
+) -> None:  # fmt: skip
+    """Put the answer of a row where it belongs, or say why it belongs nowhere."""
+    asked = history.find(id) if id else None
+    if asked is not None and (design is None or _is_same(design, asked.repaired, schema)):
+        known = answers.by_id.get(id) or history.answers.get(id)
+        if known is None:
+            answers.by_id[id] = answer
+        elif (known.responses, known.valid) != (answer.responses, answer.valid):
+            answers.notes.append(
+                f"{id} has an answer already, which stays; the other one is left out"
+            )
+        return
+    who = f"the row of {quoted(id)}" if id else "a row without an id"
+    if design is None:
+        answers.notes.append(
+            f"{who} is left out: it was not asked for, and not all columns of a design stand in it"
+        )
+        return
+    if any(
+        np.array_equal(one.design, design, equal_nan=True) for one in (*history.own, *answers.own)
+    ):
+        return  # it was told before
+    number = 1 + len(history.own) + len(answers.own)
+    answers.own.append(Own(f"own-{number:04d}", design, answer))
+    why = "its design was changed" if asked is not None else "it was not asked for"
+    answers.notes.append(f"{who} is taken as a design of your own, own-{number:04d}: {why}")
+
+
+def _is_same(design: Array, asked: Array, schema: Schema) -> bool:
+    """Whether a design is the one that was asked for, but for the digits that a file has."""
+    spread = np.subtract(schema.high, schema.low)
+    gap = np.abs(design - asked)
+    is_near = gap <= _SAME * np.maximum(spread, np.abs(asked))
+    return bool(np.all(is_near | (np.isnan(design) & np.isnan(asked))))

@@ -1,0 +1,367 @@
+"""What a design study lays side by side: its searches, what the known designs reach, and which space is learnable."""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from variform.data.dataset import Dataset, Splits
+from variform.design.coding import designs_of
+from variform.design.evaluators import Answer, Evaluator
+from variform.design.history import Asked, told
+from variform.design.neighbours import Neighbours
+from variform.design.outcomes import Outcome, outcome
+from variform.design.problem import Problem
+from variform.design.spaces import Space, space_of
+from variform.design.study import CHEAP, Search, Study, missing_package
+from variform.design.surrogate import Fit, Surrogates, compare_surrogates
+from variform.design.told import Told, non_dominated
+from variform.evaluation import exploration
+from variform.evaluation.standard_error import Estimate
+
+Array = NDArray[np.float64]
+
+PCA_DIMS = (4, 6, 8, 10)
+LOOKED_AT_KNOWN = "known designs are looked at"
+"""What `Comparison.run` says when it is known what can be learned of responses."""
+BESIDE = ("pca", "raw", "pool", "random")
+_SECONDS = 60.0  # that known designs may take
+_MOST_KNOWN = 2_000
+_MOST_DISTANCES = 2_000  # rows of which a nearest neighbour is looked for
+
+
+@dataclass
+class Comparison:
+    """A study with the data it begins from: its spaces, and what stands beside the search.
+
+    Args:
+        study: The loop.
+        data: The known designs.
+        model: What has a latent space; None without a run.
+        neighbours: The known designs by their distance.
+        second: A second evaluator; None without.
+    """
+
+    study: Study
+    data: Splits
+    model: Any
+    neighbours: Neighbours
+    second: Evaluator | None = None
+    _spaces: dict[str, Space] = field(default_factory=dict)
+
+    @property
+    def problem(self) -> Problem:
+        """What is asked for."""
+        return self.study.problem
+
+    # --- spaces and searches ---
+
+    def space(self, word: str) -> Space:
+        """The space that a word of the problem names: latent, raw, pool or pca-6."""
+        if word not in self._spaces:
+            kind, _, dim = word.partition("-")
+            number = int(dim) if dim else None
+            given = self.problem.given if kind == "latent" else {}
+            self._spaces[word] = space_of(self.model, self.data.train, kind, number, given=given)  # pyrefly: ignore
+        return self._spaces[word]
+
+    @cached_property
+    def main_spaces(self) -> list[Space]:
+        """The spaces that the problem asks for, or that are recommended; noted when they are first asked for."""
+        if self.problem.spaces:
+            return self._named(self.problem.spaces)
+        noted = self.study.history.notes.get("space")
+        if noted is None:
+            noted = self.study.history.note("space", name=self._default_space())
+        return self._named([noted["name"]])
+
+    def _default_space(self) -> str:
+        if self._answered_in_data:
+            found = self.surrogates
+            if found is not None:
+                return found.recommended
+        return "pca" if self.model is None else "latent"
+
+    def _named(self, words: Sequence[str]) -> list[Space]:
+        """The spaces of words, with `pca` as all of its dimensions; each once."""
+        spaces: dict[str, Space] = {}
+        for word in words:
+            several = [f"pca-{dim}" for dim in self._pca_dims] if word == "pca" else [word]
+            for one in several:
+                space = self.space(one)
+                spaces.setdefault(space.name, space)
+        return list(spaces.values())
+
+    @cached_property
+    def _pca_dims(self) -> list[int]:
+        vae = getattr(self.model, "vae", self.model)
+        of_model = {vae.latent_dim} if vae is not None else set()
+        most = max(1, min(len(self.data.train) - 1, math.prod(self.data.schema.shape)))
+        return sorted({min(dim, most) for dim in {*PCA_DIMS, *of_model}})
+
+    def main(self) -> list[Search]:
+        """The searches that the problem asks for."""
+        problem = self.problem
+        return [
+            Search(space.name, space, problem.optimiser, seed)
+            for space in self.main_spaces
+            for seed in self._seeds
+        ]
+
+    def beside(self) -> list[Search]:
+        """The searches that stand beside them: those that the problem names, or the usual ones if it is cheap."""
+        words = self.problem.beside
+        if words is None:
+            words = self._usual_beside if self.is_cheap else ()
+        main = self.main_spaces
+        spaces = self._named([word for word in words if word != "random"])
+        others = [space for space in spaces if space.name not in {one.name for one in main}]
+        searches = [
+            Search(space.name, space, self.problem.optimiser, seed)
+            if space.name != "pool"
+            else Search("pool", space, "pool", seed)
+            for space in others
+            for seed in self._seeds
+        ]
+        if "random" in words and self.problem.optimiser != "random":
+            searches += [Search("random", main[0], "random", seed) for seed in self._seeds]
+        return searches
+
+    @property
+    def _usual_beside(self) -> tuple[str, ...]:
+        """Without the pool where the package that searches it is not there."""
+        return tuple(word for word in BESIDE if word != "pool" or missing_package("pool") is None)
+
+    @property
+    def _seeds(self) -> range:
+        return range(self.problem.seed, self.problem.seed + self.problem.seeds)
+
+    # --- the run ---
+
+    @property
+    def is_cheap(self) -> bool:
+        """Whether an evaluation takes less than a second, as the first batch showed."""
+        noted = self.study.history.notes.get("seconds")
+        return noted is not None and noted["median"] < CHEAP
+
+    def run(self) -> Iterator[str]:
+        """Spend every budget; gives a sentence on how far it is after each batch."""
+        main = self.main()
+        yield from self._advance(main[:1], batches=1)
+        yield from self._looked_at_first_batch(main[0])
+        if self.is_cheap and not self._answered_in_data:
+            self._answer_known()
+        yield LOOKED_AT_KNOWN
+        yield from self._advance([*main, *self.beside()])
+
+    def _advance(self, searches: Sequence[Search], batches: int | None = None) -> Iterator[str]:
+        """Of a dear evaluator every batch is worth a sentence, of a cheap one the end of a search."""
+        budget = self.problem.budget
+        for search in searches:
+            for number, done in enumerate(self.study.advance(search), 1):
+                if done >= budget or not self.is_cheap:
+                    yield f"{search.name}, seed {search.seed}: {done} of {budget} evaluations"
+                if number == batches:
+                    break
+
+    def _looked_at_first_batch(self, search: Search) -> Iterator[str]:
+        """Note how long an evaluation takes, once; gives a sentence where all of the first were invalid."""
+        first = [one for one in self.study.history.asked[search.key] if one.batch == 0]
+        answers = [self.study.history.answers[one.id] for one in first]
+        if "seconds" not in self.study.history.notes:
+            seconds = [answer.seconds for answer in answers if answer.seconds > 0] or [0.0]
+            self.study.history.note("seconds", median=float(np.median(seconds)))
+        if not any(answer.valid for answer in answers):
+            yield f"all designs of the first batch are invalid, the first because: {answers[0].reason}"
+
+    # --- known designs ---
+
+    @cached_property
+    def _answered_in_data(self) -> bool:
+        """Whether the data have every response as a column of numbers."""
+        found = self.data.train.responses
+        kinds = [found[name].dtype.kind for name in self.problem.responses if name in found]
+        return len(kinds) == len(self.problem.responses) and not set(kinds) & set("US")
+
+    def _answer_known(self) -> None:
+        """Have known designs evaluated, training rows and test rows, as many as a minute allows, and note it."""
+        seconds = self.study.history.notes["seconds"]["median"]
+        most = int(min(_MOST_KNOWN, _SECONDS / max(seconds, 1e-9)))
+        for part, share in (("train", 0.75), ("test", 0.25)):
+            rows = getattr(self.data, part)
+            if f"known {part}" in self.study.history.notes or not len(rows):
+                continue
+            places = exploration.spread(max(1, int(share * most)), len(rows))
+            designs = designs_of(rows.take(places))
+            assert self.study.evaluator is not None
+            answers = self.study.evaluator.evaluate(designs)
+            columns = {
+                name: [
+                    answer.responses.get(name, math.nan) if answer.valid else math.nan
+                    for answer in answers
+                ]
+                for name in self.problem.responses
+            }
+            self.study.history.note(f"known {part}", places=places.tolist(), responses=columns)
+
+    def _with_responses(self, part: str) -> Dataset:
+        """Known designs of a part with the responses that are known of them."""
+        rows: Dataset = getattr(self.data, part)
+        noted = self.study.history.notes.get(f"known {part}")
+        if self._answered_in_data or noted is None:
+            return rows
+        responses = {}
+        for name, values in noted["responses"].items():
+            column = np.full(len(rows), np.nan)
+            column[noted["places"]] = np.array(values, np.float64)
+            responses[name] = column
+        return dataclasses.replace(rows, responses=responses)
+
+    @property
+    def known(self) -> Told | None:
+        """What is known of the training rows, a row each; None where nothing is."""
+        rows = self._with_responses("train")
+        if not set(self.problem.responses) <= set(rows.responses):
+            return None
+        columns = [rows.responses[name] for name in self.problem.responses]
+        answers = [
+            Answer.of(
+                dict(zip(self.problem.responses, values, strict=True)), self.problem.responses
+            )
+            for values in np.stack(columns, axis=1)
+        ]
+        empty = np.zeros((len(answers), 1))
+        return told(self.problem, empty, [0] * len(answers), answers)
+
+    @property
+    def surrogates(self) -> Surrogates | None:
+        """How well the responses can be learned in each space; None where too few known designs have them."""
+        noted = self.study.history.notes.get("surrogates")
+        if noted is None:
+            found = self._compared_surrogates()
+            if found is None:
+                return None
+            noted = self.study.history.note("surrogates", **dataclasses.asdict(found))
+        fits = [Fit(**fit | {"r2": Estimate(**fit["r2"])}) for fit in noted["fits"]]
+        return Surrogates(tuple(fits), noted["recommended"], noted["reason"])
+
+    def _compared_surrogates(self) -> Surrogates | None:
+        words = ["raw", "pca"] if self.model is None else ["latent", "pca", "raw"]
+        train, held_out = self._with_responses("train"), self._with_responses("test")
+        names = [name for name in self.problem.responses if name in train.responses]
+        train, held_out = (_with_only(rows, names) for rows in (train, held_out))
+        try:
+            return compare_surrogates(self._named(words), train, held_out, seed=self.problem.seed)
+        except ValueError:
+            return None
+
+    # --- distances ---
+
+    @cached_property
+    def distance(self) -> float:
+        """From where designs are distinct."""
+        if self.problem.distance is not None:
+            return self.problem.distance
+        from scipy.spatial import KDTree  # here, for it takes a tenth of a second
+
+        some = exploration.spread(_MOST_DISTANCES, len(self.data.train))
+        rows = self.neighbours.points(designs_of(self.data.train.take(some)))
+        nearest = KDTree(rows).query(rows, k=2)[0][:, 1] if len(rows) > 1 else np.ones(1)
+        apart = nearest[nearest > 0]
+        return float(np.median(apart)) if len(apart) else 0.0
+
+    # --- outcomes ---
+
+    def answered(self, search: Search) -> list[Asked]:
+        """The designs of a search that have answers, in their order."""
+        asked = self.study.history.asked.get(search.key, [])
+        return [one for one in asked if one.id in self.study.history.answers]
+
+    def told_in_order(self, designs: Sequence[Asked]) -> Told:
+        """The answers of designs, in the form of optimisers."""
+        answers = [self.study.history.answers[one.id] for one in designs]
+        z = np.zeros((len(answers), 1))
+        return told(self.problem, z, [one.batch for one in designs], answers)
+
+    def outcome(self, search: Search, known: Told | None) -> Outcome:
+        """What a search found."""
+        designs = self.answered(search)
+        rows = self.neighbours.points(np.stack([one.repaired for one in designs]))
+        return outcome(
+            search.name,
+            search.seed,
+            self.told_in_order(designs),
+            rows,
+            self.distance,
+            known=known,
+            reference=self.problem.reference,
+        )
+
+    def by_second(self, design: Asked) -> Answer | None:
+        """What the second evaluator says of a design; noted, so that it is asked once."""
+        if self.second is None:
+            return None
+        kind = f"second {design.id}"
+        noted = self.study.history.notes.get(kind)
+        if noted is None:
+            (answer,) = self.second.evaluate(design.repaired[None])
+            noted = self.study.history.note(
+                kind, responses=answer.responses, valid=answer.valid, reason=answer.reason
+            )
+        return Answer(noted["responses"], noted["valid"], noted["reason"])
+
+    def pareto(self, searches: Sequence[Search]) -> list[dict[str, Any]]:
+        """The feasible designs of searches that no other one dominates, each once."""
+        designs = [one for search in searches for one in self.answered(search)]
+        answers = self.told_in_order(designs)
+        places = np.flatnonzero(answers.is_feasible)
+        front = places[non_dominated(answers.objectives[places])]
+        return [
+            {
+                "id": designs[place].id,
+                "responses": self.study.history.answers[designs[place].id].responses,
+            }
+            for place in front
+        ]
+
+    def known_place(self, row: int) -> int:
+        """The place among the training rows of the one that has a number in the source."""
+        index = self.data.train.index
+        return row if index is None else int((index == row).nonzero()[0])
+
+    def known_design(self, row: int) -> Array:
+        """The training row of a number in the source, (*shape) in the user's units."""
+        return designs_of(self.data.train.take(torch.tensor([self.known_place(row)])))[0]
+
+    def name_of(self, place: int) -> str:
+        """What a user calls a training row, or its number in the source."""
+        beside = self.data.train.beside(torch.tensor([place]))
+        if beside["names"] is not None:
+            return str(beside["names"][0])
+        return str(place if beside["index"] is None else int(beside["index"][0]))
+
+    def known_responses(self, place: int) -> dict[str, float]:
+        """What is known of a training row; a cheap evaluator is asked where nothing is, once."""
+        found = self._with_responses("train").responses
+        names = [name for name in self.problem.responses if name in found]
+        values = {name: float(found[name][place]) for name in names}
+        known = {name: value for name, value in values.items() if math.isfinite(value)}
+        if known or not self.is_cheap or self.study.evaluator is None:
+            return known
+        kind = f"known {place}"
+        noted = self.study.history.notes.get(kind)
+        if noted is None:
+            design = designs_of(self.data.train.take(torch.tensor([place])))
+            (answer,) = self.study.evaluator.evaluate(design)
+            noted = self.study.history.note(kind, responses=answer.responses)
+        return noted["responses"]
+
+
+def _with_only(rows: Dataset, names: Sequence[str]) -> Dataset:
+    return dataclasses.replace(rows, responses={name: rows.responses[name] for name in names})

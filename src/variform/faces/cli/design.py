@@ -1,0 +1,111 @@
+"""The commands that look for better designs."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App
+
+from variform.faces.cli.options import Option, default_folder
+from variform.faces.cli.output import kept_in, print_table, say, say_aside
+
+design = App(
+    name="design", help="Look for better designs: propose, evaluate, and lay side by side."
+)
+
+
+@design.default
+def search(problem: Path, /, *, out: Annotated[Path | None, Option] = None) -> None:
+    """Look for better designs: in a latent space, in PCA, in the columns and among the known ones, at the same budget.
+
+    PROBLEM.toml names a run or a source of known designs, objectives, constraints, and who evaluates: a Python function
+    or a command. Without either use `variform design ask` and `variform design tell`. Every design and every answer is
+    noted at once: after a crash the same command goes on as if nothing had happened. docs/design.md explains the file.
+
+    Example: `variform design problem.toml`
+
+    Args:
+        problem: The problem.toml.
+        out: Folder of the study; by default runs/ and the name of the problem.
+    """
+    designs = _designs(problem)
+    folder = out or default_folder(str(problem))
+    results = designs.run(problem, folder, say=say_aside, table=_print)
+    _show(results, folder)
+
+
+@design.command
+def ask(
+    problem: Path,
+    /,
+    *,
+    count: Annotated[int | None, Option] = None,
+    out: Annotated[Path | None, Option] = None,
+) -> None:
+    """Write designs that wait for an answer to a new table: first those asked for before, then new ones.
+
+    Fill in a number for each response, NaN where a design could not be evaluated, and give the table to
+    `variform design tell`. Asking again before that gives the same designs.
+
+    Example: `variform design ask problem.toml --count 5`
+
+    Args:
+        problem: The problem.toml.
+        count: How many; by default a batch of the problem.
+        out: Folder of the study; by default runs/ and the name of the problem.
+    """
+    designs = _designs(problem)
+    folder = out or default_folder(str(problem))
+    target, number, notes = designs.ask(problem, folder, count)
+    with kept_in(folder):
+        for note in notes:
+            say(f"Note: {note}")
+        say(f"{number} designs: {target}")
+        say(f"Fill in the responses, then: variform design tell {problem} {target}")
+
+
+@design.command
+def tell(problem: Path, answers: Path, /, *, out: Annotated[Path | None, Option] = None) -> None:
+    """Take answers from a table, whole or not, in any order; rows of your own are welcome, and help the search.
+
+    Example: `variform design tell problem.toml runs/problem/asked-1.csv`
+
+    Args:
+        problem: The problem.toml.
+        answers: The table: `id`, a column for each response, and of designs of your own all columns of the data. A
+            column `valid` (yes or no) and one `reason` are optional.
+        out: Folder of the study; by default runs/ and the name of the problem.
+    """
+    designs = _designs(problem)
+    folder = out or default_folder(str(problem))
+    results, notes = designs.tell(problem, folder, answers)
+    for note in notes:
+        say(f"Note: {note}")
+    _show(results, folder)
+
+
+def _designs(problem: Path) -> Any:
+    """The module that does it, which takes long to import, after a look at the file, which does not."""
+    from variform.design.problem import read_problem
+
+    read_problem(problem)
+    from variform.runs import designs
+
+    return designs
+
+
+def _print(table: Any) -> None:
+    say(f"{table.title}:")
+    print_table(table.header, table.rows)
+    if table.note:
+        say(table.note)
+
+
+def _show(results: Any, folder: Path) -> None:
+    """Print what was found."""
+    with kept_in(folder):
+        if results.outcomes:
+            print_table(*results.table())
+        say(results.summary())
+        for note in results.notes():
+            say(f"Note: {note}")
+        say(f"Page: {folder / 'report.html'}")
