@@ -207,7 +207,7 @@ def test_imputations_hold_the_k_of_their_weights(monkeypatch):
     """ArviZ on the weights that the imputation used; of few samples nothing is claimed."""
     from variform import impute
     from variform.data.reading import read
-    from variform.evaluation import imputation
+    from variform.evaluation import partial
 
     raw = torch.randn(200, 3)
     raw[::3, 1] = torch.nan
@@ -217,7 +217,7 @@ def test_imputations_hold_the_k_of_their_weights(monkeypatch):
     )
     seen = []
     monkeypatch.setattr(
-        imputation, "pareto_k", lambda weights: seen.append(weights) or pareto_k(weights)
+        partial, "pareto_k", lambda weights: seen.append(weights) or pareto_k(weights)
     )
     imputed = narrowed(vae, 0.2, lambda model: impute(model, splits.test, samples=225))
     weights = torch.cat(seen, 1).double()

@@ -25,10 +25,10 @@ from variform.data.dataset import Dataset
 from variform.data.reading import read_rows
 from variform.data.schema import Schema
 from variform.distributions import Categorical, DiagonalGaussian, Mixed, Observed
-from variform.evaluation import imputation
 from variform.evaluation.baselines import trivial
 from variform.evaluation.imputation import compare, judge
 from variform.evaluation.log_likelihood import score
+from variform.evaluation.partial import drawn
 from variform.evaluation.samplers import compare as compare_samplers
 from variform.export.model_file import load_vae
 from variform.faces import cli
@@ -529,7 +529,7 @@ def test_draws_of_several_laws_have_the_density_of_their_mixture():
         DiagonalGaussian(torch.zeros(3, 2), torch.zeros(3, 2)),
         DiagonalGaussian(torch.ones(3, 2), -torch.ones(3, 2)),
     ]
-    z, log_q = imputation._drawn(laws, 7)
+    z, log_q = drawn([(laws[0], 4), (laws[1], 3)])
     parts = torch.distributions.Normal(
         torch.tensor([0.0, 1.0]), torch.tensor([0.0, -1.0]).div(2).exp()
     )

@@ -23,6 +23,9 @@ _QUERIES = 2000  # training rows that are asked for their neighbours
 _MOST_CELLS = 4096  # of a model file
 _SAID = 3  # of what lies outside the data, where many things are asked for at once
 
+Range = tuple[float, float]
+"""Two ends between which a number may lie."""
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -181,18 +184,23 @@ class Occupancy:
         low, step = self.low[condition], self.step[condition]
         return low + (own - 1.5) * step, low + (own + 1.5) * step
 
-    def near(self, values: Sequence[float | None]) -> int:
+    def near(self, values: Sequence[float | Range | None]) -> int:
         """How many training rows are near in all conditions together.
 
         Args:
-            values: Of each condition a number in its own unit or the number of a category; None for any.
+            values: Of each condition a number in its own unit, the number of a category, or a range, in whose cells the
+                rows must lie; None for any.
         """
         cells, counts = self._arrays
         is_near = np.ones(len(counts), dtype=bool)
         for condition, value in enumerate(values):
-            if value is not None:
-                reach = 1 if self.step[condition] else 0
-                is_near &= np.abs(cells[:, condition] - self.cell(condition, value)) <= reach
+            if value is None:
+                continue
+            low, high = value if isinstance(value, tuple) else (value, value)
+            reach = 1 if self.step[condition] and low == high else 0
+            own = cells[:, condition]
+            is_near &= own >= self.cell(condition, low) - reach
+            is_near &= own <= self.cell(condition, high) + reach
         return int(counts[is_near].sum())
 
     @property
@@ -201,13 +209,14 @@ class Occupancy:
         cells = np.array(self.cells, dtype=np.int64).reshape(-1, len(self.step))
         return cells, np.array(self.counts, dtype=np.int64)
 
-    def is_outside(self, condition: int, value: float | None) -> bool:
-        """Whether a number lies outside the range of the training rows, by more than the rounding of a context."""
+    def is_outside(self, condition: int, value: float | Range | None) -> bool:
+        """Whether a number, or an end of a range, lies outside the training rows, by more than a context's rounding."""
         if value is None or not self.step[condition]:
             return False
+        first, last = value if isinstance(value, tuple) else (value, value)
         low, high = self.low[condition], self.high[condition]
         error = 1e-5 * (high - low)
-        return not low - error <= value <= high + error
+        return first < low - error or last > high + error
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -343,7 +352,7 @@ def remarks(conditions: Sequence[Condition], seen: Occupancy, contexts: Tensor) 
         'mass [kg] = 250 lies outside the data: the training rows go from 1 to 20.'
     """
     different = np.unique(condition_values(conditions, contexts), axis=0)
-    sentences = [_remark(conditions, seen, row) for row in different.tolist()]
+    sentences = [remark(conditions, seen, row) for row in different.tolist()]
     said = [sentence for sentence in sentences if sentence]
     more = len(said) - _SAID
     if more <= 0:
@@ -354,22 +363,30 @@ def remarks(conditions: Sequence[Condition], seen: Occupancy, contexts: Tensor) 
     ]
 
 
-def _remark(conditions: Sequence[Condition], seen: Occupancy, row: Sequence[float]) -> str:
-    """A sentence on one context that is asked for; empty where training rows enough are near.
+def remark(conditions: Sequence[Condition], seen: Occupancy, row: Sequence[float | Range]) -> str:
+    """A sentence on one thing that is asked for; empty where training rows enough are near.
 
     Args:
-        conditions: What the model is conditioned on.
-        seen: The contexts of the training rows.
-        row: A value of each condition; NaN for none.
+        conditions: What it is made of.
+        seen: What the training rows have of these.
+        row: A value of each, or a range; NaN for none.
+
+    Example:
+        >>> masses = Condition("mass [kg]")
+        >>> seen = occupancy([masses], torch.linspace(1, 20, 500)[:, None])
+        >>> remark([masses], seen, [(19.0, 25.0)])[:85]
+        'mass [kg] = 19..25 reaches outside the data: the training rows go from 1 to 20. Near '
+        >>> remark([masses], seen, [(2.0, 3.0)])
+        ''
     """
-    values = [None if math.isnan(value) else value for value in row]
-    asked = {number: value for number, value in enumerate(row) if not math.isnan(value)}
+    values = [value if isinstance(value, tuple) or value == value else None for value in row]
+    asked = {number: value for number, value in enumerate(values) if value is not None}
     words = {number: _named(conditions[number], value) for number, value in asked.items()}
     outside = [number for number, value in asked.items() if seen.is_outside(number, value)]
     count = seen.near(values)
     if not outside and count >= seen.few:
         return ""
-    ranges = [_lies_outside(seen, number, words[number]) for number in outside]
+    ranges = [_lies_outside(seen, number, words[number], asked[number]) for number in outside]
     where = "it" if len(outside) == len(asked) == 1 else " and ".join(words.values())
     windows = [_window(seen, number, conditions[number], value) for number, value in asked.items()]
     window = " and ".join(windows)
@@ -379,32 +396,35 @@ def _remark(conditions: Sequence[Condition], seen: Occupancy, row: Sequence[floa
     return " ".join([*ranges, near, "What the model makes of it is a guess."])
 
 
-def _lies_outside(seen: Occupancy, number: int, words: str) -> str:
+def _lies_outside(seen: Occupancy, number: int, words: str, value: float | Range) -> str:
     low, high = seen.low[number], seen.high[number]
-    return f"{words} lies outside the data: the training rows go from {low:.4g} to {high:.4g}."
+    verb = "reaches" if isinstance(value, tuple) else "lies"
+    return f"{words} {verb} outside the data: the training rows go from {low:.4g} to {high:.4g}."
 
 
-def _near_alone(seen: Occupancy, asked: dict[int, float], words: dict[int, str]) -> str:
+def _near_alone(seen: Occupancy, asked: dict[int, float | Range], words: dict[int, str]) -> str:
     """How many rows are near in each condition alone, where several are asked for."""
     if len(asked) < 2:
         return ""
     counts = []
     for number, value in asked.items():
-        alone: list[float | None] = [None] * len(seen.step)
+        alone: list[float | Range | None] = [None] * len(seen.step)
         alone[number] = value
         counts.append(f"{seen.near(alone):,} near {words[number]}")
     return f"; alone, {', '.join(counts)}"
 
 
-def _window(seen: Occupancy, number: int, condition: Condition, value: float) -> str:
+def _window(seen: Occupancy, number: int, condition: Condition, value: float | Range) -> str:
     """What the rows have that are near in one condition."""
     if not seen.step[number]:
         return _named(condition, value)
-    low, high = seen.window(number, value)
+    low, high = value if isinstance(value, tuple) else seen.window(number, value)
     return f"{condition.name} from {low:.4g} to {high:.4g}"
 
 
-def _named(condition: Condition, value: float) -> str:
+def _named(condition: Condition, value: float | Range) -> str:
+    if isinstance(value, tuple):
+        return f"{condition.name} = {value[0]:.4g}..{value[1]:.4g}"
     if condition.categories:
         return f"{condition.name} = {condition.categories[round(value)]}"
     return f"{condition.name} = {value:.4g}"

@@ -314,6 +314,16 @@ class Schema:
         parts = by_condition(self.conditions, context)
         return {condition.name: condition.decode(part, digits=digits) for condition, part in parts}
 
+    def with_gaps(self) -> "Schema":
+        """The schema of rows of which any value may be missing.
+
+        Example:
+            >>> from variform.data.reading import dataset_from
+            >>> dataset_from(torch.rand(4, 2)).schema.with_gaps().gaps
+            (True, True)
+        """
+        return dataclasses.replace(self, gaps=(True,) * len(self.low))
+
     def unseen(self, contexts: Tensor | None) -> list[str]:
         """What must be said of contexts that lie outside those of the training rows, or where few of these are near.
 

@@ -56,6 +56,12 @@ class LogNormal(Law):
         entries = self.normal.log_prob_per_entry(log_value) - log_value  # eq: log-normal
         return torch.where(value > 0, entries, -math.inf)
 
+    def _log_within(self, low: Tensor, high: Tensor) -> Tensor:
+        """That of the logarithms."""
+        tiny = torch.finfo(low.dtype).tiny
+        ends = (low.clamp_min(tiny).log(), high.clamp_min(tiny).log())
+        return self.normal._log_within(*ends)
+
 
 NODES = 40
 """Of the Gauss-Hermite rule by which a logit-normal law has its mean."""
@@ -136,6 +142,15 @@ class LogitNormal(Law):
         entries = of_logit + (self.high - self.low).log() - above - below  # eq: logit-normal
         is_inside = (value > self.low) & (value < self.high)
         return torch.where(is_inside, entries, -math.inf)
+
+    def _log_within(self, low: Tensor, high: Tensor) -> Tensor:
+        """That of the logits."""
+        tiny = torch.finfo(low.dtype).tiny
+        logits = []
+        for end in (low, high):
+            above, below = (end - self.low).clamp_min(tiny), (self.high - end).clamp_min(tiny)
+            logits.append(above.log() - below.log())
+        return self.normal._log_within(*logits)
 
     def _expected(self, power: int) -> Tensor:
         """E of a power of the share, one node at a time: all at once would take too much memory."""

@@ -196,6 +196,11 @@ class Independent(Law):
         """Log-density of every entry, in nats."""
         return self.law.log_prob(value)
 
+    def _log_within(self, low: Tensor, high: Tensor) -> Tensor:
+        """By torch's distribution function, where the law has one."""
+        share = self.law.cdf(high) - self.law.cdf(low)
+        return share.clamp_min(torch.finfo(share.dtype).tiny).log()
+
 
 class Spiked(Law):
     r"""Independent numbers, each of which is one of some values exactly, its atoms, or else follows a law.
@@ -267,6 +272,18 @@ class Spiked(Law):
         elsewhere = log_passed.sum(-2) + self.law.log_prob_per_entry(value)
         return torch.where(is_atom.any(-2), at_atom, elsewhere)  # eq: spiked
 
+    def _log_within(self, low: Tensor, high: Tensor) -> Tensor:
+        """The atoms in the range and, where none was taken, the law there."""
+        total = self.law._log_within(low, high)
+        for place in reversed(range(len(self.atoms))):
+            atom, logit = self.atoms[place], self.logits[..., place, :]
+            rounding = self.width[place] / 2
+            is_inside = (low - rounding <= atom) & (atom <= high + rounding)
+            passed = functional.logsigmoid(-logit) + total
+            joined = torch.logaddexp(functional.logsigmoid(logit), passed)
+            total = torch.where(self.exists[place], torch.where(is_inside, joined, passed), total)
+        return total
+
     def _expected(self, of_atoms: Tensor, of_law: Tensor) -> Tensor:
         """The expectation of what is known at each atom, (*batch, A, D), and of the law, (*batch, D)."""
         expected = of_law
@@ -324,5 +341,80 @@ class Mixed(Law):
         """Log-density of the columns that are not missing (NaN), in nats."""
         return self.log_prob_observed(value)
 
+    def log_within(self, low: Tensor, high: Tensor) -> Tensor:
+        """Of each column by its law; a law that knows no ranges is not asked where none is wanted."""
+        widths = [law.event_shape[0] for law in self.laws]
+        lows, highs = (end.index_select(-1, self.order).split(widths, -1) for end in (low, high))
+        triples = zip(self.laws, lows, highs, strict=True)
+        return self._joined([law.log_within(*ends) for law, *ends in triples])
+
     def _joined(self, parts: Sequence[Tensor]) -> Tensor:
         return torch.cat(list(parts), -1).index_select(-1, self.order.argsort())
+
+
+class Within(Law):
+    r"""A law of rows of which some entries are known to lie in a range: there its draws lie.
+
+    With the ranges $[a_r, b_r]$ of the entries r, and a value whose entries o are observed:
+    $\log p(x_o, a \le x_r \le b) = \sum_o \log p_o(x_o) + \sum_r \log P(a_r \le x_r \le b_r)$.
+
+    Args:
+        law: The law of whole values, with independent entries.
+        low: a, (D,); NaN for entries without a range.
+        high: b, likewise.
+
+    Example:
+        >>> from variform.distributions.gaussian import StandardNormal
+        >>> nothing = torch.tensor([torch.nan])
+        >>> law = Within(StandardNormal(1), torch.tensor([1.0]), torch.tensor([2.0]))
+        >>> round(law.log_prob_observed(nothing).exp().item(), 4), round(law.mean.item(), 4)
+        (0.1359, 1.3364)
+    """
+
+    def __init__(self, law: Law, low: Tensor, high: Tensor) -> None:
+        super().__init__(law._extended_shape(), 1)
+        self.law, self.low, self.high = law, low, high
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of the law, and in a range the median of what lies there."""
+        return self._in_ranges(self.law.mean, torch.tensor(0.5).to(self.low))
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of the law, which knows of no range."""
+        return self.law.variance
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        """Draws of which the entries with a range lie there; not differentiable."""
+        with torch.no_grad():
+            draw = self.law.sample(torch.Size(sample_shape))
+            share = draws.uniform(draw.shape, axis=len(sample_shape), like=draw)
+            return self._in_ranges(draw, share)
+
+    def log_prob_per_entry(self, value: Tensor) -> Tensor:
+        """Log-density of every entry of a whole value under the law, in nats."""
+        return self.law.log_prob_per_entry(value)
+
+    def log_prob_observed(self, value: Tensor) -> Tensor:
+        """Log-density of what is observed, and that the ranges hold."""
+        in_ranges = self.law.log_within(self.low, self.high)
+        return self.law.log_prob_observed(value) + self._sum_event(in_ranges)
+
+    def _in_ranges(self, value: Tensor, share: Tensor) -> Tensor:
+        """`value`, and in each range where that share of the probability lies below, by bisection."""
+        log_share = share.log() + self.law.log_within(self.low, self.high)
+        lower = self.low.nan_to_num().expand(value.shape)
+        upper = self.high.nan_to_num().expand(value.shape)
+        is_ranged = ~self.low.isnan()
+        for _ in range(_HALVINGS):
+            middle = torch.where(is_ranged, (lower + upper) / 2, torch.nan)
+            is_below = self.law.log_within(self.low.expand(value.shape), middle) < log_share
+            lower, upper = (
+                torch.where(is_below, middle, lower),
+                torch.where(is_below, upper, middle),
+            )
+        return torch.where(is_ranged, upper, value)
+
+
+_HALVINGS = 40

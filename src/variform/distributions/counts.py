@@ -47,6 +47,10 @@ class Poisson(Law):
         """Log-probability of every entry, in nats."""
         return value * self.log_rate - self.log_rate.exp() - torch.lgamma(value + 1)  # eq: poisson
 
+    def _log_within(self, low: Tensor, high: Tensor) -> Tensor:
+        """The sum over the numbers in the range."""
+        return self._log_within_whole(low, high)
+
 
 class NegativeBinomial(Law):
     r"""Independent counts that vary more than a Poisson's: Poisson counts whose rate is itself a Gamma draw.
@@ -96,6 +100,10 @@ class NegativeBinomial(Law):
         ways = _log_rising(log_dispersion, value) - torch.lgamma(value + 1)
         failures = log_dispersion.exp() * functional.logsigmoid(-log_odds)
         return ways + failures + value * functional.logsigmoid(log_odds)  # eq: negative-binomial
+
+    def _log_within(self, low: Tensor, high: Tensor) -> Tensor:
+        """The sum over the numbers in the range."""
+        return self._log_within_whole(low, high)
 
 
 _MOST_LOG = 70.0

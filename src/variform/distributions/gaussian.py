@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from variform.distributions.law import LOG_2_PI, Law, Shape, joint, only_gradient
+from variform.distributions.law import LEAST_LOG, LOG_2_PI, Law, Shape, joint, only_gradient
 
 
 class DiagonalGaussian(Law):
@@ -75,6 +75,16 @@ class DiagonalGaussian(Law):
     def log_prob_per_entry(self, value: Tensor) -> Tensor:
         """Log-density of every entry, in nats."""
         return _log_normal(over_std(value - self.loc, self.log_var), self.log_var)
+
+    def _log_within(self, low: Tensor, high: Tensor) -> Tensor:
+        """log [F(b) - F(a)]; a range above the mean is mirrored, so that tails keep their digits."""
+        start, end = over_std(low - self.loc, self.log_var), over_std(high - self.loc, self.log_var)
+        is_above = start > 0
+        lower, upper = torch.where(is_above, -end, start), torch.where(is_above, -start, end)
+        log_upper = torch.special.log_ndtr(upper)
+        ratio = torch.special.log_ndtr(lower) - log_upper
+        rest = (-torch.expm1(ratio.clamp_max(-1e-7))).log()
+        return (log_upper + rest).clamp_min(LEAST_LOG)
 
     def detached(self) -> "DiagonalGaussian":
         """The same law without gradients to mean and variance."""

@@ -9,6 +9,8 @@ from torch.distributions import Distribution
 from variform.system import draws
 
 LOG_2_PI = math.log(2 * math.pi)
+LEAST_LOG = -1e4
+"""Stands for the logarithm of 0 in probabilities of ranges, whose gradients then are numbers."""
 
 Shape = torch.Size | list[int] | tuple[int, ...]
 
@@ -89,6 +91,39 @@ class Law(Distribution):
         # Zero is a value that every law can have.
         entries = self.log_prob_per_entry(value.masked_fill(missing, 0))
         return self._sum_event(entries.masked_fill(missing, 0))  # eq: observed
+
+    def log_within(self, low: Tensor, high: Tensor) -> Tensor:
+        r"""$\log P(a \le x_d \le b)$ of every entry, (*batch, *event), in nats; 0 where no range is asked for.
+
+        Args:
+            low: a of every entry, finite, (*event); NaN where no range is asked for.
+            high: b, likewise, at least a.
+
+        Raises:
+            ValueError: for a law that does not know its probability of a range.
+        """
+        is_asked = ~low.isnan()
+        if not is_asked.any():
+            return low.new_zeros(self._extended_shape())
+        # Where none is asked for, a harmless range stands: the gradient of NaN, times 0, would be NaN.
+        entries = self._log_within(low.masked_fill(~is_asked, 0), high.masked_fill(~is_asked, 1))
+        return torch.where(is_asked, entries, 0.0)  # eq: within
+
+    def _log_within(self, low: Tensor, high: Tensor) -> Tensor:
+        """`log_within` of ranges that are all asked for."""
+        raise ValueError(
+            f"a range needs a law that knows its probability; {type(self).__name__} does not. Give a value instead."
+        )
+
+    def _log_within_whole(self, low: Tensor, high: Tensor, most: float = math.inf) -> Tensor:
+        """`_log_within` of a law of the whole numbers from 0 to `most`: the sum over those in the range."""
+        total = low.new_full(self._extended_shape(), LEAST_LOG)
+        first, last = max(0, low.min().item()), min(most, high.max().item())
+        for number in range(math.ceil(first), math.floor(last) + 1):
+            is_inside = (low <= number) & (number <= high)
+            entries = self.log_prob_per_entry(torch.full_like(low, number))
+            total = torch.logaddexp(total, entries.masked_fill(~is_inside, LEAST_LOG))
+        return total
 
     def as_column(self) -> "Law":
         """The law of columns of a table of several kinds: of values as such a table holds them."""

@@ -70,6 +70,10 @@ class Ordinal(Law):
         between = (-torch.expm1(-width)).log().masked_fill(is_first | is_last, 0)
         return below_end + above_start + between  # eq: ordinal
 
+    def _log_within(self, low: Tensor, high: Tensor) -> Tensor:
+        """The sum over the levels in the range."""
+        return self._log_within_whole(low, high, len(self.thresholds))
+
     @property
     def _above(self) -> Tensor:
         """P(x >= k) for k from 1, (*batch, K - 1, D)."""

@@ -56,6 +56,10 @@ class Bernoulli(Law):
         """Log-probability of every entry, in nats."""
         return value * self.logits - functional.softplus(self.logits)  # eq: bernoulli
 
+    def _log_within(self, low: Tensor, high: Tensor) -> Tensor:
+        """The sum over those of 0 and 1 that are in the range."""
+        return self._log_within_whole(low, high, 1)
+
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of `value`, event summed, in nats; in one pass, faster than the sum of its entries."""
         return _BernoulliLogProb.apply(value, self.logits, len(self.event_shape))

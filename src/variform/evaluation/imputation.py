@@ -14,7 +14,7 @@ from variform.data.dataset import Dataset
 from variform.data.schema import Schema
 from variform.distributions.law import Law
 from variform.evaluation.log_likelihood import floats_per_decode, reliability
-from variform.evaluation.pareto import pareto_k
+from variform.evaluation.partial import Weighted, drawn
 from variform.evaluation.refinement import refine as refined
 from variform.evaluation.standard_error import HIGH_K, Estimate
 from variform.model.vae import VAE, evaluating
@@ -175,22 +175,6 @@ def _proposals(vae: VAE, x: Tensor, context: Tensor | None, refine: int, floats:
     return [q, refined(vae, x, q, vae.latent_prior(), steps=refine, context=context, floats=floats)]
 
 
-def _drawn(laws: list[Law], samples: int) -> tuple[Tensor, Tensor]:
-    """As many draws of each law, (K, B, latent_dim), and their log-density under the mixture of the laws, (K, B)."""
-    sizes = [len(part) for part in torch.arange(samples).tensor_split(len(laws))]
-    log_shares = [math.log(size / samples) for size in sizes]
-    points, densities = [], []
-    for law, size in zip(laws, sizes, strict=True):
-        z, own = law.rsample_and_log_prob((size,))
-        terms = []
-        for other, log_share in zip(laws, log_shares, strict=True):
-            log_prob = own if other is law else other.log_prob(z)
-            terms.append(log_prob + log_share)
-        points.append(z)
-        densities.append(torch.stack(terms).logsumexp(0))
-    return torch.cat(points), torch.cat(densities)
-
-
 def _impute_batch(
     vae: VAE,
     schema: Schema,
@@ -201,33 +185,27 @@ def _impute_batch(
     tail: float,
 ) -> dict[str, Tensor]:
     """Prepared values for all cells of a batch, missing or not."""
-    z, log_q = _drawn(laws, samples)
+    sizes = [len(part) for part in torch.arange(samples).tensor_split(len(laws))]
+    z, log_q = drawn(list(zip(laws, sizes, strict=True)))
     law = vae.decode(z, context)
-    log_weight = law.log_prob(x) + vae.latent_prior().log_prob(z) - log_q
-    weight = log_weight.double().softmax(0)  # (K, B)
-    if not weight.isfinite().all():
-        raise ValueError(
-            "rows must be near enough to the training rows for the model to compute with; one is so far off that its "
-            "density is 0. Check its values and their units."
-        )
+    weighted = Weighted(z, law.log_prob(x) + vae.latent_prior().log_prob(z) - log_q)
+    weight = weighted.weight  # (K, B)
     axes = [1] * len(vae.event_shape)
     values = (weight.to(x.dtype).reshape(*weight.shape, *axes) * law.mean).sum(0)  # eq: imputation
     # Each z as often as it weighs, and a draw of its own each time: with few that weigh, their noise is still there.
-    chosen = torch.multinomial(weight.T, samples, replacement=True).T  # (K, B)
-    z = z.gather(0, chosen.unsqueeze(-1).expand_as(z))
-    drawn = vae.decode(z, context).sample()  # (K, B, *event)
-    ranked = drawn.sort(0).values
+    rows = vae.decode(weighted.resample(samples), context).sample()  # (K, B, *event)
+    ranked = rows.sort(0).values
     low = ranked[int(tail * samples)]
     high = ranked[min(samples - 1, math.ceil((1 - tail) * samples) - 1)]
     certainty = torch.full_like(values, math.nan)
     for column, kind in enumerate(schema.kinds):
         if kind in ("category", "binary"):
             codes = torch.arange(len(schema.categories[column]) or 2, device=x.device)
-            shares = (drawn[..., column, None] == codes).to(x.dtype).mean(0)  # (B, codes)
+            shares = (rows[..., column, None] == codes).to(x.dtype).mean(0)  # (B, codes)
             certainty[:, column], likeliest = shares.max(1)
             if kind == "category":
                 values[:, column] = low[:, column] = high[:, column] = likeliest.to(x.dtype)
-    trust = {"ess": 1 / weight.square().sum(0), "pareto_k": pareto_k(log_weight)}
+    trust = {"ess": weighted.ess, "pareto_k": weighted.pareto_k}
     return {"values": values, "low": low, "high": high, "certainty": certainty, **trust}
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -22,6 +23,7 @@ from variform.data.sources.cells import Marks, as_texts
 from variform.data.sources.folders import IMAGE_SUFFIXES
 from variform.data.sources.marks import with_marks
 from variform.data.sources.tables import table_of
+from variform.data.sources.text_tables import Frame
 from variform.evaluation.imputation import Imputation
 from variform.export.model_file import Array
 from variform.system.files import new_folder, replacing
@@ -193,10 +195,7 @@ def write_filled(
     Raises:
         FileExistsError: when `path` is there already.
     """
-    frame = table_of(source, config, known=schema.columns)
-    positions = [frame.columns.index(name) for name in schema.columns]
-    frame, _ = with_marks(frame, schema.columns, config)
-    texts = [as_texts(cells).to_pylist() for cells in frame.cells]
+    frame, positions, texts = _texts_of(source, schema, config)
     for number, column in np.argwhere(filled.missing).tolist():
         text = cell_text(schema, column, filled.values[number, column])
         texts[positions[column]][number] = _with_mark(text, frame.marks)
@@ -210,6 +209,58 @@ def write_filled(
             writer.writerow([*frame.columns, *added])
         sure = [[_with_mark(cell, frame.marks) for cell in cells] for cells in added.values()]
         writer.writerows(zip(*texts, *sure, strict=True))
+
+
+def write_draws(
+    path: str | os.PathLike[str],
+    source: str | Path,
+    schema: Schema,
+    draws: Array,
+    rows: Dataset,
+    config: DataConfig,
+) -> None:
+    """Write a table as text with each row several times, its gaps filled by one draw after the other.
+
+    Every other cell, and columns the model knows not, stay as they are; a last column `draw` counts the draws from 1.
+
+    Args:
+        path: The new file, with the separator of the old one.
+        source: The file with gaps.
+        schema: What its rows are.
+        draws: What `complete` made of them, (N, count, columns).
+        rows: What was read of the file.
+        config: How the file is read.
+
+    Raises:
+        FileExistsError: when `path` is there already.
+    """
+    frame, positions, texts = _texts_of(source, schema, config)
+    is_missing = rows.gather(torch.arange(len(rows))).isnan().numpy()
+    with (
+        replacing(path, new=True) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n", delimiter=frame.separator or ",")
+        if frame.is_named:
+            writer.writerow([*frame.columns, "draw"])
+        for number, cells in enumerate(zip(*texts, strict=True)):
+            gaps = np.flatnonzero(is_missing[number]).tolist()
+            for draw, values in enumerate(draws[number], 1):
+                filled = list(cells)
+                for column in gaps:
+                    text = cell_text(schema, column, values[column])
+                    filled[positions[column]] = _with_mark(text, frame.marks)
+                writer.writerow([*filled, draw])
+
+
+def _texts_of(
+    source: str | Path, schema: Schema, config: DataConfig
+) -> tuple[Frame, list[int], list[list[str]]]:
+    """A table as text: its frame, where in it the columns of `schema` are, and the cells of all its columns."""
+    frame = table_of(source, config, known=schema.columns)
+    positions = [frame.columns.index(name) for name in schema.columns]
+    frame, _ = with_marks(frame, schema.columns, config)
+    return frame, positions, [as_texts(cells).to_pylist() for cells in frame.cells]
 
 
 def _certainty_columns(schema: Schema, filled: Imputation) -> dict[str, list[str]]:

@@ -1,5 +1,6 @@
 """A trained model as a person asks it: arrays in, arrays out, in the data's own units."""
 
+import dataclasses
 import math
 import os
 import sys
@@ -17,7 +18,7 @@ from variform.config.checks import Count, Positive, checked
 from variform.data.dataset import Dataset
 from variform.data.reading import rows_like
 from variform.data.schema import Schema
-from variform.evaluation import exploration
+from variform.evaluation import exploration, partial
 from variform.evaluation.log_likelihood import score
 from variform.export.model_file import load_vae
 from variform.model import fitted_priors
@@ -222,8 +223,111 @@ class Model:
         log_px = _as(x, scores.log_px.numpy())
         return (log_px, _as(x, scores.pareto_k.numpy())) if pareto_k else log_px
 
-    def _rows(self, x: Any, given: Given | None) -> Dataset:
-        return rows_like(_numbers(x), self.schema, given, unknown=True)
+    @checked
+    def complete(
+        self,
+        x: Values,
+        *,
+        count: Count = 1,
+        given: Given | None = None,
+        between: Mapping[str, partial.Range] | None = None,
+        draw: bool = True,
+        samples: Count = 4000,
+        refine: int = 50,
+        seed: int = 0,
+    ) -> partial.Completion:
+        """Rows of which a part is fixed, with the rest drawn together; see `evaluation.partial.complete`.
+
+        Args:
+            x: As of `encode`, with NaN for what is free: cells of a table, or a region of an image.
+            count: Draws of each row.
+            given: As of `encode`.
+            between: Columns that must lie in a range, by name, with both ends.
+            draw: Draw from p(x|z); else take its mean.
+            samples: Importance samples of each row.
+            refine: Steps by which the law that z is drawn from is improved for each row.
+            seed: Seed of the draws.
+
+        Raises:
+            ValueError: as `encode` and `evaluation.partial.complete`.
+
+        Warns:
+            UserWarning: where draws cannot be trusted, and where a fixed value or a range lies outside the data.
+
+        Example:
+            >>> from variform import ModelConfig, build_vae, read
+            >>> digits = read("digits")
+            >>> model = Model(build_vae(ModelConfig(latent_dim=2), digits.schema))
+            >>> x = digits.test.raw[:1].numpy().astype(float)
+            >>> x[:, :, 4:] = np.nan  # the lower half
+            >>> found = model.complete(x, count=3, samples=200, refine=5)
+            >>> found.draws.shape, bool((found.draws[:, :, :, :4] == x[:, None, :, :4]).all())
+            ((1, 3, 1, 8, 8), True)
+        """
+        rows = self._rows(x, given, is_part=True)
+        values = _numbers(x).reshape(len(rows), 1, *self.schema.shape)
+        for sentence in self._outside(values, between or {}):
+            _warn(sentence)
+        found = partial.complete(
+            self.vae,
+            rows,
+            count=count,
+            between=between,
+            draw=draw,
+            samples=samples,
+            refine=refine,
+            seed=seed,
+        )
+        for sentence in found.remarks():
+            _warn(sentence)
+        exact = np.where(np.isnan(values), found.draws, values)
+        return dataclasses.replace(found, draws=_as(x, exact))
+
+    @checked
+    def score_given(
+        self,
+        x: Values,
+        fixed: Any,
+        *,
+        given: Given | None = None,
+        samples: Count = 4000,
+        refine: int = 50,
+        seed: int = 0,
+    ) -> partial.ConditionalScores:
+        """log p(b|a), the density of the rest of each row given a part of it; see `evaluation.partial.score_given`.
+
+        Args:
+            x: As of `encode`; what is missing (NaN) is in neither part.
+            fixed: What is given, (N, *event) or (*event) bool.
+            given: As of `encode`.
+            samples: Importance samples of each density.
+            refine: As of `complete`.
+            seed: Seed of the draws.
+
+        Raises:
+            ValueError: as `encode`.
+        """
+        rows = self._rows(x, given, is_part=True)
+        return partial.score_given(
+            self.vae, rows, _numbers(fixed), samples=samples, refine=refine, seed=seed
+        )
+
+    def _outside(self, values: Array, between: Mapping[str, partial.Range]) -> list[str]:
+        """What must be said of fixed values and of ranges that leave the data."""
+        sentences = []
+        columns = zip(self.schema.columns, self.schema.low, self.schema.high, strict=True)
+        for column, (name, low, high) in enumerate(columns if self.schema.columns else ()):
+            own = np.append(values[..., column].ravel(), between.get(name, ()))
+            is_outside = (own < low) | (own > high)
+            if is_outside.any():
+                sentences.append(
+                    f"{name} = {own[is_outside][0]:.4g} lies outside the data: they go from {low:.4g} to {high:.4g}."
+                )
+        return sentences
+
+    def _rows(self, x: Any, given: Given | None, *, is_part: bool = False) -> Dataset:
+        schema = self.schema.with_gaps() if is_part else self.schema
+        return rows_like(_numbers(x), schema, given, unknown=True)
 
     def _contexts(self, given: Given | None, batch: tuple[int, ...]) -> Tensor | None:
         """The contexts of new rows, after a warning of what lies outside the training rows."""

@@ -12,18 +12,21 @@ from variform.config.model import ModelConfig
 from variform.data.conditions import by_condition
 from variform.data.dataset import Dataset
 from variform.data.schema import Schema
-from variform.distributions.compound import Observed
+from variform.distributions.compound import Observed, Within
 from variform.distributions.law import Law
 from variform.model.features import FilledGaps, LogCounts, TableFeatures
 from variform.model.likelihoods import Likelihood
 from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
 from variform.model.priors import MixturePrior, StandardNormalPrior, VampPrior
+from variform.system.draws import seeded
 
 if TYPE_CHECKING:
     from variform.model.flows import FlowPrior, IAFPosterior
 
     Posterior = DiagonalPosterior | FullCovariancePosterior | IAFPosterior
     Prior = StandardNormalPrior | MixturePrior | VampPrior | FlowPrior
+
+_TYPICAL = 256  # draws from the prior whose mean is what a row looks like of which nothing is known
 
 
 class VAE(nn.Module):
@@ -65,6 +68,10 @@ class VAE(nn.Module):
     """The configuration it was built from; None for networks of the user's own."""
     schema: Schema | None = None
     """What the data are and how raw values are prepared; None when trained on ready tensors."""
+    ranges: tuple[Tensor, Tensor] | None = None
+    """Ends between which values of a row are known to lie, (*event) each, prepared; NaN for a value without a range."""
+    is_trained_on_gaps = False
+    """Whether the encoder knew gaps before `for_parts`."""
 
     def __init__(
         self,
@@ -182,6 +189,8 @@ class VAE(nn.Module):
         params = self.decoder(given.reshape(-1, given.shape[-1]))  # (L, B, D) -> (L*B, D)
         # (L*B, *params_shape) -> (L, B, *params_shape)
         law = self.likelihood(params.unflatten(0, batch))
+        if self.ranges is not None:
+            law = Within(law, *(end.to(z) for end in self.ranges))
         return law if self.features is None else Observed(law)
 
     def log_classify(self, x: Tensor) -> Tensor:
@@ -234,6 +243,38 @@ class VAE(nn.Module):
         other = copy.copy(self)
         other._modules = {**self._modules, "prior": prior}
         return other
+
+    def for_parts(self, ranges: tuple[Tensor, Tensor] | None = None) -> "VAE":
+        """The same networks and families for rows of which values are missing (NaN), whatever the data had.
+
+        An encoder that knows no gaps sees in their place the mean of rows that the model makes.
+
+        Args:
+            ranges: As of the attribute.
+
+        Example:
+            >>> from variform.model.build import build_vae
+            >>> from variform.data.reading import read
+            >>> vae = build_vae(ModelConfig(latent_dim=2), read("digits").schema)
+            >>> part = torch.full((1, 1, 8, 8), torch.nan)
+            >>> vae.for_parts().encode(part).mean.isfinite().all().item()
+            True
+        """
+        other = copy.copy(self)
+        other.ranges = ranges
+        other.is_trained_on_gaps = self.features is not None
+        if self.features is None:
+            filled = FilledGaps(self.event_shape)
+            filled.centre = self._typical()
+            other._modules = dict(self._modules)
+            other.features = filled
+        return other
+
+    def _typical(self) -> Tensor:
+        """The mean of rows that the model makes, (*event)."""
+        with evaluating(self), seeded(0):
+            z = self.latent_prior().sample(torch.Size((_TYPICAL,)))
+            return self.decode(z, self.no_context(_TYPICAL)).mean.mean(0)
 
     def log_jacobians(self, schema: Schema, x: Tensor) -> Tensor:
         """`log_jacobian` of each row of x (B, *event), (B,) float64: of the values that are not missing."""

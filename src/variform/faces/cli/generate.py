@@ -50,6 +50,7 @@ def generate(
     Examples: `variform generate runs/demo --count 100 --out new_digits/`,
     `variform generate runs/demo --sampler gmm --temperature 0.8`,
     `variform generate runs/conditional --given label=3`,
+    `variform generate runs/frames --given Material=Steel --given "mass [kg]=2..3" --draw`,
     `variform generate runs/foils --count 5 --stations x.csv --out foils.dat`
 
     Args:
@@ -57,7 +58,9 @@ def generate(
         count: How many.
         out: A .npy file, a .csv file (tables), a new folder for PNG files (images), or of outlines .dat, .svg, .stl or
             .dxf: one of these is a file, several are files in a folder without the suffix.
-        given: What a conditional model is conditioned on, as name=value; by default the values of random training rows.
+        given: What new rows must have, as name=value or name=low..high: what a conditional model is conditioned on, by
+            default the values of random training rows, and any column of a table; the other columns go with it. An
+            open end, as in name=2.., is that of the data.
         sampler: What z is drawn from: the model's `prior`, or one that `variform sampler` fitted.
         temperature: Factor of the standard deviation with which z is drawn about the sampler's mean, or about the means
             of its components; of a flow's noise. Below 1: more typical rows, less variety.
@@ -66,18 +69,27 @@ def generate(
     """
     require_there(run)
     from variform.evaluation import exploration
+    from variform.runs.folder import schema_of
+    from variform.runs.given import asked_for, remarks_on, rows_asked
     from variform.runs.samplers import with_sampler
 
     if count < 1:
         raise ValueError(f"`count` must be at least 1; got {count}. Use for example 64.")
     with writing_into(run, out):
         opened = opened_run(run)
-        context = contexts_of(opened, given, count, seed)
         vae = with_sampler(opened, sampler, temperature)
-        points = exploration.prior_points(vae, count, seed=seed)
-        values = exploration.decode(
-            vae, points, context=context, draw=draw, tidy=False, seed=seed + 1
-        )
+        asked = asked_for(schema_of(opened.vae), given)
+        if asked.has_columns:
+            values, points, context, remarks = rows_asked(
+                opened, vae, asked, count, draw=draw, seed=seed
+            )
+            print_warnings([*remarks_on(opened, asked), *remarks])
+        else:
+            context = contexts_of(opened, asked, count, seed)
+            points = exploration.prior_points(vae, count, seed=seed)
+            values = exploration.decode(
+                vae, points, context=context, draw=draw, tidy=False, seed=seed + 1
+            )
         write_output(
             opened,
             out or default_output(opened, "generated"),
@@ -238,6 +250,8 @@ def decode(
     require_there(run)
     from variform.data.reading import read_points
     from variform.evaluation import exploration
+    from variform.runs.folder import schema_of
+    from variform.runs.given import asked_for
 
     with writing_into(run, out):
         opened = opened_run(run)
@@ -246,7 +260,8 @@ def decode(
         points = (
             points[:, :dim] if points.shape[1] == 2 * dim else points
         )  # what `encode --std` wrote to a .npy file
-        context = contexts_of(opened, given, len(points), seed)
+        asked = asked_for(schema_of(opened.vae), given)
+        context = contexts_of(opened, asked, len(points), seed)
         values = exploration.decode(
             opened.vae, points, context=context, draw=draw, tidy=False, seed=seed
         )
@@ -330,6 +345,7 @@ def impute(
     /,
     *,
     out: Annotated[Path | None, Option] = None,
+    draws: Annotated[int, Option] = 0,
     intervals: Annotated[bool, Flag] = False,
     level: Annotated[float, Option] = 0.9,
     mask: Annotated[float, Option] = 0.3,
@@ -340,14 +356,20 @@ def impute(
 ) -> None:
     """Fill gaps: what is missing given what is observed, by importance sampling. Needs a model that takes gaps.
 
+    With --draws every row comes that many times, each with other values in its gaps that belong together: partial
+    designs. Any model will do for that.
+
     Without data to fill it says how far to trust it: cells of the test rows are taken away, imputed and compared.
 
-    Examples: `variform impute runs/wine wine.csv --out whole.csv --intervals`, `variform impute runs/wine --mask 0.3`
+    Examples: `variform impute runs/wine wine.csv --out whole.csv --intervals`, `variform impute runs/wine --mask 0.3`,
+    `variform impute runs/frames partial.csv --draws 20 --out designs.csv`
 
     Args:
         run: Folder of a run with `--likelihood mixed` or `--cells gaps`.
         source: Data with gaps. A .csv file keeps its columns, separator and observed cells as they stand.
         out: A .csv file for a .csv file, else a .npy file; by default imputed.csv or .npy in the run's folder.
+        draws: Joint draws of each row, one row a draw with its number in a column `draw`, in place of one row of means;
+            in a .npy file (rows, draws, ...).
         intervals: Add the ends of the intervals of numbers, and the certainty of categories, as columns of a .csv file.
         level: Probability with which an interval holds what is missing.
         mask: Share of the observed cells of the test rows that are taken away.
@@ -360,17 +382,21 @@ def impute(
     from variform.data.reading import read_rows
     from variform.data.sources.formats import FORMATS, source_format
     from variform.evaluation import imputation
+    from variform.evaluation.partial import complete
     from variform.evaluation.tables import imputation_table
-    from variform.export.rows import write_filled, write_rows
+    from variform.export.rows import write_draws, write_filled, write_rows
     from variform.runs.folder import open_run
 
     opened = open_run(run)
     schema = opened.vae.schema
     assert schema is not None
-    options: dict[str, Any] = {"samples": samples, "level": level, "refine": refine, "seed": seed}
+    options: dict[str, Any] = {"samples": samples, "refine": refine, "seed": seed}
+    _require_draws(draws, source, intervals=intervals)
     if source is None:
         splits = opened.data()
-        numbers = imputation.judge(opened.vae, splits.test, splits.train, mask=mask, **options)
+        numbers = imputation.judge(
+            opened.vae, splits.test, splits.train, mask=mask, level=level, **options
+        )
         if json:
             print_json(numbers)
         else:
@@ -387,10 +413,33 @@ def impute(
             f" {path}{' and --intervals' if intervals else ''}. Choose another --out."
         )
     with writing_into(run, out):
-        rows = read_rows(source, schema, opened.config.data)
-        imputed = imputation.impute(opened.vae, rows, **options)
+        config = opened.config.data
+        if draws:
+            rows = read_rows(source, schema.with_gaps(), config)
+            found = complete(opened.vae, rows, count=draws, **options)
+            if path.suffix == ".csv":
+                write_draws(path, source, schema, found.draws, rows, config)
+            else:
+                write_rows(path, found.draws, schema.columns)
+            print_warnings(found.remarks())
+            say(f"{draws:,} draws of each of {len(rows):,} rows: {path}")
+            return
+        rows = read_rows(source, schema, config)
+        imputed = imputation.impute(opened.vae, rows, level=level, **options)
         if path.suffix == ".csv":
-            write_filled(path, source, schema, imputed, opened.config.data, intervals=intervals)
+            write_filled(path, source, schema, imputed, config, intervals=intervals)
         else:
             write_rows(path, imputed.values, schema.columns)
     say(f"{int(imputed.missing.sum()):,} cells in {len(imputed.values):,} rows: {path}")
+
+
+def _require_draws(draws: int, source: str | None, *, intervals: bool) -> None:
+    """Refuse a number of draws that is none, or where there is nothing to draw."""
+    if draws < 0:
+        raise ValueError(f"`draws` must be 0 or more; got {draws}. Use for example 20.")
+    if draws and (source is None or intervals):
+        raise ValueError(
+            "`draws` needs data with gaps, and goes without `intervals`; it came "
+            + ("with them." if intervals else "without data.")
+            + " Name a file, or leave one out."
+        )

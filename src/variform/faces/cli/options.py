@@ -41,6 +41,7 @@ NAMES = frozenset(
             "data",
             "dims",
             "draw",
+            "draws",
             "given",
             "host",
             "id_pattern",

@@ -19,6 +19,7 @@ from variform.system.terminal import console, discard
 
 if TYPE_CHECKING:
     from variform.runs.folder import Run
+    from variform.runs.given import Asked
 
 
 def report_on(run: "Run", json: bool) -> None:
@@ -87,12 +88,20 @@ def opened_run(run: Path) -> "Run":
     return opened
 
 
-def contexts_of(run: "Run", given: Sequence[str], rows: int, seed: int) -> Any:
+def contexts_of(run: "Run", asked: "Asked", rows: int, seed: int) -> Any:
     """The contexts of new rows, after a word on what lies outside the training rows if it was asked for."""
-    from variform.runs.folder import contexts_given, unseen
+    from variform.runs.folder import unseen
+    from variform.runs.given import contexts_asked, remarks_on
 
-    context = contexts_given(run, given, rows, seed=seed)
-    if given:
+    if asked.has_columns:
+        raise ValueError(
+            "`given` must name conditions where latent points are decoded; it names columns of the rows themselves. "
+            "Leave them out, or use variform generate."
+        )
+    context = contexts_asked(run, asked, rows, seed=seed)
+    if asked.has_ranges:
+        print_warnings(remarks_on(run, asked))
+    elif asked.conditions:
         print_warnings(unseen(run, context))
     return context
 
