@@ -47,9 +47,19 @@ def test_the_search_finds_what_is_asked_for_and_evaluates_no_more_than_it_may(ba
 
     space = space_of(None, bars.train, "raw")
     *_, found = TargetFinder(bars.train, counting, space=space, tries=5).find(TARGETS)
-    assert found.way == "latent search" and sum(asked) == found.evaluations == 5
+    assert found.way == "latent search" and sum(asked) == found.evaluations <= 5
     assert found.design.prod() == pytest.approx(found.got["volume"])
     assert found.miss <= 1 and abs(found.got["volume"] - 8) <= 0.1
+
+
+def test_newtons_steps_meet_ranges_that_are_a_hundred_times_narrower(bars):
+    """The nearest known bar is far outside of both; three sizes leave a line of exact solutions."""
+    narrow = (Target("volume", 7.999, 8.001), Target("length", 6.1995, 6.2005))
+    space = space_of(None, bars.train, "raw")
+    nearest, *_, found = TargetFinder(bars.train, measure, space=space).find(narrow)
+    assert nearest.miss > 10 and found.miss <= 1 and 1 < found.evaluations < 8
+    assert found.design.prod() == pytest.approx(8, abs=0.001)
+    assert found.design.sum() == pytest.approx(6.2, abs=0.0005)
 
 
 def test_held_out_designs_say_which_way_wins(bars):
@@ -97,7 +107,7 @@ def test_ways_that_cannot_answer_abstain_with_a_reason(bars, tmp_path):
     _, mean, _, search = TargetFinder(bars.train, invalid, model=model).find(TARGETS)
     assert mean.design is None and mean.reason == "no model is conditioned on length, volume"
     assert search.design is None and search.reason == "every design was invalid"
-    assert search.evaluations == 8 and search.miss == np.inf
+    assert search.evaluations == 8 and search.miss == np.inf  # from eight known designs
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Designs with given responses: four ways to find one, and which of them wins on known targets."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from variform.data.conditions import by_condition
 from variform.data.dataset import Dataset
 from variform.design.coding import designs_of
 from variform.design.spaces import Space, space_of
-from variform.design.surrogate import Regression
 from variform.evaluation import exploration
 from variform.evaluation.standard_error import Estimate
 
@@ -24,7 +24,8 @@ Evaluate = Callable[[Array], Mapping[str, Array]]
 """Responses by name, (n,) each, NaN where a design is invalid, of designs (n, *shape) in the user's units."""
 
 _AVERAGED = 4000  # draws of z
-_POINTS = 4000  # of a space whose responses are predicted
+_NEIGHBOURS = 10  # of a linear fit, for each coordinate
+_RIDGE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,8 @@ class TargetFinder:
 
     The nearest known design costs no evaluation. A model that is conditioned on the responses gives the mean of p(x|c)
     under the centres c of the ranges (of 4,000 draws of z; of mixed tables that at z = 0), and several draws of which
-    the best is taken. The latent search predicts the responses of many points of a space and evaluates those that are
-    predicted to be nearest.
+    the best is taken. The latent search begins at the nearest known design, fits
+    its neighbours by a linear function and takes Newton's steps until a design meets all ranges.
 
     Args:
         train: The known designs, with the responses that may be asked for, as responses or as conditions.
@@ -228,10 +229,46 @@ class TargetFinder:
         return self._best(way, designs.mean(0, keepdims=True), targets)
 
     def _search(self, targets: Sequence[Target]) -> Found:
-        space, points = self._points
-        predicted = {target.response: self._predicted(target.response) for target in targets}
-        nearest = np.argsort(_misses(targets, predicted))[: self.tries]
-        return self._best("latent search", space.decode(points[nearest]), targets)
+        """Newton's steps from the nearest known design, the shortest that a linear fit to its neighbours allows.
+
+        A step to an invalid design is halved; a known design whose point is invalid gives way to the next nearest.
+        """
+        best = Found("latent search", None, {}, math.inf, 0, "every design was invalid")
+        starts, back = self._starts(targets)
+        centres = np.array([target.centre for target in targets])
+        z, step = starts[0], None
+        spent = 0
+        while spent < self.tries and best.miss > 1:
+            found = self._best(best.way, self._space.decode(z[None]), targets)
+            spent += 1
+            if found.design is not None:
+                best = min(best, found, key=lambda result: result.miss)
+                got = np.array([found.got[target.response] for target in targets])
+                step = self._unit * (back @ (centres - got))
+                z = z + step
+            elif step is not None:
+                step = step / 2
+                z = z - step
+            else:
+                z = starts[min(spent, len(starts) - 1)]
+        return dataclasses.replace(best, evaluations=spent)
+
+    def _starts(self, targets: Sequence[Target]) -> tuple[Array, Array]:
+        """Points of known designs, the nearest first, (tries, dim), and steps for responses, (dim, responses).
+
+        The latter are the pseudo-inverse of slopes, which are fitted to the neighbours of the nearest known design.
+        """
+        values = {target.response: self._known(target.response) for target in targets}
+        order = np.argsort(_misses(targets, values))
+        starts = self._codes[order[: self.tries]]
+        wanted = np.column_stack([values[target.response] for target in targets])
+        known = np.flatnonzero(np.isfinite(wanted).all(1))
+        offsets = (self._codes[known] - starts[0]) / self._unit
+        near = np.argsort(np.linalg.norm(offsets, axis=1))[: _NEIGHBOURS * offsets.shape[1]]
+        columns = np.column_stack([np.ones(len(near)), offsets[near]])
+        ridge = _RIDGE * len(near) * np.eye(columns.shape[1])
+        slopes = np.linalg.solve(columns.T @ columns + ridge, columns.T @ wanted[known][near])[1:]
+        return starts, np.linalg.pinv(slopes.T, rcond=1e-3)
 
     def _best(self, way: str, designs: Array, targets: Sequence[Target]) -> Found:
         """The best of some designs, which are evaluated."""
@@ -245,27 +282,19 @@ class TargetFinder:
         return Found(way, designs[best], got, float(misses[best]), len(designs))
 
     @cached_property
-    def _points(self) -> tuple[Space, Array]:
-        """The space of the search, and its points: those of known designs, and as many drawn ones."""
-        space = self.space or space_of(None, self.train, "pca")
-        rows = exploration.spread(_POINTS // 2, len(space.codes)).numpy()
-        drawn = space.sample(_POINTS // 2, np.random.default_rng(self.seed))
-        return space, np.concatenate([space.codes[rows], drawn])
+    def _space(self) -> Space:
+        return self.space or space_of(None, self.train, "pca")
 
     @cached_property
-    def _predictions(self) -> dict[str, Array]:
-        return {}
+    def _codes(self) -> Array:
+        """Points of all known designs."""
+        return self._space.encode(designs_of(self.train))
 
-    def _predicted(self, name: str) -> Array:
-        """A response of each point of the search, as a regression from the points of known designs has it."""
-        if name not in self._predictions:
-            space, points = self._points
-            values = self._known(name)
-            known = np.flatnonzero(np.isfinite(values))
-            rows = designs_of(self.train.take(torch.from_numpy(known)))
-            regression = Regression.of(space.encode(rows), values[known], self.seed)
-            self._predictions[name] = regression.predict(points)
-        return self._predictions[name]
+    @cached_property
+    def _unit(self) -> Array:
+        """Standard deviations of the coordinates, (dim,); 1 for one that never varies."""
+        spread = self._codes.std(0)
+        return np.where(spread > 0, spread, 1.0)
 
 
 def known_values(data: Dataset, name: str) -> Array:
