@@ -15,7 +15,8 @@ from botorch.acquisition.multi_objective.objective import IdentityMCMultiOutputO
 from botorch.acquisition.objective import GenericMCObjective
 from botorch.exceptions.errors import ModelFittingError
 from botorch.fit import fit_gpytorch_mll
-from botorch.models import ModelListGP, SingleTaskGP
+from botorch.models import ModelListGP, PairwiseGP, SingleTaskGP
+from botorch.models.pairwise_gp import PairwiseLaplaceMarginalLogLikelihood
 from botorch.models.transforms import Standardize
 from botorch.optim import optimize_acqf, optimize_acqf_discrete
 from botorch.sampling import SobolQMCNormalSampler
@@ -82,6 +83,24 @@ def hypervolume(objectives: Array, reference: Array) -> float:
     if not len(front):
         return 0.0
     return Hypervolume(torch.from_numpy(-reference)).compute(torch.from_numpy(-front))
+
+
+def utility(z: Array, pairs: Array, box: tuple[Array, Array]) -> Callable[[Array], Array]:
+    """The utility behind choices between points, a Gaussian process: `preference.fit_preference` says more."""
+    unit = _Unit(*box)
+    with _quiet():
+        model = PairwiseGP(unit.of(z), torch.from_numpy(pairs))
+        with suppress(ModelFittingError):
+            evidence = PairwiseLaplaceMarginalLogLikelihood(model.likelihood, model)
+            fit_gpytorch_mll(evidence, optimizer_kwargs={"options": _FIT})
+    model.eval()
+
+    def mean(others: Array) -> Array:
+        with torch.no_grad(), _quiet():
+            posterior: Any = model.posterior(unit.of(others))
+            return posterior.mean[:, 0].numpy()
+
+    return mean
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def _pool(request: Request) -> Array:
     points = request.points_left(_CANDIDATES)
     if points is None:
         points = request.space.sample(_CANDIDATES, request.stream)
-    bayesian = _bayesian("pool")
+    bayesian = bayesian_for("the `optimiser` pool")
     if request.told.is_valid.sum() < _ENOUGH or len(points) <= request.count:
         return points[: request.count]
     return bayesian.best_of(points, request)
@@ -93,7 +93,7 @@ def _pool(request: Request) -> Array:
 def _gp(request: Request) -> Array:
     if hasattr(request.space, "points"):
         return _pool(request)
-    bayesian = _bayesian("gp")
+    bayesian = bayesian_for("the `optimiser` gp")
     if request.told.is_valid.sum() < _ENOUGH:
         return request.sample()
     return bayesian.best_in_box(request)
@@ -108,7 +108,7 @@ def _cma(request: Request) -> Array:
     try:
         from variform.design import evolution
     except ModuleNotFoundError as error:
-        raise _missing("cma", error) from error
+        raise _missing("the `optimiser` cma", error) from error
     return evolution.next_points(request)
 
 
@@ -120,16 +120,24 @@ _PROPOSERS: dict[Optimiser, Callable[[Request], Array]] = {
 }
 
 
-def _bayesian(optimiser: Optimiser) -> Any:
+def bayesian_for(user: str) -> Any:
+    """The module that stands on BoTorch.
+
+    Args:
+        user: What needs it, as a message says it.
+
+    Raises:
+        ValueError: where the packages of the extra design are missing.
+    """
     try:
         from variform.design import bayesian
     except ModuleNotFoundError as error:
-        raise _missing(optimiser, error) from error
+        raise _missing(user, error) from error
     return bayesian
 
 
-def _missing(optimiser: Optimiser, error: ModuleNotFoundError) -> ValueError:
+def _missing(user: str, error: ModuleNotFoundError) -> ValueError:
     return ValueError(
-        f"the `optimiser` {optimiser} needs the packages of the extra design; {error.name} is missing. Use"
+        f"{user} needs the packages of the extra design; {error.name} is missing. Use"
         " pip install 'variform[design]'."
     )
