@@ -234,6 +234,27 @@ def test_an_airfoil_runs_from_the_trailing_edge_over_the_top(is_closed, turn, wa
     assert np.loadtxt(lines[1:])[:, 1].max() == expected[:65, 1].max()
 
 
+@pytest.mark.parametrize(
+    ("ends", "second"),
+    [
+        (
+            [(0.99964, 0.00021), (1.0, -0.00059)],
+            None,
+        ),  # as foils of the UIUC database begin and end
+        ([(1.0, 0.0), (0.99893, -0.004)], None),
+        ([(1.0, 0.0), (1.0, 0.0)], None),
+        ([(1.0, 0.0), (1.0, 0.0)], (0.99893, 0.00139)),
+    ],
+)
+def test_an_airfoil_that_came_in_order_keeps_its_ends(ends, second, tmp_path):
+    shape = naca()
+    shape[[0, -1]] = ends
+    if second is not None:
+        shape[1] = second
+    path = export_designs(shape[None], tmp_path / "foil.dat").path
+    assert np.array_equal(np.loadtxt(path.read_text().splitlines()[1:]), shape)
+
+
 # --- what is no outline -------------------------------------------------------------------------------------------
 
 
@@ -524,6 +545,8 @@ def test_generate_and_decode_write_drawings_with_their_provenance(plates, tmp_pa
             ["--out", "a.dat", "--stations", "z.npy"],
             "--stations must be the places of all 50 columns",
         ),
+        (["--out", "a.dat", "--stations", "no.csv"], "there is none at no.csv"),
+        (["--out", "a.dat", "--stations", "bad.npy"], "bad.npy cannot be read"),
         (["--out", "a.dat", "--stations", "two.npy"], "--stations must be one row or one column"),
         (["--out", "a.step"], "must end in .npy, .csv"),
     ],
@@ -535,6 +558,7 @@ def test_mistakes_are_sentences_and_leave_nothing(
     monkeypatch.chdir(tmp_path)
     np.save("z.npy", np.arange(3.0))
     np.save("two.npy", np.zeros((2, 2)))
+    (tmp_path / "bad.npy").write_text("no array")
     assert command(["generate", str(plates / "run"), "--count", "1", *words]) == 2
     assert sentence in " ".join(capsys.readouterr().err.split())
-    assert {item.name for item in tmp_path.iterdir()} == {"z.npy", "two.npy"}
+    assert {item.name for item in tmp_path.iterdir()} == {"z.npy", "two.npy", "bad.npy"}

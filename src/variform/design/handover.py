@@ -17,7 +17,7 @@ from variform.data.schema import Schema
 from variform.design.coding import designs_of, some_rows
 from variform.design.neighbours import Neighbours
 from variform.export.drawings import DRAWINGS, Drawing
-from variform.export.outlines import area, polygon
+from variform.export.outlines import area, is_closed, polygon
 from variform.export.rows import write_rows, write_table
 from variform.system.files import new_folder, replacing, write_json
 from variform.version import __version__
@@ -167,7 +167,7 @@ def export_designs(
     titles = names or [f"design {number + 1}" for number in range(len(designs))]
     polygons, refused = _polygons(outlines)
     drawings = {
-        number: Drawing(corners, titles[number], unit, depth)
+        number: Drawing(corners, titles[number], unit, depth, is_closed(outlines[number]))
         for number, corners in polygons.items()
     }
     record["depth"] = depth if path.suffix == ".stl" else None

@@ -15,6 +15,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 _MARGIN = 0.02  # of the extent, around a drawing
 _TRAILING = 0.01  # of the chord, between an end of an airfoil and its trailing edge
+_TURN = np.radians(20)  # at both ends of a blunt trailing edge
 _STL_ERROR = 1e-6  # of the extent
 _FACET = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attributes", "<u2")])
 
@@ -54,19 +55,21 @@ class Drawing:
         name: What it is called there.
         unit: Of the coordinates: one of `UNITS`, or any other word.
         depth: How far it is extruded, in that unit; only a solid has one.
+        is_closed: Whether the outline came with its first point again at its end.
     """
 
     points: Array
     name: str = "outline"
     unit: str = ""
     depth: float | None = None
+    is_closed: bool = False
 
 
 def to_dat(drawing: Drawing) -> bytes:
     """An airfoil in Selig's format: its name, then x and y from the trailing edge over the top to the nose and back.
 
     The trailing edge is where x is greatest. Where it is a point, this stands at both ends; where it is blunt, its
-    upper end stands first and its lower end last.
+    upper end stands first and its lower end last. An outline that came in this order keeps its ends.
 
     Example:
         >>> flat = np.array([[0.0, 0], [0.5, -0.1], [1, 0], [0.5, 0.1]])
@@ -79,7 +82,10 @@ def to_dat(drawing: Drawing) -> bytes:
         1.0 0.0
     """
     name = drawing.name.encode("ascii", "replace").decode()
-    lines = [" ".join(map(_number, point)) for point in _from_trailing_edge(drawing.points)]
+    lines = [
+        " ".join(map(_number, point))
+        for point in _from_trailing_edge(drawing.points, is_closed=drawing.is_closed)
+    ]
     return "\n".join([" ".join(name.split()), *lines, ""]).encode()
 
 
@@ -88,29 +94,34 @@ def _number(value: float) -> str:
     return repr(float(value))
 
 
-def _from_trailing_edge(points: Array) -> Array:
-    """A counter-clockwise polygon from its trailing edge on, which is repeated at the end where it is one point."""
+def _from_trailing_edge(points: Array, *, is_closed: bool) -> Array:
+    """A counter-clockwise polygon from its trailing edge on, which is repeated at the end where it is one point.
+
+    One that begins at its trailing edge stays as it is: open where it was open there, and closed where it was closed.
+    """
     x = points[:, 0]
-    chord = np.ptp(x)
-    ends = points[[0, -1]]
-    is_open = (ends[:, 0] >= x.max() - _TRAILING * chord).all() and ends[0, 1] > ends[1, 1]
-    is_upright = abs(ends[0, 1] - ends[1, 1]) > abs(ends[0, 0] - ends[1, 0])
-    if is_open and is_upright:
+    is_blunt = _blunt(points)
+    is_near = x >= x.max() - _TRAILING * np.ptp(x)
+    if is_closed and is_near[0]:
+        return np.concatenate([points, points[:1]])
+    is_upwards = points[0, 1] > points[-1, 1]
+    if not is_closed and is_near[0] and is_near[-1] and is_blunt[-1] and is_upwards:
         return points
-    edge = int(x.argmax())
-    behind, before = (edge + 1) % len(points), edge - 1
-    steep = [_is_steep(points[edge], points[other]) for other in (before, behind)]
-    if steep[0] == steep[1]:  # a point, or round
-        ordered = np.roll(points, -edge, axis=0)
-        return np.concatenate([ordered, ordered[:1]])
-    # Counter-clockwise the blunt edge leads upwards: its upper end is the one behind.
-    first = behind if steep[1] else edge
-    return np.roll(points, -first, axis=0)
+    corner = int(x.argmax())
+    for edge in (corner - 1, corner):
+        across, up = np.abs(points[(edge + 1) % len(points)] - points[edge])
+        if is_blunt[edge] and up > across:  # counter-clockwise it leads to its upper end
+            return np.roll(points, -(edge + 1), axis=0)
+    ordered = np.roll(points, -corner, axis=0)
+    return np.concatenate([ordered, ordered[:1]])
 
 
-def _is_steep(one: Array, other: Array) -> bool:
-    across, up = np.abs(one - other)
-    return bool(up > across)
+def _blunt(points: Array) -> Array:
+    """Whether the edge from each corner to the next makes an angle with both beside it: it is no part of a side."""
+    edges = np.roll(points, -1, axis=0) - points
+    edges = edges[:, 0] + 1j * edges[:, 1]
+    is_turn = np.abs(np.angle(edges / np.roll(edges, 1))) > _TURN
+    return is_turn & np.roll(is_turn, -1)
 
 
 def to_svg(drawing: Drawing) -> bytes:

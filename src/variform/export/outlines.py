@@ -41,7 +41,7 @@ def area(points: Array) -> float:
 
 
 def polygon(points: Array) -> Array:
-    """The corners (P, 2) of an outline, counter-clockwise from its first point, none of them twice in a row.
+    """The corners (P, 2) of an outline, counter-clockwise between its ends, none of them twice in a row.
 
     Args:
         points: (P, 2); the last may be the first again.
@@ -70,11 +70,17 @@ def polygon(points: Array) -> Array:
         one, two = sorted((_segment_from(corner, is_corner), _segment_from(other, is_corner)))
         found = Crossing((one, two), found.place)
         raise ValueError(f"it crosses or touches itself: {found}")
-    if numbers[0] != 0:  # the last point is the first again
-        corners = np.roll(corners, 1, axis=0)
+    closed = int(numbers[0] != 0)  # where the last point is the first again
+    corners = np.roll(corners, closed, axis=0)
     if area(corners) < 0:
-        corners = np.roll(corners[::-1], 1, axis=0)
+        corners = np.roll(corners[::-1], closed, axis=0)
     return corners
+
+
+def is_closed(points: Array) -> bool:
+    """Whether the last point of an outline (P, 2) is the first again."""
+    gap = np.abs(points[0] - points[-1]).max()
+    return bool(gap <= _SAME * np.ptp(points, axis=0).max())
 
 
 def _segment_from(corner: int, is_corner: Array) -> int:
@@ -100,8 +106,7 @@ def crossing(points: Array) -> Crossing | None:
         >>> str(crossing(np.array([[0.0, 0], [2, 0], [1, 0], [1, 1]])))
         'segments 1 and 2 meet at (2, 0)'
     """
-    low, extent = points.min(0), np.ptp(points, 0).max()
-    start = (points - low) / extent  # so that no product is too small or too large for a number
+    start = _scaled(points)
     stop = np.roll(start, -1, axis=0)
     along = stop - start
     behind = np.roll(along, 1, axis=0)
@@ -119,6 +124,12 @@ def crossing(points: Array) -> Crossing | None:
         if len(one):
             return _crossing_of(first + int(one[0]), int(other[0]), points, start, stop)
     return None
+
+
+def _scaled(points: Array) -> Array:
+    """Points near 1, so that no product is too small or too large, divided by a power of 2, which rounds nothing."""
+    _, exponent = np.frexp(np.ptp(points, axis=0).max())
+    return np.ldexp(points - points.min(0), -exponent)
 
 
 def _meet(start: Array, stop: Array, some: slice) -> Array:
@@ -164,7 +175,7 @@ def triangles(points: Array) -> Array:
         >>> triangles(np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])).tolist()
         [[3, 0, 1], [1, 2, 3]]
     """
-    unit = (points - points.min(0)) / np.ptp(points, 0).max()
+    unit = _scaled(points)
     ring = np.arange(len(points))
     found = []
     place = 0

@@ -81,15 +81,22 @@ def hand_over_designs(
 
 def _stations(path: str) -> Array:
     """The places in a file: an array, a row or a column of numbers, or the column x of a table."""
-    if Path(path).suffix == ".npy" and Path(path).is_file():
-        values = np.load(path, allow_pickle=False)
-    else:
-        values = read_points(path, ["x"])
-    is_line = max(values.shape, default=0) == values.size
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f"`stations` must be a .csv or .npy file; there is none at {path}. Check the path."
+        )
+    try:
+        is_array = Path(path).suffix == ".npy"
+        values = np.load(path, allow_pickle=False) if is_array else read_points(path, ["x"])
+    except ValueError as error:
+        raise ValueError(
+            f"`stations` must be a .csv or .npy file of numbers; {path} cannot be read: {error}"
+        ) from error
+    is_line = max(values.shape, default=0) == values.size > 0
     if not is_line or values.dtype.kind not in "iuf" or not np.isfinite(values).all():
         raise ValueError(
-            f"`stations` must be one row or one column of finite numbers, or a table with a column x; {path} holds the "
-            f"shape {values.shape} of {values.dtype}. Give another file."
+            f"`stations` must be one row or one column of finite numbers, or a table with a column x; {path} holds "
+            f"{values.dtype} of the shape {values.shape}. Give another file."
         )
     return values.ravel().astype(np.float64)
 
