@@ -344,7 +344,7 @@ def test_the_figures_of_a_search():
     known = Told.of([[0], [0]], [6.0, 7.0], violations=[[0.0], [0.0]])
     rows = np.array([[0], [1], [3], [3.1], [4], [5]], float)
     found = outcome("latent", 0, told, rows, 0.5, known=known, reference=None)
-    assert (found.wasted, found.invalid) == (2 / 6, 1 / 6)
+    assert (found.wasted, found.infeasible) == (1 / 6, 1 / 6)
     assert (
         found.beats_after == 2 and found.better == 2 and found.winner == 3 and found.reached == 3.9
     )

@@ -102,8 +102,8 @@ class Outcome:
         name: Of its space, or `random`.
         seed: Its seed.
         best: As `best_so_far`, (n,).
-        wasted: Share of evaluations of designs that were invalid or broke a constraint.
-        invalid: Share of evaluations of invalid designs.
+        wasted: Share of evaluations that gave nothing, of invalid designs.
+        infeasible: Share of evaluations of valid designs that missed a constraint.
         beats_after: Evaluations until the first design that is better than all known ones; None where none is, or what
             the known ones reach is not known.
         better: Number of distinct designs that are; None where what the known ones reach is not known.
@@ -114,7 +114,7 @@ class Outcome:
     seed: int
     best: Array
     wasted: float
-    invalid: float
+    infeasible: float
     beats_after: int | None
     better: int | None
     winner: int | None
@@ -154,8 +154,8 @@ def outcome(
         name,
         seed,
         best,
-        float((~feasible).sum() / count),
         float((~told.is_valid).sum() / count),
+        float((told.is_valid & ~feasible).sum() / count),
         beats_after,
         better,
         winner,
@@ -193,5 +193,5 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "beats_after": median_after if math.isfinite(median_after) else None,
         "better": float(np.median(better)) if better else None,
         "wasted": float(np.median([one.wasted for one in outcomes])),
-        "invalid": float(np.median([one.invalid for one in outcomes])),
+        "infeasible": float(np.median([one.infeasible for one in outcomes])),
     }

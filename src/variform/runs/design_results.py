@@ -173,6 +173,7 @@ class Results:
             f"{self.label()}: median (quartiles)",
             "beats the data after",
             "wasted",
+            "infeasible",
             "distinct better",
             "winner's distance",
             *(["second evaluator"] if second else []),
@@ -182,7 +183,7 @@ class Results:
         if known is not None:
             what = f"{known['designs']:,} known designs"
             value = _number(known["best"])
-            rows.append([what, value, "0", "", "", "0", *([""] if second else [])])
+            rows.append([what, value, "0", "", "", "", "0", *([""] if second else [])])
         rows += self._nearest_rows(second)
         return header, rows
 
@@ -209,7 +210,8 @@ class Results:
         better = "not known" if figures["better"] is None else f"{figures['better']:g}"
         winner = self.found.get(name)
         distance = "" if winner is None else f"{winner['distance']:.3g}"
-        cells = [self._name(name), best, after, f"{figures['wasted']:.0%}", better, distance]
+        shares = [f"{figures[share]:.0%}" for share in ("wasted", "infeasible")]
+        cells = [self._name(name), best, after, *shares, better, distance]
         return [*cells, self._second_cell(winner)] if second else cells
 
     def _second_cell(self, winner: dict[str, Any] | None) -> str:
@@ -237,7 +239,8 @@ class Results:
         responses = winner["nearest_responses"] or {}
         value = ", ".join(_number(responses[one]) for one in names if one in responses)
         what = f"nearest to the winner: {winner['nearest']}"
-        return [[what, value or "not known", "0", "", "", "0", *([""] if second else [])]]
+        row = [what, value or "not known", "0", "", "", "", "0"]
+        return [[*row, *([""] if second else [])]]
 
     # --- notes ---
 
@@ -249,7 +252,7 @@ class Results:
         notes = [
             f"Designs count as distinct from {comparison.distance:.3g} on; distances are root mean squares over the "
             f"columns, in {unit}.",
-            "Wasted are evaluations of designs that were invalid or broke a constraint.",
+            "Wasted are evaluations of invalid designs; infeasible designs are valid and miss a constraint.",
         ]
         if (
             len(self.searches)
