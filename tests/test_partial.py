@@ -464,6 +464,8 @@ def test_ranges_of_conditions_are_those_of_training_rows(conditional_run):
     assert 4 <= masses.min() < 4.2 and 5.8 < masses.max() <= 6
     assert np.isin(contexts.numpy(), train.numpy()).all()
     assert remarks_on(conditional_run, asked) == []
+    nearly = contexts_asked(conditional_run, asked_for(schema, ["mass [kg]=8.97..30"]), 500)
+    assert len(nearly.unique()) == 500  # not copies of the one or two rows that lie there
     outside = asked_for(schema, ["mass [kg]=20..30"])
     contexts = contexts_asked(conditional_run, outside, 500)
     masses = contexts[:, 0].double() * schema.conditions[0].scale + schema.conditions[0].shift

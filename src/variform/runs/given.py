@@ -17,6 +17,7 @@ from variform.evaluation.partial import Array, complete
 from variform.model.vae import VAE
 from variform.runs.folder import Run, contexts_given, schema_of
 
+_ENOUGH = 5  # training rows in a range, so that new ones are not copies of one
 _CONTEXTS = 50  # of training rows, among which the data say which fit what is fixed
 
 
@@ -165,8 +166,8 @@ def _value(schema: Schema, name: str, text: str) -> float:
 def contexts_asked(run: Run, asked: Asked, rows: int, *, seed: int = 0) -> Tensor | None:
     """Contexts for new rows, (C,) for one of all or (rows, C): what is asked for, and the rest of random training rows.
 
-    Where conditions must lie in a range, training rows that do say which values come together; where none does, the
-    range is filled evenly.
+    Where conditions must lie in a range, training rows that do say which values come together; where hardly one does,
+    the range is filled evenly.
     """
     schema = asked.schema
     ranges = _condition_ranges(schema, asked)
@@ -179,7 +180,7 @@ def contexts_asked(run: Run, asked: Asked, rows: int, *, seed: int = 0) -> Tenso
     contexts = schema.contexts(values, rows).clone()
     random = np.random.default_rng(seed)
     chosen = _training_values(run, ranges, exact)
-    if len(chosen):
+    if len(chosen) >= _ENOUGH:
         drawn = chosen[random.integers(len(chosen), size=rows)]
     else:
         low, high = np.array(list(ranges.values())).T
