@@ -147,6 +147,7 @@ def test_every_help_answers_without_torch(capsys):
         ["design", "--help"],
         ["design", "ask", "--help"],
         ["design", "tell", "--help"],
+        ["design", "target", "--help"],
     ]
     for call in calls:
         assert cli.run(call) == 0

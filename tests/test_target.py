@@ -1,5 +1,8 @@
 """Targets: each way against brute force, and the way that wins where the winner is known."""
 
+import csv
+from pathlib import Path
+
 import numpy as np
 import pytest
 from models import data_of, model_of
@@ -8,6 +11,7 @@ from variform import DataConfig, Model, ModelConfig, build_vae, read
 from variform.design.coding import designs_of
 from variform.design.spaces import space_of
 from variform.design.target import Target, TargetFinder, known_values
+from variform.faces.cli.commands import run as command
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +131,34 @@ def test_a_target_that_is_none_is_refused(text, message):
 def test_a_response_that_is_not_known_is_refused(bars):
     with pytest.raises(ValueError, match=r"mass.? is not"):
         TargetFinder(bars.train, measure).find((Target("mass", 1.0, 2.0),))
+
+
+PROBLEM = """
+source = "bars.csv"
+evaluator = "scale:weigh"
+[data]
+response = ["volume"]
+[[objectives]]
+response = "volume"
+goal = "min"
+"""
+
+
+def test_the_command_prints_what_each_way_got_and_writes_the_designs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    sizes = np.random.default_rng(0).uniform(1, 3, size=(300, 2))
+    lines = [f"{a},{b},{a * b}" for a, b in sizes]
+    Path("bars.csv").write_text("\n".join(["a,b,volume", *lines]) + "\n")
+    Path("scale.py").write_text("def weigh(rows):\n    return {'volume': rows['a'] * rows['b']}\n")
+    Path("problem.toml").write_text(PROBLEM)
+    options = ["--held-out", "20", "--out", "found.csv"]
+    assert command(["design", "target", "problem.toml", "volume=3.999..4.001", *options]) == 0
+    assert "Recommended is latent search" in capsys.readouterr().out
+    with open("found.csv", newline="") as file:
+        found = {row["way"]: row for row in csv.DictReader(file)}
+    row = found["latent search"]
+    assert float(row["a"]) * float(row["b"]) == pytest.approx(float(row["volume"]), rel=1e-4)
+    assert abs(float(row["volume"]) - 4) <= 0.001
+    assert command(["design", "target", "problem.toml", "volume=4"]) == 2
+    assert "form name=low..high" in capsys.readouterr().err
+    assert command(["design", "target", "problem.toml"]) == 2

@@ -69,7 +69,7 @@ def opened(path: Path, folder: Path) -> Iterator[Comparison]:
         for name in ("evaluator", "second", "repair")
         if getattr(problem, name) is not None
     }
-    model, data = _data(problem, place)
+    model, data = open_known(problem, place)
     was_begun = known.is_file() or any(
         folder.glob(".problem-*.toml")
     )  # by a process that was killed
@@ -113,7 +113,7 @@ def _comparison(
     return Comparison(study, data, model, neighbours, evaluators.get("second"))
 
 
-def _data(problem: Problem, place: Path) -> tuple[Any, Splits]:
+def open_known(problem: Problem, place: Path) -> tuple[Any, Splits]:
     """The run of a problem, if it has one, and the known designs."""
     if problem.run is not None:
         run = open_run(place / problem.run)

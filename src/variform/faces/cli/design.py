@@ -83,6 +83,40 @@ def tell(problem: Path, answers: Path, /, *, out: Annotated[Path | None, Option]
     _show(results, folder)
 
 
+@design.command
+def target(
+    problem: Path,
+    /,
+    *targets: str,
+    tries: Annotated[int, Option] = 8,
+    held_out: Annotated[int, Option] = 50,
+    out: Annotated[Path | None, Option] = None,
+) -> None:
+    """Look for designs whose responses lie in given ranges, in four ways, and say which one to trust.
+
+    They are the nearest known design; the mean and the best draw of a model that is conditioned on the responses; and
+    a search from the nearest known design. Beside each stands how often it meets the responses of held-out designs.
+
+    Example: `variform design target problem.toml "t/c=0.12..0.13" "CL=0.9..1.0"`
+
+    Args:
+        problem: The problem.toml, which says what is known and who evaluates.
+        targets: Ranges, as name=low..high; all hold together.
+        tries: Evaluations that a way may spend.
+        held_out: Held-out designs on whose responses the ways are compared, 0 for none.
+        out: A table (.csv) for the designs.
+    """
+    from variform.runs.targets import look
+
+    table = look(problem, targets, tries=tries, held_out=held_out)
+    print_table(*table.rows())
+    if table.recommended:
+        say(f"Recommended is {table.recommended}: it met most targets of held-out designs.")
+    if out is not None:
+        table.write(out)
+        say(f"Designs: {out}")
+
+
 def _designs(problem: Path) -> Any:
     """The module that does it, which takes long to import, after a look at the file, which does not."""
     from variform.design.problem import read_problem
