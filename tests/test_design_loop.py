@@ -551,6 +551,74 @@ def test_a_problem_from_end_to_end(place, capsys):
     assert "pca-2" in page and "Best so far" in page and "data:image/png" in page
 
 
+def changed(place, *pairs):
+    """The problem with other words."""
+    path = place / "problem.toml"
+    text = path.read_text()
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new, 1)
+    path.write_text(text)
+
+
+def test_known_designs_without_responses_are_evaluated_by_a_cheap_evaluator(place, capsys):
+    changed(place, ('response = ["drag", "mass"]', 'ignore = ["drag", "mass"]'))
+    run("design problem.toml", capsys)
+    results = read_json(place / "runs" / "problem" / "results.json")
+    known = np.loadtxt(place / "known.csv", delimiter=",", skiprows=1)
+    data = read("known.csv", DataConfig(ignore=("drag", "mass")))
+    width, height = known[data.train.index.numpy(), :2].T
+    drag = (width - 6) ** 2 + (height - 2) ** 2
+    feasible = (width <= 9.5) & (width + height <= 10.5)
+    assert results["best_known"]["designs"] == np.sum(width <= 9.5)
+    assert results["best_known"]["best"] == pytest.approx(drag[feasible].min(), rel=1e-5)
+    for row in results["spaces"]:
+        x, y = known[row["winner"]["row"], :2]
+        found = row["winner"]["nearest_responses"].get("drag", (x - 6) ** 2 + (y - 2) ** 2)
+        assert found == pytest.approx((x - 6) ** 2 + (y - 2) ** 2, rel=1e-5)
+
+
+def test_beside_a_dear_evaluator_nothing_else_is_searched_unless_asked_for(
+    place, capsys, monkeypatch
+):
+    monkeypatch.setattr("variform.design.comparison.CHEAP", 0.0)
+    changed(place, ('beside = ["raw", "pca-1"]', ""), ("seeds = 2", "seeds = 1"))
+    said = run("design problem.toml", capsys)
+    results = read_json(place / "runs" / "problem" / "results.json")
+    assert [row["name"] for row in results["spaces"]] == ["pca-2"]
+    assert "Other spaces did not get the same budget" in said and "nearest to the winner" in said
+    changed(place, ("seeds = 1", 'seeds = 1\nbeside = ["raw"]'))
+    run("design problem.toml", capsys)
+    results = read_json(place / "runs" / "problem" / "results.json")
+    assert [row["name"] for row in results["spaces"]] == ["pca-2", "raw"]
+
+
+def test_several_objectives_have_a_hypervolume_and_the_set_that_nothing_dominates(place, capsys):
+    text = 'reference = 100\n[[objectives]]\nresponse = "mass"\nreference = 20\n'
+    changed(place, ('unit = "N"', text))
+    said = run("design problem.toml", capsys)
+    folder = place / "runs" / "problem"
+    results = read_json(folder / "results.json")
+    rows = [row for row in table_of(folder / "results.csv") if row["feasible"] == "true"]
+    mine = [row for row in rows if row["space"] == "pca-2"]
+    points = {row["id"]: (float(row["drag"]), float(row["mass"])) for row in mine}
+    front = {
+        id
+        for id, (x, y) in points.items()
+        if not any(a <= x and b <= y and (a, b) != (x, y) for a, b in points.values())
+    }
+    assert {one["id"] for one in results["pareto"]} == front
+    assert f"{len(front)} designs that no other one found dominates" in said
+    curve = results["spaces"][0]["curves"][0]
+    of_seed = [points[id] for id in points if id.startswith("pca-2-0-")]
+    area, left = 0.0, 100.0
+    for x, y in sorted(of_seed, key=lambda point: point[1]):  # slices of the second objective
+        if x < left:
+            area += (left - x) * (20 - y)
+            left = x
+    assert curve[-1] == pytest.approx(area) and curve == sorted(curve)
+
+
 def test_an_interrupted_problem_goes_on_and_a_changed_one_is_refused(place, capsys):
     run("design problem.toml --out whole", capsys)
     run("design problem.toml --out torn", capsys)

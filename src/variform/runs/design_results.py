@@ -122,12 +122,12 @@ class Results:
     @cached_property
     def found(self) -> dict[str, dict[str, Any]]:
         """By the name of a search what is known of its winner, as results.json has it."""
-        return {name: self._values_of(design) for name, design in self.winners.items()}
+        return {name: self._values_of(name, design) for name, design in self.winners.items()}
 
-    def _values_of(self, design: Asked) -> dict[str, Any]:
+    def _values_of(self, name: str, design: Asked) -> dict[str, Any]:
         comparison = self.comparison
         nearest = comparison.neighbours.nearest(design.repaired[None])
-        second = comparison.by_second(design)
+        second = comparison.by_second(design) if self._is_judged(name) else None
         row = int(nearest.row[0])
         return {
             "id": design.id,
@@ -140,6 +140,12 @@ class Results:
             "second": None if second is None else second.responses,
             "second_valid": None if second is None else second.valid,
         }
+
+    def _is_judged(self, name: str) -> bool:
+        """Whether the second evaluator, which may be dear, is asked: at the end, and of what the table shows."""
+        budget = self.comparison.problem.budget
+        is_done = all(len(one.best) >= budget for one in self.outcomes[name])
+        return is_done and name in self.shown_names()
 
     @cached_property
     def best_known(self) -> dict[str, Any] | None:
