@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from variform.design.optimisers import propose
-from variform.design.told import Told, non_dominated, penalised, violation_scale
+from variform.design.told import Told, most_telling, non_dominated, penalised, violation_scale
 
 cma = pytest.importorskip("cma")
 pytest.importorskip("botorch")
@@ -264,6 +264,19 @@ def test_penalties_rank_feasible_then_missed_then_invalid():
     np.testing.assert_array_equal(violation_scale(told), [2, 30])
     values = penalised(told, np.array([2.0, 10.0]))
     assert values.tolist() == [5, 6, 1, 8, 0, 9]
+
+
+def test_of_many_rows_the_best_and_the_last_are_kept():
+    told = Told.of(np.arange(100)[:, None], np.stack([np.arange(100), -np.arange(100)], 1))
+    assert most_telling(told, 100) is told
+    kept = most_telling(told, 8).z.ravel()
+    assert {0, 1, 99, 98} <= set(kept) and len(kept) == 8 and (np.diff(kept) > 0).all()
+
+
+def test_gp_takes_many_points_of_which_few_are_valid():
+    z = SQUARE.sample(900, np.random.default_rng(0))
+    told = Told.of(z, z[:, 0], valid=np.arange(900) < 2)
+    require_points(propose("gp", SQUARE, told, 1, seed=0), 1)
 
 
 def test_of_equal_rows_all_are_in_the_pareto_set():

@@ -28,7 +28,7 @@ from gpytorch.priors import LogNormalPrior
 from torch import Tensor
 
 from variform.design.request import Request
-from variform.design.told import Told, non_dominated
+from variform.design.told import Told, most_telling, non_dominated
 from variform.system.draws import seeded
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -38,6 +38,7 @@ _FIT = {"maxiter": 50, "ftol": 1e-6}
 # own prior, -4 and 1, the last percent before the optimum of Branin's function is taken for noise.
 _NOISE = (-9.0, 2.0)
 _LEAST_NOISE = 1e-6
+_MOST = 400  # points that a process is fitted to: time grows with their cube
 _SAMPLES = 64  # of the joint posterior, quasi-random
 _FAR = 3.0  # interquartile ranges beyond the worse quartile, where a value is Tukey's "far out"
 
@@ -137,6 +138,7 @@ def _number(stream: np.random.Generator) -> int:
 def _expected_gain(unit: _Unit, request: Request) -> AcquisitionFunction:
     """How much better the best feasible design, or the hypervolume, is expected to become by evaluating a point."""
     told, pending, reference = request.told, request.pending, request.reference
+    told = most_telling(told, _MOST)
     valid = told.take(told.is_valid)
     goals, limits = valid.objectives.shape[1], valid.violations.shape[1]
     known = unit.of(valid.z)

@@ -33,7 +33,8 @@ def propose(
     - random: draws of the space's own law.
     - gp: Gaussian processes of every response, the noisy expected improvement of the best feasible objective (BoTorch's
       qLogNEI) or, of several objectives, of the hypervolume (qLogNEHVI). Constraints are responses too, and so is
-      whether a point is valid. Before two points are valid, draws of the space's own law.
+      whether a point is valid. Before two points are valid, draws of the space's own law. Of more than 400 points told
+      the 200 best count and the 200 last of the others.
     - pool: the same among so many points: those of a pool that were not proposed yet, at most 2,000 drawn anew each
       time, else as many draws of the space's own law.
     - cma: CMA-ES of one objective, its state rebuilt from the batches told. Infeasible and invalid points rank behind
