@@ -348,6 +348,11 @@ def test_the_figures_of_a_search():
     assert (
         found.beats_after == 2 and found.better == 2 and found.winner == 3 and found.reached == 3.9
     )
+    broken = Told.of(
+        [[0], [0]], [6.0, 7.0], violations=[[1.0], [2.0]]
+    )  # which any feasible design beats
+    found = outcome("latent", 0, told, rows, 0.5, known=broken, reference=None)
+    assert (found.beats_after, found.better) == (1, 3)
     alone = outcome("latent", 0, told, rows, 0.5, known=None, reference=None)
     assert alone.beats_after is None and alone.better is None
     assert distinct(rows[::-1], 1.5) == [0, 2, 4]

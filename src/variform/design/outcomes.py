@@ -141,7 +141,7 @@ def outcome(
     feasible = told.is_feasible
     best = best_so_far(told, reference)
     beats_after, better = None, None
-    if known is not None and known.is_feasible.any():
+    if known is not None and known.is_valid.any():  # any feasible design beats infeasible ones
         wins = np.flatnonzero(is_better(told, known))
         beats_after = int(wins[0]) + 1 if len(wins) else None
         in_order = wins[np.argsort(told.objectives[wins, 0], kind="stable")]

@@ -32,7 +32,7 @@ def plot_searches(
         curves: By the name of a space the best so far of each of its seeds, (n,) each, NaN before the first feasible
             design.
         ylabel: What the best is, with its unit.
-        known: What the best known design reaches; None where that is not known.
+        known: What the best known design reaches; None or NaN where that is not known, or none is feasible.
 
     Raises:
         ValueError: if there are no curves.
@@ -57,7 +57,7 @@ def plot_searches(
             counts, median, color=colour, linestyle=dashes, linewidth=1.8, label=label
         )
         panel.fill_between(counts, low, high, color=colour, alpha=0.15, linewidth=0)
-    if known is not None:
+    if known is not None and np.isfinite(known):
         panel.axhline(known, color=GREY, linestyle="--", linewidth=1)
         text = panel.text(1, known, " best known design", va="bottom")
         text.set(fontsize=TICK_SIZE, color=GREY)

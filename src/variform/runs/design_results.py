@@ -149,16 +149,16 @@ class Results:
 
     @cached_property
     def best_known(self) -> dict[str, Any] | None:
-        """What the known designs reach without any evaluation; None where that is not known."""
+        """What known designs reach without an evaluation, NaN where none is feasible; None where nothing is known."""
         known = self.comparison.known
-        if known is None or not known.is_feasible.any():
+        if known is None or not known.is_valid.any():
             return None
         best = best_so_far(known, self.comparison.problem.reference)[-1]
         found: dict[str, Any] = {
             "best": self._signed(float(best)),
             "designs": int(known.is_valid.sum()),
         }
-        if self.comparison.problem.reference is None:
+        if known.is_feasible.any() and self.comparison.problem.reference is None:
             place = int(np.argmin(np.where(known.is_feasible, known.objectives[:, 0], np.inf)))
             found["name"] = self.comparison.name_of(place)
         return found
@@ -188,7 +188,7 @@ class Results:
         known = self.best_known
         if known is not None:
             what = f"{known['designs']:,} known designs"
-            value = _number(known["best"])
+            value = _number(known["best"]) if math.isfinite(known["best"]) else "none feasible"
             rows.append([what, value, "0", "", "", "", "0", *([""] if second else [])])
         rows += self._nearest_rows(second)
         return header, rows
