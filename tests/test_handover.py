@@ -508,7 +508,7 @@ def test_generate_and_decode_write_drawings_with_their_provenance(plates, tmp_pa
     run = str(plates / "run")
     words = ["generate", run, "--count", "3", "--seed", "4", "--out", str(tmp_path / "new.dxf")]
     assert command(words) == 0
-    assert f"3 outlines: {tmp_path / 'new'}" in capsys.readouterr().out
+    assert f"3 designs: {tmp_path / 'new'}" in capsys.readouterr().out
     record = json.loads((tmp_path / "new" / "provenance.json").read_text())
     model = hashlib.sha256((plates / "run" / "model.safetensors").read_bytes()).hexdigest()
     assert record["made_by"]["model"] == model and record["unit"] == "mm" and record["seed"] == 4
@@ -562,3 +562,48 @@ def test_mistakes_are_sentences_and_leave_nothing(
     assert command(["generate", str(plates / "run"), "--count", "1", *words]) == 2
     assert sentence in " ".join(capsys.readouterr().err.split())
     assert {item.name for item in tmp_path.iterdir()} == {"z.npy", "two.npy", "bad.npy"}
+
+
+def test_the_best_designs_of_a_study_are_handed_over_with_their_responses(
+    plates, tmp_path, monkeypatch, capsys
+):
+    torch.set_default_dtype(torch.float32)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "judge_of_plates.py").write_text(
+        "import numpy as np\n"
+        "def evaluate(rows):\n"
+        "    values = np.stack([rows[name] for name in rows], 1)\n"
+        "    return {'width': np.abs(values).max(1)}\n"
+    )
+    (tmp_path / "p.toml").write_text(
+        f'source = "{plates / "plates.csv"}"\nevaluator = "judge_of_plates:evaluate"\n'
+        'optimiser = "random"\nspaces = ["pca-2"]\nbeside = []\nbudget = 8\nbatch = 4\n'
+        '[[objectives]]\nresponse = "width"\nunit = "mm"\n'
+    )
+    assert command(["design", "p.toml"]) == 0
+    journal = [
+        json.loads(line)
+        for line in (tmp_path / "runs" / "p" / "journal.jsonl").read_text().splitlines()
+    ]
+    asked = {
+        one["id"]: one for line in journal if line["kind"] == "asked" for one in line["designs"]
+    }
+    widths = {
+        line["id"]: line["responses"]["width"] for line in journal if line["kind"] == "answered"
+    }
+    best = min(widths, key=widths.get)
+    assert command(["design", "export", "p.toml", "--out", "best.svg"]) == 0
+    record = json.loads((tmp_path / "best.svg.json").read_text())
+    (found,) = record["designs"]
+    assert found["name"] == best and found["responses"]["width"] == widths[best]
+    assert found["point"] == asked[best]["z"] and record["unit"] == "mm"
+    assert record["response_units"] == {"width": "mm"}
+    assert np.abs(read_svg(tmp_path / "best.svg")).max() == pytest.approx(widths[best], rel=1e-3)
+
+    chosen = sorted(widths)[:2]
+    assert command(["design", "export", "p.toml", *chosen, "--out", "two.npy"]) == 0
+    rows = [asked[one].get("repaired", asked[one]["decoded"]) for one in chosen]
+    assert np.array_equal(np.load("two.npy"), rows)
+    capsys.readouterr()
+    assert command(["design", "export", "p.toml", "nobody", "--out", "no.npy"]) == 2
+    assert "designs must be some that runs/p asked for" in " ".join(capsys.readouterr().err.split())

@@ -35,9 +35,10 @@ class Origin:
     Args:
         made_by: What made them, as plain values: the run, the hash of its model, the fingerprint of its data.
         space: The design space that the points are in, such as `latent`.
-        points: Where the designs lie in it, (n, dim).
+        points: Where the designs lie in it, (n, dim), or n points of several spaces.
         seed: Seed of the draws.
         responses: What an evaluator gave, (n,) numbers or texts by name.
+        units: Units of responses by name, where they are not in their names.
         given: What a conditional model was given: names, and a list of cells for each design.
         neighbours: The known designs, of which the nearest are named.
         flags: What must be said of each design, n lists of sentences.
@@ -50,9 +51,10 @@ class Origin:
 
     made_by: Mapping[str, Any] = field(default_factory=dict)
     space: str = ""
-    points: Array | None = None
+    points: Array | Sequence[Array] | None = None
     seed: int | None = None
     responses: Mapping[str, Array] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
     given: tuple[Sequence[str], Sequence[Sequence[str]]] = ((), ())
     neighbours: Neighbours | None = None
     flags: Sequence[Sequence[str]] = ()
@@ -157,7 +159,9 @@ def export_designs(
         "space": origin.space,
         "seed": origin.seed,
         "unit": unit,
-        "response_units": {name: _own_unit(name, units) for name in origin.responses},
+        "response_units": {
+            name: origin.units.get(name) or _own_unit(name, units) for name in origin.responses
+        },
         "notes": list(origin.notes),
         "designs": _records(designs, names, schema, origin),
     }

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 from cyclopts import App
 
-from variform.faces.cli.options import Option, default_folder
-from variform.faces.cli.output import kept_in, print_table, say, say_aside
+from variform.config.drawing import DrawingConfig
+from variform.faces.cli.options import DrawingOptions, Option, default_folder
+from variform.faces.cli.output import kept_in, print_handed_over, print_table, say, say_aside
 
 design = App(
     name="design", help="Look for better designs: propose, evaluate, and lay side by side."
@@ -115,6 +116,34 @@ def target(
     if out is not None:
         table.write(out)
         say(f"Designs: {out}")
+
+
+@design.command
+def export(
+    problem: Path,
+    /,
+    *ids: str,
+    out: Annotated[Path, Option],
+    study: Annotated[Path | None, Option] = None,
+    drawing: DrawingOptions = DrawingConfig(),
+) -> None:
+    """Write designs of a study for other programs, with a file that says where they come from.
+
+    Examples: `variform design export problem.toml --out best.csv`,
+    `variform design export problem.toml latent-0-17 latent-0-31 --stations x.csv --out foils.dat`
+
+    Args:
+        problem: The problem.toml.
+        ids: The designs, as results.csv names them; by default the best one of each search.
+        out: A .csv or .npy file, or of outlines .dat, .svg, .stl or .dxf: one of these is a file, several are files in
+            a folder without the suffix.
+        study: Folder of the study; by default runs/ and the name of the problem.
+    """
+    _designs(problem)
+    from variform.runs.handing import hand_over_study
+
+    folder = study or default_folder(str(problem))
+    print_handed_over(hand_over_study(problem, folder, out, ids, drawing=drawing))
 
 
 def _designs(problem: Path) -> Any:

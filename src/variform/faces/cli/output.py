@@ -18,6 +18,7 @@ from variform.system.locks import held
 from variform.system.terminal import console, discard
 
 if TYPE_CHECKING:
+    from variform.design.handover import HandedOver
     from variform.runs.folder import Run
     from variform.runs.given import Asked
 
@@ -207,9 +208,7 @@ def write_output(
         written = hand_over_designs(
             run, values, path, drawing=drawing, points=points, seed=seed, context=context
         )
-        print_warnings(written.warnings())
-        say(f"{counted(written.designs, 'outline')}: {written.path}")
-        say(f"Where they come from: {written.provenance}")
+        print_handed_over(written)
         return
     if path.suffix == ".csv" and (schema.kinds or (schema.conditions and schema.kind == "table")):
         write_table(path, values, schema, cells)
@@ -227,6 +226,13 @@ def write_output(
         say(f"{len(values):,} rows: {path}")
         for remark in remarks:
             say(f"Note: {remark}")
+
+
+def print_handed_over(written: "HandedOver") -> None:
+    """What was written of designs, and what was not."""
+    print_warnings(written.warnings())
+    say(f"{counted(written.designs, 'design')}: {written.path}")
+    say(f"Where they come from: {written.provenance}")
 
 
 def _shown(schema: Any) -> list[str]:
