@@ -133,6 +133,12 @@ def test_a_response_that_is_not_known_is_refused(bars):
         TargetFinder(bars.train, measure).find((Target("mass", 1.0, 2.0),))
 
 
+def test_a_way_that_costs_nothing_is_recommended_where_it_is_as_good(bars):
+    wide = (Target("volume", 7.0, 9.0), Target("length", 5.7, 6.7))
+    records, winner = TargetFinder(bars.train, measure).compare(wide, bars.test, 30)
+    assert winner == "nearest known" and records[0].hits.mean > 0.9
+
+
 PROBLEM = """
 source = "bars.csv"
 evaluator = "scale:weigh"

@@ -170,7 +170,7 @@ class TargetFinder:
         """How each way fares where held-out designs say what can be had, and the way that is recommended.
 
         Each of `count` held-out rows makes targets of its own responses, in ranges as wide as those of `targets`. The
-        way with the most hits is recommended, and among equal ones that with the fewest evaluations.
+        way with the most hits is recommended, or the cheapest that two standard errors do not tell from it.
 
         Args:
             targets: Which responses, and how wide the ranges are.
@@ -190,8 +190,7 @@ class TargetFinder:
             for result in self.find(own):
                 found.setdefault(result.way, []).append(result)
         records = tuple(_record(way, results) for way, results in found.items())
-        best = max(records, key=lambda record: (record.hits.mean, -record.evaluations))
-        return records, best.way
+        return records, _recommended(records)
 
     def _require_known(self, targets: Sequence[Target]) -> None:
         for target in targets:
@@ -318,3 +317,14 @@ def _record(way: str, results: Sequence[Found]) -> Record:
     spent = np.mean([result.evaluations for result in results])
     abstained = np.mean([result.design is None for result in results])
     return Record(way, Estimate.of(hits), float(spent), float(abstained))
+
+
+def _recommended(records: Sequence[Record]) -> str:
+    """The way with the fewest evaluations among those with nearly the most hits."""
+    best = max(records, key=lambda record: record.hits.mean).hits
+    as_good = [
+        record
+        for record in records
+        if best.mean - record.hits.mean <= 2 * math.hypot(best.se, record.hits.se)
+    ]
+    return min(as_good, key=lambda record: (record.evaluations, -record.hits.mean)).way

@@ -112,7 +112,9 @@ def target(
     table = look(problem, targets, tries=tries, held_out=held_out)
     print_table(*table.rows())
     if table.recommended:
-        say(f"Recommended is {table.recommended}: it met most targets of held-out designs.")
+        say(
+            f"Recommended is {table.recommended}: no way met clearly more targets of held-out designs for less."
+        )
     if out is not None:
         table.write(out)
         say(f"Designs: {out}")
