@@ -24,7 +24,7 @@ from variform.evaluation import exploration
 from variform.evaluation.tables import show
 from variform.faces import cli
 from variform.runs import studies
-from variform.runs.folder import RESULTS, open_run
+from variform.runs.folder import RESULTS, SAMPLER_FILES, open_run
 from variform.runs.records import read_config
 from variform.runs.train import train_run
 from variform.system.files import read_json
@@ -176,9 +176,8 @@ def test_train_leaves_a_whole_run_and_prints_lines_that_stay_lines(workspace, ca
     timed = {"history.jsonl", "checkpoint.safetensors", "report.html", "figures/curves.png"}
     later = {
         "validation.json",
-        "sampler-gmm.safetensors",
-        "sampler-flow.safetensors",
         "samplers.json",
+        *SAMPLER_FILES.values(),
     }
     later |= {"figures/draws.png", "figures/conditions.png", "figures/responses.png"}
     later |= {"validation-scores.safetensors"}
@@ -832,11 +831,11 @@ MISTAKES = [
     ("evaluate run --split tests", "Did you mean 'test'?"),
     ("generate run --count 0", "--count must be at least 1"),
     ("generate run --sampler gmm", "the sampler must be fitted first"),
-    ("generate run --sampler maf", "--sampler must be one of prior, gmm, flow; got 'maf'"),
+    ("generate run --sampler maf", "--sampler must be one of prior, gmm, flow, posterior; got 'maf'"),
     ("generate run --temperature 0", "--temperature must be above 0; got 0.0"),
     ("sampler nowhere", "nowhere is not"),
     ("sampler changed", "it has changed since"),
-    ("sampler run --kind vae", "--kind must be one of gmm, flow; got 'vae'"),
+    ("sampler run --kind vae", "--kind must be one of gmm, flow, posterior; got 'vae'"),
     ("sampler run --samples 0", "--samples must be at least 1"),
     ("generate run --out new.csv", "must hold flat rows"),
     ("generate run --out new.txt", "must end in .npy, .csv"),

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from variform.config.checks import checked
 from variform.config.units import name_and_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -21,6 +22,7 @@ _ONE_POINT = 1e-9  # of the extent
 _LEAST_AREA = 0.02  # of a circle's of the same length: what is thinner is a line
 
 
+@checked
 @dataclass(frozen=True)
 class Layout:
     """Where the coordinates of an outline stand in a row.

@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from variform.config.checks import checked
 from variform.design.request import Request, Searched
 from variform.design.told import Told
 
@@ -16,6 +17,7 @@ _CANDIDATES = 2000
 _ENOUGH = 2  # valid points, from which a response can be said to vary
 
 
+@checked
 def propose(
     optimiser: Optimiser,
     space: Searched,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from variform.config.checks import checked
 from variform.data.schema import Schema
 from variform.design.evaluators import (
     Answer,
@@ -58,6 +59,7 @@ def require_packages(problem: Problem) -> None:
             )
 
 
+@checked
 @dataclass(frozen=True)
 class Search:
     """A space, an optimiser and a seed, which have a budget of their own.
