@@ -831,7 +831,10 @@ MISTAKES = [
     ("evaluate run --split tests", "Did you mean 'test'?"),
     ("generate run --count 0", "--count must be at least 1"),
     ("generate run --sampler gmm", "the sampler must be fitted first"),
-    ("generate run --sampler maf", "--sampler must be one of prior, gmm, flow, posterior; got 'maf'"),
+    (
+        "generate run --sampler maf",
+        "--sampler must be one of prior, gmm, flow, posterior; got 'maf'",
+    ),
     ("generate run --temperature 0", "--temperature must be above 0; got 0.0"),
     ("sampler nowhere", "nowhere is not"),
     ("sampler changed", "it has changed since"),

@@ -286,12 +286,12 @@ def test_of_equal_rows_all_are_in_the_pareto_set():
 @pytest.mark.parametrize(
     "optimiser, told, count, message",
     [
-        ("gp", Told.nothing(2), 0, "`count` must be 1 or more, got 0"),
+        ("gp", Told.nothing(2), 0, "`count` must be at least 1; got 0"),
         (
             "anneal",
             Told.nothing(2),
             1,
-            "`optimiser` must be one of random, pool, cma, gp, got 'anneal'",
+            "`optimiser` must be one of random, pool, cma, gp; got 'anneal'",
         ),
         ("cma", Told.nothing(2, 2), 1, "cma takes one objective, got 2; use gp"),
     ],

@@ -1,11 +1,11 @@
 """Which points of a space to evaluate next: a pure function of what was told and a seed, so stops change nothing."""
 
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
-from variform.config.checks import checked
+from variform.config.checks import Count, checked
 from variform.design.request import Request, Searched
 from variform.design.told import Told
 
@@ -22,7 +22,7 @@ def propose(
     optimiser: Optimiser,
     space: Searched,
     told: Told,
-    count: int,
+    count: Count,
     *,
     seed: int,
     pending: Array | None = None,
@@ -66,11 +66,6 @@ def propose(
         >>> propose("random", Square(), Told.nothing(2), 3, seed=0).shape
         (3, 2)
     """
-    if count < 1:
-        raise ValueError(f"`count` must be 1 or more, got {count}; ask for at least one point.")
-    if optimiser not in get_args(Optimiser):
-        known = ", ".join(get_args(Optimiser))
-        raise ValueError(f"`optimiser` must be one of {known}, got {optimiser!r}; choose one.")
     if pending is None:
         pending = np.empty((0, space.dim))
     stream = np.random.default_rng([seed, len(told) + len(pending)])
