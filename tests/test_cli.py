@@ -148,6 +148,7 @@ def test_every_help_answers_without_torch(capsys):
         ["design", "ask", "--help"],
         ["design", "tell", "--help"],
         ["design", "target", "--help"],
+        ["design", "select", "--help"],
     ]
     for call in calls:
         assert cli.run(call) == 0

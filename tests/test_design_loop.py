@@ -10,6 +10,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 
 from variform import DataConfig, read
 from variform.design.answers import read_answers
@@ -614,6 +615,16 @@ def test_several_objectives_have_a_hypervolume_and_the_set_that_nothing_dominate
     }
     assert {one["id"] for one in results["pareto"]} == front
     assert f"{len(front)} designs that no other one found dominates" in said
+    every = np.array([(float(row["drag"]), float(row["mass"])) for row in rows])
+    said = run("design select problem.toml --count 40 --apart 0 --out chosen.csv", capsys)
+    beaten = [((every <= one).all(1) & (every < one).any(1)).any() for one in every]
+    front = {row["id"] for row, is_beaten in zip(rows, beaten, strict=True) if not is_beaten}
+    chosen = table_of(place / "chosen.csv")
+    assert {row["id"] for row in chosen} == front
+    assert float(chosen[0]["drag"]) == every[:, 0].min()
+    assert (
+        f"{len(front)} of 40 designs were found: of {len(front)} designs on the Pareto set" in said
+    )
     curve = results["spaces"][0]["curves"][0]
     of_seed = [points[id] for id in points if id.startswith("pca-2-0-")]
     area, left = 0.0, 100.0
@@ -622,6 +633,33 @@ def test_several_objectives_have_a_hypervolume_and_the_set_that_nothing_dominate
             area += (left - x) * (20 - y)
             left = x
     assert curve[-1] == pytest.approx(area) and curve == sorted(curve)
+
+
+def test_selected_designs_are_good_and_apart_and_can_be_handed_over(place, capsys):
+    run("design problem.toml", capsys)
+    said = run(
+        "design select problem.toml --count 4 --within 900 --apart 0.2 --out chosen.csv", capsys
+    )
+    rows = table_of(place / "runs" / "problem" / "results.csv")
+    feasible = {row["id"]: float(row["drag"]) for row in rows if row["feasible"] == "true"}
+    chosen = table_of(place / "chosen.csv")
+    best = min(feasible.values())
+    assert feasible[chosen[0]["id"]] == best
+    assert all(feasible[row["id"]] == float(row["drag"]) <= 10 * best for row in chosen)
+    columns = ("width", "height")
+    train = read("known.csv", DataConfig(response=("drag", "mass"))).train.raw.double().numpy()
+    points, known = ([[float(row[name]) for name in columns] for row in chosen], train)
+    unit = train.std(axis=0) * np.sqrt(2)  # two columns: the mean square is half of the sum
+    between = cdist(points / unit, points / unit) + np.diag([np.inf] * len(chosen))
+    assert between.min() >= 0.2 and len(chosen) == 4
+    for name, values in (("apart", between), ("distance", cdist(points / unit, known / unit))):
+        np.testing.assert_allclose([float(row[name]) for row in chosen], values.min(1), rtol=1e-5)
+    (line,) = (line for line in said.splitlines() if line.startswith("Next: "))
+    run(line.removeprefix("Next: variform "), capsys)
+    handed_over = table_of(place / "designs.csv")
+    assert [list(row) for row in handed_over] == [list(columns)] * 4
+    said = run("design select problem.toml --count 40 --within 0.001", capsys)
+    assert "1 of 40 designs were found: of 1 design within 0.001 % of the best value" in said
 
 
 def test_an_interrupted_problem_goes_on_and_a_changed_one_is_refused(place, capsys):
@@ -736,3 +774,5 @@ def test_a_problem_by_hand_says_how_to_begin(place, capsys):
     assert "Begin with variform design ask hand.toml" in capsys.readouterr().err
     assert cli.run(["design", "tell", "hand.toml", "gone.csv"]) == 2
     assert "there is no file gone.csv" in capsys.readouterr().err
+    assert cli.run(["design", "select", "problem.toml"]) == 2
+    assert "--study must be the folder of a study of problem.toml" in capsys.readouterr().err

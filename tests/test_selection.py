@@ -63,7 +63,7 @@ def test_that_there_are_fewer_is_said_with_the_numbers(known):
     designs = np.array([[0.0, 0.0], [0.1, 0.1], [3.0, 3.0], [9.0, 9.0]])
     selection = select(designs, np.array([1.0, 1.0, 1.01, 2.0]), known, 3, apart=0.5)
     assert selection.chosen.tolist() == [0, 2]
-    assert "2 of 3 designs were found: 3 are within 3 %" in selection.note
+    assert "2 of 3 designs were found: of 3 designs within 3 %" in selection.note
     with pytest.raises(ValueError, match="none of 4 is"):
         select(designs, np.full(4, np.nan), known)
     twice = select(designs[[0, 0]], np.ones(2), known, 2)

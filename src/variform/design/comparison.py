@@ -283,6 +283,13 @@ class Comparison:
         asked = self.study.history.asked.get(search.key, [])
         return [one for one in asked if one.id in self.study.history.answers]
 
+    @property
+    def evaluated(self) -> list[Asked]:
+        """The designs of all searches that were ever asked for and have answers."""
+        history = self.study.history
+        every = (one for designs in history.asked.values() for one in designs)
+        return [one for one in every if one.id in history.answers]
+
     def told_in_order(self, designs: Sequence[Asked]) -> Told:
         """The answers of designs, in the form of optimisers."""
         answers = [self.study.history.answers[one.id] for one in designs]

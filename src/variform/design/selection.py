@@ -6,7 +6,9 @@ from typing import Any, Literal
 import numpy as np
 
 from variform.config.checks import Count, NotNegative, checked
+from variform.config.words import counted
 from variform.design.neighbours import Nearest, Neighbours
+from variform.design.told import non_dominated
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -71,18 +73,70 @@ def select(
         ([0, 3, 2], [1.1, 3.9, 1.1])
     """
     values = np.asarray(values, np.float64)
-    if not np.isfinite(values).any():
-        raise ValueError(
-            f"a design must be valid and feasible to be selected; none of {len(values)} is. Evaluate more, or loosen "
-            "the constraints."
-        )
+    _require_some(int(np.isfinite(values).sum()), len(values))
     loss = values if goal == "min" else -values
     best = int(np.nanargmin(loss))
     most = within / 100 * abs(loss[best])
     is_good = loss - loss[best] <= most * (1 + _ROUNDING)
     good = np.flatnonzero(is_good)
+    first = int(np.flatnonzero(good == best)[0])
+    which = f"{counted(len(good), 'design')} within {within:g} % of the best value"
+    return _differing(designs, good, first, neighbours, count, apart, which)
+
+
+@checked
+def select_front(
+    designs: Array,
+    objectives: Array,
+    neighbours: Neighbours,
+    count: Count = 5,
+    *,
+    apart: NotNegative = 0.0,
+) -> Selection:
+    """Designs of the Pareto set that differ: as `select`, with that set in the place of what is near the best value.
+
+    The one with the least first objective comes first.
+
+    Args:
+        designs: N of them, (N, *shape), in the user's units.
+        objectives: (N, m), to be minimised; NaN for what is invalid or infeasible, and never chosen.
+        neighbours, count, apart: As of `select`.
+
+    Raises:
+        ValueError: where no design has all objectives.
+
+    Example:
+        >>> import torch
+        >>> from variform.data.reading import dataset_from
+        >>> known = Neighbours(dataset_from(torch.zeros(2, 1)))
+        >>> objectives = np.array([[1.0, 4.0], [2.0, 3.0], [2.0, 5.0], [4.0, 1.0]])
+        >>> select_front(np.array([[0.0], [1.0], [5.0], [3.0]]), objectives, known, 2).chosen.tolist()
+        [0, 3]
+    """
+    objectives = np.asarray(objectives, np.float64)
+    whole = np.flatnonzero(np.isfinite(objectives).all(1))
+    _require_some(len(whole), len(objectives))
+    front = whole[non_dominated(objectives[whole])]
+    first = int(objectives[front, 0].argmin())
+    which = f"{counted(len(front), 'design')} on the Pareto set"
+    return _differing(designs, front, first, neighbours, count, apart, which)
+
+
+def _require_some(feasible: int, count: int) -> None:
+    if not feasible:
+        raise ValueError(
+            f"a design must be valid and feasible to be selected; none of {count} is. Evaluate more, or loosen the "
+            "constraints."
+        )
+
+
+def _differing(
+    designs: Array, good: Array, first: int, neighbours: Neighbours, count: int, apart: float,
+    which: str,
+) -> Selection:  # fmt: skip
+    """Of the designs at the places `good` one after the other: the one at `first`, then always the furthest."""
     points = neighbours.points(designs[good])
-    order, to_chosen = [int(np.flatnonzero(good == best)[0])], np.full(len(good), np.inf)
+    order, to_chosen = [first], np.full(len(good), np.inf)
     while len(order) < count:
         to_chosen = np.minimum(to_chosen, _distances(points, points[order[-1]]))
         furthest = int(to_chosen.argmax())
@@ -94,7 +148,7 @@ def select(
         chosen,
         _to_others(points[order]),
         neighbours.nearest(designs[chosen]),
-        _note(len(order), count, len(good), within, apart, neighbours.unit),
+        _note(len(order), count, which, apart, neighbours.unit),
     )
 
 
@@ -110,11 +164,10 @@ def _to_others(points: Array) -> Array:
     return distances.min(1)
 
 
-def _note(found: int, count: int, good: int, within: float, apart: float, unit: str) -> str:
+def _note(found: int, count: int, which: str, apart: float, unit: str) -> str:
     if found == count:
         return ""
     return (
-        f"{found} of {count} designs were found: {good} are within {within:g} % of the best value, and no more of "
-        f"these are {apart:g} ({unit}) from all others. Allow a larger distance from the best, or a smaller one "
-        "between designs."
+        f"{found} of {count} designs were found: of {which} no other is {apart:.3g} ({unit}) from all of these. "
+        "Evaluate more, or allow worse designs or smaller distances between them."
     )

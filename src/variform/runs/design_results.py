@@ -440,9 +440,14 @@ def cells_of(design: np.ndarray, schema: Schema) -> list[str]:
     return [cell_text(schema, column, value) for column, value in enumerate(design)]
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write a table of ready-made cells, whole or not at all."""
-    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+def write_csv(
+    path: Path, header: Sequence[str], rows: Sequence[Sequence[str]], *, new: bool = False
+) -> None:
+    """Write a table of ready-made cells, whole or not at all; with `new` never over another file."""
+    with (
+        replacing(path, new=new) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)

@@ -1,5 +1,6 @@
 """The commands that look for better designs."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -118,6 +119,51 @@ def target(
     if out is not None:
         table.write(out)
         say(f"Designs: {out}")
+
+
+@design.command
+def select(
+    problem: Path,
+    /,
+    *,
+    count: Annotated[int, Option] = 5,
+    within: Annotated[float, Option] = 3.0,
+    apart: Annotated[float | None, Option] = None,
+    out: Annotated[Path | None, Option] = None,
+    study: Annotated[Path | None, Option] = None,
+) -> None:
+    """Select a few good designs of a study that differ, and say how near each is to what is known.
+
+    The best one comes first, then always the good one that is furthest from those selected. Of several objectives the
+    designs on the Pareto set are good.
+
+    Examples: `variform design select problem.toml`,
+    `variform design select problem.toml --count 3 --within 5 --apart 0.002 --out chosen.csv`
+
+    Args:
+        problem: The problem.toml.
+        count: How many.
+        within: Percent of the best value by which a good design may be worse; of no meaning for several objectives.
+        apart: The least distance between two of them; by default that from which the study counts designs as distinct.
+        out: A table (.csv) for the designs.
+        study: Folder of the study; by default runs/ and the name of the problem.
+    """
+    _designs(problem)
+    from variform.runs.selections import select_designs
+
+    folder = study or default_folder(str(problem))
+    found = select_designs(problem, folder, count, within=within, apart=apart)
+    print_table(*found.table())
+    for note in found.notes():
+        say(f"Note: {note}")
+    if out is not None:
+        found.write(out)
+        say(f"Designs: {out}")
+    where = "" if study is None else f" --study {shlex.quote(str(study))}"
+    ids = " ".join(found.ids)
+    say(
+        f"Next: variform design export {shlex.quote(str(problem))} {ids}{where} --out designs{found.suffix}"
+    )
 
 
 @design.command

@@ -36,6 +36,7 @@ NAMES = frozenset(
         *(field.name for part in RunConfig().parts for field in dataclasses.fields(part)),
         *(field.name for field in dataclasses.fields(DrawingConfig)),
         *(
+            "apart",
             "config",
             "count",
             "data",
@@ -64,7 +65,7 @@ NAMES = frozenset(
             "seed",
             "seeds",
         ),
-        *("rule", "split", "std", "temperature", "timed_steps", "to"),
+        *("rule", "split", "std", "study", "temperature", "timed_steps", "to", "within"),
     }
 )
 """Every option of every command, as Python has it."""
