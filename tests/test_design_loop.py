@@ -11,6 +11,7 @@ import warnings
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
+from sklearn.metrics import roc_auc_score
 
 from variform import DataConfig, read
 from variform.design.answers import read_answers
@@ -599,6 +600,30 @@ def test_beside_a_dear_evaluator_nothing_else_is_searched_unless_asked_for(
     assert [row["name"] for row in results["spaces"]] == ["pca-2", "raw"]
 
 
+def test_which_designs_are_valid_is_learned_and_stands_beside_the_density(place, capsys):
+    """The density of two components of two columns falls with the Mahalanobis distance from the known designs."""
+    judge = place / "judge_of_loop.py"
+    judge.write_text(judge.read_text().replace("width > 9.5", "height > 6"))
+    said = run("design problem.toml", capsys)
+    folder = place / "runs" / "problem"
+    rows = table_of(folder / "results.csv")
+    designs = np.array([[float(row["width"]), float(row["height"])] for row in rows])
+    designs, first = np.unique(designs, axis=0, return_index=True)
+    is_valid = designs[:, 1] <= 6
+    assert [rows[place]["valid"] == "true" for place in first] == is_valid.tolist()
+    found = read_json(folder / "results.json")["validity"]
+    assert (found["valid"], found["invalid"]) == (is_valid.sum(), (~is_valid).sum())
+    train = read("known.csv", DataConfig(response=("drag", "mass"))).train.raw.double().numpy()
+    squares = cdist(designs, [train.mean(0)], "mahalanobis", VI=np.linalg.inv(np.cov(train.T)))
+    assert found["density_of"] == "pca-2"
+    assert found["density"]["mean"] == pytest.approx(roc_auc_score(is_valid, -squares[:, 0]))
+    assert found["learned"]["mean"] > 0.9 and found["learned"]["se"] < 0.05
+    sentence = f"learned from {is_valid.sum()} valid and {(~is_valid).sum()} invalid ones: AUC 0.9"
+    assert sentence in said and sentence in (folder / "report.html").read_text()
+    run("design problem.toml", capsys)
+    assert (folder / "journal.jsonl").read_text().count('"validity"') == 1
+
+
 def test_several_objectives_have_a_hypervolume_and_the_set_that_nothing_dominates(place, capsys):
     text = 'reference = 100\n[[objectives]]\nresponse = "mass"\nreference = 20\n'
     changed(place, ('unit = "N"', text))
@@ -700,6 +725,7 @@ def test_asking_and_telling_by_hand_to_the_end_of_the_budget(place, capsys):
     )
     said = run("design tell hand.toml filled.csv", capsys)
     assert "4 answers taken; 0 designs still wait" in said and "own-0001" in said
+    assert "from 20 valid and 5 invalid ones at least; there are 4 and 0" in said
     results = read_json(folder / "results.json")
     best = min(float(row["drag"]) for row in again)
     assert results["spaces"][0]["best"][1] == pytest.approx(best) and results["own"] == 1

@@ -22,6 +22,7 @@ from variform.design.spaces import Space, space_of
 from variform.design.study import CHEAP, Search, Study, missing_package
 from variform.design.surrogate import Fit, Surrogates, compare_surrogates
 from variform.design.told import Told, non_dominated
+from variform.design.validity import ValidityScores, score_validity
 from variform.evaluation import exploration
 from variform.evaluation.standard_error import Estimate
 
@@ -33,6 +34,7 @@ LOOKED_AT_KNOWN = "known designs are looked at"
 BESIDE = ("pca", "raw", "pool", "random")
 _SECONDS = 60.0  # that known designs may take
 _MOST_KNOWN = 2_000
+_MOST_OF_A_KIND = 200  # valid or invalid designs that validity is learned from
 _MOST_DISTANCES = 2_000  # rows of which a nearest neighbour is looked for
 
 
@@ -261,6 +263,36 @@ class Comparison:
         except ValueError:
             return None
 
+    # --- validity ---
+
+    @property
+    def validity(self) -> ValidityScores | None:
+        """How well the answers so far say which designs are valid, noted; None before the first answer."""
+        designs = self.evaluated
+        if not designs:
+            return None
+        noted = self.study.history.notes.get("validity")
+        if noted is None or noted["evaluations"] != len(designs):
+            found = dataclasses.asdict(self._scored_validity(designs))
+            noted = self.study.history.note("validity", evaluations=len(designs), **found)
+        estimates = (_estimate(noted[name]) for name in ("learned", "density"))
+        return ValidityScores(noted["valid"], noted["invalid"], *estimates)
+
+    def _scored_validity(self, designs: Sequence[Asked]) -> ValidityScores:
+        """By the columns, and by the density of the space that is asked for first, at the codes of the designs."""
+        is_valid = self.told_in_order(designs).is_valid
+        places = np.concatenate([_some(is_valid), _some(~is_valid)])
+        rows = np.stack([designs[place].repaired for place in places])
+        features = self.space("raw").encode(rows)
+        usable = np.isfinite(features.astype(np.float32)).all(1)  # a repair may give anything
+        space = self.main_spaces[0]
+        return score_validity(
+            features[usable],
+            space.log_density(space.encode(rows[usable])),
+            is_valid[places][usable],
+            seed=self.problem.seed,
+        )
+
     # --- distances ---
 
     @cached_property
@@ -368,6 +400,16 @@ class Comparison:
             (answer,) = self.study.evaluator.evaluate(design)
             noted = self.study.history.note(kind, responses=answer.responses)
         return noted["responses"]
+
+
+def _estimate(values: dict[str, Any] | None) -> Estimate | None:
+    return None if values is None else Estimate(**values)
+
+
+def _some(is_one: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """The places of those that are one, or of 200 spread evenly over them."""
+    places = np.flatnonzero(is_one)
+    return places[exploration.spread(_MOST_OF_A_KIND, len(places)).numpy()]
 
 
 def _with_only(rows: Dataset, names: Sequence[str]) -> Dataset:

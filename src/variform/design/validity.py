@@ -14,6 +14,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 FEWEST = 5
 """Answers of each kind that a classifier needs."""
+FEWEST_VALID = 20
+"""Valid designs of a study from which on it is said how well validity is learned."""
 _FOLDS = 5
 _TREES = 100
 _EXPLAINED = 0.999
@@ -69,10 +71,8 @@ def fit_validity(features: Array, is_valid: Array, *, seed: int = 0) -> Validity
     invalid = len(is_valid) - valid
     share = valid / max(1, len(is_valid))
     if min(valid, invalid) < FEWEST:
-        note = (
-            f"Which designs are valid is learned from {FEWEST} valid and {FEWEST} invalid ones at least; there are "
-            f"{valid} and {invalid}. Until then each has the probability {share:.2f}."
-        )
+        note = _too_few(valid, invalid, FEWEST)
+        note += f" Until then each has the probability {share:.2f}."
         return Validity(None, share, None, note)
     classifier = _classifier(len(features), seed)
     with warnings.catch_warnings():
@@ -80,6 +80,63 @@ def fit_validity(features: Array, is_valid: Array, *, seed: int = 0) -> Validity
         auc = _auc_of_left_out(classifier, features, is_valid, seed)
         classifier.fit(features, is_valid)
     return Validity(classifier, share, auc)
+
+
+def _too_few(valid: int, invalid: int, fewest: int) -> str:
+    return (
+        f"Which designs are valid is learned from {fewest} valid and {FEWEST} invalid ones at least; there are {valid} "
+        f"and {invalid}."
+    )
+
+
+@dataclass(frozen=True)
+class ValidityScores:
+    """How well the answers of a study tell valid designs from invalid ones, and whether a density does.
+
+    Args:
+        valid: Number of different valid designs that were learned from.
+        invalid: And of invalid ones.
+        learned: AUC of a classifier on answers that were left out; None where there are too few of a kind.
+        density: AUC of a log-density on the same designs; None likewise.
+    """
+
+    valid: int
+    invalid: int
+    learned: Estimate | None = None
+    density: Estimate | None = None
+
+    @property
+    def note(self) -> str:
+        """That there are too few of a kind, a sentence; "" where there are not."""
+        return _too_few(self.valid, self.invalid, FEWEST_VALID) if self.learned is None else ""
+
+
+@checked
+def score_validity(
+    features: Array, log_density: Array, is_valid: Array, *, seed: int = 0
+) -> ValidityScores:
+    """How well answers say which designs are valid, beside the density, which says what is plausible.
+
+    Equal designs count once, so that none is both learned from and left out.
+
+    Args:
+        features, is_valid, seed: As of `fit_validity`.
+        log_density: Of each design, (n,).
+
+    Example:
+        >>> z = np.random.default_rng(0).normal(size=(80, 2))
+        >>> scores = score_validity(z, -np.square(z).sum(1), z[:, 0] > 0)
+        >>> scores.learned.mean > 0.95, abs(scores.density.mean - 0.5) < 3 * scores.density.se
+        (True, True)
+    """
+    places = np.unique(features, axis=0, return_index=True)[1]
+    features, log_density, is_valid = features[places], log_density[places], is_valid[places]
+    valid = int(is_valid.sum())
+    invalid = len(is_valid) - valid
+    if valid < FEWEST_VALID or invalid < FEWEST:
+        return ValidityScores(valid, invalid)
+    learned = fit_validity(features, is_valid, seed=seed).auc
+    return ValidityScores(valid, invalid, learned, auc_of(log_density, is_valid))
 
 
 def _classifier(answers: int, seed: int) -> Any:

@@ -1,6 +1,7 @@
 """The results of a design study: what each search reached beside what the same budget gives elsewhere."""
 
 import csv
+import dataclasses
 import math
 import shlex
 import tempfile
@@ -20,6 +21,7 @@ from variform.design.evaluators import Answer
 from variform.design.history import Asked
 from variform.design.outcomes import Outcome, best_so_far, summary
 from variform.design.study import CHEAP, Search
+from variform.evaluation.tables import show
 from variform.export.rows import cell_text
 from variform.pages.design import plot_searches, plot_winners
 from variform.pages.report import Picture, Table, render
@@ -111,6 +113,7 @@ class Results:
             "best_known": known,
             "own": len(self.comparison.study.history.own),
             "pareto": self._pareto(),
+            "validity": self._validity(),
         }
 
     def _signed(self, value: float) -> float:
@@ -276,7 +279,28 @@ class Results:
             notes.append(
                 f"{counted(history.journal.set_aside, 'line')} of journal.jsonl cut off or damaged; passed over."
             )
-        return [*notes, *self._invalid_notes()]
+        return [*notes, *self._invalid_notes(), *self._validity_notes()]
+
+    def _validity(self) -> dict[str, Any] | None:
+        """How well it is learned which designs are valid, as results.json has it; None before the first answer."""
+        scores = self.comparison.validity
+        if scores is None:
+            return None
+        space = self.comparison.main_spaces[0].name
+        return dataclasses.asdict(scores) | {"density_of": space, "note": scores.note}
+
+    def _validity_notes(self) -> list[str]:
+        """The same in a sentence or two."""
+        found = self._validity()
+        if found is None:
+            return []
+        if found["note"]:
+            return [found["note"]]
+        return [
+            f"Which designs are valid was learned from {found['valid']} valid and {found['invalid']} invalid ones: AUC "
+            f"{show(found['learned'])} on those left out, where 0.5 is chance. The density of "
+            f"{found['density_of']} has {show(found['density'])}; it says what is plausible, and not what is valid."
+        ]
 
     def _invalid_notes(self) -> list[str]:
         """Why designs were invalid, the most frequent reasons first."""
