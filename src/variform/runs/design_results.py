@@ -299,7 +299,7 @@ class Results:
         return [
             f"Which designs are valid was learned from {found['valid']} valid and {found['invalid']} invalid ones: AUC "
             f"{show(found['learned'])} on those left out, where 0.5 is chance. The density of "
-            f"{found['density_of']} has {show(found['density'])}; it says what is plausible, and not what is valid."
+            f"{found['density_of']} has {show(found['density'])}; it says what is plausible, and knows no answer."
         ]
 
     def _invalid_notes(self) -> list[str]:
