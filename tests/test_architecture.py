@@ -204,15 +204,10 @@ def installed():
 
 def distributions(path):
     """What a file imports that is neither Python's nor the project's own: sets of distributions, one an import."""
-    known, own = (
-        installed(),
-        {"variform"}
-        | (
-            {file.stem for file in path.parent.glob("*.py")}
-            if path.parent.name == "tests"
-            else set()
-        ),
-    )
+    known, own = installed(), {"variform"}
+    if path.parent.name == "tests":  # which also try the modules of examples
+        beside = [*path.parent.glob("*.py"), *(ROOT / "examples").glob("*/*.py")]
+        own |= {file.stem for file in beside}
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and node.module:
