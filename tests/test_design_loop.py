@@ -585,6 +585,33 @@ def test_known_designs_without_responses_are_evaluated_by_a_cheap_evaluator(plac
         assert found == pytest.approx((x - 6) ** 2 + (y - 2) ** 2, rel=1e-5)
 
 
+def test_the_space_is_recommended_where_the_data_have_the_objective_but_not_every_response(
+    place, capsys
+):
+    """Of twelve independent columns ten components know ten twelfths of what any two of them say."""
+    columns = np.random.default_rng(0).normal(size=(300, 12))
+    names = [f"width {place}" for place in "abcdefghijkl"]
+    lines = [[*names, "drag"], *np.column_stack([columns, columns[:, :2].sum(1)])]
+    text = "\n".join(",".join(map(str, line)) for line in lines)
+    (place / "known.csv").write_text(text + "\n")
+    judge = """
+def judge(rows):
+    return {"drag": rows["width a"] + rows["width b"], "mass": rows["width c"]}
+"""
+    (place / "judge_of_loop.py").write_text(judge)
+    changed(
+        place,
+        ('"drag", "mass"', '"drag"'),
+        ('repair = "judge_of_loop:snap"', ""),
+        ('second = "judge_of_loop:fine"', ""),
+        ('spaces = ["pca-2"]\nbeside = ["raw", "pca-1"]', "beside = []"),
+    )
+    said = run("design problem.toml", capsys)
+    results = read_json(place / "runs" / "problem" / "results.json")
+    assert "Recommended is raw" in said
+    assert [row["name"] for row in results["spaces"]] == ["raw"]
+
+
 def test_beside_a_dear_evaluator_nothing_else_is_searched_unless_asked_for(
     place, capsys, monkeypatch
 ):

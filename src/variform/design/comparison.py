@@ -84,7 +84,7 @@ class Comparison:
         return self._named([noted["name"]])
 
     def _default_space(self) -> str:
-        if self._answered_in_data:
+        if self._has_objectives_in_data:
             found = self.surrogates
             if found is not None:
                 return found.recommended
@@ -187,9 +187,18 @@ class Comparison:
     @cached_property
     def _answered_in_data(self) -> bool:
         """Whether the data have every response as a column of numbers."""
+        return self._in_data(self.problem.responses)
+
+    @property
+    def _has_objectives_in_data(self) -> bool:
+        """Whether what can be learned of them is known before anything is evaluated."""
+        return self._in_data([objective.response for objective in self.problem.objectives])
+
+    def _in_data(self, names: Sequence[str]) -> bool:
+        """Whether the data have columns of numbers of these names."""
         found = self.data.train.responses
-        kinds = [found[name].dtype.kind for name in self.problem.responses if name in found]
-        return len(kinds) == len(self.problem.responses) and not set(kinds) & set("US")
+        kinds = [found[name].dtype.kind for name in names if name in found]
+        return len(kinds) == len(names) and not set(kinds) & set("US")
 
     def _answer_known(self) -> None:
         """Have known designs evaluated, training rows and test rows, as many as a minute allows, and note it."""
