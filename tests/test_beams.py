@@ -1,6 +1,7 @@
 """The solver of the beams: closed forms, finite differences, a published optimum, and the wheel's symmetry."""
 
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples" / "beams"))
 
+from beams import HIGHEST, LOWEST, Condition, cantilever, conditions, load
 from solver import POISSON, SOLID, VOID, Plate, element_stiffness, optimise
+from wheel import Wheel, as_stiff
+
+SPEC = spec_from_file_location("beams_main", Path(sys.path[0]) / "main.py")
+case = sys.modules["beams_main"] = module_from_spec(SPEC)
+SPEC.loader.exec_module(case)
 
 
 def plate(rows, columns, held=(), **options):
@@ -159,3 +166,98 @@ def test_a_start_is_shifted_to_the_volume():
     variables = beam.with_volume(random.uniform(0, 1, 1200), 0.3)
     assert variables.mean() == pytest.approx(0.3, abs=1e-9)
     assert variables.min() == 0
+
+
+# --- beams --------------------------------------------------------------------------------------------------------
+
+
+def test_conditions_are_within_their_ranges_and_a_load_is_a_force_of_1_at_its_angle():
+    asked = conditions(20)
+    assert len(set(asked)) == 20
+    assert np.all((np.array(asked) >= LOWEST) & (np.array(asked) <= HIGHEST))
+    force = load(Condition(lx=0.5, ly=0.25, angle=30, volume=0.4))
+    node = cantilever().node(18, 24)
+    assert set(np.flatnonzero(force)) == {2 * node, 2 * node + 1}
+    np.testing.assert_allclose(force[2 * node : 2 * node + 2, 0], [0.5, np.sqrt(0.75)])
+
+
+def test_a_load_that_is_mirrored_has_a_mirrored_beam():
+    beams = [
+        optimise(cantilever(), load(Condition(0.75, ly, angle, 0.4)), 0.4, iterations=10).density
+        for ly, angle in ((0.25, 30), (0.75, -30))
+    ]
+    np.testing.assert_allclose(beams[0], beams[1][::-1], atol=1e-6)
+
+
+def test_the_answer_of_a_way_is_its_stiffest_candidate_at_the_volume_that_was_asked_for():
+    condition = Condition(1.0, 0.5, 0.0, 0.4)
+    solved = optimise(cantilever(), load(condition), 0.4, iterations=5)
+    worse = np.full((24, 48), 0.5)
+    result = case.answer(lambda _: np.stack([worse, solved.density]), condition)
+    assert result.compliance == pytest.approx(solved.compliances[-1])
+    assert result.improved.mean() == pytest.approx(0.4, abs=1e-9)
+    assert result.improved_compliance < result.compliance
+    better = optimise(cantilever(), load(condition), 0.4, iterations=10)
+    assert result.improved_compliance == pytest.approx(better.compliances[-1], rel=1e-6)
+
+
+def test_parts_hang_together_by_their_edges():
+    beam = np.zeros((4, 4))
+    beam[0, :2] = beam[1, 1] = 0.6
+    assert case.is_one_part(beam)
+    beam[2, 2] = 0.6
+    assert not case.is_one_part(beam)
+
+
+def test_the_table_has_medians_quantiles_and_shares_in_percent():
+    whole, split = np.ones((2, 2)), np.eye(2)
+    asked = [Condition(1, 0.5, 0, 0.5)] * 3
+    answers = [
+        case.Answer(0.5, whole, 1.1, whole, 1.0),
+        case.Answer(0.55, split, 1.3, whole, 1.1),
+        case.Answer(0.45, whole, 1.2, split, 1.2),
+    ]
+    figures = case.row_of(answers, asked, np.ones(3))
+    np.testing.assert_allclose(figures, [10, 20, 28, 200 / 3, 10, 18, 200 / 3])
+
+
+# --- the wheel ----------------------------------------------------------------------------------------------------
+
+
+def test_a_wheel_of_four_sectors_is_unchanged_by_a_quarter_turn():
+    wheel = Wheel.of(4, side=32)
+    optimum = optimise(wheel.plate, wheel.loads(0.4), 0.4, iterations=8)
+    np.testing.assert_array_equal(np.rot90(optimum.density), optimum.density)
+    assert optimum.compliances[-1] < 0.8 * optimum.compliances[0]
+
+
+def test_every_quarter_of_a_wheel_is_as_stiff():
+    wheel = Wheel.of(4, side=32)
+    loads = wheel.loads(0.4)
+    optimum = optimise(wheel.plate, loads, 0.4, iterations=8)
+    moved = wheel.plate.displacements(optimum.density, loads)
+    quarters = (loads * moved).sum(0).reshape(4, 3)
+    np.testing.assert_allclose(quarters, quarters[:1].repeat(4, 0), rtol=1e-7)
+
+
+def test_a_load_of_the_wheel_points_to_the_hub_and_along_the_rim():
+    wheel = Wheel.of(5, side=40)
+    forces = wheel.loads(0.5)
+    for case_of_load in forces.T:
+        nodes = np.flatnonzero(case_of_load)
+        assert len(nodes) == 2
+        assert np.linalg.norm(case_of_load) == pytest.approx(np.hypot(1, 0.5))
+        column, row = divmod(nodes[0] // 2, 41)
+        outwards = np.array([column, row]) - 20.0
+        assert np.hypot(*outwards) == pytest.approx(18.5, abs=0.8)
+        inwards = -outwards @ case_of_load[nodes] / np.hypot(*outwards)
+        assert inwards == pytest.approx(1, abs=0.03)
+
+
+def test_wheels_get_the_volume_that_makes_them_as_stiff():
+    wheel = Wheel.of(4, side=32)
+    reference = optimise(wheel.plate, wheel.loads(0.0), 0.4, iterations=40)
+    target = wheel.compliance(reference.density)
+    found, volume = as_stiff(wheel, 0.0, target)
+    assert volume == pytest.approx(0.4, abs=0.01)
+    assert wheel.compliance(found.density) == pytest.approx(target, rel=0.01)

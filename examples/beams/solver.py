@@ -174,8 +174,8 @@ class Plate:
     def filtered(self, density: Array, slope: Array) -> Array:
         """The gradient by the design variables (variables,), after the sensitivity filter."""
         inside = density[self.is_designed]
-        smooth: Array = self._filter @ (inside * slope[self.is_designed]) / np.maximum(inside, 1e-3)
-        return np.bincount(self.cells[self.is_designed], weights=smooth)
+        smooth = self._filter @ (inside * slope[self.is_designed]) / np.maximum(inside, 1e-3)
+        return np.bincount(self.cells[self.is_designed], weights=smooth).astype(np.float64)
 
     def with_volume(self, variables: Array, volume: float) -> Array:
         """Variables nearest to these, within 0 and 1, whose elements have the mean density `volume`."""
