@@ -113,6 +113,8 @@ def main(folder: Path) -> None:
         with open(folder / f"{part}.csv", "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([["name", "family", *COLUMNS], *rows])
         counts[part] = len(rows)
+    with open(folder / "stations.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["x"], *STATIONS[:, None].tolist()])
     print(f"{len(foils)} foils read, {int((~is_kept).sum())} copies or illegal; {counts}: {folder}")
 
 
