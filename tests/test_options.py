@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from variform.faces.cli import commands, options
-from variform.faces.cli.design import ask, search, tell
+from variform.faces.cli.design import ask, export, search, select, target, tell
 from variform.faces.cli.options import in_options
 from variform.faces.cli.train import latent_dim
 
@@ -64,7 +64,8 @@ def test_a_field_becomes_an_option_and_nothing_else_does(sentence, expected):
 def test_every_option_of_every_command_is_known():
     parts = (*options.RunConfig().parts, options.DrawingConfig())
     names = {name for part in parts for name in vars(part)}
-    for command in (*commands.COMMANDS.values(), latent_dim, search, ask, tell):
+    of_designs = (search, ask, tell, select, target, export)
+    for command in (*commands.COMMANDS.values(), latent_dim, *of_designs):
         parameters = inspect.signature(command).parameters.values()
         own = {
             parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY

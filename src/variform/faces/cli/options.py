@@ -44,6 +44,7 @@ NAMES = frozenset(
             "draw",
             "draws",
             "given",
+            "held_out",
             "host",
             "id_pattern",
             "intervals",
@@ -51,6 +52,7 @@ NAMES = frozenset(
             "kind",
             "level",
             "mask",
+            "tries",
         ),
         *(
             "out",
