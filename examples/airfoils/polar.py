@@ -1,7 +1,7 @@
 """What NeuralFoil says of airfoils: the evaluators of the design studies in this folder.
 
-Each takes foils (N, 130), the heights of both surfaces at the stations of foils.py, and gives responses by name, NaN
-where a foil is none or where the network does not trust itself. Reynolds number 1e6, transition free (n_crit 9), 33
+Each takes foils, a column for each height of both surfaces at the stations of foils.py, and gives responses by name,
+NaN where a foil is none or where the network does not trust itself. Reynolds number 1e6, transition free (n_crit 9), 33
 angles of attack from -4 to 12 degrees.
 
 - lift_to_drag: the greatest ratio of lift to drag over the angles.
@@ -11,7 +11,6 @@ angles of attack from -4 to 12 degrees.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import neuralfoil
 import numpy as np
@@ -24,25 +23,41 @@ ANGLES = np.linspace(-4, 12, 33)
 LIFTS = (0.6, 0.9, 1.2)
 REYNOLDS = 1e6
 TRUSTED = 0.9
+EDGE = 1e-4  # chords, between the surfaces near the trailing edge
 RESPONSES = ("lift_to_drag", "drag", "moment", "thickness")
 
 
-def large(designs: Any) -> dict[str, Array]:
+def with_open_edge(designs: Mapping[str, Array]) -> dict[str, Array]:
+    """The repair: foils whose surfaces stay apart over the last percent of the chord, by a ten-thousandth at least."""
+    names, foils = _named(designs)
+    is_edge = STATIONS > 0.99
+    middle = foils.mean(1)
+    half = np.maximum(foils[:, 0] - foils[:, 1], EDGE) / 2
+    foils[:, 0, is_edge] = (middle + half)[:, is_edge]
+    foils[:, 1, is_edge] = (middle - half)[:, is_edge]
+    return dict(zip(names, foils.reshape(len(foils), -1).T, strict=True))
+
+
+def large(designs: Mapping[str, Array]) -> dict[str, Array]:
     """By the network `large`, 1.5 ms a foil: the one that is asked in a search."""
     return _responses(designs, "large")
 
 
-def largest(designs: Any) -> dict[str, Array]:
+def largest(designs: Mapping[str, Array]) -> dict[str, Array]:
     """By the network `xxxlarge`, 7 ms a foil: a second opinion."""
     return _responses(designs, "xxxlarge")
 
 
-def _responses(designs: Any, size: str) -> dict[str, Array]:
-    if isinstance(designs, Mapping):  # a table with names
-        designs = np.stack(list(designs.values()), axis=1)
-    foils = np.asarray(designs, dtype=np.float64).reshape(-1, 2, len(STATIONS))
+def _responses(designs: Mapping[str, Array], size: str) -> dict[str, Array]:
+    _, foils = _named(designs)
     rows = [_of_one(foil, size) for foil in foils]
     return {name: np.array([row[name] for row in rows]) for name in RESPONSES}
+
+
+def _named(designs: Mapping[str, Array]) -> tuple[list[str], Array]:
+    """The names of the columns, and the foils (N, 2, 65)."""
+    values = np.stack(list(designs.values()), axis=1)
+    return list(designs), values.reshape(-1, 2, len(STATIONS))
 
 
 def _of_one(foil: Array, size: str) -> dict[str, float]:
