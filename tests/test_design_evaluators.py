@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+import subprocess
 import sys
 import time
 
@@ -73,8 +74,8 @@ x, y = float(x), float(y)
 if x == 1:
     print("reading", file=sys.stderr); print("no convergence", file=sys.stderr); sys.exit(3)
 if x == 2:
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    open(sys.argv[3], "w").write(str(child.pid)); time.sleep(60)
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    open(sys.argv[3], "w").write(str(child.pid)); time.sleep(600)
 if x == 3:
     sys.exit(0)
 if x == 4:
@@ -102,12 +103,24 @@ def test_a_command_answers_or_says_why_not(solver):
     assert not any(one.valid for one in (failed, silent, nan, other))
 
 
-def test_a_command_that_takes_too_long_is_ended_with_all_that_it_began(solver, tmp_path):
+def test_a_command_that_takes_too_long_is_ended_with_all_that_it_began(
+    solver, tmp_path, monkeypatch
+):
     quick = dataclasses.replace(solver, timeout=1.0)
+    pid, wait = tmp_path / "pid", subprocess.Popen.wait
+
+    def wait_once_it_began(process, timeout=None):
+        """The time begins to run when there is something to end, however long that took to start."""
+        while timeout is not None and not (pid.exists() and pid.read_text()):
+            assert process.poll() is None
+            time.sleep(0.01)
+        return wait(process, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", wait_once_it_began)
     (answer,) = quick.evaluate(np.array([[2.0, 0.0]]))
     assert answer.reason == "not done after 1 s" and not answer.valid
-    child = int((tmp_path / "pid").read_text())
-    for _ in range(100):  # the system may take a moment to end it
+    child = int(pid.read_text())
+    for _ in range(3000):  # the system may take a moment to end it; it would live for ten minutes
         if not _lives(child):
             break
         time.sleep(0.02)

@@ -3,8 +3,8 @@
     pip install 'variform[design]' neuralfoil
     python examples/airfoils/main.py runs/airfoils
 
-Each step is a command of variform, which is printed before it runs; docs/design/airfoils.md tells the story. About five
-minutes on two cores.
+Each step is a command of variform, which is printed before it runs; docs/design/airfoils.md tells the story. About
+three minutes on two cores.
 """
 
 import argparse

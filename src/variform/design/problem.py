@@ -14,7 +14,6 @@ from variform.config.data import DataConfig
 from variform.config.words import quoted, with_fields
 
 Array = NDArray[np.float64]
-Optimiser = Literal["random", "cma", "gp"]
 
 _SPACE = re.compile(r"latent|raw|pool|pca(-[1-9]\d{0,3})?")
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -152,7 +151,7 @@ class Problem:
     batch: Count = 10
     seeds: Count = 1
     seed: int = 0
-    optimiser: Optimiser = "cma"
+    optimiser: Literal["random", "cma", "gp"] = "cma"
     spaces: tuple[str, ...] = ()
     beside: tuple[str, ...] | None = None
     given: dict[str, Any] = field(default_factory=dict)
