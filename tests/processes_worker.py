@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,7 @@ CASES = {
     },
     "rmsprop": {"optimizer": "rmsprop"},
     "in parts": {"accumulate": 3, "samples": 2, "clip_norm": 3.0},
+    "weighted": {"accumulate": 2, "ema": 0.8},
     "recomputed": {"recompute": True, "samples": 2},
     "sharded recomputed": {"sharded": True, "recompute": True},
     "sharded": {"sharded": True, "clip_norm": 3.0, "ema": 0.8},
@@ -89,6 +91,10 @@ def trained(case, *, folder=None, resume=False, on_epoch=None, **changes):
     torch.set_default_dtype(torch.float32 if case == "bf16" else torch.float64)
     config = TrainConfig(**BASE | CASES[case] | changes)
     train, valid = splits(("label",) if case == "everything" else ())
+    if case == "weighted":
+        train, valid = (
+            replace(data, weights=torch.arange(len(data)) % 5) for data in (train, valid)
+        )
     likelihood = LIKELIHOODS.get(case, "bernoulli")
     vae = build_vae(
         ModelConfig(latent_dim=2, hidden=(7,), dropout=0.3, likelihood=likelihood), train.schema

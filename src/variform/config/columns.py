@@ -31,7 +31,9 @@ class ColumnFacts:
         active_if: When the column says anything, as "SSB_Include=1".
     """
 
-    role: Literal["value", "id", "response", "ignore", "group", "label", "condition"] = "value"
+    role: Literal["value", "id", "response", "weight", "ignore", "group", "label", "condition"] = (
+        "value"
+    )
     kind: (
         Literal["real", "positive", "bounded", "count", "binary", "category", "ordinal", "date"]
         | None
@@ -135,7 +137,7 @@ def with_schema(
     settled: dict[str, object] = {"schema": None}
     for field, names in fields.items():
         given = getattr(config, field)
-        if field in ("id", "label", "group"):
+        if field in ("id", "label", "group", "weight"):
             if len(names) > 1 or given not in (None, names[0]):
                 both = sorted({*names, *([given] if given else [])})
                 raise ValueError(
@@ -146,7 +148,8 @@ def with_schema(
         else:
             settled[field] = (*given, *(name for name in names if name not in given))
     values = tuple(name for name, facts in columns.items() if facts.role == "value")
-    named = [config.id, config.label, config.group, *config.response, *config.ignore]
+    single = (config.id, config.label, config.group, config.weight)
+    named = [*single, *config.response, *config.ignore]
     if other := [name for name in values if name in (*named, *config.condition)]:
         raise ValueError(
             f"a column must have one role; {quoted(other[0])} is a value by `schema` and has another by an option."

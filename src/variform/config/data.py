@@ -29,7 +29,7 @@ class DataConfig:
         frames: Of image files that hold several images (stacks, animations), whether `all` become rows or the `first`.
         background: What is behind transparent images, `white` or `black`; `ignore` takes their colours as they stand.
         about: A table about the images of a folder. Its column `file` has their names, relative to the folder, with or
-            without the suffix; `condition`, `response`, `label` and `group` name others of its columns.
+            without the suffix; `condition`, `response`, `weight`, `label` and `group` name others of its columns.
         key: Name of the array to take from a file of several: .npz, .mat, .safetensors, HDF5 (its path, such as
             group/x).
         label: Name of the column of a table that holds labels.
@@ -68,6 +68,8 @@ class DataConfig:
         columns: The columns of a table that are taken, all by default.
         id: The column that names the rows.
         response: Columns that are kept beside the rows and never enter them, such as the results of a simulation.
+        weight: The column that says how much each row counts in the training: a row of weight 2 counts as two of weight
+            1. It never enters a row.
         ignore: Columns that are left out.
         condition: What the model is conditioned on: `label`, and names of columns
             (numbers or text), which are then not part of the row.
@@ -121,6 +123,7 @@ class DataConfig:
     columns: tuple[str, ...] = ()
     id: str | None = None
     response: tuple[str, ...] = ()
+    weight: str | None = None
     ignore: tuple[str, ...] = ()
     condition: tuple[str, ...] = ()
     labelled: Count | None = None

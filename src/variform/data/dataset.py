@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,7 @@ class Dataset:
             of float64 after the shift was taken off.
         responses: What is known of each row beside its values and never enters them, such as the results of a
             simulation: by name N numbers, NaN where there is none, or N texts, empty where there is none.
+        weights: How much each row counts in the training, (N,) float64, at least 0; None where all count alike.
 
     Example:
         >>> from variform.data.reading import read
@@ -95,6 +97,23 @@ class Dataset:
     names: np.ndarray | None = None
     dtype: torch.dtype | None = None
     responses: dict[str, np.ndarray] = field(default_factory=dict)
+    weights: Tensor | None = None
+
+    @cached_property
+    def shares(self) -> Tensor | None:
+        """The weights of the rows over their mean, (N,) float64, so that the mean over the rows of what they multiply
+        is the weighted mean; None where all count alike.
+
+        Example:
+            >>> from variform.data.reading import dataset_from
+            >>> data = dataset_from(torch.zeros(2, 1))
+            >>> Dataset(data.raw, data.schema, weights=torch.tensor([1.0, 3.0])).shares
+            tensor([0.5000, 1.5000], dtype=torch.float64)
+        """
+        if self.weights is None:
+            return None
+        weights = self.weights.double()
+        return weights / weights.mean()
 
     def __len__(self) -> int:
         """Number of rows, N."""
@@ -175,6 +194,7 @@ class Dataset:
             "index": None if self.index is None else self.index[index],
             "names": None if self.names is None else self.names[index.numpy()],
             "responses": {name: values[index.numpy()] for name, values in self.responses.items()},
+            "weights": None if self.weights is None else self.weights[index],
         }
 
     def context(self, index: Tensor) -> Tensor | None:
@@ -323,8 +343,8 @@ class Splits:
         duplicates: `within`: rows that repeat an earlier row of the source (of sprites those that do so by definition,
             and not by chance of the pixels); `across`: rows of the source's own test and
             validation sets that are also among its training rows.
-        fingerprint: SHA-256 of all that enters a model (shape, type, values, labels, own split), in hexadecimal: names
-            and responses are not among it.
+        fingerprint: SHA-256 of all that enters a model or its training (shape, type, values, labels, weights, own
+            split), in hexadecimal: names and responses are not among it.
         notes: Sentences that a reader of a report should know.
         scaling: As in `DataConfig`, but never `auto`: what was chosen then.
         leaks: Share of the test rows that are nearly the same as a training row: `by_row`, under a split by hash of

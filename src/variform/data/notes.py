@@ -53,6 +53,29 @@ def notes_of_rows(
     yield from _note_of_rounding(source, raw, schema)
 
 
+def notes_of_weights(source: Source, rows: dict[str, Tensor], column: str | None) -> Iterator[str]:
+    """How unequally the training rows count.
+
+    Raises:
+        ValueError: where all rows of a part that is trained on, or chosen by, count for nothing.
+    """
+    if source.weights is None:
+        return
+    for part in ("train", "valid"):
+        if not source.weights[rows[part].numpy()].any():
+            raise ValueError(
+                f"`weight` must leave rows that count in each part; all weights of {part} in {quoted(column or '')} of "
+                f"{source.name} are 0. Give some of them a weight, or use another `split_seed`."
+            )
+    weights = source.weights[rows["train"].numpy()]
+    shares = weights / weights.mean()
+    equal = weights.sum() ** 2 / np.square(weights).sum()
+    yield (
+        f"rows count by {quoted(column or '')}: from {shares.min():.3g} to {shares.max():.3g} times the mean, as many"
+        f" as {equal:,.0f} equal ones of {len(weights):,}; the numbers of an evaluation are means over rows"
+    )
+
+
 def _note_of_rounding(source: Source, raw: Tensor | StoredRows, schema: Schema) -> Iterator[str]:
     """Values far from zero lose digits where nothing is taken off before they become float32."""
     is_wide = source.values.dtype.kind in "iu" and raw.dtype == torch.float64

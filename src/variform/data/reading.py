@@ -50,6 +50,7 @@ from variform.data.notes import (
     notes_of_channels,
     notes_of_families,
     notes_of_rows,
+    notes_of_weights,
     unit_of_split,
 )
 from variform.data.scaling import usual_scaling, with_scaling
@@ -410,7 +411,14 @@ def _splits(source: Source, config: DataConfig) -> Splits:
         schema=schema,
         duplicates=duplicates,
         fingerprint=fingerprint(
-            raw, own, digests, classes, labels, known, is_sampled=source.keys is not None
+            raw,
+            own,
+            digests,
+            classes,
+            labels,
+            known,
+            weights=source.weights,
+            is_sampled=source.keys is not None,
         ),
         scaling=scaling,
         leaks=leaks,
@@ -419,6 +427,7 @@ def _splits(source: Source, config: DataConfig) -> Splits:
             *notes_of_rows(source, raw, schema, own, duplicates, rows, unit),
             *notes_of_families(source, rows, digests, config, are_whole=are_families_whole),
             *notes_of_leaks,
+            *notes_of_weights(source, rows, config.weight),
             *constants,
             *notes_of_channels(schema, scaling),
             *notes_of_cells(schema, raw, config, is_open=is_open),
@@ -517,6 +526,7 @@ def _all_rows(
         names=source.names,
         dtype=torch.float32,
         responses=source.responses,
+        weights=None if source.weights is None else torch.tensor(source.weights),
     )
 
 
@@ -598,7 +608,7 @@ def _table_like(frame: Frame, schema: Schema, config: DataConfig) -> Source:
     """The rows of a table whose columns have names, in the form of `schema`."""
     conditions = tuple(condition.name for condition in schema.conditions)
     responses = _among(config.response, frame.columns)
-    beside = {config.id, *responses, *_among(config.ignore, frame.columns)}
+    beside = {config.id, config.weight, *responses, *_among(config.ignore, frame.columns)}
     label = schema.label if schema.label in frame.columns else None
     values = [name for name in frame.columns if name not in (label, *conditions, *beside)]
     require_columns(values, schema, frame.name)
@@ -614,6 +624,7 @@ def _table_like(frame: Frame, schema: Schema, config: DataConfig) -> Source:
         columns=schema.columns,
         id=config.id if config.id in frame.columns else None,
         response=responses,
+        weight=config.weight if config.weight in frame.columns else None,
     )
     known_words = frozenset(itertools.chain.from_iterable(schema.categories))
     return source_of(frame, config, known_words=known_words)

@@ -163,6 +163,7 @@ def fingerprint(
     labels: Tensor | None,
     known: tuple[Tensor | None, tuple[Condition, ...], tuple[tuple[str, ...], ...]],
     *,
+    weights: np.ndarray | None = None,
     is_sampled: bool,
 ) -> str:
     """A hash of everything; where `digests` are not of the values, `is_sampled`, of the values of a thousand rows."""
@@ -184,4 +185,6 @@ def fingerprint(
         state.update(contexts.numpy().tobytes())
     if any(names_of):
         state.update(repr(names_of).encode())
+    if weights is not None:
+        state.update(weights.tobytes())
     return state.hexdigest()

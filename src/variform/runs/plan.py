@@ -15,7 +15,7 @@ from variform.objectives.build import build_objective
 from variform.system.files import expanded
 from variform.system.heartbeats import allow
 from variform.training.device import require_possible
-from variform.training.fit import require_labels
+from variform.training.fit import require_labels, require_weights_fit
 from variform.training.profiling import Profile, profile
 from variform.training.step import require_fits
 
@@ -62,8 +62,9 @@ def prepare(config: RunConfig, *, resume: bool = False) -> tuple[Splits, VAE]:
     vae = build_vae(config.model, splits.schema, seed=train.seed, moments=moments)
     objective = build_objective(vae, train, rows=rows)
     require_fits(objective, train)
-    require_labels(objective, splits.train)
-    require_labels(objective, splits.valid)
+    for data in (splits.train, splits.valid):
+        require_labels(objective, data)
+        require_weights_fit(objective, data)
     return splits, vae
 
 

@@ -33,6 +33,7 @@ from variform.training.saving import ASK_EVERY, Saving
 from variform.training.schedule import learning_rate
 from variform.training.step import Step, mean_terms, products_of
 from variform.training.validation import (
+    batch_of,
     mean_log_jacobian,
     means_in_own_units,
     no_sums,
@@ -69,7 +70,7 @@ def fit(
     progress: bool = False,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
 ) -> History:
-    """Minimise the objective's mean loss over the training rows.
+    """Minimise the objective's mean loss over the training rows, of rows with weights the weighted mean.
 
     The objective is validated after every epoch with the final weight of the KL term and the same noise each time;
     afterwards the model has the weights of the best epoch and knows the schema of its data. Every mean is a sum over
@@ -182,8 +183,9 @@ class Training:
         progress: bool,
     ) -> None:
         self.config = for_rows(config, len(train))
-        require_labels(objective, train)
-        require_labels(objective, valid)
+        for data in (train, valid):
+            require_labels(objective, data)
+            require_weights_fit(objective, data)
         if objective.vae.schema is None:
             objective.vae.schema = train.schema
         self.objective = objective
@@ -306,10 +308,10 @@ class Training:
     def train_batch(self, index: Tensor) -> Tensor:
         """One step on the training rows at `index`, (B,); gives the sums of their terms, (4,), of this process."""
         with processes.share(len(index)) as (rows, weight):
-            x, context = self.objective.vae.batch(self.train, index[rows])
+            x, context, shares = batch_of(self.objective.vae, self.train, index[rows])
             self.train_step.objective.at_step(self.step)
             self.train_step.learning_rate(self.learning_rate_at(self.step))
-            sums = self.train_step(x, len(index), weight, context)
+            sums = self.train_step(x, len(index), weight, context, shares)
         self.step += 1
         self.sums += sums
         return sums
@@ -530,6 +532,26 @@ class Training:
         if self.step < self.total_steps:
             return f"no better validation loss for {self.config.patience} epochs"
         return "all steps done"
+
+
+def require_weights_fit(objective: Objective, data: Dataset) -> None:
+    """Refuse weights of rows for what is found from the rows of a batch together, where a row has no part of its own.
+
+    Raises:
+        ValueError: says for what.
+    """
+    if data.weights is None:
+        return
+    name, vae = type(objective).__name__, objective.vae
+    remedy = "Use another objective, or leave `weight` out."
+    if vae.likelihood.fits_batch:
+        name = "`likelihood='gaussian-optimal'`"
+        remedy = "Use `likelihood='gaussian-shared'`, or leave `weight` out."
+    if objective.couples_rows or objective.auxiliary is not None or vae.likelihood.fits_batch:
+        raise ValueError(
+            f"`weight` needs a loss that is a sum over rows; that of {name} compares the rows of a batch with each "
+            f"other. {remedy}"
+        )
 
 
 def require_labels(objective: Objective, data: Dataset) -> None:

@@ -112,7 +112,12 @@ class Step:
             )
 
     def __call__(
-        self, x: Tensor, total: int, weight: float, context: Tensor | None = None
+        self,
+        x: Tensor,
+        total: int,
+        weight: float,
+        context: Tensor | None = None,
+        shares: Tensor | None = None,
     ) -> Tensor:
         """One step on the rows `x` of a batch of `total` rows over all processes.
 
@@ -121,13 +126,15 @@ class Step:
             total: Rows of the batch in all processes.
             weight: 0 for rows that only keep a process busy, else 1.
             context: What a conditional model is conditioned on, (B, C).
+            shares: How much each of the rows counts, (B,), as `Dataset.shares`; 1 without.
 
         Returns:
-            Sums of loss, log-likelihood and KL over the rows and their number, (4,), float64; all of it before the
-            update. They stay on a GPU, which may still be at work on them: to read one is to wait for it.
+            Sums of loss, log-likelihood and KL over the rows and their number, each row as often as it counts, (4,),
+            float64; all of it before the update. They stay on a GPU, which may still be at work on them: to read one is
+            to wait for it.
         """
         # A ragged batch is not worth a compilation of its own.
-        gradients, sums = self._found(x, total, weight, context)
+        gradients, sums = self._found(x, total, weight, context, shares)
         self._update(gradients)
         return sums
 
@@ -140,10 +147,16 @@ class Step:
         self.trained.roll_back(best, step)
         self._held = None
 
-    def sums(self, x: Tensor, weight: float, context: Tensor | None = None) -> Tensor:
+    def sums(
+        self,
+        x: Tensor,
+        weight: float,
+        context: Tensor | None = None,
+        shares: Tensor | None = None,
+    ) -> Tensor:
         """Sums as `__call__` gives them, of what is kept, without a step."""
         with self.autocast():
-            return _sums(self.evaluated(x, context), weight)
+            return _sums(self.evaluated(x, context), weight, shares)
 
     @contextmanager
     def arithmetic(self) -> Iterator[None]:
@@ -169,18 +182,18 @@ class Step:
         return torch.autocast(self.device.type, _DTYPES[self.config.precision])
 
     def _found(
-        self, x: Tensor, total: int, weight: float, context: Tensor | None
+        self, x: Tensor, total: int, weight: float, context: Tensor | None, shares: Tensor | None
     ) -> tuple[Sequence[Tensor | None], Tensor]:
         """What `_gradients` gives, in parts or by compiled code for whole batches where that is so."""
         if self.many:
             for parameter in self.parameters:
                 parameter.grad = None
         if self.config.accumulate > 1:
-            return self._accumulated(x, total, weight, context)
+            return self._accumulated(x, total, weight, context, shares)
         if self._compiled is None or total != self.config.batch:
-            return self._gradients(x, total, weight, context)
+            return self._gradients(x, total, weight, context, shares)
         try:
-            return self._compiled(x, total, weight, context)
+            return self._compiled(x, total, weight, context, shares)
         except RuntimeError as error:
             if self._has_run:
                 raise
@@ -195,22 +208,22 @@ class Step:
                 stacklevel=4,
             )
             self._compiled, self.is_compiled = None, False
-            return self._gradients(x, total, weight, context)
+            return self._gradients(x, total, weight, context, shares)
         finally:
             self._has_run = True
 
     def _accumulated(
-        self, x: Tensor, total: int, weight: float, context: Tensor | None
+        self, x: Tensor, total: int, weight: float, context: Tensor | None, shares: Tensor | None
     ) -> tuple[Sequence[Tensor | None], Tensor]:
         """What `_gradients` gives, by one part of the rows after another: the loss is a sum over rows."""
         gradients: list[Tensor | None] = []
         sums: list[Tensor] = []
         for part in draws.in_parts(len(x), self.config.accumulate):
-            given = None if context is None else context[part]
+            given, own = (None if beside is None else beside[part] for beside in (context, shares))
             # The processes exchange their gradients once, with the last part.
             waits = self.many and part.stop < len(x)
             with self._apart() if waits else nullcontext():
-                more, those = self._gradients(x[part], total, weight, given)
+                more, those = self._gradients(x[part], total, weight, given, own)
             sums.append(those)
             if self.many or not gradients:  # torch adds to what the parameters have
                 gradients = list(more)
@@ -225,12 +238,18 @@ class Step:
         return module.no_sync()
 
     def _gradients(
-        self, x: Tensor, total: int, weight: float, context: Tensor | None
+        self,
+        x: Tensor,
+        total: int,
+        weight: float,
+        context: Tensor | None,
+        shares: Tensor | None = None,
     ) -> tuple[Sequence[Tensor | None], Tensor]:
         """Gradients of the mean loss over the batch, and the sums of the terms over these rows."""
         with self.autocast():
             terms = self.module(x, context)
-        loss = terms.loss.sum() * (weight / total)
+        losses = terms.loss if shares is None else terms.loss * shares
+        loss = losses.sum() * (weight / total)
         # Hooks of the module take the mean over the processes: of W equal shares, 1/W of the sum.
         if self.many:
             self.scaler.scale(loss * processes.count()).backward()
@@ -240,7 +259,7 @@ class Step:
             # Each network learns from its own loss and from nothing else.
             if terms.auxiliary is not None:
                 gradients += self._slopes(terms.auxiliary.sum() * (weight / total), self.auxiliary)
-        return gradients, _sums(terms, weight)
+        return gradients, _sums(terms, weight, shares)
 
     def _slopes(
         self, loss: Tensor, parameters: list[nn.Parameter], *, keep: bool = False
@@ -429,13 +448,16 @@ def _without_buffers() -> dict[str, Any]:
     return {"broadcast_buffers": False}
 
 
-def _sums(terms: Terms, weight: float) -> Tensor:
-    """Sums of the terms over the rows, and the number of rows; (4,), float64, where the terms are: nobody waits."""
+def _sums(terms: Terms, weight: float, shares: Tensor | None) -> Tensor:
+    """Sums of the terms over the rows, and of what these count; (4,), float64, where the terms are: nobody waits."""
     values = [getattr(terms, name).detach() for name in TERMS]
+    if shares is not None:
+        values = [*(value * shares for value in values), shares.to(terms.loss.dtype)]
     if terms.loss.device.type == "mps":  # it has no float64
         values = [value.cpu() for value in values]
     sums = torch.stack(values).sum(1, dtype=torch.float64)
-    sums = torch.cat([sums, sums.new_full((1,), len(terms.loss))])
+    if shares is None:
+        sums = torch.cat([sums, sums.new_full((1,), len(terms.loss))])
     return sums if weight == 1 else sums * weight
 
 

@@ -17,6 +17,13 @@ def no_sums(device: torch.device | None = None) -> Tensor:
     return torch.zeros(len(TERMS) + 1, dtype=torch.float64, device=device if holds else None)
 
 
+def batch_of(vae: VAE, data: Dataset, index: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """The prepared rows of `data` at `index`, their contexts, and how much each counts, as a step takes them."""
+    x, context = vae.batch(data, index)
+    shares = data.shares
+    return x, context, None if shares is None else vae.like(shares[index])
+
+
 def validation_sums(step: Step, data: Dataset, index: Tensor) -> Tensor:
     """Sums of the terms over the rows at `index`, of all processes, with the same noise each time; (4,), float64, CPU.
 
@@ -29,8 +36,8 @@ def validation_sums(step: Step, data: Dataset, index: Tensor) -> Tensor:
     with seeded(step.config.seed), evaluating(step.evaluated):
         for numbers in index.split(max(step.config.batch, 512)):
             with processes.share(len(numbers)) as (rows, weight):
-                x, context = step.evaluated.vae.batch(data, numbers[rows])
-                sums += step.sums(x, weight, context)
+                x, context, shares = batch_of(step.evaluated.vae, data, numbers[rows])
+                sums += step.sums(x, weight, context, shares)
     return processes.summed(sums.cpu())
 
 
@@ -53,10 +60,14 @@ def means_in_own_units(sums: Tensor, prefix: str, jacobian: float) -> dict[str, 
 
 
 def mean_log_jacobian(vae: VAE, data: Dataset) -> float:
-    """What is added to a mean of log p(x) over the rows to state it in the data's own units."""
+    """What is added to the weighted mean of log p(x) over the rows to state it in the data's own units."""
     if not data.schema.gaps:
         return vae.log_jacobian(data.schema)
-    sums = [vae.log_jacobians(data.schema, x).sum().item() for x in data.batches(1024, seed=0)]
+    shares = torch.ones(len(data), dtype=torch.float64) if data.shares is None else data.shares
+    sums = [
+        (vae.log_jacobians(data.schema, x) * share).sum().item()
+        for x, share in zip(data.batches(1024, seed=0), shares.split(1024), strict=True)
+    ]
     return sum(sums) / max(1, len(data))
 
 

@@ -19,7 +19,7 @@ from variform.data.sources.roles import declared_kinds
 from variform.data.sources.source import Source
 
 Kind = Literal[ColumnKind, "date"]
-Role = Literal["value", "id", "response", "ignore", "group", "label", "condition"]
+Role = Literal["value", "id", "response", "weight", "ignore", "group", "label", "condition"]
 
 SPIKE = 0.05
 """Share of the rows at one exact value from which a column has a spike."""
@@ -324,6 +324,8 @@ def columns_beside(source: Source, config: DataConfig) -> Iterator[ColumnFinding
         beside.append((config.label, "label", source.labels))
     if config.group not in (None, FAMILIES, ROWS) and source.groups is not None:
         beside.append((config.group, "group", source.groups))
+    if config.weight is not None and source.weights is not None:
+        beside.append((config.weight, "weight", source.weights))
     for name, values in source.given.items():
         beside.append((name, "condition", values))
     for name, values in source.responses.items():

@@ -17,7 +17,7 @@ from variform.system.files import expanded
 FILE = "file"
 """The column of the table that says which picture a row is about."""
 OF_ABOUT = (
-    *("label", "condition", "response", "units", "na_values", "header", "skiprows"),
+    *("label", "condition", "response", "weight", "units", "na_values", "header", "skiprows"),
     *("sheet_name", "sep", "encoding", "decimal", "thousands"),
 )
 """Options of pictures that have a table about them."""
@@ -60,6 +60,7 @@ def with_about(source: Source, config: DataConfig, *, may_lack: bool = False) ->
         labels=source.labels if table.labels is None else table.labels[rows],
         given={name: values[rows] for name, values in table.given.items()},
         responses={name: values[rows] for name, values in table.responses.items()},
+        weights=None if table.weights is None else table.weights[rows],
         groups=None if table.groups is None else table.groups[rows],
         notes=(*source.notes, *table.notes, *_unused(table, rows)),
     )

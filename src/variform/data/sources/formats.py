@@ -189,6 +189,7 @@ _OPTIONS = {  # field of DataConfig: what it does, and to what
     "label": ("names the label column of", _NAMED),
     "id": ("names a column of", _NAMED),
     "response": ("names columns of", _NAMED),
+    "weight": ("names a column of", _NAMED),
     "ignore": ("names columns of", _NAMED),
     "columns": ("chooses columns of", _NAMED),
     "units": ("gives the units of columns of", _NAMED),
@@ -213,7 +214,7 @@ _OPTIONS = {  # field of DataConfig: what it does, and to what
 OF_TABLES = ("categories", "counts", "reals")
 """Options that a format takes whose rows may be a table; arrays of images are recognised after they were read."""
 OF_COLUMNS = (
-    *("label", "condition", "id", "response", "ignore", "columns"),
+    *("label", "condition", "id", "response", "weight", "ignore", "columns"),
     *("units", "na_values", "decimal", "thousands"),
 )
 """Options that say what columns with names are for, and how the numbers among their texts are written."""

@@ -79,6 +79,7 @@ def source_of(
     groups = None if roles.group is None else np.array(as_texts(cells[roles.group]).to_pylist())
     given = {column: reader.beside(column, cells) for column in roles.conditions}
     responses, notes = _responses(reader, roles.responses, cells)
+    weights = None if roles.weight is None else reader.weights(roles.weight, cells)
     return Source(
         frame.name,
         _as_integers(values),
@@ -92,6 +93,7 @@ def source_of(
         notes=(*frame.notes, *guesses, *choice, *reader.notes, *notes),
         given=given,
         responses=responses,
+        weights=weights,
         names=names,
         groups=groups,
         orders=orders,
@@ -430,6 +432,18 @@ class _Reader:
         if not may_be_empty:
             self._require_filled(pa.chunked_array([np.isnan(numbers)]), name)
         return numbers
+
+    def weights(self, name: str, cells: dict[str, Column]) -> np.ndarray:
+        """How much each row counts, (N,) float64."""
+        weights = self._column_of_numbers(cells[name], name)
+        wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+        if len(wrong):
+            first = int(wrong[0])
+            raise ValueError(
+                f"`weight` must name a column of numbers of at least 0; column {quoted(name)} of {self.frame.name}"
+                f" holds {weights[first]:g} in {self.frame.place(first)}. Correct it, or name another column."
+            )
+        return weights
 
     def _require_filled(self, is_empty: Column, name: str) -> None:
         if has_any(is_empty):

@@ -72,6 +72,7 @@ class Roles:
     label: str | None
     id: str | None
     group: str | None
+    weight: str | None
     conditions: tuple[str, ...]
     responses: tuple[str, ...]
     values: tuple[str, ...]
@@ -87,6 +88,7 @@ def roles_of(frame: Frame, config: DataConfig) -> Roles:
     columns, name = frame.columns, frame.name
     label = None if config.label is None else _named([config.label], columns, "label", name)[0]
     own_id = None if config.id is None else _named([config.id], columns, "id", name)[0]
+    weight = None if config.weight is None else _named([config.weight], columns, "weight", name)[0]
     own_group = None
     if config.group not in (None, FAMILIES, ROWS):
         own_group = _named([config.group], columns, "group", name)[0]
@@ -105,6 +107,7 @@ def roles_of(frame: Frame, config: DataConfig) -> Roles:
         "id": [own_id] if own_id else [],
         "condition": conditions,
         "response": responses,
+        "weight": [weight] if weight else [],
         "ignore": ignored,
     }
     role_of: dict[str, str] = {}
@@ -117,4 +120,5 @@ def roles_of(frame: Frame, config: DataConfig) -> Roles:
                 )
     apart = {*role_of, own_group}
     values = tuple(column for column in columns if column in chosen and column not in apart)
-    return Roles(label, own_id, own_group, tuple(conditions), tuple(responses), values)
+    beside = (tuple(conditions), tuple(responses))
+    return Roles(label, own_id, own_group, weight, *beside, values)

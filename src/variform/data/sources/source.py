@@ -201,6 +201,7 @@ class Source:
         notes: Sentences that a reader of a report should know.
         given: Columns that are not rows' values but what a model is conditioned on, by name, one number or text a row.
         responses: Columns that are kept beside the rows and never enter them, by name, one number or text a row.
+        weights: How much each row counts in the training, (N,) float64, where a column says it.
         index: Number of each row in a larger whole, (N,), where the source is a part of one.
         names: What a user calls each row, (N,) text: a file, relative to the folder that was read, or the value of a
             column that names rows. None where rows have no names.
@@ -233,6 +234,7 @@ the same set.
     notes: tuple[str, ...] = ()
     given: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     responses: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    weights: np.ndarray | None = None
     index: np.ndarray | None = None
     names: np.ndarray | None = None
     families: np.ndarray | None = None
