@@ -64,6 +64,7 @@ DIGITS = {
     "overdispersed": {"data": "counts", "likelihood": "negative-binomial"},
     "units": {"data": "units", "likelihood": "gaussian"},
     "gaps": {"data": "gaps", "likelihood": "gaussian"},
+    "outlines": {"data": "outlines", "likelihood": "gaussian-shared"},
     "mixed": {"data": "mixed", "likelihood": "mixed"},
     "laws": {"data": "laws", "likelihood": "mixed"},
     "mixed conditional": {"data": "mixed conditions", "likelihood": "mixed"},
@@ -92,6 +93,12 @@ def data_of(name, folder):
         return read(
             torch.from_numpy(np.where(values > 8, np.nan, values)), config=DataConfig(cells="gaps")
         )
+    if kind == "outlines":  # ellipses
+        angle = 0.2 + np.linspace(0, 2 * np.pi, 24)
+        size = generator.uniform(1, 2, (200, 2, 1))
+        points = [size[:, 0] * np.cos(angle), size[:, 1] * np.sin(angle)]
+        names = [f"{axis}{number} [mm]" for axis in "xy" for number in range(1, 25)]
+        return read(dict(zip(names, np.concatenate(points, 1).T, strict=True)))
     if kind == "laws":
         return read(laws_table(folder), DataConfig(cells="mixed", ordinals=("size=S<M<L",)))
     if kind.startswith("mixed"):

@@ -7,7 +7,8 @@ import pytest
 from variform import DataConfig, ModelConfig, RunConfig, build_vae, read
 from variform.config.settling import reading
 from variform.config.toml import from_toml
-from variform.data.reading import read_points, read_rows
+from variform.data.points import read_points
+from variform.data.reading import read_rows
 from variform.faces import cli
 
 RNG = np.random.default_rng(0)

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 from variform.config.data import DataConfig
-from variform.data.reading import read, read_points, read_rows
+from variform.data.points import read_points
+from variform.data.reading import read, read_rows
 
 NOISE = np.random.default_rng(3)
 ROWS = NOISE.normal(size=(120, 4))

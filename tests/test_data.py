@@ -19,7 +19,8 @@ from PIL import Image
 from variform.config.data import DataConfig
 from variform.data.dataset import Dataset, StoredRows
 from variform.data.order import epoch_order
-from variform.data.reading import dataset_from, read, read_points, read_rows
+from variform.data.points import read_points
+from variform.data.reading import dataset_from, read, read_rows
 from variform.data.schema import Schema
 from variform.data.sources.source import Shards
 

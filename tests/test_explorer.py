@@ -181,7 +181,8 @@ def test_a_table_of_many_numbered_columns_is_a_curve():
     names = tuple(f"{400 + 10 * k} nm" for k in range(20))
     object.__setattr__(rows.schema, "columns", names)
     law_event = event(rows.schema)
-    assert law_event["kind"] == "curve" and law_event["places"][:2] == [400, 410]
+    assert law_event["kind"] == "curve" and law_event["line"]["places"][:2] == [400, 410]
+    assert law_event["line"]["axes"][0] == "nm"
     object.__setattr__(rows.schema, "columns", (*names[:-1], "total"))
     assert event(rows.schema)["kind"] == "table"
 
@@ -217,7 +218,7 @@ def test_the_frame_of_a_notebook_runs_the_page(chromium, pages, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["gaussian", "conv gaussian", "odd colours", "conditional", "mixed"]
+    "name", ["gaussian", "conv gaussian", "odd colours", "conditional", "mixed", "outlines"]
 )
 def test_a_browser_decodes_what_torch_decodes(browser, pages, name):
     path, vae, splits = pages(name)
@@ -240,7 +241,7 @@ def test_a_browser_decodes_what_torch_decodes(browser, pages, name):
     assert browser.errors == []
 
 
-@pytest.mark.parametrize("name", ["gaussian", "conditional", "mixed", "units"])
+@pytest.mark.parametrize("name", ["gaussian", "conditional", "mixed", "units", "outlines"])
 def test_every_view_opens_without_an_error_and_the_address_brings_it_back(browser, pages, name):
     path, _, _ = pages(name)
     browser.open(path)
@@ -474,7 +475,7 @@ def test_another_condition_is_another_design(chromium, pages):
     until(chromium.page, is_shown)
 
 
-@pytest.mark.parametrize("name", ["gaussian", "conditional", "mixed"])
+@pytest.mark.parametrize("name", ["gaussian", "conditional", "mixed", "outlines"])
 def test_a_phone_needs_no_scrolling_sideways(chromium, pages, name):
     chromium.resize(360, 700)
     try:

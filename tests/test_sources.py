@@ -16,7 +16,8 @@ import torch
 from PIL import Image
 
 from variform import DataConfig, read
-from variform.data.reading import read_points, read_rows
+from variform.data.points import read_points
+from variform.data.reading import read_rows
 from variform.data.sources import text_tables
 from variform.data.sources.formats import read_source
 from variform.data.sources.tables import table_of

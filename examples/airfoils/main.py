@@ -36,17 +36,15 @@ def main(folder: Path) -> None:
     for name in ("polar.py", "foils.py", *(f"{task}.toml" for task in TASKS)):
         shutil.copy(HERE / name, folder)
     run("inspect foils --id name --ignore family --tolerance 0.001", folder)
-    run(f"train foils --id name --ignore family {MODEL} --out runs/foils", folder)
+    known = "--id name --ignore family --stations foils/stations.csv"
+    run(f"train foils {known} {MODEL} --out runs/foils", folder)
     for task in TASKS:
         study = f"{task}.toml --study runs/{task}"
         run(f"design {task}.toml --out runs/{task}", folder)
         run(f"design select {study} --count 5 --within 3 --apart 0.002 --out {task}.csv", folder)
         with open(folder / f"{task}.csv", newline="", encoding="utf-8") as file:
             ids = [row["id"] for row in csv.DictReader(file)]
-        run(
-            f"design export {study} {' '.join(ids)} --stations foils/stations.csv --out {task}.dat",
-            folder,
-        )
+        run(f"design export {study} {' '.join(ids)} --out {task}.dat", folder)
 
 
 if __name__ == "__main__":

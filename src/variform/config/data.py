@@ -53,6 +53,8 @@ class DataConfig:
         active_if: When a column of a mixed table says anything, as "SSB OD=SSB_Include=1", of several values
             "1|2"; "SSB OD=always" says that it always does. Other cells are left out, and written as the file has them.
         units: Units of columns whose names do not end in one, as "mass=kg".
+        stations: A .csv or .npy file with the place x of every column, or of the columns of one side where the first
+            half of a row is one side of an outline and the second half the other; for tables of heights y alone.
         schema: A file that says of columns what they are: one TOML table a column with role, kind, unit, bounds, order,
             spike and active_if; see docs/data.md.
         header: Whether the first line of a table names its columns: `first`, `none`, or `auto`, by what stands below.
@@ -111,6 +113,7 @@ class DataConfig:
     spikes: tuple[str, ...] = ()
     active_if: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
+    stations: str | None = None
     schema: str | None = None
     header: Literal["auto", "first", "none"] = "auto"
     sep: str | None = None

@@ -13,6 +13,7 @@ class DrawingConfig:
     Args:
         stations: A .csv or .npy file with the place x of every column, or of the columns of one side where the first
             half of a row is one side of an outline and the second half the other; for rows that hold heights y alone.
+            By default those that the model was trained with.
         unit: Unit of the coordinates, such as `mm`, `m` or `in`; by default the one in the names of the columns.
         depth: How far outlines are extruded in a .stl file, in the unit of the coordinates.
     """

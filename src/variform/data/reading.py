@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -53,6 +52,8 @@ from variform.data.notes import (
     notes_of_weights,
     unit_of_split,
 )
+from variform.data.outlines import Layout, layout_in
+from variform.data.points import read_stations
 from variform.data.scaling import usual_scaling, with_scaling
 from variform.data.schema import Schema, as_array
 from variform.data.shaping import in_form, like
@@ -80,6 +81,7 @@ from variform.data.splitting import (
 from variform.data.storing import has_gaps, kept
 
 _DEFAULTS = DataConfig()
+_LOOKED_AT = 200  # training rows, by which it is known whether rows are outlines
 _DARK = 64  # whole numbers below it are grey levels of their own, not those of 8 bits
 
 
@@ -317,46 +319,6 @@ def _since_the_same_days(source: Source, schema: Schema) -> Source:
     return dataclasses.replace(source, values=values, dates=schema.dates)
 
 
-def read_points(path: str | Path, columns: Sequence[str] = ()) -> np.ndarray:
-    """Read a plain matrix of numbers, for example latent points: nothing is split or scaled.
-
-    Args:
-        path: A .csv file (a line of column names is optional), a .npy file, or an .npz file with one array.
-        columns: Of a .csv file that names all of these, take these and leave the others.
-
-    Shape:
-        (N, D), float64.
-
-    Raises:
-        FileNotFoundError: if the file does not exist.
-        ValueError: if it cannot be read, is no matrix of numbers, is empty, or holds NaN or infinite values.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "points.csv"
-        >>> _ = path.write_text("z1,z2\\n0,1.5\\n-1,2\\n")
-        >>> read_points(path)
-        array([[ 0. ,  1.5],
-               [-1. ,  2. ]])
-    """
-    source = _only(columns, path) if FORMATS[source_format(path)].has_columns else read_source(path)
-    require_numbers(source)
-    if source.values.ndim != 2:
-        raise ValueError(
-            f"{source.name} must be a matrix (N, D), one point a row; its shape is {source.values.shape}. Reshape it."
-        )
-    points = np.asarray(source.values).astype(np.float64)
-    require_finite(torch.from_numpy(points), source, column_names(source))
-    return points
-
-
-def _only(columns: Sequence[str], path: str | Path) -> Source:
-    """These columns of a table, whatever its others hold, or all of them where it does not have these."""
-    frame = table_of(path, _DEFAULTS)
-    chosen = tuple(columns) if set(columns) <= set(frame.columns) else ()
-    return source_of(frame, DataConfig(columns=chosen, cells="numbers"))
-
-
 def _splits(source: Source, config: DataConfig) -> Splits:
     require_numbers(source)
     source = in_form(source, config.shape)
@@ -396,6 +358,7 @@ def _splits(source: Source, config: DataConfig) -> Splits:
     beside = (*source.given, *source.responses)
     units = known_units((*schema.columns, *beside), config.units, source.name)
     schema = dataclasses.replace(schema, conditions=conditions, units=units)
+    schema = dataclasses.replace(schema, outline=_outline(schema, raw, train, config))
     contexts = contexts_of(source, conditions)
     # The rows, as the source has them: no label is hidden yet.
     known = (contexts, conditions, categories)
@@ -434,6 +397,23 @@ def _splits(source: Source, config: DataConfig) -> Splits:
             *notes_of_scaling,
         ),
     )
+
+
+def _outline(
+    schema: Schema, raw: Tensor | StoredRows, train: Tensor, config: DataConfig
+) -> Layout | None:
+    """How the rows are curves in a plane, None where they are none."""
+    is_of_numbers = schema.kind == "table" and not schema.kinds
+    stations = None if config.stations is None else read_stations(config.stations)
+    if not is_of_numbers and stations is not None:
+        raise ValueError(
+            f"`stations` is for tables of real numbers, the heights of outlines; {schema.source} holds others. Leave "
+            "it out."
+        )
+    if not is_of_numbers:
+        return None
+    some = raw.index_select(0, train[:_LOOKED_AT]).double().numpy()
+    return layout_in(some, schema.columns, stations, has_unit=bool(schema.common_unit))
 
 
 def _with_kinds(source: Source, config: DataConfig) -> DataConfig:

@@ -24,6 +24,7 @@ from variform.data.conditions import (
     remarks,
     with_lists,
 )
+from variform.data.outlines import Layout, known_layout
 from variform.data.rules import Rule, is_inactive, known_rule
 from variform.system import draws
 
@@ -74,6 +75,7 @@ class Schema:
             () without any.
         units: Units by the names of columns, conditions and responses that have one. {} without any, and in files of
             older versions, whose names may tell them: ask `unit_of`.
+        outline: How rows of a table are curves in a plane; None where they are none, and in files of older versions.
 
     Example:
         >>> from variform.data.reading import dataset_from
@@ -106,6 +108,7 @@ class Schema:
     rules: tuple[Rule, ...] = ()
     dates: tuple[str, ...] = ()
     units: dict[str, str] = field(default_factory=dict, hash=False)
+    outline: Layout | None = None
 
     def __repr__(self) -> str:
         return f"Schema({self.summary()})"
@@ -132,6 +135,8 @@ class Schema:
             facts.append(f"{len(self.rules)} columns active by a rule")
         if self.gaps:
             facts.append("with gaps")
+        if self.outline is not None:
+            facts.append("drawn as outlines")
         if self.classes:
             facts.append(f"{len(self.classes)} classes")
         if self.conditions:
@@ -684,6 +689,7 @@ class Schema:
             "rules": [],
             "dates": [],
             "units": {},
+            "outline": None,
         }
         values = {**since, **values}
         if odd := names ^ set(values):
@@ -696,6 +702,7 @@ class Schema:
         conditions = tuple(known_condition(item) for item in stored)
         counts = values.pop("occupancy")
         occupancy = None if counts is None else Occupancy.from_dict(counts, conditions)
+        outline = known_layout(values.pop("outline"))
         rules = converted(tuple[dict[str, object], ...], values.pop("rules"), "rules")
         fields = {
             name: converted(hints[name], value, f"the schema's {name}")
@@ -706,6 +713,7 @@ class Schema:
             conditions=conditions,
             occupancy=occupancy,
             rules=tuple(known_rule(item) for item in rules),
+            outline=outline,
         )
         schema._require_consistent()
         return schema
@@ -722,6 +730,10 @@ class Schema:
             raise ValueError(
                 f"a schema must have one value a column, or one for images; {self.kind} of the shape "
                 f"{reprlib.repr(self.shape)} with {len(self.columns)} columns has others. Fetch the file again."
+            )
+        if self.outline is not None and not (self.columns and self.outline.fits(width)):
+            raise ValueError(
+                "a schema must have an outline of its own columns; this one has another. Fetch the file again."
             )
         is_ruled = all(
             0 <= place < width for rule in self.rules for place in (rule.column, rule.flag)

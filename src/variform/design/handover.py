@@ -12,7 +12,7 @@ import numpy as np
 from variform.config.checks import Positive, checked
 from variform.config.units import name_and_unit
 from variform.config.words import counted, listed
-from variform.data.outlines import joined, outlines_of
+from variform.data.outlines import Layout, joined, outlines_of
 from variform.data.schema import Schema
 from variform.design.coding import designs_of, some_rows
 from variform.design.neighbours import Neighbours
@@ -130,7 +130,8 @@ def export_designs(
         schema: What the designs are.
         columns: Names of the columns where there is no schema.
         names: What the designs are called; by default their numbers.
-        stations: The places x of all columns (D,) or of one side (D / 2,), for designs of heights y alone.
+        stations: The places x of all columns (D,) or of one side (D / 2,), for designs of heights y alone; by default
+            those of the schema.
         unit: Of the coordinates; by default the one in the names of the columns.
         depth: How far outlines are extruded in a .stl file, in that unit.
         origin: Where the designs come from.
@@ -167,7 +168,8 @@ def export_designs(
     }
     if path.suffix not in DRAWINGS:
         return _export_table(designs, path, schema, columns, record)
-    outlines = _outlines(designs, columns, stations, record["designs"], origin)
+    layout = None if schema is None else schema.outline
+    outlines = _outlines(designs, columns, stations, layout, record["designs"], origin)
     titles = names or [f"design {number + 1}" for number in range(len(designs))]
     polygons, refused = _polygons(outlines)
     drawings = {
@@ -251,17 +253,17 @@ def _out_of_range(design: Array, schema: Schema | None) -> list[str]:
 
 
 def _outlines(
-    designs: Array, columns: Sequence[str], stations: Array | None, records: list[dict[str, Any]],
-    origin: Origin,
+    designs: Array, columns: Sequence[str], stations: Array | None, layout: Layout | None,
+    records: list[dict[str, Any]], origin: Origin,
 ) -> Array:  # fmt: skip
     """The outlines of designs, joined where those of all known ones are, which their records then say."""
     values = _in_double(designs)
     if origin.neighbours is None:
-        return outlines_of(values, columns, stations)
+        return outlines_of(values, columns, stations, layout=layout)
     known = designs_of(some_rows(origin.neighbours.train))
     outlines, gaps = joined(
-        outlines_of(values, columns, stations, known=known),
-        outlines_of(known, columns, stations, known=known),
+        outlines_of(values, columns, stations, known=known, layout=layout),
+        outlines_of(known, columns, stations, known=known, layout=layout),
     )
     for record, gap in zip(records, gaps.tolist(), strict=True):
         if gap:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from variform.config.drawing import DrawingConfig
 from variform.config.words import listed
-from variform.data.reading import read_points
+from variform.data.points import read_stations
 from variform.design.evaluators import Answer
 from variform.design.handover import HandedOver, Origin, export_designs
 from variform.design.history import Asked
@@ -78,7 +78,7 @@ def hand_over_designs(
         path,
         schema=schema,
         names=names,
-        stations=None if drawing.stations is None else _stations(drawing.stations),
+        stations=None if drawing.stations is None else read_stations(drawing.stations),
         unit=drawing.unit,
         depth=drawing.depth,
         origin=origin,
@@ -143,7 +143,7 @@ def hand_over_study(
             path,
             schema=comparison.data.schema,
             names=list(ids),
-            stations=None if drawing.stations is None else _stations(drawing.stations),
+            stations=None if drawing.stations is None else read_stations(drawing.stations),
             unit=drawing.unit,
             depth=drawing.depth,
             origin=origin,
@@ -164,28 +164,6 @@ def _flags(design: Asked, answer: Answer | None) -> list[str]:
     elif not answer.valid:
         flags.append(f"invalid: {answer.reason}")
     return flags
-
-
-def _stations(path: str) -> Array:
-    """The places in a file: an array, a row or a column of numbers, or the column x of a table."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f"`stations` must be a .csv or .npy file; there is none at {path}. Check the path."
-        )
-    try:
-        is_array = Path(path).suffix == ".npy"
-        values = np.load(path, allow_pickle=False) if is_array else read_points(path, ["x"])
-    except ValueError as error:
-        raise ValueError(
-            f"`stations` must be a .csv or .npy file of numbers; {path} cannot be read: {error}"
-        ) from error
-    is_line = max(values.shape, default=0) == values.size > 0
-    if not is_line or values.dtype.kind not in "iuf" or not np.isfinite(values).all():
-        raise ValueError(
-            f"`stations` must be one row or one column of finite numbers, or a table with a column x; {path} holds "
-            f"{values.dtype} of the shape {values.shape}. Give another file."
-        )
-    return values.ravel().astype(np.float64)
 
 
 def _identity(folder: Path) -> dict[str, str]:

@@ -35,12 +35,19 @@ def begun(config: RunConfig) -> RunConfig:
     """
     require_effect(config.model)
     config = settled(config)
-    if config.data.about is not None:
-        about = str(expanded(config.data.about).absolute())
-        config = dataclasses.replace(config, data=dataclasses.replace(config.data, about=about))
+    data = config.data
+    about, stations = _absolute(data.about), _absolute(data.stations)
+    config = dataclasses.replace(
+        config, data=dataclasses.replace(data, about=about, stations=stations)
+    )
     if FORMATS[source_format(config.source)].is_named(config.source):
         return config
     return dataclasses.replace(config, source=str(expanded(config.source).absolute()))
+
+
+def _absolute(path: str | None) -> str | None:
+    """A path that means the same in every folder."""
+    return None if path is None else str(expanded(path).absolute())
 
 
 def prepare(config: RunConfig, *, resume: bool = False) -> tuple[Splits, VAE]:

@@ -171,7 +171,7 @@ def _suffix(comparison: Comparison, designs: np.ndarray) -> str:
     schema = comparison.data.schema
     known = designs_of(some_rows(comparison.data.train))
     try:
-        outlines_of(designs, schema.columns, known=known)
+        outlines_of(designs, schema.columns, known=known, layout=schema.outline)
     except ValueError:
         return ".csv" if schema.kind == "table" else ".npy"
     return ".dat"

@@ -248,7 +248,7 @@ def decode(
         seed: Seed of the draws.
     """
     require_there(run)
-    from variform.data.reading import read_points
+    from variform.data.points import read_points
     from variform.evaluation import exploration
     from variform.runs.folder import schema_of
     from variform.runs.given import asked_for

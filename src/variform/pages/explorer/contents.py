@@ -21,6 +21,7 @@ from variform.config.words import counted
 from variform.data.colours import shares_of_colours
 from variform.data.conditions import Condition, by_condition
 from variform.data.dataset import Dataset, Splits
+from variform.data.outlines import Layout
 from variform.data.schema import Ends, Schema
 from variform.data.sources import sprites
 from variform.distributions.gaussian import StandardNormal
@@ -144,10 +145,10 @@ def _floats_or_none(values: Array | None) -> str | None:
 
 
 def event(schema: Schema) -> dict[str, Any]:
-    """What one design is and how it is drawn: an image, a table's row, or a curve.
+    """What one design is and how it is drawn: an image, a table's row, a curve over its columns, or an outline.
 
     A table without a mixture of kinds is a curve if its columns are many and numbered, such as `column 1`, `column 2`
-    or `400 nm`, `410 nm`.
+    or `400 nm`, `410 nm`; it is an outline where `Schema.outline` says so.
 
     Example:
         >>> from variform.data.reading import dataset_from
@@ -157,14 +158,62 @@ def event(schema: Schema) -> dict[str, Any]:
     if schema.kind == "image":
         ends = [np.broadcast_to(end, schema.shape[0]).tolist() for end in schema.grey_range]
         return {"kind": "image", "shape": list(schema.shape), "range": ends}
-    may_be_curve = not schema.kinds and len(schema.columns) >= LEAST_OF_A_CURVE
-    abscissae = _numbered(schema.columns) if may_be_curve else None
+    kind, line = "table", None
+    if schema.outline is not None:
+        kind, line = "outline", _outline(schema, schema.outline)
+    elif not schema.kinds and len(schema.columns) >= LEAST_OF_A_CURVE:
+        line = _curve(schema)
+        kind = "table" if line is None else "curve"
     return {
-        "kind": "table" if abscissae is None else "curve",
+        "kind": kind,
         "shape": list(schema.shape),
         "range": [min(schema.low), max(schema.high)],
         "columns": [_described(schema, column) for column in range(len(schema.columns))],
-        "places": abscissae,
+        "line": line,
+    }
+
+
+def _outline(schema: Schema, layout: Layout) -> dict[str, Any]:
+    """Which columns hold x and y of the points of an outline, and what they lie between."""
+    width = len(schema.columns)
+    x, y = layout.order(width)
+    low, high = np.array(schema.low), np.array(schema.high)
+    places = None
+    if x is None:
+        places = layout.places(width).tolist()
+        across = [min(places), max(places)]
+    else:
+        across = [low[x].min(), high[x].max()]
+    unit = schema.common_unit
+    return {
+        "x": None if x is None else x.tolist(),
+        "places": places,
+        "y": y.tolist(),
+        "closed": layout.is_closed,
+        "scale": "equal" if layout.is_to_scale else "unknown",
+        "box": [*map(float, across), float(low[y].min()), float(high[y].max())],
+        "axes": [unit, unit],
+    }
+
+
+def _curve(schema: Schema) -> dict[str, Any] | None:
+    """The curve over columns that differ in a rising number alone, with the unit of that; None for other columns."""
+    names = [name_and_unit(column)[0] for column in schema.columns]
+    matches = [_NUMBERED.match(name) for name in names]
+    if not all(matches):
+        return None
+    texts = {(match["before"], match["after"]) for match in matches if match}
+    places = [float(match["number"]) for match in matches if match]
+    if len(texts) > 1 or not np.all(np.diff(places) > 0):
+        return None
+    return {
+        "x": None,
+        "places": places,
+        "y": list(range(len(places))),
+        "closed": False,
+        "scale": "own",
+        "box": [places[0], places[-1], min(schema.low), max(schema.high)],
+        "axes": [texts.pop()[1].strip(), schema.common_unit],
     }
 
 
@@ -187,20 +236,6 @@ def _described(schema: Schema, column: int) -> dict[str, Any]:
 
 def _categories(schema: Schema, column: int) -> tuple[str, ...]:
     return schema.categories[column] if schema.categories else ()
-
-
-def _numbered(columns: Sequence[str]) -> list[float] | None:
-    """The rising numbers in columns that differ in nothing else; None for other columns."""
-    texts = set()
-    numbers = []
-    for column in columns:
-        match = _NUMBERED.match(column)
-        if match is None:
-            return None
-        texts.add((match["before"], match["after"]))
-        numbers.append(float(match["number"]))
-    is_rising = bool(np.all(np.diff(numbers) > 0))
-    return numbers if len(texts) == 1 and is_rising else None
 
 
 # --- rows ---------------------------------------------------------------------------------------------------------

@@ -305,14 +305,86 @@ isFinite(value))return"";for(let digits=1;digits<
 digits);if(Math.fround(Number(text2))===
 Math.fround(value))return String(Number(
 text2))}return String(Number(value.toPrecision(
-9)))}var within=(value,low,high)=>Math.max(low,
+9)))}var MARGINS={left:50,right:10,top:8,bottom:34},
+Lines=class{constructor(line){let[x0,x1,
+y0,y1]=line.box;this.line=line,this.width=
+x1-x0||1,this.height=y1-y0||1,this.isEqual=
+line.scale==="equal",this.aspect=this.isEqual?
+Math.max(.4,Math.min(2.5,this.width/this.
+height)):1.6}points(values){let{x,places,
+y}=this.line;return Float64Array.from({length:2*
+y.length},(_,at)=>{let k=at>>1;return at%
+2?values[y[k]]:x?values[x[k]]:places[k]})}frame({
+x,y,w,h}){let[x0,x1,y0,y1]=this.line.box,
+across=w/this.width,up=h/this.height;this.
+isEqual&&(across=up=Math.min(across,up));
+let middle=[(x0+x1)/2,(y0+y1)/2];return{
+across,up,x:value=>x+w/2+(value-middle[0])*
+across,y:value=>y+h/2-(value-middle[1])*
+up,range:[middle[0]-w/2/across,middle[0]+
+w/2/across,middle[1]-h/2/up,middle[1]+h/
+2/up]}}draw(context,values,box,{colour,width,
+filled=!1}){let frame=this.frame(box),points=this.
+points(values);context.save(),context.beginPath(),
+context.rect(box.x-2,box.y-2,box.w+4,box.
+h+4),context.clip(),context.beginPath();
+let isDrawing=!1,isWhole=!0;for(let at=0;at<
+points.length;at+=2){let isThere=Number.
+isFinite(points[at])&&Number.isFinite(points[at+
+1]);isThere&&isDrawing?context.lineTo(frame.
+x(points[at]),frame.y(points[at+1])):isThere&&
+context.moveTo(frame.x(points[at]),frame.
+y(points[at+1])),isDrawing=isThere,isWhole&&=
+isThere}this.line.closed&&isWhole&&context.
+closePath(),filled&&this.line.closed&&this.
+_fill(context,colour),context.strokeStyle=
+colour,context.lineWidth=width,context.lineJoin=
+"round",context.stroke(),context.restore()}_fill(context,colour){
+context.fillStyle=colour,context.globalAlpha=
+.12,context.fill(),context.globalAlpha=1}heightOf(w){
+let{left,right,top,bottom}=MARGINS,inside=(w-
+left-right)/(this.isEqual?this.width/this.
+height:1.8);return Math.round(Math.max(80,
+Math.min(260,inside))+top+bottom)}plot(context,values,other,{
+w,h}){let{accent,second}=Theme.colours,{
+left,right,top,bottom}=MARGINS,box={x:left,
+y:top,w:w-left-right,h:h-top-bottom};context.
+clearRect(0,0,w,h),this._axes(context,box),
+this.draw(context,values,box,{colour:accent,
+width:2.5,filled:!0}),other&&this.draw(context,
+other,box,{colour:second,width:1.5})}_axes(context,box){
+let{soft,line}=Theme.colours,frame=this.
+frame(box),[x0,x1,y0,y1]=frame.range,[unitOfX,
+unitOfY]=this.line.axes;context.font=Theme.
+font(11),context.fillStyle=soft,context.
+strokeStyle=line,context.lineWidth=1,context.
+textAlign="right",context.textBaseline="\
+middle";for(let value of ticks(y0,y1,Math.
+max(2,box.h/40))){let y=Math.round(frame.
+y(value))+.5;segment(context,[box.x,y],[
+box.x+box.w,y]),context.fillText(shown(value),
+box.x-6,y)}let bottom=box.y+box.h;if(context.
+textAlign="center",context.textBaseline=
+"top",this.line.scale!=="unknown")for(let value of ticks(
+x0,x1,Math.max(2,box.w/70))){let x=Math.
+round(frame.x(value))+.5;segment(context,
+[x,bottom],[x,bottom+4]),context.fillText(
+shown(value),x,bottom+6)}let words=this.
+line.scale==="unknown"?"places x are not\
+ known":unitOfX;context.fillText(words,box.
+x+box.w/2,bottom+19),unitOfY&&(context.textAlign=
+"left",context.fillText(unitOfY,2,bottom+
+19))}};function segment(context,from,to){
+context.beginPath(),context.moveTo(...from),
+context.lineTo(...to),context.stroke()}var within=(value,low,high)=>Math.max(low,
 Math.min(high,value)),inset=({x,y,w,h},margin)=>({
 x:x+margin,y:y+margin,w:w-2*margin,h:h-2*
 margin}),Designs=class{constructor(event){
 this.event=event,this.kind=event.kind,this.
 size=event.shape.reduce((product2,side)=>product2*
 side,1),this.columns=event.columns??[],this.
-aspect=event.kind==="curve"?1.6:1,this.lows=
+lines=event.line?new Lines(event.line):null,
+this.aspect=this.lines?.aspect??1,this.lows=
 [event.range[0]].flat(),this.highs=[event.
 range[1]].flat(),this.low=this.lows[0],this.
 high=this.highs[0],this.channels=event.shape[0],
@@ -358,30 +430,18 @@ this.lows[channel])*factors[colour]+.5}picture.
 data[at+3]=255}}}_glyph(context,values,box){
 let{panel,accent}=Theme.colours;context.
 fillStyle=panel,context.fillRect(box.x,box.
-y,box.w,box.h),this.kind==="curve"?this.
-curve(context,values,inset(box,3),accent,
-box.w>160?2:1.4):this._bars(context,values,
-inset(box,3))}_bars(context,values,{x,y,
-w,h}){let count=Math.min(this.size,Math.
+y,box.w,box.h),this.lines?this.lines.draw(
+context,values,inset(box,3),{colour:accent,
+width:box.w>160?2:1.4}):this._bars(context,
+values,inset(box,3))}_bars(context,values,{
+x,y,w,h}){let count=Math.min(this.size,Math.
 max(1,Math.floor(h/3))),step=h/count,height=Math.
 max(1,step-1);for(let k=0;k<count;k++){let share=this.
 share(k,values[k]);context.fillStyle=Theme.
 colours.line,context.fillRect(x,y+k*step,
 w,height),share!==null&&(context.fillStyle=
 Theme.colours.accent,context.fillRect(x,
-y+k*step,Math.max(1,w*share),height))}}curve(context,values,{
-x,y,w,h},colour,width){let{places}=this.
-event,first=places[0],length=places.at(-1)-
-first||1,height=this.high-this.low||1;context.
-beginPath();let isDrawing=!1;for(let k=0;k<
-this.size;k++){let value=values[k];if(!Number.
-isFinite(value)){isDrawing=!1;continue}let right=x+
-(places[k]-first)/length*w,down=y+h-(within(
-value,this.low,this.high)-this.low)/height*
-h;isDrawing?context.lineTo(right,down):context.
-moveTo(right,down),isDrawing=!0}context.
-strokeStyle=colour,context.lineWidth=width,
-context.lineJoin="round",context.stroke()}share(column,value){
+y+k*step,Math.max(1,w*share),height))}}share(column,value){
 if(!Number.isFinite(value))return null;let{
 low,high}=this.columns[column];return high>
 low?within((value-low)/(high-low),0,1):.5}tidy(column,value){
@@ -414,27 +474,7 @@ values[channel*area+i]));rows.push([Math.
 floor(i/this.width),i%this.width,...pixel])}
 return rows}_cell({categories},value){return categories.
 length&&Number.isFinite(value)?categories[value]:
-float32Text(value)}plot(context,values,other,{
-w,h}){let{accent,second}=Theme.colours,box={
-x:44,y:8,w:w-52,h:h-30};context.clearRect(
-0,0,w,h),this._axes(context,box),other&&
-this.curve(context,other,box,second,1.5),
-this.curve(context,values,box,accent,2)}_axes(context,box){
-let{soft,line}=Theme.colours,height=this.
-high-this.low||1;context.font=Theme.font(
-11),context.fillStyle=soft,context.strokeStyle=
-line,context.lineWidth=1,context.textAlign=
-"right",context.textBaseline="middle";for(let value of ticks(
-this.low,this.high,4)){let y=Math.round(
-box.y+box.h-(value-this.low)/height*box.
-h)+.5;context.beginPath(),context.moveTo(
-box.x,y),context.lineTo(box.x+box.w,y),context.
-stroke(),context.fillText(shown(value),box.
-x-6,y)}let{places}=this.event;context.textBaseline=
-"top",context.textAlign="left",context.fillText(
-shown(places[0]),box.x,box.y+box.h+7),context.
-textAlign="right",context.fillText(shown(
-places.at(-1)),box.x+box.w,box.y+box.h+7)}};var byId=name=>document.getElementById(name);
+float32Text(value)}};var byId=name=>document.getElementById(name);
 function element(tag,options={},...children){
 let made=document.createElement(tag);for(let[
 name,value]of Object.entries(options))value==
@@ -525,9 +565,9 @@ status",hidden:!0}),this.now=element("di\
 v",{className:`now ${kind}`}),this.more=
 element("div",{className:"more"}),host.append(
 this.now,this.more),kind==="image"?this.
-_buildImage():kind==="curve"?this._buildCurve():
-this._buildTable(),this.now.append(this.
-unseen),this._buildMore()}_beside(...parts){
+_buildImage():app.world.designs.lines?this.
+_buildLine():this._buildTable(),this.now.
+append(this.unseen),this._buildMore()}_beside(...parts){
 return this.alone?[]:parts}_buildImage(){
 this.decoded=element("canvas",{role:"img",
 "aria-label":"The decoded design"}),this.
@@ -540,25 +580,26 @@ hort"});let caption=element("figcaption",
 e"),this.caption);this.now.append(element(
 "figure",{},this.decoded,caption),...this.
 _beside(element("figure",{},this.nearest,
-beside),this.where))}_buildCurve(){let what=this.
-alone?"The decoded curve":"The decoded c\
-urve, and the nearest real example";this.
-decoded=element("canvas",{role:"img","ar\
-ia-label":what});let second=text("b","Ne\
-arest example",{className:"second"}),first=text(
-"b","Decoded",{className:"first"});this.
-now.append(element("p",{className:"keys-\
-of"},first,...this._beside(second,this.caption)),
-element("figure",{className:"wide"},this.
-decoded),...this._beside(this.where))}_buildTable(){
-let{designs}=this.app.world;this.lines=designs.
-columns.map(({name,full,unit})=>{let bar=element(
-"i",{className:"bar-of"}),mark=element("\
-i",{className:"mark-of"}),value=element(
-"td",{className:"number"}),near=element(
-"td",{className:"number near"}),small=unit?
-text("small",` ${unit}`):null,track=element(
-"span",{className:"track"},bar,mark),head=element(
+beside),this.where))}_buildLine(){let{kind}=this.
+app.world.designs,what=this.alone?`The d\
+ecoded ${kind}`:`The decoded ${kind}, an\
+d the nearest real example`;this.decoded=
+element("canvas",{role:"img","aria-label":what});
+let second=text("b","Nearest example",{className:"\
+second"}),first=text("b","Decoded",{className:"\
+first"});this.now.append(element("p",{className:"\
+keys-of"},first,...this._beside(second,this.
+caption)),element("figure",{className:"w\
+ide"},this.decoded),...this._beside(this.
+where))}_buildTable(){let{designs}=this.
+app.world;this.lines=designs.columns.map(
+({name,full,unit})=>{let bar=element("i",
+{className:"bar-of"}),mark=element("i",{
+className:"mark-of"}),value=element("td",
+{className:"number"}),near=element("td",
+{className:"number near"}),small=unit?text(
+"small",` ${unit}`):null,track=element("\
+span",{className:"track"},bar,mark),head=element(
 "th",{scope:"row",title:full},text("span",
 name),small,track);return{bar,mark,value,
 near,row:element("tr",{},head,value,...this.
@@ -578,10 +619,10 @@ append(scrolled("The decoded row",table),
 let{app}=this,{designs}=app.world,near=app.
 nearest(z);this._showNearness(near),designs.
 kind==="image"?this._showImage(z,values,
-near.index):designs.kind==="curve"?this.
-_showCurve(values,near.index):this._showRow(
-values,near.index);for(let{k,value}of this.
-codes)value.textContent=shown(z[k],.001)}_showNearness({
+near.index):designs.lines?this._showLine(
+values,near.index):this._showRow(values,
+near.index);for(let{k,value}of this.codes)
+value.textContent=shown(z[k],.001)}_showNearness({
 index,distance}){let name=this.app.nameOf(
 index);this.caption.textContent=name?`${name}\
 , ${away(distance)}`:away(distance);let strangeness=this.
@@ -594,15 +635,15 @@ _box();designs.sheet(values,1).draw(prepare(
 this.decoded,box.w,box.h),0,box),this.alone||
 examples.draw(prepare(this.nearest,box.w,
 box.h),near,box),this.short.textContent=
-`at (${this._short(z)})`}_showCurve(values,near){
+`at (${this._short(z)})`}_showLine(values,near){
 let{designs,examples}=this.app.world,w=this.
-decoded.parentElement.clientWidth||300,h=Math.
-round(Math.min(200,Math.max(110,.58*w))),
-real=this.alone?null:designs.part(examples.
-values,near);designs.plot(prepare(this.decoded,
-w,h),values,real,{w,h})}_showRow(values,near){
-let{designs,examples}=this.app.world,real=designs.
-part(examples.values,near);this.lines.forEach(
+decoded.parentElement.clientWidth||300,h=designs.
+lines.heightOf(w),real=this.alone?null:designs.
+part(examples.values,near);designs.lines.
+plot(prepare(this.decoded,w,h),values,real,
+{w,h})}_showRow(values,near){let{designs,
+examples}=this.app.world,real=designs.part(
+examples.values,near);this.lines.forEach(
 (line,k)=>{let share=designs.share(k,designs.
 tidy(k,values[k])),other=designs.share(k,
 real[k]);line.bar.style.width=`${100*(share??
@@ -1376,11 +1417,12 @@ test(words);return text("td",words.replace(
 ""})}var HOW={table:"In each cell the value a\
 nd, below it, what the model makes of it\
 .",curve:"The row and, in blue, what the\
- model makes of it.",image:"Above each t\
-he row, below what the model makes of it\
-s posterior mean."},LABEL3="Reconstructi\
-ons, the worst first; arrow keys go from\
- one to the next",WORDS=20,RebuiltView=class extends View{static key="\
+ model makes of it.",outline:"The row an\
+d, in blue, what the model makes of it.",
+image:"Above each the row, below what th\
+e model makes of its posterior mean."},LABEL3="\
+Reconstructions, the worst first; arrow \
+keys go from one to the next",WORDS=20,RebuiltView=class extends View{static key="\
 rebuilt";static title="Reconstructions";mount(host){
 let{app}=this,{rows}=app.contents,{designs,
 cloud}=app.world;this.which=[...rows.worst,
@@ -1413,35 +1455,35 @@ String(i+1),values:designs.part(values,i),
 real:designs.part(examples.values,row),facts:[
 texts[i]]}));this.table.show(items,["err\
 or"])}_showWall(values,texts){let{designs}=this.
-app.world,w=this.place.clientWidth,isCurve=designs.
-kind==="curve",count=this.which.length,sheet=designs.
+app.world,w=this.place.clientWidth,isLine=!!designs.
+lines,count=this.which.length,sheet=designs.
 sheet(values,count);this.wall.show({count,
-across:isCurve?Math.max(2,Math.round(w/190)):
+across:isLine?Math.max(2,Math.round(w/190)):
 Math.max(5,Math.min(10,Math.round(w/84))),
-aspect:isCurve?designs.aspect:designs.aspect/
+aspect:isLine?designs.aspect:designs.aspect/
 2,gap:8,below:WORDS,draw:(context,i,box)=>{
-let inside={...box,h:box.h-WORDS};isCurve?
-this._drawCurves(context,i,inside,sheet):
+let inside={...box,h:box.h-WORDS};isLine?
+this._drawLines(context,i,inside,sheet):
 this._drawPair(context,i,inside,sheet),this.
-_write(context,i,box,texts[i])}})}_drawCurves(context,i,box,sheet){
+_write(context,i,box,texts[i])}})}_drawLines(context,i,box,sheet){
 let{designs,examples}=this.app.world;sheet.
 draw(context,i,box);let inside={x:box.x+
 3,y:box.y+3,w:box.w-6,h:box.h-6},row=designs.
 part(examples.values,this.which[i]);designs.
-curve(context,row,inside,Theme.colours.second,
-1.2)}_drawPair(context,i,{x,y,w,h},sheet){
-let half=h/2;this.app.world.examples.draw(
-context,this.which[i],{x,y,w,h:half-1}),
-sheet.draw(context,i,{x,y:y+half+1,w,h:half-
-1})}_write(context,i,{x,y,w,h},text2){let{
-app}=this,isOfWorst=i<app.contents.rows.
-worst.length,name=app.nameOf(this.which[i]).
-split("/").at(-1);context.font=Theme.font(
-11,isOfWorst?600:400),context.fillStyle=
-Theme.colours.soft,context.textAlign="ce\
-nter",context.textBaseline="middle",context.
-fillText(name?`${name}: ${text2}`:text2,
-x+w/2,y+h-WORDS/2,w)}};var LABEL4="Samples; arrow keys go from \
+lines.draw(context,row,inside,{colour:Theme.
+colours.second,width:1.2})}_drawPair(context,i,{
+x,y,w,h},sheet){let half=h/2;this.app.world.
+examples.draw(context,this.which[i],{x,y,
+w,h:half-1}),sheet.draw(context,i,{x,y:y+
+half+1,w,h:half-1})}_write(context,i,{x,
+y,w,h},text2){let{app}=this,isOfWorst=i<
+app.contents.rows.worst.length,name=app.
+nameOf(this.which[i]).split("/").at(-1);
+context.font=Theme.font(11,isOfWorst?600:
+400),context.fillStyle=Theme.colours.soft,
+context.textAlign="center",context.textBaseline=
+"middle",context.fillText(name?`${name}:\
+ ${text2}`:text2,x+w/2,y+h-WORDS/2,w)}};var LABEL4="Samples; arrow keys go from \
 one to the next, Enter pins one",SamplesView=class extends View{static key="\
 samples";static title="Samples";static kept({
 laws}){let readLaw=whole(0,laws.length-1),
@@ -1485,10 +1527,10 @@ known=all.length/dim;return Array.from({
 length:count},(_,i)=>part(all,((seed-1)*
 count+i)%known))}_room(){let{designs}=this.
 app.world,w=this.place.clientWidth,across=designs.
-kind==="curve"?Math.max(2,Math.round(w/190)):
-Math.max(4,Math.round(w/86)),onNarrow=w<
-480?1.4:1,down=Math.max(3,Math.round((designs.
-areWide?5:6)*onNarrow));return{across,count:this.
+lines?Math.max(2,Math.round(w/190)):Math.
+max(4,Math.round(w/86)),onNarrow=w<480?1.4:
+1,down=Math.max(3,Math.round((designs.areWide?
+5:6)*onNarrow));return{across,count:this.
 table?16:across*down}}async _draw(key){let{
 app}=this,{designs}=app.world,{across,count}=this.
 _room(),points=this._points(count),values=await app.
@@ -2166,4 +2208,4 @@ app}catch(error){let words=`The explorer\
 querySelector("main").prepend(text("p",words,
 {className:"failure",role:"alert"})),error}}
 Object.assign(globalThis,{variform:{start,
-createDecoder,Occupancy}});})();
+createDecoder,Lines,Occupancy}});})();

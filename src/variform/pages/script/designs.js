@@ -1,11 +1,12 @@
-// Designs: how one example looks: an image, a row of a table, or a curve.
+// Designs: how one example looks: an image, a row of a table, a curve or an outline.
 
 /**
  * @import { Box, Column, EventOfData, RowsOfData, Sheet } from "./types.js"
  */
 
 import { bytesOf, floatsOf } from "./bytes.js";
-import { ticks, tileOf } from "./canvas.js";
+import { tileOf } from "./canvas.js";
+import { Lines } from "./lines.js";
 import { float32Text, shown } from "./text.js";
 import { Theme } from "./theme.js";
 
@@ -31,7 +32,8 @@ export class Designs {
     this.kind = event.kind;
     this.size = event.shape.reduce((product, side) => product * side, 1);
     this.columns = event.columns ?? [];
-    this.aspect = event.kind === "curve" ? 1.6 : 1;
+    this.lines = event.line ? new Lines(event.line) : null; // of curves and outlines
+    this.aspect = this.lines?.aspect ?? 1;
     this.lows = [event.range[0]].flat(); // of an image one a channel
     this.highs = [event.range[1]].flat();
     this.low = this.lows[0];
@@ -127,7 +129,7 @@ export class Designs {
     const { panel, accent } = Theme.colours;
     context.fillStyle = panel;
     context.fillRect(box.x, box.y, box.w, box.h);
-    if (this.kind === "curve") this.curve(context, values, inset(box, 3), accent, box.w > 160 ? 2 : 1.4);
+    if (this.lines) this.lines.draw(context, values, inset(box, 3), { colour: accent, width: box.w > 160 ? 2 : 1.4 });
     else this._bars(context, values, inset(box, 3));
   }
 
@@ -150,38 +152,6 @@ export class Designs {
       context.fillStyle = Theme.colours.accent;
       context.fillRect(x, y + k * step, Math.max(1, w * share), height);
     }
-  }
-
-  /**
-   * @param {CanvasRenderingContext2D} context
-   * @param {Float32Array} values
-   * @param {Box} box
-   * @param {string} colour
-   * @param {number} width of the line
-   */
-  curve(context, values, { x, y, w, h }, colour, width) {
-    const { places } = this.event;
-    const first = places[0];
-    const length = places.at(-1) - first || 1;
-    const height = this.high - this.low || 1;
-    context.beginPath();
-    let isDrawing = false;
-    for (let k = 0; k < this.size; k++) {
-      const value = values[k];
-      if (!Number.isFinite(value)) {
-        isDrawing = false;
-        continue;
-      }
-      const right = x + ((places[k] - first) / length) * w;
-      const down = y + h - ((within(value, this.low, this.high) - this.low) / height) * h;
-      if (isDrawing) context.lineTo(right, down);
-      else context.moveTo(right, down);
-      isDrawing = true;
-    }
-    context.strokeStyle = colour;
-    context.lineWidth = width;
-    context.lineJoin = "round";
-    context.stroke();
   }
 
   /**
@@ -254,51 +224,5 @@ export class Designs {
   _cell({ categories }, value) {
     const isCategory = categories.length && Number.isFinite(value);
     return isCategory ? categories[value] : float32Text(value);
-  }
-
-  /**
-   * A curve with its axes, and another one to compare it with.
-   *
-   * @param {CanvasRenderingContext2D} context
-   * @param {Float32Array} values
-   * @param {Float32Array | null} other
-   * @param {{ w: number, h: number }} size
-   */
-  plot(context, values, other, { w, h }) {
-    const { accent, second } = Theme.colours;
-    const box = { x: 44, y: 8, w: w - 52, h: h - 30 };
-    context.clearRect(0, 0, w, h);
-    this._axes(context, box);
-    if (other) this.curve(context, other, box, second, 1.5);
-    this.curve(context, values, box, accent, 2);
-  }
-
-  /**
-   * @param {CanvasRenderingContext2D} context
-   * @param {Box} box
-   */
-  _axes(context, box) {
-    const { soft, line } = Theme.colours;
-    const height = this.high - this.low || 1;
-    context.font = Theme.font(11);
-    context.fillStyle = soft;
-    context.strokeStyle = line;
-    context.lineWidth = 1;
-    context.textAlign = "right";
-    context.textBaseline = "middle";
-    for (const value of ticks(this.low, this.high, 4)) {
-      const y = Math.round(box.y + box.h - ((value - this.low) / height) * box.h) + 0.5;
-      context.beginPath();
-      context.moveTo(box.x, y);
-      context.lineTo(box.x + box.w, y);
-      context.stroke();
-      context.fillText(shown(value), box.x - 6, y);
-    }
-    const { places } = this.event;
-    context.textBaseline = "top";
-    context.textAlign = "left";
-    context.fillText(shown(places[0]), box.x, box.y + box.h + 7);
-    context.textAlign = "right";
-    context.fillText(shown(places.at(-1)), box.x + box.w, box.y + box.h + 7);
   }
 }

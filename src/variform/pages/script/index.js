@@ -4,6 +4,7 @@ import { App } from "./app.js";
 import { Occupancy } from "./conditions.js";
 import { createDecoder } from "./decoder.js";
 import { byId, text } from "./elements.js";
+import { Lines } from "./lines.js";
 
 /** Build the page from its data; what comes back is its App. */
 async function start() {
@@ -21,4 +22,4 @@ async function start() {
   }
 }
 
-Object.assign(globalThis, { variform: { start, createDecoder, Occupancy } });
+Object.assign(globalThis, { variform: { start, createDecoder, Lines, Occupancy } });

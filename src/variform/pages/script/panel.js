@@ -36,7 +36,7 @@ export class Panel {
     this.more = element("div", { className: "more" });
     host.append(this.now, this.more);
     if (kind === "image") this._buildImage();
-    else if (kind === "curve") this._buildCurve();
+    else if (app.world.designs.lines) this._buildLine();
     else this._buildTable();
     this.now.append(this.unseen);
     this._buildMore();
@@ -65,8 +65,9 @@ export class Panel {
     );
   }
 
-  _buildCurve() {
-    const what = this.alone ? "The decoded curve" : "The decoded curve, and the nearest real example";
+  _buildLine() {
+    const { kind } = this.app.world.designs;
+    const what = this.alone ? `The decoded ${kind}` : `The decoded ${kind}, and the nearest real example`;
     this.decoded = element("canvas", { role: "img", "aria-label": what });
     const second = text("b", "Nearest example", { className: "second" });
     const first = text("b", "Decoded", { className: "first" });
@@ -110,7 +111,7 @@ export class Panel {
     const near = app.nearest(z);
     this._showNearness(near);
     if (designs.kind === "image") this._showImage(z, values, near.index);
-    else if (designs.kind === "curve") this._showCurve(values, near.index);
+    else if (designs.lines) this._showLine(values, near.index);
     else this._showRow(values, near.index);
     for (const { k, value } of this.codes) value.textContent = shown(z[k], 0.001);
   }
@@ -142,12 +143,12 @@ export class Panel {
    * @param {Float32Array} values
    * @param {number} near
    */
-  _showCurve(values, near) {
+  _showLine(values, near) {
     const { designs, examples } = this.app.world;
     const w = this.decoded.parentElement.clientWidth || 300;
-    const h = Math.round(Math.min(200, Math.max(110, 0.58 * w)));
+    const h = designs.lines.heightOf(w);
     const real = this.alone ? null : designs.part(examples.values, near);
-    designs.plot(prepare(this.decoded, w, h), values, real, { w, h });
+    designs.lines.plot(prepare(this.decoded, w, h), values, real, { w, h });
   }
 
   /**

@@ -45,13 +45,28 @@ export type Column = {
   high: number;
 };
 
+/** How the values of a row are a line in a plane: the points round it, and what those of all rows lie between. */
+export type Line = {
+  /** Columns that hold x of each point; null where `places` has them. */
+  x: number[] | null;
+  places: number[] | null;
+  y: number[];
+  closed: boolean;
+  /** Of x and y: equal, each its own, or one of x that nobody knows. */
+  scale: "equal" | "own" | "unknown";
+  /** The least and the greatest x, and y. */
+  box: [number, number, number, number];
+  /** Units of x and y. */
+  axes: [string, string];
+};
+
 export type EventOfData = {
-  kind: "image" | "table" | "curve";
+  kind: "image" | "table" | "curve" | "outline";
   shape: number[];
   /** The least and the greatest value; of images one a channel. */
   range: [number, number] | [number[], number[]];
   columns?: Column[];
-  places?: number[];
+  line?: Line | null;
 };
 
 /** By what examples may be coloured: numbers, or categories of which -1 is none. */

@@ -15,6 +15,7 @@ import { View } from "./view.js";
 const HOW = {
   table: "In each cell the value and, below it, what the model makes of it.",
   curve: "The row and, in blue, what the model makes of it.",
+  outline: "The row and, in blue, what the model makes of it.",
   image: "Above each the row, below what the model makes of its posterior mean.",
 };
 const LABEL = "Reconstructions, the worst first; arrow keys go from one to the next";
@@ -86,18 +87,18 @@ export class RebuiltView extends View {
   _showWall(values, texts) {
     const { designs } = this.app.world;
     const w = this.place.clientWidth;
-    const isCurve = designs.kind === "curve";
+    const isLine = Boolean(designs.lines);
     const count = this.which.length;
     const sheet = designs.sheet(values, count);
     this.wall.show({
       count,
-      across: isCurve ? Math.max(2, Math.round(w / 190)) : Math.max(5, Math.min(10, Math.round(w / 84))),
-      aspect: isCurve ? designs.aspect : designs.aspect / 2,
+      across: isLine ? Math.max(2, Math.round(w / 190)) : Math.max(5, Math.min(10, Math.round(w / 84))),
+      aspect: isLine ? designs.aspect : designs.aspect / 2,
       gap: 8,
       below: WORDS,
       draw: (context, i, box) => {
         const inside = { ...box, h: box.h - WORDS };
-        if (isCurve) this._drawCurves(context, i, inside, sheet);
+        if (isLine) this._drawLines(context, i, inside, sheet);
         else this._drawPair(context, i, inside, sheet);
         this._write(context, i, box, texts[i]);
       },
@@ -110,12 +111,12 @@ export class RebuiltView extends View {
    * @param {Box} box
    * @param {import("../types.js").Sheet} sheet
    */
-  _drawCurves(context, i, box, sheet) {
+  _drawLines(context, i, box, sheet) {
     const { designs, examples } = this.app.world;
     sheet.draw(context, i, box);
     const inside = { x: box.x + 3, y: box.y + 3, w: box.w - 6, h: box.h - 6 };
     const row = designs.part(examples.values, this.which[i]);
-    designs.curve(context, row, inside, Theme.colours.second, 1.2);
+    designs.lines.draw(context, row, inside, { colour: Theme.colours.second, width: 1.2 });
   }
 
   /**

@@ -91,7 +91,7 @@ export class SamplesView extends View {
   _room() {
     const { designs } = this.app.world;
     const w = this.place.clientWidth;
-    const across = designs.kind === "curve" ? Math.max(2, Math.round(w / 190)) : Math.max(4, Math.round(w / 86));
+    const across = designs.lines ? Math.max(2, Math.round(w / 190)) : Math.max(4, Math.round(w / 86));
     const onNarrow = w < 480 ? 1.4 : 1;
     const down = Math.max(3, Math.round((designs.areWide ? 5 : 6) * onNarrow));
     return { across, count: this.table ? 16 : across * down };
