@@ -18,7 +18,7 @@ from variform.data.findings import find
 from variform.data.outlines import as_outlines
 from variform.data.sources.source import Source
 from variform.faces import cli
-from variform.runs.inspections import FILES, look
+from variform.runs.inspections import FILES, inspect, look
 
 # --- rules --------------------------------------------------------------------------------------------------------
 
@@ -480,6 +480,27 @@ def test_the_folder_holds_a_page_all_numbers_a_schema_and_the_rows(frame, tmp_pa
     begin = next(line for line in out.splitlines() if line.startswith("Begin with: "))
     words = shlex.split(begin.removeprefix("Begin with: variform "))
     assert cli.run([*words, "--epochs", "1", "--nll-samples", "2"]) == 0
+
+
+def test_a_column_to_be_ignored_is_ignored_by_the_schema_of_the_clean_rows_too(tmp_path):
+    """It stands in clean.csv as all cells do; what reads that with the schema beside it must not learn it."""
+    draw = np.random.default_rng(0)
+    table = {
+        "a": draw.normal(size=60),
+        "note, long": ["x", "", "y"] * 20,
+        "c": draw.normal(size=60),
+    }
+    pd.DataFrame(table).to_csv(tmp_path / "t.csv", index=False)
+    folder = tmp_path / "new"
+    config = DataConfig(ignore=("note, long", "c"))
+    found = inspect(str(tmp_path / "t.csv"), folder, config)
+    by_name = {column.name: column for column in found.columns}
+    assert by_name["note, long"].missing == 20 and by_name["note, long"].distinct == 2
+    schema = tomllib.loads((folder / "columns.toml").read_text())["columns"]
+    assert schema["c"] == schema["note, long"] == {"role": "ignore"}
+    assert list(pd.read_csv(folder / "clean.csv").columns) == ["a", "note, long", "c"]
+    again = DataConfig(schema=str(folder / "columns.toml"))
+    assert read(str(folder / "clean.csv"), again).schema.columns == ("a",)
 
 
 def test_a_mistake_leaves_no_folder_and_a_folder_that_is_there_stays(tmp_path, monkeypatch, capsys):

@@ -76,7 +76,7 @@ def test_components_are_those_of_scikit_learn(curves, several_units):
     data = curves
     if several_units:
         rows = designs_of(curves.train) * np.arange(1, 21)
-        data = read(rows, DataConfig(scaling="standard"))
+        data = read(rows, DataConfig(scaling="standard", split_seed=1))
     rows = designs_of(data.train)
     unit = rows.std(0) if several_units else 1.0
     peer = PCA(4, whiten=True).fit(rows / unit)
@@ -254,6 +254,33 @@ def test_columns_of_several_units_count_in_standard_deviations_and_a_category_as
     neighbours = Neighbours(data.train, data.test)
     assert neighbours.unit == "standard deviations"
     np.testing.assert_allclose(neighbours.nearest(designs).distance, by_hand, rtol=1e-5)
+
+
+@pytest.mark.parametrize("cells", ["numbers", "mixed"])
+def test_columns_that_share_a_unit_count_in_it_however_they_are_scaled(cells):
+    draw = np.random.default_rng(0)
+    rows = draw.normal(size=(200, 3)) * [1.0, 10.0, 100.0]
+    columns = dict(zip(("width [mm]", "height [mm]", "length [mm]"), rows.T, strict=True))
+    data = read(columns, DataConfig(scaling="standard", cells=cells))
+    neighbours = Neighbours(data.train, data.test)
+    designs = draw.normal(size=(20, 3)) * [1.0, 10.0, 100.0]
+    distance, _ = NearestNeighbors(n_neighbors=1).fit(designs_of(data.train)).kneighbors(designs)
+    assert neighbours.unit == "mm"
+    np.testing.assert_allclose(
+        neighbours.nearest(designs).distance, distance[:, 0] / np.sqrt(3), rtol=1e-5
+    )
+
+
+def test_points_of_a_curve_share_a_unit_however_they_are_scaled(curves):
+    rows = designs_of(curves.train)
+    data = read(rows, DataConfig(scaling="standard", split_seed=1))
+    neighbours = Neighbours(data.train)
+    designs = 40 + np.random.default_rng(3).normal(size=(30, 20))
+    distance, _ = NearestNeighbors(n_neighbors=1).fit(designs_of(data.train)).kneighbors(designs)
+    assert neighbours.unit == "the data's unit"
+    np.testing.assert_allclose(
+        neighbours.nearest(designs).distance, distance[:, 0] / np.sqrt(20), rtol=1e-5
+    )
 
 
 def test_where_half_of_the_held_out_rows_are_copies_no_novelty_is_known():

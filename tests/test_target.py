@@ -165,6 +165,12 @@ def test_the_command_prints_what_each_way_got_and_writes_the_designs(tmp_path, m
     row = found["latent search"]
     assert float(row["a"]) * float(row["b"]) == pytest.approx(float(row["volume"]), rel=1e-4)
     assert abs(float(row["volume"]) - 4) <= 0.001
+    written = Path("found.csv").read_bytes()
+    assert command(["design", "target", "problem.toml", "volume=3..4", *options]) == 2
+    assert "must be a new file; found.csv exists. Choose another --out" in capsys.readouterr().err
+    assert Path("found.csv").read_bytes() == written
+    assert command(["design", "target", "problem.toml", "volume=3..4", "--out", "found.txt"]) == 2
+    assert "must be a .csv file; got found.txt" in capsys.readouterr().err
     assert command(["design", "target", "problem.toml", "volume=4"]) == 2
     assert "form name=low..high" in capsys.readouterr().err
     assert command(["design", "target", "problem.toml"]) == 2

@@ -91,6 +91,13 @@ def may_be_series(columns: tuple[str, ...]) -> bool:
     return len(stems) <= _MOST_SERIES and min(stems.values()) >= _LEAST_CURVE
 
 
+def is_curve(rows: Dataset) -> bool:
+    """Whether the columns of a table are points of a curve, or coordinates, in one unit."""
+    schema = rows.schema
+    is_table = schema.kind == "table" and not schema.kinds
+    return is_table and may_be_series(schema.columns) and roughness(rows) <= SMOOTH
+
+
 def roughness(data: Dataset) -> float:
     r"""How much neighbouring columns of a table differ, in shares of their variance: 2 of independent ones, 0 of equal.
 

@@ -259,7 +259,7 @@ class Comparison:
             if found is None:
                 return None
             noted = self.study.history.note("surrogates", **dataclasses.asdict(found))
-        fits = [Fit(**fit | {"r2": Estimate(**fit["r2"])}) for fit in noted["fits"]]
+        fits = [_fit(fit) for fit in noted["fits"]]
         return Surrogates(tuple(fits), noted["recommended"], noted["reason"])
 
     def _compared_surrogates(self) -> Surrogates | None:
@@ -409,6 +409,11 @@ class Comparison:
             (answer,) = self.study.evaluator.evaluate(design)
             noted = self.study.history.note(kind, responses=answer.responses)
         return noted["responses"]
+
+
+def _fit(values: dict[str, Any]) -> Fit:
+    lost = _estimate(values.get("lost"))
+    return Fit(**values | {"r2": Estimate(**values["r2"]), "lost": lost})
 
 
 def _estimate(values: dict[str, Any] | None) -> Estimate | None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from variform.data.dataset import Dataset, rows_at_once
+from variform.data.scaling import is_curve
 from variform.design.coding import DesignCoding, designs_of
 from variform.evaluation import exploration
 from variform.evaluation.baselines import has_own_units
@@ -42,7 +43,8 @@ class Nearest:
 class Neighbours:
     r"""Known designs by their distance $\sqrt{\frac1D \sum_j (a_j - b_j)^2}$ from others.
 
-    Where all columns share a unit the distance is in it. Columns of several units are divided by their standard
+    Where all columns share a unit the distance is in it, however they are scaled: where they are declared to have one,
+    or are points of a curve, or one scale was chosen for all. Columns of several units are divided by their standard
     deviations, and columns of categories add 1 where they differ; what is missing counts as the mean.
 
     Args:
@@ -62,8 +64,10 @@ class Neighbours:
 
     @property
     def unit(self) -> str:
-        """What distances are in: `the data's unit`, or `standard deviations` of the columns."""
-        return "standard deviations" if self._has_units else "the data's unit"
+        """What distances are in: the unit of all columns, `the data's unit`, or their `standard deviations`."""
+        if not self._shares_unit:
+            return "standard deviations"
+        return self.train.schema.common_unit or "the data's unit"
 
     @cached_property
     def typical(self) -> float:
@@ -87,19 +91,33 @@ class Neighbours:
 
     def points(self, designs: Array) -> Array:
         """Designs (n, *shape) as points (n, C), between which the distance is that of these, in `unit`."""
-        schema = self.train.schema
-        of_a_number = 1.0 if self._has_units else schema.scale[0]
-        return self._coding.encode(designs) * of_a_number / math.sqrt(math.prod(schema.shape))
+        columns = math.prod(self.train.schema.shape)
+        return self._coding.encode(designs) * self._unit / math.sqrt(columns)
 
     @cached_property
-    def _has_units(self) -> bool:
-        """Whether columns are of several units."""
-        return bool(self.train.schema.kinds) or has_own_units(self.train.schema)
+    def _shares_unit(self) -> bool:
+        """Whether all columns are of one unit."""
+        schema = self.train.schema
+        if any(schema.categories):
+            return False
+        if schema.common_unit:
+            return True
+        if schema.kinds:
+            return False
+        return not has_own_units(schema) or is_curve(self.train)
+
+    @cached_property
+    def _unit(self) -> Array:
+        """What 1 of each number of the coding is in `unit`, (C,) or one for all."""
+        if not self._shares_unit:
+            return np.ones(1)
+        of_the_coding = np.ones(1) if self._coding.columns is None else self._coding.columns.unit
+        return of_the_coding * np.asarray(self.train.schema.scale)
 
     @cached_property
     def _coding(self) -> DesignCoding:
-        coding = DesignCoding.of(self.train, standardised=self._has_units)
-        if coding.columns is None:
+        coding = DesignCoding.of(self.train, standardised=not self._shares_unit)
+        if coding.columns is None or self._shares_unit:
             return coding
         sizes = coding.columns.sizes
         is_indicator = np.repeat(sizes, sizes) > 1

@@ -1,14 +1,15 @@
 """How much of each response can be learned in each space, and which space that recommends."""
 
+import dataclasses
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from variform.config.words import listed
+from variform.config.words import counted, listed
 from variform.data.dataset import Dataset
 from variform.design.coding import designs_of
 from variform.design.spaces import Space
@@ -21,9 +22,9 @@ _MOST_ROWS = 2000  # of a regression
 _MOST_OF_A_PROCESS = 300
 _FEWEST = 20
 _FOLDS = 3
-_ENOUGH = (
-    0.05  # of R2: a space that is no further from the best and has fewer coordinates is better
-)
+_ENOUGH = 0.05  # of R2: a space that loses no more is as good, also where it is told from the best
+_ERRORS = 2  # standard errors within which two spaces are not told apart
+_SIMPLEST = ("raw", "pca", "latent", "pool")  # of as many coordinates: what needs least to be had
 _LEAST = 0.1  # R2 of a response of which there is something to learn
 
 
@@ -38,6 +39,8 @@ class Fit:
         r2: The share of the variance that is predicted.
         regression: `gaussian process` or `boosted trees`, whichever the training rows preferred.
         rows: Training rows that it was fitted to.
+        lost: What it is below that of the best space, with the error of the difference on the same rows; None in
+            journals of older versions.
     """
 
     response: str
@@ -46,6 +49,13 @@ class Fit:
     r2: Estimate
     regression: str
     rows: int
+    lost: Estimate | None = None
+
+    @property
+    def is_as_good(self) -> bool:
+        """Whether the space is not told from the best one, or hardly worse."""
+        lost = self.lost or Estimate(0.0, 0.0, self.r2.n)
+        return lost.mean <= max(_ENOUGH, _ERRORS * lost.se)
 
 
 @dataclass(frozen=True)
@@ -69,8 +79,10 @@ def compare_surrogates(
     r"""$R^2$ on held-out rows of the best of two regressions of each response from the points of each space.
 
     A Gaussian process (of up to 300 rows) and boosted trees (of up to 2,000) are compared by cross-validation within
-    the training rows. Recommended is the space with the fewest coordinates among those within .05 of the best R^2 in
-    every response of which some space predicts a tenth; where there is none, the one with the least loss.
+    the training rows. Recommended is the space with the fewest coordinates among those that are as good as the best in
+    every response of which some space predicts a tenth: whose R^2 is at most .05 below the best, or within two standard
+    errors of the difference on the same rows, which does not tell them apart. Of as many coordinates columns come
+    before components and these before latents. Where no space is, it is the one with the least loss.
 
     Args:
         spaces: Such as the columns, principal components and the latents of a model.
@@ -101,17 +113,39 @@ def compare_surrogates(
             f"the held-out part; got {listed(list(train.responses)) or 'none'}. Name columns with `response`."
         )
     rows, others = _some(train), _some(held_out)
-    fits = []
+    fits: list[Fit] = []
+    predictions: list[Array] = []
     for space in spaces:
         points, wanted = space.encode(designs_of(rows)), space.encode(designs_of(others))
         for name in names:
             known = np.isfinite(rows.responses[name])
             asked = np.isfinite(others.responses[name])
             fitted = Regression.of(points[known], rows.responses[name][known], seed)
-            r2 = r_squared(others.responses[name][asked], fitted.predict(wanted[asked]))
+            predicted = fitted.predict(wanted[asked])
+            r2 = r_squared(others.responses[name][asked], predicted)
             fits.append(Fit(name, space.name, space.dim, r2, fitted.name, fitted.rows))
+            predictions.append(predicted)
+    fits = _with_losses(fits, predictions, others)
     recommended, reason = _recommend(fits)
     return Surrogates(tuple(fits), recommended, reason)
+
+
+def _with_losses(
+    fits: Sequence[Fit], predictions: Sequence[Array], held_out: Dataset
+) -> list[Fit]:  # fmt: skip
+    """The same, each beside the best of its response."""
+    best: dict[str, int] = {}
+    for number, fit in enumerate(fits):
+        first = best.setdefault(fit.response, number)
+        if fit.r2.mean > fits[first].r2.mean:
+            best[fit.response] = number
+    found = []
+    for fit, predicted in zip(fits, predictions, strict=True):
+        wanted = held_out.responses[fit.response]
+        wanted = wanted[np.isfinite(wanted)]
+        lost = lost_r_squared(wanted, predicted, predictions[best[fit.response]])
+        found.append(dataclasses.replace(fit, lost=lost))
+    return found
 
 
 def _is_known(data: Dataset, name: str) -> bool:
@@ -140,12 +174,34 @@ def r_squared(wanted: Array, predicted: Array) -> Estimate:
         >>> r_squared(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 4.0])).mean
         0.5
     """
-    squares = (wanted - predicted) ** 2
-    spread = (wanted - wanted.mean()) ** 2
-    ratio = squares.mean() / spread.mean()
-    rest = squares - ratio * spread
-    error = rest.std(ddof=1) / (math.sqrt(len(wanted)) * spread.mean())
-    return Estimate(float(1 - ratio), float(error), len(wanted))
+    ratio = _ratio((wanted - predicted) ** 2, (wanted - wanted.mean()) ** 2)
+    return Estimate(1 - ratio.mean, ratio.se, ratio.n)
+
+
+def lost_r_squared(wanted: Array, predicted: Array, by_best: Array) -> Estimate:
+    """How much R^2 one prediction has less than another of the same rows, with the error of that difference.
+
+    Rows that are hard for both cancel, so that the error is smaller than those of the two say.
+
+    Args:
+        wanted: (N,).
+        predicted: (N,).
+        by_best: (N,), the other prediction.
+
+    Example:
+        >>> wanted = np.array([1.0, 2.0, 3.0])
+        >>> lost_r_squared(wanted, np.array([1.0, 2.0, 4.0]), wanted).mean
+        0.5
+    """
+    squares = (wanted - predicted) ** 2 - (wanted - by_best) ** 2
+    return _ratio(squares, (wanted - wanted.mean()) ** 2)
+
+
+def _ratio(values: Array, others: Array) -> Estimate:
+    """The ratio of two means over the same rows."""
+    ratio = values.mean() / others.mean()
+    error = (values - ratio * others).std(ddof=1) / (math.sqrt(len(values)) * others.mean())
+    return Estimate(float(ratio), float(error), len(values))
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,17 +277,34 @@ def _recommend(fits: Sequence[Fit]) -> tuple[str, str]:
             f"no space predicts a tenth of the variance of {listed(list(best))}; {space} has the fewest coordinates, "
             f"{spaces[space]}."
         )
-    lost = dict.fromkeys(spaces, 0.0)
-    for fit in fits:
-        if fit.response in learned:
-            lost[fit.space] = max(lost[fit.space], learned[fit.response] - fit.r2.mean)
-    as_good = [name for name in spaces if lost[name] <= _ENOUGH]
+    told = [fit for fit in fits if fit.response in learned]
+    worse = {fit.space for fit in told if not fit.is_as_good}
+    as_good = sorted(set(spaces) - worse, key=lambda name: (spaces[name], _simplicity(name)))
     if as_good:
-        space = min(as_good, key=lambda name: (spaces[name], lost[name]))
-        return space, (
-            f"of the spaces that predict every response within {_ENOUGH} of the best R2, {space} has the fewest "
-            f"coordinates, {spaces[space]}."
-        )
+        return as_good[0], _reason(as_good, worse, spaces)
+    lost = {
+        name: max(learned[fit.response] - fit.r2.mean for fit in told if fit.space == name)
+        for name in spaces
+    }
     space = min(spaces, key=lambda name: lost[name])
-    worst = f"{lost[space]:.2f}"
-    return space, f"{space} loses least R2 on the response on which it loses most, {worst}."
+    return space, (
+        f"no space is among the best for every response; {space} loses least R2 on the response on which it loses "
+        f"most, {lost[space]:.2f}."
+    )
+
+
+def _simplicity(space: str) -> int:
+    kind = space.partition("-")[0]
+    return _SIMPLEST.index(kind) if kind in _SIMPLEST else len(_SIMPLEST)
+
+
+def _reason(as_good: Sequence[str], worse: set[str], dims: Mapping[str, int]) -> str:
+    """Why the first of the spaces is recommended."""
+    space = as_good[0]
+    if len(as_good) == 1:
+        return f"{listed(sorted(worse))} predict some response worse, by more than two errors and {_ENOUGH} of R2."
+    names = [f"{name} ({counted(dims[name], 'coordinate')})" for name in as_good]
+    return (
+        f"{listed(names)} are not told apart, or differ by no more than {_ENOUGH} of R2, and {space} is the simplest: "
+        "fewest coordinates first, then columns before components before latents."
+    )

@@ -63,7 +63,18 @@ def look(
     frame = table_of(source, config)
     read = source_of(frame, config)
     found = find(read, config, rules=rules, id_pattern=id_pattern, place=frame.place)
-    return found, frame
+    return _with_ignored(found, frame, config), frame
+
+
+def _with_ignored(found: Findings, frame: Frame, config: DataConfig) -> Findings:
+    """The same with the columns that are to be ignored: they stand in clean.csv, and so in columns.toml."""
+    ignored = []
+    for name, cells in zip(frame.columns, frame.cells, strict=True):
+        if name in config.ignore:
+            words = [text for text in _as_written(cells) if text]
+            counts = {"missing": found.rows - len(words), "distinct": len(set(words))}
+            ignored.append(ColumnFindings(name=name, role="ignore", reason="as asked", **counts))
+    return dataclasses.replace(found, columns=(*found.columns, *ignored))
 
 
 def inspect(

@@ -14,6 +14,7 @@ from variform.design.target import Found, Record, Target, TargetFinder
 from variform.evaluation.tables import show
 from variform.runs.design_results import cells_of, write_csv
 from variform.runs.designs import open_known
+from variform.system.files import require_new
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,11 @@ class TargetTable:
         return header, rows
 
     def write(self, path: Path) -> None:
-        """The designs of all ways that gave one, as a table with their responses."""
+        """The designs of all ways that gave one, as a new table with their responses.
+
+        Raises:
+            FileExistsError: where there is a file.
+        """
         schema = self.data.schema
         columns = schema.columns if schema.kind == "table" else ()
         names = [target.response for target in self.targets]
@@ -57,7 +62,7 @@ class TargetTable:
             if found.design is not None:
                 got = [repr(found.got[name]) for name in names]
                 rows.append([found.way, *cells_of(found.design, schema), *got])
-        write_csv(path, ["way", *columns, *names], rows)
+        write_csv(path, ["way", *columns, *names], rows, new=True)
 
 
 def _number(value: float | None) -> str:
@@ -66,8 +71,13 @@ def _number(value: float | None) -> str:
 
 @checked
 def look(
-    path: Path, targets: Sequence[str], *, tries: Count = 8, held_out: Natural = 50
-) -> TargetTable:  # fmt: skip
+    path: Path,
+    targets: Sequence[str],
+    *,
+    tries: Count = 8,
+    held_out: Natural = 50,
+    out: Path | None = None,
+) -> TargetTable:
     """Look for designs with given responses in four ways.
 
     Args:
@@ -75,12 +85,16 @@ def look(
         targets: As `name=low..high`; all hold together.
         tries: Evaluations that a way may spend.
         held_out: Held-out designs on whose responses the ways are compared; 0 for none.
+        out: Where the table is written too, a new .csv file; None for nowhere.
 
     Raises:
+        FileExistsError: where there is a file, before anything is evaluated.
         ValueError: for a problem without evaluator, for what is no target, and for responses that are not known.
     """
     if not targets:
         raise ValueError("a target must be given; got none. Write for example t/c=0.12..0.13.")
+    if out is not None:
+        _require_table(out)
     problem = read_problem(path)
     wanted = tuple(Target.of(text) for text in targets)
     model, data = open_known(problem, path.resolve().parent)
@@ -100,7 +114,16 @@ def look(
     records, recommended = (), ""
     if held_out:
         records, recommended = finder.compare(wanted, data.valid, held_out)
-    return TargetTable(wanted, found, records, recommended, data)
+    table = TargetTable(wanted, found, records, recommended, data)
+    if out is not None:
+        table.write(out)
+    return table
+
+
+def _require_table(path: Path) -> None:
+    if path.suffix != ".csv":
+        raise ValueError(f"the output must be a .csv file; got {path}. Choose another `path`.")
+    require_new(path)
 
 
 def _evaluator(

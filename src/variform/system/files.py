@@ -75,7 +75,7 @@ def replacing(path: str | os.PathLike[str], *, new: bool = False) -> Iterator[Pa
             f"a file must be written in a folder that exists; {wrong}. Choose another `path`."
         )
     if new:
-        _require_new(path)
+        require_new(path)
     temporary = path.with_name(f".{path.stem}-{os.urandom(4).hex()}{path.suffix}")
     try:
         temporary.touch(exist_ok=False)
@@ -108,14 +108,19 @@ def _appear(temporary: Path, path: Path) -> None:
     try:
         os.link(temporary, path)
     except FileExistsError:
-        _require_new(path)
+        require_new(path)
         raise
     except OSError:  # a file system without links
-        _require_new(path)
+        require_new(path)
         os.replace(temporary, path)
 
 
-def _require_new(path: Path) -> None:
+def require_new(path: Path) -> None:
+    """Refuse a file that is there: what takes long asks before it begins.
+
+    Raises:
+        FileExistsError: when there is one.
+    """
     if path.exists():
         raise FileExistsError(
             f"the output must be a new file; {path} exists. Choose another `path`."

@@ -106,18 +106,17 @@ def target(
         targets: Ranges, as name=low..high; all hold together.
         tries: Evaluations that a way may spend.
         held_out: Held-out designs on whose responses the ways are compared, 0 for none.
-        out: A table (.csv) for the designs.
+        out: A new table (.csv) for the designs.
     """
     from variform.runs.targets import look
 
-    table = look(problem, targets, tries=tries, held_out=held_out)
+    table = look(problem, targets, tries=tries, held_out=held_out, out=out)
     print_table(*table.rows())
     if table.recommended:
         say(
             f"Recommended is {table.recommended}: no way met clearly more targets of held-out designs for less."
         )
     if out is not None:
-        table.write(out)
         say(f"Designs: {out}")
 
 
