@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from variform.evaluation.summary import evaluate
     from variform.export.model_file import save
     from variform.faces.model import Model, load
+    from variform.faces.run import Run, open_run, train
     from variform.model.build import build_vae
     from variform.model.vae import VAE
     from variform.objectives import (
@@ -65,6 +66,9 @@ _HOMES = {
     "save": "export.model_file",
     "Model": "faces.model",
     "load": "faces.model",
+    "Run": "faces.run",
+    "open_run": "faces.run",
+    "train": "faces.run",
     "Autoencoder": "objectives",
     "BetaTCVAE": "objectives",
     "DIPVAE": "objectives",
@@ -101,6 +105,7 @@ __all__ = [
     "InfoVAE",
     "Model",
     "ModelConfig",
+    "Run",
     "RunConfig",
     "Schema",
     "SemiSupervised",
@@ -116,8 +121,10 @@ __all__ = [
     "fit",
     "impute",
     "load",
+    "open_run",
     "read",
     "save",
+    "train",
 ]
 
 

@@ -1,7 +1,9 @@
 """A whole run: its source, and one configuration for each part."""
 
 import dataclasses
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from variform.config.checks import Count, checked
 from variform.config.data import DataConfig
@@ -101,3 +103,14 @@ def objective_name(config: RunConfig) -> str:
     if config.data.labelled:
         options.append(f"labels kept {config.data.labelled}")
     return f"{config.train.objective} ({', '.join(options)})" if options else config.train.objective
+
+
+def default_folder(source: str) -> Path:
+    """The folder of a run of a source, where none is given.
+
+    Example:
+        >>> default_folder("data/my wine.csv").as_posix()
+        'runs/my-wine'
+    """
+    name = Path(source).name.split(".")[0]
+    return Path("runs") / (re.sub(r"[^\w-]+", "-", name) or "run")

@@ -2,9 +2,10 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,24 @@ class Dataset:
         """Number of rows, N."""
         rows = self.raw if self.rows is None else self.rows
         return len(rows)
+
+    def __getitem__(self, index: int | slice | Sequence[int] | Tensor | np.ndarray) -> Tensor:
+        """The prepared rows at some numbers, as a model takes them: one row for one number, else (B, *shape).
+
+        Example:
+            >>> from variform.data.reading import read
+            >>> digits = read("digits").train
+            >>> digits[0].shape, digits[-2:].shape, len(list(digits)) == len(digits)
+            (torch.Size([1, 8, 8]), torch.Size([2, 1, 8, 8]), True)
+        """
+        which = index if isinstance(index, slice) else np.asarray(index)
+        numbers = np.atleast_1d(np.arange(len(self))[which])
+        rows = self.batch(torch.from_numpy(numbers))
+        return rows[0] if isinstance(index, Integral) else rows
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """The prepared rows, one after the other."""
+        return itertools.chain.from_iterable(self.batches(256))
 
     def __repr__(self) -> str:
         dtype = str(self.raw.dtype).removeprefix("torch.")

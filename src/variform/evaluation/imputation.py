@@ -17,7 +17,7 @@ from variform.evaluation.log_likelihood import floats_per_decode, reliability
 from variform.evaluation.partial import Weighted, drawn
 from variform.evaluation.refinement import refine as refined
 from variform.evaluation.standard_error import HIGH_K, Estimate
-from variform.model.vae import VAE, evaluating
+from variform.model.vae import VAE, HasVAE, evaluating, vae_of
 from variform.system import draws
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -62,7 +62,7 @@ class Imputation:
 
 @checked
 def impute(
-    vae: VAE,
+    vae: VAE | HasVAE,
     data: Dataset,
     *,
     samples: int = 1000,
@@ -80,7 +80,7 @@ def impute(
     may settle in one of several places: together they miss less than either.
 
     Args:
-        vae: A model whose data may have gaps.
+        vae: A model whose data may have gaps: a VAE, a `Model` or a run.
         data: Rows with gaps.
         samples: K, draws per row.
         level: Probability of the intervals.
@@ -107,6 +107,7 @@ def impute(
         >>> bool(np.isnan(imputed.values).any()), bool((imputed.low <= imputed.high).all())
         (False, True)
     """
+    vae = vae_of(vae)
     _require_gaps(vae)
     _require_in_range(samples, level, refine)
     schema = vae.schema or data.schema  # whose ranges are those of the data that it was trained on

@@ -17,12 +17,12 @@ from variform.evaluation.pareto import FEWEST_SAMPLES
 from variform.evaluation.standard_error import HIGH_K, Estimate
 from variform.evaluation.tables import PCAS, has_two_metrics
 from variform.evaluation.verdict import MOST_ROWS, SOME_ROWS, distrusted, warnings
-from variform.model.vae import VAE
+from variform.model.vae import VAE, HasVAE, vae_of
 
 
 @checked
 def evaluate(
-    vae: VAE,
+    vae: VAE | HasVAE,
     data: Dataset,
     train: Dataset | None = None,
     *,
@@ -37,7 +37,7 @@ def evaluate(
     KL(q(z|x) || p(z|x)), the third term of log p(x) = ELBO + KL(q(z|x) || p(z|x)).
 
     Args:
-        vae: The model.
+        vae: The model: a VAE, a `Model` or a run.
         data: Rows that were not trained on.
         train: Training rows; with them PCA of the same dimension and the trivial model are fitted and scored beside.
         samples: k, importance samples per example for the NLL.
@@ -63,6 +63,7 @@ def evaluate(
         >>> sorted(numbers["elbo"])
         ['mean', 'n', 'se']
     """
+    vae = vae_of(vae)
     options: dict[str, Any] = {"samples": samples, "seed": seed}
     scores = score(vae, data, **options, progress=progress)
     refined = score(vae, data, **options, refine=refine, progress=progress) if refine else None

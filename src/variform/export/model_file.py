@@ -18,7 +18,7 @@ from variform.config.model import ModelConfig
 from variform.config.toml import to_dict
 from variform.data.schema import Schema
 from variform.model.build import build_vae
-from variform.model.vae import VAE
+from variform.model.vae import VAE, HasVAE, vae_of
 from variform.system.sealing import read_sealed, write_sealed
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -37,11 +37,11 @@ _MISFITS = (
 """What goes wrong where a file is not what it says; each becomes a ValueError."""
 
 
-def save(vae: VAE, path: str | os.PathLike[str]) -> None:
+def save(vae: VAE | HasVAE, path: str | os.PathLike[str]) -> None:
     """Write the model, its configuration and its preprocessing to one safetensors file, whole or not at all.
 
     Args:
-        vae: A VAE made by `build_vae`.
+        vae: A VAE made by `build_vae`, or a `Model` or a run that has one.
         path: The file to write.
 
     Raises:
@@ -56,6 +56,7 @@ def save(vae: VAE, path: str | os.PathLike[str]) -> None:
         >>> load_vae(path).latent_dim
         2
     """
+    vae = vae_of(vae)
     if vae.config is None or vae.schema is None:
         raise ValueError(
             "a model file must hold a VAE made by build_vae; this one has networks of your own. "

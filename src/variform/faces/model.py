@@ -20,7 +20,7 @@ from variform.data.reading import rows_like
 from variform.data.schema import Schema
 from variform.evaluation import exploration, partial
 from variform.evaluation.log_likelihood import score
-from variform.export.model_file import load_vae
+from variform.export.model_file import load_vae, save
 from variform.model import fitted_priors
 from variform.model.vae import VAE
 
@@ -222,6 +222,48 @@ class Model:
         scores = score(self.vae, rows, samples=samples, refine=refine, seed=seed)
         log_px = _as(x, scores.log_px.numpy())
         return (log_px, _as(x, scores.pareto_k.numpy())) if pareto_k else log_px
+
+    @checked
+    def interpolate(
+        self, first: Values, second: Values, *, steps: Count = 11, given: Given | None = None
+    ) -> Values:
+        r"""Straight lines between the posterior means of rows, decoded: $(1 - t) z_1 + t z_2$ with t from 0 to 1.
+
+        Args:
+            first: Rows in the data's own units, (N, *event).
+            second: As many others.
+            steps: Points on each line, both ends included.
+            given: See `Model`; it stays the same along a line.
+
+        Returns:
+            (N, steps, *event), in the data's own units.
+
+        Raises:
+            ValueError: as `encode`, and for another number of rows.
+
+        Example:
+            >>> from variform import ModelConfig, build_vae, read
+            >>> digits = read("digits")
+            >>> model = Model(build_vae(ModelConfig(latent_dim=2), digits.schema))
+            >>> model.interpolate(digits.test.raw[:2], digits.test.raw[2:4], steps=5).shape
+            torch.Size([2, 5, 1, 8, 8])
+        """
+        starts, _ = exploration.encode(self.vae, self._rows(first, given))
+        ends, _ = exploration.encode(self.vae, self._rows(second, given))
+        if len(starts) != len(ends):
+            raise ValueError(
+                f"`second` must have a row for each of `first`; got {len(ends)} for {len(starts)}. Give pairs."
+            )
+        share = np.linspace(0, 1, steps)[:, None]
+        z = starts[:, None] * (1 - share) + ends[:, None] * share
+        contexts = self._contexts(given, (len(z),))
+        if contexts is not None:
+            contexts = contexts[:, None].expand(-1, steps, -1)
+        return _as(first, exploration.decode(self.vae, z, context=contexts))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a file that `load` opens; see `variform.save`."""
+        save(self.vae, path)
 
     @checked
     def complete(

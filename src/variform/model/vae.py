@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -293,6 +293,36 @@ class VAE(nn.Module):
     def reconstruct(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The mean of p(x|z) at the mean of q(z|x); deterministic, (B, *event)."""
         return self.decode(self.encode(x, context).mean, context).mean
+
+
+class HasVAE(Protocol):
+    """What stands around a VAE: a `Model`, a run, an objective."""
+
+    @property
+    def vae(self) -> VAE:
+        """The VAE."""
+        ...
+
+
+def vae_of(model: VAE | HasVAE) -> VAE:
+    """The VAE itself, or that of a `Model`, a run or an objective.
+
+    Raises:
+        TypeError: for anything else.
+
+    Example:
+        >>> vae_of("runs/demo")
+        Traceback (most recent call last):
+        TypeError: the model must be a VAE, a Model or a Run; got str. Open a folder or a file first: \
+variform.load(path).
+    """
+    vae = getattr(model, "vae", model)
+    if not isinstance(vae, VAE):
+        raise TypeError(
+            f"the model must be a VAE, a Model or a Run; got {type(model).__name__}. Open a folder or a file first: "
+            "variform.load(path)."
+        )
+    return vae
 
 
 @contextmanager

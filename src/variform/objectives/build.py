@@ -5,7 +5,7 @@ from functools import partial
 
 from variform.config.checks import Count, checked
 from variform.config.training import OBJECTIVE_OPTIONS, TrainConfig
-from variform.model.vae import VAE
+from variform.model.vae import VAE, HasVAE, vae_of
 from variform.objectives import (
     DIPVAE,
     ELBO,
@@ -44,11 +44,14 @@ _SHAPE_A_SCHEDULE = ("beta_schedule", "warmup", "cycles", "capacity_steps")
 
 
 @checked
-def build_objective(vae: VAE, config: TrainConfig, *, rows: Count | None = None) -> Objective:
+def build_objective(
+    vae: VAE | HasVAE, config: TrainConfig, *, rows: Count | None = None
+) -> Objective:
     """The objective that a training configuration describes, with its schedules and the noise on the encoder's input.
 
     Args:
-        vae: What is trained; its schema, if any, gives the range of the data that noise stays in.
+        vae: What is trained, a VAE or a `Model` or run that has one; its schema, if any, gives the range of the data
+            that noise stays in.
         config: Names the objective and its options.
         rows: Number of training rows, which `beta-tc` must know.
 
@@ -61,6 +64,7 @@ def build_objective(vae: VAE, config: TrainConfig, *, rows: Count | None = None)
         >>> build_objective(vae, TrainConfig(objective="iwae", samples=5, gradient="dreg")).settings()["gradient"]
         'dreg'
     """
+    vae = vae_of(vae)
     objective = _build_objective(vae, config, rows)
     if config.noise != "none":
         objective.corruption = Corruption.of(config.noise, config.noise_level, vae.schema)

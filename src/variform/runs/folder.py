@@ -33,6 +33,7 @@ from variform.data.schema import Schema
 from variform.evaluation.verdict import collapsed
 from variform.export.model_file import load_vae
 from variform.model.vae import VAE
+from variform.runs.own_rows import FILES, located
 from variform.runs.records import read_config, read_data, read_evaluation, require_run
 from variform.training.history import resume_command
 
@@ -71,6 +72,7 @@ RESULTS = (
     "report.html",
     "explorer.html",
     *(f"figures/{name}.png" for name in FIGURES),
+    *FILES,
 )
 """What `train` with `overwrite` sets aside first: else a run that is killed early would show another one's results."""
 
@@ -113,7 +115,8 @@ class Run:
         has_many = of_model.kind == "table" and len(set(of_model.scale)) > 1
         if config.scaling == "auto" and has_many:
             config = dataclasses.replace(config, scaling="standard")  # as older versions chose
-        splits = with_note_of_responses(self.folder, read(self.config.source, config))
+        source = located(self.config.source, self.folder)
+        splits = with_note_of_responses(self.folder, read(source, config))
         require_same_data(self.folder, splits)
         apart = {"source": "", "occupancy": None, "modes": ()}  # which are not in older files
         known = dataclasses.replace(splits.schema, **apart) == dataclasses.replace(

@@ -12,6 +12,7 @@ from variform.data.sources.formats import FORMATS, source_format
 from variform.model.build import build_vae
 from variform.model.vae import VAE
 from variform.objectives.build import build_objective
+from variform.runs.own_rows import OWN
 from variform.system.files import expanded
 from variform.system.heartbeats import allow
 from variform.training.device import require_possible
@@ -40,7 +41,8 @@ def begun(config: RunConfig) -> RunConfig:
     config = dataclasses.replace(
         config, data=dataclasses.replace(data, about=about, stations=stations)
     )
-    if FORMATS[source_format(config.source)].is_named(config.source):
+    is_own = config.source.startswith(OWN)
+    if is_own or FORMATS[source_format(config.source)].is_named(config.source):
         return config
     return dataclasses.replace(config, source=str(expanded(config.source).absolute()))
 
@@ -50,11 +52,15 @@ def _absolute(path: str | None) -> str | None:
     return None if path is None else str(expanded(path).absolute())
 
 
-def prepare(config: RunConfig, *, resume: bool = False) -> tuple[Splits, VAE]:
+def prepare(
+    config: RunConfig, source: object = None, *, labels: object = None, resume: bool = False
+) -> tuple[Splits, VAE]:
     """Read the data and build the model; what can be known to be wrong before the training is found here.
 
     Args:
         config: The whole configuration.
+        source: Rows in memory, or where the source is now; by default as `config` says.
+        labels: Of rows in memory, as `read` takes them.
         resume: Whether a checkpoint gives the model its weights: where they start is then not looked for in the data.
 
     Raises:
@@ -62,7 +68,7 @@ def prepare(config: RunConfig, *, resume: bool = False) -> tuple[Splits, VAE]:
     """
     require_possible(config.train, int(os.environ.get("WORLD_SIZE", "1")))
     with allow(_READING):
-        splits = read(config.source, reading(config))
+        splits = read(config.source if source is None else source, reading(config), labels=labels)
     rows = len(splits.train)
     train = for_rows(config.train, rows)
     moments = None if resume else splits.train.moments(seed=train.seed)

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import tomli_w
 
@@ -26,6 +27,7 @@ from variform.runs.folder import (
     require_same_data,
     with_note_of_responses,
 )
+from variform.runs.own_rows import OwnRows, located
 from variform.runs.pictures import draw_pictures, write_report
 from variform.runs.plan import begun, prepare
 from variform.runs.records import read_sessions
@@ -41,6 +43,8 @@ from variform.training.fit import NonFiniteError, fit
 from variform.training.history import History, resume_command
 from variform.version import __version__
 
+OnEpoch = Callable[[dict[str, Any]], None] | None
+
 
 def train_run(
     config: RunConfig,
@@ -50,6 +54,8 @@ def train_run(
     progress: bool = False,
     pictures: bool = True,
     tell: Callable[[str], None] | None = None,
+    rows: OwnRows | None = None,
+    on_epoch: OnEpoch = None,
 ) -> Run:
     """Read, build, fit, evaluate, draw and report, into a new folder.
 
@@ -65,6 +71,8 @@ def train_run(
         progress: Show progress on standard error.
         pictures: Draw the figures and write the report too.
         tell: Takes each sentence on what was guessed of the data and what was chosen, before the first step.
+        rows: The data, where they are in memory: the run keeps them in its folder.
+        on_epoch: Called with the row of each finished epoch, as `fit` does.
 
     Raises:
         HeldError: when another process writes into the folder.
@@ -73,9 +81,10 @@ def train_run(
     with ExitStack() as stack:
         with processes.joined():
             if _was_restarted(folder):
-                run, splits, history = _resumed(stack, folder, None, progress, tell)
+                run, splits, history = _resumed(stack, folder, None, progress, tell, on_epoch)
             else:
-                run, splits, history = _begun(stack, config, folder, overwrite, progress, tell)
+                beginning = (stack, config, folder, overwrite, progress, tell, rows, on_epoch)
+                run, splits, history = _begun(*beginning)
         return _finish(run, splits, history, progress, pictures)
 
 
@@ -92,11 +101,13 @@ def _begun(
     overwrite: bool,
     progress: bool,
     tell: Callable[[str], None] | None,
+    own: OwnRows | None,
+    on_epoch: OnEpoch,
 ) -> tuple[Run, Splits, History]:
     """A new run in `folder`, which `stack` holds, trained."""
     stack.enter_context(processes.for_all(locks.claimed(folder, overwrite=overwrite)))
     config = begun(config)
-    splits, vae = prepare(config)
+    splits, vae = prepare(config) if own is None else prepare(config, own.rows, labels=own.labels)
     rows = len(splits.train)
     if tell is not None and processes.rank() == 0:
         for sentence in filter(None, (*splits.notes, chosen(config, rows))):
@@ -105,9 +116,12 @@ def _begun(
     if processes.rank() == 0:
         sweep(folder / name for name in (*RESULTS, *OUTPUTS))
         set_aside(folder, [*RESULTS, *parts.files(folder)])
+        if own is not None:
+            own.write(folder)
         processes.note_begun(folder)  # from here on, what config.toml says is this run
         write_text(folder / "config.toml", tomli_w.dumps(to_dict(config)))
-    history = _fit(config, folder, splits, vae, resume=False, progress=progress)
+    options = {"resume": False, "progress": progress, "on_epoch": on_epoch}
+    history = _fit(config, folder, splits, vae, **options)
     return Run(folder, config, vae), splits, history
 
 
@@ -118,6 +132,7 @@ def resume_run(
     progress: bool = False,
     pictures: bool = True,
     tell: Callable[[str], None] | None = None,
+    on_epoch: OnEpoch = None,
 ) -> Run:
     """Go on with an interrupted run; it ends with the same bits as one that was left alone.
 
@@ -127,6 +142,7 @@ def resume_run(
         progress: Show progress on standard error.
         pictures: Draw the figures and write the report too.
         tell: Takes a sentence on responses that have changed since the run began.
+        on_epoch: As of `train_run`.
 
     Raises:
         FileNotFoundError: when the folder is not that of a run.
@@ -135,7 +151,7 @@ def resume_run(
     """
     with ExitStack() as stack:
         with processes.joined():
-            run, splits, history = _resumed(stack, folder, evaluation, progress, tell)
+            run, splits, history = _resumed(stack, folder, evaluation, progress, tell, on_epoch)
         return _finish(run, splits, history, progress, pictures)
 
 
@@ -145,6 +161,7 @@ def _resumed(
     evaluation: EvaluationConfig | None,
     progress: bool,
     tell: Callable[[str], None] | None,
+    on_epoch: OnEpoch,
 ) -> tuple[Run, Splits, History]:
     """The run in `folder`, which `stack` holds, trained to its end.
 
@@ -165,7 +182,7 @@ def _resumed(
         present = dataclasses.replace(
             config, train=dataclasses.replace(config.train, sharded=False)
         )
-    splits, vae = prepare(present, resume=has_checkpoint)
+    splits, vae = prepare(present, located(config.source, folder), resume=has_checkpoint)
     require_same_data(folder, splits)
     read_notes, splits = splits.notes, with_note_of_responses(folder, splits)
     if tell is not None and is_first:
@@ -175,13 +192,14 @@ def _resumed(
         sweep(folder / name for name in (*RESULTS, *OUTPUTS))
         if evaluation is not None:
             write_text(path, tomli_w.dumps(to_dict(config)))
-    history = _fit(present, folder, splits, vae, resume=has_checkpoint, progress=progress)
+    options = {"resume": has_checkpoint, "progress": progress, "on_epoch": on_epoch}
+    history = _fit(present, folder, splits, vae, **options)
     return Run(folder, config, vae), splits, history
 
 
 def _fit(
-    config: RunConfig, folder: Path, splits: Splits, vae: VAE, *, resume: bool, progress: bool
-) -> History:
+    config: RunConfig, folder: Path, splits: Splits, vae: VAE, *, resume: bool, progress: bool, on_epoch: OnEpoch
+) -> History:  # fmt: skip
     """Train the model of a run, by all processes that there are."""
     objective = build_objective(vae, config.train, rows=len(splits.train))
     if processes.rank() == 0:
@@ -207,6 +225,7 @@ def _fit(
                 resume=resume,
                 identity=json.dumps(given, sort_keys=True),
                 progress=progress,
+                on_epoch=on_epoch,
             )
     except NonFiniteError:
         if processes.rank() == 0:

@@ -58,9 +58,9 @@ def source_from(
             f"labels must come from one place; there are `labels` and the column {quoted(config.label or '')} of "
             f"{source.name}. Leave `label` or `labels` out."
         )
-    own_labels = _array(labels)
+    own_labels = array_in(labels)
     if own_labels.dtype.kind == "O":  # None is a label that is not known
-        own_labels = np.array(as_texts(pa.chunked_array([_cells(labels, "labels")])).to_pylist())
+        own_labels = np.array(as_texts(pa.chunkedarray_in([_cells(labels, "labels")])).to_pylist())
     return dataclasses.replace(source, labels=own_labels)
 
 
@@ -93,7 +93,7 @@ def held_in(rows: object, name: str | None = None) -> np.ndarray | Frame:
         return _from_columns(rows, table)
     if isinstance(rows, Sequence) and rows and all(isinstance(row, Mapping) for row in rows):
         return _from_columns(_columns_of(rows), table)
-    array = _array(rows, name or "array")
+    array = array_in(rows, name or "array")
     if array.dtype.names is not None:
         return _from_columns({column: array[column] for column in array.dtype.names}, table)
     if array.ndim == 2 and array.dtype.kind in "OUST":
@@ -215,7 +215,7 @@ def _require_names(names: Sequence[str], table: str) -> None:
 
 def _cells(values: Any, name: str) -> Any:
     """One column for Arrow: what is of several types is text, as it would be in a file."""
-    values = _array(values, f"column {quoted(name)}") if _is_tensor(values) else values
+    values = array_in(values, f"column {quoted(name)}") if _is_tensor(values) else values
     shape = getattr(values, "shape", (None,))
     if isinstance(values, str | bytes) or not isinstance(values, Iterable) or len(shape) != 1:
         got = f"the shape {tuple(shape)}" if hasattr(values, "shape") else type(values).__name__
@@ -224,7 +224,7 @@ def _cells(values: Any, name: str) -> Any:
             "give an array of all rows."
         )
     if hasattr(values, "__arrow_c_stream__") and not _is_of(values, "pandas"):
-        return pa.chunked_array(values)
+        return pa.chunkedarray_in(values)
     values = values if hasattr(values, "dtype") else list(values)
     try:
         return pa.array(values, from_pandas=True)
@@ -241,8 +241,13 @@ def _is_tensor(values: Any) -> bool:
     return hasattr(values, "detach")
 
 
-def _array(values: Any, name: str = "labels") -> np.ndarray:
-    """Values in memory as an array, without a copy where there need be none; what is masked is NaN."""
+def array_in(values: Any, name: str = "labels") -> np.ndarray:
+    """Values in memory as an array, without a copy where there need be none; what is masked is NaN.
+
+    Raises:
+        TypeError: for what holds no values.
+        ValueError: for rows of different lengths.
+    """
     if _is_tensor(values):
         values = values.detach().cpu()
         return (values.float() if "bfloat16" in str(values.dtype) else values).numpy()
@@ -256,7 +261,7 @@ def _array(values: Any, name: str = "labels") -> np.ndarray:
         wanted = "a list or an array" if name == "labels" else _TAKEN
         raise TypeError(f"{name} must be {wanted}; got {type(values).__name__}. Give one of them.")
     if not hasattr(values, "dtype") and any(map(_is_tensor, values)):
-        values = [_array(value, name) for value in values]
+        values = [array_in(value, name) for value in values]
     try:
         array = np.asarray(values)
     except ValueError as error:

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from cyclopts import App
 
 from variform.config.drawing import DrawingConfig
-from variform.faces.cli.options import DrawingOptions, Option, default_folder
+from variform.config.run import default_folder
+from variform.faces.cli.options import DrawingOptions, Option
 from variform.faces.cli.output import kept_in, print_handed_over, print_table, say, say_aside
 
 design = App(

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 from variform.config.data import DataConfig
-from variform.config.run import RunConfig
+from variform.config.run import RunConfig, default_folder
 from variform.config.toml import to_command, to_option
-from variform.faces.cli.options import DataOptions, Flag, Option, default_folder
+from variform.faces.cli.options import DataOptions, Flag, Option
 from variform.faces.cli.output import kept_in, print_json, print_table, say
 from variform.system.files import require_empty
 

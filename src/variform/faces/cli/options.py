@@ -145,9 +145,3 @@ def config_file(path: Path) -> RunConfig:
             f"--config must name a TOML file; there is none at {path}. Check the path."
         )
     return from_toml(path.read_bytes(), str(path))
-
-
-def default_folder(source: str) -> Path:
-    """The folder of a run of a source, where none is given."""
-    name = Path(source).name.split(".")[0]
-    return Path("runs") / (re.sub(r"[^\w-]+", "-", name) or "run")

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from variform.faces.cli.options import Flag, Option, default_folder
+from variform.config.run import default_folder
+from variform.faces.cli.options import Flag, Option
 from variform.faces.cli.output import say, writing_into
 
 

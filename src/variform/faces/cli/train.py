@@ -6,7 +6,7 @@ from typing import Annotated
 
 from variform.config.data import DataConfig
 from variform.config.model import ModelConfig
-from variform.config.run import EvaluationConfig, RunConfig
+from variform.config.run import EvaluationConfig, RunConfig, default_folder
 from variform.config.training import TrainConfig
 from variform.config.words import counted
 from variform.faces.cli.options import (
@@ -17,7 +17,6 @@ from variform.faces.cli.options import (
     Option,
     TrainOptions,
     config_file,
-    default_folder,
 )
 from variform.faces.cli.output import (
     kept_in,
