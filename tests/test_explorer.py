@@ -107,6 +107,29 @@ def pages(tmp_path_factory):
     return page
 
 
+def boxes():
+    """Rows of three lengths with names and two responses, the second one of which some rows lack."""
+    random = np.random.default_rng(5)
+    sides = {f"{name} [mm]": random.uniform(20, 60, 200) for name in ("width", "height", "depth")}
+    load = np.where(random.random(200) < 0.2, np.nan, random.normal(900, 90, 200))
+    table = {"name": [f"box-{k}" for k in range(200)], **sides}
+    table |= {"mass [g]": sides["width [mm]"] * 2, "load [N]": load}
+    return read(table, DataConfig(id="name", response=("mass [g]", "load [N]")))
+
+
+@pytest.fixture(scope="module")
+def of_boxes(tmp_path_factory):
+    """The page of a model of `boxes`, the model and the data."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    splits = boxes()
+    vae = models.model_of("units", splits)
+    path = tmp_path_factory.mktemp("boxes") / "page.html"
+    page_of(vae, splits).save(path)
+    torch.set_default_dtype(before)
+    return path, vae, splits
+
+
 def table_with_html():
     """Rows with a label that ends a script and a column whose name is HTML."""
     random = np.random.default_rng(0)
@@ -406,6 +429,77 @@ def test_the_design_follows_the_pointer_and_a_click_keeps_it(chromium, pages):
     page.mouse.move(5, 5)
     kept = chromium.run("variform.ready.then((app) => [[...app.live], [...app.state.pins[0]]])")
     assert kept[0] == kept[1] != start
+
+
+TIP = "(() => { const tip = document.querySelector('.tip'); return tip.hidden ? '' : tip.innerText; })()"
+PLACE = """variform.ready.then((app) => {
+    const { map } = app.view;
+    const frame = map.moving.getBoundingClientRect();
+    const [x, y] = map._placeOf(%d);
+    return [frame.x + x, frame.y + y, map.exampleAt(x, y, 9)];
+})"""
+
+
+def lines_of(splits, name):
+    """What the page says of the row of that name."""
+    part = next(part for part in (splits.train, splits.valid, splits.test) if name in part.names)
+    (row,) = np.flatnonzero(part.names == name)
+    load = part.responses["load [N]"][row]
+    words = "none" if np.isnan(load) else f"{load:.4g} N"
+    return [f"{part.responses['mass [g]'][row]:.4g} g", words]
+
+
+def test_an_example_under_the_pointer_finger_or_keys_is_named_with_its_responses(
+    chromium, of_boxes
+):
+    path, _, splits = of_boxes
+    chromium.open(path)
+    page = chromium.page
+    names = chromium.run("variform.ready.then((app) => app.contents.rows.names)")
+    for row in (3, 50, 120):
+        x, y, there = chromium.run(PLACE % row)
+        page.mouse.move(x, y)
+        until(page, lambda there=there: names[there] in chromium.run(TIP))
+        assert all(words in chromium.run(TIP) for words in lines_of(splits, names[there]))
+    page.mouse.move(5, 5)
+    until(page, lambda: not chromium.run(TIP))
+    page.locator("#map").focus()
+    page.keyboard.press("n")
+    near = chromium.run("variform.ready.then((app) => app.near.index)")
+    until(page, lambda: names[near] in chromium.run(TIP))
+    assert lines_of(splits, names[near])[0] in chromium.run(
+        "document.querySelector('.known').textContent"
+    )
+    page.keyboard.press("Escape")
+    assert not chromium.run(TIP)
+    chromium.resize(390, 760, has_touch=True)
+    try:
+        chromium.open(path)
+        x, y, there = chromium.run(PLACE % 7)
+        chromium.page.touchscreen.tap(x, y)
+        until(chromium.page, lambda: names[there] in chromium.run(TIP))
+        assert chromium.run("document.documentElement.scrollWidth") <= 390
+    finally:
+        chromium.resize(1100, 760)
+    assert chromium.errors == []
+
+
+def test_the_legend_has_the_unit_the_ends_and_what_is_missing(chromium, of_boxes):
+    path, _, splits = of_boxes
+    chromium.open(path, "#colour=load")
+    text = chromium.run("document.querySelector('.legend').innerText")
+    load = np.concatenate(
+        [part.responses["load [N]"] for part in (splits.train, splits.valid, splits.test)]
+    )
+    ends = f"{np.nanmin(load):.4g} to {np.nanmax(load):.4g} N"
+    assert "load [N]" in text and ends in text and f"none: {np.isnan(load).sum()} rows" in text
+
+
+def test_errors_of_reconstructions_have_the_unit_of_the_columns(chromium, of_boxes):
+    chromium.open(of_boxes[0], "#view=rebuilt&theme=light")
+    see(chromium, "rebuilt")
+    first = chromium.run("document.querySelector('.rows tbody td').textContent")
+    assert re.fullmatch(r"[\d.]+ mm", first)
 
 
 def test_the_plane_of_pca_moves_a_point_along_its_axes_only(chromium, pages):

@@ -24,7 +24,8 @@ from variform.pages.latents import (
     plot_manifold,
     plot_traversals,
 )
-from variform.pages.style import MINUS, PALETTE, new_figure, save_figure
+from variform.pages.palette import PALETTE
+from variform.pages.style import MINUS, new_figure, save_figure
 
 COLUMNS = ("length", r"cost_$\frac$")  # which is no valid mathematics
 IMAGES = np.random.default_rng(0).random((24, 1, 6, 5))

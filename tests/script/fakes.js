@@ -20,10 +20,16 @@ class Element {
     this.context = recorder();
     this.clientWidth = 400;
     this.clientHeight = 300;
+    this.offsetWidth = 80;
+    this.offsetHeight = 40;
   }
 
   append(...children) {
     this.children.push(...children);
+  }
+
+  replaceChildren(...children) {
+    this.children = children;
   }
 
   setAttribute() {}

@@ -18,7 +18,8 @@ const LOOK = { plane: Plane.ofLatents(2, 0, 1), colour: null, marks: "dots", fog
 function mapOf(look = {}) {
   const host = fakeBrowser();
   const done = [];
-  const hand = { about: () => Float32Array.of(0, 0) };
+  const describe = (i) => ({ name: `row ${i}`, facts: [["drag", `${i} N`]] });
+  const hand = { about: () => Float32Array.of(0, 0), describe };
   for (const name of ["follow", "leave", "choose", "keep"]) hand[name] = (z) => done.push([name, z && [...z]]);
   const cloud = new Cloud(Float32Array.from(MEANS.flat()), 2);
   const world = { cloud, order: [0, 1, 2, 3], designs: { aspect: 1 }, examples: { draw() {} } };
@@ -107,4 +108,33 @@ test("a mouse follows and chooses, a finger follows and keeps", () => {
     const [, z] = done[place];
     assert.ok(Math.hypot(z[0] - 0.25, z[1] + 0.5) < 1e-6);
   }
+});
+
+test("the example under the pointer is told, and one that is faint is not", () => {
+  const colour = { name: "kind", of: (i) => `colour ${i}`, group: (i) => i % 2 };
+  const { map } = mapOf({ colour, only: 1 });
+  const over = (i, off = 0) => {
+    const [x, y] = map.toScreen(...MEANS[i]);
+    map.moving.listeners.pointermove({ clientX: x + 10 + off, clientY: y + 20, pointerType: "mouse" });
+    return [map.tip.at, map.tip.box.hidden];
+  };
+  assert.deepEqual(over(3, 5), [3, false]);
+  const [name, list] = map.tip.words.children;
+  assert.equal(name.textContent, "row 3");
+  assert.deepEqual(
+    list.children[0].children.map(({ textContent }) => textContent),
+    ["drag", "3 N"],
+  );
+  assert.deepEqual(over(3, 15), [-1, true]);
+  assert.deepEqual(over(2), [-1, true]);
+  over(1);
+  map.moving.listeners.keydown({ key: "Escape" });
+  assert.equal(map.tip.box.hidden, true);
+});
+
+test("of pictures the one under the pointer is told", () => {
+  const { map } = mapOf({ marks: "pictures" });
+  const [{ i, x, y, w, h }] = map._pictures;
+  assert.equal(map.exampleAt(x + w - 1, y + h - 1, 0), i);
+  assert.equal(map.exampleAt(x + w + 2, y + h / 2, 9), -1);
 });

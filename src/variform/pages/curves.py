@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
 from variform.data.schema import Ends
+from variform.pages.palette import PALETTE
 from variform.pages.style import (
     BLUE,
     GREY,
@@ -17,7 +18,6 @@ from variform.pages.style import (
     LABEL_SIZE,
     MINUS,
     ORANGE,
-    PALETTE,
     TICK_SIZE,
     WIDTH,
     Array,

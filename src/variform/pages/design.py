@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 
 from variform.data.outlines import as_outlines
 from variform.data.schema import Ends
+from variform.pages.palette import PALETTE
 from variform.pages.style import (
     BLUE,
     GREY,
-    PALETTE,
     TICK_SIZE,
     Array,
     draw_tiles,

@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
 from variform.data.schema import Ends
+from variform.pages.palette import PALETTE
 from variform.pages.style import (
     BLUE,
     COLOUR_MAP,
@@ -25,7 +26,6 @@ from variform.pages.style import (
     MOST_PANELS,
     MOST_POINTS,
     PALE,
-    PALETTE,
     TICK_SIZE,
     WIDTH,
     Array,

@@ -21,22 +21,10 @@ from numpy.typing import ArrayLike, NDArray
 from variform.data.colours import shares_of_colours
 from variform.data.schema import Ends
 from variform.pages.letters import give_fonts
+from variform.pages.palette import PALETTE
 
 Array = NDArray[Any]
 
-# Eight colours by Okabe and Ito (2008) that colour-blind readers can tell apart, and two more that keep that distance.
-PALETTE = (
-    "#0072b2",  # blue
-    "#e69f00",  # yellow orange
-    "#009e73",  # green
-    "#d55e00",  # orange
-    "#56b4e9",  # sky blue
-    "#cc79a7",  # pink
-    "#222222",  # black
-    "#8800ff",  # violet
-    "#663311",  # brown
-    "#f0e442",  # yellow
-)
 BLUE = PALETTE[0]
 ORANGE = PALETTE[3]
 INK, GREY, PALE = "#222222", "#6b6f76", "#d9dcde"

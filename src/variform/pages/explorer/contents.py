@@ -7,7 +7,7 @@ import base64
 import io
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ from variform.evaluation import exploration
 from variform.evaluation.log_likelihood import squared_error
 from variform.evaluation.verdict import is_collapsed
 from variform.model.vae import VAE, evaluating
+from variform.pages.palette import DARK_PALETTE, PALETTE
 from variform.system.draws import seeded
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -118,6 +119,7 @@ def gather(
         "conditions": _conditions(splits.train),
         "occupancy": schema.occupancy and schema.occupancy.to_dict(),
         "context": [] if context is None else context.tolist(),
+        "palettes": {"light": list(PALETTE), "dark": list(DARK_PALETTE)},
         "laws": [{"name": law.name, "codes": _floats_or_none(law.codes)} for law in laws],
         "numbers": {
             "header": list(table[0]),
@@ -347,25 +349,31 @@ def _contexts(data: Dataset, index: Tensor) -> str | None:
 def _columns(
     schema: Schema, parts: Sequence[Dataset], names: Sequence[str], errors: Array
 ) -> list[dict[str, Any]]:
-    """By what the points of the map may be coloured."""
+    """What is known of each row, and by what the points of the map may be coloured; `role` says what it is."""
     columns = [
-        *_label_column(schema, parts),
-        *_response_columns(schema, parts),
-        *_table_columns(schema, parts),
-        *_sprite_columns(schema, parts),
+        *_with_role("label", _label_column(schema, parts)),
+        *_with_role("response", _response_columns(schema, parts)),
+        *_with_role("value", _table_columns(schema, parts)),
+        *_with_role("factor", _sprite_columns(schema, parts)),
     ]
     contexts = [data.contexts for data in parts if data.contexts is not None]
     if contexts:
         for condition, part in by_condition(schema.conditions, torch.cat(contexts)):
             if condition.name not in {column["name"] for column in columns}:
                 unit = schema.unit_of(condition.name)
-                columns.append(_context_column(condition, part.numpy(), unit))
+                column = _context_column(condition, part.numpy(), unit)
+                columns += _with_role("condition", [column])
     splits = sorted(set(names), key=names.index)
     if len(splits) > 1:
         numbers = np.array([splits.index(name) for name in names])
-        columns.append(_category("split", numbers, splits))
-    columns.append(_number("reconstruction error", errors, schema.common_unit))
+        columns += _with_role("split", [_category("split", numbers, splits)])
+    error = _number("reconstruction error", errors, schema.common_unit)
+    columns += _with_role("error", [error])
     return list(_told_apart(columns))
+
+
+def _with_role(role: str, columns: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [column | {"role": role} for column in columns]
 
 
 def _told_apart(columns: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -2,13 +2,13 @@
 
 /**
  * @import { LatentMap } from "./latent_map.js"
- * @import { Contents, Decoder, Hand, Look, Point, State, World } from "./types.js"
+ * @import { ColourColumn, Contents, Decoder, Description, Hand, Look, Point, State, World } from "./types.js"
  * @import { View } from "./views/view.js"
  */
 
 import { Address, MOST_PINS, THEMES } from "./address.js";
 import { csvOf, floatsOf, npyOf, save } from "./bytes.js";
-import { colouring, numbersOf } from "./colouring.js";
+import { colouring, numbersOf, wordsOf } from "./colouring.js";
 import { Designs } from "./designs.js";
 import { button, byId, element, text, unbroken } from "./elements.js";
 import { Cloud, Plane } from "./geometry.js";
@@ -33,6 +33,9 @@ const HINT =
 const NO_MAP =
   "The model has collapsed: every point of its latent space decodes to the same design, so that there is no map of it.";
 
+const MOST_RESPONSES = 6; // below the nearest example
+const TOLD = ["label", "response"]; // roles of what stands with the name of an example
+
 const WRITTEN_INTO = "input:not([type=range]):not([type=checkbox]), select, textarea";
 
 const dialog = () => /** @type {HTMLDialogElement} */ (byId("help"));
@@ -55,10 +58,12 @@ export class App {
   constructor(contents, decoder) {
     this.contents = contents;
     this.decoder = decoder;
+    Theme.palettes = contents.palettes;
     this.views = VIEWS.filter((view) => !contents.collapsed || !view.isOfLatents);
     this.first = contents.collapsed ? RebuiltView : this.views[0];
     /** @type {Hand} */
     this.hand = {
+      describe: (i) => this.describe(i),
       about: () => this.state.z,
       follow: (z) => this.follow(z),
       leave: () => this.follow(this.state.z),
@@ -276,6 +281,32 @@ export class App {
     return [name, category].filter(Boolean).join(", ");
   }
 
+  /**
+   * What is known of an example: its label and its responses, and that by which the map is coloured.
+   *
+   * @param {number} i
+   * @returns {Description}
+   */
+  describe(i) {
+    const { colour } = this.state;
+    const isTold = (/** @type {ColourColumn} */ { name, role }) => TOLD.includes(role) || name === colour;
+    const columns = this.world.columns.filter(isTold);
+    return {
+      name: this.contents.rows.names?.[i] ?? `example ${i + 1}`,
+      facts: columns.map((column) => [column.name, wordsOf(column, i)]),
+    };
+  }
+
+  /**
+   * The responses of an example in words, empty without any.
+   *
+   * @param {number} i
+   */
+  responsesOf(i) {
+    const responses = this.world.columns.filter(({ role }) => role === "response").slice(0, MOST_RESPONSES);
+    return responses.map((column) => `${column.name} ${wordsOf(column, i)}`).join(", ");
+  }
+
   // --- views, keyboard, words
 
   /** @param {string} key of a view */
@@ -354,9 +385,9 @@ export class App {
     const where = Array.from(z.slice(0, 6), (value, k) => `z${k + 1} ${value.toFixed(2)}`).join(", ");
     if (this.contents.collapsed) return where;
     const near = this.nearest(z);
-    const name = this.nameOf(near.index);
-    const nearest = name ? `Nearest example ${name}` : "Nearest example";
-    return `${where}. ${nearest}, ${away(near.distance)}.`;
+    const { name, facts } = this.describe(near.index);
+    const known = facts.map(([what, words]) => `; ${what} ${words}`).join("");
+    return `${where}. Nearest example ${name}, ${away(near.distance)}${known}.`;
   }
 
   /** @param {string} words */

@@ -199,28 +199,43 @@ test(text2)?`"${text2.replaceAll('"','""')}\
 createElement("a");link.href=URL.createObjectURL(
 blob),link.download=name,document.body.append(
 link),link.click(),link.remove(),setTimeout(
-()=>URL.revokeObjectURL(link.href),1e4)}var FONTS='system-ui, -apple-system, "Se\
+()=>URL.revokeObjectURL(link.href),1e4)}function shown(value,unit=0){if(value===
+null||!Number.isFinite(value))return"–";
+let text2=digitsOf(value,unit);return Number(
+text2)===0?text2.replace("-",""):text2.replace(
+"-","−")}function digitsOf(value,unit){
+let size=Math.abs(value);if(unit>0&&size<
+1e6){let places=Math.max(0,Math.min(8,-Math.
+floor(Math.log10(unit))));return value.toFixed(
+places)}return size!==0&&(size>=1e5||size<
+.001)?value.toExponential(2):String(Number(
+value.toPrecision(4)))}function away(distance){
+return distance<.005?"right here":`${distance<
+10?distance.toFixed(2):shown(distance)} \
+away`}function float32Text(value){if(!Number.
+isFinite(value))return"";for(let digits=1;digits<
+9;digits++){let text2=value.toPrecision(
+digits);if(Math.fround(Number(text2))===
+Math.fround(value))return String(Number(
+text2))}return String(Number(value.toPrecision(
+9)))}var FONTS='system-ui, -apple-system, "Se\
 goe UI", Roboto, "Noto Sans", "DejaVu Sa\
 ns", sans-serif',colours={paper:"",card:"",
 ink:"",soft:"",line:"",accent:"",second:"",
 fog:"",panel:"",missing:"",lit:""},Theme={
-colours,dark:!1,read(){let style=getComputedStyle(
+colours,dark:!1,palettes:{light:[],dark:[]},
+get palette(){return Theme.palettes[Theme.
+dark?"dark":"light"]},read(){let style=getComputedStyle(
 document.documentElement);for(let name of Object.
 keys(colours))colours[name]=style.getPropertyValue(
 `--${name}`).trim();Theme.dark=style.getPropertyValue(
 "--is-dark").trim()==="1"},font:(size,weight=400)=>`${weight}\
- ${size}px ${FONTS}`},PALETTES={light:["\
-#0072b2","#e69f00","#009e73","#d55e00","\
-#56b4e9","#cc79a7","#222222","#8800ff","\
-#663311","#b8a800"],dark:["#3d9be0","#f0\
-ab20","#1fc095","#f0762b","#8fd3ff","#e5\
-9cc6","#f2f2f2","#a566ff","#b0764a","#f0\
-e442"]},VIRIDIS="#440154 #482475 #414487\
- #355f8d #2a788e #21918c #22a884 #44bf70\
- #7ad151 #bddf26 #fde725".split(" ").map(
-hexOf);function hexOf(text2){return[1,3,
-5].map(place=>Number.parseInt(text2.slice(
-place,place+2),16))}function scaleColour(share){
+ ${size}px ${FONTS}`},VIRIDIS="#440154 #\
+482475 #414487 #355f8d #2a788e #21918c #\
+22a884 #44bf70 #7ad151 #bddf26 #fde725".
+split(" ").map(hexOf);function hexOf(text2){
+return[1,3,5].map(place=>Number.parseInt(
+text2.slice(place,place+2),16))}function scaleColour(share){
 let at=Math.max(0,Math.min(1,share))*(VIRIDIS.
 length-1),low=Math.min(VIRIDIS.length-2,
 Math.floor(at)),from=VIRIDIS[low],to=VIRIDIS[low+
@@ -230,24 +245,29 @@ round(value+(to[k]-value)*(at-low))).join(
 NONE=MOST_COLOURS+1;function numbersOf(column){
 return column.numbers??=column.kind==="c\
 ategory"?integersOf(column.values):floatsOf(
-column.values),column.numbers}function colouring(world,name){
-let column=world.columns.find(item=>item.
-name===name);return column?column.kind===
-"number"?byNumber(column):byCategory(column):
-null}function byNumber(column){let numbers=numbersOf(
-column);column.sorted??=Float32Array.from(
-numbers.filter(Number.isFinite)).sort();
-let last=column.sorted.length-1,low=column.
-sorted[Math.floor(.01*last)],high=column.
-sorted[Math.ceil(.99*last)],length=high-
-low||1,of=i=>{let value=numbers[i];return Number.
-isFinite(value)?scaleColour((value-low)/
-length):Theme.colours.missing},missing=numbers.
-length-column.sorted.length;return{...column,
-low,high,missing,of,group:()=>0,groups:[]}}
-function byCategory(column){let numbers=numbersOf(
-column),{missing}=Theme.colours,palette=PALETTES[Theme.
-dark?"dark":"light"],counts=new Map;for(let value of numbers)
+column.values),column.numbers}function wordsOf(column,i){
+let value=numbersOf(column)[i];return column.
+kind==="category"?column.categories[value]??
+"none":Number.isFinite(value)?column.unit?
+`${shown(value)} ${column.unit}`:shown(value):
+"none"}function colouring(world,name){let column=world.
+columns.find(item=>item.name===name);return column?
+column.kind==="number"?byNumber(column):
+byCategory(column):null}function byNumber(column){
+let numbers=numbersOf(column);column.sorted??=
+Float32Array.from(numbers.filter(Number.
+isFinite)).sort();let last=column.sorted.
+length-1,low=column.sorted[Math.floor(.01*
+last)],high=column.sorted[Math.ceil(.99*
+last)],length=high-low||1,of=i=>{let value=numbers[i];
+return Number.isFinite(value)?scaleColour(
+(value-low)/length):Theme.colours.missing},
+missing=numbers.length-column.sorted.length,
+range=[column.sorted[0],column.sorted[last]];
+return{...column,low,high,range,missing,
+of,group:()=>0,groups:[]}}function byCategory(column){
+let numbers=numbersOf(column),{missing}=Theme.
+colours,{palette}=Theme,counts=new Map;for(let value of numbers)
 counts.set(value,(counts.get(value)??0)+
 1);let known=column.categories.map((_,k)=>k).
 filter(k=>counts.has(k)),most=known.toSorted(
@@ -265,7 +285,7 @@ shade:missing,group:OTHERS})}counts.has(
 get(-1),shade:missing,group:NONE});let group=i=>places.
 get(numbers[i])??(numbers[i]<0?NONE:OTHERS);
 return{...column,groups,group,of:i=>palette[group(
-i)]??missing,low:0,high:0,missing:0}}function prepare(canvas,w,h){let ratio=Math.
+i)]??missing,low:0,high:0,range:[0,0],missing:0}}function prepare(canvas,w,h){let ratio=Math.
 min(3,window.devicePixelRatio||1),width=Math.
 max(1,Math.round(w*ratio)),height=Math.max(
 1,Math.round(h*ratio));(canvas.width!==width||
@@ -286,26 +306,7 @@ low)/count||1,power=10**Math.floor(Math.
 log10(rough)),step=power*([1,2,5].find(factor=>factor*
 power>=rough)??10),found=[];for(let k=Math.
 ceil(low/step-1e-9);k*step<=high+1e-9*step;k++)
-found.push(k*step);return found}function shown(value,unit=0){if(value===
-null||!Number.isFinite(value))return"–";
-let text2=digitsOf(value,unit);return Number(
-text2)===0?text2.replace("-",""):text2.replace(
-"-","−")}function digitsOf(value,unit){
-let size=Math.abs(value);if(unit>0&&size<
-1e6){let places=Math.max(0,Math.min(8,-Math.
-floor(Math.log10(unit))));return value.toFixed(
-places)}return size!==0&&(size>=1e5||size<
-.001)?value.toExponential(2):String(Number(
-value.toPrecision(4)))}function away(distance){
-return distance<.005?"right here":`${distance<
-10?distance.toFixed(2):shown(distance)} \
-away`}function float32Text(value){if(!Number.
-isFinite(value))return"";for(let digits=1;digits<
-9;digits++){let text2=value.toPrecision(
-digits);if(Math.fround(Number(text2))===
-Math.fround(value))return String(Number(
-text2))}return String(Number(value.toPrecision(
-9)))}var MARGINS={left:50,right:10,top:8,bottom:34},
+found.push(k*step);return found}var MARGINS={left:50,right:10,top:8,bottom:34},
 Lines=class{constructor(line){let[x0,x1,
 y0,y1]=line.box;this.line=line,this.width=
 x1-x0||1,this.height=y1-y0||1,this.isEqual=
@@ -560,6 +561,7 @@ collapsed,this.occupancy=occupancy?new Occupancy(
 occupancy,conditions):null,this.where=element(
 "p",{className:"where"},element("i"),element(
 "span")),this.caption=element("span"),this.
+known=element("p",{className:"known"}),this.
 unseen=element("p",{className:"unseen",role:"\
 status",hidden:!0}),this.now=element("di\
 v",{className:`now ${kind}`}),this.more=
@@ -580,18 +582,19 @@ hort"});let caption=element("figcaption",
 e"),this.caption);this.now.append(element(
 "figure",{},this.decoded,caption),...this.
 _beside(element("figure",{},this.nearest,
-beside),this.where))}_buildLine(){let{kind}=this.
-app.world.designs,what=this.alone?`The d\
-ecoded ${kind}`:`The decoded ${kind}, an\
-d the nearest real example`;this.decoded=
-element("canvas",{role:"img","aria-label":what});
-let second=text("b","Nearest example",{className:"\
-second"}),first=text("b","Decoded",{className:"\
-first"});this.now.append(element("p",{className:"\
+beside),this.where,this.known))}_buildLine(){
+let{kind}=this.app.world.designs,what=this.
+alone?`The decoded ${kind}`:`The decoded\
+ ${kind}, and the nearest real example`;
+this.decoded=element("canvas",{role:"img",
+"aria-label":what});let second=text("b",
+"Nearest example",{className:"second"}),
+first=text("b","Decoded",{className:"fir\
+st"});this.now.append(element("p",{className:"\
 keys-of"},first,...this._beside(second,this.
 caption)),element("figure",{className:"w\
 ide"},this.decoded),...this._beside(this.
-where))}_buildTable(){let{designs}=this.
+where,this.known))}_buildTable(){let{designs}=this.
 app.world;this.lines=designs.columns.map(
 ({name,full,unit})=>{let bar=element("i",
 {className:"bar-of"}),mark=element("i",{
@@ -615,7 +618,7 @@ element("thead",{},heads),body),keys=element(
 "p",{className:"keys-of"},text("span","N\
 earest example "),this.caption);this.now.
 append(scrolled("The decoded row",table),
-...this._beside(keys,this.where))}show(z,values){
+...this._beside(keys,this.where,this.known))}show(z,values){
 let{app}=this,{designs}=app.world,near=app.
 nearest(z);this._showNearness(near),designs.
 kind==="image"?this._showImage(z,values,
@@ -625,11 +628,14 @@ near.index);for(let{k,value}of this.codes)
 value.textContent=shown(z[k],.001)}_showNearness({
 index,distance}){let name=this.app.nameOf(
 index);this.caption.textContent=name?`${name}\
-, ${away(distance)}`:away(distance);let strangeness=this.
-app.world.cloud.strangeness(distance),level=[
-1,3].filter(limit=>strangeness>limit).length;
-this.where.dataset.level=String(level),this.
-where.lastChild.textContent=NEARNESS[level]}_showImage(z,values,near){
+, ${away(distance)}`:away(distance),this.
+known.textContent=this.app.responsesOf(index),
+this.known.hidden=!this.known.textContent;
+let strangeness=this.app.world.cloud.strangeness(
+distance),level=[1,3].filter(limit=>strangeness>
+limit).length;this.where.dataset.level=String(
+level),this.where.lastChild.textContent=
+NEARNESS[level]}_showImage(z,values,near){
 let{designs,examples}=this.app.world,box=this.
 _box();designs.sheet(values,1).draw(prepare(
 this.decoded,box.w,box.h),0,box),this.alone||
@@ -981,8 +987,31 @@ round(Math.sqrt(codes.length/2)),points=Array.
 from({length:size*size},(_,i)=>{let at=(size-
 1-Math.floor(i/size))*size+i%size;return codes.
 slice(2*at,2*at+2)});return{across:size,
-points}}var ROOM={left:34,right:10,top:10,bottom:26},
-TURN=2*Math.PI,LatentMap=class{_key=null;constructor(host,world,on){
+points}}var PICTURE=96,MOST_FACTS=8,OFF=12,Tooltip=class{constructor(host,examples,aspect){
+this.host=host,this.examples=examples,this.
+size=fitted(aspect,PICTURE,PICTURE),this.
+at=-1,this.picture=element("canvas",{"ar\
+ia-hidden":"true"}),this.words=element("\
+div"),this.box=element("div",{className:"\
+tip",role:"tooltip",hidden:!0},this.picture,
+this.words),host.append(this.box)}show(i,{
+name,facts},[x,y]){i!==this.at&&this._fill(
+i,name,facts),this.at=i,this.box.hidden=
+!1;let{offsetWidth:w,offsetHeight:h}=this.
+box,{clientWidth,clientHeight}=this.host,
+left=x+OFF+w<clientWidth?x+OFF:x-OFF-w;this.
+box.style.left=`${Math.max(4,left)}px`,this.
+box.style.top=`${Math.max(4,Math.min(clientHeight-
+h-4,y-h/2))}px`}hide(){this.at=-1,this.box.
+hidden=!0}_fill(i,name,facts){let{w,h}=this.
+size;this.examples.draw(prepare(this.picture,
+w,h),i,{x:0,y:0,w,h});let known=facts.slice(
+0,MOST_FACTS).map(([what,words])=>element(
+"div",{},text("dt",what),text("dd",words)));
+this.words.replaceChildren(text("b",name),
+element("dl",{},...known))}};var ROOM={left:34,right:10,top:10,bottom:26},
+TURN=2*Math.PI,REACH={mouse:9,touch:20},
+LatentMap=class{_key=null;_pictures=[];constructor(host,world,on){
 this.host=host,this.world=world,this.on=
 on,this.still=document.createElement("ca\
 nvas"),this.moving=document.createElement(
@@ -990,25 +1019,47 @@ nvas"),this.moving=document.createElement(
 moving.className="moving",this.still.setAttribute(
 "aria-hidden","true"),host.classList.add(
 "map"),host.append(this.still,this.moving),
-this.look=null,this._listen()}_listen(){
-let{moving,on}=this,here=event=>{let frame=moving.
-getBoundingClientRect(),place=this.toPlane(
-event.clientX-frame.left,event.clientY-frame.
-top);return this.look.plane.at(place,on.
-about())};moving.addEventListener("point\
-ermove",event=>{(event.pointerType==="mo\
-use"||event.buttons)&&on.follow(here(event))}),
-moving.addEventListener("pointerleave",event=>{
-event.pointerType==="mouse"&&on.leave()}),
+this.look=null,this.tip=new Tooltip(host,
+world.examples,world.designs.aspect),this.
+_listen()}_listen(){let{moving,on}=this,
+here=event=>{let frame=moving.getBoundingClientRect(),
+place=this.toPlane(event.clientX-frame.left,
+event.clientY-frame.top);return this.look.
+plane.at(place,on.about())};moving.addEventListener(
+"pointermove",event=>{event.pointerType!==
+"mouse"&&!event.buttons||(this._hover(event),
+on.follow(here(event)))}),moving.addEventListener(
+"pointerleave",event=>{event.pointerType===
+"mouse"&&(this.tip.hide(),on.leave())}),
 moving.addEventListener("pointerdown",event=>{
 moving.focus({preventScroll:!0}),event.pointerType!==
 "mouse"&&(moving.setPointerCapture(event.
-pointerId),on.follow(here(event)))}),moving.
-addEventListener("pointerup",event=>{event.
-button===0&&(event.pointerType==="mouse"?
-on.choose(here(event)):on.keep(here(event)))})}show(look){
-let{clientWidth:w,clientHeight:h}=this.host;
-if(!w||!h)return;let{plane,colour,marks,
+pointerId),this._hover(event),on.follow(
+here(event)))}),moving.addEventListener(
+"keydown",event=>{event.key==="Escape"&&
+this.tip.hide()}),moving.addEventListener(
+"blur",()=>this.tip.hide()),moving.addEventListener(
+"pointerup",event=>{event.button===0&&(event.
+pointerType==="mouse"?on.choose(here(event)):
+on.keep(here(event)))})}_hover(event){let frame=this.
+moving.getBoundingClientRect(),reach=event.
+pointerType==="mouse"?REACH.mouse:REACH.
+touch;this.tell(this.exampleAt(event.clientX-
+frame.left,event.clientY-frame.top,reach))}tell(i){
+i<0?this.tip.hide():this.tip.show(i,this.
+on.describe(i),this._placeOf(i))}exampleAt(x,y,reach){
+if(!this.points)return-1;if(this.look.marks===
+"pictures"){let isIn=box=>x>=box.x&&x<=box.
+x+box.w&&y>=box.y&&y<=box.y+box.h;return this.
+_pictures.find(isIn)?.i??-1}let found=-1,
+least=reach*reach;for(let i=0;i<this.world.
+cloud.count;i++){let[left,top]=this._placeOf(
+i),square=(left-x)**2+(top-y)**2;square>=
+least||!this._isShown(i)||(found=i,least=
+square)}return found}_isShown(i){let{colour,
+only}=this.look;return only<0||colour.group(
+i)===only}show(look){let{clientWidth:w,clientHeight:h}=this.
+host;if(!w||!h)return;let{plane,colour,marks,
 fog,only}=look,key=[w,h,Theme.dark,plane.
 names,colour?.name,marks,fog,only,devicePixelRatio].
 join("|");this.look=look,!(key===this._key&&
@@ -1085,32 +1136,32 @@ h/110)))){let y=Math.round(this.toScreen(
 beginPath(),context.moveTo(30,y),context.
 lineTo(34,y),context.stroke(),context.fillText(
 shown(value),27,y))}}_drawDots(context){
-let{cloud}=this.world,{colour,only}=this.
-look,radius=Math.max(1.6,Math.min(3.4,3.9-
-Math.log10(cloud.count)/2+this.w/1500));
-context.lineWidth=0;for(let pass=only>=0?
-0:1;pass<2;pass++)for(let i=0;i<cloud.count;i++){
-let isShown=only<0||colour.group(i)===only;
-if(pass===1!==isShown)continue;let[x,y]=this.
+let{cloud}=this.world,{colour}=this.look,
+radius=Math.max(1.6,Math.min(3.4,3.9-Math.
+log10(cloud.count)/2+this.w/1500));context.
+lineWidth=0;for(let pass=0;pass<2;pass++)
+for(let i=0;i<cloud.count;i++){if(pass===
+1!==this._isShown(i))continue;let[x,y]=this.
 _placeOf(i);context.globalAlpha=pass===0?
 .12:.8,context.fillStyle=colour?colour.of(
 i):Theme.colours.accent,context.beginPath(),
 context.arc(x,y,radius,0,TURN),context.fill()}
 context.globalAlpha=1}_drawPictures(context){
 let{designs,examples,order}=this.world,{
-colour,only}=this.look,side=Math.max(20,
-Math.min(44,this.w/22)),[w,h]=designs.aspect>=
+colour}=this.look,side=Math.max(20,Math.
+min(44,this.w/22)),[w,h]=designs.aspect>=
 1?[side,side/designs.aspect]:[side*designs.
 aspect,side],step=[w+5,h+5],taken=new Set;
-for(let i of order){if(only>=0&&colour.group(
-i)!==only)continue;let[x,y]=this._placeOf(
+this._pictures=[];for(let i of order){if(!this.
+_isShown(i))continue;let[x,y]=this._placeOf(
 i),cell=[Math.round(x/step[0]),Math.round(
 y/step[1])],name=cell.join(" ");if(taken.
 has(name))continue;taken.add(name);let left=Math.
 round(cell[0]*step[0]-w/2),top=Math.round(
 cell[1]*step[1]-h/2);left<36||top<22||left+
 w>this.w-4||top+h>this.h-24||(examples.draw(
-context,i,{x:left,y:top,w,h}),colour&&(context.
+context,i,{x:left,y:top,w,h}),this._pictures.
+push({i,x:left,y:top,w,h}),colour&&(context.
 strokeStyle=colour.of(i),context.lineWidth=
 2,context.strokeRect(left-1,top-1,w+2,h+
 2)))}}mark({z,near=-1,pins=[],way=null}){
@@ -1154,11 +1205,13 @@ ink,context.strokeStyle=card,context.lineWidth=
 fillStyle=card,context.font=Theme.font(11,
 700),context.textAlign="center",context.
 textBaseline="middle",context.fillText(text2,
-x,y-14.5)}var LABEL2="Map of the latent space. Arr\
-ow keys move the point, with Shift furth\
-er; Enter pins it; N goes to the nearest\
- example.",MapView=class extends View{static key="\
-map";static title="Map";static isOfLatents=!0;_pairOf=null;mount(host){
+x,y-14.5)}var SCALE={w:260,h:30,margin:18},LABEL2="\
+Map of the latent space. Arrow keys move\
+ the point, with Shift further; Enter pi\
+ns it; N goes to the nearest example, an\
+d what is known of it is said beside it.",
+MapView=class extends View{static key="m\
+ap";static title="Map";static isOfLatents=!0;_pairOf=null;mount(host){
 let{app}=this,{world,state}=app,bar=element(
 "div",{className:"bar"});app.contents.latents.
 dim>2&&bar.append(...this._planes());let columns=world.
@@ -1178,31 +1231,36 @@ Object.assign(this.map.moving,{tabIndex:0,
 id:"map"}),this.map.moving.setAttribute(
 "role","application"),this.map.moving.setAttribute(
 "aria-label",LABEL2),this.map.moving.addEventListener(
-"keydown",event=>app.arrows(event,this.map)),
-world.rowsNote&&host.append(note(world.rowsNote))}again(){
-this._key=null}refresh(){this.pair&&this.
-_showPair();let look=this.app.look();this.
-map.show(look),this._showLegend(look.colour),
-this.move()}move(){let{live,near,state}=this.
-app;this.map.mark({z:live,near:near.index,
-pins:state.pins})}_planes(){let{app}=this,
-[a,b]=app.contents.latents.order,planes=[
-["two","two latents"]];app.contents.plane&&
-planes.unshift(["pca","PCA"]);let chosen=app.
-state.plane==="pca"?"pca":"two";return this.
-pair=element("span",{className:"pair"}),
-[choice("Plane",planes,chosen,key=>app.set(
-{plane:key==="pca"?key:`${a},${b}`})),this.
-pair]}_showPair(){let{app}=this,{plane}=app.
-state;if(this._pairOf===plane||(this._pairOf=
-plane,this.pair.replaceChildren(),plane===
-"pca"))return;let[a,b]=plane.split(",").
-map(Number),names=app.contents.latents.order.
-map(k=>[k,`z${k+1}`]);this.pair.append(choice(
-"across",names,a,value=>app.set({plane:`${value}\
-,${Number(value)===b?a:b}`})),choice("up",
-names,b,value=>app.set({plane:`${Number(
-value)===a?b:a},${value}`})))}_showLegend(colour){
+"keydown",event=>{this.isByKey=event.key!==
+"Escape",app.arrows(event,this.map)}),this.
+map.moving.addEventListener("pointermove",
+()=>{this.isByKey=!1}),world.rowsNote&&host.
+append(note(world.rowsNote))}again(){this.
+_key=null}refresh(){this.pair&&this._showPair();
+let look=this.app.look();this.map.show(look),
+this._showLegend(look.colour),this.move()}move(){
+let{live,near,state}=this.app;this.map.mark(
+{z:live,near:near.index,pins:state.pins}),
+this.isByKey&&this.map.moving===document.
+activeElement&&this.map.tell(near.index)}_planes(){
+let{app}=this,[a,b]=app.contents.latents.
+order,planes=[["two","two latents"]];app.
+contents.plane&&planes.unshift(["pca","P\
+CA"]);let chosen=app.state.plane==="pca"?
+"pca":"two";return this.pair=element("sp\
+an",{className:"pair"}),[choice("Plane",
+planes,chosen,key=>app.set({plane:key===
+"pca"?key:`${a},${b}`})),this.pair]}_showPair(){
+let{app}=this,{plane}=app.state;if(this.
+_pairOf===plane||(this._pairOf=plane,this.
+pair.replaceChildren(),plane==="pca"))return;
+let[a,b]=plane.split(",").map(Number),names=app.
+contents.latents.order.map(k=>[k,`z${k+1}`]);
+this.pair.append(choice("across",names,a,
+value=>app.set({plane:`${value},${Number(
+value)===b?a:b}`})),choice("up",names,b,
+value=>app.set({plane:`${Number(value)===
+a?b:a},${value}`})))}_showLegend(colour){
 let key=[colour?.name,this.app.state.only,
 Theme.dark].join("|");if(key===this._key||
 (this._key=key,this.legend.replaceChildren(),
@@ -1212,20 +1270,21 @@ legend.append(text("span",title,{className:"\
 legend-title"})),colour.kind==="number"?
 this._showScale(colour):this.legend.append(
 ...colour.groups.map(group=>this._groupButton(
-group)))}_showScale({low,high,missing}){
-let bar=element("canvas",{role:"img","ar\
-ia-label":`from ${shown(low)} to ${shown(
-high)}`});this.legend.append(text("span",
-shown(low)),bar,text("span",shown(high)));
-let context=prepare(bar,160,12);for(let x=0;x<
-160;x++)context.fillStyle=scaleColour(x/
-159),context.fillRect(x,0,1,12);missing&&
-this.legend.append(this._missing(missing))}_missing(count){
+group)))}_showScale({low,high,range,unit,
+missing}){let ends=`${shown(range[0])} t\
+o ${shown(range[1])}${unit?` ${unit}`:""}`,
+bar=element("canvas",{role:"img","aria-l\
+abel":`colours from ${shown(low)} to ${shown(
+high)}`});this.legend.append(bar,text("s\
+pan",`min to max: ${ends}`,{className:"e\
+nds"})),drawScale(prepare(bar,SCALE.w,SCALE.
+h),low,high),missing&&this.legend.append(
+this._missing(missing))}_missing(count){
 let swatch=element("i");swatch.style.background=
 Theme.colours.missing;let made=element("\
-span",{className:"missing",title:`${count.
-toLocaleString("en")} rows`});return made.
-append(swatch,text("span","none")),made}_groupButton({
+span",{className:"missing"});return made.
+append(swatch,text("span",`none: ${count.
+toLocaleString("en")} rows`)),made}_groupButton({
 name,count,shade,group}){let{app}=this,isAlone=app.
 state.only===group,swatch=element("i");swatch.
 style.background=shade;let made=button("",
@@ -1233,7 +1292,18 @@ style.background=shade;let made=button("",
 ria-pressed":String(isAlone),title:`${count.
 toLocaleString("en")} rows; click to see\
  them alone`});return made.append(swatch,
-text("span",name)),made}};var STEPS=11,FINE=61,ON_MAP="The way on \
+text("span",name)),made}};function drawScale(context,low,high){
+let{w,h,margin}=SCALE,length=w-2*margin;
+context.clearRect(0,0,w,h);for(let x=0;x<
+length;x++)context.fillStyle=scaleColour(
+x/(length-1)),context.fillRect(margin+x,
+0,1,11);context.font=Theme.font(11),context.
+fillStyle=Theme.colours.soft,context.textAlign=
+"center",context.textBaseline="top";for(let value of ticks(
+low,high,4)){let x=margin+(value-low)/(high-
+low||1)*(length-1);context.fillRect(Math.
+round(x),11,1,4),context.fillText(shown(
+value),x,17)}}var STEPS=11,FINE=61,ON_MAP="The way on \
 the map of the latent space; a click pin\
 s another point",WAYS=[["straight","Stra\
 ight"],["data","Along the data"]],MorphView=class extends View{static key="\
@@ -1420,9 +1490,11 @@ nd, below it, what the model makes of it\
  model makes of it.",outline:"The row an\
 d, in blue, what the model makes of it.",
 image:"Above each the row, below what th\
-e model makes of its posterior mean."},LABEL3="\
-Reconstructions, the worst first; arrow \
-keys go from one to the next",WORDS=20,RebuiltView=class extends View{static key="\
+e model makes of its posterior mean."},UNIT_OF={
+one:"",none:" in the data's own units"},
+LABEL3="Reconstructions, the worst first\
+; arrow keys go from one to the next",WORDS=20,
+RebuiltView=class extends View{static key="\
 rebuilt";static title="Reconstructions";mount(host){
 let{app}=this,{rows}=app.contents,{designs,
 cloud}=app.world;this.which=[...rows.worst,
@@ -1430,42 +1502,49 @@ cloud}=app.world;this.which=[...rows.worst,
 i=>cloud.point(i)),this.told=rows.contexts?
 floatsOf(rows.contexts):null;let order=`\
 The ${rows.worst.length} worst of the ${rows.
-judged} rows first`;host.append(note(`${order}\
-, then ${rows.others.length} from everyw\
-here. ${HOW[designs.kind]}`)),this.place=
-element("div",{className:"wall-place"}),
-host.append(this.place);let on=pinning(app,
-i=>this.points[i]);designs.kind==="table"?
-this.table=new Rows(this.place,designs,on):
-this.wall=new Wall(this.place,LABEL3,on)}again(){
-this._key=null}refresh(){let key=String(
+judged} rows first`;this.error=app.world.
+columns.find(({role})=>role==="error");let measure=`\
+Below each its name and the root mean sq\
+uared error${UNIT_OF[this.error.unit?"on\
+e":"none"]}.`,some=`${order}, then ${rows.
+others.length} from everywhere`;host.append(
+note([`${some}.`,HOW[designs.kind],designs.
+kind==="table"?"":measure].join(" "))),this.
+place=element("div",{className:"wall-pla\
+ce"}),host.append(this.place);let on=pinning(
+app,i=>this.points[i]);designs.kind==="t\
+able"?this.table=new Rows(this.place,designs,
+on):this.wall=new Wall(this.place,LABEL3,
+on)}again(){this._key=null}refresh(){let key=String(
 this.place.clientWidth);key!==this._key&&
 (this._key=key,this._draw(key))}async _draw(key){
 let{app,which}=this,values=await app.many(
 this.points,()=>this._key===key,this.told);
-if(!values)return;let errors=numbersOf(app.
-world.columns.find(({name})=>name==="rec\
-onstruction error")),texts=which.map(row=>shown(
-errors[row],errors[row]/100));this.table?
-this._showTable(values,texts):this._showWall(
-values,texts)}_showTable(values,texts){let{
-app}=this,{designs,examples}=app.world,items=this.
-which.map((row,i)=>({name:app.nameOf(row)||
-String(i+1),values:designs.part(values,i),
-real:designs.part(examples.values,row),facts:[
-texts[i]]}));this.table.show(items,["err\
-or"])}_showWall(values,texts){let{designs}=this.
-app.world,w=this.place.clientWidth,isLine=!!designs.
-lines,count=this.which.length,sheet=designs.
-sheet(values,count);this.wall.show({count,
-across:isLine?Math.max(2,Math.round(w/190)):
-Math.max(5,Math.min(10,Math.round(w/84))),
-aspect:isLine?designs.aspect:designs.aspect/
-2,gap:8,below:WORDS,draw:(context,i,box)=>{
-let inside={...box,h:box.h-WORDS};isLine?
-this._drawLines(context,i,inside,sheet):
-this._drawPair(context,i,inside,sheet),this.
-_write(context,i,box,texts[i])}})}_drawLines(context,i,box,sheet){
+if(!values)return;let errors=numbersOf(this.
+error),unit=this.error.unit?` ${this.error.
+unit}`:"",texts=which.map(row=>`${shown(
+errors[row],errors[row]/100)}${unit}`);this.
+table?this._showTable(values,texts):this.
+_showWall(values,texts)}_showTable(values,texts){
+let{app}=this,{designs,examples}=app.world,
+items=this.which.map((row,i)=>({name:app.
+nameOf(row)||String(i+1),values:designs.
+part(values,i),real:designs.part(examples.
+values,row),facts:[texts[i]]}));this.table.
+show(items,[this.error.unit?"error":"err\
+or, own units"])}_showWall(values,texts){
+let{designs}=this.app.world,w=this.place.
+clientWidth,isLine=!!designs.lines,count=this.
+which.length,sheet=designs.sheet(values,
+count);this.wall.show({count,across:isLine?
+Math.max(2,Math.round(w/190)):Math.max(5,
+Math.min(10,Math.round(w/84))),aspect:isLine?
+designs.aspect:designs.aspect/2,gap:8,below:WORDS,
+draw:(context,i,box)=>{let inside={...box,
+h:box.h-WORDS};isLine?this._drawLines(context,
+i,inside,sheet):this._drawPair(context,i,
+inside,sheet),this._write(context,i,box,
+texts[i])}})}_drawLines(context,i,box,sheet){
 let{designs,examples}=this.app.world;sheet.
 draw(context,i,box);let inside={x:box.x+
 3,y:box.y+3,w:box.w-6,h:box.h-6},row=designs.
@@ -1642,15 +1721,17 @@ ere there are no data: what is decoded t\
 here is extrapolated.",NO_MAP="The model\
  has collapsed: every point of its laten\
 t space decodes to the same design, so t\
-hat there is no map of it.",WRITTEN_INTO="\
+hat there is no map of it.",MOST_RESPONSES=6,
+TOLD=["label","response"],WRITTEN_INTO="\
 input:not([type=range]):not([type=checkb\
 ox]), select, textarea",dialog=()=>byId(
 "help"),App=class{view=null;_planes=new Map;_wanted=0;_shown=-1;constructor(contents,decoder){
 this.contents=contents,this.decoder=decoder,
-this.views=VIEWS.filter(view=>!contents.
-collapsed||!view.isOfLatents),this.first=
-contents.collapsed?RebuiltView:this.views[0],
-this.hand={about:()=>this.state.z,follow:z=>this.
+Theme.palettes=contents.palettes,this.views=
+VIEWS.filter(view=>!contents.collapsed||
+!view.isOfLatents),this.first=contents.collapsed?
+RebuiltView:this.views[0],this.hand={describe:i=>this.
+describe(i),about:()=>this.state.z,follow:z=>this.
 follow(z),leave:()=>this.follow(this.state.
 z),choose:z=>this.pin(z),keep:z=>this.set(
 {z})}}async start(){let{contents}=this;this.
@@ -1740,7 +1821,16 @@ plane);return this._planes.set(plane,made),
 made}nameOf(i){let{label}=this.world,name=this.
 contents.rows.names?.[i],category=label?.
 categories[numbersOf(label)[i]];return[name,
-category].filter(Boolean).join(", ")}open(key){
+category].filter(Boolean).join(", ")}describe(i){
+let{colour}=this.state,isTold=({name,role})=>TOLD.
+includes(role)||name===colour,columns=this.
+world.columns.filter(isTold);return{name:this.
+contents.rows.names?.[i]??`example ${i+1}`,
+facts:columns.map(column=>[column.name,wordsOf(
+column,i)])}}responsesOf(i){return this.
+world.columns.filter(({role})=>role==="r\
+esponse").slice(0,MOST_RESPONSES).map(column=>`${column.
+name} ${wordsOf(column,i)}`).join(", ")}open(key){
 let host=byId("view");host.replaceChildren(),
 this.state.view=key,document.body.dataset.
 view=key,this.view?.leave();let Kind=this.
@@ -1784,34 +1874,36 @@ byId("said").textContent=this._wordsOf(z)},
 700)}_wordsOf(z){let where=Array.from(z.
 slice(0,6),(value,k)=>`z${k+1} ${value.toFixed(
 2)}`).join(", ");if(this.contents.collapsed)
-return where;let near=this.nearest(z),name=this.
-nameOf(near.index),nearest=name?`Nearest\
- example ${name}`:"Nearest example";return`${where}\
-. ${nearest}, ${away(near.distance)}.`}toast(words){
-byId("toast").textContent=words,byId("to\
-ast").classList.add("on"),clearTimeout(this.
-_toasting),this._toasting=setTimeout(()=>byId(
-"toast").classList.remove("on"),2600)}_buildTabs(){
-let host=byId("tabs");for(let{key,title}of this.
-views){let roles={id:`tab-${key}`,role:"\
-tab","aria-controls":"view"};host.append(
-button(title,()=>this.open(key),roles))}
-host.addEventListener("keydown",event=>{
-let step={ArrowRight:1,ArrowLeft:-1}[event.
-key]??0;if(!step)return;let at=this.views.
-findIndex(({key:key2})=>key2===this.state.
-view),{key}=this.views[(at+step+this.views.
-length)%this.views.length];this.open(key),
-byId(`tab-${key}`).focus(),event.preventDefault()})}_buildTools(){
-this.themeButton=button("",()=>this._nextTheme(),
-{title:"Light, dark, or as the system sa\
-ys (T)"}),byId("tools").append(button("S\
-ave picture",()=>this.savePicture(),{title:"\
-Save this view as a PNG file (I)"}),button(
-"Copy link",()=>this._copyLink(),{title:"\
-Copy the address of what you see (L)"}),
-this.themeButton,button("?",()=>dialog().
-showModal(),{title:"Keys and hints (?)"}))}_buildHelp(){
+return where;let near=this.nearest(z),{name,
+facts}=this.describe(near.index),known=facts.
+map(([what,words])=>`; ${what} ${words}`).
+join("");return`${where}. Nearest exampl\
+e ${name}, ${away(near.distance)}${known}\
+.`}toast(words){byId("toast").textContent=
+words,byId("toast").classList.add("on"),
+clearTimeout(this._toasting),this._toasting=
+setTimeout(()=>byId("toast").classList.remove(
+"on"),2600)}_buildTabs(){let host=byId("\
+tabs");for(let{key,title}of this.views){
+let roles={id:`tab-${key}`,role:"tab","a\
+ria-controls":"view"};host.append(button(
+title,()=>this.open(key),roles))}host.addEventListener(
+"keydown",event=>{let step={ArrowRight:1,
+ArrowLeft:-1}[event.key]??0;if(!step)return;
+let at=this.views.findIndex(({key:key2})=>key2===
+this.state.view),{key}=this.views[(at+step+
+this.views.length)%this.views.length];this.
+open(key),byId(`tab-${key}`).focus(),event.
+preventDefault()})}_buildTools(){this.themeButton=
+button("",()=>this._nextTheme(),{title:"\
+Light, dark, or as the system says (T)"}),
+byId("tools").append(button("Save pictur\
+e",()=>this.savePicture(),{title:"Save t\
+his view as a PNG file (I)"}),button("Co\
+py link",()=>this._copyLink(),{title:"Co\
+py the address of what you see (L)"}),this.
+themeButton,button("?",()=>dialog().showModal(),
+{title:"Keys and hints (?)"}))}_buildHelp(){
 let{collapsed}=this.contents,keys=[[`1 …\
  ${this.views.length}`,"open a view"],...collapsed?
 PICTURE_KEYS:POINT_KEYS,["T","light or d\

@@ -5,7 +5,8 @@
  */
 
 import { floatsOf, integersOf } from "./bytes.js";
-import { PALETTES, scaleColour, Theme } from "./theme.js";
+import { shown } from "./text.js";
+import { scaleColour, Theme } from "./theme.js";
 
 const MOST_COLOURS = 10;
 const OTHERS = MOST_COLOURS; // the group of the categories that get no colour
@@ -19,6 +20,19 @@ const NONE = MOST_COLOURS + 1; // the group of the examples that have no categor
 export function numbersOf(column) {
   column.numbers ??= column.kind === "category" ? integersOf(column.values) : floatsOf(column.values);
   return column.numbers;
+}
+
+/**
+ * What a column says of an example, with its unit.
+ *
+ * @param {ColourColumn} column
+ * @param {number} i
+ */
+export function wordsOf(column, i) {
+  const value = numbersOf(column)[i];
+  if (column.kind === "category") return column.categories[value] ?? "none";
+  if (!Number.isFinite(value)) return "none";
+  return column.unit ? `${shown(value)} ${column.unit}` : shown(value);
 }
 
 /**
@@ -50,7 +64,8 @@ function byNumber(column) {
     return Number.isFinite(value) ? scaleColour((value - low) / length) : Theme.colours.missing;
   };
   const missing = numbers.length - column.sorted.length;
-  return { ...column, low, high, missing, of, group: () => 0, groups: [] };
+  const range = /** @type {[number, number]} */ ([column.sorted[0], column.sorted[last]]);
+  return { ...column, low, high, range, missing, of, group: () => 0, groups: [] };
 }
 
 /**
@@ -62,7 +77,7 @@ function byNumber(column) {
 function byCategory(column) {
   const numbers = numbersOf(column);
   const { missing } = Theme.colours;
-  const palette = PALETTES[Theme.dark ? "dark" : "light"];
+  const { palette } = Theme;
   const counts = new Map();
   for (const value of numbers) counts.set(value, (counts.get(value) ?? 0) + 1);
   const known = column.categories.map((_, k) => k).filter((k) => counts.has(k));
@@ -83,5 +98,5 @@ function byCategory(column) {
   if (counts.has(-1)) groups.push({ name: "none", count: counts.get(-1), shade: missing, group: NONE });
   const group = (/** @type {number} */ i) => places.get(numbers[i]) ?? (numbers[i] < 0 ? NONE : OTHERS);
   const of = (/** @type {number} */ i) => palette[group(i)] ?? missing;
-  return { ...column, groups, group, of, low: 0, high: 0, missing: 0 };
+  return { ...column, groups, group, of, low: 0, high: 0, range: [0, 0], missing: 0 };
 }

@@ -8,13 +8,22 @@ import { prepare, ticks } from "./canvas.js";
 import { densityOf } from "./geometry.js";
 import { shown } from "./text.js";
 import { hexOf, Theme } from "./theme.js";
+import { Tooltip } from "./tooltip.js";
 
 const ROOM = { left: 34, right: 10, top: 10, bottom: 26 }; // for the axes
 const TURN = 2 * Math.PI;
+const REACH = { mouse: 9, touch: 20 }; // pixels within which the pointer is on an example
 
 export class LatentMap {
   /** @type {string | null} */
   _key = null;
+
+  /**
+   * Where pictures of examples stand.
+   *
+   * @type {{ i: number, x: number, y: number, w: number, h: number }[]}
+   */
+  _pictures = [];
 
   /**
    * @param {HTMLElement} host
@@ -34,6 +43,7 @@ export class LatentMap {
     host.append(this.still, this.moving);
     /** @type {Look | null} */
     this.look = null;
+    this.tip = new Tooltip(host, world.examples, world.designs.aspect);
     this._listen();
   }
 
@@ -45,22 +55,84 @@ export class LatentMap {
       return this.look.plane.at(place, on.about());
     };
     moving.addEventListener("pointermove", (event) => {
-      if (event.pointerType === "mouse" || event.buttons) on.follow(here(event));
+      if (event.pointerType !== "mouse" && !event.buttons) return;
+      this._hover(event);
+      on.follow(here(event));
     });
     moving.addEventListener("pointerleave", (event) => {
-      if (event.pointerType === "mouse") on.leave();
+      if (event.pointerType !== "mouse") return;
+      this.tip.hide();
+      on.leave();
     });
     moving.addEventListener("pointerdown", (event) => {
       moving.focus({ preventScroll: true });
       if (event.pointerType === "mouse") return;
       moving.setPointerCapture(event.pointerId);
+      this._hover(event);
       on.follow(here(event));
     });
+    moving.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") this.tip.hide();
+    });
+    moving.addEventListener("blur", () => this.tip.hide());
     moving.addEventListener("pointerup", (event) => {
       if (event.button !== 0) return;
       if (event.pointerType === "mouse") on.choose(here(event));
       else on.keep(here(event));
     });
+  }
+
+  /** @param {PointerEvent} event */
+  _hover(event) {
+    const frame = this.moving.getBoundingClientRect();
+    const reach = event.pointerType === "mouse" ? REACH.mouse : REACH.touch;
+    this.tell(this.exampleAt(event.clientX - frame.left, event.clientY - frame.top, reach));
+  }
+
+  /**
+   * Say what is known of an example beside it; -1 for none.
+   *
+   * @param {number} i
+   */
+  tell(i) {
+    if (i < 0) this.tip.hide();
+    else this.tip.show(i, this.on.describe(i), this._placeOf(i));
+  }
+
+  /**
+   * The example at a place on the screen: the picture there, or the nearest dot; -1 for none.
+   *
+   * @param {number} x
+   * @param {number} y
+   * @param {number} reach
+   */
+  exampleAt(x, y, reach) {
+    if (!this.points) return -1;
+    if (this.look.marks === "pictures") {
+      const isIn = (/** @type {{ x: number, y: number, w: number, h: number }} */ box) =>
+        x >= box.x && x <= box.x + box.w && y >= box.y && y <= box.y + box.h;
+      return this._pictures.find(isIn)?.i ?? -1;
+    }
+    let found = -1;
+    let least = reach * reach;
+    for (let i = 0; i < this.world.cloud.count; i++) {
+      const [left, top] = this._placeOf(i);
+      const square = (left - x) ** 2 + (top - y) ** 2;
+      if (square >= least || !this._isShown(i)) continue;
+      found = i;
+      least = square;
+    }
+    return found;
+  }
+
+  /**
+   * Whether an example is not faint.
+   *
+   * @param {number} i
+   */
+  _isShown(i) {
+    const { colour, only } = this.look;
+    return only < 0 || colour.group(i) === only;
   }
 
   /**
@@ -220,13 +292,12 @@ export class LatentMap {
   /** @param {CanvasRenderingContext2D} context */
   _drawDots(context) {
     const { cloud } = this.world;
-    const { colour, only } = this.look;
+    const { colour } = this.look;
     const radius = Math.max(1.6, Math.min(3.4, 3.9 - Math.log10(cloud.count) / 2 + this.w / 1500));
     context.lineWidth = 0;
-    for (let pass = only >= 0 ? 0 : 1; pass < 2; pass++) {
+    for (let pass = 0; pass < 2; pass++) {
       for (let i = 0; i < cloud.count; i++) {
-        const isShown = only < 0 || colour.group(i) === only;
-        if ((pass === 1) !== isShown) continue;
+        if ((pass === 1) !== this._isShown(i)) continue;
         const [x, y] = this._placeOf(i);
         context.globalAlpha = pass === 0 ? 0.12 : 0.8;
         context.fillStyle = colour ? colour.of(i) : Theme.colours.accent;
@@ -245,13 +316,14 @@ export class LatentMap {
    */
   _drawPictures(context) {
     const { designs, examples, order } = this.world;
-    const { colour, only } = this.look;
+    const { colour } = this.look;
     const side = Math.max(20, Math.min(44, this.w / 22));
     const [w, h] = designs.aspect >= 1 ? [side, side / designs.aspect] : [side * designs.aspect, side];
     const step = [w + 5, h + 5];
     const taken = new Set();
+    this._pictures = [];
     for (const i of order) {
-      if (only >= 0 && colour.group(i) !== only) continue;
+      if (!this._isShown(i)) continue;
       const [x, y] = this._placeOf(i);
       const cell = [Math.round(x / step[0]), Math.round(y / step[1])];
       const name = cell.join(" ");
@@ -261,6 +333,7 @@ export class LatentMap {
       const top = Math.round(cell[1] * step[1] - h / 2);
       if (left < 36 || top < 22 || left + w > this.w - 4 || top + h > this.h - 24) continue;
       examples.draw(context, i, { x: left, y: top, w, h });
+      this._pictures.push({ i, x: left, y: top, w, h });
       if (!colour) continue;
       context.strokeStyle = colour.of(i);
       context.lineWidth = 2;

@@ -31,6 +31,7 @@ export class Panel {
     this.occupancy = occupancy ? new Occupancy(occupancy, conditions) : null;
     this.where = element("p", { className: "where" }, element("i"), element("span"));
     this.caption = element("span");
+    this.known = element("p", { className: "known" });
     this.unseen = element("p", { className: "unseen", role: "status", hidden: true });
     this.now = element("div", { className: `now ${kind}` });
     this.more = element("div", { className: "more" });
@@ -61,7 +62,7 @@ export class Panel {
     const beside = element("figcaption", {}, text("b", "Nearest example"), this.caption);
     this.now.append(
       element("figure", {}, this.decoded, caption),
-      ...this._beside(element("figure", {}, this.nearest, beside), this.where),
+      ...this._beside(element("figure", {}, this.nearest, beside), this.where, this.known),
     );
   }
 
@@ -74,7 +75,7 @@ export class Panel {
     this.now.append(
       element("p", { className: "keys-of" }, first, ...this._beside(second, this.caption)),
       element("figure", { className: "wide" }, this.decoded),
-      ...this._beside(this.where),
+      ...this._beside(this.where, this.known),
     );
   }
 
@@ -96,7 +97,7 @@ export class Panel {
     const body = element("tbody", {}, ...this.lines.map(({ row }) => row));
     const table = element("table", { className: "design" }, element("thead", {}, heads), body);
     const keys = element("p", { className: "keys-of" }, text("span", "Nearest example "), this.caption);
-    this.now.append(scrolled("The decoded row", table), ...this._beside(keys, this.where));
+    this.now.append(scrolled("The decoded row", table), ...this._beside(keys, this.where, this.known));
   }
 
   /**
@@ -120,6 +121,8 @@ export class Panel {
   _showNearness({ index, distance }) {
     const name = this.app.nameOf(index);
     this.caption.textContent = name ? `${name}, ${away(distance)}` : away(distance);
+    this.known.textContent = this.app.responsesOf(index);
+    this.known.hidden = !this.known.textContent;
     const strangeness = this.app.world.cloud.strangeness(distance);
     const level = [1, 3].filter((limit) => strangeness > limit).length;
     this.where.dataset.level = String(level);

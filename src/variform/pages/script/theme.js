@@ -21,6 +21,13 @@ export const Theme = {
   colours,
   dark: false,
 
+  /** Of categories, by palette.py. */
+  palettes: { light: /** @type {string[]} */ ([]), dark: /** @type {string[]} */ ([]) },
+
+  get palette() {
+    return Theme.palettes[Theme.dark ? "dark" : "light"];
+  },
+
   /** Take over what the style sheet says now. */
   read() {
     const style = getComputedStyle(document.documentElement);
@@ -34,11 +41,6 @@ export const Theme = {
   font: (size, weight = 400) => `${weight} ${size}px ${FONTS}`,
 };
 
-// Colours by Okabe and Ito (2008) that colour-blind readers can tell apart, and more that keep that distance.
-export const PALETTES = {
-  light: ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#222222", "#8800ff", "#663311", "#b8a800"],
-  dark: ["#3d9be0", "#f0ab20", "#1fc095", "#f0762b", "#8fd3ff", "#e59cc6", "#f2f2f2", "#a566ff", "#b0764a", "#f0e442"],
-};
 const VIRIDIS = "#440154 #482475 #414487 #355f8d #2a788e #21918c #22a884 #44bf70 #7ad151 #bddf26 #fde725"
   .split(" ")
   .map(hexOf);

@@ -72,6 +72,7 @@ export type EventOfData = {
 /** By what examples may be coloured: numbers, or categories of which -1 is none. */
 export type ColourColumn = {
   name: string;
+  role: "label" | "response" | "value" | "factor" | "condition" | "split" | "error";
   unit?: string;
   kind: "number" | "category";
   values: string;
@@ -125,6 +126,7 @@ export type Contents = {
   conditions: Condition[];
   occupancy: Counted | null;
   context: number[];
+  palettes: { light: string[]; dark: string[] };
   laws: { name: string; codes: string | null }[];
   numbers: {
     header: string[];
@@ -146,8 +148,10 @@ export type Colouring = {
   of: (i: number) => string;
   group: (i: number) => number;
   groups: ColourGroup[];
+  /** The ends of the scale, and of all numbers. */
   low: number;
   high: number;
+  range: [number, number];
   /** How many examples have no number. */
   missing: number;
 };
@@ -198,8 +202,12 @@ export type Look = { plane: Plane; colour: Colouring | null; marks: string; fog:
 /** What moves on the map. */
 export type Marks = { z: Point; near?: number; pins?: Point[]; way?: Point[] | null };
 
+/** What is known of an example: its name, and what else by name. */
+export type Description = { name: string; facts: [string, string][] };
+
 /** What pointer and keyboard do on the map. */
 export type Hand = {
+  describe: (i: number) => Description;
   about: () => Point;
   follow: (z: Point) => void;
   leave: () => void;

@@ -4,16 +4,17 @@
  * @import { Colouring } from "../types.js"
  */
 
-import { prepare } from "../canvas.js";
+import { prepare, ticks } from "../canvas.js";
 import { button, choice, element, note, segments, text, tick } from "../elements.js";
 import { LatentMap } from "../latent_map.js";
 import { shown } from "../text.js";
 import { scaleColour, Theme } from "../theme.js";
 import { View } from "./view.js";
 
+const SCALE = { w: 260, h: 30, margin: 18 }; // of the legend of numbers, in pixels
 const LABEL =
   "Map of the latent space. Arrow keys move the point, with Shift further; Enter pins it; " +
-  "N goes to the nearest example.";
+  "N goes to the nearest example, and what is known of it is said beside it.";
 
 export class MapView extends View {
   static key = "map";
@@ -48,7 +49,13 @@ export class MapView extends View {
     Object.assign(this.map.moving, { tabIndex: 0, id: "map" });
     this.map.moving.setAttribute("role", "application");
     this.map.moving.setAttribute("aria-label", LABEL);
-    this.map.moving.addEventListener("keydown", (event) => app.arrows(event, this.map));
+    this.map.moving.addEventListener("keydown", (event) => {
+      this.isByKey = event.key !== "Escape";
+      app.arrows(event, this.map);
+    });
+    this.map.moving.addEventListener("pointermove", () => {
+      this.isByKey = false;
+    });
     if (world.rowsNote) host.append(note(world.rowsNote));
   }
 
@@ -67,6 +74,7 @@ export class MapView extends View {
   move() {
     const { live, near, state } = this.app;
     this.map.mark({ z: live, near: near.index, pins: state.pins });
+    if (this.isByKey && this.map.moving === document.activeElement) this.map.tell(near.index);
   }
 
   _planes() {
@@ -110,14 +118,11 @@ export class MapView extends View {
   }
 
   /** @param {Colouring} colour */
-  _showScale({ low, high, missing }) {
-    const bar = element("canvas", { role: "img", "aria-label": `from ${shown(low)} to ${shown(high)}` });
-    this.legend.append(text("span", shown(low)), bar, text("span", shown(high)));
-    const context = prepare(bar, 160, 12);
-    for (let x = 0; x < 160; x++) {
-      context.fillStyle = scaleColour(x / 159);
-      context.fillRect(x, 0, 1, 12);
-    }
+  _showScale({ low, high, range, unit, missing }) {
+    const ends = `${shown(range[0])} to ${shown(range[1])}${unit ? ` ${unit}` : ""}`;
+    const bar = element("canvas", { role: "img", "aria-label": `colours from ${shown(low)} to ${shown(high)}` });
+    this.legend.append(bar, text("span", `min to max: ${ends}`, { className: "ends" }));
+    drawScale(prepare(bar, SCALE.w, SCALE.h), low, high);
     if (missing) this.legend.append(this._missing(missing));
   }
 
@@ -125,8 +130,8 @@ export class MapView extends View {
   _missing(count) {
     const swatch = element("i");
     swatch.style.background = Theme.colours.missing;
-    const made = element("span", { className: "missing", title: `${count.toLocaleString("en")} rows` });
-    made.append(swatch, text("span", "none"));
+    const made = element("span", { className: "missing" });
+    made.append(swatch, text("span", `none: ${count.toLocaleString("en")} rows`));
     return made;
   }
 
@@ -142,5 +147,31 @@ export class MapView extends View {
     });
     made.append(swatch, text("span", name));
     return made;
+  }
+}
+
+/**
+ * The colours of numbers with some of these below.
+ *
+ * @param {CanvasRenderingContext2D} context
+ * @param {number} low
+ * @param {number} high
+ */
+function drawScale(context, low, high) {
+  const { w, h, margin } = SCALE;
+  const length = w - 2 * margin;
+  context.clearRect(0, 0, w, h);
+  for (let x = 0; x < length; x++) {
+    context.fillStyle = scaleColour(x / (length - 1));
+    context.fillRect(margin + x, 0, 1, 11);
+  }
+  context.font = Theme.font(11);
+  context.fillStyle = Theme.colours.soft;
+  context.textAlign = "center";
+  context.textBaseline = "top";
+  for (const value of ticks(low, high, 4)) {
+    const x = margin + ((value - low) / (high - low || 1)) * (length - 1);
+    context.fillRect(Math.round(x), 11, 1, 4);
+    context.fillText(shown(value), x, 17);
   }
 }

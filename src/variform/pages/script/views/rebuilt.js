@@ -18,6 +18,7 @@ const HOW = {
   outline: "The row and, in blue, what the model makes of it.",
   image: "Above each the row, below what the model makes of its posterior mean.",
 };
+const UNIT_OF = { one: "", none: " in the data's own units" };
 const LABEL = "Reconstructions, the worst first; arrow keys go from one to the next";
 const WORDS = 20; // the height of what is written below each
 
@@ -34,7 +35,10 @@ export class RebuiltView extends View {
     this.points = this.which.map((i) => cloud.point(i));
     this.told = rows.contexts ? floatsOf(rows.contexts) : null;
     const order = `The ${rows.worst.length} worst of the ${rows.judged} rows first`;
-    host.append(note(`${order}, then ${rows.others.length} from everywhere. ${HOW[designs.kind]}`));
+    this.error = app.world.columns.find(({ role }) => role === "error");
+    const measure = `Below each its name and the root mean squared error${UNIT_OF[this.error.unit ? "one" : "none"]}.`;
+    const some = `${order}, then ${rows.others.length} from everywhere`;
+    host.append(note([`${some}.`, HOW[designs.kind], designs.kind === "table" ? "" : measure].join(" ")));
     this.place = element("div", { className: "wall-place" });
     host.append(this.place);
     const on = pinning(app, (i) => this.points[i]);
@@ -58,8 +62,9 @@ export class RebuiltView extends View {
     const { app, which } = this;
     const values = await app.many(this.points, () => this._key === key, this.told);
     if (!values) return;
-    const errors = numbersOf(app.world.columns.find(({ name }) => name === "reconstruction error"));
-    const texts = which.map((row) => shown(errors[row], errors[row] / 100));
+    const errors = numbersOf(this.error);
+    const unit = this.error.unit ? ` ${this.error.unit}` : "";
+    const texts = which.map((row) => `${shown(errors[row], errors[row] / 100)}${unit}`);
     if (this.table) this._showTable(values, texts);
     else this._showWall(values, texts);
   }
@@ -77,7 +82,7 @@ export class RebuiltView extends View {
       real: designs.part(examples.values, row),
       facts: [texts[i]],
     }));
-    this.table.show(items, ["error"]);
+    this.table.show(items, [this.error.unit ? "error" : "error, own units"]);
   }
 
   /**
