@@ -50,6 +50,9 @@ COMMANDS = [
     "push",
     "pull",
     "profile",
+    "open",
+    "config",
+    "completion",
 ]
 SMALL = [
     "--epochs",
@@ -756,7 +759,7 @@ MISTAKES = [
         "train digits surplus",
         "variform train takes no more arguments; got surplus. Leave them out.",
     ),
-    ("trian digits", 'Did you mean "train"?'),
+    ("trian digits", "Did you mean variform train?"),
     ("train digits --beta -1", "--beta must be at least 0; got -1.0"),
     ("train digits --objective iwaes", "--objective must be one of elbo, iwae"),
     (
@@ -823,7 +826,7 @@ MISTAKES = [
     ("evaluate", "variform evaluate needs RUN; got none. Give it. See variform evaluate --help."),
     ("evaluate nowhere", "nowhere is not"),
     ("evaluate notes", "notes is not"),
-    ("evaluate run/model.safetensors", "run/model.safetensors is not"),
+    ("evaluate run/model.safetensors", "model.safetensors is a model file alone"),
     ("evaluate broken", "must be a whole safetensors file"),
     ("evaluate changed", "it has changed since"),
     ("evaluate moved", "gone.csv does not exist"),
@@ -869,7 +872,7 @@ MISTAKES = [
     ("info nan.csv", "must be a whole safetensors file"),
     ("info run/checkpoint.safetensors", "must be a model of variform"),
     ("study latent-dim", "a study needs data"),
-    ("study latent-dims digits", 'Did you mean "latent-dim"?'),
+    ("study latent-dims digits", "Did you mean variform study latent-dim?"),
     ("study latent-dim digits --dims 0", "at least 1"),
     ("study latent-dim digits --seeds 0", "at least 1"),
     ("study latent-dim digits --nll-samples 0", "--nll-samples must be at least 1"),

@@ -3,24 +3,33 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from variform.config.model import prior_name
 from variform.config.run import objective_name
-from variform.data.dataset import Splits
+from variform.config.words import counted
+from variform.data.dataset import Dataset, Splits
 from variform.data.reading import read_rows
+from variform.data.schema import Schema
+from variform.evaluation.exploration import decode, encode, prior_points
+from variform.evaluation.latents import active_units
 from variform.evaluation.samplers import SAMPLERS
 from variform.evaluation.tables import numbers_table
 from variform.evaluation.verdict import placed
+from variform.model.vae import VAE
 from variform.pages.explorer.contents import draws, gather
 from variform.pages.explorer.page import Page
 from variform.pages.explorer.page import render as render_page
 from variform.pages.explorer.payload import decoder_payload, remote_payload
-from variform.runs.folder import Run, open_run
+from variform.runs.folder import ModelFile, Run, open_run, schema_of
 from variform.runs.samplers import sampler_file, with_sampler
 from variform.system.files import write_text
 
 MOST_EMBEDDED = (
     20e6  # bytes of a decoder's weights in half precision: what a page still opens with in a moment
 )
+DRAWN = 1_000  # rows of a model on the page of its file alone
 
 
 def explorer_page(
@@ -37,14 +46,20 @@ def explorer_page(
     Raises:
         ValueError: for a decoder that is too large for a page, or of a kind that it cannot run.
     """
-    size = 2 * sum(value.numel() for value in run.vae.decoder.parameters())
-    if size > MOST_EMBEDDED:
-        raise ValueError(
-            f"a page can hold a decoder of up to {MOST_EMBEDDED / 1e6:.0f} MB in half precision; this one has "
-            f"{size / 1e6:.0f} MB. Look at it with variform serve {run.folder}."
-        )
+    _require_small(run)
     decoder = decoder_payload(run.vae)
     return render_page(explorer_contents(run, splits, numbers, source=source), decoder)
+
+
+def _require_small(run: Run) -> None:
+    """Refuse a decoder that no page can hold."""
+    size = 2 * sum(value.numel() for value in run.vae.decoder.parameters())
+    if size > MOST_EMBEDDED:
+        where = run.path if isinstance(run, ModelFile) else run.folder
+        raise ValueError(
+            f"a page can hold a decoder of up to {MOST_EMBEDDED / 1e6:.0f} MB in half precision; this one has "
+            f"{size / 1e6:.0f} MB. Look at it with variform serve {where}."
+        )
 
 
 def served_page(run: Run, *, source: str | None = None) -> Page:
@@ -57,7 +72,10 @@ def served_page(run: Run, *, source: str | None = None) -> Page:
     Raises:
         ValueError: for data that are not those of the run, or do not fit its model.
     """
-    contents = explorer_contents(run, run.data(), run.evaluation, source=source)
+    if isinstance(run, ModelFile):
+        contents = _contents_of_model(run, source)
+    else:
+        contents = explorer_contents(run, run.data(), run.evaluation, source=source)
     return render_page(contents, remote_payload(run.vae, "decode"), connect="'self'")
 
 
@@ -73,7 +91,6 @@ def explorer_contents(
                 laws.append(draws(with_sampler(run, kind), sampler.name, seed=seed))
             except ValueError:  # of other weights: the run has been trained anew since
                 continue
-    weights = sum(value.numel() for value in run.vae.decoder.parameters())
     facts = [
         ("Data", splits.schema.source),
         (
@@ -82,9 +99,7 @@ def explorer_contents(
                 f"{len(getattr(splits, name)):,} {name}" for name in ("train", "valid", "test")
             ),
         ),
-        ("Likelihood", run.config.model.likelihood),
-        ("Latents", f"{run.vae.latent_dim}; posterior {run.config.model.posterior}; prior {prior}"),
-        ("Decoder", f"{run.config.model.network}, {weights:,} weights"),
+        *_facts_of(run),
         ("Objective", objective_name(run.config)),
     ]
     sentences = placed(numbers.get("warnings", ()), run.folder)
@@ -113,10 +128,10 @@ def write_explorer(run: Run, splits: Splits, numbers: dict[str, Any]) -> str:
 
 
 def explore(run: Run | str | Path, *, source: str | None = None) -> Page:
-    """The explorer page of a run, which shows itself in a notebook.
+    """The explorer page of a run, or of a model file alone, which shows itself in a notebook.
 
     Args:
-        run: A run, or its folder.
+        run: A run, its folder, or a model file; of a file the map has draws of the model, where no data are named.
         source: Data on the map instead of the run's own.
 
     Raises:
@@ -124,4 +139,87 @@ def explore(run: Run | str | Path, *, source: str | None = None) -> Page:
         ValueError: as `explorer_page`.
     """
     opened = run if isinstance(run, Run) else open_run(run)
+    if isinstance(opened, ModelFile):
+        _require_small(opened)
+        return render_page(_contents_of_model(opened, source), decoder_payload(opened.vae))
     return explorer_page(opened, opened.data(), opened.evaluation, source=source)
+
+
+def _contents_of_model(model: ModelFile, source: str | None) -> dict[str, Any]:
+    """What the page of a model file alone shows: rows that are named, or draws of the model."""
+    schema = schema_of(model.vae)
+    rows = drawn_rows(model.vae, DRAWN) if source is None else read_rows(source, schema)
+    means = torch.from_numpy(encode(model.vae, rows)[0])
+    what = f"{DRAWN:,} draws of the model" if source is None else f"the rows of {source}"
+    numbers = {
+        "kl_per_dimension": None,
+        "active_units": active_units(means),
+        "notes": [
+            f"This page was made of {model.path.name} alone, without the data of its training: the map and the "
+            f"reconstructions are of {what}, and there are no held-out numbers."
+        ],
+    }
+    nobody = rows.take(torch.arange(0))
+    splits = Splits(nobody, nobody, rows, schema, {}, "", (), "", {})
+    prior = prior_name(model.config.model)
+    contents = gather(
+        model.vae,
+        splits,
+        numbers,
+        other=rows,
+        prior=prior,
+        laws=[draws(model.vae, f"the prior, {prior}")],
+        facts=[("Model file", model.path.name), ("Rows", what), *_facts_of(model)],
+    )
+    return contents | {"summary": f"{what}, {counted(model.vae.latent_dim, 'latent dimension')}"}
+
+
+def drawn_rows(vae: VAE, count: int, *, seed: int = 0) -> Dataset:
+    """New rows of a model, each the mean of p(x|z) under a z of the prior.
+
+    Of conditions, categories are drawn evenly and numbers evenly over the range of the training rows.
+
+    Args:
+        vae: A model with a schema.
+        count: How many.
+        seed: Seed of the draws.
+
+    Example:
+        >>> from variform import ModelConfig, build_vae, read
+        >>> vae = build_vae(ModelConfig(latent_dim=2, hidden=(8,)), read("digits").schema)
+        >>> drawn_rows(vae, 3).raw.shape
+        torch.Size([3, 1, 8, 8])
+    """
+    assert vae.schema is not None
+    contexts = _drawn_contexts(vae.schema, count, seed)
+    points = prior_points(vae, count, seed=seed)
+    values = decode(vae, points, context=contexts, seed=seed + 1)
+    return Dataset(torch.from_numpy(values), vae.schema, contexts=contexts, dtype=torch.float32)
+
+
+def _drawn_contexts(schema: Schema, count: int, seed: int) -> torch.Tensor | None:
+    if not schema.conditions:
+        return None
+    random = np.random.default_rng(seed)
+    seen = schema.occupancy
+    given: dict[str, Any] = {}
+    for place, condition in enumerate(schema.conditions):
+        if condition.categories:
+            given[condition.name] = random.choice(condition.categories, count)
+        elif seen is None:
+            given[condition.name] = condition.shift
+        else:
+            given[condition.name] = random.uniform(seen.low[place], seen.high[place], count)
+    return schema.contexts(given, count)
+
+
+def _facts_of(run: Run) -> list[tuple[str, str]]:
+    """What a page says of a model."""
+    config = run.config.model
+    weights = sum(value.numel() for value in run.vae.decoder.parameters())
+    prior = prior_name(config)
+    return [
+        ("Likelihood", config.likelihood),
+        ("Latents", f"{run.vae.latent_dim}; posterior {config.posterior}; prior {prior}"),
+        ("Decoder", f"{config.network}, {weights:,} weights"),
+    ]

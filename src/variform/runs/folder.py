@@ -149,13 +149,48 @@ class Run:
         } | numbers  # older files have no warnings
 
 
+@dataclass(frozen=True, repr=False)
+class ModelFile(Run):
+    """A model file alone, which answers as a run does but for its data and its numbers.
+
+    Args:
+        path: The file.
+    """
+
+    path: Path
+
+    def data(self) -> Splits:
+        """Refuse: the rows are not there.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            f"the data of the training must be there for this; {self.path} is a model file alone. Give the folder of "
+            "its run, rows where the command takes some, or `given` for each condition."
+        )
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """Refuse, as `data`."""
+        raise ValueError(
+            f"the numbers of a run must be there for this; {self.path} is a model file alone. Give the folder of its "
+            "run."
+        )
+
+
 def open_run(path: str | Path) -> Run:
-    """Open the folder of a run.
+    """Open the folder of a run, or a model file alone.
 
     Raises:
-        FileNotFoundError: when it is not the folder of a run with a model.
+        FileNotFoundError: when it is neither.
+        ValueError: for a file that is no model file, as `load_vae`.
     """
     folder = Path(path)
+    if folder.is_file():
+        vae = load_vae(folder)
+        assert vae.config is not None  # as of every VAE that a file holds
+        return ModelFile(folder.parent, RunConfig(model=vae.config), vae, folder)
     require_run(folder)
     return Run(folder, read_config(folder / "config.toml"), load_vae(folder / "model.safetensors"))
 

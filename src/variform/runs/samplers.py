@@ -10,14 +10,14 @@ from variform.evaluation.verdict import collapsed, placed
 from variform.export.sampler_file import load_sampler, save_sampler
 from variform.model import fitted_priors
 from variform.model.vae import VAE
-from variform.runs.folder import SAMPLER_FILES, Run
+from variform.runs.folder import SAMPLER_FILES, ModelFile, Run
 from variform.system import locks
 from variform.system.files import write_json
 
 
 def warned(run: Run) -> list[str]:
     """What must be said before anything that comes out of a run's latents: that they hold nothing, if it is so."""
-    if not (run.folder / "evaluation.json").is_file():
+    if isinstance(run, ModelFile) or not (run.folder / "evaluation.json").is_file():
         return []
     try:
         return placed(collapsed(run.vae, run.evaluation, run.config.train), run.folder)

@@ -9,33 +9,55 @@ import itertools
 import os
 import re
 import sys
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import cyclopts
 from cyclopts import (
     App,
     CoercionError,
     CycloptsError,
+    Group,
     MissingArgumentError,
     Parameter,
+    UnknownCommandError,
+    UnknownOptionError,
     UnusedCliTokensError,
 )
 
 from variform.config.toml import to_dict
 from variform.faces.cli.design import design
 from variform.faces.cli.evaluate import compare, evaluate, info
-from variform.faces.cli.explore import draw, explore, serve
+from variform.faces.cli.explore import draw, explore, serve, show
 from variform.faces.cli.generate import decode, encode, generate, impute, reconstruct, sampler
 from variform.faces.cli.inspect import inspect
-from variform.faces.cli.options import config_file, convert, in_options
+from variform.faces.cli.names import unknown_command, unknown_option
+from variform.faces.cli.options import Flag, config_file, convert, in_options, shown_default
+from variform.faces.cli.output import say, say_error, write
+from variform.faces.cli.setup import config
 from variform.faces.cli.share import hand_over, pull, push
 from variform.faces.cli.train import demo, latent_dim, profile, train
 from variform.system.signals import Stopped, raise_stopped
 from variform.system.terminal import discard, open_closed
 from variform.version import __version__
 
-app = App(
+
+class Commands(App):
+    """All commands, with help pages of their own."""
+
+    is_help_short = False
+
+    def help_print(self, tokens: Any = None, *, console: Any = None) -> None:
+        """Print the help page of the command that the tokens name."""
+        from variform.faces.cli.help import HelpPages
+
+        self.help_formatter = pages = HelpPages(short=self.is_help_short)
+        super().help_print(tokens, console=console)
+        pages.finish(console or self.console)
+
+
+app = Commands(
     name="variform",
     version=__version__,
     help="""Variational autoencoders with honest numbers.
@@ -44,14 +66,47 @@ Start with `variform demo`, look at your data with `variform inspect DATA`, then
 images, a .npy array or a .csv table.
 """,
     default_parameter=Parameter(
-        consume_multiple=1, converter=lambda hint, tokens: convert(hint, tokens)
+        consume_multiple=1,
+        converter=lambda hint, tokens: convert(hint, tokens),
+        show_default=shown_default,
     ),
     help_format="markdown",
     suppress_keyboard_interrupt=False,
 )
-study = App(name="study", help="Many fits, one table.", sort_key=12.5)
+study = App(name="study", help="Many fits, one table.")
 
-COMMANDS = {
+
+def completion(
+    shell: Literal["bash", "zsh", "fish", "powershell"] | None = None,
+    /,
+    *,
+    install: Annotated[bool, Flag] = False,
+) -> None:
+    """Complete commands, options and their choices in your shell: print its script, or put it where the shell looks.
+
+    Examples: `eval "$(variform completion bash)"`, `variform completion --install`
+
+    Args:
+        shell: The shell; by default the one that this is called from.
+        install: Write the script into your home folder, and a line that loads it into .bashrc, .zshrc or the profile of
+            PowerShell; then begin a new shell.
+    """
+    from cyclopts.completion import ShellDetectionError, detect_shell
+
+    if shell is None:
+        try:
+            shell = detect_shell()
+        except ShellDetectionError as error:
+            raise ValueError(
+                "the shell must be known; it could not be told. Name it, for example: variform completion bash."
+            ) from error
+    if install:
+        say(f"Installed: {app.install_completion(shell=shell)}. Begin a new shell.")
+    else:
+        write(app.generate_completion(shell=shell).rstrip("\n"))
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
     "inspect": inspect,
     "train": train,
@@ -65,21 +120,40 @@ COMMANDS = {
     "explore": explore,
     "serve": serve,
     "draw": draw,
+    "open": show,
     "compare": compare,
     "info": info,
     "export": hand_over,
     "push": push,
     "pull": pull,
     "profile": profile,
+    "config": config,
+    "completion": completion,
 }
-"""In the order of `variform --help`; `study` stands after `compare`."""
 
-app.command(study)
-design.sort_key = 12.7
-app.command(design)
+GROUPS = {
+    "Begin": ("demo", "inspect", "train"),
+    "Look": ("evaluate", "open", "explore", "serve", "draw", "compare", "info"),
+    "Use": ("generate", "sampler", "encode", "decode", "reconstruct", "impute"),
+    "Search": ("study", "design"),
+    "Share": ("export", "push", "pull"),
+    "Set up": ("config", "completion", "profile"),
+}
+"""In the order of `variform --help`."""
+
 study.command(latent_dim, name="latent-dim")
-for _place, (_name, _command) in enumerate(COMMANDS.items()):
-    app.command(_command, name=_name, sort_key=_place)
+_SEVERAL = {"study": study, "design": design}
+for _place, (_title, _names) in enumerate(GROUPS.items()):
+    _group = Group(_title, sort_key=_place)
+    for _order, _name in enumerate(_names):
+        if _name in _SEVERAL:
+            _SEVERAL[_name].group, _SEVERAL[_name].sort_key = _group, _order
+            app.command(_SEVERAL[_name])
+        else:
+            app.command(COMMANDS[_name], name=_name, sort_key=_order, group=_group)
+_of_pages = Group("Help", sort_key=len(GROUPS))
+for _name in ("--help", "--version"):
+    app[_name].group = _of_pages
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -123,6 +197,7 @@ def run(arguments: list[str]) -> int:
                 "every argument must have a value; one is empty. Check the variables of your shell."
             )
         app.config = _config_sources(arguments)
+        app.is_help_short = "-h" in arguments and "--help" not in arguments
         app(
             _without_commas(arguments),
             exit_on_error=False,
@@ -173,7 +248,11 @@ def _sentence(error: Exception) -> str:
         text = str(
             error.__cause__ if isinstance(error, CoercionError) and error.__cause__ else error
         )
-        if isinstance(error, UnusedCliTokensError):
+        if isinstance(error, UnknownOptionError):
+            text = unknown_option(error, command)
+        elif isinstance(error, UnknownCommandError):
+            text = unknown_command(error, command)
+        elif isinstance(error, UnusedCliTokensError):
             text = f"{command} takes no more arguments; got {' '.join(error.unused_tokens or [])}. Leave them out."
         elif isinstance(error, MissingArgumentError) and not error.tokens_so_far:
             what = re.sub(r"^Command \S+ parameter (\S+) requires.*", r"\1", text.split("\n")[0])
@@ -187,9 +266,7 @@ def _sentence(error: Exception) -> str:
 def _fail(message: str, code: int) -> int:
     """Say what is wrong; of several processes the first speaks for all, unless it is the one that is lost."""
     if code == 1 or os.environ.get("RANK", "0") == "0":
-        with suppress(OSError):  # when nobody can be told, the exit code must do
-            sys.stderr.write(f"error: {in_options(message)}\n")
-            sys.stderr.flush()
+        say_error(in_options(message))
     return code
 
 

@@ -1,10 +1,10 @@
 """Commands that make something to look at."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from variform.faces.cli.options import Option, needing
-from variform.faces.cli.output import opened_run, require_there, say, writing_into
+from variform.faces.cli.output import open_page, opened_run, require_there, say, writing_into
 from variform.system.files import write_text
 
 
@@ -20,21 +20,26 @@ def explore(
     A map of the latent space whose designs follow the pointer, sliders, ways between designs, grids, samples,
     reconstructions with the worst first, and the numbers of the run.
 
-    Examples: `variform explore runs/demo`, `variform explore runs/wine --data new.csv --out new.html`
+    Examples: `variform explore runs/demo`, `variform explore runs/wine --data new.csv --out new.html`,
+    `variform explore model.safetensors`
 
     Args:
-        run: Folder of a run.
+        run: Folder of a run, or a model file alone: then the map has draws of the model, where no data are named.
         data: Rows on the map instead of the run's own, in the same shape.
-        out: A new .html file; by default explorer.html in the run's folder, which is written anew.
+        out: A new .html file; by default explorer.html in the run's folder, which is written anew; of a model file a
+            new .html file beside it.
     """
     require_there(run)
     from variform.runs import explorer
 
-    path = out or run / "explorer.html"
+    path = out or (run / "explorer.html" if run.is_dir() else run.with_suffix(".html"))
+    is_new = out is not None or not run.is_dir()
     if out is not None and out.suffix != ".html":
         raise ValueError(f"the page must be a .html file; got {out}. Choose another --out.")
-    if out is not None and out.exists():
-        raise FileExistsError(f"the output must be a new file; {out} exists. Choose another --out.")
+    if is_new and path.exists():
+        raise FileExistsError(
+            f"the output must be a new file; {path} exists. Choose another --out."
+        )
     with writing_into(run, out):
         page = explorer.explore(opened_run(run), source=data)
         write_text(path, page.html)
@@ -73,6 +78,36 @@ def serve(
     opened = opened_run(run)
     page = served_page(opened, source=data)
     serve(page.html, opened.vae, host=host, port=port, started=started)
+
+
+def show(
+    run: Path, /, *, page: Annotated[Literal["report", "explorer"], Option] = "report"
+) -> None:
+    """Open a page in the browser: the report of a run, its explorer, or what a study or a comparison wrote.
+
+    Without a display it says where the page lies.
+
+    Examples: `variform open runs/demo`, `variform open runs/demo --page explorer`
+
+    Args:
+        run: Folder of a run, a study, a comparison or an inspection; or a .html file.
+        page: The page of a run.
+    """
+    open_page(_page_in(run, page))
+
+
+def _page_in(place: Path, page: str) -> Path:
+    """The page that is meant by a folder or a file."""
+    names = [f"{page}.html", "comparison.html", "inspect.html"]
+    paths = [place / name for name in names] if place.is_dir() else [place]
+    found = [path for path in paths if path.suffix == ".html" and path.is_file()]
+    if found:
+        return found[0]
+    if place.is_dir() and page == "explorer":
+        remedy = f"Write it with variform explore {place}."
+    else:
+        remedy = "Give the folder that a command wrote, or a .html file."
+    raise FileNotFoundError(f"there must be a page to open; {place} has no {names[0]}. {remedy}")
 
 
 def draw(run: Path, /) -> None:

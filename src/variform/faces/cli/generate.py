@@ -54,7 +54,7 @@ def generate(
     `variform generate runs/foils --count 5 --stations x.csv --out foils.dat`
 
     Args:
-        run: Folder of a run.
+        run: Folder of a run, or a model file alone.
         count: How many.
         out: A .npy file, a .csv file (tables), a new folder for PNG files (images), or of outlines .dat, .svg, .stl or
             .dxf: one of these is a file, several are files in a folder without the suffix.
@@ -166,7 +166,7 @@ def encode(
     Example: `variform encode runs/demo --out latents.csv`
 
     Args:
-        run: Folder of a run.
+        run: Folder of a run, or a model file alone.
         source: Data to encode; by default all rows of the run's own data: train, validation, test.
         out: A .csv or .npy file; by default latents.csv in the run's folder.
         std: Add the posterior standard deviations as further columns.
@@ -238,7 +238,7 @@ def decode(
     Example: `variform decode runs/demo points.csv --out decoded.npy`
 
     Args:
-        run: Folder of a run.
+        run: Folder of a run, or a model file alone.
         latents: A .csv or .npy file with one column per latent dimension, or what `encode` wrote: of a .csv file the
             columns z1, z2, ... are taken, where it has all of them.
         out: A .npy file, a .csv file (tables), a new folder for PNG files (images), or of outlines .dat, .svg, .stl or
@@ -290,7 +290,7 @@ def reconstruct(
     Examples: `variform reconstruct runs/demo`, `variform reconstruct runs/conditional --given label=3`
 
     Args:
-        run: Folder of a run.
+        run: Folder of a run, or a model file alone.
         source: Data to reconstruct; by default the run's test rows.
         out: A .npy file, a .csv file (tables), or a new folder for PNG files (images) with the names of the rows' own
             files, or their numbers in the source as `encode` gives them.

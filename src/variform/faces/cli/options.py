@@ -31,6 +31,18 @@ DrawingOptions = Annotated[DrawingConfig, Parameter(name="*", group=Group("Outli
 Option = Parameter(group=Options)
 Flag = Parameter(group=Options, negative="")
 
+SECTIONS = ("Data", "Model", "Training", "Evaluation", "Outlines")
+"""The groups of options beside a command's own."""
+
+COMMON = frozenset(
+    {
+        *("image_size", "id", "label", "response", "condition"),
+        *("latent_dim", "likelihood", "hidden"),
+        *("epochs", "batch_size", "learning_rate", "objective", "beta", "seed"),
+    }
+)
+"""The options of these groups that stand first in a help page, and alone in a short one."""
+
 NAMES = frozenset(
     {
         *(field.name for part in RunConfig().parts for field in dataclasses.fields(part)),
@@ -47,6 +59,7 @@ NAMES = frozenset(
             "held_out",
             "host",
             "id_pattern",
+            "install",
             "intervals",
             "json",
             "kind",
@@ -55,8 +68,10 @@ NAMES = frozenset(
             "tries",
         ),
         *(
+            "open",
             "out",
             "overwrite",
+            "page",
             "port",
             "private",
             "refine",
@@ -127,7 +142,8 @@ def convert(hint: Any, tokens: Sequence[cyclopts.Token]) -> Any:
         kind = float if of_numbers[1] == "float" else int
         values = [_number(word, kind) for word in values]
     name = (tokens[0].keyword or "").strip("-[]").replace("-", "_")
-    return converted(hint, values if "tuple[" in str(hint) else values[0], f"`{name}`")
+    where = f"`{name}`" if name else "the argument"
+    return converted(hint, values if "tuple[" in str(hint) else values[0], where)
 
 
 def _number(word: str, kind: type[int] | type[float]) -> int | float | str:
@@ -136,6 +152,18 @@ def _number(word: str, kind: type[int] | type[float]) -> int | float | str:
         return kind(word) if word.isascii() and "_" not in word else word
     except ValueError:
         return word
+
+
+def shown_default(value: object) -> str | None:
+    """A default as it is written on the command line; None for one that says nothing.
+
+    Example:
+        >>> shown_default((32, 64)), shown_default(0.001), shown_default(()), shown_default(False)
+        ('32,64', '0.001', None, None)
+    """
+    if value is None or value is False or value == ():
+        return None
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def config_file(path: Path) -> RunConfig:

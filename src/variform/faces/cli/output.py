@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from variform.config.drawing import DrawingConfig
 from variform.config.words import counted
@@ -69,11 +70,11 @@ def print_numbers(numbers: dict[str, Any], json: bool, folder: Path) -> None:
 
 
 def require_there(run: Path) -> None:
-    """Refuse a run whose folder is not there, before anything is imported that takes long.
+    """Refuse a run whose folder, or a model whose file, is not there, before anything is imported that takes long.
 
-    Of a folder that is there more is asked later, by who may write into it.
+    Of what is there more is asked later, by who may write into it.
     """
-    if not run.is_dir():
+    if not run.exists():
         from variform.runs.records import require_run
 
         require_run(run)
@@ -136,6 +137,28 @@ def say(text: str) -> None:
 def say_aside(text: str) -> None:
     """A sentence on standard error, in the words of the command line: it is no result."""
     console().print(f"Note: {in_options(text)}", highlight=False, markup=False, soft_wrap=True)
+
+
+def say_error(text: str) -> None:
+    """A user's mistake on standard error, red where colours are wanted: on a terminal, without NO_COLOR."""
+    console().print(Text.assemble(("error:", "red"), f" {text}"), soft_wrap=True)
+
+
+def open_page(page: Path) -> None:
+    """Open a page in the browser; where there is none, say where the page lies."""
+    import webbrowser
+
+    if _has_display() and webbrowser.open(page.resolve().as_uri()):
+        say(f"Opened: {page}")
+    else:
+        say(f"There is no display to open it on: {page.resolve()}")
+
+
+def _has_display() -> bool:
+    """Whether a browser has somewhere to appear: one of the terminal would take it over."""
+    if sys.platform in ("win32", "darwin"):
+        return True
+    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
 
 
 def print_json(values: Any) -> None:

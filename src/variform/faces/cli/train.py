@@ -20,6 +20,7 @@ from variform.faces.cli.options import (
 )
 from variform.faces.cli.output import (
     kept_in,
+    open_page,
     print_json,
     print_table,
     print_warnings,
@@ -32,15 +33,19 @@ from variform.system.locks import claimed
 
 
 def demo(
-    *, out: Annotated[Path, Option] = Path("runs/demo"), overwrite: Annotated[bool, Flag] = False
+    *,
+    out: Annotated[Path, Option] = Path("runs/demo"),
+    overwrite: Annotated[bool, Flag] = False,
+    open: Annotated[bool, Flag] = False,
 ) -> None:
     """Train on 1,797 real handwritten digits and write a report: the quickest way to see everything.
 
-    Example: `variform demo`
+    Examples: `variform demo`, `variform demo --open`
 
     Args:
         out: Folder of the run.
         overwrite: Set the results of a run that is there aside, in a folder replaced-1.
+        open: Open the report in the browser at the end; without a display it says where it lies.
     """
     config = RunConfig(
         source="digits",
@@ -50,6 +55,8 @@ def demo(
         ),
     )
     _train(config, out, overwrite=overwrite)
+    if open:
+        open_page(out / "report.html")
 
 
 def train(
