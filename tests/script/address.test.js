@@ -45,10 +45,17 @@ test("what is written is read again", () => {
     morph: { a: 1, b: 0, way: "data", share: 0.125 },
     grid: 8,
     draw: { law: 1, seed: 7 },
+    designs: false,
+    tray: ["d:latent-0-1", "r:12"],
+    sort: "-response-1",
   };
   const text = address.write(state);
   assert.ok(text.startsWith("#view=samples&z=0.5,-1,0.25&pins=1,2,3~0,0,-2.5&theme=dark&plane=1,2&"));
-  assert.ok(text.endsWith("&told=0,1&page=0&morph=1,0,data,0.125&grid=8&draw=1,7"));
+  assert.ok(
+    text.endsWith(
+      "&designs=0&tray=d%3Alatent-0-1~r%3A12&told=0,1&page=0&morph=1,0,data,0.125&grid=8&draw=1,7&sort=-response-1",
+    ),
+  );
   assert.deepEqual({ ...address.start(), ...address.read(text) }, { ...state, colour: "kind" }); // "" is left out
 });
 
@@ -78,7 +85,7 @@ test("a view that is not there has no part of the address", () => {
   const address = addressOf(views);
   assert.deepEqual(
     views.map(({ key }) => key),
-    ["samples", "rebuilt", "numbers"],
+    ["samples", "rebuilt", "numbers", "study"],
   );
   assert.deepEqual(address.read("#view=map&grid=9&draw=1,2"), { draw: { law: 1, seed: 2 } });
 });

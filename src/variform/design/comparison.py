@@ -351,6 +351,12 @@ class Comparison:
             reference=self.problem.reference,
         )
 
+    def signed(self, values: Array) -> Array:
+        """Values of the best so far in the sign of the objective; a hypervolume, which is maximised, in its own."""
+        if self.problem.reference is not None:
+            return -values
+        return self.problem.objectives[0].minimised(values)
+
     def by_second(self, design: Asked) -> Answer | None:
         """What the second evaluator says of a design; noted, so that it is asked once."""
         if self.second is None:

@@ -175,6 +175,22 @@ def quartiles(values: Sequence[float]) -> list[float]:
     return np.quantile(known, [0.25, 0.5, 0.75]).tolist()
 
 
+def quartile_curves(searches: Sequence[Array]) -> Array:
+    """The quartiles of curves of the best so far, as long as the shortest, (3, n); NaN where most have no value yet.
+
+    Example:
+        >>> quartile_curves([np.array([1.0, 2.0, 3.0]), np.array([3.0, 4.0])]).tolist()
+        [[1.5, 2.5], [2.0, 3.0], [2.5, 3.5]]
+    """
+    shortest = min(len(curve) for curve in searches)
+    values = np.stack([curve[:shortest] for curve in searches])
+    # Of curves that have not begun the median would be over the lucky ones.
+    filled = np.where(np.isnan(values), np.inf, values)
+    with np.errstate(invalid="ignore"):
+        found = np.quantile(filled, [0.25, 0.5, 0.75], axis=0)
+    return np.where(np.isfinite(found), found, np.nan)
+
+
 def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """The figures of a space over its seeds: medians, and of the best its quartiles.
 

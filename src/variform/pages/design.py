@@ -1,13 +1,13 @@
 """The page of a design study: what each space reached with how many evaluations, and the tables beside it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from variform.data.outlines import as_outlines
 from variform.data.schema import Ends
+from variform.design.outcomes import quartile_curves
 from variform.pages.palette import PALETTE
 from variform.pages.style import (
     BLUE,
@@ -50,7 +50,7 @@ def plot_searches(
     for number, (name, searches) in enumerate(curves.items()):
         colour = PALETTE[number % len(PALETTE)]
         dashes = ("-", "--", ":")[number // len(PALETTE) % 3]
-        low, median, high = _quartiles(searches)
+        low, median, high = quartile_curves(searches)
         counts = np.arange(1, len(median) + 1)
         label = fitted_text(name, 30)
         lines += panel.plot(
@@ -105,14 +105,3 @@ def plot_winners(
         panel.plot(*outlines[number].T, color=BLUE, linewidth=1.8)
         panel.set_aspect("equal", adjustable="datalim")
     return figure
-
-
-def _quartiles(searches: Sequence[Array]) -> Array:
-    """The quartiles of curves as long as the shortest, (3, n); NaN where most have no value yet."""
-    shortest = min(len(curve) for curve in searches)
-    values: Any = np.stack([curve[:shortest] for curve in searches])
-    # Of curves that have not begun the median would be over the lucky ones.
-    filled = np.where(np.isnan(values), np.inf, values)
-    with np.errstate(invalid="ignore"):
-        quartiles = np.quantile(filled, [0.25, 0.5, 0.75], axis=0)
-    return np.where(np.isfinite(quartiles), quartiles, np.nan)

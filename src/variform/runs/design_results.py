@@ -29,7 +29,7 @@ from variform.pages.style import save_figure
 from variform.system.files import replacing, write_json, write_text
 
 _KNOWN_DRAWN = 200  # beside winners, to see what their rows are
-FILES = ("results.json", "results.csv", "report.html")
+FILES = ("results.json", "results.csv", "report.html", "explorer.html")
 
 
 @dataclass
@@ -39,10 +39,12 @@ class Results:
     Args:
         comparison: The study with what stands beside it.
         place: Its problem.toml.
+        missing: Why there is no explorer.html beside the files; "" where there is one.
     """
 
     comparison: Comparison
     place: Path
+    missing: str = ""
 
     # --- figures ---
 
@@ -117,10 +119,7 @@ class Results:
         }
 
     def _signed(self, value: float) -> float:
-        """A minimised value in the sign of the objective; a hypervolume, which is maximised, in its own."""
-        if self.comparison.problem.reference is not None:
-            return -value
-        return float(self.comparison.problem.objectives[0].minimised(np.array(value)))
+        return float(self.comparison.signed(np.array(value)))
 
     @cached_property
     def found(self) -> dict[str, dict[str, Any]]:
@@ -279,6 +278,8 @@ class Results:
             notes.append(
                 f"{counted(history.journal.set_aside, 'line')} of journal.jsonl cut off or damaged; passed over."
             )
+        if self.missing and comparison.model is not None:
+            notes.append(self.missing)
         return [*notes, *self._invalid_notes(), *self._validity_notes()]
 
     def _validity(self) -> dict[str, Any] | None:
@@ -370,6 +371,7 @@ class Results:
                 pictures=pictures,
                 command=f"variform design {shlex.quote(self.place.name)}",
                 notes=self.notes(),
+                explorer="" if self.missing else "explorer.html",
                 config=self.place.read_text(encoding="utf-8"),
             )
 

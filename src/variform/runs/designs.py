@@ -6,38 +6,34 @@ asked-N.csv      designs that wait for answers, of `ask`
 results.json     all figures
 results.csv      every evaluated design with its responses
 report.html      the same as a page
+explorer.html    the designs on the map of the run, where the problem has one
 """
 
 import dataclasses
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from variform.config.checks import Count, checked
 from variform.config.words import counted, listed
-from variform.data.dataset import Splits
-from variform.data.reading import read
 from variform.design.answers import read_answers
 from variform.design.comparison import LOOKED_AT_KNOWN, Comparison
 from variform.design.evaluators import (
-    CommandEvaluator,
-    FunctionEvaluator,
     load_function,
     write_design,
 )
-from variform.design.history import Asked, History
+from variform.design.history import Asked
 from variform.design.journal import Journal
-from variform.design.neighbours import Neighbours
 from variform.design.problem import Problem, from_toml, read_problem
-from variform.design.study import Repair, Study, require_packages
+from variform.design.study import require_packages
 from variform.evaluation.tables import show
 from variform.pages.report import Table
 from variform.runs.design_results import FILES, Results, cells_of, write_csv
-from variform.runs.folder import open_run
+from variform.runs.explorer import write_explorer
+from variform.runs.study_folder import comparison_in, open_known
 from variform.system import locks
 from variform.system.files import replacing, sweep
 from variform.system.signals import Stopped
@@ -75,53 +71,10 @@ def opened(path: Path, folder: Path) -> Iterator[Comparison]:
     )  # by a process that was killed
     with locks.claimed(folder, overwrite=was_begun):
         sweep(folder / name for name in ("problem.toml", *FILES))
-        comparison = _comparison(problem, functions, model, data, folder, place)
+        comparison = comparison_in(folder, problem, model, data, functions, place)
         with replacing(known) as temporary:
             temporary.write_bytes(path.read_bytes())
         yield comparison
-
-
-def _comparison(
-    problem: Problem,
-    functions: Mapping[str, Callable[..., Any]],
-    model: Any,
-    data: Splits,
-    folder: Path,
-    place: Path,
-) -> Comparison:
-    schema = data.schema
-    evaluators: dict[str, Any] = {
-        name: FunctionEvaluator(functions[name], problem.responses, schema)
-        for name in ("evaluator", "second")
-        if name in functions
-    }
-    if problem.command is not None:
-        command = CommandEvaluator(
-            problem.command, problem.timeout, problem.responses, schema, place
-        )
-        command.require_program()
-        evaluators["evaluator"] = command
-    history = History(Journal(folder / "journal.jsonl"), schema.shape)
-    _require_same_data(history, data, folder)
-    neighbours = Neighbours(data.train, data.valid)
-
-    def distance(designs: np.ndarray, others: np.ndarray) -> np.ndarray:
-        return np.linalg.norm(neighbours.points(designs) - neighbours.points(others), axis=1)
-
-    repair = Repair(functions.get("repair"), schema, distance)
-    study = Study(problem, history, evaluators.get("evaluator"), repair)
-    return Comparison(study, data, model, neighbours, evaluators.get("second"))
-
-
-def open_known(problem: Problem, place: Path) -> tuple[Any, Splits]:
-    """The run of a problem, if it has one, and the known designs."""
-    if problem.run is not None:
-        run = open_run(place / problem.run)
-        return run, run.data()
-    assert problem.source is not None  # a problem has one of the two
-    own = place / problem.source
-    source = str(own) if own.exists() else problem.source
-    return None, read(source, problem.data)
 
 
 def _has_begun(folder: Path) -> bool:
@@ -141,15 +94,6 @@ def _require_same(known: Problem, problem: Problem, folder: Path) -> None:
         raise ValueError(
             f"{folder} must hold the study of the same problem; {listed(changed)} differ from its problem.toml. Choose "
             "another `folder`, or undo the change."
-        )
-
-
-def _require_same_data(history: History, data: Splits, folder: Path) -> None:
-    noted = history.notes.get("begun")
-    if noted is not None and noted["fingerprint"] != data.fingerprint:
-        raise ValueError(
-            f"{data.schema.source} must hold the designs that {folder} began with; it has changed since. Bring the old "
-            "data back, or choose another `folder`."
         )
 
 
@@ -195,9 +139,22 @@ def _advance(
 
 
 def _written(comparison: Comparison, folder: Path, path: Path) -> Results:
-    results = Results(comparison, path)
+    results = Results(comparison, path, _without_explorer(comparison, folder))
     results.write(folder, _surrogate_table(comparison))
     return results
+
+
+def _without_explorer(comparison: Comparison, folder: Path) -> str:
+    """Write explorer.html of the study; what is returned says why there is none."""
+    run = comparison.model
+    if run is None or not comparison.evaluated:
+        return "There is no explorer page without a run and a design that was evaluated."
+    try:
+        numbers = run.evaluation
+    except (FileNotFoundError, ValueError) as error:
+        return f"There is no explorer page: {error}"
+    study = folder.resolve().name, comparison
+    return write_explorer(run, comparison.data, numbers, folder=folder, study=study)
 
 
 def _begin(comparison: Comparison) -> None:

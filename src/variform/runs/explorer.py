@@ -12,6 +12,7 @@ from variform.config.words import counted
 from variform.data.dataset import Dataset, Splits
 from variform.data.reading import read_rows
 from variform.data.schema import Schema
+from variform.design.comparison import Comparison
 from variform.evaluation.exploration import decode, encode, prior_points
 from variform.evaluation.latents import active_units
 from variform.evaluation.samplers import SAMPLERS
@@ -22,8 +23,10 @@ from variform.pages.explorer.contents import draws, gather
 from variform.pages.explorer.page import Page
 from variform.pages.explorer.page import render as render_page
 from variform.pages.explorer.payload import decoder_payload, remote_payload
+from variform.pages.explorer.study import gather_study
 from variform.runs.folder import ModelFile, Run, open_run, schema_of
 from variform.runs.samplers import sampler_file, with_sampler
+from variform.runs.study_folder import study_of
 from variform.system.files import write_text
 
 MOST_EMBEDDED = (
@@ -32,8 +35,17 @@ MOST_EMBEDDED = (
 DRAWN = 1_000  # rows of a model on the page of its file alone
 
 
+Study = tuple[str, Comparison]
+"""What a design study is called, and what is in it."""
+
+
 def explorer_page(
-    run: Run, splits: Splits, numbers: dict[str, Any], *, source: str | None = None
+    run: Run,
+    splits: Splits,
+    numbers: dict[str, Any],
+    *,
+    source: str | None = None,
+    study: Study | None = None,
 ) -> Page:
     """The explorer page of a run, with its decoder inside.
 
@@ -42,13 +54,16 @@ def explorer_page(
         splits: Its data.
         numbers: Its evaluation.
         source: Data on the map instead of the run's own.
+        study: A design study of these data, by what it is called.
 
     Raises:
-        ValueError: for a decoder that is too large for a page, or of a kind that it cannot run.
+        ValueError: for a decoder that is too large for a page, or of a kind that it cannot run, and for a study of
+            another model.
     """
     _require_small(run)
     decoder = decoder_payload(run.vae)
-    return render_page(explorer_contents(run, splits, numbers, source=source), decoder)
+    contents = explorer_contents(run, splits, numbers, source=source, study=study)
+    return render_page(contents, decoder)
 
 
 def _require_small(run: Run) -> None:
@@ -80,8 +95,13 @@ def served_page(run: Run, *, source: str | None = None) -> Page:
 
 
 def explorer_contents(
-    run: Run, splits: Splits, numbers: dict[str, Any], *, source: str | None = None
-) -> dict[str, Any]:  # fmt: skip
+    run: Run,
+    splits: Splits,
+    numbers: dict[str, Any],
+    *,
+    source: str | None = None,
+    study: Study | None = None,
+) -> dict[str, Any]:
     """What the explorer page of a run shows, without a decoder; arguments as of `explorer_page`."""
     prior, seed = prior_name(run.config.model), run.config.train.seed
     laws = [draws(run.vae, f"the prior, {prior}", seed=seed)]
@@ -112,37 +132,62 @@ def explorer_contents(
         laws=laws,
         table=numbers_table(numbers),
         facts=facts,
+        study=None if study is None else gather_study(study[1], study[0], seed=seed),
         seed=seed,
     )
 
 
-def write_explorer(run: Run, splits: Splits, numbers: dict[str, Any]) -> str:
-    """Write explorer.html into the run's folder; what is returned says why it could not be made, or is empty."""
-    path = run.folder / "explorer.html"
+def write_explorer(
+    run: Run,
+    splits: Splits,
+    numbers: dict[str, Any],
+    *,
+    folder: Path | None = None,
+    study: Study | None = None,
+) -> str:
+    """Write explorer.html; what is returned says why it could not be made, or is empty.
+
+    Args:
+        run, splits, numbers, study: As of `explorer_page`.
+        folder: Where to; the run's folder by default.
+    """
+    path = (folder or run.folder) / "explorer.html"
     try:
-        write_text(path, explorer_page(run, splits, numbers).html)
+        write_text(path, explorer_page(run, splits, numbers, study=study).html)
     except ValueError as error:
         path.unlink(missing_ok=True)  # of another decoder
         return f"There is no explorer page: {error}"
     return ""
 
 
-def explore(run: Run | str | Path, *, source: str | None = None) -> Page:
+def explore(
+    run: Run | str | Path, *, source: str | None = None, study: str | Path | None = None
+) -> Page:
     """The explorer page of a run, or of a model file alone, which shows itself in a notebook.
 
     Args:
         run: A run, its folder, or a model file; of a file the map has draws of the model, where no data are named.
         source: Data on the map instead of the run's own.
+        study: Folder of a design study of the run's data, whose designs stand on the map and in a tab of their own.
 
     Raises:
         FileNotFoundError: when it is not the folder of a run with a model.
-        ValueError: as `explorer_page`.
+        ValueError: as `explorer_page`, and as `study_of`.
     """
     opened = run if isinstance(run, Run) else open_run(run)
     if isinstance(opened, ModelFile):
         _require_small(opened)
+        if study is not None:
+            raise ValueError(
+                "`study` must have the run that it searched, with its data; got a model file alone. Name the run."
+            )
         return render_page(_contents_of_model(opened, source), decoder_payload(opened.vae))
-    return explorer_page(opened, opened.data(), opened.evaluation, source=source)
+    splits = opened.data()
+    looked_at = None
+    if study is not None:
+        folder = Path(study)
+        looked_at = folder.resolve().name, study_of(opened, splits, folder)
+    return explorer_page(opened, splits, opened.evaluation, source=source, study=looked_at)
 
 
 def _contents_of_model(model: ModelFile, source: str | None) -> dict[str, Any]:

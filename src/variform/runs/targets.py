@@ -13,7 +13,7 @@ from variform.design.problem import Problem, read_problem
 from variform.design.target import Found, Record, Target, TargetFinder
 from variform.evaluation.tables import show
 from variform.runs.design_results import cells_of, write_csv
-from variform.runs.designs import open_known
+from variform.runs.study_folder import open_known
 from variform.system.files import require_new
 
 

@@ -219,4 +219,6 @@ def _show(results: Any, folder: Path) -> None:
         say(results.summary())
         for note in results.notes():
             say(f"Note: {note}")
+        if not results.missing:
+            say(f"Explorer: {folder / 'explorer.html'}")
         say(f"Page: {folder / 'report.html'}")

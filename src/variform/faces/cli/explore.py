@@ -13,6 +13,7 @@ def explore(
     /,
     *,
     data: Annotated[str | None, Option] = None,
+    study: Annotated[Path | None, Option] = None,
     out: Annotated[Path | None, Option] = None,
 ) -> None:
     """Write the explorer: one HTML page that opens without a server and decodes in the browser.
@@ -21,11 +22,14 @@ def explore(
     reconstructions with the worst first, and the numbers of the run.
 
     Examples: `variform explore runs/demo`, `variform explore runs/wine --data new.csv --out new.html`,
+    `variform explore runs/foils --study runs/drag --out drag.html`,
     `variform explore model.safetensors`
 
     Args:
         run: Folder of a run, or a model file alone: then the map has draws of the model, where no data are named.
         data: Rows on the map instead of the run's own, in the same shape.
+        study: Folder of a study that `variform design` wrote of the run's data: its designs on the map, and beside each
+            other in a tab.
         out: A new .html file; by default explorer.html in the run's folder, which is written anew; of a model file a
             new .html file beside it.
     """
@@ -41,7 +45,7 @@ def explore(
             f"the output must be a new file; {path} exists. Choose another --out."
         )
     with writing_into(run, out):
-        page = explorer.explore(opened_run(run), source=data)
+        page = explorer.explore(opened_run(run), source=data, study=study)
         write_text(path, page.html)
     say(f"Explorer, {len(page.html) / 1e6:.1f} MB: {path}")
 

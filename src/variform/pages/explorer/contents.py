@@ -90,6 +90,7 @@ def gather(
     laws: Sequence[Law] = (),
     table: tuple[Sequence[str], Sequence[Sequence[str]]] = ((), ()),
     facts: Sequence[tuple[str, str]] = (),
+    study: dict[str, Any] | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Everything on the page but the decoder.
@@ -103,6 +104,7 @@ def gather(
         laws: Laws over z to draw from.
         table: The numbers of the run as header and rows of text.
         facts: Names and values.
+        study: What `study.gather_study` gives of a design study.
         seed: Seed of the draw of rows, where there are too many.
     """
     schema = splits.schema
@@ -120,6 +122,7 @@ def gather(
         "occupancy": schema.occupancy and schema.occupancy.to_dict(),
         "context": [] if context is None else context.tolist(),
         "palettes": {"light": list(PALETTE), "dark": list(DARK_PALETTE)},
+        "study": study,
         "laws": [{"name": law.name, "codes": _floats_or_none(law.codes)} for law in laws],
         "numbers": {
             "header": list(table[0]),
@@ -404,6 +407,27 @@ def _response_columns(schema: Schema, parts: Sequence[Dataset]) -> Iterator[dict
             yield _number(name, values, schema.unit_of(name))
 
 
+def shown_designs(schema: Schema, designs: Array, responses: dict[str, Array]) -> dict[str, Any]:
+    """Designs and what is known of them, in the form of the rows of the map.
+
+    Args:
+        schema: What they are.
+        designs: (n, *shape) in the user's units.
+        responses: By name n numbers.
+
+    Returns:
+        `columns`, the responses first, and `picture` of images or `values` of tables.
+    """
+    data = Dataset(torch.from_numpy(designs), schema, responses=responses)
+    columns = [*_response_columns(schema, [data]), *_table_columns(schema, [data])]
+    return {"columns": list(_told_apart(columns)), **_Thumbnails(schema).encode([data])}
+
+
+def affordable(schema: Schema, data: Dataset) -> int:
+    """How many designs a page can hold beside its rows."""
+    return max(LEAST_ROWS, _Thumbnails(schema).affordable(data))
+
+
 def _label_column(schema: Schema, parts: Sequence[Dataset]) -> Iterator[dict[str, Any]]:
     labels = [part.labels for part in parts if part.labels is not None]
     if schema.classes and len(labels) == len(parts):
@@ -420,7 +444,7 @@ def _table_columns(schema: Schema, parts: Sequence[Dataset]) -> Iterator[dict[st
             numbers = np.nan_to_num(values[:, column], nan=-1).astype(int)
             yield _category(name, numbers, categories)
         else:
-            yield _number(name, values[:, column], schema.unit_of(name)) | {"column": column}
+            yield _number(name, values[:, column], schema.unit_of(name))
 
 
 def _sprite_columns(schema: Schema, parts: Sequence[Dataset]) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 /**
  * @import { LatentMap } from "./latent_map.js"
- * @import { ColourColumn, Contents, Decoder, Description, Hand, Limit, Look, Point, State, World } from "./types.js"
+ * @import { ColourColumn, Contents, Decoder, Description, Hand, Look, Point, State, World } from "./types.js"
  * @import { View } from "./views/view.js"
  */
 
@@ -14,8 +14,8 @@ import { button, byId, element, text, unbroken } from "./elements.js";
 import { Cloud, Plane } from "./geometry.js";
 import { Panel } from "./panel.js";
 import { pictureOfPage } from "./picture.js";
-import { quantitiesOf, within } from "./quantities.js";
 import { shuffled } from "./random.js";
+import { Study } from "./study.js";
 import { away } from "./text.js";
 import { Theme } from "./theme.js";
 import { VIEWS } from "./views/index.js";
@@ -48,12 +48,6 @@ export class App {
   /** @type {Map<string, Plane>} */
   _planes = new Map();
 
-  /** @type {Limit[] | null} */
-  _insideOf = null;
-
-  /** @type {Uint8Array | null} */
-  _inside = null;
-
   // What was wanted last, and what of it is on the page.
   _wanted = 0;
   _shown = -1;
@@ -66,7 +60,7 @@ export class App {
     this.contents = contents;
     this.decoder = decoder;
     Theme.palettes = contents.palettes;
-    this.views = VIEWS.filter((view) => !contents.collapsed || !view.isOfLatents);
+    this.views = VIEWS.filter((view) => (!contents.collapsed || !view.isOfLatents) && view.isFor(contents));
     this.first = contents.collapsed ? RebuiltView : this.views[0];
     /** @type {Hand} */
     this.hand = {
@@ -263,18 +257,9 @@ export class App {
 
   /** @returns {Look} how the map shows the data */
   look() {
-    const { colour, marks, fog, only } = this.state;
-    return { plane: this.plane(), colour: colouring(this.world, colour), marks, fog, only, inside: this.inside() };
-  }
-
-  /** Which examples are within all limits; null where there are none. */
-  inside() {
-    const { limits } = this.state;
-    if (limits !== this._insideOf) {
-      this._insideOf = limits;
-      this._inside = within(this.world.quantities, limits, this.world.cloud.count);
-    }
-    return this._inside;
+    const { colour, marks, fog, only, designs } = this.state;
+    const study = designs ? this.world.study : null;
+    return { plane: this.plane(), colour: colouring(this.world, colour), marks, fog, only, study };
   }
 
   /** The plane of the map. */
@@ -387,6 +372,16 @@ export class App {
   toNearest() {
     const { cloud } = this.world;
     this.set({ z: cloud.point(this.nearest(this.live).index) });
+  }
+
+  /**
+   * The point of a design is the point from now on, under the condition that its study gave.
+   *
+   * @param {Point} z
+   */
+  goTo(z) {
+    const context = this.contents.study?.context ?? [];
+    this.set(context.length ? { z, context: Float32Array.from(context) } : { z });
   }
 
   /** @param {Point} z */
@@ -539,19 +534,18 @@ export class App {
  * @param {Contents} contents
  * @returns {Promise<World>}
  */
-async function worldOf({ event, rows, latents }) {
+async function worldOf({ event, rows, latents, study }) {
   const designs = new Designs(event);
   const { columns, count, total } = rows;
   const shown = `${count.toLocaleString("en")} of ${total.toLocaleString("en")} rows`;
-  const examples = await designs.examples(rows);
   return {
     designs,
-    quantities: quantitiesOf(designs, columns, examples.values),
     cloud: new Cloud(floatsOf(rows.means), latents.dim),
     columns,
-    examples,
+    examples: await designs.examples(rows),
     label: columns.find((column) => column.kind === "category" && column.name !== "split"),
     order: shuffled(count),
     rowsNote: count < total ? `${shown} are shown, drawn at random with a fixed seed.` : "",
+    study: study ? await Study.of(study, designs, latents.dim) : null,
   };
 }

@@ -53,8 +53,8 @@ dim);square>0&&(least=Math.min(least,square))}
 found.push(Math.sqrt(least))}return found.
 filter(Number.isFinite).sort((a,b)=>a-b)}get limit(){
 return this.usual[Math.floor(.99*(this.usual.
-length-1))]??0}strangeness(distance2){return distance2?
-distance2/this.limit:0}spread(most){let count=Math.
+length-1))]??0}strangeness(distance){return distance?
+distance/this.limit:0}spread(most){let count=Math.
 min(most,this.count),step=(this.count-1)/
 Math.max(1,count-1);return Int32Array.from(
 {length:count},(_,i)=>Math.round(i*step))}};
@@ -75,25 +75,24 @@ size*size);for(let at=0;at<points.length;at+=
 1]-y0)/(y1-y0)*size);column>=0&&column<size&&
 row>=0&&row<size&&(counts[row*size+column]+=
 1)}return counts}function blurred(values,size,width){
-let reach2=Math.ceil(3*width),kernel=Float32Array.
-from({length:2*reach2+1},(_,i)=>Math.exp(
--(((i-reach2)/width)**2)/2)),total=kernel.
-reduce((a,b)=>a+b,0),along2=(from,step,next)=>{
+let reach=Math.ceil(3*width),kernel=Float32Array.
+from({length:2*reach+1},(_,i)=>Math.exp(
+-(((i-reach)/width)**2)/2)),total=kernel.
+reduce((a,b)=>a+b,0),along=(from,step,next)=>{
 let to=new Float32Array(from.length);for(let line=0;line<
 size;line++)for(let i=0;i<size;i++){let sum=0,
-low=Math.max(0,i-reach2),high=Math.min(size-
-1,i+reach2);for(let j=low;j<=high;j++)sum+=
-kernel[j-i+reach2]*from[line*next+j*step];
+low=Math.max(0,i-reach),high=Math.min(size-
+1,i+reach);for(let j=low;j<=high;j++)sum+=
+kernel[j-i+reach]*from[line*next+j*step];
 to[line*next+i*step]=sum/total}return to};
-return along2(along2(values,1,size),size,
-1)}var between=(a,b,share)=>Float32Array.
-from(a,(value,k)=>value+(b[k]-value)*share),
-distanceOf=(a,b)=>Math.sqrt(squareOf(a,b));
-function squareOf(a,b){let sum=0;for(let k=0;k<
-a.length;k++)sum+=(a[k]-b[k])**2;return sum}
-function straightWay(a,b,steps){return Array.
-from({length:steps},(_,i)=>between(a,b,i/
-(steps-1)))}function wayAlongData(cloud,a,b,steps,most=1500){
+return along(along(values,1,size),size,1)}
+var between=(a,b,share)=>Float32Array.from(
+a,(value,k)=>value+(b[k]-value)*share),distanceOf=(a,b)=>Math.
+sqrt(squareOf(a,b));function squareOf(a,b){
+let sum=0;for(let k=0;k<a.length;k++)sum+=
+(a[k]-b[k])**2;return sum}function straightWay(a,b,steps){
+return Array.from({length:steps},(_,i)=>between(
+a,b,i/(steps-1)))}function wayAlongData(cloud,a,b,steps,most=1500){
 let means=Array.from(cloud.spread(most),
 i=>cloud.point(i)),way=evenly(shortestPath(
 [a,...means,b]),60);for(let round=0;round<
@@ -124,7 +123,58 @@ points.length-1&&lengths[piece]<at;)piece++;
 let length=lengths[piece]-lengths[piece-
 1],share=length?(at-lengths[piece-1])/length:
 0;return between(points[piece-1],points[piece],
-share)})}function bytesOf(text2){let characters=atob(
+share)})}var MOST_PINS=9,MOST_COMPARED=4,THEMES=[
+"auto","light","dark"],whole=(least,most)=>text2=>{
+let value=Number(text2);return Number.isInteger(
+value)&&value>=least&&value<=most?value:
+void 0},oneOf=words=>text2=>words.includes(
+text2)?text2:void 0,list=numbers=>Array.
+from(numbers,value=>String(Number(value.
+toFixed(4)))).join(","),point=length=>text2=>{
+let values=Float32Array.from(text2.split(
+","),Number);return values.length===length&&
+values.every(Number.isFinite)?values:void 0};
+function shared({contents,world,views,first}){
+let{latents,plane}=contents,{columns,cloud}=world,
+colour=columns.find(column=>column.name!==
+"split")??columns[0],readPoint=point(latents.
+dim),readPins=text2=>text2.split("~").map(
+readPoint).filter(Boolean).slice(-MOST_PINS),
+width=contents.context.length;return{view:{
+start:first.key,read:oneOf(views.map(({key})=>key))},
+z:{start:cloud.middle(),read:readPoint,write:list},
+pins:{start:[],read:readPins,write:pins=>pins.
+map(list).join("~")},theme:{start:"auto",
+read:oneOf(THEMES)},plane:{start:Plane.first(
+latents,plane),read:text2=>Plane.isKnown(
+text2,latents,plane)?text2:void 0},colour:{
+start:colour.name,read:oneOf(["",...columns.
+map(({name})=>name)])},marks:{start:"dot\
+s",read:oneOf(["dots","pictures"])},fog:{
+start:!0,read:text2=>text2!=="0",write:isOn=>isOn?
+"1":"0"},only:{start:-1,read:whole(-1,99)},
+designs:{start:!0,read:text2=>text2!=="0",
+write:isOn=>isOn?"1":"0"},tray:{start:[],
+read:text2=>text2.split("~").slice(0,MOST_COMPARED),
+write:keys=>keys.join("~")},context:{name:"\
+told",start:Float32Array.from(contents.context),
+read:text2=>width?point(width)(text2):void 0,
+write:list}}}var Address=class{constructor(app){
+this.parts=shared(app);for(let view of app.
+views)Object.assign(this.parts,view.kept(
+app.contents))}start(){let values=Object.
+entries(this.parts).map(([key,{start:start2}])=>[
+key,start2]);return Object.fromEntries(values)}write(state){
+let found=[];for(let[key,{name=key,write=String}]of Object.
+entries(this.parts)){let text2=write(state[key]);
+text2!==""&&found.push(`${name}=${encodeURIComponent(
+text2).replaceAll("%2C",",")}`)}return`#${found.
+join("&")}`}read(fragment){let texts=new URLSearchParams(
+fragment.slice(1)),found={};for(let[key,
+{name=key,read}]of Object.entries(this.parts)){
+let text2=texts.get(name),value=text2===
+null?void 0:read(text2);value!==void 0&&
+(found[key]=value)}return found}};function bytesOf(text2){let characters=atob(
 text2),bytes=new Uint8Array(characters.length);
 for(let i=0;i<bytes.length;i++)bytes[i]=
 characters.charCodeAt(i);return bytes}var floatsOf=text2=>new Float32Array(
@@ -163,11 +213,15 @@ let size=Math.abs(value);if(unit>0&&size<
 floor(Math.log10(unit))));return value.toFixed(
 places)}return size!==0&&(size>=1e5||size<
 .001)?value.toExponential(2):String(Number(
-value.toPrecision(4)))}function away(distance2){
-return distance2<.005?"right here":`${distance2<
-10?distance2.toFixed(2):shown(distance2)}\
- away`}function float32Text(value){if(!Number.
-isFinite(value))return"";for(let digits=1;digits<
+value.toPrecision(4)))}function stepOf(values){
+let sizes=Array.from(values,Math.abs).filter(
+size=>Number.isFinite(size)&&size>0);return sizes.
+length?(sizes.sort((a,b)=>a-b),10**(Math.
+floor(Math.log10(sizes[sizes.length>>1]))-
+3)):0}function away(distance){return distance<
+.005?"right here":`${distance<10?distance.
+toFixed(2):shown(distance)} away`}function float32Text(value){
+if(!Number.isFinite(value))return"";for(let digits=1;digits<
 9;digits++){let text2=value.toPrecision(
 digits);if(Math.fround(Number(text2))===
 Math.fround(value))return String(Number(
@@ -239,96 +293,7 @@ shade:missing,group:OTHERS})}counts.has(
 get(-1),shade:missing,group:NONE});let group=i=>places.
 get(numbers[i])??(numbers[i]<0?NONE:OTHERS);
 return{...column,groups,group,of:i=>palette[group(
-i)]??missing,low:0,high:0,range:[0,0],missing:0}}function quantitiesOf(designs,columns,values){
-let known=columns.filter(({kind})=>kind===
-"number").map(ofColumn);if(!designs.lines)
-return known;let taken=new Set(columns.map(
-({name})=>name)),own=designs.columns.map(
-({name,full,unit},k)=>{let numbers=null,
-every=()=>Float32Array.from({length:values.
-length/designs.size},(_,i)=>values[i*designs.
-size+k]);return{name:taken.has(name)?full:
-name,unit,column:k,get numbers(){return numbers??=
-every(),numbers}}});return[...known,...own]}
-function ofColumn(column){return{name:column.
-name,unit:column.unit??"",column:column.
-column??-1,get numbers(){return numbersOf(
-column)}}}function extentOf(numbers){let low=1/0,
-high=-1/0;for(let value of numbers)value<
-low&&(low=value),value>high&&(high=value);
-return[low,high]}var isOpen=({low,high})=>low===
-null&&high===null;function within(quantities,limits,count){
-let closed=limits.filter(limit=>!isOpen(
-limit));if(!closed.length)return null;let inside=new Uint8Array(
-count).fill(1);for(let{name,low,high}of closed){
-let{numbers}=quantities.find(quantity=>quantity.
-name===name);for(let i=0;i<count;i++)numbers[i]>=
-(low??-1/0)&&numbers[i]<=(high??1/0)||(inside[i]=
-0)}return inside}function writeLimits(limits){
-let digits=value=>value===null?"":Number(
-value.toPrecision(6));return limits.map(
-({name,low,high})=>[encodeURIComponent(name),
-digits(low),digits(high)].join(":")).join(
-"|")}function readLimits(text2,quantities){
-let end=words=>words&&Number.isFinite(Number(
-words))?Number(words):null,limits=text2.
-split("|").map(words=>{let[name,low="",high=""]=words.
-split(":");return{name:decoded(name),low:end(
-low),high:end(high)}}),isKnown=(limit,i)=>quantities.
-some(({name})=>name===limit.name)&&limits.
-findIndex(({name})=>name===limit.name)===
-i;return limits.filter(isKnown)}function decoded(text2){
-try{return decodeURIComponent(text2)}catch{
-return""}}var MOST_PINS=9,THEMES=["auto","light","\
-dark"],whole=(least,most)=>text2=>{let value=Number(
-text2);return Number.isInteger(value)&&value>=
-least&&value<=most?value:void 0},oneOf=words=>text2=>words.
-includes(text2)?text2:void 0,list=numbers=>Array.
-from(numbers,value=>String(Number(value.
-toFixed(4)))).join(","),point=length=>text2=>{
-let values=Float32Array.from(text2.split(
-","),Number);return values.length===length&&
-values.every(Number.isFinite)?values:void 0};
-function shared({contents,world,views,first}){
-let{latents,plane}=contents,{columns,cloud,
-quantities}=world,colour=columns.find(column=>column.
-name!=="split")??columns[0],readPoint=point(
-latents.dim),readPins=text2=>text2.split(
-"~").map(readPoint).filter(Boolean).slice(
--MOST_PINS),width=contents.context.length;
-return{view:{start:first.key,read:oneOf(
-views.map(({key})=>key))},z:{start:cloud.
-middle(),read:readPoint,write:list},pins:{
-start:[],read:readPins,write:pins=>pins.
-map(list).join("~")},theme:{start:"auto",
-read:oneOf(THEMES)},plane:{start:Plane.first(
-latents,plane),read:text2=>Plane.isKnown(
-text2,latents,plane)?text2:void 0},colour:{
-start:colour.name,read:oneOf(["",...columns.
-map(({name})=>name)])},marks:{start:"dot\
-s",read:oneOf(["dots","pictures"])},fog:{
-start:!0,read:text2=>text2!=="0",write:isOn=>isOn?
-"1":"0"},only:{start:-1,read:whole(-1,99)},
-limits:{start:[],read:text2=>readLimits(
-text2,quantities),write:writeLimits},context:{
-name:"told",start:Float32Array.from(contents.
-context),read:text2=>width?point(width)(
-text2):void 0,write:list}}}var Address=class{constructor(app){
-this.parts=shared(app);for(let view of app.
-views)Object.assign(this.parts,view.kept(
-app.contents))}start(){let values=Object.
-entries(this.parts).map(([key,{start:start2}])=>[
-key,start2]);return Object.fromEntries(values)}write(state){
-let found=[];for(let[key,{name=key,write=String}]of Object.
-entries(this.parts)){let text2=write(state[key]);
-text2!==""&&found.push(`${name}=${encodeURIComponent(
-text2).replaceAll("%2C",",")}`)}return`#${found.
-join("&")}`}read(fragment){let texts=new URLSearchParams(
-fragment.slice(1)),found={};for(let[key,
-{name=key,read}]of Object.entries(this.parts)){
-let text2=texts.get(name),value=text2===
-null?void 0:read(text2);value!==void 0&&
-(found[key]=value)}return found}};function prepare(canvas,w,h){let ratio=Math.
+i)]??missing,low:0,high:0,range:[0,0],missing:0}}function prepare(canvas,w,h){let ratio=Math.
 min(3,window.devicePixelRatio||1),width=Math.
 max(1,Math.round(w*ratio)),height=Math.max(
 1,Math.round(h*ratio));(canvas.width!==width||
@@ -385,11 +350,11 @@ _fill(context,colour),context.strokeStyle=
 colour,context.lineWidth=width,context.lineJoin=
 "round",context.stroke(),context.restore()}_fill(context,colour){
 context.fillStyle=colour,context.globalAlpha=
-.12,context.fill(),context.globalAlpha=1}heightOf(w,most){
+.12,context.fill(),context.globalAlpha=1}heightOf(w){
 let{left,right,top,bottom}=MARGINS,inside=(w-
 left-right)/(this.isEqual?this.width/this.
 height:1.8);return Math.round(Math.max(80,
-Math.min(most,inside))+top+bottom)}plot(context,values,other,{
+Math.min(260,inside))+top+bottom)}plot(context,values,other,{
 w,h}){let{accent,second}=Theme.colours,{
 left,right,top,bottom}=MARGINS,box={x:left,
 y:top,w:w-left-right,h:h-top-bottom};context.
@@ -420,7 +385,7 @@ x+box.w/2,bottom+19),unitOfY&&(context.textAlign=
 "left",context.fillText(unitOfY,2,bottom+
 19))}};function segment(context,from,to){
 context.beginPath(),context.moveTo(...from),
-context.lineTo(...to),context.stroke()}var within2=(value,low,high)=>Math.max(low,
+context.lineTo(...to),context.stroke()}var within=(value,low,high)=>Math.max(low,
 Math.min(high,value)),inset=({x,y,w,h},margin)=>({
 x:x+margin,y:y+margin,w:w-2*margin,h:h-2*
 margin}),Designs=class{constructor(event){
@@ -488,17 +453,16 @@ Theme.colours.accent,context.fillRect(x,
 y+k*step,Math.max(1,w*share),height))}}share(column,value){
 if(!Number.isFinite(value))return null;let{
 low,high}=this.columns[column];return high>
-low?within2((value-low)/(high-low),0,1):
-.5}tidy(column,value){let{kind,categories,
-whole:whole2,low,high}=this.columns[column];
-if(!Number.isFinite(value))return Number.
-NaN;if(categories.length)return within2(
+low?within((value-low)/(high-low),0,1):.5}tidy(column,value){
+let{kind,categories,whole:whole2,low,high}=this.
+columns[column];if(!Number.isFinite(value))
+return Number.NaN;if(categories.length)return within(
 Math.round(value),0,categories.length-1);
 if(kind==="count")return Math.max(0,Math.
 round(value));if(this.areAllReal)return value;
 let rounded2=whole2?Math.round(value):value;
 return kind==="real"||kind==="positive"?
-rounded2:within2(rounded2,low,high)}text(column,value){
+rounded2:within(rounded2,low,high)}text(column,value){
 let{categories,low,high,whole:whole2,kind}=this.
 columns[column],tidy=this.tidy(column,value);
 return Number.isFinite(tidy)?categories.
@@ -571,18 +535,18 @@ part.length,categories.length?part.indexOf(
 step[k]?Math.floor((value-this.low[k])/this.
 step[k]+.5):value}near(values,places=values.
 map((_,k)=>k)){let own=values.map((value,k)=>this.
-cell(k,value)),reach2=this.step.map(step=>step?
+cell(k,value)),reach=this.step.map(step=>step?
 1:0),isNear=cell=>places.every(k=>Math.abs(
-cell[k]-own[k])<=reach2[k]);return this.
-cells.reduce((sum,cell,i)=>isNear(cell)?
-sum+this.counts[i]:sum,0)}isOutside(k,value){
-let error=1e-5*(this.high[k]-this.low[k]);
-return this.step[k]>0&&(value<this.low[k]-
-error||value>this.high[k]+error)}remark(context){
-let values=this.values(context),count=this.
-near(values),outside=[...values.keys()].
-filter(k=>this.isOutside(k,values[k]));if(!outside.
-length&&count>=this.few)return"";let ranges=outside.
+cell[k]-own[k])<=reach[k]);return this.cells.
+reduce((sum,cell,i)=>isNear(cell)?sum+this.
+counts[i]:sum,0)}isOutside(k,value){let error=1e-5*
+(this.high[k]-this.low[k]);return this.step[k]>
+0&&(value<this.low[k]-error||value>this.
+high[k]+error)}remark(context){let values=this.
+values(context),count=this.near(values),
+outside=[...values.keys()].filter(k=>this.
+isOutside(k,values[k]));if(!outside.length&&
+count>=this.few)return"";let ranges=outside.
 map(k=>this._range(k)).join(""),near=`${`${counted(
 count)} of ${counted(this.rows)} trainin\
 g rows`} ${count===1?"is":"are"} near th\
@@ -594,219 +558,11 @@ ich go from ${shown(this.low[k])} to ${shown(
 this.high[k])}. `}_alone(values){return values.
 length<2?"":`; alone, ${this.conditions.
 map(({name},k)=>`${counted(this.near(values,
-[k]))} near ${name}`).join(", ")}`}};var SHARES=[1,.5,.25,.1,.03],LEAST_GAIN=1e-4,
-DIFFERENCE=.003,NEAR=.001;async function reach(measure,start2,target,box,tolerance,others=[]){
-let ends=box.map(([low,high],k)=>[Math.min(
-low,start2[k]),Math.max(high,start2[k])]),
-places=[];for(let from of[start2,...others])
-places.push(await search(measure,from,{start:start2,
-target,ends,tolerance}));let gapOf=({value})=>Math.
-abs(value-target),there=places.filter(place=>gapOf(
-place)<=tolerance),best=there.length?leastOf(
-there,({z})=>distance(z,start2)):leastOf(
-places,gapOf);return{z:Float32Array.from(
-best.z),value:best.value,isReached:there.
-length>0}}async function search(measure,from,{
-start:start2,target,ends,tolerance}){let width=Math.
-max(...ends.map(([low,high])=>high-low)),
-gapOf=({value})=>Math.abs(value-target),
-at={z:Float64Array.from(from),value:(await measure(
-from))[0]},weight=0;for(let step=0;step<
-30;step++){let gradient=await gradientAt(
-measure,at.z,DIFFERENCE*width),change=target-
-at.value,next=nearestOnPlane(start2,at.z,
-gradient,change,ends),straight=nearestOnPlane(
-at.z,at.z,gradient,change,ends);if(gapOf(
-at)<=tolerance&&distance(next.z,at.z)<NEAR*
-width)break;weight=Math.max(weight,2*Math.
-abs(next.factor));let costOf=place=>distance(
-place.z,start2)**2/2+weight*gapOf(place),
-places=await along(measure,at.z,[next.z,
-straight.z]),best=leastOf(places,costOf),
-nearest=leastOf(places,gapOf);if(costOf(
-best)<costOf(at)*(1-LEAST_GAIN))at=best;else if(gapOf(
-at)>tolerance&&gapOf(nearest)<gapOf(at)*
-(1-LEAST_GAIN))at=nearest;else break}return at}
-async function along(measure,z,ends){let points=ends.
-flatMap(end=>SHARES.map(share=>z.map((from,k)=>from+
-share*(end[k]-from)))),values=await measure(
-Float32Array.from(points.flatMap(point2=>[
-...point2])));return points.map((point2,i)=>({
-z:point2,value:values[i]}))}var leastOf=(places,costOf)=>places.
-reduce((best,place)=>costOf(place)<costOf(
-best)?place:best);async function gradientAt(measure,z,h){
-let dim=z.length,codes=new Float32Array(
-2*dim*dim);for(let i=0;i<2*dim;i++)codes.
-set(z,i*dim),codes[i*dim+(i>>1)]+=i%2?-h:
-h;let values=await measure(codes);return Float64Array.
-from(z,(_,k)=>(values[2*k]-values[2*k+1])/
-(2*h))}function nearestOnPlane(start2,z,gradient,change,ends){
-let at=t=>z.map((_,k)=>Math.max(ends[k][0],
-Math.min(ends[k][1],start2[k]+t*gradient[k]))),
-rest=p=>p.reduce((sum,value,k)=>sum+gradient[k]*
-(value-z[k]),-change),square=gradient.reduce(
-(sum,value)=>sum+value*value,0);if(!square)
-return{z,factor:0};let first=rest(at(0)),
-far=-first/square;for(let i=0;i<60&&rest(
-at(far))*first>0;i++)far*=2;let near=0;for(let i=0;i<
-60;i++){let middle=(near+far)/2;rest(at(
-middle))*first>0?near=middle:far=middle}
-return{z:at(far),factor:far}}var distance=(a,b)=>Math.
-hypot(...Array.from(a,(value,k)=>value-b[k]));var STEPS=200,BINS=48,HISTOGRAM=26,ALIKE=.05,
-OTHERS2=2,HINT="Choose a column or a res\
-ponse to limit the examples on the map; \
-a column can also be set.",Limits=class{rows=[];_shown=null;_wanted=null;_start=null;constructor(app,host){
-this.app=app,this.list=element("div",{className:"\
-limits"}),this.more=element("div"),this.
-count=note(""),this.count.setAttribute("\
-role","status"),host.append(this.list,this.
-more,this.count)}refresh(){let{limits}=this.
-app.state,names=limits.map(({name})=>name).
-join("|");names!==this._shown&&this._build(
-names);for(let row of this.rows)this._showLimit(
-row);let inside=this.app.inside(),rows=this.
-app.world.cloud.count,words=`${(inside?.
-reduce((sum,one)=>sum+one,0)??rows).toLocaleString(
-"en")} of ${rows.toLocaleString("en")} e\
-xamples are within all limits.`;this.count.
-textContent=limits.length?words:HINT}again(){
-this._shown=null}show(values){for(let{quantity,
-decoded:decoded2,value}of this.rows){if(!decoded2)
-continue;let now=values[quantity.column];
-decoded2!==document.activeElement&&(decoded2.
-value=String(now)),value.textContent=this.
-_words(quantity,now),decoded2.setAttribute(
-"aria-valuetext",value.textContent)}}_build(names){
-let{world,state}=this.app;this._shown=names;
-let find=({name})=>world.quantities.find(
-quantity=>quantity.name===name);this.rows=
-state.limits.map(limit=>this._row(find(limit))),
-this.list.replaceChildren(...this.rows.map(
-row=>row.element));let chosen=new Set(state.
-limits.map(({name})=>name)),options=world.
-quantities.filter(({name})=>!chosen.has(
-name)).map(({name,unit})=>[name,unit?`${name}\
- [${unit}]`:name]),add=name=>{name&&this.
-_set([...this.app.state.limits,{name,low:null,
-high:null}]),this.rows.at(-1)?.from.focus()};
-this.more.replaceChildren(choice("Add",[
-["","…"],...options],"",add)),this.app.
-values&&this.show(this.app.values)}_set(limits){
-this.app.set({limits}),this.refresh()}_row(quantity){
-let{name,unit}=quantity,extent=extentOf(
-quantity.numbers),title=element("div",{className:"\
-limit-name"},text("b",name),unit?text("s\
-mall",` ${unit}`):null),away2=button("×",
-()=>this._remove(name),{className:"away",
-"aria-label":`Leave ${name} out`});title.
-append(away2);let histogram=element("can\
-vas",{"aria-hidden":"true"}),ends={type:"\
-range",min:extent[0],max:extent[1],step:(extent[1]-
-extent[0])/STEPS||1},from=element("input",
-{...ends,value:extent[0],"aria-label":`${name}\
-, from`}),to=element("input",{...ends,value:extent[1],
-"aria-label":`${name}, to`}),words=element(
-"div",{className:"limit-words"}),said=element(
-"div",{className:"limit-said",role:"stat\
-us"}),value=element("output"),decoded2=quantity.
-column<0?null:this._slider(quantity,extent),
-frame=element("div",{className:"range"},
-histogram,from,to),made=element("div",{className:"\
-limit",role:"group","aria-label":name},title);
-decoded2&&made.append(element("label",{className:"\
-decoded"},text("span","decoded"),decoded2,
-value),said),made.append(frame,words);let row={
-quantity,extent,element:made,histogram,from,
-to,words,decoded:decoded2,value,said};return from.
-addEventListener("input",()=>this._limit(
-row,from)),to.addEventListener("input",()=>this.
-_limit(row,to)),decoded2?.addEventListener(
-"input",()=>this._ask(row,Number(decoded2.
-value))),decoded2?.addEventListener("cha\
-nge",()=>{this._start=null}),row}_slider({
-name},[low,high]){let margin=.1*(high-low),
-[min,max]=[low-margin,high+margin],step=(max-
-min)/STEPS||1;return element("input",{type:"\
-range",min,max,step,"aria-label":`${name}\
- of the decoded design`})}_remove(name){
-this._set(this.app.state.limits.filter(limit=>limit.
-name!==name))}_limit({quantity,extent,from,
-to},moved){Number(from.value)>Number(to.
-value)&&(moved===from?to.value=from.value:
-from.value=to.value);let step=(extent[1]-
-extent[0])/STEPS,low=Number(from.value)<=
-extent[0]+step/2?null:Number(from.value),
-high=Number(to.value)>=extent[1]-step/2?
-null:Number(to.value),limits=this.app.state.
-limits.map(limit=>limit.name===quantity.
-name?{name:limit.name,low,high}:limit);this.
-_set(limits)}_showLimit(row){let{quantity,
-extent,from,to,words}=row,{low,high}=this.
-app.state.limits.find(({name})=>name===quantity.
-name);from!==document.activeElement&&(from.
-value=String(low??extent[0])),to!==document.
-activeElement&&(to.value=String(high??extent[1])),
-from.setAttribute("aria-valuetext",this.
-_words(quantity,low??extent[0])),to.setAttribute(
-"aria-valuetext",this._words(quantity,high??
-extent[1]));let ends=[low??extent[0],high??
-extent[1]].map(value=>shown(value)),isOpen2=low===
-null&&high===null;words.textContent=`${isOpen2?
-"all examples: ":""}${ends[0]} to ${ends[1]}\
- ${quantity.unit}`.trim(),this._drawHistogram(
-row,low??-1/0,high??1/0)}_words({unit},value){
-return unit?`${shown(value)} ${unit}`:shown(
-value)}_drawHistogram({quantity,extent,histogram},low,high){
-let w=histogram.parentElement.clientWidth||
-280,context=prepare(histogram,w,HISTOGRAM),
-length=extent[1]-extent[0]||1,counts=new Float32Array(
-BINS);for(let value of quantity.numbers)
-Number.isFinite(value)&&counts[Math.min(
-BINS-1,Math.floor((value-extent[0])/length*
-BINS))]++;let most=Math.max(...counts,1);
-context.clearRect(0,0,w,HISTOGRAM);let margin=8,
-width=(w-2*margin)/BINS;counts.forEach((count,bin)=>{
-let middle=extent[0]+(bin+.5)/BINS*length,
-isIn=middle>=low&&middle<=high,height=Math.
-sqrt(count/most)*(HISTOGRAM-2);context.fillStyle=
-isIn?Theme.colours.accent:Theme.colours.
-line,context.fillRect(margin+bin*width,HISTOGRAM-
-height,Math.max(1,width-1),height)})}async _ask(row,target){
-if(this._start??=this.app.state.z,this._wanted=
-{row,target,start:this._start},!this._busy){
-this._busy=!0;try{for(;this._wanted;){let wanted=this.
-_wanted;this._wanted=null,await this._reach(
-wanted)}}catch(error){this.app.toast(`Th\
-e decoder failed: ${error.message}`)}this.
-_busy=!1}}async _reach({row,target,start:start2}){
-let{app}=this,{size}=app.world.designs,{
-column}=row.quantity,measure=async codes=>{
-let values=await app.decode(codes);return Float32Array.
-from({length:values.length/size},(_,i)=>values[i*
-size+column])},tolerance=(row.extent[1]-
-row.extent[0])/1e3||1e-6,{ranges}=app.contents.
-latents,others=this._likely(row,target,start2),
-{z,value,isReached}=await reach(measure,
-start2,target,ranges,tolerance,others);if(this.
-_wanted)return;let words=`Reached ${this.
-_words(row.quantity,value)} of ${this._words(
-row.quantity,target)}`;row.said.textContent=
-isReached?"":`${words}: no point near he\
-re is nearer to it.`,app.set({z})}_likely({
-quantity,extent},target,start2){let{cloud}=this.
-app.world,reach2=ALIKE*(extent[1]-extent[0]),
-alike=[...quantity.numbers.keys()].filter(
-i=>Math.abs(quantity.numbers[i]-target)<=
-reach2),squares=new Map(alike.map(i=>[i,
-cloud.squared(i,start2)]));return alike.
-sort((a,b)=>squares.get(a)-squares.get(b)),
-alike.slice(0,OTHERS2).map(i=>cloud.point(
-i))}};var NEARNESS=["among the data","at the e\
+[k]))} near ${name}`).join(", ")}`}};var NEARNESS=["among the data","at the e\
 dge of the data","far from all data: ext\
 rapolated"],NO_PINS="Click the map, or p\
 ress P, to keep a point. Two pins make a\
- morph.",isNarrow=()=>matchMedia("(max-w\
-idth: 760px)").matches,Panel=class{_pinsOf=null;_toldOf=null;constructor(app,host){
+ morph.",Panel=class{_pinsOf=null;_toldOf=null;constructor(app,host){
 this.app=app;let{occupancy,conditions,collapsed}=app.
 contents,{kind}=app.world.designs;this.alone=
 collapsed,this.occupancy=occupancy?new Occupancy(
@@ -858,12 +614,12 @@ span",{className:"track"},bar,mark),head=element(
 "th",{scope:"row",title:full},text("span",
 name),small,track);return{bar,mark,value,
 near,row:element("tr",{},head,value,...this.
-_beside(near))}});let decoded2=text("th",
+_beside(near))}});let decoded=text("th",
 "Decoded",{scope:"col",className:"first \
 number"}),nearest=text("th","Nearest",{scope:"\
 col",className:"second number"}),heads=element(
 "tr",{},text("th","Column",{scope:"col"}),
-decoded2,...this._beside(nearest)),body=element(
+decoded,...this._beside(nearest)),body=element(
 "tbody",{},...this.lines.map(({row})=>row)),
 table=element("table",{className:"design"},
 element("thead",{},heads),body),keys=element(
@@ -877,15 +633,14 @@ kind==="image"?this._showImage(z,values,
 near.index):designs.lines?this._showLine(
 values,near.index):this._showRow(values,
 near.index);for(let{k,value}of this.codes)
-value.textContent=shown(z[k],.001);this.
-limits?.show(values)}_showNearness({index,
-distance:distance2}){let name=this.app.nameOf(
+value.textContent=shown(z[k],.001)}_showNearness({
+index,distance}){let name=this.app.nameOf(
 index);this.caption.textContent=name?`${name}\
-, ${away(distance2)}`:away(distance2),this.
+, ${away(distance)}`:away(distance),this.
 known.textContent=this.app.responsesOf(index),
 this.known.hidden=!this.known.textContent;
 let strangeness=this.app.world.cloud.strangeness(
-distance2),level=[1,3].filter(limit=>strangeness>
+distance),level=[1,3].filter(limit=>strangeness>
 limit).length;this.where.dataset.level=String(
 level),this.where.lastChild.textContent=
 NEARNESS[level]}_showImage(z,values,near){
@@ -897,12 +652,12 @@ box.h),near,box),this.short.textContent=
 `at (${this._short(z)})`}_showLine(values,near){
 let{designs,examples}=this.app.world,w=this.
 decoded.parentElement.clientWidth||300,h=designs.
-lines.heightOf(w,isNarrow()?96:260),real=this.
-alone?null:designs.part(examples.values,
-near);designs.lines.plot(prepare(this.decoded,
-w,h),values,real,{w,h})}_showRow(values,near){
-let{designs,examples}=this.app.world,real=designs.
-part(examples.values,near);this.lines.forEach(
+lines.heightOf(w),real=this.alone?null:designs.
+part(examples.values,near);designs.lines.
+plot(prepare(this.decoded,w,h),values,real,
+{w,h})}_showRow(values,near){let{designs,
+examples}=this.app.world,real=designs.part(
+examples.values,near);this.lines.forEach(
 (line,k)=>{let share=designs.share(k,designs.
 tidy(k,values[k])),other=designs.share(k,
 real[k]);line.bar.style.width=`${100*(share??
@@ -911,50 +666,46 @@ real[k]);line.bar.style.width=`${100*(share??
 null,line.value.textContent=designs.text(
 k,values[k]),line.near.textContent=designs.
 text(k,real[k])})}_box(){let{aspect}=this.
-app.world.designs,there=Math.floor(this.
-decoded.parentElement.clientWidth||140),
-w=isNarrow()?Math.round(76*Math.min(1,aspect)):
-there;return{x:0,y:0,w,h:Math.round(w/aspect)}}_short(z){
-let{order}=this.app.contents.latents,numbers=(z.
-length>2?order.slice(0,2):[...z.keys()]).
-map(k=>shown(z[k],.01)).join(", ");return z.
-length>2?`${numbers}, …`:numbers}_buildMore(){
-let{app}=this,{latents,conditions}=app.contents,
-chosen=latents.order.slice(0,this.alone?
-0:6).sort((a,b)=>a-b);this.codes=chosen.
-map(k=>({k,value:element("dd")})),this.told=
-element("div",{className:"told"}),this.pins=
-element("ul",{className:"pins"});let saving=[
-button("Save .npy",()=>app.saveDesign("n\
-py"),{title:"The decoded design for NumP\
-y"}),button("Save .csv",()=>app.saveDesign(
-"csv"),{title:"The decoded design as tex\
-t"})];if(this.alone)this.more.append(element(
-"div",{className:"actions"},...saving));else{
-let pin=button("Pin",()=>app.pin(app.live),
-{title:"Keep this point (P)"}),near=button(
-"Go to example",()=>app.toNearest(),{title:"\
-Move to the nearest real example (N)"}),
-actions=element("div",{className:"action\
-s"},pin,near,...saving);this.more.append(
-text("h2","Point"),...this._codeList(),actions)}
-if(conditions.length&&this.more.append(text(
-"h2","Condition"),this.told),this.alone||
-this.more.append(text("h2","Pins"),this.
-pins),this.limits=null,this.alone||!app.
-world.quantities.length)return;let limits=element(
-"div");this.more.append(text("h2","Colum\
-ns and responses"),limits),this.limits=new Limits(
-app,limits)}_codeList(){let codes=this.codes.
-map(({k,value})=>element("div",{},text("\
-dt",`z${k+1}`),value)),list2=element("dl",
-{className:"codes"},...codes),rest=this.
+app.world.designs,isNarrow=matchMedia("(\
+max-width: 760px)").matches,there=Math.floor(
+this.decoded.parentElement.clientWidth||
+140),w=isNarrow?Math.round(76*Math.min(1,
+aspect)):there;return{x:0,y:0,w,h:Math.round(
+w/aspect)}}_short(z){let{order}=this.app.
+contents.latents,numbers=(z.length>2?order.
+slice(0,2):[...z.keys()]).map(k=>shown(z[k],
+.01)).join(", ");return z.length>2?`${numbers}\
+, …`:numbers}_buildMore(){let{app}=this,
+{latents,conditions}=app.contents,chosen=latents.
+order.slice(0,this.alone?0:6).sort((a,b)=>a-
+b);this.codes=chosen.map(k=>({k,value:element(
+"dd")})),this.told=element("div",{className:"\
+told"}),this.pins=element("ul",{className:"\
+pins"});let saving=[button("Save .npy",()=>app.
+saveDesign("npy"),{title:"The decoded de\
+sign for NumPy"}),button("Save .csv",()=>app.
+saveDesign("csv"),{title:"The decoded de\
+sign as text"})];if(this.alone)this.more.
+append(element("div",{className:"actions"},
+...saving));else{let pin=button("Pin",()=>app.
+pin(app.live),{title:"Keep this point (P\
+)"}),near=button("Go to example",()=>app.
+toNearest(),{title:"Move to the nearest \
+real example (N)"}),actions=element("div",
+{className:"actions"},pin,near,...saving);
+this.more.append(text("h2","Point"),...this.
+_codeList(),actions)}conditions.length&&
+this.more.append(text("h2","Condition"),
+this.told),this.alone||this.more.append(
+text("h2","Pins"),this.pins)}_codeList(){
+let codes=this.codes.map(({k,value})=>element(
+"div",{},text("dt",`z${k+1}`),value)),list2=element(
+"dl",{className:"codes"},...codes),rest=this.
 app.contents.latents.dim-codes.length;return rest>
 0?[list2,note(`and ${rest} more; see Sli\
 ders`)]:[list2]}refresh(){this._showConditions(),
-this._showUnseen(),this._showPins(),this.
-limits?.refresh()}again(){this._pinsOf=null,
-this._toldOf=null,this.limits?.again()}_showConditions(){
+this._showUnseen(),this._showPins()}again(){
+this._pinsOf=null,this._toldOf=null}_showConditions(){
 let{state,contents}=this.app,key=state.context.
 join(","),isHeld=this.told.contains(document.
 activeElement);if(key===this._toldOf||!contents.
@@ -1078,7 +829,34 @@ seed);return Float32Array.from({length:count},
 let next=uniforms(1),order=Array.from({length:count},
 (_,i)=>i);for(let i=count-1;i>0;i--){let j=Math.
 floor(next()*(i+1));[order[i],order[j]]=
-[order[j],order[i]]}return order}var pinning=(app,pointAt)=>({follow:i=>app.
+[order[j],order[i]]}return order}var STATES=["feasible","infeasible","inv\
+alid"],INVALID=2,Study=class _Study{constructor(contents,sheet,dim){
+let{designs}=contents;this.contents=contents,
+this.sheet=sheet,this.count=designs.count,
+this.ids=designs.ids,this.cloud=new Cloud(
+floatsOf(designs.means),dim),this.distance=
+floatsOf(designs.distance),this.novelty=
+floatsOf(designs.novelty),this.responses=
+designs.columns.slice(0,designs.responses),
+this.searches=contents.searches.map(({name,
+seeds,low,median,high})=>({name,seeds,low:floatsOf(
+low),median:floatsOf(median),high:floatsOf(
+high)}))}static async of(contents,designs,dim){
+return new _Study(contents,await designs.
+examples(contents.designs),dim)}find(id){
+return this.ids.indexOf(id)}spaceOf(i){let{
+spaces,space}=this.contents.designs;return spaces[space[i]]}hasPlace(i){
+return this.cloud.point(i).every(Number.
+isFinite)}placeOf(i){let{isLatent,isRepaired}=this.
+contents.designs;if(!this.hasPlace(i))return"\
+It has no place in the latent space.";if(!isLatent[i])
+return`${`It was looked for in ${this.spaceOf(
+i)}: the point is where the encoder puts\
+ it`}, and decodes to a likeness.`;let proposed="\
+The point is where it was proposed";return isRepaired[i]?
+`${proposed}; what is decoded there was \
+repaired before it was evaluated.`:`${proposed}\
+, and decodes to it.`}};var pinning=(app,pointAt)=>({follow:i=>app.
 follow(pointAt(i)),leave:()=>app.follow(
 app.state.z),choose:i=>app.pin(pointAt(i))}),
 Wall=class{constructor(host,label,on){this.
@@ -1170,9 +948,9 @@ null});mark.style.left=`${100*(share??0)}\
 after?"same":"rebuilt";return cell.append(
 text("span",before,{className:"real"}),text(
 "span",after,{className:sameness}),track),
-cell}};var View=class{static key="";static title="";static isOfLatents=!1;static kept(_contents){
-return{}}_key=null;constructor(app){this.
-app=app}mount(_host){}refresh(){}move(){}again(){}leave(){}};var SIZES=[8,12,15,20].map(size=>[size,`${size}\
+cell}};var View=class{static key="";static title="";static isOfLatents=!1;static isFor(_contents){
+return!0}static kept(_contents){return{}}_key=null;constructor(app){
+this.app=app}mount(_host){}refresh(){}move(){}again(){}leave(){}};var SIZES=[8,12,15,20].map(size=>[size,`${size}\
  × ${size}`]),IN_PLANE="The plane of th\
 e map, decoded about the current point; \
 the other directions stay as they are.",
@@ -1244,7 +1022,35 @@ round(Math.sqrt(codes.length/2)),points=Array.
 from({length:size*size},(_,i)=>{let at=(size-
 1-Math.floor(i/size))*size+i%size;return codes.
 slice(2*at,2*at+2)});return{across:size,
-points}}var PICTURE=96,MOST_FACTS=8,OFF=12,Tooltip=class{constructor(host,examples,aspect){
+points}}var SIZE=4.5;function drawDesigns(context,study,where){
+let{state}=study.contents.designs;for(let drawn=INVALID;drawn>=
+0;drawn--)for(let i=0;i<study.count;i++)
+state[i]===drawn&&study.hasPlace(i)&&drawMark(
+context,drawn,where(study.cloud.point(i)))}
+function drawMark(context,state,[x,y]){let{
+second,card,ink}=Theme.colours;if(context.
+beginPath(),state===INVALID){for(let side of[
+-1,1])context.moveTo(x-SIZE+1,y-side*(SIZE-
+1)),context.lineTo(x+SIZE-1,y+side*(SIZE-
+1));stroked(context,card,3.5),stroked(context,
+ink,1.5);return}context.moveTo(x,y-SIZE);
+for(let[dx,dy]of[[SIZE,0],[0,SIZE],[-SIZE,
+0]])context.lineTo(x+dx,y+dy);if(context.
+closePath(),state>0){stroked(context,card,
+2.5),stroked(context,second,1);return}context.
+fillStyle=second,context.fill(),stroked(
+context,card,1)}function stroked(context,colour,width){
+context.strokeStyle=colour,context.lineWidth=
+width,context.stroke()}function keyOfMarks(study){
+let{name,designs}=study.contents,made=element(
+"p",{className:"marks"},text("span",`Eva\
+luated designs of ${name}:`));return STATES.
+forEach((words,state)=>{let count=designs.
+state.filter(one=>one===state).length,mark=element(
+"canvas",{"aria-hidden":"true"});drawMark(
+prepare(mark,12,12),state,[6,6]),made.append(
+element("span",{},mark,` ${words} (${count.
+toLocaleString("en")})`))}),made}var PICTURE=96,MOST_FACTS=8,OFF=12,Tooltip=class{constructor(host,examples,aspect){
 this.host=host,this.examples=examples,this.
 size=fitted(aspect,PICTURE,PICTURE),this.
 at=-1,this.picture=element("canvas",{"ar\
@@ -1268,7 +1074,7 @@ w,h),i,{x:0,y:0,w,h});let known=facts.slice(
 this.words.replaceChildren(text("b",name),
 element("dl",{},...known))}};var ROOM={left:34,right:10,top:10,bottom:26},
 TURN=2*Math.PI,REACH={mouse:9,touch:20},
-LatentMap=class{_key=null;_pictures=[];_inside=null;constructor(host,world,on){
+LatentMap=class{_key=null;_pictures=[];constructor(host,world,on){
 this.host=host,this.world=world,this.on=
 on,this.still=document.createElement("ca\
 nvas"),this.moving=document.createElement(
@@ -1299,38 +1105,37 @@ this.tip.hide()}),moving.addEventListener(
 "pointerup",event=>{event.button===0&&(event.
 pointerType==="mouse"?on.choose(here(event)):
 on.keep(here(event)))})}_hover(event){let frame=this.
-moving.getBoundingClientRect(),reach2=event.
+moving.getBoundingClientRect(),reach=event.
 pointerType==="mouse"?REACH.mouse:REACH.
 touch;this.tell(this.exampleAt(event.clientX-
-frame.left,event.clientY-frame.top,reach2))}tell(i){
+frame.left,event.clientY-frame.top,reach))}tell(i){
 i<0?this.tip.hide():this.tip.show(i,this.
-on.describe(i),this._placeOf(i))}exampleAt(x,y,reach2){
+on.describe(i),this._placeOf(i))}exampleAt(x,y,reach){
 if(!this.points)return-1;if(this.look.marks===
 "pictures"){let isIn=box=>x>=box.x&&x<=box.
 x+box.w&&y>=box.y&&y<=box.y+box.h;return this.
 _pictures.find(isIn)?.i??-1}let found=-1,
-least=reach2*reach2;for(let i=0;i<this.world.
+least=reach*reach;for(let i=0;i<this.world.
 cloud.count;i++){let[left,top]=this._placeOf(
 i),square=(left-x)**2+(top-y)**2;square>=
 least||!this._isShown(i)||(found=i,least=
 square)}return found}_isShown(i){let{colour,
-only,inside}=this.look;return(!inside||inside[i]===
-1)&&(only<0||colour.group(i)===only)}show(look){
-let{clientWidth:w,clientHeight:h}=this.host;
-if(!w||!h)return;let{plane,colour,marks,
-fog,only,inside}=look,key=[w,h,Theme.dark,
-plane.names,colour?.name,marks,fog,only,
-devicePixelRatio].join("|");this.look=look,
-!(key===this._key&&plane===this._plane&&
-inside===this._inside)&&(this._key=key,this.
-_inside=inside,this._plane=plane,this.w=
-w,this.h=h,this._locate(),this._drawStill())}_locate(){
-let{cloud}=this.world;this.points=new Float32Array(
-2*cloud.count);for(let i=0;i<cloud.count;i++)
-this.points.set(this.look.plane.place(cloud.
-means,i*cloud.dim),2*i);let[x0,x1]=this.
-_extent(0),[y0,y1]=this._extent(1),width=this.
-w-ROOM.left-ROOM.right,height=this.h-ROOM.
+only}=this.look;return only<0||colour.group(
+i)===only}show(look){let{clientWidth:w,clientHeight:h}=this.
+host;if(!w||!h)return;let{plane,colour,marks,
+fog,only,study}=look,seen=[marks,fog,only,
+study!==null],key=[w,h,Theme.dark,plane.
+names,colour?.name,...seen,devicePixelRatio].
+join("|");this.look=look,!(key===this._key&&
+plane===this._plane)&&(this._key=key,this.
+_plane=plane,this.w=w,this.h=h,this._locate(),
+this._drawStill())}_locate(){let{cloud}=this.
+world;this.points=new Float32Array(2*cloud.
+count);for(let i=0;i<cloud.count;i++)this.
+points.set(this.look.plane.place(cloud.means,
+i*cloud.dim),2*i);let[x0,x1]=this._extent(
+0),[y0,y1]=this._extent(1),width=this.w-
+ROOM.left-ROOM.right,height=this.h-ROOM.
 top-ROOM.bottom;this.scale=Math.min(width/
 ((x1-x0)*1.12||1),height/((y1-y0)*1.12||
 1)),this.middle=[(x0+x1)/2,(y0+y1)/2],this.
@@ -1354,18 +1159,20 @@ colours.lit,context.fillRect(0,0,this.w,
 this.h),this.look.fog&&this._drawFog(context),
 this._drawAxes(context),this.look.marks===
 "pictures"?this._drawPictures(context):this.
-_drawDots(context),prepare(this.moving,this.
-w,this.h)}_drawFog(context){let density=densityOf(
-this.points,this.box,96),small=document.
-createElement("canvas");small.width=96,small.
-height=96;let picture=new ImageData(96,96),
-[r,g,b]=hexOf(Theme.colours.fog);for(let row=0;row<
-96;row++)for(let column=0;column<96;column++){
-let t=Math.max(0,Math.min(1,(density[row*
-96+column]-.01)/.16));picture.data.set([
-r,g,b,255*(1-t*t*(3-2*t))],4*((95-row)*96+
-column))}small.getContext("2d").putImageData(
-picture,0,0),context.imageSmoothingEnabled=
+_drawDots(context),this.look.study&&drawDesigns(
+context,this.look.study,z=>this.toScreen(
+...this.look.plane.place(z))),prepare(this.
+moving,this.w,this.h)}_drawFog(context){
+let density=densityOf(this.points,this.box,
+96),small=document.createElement("canvas");
+small.width=96,small.height=96;let picture=new ImageData(
+96,96),[r,g,b]=hexOf(Theme.colours.fog);
+for(let row=0;row<96;row++)for(let column=0;column<
+96;column++){let t=Math.max(0,Math.min(1,
+(density[row*96+column]-.01)/.16));picture.
+data.set([r,g,b,255*(1-t*t*(3-2*t))],4*((95-
+row)*96+column))}small.getContext("2d").
+putImageData(picture,0,0),context.imageSmoothingEnabled=
 !0,context.imageSmoothingQuality="high",
 context.drawImage(small,0,0,this.w,this.
 h)}_drawAxes(context){let{soft,line}=Theme.
@@ -1481,13 +1288,16 @@ pictures]];bar.append(choice("Colour",[[
 "","none"],...columns],state.colour,colour=>app.
 set({colour,only:-1})),segments("Marks",
 marks,state.marks,value=>app.set({marks:value})),
-tick("Fog",state.fog,fog=>app.set({fog})));
-let place=element("div",{className:"map-\
-place"});this.legend=element("div",{className:"\
-legend"}),host.append(bar,place,this.legend),
-this.map=new LatentMap(place,world,app.hand),
-Object.assign(this.map.moving,{tabIndex:0,
-id:"map"}),this.map.moving.setAttribute(
+tick("Fog",state.fog,fog=>app.set({fog}))),
+world.study&&bar.append(tick("Evaluated \
+designs",state.designs,designs=>app.set(
+{designs})));let place=element("div",{className:"\
+map-place"});this.legend=element("div",{
+className:"legend"}),host.append(bar,place,
+this.legend),world.study&&host.append(keyOfMarks(
+world.study)),this.map=new LatentMap(place,
+world,app.hand),Object.assign(this.map.moving,
+{tabIndex:0,id:"map"}),this.map.moving.setAttribute(
 "role","application"),this.map.moving.setAttribute(
 "aria-label",LABEL2),this.map.moving.addEventListener(
 "keydown",event=>{this.isByKey=event.key!==
@@ -1562,10 +1372,10 @@ fillStyle=Theme.colours.soft,context.textAlign=
 low,high,4)){let x=margin+(value-low)/(high-
 low||1)*(length-1);context.fillRect(Math.
 round(x),11,1,4),context.fillText(shown(
-value),x,17)}}var STEPS2=11,FINE=61,ON_MAP="The way on\
- the map of the latent space; a click pi\
-ns another point",WAYS=[["straight","Str\
-aight"],["data","Along the data"]],MorphView=class extends View{static key="\
+value),x,17)}}var STEPS=11,FINE=61,ON_MAP="The way on \
+the map of the latent space; a click pin\
+s another point",WAYS=[["straight","Stra\
+ight"],["data","Along the data"]],MorphView=class extends View{static key="\
 morph";static title="Morph";static isOfLatents=!0;_waysOf=null;_barOf=null;static kept(){
 return{morph:{start:{a:0,b:1,way:"straig\
 ht",share:.5},read:readMorph,write:({a,b,
@@ -1589,7 +1399,7 @@ this.words,place),this.map=new LatentMap(
 place,app.world,app.hand),this.map.moving.
 setAttribute("role","img"),this.map.moving.
 setAttribute("aria-label",ON_MAP);let shareOf=i=>i/
-(STEPS2-1);this.wall=new Wall(this.wallPlace,
+(STEPS-1);this.wall=new Wall(this.wallPlace,
 "Designs along the way; arrow keys go fr\
 om one to the next",{follow:i=>app.follow(
 this._point(shareOf(i))),leave:()=>app.follow(
@@ -1652,12 +1462,12 @@ this.way[low+1],at-low)}_along(share){this.
 app.set({z:this._point(share),morph:{...this.
 app.state.morph,share}})}async _showWall(key){
 let{app}=this,{designs}=app.world,points=Array.
-from({length:STEPS2},(_,i)=>this._point(
-i/(STEPS2-1))),values=await app.many(points,
+from({length:STEPS},(_,i)=>this._point(i/
+(STEPS-1))),values=await app.many(points,
 ()=>this._key===key);if(!values)return;let sheet=designs.
-sheet(values,STEPS2),across=this.wallPlace.
-clientWidth<480?6:STEPS2;this.wall.show(
-{count:STEPS2,across,aspect:designs.aspect,
+sheet(values,STEPS),across=this.wallPlace.
+clientWidth<480?6:STEPS;this.wall.show({
+count:STEPS,across,aspect:designs.aspect,
 gap:3,draw:sheet.draw})}_drawProfile(){let{
 soft,accent,second}=Theme.colours,w=this.
 profilePlace.clientWidth,h=84,context=prepare(
@@ -1964,32 +1774,504 @@ designs.aspect,96),context=prepare(strip,
 w,h),sheet=designs.sheet(values,STRIP);context.
 clearRect(0,0,w,h);for(let i=0;i<STRIP;i++)
 sheet.draw(context,i,fitted(designs.aspect,
-tile-2,h,i*tile+1,0))}}};var VIEWS=[MapView,SlidersView,MorphView,
-GridView,SamplesView,RebuiltView,NumbersView];var POINT_KEYS=[["Arrow keys","on the ma\
+tile-2,h,i*tile+1,0))}}};var DASHES=[[],[7,4],[2,3]];function strokeOf(i){
+let{palette}=Theme,dashes=DASHES[Math.floor(
+i/palette.length)%DASHES.length];return{
+colour:palette[i%palette.length],dashes}}
+function rangeOf(values){let low=1/0,high=-1/0;
+for(let value of values)Number.isFinite(
+value)&&(low=Math.min(low,value),high=Math.
+max(high,value));if(low>high)return[0,1];
+let room=.06*(high-low)||Math.abs(low)/10||
+1;return[low-room,high+room]}var Chart=class{constructor(canvas,w,h,{
+x,y,across,up}){this.context=prepare(canvas,
+w,h),this.x=x,this.y=y,this.box={x:58,y:24,
+w:w-70,h:h-66},this.context.clearRect(0,
+0,w,h),this._frame(across,up)}place(x,y){
+let{box}=this,right=(x-this.x[0])/(this.
+x[1]-this.x[0]),up=(y-this.y[0])/(this.y[1]-
+this.y[0]);return[box.x+right*box.w,box.
+y+(1-up)*box.h]}_frame(across,up){let{context,
+box}=this,{soft,line}=Theme.colours;context.
+font=Theme.font(11),context.fillStyle=soft,
+context.strokeStyle=line,context.lineWidth=
+1,context.textBaseline="middle",context.
+textAlign="right";for(let value of ticks(
+...this.y,Math.max(2,Math.round(box.h/48)))){
+let y=Math.round(this.place(this.x[0],value)[1])+
+.5;y<box.y-1||y>box.y+box.h+1||(this._line(
+[box.x,y],[box.x+box.w,y]),context.fillText(
+shown(value),box.x-7,y))}context.textBaseline=
+"top",context.textAlign="center";for(let value of ticks(
+...this.x,Math.max(2,Math.round(box.w/80)))){
+let x=Math.round(this.place(value,this.y[0])[0])+
+.5;x<box.x-1||x>box.x+box.w+1||(this._line(
+[x,box.y+box.h],[x,box.y+box.h+4]),context.
+fillText(shown(value),x,box.y+box.h+8))}
+context.font=Theme.font(11.5,600),context.
+fillText(across,box.x+box.w/2,box.y+box.
+h+25),context.textAlign="left",context.textBaseline=
+"alphabetic",context.fillText(up,8,13)}_line(from,to){
+this.context.beginPath(),this.context.moveTo(
+...from),this.context.lineTo(...to),this.
+context.stroke()}band(low,high,colour){let{
+context}=this,known=Array.from(low.keys()).
+filter(i=>Number.isFinite(low[i])&&Number.
+isFinite(high[i]));context.beginPath();for(let i of known)
+context.lineTo(...this.place(i+1,low[i]));
+for(let i of known.reverse())context.lineTo(
+...this.place(i+1,high[i]));context.closePath(),
+context.globalAlpha=.15,context.fillStyle=
+colour,context.fill(),context.globalAlpha=
+1}line(points,colour,dashes=[],width=2){
+let{context}=this,isDrawing=!1;context.beginPath();
+for(let point2 of points){let isKnown=point2.
+every(Number.isFinite);isKnown&&isDrawing?
+context.lineTo(...this.place(...point2)):
+isKnown&&context.moveTo(...this.place(...point2)),
+isDrawing=isKnown}context.strokeStyle=colour,
+context.lineWidth=width,context.lineJoin=
+"round",context.setLineDash(dashes),context.
+stroke(),context.setLineDash([])}dot(point2,colour,radius,opacity=1){
+let{context}=this;point2.every(Number.isFinite)&&
+(context.globalAlpha=opacity,context.beginPath(),
+context.arc(...this.place(...point2),radius,
+0,2*Math.PI),context.fillStyle=colour,context.
+fill(),context.globalAlpha=1)}within(draw){
+let{context,box}=this;context.save(),context.
+beginPath(),context.rect(box.x,box.y,box.
+w,box.h),context.clip(),draw(),context.restore()}words(words,point2,colour){
+let{context,box}=this,[x,y]=this.place(...point2);
+context.font=Theme.font(11),context.fillStyle=
+colour,context.textAlign="left",context.
+textBaseline="bottom";let left=Math.min(
+x,box.x+box.w-context.measureText(words).
+width),bottom=Math.max(box.y+12,y-3);context.
+strokeStyle=Theme.colours.paper,context.
+lineWidth=4,context.strokeText(words,left,
+bottom),context.fillText(words,left,bottom)}};var ERROR="reconstruction error";var keyOfDesign=id=>`d:${id}`;function itemOf(app,key){
+let[kind,...rest]=key.split(":"),name=rest.
+join(":");return kind==="d"?designOf(app,
+key,name):rowOf(app,key,Number(name))}function rowOf({
+world,contents},key,i){if(!Number.isInteger(
+i)||i<0||i>=contents.rows.count)return null;
+let{designs,examples,cloud,columns}=world;
+return{key,name:contents.rows.names?.[i]??
+`row ${i}`,z:cloud.point(i),about:"known\
+ design",draw:(context,box)=>examples.draw(
+context,i,box),values:examples.values?designs.
+part(examples.values,i):null,valueOf:name=>numberOf(
+columns,name,i)}}function designOf({world},key,id){
+let{designs,study}=world,i=study?.find(id)??
+-1;if(i<0)return null;let{sheet,cloud,contents}=study;
+return{key,name:id,z:cloud.point(i),about:STATES[contents.
+designs.state[i]],draw:(context,box)=>sheet.
+draw(context,i,box),values:sheet.values?
+designs.part(sheet.values,i):null,valueOf:name=>numberOf(
+contents.designs.columns,name,i)}}function numberOf(columns,name,i){
+let column=columns.find(one=>one.name===
+name&&one.kind==="number");return column?
+numbersOf(column)[i]:Number.NaN}function responsesOf({
+study,columns,designs}){if(study)return study.
+responses;let others=new Set([ERROR,...designs.
+columns.map(({name})=>name)]);return columns.
+filter(({name,kind})=>kind==="number"&&!others.
+has(name))}var EMPTY="Nothing is compared yet. Tick\
+ designs in a table to lay up to four of\
+ them side by side.",SIDE=180,WIDTH=260;
+function toggle(app,key){let{tray}=app.state;
+tray.includes(key)?app.set({tray:tray.filter(
+one=>one!==key)}):tray.length<MOST_COMPARED?
+app.set({tray:[...tray,key]}):app.toast(
+`Up to ${MOST_COMPARED} designs stand si\
+de by side; take one away first`)}function compareTick(app,key,name){
+let box=element("input",{type:"checkbox",
+checked:app.state.tray.includes(key),"ar\
+ia-label":`Compare ${name}`,onchange:()=>{
+toggle(app,key),box.checked=app.state.tray.
+includes(key)}});return box.dataset.key=
+key,box}var Compared=class{_key=null;constructor(app,host){
+this.app=app,this.isShort=!1,this.place=
+element("div",{className:"compared"}),host.
+append(text("h2","Side by side"),this.place)}again(){
+this._key=null}refresh(){let{tray}=this.
+app.state,key=[...tray,this.isShort,Theme.
+dark].join("|");if(key===this._key)return;
+this._key=key;for(let box of document.querySelectorAll(
+"input[data-key]"))box.checked=tray.includes(
+box.dataset.key);let items=tray.map(one=>itemOf(
+this.app,one)).filter(Boolean);items.length?
+this._show(items):this.place.replaceChildren(
+note(EMPTY))}_show(items){let{kind,lines}=this.
+app.world.designs,table=element("table",
+{className:"side"});table.append(element(
+"thead",{},this._heads(items)),this._body(
+items));let words=["Arrows say whether a\
+ value is above or below that of the fir\
+st design."];lines&&words.push("The firs\
+t design lies over each of the others in\
+ the second colour."),kind==="image"&&words.
+push("Below each stands what it has more\
+ (orange) and less (blue) than the first\
+.");let parts=[scrolled("Designs side by\
+ side",table)];if(kind==="table"&&items.
+length>1){let change=isOn=>{this.isShort=
+isOn,this.refresh()};parts.unshift(element(
+"div",{className:"bar"},tick("Only what \
+differs",this.isShort,change)))}items.length>
+1&&parts.push(note(words.join(" "))),this.
+place.replaceChildren(...parts)}_heads(items){
+let{app}=this,{kind}=app.world.designs,row=element(
+"tr",{},element("td"));for(let item of items){
+let go=button(item.name,()=>app.goTo(item.
+z),{title:"Go to its point"}),label=`Tak\
+e ${item.name} out of the comparison`,out=button(
+"×",()=>toggle(app,item.key),{className:"\
+out",title:label,"aria-label":label}),head=element(
+"th",{scope:"col"},element("div",{className:"\
+head"},go,out));head.append(text("small",
+item.about)),kind!=="table"&&head.append(
+this._picture(item,items[0])),row.append(
+head)}return row}_picture(item,first){let{
+designs}=this.app.world,canvas=element("\
+canvas",{role:"img","aria-label":`The de\
+sign ${item.name}`});if(designs.lines){let size={
+w:WIDTH,h:designs.lines.heightOf(WIDTH)},
+other=item===first?null:first.values;return designs.
+lines.plot(prepare(canvas,size.w,size.h),
+item.values,other,size),canvas}let{w,h}=fitted(
+designs.aspect,SIDE,SIDE),box={x:0,y:0,w,
+h};if(item.draw(prepare(canvas,w,h),box),
+item===first)return canvas;let label=`Th\
+e difference between ${item.name} and ${first.
+name}`,beside=element("canvas",{role:"im\
+g","aria-label":label});return drawDifference(
+prepare(beside,w,h),item,first,box,designs),
+element("div",{},canvas,beside)}_body(items){
+let{app}=this,{designs}=app.world,body=element(
+"tbody");for(let column of responsesOf(app.
+world)){let{name,unit}=column,values=items.
+map(item=>item.valueOf(name)),digits=stepOf(
+numbersOf(column)),row=this._row(name,unit,
+values,value=>shown(value,digits),digits);
+row&&body.append(row)}return designs.kind!==
+"table"||designs.columns.forEach(({name,
+unit,categories,low,high},k)=>{let values=items.
+map(item=>designs.tidy(k,item.values[k])),
+isWord=categories.length>0,digits=isWord?
+0:(high-low)/500,row=this._row(name,unit,
+values,value=>designs.text(k,value),digits,
+isWord);row&&body.append(row)}),body}_row(name,unit,values,textOf,digits,isWord=!1){
+let signs=values.map(value=>isWord?+(value!==
+values[0]):signOf(value-values[0],digits));
+if(this.isShort&&values.length>1&&signs.
+every(sign=>!sign))return null;let small=unit?
+text("small",` ${unit}`):null,row=element(
+"tr",{},element("th",{scope:"row"},text(
+"span",name),small));return values.forEach(
+(value,i)=>{let cell=text("td",textOf(value),
+{className:signs[i]?"number differs":"nu\
+mber"});signs[i]&&!isWord&&cell.prepend(
+text("span",signs[i]>0?"▲":"▼",{className:"\
+arrow"})),row.append(cell)}),row}};function signOf(difference,digits){
+return Math.abs(difference)>digits?Math.
+sign(difference):0}function drawDifference(context,item,first,box,{
+width,height}){let[own,other]=[item,first].
+map(one=>pixelsOf(one,width,height)),picture=new ImageData(
+width,height),[more,less]=[Theme.colours.
+second,Theme.colours.accent].map(hexOf);
+for(let at=0;at<own.length;at+=4){let difference=(own[at]+
+own[at+1]+own[at+2]-other[at]-other[at+1]-
+other[at+2])/3;picture.data.set([...difference>
+0?more:less,Math.min(255,1.5*Math.abs(difference))],
+at)}let small=element("canvas",{width,height});
+small.getContext("2d").putImageData(picture,
+0,0),context.fillStyle=Theme.colours.panel,
+context.fillRect(box.x,box.y,box.w,box.h),
+context.imageSmoothingEnabled=!1,context.
+drawImage(small,box.x,box.y,box.w,box.h)}
+function pixelsOf(item,width,height){let context=element(
+"canvas",{width,height}).getContext("2d");
+return item.draw(context,{x:0,y:0,w:width,
+h:height}),context.getImageData(0,0,width,
+height).data}var SortedTable=class{constructor(host,label,heads,onsort){
+this.heads=heads,this.onsort=onsort,this.
+table=element("table",{className:"sorted"}),
+host.append(scrolled(label,this.table))}show(places,sort,most){
+let isDown=sort.startsWith("-"),head=this.
+heads.find(({key,order})=>order&&key===sort.
+replace(/^-/,"")),sorted=head?places.toSorted(
+(a,b)=>compared(head.order(a),head.order(
+b),isDown)):places,focused=this.table.contains(
+document.activeElement)?document.activeElement.
+id:"",row=element("tr",{},...this.heads.
+map(one=>this._head(one,one===head,isDown))),
+body=element("tbody",{},...sorted.slice(
+0,most).map(i=>this._row(i)));this.table.
+replaceChildren(element("thead",{},row),
+body),focused&&document.getElementById(focused)?.
+focus()}_head({key,name,unit,isNumber,order},isSorted,isDown){
+let sorting=isDown?"descending":"ascendi\
+ng",cell=element("th",{scope:"col",className:isNumber?
+"number":""}),words=[text("span",name),unit?
+text("small",` ${unit}`):null];if(!order)
+return cell.append(...words.filter(Boolean)),
+cell;cell.setAttribute("aria-sort",isSorted?
+sorting:"none");let next=isSorted&&!isDown?
+`-${key}`:key,press=button("",()=>this.onsort(
+next),{id:`sort-${key}`,title:`Sort by ${name}`});
+return press.append(...words.filter(Boolean),
+text("i",arrowOf(isSorted,isDown),{"aria\
+-hidden":"true"})),cell.append(press),cell}_row(i){
+return element("tr",{},...this.heads.map(
+({isNumber,cell})=>{let made=element("td",
+{className:isNumber?"number":""});return made.
+append(cell(i)),made}))}};function arrowOf(isSorted,isDown){
+return isSorted?isDown?" ▼":" ▲":""}
+function compared(a,b,isDown){let[lacksA,
+lacksB]=[a,b].map(value=>typeof value=="\
+number"&&!Number.isFinite(value));if(lacksA||
+lacksB)return Number(lacksA)-Number(lacksB);
+let order=typeof a=="number"&&typeof b==
+"number"?a-b:String(a).localeCompare(String(
+b),"en",{numeric:!0});return isDown?-order:
+order}var AT_ONCE2=20,ON_MAP2="The evaluated d\
+esigns on the map of the latent space; a\
+ click pins a point",REACH2=14,StudyView=class extends View{static key="\
+study";static title="Study";_tableOf=null;static isFor({
+study}){return!!study}static kept(){return{
+sort:{start:"rank",read:text2=>text2}}}mount(host){
+let{app}=this;this.study=app.world.study,
+this.most=AT_ONCE2,this.axes=[0,1];let{objectives,
+notes}=this.study.contents;this.best=element(
+"canvas",{role:"img","aria-label":this._bestInWords()}),
+this.legend=element("div",{className:"le\
+gend"}),this.charts=element("div",{className:"\
+charts"}),this.charts.append(element("fi\
+gure",{},text("figcaption",this._captionOfBest()),
+this.best,this.legend)),objectives.length>
+1&&this.charts.append(this._buildFront()),
+this.said=element("p",{className:"note",
+role:"status"});let table=element("div");
+this.more=element("div",{className:"bar"});
+let compared2=element("div");host.append(
+text("p",this._asked(),{className:"asked"}),
+this.charts,text("h2","Evaluated designs\
+, the best first"),table,this.more,this.
+said,compared2),app.contents.collapsed||
+this._buildMap(host);for(let words of notes)
+host.append(note(words));this.table=new SortedTable(
+table,"Evaluated designs",this._heads(),
+sort=>app.set({sort})),this.compared=new Compared(
+app,compared2)}_buildMap(host){let{app}=this,
+place=element("div",{className:"map-plac\
+e small"});host.append(text("h2","On the\
+ map"),keyOfMarks(this.study),place),this.
+map=new LatentMap(place,app.world,app.hand),
+this.map.moving.setAttribute("role","img"),
+this.map.moving.setAttribute("aria-label",
+ON_MAP2)}again(){this._key=null,this.compared.
+again()}refresh(){let{app}=this,key=[this.
+charts.clientWidth,this.axes,Theme.dark,
+app.state.at].join("|");key!==this._key&&
+(this._key=key,this._drawBest(),this.front&&
+this._drawFront());let tableOf=[app.state.
+sort,this.most].join("|");tableOf!==this.
+_tableOf&&(this._tableOf=tableOf,this._showTable()),
+this.compared.refresh(),this.map?.show({
+...app.look(),study:this.study,marks:"do\
+ts",only:-1}),this.move()}move(){let{live,
+near,state}=this.app;this.map?.mark({z:live,
+near:near.index,pins:state.pins})}_asked(){
+let{name,objectives,constraints,designs}=this.
+study.contents,goals=objectives.map(({name:response,
+unit,goal})=>`${goal} ${titled(response,
+unit)}`),limits=constraints.length?` whe\
+re ${constraints.join("; ")}`:"",count=`${designs.
+total.toLocaleString("en")} evaluations`;
+return`${name}: ${goals.join(", ")}${limits}\
+. ${count}.`}_captionOfBest(){return"Bes\
+t so far: median over seeds, and quartil\
+es"}_bestInWords(){let{label}=this.study.
+contents,ends=this.study.searches.map(({
+name,median})=>`${name} ${shown(median.at(
+-1))}`);return`The best ${label} so far \
+of each space. At the end: ${ends.join("\
+, ")}.`}_drawBest(){let{searches,contents}=this.
+study,{label,known}=contents,longest=Math.
+max(1,...searches.map(({median})=>median.
+length)),values=searches.flatMap(({low,high})=>[
+...low,...high]),chart=this._chart(this.
+best,{x:[0,longest],y:rangeOf([...values,
+known??Number.NaN]),across:"evaluations",
+up:label});if(searches.forEach(({low,median,
+high},i)=>{let{colour,dashes}=strokeOf(i);
+chart.band(low,high,colour),chart.line(Array.
+from(median,(value,k)=>[k+1,value]),colour,
+dashes)}),known!==null){let{soft}=Theme.
+colours;chart.line([[0,known],[longest,known]],
+soft,[5,4],1.2),chart.words("best known \
+design",[longest,known],soft)}let items=searches.
+map(({name,seeds,median},i)=>this._keyOf(
+name,seeds,median,i));this.legend.replaceChildren(
+...items)}_keyOf(name,seeds,median,i){let line=element(
+"i",{className:"stroke"}),{colour,dashes}=strokeOf(
+i);line.style.borderTop=`3px ${dashes.length?
+"dashed":"solid"} ${colour}`;let last=median.
+at(-1),reached=Number.isFinite(last)?shown(
+last):"none feasible in half of the seed\
+s",of=seeds===1?"1 seed":`${seeds} seeds`;
+return element("span",{className:"key"},
+line,text("span",`${name}: ${reached} (${of}\
+)`))}_chart(canvas,axes){let w=Math.max(
+240,Math.floor(canvas.parentElement.clientWidth));
+return new Chart(canvas,w,Math.round(Math.
+min(340,Math.max(240,.62*w))),axes)}_buildFront(){
+let{objectives}=this.study.contents;this.
+front=element("canvas",{role:"img","aria\
+-label":this._frontInWords()}),this.front.
+addEventListener("click",event=>this._pick(
+event)),this.frontKey=element("div",{className:"\
+legend"});let caption=text("figcaption",
+"Pareto front: feasible designs that no \
+other one dominates"),made=element("figu\
+re",{},caption,this.front,this.frontKey);
+return objectives.length>2&&made.append(
+this._choices()),made}_choices(){let names=this.
+study.contents.objectives.map(({name},k)=>[
+k,name]),change=axis=>value=>{let other=this.
+axes[1-axis];this.axes[axis]=Number(value),
+this.axes[0]===this.axes[1]&&(this.axes[1-
+axis]=other===0?1:0),this.refresh()},bar=element(
+"div",{className:"bar"});return bar.append(
+choice("across",names,0,change(0)),choice(
+"up",names,1,change(1))),bar}_frontInWords(){
+let{front,knownFront}=this.study.contents;
+return`${front.length} evaluated designs\
+ on the Pareto front, beside ${knownFront.
+length} known ones.`}_objectivesOf(i){let{
+objectives}=this.study.contents;return this.
+axes.map(axis=>{let column=this.study.responses[objectives[axis].
+column];return column?numbersOf(column)[i]:
+Number.NaN})}_drawFront(){let{objectives,
+front,knownFront,designs}=this.study.contents,
+[a,b]=this.axes.map(axis=>objectives[axis]),
+isValid=i=>designs.state[i]!==INVALID;this.
+points=Array.from({length:this.study.count},
+(_,i)=>this._objectivesOf(i));let known=knownFront.
+map(({values})=>this.axes.map(k=>values[k])),
+reference=[a.reference,b.reference],shownPoints=[
+...front.map(i=>this.points[i]),...known,
+reference],chart=this._chart(this.front,
+{x:rangeOf(shownPoints.map(([x])=>x)),y:rangeOf(
+shownPoints.map(([,y])=>y)),across:titled(
+a.name,a.unit),up:titled(b.name,b.unit)});
+this.frontChart=chart;let{soft,ink,missing}=Theme.
+colours;chart.line([[reference[0],chart.
+y[0]],[reference[0],chart.y[1]]],soft,[5,
+4],1.2),chart.line([[chart.x[0],reference[1]],
+[chart.x[1],reference[1]]],soft,[5,4],1.2),
+chart.words("reference",reference,soft),
+this._stairs(chart,known,missing,[3,3]);
+for(let point2 of known)chart.dot(point2,
+missing,3);chart.within(()=>{for(let i=0;i<
+this.study.count;i++)isValid(i)&&chart.dot(
+this.points[i],this._shade(i),2,.35)}),this.
+_stairs(chart,front.map(i=>this.points[i]),
+ink,[]);for(let i of front)chart.dot(this.
+points[i],this._shade(i),4.5);this._showFrontKey(
+missing)}_shade(i){let name=this.study.spaceOf(
+i),at=this.study.searches.findIndex(search=>search.
+name===name);return at<0?Theme.colours.soft:
+strokeOf(at).colour}_stairs(chart,points,colour,dashes){
+let{objectives}=this.study.contents;if(objectives.
+length>2)return;let up=objectives[1].goal===
+"min"?-1:1,sorted=points.toSorted(([x],[
+other])=>objectives[0].goal==="min"?x-other:
+other-x),stairs=[];for(let[x,y]of sorted){
+let last=stairs.at(-1);last&&up*(y-last[1])<
+0||(last&&stairs.push([x,last[1]]),stairs.
+push([x,y]))}chart.line(stairs,colour,dashes,
+1.2)}_showFrontKey(shade){let items=this.
+study.searches.map(({name},i)=>keyWith(strokeOf(
+i).colour,name));this.frontKey.replaceChildren(
+...items,keyWith(shade,"known designs"))}_pick(event){
+let frame=this.front.getBoundingClientRect(),
+here=[event.clientX-frame.left,event.clientY-
+frame.top],best=-1,least=REACH2;this.points.
+forEach((point2,i)=>{let[x,y]=this.frontChart.
+place(...point2),away2=Math.hypot(x-here[0],
+y-here[1]);away2<least&&(best=i,least=away2)}),
+best>=0&&this._goTo(best)}_heads(){let{app,
+study}=this,{designs}=study.contents,key=i=>keyOfDesign(
+study.ids[i]),goTo=i=>button(study.ids[i],
+()=>this._goTo(i),{title:study.placeOf(i)}),
+responses=study.responses.map((column,k)=>{
+let values=numbersOf(column),order=i=>values[i],
+step=stepOf(values),cell=i=>shown(values[i],
+step);return{key:`response-${k}`,name:column.
+name,unit:column.unit,isNumber:!0,cell,order}}),
+state=i=>this._state(i),number=values=>({
+isNumber:!0,cell:i=>shown(values[i],.01),
+order:i=>values[i]});return[{key:"compar\
+e",name:"compare",cell:i=>compareTick(app,
+key(i),study.ids[i])},{key:"rank",name:"\
+design",cell:goTo,order:i=>designs.rank[i]},
+...responses,{key:"state",name:"state",cell:state,
+order:i=>designs.state[i]},{key:"nearest",
+name:"nearest known",cell:i=>designs.nearest[i],
+order:i=>designs.nearest[i]},{key:"dista\
+nce",name:"distance from it",...number(study.
+distance)},{key:"novelty",name:"novelty",
+...number(study.novelty)}]}_state(i){let{
+state,reasons}=this.study.contents.designs;
+return text("span",STATES[state[i]],{className:`\
+state-${STATES[state[i]]}`,title:reasons[i]})}_showTable(){
+let{count,contents}=this.study,ranked=Array.
+from({length:count},(_,i)=>i).toSorted((i,j)=>contents.
+designs.rank[i]-contents.designs.rank[j]);
+this.table.show(ranked,this.app.state.sort,
+this.most),this.more.replaceChildren();let there=Math.
+min(this.most,count);if(this.more.append(
+text("span",`${there} of ${count.toLocaleString(
+"en")}`,{className:"pages"})),there<count){
+let show=()=>{this.most+=5*AT_ONCE2,this.
+refresh()};this.more.append(button("Show\
+ more",show))}}_goTo(i){let{app,study}=this;
+study.hasPlace(i)&&app.goTo(study.cloud.
+point(i)),this.said.textContent=`${study.
+ids[i]}: ${study.placeOf(i)}`}},titled=(name,unit)=>unit?
+`${name} [${unit}]`:name;function keyWith(shade,words){
+let dot=element("i");return dot.style.background=
+shade,element("span",{className:"key"},dot,
+text("span",words))}var VIEWS=[MapView,SlidersView,MorphView,
+GridView,SamplesView,RebuiltView,NumbersView,
+StudyView];var POINT_KEYS=[["Arrow keys","on the ma\
 p: move the point, with Shift further; o\
 n pictures: go from one to the next"],["\
 Enter or P","pin the point"],["X","take \
 the last pin away"],["N","go to the near\
 est example"]],PICTURE_KEYS=[["Arrow key\
 s","on pictures: go from one to the next"]],
-HINT2="Each point of the latent space de\
-codes to a design. Move the pointer over\
- the map and the design follows; a click\
- pins the point and keeps it. Fog lies w\
-here there are no data: what is decoded \
-there is extrapolated.",NO_MAP="The mode\
-l has collapsed: every point of its late\
-nt space decodes to the same design, so \
-that there is no map of it.",MOST_RESPONSES=6,
+HINT="Each point of the latent space dec\
+odes to a design. Move the pointer over \
+the map and the design follows; a click \
+pins the point and keeps it. Fog lies wh\
+ere there are no data: what is decoded t\
+here is extrapolated.",NO_MAP="The model\
+ has collapsed: every point of its laten\
+t space decodes to the same design, so t\
+hat there is no map of it.",MOST_RESPONSES=6,
 TOLD=["label","response"],WRITTEN_INTO="\
 input:not([type=range]):not([type=checkb\
 ox]), select, textarea",dialog=()=>byId(
-"help"),App=class{view=null;_planes=new Map;_insideOf=null;_inside=null;_wanted=0;_shown=-1;constructor(contents,decoder){
+"help"),App=class{view=null;_planes=new Map;_wanted=0;_shown=-1;constructor(contents,decoder){
 this.contents=contents,this.decoder=decoder,
 Theme.palettes=contents.palettes,this.views=
-VIEWS.filter(view=>!contents.collapsed||
-!view.isOfLatents),this.first=contents.collapsed?
-RebuiltView:this.views[0],this.hand={describe:i=>this.
+VIEWS.filter(view=>(!contents.collapsed||
+!view.isOfLatents)&&view.isFor(contents)),
+this.first=contents.collapsed?RebuiltView:
+this.views[0],this.hand={describe:i=>this.
 describe(i),about:()=>this.state.z,follow:z=>this.
 follow(z),leave:()=>this.follow(this.state.
 z),choose:z=>this.pin(z),keep:z=>this.set(
@@ -2070,13 +2352,10 @@ if(took<6&&(atOnce*=2),took>14&&(atOnce=
 Math.max(1,atOnce>>1)),done<points.length&&
 took>3&&await new Promise(resolve=>setTimeout(
 resolve)),!isWanted())return null}return values}look(){
-let{colour,marks,fog,only}=this.state;return{
-plane:this.plane(),colour:colouring(this.
-world,colour),marks,fog,only,inside:this.
-inside()}}inside(){let{limits}=this.state;
-return limits!==this._insideOf&&(this._insideOf=
-limits,this._inside=within(this.world.quantities,
-limits,this.world.cloud.count)),this._inside}plane(){
+let{colour,marks,fog,only,designs}=this.
+state,study=designs?this.world.study:null;
+return{plane:this.plane(),colour:colouring(
+this.world,colour),marks,fog,only,study}}plane(){
 let{plane}=this.state;if(this._planes.has(
 plane))return this._planes.get(plane);let made=Plane.
 named(plane,this.contents.latents,this.contents.
@@ -2131,42 +2410,44 @@ key==="i")this.savePicture();else if(event.
 key==="?")dialog().showModal();else return;
 event.preventDefault()}toNearest(){let{cloud}=this.
 world;this.set({z:cloud.point(this.nearest(
-this.live).index)})}_say(z){clearTimeout(
-this._saying),this._saying=setTimeout(()=>{
-byId("said").textContent=this._wordsOf(z)},
-700)}_wordsOf(z){let where=Array.from(z.
-slice(0,6),(value,k)=>`z${k+1} ${value.toFixed(
-2)}`).join(", ");if(this.contents.collapsed)
-return where;let near=this.nearest(z),{name,
-facts}=this.describe(near.index),known=facts.
-map(([what,words])=>`; ${what} ${words}`).
-join("");return`${where}. Nearest exampl\
-e ${name}, ${away(near.distance)}${known}\
-.`}toast(words){byId("toast").textContent=
-words,byId("toast").classList.add("on"),
-clearTimeout(this._toasting),this._toasting=
-setTimeout(()=>byId("toast").classList.remove(
-"on"),2600)}_buildTabs(){let host=byId("\
-tabs");for(let{key,title}of this.views){
-let roles={id:`tab-${key}`,role:"tab","a\
-ria-controls":"view"};host.append(button(
-title,()=>this.open(key),roles))}host.addEventListener(
-"keydown",event=>{let step={ArrowRight:1,
-ArrowLeft:-1}[event.key]??0;if(!step)return;
-let at=this.views.findIndex(({key:key2})=>key2===
-this.state.view),{key}=this.views[(at+step+
-this.views.length)%this.views.length];this.
-open(key),byId(`tab-${key}`).focus(),event.
-preventDefault()})}_buildTools(){this.themeButton=
-button("",()=>this._nextTheme(),{title:"\
-Light, dark, or as the system says (T)"}),
-byId("tools").append(button("Save pictur\
-e",()=>this.savePicture(),{title:"Save t\
-his view as a PNG file (I)"}),button("Co\
-py link",()=>this._copyLink(),{title:"Co\
-py the address of what you see (L)"}),this.
-themeButton,button("?",()=>dialog().showModal(),
-{title:"Keys and hints (?)"}))}_buildHelp(){
+this.live).index)})}goTo(z){let context=this.
+contents.study?.context??[];this.set(context.
+length?{z,context:Float32Array.from(context)}:
+{z})}_say(z){clearTimeout(this._saying),
+this._saying=setTimeout(()=>{byId("said").
+textContent=this._wordsOf(z)},700)}_wordsOf(z){
+let where=Array.from(z.slice(0,6),(value,k)=>`\
+z${k+1} ${value.toFixed(2)}`).join(", ");
+if(this.contents.collapsed)return where;
+let near=this.nearest(z),{name,facts}=this.
+describe(near.index),known=facts.map(([what,
+words])=>`; ${what} ${words}`).join("");
+return`${where}. Nearest example ${name}\
+, ${away(near.distance)}${known}.`}toast(words){
+byId("toast").textContent=words,byId("to\
+ast").classList.add("on"),clearTimeout(this.
+_toasting),this._toasting=setTimeout(()=>byId(
+"toast").classList.remove("on"),2600)}_buildTabs(){
+let host=byId("tabs");for(let{key,title}of this.
+views){let roles={id:`tab-${key}`,role:"\
+tab","aria-controls":"view"};host.append(
+button(title,()=>this.open(key),roles))}
+host.addEventListener("keydown",event=>{
+let step={ArrowRight:1,ArrowLeft:-1}[event.
+key]??0;if(!step)return;let at=this.views.
+findIndex(({key:key2})=>key2===this.state.
+view),{key}=this.views[(at+step+this.views.
+length)%this.views.length];this.open(key),
+byId(`tab-${key}`).focus(),event.preventDefault()})}_buildTools(){
+this.themeButton=button("",()=>this._nextTheme(),
+{title:"Light, dark, or as the system sa\
+ys (T)"}),byId("tools").append(button("S\
+ave picture",()=>this.savePicture(),{title:"\
+Save this view as a PNG file (I)"}),button(
+"Copy link",()=>this._copyLink(),{title:"\
+Copy the address of what you see (L)"}),
+this.themeButton,button("?",()=>dialog().
+showModal(),{title:"Keys and hints (?)"}))}_buildHelp(){
 let{collapsed}=this.contents,keys=[[`1 …\
  ${this.views.length}`,"open a view"],...collapsed?
 PICTURE_KEYS:POINT_KEYS,["T","light or d\
@@ -2177,7 +2458,7 @@ keys"});for(let[key,words]of keys)list2.
 append(element("dt",{},text("kbd",key)),
 text("dd",words));byId("help").append(text(
 "h2","How to explore",{id:"help-title"}),
-text("p",collapsed?NO_MAP:HINT2),list2,element(
+text("p",collapsed?NO_MAP:HINT),list2,element(
 "form",{method:"dialog"},text("button","\
 Close")))}_nextTheme(){this.state.theme=
 THEMES[(THEMES.indexOf(this.state.theme)+
@@ -2208,19 +2489,18 @@ designs.cells(this.values));this._save(file,
 view}=this.state;this._save(await pictureOfPage(
 view),`${view}.png`)}_save(file,name){save(
 file,name),this.toast(`Saved ${name}`)}};
-async function worldOf({event,rows,latents}){
-let designs=new Designs(event),{columns,
-count,total}=rows,shown2=`${count.toLocaleString(
-"en")} of ${total.toLocaleString("en")} \
-rows`,examples=await designs.examples(rows);
-return{designs,quantities:quantitiesOf(designs,
-columns,examples.values),cloud:new Cloud(
+async function worldOf({event,rows,latents,
+study}){let designs=new Designs(event),{
+columns,count,total}=rows,shown2=`${count.
+toLocaleString("en")} of ${total.toLocaleString(
+"en")} rows`;return{designs,cloud:new Cloud(
 floatsOf(rows.means),latents.dim),columns,
-examples,label:columns.find(column=>column.
-kind==="category"&&column.name!=="split"),
-order:shuffled(count),rowsNote:count<total?
-`${shown2} are shown, drawn at random wi\
-th a fixed seed.`:""}}var DENSE_WASM="AGFzbQEAAAABDQFgCX9/f39/\
+examples:await designs.examples(rows),label:columns.
+find(column=>column.kind==="category"&&column.
+name!=="split"),order:shuffled(count),rowsNote:count<
+total?`${shown2} are shown, drawn at ran\
+dom with a fixed seed.`:"",study:study?await Study.
+of(study,designs,latents.dim):null}}var DENSE_WASM="AGFzbQEAAAABDQFgCX9/f39/\
 f39/fwADAgEABQMBAAEHEgIGbWVtb3J5AgAFZGVu\
 c2UAAAroBAHlBAIJfwt7AkADQCAHRQ0BIAghCSAA\
 IQogBSELAkADQCAJQQRIDQEgCiEOIA4gAmohDyAP\
@@ -2310,11 +2590,11 @@ normalCdf(x),silu:x=>x*sigmoid(x),softplus,
 sigmoid,exp:Math.exp,log1p:Math.log1p,square:x=>x*
 x,sqrt:Math.sqrt,round:rounded,step:atLeastHalf,
 "is-zero":x=>x===0?1:0,"is-missing":x=>Number.
-isNaN(x)?1:0},within3=(x,[least,most])=>Math.
+isNaN(x)?1:0},within2=(x,[least,most])=>Math.
 min(Math.max(x,least),most);function logisticMean(rawLocation,logScale,{
 count:levels,locations,log_scales:logScales}){
-let scale=Math.exp(within3(logScale,logScales)),
-location2=within3(sigmoid(rawLocation),locations),
+let scale=Math.exp(within2(logScale,logScales)),
+location2=within2(sigmoid(rawLocation),locations),
 edge=.5/levels;if(levels>=64){let integral=softplus(
 (location2-edge)/scale)-softplus((location2-
 1+edge)/scale);return levels*scale*integral/
@@ -2328,7 +2608,7 @@ greatest);total+=share,sum+=share*k}return sum/
 total/(logits.length-1)}function likeliest(logits){
 let best=0;for(let k=1;k<logits.length;k++)
 logits[k]>logits[best]&&(best=k);return best}
-var STEPS3={dense({layer},h,{products}){
+var STEPS2={dense({layer},h,{products}){
 products.inputs(layer,h.data.length,h.count).
 set(h.data);let sums=products.run(layer,
 1,layer.inputs,h.count),data=new Float32Array(
@@ -2514,7 +2794,7 @@ rest);return op==="convolve-transposed"?
 this.products.keep(others,first,values,1,
 others,null):this.products.keep(first,others,
 values,others,1,bias)}run(steps,given){let values=given;
-for(let step of steps)values=STEPS3[step.
+for(let step of steps)values=STEPS2[step.
 op](step,values,this),this.largest=Math.
 max(this.largest,values.data.length/values.
 count);return values}batch(z,context,count){
@@ -2565,4 +2845,4 @@ app}catch(error){let words=`The explorer\
 querySelector("main").prepend(text("p",words,
 {className:"failure",role:"alert"})),error}}
 Object.assign(globalThis,{variform:{start,
-createDecoder,Lines,Occupancy,reach}});})();
+createDecoder,Lines,Occupancy}});})();

@@ -80,9 +80,9 @@ export class Designs {
   }
 
   /**
-   * The real examples: of images one picture, else values.
+   * The real examples, or evaluated designs: of images one picture, else values.
    *
-   * @param {RowsOfData} rows
+   * @param {Pick<RowsOfData, "values" | "picture">} rows
    * @returns {Promise<Sheet & { values: Float32Array | null }>}
    */
   async examples(rows) {

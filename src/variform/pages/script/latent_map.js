@@ -6,6 +6,7 @@
 
 import { prepare, ticks } from "./canvas.js";
 import { densityOf } from "./geometry.js";
+import { drawDesigns } from "./marks.js";
 import { shown } from "./text.js";
 import { hexOf, Theme } from "./theme.js";
 import { Tooltip } from "./tooltip.js";
@@ -24,9 +25,6 @@ export class LatentMap {
    * @type {{ i: number, x: number, y: number, w: number, h: number }[]}
    */
   _pictures = [];
-
-  /** @type {Uint8Array | null} */
-  _inside = null;
 
   /**
    * @param {HTMLElement} host
@@ -134,9 +132,8 @@ export class LatentMap {
    * @param {number} i
    */
   _isShown(i) {
-    const { colour, only, inside } = this.look;
-    const isIn = !inside || inside[i] === 1;
-    return isIn && (only < 0 || colour.group(i) === only);
+    const { colour, only } = this.look;
+    return only < 0 || colour.group(i) === only;
   }
 
   /**
@@ -147,12 +144,12 @@ export class LatentMap {
   show(look) {
     const { clientWidth: w, clientHeight: h } = this.host;
     if (!w || !h) return;
-    const { plane, colour, marks, fog, only, inside } = look;
-    const key = [w, h, Theme.dark, plane.names, colour?.name, marks, fog, only, devicePixelRatio].join("|");
+    const { plane, colour, marks, fog, only, study } = look;
+    const seen = [marks, fog, only, study !== null];
+    const key = [w, h, Theme.dark, plane.names, colour?.name, ...seen, devicePixelRatio].join("|");
     this.look = look;
-    if (key === this._key && plane === this._plane && inside === this._inside) return;
+    if (key === this._key && plane === this._plane) return;
     this._key = key;
-    this._inside = inside;
     this._plane = plane;
     this.w = w;
     this.h = h;
@@ -222,6 +219,7 @@ export class LatentMap {
     this._drawAxes(context);
     if (this.look.marks === "pictures") this._drawPictures(context);
     else this._drawDots(context);
+    if (this.look.study) drawDesigns(context, this.look.study, (z) => this.toScreen(...this.look.plane.place(z)));
     prepare(this.moving, this.w, this.h);
   }
 

@@ -30,6 +30,18 @@ function digitsOf(value, unit) {
 }
 
 /**
+ * What numbers are apart at least that read differently: four digits of a middling one.
+ *
+ * @param {ArrayLike<number>} values
+ */
+export function stepOf(values) {
+  const sizes = Array.from(values, Math.abs).filter((size) => Number.isFinite(size) && size > 0);
+  if (!sizes.length) return 0;
+  sizes.sort((a, b) => a - b);
+  return 10 ** (Math.floor(Math.log10(sizes[sizes.length >> 1])) - 3);
+}
+
+/**
  * How far away something is, in words.
  *
  * @param {number} distance

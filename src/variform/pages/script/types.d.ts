@@ -4,6 +4,7 @@
 import type { Designs } from "./designs.js";
 import type { Cloud, Plane } from "./geometry.js";
 import type { Products } from "./kernel.js";
+import type { Study } from "./study.js";
 
 export type { App } from "./app.js";
 
@@ -76,8 +77,6 @@ export type ColourColumn = {
   unit?: string;
   kind: "number" | "category";
   values: string;
-  /** Which column of a design it is. */
-  column?: number;
   categories?: string[];
   /** What `values` hold, and that without missing numbers in order: once they are asked for. */
   numbers?: Float32Array | Int16Array;
@@ -117,6 +116,58 @@ export type Counted = {
   counts: number[];
 };
 
+/** The best so far of a space: quartiles over its seeds after each evaluation, as base64 of float32. */
+export type Search = { name: string; seeds: number; low: string; median: string; high: string };
+
+/** `column` is its place among the columns of the designs, -1 where no design has a value. */
+export type Objective = {
+  name: string;
+  unit: string;
+  goal: "min" | "max";
+  reference: number | null;
+  column: number;
+};
+
+/** Evaluated designs, one in each list; `state` is 0 for a feasible, 1 for a valid, 2 for an invalid one. */
+export type EvaluatedDesigns = {
+  count: number;
+  total: number;
+  ids: string[];
+  spaces: string[];
+  space: number[];
+  seed: number[];
+  evaluation: number[];
+  state: number[];
+  reasons: string[];
+  isLatent: boolean[];
+  isRepaired: boolean[];
+  means: string;
+  rank: number[];
+  nearest: string[];
+  distance: string;
+  novelty: string;
+  /** How many of the columns are responses; the others are those of a table. */
+  responses: number;
+  columns: ColourColumn[];
+  values?: string;
+  picture?: RowsOfData["picture"];
+};
+
+/** What study.py gathers of a design study. */
+export type StudyContents = {
+  name: string;
+  label: string;
+  searches: Search[];
+  known: number | null;
+  objectives: Objective[];
+  constraints: string[];
+  front: number[];
+  knownFront: { name: string; values: number[] }[];
+  designs: EvaluatedDesigns;
+  context: number[];
+  notes: string[];
+};
+
 export type Contents = {
   title: string;
   summary: string;
@@ -129,6 +180,7 @@ export type Contents = {
   occupancy: Counted | null;
   context: number[];
   palettes: { light: string[]; dark: string[] };
+  study: StudyContents | null;
   laws: { name: string; codes: string | null }[];
   numbers: {
     header: string[];
@@ -158,15 +210,8 @@ export type Colouring = {
   missing: number;
 };
 
-/** A number of each example; `column` is that of a design, -1 for what is known of examples alone. */
-export type Quantity = { name: string; unit: string; column: number; readonly numbers: Float32Array };
-
-/** What a quantity must be within, null for an open end. */
-export type Limit = { name: string; low: number | null; high: number | null };
-
 /** What the page knows of the data. */
 export type World = {
-  quantities: Quantity[];
   designs: Designs;
   cloud: Cloud;
   columns: ColourColumn[];
@@ -174,6 +219,21 @@ export type World = {
   label: ColourColumn | undefined;
   order: number[];
   rowsNote: string;
+  study: Study | null;
+};
+
+/** A known or an evaluated design, ready to be laid beside others. */
+export type Item = {
+  key: string;
+  name: string;
+  z: Point;
+  /** What it is, in words. */
+  about: string;
+  draw: (context: CanvasRenderingContext2D, box: Box) => void;
+  /** Of tables and curves. */
+  values: Float32Array | null;
+  /** The value of a response or of a column by its name; NaN where there is none. */
+  valueOf: (name: string) => number;
 };
 
 export type WayName = "straight" | "data";
@@ -188,9 +248,10 @@ export type State = {
   colour: string;
   marks: string;
   fog: boolean;
+  designs: boolean;
   only: number;
-  limits: Limit[];
   context: Float32Array;
+  tray: string[];
   page?: number;
   morph?: { a: number; b: number; way: WayName; share: number };
   grid?: number;
@@ -213,8 +274,7 @@ export type Look = {
   marks: string;
   fog: boolean;
   only: number;
-  /** Which examples are within all limits; null for all. */
-  inside: Uint8Array | null;
+  study: Study | null;
 };
 
 /** What moves on the map. */

@@ -7,5 +7,6 @@ import { NumbersView } from "./numbers.js";
 import { RebuiltView } from "./rebuilt.js";
 import { SamplesView } from "./samples.js";
 import { SlidersView } from "./sliders.js";
+import { StudyView } from "./study.js";
 
-export const VIEWS = [MapView, SlidersView, MorphView, GridView, SamplesView, RebuiltView, NumbersView];
+export const VIEWS = [MapView, SlidersView, MorphView, GridView, SamplesView, RebuiltView, NumbersView, StudyView];

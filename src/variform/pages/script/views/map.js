@@ -7,6 +7,7 @@
 import { prepare, ticks } from "../canvas.js";
 import { button, choice, element, note, segments, text, tick } from "../elements.js";
 import { LatentMap } from "../latent_map.js";
+import { keyOfMarks } from "../marks.js";
 import { shown } from "../text.js";
 import { scaleColour, Theme } from "../theme.js";
 import { View } from "./view.js";
@@ -42,9 +43,11 @@ export class MapView extends View {
       segments("Marks", marks, state.marks, (value) => app.set({ marks: value })),
       tick("Fog", state.fog, (fog) => app.set({ fog })),
     );
+    if (world.study) bar.append(tick("Evaluated designs", state.designs, (designs) => app.set({ designs })));
     const place = element("div", { className: "map-place" });
     this.legend = element("div", { className: "legend" });
     host.append(bar, place, this.legend);
+    if (world.study) host.append(keyOfMarks(world.study));
     this.map = new LatentMap(place, world, app.hand);
     Object.assign(this.map.moving, { tabIndex: 0, id: "map" });
     this.map.moving.setAttribute("role", "application");

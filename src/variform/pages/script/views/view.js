@@ -15,6 +15,15 @@ export class View {
   static isOfLatents = false;
 
   /**
+   * Whether a page has what it shows.
+   *
+   * @param {Contents} _contents
+   */
+  static isFor(_contents) {
+    return true;
+  }
+
+  /**
    * What of it stands in the address: parts of the state by their names.
    *
    * @param {Contents} _contents
