@@ -1,27 +1,35 @@
-# Everything lives in .venv; `make demo` and `make test` need only Python 3.11 or newer, pip and make. What checks the
-# explorer's script lives in node_modules and needs Node 18 or newer and npm: without them it is left out, and that is said.
+# Everything lives in .venv; `make demo` and `make test` need only Python 3.11 or newer, pip and make. `make demo` installs
+# what variform itself needs, `make test` what developers need beside it. What checks the explorer's script lives in node_modules and needs Node 18 or newer and npm: without them it is left out, and that is said.
 PYTHON ?= python3
 LOWEST_PYTHON ?= python3.11
+# Further options of pip, such as the index of the builds of torch for the CPU that README.md names.
+PIP_ARGS ?=
+PIP := pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 BIN := .venv/bin
 NPM := $(shell command -v npm)
 NODE_MODULES := $(if $(NPM),node_modules/ready)
 # What a script of package.json does, such as $(call npm,test)
 npm = $(if $(NPM),npm run --silent $(1),@echo "There is no npm: '$(1)' of the explorer's script is skipped.")
 
-.PHONY: demo test test-lowest lint lint-script format bundle house setup peers bench browsers
+.PHONY: demo test test-lowest test-newest lint lint-script format bundle house setup peers bench browsers dist sbom
 setup: .venv/ready
 
-.venv/ready: pyproject.toml constraints.txt
+.venv/core: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/$(PIP) -c constraints.txt -e .
+	touch $@
+
+.venv/ready: .venv/core
+	$(BIN)/$(PIP) -c constraints.txt -e '.[dev]'
 	touch $@
 
 node_modules/ready: package.json package-lock.json
 	npm ci --ignore-scripts --no-audit --no-fund --silent
 	touch $@
 
-demo: .venv/ready
+demo: .venv/core
 	$(BIN)/variform demo --overwrite
+	@echo "The command is .venv/bin/variform. To call it variform in this shell: source .venv/bin/activate"
 
 # As many processes as the machine has processors, each with one thread (tests/conftest.py); one that has done its share
 # takes from the others. For fewer or none: make test ARGS="-n 0 tests/test_flows.py"
@@ -35,7 +43,37 @@ test-lowest: .venv-lowest/ready
 
 .venv-lowest/ready: pyproject.toml constraints-lowest.txt
 	$(LOWEST_PYTHON) -m venv .venv-lowest
-	.venv-lowest/bin/pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e '.[dev]'
+	.venv-lowest/bin/$(PIP) -c constraints-lowest.txt -e '.[dev]'
+	touch $@
+
+# With the newest versions that there are today: no upper bound of pyproject.toml is a guess. A part of the suite in which
+# every dependency is used; ARGS=tests for all.
+NEWEST := tests/test_architecture.py tests/test_door.py tests/test_distribution_files.py tests/test_export.py \
+	tests/test_flows.py tests/test_handover.py tests/test_optimisers.py tests/test_plots.py tests/test_serving.py \
+	tests/test_sources.py tests/test_objects.py
+test-newest: .venv-newest/ready
+	.venv-newest/bin/pytest -q -n auto --dist worksteal $(or $(ARGS),$(NEWEST))
+
+.venv-newest/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/$(PIP) --upgrade -e '.[dev]'
+	.venv-newest/bin/pip freeze --exclude-editable > .venv-newest/versions.txt
+	touch $@
+
+# Wheel and source, as a registry takes them; and what an installation of the wheel alone consists of, in CycloneDX form.
+dist: .venv-dist/ready
+	.venv-dist/bin/python -m build --outdir dist .
+	.venv-dist/bin/twine check --strict dist/*
+	.venv-dist/bin/hadolint Containerfile
+
+sbom: .venv-dist/ready .venv/core
+	.venv-dist/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file dist/sbom.json $(BIN)/python
+	@.venv-dist/bin/python -c "import json; print(len(json.load(open('dist/sbom.json'))['components']), 'components: dist/sbom.json')"
+
+.venv-dist/ready: tools/dist.txt
+	$(PYTHON) -m venv .venv-dist
+	.venv-dist/bin/$(PIP) -r $<
+	mkdir -p dist
 	touch $@
 
 lint: .venv/ready $(NODE_MODULES)
@@ -65,7 +103,7 @@ peers: .venv-peers/ready
 
 .venv-peers/ready: benchmarks/peers.txt
 	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/pip install --quiet --disable-pip-version-check -r $<
+	.venv-peers/bin/$(PIP) -r $<
 	touch $@
 
 bench: .venv/ready .venv-peers/ready

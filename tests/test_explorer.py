@@ -484,6 +484,59 @@ def test_an_example_under_the_pointer_finger_or_keys_is_named_with_its_responses
     assert chromium.errors == []
 
 
+def test_limits_dim_examples_and_a_slider_of_a_column_moves_the_point_to_its_value(
+    chromium, of_boxes
+):
+    path, vae, splits = of_boxes
+    chromium.open(path, "#theme=light")
+    page = chromium.page
+    page.locator(".more select").last.select_option("load")
+    page.locator(".more select").last.select_option("width")
+    parts = (splits.train, splits.valid, splits.test)
+    load = np.concatenate([part.responses["load [N]"] for part in parts])
+    limit = page.get_by_label("load, from")
+    limit.focus()
+    for _ in range(3):
+        page.keyboard.press("PageUp")
+    low = chromium.run("variform.ready.then((app) => app.state.limits[0].low)")
+    assert low > np.nanmin(load)
+    count = int((load >= low).sum())
+    until(page, lambda: f"{count} of 200 examples" in page.locator(".more").inner_text())
+    shown = chromium.run(
+        "variform.ready.then((app) => app.contents.rows.names.filter((_, i) => app.view.map._isShown(i)))"
+    )
+    names = np.concatenate([part.names for part in parts])
+    assert sorted(shown) == sorted(names[load >= low])
+    slider = page.get_by_label("width of the decoded design")
+    start = np.array(chromium.run("variform.ready.then((app) => [...app.state.z])"))
+    before = float(exploration.decode(vae, start)[0])
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    target = float(slider.input_value())
+    assert target > before
+
+    def is_there():
+        z = np.array(chromium.run("variform.ready.then((app) => [...app.state.z])"))
+        return abs(float(exploration.decode(vae, z)[0]) - target) < 0.06  # of 40 mm
+
+    until(page, is_there)
+    ask = "variform.ready.then((app) => app.panel.limits._ask(app.panel.limits.rows[1], 1e6))"
+    chromium.run(ask)  # as near as the search comes, and it is said
+    until(page, lambda: "Reached" in page.locator(".limit-said").inner_text())
+    until(page, lambda: "limits=load" in chromium.run("location.hash"))
+    state = "variform.ready.then((app) => JSON.stringify([app.state.limits, [...app.state.z]]))"
+    page.wait_for_timeout(300)
+    fragment, kept = chromium.run("location.hash"), json.loads(chromium.run(state))
+    chromium.open(path, fragment)
+    again = json.loads(chromium.run(state))
+    assert [limit["name"] for limit in again[0]] == ["load", "width"]
+    assert again[0][0]["low"] == pytest.approx(kept[0][0]["low"], rel=1e-5)
+    np.testing.assert_allclose(again[1], kept[1], atol=1e-4)
+    chromium.open(path, "#limits=nothing:1:2|load:x:|load:5:")
+    assert json.loads(chromium.run(state))[0] == [{"name": "load", "low": None, "high": None}]
+    assert chromium.errors == []
+
+
 def test_the_legend_has_the_unit_the_ends_and_what_is_missing(chromium, of_boxes):
     path, _, splits = of_boxes
     chromium.open(path, "#colour=load")

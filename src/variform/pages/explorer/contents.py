@@ -444,7 +444,7 @@ def _table_columns(schema: Schema, parts: Sequence[Dataset]) -> Iterator[dict[st
             numbers = np.nan_to_num(values[:, column], nan=-1).astype(int)
             yield _category(name, numbers, categories)
         else:
-            yield _number(name, values[:, column], schema.unit_of(name))
+            yield _number(name, values[:, column], schema.unit_of(name)) | {"column": column}
 
 
 def _sprite_columns(schema: Schema, parts: Sequence[Dataset]) -> Iterator[dict[str, Any]]:

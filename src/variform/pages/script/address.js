@@ -8,6 +8,7 @@
  */
 
 import { Plane } from "./geometry.js";
+import { readLimits, writeLimits } from "./quantities.js";
 
 export const MOST_PINS = 9;
 export const MOST_COMPARED = 4;
@@ -49,7 +50,7 @@ const point = (length) => (/** @type {string} */ text) => {
  */
 function shared({ contents, world, views, first }) {
   const { latents, plane } = contents;
-  const { columns, cloud } = world;
+  const { columns, cloud, quantities } = world;
   const colour = columns.find((column) => column.name !== "split") ?? columns[0];
   const readPoint = point(latents.dim);
   const readPins = (/** @type {string} */ text) => text.split("~").map(readPoint).filter(Boolean).slice(-MOST_PINS);
@@ -67,6 +68,7 @@ function shared({ contents, world, views, first }) {
     marks: { start: "dots", read: oneOf(["dots", "pictures"]) },
     fog: { start: true, read: (text) => text !== "0", write: (isOn) => (isOn ? "1" : "0") },
     only: { start: -1, read: whole(-1, 99) },
+    limits: { start: [], read: (text) => readLimits(text, quantities), write: writeLimits },
     designs: { start: true, read: (text) => text !== "0", write: (isOn) => (isOn ? "1" : "0") },
     tray: { start: [], read: (text) => text.split("~").slice(0, MOST_COMPARED), write: (keys) => keys.join("~") },
     context: {

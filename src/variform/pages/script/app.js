@@ -2,7 +2,7 @@
 
 /**
  * @import { LatentMap } from "./latent_map.js"
- * @import { ColourColumn, Contents, Decoder, Description, Hand, Look, Point, State, World } from "./types.js"
+ * @import { ColourColumn, Contents, Decoder, Description, Hand, Limit, Look, Point, State, World } from "./types.js"
  * @import { View } from "./views/view.js"
  */
 
@@ -14,6 +14,7 @@ import { button, byId, element, text, unbroken } from "./elements.js";
 import { Cloud, Plane } from "./geometry.js";
 import { Panel } from "./panel.js";
 import { pictureOfPage } from "./picture.js";
+import { quantitiesOf, within } from "./quantities.js";
 import { shuffled } from "./random.js";
 import { Study } from "./study.js";
 import { away } from "./text.js";
@@ -47,6 +48,12 @@ export class App {
 
   /** @type {Map<string, Plane>} */
   _planes = new Map();
+
+  /** @type {Limit[] | null} */
+  _insideOf = null;
+
+  /** @type {Uint8Array | null} */
+  _inside = null;
 
   // What was wanted last, and what of it is on the page.
   _wanted = 0;
@@ -259,7 +266,18 @@ export class App {
   look() {
     const { colour, marks, fog, only, designs } = this.state;
     const study = designs ? this.world.study : null;
-    return { plane: this.plane(), colour: colouring(this.world, colour), marks, fog, only, study };
+    const inside = this.inside();
+    return { plane: this.plane(), colour: colouring(this.world, colour), marks, fog, only, inside, study };
+  }
+
+  /** Which examples are within all limits; null where there are none. */
+  inside() {
+    const { limits } = this.state;
+    if (limits !== this._insideOf) {
+      this._insideOf = limits;
+      this._inside = within(this.world.quantities, limits, this.world.cloud.count);
+    }
+    return this._inside;
   }
 
   /** The plane of the map. */
@@ -538,11 +556,13 @@ async function worldOf({ event, rows, latents, study }) {
   const designs = new Designs(event);
   const { columns, count, total } = rows;
   const shown = `${count.toLocaleString("en")} of ${total.toLocaleString("en")} rows`;
+  const examples = await designs.examples(rows);
   return {
     designs,
+    quantities: quantitiesOf(designs, columns, examples.values),
     cloud: new Cloud(floatsOf(rows.means), latents.dim),
     columns,
-    examples: await designs.examples(rows),
+    examples,
     label: columns.find((column) => column.kind === "category" && column.name !== "split"),
     order: shuffled(count),
     rowsNote: count < total ? `${shown} are shown, drawn at random with a fixed seed.` : "",

@@ -53,8 +53,8 @@ dim);square>0&&(least=Math.min(least,square))}
 found.push(Math.sqrt(least))}return found.
 filter(Number.isFinite).sort((a,b)=>a-b)}get limit(){
 return this.usual[Math.floor(.99*(this.usual.
-length-1))]??0}strangeness(distance){return distance?
-distance/this.limit:0}spread(most){let count=Math.
+length-1))]??0}strangeness(distance2){return distance2?
+distance2/this.limit:0}spread(most){let count=Math.
 min(most,this.count),step=(this.count-1)/
 Math.max(1,count-1);return Int32Array.from(
 {length:count},(_,i)=>Math.round(i*step))}};
@@ -75,24 +75,25 @@ size*size);for(let at=0;at<points.length;at+=
 1]-y0)/(y1-y0)*size);column>=0&&column<size&&
 row>=0&&row<size&&(counts[row*size+column]+=
 1)}return counts}function blurred(values,size,width){
-let reach=Math.ceil(3*width),kernel=Float32Array.
-from({length:2*reach+1},(_,i)=>Math.exp(
--(((i-reach)/width)**2)/2)),total=kernel.
-reduce((a,b)=>a+b,0),along=(from,step,next)=>{
+let reach2=Math.ceil(3*width),kernel=Float32Array.
+from({length:2*reach2+1},(_,i)=>Math.exp(
+-(((i-reach2)/width)**2)/2)),total=kernel.
+reduce((a,b)=>a+b,0),along2=(from,step,next)=>{
 let to=new Float32Array(from.length);for(let line=0;line<
 size;line++)for(let i=0;i<size;i++){let sum=0,
-low=Math.max(0,i-reach),high=Math.min(size-
-1,i+reach);for(let j=low;j<=high;j++)sum+=
-kernel[j-i+reach]*from[line*next+j*step];
+low=Math.max(0,i-reach2),high=Math.min(size-
+1,i+reach2);for(let j=low;j<=high;j++)sum+=
+kernel[j-i+reach2]*from[line*next+j*step];
 to[line*next+i*step]=sum/total}return to};
-return along(along(values,1,size),size,1)}
-var between=(a,b,share)=>Float32Array.from(
-a,(value,k)=>value+(b[k]-value)*share),distanceOf=(a,b)=>Math.
-sqrt(squareOf(a,b));function squareOf(a,b){
-let sum=0;for(let k=0;k<a.length;k++)sum+=
-(a[k]-b[k])**2;return sum}function straightWay(a,b,steps){
-return Array.from({length:steps},(_,i)=>between(
-a,b,i/(steps-1)))}function wayAlongData(cloud,a,b,steps,most=1500){
+return along2(along2(values,1,size),size,
+1)}var between=(a,b,share)=>Float32Array.
+from(a,(value,k)=>value+(b[k]-value)*share),
+distanceOf=(a,b)=>Math.sqrt(squareOf(a,b));
+function squareOf(a,b){let sum=0;for(let k=0;k<
+a.length;k++)sum+=(a[k]-b[k])**2;return sum}
+function straightWay(a,b,steps){return Array.
+from({length:steps},(_,i)=>between(a,b,i/
+(steps-1)))}function wayAlongData(cloud,a,b,steps,most=1500){
 let means=Array.from(cloud.spread(most),
 i=>cloud.point(i)),way=evenly(shortestPath(
 [a,...means,b]),60);for(let round=0;round<
@@ -123,58 +124,7 @@ points.length-1&&lengths[piece]<at;)piece++;
 let length=lengths[piece]-lengths[piece-
 1],share=length?(at-lengths[piece-1])/length:
 0;return between(points[piece-1],points[piece],
-share)})}var MOST_PINS=9,MOST_COMPARED=4,THEMES=[
-"auto","light","dark"],whole=(least,most)=>text2=>{
-let value=Number(text2);return Number.isInteger(
-value)&&value>=least&&value<=most?value:
-void 0},oneOf=words=>text2=>words.includes(
-text2)?text2:void 0,list=numbers=>Array.
-from(numbers,value=>String(Number(value.
-toFixed(4)))).join(","),point=length=>text2=>{
-let values=Float32Array.from(text2.split(
-","),Number);return values.length===length&&
-values.every(Number.isFinite)?values:void 0};
-function shared({contents,world,views,first}){
-let{latents,plane}=contents,{columns,cloud}=world,
-colour=columns.find(column=>column.name!==
-"split")??columns[0],readPoint=point(latents.
-dim),readPins=text2=>text2.split("~").map(
-readPoint).filter(Boolean).slice(-MOST_PINS),
-width=contents.context.length;return{view:{
-start:first.key,read:oneOf(views.map(({key})=>key))},
-z:{start:cloud.middle(),read:readPoint,write:list},
-pins:{start:[],read:readPins,write:pins=>pins.
-map(list).join("~")},theme:{start:"auto",
-read:oneOf(THEMES)},plane:{start:Plane.first(
-latents,plane),read:text2=>Plane.isKnown(
-text2,latents,plane)?text2:void 0},colour:{
-start:colour.name,read:oneOf(["",...columns.
-map(({name})=>name)])},marks:{start:"dot\
-s",read:oneOf(["dots","pictures"])},fog:{
-start:!0,read:text2=>text2!=="0",write:isOn=>isOn?
-"1":"0"},only:{start:-1,read:whole(-1,99)},
-designs:{start:!0,read:text2=>text2!=="0",
-write:isOn=>isOn?"1":"0"},tray:{start:[],
-read:text2=>text2.split("~").slice(0,MOST_COMPARED),
-write:keys=>keys.join("~")},context:{name:"\
-told",start:Float32Array.from(contents.context),
-read:text2=>width?point(width)(text2):void 0,
-write:list}}}var Address=class{constructor(app){
-this.parts=shared(app);for(let view of app.
-views)Object.assign(this.parts,view.kept(
-app.contents))}start(){let values=Object.
-entries(this.parts).map(([key,{start:start2}])=>[
-key,start2]);return Object.fromEntries(values)}write(state){
-let found=[];for(let[key,{name=key,write=String}]of Object.
-entries(this.parts)){let text2=write(state[key]);
-text2!==""&&found.push(`${name}=${encodeURIComponent(
-text2).replaceAll("%2C",",")}`)}return`#${found.
-join("&")}`}read(fragment){let texts=new URLSearchParams(
-fragment.slice(1)),found={};for(let[key,
-{name=key,read}]of Object.entries(this.parts)){
-let text2=texts.get(name),value=text2===
-null?void 0:read(text2);value!==void 0&&
-(found[key]=value)}return found}};function bytesOf(text2){let characters=atob(
+share)})}function bytesOf(text2){let characters=atob(
 text2),bytes=new Uint8Array(characters.length);
 for(let i=0;i<bytes.length;i++)bytes[i]=
 characters.charCodeAt(i);return bytes}var floatsOf=text2=>new Float32Array(
@@ -218,9 +168,9 @@ let sizes=Array.from(values,Math.abs).filter(
 size=>Number.isFinite(size)&&size>0);return sizes.
 length?(sizes.sort((a,b)=>a-b),10**(Math.
 floor(Math.log10(sizes[sizes.length>>1]))-
-3)):0}function away(distance){return distance<
-.005?"right here":`${distance<10?distance.
-toFixed(2):shown(distance)} away`}function float32Text(value){
+3)):0}function away(distance2){return distance2<
+.005?"right here":`${distance2<10?distance2.
+toFixed(2):shown(distance2)} away`}function float32Text(value){
 if(!Number.isFinite(value))return"";for(let digits=1;digits<
 9;digits++){let text2=value.toPrecision(
 digits);if(Math.fround(Number(text2))===
@@ -293,7 +243,101 @@ shade:missing,group:OTHERS})}counts.has(
 get(-1),shade:missing,group:NONE});let group=i=>places.
 get(numbers[i])??(numbers[i]<0?NONE:OTHERS);
 return{...column,groups,group,of:i=>palette[group(
-i)]??missing,low:0,high:0,range:[0,0],missing:0}}function prepare(canvas,w,h){let ratio=Math.
+i)]??missing,low:0,high:0,range:[0,0],missing:0}}function quantitiesOf(designs,columns,values){
+let known=columns.filter(({kind})=>kind===
+"number").map(ofColumn);if(!designs.lines)
+return known;let taken=new Set(columns.map(
+({name})=>name)),own=designs.columns.map(
+({name,full,unit},k)=>{let numbers=null,
+every=()=>Float32Array.from({length:values.
+length/designs.size},(_,i)=>values[i*designs.
+size+k]);return{name:taken.has(name)?full:
+name,unit,column:k,get numbers(){return numbers??=
+every(),numbers}}});return[...known,...own]}
+function ofColumn(column){return{name:column.
+name,unit:column.unit??"",column:column.
+column??-1,get numbers(){return numbersOf(
+column)}}}function extentOf(numbers){let low=1/0,
+high=-1/0;for(let value of numbers)value<
+low&&(low=value),value>high&&(high=value);
+return[low,high]}var isOpen=({low,high})=>low===
+null&&high===null;function within(quantities,limits,count){
+let closed=limits.filter(limit=>!isOpen(
+limit));if(!closed.length)return null;let inside=new Uint8Array(
+count).fill(1);for(let{name,low,high}of closed){
+let{numbers}=quantities.find(quantity=>quantity.
+name===name);for(let i=0;i<count;i++)numbers[i]>=
+(low??-1/0)&&numbers[i]<=(high??1/0)||(inside[i]=
+0)}return inside}function writeLimits(limits){
+let digits=value=>value===null?"":Number(
+value.toPrecision(6));return limits.map(
+({name,low,high})=>[encodeURIComponent(name),
+digits(low),digits(high)].join(":")).join(
+"|")}function readLimits(text2,quantities){
+let end=words=>words&&Number.isFinite(Number(
+words))?Number(words):null,limits=text2.
+split("|").map(words=>{let[name,low="",high=""]=words.
+split(":");return{name:decoded(name),low:end(
+low),high:end(high)}}),isKnown=(limit,i)=>quantities.
+some(({name})=>name===limit.name)&&limits.
+findIndex(({name})=>name===limit.name)===
+i;return limits.filter(isKnown)}function decoded(text2){
+try{return decodeURIComponent(text2)}catch{
+return""}}var MOST_PINS=9,MOST_COMPARED=4,THEMES=[
+"auto","light","dark"],whole=(least,most)=>text2=>{
+let value=Number(text2);return Number.isInteger(
+value)&&value>=least&&value<=most?value:
+void 0},oneOf=words=>text2=>words.includes(
+text2)?text2:void 0,list=numbers=>Array.
+from(numbers,value=>String(Number(value.
+toFixed(4)))).join(","),point=length=>text2=>{
+let values=Float32Array.from(text2.split(
+","),Number);return values.length===length&&
+values.every(Number.isFinite)?values:void 0};
+function shared({contents,world,views,first}){
+let{latents,plane}=contents,{columns,cloud,
+quantities}=world,colour=columns.find(column=>column.
+name!=="split")??columns[0],readPoint=point(
+latents.dim),readPins=text2=>text2.split(
+"~").map(readPoint).filter(Boolean).slice(
+-MOST_PINS),width=contents.context.length;
+return{view:{start:first.key,read:oneOf(
+views.map(({key})=>key))},z:{start:cloud.
+middle(),read:readPoint,write:list},pins:{
+start:[],read:readPins,write:pins=>pins.
+map(list).join("~")},theme:{start:"auto",
+read:oneOf(THEMES)},plane:{start:Plane.first(
+latents,plane),read:text2=>Plane.isKnown(
+text2,latents,plane)?text2:void 0},colour:{
+start:colour.name,read:oneOf(["",...columns.
+map(({name})=>name)])},marks:{start:"dot\
+s",read:oneOf(["dots","pictures"])},fog:{
+start:!0,read:text2=>text2!=="0",write:isOn=>isOn?
+"1":"0"},only:{start:-1,read:whole(-1,99)},
+limits:{start:[],read:text2=>readLimits(
+text2,quantities),write:writeLimits},designs:{
+start:!0,read:text2=>text2!=="0",write:isOn=>isOn?
+"1":"0"},tray:{start:[],read:text2=>text2.
+split("~").slice(0,MOST_COMPARED),write:keys=>keys.
+join("~")},context:{name:"told",start:Float32Array.
+from(contents.context),read:text2=>width?
+point(width)(text2):void 0,write:list}}}
+var Address=class{constructor(app){this.
+parts=shared(app);for(let view of app.views)
+Object.assign(this.parts,view.kept(app.contents))}start(){
+let values=Object.entries(this.parts).map(
+([key,{start:start2}])=>[key,start2]);return Object.
+fromEntries(values)}write(state){let found=[];
+for(let[key,{name=key,write=String}]of Object.
+entries(this.parts)){let text2=write(state[key]);
+text2!==""&&found.push(`${name}=${encodeURIComponent(
+text2).replaceAll("%2C",",")}`)}return`#${found.
+join("&")}`}read(fragment){let texts=new URLSearchParams(
+fragment.slice(1)),found={};for(let[key,
+{name=key,read}]of Object.entries(this.parts)){
+let text2=texts.get(name),value=text2===
+null?void 0:read(text2);value!==void 0&&
+(found[key]=value)}return found}};function prepare(canvas,w,h){let ratio=Math.
 min(3,window.devicePixelRatio||1),width=Math.
 max(1,Math.round(w*ratio)),height=Math.max(
 1,Math.round(h*ratio));(canvas.width!==width||
@@ -350,11 +394,11 @@ _fill(context,colour),context.strokeStyle=
 colour,context.lineWidth=width,context.lineJoin=
 "round",context.stroke(),context.restore()}_fill(context,colour){
 context.fillStyle=colour,context.globalAlpha=
-.12,context.fill(),context.globalAlpha=1}heightOf(w){
+.12,context.fill(),context.globalAlpha=1}heightOf(w,most){
 let{left,right,top,bottom}=MARGINS,inside=(w-
 left-right)/(this.isEqual?this.width/this.
 height:1.8);return Math.round(Math.max(80,
-Math.min(260,inside))+top+bottom)}plot(context,values,other,{
+Math.min(most,inside))+top+bottom)}plot(context,values,other,{
 w,h}){let{accent,second}=Theme.colours,{
 left,right,top,bottom}=MARGINS,box={x:left,
 y:top,w:w-left-right,h:h-top-bottom};context.
@@ -385,7 +429,7 @@ x+box.w/2,bottom+19),unitOfY&&(context.textAlign=
 "left",context.fillText(unitOfY,2,bottom+
 19))}};function segment(context,from,to){
 context.beginPath(),context.moveTo(...from),
-context.lineTo(...to),context.stroke()}var within=(value,low,high)=>Math.max(low,
+context.lineTo(...to),context.stroke()}var within2=(value,low,high)=>Math.max(low,
 Math.min(high,value)),inset=({x,y,w,h},margin)=>({
 x:x+margin,y:y+margin,w:w-2*margin,h:h-2*
 margin}),Designs=class{constructor(event){
@@ -453,16 +497,17 @@ Theme.colours.accent,context.fillRect(x,
 y+k*step,Math.max(1,w*share),height))}}share(column,value){
 if(!Number.isFinite(value))return null;let{
 low,high}=this.columns[column];return high>
-low?within((value-low)/(high-low),0,1):.5}tidy(column,value){
-let{kind,categories,whole:whole2,low,high}=this.
-columns[column];if(!Number.isFinite(value))
-return Number.NaN;if(categories.length)return within(
+low?within2((value-low)/(high-low),0,1):
+.5}tidy(column,value){let{kind,categories,
+whole:whole2,low,high}=this.columns[column];
+if(!Number.isFinite(value))return Number.
+NaN;if(categories.length)return within2(
 Math.round(value),0,categories.length-1);
 if(kind==="count")return Math.max(0,Math.
 round(value));if(this.areAllReal)return value;
 let rounded2=whole2?Math.round(value):value;
 return kind==="real"||kind==="positive"?
-rounded2:within(rounded2,low,high)}text(column,value){
+rounded2:within2(rounded2,low,high)}text(column,value){
 let{categories,low,high,whole:whole2,kind}=this.
 columns[column],tidy=this.tidy(column,value);
 return Number.isFinite(tidy)?categories.
@@ -535,18 +580,18 @@ part.length,categories.length?part.indexOf(
 step[k]?Math.floor((value-this.low[k])/this.
 step[k]+.5):value}near(values,places=values.
 map((_,k)=>k)){let own=values.map((value,k)=>this.
-cell(k,value)),reach=this.step.map(step=>step?
+cell(k,value)),reach2=this.step.map(step=>step?
 1:0),isNear=cell=>places.every(k=>Math.abs(
-cell[k]-own[k])<=reach[k]);return this.cells.
-reduce((sum,cell,i)=>isNear(cell)?sum+this.
-counts[i]:sum,0)}isOutside(k,value){let error=1e-5*
-(this.high[k]-this.low[k]);return this.step[k]>
-0&&(value<this.low[k]-error||value>this.
-high[k]+error)}remark(context){let values=this.
-values(context),count=this.near(values),
-outside=[...values.keys()].filter(k=>this.
-isOutside(k,values[k]));if(!outside.length&&
-count>=this.few)return"";let ranges=outside.
+cell[k]-own[k])<=reach2[k]);return this.
+cells.reduce((sum,cell,i)=>isNear(cell)?
+sum+this.counts[i]:sum,0)}isOutside(k,value){
+let error=1e-5*(this.high[k]-this.low[k]);
+return this.step[k]>0&&(value<this.low[k]-
+error||value>this.high[k]+error)}remark(context){
+let values=this.values(context),count=this.
+near(values),outside=[...values.keys()].
+filter(k=>this.isOutside(k,values[k]));if(!outside.
+length&&count>=this.few)return"";let ranges=outside.
 map(k=>this._range(k)).join(""),near=`${`${counted(
 count)} of ${counted(this.rows)} trainin\
 g rows`} ${count===1?"is":"are"} near th\
@@ -558,11 +603,219 @@ ich go from ${shown(this.low[k])} to ${shown(
 this.high[k])}. `}_alone(values){return values.
 length<2?"":`; alone, ${this.conditions.
 map(({name},k)=>`${counted(this.near(values,
-[k]))} near ${name}`).join(", ")}`}};var NEARNESS=["among the data","at the e\
+[k]))} near ${name}`).join(", ")}`}};var SHARES=[1,.5,.25,.1,.03],LEAST_GAIN=1e-4,
+DIFFERENCE=.003,NEAR=.001;async function reach(measure,start2,target,box,tolerance,others=[]){
+let ends=box.map(([low,high],k)=>[Math.min(
+low,start2[k]),Math.max(high,start2[k])]),
+places=[];for(let from of[start2,...others])
+places.push(await search(measure,from,{start:start2,
+target,ends,tolerance}));let gapOf=({value})=>Math.
+abs(value-target),there=places.filter(place=>gapOf(
+place)<=tolerance),best=there.length?leastOf(
+there,({z})=>distance(z,start2)):leastOf(
+places,gapOf);return{z:Float32Array.from(
+best.z),value:best.value,isReached:there.
+length>0}}async function search(measure,from,{
+start:start2,target,ends,tolerance}){let width=Math.
+max(...ends.map(([low,high])=>high-low)),
+gapOf=({value})=>Math.abs(value-target),
+at={z:Float64Array.from(from),value:(await measure(
+from))[0]},weight=0;for(let step=0;step<
+30;step++){let gradient=await gradientAt(
+measure,at.z,DIFFERENCE*width),change=target-
+at.value,next=nearestOnPlane(start2,at.z,
+gradient,change,ends),straight=nearestOnPlane(
+at.z,at.z,gradient,change,ends);if(gapOf(
+at)<=tolerance&&distance(next.z,at.z)<NEAR*
+width)break;weight=Math.max(weight,2*Math.
+abs(next.factor));let costOf=place=>distance(
+place.z,start2)**2/2+weight*gapOf(place),
+places=await along(measure,at.z,[next.z,
+straight.z]),best=leastOf(places,costOf),
+nearest=leastOf(places,gapOf);if(costOf(
+best)<costOf(at)*(1-LEAST_GAIN))at=best;else if(gapOf(
+at)>tolerance&&gapOf(nearest)<gapOf(at)*
+(1-LEAST_GAIN))at=nearest;else break}return at}
+async function along(measure,z,ends){let points=ends.
+flatMap(end=>SHARES.map(share=>z.map((from,k)=>from+
+share*(end[k]-from)))),values=await measure(
+Float32Array.from(points.flatMap(point2=>[
+...point2])));return points.map((point2,i)=>({
+z:point2,value:values[i]}))}var leastOf=(places,costOf)=>places.
+reduce((best,place)=>costOf(place)<costOf(
+best)?place:best);async function gradientAt(measure,z,h){
+let dim=z.length,codes=new Float32Array(
+2*dim*dim);for(let i=0;i<2*dim;i++)codes.
+set(z,i*dim),codes[i*dim+(i>>1)]+=i%2?-h:
+h;let values=await measure(codes);return Float64Array.
+from(z,(_,k)=>(values[2*k]-values[2*k+1])/
+(2*h))}function nearestOnPlane(start2,z,gradient,change,ends){
+let at=t=>z.map((_,k)=>Math.max(ends[k][0],
+Math.min(ends[k][1],start2[k]+t*gradient[k]))),
+rest=p=>p.reduce((sum,value,k)=>sum+gradient[k]*
+(value-z[k]),-change),square=gradient.reduce(
+(sum,value)=>sum+value*value,0);if(!square)
+return{z,factor:0};let first=rest(at(0)),
+far=-first/square;for(let i=0;i<60&&rest(
+at(far))*first>0;i++)far*=2;let near=0;for(let i=0;i<
+60;i++){let middle=(near+far)/2;rest(at(
+middle))*first>0?near=middle:far=middle}
+return{z:at(far),factor:far}}var distance=(a,b)=>Math.
+hypot(...Array.from(a,(value,k)=>value-b[k]));var STEPS=200,BINS=48,HISTOGRAM=26,ALIKE=.05,
+OTHERS2=2,HINT="Choose a column or a res\
+ponse to limit the examples on the map; \
+a column can also be set.",Limits=class{rows=[];_shown=null;_wanted=null;_start=null;constructor(app,host){
+this.app=app,this.list=element("div",{className:"\
+limits"}),this.more=element("div"),this.
+count=note(""),this.count.setAttribute("\
+role","status"),host.append(this.list,this.
+more,this.count)}refresh(){let{limits}=this.
+app.state,names=limits.map(({name})=>name).
+join("|");names!==this._shown&&this._build(
+names);for(let row of this.rows)this._showLimit(
+row);let inside=this.app.inside(),rows=this.
+app.world.cloud.count,words=`${(inside?.
+reduce((sum,one)=>sum+one,0)??rows).toLocaleString(
+"en")} of ${rows.toLocaleString("en")} e\
+xamples are within all limits.`;this.count.
+textContent=limits.length?words:HINT}again(){
+this._shown=null}show(values){for(let{quantity,
+decoded:decoded2,value}of this.rows){if(!decoded2)
+continue;let now=values[quantity.column];
+decoded2!==document.activeElement&&(decoded2.
+value=String(now)),value.textContent=this.
+_words(quantity,now),decoded2.setAttribute(
+"aria-valuetext",value.textContent)}}_build(names){
+let{world,state}=this.app;this._shown=names;
+let find=({name})=>world.quantities.find(
+quantity=>quantity.name===name);this.rows=
+state.limits.map(limit=>this._row(find(limit))),
+this.list.replaceChildren(...this.rows.map(
+row=>row.element));let chosen=new Set(state.
+limits.map(({name})=>name)),options=world.
+quantities.filter(({name})=>!chosen.has(
+name)).map(({name,unit})=>[name,unit?`${name}\
+ [${unit}]`:name]),add=name=>{name&&this.
+_set([...this.app.state.limits,{name,low:null,
+high:null}]),this.rows.at(-1)?.from.focus()};
+this.more.replaceChildren(choice("Add",[
+["","…"],...options],"",add)),this.app.
+values&&this.show(this.app.values)}_set(limits){
+this.app.set({limits}),this.refresh()}_row(quantity){
+let{name,unit}=quantity,extent=extentOf(
+quantity.numbers),title=element("div",{className:"\
+limit-name"},text("b",name),unit?text("s\
+mall",` ${unit}`):null),away2=button("×",
+()=>this._remove(name),{className:"away",
+"aria-label":`Leave ${name} out`});title.
+append(away2);let histogram=element("can\
+vas",{"aria-hidden":"true"}),ends={type:"\
+range",min:extent[0],max:extent[1],step:(extent[1]-
+extent[0])/STEPS||1},from=element("input",
+{...ends,value:extent[0],"aria-label":`${name}\
+, from`}),to=element("input",{...ends,value:extent[1],
+"aria-label":`${name}, to`}),words=element(
+"div",{className:"limit-words"}),said=element(
+"div",{className:"limit-said",role:"stat\
+us"}),value=element("output"),decoded2=quantity.
+column<0?null:this._slider(quantity,extent),
+frame=element("div",{className:"range"},
+histogram,from,to),made=element("div",{className:"\
+limit",role:"group","aria-label":name},title);
+decoded2&&made.append(element("label",{className:"\
+decoded"},text("span","decoded"),decoded2,
+value),said),made.append(frame,words);let row={
+quantity,extent,element:made,histogram,from,
+to,words,decoded:decoded2,value,said};return from.
+addEventListener("input",()=>this._limit(
+row,from)),to.addEventListener("input",()=>this.
+_limit(row,to)),decoded2?.addEventListener(
+"input",()=>this._ask(row,Number(decoded2.
+value))),decoded2?.addEventListener("cha\
+nge",()=>{this._start=null}),row}_slider({
+name},[low,high]){let margin=.1*(high-low),
+[min,max]=[low-margin,high+margin],step=(max-
+min)/STEPS||1;return element("input",{type:"\
+range",min,max,step,"aria-label":`${name}\
+ of the decoded design`})}_remove(name){
+this._set(this.app.state.limits.filter(limit=>limit.
+name!==name))}_limit({quantity,extent,from,
+to},moved){Number(from.value)>Number(to.
+value)&&(moved===from?to.value=from.value:
+from.value=to.value);let step=(extent[1]-
+extent[0])/STEPS,low=Number(from.value)<=
+extent[0]+step/2?null:Number(from.value),
+high=Number(to.value)>=extent[1]-step/2?
+null:Number(to.value),limits=this.app.state.
+limits.map(limit=>limit.name===quantity.
+name?{name:limit.name,low,high}:limit);this.
+_set(limits)}_showLimit(row){let{quantity,
+extent,from,to,words}=row,{low,high}=this.
+app.state.limits.find(({name})=>name===quantity.
+name);from!==document.activeElement&&(from.
+value=String(low??extent[0])),to!==document.
+activeElement&&(to.value=String(high??extent[1])),
+from.setAttribute("aria-valuetext",this.
+_words(quantity,low??extent[0])),to.setAttribute(
+"aria-valuetext",this._words(quantity,high??
+extent[1]));let ends=[low??extent[0],high??
+extent[1]].map(value=>shown(value)),isOpen2=low===
+null&&high===null;words.textContent=`${isOpen2?
+"all examples: ":""}${ends[0]} to ${ends[1]}\
+ ${quantity.unit}`.trim(),this._drawHistogram(
+row,low??-1/0,high??1/0)}_words({unit},value){
+return unit?`${shown(value)} ${unit}`:shown(
+value)}_drawHistogram({quantity,extent,histogram},low,high){
+let w=histogram.parentElement.clientWidth||
+280,context=prepare(histogram,w,HISTOGRAM),
+length=extent[1]-extent[0]||1,counts=new Float32Array(
+BINS);for(let value of quantity.numbers)
+Number.isFinite(value)&&counts[Math.min(
+BINS-1,Math.floor((value-extent[0])/length*
+BINS))]++;let most=Math.max(...counts,1);
+context.clearRect(0,0,w,HISTOGRAM);let margin=8,
+width=(w-2*margin)/BINS;counts.forEach((count,bin)=>{
+let middle=extent[0]+(bin+.5)/BINS*length,
+isIn=middle>=low&&middle<=high,height=Math.
+sqrt(count/most)*(HISTOGRAM-2);context.fillStyle=
+isIn?Theme.colours.accent:Theme.colours.
+line,context.fillRect(margin+bin*width,HISTOGRAM-
+height,Math.max(1,width-1),height)})}async _ask(row,target){
+if(this._start??=this.app.state.z,this._wanted=
+{row,target,start:this._start},!this._busy){
+this._busy=!0;try{for(;this._wanted;){let wanted=this.
+_wanted;this._wanted=null,await this._reach(
+wanted)}}catch(error){this.app.toast(`Th\
+e decoder failed: ${error.message}`)}this.
+_busy=!1}}async _reach({row,target,start:start2}){
+let{app}=this,{size}=app.world.designs,{
+column}=row.quantity,measure=async codes=>{
+let values=await app.decode(codes);return Float32Array.
+from({length:values.length/size},(_,i)=>values[i*
+size+column])},tolerance=(row.extent[1]-
+row.extent[0])/1e3||1e-6,{ranges}=app.contents.
+latents,others=this._likely(row,target,start2),
+{z,value,isReached}=await reach(measure,
+start2,target,ranges,tolerance,others);if(this.
+_wanted)return;let words=`Reached ${this.
+_words(row.quantity,value)} of ${this._words(
+row.quantity,target)}`;row.said.textContent=
+isReached?"":`${words}: no point near he\
+re is nearer to it.`,app.set({z})}_likely({
+quantity,extent},target,start2){let{cloud}=this.
+app.world,reach2=ALIKE*(extent[1]-extent[0]),
+alike=[...quantity.numbers.keys()].filter(
+i=>Math.abs(quantity.numbers[i]-target)<=
+reach2),squares=new Map(alike.map(i=>[i,
+cloud.squared(i,start2)]));return alike.
+sort((a,b)=>squares.get(a)-squares.get(b)),
+alike.slice(0,OTHERS2).map(i=>cloud.point(
+i))}};var NEARNESS=["among the data","at the e\
 dge of the data","far from all data: ext\
 rapolated"],NO_PINS="Click the map, or p\
 ress P, to keep a point. Two pins make a\
- morph.",Panel=class{_pinsOf=null;_toldOf=null;constructor(app,host){
+ morph.",isNarrow=()=>matchMedia("(max-w\
+idth: 760px)").matches,Panel=class{_pinsOf=null;_toldOf=null;constructor(app,host){
 this.app=app;let{occupancy,conditions,collapsed}=app.
 contents,{kind}=app.world.designs;this.alone=
 collapsed,this.occupancy=occupancy?new Occupancy(
@@ -614,12 +867,12 @@ span",{className:"track"},bar,mark),head=element(
 "th",{scope:"row",title:full},text("span",
 name),small,track);return{bar,mark,value,
 near,row:element("tr",{},head,value,...this.
-_beside(near))}});let decoded=text("th",
+_beside(near))}});let decoded2=text("th",
 "Decoded",{scope:"col",className:"first \
 number"}),nearest=text("th","Nearest",{scope:"\
 col",className:"second number"}),heads=element(
 "tr",{},text("th","Column",{scope:"col"}),
-decoded,...this._beside(nearest)),body=element(
+decoded2,...this._beside(nearest)),body=element(
 "tbody",{},...this.lines.map(({row})=>row)),
 table=element("table",{className:"design"},
 element("thead",{},heads),body),keys=element(
@@ -633,14 +886,15 @@ kind==="image"?this._showImage(z,values,
 near.index):designs.lines?this._showLine(
 values,near.index):this._showRow(values,
 near.index);for(let{k,value}of this.codes)
-value.textContent=shown(z[k],.001)}_showNearness({
-index,distance}){let name=this.app.nameOf(
+value.textContent=shown(z[k],.001);this.
+limits?.show(values)}_showNearness({index,
+distance:distance2}){let name=this.app.nameOf(
 index);this.caption.textContent=name?`${name}\
-, ${away(distance)}`:away(distance),this.
+, ${away(distance2)}`:away(distance2),this.
 known.textContent=this.app.responsesOf(index),
 this.known.hidden=!this.known.textContent;
 let strangeness=this.app.world.cloud.strangeness(
-distance),level=[1,3].filter(limit=>strangeness>
+distance2),level=[1,3].filter(limit=>strangeness>
 limit).length;this.where.dataset.level=String(
 level),this.where.lastChild.textContent=
 NEARNESS[level]}_showImage(z,values,near){
@@ -652,12 +906,12 @@ box.h),near,box),this.short.textContent=
 `at (${this._short(z)})`}_showLine(values,near){
 let{designs,examples}=this.app.world,w=this.
 decoded.parentElement.clientWidth||300,h=designs.
-lines.heightOf(w),real=this.alone?null:designs.
-part(examples.values,near);designs.lines.
-plot(prepare(this.decoded,w,h),values,real,
-{w,h})}_showRow(values,near){let{designs,
-examples}=this.app.world,real=designs.part(
-examples.values,near);this.lines.forEach(
+lines.heightOf(w,isNarrow()?96:260),real=this.
+alone?null:designs.part(examples.values,
+near);designs.lines.plot(prepare(this.decoded,
+w,h),values,real,{w,h})}_showRow(values,near){
+let{designs,examples}=this.app.world,real=designs.
+part(examples.values,near);this.lines.forEach(
 (line,k)=>{let share=designs.share(k,designs.
 tidy(k,values[k])),other=designs.share(k,
 real[k]);line.bar.style.width=`${100*(share??
@@ -666,46 +920,50 @@ real[k]);line.bar.style.width=`${100*(share??
 null,line.value.textContent=designs.text(
 k,values[k]),line.near.textContent=designs.
 text(k,real[k])})}_box(){let{aspect}=this.
-app.world.designs,isNarrow=matchMedia("(\
-max-width: 760px)").matches,there=Math.floor(
-this.decoded.parentElement.clientWidth||
-140),w=isNarrow?Math.round(76*Math.min(1,
-aspect)):there;return{x:0,y:0,w,h:Math.round(
-w/aspect)}}_short(z){let{order}=this.app.
-contents.latents,numbers=(z.length>2?order.
-slice(0,2):[...z.keys()]).map(k=>shown(z[k],
-.01)).join(", ");return z.length>2?`${numbers}\
-, …`:numbers}_buildMore(){let{app}=this,
-{latents,conditions}=app.contents,chosen=latents.
-order.slice(0,this.alone?0:6).sort((a,b)=>a-
-b);this.codes=chosen.map(k=>({k,value:element(
-"dd")})),this.told=element("div",{className:"\
-told"}),this.pins=element("ul",{className:"\
-pins"});let saving=[button("Save .npy",()=>app.
-saveDesign("npy"),{title:"The decoded de\
-sign for NumPy"}),button("Save .csv",()=>app.
-saveDesign("csv"),{title:"The decoded de\
-sign as text"})];if(this.alone)this.more.
-append(element("div",{className:"actions"},
-...saving));else{let pin=button("Pin",()=>app.
-pin(app.live),{title:"Keep this point (P\
-)"}),near=button("Go to example",()=>app.
-toNearest(),{title:"Move to the nearest \
-real example (N)"}),actions=element("div",
-{className:"actions"},pin,near,...saving);
-this.more.append(text("h2","Point"),...this.
-_codeList(),actions)}conditions.length&&
-this.more.append(text("h2","Condition"),
-this.told),this.alone||this.more.append(
-text("h2","Pins"),this.pins)}_codeList(){
-let codes=this.codes.map(({k,value})=>element(
-"div",{},text("dt",`z${k+1}`),value)),list2=element(
-"dl",{className:"codes"},...codes),rest=this.
+app.world.designs,there=Math.floor(this.
+decoded.parentElement.clientWidth||140),
+w=isNarrow()?Math.round(76*Math.min(1,aspect)):
+there;return{x:0,y:0,w,h:Math.round(w/aspect)}}_short(z){
+let{order}=this.app.contents.latents,numbers=(z.
+length>2?order.slice(0,2):[...z.keys()]).
+map(k=>shown(z[k],.01)).join(", ");return z.
+length>2?`${numbers}, …`:numbers}_buildMore(){
+let{app}=this,{latents,conditions}=app.contents,
+chosen=latents.order.slice(0,this.alone?
+0:6).sort((a,b)=>a-b);this.codes=chosen.
+map(k=>({k,value:element("dd")})),this.told=
+element("div",{className:"told"}),this.pins=
+element("ul",{className:"pins"});let saving=[
+button("Save .npy",()=>app.saveDesign("n\
+py"),{title:"The decoded design for NumP\
+y"}),button("Save .csv",()=>app.saveDesign(
+"csv"),{title:"The decoded design as tex\
+t"})];if(this.alone)this.more.append(element(
+"div",{className:"actions"},...saving));else{
+let pin=button("Pin",()=>app.pin(app.live),
+{title:"Keep this point (P)"}),near=button(
+"Go to example",()=>app.toNearest(),{title:"\
+Move to the nearest real example (N)"}),
+actions=element("div",{className:"action\
+s"},pin,near,...saving);this.more.append(
+text("h2","Point"),...this._codeList(),actions)}
+if(conditions.length&&this.more.append(text(
+"h2","Condition"),this.told),this.alone||
+this.more.append(text("h2","Pins"),this.
+pins),this.limits=null,this.alone||!app.
+world.quantities.length)return;let limits=element(
+"div");this.more.append(text("h2","Colum\
+ns and responses"),limits),this.limits=new Limits(
+app,limits)}_codeList(){let codes=this.codes.
+map(({k,value})=>element("div",{},text("\
+dt",`z${k+1}`),value)),list2=element("dl",
+{className:"codes"},...codes),rest=this.
 app.contents.latents.dim-codes.length;return rest>
 0?[list2,note(`and ${rest} more; see Sli\
 ders`)]:[list2]}refresh(){this._showConditions(),
-this._showUnseen(),this._showPins()}again(){
-this._pinsOf=null,this._toldOf=null}_showConditions(){
+this._showUnseen(),this._showPins(),this.
+limits?.refresh()}again(){this._pinsOf=null,
+this._toldOf=null,this.limits?.again()}_showConditions(){
 let{state,contents}=this.app,key=state.context.
 join(","),isHeld=this.told.contains(document.
 activeElement);if(key===this._toldOf||!contents.
@@ -1074,7 +1332,7 @@ w,h),i,{x:0,y:0,w,h});let known=facts.slice(
 this.words.replaceChildren(text("b",name),
 element("dl",{},...known))}};var ROOM={left:34,right:10,top:10,bottom:26},
 TURN=2*Math.PI,REACH={mouse:9,touch:20},
-LatentMap=class{_key=null;_pictures=[];constructor(host,world,on){
+LatentMap=class{_key=null;_pictures=[];_inside=null;constructor(host,world,on){
 this.host=host,this.world=world,this.on=
 on,this.still=document.createElement("ca\
 nvas"),this.moving=document.createElement(
@@ -1105,29 +1363,31 @@ this.tip.hide()}),moving.addEventListener(
 "pointerup",event=>{event.button===0&&(event.
 pointerType==="mouse"?on.choose(here(event)):
 on.keep(here(event)))})}_hover(event){let frame=this.
-moving.getBoundingClientRect(),reach=event.
+moving.getBoundingClientRect(),reach2=event.
 pointerType==="mouse"?REACH.mouse:REACH.
 touch;this.tell(this.exampleAt(event.clientX-
-frame.left,event.clientY-frame.top,reach))}tell(i){
+frame.left,event.clientY-frame.top,reach2))}tell(i){
 i<0?this.tip.hide():this.tip.show(i,this.
-on.describe(i),this._placeOf(i))}exampleAt(x,y,reach){
+on.describe(i),this._placeOf(i))}exampleAt(x,y,reach2){
 if(!this.points)return-1;if(this.look.marks===
 "pictures"){let isIn=box=>x>=box.x&&x<=box.
 x+box.w&&y>=box.y&&y<=box.y+box.h;return this.
 _pictures.find(isIn)?.i??-1}let found=-1,
-least=reach*reach;for(let i=0;i<this.world.
+least=reach2*reach2;for(let i=0;i<this.world.
 cloud.count;i++){let[left,top]=this._placeOf(
 i),square=(left-x)**2+(top-y)**2;square>=
 least||!this._isShown(i)||(found=i,least=
 square)}return found}_isShown(i){let{colour,
-only}=this.look;return only<0||colour.group(
-i)===only}show(look){let{clientWidth:w,clientHeight:h}=this.
-host;if(!w||!h)return;let{plane,colour,marks,
-fog,only,study}=look,seen=[marks,fog,only,
-study!==null],key=[w,h,Theme.dark,plane.
-names,colour?.name,...seen,devicePixelRatio].
+only,inside}=this.look;return(!inside||inside[i]===
+1)&&(only<0||colour.group(i)===only)}show(look){
+let{clientWidth:w,clientHeight:h}=this.host;
+if(!w||!h)return;let{plane,colour,marks,
+fog,only,inside,study}=look,seen=[marks,
+fog,only,study!==null],key=[w,h,Theme.dark,
+plane.names,colour?.name,...seen,devicePixelRatio].
 join("|");this.look=look,!(key===this._key&&
-plane===this._plane)&&(this._key=key,this.
+plane===this._plane&&inside===this._inside)&&
+(this._key=key,this._inside=inside,this.
 _plane=plane,this.w=w,this.h=h,this._locate(),
 this._drawStill())}_locate(){let{cloud}=this.
 world;this.points=new Float32Array(2*cloud.
@@ -1372,10 +1632,10 @@ fillStyle=Theme.colours.soft,context.textAlign=
 low,high,4)){let x=margin+(value-low)/(high-
 low||1)*(length-1);context.fillRect(Math.
 round(x),11,1,4),context.fillText(shown(
-value),x,17)}}var STEPS=11,FINE=61,ON_MAP="The way on \
-the map of the latent space; a click pin\
-s another point",WAYS=[["straight","Stra\
-ight"],["data","Along the data"]],MorphView=class extends View{static key="\
+value),x,17)}}var STEPS2=11,FINE=61,ON_MAP="The way on\
+ the map of the latent space; a click pi\
+ns another point",WAYS=[["straight","Str\
+aight"],["data","Along the data"]],MorphView=class extends View{static key="\
 morph";static title="Morph";static isOfLatents=!0;_waysOf=null;_barOf=null;static kept(){
 return{morph:{start:{a:0,b:1,way:"straig\
 ht",share:.5},read:readMorph,write:({a,b,
@@ -1399,7 +1659,7 @@ this.words,place),this.map=new LatentMap(
 place,app.world,app.hand),this.map.moving.
 setAttribute("role","img"),this.map.moving.
 setAttribute("aria-label",ON_MAP);let shareOf=i=>i/
-(STEPS-1);this.wall=new Wall(this.wallPlace,
+(STEPS2-1);this.wall=new Wall(this.wallPlace,
 "Designs along the way; arrow keys go fr\
 om one to the next",{follow:i=>app.follow(
 this._point(shareOf(i))),leave:()=>app.follow(
@@ -1462,12 +1722,12 @@ this.way[low+1],at-low)}_along(share){this.
 app.set({z:this._point(share),morph:{...this.
 app.state.morph,share}})}async _showWall(key){
 let{app}=this,{designs}=app.world,points=Array.
-from({length:STEPS},(_,i)=>this._point(i/
-(STEPS-1))),values=await app.many(points,
+from({length:STEPS2},(_,i)=>this._point(
+i/(STEPS2-1))),values=await app.many(points,
 ()=>this._key===key);if(!values)return;let sheet=designs.
-sheet(values,STEPS),across=this.wallPlace.
-clientWidth<480?6:STEPS;this.wall.show({
-count:STEPS,across,aspect:designs.aspect,
+sheet(values,STEPS2),across=this.wallPlace.
+clientWidth<480?6:STEPS2;this.wall.show(
+{count:STEPS2,across,aspect:designs.aspect,
 gap:3,draw:sheet.draw})}_drawProfile(){let{
 soft,accent,second}=Theme.colours,w=this.
 profilePlace.clientWidth,h=84,context=prepare(
@@ -1936,7 +2196,7 @@ head)}return row}_picture(item,first){let{
 designs}=this.app.world,canvas=element("\
 canvas",{role:"img","aria-label":`The de\
 sign ${item.name}`});if(designs.lines){let size={
-w:WIDTH,h:designs.lines.heightOf(WIDTH)},
+w:WIDTH,h:designs.lines.heightOf(WIDTH,WIDTH)},
 other=item===first?null:first.values;return designs.
 lines.plot(prepare(canvas,size.w,size.h),
 item.values,other,size),canvas}let{w,h}=fitted(
@@ -2181,7 +2441,7 @@ _stairs(chart,front.map(i=>this.points[i]),
 ink,[]);for(let i of front)chart.dot(this.
 points[i],this._shade(i),4.5);this._showFrontKey(
 missing)}_shade(i){let name=this.study.spaceOf(
-i),at=this.study.searches.findIndex(search=>search.
+i),at=this.study.searches.findIndex(search2=>search2.
 name===name);return at<0?Theme.colours.soft:
 strokeOf(at).colour}_stairs(chart,points,colour,dashes){
 let{objectives}=this.study.contents;if(objectives.
@@ -2253,19 +2513,19 @@ Enter or P","pin the point"],["X","take \
 the last pin away"],["N","go to the near\
 est example"]],PICTURE_KEYS=[["Arrow key\
 s","on pictures: go from one to the next"]],
-HINT="Each point of the latent space dec\
-odes to a design. Move the pointer over \
-the map and the design follows; a click \
-pins the point and keeps it. Fog lies wh\
-ere there are no data: what is decoded t\
-here is extrapolated.",NO_MAP="The model\
- has collapsed: every point of its laten\
-t space decodes to the same design, so t\
-hat there is no map of it.",MOST_RESPONSES=6,
+HINT2="Each point of the latent space de\
+codes to a design. Move the pointer over\
+ the map and the design follows; a click\
+ pins the point and keeps it. Fog lies w\
+here there are no data: what is decoded \
+there is extrapolated.",NO_MAP="The mode\
+l has collapsed: every point of its late\
+nt space decodes to the same design, so \
+that there is no map of it.",MOST_RESPONSES=6,
 TOLD=["label","response"],WRITTEN_INTO="\
 input:not([type=range]):not([type=checkb\
 ox]), select, textarea",dialog=()=>byId(
-"help"),App=class{view=null;_planes=new Map;_wanted=0;_shown=-1;constructor(contents,decoder){
+"help"),App=class{view=null;_planes=new Map;_insideOf=null;_inside=null;_wanted=0;_shown=-1;constructor(contents,decoder){
 this.contents=contents,this.decoder=decoder,
 Theme.palettes=contents.palettes,this.views=
 VIEWS.filter(view=>(!contents.collapsed||
@@ -2353,12 +2613,17 @@ Math.max(1,atOnce>>1)),done<points.length&&
 took>3&&await new Promise(resolve=>setTimeout(
 resolve)),!isWanted())return null}return values}look(){
 let{colour,marks,fog,only,designs}=this.
-state,study=designs?this.world.study:null;
-return{plane:this.plane(),colour:colouring(
-this.world,colour),marks,fog,only,study}}plane(){
-let{plane}=this.state;if(this._planes.has(
-plane))return this._planes.get(plane);let made=Plane.
-named(plane,this.contents.latents,this.contents.
+state,study=designs?this.world.study:null,
+inside=this.inside();return{plane:this.plane(),
+colour:colouring(this.world,colour),marks,
+fog,only,inside,study}}inside(){let{limits}=this.
+state;return limits!==this._insideOf&&(this.
+_insideOf=limits,this._inside=within(this.
+world.quantities,limits,this.world.cloud.
+count)),this._inside}plane(){let{plane}=this.
+state;if(this._planes.has(plane))return this.
+_planes.get(plane);let made=Plane.named(
+plane,this.contents.latents,this.contents.
 plane);return this._planes.set(plane,made),
 made}nameOf(i){let{label}=this.world,name=this.
 contents.rows.names?.[i],category=label?.
@@ -2458,7 +2723,7 @@ keys"});for(let[key,words]of keys)list2.
 append(element("dt",{},text("kbd",key)),
 text("dd",words));byId("help").append(text(
 "h2","How to explore",{id:"help-title"}),
-text("p",collapsed?NO_MAP:HINT),list2,element(
+text("p",collapsed?NO_MAP:HINT2),list2,element(
 "form",{method:"dialog"},text("button","\
 Close")))}_nextTheme(){this.state.theme=
 THEMES[(THEMES.indexOf(this.state.theme)+
@@ -2493,13 +2758,15 @@ async function worldOf({event,rows,latents,
 study}){let designs=new Designs(event),{
 columns,count,total}=rows,shown2=`${count.
 toLocaleString("en")} of ${total.toLocaleString(
-"en")} rows`;return{designs,cloud:new Cloud(
+"en")} rows`,examples=await designs.examples(
+rows);return{designs,quantities:quantitiesOf(
+designs,columns,examples.values),cloud:new Cloud(
 floatsOf(rows.means),latents.dim),columns,
-examples:await designs.examples(rows),label:columns.
-find(column=>column.kind==="category"&&column.
-name!=="split"),order:shuffled(count),rowsNote:count<
-total?`${shown2} are shown, drawn at ran\
-dom with a fixed seed.`:"",study:study?await Study.
+examples,label:columns.find(column=>column.
+kind==="category"&&column.name!=="split"),
+order:shuffled(count),rowsNote:count<total?
+`${shown2} are shown, drawn at random wi\
+th a fixed seed.`:"",study:study?await Study.
 of(study,designs,latents.dim):null}}var DENSE_WASM="AGFzbQEAAAABDQFgCX9/f39/\
 f39/fwADAgEABQMBAAEHEgIGbWVtb3J5AgAFZGVu\
 c2UAAAroBAHlBAIJfwt7AkADQCAHRQ0BIAghCSAA\
@@ -2590,11 +2857,11 @@ normalCdf(x),silu:x=>x*sigmoid(x),softplus,
 sigmoid,exp:Math.exp,log1p:Math.log1p,square:x=>x*
 x,sqrt:Math.sqrt,round:rounded,step:atLeastHalf,
 "is-zero":x=>x===0?1:0,"is-missing":x=>Number.
-isNaN(x)?1:0},within2=(x,[least,most])=>Math.
+isNaN(x)?1:0},within3=(x,[least,most])=>Math.
 min(Math.max(x,least),most);function logisticMean(rawLocation,logScale,{
 count:levels,locations,log_scales:logScales}){
-let scale=Math.exp(within2(logScale,logScales)),
-location2=within2(sigmoid(rawLocation),locations),
+let scale=Math.exp(within3(logScale,logScales)),
+location2=within3(sigmoid(rawLocation),locations),
 edge=.5/levels;if(levels>=64){let integral=softplus(
 (location2-edge)/scale)-softplus((location2-
 1+edge)/scale);return levels*scale*integral/
@@ -2608,7 +2875,7 @@ greatest);total+=share,sum+=share*k}return sum/
 total/(logits.length-1)}function likeliest(logits){
 let best=0;for(let k=1;k<logits.length;k++)
 logits[k]>logits[best]&&(best=k);return best}
-var STEPS2={dense({layer},h,{products}){
+var STEPS3={dense({layer},h,{products}){
 products.inputs(layer,h.data.length,h.count).
 set(h.data);let sums=products.run(layer,
 1,layer.inputs,h.count),data=new Float32Array(
@@ -2794,7 +3061,7 @@ rest);return op==="convolve-transposed"?
 this.products.keep(others,first,values,1,
 others,null):this.products.keep(first,others,
 values,others,1,bias)}run(steps,given){let values=given;
-for(let step of steps)values=STEPS2[step.
+for(let step of steps)values=STEPS3[step.
 op](step,values,this),this.largest=Math.
 max(this.largest,values.data.length/values.
 count);return values}batch(z,context,count){
@@ -2845,4 +3112,4 @@ app}catch(error){let words=`The explorer\
 querySelector("main").prepend(text("p",words,
 {className:"failure",role:"alert"})),error}}
 Object.assign(globalThis,{variform:{start,
-createDecoder,Lines,Occupancy}});})();
+createDecoder,Lines,Occupancy,reach}});})();

@@ -128,7 +128,7 @@ export class Compared {
     const { designs } = this.app.world;
     const canvas = element("canvas", { role: "img", "aria-label": `The design ${item.name}` });
     if (designs.lines) {
-      const size = { w: WIDTH, h: designs.lines.heightOf(WIDTH) };
+      const size = { w: WIDTH, h: designs.lines.heightOf(WIDTH, WIDTH) };
       const other = item === first ? null : first.values;
       designs.lines.plot(prepare(canvas, size.w, size.h), item.values, other, size);
       return canvas;

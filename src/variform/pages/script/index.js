@@ -5,6 +5,7 @@ import { Occupancy } from "./conditions.js";
 import { createDecoder } from "./decoder.js";
 import { byId, text } from "./elements.js";
 import { Lines } from "./lines.js";
+import { reach } from "./reach.js";
 
 /** Build the page from its data; what comes back is its App. */
 async function start() {
@@ -22,4 +23,4 @@ async function start() {
   }
 }
 
-Object.assign(globalThis, { variform: { start, createDecoder, Lines, Occupancy } });
+Object.assign(globalThis, { variform: { start, createDecoder, Lines, Occupancy, reach } });

@@ -26,6 +26,9 @@ export class LatentMap {
    */
   _pictures = [];
 
+  /** @type {Uint8Array | null} */
+  _inside = null;
+
   /**
    * @param {HTMLElement} host
    * @param {World} world
@@ -132,8 +135,9 @@ export class LatentMap {
    * @param {number} i
    */
   _isShown(i) {
-    const { colour, only } = this.look;
-    return only < 0 || colour.group(i) === only;
+    const { colour, only, inside } = this.look;
+    const isIn = !inside || inside[i] === 1;
+    return isIn && (only < 0 || colour.group(i) === only);
   }
 
   /**
@@ -144,12 +148,13 @@ export class LatentMap {
   show(look) {
     const { clientWidth: w, clientHeight: h } = this.host;
     if (!w || !h) return;
-    const { plane, colour, marks, fog, only, study } = look;
+    const { plane, colour, marks, fog, only, inside, study } = look;
     const seen = [marks, fog, only, study !== null];
     const key = [w, h, Theme.dark, plane.names, colour?.name, ...seen, devicePixelRatio].join("|");
     this.look = look;
-    if (key === this._key && plane === this._plane) return;
+    if (key === this._key && plane === this._plane && inside === this._inside) return;
     this._key = key;
+    this._inside = inside;
     this._plane = plane;
     this.w = w;
     this.h = h;

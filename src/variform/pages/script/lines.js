@@ -113,11 +113,12 @@ export class Lines {
    * How high a plot is that is so wide.
    *
    * @param {number} w
+   * @param {number} most without its axes
    */
-  heightOf(w) {
+  heightOf(w, most) {
     const { left, right, top, bottom } = MARGINS;
     const inside = (w - left - right) / (this.isEqual ? this.width / this.height : 1.8);
-    return Math.round(Math.max(80, Math.min(260, inside)) + top + bottom);
+    return Math.round(Math.max(80, Math.min(most, inside)) + top + bottom);
   }
 
   /**

@@ -7,10 +7,14 @@
 import { fitted, prepare } from "./canvas.js";
 import { Occupancy } from "./conditions.js";
 import { button, choice, element, note, scrolled, text } from "./elements.js";
+import { Limits } from "./limits.js";
 import { away, shown } from "./text.js";
 
 const NEARNESS = ["among the data", "at the edge of the data", "far from all data: extrapolated"];
 const NO_PINS = "Click the map, or press P, to keep a point. Two pins make a morph.";
+
+/** Whether the panel lies above the view, not beside it. */
+const isNarrow = () => matchMedia("(max-width: 760px)").matches;
 
 export class Panel {
   /** @type {string | null} */
@@ -115,6 +119,7 @@ export class Panel {
     else if (designs.lines) this._showLine(values, near.index);
     else this._showRow(values, near.index);
     for (const { k, value } of this.codes) value.textContent = shown(z[k], 0.001);
+    this.limits?.show(values);
   }
 
   /** @param {{ index: number, distance: number }} near */
@@ -149,7 +154,7 @@ export class Panel {
   _showLine(values, near) {
     const { designs, examples } = this.app.world;
     const w = this.decoded.parentElement.clientWidth || 300;
-    const h = designs.lines.heightOf(w);
+    const h = designs.lines.heightOf(w, isNarrow() ? 96 : 260);
     const real = this.alone ? null : designs.part(examples.values, near);
     designs.lines.plot(prepare(this.decoded, w, h), values, real, { w, h });
   }
@@ -174,9 +179,8 @@ export class Panel {
 
   _box() {
     const { aspect } = this.app.world.designs;
-    const isNarrow = matchMedia("(max-width: 760px)").matches;
     const there = Math.floor(this.decoded.parentElement.clientWidth || 140);
-    const w = isNarrow ? Math.round(76 * Math.min(1, aspect)) : there;
+    const w = isNarrow() ? Math.round(76 * Math.min(1, aspect)) : there;
     return { x: 0, y: 0, w, h: Math.round(w / aspect) };
   }
 
@@ -210,6 +214,11 @@ export class Panel {
     }
     if (conditions.length) this.more.append(text("h2", "Condition"), this.told);
     if (!this.alone) this.more.append(text("h2", "Pins"), this.pins);
+    this.limits = null;
+    if (this.alone || !app.world.quantities.length) return;
+    const limits = element("div");
+    this.more.append(text("h2", "Columns and responses"), limits);
+    this.limits = new Limits(app, limits);
   }
 
   _codeList() {
@@ -224,12 +233,14 @@ export class Panel {
     this._showConditions();
     this._showUnseen();
     this._showPins();
+    this.limits?.refresh();
   }
 
   /** The colours have changed. */
   again() {
     this._pinsOf = null;
     this._toldOf = null;
+    this.limits?.again();
   }
 
   _showConditions() {

@@ -77,6 +77,8 @@ export type ColourColumn = {
   unit?: string;
   kind: "number" | "category";
   values: string;
+  /** Which column of a design it is. */
+  column?: number;
   categories?: string[];
   /** What `values` hold, and that without missing numbers in order: once they are asked for. */
   numbers?: Float32Array | Int16Array;
@@ -210,8 +212,15 @@ export type Colouring = {
   missing: number;
 };
 
+/** A number of each example; `column` is that of a design, -1 for what is known of examples alone. */
+export type Quantity = { name: string; unit: string; column: number; readonly numbers: Float32Array };
+
+/** What a quantity must be within, null for an open end. */
+export type Limit = { name: string; low: number | null; high: number | null };
+
 /** What the page knows of the data. */
 export type World = {
+  quantities: Quantity[];
   designs: Designs;
   cloud: Cloud;
   columns: ColourColumn[];
@@ -250,6 +259,7 @@ export type State = {
   fog: boolean;
   designs: boolean;
   only: number;
+  limits: Limit[];
   context: Float32Array;
   tray: string[];
   page?: number;
@@ -274,6 +284,8 @@ export type Look = {
   marks: string;
   fog: boolean;
   only: number;
+  /** Which examples are within all limits; null for all. */
+  inside: Uint8Array | null;
   study: Study | null;
 };
 
