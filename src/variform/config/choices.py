@@ -36,6 +36,7 @@ ActivationName = Literal["relu", "tanh", "elu", "leaky-relu", "gelu", "silu", "s
 InitialisationName = Literal[
     "torch", "he-normal", "he-uniform", "glorot-normal", "glorot-uniform", "orthogonal"
 ]
+ProgressStyle = Literal["auto", "bar", "lines", "json", "none"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Support = Literal["real", "unit", "levels", "counts"]
 """The values that a likelihood is for: any number, [0, 1], the levels k / (L - 1), or counts."""

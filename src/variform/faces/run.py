@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from variform.config.checks import Count, checked
+from variform.config.choices import ProgressStyle
 from variform.config.run import RunConfig, default_folder
 from variform.faces.model import Model
 from variform.pages.explorer.page import Page
@@ -20,6 +21,7 @@ from variform.runs.explorer import explore
 from variform.runs.own_rows import own_rows
 from variform.runs.scores import assess
 from variform.training.history import resume_command
+from variform.training.progress import progress_style
 
 PARTS = ("data", "model", "train", "evaluation")
 
@@ -117,7 +119,7 @@ def train(
     config: RunConfig | None = None,
     overwrite: bool = False,
     pictures: bool = True,
-    progress: bool = True,
+    progress: bool | ProgressStyle = True,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     **options: Any,
 ) -> Run:
@@ -132,7 +134,8 @@ def train(
         config: Where options come from that are not given.
         overwrite: Set the results of a run that is in `out` aside, in a folder replaced-1.
         pictures: Draw the figures and write report and explorer too.
-        progress: Say what was guessed and chosen, and show progress, on standard error.
+        progress: Whether what was guessed and chosen is said, and how progress is shown, on standard error: `bar`,
+            `lines`, `json` (a row of the history a line), `none`; True is a bar on a terminal and lines elsewhere.
         on_epoch: Called after every epoch with its row of the history.
         **options: Fields of `DataConfig`, `ModelConfig`, `TrainConfig` and `EvaluationConfig`, by their names.
 
@@ -172,7 +175,7 @@ is none. Did you mean `latent_dim`?
         overwrite=overwrite,
         progress=progress,
         pictures=pictures,
-        tell=_say if progress else None,
+        tell=_say if progress_style(progress) in ("auto", "bar", "lines") else None,
         rows=rows,
         on_epoch=on_epoch,
     )

@@ -210,7 +210,11 @@ def read_history(path: Path) -> list[dict[str, Any]]:
         raise FileNotFoundError(
             f"{path.name} must be there; there is none at {path}. Check the path."
         )
-    lines = path.read_bytes().splitlines()
+    *lines, begun = path.read_bytes().split(b"\n")
+    if not lines:
+        lines = (
+            [begun] if begun else []
+        )  # a line that is being written is left out, but not all there is
     rows = [from_json(line, f"line {number} of {path}") for number, line in enumerate(lines, 1)]
     rule = f"{path} must hold an epoch of a training in each line"
     rows = recorded(list[Epoch], rows, rule, "Fetch it again.")

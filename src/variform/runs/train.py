@@ -10,6 +10,7 @@ from typing import Any
 
 import tomli_w
 
+from variform.config.choices import ProgressStyle
 from variform.config.data import DataConfig
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.config.settling import chosen, settled
@@ -41,6 +42,7 @@ from variform.training.checkpoints import taking
 from variform.training.device import find_device, machine, threads_of
 from variform.training.fit import NonFiniteError, fit
 from variform.training.history import History, resume_command
+from variform.training.progress import progress_style
 from variform.version import __version__
 
 OnEpoch = Callable[[dict[str, Any]], None] | None
@@ -51,7 +53,7 @@ def train_run(
     folder: Path,
     *,
     overwrite: bool = False,
-    progress: bool = False,
+    progress: bool | ProgressStyle = False,
     pictures: bool = True,
     tell: Callable[[str], None] | None = None,
     rows: OwnRows | None = None,
@@ -68,7 +70,7 @@ def train_run(
         config: The whole configuration.
         folder: The run's folder; new, empty, or with `overwrite` an old one.
         overwrite: Set the results of a run that is there aside.
-        progress: Show progress on standard error.
+        progress: How progress is shown on standard error, as of `fit`.
         pictures: Draw the figures and write the report too.
         tell: Takes each sentence on what was guessed of the data and what was chosen, before the first step.
         rows: The data, where they are in memory: the run keeps them in its folder.
@@ -99,7 +101,7 @@ def _begun(
     config: RunConfig,
     folder: Path,
     overwrite: bool,
-    progress: bool,
+    progress: bool | ProgressStyle,
     tell: Callable[[str], None] | None,
     own: OwnRows | None,
     on_epoch: OnEpoch,
@@ -129,7 +131,7 @@ def resume_run(
     folder: Path,
     *,
     evaluation: EvaluationConfig | None = None,
-    progress: bool = False,
+    progress: bool | ProgressStyle = False,
     pictures: bool = True,
     tell: Callable[[str], None] | None = None,
     on_epoch: OnEpoch = None,
@@ -139,7 +141,7 @@ def resume_run(
     Args:
         folder: The run's folder.
         evaluation: Evaluate the model so, now and later, instead of what the run's config.toml says.
-        progress: Show progress on standard error.
+        progress: How progress is shown on standard error, as of `fit`.
         pictures: Draw the figures and write the report too.
         tell: Takes a sentence on responses that have changed since the run began.
         on_epoch: As of `train_run`.
@@ -159,7 +161,7 @@ def _resumed(
     stack: ExitStack,
     folder: Path,
     evaluation: EvaluationConfig | None,
-    progress: bool,
+    progress: bool | ProgressStyle,
     tell: Callable[[str], None] | None,
     on_epoch: OnEpoch,
 ) -> tuple[Run, Splits, History]:
@@ -198,7 +200,8 @@ def _resumed(
 
 
 def _fit(
-    config: RunConfig, folder: Path, splits: Splits, vae: VAE, *, resume: bool, progress: bool, on_epoch: OnEpoch
+    config: RunConfig, folder: Path, splits: Splits, vae: VAE, *,
+    resume: bool, progress: bool | ProgressStyle, on_epoch: OnEpoch,
 ) -> History:  # fmt: skip
     """Train the model of a run, by all processes that there are."""
     objective = build_objective(vae, config.train, rows=len(splits.train))
@@ -240,7 +243,9 @@ def _chosen_since(config: DataConfig, splits: Splits) -> dict[str, str]:
     return {}
 
 
-def _finish(run: Run, splits: Splits, history: History, progress: bool, pictures: bool) -> Run:
+def _finish(
+    run: Run, splits: Splits, history: History, progress: bool | ProgressStyle, pictures: bool
+) -> Run:
     """What process 0 does with a trained model: files, numbers, pictures, report."""
     if processes.rank() != 0:
         return run
@@ -249,7 +254,8 @@ def _finish(run: Run, splits: Splits, history: History, progress: bool, pictures
             save(run.vae, run.folder / "model.safetensors")
             _save_last(run.vae, history, run.folder)
         with taking(run.folder, "the numbers"):
-            numbers = assess(run, splits, progress=progress, keep=True)
+            has_bar = progress_style(progress) in ("auto", "bar")
+            numbers = assess(run, splits, progress=has_bar, keep=True)
             write_json(run.folder / "evaluation.json", numbers)
         if pictures:
             with taking(run.folder, "the pictures and the report"):

@@ -21,10 +21,9 @@ from torch import Tensor, nn
 
 from variform.config.checks import Natural, recorded
 from variform.system import locks, processes
-from variform.system.files import to_json, write_text
 from variform.system.sealing import opened, verified, write_sealed
 from variform.training import divergence, parts
-from variform.training.history import CHECKPOINT
+from variform.training.history import CHECKPOINT, write_history
 from variform.training.identity import belongs
 
 _MISFITS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError)
@@ -259,7 +258,7 @@ class Trained:
 
 
 def save(folder: Path, state: State, identity: str) -> None:
-    """Write checkpoint.safetensors and history.jsonl to `folder`, each whole or not at all.
+    """Write checkpoint.safetensors to `folder`, whole or not at all, and what is new to history.jsonl.
 
     Process 0 does. Where the state is split over processes all of them call it, and each writes its part before; the
     parts of the checkpoint before go when the new one is there.
@@ -287,9 +286,7 @@ def save(folder: Path, state: State, identity: str) -> None:
                 # Rows stay in the order of their columns.
                 content = _apart(whole) | {"sums": state.sums}
                 write_sealed(folder / CHECKPOINT, header, content, sort_keys=False)
-                write_text(
-                    folder / "history.jsonl", "".join(to_json(row) + "\n" for row in state.rows)
-                )
+                write_history(folder, state.rows)
                 parts.sweep(folder)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from variform.config.choices import ProgressStyle
 from variform.config.settling import for_rows, steps_per_epoch, total_steps
 from variform.config.training import TrainConfig
 from variform.data.conditions import by_condition
@@ -28,7 +29,7 @@ from variform.training.checkpoints import State
 from variform.training.device import computes_behind
 from variform.training.history import History, resume_command
 from variform.training.identity import identity_of
-from variform.training.progress import Display
+from variform.training.progress import Display, progress_style
 from variform.training.saving import ASK_EVERY, Saving
 from variform.training.schedule import learning_rate
 from variform.training.step import Step, mean_terms, products_of
@@ -67,7 +68,7 @@ def fit(
     folder: Path | None = None,
     resume: bool = False,
     identity: str = "",
-    progress: bool = False,
+    progress: bool | ProgressStyle = False,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
 ) -> History:
     """Minimise the objective's mean loss over the training rows, of rows with weights the weighted mean.
@@ -95,7 +96,7 @@ def fit(
         resume: Go on from the checkpoint in `folder`.
         identity: What else the result depends on, such as the fingerprint of the data; a checkpoint made with another
             one is refused.
-        progress: Show progress: a bar on a terminal, plain lines elsewhere.
+        progress: How progress is shown on standard error, see `Display`; True is `auto`, False `none`.
         on_epoch: Called with the row of each finished epoch.
 
     Raises:
@@ -180,7 +181,7 @@ class Training:
         config: TrainConfig,
         folder: Path | None,
         identity: str,
-        progress: bool,
+        progress: bool | ProgressStyle,
     ) -> None:
         self.config = for_rows(config, len(train))
         for data in (train, valid):
@@ -198,7 +199,8 @@ class Training:
         identity = identity_of(self.config, objective, len(train), identity)
         self.saving = Saving(folder, identity, self.config.checkpoint_every, self.steps_per_epoch)
         self.train_step = Step(objective, self.config, self.total_steps)
-        self.display = Display(progress and processes.rank() == 0, self.total_steps, len(train))
+        style = progress_style(progress) if processes.rank() == 0 else "none"
+        self.display = Display(style, self.total_steps, len(train))
         self.asked = Asked()
         self.step = 0
         self.sums = no_sums(self.train_step.device)
@@ -241,6 +243,7 @@ class Training:
         if self.saved is not None:
             self.state = self.saved
             self.train_step.trained.restore(self.state, self.sums)
+            self.saving.begin(self.state)
         else:
             untrained = self.untrained_means()
             self.state = replace(self.train_step.trained.capture(self.sums), untrained=untrained)
@@ -479,6 +482,7 @@ class Training:
     def end_epoch(self, on_epoch: Callable[[dict[str, Any]], None] | None) -> None:
         """Say what the epoch did, save if it is due, and stop if that was asked."""
         self.note_rollbacks()
+        self.saving.note_epoch(self.state.rows[-1])
         if on_epoch is not None:
             on_epoch(self.state.rows[-1])
         is_due, is_stopped = self.saving.due(self.step, self.asked.is_set(), at_end_of_epoch=True)

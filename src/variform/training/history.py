@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
-from variform.system.files import to_json
+from variform.system.files import to_json, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 CHECKPOINT = "checkpoint.safetensors"
+HISTORY = "history.jsonl"
 
 _MISFITS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError)
 
@@ -76,6 +77,47 @@ def passes(history: Sequence[Mapping[str, Any]], rows: int) -> float:
         1.25
     """
     return sum(epoch.get("examples", rows) for epoch in history) / rows
+
+
+def write_history(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Bring history.jsonl to these rows: those that are new are appended, else the file is made anew.
+
+    Args:
+        folder: Where it is, or will be.
+        rows: As `History.rows`.
+
+    Raises:
+        OSError: where it cannot be written. A line that was cut off is made good the next time.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> write_history(folder, [{"epoch": 1}])
+        >>> write_history(folder, [{"epoch": 1}, {"epoch": 2}])
+        >>> (folder / HISTORY).read_text()
+        '{"epoch": 1}\\n{"epoch": 2}\\n'
+    """
+    path = folder / HISTORY
+    text = "".join(f"{to_json(row)}\n" for row in rows)
+    before = path.read_bytes().decode(errors="replace") if path.is_file() else ""
+    if not before or not text.startswith(before):
+        write_text(path, text)
+        return
+    _append(path, text[len(before) :])
+
+
+def append_epoch(folder: Path, row: Mapping[str, Any]) -> None:
+    """Add a row to history.jsonl, so that `tail -f` shows it.
+
+    Raises:
+        OSError: where it cannot be written.
+    """
+    _append(folder / HISTORY, f"{to_json(row)}\n")
+
+
+def _append(path: Path, text: str) -> None:
+    with path.open("a", encoding="utf-8", newline="\n") as file:
+        file.write(text)
 
 
 def epochs(folder: Path) -> list[dict[str, Any]]:

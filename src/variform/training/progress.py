@@ -7,19 +7,31 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from variform.config.checks import converted
+from variform.config.choices import ProgressStyle
 from variform.system import processes
+from variform.system.files import to_json
 from variform.system.products import Products
 from variform.system.terminal import console
 from variform.training.step import mean_terms
 
 
 class Display:
-    """Progress on standard error: a live bar on a terminal, one line an epoch elsewhere, or nothing."""
+    """Progress on standard error.
 
-    def __init__(self, shown: bool, total: int, rows: int) -> None:
-        self.shown, self.total, self.rows = shown, total, rows
+    Args:
+        style: `bar`, a live bar; `lines`, a line an epoch; `auto`, a bar on a terminal and lines elsewhere; `json`, the
+            row of each epoch as history.jsonl has it; `none`.
+        total: Steps of the whole training.
+        rows: Number of training rows.
+    """
+
+    def __init__(self, style: ProgressStyle, total: int, rows: int) -> None:
+        self.total, self.rows = total, rows
         self.console = console()
-        self.live = shown and self.console.is_terminal
+        self.shown = style in ("auto", "bar", "lines")
+        self.is_json = style == "json"
+        self.live = style == "bar" or (style == "auto" and self.console.is_terminal)
         self.last_update = self.started = time.monotonic()
         self.first_step: int | None = None
         self.next_line = 0.0
@@ -80,7 +92,10 @@ class Display:
             self.console.print(f"diverged: {rollback['what']}", highlight=False, soft_wrap=True)
 
     def epoch(self, row: dict[str, Any]) -> None:
-        """A line on an epoch; without a terminal only now and then."""
+        """A line on an epoch; beside a bar only now and then."""
+        if self.is_json:
+            self.console.file.write(f"{to_json(row)}\n")
+            self.console.file.flush()
         is_too_soon = self.live and row["step"] < min(self.total, self.next_line)
         if not self.shown or is_too_soon:
             return
@@ -95,3 +110,18 @@ class Display:
             highlight=False,
             soft_wrap=True,  # a line stays a line in a log file
         )
+
+
+def progress_style(progress: bool | ProgressStyle) -> ProgressStyle:
+    """How progress is shown, where it may also be said only whether.
+
+    Raises:
+        ValueError: for another style.
+
+    Example:
+        >>> progress_style(True), progress_style("lines")
+        ('auto', 'lines')
+    """
+    if isinstance(progress, bool):
+        return "auto" if progress else "none"
+    return converted(ProgressStyle, progress, "`progress`")

@@ -1,12 +1,15 @@
 """Where the state of a training goes, and when the next checkpoint is due."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from variform.config.training import every
 from variform.system import processes
 from variform.training import checkpoints
-from variform.training.checkpoints import State, Trained
+from variform.training.checkpoints import State, Trained, taking
+from variform.training.history import append_epoch, write_history
 
 ASK_EVERY = 16
 """How many steps pass between two questions to the other processes whether one was asked to stop or to save."""
@@ -55,6 +58,26 @@ class Saving:
         if self.folder is not None:
             checkpoints.save(self.folder, state, self.identity)
         self._note(state.step)
+
+    def begin(self, state: State) -> None:
+        """Bring history.jsonl back to a state that is gone on from: what it tells of later epochs comes again.
+
+        Raises:
+            OSError: as `checkpoints.save`.
+        """
+        if self.folder is not None and processes.rank() == 0:
+            with taking(self.folder, "the history"):
+                write_history(self.folder, state.rows)
+
+    def note_epoch(self, row: Mapping[str, Any]) -> None:
+        """Add a finished epoch to history.jsonl.
+
+        Raises:
+            OSError: as `checkpoints.save`.
+        """
+        if self.folder is not None and processes.rank() == 0:
+            with taking(self.folder, f"the history of epoch {row['epoch']:,}"):
+                append_epoch(self.folder, row)
 
     def _note(self, step: int) -> None:
         self._saved_step = step

@@ -74,6 +74,8 @@ NAMES = frozenset(
             "page",
             "port",
             "private",
+            "progress",
+            "quiet",
             "refine",
             "resume",
             "revision",

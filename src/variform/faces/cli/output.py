@@ -24,16 +24,29 @@ if TYPE_CHECKING:
     from variform.runs.given import Asked
 
 
-def report_on(run: "Run", json: bool) -> None:
-    """Say the numbers of a run and where its pages are; of several processes the first speaks for all."""
+def report_on(run: "Run", json: bool, *, quiet: bool = False) -> None:
+    """Say the numbers of a run and where its pages are; of several processes the first speaks for all.
+
+    When it shall be quiet, warnings alone, or with `json` the numbers, which have them.
+    """
     if os.environ.get("RANK", "0") != "0":  # the first process speaks for all
         return
     with kept_in(run.folder):
+        if quiet and not json:
+            print_warnings(placed_warnings(run))
+            return
         print_numbers(run.evaluation, json, run.folder)
         if not json:
             if (run.folder / "explorer.html").is_file():
                 say(f"Explorer: {run.folder / 'explorer.html'}")
             say(f"Report: {run.folder / 'report.html'}")
+
+
+def placed_warnings(run: "Run") -> list[str]:
+    """What the evaluation of a run warns of, with what to type about it."""
+    from variform.evaluation.verdict import placed
+
+    return placed(run.evaluation.get("warnings", ()), run.folder)
 
 
 @contextmanager

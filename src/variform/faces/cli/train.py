@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated
 
+from variform.config.choices import ProgressStyle
 from variform.config.data import DataConfig
 from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig, default_folder
@@ -68,6 +69,8 @@ def train(
     resume: Annotated[Path | None, Option] = None,
     overwrite: Annotated[bool, Flag] = False,
     json: Annotated[bool, Flag] = False,
+    progress: Annotated[ProgressStyle, Option] = "auto",
+    quiet: Annotated[bool, Flag] = False,
     data: DataOptions = DataConfig(),
     model: ModelOptions = ModelConfig(),
     train: TrainOptions = TrainConfig(),
@@ -88,6 +91,9 @@ def train(
         resume: Go on with the interrupted run in this folder, with its own options.
         overwrite: Set the results of a run that is there aside, in a folder replaced-1.
         json: Print the numbers as JSON.
+        progress: How it goes, on standard error: a live bar, a line or a JSON object an epoch, or nothing; auto is
+            a bar on a terminal and lines elsewhere. history.jsonl grows with every epoch.
+        quiet: Say nothing but what must be warned of.
     """
     if resume is not None:
         from variform.runs.train import resume_run
@@ -103,8 +109,10 @@ def train(
                 "--resume goes on with a run as it was begun; got other options too. Give --resume FOLDER alone, "
                 "or train a new run with --config FOLDER/config.toml, your options and a new --out."
             )
-        run = resume_run(resume, evaluation=evaluation, progress=True, tell=say_aside)
-        report_on(run, json)
+        style = "none" if quiet else progress
+        tell = None if quiet else say_aside
+        run = resume_run(resume, evaluation=evaluation, progress=style, tell=tell)
+        report_on(run, json, quiet=quiet)
         return
     source = source or (config_file(config).source if config else None)
     if source is None:
@@ -113,7 +121,8 @@ def train(
         )
     evaluation = evaluation or EvaluationConfig()
     whole = RunConfig(source=source, data=data, model=model, train=train, evaluation=evaluation)
-    _train(whole, out or default_folder(source), overwrite=overwrite, json=json)
+    folder = out or default_folder(source)
+    _train(whole, folder, overwrite=overwrite, json=json, progress=progress, quiet=quiet)
 
 
 def latent_dim(
@@ -223,7 +232,10 @@ def _require_source(source: str) -> None:
         source_format(source)
 
 
-def _train(config: RunConfig, folder: Path, *, overwrite: bool, json: bool = False) -> None:
+def _train(
+    config: RunConfig, folder: Path, *,
+    overwrite: bool, json: bool = False, progress: ProgressStyle = "auto", quiet: bool = False,
+) -> None:  # fmt: skip
     _require_source(config.source)
     # A folder that torchrun's processes filled before it restarted them is theirs.
     if not (overwrite or "RANK" in os.environ):
@@ -231,5 +243,7 @@ def _train(config: RunConfig, folder: Path, *, overwrite: bool, json: bool = Fal
             pass
     from variform.runs.train import train_run
 
-    run = train_run(config, folder, overwrite=overwrite, progress=True, tell=say_aside)
-    report_on(run, json)
+    style = "none" if quiet else progress
+    tell = None if quiet else say_aside
+    run = train_run(config, folder, overwrite=overwrite, progress=style, tell=tell)
+    report_on(run, json, quiet=quiet)
