@@ -585,6 +585,27 @@ def test_known_designs_without_responses_are_evaluated_by_a_cheap_evaluator(plac
         assert found == pytest.approx((x - 6) ** 2 + (y - 2) ** 2, rel=1e-5)
 
 
+def test_a_space_without_a_feasible_design_is_named_and_so_is_the_best_of_the_others(place, capsys):
+    """Feasible are known designs alone, which the pool has and the columns do not meet by chance."""
+    with open(place / "judge_of_loop.py", "a") as file:
+        file.write(
+            "\nSUMS = np.loadtxt('known.csv', delimiter=',', skiprows=1)[:, 3].round(3)\n"
+            "def known(rows):\n"
+            "    is_known = np.isin((rows['width'] + rows['height']).round(3), SUMS)\n"
+            "    return judge(rows) | {'mass': np.where(is_known, 0, 99)}\n"
+        )
+    changed(
+        place,
+        (':judge"\nsecond = "judge_of_loop:fine"', ':known"'),
+        ('repair = "judge_of_loop:snap"\n', ""),
+        ('["pca-2"]', '["raw"]'),
+        ('["raw", "pca-1"]', '["pool"]'),
+    )
+    said = run("design problem.toml", capsys)
+    best = "The best median over seeds is that of pool."
+    assert f"No feasible design was found in raw yet. {best}" in said
+
+
 def test_the_space_is_recommended_where_the_data_have_the_objective_but_not_every_response(
     place, capsys
 ):

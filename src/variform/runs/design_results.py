@@ -437,12 +437,14 @@ class Results:
     def summary(self) -> str:
         """The result in a sentence or two."""
         names = [name for name in self._main_names if name in self.winners]
-        if not names:
+        if not self.winners:
             return "No feasible design was found yet."
         medians = {name: summary(self.outcomes[name])["best"][1] for name in self.outcomes}
         finite = {name: value for name, value in medians.items() if math.isfinite(value)}
         front = self._pareto()
         parts = []
+        if not names:
+            parts.append(f"No feasible design was found in {' and '.join(self._main_names)} yet.")
         if front:
             parts.append(f"{counted(len(front), 'design')} that no other one found dominates.")
             names = []
