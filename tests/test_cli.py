@@ -23,7 +23,7 @@ from variform.data.reading import read_rows
 from variform.evaluation import exploration
 from variform.evaluation.tables import show
 from variform.faces import cli
-from variform.runs import studies
+from variform.runs import own_rows, studies
 from variform.runs.folder import RESULTS, SAMPLER_FILES, open_run
 from variform.runs.records import read_config
 from variform.runs.train import train_run
@@ -184,7 +184,7 @@ def test_train_leaves_a_whole_run_and_prints_lines_that_stay_lines(workspace, ca
         *SAMPLER_FILES.values(),
     }
     later |= {"figures/draws.png", "figures/conditions.png", "figures/responses.png"}
-    later |= {"validation-scores.safetensors"}
+    later |= {"validation-scores.safetensors", "axes.json", *own_rows.FILES}
     assert (
         again.keys() == run.keys() >= {*RESULTS} - later
     )  # of a study, of variform sampler, of other likelihoods
@@ -816,7 +816,12 @@ MISTAKES = [
     ("train digits --out=", "one is empty"),
     ("train --resume nowhere", "a run must be a folder with config.toml; nowhere is not"),
     ("train --resume notes", "a run must be a folder with config.toml; notes is not"),
-    ("train --resume run --epochs 9", "--resume goes on with a run as it was begun"),
+    ("train --resume run --batch-size 9", "--resume goes on with a run as it was begun"),
+    ("train --resume run --epochs 2", "--epochs must be more than the 2 of the run"),
+    ("train digits --from nowhere", "--from must be the folder of a run or a model file"),
+    ("train digits --from run --latent-dim 7", "must have its model; --latent-dim 7 is"),
+    ("train digits --bookmarks pins.csv", "--bookmarks are points of the model that"),
+    ("train digits --weight w", "--weight names a column of a table whose columns have names"),
     ("train digits --resume run", "--resume goes on with a run as it was begun"),
     ("train --resume run --out elsewhere", "--resume goes on with a run as it was begun"),
     ("train --resume run --nll-samples 0", "--nll-samples must be at least 1"),

@@ -17,13 +17,6 @@ TIMES = torch.tensor([1, 2, 1, 3, 1, 1, 2])
 
 
 @pytest.fixture
-def in_double():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-@pytest.fixture
 def without_noise(monkeypatch):
     """The draws of z are the means: then a row that comes twice has the same draw twice."""
 
@@ -58,7 +51,7 @@ def objective_for(data, config, **model):
 @pytest.mark.parametrize("objective", ["elbo", "iwae", "piwae", "autoencoder"])
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_the_gradient_of_a_row_of_weight_2_is_that_of_the_row_twice(
-    in_double, without_noise, objective, accumulate
+    without_noise, objective, accumulate
 ):
     data = rows_of(len(TIMES), 0)
     config = TrainConfig(objective=objective, accumulate=accumulate)
@@ -78,7 +71,7 @@ def test_the_gradient_of_a_row_of_weight_2_is_that_of_the_row_twice(
 
 @pytest.mark.parametrize("options", [{}, {"ema": 0.8, "clip_norm": 0.5}, {"warmup": 20}], ids=str)
 @pytest.mark.parametrize("gaps", [False, True], ids=["whole", "gaps"])
-def test_training_on_weights_is_training_on_copies(in_double, without_noise, options, gaps):
+def test_training_on_weights_is_training_on_copies(without_noise, options, gaps):
     """Of whole batches; validation rows are weighted too, and the Jacobian of rows with gaps is that of each row."""
     train, valid = rows_of(7, 0, gaps=gaps), rows_of(7, 1, gaps=gaps)
     valid = dataclasses.replace(valid, schema=train.schema)
@@ -97,7 +90,7 @@ def test_training_on_weights_is_training_on_copies(in_double, without_noise, opt
             assert row[name] == pytest.approx(other[name], rel=1e-9)
 
 
-def test_the_mean_over_random_batches_is_the_weighted_mean(in_double, without_noise):
+def test_the_mean_over_random_batches_is_the_weighted_mean(without_noise):
     """Without a bias: the gradients of all batches of an epoch, each with as many rows, average to the whole."""
     data = weighted(rows_of(6, 0), TIMES[:6])
     config = TrainConfig()

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from variform.config.checks import Count, checked
+from variform.config.checks import Count, checked, require
 from variform.config.data import DataConfig
 from variform.config.model import ModelConfig
 from variform.config.training import TrainConfig
@@ -33,16 +33,30 @@ class RunConfig:
             .safetensors), packed or not (.gz, .bz2, .xz, .zst), a folder of images or of .npy
             files, a folder in the MNIST layout, or built-in: `digits`, `sprites`, or `sprites:20000` for that many.
         data: How what is read becomes numbers.
+        start: Begin with the weights of another model, whose laws, networks, scaling and columns these then are: the
+            folder of a run, or a model file. Its codes are compared with those of the trained model, whose axes are
+            turned onto its own.
+        bookmarks: With `start`, points of its latent space to follow: a table with the columns z1, z2, ...
         model: The three laws and the networks.
         train: How the objective is optimised.
         evaluation: How the trained model is evaluated.
     """
 
     source: str = "digits"
+    start: str | None = None
+    bookmarks: str | None = None
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
+
+    def __post_init__(self) -> None:
+        require(
+            self.bookmarks is None or self.start is not None,
+            "`bookmarks` are points of the model that a training starts from",
+            self.bookmarks,
+            "Name it with `start`, or leave `bookmarks` out.",
+        )
 
     @property
     def parts(self) -> "tuple[DataConfig, ModelConfig, TrainConfig, EvaluationConfig]":

@@ -58,6 +58,10 @@ def to_command(config: RunConfig) -> str:
         'variform train digits --latent-dim 2 --hidden 64,32 --out NEW'
     """
     words = ["variform", "train", shlex.quote(config.source)]
+    if config.start is not None:
+        words.append(to_option("from", config.start))
+    if config.bookmarks is not None:
+        words.append(to_option("bookmarks", config.bookmarks))
     for part in config.parts:
         for field in dataclasses.fields(part):
             value = getattr(part, field.name)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from variform.config.columns import with_schema
-from variform.config.data import FAMILIES, OF_MIXED, DataConfig
+from variform.config.data import FAMILIES, OF_MIXED, ROWS, DataConfig
 from variform.config.units import known_units
 from variform.config.words import quoted
 from variform.data.checks import (
@@ -65,7 +65,7 @@ from variform.data.sources.formats import (
     source_format,
 )
 from variform.data.sources.meaning import source_of
-from variform.data.sources.objects import held_in, source_from
+from variform.data.sources.objects import held_in, source_from, with_labels
 from variform.data.sources.source import Source
 from variform.data.sources.tables import table_of
 from variform.data.sources.text_tables import Frame
@@ -213,23 +213,60 @@ def read_rows(
         tensor([[ 1., 91.]])
     """
     config, _ = with_schema(config, is_mixed=bool(schema.kinds))
+    return _rows_like(_source_like(source, schema, config, name), schema)
+
+
+def read_like(
+    source: object, schema: Schema, config: DataConfig = _DEFAULTS, *, labels: object = None
+) -> Splits:
+    """Read, check and split another source in the form of data that are known already, for a model to go on with.
+
+    The rows are scaled as those data were, whatever their own mean and spread, so that codes mean the same. Kinds and
+    categories of columns and conditions are those of `schema`; its ranges are widened by what the new rows hold.
+
+    Args:
+        source: Any source that `read_rows` takes.
+        schema: Of the data the model was trained on.
+        config: As of `read_rows`; `group`, `tolerance`, `split_seed`, `weight` and `labelled` as of `read`.
+        labels: As of `read`.
+
+    Raises:
+        FileNotFoundError, TypeError, ValueError: as `read_rows`, and for rows that leave a part empty.
+
+    Example:
+        >>> first = read({"mass": range(90), "drag": range(90, 180)})
+        >>> more = read_like({"drag": range(200), "mass": range(200)}, first.schema)
+        >>> more.schema.scale == first.schema.scale, more.schema.high, more.scaling
+        (True, (199.0, 199.0), 'known')
+    """
+    config, _ = with_schema(config, is_mixed=bool(schema.kinds))
+    found = _source_like(source, schema, config)
+    if labels is not None:
+        found = with_labels(found, labels, config)
+    return _splits(found, config, schema)
+
+
+def _source_like(
+    source: object, schema: Schema, config: DataConfig, name: str | None = None
+) -> Source:
+    """What a reader finds in another source, in the form of `schema` as far as its names and types say it."""
     if not isinstance(source, str | os.PathLike):
         held = held_in(source, name)
         if isinstance(held, Frame):
-            return _rows_like(_table_like(_with_names_of(held, schema), schema, config), schema)
-        return _rows_like(Source(name or "array", held), schema)
+            return _table_like(_with_names_of(held, schema), schema, config)
+        return Source(name or "array", held)
     form = FORMATS[source_format(source)]
     if form.has_columns and schema.kind == "table" and config.key is None:
-        own = {field: getattr(config, field) for field in _OF_A_FILE}
+        own = {field: getattr(config, field) for field in OF_A_FILE}
         conditions = tuple(condition.name for condition in schema.conditions)
         frame = table_of(source, DataConfig(**own), known=(*schema.columns, *conditions))
-        return _rows_like(_table_like(frame, schema, config), schema)
+        return _table_like(frame, schema, config)
     found = read_source(source, _config_like(form, schema, config))
     if config.about is not None and found.names is not None:
         is_needed = {condition.name for condition in schema.conditions} - {"label"}
         found = with_about(found, config, may_lack=not is_needed)
     _require_depth(found, schema)
-    return _rows_like(found, schema)
+    return found
 
 
 def _with_names_of(frame: Frame, schema: Schema) -> Frame:
@@ -295,6 +332,15 @@ def rows_like(
 
 
 def _rows_like(source: Source, schema: Schema) -> Dataset:
+    source, raw, rows_schema = _in_form_of(source, schema)
+    require_binarisable(rows_schema)
+    contexts = contexts_of(source, schema.conditions)
+    labels = known_labels(source, schema.classes)
+    return _all_rows(source, raw, rows_schema, labels, contexts)
+
+
+def _in_form_of(source: Source, schema: Schema) -> tuple[Source, Tensor | StoredRows, Schema]:
+    """A source in the form of `schema`, its rows, and the schema with their name and range."""
     source = in_order(source, schema)
     if source.dates and schema.dates:
         source = _since_the_same_days(source, schema)
@@ -304,10 +350,7 @@ def _rows_like(source: Source, schema: Schema) -> Dataset:
     low, high = require_alike(raw, source, schema)
     whole = whole_numbers(raw, apart=len(schema.low) > 1)
     rows_schema = dataclasses.replace(schema, low=low, high=high, whole=whole, source=source.name)
-    require_binarisable(rows_schema)
-    contexts = contexts_of(source, schema.conditions)
-    labels = known_labels(source, schema.classes)
-    return _all_rows(source, raw, rows_schema, labels, contexts)
+    return source, raw, rows_schema
 
 
 def _since_the_same_days(source: Source, schema: Schema) -> Source:
@@ -319,26 +362,17 @@ def _since_the_same_days(source: Source, schema: Schema) -> Source:
     return dataclasses.replace(source, values=values, dates=schema.dates)
 
 
-def _splits(source: Source, config: DataConfig) -> Splits:
+def _splits(source: Source, config: DataConfig, known: Schema | None = None) -> Splits:
+    """The parts of a source, scaled by its own training rows, or in the form of data that are `known`."""
     require_numbers(source)
-    source = in_form(source, config.shape)
-    config = _with_kinds(source, config)
-    kinds, categories = (), ()
-    if config.cells == "mixed":
-        source, kinds, categories = as_mixed(source, config)
-    if not kinds and (given := [name for name in OF_MIXED if getattr(config, name)]):
-        raise ValueError(f"`{given[0]}` is for `likelihood='mixed'`; got another. Leave it out.")
-    raw = kept(source)
-    is_open = config.cells == "auto"
-    if is_open:
-        config = dataclasses.replace(config, cells=_cells_in(raw))
+    is_open = known is None and config.cells == "auto"
+    if known is None:
+        source, config, raw, unscaled = _in_own_form(source, config)
+    else:
+        source, raw, unscaled = _in_form_of(source, known)
+        unscaled = _widened(unscaled, known)
     classes, labels = label_index(source.labels)
-    unscaled = _unscaled_schema(raw, source, gaps=config.cells != "numbers")
-    unscaled = dataclasses.replace(
-        unscaled, classes=classes, label=config.label, kinds=kinds, categories=categories
-    )
-    if kinds:
-        unscaled = dataclasses.replace(unscaled, levels=None)
+    unscaled = dataclasses.replace(unscaled, classes=classes, label=config.label or unscaled.label)
     own = own_parts(source.own, len(raw))
     digests, alike = _digests(source, raw)
     near = near_rows(raw, unscaled, config)
@@ -347,21 +381,20 @@ def _splits(source: Source, config: DataConfig) -> Splits:
     unit = unit_of_split(source, groups, config, are_families_whole=are_families_whole)
     leaks, notes_of_leaks = _leaks(source, own, alike, near, rows, config)
     train = rows["train"]
-    if kinds:
-        unscaled = with_laws(unscaled, Dataset(raw, unscaled, rows=train), config)
-    unscaled_train = Dataset(raw, unscaled, rows=train)
-    scaling, notes_of_scaling = config.scaling, ()
-    if scaling == "auto":
-        scaling, notes_of_scaling = usual_scaling(unscaled, unscaled_train)
-    schema, constants = with_scaling(unscaled, unscaled_train, scaling, config)
-    conditions = tuple(condition_of(name, source, train.numpy()) for name in config.condition)
+    if known is None:
+        schema, scaling, notes_of_scaling = _scaled(unscaled, raw, train, source, config)
+    else:
+        schema, scaling = unscaled, "known"
+        notes_of_scaling = (f"scaled as {known.source} was, so that codes mean the same",)
+    conditions = schema.conditions
     beside = (*source.given, *source.responses)
     units = known_units((*schema.columns, *beside), config.units, source.name)
-    schema = dataclasses.replace(schema, conditions=conditions, units=units)
-    schema = dataclasses.replace(schema, outline=_outline(schema, raw, train, config))
+    schema = dataclasses.replace(schema, units=schema.units | units)
+    if known is None:
+        schema = dataclasses.replace(schema, outline=_outline(schema, raw, train, config))
     contexts = contexts_of(source, conditions)
     # The rows, as the source has them: no label is hidden yet.
-    known = (contexts, conditions, categories)
+    whole_rows = (contexts, conditions, unscaled.categories)
     if config.labelled is not None:
         contexts, labels = hidden_labels(contexts, labels, schema, train, config)
     if contexts is not None:
@@ -379,7 +412,7 @@ def _splits(source: Source, config: DataConfig) -> Splits:
             digests,
             classes,
             labels,
-            known,
+            whole_rows,
             weights=source.weights,
             is_sampled=source.keys is not None,
         ),
@@ -391,7 +424,6 @@ def _splits(source: Source, config: DataConfig) -> Splits:
             *notes_of_families(source, rows, digests, config, are_whole=are_families_whole),
             *notes_of_leaks,
             *notes_of_weights(source, rows, config.weight),
-            *constants,
             *notes_of_channels(schema, scaling),
             *notes_of_cells(schema, raw, config, is_open=is_open),
             *notes_of_scaling,
@@ -414,6 +446,49 @@ def _outline(
         return None
     some = raw.index_select(0, train[:_LOOKED_AT]).double().numpy()
     return layout_in(some, schema.columns, stations, has_unit=bool(schema.common_unit))
+
+
+def _in_own_form(
+    source: Source, config: DataConfig
+) -> tuple[Source, DataConfig, Tensor | StoredRows, Schema]:
+    """A source shaped as it asks for, its cells as they are, its rows, and what these are, unscaled."""
+    source = in_form(source, config.shape)
+    config = _with_kinds(source, config)
+    kinds, categories = (), ()
+    if config.cells == "mixed":
+        source, kinds, categories = as_mixed(source, config)
+    if not kinds and (given := [name for name in OF_MIXED if getattr(config, name)]):
+        raise ValueError(f"`{given[0]}` is for `likelihood='mixed'`; got another. Leave it out.")
+    raw = kept(source)
+    if config.cells == "auto":
+        config = dataclasses.replace(config, cells=_cells_in(raw))
+    unscaled = _unscaled_schema(raw, source, gaps=config.cells != "numbers")
+    if kinds:
+        unscaled = dataclasses.replace(unscaled, kinds=kinds, categories=categories, levels=None)
+    return source, config, raw, unscaled
+
+
+def _scaled(
+    unscaled: Schema, raw: Tensor | StoredRows, train: Tensor, source: Source, config: DataConfig
+) -> tuple[Schema, str, tuple[str, ...]]:
+    """The schema with laws, scaling and conditions by the training rows, the scaling, and what is said of it."""
+    if unscaled.kinds:
+        unscaled = with_laws(unscaled, Dataset(raw, unscaled, rows=train), config)
+    unscaled_train = Dataset(raw, unscaled, rows=train)
+    scaling, notes = config.scaling, ()
+    if scaling == "auto":
+        scaling, notes = usual_scaling(unscaled, unscaled_train)
+    schema, constants = with_scaling(unscaled, unscaled_train, scaling, config)
+    conditions = tuple(condition_of(name, source, train.numpy()) for name in config.condition)
+    return dataclasses.replace(schema, conditions=conditions), scaling, (*constants, *notes)
+
+
+def _widened(schema: Schema, known: Schema) -> Schema:
+    """The schema of new rows with the ranges of these and of those that are known."""
+    low = tuple(map(min, schema.low, known.low))
+    high = tuple(map(max, schema.high, known.high))
+    whole = tuple(one and other for one, other in zip(schema.whole, known.whole, strict=True))
+    return dataclasses.replace(schema, low=low, high=high, whole=whole)
 
 
 def _with_kinds(source: Source, config: DataConfig) -> DataConfig:
@@ -557,7 +632,7 @@ def _unscaled_schema(raw: Tensor | StoredRows, source: Source, *, gaps: bool = F
     )
 
 
-_OF_A_FILE = (
+OF_A_FILE = (
     *("key", "header", "sep", "decimal", "thousands", "na_values", "encoding", "sheet_name"),
     *("skiprows", "frames", "background", "memory_map"),
 )
@@ -566,7 +641,7 @@ _OF_A_FILE = (
 
 def _config_like(form: FormatFacts, schema: Schema, config: DataConfig) -> DataConfig:
     """How to read a source without columns so that it comes out in the form of `schema`."""
-    own = {field: getattr(config, field) for field in _OF_A_FILE if field in form.options}
+    own = {field: getattr(config, field) for field in OF_A_FILE if field in form.options}
     if "image_size" in form.options and schema.kind == "image":
         channels, height, width = schema.shape
         colours: Literal["grey", "rgb"] = "grey" if channels == 1 else "rgb"
@@ -589,8 +664,10 @@ def _table_like(frame: Frame, schema: Schema, config: DataConfig) -> Source:
     conditions = tuple(condition.name for condition in schema.conditions)
     responses = _among(config.response, frame.columns)
     beside = {config.id, config.weight, *responses, *_among(config.ignore, frame.columns)}
-    label = schema.label if schema.label in frame.columns else None
-    values = [name for name in frame.columns if name not in (label, *conditions, *beside)]
+    label = next((name for name in (config.label, schema.label) if name in frame.columns), None)
+    has_group = config.group not in (FAMILIES, ROWS) and config.group in frame.columns
+    group = config.group if has_group else None
+    values = [name for name in frame.columns if name not in (label, group, *conditions, *beside)]
     require_columns(values, schema, frame.name)
     config = DataConfig(
         label=label,
@@ -605,6 +682,7 @@ def _table_like(frame: Frame, schema: Schema, config: DataConfig) -> Source:
         id=config.id if config.id in frame.columns else None,
         response=responses,
         weight=config.weight if config.weight in frame.columns else None,
+        group=group,
     )
     known_words = frozenset(itertools.chain.from_iterable(schema.categories))
     return source_of(frame, config, known_words=known_words)

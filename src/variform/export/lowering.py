@@ -650,11 +650,17 @@ def _moments(encoding: _Lowering, posterior: nn.Module) -> None:
         branch.map("exp" if posterior.std == "exp" else "softplus")
 
     def stds_of_rows(branch: _Lowering) -> None:
-        """The variance of a dimension is the sum of squares of its row of A."""
-        rows = torch.cat([torch.arange(dim), torch.tril_indices(dim, dim, -1)[0]])
+        """The variance of a dimension is the sum of squares of its row of A, or of R A."""
+        diagonal, below = torch.arange(dim), torch.tril_indices(dim, dim, -1)
+        rows, columns = torch.cat([torch.stack([diagonal, diagonal]), below], 1)
         branch.concatenate([stds, lambda rest: rest.take(range(2 * dim, size))])
+        turn = getattr(posterior, "turn", None)
+        if turn is not None:
+            turned = turn.double()[:, rows][:, None] * (diagonal[:, None] == columns)
+            branch.dense(turned.flatten(0, 1), torch.zeros(dim * dim))
+            rows = diagonal.repeat_interleave(dim)
         branch.map("square")
-        branch.dense((torch.arange(dim)[:, None] == rows).double(), torch.zeros(dim))
+        branch.dense((diagonal[:, None] == rows).double(), torch.zeros(dim))
         branch.map("sqrt")
 
     encoding.concatenate(

@@ -110,7 +110,10 @@ def _build(config: ModelConfig, schema: Schema, tensors: dict[str, Tensor]) -> V
     )
     if held > weights or made > 100 * weights or layers > len(tensors):
         raise LookupError("it describes a larger model than the file holds")
-    return build_vae(config, schema)
+    vae = build_vae(config, schema)
+    if "posterior.turn" in tensors:  # of a model whose axes were turned
+        vae.posterior.turn = torch.eye(dim)
+    return vae
 
 
 def _has_flow(config: ModelConfig) -> bool:

@@ -117,6 +117,8 @@ def train(
     out: str | os.PathLike[str] | None = None,
     labels: object = None,
     config: RunConfig | None = None,
+    start: str | os.PathLike[str] | folder.Run | None = None,
+    bookmarks: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     pictures: bool = True,
     progress: bool | ProgressStyle = True,
@@ -132,6 +134,8 @@ def train(
         out: The run's folder, a new one; by default runs/ and the name of the data, numbered where that is taken.
         labels: One label a row, of rows in memory whose labels are no column.
         config: Where options come from that are not given.
+        start: A run, its folder or a model file to begin with, as `RunConfig.start`.
+        bookmarks: As `RunConfig.bookmarks`.
         overwrite: Set the results of a run that is in `out` aside, in a folder replaced-1.
         pictures: Draw the figures and write report and explorer too.
         progress: Whether what was guessed and chosen is said, and how progress is shown, on standard error: `bar`,
@@ -159,6 +163,10 @@ def train(
 is none. Did you mean `latent_dim`?
     """
     whole = _with_options(config or RunConfig(), options)
+    if start is not None:
+        place = start.folder if isinstance(start, folder.Run) else start
+        followed = None if bookmarks is None else os.fspath(bookmarks)
+        whole = dataclasses.replace(whole, start=os.fspath(place), bookmarks=followed)
     rows = None
     if isinstance(data, str | os.PathLike):
         whole = dataclasses.replace(whole, source=os.fspath(data))

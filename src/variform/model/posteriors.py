@@ -58,6 +58,9 @@ class FullCovariancePosterior(nn.Module):
     The network gives the mean, a raw value h for each entry of the diagonal, as in `DiagonalPosterior`, and the entries
     below the diagonal as they are.
 
+    A model whose axes were turned (see `alignment`) has the buffer `turn`, an orthogonal matrix R: the covariance is
+    then $R A A^\top R^\top$.
+
     Args:
         latent_dim: Number of latent dimensions D.
         std: How h becomes an entry of the diagonal: `softplus`, or `exp`, $e^{h/2}$.
@@ -73,10 +76,13 @@ class FullCovariancePosterior(nn.Module):
         torch.Size([5, 3, 3])
     """
 
+    turn: Tensor | None
+
     @checked
     def __init__(self, latent_dim: int, *, std: Std = "softplus") -> None:
         super().__init__()
         self.latent_dim, self.std = latent_dim, std
+        self.register_buffer("turn", None)
 
     def extra_repr(self) -> str:
         """Shown when the module is printed."""
@@ -95,7 +101,16 @@ class FullCovariancePosterior(nn.Module):
         log_diagonal = log_std(raw, self.std)
         scale_tril = torch.diag_embed(log_diagonal.exp())
         scale_tril[..., below[0], below[1]] = rest
+        if self.turn is not None:
+            scale_tril = _triangular(self.turn.to(scale_tril) @ scale_tril)
+            log_diagonal = scale_tril.diagonal(dim1=-2, dim2=-1).log()
         return FullGaussian(mean, scale_tril, log_diagonal)
+
+
+def _triangular(root: Tensor) -> Tensor:
+    """L, lower triangular with a positive diagonal, with the same L L^T as a square root (*batch, D, D) of it."""
+    lower = torch.linalg.qr(root.mT).R.mT
+    return lower * lower.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
 
 
 def log_std(raw: Tensor, std: Std) -> Tensor:

@@ -142,7 +142,12 @@ class VampPrior(nn.Module):
     def start_at(self, mean: Tensor, variance: Tensor) -> None:
         """Pseudo-inputs with the mean and variance that the data have, (*event) each, well within their range."""
         start = mean.to(self.raw) + variance.to(self.raw).sqrt() * torch.randn_like(self.raw)
+        self.put_at(start, within=0.05)
+
+    @torch.no_grad()
+    def put_at(self, points: Tensor, *, within: float = 1e-6) -> None:
+        """Move the pseudo-inputs to `points`, (K, *event), at least this share of the range away from its ends."""
         if self.is_bounded:
-            share = (start - self.low) / self.width.clamp_min(torch.finfo(start.dtype).tiny)
-            start = torch.logit(share.nan_to_num(0.5), eps=0.05)
-        self.raw.copy_(start)
+            share = (points - self.low) / self.width.clamp_min(torch.finfo(points.dtype).tiny)
+            points = torch.logit(share.nan_to_num(0.5), eps=within)
+        self.raw.copy_(points)

@@ -8,6 +8,7 @@ environment.json      seed, versions, threads, device, data fingerprint and git 
                       environment that it went through
 evaluation.json       held-out numbers with standard errors
 scores.safetensors    what they are means of, row by row
+axes.json             of a training that started from another model: how far codes moved
 figures/*.png, report.html, explorer.html
 sampler-*.safetensors, samplers.json  laws fitted over z after the training, and what each of them is good for
 """
@@ -28,7 +29,7 @@ from variform.config.run import RunConfig, objective_name
 from variform.config.settling import reading
 from variform.config.words import listed
 from variform.data.dataset import Splits
-from variform.data.reading import read
+from variform.data.reading import read, read_like
 from variform.data.schema import Schema
 from variform.evaluation.verdict import collapsed
 from variform.export.model_file import load_vae
@@ -69,6 +70,7 @@ RESULTS = (
     "validation-scores.safetensors",
     *SAMPLER_FILES.values(),
     "samplers.json",
+    "axes.json",
     "report.html",
     "explorer.html",
     *(f"figures/{name}.png" for name in FIGURES),
@@ -116,7 +118,9 @@ class Run:
         if config.scaling == "auto" and has_many:
             config = dataclasses.replace(config, scaling="standard")  # as older versions chose
         source = located(self.config.source, self.folder)
-        splits = with_note_of_responses(self.folder, read(source, config))
+        is_new = self.config.start is None
+        splits = read(source, config) if is_new else read_like(source, of_model, config)
+        splits = with_note_of_responses(self.folder, splits)
         require_same_data(self.folder, splits)
         apart = {"source": "", "occupancy": None, "modes": ()}  # which are not in older files
         known = dataclasses.replace(splits.schema, **apart) == dataclasses.replace(

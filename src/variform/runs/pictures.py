@@ -43,6 +43,8 @@ from variform.pages.latents import (
 from variform.pages.report import Picture, Table, render
 from variform.pages.style import save_figure
 from variform.runs.folder import FIGURES, Run
+from variform.runs.records import read_axes
+from variform.runs.retraining import axes_in_words, bookmarks_table
 from variform.system.files import replacing, write_text
 from variform.training.history import History, passes
 
@@ -350,13 +352,16 @@ def write_report(
     """Write report.html, one file that opens offline; `missing` says why there is no explorer.html to link."""
     source, config = splits.schema.source, run.config
     notes = [*splits.notes, *numbers["notes"], *_left_out(numbers)]
+    axes = read_axes(run.folder / "axes.json")
+    if axes is not None:
+        notes.insert(0, axes_in_words(axes))
     if missing:
         notes.append(missing)
     html = render(
         title=f"variform: {source}, {counted(config.model.latent_dim, 'latent dimension')}",
         summary=f"A variational autoencoder trained on {len(splits.train):,} rows of {source}.",
         facts=_facts(run, splits, numbers, history),
-        tables=_tables(splits.schema, numbers),
+        tables=_tables(splits.schema, numbers, axes),
         pictures=pictures,
         command=to_command(config),
         warnings=placed(numbers.get("warnings", ()), run.folder),
@@ -398,8 +403,8 @@ def _facts(
     ]
 
 
-def _tables(schema: Schema, numbers: dict[str, Any]) -> list[Table]:
-    """The held-out numbers, and the reconstruction error of each column of a table."""
+def _tables(schema: Schema, numbers: dict[str, Any], axes: dict[str, Any] | None) -> list[Table]:
+    """The held-out numbers, the reconstruction error of each column of a table, and where bookmarks are."""
     header, rows = numbers_table(numbers)
     note = "Mean ± standard error over the rows. Lower NLL is better, higher ELBO is better. Constants are included."
     tables = [Table("Held-out numbers", header, rows, note)]
@@ -419,6 +424,8 @@ def _tables(schema: Schema, numbers: dict[str, Any]) -> list[Table]:
         tables.append(Table("Reconstruction error by column", ["column", *errors], by_column, unit))
     if numbers.get("responses"):
         tables.append(Table("Responses", *response_table(numbers), LINEAR))
+    if axes is not None and axes["bookmarks"]:
+        tables.append(Table("Bookmarks", *bookmarks_table(axes)))
     if worst := numbers.get("worst"):
         tables.append(_worst_rows(schema, worst))
     return tables

@@ -7,12 +7,13 @@ from variform.config.model import require_effect
 from variform.config.run import RunConfig
 from variform.config.settling import for_rows, reading, settled, total_steps
 from variform.data.dataset import Splits
-from variform.data.reading import read
+from variform.data.reading import read, read_like
 from variform.data.sources.formats import FORMATS, source_format
 from variform.model.build import build_vae
 from variform.model.vae import VAE
 from variform.objectives.build import build_objective
 from variform.runs.own_rows import OWN
+from variform.runs.retraining import open_start, started
 from variform.system.files import expanded
 from variform.system.heartbeats import allow
 from variform.training.device import require_possible
@@ -34,8 +35,10 @@ def begun(config: RunConfig) -> RunConfig:
         >>> begun(RunConfig(source="digits")).source
         'digits'
     """
-    require_effect(config.model)
     config = settled(config)
+    if config.start is not None:
+        config = started(config)
+    require_effect(config.model)
     data = config.data
     about, stations = _absolute(data.about), _absolute(data.stations)
     config = dataclasses.replace(
@@ -67,12 +70,20 @@ def prepare(
         ValueError, OSError: for data or options that do not fit.
     """
     require_possible(config.train, int(os.environ.get("WORLD_SIZE", "1")))
+    start = None if config.start is None else open_start(config.start)
     with allow(_READING):
-        splits = read(config.source if source is None else source, reading(config), labels=labels)
+        source = config.source if source is None else source
+        if start is None:
+            splits = read(source, reading(config), labels=labels)
+        else:
+            splits = read_like(source, start.schema, reading(config), labels=labels)
     rows = len(splits.train)
     train = for_rows(config.train, rows)
-    moments = None if resume else splits.train.moments(seed=train.seed)
+    is_fresh = not resume and start is None
+    moments = splits.train.moments(seed=train.seed) if is_fresh else None
     vae = build_vae(config.model, splits.schema, seed=train.seed, moments=moments)
+    if start is not None:
+        start.hand_on(vae)
     objective = build_objective(vae, train, rows=rows)
     require_fits(objective, train)
     for data in (splits.train, splits.valid):

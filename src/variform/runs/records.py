@@ -184,6 +184,52 @@ def read_evaluation(path: Path) -> dict[str, Any]:
     )
 
 
+class Moved(TypedDict):
+    """How far codes moved, as shares of the typical radius."""
+
+    median: Real
+    most: Real
+
+
+class Bookmark(TypedDict):
+    """A point that was followed."""
+
+    z: list[Real]
+    before: list[Real]
+    now: list[Real]
+    moved: Real
+
+
+class Axes(TypedDict):
+    """axes.json."""
+
+    start: _Text
+    weights: _Text
+    rows: _Text
+    count: _Positive
+    radius: Real
+    kind: Literal["rotation", "signed permutation", "none"]
+    why: _Text
+    turn: list[list[Real]]
+    shift: list[Real]
+    as_trained: Moved
+    aligned: Moved
+    bookmarks: list[Bookmark]
+
+
+def read_axes(path: Path) -> dict[str, Any] | None:
+    """How far codes moved in a training that started from another model; None where it did not.
+
+    Raises:
+        ValueError: for a file that is damaged, or of something else; says where.
+    """
+    if not path.is_file():
+        return None
+    rule = f"{path} must say how far codes moved"
+    remedy = "Have it written anew by variform train --resume with the run's folder."
+    return recorded(Axes, read_json(path), rule, remedy)
+
+
 def read_data(path: Path) -> dict[str, Any]:
     """What a run was trained on, as `runs.describe` gives it.
 

@@ -1,5 +1,6 @@
 """A run from its beginning to its end, and again after an interruption."""
 
+import copy
 import dataclasses
 import json
 import subprocess
@@ -10,19 +11,24 @@ from typing import Any
 
 import tomli_w
 
+from variform.config.checks import Count, checked
 from variform.config.choices import ProgressStyle
 from variform.config.data import DataConfig
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.config.settling import chosen, settled
 from variform.config.toml import from_toml, to_dict
+from variform.config.training import TrainConfig
 from variform.data.dataset import Splits
 from variform.export.model_file import save
+from variform.export.sampler_file import identity
+from variform.model.alignment import Alignment, drop_turn, move
 from variform.model.vae import VAE
 from variform.objectives.build import build_objective
 from variform.runs.explorer import write_explorer
 from variform.runs.folder import (
     OUTPUTS,
     RESULTS,
+    SAMPLER_FILES,
     Run,
     describe,
     require_same_data,
@@ -32,6 +38,7 @@ from variform.runs.own_rows import OwnRows, located
 from variform.runs.pictures import draw_pictures, write_report
 from variform.runs.plan import begun, prepare
 from variform.runs.records import read_sessions
+from variform.runs.retraining import keep_axes, open_start
 from variform.runs.scores import assess
 from variform.system import locks, processes
 from variform.system.files import set_aside, sweep, write_json, write_text
@@ -96,6 +103,14 @@ def _was_restarted(folder: Path) -> bool:
     return processes.has_begun(folder) and processes.any_of(has_config)[0]
 
 
+def _require_apart(start: str | None, folder: Path) -> None:
+    """Refuse to train into the folder of the model that the training starts from."""
+    if start is not None and Path(start).resolve().is_relative_to(folder.resolve()):
+        raise ValueError(
+            f"`start` must be a model of another folder than the new run's; both are {folder}. Choose another `folder`."
+        )
+
+
 def _begun(
     stack: ExitStack,
     config: RunConfig,
@@ -107,6 +122,7 @@ def _begun(
     on_epoch: OnEpoch,
 ) -> tuple[Run, Splits, History]:
     """A new run in `folder`, which `stack` holds, trained."""
+    _require_apart(config.start, folder)
     stack.enter_context(processes.for_all(locks.claimed(folder, overwrite=overwrite)))
     config = begun(config)
     splits, vae = prepare(config) if own is None else prepare(config, own.rows, labels=own.labels)
@@ -127,10 +143,12 @@ def _begun(
     return Run(folder, config, vae), splits, history
 
 
+@checked
 def resume_run(
     folder: Path,
     *,
     evaluation: EvaluationConfig | None = None,
+    epochs: Count | None = None,
     progress: bool | ProgressStyle = False,
     pictures: bool = True,
     tell: Callable[[str], None] | None = None,
@@ -138,22 +156,29 @@ def resume_run(
 ) -> Run:
     """Go on with an interrupted run; it ends with the same bits as one that was left alone.
 
+    With more epochs a finished run goes on too. Everything follows the longer training from this step on: a learning
+    rate that is constant stays, one that falls as a cosine is what the longer cosine has there, and patience begins
+    anew. Samplers that were fitted to the model are set aside.
+
     Args:
         folder: The run's folder.
+        epochs: Passes over the training rows in all, more than the run has.
         evaluation: Evaluate the model so, now and later, instead of what the run's config.toml says.
         progress: How progress is shown on standard error, as of `fit`.
         pictures: Draw the figures and write the report too.
-        tell: Takes a sentence on responses that have changed since the run began.
+        tell: Takes a sentence on responses that have changed since the run began, and on what follows from more epochs.
         on_epoch: As of `train_run`.
 
     Raises:
         FileNotFoundError: when the folder is not that of a run.
         HeldError: when another process writes into it.
-        ValueError: when the data or the checkpoint are not those of the run.
+        ValueError: when the data or the checkpoint are not those of the run, and for epochs that are not more.
     """
     with ExitStack() as stack:
         with processes.joined():
-            run, splits, history = _resumed(stack, folder, evaluation, progress, tell, on_epoch)
+            run, splits, history = _resumed(
+                stack, folder, evaluation, progress, tell, on_epoch, epochs
+            )
         return _finish(run, splits, history, progress, pictures)
 
 
@@ -164,6 +189,7 @@ def _resumed(
     progress: bool | ProgressStyle,
     tell: Callable[[str], None] | None,
     on_epoch: OnEpoch,
+    epochs: int | None = None,
 ) -> tuple[Run, Splits, History]:
     """The run in `folder`, which `stack` holds, trained to its end.
 
@@ -179,7 +205,9 @@ def _resumed(
     (has_checkpoint,) = processes.any_of(is_first and checkpoint.is_file())
     config = from_toml(processes.broadcast(path.read_bytes() if is_first else b""), str(path))
     config = config if evaluation is None else dataclasses.replace(config, evaluation=evaluation)
-    present = config
+    longer = config if epochs is None else _with_epochs(config, epochs)
+    notes = [] if epochs is None else _notes_of_length(config.train, longer.train)
+    config = present = longer
     if processes.count() == 1:  # over which nothing can be split
         present = dataclasses.replace(
             config, train=dataclasses.replace(config.train, sharded=False)
@@ -188,15 +216,45 @@ def _resumed(
     require_same_data(folder, splits)
     read_notes, splits = splits.notes, with_note_of_responses(folder, splits)
     if tell is not None and is_first:
-        for note in splits.notes[len(read_notes) :]:
+        for note in (*splits.notes[len(read_notes) :], *notes):
             tell(note)
     if is_first:
         sweep(folder / name for name in (*RESULTS, *OUTPUTS))
-        if evaluation is not None:
+        if epochs is not None:
+            set_aside(folder, [*SAMPLER_FILES.values(), "samplers.json"])
+        if evaluation is not None or epochs is not None:
             write_text(path, tomli_w.dumps(to_dict(config)))
     options = {"resume": has_checkpoint, "progress": progress, "on_epoch": on_epoch}
     history = _fit(present, folder, splits, vae, **options)
     return Run(folder, config, vae), splits, history
+
+
+def _with_epochs(config: RunConfig, epochs: int) -> RunConfig:
+    """The configuration of a run that goes on for more epochs."""
+    train = config.train
+    if train.epochs is None or train.steps is not None:
+        raise ValueError(
+            f"`epochs` can be more for a run whose length is one of epochs; this one has `steps={train.steps}`. Train "
+            "a new run with `start`."
+        )
+    if epochs <= train.epochs:
+        raise ValueError(
+            f"`epochs` must be more than the {train.epochs} of the run, for they are counted from its beginning; got "
+            f"{epochs}. Use `epochs={2 * train.epochs}`, or leave `epochs` out to finish it."
+        )
+    return dataclasses.replace(config, train=dataclasses.replace(train, epochs=epochs))
+
+
+def _notes_of_length(before: TrainConfig, after: TrainConfig) -> list[str]:
+    """What must be said of a training that is made longer."""
+    notes = [f"goes on to {after.epochs:,} epochs; {before.epochs:,} were asked for before"]
+    if after.schedule == "cosine":
+        notes.append(
+            "the learning rate follows the cosine of the longer training from here on: it rises to what that has here"
+        )
+    if after.patience:
+        notes.append("patience begins anew")
+    return notes
 
 
 def _fit(
@@ -217,6 +275,8 @@ def _fit(
         "data": to_dict(config.data) | _chosen_since(config.data, splits),
         "model": to_dict(config.model),
     }
+    if config.start is not None:
+        given["start"] = identity(open_start(config.start).vae)
     try:
         with processes.joined():
             return fit(
@@ -249,10 +309,15 @@ def _finish(
     """What process 0 does with a trained model: files, numbers, pictures, report."""
     if processes.rank() != 0:
         return run
+    alignment = None
     try:
+        if run.config.start is not None:
+            alignment, axes = keep_axes(run, splits)
+            with taking(run.folder, "how far codes moved"):
+                write_json(run.folder / "axes.json", axes)
         with taking(run.folder, "the model"):
             save(run.vae, run.folder / "model.safetensors")
-            _save_last(run.vae, history, run.folder)
+            _save_last(run.vae, history, run.folder, alignment)
         with taking(run.folder, "the numbers"):
             has_bar = progress_style(progress) in ("auto", "bar")
             numbers = assess(run, splits, progress=has_bar, keep=True)
@@ -297,17 +362,17 @@ def _git_commit() -> str | None:
     return commit + ("+" if changes else "")
 
 
-def _save_last(vae: VAE, history: History, folder: Path) -> None:
-    best = {name: value.clone() for name, value in vae.state_dict().items()}
+def _save_last(vae: VAE, history: History, folder: Path, alignment: Alignment | None) -> None:
+    """Write the weights of the last step, with the axes of the best ones."""
     parts = (
         name.partition("vae.") for name in history.last
     )  # an objective may have a network beside it
-    vae.load_state_dict(
-        {
-            name: history.last[prefix + name]
-            for before, prefix, name in parts
-            if prefix and not before
-        }
-    )
-    save(vae, folder / "last.safetensors")
-    vae.load_state_dict(best)
+    weights = {
+        name: history.last[prefix + name] for before, prefix, name in parts if prefix and not before
+    }
+    last = copy.deepcopy(vae)
+    drop_turn(last)
+    last.load_state_dict(weights)
+    if alignment is not None:
+        move(last, alignment)
+    save(last, folder / "last.safetensors")

@@ -24,7 +24,7 @@ from variform.system import locks, processes
 from variform.system.sealing import opened, verified, write_sealed
 from variform.training import divergence, parts
 from variform.training.history import CHECKPOINT, write_history
-from variform.training.identity import belongs
+from variform.training.identity import belongs, is_longer
 
 _MISFITS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError)
 
@@ -415,6 +415,7 @@ def _load(
     header, tensors, note = _read(content, path)
     try:
         is_same = belongs(header.get("identity"), identity)
+        is_made_longer = is_same and is_longer(header.get("identity"), identity)
     except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} must be a whole checkpoint; {error}. {_remedy(folder)}"
@@ -446,7 +447,8 @@ def _load(
         tensors["sums"],
         group("average/"),
     )
-    return replace(state, **numbers, note=note)
+    state = replace(state, **numbers, note=note)
+    return replace(state, stale=0) if is_made_longer else state
 
 
 def _own_rows(

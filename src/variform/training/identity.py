@@ -45,7 +45,8 @@ def identity_of(config: TrainConfig, objective: Objective, rows: int, rest: str)
 def belongs(identity: Any, to: str) -> bool:
     """Whether a checkpoint with this identity belongs to the training with the other.
 
-    What an identity of an older version does not name has the default that the option had when it was added.
+    What an identity of an older version does not name has the default that the option had when it was added. The
+    training may have more epochs than that of the checkpoint.
 
     Args:
         identity: What the checkpoint says.
@@ -59,12 +60,37 @@ def belongs(identity: Any, to: str) -> bool:
         True
         >>> belongs('{"rows": 5, "train": {}}', '{"rows": 5, "train": {"optimizer": "rmsprop"}}')
         False
+        >>> belongs('{"train": {"epochs": 5}}', '{"train": {"epochs": 9}}')
+        True
+        >>> belongs('{"train": {"epochs": 9}}', '{"train": {"epochs": 5}}')
+        False
     """
+    before, after = _with_defaults(identity), _with_defaults(to)
+    return before == after or _as_long_as(before, after) == after
+
+
+def is_longer(identity: Any, to: str) -> bool:
+    """Whether the training has more epochs than that of a checkpoint that belongs to it; arguments as of `belongs`."""
+    return _with_defaults(identity) != _with_defaults(to)
+
+
+def _as_long_as(before: Any, after: Any) -> Any:
+    """An identity with the epochs of another one, where these are more."""
+    if not isinstance(before, dict):
+        return before
+    lengths = [one["train"].get("epochs") for one in (before, after)]
+    if None in lengths or lengths[0] > lengths[1]:
+        return before
+    return before | {"train": before["train"] | {"epochs": lengths[1]}}
+
+
+def _with_defaults(identity: Any) -> Any:
+    """An identity as plain values, whole."""
     defaults = {
         "train": to_dict(TrainConfig()),
         "rest": {"data": to_dict(DataConfig()), "model": to_dict(ModelConfig())},
     }
-    return _completed(identity, defaults) == _completed(to, defaults)
+    return _completed(identity, defaults)
 
 
 def _completed(identity: Any, defaults: Any) -> Any:

@@ -51,8 +51,15 @@ def source_from(
         name = name or "array"
         check_options(config, "array", name)
         source = Source(name, held)
-    if labels is None:
-        return source
+    return source if labels is None else with_labels(source, labels, config)
+
+
+def with_labels(source: Source, labels: object, config: DataConfig) -> Source:
+    """Rows with labels that are no column of theirs, one a row.
+
+    Raises:
+        ValueError: for rows that have labels already.
+    """
     if source.labels is not None:
         raise ValueError(
             f"labels must come from one place; there are `labels` and the column {quoted(config.label or '')} of "

@@ -49,6 +49,7 @@ NAMES = frozenset(
         *(field.name for field in dataclasses.fields(DrawingConfig)),
         *(
             "apart",
+            "bookmarks",
             "config",
             "count",
             "data",
@@ -84,11 +85,13 @@ NAMES = frozenset(
             "seed",
             "seeds",
         ),
-        *("rule", "split", "std", "study", "temperature", "timed_steps", "to", "within"),
+        *("rule", "split", "start", "std", "study", "temperature", "timed_steps", "to", "within"),
     }
 )
 """Every option of every command, as Python has it."""
 
+_SPELLED = {"start": "from"}
+"""What an option is called whose name Python has for something else."""
 _PLACES = {"folder": "out", "path": "out"}
 """What functions call the place that they write to, and commands."""
 
@@ -113,10 +116,11 @@ def _in_options(field: str, value: str) -> str | None:
     name = _PLACES.get(field, field)
     if name not in NAMES:
         return None
+    option = _SPELLED.get(name, name)
     if not value:
-        return to_option(name)
+        return to_option(option)
     try:
-        return to_option(name, ast.literal_eval(value.removeprefix("=")))
+        return to_option(option, ast.literal_eval(value.removeprefix("=")))
     except (ValueError, SyntaxError):
         return None
 

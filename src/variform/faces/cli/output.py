@@ -37,6 +37,7 @@ def report_on(run: "Run", json: bool, *, quiet: bool = False) -> None:
             return
         print_numbers(run.evaluation, json, run.folder)
         if not json:
+            _say_axes(run.folder)
             if (run.folder / "explorer.html").is_file():
                 say(f"Explorer: {run.folder / 'explorer.html'}")
             say(f"Report: {run.folder / 'report.html'}")
@@ -47,6 +48,19 @@ def placed_warnings(run: "Run") -> list[str]:
     from variform.evaluation.verdict import placed
 
     return placed(run.evaluation.get("warnings", ()), run.folder)
+
+
+def _say_axes(folder: Path) -> None:
+    """How far codes moved, of a run that started from another model."""
+    from variform.runs.records import read_axes
+    from variform.runs.retraining import axes_in_words, bookmarks_table
+
+    axes = read_axes(folder / "axes.json")
+    if axes is None:
+        return
+    if axes["bookmarks"]:
+        print_table(*bookmarks_table(axes))
+    say(axes_in_words(axes))
 
 
 @contextmanager

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Annotated
 
+from cyclopts import Parameter
+
 from variform.config.choices import ProgressStyle
 from variform.config.data import DataConfig
 from variform.config.model import ModelConfig
@@ -16,6 +18,7 @@ from variform.faces.cli.options import (
     Flag,
     ModelOptions,
     Option,
+    Options,
     TrainOptions,
     config_file,
 )
@@ -67,6 +70,8 @@ def train(
     out: Annotated[Path | None, Option] = None,
     config: Annotated[Path | None, Option] = None,
     resume: Annotated[Path | None, Option] = None,
+    start: Annotated[Path | None, Parameter(name="--from", group=Options)] = None,
+    bookmarks: Annotated[Path | None, Option] = None,
     overwrite: Annotated[bool, Flag] = False,
     json: Annotated[bool, Flag] = False,
     progress: Annotated[ProgressStyle, Option] = "auto",
@@ -80,7 +85,8 @@ def train(
 
     Examples: `variform train photos/ --image-size 32,32 --out runs/photos`,
     `variform train designs.csv --likelihood gaussian-per-feature --latent-dim 3`,
-    `variform train --resume runs/photos`
+    `variform train --resume runs/photos`, `variform train --resume runs/photos --epochs 200`,
+    `variform train more.csv --from runs/designs --out runs/more`
 
     Args:
         source: A table (.csv, .tsv, .xlsx, .ods, .parquet, .feather, .jsonl), an array (.npy, .npz, IDX, HDF5, .mat,
@@ -88,7 +94,11 @@ def train(
             files, a folder in the MNIST layout, or built-in: `digits`, `sprites`, or `sprites:20000` for that many.
         out: Folder of the run; by default runs/ and the name of the source.
         config: Take the options from this TOML file, such as a run's config.toml; options given here go first.
-        resume: Go on with the interrupted run in this folder, with its own options.
+        resume: Go on with the interrupted run in this folder, with its own options; with more --epochs also with a
+            finished one, for as many in all.
+        start: Begin with the weights of another model, the folder of a run or a model file, and turn the axes of the
+            new codes onto the old ones. The model, its scaling and what columns are for are as there.
+        bookmarks: With --from, a table (.csv) of points z1, z2, ... of the old codes: says where their designs are now.
         overwrite: Set the results of a run that is there aside, in a folder replaced-1.
         json: Print the numbers as JSON.
         progress: How it goes, on standard error: a live bar, a line or a JSON object an epoch, or nothing; auto is
@@ -103,15 +113,21 @@ def train(
             or out
             or config
             or overwrite
-            or (data, model, train) != (DataConfig(), ModelConfig(), TrainConfig())
+            or start
+            or bookmarks
+            or (data, model, train)
+            != (DataConfig(), ModelConfig(), TrainConfig(epochs=train.epochs))
         ):
             raise ValueError(
                 "--resume goes on with a run as it was begun; got other options too. Give --resume FOLDER alone, "
-                "or train a new run with --config FOLDER/config.toml, your options and a new --out."
+                "or with more --epochs, or train a new run with --config FOLDER/config.toml, your options and a new "
+                "--out."
             )
         style = "none" if quiet else progress
         tell = None if quiet else say_aside
-        run = resume_run(resume, evaluation=evaluation, progress=style, tell=tell)
+        run = resume_run(
+            resume, evaluation=evaluation, epochs=train.epochs, progress=style, tell=tell
+        )
         report_on(run, json, quiet=quiet)
         return
     source = source or (config_file(config).source if config else None)
@@ -119,8 +135,16 @@ def train(
         raise ValueError(
             "train needs data; got none. Name a file, a folder, `digits` or `sprites`, for example: variform demo."
         )
-    evaluation = evaluation or EvaluationConfig()
-    whole = RunConfig(source=source, data=data, model=model, train=train, evaluation=evaluation)
+    before = config_file(config) if config else RunConfig()
+    whole = RunConfig(
+        source=source,
+        start=str(start) if start else before.start,
+        bookmarks=str(bookmarks) if bookmarks else before.bookmarks,
+        data=data,
+        model=model,
+        train=train,
+        evaluation=evaluation or EvaluationConfig(),
+    )
     folder = out or default_folder(source)
     _train(whole, folder, overwrite=overwrite, json=json, progress=progress, quiet=quiet)
 
