@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from variform.faces import cli
+from variform.system.extras import missing, packages_of
 from variform.version import __version__
 
 ROOT = Path(__file__).parents[1]
@@ -151,11 +152,27 @@ def found(pattern):
 
 
 def test_every_extra_that_is_named_exists():
-    named = found(r"variform\[([a-z0-9]+)\]")
-    assert len(named) >= 5
-    assert not [item for item in named if item[1] not in PROJECT["optional-dependencies"]]
-    given = found(r"^(?:serve|hub|onnx|cad|design|hdf5)$")
-    assert {name for _, name in given} <= set(PROJECT["optional-dependencies"])
+    """In calls of `needing` and `missing`, and on the pages."""
+    named = set(re.findall(r"variform\[([a-z0-9]+)\]", "\n".join(text for _, text in TEXTS)))
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+            if is_call and node.func.id in ("needing", "missing"):
+                named |= {node.args[0].value} if isinstance(node.args[0], ast.Constant) else set()
+    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        named |= set(
+            re.findall(r"(?:\.|variform)\[([a-z0-9]+)\]'", path.read_text(encoding="utf-8"))
+        )
+    assert {"cad", "design", "hdf5", "hub", "onnx", "serve"} <= named
+    assert named - {"nothing"} <= set(PROJECT["optional-dependencies"])
+
+
+@pytest.mark.parametrize("extra", ["cad", "design", "hdf5", "hub", "onnx", "serve"])
+def test_a_message_names_the_packages_that_an_extra_brings(extra):
+    declared = PROJECT["optional-dependencies"][extra]
+    brought = packages_of(extra)
+    assert [name.replace("-", "_") for name in brought] == declared
+    assert missing(extra, "it", "one").endswith(" ".join(f"'{name}'" for name in brought) + ".")
 
 
 def test_every_target_of_make_that_is_named_exists():

@@ -8,6 +8,7 @@ import numpy as np
 from variform.config.checks import Count, checked
 from variform.design.request import Request, Searched
 from variform.design.told import Told
+from variform.system.extras import needing
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -103,10 +104,8 @@ def _cma(request: Request) -> Array:
         raise ValueError(
             f"the `optimiser` cma takes one objective, got {objectives}; use gp, or make constraints of all but one."
         )
-    try:
+    with needing("design", "the `optimiser` cma"):
         from variform.design import evolution
-    except ModuleNotFoundError as error:
-        raise _missing("the `optimiser` cma", error) from error
     return evolution.next_points(request)
 
 
@@ -127,15 +126,6 @@ def bayesian_for(user: str) -> Any:
     Raises:
         ValueError: where the packages of the extra design are missing.
     """
-    try:
+    with needing("design", user):
         from variform.design import bayesian
-    except ModuleNotFoundError as error:
-        raise _missing(user, error) from error
     return bayesian
-
-
-def _missing(user: str, error: ModuleNotFoundError) -> ValueError:
-    return ValueError(
-        f"{user} needs the packages of the extra design; {error.name} is missing. Use"
-        " pip install 'variform[design]'."
-    )

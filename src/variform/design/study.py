@@ -26,6 +26,7 @@ from variform.design.optimisers import Optimiser, propose
 from variform.design.problem import Problem
 from variform.design.spaces import Space
 from variform.design.told import Told
+from variform.system.extras import missing
 
 Array = NDArray[np.float64]
 CHEAP = 1.0
@@ -54,8 +55,8 @@ def require_packages(problem: Problem) -> None:
         package = missing_package(optimiser)
         if package is not None:
             raise ValueError(
-                f"the optimiser of {optimiser} must have the packages of the extra design; {package} is missing. Use "
-                "pip install 'variform[design]', or the optimiser random."
+                missing("design", f"the optimiser of {optimiser}", package)
+                + " Or use the optimiser random."
             )
 
 

@@ -170,7 +170,7 @@ def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
     if any(schema.spikes):
         notes.append(
             "Rows drawn from the prior hold single values that many rows share about as often as the data; rows of the "
-            "sampler `posterior` do so more exactly: variform sampler RUN --kind posterior."
+            "sampler posterior do so more exactly: variform sampler RUN --kind posterior."
         )
     if any(schema.gaps) and "baselines" in numbers:
         notes.append(

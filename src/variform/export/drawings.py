@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from variform.export.outlines import polygon, triangles
+from variform.system.extras import needing
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -232,12 +233,8 @@ def to_dxf(drawing: Drawing) -> bytes:
     Raises:
         ValueError: where ezdxf is not installed.
     """
-    try:
+    with needing("cad", "a .dxf file"):
         import ezdxf
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            "a .dxf file needs ezdxf, which is not installed. Install it with pip install 'variform[cad]'."
-        ) from error
     document = ezdxf.new("R2010")
     document.units = UNITS[drawing.unit].dxf if drawing.unit in UNITS else 0
     document.layers.add("outline")

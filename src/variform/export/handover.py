@@ -28,6 +28,7 @@ from variform.export.lowering import Program, Step, lower_decoder, lower_encoder
 from variform.export.model_file import save
 from variform.model.vae import VAE, evaluating
 from variform.system.draws import seeded
+from variform.system.extras import needing
 from variform.system.files import new_folder, write_json, write_text
 from variform.version import __version__
 
@@ -79,12 +80,8 @@ def _write_safetensors(vae: VAE, folder: Path) -> None:
 
 
 def _write_onnx(vae: VAE, folder: Path) -> None:
-    try:
+    with needing("onnx", "ONNX"):
         from variform.export import onnx
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"ONNX needs the packages of the extra onnx; {error.name} is missing. Use pip install 'variform[onnx]'."
-        ) from error
     graphs = onnx.to_onnx(vae)
 
     def ask(part: str, points: Array, context: Array | None) -> Array:

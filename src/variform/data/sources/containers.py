@@ -16,6 +16,7 @@ from variform.data.sources.folders import SPLIT_NAMES, joined
 from variform.data.sources.opening import COPIES, DEFLATE_RATIO, damaged, first_of, reading
 from variform.data.sources.source import Source
 from variform.system import memory
+from variform.system.extras import needing
 
 _DATA_KEYS = ("x", "X", "data", "images")
 _LABEL_KEYS = ("y", "labels", "target", "Y", "label", "targets")
@@ -107,13 +108,8 @@ def read_hdf5(path: Path, config: DataConfig) -> Source:
 
 
 def _read_hdf5(path: Path, config: DataConfig, *, is_transposed: bool) -> Source:
-    try:
+    with needing("hdf5", path.name):
         from variform.data.sources import hdf5
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"{path.name} needs the packages of the extra hdf5; {error.name} is missing. Use pip install"
-            " 'variform[hdf5]'."
-        ) from error
     with reading(path), hdf5.contents(path, is_transposed=is_transposed) as (found, sparse):
         held = {
             key: Held(shape, _within_memory(load, shape, path.name), is_numeric)

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from variform.faces.cli.options import Option, needing
+from variform.faces.cli.options import Option
 from variform.faces.cli.output import open_page, opened_run, require_there, say, writing_into
+from variform.system.extras import needing
 from variform.system.files import write_text
 
 
@@ -71,7 +72,7 @@ def serve(
         port: The port to listen at; 0 takes any that is free.
     """
     require_there(run)
-    with needing("serve"):
+    with needing("serve", "variform serve"):
         from variform.pages.explorer.serving import serve
 
     from variform.runs.explorer import served_page

@@ -3,8 +3,7 @@
 import ast
 import dataclasses
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
 
@@ -123,17 +122,6 @@ def _in_options(field: str, value: str) -> str | None:
         return to_option(option, ast.literal_eval(value.removeprefix("=")))
     except (ValueError, SyntaxError):
         return None
-
-
-@contextmanager
-def needing(extra: str) -> Iterator[None]:
-    """Inside, what is imported may be missing: then the error names the extra that brings it."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"this command needs {error.name}, which is not installed. Install it with pip install 'variform[{extra}]'."
-        ) from error
 
 
 def convert(hint: Any, tokens: Sequence[cyclopts.Token]) -> Any:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from variform.config.run import default_folder
 from variform.faces.cli.options import Flag, Option
 from variform.faces.cli.output import say, writing_into
+from variform.system.extras import needing
 
 
 def hand_over(
@@ -17,7 +18,7 @@ def hand_over(
 ) -> None:
     """Write the model for programs that have no variform, and compare its answers there with its own.
 
-    Encoder and decoder take and give the data's own units. `onnx` needs `pip install 'variform[onnx]'`.
+    Encoder and decoder take and give the data's own units. `onnx` needs the packages of the extra onnx.
 
     Example: `variform export runs/demo --to onnx`
 
@@ -40,7 +41,7 @@ def hand_over(
 def push(run: Path, name: str, /, *, private: Annotated[bool, Flag] = False) -> None:
     """Share a run's model on the Hugging Face Hub, with a card that says what it is; never data or paths.
 
-    Needs `pip install 'variform[hub]'` and `hf auth login`. A repository that is there gets a further commit.
+    Needs the packages of the extra hub and `hf auth login`. A repository that is there gets a further commit.
 
     Example: `variform push runs/demo ada/digits --private`
 
@@ -61,7 +62,7 @@ def pull(
 ) -> None:
     """Fetch a model from the Hugging Face Hub, verify it, and open it without executing anything.
 
-    Needs `pip install 'variform[hub]'`. What comes opens as a run whose data are not there.
+    Needs the packages of the extra hub. What comes opens as a run whose data are not there.
 
     Example: `variform pull ada/digits --out runs/digits`
 
@@ -75,10 +76,6 @@ def pull(
 
 
 def _hub() -> Any:
-    try:
+    with needing("hub", "the hub"):
         from variform.runs import hub
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"the hub needs the packages of the extra hub; {error.name} is missing. Use pip install 'variform[hub]'."
-        ) from error
     return hub
