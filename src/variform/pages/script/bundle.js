@@ -1229,19 +1229,22 @@ each tile stands for the same share of ${prior}\
 . ${dim===2?"z1 rises to the right, z2 u\
 pwards":"z1 rises to the right"}.`;this.
 place=element("div",{className:"wall-pla\
-ce square"}),host.append(bar,this.place,
-note(dim<=2?ofMass:IN_PLANE)),this.wall=
-new Wall(this.place,LABEL,pinning(app,i=>this.
-points[i]))}again(){this._key=null}refresh(){
-let{state,contents}=this.app,off=contents.
-latents.dim>2?[state.plane,...this._offPlane()]:
-[],key=[state.grid,state.fog,...state.context,
-...off,this.place.clientWidth].join("|");
-key!==this._key&&(this._key=key,this._draw(
-key))}_offPlane(){let{app}=this;return Array.
-from(app.plane().at([0,0],app.state.z),value=>value.
-toFixed(3))}_lattice(){let{app}=this,{dim}=app.
-contents.latents;if(this.fixed)return fixedLattice(
+ce square"});let{aspect}=app.world.designs;
+aspect>1&&(this.place.style.maxWidth=`mi\
+n(100%, calc((100vh - 240px) * ${aspect}\
+))`),host.append(bar,this.place,note(dim<=
+2?ofMass:IN_PLANE)),this.wall=new Wall(this.
+place,LABEL,pinning(app,i=>this.points[i]))}again(){
+this._key=null}refresh(){let{state,contents}=this.
+app,off=contents.latents.dim>2?[state.plane,
+...this._offPlane()]:[],key=[state.grid,
+state.fog,...state.context,...off,this.place.
+clientWidth].join("|");key!==this._key&&
+(this._key=key,this._draw(key))}_offPlane(){
+let{app}=this;return Array.from(app.plane().
+at([0,0],app.state.z),value=>value.toFixed(
+3))}_lattice(){let{app}=this,{dim}=app.contents.
+latents;if(this.fixed)return fixedLattice(
 floatsOf(this.fixed));let size=app.state.
 grid,share=i=>(i+.5)/size;if(dim===1){let points2=Array.
 from({length:size},(_,i)=>Float32Array.of(
@@ -1311,20 +1314,21 @@ element("span",{},mark,` ${words} (${count.
 toLocaleString("en")})`))}),made}var PICTURE=96,MOST_FACTS=8,OFF=12,Tooltip=class{constructor(host,examples,aspect){
 this.host=host,this.examples=examples,this.
 size=fitted(aspect,PICTURE,PICTURE),this.
-at=-1,this.picture=element("canvas",{"ar\
-ia-hidden":"true"}),this.words=element("\
-div"),this.box=element("div",{className:"\
+at=-1,this.x=0,this.y=0,this.picture=element(
+"canvas",{"aria-hidden":"true"}),this.words=
+element("div"),this.box=element("div",{className:"\
 tip",role:"tooltip",hidden:!0},this.picture,
-this.words),host.append(this.box)}show(i,{
-name,facts},[x,y]){i!==this.at&&this._fill(
-i,name,facts),this.at=i,this.box.hidden=
-!1;let{offsetWidth:w,offsetHeight:h}=this.
+this.words),host.append(this.box)}show(i,describe,[
+x,y]){if(i===this.at&&x===this.x&&y===this.
+y)return;i!==this.at&&this._fill(i,describe(
+i)),Object.assign(this,{at:i,x,y}),this.
+box.hidden=!1;let{offsetWidth:w,offsetHeight:h}=this.
 box,{clientWidth,clientHeight}=this.host,
 left=x+OFF+w<clientWidth?x+OFF:x-OFF-w;this.
 box.style.left=`${Math.max(4,left)}px`,this.
 box.style.top=`${Math.max(4,Math.min(clientHeight-
 h-4,y-h/2))}px`}hide(){this.at=-1,this.box.
-hidden=!0}_fill(i,name,facts){let{w,h}=this.
+hidden=!0}_fill(i,{name,facts}){let{w,h}=this.
 size;this.examples.draw(prepare(this.picture,
 w,h),i,{x:0,y:0,w,h});let known=facts.slice(
 0,MOST_FACTS).map(([what,words])=>element(
@@ -1368,7 +1372,7 @@ pointerType==="mouse"?REACH.mouse:REACH.
 touch;this.tell(this.exampleAt(event.clientX-
 frame.left,event.clientY-frame.top,reach2))}tell(i){
 i<0?this.tip.hide():this.tip.show(i,this.
-on.describe(i),this._placeOf(i))}exampleAt(x,y,reach2){
+on.describe,this._placeOf(i))}exampleAt(x,y,reach2){
 if(!this.points)return-1;if(this.look.marks===
 "pictures"){let isIn=box=>x>=box.x&&x<=box.
 x+box.w&&y>=box.y&&y<=box.y+box.h;return this.
@@ -1475,31 +1479,31 @@ context.arc(x,y,radius,0,TURN),context.fill()}
 context.globalAlpha=1}_drawPictures(context){
 let{designs,examples,order}=this.world,{
 colour}=this.look,side=Math.max(20,Math.
-min(44,this.w/22)),[w,h]=designs.aspect>=
-1?[side,side/designs.aspect]:[side*designs.
-aspect,side],step=[w+5,h+5],taken=new Set;
-this._pictures=[];for(let i of order){if(!this.
-_isShown(i))continue;let[x,y]=this._placeOf(
-i),cell=[Math.round(x/step[0]),Math.round(
-y/step[1])],name=cell.join(" ");if(taken.
-has(name))continue;taken.add(name);let left=Math.
-round(cell[0]*step[0]-w/2),top=Math.round(
-cell[1]*step[1]-h/2);left<36||top<22||left+
-w>this.w-4||top+h>this.h-24||(examples.draw(
-context,i,{x:left,y:top,w,h}),this._pictures.
-push({i,x:left,y:top,w,h}),colour&&(context.
-strokeStyle=colour.of(i),context.lineWidth=
-2,context.strokeRect(left-1,top-1,w+2,h+
-2)))}}mark({z,near=-1,pins=[],way=null}){
-if(!this.points)return;let context=this.
-moving.getContext("2d"),where=point2=>this.
-toScreen(...this.look.plane.place(point2));
-context.clearRect(0,0,this.w,this.h),way&&
-drawWay(context,way.map(where)),near>=0&&
-drawNearest(context,where(z),this._placeOf(
-near)),pins.forEach((pin,i)=>{drawPin(context,
-where(pin),String(i+1))}),drawPoint(context,
-where(z))}};function drawWay(context,places){
+min(44,this.w/22))*(designs.lines?1.5:1),
+[w,h]=designs.aspect>=1?[side,side/designs.
+aspect]:[side*designs.aspect,side],step=[
+w+5,h+5],taken=new Set;this._pictures=[];
+for(let i of order){if(!this._isShown(i))
+continue;let[x,y]=this._placeOf(i),cell=[
+Math.round(x/step[0]),Math.round(y/step[1])],
+name=cell.join(" ");if(taken.has(name))continue;
+taken.add(name);let left=Math.round(cell[0]*
+step[0]-w/2),top=Math.round(cell[1]*step[1]-
+h/2);left<36||top<22||left+w>this.w-4||top+
+h>this.h-24||(examples.draw(context,i,{x:left,
+y:top,w,h}),this._pictures.push({i,x:left,
+y:top,w,h}),colour&&(context.strokeStyle=
+colour.of(i),context.lineWidth=2,context.
+strokeRect(left-1,top-1,w+2,h+2)))}}mark({
+z,near=-1,pins=[],way=null}){if(!this.points)
+return;let context=this.moving.getContext(
+"2d"),where=point2=>this.toScreen(...this.
+look.plane.place(point2));context.clearRect(
+0,0,this.w,this.h),way&&drawWay(context,
+way.map(where)),near>=0&&drawNearest(context,
+where(z),this._placeOf(near)),pins.forEach(
+(pin,i)=>{drawPin(context,where(pin),String(
+i+1))}),drawPoint(context,where(z))}};function drawWay(context,places){
 let{card,accent}=Theme.colours;context.beginPath();
 for(let[x,y]of places)context.lineTo(x,y);
 context.lineJoin="round",outlined(context,

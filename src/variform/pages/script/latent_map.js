@@ -100,7 +100,7 @@ export class LatentMap {
    */
   tell(i) {
     if (i < 0) this.tip.hide();
-    else this.tip.show(i, this.on.describe(i), this._placeOf(i));
+    else this.tip.show(i, this.on.describe, this._placeOf(i));
   }
 
   /**
@@ -325,7 +325,7 @@ export class LatentMap {
   _drawPictures(context) {
     const { designs, examples, order } = this.world;
     const { colour } = this.look;
-    const side = Math.max(20, Math.min(44, this.w / 22));
+    const side = Math.max(20, Math.min(44, this.w / 22)) * (designs.lines ? 1.5 : 1);
     const [w, h] = designs.aspect >= 1 ? [side, side / designs.aspect] : [side * designs.aspect, side];
     const step = [w + 5, h + 5];
     const taken = new Set();

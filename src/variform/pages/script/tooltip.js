@@ -22,6 +22,8 @@ export class Tooltip {
     this.examples = examples;
     this.size = fitted(aspect, PICTURE, PICTURE);
     this.at = -1;
+    this.x = 0;
+    this.y = 0;
     this.picture = element("canvas", { "aria-hidden": "true" });
     this.words = element("div");
     this.box = element("div", { className: "tip", role: "tooltip", hidden: true }, this.picture, this.words);
@@ -30,12 +32,13 @@ export class Tooltip {
 
   /**
    * @param {number} i an example
-   * @param {Description} description
+   * @param {(i: number) => Description} describe
    * @param {[number, number]} place of it
    */
-  show(i, { name, facts }, [x, y]) {
-    if (i !== this.at) this._fill(i, name, facts);
-    this.at = i;
+  show(i, describe, [x, y]) {
+    if (i === this.at && x === this.x && y === this.y) return;
+    if (i !== this.at) this._fill(i, describe(i));
+    Object.assign(this, { at: i, x, y });
     this.box.hidden = false;
     const { offsetWidth: w, offsetHeight: h } = this.box;
     const { clientWidth, clientHeight } = this.host;
@@ -51,10 +54,9 @@ export class Tooltip {
 
   /**
    * @param {number} i
-   * @param {string} name
-   * @param {[string, string][]} facts
+   * @param {Description} description
    */
-  _fill(i, name, facts) {
+  _fill(i, { name, facts }) {
     const { w, h } = this.size;
     this.examples.draw(prepare(this.picture, w, h), i, { x: 0, y: 0, w, h });
     const known = facts

@@ -36,6 +36,8 @@ export class GridView extends View {
     const axes = dim === 2 ? "z1 rises to the right, z2 upwards" : "z1 rises to the right";
     const ofMass = `A grid of equal prior mass: each tile stands for the same share of ${prior}. ${axes}.`;
     this.place = element("div", { className: "wall-place square" });
+    const { aspect } = app.world.designs;
+    if (aspect > 1) this.place.style.maxWidth = `min(100%, calc((100vh - 240px) * ${aspect}))`;
     host.append(bar, this.place, note(dim <= 2 ? ofMass : IN_PLANE));
     this.wall = new Wall(
       this.place,
