@@ -7,6 +7,7 @@ from importlib import resources
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from py_mini_racer import MiniRacer
 
 from variform import DataConfig, ModelConfig, RunConfig, TrainConfig, build_vae, load, read, save
@@ -14,7 +15,9 @@ from variform.config.run import EvaluationConfig
 from variform.data.outlines import Layout, layout_in
 from variform.data.schema import Schema
 from variform.faces import cli
+from variform.pages.examples import plot_reconstructions, plot_samples
 from variform.pages.explorer.contents import event
+from variform.pages.latents import plot_interpolation, plot_manifold
 from variform.runs.train import train_run
 
 ANGLES = np.linspace(0, np.pi, 33)
@@ -171,3 +174,34 @@ def test_x_and_y_have_one_scale_and_the_middle_of_the_data_is_that_of_the_box(pa
     found = json.loads(page.eval(f"JSON.stringify({ends})"))
     # 100 pixels for 4 mm: 25 a mm both ways, and 1 mm lies in the middle of 60 pixels
     assert found == [5, 105, 24.5, 49.5, -1, 3, 9.3, 11.7]
+
+
+def drawn(figure):
+    """The lines of the first panel of a figure as it is drawn, each (points, 2) in pixels."""
+    FigureCanvasAgg(figure).draw()
+    panel = figure.axes[0]
+    return [panel.transData.transform(line.get_xydata()) for line in panel.lines]
+
+
+@pytest.mark.parametrize(
+    "plot",
+    [
+        lambda rows, **look: plot_samples(rows, **look),
+        lambda rows, **look: plot_reconstructions(rows, rows, **look),
+        lambda rows, **look: plot_interpolation(rows.reshape(3, 4, -1), **look),
+        lambda rows, **look: plot_manifold(rows[:9].reshape(3, 3, -1), [0.2, 0.5, 0.8], **look),
+    ],
+)
+def test_figures_draw_outlines_with_one_scale(plot):
+    """What is drawn differs from the rows by one factor and a shift: it is as wide and as high as they are."""
+    rows = ellipses(12).reshape(12, -1)
+    columns = [f"{axis}{number}" for number in range(1, 41) for axis in "xy"]
+    lines = drawn(plot(rows, columns=columns, outline=Layout("pairs")))
+    assert len(lines) >= 9
+    extents = np.array([np.ptp(line, axis=0) for line in lines])
+    expected = np.array([np.ptp(row.reshape(-1, 2), axis=0) for row in rows])
+    factor = extents[0, 0] / expected[0, 0]
+    assert factor > 3
+    near = np.abs(extents[:, None] - factor * expected[None]).max(2).min(1)
+    np.testing.assert_allclose(near / factor, 0, atol=0.01)
+    assert all(np.array_equal(line[0], line[-1]) for line in lines)

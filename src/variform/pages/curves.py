@@ -22,14 +22,13 @@ from variform.pages.style import (
     WIDTH,
     Array,
     as_events,
-    draw_tiles,
     fitted_text,
     legend_below,
     new_figure,
-    size_of_tiles,
     span_of,
     style_panel,
 )
+from variform.pages.tiles import draw_tiles, size_of_tiles, tiles_of
 
 
 def plot_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
@@ -198,12 +197,13 @@ def plot_latent_dim_study(
         after = as_events(reconstructions[dim], 1, columns)
         images.append(after[: len(before)])
         names.append("1 dimension" if dim == 1 else f"{dim} dimensions")
-    _, tiles_height = size_of_tiles(before, len(names), len(before))
+    tiles = tiles_of(before, value_range)
+    _, tiles_height = size_of_tiles(tiles, len(names), len(before))
     figure = new_figure(WIDTH, tiles_height + curves_height + 0.9, title, note)
     heights = (tiles_height, curves_height)
     (above,), (below,) = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)
     panel = above.subplots()
-    draw_tiles(panel, np.concatenate(images), len(before), value_range)
+    draw_tiles(panel, np.concatenate(images), len(before), tiles)
     panel.set_yticks(range(len(names)), names)
     _draw_study(below, rows, error_unit)
     return figure

@@ -14,13 +14,13 @@ from variform.pages.style import (
     GREY,
     TICK_SIZE,
     Array,
-    draw_tiles,
     fitted_text,
     legend_below,
     new_figure,
     new_panels,
     style_panel,
 )
+from variform.pages.tiles import draw_tiles, tiles_of
 
 
 def plot_searches(
@@ -92,7 +92,7 @@ def plot_winners(
         across = len(names)
         figure = new_figure(max(4.0, 1.8 * across), 4.2, title)
         panel = figure.subplots()
-        draw_tiles(panel, rows, across, value_range)
+        draw_tiles(panel, rows, across, tiles_of(rows, value_range))
         panel.set_xticks(range(across), [fitted_text(name, 14) for name in names])
         panel.set_yticks([0, 1], ["best", "nearest"])
         return figure

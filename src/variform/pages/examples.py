@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from variform.data.outlines import Layout
 from variform.data.schema import Ends
 from variform.pages.style import (
     BLUE,
@@ -21,7 +22,6 @@ from variform.pages.style import (
     Array,
     as_events,
     draw_histogram,
-    draw_tiles,
     every_nth,
     fitted_text,
     label_outer,
@@ -30,11 +30,10 @@ from variform.pages.style import (
     new_panels,
     note_on_shown,
     scatter_points,
-    size_of_tiles,
     span_of,
-    tile_shape,
     words_of,
 )
+from variform.pages.tiles import Tiles, draw_tiles, size_of_tiles, tile_shape, tiles_of
 
 
 def plot_reconstructions(
@@ -44,6 +43,7 @@ def plot_reconstructions(
     columns: Sequence[str] = (),
     categories: Sequence[Sequence[str]] = (),
     value_range: tuple[Ends, Ends] = (0.0, 1.0),
+    outline: Layout | None = None,
 ) -> Figure:
     """Originals against what the VAE makes of them.
 
@@ -56,6 +56,7 @@ def plot_reconstructions(
         columns: The table's column names; empty for images.
         categories: For each column the names of its categories 0, 1, ...; empty for a column of numbers.
         value_range: The values drawn as black and as white, of all channels or of each.
+        outline: How the rows of a table are curves in a plane, which are drawn as images are.
 
     Raises:
         ValueError: if the events are neither images nor rows with these columns, or if there are none.
@@ -67,9 +68,10 @@ def plot_reconstructions(
     """
     before = as_events(originals, 1, columns)
     after = as_events(reconstructions, 1, columns)
-    if columns:
+    if columns and outline is None:
         return _reconstruction_panels(before, after, columns, categories)
-    return _reconstruction_rows(before, after, value_range)
+    few = np.concatenate([before[:MOST_PAIRS], after[:MOST_PAIRS]])
+    return _reconstruction_rows(before, after, tiles_of(few, value_range, outline))
 
 
 def plot_samples(
@@ -79,6 +81,7 @@ def plot_samples(
     columns: Sequence[str] = (),
     categories: Sequence[Sequence[str]] = (),
     value_range: tuple[Ends, Ends] = (0.0, 1.0),
+    outline: Layout | None = None,
 ) -> Figure:
     """Examples drawn from the model, beside the data if given.
 
@@ -92,6 +95,7 @@ def plot_samples(
         columns: The table's column names; empty for images.
         categories: For each column the names of its categories 0, 1, ...; empty for a column of numbers.
         value_range: The values drawn as black and as white, of all channels or of each.
+        outline: How the rows of a table are curves in a plane, which are drawn as images are.
 
     Raises:
         ValueError: if the events are neither images nor rows with these columns, or if there are none.
@@ -103,26 +107,26 @@ def plot_samples(
     """
     drawn = as_events(samples, 1, columns)
     real = None if data is None else as_events(data, 1, columns)
-    if columns:
+    if columns and outline is None:
         return _sample_panels(drawn, real, columns, categories)
-    return _sample_grids(drawn, real, value_range)
+    return _sample_grids(drawn, real, tiles_of(drawn[:MOST_TILES], value_range, outline))
 
 
 # ── The parts of single pictures ────────────────────────────────────────────────────────────────────────────────────
 
 
-def _reconstruction_rows(before: Array, after: Array, value_range: tuple[Ends, Ends]) -> Figure:
+def _reconstruction_rows(before: Array, after: Array, tiles: Tiles) -> Figure:
     count = min(len(before), MOST_PAIRS)
     across = count if count <= 12 else math.ceil(count / 2)
     starts = range(0, count, across)
-    width, height = size_of_tiles(before, 2, across)
+    width, height = size_of_tiles(tiles, 2, across)
     note = note_on_shown("examples", len(before), MOST_PAIRS)
     title = "Originals and their reconstructions"
     figure = new_figure(width, len(starts) * (height + 0.2) + 0.6, title, note)
     panels = figure.subplots(len(starts), squeeze=False).flat
     for panel, start in zip(panels, starts, strict=True):
         band = slice(start, min(start + across, count))
-        draw_tiles(panel, np.concatenate([before[band], after[band]]), across, value_range)
+        draw_tiles(panel, np.concatenate([before[band], after[band]]), across, tiles)
         panel.set_yticks([0, 1], ["original", "reconstruction"])
     return figure
 
@@ -157,7 +161,7 @@ def _reconstruction_panels(
     return figure
 
 
-def _sample_grids(samples: Array, data: Array | None, value_range: tuple[Ends, Ends]) -> Figure:
+def _sample_grids(samples: Array, data: Array | None, tiles: Tiles) -> Figure:
     title = "Samples from the model"
     grids = {"samples": samples}
     if data is not None:
@@ -167,11 +171,11 @@ def _sample_grids(samples: Array, data: Array | None, value_range: tuple[Ends, E
     across = math.ceil(math.sqrt(min(MOST_TILES, most)))
     side = 6.2 if data is None else WIDTH / 2
     note = note_on_shown("samples", len(samples), MOST_TILES)
-    cell, _, _ = tile_shape(samples)
+    cell, _, _ = tile_shape(tiles)
     figure = new_figure(side * len(grids), side * cell + 0.4, title, note)
     panels = figure.subplots(1, len(grids), squeeze=False).flat
     for panel, (name, images) in zip(panels, grids.items(), strict=True):
-        draw_tiles(panel, images[:MOST_TILES], across, value_range)
+        draw_tiles(panel, images[:MOST_TILES], across, tiles)
         if data is not None:
             panel.set_title(name, fontsize=LABEL_SIZE, color=INK)
     return figure

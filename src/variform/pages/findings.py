@@ -24,7 +24,6 @@ from variform.pages.style import (
     TICK_SIZE,
     WIDTH,
     Array,
-    draw_tiles,
     every_nth,
     fitted_text,
     new_figure,
@@ -33,6 +32,7 @@ from variform.pages.style import (
     span_of,
     style_panel,
 )
+from variform.pages.tiles import draw_tiles, tiles_of
 
 _MOST_FIGURES = 5  # of histograms
 _ACROSS, _DOWN = 6, 4  # outlines or images
@@ -178,7 +178,6 @@ def _draw_column(panel: Axes, values: Array, column: ColumnFindings) -> None:
 
 def plot_images(images: Array) -> Figure:
     """Images (N, channels, height, width), evenly spaced among the rows."""
-    low, high = span_of(images)
     across = min(10, len(images))
     down = math.ceil(len(images) / across)
     height = images.shape[-2] / images.shape[-1]
@@ -188,7 +187,7 @@ def plot_images(images: Array) -> Figure:
         0.7 + down * size / across * float(np.clip(height, 0.4, 2.5)),
         "Rows as images",
     )
-    draw_tiles(figure.subplots(), images, across, (low, high))
+    draw_tiles(figure.subplots(), images, across, tiles_of(images, span_of(images)))
     return figure
 
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
+from variform.data.outlines import Layout
 from variform.data.schema import Ends
 from variform.pages.palette import PALETTE
 from variform.pages.style import (
@@ -30,8 +31,6 @@ from variform.pages.style import (
     WIDTH,
     Array,
     as_events,
-    draw_image,
-    draw_tiles,
     every_nth,
     fitted_text,
     label_outer,
@@ -40,11 +39,11 @@ from variform.pages.style import (
     new_panels,
     note_on_shown,
     scatter_points,
-    size_of_tiles,
     span_of,
     style_panel,
     words_of,
 )
+from variform.pages.tiles import Tiles, draw_tiles, size_of_tiles, tiles_of
 
 ACTIVE_NATS = 0.01
 
@@ -57,6 +56,7 @@ def plot_manifold(
     columns: Sequence[str] = (),
     categories: Sequence[Sequence[str]] = (),
     value_range: tuple[Ends, Ends] = (0.0, 1.0),
+    outline: Layout | None = None,
 ) -> Figure:
     """The decoder's mean over a two-dimensional latent space, z1 to the right and z2 upwards.
 
@@ -70,6 +70,7 @@ def plot_manifold(
         columns: The table's column names; empty for images.
         categories: For each column the names of its categories 0, 1, ...; empty for a column of numbers.
         value_range: The values drawn as black and as white, of all channels or of each.
+        outline: How the rows of a table are curves in a plane, which are drawn as images are.
 
     Raises:
         ValueError: if the events are neither images nor rows with these columns, or if there are none.
@@ -82,14 +83,15 @@ def plot_manifold(
     decoded = as_events(grid, 2, columns)
     levels = np.asarray(quantiles, dtype=float)
     title = "The latent plane, decoded"
-    if columns:
+    if columns and outline is None:
         figure, panels = new_panels(columns, title=title)
         for number, panel in enumerate(panels):
             _draw_heat_map(figure, panel, decoded[..., number], words_of(categories, number))
     else:
-        figure, panel = _new_mosaic(decoded, title, value_range)
+        tiles = tiles_of(decoded, value_range, outline)
+        figure, panel = _new_mosaic(decoded, title, tiles)
         panels = [panel]
-    ticks = 3 if columns else 10
+    ticks = 3 if columns and outline is None else 10
     for panel in panels:
         _latent_ticks(panel, levels, ticks, is_standard)
     if is_standard:
@@ -116,21 +118,15 @@ def _draw_heat_map(figure: Figure, panel: Axes, values: Array, words: Sequence[s
         bar.ax.locator_params(nbins=5)
 
 
-def _new_mosaic(images: Array, title: str, value_range: tuple[Ends, Ends]) -> tuple[Figure, Axes]:
-    """A figure of images (rows, across, channels, height, width) side by side, the first row at the bottom."""
-    rows, across, channels, height, width = images.shape
-    mosaic = images[::-1].transpose(2, 0, 3, 1, 4)  # (channels, rows, height, across, width)
-    mosaic = mosaic.reshape(channels, rows * height, across * width)
-    ratio = float(np.clip(mosaic.shape[1] / mosaic.shape[2], 0.4, 2.5))
+def _new_mosaic(grid: Array, title: str, tiles: Tiles) -> tuple[Figure, Axes]:
+    """A figure of events (rows, across, *event) side by side, the first row at the bottom."""
+    rows, across = grid.shape[:2]
+    ratio = float(np.clip(tiles.ratio * rows / across, 0.4, 2.5))
     figure = new_figure(1.2 + 6.2 * min(1, 1 / ratio), 1.0 + 6.2 * min(1, ratio), title)
     panel = figure.subplots()
-    right, top = across - 0.5, rows - 0.5
-    draw_image(panel, mosaic, (-0.5, right, -0.5, top), value_range)
+    tiles.draw_grid(panel, grid)
+    panel.set(xlim=(-0.5, across - 0.5), ylim=(-0.5, rows - 0.5))
     panel.set_aspect(ratio * across / rows)
-    if min(height, width) < 16:  # small images run into each other without a line between them
-        line: dict[str, Any] = {"colors": "white", "linewidths": 1.0}
-        panel.vlines(np.arange(across - 1) + 0.5, -0.5, top, **line)
-        panel.hlines(np.arange(rows - 1) + 0.5, -0.5, right, **line)
     return figure, panel
 
 
@@ -253,6 +249,7 @@ def plot_traversals(
     columns: Sequence[str] = (),
     categories: Sequence[Sequence[str]] = (),
     value_range: tuple[Ends, Ends] = (0.0, 1.0),
+    outline: Layout | None = None,
 ) -> Figure:
     """What one latent dimension changes when it alone moves; the first 12 of them.
 
@@ -268,6 +265,7 @@ def plot_traversals(
         columns: The table's column names; empty for images.
         categories: For each column the names of its categories 0, 1, ...; empty for a column of numbers.
         value_range: The values drawn as black and as white, of all channels or of each.
+        outline: How the rows of a table are curves in a plane, which are drawn as images are.
 
     Raises:
         ValueError: if the events are neither images nor rows with these columns, or if there are none.
@@ -287,12 +285,13 @@ def plot_traversals(
         if is_standard
         else "quantile of the prior, as that of N(0, 1) at this position"
     )
-    if columns:
+    if columns and outline is None:
         return _path_panels(
             paths, steps, names, columns, categories, title=title, note=note, label=label
         )
     heads = [f"{step:+.2g}".replace("-", MINUS) if step else "0" for step in steps]
-    return _path_rows(paths, heads, names, value_range, title=title, note=note, label=label)
+    tiles = tiles_of(paths, value_range, outline)
+    return _path_rows(paths, heads, names, tiles, title=title, note=note, label=label)
 
 
 def plot_conditions(
@@ -303,6 +302,7 @@ def plot_conditions(
     columns: Sequence[str] = (),
     categories: Sequence[Sequence[str]] = (),
     value_range: tuple[Ends, Ends] = (0.0, 1.0),
+    outline: Layout | None = None,
 ) -> Figure:
     """What a condition changes: the same examples under each; the first 12 of them.
 
@@ -315,6 +315,7 @@ def plot_conditions(
         columns: The table's column names; empty for images.
         categories: For each column the names of its categories 0, 1, ...; empty for a column of numbers.
         value_range: The values drawn as black and as white, of all channels or of each.
+        outline: How the rows of a table are curves in a plane, which are drawn as images are.
 
     Raises:
         ValueError: if the events are neither images nor rows with these columns, or if there are none.
@@ -330,7 +331,7 @@ def plot_conditions(
         note_on_shown("examples", len(paths), MOST_PANELS),
     )
     names = [f"example {number}" for number in range(1, len(paths) + 1)]
-    if columns:
+    if columns and outline is None:
         steps = np.arange(len(conditions), dtype=float)
         return _path_panels(
             paths,
@@ -343,7 +344,13 @@ def plot_conditions(
             label=f"{name}, in order",
         )
     return _path_rows(
-        paths, list(conditions), names, value_range, title=title, note=note, label=name
+        paths,
+        list(conditions),
+        names,
+        tiles_of(paths, value_range, outline),
+        title=title,
+        note=note,
+        label=name,
     )
 
 
@@ -353,6 +360,7 @@ def plot_interpolation(
     columns: Sequence[str] = (),
     categories: Sequence[Sequence[str]] = (),
     value_range: tuple[Ends, Ends] = (0.0, 1.0),
+    outline: Layout | None = None,
 ) -> Figure:
     """The way from one example to another through the latent space; the first 12 pairs.
 
@@ -364,6 +372,7 @@ def plot_interpolation(
         columns: The table's column names; empty for images.
         categories: For each column the names of its categories 0, 1, ...; empty for a column of numbers.
         value_range: The values drawn as black and as white, of all channels or of each.
+        outline: How the rows of a table are curves in a plane, which are drawn as images are.
 
     Raises:
         ValueError: if the events are neither images nor rows with these columns, or if there are none.
@@ -379,7 +388,7 @@ def plot_interpolation(
     title = "Interpolation: from one example to another through the latent space"
     note = note_on_shown("pairs", len(paths), MOST_PANELS)
     label = "share of the way"
-    if columns:
+    if columns and outline is None:
         return _path_panels(
             paths, steps, names, columns, categories, title=title, note=note, label=f"{label} (%)"
         )
@@ -387,7 +396,7 @@ def plot_interpolation(
         paths,
         [f"{step:.3g}%" for step in steps],
         names,
-        value_range,
+        tiles_of(paths, value_range, outline),
         title=title,
         note=note,
         label=label,
@@ -494,18 +503,18 @@ def _path_rows(
     paths: Array,
     heads: Sequence[str],
     names: Sequence[str],
-    value_range: tuple[Ends, Ends],
+    tiles: Tiles,
     *,
     title: str,
     note: str,
     label: str,
 ) -> Figure:
-    """Images (paths, steps, *event), a row per path, with its name at the left and the steps' heads above."""
+    """Tiles (paths, steps, *event), a row per path, with its name at the left and the steps' heads above."""
     paths = paths[:MOST_PANELS]
-    width, height = size_of_tiles(paths, *paths.shape[:2])
+    width, height = size_of_tiles(tiles, *paths.shape[:2])
     figure = new_figure(width, height + 1.1, title, note)
     panel = figure.subplots()
-    draw_tiles(panel, paths.reshape(-1, *paths.shape[2:]), paths.shape[1], value_range)
+    draw_tiles(panel, paths.reshape(-1, *paths.shape[2:]), paths.shape[1], tiles)
     panel.xaxis.tick_top()
     panel.xaxis.set_label_position("top")
     ticks = every_nth(len(heads), 15)

@@ -15,11 +15,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
-from variform.data.colours import shares_of_colours
-from variform.data.schema import Ends
 from variform.pages.letters import give_fonts
 from variform.pages.palette import PALETTE
 
@@ -192,61 +189,6 @@ def as_events(values: ArrayLike, leading: int, columns: Sequence[str]) -> Array:
             "Reshape the array, or name as many columns as it has."
         )
     return array
-
-
-# ── Images ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def tile_shape(images: Array) -> tuple[float, float, float]:
-    """How an image (..., *event) lies in its cell: the cell's height over its width, the shares of width and height.
-
-    A very flat image leaves room above and below, a very tall one at its sides: cells stay large enough for a label.
-    """
-    height, width = images.shape[-2:]
-    ratio = float(np.clip(height / width, 1 / 12, 12.0))
-    cell = float(np.clip(ratio, 0.4, 2.5))
-    return cell, min(1.0, cell / ratio), min(1.0, ratio / cell)
-
-
-def size_of_tiles(images: Array, rows: int, across: int) -> tuple[float, float]:
-    """Inches that rows of images need on the page, with the names of the rows at their left."""
-    cell, _, _ = tile_shape(images)
-    side = min(1.0, (WIDTH - 1.3) / across, 8 / (rows * cell))
-    return max(across * side + 1.3, 5.0), rows * side * cell
-
-
-def draw_tiles(panel: Axes, images: Array, across: int, value_range: tuple[Ends, Ends]) -> None:
-    """Draw images (N, *event) in rows of `across`; image k is centred at x = k % across, y = k // across."""
-    cell, width, height = tile_shape(images)
-    width *= 0.92
-    height *= 0.92
-    frame = {"fill": False, "edgecolor": PALE, "linewidth": 0.8}
-    for number, image in enumerate(images):
-        row, column = divmod(number, across)
-        left = column - width / 2
-        top = row - height / 2
-        draw_image(panel, image, (left, left + width, top + height, top), value_range)
-        panel.add_patch(Rectangle((left, top), width, height, **frame))
-    last_row = (len(images) - 1) // across
-    panel.set(xlim=(-0.5, across - 0.5), ylim=(last_row + 0.5, -0.5), aspect=cell)
-    panel.set(xticks=[], yticks=[])
-    panel.spines[:].set_visible(False)
-    panel.tick_params(length=0, labelsize=LABEL_SIZE, labelcolor=INK)
-
-
-def draw_image(
-    panel: Axes,
-    image: Array,
-    extent: tuple[float, float, float, float],
-    value_range: tuple[Ends, Ends],
-) -> None:
-    """Draw one image (channels, height, width) between (left, right, bottom, top)."""
-    if len(image) == 1:
-        low, high = np.ravel(value_range)
-        panel.imshow(image[0], cmap="gray", vmin=low, vmax=high, extent=extent, aspect="auto")
-    else:
-        colours = shares_of_colours(image, value_range).transpose(1, 2, 0)
-        panel.imshow(colours, extent=extent, aspect="auto")
 
 
 def draw_histogram(panel: Axes, values: Array, bins: Array, **look: Any) -> None:

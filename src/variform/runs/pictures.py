@@ -83,6 +83,11 @@ class Subject:
         return self.schema.kind == "image"
 
     @property
+    def are_tiles(self) -> bool:
+        """Whether a row is a picture by itself: an image or an outline."""
+        return self.is_image or self.schema.outline is not None
+
+    @property
     def has_map(self) -> bool:
         """Whether the latents hold anything: of a collapsed model a picture would show what is not there."""
         return not is_collapsed(self.numbers)
@@ -96,6 +101,8 @@ class Subject:
         }
         if self.is_image:
             look["value_range"] = self.schema.grey_range
+        if self.schema.outline is not None:
+            look["outline"] = self.schema.outline
         return look
 
     @property
@@ -138,7 +145,7 @@ class Subject:
 
     def samples(self, *, draw: bool) -> Array:
         """New rows from the prior; a conditional model gets the contexts of training rows from everywhere."""
-        count = 64 if self.is_image else 1000
+        count = 64 if self.are_tiles else 1000
         contexts = None
         if self.splits.train.contexts is not None:
             whole = self.splits.train.whole_contexts()
@@ -159,7 +166,7 @@ class Sketch:
 def reconstructions(of: Subject) -> Sketch:
     """Test rows and what becomes of them."""
     test = of.splits.test
-    few = test.take(exploration.spread(20 if of.is_image else 500, len(test)))
+    few = test.take(exploration.spread(20 if of.are_tiles else 500, len(test)))
     originals, copies = exploration.reconstruct(of.vae, few)
     caption = "Test rows and what the model makes of their posterior means."
     return Sketch(
@@ -168,15 +175,15 @@ def reconstructions(of: Subject) -> Sketch:
 
 
 def samples(of: Subject) -> Sketch:
-    """New rows: means of p(x|z) for images, draws beside training rows for tables."""
+    """New rows: means of p(x|z) for images and outlines, draws beside training rows for other tables."""
     train = of.splits.train
     training_rows = (
-        None if of.is_image else train.gather(exploration.spread(5000, len(train))).numpy()
+        None if of.are_tiles else train.gather(exploration.spread(5000, len(train))).numpy()
     )
-    new = of.samples(draw=not of.is_image)
+    new = of.samples(draw=not of.are_tiles)
     caption = f"New data: z drawn from {of.prior}, then decoded"
     caption += " under the contexts of training rows." if of.under else "."
-    if not of.is_image:
+    if not of.are_tiles:
         caption += " Beside them the training rows."
     return Sketch(
         "Samples from the prior", caption, partial(plot_samples, new, data=training_rows, **of.look)
@@ -227,7 +234,9 @@ def manifold(of: Subject) -> Sketch | None:
     """The decoded plane of two latents."""
     if not of.has_map or of.vae.latent_dim != 2:
         return None
-    grid, quantiles = exploration.manifold(of.vae, 20 if of.is_image else 30, context=of.typical)
+    grid, quantiles = exploration.manifold(
+        of.vae, 20 if of.is_image else 12 if of.are_tiles else 30, context=of.typical
+    )
     caption = f"The latent plane decoded on a grid of equal prior mass; the prior is {of.prior}."
     if not of.is_normal:
         caption += (
