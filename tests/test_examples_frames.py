@@ -110,3 +110,11 @@ def test_the_lightest_frames_are_searched_and_shown(place, monkeypatch, capsys):
     ):
         assert np.linalg.norm(np.subtract(*tubes[name])) == pytest.approx(frame[column])
     assert tubes["HT"][1][1] == pytest.approx(frame["Stack"])
+
+
+def test_the_frame_that_is_shown_holds_by_both_judges_if_any_does(place):
+    outcome = module("outcome")
+    masses = [("light", 1.0, False), ("first", 3.0, True), ("second", 2.0, True)]
+    found = [{"id": name, "Model Mass 2nd": mass, "holds": holds} for name, mass, holds in masses]
+    assert outcome.best_of(found)["id"] == "second"
+    assert outcome.best_of(found[:1])["id"] == "light"

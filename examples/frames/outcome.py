@@ -18,7 +18,8 @@ from pyarrow import csv
 
 MASS, *FACTORS = JUDGED
 LEAST_FACTOR = 1.5
-STUDIES = ("lightest", "anywhere")
+TITLES = {"lightest": "no newer than the data", "anywhere": "anywhere"}
+"""The studies, and how their winners are called in the picture."""
 
 
 def winners(path: Path) -> list[dict[str, Any]]:
@@ -55,20 +56,36 @@ def show(folder: Path) -> None:
     """Print the table and write frames.png."""
     header = ("kg", "kg, 2nd", "SF1, 2nd", "SF3, 2nd", "novelty")
     print(f"{'winners, medians':22}" + "".join(f"{word:>9}" for word in header) + "   hold, 2nd")
-    known = known_lightest()
-    best = {"known": known}
-    for study in STUDIES:
+    best = {}
+    for study in TITLES:
         path = folder / "runs" / study / "results.csv"
         found = judged(winners(path))
         for space in pc.unique(csv.read_csv(path)["space"]).to_pylist():
             of_space = [one for one in found if one["space"] == space]
             print(f"{study + ': ' + space:22}{_medians(of_space)}")
-        best[study] = found[0]
+        best[study] = best_of(found)
         _say_what_holds(study, found)
-    simulated = ", ".join(f"{name} {known[name]:.2f}" for name in JUDGED)
-    print(f"The lightest known frame that holds, as simulated: {known['frame']}, {simulated}")
-    draw(best, folder / "frames.png")
+    known = known_lightest()
+    first, second = opinions(known)
+    factors = " and ".join(f"{known[name]:.2f}" for name in FACTORS)
+    print(
+        f"The lightest known frame that holds, {known['frame']}, has {known[MASS]:.2f} kg and factors of {factors} as "
+        f"simulated, {first:.2f} kg by the first judge and {second:.2f} kg by the second"
+    )
+    titles = {f"lightest known: {known[MASS]:.2f} kg as simulated": known}
+    for study, frame in best.items():
+        masses = f"{frame[MASS]:.2f} and {frame[f'{MASS} 2nd']:.2f} kg by the judges"
+        titles[f"{TITLES[study]}: {masses}"] = frame
+    draw(titles, folder / "frames.png")
     print("Picture: frames.png")
+
+
+def opinions(frame: dict[str, Any]) -> list[float]:
+    """The mass of a frame by the first judge and by the second."""
+    import judge  # which fits its trees
+
+    rows = rows_of(pa.Table.from_pylist([frame]))
+    return [float(one(rows)[MASS][0]) for one in (judge.responses, judge.second)]
 
 
 def _medians(found: list[dict[str, Any]]) -> str:
@@ -86,14 +103,19 @@ def _held(found: list[dict[str, Any]]) -> int:
     return sum(one["holds"] for one in found)
 
 
-def _say_what_holds(study: str, found: list[dict[str, Any]]) -> None:
+def best_of(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """The lightest winner by the second judge, of those that hold by both if there are any."""
     holding = [one for one in found if one["holds"]]
-    print(f"{study}: {len(holding)} of {len(found)} winners hold by both judges", end="")
-    if holding:
-        lightest = min(holding, key=lambda one: one[f"{MASS} 2nd"])
+    return min(holding or found, key=lambda one: one[f"{MASS} 2nd"])
+
+
+def _say_what_holds(study: str, found: list[dict[str, Any]]) -> None:
+    best = best_of(found)
+    print(f"{study}: {_held(found)} of {len(found)} winners hold by both judges", end="")
+    if best["holds"]:
         print(
-            f", the lightest, {lightest['id']}, with {lightest[MASS]:.2f} kg by the first and "
-            f"{lightest[f'{MASS} 2nd']:.2f} kg by the second",
+            f", the lightest, {best['id']}, with {best[MASS]:.2f} kg by the first and "
+            f"{best[f'{MASS} 2nd']:.2f} kg by the second",
             end="",
         )
     print()
@@ -138,16 +160,16 @@ def draw_frame(axes: Axes, frame: dict[str, Any], title: str) -> None:
         corners = [start + across, end + across, end - across, start - across]
         shade = matplotlib.colormaps["viridis_r"](min(1.0, wall / 0.006))
         axes.add_patch(plt.Polygon(corners, facecolor=shade, edgecolor="black", linewidth=0.5))
-    axes.set(title=title, xlim=(-0.5, 0.5), ylim=(-0.05, 0.7), aspect="equal")
+    axes.set(title=title, xlim=(-0.5, 0.5), ylim=(-0.35, 0.75), aspect="equal")
     axes.axis("off")
 
 
 def draw(frames: dict[str, dict[str, Any]], path: Path) -> None:
-    """Frames side by side, with what they weigh."""
-    figure, axes = plt.subplots(1, len(frames), figsize=(3.6 * len(frames), 3.2), squeeze=False)
-    for place, (name, frame) in zip(axes[0], frames.items(), strict=True):
-        draw_frame(place, frame, f"{name}: {frame[MASS]:.2f} kg, {frame['Material'].lower()}")
-    figure.text(0.5, 0.02, "the darker a tube, the thicker its wall, up to 6 mm", ha="center")
+    """Frames side by side, each below its title, a colon of which begins its second line."""
+    figure, axes = plt.subplots(1, len(frames), figsize=(3.8 * len(frames), 3.6), squeeze=False)
+    for place, (title, frame) in zip(axes[0], frames.items(), strict=True):
+        draw_frame(place, frame, title.replace(": ", "\n"))
+    figure.text(0.5, 0.1, "the darker a tube, the thicker its wall, up to 6 mm", ha="center")
     figure.savefig(path, dpi=90, bbox_inches="tight")
     plt.close(figure)
 
