@@ -13,6 +13,8 @@ from test_explorer import DRAWN, KINDS, see, started, until
 
 from variform import explore
 from variform.design.coding import designs_of
+from variform.design.kernel_validity import KernelValidity, fit_kernel_validity
+from variform.evaluation.standard_error import Estimate
 from variform.faces import cli
 from variform.pages.explorer.page import render
 from variform.pages.explorer.payload import decoder_payload
@@ -215,6 +217,22 @@ def test_what_is_no_study_of_the_run_is_refused(place, tmp_path, capsys):
         explore(changed, study=place / "one")
 
 
+def test_validity_is_learned_from_the_answers_at_the_points_of_the_latent_space(place, contents):
+    learned = contents["one"]["study"]["validity"]["learned"]
+    rows = {row["id"]: row for row in rows_of(place / "one") if row["space"] == "latent"}
+    asked = asked_in(place / "one")
+    z = np.array([asked[id]["z"] for id in rows])
+    found = fit_kernel_validity(z, np.array([row["valid"] == "true" for row in rows.values()]))
+    others = np.random.default_rng(0).normal(size=(50, 2))
+    given = KernelValidity(
+        np.array(learned["centres"]), np.array(learned["weights"]), learned["bias"],
+        learned["gamma"], 0, 0, found.auc,
+    )  # fmt: skip
+    np.testing.assert_allclose(given.probability(others), found.probability(others), atol=0.05)
+    assert learned["answers"] == len(rows) == found.valid + found.invalid
+    assert "invalid designs of the latent space" in contents["one"]["study"]["validity"]["note"]
+
+
 # --- in the browsers ----------------------------------------------------------------------------------------------
 
 
@@ -242,6 +260,57 @@ def test_the_tab_opens_and_a_click_on_a_design_puts_the_point_there(browser, pla
             np.testing.assert_array_equal(np.float32(z), np.float32(asked[id]["z"]))
         assert said in browser.run("document.querySelector('#view [role=status]').textContent")
     assert browser.errors == []
+
+
+def test_a_browser_finds_the_probability_that_python_finds(browser, contents, place):
+    """At points of all dimensions, and in the fog, which the panel and the map show."""
+    learned = contents["one"]["study"]["validity"]["learned"]
+    auc = Estimate(learned["auc"]["mean"], learned["auc"]["se"], learned["answers"])
+    centres, weights = (np.array(learned[name]) for name in ("centres", "weights"))
+    validity = KernelValidity(centres, weights, learned["bias"], learned["gamma"], 0, 0, auc)
+    browser.open(place / "one" / "explorer.html", "#view=map")
+    see(browser, "map")
+    z = np.float32(2 * np.random.default_rng(0).normal(size=(40, 2)))
+    found = browser.run(
+        f"variform.ready.then((app) => {json.dumps(z.tolist())}.map((z) => "
+        "app.world.study.validity.probability(Float32Array.from(z))))"
+    )
+    np.testing.assert_allclose(found, validity.probability(np.float64(z)), atol=1e-4)
+    fog, box = browser.run(
+        "variform.ready.then(({ view: { map } }) => [[...map._invalid()], map.box])"
+    )
+    assert len(fog) == 96 * 96
+    for at in (0, 95, 96 * 40 + 17, 96 * 96 - 1):
+        share = (np.array([at % 96, at // 96]) + 0.5) / 96
+        low, high = np.array([box["x0"], box["y0"]]), np.array([box["x1"], box["y1"]])
+        expected = 1 - validity.probability((low + share * (high - low))[None])[0]
+        assert fog[at] == pytest.approx(expected, abs=1e-4)
+    here = np.array(browser.run("variform.ready.then((app) => [...app.live])"))
+    words = browser.run("document.querySelector('.valid').textContent")
+    assert words.startswith(
+        f"Valid with probability {validity.probability(here[None])[0]:.2f} (AUC"
+    )
+    assert f"from {learned['answers']} answers" in words
+    note = "[...document.querySelectorAll('.note')].map((n) => n.textContent).join(' ')"
+    assert "the likelier a design is invalid" in browser.run(note)
+    browser.run("variform.ready.then((app) => app.set({ fogOf: 'data' }))")
+    browser.run(DRAWN)
+    assert "does not say what is valid" in browser.run(note)
+    assert browser.errors == []
+
+
+def test_without_enough_answers_the_fog_is_that_of_the_data_and_it_is_said(
+    chromium, contents, place, tmp_path
+):
+    few = copy.deepcopy(contents["one"])
+    few["study"]["validity"] = {"note": "There are too few."}
+    render(few, decoder_payload(open_run(place / "run").vae)).save(tmp_path / "page.html")
+    chromium.open(tmp_path / "page.html", "#view=map")
+    see(chromium, "map")
+    text = chromium.run("document.querySelector('main').innerText")
+    assert "There are too few." in text and "Valid with probability" not in text
+    assert chromium.run("variform.ready.then((app) => app.look().validity)") is None
+    assert chromium.errors == []
 
 
 def test_the_table_sorts_by_what_is_pressed(browser, place):

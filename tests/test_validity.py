@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 from sklearn.metrics import roc_auc_score
 
+from variform.design import kernel_validity
+from variform.design.kernel_validity import fit_kernel_validity
 from variform.design.validity import FEWEST, auc_of, fit_validity
 
 
@@ -57,3 +59,40 @@ def test_too_few_answers_of_a_kind_are_said(invalid):
     assert validity.auc is None and f"there are {30 - invalid} and {invalid}" in validity.note
     np.testing.assert_array_equal(validity.probability(z), np.full(30, 1 - invalid / 30))
     assert fit_validity(z, np.arange(30) >= FEWEST).auc is not None
+
+
+def test_the_kernel_classifier_is_that_of_scikit_learn():
+    """What is exported gives the probabilities of the pipeline that was fitted."""
+    random = np.random.default_rng(0)
+    z = random.normal(size=(120, 3))
+    is_valid = np.square(z).sum(1) + random.normal(0, 0.5, 120) < 2.5
+    found = fit_kernel_validity(z, is_valid)
+    search = kernel_validity._search(z, 0).fit(*sorted_rows(z, is_valid))
+    others = 2 * random.normal(size=(200, 3))
+    expected = search.predict_proba(others)[:, 1]
+    np.testing.assert_allclose(found.probability(others), expected, atol=1e-8)
+    far = found.probability(np.full((1, 3), 1e3))
+    np.testing.assert_allclose(far, special.expit(found.bias), rtol=1e-12)
+
+
+def sorted_rows(z, is_valid):
+    places = np.unique(z, axis=0, return_index=True)[1]
+    return z[places], is_valid[places]
+
+
+def test_the_kernel_classifier_learns_a_shell_and_says_how_well_on_others():
+    random = np.random.default_rng(1)
+    z = random.normal(size=(400, 4))
+    is_valid = np.square(z).sum(1) < 4
+    found = fit_kernel_validity(z, is_valid)
+    others = random.normal(size=(2000, 4))
+    auc = roc_auc_score(np.square(others).sum(1) < 4, found.probability(others))
+    assert auc > 0.9 and abs(found.auc.mean - auc) < 4 * found.auc.se
+    assert (found.valid, found.invalid) == (is_valid.sum(), (~is_valid).sum())
+
+
+def test_the_kernel_classifier_wants_answers_of_both_kinds():
+    z = np.random.default_rng(0).normal(size=(60, 2))
+    assert "20 valid and 5 invalid" in fit_kernel_validity(z, np.ones(60, bool))
+    twice = np.concatenate([z[:12], z[:12]])  # equal ones count once
+    assert isinstance(fit_kernel_validity(twice, np.arange(24) % 12 < 10), str)

@@ -71,7 +71,7 @@ def fit_validity(features: Array, is_valid: Array, *, seed: int = 0) -> Validity
     invalid = len(is_valid) - valid
     share = valid / max(1, len(is_valid))
     if min(valid, invalid) < FEWEST:
-        note = _too_few(valid, invalid, FEWEST)
+        note = too_few(valid, invalid, FEWEST)
         note += f" Until then each has the probability {share:.2f}."
         return Validity(None, share, None, note)
     classifier = _classifier(len(features), seed)
@@ -82,7 +82,8 @@ def fit_validity(features: Array, is_valid: Array, *, seed: int = 0) -> Validity
     return Validity(classifier, share, auc)
 
 
-def _too_few(valid: int, invalid: int, fewest: int) -> str:
+def too_few(valid: int, invalid: int, fewest: int) -> str:
+    """That there are too few answers of a kind, a sentence."""
     return (
         f"Which designs are valid is learned from {fewest} valid and {FEWEST} invalid ones at least; there are {valid} "
         f"and {invalid}."
@@ -108,7 +109,7 @@ class ValidityScores:
     @property
     def note(self) -> str:
         """That there are too few of a kind, a sentence; "" where there are not."""
-        return _too_few(self.valid, self.invalid, FEWEST_VALID) if self.learned is None else ""
+        return too_few(self.valid, self.invalid, FEWEST_VALID) if self.learned is None else ""
 
 
 @checked

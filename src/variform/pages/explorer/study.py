@@ -1,6 +1,7 @@
 """What the explorer page shows of a design study, as plain values ready for JSON."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,13 @@ from variform.config.words import counted
 from variform.design.comparison import Comparison
 from variform.design.evaluators import Answer
 from variform.design.history import told
+from variform.design.kernel_validity import KernelValidity, fit_kernel_validity
 from variform.design.outcomes import best_so_far, quartile_curves
 from variform.design.problem import Objective
 from variform.design.spaces import LatentSpace
 from variform.design.told import Told, non_dominated
+from variform.evaluation import exploration
+from variform.evaluation.tables import show
 from variform.pages.explorer.contents import affordable, floats, shown_designs
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -26,6 +30,7 @@ _KEY = re.compile(r"(?P<name>.+?)-(?P<seed>-?\d+)")
 _OWN = "your own"
 _SAME = 1e-3  # of the range of a column: what a page or another machine rounds
 _LOOKED_AT = 50  # designs that are decoded again
+_MOST_OF_A_KIND = 200  # valid or invalid designs that validity is learned from
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +76,7 @@ def gather_study(comparison: Comparison, name: str, *, seed: int = 0) -> dict[st
     answers = _told(comparison, every)
     rank = _rank(comparison, answers)
     kept = np.sort(_kept(comparison, rank, seed))
+    validity = _validity(space, every, answers.is_valid, seed)
     chosen = [every[place] for place in kept]
     responses = _responses(comparison, chosen)
     known = comparison.known
@@ -89,6 +95,7 @@ def gather_study(comparison: Comparison, name: str, *, seed: int = 0) -> dict[st
         "front": np.flatnonzero(np.isin(kept, rank[: _front_size(answers)])).tolist(),
         "knownFront": _known_front(comparison, known),
         "designs": total | _designs(comparison, space, chosen, responses, np.argsort(rank)[kept]),
+        "validity": validity,
         "context": _context(space),
         "notes": _notes(comparison, every, chosen, seed),
     }
@@ -300,6 +307,60 @@ def _responses(comparison: Comparison, chosen: Sequence[Evaluated]) -> dict[str,
         for name in names
     }
     return {name: column for name, column in columns.items() if np.isfinite(column).any()}
+
+
+# --- validity -------------------------------------------------------------------------------------------------------
+
+
+def _validity(
+    space: LatentSpace, every: Sequence[Evaluated], is_valid: Array, seed: int
+) -> dict[str, Any]:
+    """The probability of validity over the latent space, and how well it is learned; else why there is none.
+
+    Answers to designs of the latent space say most of it. Where these are too few the others are learned from too, at
+    the points where the encoder puts them, which decode to something else than what was judged.
+    """
+    where = "designs of the latent space"
+    places = [place for place, one in enumerate(every) if one.z is not None]
+    found = _learned([every[place] for place in places], space, is_valid[places], seed)
+    if isinstance(found, str) and len(places) < len(every):
+        where = "designs of all spaces, each where the encoder puts it"
+        found = _learned(every, space, is_valid, seed)
+    if isinstance(found, str):
+        return {
+            "note": f"{found} The fog on the map shows where there are no data, which is not the same."
+        }
+    note = (
+        f"Learned from {found.valid} valid and {found.invalid} invalid {where}: AUC "
+        f"{show(found.auc.to_dict())} on answers that were left out, where 0.5 is chance. Far from all of them it is "
+        f"{1 / (1 + math.exp(-found.bias)):.2f}, whatever is there."
+    )
+    return {
+        "note": note,
+        "learned": {
+            "centres": found.centres.tolist(),
+            "weights": found.weights.tolist(),
+            "bias": found.bias,
+            "gamma": found.gamma,
+            "auc": found.auc.to_dict(),
+            "answers": found.valid + found.invalid,
+        },
+    }
+
+
+def _learned(
+    designs: Sequence[Evaluated], space: LatentSpace, is_valid: Array, seed: int
+) -> KernelValidity | str:
+    z = _points(space, designs)
+    places = np.concatenate([_some(is_valid), _some(~is_valid)])
+    places = places[np.isfinite(z[places]).all(1)]
+    return fit_kernel_validity(z[places], is_valid[places], seed=seed)
+
+
+def _some(is_one: Array) -> Array:
+    """The places of those that are one, or of many some that are spread evenly over them."""
+    places = np.flatnonzero(is_one)
+    return places[exploration.spread(_MOST_OF_A_KIND, len(places)).numpy()]
 
 
 def _points(space: LatentSpace, chosen: Sequence[Evaluated]) -> Array:

@@ -67,6 +67,7 @@ function shared({ contents, world, views, first }) {
     colour: { start: colour.name, read: oneOf(["", ...columns.map(({ name }) => name)]) },
     marks: { start: "dots", read: oneOf(["dots", "pictures"]) },
     fog: { start: true, read: (text) => text !== "0", write: (isOn) => (isOn ? "1" : "0") },
+    fogOf: { start: "validity", read: oneOf(["validity", "data"]) },
     only: { start: -1, read: whole(-1, 99) },
     limits: { start: [], read: (text) => readLimits(text, quantities), write: writeLimits },
     designs: { start: true, read: (text) => text !== "0", write: (isOn) => (isOn ? "1" : "0") },

@@ -264,10 +264,12 @@ export class App {
 
   /** @returns {Look} how the map shows the data */
   look() {
-    const { colour, marks, fog, only, designs } = this.state;
+    const { colour, marks, fog, fogOf, only, designs, z: about } = this.state;
     const study = designs ? this.world.study : null;
+    const validity = fogOf === "validity" ? (this.world.study?.validity ?? null) : null;
+    const plane = this.plane();
     const inside = this.inside();
-    return { plane: this.plane(), colour: colouring(this.world, colour), marks, fog, only, inside, study };
+    return { plane, colour: colouring(this.world, colour), marks, fog, only, inside, study, validity, about };
   }
 
   /** Which examples are within all limits; null where there are none. */

@@ -313,8 +313,9 @@ start:colour.name,read:oneOf(["",...columns.
 map(({name})=>name)])},marks:{start:"dot\
 s",read:oneOf(["dots","pictures"])},fog:{
 start:!0,read:text2=>text2!=="0",write:isOn=>isOn?
-"1":"0"},only:{start:-1,read:whole(-1,99)},
-limits:{start:[],read:text2=>readLimits(
+"1":"0"},fogOf:{start:"validity",read:oneOf(
+["validity","data"])},only:{start:-1,read:whole(
+-1,99)},limits:{start:[],read:text2=>readLimits(
 text2,quantities),write:writeLimits},designs:{
 start:!0,read:text2=>text2!=="0",write:isOn=>isOn?
 "1":"0"},tray:{start:[],read:text2=>text2.
@@ -823,14 +824,15 @@ occupancy,conditions):null,this.where=element(
 "p",{className:"where"},element("i"),element(
 "span")),this.caption=element("span"),this.
 known=element("p",{className:"known"}),this.
-unseen=element("p",{className:"unseen",role:"\
-status",hidden:!0}),this.now=element("di\
-v",{className:`now ${kind}`}),this.more=
+valid=element("p",{className:"valid",hidden:!0}),
+this.unseen=element("p",{className:"unse\
+en",role:"status",hidden:!0}),this.now=element(
+"div",{className:`now ${kind}`}),this.more=
 element("div",{className:"more"}),host.append(
 this.now,this.more),kind==="image"?this.
 _buildImage():app.world.designs.lines?this.
 _buildLine():this._buildTable(),this.now.
-append(this.unseen),this._buildMore()}_beside(...parts){
+append(this.valid,this.unseen),this._buildMore()}_beside(...parts){
 return this.alone?[]:parts}_buildImage(){
 this.decoded=element("canvas",{role:"img",
 "aria-label":"The decoded design"}),this.
@@ -881,23 +883,31 @@ earest example "),this.caption);this.now.
 append(scrolled("The decoded row",table),
 ...this._beside(keys,this.where,this.known))}show(z,values){
 let{app}=this,{designs}=app.world,near=app.
-nearest(z);this._showNearness(near),designs.
-kind==="image"?this._showImage(z,values,
-near.index):designs.lines?this._showLine(
-values,near.index):this._showRow(values,
-near.index);for(let{k,value}of this.codes)
-value.textContent=shown(z[k],.001);this.
-limits?.show(values)}_showNearness({index,
-distance:distance2}){let name=this.app.nameOf(
-index);this.caption.textContent=name?`${name}\
-, ${away(distance2)}`:away(distance2),this.
-known.textContent=this.app.responsesOf(index),
-this.known.hidden=!this.known.textContent;
-let strangeness=this.app.world.cloud.strangeness(
-distance2),level=[1,3].filter(limit=>strangeness>
-limit).length;this.where.dataset.level=String(
-level),this.where.lastChild.textContent=
-NEARNESS[level]}_showImage(z,values,near){
+nearest(z);this._showNearness(near),this.
+_showValidity(z),designs.kind==="image"?
+this._showImage(z,values,near.index):designs.
+lines?this._showLine(values,near.index):
+this._showRow(values,near.index);for(let{
+k,value}of this.codes)value.textContent=
+shown(z[k],.001);this.limits?.show(values)}_showValidity(z){
+let{study}=this.app.world;if(!study?.validity)
+return;let{auc,answers}=study.contents.validity.
+learned;this.valid.hidden=!1;let probability=`\
+Valid with probability ${study.validity.
+probability(z).toFixed(2)}`,how=` (AUC ${auc.
+mean.toFixed(2)} ± ${auc.se.toFixed(2)}\
+ from ${answers} answers)`;this.valid.replaceChildren(
+text("b",probability),text("span",how))}_showNearness({
+index,distance:distance2}){let name=this.
+app.nameOf(index);this.caption.textContent=
+name?`${name}, ${away(distance2)}`:away(
+distance2),this.known.textContent=this.app.
+responsesOf(index),this.known.hidden=!this.
+known.textContent;let strangeness=this.app.
+world.cloud.strangeness(distance2),level=[
+1,3].filter(limit=>strangeness>limit).length;
+this.where.dataset.level=String(level),this.
+where.lastChild.textContent=NEARNESS[level]}_showImage(z,values,near){
 let{designs,examples}=this.app.world,box=this.
 _box();designs.sheet(values,1).draw(prepare(
 this.decoded,box.w,box.h),0,box),this.alone||
@@ -1087,7 +1097,17 @@ seed);return Float32Array.from({length:count},
 let next=uniforms(1),order=Array.from({length:count},
 (_,i)=>i);for(let i=count-1;i>0;i--){let j=Math.
 floor(next()*(i+1));[order[i],order[j]]=
-[order[j],order[i]]}return order}var STATES=["feasible","infeasible","inv\
+[order[j],order[i]]}return order}var Validity=class{constructor({centres,
+weights,bias,gamma}){this.dim=centres[0].
+length,this.centres=Float64Array.from(centres.
+flat()),this.weights=Float64Array.from(weights),
+this.bias=bias,this.gamma=gamma}probability(z){
+let{dim,centres,weights,gamma}=this,logit=this.
+bias;for(let i=0,at=0;i<weights.length;i++){
+let square=0;for(let k=0;k<dim;k++,at++)
+square+=(z[k]-centres[at])**2;logit+=weights[i]*
+Math.exp(-gamma*square)}return 1/(1+Math.
+exp(-logit))}};var STATES=["feasible","infeasible","inv\
 alid"],INVALID=2,Study=class _Study{constructor(contents,sheet,dim){
 let{designs}=contents;this.contents=contents,
 this.sheet=sheet,this.count=designs.count,
@@ -1095,9 +1115,11 @@ this.ids=designs.ids,this.cloud=new Cloud(
 floatsOf(designs.means),dim),this.distance=
 floatsOf(designs.distance),this.novelty=
 floatsOf(designs.novelty),this.responses=
-designs.columns.slice(0,designs.responses),
-this.searches=contents.searches.map(({name,
-seeds,low,median,high})=>({name,seeds,low:floatsOf(
+designs.columns.slice(0,designs.responses);
+let{learned}=contents.validity;this.validity=
+learned?new Validity(learned):null,this.
+searches=contents.searches.map(({name,seeds,
+low,median,high})=>({name,seeds,low:floatsOf(
 low),median:floatsOf(median),high:floatsOf(
 high)}))}static async of(contents,designs,dim){
 return new _Study(contents,await designs.
@@ -1335,7 +1357,7 @@ w,h),i,{x:0,y:0,w,h});let known=facts.slice(
 "div",{},text("dt",what),text("dd",words)));
 this.words.replaceChildren(text("b",name),
 element("dl",{},...known))}};var ROOM={left:34,right:10,top:10,bottom:26},
-TURN=2*Math.PI,REACH={mouse:9,touch:20},
+TURN=2*Math.PI,FOG=96,REACH={mouse:9,touch:20},
 LatentMap=class{_key=null;_pictures=[];_inside=null;constructor(host,world,on){
 this.host=host,this.world=world,this.on=
 on,this.still=document.createElement("ca\
@@ -1386,14 +1408,16 @@ only,inside}=this.look;return(!inside||inside[i]===
 1)&&(only<0||colour.group(i)===only)}show(look){
 let{clientWidth:w,clientHeight:h}=this.host;
 if(!w||!h)return;let{plane,colour,marks,
-fog,only,inside,study}=look,seen=[marks,
-fog,only,study!==null],key=[w,h,Theme.dark,
-plane.names,colour?.name,...seen,devicePixelRatio].
-join("|");this.look=look,!(key===this._key&&
-plane===this._plane&&inside===this._inside)&&
-(this._key=key,this._inside=inside,this.
-_plane=plane,this.w=w,this.h=h,this._locate(),
-this._drawStill())}_locate(){let{cloud}=this.
+fog,only,inside,study,validity,about}=look,
+off=validity?plane.at([0,0],about).join(
+","):"",seen=[marks,fog,only,study!==null,
+off],key=[w,h,Theme.dark,plane.names,colour?.
+name,...seen,devicePixelRatio].join("|");
+this.look=look,!(key===this._key&&plane===
+this._plane&&inside===this._inside)&&(this.
+_key=key,this._inside=inside,this._plane=
+plane,this.w=w,this.h=h,this._locate(),this.
+_drawStill())}_locate(){let{cloud}=this.
 world;this.points=new Float32Array(2*cloud.
 count);for(let i=0;i<cloud.count;i++)this.
 points.set(this.look.plane.place(cloud.means,
@@ -1427,29 +1451,38 @@ _drawDots(context),this.look.study&&drawDesigns(
 context,this.look.study,z=>this.toScreen(
 ...this.look.plane.place(z))),prepare(this.
 moving,this.w,this.h)}_drawFog(context){
-let density=densityOf(this.points,this.box,
-96),small=document.createElement("canvas");
-small.width=96,small.height=96;let picture=new ImageData(
-96,96),[r,g,b]=hexOf(Theme.colours.fog);
-for(let row=0;row<96;row++)for(let column=0;column<
-96;column++){let t=Math.max(0,Math.min(1,
-(density[row*96+column]-.01)/.16));picture.
-data.set([r,g,b,255*(1-t*t*(3-2*t))],4*((95-
-row)*96+column))}small.getContext("2d").
-putImageData(picture,0,0),context.imageSmoothingEnabled=
-!0,context.imageSmoothingQuality="high",
-context.drawImage(small,0,0,this.w,this.
-h)}_drawAxes(context){let{soft,line}=Theme.
-colours;context.font=Theme.font(11),context.
-fillStyle=soft,context.strokeStyle=line,
-context.lineWidth=1,this._drawTicksAcross(
-context),this.look.plane.second&&this._drawTicksUp(
-context);let[first,second]=this.look.plane.
-names;context.font=Theme.font(11.5,600),
-context.textBaseline="middle",context.textAlign=
-"right",context.fillText(first,this.w-10,
-this.h-33),context.textAlign="left",second&&
-context.fillText(second,10,14)}_drawTicksAcross(context){
+let opacity=this.look.validity?this._invalid():
+this._empty(),small=document.createElement(
+"canvas");small.width=FOG,small.height=FOG;
+let picture=new ImageData(FOG,FOG),[r,g,
+b]=hexOf(Theme.colours.fog);for(let row=0;row<
+FOG;row++)for(let column=0;column<FOG;column++)
+picture.data.set([r,g,b,255*opacity[row*
+FOG+column]],4*((FOG-1-row)*FOG+column));
+small.getContext("2d").putImageData(picture,
+0,0),context.imageSmoothingEnabled=!0,context.
+imageSmoothingQuality="high",context.drawImage(
+small,0,0,this.w,this.h)}_empty(){return densityOf(
+this.points,this.box,FOG).map(density=>{
+let t=Math.max(0,Math.min(1,(density-.01)/
+.16));return 1-t*t*(3-2*t)})}_invalid(){
+let{plane,validity,about}=this.look,{x0,
+x1,y0,y1}=this.box;return Float32Array.from(
+{length:FOG*FOG},(_,at)=>{let x=x0+(x1-x0)*
+(at%FOG+.5)/FOG,y=y0+(y1-y0)*(Math.floor(
+at/FOG)+.5)/FOG;return 1-validity.probability(
+plane.at([x,y],about))})}_drawAxes(context){
+let{soft,line}=Theme.colours;context.font=
+Theme.font(11),context.fillStyle=soft,context.
+strokeStyle=line,context.lineWidth=1,this.
+_drawTicksAcross(context),this.look.plane.
+second&&this._drawTicksUp(context);let[first,
+second]=this.look.plane.names;context.font=
+Theme.font(11.5,600),context.textBaseline=
+"middle",context.textAlign="right",context.
+fillText(first,this.w-10,this.h-33),context.
+textAlign="left",second&&context.fillText(
+second,10,14)}_drawTicksAcross(context){
 context.textAlign="center",context.textBaseline=
 "alphabetic";for(let value of ticks(this.
 box.x0,this.box.x1,Math.max(3,Math.round(
@@ -1548,18 +1581,23 @@ dim>2&&bar.append(...this._planes());let columns=world.
 columns.map(({name})=>[name,name]),pictures=world.
 designs.kind==="image"?"Thumbnails":"Gly\
 phs",marks=[["dots","Dots"],["pictures",
-pictures]];bar.append(choice("Colour",[[
-"","none"],...columns],state.colour,colour=>app.
+pictures]];if(bar.append(choice("Colour",
+[["","none"],...columns],state.colour,colour=>app.
 set({colour,only:-1})),segments("Marks",
 marks,state.marks,value=>app.set({marks:value})),
 tick("Fog",state.fog,fog=>app.set({fog}))),
+world.study?.validity){let kinds=[["vali\
+dity","likely invalid"],["data","no data"]];
+bar.append(segments("Where the fog lies",
+kinds,state.fogOf,of=>{app.set({fogOf:of})}))}
 world.study&&bar.append(tick("Evaluated \
 designs",state.designs,designs=>app.set(
 {designs})));let place=element("div",{className:"\
 map-place"});this.legend=element("div",{
 className:"legend"}),host.append(bar,place,
-this.legend),world.study&&host.append(keyOfMarks(
-world.study)),this.map=new LatentMap(place,
+this.legend),world.study&&(this.ofFog=note(
+""),host.append(keyOfMarks(world.study),
+this.ofFog)),this.map=new LatentMap(place,
 world,app.hand),Object.assign(this.map.moving,
 {tabIndex:0,id:"map"}),this.map.moving.setAttribute(
 "role","application"),this.map.moving.setAttribute(
@@ -1569,31 +1607,39 @@ world,app.hand),Object.assign(this.map.moving,
 map.moving.addEventListener("pointermove",
 ()=>{this.isByKey=!1}),world.rowsNote&&host.
 append(note(world.rowsNote))}again(){this.
-_key=null}refresh(){this.pair&&this._showPair();
-let look=this.app.look();this.map.show(look),
-this._showLegend(look.colour),this.move()}move(){
-let{live,near,state}=this.app;this.map.mark(
-{z:live,near:near.index,pins:state.pins}),
-this.isByKey&&this.map.moving===document.
-activeElement&&this.map.tell(near.index)}_planes(){
-let{app}=this,[a,b]=app.contents.latents.
-order,planes=[["two","two latents"]];app.
-contents.plane&&planes.unshift(["pca","P\
-CA"]);let chosen=app.state.plane==="pca"?
-"pca":"two";return this.pair=element("sp\
-an",{className:"pair"}),[choice("Plane",
-planes,chosen,key=>app.set({plane:key===
-"pca"?key:`${a},${b}`})),this.pair]}_showPair(){
-let{app}=this,{plane}=app.state;if(this.
-_pairOf===plane||(this._pairOf=plane,this.
-pair.replaceChildren(),plane==="pca"))return;
-let[a,b]=plane.split(",").map(Number),names=app.
-contents.latents.order.map(k=>[k,`z${k+1}`]);
-this.pair.append(choice("across",names,a,
-value=>app.set({plane:`${value},${Number(
-value)===b?a:b}`})),choice("up",names,b,
-value=>app.set({plane:`${Number(value)===
-a?b:a},${value}`})))}_showLegend(colour){
+_key=null}refresh(){this.pair&&this._showPair(),
+this.ofFog&&(this.ofFog.textContent=this.
+_wordsOfFog());let look=this.app.look();
+this.map.show(look),this._showLegend(look.
+colour),this.move()}move(){let{live,near,
+state}=this.app;this.map.mark({z:live,near:near.
+index,pins:state.pins}),this.isByKey&&this.
+map.moving===document.activeElement&&this.
+map.tell(near.index)}_wordsOfFog(){let{world,
+state}=this.app,{validity,contents}=world.
+study;return validity?state.fogOf==="dat\
+a"?"The fog lies where there are no data\
+, which does not say what is valid.":`Th\
+e fog is the thicker, the likelier a des\
+ign is invalid. ${contents.validity.note}`:
+contents.validity.note}_planes(){let{app}=this,
+[a,b]=app.contents.latents.order,planes=[
+["two","two latents"]];app.contents.plane&&
+planes.unshift(["pca","PCA"]);let chosen=app.
+state.plane==="pca"?"pca":"two";return this.
+pair=element("span",{className:"pair"}),
+[choice("Plane",planes,chosen,key=>app.set(
+{plane:key==="pca"?key:`${a},${b}`})),this.
+pair]}_showPair(){let{app}=this,{plane}=app.
+state;if(this._pairOf===plane||(this._pairOf=
+plane,this.pair.replaceChildren(),plane===
+"pca"))return;let[a,b]=plane.split(",").
+map(Number),names=app.contents.latents.order.
+map(k=>[k,`z${k+1}`]);this.pair.append(choice(
+"across",names,a,value=>app.set({plane:`${value}\
+,${Number(value)===b?a:b}`})),choice("up",
+names,b,value=>app.set({plane:`${Number(
+value)===a?b:a},${value}`})))}_showLegend(colour){
 let key=[colour?.name,this.app.state.only,
 Theme.dark].join("|");if(key===this._key||
 (this._key=key,this.legend.replaceChildren(),
@@ -2616,18 +2662,20 @@ if(took<6&&(atOnce*=2),took>14&&(atOnce=
 Math.max(1,atOnce>>1)),done<points.length&&
 took>3&&await new Promise(resolve=>setTimeout(
 resolve)),!isWanted())return null}return values}look(){
-let{colour,marks,fog,only,designs}=this.
-state,study=designs?this.world.study:null,
-inside=this.inside();return{plane:this.plane(),
+let{colour,marks,fog,fogOf,only,designs,
+z:about}=this.state,study=designs?this.world.
+study:null,validity=fogOf==="validity"?this.
+world.study?.validity??null:null,plane=this.
+plane(),inside=this.inside();return{plane,
 colour:colouring(this.world,colour),marks,
-fog,only,inside,study}}inside(){let{limits}=this.
-state;return limits!==this._insideOf&&(this.
-_insideOf=limits,this._inside=within(this.
-world.quantities,limits,this.world.cloud.
-count)),this._inside}plane(){let{plane}=this.
-state;if(this._planes.has(plane))return this.
-_planes.get(plane);let made=Plane.named(
-plane,this.contents.latents,this.contents.
+fog,only,inside,study,validity,about}}inside(){
+let{limits}=this.state;return limits!==this.
+_insideOf&&(this._insideOf=limits,this._inside=
+within(this.world.quantities,limits,this.
+world.cloud.count)),this._inside}plane(){
+let{plane}=this.state;if(this._planes.has(
+plane))return this._planes.get(plane);let made=Plane.
+named(plane,this.contents.latents,this.contents.
 plane);return this._planes.set(plane,made),
 made}nameOf(i){let{label}=this.world,name=this.
 contents.rows.names?.[i],category=label?.

@@ -13,6 +13,7 @@ import { Tooltip } from "./tooltip.js";
 
 const ROOM = { left: 34, right: 10, top: 10, bottom: 26 }; // for the axes
 const TURN = 2 * Math.PI;
+const FOG = 96; // cells of the fog along a side
 const REACH = { mouse: 9, touch: 20 }; // pixels within which the pointer is on an example
 
 export class LatentMap {
@@ -148,8 +149,9 @@ export class LatentMap {
   show(look) {
     const { clientWidth: w, clientHeight: h } = this.host;
     if (!w || !h) return;
-    const { plane, colour, marks, fog, only, inside, study } = look;
-    const seen = [marks, fog, only, study !== null];
+    const { plane, colour, marks, fog, only, inside, study, validity, about } = look;
+    const off = validity ? plane.at([0, 0], about).join(",") : ""; // what the plane leaves as it is
+    const seen = [marks, fog, only, study !== null, off];
     const key = [w, h, Theme.dark, plane.names, colour?.name, ...seen, devicePixelRatio].join("|");
     this.look = look;
     if (key === this._key && plane === this._plane && inside === this._inside) return;
@@ -230,23 +232,40 @@ export class LatentMap {
 
   /** @param {CanvasRenderingContext2D} context */
   _drawFog(context) {
-    const size = 96;
-    const density = densityOf(this.points, this.box, size);
+    const opacity = this.look.validity ? this._invalid() : this._empty();
     const small = document.createElement("canvas");
-    small.width = size;
-    small.height = size;
-    const picture = new ImageData(size, size);
+    small.width = FOG;
+    small.height = FOG;
+    const picture = new ImageData(FOG, FOG);
     const [r, g, b] = hexOf(Theme.colours.fog);
-    for (let row = 0; row < size; row++) {
-      for (let column = 0; column < size; column++) {
-        const t = Math.max(0, Math.min(1, (density[row * size + column] - 0.01) / 0.16));
-        picture.data.set([r, g, b, 255 * (1 - t * t * (3 - 2 * t))], 4 * ((size - 1 - row) * size + column));
+    for (let row = 0; row < FOG; row++) {
+      for (let column = 0; column < FOG; column++) {
+        picture.data.set([r, g, b, 255 * opacity[row * FOG + column]], 4 * ((FOG - 1 - row) * FOG + column));
       }
     }
     small.getContext("2d").putImageData(picture, 0, 0);
     context.imageSmoothingEnabled = true;
     context.imageSmoothingQuality = "high";
     context.drawImage(small, 0, 0, this.w, this.h);
+  }
+
+  // How empty of data each cell of the fog is, in [0, 1].
+  _empty() {
+    return densityOf(this.points, this.box, FOG).map((density) => {
+      const t = Math.max(0, Math.min(1, (density - 0.01) / 0.16));
+      return 1 - t * t * (3 - 2 * t);
+    });
+  }
+
+  // How likely the design at the middle of each cell is invalid.
+  _invalid() {
+    const { plane, validity, about } = this.look;
+    const { x0, x1, y0, y1 } = this.box;
+    return Float32Array.from({ length: FOG * FOG }, (_, at) => {
+      const x = x0 + ((x1 - x0) * ((at % FOG) + 0.5)) / FOG;
+      const y = y0 + ((y1 - y0) * (Math.floor(at / FOG) + 0.5)) / FOG;
+      return 1 - validity.probability(plane.at([x, y], about));
+    });
   }
 
   /** @param {CanvasRenderingContext2D} context */

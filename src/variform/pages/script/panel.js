@@ -36,6 +36,7 @@ export class Panel {
     this.where = element("p", { className: "where" }, element("i"), element("span"));
     this.caption = element("span");
     this.known = element("p", { className: "known" });
+    this.valid = element("p", { className: "valid", hidden: true });
     this.unseen = element("p", { className: "unseen", role: "status", hidden: true });
     this.now = element("div", { className: `now ${kind}` });
     this.more = element("div", { className: "more" });
@@ -43,7 +44,7 @@ export class Panel {
     if (kind === "image") this._buildImage();
     else if (app.world.designs.lines) this._buildLine();
     else this._buildTable();
-    this.now.append(this.unseen);
+    this.now.append(this.valid, this.unseen);
     this._buildMore();
   }
 
@@ -115,11 +116,23 @@ export class Panel {
     const { designs } = app.world;
     const near = app.nearest(z);
     this._showNearness(near);
+    this._showValidity(z);
     if (designs.kind === "image") this._showImage(z, values, near.index);
     else if (designs.lines) this._showLine(values, near.index);
     else this._showRow(values, near.index);
     for (const { k, value } of this.codes) value.textContent = shown(z[k], 0.001);
     this.limits?.show(values);
+  }
+
+  /** @param {Point} z */
+  _showValidity(z) {
+    const { study } = this.app.world;
+    if (!study?.validity) return;
+    const { auc, answers } = study.contents.validity.learned;
+    this.valid.hidden = false;
+    const probability = `Valid with probability ${study.validity.probability(z).toFixed(2)}`;
+    const how = ` (AUC ${auc.mean.toFixed(2)} ± ${auc.se.toFixed(2)} from ${answers} answers)`;
+    this.valid.replaceChildren(text("b", probability), text("span", how));
   }
 
   /** @param {{ index: number, distance: number }} near */

@@ -7,6 +7,7 @@
 
 import { floatsOf } from "./bytes.js";
 import { Cloud } from "./geometry.js";
+import { Validity } from "./validity.js";
 
 export const STATES = ["feasible", "infeasible", "invalid"];
 export const INVALID = 2;
@@ -27,6 +28,8 @@ export class Study {
     this.distance = floatsOf(designs.distance);
     this.novelty = floatsOf(designs.novelty);
     this.responses = designs.columns.slice(0, designs.responses);
+    const { learned } = contents.validity;
+    this.validity = learned ? new Validity(learned) : null;
     this.searches = contents.searches.map(({ name, seeds, low, median, high }) => {
       return { name, seeds, low: floatsOf(low), median: floatsOf(median), high: floatsOf(high) };
     });

@@ -5,6 +5,7 @@ import type { Designs } from "./designs.js";
 import type { Cloud, Plane } from "./geometry.js";
 import type { Products } from "./kernel.js";
 import type { Study } from "./study.js";
+import type { Validity } from "./validity.js";
 
 export type { App } from "./app.js";
 
@@ -155,6 +156,16 @@ export type EvaluatedDesigns = {
   picture?: RowsOfData["picture"];
 };
 
+/** As kernel_validity.py fits it. */
+export type LearnedValidity = {
+  centres: number[][];
+  weights: number[];
+  bias: number;
+  gamma: number;
+  auc: { mean: number; se: number };
+  answers: number;
+};
+
 /** What study.py gathers of a design study. */
 export type StudyContents = {
   name: string;
@@ -166,6 +177,7 @@ export type StudyContents = {
   front: number[];
   knownFront: { name: string; values: number[] }[];
   designs: EvaluatedDesigns;
+  validity: { note: string; learned?: LearnedValidity };
   context: number[];
   notes: string[];
 };
@@ -257,6 +269,7 @@ export type State = {
   colour: string;
   marks: string;
   fog: boolean;
+  fogOf: "validity" | "data";
   designs: boolean;
   only: number;
   limits: Limit[];
@@ -287,6 +300,9 @@ export type Look = {
   /** Which examples are within all limits; null for all. */
   inside: Uint8Array | null;
   study: Study | null;
+  /** What the fog shows in the place of where there are no data, about a point. */
+  validity: Validity | null;
+  about: Point;
 };
 
 /** What moves on the map. */

@@ -43,11 +43,26 @@ export class MapView extends View {
       segments("Marks", marks, state.marks, (value) => app.set({ marks: value })),
       tick("Fog", state.fog, (fog) => app.set({ fog })),
     );
+    if (world.study?.validity) {
+      /** @type {[string, string][]} */
+      const kinds = [
+        ["validity", "likely invalid"],
+        ["data", "no data"],
+      ];
+      bar.append(
+        segments("Where the fog lies", kinds, state.fogOf, (of) => {
+          app.set({ fogOf: /** @type {"validity" | "data"} */ (of) });
+        }),
+      );
+    }
     if (world.study) bar.append(tick("Evaluated designs", state.designs, (designs) => app.set({ designs })));
     const place = element("div", { className: "map-place" });
     this.legend = element("div", { className: "legend" });
     host.append(bar, place, this.legend);
-    if (world.study) host.append(keyOfMarks(world.study));
+    if (world.study) {
+      this.ofFog = note("");
+      host.append(keyOfMarks(world.study), this.ofFog);
+    }
     this.map = new LatentMap(place, world, app.hand);
     Object.assign(this.map.moving, { tabIndex: 0, id: "map" });
     this.map.moving.setAttribute("role", "application");
@@ -68,6 +83,7 @@ export class MapView extends View {
 
   refresh() {
     if (this.pair) this._showPair();
+    if (this.ofFog) this.ofFog.textContent = this._wordsOfFog();
     const look = this.app.look();
     this.map.show(look);
     this._showLegend(look.colour);
@@ -78,6 +94,14 @@ export class MapView extends View {
     const { live, near, state } = this.app;
     this.map.mark({ z: live, near: near.index, pins: state.pins });
     if (this.isByKey && this.map.moving === document.activeElement) this.map.tell(near.index);
+  }
+
+  _wordsOfFog() {
+    const { world, state } = this.app;
+    const { validity, contents } = world.study;
+    if (!validity) return contents.validity.note;
+    if (state.fogOf === "data") return "The fog lies where there are no data, which does not say what is valid.";
+    return `The fog is the thicker, the likelier a design is invalid. ${contents.validity.note}`;
   }
 
   _planes() {
