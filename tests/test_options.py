@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from variform.faces.cli import commands, options
-from variform.faces.cli.design import ask, export, search, select, target, tell
+from variform.faces.cli.design import ask, export, retrain, search, select, target, tell
 from variform.faces.cli.options import in_options
 from variform.faces.cli.train import latent_dim
 
@@ -64,7 +64,7 @@ def test_a_field_becomes_an_option_and_nothing_else_does(sentence, expected):
 def test_every_option_of_every_command_is_known():
     parts = (*options.RunConfig().parts, options.DrawingConfig())
     names = {name for part in parts for name in vars(part)}
-    of_designs = (search, ask, tell, select, target, export)
+    of_designs = (search, ask, tell, select, target, retrain, export)
     for command in (*commands.COMMANDS.values(), latent_dim, *of_designs):
         parameters = inspect.signature(command).parameters.values()
         own = {

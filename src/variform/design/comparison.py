@@ -237,18 +237,24 @@ class Comparison:
     @property
     def known(self) -> Told | None:
         """What is known of the training rows, a row each; None where nothing is."""
-        rows = self._with_responses("train")
+        answers = self.known_answers("train")
+        if answers is None:
+            return None
+        empty = np.zeros((len(answers), 1))
+        return told(self.problem, empty, [0] * len(answers), answers)
+
+    def known_answers(self, part: str) -> list[Answer] | None:
+        """What is known of the rows of a part, as if an evaluator had said it; None where nothing is."""
+        rows = self._with_responses(part)
         if not set(self.problem.responses) <= set(rows.responses):
             return None
         columns = [rows.responses[name] for name in self.problem.responses]
-        answers = [
+        return [
             Answer.of(
                 dict(zip(self.problem.responses, values, strict=True)), self.problem.responses
             )
             for values in np.stack(columns, axis=1)
         ]
-        empty = np.zeros((len(answers), 1))
-        return told(self.problem, empty, [0] * len(answers), answers)
 
     @property
     def surrogates(self) -> Surrogates | None:

@@ -9,7 +9,14 @@ from cyclopts import App
 from variform.config.drawing import DrawingConfig
 from variform.config.run import default_folder
 from variform.faces.cli.options import DrawingOptions, Option
-from variform.faces.cli.output import kept_in, print_handed_over, print_table, say, say_aside
+from variform.faces.cli.output import (
+    kept_in,
+    print_handed_over,
+    print_table,
+    report_on,
+    say,
+    say_aside,
+)
 
 design = App(
     name="design", help="Look for better designs: propose, evaluate, and lay side by side."
@@ -164,6 +171,46 @@ def select(
     say(
         f"Next: variform design export {shlex.quote(str(problem))} {ids}{where} --out designs{found.suffix}"
     )
+
+
+@design.command
+def retrain(
+    problem: Path,
+    /,
+    *,
+    out: Annotated[Path, Option],
+    study: Annotated[Path | None, Option] = None,
+    epochs: Annotated[int, Option] = 20,
+    learning_rate: Annotated[float | None, Option] = None,
+) -> None:
+    """Train the run's model anew with the designs of a study, the better the more, and keep the axes of its codes.
+
+    A design counts 1 / (N / 1000 + rank) among the N training rows, known and new. Training begins with the weights
+    of the run; afterwards the axes of the codes are turned onto the old ones as far as that changes nothing else, and
+    how far codes moved is said.
+
+    Example: `variform design retrain problem.toml --out runs/designs-2`
+
+    Args:
+        problem: The problem.toml, with a run.
+        out: Folder of the new run.
+        study: Folder of the study; by default runs/ and the name of the problem.
+        epochs: Passes over the training rows.
+        learning_rate: By default a tenth of that of the run: faster training moves codes further.
+    """
+    _designs(problem)
+    from variform.runs.design_training import retrain as train_anew
+
+    run = train_anew(
+        problem,
+        study or default_folder(str(problem)),
+        out,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        tell=say_aside,
+        progress=True,
+    )
+    report_on(run, json=False)
 
 
 @design.command
