@@ -15,7 +15,7 @@ from sklearn.decomposition import PCA
 from variform import DataConfig, read
 from variform.data.constraints import Constraint
 from variform.data.findings import find
-from variform.data.outlines import as_outlines
+from variform.data.outlines import layout_of
 from variform.data.sources.source import Source
 from variform.faces import cli
 from variform.runs.inspections import FILES, inspect, look
@@ -306,8 +306,7 @@ def test_arrays_of_three_axes_are_what_a_training_takes_them_for(kind):
     assert (found.form == "series") == (splits.scaling == "common") == kind.startswith("outlines")
     assert is_image or tuple(column.name for column in found.columns) == splits.schema.columns
     if kind.startswith("outlines"):
-        names = [column.name for column in found.columns]
-        np.testing.assert_array_equal(as_outlines(found.values, names), outlines())
+        np.testing.assert_array_equal(found.outline.points(found.values), outlines())
 
 
 # --- rows ---------------------------------------------------------------------------------------------------------
@@ -423,6 +422,11 @@ def outlines(count=80, points=60):
     return np.stack([width * radius * np.cos(angle), radius * np.sin(angle)], 2)
 
 
+def as_outlines(values, columns=()):
+    layout = layout_of(values, columns)
+    return None if layout is None else layout.points(values)
+
+
 def test_outlines_are_known_in_each_of_their_layouts_and_curves_are_none():
     points = outlines()
     for rows in (points.reshape(80, -1), points.transpose(0, 2, 1).reshape(80, -1)):
@@ -521,3 +525,17 @@ def test_images_are_looked_at_as_images(tmp_path):
     numbers = json.loads((tmp_path / "new" / "inspect.json").read_text())
     assert (numbers["form"], numbers["rows"], numbers["shape"]) == ("images", 1797, [1, 8, 8])
     assert len((tmp_path / "new" / "clean.csv").read_text().splitlines()) == 1798
+
+
+def test_heights_are_looked_at_over_their_stations(tmp_path):
+    place = np.linspace(0, 1, 30) ** 2
+    size = np.random.default_rng(8).uniform(0.5, 1.5, (80, 1))
+    sides = [sign * size * np.sqrt(place) * (1 - place) for sign in (1, -1)]
+    np.save(tmp_path / "x.npy", place)
+    rows = Source("foils.npy", np.concatenate(sides, 1))
+    assert find(rows, DataConfig()).outline.is_to_scale is False
+    found = find(rows, DataConfig(stations=str(tmp_path / "x.npy")))
+    assert found.outline.points(found.values)[0, 29].tolist() == [1, 0]
+    assert found.outline.stations == tuple(place)
+    with pytest.raises(ValueError, match="or of half as many; got 30"):
+        find(Source("foils.npy", rows.values[:, :40]), DataConfig(stations=str(tmp_path / "x.npy")))

@@ -142,25 +142,6 @@ def _end_together(points: Array) -> bool:
     return bool((steps[:, 0] <= 2 * steps[:, 1:].max(1)).mean() > 0.5)
 
 
-def as_outlines(values: Array, columns: Sequence[str] = ()) -> Array | None:
-    """Rows of coordinates as closed curves (N, points, 2), None where they are no outlines of one kind.
-
-    Heights of two sides are drawn over their numbers. `layout_of` says what is taken for an outline.
-
-    Args:
-        values: (N, D).
-        columns: Their names.
-
-    Example:
-        >>> angle = np.linspace(0, 2 * np.pi, 41)
-        >>> circles = np.stack([np.cos(angle), np.sin(angle)], 1)[None] * np.array([1.0, 2.0])[:, None, None]
-        >>> as_outlines(circles.reshape(2, -1)).shape, as_outlines(np.sort(circles.reshape(2, -1))) is None
-        ((2, 41, 2), True)
-    """
-    layout = layout_of(values, columns)
-    return None if layout is None else layout.points(values)
-
-
 def layout_of(values: Array, columns: Sequence[str] = ()) -> Layout | None:
     """How rows of coordinates are outlines, None where they are no outlines of one kind.
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from variform.data.outlines import as_outlines
+from variform.data.outlines import Layout, layout_of
 from variform.data.schema import Ends
 from variform.design.outcomes import quartile_curves
 from variform.pages.palette import PALETTE
@@ -72,6 +72,7 @@ def plot_winners(
     *,
     columns: Sequence[str] = (),
     value_range: tuple[Ends, Ends] = (0.0, 1.0),
+    outline: Layout | None = None,
 ) -> Figure | None:
     """The best design of each space over the known design that is nearest to it: outlines or images.
 
@@ -81,6 +82,7 @@ def plot_winners(
         known: Other known designs, (N, *shape), which say whether the rows of a table are outlines.
         columns: The columns of a table; empty for images.
         value_range: Of images, what is black and white.
+        outline: How the rows of a table are outlines, where that is known.
 
     Returns:
         None for rows of a table that are no outlines.
@@ -96,9 +98,10 @@ def plot_winners(
         panel.set_xticks(range(across), [fitted_text(name, 14) for name in names])
         panel.set_yticks([0, 1], ["best", "nearest"])
         return figure
-    outlines = as_outlines(np.concatenate([rows, known]), columns)
-    if outlines is None:
+    outline = outline or layout_of(np.concatenate([rows, known]), columns)
+    if outline is None:
         return None
+    outlines = outline.points(rows)
     figure, panels = new_panels(names, title=title, note="grey: the known design", ratio=0.6)
     for number, panel in enumerate(panels):
         panel.plot(*outlines[len(names) + number].T, color=GREY, linewidth=1.2)

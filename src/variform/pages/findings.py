@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from variform.config.units import name_and_unit, titled
 from variform.config.words import counted
 from variform.data.findings import ColumnFindings, Findings
-from variform.data.outlines import as_outlines
 from variform.pages.report import Table
 from variform.pages.style import (
     BLUE,
@@ -211,18 +210,18 @@ def figures(found: Findings) -> Iterator[tuple[str, str, Figure]]:
     names = [column.name for column in own if column.role == "value"]
     units = {column.unit for column in own if column.role == "value"}
     unit = units.pop() if len(units) == 1 else ""
-    outlines = as_outlines(values, names)
-    if outlines is None:
+    if found.outline is None:
         caption = "Each row is a curve over its columns."
         yield "Rows as curves", caption, plot_curves(values, names, unit=unit, marked=found.far)
         return
+    outlines = found.outline.points(values)
     title = "Rows as outlines"
     shown = list(every_nth(found.rows, _ACROSS * _DOWN))
     labels = [found.place(row) for row in shown]
-    caption = (
-        f"{counted(len(shown), 'row')} evenly spaced among {found.rows:,}, as closed curves; where a row holds the"
-        " heights of two sides alone, their places, which the source does not have, are drawn evenly spaced."
-    )
+    caption = f"{counted(len(shown), 'row')} evenly spaced among {found.rows:,}, as closed curves"
+    if not found.outline.is_to_scale:
+        caption += "; rows hold the heights of two sides alone, whose places, which `stations` gives, are drawn evenly"
+    caption += "."
     yield title, caption, plot_outlines(outlines[shown], labels, title=title)
     if found.far:
         shown = list(found.far[: _ACROSS * _DOWN])

@@ -414,7 +414,12 @@ class Results:
         nearest = {name: comparison.known_design(self.found[name]["row"]) for name in names}
         some = designs_of(some_rows(comparison.data.train))[:_KNOWN_DRAWN]
         figure = plot_winners(
-            winners, nearest, some, columns=schema.columns, value_range=schema.grey_range
+            winners,
+            nearest,
+            some,
+            columns=schema.columns,
+            value_range=schema.grey_range,
+            outline=schema.outline,
         )
         if figure is None:
             return []

@@ -31,6 +31,8 @@ from variform.data.findings.rows import (
     rule_findings,
     unclean,
 )
+from variform.data.outlines import Layout, layout_in
+from variform.data.points import read_stations
 from variform.data.shaping import in_form
 from variform.data.sources.source import Source
 from variform.system import memory
@@ -51,6 +53,8 @@ class Findings:
         rows: Their number.
         values: Rows as numbers, (N, D); images (N, C, H, W).
         columns: Of a table or series, those beside the rows too.
+        outline: Of a series: how its values are curves in a plane, by `stations`, names or values; None where they are
+            none.
         duplicates: Rows that are equal to an earlier one, and that.
         equal_pairs: Pairs of equal rows.
         near: Nearly equal rows; None where they were not looked for.
@@ -70,6 +74,7 @@ class Findings:
     rows: int
     values: np.ndarray
     columns: tuple[ColumnFindings, ...]
+    outline: Layout | None
     duplicates: dict[int, int]
     equal_pairs: int
     near: NearRows | None
@@ -191,6 +196,7 @@ def find(
         rows=len(values),
         values=values,
         columns=(*columns, *beside),
+        outline=_outline(form, values, columns, config),
         duplicates=duplicates,
         equal_pairs=equal_pairs,
         near=near,
@@ -203,6 +209,24 @@ def find(
         notes=(*source.notes, *notes, *unsearched),
         place=spot,
     )
+
+
+def _outline(
+    form: Form, values: np.ndarray, columns: Sequence[ColumnFindings], config: DataConfig
+) -> Layout | None:
+    """How the values of a series are curves in a plane."""
+    if form != "series" and config.stations is not None:
+        raise ValueError(
+            f"`stations` is for tables of heights, whose columns are alike; these rows are {form}. Leave it out."
+        )
+    if form != "series":
+        return None
+    stations = None if config.stations is None else read_stations(config.stations)
+    is_value = [column.role == "value" for column in columns]
+    names = [column.name for column in columns if column.role == "value"]
+    units = {column.unit for column in columns if column.role == "value"}
+    has_unit = len(units) == 1 and units != {""}
+    return layout_in(values[:, is_value], names, stations, has_unit=has_unit)
 
 
 def _as_rows(source: Source, config: DataConfig) -> tuple[Source, np.ndarray, tuple[str, ...]]:
