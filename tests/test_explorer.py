@@ -695,3 +695,105 @@ def test_rows_are_rebuilt_under_their_own_condition(chromium, pages):
     errors = np.sqrt(((originals - values) ** 2).mean((1, 2, 3)))
     worst = np.argsort(-errors, kind="stable")[:10]
     np.testing.assert_allclose(decoded[:10], values[worst], atol=16e-3)
+
+
+# --- pins ---------------------------------------------------------------------------------------------------------
+
+PINS = [[0.5, -1, 0.25], [-0.1234567, 0.75, 1e-6]]
+NAME, NOTE = 'a "light", one', "two\nlines ~ | é <b>"
+WRITE = """variform.ready.then((app) => {
+    for (const [label, words] of [["Name", %s], ["Note", %s]]) {
+        const field = document.querySelector(`.label-of [aria-label=${label}]`);
+        field.value = words;
+        field.dispatchEvent(new Event("input"));
+    }
+})"""
+CHOOSE = """(() => {
+    const input = document.querySelector("input[type=file]");
+    const given = new DataTransfer();
+    given.items.add(new File([%s], "pins.csv"));
+    input.files = given.files;
+    input.dispatchEvent(new Event("change"));
+})()"""
+KEPT = "variform.ready.then((app) => [app.state.pins.map((z) => [...z]), app.state.labels])"
+LABELLED = """(async () => {
+    while (!location.hash.includes("labels=")) await new Promise(requestAnimationFrame);
+    return location.hash;
+})()"""
+
+
+def pinned(browser, path):
+    """A page with two pins, of which the second one has a name and a note."""
+    browser.open(path)
+    for z in PINS:
+        browser.run(f"variform.ready.then((app) => app.pin(Float32Array.from({z})))")
+        browser.run(DRAWN)
+    browser.run(WRITE % (json.dumps(NAME), json.dumps(NOTE)))
+    browser.run(DRAWN)
+
+
+def test_pins_with_notes_are_a_table_that_python_decodes_to_the_same_designs(browser, pages):
+    path, vae, splits = pages("mixed")
+    pinned(browser, path)
+    file = browser.download("variform.ready.then((app) => app.panel.pins._saveTable())")
+    with open(file, newline="", encoding="utf-8") as text:
+        first, second = csv.DictReader(text)
+    assert (first["name"], first["note"]) == ("", "")
+    assert (second["name"], second["note"]) == (NAME, NOTE)
+    z = np.array([[row[f"z{k}"] for k in (1, 2, 3)] for row in (first, second)], np.float32)
+    np.testing.assert_array_equal(z, np.float32(PINS))
+    schema = splits.schema
+    for row, design in zip((first, second), exploration.decode(vae, z), strict=True):
+        for k, name in enumerate(schema.columns):
+            if schema.categories[k]:
+                assert row[name] == schema.categories[k][int(design[k])]
+            else:
+                span = schema.high[k] - schema.low[k]
+                assert float(row[name]) == pytest.approx(design[k], abs=1e-3 * span, nan_ok=True)
+    browser.open(path)
+    browser.run(CHOOSE % json.dumps(file.read_text(encoding="utf-8")))
+    browser.run(DRAWN)
+    browser.run(DRAWN)
+    pins, labels = browser.run(KEPT)
+    np.testing.assert_array_equal(np.float32(pins), np.float32(PINS))
+    assert labels == [{"name": "", "note": ""}, {"name": NAME, "note": NOTE}]
+    browser.run(CHOOSE % json.dumps("z1,z2\n1,2\n"))
+    browser.run(DRAWN)
+    assert "must have the columns z1 to z3" in browser.run("document.body.textContent")
+    assert browser.run(KEPT)[0] == pins
+    assert browser.errors == []
+
+
+def test_the_address_keeps_names_and_notes_of_pins(browser, pages):
+    path, _, _ = pages("conditional")
+    pinned(browser, path)
+    fragment = browser.run(LABELLED)
+    browser.open(path, fragment)
+    see(browser, "map")
+    assert browser.run(KEPT)[1] == [{"name": "", "note": ""}, {"name": NAME, "note": NOTE}]
+    assert browser.run("document.querySelector('.pin-name').textContent") == NAME
+    words = browser.run("document.getElementById('design').textContent")
+    assert "a bookmark or Copy link keeps them" in words and "loses them" in words
+    browser.run("variform.ready.then((app) => app.unpin(0))")
+    browser.run(DRAWN)
+    assert browser.run(KEPT)[1] == [{"name": NAME, "note": NOTE}]
+    assert browser.errors == []
+
+
+def test_the_designs_of_all_pins_are_one_array(chromium, pages):
+    path, vae, _ = pages("gaussian")
+    pinned(chromium, path)
+    designs = np.load(
+        chromium.download("variform.ready.then((app) => app.panel.pins._saveDesigns())")
+    )
+    expected = exploration.decode(vae, np.array(PINS))
+    np.testing.assert_allclose(designs, expected, atol=16e-3)
+
+
+def test_a_pin_too_many_is_said_and_none_is_lost(chromium, pages):
+    chromium.open(pages("gaussian")[0])
+    for k in range(41):
+        chromium.run(f"variform.ready.then((app) => app.pin(Float32Array.of({k}, 0, 0)))")
+    pins = chromium.run("variform.ready.then((app) => app.state.pins.map((z) => z[0]))")
+    assert pins == list(range(40))
+    assert "keeps 40 pins" in chromium.run("document.getElementById('toast').textContent")

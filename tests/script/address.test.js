@@ -36,6 +36,10 @@ test("what is written is read again", () => {
     view: "samples",
     z: Float32Array.of(0.5, -1, 0.25),
     pins: [Float32Array.of(1, 2, 3), Float32Array.of(0, 0, -2.5)],
+    labels: [
+      { name: "a~b|c & d", note: "50 %, é\n#2" },
+      { name: "", note: "" },
+    ],
     theme: "dark",
     plane: "1,2",
     colour: "",
@@ -50,7 +54,8 @@ test("what is written is read again", () => {
     sort: "-response-1",
   };
   const text = address.write(state);
-  assert.ok(text.startsWith("#view=samples&z=0.5,-1,0.25&pins=1,2,3~0,0,-2.5&theme=dark&plane=1,2&"));
+  assert.ok(text.startsWith("#view=samples&z=0.5,-1,0.25&pins=1,2,3~0,0,-2.5&labels="));
+  assert.ok(text.includes("&theme=dark&plane=1,2&"));
   assert.ok(
     text.endsWith(
       "&designs=0&tray=d%3Alatent-0-1~r%3A12&told=0,1&page=0&morph=1,0,data,0.125&grid=8&draw=1,7&sort=-response-1",

@@ -4,13 +4,13 @@
 // empty for what need not stand there, `read(text)` its value again, or undefined for a text that means nothing.
 
 /**
- * @import { App, KeptPart, State } from "./types.js"
+ * @import { App, KeptPart, Label, State } from "./types.js"
  */
 
 import { Plane } from "./geometry.js";
 import { readLimits, writeLimits } from "./quantities.js";
 
-export const MOST_PINS = 9;
+export const MOST_PINS = 40;
 export const MOST_COMPARED = 4;
 export const THEMES = ["auto", "light", "dark"];
 
@@ -43,6 +43,32 @@ const point = (length) => (/** @type {string} */ text) => {
 };
 
 /**
+ * Names and notes of pins: none of them holds a character that parts them.
+ *
+ * @param {Label[]} labels
+ */
+function writeLabels(labels) {
+  const coded = (/** @type {string} */ words) => encodeURIComponent(words).replaceAll("~", "%7E");
+  const texts = labels.map(({ name, note }) => `${coded(name)}|${coded(note)}`);
+  return texts.some((text) => text !== "|") ? texts.join("~") : "";
+}
+
+/**
+ * @param {string} text
+ * @returns {Label[] | undefined}
+ */
+function readLabels(text) {
+  try {
+    return text.split("~").map((words) => {
+      const [name = "", note = ""] = words.split("|").map(decodeURIComponent);
+      return { name, note };
+    });
+  } catch {
+    return undefined; // what stands there was not written so
+  }
+}
+
+/**
  * What all views share.
  *
  * @param {App} app
@@ -53,12 +79,13 @@ function shared({ contents, world, views, first }) {
   const { columns, cloud, quantities } = world;
   const colour = columns.find((column) => column.name !== "split") ?? columns[0];
   const readPoint = point(latents.dim);
-  const readPins = (/** @type {string} */ text) => text.split("~").map(readPoint).filter(Boolean).slice(-MOST_PINS);
+  const readPins = (/** @type {string} */ text) => text.split("~").map(readPoint).filter(Boolean).slice(0, MOST_PINS);
   const width = contents.context.length;
   return {
     view: { start: first.key, read: oneOf(views.map(({ key }) => key)) },
     z: { start: cloud.middle(), read: readPoint, write: list },
     pins: { start: [], read: readPins, write: (pins) => pins.map(list).join("~") },
+    labels: { start: [], read: readLabels, write: writeLabels },
     theme: { start: "auto", read: oneOf(THEMES) },
     plane: {
       start: Plane.first(latents, plane),

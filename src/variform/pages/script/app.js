@@ -146,13 +146,19 @@ export class App {
 
   /** @param {Point} z */
   pin(z) {
-    this.set({ z, pins: [...this.state.pins, z].slice(-MOST_PINS) });
+    const { pins } = this.state;
+    if (pins.length < MOST_PINS) this.set({ z, pins: [...pins, z] });
+    else {
+      this.set({ z });
+      this.toast(`The page keeps ${MOST_PINS} pins: save them as a file, or take one away`);
+    }
   }
 
   /** @param {number} at */
   unpin(at) {
     const pins = this.state.pins.filter((_, i) => i !== at);
-    this.set({ pins, morph: { ...this.state.morph, a: 0, b: 1 } });
+    const labels = this.state.labels.filter((_, i) => i !== at);
+    this.set({ pins, labels, morph: { ...this.state.morph, a: 0, b: 1 } });
   }
 
   /**
@@ -530,19 +536,19 @@ export class App {
     const { event } = this.contents;
     const { designs } = this.world;
     const file = kind === "npy" ? npyOf(this.values, event.shape) : csvOf(designs.cells(this.values));
-    this._save(file, `design.${kind}`);
+    this.save(file, `design.${kind}`);
   }
 
   async savePicture() {
     const { view } = this.state;
-    this._save(await pictureOfPage(view), `${view}.png`);
+    this.save(await pictureOfPage(view), `${view}.png`);
   }
 
   /**
    * @param {Blob} file
    * @param {string} name
    */
-  _save(file, name) {
+  save(file, name) {
     save(file, name);
     this.toast(`Saved ${name}`);
   }

@@ -283,7 +283,7 @@ some(({name})=>name===limit.name)&&limits.
 findIndex(({name})=>name===limit.name)===
 i;return limits.filter(isKnown)}function decoded(text2){
 try{return decodeURIComponent(text2)}catch{
-return""}}var MOST_PINS=9,MOST_COMPARED=4,THEMES=[
+return""}}var MOST_PINS=40,MOST_COMPARED=4,THEMES=[
 "auto","light","dark"],whole=(least,most)=>text2=>{
 let value=Number(text2);return Number.isInteger(
 value)&&value>=least&&value<=most?value:
@@ -294,42 +294,50 @@ toFixed(4)))).join(","),point=length=>text2=>{
 let values=Float32Array.from(text2.split(
 ","),Number);return values.length===length&&
 values.every(Number.isFinite)?values:void 0};
-function shared({contents,world,views,first}){
-let{latents,plane}=contents,{columns,cloud,
-quantities}=world,colour=columns.find(column=>column.
-name!=="split")??columns[0],readPoint=point(
-latents.dim),readPins=text2=>text2.split(
-"~").map(readPoint).filter(Boolean).slice(
--MOST_PINS),width=contents.context.length;
-return{view:{start:first.key,read:oneOf(
+function writeLabels(labels){let coded=words=>encodeURIComponent(
+words).replaceAll("~","%7E"),texts=labels.
+map(({name,note:note2})=>`${coded(name)}\
+|${coded(note2)}`);return texts.some(text2=>text2!==
+"|")?texts.join("~"):""}function readLabels(text2){
+try{return text2.split("~").map(words=>{
+let[name="",note2=""]=words.split("|").map(
+decodeURIComponent);return{name,note:note2}})}catch{
+return}}function shared({contents,world,
+views,first}){let{latents,plane}=contents,
+{columns,cloud,quantities}=world,colour=columns.
+find(column=>column.name!=="split")??columns[0],
+readPoint=point(latents.dim),readPins2=text2=>text2.
+split("~").map(readPoint).filter(Boolean).
+slice(0,MOST_PINS),width=contents.context.
+length;return{view:{start:first.key,read:oneOf(
 views.map(({key})=>key))},z:{start:cloud.
 middle(),read:readPoint,write:list},pins:{
-start:[],read:readPins,write:pins=>pins.
-map(list).join("~")},theme:{start:"auto",
-read:oneOf(THEMES)},plane:{start:Plane.first(
-latents,plane),read:text2=>Plane.isKnown(
-text2,latents,plane)?text2:void 0},colour:{
-start:colour.name,read:oneOf(["",...columns.
-map(({name})=>name)])},marks:{start:"dot\
-s",read:oneOf(["dots","pictures"])},fog:{
-start:!0,read:text2=>text2!=="0",write:isOn=>isOn?
-"1":"0"},fogOf:{start:"validity",read:oneOf(
-["validity","data"])},only:{start:-1,read:whole(
--1,99)},limits:{start:[],read:text2=>readLimits(
-text2,quantities),write:writeLimits},designs:{
-start:!0,read:text2=>text2!=="0",write:isOn=>isOn?
-"1":"0"},tray:{start:[],read:text2=>text2.
-split("~").slice(0,MOST_COMPARED),write:keys=>keys.
-join("~")},context:{name:"told",start:Float32Array.
-from(contents.context),read:text2=>width?
-point(width)(text2):void 0,write:list}}}
-var Address=class{constructor(app){this.
-parts=shared(app);for(let view of app.views)
-Object.assign(this.parts,view.kept(app.contents))}start(){
-let values=Object.entries(this.parts).map(
-([key,{start:start2}])=>[key,start2]);return Object.
-fromEntries(values)}write(state){let found=[];
-for(let[key,{name=key,write=String}]of Object.
+start:[],read:readPins2,write:pins=>pins.
+map(list).join("~")},labels:{start:[],read:readLabels,
+write:writeLabels},theme:{start:"auto",read:oneOf(
+THEMES)},plane:{start:Plane.first(latents,
+plane),read:text2=>Plane.isKnown(text2,latents,
+plane)?text2:void 0},colour:{start:colour.
+name,read:oneOf(["",...columns.map(({name})=>name)])},
+marks:{start:"dots",read:oneOf(["dots","\
+pictures"])},fog:{start:!0,read:text2=>text2!==
+"0",write:isOn=>isOn?"1":"0"},fogOf:{start:"\
+validity",read:oneOf(["validity","data"])},
+only:{start:-1,read:whole(-1,99)},limits:{
+start:[],read:text2=>readLimits(text2,quantities),
+write:writeLimits},designs:{start:!0,read:text2=>text2!==
+"0",write:isOn=>isOn?"1":"0"},tray:{start:[],
+read:text2=>text2.split("~").slice(0,MOST_COMPARED),
+write:keys=>keys.join("~")},context:{name:"\
+told",start:Float32Array.from(contents.context),
+read:text2=>width?point(width)(text2):void 0,
+write:list}}}var Address=class{constructor(app){
+this.parts=shared(app);for(let view of app.
+views)Object.assign(this.parts,view.kept(
+app.contents))}start(){let values=Object.
+entries(this.parts).map(([key,{start:start2}])=>[
+key,start2]);return Object.fromEntries(values)}write(state){
+let found=[];for(let[key,{name=key,write=String}]of Object.
 entries(this.parts)){let text2=write(state[key]);
 text2!==""&&found.push(`${name}=${encodeURIComponent(
 text2).replaceAll("%2C",",")}`)}return`#${found.
@@ -811,12 +819,162 @@ reach2),squares=new Map(alike.map(i=>[i,
 cloud.squared(i,start2)]));return alike.
 sort((a,b)=>squares.get(a)-squares.get(b)),
 alike.slice(0,OTHERS2).map(i=>cloud.point(
-i))}};var NEARNESS=["among the data","at the e\
+i))}};function cellsOfPins(pins,labels,given,{
+heads,rows}){let head=[...Array.from(pins[0],
+(_,k)=>`z${k+1}`),"name","note",...given.
+map(([name])=>name),...heads],lines=pins.
+map((z,i)=>{let{name,note:note2}=labels[i]??
+NO_LABEL;return[...Array.from(z,float32Text),
+name,note2,...given.map(([,value])=>value),
+...rows[i]??[]]});return[head,...lines]}
+var NO_LABEL={name:"",note:""};function givenOf(conditions,context){
+let start2=0;return conditions.map(({name,
+categories,scale,shift})=>{let width=categories.
+length||1,part=context.slice(start2,start2+
+width);return start2+=width,categories.length?
+[name,categories[part.indexOf(1)]??""]:[
+name,float32Text(part[0]*scale+shift)]})}
+function readPins(text2,dim){let[head=[],
+...rows]=parsed(text2),axes=Array.from({
+length:dim},(_,k)=>head.indexOf(`z${k+1}`));
+if(axes.includes(-1)||head.includes(`z${dim+
+1}`))throw new Error(`a file of pins mus\
+t have the columns z1 to z${dim}, for th\
+e model has ${dim} latents; it has ${head.
+slice(0,6).join(", ")||"none"}. Choose a\
+nother file, or write these columns.`);let[
+name,note2]=[head.indexOf("name"),head.indexOf(
+"note")];return rows.map((cells,i)=>{let z=Float32Array.
+from(axes,at=>cells[at]?.trim()?Number(cells[at]):
+Number.NaN);if(!z.every(Number.isFinite))
+throw new Error(`line ${i+2} must have a\
+ number in each of z1 to z${dim}; it has\
+ not. Correct the file.`);return{z,label:{
+name:cells[name]??"",note:cells[note2]??
+""}}})}function parsed(text2){let rows=[],
+row=[],cell=/(?:"((?:[^"]|"")*)"|([^,\r\n]*))(,|\r?\n|$)/gy,
+plain=text2.replace(/^\uFEFF/,"");for(;cell.
+lastIndex<plain.length;){let found=cell.
+exec(plain);if(!found)throw new Error("a\
+ file of pins must be comma-separated te\
+xt; a quote in it has no end. Correct it\
+.");row.push(found[1]?.replaceAll('""','\
+"')??found[2]),found[3]!==","&&(row.some(
+value=>value!=="")&&rows.push(row),row=[])}
+return row.length&&rows.push([...row,""]),
+rows}var NONE2="Click the map, or press P, to\
+ keep a point. Two pins make a morph.",KEPT="\
+The address of the page holds the pins w\
+ith names and notes: a bookmark or Copy \
+link keeps them. Closing the page withou\
+t one loses them; a file does not.",Pins=class{_key=null;at=0;_count=0;constructor(app,host){
+this.app=app,this.list=element("ul",{className:"\
+pins"}),this.title=element("span"),this.
+name=this._field("input","Name"),this.note=
+this._field("textarea","Note"),this.editor=
+element("div",{className:"label-of",role:"\
+group"},this.title,this.name,this.note),
+this.file=element("input",{type:"file",accept:"\
+.csv,text/csv",hidden:!0}),this.file.addEventListener(
+"change",()=>this._load());let load=button(
+"Load pins",()=>this.file.click(),{title:"\
+From a .csv file with columns z1, z2, …"});
+this.saving=[button("Save pins",()=>this.
+_saveTable(),{title:"All pins with names\
+, notes and decoded columns, .csv"}),button(
+"Save designs",()=>this._saveDesigns(),{
+title:"The decoded designs of all pins, \
+.npy"})],this.kept=note(KEPT);let actions=element(
+"div",{className:"actions"},...this.saving,
+load);host.append(this.list,this.editor,
+actions,this.file,this.kept)}again(){this.
+_key=null}async refresh(){let{app}=this,
+{pins,context,labels}=app.state;pins.length>
+this._count&&(this.at=pins.length-1),this.
+_count=pins.length,this.at=Math.max(0,Math.
+min(this.at,pins.length-1));for(let part of[
+this.editor,this.kept,...this.saving])part.
+hidden=!pins.length;this._showLabel();let key=[
+...pins.map(z=>z.join(",")),context.join(
+","),JSON.stringify(labels),this.at].join(
+"~");if(key===this._key)return;if(this._key=
+key,!pins.length){this.list.replaceChildren(
+text("li",NONE2,{className:"note"}));return}
+let values=await app.many(pins,()=>this.
+_key===key);if(!values)return;let{designs}=app.
+world,sheet=designs.sheet(values,pins.length),
+focused=this.list.contains(document.activeElement)?
+document.activeElement.getAttribute("ari\
+a-label"):"",items=pins.map((z,i)=>{let{
+w,h}=fitted(designs.aspect,52,52),picture=element(
+"canvas",{"aria-hidden":"true"});return sheet.
+draw(prepare(picture,w,h),i,{x:0,y:0,w,h}),
+this._pin(z,i,picture)});this.list.replaceChildren(
+...items);let again=Array.from(this.list.
+querySelectorAll("button")).find(one=>one.
+ariaLabel===focused);focused&&again?.focus()}_labelOf(i){
+return this.app.state.labels[i]??NO_LABEL}_pin(z,i,picture){
+let{app}=this,{name,note:words}=this._labelOf(
+i),to=`Go to pin ${i+1}${name?`, ${name}`:
+""}`,away2=`Take pin ${i+1} away`,go=()=>{
+this.at=i,app.set({z})},pressed=String(i===
+this.at),pin=button("",go,{className:"pi\
+n",title:words||to,"aria-label":to,"aria\
+-pressed":pressed});pin.append(picture,text(
+"b",String(i+1)));let remove=button("×",
+()=>app.unpin(i),{className:"away",title:away2,
+"aria-label":away2});return element("li",
+{},pin,remove,name?text("span",name,{className:"\
+pin-name"}):null)}_field(tag,label){let part=label===
+"Name"?"name":"note",input=element(tag,{
+placeholder:label,maxLength:part==="name"?
+80:1e3,"aria-label":label});return input instanceof
+HTMLTextAreaElement&&(input.rows=2),input.
+addEventListener("input",()=>this._write(
+{[part]:input.value})),input}_write(change){
+let{pins}=this.app.state,labels=pins.map(
+(_,i)=>this._labelOf(i));labels[this.at]=
+{...labels[this.at],...change},this.app.
+set({labels,z:this.app.state.z})}_showLabel(){
+let{name,note:words}=this._labelOf(this.
+at);this.title.textContent=`Pin ${this.at+
+1}`,this.editor.setAttribute("aria-label",
+`Name and note of pin ${this.at+1}`),this.
+name.value!==name&&(this.name.value=name),
+this.note.value!==words&&(this.note.value=
+words)}async _saveTable(){let{app}=this,
+{contents,state,world}=app,{pins,labels,
+context}=state,{designs}=world,values=designs.
+kind==="image"?null:await app.many(pins,
+()=>!0),parts=pins.map((_,i)=>values?designs.
+cells(designs.part(values,i)):[[],[]]),decoded2={
+heads:parts[0][0],rows:parts.map(([,row])=>row)};
+app.save(csvOf(cellsOfPins(pins,labels,givenOf(
+contents.conditions,context),decoded2)),
+"pins.csv")}async _saveDesigns(){let{app}=this,
+{pins}=app.state,values=await app.many(pins,
+()=>!0);app.save(npyOf(values,[pins.length,
+...app.contents.event.shape]),"pins.npy")}async _load(){
+let[file]=this.file.files;if(this.file.value=
+"",!!file)try{this.add(readPins(await file.
+text(),this.app.contents.latents.dim))}catch(error){
+this.app.toast(`The pins were not loaded\
+: ${error.message}`)}}add(found){let pins=[
+...this.app.state.pins],labels=pins.map(
+(_,i)=>this._labelOf(i)),left=0;for(let{
+z,label}of found){let at=pins.findIndex(
+pin=>pin.every((value,k)=>Math.abs(value-
+z[k])<1e-4));at>=0?labels[at]={name:label.
+name||labels[at].name,note:label.note||labels[at].
+note}:pins.length>=MOST_PINS?left+=1:(pins.
+push(z),labels.push(label))}this.app.set(
+{pins,labels});let rest=left?`; ${left} \
+left out, for the page keeps ${MOST_PINS}`:
+"";this.app.toast(`${found.length-left} \
+of ${found.length} pins loaded${rest}`)}};var NEARNESS=["among the data","at the e\
 dge of the data","far from all data: ext\
-rapolated"],NO_PINS="Click the map, or p\
-ress P, to keep a point. Two pins make a\
- morph.",isNarrow=()=>matchMedia("(max-w\
-idth: 760px)").matches,Panel=class{_pinsOf=null;_toldOf=null;constructor(app,host){
+rapolated"],isNarrow=()=>matchMedia("(ma\
+x-width: 760px)").matches,Panel=class{_toldOf=null;constructor(app,host){
 this.app=app;let{occupancy,conditions,collapsed}=app.
 contents,{kind}=app.world.designs;this.alone=
 collapsed,this.occupancy=occupancy?new Occupancy(
@@ -942,8 +1100,7 @@ let{app}=this,{latents,conditions}=app.contents,
 chosen=latents.order.slice(0,this.alone?
 0:6).sort((a,b)=>a-b);this.codes=chosen.
 map(k=>({k,value:element("dd")})),this.told=
-element("div",{className:"told"}),this.pins=
-element("ul",{className:"pins"});let saving=[
+element("div",{className:"told"});let saving=[
 button("Save .npy",()=>app.saveDesign("n\
 py"),{title:"The decoded design for NumP\
 y"}),button("Save .csv",()=>app.saveDesign(
@@ -958,10 +1115,11 @@ actions=element("div",{className:"action\
 s"},pin,near,...saving);this.more.append(
 text("h2","Point"),...this._codeList(),actions)}
 if(conditions.length&&this.more.append(text(
-"h2","Condition"),this.told),this.alone||
-this.more.append(text("h2","Pins"),this.
-pins),this.limits=null,this.alone||!app.
-world.quantities.length)return;let limits=element(
+"h2","Condition"),this.told),!this.alone){
+let pins=element("div");this.more.append(
+text("h2","Pins"),pins),this.pins=new Pins(
+app,pins)}if(this.limits=null,this.alone||
+!app.world.quantities.length)return;let limits=element(
 "div");this.more.append(text("h2","Colum\
 ns and responses"),limits),this.limits=new Limits(
 app,limits)}_codeList(){let codes=this.codes.
@@ -971,9 +1129,9 @@ dt",`z${k+1}`),value)),list2=element("dl",
 app.contents.latents.dim-codes.length;return rest>
 0?[list2,note(`and ${rest} more; see Sli\
 ders`)]:[list2]}refresh(){this._showConditions(),
-this._showUnseen(),this._showPins(),this.
-limits?.refresh()}again(){this._pinsOf=null,
-this._toldOf=null,this.limits?.again()}_showConditions(){
+this._showUnseen(),this.pins?.refresh(),
+this.limits?.refresh()}again(){this.pins?.
+again(),this._toldOf=null,this.limits?.again()}_showConditions(){
 let{state,contents}=this.app,key=state.context.
 join(","),isHeld=this.told.contains(document.
 activeElement);if(key===this._toldOf||!contents.
@@ -1010,29 +1168,7 @@ output)}_showUnseen(){let words=this.occupancy?.
 remark(this.app.state.context)??"";this.
 unseen.textContent!==words&&(this.unseen.
 textContent=words),this.unseen.hidden=!words,
-this.where.classList.toggle("beside",!!words)}async _showPins(){
-let{app}=this,{pins,context}=app.state,key=[
-...pins,context].map(numbers=>numbers.join(
-",")).join("~");if(key===this._pinsOf)return;
-if(this._pinsOf=key,!pins.length){this.pins.
-replaceChildren(text("li",NO_PINS,{className:"\
-note"}));return}let values=await app.many(
-pins,()=>this._pinsOf===key);if(!values)
-return;let sheet=app.world.designs.sheet(
-values,pins.length),items=pins.map((z,i)=>{
-let{w,h}=fitted(app.world.designs.aspect,
-52,52),picture=element("canvas",{"aria-h\
-idden":"true"});return sheet.draw(prepare(
-picture,w,h),i,{x:0,y:0,w,h}),this._pin(
-z,i,picture)});this.pins.replaceChildren(
-...items)}_pin(z,i,picture){let{app}=this,
-to=`Go to pin ${i+1}`,away2=`Take pin ${i+
-1} away`,pin=button("",()=>app.set({z}),
-{className:"pin",title:to,"aria-label":to});
-pin.append(picture,text("b",String(i+1)));
-let remove=button("×",()=>app.unpin(i),
-{className:"away",title:away2,"aria-labe\
-l":away2});return element("li",{},pin,remove)}};async function pictureOfPage(view){let main=document.
+this.where.classList.toggle("beside",!!words)}};async function pictureOfPage(view){let main=document.
 querySelector("main"),{width,height}=main.
 getBoundingClientRect(),body=document.createElement(
 "body");body.dataset.view=view,body.append(
@@ -1817,10 +1953,11 @@ fillText(shown(most/1.1,.01),box.x-5,box.
 y+8),context.fillText("0",box.x-5,box.y+
 box.h-5)}function readMorph(text2){let[first,
 second,way,share]=text2.split(","),[a,b]=[
-first,second].map(whole(0,8)),isWay=WAYS.
-some(([name])=>name===way);if(!(a===void 0||
-b===void 0||!isWay))return{a,b,way,share:Math.
-max(0,Math.min(1,Number(share)||0))}}var HOW_TO_READ="Mean ± standard error o\
+first,second].map(whole(0,MOST_PINS-1)),
+isWay=WAYS.some(([name])=>name===way);if(!(a===
+void 0||b===void 0||!isWay))return{a,b,way,
+share:Math.max(0,Math.min(1,Number(share)||
+0))}}var HOW_TO_READ="Mean ± standard error o\
 ver the rows. Lower NLL is better, highe\
 r ELBO is better; constants are included\
 .",NUMBER={className:"number"},NumbersView=class extends View{static key="\
@@ -2616,22 +2753,27 @@ this.state,changes),this.live=this.state.
 z,this.schedule(!0),clearTimeout(this._writing),
 this._writing=setTimeout(()=>this._writeAddress(),
 200)}follow(z){this.live=z,this.schedule(
-!1)}pin(z){this.set({z,pins:[...this.state.
-pins,z].slice(-MOST_PINS)})}unpin(at){let pins=this.
-state.pins.filter((_,i)=>i!==at);this.set(
-{pins,morph:{...this.state.morph,a:0,b:1}})}schedule(isWhole){
-this._isWhole||=isWhole,this._wanted++,!this.
-_frame&&(this._frame=requestAnimationFrame(
-()=>this._draw()))}_draw(){let isWhole=this.
-_isWhole;this._frame=0,this._isWhole=!1,
-this.near=this.nearest(this.live),isWhole?
-(this.view.refresh(),this.panel.refresh()):
-this.view.move(),this._decodeLive()}async _decodeLive(){
-if(!this._busy){this._busy=!0;try{for(;this.
-_shown!==this._wanted;){let wanted=this.
-_wanted,live=this.live;this.values=await this.
-decode(live),this._shown=wanted,this.panel.
-show(live,this.values),this._say(live)}}catch(error){
+!1)}pin(z){let{pins}=this.state;pins.length<
+MOST_PINS?this.set({z,pins:[...pins,z]}):
+(this.set({z}),this.toast(`The page keep\
+s ${MOST_PINS} pins: save them as a file\
+, or take one away`))}unpin(at){let pins=this.
+state.pins.filter((_,i)=>i!==at),labels=this.
+state.labels.filter((_,i)=>i!==at);this.
+set({pins,labels,morph:{...this.state.morph,
+a:0,b:1}})}schedule(isWhole){this._isWhole||=
+isWhole,this._wanted++,!this._frame&&(this.
+_frame=requestAnimationFrame(()=>this._draw()))}_draw(){
+let isWhole=this._isWhole;this._frame=0,
+this._isWhole=!1,this.near=this.nearest(
+this.live),isWhole?(this.view.refresh(),
+this.panel.refresh()):this.view.move(),this.
+_decodeLive()}async _decodeLive(){if(!this.
+_busy){this._busy=!0;try{for(;this._shown!==
+this._wanted;){let wanted=this._wanted,live=this.
+live;this.values=await this.decode(live),
+this._shown=wanted,this.panel.show(live,
+this.values),this._say(live)}}catch(error){
 this.toast(`The decoder failed: ${error.
 message}`)}this._busy=!1}}decode(codes,context=this.
 state.context){return this.decoder.decode(
@@ -2801,10 +2943,10 @@ toast("The address bar holds the address\
  of this view")}}saveDesign(kind){let{event}=this.
 contents,{designs}=this.world,file=kind===
 "npy"?npyOf(this.values,event.shape):csvOf(
-designs.cells(this.values));this._save(file,
+designs.cells(this.values));this.save(file,
 `design.${kind}`)}async savePicture(){let{
-view}=this.state;this._save(await pictureOfPage(
-view),`${view}.png`)}_save(file,name){save(
+view}=this.state;this.save(await pictureOfPage(
+view),`${view}.png`)}save(file,name){save(
 file,name),this.toast(`Saved ${name}`)}};
 async function worldOf({event,rows,latents,
 study}){let designs=new Designs(event),{

@@ -4,22 +4,19 @@
  * @import { App, Condition, Point } from "./types.js"
  */
 
-import { fitted, prepare } from "./canvas.js";
+import { prepare } from "./canvas.js";
 import { Occupancy } from "./conditions.js";
 import { button, choice, element, note, scrolled, text } from "./elements.js";
 import { Limits } from "./limits.js";
+import { Pins } from "./pins.js";
 import { away, shown } from "./text.js";
 
 const NEARNESS = ["among the data", "at the edge of the data", "far from all data: extrapolated"];
-const NO_PINS = "Click the map, or press P, to keep a point. Two pins make a morph.";
 
 /** Whether the panel lies above the view, not beside it. */
 const isNarrow = () => matchMedia("(max-width: 760px)").matches;
 
 export class Panel {
-  /** @type {string | null} */
-  _pinsOf = null;
-
   /** @type {string | null} */
   _toldOf = null;
 
@@ -213,7 +210,6 @@ export class Panel {
     const chosen = latents.order.slice(0, this.alone ? 0 : 6).sort((a, b) => a - b);
     this.codes = chosen.map((k) => ({ k, value: element("dd") }));
     this.told = element("div", { className: "told" });
-    this.pins = element("ul", { className: "pins" });
     const saving = [
       button("Save .npy", () => app.saveDesign("npy"), { title: "The decoded design for NumPy" }),
       button("Save .csv", () => app.saveDesign("csv"), { title: "The decoded design as text" }),
@@ -226,7 +222,11 @@ export class Panel {
       this.more.append(text("h2", "Point"), ...this._codeList(), actions);
     }
     if (conditions.length) this.more.append(text("h2", "Condition"), this.told);
-    if (!this.alone) this.more.append(text("h2", "Pins"), this.pins);
+    if (!this.alone) {
+      const pins = element("div");
+      this.more.append(text("h2", "Pins"), pins);
+      this.pins = new Pins(app, pins);
+    }
     this.limits = null;
     if (this.alone || !app.world.quantities.length) return;
     const limits = element("div");
@@ -245,13 +245,13 @@ export class Panel {
   refresh() {
     this._showConditions();
     this._showUnseen();
-    this._showPins();
+    this.pins?.refresh();
     this.limits?.refresh();
   }
 
   /** The colours have changed. */
   again() {
-    this._pinsOf = null;
+    this.pins?.again();
     this._toldOf = null;
     this.limits?.again();
   }
@@ -322,42 +322,5 @@ export class Panel {
     if (this.unseen.textContent !== words) this.unseen.textContent = words;
     this.unseen.hidden = !words;
     this.where.classList.toggle("beside", Boolean(words));
-  }
-
-  async _showPins() {
-    const { app } = this;
-    const { pins, context } = app.state;
-    const key = [...pins, context].map((numbers) => numbers.join(",")).join("~");
-    if (key === this._pinsOf) return;
-    this._pinsOf = key;
-    if (!pins.length) {
-      this.pins.replaceChildren(text("li", NO_PINS, { className: "note" }));
-      return;
-    }
-    const values = await app.many(pins, () => this._pinsOf === key);
-    if (!values) return;
-    const sheet = app.world.designs.sheet(values, pins.length);
-    const items = pins.map((z, i) => {
-      const { w, h } = fitted(app.world.designs.aspect, 52, 52);
-      const picture = element("canvas", { "aria-hidden": "true" });
-      sheet.draw(prepare(picture, w, h), i, { x: 0, y: 0, w, h });
-      return this._pin(z, i, picture);
-    });
-    this.pins.replaceChildren(...items);
-  }
-
-  /**
-   * @param {Point} z
-   * @param {number} i
-   * @param {HTMLCanvasElement} picture
-   */
-  _pin(z, i, picture) {
-    const { app } = this;
-    const to = `Go to pin ${i + 1}`;
-    const away = `Take pin ${i + 1} away`;
-    const pin = button("", () => app.set({ z }), { className: "pin", title: to, "aria-label": to });
-    pin.append(picture, text("b", String(i + 1)));
-    const remove = button("×", () => app.unpin(i), { className: "away", title: away, "aria-label": away });
-    return element("li", {}, pin, remove);
   }
 }

@@ -264,6 +264,8 @@ export type State = {
   view: string;
   z: Point;
   pins: Point[];
+  /** Of the pins, in their order; those that are missing are empty. */
+  labels: Label[];
   theme: string;
   plane: string;
   colour: string;
@@ -281,6 +283,9 @@ export type State = {
   draw?: { law: number; seed: number };
   [part: string]: any;
 };
+
+/** What the user writes of a pin. */
+export type Label = { name: string; note: string };
 
 /** How a part of the state starts and stands in the address; its name there is its own unless one is given. */
 export type KeptPart = {

@@ -4,7 +4,7 @@
  * @import { Box, KeptPart, Point, WayName } from "../types.js"
  */
 
-import { whole } from "../address.js";
+import { MOST_PINS, whole } from "../address.js";
 import { prepare } from "../canvas.js";
 import { choice, element, note, segments } from "../elements.js";
 import { between, distanceOf, straightWay, wayAlongData } from "../geometry.js";
@@ -270,7 +270,7 @@ function drawFrame(context, box, limit, most) {
 /** @param {string} text two pins, a way and a share of it */
 function readMorph(text) {
   const [first, second, way, share] = text.split(",");
-  const [a, b] = [first, second].map(whole(0, 8));
+  const [a, b] = [first, second].map(whole(0, MOST_PINS - 1));
   const isWay = WAYS.some(([name]) => name === way);
   if (a === undefined || b === undefined || !isWay) return undefined;
   return { a, b, way, share: Math.max(0, Math.min(1, Number(share) || 0)) };
