@@ -84,7 +84,18 @@ NAMES = frozenset(
             "seed",
             "seeds",
         ),
-        *("rule", "split", "start", "std", "study", "temperature", "timed_steps", "to", "within"),
+        *(
+            "rule",
+            "split",
+            "start",
+            "std",
+            "study",
+            "temperature",
+            "timed_steps",
+            "to",
+            "track",
+            "within",
+        ),
     }
 )
 """Every option of every command, as Python has it."""

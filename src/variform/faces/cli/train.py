@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -32,6 +32,7 @@ from variform.faces.cli.output import (
     say,
     say_aside,
 )
+from variform.faces.tracking import Tracker, trackers
 from variform.system.files import read_json
 from variform.system.locks import claimed
 
@@ -76,6 +77,7 @@ def train(
     json: Annotated[bool, Flag] = False,
     progress: Annotated[ProgressStyle, Option] = "auto",
     quiet: Annotated[bool, Flag] = False,
+    track: Annotated[tuple[Tracker, ...], Option] = (),
     data: DataOptions = DataConfig(),
     model: ModelOptions = ModelConfig(),
     train: TrainOptions = TrainConfig(),
@@ -104,6 +106,7 @@ def train(
         progress: How it goes, on standard error: a live bar, a line or a JSON object an epoch, or nothing; auto is
             a bar on a terminal and lines elsewhere. history.jsonl grows with every epoch.
         quiet: Say nothing but what must be warned of.
+        track: Also tell these of every epoch, separated by commas; TensorBoard's files go into the run's folder.
     """
     if resume is not None:
         from variform.runs.train import resume_run
@@ -125,8 +128,13 @@ def train(
             )
         style = "none" if quiet else progress
         tell = None if quiet else say_aside
+        options: dict[str, Any] = {"progress": style, "tell": tell}
         run = resume_run(
-            resume, evaluation=evaluation, epochs=train.epochs, progress=style, tell=tell
+            resume,
+            evaluation=evaluation,
+            epochs=train.epochs,
+            on_epoch=trackers(track, resume),
+            **options,
         )
         report_on(run, json, quiet=quiet)
         return
@@ -146,7 +154,8 @@ def train(
         evaluation=evaluation or EvaluationConfig(),
     )
     folder = out or default_folder(source)
-    _train(whole, folder, overwrite=overwrite, json=json, progress=progress, quiet=quiet)
+    options = {"overwrite": overwrite, "json": json, "progress": progress, "quiet": quiet}
+    _train(whole, folder, track=track, **options)
 
 
 def latent_dim(
@@ -259,6 +268,7 @@ def _require_source(source: str) -> None:
 def _train(
     config: RunConfig, folder: Path, *,
     overwrite: bool, json: bool = False, progress: ProgressStyle = "auto", quiet: bool = False,
+    track: tuple[Tracker, ...] = (),
 ) -> None:  # fmt: skip
     _require_source(config.source)
     # A folder that torchrun's processes filled before it restarted them is theirs.
@@ -269,5 +279,6 @@ def _train(
 
     style = "none" if quiet else progress
     tell = None if quiet else say_aside
-    run = train_run(config, folder, overwrite=overwrite, progress=style, tell=tell)
+    options: dict[str, Any] = {"overwrite": overwrite, "progress": style, "tell": tell}
+    run = train_run(config, folder, **options, on_epoch=trackers(track, folder))
     report_on(run, json, quiet=quiet)
