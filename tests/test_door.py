@@ -6,6 +6,7 @@ import io
 import os
 import pty
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -30,7 +31,7 @@ from variform.evaluation.exploration import decode, encode, prior_points
 from variform.faces import cli
 from variform.faces.cli import names, options
 from variform.faces.cli.commands import GROUPS
-from variform.runs.explorer import drawn_rows
+from variform.runs.explorer import drawn_rows, served_page
 from variform.runs.folder import open_run
 from variform.runs.train import train_run
 
@@ -245,6 +246,16 @@ def test_other_shells_get_a_script_that_names_every_command(shell, capsys):
         subprocess.run([program, "-n"], input=text, text=True, check=True)
 
 
+def test_lists_of_choices_can_be_read_twice_as_fish_does():
+    """Once as an argument of `complete`, and again, word by word, as what may be completed."""
+    lines = cli.app.generate_completion(shell="fish").splitlines()
+    lists = [re.search(r" -a ('(?:[^']|'\\'')*')", line) for line in lines]
+    found = [
+        shlex.split(shlex.split(match[1])[0]) for match in lists if match and "(" not in match[1]
+    ]
+    assert ["report", "explorer"] in found and len(found) > 50
+
+
 @pytest.mark.skipif(BASH is None, reason="needs bash")
 def test_completion_is_installed_where_the_shell_looks_and_once(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -431,6 +442,8 @@ def test_the_page_of_a_model_file_has_draws_of_the_model_and_says_so(trained, mo
         assert "made of model.safetensors alone, without the data of its training" in html
     assert cli.run(["explore", "table/file/model.safetensors"]) == 2
     assert "model.html exists" in capsys.readouterr().err
+    served = served_page(open_run("table/file/model.safetensors"))
+    assert "1,000 draws of the model" in served.html
     words = "explore table/file/model.safetensors --data rows.csv --out rows.html"
     assert cli.run(words.split()) == 0
     assert "the rows of rows.csv" in Path("rows.html").read_text()

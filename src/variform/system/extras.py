@@ -1,6 +1,5 @@
 """Packages that few need: what is said where one is missing."""
 
-import importlib.metadata
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +45,8 @@ def packages_of(extra: str) -> list[str]:
         >>> packages_of("nothing")
         ['variform[nothing]']
     """
+    import importlib.metadata  # which every start of the command line would wait for
+
     try:
         lines = importlib.metadata.requires("variform") or []
     except importlib.metadata.PackageNotFoundError:

@@ -44,7 +44,7 @@ from variform.version import __version__
 
 
 class Commands(App):
-    """All commands, with help pages of their own."""
+    """All commands, with help pages of their own and scripts for shells."""
 
     is_help_short = False
 
@@ -55,6 +55,13 @@ class Commands(App):
         self.help_formatter = pages = HelpPages(short=self.is_help_short)
         super().help_print(tokens, console=console)
         pages.finish(console or self.console)
+
+    def generate_completion(self, *, prog_name: Any = None, shell: Any = None) -> str:
+        """The script that completes commands in a shell."""
+        script = super().generate_completion(prog_name=prog_name, shell=shell)
+        # fish reads a list of choices twice: the quote among them, which may stand between digits, would be one of its
+        # own then.
+        return script.replace(r" '\'' ", " ") if shell == "fish" else script
 
 
 app = Commands(

@@ -66,7 +66,7 @@ def serve(
     Examples: `variform serve runs/faces`, `variform serve runs/faces --port 0`
 
     Args:
-        run: Folder of a run.
+        run: Folder of a run, or a model file alone, as for `variform explore`.
         data: Rows on the map instead of the run's own, in the same shape.
         host: The address to listen at; who reaches it can use the page. The default is this computer alone.
         port: The port to listen at; 0 takes any that is free.

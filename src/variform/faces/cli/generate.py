@@ -365,7 +365,7 @@ def impute(
     `variform impute runs/frames partial.csv --draws 20 --out designs.csv`
 
     Args:
-        run: Folder of a run with `--likelihood mixed` or `--cells gaps`.
+        run: Folder of a run with `--likelihood mixed` or `--cells gaps`; with data also its model file alone.
         source: Data with gaps. A .csv file keeps its columns, separator and observed cells as they stand.
         out: A .csv file for a .csv file, else a .npy file; by default imputed.csv or .npy in the run's folder.
         draws: Joint draws of each row, one row a draw with its number in a column `draw`, in place of one row of means;
