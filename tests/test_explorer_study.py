@@ -360,6 +360,62 @@ def test_designs_stand_side_by_side_with_what_differs_marked(browser, place):
     assert browser.errors == []
 
 
+TARGET = "document.querySelector('#view [role=status]').textContent"
+FOUND = """[...document.querySelectorAll('.sorted tbody tr')].map((row) =>
+    [...row.children].slice(1).map((cell) => cell.textContent))"""
+
+
+def test_the_target_box_lists_what_meets_it_and_else_what_comes_nearest(browser, place):
+    known = np.genfromtxt(place / "known.csv", delimiter=",", skip_header=1, dtype=str)
+    drag = np.array([float(text or "nan") for text in known[:, 4]])
+    mass = known[:, 5].astype(float)
+    rows = [row for row in rows_of(place / "one") if row["valid"] == "true"]
+    names = [*known[:, 0], *(row["id"] for row in rows)]
+    values = np.column_stack(
+        [
+            [*drag, *(float(row["drag [N]"]) for row in rows)],
+            [*mass, *(float(row["mass"]) for row in rows)],
+        ]
+    )
+    spread = np.array([np.nanstd(drag), mass.std()])
+    for low, high in (((0.0, 6.0), (8.0, 9.0)), ((0.0, 14.0), (0.5, 14.5))):
+        miss = np.maximum(0, np.maximum(np.array(low) - values, values - np.array(high)))
+        distance = np.sqrt(np.square(miss / spread).sum(1))
+        fragment = f"#view=target&target=drag:{low[0]}:{high[0]}|mass:{low[1]}:{high[1]}"
+        browser.open(place / "one" / "explorer.html", fragment)
+        see(browser, "target")
+        words, found = browser.run(TARGET), browser.run(FOUND)
+        order = np.argsort(np.where(np.isnan(distance), np.inf, distance), kind="stable")[:20]
+        assert {line[0] for line in found} == {names[place] for place in order} or np.ptp(
+            distance[order]
+        ) == 0
+        met = int((distance[: len(known)] == 0).sum()), int((distance[len(known) :] == 0).sum())
+        if sum(met):
+            assert f"{met[0]} known and {met[1]} evaluated designs meet all of it" in words
+            assert found[0][-1] == "met"
+        else:
+            nearest = f"misses by {np.nanmin(distance):.2f} standard deviations"
+            assert "Nothing meets all of it" in words and nearest in words
+            assert float(found[0][-1]) == pytest.approx(np.nanmin(distance), abs=0.006)
+    assert browser.errors == []
+
+
+def test_ranges_are_typed_and_taken_away(chromium, place):
+    chromium.open(place / "one" / "explorer.html", "#view=target")
+    see(chromium, "target")
+    page = chromium.page
+    assert "Choose a response or a column" in chromium.run(TARGET)
+    page.get_by_label("Ask for").select_option("mass")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "mass, at least"
+    page.keyboard.type("19")
+    until(page, lambda: "mass at least 19" in chromium.run(TARGET))
+    page.get_by_label("Compare ").first.check()
+    until(page, lambda: chromium.run("variform.ready.then((app) => app.state.tray.length)") == 1)
+    page.get_by_label("Leave mass out").click()
+    until(page, lambda: "Choose a response or a column" in chromium.run(TARGET))
+    assert chromium.errors == []
+
+
 def test_evaluated_designs_are_marks_on_the_map(chromium, place):
     """Where they are shown, and only there, the map has their colour."""
     chromium.open(place / "one" / "explorer.html", "#view=map&colour=&fog=0")
@@ -397,6 +453,11 @@ def test_a_phone_needs_no_scrolling_sideways_in_dark_colours_neither(chromium, p
         tray = "~".join(f"d:{id}" for id in ids)
         chromium.open(place / name / "explorer.html", f"#view=study&tray={tray}")
         see(chromium, "study")
+        assert chromium.run("document.documentElement.scrollWidth") <= 390
+        chromium.run(
+            "variform.ready.then((app) => app.set({ target: [{ name: 'mass', low: 3, high: 4 }] }))"
+        )
+        see(chromium, "target")
         assert chromium.run("document.documentElement.scrollWidth") <= 390
         assert chromium.errors == []
     finally:

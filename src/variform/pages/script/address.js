@@ -96,6 +96,7 @@ function shared({ contents, world, views, first }) {
     fog: { start: true, read: (text) => text !== "0", write: (isOn) => (isOn ? "1" : "0") },
     fogOf: { start: "validity", read: oneOf(["validity", "data"]) },
     only: { start: -1, read: whole(-1, 99) },
+    target: { start: [], read: (text) => readLimits(text, quantities), write: writeLimits },
     limits: { start: [], read: (text) => readLimits(text, quantities), write: writeLimits },
     designs: { start: true, read: (text) => text !== "0", write: (isOn) => (isOn ? "1" : "0") },
     tray: { start: [], read: (text) => text.split("~").slice(0, MOST_COMPARED), write: (keys) => keys.join("~") },

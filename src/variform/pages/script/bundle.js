@@ -323,21 +323,23 @@ marks:{start:"dots",read:oneOf(["dots","\
 pictures"])},fog:{start:!0,read:text2=>text2!==
 "0",write:isOn=>isOn?"1":"0"},fogOf:{start:"\
 validity",read:oneOf(["validity","data"])},
-only:{start:-1,read:whole(-1,99)},limits:{
+only:{start:-1,read:whole(-1,99)},target:{
 start:[],read:text2=>readLimits(text2,quantities),
-write:writeLimits},designs:{start:!0,read:text2=>text2!==
-"0",write:isOn=>isOn?"1":"0"},tray:{start:[],
-read:text2=>text2.split("~").slice(0,MOST_COMPARED),
-write:keys=>keys.join("~")},context:{name:"\
-told",start:Float32Array.from(contents.context),
-read:text2=>width?point(width)(text2):void 0,
-write:list}}}var Address=class{constructor(app){
-this.parts=shared(app);for(let view of app.
-views)Object.assign(this.parts,view.kept(
-app.contents))}start(){let values=Object.
-entries(this.parts).map(([key,{start:start2}])=>[
-key,start2]);return Object.fromEntries(values)}write(state){
-let found=[];for(let[key,{name=key,write=String}]of Object.
+write:writeLimits},limits:{start:[],read:text2=>readLimits(
+text2,quantities),write:writeLimits},designs:{
+start:!0,read:text2=>text2!=="0",write:isOn=>isOn?
+"1":"0"},tray:{start:[],read:text2=>text2.
+split("~").slice(0,MOST_COMPARED),write:keys=>keys.
+join("~")},context:{name:"told",start:Float32Array.
+from(contents.context),read:text2=>width?
+point(width)(text2):void 0,write:list}}}
+var Address=class{constructor(app){this.
+parts=shared(app);for(let view of app.views)
+Object.assign(this.parts,view.kept(app.contents))}start(){
+let values=Object.entries(this.parts).map(
+([key,{start:start2}])=>[key,start2]);return Object.
+fromEntries(values)}write(state){let found=[];
+for(let[key,{name=key,write=String}]of Object.
 entries(this.parts)){let text2=write(state[key]);
 text2!==""&&found.push(`${name}=${encodeURIComponent(
 text2).replaceAll("%2C",",")}`)}return`#${found.
@@ -2296,7 +2298,8 @@ x,box.x+box.w-context.measureText(words).
 width),bottom=Math.max(box.y+12,y-3);context.
 strokeStyle=Theme.colours.paper,context.
 lineWidth=4,context.strokeText(words,left,
-bottom),context.fillText(words,left,bottom)}};var ERROR="reconstruction error";var keyOfDesign=id=>`d:${id}`;function itemOf(app,key){
+bottom),context.fillText(words,left,bottom)}};var ERROR="reconstruction error",keyOfRow=i=>`\
+r:${i}`,keyOfDesign=id=>`d:${id}`;function itemOf(app,key){
 let[kind,...rest]=key.split(":"),name=rest.
 join(":");return kind==="d"?designOf(app,
 key,name):rowOf(app,key,Number(name))}function rowOf({
@@ -2691,16 +2694,155 @@ ids[i]}: ${study.placeOf(i)}`}},titled=(name,unit)=>unit?
 `${name} [${unit}]`:name;function keyWith(shade,words){
 let dot=element("i");return dot.style.background=
 shade,element("span",{className:"key"},dot,
-text("span",words))}var VIEWS=[MapView,SlidersView,MorphView,
+text("span",words))}function spreadOf(numbers){let known=Array.
+from(numbers).filter(Number.isFinite),mean=known.
+reduce((sum,value)=>sum+value,0)/known.length,
+square=known.reduce((sum,value)=>sum+(value-
+mean)**2,0)/known.length;return Math.sqrt(
+square)||1}function missOf(value,{range,
+spread}){let below=(range.low??-1/0)-value,
+above=value-(range.high??1/0);return Math.
+max(0,below,above)/spread}var distanceFrom=(values,wanted)=>Math.
+hypot(...wanted.map((one,k)=>missOf(values[k],
+one)));var AT_ONCE3=20,HINT2="Choose a response\
+ or a column, and say between which valu\
+es it shall lie.",MEASURE="A miss is in \
+standard deviations of the known designs\
+; of several ranges it is the root of th\
+e sum of squares. Designs that lack a va\
+lue, and invalid ones, are left out.",TargetView=class extends View{static key="\
+target";static title="Target";static isOfLatents=!0;_rowsOf=null;static isFor({
+rows,event}){return event.kind!=="image"||
+rows.columns.some(({name,kind})=>kind===
+"number"&&name!==ERROR)}mount(host){this.
+box=element("div",{className:"target",role:"\
+group","aria-label":"What is asked for"}),
+this.more=element("div",{className:"bar"}),
+this.said=element("p",{className:"asked",
+role:"status"}),this.place=element("div");
+let compared2=element("div");host.append(
+this.box,this.more,this.said,this.place,
+note(MEASURE),compared2),this.compared=new Compared(
+this.app,compared2)}again(){this.compared.
+again()}refresh(){let{target}=this.app.state,
+names=target.map(({name})=>name).join("|");
+names!==this._rowsOf&&this._build(names);
+let key=JSON.stringify(target);key!==this.
+_key&&(this._key=key,this._show()),this.
+compared.refresh()}get _quantities(){return this.
+app.world.quantities.filter(({name})=>name!==
+ERROR)}_find(wanted){return this._quantities.
+find(({name})=>name===wanted)}_build(names){
+let{target}=this.app.state;this._rowsOf=
+names;let known=target.filter(({name})=>this.
+_find(name));this.box.replaceChildren(...known.
+map(range=>this._row(range,this._find(range.
+name))));let chosen=new Set(target.map(({
+name})=>name)),options=this._quantities.
+filter(({name})=>!chosen.has(name)).map(
+({name,unit})=>[name,titled2(name,unit)]),
+add=name=>{name&&this._set([...this.app.
+state.target,{name,low:null,high:null}]),
+this.box.lastElementChild?.querySelector(
+"input").focus()};this.more.replaceChildren(
+choice("Ask for",[["","…"],...options],
+"",add))}_set(target){this.app.set({target}),
+this.refresh()}_row(range,{name,unit,numbers}){
+let[least,most]=extentOf(numbers),step=stepOf(
+numbers),away2=button("×",()=>this._set(
+this.app.state.target.filter(one=>one.name!==
+name)),{className:"out","aria-label":`Le\
+ave ${name} out`}),ends=[this._input(range,
+"low",`from ${shown(least,step)}`),this.
+_input(range,"high",`to ${shown(most,step)}`)],
+title=element("span",{},text("b",name),unit?
+text("small",` ${unit}`):null);return element(
+"div",{className:"range-of"},title,...ends,
+away2)}_input({name,...ends},end,placeholder){
+let label=`${name}, ${end==="low"?"at le\
+ast":"at most"}`,value=ends[end]??"",input=element(
+"input",{type:"number",step:"any",placeholder,
+value,"aria-label":label}),change=()=>{let number=input.
+value===""?null:Number(input.value);this.
+_set(this.app.state.target.map(one=>one.
+name===name?{...one,[end]:number}:one))};
+return input.addEventListener("input",change),
+input}_show(){let ranges=this.app.state.
+target.filter(({name,low,high})=>this._find(
+name)&&(low!==null||high!==null));if(this.
+place.replaceChildren(),!ranges.length){
+this.said.textContent=HINT2;return}let wanted=ranges.
+map(range=>({range,spread:spreadOf(this.
+_find(range.name).numbers)})),found=this.
+_found(wanted);this.said.textContent=this.
+_inWords(ranges,found),new SortedTable(this.
+place,"Designs, the nearest first",this.
+_heads(wanted,found),()=>{}).show([...found.
+keys()],"",AT_ONCE3)}_found(wanted){let{
+study,cloud,designs}=this.app.world,quantities=wanted.
+map(({range})=>this._find(range.name)),rows=Array.
+from({length:cloud.count},(_,i)=>({key:keyOfRow(
+i),values:quantities.map(({numbers})=>numbers[i])})),
+evaluated=(study?study.ids.map((_,i)=>i).
+filter(i=>study.contents.designs.state[i]!==
+INVALID):[]).map(i=>{let own=study.sheet.
+values?designs.part(study.sheet.values,i):
+null,read=({name,column})=>own&&column>=
+0?own[column]:numberOf(study.contents.designs.
+columns,name,i);return{key:keyOfDesign(study.
+ids[i]),values:quantities.map(read)}});return[
+...rows,...evaluated].map(one=>({...one,
+miss:distanceFrom(one.values,wanted)})).
+filter(({miss})=>Number.isFinite(miss)).
+sort((a,b)=>a.miss-b.miss)}_inWords(ranges,found){
+let asked=ranges.map(range=>wordsOf2(range,
+this._find(range.name))).join(", "),met=found.
+filter(({miss})=>miss===0),known=met.filter(
+({key})=>key.startsWith("r:")).length,evaluated=met.
+length-known;if(!found.length)return`Ask\
+ed for: ${asked}. No design on this page\
+ has a value of each.`;if(!met.length){let miss=`\
+the nearest design misses by ${shown(found[0].
+miss,.01)} standard deviations`;return`A\
+sked for: ${asked}. Nothing meets all of\
+ it: ${miss}.`}let others=this.app.world.
+study?` and ${evaluated.toLocaleString("\
+en")} evaluated`:"";return`Asked for: ${asked}\
+. ${known.toLocaleString("en")} known${others}\
+ designs meet all of it.`}_heads(wanted,found){
+let{app}=this,items=i=>itemOf(app,found[i].
+key),values=wanted.map((one,k)=>{let{name,
+unit,numbers}=this._find(one.range.name),
+step=stepOf(numbers),cell=i=>{let value=found[i].
+values[k],isMissed=missOf(value,one)>0;return text(
+"span",shown(value,step),{className:isMissed?
+"missed":"",title:isMissed?"missed":""})};
+return{key:`value-${k}`,name,unit,isNumber:!0,
+cell}}),goTo=i=>{let{name,z}=items(i);return button(
+name,()=>app.goTo(z),{title:"Go to its p\
+oint"})},miss=i=>found[i].miss?shown(found[i].
+miss,.01):"met";return[{key:"compare",name:"\
+compare",cell:i=>this._tick(items(i))},{
+key:"name",name:"design",cell:goTo},{key:"\
+about",name:"",cell:i=>items(i).about},...values,
+{key:"miss",name:"miss",isNumber:!0,cell:miss}]}_tick({
+key,name}){return compareTick(this.app,key,
+name)}},titled2=(name,unit)=>unit?`${name}\
+ [${unit}]`:name;function wordsOf2({name,
+low,high},{unit}){let after=unit?` ${unit}`:
+"";return low===null?`${name} at most ${shown(
+high)}${after}`:high===null?`${name} at \
+least ${shown(low)}${after}`:`${name} fr\
+om ${shown(low)} to ${shown(high)}${after}`}var VIEWS=[MapView,SlidersView,MorphView,
 GridView,SamplesView,RebuiltView,NumbersView,
-StudyView];var POINT_KEYS=[["Arrow keys","on the ma\
+TargetView,StudyView];var POINT_KEYS=[["Arrow keys","on the ma\
 p: move the point, with Shift further; o\
 n pictures: go from one to the next"],["\
 Enter or P","pin the point"],["X","take \
 the last pin away"],["N","go to the near\
 est example"]],PICTURE_KEYS=[["Arrow key\
 s","on pictures: go from one to the next"]],
-HINT2="Each point of the latent space de\
+HINT3="Each point of the latent space de\
 codes to a design. Move the pointer over\
  the map and the design follows; a click\
  pins the point and keeps it. Fog lies w\
@@ -2917,7 +3059,7 @@ keys"});for(let[key,words]of keys)list2.
 append(element("dt",{},text("kbd",key)),
 text("dd",words));byId("help").append(text(
 "h2","How to explore",{id:"help-title"}),
-text("p",collapsed?NO_MAP:HINT2),list2,element(
+text("p",collapsed?NO_MAP:HINT3),list2,element(
 "form",{method:"dialog"},text("button","\
 Close")))}_nextTheme(){this.state.theme=
 THEMES[(THEMES.indexOf(this.state.theme)+

@@ -69,11 +69,13 @@ function designOf({ world }, key, id) {
 }
 
 /**
+ * The value of a column of numbers; NaN where there is none.
+ *
  * @param {ColourColumn[]} columns
  * @param {string} name
  * @param {number} i
  */
-function numberOf(columns, name, i) {
+export function numberOf(columns, name, i) {
   const column = columns.find((one) => one.name === name && one.kind === "number");
   return column ? numbersOf(column)[i] : Number.NaN;
 }

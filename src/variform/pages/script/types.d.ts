@@ -274,6 +274,7 @@ export type State = {
   fogOf: "validity" | "data";
   designs: boolean;
   only: number;
+  target: Limit[];
   limits: Limit[];
   context: Float32Array;
   tray: string[];

@@ -8,5 +8,16 @@ import { RebuiltView } from "./rebuilt.js";
 import { SamplesView } from "./samples.js";
 import { SlidersView } from "./sliders.js";
 import { StudyView } from "./study.js";
+import { TargetView } from "./target.js";
 
-export const VIEWS = [MapView, SlidersView, MorphView, GridView, SamplesView, RebuiltView, NumbersView, StudyView];
+export const VIEWS = [
+  MapView,
+  SlidersView,
+  MorphView,
+  GridView,
+  SamplesView,
+  RebuiltView,
+  NumbersView,
+  TargetView,
+  StudyView,
+];
