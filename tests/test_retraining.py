@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 from scipy import stats
 
 from variform import DataConfig, ModelConfig, RunConfig, TrainConfig, read
+from variform.config.commented import to_commented
 from variform.config.run import EvaluationConfig
-from variform.config.toml import to_command
+from variform.config.toml import from_toml, to_command
 from variform.data.reading import read_like
 from variform.evaluation import exploration
 from variform.faces.cli.options import in_options
@@ -147,7 +148,9 @@ def test_a_training_does_not_overwrite_what_it_starts_from(folder, old):
 
 def test_the_option_has_its_name_in_messages_and_commands(folder):
     assert in_options("Leave `start` out.") == "Leave --from out."
-    assert " --from " in to_command(started(folder))
+    config = started(folder, bookmarks="pins.csv")
+    assert " --from " in to_command(config)
+    assert from_toml(to_commented(config)) == config
 
 
 # --- axes ---------------------------------------------------------------------------------------------------------

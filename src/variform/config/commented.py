@@ -22,6 +22,10 @@ _HEAD = """\
 """
 
 
+_OF_RUN = ["source", "start", "bookmarks"]
+"""The fields of a run that are no tables."""
+
+
 def to_commented(config: RunConfig) -> str:
     """The text of a config.toml with a comment on every field; `from_toml` makes the same configuration of it.
 
@@ -36,7 +40,7 @@ def to_commented(config: RunConfig) -> str:
         >>> text[text.index("# Number of latent"):].splitlines()[:2]
         ['# Number of latent dimensions. Default: 10.', 'latent_dim = 10']
     """
-    lines = [_HEAD.rstrip(), *_commented(config, ["source"])]
+    lines = [_HEAD.rstrip(), *_commented(config, _OF_RUN)]
     for table in dataclasses.fields(config):
         part = getattr(config, table.name)
         if dataclasses.is_dataclass(part):

@@ -207,7 +207,13 @@ def _fill(run: "Run", name: str, folder: Path) -> None:
             )
         shutil.copyfile(run.folder / file, folder / file)
     write_json(folder / "model.json", inspect(folder / "model.safetensors"))
-    config = dataclasses.replace(run.config, source=Path(run.config.source).name)
+    start = run.config.start
+    config = dataclasses.replace(
+        run.config,
+        source=Path(run.config.source).name,
+        start=None if start is None else Path(start).name,
+        bookmarks=None,
+    )
     write_text(folder / "config.toml", tomli_w.dumps(to_dict(config)))
     write_text(folder / "README.md", card(run, name))
 

@@ -257,11 +257,13 @@ def axes_in_words(axes: dict[str, Any]) -> str:
     }[axes["kind"]]
     why = f", and no more, because {axes['why']}" if axes["why"] else ""
     share, before = axes["aligned"], axes["as_trained"]
-    far = "stay" if share["most"] <= NEAR else "do not all stay"
+    is_near = share["most"] <= NEAR
+    far = "stay" if is_near else "do not all stay"
+    remedy = "" if is_near else " Fewer epochs and a tenth of the learning rate move them less."
     return (
         f"Codes of {axes['count']:,} {axes['rows']} moved by {share['median']:.1%} of the typical radius, and 90% of "
         f"them by at most {share['most']:.1%} (as trained {before['median']:.1%} and {before['most']:.1%}). {how}{why}."
-        f" Bookmarks {far} within {NEAR:.0%}."
+        f" Bookmarks {far} within {NEAR:.0%}.{remedy}"
     )
 
 
