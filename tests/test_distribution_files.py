@@ -96,6 +96,12 @@ def test_make_demo_needs_no_more_than_the_core():
     assert "-e .\n" in core and "[" not in core
 
 
+def test_the_part_of_the_suite_that_newest_versions_run_is_there():
+    chosen = re.search(r"^NEWEST := ((?:.*\\\n)*.*)", MAKEFILE, re.MULTILINE)[1]
+    files = chosen.replace("\\", " ").split()
+    assert len(files) > 5 and all((ROOT / name).is_file() for name in files)
+
+
 def test_the_core_asks_for_nothing_that_only_an_extra_brings():
     """Of the modules that `variform demo` imports, none belongs to a package that only an extra names."""
 
