@@ -490,8 +490,9 @@ def test_limits_dim_examples_and_a_slider_of_a_column_moves_the_point_to_its_val
     path, vae, splits = of_boxes
     chromium.open(path, "#theme=light")
     page = chromium.page
-    page.locator(".more select").last.select_option("load")
-    page.locator(".more select").last.select_option("width")
+    for name in ("load", "width"):
+        page.locator(".limits-more select").select_option(name)
+        page.locator(".limits-more button").click()
     parts = (splits.train, splits.valid, splits.test)
     load = np.concatenate([part.responses["load [N]"] for part in parts])
     limit = page.get_by_label("load, from")

@@ -677,25 +677,25 @@ OTHERS2=2,HINT="Choose a column or a res\
 ponse to limit the examples on the map; \
 a column can also be set.",Limits=class{rows=[];_shown=null;_wanted=null;_start=null;constructor(app,host){
 this.app=app,this.list=element("div",{className:"\
-limits"}),this.more=element("div"),this.
-count=note(""),this.count.setAttribute("\
-role","status"),host.append(this.list,this.
-more,this.count)}refresh(){let{limits}=this.
-app.state,names=limits.map(({name})=>name).
-join("|");names!==this._shown&&this._build(
-names);for(let row of this.rows)this._showLimit(
-row);let inside=this.app.inside(),rows=this.
-app.world.cloud.count,words=`${(inside?.
-reduce((sum,one)=>sum+one,0)??rows).toLocaleString(
-"en")} of ${rows.toLocaleString("en")} e\
-xamples are within all limits.`;this.count.
-textContent=limits.length?words:HINT}again(){
-this._shown=null}show(values){for(let{quantity,
-decoded:decoded2,value}of this.rows){if(!decoded2)
-continue;let now=values[quantity.column];
-decoded2!==document.activeElement&&(decoded2.
-value=String(now)),value.textContent=this.
-_words(quantity,now),decoded2.setAttribute(
+limits"}),this.more=element("div",{className:"\
+limits-more"}),this.count=note(""),this.
+count.setAttribute("role","status"),host.
+append(this.list,this.more,this.count)}refresh(){
+let{limits}=this.app.state,names=limits.
+map(({name})=>name).join("|");names!==this.
+_shown&&this._build(names);for(let row of this.
+rows)this._showLimit(row);let inside=this.
+app.inside(),rows=this.app.world.cloud.count,
+words=`${(inside?.reduce((sum,one)=>sum+
+one,0)??rows).toLocaleString("en")} of ${rows.
+toLocaleString("en")} examples are withi\
+n all limits.`;this.count.textContent=limits.
+length?words:HINT}again(){this._shown=null}show(values){
+for(let{quantity,decoded:decoded2,value}of this.
+rows){if(!decoded2)continue;let now=values[quantity.
+column];decoded2!==document.activeElement&&
+(decoded2.value=String(now)),value.textContent=
+this._words(quantity,now),decoded2.setAttribute(
 "aria-valuetext",value.textContent)}}_build(names){
 let{world,state}=this.app;this._shown=names;
 let find=({name})=>world.quantities.find(
@@ -703,16 +703,18 @@ quantity=>quantity.name===name);this.rows=
 state.limits.map(limit=>this._row(find(limit))),
 this.list.replaceChildren(...this.rows.map(
 row=>row.element));let chosen=new Set(state.
-limits.map(({name})=>name)),options=world.
-quantities.filter(({name})=>!chosen.has(
-name)).map(({name,unit})=>[name,unit?`${name}\
- [${unit}]`:name]),add=name=>{name&&this.
-_set([...this.app.state.limits,{name,low:null,
-high:null}]),this.rows.at(-1)?.from.focus()};
-this.more.replaceChildren(choice("Add",[
-["","…"],...options],"",add)),this.app.
-values&&this.show(this.app.values)}_set(limits){
-this.app.set({limits}),this.refresh()}_row(quantity){
+limits.map(({name})=>name)),rest=world.quantities.
+filter(({name})=>!chosen.has(name)),options=rest.
+map(({name,unit})=>[name,unit?`${name} [${unit}\
+]`:name]),wanted=rest[0]?.name,choose=name=>{
+wanted=name},add=()=>{this._set([...this.
+app.state.limits,{name:wanted,low:null,high:null}]),
+this.rows.at(-1).from.focus()},which=choice(
+"Column",options,wanted,choose);this.more.
+replaceChildren(...rest.length?[which,button(
+"Add",add)]:[]),this.app.values&&this.show(
+this.app.values)}_set(limits){this.app.set(
+{limits}),this.refresh()}_row(quantity){
 let{name,unit}=quantity,extent=extentOf(
 quantity.numbers),title=element("div",{className:"\
 limit-name"},text("b",name),unit?text("s\

@@ -54,7 +54,7 @@ export class Limits {
   constructor(app, host) {
     this.app = app;
     this.list = element("div", { className: "limits" });
-    this.more = element("div");
+    this.more = element("div", { className: "limits-more" });
     this.count = note("");
     this.count.setAttribute("role", "status");
     host.append(this.list, this.more, this.count);
@@ -105,11 +105,16 @@ export class Limits {
     const options = rest.map(
       ({ name, unit }) => /** @type {[string, string]} */ ([name, unit ? `${name} [${unit}]` : name]),
     );
-    const add = (/** @type {string} */ name) => {
-      if (name) this._set([...this.app.state.limits, { name, low: null, high: null }]);
-      this.rows.at(-1)?.from.focus();
+    let wanted = rest[0]?.name;
+    const choose = (/** @type {string} */ name) => {
+      wanted = name;
     };
-    this.more.replaceChildren(choice("Add", [["", "…"], ...options], "", add));
+    const add = () => {
+      this._set([...this.app.state.limits, { name: wanted, low: null, high: null }]);
+      this.rows.at(-1).from.focus();
+    };
+    const which = choice("Column", options, wanted, choose);
+    this.more.replaceChildren(...(rest.length ? [which, button("Add", add)] : []));
     if (this.app.values) this.show(this.app.values);
   }
 
