@@ -15,6 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pictures
+
 HERE = Path(__file__).resolve().parent
 MODEL = (
     "--scaling common --likelihood gaussian-shared --latent-dim 10 --hidden 256 256 --activation silu "
@@ -42,6 +44,7 @@ def main(folder: Path) -> None:
         study = f"{task}.toml --study runs/{task}"
         run(f"design {task}.toml --out runs/{task}", folder)
         run(f"design select {study} --count 5 --within 3 --apart 0.002 --out {task}.csv", folder)
+        pictures.draw(folder, task)
         with open(folder / f"{task}.csv", newline="", encoding="utf-8") as file:
             ids = [row["id"] for row in csv.DictReader(file)]
         run(f"design export {study} {' '.join(ids)} --out {task}.dat", folder)
