@@ -300,7 +300,10 @@ def test_every_field_has_a_comment_and_the_examples_are_values_that_it_takes():
             assert block[0].startswith("# ") and len(block) > 1
             of_fields[name[1]] = block
     expected = {field.name for part in RunConfig().parts for field in dataclasses.fields(part)}
-    assert set(of_fields) == expected | {"source"}
+    of_runs = {
+        name for name, value in vars(RunConfig()).items() if not dataclasses.is_dataclass(value)
+    }
+    assert set(of_fields) == expected | of_runs
     assert "One of mlp, conv, residual." in " ".join(of_fields["network"]).replace("# ", "")
     for name, block in of_fields.items():
         (part,) = [part for part in RunConfig().parts if hasattr(part, name)] or [RunConfig()]

@@ -22,7 +22,6 @@ _HEAD = """\
 """
 
 
-_OF_RUN = ["source", "start", "bookmarks"]
 """The fields of a run that are no tables."""
 
 
@@ -40,23 +39,22 @@ def to_commented(config: RunConfig) -> str:
         >>> text[text.index("# Number of latent"):].splitlines()[:2]
         ['# Number of latent dimensions. Default: 10.', 'latent_dim = 10']
     """
-    lines = [_HEAD.rstrip(), *_commented(config, _OF_RUN)]
+    lines = [_HEAD.rstrip(), *_commented(config)]
     for table in dataclasses.fields(config):
         part = getattr(config, table.name)
         if dataclasses.is_dataclass(part):
-            names = [field.name for field in dataclasses.fields(part)]
             meaning = _meanings(type(config))[table.name]
-            lines += ["", f"# {meaning}", f"[{table.name}]", *_commented(part, names)]
+            lines += ["", f"# {meaning}", f"[{table.name}]", *_commented(part)]
     return "\n".join(lines) + "\n"
 
 
-def _commented(part: Any, names: list[str]) -> list[str]:
-    """The lines of the fields of a configuration, an empty one before each."""
+def _commented(part: Any) -> list[str]:
+    """The lines of the fields of a configuration that are no tables, an empty one before each."""
     meanings, hints = _meanings(type(part)), get_type_hints(type(part), include_extras=True)
     values = to_dict(part)
     lines = []
     for field in dataclasses.fields(part):
-        if field.name in names:
+        if not dataclasses.is_dataclass(getattr(part, field.name)):
             text = " ".join([meanings[field.name], *_facts(hints[field.name], field.default)])
             lines += ["", *textwrap.wrap(text, _WIDTH, initial_indent="# ", subsequent_indent="# ")]
             lines.append(_line(field.name, values, hints[field.name]))

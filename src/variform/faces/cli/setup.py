@@ -1,5 +1,6 @@
 """Commands that prepare others."""
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -43,7 +44,8 @@ def config(
         config: Explain the options in this TOML file, such as a run's config.toml; options given here go first.
     """
     known = config_file(config) if config else RunConfig()
-    whole = RunConfig(
+    whole = dataclasses.replace(
+        known,
         source=source or known.source,
         data=data,
         model=model,
