@@ -18,6 +18,7 @@ from variform.faces import cli
 from variform.pages.examples import plot_reconstructions, plot_samples
 from variform.pages.explorer.contents import event
 from variform.pages.latents import plot_interpolation, plot_manifold
+from variform.runs.folder import open_run
 from variform.runs.train import train_run
 
 ANGLES = np.linspace(0, np.pi, 33)
@@ -131,6 +132,13 @@ def test_what_was_trained_with_stations_is_drawn_without_asking_again(tmp_path):
     assert cli.run(command) == 0
     written = np.loadtxt(tmp_path / "a.dat", skiprows=1)
     assert set(np.unique(written[:, 0])) <= set(STATIONS)
+    (tmp_path / "x.npy").unlink()
+    run = open_run(tmp_path / "run")
+    assert run.data().schema.outline == run.vae.schema.outline
+    assert run.data().test.schema.outline.stations == tuple(STATIONS)
+    object.__setattr__(run.vae.schema, "outline", None)
+    save(run.vae, tmp_path / "run" / "model.safetensors")  # as an older version did
+    assert open_run(tmp_path / "run").data().schema.outline == Layout("sides")
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,8 @@ from variform.config.choices import SamplerKind
 from variform.config.run import RunConfig, objective_name
 from variform.config.settling import reading
 from variform.config.words import listed
-from variform.data.dataset import Splits
+from variform.data.dataset import PARTS, Splits
+from variform.data.outlines import Layout
 from variform.data.reading import read, read_like
 from variform.data.schema import Schema
 from variform.evaluation.verdict import collapsed
@@ -112,7 +113,7 @@ class Run:
         Raises:
             ValueError: when they are not the data that the run was trained on.
         """
-        config = reading(self.config)
+        config = dataclasses.replace(reading(self.config), stations=None)  # the model has them
         of_model = schema_of(self.vae)
         has_many = of_model.kind == "table" and len(set(of_model.scale)) > 1
         if config.scaling == "auto" and has_many:
@@ -122,7 +123,8 @@ class Run:
         splits = read(source, config) if is_new else read_like(source, of_model, config)
         splits = with_note_of_responses(self.folder, splits)
         require_same_data(self.folder, splits)
-        apart = {"source": "", "occupancy": None, "modes": ()}  # which are not in older files
+        # which are not in older files
+        apart = {"source": "", "occupancy": None, "modes": (), "outline": None}
         known = dataclasses.replace(splits.schema, **apart) == dataclasses.replace(
             of_model, **apart
         )
@@ -131,7 +133,7 @@ class Run:
                 f"{self.folder / 'config.toml'} must prepare the data as in training; its [data] table has changed "
                 "since. Undo the change, or train a new run."
             )
-        return splits
+        return _drawn_as(splits, of_model.outline)
 
     @property
     def evaluation(self) -> dict[str, Any]:
@@ -217,6 +219,17 @@ def require_same_data(folder: Path, splits: Splits) -> None:
             f"{splits.schema.source} must hold the data that {folder} was trained on; it has changed since. "
             "Bring the old data back, or train a new run."
         )
+
+
+def _drawn_as(splits: Splits, outline: Layout | None) -> Splits:
+    """The data whose rows are curves as those of the model are, which may have learned it from a file that is gone."""
+    if outline is None:
+        return splits
+    schema = dataclasses.replace(splits.schema, outline=outline)
+    train, valid, test = (
+        dataclasses.replace(getattr(splits, part), schema=schema) for part in PARTS
+    )
+    return dataclasses.replace(splits, train=train, valid=valid, test=test, schema=schema)
 
 
 def with_note_of_responses(folder: Path, splits: Splits) -> Splits:
