@@ -212,6 +212,25 @@ def test_a_retrained_run_is_read_resumed_and_retrained_in_its_turn(folder, retra
     )
 
 
+def test_a_frozen_encoder_leaves_codes_where_they_are(folder, old, tmp_path):
+    """The rest learns; stopped and resumed it ends with the same bits."""
+    config = started(folder, train=TrainConfig(epochs=3, freeze="encoder", learning_rate=0.01))
+    run = train_run(config, tmp_path / "run", pictures=False)
+    axes = read_axes(tmp_path / "run" / "axes.json")
+    assert axes["as_trained"]["most"] == 0 and axes["aligned"]["most"] < 1e-12
+    assert not torch.equal(run.vae.decoder.output.weight, old.vae.decoder.output.weight)
+    assert all(parameter.requires_grad for parameter in run.vae.parameters())
+    resume_run(tmp_path / "run", epochs=5, pictures=False)
+    whole = dataclasses.replace(config, train=dataclasses.replace(config.train, epochs=5))
+    train_run(whole, tmp_path / "whole", pictures=False)
+    longer, at_once = (load_file(tmp_path / one / "last.safetensors") for one in ("run", "whole"))
+    assert all(torch.equal(longer[key], at_once[key]) for key in at_once)
+    with pytest.raises(
+        ValueError, match="`freeze` is for a training that starts from another model"
+    ):
+        RunConfig(train=config.train)
+
+
 # --- more epochs --------------------------------------------------------------------------------------------------
 
 

@@ -57,6 +57,12 @@ class RunConfig:
             self.bookmarks,
             "Name it with `start`, or leave `bookmarks` out.",
         )
+        require(
+            self.train.freeze == "none" or self.start is not None,
+            "`freeze` is for a training that starts from another model",
+            self.train.freeze,
+            "Name that with `start`, or leave `freeze` out.",
+        )
 
     @property
     def parts(self) -> "tuple[DataConfig, ModelConfig, TrainConfig, EvaluationConfig]":
@@ -74,6 +80,7 @@ _RUN_OF = {  # how a training runs, which does not change what is minimised
         "learning_rate",
         "schedule",
         "clip_norm",
+        "freeze",
         "patience",
         "seed",
     ),

@@ -69,6 +69,8 @@ class TrainConfig:
         noise_level: Share of the entries that are replaced, or the standard deviation of gaussian noise in the units
             that the model sees.
         clip_norm: Upper bound on the norm of the gradient; 0 for none.
+        freeze: Leave the weights of the `encoder` as they are, so that codes stay where they were, and train the rest:
+            for a training that starts from another model; `none` trains all.
         ema: Decay, a step, of an exponential moving average of the weights, which is then what is validated and kept:
             about their mean over the last 1 / (1 - ema) steps, at most the last ninth of those done; 0 for none. What
             a likelihood learns without a gradient, as `gaussian-optimal` its variance, stays that of the weights.
@@ -122,6 +124,7 @@ class TrainConfig:
     noise: Literal["none", "salt-and-pepper", "gaussian", "masking"] = "none"
     noise_level: NotNegative = 0.0
     clip_norm: NotNegative = 0.0
+    freeze: Literal["none", "encoder"] = "none"
     ema: Annotated[float, Range("[0, 1)", 0.999)] = 0.0
     patience: Natural | None = None
     seed: int = 0

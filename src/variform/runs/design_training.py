@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,7 @@ def retrain(
     *,
     epochs: Count = 20,
     learning_rate: Positive | None = None,
+    freeze: Literal["none", "encoder"] = "none",
     tell: Callable[[str], None] | None = None,
     progress: bool = False,
     pictures: bool = True,
@@ -57,6 +58,7 @@ def retrain(
         out: Of the new run.
         epochs: Passes over the training rows.
         learning_rate: By default a tenth of that of the run.
+        freeze: As of `TrainConfig`.
         tell: Takes what must be said of the rows, and of the training before it begins.
         progress, pictures: As `train_run`.
 
@@ -76,6 +78,7 @@ def retrain(
         tell(f"{len(found.designs)} new designs stand among the training rows: {source}")
     data = DataConfig(id=NAME, weight=WEIGHT, response=tuple(found.names))
     train = _training(run.config.train, epochs, learning_rate)
+    train = dataclasses.replace(train, freeze=freeze)
     config = RunConfig(
         source=str(source),
         start=str(run.folder),

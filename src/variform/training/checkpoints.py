@@ -219,7 +219,7 @@ class Trained:
         return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
 
     def _slots(self) -> dict[str, Tensor]:
-        names = [name for name, _ in self.module.named_parameters()]
+        names = self._trained_names()
         named = {
             names[index]: slots for index, slots in self.optimizer.state_dict()["state"].items()
         }
@@ -229,12 +229,17 @@ class Trained:
             for slot, value in slots.items()
         }
 
+    def _trained_names(self) -> list[str]:
+        """Of the parameters that the optimiser has, in its order."""
+        parameters = self.module.named_parameters()
+        return [name for name, parameter in parameters if parameter.requires_grad]
+
     def _restore_slots(self, values: dict[str, Tensor]) -> None:
         named: dict[str, dict[str, Tensor]] = {}
         for key, value in values.items():
             parameter, slot = key.rsplit(".", 1)
             named.setdefault(parameter, {})[slot] = value.clone()
-        order = {name: index for index, (name, _) in enumerate(self.module.named_parameters())}
+        order = {name: index for index, name in enumerate(self._trained_names())}
         for name, parameter in self.module.named_parameters():
             for slot, value in named.get(name, {}).items():
                 if value.shape != (() if slot == "step" else parameter.shape):

@@ -511,6 +511,8 @@ class Training:
             parts.fill(self.objective, self.state.best)
         else:
             self.objective.load_state_dict(self.state.best)
+        if self.config.freeze == "encoder":
+            self.objective.vae.encoder.requires_grad_(True)
         self.objective.at_step(self.total_steps)
         self.objective.eval()
         rollbacks = tuple(rollback["what"] for rollback in self.state.rollbacks)

@@ -61,6 +61,8 @@ class Step:
         self.device = require_possible(config, processes.count())
         require_fits(objective, config)
         objective.to(self.device)
+        if config.freeze == "encoder":
+            objective.vae.encoder.requires_grad_(False)
         for layers in _layers(objective):
             layers.recompute = config.recompute
         # What is trained under the objective's name: the objective, or a copy that is split over the processes.

@@ -2,7 +2,7 @@
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App
 
@@ -182,6 +182,7 @@ def retrain(
     study: Annotated[Path | None, Option] = None,
     epochs: Annotated[int, Option] = 20,
     learning_rate: Annotated[float | None, Option] = None,
+    freeze: Annotated[Literal["none", "encoder"], Option] = "none",
 ) -> None:
     """Train the run's model anew with the designs of a study, the better the more, and keep the axes of its codes.
 
@@ -197,6 +198,7 @@ def retrain(
         study: Folder of the study; by default runs/ and the name of the problem.
         epochs: Passes over the training rows.
         learning_rate: By default a tenth of that of the run: faster training moves codes further.
+        freeze: `encoder` leaves the codes where they are, and trains the rest.
     """
     _designs(problem)
     from variform.runs.design_training import retrain as train_anew
@@ -207,6 +209,7 @@ def retrain(
         out,
         epochs=epochs,
         learning_rate=learning_rate,
+        freeze=freeze,
         tell=say_aside,
         progress=True,
     )
