@@ -400,6 +400,21 @@ def test_the_target_box_lists_what_meets_it_and_else_what_comes_nearest(browser,
     assert browser.errors == []
 
 
+def test_responses_that_only_evaluated_designs_have_can_be_asked_for(
+    chromium, contents, place, tmp_path
+):
+    fewer = copy.deepcopy(contents["one"])
+    columns = fewer["rows"]["columns"]
+    fewer["rows"]["columns"] = [one for one in columns if one["name"] not in ("drag", "mass")]
+    render(fewer, decoder_payload(open_run(place / "run").vae)).save(tmp_path / "page.html")
+    chromium.open(tmp_path / "page.html", "#view=target&target=mass:8:9")
+    see(chromium, "target")
+    valid = [float(row["mass"]) for row in rows_of(place / "one") if row["valid"] == "true"]
+    met = sum(8 <= mass <= 9 for mass in valid)
+    assert f"0 known and {met} evaluated designs meet all of it" in chromium.run(TARGET)
+    assert chromium.errors == []
+
+
 def test_ranges_are_typed_and_taken_away(chromium, place):
     chromium.open(place / "one" / "explorer.html", "#view=target")
     see(chromium, "target")

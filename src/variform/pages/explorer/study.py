@@ -259,7 +259,7 @@ def _designs(
     spaces = list(dict.fromkeys(one.space for one in chosen))
     state = np.where(answers.is_valid, np.where(answers.is_feasible, 0, 1), 2)
     nearest = comparison.neighbours.nearest(np.nan_to_num(designs))
-    known = nearest.row if nearest.name is None else nearest.name
+    known = [f"row {row}" for row in nearest.row] if nearest.name is None else nearest.name
     return {
         "count": len(chosen),
         "ids": [one.id for one in chosen],

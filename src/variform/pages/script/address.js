@@ -80,6 +80,7 @@ function shared({ contents, world, views, first }) {
   const colour = columns.find((column) => column.name !== "split") ?? columns[0];
   const readPoint = point(latents.dim);
   const readPins = (/** @type {string} */ text) => text.split("~").map(readPoint).filter(Boolean).slice(0, MOST_PINS);
+  const responses = world.study?.responses ?? [];
   const width = contents.context.length;
   return {
     view: { start: first.key, read: oneOf(views.map(({ key }) => key)) },
@@ -96,7 +97,7 @@ function shared({ contents, world, views, first }) {
     fog: { start: true, read: (text) => text !== "0", write: (isOn) => (isOn ? "1" : "0") },
     fogOf: { start: "validity", read: oneOf(["validity", "data"]) },
     only: { start: -1, read: whole(-1, 99) },
-    target: { start: [], read: (text) => readLimits(text, quantities), write: writeLimits },
+    target: { start: [], read: (text) => readLimits(text, [...quantities, ...responses]), write: writeLimits },
     limits: { start: [], read: (text) => readLimits(text, quantities), write: writeLimits },
     designs: { start: true, read: (text) => text !== "0", write: (isOn) => (isOn ? "1" : "0") },
     tray: { start: [], read: (text) => text.split("~").slice(0, MOST_COMPARED), write: (keys) => keys.join("~") },

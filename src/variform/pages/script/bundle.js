@@ -308,8 +308,9 @@ views,first}){let{latents,plane}=contents,
 find(column=>column.name!=="split")??columns[0],
 readPoint=point(latents.dim),readPins2=text2=>text2.
 split("~").map(readPoint).filter(Boolean).
-slice(0,MOST_PINS),width=contents.context.
-length;return{view:{start:first.key,read:oneOf(
+slice(0,MOST_PINS),responses=world.study?.
+responses??[],width=contents.context.length;
+return{view:{start:first.key,read:oneOf(
 views.map(({key})=>key))},z:{start:cloud.
 middle(),read:readPoint,write:list},pins:{
 start:[],read:readPins2,write:pins=>pins.
@@ -324,22 +325,22 @@ pictures"])},fog:{start:!0,read:text2=>text2!==
 "0",write:isOn=>isOn?"1":"0"},fogOf:{start:"\
 validity",read:oneOf(["validity","data"])},
 only:{start:-1,read:whole(-1,99)},target:{
+start:[],read:text2=>readLimits(text2,[...quantities,
+...responses]),write:writeLimits},limits:{
 start:[],read:text2=>readLimits(text2,quantities),
-write:writeLimits},limits:{start:[],read:text2=>readLimits(
-text2,quantities),write:writeLimits},designs:{
-start:!0,read:text2=>text2!=="0",write:isOn=>isOn?
-"1":"0"},tray:{start:[],read:text2=>text2.
-split("~").slice(0,MOST_COMPARED),write:keys=>keys.
-join("~")},context:{name:"told",start:Float32Array.
-from(contents.context),read:text2=>width?
-point(width)(text2):void 0,write:list}}}
-var Address=class{constructor(app){this.
-parts=shared(app);for(let view of app.views)
-Object.assign(this.parts,view.kept(app.contents))}start(){
-let values=Object.entries(this.parts).map(
-([key,{start:start2}])=>[key,start2]);return Object.
-fromEntries(values)}write(state){let found=[];
-for(let[key,{name=key,write=String}]of Object.
+write:writeLimits},designs:{start:!0,read:text2=>text2!==
+"0",write:isOn=>isOn?"1":"0"},tray:{start:[],
+read:text2=>text2.split("~").slice(0,MOST_COMPARED),
+write:keys=>keys.join("~")},context:{name:"\
+told",start:Float32Array.from(contents.context),
+read:text2=>width?point(width)(text2):void 0,
+write:list}}}var Address=class{constructor(app){
+this.parts=shared(app);for(let view of app.
+views)Object.assign(this.parts,view.kept(
+app.contents))}start(){let values=Object.
+entries(this.parts).map(([key,{start:start2}])=>[
+key,start2]);return Object.fromEntries(values)}write(state){
+let found=[];for(let[key,{name=key,write=String}]of Object.
 entries(this.parts)){let text2=write(state[key]);
 text2!==""&&found.push(`${name}=${encodeURIComponent(
 text2).replaceAll("%2C",",")}`)}return`#${found.
@@ -2495,23 +2496,24 @@ study}){return!!study}static kept(){return{
 sort:{start:"rank",read:text2=>text2}}}mount(host){
 let{app}=this;this.study=app.world.study,
 this.most=AT_ONCE2,this.axes=[0,1];let{objectives,
-notes}=this.study.contents;this.best=element(
-"canvas",{role:"img","aria-label":this._bestInWords()}),
-this.legend=element("div",{className:"le\
-gend"}),this.charts=element("div",{className:"\
-charts"}),this.charts.append(element("fi\
-gure",{},text("figcaption",this._captionOfBest()),
-this.best,this.legend)),objectives.length>
-1&&this.charts.append(this._buildFront()),
-this.said=element("p",{className:"note",
-role:"status"});let table=element("div");
-this.more=element("div",{className:"bar"});
-let compared2=element("div");host.append(
-text("p",this._asked(),{className:"asked"}),
-this.charts,text("h2","Evaluated designs\
-, the best first"),table,this.more,this.
-said,compared2),app.contents.collapsed||
-this._buildMap(host);for(let words of notes)
+notes,validity}=this.study.contents;this.
+best=element("canvas",{role:"img","aria-\
+label":this._bestInWords()}),this.legend=
+element("div",{className:"legend"}),this.
+charts=element("div",{className:"charts"}),
+this.charts.append(element("figure",{},text(
+"figcaption",this._captionOfBest()),this.
+best,this.legend)),objectives.length>1&&
+this.charts.append(this._buildFront()),this.
+said=element("p",{className:"note",role:"\
+status"});let table=element("div");this.
+more=element("div",{className:"bar"});let compared2=element(
+"div");host.append(text("p",this._asked(),
+{className:"asked"}),this.charts,text("h\
+2","Evaluated designs, the best first"),
+table,this.more,this.said,compared2),app.
+contents.collapsed||this._buildMap(host);
+for(let words of[validity.note,...notes])
 host.append(note(words));this.table=new SortedTable(
 table,"Evaluated designs",this._heads(),
 sort=>app.set({sort})),this.compared=new Compared(
@@ -2631,7 +2633,7 @@ this.study.count;i++)isValid(i)&&chart.dot(
 this.points[i],this._shade(i),2,.35)}),this.
 _stairs(chart,front.map(i=>this.points[i]),
 ink,[]);for(let i of front)chart.dot(this.
-points[i],this._shade(i),4.5);this._showFrontKey(
+points[i],this._shade(i),3.5);this._showFrontKey(
 missing)}_shade(i){let name=this.study.spaceOf(
 i),at=this.study.searches.findIndex(search2=>search2.
 name===name);return at<0?Theme.colours.soft:
@@ -2691,8 +2693,10 @@ let show=()=>{this.most+=5*AT_ONCE2,this.
 refresh()};this.more.append(button("Show\
  more",show))}}_goTo(i){let{app,study}=this;
 study.hasPlace(i)&&app.goTo(study.cloud.
-point(i)),this.said.textContent=`${study.
-ids[i]}: ${study.placeOf(i)}`}},titled=(name,unit)=>unit?
+point(i));let reason=study.contents.designs.
+reasons[i],why=reason?` It is invalid: ${reason}\
+.`:"";this.said.textContent=`${study.ids[i]}\
+: ${study.placeOf(i)}${why}`}},titled=(name,unit)=>unit?
 `${name} [${unit}]`:name;function keyWith(shade,words){
 let dot=element("i");return dot.style.background=
 shade,element("span",{className:"key"},dot,
@@ -2710,86 +2714,94 @@ one)));var AT_ONCE3=20,HINT2="Choose a response\
  or a column, and say between which valu\
 es it shall lie.",MEASURE="A miss is in \
 standard deviations of the known designs\
-; of several ranges it is the root of th\
-e sum of squares. Designs that lack a va\
-lue, and invalid ones, are left out.",TargetView=class extends View{static key="\
+, or of the evaluated ones where only th\
+ese have a value; of several ranges it i\
+s the root of the sum of squares. Design\
+s that lack a value, and invalid ones, a\
+re left out.",TargetView=class extends View{static key="\
 target";static title="Target";static isOfLatents=!0;_rowsOf=null;static isFor({
-rows,event}){return event.kind!=="image"||
-rows.columns.some(({name,kind})=>kind===
-"number"&&name!==ERROR)}mount(host){this.
-box=element("div",{className:"target",role:"\
-group","aria-label":"What is asked for"}),
-this.more=element("div",{className:"bar"}),
-this.said=element("p",{className:"asked",
-role:"status"}),this.place=element("div");
-let compared2=element("div");host.append(
-this.box,this.more,this.said,this.place,
-note(MEASURE),compared2),this.compared=new Compared(
-this.app,compared2)}again(){this.compared.
-again()}refresh(){let{target}=this.app.state,
-names=target.map(({name})=>name).join("|");
-names!==this._rowsOf&&this._build(names);
-let key=JSON.stringify(target);key!==this.
-_key&&(this._key=key,this._show()),this.
-compared.refresh()}get _quantities(){return this.
-app.world.quantities.filter(({name})=>name!==
-ERROR)}_find(wanted){return this._quantities.
-find(({name})=>name===wanted)}_build(names){
-let{target}=this.app.state;this._rowsOf=
-names;let known=target.filter(({name})=>this.
-_find(name));this.box.replaceChildren(...known.
-map(range=>this._row(range,this._find(range.
-name))));let chosen=new Set(target.map(({
-name})=>name)),options=this._quantities.
-filter(({name})=>!chosen.has(name)).map(
-({name,unit})=>[name,titled2(name,unit)]),
-add=name=>{name&&this._set([...this.app.
-state.target,{name,low:null,high:null}]),
-this.box.lastElementChild?.querySelector(
-"input").focus()};this.more.replaceChildren(
-choice("Ask for",[["","…"],...options],
-"",add))}_set(target){this.app.set({target}),
-this.refresh()}_row(range,{name,unit,numbers}){
-let[least,most]=extentOf(numbers),step=stepOf(
-numbers),away2=button("×",()=>this._set(
-this.app.state.target.filter(one=>one.name!==
-name)),{className:"out","aria-label":`Le\
-ave ${name} out`}),ends=[this._input(range,
-"low",`from ${shown(least,step)}`),this.
-_input(range,"high",`to ${shown(most,step)}`)],
-title=element("span",{},text("b",name),unit?
-text("small",` ${unit}`):null);return element(
-"div",{className:"range-of"},title,...ends,
-away2)}_input({name,...ends},end,placeholder){
-let label=`${name}, ${end==="low"?"at le\
-ast":"at most"}`,value=ends[end]??"",input=element(
-"input",{type:"number",step:"any",placeholder,
-value,"aria-label":label}),change=()=>{let number=input.
-value===""?null:Number(input.value);this.
-_set(this.app.state.target.map(one=>one.
-name===name?{...one,[end]:number}:one))};
-return input.addEventListener("input",change),
-input}_show(){let ranges=this.app.state.
-target.filter(({name,low,high})=>this._find(
-name)&&(low!==null||high!==null));if(this.
-place.replaceChildren(),!ranges.length){
-this.said.textContent=HINT2;return}let wanted=ranges.
-map(range=>({range,spread:spreadOf(this.
-_find(range.name).numbers)})),found=this.
-_found(wanted);this.said.textContent=this.
-_inWords(ranges,found),new SortedTable(this.
-place,"Designs, the nearest first",this.
-_heads(wanted,found),()=>{}).show([...found.
-keys()],"",AT_ONCE3)}_found(wanted){let{
-study,cloud,designs}=this.app.world,quantities=wanted.
-map(({range})=>this._find(range.name)),rows=Array.
-from({length:cloud.count},(_,i)=>({key:keyOfRow(
-i),values:quantities.map(({numbers})=>numbers[i])})),
-evaluated=(study?study.ids.map((_,i)=>i).
-filter(i=>study.contents.designs.state[i]!==
-INVALID):[]).map(i=>{let own=study.sheet.
-values?designs.part(study.sheet.values,i):
-null,read=({name,column})=>own&&column>=
+rows,event,study}){return!!study||event.
+kind!=="image"||rows.columns.some(({name,
+kind})=>kind==="number"&&name!==ERROR)}mount(host){
+this.box=element("div",{className:"targe\
+t",role:"group","aria-label":"What is as\
+ked for"}),this.more=element("div",{className:"\
+bar"}),this.said=element("p",{className:"\
+asked",role:"status"}),this.place=element(
+"div");let compared2=element("div");host.
+append(this.box,this.more,this.said,this.
+place,note(MEASURE),compared2),this.compared=
+new Compared(this.app,compared2)}again(){
+this.compared.again()}refresh(){let{target}=this.
+app.state,names=target.map(({name})=>name).
+join("|");names!==this._rowsOf&&this._build(
+names);let key=JSON.stringify(target);key!==
+this._key&&(this._key=key,this._show()),
+this.compared.refresh()}get _quantities(){
+let{quantities,study}=this.app.world,known=quantities.
+filter(({name})=>name!==ERROR),names=new Set(
+known.map(({name})=>name)),others=(study?.
+responses??[]).filter(({name})=>!names.has(
+name));return[...known,...others.map(ofDesigns)]}_find(wanted){
+return this._quantities.find(({name})=>name===
+wanted)}_build(names){let{target}=this.app.
+state;this._rowsOf=names;let known=target.
+filter(({name})=>this._find(name));this.
+box.replaceChildren(...known.map(range=>this.
+_row(range,this._find(range.name))));let chosen=new Set(
+target.map(({name})=>name)),options=this.
+_quantities.filter(({name})=>!chosen.has(
+name)).map(({name,unit})=>[name,titled2(
+name,unit)]),add=name=>{name&&this._set(
+[...this.app.state.target,{name,low:null,
+high:null}]),this.box.lastElementChild?.
+querySelector("input").focus()};this.more.
+replaceChildren(choice("Ask for",[["","…"],
+...options],"",add))}_set(target){this.app.
+set({target}),this.refresh()}_row(range,{
+name,unit,numbers}){let[least,most]=extentOf(
+numbers),step=stepOf(numbers),away2=button(
+"×",()=>this._set(this.app.state.target.
+filter(one=>one.name!==name)),{className:"\
+out","aria-label":`Leave ${name} out`}),
+ends=[this._input(range,"low",`from ${shown(
+least,step)}`),this._input(range,"high",
+`to ${shown(most,step)}`)],title=element(
+"span",{},text("b",name),unit?text("smal\
+l",` ${unit}`):null);return element("div",
+{className:"range-of"},title,...ends,away2)}_input({
+name,...ends},end,placeholder){let label=`${name}\
+, ${end==="low"?"at least":"at most"}`,value=ends[end]??
+"",input=element("input",{type:"number",
+step:"any",placeholder,value,"aria-label":label}),
+change=()=>{let number=input.value===""?
+null:Number(input.value);this._set(this.
+app.state.target.map(one=>one.name===name?
+{...one,[end]:number}:one))};return input.
+addEventListener("input",change),input}_show(){
+let ranges=this.app.state.target.filter(
+({name,low,high})=>this._find(name)&&(low!==
+null||high!==null));if(this.place.replaceChildren(),
+!ranges.length){this.said.textContent=HINT2;
+return}let wanted=ranges.map(range=>({range,
+spread:spreadOf(this._find(range.name).numbers)})),
+found=this._found(wanted);this.said.textContent=
+this._inWords(ranges,found),new SortedTable(
+this.place,"Designs, the nearest first",
+this._heads(wanted,found),()=>{}).show([
+...found.keys()],"",AT_ONCE3)}_found(wanted){
+let{study,cloud,designs}=this.app.world,
+quantities=wanted.map(({range})=>this._find(
+range.name)),isKnown=({name})=>this.app.
+world.quantities.some(one=>one.name===name),
+rows=Array.from({length:cloud.count},(_,i)=>{
+let values=quantities.map(one=>isKnown(one)?
+one.numbers[i]:Number.NaN);return{key:keyOfRow(
+i),values}}),evaluated=(study?study.ids.
+map((_,i)=>i).filter(i=>study.contents.designs.
+state[i]!==INVALID):[]).map(i=>{let own=study.
+sheet.values?designs.part(study.sheet.values,
+i):null,read=({name,column})=>own&&column>=
 0?own[column]:numberOf(study.contents.designs.
 columns,name,i);return{key:keyOfDesign(study.
 ids[i]),values:quantities.map(read)}});return[
@@ -2829,9 +2841,11 @@ key:"name",name:"design",cell:goTo},{key:"\
 about",name:"",cell:i=>items(i).about},...values,
 {key:"miss",name:"miss",isNumber:!0,cell:miss}]}_tick({
 key,name}){return compareTick(this.app,key,
-name)}},titled2=(name,unit)=>unit?`${name}\
- [${unit}]`:name;function wordsOf2({name,
-low,high},{unit}){let after=unit?` ${unit}`:
+name)}};function ofDesigns(column){let numbers=numbersOf(
+column);return{name:column.name,unit:column.
+unit??"",column:-1,numbers}}var titled2=(name,unit)=>unit?
+`${name} [${unit}]`:name;function wordsOf2({
+name,low,high},{unit}){let after=unit?` ${unit}`:
 "";return low===null?`${name} at most ${shown(
 high)}${after}`:high===null?`${name} at \
 least ${shown(low)}${after}`:`${name} fr\

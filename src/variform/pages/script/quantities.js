@@ -105,7 +105,7 @@ export function writeLimits(limits) {
  * What stands in the address, without what there is not.
  *
  * @param {string} text
- * @param {Quantity[]} quantities
+ * @param {{ name: string }[]} quantities
  * @returns {Limit[]}
  */
 export function readLimits(text, quantities) {

@@ -44,7 +44,7 @@ export class StudyView extends View {
     this.study = app.world.study;
     this.most = AT_ONCE;
     this.axes = [0, 1];
-    const { objectives, notes } = this.study.contents;
+    const { objectives, notes, validity } = this.study.contents;
     this.best = element("canvas", { role: "img", "aria-label": this._bestInWords() });
     this.legend = element("div", { className: "legend" });
     this.charts = element("div", { className: "charts" });
@@ -64,7 +64,7 @@ export class StudyView extends View {
       compared,
     );
     if (!app.contents.collapsed) this._buildMap(host);
-    for (const words of notes) host.append(note(words));
+    for (const words of [validity.note, ...notes]) host.append(note(words));
     this.table = new SortedTable(table, "Evaluated designs", this._heads(), (sort) => app.set({ sort }));
     this.compared = new Compared(app, compared);
   }
@@ -281,7 +281,7 @@ export class StudyView extends View {
       ink,
       [],
     );
-    for (const i of front) chart.dot(this.points[i], this._shade(i), 4.5);
+    for (const i of front) chart.dot(this.points[i], this._shade(i), 3.5);
     this._showFrontKey(missing);
   }
 
@@ -401,7 +401,9 @@ export class StudyView extends View {
   _goTo(i) {
     const { app, study } = this;
     if (study.hasPlace(i)) app.goTo(study.cloud.point(i));
-    this.said.textContent = `${study.ids[i]}: ${study.placeOf(i)}`;
+    const reason = study.contents.designs.reasons[i];
+    const why = reason ? ` It is invalid: ${reason}.` : "";
+    this.said.textContent = `${study.ids[i]}: ${study.placeOf(i)}${why}`;
   }
 }
 

@@ -1,10 +1,11 @@
 // The target box: ranges of responses and columns, and the known and evaluated designs that meet them or come nearest.
 
 /**
- * @import { Contents, Limit, Quantity } from "../types.js"
+ * @import { ColourColumn, Contents, Limit, Quantity } from "../types.js"
  * @import { Wanted } from "../target.js"
  */
 
+import { numbersOf } from "../colouring.js";
 import { Compared, compareTick } from "../compare.js";
 import { button, choice, element, note, text } from "../elements.js";
 import { ERROR, itemOf, keyOfDesign, keyOfRow, numberOf } from "../items.js";
@@ -18,8 +19,8 @@ import { View } from "./view.js";
 const AT_ONCE = 20; // rows of the table
 const HINT = "Choose a response or a column, and say between which values it shall lie.";
 const MEASURE =
-  "A miss is in standard deviations of the known designs; of several ranges it is the root of the sum of squares. " +
-  "Designs that lack a value, and invalid ones, are left out.";
+  "A miss is in standard deviations of the known designs, or of the evaluated ones where only these have a value; of " +
+  "several ranges it is the root of the sum of squares. Designs that lack a value, and invalid ones, are left out.";
 
 /**
  * @typedef {object} Found
@@ -37,8 +38,12 @@ export class TargetView extends View {
   _rowsOf = null;
 
   /** @param {Contents} contents */
-  static isFor({ rows, event }) {
-    return event.kind !== "image" || rows.columns.some(({ name, kind }) => kind === "number" && name !== ERROR);
+  static isFor({ rows, event, study }) {
+    return (
+      Boolean(study) ||
+      event.kind !== "image" ||
+      rows.columns.some(({ name, kind }) => kind === "number" && name !== ERROR)
+    );
   }
 
   /** @param {HTMLElement} host */
@@ -68,8 +73,13 @@ export class TargetView extends View {
     this.compared.refresh();
   }
 
+  // Those of the known designs, and what only the evaluated ones have.
   get _quantities() {
-    return this.app.world.quantities.filter(({ name }) => name !== ERROR);
+    const { quantities, study } = this.app.world;
+    const known = quantities.filter(({ name }) => name !== ERROR);
+    const names = new Set(known.map(({ name }) => name));
+    const others = (study?.responses ?? []).filter(({ name }) => !names.has(name));
+    return [...known, ...others.map(ofDesigns)];
   }
 
   /** @param {string} wanted */
@@ -165,8 +175,10 @@ export class TargetView extends View {
   _found(wanted) {
     const { study, cloud, designs } = this.app.world;
     const quantities = wanted.map(({ range }) => this._find(range.name));
+    const isKnown = (/** @type {Quantity} */ { name }) => this.app.world.quantities.some((one) => one.name === name);
     const rows = Array.from({ length: cloud.count }, (_, i) => {
-      return { key: keyOfRow(i), values: quantities.map(({ numbers }) => numbers[i]) };
+      const values = quantities.map((one) => (isKnown(one) ? one.numbers[i] : Number.NaN));
+      return { key: keyOfRow(i), values };
     });
     const valid = study ? study.ids.map((_, i) => i).filter((i) => study.contents.designs.state[i] !== INVALID) : [];
     const evaluated = valid.map((i) => {
@@ -240,6 +252,15 @@ export class TargetView extends View {
   _tick({ key, name }) {
     return compareTick(this.app, key, name);
   }
+}
+
+/**
+ * @param {ColourColumn} column a response of the evaluated designs
+ * @returns {Quantity}
+ */
+function ofDesigns(column) {
+  const numbers = /** @type {Float32Array} */ (numbersOf(column));
+  return { name: column.name, unit: column.unit ?? "", column: -1, numbers };
 }
 
 /**
