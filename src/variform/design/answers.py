@@ -16,7 +16,7 @@ from variform.data.schema import Schema
 from variform.data.sources.cells import Marks, as_texts
 from variform.data.sources.marks import with_marks
 from variform.data.sources.tables import table_of
-from variform.design.evaluators import Answer
+from variform.design.evaluators import COMPARED, Answer
 from variform.design.history import History, Own
 from variform.design.problem import Problem
 
@@ -33,11 +33,13 @@ class Answers:
     Attributes:
         by_id: Answers of designs that were asked for.
         own: Designs of the user's own, with their answers.
+        preferred: Ids of two designs that were compared, the preferred one first.
         notes: What must be said of the rest, a sentence each.
     """
 
     by_id: dict[str, Answer] = field(default_factory=dict)
     own: list[Own] = field(default_factory=list)
+    preferred: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -47,7 +49,7 @@ def read_answers(path: Path, problem: Problem, history: History, schema: Schema)
     A row belongs to the design whose id it has. One with another id, or none, or whose design was changed, is a design
     of the user's own: it needs all columns of the data. A row without any response still waits; NaN, a word or a gap
     beside other responses makes a design invalid, and so does `no` in a column `valid`, with the reason in a column
-    `reason`.
+    `reason`. Where a preference is looked for, a table with the columns `preferred` and `other` has ids of two designs.
 
     Args:
         path: The file.
@@ -62,8 +64,13 @@ def read_answers(path: Path, problem: Problem, history: History, schema: Schema)
         raise FileNotFoundError(
             f"answers must be a table; there is no file {path}. Check the path."
         )
-    table, marks = _columns(path, problem.responses)
     answers = Answers()
+    if problem.is_preference:
+        pairs = _pairs(path)
+        if pairs is not None:
+            _take_pairs(answers, pairs, history)
+            return answers
+    table, marks = _columns(path, problem.responses)
     beside = {"id", "valid", "reason", *problem.responses, *schema.columns}
     extra = tuple(name for name in table if name not in beside)
     if extra:
@@ -85,6 +92,50 @@ def read_answers(path: Path, problem: Problem, history: History, schema: Schema)
             f"{counted(waiting, 'row')} without any response still wait; write NaN where there is no result"
         )
     return answers
+
+
+_PAIR = ("preferred", "other")
+
+
+def _pairs(path: Path) -> list[tuple[str, str]] | None:
+    """The ids of two designs in each row of a table; None where it has no such columns."""
+    frame = table_of(path, DataConfig(), known=_PAIR)
+    if not set(_PAIR) <= set(frame.columns):
+        return None
+    texts = [as_texts(frame.cells[frame.columns.index(name)]).to_pylist() for name in _PAIR]
+    return [
+        ((first or "").strip(), (other or "").strip()) for first, other in zip(*texts, strict=True)
+    ]
+
+
+def _take_pairs(answers: Answers, pairs: Sequence[tuple[str, str]], history: History) -> None:
+    """The choices that are new, and what must be said of the others."""
+    every = (one for designs in history.asked.values() for one in designs)
+    known = {one.id for one in (*every, *history.own)}
+    told = set(history.preferred)
+    waiting = 0
+    for first, other in pairs:
+        lacking = [id for id in (first, other) if id not in known]
+        if not first or not other:
+            waiting += 1
+        elif lacking:
+            answers.notes.append(
+                f"the choice of {quoted(first)} over {quoted(other)} is left out: nothing was asked by the id "
+                f"{listed([quoted(id) for id in lacking])}"
+            )
+        elif first == other:
+            answers.notes.append(
+                f"the choice of {quoted(first)} over itself is left out; name another design beside it"
+            )
+        elif (first, other) not in told:
+            told.add((first, other))
+            answers.preferred.append((first, other))
+            if (other, first) in told:
+                answers.notes.append(
+                    f"{first} and {other} were each preferred to the other; both count"
+                )
+    if waiting:
+        answers.notes.append(f"{counted(waiting, 'row')} without two ids say nothing yet")
 
 
 def _columns(path: Path, needed: Sequence[str]) -> tuple[dict[str, list[str]], Marks]:
@@ -160,7 +211,7 @@ def _place(
     asked = history.find(id) if id else None
     if asked is not None and (design is None or _is_same(design, asked.repaired, schema)):
         known = answers.by_id.get(id) or history.answers.get(id)
-        if known is None:
+        if known is None or known == COMPARED:
             answers.by_id[id] = answer
         elif (known.responses, known.valid) != (answer.responses, answer.valid):
             answers.notes.append(

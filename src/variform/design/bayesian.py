@@ -13,6 +13,7 @@ from botorch.acquisition.logei import qLogNoisyExpectedImprovement
 from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
 from botorch.acquisition.multi_objective.objective import IdentityMCMultiOutputObjective
 from botorch.acquisition.objective import GenericMCObjective
+from botorch.acquisition.preference import qExpectedUtilityOfBestOption
 from botorch.exceptions.errors import ModelFittingError
 from botorch.fit import fit_gpytorch_mll
 from botorch.models import ModelListGP, PairwiseGP, SingleTaskGP
@@ -47,28 +48,37 @@ def best_in_box(request: Request) -> Array:
     """The points of the space's box with the greatest expected gain, one after the other, (count, dim)."""
     unit = _Unit(*request.space.box)
     with _quiet(), seeded(_number(request.stream)):
-        bounds = torch.zeros(2, request.space.dim, dtype=torch.float64)
-        bounds[1] = 1
-        points, _ = optimize_acqf(
-            _expected_gain(unit, request),
-            bounds,
-            q=request.count,
-            num_restarts=4,
-            raw_samples=128,
-            sequential=True,
-            options={"maxiter": 25, "sample_around_best": True},
-        )
-    return unit.back(points)
+        return unit.back(_greatest(_expected_gain(unit, request), request, sample_around_best=True))
+
+
+def _greatest(gain: AcquisitionFunction, request: Request, **options: Any) -> Tensor:
+    """Where in the unit cube a gain is greatest, one point after the other, (count, dim)."""
+    bounds = torch.zeros(2, request.space.dim, dtype=torch.float64)
+    bounds[1] = 1
+    points, _ = optimize_acqf(
+        gain,
+        bounds,
+        q=request.count,
+        num_restarts=4,
+        raw_samples=128,
+        sequential=True,
+        options={"maxiter": 25, **options},
+    )
+    return points
 
 
 def best_of(points: Array, request: Request) -> Array:
     """The rows of (n, dim) points with the greatest expected gain, one after the other, (count, dim)."""
     unit = _Unit(*request.space.box)
     with _quiet(), seeded(_number(request.stream)):
-        gain = _expected_gain(unit, request)
-        choices = unit.of(points)
-        chosen, _ = optimize_acqf_discrete(gain, request.count, choices, unique=True)
-        rows = torch.cdist(chosen, choices).argmin(1)
+        return _greatest_of(points, _expected_gain(unit, request), unit, request.count)
+
+
+def _greatest_of(points: Array, gain: AcquisitionFunction, unit: "_Unit", count: int) -> Array:
+    """The points whose gain is greatest, one after the other."""
+    choices = unit.of(points)
+    chosen, _ = optimize_acqf_discrete(gain, count, choices, unique=True)
+    rows = torch.cdist(chosen, choices).argmin(1)
     return points[rows.numpy()]
 
 
@@ -86,22 +96,54 @@ def hypervolume(objectives: Array, reference: Array) -> float:
     return Hypervolume(torch.from_numpy(-reference)).compute(torch.from_numpy(-front))
 
 
-def utility(z: Array, pairs: Array, box: tuple[Array, Array]) -> Callable[[Array], Array]:
+def utility(z: Array, pairs: Array, box: tuple[Array, Array]) -> "Utility":
     """The utility behind choices between points, a Gaussian process: `preference.fit_preference` says more."""
     unit = _Unit(*box)
-    with _quiet():
+    with _quiet(), seeded(0), _numpy_seeded():
         model = PairwiseGP(unit.of(z), torch.from_numpy(pairs))
         with suppress(ModelFittingError):
             evidence = PairwiseLaplaceMarginalLogLikelihood(model.likelihood, model)
             fit_gpytorch_mll(evidence, optimizer_kwargs={"options": _FIT})
     model.eval()
+    return Utility(unit, model)
 
-    def mean(others: Array) -> Array:
-        with torch.no_grad(), _quiet():
-            posterior: Any = model.posterior(unit.of(others))
+
+@dataclass(frozen=True)
+class Utility:
+    """A utility that was learned from choices.
+
+    Args:
+        unit: Of the box.
+        model: Fitted to points of the unit cube.
+    """
+
+    unit: "_Unit"
+    model: PairwiseGP
+
+    def mean(self, z: Array) -> Array:
+        """What is expected at points (n, d), (n,)."""
+        with torch.no_grad(), _quiet(), _numpy_seeded():
+            posterior: Any = self.model.posterior(self.unit.of(z))
             return posterior.mean[:, 0].numpy()
 
-    return mean
+    def best(self, request: Request, points: Array | None) -> Array:
+        """The points that let expect the greatest utility of the best one among them and what is known, (count, dim).
+
+        Args:
+            request: The points told are those that were compared.
+            points: (n, dim), of which some are chosen; None for any of the box.
+        """
+        known = request.told.z
+        favourite = known[[self.mean(known).argmax()]]
+        with _quiet(), seeded(_number(request.stream)), _numpy_seeded():
+            gain = qExpectedUtilityOfBestOption(
+                self.model,
+                sampler=SobolQMCNormalSampler(torch.Size([_SAMPLES]), seed=_torch_number()),
+                X_pending=self.unit.of(np.concatenate([favourite, request.pending])),
+            )
+            if points is None:
+                return self.unit.back(_greatest(gain, request))
+            return _greatest_of(points, gain, self.unit, request.count)
 
 
 @dataclass(frozen=True)
@@ -129,6 +171,17 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+@contextmanager
+def _numpy_seeded() -> Iterator[None]:
+    """Inside, NumPy's global draws repeat themselves: PairwiseGP begins its search for the mode with one of them."""
+    state = np.random.get_state()
+    np.random.seed(0)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
 
 
 def _number(stream: np.random.Generator) -> int:

@@ -17,7 +17,8 @@ from variform.design.evaluators import Answer, Evaluator
 from variform.design.history import Asked, told
 from variform.design.neighbours import Neighbours
 from variform.design.outcomes import Outcome, outcome
-from variform.design.problem import Problem
+from variform.design.preference import Choices, fit_preference, foretold
+from variform.design.problem import UTILITY, Problem
 from variform.design.spaces import Space, space_of
 from variform.design.study import CHEAP, Search, Study, missing_package
 from variform.design.surrogate import Fit, Surrogates, compare_surrogates
@@ -59,8 +60,8 @@ class Comparison:
 
     @property
     def problem(self) -> Problem:
-        """What is asked for."""
-        return self.study.problem
+        """What is asked for, of a preference with the utility behind it as the objective."""
+        return self.study.problem.laid_out
 
     # --- spaces and searches ---
 
@@ -323,6 +324,51 @@ class Comparison:
         apart = nearest[nearest > 0]
         return float(np.median(apart)) if len(apart) else 0.0
 
+    # --- preference ---
+
+    @cached_property
+    def choices(self) -> tuple[Choices, list[str]] | None:
+        """What a person chose, and the ids of the designs; None where no preference is looked for."""
+        return self.study.choices(self.main()[0]) if self.study.problem.is_preference else None
+
+    @cached_property
+    def utilities(self) -> dict[str, float]:
+        """By the ids of designs the utility behind the choices, from 0 of the least preferred one; {} without."""
+        if self.choices is None:
+            return {}
+        choices, ids = self.choices
+        values = np.zeros(len(ids))
+        if len(choices.pairs):
+            learned = fit_preference(choices.z, choices.pairs, self.main_spaces[0].box)
+            values = learned.utility(choices.z)
+            values = values - values.min()
+        return dict(zip(ids, values.tolist(), strict=True))
+
+    @cached_property
+    def foretold(self) -> Estimate | None:
+        """The share of choices that others foretell; None where it is not known, or no preference is looked for."""
+        if self.choices is None:
+            return None
+        return foretold(self.choices[0], self.main_spaces[0].box, seed=self.problem.seed)
+
+    def design(self, id: str) -> Array:
+        """A design that was asked for, or one of the user's own, (*shape) in the user's units."""
+        asked = self.study.history.find(id)
+        if asked is not None:
+            return asked.repaired
+        return next(one.design for one in self.study.history.own if one.id == id)
+
+    def answer(self, id: str) -> Answer:
+        """The answer of a design that was asked for, as `explained`."""
+        return self.explained(id, self.study.history.answers[id])
+
+    def explained(self, id: str, answer: Answer) -> Answer:
+        """The answer of a design, where a preference is looked for with the utility behind it."""
+        if id not in self.utilities:
+            return answer
+        responses = answer.responses | {UTILITY: self.utilities[id]}
+        return dataclasses.replace(answer, responses=responses)
+
     # --- outcomes ---
 
     def answered(self, search: Search) -> list[Asked]:
@@ -339,7 +385,7 @@ class Comparison:
 
     def told_in_order(self, designs: Sequence[Asked]) -> Told:
         """The answers of designs, in the form of optimisers."""
-        answers = [self.study.history.answers[one.id] for one in designs]
+        answers = [self.answer(one.id) for one in designs]
         z = np.zeros((len(answers), 1))
         return told(self.problem, z, [one.batch for one in designs], answers)
 
@@ -385,7 +431,7 @@ class Comparison:
         return [
             {
                 "id": designs[place].id,
-                "responses": self.study.history.answers[designs[place].id].responses,
+                "responses": self.answer(designs[place].id).responses,
             }
             for place in front
         ]

@@ -65,6 +65,10 @@ class Answer:
         return cls(responses, not lacking, reason, seconds)
 
 
+COMPARED = Answer({}, True, "compared")
+"""What is known of a design that a person compared with another one, and did not rate."""
+
+
 class Evaluator(Protocol):
     """What answers for designs."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from variform.design.evaluators import Answer
+from variform.design.evaluators import COMPARED, Answer
 from variform.design.journal import Journal
 from variform.design.problem import Problem
 from variform.design.told import Told
@@ -75,6 +75,7 @@ class History:
         asked: By the key of a search its designs, in their order.
         answers: By the id of a design what was answered.
         own: Designs of the user's own, in their order.
+        preferred: Ids of two designs that were compared, the preferred one first, in their order.
         notes: Other records by their kind, the last of each.
     """
 
@@ -83,6 +84,7 @@ class History:
     asked: dict[str, list[Asked]] = field(default_factory=dict)
     answers: dict[str, Answer] = field(default_factory=dict)
     own: list[Own] = field(default_factory=list)
+    preferred: list[tuple[str, str]] = field(default_factory=list)
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -106,6 +108,10 @@ class History:
         for one in designs:
             values = {"kind": "own", "id": one.id, "design": one.design.ravel().tolist()}
             self._write(values | _plain(one.answer))
+
+    def prefer(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Note ids of designs that were compared, the preferred one of each pair first."""
+        self._write(*({"kind": "preferred", "ids": list(pair)} for pair in pairs))
 
     def note(self, kind: str, **values: Any) -> dict[str, Any]:
         """Note something that was decided or measured once, and give it as it stands in the journal."""
@@ -141,7 +147,13 @@ class History:
             designs += [one for one in new if one.id not in known]
             designs.sort(key=lambda one: one.batch)
         elif kind == "answered":
-            self.answers.setdefault(record["id"], _answer(record))
+            if self.answers.get(record["id"]) in (None, COMPARED):
+                self.answers[record["id"]] = _answer(record)
+        elif kind == "preferred":
+            first, second = record["ids"]
+            self.preferred.append((first, second))
+            for id in (first, second):
+                self.answers.setdefault(id, COMPARED)
         elif kind == "own":
             self.own.append(Own(record["id"], self._design(record["design"]), _answer(record)))
         else:

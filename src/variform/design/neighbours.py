@@ -104,7 +104,8 @@ class Neighbours:
             return True
         if schema.kinds:
             return False
-        return not has_own_units(schema) or is_curve(self.train)
+        is_one_curve = schema.outline is not None or is_curve(self.train)
+        return is_one_curve or not has_own_units(schema)
 
     @cached_property
     def _unit(self) -> Array:

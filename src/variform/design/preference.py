@@ -1,14 +1,26 @@
-"""A person's choices or ratings as a response: the utility that explains them."""
+"""A person's choices or ratings as a response: the utility that explains them, and which designs to show next."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from variform.config.checks import Count, checked
 from variform.design.optimisers import bayesian_for
+from variform.design.request import Request, Searched
+from variform.design.told import Told
+from variform.evaluation import exploration
+from variform.evaluation.standard_error import Estimate
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+_MOST_PAIRS = (
+    2000  # that a utility is fitted to: those of ratings grow with the square of their number
+)
+_MOST_POINTS = 2000  # of a pool that are looked at
+_FOLDS = 5
+_ENOUGH = 10  # points in a choice, from which it is said how well others are foretold
 
 
 def pairs_of_ratings(ratings: Array) -> Array:
@@ -27,11 +39,24 @@ def pairs_of_ratings(ratings: Array) -> Array:
     return np.argwhere(ratings[:, None] > ratings)
 
 
+@dataclass(frozen=True, eq=False)
+class Choices:
+    """Which of two points a person preferred, time and again.
+
+    Args:
+        z: Points, (n, d).
+        pairs: (k, 2) of row numbers of `z`, the preferred one first.
+    """
+
+    z: Array
+    pairs: Array
+
+
 def fit_preference(z: Array, pairs: Array, box: tuple[Array, Array]) -> "Preference":
     r"""The utility u of points, of which a person prefers the higher: $P(a \succ b) = \Phi((u_a - u_b) / \sqrt 2)$.
 
     u is a Gaussian process, and the fit is Laplace's approximation (BoTorch's PairwiseGP). Its values have no unit, and
-    only differences count. Where designs that are preferred are looked for, its negative is what `propose` minimises.
+    only differences count. Of more than 2,000 pairs as many count, spread evenly.
 
     Args:
         z: Points, (n, d).
@@ -53,7 +78,9 @@ def fit_preference(z: Array, pairs: Array, box: tuple[Array, Array]) -> "Prefere
             f"`pairs` must be numbers of rows from 0 to {len(z) - 1}, got {pairs.min()} to {pairs.max()};"
             " number the points as they stand in `z`."
         )
-    return Preference(bayesian_for("a preference").utility(z, pairs, box))
+    some = pairs[exploration.spread(_MOST_PAIRS, len(pairs)).numpy()]
+    learned = bayesian_for("a preference").utility(z, some, box)
+    return Preference(learned.mean, learned.best)
 
 
 @dataclass(frozen=True)
@@ -62,10 +89,84 @@ class Preference:
 
     Args:
         mean: Gives the expected utility, (n,), of points, (n, d).
+        best: Gives the points to show next; `propose_preferred` asks for them.
     """
 
     mean: Callable[[Array], Array]
+    best: Callable[[Request, Array | None], Array]
 
     def utility(self, z: Array) -> Array:
         """The expected utility of points (n, d), (n,): the higher, the more they are preferred."""
         return self.mean(z)
+
+
+@checked
+def propose_preferred(
+    space: Searched, choices: Choices, count: Count, *, seed: int, pending: Array | None = None
+) -> Array:
+    r"""The points to show a person next, a pure function of the choices and a seed.
+
+    Those are wanted among which, the most preferred one so far and what is pending, the best lets expect the greatest
+    utility, $E \max_i u(z_i)$ (BoTorch's qExpectedUtilityOfBestOption), one after the other. Before the first choice
+    they are draws of the space's own law.
+
+    Args:
+        space: Where points are looked for; of a pool they are among those that were not shown yet.
+        choices: What was chosen so far.
+        count: How many points.
+        seed: Of all draws, together with the numbers of points and choices.
+        pending: Points, (p, d), that were shown and neither rated nor compared yet.
+
+    Returns:
+        (count, d); of a pool fewer where fewer are left.
+
+    Reference:
+        Astudillo et al. (2023), qEUBO.
+    """
+    if pending is None:
+        pending = np.empty((0, space.dim))
+    stream = np.random.default_rng([seed, len(choices.z) + len(pending), len(choices.pairs)])
+    told = Told.of(choices.z.reshape(-1, space.dim), np.zeros(len(choices.z)))
+    request = Request(space, told, count, stream, pending, None)
+    points = request.points_left(_MOST_POINTS)
+    if points is not None and (len(points) <= count or not len(choices.pairs)):
+        return points[:count]
+    if not len(choices.pairs):
+        return request.sample()
+    learned = fit_preference(choices.z, choices.pairs, space.box)
+    return learned.best(request, points)
+
+
+def foretold(choices: Choices, box: tuple[Array, Array], *, seed: int = 0) -> Estimate | None:
+    """The share of choices that a utility foretells which knows nothing of one of the two points, or of both.
+
+    A fifth of the points is left out at a time. The error is that of the choices; those of ratings depend on each
+    other, so that it is then too small.
+
+    Args:
+        choices: All of them.
+        box: As of `fit_preference`.
+        seed: Of the parts.
+
+    Returns:
+        None where fewer than ten points were compared.
+    """
+    compared = np.unique(choices.pairs)
+    if len(compared) < _ENOUGH:
+        return None
+    hits = np.concatenate(list(_hits(choices, box, compared, seed)))
+    error = hits.std(ddof=1) / np.sqrt(len(hits))
+    return Estimate(float(hits.mean()), float(error), len(hits))
+
+
+def _hits(
+    choices: Choices, box: tuple[Array, Array], compared: Array, seed: int
+) -> Iterator[Array]:  # fmt: skip
+    """Of each part that is left out 1 for a choice that is foretold, 0 for another."""
+    shuffled = np.random.default_rng(seed).permutation(compared)
+    for part in np.array_split(shuffled, _FOLDS):
+        is_out = np.isin(choices.pairs, part).any(1)
+        if is_out.any() and not is_out.all():
+            learned = fit_preference(choices.z, choices.pairs[~is_out], box)
+            first, second = learned.utility(choices.z)[choices.pairs[is_out]].T
+            yield (first > second).astype(float)

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,8 @@ from variform.config.words import quoted, with_fields
 
 Array = NDArray[np.float64]
 
+UTILITY = "utility"
+"""The response that explains what a person prefers."""
 _SPACE = re.compile(r"latent|raw|pool|pca(-[1-9]\d{0,3})?")
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -119,7 +121,8 @@ class Problem:
         batch: Designs that are proposed at once.
         seeds: Searches in each space, with the seeds `seed`, `seed` + 1, ...
         seed: The first of them.
-        optimiser: `random`, `cma` (CMA-ES) or `gp` (a Gaussian process with expected improvement).
+        optimiser: `random`, `cma` (CMA-ES), `gp` (a Gaussian process with expected improvement) or `preference`: a
+            person rates designs or says which of two is better, and the utility behind that is what is looked for.
         spaces: What to search: `latent`, `raw`, `pool` (the known designs), `pca` (of several dimensions) or `pca-6`.
             By default the one that the surrogate table recommends, else the latent space of the run, else `pca`.
         beside: What gets the same budget and seeds to compare with: spaces, and `random` draws. By default `pca`,
@@ -151,7 +154,7 @@ class Problem:
     batch: Count = 10
     seeds: Count = 1
     seed: int = 0
-    optimiser: Literal["random", "cma", "gp"] = "cma"
+    optimiser: Literal["random", "cma", "gp", "preference"] = "cma"
     spaces: tuple[str, ...] = ()
     beside: tuple[str, ...] | None = None
     given: dict[str, Any] = field(default_factory=dict)
@@ -161,6 +164,7 @@ class Problem:
         _require_source(self)
         _require_evaluator(self)
         _require_goals(self)
+        _require_preference(self)
         _require_spaces(self)
         require(
             self.budget >= self.batch,
@@ -181,6 +185,18 @@ class Problem:
         if len(self.objectives) == 1:
             return None
         return np.array([one.minimised(np.array(one.reference, float)) for one in self.objectives])
+
+    @property
+    def is_preference(self) -> bool:
+        """Whether a person's choices say what is good."""
+        return self.optimiser == "preference"
+
+    @property
+    def laid_out(self) -> "Problem":
+        """The problem by whose objectives results are laid side by side: of a preference the utility behind it."""
+        if not self.is_preference:
+            return self
+        return replace(self, objectives=(Objective(response=UTILITY, goal="max"),))
 
     @property
     def is_told(self) -> bool:
@@ -254,6 +270,24 @@ def _require_goals(problem: Problem) -> None:
         "with several objectives each must have a reference, the value that is just not good enough",
         f"none for {', '.join(lacking)}",
         "Write for example reference = 100.",
+    )
+
+
+def _require_preference(problem: Problem) -> None:
+    if not problem.is_preference:
+        return
+    require(
+        len(problem.objectives) == 1 and not problem.constraints,
+        "with the `optimiser` preference a problem must have one objective and no constraints",
+        f"{len(problem.objectives)} and {len(problem.constraints)}",
+        "Let a `repair` see to what designs must fulfil, or name another optimiser.",
+    )
+    given = [name for name in ("evaluator", "command", "second") if getattr(problem, name)]
+    require(
+        not given,
+        "with the `optimiser` preference a person must be the one who answers",
+        " and ".join(given),
+        "Leave it out, or name another optimiser.",
     )
 
 

@@ -7,7 +7,7 @@ evaluation that was running, and the next one goes on with the designs that woul
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from variform.design.evaluators import (
 )
 from variform.design.history import Asked, History, told
 from variform.design.optimisers import Optimiser, propose
+from variform.design.preference import Choices, pairs_of_ratings, propose_preferred
 from variform.design.problem import Problem
 from variform.design.spaces import Space
 from variform.design.told import Told
@@ -33,7 +34,7 @@ CHEAP = 1.0
 """Seconds of an evaluation below which other spaces get the same budget."""
 
 
-_PACKAGES = {"cma": "cma", "gp": "botorch", "pool": "botorch"}
+_PACKAGES = {"cma": "cma", "gp": "botorch", "pool": "botorch", "preference": "botorch"}
 
 
 def missing_package(optimiser: str) -> str | None:
@@ -68,13 +69,13 @@ class Search:
     Args:
         name: Of the space, or `random`.
         space: Where designs are looked for.
-        optimiser: How.
+        optimiser: How; `preference` by what a person chose.
         seed: Of its draws.
     """
 
     name: str
     space: Space
-    optimiser: Optimiser
+    optimiser: Optimiser | Literal["preference"]
     seed: int
 
     @property
@@ -135,10 +136,7 @@ class Study:
 
     def told(self, search: Search) -> Told:
         """What is known to a search when it asks next: earlier answers of its own, and the user's own designs."""
-        asked = self.history.asked.get(search.key, [])
-        batch = self.history.next_batch(search.key)
-        is_known = self.history.answers.__contains__
-        asked = [one for one in asked if one.batch < batch and is_known(one.id)]
+        asked = self._answered(search)
         answers = [self.history.answers[one.id] for one in asked]
         points = [one.z for one in asked]
         batches = [one.batch for one in asked]
@@ -150,18 +148,45 @@ class Study:
         z = np.array(points, np.float64).reshape(len(answers), search.space.dim)
         return told(self.problem, z, batches, answers)
 
+    def _answered(self, search: Search) -> list[Asked]:
+        """The designs of a search that are answered when it asks next."""
+        batch = self.history.next_batch(search.key)
+        asked = self.history.asked.get(search.key, [])
+        is_known = self.history.answers.__contains__
+        return [one for one in asked if one.batch < batch and is_known(one.id)]
+
+    def choices(self, search: Search) -> tuple[Choices, list[str]]:
+        """What a person chose, by ratings or between pairs, among the designs of a search and those of his own.
+
+        Returns:
+            The choices, and the ids of their points. Designs that were told to be invalid are left out.
+        """
+        answers = self.history.answers
+        rated = [(one.id, one.z, answers[one.id]) for one in self._answered(search)]
+        if self.history.own:
+            codes = search.space.encode(np.stack([one.design for one in self.history.own]))
+            own = zip(self.history.own, codes, strict=True)
+            rated += [(one.id, z, one.answer) for one, z in own]
+        rated = [(id, z, answer) for id, z, answer in rated if answer.valid]
+        (goal,) = self.problem.objectives
+        values = [answer.responses.get(goal.response, np.nan) for _, _, answer in rated]
+        rows = {id: row for row, (id, _, _) in enumerate(rated)}
+        pairs = [
+            (rows[first], rows[second])
+            for first, second in self.history.preferred
+            if first in rows and second in rows
+        ]
+        by_ratings = pairs_of_ratings(-goal.minimised(np.array(values, np.float64)))
+        points = np.array([z for _, z, _ in rated], np.float64)
+        choices = Choices(
+            points.reshape(len(rated), search.space.dim),
+            np.concatenate([by_ratings, np.array(sorted(pairs), int).reshape(len(pairs), 2)]),
+        )
+        return choices, list(rows)
+
     def ask(self, search: Search, count: int) -> list[Asked]:
         """Have a search propose designs, and note them; fewer than `count` where a pool is empty."""
-        waiting = [one.z for one in self.history.waiting(search.key)]
-        z = propose(
-            search.optimiser,
-            search.space,
-            self.told(search),
-            count,
-            seed=search.seed,
-            pending=np.array(waiting, np.float64).reshape(len(waiting), search.space.dim),
-            reference=self.problem.reference,
-        )
+        z = self._points(search, count)
         if not len(z):
             return []
         designs = self._designs(search, np.asarray(z, np.float64))
@@ -170,6 +195,24 @@ class Study:
         if failed:
             self.history.answer(failed)
         return designs
+
+    def _points(self, search: Search, count: int) -> Array:
+        waiting = [one.z for one in self.history.waiting(search.key)]
+        pending = np.array(waiting, np.float64).reshape(len(waiting), search.space.dim)
+        if search.optimiser == "preference":
+            choices, _ = self.choices(search)
+            return propose_preferred(
+                search.space, choices, count, seed=search.seed, pending=pending
+            )
+        return propose(
+            search.optimiser,
+            search.space,
+            self.told(search),
+            count,
+            seed=search.seed,
+            pending=pending,
+            reference=self.problem.reference,
+        )
 
     def _designs(self, search: Search, z: Array) -> list[Asked]:
         decoded = np.asarray(search.space.decode(z), np.float64)

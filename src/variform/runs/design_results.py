@@ -20,10 +20,12 @@ from variform.design.comparison import Comparison
 from variform.design.evaluators import Answer
 from variform.design.history import Asked
 from variform.design.outcomes import Outcome, best_so_far, summary
+from variform.design.problem import Constraint, Objective
 from variform.design.study import CHEAP, Search
+from variform.design.verdict import Standings, verdict
 from variform.evaluation.tables import show
 from variform.export.rows import cell_text
-from variform.pages.design import plot_searches, plot_winners
+from variform.pages.design import plot_front, plot_searches, plot_winners
 from variform.pages.report import Picture, Table, render
 from variform.pages.style import save_figure
 from variform.system.files import replacing, write_json, write_text
@@ -114,6 +116,7 @@ class Results:
             "spaces": spaces,
             "best_known": known,
             "own": len(self.comparison.study.history.own),
+            "verdict": self.verdict(),
             "pareto": self._pareto(),
             "validity": self._validity(),
         }
@@ -133,7 +136,7 @@ class Results:
         row = int(nearest.row[0])
         return {
             "id": design.id,
-            "responses": comparison.study.history.answers[design.id].responses,
+            "responses": comparison.answer(design.id).responses,
             "distance": float(nearest.distance[0]),
             "novelty": float(nearest.novelty[0]),
             "row": row,
@@ -200,7 +203,9 @@ class Results:
         objectives = self.comparison.problem.objectives
         if len(objectives) > 1:
             return "hypervolume"
-        (one,) = objectives
+        return self._titled(objectives[0])
+
+    def _titled(self, one: Objective | Constraint) -> str:
         return f"{one.response} [{one.unit}]" if one.unit else one.response
 
     def _row(self, name: str, second: bool) -> list[str]:
@@ -280,7 +285,24 @@ class Results:
             )
         if self.missing and comparison.model is not None:
             notes.append(self.missing)
-        return [*notes, *self._invalid_notes(), *self._validity_notes()]
+        return [*notes, *self._preference_notes(), *self._invalid_notes(), *self._validity_notes()]
+
+    def _preference_notes(self) -> list[str]:
+        """How much the utility behind a person's choices knows."""
+        if self.comparison.choices is None:
+            return []
+        choices, _ = self.comparison.choices
+        note = (
+            f"The utility behind {counted(len(choices.pairs), 'choice')} has no unit; 0 is that of the least preferred "
+            "design, and values change with every choice."
+        )
+        found = self.comparison.foretold
+        if found is None:
+            return [f"{note} With 10 designs compared it is said how well others are foretold."]
+        return [
+            f"{note} Of choices about designs that were left out it foretold {show(dataclasses.asdict(found))}, where "
+            "0.5 is chance."
+        ]
 
     def _validity(self) -> dict[str, Any] | None:
         """How well it is learned which designs are valid, as results.json has it; None before the first answer."""
@@ -338,7 +360,7 @@ class Results:
             designs = self.comparison.answered(search)
             feasible = self.comparison.told_in_order(designs).is_feasible.tolist()
             for number, (one, holds) in enumerate(zip(designs, feasible, strict=True), 1):
-                answer = self.comparison.study.history.answers[one.id]
+                answer = self.comparison.answer(one.id)
                 start = [one.id, search.name, str(search.seed), str(number)]
                 cells = cells_of(one.repaired, schema)
                 rows.append([*start, *_answer_cells(answer, holds, names), *cells])
@@ -385,7 +407,10 @@ class Results:
         rows = [
             [one["id"], *(_number(one["responses"][name]) for name in responses)] for one in front
         ]
-        return [Table("Designs that no other one found dominates", ["id", *responses], rows)]
+        problem = self.comparison.problem
+        asked = {one.response: one for one in (*problem.constraints, *problem.objectives)}
+        titles = [self._titled(asked[name]) for name in responses]
+        return [Table("Designs that no other one found dominates", ["id", *titles], rows)]
 
     def _pictures(self, place: Path) -> list[Picture]:
         curves = {
@@ -402,7 +427,34 @@ class Results:
         )
         save_figure(figure, place / "searches.png")
         caption = "The best feasible design after each evaluation: median over seeds, with quartiles as a band."
-        return [Picture("Best so far", place / "searches.png", caption), *self._designs(place)]
+        best = Picture("Best so far", place / "searches.png", caption)
+        return [best, *self._front(place), *self._designs(place)]
+
+    def _front(self, place: Path) -> list[Picture]:
+        """Two objectives against each other, where there are two."""
+        objectives, reference = (
+            self.comparison.problem.objectives,
+            self.comparison.problem.reference,
+        )
+        if len(objectives) != 2 or reference is None:
+            return []
+        signs = np.array([one.minimised(np.array(1.0)) for one in objectives])
+        found = {}
+        for name in self.shown_names():
+            every = [s for s in self.searches if s.name == name]
+            designs = [one for search in every for one in self.comparison.answered(search)]
+            told = self.comparison.told_in_order(designs)
+            found[self._name(name)] = told.objectives[told.is_feasible]
+        known = self.comparison.known
+        seen = None if known is None else known.objectives[known.is_feasible]
+        labels = [self._titled(one) for one in objectives]
+        figure = plot_front(found, known=seen, reference=reference, signs=signs, labels=labels)
+        save_figure(figure, place / "front.png")
+        caption = (
+            "Feasible designs, and the line of those that no other one of the same space dominates, over all seeds; in "
+            "grey known designs. The cross is the reference, from which the hypervolume counts."
+        )
+        return [Picture("Pareto front", place / "front.png", caption)]
 
     def _designs(self, place: Path) -> list[Picture]:
         """The winners of the searches that are shown, where designs can be drawn."""
@@ -439,31 +491,61 @@ class Results:
             ("known designs", f"{len(self.comparison.data.train):,}"),
         ]
 
-    def summary(self) -> str:
-        """The result in a sentence or two."""
+    def verdict(self) -> list[str]:
+        """What came out, a sentence each, the most important one first."""
+        if not any(name in self.outcomes for name in self._main_names):
+            return ["No design was evaluated yet."]
+        if self.comparison.choices is not None:
+            return [self._preferred()]
+        known = self.best_known
+        found = self.comparison.surrogates
+        objectives = self.comparison.problem.objectives
+        standings = Standings(
+            {name: self.outcomes[name] for name in self.shown_names()},
+            self._main_names,
+            None if known is None else self._signed(known["best"]),  # as minimised again
+            self._shown,
+            self._name,
+            "the known ones together have" if len(objectives) > 1 else "the best known one has",
+        )
+        return verdict(standings, recommended=None if found is None else found.recommended)
+
+    def _shown(self, value: float) -> str:
+        """A minimised value as a sentence has it."""
+        objectives = self.comparison.problem.objectives
+        number = _number(self._signed(value))
+        if len(objectives) > 1:
+            return f"a hypervolume of {number}"
+        return f"{number} {objectives[0].unit}".rstrip()
+
+    def _preferred(self) -> str:
+        choices, _ = self.comparison.choices or (None, [])
+        assert choices is not None
+        if not len(choices.pairs):
+            return "Nothing was preferred yet: rate designs differently, or compare them."
         names = [name for name in self._main_names if name in self.winners]
-        if not self.winners:
-            return "No feasible design was found yet."
-        medians = {name: summary(self.outcomes[name])["best"][1] for name in self.outcomes}
-        finite = {name: value for name, value in medians.items() if math.isfinite(value)}
+        compared = counted(len(np.unique(choices.pairs)), "design")
+        return f"Most preferred so far of {compared} is {self.winners[names[0]].id}."
+
+    def summary(self) -> str:
+        """The verdict, and the best designs."""
+        return " ".join([*self.verdict(), *self.best_designs()])
+
+    def best_designs(self) -> list[str]:
+        """The best design of each space that was asked for, a sentence each."""
         front = self._pareto()
-        parts = []
-        if not names:
-            parts.append(f"No feasible design was found in {' and '.join(self._main_names)} yet.")
         if front:
-            parts.append(f"{counted(len(front), 'design')} that no other one found dominates.")
-            names = []
-        for name in names:
-            winner = self.found[name]
-            responses = ", ".join(
-                f"{one} {_number(winner['responses'][one])}"
-                for one in self.comparison.problem.responses
-            )
-            parts.append(f"Best in {name}: {winner['id']} with {responses}.")
-        if finite and len(self.outcomes) > 1:
-            best = min(finite, key=finite.__getitem__)
-            parts.append(f"The best median over seeds is that of {self._name(best)}.")
-        return " ".join(parts)
+            return [f"{counted(len(front), 'design')} that no other one found dominates."]
+        sentences = []
+        for name in self._main_names:
+            winner = self.found.get(name)
+            if winner is not None:
+                responses = ", ".join(
+                    f"{one} {_number(winner['responses'][one])}"
+                    for one in self.comparison.problem.responses
+                )
+                sentences.append(f"Best in {name}: {winner['id']} with {responses}.")
+        return sentences
 
 
 def cells_of(design: np.ndarray, schema: Schema) -> list[str]:

@@ -2,7 +2,7 @@
 
 problem.toml     the problem, as it was read
 journal.jsonl    every design that was asked for and every answer, one line each; it only grows
-asked-N.csv      designs that wait for answers, of `ask`
+asked-N.csv      designs that wait for answers, of `ask`; a picture of them, asked-N.png, where they can be drawn
 results.json     all figures
 results.csv      every evaluated design with its responses
 report.html      the same as a page
@@ -20,6 +20,7 @@ import numpy as np
 from variform.config.checks import Count, checked
 from variform.config.words import counted, listed
 from variform.design.answers import read_answers
+from variform.design.coding import designs_of, some_rows
 from variform.design.comparison import LOOKED_AT_KNOWN, Comparison
 from variform.design.evaluators import (
     load_function,
@@ -30,7 +31,9 @@ from variform.design.journal import Journal
 from variform.design.problem import Problem, from_toml, read_problem
 from variform.design.study import require_packages
 from variform.evaluation.tables import show
+from variform.pages.design import plot_designs
 from variform.pages.report import Table
+from variform.pages.style import save_figure
 from variform.runs.design_results import FILES, Results, cells_of, write_csv
 from variform.runs.explorer import write_explorer
 from variform.runs.study_folder import comparison_in, open_known
@@ -38,6 +41,7 @@ from variform.system import locks
 from variform.system.files import replacing, sweep
 from variform.system.signals import Stopped
 
+_KNOWN_DRAWN = 200  # beside designs that are asked for, to see what their rows are
 _MAY_CHANGE = ("budget", "seeds", "beside", "second", "distance", "timeout", "evaluator", "command")
 """What a problem may have other values of when its study goes on."""
 
@@ -226,6 +230,7 @@ def ask(path: Path, folder: Path, count: Count | None = None) -> tuple[Path, int
                 f"budget in {path.name}."
             )
         target = _write_asked(folder, designs, comparison)
+        _draw_asked(target.with_suffix(".png"), designs, comparison)
         notes = []
         if len(designs) < wanted:
             notes.append(f"the budget of {study.problem.budget} leaves {len(designs)} of {wanted}")
@@ -242,7 +247,7 @@ def _write_asked(folder: Path, designs: Sequence[Asked], comparison: Comparison)
         (int(item.stem.split("-")[1]) for item in folder.glob("asked-[0-9]*.csv")), default=0
     )
     target = folder / f"asked-{number}.csv"
-    schema, responses = comparison.data.schema, comparison.problem.responses
+    schema, responses = comparison.data.schema, comparison.study.problem.responses
     repaired = np.stack([one.repaired for one in designs])
     columns = schema.columns if schema.kind == "table" else ()
     if not columns:
@@ -253,6 +258,19 @@ def _write_asked(folder: Path, designs: Sequence[Asked], comparison: Comparison)
     ]
     write_csv(target, ["id", *columns, *responses], rows)
     return target
+
+
+def _draw_asked(path: Path, designs: Sequence[Asked], comparison: Comparison) -> None:
+    """The designs by their ids, where they are images or outlines; first the one that is preferred so far."""
+    shown = {one.id: one.repaired for one in designs}
+    if comparison.utilities:
+        favourite = max(comparison.utilities, key=lambda id: comparison.utilities[id])
+        shown = {f"{favourite}, preferred so far": comparison.design(favourite)} | shown
+    schema = comparison.data.schema
+    known = designs_of(some_rows(comparison.data.train))[:_KNOWN_DRAWN]
+    figure = plot_designs(shown, known, schema=schema)
+    if figure is not None:
+        save_figure(figure, path)
 
 
 def tell(path: Path, folder: Path, answers: Path) -> tuple[Results, list[str]]:
@@ -271,12 +289,15 @@ def tell(path: Path, folder: Path, answers: Path) -> tuple[Results, list[str]]:
     """
     with opened(path, folder) as comparison:
         history = comparison.study.history
-        found = read_answers(answers, comparison.problem, history, comparison.data.schema)
+        found = read_answers(answers, comparison.study.problem, history, comparison.data.schema)
         _begin(comparison)
         if found.by_id:
             history.answer(found.by_id)
         history.tell(found.own)
+        history.prefer(found.preferred)
         taken = f"{counted(len(found.by_id), 'answer')} taken"
+        if found.preferred:
+            taken = f"{counted(len(found.preferred), 'choice')} taken"
         waiting = sum(len(history.waiting(search)) for search in history.asked)
         notes = [*found.notes, f"{taken}; {counted(waiting, 'design')} still wait"]
         return _written(comparison, folder, path), notes

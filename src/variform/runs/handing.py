@@ -12,6 +12,7 @@ from torch import Tensor
 from variform.config.drawing import DrawingConfig
 from variform.config.words import listed
 from variform.data.points import read_stations
+from variform.design.comparison import Comparison
 from variform.design.evaluators import Answer
 from variform.design.handover import HandedOver, Origin, export_designs
 from variform.design.history import Asked
@@ -120,7 +121,7 @@ def hand_over_study(
                 f"{listed(odd) or 'none, and no search has found a feasible one'}. Choose others."
             )
         chosen = [searches[one][1] for one in ids]
-        answers = [history.answers.get(one) for one in ids]
+        answers = [_answer(comparison, one) for one in ids]
         names = comparison.problem.responses
         asked_for = (*comparison.problem.constraints, *comparison.problem.objectives)
         responses = {
@@ -148,6 +149,10 @@ def hand_over_study(
             depth=drawing.depth,
             origin=origin,
         )
+
+
+def _answer(comparison: Comparison, id: str) -> Answer | None:
+    return comparison.answer(id) if id in comparison.study.history.answers else None
 
 
 def _response(answer: Answer | None, name: str) -> float:

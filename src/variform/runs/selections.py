@@ -137,7 +137,6 @@ def select_designs(
         )
     with opened(problem, folder) as comparison:
         asked = comparison.evaluated
-        answers = comparison.study.history.answers
         least = comparison.distance if apart is None else apart
         selection = _selected(comparison, asked, count, within, least)
         chosen = [asked[place] for place in selection.chosen]
@@ -145,7 +144,7 @@ def select_designs(
         return SelectedDesigns(
             tuple(one.id for one in chosen),
             designs,
-            tuple(answers[one.id].responses for one in chosen),
+            tuple(comparison.answer(one.id).responses for one in chosen),
             selection,
             comparison.problem,
             comparison.data.schema,

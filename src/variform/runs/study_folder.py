@@ -1,12 +1,15 @@
 """A design study as its folder holds it: the problem, what was asked and answered, and the known designs."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from variform.config.data import DataConfig
+from variform.config.words import with_fields
 from variform.data.dataset import Splits
 from variform.data.reading import read
 from variform.design.comparison import Comparison
@@ -75,7 +78,23 @@ def open_known(problem: Problem, place: Path) -> tuple[Any, Splits]:
     assert problem.source is not None  # a problem has one of the two
     own = place / problem.source
     source = str(own) if own.exists() else problem.source
-    return None, read(source, problem.data)
+    try:
+        return None, read(source, problem.data)
+    except ValueError as error:
+        # What is said of options are keys of the problem here.
+        raise ValueError(with_fields(str(error), _as_key)) from error
+
+
+def _as_key(name: str, value: str) -> str | None:
+    """A field of the data as the table [data] of a problem has it; None where it is no such field."""
+    if name not in {field.name for field in dataclasses.fields(DataConfig)}:
+        return None
+    if not value:
+        return f"{name} in [data]"
+    text = value.removeprefix("=")
+    if text.startswith("["):
+        return f"{name} = {text} in [data]"
+    return f"{name} = {json.dumps(text.strip(chr(39)), ensure_ascii=False)} in [data]"
 
 
 def _require_same_data(history: History, data: Splits, remedy: str) -> None:

@@ -54,7 +54,9 @@ def ask(
     """Write designs that wait for an answer to a new table: first those asked for before, then new ones.
 
     Fill in a number for each response, NaN where a design could not be evaluated, and give the table to
-    `variform design tell`. Asking again before that gives the same designs.
+    `variform design tell`. Asking again before that gives the same designs. With the optimiser preference a number says
+    how good a design is, such as 1 to 5, and a table with the columns `preferred` and `other`, of two ids a row, is as
+    welcome. Outlines and images are drawn beside the table.
 
     Example: `variform design ask problem.toml --count 5`
 
@@ -70,6 +72,9 @@ def ask(
         for note in notes:
             say(f"Note: {note}")
         say(f"{number} designs: {target}")
+        picture = target.with_suffix(".png")
+        if picture.is_file():
+            say(f"Picture: {picture}")
         say(f"Fill in the responses, then: variform design tell {problem} {target}")
 
 
@@ -82,7 +87,8 @@ def tell(problem: Path, answers: Path, /, *, out: Annotated[Path | None, Option]
     Args:
         problem: The problem.toml.
         answers: The table: `id`, a column for each response, and of designs of your own all columns of the data. A
-            column `valid` (yes or no) and one `reason` are optional.
+            column `valid` (yes or no) and one `reason` are optional. With the optimiser preference a table with the
+            columns `preferred` and `other` has two ids a row.
         out: Folder of the study; by default runs/ and the name of the problem.
     """
     designs = _designs(problem)
@@ -104,7 +110,7 @@ def target(
 ) -> None:
     """Look for designs whose responses lie in given ranges, in four ways, and say which one to trust.
 
-    They are the nearest known design; the mean and the best draw of a model that is conditioned on the responses; and
+    They are the nearest known design; z = 0 and the best draw of a model that is conditioned on the responses; and
     a search from the nearest known design. Beside each stands how often it meets the responses of held-out designs.
 
     Example: `variform design target problem.toml "t/c=0.12..0.13" "CL=0.9..1.0"`
@@ -264,9 +270,12 @@ def _print(table: Any) -> None:
 def _show(results: Any, folder: Path) -> None:
     """Print what was found."""
     with kept_in(folder):
+        for sentence in results.verdict():
+            say(sentence)
         if results.outcomes:
             print_table(*results.table())
-        say(results.summary())
+        for sentence in results.best_designs():
+            say(sentence)
         for note in results.notes():
             say(f"Note: {note}")
         if not results.missing:

@@ -116,12 +116,13 @@ def _evaluated(comparison: Comparison) -> list[Evaluated]:
         answered = [one for one in designs if one.id in history.answers]
         for place, one in enumerate(answered, 1):
             z = one.z if space in latent else None
-            answer = history.answers[one.id]
+            answer = comparison.answer(one.id)
             found.append(
                 Evaluated(one.id, space, number, place, z, one.decoded, one.repaired, answer)
             )
     for place, own in enumerate(history.own, 1):
-        found.append(Evaluated(own.id, _OWN, 0, place, None, own.design, own.design, own.answer))
+        answer = comparison.explained(own.id, own.answer)
+        found.append(Evaluated(own.id, _OWN, 0, place, None, own.design, own.design, answer))
     return found
 
 
