@@ -194,7 +194,8 @@ keys(colours))colours[name]=style.getPropertyValue(
 split(" ").map(hexOf);function hexOf(text2){
 return[1,3,5].map(place=>Number.parseInt(
 text2.slice(place,place+2),16))}function scaleColour(share){
-let at=Math.max(0,Math.min(1,share))*(VIRIDIS.
+let begin=Theme.dark?.2:0,at=(begin+Math.
+max(0,Math.min(1,share))*(1-begin))*(VIRIDIS.
 length-1),low=Math.min(VIRIDIS.length-2,
 Math.floor(at)),from=VIRIDIS[low],to=VIRIDIS[low+
 1];return`rgb(${from.map((value,k)=>Math.

@@ -55,12 +55,13 @@ export function hexOf(text) {
 }
 
 /**
- * A colour of the perceptually uniform scale viridis, for a share in [0, 1].
+ * A colour of the perceptually uniform scale viridis, for a share in [0, 1]; in the dark without its darkest part.
  *
  * @param {number} share
  */
 export function scaleColour(share) {
-  const at = Math.max(0, Math.min(1, share)) * (VIRIDIS.length - 1);
+  const begin = Theme.dark ? 0.2 : 0;
+  const at = (begin + Math.max(0, Math.min(1, share)) * (1 - begin)) * (VIRIDIS.length - 1);
   const low = Math.min(VIRIDIS.length - 2, Math.floor(at));
   const from = VIRIDIS[low];
   const to = VIRIDIS[low + 1];
