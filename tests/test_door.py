@@ -151,6 +151,11 @@ def test_what_is_like_no_name_is_not_guessed(capsys):
     assert "got --wood. Leave it out." in first and "Did you mean" not in first + second
 
 
+def test_an_option_of_another_command_is_told_where_it_belongs(capsys):
+    assert cli.run(["generate", "runs/x", "--latent-dim", "3"]) == 2
+    assert "got --latent-dim. Leave it out; it is one of variform train." in capsys.readouterr().err
+
+
 def test_the_usual_names_are_those_of_options_and_commands_that_there_are():
     assert set(names._OPTIONS) - {"source"} <= options.NAMES
     known = {name for group in GROUPS.values() for name in group}

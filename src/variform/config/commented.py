@@ -22,9 +22,6 @@ _HEAD = """\
 """
 
 
-"""The fields of a run that are no tables."""
-
-
 def to_commented(config: RunConfig) -> str:
     """The text of a config.toml with a comment on every field; `from_toml` makes the same configuration of it.
 

@@ -256,7 +256,7 @@ def _sentence(error: Exception) -> str:
             error.__cause__ if isinstance(error, CoercionError) and error.__cause__ else error
         )
         if isinstance(error, UnknownOptionError):
-            text = unknown_option(error, command)
+            text = unknown_option(error, command, app)
         elif isinstance(error, UnknownCommandError):
             text = unknown_command(error, command)
         elif isinstance(error, UnusedCliTokensError):

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from cyclopts import UnknownCommandError, UnknownOptionError
+from cyclopts import App, UnknownCommandError, UnknownOptionError
 
 from variform.config.toml import to_option
 
@@ -145,18 +145,29 @@ def _nearest(typed: str, known: Sequence[str]) -> str | None:
     return bare[likely[0]] if likely else None
 
 
-def unknown_option(error: UnknownOptionError, command: str) -> str:
+def unknown_option(error: UnknownOptionError, command: str, commands: App) -> str:
     """What is said of an option that a command does not have.
 
     Args:
         error: What cyclopts found.
         command: The command, such as "variform train".
+        commands: All commands.
     """
-    typed = error.token.keyword or error.token.value
+    typed = (error.token.keyword or error.token.value).split("=")[0]
     known = [name for argument in error.argument_collection for name in argument.names]
     near = nearest_option(typed, [name for name in known if name.startswith("--")])
-    remedy = f"Did you mean {near}?" if near else "Leave it out."
+    others = [name for name in commands if not name.startswith("-")]
+    owner = next((name for name in others if typed in _options_of(commands[name])), None)
+    remedy = f"Leave it out; it is one of variform {owner}." if owner else "Leave it out."
+    if near:
+        remedy = f"Did you mean {near}?"
     return f"{command} must be given options that it has; got {typed}. {remedy}"
+
+
+def _options_of(command: App) -> set[str]:
+    if command.default_command is None:
+        return set()
+    return {name for argument in command.assemble_argument_collection() for name in argument.names}
 
 
 def unknown_command(error: UnknownCommandError, command: str) -> str:
