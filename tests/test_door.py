@@ -373,6 +373,7 @@ def test_open_of_what_has_no_page_says_how_to_get_one(browser, capsys):
     first, *others = capsys.readouterr().err.splitlines()
     assert first.endswith("run has no explorer.html. Write it with variform explore run.")
     assert all("Give the folder that a command wrote, or a .html file." in line for line in others)
+    assert "nowhere does not exist" in others[0] and "notes.txt has no report.html" in others[1]
     assert browser == []
 
 

@@ -108,10 +108,11 @@ def _page_in(place: Path, page: str) -> Path:
     found = [path for path in paths if path.suffix == ".html" and path.is_file()]
     if found:
         return found[0]
-    if place.is_dir() and page == "explorer":
+    remedy = "Give the folder that a command wrote, or a .html file."
+    if not place.exists():
+        raise FileNotFoundError(f"there must be a page to open; {place} does not exist. {remedy}")
+    if page == "explorer":
         remedy = f"Write it with variform explore {place}."
-    else:
-        remedy = "Give the folder that a command wrote, or a .html file."
     raise FileNotFoundError(f"there must be a page to open; {place} has no {names[0]}. {remedy}")
 
 
