@@ -127,6 +127,30 @@ def test_a_command_that_takes_too_long_is_ended_with_all_that_it_began(
     assert not _lives(child)
 
 
+@pytest.mark.parametrize(
+    ("written", "responses", "reason"),
+    [
+        ("mass,drag\n1.5,2\n", {"mass": 1.5, "drag": 2.0}, ""),
+        ("\n mass, drag \n\n1.5, -0.0\n", {"mass": 1.5, "drag": 0.0}, ""),
+        ("mass,drag\n1.5", {}, "a number for each of its 2 names; it has 1"),
+        ("mass,drag\n", {}, "one line of numbers; it has 0"),
+        ("", {}, "one line of numbers; it has 0"),
+        ("mass,drag\n1,2\n3,4\n", {}, "one line of numbers; it has 2"),
+        ("mass,drag\nheavy,2\n", {"drag": 2.0}, "no number for mass"),
+    ],
+)
+def test_what_a_program_wrote_in_part_is_no_answer(solver, tmp_path, written, responses, reason):
+    (tmp_path / "result.csv").write_text(written)
+    copy = dataclasses.replace(
+        solver,
+        command=f"sh -c 'cp {tmp_path}/result.csv {{out}}; : {{in}}'",
+        needed=("mass", "drag"),
+    )
+    (answer,) = copy.evaluate(np.zeros((1, 2)))
+    assert answer.responses == responses and reason in answer.reason
+    assert answer.valid == (not reason)
+
+
 def _lives(pid):
     try:
         with open(f"/proc/{pid}/stat") as file:

@@ -821,6 +821,17 @@ MISTAKES = [
         "there is no 'no-solver'",
     ),
     (
+        'evaluator = "judge_of_loop:judge"',
+        'command = "sh \'it {in} {out}"',
+        "with every quotation mark closed",
+    ),
+    ("seeds = 2", "seed = -1", "seed in problem.toml must be at least 0"),
+    (
+        "seeds = 2",
+        "given = {a = 1}",
+        "given in problem.toml must be left out where there is no run",
+    ),
+    (
         'source = "known.csv"',
         'run = "runs/none"',
         "the table data must be left out where there is a run",

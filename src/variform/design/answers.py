@@ -145,7 +145,7 @@ def _columns(path: Path, needed: Sequence[str]) -> tuple[dict[str, list[str]], M
     if lacking:
         raise ValueError(
             f"{path.name} must have a column for each response; {listed(lacking)} is not among "
-            f"{listed(frame.columns)}. Add it, or correct its name."
+            f"{listed(frame.columns) or 'no columns at all'}. Add it, or correct its name."
         )
     frame, _ = with_marks(frame, needed, DataConfig(thousands="none"))
     table = {

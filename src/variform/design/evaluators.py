@@ -362,10 +362,15 @@ def _responses(path: Path) -> dict[str, float]:
     if not path.is_file():
         raise ValueError("no output was written")
     with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file, skipinitialspace=True))
+        header, *rows = [row for row in csv.reader(file, skipinitialspace=True) if row] or [[]]
     if len(rows) != 1:
         raise ValueError(f"the output must have one line of numbers; it has {len(rows)}")
-    return {str(name).strip(): as_number(cell) for name, cell in rows[0].items()}
+    (cells,) = rows
+    if len(cells) < len(header):  # such as a line that was not written to its end
+        raise ValueError(
+            f"the output must have a number for each of its {len(header)} names; it has {len(cells)}"
+        )
+    return {name.strip(): as_number(cell) for name, cell in zip(header, cells, strict=False)}
 
 
 def as_number(cell: Any) -> float:

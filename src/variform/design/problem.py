@@ -1,6 +1,7 @@
 """What a design study is asked for: objectives, constraints, an evaluator, a budget, and the spaces to search."""
 
 import re
+import shlex
 import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,9 +10,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from variform.config.checks import Count, NotNegative, Positive, checked, from_dict, require
+from variform.config.checks import (
+    Count,
+    Natural,
+    NotNegative,
+    Positive,
+    checked,
+    from_dict,
+    require,
+)
 from variform.config.data import DataConfig
-from variform.config.words import quoted, with_fields
+from variform.config.words import listed, quoted, with_fields
 
 Array = NDArray[np.float64]
 
@@ -153,7 +162,7 @@ class Problem:
     budget: Count = 100
     batch: Count = 10
     seeds: Count = 1
-    seed: int = 0
+    seed: Natural = 0
     optimiser: Literal["random", "cma", "gp", "preference"] = "cma"
     spaces: tuple[str, ...] = ()
     beside: tuple[str, ...] | None = None
@@ -242,6 +251,25 @@ def _require_evaluator(problem: Problem) -> None:
         quoted(command),
         'Write for example command = "solver {in} {out}".',
     )
+    require(
+        command is None or _is_whole(command),
+        "`command` must be words as a shell has them, with every quotation mark closed",
+        quoted(command),
+        "Close the last one.",
+    )
+    require(
+        not problem.given or problem.run is not None,
+        "`given` must be left out where there is no `run`, whose model it is for",
+        listed([quoted(name) for name in problem.given]),
+        "Leave it out, or name a run.",
+    )
+
+
+def _is_whole(command: str) -> bool:
+    try:
+        return bool(shlex.split(command))
+    except ValueError:
+        return False
 
 
 def _require_goals(problem: Problem) -> None:

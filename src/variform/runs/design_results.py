@@ -575,4 +575,4 @@ def _answer_cells(answer: Answer, feasible: bool, names: Sequence[str]) -> list[
 
 
 def _number(value: float) -> str:
-    return f"{value:.4g}"
+    return f"{value + 0.0:.4g}"  # of -0 the sign goes
