@@ -58,8 +58,8 @@ def schema():
 
 def problem_of(**options):
     drag, light = Objective(response="drag"), Constraint(response="mass", at_most=5, tolerance=2.5)
-    options = {"budget": 12, "batch": 4, "optimiser": "random"} | options
-    return Problem(source="x.csv", objectives=(drag,), constraints=(light,), **options)
+    options = {"budget": 12, "batch": 4, "optimiser": "random", "constraints": (light,)} | options
+    return Problem(source="x.csv", objectives=(drag,), **options)
 
 
 def study_in(folder, schema, function=bowl, problem=None, repair=None):
@@ -131,6 +131,23 @@ def test_a_journal_cut_anywhere_in_its_last_records_loses_no_answer_and_proposes
 
 EVERY, KILLS = 61, 12
 """Bytes between two cuts, and kills between asking and telling; 1 and 100 were run too."""
+
+
+@pytest.mark.parametrize(("optimiser", "budget", "batch"), [("cma", 150, 6), ("gp", 15, 5)])
+def test_optimisers_find_the_optimum_through_the_whole_loop(
+    tmp_path, schema, optimiser, budget, batch
+):
+    """The constraint x <= 5 binds: the least drag is 4, at (5, 3)."""
+    pytest.importorskip({"cma": "cma", "gp": "botorch"}[optimiser])
+    light = Constraint(response="mass", at_most=5)
+    problem = problem_of(optimiser=optimiser, budget=budget, batch=batch, constraints=(light,))
+    search = Search("raw", Square(), optimiser, 0)
+    study = study_in(tmp_path, schema, problem=problem)
+    for _ in study.advance(search):
+        pass
+    told = study.told(search)
+    assert len(told) == budget
+    assert 4 <= told.objectives[told.is_feasible].min() <= 4 * 1.02
 
 
 def counting(calls):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from variform.design.optimisers import propose
-from variform.design.told import Told, most_telling, non_dominated, penalised, violation_scale
+from variform.design.told import Told, most_telling, non_dominated, penalised
 
 cma = pytest.importorskip("cma")
 pytest.importorskip("botorch")
@@ -85,6 +85,17 @@ def test_gp_needs_a_tenth_of_the_evaluations_that_random_needs():
 
 def test_cma_comes_within_two_percent_of_branin():
     assert best(spent("cma", BRANIN, of_branin, 200, batch=10)) < 0.397887 * 1.02
+
+
+def test_cma_finds_an_optimum_that_lies_on_a_constraint():
+    """The least distance of ten coordinates from 0 where their sum is at least 3: 3 / sqrt(10)."""
+
+    def answer(z, batch):
+        z = z.reshape(-1, 10)
+        return Told.of(z, np.linalg.norm(z, axis=1), violations=3 - z.sum(1), batch=batch)
+
+    told = spent("cma", Box([-2] * 10, [2] * 10), answer, 200, batch=10)
+    assert best(told) < 1.1 * 3 / np.sqrt(10)
 
 
 def test_gp_proposes_better_points_where_constraints_and_validity_allow_them():
@@ -254,16 +265,22 @@ def test_numpys_and_torchs_own_random_numbers_are_left_alone():
 # --- rules --------------------------------------------------------------------------------------------------------
 
 
-def test_penalties_rank_feasible_then_missed_then_invalid():
+def test_penalties_count_objectives_and_violations_in_their_own_spreads():
+    """By hand: the valid objectives have the interquartile range 4, the violations 2 and 20."""
     told = Told.of(
         np.arange(6)[:, None],
-        [5.0, -9.0, 1.0, -9.0, 0.0, -9.0],
-        violations=[[-1, 0], [2, 0], [0, 0], [0, 30], [-1, -1], [0, 0]],
+        [8.0, 4.0, 0.0, 2.0, 6.0, -99.0],
+        violations=[[-2, -20], [1, 0], [-1, 10], [2, -10], [0, 20], [0, 0]],
         valid=[True, True, True, True, True, False],
     )
-    np.testing.assert_array_equal(violation_scale(told), [2, 30])
-    values = penalised(told, np.array([2.0, 10.0]))
-    assert values.tolist() == [5, 6, 1, 8, 0, 9]
+    values = penalised(told, told)
+    assert values.tolist() == [2, 1 + 0.5, 0.5, 0.5 + 1, 1.5 + 1, 3.5]
+    assert penalised(told.take(np.array([5, 2])), told).tolist() == [1.5, 0.5]
+
+
+def test_before_a_feasible_point_violations_alone_count():
+    told = Told.of(np.arange(3)[:, None], [9.0, -9.0, 0.0], violations=[[1.0], [3.0], [2.0]])
+    assert penalised(told, told).tolist() == [1, 3, 2]
 
 
 def test_of_many_rows_the_best_and_the_last_are_kept():

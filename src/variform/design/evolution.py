@@ -7,11 +7,13 @@ import cma
 import numpy as np
 
 from variform.design.request import Request, Searched
-from variform.design.told import penalised, violation_scale
+from variform.design.told import penalised
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _START_DRAWS = 1000
+_HEAVIER = 1.5
+_FIRST_STEP = 0.5  # standard deviations of the space's own law
 
 
 class Noise:
@@ -36,9 +38,10 @@ def generation_size(dim: int) -> int:
 
 
 def strategy_in(space: Searched, noise: Noise) -> cma.CMAEvolutionStrategy:
-    """CMA-ES before the first answer: the mean and the standard deviations of draws of the space's own law.
+    """CMA-ES before the first answer: the mean of the space's own law, and half of its standard deviations.
 
-    It stays within the box, and sides of the box without length are left out.
+    Half, because so many draws in many dimensions are all far from the mean, and few evaluations leave no time to come
+    closer. It stays within the box, and sides of the box without length are left out.
 
     Args:
         space: Where points are looked for.
@@ -55,13 +58,15 @@ def strategy_in(space: Searched, noise: Noise) -> cma.CMAEvolutionStrategy:
         "seed": math.nan,  # NumPy's global state stays as it is
         "verbose": -9,
     }
-    return cma.CMAEvolutionStrategy(draws[:, free].mean(0), 1.0, options)
+    return cma.CMAEvolutionStrategy(draws[:, free].mean(0), _FIRST_STEP, options)
 
 
 def next_points(request: Request) -> Array:
     """Draws of the law that CMA-ES has after the batches told, which are of one objective.
 
-    Batches are joined until they make a generation; one of which no point is valid teaches nothing and is left out.
+    Batches are joined until they make a generation; one of which no point is valid teaches nothing and is left out. A
+    constraint that more than half of a generation miss weighs more in the next, up from 1, so that what the strategy
+    comes to is feasible (Bean and Hadj-Alouane, 1992).
 
     Reference:
         Hansen and Ostermeier (2001).
@@ -72,12 +77,16 @@ def next_points(request: Request) -> Array:
     noise = Noise(np.random.default_rng(0))
     strategy = strategy_in(request.space, noise)
     seen = np.zeros(len(told), bool)
+    weights = np.ones(told.violations.shape[1])
     for generation in told.generations(generation_size(request.space.dim)):
         seen |= np.isin(told.batch, generation.batch)
         if generation.is_valid.any():
             strategy.ask(len(generation))
-            scale = violation_scale(told.take(seen))
-            strategy.tell(list(generation.z[:, free]), penalised(generation, scale).tolist())
+            values = penalised(generation, told.take(seen), weights)
+            strategy.tell(list(generation.z[:, free]), values.tolist())
+            missed = (generation.take(generation.is_valid).violations > 0).mean(0)
+            weights *= np.where(missed > 0.5, _HEAVIER, 1 / _HEAVIER)
+            weights = weights.clip(1)
     noise.rng = request.stream
     points = np.tile(low, (request.count, 1))
     points[:, free] = strategy.ask(request.count)

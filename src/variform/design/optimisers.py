@@ -40,8 +40,8 @@ def propose(
       the 200 best count and the 200 last of the others.
     - pool: the same among so many points: those of a pool that were not proposed yet, at most 2,000 drawn anew each
       time, else as many draws of the space's own law.
-    - cma: CMA-ES of one objective, its state rebuilt from the batches told. Infeasible and invalid points rank behind
-      the feasible ones, by the rule of `penalised`.
+    - cma: CMA-ES of one objective, its state rebuilt from the batches told. Violations and invalid points count by the
+      rule of `penalised`.
 
     Args:
         optimiser: One of the above.

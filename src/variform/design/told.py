@@ -144,50 +144,45 @@ def _columns(values: Any) -> Array:
     return values[:, None] if values.ndim == 1 else values
 
 
-def penalised(told: Told, scale: Array) -> Array:
+def penalised(told: Told, like: Told, weights: Any = 1.0) -> Array:
     r"""One number to minimise for every point of one objective, by the one rule that all of them are under.
 
-    A feasible point has its objective. An infeasible one has the worst objective of a feasible point, plus the sum of
-    its violations v over their scales s: $f = \max_{feasible} f + \sum_c \max(v_c, 0) / s_c$ (Deb, 2000). An invalid
-    point is 1 worse than the worst of the others: its violations are not known.
+    An objective f and the violations v count in units of their own spreads s over the points `like`:
+    $f / s_f + \sum_c w_c \max(v_c, 0) / s_c$. So a point that misses a constraint by a little may rank before one that is
+    feasible and bad, and an optimiser can come to a constraint that binds from both sides. While no point of `like` is
+    feasible, violations alone count. An invalid point is 1 worse than the worst of the others.
 
     Args:
         told: The points; of several objectives the first counts.
-        scale: (c,): what one violation of each kind is measured by.
+        like: What was told so far, these points among it.
+        weights: (c,), of each constraint.
 
     Returns:
         (n,), finite.
 
     Example:
-        >>> told = Told.of([[0], [1], [2]], [3.0, 1.0, np.nan], violations=[[0.0], [0.5], [0.0]])
-        >>> penalised(told, np.array([0.25])).tolist()
-        [3.0, 5.0, 6.0]
+        >>> told = Told.of([[0], [1], [2]], [3.0, 1.0, np.nan], violations=[[-1.0], [0.5], [0.0]])
+        >>> penalised(told, told).round(2).tolist()
+        [3.0, 1.67, 4.0]
     """
-    feasible, valid = told.is_feasible, told.is_valid
+    known = like.take(like.is_valid)
+    valid = told.take(told.is_valid)
+    missed = (weights * valid.violations.clip(0) / _spread(known.violations)).sum(1)
     values = np.zeros(len(told))
-    values[feasible] = told.objectives[feasible, 0]
-    worst = values[feasible].max(initial=-np.inf)
-    if not feasible.any():
-        worst = 0.0
-    missed = valid & ~feasible
-    values[missed] = worst + (told.violations[missed].clip(0) / scale).sum(1)
-    values[~valid] = values[valid].max(initial=worst) + 1
+    values[told.is_valid] = missed
+    if like.is_feasible.any():
+        values[told.is_valid] += valid.objectives[:, 0] / _spread(known.objectives)[0]
+    values[~told.is_valid] = values[told.is_valid].max(initial=0.0) + 1
     return values
 
 
-def violation_scale(told: Told) -> Array:
-    """What violations are measured by: the median of those above 0 among valid points, (c,); 1 where there is none.
-
-    Example:
-        >>> violation_scale(Told.of([[0], [1], [2]], [0, 0, 0], violations=[[-9.0], [4.0], [2.0]]))
-        array([3.])
-    """
-    violations = told.violations[told.is_valid]
-    above = np.where(violations > 0, violations, np.nan)
-    scale = np.ones(above.shape[1])
-    known = np.isfinite(above).any(0)
-    scale[known] = np.nanmedian(above[:, known], axis=0)
-    return scale
+def _spread(values: Array) -> Array:
+    """The interquartile range of each column, or its range, or 1, whichever comes first and is not 0."""
+    if not len(values):
+        return np.ones(values.shape[1])
+    quartiles = np.subtract(*np.quantile(values, [0.75, 0.25], axis=0))
+    ranges = np.ptp(values, axis=0)
+    return np.where(quartiles > 0, quartiles, np.where(ranges > 0, ranges, 1.0))
 
 
 def most_telling(told: Told, most: int) -> Told:
@@ -200,11 +195,8 @@ def most_telling(told: Told, most: int) -> Told:
     """
     if len(told) <= most:
         return told
-    scale = violation_scale(told)
-    places = [
-        penalised(replace(told, objectives=values[:, None]), scale).argsort().argsort()
-        for values in told.objectives.T
-    ]
+    each = [replace(told, objectives=values[:, None]) for values in told.objectives.T]
+    places = [penalised(one, one).argsort().argsort() for one in each]
     order = np.min(places, axis=0).argsort(kind="stable")
     best, rest = order[: most // 2], order[most // 2 :]
     last = np.sort(rest)[len(rest) - (most - len(best)) :]
