@@ -133,9 +133,11 @@ EVERY, KILLS = 61, 12
 """Bytes between two cuts, and kills between asking and telling; 1 and 100 were run too."""
 
 
-@pytest.mark.parametrize(("optimiser", "budget", "batch"), [("cma", 150, 6), ("gp", 15, 5)])
+@pytest.mark.parametrize(
+    ("optimiser", "budget", "batch", "share"), [("cma", 150, 6, 0.02), ("gp", 15, 5, 0.05)]
+)
 def test_optimisers_find_the_optimum_through_the_whole_loop(
-    tmp_path, schema, optimiser, budget, batch
+    tmp_path, schema, optimiser, budget, batch, share
 ):
     """The constraint x <= 5 binds: the least drag is 4, at (5, 3)."""
     pytest.importorskip({"cma": "cma", "gp": "botorch"}[optimiser])
@@ -147,7 +149,7 @@ def test_optimisers_find_the_optimum_through_the_whole_loop(
         pass
     told = study.told(search)
     assert len(told) == budget
-    assert 4 <= told.objectives[told.is_feasible].min() <= 4 * 1.02
+    assert 4 <= told.objectives[told.is_feasible].min() <= 4 * (1 + share)
 
 
 def counting(calls):
@@ -621,6 +623,39 @@ def test_a_space_without_a_feasible_design_is_named_and_so_is_the_best_of_the_ot
     said = run("design problem.toml", capsys)
     best = "the best of the other spaces is pool with"
     assert f"No feasible design was found in raw yet; {best}" in " ".join(said.split())
+
+
+@pytest.mark.parametrize("answered", ["response", "ignore"])
+def test_a_search_may_begin_where_the_best_known_designs_lie(place, capsys, answered):
+    """The best of the known designs lie around (6, 2), the mean of all at (5, 5)."""
+    pytest.importorskip("cma")
+    changed(
+        place,
+        ('optimiser = "random"', 'optimiser = "cma"\nstart = "known"'),
+        ('response = ["drag", "mass"]', f'{answered} = ["drag", "mass"]'),
+        ('beside = ["raw", "pca-1"]', 'beside = ["raw"]'),
+    )
+    said = run("design problem.toml", capsys)
+    assert "Every search began with the responses of the known designs" in said.replace("\n", " ")
+    assert read_json(place / "runs" / "problem" / "results.json")["start"] == "known"
+    first = [
+        (float(row["width"]), float(row["height"]))
+        for row in table_of(place / "runs" / "problem" / "results.csv")
+        if row["space"] == "pca-2" and row["id"].split("-")[-2] == "1"
+    ]
+    assert len(first) == 8  # the first batches of two seeds
+    assert np.linalg.norm(np.mean(first, axis=0) - [6, 2]) < 1.5
+
+
+def test_a_search_by_hand_cannot_begin_with_what_nobody_knows(place, capsys):
+    changed(
+        place,
+        ('evaluator = "judge_of_loop:judge"', 'start = "known"'),
+        ('second = "judge_of_loop:fine"', ""),
+        ('response = ["drag", "mass"]', 'ignore = ["drag", "mass"]'),
+    )
+    assert cli.run(["design", "ask", "problem.toml"]) == 2
+    assert "a `start` from known designs must have their responses" in capsys.readouterr().err
 
 
 def test_the_space_is_recommended_where_the_data_have_the_objective_but_not_every_response(

@@ -98,6 +98,20 @@ def test_cma_finds_an_optimum_that_lies_on_a_constraint():
     assert best(told) < 1.1 * 3 / np.sqrt(10)
 
 
+def test_cma_begins_where_the_best_of_what_was_known_lie():
+    """The best tenth of 4,000 even points of a square, by their distance from a corner, is a quarter of a disc.
+
+    A quarter of a disc with the radius r has its centre at 4 r / (3 pi) from both sides.
+    """
+    z = SQUARE.sample(4000, np.random.default_rng(0))
+    known = Told.of(z, np.linalg.norm(z, axis=1), batch=-1)
+    radius = np.sqrt(4 / np.pi * 0.1)
+    proposed = propose("cma", SQUARE, known, 400, seed=0)
+    np.testing.assert_allclose(proposed.mean(0), 4 * radius / (3 * np.pi), atol=0.02)
+    later = known.joined(Told.of(proposed[:6], proposed[:6].sum(1), batch=0))
+    assert propose("cma", SQUARE, later, 6, seed=0).shape == (6, 2)
+
+
 def test_gp_proposes_better_points_where_constraints_and_validity_allow_them():
     """The least x + y outside of a circle around 0, where points with x > y fail."""
     z = SQUARE.sample(20, np.random.default_rng(0))
@@ -160,7 +174,8 @@ def test_cma_goes_on_as_one_strategy_that_was_never_stopped():
     space = Box([-5, -5], [5, 5])
     told = spent("cma", space, lambda z, batch: Told.of(z, sphere(z), batch=batch), 60, batch=6)
     noise = evolution.Noise(np.random.default_rng(0))
-    strategy = evolution.strategy_in(space, noise)
+    points = evolution.beginning(space, Told.nothing(2))
+    strategy = evolution.strategy_in(space, points, noise)
     for batch in range(10):
         noise.rng = np.random.default_rng([0, 6 * batch])
         z = np.array(strategy.ask(6))
@@ -185,6 +200,7 @@ TOLD = {
     "tiny": Told.of(Z, 1e-200 * Z[:, 0]),
     "an outlier": Told.of(Z, [1e12, *np.arange(11.0)], violations=[*np.full(11, -1.0), 1e12]),
     "later batches": Told.of(Z, Z[:, 0], batch=np.arange(12) // 4),
+    "known before, outside of the box": Told.of(3 * Z - 1, Z[:, 0], batch=-1),
 }
 SEVERAL = {
     "nothing": Told.nothing(2, 2, 1),

@@ -4,13 +4,14 @@ import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from variform.config.words import listed
 from variform.data.dataset import Dataset, Splits
 from variform.design.coding import designs_of
 from variform.design.evaluators import Answer, Evaluator
@@ -35,6 +36,7 @@ LOOKED_AT_KNOWN = "known designs are looked at"
 BESIDE = ("pca", "raw", "pool", "random")
 _SECONDS = 60.0  # that known designs may take
 _MOST_KNOWN = 2_000
+_TIMED = 10  # known designs that show how long an evaluation takes
 _MOST_OF_A_KIND = 200  # valid or invalid designs that validity is learned from
 _MOST_DISTANCES = 2_000  # rows of which a nearest neighbour is looked for
 
@@ -57,6 +59,10 @@ class Comparison:
     neighbours: Neighbours
     second: Evaluator | None = None
     _spaces: dict[str, Space] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.problem.start == "known":
+            self.study.known = cache(self._known_in)
 
     @property
     def problem(self) -> Problem:
@@ -156,6 +162,9 @@ class Comparison:
     def run(self) -> Iterator[str]:
         """Spend every budget; gives a sentence on how far it is after each batch."""
         main = self.main()
+        if self.problem.start == "known" and not self._answered_in_data:
+            self._time_known()
+            self._answer_known()
         yield from self._advance(main[:1], batches=1)
         yield from self._looked_at_first_batch(main[0])
         if self.is_cheap and not self._answered_in_data:
@@ -201,6 +210,15 @@ class Comparison:
         kinds = [found[name].dtype.kind for name in names if name in found]
         return len(kinds) == len(names) and not set(kinds) & set("US")
 
+    def _time_known(self) -> None:
+        """Note how long an evaluation takes, as a few known designs show it."""
+        if "seconds" in self.study.history.notes or self.study.evaluator is None:
+            return
+        rows = self.data.train
+        designs = designs_of(rows.take(exploration.spread(_TIMED, len(rows))))
+        seconds = [answer.seconds for answer in self.study.evaluator.evaluate(designs)]
+        self.study.history.note("seconds", median=float(np.median(seconds)))
+
     def _answer_known(self) -> None:
         """Have known designs evaluated, training rows and test rows, as many as a minute allows, and note it."""
         seconds = self.study.history.notes["seconds"]["median"]
@@ -221,6 +239,20 @@ class Comparison:
                 for name in self.problem.responses
             }
             self.study.history.note(f"known {part}", places=places.tolist(), responses=columns)
+
+    def _known_in(self, space: Space) -> Told:
+        """What was known before the study, where it lies in a space."""
+        known = self.known
+        if known is None or not known.is_valid.any():
+            raise ValueError(
+                "a `start` from known designs must have their responses; the data have none of "
+                f"{listed(self.problem.responses)}, and no evaluator gives them in less than a second. Read these "
+                "columns as responses, or leave `start` out."
+            )
+        rows = torch.from_numpy(np.flatnonzero(known.is_valid))
+        z = space.encode(designs_of(self.data.train.take(rows)))
+        valid = known.take(known.is_valid)
+        return dataclasses.replace(valid, z=z, batch=np.full(len(z), -1))
 
     def _with_responses(self, part: str) -> Dataset:
         """Known designs of a part with the responses that are known of them."""

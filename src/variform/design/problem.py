@@ -132,6 +132,8 @@ class Problem:
         seed: The first of them.
         optimiser: `random`, `cma` (CMA-ES), `gp` (a Gaussian process with expected improvement) or `preference`: a
             person rates designs or says which of two is better, and the utility behind that is what is looked for.
+        start: Where every search begins: with the `space`, or with the responses of `known` designs too. Then each is
+            told, before its first proposal, where they lie in its space.
         spaces: What to search: `latent`, `raw`, `pool` (the known designs), `pca` (of several dimensions) or `pca-6`.
             By default the one that the surrogate table recommends, else the latent space of the run, else `pca`.
         beside: What gets the same budget and seeds to compare with: spaces, and `random` draws. By default `pca`,
@@ -164,6 +166,7 @@ class Problem:
     seeds: Count = 1
     seed: Natural = 0
     optimiser: Literal["random", "cma", "gp", "preference"] = "cma"
+    start: Literal["space", "known"] = "space"
     spaces: tuple[str, ...] = ()
     beside: tuple[str, ...] | None = None
     given: dict[str, Any] = field(default_factory=dict)

@@ -126,6 +126,7 @@ class Study:
         evaluator: What answers; None where a person does.
         repair: What comes before it.
         say: Takes a sentence now and then on how far it is.
+        known: Gives what is told to a search in a space before its first proposal; None for nothing.
     """
 
     problem: Problem
@@ -133,6 +134,7 @@ class Study:
     evaluator: Evaluator | None
     repair: Repair
     say: Callable[[str], None] = lambda sentence: None
+    known: Callable[[Space], Told] | None = None
 
     def told(self, search: Search) -> Told:
         """What is known to a search when it asks next: earlier answers of its own, and the user's own designs."""
@@ -146,7 +148,10 @@ class Study:
             answers += [one.answer for one in self.history.own]
             batches += [-1] * len(designs)
         z = np.array(points, np.float64).reshape(len(answers), search.space.dim)
-        return told(self.problem, z, batches, answers)
+        since = told(self.problem, z, batches, answers)
+        if self.known is None or hasattr(search.space, "points"):  # a pool is what is known
+            return since
+        return self.known(search.space).joined(since)
 
     def _answered(self, search: Search) -> list[Asked]:
         """The designs of a search that are answered when it asks next."""

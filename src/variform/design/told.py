@@ -21,7 +21,7 @@ class Told:
         objectives: (n, m), to be minimised.
         violations: (n, c): by how much a constraint is missed; 0 or less where it holds.
         valid: (n,) of bool.
-        batch: (n,) of int: with which proposal a point was asked for, from 0.
+        batch: (n,) of int: with which proposal a point was asked for, from 0; -1 of what was known before.
 
     Raises:
         ValueError: where the numbers of rows differ, or a point is not finite.
@@ -148,8 +148,8 @@ def penalised(told: Told, like: Told, weights: Any = 1.0) -> Array:
     r"""One number to minimise for every point of one objective, by the one rule that all of them are under.
 
     An objective f and the violations v count in units of their own spreads s over the points `like`:
-    $f / s_f + \sum_c w_c \max(v_c, 0) / s_c$. So a point that misses a constraint by a little may rank before one that is
-    feasible and bad, and an optimiser can come to a constraint that binds from both sides. While no point of `like` is
+    $f / s_f + \sum_c w_c \max(v_c, 0) / s_c$. So a point that misses a constraint by a little may rank before a bad one
+    that is feasible, and an optimiser can come to a constraint that binds from both sides. While no point of `like` is
     feasible, violations alone count. An invalid point is 1 worse than the worst of the others.
 
     Args:

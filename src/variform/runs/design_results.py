@@ -110,6 +110,7 @@ class Results:
             "objectives": [[one.response, one.goal, one.unit] for one in problem.objectives],
             "constraints": [str(one) for one in problem.constraints],
             "optimiser": problem.optimiser,
+            "start": problem.start,
             "budget": problem.budget,
             "seeds": problem.seeds,
             "distance": self.comparison.distance,
@@ -276,6 +277,11 @@ class Results:
             notes.append(
                 f"Other spaces did not get the same budget, for an evaluation takes {CHEAP:g} s or more; beside = "
                 '["pca", "pool"] in the problem has them searched too.'
+            )
+        if problem.start == "known":
+            notes.append(
+                "Every search began with the responses of the known designs: the table says what it adds to them, not "
+                "what it finds alone."
             )
         if history.own:
             notes.append(f"{counted(len(history.own), 'design')} of your own helped the searches.")
@@ -486,6 +492,7 @@ class Results:
             ("objective", goals),
             ("constraints", "; ".join(str(one) for one in problem.constraints) or "none"),
             ("optimiser", problem.optimiser),
+            ("start", problem.start),
             ("budget of a search", f"{problem.budget:,}"),
             ("seeds", f"{problem.seeds}"),
             ("known designs", f"{len(self.comparison.data.train):,}"),
