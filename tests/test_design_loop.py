@@ -655,7 +655,7 @@ def test_a_search_by_hand_cannot_begin_with_what_nobody_knows(place, capsys):
         ('response = ["drag", "mass"]', 'ignore = ["drag", "mass"]'),
     )
     assert cli.run(["design", "ask", "problem.toml"]) == 2
-    assert "a `start` from known designs must have their responses" in capsys.readouterr().err
+    assert "begin with known designs must have their responses" in capsys.readouterr().err
 
 
 def test_the_space_is_recommended_where_the_data_have_the_objective_but_not_every_response(

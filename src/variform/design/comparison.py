@@ -245,9 +245,9 @@ class Comparison:
         known = self.known
         if known is None or not known.is_valid.any():
             raise ValueError(
-                "a `start` from known designs must have their responses; the data have none of "
+                "searches that begin with known designs must have their responses; the data have none of "
                 f"{listed(self.problem.responses)}, and no evaluator gives them in less than a second. Read these "
-                "columns as responses, or leave `start` out."
+                'columns as responses, or leave start = "known" out of the problem.'
             )
         rows = torch.from_numpy(np.flatnonzero(known.is_valid))
         z = space.encode(designs_of(self.data.train.take(rows)))
