@@ -371,7 +371,7 @@ low)/count||1,power=10**Math.floor(Math.
 log10(rough)),step=power*([1,2,5].find(factor=>factor*
 power>=rough)??10),found=[];for(let k=Math.
 ceil(low/step-1e-9);k*step<=high+1e-9*step;k++)
-found.push(k*step);return found}var MARGINS={left:50,right:10,top:8,bottom:34},
+found.push(k*step);return found}var MARGINS={left:50,right:18,top:8,bottom:34},
 Lines=class{constructor(line){let[x0,x1,
 y0,y1]=line.box;this.line=line,this.width=
 x1-x0||1,this.height=y1-y0||1,this.isEqual=

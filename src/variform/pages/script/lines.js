@@ -8,7 +8,7 @@ import { ticks } from "./canvas.js";
 import { shown } from "./text.js";
 import { Theme } from "./theme.js";
 
-const MARGINS = { left: 50, right: 10, top: 8, bottom: 34 }; // for the axes of a plot
+const MARGINS = { left: 50, right: 18, top: 8, bottom: 34 }; // for the axes of a plot
 
 /**
  * How a line is drawn.
