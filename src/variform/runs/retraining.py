@@ -259,7 +259,11 @@ def axes_in_words(axes: dict[str, Any]) -> str:
     share, before = axes["aligned"], axes["as_trained"]
     is_near = share["most"] <= NEAR
     far = "stay" if is_near else "do not all stay"
-    remedy = "" if is_near else " Fewer epochs and a tenth of the learning rate move them less."
+    remedy = (
+        ""
+        if is_near
+        else " Fewer epochs and a tenth of the learning rate move them less, a frozen encoder not at all."
+    )
     return (
         f"Codes of {axes['count']:,} {axes['rows']} moved by {share['median']:.1%} of the typical radius, and 90% of "
         f"them by at most {share['most']:.1%} (as trained {before['median']:.1%} and {before['most']:.1%}). {how}{why}."
