@@ -23,7 +23,7 @@ from variform.design.coding import designs_of
 from variform.design.comparison import Comparison
 from variform.design.evaluators import Answer
 from variform.design.history import told
-from variform.design.told import penalised, violation_scale
+from variform.design.told import penalised
 from variform.design.weighting import rank_weights
 from variform.runs.design_results import cells_of, write_csv
 from variform.runs.designs import opened
@@ -174,7 +174,7 @@ def _minimised(comparison: Comparison, answers: Sequence[Answer]) -> Array:
     """One number a design, the less the better, as optimisers see it; NaN where nothing is known of it."""
     problem = comparison.problem
     points = told(problem, np.zeros((len(answers), 1)), [0] * len(answers), answers)
-    values = penalised(points, violation_scale(points))
+    values = penalised(points, points)
     return np.where(points.is_valid, values, np.nan)
 
 
