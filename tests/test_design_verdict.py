@@ -45,6 +45,11 @@ def test_it_is_said_whether_the_recommended_space_won():
     assert "R2 recommended raw, and latent won by 7.0 %." in text
     text = said("pca", recommended="pca", latent=(65, 64, 66, 65, 66), pca=LEVEL)
     assert "R2 recommended pca; latent reached more by 1.5 %, by which the two are not told" in text
+    text = said("raw", recommended="raw", latent=LATENT, raw=(nan,) * 5)
+    assert text.startswith(
+        "No feasible design was found in raw yet; the best of the other spaces is latent with 66"
+    )
+    assert "R2 recommended raw, and latent won." in text
     assert "no space reached more" in said("latent", recommended="latent", latent=LATENT, raw=WORSE)
     assert "R2" not in said("latent", recommended="pool", latent=LATENT, raw=WORSE)
     assert "R2" not in said("latent", recommended="latent", latent=LATENT)

@@ -92,7 +92,8 @@ def verdict(standings: Standings, *, recommended: str | None = None) -> list[str
     if not any(math.isfinite(standings.median(name)) for name in standings.outcomes):
         return [_nothing(standings)]
     if not math.isfinite(standings.median(standings.first)):
-        return [_no_own(standings), _waste(standings)]
+        told = _beside_recommended(standings, recommended)
+        return [_no_own(standings), *told, _waste(standings)]
     sentences = [_beside_known(standings)]
     if len(standings.outcomes) > 1:
         sentences += _beside_others(standings)
