@@ -463,7 +463,12 @@ class Variform:
         from variform import ModelConfig, build_vae
 
         options = MODEL[self.task.network] | self.options
-        config = ModelConfig(latent_dim=LATENT, hidden=(HIDDEN,), posterior_std="exp", **options)
+        config = ModelConfig(
+            latent_dim=LATENT,
+            hidden=(HIDDEN,),
+            posterior_std="exp",
+            **({"likelihood": "bernoulli"} | options),
+        )
         return build_vae(config, self.splits.schema, moments=self.splits.train.moments())
 
     def train(self, epochs: int, on_epoch: OnEpoch) -> dict[str, np.ndarray]:

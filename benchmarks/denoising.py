@@ -37,7 +37,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     splits = read(str(options.data))
-    model = ModelConfig(latent_dim=options.latent_dim, hidden=(500, 500))
+    model = ModelConfig(likelihood="bernoulli", latent_dim=options.latent_dim, hidden=(500, 500))
     config = TrainConfig(
         epochs=options.epochs,
         schedule="cosine",

@@ -116,7 +116,11 @@ class Trial:
         options: dict[str, Any] = {}
         if self.network == "conv":
             options = {"network": "conv", "filters": FILTERS}
-        config = ModelConfig(latent_dim=LATENT, hidden=(self.setting.hidden,), **options)
+        config = ModelConfig(
+            latent_dim=LATENT,
+            hidden=(self.setting.hidden,),
+            **({"likelihood": "bernoulli"} | options),
+        )
         return build_vae(config, self.train.schema, moments=self.train.moments(), seed=0)
 
     def step(self, batch: int, **options: Any) -> Step:

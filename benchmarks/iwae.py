@@ -46,7 +46,12 @@ ARMS = {
     "iwae-5-dreg": TrainConfig(objective="iwae", samples=5, gradient="dreg", batch_size=20),
 }
 MODEL = ModelConfig(
-    latent_dim=50, hidden=(200, 200), activation="tanh", posterior_std="exp", centre=False
+    likelihood="bernoulli",
+    latent_dim=50,
+    hidden=(200, 200),
+    activation="tanh",
+    posterior_std="exp",
+    centre=False,
 )
 
 

@@ -23,7 +23,7 @@ def trained(source: str, epochs: int) -> tuple[VAE, Dataset]:
     """The model, and the test rows."""
     data = read(source, DataConfig(binarise="dynamic"))
     vae = build_vae(
-        ModelConfig(latent_dim=20, hidden=(400,)),
+        ModelConfig(likelihood="bernoulli", latent_dim=20, hidden=(400,)),
         data.schema,
         seed=0,
         moments=data.train.moments(seed=0),

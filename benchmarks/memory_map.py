@@ -112,7 +112,7 @@ def speed(
     train: Dataset, valid: Dataset, moments: tuple[torch.Tensor, torch.Tensor], config: TrainConfig
 ) -> tuple[float, float]:
     """Examples a second of `fit`, and its training loss."""
-    model = ModelConfig(latent_dim=20, hidden=(400,))
+    model = ModelConfig(likelihood="bernoulli", latent_dim=20, hidden=(400,))
     objective = build_objective(build_vae(model, train.schema, moments=moments), config)
     row = fit(objective, train, valid, config).rows[-1]
     return row["examples_per_second"], row["train_loss"]

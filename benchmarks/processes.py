@@ -61,7 +61,10 @@ def work(folder: Path, task: dict[str, Any]) -> None:
     )
     with processes.joined():
         objective = build_objective(
-            build_vae(ModelConfig(latent_dim=20, hidden=(400,)), splits.schema), config
+            build_vae(
+                ModelConfig(likelihood="bernoulli", latent_dim=20, hidden=(400,)), splits.schema
+            ),
+            config,
         )
 
         def note(row: dict[str, Any]) -> None:

@@ -33,7 +33,11 @@ def serving(listener: socket.socket, app: object) -> Iterator[str]:
 
 
 def main() -> None:
-    app = application("page", build_vae(ModelConfig(latent_dim=2), read("digits").schema), rate=1e6)
+    app = application(
+        "page",
+        build_vae(ModelConfig(likelihood="bernoulli", latent_dim=2), read("digits").schema),
+        rate=1e6,
+    )
     body = np.zeros((1, 2), "<f4").tobytes()
     listeners = {
         "Nagle on": socket.create_server(("127.0.0.1", 0)),

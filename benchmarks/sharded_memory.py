@@ -44,7 +44,9 @@ def trained(width: int) -> Step:
     """Two steps of a sharded model."""
     train = read(np.random.default_rng(0).integers(0, 256, (64, 28, 28), dtype=np.uint8)).train
     config = TrainConfig(batch_size=8, steps=4, sharded=True)
-    vae = build_vae(ModelConfig(latent_dim=10, hidden=(width, width)), train.schema)
+    vae = build_vae(
+        ModelConfig(likelihood="bernoulli", latent_dim=10, hidden=(width, width)), train.schema
+    )
     step = Step(build_objective(vae, config), config, 4)
     x, _ = vae.batch(train, torch.arange(8))
     for _ in range(2):

@@ -17,7 +17,13 @@ from variform import EvaluationConfig, ModelConfig, RunConfig, TrainConfig
 from variform.evaluation.tables import show
 from variform.runs.train import train_run
 
-MODEL = ModelConfig(latent_dim=128, hidden=(256, 256), posterior_std="softplus", centre=False)
+MODEL = ModelConfig(
+    likelihood="bernoulli",
+    latent_dim=128,
+    hidden=(256, 256),
+    posterior_std="softplus",
+    centre=False,
+)
 TRAIN = TrainConfig(
     steps=100_000, batch_size=128, optimizer="rmsprop", learning_rate=1e-3, kl="closed-form"
 )

@@ -93,7 +93,7 @@ def main() -> None:
         "--likelihoods", default=",".join((*REALS, "continuous-bernoulli", *COUNTS))
     )
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--std", default=ModelConfig().posterior_std)
+    parser.add_argument("--std", default=ModelConfig(likelihood="bernoulli").posterior_std)
     options = parser.parse_args()
     started = time.monotonic()
     for likelihood in options.likelihoods.split(","):

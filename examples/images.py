@@ -37,7 +37,7 @@ def main(folder: Path, epochs: int) -> None:
     config = RunConfig(
         source=str(images),
         data=DataConfig(binarise="dynamic"),
-        model=ModelConfig(latent_dim=8, hidden=(256,)),
+        model=ModelConfig(likelihood="bernoulli", latent_dim=8, hidden=(256,)),
         train=TrainConfig(epochs=epochs, learning_rate=3e-3, schedule="cosine"),
         evaluation=EvaluationConfig(nll_samples=200),
     )

@@ -41,7 +41,9 @@ def trained_digits():
     torch.set_default_dtype(torch.float32)
     splits = read("digits", DataConfig(binarise="threshold"))
     vae = build_vae(
-        ModelConfig(latent_dim=10, hidden=(100,)), splits.schema, moments=splits.train.moments()
+        ModelConfig(likelihood="bernoulli", latent_dim=10, hidden=(100,)),
+        splits.schema,
+        moments=splits.train.moments(),
     )
     config = TrainConfig(epochs=50, batch_size=128, learning_rate=3e-3)
     fit(build_objective(vae, config), splits.train, splits.valid, config)

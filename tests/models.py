@@ -192,7 +192,10 @@ def narrowed(vae, factor, call):
 
 def run_with_sampler(folder, steps):
     """A small finished run of digits, without pictures, that has an average of its weights and a mixture over z."""
-    model, few = ModelConfig(latent_dim=2, hidden=(4,)), EvaluationConfig(nll_samples=2)
+    model, few = (
+        ModelConfig(likelihood="bernoulli", latent_dim=2, hidden=(4,)),
+        EvaluationConfig(nll_samples=2),
+    )
     config = RunConfig(
         source="digits", model=model, train=TrainConfig(steps=steps, ema=0.5), evaluation=few
     )

@@ -68,7 +68,9 @@ def measured(folder):
     torch.set_default_dtype(torch.float64)
     config = TrainConfig(batch_size=32, sharded=True, ema=0.9)
     train, _ = splits()
-    vae = build_vae(ModelConfig(latent_dim=2, hidden=(WIDTH,)), train.schema)
+    vae = build_vae(
+        ModelConfig(likelihood="bernoulli", latent_dim=2, hidden=(WIDTH,)), train.schema
+    )
     step = Step(build_objective(vae, config), config, 1)
     x, _ = vae.batch(train, torch.arange(32))
     with processes.share(32) as (rows, weight):

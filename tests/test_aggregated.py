@@ -384,7 +384,10 @@ def test_beta_tc_must_know_the_number_of_rows():
 def test_a_learned_prior_is_refused_where_nothing_trains_it(options):
     data = read("digits")
     vae = build_vae(
-        ModelConfig(prior="mixture", components=3, latent_dim=2, hidden=(4,)), data.schema
+        ModelConfig(
+            likelihood="bernoulli", prior="mixture", components=3, latent_dim=2, hidden=(4,)
+        ),
+        data.schema,
     )
     with pytest.raises(ValueError, match="does not train a prior; got MixturePrior"):
         build_objective(vae, TrainConfig(**options), rows=100)
@@ -393,6 +396,8 @@ def test_a_learned_prior_is_refused_where_nothing_trains_it(options):
 @pytest.mark.parametrize("name", ["beta-tc", "dip-ii"])
 def test_a_posterior_without_known_marginals_is_refused_before_anything_is_written(name):
     data = read("digits")
-    vae = build_vae(ModelConfig(posterior="iaf", latent_dim=2, hidden=(4,)), data.schema)
+    vae = build_vae(
+        ModelConfig(likelihood="bernoulli", posterior="iaf", latent_dim=2, hidden=(4,)), data.schema
+    )
     with pytest.raises(ValueError, match="needs a Gaussian posterior; got IAFPosterior"):
         build_objective(vae, TrainConfig(objective=name), rows=100)

@@ -68,6 +68,7 @@ SMALL = [
     "--learning-rate",
     "0.01",
 ]
+GREY = ["--likelihood", "bernoulli"]
 TABLE = ["designs of 2026.csv", "--label", "kind", "--likelihood", "gaussian", *SMALL]
 
 
@@ -97,7 +98,7 @@ def finished(tmp_path_factory):
     before = Path.cwd()
     os.chdir(folder)
     try:
-        assert cli.run(["train", "digits", *SMALL, "--out", "run/"]) == 0
+        assert cli.run(["train", "digits", *GREY, *SMALL, "--out", "run/"]) == 0
         assert cli.run(["train", *TABLE, "--out", "a table"]) == 0
     finally:
         os.chdir(before)
@@ -166,7 +167,7 @@ def test_every_help_answers_without_torch(capsys):
 
 
 def test_train_leaves_a_whole_run_and_prints_lines_that_stay_lines(workspace, capsys):
-    assert cli.run(["train", "digits", *SMALL, "--out", "again"]) == 0
+    assert cli.run(["train", "digits", *GREY, *SMALL, "--out", "again"]) == 0
     out, err = capsys.readouterr()
     note, *lines = err.splitlines()
     assert note.startswith("Note: split: by hash of each row")
@@ -408,7 +409,7 @@ def test_explore_writes_the_page_of_the_run_or_of_other_rows(workspace, capsys, 
     monkeypatch.setattr("variform.runs.explorer.MOST_EMBEDDED", 10)
     assert cli.run(["explore", "a table"]) == 2
     assert "variform serve a table" in capsys.readouterr().err
-    assert cli.run(["train", "digits", *SMALL, "--out", "large"]) == 0
+    assert cli.run(["train", "digits", *GREY, *SMALL, "--out", "large"]) == 0
     assert not (workspace / "large" / "explorer.html").exists()
     assert "variform serve large" in (workspace / "large" / "report.html").read_text()
 
@@ -471,7 +472,9 @@ def test_an_unused_option_of_an_older_run_does_not_close_it(workspace, no_pictur
     config.write_text(config.read_text().replace("components = 100", "components = 50"))
     assert open_run("run").config.model.components == 50
     assert cli.run(["evaluate", "run", "--samples", "2"]) == 0
-    assert cli.run(["train", "digits", *SMALL, "--components", "100", "--out", "default"]) == 0
+    assert (
+        cli.run(["train", "digits", *GREY, *SMALL, "--components", "100", "--out", "default"]) == 0
+    )
     assert cli.run(["train", "--config", "default/config.toml", "--out", "again"]) == 0
 
 
@@ -487,7 +490,7 @@ def test_a_source_behind_a_link_is_read_again_under_its_name(workspace, no_pictu
 def test_a_folder_named_digits_does_not_hide_the_built_in_name(workspace, no_pictures):
     Path("digits").mkdir()
     shutil.copy("designs of 2026.csv", "digits/1.csv")
-    assert cli.run(["train", "digits", *SMALL, "--out", "again"]) == 0
+    assert cli.run(["train", "digits", *GREY, *SMALL, "--out", "again"]) == 0
     assert (
         Path("again/model.safetensors").read_bytes() == Path("run/model.safetensors").read_bytes()
     )
@@ -512,13 +515,16 @@ def test_a_folder_named_digits_does_not_hide_the_built_in_name(workspace, no_pic
 
 
 def test_a_subset_of_the_sprites_is_trained_on_by_its_name_and_read_again(workspace, no_pictures):
-    assert cli.run(["train", "sprites:300", *SMALL, "--out", "shapes"]) == 0
+    assert cli.run(["train", "sprites:300", *GREY, *SMALL, "--out", "shapes"]) == 0
     assert cli.run(["evaluate", "shapes", "--samples", "2"]) == 0
     assert open_run("shapes").config.source == "sprites:300"
 
 
 def test_an_autoencoder_claims_no_bound_and_is_drawn_all_the_same(workspace):
-    assert cli.run(["train", "digits", "--objective", "autoencoder", *SMALL, "--out", "plain"]) == 0
+    assert (
+        cli.run(["train", "digits", "--objective", "autoencoder", *GREY, *SMALL, "--out", "plain"])
+        == 0
+    )
     lines = (workspace / "plain" / "history.jsonl").read_text().splitlines()
     rows = [
         json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
@@ -614,7 +620,7 @@ def test_a_run_stopped_in_its_evaluation_says_how_to_go_on(
 
     with monkeypatch.context() as patch:
         patch.setattr("variform.runs.train.assess", stop)
-        assert cli.run(["train", "digits", *SMALL, "--out", "new run"]) == 130
+        assert cli.run(["train", "digits", *GREY, *SMALL, "--out", "new run"]) == 130
     assert capsys.readouterr().err.endswith("go on with: variform train --resume 'new run'\n")
     assert cli.run(["train", "--resume", "new run"]) == 0
     assert open_run("new run").evaluation == open_run("run").evaluation
@@ -627,7 +633,7 @@ def test_overwrite_sets_the_results_aside_and_keeps_foreign_files(
     for name in foreign:
         (workspace / "run" / name).write_text("mine")
     old = tree(workspace / "run")
-    train = ["train", "digits", *SMALL, "--seed", "5", "--out", "run", "--overwrite"]
+    train = ["train", "digits", *GREY, *SMALL, "--seed", "5", "--out", "run", "--overwrite"]
 
     def stop(*_, **__):
         raise KeyboardInterrupt
@@ -752,7 +758,10 @@ MISTAKES = [
     ("train digit", "Did you mean 'digits'"),
     ("train five.npy", "five.npy"),
     ("train nan.csv --likelihood gaussian", "line 62 holds the text 'nan'"),
-    ("train over.csv --scaling none --batch-size 9", "bernoulli needs values in [0, 1]"),
+    (
+        "train over.csv --likelihood bernoulli --scaling none --batch-size 9",
+        "bernoulli needs values in [0, 1]",
+    ),
     ("train digits --likelihood bernouli", "Did you mean 'bernoulli'?"),
     ("train digits --latent-dims 3", "Did you mean --latent-dim?"),
     (
@@ -883,7 +892,10 @@ MISTAKES = [
     ("study latent-dim digits --nll-samples 0", "--nll-samples must be at least 1"),
     ("study latent-dim digits --batch-size 9999", "must not exceed the 1422 training rows"),
     ("study latent-dim none.csv", "none.csv does not exist"),
-    ("study latent-dim over.csv --scaling none --batch-size 9", "bernoulli needs values in [0, 1]"),
+    (
+        "study latent-dim over.csv --likelihood bernoulli --scaling none --batch-size 9",
+        "bernoulli needs values in [0, 1]",
+    ),
     ("study latent-dim digits --out notes", "must be new or empty; notes is not"),
     ("study latent-dim digits --out run --dims 2", "must be new or empty; run is not"),
     ("study latent-dim digits --out nan.csv", "nan.csv is a file"),

@@ -58,7 +58,8 @@ def test_a_combination_trains(command, tmp_path, monkeypatch):
     small = [] if "--empty-hidden" in command else ["--hidden", "16"]
     assert cli.run([*shlex.split(command)[1:], "--steps", "13", *small]) == 0
     config = begun(*rows)
-    splits, vae = prepare(config)
+    plan = prepare(config)
+    splits, vae = plan.splits, plan.vae
     before = [value.clone() for value in vae.parameters()]
     history = _fit(config, tmp_path, splits, vae, resume=False, progress=False)
     _save_last(vae, history, tmp_path)

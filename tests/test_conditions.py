@@ -41,7 +41,7 @@ def digits():
 
 @pytest.fixture
 def vae(digits):
-    return build_vae(ModelConfig(latent_dim=3, hidden=(8,)), digits.schema)
+    return build_vae(ModelConfig(likelihood="bernoulli", latent_dim=3, hidden=(8,)), digits.schema)
 
 
 def write_table(path, rows=400, seed=0):
@@ -110,7 +110,9 @@ def test_a_missing_or_wrong_context_is_refused(vae, known):
 def test_a_model_without_conditions_refuses_a_context():
     schema = read("digits").schema
     with pytest.raises(ValueError, match=r"context of 0 numbers.*Leave context out"):
-        build_vae(ModelConfig(latent_dim=2), schema).decode(torch.zeros(1, 2), torch.zeros(1, 10))
+        build_vae(ModelConfig(likelihood="bernoulli", latent_dim=2), schema).decode(
+            torch.zeros(1, 2), torch.zeros(1, 10)
+        )
 
 
 def test_what_is_generated_under_a_label_is_of_that_class(digits):
@@ -118,7 +120,9 @@ def test_what_is_generated_under_a_label_is_of_that_class(digits):
     torch.set_default_dtype(torch.float32)
     config = TrainConfig(epochs=40, batch_size=128, learning_rate=3e-3)
     vae = build_vae(
-        ModelConfig(latent_dim=5, hidden=(128,)), digits.schema, moments=digits.train.moments()
+        ModelConfig(likelihood="bernoulli", latent_dim=5, hidden=(128,)),
+        digits.schema,
+        moments=digits.train.moments(),
     )
     fit(build_objective(vae, config), digits.train, digits.valid, config)
     judge = LogisticRegression(max_iter=2000).fit(

@@ -119,7 +119,7 @@ def test_density_in_the_users_units_follows_the_change_of_variables():
 
 def test_pca_error_is_scikit_learns_in_raw_units():
     splits = read("digits")
-    vae = build_vae(ModelConfig(latent_dim=5), splits.schema)
+    vae = build_vae(ModelConfig(likelihood="bernoulli", latent_dim=5), splits.schema)
     numbers = pca(vae, splits.test, splits.train)
     train, test = (part.raw.flatten(1).double().numpy() for part in (splits.train, splits.test))
     model = PCA(5, svd_solver="full").fit(train)
@@ -160,7 +160,7 @@ def test_baselines_of_more_rows_than_fit_into_memory_use_some_and_say_so(monkeyp
 
 def test_trivial_models_equal_scipys():
     splits = read("digits", DataConfig(binarise="threshold"))
-    vae = build_vae(ModelConfig(latent_dim=2), splits.schema)
+    vae = build_vae(ModelConfig(likelihood="bernoulli", latent_dim=2), splits.schema)
     train, test = (
         part.prepared().flatten(1).double().numpy() for part in (splits.train, splits.test)
     )
@@ -220,7 +220,9 @@ def test_active_units_counts_what_was_planted():
 def test_evaluate_joins_the_parts_and_repeats_itself():
     splits = read("digits")
     vae = build_vae(
-        ModelConfig(latent_dim=3), splits.schema, moments=splits.train.moments()
+        ModelConfig(likelihood="bernoulli", latent_dim=3),
+        splits.schema,
+        moments=splits.train.moments(),
     ).double()
     state = torch.get_rng_state()
     first, second = (evaluate(vae, splits.test, splits.train, samples=20, seed=5) for _ in range(2))
@@ -333,7 +335,7 @@ def test_compiled_scores_are_the_scores(monkeypatch):
     """In single precision as users have it: the draws are the same, the sums agree to rounding."""
     torch.set_default_dtype(torch.float32)
     splits = read("digits", DataConfig(binarise="threshold"))
-    vae = build_vae(ModelConfig(latent_dim=2, hidden=(8,)), splits.schema)
+    vae = build_vae(ModelConfig(likelihood="bernoulli", latent_dim=2, hidden=(8,)), splits.schema)
     plain = score(vae, splits.test, samples=40)
     monkeypatch.setattr("variform.evaluation.log_likelihood._COMPILE_SECONDS", 0.0)
     first, second = (score(vae, splits.test, samples=40) for _ in range(2))
@@ -358,7 +360,7 @@ def test_a_probability_has_no_jacobian():
     numbers = []
     for factor in (1, 5):
         splits = read(x * factor, config=DataConfig(scaling="unit"))
-        vae = build_vae(ModelConfig(latent_dim=1), splits.schema).double()
+        vae = build_vae(ModelConfig(likelihood="bernoulli", latent_dim=1), splits.schema).double()
         numbers.append(
             (
                 score(vae, splits.test, samples=5).log_px,
@@ -375,10 +377,14 @@ def test_binarised_rows_are_the_same_for_every_model_and_number_of_samples():
     assert torch.equal(rows, torch.cat(list(splits.train.batches(100, seed=4))))
     assert not torch.equal(rows, splits.train.prepared(seed=5))
     reference = trivial(
-        build_vae(ModelConfig(latent_dim=2), splits.schema), splits.train, splits.test
+        build_vae(ModelConfig(likelihood="bernoulli", latent_dim=2), splits.schema),
+        splits.train,
+        splits.test,
     )["nll"]
     for dim, samples in ((2, 1), (5, 7)):
-        vae = build_vae(ModelConfig(latent_dim=dim, posterior_std="exp"), splits.schema).double()
+        vae = build_vae(
+            ModelConfig(likelihood="bernoulli", latent_dim=dim, posterior_std="exp"), splits.schema
+        ).double()
         with torch.no_grad():
             vae.decoder.output.weight.zero_()  # p(x|z) is the trivial model, and log p(x) with it
             smoothed = (splits.test.prepared(seed=0).double().sum(0) + 1) / (len(splits.test) + 2)

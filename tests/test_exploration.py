@@ -18,7 +18,9 @@ def digits():
 
 
 def model(schema, dim, **options):
-    return build_vae(ModelConfig(latent_dim=dim, hidden=(16,), **options), schema).double()
+    return build_vae(
+        ModelConfig(latent_dim=dim, hidden=(16,), **({"likelihood": "bernoulli"} | options)), schema
+    ).double()
 
 
 @pytest.fixture

@@ -186,7 +186,7 @@ def test_the_rows_of_a_page_are_a_seeded_draw_and_hold_the_worst_reconstructions
 
 def test_thumbnails_are_the_rows(tmp_path):
     digits = read("digits")
-    vae = build_vae(ModelConfig(latent_dim=2, hidden=(8,)), digits.schema)
+    vae = build_vae(ModelConfig(likelihood="bernoulli", latent_dim=2, hidden=(8,)), digits.schema)
     contents = gather(vae, digits, evaluate(vae, digits.test, samples=2), laws=[])
     picture = contents["rows"]["picture"]
     sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture["data"]))))
@@ -639,7 +639,7 @@ def test_the_way_along_the_data_stays_nearer_to_them(chromium, tmp_path):
     """Two latents on a ring: the straight way between opposite points crosses its empty middle."""
     torch.set_default_dtype(torch.float32)
     digits = read("digits")
-    vae = build_vae(ModelConfig(latent_dim=2, hidden=(8,)), digits.schema)
+    vae = build_vae(ModelConfig(likelihood="bernoulli", latent_dim=2, hidden=(8,)), digits.schema)
     contents = gather(vae, digits, evaluate(vae, digits.test, samples=2), laws=[Law("N", None)])
     contents["collapsed"] = False  # this network was not trained, and has no latents in use
     angle = np.linspace(0, 2 * np.pi, contents["rows"]["count"])
@@ -665,7 +665,7 @@ def test_the_way_along_the_data_stays_nearer_to_them(chromium, tmp_path):
 def test_the_grid_is_of_equal_prior_mass(chromium, tmp_path):
     torch.set_default_dtype(torch.float32)
     digits = read("digits")
-    vae = build_vae(ModelConfig(latent_dim=2, hidden=(8,)), digits.schema)
+    vae = build_vae(ModelConfig(likelihood="bernoulli", latent_dim=2, hidden=(8,)), digits.schema)
     contents = gather(vae, digits, evaluate(vae, digits.test, samples=2), laws=[Law("N", None)])
     contents["collapsed"] = False  # as above
     render(contents, decoder_payload(vae)).save(tmp_path / "page.html")

@@ -27,7 +27,9 @@ TABLE = read(np.random.default_rng(0).normal([3, -70], [1, 20], (200, 2)), name=
 MODELS = {
     "bernoulli": (
         "digits",
-        ModelConfig(latent_dim=3, hidden=(6, 5), decoder_hidden=(4,), dropout=0.1),
+        ModelConfig(
+            likelihood="bernoulli", latent_dim=3, hidden=(6, 5), decoder_hidden=(4,), dropout=0.1
+        ),
     ),
     "gaussian": (
         "table",
@@ -39,25 +41,49 @@ MODELS = {
     ),
     "full, mixture": (
         "digits",
-        ModelConfig(latent_dim=3, posterior="full", prior="mixture", components=3, hidden=(4,)),
+        ModelConfig(
+            likelihood="bernoulli",
+            latent_dim=3,
+            posterior="full",
+            prior="mixture",
+            components=3,
+            hidden=(4,),
+        ),
     ),
-    "vamp": ("digits", ModelConfig(latent_dim=2, prior="vamp", components=3, hidden=(4,))),
+    "vamp": (
+        "digits",
+        ModelConfig(likelihood="bernoulli", latent_dim=2, prior="vamp", components=3, hidden=(4,)),
+    ),
     "vamp of a table": (
         "table",
         ModelConfig(latent_dim=2, likelihood="gaussian", prior="vamp", components=3, hidden=(4,)),
     ),
     "iaf, flow": (
         "digits",
-        ModelConfig(latent_dim=2, posterior="iaf", prior="flow", transforms=2, hidden=(4,)),
+        ModelConfig(
+            likelihood="bernoulli",
+            latent_dim=2,
+            posterior="iaf",
+            prior="flow",
+            transforms=2,
+            hidden=(4,),
+        ),
     ),
     "gaussian-identity": (
         "table",
         ModelConfig(latent_dim=2, likelihood="gaussian-identity", activation="gelu"),
     ),
-    "conv": ("digits", ModelConfig(network="conv", filters=(3, 2), hidden=(5,), gated=True)),
+    "conv": (
+        "digits",
+        ModelConfig(
+            likelihood="bernoulli", network="conv", filters=(3, 2), hidden=(5,), gated=True
+        ),
+    ),
     "residual": (
         "digits",
-        ModelConfig(network="residual", filters=(2,), hidden=(), layer_norm=True),
+        ModelConfig(
+            likelihood="bernoulli", network="residual", filters=(2,), hidden=(), layer_norm=True
+        ),
     ),
     "gaussian-per-feature": (
         "table",
@@ -86,7 +112,10 @@ def saved(tmp_path_factory):
     """The bytes of a small model file."""
     path = tmp_path_factory.mktemp("saved") / "model.safetensors"
     save(
-        build_vae(ModelConfig(latent_dim=1, hidden=(2,)), read(torch.rand(60, 2)).schema),
+        build_vae(
+            ModelConfig(likelihood="bernoulli", latent_dim=1, hidden=(2,)),
+            read(torch.rand(60, 2)).schema,
+        ),
         path,
     )
     return path.read_bytes()

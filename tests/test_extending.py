@@ -254,7 +254,9 @@ def test_the_view_is_in_the_page_and_shows_each_label_where_its_mean_is(
         pytest.skip("Chromium is not installed: make browsers")
     monkeypatch.setattr(page, "_SCRIPT", script)
     digits = variform.read("digits")
-    vae = variform.build_vae(variform.ModelConfig(latent_dim=3, hidden=(8,)), digits.schema)
+    vae = variform.build_vae(
+        variform.ModelConfig(likelihood="bernoulli", latent_dim=3, hidden=(8,)), digits.schema
+    )
     numbers = variform.evaluate(vae, digits.test, samples=2)
     contents = gather(vae, digits, numbers, laws=[Law("the prior", None)])
     contents["collapsed"] = False  # an untrained model is

@@ -171,7 +171,10 @@ def test_safetensors_is_the_model_file_and_what_it_says(small, tmp_path):
 
 
 def test_a_posterior_on_a_flow_is_refused_and_nothing_is_left(tmp_path):
-    vae = build_vae(ModelConfig(latent_dim=2, posterior="iaf", hidden=(4,)), read("digits").schema)
+    vae = build_vae(
+        ModelConfig(likelihood="bernoulli", latent_dim=2, posterior="iaf", hidden=(4,)),
+        read("digits").schema,
+    )
     for form in ("onnx", "numpy"):
         with pytest.raises(ValueError, match=r"no step for IAFPosterior\. Use the model in Python"):
             hand_over(vae, form, tmp_path / "out")

@@ -109,7 +109,10 @@ def small(**options):
     schema = read(
         torch.rand(60, 3, generator=torch.Generator().manual_seed(0)), name="small"
     ).schema
-    return build_vae(ModelConfig(**{"latent_dim": 2, "hidden": (4,)} | options), schema)
+    return build_vae(
+        ModelConfig(**{"latent_dim": 2, "hidden": (4,), "likelihood": "bernoulli"} | options),
+        schema,
+    )
 
 
 def models():

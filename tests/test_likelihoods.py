@@ -189,7 +189,8 @@ NAMES = [name for name in LikelihoodName.__args__ if name != "mixed"]  # which i
 def made(name, **options):
     """A model of the digits and their rows, read as the likelihood wants them."""
     config = RunConfig(model=ModelConfig(latent_dim=2, likelihood=name, hidden=(16,)), **options)
-    return prepare(config)
+    plan = prepare(config)
+    return plan.splits, plan.vae
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -40,7 +40,9 @@ def _single_precision(_double_precision):
 
 def built(data, **options):
     return vf.build_vae(
-        ModelConfig(hidden=(8,), **options), data.schema, moments=data.train.moments()
+        ModelConfig(hidden=(8,), **({"likelihood": "bernoulli"} | options)),
+        data.schema,
+        moments=data.train.moments(),
     )
 
 
@@ -163,7 +165,9 @@ def test_a_conditional_model_is_told_by_name(conditional):
     with pytest.raises(ValueError, match="every row must have its label"):
         model.encode(x, given={"label": ""})
     with pytest.raises(ValueError, match="must be given nothing; got label"):
-        Model(vf.build_vae(ModelConfig(), vf.read("digits").schema)).encode(x, given={"label": 3})
+        Model(vf.build_vae(ModelConfig(likelihood="bernoulli"), vf.read("digits").schema)).encode(
+            x, given={"label": 3}
+        )
 
 
 def test_a_classifier_finds_what_is_not_known():
@@ -177,7 +181,7 @@ def test_a_classifier_finds_what_is_not_known():
 
 
 def test_mistakes_get_a_sentence(designs, gappy):
-    digits = Model(vf.build_vae(ModelConfig(), vf.read("digits").schema))
+    digits = Model(vf.build_vae(ModelConfig(likelihood="bernoulli"), vf.read("digits").schema))
     x = vf.read("digits").test.raw[:5].numpy()
     for bad, message in (
         (x[0], r"\(N, 1, 8, 8\); got one example.*Give x\[None\]"),
@@ -216,7 +220,9 @@ def test_mistakes_get_a_sentence(designs, gappy):
     with pytest.raises(
         ValueError, match=r"needs values in \[0, 1\]; column 'column 1' of x holds 3"
     ):
-        Model(vf.build_vae(ModelConfig(latent_dim=1), unit.schema)).score(np.full((1, 2), 3.0))
+        Model(vf.build_vae(ModelConfig(likelihood="bernoulli", latent_dim=1), unit.schema)).score(
+            np.full((1, 2), 3.0)
+        )
 
 
 def test_load_takes_a_file_or_a_folder(designs, tmp_path):
@@ -311,7 +317,7 @@ def test_every_repr_says_what_a_person_needs(designs, conditional, gappy, tmp_pa
             Study(rows, 5, "its NLL is least"),
             ["latent_dim 2, 5", "recommended 5", "its NLL is least"],
         ),
-        (ModelConfig(latent_dim=3), ["latent_dim=3"]),
+        (ModelConfig(likelihood="bernoulli", latent_dim=3), ["latent_dim=3"]),
         (conditional[0].schema.conditions[0], ["Condition(name='label'", "categories=('0'"]),
     ]
     for thing, words in wanted:

@@ -366,7 +366,9 @@ def test_a_convolutional_vae_learns_the_digits(network):
     """Better than the best law without latents, which the start is about as good as."""
     torch.set_default_dtype(torch.float32)  # as users have it; convolutions of doubles are slow
     data = read("digits", DataConfig(binarise="threshold"))
-    model = ModelConfig(network=network, filters=(16,), hidden=(64,), latent_dim=5)
+    model = ModelConfig(
+        likelihood="bernoulli", network=network, filters=(16,), hidden=(64,), latent_dim=5
+    )
     vae = build_vae(model, data.schema, moments=data.train.moments())
     without = trivial(vae, data.test, data.train)["nll"]["mean"]
     config = TrainConfig(epochs=12, batch_size=128, learning_rate=5e-3, compile="off")

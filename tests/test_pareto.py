@@ -238,7 +238,10 @@ def test_scores_of_runs_from_before_still_open(tmp_path):
     from variform.system.sealing import read_sealed, write_sealed
 
     torch.set_default_dtype(torch.float32)
-    config = RunConfig(model=ModelConfig(latent_dim=2, hidden=(8,)), train=TrainConfig(epochs=1))
+    config = RunConfig(
+        model=ModelConfig(likelihood="bernoulli", latent_dim=2, hidden=(8,)),
+        train=TrainConfig(epochs=1),
+    )
     run = train_run(config, tmp_path / "run", pictures=False)
     path = run.folder / "scores.safetensors"
     header, tensors = read_sealed(path)

@@ -218,7 +218,7 @@ def test_a_new_run_sets_the_parts_of_the_one_before_aside(jobs, tmp_path):
     kept = {name: (before / name).read_bytes() for name in names(before)}
     assert len(kept) == 4
     config = RunConfig(
-        model=ModelConfig(latent_dim=2, hidden=(4,)),
+        model=ModelConfig(likelihood="bernoulli", latent_dim=2, hidden=(4,)),
         train=TrainConfig(steps=2),
         evaluation=EvaluationConfig(nll_samples=1),
     )

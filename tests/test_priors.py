@@ -39,7 +39,13 @@ def digits():
 
 
 def vamp_vae(digits, **options):
-    config = ModelConfig(latent_dim=3, hidden=(16,), prior="vamp", components=7, **options)
+    config = ModelConfig(
+        latent_dim=3,
+        hidden=(16,),
+        prior="vamp",
+        components=7,
+        **({"likelihood": "bernoulli"} | options),
+    )
     return build_vae(config, digits.schema, moments=digits.train.moments()).double()
 
 
@@ -91,7 +97,7 @@ def test_the_encoder_belongs_to_the_vae_alone(digits):
 def test_pseudo_inputs_start_like_the_data_and_can_all_move(digits):
     """Pixels that are always 0 too: a gradient reaches each of them, and none leaves [0, 1]."""
     vae = build_vae(
-        ModelConfig(latent_dim=3, prior="vamp", components=500),
+        ModelConfig(likelihood="bernoulli", latent_dim=3, prior="vamp", components=500),
         digits.schema,
         moments=digits.train.moments(),
     )
@@ -187,7 +193,13 @@ def test_every_combination_trains_and_is_evaluated(digits, posterior, prior):
     """The loss falls, the bounds keep their order, and what does not split says so."""
     torch.set_default_dtype(torch.float32)
     model = ModelConfig(
-        latent_dim=3, hidden=(16,), posterior=posterior, prior=prior, components=4, transforms=2
+        likelihood="bernoulli",
+        latent_dim=3,
+        hidden=(16,),
+        posterior=posterior,
+        prior=prior,
+        components=4,
+        transforms=2,
     )
     vae = build_vae(model, digits.schema, moments=digits.train.moments())
     config = TrainConfig(steps=20, batch_size=128, learning_rate=5e-3)

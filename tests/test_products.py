@@ -286,7 +286,9 @@ def test_adam_gets_the_gradients_of_convolutions_in_the_order_of_their_weights(
     """Its fused kernel pairs numbers as they lie in memory, and gradients with channels last lie in another order."""
     images = np.random.default_rng(0).random((32, 1, 12, 12)).astype(np.float32)
     splits = read(images)
-    model = ModelConfig(latent_dim=2, hidden=(16,), network="conv", filters=(4, 8))
+    model = ModelConfig(
+        likelihood="bernoulli", latent_dim=2, hidden=(16,), network="conv", filters=(4, 8)
+    )
     config = for_rows(TrainConfig(batch_size=16, compile=compile, epochs=1), len(splits.train))
     x = splits.train.batch(torch.arange(16))
     found = []

@@ -51,7 +51,12 @@ def train():
 
 
 def objective(schema, **options):
-    return ELBO(build_vae(ModelConfig(latent_dim=2, hidden=(8,), **options), schema))
+    return ELBO(
+        build_vae(
+            ModelConfig(latent_dim=2, hidden=(8,), **({"likelihood": "bernoulli"} | options)),
+            schema,
+        )
+    )
 
 
 class Slow(nn.Module):
@@ -159,7 +164,10 @@ def test_a_compiled_step_has_forward_and_backward_in_one(train, monkeypatch):
 def test_products_of_the_784_400_20_network_by_hand(samples):
     """Three products a layer, two for the first, whose input needs no gradient; L rows an example in the decoder."""
     data = dataset_from(torch.rand(64, 784))
-    mine = ELBO(build_vae(ModelConfig(latent_dim=20, hidden=(400,)), data.schema), samples=samples)
+    mine = ELBO(
+        build_vae(ModelConfig(likelihood="bernoulli", latent_dim=20, hidden=(400,)), data.schema),
+        samples=samples,
+    )
     timed = profile(mine, data, CONFIG, steps=1, repeats=1)
     encoder = 2 * 784 * 400 + 3 * 400 * 40
     decoder = 3 * 20 * 400 + 3 * 400 * 784
@@ -195,7 +203,12 @@ def convolutional():
 def residual():
     """What --network residual builds, gates and odd sizes included: 8 x 8, 4 x 4, 2 x 2, 1 x 1."""
     config = ModelConfig(
-        latent_dim=3, network="residual", filters=(3, 4, 5), hidden=(6,), gated=True
+        likelihood="bernoulli",
+        latent_dim=3,
+        network="residual",
+        filters=(3, 4, 5),
+        hidden=(6,),
+        gated=True,
     )
     return build_vae(config, read("digits").schema)
 

@@ -230,7 +230,9 @@ def test_digits_with_a_narrowed_posterior_come_back(trained_digits, factor):
 def test_a_flow_is_refined_in_its_noise():
     """Two latents on a flow whose noise is too narrow; log p(x) by quadrature."""
     splits = read("digits", DataConfig(binarise="threshold"))
-    config = ModelConfig(latent_dim=2, hidden=(16,), posterior="iaf", transforms=1)
+    config = ModelConfig(
+        likelihood="bernoulli", latent_dim=2, hidden=(16,), posterior="iaf", transforms=1
+    )
     vae = build_vae(config, splits.schema, moments=splits.train.moments()).double()
     with torch.no_grad():
         vae.decoder.output.weight.normal_(std=0.5)
@@ -300,7 +302,7 @@ def test_a_row_whose_steps_run_away_keeps_the_encoders_answer():
 def test_other_posteriors_and_priors_are_refined_too(options):
     splits = read("digits", DataConfig(binarise="threshold", condition=("label",)))
     vae = build_vae(
-        ModelConfig(latent_dim=3, hidden=(16,), **options),
+        ModelConfig(latent_dim=3, hidden=(16,), **({"likelihood": "bernoulli"} | options)),
         splits.schema,
         moments=splits.train.moments(),
     )
@@ -319,7 +321,11 @@ def test_bad_requests_are_refused(trained_digits):
     with pytest.raises(
         ValueError, match="refining needs a Gaussian posterior or a flow; got Mixture"
     ):
-        refinement._loosened(build_vae(ModelConfig(prior="mixture"), splits.schema).latent_prior())
+        refinement._loosened(
+            build_vae(
+                ModelConfig(likelihood="bernoulli", prior="mixture"), splits.schema
+            ).latent_prior()
+        )
 
 
 def test_a_run_is_evaluated_with_a_refined_posterior(tmp_path, capsys):
@@ -327,7 +333,10 @@ def test_a_run_is_evaluated_with_a_refined_posterior(tmp_path, capsys):
     from variform.faces.cli import commands
 
     torch.set_default_dtype(torch.float32)
-    config = RunConfig(model=ModelConfig(latent_dim=2, hidden=(8,)), train=TrainConfig(epochs=1))
+    config = RunConfig(
+        model=ModelConfig(likelihood="bernoulli", latent_dim=2, hidden=(8,)),
+        train=TrainConfig(epochs=1),
+    )
     run = train_run(config, tmp_path / "run", pictures=False)
     kept = (run.folder / "evaluation.json").read_bytes()
     commands.app(

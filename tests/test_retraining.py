@@ -76,7 +76,8 @@ def started(folder, **changes):
 
 def test_new_rows_are_scaled_as_the_old_ones_and_old_ones_stay_in_their_part(folder, old):
     config = begun(started(folder))
-    splits, vae = prepare(config)
+    plan = prepare(config)
+    splits, vae = plan.splits, plan.vae
     known, before = old.data(), old.vae.schema
     assert config.model == old.config.model and config.data.response == ("lift",)
     assert (splits.schema.shift, splits.schema.scale) == (before.shift, before.scale)
@@ -111,9 +112,8 @@ def test_pseudo_inputs_stay_where_they_are_in_a_wider_range(folder, tmp_path):
     run = train_run(config, tmp_path / "old", pictures=False)
     wide = designs(200) * 3
     wide.to_csv(tmp_path / "wide.csv", index=False)
-    _, vae = prepare(
-        begun(RunConfig(source=str(tmp_path / "wide.csv"), start=str(tmp_path / "old")))
-    )
+    config = RunConfig(source=str(tmp_path / "wide.csv"), start=str(tmp_path / "old"))
+    vae = prepare(begun(config)).vae
     assert not torch.equal(vae.prior.raw, run.vae.prior.raw)
     torch.testing.assert_close(vae.prior.pseudo_inputs, run.vae.prior.pseudo_inputs)
 
@@ -204,7 +204,7 @@ def test_a_retrained_run_is_read_resumed_and_retrained_in_its_turn(folder, retra
         assert torch.equal(value, weights[name])
     assert again.vae.posterior.turn is not None
     config = started(folder, start=str(folder / "new"))
-    _, vae = prepare(begun(config))
+    vae = prepare(begun(config)).vae
     assert vae.posterior.turn is None
     x = again.data().test.prepared()
     torch.testing.assert_close(
@@ -242,9 +242,9 @@ def short(folder, **train):
 
 
 def test_more_epochs_have_the_bits_of_as_many_at_once(folder, tmp_path):
-    train_run(short(folder, epochs=3), tmp_path / "run", pictures=False)
+    train_run(short(folder, epochs=3, schedule="constant"), tmp_path / "run", pictures=False)
     resume_run(tmp_path / "run", epochs=7, pictures=False)
-    train_run(short(folder, epochs=7), tmp_path / "whole", pictures=False)
+    train_run(short(folder, epochs=7, schedule="constant"), tmp_path / "whole", pictures=False)
     for name in ("model.safetensors", "last.safetensors"):
         longer, whole = (load_file(tmp_path / one / name) for one in ("run", "whole"))
         assert all(torch.equal(longer[key], whole[key]) for key in whole)
@@ -284,6 +284,6 @@ def test_epochs_that_are_not_more_are_refused(folder, tmp_path):
 def test_a_change_beside_the_epochs_is_refused(folder, tmp_path):
     train_run(short(folder, epochs=3), tmp_path / "run", pictures=False)
     path = tmp_path / "run" / "config.toml"
-    path.write_text(path.read_text().replace("learning_rate = 0.001", "learning_rate = 0.002"))
+    path.write_text(path.read_text().replace("learning_rate = 0.003", "learning_rate = 0.002"))
     with pytest.raises(ValueError, match="it comes from another"):
         resume_run(tmp_path / "run", epochs=5)

@@ -495,7 +495,9 @@ def test_the_temperature_of_a_flow_is_that_of_its_noise(flow):
 
 
 def model():
-    return build_vae(ModelConfig(latent_dim=2, hidden=(4,)), read("digits").schema)
+    return build_vae(
+        ModelConfig(likelihood="bernoulli", latent_dim=2, hidden=(4,)), read("digits").schema
+    )
 
 
 def test_a_sampler_comes_back_with_the_same_bits(fitted, flow, tmp_path):

@@ -32,7 +32,9 @@ def few():
 
 
 def small(schema):
-    return build_vae(ModelConfig(latent_dim=2, hidden=(8,), classifier=True), schema)
+    return build_vae(
+        ModelConfig(likelihood="bernoulli", latent_dim=2, hidden=(8,), classifier=True), schema
+    )
 
 
 def test_so_many_labels_are_kept_of_each_class_and_the_others_are_hidden(few):
@@ -117,7 +119,7 @@ def test_hidden_labels_are_found_better_than_by_the_known_ones_alone(few, tmp_pa
     config = TrainConfig(
         objective="m2", epochs=20, batch_size=128, learning_rate=3e-3, compile="off"
     )
-    model = ModelConfig(latent_dim=5, hidden=(128,), classifier=True)
+    model = ModelConfig(likelihood="bernoulli", latent_dim=5, hidden=(128,), classifier=True)
     vae = build_vae(model, few.schema, moments=few.train.moments())
     objective = build_objective(vae, config)
     fit(objective, few.train, few.valid, config)
@@ -204,4 +206,4 @@ def test_labels_that_a_table_lacks_are_inferred(tmp_path, monkeypatch, capsys):
 
 def test_an_objective_without_a_classifier_is_refused(few):
     with pytest.raises(ValueError, match="needs a model with a classifier"):
-        SemiSupervised(build_vae(ModelConfig(latent_dim=2), few.schema))
+        SemiSupervised(build_vae(ModelConfig(likelihood="bernoulli", latent_dim=2), few.schema))

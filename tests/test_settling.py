@@ -54,7 +54,9 @@ def test_validation_may_end_a_training_whose_length_nobody_gave(given, patience)
 
 
 def test_what_is_given_goes_first_and_is_not_said():
-    given = TrainConfig(batch_size=50, epochs=7, patience=3, warmup=0)
+    given = TrainConfig(
+        batch_size=50, epochs=7, patience=3, warmup=0, learning_rate=0.01, schedule="constant"
+    )
     assert (
         settled(RunConfig(train=given), 240).train == given
         and chosen(RunConfig(train=given), 240) == ""
@@ -83,7 +85,9 @@ def test_what_is_given_goes_first_and_is_not_said():
 def test_a_convolutional_run_of_few_rows_weighs_the_kl_in_over_a_tenth_of_its_steps(
     given, rows, warmup
 ):
-    config = RunConfig(train=TrainConfig(**given), model=ModelConfig(network="conv"))
+    config = RunConfig(
+        train=TrainConfig(**given), model=ModelConfig(likelihood="bernoulli", network="conv")
+    )
     train = settled(config, rows).train
     assert (
         train.warmup == warmup
@@ -167,7 +171,9 @@ def test_validation_ends_a_default_training_that_is_no_longer_better():
 
 def test_a_python_training_has_the_warm_up_of_a_run_where_it_is_settled():
     """240 rows are 3,000 steps in batches of 16: the weight rises over 300 of them."""
-    config = RunConfig(model=ModelConfig(network="conv", filters=(4,), latent_dim=2))
+    config = RunConfig(
+        model=ModelConfig(likelihood="bernoulli", network="conv", filters=(4,), latent_dim=2)
+    )
     vae = build_vae(config.model, read("digits").schema)
     objective = build_objective(vae, settled(config, 240).train)
     assert [objective.beta(step) for step in (0, 150, 300, 2999)] == [0, 0.5, 1, 1]

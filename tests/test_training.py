@@ -72,7 +72,11 @@ def bits():
 
 
 def objective_for(data, config, *, kind=None, seed=0, **model):
-    vae = build_vae(ModelConfig(latent_dim=2, hidden=(7,), **model), data.schema, seed=seed)
+    vae = build_vae(
+        ModelConfig(latent_dim=2, hidden=(7,), **({"likelihood": "bernoulli"} | model)),
+        data.schema,
+        seed=seed,
+    )
     objective = build_objective(vae, config)
     if kind is not None:
         objective.__class__ = kind
@@ -117,7 +121,7 @@ def test_steps_that_end_within_an_epoch_say_of_how_many_rows_its_means_are(grey,
     )
     whole = RunConfig(
         source=str(tmp_path / "grey.npy"),
-        model=ModelConfig(latent_dim=2, hidden=(7,)),
+        model=ModelConfig(likelihood="bernoulli", latent_dim=2, hidden=(7,)),
         train=config,
         evaluation=EvaluationConfig(nll_samples=10),
     )
@@ -295,7 +299,9 @@ def test_a_checkpoint_of_a_version_that_lacked_an_option_is_resumed(tmp_path):
     """With the option at its default, which that version had without a name; not with another value."""
     few = EvaluationConfig(nll_samples=1)
     config = RunConfig(
-        model=ModelConfig(latent_dim=2, hidden=(4,)), train=TrainConfig(epochs=1), evaluation=few
+        model=ModelConfig(likelihood="bernoulli", latent_dim=2, hidden=(4,)),
+        train=TrainConfig(epochs=1),
+        evaluation=few,
     )
     train_run(config, tmp_path / "run", pictures=False)
     path = tmp_path / "run" / "checkpoint.safetensors"
@@ -351,7 +357,7 @@ def test_a_resumed_run_asks_the_data_for_no_moments(tmp_path, monkeypatch, optio
     )
     config = RunConfig(
         source=str(tmp_path / "grey.npy"),
-        model=ModelConfig(latent_dim=2, hidden=(7,), **options),
+        model=ModelConfig(latent_dim=2, hidden=(7,), **({"likelihood": "bernoulli"} | options)),
         train=TrainConfig(epochs=4, batch_size=BATCH),
         evaluation=EvaluationConfig(nll_samples=2),
     )
@@ -416,7 +422,7 @@ def test_killed_and_stopped_processes_end_as_one_that_was_left_alone(tmp_path):
     config = RunConfig(
         source=str(tmp_path / "grey.npy"),
         data=DataConfig(binarise="dynamic"),
-        model=ModelConfig(latent_dim=2, hidden=(16,), dropout=0.1),
+        model=ModelConfig(likelihood="bernoulli", latent_dim=2, hidden=(16,), dropout=0.1),
         train=TrainConfig(epochs=150, batch_size=BATCH, warmup=200, checkpoint_every="7steps"),
         evaluation=EvaluationConfig(nll_samples=1),
     )
@@ -715,7 +721,8 @@ def test_a_loss_that_is_never_finite_again_ends_with_the_best_weights_and_says_s
 def test_a_run_that_breaks_keeps_a_model_that_works(tmp_path):
     torch.set_default_dtype(torch.float32)
     config = RunConfig(
-        model=ModelConfig(latent_dim=2), train=TrainConfig(epochs=3, learning_rate=1e30)
+        model=ModelConfig(likelihood="bernoulli", latent_dim=2),
+        train=TrainConfig(epochs=3, learning_rate=1e30),
     )
     with pytest.raises(NonFiniteError, match=r"in step \d+ the .* became NaN"):
         train_run(config, tmp_path / "run")
@@ -1056,7 +1063,10 @@ def test_a_batch_in_parts_keeps_less_for_the_way_back(grey):
 )
 def test_what_needs_the_whole_batch_refuses_parts(grey, options, model):
     config = TrainConfig(accumulate=2, **options)
-    vae = build_vae(ModelConfig(latent_dim=2, hidden=(7,), **model), grey.train.schema)
+    vae = build_vae(
+        ModelConfig(latent_dim=2, hidden=(7,), **({"likelihood": "bernoulli"} | model)),
+        grey.train.schema,
+    )
     objective = build_objective(vae, config, rows=len(grey.train))
     with pytest.raises(ValueError, match=r"got `accumulate=2`\. (Leave|Use) "):
         Step(objective, config, 10)
@@ -1075,7 +1085,10 @@ def test_what_needs_the_whole_batch_refuses_parts(grey, options, model):
 def test_layers_that_are_computed_again_give_the_same_bits(grey, options, model):
     def finished(again):
         config = TrainConfig(steps=8, batch_size=BATCH, recompute=again, **options)
-        vae = build_vae(ModelConfig(latent_dim=2, dropout=0.3, **model), grey.train.schema)
+        vae = build_vae(
+            ModelConfig(latent_dim=2, dropout=0.3, **({"likelihood": "bernoulli"} | model)),
+            grey.train.schema,
+        )
         objective = build_objective(vae, config, rows=len(grey.train))
         return fit(objective, grey.train, grey.valid, config)
 
@@ -1087,7 +1100,9 @@ def test_layers_that_are_computed_again_take_less_memory(grey):
     peaks = {}
     for again in (False, True):
         config = TrainConfig(recompute=again)
-        vae = build_vae(ModelConfig(latent_dim=2, hidden=(64,) * 24), grey.train.schema)
+        vae = build_vae(
+            ModelConfig(likelihood="bernoulli", latent_dim=2, hidden=(64,) * 24), grey.train.schema
+        )
         step = Step(build_objective(vae, config), config, 10)
         step(x, len(x), 1.0)
         with torch.profiler.profile(profile_memory=True) as profile:
@@ -1131,7 +1146,9 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_pa
 def test_a_run_records_what_its_bits_depend_on(tmp_path):
     once = EvaluationConfig(nll_samples=1)
     config = RunConfig(
-        model=ModelConfig(latent_dim=2), train=TrainConfig(epochs=1, seed=3), evaluation=once
+        model=ModelConfig(likelihood="bernoulli", latent_dim=2),
+        train=TrainConfig(epochs=1, seed=3),
+        evaluation=once,
     )
     run = train_run(config, tmp_path / "run", pictures=False)
     resume_run(run.folder, pictures=False)

@@ -169,7 +169,10 @@ def test_a_training_that_was_still_getting_better_is_told_to_go_on(best, rollbac
 )
 def test_after_enough_steps_of_refining_another_family_is_named(posterior, cure):
     """More of what did not help is no cure; each option that is named can be given."""
-    vae = build_vae(ModelConfig(latent_dim=2, posterior=posterior), read("digits").schema)
+    vae = build_vae(
+        ModelConfig(likelihood="bernoulli", latent_dim=2, posterior=posterior),
+        read("digits").schema,
+    )
     estimate = {"mean": 1.0, "se": 0.1, "n": 10}
     share = {
         "high_pareto_k": {"mean": 0.9},
@@ -186,7 +189,7 @@ def test_after_enough_steps_of_refining_another_family_is_named(posterior, cure)
         (sentence,) = verdict.warnings(vae, numbers | refined)
         assert sentence.endswith(ending)
     for option in re.findall(r"posterior='(\w+)'", cure):
-        build_vae(ModelConfig(posterior=option), read("digits").schema)
+        build_vae(ModelConfig(likelihood="bernoulli", posterior=option), read("digits").schema)
 
 
 def test_numbers_that_are_not_finite_are_said_first():
@@ -268,7 +271,7 @@ def test_an_evaluation_of_an_older_version_warns_as_well(collapsed, tmp_path):
 @pytest.mark.parametrize("objective", get_args(ObjectiveName))
 def test_the_command_against_a_collapse_is_one_that_the_objective_takes(objective):
     """Every option in it is understood, differs from the run's own, and goes together with the rest."""
-    vae = build_vae(ModelConfig(latent_dim=2), read("digits").schema)
+    vae = build_vae(ModelConfig(likelihood="bernoulli", latent_dim=2), read("digits").schema)
     numbers = {"active_units": {"count": 0, "of": 2}}
     trained = TrainConfig(objective=objective, learning_rate=3e-3)
     (sentence,) = verdict.collapsed(vae, numbers, trained)
@@ -286,7 +289,7 @@ def test_the_command_against_a_collapse_is_one_that_the_objective_takes(objectiv
 
 def test_the_command_against_a_collapse_follows_from_the_run():
     vae, numbers = (
-        build_vae(ModelConfig(latent_dim=2), read("digits").schema),
+        build_vae(ModelConfig(likelihood="bernoulli", latent_dim=2), read("digits").schema),
         {"active_units": {"count": 0, "of": 2}},
     )
     (sentence,) = verdict.collapsed(

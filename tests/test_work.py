@@ -19,7 +19,10 @@ from variform.training.device import threads_of
 from variform.training.profiling import profile
 
 THERE = 3
-SMALL, LARGE = ModelConfig(latent_dim=2, hidden=(8,)), ModelConfig(latent_dim=2, hidden=(2**12,))
+SMALL, LARGE = (
+    ModelConfig(likelihood="bernoulli", latent_dim=2, hidden=(8,)),
+    ModelConfig(likelihood="bernoulli", latent_dim=2, hidden=(2**12,)),
+)
 
 
 @pytest.fixture
@@ -61,7 +64,9 @@ def test_little_work_has_one_thread_and_much_work_has_all(threads, splits):
 
 
 def test_a_weight_of_a_convolution_counts_wherever_it_is_used(threads):
-    model = ModelConfig(latent_dim=2, network="conv", filters=(16, 32), hidden=(16,))
+    model = ModelConfig(
+        likelihood="bernoulli", latent_dim=2, network="conv", filters=(16, 32), hidden=(16,)
+    )
     images = read(torch.rand(200, 1, 32, 32))
     objective = build_objective(build_vae(model, images.schema), TrainConfig())
     assert 128 * sum(value.numel() for value in objective.parameters()) < 2**24

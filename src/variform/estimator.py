@@ -33,7 +33,7 @@ from sklearn.utils.validation import (
     validate_data,  # pyrefly: ignore[missing-module-attribute]
 )
 
-from variform.config.choices import ActivationName, LikelihoodName
+from variform.config.choices import ActivationName, LikelihoodChoice
 from variform.config.model import PART_OPTIONS, ModelConfig
 from variform.config.settling import epochs
 from variform.config.training import TrainConfig
@@ -47,7 +47,7 @@ from variform.evaluation.imputation import Imputation, impute
 from variform.evaluation.latents import active_units
 from variform.evaluation.log_likelihood import Scores, score
 from variform.model import build, starts, vae
-from variform.model.likelihoods import LIKELIHOODS
+from variform.model.likelihoods import LIKELIHOODS, usual_likelihood
 from variform.model.priors import MixturePrior
 from variform.objectives.build import build_objective
 from variform.training.fit import fit
@@ -205,7 +205,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self,
         latent_dim: int | Literal["auto"] = "auto",
         *,
-        likelihood: LikelihoodName | Literal["auto"] = "auto",
+        likelihood: LikelihoodChoice = "auto",
         posterior: Literal["diagonal", "full", "iaf"] = "diagonal",
         prior: PriorName = "auto",
         hidden: tuple[int, ...] = (128,),
@@ -324,8 +324,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _config(self, schema: Schema, latents: int) -> ModelConfig:
         likelihood = self.likelihood
         if likelihood == "auto":
-            gaussian = "gaussian-per-feature" if self.gaps else "gaussian"
-            likelihood = "bernoulli" if schema.levels == 2 else gaussian
+            likelihood = usual_likelihood(schema)
         return ModelConfig(
             latent_dim=latents,
             likelihood=likelihood,
@@ -783,7 +782,7 @@ def _warn_of_simpler_models(models: list[VAE]) -> None:
 
 
 def _standardised(
-    X: Array, likelihood: LikelihoodName | Literal["auto"], *, gaps: bool, columns: Array | None
+    X: Array, likelihood: LikelihoodChoice, *, gaps: bool, columns: Array | None
 ) -> Dataset:
     """Training rows, of real numbers each column with mean 0 and standard deviation 1."""
     data = dataset_from(torch.tensor(X), gaps=gaps)

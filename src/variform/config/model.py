@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from variform.config.checks import Count, Positive, Range, checked, require
-from variform.config.choices import ActivationName, InitialisationName, LikelihoodName
+from variform.config.choices import ActivationName, InitialisationName, LikelihoodChoice
+
+LATENTS = 10
+"""Latent dimensions where none are given, of images and where no rows are known."""
 
 
 @checked
@@ -14,15 +17,17 @@ class ModelConfig:
     """The three laws and the networks between them.
 
     Args:
-        latent_dim: Number of latent dimensions.
+        latent_dim: Number of latent dimensions; by default as many as PCA of the training rows has components that say
+            something, 10 for images, and fewer than there are columns.
         posterior: q(z|x): `diagonal`, a Gaussian with independent latents; `full`, a Gaussian with a covariance matrix;
             `iaf`, an inverse autoregressive flow, which need not be Gaussian.
         prior: p(z): `normal`, N(0, I); `mixture`, a learned mixture of Gaussians; `vamp`, the mixture of the posteriors
             of learned pseudo-inputs; `flow`, a learned autoregressive flow.
         components: Number of Gaussians of the `mixture` prior, or of pseudo-inputs of the `vamp` prior.
         transforms: Number of autoregressive steps of the `iaf` posterior and of the `flow` prior.
-        likelihood: p(x|z): `bernoulli` (cross-entropy); `continuous-bernoulli` (a density on [0, 1]); `gaussian` (a
-            variance per dimension from the network), `gaussian-per-feature` (one learned per dimension),
+        likelihood: p(x|z): `auto` is the one that the data ask for, see docs/choosing.md; `bernoulli`
+            (cross-entropy); `continuous-bernoulli` (a density on [0, 1]); `gaussian` (a variance per dimension from the
+            network), `gaussian-per-feature` (one learned per dimension),
             `gaussian-shared` (one learned), `gaussian-optimal` (the best one for each batch), `gaussian-fixed`
             (`fixed_std`), `gaussian-identity` (variance 1, squared error); of levels such as pixels `logistic`
             (discretised, two numbers per dimension) and `categorical` (a probability per level); of counts `poisson`
@@ -47,8 +52,8 @@ class ModelConfig:
             training variance, where it is learned).
     """
 
-    latent_dim: Count = 10
-    likelihood: LikelihoodName = "bernoulli"
+    latent_dim: Count | None = None
+    likelihood: LikelihoodChoice = "auto"
     posterior: Literal["diagonal", "full", "iaf"] = "diagonal"
     prior: Literal["normal", "mixture", "vamp", "flow"] = "normal"
     components: Count = 100
@@ -66,6 +71,16 @@ class ModelConfig:
     initialisation: InitialisationName = "torch"
     classifier: bool = False
     centre: bool = True
+
+    @property
+    def latents(self) -> int:
+        """Number of latent dimensions: as given, or the usual one where no rows say more.
+
+        Example:
+            >>> ModelConfig().latents, ModelConfig(latent_dim=2).latents
+            (10, 2)
+        """
+        return self.latent_dim or LATENTS
 
 
 PART_OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {

@@ -2,11 +2,13 @@
 
 | value | where it is not given it is | found by |
 |---|---|---|
-| `data.cells` | `mixed` for likelihood `mixed`, in any case; `numbers` for others, instead of `auto` | `reading` |
+| `data.cells` | `mixed` for likelihood `mixed`, in any case; `numbers` for others that are named | `reading` |
 | `data.scaling` | `none` for likelihoods of counts, instead of `auto` | `reading` |
 | `data.schema` | settled into the fields for columns | `settled` |
 | `model.classifier` | true for objective `m2` | `settled` |
 | `train.batch_size` | about a 32nd of the rows, see `for_rows` | `settled`, `for_rows` |
+| `train.learning_rate` | 0.003, or 0.001 for convolutions | `settled` |
+| `train.schedule` | `cosine` where the learning rate is not given either, but `constant` for convolutions | `settled` |
 | `train.epochs` | 20, or as many as make 3,000 steps, unless `steps` are given | `settled`, `epochs` |
 | `train.warmup` | 0, or a tenth of the steps of a run of few rows, see `settled` | `settled` |
 | `train.patience` | 0, or a third of the epochs settled for few rows, see `for_rows` | `settled`, `for_rows` |
@@ -19,15 +21,17 @@ them.
 
 import dataclasses
 import math
+from typing import Literal
 
 from variform.config.checks import Count, checked
 from variform.config.choices import COUNTED
 from variform.config.columns import with_schema
 from variform.config.data import DataConfig
 from variform.config.run import RunConfig
-from variform.config.training import LARGEST_BATCH, OBJECTIVE_OPTIONS, TrainConfig
+from variform.config.training import LARGEST_BATCH, OBJECTIVE_OPTIONS, RATE, TrainConfig
 
 _LEAST_EPOCHS = 20
+_RATE_OF_MLPS = 3e-3
 _LEAST_STEPS = 3000
 _SMALLEST_BATCH = 16
 _BATCHES_AN_EPOCH = 32
@@ -67,7 +71,22 @@ def settled(config: RunConfig, rows: Count | None = None) -> RunConfig:
         train = dataclasses.replace(train, epochs=epochs(train, rows))
     if config.train.warmup is None:
         train = dataclasses.replace(train, warmup=_usual_warmup(config, rows))
+    rate, schedule = _usual_rate(config)
+    train = dataclasses.replace(train, learning_rate=rate, schedule=schedule)
     return dataclasses.replace(config, train=train)
+
+
+def _usual_rate(config: RunConfig) -> tuple[float, Literal["constant", "cosine"]]:
+    """Learning rate and schedule, as given or as usual."""
+    train = config.train
+    is_mlp = config.model.network == "mlp"
+    schedule = train.schedule
+    if schedule == "auto":
+        falls = is_mlp and train.learning_rate is None
+        schedule = "cosine" if falls else "constant"
+    if train.learning_rate is not None:
+        return train.learning_rate, schedule
+    return (_RATE_OF_MLPS if is_mlp else RATE), schedule
 
 
 def _usual_warmup(config: RunConfig, rows: int) -> int | None:
@@ -87,7 +106,7 @@ def reading(config: RunConfig) -> DataConfig:
     """How the data of a run are read: `data`, but the likelihood decides what it leaves open.
 
     Cells are mixed for a mixed likelihood and numbers for others, so that a gap or a text is refused with its place and
-    the way out; automatic scaling leaves counts as they are.
+    the way out; automatic scaling leaves counts as they are. Where the likelihood is open, so is what cells hold.
 
     Example:
         >>> from variform.config.model import ModelConfig
@@ -98,6 +117,8 @@ def reading(config: RunConfig) -> DataConfig:
     data = config.data
     if config.model.likelihood == "mixed":
         return dataclasses.replace(data, cells="mixed")
+    if config.model.likelihood == "auto":
+        return data
     if data.cells == "auto":
         data = dataclasses.replace(data, cells="numbers")
     if config.model.likelihood in COUNTED and data.scaling == "auto":
@@ -205,11 +226,13 @@ def chosen(config: RunConfig, rows: Count) -> str:
         rows: Number of training rows.
 
     Example:
-        >>> chosen(RunConfig(train=TrainConfig(epochs=100)), 240)
+        >>> chosen(RunConfig(train=TrainConfig(epochs=100, learning_rate=0.01)), 240)
         'batches of 16 rows (240 / 32 rounded to a power of two from 16 to 128)'
-        >>> chosen(RunConfig(train=TrainConfig(batch_size=16)), 240)
+        >>> chosen(RunConfig(train=TrainConfig(epochs=100, batch_size=16)), 240)
+        'learning rate 0.003 (usual), falling to 0'
+        >>> chosen(RunConfig(train=TrainConfig(batch_size=16, learning_rate=0.01)), 240)
         '200 epochs or 3,000 steps (at least 20 and 3,000), or until 67 epochs are no better'
-        >>> chosen(RunConfig(train=TrainConfig(steps=500, batch_size=32)), 240)
+        >>> chosen(RunConfig(train=TrainConfig(steps=500, batch_size=32, learning_rate=0.01)), 240)
         ''
     """
     train = config.train
@@ -226,6 +249,11 @@ def chosen(config: RunConfig, rows: Count) -> str:
         )
     if train.warmup is None and (warmup := _usual_warmup(config, rows)):
         parts.append(f"KL weighed in over the first {warmup:,} steps (a tenth)")
+    if train.learning_rate is None:
+        rate, schedule = _usual_rate(config)
+        parts.append(f"learning rate {rate:g} (usual)")
+        if train.schedule == "auto" and schedule == "cosine":
+            parts.append("falling to 0")
     return ", ".join(parts)
 
 

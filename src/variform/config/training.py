@@ -19,6 +19,8 @@ from variform.config.choices import DeviceName, ObjectiveName
 
 LARGEST_BATCH = 128
 """Of those that are chosen by the number of rows."""
+RATE = 1e-3
+"""The usual step size of the optimiser."""
 
 
 @checked
@@ -34,8 +36,9 @@ class TrainConfig:
         accumulate: Work through each batch in this many parts, one after another, for batches that do not fit into
             memory; the gradient is that of the whole batch, up to rounding.
         optimizer: `adam`, or `rmsprop` in its centred form.
-        learning_rate: Step size of the optimiser.
-        schedule: `constant`, or `cosine` which falls towards zero over the whole training.
+        learning_rate: Step size of the optimiser; by default of a run 0.003, and 0.001 for convolutions.
+        schedule: `constant`, or `cosine` which falls towards zero over the whole training; `auto` is `cosine` in a run
+            whose learning rate is not given and that has no convolutions.
         objective: What is minimised: `elbo` (also with free bits or a capacity); `iwae`, the importance-weighted bound,
             with groups MIWAE, with a share of the ELBO CIWAE; `piwae`; `beta-tc`, the KL term in three parts; `dip-i`
             and `dip-ii`, a penalty on the latents' covariance; `info` (InfoVAE) and `wae`, a distance of all latents
@@ -100,8 +103,8 @@ class TrainConfig:
     batch_size: Count | None = None
     accumulate: Count = 1
     optimizer: Literal["adam", "rmsprop"] = "adam"
-    learning_rate: Positive = 1e-3
-    schedule: Literal["constant", "cosine"] = "constant"
+    learning_rate: Positive | None = None
+    schedule: Literal["auto", "constant", "cosine"] = "auto"
     objective: ObjectiveName = "elbo"
     samples: Count = 1
     groups: Count = 1
@@ -146,6 +149,11 @@ class TrainConfig:
     def batch(self) -> int:
         """Rows per step: as given, or the most that are taken by themselves where the rows are not known."""
         return self.batch_size or LARGEST_BATCH
+
+    @property
+    def rate(self) -> float:
+        """Step size of the optimiser: as given, or the usual one where no run settles it."""
+        return self.learning_rate or RATE
 
     @property
     def is_point(self) -> bool:

@@ -114,7 +114,7 @@ def collapsed(vae: "VAE", numbers: dict[str, Any], trained: TrainConfig | None =
 
 def _how_to_wake(trained: TrainConfig) -> str:
     """More and smaller steps and a cheaper KL: the options that differ from those of the run and that it can take."""
-    steps: dict[str, Any] = {"learning_rate": float(f"{min(trained.learning_rate / 3, 1e-3):.1g}")}
+    steps: dict[str, Any] = {"learning_rate": float(f"{min(trained.rate / 3, 1e-3):.1g}")}
     if trained.batch > 16:
         steps = {"batch_size": 16} | steps
     if trained.beta > 1:
@@ -334,11 +334,7 @@ def _ways_of_training(
     is_calm = not any(row.get("rollback") for row in history)
     if is_calm and best > _LATE * len(history):
         return [f"more epochs, since the best was {best:,} of {len(history):,}"]
-    ways = [
-        f"`learning_rate={trained.learning_rate / 3:.1g}`"
-        if trained
-        else "a smaller `learning_rate`"
-    ]
+    ways = [f"`learning_rate={trained.rate / 3:.1g}`" if trained else "a smaller `learning_rate`"]
     if not (trained and trained.clip_norm):
         ways.append("`clip_norm=10`")
     return [*ways, "more epochs"]

@@ -103,7 +103,7 @@ def lower_decoder(vae: VAE, *, single: bool = False) -> Program:
 
     Example:
         >>> from variform import ModelConfig, build_vae, read
-        >>> program = lower_decoder(build_vae(ModelConfig(latent_dim=2, hidden=(16,)), read("digits").schema))
+        >>> program = lower_decoder(build_vae(ModelConfig(likelihood="bernoulli"), read("digits").schema))
         >>> [step["op"] for step in program.steps]
         ['dense', 'map', 'dense', 'reshape', 'map', 'multiply']
     """

@@ -93,7 +93,7 @@ def _build(config: ModelConfig, schema: Schema, tensors: dict[str, Tensor]) -> V
     weights, values, dim = (
         sum(value.numel() for value in tensors.values()),
         math.prod(schema.shape),
-        config.latent_dim,
+        config.latents,
     )
     has_flow, filters = _has_flow(config), config.filters * (config.network != "mlp")
     held = max(

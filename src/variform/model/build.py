@@ -1,5 +1,6 @@
 """From a configuration and a schema to a VAE."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,7 +10,7 @@ from variform.config.checks import checked
 from variform.config.model import ModelConfig
 from variform.data.schema import Schema
 from variform.model.features import FilledGaps, LogCounts, TableFeatures
-from variform.model.likelihoods import Likelihood, build_likelihood
+from variform.model.likelihoods import Likelihood, build_likelihood, usual_likelihood
 from variform.model.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder
 from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
 from variform.model.priors import MixturePrior, StandardNormalPrior, VampPrior
@@ -32,7 +33,7 @@ def build_vae(
     """The VAE that a configuration and a schema describe, with seeded initial weights.
 
     Args:
-        config: The model's configuration.
+        config: The model's configuration; a likelihood that it leaves open is `usual_likelihood`.
         schema: What the data are.
         seed: Seed of the initial weights; the global random state is left as it was.
         moments: Mean and variance of the prepared training rows, (*event) each, as `Dataset.moments` gives them; they
@@ -47,6 +48,7 @@ def build_vae(
         >>> build_vae(ModelConfig(latent_dim=2), schema).latent_dim
         2
     """
+    config = completed(config, schema)
     likelihood = build_likelihood(config, schema)
     features = _build_features(schema, likelihood)
     seen = schema.shape if features is None else features.out_shape
@@ -82,6 +84,14 @@ def build_vae(
     return vae
 
 
+def completed(config: ModelConfig, schema: Schema) -> ModelConfig:
+    """The configuration with what it leaves open, as far as the schema tells it."""
+    likelihood = config.likelihood
+    if likelihood == "auto":
+        likelihood = usual_likelihood(schema)
+    return replace(config, likelihood=likelihood, latent_dim=config.latents)
+
+
 def _build_networks(
     config: ModelConfig,
     schema: Schema,
@@ -94,7 +104,7 @@ def _build_networks(
         tuple(reversed(config.hidden)) if config.decoder_hidden is None else config.decoder_hidden
     )
     decoder = MLP if config.network == "mlp" else ConvolutionalDecoder
-    given = config.latent_dim + schema.context_dim
+    given = config.latents + schema.context_dim
     return (
         _build_encoder(config, seen, encoded, schema.context_dim),
         decoder((given,), decoded, hidden=decoder_hidden, **_options(config)),
@@ -143,11 +153,9 @@ def _build_posterior(config: ModelConfig) -> "Posterior":
     if config.posterior == "iaf":
         from variform.model.flows import IAFPosterior  # slow to import
 
-        return IAFPosterior(
-            config.latent_dim, transforms=config.transforms, std=config.posterior_std
-        )
+        return IAFPosterior(config.latents, transforms=config.transforms, std=config.posterior_std)
     family = {"diagonal": DiagonalPosterior, "full": FullCovariancePosterior}[config.posterior]
-    return family(config.latent_dim, std=config.posterior_std)
+    return family(config.latents, std=config.posterior_std)
 
 
 def _build_prior(
@@ -156,11 +164,11 @@ def _build_prior(
     if config.prior == "flow":
         from variform.model.flows import FlowPrior  # slow to import
 
-        return FlowPrior(config.latent_dim, transforms=config.transforms)
+        return FlowPrior(config.latents, transforms=config.transforms)
     if config.prior == "normal":
-        return StandardNormalPrior(config.latent_dim)
+        return StandardNormalPrior(config.latents)
     if config.prior == "mixture":
-        return MixturePrior(config.latent_dim, components=config.components)
+        return MixturePrior(config.latents, components=config.components)
     if schema.kinds:
         raise ValueError(
             "the pseudo-inputs of `prior='vamp'` move between rows, which a mixed table has no place for; got "

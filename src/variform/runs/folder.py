@@ -250,6 +250,12 @@ def with_note_of_responses(folder: Path, splits: Splits) -> Splits:
     return dataclasses.replace(splits, notes=(*splits.notes, note))
 
 
+def chosen_before(folder: Path) -> str:
+    """What was chosen of all that a run left open, as `Plan.chosen`; "" where nothing was, or it is not known."""
+    path = folder / "data.json"
+    return read_data(path).get("chosen", "") if path.is_file() else ""
+
+
 def _response_digests(splits: Splits) -> dict[str, str]:
     """A hash of each response, SHA-256 in hexadecimal, by name."""
     digests = {}

@@ -240,7 +240,7 @@ def card(run: "Run", name: str) -> str:
     sections = [
         _metadata(run, name, source),
         f"# {_plain(name.split('/')[1])}",
-        f"A {kind} with {counted(config.latent_dim, 'latent dimension')} and the likelihood `{config.likelihood}`, "
+        f"A {kind} with {counted(config.latents, 'latent dimension')} and the likelihood `{config.likelihood}`, "
         f"trained on {rows['train']:,} rows of {source} with variform {__version__}.",
         *(f"**Warning.** {_plain(warning)}" for warning in numbers.get("warnings", ())),
         "## Data",
@@ -258,7 +258,7 @@ def card(run: "Run", name: str) -> str:
         "## Loading",
         f"```\nvariform pull {name} --out model\n```\n\n```python\nimport numpy as np\n\nfrom variform import load\n\n"
         f"model = load('model')\nrows = model.sample(10{given})\n"
-        f"decoded = model.decode(np.zeros((1, {config.latent_dim})){given})\n```",
+        f"decoded = model.decode(np.zeros((1, {config.latents})){given})\n```",
         "The files are safetensors, JSON and TOML: opening them executes nothing.",
     ]
     return "\n\n".join(sections) + "\n"

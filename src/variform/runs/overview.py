@@ -109,6 +109,8 @@ def _data_rows(data: dict[str, Any] | None) -> Iterator[list[str]]:
     yield ["rows", ", ".join(f"{count:,} {part}" for part, count in data["rows"].items())]
     if units := data.get("units"):
         yield ["units", listed([titled(name, unit) for name, unit in units.items()])]
+    if chosen := data.get("chosen"):
+        yield ["chosen", chosen]
     for note in data.get("notes", ()):
         yield ["reading", note]
 
@@ -117,7 +119,7 @@ def _in_words(config: ModelConfig, model: dict[str, Any] | None) -> str:
     widths = "-".join(map(str, config.hidden)) or "linear"
     size = f", {model['weights']:,} weights" if model else ""
     return (
-        f"{config.likelihood} likelihood, {config.latent_dim} latents, {config.network} {widths}, "
+        f"{config.likelihood} likelihood, {config.latents} latents, {config.network} {widths}, "
         f"posterior {config.posterior}, prior {prior_name(config)}{size}"
     )
 

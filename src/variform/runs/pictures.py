@@ -367,7 +367,7 @@ def write_report(
     if missing:
         notes.append(missing)
     html = render(
-        title=f"variform: {source}, {counted(config.model.latent_dim, 'latent dimension')}",
+        title=f"variform: {source}, {counted(config.model.latents, 'latent dimension')}",
         summary=f"A variational autoencoder trained on {len(splits.train):,} rows of {source}.",
         facts=_facts(run, splits, numbers, history),
         tables=_tables(splits.schema, numbers, axes),
@@ -395,16 +395,18 @@ def _facts(
     training = (
         f"{history.rows[-1]['step']:,} steps, {epochs} epochs, best epoch {history.best_epoch}"
     )
+    chosen = [("Chosen", numbers["chosen"])] if numbers.get("chosen") else []
     versions = ", ".join(f"{name} {version}" for name, version in numbers["versions"].items())
     return [
         ("Data", f"{schema.source}: {schema.kind}s of shape {shape}"),
         ("Rows", sizes),
         (
             "Model",
-            f"{config.model.likelihood} likelihood, {config.model.latent_dim} latents, {weights:,} weights",
+            f"{config.model.likelihood} likelihood, {config.model.latents} latents, {weights:,} weights",
         ),
         ("Latents", f"posterior {config.model.posterior}; prior {prior_name(config.model)}"),
         ("Training", f"{training}; {history.stopped}"),
+        *chosen,
         ("Objective", objective_name(config)),
         ("Seed", str(config.train.seed)),
         ("Versions", versions),

@@ -2,18 +2,21 @@
 
 import dataclasses
 import os
+from dataclasses import dataclass
 
+from variform.config.data import DataConfig
 from variform.config.model import require_effect
 from variform.config.run import RunConfig
-from variform.config.settling import for_rows, reading, settled, total_steps
+from variform.config.settling import chosen, reading, settled, total_steps
 from variform.data.dataset import Splits
 from variform.data.reading import read, read_like
 from variform.data.sources.formats import FORMATS, source_format
 from variform.model.build import build_vae
+from variform.model.choosing import chosen_model
 from variform.model.vae import VAE
 from variform.objectives.build import build_objective
 from variform.runs.own_rows import OWN
-from variform.runs.retraining import open_start, started
+from variform.runs.retraining import Start, open_start, started
 from variform.system.files import expanded
 from variform.system.heartbeats import allow
 from variform.training.device import require_possible
@@ -55,10 +58,29 @@ def _absolute(path: str | None) -> str | None:
     return None if path is None else str(expanded(path).absolute())
 
 
+@dataclass(frozen=True)
+class Plan:
+    """A run before its first step.
+
+    Args:
+        config: The whole configuration, settled: nothing is left open.
+        splits: The data.
+        vae: The model, untrained.
+        chosen: What was chosen of all that was left open, in one line with the reasons; "" where all was given.
+    """
+
+    config: RunConfig
+    splits: Splits
+    vae: VAE
+    chosen: str
+
+
 def prepare(
     config: RunConfig, source: object = None, *, labels: object = None, resume: bool = False
-) -> tuple[Splits, VAE]:
-    """Read the data and build the model; what can be known to be wrong before the training is found here.
+) -> Plan:
+    """Read the data, choose what is left open and build the model.
+
+    What can be known to be wrong before the training is found here.
 
     Args:
         config: The whole configuration.
@@ -68,17 +90,22 @@ def prepare(
 
     Raises:
         ValueError, OSError: for data or options that do not fit.
+
+    Example:
+        >>> plan = prepare(RunConfig(source="digits"))
+        >>> plan.config.model.likelihood, plan.config.model.latent_dim
+        ('gaussian-shared', 10)
     """
     require_possible(config.train, int(os.environ.get("WORLD_SIZE", "1")))
     start = None if config.start is None else open_start(config.start)
     with allow(_READING):
-        source = config.source if source is None else source
-        if start is None:
-            splits = read(source, reading(config), labels=labels)
-        else:
-            splits = read_like(source, start.schema, reading(config), labels=labels)
+        config, splits, reasons = _read(
+            config, config.source if source is None else source, labels, start
+        )
     rows = len(splits.train)
-    train = for_rows(config.train, rows)
+    line = ", ".join(filter(None, (*reasons, chosen(config, rows))))
+    config = settled(config, rows)
+    train = config.train
     is_fresh = not resume and start is None
     moments = splits.train.moments(seed=train.seed) if is_fresh else None
     vae = build_vae(config.model, splits.schema, seed=train.seed, moments=moments)
@@ -89,7 +116,28 @@ def prepare(
     for data in (splits.train, splits.valid):
         require_labels(objective, data)
         require_weights_fit(objective, data)
-    return splits, vae
+    return Plan(config, splits, vae, line)
+
+
+def _read(
+    config: RunConfig, source: object, labels: object, start: Start | None
+) -> tuple[RunConfig, Splits, tuple[str, ...]]:
+    """The configuration with what the data decide, the data as it wants them, and why."""
+
+    def splits_of(data: DataConfig) -> Splits:
+        if start is None:
+            return read(source, data, labels=labels)
+        return read_like(source, start.schema, data, labels=labels)
+
+    asked = reading(config)
+    splits = splits_of(asked)
+    model, reasons = chosen_model(config.model, config.data, splits)
+    config = dataclasses.replace(config, model=model)
+    wanted = reading(config)
+    wants_kinds = wanted.cells == "mixed" and not splits.schema.kinds
+    if wants_kinds or wanted.scaling != asked.scaling:
+        splits = splits_of(wanted)
+    return config, splits, reasons
 
 
 def profile_of(config: RunConfig, steps: int = 50) -> Profile:
@@ -102,10 +150,8 @@ def profile_of(config: RunConfig, steps: int = 50) -> Profile:
     Raises:
         ValueError, OSError: for data or options that do not fit.
     """
-    config = begun(config)
-    splits, vae = prepare(config)
-    rows = len(splits.train)
-    config = settled(config, rows)
-    objective = build_objective(vae, config.train, rows=rows)
-    total = total_steps(config.train, rows)
-    return profile(objective, splits.train, config.train, steps=steps, total=total)
+    plan = prepare(begun(config))
+    train, rows = plan.config.train, len(plan.splits.train)
+    objective = build_objective(plan.vae, train, rows=rows)
+    total = total_steps(train, rows)
+    return profile(objective, plan.splits.train, train, steps=steps, total=total)

@@ -93,6 +93,7 @@ class Data(TypedDict):
     units: NotRequired[dict[str, _Text]]
     responses: NotRequired[dict[str, _Text]]
     notes: NotRequired[list[_Text]]
+    chosen: NotRequired[_Text]
 
 
 class Epoch(TypedDict):

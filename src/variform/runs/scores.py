@@ -18,7 +18,7 @@ from variform.evaluation.summary import summary
 from variform.evaluation.tables import PCAS
 from variform.export.sampler_file import identity
 from variform.model.vae import VAE
-from variform.runs.folder import Run, describe
+from variform.runs.folder import Run, chosen_before, describe
 from variform.runs.records import history
 from variform.system.sealing import read_sealed, write_sealed
 from variform.version import __version__
@@ -71,6 +71,7 @@ def assess(
         "rows": len(rows),
         "seed": seed,
         "data": describe(splits),
+        "chosen": chosen_before(run.folder),
         "versions": versions,
     }
 

@@ -15,7 +15,6 @@ from torch import Tensor
 from variform.config.checks import Count, checked
 from variform.config.model import require_effect
 from variform.config.run import RunConfig
-from variform.config.settling import settled
 from variform.config.toml import to_dict
 from variform.config.words import counted
 from variform.data.dataset import Splits
@@ -130,10 +129,11 @@ def _study(
     config: RunConfig, dims: tuple[int, ...], folder: Path, seeds: int, overwrite: bool, progress: bool
 ) -> Study:  # fmt: skip
     config = _require_same_study(config, folder, overwrite)
-    splits, _ = prepare(config)
+    plan = prepare(config)
+    splits = plan.splits
     sweep(folder / name for name in ("study.toml", "study.json", "study.png", "report.html"))
     write_text(folder / "study.toml", tomli_w.dumps(to_dict(config)))
-    config = settled(config, len(splits.train))
+    config = plan.config
 
     def run(dim: int, seed: int) -> Run:
         own_folder = folder / f"dim-{dim}-seed-{seed}"

@@ -15,7 +15,6 @@ from variform.config.checks import Count, checked
 from variform.config.choices import ProgressStyle
 from variform.config.data import DataConfig
 from variform.config.run import EvaluationConfig, RunConfig
-from variform.config.settling import chosen, settled
 from variform.config.toml import from_toml, to_dict
 from variform.config.training import TrainConfig
 from variform.data.dataset import Splits
@@ -30,6 +29,7 @@ from variform.runs.folder import (
     RESULTS,
     SAMPLER_FILES,
     Run,
+    chosen_before,
     describe,
     require_same_data,
     with_note_of_responses,
@@ -125,21 +125,20 @@ def _begun(
     _require_apart(config.start, folder)
     stack.enter_context(processes.for_all(locks.claimed(folder, overwrite=overwrite)))
     config = begun(config)
-    splits, vae = prepare(config) if own is None else prepare(config, own.rows, labels=own.labels)
-    rows = len(splits.train)
+    plan = prepare(config) if own is None else prepare(config, own.rows, labels=own.labels)
+    config, splits, vae = plan.config, plan.splits, plan.vae
     if tell is not None and processes.rank() == 0:
-        for sentence in filter(None, (*splits.notes, chosen(config, rows))):
+        for sentence in filter(None, (*splits.notes, plan.chosen)):
             tell(sentence)
-    config = settled(config, rows)
     if processes.rank() == 0:
         sweep(folder / name for name in (*RESULTS, *OUTPUTS))
         set_aside(folder, [*RESULTS, *parts.files(folder)])
         if own is not None:
             own.write(folder)
         processes.note_begun(folder)  # from here on, what config.toml says is this run
-        write_text(folder / "config.toml", tomli_w.dumps(to_dict(config)))
+        write_text(folder / "config.toml", _config_text(config, plan.chosen))
     options = {"resume": False, "progress": progress, "on_epoch": on_epoch}
-    history = _fit(config, folder, splits, vae, **options)
+    history = _fit(config, folder, splits, vae, plan.chosen, **options)
     return Run(folder, config, vae), splits, history
 
 
@@ -212,20 +211,23 @@ def _resumed(
         present = dataclasses.replace(
             config, train=dataclasses.replace(config.train, sharded=False)
         )
-    splits, vae = prepare(present, located(config.source, folder), resume=has_checkpoint)
+    plan = prepare(present, located(config.source, folder), resume=has_checkpoint)
+    splits, vae = plan.splits, plan.vae
     require_same_data(folder, splits)
     read_notes, splits = splits.notes, with_note_of_responses(folder, splits)
     if tell is not None and is_first:
         for note in (*splits.notes[len(read_notes) :], *notes):
             tell(note)
+    was_chosen = ""
     if is_first:
+        was_chosen = chosen_before(folder)
         sweep(folder / name for name in (*RESULTS, *OUTPUTS))
         if epochs is not None:
             set_aside(folder, [*SAMPLER_FILES.values(), "samplers.json"])
         if evaluation is not None or epochs is not None:
-            write_text(path, tomli_w.dumps(to_dict(config)))
+            write_text(path, _config_text(config, was_chosen))
     options = {"resume": has_checkpoint, "progress": progress, "on_epoch": on_epoch}
-    history = _fit(present, folder, splits, vae, **options)
+    history = _fit(present, folder, splits, vae, was_chosen, **options)
     return Run(folder, config, vae), splits, history
 
 
@@ -257,14 +259,20 @@ def _notes_of_length(before: TrainConfig, after: TrainConfig) -> list[str]:
     return notes
 
 
+def _config_text(config: RunConfig, was_chosen: str) -> str:
+    """config.toml, which says first what of it was chosen and not given."""
+    comment = f"# chosen, since it was not given: {was_chosen}\n" if was_chosen else ""
+    return comment + tomli_w.dumps(to_dict(config))
+
+
 def _fit(
-    config: RunConfig, folder: Path, splits: Splits, vae: VAE, *,
+    config: RunConfig, folder: Path, splits: Splits, vae: VAE, was_chosen: str, *,
     resume: bool, progress: bool | ProgressStyle, on_epoch: OnEpoch,
 ) -> History:  # fmt: skip
     """Train the model of a run, by all processes that there are."""
     objective = build_objective(vae, config.train, rows=len(splits.train))
     if processes.rank() == 0:
-        write_json(folder / "data.json", describe(splits))
+        write_json(folder / "data.json", describe(splits) | {"chosen": was_chosen})
         threads = threads_of(objective, config.train)
         before = read_sessions(folder / "environment.json")
         if resume and before:

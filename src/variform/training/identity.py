@@ -28,6 +28,8 @@ def identity_of(config: TrainConfig, objective: Objective, rows: int, rest: str)
     free = {"checkpoint_every", "device", "sharded"}
     settings = {key: value for key, value in to_dict(config).items() if key not in free}
     settings["warmup"] = config.warmup or 0
+    settings["learning_rate"] = config.rate
+    settings["schedule"] = "cosine" if config.schedule == "cosine" else "constant"
     settings["betas"] = [objective.beta(step) for step in (0, settings["warmup"], 10**9)]
     settings["objective"] = objective.settings()
     identity = json.dumps(

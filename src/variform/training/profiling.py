@@ -251,7 +251,7 @@ def _tasks(
     def whole() -> Tensor:
         x, context = data()
         step.objective.at_step(0)
-        step.learning_rate(config.learning_rate)
+        step.learning_rate(config.rate)
         return step(x, size, 1.0, context)
 
     def update() -> None:

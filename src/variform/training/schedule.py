@@ -14,5 +14,5 @@ def learning_rate(config: TrainConfig, step: int, total: int) -> float:
         [1.0, 0.854, 0.5, 0.146, 0.0]
     """
     if config.schedule == "cosine":
-        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / total))
-    return config.learning_rate
+        return config.rate * 0.5 * (1 + math.cos(math.pi * step / total))
+    return config.rate

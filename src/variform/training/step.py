@@ -467,9 +467,9 @@ def _build_optimizer(
     groups: list[dict[str, Any]], config: TrainConfig, device: torch.device
 ) -> torch.optim.Optimizer:
     if config.optimizer == "rmsprop":
-        return eager(torch.optim.RMSprop)(groups, lr=config.learning_rate, centered=True)
+        return eager(torch.optim.RMSprop)(groups, lr=config.rate, centered=True)
     fused = device.type in ("cpu", "cuda", "mps") and not config.sharded
-    return eager(torch.optim.Adam)(groups, lr=config.learning_rate, fused=fused)
+    return eager(torch.optim.Adam)(groups, lr=config.rate, fused=fused)
 
 
 def _average(objective: Objective, config: TrainConfig) -> tuple[AveragedModel, Objective]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from variform.config.choices import LikelihoodName
 from variform.config.words import counted, listed, quoted
+from variform.data.dimension import coded, latents, spread
 from variform.data.findings.columns import ColumnFindings
 from variform.data.findings.rows import NearRows
 from variform.data.scaling import Scaling
@@ -16,10 +17,9 @@ from variform.data.sources.source import Source
 _LEARNABLE = 20  # rows of a category
 _LEAST_REST = 50  # rows beside a spike, or in which a column is active
 _LEAST_TEST = 100  # rows, or families
-_MOST_PCA = 1_000  # rows that the latent dimension is found on
 _HELD_OUT = 0.1
-_SHUFFLES = 5
-_MOST_SHUFFLED = 512  # columns
+_SHARES = {"series": 0.99, "images": 0.95}
+"""Of the variance, that the latents of such data should have."""
 _FOR_MIXED = {
     "category": "categories",
     "ordinal": "ordered levels",
@@ -100,25 +100,24 @@ def proposed(
     """Likelihood, scaling and latent dimension to begin with, with reasons."""
     if form == "images":
         likelihood, scaling, reasons = _for_images(values, source)
-        rows = values.reshape(len(values), -1)[_spread(len(values))].astype(np.float64)
+        rows = values.reshape(len(values), -1)[spread(len(values))].astype(np.float64)
         scaled = rows - rows.mean(0)
     else:
         likelihood, scaling, reasons = _for_table(form, columns)
-        scaled = _scaled(values[_spread(len(values))], columns, scaling)
+        used = [number for number, column in enumerate(columns) if column.role == "value"]
+        are_categories = [bool(columns[number].levels) for number in used]
+        rows = values[spread(len(values))][:, used]
+        scaled = coded(rows, are_categories, standardise=scaling != "common")
     apart = len(values) if near is None else len(near.sizes)
-    latent, reason = _latent(scaled, apart, form)
+    latent, why = latents(scaled, apart, _SHARES.get(form))
+    reason = f"latent dimension {latent}: {why}; variform study latent-dim tries several"
     return Proposal(likelihood, scaling, latent, (*reasons, reason))
-
-
-def _spread(rows: int) -> np.ndarray:
-    """Numbers of at most 1,000 rows."""
-    return np.unique(np.linspace(0, rows - 1, min(rows, _MOST_PCA)).round().astype(int))
 
 
 def _for_images(
     values: np.ndarray, source: Source
 ) -> tuple[LikelihoodName, Scaling, tuple[str, ...]]:
-    seen = np.unique(values[_spread(len(values))])
+    seen = np.unique(values[spread(len(values))])
     if len(seen) <= 2 and seen.min() >= 0 and seen.max() <= 1:
         return "bernoulli", "none", ("likelihood bernoulli, for every value is 0 or 1",)
     return (
@@ -169,66 +168,3 @@ def _for_table(
             standard,
         ),
     )
-
-
-def _scaled(values: np.ndarray, columns: Sequence[ColumnFindings], scaling: Scaling) -> np.ndarray:
-    """Rows as PCA sees them: categories as indicators over the root of their shares, what is missing at the mean."""
-    parts = []
-    for number, column in enumerate(columns):
-        own = values[:, number]
-        if column.role != "value":
-            continue
-        if column.levels:
-            for code in np.unique(own[np.isfinite(own)]):
-                is_it = own == code
-                share = is_it.mean()
-                parts.append((is_it - share) / math.sqrt(share))
-            continue
-        with np.errstate(all="ignore"):
-            centred = np.nan_to_num(own - np.nanmean(own)) if np.isfinite(own).any() else own * 0
-        std = float(centred.std())
-        if std > 0:
-            parts.append(centred if scaling == "common" else centred / std)
-    return np.stack(parts, 1) if parts else np.zeros((len(values), 1))
-
-
-def _latent(scaled: np.ndarray, apart: int, form: str) -> tuple[int, str]:
-    """As many latents as PCA has components that say something, and no more than a twentieth of the families.
-
-    Of a table these are the components that say more than those of its columns shuffled one by one do, "parallel
-    analysis" (Horn, 1965); of curves those that have 99 % of the variance, of images 95 %.
-    """
-    variances = _variances(scaled)
-    total = variances.sum()
-    needed = {
-        part: int(np.searchsorted(np.cumsum(variances), part * total * (1 - 1e-12)) + 1)
-        for part in (0.9, 0.95, 0.99)
-    }
-    words = ", ".join(f"{count} for {part:.0%}" for part, count in needed.items())
-    said = f"PCA needs {words} of the variance"
-    wanted = needed[0.99 if form == "series" else 0.95]
-    if form == "table" and scaled.shape[1] <= _MOST_SHUFFLED:
-        wanted = _beyond_chance(scaled, variances)
-        beyond = counted(wanted, "component")
-        said = (
-            f"{beyond} of PCA say more than where the columns are shuffled one by one, and {said}"
-        )
-    most = max(2, apart // 20)
-    latent = min(max(2, wanted), most)
-    if wanted > most:
-        said += f"; {apart} rows that are apart bear about a twentieth of that, {most}"
-    return latent, f"latent dimension {latent}: {said}; variform study latent-dim tries several"
-
-
-def _variances(rows: np.ndarray) -> np.ndarray:
-    """Sums of squares along the principal components of centred rows, the greatest first."""
-    small = rows if rows.shape[1] <= rows.shape[0] else rows.T
-    return np.linalg.eigvalsh(small.T @ small)[::-1].clip(0)
-
-
-def _beyond_chance(scaled: np.ndarray, variances: np.ndarray) -> int:
-    """How many of the first components have more variance than in any of some tables of shuffled columns."""
-    random = np.random.default_rng(0)
-    by_chance = np.max([_variances(random.permuted(scaled, axis=0)) for _ in range(_SHUFFLES)], 0)
-    is_less = variances <= by_chance
-    return int(is_less.argmax()) if is_less.any() else len(variances)

@@ -19,7 +19,7 @@ from variform.model.likelihoods.counts import (
 )
 from variform.model.likelihoods.family import Likelihood, Step
 from variform.model.likelihoods.gaussian import GaussianLikelihood, Variance, least_std
-from variform.model.likelihoods.names import LIKELIHOODS, build_likelihood
+from variform.model.likelihoods.names import LIKELIHOODS, build_likelihood, usual_likelihood
 from variform.model.likelihoods.ordered import OrdinalLikelihood
 from variform.model.likelihoods.pixels import (
     BernoulliLikelihood,
@@ -48,4 +48,5 @@ __all__ = [
     "build_likelihood",
     "dispersion",
     "least_std",
+    "usual_likelihood",
 ]

@@ -35,6 +35,27 @@ LIKELIHOODS: dict[LikelihoodName, tuple[type[Likelihood], dict[str, Any]]] = {
 """The family of each name, and the options that the name stands for."""
 
 
+def usual_likelihood(schema: Schema) -> LikelihoodName:
+    """The likelihood that is taken where none is named and no row is looked at; `choosing` looks at rows too.
+
+    Args:
+        schema: What the data are.
+
+    Example:
+        >>> from variform import DataConfig, read
+        >>> usual_likelihood(read("digits").schema), usual_likelihood(read("digits", DataConfig(shape=(64,))).schema)
+        ('gaussian-shared', 'gaussian')
+    """
+    if schema.kinds:
+        return "mixed"
+    is_scaled = any(schema.shift) or set(schema.scale) != {1}
+    if schema.binarise != "none" or (schema.levels == 2 and not is_scaled):
+        return "bernoulli"
+    if schema.kind == "image":
+        return "gaussian-shared"
+    return "gaussian-per-feature" if any(schema.gaps) else "gaussian"
+
+
 def build_likelihood(config: ModelConfig, schema: Schema) -> Likelihood:
     """The likelihood that a configuration names, for such data.
 
@@ -50,7 +71,7 @@ def build_likelihood(config: ModelConfig, schema: Schema) -> Likelihood:
         >>> build_likelihood(ModelConfig(likelihood="categorical"), read("digits").schema)
         CategoricalLikelihood(event_shape=(1, 8, 8), levels=17)
     """
-    name = config.likelihood
+    name = usual_likelihood(schema) if config.likelihood == "auto" else config.likelihood
     family, options = LIKELIHOODS[name]
     if any(schema.categories) and not family.takes_categories:
         text = next(
