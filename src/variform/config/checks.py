@@ -14,7 +14,7 @@ import numbers
 import os
 import reprlib
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import (
     Annotated,
@@ -124,11 +124,23 @@ def _to_value_in_range(hint: Any, value: Any, where: str) -> Any:
     return value
 
 
-def _to_value_or_none(hint: Any, value: Any, where: str) -> Any:
-    if value is None:
-        return None
-    inner = next(option for option in get_args(hint) if option is not type(None))
-    return converted(inner, value, where)
+def _to_value_of_union(hint: Any, value: Any, where: str) -> Any:
+    """One of several choices, or a value of the one kind that is there beside None and beside true and false."""
+    options = get_args(hint)
+    is_flag = isinstance(value, bool) and bool in options
+    if value is None or is_flag:
+        return value
+    kinds = _beside_none_and_flags(hint)
+    if len(kinds) == 1:
+        return converted(kinds[0], value, where)
+    names = [name for kind in kinds for name in get_args(kind)]
+    return _one_of(names, value, where)
+
+
+def _beside_none_and_flags(hint: Any) -> tuple[Any, ...]:
+    """The kinds of a union but None, and but true and false where there is another."""
+    kinds = tuple(option for option in get_args(hint) if option is not type(None))
+    return tuple(kind for kind in kinds if kind is not bool) or kinds
 
 
 def _to_present_value(hint: Any, value: Any, where: str) -> Any:
@@ -147,7 +159,11 @@ def _to_configuration(hint: Any, value: Any, where: str) -> Any:
 
 
 def _to_choice(hint: Any, value: Any, where: str) -> str:
-    value, options = _plain(value), get_args(hint)
+    return _one_of(get_args(hint), value, where)
+
+
+def _one_of(options: Sequence[str], value: Any, where: str) -> str:
+    value = _plain(value)
     if isinstance(value, str) and value in options:
         return options[options.index(value)]  # a plain string, whatever kind of string came
     near = difflib.get_close_matches(str(value)[:99], options, 1)
@@ -249,8 +265,8 @@ class _Configuration:
 
 _CONVERTERS: dict[Any, Callable[[Any, Any, str], Any]] = {
     Annotated: _to_value_in_range,
-    Union: _to_value_or_none,
-    types.UnionType: _to_value_or_none,
+    Union: _to_value_of_union,
+    types.UnionType: _to_value_of_union,
     Literal: _to_choice,
     tuple: _to_tuple,
     list: _to_list,
@@ -338,11 +354,9 @@ def _is_plain(hint: Any) -> bool:
     if get_origin(hint) is Annotated:
         return _is_plain(options[0])
     if get_origin(hint) in (Union, types.UnionType):
-        return (
-            len(options) == 2
-            and type(None) in options
-            and _is_plain(options[options[0] is type(None)])
-        )
+        kinds = _beside_none_and_flags(hint)
+        is_of_choices = all(get_origin(kind) is Literal for kind in kinds)
+        return is_of_choices or (len(kinds) == 1 and _is_plain(kinds[0]))
     if get_origin(hint) is tuple:
         return _is_plain(options[0])
     return get_origin(hint) is Literal or hint in (int, float, bool, str, *_CONFIGURATIONS)

@@ -111,6 +111,7 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     return _opened(folder.open_run(Path(path)))
 
 
+@checked
 def train(
     data: object,
     *,

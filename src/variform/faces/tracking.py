@@ -7,11 +7,12 @@ they get are the numbers of history.jsonl, under names such as `elbo/valid`, by 
 import functools
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
+from variform.config.checks import checked
 from variform.system.extras import needing
 
 Tracker = Literal["tensorboard", "mlflow", "wandb"]
@@ -107,7 +108,8 @@ def wandb(project: str = "variform") -> OnEpoch:
     return note
 
 
-def trackers(names: Sequence[Tracker], folder: Path) -> OnEpoch | None:
+@checked
+def trackers(names: tuple[Tracker, ...], folder: Path) -> OnEpoch | None:
     """One callback for the trackers of a run.
 
     Args:
@@ -118,7 +120,7 @@ def trackers(names: Sequence[Tracker], folder: Path) -> OnEpoch | None:
         ValueError: where a package is missing.
 
     Example:
-        >>> trackers([], Path("runs/a")) is None
+        >>> trackers((), Path("runs/a")) is None
         True
     """
     makers: dict[Tracker, Callable[[], OnEpoch]] = {

@@ -55,6 +55,7 @@ from variform.version import __version__
 OnEpoch = Callable[[dict[str, Any]], None] | None
 
 
+@checked
 def train_run(
     config: RunConfig,
     folder: Path,

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from variform.config.checks import checked
 from variform.config.choices import ProgressStyle
 from variform.config.settling import for_rows, steps_per_epoch, total_steps
 from variform.config.training import TrainConfig
@@ -59,6 +60,7 @@ class Interrupted(Stopped):
         )
 
 
+@checked
 def fit(
     objective: Objective,
     train: Dataset,
@@ -173,6 +175,7 @@ class Training:
     """The checkpoint that the training goes on from."""
     state: State
 
+    @checked
     def __init__(
         self,
         objective: Objective,

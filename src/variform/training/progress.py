@@ -7,7 +7,7 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from variform.config.checks import converted
+from variform.config.checks import checked
 from variform.config.choices import ProgressStyle
 from variform.system import processes
 from variform.system.files import to_json
@@ -26,6 +26,7 @@ class Display:
         rows: Number of training rows.
     """
 
+    @checked
     def __init__(self, style: ProgressStyle, total: int, rows: int) -> None:
         self.total, self.rows = total, rows
         self.console = console()
@@ -112,11 +113,9 @@ class Display:
         )
 
 
+@checked
 def progress_style(progress: bool | ProgressStyle) -> ProgressStyle:
     """How progress is shown, where it may also be said only whether.
-
-    Raises:
-        ValueError: for another style.
 
     Example:
         >>> progress_style(True), progress_style("lines")
@@ -124,4 +123,4 @@ def progress_style(progress: bool | ProgressStyle) -> ProgressStyle:
     """
     if isinstance(progress, bool):
         return "auto" if progress else "none"
-    return converted(ProgressStyle, progress, "`progress`")
+    return progress

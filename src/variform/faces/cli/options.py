@@ -5,7 +5,7 @@ import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import cyclopts
 from cyclopts import Group, Parameter
@@ -138,9 +138,9 @@ def _in_options(field: str, value: str) -> str | None:
 def convert(hint: Any, tokens: Sequence[cyclopts.Token]) -> Any:
     """A choice or numbers as `converted` takes them, with its messages; anything else as cyclopts does."""
     of_numbers = re.search(r"\b(int|float)\b", str(hint))
-    if tokens[0].implicit_value is not cyclopts.UNSET or not (
-        of_numbers or get_origin(hint) is Literal
-    ):
+    kind = get_args(hint)[0] if get_origin(hint) is tuple else hint
+    is_known = of_numbers or get_origin(kind) is Literal
+    if tokens[0].implicit_value is not cyclopts.UNSET or not is_known:
         return cyclopts.convert(hint, tokens)
     values: list[Any] = [token.value for token in tokens]
     if of_numbers:
