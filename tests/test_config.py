@@ -184,15 +184,15 @@ def test_commands_refuse_misspelt_choices(capsys):
             if name == "return" or not choices(hint):
                 continue
             required = ["nowhere"] if "run" in hints else []
-            assert (
-                cli.run([*words, *required, f"--{name.replace('_', '-')}", choices(hint)[0] + "s"])
-                == 2
-            )
-            err = capsys.readouterr().err
-            assert (
-                f"--{name.replace('_', '-')} must be one of {', '.join(choices(hint))}; got '{choices(hint)[0]}s'"
-                in err
-            )
+            option = [f"--{name.replace('_', '-')}"]
+            parameter = inspect.signature(function).parameters.get(name)
+            if parameter is not None and parameter.kind is parameter.POSITIONAL_ONLY:
+                option = []
+            wrong = f"{choices(hint)[0]}s"
+            assert cli.run([*words, *required, *option, wrong]) == 2
+            called = "".join(option) or "the argument"
+            expected = f"{called} must be one of {', '.join(choices(hint))}; got '{wrong}'"
+            assert expected in capsys.readouterr().err
             fields += 1
     assert fields >= 4
 
