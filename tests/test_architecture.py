@@ -106,9 +106,8 @@ def test_nothing_unpickles_or_evaluates(path):
             assert called not in {"eval", "exec", "torch.load", "torch.save", "os.system"}
             options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
             assert options.get("allow_pickle", "False") == "False"
-            is_of_completion = called.startswith("app.") or called.endswith(
-                ".generate_completion"
-            )  # where it is the name of a shell
+            # Of completion it is the name of a shell.
+            is_of_completion = called.startswith("app.") or called.endswith(".generate_completion")
             assert is_of_completion or options.get("shell", "False") == "False"
 
 
