@@ -55,8 +55,9 @@ def draw_curves(axes: Axes, results: dict[str, Any]) -> None:
         axes.fill_between(evaluations, low, high, color=colour, alpha=0.15, linewidth=0)
     known = results["best_known"]
     axes.axhline(known["best"], color="black", linestyle="--", linewidth=1)
-    beyond = "top" if goal == "min" else "bottom"
-    axes.text(3, known["best"], f"best known: {known['name']}", va=beyond)
+    worse = "bottom" if goal == "min" else "top"
+    label = f"best known: {known['name']} "
+    axes.text(len(middle), known["best"], label, ha="right", va=worse)
     axes.set_ylim(*limits([one["best"][1] for one in results["spaces"]], known["best"], goal))
     label = f"{name} [{unit}]" if unit else name.replace("_", " ")
     axes.set(xlabel="evaluations", ylabel=label, title="best so far: median, quartiles")
