@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.spatial import KDTree
 
 from variform import ModelConfig, build_vae, evaluate, read
 from variform.config.data import DataConfig
@@ -679,6 +680,34 @@ def test_the_grid_is_of_equal_prior_mass(chromium, tmp_path):
     ).reshape(8, 8, 2)
     expected, _ = exploration.manifold_points(vae, 8)
     np.testing.assert_allclose(decoded[::-1], expected, atol=1e-6)
+
+
+NEAREST = """variform.ready.then((app) => %s.map((place) => {
+    app.state.context = Float32Array.of(place[3]);
+    const { index, distance } = app.nearest(Float32Array.from(place.slice(0, 3)));
+    return [...app.world.cloud.point(index), app.world.nearness.numbers[0].values[index], distance];
+}))"""
+
+
+def test_the_nearest_example_is_near_in_its_condition_too(chromium, tmp_path):
+    """As the k-d tree of SciPy has it over posterior means and standardised conditions."""
+    random = np.random.default_rng(3)
+    table = {f"{name} [mm]": random.uniform(20, 60, 200) for name in ("width", "height", "depth")}
+    table["load [N]"] = random.normal(900, 90, 200)
+    splits = read(table, DataConfig(condition=("load [N]",)))
+    vae = models.model_of("units", splits)
+    page_of(vae, splits).save(tmp_path / "page.html")
+    chromium.open(tmp_path / "page.html")
+    parts = (splits.train, splits.valid, splits.test)
+    means = np.concatenate([exploration.encode(vae, part)[0] for part in parts])
+    contexts = np.concatenate([part.contexts.numpy() for part in parts])
+    places = np.concatenate([means, contexts], 1)
+    points = places[::20] + np.array([0, 0, 0, 1.5])
+    found = np.array(chromium.run(NEAREST % json.dumps(points.tolist())))
+    distances, rows = KDTree(places).query(points)
+    np.testing.assert_allclose(found[:, 4], distances, rtol=1e-3)
+    np.testing.assert_allclose(found[:, :4], places[rows], atol=2e-3)
+    assert (rows != KDTree(means).query(points[:, :3])[1]).any()
 
 
 def test_rows_are_rebuilt_under_their_own_condition(chromium, pages):

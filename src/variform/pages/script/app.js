@@ -12,6 +12,7 @@ import { colouring, numbersOf, wordsOf } from "./colouring.js";
 import { Designs } from "./designs.js";
 import { button, byId, element, text, unbroken } from "./elements.js";
 import { Cloud, Plane } from "./geometry.js";
+import { Nearness } from "./nearness.js";
 import { Panel } from "./panel.js";
 import { pictureOfPage } from "./picture.js";
 import { quantitiesOf, within } from "./quantities.js";
@@ -213,23 +214,12 @@ export class App {
   }
 
   /**
-   * The nearest example; of a model that is told a category, among those of the category that is chosen.
+   * The nearest example under the condition that is chosen.
    *
    * @param {Point} z
    */
   nearest(z) {
-    const { cloud } = this.world;
-    const [condition] = this.contents.conditions;
-    const column = condition?.categories.length ? this._categories(condition.name) : null;
-    if (!column) return cloud.nearest(z);
-    const chosen = this.state.context.slice(0, condition.categories.length).indexOf(1);
-    const found = cloud.nearest(z, numbersOf(column), chosen);
-    return found.index < 0 ? cloud.nearest(z) : found;
-  }
-
-  /** @param {string} wanted */
-  _categories(wanted) {
-    return this.world.columns.find(({ name, kind }) => name === wanted && kind === "category");
+    return this.world.nearness.nearest(z, this.state.context);
   }
 
   /**
@@ -560,15 +550,17 @@ export class App {
  * @param {Contents} contents
  * @returns {Promise<World>}
  */
-async function worldOf({ event, rows, latents, study }) {
+async function worldOf({ event, rows, latents, conditions, study }) {
   const designs = new Designs(event);
   const { columns, count, total } = rows;
   const shown = `${count.toLocaleString("en")} of ${total.toLocaleString("en")} rows`;
   const examples = await designs.examples(rows);
+  const cloud = new Cloud(floatsOf(rows.means), latents.dim);
   return {
     designs,
     quantities: quantitiesOf(designs, columns, examples.values),
-    cloud: new Cloud(floatsOf(rows.means), latents.dim),
+    cloud,
+    nearness: new Nearness(cloud, conditions, columns),
     columns,
     examples,
     label: columns.find((column) => column.kind === "category" && column.name !== "split"),

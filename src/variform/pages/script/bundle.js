@@ -37,8 +37,8 @@ dim;k++,at++){let step=this.means[at]-z[start2+
 k];sum+=step*step}return sum}nearest(z,groups=null,group=0){
 let index=-1,least=1/0;for(let i=0;i<this.
 count;i++){if(groups&&groups[i]!==group)
-continue;let square=this.squared(i,z);square>=
-least||(least=square,index=i)}return{index,
+continue;let square=this.squared(i,z);square<
+least&&(least=square,index=i)}return{index,
 distance:Math.sqrt(least)}}middle(){let sum=new Float32Array(
 this.dim);for(let i=0;i<this.count;i++)for(let k=0;k<
 this.dim;k++)sum[k]+=this.means[i*this.dim+
@@ -578,7 +578,41 @@ checked)});return element("label",{className:"\
 tick"},box,text("span",label))}function unbroken(sentence){
 return sentence.split(/(--[a-z-]+)/).map(
 (part,i)=>i%2?text("span",part,{className:"\
-option"}):part)}var counted=count=>count.toLocaleString(
+option"}):part)}var Nearness=class{constructor(cloud,conditions,columns){
+this.latent=cloud,this.numbers=[],this.categories=
+[];let start2=0;for(let{name,categories,
+shift,scale}of conditions){let size=categories.
+length,kind=size?"category":"number",column=columns.
+find(one=>one.name===name&&one.kind===kind);
+if(column&&size)this.categories.push({start:start2,
+size,values:numbersOf(column)});else if(column){
+let values=Float32Array.from(numbersOf(column),
+value=>(value-shift)/scale);this.numbers.
+push({start:start2,values})}start2+=size||
+1}this.cloud=this.numbers.length?this._widened():
+cloud,this.groups=this.categories.length?
+this._groups():null}nearest(z,context){let place=[
+...Array.from(z),...this.numbers.map(({start:start2})=>context[start2])];
+if(this.groups){let group=this._group(({
+start:start2,size})=>context.subarray(start2,
+start2+size).indexOf(1)),found2=this.cloud.
+nearest(place,this.groups,group);if(found2.
+index>=0)return found2}let found=this.cloud.
+nearest(place);return found.index<0?this.
+latent.nearest(z):found}strangeness(distance2){
+return this.cloud.strangeness(distance2)}get limit(){
+return this.cloud.limit}_widened(){let{count,
+dim,means}=this.latent,width=dim+this.numbers.
+length,places=new Float32Array(count*width);
+for(let i=0;i<count;i++)places.set(means.
+subarray(i*dim,(i+1)*dim),i*width),this.
+numbers.forEach(({values},k)=>{places[i*
+width+dim+k]=values[i]});return new Cloud(
+places,width)}_groups(){return Int32Array.
+from({length:this.latent.count},(_,i)=>this.
+_group(({values})=>values[i]))}_group(categoryOf){
+return this.categories.reduce((group,one)=>group*
+(one.size+1)+categoryOf(one)+1,0)}};var counted=count=>count.toLocaleString(
 "en"),Occupancy=class{constructor({rows,
 few,low,high,step,cells,counts},conditions){
 this.rows=rows,this.few=few,this.low=low,
@@ -1068,7 +1102,7 @@ name?`${name}, ${away(distance2)}`:away(
 distance2),this.known.textContent=this.app.
 responsesOf(index),this.known.hidden=!this.
 known.textContent;let strangeness=this.app.
-world.cloud.strangeness(distance2),level=[
+world.nearness.strangeness(distance2),level=[
 1,3].filter(limit=>strangeness>limit).length;
 this.where.dataset.level=String(level),this.
 where.lastChild.textContent=NEARNESS[level]}_showImage(z,values,near){
@@ -1437,10 +1471,10 @@ map(z=>this._cover(z)):null,tile=this.place.
 clientWidth/across,cover=covers&&(i=>covers[i]);
 this.wall.show({count:points.length,across,
 aspect:designs.aspect,gap:tile>28?2:1,draw,
-cover})}_cover(z){let{cloud}=this.app.world,
-strangeness=cloud.strangeness(cloud.nearest(
-z).distance);return Math.max(0,Math.min(
-.82,.45*(strangeness-1)))}},ofPriorMass=(x,y)=>Float32Array.
+cover})}_cover(z){let{app}=this,strangeness=app.
+world.nearness.strangeness(app.nearest(z).
+distance);return Math.max(0,Math.min(.82,
+.45*(strangeness-1)))}},ofPriorMass=(x,y)=>Float32Array.
 of(normalQuantile(x),normalQuantile(y));
 function fixedLattice(codes){let size=Math.
 round(Math.sqrt(codes.length/2)),points=Array.
@@ -1828,7 +1862,7 @@ value),x,17)}}var STEPS2=11,FINE=61,ON_MAP="The way on\
  the map of the latent space; a click pi\
 ns another point",WAYS=[["straight","Str\
 aight"],["data","Along the data"]],MorphView=class extends View{static key="\
-morph";static title="Morph";static isOfLatents=!0;_waysOf=null;_barOf=null;static kept(){
+morph";static title="Morph";static isOfLatents=!0;_waysOf=null;_distancesOf=null;_barOf=null;static kept(){
 return{morph:{start:{a:0,b:1,way:"straig\
 ht",share:.5},read:readMorph,write:({a,b,
 way,share})=>[a,b,way,Number(share.toFixed(
@@ -1860,20 +1894,21 @@ i))}),this.refresh(),this._along(app.state.
 morph.share)}again(){this._key=null}refresh(){
 let{app}=this;this._twoPins();let{morph,
 context}=app.state,[a,b]=this._ends();this.
-_findWays(a,b),this._showBar(a,b),this.way=
-this.ways[morph.way],this.slider.value=String(
-morph.share),this.map.show({...app.look(),
-marks:"dots",only:-1});let key=[this._waysOf,
-morph.way,...context,this.wallPlace.clientWidth].
-join("|");key!==this._key&&(this._key=key,
-this._showWall(key)),this._drawProfile(),
-this.move()}move(){let{live,near,state}=this.
-app;this.map.mark({z:live,near:near.index,
-pins:state.pins,way:this.way})}_twoPins(){
-let{state,world}=this.app;if(state.pins.
-length>1)return;let{cloud,order}=world,first=state.
-pins[0]??cloud.point(order[0]),some=order.
-slice(0,200).map(i=>cloud.point(i)),farther=(best,z)=>distanceOf(
+_findWays(a,b),this._measureWays(),this.
+_showBar(a,b),this.way=this.ways[morph.way],
+this.slider.value=String(morph.share),this.
+map.show({...app.look(),marks:"dots",only:-1});
+let key=[this._waysOf,morph.way,...context,
+this.wallPlace.clientWidth].join("|");key!==
+this._key&&(this._key=key,this._showWall(
+key)),this._drawProfile(),this.move()}move(){
+let{live,near,state}=this.app;this.map.mark(
+{z:live,near:near.index,pins:state.pins,
+way:this.way})}_twoPins(){let{state,world}=this.
+app;if(state.pins.length>1)return;let{cloud,
+order}=world,first=state.pins[0]??cloud.
+point(order[0]),some=order.slice(0,200).
+map(i=>cloud.point(i)),farther=(best,z)=>distanceOf(
 z,first)>distanceOf(best,first)?z:best;state.
 pins=[first,some.reduce(farther,first)],
 state.morph={...state.morph,a:0,b:1}}_ends(){
@@ -1886,14 +1921,17 @@ join("|");if(key===this._waysOf)return;this.
 _waysOf=key;let{cloud}=this.app.world;this.
 ways={straight:straightWay(pins[a],pins[b],
 FINE),data:wayAlongData(cloud,pins[a],pins[b],
-FINE)};let distances=way=>way.map(z=>cloud.
-nearest(z).distance);this.distances={straight:distances(
-this.ways.straight),data:distances(this.
-ways.data)}}_showBar(a,b){let{app}=this,
-{pins,morph}=app.state,key=[this._waysOf,
-morph.way].join("|");if(key===this._barOf)
-return;this._barOf=key;let names=pins.map(
-(_,i)=>[i,`pin ${i+1}`]),change=changes=>app.
+FINE)}}_measureWays(){let{app}=this,key=[
+this._waysOf,...app.state.context].join(
+"|");if(key===this._distancesOf)return;this.
+_distancesOf=key;let distances=way=>way.
+map(z=>app.nearest(z).distance);this.distances=
+{straight:distances(this.ways.straight),
+data:distances(this.ways.data)}}_showBar(a,b){
+let{app}=this,{pins,morph}=app.state,key=[
+this._waysOf,morph.way].join("|");if(key===
+this._barOf)return;this._barOf=key;let names=pins.
+map((_,i)=>[i,`pin ${i+1}`]),change=changes=>app.
 set({morph:{...app.state.morph,...changes}}),
 controls=()=>Array.from(this.bar.querySelectorAll(
 "select, button")),focused=controls().indexOf(
@@ -1924,18 +1962,18 @@ gap:3,draw:sheet.draw})}_drawProfile(){let{
 soft,accent,second}=Theme.colours,w=this.
 profilePlace.clientWidth,h=84,context=prepare(
 this.profile,w,h),box={x:40,y:16,w:w-48,
-h:h-22},{limit}=this.app.world.cloud,{straight,
-data}=this.distances,most=1.1*Math.max(limit,
-...straight,...data)||1;context.clearRect(
-0,0,w,h),drawFrame(context,box,limit,most),
-this._drawDistances(context,box,"straigh\
-t",second,most),this._drawDistances(context,
-box,"data",accent,most),context.setLineDash(
-[]);let x=box.x+this.app.state.morph.share*
-box.w;context.strokeStyle=soft,context.lineWidth=
-1,context.beginPath(),context.moveTo(x,box.
-y),context.lineTo(x,box.y+box.h),context.
-stroke()}_drawDistances(context,box,name,colour,most){
+h:h-22},{limit}=this.app.world.nearness,
+{straight,data}=this.distances,most=1.1*
+Math.max(limit,...straight,...data)||1;context.
+clearRect(0,0,w,h),drawFrame(context,box,
+limit,most),this._drawDistances(context,
+box,"straight",second,most),this._drawDistances(
+context,box,"data",accent,most),context.
+setLineDash([]);let x=box.x+this.app.state.
+morph.share*box.w;context.strokeStyle=soft,
+context.lineWidth=1,context.beginPath(),
+context.moveTo(x,box.y),context.lineTo(x,
+box.y+box.h),context.stroke()}_drawDistances(context,box,name,colour,most){
 let isChosen=name===this.app.state.morph.
 way;context.beginPath(),this.distances[name].
 forEach((value,i)=>{context.lineTo(box.x+
@@ -2937,16 +2975,8 @@ this.toast(`The decoder failed: ${error.
 message}`)}this._busy=!1}}decode(codes,context=this.
 state.context){return this.decoder.decode(
 codes,context.length?context:null)}nearest(z){
-let{cloud}=this.world,[condition]=this.contents.
-conditions,column=condition?.categories.
-length?this._categories(condition.name):
-null;if(!column)return cloud.nearest(z);
-let chosen=this.state.context.slice(0,condition.
-categories.length).indexOf(1),found=cloud.
-nearest(z,numbersOf(column),chosen);return found.
-index<0?cloud.nearest(z):found}_categories(wanted){
-return this.world.columns.find(({name,kind})=>name===
-wanted&&kind==="category")}async many(points,isWanted,contexts=null){
+return this.world.nearness.nearest(z,this.
+state.context)}async many(points,isWanted,contexts=null){
 let{dim}=this.contents.latents,{size}=this.
 world.designs,width=this.state.context.length,
 values=new Float32Array(points.length*size),
@@ -3108,19 +3138,20 @@ view}=this.state;this.save(await pictureOfPage(
 view),`${view}.png`)}save(file,name){save(
 file,name),this.toast(`Saved ${name}`)}};
 async function worldOf({event,rows,latents,
-study}){let designs=new Designs(event),{
-columns,count,total}=rows,shown2=`${count.
+conditions,study}){let designs=new Designs(
+event),{columns,count,total}=rows,shown2=`${count.
 toLocaleString("en")} of ${total.toLocaleString(
 "en")} rows`,examples=await designs.examples(
-rows);return{designs,quantities:quantitiesOf(
-designs,columns,examples.values),cloud:new Cloud(
-floatsOf(rows.means),latents.dim),columns,
-examples,label:columns.find(column=>column.
-kind==="category"&&column.name!=="split"),
-order:shuffled(count),rowsNote:count<total?
-`${shown2} are shown, drawn at random wi\
-th a fixed seed.`:"",study:study?await Study.
-of(study,designs,latents.dim):null}}var DENSE_WASM="AGFzbQEAAAABDQFgCX9/f39/\
+rows),cloud=new Cloud(floatsOf(rows.means),
+latents.dim);return{designs,quantities:quantitiesOf(
+designs,columns,examples.values),cloud,nearness:new Nearness(
+cloud,conditions,columns),columns,examples,
+label:columns.find(column=>column.kind===
+"category"&&column.name!=="split"),order:shuffled(
+count),rowsNote:count<total?`${shown2} a\
+re shown, drawn at random with a fixed s\
+eed.`:"",study:study?await Study.of(study,
+designs,latents.dim):null}}var DENSE_WASM="AGFzbQEAAAABDQFgCX9/f39/\
 f39/fwADAgEABQMBAAEHEgIGbWVtb3J5AgAFZGVu\
 c2UAAAroBAHlBAIJfwt7AkADQCAHRQ0BIAghCSAA\
 IQogBSELAkADQCAJQQRIDQEgCiEOIA4gAmohDyAP\

@@ -151,7 +151,7 @@ export class Cloud {
     for (let i = 0; i < this.count; i++) {
       if (groups && groups[i] !== group) continue;
       const square = this.squared(i, z);
-      if (square >= least) continue;
+      if (!(square < least)) continue; // nor one that is not known
       least = square;
       index = i;
     }

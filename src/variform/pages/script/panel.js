@@ -138,7 +138,7 @@ export class Panel {
     this.caption.textContent = name ? `${name}, ${away(distance)}` : away(distance);
     this.known.textContent = this.app.responsesOf(index);
     this.known.hidden = !this.known.textContent;
-    const strangeness = this.app.world.cloud.strangeness(distance);
+    const strangeness = this.app.world.nearness.strangeness(distance);
     const level = [1, 3].filter((limit) => strangeness > limit).length;
     this.where.dataset.level = String(level);
     this.where.lastChild.textContent = NEARNESS[level];

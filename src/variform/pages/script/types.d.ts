@@ -4,6 +4,7 @@
 import type { Designs } from "./designs.js";
 import type { Cloud, Plane } from "./geometry.js";
 import type { Products } from "./kernel.js";
+import type { Nearness } from "./nearness.js";
 import type { Study } from "./study.js";
 import type { Validity } from "./validity.js";
 
@@ -235,6 +236,7 @@ export type World = {
   quantities: Quantity[];
   designs: Designs;
   cloud: Cloud;
+  nearness: Nearness;
   columns: ColourColumn[];
   examples: Sheet & { values: Float32Array | null };
   label: ColourColumn | undefined;

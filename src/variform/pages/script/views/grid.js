@@ -116,8 +116,8 @@ export class GridView extends View {
 
   /** @param {Point} z */
   _cover(z) {
-    const { cloud } = this.app.world;
-    const strangeness = cloud.strangeness(cloud.nearest(z).distance);
+    const { app } = this;
+    const strangeness = app.world.nearness.strangeness(app.nearest(z).distance);
     return Math.max(0, Math.min(0.82, 0.45 * (strangeness - 1)));
   }
 }

@@ -32,6 +32,9 @@ export class MorphView extends View {
   _waysOf = null;
 
   /** @type {string | null} */
+  _distancesOf = null;
+
+  /** @type {string | null} */
   _barOf = null;
 
   /** @returns {Record<string, KeptPart>} */
@@ -90,6 +93,7 @@ export class MorphView extends View {
     const { morph, context } = app.state;
     const [a, b] = this._ends();
     this._findWays(a, b);
+    this._measureWays();
     this._showBar(a, b);
     this.way = this.ways[morph.way];
     this.slider.value = String(morph.share);
@@ -143,7 +147,15 @@ export class MorphView extends View {
       straight: straightWay(pins[a], pins[b], FINE),
       data: wayAlongData(cloud, pins[a], pins[b], FINE),
     };
-    const distances = (/** @type {Point[]} */ way) => way.map((z) => cloud.nearest(z).distance);
+  }
+
+  // How far the nearest example is all along both ways, under the condition that is chosen.
+  _measureWays() {
+    const { app } = this;
+    const key = [this._waysOf, ...app.state.context].join("|");
+    if (key === this._distancesOf) return;
+    this._distancesOf = key;
+    const distances = (/** @type {Point[]} */ way) => way.map((z) => app.nearest(z).distance);
     this.distances = { straight: distances(this.ways.straight), data: distances(this.ways.data) };
   }
 
@@ -205,7 +217,7 @@ export class MorphView extends View {
     const h = 84;
     const context = prepare(this.profile, w, h);
     const box = { x: 40, y: 16, w: w - 48, h: h - 22 };
-    const { limit } = this.app.world.cloud;
+    const { limit } = this.app.world.nearness;
     const { straight, data } = this.distances;
     const most = 1.1 * Math.max(limit, ...straight, ...data) || 1;
     context.clearRect(0, 0, w, h);
