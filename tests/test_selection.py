@@ -10,7 +10,7 @@ from sklearn.metrics import r2_score
 from variform import DataConfig, read
 from variform.data.reading import dataset_from
 from variform.design.neighbours import Neighbours
-from variform.design.selection import select
+from variform.design.selection import select, select_front
 from variform.design.spaces import space_of
 from variform.design.surrogate import compare_surrogates, lost_r_squared, r_squared
 
@@ -68,6 +68,21 @@ def test_that_there_are_fewer_is_said_with_the_numbers(known):
         select(designs, np.full(4, np.nan), known)
     twice = select(designs[[0, 0]], np.ones(2), known, 2)
     assert len(twice.chosen) == 1  # a copy is no other design
+    assert (
+        "1 of 2 designs were found: of 2 designs within 3 % of the best value these are all"
+        in twice.note
+    )
+
+
+@pytest.mark.parametrize("front", [False, True])
+def test_without_a_distance_it_is_said_that_there_are_no_more_designs(known, front):
+    designs = np.array([[0.0, 0.0], [3.0, 3.0], [9.0, 9.0]])
+    values = np.array([[1.0, 2.0], [2.0, 1.0], [9.0, 9.0]])
+    selection = select(designs, np.array([1.0, 1.0, 2.0]), known, 5)
+    if front:
+        selection = select_front(designs, values, known, 5)
+    assert len(selection.chosen) == 2
+    assert "these are all that differ" in selection.note and "no other" not in selection.note
 
 
 # --- surrogates ---------------------------------------------------------------------------------------------------

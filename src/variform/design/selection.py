@@ -167,7 +167,12 @@ def _to_others(points: Array) -> Array:
 def _note(found: int, count: int, which: str, apart: float, unit: str) -> str:
     if found == count:
         return ""
+    if apart:
+        return (
+            f"{found} of {count} designs were found: of {which} no other is {apart:.3g} ({unit}) from all of these. "
+            "Evaluate more, or allow worse designs or smaller distances between them."
+        )
     return (
-        f"{found} of {count} designs were found: of {which} no other is {apart:.3g} ({unit}) from all of these. "
-        "Evaluate more, or allow worse designs or smaller distances between them."
+        f"{found} of {count} designs were found: of {which} these are all that differ. Evaluate more, or allow worse "
+        "designs."
     )
