@@ -456,14 +456,52 @@ def test_rows_and_columns_of_the_users_own_are_said_and_taken(told_by_hand):
     ("text", "words"),
     [
         ("id,drag\nraw-0-0001,1\n", "a column for each response; mass is not among id, drag"),
-        ("id,drag,mass,valid\nraw-0-0001,1,1,perhaps\n", "must hold yes or no; it holds 'perhaps'"),
-        ("id,drag,mass,width,height\nx,1,1,wide,2\n", "wide"),
+        ("id,drag,mass,valid\nraw-0-0001,1,1,perhaps\n", "'perhaps' in the row of 'raw-0-0001'"),
+        (
+            "id;drag;mass\na;1,5;2.5\nb;2,5;3\n",
+            "same decimal mark.*1,5'. Correct the file; variform",
+        ),
+        (
+            "id,drag,mass\na,1,5,2\n",
+            "must hold 3 cells; line 2 holds 4. Correct the file; variform",
+        ),
+        ("id,drag,\na,1,5\n", "Correct the file; variform"),
     ],
 )
 def test_a_table_that_cannot_be_meant_is_refused(told_by_hand, text, words):
+    """And no message names how else to read it: a table of answers is read without options."""
     tell, _ = told_by_hand
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=words) as refused:
         tell(text)
+    assert "`" not in str(refused.value)
+
+
+def test_a_row_of_which_no_design_can_be_read_is_left_out_alone(told_by_hand, tmp_path):
+    tell, _ = told_by_hand
+    found = tell(
+        "id,width,height,drag,mass\nodd,wide,2,1,1\nmine,5,6,1.5,2\nraw-0-0002,,,5,5\n,7,high,1,1\n"
+        "raw-0-0001,wide,2,9,9\n"
+    )
+    assert [one.design.tolist() for one in found.own] == [[5, 6]]
+    assert list(found.by_id) == ["raw-0-0002"]
+    left_out = [note for note in found.notes if "is left out, and the others are taken" in note]
+    for note, (who, word) in zip(
+        left_out,
+        [("the row of 'odd'", "wide"), ("row 4 without an id", "high"), ("raw-0-0001", "wide")],
+        strict=True,
+    ):
+        assert who in note and f"'{word}'" in note and "`" not in note
+
+
+def test_a_category_that_is_not_known_costs_its_row_alone(tmp_path):
+    wood = ["ash", "oak"] * 30
+    schema = read({"width": np.linspace(1, 9, 60), "wood": wood}, DataConfig(cells="mixed")).schema
+    path = tmp_path / "answers.csv"
+    path.write_text("id,width,wood,drag,mass\na,5,oak,1,1\nb,5,elm,2,2\nc,6,ash,3,3\n")
+    history = History(Journal(tmp_path / "journal.jsonl"), (2,))
+    found = read_answers(path, problem_of(), history, schema)
+    assert [one.design.tolist() for one in found.own] == [[5, 1], [6, 0]]
+    assert any("'b' is left out" in note and "'elm'" in note for note in found.notes)
 
 
 # --- the command line ---------------------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
 """A table of answers that a person filled in: rows in any order, some, and others of the user's own."""
 
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from variform.config.data import DataConfig
-from variform.config.words import counted, listed, quoted
+from variform.config.words import counted, listed, quoted, with_fields
 from variform.data.reading import read_rows
 from variform.data.schema import Schema
 from variform.data.sources.cells import Marks, as_texts
@@ -49,7 +51,9 @@ def read_answers(path: Path, problem: Problem, history: History, schema: Schema)
     A row belongs to the design whose id it has. One with another id, or none, or whose design was changed, is a design
     of the user's own: it needs all columns of the data. A row without any response still waits; NaN, a word or a gap
     beside other responses makes a design invalid, and so does `no` in a column `valid`, with the reason in a column
-    `reason`. Where a preference is looked for, a table with the columns `preferred` and `other` has ids of two designs.
+    `reason`. A row of which no design can be read, as with a category that is not known, is left out, and that is
+    said; the others count. Where a preference is looked for, a table with the columns `preferred` and `other` has ids
+    of two designs.
 
     Args:
         path: The file.
@@ -78,15 +82,20 @@ def read_answers(path: Path, problem: Problem, history: History, schema: Schema)
             f"columns that the problem does not know are kept with the answers: {listed(extra)}"
         )
     count = len(next(iter(table.values())))
-    designs = _designs(table, schema, count)
+    designs, odd = _designs(table, schema, count)
     waiting = 0
     for row in range(count):
         cells = {name: column[row] for name, column in table.items()}
-        if not any(cells[name] for name in problem.responses) and _is_yes(cells.get("valid", "")):
+        id = cells.get("id", "")
+        who = f"the row of {quoted(id)}" if id else f"row {row + 1} without an id"
+        is_valid = _is_yes(cells.get("valid", ""), who)
+        if not any(cells[name] for name in problem.responses) and is_valid:
             waiting += 1
-            continue
-        answer = _answer(cells, problem.responses, extra, marks)
-        _place(answers, cells.get("id", ""), answer, designs.get(row), history, schema)
+        elif row in odd:
+            answers.notes.append(f"{who} is left out, and the others are taken: {odd[row]}")
+        else:
+            answer = _answer(cells, problem.responses, extra, marks, is_valid=is_valid)
+            _place(answers, id, who, answer, designs.get(row), history, schema)
     if waiting:
         answers.notes.append(
             f"{counted(waiting, 'row')} without any response still wait; write NaN where there is no result"
@@ -99,7 +108,8 @@ _PAIR = ("preferred", "other")
 
 def _pairs(path: Path) -> list[tuple[str, str]] | None:
     """The ids of two designs in each row of a table; None where it has no such columns."""
-    frame = table_of(path, DataConfig(), known=_PAIR)
+    with _said_of_the_file():
+        frame = table_of(path, DataConfig(), known=_PAIR)
     if not set(_PAIR) <= set(frame.columns):
         return None
     texts = [as_texts(frame.cells[frame.columns.index(name)]).to_pylist() for name in _PAIR]
@@ -140,14 +150,16 @@ def _take_pairs(answers: Answers, pairs: Sequence[tuple[str, str]], history: His
 
 def _columns(path: Path, needed: Sequence[str]) -> tuple[dict[str, list[str]], Marks]:
     """The cells of a table by column, as texts, and how its numbers are written."""
-    frame = table_of(path, DataConfig(), known=("id", *needed))
+    with _said_of_the_file():
+        frame = table_of(path, DataConfig(), known=("id", *needed))
     lacking = [name for name in needed if name not in frame.columns]
     if lacking:
         raise ValueError(
             f"{path.name} must have a column for each response; {listed(lacking)} is not among "
             f"{listed(frame.columns) or 'no columns at all'}. Add it, or correct its name."
         )
-    frame, _ = with_marks(frame, needed, DataConfig(thousands="none"))
+    with _said_of_the_file():
+        frame, _ = with_marks(frame, needed, DataConfig(thousands="none"))
     table = {
         name: as_texts(column).to_pylist()
         for name, column in zip(frame.columns, frame.cells, strict=True)
@@ -157,29 +169,73 @@ def _columns(path: Path, needed: Sequence[str]) -> tuple[dict[str, list[str]], M
     return {name: [text or "" for text in column] for name, column in table.items()}, frame.marks
 
 
-def _designs(table: Mapping[str, list[str]], schema: Schema, count: int) -> dict[int, Array]:
-    """The designs that stand in the rows of a table whose columns are all there, by the number of the row."""
+_OF_READING = {field.name for field in dataclasses.fields(DataConfig)}
+_AS_ASKED = (
+    "Correct the file; variform design ask writes commas between cells, and points in numbers."
+)
+
+
+@contextmanager
+def _said_of_the_file() -> Iterator[None]:
+    """Inside, an error does not name how to read a file otherwise, which nobody can say here: correct it."""
+    try:
+        yield
+    except ValueError as error:
+        text = str(error)
+        shown = with_fields(text, lambda name, value: "\0" if name in _OF_READING else None)
+        fact, *remedy = shown.split("\0", 1)
+        if remedy:
+            text = f"{fact.rpartition('. ')[0]}. {_AS_ASKED}"
+        raise ValueError(text) from error
+
+
+def _designs(
+    table: Mapping[str, list[str]], schema: Schema, count: int
+) -> tuple[dict[int, Array], dict[int, str]]:
+    """The designs in the rows of a table whose columns are all there, by the number of the row; why others are none."""
     if schema.kind != "table" or not set(schema.columns) <= set(table):
-        return {}
+        return {}, {}
     may_lack = any(schema.gaps) or bool(schema.rules)
     filled = [
         row for row in range(count) if may_lack or all(table[name][row] for name in schema.columns)
     ]
-    if not filled:
-        return {}
-    cells = {name: [table[name][row] for row in filled] for name in schema.columns}
-    rows = read_rows(pa.table(cells), schema, name="the designs of the answers")
-    values = rows.raw.split(len(rows.raw))  # pyrefly: ignore
+    return _designs_at(filled, table, schema) if filled else ({}, {})
+
+
+def _designs_at(
+    rows: Sequence[int], table: Mapping[str, list[str]], schema: Schema
+) -> tuple[dict[int, Array], dict[int, str]]:
+    """As `_designs`: where some row cannot be read the others are read without it, found by halves."""
+    cells = {name: [table[name][row] for row in rows] for name in schema.columns}
+    try:
+        with _said_of_the_file():
+            found = read_rows(pa.table(cells), schema, name="the table").raw
+    except ValueError as error:
+        if len(rows) == 1:
+            return {}, {rows[0]: str(error)}
+        middle = len(rows) // 2
+        parts = [_designs_at(some, table, schema) for some in (rows[:middle], rows[middle:])]
+        odd = parts[0][1] | parts[1][1]
+        if not odd:  # each half is fine, and they contradict each other
+            raise
+        good = [row for row in rows if row not in odd]
+        return (_designs_at(good, table, schema)[0] if good else {}), odd
+    values = found.split(len(found))  # pyrefly: ignore
     designs = np.concatenate([part.double().numpy() for part in values])
-    return dict(zip(filled, designs, strict=True))
+    return dict(zip(rows, designs, strict=True)), {}
 
 
 def _answer(
-    cells: Mapping[str, str], needed: Sequence[str], extra: Sequence[str], marks: Marks
+    cells: Mapping[str, str],
+    needed: Sequence[str],
+    extra: Sequence[str],
+    marks: Marks,
+    *,
+    is_valid: bool,
 ) -> Answer:
     values = {name: _number(cells[name], marks) for name in (*needed, *extra)}
     answer = Answer.of(values, needed)
-    if not _is_yes(cells.get("valid", "")):
+    if not is_valid:
         return Answer(answer.responses, False, cells.get("reason") or "told to be invalid")
     words = [
         f"{name}: {cells[name]}" for name in needed if name not in answer.responses and cells[name]
@@ -195,17 +251,19 @@ def _number(cell: str, marks: Marks) -> float:
         return math.nan
 
 
-def _is_yes(cell: str) -> bool:
+def _is_yes(cell: str, who: str) -> bool:
     word = cell.strip().lower().removesuffix(".0")
     if word not in (*_YES, *_NO):
         raise ValueError(
-            f"the column valid must hold yes or no; it holds {quoted(cell)}. Write one of them, or leave it empty."
+            f"the column valid must hold yes or no; it holds {quoted(cell)} in {who}. Write one of them, or leave it"
+            " empty."
         )
     return word in _YES
 
 
 def _place(
-    answers: Answers, id: str, answer: Answer, design: Array | None, history: History, schema: Schema
+    answers: Answers, id: str, who: str, answer: Answer, design: Array | None, history: History,
+    schema: Schema,
 ) -> None:  # fmt: skip
     """Put the answer of a row where it belongs, or say why it belongs nowhere."""
     asked = history.find(id) if id else None
@@ -218,7 +276,6 @@ def _place(
                 f"{id} has an answer already, which stays; the other one is left out"
             )
         return
-    who = f"the row of {quoted(id)}" if id else "a row without an id"
     if design is None:
         answers.notes.append(
             f"{who} is left out: it was not asked for, and not all columns of a design stand in it"
