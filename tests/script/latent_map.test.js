@@ -15,7 +15,7 @@ const MEANS = [
 ];
 const LOOK = { plane: Plane.ofLatents(2, 0, 1), colour: null, marks: "dots", fog: false, only: -1 };
 
-function mapOf(look = {}) {
+function mapOf(look = {}, more = {}) {
   const host = fakeBrowser();
   const done = [];
   const describe = (i) => ({ name: `row ${i}`, facts: [["drag", `${i} N`]] });
@@ -23,7 +23,7 @@ function mapOf(look = {}) {
   for (const name of ["follow", "leave", "choose", "keep"]) hand[name] = (z) => done.push([name, z && [...z]]);
   const cloud = new Cloud(Float32Array.from(MEANS.flat()), 2);
   const world = { cloud, order: [0, 1, 2, 3], designs: { aspect: 1 }, examples: { draw() {} } };
-  const map = new LatentMap(host, world, hand);
+  const map = new LatentMap(host, world, { ...hand, ...more });
   map.show({ ...LOOK, ...look });
   return { map, host, done };
 }
@@ -137,4 +137,104 @@ test("of pictures the one under the pointer is told", () => {
   const [{ i, x, y, w, h }] = map._pictures;
   assert.equal(map.exampleAt(x + w - 1, y + h - 1, 0), i);
   assert.equal(map.exampleAt(x + w + 2, y + h / 2, 9), -1);
+});
+
+/** A map that can be zoomed, what it was asked for, and a way to send it what a hand does at places of its own. */
+function zoomable() {
+  const asked = { zooms: [], selections: [], wholes: 0 };
+  const made = mapOf(
+    {},
+    {
+      zoom: (zoom) => asked.zooms.push(zoom),
+      select: (rectangle) => asked.selections.push(rectangle),
+      whole: () => asked.wholes++,
+    },
+  );
+  const send = (name, [x, y], more = {}) => {
+    const given = { clientX: x + 10, clientY: y + 20, buttons: 1, button: 0, pointerId: 1, pointerType: "mouse" };
+    let isStopped = false;
+    made.map.moving.listeners[name]({ ...given, preventDefault: () => (isStopped = true), ...more });
+    return isStopped;
+  };
+  return { ...made, asked, send };
+}
+
+test("a wheel zooms about the pointer, and scrolls the page where there is nothing to zoom out of", () => {
+  const { map, asked, send } = zoomable();
+  assert.equal(send("wheel", [120, 80], { deltaY: 120 }), false);
+  assert.deepEqual(asked.zooms, []);
+  const before = map.toPlane(120, 80);
+  for (let i = 0; i < 3; i++) assert.equal(send("wheel", [120, 80], { deltaY: -120 }), true);
+  assert.ok(Math.abs(map.scale / map.whole.scale - Math.exp(0.72)) < 1e-9);
+  const after = map.toPlane(120, 80);
+  assert.ok(Math.hypot(after[0] - before[0], after[1] - before[1]) < 1e-9);
+  assert.equal(send("wheel", [120, 80], { deltaY: 120 }), true);
+});
+
+test("a drag moves the map and pins nothing; a press that stays is a click", () => {
+  const { map, done, send } = zoomable();
+  map.show({ ...LOOK, zoom: { by: 8, x: 0, y: 0 } });
+  const start = map.toPlane(200, 140);
+  send("pointerdown", [200, 140]);
+  send("pointermove", [202, 141]);
+  send("pointermove", [240, 150]);
+  send("pointermove", [230, 165]);
+  send("pointerup", [230, 165]);
+  const end = map.toPlane(230, 165);
+  assert.ok(Math.hypot(end[0] - start[0], end[1] - start[1]) < 1e-9);
+  assert.deepEqual(done, []);
+  send("pointerdown", [200, 140]);
+  send("pointermove", [202, 142]);
+  send("pointerup", [202, 142]);
+  assert.deepEqual(
+    done.map(([name]) => name),
+    ["choose"],
+  );
+});
+
+test("a drag with Shift selects a rectangle, and the examples beyond it are faint", () => {
+  const { map, done, asked, send } = zoomable();
+  map.mark({ z: [0, 0] });
+  const [from, to] = [map.toScreen(0.5, 2.1), map.toScreen(-1.2, -0.5)];
+  send("pointerdown", from, { shiftKey: true });
+  send("pointermove", to, { shiftKey: true });
+  assert.equal(map.moving.context.of("strokeRect").length, 1);
+  send("pointerup", to, { shiftKey: true });
+  const [selection] = asked.selections;
+  [-1.2, -0.5, 0.5, 2.1].forEach((side, k) => {
+    assert.ok(Math.abs(selection[k] - side) < 1e-6);
+  });
+  map.show({ ...LOOK, selection });
+  assert.deepEqual(map.shownExamples(), [0, 2]);
+  assert.equal(map.exampleAt(...map.toScreen(...MEANS[3]), 9), -1);
+  assert.deepEqual(done, []);
+});
+
+test("two fingers zoom about what lies between them, and keep no point", () => {
+  const { map, done, send } = zoomable();
+  const touch = (name, place, pointerId) => send(name, place, { pointerType: "touch", pointerId });
+  const before = map.toPlane(200, 140);
+  touch("pointerdown", [180, 140], 1);
+  touch("pointerdown", [220, 140], 2);
+  touch("pointermove", [140, 140], 1);
+  touch("pointermove", [260, 140], 2);
+  assert.ok(Math.abs(map.scale / map.whole.scale - 3) < 1e-9);
+  const after = map.toPlane(200, 140);
+  assert.ok(Math.hypot(after[0] - before[0], after[1] - before[1]) < 1e-9);
+  touch("pointerup", [140, 140], 1);
+  touch("pointerup", [260, 140], 2);
+  assert.ok(!done.some(([name]) => name === "keep"));
+  touch("pointerdown", [180, 140], 3);
+  touch("pointerup", [180, 140], 3);
+  assert.equal(done.at(-1)[0], "keep");
+});
+
+test("a finger with which the page is scrolled keeps nothing", () => {
+  const { done, send } = zoomable();
+  send("pointerdown", [180, 140], { pointerType: "touch" });
+  send("pointercancel", [180, 100], { pointerType: "touch" });
+  assert.deepEqual(
+    done.map(([name]) => name),
+    ["follow", "leave"],
+  );
 });

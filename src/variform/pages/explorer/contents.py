@@ -282,6 +282,7 @@ def _rows(
         "judged": judged_name,
         "contexts": _contexts(judged, examples),
         "names": _row_names(taken),
+        "numbers": _row_numbers(taken),
         **picture.encode(taken),
     }
     notes = []
@@ -337,10 +338,18 @@ def _row_names(parts: Sequence[Dataset]) -> list[str] | None:
     names = [part.names for part in parts if part.names is not None]
     if len(names) == len(parts):
         return np.concatenate(names).tolist()
+    numbers = _row_numbers(parts)
+    if numbers is None:
+        return None
+    return [f"row {number}" for number in numbers]
+
+
+def _row_numbers(parts: Sequence[Dataset]) -> list[int] | None:
+    """Which row of the source each row is, counted from 0."""
     index = [part.index for part in parts if part.index is not None]
     if len(index) < len(parts):
         return None
-    return [f"row {number}" for number in torch.cat(index).tolist()]
+    return torch.cat(index).tolist()
 
 
 def _contexts(data: Dataset, index: Tensor) -> str | None:

@@ -7,6 +7,7 @@
  * @import { App, KeptPart, Label, State } from "./types.js"
  */
 
+import { readRectangle, readZoom, writeRectangle, writeZoom } from "./frame.js";
 import { Plane } from "./geometry.js";
 import { readLimits, writeLimits } from "./quantities.js";
 
@@ -99,6 +100,8 @@ function shared({ contents, world, views, first }) {
     only: { start: -1, read: whole(-1, 99) },
     target: { start: [], read: (text) => readLimits(text, [...quantities, ...responses]), write: writeLimits },
     limits: { start: [], read: (text) => readLimits(text, quantities), write: writeLimits },
+    zoom: { start: null, read: readZoom, write: writeZoom },
+    selection: { start: null, read: readRectangle, write: writeRectangle },
     designs: { start: true, read: (text) => text !== "0", write: (isOn) => (isOn ? "1" : "0") },
     tray: { start: [], read: (text) => text.split("~").slice(0, MOST_COMPARED), write: (keys) => keys.join("~") },
     context: {

@@ -28,6 +28,9 @@ const POINT_KEYS = [
   ["Enter or P", "pin the point"],
   ["X", "take the last pin away"],
   ["N", "go to the nearest example"],
+  ["+, −, 0", "on the map: larger, smaller, all of it; so do wheel, pinch and double click"],
+  ["Drag", "on the map: move it; with Shift select examples, Escape selects none"],
+  ["/", "on the map: find an example"],
 ];
 const PICTURE_KEYS = [["Arrow keys", "on pictures: go from one to the next"]];
 const HINT =
@@ -381,7 +384,7 @@ export class App {
     else if (event.key === "l") this._copyLink();
     else if (event.key === "i") this.savePicture();
     else if (event.key === "?") dialog().showModal();
-    else return;
+    else if (!this.view.press(event.key)) return;
     event.preventDefault();
   }
 

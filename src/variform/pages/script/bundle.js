@@ -1,5 +1,66 @@
 "use strict";
-"use strict";(()=>{var Plane=class _Plane{constructor(first,second,centre,names){
+"use strict";(()=>{var ROOM={left:34,right:10,top:10,bottom:26},
+SPACE=1.12,EDGE=.06,MOST_ZOOM=400,Frame=class _Frame{constructor(w,h,middle,scale){
+this.w=w,this.h=h,this.middle=middle,this.
+scale=scale,this.centre=[(ROOM.left+w-ROOM.
+right)/2,(ROOM.top+h-ROOM.bottom)/2]}static around(points,w,h){
+let[x0,x1]=extent(points,0),[y0,y1]=extent(
+points,1),across=(w-ROOM.left-ROOM.right)/
+((x1-x0)*SPACE||1),up=(h-ROOM.top-ROOM.bottom)/
+((y1-y0)*SPACE||1);return new _Frame(w,h,
+[(x0+x1)/2,(y0+y1)/2],Math.min(across,up))}toPlane(x,y){
+let{middle,centre,scale}=this;return[middle[0]+
+(x-centre[0])/scale,middle[1]-(y-centre[1])/
+scale]}toScreen(x,y){let{middle,centre,scale}=this;
+return[centre[0]+(x-middle[0])*scale,centre[1]-
+(y-middle[1])*scale]}get box(){let[x0,y1]=this.
+toPlane(0,0),[x1,y0]=this.toPlane(this.w,
+this.h);return{x0,x1,y0,y1}}get inner(){
+let[x0,y1]=this.toPlane(ROOM.left,0),[x1,
+y0]=this.toPlane(this.w,this.h-ROOM.bottom);
+return[x0,y0,x1,y1]}part(zoom){if(!zoom)
+return this;let{w,h,centre}=this,scale=this.
+scale*zoom.by,within4=(value,middle,before=0,after=0)=>{
+let slack=1/this.scale-1/scale;return Math.
+max(middle-before*slack,Math.min(middle+
+after*slack,value))},x=within4(zoom.x,this.
+middle[0],centre[0],w-centre[0]),y=within4(
+zoom.y,this.middle[1],h-centre[1],centre[1]);
+return new _Frame(w,h,[x,y],scale)}zoomed(zoom,factor,[
+left,top]){let by=Math.min(MOST_ZOOM,(zoom?.
+by??1)*factor);if(by<1.001)return null;let[
+x,y]=this.part(zoom).toPlane(left,top),scale=this.
+scale*by;return this._kept(by,x-(left-this.
+centre[0])/scale,y+(top-this.centre[1])/
+scale)}panned(zoom,right,down){if(!zoom)
+return null;let{middle,scale}=this.part(
+zoom);return this._kept(zoom.by,middle[0]-
+right/scale,middle[1]+down/scale)}showing(zoom,place){
+if(!zoom)return null;let{w,h}=this,[x,y]=this.
+part(zoom).toScreen(...place);return x>ROOM.
+left+EDGE*w&&x<w-EDGE*w&&y>EDGE*h&&y<h-ROOM.
+bottom-EDGE*h?zoom:this._kept(zoom.by,...place)}_kept(by,x,y){
+let{middle}=this.part({by,x,y});return{by,
+x:middle[0],y:middle[1]}}};function extent(points,axis){
+let low=1/0,high=-1/0;for(let at=axis;at<
+points.length;at+=2)low=Math.min(low,points[at]),
+high=Math.max(high,points[at]);return[low,
+high]}var digits=value=>Number(value.toPrecision(
+7));function rectangleOf([ax,ay],[bx,by]){
+return[digits(Math.min(ax,bx)),digits(Math.
+min(ay,by)),digits(Math.max(ax,bx)),digits(
+Math.max(ay,by))]}var writeZoom=zoom=>zoom?
+[zoom.by,zoom.x,zoom.y].map(digits).join(
+","):"";function readZoom(text2){let[by,
+x,y,...more]=text2.split(",").map(Number);
+return by>1&&by<=MOST_ZOOM&&Number.isFinite(
+x)&&Number.isFinite(y)&&!more.length?{by,
+x,y}:void 0}var writeRectangle=rectangle=>rectangle?
+rectangle.join(","):"";function readRectangle(text2){
+let[x0,y0,x1,y1,...more]=text2.split(",").
+map(Number);return[x0,y0,x1,y1].every(Number.
+isFinite)&&x0<=x1&&y0<=y1&&!more.length?
+[x0,y0,x1,y1]:void 0}var Plane=class _Plane{constructor(first,second,centre,names){
 this.dim=first.length,this.first=first,this.
 second=second,this.centre=centre,this.names=
 names}static first({dim,order},pca){return dim<
@@ -171,9 +232,9 @@ floor(Math.log10(sizes[sizes.length>>1]))-
 3)):0}function away(distance2){return distance2<
 .005?"right here":`${distance2<10?distance2.
 toFixed(2):shown(distance2)} away`}function float32Text(value){
-if(!Number.isFinite(value))return"";for(let digits=1;digits<
-9;digits++){let text2=value.toPrecision(
-digits);if(Math.fround(Number(text2))===
+if(!Number.isFinite(value))return"";for(let digits2=1;digits2<
+9;digits2++){let text2=value.toPrecision(
+digits2);if(Math.fround(Number(text2))===
 Math.fround(value))return String(Number(
 text2))}return String(Number(value.toPrecision(
 9)))}var FONTS='system-ui, -apple-system, "Se\
@@ -270,10 +331,10 @@ let{numbers}=quantities.find(quantity=>quantity.
 name===name);for(let i=0;i<count;i++)numbers[i]>=
 (low??-1/0)&&numbers[i]<=(high??1/0)||(inside[i]=
 0)}return inside}function writeLimits(limits){
-let digits=value=>value===null?"":Number(
+let digits2=value=>value===null?"":Number(
 value.toPrecision(6));return limits.map(
 ({name,low,high})=>[encodeURIComponent(name),
-digits(low),digits(high)].join(":")).join(
+digits2(low),digits2(high)].join(":")).join(
 "|")}function readLimits(text2,quantities){
 let end=words=>words&&Number.isFinite(Number(
 words))?Number(words):null,limits=text2.
@@ -329,19 +390,22 @@ only:{start:-1,read:whole(-1,99)},target:{
 start:[],read:text2=>readLimits(text2,[...quantities,
 ...responses]),write:writeLimits},limits:{
 start:[],read:text2=>readLimits(text2,quantities),
-write:writeLimits},designs:{start:!0,read:text2=>text2!==
-"0",write:isOn=>isOn?"1":"0"},tray:{start:[],
-read:text2=>text2.split("~").slice(0,MOST_COMPARED),
-write:keys=>keys.join("~")},context:{name:"\
-told",start:Float32Array.from(contents.context),
-read:text2=>width?point(width)(text2):void 0,
-write:list}}}var Address=class{constructor(app){
-this.parts=shared(app);for(let view of app.
-views)Object.assign(this.parts,view.kept(
-app.contents))}start(){let values=Object.
-entries(this.parts).map(([key,{start:start2}])=>[
-key,start2]);return Object.fromEntries(values)}write(state){
-let found=[];for(let[key,{name=key,write=String}]of Object.
+write:writeLimits},zoom:{start:null,read:readZoom,
+write:writeZoom},selection:{start:null,read:readRectangle,
+write:writeRectangle},designs:{start:!0,
+read:text2=>text2!=="0",write:isOn=>isOn?
+"1":"0"},tray:{start:[],read:text2=>text2.
+split("~").slice(0,MOST_COMPARED),write:keys=>keys.
+join("~")},context:{name:"told",start:Float32Array.
+from(contents.context),read:text2=>width?
+point(width)(text2):void 0,write:list}}}
+var Address=class{constructor(app){this.
+parts=shared(app);for(let view of app.views)
+Object.assign(this.parts,view.kept(app.contents))}start(){
+let values=Object.entries(this.parts).map(
+([key,{start:start2}])=>[key,start2]);return Object.
+fromEntries(values)}write(state){let found=[];
+for(let[key,{name=key,write=String}]of Object.
 entries(this.parts)){let text2=write(state[key]);
 text2!==""&&found.push(`${name}=${encodeURIComponent(
 text2).replaceAll("%2C",",")}`)}return`#${found.
@@ -751,7 +815,7 @@ replaceChildren(...rest.length?[which,button(
 "Add",add)]:[]),this.app.values&&this.show(
 this.app.values)}_set(limits){this.app.set(
 {limits}),this.refresh()}_row(quantity){
-let{name,unit}=quantity,extent=extentOf(
+let{name,unit}=quantity,extent2=extentOf(
 quantity.numbers),title=element("div",{className:"\
 limit-name"},text("b",name),unit?text("s\
 mall",` ${unit}`):null),away2=button("×",
@@ -759,72 +823,72 @@ mall",` ${unit}`):null),away2=button("×",
 "aria-label":`Leave ${name} out`});title.
 append(away2);let histogram=element("can\
 vas",{"aria-hidden":"true"}),ends={type:"\
-range",min:extent[0],max:extent[1],step:(extent[1]-
-extent[0])/STEPS||1},from=element("input",
-{...ends,value:extent[0],"aria-label":`${name}\
-, from`}),to=element("input",{...ends,value:extent[1],
+range",min:extent2[0],max:extent2[1],step:(extent2[1]-
+extent2[0])/STEPS||1},from=element("inpu\
+t",{...ends,value:extent2[0],"aria-label":`${name}\
+, from`}),to=element("input",{...ends,value:extent2[1],
 "aria-label":`${name}, to`}),words=element(
 "div",{className:"limit-words"}),said=element(
 "div",{className:"limit-said",role:"stat\
 us"}),value=element("output"),decoded2=quantity.
-column<0?null:this._slider(quantity,extent),
+column<0?null:this._slider(quantity,extent2),
 frame=element("div",{className:"range"},
 histogram,from,to),made=element("div",{className:"\
 limit",role:"group","aria-label":name},title);
 decoded2&&made.append(element("label",{className:"\
 decoded"},text("span","decoded"),decoded2,
 value),said),made.append(frame,words);let row={
-quantity,extent,element:made,histogram,from,
-to,words,decoded:decoded2,value,said};return from.
-addEventListener("input",()=>this._limit(
-row,from)),to.addEventListener("input",()=>this.
-_limit(row,to)),decoded2?.addEventListener(
-"input",()=>this._ask(row,Number(decoded2.
-value))),decoded2?.addEventListener("cha\
-nge",()=>{this._start=null}),row}_slider({
+quantity,extent:extent2,element:made,histogram,
+from,to,words,decoded:decoded2,value,said};
+return from.addEventListener("input",()=>this.
+_limit(row,from)),to.addEventListener("i\
+nput",()=>this._limit(row,to)),decoded2?.
+addEventListener("input",()=>this._ask(row,
+Number(decoded2.value))),decoded2?.addEventListener(
+"change",()=>{this._start=null}),row}_slider({
 name},[low,high]){let margin=.1*(high-low),
 [min,max]=[low-margin,high+margin],step=(max-
 min)/STEPS||1;return element("input",{type:"\
 range",min,max,step,"aria-label":`${name}\
  of the decoded design`})}_remove(name){
 this._set(this.app.state.limits.filter(limit=>limit.
-name!==name))}_limit({quantity,extent,from,
-to},moved){Number(from.value)>Number(to.
-value)&&(moved===from?to.value=from.value:
-from.value=to.value);let step=(extent[1]-
-extent[0])/STEPS,low=Number(from.value)<=
-extent[0]+step/2?null:Number(from.value),
-high=Number(to.value)>=extent[1]-step/2?
+name!==name))}_limit({quantity,extent:extent2,
+from,to},moved){Number(from.value)>Number(
+to.value)&&(moved===from?to.value=from.value:
+from.value=to.value);let step=(extent2[1]-
+extent2[0])/STEPS,low=Number(from.value)<=
+extent2[0]+step/2?null:Number(from.value),
+high=Number(to.value)>=extent2[1]-step/2?
 null:Number(to.value),limits=this.app.state.
 limits.map(limit=>limit.name===quantity.
 name?{name:limit.name,low,high}:limit);this.
 _set(limits)}_showLimit(row){let{quantity,
-extent,from,to,words}=row,{low,high}=this.
+extent:extent2,from,to,words}=row,{low,high}=this.
 app.state.limits.find(({name})=>name===quantity.
 name);from!==document.activeElement&&(from.
-value=String(low??extent[0])),to!==document.
-activeElement&&(to.value=String(high??extent[1])),
+value=String(low??extent2[0])),to!==document.
+activeElement&&(to.value=String(high??extent2[1])),
 from.setAttribute("aria-valuetext",this.
-_words(quantity,low??extent[0])),to.setAttribute(
+_words(quantity,low??extent2[0])),to.setAttribute(
 "aria-valuetext",this._words(quantity,high??
-extent[1]));let ends=[low??extent[0],high??
-extent[1]].map(value=>shown(value)),isOpen2=low===
+extent2[1]));let ends=[low??extent2[0],high??
+extent2[1]].map(value=>shown(value)),isOpen2=low===
 null&&high===null;words.textContent=`${isOpen2?
 "all examples: ":""}${ends[0]} to ${ends[1]}\
  ${quantity.unit}`.trim(),this._drawHistogram(
 row,low??-1/0,high??1/0)}_words({unit},value){
 return unit?`${shown(value)} ${unit}`:shown(
-value)}_drawHistogram({quantity,extent,histogram},low,high){
-let w=histogram.parentElement.clientWidth||
-280,context=prepare(histogram,w,HISTOGRAM),
-length=extent[1]-extent[0]||1,counts=new Float32Array(
-BINS);for(let value of quantity.numbers)
-Number.isFinite(value)&&counts[Math.min(
-BINS-1,Math.floor((value-extent[0])/length*
-BINS))]++;let most=Math.max(...counts,1);
-context.clearRect(0,0,w,HISTOGRAM);let margin=8,
+value)}_drawHistogram({quantity,extent:extent2,
+histogram},low,high){let w=histogram.parentElement.
+clientWidth||280,context=prepare(histogram,
+w,HISTOGRAM),length=extent2[1]-extent2[0]||
+1,counts=new Float32Array(BINS);for(let value of quantity.
+numbers)Number.isFinite(value)&&counts[Math.
+min(BINS-1,Math.floor((value-extent2[0])/
+length*BINS))]++;let most=Math.max(...counts,
+1);context.clearRect(0,0,w,HISTOGRAM);let margin=8,
 width=(w-2*margin)/BINS;counts.forEach((count,bin)=>{
-let middle=extent[0]+(bin+.5)/BINS*length,
+let middle=extent2[0]+(bin+.5)/BINS*length,
 isIn=middle>=low&&middle<=high,height=Math.
 sqrt(count/most)*(HISTOGRAM-2);context.fillStyle=
 isIn?Theme.colours.accent:Theme.colours.
@@ -851,10 +915,10 @@ _words(row.quantity,value)} of ${this._words(
 row.quantity,target)}`;row.said.textContent=
 isReached?"":`${words}: no point near he\
 re is nearer to it.`,app.set({z})}_likely({
-quantity,extent},target,start2){let{cloud}=this.
-app.world,reach2=ALIKE*(extent[1]-extent[0]),
-alike=[...quantity.numbers.keys()].filter(
-i=>Math.abs(quantity.numbers[i]-target)<=
+quantity,extent:extent2},target,start2){
+let{cloud}=this.app.world,reach2=ALIKE*(extent2[1]-
+extent2[0]),alike=[...quantity.numbers.keys()].
+filter(i=>Math.abs(quantity.numbers[i]-target)<=
 reach2),squares=new Map(alike.map(i=>[i,
 cloud.squared(i,start2)]));return alike.
 sort((a,b)=>squares.get(a)-squares.get(b)),
@@ -1406,7 +1470,8 @@ text("span",before,{className:"real"}),text(
 "span",after,{className:sameness}),track),
 cell}};var View=class{static key="";static title="";static isOfLatents=!1;static isFor(_contents){
 return!0}static kept(_contents){return{}}_key=null;constructor(app){
-this.app=app}mount(_host){}refresh(){}move(){}again(){}leave(){}};var SIZES=[8,12,15,20].map(size=>[size,`${size}\
+this.app=app}mount(_host){}refresh(){}move(){}again(){}press(_key){
+return!1}leave(){}};var SIZES=[8,12,15,20].map(size=>[size,`${size}\
  × ${size}`]),IN_PLANE="The plane of th\
 e map, decoded about the current point; \
 the other directions stay as they are.",
@@ -1481,7 +1546,77 @@ round(Math.sqrt(codes.length/2)),points=Array.
 from({length:size*size},(_,i)=>{let at=(size-
 1-Math.floor(i/size))*size+i%size;return codes.
 slice(2*at,2*at+2)});return{across:size,
-points}}var SIZE=4.5;function drawDesigns(context,study,where){
+points}}var Gestures=class{_fingers=new Map;_press=null;_isPinch=!1;constructor(surface,on){
+this.surface=surface,this.on=on;let isMouse=event=>event.
+pointerType==="mouse";surface.addEventListener(
+"pointerdown",event=>{surface.focus({preventScroll:!0}),
+isMouse(event)?this._pressed(event):this.
+_fingerDown(event)}),surface.addEventListener(
+"pointermove",event=>{isMouse(event)?this.
+_mouseMoved(event):(event.buttons||this.
+_fingers.has(event.pointerId))&&this._fingerMoved(
+event)}),surface.addEventListener("point\
+erup",event=>{event.button===0&&(isMouse(
+event)?this._released(event):this._fingerUp(
+event))}),surface.addEventListener("poin\
+terleave",event=>{isMouse(event)&&on.leave()}),
+surface.addEventListener("pointercancel",
+event=>this._cancelled(event)),on.zoom&&
+this._listenToZoom()}_listenToZoom(){let{
+surface,on}=this;surface.addEventListener(
+"wheel",event=>this._wheel(event),{passive:!1}),
+surface.addEventListener("dblclick",()=>on.
+whole());let ofTwo=event=>{event.touches.
+length>1&&event.cancelable&&event.preventDefault()};
+surface.addEventListener("touchstart",ofTwo,
+{passive:!1}),surface.addEventListener("\
+touchmove",ofTwo,{passive:!1})}_place(event){
+let frame=this.surface.getBoundingClientRect();
+return[event.clientX-frame.left,event.clientY-
+frame.top]}_pressed(event){if(event.button!==
+0||!this.on.zoom)return;this.surface.setPointerCapture(
+event.pointerId);let place=this._place(event);
+this._press={from:place,last:place,hasMoved:!1,
+isSelecting:event.shiftKey},event.shiftKey&&
+event.preventDefault()}_mouseMoved(event){
+let place=this._place(event),press=this.
+_press;if(!press)return this.on.hover(place,
+!1);press.hasMoved||=Math.hypot(place[0]-
+press.from[0],place[1]-press.from[1])>4,
+press.hasMoved&&(press.isSelecting?this.
+on.draw(press.from,place):this.on.pan(place[0]-
+press.last[0],place[1]-press.last[1]),press.
+last=place)}_released(event){let place=this.
+_place(event),press=this._press;this._press=
+null,press?.hasMoved?press.isSelecting&&
+this.on.select(press.from,place):this.on.
+click(place)}_fingerDown(event){let place=this.
+_place(event);this._fingers.set(event.pointerId,
+place),this._fingers.size>1&&this.on.zoom?
+(this._isPinch=!0,this.on.leave()):this.
+on.hover(place,!0)}_fingerMoved(event){let place=this.
+_place(event),before=[...this._fingers.values()];
+if(this._fingers.set(event.pointerId,place),
+!this._isPinch)return this.on.hover(place,
+!0);if(before.length!==2)return;let[from,
+to]=[spanOf(before),spanOf([...this._fingers.
+values()])];this.on.zoom(to.length/(from.
+length||1),from.middle),this.on.pan(to.middle[0]-
+from.middle[0],to.middle[1]-from.middle[1])}_fingerUp(event){
+let wasPinch=this._isPinch;this._lift(event),
+wasPinch||this.on.tap(this._place(event))}_cancelled(event){
+this._press=null,this._lift(event),this.
+on.leave()}_lift(event){this._fingers.delete(
+event.pointerId),this._fingers.size||(this.
+_isPinch=!1)}_wheel(event){if(event.deltaY>
+0&&this.on.isWhole())return;event.preventDefault();
+let pixels=event.deltaY*(event.deltaMode?
+16:1),delta=Math.max(-200,Math.min(200,pixels));
+this.on.zoom(Math.exp(-delta*(event.ctrlKey?
+.01:.002)),this._place(event))}};function spanOf([
+a,b]){let middle=[(a[0]+b[0])/2,(a[1]+b[1])/
+2];return{length:Math.hypot(a[0]-b[0],a[1]-
+b[1]),middle}}var SIZE=4.5;function drawDesigns(context,study,where){
 let{state}=study.contents.designs;for(let drawn=INVALID;drawn>=
 0;drawn--)for(let i=0;i<study.count;i++)
 state[i]===drawn&&study.hasPlace(i)&&drawMark(
@@ -1532,9 +1667,9 @@ w,h),i,{x:0,y:0,w,h});let known=facts.slice(
 0,MOST_FACTS).map(([what,words])=>element(
 "div",{},text("dt",what),text("dd",words)));
 this.words.replaceChildren(text("b",name),
-element("dl",{},...known))}};var ROOM={left:34,right:10,top:10,bottom:26},
-TURN=2*Math.PI,FOG=96,REACH={mouse:9,touch:20},
-LatentMap=class{_key=null;_pictures=[];_inside=null;constructor(host,world,on){
+element("dl",{},...known))}};var TURN=2*Math.PI,FOG=96,REACH={mouse:9,
+touch:20},AXES={left:35,bottom:23},MOST_RINGS=400,
+LatentMap=class{_key=null;_pictures=[];_inside=null;_fog=null;_room=null;_plane=null;_corners=null;constructor(host,world,on){
 this.host=host,this.world=world,this.on=
 on,this.still=document.createElement("ca\
 nvas"),this.moving=document.createElement(
@@ -1544,110 +1679,121 @@ moving.className="moving",this.still.setAttribute(
 "map"),host.append(this.still,this.moving),
 this.look=null,this.tip=new Tooltip(host,
 world.examples,world.designs.aspect),this.
-_listen()}_listen(){let{moving,on}=this,
-here=event=>{let frame=moving.getBoundingClientRect(),
-place=this.toPlane(event.clientX-frame.left,
-event.clientY-frame.top);return this.look.
-plane.at(place,on.about())};moving.addEventListener(
-"pointermove",event=>{event.pointerType!==
-"mouse"&&!event.buttons||(this._hover(event),
-on.follow(here(event)))}),moving.addEventListener(
-"pointerleave",event=>{event.pointerType===
-"mouse"&&(this.tip.hide(),on.leave())}),
-moving.addEventListener("pointerdown",event=>{
-moving.focus({preventScroll:!0}),event.pointerType!==
-"mouse"&&(moving.setPointerCapture(event.
-pointerId),this._hover(event),on.follow(
-here(event)))}),moving.addEventListener(
+_listen()}_listen(){let{moving}=this;new Gestures(
+moving,this._gesture()),moving.addEventListener(
 "keydown",event=>{event.key==="Escape"&&
 this.tip.hide()}),moving.addEventListener(
-"blur",()=>this.tip.hide()),moving.addEventListener(
-"pointerup",event=>{event.button===0&&(event.
-pointerType==="mouse"?on.choose(here(event)):
-on.keep(here(event)))})}_hover(event){let frame=this.
-moving.getBoundingClientRect(),reach2=event.
-pointerType==="mouse"?REACH.mouse:REACH.
-touch;this.tell(this.exampleAt(event.clientX-
-frame.left,event.clientY-frame.top,reach2))}tell(i){
-i<0?this.tip.hide():this.tip.show(i,this.
-on.describe,this._placeOf(i))}exampleAt(x,y,reach2){
-if(!this.points)return-1;if(this.look.marks===
-"pictures"){let isIn=box=>x>=box.x&&x<=box.
-x+box.w&&y>=box.y&&y<=box.y+box.h;return this.
-_pictures.find(isIn)?.i??-1}let found=-1,
-least=reach2*reach2;for(let i=0;i<this.world.
-cloud.count;i++){let[left,top]=this._placeOf(
-i),square=(left-x)**2+(top-y)**2;square>=
-least||!this._isShown(i)||(found=i,least=
-square)}return found}_isShown(i){let{colour,
-only,inside}=this.look;return(!inside||inside[i]===
-1)&&(only<0||colour.group(i)===only)}show(look){
-let{clientWidth:w,clientHeight:h}=this.host;
+"blur",()=>this.tip.hide())}_gesture(){let{
+on}=this,here=place=>this.look.plane.at(
+this.toPlane(...place),on.about()),plain={
+hover:(place,isTouch)=>{this.tell(this.exampleAt(
+...place,isTouch?REACH.touch:REACH.mouse)),
+on.follow(here(place))},leave:()=>{this.
+tip.hide(),on.leave()},click:place=>on.choose(
+here(place)),tap:place=>on.keep(here(place))};
+if(!on.zoom)return plain;let zoom=()=>this.
+look.zoom??null;return{...plain,isWhole:()=>zoom()===
+null,whole:()=>on.whole(),zoom:(factor,place)=>this.
+_zoom(this.whole.zoomed(zoom(),factor,place)),
+pan:(right,down)=>this._zoom(this.whole.
+panned(zoom(),right,down)),draw:(from,to)=>this.
+_drawRectangle([from,to]),select:(from,to)=>{
+this._drawRectangle(null),on.select(rectangleOf(
+this.toPlane(...from),this.toPlane(...to)))}}}_zoom(zoom){
+this.tip.hide(),this.look={...this.look,
+zoom},this.frame=this.whole.part(zoom),this.
+on.zoom(zoom)}_drawRectangle(corners){this.
+_corners=corners,this._marks&&this.mark(
+this._marks)}tell(i){i<0?this.tip.hide():
+this.tip.show(i,this.on.describe,this._placeOf(
+i))}exampleAt(x,y,reach2){if(!this.points)
+return-1;if(this.look.marks==="pictures"){
+let isIn=box=>x>=box.x&&x<=box.x+box.w&&
+y>=box.y&&y<=box.y+box.h;return this._pictures.
+find(isIn)?.i??-1}let found=-1,least=reach2*
+reach2;for(let i=0;i<this.world.cloud.count;i++){
+let[left,top]=this._placeOf(i),square=(left-
+x)**2+(top-y)**2;square>=least||!this._isShown(
+i)||(found=i,least=square)}return found}_isShown(i){
+let{colour,only,inside}=this.look;return(!inside||
+inside[i]===1)&&this._isSelected(i)&&(only<
+0||colour.group(i)===only)}_isSelected(i){
+let{selection}=this.look;if(!selection)return!0;
+let[x0,y0,x1,y1]=selection,[x,y]=[this.points[2*
+i],this.points[2*i+1]];return x>=x0&&x<=
+x1&&y>=y0&&y<=y1}_isBetweenAxes([x,y]){return x>
+AXES.left&&x<this.w&&y>0&&y<this.h-AXES.
+bottom}shownExamples(){return Array.from(
+{length:this.world.cloud.count},(_,i)=>i).
+filter(i=>this._isShown(i))}show(look){let{
+clientWidth:w,clientHeight:h}=this.host;
 if(!w||!h)return;let{plane,colour,marks,
-fog,only,inside,study,validity,about}=look,
-off=validity?plane.at([0,0],about).join(
-","):"",seen=[marks,fog,only,study!==null,
-off],key=[w,h,Theme.dark,plane.names,colour?.
-name,...seen,devicePixelRatio].join("|");
-this.look=look,!(key===this._key&&plane===
-this._plane&&inside===this._inside)&&(this.
-_key=key,this._inside=inside,this._plane=
-plane,this.w=w,this.h=h,this._locate(),this.
-_drawStill())}_locate(){let{cloud}=this.
+fog,only,inside,study,validity,about,zoom,
+selection}=look,off=validity?plane.at([0,
+0],about).join(","):"",room=[w,h,Theme.dark,
+plane.names,off,validity!==null].join("|"),
+part=[zoom?.by,zoom?.x,zoom?.y,selection],
+seen=[marks,fog,only,study!==null,...part],
+key=[room,colour?.name,...seen,devicePixelRatio].
+join("|");this.look=look,!(key===this._key&&
+plane===this._plane&&inside===this._inside)&&
+(plane!==this._plane&&this._locate(),(room!==
+this._room||plane!==this._plane)&&(this.
+_fog=null),this._key=key,this._room=room,
+this._inside=inside,this._plane=plane,this.
+w=w,this.h=h,this.whole=Frame.around(this.
+points,w,h),this.frame=this.whole.part(zoom??
+null),this._drawStill())}_locate(){let{cloud}=this.
 world;this.points=new Float32Array(2*cloud.
 count);for(let i=0;i<cloud.count;i++)this.
 points.set(this.look.plane.place(cloud.means,
-i*cloud.dim),2*i);let[x0,x1]=this._extent(
-0),[y0,y1]=this._extent(1),width=this.w-
-ROOM.left-ROOM.right,height=this.h-ROOM.
-top-ROOM.bottom;this.scale=Math.min(width/
-((x1-x0)*1.12||1),height/((y1-y0)*1.12||
-1)),this.middle=[(x0+x1)/2,(y0+y1)/2],this.
-centre=[ROOM.left+width/2,ROOM.top+height/
-2];let[left,top]=this.toPlane(0,0),[right,
-bottom]=this.toPlane(this.w,this.h);this.
-box={x0:left,x1:right,y0:bottom,y1:top}}_extent(axis){
-let low=1/0,high=-1/0;for(let at=axis;at<
-this.points.length;at+=2)low=Math.min(low,
-this.points[at]),high=Math.max(high,this.
-points[at]);return[low,high]}toPlane(x,y){
-let{middle,centre,scale}=this;return[middle[0]+
-(x-centre[0])/scale,middle[1]-(y-centre[1])/
-scale]}toScreen(x,y){let{middle,centre,scale}=this;
-return[centre[0]+(x-middle[0])*scale,centre[1]-
-(y-middle[1])*scale]}_placeOf(i){return this.
-toScreen(this.points[2*i],this.points[2*
-i+1])}_drawStill(){let context=prepare(this.
-still,this.w,this.h);context.fillStyle=Theme.
-colours.lit,context.fillRect(0,0,this.w,
-this.h),this.look.fog&&this._drawFog(context),
-this._drawAxes(context),this.look.marks===
+i*cloud.dim),2*i)}get box(){return this.
+whole.box}get scale(){return this.frame.
+scale}toPlane(x,y){return this.frame.toPlane(
+x,y)}toScreen(x,y){return this.frame.toScreen(
+x,y)}_placeOf(i){return this.toScreen(this.
+points[2*i],this.points[2*i+1])}_drawStill(){
+let context=prepare(this.still,this.w,this.
+h);context.fillStyle=Theme.colours.lit,context.
+fillRect(0,0,this.w,this.h),this.look.fog&&
+this._drawFog(context),this._drawAxes(context),
+context.save(),context.beginPath(),context.
+rect(AXES.left,0,this.w-AXES.left,this.h-
+AXES.bottom),context.clip(),this.look.marks===
 "pictures"?this._drawPictures(context):this.
 _drawDots(context),this.look.study&&drawDesigns(
 context,this.look.study,z=>this.toScreen(
-...this.look.plane.place(z))),prepare(this.
-moving,this.w,this.h)}_drawFog(context){
-let opacity=this.look.validity?this._invalid():
-this._empty(),small=document.createElement(
-"canvas");small.width=FOG,small.height=FOG;
-let picture=new ImageData(FOG,FOG),[r,g,
-b]=hexOf(Theme.colours.fog);for(let row=0;row<
-FOG;row++)for(let column=0;column<FOG;column++)
-picture.data.set([r,g,b,255*opacity[row*
-FOG+column]],4*((FOG-1-row)*FOG+column));
-small.getContext("2d").putImageData(picture,
-0,0),context.imageSmoothingEnabled=!0,context.
-imageSmoothingQuality="high",context.drawImage(
-small,0,0,this.w,this.h)}_empty(){return densityOf(
-this.points,this.box,FOG).map(density=>{
-let t=Math.max(0,Math.min(1,(density-.01)/
-.16));return 1-t*t*(3-2*t)})}_invalid(){
-let{plane,validity,about}=this.look,{x0,
-x1,y0,y1}=this.box;return Float32Array.from(
-{length:FOG*FOG},(_,at)=>{let x=x0+(x1-x0)*
-(at%FOG+.5)/FOG,y=y0+(y1-y0)*(Math.floor(
-at/FOG)+.5)/FOG;return 1-validity.probability(
-plane.at([x,y],about))})}_drawAxes(context){
+...this.look.plane.place(z))),this.look.
+selection&&this._drawSelection(context),
+context.restore(),prepare(this.moving,this.
+w,this.h)}_drawSelection(context){let[x0,
+y0,x1,y1]=this.look.selection;drawRectangle(
+context,this.toScreen(x0,y1),this.toScreen(
+x1,y0))}_drawFog(context){this._fog??=this.
+_pictureOfFog();let{x0,x1,y0,y1}=this.box,
+[left,top]=this.toScreen(x0,y1),[right,bottom]=this.
+toScreen(x1,y0);context.imageSmoothingEnabled=
+!0,context.imageSmoothingQuality="high",
+context.drawImage(this._fog,left,top,right-
+left,bottom-top)}_pictureOfFog(){let opacity=this.
+look.validity?this._invalid():this._empty(),
+small=document.createElement("canvas");small.
+width=FOG,small.height=FOG;let picture=new ImageData(
+FOG,FOG),[r,g,b]=hexOf(Theme.colours.fog);
+for(let row=0;row<FOG;row++)for(let column=0;column<
+FOG;column++)picture.data.set([r,g,b,255*
+opacity[row*FOG+column]],4*((FOG-1-row)*
+FOG+column));return small.getContext("2d").
+putImageData(picture,0,0),small}_empty(){
+return densityOf(this.points,this.box,FOG).
+map(density=>{let t=Math.max(0,Math.min(
+1,(density-.01)/.16));return 1-t*t*(3-2*
+t)})}_invalid(){let{plane,validity,about}=this.
+look,{x0,x1,y0,y1}=this.box;return Float32Array.
+from({length:FOG*FOG},(_,at)=>{let x=x0+
+(x1-x0)*(at%FOG+.5)/FOG,y=y0+(y1-y0)*(Math.
+floor(at/FOG)+.5)/FOG;return 1-validity.
+probability(plane.at([x,y],about))})}_drawAxes(context){
 let{soft,line}=Theme.colours;context.font=
 Theme.font(11),context.fillStyle=soft,context.
 strokeStyle=line,context.lineWidth=1,this.
@@ -1659,61 +1805,70 @@ Theme.font(11.5,600),context.textBaseline=
 fillText(first,this.w-10,this.h-33),context.
 textAlign="left",second&&context.fillText(
 second,10,14)}_drawTicksAcross(context){
-context.textAlign="center",context.textBaseline=
-"alphabetic";for(let value of ticks(this.
-box.x0,this.box.x1,Math.max(3,Math.round(
-this.w/110)))){let x=Math.round(this.toScreen(
-value,0)[0])+.5;x<30||x>this.w-10||(context.
-beginPath(),context.moveTo(x,this.h-22),
-context.lineTo(x,this.h-18),context.stroke(),
-context.fillText(shown(value),x,this.h-7))}}_drawTicksUp(context){
-context.textAlign="right",context.textBaseline=
-"middle";for(let value of ticks(this.box.
-y0,this.box.y1,Math.max(3,Math.round(this.
-h/110)))){let y=Math.round(this.toScreen(
-0,value)[1])+.5;y<22||y>this.h-26||(context.
-beginPath(),context.moveTo(30,y),context.
-lineTo(34,y),context.stroke(),context.fillText(
-shown(value),27,y))}}_drawDots(context){
-let{cloud}=this.world,{colour}=this.look,
-radius=Math.max(1.6,Math.min(3.4,3.9-Math.
-log10(cloud.count)/2+this.w/1500));context.
-lineWidth=0;for(let pass=0;pass<2;pass++)
-for(let i=0;i<cloud.count;i++){if(pass===
-1!==this._isShown(i))continue;let[x,y]=this.
-_placeOf(i);context.globalAlpha=pass===0?
-.12:.8,context.fillStyle=colour?colour.of(
-i):Theme.colours.accent,context.beginPath(),
-context.arc(x,y,radius,0,TURN),context.fill()}
+let{x0,x1}=this.frame.box;context.textAlign=
+"center",context.textBaseline="alphabeti\
+c";for(let value of ticks(x0,x1,Math.max(
+3,Math.round(this.w/110)))){let x=Math.round(
+this.toScreen(value,0)[0])+.5;x<30||x>this.
+w-10||(context.beginPath(),context.moveTo(
+x,this.h-22),context.lineTo(x,this.h-18),
+context.stroke(),context.fillText(shown(
+value),x,this.h-7))}}_drawTicksUp(context){
+let{y0,y1}=this.frame.box;context.textAlign=
+"right",context.textBaseline="middle";for(let value of ticks(
+y0,y1,Math.max(3,Math.round(this.h/110)))){
+let y=Math.round(this.toScreen(0,value)[1])+
+.5;y<22||y>this.h-26||(context.beginPath(),
+context.moveTo(30,y),context.lineTo(34,y),
+context.stroke(),context.fillText(shown(
+value),27,y))}}_drawDots(context){let{cloud}=this.
+world,{colour}=this.look,radius=Math.max(
+1.6,Math.min(3.4,3.9-Math.log10(cloud.count)/
+2+this.w/1500))*Math.min(2,(this.scale/this.
+whole.scale)**.2);context.lineWidth=0;for(let pass=0;pass<
+2;pass++)for(let i=0;i<cloud.count;i++){
+if(pass===1!==this._isShown(i))continue;
+let[x,y]=this._placeOf(i);x<0||y<0||x>this.
+w||y>this.h||(context.globalAlpha=pass===
+0?.12:.8,context.fillStyle=colour?colour.
+of(i):Theme.colours.accent,context.beginPath(),
+context.arc(x,y,radius,0,TURN),context.fill())}
 context.globalAlpha=1}_drawPictures(context){
 let{designs,examples,order}=this.world,{
 colour}=this.look,side=Math.max(20,Math.
 min(44,this.w/22))*(designs.lines?1.5:1),
 [w,h]=designs.aspect>=1?[side,side/designs.
 aspect]:[side*designs.aspect,side],step=[
-w+5,h+5],taken=new Set;this._pictures=[];
-for(let i of order){if(!this._isShown(i))
-continue;let[x,y]=this._placeOf(i),cell=[
-Math.round(x/step[0]),Math.round(y/step[1])],
-name=cell.join(" ");if(taken.has(name))continue;
-taken.add(name);let left=Math.round(cell[0]*
-step[0]-w/2),top=Math.round(cell[1]*step[1]-
-h/2);left<36||top<22||left+w>this.w-4||top+
-h>this.h-24||(examples.draw(context,i,{x:left,
-y:top,w,h}),this._pictures.push({i,x:left,
-y:top,w,h}),colour&&(context.strokeStyle=
+w+5,h+5],[across,down]=this.toScreen(0,0),
+taken=new Set;this._pictures=[];for(let i of order){
+if(!this._isShown(i))continue;let[x,y]=this.
+_placeOf(i),cell=[Math.round((x-across)/
+step[0]),Math.round((y-down)/step[1])],name=cell.
+join(" ");if(taken.has(name))continue;taken.
+add(name);let left=Math.round(across+cell[0]*
+step[0]-w/2),top=Math.round(down+cell[1]*
+step[1]-h/2);left<36||top<22||left+w>this.
+w-4||top+h>this.h-24||(examples.draw(context,
+i,{x:left,y:top,w,h}),this._pictures.push(
+{i,x:left,y:top,w,h}),colour&&(context.strokeStyle=
 colour.of(i),context.lineWidth=2,context.
-strokeRect(left-1,top-1,w+2,h+2)))}}mark({
-z,near=-1,pins=[],way=null}){if(!this.points)
-return;let context=this.moving.getContext(
-"2d"),where=point2=>this.toScreen(...this.
-look.plane.place(point2));context.clearRect(
-0,0,this.w,this.h),way&&drawWay(context,
-way.map(where)),near>=0&&drawNearest(context,
-where(z),this._placeOf(near)),pins.forEach(
-(pin,i)=>{drawPin(context,where(pin),String(
-i+1))}),drawPoint(context,where(z))}};function drawWay(context,places){
-let{card,accent}=Theme.colours;context.beginPath();
+strokeRect(left-1,top-1,w+2,h+2)))}}mark(marks){
+let{z,near=-1,pins=[],way=null,found=[]}=marks;
+if(this._marks=marks,!this.points)return;
+let context=this.moving.getContext("2d"),
+where=point2=>this.toScreen(...this.look.
+plane.place(point2));context.clearRect(0,
+0,this.w,this.h),way&&drawWay(context,way.
+map(where));let rings=found.map(i=>this.
+_placeOf(i)).filter(place=>this._isBetweenAxes(
+place));for(let place of rings.slice(0,MOST_RINGS))
+drawRing(context,place);this._corners&&drawRectangle(
+context,...this._corners),near>=0&&drawNearest(
+context,where(z),this._placeOf(near)),pins.
+forEach((pin,i)=>{drawPin(context,where(
+pin),String(i+1))}),drawPoint(context,where(
+z))}};function drawWay(context,places){let{
+card,accent}=Theme.colours;context.beginPath();
 for(let[x,y]of places)context.lineTo(x,y);
 context.lineJoin="round",outlined(context,
 card,6,accent)}function drawNearest(context,from,to){
@@ -1724,7 +1879,17 @@ moveTo(...from),context.lineTo(...to),context.
 stroke(),context.setLineDash([]),context.
 globalAlpha=1,context.lineWidth=2,context.
 beginPath(),context.arc(...to,6,0,TURN),
-context.stroke()}function drawPoint(context,[
+context.stroke()}function drawRing(context,place){
+let{card,accent}=Theme.colours;context.beginPath(),
+context.arc(...place,6,0,TURN),outlined(
+context,card,4,accent)}function drawRectangle(context,a,b){
+let{accent}=Theme.colours,sides=[a[0],a[1],
+b[0]-a[0],b[1]-a[1]];context.strokeStyle=
+accent,context.fillStyle=accent,context.
+lineWidth=1.5,context.globalAlpha=.08,context.
+fillRect(...sides),context.globalAlpha=1,
+context.setLineDash([5,3]),context.strokeRect(
+...sides),context.setLineDash([])}function drawPoint(context,[
 x,y]){let{card,second}=Theme.colours;context.
 beginPath(),context.arc(x,y,8,0,TURN);for(let side of[
 -1,1])context.moveTo(x+8*side,y),context.
@@ -1744,13 +1909,117 @@ ink,context.strokeStyle=card,context.lineWidth=
 fillStyle=card,context.font=Theme.font(11,
 700),context.textAlign="center",context.
 textBaseline="middle",context.fillText(text2,
-x,y-14.5)}var SCALE={w:260,h:30,margin:18},LABEL2="\
+x,y-14.5)}var MOST=8,LIST="found";function examplesOf(words,{
+count,names,numbers,labels}){let wanted=words.
+trim().toLowerCase();if(!wanted)return[];
+let ranks=[[],[],[],[],[]];for(let i=0;i<
+count;i++){let name=(names?.[i]??"").toLowerCase(),
+label=(labels[i]??"").toLowerCase(),number=String(
+numbers?.[i]??""),ways=[number===wanted,
+name===wanted,name.startsWith(wanted),label===
+wanted],isPart=name!==`row ${number}`&&name.
+includes(wanted)||label.includes(wanted),
+rank=[...ways,isPart].indexOf(!0);rank>=
+0&&ranks[rank].push(i)}let inOrder=rank=>numbers?
+rank.sort((a,b)=>numbers[a]-numbers[b]):
+rank;return ranks.flatMap(inOrder)}function labelsOf({
+label}){return label?Array.from(numbersOf(
+label),value=>label.categories[value]??""):
+[]}var Search=class{found=[];_at=0;constructor(app,go){
+this.app=app,this.go=go;let{rows}=app.contents;
+this.rows={count:rows.count,names:rows.names,
+numbers:rows.numbers,labels:labelsOf(app.
+world)},this.list=element("ul",{id:LIST,
+role:"listbox","aria-label":"Examples th\
+at are found",hidden:!0}),this.field=element(
+"input",{type:"search",placeholder:"name\
+, label or row number",autocomplete:"off",
+spellcheck:!1,role:"combobox","aria-labe\
+l":"Find an example","aria-expanded":"fa\
+lse","aria-controls":LIST,"aria-autocomp\
+lete":"list",oninput:()=>this._look(),onkeydown:event=>this.
+_key(event),onblur:()=>this._open(!1),onfocus:()=>this.
+_open(this.found.length>0)}),this.said=element(
+"span",{className:"count",role:"status"});
+let label=element("label",{className:"fi\
+eld"},text("span","Find"),this.field);this.
+element=element("div",{className:"search"},
+label,this.said,this.list)}_look(){this.
+found=examplesOf(this.field.value,this.rows),
+this._at=0;let{length}=this.found;this.said.
+textContent=this.field.value.trim()?`${length.
+toLocaleString("en")} found`:"",this._open(
+length>0),this.app.schedule(!1)}_open(isOpen2){
+this.list.hidden=!isOpen2,this.field.setAttribute(
+"aria-expanded",String(isOpen2));let options=this.
+found.slice(0,MOST).map((i,at)=>this._option(
+i,at));this.list.replaceChildren(...options),
+isOpen2?this.field.setAttribute("aria-ac\
+tivedescendant",`${LIST}-${this._at}`):this.
+field.removeAttribute("aria-activedescen\
+dant")}_option(i,at){let name=this.app.nameOf(
+i)||`example ${i+1}`,number=this.rows.numbers?.[i],
+isSaid=number!==void 0&&this.rows.names?.[i]!==
+`row ${number}`,made=element("li",{id:`${LIST}\
+-${at}`,role:"option","aria-selected":String(
+at===this._at)});return made.append(text(
+"span",name),isSaid?text("small",`row ${number}`):
+""),made.addEventListener("pointerdown",
+event=>{event.preventDefault(),this._at=
+at,this._goThere()}),made}_goThere(){this.
+found.length&&(this.go(this.found[this._at]),
+this._open(!1))}_key(event){let step={ArrowDown:1,
+ArrowUp:-1}[event.key]??0,count=Math.min(
+MOST,this.found.length);if(step&&count)this.
+list.hidden||(this._at=(this._at+step+count)%
+count),this._open(!0);else if(event.key===
+"Enter")this._goThere();else if(event.key===
+"Escape")this.list.hidden&&(this.field.value=
+""),this.field.value===""?this._look():this.
+_open(!1);else return;event.preventDefault()}};var WRITTEN=["label","response","split"],
+HINT2="Wheel or pinch zooms, a drag move\
+s the map, a drag with Shift selects exa\
+mples.";function cellsOfExamples({contents,
+world},chosen){let{names,numbers}=contents.
+rows,columns=world.columns.filter(({role})=>WRITTEN.
+includes(role)),titles=columns.map(({name,
+unit})=>unit?`${name} [${unit}]`:name),axes=Array.
+from({length:contents.latents.dim},(_,k)=>`\
+z${k+1}`),lines=(numbers?chosen.toSorted(
+(a,b)=>numbers[a]-numbers[b]):chosen).map(
+i=>{let known=columns.map(column=>cellOf2(
+column,i));return[numbers?.[i]??"",names?.[i]??
+"",...known,...Array.from(world.cloud.point(
+i),float32Text)]});return[["row","name",
+...titles,...axes],...lines]}function cellOf2(column,i){
+let value=numbersOf(column)[i];return column.
+kind==="category"?column.categories[value]??
+"":float32Text(value)}var Selection=class{constructor(app,chosen,selectView){
+this.app=app,this.chosen=chosen,this.said=
+element("span",{className:"count",role:"\
+status"}),this.all=button("Select all in\
+ view",selectView),this.save=button("Sav\
+e selection",()=>app.save(csvOf(cellsOfExamples(
+app,chosen())),"selection.csv")),this.clear=
+button("Clear",()=>app.set({selection:null}),
+{"aria-label":"Clear selection",title:"S\
+elect none (Escape)"}),this.element=element(
+"div",{className:"selection"},this.all,this.
+save,this.clear,this.said)}refresh(){let isOn=this.
+app.state.selection!==null,count=isOn?this.
+chosen().length:0,rows=this.app.world.cloud.
+count.toLocaleString("en");this.save.hidden=
+!isOn,this.save.disabled=count===0,this.
+clear.hidden=!isOn,this.said.textContent=
+isOn?`${count.toLocaleString("en")} of ${rows}\
+ selected`:HINT2}};var SCALE={w:260,h:30,margin:18},LABEL2="\
 Map of the latent space. Arrow keys move\
  the point, with Shift further; Enter pi\
 ns it; N goes to the nearest example, an\
-d what is known of it is said beside it.",
+d what is known of it is said beside it.\
+ Plus and minus zoom, 0 shows all.",STEP=1.5,
 MapView=class extends View{static key="m\
-ap";static title="Map";static isOfLatents=!0;_pairOf=null;mount(host){
+ap";static title="Map";static isOfLatents=!0;_pairOf=null;_gone=-1;_before=[];mount(host){
 let{app}=this,{world,state}=app,bar=element(
 "div",{className:"bar"});app.contents.latents.
 dim>2&&bar.append(...this._planes());let columns=world.
@@ -1770,29 +2039,83 @@ world.study&&bar.append(tick("Evaluated \
 designs",state.designs,designs=>app.set(
 {designs})));let place=element("div",{className:"\
 map-place"});this.legend=element("div",{
-className:"legend"}),host.append(bar,place,
-this.legend),world.study&&(this.ofFog=note(
-""),host.append(keyOfMarks(world.study),
-this.ofFog)),this.map=new LatentMap(place,
-world,app.hand),Object.assign(this.map.moving,
-{tabIndex:0,id:"map"}),this.map.moving.setAttribute(
-"role","application"),this.map.moving.setAttribute(
+className:"legend"}),this.search=new Search(
+app,i=>this._go(i)),this.selection=new Selection(
+app,()=>this.map.shownExamples(),()=>this.
+_selectView());let tools=element("div",{
+className:"bar find"},this.search.element,
+this.selection.element);host.append(bar,
+tools,place,this.legend),world.study&&(this.
+ofFog=note(""),host.append(keyOfMarks(world.
+study),this.ofFog)),this.map=new LatentMap(
+place,world,this._hand()),place.append(this.
+_zoomButtons()),this._at=state.z,Object.
+assign(this.map.moving,{tabIndex:0,id:"m\
+ap"}),this.map.moving.setAttribute("role",
+"application"),this.map.moving.setAttribute(
 "aria-label",LABEL2),this.map.moving.addEventListener(
 "keydown",event=>{this.isByKey=event.key!==
 "Escape",app.arrows(event,this.map)}),this.
 map.moving.addEventListener("pointermove",
-()=>{this.isByKey=!1}),world.rowsNote&&host.
-append(note(world.rowsNote))}again(){this.
-_key=null}refresh(){this.pair&&this._showPair(),
-this.ofFog&&(this.ofFog.textContent=this.
-_wordsOfFog());let look=this.app.look();
-this.map.show(look),this._showLegend(look.
-colour),this.move()}move(){let{live,near,
-state}=this.app;this.map.mark({z:live,near:near.
-index,pins:state.pins}),this.isByKey&&this.
-map.moving===document.activeElement&&this.
-map.tell(near.index)}_wordsOfFog(){let{world,
-state}=this.app,{validity,contents}=world.
+()=>{this.isByKey=!1,this._gone=-1}),world.
+rowsNote&&host.append(note(world.rowsNote))}again(){
+this._key=null}refresh(){this.pair&&this.
+_showPair(),this.ofFog&&(this.ofFog.textContent=
+this._wordsOfFog());let{state}=this.app;
+state.z!==this._at&&this._bringIntoView();
+let look={...this.app.look(),zoom:state.
+zoom,selection:state.selection};this.map.
+show(look),this.selection.refresh(),this.
+all.disabled=state.zoom===null,this.smaller.
+disabled=state.zoom===null,this._showLegend(
+look.colour),this.move()}move(){let{live,
+near,state}=this.app;this.map.mark({z:live,
+near:near.index,pins:state.pins,found:this.
+search.found}),this._gone>=0&&this.map.tell(
+this._gone),this.isByKey&&this.map.moving===
+document.activeElement&&this.map.tell(near.
+index)}press(key){let{app}=this;if(key===
+"+"||key==="=")this._zoomBy(STEP);else if(key===
+"-")this._zoomBy(1/STEP);else if(key==="\
+0")app.set({zoom:null});else if(key==="/")
+this.search.field.focus();else if(key===
+"Escape"&&app.state.selection)app.set({selection:null});else
+return!1;return!0}_hand(){let{app}=this,
+{hand}=app,remember=()=>{let{z,pins,labels}=app.
+state;this._before=[...this._before.slice(
+-1),{z,pins,labels}]};return{...hand,choose:z=>{
+remember(),hand.choose(z)},keep:z=>{remember(),
+hand.keep(z)},zoom:zoom=>{let{live}=app;
+this._before=[],app.set({zoom}),app.follow(
+live)},whole:()=>app.set({...this._before.
+length>1?this._before[0]:{},zoom:null}),
+select:selection=>{let[x0,y0,x1,y1]=selection;
+app.set({selection:x1>x0&&y1>y0?selection:
+null})}}}_zoomButtons(){let larger=button(
+"+",()=>this._zoomBy(STEP),{"aria-label":"\
+Zoom in",title:"Zoom in (+)"});return this.
+smaller=button("−",()=>this._zoomBy(1/
+STEP),{"aria-label":"Zoom out",title:"Zo\
+om out (−)"}),this.all=button("All",()=>this.
+app.set({zoom:null}),{"aria-label":"Show\
+ all of the map",title:"Show all of the \
+map (0, or a double click)"}),element("d\
+iv",{className:"zooms"},larger,this.smaller,
+this.all)}_zoomBy(factor){let{app,map}=this,
+{zoom,z}=app.state,place=map.look.plane.
+place(z),about=map.whole.showing(zoom,place)===
+zoom?map.toScreen(...place):[map.w/2,map.
+h/2];app.set({zoom:map.whole.zoomed(zoom,
+factor,about)})}_bringIntoView(){let{state}=this.
+app;this._at=state.z,this.map.whole&&(state.
+zoom=this.map.whole.showing(state.zoom,this.
+app.plane().place(state.z)))}_selectView(){
+let[x0,y0,x1,y1]=this.map.frame.inner;this.
+app.set({selection:rectangleOf([x0,y0],[
+x1,y1])})}_go(i){this._gone=i,this.app.set(
+{z:this.app.world.cloud.point(i)})}_setPlane(plane){
+this.app.set({plane,zoom:null,selection:null})}_wordsOfFog(){
+let{world,state}=this.app,{validity,contents}=world.
 study;return validity?state.fogOf==="dat\
 a"?"The fog lies where there are no data\
 , which does not say what is valid.":`Th\
@@ -1804,18 +2127,18 @@ contents.validity.note}_planes(){let{app}=this,
 planes.unshift(["pca","PCA"]);let chosen=app.
 state.plane==="pca"?"pca":"two";return this.
 pair=element("span",{className:"pair"}),
-[choice("Plane",planes,chosen,key=>app.set(
-{plane:key==="pca"?key:`${a},${b}`})),this.
-pair]}_showPair(){let{app}=this,{plane}=app.
+[choice("Plane",planes,chosen,key=>this.
+_setPlane(key==="pca"?key:`${a},${b}`)),
+this.pair]}_showPair(){let{app}=this,{plane}=app.
 state;if(this._pairOf===plane||(this._pairOf=
 plane,this.pair.replaceChildren(),plane===
 "pca"))return;let[a,b]=plane.split(",").
 map(Number),names=app.contents.latents.order.
 map(k=>[k,`z${k+1}`]);this.pair.append(choice(
-"across",names,a,value=>app.set({plane:`${value}\
-,${Number(value)===b?a:b}`})),choice("up",
-names,b,value=>app.set({plane:`${Number(
-value)===a?b:a},${value}`})))}_showLegend(colour){
+"across",names,a,value=>this._setPlane(`${value}\
+,${Number(value)===b?a:b}`)),choice("up",
+names,b,value=>this._setPlane(`${Number(
+value)===a?b:a},${value}`)))}_showLegend(colour){
 let key=[colour?.name,this.app.state.only,
 Theme.dark].join("|");if(key===this._key||
 (this._key=key,this.legend.replaceChildren(),
@@ -2027,7 +2350,7 @@ app.contents.numbers,heads=header.map((words,i)=>text(
 "th",words,{scope:"col",className:i?"num\
 ber":""})),lines=rows.map(([name,...cells])=>element(
 "tr",{},text("th",name,{scope:"row"}),...cells.
-map(cellOf2))),head=element("thead",{},element(
+map(cellOf3))),head=element("thead",{},element(
 "tr",{},...heads));return element("table",
 {className:"numbers"},head,element("tbod\
 y",{},...lines))}_bars(){let{order,measure,
@@ -2041,7 +2364,7 @@ errors?.[k]||.001),track=element("span",
 {className:"track"},bar);list2.append(element(
 "li",{},text("b",`z${k+1}`),track,text("\
 span",`${value}${error} ${unit}`,NUMBER)))}
-return list2}};function cellOf2(words){let isNumber=/^[-+\u2212]?\.?\d/.
+return list2}};function cellOf3(words){let isNumber=/^[-+\u2212]?\.?\d/.
 test(words);return text("td",words.replace(
 /^-/,"−"),{className:isNumber?"number":
 ""})}var HOW={table:"In each cell the value a\
@@ -2443,19 +2766,19 @@ element("div",{},canvas,beside)}_body(items){
 let{app}=this,{designs}=app.world,body=element(
 "tbody");for(let column of responsesOf(app.
 world)){let{name,unit}=column,values=items.
-map(item=>item.valueOf(name)),digits=stepOf(
+map(item=>item.valueOf(name)),digits2=stepOf(
 numbersOf(column)),row=this._row(name,unit,
-values,value=>shown(value,digits),digits);
+values,value=>shown(value,digits2),digits2);
 row&&body.append(row)}return designs.kind!==
 "table"||designs.columns.forEach(({name,
 unit,categories,low,high},k)=>{let values=items.
 map(item=>designs.tidy(k,item.values[k])),
-isWord=categories.length>0,digits=isWord?
+isWord=categories.length>0,digits2=isWord?
 0:(high-low)/500,row=this._row(name,unit,
-values,value=>designs.text(k,value),digits,
-isWord);row&&body.append(row)}),body}_row(name,unit,values,textOf,digits,isWord=!1){
+values,value=>designs.text(k,value),digits2,
+isWord);row&&body.append(row)}),body}_row(name,unit,values,textOf,digits2,isWord=!1){
 let signs=values.map(value=>isWord?+(value!==
-values[0]):signOf(value-values[0],digits));
+values[0]):signOf(value-values[0],digits2));
 if(this.isShort&&values.length>1&&signs.
 every(sign=>!sign))return null;let small=unit?
 text("small",` ${unit}`):null,row=element(
@@ -2465,8 +2788,8 @@ text("small",` ${unit}`):null,row=element(
 {className:signs[i]?"number differs":"nu\
 mber"});signs[i]&&!isWord&&cell.prepend(
 text("span",signs[i]>0?"▲":"▼",{className:"\
-arrow"})),row.append(cell)}),row}};function signOf(difference,digits){
-return Math.abs(difference)>digits?Math.
+arrow"})),row.append(cell)}),row}};function signOf(difference,digits2){
+return Math.abs(difference)>digits2?Math.
 sign(difference):0}function drawDifference(context,item,first,box,{
 width,height}){let[own,other]=[item,first].
 map(one=>pixelsOf(one,width,height)),picture=new ImageData(
@@ -2749,7 +3072,7 @@ spread}){let below=(range.low??-1/0)-value,
 above=value-(range.high??1/0);return Math.
 max(0,below,above)/spread}var distanceFrom=(values,wanted)=>Math.
 hypot(...wanted.map((one,k)=>missOf(values[k],
-one)));var AT_ONCE3=20,HINT2="Choose a response\
+one)));var AT_ONCE3=20,HINT3="Choose a response\
  or a column, and say between which valu\
 es it shall lie.",MEASURE="A miss is in \
 standard deviations of the known designs\
@@ -2821,7 +3144,7 @@ addEventListener("input",change),input}_show(){
 let ranges=this.app.state.target.filter(
 ({name,low,high})=>this._find(name)&&(low!==
 null||high!==null));if(this.place.replaceChildren(),
-!ranges.length){this.said.textContent=HINT2;
+!ranges.length){this.said.textContent=HINT3;
 return}let wanted=ranges.map(range=>({range,
 spread:spreadOf(this._find(range.name).numbers)})),
 found=this._found(wanted);this.said.textContent=
@@ -2895,17 +3218,22 @@ p: move the point, with Shift further; o\
 n pictures: go from one to the next"],["\
 Enter or P","pin the point"],["X","take \
 the last pin away"],["N","go to the near\
-est example"]],PICTURE_KEYS=[["Arrow key\
-s","on pictures: go from one to the next"]],
-HINT3="Each point of the latent space de\
-codes to a design. Move the pointer over\
- the map and the design follows; a click\
- pins the point and keeps it. Fog lies w\
-here there are no data: what is decoded \
-there is extrapolated.",NO_MAP="The mode\
-l has collapsed: every point of its late\
-nt space decodes to the same design, so \
-that there is no map of it.",MOST_RESPONSES=6,
+est example"],["+, −, 0","on the map: \
+larger, smaller, all of it; so do wheel,\
+ pinch and double click"],["Drag","on th\
+e map: move it; with Shift select exampl\
+es, Escape selects none"],["/","on the m\
+ap: find an example"]],PICTURE_KEYS=[["A\
+rrow keys","on pictures: go from one to \
+the next"]],HINT4="Each point of the lat\
+ent space decodes to a design. Move the \
+pointer over the map and the design foll\
+ows; a click pins the point and keeps it\
+. Fog lies where there are no data: what\
+ is decoded there is extrapolated.",NO_MAP="\
+The model has collapsed: every point of \
+its latent space decodes to the same des\
+ign, so that there is no map of it.",MOST_RESPONSES=6,
 TOLD=["label","response"],WRITTEN_INTO="\
 input:not([type=range]):not([type=checkb\
 ox]), select, textarea",dialog=()=>byId(
@@ -3055,47 +3383,48 @@ key==="n")this.toNearest();else if(event.
 key==="t")this._nextTheme();else if(event.
 key==="l")this._copyLink();else if(event.
 key==="i")this.savePicture();else if(event.
-key==="?")dialog().showModal();else return;
-event.preventDefault()}toNearest(){let{cloud}=this.
-world;this.set({z:cloud.point(this.nearest(
-this.live).index)})}goTo(z){let context=this.
-contents.study?.context??[];this.set(context.
-length?{z,context:Float32Array.from(context)}:
-{z})}_say(z){clearTimeout(this._saying),
-this._saying=setTimeout(()=>{byId("said").
-textContent=this._wordsOf(z)},700)}_wordsOf(z){
-let where=Array.from(z.slice(0,6),(value,k)=>`\
-z${k+1} ${value.toFixed(2)}`).join(", ");
-if(this.contents.collapsed)return where;
-let near=this.nearest(z),{name,facts}=this.
-describe(near.index),known=facts.map(([what,
-words])=>`; ${what} ${words}`).join("");
-return`${where}. Nearest example ${name}\
-, ${away(near.distance)}${known}.`}toast(words){
-byId("toast").textContent=words,byId("to\
-ast").classList.add("on"),clearTimeout(this.
-_toasting),this._toasting=setTimeout(()=>byId(
-"toast").classList.remove("on"),2600)}_buildTabs(){
-let host=byId("tabs");for(let{key,title}of this.
-views){let roles={id:`tab-${key}`,role:"\
-tab","aria-controls":"view"};host.append(
-button(title,()=>this.open(key),roles))}
-host.addEventListener("keydown",event=>{
-let step={ArrowRight:1,ArrowLeft:-1}[event.
-key]??0;if(!step)return;let at=this.views.
-findIndex(({key:key2})=>key2===this.state.
-view),{key}=this.views[(at+step+this.views.
-length)%this.views.length];this.open(key),
-byId(`tab-${key}`).focus(),event.preventDefault()})}_buildTools(){
-this.themeButton=button("",()=>this._nextTheme(),
-{title:"Light, dark, or as the system sa\
-ys (T)"}),byId("tools").append(button("S\
-ave picture",()=>this.savePicture(),{title:"\
-Save this view as a PNG file (I)"}),button(
-"Copy link",()=>this._copyLink(),{title:"\
-Copy the address of what you see (L)"}),
-this.themeButton,button("?",()=>dialog().
-showModal(),{title:"Keys and hints (?)"}))}_buildHelp(){
+key==="?")dialog().showModal();else if(!this.
+view.press(event.key))return;event.preventDefault()}toNearest(){
+let{cloud}=this.world;this.set({z:cloud.
+point(this.nearest(this.live).index)})}goTo(z){
+let context=this.contents.study?.context??
+[];this.set(context.length?{z,context:Float32Array.
+from(context)}:{z})}_say(z){clearTimeout(
+this._saying),this._saying=setTimeout(()=>{
+byId("said").textContent=this._wordsOf(z)},
+700)}_wordsOf(z){let where=Array.from(z.
+slice(0,6),(value,k)=>`z${k+1} ${value.toFixed(
+2)}`).join(", ");if(this.contents.collapsed)
+return where;let near=this.nearest(z),{name,
+facts}=this.describe(near.index),known=facts.
+map(([what,words])=>`; ${what} ${words}`).
+join("");return`${where}. Nearest exampl\
+e ${name}, ${away(near.distance)}${known}\
+.`}toast(words){byId("toast").textContent=
+words,byId("toast").classList.add("on"),
+clearTimeout(this._toasting),this._toasting=
+setTimeout(()=>byId("toast").classList.remove(
+"on"),2600)}_buildTabs(){let host=byId("\
+tabs");for(let{key,title}of this.views){
+let roles={id:`tab-${key}`,role:"tab","a\
+ria-controls":"view"};host.append(button(
+title,()=>this.open(key),roles))}host.addEventListener(
+"keydown",event=>{let step={ArrowRight:1,
+ArrowLeft:-1}[event.key]??0;if(!step)return;
+let at=this.views.findIndex(({key:key2})=>key2===
+this.state.view),{key}=this.views[(at+step+
+this.views.length)%this.views.length];this.
+open(key),byId(`tab-${key}`).focus(),event.
+preventDefault()})}_buildTools(){this.themeButton=
+button("",()=>this._nextTheme(),{title:"\
+Light, dark, or as the system says (T)"}),
+byId("tools").append(button("Save pictur\
+e",()=>this.savePicture(),{title:"Save t\
+his view as a PNG file (I)"}),button("Co\
+py link",()=>this._copyLink(),{title:"Co\
+py the address of what you see (L)"}),this.
+themeButton,button("?",()=>dialog().showModal(),
+{title:"Keys and hints (?)"}))}_buildHelp(){
 let{collapsed}=this.contents,keys=[[`1 …\
  ${this.views.length}`,"open a view"],...collapsed?
 PICTURE_KEYS:POINT_KEYS,["T","light or d\
@@ -3106,7 +3435,7 @@ keys"});for(let[key,words]of keys)list2.
 append(element("dt",{},text("kbd",key)),
 text("dd",words));byId("help").append(text(
 "h2","How to explore",{id:"help-title"}),
-text("p",collapsed?NO_MAP:HINT3),list2,element(
+text("p",collapsed?NO_MAP:HINT4),list2,element(
 "form",{method:"dialog"},text("button","\
 Close")))}_nextTheme(){this.state.theme=
 THEMES[(THEMES.indexOf(this.state.theme)+

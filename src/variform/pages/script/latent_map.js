@@ -1,20 +1,24 @@
 // The map: a plane of latent space with the data on it. What stands still is drawn once, what moves on a second canvas.
 
 /**
- * @import { Hand, Look, Marks, Point, World } from "./types.js"
+ * @import { Plane } from "./geometry.js"
+ * @import { Gesture, Hand, Look, Marks, Point, World, Zoom } from "./types.js"
  */
 
 import { prepare, ticks } from "./canvas.js";
+import { Frame, rectangleOf } from "./frame.js";
 import { densityOf } from "./geometry.js";
+import { Gestures } from "./gestures.js";
 import { drawDesigns } from "./marks.js";
 import { shown } from "./text.js";
 import { hexOf, Theme } from "./theme.js";
 import { Tooltip } from "./tooltip.js";
 
-const ROOM = { left: 34, right: 10, top: 10, bottom: 26 }; // for the axes
 const TURN = 2 * Math.PI;
 const FOG = 96; // cells of the fog along a side
 const REACH = { mouse: 9, touch: 20 }; // pixels within which the pointer is on an example
+const AXES = { left: 35, bottom: 23 }; // what they and their numbers take
+const MOST_RINGS = 400; // about examples that are found
 
 export class LatentMap {
   /** @type {string | null} */
@@ -29,6 +33,18 @@ export class LatentMap {
 
   /** @type {Uint8Array | null} */
   _inside = null;
+
+  /** @type {HTMLCanvasElement | null} */
+  _fog = null;
+
+  /** What the fog depends on beside its plane. @type {string | null} */
+  _room = null;
+
+  /** @type {Plane | null} */
+  _plane = null;
+
+  /** Of a rectangle that is being drawn. @type {[[number, number], [number, number]] | null} */
+  _corners = null;
 
   /**
    * @param {HTMLElement} host
@@ -53,45 +69,60 @@ export class LatentMap {
   }
 
   _listen() {
-    const { moving, on } = this;
-    const here = (/** @type {PointerEvent} */ event) => {
-      const frame = moving.getBoundingClientRect();
-      const place = this.toPlane(event.clientX - frame.left, event.clientY - frame.top);
-      return this.look.plane.at(place, on.about());
-    };
-    moving.addEventListener("pointermove", (event) => {
-      if (event.pointerType !== "mouse" && !event.buttons) return;
-      this._hover(event);
-      on.follow(here(event));
-    });
-    moving.addEventListener("pointerleave", (event) => {
-      if (event.pointerType !== "mouse") return;
-      this.tip.hide();
-      on.leave();
-    });
-    moving.addEventListener("pointerdown", (event) => {
-      moving.focus({ preventScroll: true });
-      if (event.pointerType === "mouse") return;
-      moving.setPointerCapture(event.pointerId);
-      this._hover(event);
-      on.follow(here(event));
-    });
+    const { moving } = this;
+    new Gestures(moving, this._gesture());
     moving.addEventListener("keydown", (event) => {
       if (event.key === "Escape") this.tip.hide();
     });
     moving.addEventListener("blur", () => this.tip.hide());
-    moving.addEventListener("pointerup", (event) => {
-      if (event.button !== 0) return;
-      if (event.pointerType === "mouse") on.choose(here(event));
-      else on.keep(here(event));
-    });
   }
 
-  /** @param {PointerEvent} event */
-  _hover(event) {
-    const frame = this.moving.getBoundingClientRect();
-    const reach = event.pointerType === "mouse" ? REACH.mouse : REACH.touch;
-    this.tell(this.exampleAt(event.clientX - frame.left, event.clientY - frame.top, reach));
+  /** @returns {Gesture} */
+  _gesture() {
+    const { on } = this;
+    const here = (/** @type {[number, number]} */ place) => this.look.plane.at(this.toPlane(...place), on.about());
+    /** @type {Gesture} */
+    const plain = {
+      hover: (place, isTouch) => {
+        this.tell(this.exampleAt(...place, isTouch ? REACH.touch : REACH.mouse));
+        on.follow(here(place));
+      },
+      leave: () => {
+        this.tip.hide();
+        on.leave();
+      },
+      click: (place) => on.choose(here(place)),
+      tap: (place) => on.keep(here(place)),
+    };
+    if (!on.zoom) return plain;
+    const zoom = () => this.look.zoom ?? null;
+    return {
+      ...plain,
+      isWhole: () => zoom() === null,
+      whole: () => on.whole(),
+      zoom: (factor, place) => this._zoom(this.whole.zoomed(zoom(), factor, place)),
+      pan: (right, down) => this._zoom(this.whole.panned(zoom(), right, down)),
+      draw: (from, to) => this._drawRectangle([from, to]),
+      select: (from, to) => {
+        this._drawRectangle(null);
+        on.select(rectangleOf(this.toPlane(...from), this.toPlane(...to)));
+      },
+    };
+  }
+
+  // What the hand does next before the next frame begins where this leads.
+  /** @param {Zoom | null} zoom */
+  _zoom(zoom) {
+    this.tip.hide();
+    this.look = { ...this.look, zoom };
+    this.frame = this.whole.part(zoom);
+    this.on.zoom(zoom);
+  }
+
+  /** @param {[[number, number], [number, number]] | null} corners on the screen */
+  _drawRectangle(corners) {
+    this._corners = corners;
+    if (this._marks) this.mark(this._marks);
   }
 
   /**
@@ -138,7 +169,27 @@ export class LatentMap {
   _isShown(i) {
     const { colour, only, inside } = this.look;
     const isIn = !inside || inside[i] === 1;
-    return isIn && (only < 0 || colour.group(i) === only);
+    return isIn && this._isSelected(i) && (only < 0 || colour.group(i) === only);
+  }
+
+  /** @param {number} i an example */
+  _isSelected(i) {
+    const { selection } = this.look;
+    if (!selection) return true;
+    const [x0, y0, x1, y1] = selection;
+    const [x, y] = [this.points[2 * i], this.points[2 * i + 1]];
+    return x >= x0 && x <= x1 && y >= y0 && y <= y1;
+  }
+
+  /** @param {[number, number]} place on the screen */
+  _isBetweenAxes([x, y]) {
+    return x > AXES.left && x < this.w && y > 0 && y < this.h - AXES.bottom;
+  }
+
+  /** The examples that are not faint. */
+  shownExamples() {
+    const all = Array.from({ length: this.world.cloud.count }, (_, i) => i);
+    return all.filter((i) => this._isShown(i));
   }
 
   /**
@@ -149,18 +200,24 @@ export class LatentMap {
   show(look) {
     const { clientWidth: w, clientHeight: h } = this.host;
     if (!w || !h) return;
-    const { plane, colour, marks, fog, only, inside, study, validity, about } = look;
+    const { plane, colour, marks, fog, only, inside, study, validity, about, zoom, selection } = look;
     const off = validity ? plane.at([0, 0], about).join(",") : ""; // what the plane leaves as it is
-    const seen = [marks, fog, only, study !== null, off];
-    const key = [w, h, Theme.dark, plane.names, colour?.name, ...seen, devicePixelRatio].join("|");
+    const room = [w, h, Theme.dark, plane.names, off, validity !== null].join("|");
+    const part = [zoom?.by, zoom?.x, zoom?.y, selection];
+    const seen = [marks, fog, only, study !== null, ...part];
+    const key = [room, colour?.name, ...seen, devicePixelRatio].join("|");
     this.look = look;
     if (key === this._key && plane === this._plane && inside === this._inside) return;
+    if (plane !== this._plane) this._locate();
+    if (room !== this._room || plane !== this._plane) this._fog = null;
     this._key = key;
+    this._room = room;
     this._inside = inside;
     this._plane = plane;
     this.w = w;
     this.h = h;
-    this._locate();
+    this.whole = Frame.around(this.points, w, h);
+    this.frame = this.whole.part(zoom ?? null);
     this._drawStill();
   }
 
@@ -168,49 +225,33 @@ export class LatentMap {
     const { cloud } = this.world;
     this.points = new Float32Array(2 * cloud.count);
     for (let i = 0; i < cloud.count; i++) this.points.set(this.look.plane.place(cloud.means, i * cloud.dim), 2 * i);
-    const [x0, x1] = this._extent(0);
-    const [y0, y1] = this._extent(1);
-    const width = this.w - ROOM.left - ROOM.right;
-    const height = this.h - ROOM.top - ROOM.bottom;
-    this.scale = Math.min(width / ((x1 - x0) * 1.12 || 1), height / ((y1 - y0) * 1.12 || 1));
-    this.middle = [(x0 + x1) / 2, (y0 + y1) / 2];
-    this.centre = [ROOM.left + width / 2, ROOM.top + height / 2];
-    const [left, top] = this.toPlane(0, 0);
-    const [right, bottom] = this.toPlane(this.w, this.h);
-    this.box = { x0: left, x1: right, y0: bottom, y1: top };
   }
 
-  /** @param {0 | 1} axis */
-  _extent(axis) {
-    let low = Infinity;
-    let high = -Infinity;
-    for (let at = axis; at < this.points.length; at += 2) {
-      low = Math.min(low, this.points[at]);
-      high = Math.max(high, this.points[at]);
-    }
-    return [low, high];
+  /** All of the plane that can be shown. */
+  get box() {
+    return this.whole.box;
+  }
+
+  get scale() {
+    return this.frame.scale;
   }
 
   /**
-   * The place in the plane of a place on the screen, whose y leads downwards.
+   * The place in the plane of a place on the screen.
    *
    * @param {number} x
    * @param {number} y
-   * @returns {[number, number]}
    */
   toPlane(x, y) {
-    const { middle, centre, scale } = this;
-    return [middle[0] + (x - centre[0]) / scale, middle[1] - (y - centre[1]) / scale];
+    return this.frame.toPlane(x, y);
   }
 
   /**
    * @param {number} x
    * @param {number} y
-   * @returns {[number, number]}
    */
   toScreen(x, y) {
-    const { middle, centre, scale } = this;
-    return [centre[0] + (x - middle[0]) * scale, centre[1] - (y - middle[1]) * scale];
+    return this.frame.toScreen(x, y);
   }
 
   /** @param {number} i an example */
@@ -224,14 +265,37 @@ export class LatentMap {
     context.fillRect(0, 0, this.w, this.h);
     if (this.look.fog) this._drawFog(context);
     this._drawAxes(context);
+    context.save();
+    context.beginPath();
+    context.rect(AXES.left, 0, this.w - AXES.left, this.h - AXES.bottom);
+    context.clip();
     if (this.look.marks === "pictures") this._drawPictures(context);
     else this._drawDots(context);
     if (this.look.study) drawDesigns(context, this.look.study, (z) => this.toScreen(...this.look.plane.place(z)));
+    if (this.look.selection) this._drawSelection(context);
+    context.restore();
     prepare(this.moving, this.w, this.h);
   }
 
   /** @param {CanvasRenderingContext2D} context */
+  _drawSelection(context) {
+    const [x0, y0, x1, y1] = this.look.selection;
+    drawRectangle(context, this.toScreen(x0, y1), this.toScreen(x1, y0));
+  }
+
+  // The fog is that of all of the plane, so that it means the same whatever part is shown.
+  /** @param {CanvasRenderingContext2D} context */
   _drawFog(context) {
+    this._fog ??= this._pictureOfFog();
+    const { x0, x1, y0, y1 } = this.box;
+    const [left, top] = this.toScreen(x0, y1);
+    const [right, bottom] = this.toScreen(x1, y0);
+    context.imageSmoothingEnabled = true;
+    context.imageSmoothingQuality = "high";
+    context.drawImage(this._fog, left, top, right - left, bottom - top);
+  }
+
+  _pictureOfFog() {
     const opacity = this.look.validity ? this._invalid() : this._empty();
     const small = document.createElement("canvas");
     small.width = FOG;
@@ -244,9 +308,7 @@ export class LatentMap {
       }
     }
     small.getContext("2d").putImageData(picture, 0, 0);
-    context.imageSmoothingEnabled = true;
-    context.imageSmoothingQuality = "high";
-    context.drawImage(small, 0, 0, this.w, this.h);
+    return small;
   }
 
   // How empty of data each cell of the fog is, in [0, 1].
@@ -288,9 +350,10 @@ export class LatentMap {
 
   /** @param {CanvasRenderingContext2D} context */
   _drawTicksAcross(context) {
+    const { x0, x1 } = this.frame.box;
     context.textAlign = "center";
     context.textBaseline = "alphabetic";
-    for (const value of ticks(this.box.x0, this.box.x1, Math.max(3, Math.round(this.w / 110)))) {
+    for (const value of ticks(x0, x1, Math.max(3, Math.round(this.w / 110)))) {
       const x = Math.round(this.toScreen(value, 0)[0]) + 0.5;
       if (x < 30 || x > this.w - 10) continue;
       context.beginPath();
@@ -303,9 +366,10 @@ export class LatentMap {
 
   /** @param {CanvasRenderingContext2D} context */
   _drawTicksUp(context) {
+    const { y0, y1 } = this.frame.box;
     context.textAlign = "right";
     context.textBaseline = "middle";
-    for (const value of ticks(this.box.y0, this.box.y1, Math.max(3, Math.round(this.h / 110)))) {
+    for (const value of ticks(y0, y1, Math.max(3, Math.round(this.h / 110)))) {
       const y = Math.round(this.toScreen(0, value)[1]) + 0.5;
       if (y < 22 || y > this.h - 26) continue;
       context.beginPath();
@@ -320,12 +384,14 @@ export class LatentMap {
   _drawDots(context) {
     const { cloud } = this.world;
     const { colour } = this.look;
-    const radius = Math.max(1.6, Math.min(3.4, 3.9 - Math.log10(cloud.count) / 2 + this.w / 1500));
+    const usual = Math.max(1.6, Math.min(3.4, 3.9 - Math.log10(cloud.count) / 2 + this.w / 1500));
+    const radius = usual * Math.min(2, (this.scale / this.whole.scale) ** 0.2);
     context.lineWidth = 0;
     for (let pass = 0; pass < 2; pass++) {
       for (let i = 0; i < cloud.count; i++) {
         if ((pass === 1) !== this._isShown(i)) continue;
         const [x, y] = this._placeOf(i);
+        if (x < 0 || y < 0 || x > this.w || y > this.h) continue;
         context.globalAlpha = pass === 0 ? 0.12 : 0.8;
         context.fillStyle = colour ? colour.of(i) : Theme.colours.accent;
         context.beginPath();
@@ -337,7 +403,8 @@ export class LatentMap {
   }
 
   /**
-   * Thumbnails where there is room for them: the first in the seeded order of the rows takes the place.
+   * Thumbnails where there is room for them: the first in the seeded order of the rows takes the place. The places move
+   * with the plane.
    *
    * @param {CanvasRenderingContext2D} context
    */
@@ -347,17 +414,18 @@ export class LatentMap {
     const side = Math.max(20, Math.min(44, this.w / 22)) * (designs.lines ? 1.5 : 1);
     const [w, h] = designs.aspect >= 1 ? [side, side / designs.aspect] : [side * designs.aspect, side];
     const step = [w + 5, h + 5];
+    const [across, down] = this.toScreen(0, 0);
     const taken = new Set();
     this._pictures = [];
     for (const i of order) {
       if (!this._isShown(i)) continue;
       const [x, y] = this._placeOf(i);
-      const cell = [Math.round(x / step[0]), Math.round(y / step[1])];
+      const cell = [Math.round((x - across) / step[0]), Math.round((y - down) / step[1])];
       const name = cell.join(" ");
       if (taken.has(name)) continue;
       taken.add(name);
-      const left = Math.round(cell[0] * step[0] - w / 2);
-      const top = Math.round(cell[1] * step[1] - h / 2);
+      const left = Math.round(across + cell[0] * step[0] - w / 2);
+      const top = Math.round(down + cell[1] * step[1] - h / 2);
       if (left < 36 || top < 22 || left + w > this.w - 4 || top + h > this.h - 24) continue;
       examples.draw(context, i, { x: left, y: top, w, h });
       this._pictures.push({ i, x: left, y: top, w, h });
@@ -369,16 +437,21 @@ export class LatentMap {
   }
 
   /**
-   * What moves: the point, its nearest example, pins and a way.
+   * What moves: the point, its nearest example, pins, a way, and what is found.
    *
    * @param {Marks} marks
    */
-  mark({ z, near = -1, pins = [], way = null }) {
+  mark(marks) {
+    const { z, near = -1, pins = [], way = null, found = [] } = marks;
+    this._marks = marks;
     if (!this.points) return;
     const context = this.moving.getContext("2d");
     const where = (/** @type {Point} */ point) => this.toScreen(...this.look.plane.place(point));
     context.clearRect(0, 0, this.w, this.h);
     if (way) drawWay(context, way.map(where));
+    const rings = found.map((i) => this._placeOf(i)).filter((place) => this._isBetweenAxes(place));
+    for (const place of rings.slice(0, MOST_RINGS)) drawRing(context, place);
+    if (this._corners) drawRectangle(context, ...this._corners);
     if (near >= 0) drawNearest(context, where(z), this._placeOf(near));
     pins.forEach((pin, i) => {
       drawPin(context, where(pin), String(i + 1));
@@ -421,6 +494,38 @@ function drawNearest(context, from, to) {
   context.beginPath();
   context.arc(...to, 6, 0, TURN);
   context.stroke();
+}
+
+/**
+ * A ring about an example that is found.
+ *
+ * @param {CanvasRenderingContext2D} context
+ * @param {[number, number]} place
+ */
+function drawRing(context, place) {
+  const { card, accent } = Theme.colours;
+  context.beginPath();
+  context.arc(...place, 6, 0, TURN);
+  outlined(context, card, 4, accent);
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {[number, number]} a a corner
+ * @param {[number, number]} b the corner opposite to it
+ */
+function drawRectangle(context, a, b) {
+  const { accent } = Theme.colours;
+  const sides = /** @type {const} */ ([a[0], a[1], b[0] - a[0], b[1] - a[1]]);
+  context.strokeStyle = accent;
+  context.fillStyle = accent;
+  context.lineWidth = 1.5;
+  context.globalAlpha = 0.08;
+  context.fillRect(...sides);
+  context.globalAlpha = 1;
+  context.setLineDash([5, 3]);
+  context.strokeRect(...sides);
+  context.setLineDash([]);
 }
 
 /**

@@ -97,6 +97,8 @@ export type RowsOfData = {
   judged: string;
   contexts: string | null;
   names: string[] | null;
+  /** Of each its number in the source, counted from 0. */
+  numbers: number[] | null;
   values?: string;
   picture?: { data: string; type: string; across: number; width: number; height: number };
 };
@@ -278,6 +280,8 @@ export type State = {
   only: number;
   target: Limit[];
   limits: Limit[];
+  zoom: Zoom | null;
+  selection: Rectangle | null;
   context: Float32Array;
   tray: string[];
   page?: number;
@@ -298,6 +302,12 @@ export type KeptPart = {
   write?: (value: any) => string;
 };
 
+/** A part of the plane of the map: how much larger than all of it, and the place in the middle. */
+export type Zoom = { by: number; x: number; y: number };
+
+/** In the plane of the map: the least x and y, and the greatest. */
+export type Rectangle = [number, number, number, number];
+
 /** How the map shows what stands still. */
 export type Look = {
   plane: Plane;
@@ -311,10 +321,13 @@ export type Look = {
   /** What the fog shows in the place of where there are no data, about a point. */
   validity: Validity | null;
   about: Point;
+  zoom?: Zoom | null;
+  /** Beyond which examples are faint. */
+  selection?: Rectangle | null;
 };
 
 /** What moves on the map. */
-export type Marks = { z: Point; near?: number; pins?: Point[]; way?: Point[] | null };
+export type Marks = { z: Point; near?: number; pins?: Point[]; way?: Point[] | null; found?: number[] };
 
 /** What is known of an example: its name, and what else by name. */
 export type Description = { name: string; facts: [string, string][] };
@@ -327,6 +340,24 @@ export type Hand = {
   leave: () => void;
   choose: (z: Point) => void;
   keep: (z: Point) => void;
+  /** Of a map that can be zoomed. */
+  zoom?: (zoom: Zoom | null) => void;
+  whole?: () => void;
+  select?: (rectangle: Rectangle) => void;
+};
+
+/** What a hand does, at places in pixels; a map without `zoom` shows all that it has. */
+export type Gesture = {
+  hover: (place: [number, number], isTouch: boolean) => void;
+  leave: () => void;
+  click: (place: [number, number]) => void;
+  tap: (place: [number, number]) => void;
+  isWhole?: () => boolean;
+  whole?: () => void;
+  zoom?: (factor: number, place: [number, number]) => void;
+  pan?: (right: number, down: number) => void;
+  draw?: (from: [number, number], to: [number, number]) => void;
+  select?: (from: [number, number], to: [number, number]) => void;
 };
 
 /** What pointer and keyboard do on one of many designs. */

@@ -1,13 +1,16 @@
 // The map of the latent space with the data on it.
 
 /**
- * @import { Colouring } from "../types.js"
+ * @import { Colouring, Hand, State } from "../types.js"
  */
 
 import { prepare, ticks } from "../canvas.js";
 import { button, choice, element, note, segments, text, tick } from "../elements.js";
+import { rectangleOf } from "../frame.js";
 import { LatentMap } from "../latent_map.js";
 import { keyOfMarks } from "../marks.js";
+import { Search } from "../search.js";
+import { Selection } from "../selection.js";
 import { shown } from "../text.js";
 import { scaleColour, Theme } from "../theme.js";
 import { View } from "./view.js";
@@ -15,7 +18,8 @@ import { View } from "./view.js";
 const SCALE = { w: 260, h: 30, margin: 18 }; // of the legend of numbers, in pixels
 const LABEL =
   "Map of the latent space. Arrow keys move the point, with Shift further; Enter pins it; " +
-  "N goes to the nearest example, and what is known of it is said beside it.";
+  "N goes to the nearest example, and what is known of it is said beside it. Plus and minus zoom, 0 shows all.";
+const STEP = 1.5; // of a key or a button
 
 export class MapView extends View {
   static key = "map";
@@ -24,6 +28,12 @@ export class MapView extends View {
 
   /** @type {string | null} */
   _pairOf = null;
+
+  /** The example that was gone to, until the mouse moves. */
+  _gone = -1;
+
+  /** What was kept before the last two clicks, which a double click brings back. @type {Partial<State>[]} */
+  _before = [];
 
   /** @param {HTMLElement} host */
   mount(host) {
@@ -58,12 +68,21 @@ export class MapView extends View {
     if (world.study) bar.append(tick("Evaluated designs", state.designs, (designs) => app.set({ designs })));
     const place = element("div", { className: "map-place" });
     this.legend = element("div", { className: "legend" });
-    host.append(bar, place, this.legend);
+    this.search = new Search(app, (i) => this._go(i));
+    this.selection = new Selection(
+      app,
+      () => this.map.shownExamples(),
+      () => this._selectView(),
+    );
+    const tools = element("div", { className: "bar find" }, this.search.element, this.selection.element);
+    host.append(bar, tools, place, this.legend);
     if (world.study) {
       this.ofFog = note("");
       host.append(keyOfMarks(world.study), this.ofFog);
     }
-    this.map = new LatentMap(place, world, app.hand);
+    this.map = new LatentMap(place, world, this._hand());
+    place.append(this._zoomButtons());
+    this._at = state.z;
     Object.assign(this.map.moving, { tabIndex: 0, id: "map" });
     this.map.moving.setAttribute("role", "application");
     this.map.moving.setAttribute("aria-label", LABEL);
@@ -73,6 +92,7 @@ export class MapView extends View {
     });
     this.map.moving.addEventListener("pointermove", () => {
       this.isByKey = false;
+      this._gone = -1;
     });
     if (world.rowsNote) host.append(note(world.rowsNote));
   }
@@ -84,16 +104,113 @@ export class MapView extends View {
   refresh() {
     if (this.pair) this._showPair();
     if (this.ofFog) this.ofFog.textContent = this._wordsOfFog();
-    const look = this.app.look();
+    const { state } = this.app;
+    if (state.z !== this._at) this._bringIntoView();
+    const look = { ...this.app.look(), zoom: state.zoom, selection: state.selection };
     this.map.show(look);
+    this.selection.refresh();
+    this.all.disabled = state.zoom === null;
+    this.smaller.disabled = state.zoom === null;
     this._showLegend(look.colour);
     this.move();
   }
 
   move() {
     const { live, near, state } = this.app;
-    this.map.mark({ z: live, near: near.index, pins: state.pins });
+    this.map.mark({ z: live, near: near.index, pins: state.pins, found: this.search.found });
+    if (this._gone >= 0) this.map.tell(this._gone);
     if (this.isByKey && this.map.moving === document.activeElement) this.map.tell(near.index);
+  }
+
+  /** @param {string} key */
+  press(key) {
+    const { app } = this;
+    if (key === "+" || key === "=") this._zoomBy(STEP);
+    else if (key === "-") this._zoomBy(1 / STEP);
+    else if (key === "0") app.set({ zoom: null });
+    else if (key === "/") this.search.field.focus();
+    else if (key === "Escape" && app.state.selection) app.set({ selection: null });
+    else return false;
+    return true;
+  }
+
+  /** @returns {Hand} */
+  _hand() {
+    const { app } = this;
+    const { hand } = app;
+    const remember = () => {
+      const { z, pins, labels } = app.state;
+      this._before = [...this._before.slice(-1), { z, pins, labels }];
+    };
+    return {
+      ...hand,
+      choose: (z) => {
+        remember();
+        hand.choose(z);
+      },
+      keep: (z) => {
+        remember();
+        hand.keep(z);
+      },
+      zoom: (zoom) => {
+        const { live } = app;
+        this._before = [];
+        app.set({ zoom });
+        app.follow(live); // it is still under the pointer
+      },
+      whole: () => app.set({ ...(this._before.length > 1 ? this._before[0] : {}), zoom: null }),
+      select: (selection) => {
+        const [x0, y0, x1, y1] = selection;
+        app.set({ selection: x1 > x0 && y1 > y0 ? selection : null });
+      },
+    };
+  }
+
+  _zoomButtons() {
+    const larger = button("+", () => this._zoomBy(STEP), { "aria-label": "Zoom in", title: "Zoom in (+)" });
+    this.smaller = button("−", () => this._zoomBy(1 / STEP), { "aria-label": "Zoom out", title: "Zoom out (−)" });
+    this.all = button("All", () => this.app.set({ zoom: null }), {
+      "aria-label": "Show all of the map",
+      title: "Show all of the map (0, or a double click)",
+    });
+    return element("div", { className: "zooms" }, larger, this.smaller, this.all);
+  }
+
+  // About the point where it is in view, else about the middle.
+  /** @param {number} factor */
+  _zoomBy(factor) {
+    const { app, map } = this;
+    const { zoom, z } = app.state;
+    const place = map.look.plane.place(z);
+    const isInView = map.whole.showing(zoom, place) === zoom;
+    const about = isInView ? map.toScreen(...place) : /** @type {[number, number]} */ ([map.w / 2, map.h / 2]);
+    app.set({ zoom: map.whole.zoomed(zoom, factor, about) });
+  }
+
+  _bringIntoView() {
+    const { state } = this.app;
+    this._at = state.z;
+    if (this.map.whole) state.zoom = this.map.whole.showing(state.zoom, this.app.plane().place(state.z));
+  }
+
+  _selectView() {
+    const [x0, y0, x1, y1] = this.map.frame.inner;
+    this.app.set({ selection: rectangleOf([x0, y0], [x1, y1]) });
+  }
+
+  /** @param {number} i an example */
+  _go(i) {
+    this._gone = i;
+    this.app.set({ z: this.app.world.cloud.point(i) });
+  }
+
+  /**
+   * Another plane: where it was zoomed and what was selected there is of the old one.
+   *
+   * @param {string} plane
+   */
+  _setPlane(plane) {
+    this.app.set({ plane, zoom: null, selection: null });
   }
 
   _wordsOfFog() {
@@ -112,7 +229,7 @@ export class MapView extends View {
     if (app.contents.plane) planes.unshift(["pca", "PCA"]);
     const chosen = app.state.plane === "pca" ? "pca" : "two";
     this.pair = element("span", { className: "pair" });
-    return [choice("Plane", planes, chosen, (key) => app.set({ plane: key === "pca" ? key : `${a},${b}` })), this.pair];
+    return [choice("Plane", planes, chosen, (key) => this._setPlane(key === "pca" ? key : `${a},${b}`)), this.pair];
   }
 
   // Which two latents, where the plane is one of two; either choice swaps them when it takes the other's.
@@ -126,8 +243,8 @@ export class MapView extends View {
     const [a, b] = plane.split(",").map(Number);
     const names = app.contents.latents.order.map((k) => /** @type {[number, string]} */ ([k, `z${k + 1}`]));
     this.pair.append(
-      choice("across", names, a, (value) => app.set({ plane: `${value},${Number(value) === b ? a : b}` })),
-      choice("up", names, b, (value) => app.set({ plane: `${Number(value) === a ? b : a},${value}` })),
+      choice("across", names, a, (value) => this._setPlane(`${value},${Number(value) === b ? a : b}`)),
+      choice("up", names, b, (value) => this._setPlane(`${Number(value) === a ? b : a},${value}`)),
     );
   }
 

@@ -61,6 +61,15 @@ export class View {
   /** The colours have changed: nothing that was drawn holds any longer; refresh() follows. */
   again() {}
 
+  /**
+   * A key that is pressed outside of fields and means something here: whether it did.
+   *
+   * @param {string} _key
+   */
+  press(_key) {
+    return false;
+  }
+
   /** Another view is opened. */
   leave() {}
 }
