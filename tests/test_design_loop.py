@@ -723,6 +723,14 @@ def judge(rows):
     assert [row["name"] for row in results["spaces"]] == ["raw"]
 
 
+def test_a_space_of_more_components_than_there_are_is_said_to_be_cut(place, capsys):
+    changed(place, ('spaces = ["pca-2"]', 'spaces = ["pca-99"]'))
+    said = " ".join(run("design problem.toml", capsys).split())
+    assert "pca-99 is searched as pca-2: the designs have no more principal components" in said
+    page = (place / "runs" / "problem" / "report.html").read_text()
+    assert "pca-99 is searched as pca-2" in page and "pca-1 is searched" not in page
+
+
 def test_beside_a_dear_evaluator_nothing_else_is_searched_unless_asked_for(
     place, capsys, monkeypatch
 ):
@@ -916,6 +924,7 @@ MISTAKES = [
         "with every quotation mark closed",
     ),
     ("seeds = 2", "seed = -1", "seed in problem.toml must be at least 0"),
+    ("seeds = 2", 'start = "knwon"', "start in problem.toml must be one of space, known"),
     (
         "seeds = 2",
         "given = {a = 1}",

@@ -128,3 +128,11 @@ def test_what_cannot_be_trained_on_is_told(workspace, capsys, tmp_path):
     assert cli.run(command) == 2
     assert "has a source and no run" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "anew").exists()
+
+
+def test_the_latents_of_the_run_stand_beside_the_columns_that_are_searched(workspace, tmp_path):
+    (tmp_path / "problem.toml").write_text(PROBLEM.replace("beside = []\n", "seeds = 2\n"))
+    assert cli.run(["design", "problem.toml"]) == 0
+    results = pd.read_csv("runs/problem/results.csv")
+    counts = results.groupby(["space", "seed"]).size()
+    assert {"raw", "latent", "pca-1", "pca-2"} <= set(results["space"]) and (counts == 6).all()

@@ -144,8 +144,19 @@ class Comparison:
 
     @property
     def _usual_beside(self) -> tuple[str, ...]:
-        """Without the pool where the package that searches it is not there."""
-        return tuple(word for word in BESIDE if word != "pool" or missing_package("pool") is None)
+        """With the latents of a run, and without the pool where the package that searches it is not there."""
+        has_latents = self.model is not None and (
+            not self.data.schema.conditions or bool(self.problem.given)
+        )
+        words = ("latent", *BESIDE) if has_latents else BESIDE
+        return tuple(word for word in words if word != "pool" or missing_package("pool") is None)
+
+    @property
+    def cut(self) -> dict[str, str]:
+        """The spaces that the problem names and that have fewer components, with the names of what is searched."""
+        words = (*self.problem.spaces, *(self.problem.beside or ()))
+        found = {word: self.space(word).name for word in words if word.startswith("pca-")}
+        return {word: name for word, name in found.items() if word != name}
 
     @property
     def _seeds(self) -> range:

@@ -136,8 +136,8 @@ class Problem:
             told, before its first proposal, where they lie in its space.
         spaces: What to search: `latent`, `raw`, `pool` (the known designs), `pca` (of several dimensions) or `pca-6`.
             By default the one that the surrogate table recommends, else the latent space of the run, else `pca`.
-        beside: What gets the same budget and seeds to compare with: spaces, and `random` draws. By default `pca`,
-            `raw`, `pool` and `random` if an evaluation takes less than a second.
+        beside: What gets the same budget and seeds to compare with: spaces, and `random` draws. By default `latent`
+            of a run, `pca`, `raw`, `pool` and `random` if an evaluation takes less than a second.
         given: What a conditional model is given, a value for each of its conditions.
         distance: How far designs are at least apart that count as distinct, as the root mean square over the columns;
             by default the median distance of known designs from their nearest neighbour.

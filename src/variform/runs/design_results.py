@@ -278,6 +278,10 @@ class Results:
                 f"Other spaces did not get the same budget, for an evaluation takes {CHEAP:g} s or more; beside = "
                 '["pca", "pool"] in the problem has them searched too.'
             )
+        notes += [
+            f"{word} is searched as {name}: the designs have no more principal components."
+            for word, name in comparison.cut.items()
+        ]
         if problem.start == "known":
             notes.append(
                 "Every search began with the responses of the known designs: the table says what it adds to them, not "

@@ -107,7 +107,7 @@ def _run_of(comparison: Comparison, path: Path) -> Run:
     if schema.kind != "table" or schema.conditions:
         raise ValueError(
             f"retraining on a study is for rows of a table without conditions; {run.folder} has others. Write your own "
-            "table, and train with `start`."
+            "table, and go on from the run with variform train."
         )
     return open_run(run.folder)
 
