@@ -1,9 +1,11 @@
 """What is found in data before a training: values against pandas, SciPy, scikit-learn and what was planted."""
 
 import json
+import re
 import shlex
 import tomllib
 
+import browsers
 import numpy as np
 import pandas as pd
 import pytest
@@ -484,6 +486,43 @@ def test_the_folder_holds_a_page_all_numbers_a_schema_and_the_rows(frame, tmp_pa
     begin = next(line for line in out.splitlines() if line.startswith("Begin with: "))
     words = shlex.split(begin.removeprefix("Begin with: variform "))
     assert cli.run([*words, "--epochs", "1", "--nll-samples", "2"]) == 0
+
+
+@pytest.fixture(scope="module")
+def page_of_many_columns(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("many") / "new"
+    names = [f"a longer name of column {number} [mm]" for number in range(40)]
+    values = np.random.default_rng(0).normal(size=(80, 40))
+    source = folder.with_name("many.csv")
+    pd.DataFrame(values, columns=names).to_csv(source, index=False)
+    inspect(str(source), folder)
+    return folder / "inspect.html"
+
+
+def test_every_part_of_the_page_has_a_name_of_its_own_in_its_contents(page_of_many_columns):
+    page = page_of_many_columns.read_text(encoding="utf-8")
+    names = re.findall(r'<li><a href="#[^"]+">([^<]+)</a>', page)
+    assert len(set(names)) == len(names) > 10
+    assert sum(name.startswith("Histograms of a longer name") for name in names) == 4
+
+
+@pytest.mark.skipif(browsers.CHROMIUM is None, reason="Chromium is not installed: make browsers")
+@pytest.mark.parametrize(("width", "is_whole"), [(1100, True), (500, False)])
+def test_a_wide_table_fits_or_scrolls_within_its_frame(
+    page_of_many_columns, tmp_path, width, is_whole
+):
+    browser = browsers.Chromium(tmp_path)
+    browser.resize(width, 700)
+    browser.page.goto(page_of_many_columns.as_uri())
+    sizes = browser.page.evaluate("""[...document.querySelectorAll(".scroll")].map((frame) => {
+        frame.scrollLeft = 1e6;
+        const { right } = frame.querySelector("table").getBoundingClientRect();
+        return [frame.scrollWidth, frame.clientWidth, right - frame.getBoundingClientRect().right];
+    })""")
+    assert browser.page.evaluate("document.documentElement.scrollWidth") <= width
+    browser.close()
+    assert all(wide <= own for wide, own, _ in sizes) == is_whole
+    assert max(beyond for *_, beyond in sizes) <= 1  # at the end all can be seen
 
 
 def test_a_column_to_be_ignored_is_ignored_by_the_schema_of_the_clean_rows_too(tmp_path):

@@ -116,8 +116,8 @@ def _axis(columns: Sequence[str]) -> tuple[Array, str]:
     return np.arange(1, len(columns) + 1), "column"
 
 
-def plot_columns(found: Findings) -> Iterator[Figure]:
-    """Histograms of the columns that are rows' values, 12 a figure, with what stands at one exact value beside them."""
+def plot_columns(found: Findings) -> Iterator[tuple[str, Figure]]:
+    """Histograms of columns that are rows' values, 12 a figure with its title, and what stands at one exact value."""
     numbers = [
         number
         for number, column in enumerate(found.columns)
@@ -130,15 +130,18 @@ def plot_columns(found: Findings) -> Iterator[Figure]:
             "orange: the share of rows at one exact value, which the histogram of the others leaves out; what is far"
             " out is not drawn"
         )
+        title = "Histograms"
+        if len(numbers) > MOST_PANELS:
+            title += f" of {columns[0].name} to {columns[-1].name}"
         figure, panels = new_panels(
             [titled(column.name, column.unit) for column in columns],
-            title="Columns",
+            title=title,
             note=note,
             ratio=0.8,
         )
         for panel, number, column in zip(panels, some, columns, strict=True):
             _draw_column(panel, found.values[:, number], column)
-        yield figure
+        yield title, figure
 
 
 def _draw_column(panel: Axes, values: Array, column: ColumnFindings) -> None:
@@ -201,8 +204,8 @@ def figures(found: Findings) -> Iterator[tuple[str, str, Figure]]:
         )
         return
     if found.form == "table":
-        for figure in plot_columns(found):
-            yield "Columns", "What each column holds.", figure
+        for title, figure in plot_columns(found):
+            yield title, "What each column holds.", figure
         return
     own = found.columns[: found.values.shape[1]]
     is_point = [column.role == "value" for column in own]
