@@ -147,9 +147,10 @@ def test_an_example_is_found_by_its_name_or_row_number(browser, page):
 def test_a_mouse_zooms_about_the_pointer_drags_selects_and_pins(chromium, page):
     path, known = page
     chromium.open(path, "#theme=dark")
+    see(chromium, "map")
     mouse, keyboard = chromium.page.mouse, chromium.page.keyboard
     frame = chromium.page.locator("#map").bounding_box()
-    x, y = frame["x"] + 300, frame["y"] + 180
+    x, y = round(frame["x"]) + 300, round(frame["y"]) + 180  # events have whole pixels
     mouse.move(x, y)
     before = chromium.run(UNDER % (x, y))
     for _ in range(4):

@@ -1978,9 +1978,8 @@ count),this._open(!0);else if(event.key===
 ""),this.field.value===""?this._look():this.
 _open(!1);else return;event.preventDefault()}};var WRITTEN=["label","response","split"],
 HINT2="Wheel or pinch zooms, a drag move\
-s the map, a drag with Shift selects exa\
-mples.";function cellsOfExamples({contents,
-world},chosen){let{names,numbers}=contents.
+s, with Shift it selects.";function cellsOfExamples({
+contents,world},chosen){let{names,numbers}=contents.
 rows,columns=world.columns.filter(({role})=>WRITTEN.
 includes(role)),titles=columns.map(({name,
 unit})=>unit?`${name} [${unit}]`:name),axes=Array.

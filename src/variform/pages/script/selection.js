@@ -10,7 +10,7 @@ import { button, element } from "./elements.js";
 import { float32Text } from "./text.js";
 
 const WRITTEN = ["label", "response", "split"]; // roles of the columns in the file
-const HINT = "Wheel or pinch zooms, a drag moves the map, a drag with Shift selects examples.";
+const HINT = "Wheel or pinch zooms, a drag moves, with Shift it selects.";
 
 /**
  * The cells of a file of examples: row number, name, labels and responses, and the posterior mean, in the
