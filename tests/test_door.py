@@ -25,6 +25,7 @@ from rich.console import Console
 from variform import DataConfig, ModelConfig, RunConfig, TrainConfig, read
 from variform.config.checks import converted
 from variform.config.commented import to_commented
+from variform.config.options import NAMES
 from variform.config.run import EvaluationConfig
 from variform.config.toml import from_toml, to_option
 from variform.evaluation.exploration import decode, encode, prior_points
@@ -157,7 +158,7 @@ def test_an_option_of_another_command_is_told_where_it_belongs(capsys):
 
 
 def test_the_usual_names_are_those_of_options_and_commands_that_there_are():
-    assert set(names._OPTIONS) - {"source"} <= options.NAMES
+    assert set(names._OPTIONS) - {"source"} <= NAMES
     known = {name for group in GROUPS.values() for name in group}
     assert {name for name in names._COMMANDS if not name.startswith("-")} <= known
     usual = [word for words in names._COMMANDS.values() for word in words.split()]

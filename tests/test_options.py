@@ -4,9 +4,9 @@ import inspect
 
 import pytest
 
+from variform.config.options import NAMES, in_options
 from variform.faces.cli import commands, options
 from variform.faces.cli.design import ask, export, retrain, search, select, target, tell
-from variform.faces.cli.options import in_options
 from variform.faces.cli.train import latent_dim
 
 
@@ -71,4 +71,4 @@ def test_every_option_of_every_command_is_known():
             parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY
         }
         names |= own - {"model", "train", "evaluation", "drawing"}
-    assert names == options.NAMES
+    assert names == NAMES

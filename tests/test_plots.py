@@ -13,6 +13,7 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.font_manager import FontProperties, findfont
 from matplotlib.ft2font import FT2Font
 
+from variform.evaluation.metrics import METRICS
 from variform.pages import letters, report
 from variform.pages.curves import plot_compared_curves, plot_curves, plot_latent_dim_study
 from variform.pages.examples import plot_reconstructions, plot_samples
@@ -446,3 +447,54 @@ def test_report_needs_no_parts_and_refuses_wrong_ones(pictures, tmp_path):
         page([report.Picture("gone", Path(tmp_path / "gone.png"), "")])
     with pytest.raises(ValueError, match="must have 2 cells"):
         report.Table("t", ("a", "b"), [("1",)])
+
+
+def test_the_verdict_of_a_report_stands_first_and_what_few_need_is_folded(pictures):
+    html = page(
+        pictures[1:],
+        verdict="better by 4 ± 1 nats",
+        advice="use `refine=50`",
+        warnings=["Mind `clip_norm=10`, not '`label`'."],
+        top=pictures[0],
+        folded=[("fingerprint", "4f48")],
+        notes=["Try `learning_rate=0.001`, <b>."],
+    )
+    reader = Reader()
+    reader.feed(html)
+    order = [
+        "better by",
+        "Next:",
+        "Mind",
+        "curves <script>",
+        "98.2",
+        "Try",
+        "latent <script>",
+        "4f48",
+    ]
+    places = [reader.text.rindex(words) for words in order]
+    assert places == sorted(places)
+    for words in ("use --refine 50", "Mind --clip-norm 10, not '`label`'", "--learning-rate 0.001"):
+        assert words in reader.text
+    folded = html[html.index('id="folded"') :]
+    assert folded.index("<details>") < folded.index("4f48") < folded.index("</details>")
+    targets = {attrs["href"][1:] for tag, attrs in reader.found if tag == "a"}
+    assert targets == {attrs["id"] for _, attrs in reader.found if "id" in attrs}
+
+
+def test_a_number_is_explained_behind_a_question_mark():
+    """By an element that opens without a script, by click, touch and keys; a name without a meaning has none."""
+    table = report.Table(
+        "t", ("", "VAE", "PCA"), [("ELBO", "1", "2"), ("other", "1", "2")],
+        meanings={"ELBO": "a <bound>", "PCA": "linear"},
+    )  # fmt: skip
+    html = page([], tables=[table], config="")
+    shown = re.findall(
+        r'<details class="why"><summary>(\w+)<span>\?</span></summary><p>(.*?)</p></details>',
+        html,
+    )
+    assert shown == [("PCA", "linear"), ("ELBO", "a &lt;bound&gt;")]
+    assert html.count("<details") == 2
+
+
+def test_every_metric_is_explained():
+    assert all(metric.meaning.endswith(".") for metric in METRICS.values())

@@ -11,11 +11,11 @@ from scipy import stats
 
 from variform import DataConfig, ModelConfig, RunConfig, TrainConfig, read
 from variform.config.commented import to_commented
+from variform.config.options import in_options
 from variform.config.run import EvaluationConfig
 from variform.config.toml import from_toml, to_command
 from variform.data.reading import read_like
 from variform.evaluation import exploration
-from variform.faces.cli.options import in_options
 from variform.model.alignment import Alignment, move
 from variform.runs.folder import Run, open_run
 from variform.runs.plan import begun, prepare

@@ -47,6 +47,7 @@ class Metric:
     Args:
         label: Its name in tables.
         short: Its name above a column, in a table of several runs; by default the label.
+        meaning: What it is, in a sentence or two for whoever does not know it.
         unit: Its unit; empty where the label says it or it has none, `DATA_UNITS` where it is that of the data.
         of: The estimate as plain values; None where this model or these data have no such number.
         of_q: Whether it changes with q(z|x): it then stands beside a refined q(z|x) as well.
@@ -65,6 +66,7 @@ class Metric:
     in_brief: bool = True
     lower_is_better: bool | None = None
     short: str = ""
+    meaning: str = ""
 
     def name(self, data_unit: str = "") -> str:
         """Label and unit.
@@ -144,18 +146,44 @@ def is_only_cross_entropy(vae: "VAE", schema: "Schema") -> bool:
 
 
 METRICS: dict[str, Metric] = {
-    "elbo": Metric("ELBO", "nats", lambda scored: mean(scored.scores.elbo), lower_is_better=False),
-    "log_likelihood": Metric(
-        "log-likelihood term", "nats", lambda scored: mean(scored.scores.log_likelihood)
+    "elbo": Metric(
+        "ELBO",
+        "nats",
+        lambda scored: mean(scored.scores.elbo),
+        lower_is_better=False,
+        meaning="The evidence lower bound: the log-likelihood term minus KL(q(z|x) || p(z)). log p(x) is never below "
+        "it, and training makes it as large as it can.",
     ),
-    "kl": Metric("KL(q(z|x) || p(z))", "nats", lambda scored: mean(scored.scores.kl), short="KL"),
-    "nll": Metric("NLL", "nats", _nll, lower_is_better=True),
+    "log_likelihood": Metric(
+        "log-likelihood term",
+        "nats",
+        lambda scored: mean(scored.scores.log_likelihood),
+        meaning="How probable a row is under the decoder at the codes that the encoder gives it, E[log p(x|z)]: the "
+        "part of the ELBO that asks for good reconstructions.",
+    ),
+    "kl": Metric(
+        "KL(q(z|x) || p(z))",
+        "nats",
+        lambda scored: mean(scored.scores.kl),
+        short="KL",
+        meaning="How far the code of a row is from the prior, which is how much it says of the row. 0 means that the "
+        "latents say nothing.",
+    ),
+    "nll": Metric(
+        "NLL",
+        "nats",
+        _nll,
+        lower_is_better=True,
+        meaning="-log p(x), estimated with k importance samples a row: how improbable unseen rows are under the model. "
+        "Of values that are real numbers it is a density and may be negative; only differences count.",
+    ),
     "posterior_gap": Metric(
         "gap KL(q(z|x) || p(z|x))",
         "nats",
         lambda scored: mean(scored.scores.log_px - scored.scores.elbo),
         in_brief=False,
         lower_is_better=True,
+        meaning="How far the ELBO lies below log p(x): what the encoder's q(z|x) misses of the true posterior p(z|x).",
     ),
     "ess": Metric(
         "effective importance samples",
@@ -163,6 +191,8 @@ METRICS: dict[str, Metric] = {
         lambda scored: mean(scored.scores.ess),
         in_brief=False,
         lower_is_better=False,
+        meaning="How many of the k importance samples of a row really count towards its NLL; a few of many mean that "
+        "q(z|x) fits badly.",
     ),
     "high_pareto_k": Metric(
         f"share of rows with Pareto k > {HIGH_K}",
@@ -170,8 +200,16 @@ METRICS: dict[str, Metric] = {
         _high_pareto_k,
         lower_is_better=True,
         short=f"rows with Pareto k > {HIGH_K}",
+        meaning="The share of rows whose NLL a few importance weights decide, so that their true NLL is lower than the "
+        "estimate.",
     ),
-    "bits_per_dim": Metric("bits per dimension", "", _bits_per_dim, lower_is_better=True),
+    "bits_per_dim": Metric(
+        "bits per dimension",
+        "",
+        _bits_per_dim,
+        lower_is_better=True,
+        meaning="The NLL as bits for each value of an image, so that images of different sizes can be compared.",
+    ),
     "reconstruction_error": Metric(
         "reconstruction error, RMS",
         DATA_UNITS,
@@ -179,6 +217,8 @@ METRICS: dict[str, Metric] = {
         of_q=False,
         lower_is_better=True,
         short="error, RMS",
+        meaning="The root of the mean squared difference between rows and what the model makes of their codes, in the "
+        "units of the data.",
     ),
     "accuracy": Metric(
         "share of labels that the classifier finds",
@@ -186,6 +226,7 @@ METRICS: dict[str, Metric] = {
         _accuracy,
         of_q=False,
         lower_is_better=False,
+        meaning="Of the rows with a known label, the share for which the classifier of the model names that one.",
     ),
 }
 """By the key under which it stands in evaluation.json, in the order of the tables."""

@@ -30,16 +30,49 @@ def numbers_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         head.append(words)
         columns.append(baselines[name])
     rows = []
-    for key, metric in METRICS.items():
+    for key in METRICS:
         if any(key in column for column in columns):
-            label = metric.name(numbers.get("data_unit", ""))
-            if key == "nll":
-                label += f", k = {numbers['nll']['samples']}"
-            rows.append([label, *(show(column.get(key)) for column in columns)])
+            rows.append([_label(key, numbers), *(show(column.get(key)) for column in columns)])
     active = numbers["active_units"]
     of_others = [""] * (len(columns) - 1)
-    rows.append(["active units", f"{active['count']} of {active['of']}", *of_others])
+    rows.append([_ACTIVE, f"{active['count']} of {active['of']}", *of_others])
     return [_rows_of(numbers), *head], rows
+
+
+def _label(key: str, numbers: dict[str, Any]) -> str:
+    label = METRICS[key].name(numbers.get("data_unit", ""))
+    return f"{label}, k = {numbers['nll']['samples']}" if key == "nll" else label
+
+
+_ACTIVE = "active units"
+
+
+def meanings(numbers: dict[str, Any]) -> dict[str, str]:
+    """What the names in `numbers_table` mean, in a sentence or two each.
+
+    Example:
+        >>> meanings({"nll": {"samples": 5}})["active units"][:31]
+        'The latents that say something '
+    """
+    words = {_label(key, numbers): metric.meaning for key, metric in METRICS.items()}
+    words[_ACTIVE] = (
+        "The latents that say something of a row: the mean of their q(z|x) varies from row to row, with a variance "
+        "above 0.01."
+    )
+    for name, label in baseline_names(numbers.get("baselines", {})).items():
+        words[label] = _MODELS[name]
+    return words
+
+
+_PCA = "Principal component analysis with as many components as the VAE has latents: the best that is linear"
+_MODELS = {
+    "pca": f"{_PCA}. Its columns are scaled as the VAE's are.",
+    "pca_own_units": f"{_PCA}. Its columns have the units in which they came.",
+    "famd": "Factorial analysis of mixed data: PCA for a table of numbers and categories, with as many factors as the "
+    "VAE has latents. It gives no probabilities.",
+    "trivial": "Independent columns or pixels, each with the law that fits its training rows: what is reached without "
+    "any structure.",
+}
 
 
 def baseline_names(baselines: dict[str, dict[str, Any]]) -> dict[str, str]:

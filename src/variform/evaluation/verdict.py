@@ -25,11 +25,11 @@ SOME_ROWS, MOST_ROWS = 0.1, 0.5
 UNEVEN = 2.0
 """By which factor the noise of columns must differ before one variance for all is called wrong."""
 
-_ITS_CONFIG = "RUN/config.toml"  # in sentences that are kept with a run, which may move
-_ENOUGH_STEPS = (
+ITS_CONFIG = "RUN/config.toml"  # in sentences that are kept with a run, which may move
+ENOUGH_STEPS = (
     50  # of refining q(z|x): four times as many moved the NLL of static MNIST by no more than .1
 )
-_LATE = 0.9  # a best epoch after this share of all: the training had not come to its end
+LATE = 0.9  # a best epoch after this share of all: the training had not come to its end
 _OTHERS = {"famd": "Factorial analysis of mixed data (FAMD)", "trivial": "The trivial model"}
 _BETTER = {
     "nll": "the better NLL by {} nats",
@@ -78,7 +78,7 @@ def placed(sentences: Sequence[str], folder: Path) -> list[str]:
         ["variform train --config 'runs/my beams/config.toml' --out NEW"]
     """
     own = shlex.quote((folder / "config.toml").as_posix())
-    return [sentence.replace(_ITS_CONFIG, own) for sentence in sentences]
+    return [sentence.replace(ITS_CONFIG, own) for sentence in sentences]
 
 
 def is_collapsed(numbers: dict[str, Any]) -> bool:
@@ -121,7 +121,7 @@ def _how_to_wake(trained: TrainConfig) -> str:
         steps["beta"] = 1.0
     has_help = bool(trained.free_bits or trained.warmup)
     options = " ".join(to_option(name, f"{value:g}") for name, value in steps.items())
-    command = f"variform train --config {_ITS_CONFIG} {options} --out NEW"
+    command = f"variform train --config {ITS_CONFIG} {options} --out NEW"
     may_add = not has_help and _is_possible(trained, steps | {"free_bits": 0.1})
     also = "; if that is not enough, with `free_bits=0.1` too" if may_add else ""
     return f"Train anew with more and smaller steps: {command}{also}."
@@ -179,8 +179,8 @@ def _posterior_misses(vae: "VAE", numbers: dict[str, Any]) -> list[str]:
 
 def _how_to_reach(vae: "VAE", steps: int) -> str:
     """What brings q(z|x) closer to p(z|x) after `steps` steps of refining it."""
-    if steps < _ENOUGH_STEPS:
-        return f"More samples hardly help: evaluate with `refine={_ENOUGH_STEPS}`."
+    if steps < ENOUGH_STEPS:
+        return f"More samples hardly help: evaluate with `refine={ENOUGH_STEPS}`."
     from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
 
     family = "more `transforms`"
@@ -332,7 +332,7 @@ def _ways_of_training(
     """Longer where the model was still getting better, in smaller steps where it was not."""
     best = max((number for number, row in enumerate(history, 1) if row.get("best")), default=0)
     is_calm = not any(row.get("rollback") for row in history)
-    if is_calm and best > _LATE * len(history):
+    if is_calm and best > LATE * len(history):
         return [f"more epochs, since the best was {best:,} of {len(history):,}"]
     ways = [f"`learning_rate={trained.rate / 3:.1g}`" if trained else "a smaller `learning_rate`"]
     if not (trained and trained.clip_norm):

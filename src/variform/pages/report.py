@@ -3,13 +3,15 @@
 import base64
 import re
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup, escape
+
+from variform.config.options import in_options
 
 PAGE_DPI = 96  # what browsers call an inch
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -25,6 +27,7 @@ class Table:
         header: One head per column.
         rows: As many cells each as there are heads.
         note: How to read it, such as what the errors mean.
+        meanings: What heads, and names at the beginning of rows, mean in a sentence or two; a "?" beside them tells it.
 
     Raises:
         ValueError: if a row has another number of cells than the header.
@@ -38,6 +41,7 @@ class Table:
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
+    meanings: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse a row that would not fit under the heads."""
@@ -80,10 +84,15 @@ def render(
     config: str,
     warnings: Sequence[str] = (),
     explorer: str = "",
+    verdict: str = "",
+    advice: str = "",
+    top: Picture | None = None,
+    folded: Sequence[tuple[str, str]] = (),
 ) -> str:
     """The report as the text of one HTML page.
 
-    Everything is inside the page, the pictures byte for byte; whatever is passed is shown as text, never as HTML.
+    Everything is inside the page, the pictures byte for byte; whatever is passed is shown as text, never as HTML. Where
+    a sentence has the field of a configuration in backticks, the page shows the option, as the command line does.
 
     Args:
         title: The page's title.
@@ -94,8 +103,12 @@ def render(
         command: What to type to repeat the run.
         notes: What a reader must know to trust the numbers.
         config: The whole configuration, as text.
-        warnings: What stands first on the page, before anything else that is said of the result.
+        warnings: What stands first on the page, before anything else that is said of the result but the verdict.
         explorer: The name of the explorer page beside the report; empty where there is none.
+        verdict: The result in one line, above all else; empty where the summary says it.
+        advice: What to do next, below the verdict.
+        top: The picture that stands above the numbers.
+        folded: Names and values, as facts, that few readers need: they stand at the end and open with a click.
 
     Raises:
         ValueError: if a picture is not a PNG file.
@@ -120,6 +133,7 @@ def render(
         undefined=StrictUndefined,
     )
     environment.filters["options"] = _options
+    environment.filters["unbroken"] = _unbroken
     source = (
         resources.files("variform.pages").joinpath("report.html.j2").read_text(encoding="utf-8")
     )
@@ -134,10 +148,19 @@ def render(
         warnings=warnings,
         config=config,
         explorer=explorer,
+        verdict=verdict.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}"),
+        advice=advice,
+        top=_embed(top) if top else None,
+        folded=folded,
     )
 
 
 def _options(sentence: str) -> Markup:
+    """The sentence as HTML that names options where it has fields."""
+    return _unbroken(in_options(sentence))
+
+
+def _unbroken(sentence: str) -> Markup:
     """The sentence as HTML whose lines do not break within the name of an option."""
     return Markup(re.sub(r"--[a-z-]+", r'<span class="option">\g<0></span>', str(escape(sentence))))
 

@@ -19,10 +19,13 @@ from variform.config.words import counted
 from variform.data.dataset import Splits
 from variform.data.schema import Schema
 from variform.evaluation import exploration
+from variform.evaluation.conclusion import conclude
+from variform.evaluation.metrics import METRICS
 from variform.evaluation.tables import (
     LINEAR,
     baseline_names,
     decimal,
+    meanings,
     numbers_table,
     response_table,
     show,
@@ -43,7 +46,7 @@ from variform.pages.latents import (
 from variform.pages.report import Picture, Table, render
 from variform.pages.style import save_figure
 from variform.runs.folder import FIGURES, Run
-from variform.runs.records import read_axes
+from variform.runs.records import read_axes, read_sessions
 from variform.runs.retraining import axes_in_words, bookmarks_table
 from variform.system.files import replacing, write_text
 from variform.training.history import History, passes
@@ -366,12 +369,18 @@ def write_report(
         notes.insert(0, axes_in_words(axes))
     if missing:
         notes.append(missing)
+    result = conclude(numbers, config.train, history.rows)
+    [advice] = placed([result.advice], run.folder)
     html = render(
         title=f"variform: {source}, {counted(config.model.latents, 'latent dimension')}",
         summary=f"A variational autoencoder trained on {len(splits.train):,} rows of {source}.",
-        facts=_facts(run, splits, numbers, history),
+        verdict=result.found,
+        advice=advice,
+        top=pictures[0] if pictures else None,
+        facts=[],
+        folded=[*_facts(run, splits, numbers, history), *_environment(run)],
         tables=_tables(splits.schema, numbers, axes),
-        pictures=pictures,
+        pictures=pictures[1:],
         command=to_command(config),
         warnings=placed(numbers.get("warnings", ()), run.folder),
         notes=notes,
@@ -384,7 +393,7 @@ def write_report(
 def _facts(
     run: Run, splits: Splits, numbers: dict[str, Any], history: History
 ) -> list[tuple[str, str]]:
-    """What the head of the report says of a run."""
+    """What a run is, as the report says it at its end."""
     schema, config = splits.schema, run.config
     shape = " x ".join(map(str, schema.shape))
     sizes = ", ".join(
@@ -414,11 +423,27 @@ def _facts(
     ]
 
 
+def _environment(run: Run) -> list[tuple[str, str]]:
+    """Where the training ran, the last time that it was begun or gone on with."""
+    sessions = read_sessions(run.folder / "environment.json")
+    if not sessions:
+        return []
+    shown = {
+        "platform": "Platform",
+        "device": "Device",
+        "threads": "Threads",
+        "git_commit": "Git commit",
+    }
+    last = sessions[-1]
+    return [(words, str(last[name])) for name, words in shown.items() if last.get(name) is not None]
+
+
 def _tables(schema: Schema, numbers: dict[str, Any], axes: dict[str, Any] | None) -> list[Table]:
     """The held-out numbers, the reconstruction error of each column of a table, and where bookmarks are."""
     header, rows = numbers_table(numbers)
     note = "Mean ± standard error over the rows. Lower NLL is better, higher ELBO is better. Constants are included."
-    tables = [Table("Held-out numbers", header, rows, note)]
+    words = meanings(numbers)
+    tables = [Table("Held-out numbers", header, rows, note, words)]
     models = {"VAE": numbers}
     for name, label in baseline_names(numbers["baselines"]).items():
         models[label] = numbers["baselines"][name]
@@ -432,7 +457,9 @@ def _tables(schema: Schema, numbers: dict[str, Any], axes: dict[str, Any] | None
         ]
         unit = "RMS, in each column's unit"
         unit += "; of categories the share that is wrong." if schema.kinds else "."
-        tables.append(Table("Reconstruction error by column", ["column", *errors], by_column, unit))
+        tables.append(
+            Table("Reconstruction error by column", ["column", *errors], by_column, unit, words)
+        )
     if numbers.get("responses"):
         tables.append(Table("Responses", *response_table(numbers), LINEAR))
     if axes is not None and axes["bookmarks"]:
@@ -455,7 +482,8 @@ def _worst_rows(schema: Schema, worst: list[dict[str, Any]]) -> Table:
         rows.append([f"{row['row']}", *(row["name"] for _ in names), *figures, *known])
     note = "Rows are counted from 0, in the order in which the data are read; the error is the RMS, in your units."
     head = ["row", *names, "error", "NLL", *map(schema.title, responses)]
-    return Table("The worst reconstructions", head, rows, note)
+    words = {"error": METRICS["reconstruction_error"].meaning, "NLL": METRICS["nll"].meaning}
+    return Table("The worst reconstructions", head, rows, note, words)
 
 
 def _cell(response: float | str | None) -> str:

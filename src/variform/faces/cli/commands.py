@@ -26,6 +26,7 @@ from cyclopts import (
     UnusedCliTokensError,
 )
 
+from variform.config.options import in_options
 from variform.config.toml import to_dict
 from variform.faces.cli.design import design
 from variform.faces.cli.evaluate import compare, evaluate, info
@@ -33,7 +34,7 @@ from variform.faces.cli.explore import draw, explore, serve, show
 from variform.faces.cli.generate import decode, encode, generate, impute, reconstruct, sampler
 from variform.faces.cli.inspect import inspect
 from variform.faces.cli.names import unknown_command, unknown_option
-from variform.faces.cli.options import Flag, config_file, convert, in_options, shown_default
+from variform.faces.cli.options import Flag, config_file, convert, shown_default
 from variform.faces.cli.output import say, say_error, write
 from variform.faces.cli.setup import config
 from variform.faces.cli.share import hand_over, pull, push

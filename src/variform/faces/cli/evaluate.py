@@ -4,7 +4,8 @@ import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
-from variform.faces.cli.options import Flag, Option, in_options
+from variform.config.options import in_options
+from variform.faces.cli.options import Flag, Option
 from variform.faces.cli.output import (
     flattened,
     print_json,

@@ -1,7 +1,5 @@
 """Options that several commands have, and how words become values."""
 
-import ast
-import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +13,8 @@ from variform.config.data import DataConfig
 from variform.config.drawing import DrawingConfig
 from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig
-from variform.config.toml import from_toml, to_option
+from variform.config.toml import from_toml
 from variform.config.training import TrainConfig
-from variform.config.words import with_fields
 
 Options = Group("Options", sort_key=0)
 DataOptions = Annotated[DataConfig, Parameter(name="*", group=Group("Data", sort_key=1))]
@@ -41,98 +38,6 @@ COMMON = frozenset(
     }
 )
 """The options of these groups that stand first in a help page, and alone in a short one."""
-
-NAMES = frozenset(
-    {
-        *(field.name for part in RunConfig().parts for field in dataclasses.fields(part)),
-        *(field.name for field in dataclasses.fields(DrawingConfig)),
-        *(
-            "apart",
-            "bookmarks",
-            "config",
-            "count",
-            "data",
-            "dims",
-            "draw",
-            "draws",
-            "given",
-            "held_out",
-            "host",
-            "id_pattern",
-            "install",
-            "intervals",
-            "json",
-            "kind",
-            "level",
-            "mask",
-            "tries",
-        ),
-        *(
-            "open",
-            "out",
-            "overwrite",
-            "page",
-            "port",
-            "private",
-            "progress",
-            "quiet",
-            "refine",
-            "resume",
-            "revision",
-            "sampler",
-            "samples",
-            "seed",
-            "seeds",
-        ),
-        *(
-            "rule",
-            "split",
-            "start",
-            "std",
-            "study",
-            "temperature",
-            "timed_steps",
-            "to",
-            "track",
-            "within",
-        ),
-    }
-)
-"""Every option of every command, as Python has it."""
-
-_SPELLED = {"start": "from"}
-"""What an option is called whose name Python has for something else."""
-_PLACES = {"folder": "out", "path": "out"}
-"""What functions call the place that they write to, and commands."""
-
-
-def in_options(text: str) -> str:
-    """A sentence of the library as the command line says it: a field in backticks becomes an option.
-
-    Below the command line a message names a field of a configuration or an argument as Python and config.toml have it,
-    alone or with a value. What is no option of a command stays, as what stands in quotes does, and the fields of a
-    file, which have the names of their tables: `train.beta`.
-
-    Example:
-        >>> in_options("Use `likelihood='gaussian-per-feature'` or a smaller `learning_rate`.")
-        'Use --likelihood gaussian-per-feature or a smaller --learning-rate.'
-        >>> in_options("`deterministic=False`, `image_size=[32, 32]`, `latents`, '`label`'")
-        "--no-deterministic, --image-size 32,32, `latents`, '`label`'"
-    """
-    return with_fields(text, _in_options)
-
-
-def _in_options(field: str, value: str) -> str | None:
-    name = _PLACES.get(field, field)
-    if name not in NAMES:
-        return None
-    option = _SPELLED.get(name, name)
-    if not value:
-        return to_option(option)
-    try:
-        return to_option(option, ast.literal_eval(value.removeprefix("=")))
-    except (ValueError, SyntaxError):
-        return None
 
 
 def convert(hint: Any, tokens: Sequence[cyclopts.Token]) -> Any:

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from variform.config.drawing import DrawingConfig
+from variform.config.options import in_options
 from variform.config.words import counted
-from variform.faces.cli.options import in_options
 from variform.system.files import to_json
 from variform.system.locks import held
 from variform.system.terminal import console, discard
