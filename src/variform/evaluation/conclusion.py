@@ -67,6 +67,8 @@ def conclude(
         parts = ["the NLL is not finite, so that nothing can be compared"]
     else:
         parts = [*_against_simpler_models(numbers, trained), _latents(numbers)]
+        if is_collapsed(numbers):  # which explains all else
+            parts.insert(0, parts.pop())
     parts.append(_training(trained, history))
     found = "; ".join(part for part in parts if part)
     return Conclusion(found[0].upper() + found[1:], _advice(numbers, trained, history))
