@@ -663,6 +663,29 @@ def test_the_way_along_the_data_stays_nearer_to_them(chromium, tmp_path):
     assert np.abs(straight[:, 1]).max() < 1e-6
 
 
+@pytest.mark.parametrize("view", ["grid", "samples", "morph", "rebuilt"])
+def test_designs_that_are_not_decoded_yet_are_said_to_come(chromium, pages, view):
+    chromium.open(pages("gaussian")[0])
+    chromium.run("""variform.ready.then((app) => {
+        const many = app.many.bind(app);
+        const released = new Promise((go) => {
+            window.go = go;
+        });
+        app.many = async (...given) => {
+            window.isAsked = true;
+            await released;
+            return many(...given);
+        };
+    })""")
+    chromium.run(f"variform.ready.then((app) => app.open('{view}'))")
+    words = "document.getElementById('view').textContent.includes('being decoded')"
+    until(chromium.page, lambda: chromium.run("window.isAsked === true"))
+    assert chromium.run(words)
+    chromium.run("window.go()")
+    until(chromium.page, lambda: not chromium.run(words))
+    assert chromium.run("variform.ready.then((app) => app.view.wall.tiles.count > 0)")
+
+
 def test_the_grid_is_of_equal_prior_mass(chromium, tmp_path):
     torch.set_default_dtype(torch.float32)
     digits = read("digits")

@@ -1391,46 +1391,50 @@ addEventListener("blur",()=>this._leave()),
 this.canvas.addEventListener("click",event=>{
 this._isAt(event)&&this.on.choose(this.at)}),
 this.canvas.addEventListener("keydown",event=>this.
-_key(event)),host.append(this.canvas)}show(tiles){
-this.tiles=tiles,this.paint()}paint(){if(!this.
-tiles?.count)return;let{count,across,draw}=this.
-tiles,{gap,h}=this._size(),w=this.host.clientWidth,
-down=Math.ceil(count/across)*(h+gap),context=prepare(
-this.canvas,w,down-gap);context.clearRect(
-0,0,w,down);for(let i=0;i<count;i++)draw(
-context,i,this._box(i)),this._cover(context,
-i);if(this.at>=0){let{x,y,w:width,h:height}=this.
-_box(this.at);context.strokeStyle=Theme.
-colours.second,context.lineWidth=3,context.
-strokeRect(x+1.5,y+1.5,width-3,height-3)}}_cover(context,i){
-let cover=this.tiles.cover?.(i)??0;if(cover<=
-0)return;let{x,y,w,h}=this._box(i);context.
-globalAlpha=cover,context.fillStyle=Theme.
-colours.card,context.fillRect(x-.5,y-.5,
-w+1,h+1),context.globalAlpha=1}_size(){let{
-across,aspect,gap,below=0}=this.tiles,w=(this.
-host.clientWidth-gap*(across-1))/across;
-return{w,h:w/aspect+below,gap}}_box(i){let{
-across}=this.tiles,{w,h,gap}=this._size();
-return{x:i%across*(w+gap),y:Math.floor(i/
-across)*(h+gap),w,h}}_isAt(event){if(!this.
-tiles?.count)return!1;let{count,across}=this.
-tiles,{w,h,gap}=this._size(),frame=this.
-canvas.getBoundingClientRect(),column=Math.
-floor((event.clientX-frame.left)/(w+gap)),
-i=Math.floor((event.clientY-frame.top)/(h+
-gap))*across+column;return column<0||column>=
-across||i<0||i>=count?!1:(i!==this.at&&(this.
-at=i,this.paint()),!0)}_leave(){this.at<
-0||(this.at=-1,this.paint(),this.on.leave())}_key(event){
-if(!this.tiles)return;let{count,across}=this.
-tiles,step={ArrowLeft:-1,ArrowRight:1,ArrowUp:-across,
-ArrowDown:across}[event.key];if(event.key===
-"Enter"&&this.at>=0)this.on.choose(this.
-at);else if(step){let to=this.at<0?0:this.
-at+step;to>=0&&to<count&&(this.at=to),this.
-paint(),this.on.follow(this.at)}else return;
-event.preventDefault()}},Rows=class{constructor(host,designs,on){
+_key(event)),this.waiting=text("p","Desi\
+gns are being decoded …",{className:"n\
+ote",role:"status"}),host.append(this.waiting,
+this.canvas)}show(tiles){this.tiles=tiles,
+this.waiting.remove(),this.paint()}paint(){
+if(!this.tiles?.count)return;let{count,across,
+draw}=this.tiles,{gap,h}=this._size(),w=this.
+host.clientWidth,down=Math.ceil(count/across)*
+(h+gap),context=prepare(this.canvas,w,down-
+gap);context.clearRect(0,0,w,down);for(let i=0;i<
+count;i++)draw(context,i,this._box(i)),this.
+_cover(context,i);if(this.at>=0){let{x,y,
+w:width,h:height}=this._box(this.at);context.
+strokeStyle=Theme.colours.second,context.
+lineWidth=3,context.strokeRect(x+1.5,y+1.5,
+width-3,height-3)}}_cover(context,i){let cover=this.
+tiles.cover?.(i)??0;if(cover<=0)return;let{
+x,y,w,h}=this._box(i);context.globalAlpha=
+cover,context.fillStyle=Theme.colours.card,
+context.fillRect(x-.5,y-.5,w+1,h+1),context.
+globalAlpha=1}_size(){let{across,aspect,
+gap,below=0}=this.tiles,w=(this.host.clientWidth-
+gap*(across-1))/across;return{w,h:w/aspect+
+below,gap}}_box(i){let{across}=this.tiles,
+{w,h,gap}=this._size();return{x:i%across*
+(w+gap),y:Math.floor(i/across)*(h+gap),w,
+h}}_isAt(event){if(!this.tiles?.count)return!1;
+let{count,across}=this.tiles,{w,h,gap}=this.
+_size(),frame=this.canvas.getBoundingClientRect(),
+column=Math.floor((event.clientX-frame.left)/
+(w+gap)),i=Math.floor((event.clientY-frame.
+top)/(h+gap))*across+column;return column<
+0||column>=across||i<0||i>=count?!1:(i!==
+this.at&&(this.at=i,this.paint()),!0)}_leave(){
+this.at<0||(this.at=-1,this.paint(),this.
+on.leave())}_key(event){if(!this.tiles)return;
+let{count,across}=this.tiles,step={ArrowLeft:-1,
+ArrowRight:1,ArrowUp:-across,ArrowDown:across}[event.
+key];if(event.key==="Enter"&&this.at>=0)
+this.on.choose(this.at);else if(step){let to=this.
+at<0?0:this.at+step;to>=0&&to<count&&(this.
+at=to),this.paint(),this.on.follow(this.
+at)}else return;event.preventDefault()}},
+Rows=class{constructor(host,designs,on){
 this.designs=designs,this.on=on,this.table=
 element("table",{className:"rows"}),host.
 append(scrolled("Rows",this.table))}show(items,heads=[]){

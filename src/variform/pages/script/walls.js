@@ -57,12 +57,14 @@ export class Wall {
       if (this._isAt(event)) this.on.choose(this.at);
     });
     this.canvas.addEventListener("keydown", (event) => this._key(event));
-    host.append(this.canvas);
+    this.waiting = text("p", "Designs are being decoded …", { className: "note", role: "status" });
+    host.append(this.waiting, this.canvas);
   }
 
   /** @param {Tiles} tiles */
   show(tiles) {
     this.tiles = tiles;
+    this.waiting.remove();
     this.paint();
   }
 
