@@ -365,7 +365,7 @@ def _since_the_same_days(source: Source, schema: Schema) -> Source:
 def _splits(source: Source, config: DataConfig, known: Schema | None = None) -> Splits:
     """The parts of a source, scaled by its own training rows, or in the form of data that are `known`."""
     require_numbers(source)
-    is_open = known is None and config.cells == "auto"
+    was_open = known is None and config.cells == "auto"
     if known is None:
         source, config, raw, unscaled = _in_own_form(source, config)
     else:
@@ -425,7 +425,7 @@ def _splits(source: Source, config: DataConfig, known: Schema | None = None) -> 
             *notes_of_leaks,
             *notes_of_weights(source, rows, config.weight),
             *notes_of_channels(schema, scaling),
-            *notes_of_cells(schema, raw, config, is_open=is_open),
+            *notes_of_cells(schema, raw, config, is_open=was_open and not schema.kinds),
             *notes_of_scaling,
         ),
     )
