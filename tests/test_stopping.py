@@ -107,7 +107,9 @@ def test_a_signal_after_the_training_leaves_a_whole_run_says_how_to_go_on_and_is
 
 
 def test_a_signal_while_the_data_are_read_leaves_nothing(monkeypatch, capsys, handlers):
-    monkeypatch.setattr("variform.runs.plan.read", lambda *_: signal.raise_signal(signal.SIGUSR1))
+    monkeypatch.setattr(
+        "variform.runs.plan.read", lambda *_, **__: signal.raise_signal(signal.SIGUSR1)
+    )
     with pytest.raises(SystemExit) as ended:
         cli.main(["train", *SMALL, "--out", "run"])
     assert ended.value.code == 138 and capsys.readouterr().err == "error: interrupted\n"
