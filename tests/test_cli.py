@@ -903,6 +903,32 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "generate 'a table' --count 3 --out old.csv",
+        "generate 'a table' --count 3 --out old.npy",
+        "encode 'a table' --out old.csv",
+        "decode 'a table' points.npy --out old.csv",
+        "reconstruct 'a table' --out old.csv",
+        "impute 'a table' 'designs of 2026.csv' --draws 2 --out old.csv",
+        "explore 'a table' --out old.html",
+        "config --out old.toml",
+    ],
+)
+def test_no_command_writes_over_a_file_and_all_say_so_alike(workspace, capsys, command):
+    np.save("points.npy", np.zeros((3, 2)))
+    words = shlex.split(command)
+    old = Path(words[-1])
+    old.write_text("mine")
+    assert cli.run(words) == 2
+    said = f"error: the output must be a new file; {old} exists. Choose another --out.\n"
+    assert capsys.readouterr().err == said
+    assert old.read_text() == "mine"
+    old.unlink()
+    assert cli.run(words) == 0 and old.is_file()
+
+
 @pytest.mark.parametrize(("command", "message"), MISTAKES, ids=[command for command, _ in MISTAKES])
 def test_a_mistake_is_told_in_a_sentence_and_touches_nothing(
     mistakes, monkeypatch, capsys, command, message

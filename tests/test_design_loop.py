@@ -723,6 +723,16 @@ def judge(rows):
     assert [row["name"] for row in results["spaces"]] == ["raw"]
 
 
+@pytest.mark.parametrize("command", ["select problem.toml", "export problem.toml"])
+def test_designs_are_not_written_over_a_file(place, capsys, command):
+    run("design problem.toml", capsys)
+    (place / "old.csv").write_text("mine")
+    assert cli.run(["design", *command.split(), "--out", "old.csv"]) == 2
+    said = "error: the output must be a new file; old.csv exists. Choose another --out.\n"
+    assert capsys.readouterr().err == said
+    assert (place / "old.csv").read_text() == "mine"
+
+
 def test_a_space_of_more_components_than_there_are_is_said_to_be_cut(place, capsys):
     changed(place, ('spaces = ["pca-2"]', 'spaces = ["pca-99"]'))
     said = " ".join(run("design problem.toml", capsys).split())

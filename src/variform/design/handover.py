@@ -19,7 +19,7 @@ from variform.design.neighbours import Neighbours
 from variform.export.drawings import DRAWINGS, Drawing
 from variform.export.outlines import area, is_closed, polygon
 from variform.export.rows import write_rows, write_table
-from variform.system.files import new_folder, replacing, write_json
+from variform.system.files import new_folder, replacing, require_new, write_json
 from variform.version import __version__
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -335,10 +335,7 @@ def _beside(path: Path) -> Path:
     """The file that says where that at `path` comes from; both must be new."""
     provenance = path.with_name(f"{path.name}.json")
     for item in (path, provenance):
-        if item.exists():
-            raise FileExistsError(
-                f"the output must be a new file; {item} exists. Choose another `path`."
-            )
+        require_new(item)
     return provenance
 
 

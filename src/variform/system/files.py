@@ -194,8 +194,8 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "variform"
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write `text` to `path` as UTF-8, whole or not at all.
+def write_text(path: str | os.PathLike[str], text: str, *, new: bool = False) -> None:
+    """Write `text` to `path` as UTF-8, whole or not at all; with `new` as `replacing` refuses a file that is there.
 
     Example:
         >>> import tempfile
@@ -204,7 +204,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         >>> path.read_text()
         'whole'
     """
-    with replacing(path) as temporary:
+    with replacing(path, new=new) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from variform.faces.cli.options import Option
 from variform.faces.cli.output import open_page, opened_run, require_there, say, writing_into
 from variform.system.extras import needing
-from variform.system.files import write_text
+from variform.system.files import require_new, write_text
 
 
 def explore(
@@ -41,13 +41,11 @@ def explore(
     is_new = out is not None or not run.is_dir()
     if out is not None and out.suffix != ".html":
         raise ValueError(f"the page must be a .html file; got {out}. Choose another --out.")
-    if is_new and path.exists():
-        raise FileExistsError(
-            f"the output must be a new file; {path} exists. Choose another --out."
-        )
+    if is_new:
+        require_new(path)
     with writing_into(run, out):
         page = explorer.explore(opened_run(run), source=data, study=study)
-        write_text(path, page.html)
+        write_text(path, page.html, new=is_new)
     say(f"Explorer, {len(page.html) / 1e6:.1f} MB: {path}")
 
 

@@ -23,6 +23,7 @@ from variform.faces.cli.output import (
     write_output,
     writing_into,
 )
+from variform.system.files import require_new
 
 if TYPE_CHECKING:
     from variform.data.dataset import Dataset
@@ -412,6 +413,7 @@ def impute(
             "imputed rows of a .csv file go to a .csv or .npy file, intervals to a .csv file, all others to .npy; got"
             f" {path}{' and --intervals' if intervals else ''}. Choose another --out."
         )
+    require_new(path)
     with writing_into(run, out):
         config = opened.config.data
         if draws:

@@ -60,7 +60,5 @@ def config(
         return
     if out.suffix != ".toml":
         raise ValueError(f"the options must go to a .toml file; got {out}. Choose another `out`.")
-    if out.exists():
-        raise FileExistsError(f"the output must be a new file; {out} exists. Choose another `out`.")
-    write_text(out, text)
+    write_text(out, text, new=True)
     say(f"Options: {out}. Edit it, then: variform train --config {out}")

@@ -39,11 +39,7 @@ class Page:
         Raises:
             FileExistsError: when there is a file already.
         """
-        if Path(path).exists():
-            raise FileExistsError(
-                f"the output must be a new file; {path} exists. Choose another `path`."
-            )
-        write_text(path, self.html)
+        write_text(path, self.html, new=True)
 
     def __repr__(self) -> str:
         return f"Page of {len(self.html) / 1e6:.2f} MB: save(path) writes it, a notebook shows it"
