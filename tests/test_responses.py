@@ -296,7 +296,7 @@ def test_a_legend_has_name_unit_range_and_what_is_missing(run, tmp_path):
         chromium.open(run.folder / "explorer.html", "#view=map&colour=drag")
         words = chromium.run("document.querySelector('.legend').innerText").split("\n")
         assert words[0] == "drag [N]"
-        assert words[-1] == "none"
+        assert words[-1] == f"none: {np.isnan(drag).sum()} rows"
         low, high = (float(word.replace("\u2212", "-")) for word in words[1:3])
         known = drag[~np.isnan(drag)]
         ends = [np.quantile(known, 0.01, method="lower"), np.quantile(known, 0.99, method="higher")]
