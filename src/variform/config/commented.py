@@ -14,6 +14,9 @@ from variform.config.run import RunConfig
 from variform.config.toml import to_dict
 
 _WIDTH = 100
+_WRAPPER = textwrap.TextWrapper(
+    _WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
+)
 _ARGUMENT = re.compile(r"^    (\w+): (.+(?:\n {8,}.+)*)", re.MULTILINE)
 _EXAMPLES: dict[Any, Any] = {int: 10, float: 0.5, str: "text", bool: True}
 _HEAD = """\
@@ -33,8 +36,11 @@ def to_commented(config: RunConfig) -> str:
         >>> text = to_commented(RunConfig(source="wine.csv"))
         >>> from_toml(text) == RunConfig(source="wine.csv")
         True
-        >>> text[text.index("# Number of latent"):].splitlines()[:2]
-        ['# Number of latent dimensions. Default: 10.', 'latent_dim = 10']
+        >>> for line in text.splitlines()[-3:]:
+        ...     print(line)
+        # Importance samples per example of the NLL of the test rows; more come closer to the truth.
+        # Default: 1000.
+        nll_samples = 1000
     """
     lines = [_HEAD.rstrip(), *_commented(config)]
     for table in dataclasses.fields(config):
@@ -53,7 +59,7 @@ def _commented(part: Any) -> list[str]:
     for field in dataclasses.fields(part):
         if not dataclasses.is_dataclass(getattr(part, field.name)):
             text = " ".join([meanings[field.name], *_facts(hints[field.name], field.default)])
-            lines += ["", *textwrap.wrap(text, _WIDTH, initial_indent="# ", subsequent_indent="# ")]
+            lines += ["", *_WRAPPER.wrap(text)]
             lines.append(_line(field.name, values, hints[field.name]))
     return lines
 

@@ -85,7 +85,7 @@ def verdict(standings: Standings, *, recommended: str | None = None) -> list[str
         >>> for sentence in verdict(Standings(outcomes, ["latent"], 10.0, "{:g} N".format), recommended="pca-4"):
         ...     print(sentence)
         Better than every known design by 10.0 %: latent reached 9 N, the best known one has 10 N.
-        At the same budget pca-4 is worse (11.5 N).
+        At the same budget pca-4 (11.5 N) is worse.
         R2 recommended pca-4, and latent won by 21.7 %.
         In latent 0 % of the evaluations were wasted on invalid designs, and 50 % missed a constraint.
     """

@@ -27,7 +27,7 @@ def needing(extra: str, what: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise ValueError(missing(extra, what, str(error.name))) from error
+        raise ValueError(missing(extra, what, str(error.name).partition(".")[0])) from error
 
 
 def missing(extra: str, what: str, package: str) -> str:

@@ -67,7 +67,7 @@ def with_labels(source: Source, labels: object, config: DataConfig) -> Source:
         )
     own_labels = array_in(labels)
     if own_labels.dtype.kind == "O":  # None is a label that is not known
-        own_labels = np.array(as_texts(pa.chunkedarray_in([_cells(labels, "labels")])).to_pylist())
+        own_labels = np.array(as_texts(pa.chunked_array([_cells(labels, "labels")])).to_pylist())
     return dataclasses.replace(source, labels=own_labels)
 
 
@@ -231,7 +231,7 @@ def _cells(values: Any, name: str) -> Any:
             "give an array of all rows."
         )
     if hasattr(values, "__arrow_c_stream__") and not _is_of(values, "pandas"):
-        return pa.chunkedarray_in(values)
+        return pa.chunked_array(values)
     values = values if hasattr(values, "dtype") else list(values)
     try:
         return pa.array(values, from_pandas=True)
