@@ -90,7 +90,7 @@ def retrain(
 
 
 def _training(before: TrainConfig, epochs: int, learning_rate: float | None) -> TrainConfig:
-    rate = learning_rate or _SLOWER * before.learning_rate
+    rate = learning_rate or _SLOWER * before.rate
     return dataclasses.replace(
         before, epochs=epochs, steps=None, learning_rate=rate, warmup=0, patience=0
     )
