@@ -4,7 +4,7 @@
     python examples/airfoils/main.py runs/airfoils
 
 Each step is a command of variform, which is printed before it runs; docs/design/airfoils.md tells the story. About
-three minutes on two cores.
+eight minutes on two cores.
 """
 
 import argparse

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from variform.config.options import in_options
 from variform.config.units import name_and_unit
 from variform.config.words import counted
 from variform.data.colours import shares_of_colours
@@ -127,8 +128,8 @@ def gather(
         "numbers": {
             "header": list(table[0]),
             "rows": [list(row) for row in table[1]],
-            "warnings": list(numbers.get("warnings", ())),
-            "notes": [*notes, *numbers["notes"]],
+            "warnings": [in_options(sentence) for sentence in numbers.get("warnings", ())],
+            "notes": [in_options(note) for note in (*notes, *numbers["notes"])],
             "facts": [list(fact) for fact in facts],
             "active": {"count": numbers["active_units"]["count"], "of": vae.latent_dim},
         },

@@ -353,9 +353,9 @@ export class StudyView extends View {
       return { key: `response-${k}`, name: column.name, unit: column.unit, isNumber: true, cell, order };
     });
     const state = (/** @type {number} */ i) => this._state(i);
-    const number = (/** @type {Float32Array} */ values) => ({
+    const number = (/** @type {Float32Array} */ values, step = 10 * stepOf(values)) => ({
       isNumber: true,
-      cell: (/** @type {number} */ i) => shown(values[i], 0.01),
+      cell: (/** @type {number} */ i) => shown(values[i], step),
       order: (/** @type {number} */ i) => values[i],
     });
     return [
