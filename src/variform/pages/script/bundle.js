@@ -3030,11 +3030,11 @@ let values=numbersOf(column),order=i=>values[i],
 step=stepOf(values),cell=i=>shown(values[i],
 step);return{key:`response-${k}`,name:column.
 name,unit:column.unit,isNumber:!0,cell,order}}),
-state=i=>this._state(i),number=values=>({
-isNumber:!0,cell:i=>shown(values[i],.01),
-order:i=>values[i]});return[{key:"compar\
-e",name:"compare",cell:i=>compareTick(app,
-key(i),study.ids[i])},{key:"rank",name:"\
+state=i=>this._state(i),number=(values,step=10*
+stepOf(values))=>({isNumber:!0,cell:i=>shown(
+values[i],step),order:i=>values[i]});return[
+{key:"compare",name:"compare",cell:i=>compareTick(
+app,key(i),study.ids[i])},{key:"rank",name:"\
 design",cell:goTo,order:i=>designs.rank[i]},
 ...responses,{key:"state",name:"state",cell:state,
 order:i=>designs.state[i]},{key:"nearest",
