@@ -7,6 +7,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
@@ -203,3 +205,14 @@ class Firefox:
         finally:
             self._socket.close()
             self._process.wait(timeout=20)
+
+
+KINDS = {"Chromium": (CHROMIUM, Chromium), "Firefox": (FIREFOX, Firefox)}
+
+
+def started(kind, folder):
+    """A browser of some kind, with its files in a folder; where it is not installed the test is skipped."""
+    is_there, make = KINDS[kind]
+    if not is_there:
+        pytest.skip(f"{kind} is not installed: make browsers")
+    return make(folder)

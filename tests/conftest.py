@@ -48,3 +48,23 @@ def trained_digits():
     config = TrainConfig(epochs=50, batch_size=128, learning_rate=3e-3)
     fit(build_objective(vae, config), splits.train, splits.valid, config)
     return vae, splits
+
+
+@pytest.fixture(scope="module", params=["Chromium", "Firefox"])
+def browser(request, tmp_path_factory):
+    """Each of the browsers."""
+    import browsers
+
+    made = browsers.started(request.param, tmp_path_factory.mktemp(request.param))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    """Chromium alone."""
+    import browsers
+
+    made = browsers.started("Chromium", tmp_path_factory.mktemp("alone"))
+    yield made
+    made.close()

@@ -6,7 +6,6 @@ import io
 import json
 import re
 
-import browsers
 import models
 import numpy as np
 import pytest
@@ -21,10 +20,6 @@ from variform.pages.explorer.contents import Law, event, gather
 from variform.pages.explorer.page import Page, render
 from variform.pages.explorer.payload import decoder_payload
 
-KINDS = {
-    "Chromium": (browsers.CHROMIUM, browsers.Chromium),
-    "Firefox": (browsers.FIREFOX, browsers.Firefox),
-}
 VIEWS = ["map", "sliders", "morph", "grid", "samples", "rebuilt", "numbers"]
 HOSTILE = "</script><script>window.hacked = 1</script>"
 FOCUSED = """(() => {
@@ -59,27 +54,6 @@ def see(browser, view):
     browser.run(f"window.pending === undefined ? {WATCH} : true")
     browser.run(f"variform.ready.then((app) => app.open('{view}'))")
     browser.run(DRAWN)
-
-
-def started(kind, folder):
-    is_there, make = KINDS[kind]
-    if not is_there:
-        pytest.skip(f"{kind} is not installed: make browsers")
-    return make(folder)
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def browser(request, tmp_path_factory):
-    made = started(request.param, tmp_path_factory.mktemp(request.param))
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    made = started("Chromium", tmp_path_factory.mktemp("alone"))
-    yield made
-    made.close()
 
 
 def page_of(vae, splits, **options):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from studies import ONE, TWO, run_in, study_in
-from test_explorer import DRAWN, KINDS, see, started, until
+from test_explorer import DRAWN, see, until
 
 from variform import explore
 from variform.design.coding import designs_of
@@ -24,20 +24,6 @@ from variform.runs.folder import open_run
 from variform.runs.study_folder import study_of
 
 MARKUP = '<img src=x onerror="window.hacked = 1">'
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def browser(request, tmp_path_factory):
-    made = started(request.param, tmp_path_factory.mktemp(request.param))
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    made = started("Chromium", tmp_path_factory.mktemp("alone"))
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import models
 import numpy as np
 import pytest
 import torch
-from test_explorer import DRAWN, KINDS, boxes, page_of, see, started, until
+from test_explorer import DRAWN, boxes, page_of, see, until
 
 from variform.evaluation import exploration
 
@@ -33,20 +33,6 @@ ADDRESSED = """(async () => {
     return location.hash;
 })()"""
 SAID = "document.querySelector('.selection .count').textContent"
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def browser(request, tmp_path_factory):
-    made = started(request.param, tmp_path_factory.mktemp(request.param))
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    made = started("Chromium", tmp_path_factory.mktemp("alone"))
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")

@@ -69,13 +69,17 @@ def test_an_array_in_memory_trains_as_its_file_does(tmp_path):
     assert run.evaluation["nll"] == by_file.evaluation["nll"]
 
 
-def test_labels_beside_an_array_are_kept_with_it(tmp_path):
-    labels = np.arange(200) % 3
-    options = QUICK | {"likelihood": "gaussian-shared", "condition": ("label",)}
+@pytest.mark.parametrize(
+    ("cycle", "condition"), [(("0", "1", "2"), ("label",)), (("oak", "steel", None), ())]
+)
+def test_labels_beside_an_array_are_kept_with_it(tmp_path, cycle, condition):
+    labels = [cycle[row % 3] for row in range(200)]
+    options = QUICK | {"likelihood": "gaussian-shared", "condition": condition}
     run = train(rows_of(), labels=labels, out=tmp_path / "run", **options)
     splits: Any = run.data()
-    index, own = splits.train.index.numpy(), splits.train.labels.numpy()
-    assert [splits.schema.classes[label] for label in own] == [str(labels[row]) for row in index]
+    names = [*splits.schema.classes, None]  # the last one of a label that is not known, -1
+    index, own = splits.train.index.tolist(), splits.train.labels.tolist()
+    assert [names[label] for label in own] == [labels[row] for row in index]
 
 
 def test_a_table_in_memory_keeps_its_index_its_orders_and_its_labels(tmp_path):

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from variform.config.data import DataConfig
 from variform.config.words import quoted
-from variform.data.sources.objects import array_in, held_in
+from variform.data.sources.objects import held_in, labels_in, of_two_places
 from variform.data.sources.text_tables import Frame
 from variform.system.files import replacing
 
@@ -86,18 +86,15 @@ def own_rows(rows: object, config: DataConfig, labels: object = None) -> tuple[O
     """
     held = held_in(rows)
     if not isinstance(held, Frame):
-        return OwnRows(held, None if labels is None else array_in(labels)), config
+        return OwnRows(held, None if labels is None else labels_in(labels)), config
     table = _table_of(held)
     if held.names is not None and config.id is None:
         table = _with_column(table, _NAMES, held.names)
         config = dataclasses.replace(config, id=_NAMES)
     if labels is not None:
         if config.label is not None:
-            raise ValueError(
-                f"labels must come from one place; there are `labels` and the column {quoted(config.label)}. Leave "
-                "`label` or `labels` out."
-            )
-        table = _with_column(table, "label", array_in(labels))
+            raise of_two_places(config.label, held.name)
+        table = _with_column(table, "label", labels_in(labels))
         config = dataclasses.replace(config, label="label")
     return OwnRows(table, None), config
 

@@ -237,9 +237,10 @@ def manifold(of: Subject) -> Sketch | None:
     """The decoded plane of two latents."""
     if not of.has_map or of.vae.latent_dim != 2:
         return None
-    grid, quantiles = exploration.manifold(
-        of.vae, 20 if of.is_image else 12 if of.are_tiles else 30, context=of.typical
-    )
+    size = 30
+    if of.are_tiles:
+        size = 20 if of.is_image else 12
+    grid, quantiles = exploration.manifold(of.vae, size, context=of.typical)
     caption = f"The latent plane decoded on a grid of equal prior mass; the prior is {of.prior}."
     if not of.is_normal:
         caption += (

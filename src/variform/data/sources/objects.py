@@ -61,14 +61,30 @@ def with_labels(source: Source, labels: object, config: DataConfig) -> Source:
         ValueError: for rows that have labels already.
     """
     if source.labels is not None:
-        raise ValueError(
-            f"labels must come from one place; there are `labels` and the column {quoted(config.label or '')} of "
-            f"{source.name}. Leave `label` or `labels` out."
-        )
-    own_labels = array_in(labels)
-    if own_labels.dtype.kind == "O":  # None is a label that is not known
-        own_labels = np.array(as_texts(pa.chunked_array([_cells(labels, "labels")])).to_pylist())
-    return dataclasses.replace(source, labels=own_labels)
+        raise of_two_places(config.label or "", source.name)
+    return dataclasses.replace(source, labels=labels_in(labels))
+
+
+def of_two_places(column: str, table: str) -> ValueError:
+    """What is said of labels that are a column of a table and stand beside it too."""
+    return ValueError(
+        f"labels must come from one place; there are `labels` and the column {quoted(column)} of {table}. Leave "
+        "`label` or `labels` out."
+    )
+
+
+def labels_in(labels: object) -> np.ndarray:
+    """Labels in memory, one a row: numbers, or texts, of which "" is one that is not known, as None is.
+
+    Example:
+        >>> labels_in(["oak", None]).tolist()
+        ['oak', '']
+    """
+    values = array_in(labels)
+    if values.dtype.kind != "O":
+        return values
+    texts = as_texts(pa.chunked_array([_cells(labels, "labels")])).to_pylist()
+    return np.array([text or "" for text in texts])
 
 
 def held_in(rows: object, name: str | None = None) -> np.ndarray | Frame:
