@@ -451,6 +451,19 @@ def test_every_name_is_one_of_the_estimator_or_refused_in_a_sentence(name):
     assert np.isfinite(estimator.fit(rows).score_samples(rows)).all()
 
 
+@pytest.mark.parametrize("name", get_args(LikelihoodName))
+def test_every_name_has_steps_of_the_standard_deviation_of_its_law(name):
+    _, vae = for_all(name)
+    vae = vae.double().eval()
+    with torch.no_grad():
+        for parameter in vae.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+        z = torch.randn(50, 2)
+        expected = vae.decode(z).stddev * vae.schema.per_value(vae.schema.scale)
+    std = np.split(run(lower_decoder(vae, spread=True), z.numpy()), 2, 1)[1]
+    np.testing.assert_allclose(std, expected.numpy(), rtol=1e-5, atol=1e-6)
+
+
 def test_a_law_of_the_user_s_own_does_not_inherit_the_steps_of_another():
     _, vae = for_all("gaussian-shared")
     assert lower_decoder(vae).steps

@@ -12,6 +12,7 @@ from scipy import special
 from variform.data.reading import dataset_from
 from variform.evaluation import exploration
 from variform.export.lowering import lower_decoder, lower_encoder
+from variform.model.vae import evaluating
 
 FUNCTIONS = {
     "relu": lambda x: np.maximum(x, 0),
@@ -105,14 +106,28 @@ def branched(step, arrays, h, context):
 def value_of_levels(step, arrays, h, context):
     if step["of"] == "likeliest":
         return h.argmax(1)
+    levels = np.linspace(0, 1, h.shape[1])
+    share = np.moveaxis(special.softmax(h, 1), 1, -1)
     if step["of"] == "mean":
-        return np.moveaxis(special.softmax(h, 1), 1, -1) @ np.linspace(0, 1, h.shape[1])
+        return share @ levels
+    if step["of"] == "variance":
+        return share @ levels**2 - (share @ levels) ** 2
     count = step["count"]
     middle, scale = (
         special.expit(h[:, 0]).clip(*step["locations"]),
         np.exp(h[:, 1].clip(*step["log_scales"])),
     )
-    return sum(special.expit((middle - k / count) / scale) for k in range(1, count)) / (count - 1)
+    above = [special.expit((middle - k / count) / scale) for k in range(1, count)]
+    mean = sum(above) / (count - 1)
+    if step["of"] == "logistic":
+        return mean
+    squares = sum((2 * k - 1) * share for k, share in enumerate(above, 1))
+    return squares / (count - 1) ** 2 - mean**2
+
+
+def variance_of_continuous_bernoulli(step, arrays, h, context):
+    series = np.polyval(step["series"][::-1], h)
+    return np.where(np.abs(h) < step["near"], series, h**-2.0 - 1 / (4 * np.sinh(h / 2) ** 2))
 
 
 def continuous_bernoulli(step, arrays, h, context):
@@ -126,6 +141,7 @@ OPS = {
     "convolve-transposed": convolved_back,
     "map": lambda step, arrays, h, _: FUNCTIONS[step["function"]](h),
     "continuous-bernoulli": continuous_bernoulli,
+    "continuous-bernoulli-variance": variance_of_continuous_bernoulli,
     "gate": gated,
     "normalise": normalised,
     "add": lambda step, arrays, h, _: h + arrays[step["value"]],
@@ -183,6 +199,26 @@ def close(answer, expected, schema):
     answer, expected = np.where(is_empty, 0.0, answer), np.where(is_empty, 0.0, expected)
     allowed = 1e-5 * np.ptp(expected, axis=axes) + 2.0**-23 * np.abs(expected).max(axes)
     assert np.mean(np.abs(answer - expected) <= allowed) > 0.995
+
+
+def test_a_lowered_decoder_gives_the_standard_deviations_of_its_law(trained):
+    """As torch's law has them, in the data's own units; beside the same means as without them."""
+    vae, data = trained
+    generator = np.random.default_rng(3)
+    z, contexts = 2 * generator.normal(size=(40, vae.latent_dim)), data.test.contexts
+    context = None
+    if contexts is not None:
+        context = contexts[torch.from_numpy(generator.integers(0, len(contexts), 40))]
+    given = None if context is None else context.numpy().astype(np.float64)
+    program = lower_decoder(vae, spread=True)
+    mean, std = np.split(run(program, z, given), 2, 1)
+    assert np.array_equal(mean, run(lower_decoder(vae), z, given), equal_nan=True)
+    with evaluating(vae), torch.no_grad():
+        points = vae.like(torch.from_numpy(z))
+        law = vae.decode(points, None if context is None else vae.like(context))
+        expected = law.stddev * data.schema.per_value(data.schema.scale)
+    assert std.shape == expected.shape
+    close(std, expected.numpy(), data.schema)
 
 
 def test_the_weights_of_a_variance_are_left_out_of_a_decoder(tmp_path):

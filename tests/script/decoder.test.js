@@ -111,6 +111,19 @@ test("levels give their mean, or the likeliest", () => {
   ];
   near(decoded(payloadOf(3, [1], steps("mean")), logits), [0.5]);
   near(decoded(payloadOf(3, [1], steps("likeliest")), logits), [1]);
+  near(decoded(payloadOf(3, [1], steps("variance")), logits), [0.125]);
+});
+
+test("a logistic over two levels is a coin, and a continuous Bernoulli has the variance of its integral", () => {
+  const levels = { op: "levels", of: "logistic-variance", count: 2, locations: [0.25, 0.75], log_scales: [-4.5, 0] };
+  const steps = [{ op: "reshape", shape: [2, 1] }, levels];
+  const share = 1 / (1 + Math.exp(-0.25)); // the location is 3/4, the only edge 1/2, the scale 1
+  near(decoded(payloadOf(2, [1], steps), [9, 0]), [share * (1 - share)]);
+  const coins = { op: "continuous-bernoulli-variance", near: 0.5, series: [1 / 12, 0, -1 / 240] };
+  // The density is proportional to e^(2 x) on [0, 1].
+  const [total, first, second] = [(Math.E ** 2 - 1) / 2, (Math.E ** 2 + 1) / 4, (Math.E ** 2 - 1) / 4];
+  const variance = second / total - (first / total) ** 2;
+  near(decoded(payloadOf(3, [3], [coins]), [0, 2, -2]), [1 / 12, variance, variance]);
 });
 
 test("gates, branches, places and bounds", () => {

@@ -1,6 +1,7 @@
 """Laws of numbers that have ends: above 0, and between two bounds."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -119,12 +120,13 @@ class LogitNormal(Law):
     @property
     def mean(self) -> Tensor:
         """The mean, (*batch, *event)."""
-        return self.low + (self.high - self.low) * self._expected(1)
+        return self.low + (self.high - self.low) * self._expected(lambda share: share)
 
     @property
     def variance(self) -> Tensor:
         """The variance, likewise."""
-        spread = (self._expected(2) - self._expected(1).square()).clamp_min(0)
+        mean = self._expected(lambda share: share)
+        spread = self._expected(lambda share: (share - mean).square())
         return (self.high - self.low).square() * spread
 
     def rsample(self, sample_shape: Shape = ()) -> Tensor:
@@ -152,10 +154,10 @@ class LogitNormal(Law):
             logits.append(above.log() - below.log())
         return self.normal._log_within(*logits)
 
-    def _expected(self, power: int) -> Tensor:
-        """E of a power of the share, one node at a time: all at once would take too much memory."""
+    def _expected(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """E of a function of the share, one node at a time: all at once would take too much memory."""
         expected = torch.zeros_like(self.normal.mean)
         for node, weight in zip(*(part.tolist() for part in gauss_hermite()), strict=True):
             share = torch.sigmoid(self.normal.mean + self.normal.stddev * node)
-            expected = expected + weight * share**power
+            expected = expected + weight * function(share)
         return expected

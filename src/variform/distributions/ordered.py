@@ -42,9 +42,10 @@ class Ordinal(Law):
 
     @property
     def variance(self) -> Tensor:
-        r"""From $E[x^2] = \sum_k (2k - 1) P(x \ge k)$."""
-        odd = 2 * torch.arange(1, len(self.thresholds) + 1).to(self.location)[:, None] - 1
-        return ((odd * self._above).sum(-2) - self.mean.square()).clamp_min(0)
+        r"""$\sum_k P(x \ge k) \left[P(x < k) + 2 \sum_{j < k} P(x < j)\right]$, in which nothing cancels."""
+        below = torch.sigmoid(self.thresholds - self.location.unsqueeze(-2))
+        passed = below.cumsum(-2) - below
+        return (self._above * (below + 2 * passed)).sum(-2)
 
     def sample(self, sample_shape: Shape = ()) -> Tensor:
         """Levels, in the dtype of the location; not differentiable."""

@@ -1,7 +1,6 @@
 """Laws of values in [0, 1] and of levels, such as pixels and categories."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -149,6 +148,17 @@ class ContinuousBernoulli(Law):
             coefficients += [2 * n * c, 0.0]
         return coefficients[:-1]
 
+    @staticmethod
+    def series_of_variance() -> list[float]:
+        """Likewise of the variance.
+
+        Example:
+            >>> [round(coefficient, 6) for coefficient in ContinuousBernoulli.series_of_variance()[:3]]
+            [0.083333, 0.0, -0.004167]
+        """
+        of_mean = ContinuousBernoulli.series_of_mean()
+        return [power * coefficient for power, coefficient in enumerate(of_mean)][1:]
+
     @property
     def mean(self) -> Tensor:
         r"""$A'(a) = 1 / (1 - e^{-a}) - 1 / a$."""
@@ -228,13 +238,19 @@ class DiscretisedLogistic(Law):
     @property
     def mean(self) -> Tensor:
         r"""$\sum_{k \ge 1} P(K \ge k) / (L - 1)$."""
-        return self._expected(lambda level: 1) / (self.levels - 1)
+        return self._levels_passed() / (self.levels - 1)
 
     @property
     def variance(self) -> Tensor:
-        r"""From $E[K^2] = \sum_{k \ge 1} (2k - 1) P(K \ge k)$."""
-        squares = self._expected(lambda level: 2 * level - 1) / (self.levels - 1) ** 2
-        return (squares - self.mean.square()).clamp_min(0)
+        r"""$\sum_{k \ge 1} P(K \ge k) \left[P(K < k) + 2 \sum_{j < k} P(K < j)\right] / (L - 1)^2$: nothing cancels."""
+        scale = self.log_scale.exp()
+        total, passed = torch.zeros_like(self.location), torch.zeros_like(self.location)
+        for level in range(1, self.levels):
+            distance = (self.location - level / self.levels) / scale
+            below = torch.sigmoid(-distance)
+            total = total + torch.sigmoid(distance) * (below + 2 * passed)
+            passed = passed + below
+        return total / (self.levels - 1) ** 2
 
     def sample(self, sample_shape: Shape = ()) -> Tensor:
         """Levels, in the dtype of the location: the bin of a logistic draw."""
@@ -265,13 +281,13 @@ class DiscretisedLogistic(Law):
         log_rest = torch.where(is_first | is_last, 0.0, log_rest)
         return log_below_end + log_above_start + log_rest  # eq: discretised-logistic
 
-    def _expected(self, weight: Callable[[int], int]) -> Tensor:
-        """Sum of weight(k) P(K >= k) over the levels from 1, one at a time: all at once would take too much memory."""
+    def _levels_passed(self) -> Tensor:
+        """Sum of P(K >= k) over the levels from 1, one at a time: all at once would take too much memory."""
         scale = self.log_scale.exp()
         expected = torch.zeros_like(self.location)
         for level in range(1, self.levels):
             tail = torch.sigmoid((self.location - level / self.levels) / scale)  # P(K >= level)
-            expected = expected + weight(level) * tail
+            expected = expected + tail
         return expected
 
 

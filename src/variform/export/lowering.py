@@ -11,6 +11,7 @@ holds is a plain value.
 | convolve-transposed | weight (N, M, kh, kw), bias (M) or null, stride, padding, output_padding | its transposed one |
 | map | function | the function of every number |
 | continuous-bernoulli | near, series | 1 / (1 - e^-h) - 1 / h; where abs(h) < near by a polynomial |
+| continuous-bernoulli-variance | near, series | 1 / h^2 - 1 / (4 sinh(h / 2)^2); likewise |
 | gate | | a sigmoid(b), where a and b are the halves of h along axis 1 |
 | normalise | weight, bias, eps | (h - mean) / sqrt(variance + eps) * weight + bias, moments over all but axis 0 |
 | add | value | h + value |
@@ -22,7 +23,7 @@ holds is a plain value.
 | reshape | shape | the same numbers in the shape (B, *shape) |
 | context | | joined along axis 1 with the context; of images with a plane of each of its numbers |
 | branches | branches, join | each list of steps applied to h itself, and the results joined, `sum` or `concatenate` |
-| levels | of | a value for L: `mean`, `likeliest` (of logits (B, L, *s)), `logistic` (of (B, 2, *s)) |
+| levels | of | a value for L: `mean`, `variance`, `likeliest` (of logits), `logistic`, `logistic-variance` (of two) |
 
 The arrays of add, multiply, clip, fill and normalise have one number, the shape of an example, or one number a channel,
 (C, 1, 1). stride, padding and output_padding are pairs, of height and width. A convolution is what torch calls so, a
@@ -34,9 +35,11 @@ Functions of `map`: relu, tanh, elu (x or e^x - 1), leaky-relu (x or 0.01 x), ge
 softplus (log(1 + e^x)), sigmoid, exp, log1p, square, sqrt, round (halves to even), step (1 from 0.5, else 0; NaN
 stays), is-zero (1 or 0), is-missing (1 or 0). The coefficients of `series` begin with the constant.
 
-`levels`: `mean` is the sum over k of k / (L - 1) softmax(h)_k; `likeliest` the place of the largest logit; `logistic`
-the sum over k from 1 to L - 1 of sigmoid((m - k / L) / s), divided by L - 1, where L = `count`, m = sigmoid(h[:, 0])
-is kept within `locations` and log s = h[:, 1] within `log_scales`, each a pair of the least and the greatest value.
+`levels` takes logits (B, L, *s), or (B, 2, *s): `mean` is the sum over k of k / (L - 1) softmax(h)_k; `likeliest` the
+place of the largest logit; `logistic` the sum over k from 1 to L - 1 of a_k = sigmoid((m - k / L) / s), divided by L
+- 1, where L = `count`, m = sigmoid(h[:, 0]) is kept within `locations` and log s = h[:, 1] within `log_scales`, each
+a pair of the least and the greatest value. `variance` is that of k / (L - 1) under softmax(h); `logistic-variance`
+the sum over k of a_k (b_k + 2 (b_1 + ... + b_(k-1))) with b_k = sigmoid((k / L - m) / s), divided by (L - 1)^2.
 """
 
 import functools
@@ -91,12 +94,17 @@ class Program:
     out_type: str = "float32"
 
 
-def lower_decoder(vae: VAE, *, single: bool = False) -> Program:
+def lower_decoder(vae: VAE, *, single: bool = False, spread: bool = False) -> Program:
     """From latent points (B, latent_dim) to the mean of p(x|z) in the data's own units, as `exploration.decode` gives.
+
+    With `spread` what comes out is (B, 2 C, ...) of images (C, ...) and (B, 2 D) of rows: the mean and, behind it along
+    axis 1, the standard deviation of every value under p(x|z); of categories that of their numbers. The network stands
+    once for both.
 
     Args:
         vae: The model. Its networks may be the user's own if they are made of layers that `networks` uses.
         single: Stay in float32 although the data are so far from zero that it does not tell them apart.
+        spread: Give the standard deviation too.
 
     Raises:
         ValueError: for a layer or a likelihood that there is no step for.
@@ -111,11 +119,18 @@ def lower_decoder(vae: VAE, *, single: bool = False) -> Program:
     if vae.context_dim:
         decoding.context(vae.context_dim)
     _network(decoding, vae.decoder)
-    decoding.follow(_steps_of_mean(vae.likelihood))
-    if vae.schema is not None:
-        if any(vae.schema.is_far) and not single:
-            decoding.cast("float64")
-        _restored(decoding, vae.schema)
+
+    def mean(branch: _Lowering) -> None:
+        branch.follow(_steps_of(vae.likelihood, "mean_steps"))
+        if vae.schema is not None:
+            if any(vae.schema.is_far) and not single:
+                branch.cast("float64")
+            _restored(branch, vae.schema)
+
+    if spread:
+        decoding.concatenate([mean, lambda branch: _spread(branch, vae, single=single)])
+    else:
+        mean(decoding)
     return Program(
         (vae.latent_dim,),
         vae.context_dim,
@@ -198,6 +213,9 @@ class _Lowering:
     def continuous_bernoulli(self, near: float, series: Sequence[float]) -> None:
         self.step("continuous-bernoulli", near=near, series=list(series))
 
+    def continuous_bernoulli_variance(self, near: float, series: Sequence[float]) -> None:
+        self.step("continuous-bernoulli-variance", near=near, series=list(series))
+
     def add(self, value: Tensor | float) -> None:
         value = torch.as_tensor(value)
         if value.any():
@@ -228,7 +246,7 @@ class _Lowering:
         """Behind a dense layer the weights of what is not taken are left out, and there is no step."""
         is_all = list(places) == list(range(math.prod(self.shape)))
         is_dense = bool(self.steps) and self.steps[-1]["op"] == "dense"
-        if is_dense and not is_all:
+        if is_dense and len(places) < math.prod(self.shape):
             for name in (self.steps[-1]["weight"], self.steps[-1]["bias"]):
                 self.weights[name] = np.ascontiguousarray(self.weights[name][list(places)])
         elif not is_all:
@@ -255,17 +273,30 @@ class _Lowering:
         self.shape = (self.shape[0] + context_dim, *self.shape[1:])
 
     def branches(self, branches: Sequence[Sequence[Step]], join: str) -> None:
-        if join != "concatenate":
-            raise ValueError(f"branches of a likelihood must be joined by concatenate; got {join}.")
-        self.concatenate([functools.partial(_Lowering.follow, steps=steps) for steps in branches])
+        makers = [functools.partial(_Lowering.follow, steps=steps) for steps in branches]
+        join_by = {"concatenate": self.concatenate, "sum": self.sum}
+        if join not in join_by:
+            raise ValueError(f"branches must be joined by {' or '.join(join_by)}; got {join}.")
+        join_by[join](makers)
 
     def concatenate(self, makers: Sequence[Callable[["_Lowering"], None]]) -> None:
         """Branches that each maker fills, end to end."""
+        branches = self._branches(makers, "concatenate")
+        self.shape = (sum(branch.shape[0] for branch in branches), *branches[0].shape[1:])
+
+    def sum(self, makers: Sequence[Callable[["_Lowering"], None]]) -> None:
+        """Branches that each maker fills, number by number."""
+        self.shape = self._branches(makers, "sum")[0].shape
+
+    def _branches(
+        self, makers: Sequence[Callable[["_Lowering"], None]], join: str
+    ) -> list["_Lowering"]:
         branches = [_Lowering(self.shape, weights=self.weights, type=self.type) for _ in makers]
         for maker, branch in zip(makers, branches, strict=True):
             maker(branch)
-        self.step("branches", branches=[branch.steps for branch in branches], join="concatenate")
-        self.shape = (sum(branch.shape[0] for branch in branches), *branches[0].shape[1:])
+        self.step("branches", branches=[branch.steps for branch in branches], join=join)
+        self.type = branches[0].type
+        return branches
 
     def on_columns(
         self, groups: Sequence[tuple[Sequence[int], Callable[["_Lowering"], None]]]
@@ -296,10 +327,11 @@ _OF_LIKELIHOODS = (
     "take",
     "reshape",
     "continuous-bernoulli",
+    "continuous-bernoulli-variance",
     "levels",
     "branches",
 )
-"""Steps of `Likelihood.mean_steps`: each has a method of `_Lowering`."""
+"""Steps of a likelihood: each has a method of `_Lowering`."""
 
 
 # ---- networks
@@ -452,14 +484,23 @@ def _no_step_for(part: nn.Module) -> str:
 # ---- the decoder's end
 
 
-def _steps_of_mean(likelihood: Likelihood) -> list[Step]:
+def _steps_of(likelihood: Likelihood, fact: str) -> list[Step]:
     """What a likelihood says; a class with a law of its own must say it itself, and does not inherit the steps."""
-    methods = {"forward", "mean_steps"}
+    methods = {"forward", fact}
     own = next(kind for kind in type(likelihood).__mro__ if methods & vars(kind).keys())
-    steps = likelihood.mean_steps() if "mean_steps" in vars(own) else None
+    steps = getattr(likelihood, fact)() if fact in vars(own) else None
     if steps is None:
         raise ValueError(_no_step_for(likelihood))
     return steps
+
+
+def _spread(branch: _Lowering, vae: VAE, *, single: bool) -> None:
+    """The standard deviation of every value under p(x|z), in the data's own units."""
+    branch.follow(_steps_of(vae.likelihood, "spread_steps"))
+    if vae.schema is not None:
+        if any(vae.schema.is_far) and not single:
+            branch.cast("float64")
+        branch.multiply(_affine(vae.schema)[1])
 
 
 def _affine(schema: Schema) -> tuple[Tensor, Tensor]:

@@ -164,13 +164,27 @@ class _Writer:
         one = self.constant(1.0)
         rest = node("Sub", one, node("Exp", node("Neg", h)))
         formula = node("Sub", node("Reciprocal", rest), node("Reciprocal", h))
+        return self._near(step, h, formula)
+
+    def _continuous_bernoulli_variance(self, step: Step, h: str, rank: int) -> str:
+        """1 / h^2 - e^-h / (1 - e^-h)^2 of abs(h), and near 0 the series."""
+        node = self.node
+        size = node("Abs", h)
+        mirrored = node("Exp", node("Neg", size))
+        rest = node("Sub", self.constant(1.0), mirrored)
+        far = node("Div", mirrored, node("Mul", rest, rest))
+        formula = node("Sub", node("Reciprocal", node("Mul", size, size)), far)
+        return self._near(step, size, formula)
+
+    def _near(self, step: Step, h: str, formula: str) -> str:
+        """Where abs(h) is below `near` the polynomial of a step, elsewhere what its formula gave."""
         *lower, highest = step["series"]
         series = self.constant(highest)
         for coefficient in reversed(lower):
-            product = node("Mul", series, h)
-            series = node("Add", product, self.constant(coefficient))
-        is_near = node("Less", node("Abs", h), self.constant(step["near"]))
-        return node("Where", is_near, series, formula)
+            product = self.node("Mul", series, h)
+            series = self.node("Add", product, self.constant(coefficient))
+        is_near = self.node("Less", self.node("Abs", h), self.constant(step["near"]))
+        return self.node("Where", is_near, series, formula)
 
     def _gate(self, step: Step, h: str, rank: int) -> str:
         first, second = f"{h}_first", f"{h}_second"
@@ -232,12 +246,20 @@ class _Writer:
     def _levels(self, step: Step, h: str, rank: int) -> str:
         if step["of"] == "likeliest":
             return self.number(self.node("ArgMax", h, axis=1, keepdims=0))
-        if step["of"] == "mean":
-            return self._mean_level(h, rank)
-        return self._mean_of_logistic(step, h, rank)
+        if step["of"] in ("mean", "variance"):
+            return self._moment_of_levels(step["of"], h, rank)
+        distance = self._distances_of_logistic(step, h, rank)
+        above = self.node("Sigmoid", distance)
+        if step["of"] == "logistic":
+            return self.node("ReduceMean", above, axes=[1], keepdims=0)
+        below = self.node("Sigmoid", self.node("Neg", distance))
+        passed = self.node("CumSum", below, self.constant(np.array(1)), exclusive=1)
+        terms = self.node("Mul", above, self.node("Add", below, self.node("Add", passed, passed)))
+        total = self.node("ReduceSum", terms, self.constant(np.array([1])), keepdims=0)
+        return self.node("Mul", total, self.constant((step["count"] - 1.0) ** -2))
 
-    def _mean_level(self, h: str, rank: int) -> str:
-        """The sum over k of k / (L - 1) softmax(h)_k."""
+    def _moment_of_levels(self, of: str, h: str, rank: int) -> str:
+        """The sum over k of k / (L - 1) softmax(h)_k, or of the squared distance from it."""
         share = self.node("Softmax", h, axis=1)
         shape = self.node("Shape", h, start=1, end=2)
         zero, one = self.constant(np.array(0)), self.constant(np.array(1))
@@ -247,11 +269,18 @@ class _Writer:
         values = self.node("Div", levels, highest)
         if rank > 2:
             values = self.node("Unsqueeze", values, self.constant(np.arange(1, rank - 1)))
+        axis = self.constant(np.array([1]))
         weighted = self.node("Mul", share, values)
-        return self.node("ReduceSum", weighted, self.constant(np.array([1])), keepdims=0)
+        if of == "mean":
+            return self.node("ReduceSum", weighted, axis, keepdims=0)
+        if rank == 2:  # the values have no axis of their own in a batch of plain logits
+            values = self.node("Unsqueeze", values, self.constant(np.array([0])))
+        distance = self.node("Sub", values, self.node("ReduceSum", weighted, axis, keepdims=1))
+        squares = self.node("Mul", share, self.node("Mul", distance, distance))
+        return self.node("ReduceSum", squares, axis, keepdims=0)
 
-    def _mean_of_logistic(self, step: Step, h: str, rank: int) -> str:
-        """The mean over the edges between levels of the probability to be above."""
+    def _distances_of_logistic(self, step: Step, h: str, rank: int) -> str:
+        """How far the location lies above each edge between levels, in scales."""
         count = step["count"]
         location, log_scale = f"{h}_location", f"{h}_log_scale"
         self.node("Split", h, outputs=[location, log_scale], axis=1)
@@ -261,8 +290,7 @@ class _Writer:
         scale = self.node("Exp", self.node("Clip", log_scale, *ends_of_log_scale))
         edges = (np.arange(1, count) / count).reshape(-1, *[1] * (rank - 2))
         distance = self.node("Sub", middle, self.constant(edges))
-        above = self.node("Sigmoid", self.node("Div", distance, scale))
-        return self.node("ReduceMean", above, axes=[1], keepdims=0)
+        return self.node("Div", distance, scale)
 
 
 def _log1p(writer: _Writer, h: str) -> str:

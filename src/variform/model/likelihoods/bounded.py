@@ -59,6 +59,12 @@ class LogNormalLikelihood(Likelihood):
             {"op": "map", "function": "exp"},
         ]
 
+    def spread_steps(self) -> list[Step]:
+        r"""$\sqrt{e^{\sigma^2} - 1}$ times the mean."""
+        log_var = floored(self.raw_log_var.detach().double(), self.min_std)
+        ratio = torch.expm1(log_var.exp()).sqrt()
+        return [*self.mean_steps(), {"op": "multiply", "value": ratio}]
+
 
 class LogitNormalLikelihood(Likelihood):
     r"""p(x|z) = logit-normal on [0, 1]: $\operatorname{logit} x \sim N(\mu(z), \sigma_d^2)$, a variance per column.
@@ -103,17 +109,41 @@ class LogitNormalLikelihood(Likelihood):
 
     def mean_steps(self) -> list[Step]:
         """The mean, by the rule of the law: every number as often as there are nodes, and their weighted sum."""
+        return [*self._steps_of_nodes(), self._summing()]
+
+    def spread_steps(self) -> list[Step]:
+        """The root of the weighted sum of squared distances from the mean."""
         (width,) = self.event_shape
-        nodes, weights = gauss_hermite()
+        nodes = len(gauss_hermite()[0])
+        mean: list[Step] = [
+            self._summing(-1),
+            {"op": "take", "places": [place for place in range(width) for _ in range(nodes)]},
+        ]
+        return [
+            *self._steps_of_nodes(),
+            {"op": "branches", "branches": [[], mean], "join": "sum"},
+            {"op": "map", "function": "square"},
+            self._summing(),
+            {"op": "map", "function": "sqrt"},
+        ]
+
+    def _steps_of_nodes(self) -> list[Step]:
+        """The share at each node, node after node of the first column, then of the next one."""
+        nodes, _ = gauss_hermite()
         std = (floored(self.raw_log_var.detach().double(), self.min_std) / 2).exp()
         distances = (std.cpu()[:, None] * nodes).flatten()
-        summing = torch.block_diag(*[weights[None]] * width)
         return [
-            {"op": "take", "places": [place for place in range(width) for _ in nodes]},
+            {"op": "take", "places": [place for place in range(len(std)) for _ in nodes]},
             {"op": "add", "value": distances},
             {"op": "map", "function": "sigmoid"},
-            {"op": "dense", "weight": summing, "bias": torch.zeros(width)},
         ]
+
+    def _summing(self, sign: int = 1) -> Step:
+        """The weighted sum over the nodes of each column, with a sign."""
+        (width,) = self.event_shape
+        _, weights = gauss_hermite()
+        summing = torch.block_diag(*[sign * weights[None]] * width)
+        return {"op": "dense", "weight": summing, "bias": torch.zeros(width)}
 
     @staticmethod
     def _law(loc: Tensor, log_var: Tensor) -> Law:

@@ -36,6 +36,10 @@ class _CategoryLikelihood(CategoricalLikelihood):
         """Of categories the likeliest one."""
         return [{"op": "levels", "of": "likeliest"}]
 
+    def spread_steps(self) -> list[Step]:
+        """That of their numbers."""
+        return [*super().spread_steps(), {"op": "multiply", "value": float(self.levels - 1)}]
+
 
 class SpikedLikelihood(Likelihood):
     r"""p(x|z) of numbers that are often one of some values exactly: `Spiked`, around the law of another family.
@@ -143,9 +147,9 @@ class SpikedLikelihood(Likelihood):
         if steps is None:
             return None
         columns = math.prod(self.event_shape)
-        own = [{"op": "take", "places": list(range(columns))}, *steps]
-        rest = [{"op": "take", "places": list(range(columns, columns + self.count))}]
-        path: list[Step] = [{"op": "branches", "branches": [own, rest], "join": "concatenate"}]
+        own: list[Step] = [{"op": "take", "places": list(range(columns))}, *steps]
+        logits: Step = {"op": "take", "places": list(range(columns, columns + self.count))}
+        path = [_concatenated(own, [logits])]
         for place in reversed(range(len(self.atoms))):
             chosen = (~self.atoms[place].isnan()).nonzero().flatten().tolist()
             others = sorted(set(range(columns + self.count)) - set(chosen))
@@ -157,22 +161,72 @@ class SpikedLikelihood(Likelihood):
         columns = math.prod(self.event_shape)
         logits = [columns + int(self.places[place, column]) for column in chosen]
         atoms = self.atoms[place, chosen].detach().double()
-        joined: list[Step] = [
+        return _replaced(self._steps_of_mean(chosen, logits, atoms), chosen, others)
+
+    def spread_steps(self) -> list[Step] | None:
+        r"""The root of the variance v, which goes with the mean from spike to spike, the last of them first.
+
+        From m and v to $v' = (v + \sigma(b) (m - s)^2)\, \sigma(-b)$ in the columns that have so many spikes.
+        """
+        mean, spread = self.family.mean_steps(), self.family.spread_steps()
+        if mean is None or spread is None:
+            return None
+        columns = math.prod(self.event_shape)
+        own: Step = {"op": "take", "places": list(range(columns))}
+        logits: Step = {"op": "take", "places": list(range(columns, columns + self.count))}
+        square: Step = {"op": "map", "function": "square"}
+        path = [_concatenated([own, *mean], [own, *spread, square], [logits])]
+        for place in reversed(range(len(self.atoms))):
+            chosen = (~self.atoms[place].isnan()).nonzero().flatten().tolist()
+            path += self._steps_of_moments(place, chosen)
+        variances = {"op": "take", "places": list(range(columns, 2 * columns))}
+        return [*path, variances, {"op": "map", "function": "sqrt"}]
+
+    def _steps_of_moments(self, place: int, chosen: list[int]) -> list[Step]:
+        """Mean and variance after a spike, in the columns that have so many; behind them all logits."""
+        columns = math.prod(self.event_shape)
+        logits = [2 * columns + int(self.places[place, column]) for column in chosen]
+        atoms = self.atoms[place, chosen].detach().double()
+        of_variance = [columns + column for column in chosen]
+        distance: list[Step] = [
+            {"op": "take", "places": chosen},
+            {"op": "add", "value": -atoms},
+            {"op": "map", "function": "square"},
+        ]
+        reached: Step = {"op": "take", "places": logits}
+        within: list[Step] = [_concatenated(distance, [reached]), {"op": "gate"}]
+        both: Step = {
+            "op": "branches",
+            "branches": [[{"op": "take", "places": of_variance}], within],
+            "join": "sum",
+        }
+        passed: list[Step] = [reached, {"op": "multiply", "value": -1.0}]
+        variance: list[Step] = [_concatenated([both], passed), {"op": "gate"}]
+        moments = _concatenated(self._steps_of_mean(chosen, logits, atoms), variance)
+        replaced = [*chosen, *of_variance]
+        others = sorted(set(range(2 * columns + self.count)) - set(replaced))
+        return _replaced([moments], replaced, others)
+
+    @staticmethod
+    def _steps_of_mean(chosen: list[int], logits: list[int], atoms: Tensor) -> list[Step]:
+        return [
             {"op": "take", "places": [*chosen, *logits]},
             {"op": "add", "value": torch.cat([-atoms, torch.zeros_like(atoms)])},
             {"op": "multiply", "value": torch.tensor([1.0, -1.0]).repeat_interleave(len(chosen))},
             {"op": "gate"},
             {"op": "add", "value": atoms},
         ]
-        order = torch.tensor([*chosen, *others]).argsort().tolist()
-        return [
-            {
-                "op": "branches",
-                "branches": [joined, [{"op": "take", "places": others}]],
-                "join": "concatenate",
-            },
-            {"op": "take", "places": order},
-        ]
+
+
+def _concatenated(*branches: list[Step]) -> Step:
+    return {"op": "branches", "branches": list(branches), "join": "concatenate"}
+
+
+def _replaced(steps: list[Step], chosen: list[int], others: list[int]) -> list[Step]:
+    """What the steps make of all numbers in the places `chosen`, and the others as they are."""
+    order = torch.tensor([*chosen, *others]).argsort().tolist()
+    rest: list[Step] = [{"op": "take", "places": others}]
+    return [_concatenated(steps, rest), {"op": "take", "places": order}]
 
 
 class MixedLikelihood(Likelihood):
@@ -314,9 +368,16 @@ class MixedLikelihood(Likelihood):
 
     def mean_steps(self) -> list[Step] | None:
         """The mean of each column, of categories the likeliest one: a branch for each family, then all in order."""
+        return self._of_families([family.mean_steps() for _, family in self.parts])
+
+    def spread_steps(self) -> list[Step] | None:
+        """Of each column, of categories that of their numbers."""
+        return self._of_families([family.spread_steps() for _, family in self.parts])
+
+    def _of_families(self, of_each: Sequence[list[Step] | None]) -> list[Step] | None:
         start, branches = 0, []
-        for _, family in self.parts:
-            end, steps = start + math.prod(family.params_shape), family.mean_steps()
+        for (_, family), steps in zip(self.parts, of_each, strict=True):
+            end = start + math.prod(family.params_shape)
             if steps is None:
                 return None
             own = [
@@ -326,4 +387,4 @@ class MixedLikelihood(Likelihood):
             branches.append([*own, *steps])
             start = end
         ordered = {"op": "take", "places": self.order.argsort().tolist()}
-        return [{"op": "branches", "branches": branches, "join": "concatenate"}, ordered]
+        return [_concatenated(*branches), ordered]

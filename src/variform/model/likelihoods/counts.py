@@ -45,6 +45,10 @@ class PoissonLikelihood(Likelihood):
         """The rate."""
         return _steps_of_rates()
 
+    def spread_steps(self) -> list[Step]:
+        """The root of the rate."""
+        return [*_steps_of_rates(), {"op": "map", "function": "sqrt"}]
+
 
 class NegativeBinomialLikelihood(Likelihood):
     r"""p(x|z) = negative binomial with the mean m(z) from the network and a learned dispersion r per dimension.
@@ -93,6 +97,20 @@ class NegativeBinomialLikelihood(Likelihood):
     def mean_steps(self) -> list[Step]:
         """The mean."""
         return _steps_of_rates()
+
+    def spread_steps(self) -> list[Step]:
+        """The root of $m + m^2 / r$."""
+        clipped, exponential = _steps_of_rates()
+        square: list[Step] = [
+            {"op": "multiply", "value": 2.0},
+            {"op": "add", "value": -self.log_dispersion.detach().double()},
+            exponential,
+        ]
+        return [
+            clipped,
+            {"op": "branches", "branches": [[exponential], square], "join": "sum"},
+            {"op": "map", "function": "sqrt"},
+        ]
 
 
 def _steps_of_rates() -> list[Step]:

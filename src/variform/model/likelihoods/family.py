@@ -148,13 +148,23 @@ class Likelihood(nn.Module):
         """The steps from params (B, *params_shape) to the mean of p(x|z), (B, *event); None where there are none.
 
         Of the table in export/lowering.py these may be used: map, add, multiply, clip, take, reshape, dense, gate,
-        continuous-bernoulli, levels, branches. Arrays are tensors or numbers here. Constants of a formula come with its
-        step: the programs that run the steps hold none.
+        continuous-bernoulli, continuous-bernoulli-variance, levels, branches. Arrays are tensors or numbers here.
+        Constants of a formula come with its step: the programs that run the steps hold none.
 
         Example:
             >>> from variform.model.likelihoods import PoissonLikelihood
             >>> PoissonLikelihood((4,)).mean_steps()
             [{'op': 'clip', 'low': -inf, 'high': 30.0}, {'op': 'map', 'function': 'exp'}]
+        """
+        return None
+
+    def spread_steps(self) -> list[Step] | None:
+        """The steps from params to the standard deviation of every value under p(x|z); else as `mean_steps`.
+
+        Example:
+            >>> from variform.model.likelihoods import GaussianLikelihood
+            >>> GaussianLikelihood((4,), variance="identity").spread_steps()
+            [{'op': 'multiply', 'value': 0.0}, {'op': 'add', 'value': 1.0}]
         """
         return None
 

@@ -140,12 +140,26 @@ class GaussianLikelihood(Likelihood):
 
     def mean_steps(self) -> list[Step]:
         """The params; only the first half are means where the others are log-variances."""
+        return self._steps_of_half(0) if self.variance == "learned" else []
+
+    def spread_steps(self) -> list[Step]:
+        """By the second half of the params, or the same for all z."""
         if self.variance != "learned":
-            return []
+            std = self(torch.zeros(self.event_shape, dtype=torch.float64)).stddev.detach()
+            value = std.flatten()[0].item() if self.has_one_variance else std
+            return [{"op": "multiply", "value": 0.0}, {"op": "add", "value": value}]
+        return [
+            *self._steps_of_half(1),
+            {"op": "map", "function": "exp"},
+            {"op": "add", "value": self.min_std**2},
+            {"op": "map", "function": "sqrt"},
+        ]
+
+    def _steps_of_half(self, half: int) -> list[Step]:
         size = math.prod(self.event_shape)
         return [
             {"op": "reshape", "shape": [2 * size]},
-            {"op": "take", "places": list(range(size))},
+            {"op": "take", "places": list(range(half * size, (half + 1) * size))},
             {"op": "reshape", "shape": list(self.event_shape)},
         ]
 

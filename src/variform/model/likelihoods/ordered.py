@@ -80,3 +80,34 @@ class OrdinalLikelihood(Likelihood):
             {"op": "map", "function": "sigmoid"},
             {"op": "dense", "weight": summing, "bias": torch.zeros(width)},
         ]
+
+    def spread_steps(self) -> list[Step]:
+        r"""The variance of a sum of nested events: $\sum_k \sum_j P(x \ge \max(j, k))\, P(x < \min(j, k))$."""
+        (width,) = self.event_shape
+        thresholds = self.thresholds.detach().double().cpu()
+        lower, upper = torch.triu_indices(len(thresholds), len(thresholds))
+        times = 2 - (lower == upper).double()  # each pair of different thresholds stands twice
+        ends = torch.cat([thresholds[upper], thresholds[lower]])
+        signs = torch.ones_like(ends)
+        signs[len(upper) :] = -1
+        summing = torch.kron(times, torch.eye(width, dtype=torch.float64))
+        return [
+            {"op": "take", "places": list(range(width)) * len(ends)},
+            {"op": "add", "value": -ends.flatten()},
+            {"op": "multiply", "value": signs.flatten()},
+            {
+                "op": "branches",
+                "branches": [
+                    [*_half(0, lower.numel() * width), {"op": "map", "function": "sigmoid"}],
+                    _half(1, lower.numel() * width),
+                ],
+                "join": "concatenate",
+            },
+            {"op": "gate"},
+            {"op": "dense", "weight": summing, "bias": torch.zeros(width)},
+            {"op": "map", "function": "sqrt"},
+        ]
+
+
+def _half(half: int, size: int) -> list[Step]:
+    return [{"op": "take", "places": list(range(half * size, (half + 1) * size))}]

@@ -58,6 +58,16 @@ class BernoulliLikelihood(Likelihood):
         """The probability of a one."""
         return [{"op": "map", "function": "sigmoid"}]
 
+    def spread_steps(self) -> list[Step]:
+        """The root of p (1 - p)."""
+        one: list[Step] = [{"op": "map", "function": "sigmoid"}]
+        other: list[Step] = [{"op": "multiply", "value": -1.0}]
+        return [
+            {"op": "branches", "branches": [one, other], "join": "concatenate"},
+            {"op": "gate"},
+            {"op": "map", "function": "sqrt"},
+        ]
+
 
 class ContinuousBernoulliLikelihood(Likelihood):
     """p(x|z) = continuous Bernoulli, a density on [0, 1], with the network's output as logits.
@@ -91,11 +101,18 @@ class ContinuousBernoulliLikelihood(Likelihood):
 
     def mean_steps(self) -> list[Step]:
         """The mean by its formula, and near 0, where that is 0/0, by its series."""
-        constants = {
-            "near": ContinuousBernoulli.NEAR,
-            "series": ContinuousBernoulli.series_of_mean(),
-        }
-        return [{"op": "continuous-bernoulli", **constants}]
+        series = ContinuousBernoulli.series_of_mean()
+        return [self._step("continuous-bernoulli", series)]
+
+    def spread_steps(self) -> list[Step]:
+        """The root of the variance, which has a formula and a series too."""
+        series = ContinuousBernoulli.series_of_variance()
+        variance = self._step("continuous-bernoulli-variance", series)
+        return [variance, {"op": "map", "function": "sqrt"}]
+
+    @staticmethod
+    def _step(op: str, series: list[float]) -> Step:
+        return {"op": op, "near": ContinuousBernoulli.NEAR, "series": series}
 
 
 class LogisticLikelihood(Likelihood):
@@ -174,8 +191,15 @@ class LogisticLikelihood(Likelihood):
 
     def mean_steps(self) -> list[Step]:
         """The mean level."""
+        return [self._step("logistic")]
+
+    def spread_steps(self) -> list[Step]:
+        """The root of the variance of the levels."""
+        return [self._step("logistic-variance"), {"op": "map", "function": "sqrt"}]
+
+    def _step(self, of: str) -> Step:
         bounds = {"locations": list(self.locations), "log_scales": list(self.LOG_SCALES)}
-        return [{"op": "levels", "of": "logistic", "count": self.levels, **bounds}]
+        return {"op": "levels", "of": of, "count": self.levels, **bounds}
 
 
 class CategoricalLikelihood(Likelihood):
@@ -233,6 +257,10 @@ class CategoricalLikelihood(Likelihood):
     def mean_steps(self) -> list[Step]:
         """The mean level."""
         return [{"op": "levels", "of": "mean"}]
+
+    def spread_steps(self) -> list[Step]:
+        """The root of the variance of the levels."""
+        return [{"op": "levels", "of": "variance"}, {"op": "map", "function": "sqrt"}]
 
 
 def _of_frequencies(rows: Marginals, levels: int) -> Law:

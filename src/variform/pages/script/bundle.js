@@ -3584,11 +3584,27 @@ edge=.5/levels;if(levels>=64){let integral=softplus(
 (levels-1)}let total=0;for(let level=1;level<
 levels;level++)total+=sigmoid((location2-
 level/levels)/scale);return total/(levels-
-1)}function meanLevel(logits){let greatest=logits[likeliest(
-logits)],total=0,sum=0;for(let k=0;k<logits.
-length;k++){let share=Math.exp(logits[k]-
-greatest);total+=share,sum+=share*k}return sum/
-total/(logits.length-1)}function likeliest(logits){
+1)}function logisticVariance(rawLocation,logScale,{
+count:levels,locations,log_scales:logScales}){
+let scale=Math.exp(within3(logScale,logScales)),
+location2=within3(sigmoid(rawLocation),locations),
+total=0,passed=0;for(let level=1;level<levels;level++){
+let distance2=(location2-level/levels)/scale,
+below=sigmoid(-distance2);total+=sigmoid(
+distance2)*(below+2*passed),passed+=below}
+return total/(levels-1)**2}function meanLevel(logits){
+let greatest=logits[likeliest(logits)],total=0,
+sum=0;for(let k=0;k<logits.length;k++){let share=Math.
+exp(logits[k]-greatest);total+=share,sum+=
+share*k}return sum/total/(logits.length-
+1)}function levelVariance(logits){let greatest=logits[likeliest(
+logits)],mean=meanLevel(logits),total=0,
+sum=0;for(let k=0;k<logits.length;k++){let share=Math.
+exp(logits[k]-greatest);total+=share,sum+=
+share*(k/(logits.length-1)-mean)**2}return sum/
+total}var OF_LEVELS={mean:meanLevel,variance:levelVariance,
+likeliest},OF_LOGISTIC={logistic:logisticMean,
+"logistic-variance":logisticVariance};function likeliest(logits){
 let best=0;for(let k=1;k<logits.length;k++)
 logits[k]>logits[best]&&(best=k);return best}
 var STEPS3={dense({layer},h,{products}){
@@ -3641,7 +3657,13 @@ near,series},h){let{data}=h,byFormula=x=>1/
 reduceRight((sum,coefficient)=>sum*x+coefficient);
 for(let i=0;i<data.length;i++){let x=data[i];
 data[i]=Math.abs(x)<near?bySeries(x):byFormula(
-x)}return h},gate(_step,h){let half=product(
+x)}return h},"continuous-bernoulli-varia\
+nce"({near,series},h){let{data}=h,byFormula=x=>1/
+(x*x)-Math.exp(-x)/Math.expm1(-x)**2,bySeries=x=>series.
+reduceRight((sum,coefficient)=>sum*x+coefficient);
+for(let i=0;i<data.length;i++){let x=Math.
+abs(data[i]);data[i]=x<near?bySeries(x):
+byFormula(x)}return h},gate(_step,h){let half=product(
 h.shape)/2,data=new Float32Array(h.count*
 half);for(let to=0;to<data.length;to++){
 let from=to+Math.floor(to/half)*half;data[to]=
@@ -3688,10 +3710,9 @@ h.count*size),found=new Float32Array(levels);
 for(let to=0;to<data.length;to++){let start2=Math.
 floor(to/size)*levels*size+to%size;for(let k=0;k<
 levels;k++)found[k]=h.data[start2+k*size];
-step.of==="logistic"?data[to]=logisticMean(
-found[0],found[1],step):data[to]=step.of===
-"likeliest"?likeliest(found):meanLevel(found)}
-return{...h,data,shape}}};function windows(grid,sides,{
+step.of in OF_LOGISTIC?data[to]=OF_LOGISTIC[step.
+of](found[0],found[1],step):data[to]=OF_LEVELS[step.
+of](found)}return{...h,data,shape}}};function windows(grid,sides,{
 kernel,stride,padding}){let places=new Int32Array(
 product(grid)*product(kernel)),to=0;for(let y=0;y<
 grid[0];y++)for(let x=0;x<grid[1];x++){let top=y*
@@ -3718,13 +3739,15 @@ size/each)]);return h}function summed([first,
 ...others]){for(let{data}of others)for(let i=0;i<
 data.length;i++)first.data[i]+=data[i];return first}
 function concatenated(parts){let[{count,
-context}]=parts,sizes=parts.map(({shape})=>product(
-shape)),size=sizes.reduce((a,b)=>a+b),data=new Float32Array(
+context,shape}]=parts,sizes=parts.map(({
+shape:shape2})=>product(shape2)),size=sizes.
+reduce((a,b)=>a+b),data=new Float32Array(
 count*size),to=0;for(let i=0;i<count;i++)
 for(let[k,part]of parts.entries())data.set(
 part.data.subarray(i*sizes[k],(i+1)*sizes[k]),
 to),to+=sizes[k];return{count,context,data,
-shape:[size]}}var MOST_FLOATS=2**21;function halves(bytes){
+shape:[size/product(shape.slice(1)),...shape.
+slice(1)]}}var MOST_FLOATS=2**21;function halves(bytes){
 let view=new DataView(bytes.buffer),bits=new Uint32Array(
 bytes.length/2),found=new Float32Array(bits.
 buffer);for(let i=0;i<bits.length;i++){let half=view.

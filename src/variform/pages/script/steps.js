@@ -91,6 +91,27 @@ function logisticMean(rawLocation, logScale, { count: levels, locations, log_sca
 }
 
 /**
+ * The variance of its levels, in which nothing cancels.
+ *
+ * @param {number} rawLocation
+ * @param {number} logScale
+ * @param {Step} step
+ */
+function logisticVariance(rawLocation, logScale, { count: levels, locations, log_scales: logScales }) {
+  const scale = Math.exp(within(logScale, logScales));
+  const location = within(sigmoid(rawLocation), locations);
+  let total = 0;
+  let passed = 0;
+  for (let level = 1; level < levels; level++) {
+    const distance = (location - level / levels) / scale;
+    const below = sigmoid(-distance);
+    total += sigmoid(distance) * (below + 2 * passed);
+    passed += below;
+  }
+  return total / (levels - 1) ** 2;
+}
+
+/**
  * The mean level of a law over levels by their logits, in [0, 1].
  *
  * @param {Float32Array} logits
@@ -106,6 +127,38 @@ function meanLevel(logits) {
   }
   return sum / total / (logits.length - 1);
 }
+
+/**
+ * The variance of the level, likewise.
+ *
+ * @param {Float32Array} logits
+ */
+function levelVariance(logits) {
+  const greatest = logits[likeliest(logits)];
+  const mean = meanLevel(logits);
+  let total = 0;
+  let sum = 0;
+  for (let k = 0; k < logits.length; k++) {
+    const share = Math.exp(logits[k] - greatest);
+    total += share;
+    sum += share * (k / (logits.length - 1) - mean) ** 2;
+  }
+  return sum / total;
+}
+
+/**
+ * What a law over levels has for a value, by the word of a step.
+ *
+ * @type {Record<string, (logits: Float32Array) => number>}
+ */
+const OF_LEVELS = { mean: meanLevel, variance: levelVariance, likeliest };
+
+/**
+ * The same of a discretised logistic.
+ *
+ * @type {Record<string, (rawLocation: number, logScale: number, step: Step) => number>}
+ */
+const OF_LOGISTIC = { logistic: logisticMean, "logistic-variance": logisticVariance };
 
 /** @param {Float32Array} logits */
 function likeliest(logits) {
@@ -192,6 +245,18 @@ export const STEPS = {
     return h;
   },
 
+  "continuous-bernoulli-variance"({ near, series }, h) {
+    const { data } = h;
+    const byFormula = (/** @type {number} */ x) => 1 / (x * x) - Math.exp(-x) / Math.expm1(-x) ** 2;
+    const bySeries = (/** @type {number} */ x) =>
+      series.reduceRight((/** @type {number} */ sum, /** @type {number} */ coefficient) => sum * x + coefficient);
+    for (let i = 0; i < data.length; i++) {
+      const x = Math.abs(data[i]);
+      data[i] = x < near ? bySeries(x) : byFormula(x);
+    }
+    return h;
+  },
+
   gate(_step, h) {
     const half = product(h.shape) / 2;
     const data = new Float32Array(h.count * half);
@@ -268,8 +333,8 @@ export const STEPS = {
     for (let to = 0; to < data.length; to++) {
       const start = Math.floor(to / size) * levels * size + (to % size);
       for (let k = 0; k < levels; k++) found[k] = h.data[start + k * size];
-      if (step.of === "logistic") data[to] = logisticMean(found[0], found[1], step);
-      else data[to] = step.of === "likeliest" ? likeliest(found) : meanLevel(found);
+      if (step.of in OF_LOGISTIC) data[to] = OF_LOGISTIC[step.of](found[0], found[1], step);
+      else data[to] = OF_LEVELS[step.of](found);
     }
     return { ...h, data, shape };
   },
@@ -371,7 +436,7 @@ function summed([first, ...others]) {
 
 /** @param {Values[]} parts */
 function concatenated(parts) {
-  const [{ count, context }] = parts;
+  const [{ count, context, shape }] = parts;
   const sizes = parts.map(({ shape }) => product(shape));
   const size = sizes.reduce((a, b) => a + b);
   const data = new Float32Array(count * size);
@@ -382,5 +447,5 @@ function concatenated(parts) {
       to += sizes[k];
     }
   }
-  return { count, context, data, shape: [size] };
+  return { count, context, data, shape: [size / product(shape.slice(1)), ...shape.slice(1)] };
 }
