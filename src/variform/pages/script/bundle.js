@@ -1376,181 +1376,7 @@ i)}: the point is where the encoder puts\
 The point is where it was proposed";return isRepaired[i]?
 `${proposed}; what is decoded there was \
 repaired before it was evaluated.`:`${proposed}\
-, and decodes to it.`}};var pinning=(app,pointAt)=>({follow:i=>app.
-follow(pointAt(i)),leave:()=>app.follow(
-app.state.z),choose:i=>app.pin(pointAt(i))}),
-Wall=class{constructor(host,label,on){this.
-host=host,this.on=on,this.at=-1,this.tiles=
-null,this.canvas=element("canvas",{className:"\
-wall",tabIndex:0,role:"application","ari\
-a-label":label}),this.canvas.addEventListener(
-"pointermove",event=>{this._isAt(event)&&
-this.on.follow(this.at)}),this.canvas.addEventListener(
-"pointerleave",()=>this._leave()),this.canvas.
-addEventListener("blur",()=>this._leave()),
-this.canvas.addEventListener("click",event=>{
-this._isAt(event)&&this.on.choose(this.at)}),
-this.canvas.addEventListener("keydown",event=>this.
-_key(event)),this.waiting=text("p","Desi\
-gns are being decoded …",{className:"n\
-ote",role:"status"}),host.append(this.waiting,
-this.canvas)}show(tiles){this.tiles=tiles,
-this.waiting.remove(),this.paint()}paint(){
-if(!this.tiles?.count)return;let{count,across,
-draw}=this.tiles,{gap,h}=this._size(),w=this.
-host.clientWidth,down=Math.ceil(count/across)*
-(h+gap),context=prepare(this.canvas,w,down-
-gap);context.clearRect(0,0,w,down);for(let i=0;i<
-count;i++)draw(context,i,this._box(i)),this.
-_cover(context,i);if(this.at>=0){let{x,y,
-w:width,h:height}=this._box(this.at);context.
-strokeStyle=Theme.colours.second,context.
-lineWidth=3,context.strokeRect(x+1.5,y+1.5,
-width-3,height-3)}}_cover(context,i){let cover=this.
-tiles.cover?.(i)??0;if(cover<=0)return;let{
-x,y,w,h}=this._box(i);context.globalAlpha=
-cover,context.fillStyle=Theme.colours.card,
-context.fillRect(x-.5,y-.5,w+1,h+1),context.
-globalAlpha=1}_size(){let{across,aspect,
-gap,below=0}=this.tiles,w=(this.host.clientWidth-
-gap*(across-1))/across;return{w,h:w/aspect+
-below,gap}}_box(i){let{across}=this.tiles,
-{w,h,gap}=this._size();return{x:i%across*
-(w+gap),y:Math.floor(i/across)*(h+gap),w,
-h}}_isAt(event){if(!this.tiles?.count)return!1;
-let{count,across}=this.tiles,{w,h,gap}=this.
-_size(),frame=this.canvas.getBoundingClientRect(),
-column=Math.floor((event.clientX-frame.left)/
-(w+gap)),i=Math.floor((event.clientY-frame.
-top)/(h+gap))*across+column;return column<
-0||column>=across||i<0||i>=count?!1:(i!==
-this.at&&(this.at=i,this.paint()),!0)}_leave(){
-this.at<0||(this.at=-1,this.paint(),this.
-on.leave())}_key(event){if(!this.tiles)return;
-let{count,across}=this.tiles,step={ArrowLeft:-1,
-ArrowRight:1,ArrowUp:-across,ArrowDown:across}[event.
-key];if(event.key==="Enter"&&this.at>=0)
-this.on.choose(this.at);else if(step){let to=this.
-at<0?0:this.at+step;to>=0&&to<count&&(this.
-at=to),this.paint(),this.on.follow(this.
-at)}else return;event.preventDefault()}},
-Rows=class{constructor(host,designs,on){
-this.designs=designs,this.on=on,this.table=
-element("table",{className:"rows"}),host.
-append(scrolled("Rows",this.table))}show(items,heads=[]){
-let head=element("tr",{},...["",...heads].
-map(words=>text("th",words,{scope:"col"})));
-for(let{name,unit}of this.designs.columns){
-let small=unit?text("small",` ${unit}`):
-null;head.append(element("th",{scope:"co\
-l"},text("span",name),small))}let body=element(
-"tbody",{},...items.map((item,i)=>this._row(
-item,i)));body.addEventListener("pointer\
-leave",()=>this.on.leave()),this.table.replaceChildren(
-element("thead",{},head),body)}_row({name,
-values,real,facts=[]},i){let pin=button(
-name,()=>this.on.choose(i),{title:"Pin t\
-his one"}),row=element("tr",{},element("\
-th",{scope:"row"},pin));return row.append(
-...facts.map(words=>text("td",words,{className:"\
-number"}))),row.append(...this.designs.columns.
-map((_,k)=>this._cell(k,values[k],real?.[k]))),
-row.addEventListener("pointerenter",()=>this.
-on.follow(i)),pin.addEventListener("focu\
-s",()=>this.on.follow(i)),row}_cell(k,value,real){
-let{designs}=this,bar=element("i",{className:"\
-bar-of"});bar.style.width=`${100*(designs.
-share(k,designs.tidy(k,value))??0)}%`;let track=element(
-"span",{className:"track"},bar),after=designs.
-text(k,value),cell=element("td",{className:"\
-number"});if(real===void 0)return cell.append(
-text("span",after),track),cell;let before=designs.
-text(k,real),share=designs.share(k,real),
-mark=element("i",{className:"mark-of",hidden:share===
-null});mark.style.left=`${100*(share??0)}\
-%`,track.append(mark);let sameness=before===
-after?"same":"rebuilt";return cell.append(
-text("span",before,{className:"real"}),text(
-"span",after,{className:sameness}),track),
-cell}};var View=class{static key="";static title="";static isOfLatents=!1;static isFor(_contents){
-return!0}static kept(_contents){return{}}_key=null;constructor(app){
-this.app=app}mount(_host){}refresh(){}move(){}again(){}press(_key){
-return!1}leave(){}};var SIZES=[8,12,15,20].map(size=>[size,`${size}\
- × ${size}`]),IN_PLANE="The plane of th\
-e map, decoded about the current point; \
-the other directions stay as they are.",
-LABEL="Grid of decoded designs; arrow ke\
-ys go from one to the next, Enter pins o\
-ne",GridView=class extends View{static key="\
-grid";static title="Grid";static isOfLatents=!0;static kept(){
-return{grid:{start:15,read:whole(4,30)}}}mount(host){
-let{app}=this,{dim,standard,prior,grid}=app.
-contents.latents;this.fixed=dim===2&&!standard?
-grid:null;let bar=element("div",{className:"\
-bar"});this.fixed||bar.append(choice("Si\
-ze",SIZES,app.state.grid,value=>app.set(
-{grid:Number(value)}))),bar.append(tick(
-"Fog",app.state.fog,fog=>app.set({fog})));
-let ofMass=`A grid of equal prior mass: \
-each tile stands for the same share of ${prior}\
-. ${dim===2?"z1 rises to the right, z2 u\
-pwards":"z1 rises to the right"}.`;this.
-place=element("div",{className:"wall-pla\
-ce square"});let{aspect}=app.world.designs;
-aspect>1&&(this.place.style.maxWidth=`mi\
-n(100%, calc((100vh - 240px) * ${aspect}\
-))`),host.append(bar,this.place,note(dim<=
-2?ofMass:IN_PLANE)),this.wall=new Wall(this.
-place,LABEL,pinning(app,i=>this.points[i]))}again(){
-this._key=null}refresh(){let{state,contents}=this.
-app,off=contents.latents.dim>2?[state.plane,
-...this._offPlane()]:[],key=[state.grid,
-state.fog,...state.context,...off,this.place.
-clientWidth].join("|");key!==this._key&&
-(this._key=key,this._draw(key))}_offPlane(){
-let{app}=this;return Array.from(app.plane().
-at([0,0],app.state.z),value=>value.toFixed(
-3))}_lattice(){let{app}=this,{dim}=app.contents.
-latents;if(this.fixed)return fixedLattice(
-floatsOf(this.fixed));let size=app.state.
-grid,share=i=>(i+.5)/size;if(dim===1){let points2=Array.
-from({length:size},(_,i)=>Float32Array.of(
-normalQuantile(share(i))));return{across:size,
-points:points2}}let point2=dim===2?ofPriorMass:
-this._inPlane(),points=Array.from({length:size*
-size},(_,i)=>{let fromBelow=size-1-Math.
-floor(i/size);return point2(share(i%size),
-share(fromBelow))});return{across:size,points}}_inPlane(){
-let{app}=this,{cloud}=app.world,plane=app.
-plane(),places=Array.from({length:cloud.
-count},(_,i)=>plane.place(cloud.means,i*
-cloud.dim)),[across,up]=[0,1].map(axis=>{
-let sorted=Float64Array.from(places,place=>place[axis]).
-sort(),low=sorted[Math.floor(.005*(sorted.
-length-1))],high=sorted[Math.ceil(.995*(sorted.
-length-1))];return share=>low+share*(high-
-low)});return(x,y)=>plane.at([across(x),
-up(y)],app.state.z)}async _draw(key){let{
-app}=this,{designs}=app.world,{points,across}=this.
-_lattice(),values=await app.many(points,
-()=>this._key===key);if(!values)return;this.
-points=points;let{draw}=designs.sheet(values,
-points.length),covers=app.state.fog?points.
-map(z=>this._cover(z)):null,tile=this.place.
-clientWidth/across,cover=covers&&(i=>covers[i]);
-this.wall.show({count:points.length,across,
-aspect:designs.aspect,gap:tile>28?2:1,draw,
-cover})}_cover(z){let{app}=this,strangeness=app.
-world.nearness.strangeness(app.nearest(z).
-distance);return Math.max(0,Math.min(.82,
-.45*(strangeness-1)))}},ofPriorMass=(x,y)=>Float32Array.
-of(normalQuantile(x),normalQuantile(y));
-function fixedLattice(codes){let size=Math.
-round(Math.sqrt(codes.length/2)),points=Array.
-from({length:size*size},(_,i)=>{let at=(size-
-1-Math.floor(i/size))*size+i%size;return codes.
-slice(2*at,2*at+2)});return{across:size,
-points}}var Gestures=class{_fingers=new Map;_press=null;_isPinch=!1;constructor(surface,on){
+, and decodes to it.`}};var Gestures=class{_fingers=new Map;_press=null;_isPinch=!1;constructor(surface,on){
 this.surface=surface,this.on=on;let isMouse=event=>event.
 pointerType==="mouse";surface.addEventListener(
 "pointerdown",event=>{surface.focus({preventScroll:!0}),
@@ -1913,7 +1739,196 @@ ink,context.strokeStyle=card,context.lineWidth=
 fillStyle=card,context.font=Theme.font(11,
 700),context.textAlign="center",context.
 textBaseline="middle",context.fillText(text2,
-x,y-14.5)}var MOST=8,LIST="found";function examplesOf(words,{
+x,y-14.5)}var SmallMap=class{constructor(app,label){
+this.app=app,this.element=element("div",
+{className:"map-place small"}),this.map=
+new LatentMap(this.element,app.world,app.
+hand),this.map.moving.setAttribute("role",
+"img"),this.map.moving.setAttribute("ari\
+a-label",label)}show(){this.map.show({...this.
+app.look(),marks:"dots",only:-1})}mark(way=null){
+let{live,near,state}=this.app;this.map.mark(
+{z:live,near:near.index,pins:state.pins,
+way})}};var pinning=(app,pointAt)=>({follow:i=>app.
+follow(pointAt(i)),leave:()=>app.follow(
+app.state.z),choose:i=>app.pin(pointAt(i))}),
+Wall=class{constructor(host,label,on){this.
+host=host,this.on=on,this.at=-1,this.tiles=
+null,this.canvas=element("canvas",{className:"\
+wall",tabIndex:0,role:"application","ari\
+a-label":label}),this.canvas.addEventListener(
+"pointermove",event=>{this._isAt(event)&&
+this.on.follow(this.at)}),this.canvas.addEventListener(
+"pointerleave",()=>this._leave()),this.canvas.
+addEventListener("blur",()=>this._leave()),
+this.canvas.addEventListener("click",event=>{
+this._isAt(event)&&this.on.choose(this.at)}),
+this.canvas.addEventListener("keydown",event=>this.
+_key(event)),this.waiting=text("p","Desi\
+gns are being decoded …",{className:"n\
+ote",role:"status"}),host.append(this.waiting,
+this.canvas)}show(tiles){this.tiles=tiles,
+this.waiting.remove(),this.paint()}paint(){
+if(!this.tiles?.count)return;let{count,across,
+draw}=this.tiles,{gap,h}=this._size(),w=this.
+host.clientWidth,down=Math.ceil(count/across)*
+(h+gap),context=prepare(this.canvas,w,down-
+gap);context.clearRect(0,0,w,down);for(let i=0;i<
+count;i++)draw(context,i,this._box(i)),this.
+_cover(context,i);if(this.at>=0){let{x,y,
+w:width,h:height}=this._box(this.at);context.
+strokeStyle=Theme.colours.second,context.
+lineWidth=3,context.strokeRect(x+1.5,y+1.5,
+width-3,height-3)}}_cover(context,i){let cover=this.
+tiles.cover?.(i)??0;if(cover<=0)return;let{
+x,y,w,h}=this._box(i);context.globalAlpha=
+cover,context.fillStyle=Theme.colours.card,
+context.fillRect(x-.5,y-.5,w+1,h+1),context.
+globalAlpha=1}_size(){let{across,aspect,
+gap,below=0}=this.tiles,w=(this.host.clientWidth-
+gap*(across-1))/across;return{w,h:w/aspect+
+below,gap}}_box(i){let{across}=this.tiles,
+{w,h,gap}=this._size();return{x:i%across*
+(w+gap),y:Math.floor(i/across)*(h+gap),w,
+h}}_isAt(event){if(!this.tiles?.count)return!1;
+let{count,across}=this.tiles,{w,h,gap}=this.
+_size(),frame=this.canvas.getBoundingClientRect(),
+column=Math.floor((event.clientX-frame.left)/
+(w+gap)),i=Math.floor((event.clientY-frame.
+top)/(h+gap))*across+column;return column<
+0||column>=across||i<0||i>=count?!1:(i!==
+this.at&&(this.at=i,this.paint()),!0)}_leave(){
+this.at<0||(this.at=-1,this.paint(),this.
+on.leave())}_key(event){if(!this.tiles)return;
+let{count,across}=this.tiles,step={ArrowLeft:-1,
+ArrowRight:1,ArrowUp:-across,ArrowDown:across}[event.
+key];if(event.key==="Enter"&&this.at>=0)
+this.on.choose(this.at);else if(step){let to=this.
+at<0?0:this.at+step;to>=0&&to<count&&(this.
+at=to),this.paint(),this.on.follow(this.
+at)}else return;event.preventDefault()}},
+Rows=class{constructor(host,designs,on){
+this.designs=designs,this.on=on,this.table=
+element("table",{className:"rows"}),host.
+append(scrolled("Rows",this.table))}show(items,heads=[]){
+let head=element("tr",{},...["",...heads].
+map(words=>text("th",words,{scope:"col"})));
+for(let{name,unit}of this.designs.columns){
+let small=unit?text("small",` ${unit}`):
+null;head.append(element("th",{scope:"co\
+l"},text("span",name),small))}let body=element(
+"tbody",{},...items.map((item,i)=>this._row(
+item,i)));body.addEventListener("pointer\
+leave",()=>this.on.leave()),this.table.replaceChildren(
+element("thead",{},head),body)}_row({name,
+values,real,facts=[]},i){let pin=button(
+name,()=>this.on.choose(i),{title:"Pin t\
+his one"}),row=element("tr",{},element("\
+th",{scope:"row"},pin));return row.append(
+...facts.map(words=>text("td",words,{className:"\
+number"}))),row.append(...this.designs.columns.
+map((_,k)=>this._cell(k,values[k],real?.[k]))),
+row.addEventListener("pointerenter",()=>this.
+on.follow(i)),pin.addEventListener("focu\
+s",()=>this.on.follow(i)),row}_cell(k,value,real){
+let{designs}=this,bar=element("i",{className:"\
+bar-of"});bar.style.width=`${100*(designs.
+share(k,designs.tidy(k,value))??0)}%`;let track=element(
+"span",{className:"track"},bar),after=designs.
+text(k,value),cell=element("td",{className:"\
+number"});if(real===void 0)return cell.append(
+text("span",after),track),cell;let before=designs.
+text(k,real),share=designs.share(k,real),
+mark=element("i",{className:"mark-of",hidden:share===
+null});mark.style.left=`${100*(share??0)}\
+%`,track.append(mark);let sameness=before===
+after?"same":"rebuilt";return cell.append(
+text("span",before,{className:"real"}),text(
+"span",after,{className:sameness}),track),
+cell}};var View=class{static key="";static title="";static isOfLatents=!1;static isFor(_contents){
+return!0}static kept(_contents){return{}}_key=null;constructor(app){
+this.app=app}mount(_host){}refresh(){}move(){}again(){}press(_key){
+return!1}leave(){}};var SIZES=[8,12,15,20].map(size=>[size,`${size}\
+ × ${size}`]),IN_PLANE="The plane of th\
+e map, decoded about the current point; \
+the other directions stay as they are.",
+ON_MAP="The design under the pointer on \
+the map of the latent space; a click pin\
+s another point",LABEL="Grid of decoded \
+designs; arrow keys go from one to the n\
+ext, Enter pins one",GridView=class extends View{static key="\
+grid";static title="Grid";static isOfLatents=!0;static kept(){
+return{grid:{start:15,read:whole(4,30)}}}mount(host){
+let{app}=this,{dim,standard,prior,grid}=app.
+contents.latents;this.fixed=dim===2&&!standard?
+grid:null;let bar=element("div",{className:"\
+bar"});this.fixed||bar.append(choice("Si\
+ze",SIZES,app.state.grid,value=>app.set(
+{grid:Number(value)}))),bar.append(tick(
+"Fog",app.state.fog,fog=>app.set({fog})));
+let ofMass=`A grid of equal prior mass: \
+each tile stands for the same share of ${prior}\
+. ${dim===2?"z1 rises to the right, z2 u\
+pwards":"z1 rises to the right"}.`;this.
+place=element("div",{className:"wall-pla\
+ce square"});let{aspect}=app.world.designs;
+aspect>1&&(this.place.style.maxWidth=`mi\
+n(100%, calc((100vh - 240px) * ${aspect}\
+))`),this.map=new SmallMap(app,ON_MAP);let beside=element(
+"div",{className:"beside"},this.place,this.
+map.element);host.append(bar,beside,note(
+dim<=2?ofMass:IN_PLANE)),this.wall=new Wall(
+this.place,LABEL,pinning(app,i=>this.points[i]))}again(){
+this._key=null}refresh(){this.map.show(),
+this.move();let{state,contents}=this.app,
+off=contents.latents.dim>2?[state.plane,
+...this._offPlane()]:[],key=[state.grid,
+state.fog,...state.context,...off,this.place.
+clientWidth].join("|");key!==this._key&&
+(this._key=key,this._draw(key))}move(){this.
+map.mark()}_offPlane(){let{app}=this;return Array.
+from(app.plane().at([0,0],app.state.z),value=>value.
+toFixed(3))}_lattice(){let{app}=this,{dim}=app.
+contents.latents;if(this.fixed)return fixedLattice(
+floatsOf(this.fixed));let size=app.state.
+grid,share=i=>(i+.5)/size;if(dim===1){let points2=Array.
+from({length:size},(_,i)=>Float32Array.of(
+normalQuantile(share(i))));return{across:size,
+points:points2}}let point2=dim===2?ofPriorMass:
+this._inPlane(),points=Array.from({length:size*
+size},(_,i)=>{let fromBelow=size-1-Math.
+floor(i/size);return point2(share(i%size),
+share(fromBelow))});return{across:size,points}}_inPlane(){
+let{app}=this,{cloud}=app.world,plane=app.
+plane(),places=Array.from({length:cloud.
+count},(_,i)=>plane.place(cloud.means,i*
+cloud.dim)),[across,up]=[0,1].map(axis=>{
+let sorted=Float64Array.from(places,place=>place[axis]).
+sort(),low=sorted[Math.floor(.005*(sorted.
+length-1))],high=sorted[Math.ceil(.995*(sorted.
+length-1))];return share=>low+share*(high-
+low)});return(x,y)=>plane.at([across(x),
+up(y)],app.state.z)}async _draw(key){let{
+app}=this,{designs}=app.world,{points,across}=this.
+_lattice(),values=await app.many(points,
+()=>this._key===key);if(!values)return;this.
+points=points;let{draw}=designs.sheet(values,
+points.length),covers=app.state.fog?points.
+map(z=>this._cover(z)):null,tile=this.place.
+clientWidth/across,cover=covers&&(i=>covers[i]);
+this.wall.show({count:points.length,across,
+aspect:designs.aspect,gap:tile>28?2:1,draw,
+cover})}_cover(z){let{app}=this,strangeness=app.
+world.nearness.strangeness(app.nearest(z).
+distance);return Math.max(0,Math.min(.82,
+.45*(strangeness-1)))}},ofPriorMass=(x,y)=>Float32Array.
+of(normalQuantile(x),normalQuantile(y));
+function fixedLattice(codes){let size=Math.
+round(Math.sqrt(codes.length/2)),points=Array.
+from({length:size*size},(_,i)=>{let at=(size-
+1-Math.floor(i/size))*size+i%size;return codes.
+slice(2*at,2*at+2)});return{across:size,
+points}}var MOST=8,LIST="found";function examplesOf(words,{
 count,names,numbers,labels}){let wanted=words.
 trim().toLowerCase();if(!wanted)return[];
 let ranks=[[],[],[],[],[]];for(let i=0;i<
@@ -2184,10 +2199,10 @@ fillStyle=Theme.colours.soft,context.textAlign=
 low,high,4)){let x=margin+(value-low)/(high-
 low||1)*(length-1);context.fillRect(Math.
 round(x),11,1,4),context.fillText(shown(
-value),x,17)}}var STEPS2=11,FINE=61,ON_MAP="The way on\
- the map of the latent space; a click pi\
-ns another point",WAYS=[["straight","Str\
-aight"],["data","Along the data"]],MorphView=class extends View{static key="\
+value),x,17)}}var STEPS2=11,FINE=61,ON_MAP2="The way o\
+n the map of the latent space; a click p\
+ins another point",WAYS=[["straight","St\
+raight"],["data","Along the data"]],MorphView=class extends View{static key="\
 morph";static title="Morph";static isOfLatents=!0;_waysOf=null;_distancesOf=null;_barOf=null;static kept(){
 return{morph:{start:{a:0,b:1,way:"straig\
 ht",share:.5},read:readMorph,write:({a,b,
@@ -2204,37 +2219,30 @@ anvas",{role:"img","aria-label":"Distanc\
 e to the nearest example along the way"}),
 this.profilePlace=element("div",{className:"\
 profile"},this.profile),this.words=note(
-"");let place=element("div",{className:"\
-map-place small"});host.append(this.bar,
-this.wallPlace,this.slider,this.profilePlace,
-this.words,place),this.map=new LatentMap(
-place,app.world,app.hand),this.map.moving.
-setAttribute("role","img"),this.map.moving.
-setAttribute("aria-label",ON_MAP);let shareOf=i=>i/
-(STEPS2-1);this.wall=new Wall(this.wallPlace,
-"Designs along the way; arrow keys go fr\
-om one to the next",{follow:i=>app.follow(
-this._point(shareOf(i))),leave:()=>app.follow(
-app.state.z),choose:i=>this._along(shareOf(
-i))}),this.refresh(),this._along(app.state.
-morph.share)}again(){this._key=null}refresh(){
-let{app}=this;this._twoPins();let{morph,
-context}=app.state,[a,b]=this._ends();this.
-_findWays(a,b),this._measureWays(),this.
-_showBar(a,b),this.way=this.ways[morph.way],
-this.slider.value=String(morph.share),this.
-map.show({...app.look(),marks:"dots",only:-1});
-let key=[this._waysOf,morph.way,...context,
-this.wallPlace.clientWidth].join("|");key!==
-this._key&&(this._key=key,this._showWall(
-key)),this._drawProfile(),this.move()}move(){
-let{live,near,state}=this.app;this.map.mark(
-{z:live,near:near.index,pins:state.pins,
-way:this.way})}_twoPins(){let{state,world}=this.
-app;if(state.pins.length>1)return;let{cloud,
-order}=world,first=state.pins[0]??cloud.
-point(order[0]),some=order.slice(0,200).
-map(i=>cloud.point(i)),farther=(best,z)=>distanceOf(
+""),this.map=new SmallMap(app,ON_MAP2),host.
+append(this.bar,this.wallPlace,this.slider,
+this.profilePlace,this.words,this.map.element);
+let shareOf=i=>i/(STEPS2-1);this.wall=new Wall(
+this.wallPlace,"Designs along the way; a\
+rrow keys go from one to the next",{follow:i=>app.
+follow(this._point(shareOf(i))),leave:()=>app.
+follow(app.state.z),choose:i=>this._along(
+shareOf(i))}),this.refresh(),this._along(
+app.state.morph.share)}again(){this._key=
+null}refresh(){let{app}=this;this._twoPins();
+let{morph,context}=app.state,[a,b]=this.
+_ends();this._findWays(a,b),this._measureWays(),
+this._showBar(a,b),this.way=this.ways[morph.
+way],this.slider.value=String(morph.share),
+this.map.show();let key=[this._waysOf,morph.
+way,...context,this.wallPlace.clientWidth].
+join("|");key!==this._key&&(this._key=key,
+this._showWall(key)),this._drawProfile(),
+this.move()}move(){this.map.mark(this.way)}_twoPins(){
+let{state,world}=this.app;if(state.pins.
+length>1)return;let{cloud,order}=world,first=state.
+pins[0]??cloud.point(order[0]),some=order.
+slice(0,200).map(i=>cloud.point(i)),farther=(best,z)=>distanceOf(
 z,first)>distanceOf(best,first)?z:best;state.
 pins=[first,some.reduce(farther,first)],
 state.morph={...state.morph,a:0,b:1}}_ends(){
@@ -2336,19 +2344,20 @@ let{numbers,latents}=this.app.contents,{
 active,facts,notes}=numbers,of=`${active.
 count} of ${active.of} units are active`,
 run=facts.map(([name,value])=>element("d\
-iv",{},text("dt",name),text("dd",value)));
-if(host.append(text("h2","Held-out numbe\
-rs"),scrolled("Held-out numbers",this._table()),
-note(HOW_TO_READ),text("h2",latents.unit?
-"KL per latent dimension":"Variance of e\
-ach posterior mean"),this._bars(),note(`${of}\
-: their posterior mean varies by more th\
-an 0.01.`),text("h2","The run"),element(
-"dl",{className:"facts"},...run)),!notes.
-length)return;let items=notes.map(words=>text(
-"li",words));host.append(text("h2","To b\
-e known"),element("ul",{className:"notes"},
-...items))}_table(){let{header,rows}=this.
+iv",{},text("dt",name),text("dd",value))),
+table=element("div",{},text("h2","Held-o\
+ut numbers"),scrolled("Held-out numbers",
+this._table()),note(HOW_TO_READ)),others=element(
+"div",{},text("h2",latents.unit?"KL per \
+latent dimension":"Variance of each post\
+erior mean"),this._bars(),note(`${of}: t\
+heir posterior mean varies by more than \
+0.01.`),text("h2","The run"),element("dl",
+{className:"facts"},...run));if(host.append(
+table,others),!notes.length)return;let items=notes.
+map(words=>text("li",words));others.append(
+text("h2","To be known"),element("ul",{className:"\
+notes"},...items))}_table(){let{header,rows}=this.
 app.contents.numbers,heads=header.map((words,i)=>text(
 "th",words,{scope:"col",className:i?"num\
 ber":""})),lines=rows.map(([name,...cells])=>element(
@@ -2505,7 +2514,9 @@ this.table.show(points.map((_,i)=>({name:String(
 i+1),values:designs.part(values,i)})));return}
 let{draw}=designs.sheet(values,count);this.
 wall.show({count,across,aspect:designs.aspect,
-gap:6,draw})}};var AT_ONCE=6,STRIP=9,SlidersView=class extends View{static key="\
+gap:6,draw})}};var AT_ONCE=6,STRIP=9,WITH_MAP=3,ON_MAP3="\
+The point on the map of the latent space\
+; a click pins another one",SlidersView=class extends View{static key="\
 sliders";static title="Sliders";static isOfLatents=!0;_stripsOf=null;static kept({
 latents}){let pages=Math.ceil(latents.dim/
 AT_ONCE);return{page:{start:0,read:whole(
@@ -2521,20 +2532,23 @@ ceil(latents.dim/AT_ONCE))),this.list=element(
 "All to 0",()=>app.set({z:new Float32Array(
 latents.dim)}));host.append(bar,this.list,
 element("div",{className:"bar"},zero)),this.
-_showRows()}again(){this._stripsOf=null}refresh(){
+map=latents.dim<=WITH_MAP?new SmallMap(app,
+ON_MAP3):null,this.map&&host.append(this.
+map.element),this._showRows()}again(){this.
+_stripsOf=null}refresh(){this.map?.show(),
 this.move();let{z,context}=this.app.state,
 key=[...z,...context,this.list.clientWidth].
 join(",");key!==this._stripsOf&&(this._stripsOf=
 key,clearTimeout(this._waiting),this._waiting=
 setTimeout(()=>this._drawStrips(key),this.
 _drawn?40:0))}move(){let{live}=this.app;
-for(let{k,input,value}of this.rows)(!(input===
-document.activeElement)||Math.abs(Number(
-input.value)-live[k])>.02)&&(input.value=
-String(live[k])),value.textContent=shown(
-live[k],.01),input.setAttribute("aria-va\
-luetext",value.textContent)}leave(){this.
-_stripsOf=null,clearTimeout(this._waiting)}_pager(count){
+this.map?.mark();for(let{k,input,value}of this.
+rows)(!(input===document.activeElement)||
+Math.abs(Number(input.value)-live[k])>.02)&&
+(input.value=String(live[k])),value.textContent=
+shown(live[k],.01),input.setAttribute("a\
+ria-valuetext",value.textContent)}leave(){
+this._stripsOf=null,clearTimeout(this._waiting)}_pager(count){
 let{app}=this,turn=step=>()=>{app.state.
 page=(app.state.page+step+count)%count,this.
 _showRows(),app.set({})},before=button("\
@@ -2853,7 +2867,7 @@ lacksB)return Number(lacksA)-Number(lacksB);
 let order=typeof a=="number"&&typeof b==
 "number"?a-b:String(a).localeCompare(String(
 b),"en",{numeric:!0});return isDown?-order:
-order}var AT_ONCE2=20,ON_MAP2="The evaluated d\
+order}var AT_ONCE2=20,ON_MAP4="The evaluated d\
 esigns on the map of the latent space; a\
  click pins a point",REACH2=14,StudyView=class extends View{static key="\
 study";static title="Study";_tableOf=null;static isFor({
@@ -2889,7 +2903,7 @@ e small"});host.append(text("h2","On the\
 map=new LatentMap(place,app.world,app.hand),
 this.map.moving.setAttribute("role","img"),
 this.map.moving.setAttribute("aria-label",
-ON_MAP2)}again(){this._key=null,this.compared.
+ON_MAP4)}again(){this._key=null,this.compared.
 again()}refresh(){let{app}=this,key=[this.
 charts.clientWidth,this.axes,Theme.dark,
 app.state.at].join("|");key!==this._key&&
@@ -3075,15 +3089,16 @@ spread}){let below=(range.low??-1/0)-value,
 above=value-(range.high??1/0);return Math.
 max(0,below,above)/spread}var distanceFrom=(values,wanted)=>Math.
 hypot(...wanted.map((one,k)=>missOf(values[k],
-one)));var AT_ONCE3=20,HINT3="Choose a response\
- or a column, and say between which valu\
-es it shall lie.",MEASURE="A miss is in \
-standard deviations of the known designs\
-, or of the evaluated ones where only th\
-ese have a value; of several ranges it i\
-s the root of the sum of squares. Design\
-s that lack a value, and invalid ones, a\
-re left out.",TargetView=class extends View{static key="\
+one)));var AT_ONCE3=20,AT_FIRST=6,HINT3="Choose\
+ a response or a column, and say between\
+ which values it shall lie. Until then t\
+hese are known:",MEASURE="A miss is in s\
+tandard deviations of the known designs,\
+ or of the evaluated ones where only the\
+se have a value; of several ranges it is\
+ the root of the sum of squares. Designs\
+ that lack a value, and invalid ones, ar\
+e left out.",TargetView=class extends View{static key="\
 target";static title="Target";static isOfLatents=!0;_rowsOf=null;static isFor({
 rows,event,study}){return!!study||event.
 kind!=="image"||rows.columns.some(({name,
@@ -3144,36 +3159,41 @@ null:Number(input.value);this._set(this.
 app.state.target.map(one=>one.name===name?
 {...one,[end]:number}:one))};return input.
 addEventListener("input",change),input}_show(){
-let ranges=this.app.state.target.filter(
-({name,low,high})=>this._find(name)&&(low!==
-null||high!==null));if(this.place.replaceChildren(),
-!ranges.length){this.said.textContent=HINT3;
-return}let wanted=ranges.map(range=>({range,
-spread:spreadOf(this._find(range.name).numbers)})),
-found=this._found(wanted);this.said.textContent=
-this._inWords(ranges,found),new SortedTable(
-this.place,"Designs, the nearest first",
-this._heads(wanted,found),()=>{}).show([
-...found.keys()],"",AT_ONCE3)}_found(wanted){
-let{study,cloud,designs}=this.app.world,
-quantities=wanted.map(({range})=>this._find(
-range.name)),isKnown=({name})=>this.app.
-world.quantities.some(one=>one.name===name),
-rows=Array.from({length:cloud.count},(_,i)=>{
-let values=quantities.map(one=>isKnown(one)?
-one.numbers[i]:Number.NaN);return{key:keyOfRow(
-i),values}}),evaluated=(study?study.ids.
-map((_,i)=>i).filter(i=>study.contents.designs.
-state[i]!==INVALID):[]).map(i=>{let own=study.
-sheet.values?designs.part(study.sheet.values,
-i):null,read=({name,column})=>own&&column>=
-0?own[column]:numberOf(study.contents.designs.
-columns,name,i);return{key:keyOfDesign(study.
-ids[i]),values:quantities.map(read)}});return[
-...rows,...evaluated].map(one=>({...one,
-miss:distanceFrom(one.values,wanted)})).
-filter(({miss})=>Number.isFinite(miss)).
-sort((a,b)=>a.miss-b.miss)}_inWords(ranges,found){
+let asked=this.app.state.target.filter(({
+name,low,high})=>this._find(name)&&(low!==
+null||high!==null)),ranges=asked.length?
+asked:this._open();this.place.replaceChildren();
+let wanted=ranges.map(range=>({range,spread:spreadOf(
+this._find(range.name).numbers)})),found=this.
+_found(wanted);this.said.textContent=asked.
+length?this._inWords(asked,found):HINT3;
+let heads=this._heads(wanted,found);asked.
+length||heads.pop(),new SortedTable(this.
+place,"Designs, the nearest first",heads,
+()=>{}).show([...found.keys()],"",AT_ONCE3)}_open(){
+let chosen=this.app.state.target.filter(
+({name})=>this._find(name));return(chosen.
+length?chosen:this._quantities.slice(0,AT_FIRST)).
+map(({name})=>name).map(name=>({name,low:null,
+high:null}))}_found(wanted){let{study,cloud,
+designs}=this.app.world,quantities=wanted.
+map(({range})=>this._find(range.name)),isKnown=({
+name})=>this.app.world.quantities.some(one=>one.
+name===name),rows=Array.from({length:cloud.
+count},(_,i)=>{let values=quantities.map(
+one=>isKnown(one)?one.numbers[i]:Number.
+NaN);return{key:keyOfRow(i),values}}),evaluated=(study?
+study.ids.map((_,i)=>i).filter(i=>study.
+contents.designs.state[i]!==INVALID):[]).
+map(i=>{let own=study.sheet.values?designs.
+part(study.sheet.values,i):null,read=({name,
+column})=>own&&column>=0?own[column]:numberOf(
+study.contents.designs.columns,name,i);return{
+key:keyOfDesign(study.ids[i]),values:quantities.
+map(read)}});return[...rows,...evaluated].
+map(one=>({...one,miss:distanceFrom(one.
+values,wanted)})).filter(({miss})=>Number.
+isFinite(miss)).sort((a,b)=>a.miss-b.miss)}_inWords(ranges,found){
 let asked=ranges.map(range=>wordsOf2(range,
 this._find(range.name))).join(", "),met=found.
 filter(({miss})=>miss===0),known=met.filter(

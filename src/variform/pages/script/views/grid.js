@@ -8,11 +8,13 @@ import { whole } from "../address.js";
 import { floatsOf } from "../bytes.js";
 import { choice, element, note, tick } from "../elements.js";
 import { normalQuantile } from "../random.js";
+import { SmallMap } from "../small_map.js";
 import { pinning, Wall } from "../walls.js";
 import { View } from "./view.js";
 
 const SIZES = [8, 12, 15, 20].map((size) => /** @type {[number, string]} */ ([size, `${size} × ${size}`]));
 const IN_PLANE = "The plane of the map, decoded about the current point; the other directions stay as they are.";
+const ON_MAP = "The design under the pointer on the map of the latent space; a click pins another point";
 const LABEL = "Grid of decoded designs; arrow keys go from one to the next, Enter pins one";
 
 export class GridView extends View {
@@ -38,7 +40,9 @@ export class GridView extends View {
     this.place = element("div", { className: "wall-place square" });
     const { aspect } = app.world.designs;
     if (aspect > 1) this.place.style.maxWidth = `min(100%, calc((100vh - 240px) * ${aspect}))`;
-    host.append(bar, this.place, note(dim <= 2 ? ofMass : IN_PLANE));
+    this.map = new SmallMap(app, ON_MAP);
+    const beside = element("div", { className: "beside" }, this.place, this.map.element);
+    host.append(bar, beside, note(dim <= 2 ? ofMass : IN_PLANE));
     this.wall = new Wall(
       this.place,
       LABEL,
@@ -51,12 +55,18 @@ export class GridView extends View {
   }
 
   refresh() {
+    this.map.show();
+    this.move();
     const { state, contents } = this.app;
     const off = contents.latents.dim > 2 ? [state.plane, ...this._offPlane()] : [];
     const key = [state.grid, state.fog, ...state.context, ...off, this.place.clientWidth].join("|");
     if (key === this._key) return;
     this._key = key;
     this._draw(key);
+  }
+
+  move() {
+    this.map.mark();
   }
 
   // What of the point does not lie in the plane: the grid is about it.

@@ -8,7 +8,7 @@ import { MOST_PINS, whole } from "../address.js";
 import { prepare } from "../canvas.js";
 import { choice, element, note, segments } from "../elements.js";
 import { between, distanceOf, straightWay, wayAlongData } from "../geometry.js";
-import { LatentMap } from "../latent_map.js";
+import { SmallMap } from "../small_map.js";
 import { shown } from "../text.js";
 import { Theme } from "../theme.js";
 import { Wall } from "../walls.js";
@@ -68,11 +68,8 @@ export class MorphView extends View {
     });
     this.profilePlace = element("div", { className: "profile" }, this.profile);
     this.words = note("");
-    const place = element("div", { className: "map-place small" });
-    host.append(this.bar, this.wallPlace, this.slider, this.profilePlace, this.words, place);
-    this.map = new LatentMap(place, app.world, app.hand);
-    this.map.moving.setAttribute("role", "img");
-    this.map.moving.setAttribute("aria-label", ON_MAP);
+    this.map = new SmallMap(app, ON_MAP);
+    host.append(this.bar, this.wallPlace, this.slider, this.profilePlace, this.words, this.map.element);
     const shareOf = (/** @type {number} */ i) => i / (STEPS - 1);
     this.wall = new Wall(this.wallPlace, "Designs along the way; arrow keys go from one to the next", {
       follow: (i) => app.follow(this._point(shareOf(i))),
@@ -97,7 +94,7 @@ export class MorphView extends View {
     this._showBar(a, b);
     this.way = this.ways[morph.way];
     this.slider.value = String(morph.share);
-    this.map.show({ ...app.look(), marks: "dots", only: -1 });
+    this.map.show();
     const key = [this._waysOf, morph.way, ...context, this.wallPlace.clientWidth].join("|");
     if (key !== this._key) {
       this._key = key;
@@ -108,8 +105,7 @@ export class MorphView extends View {
   }
 
   move() {
-    const { live, near, state } = this.app;
-    this.map.mark({ z: live, near: near.index, pins: state.pins, way: this.way });
+    this.map.mark(this.way);
   }
 
   // A morph needs two pins: where there are fewer, two examples that are far from each other.

@@ -18,19 +18,26 @@ export class NumbersView extends View {
     const { active, facts, notes } = numbers;
     const of = `${active.count} of ${active.of} units are active`;
     const run = facts.map(([name, value]) => element("div", {}, text("dt", name), text("dd", value)));
-    host.append(
+    const table = element(
+      "div",
+      {},
       text("h2", "Held-out numbers"),
       scrolled("Held-out numbers", this._table()),
       note(HOW_TO_READ),
+    );
+    const others = element(
+      "div",
+      {},
       text("h2", latents.unit ? "KL per latent dimension" : "Variance of each posterior mean"),
       this._bars(),
       note(`${of}: their posterior mean varies by more than 0.01.`),
       text("h2", "The run"),
       element("dl", { className: "facts" }, ...run),
     );
+    host.append(table, others);
     if (!notes.length) return;
     const items = notes.map((words) => text("li", words));
-    host.append(text("h2", "To be known"), element("ul", { className: "notes" }, ...items));
+    others.append(text("h2", "To be known"), element("ul", { className: "notes" }, ...items));
   }
 
   _table() {

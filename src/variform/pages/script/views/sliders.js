@@ -7,11 +7,14 @@
 import { whole } from "../address.js";
 import { fitted, prepare } from "../canvas.js";
 import { button, element, note, text } from "../elements.js";
+import { SmallMap } from "../small_map.js";
 import { shown } from "../text.js";
 import { View } from "./view.js";
 
 const AT_ONCE = 6; // latents on a page
 const STRIP = 9; // designs in a strip
+const WITH_MAP = 3; // latents that leave room for a map below them
+const ON_MAP = "The point on the map of the latent space; a click pins another one";
 
 export class SlidersView extends View {
   static key = "sliders";
@@ -41,6 +44,8 @@ export class SlidersView extends View {
     this.list = element("div", { className: "sliders" });
     const zero = button("All to 0", () => app.set({ z: new Float32Array(latents.dim) }));
     host.append(bar, this.list, element("div", { className: "bar" }, zero));
+    this.map = latents.dim <= WITH_MAP ? new SmallMap(app, ON_MAP) : null;
+    if (this.map) host.append(this.map.element);
     this._showRows();
   }
 
@@ -49,6 +54,7 @@ export class SlidersView extends View {
   }
 
   refresh() {
+    this.map?.show();
     this.move();
     const { z, context } = this.app.state;
     const key = [...z, ...context, this.list.clientWidth].join(",");
@@ -60,6 +66,7 @@ export class SlidersView extends View {
 
   move() {
     const { live } = this.app;
+    this.map?.mark();
     for (const { k, input, value } of this.rows) {
       const isHeld = input === document.activeElement;
       if (!isHeld || Math.abs(Number(input.value) - live[k]) > 0.02) input.value = String(live[k]);

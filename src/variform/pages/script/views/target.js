@@ -17,7 +17,8 @@ import { shown, stepOf } from "../text.js";
 import { View } from "./view.js";
 
 const AT_ONCE = 20; // rows of the table
-const HINT = "Choose a response or a column, and say between which values it shall lie.";
+const AT_FIRST = 6; // columns that are shown while nothing is asked for
+const HINT = "Choose a response or a column, and say between which values it shall lie. Until then these are known:";
 const MEASURE =
   "A miss is in standard deviations of the known designs, or of the evaluated ones where only these have a value; of " +
   "several ranges it is the root of the sum of squares. Designs that lack a value, and invalid ones, are left out.";
@@ -150,20 +151,26 @@ export class TargetView extends View {
   // --- what there is
 
   _show() {
-    const ranges = this.app.state.target.filter(
+    const asked = this.app.state.target.filter(
       ({ name, low, high }) => this._find(name) && (low !== null || high !== null),
     );
+    const ranges = asked.length ? asked : this._open();
     this.place.replaceChildren();
-    if (!ranges.length) {
-      this.said.textContent = HINT;
-      return;
-    }
     /** @type {Wanted[]} */
     const wanted = ranges.map((range) => ({ range, spread: spreadOf(this._find(range.name).numbers) }));
     const found = this._found(wanted);
-    this.said.textContent = this._inWords(ranges, found);
-    const table = new SortedTable(this.place, "Designs, the nearest first", this._heads(wanted, found), () => {});
+    this.said.textContent = asked.length ? this._inWords(asked, found) : HINT;
+    const heads = this._heads(wanted, found);
+    if (!asked.length) heads.pop(); // nothing is missed
+    const table = new SortedTable(this.place, "Designs, the nearest first", heads, () => {});
     table.show([...found.keys()], "", AT_ONCE);
+  }
+
+  // Ranges that everything is in: of what is chosen, or of the first columns.
+  _open() {
+    const chosen = this.app.state.target.filter(({ name }) => this._find(name));
+    const names = (chosen.length ? chosen : this._quantities.slice(0, AT_FIRST)).map(({ name }) => name);
+    return names.map((name) => /** @type {Limit} */ ({ name, low: null, high: null }));
   }
 
   /**
