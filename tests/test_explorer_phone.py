@@ -1,4 +1,4 @@
-"""The explorer page on a phone and on a large screen: what a finger does, and that no view is too wide or half empty."""
+"""The explorer page on a phone and on a large screen: fingers scroll, and no view is too wide or half empty."""
 
 import models
 import numpy as np

@@ -29,6 +29,7 @@ const POINT_KEYS = [
   ["X", "take the last pin away"],
   ["N", "go to the nearest example"],
   ["+, −, 0", "on the map: larger, smaller, all of it; so do wheel, pinch and double click"],
+  ["Space", "in a morph: play to and fro, or pause"],
   ["Drag", "on the map: move it; with Shift select examples, Escape selects none"],
   ["/", "on the map: find an example"],
 ];

@@ -2199,10 +2199,27 @@ fillStyle=Theme.colours.soft,context.textAlign=
 low,high,4)){let x=margin+(value-low)/(high-
 low||1)*(length-1);context.fillRect(Math.
 round(x),11,1,4),context.fillText(shown(
-value),x,17)}}var STEPS2=11,FINE=61,ON_MAP2="The way o\
-n the map of the latent space; a click p\
-ins another point",WAYS=[["straight","St\
-raight"],["data","Along the data"]],MorphView=class extends View{static key="\
+value),x,17)}}var Player=class{_phase=0;_frame=0;constructor(show,stops){
+this.show=show,this.stops=stops,this.seconds=
+4}get isPlaying(){return this._frame!==0}play(share){
+this._phase=share;let last=performance.now(),
+next=now=>{let passed=Math.max(0,Math.min(
+.1,(now-last)/1e3));last=now,this._phase=
+(this._phase+passed/this.seconds)%2,this.
+_frame=requestAnimationFrame(next),this.
+show(this.share)};this._frame=requestAnimationFrame(
+next)}pause(){cancelAnimationFrame(this.
+_frame),this._frame=0}get share(){let share=this.
+_phase<=1?this._phase:2-this._phase;return matchMedia(
+"(prefers-reduced-motion: reduce)").matches?
+Math.round(share*(this.stops-1))/(this.stops-
+1):share}};var STEPS2=11,FINE=61,SPEEDS=[[8,"slow"],
+[4,"medium"],[2,"fast"]],PRESSED_BY_SPACE="\
+button, input[type=checkbox]",ON_MAP2="T\
+he way on the map of the latent space; a\
+ click pins another point",WAYS=[["strai\
+ght","Straight"],["data","Along the data"]],
+MorphView=class extends View{static key="\
 morph";static title="Morph";static isOfLatents=!0;_waysOf=null;_distancesOf=null;_barOf=null;static kept(){
 return{morph:{start:{a:0,b:1,way:"straig\
 ht",share:.5},read:readMorph,write:({a,b,
@@ -2214,14 +2231,21 @@ className:"bar"}),this.wallPlace=element(
 element("input",{type:"range",min:0,max:1,
 step:.005,"aria-label":"How far along th\
 e way",oninput:()=>this._along(Number(this.
-slider.value))}),this.profile=element("c\
-anvas",{role:"img","aria-label":"Distanc\
-e to the nearest example along the way"}),
-this.profilePlace=element("div",{className:"\
-profile"},this.profile),this.words=note(
-""),this.map=new SmallMap(app,ON_MAP2),host.
-append(this.bar,this.wallPlace,this.slider,
-this.profilePlace,this.words,this.map.element);
+slider.value))}),this.player=new Player(
+share=>this._pass(share),STEPS2),this.play=
+button("Play",()=>this._playOrPause(),{title:"\
+To and fro along the way (Space)"});let speed=choice(
+"Speed",SPEEDS,this.player.seconds,seconds=>{
+this.player.seconds=Number(seconds)}),player=element(
+"div",{className:"player"},this.play,this.
+slider,speed);this.profile=element("canv\
+as",{role:"img","aria-label":"Distance t\
+o the nearest example along the way"}),this.
+profilePlace=element("div",{className:"p\
+rofile"},this.profile),this.words=note(""),
+this.map=new SmallMap(app,ON_MAP2),host.
+append(this.bar,this.wallPlace,player,this.
+profilePlace,this.words,this.map.element);
 let shareOf=i=>i/(STEPS2-1);this.wall=new Wall(
 this.wallPlace,"Designs along the way; a\
 rrow keys go from one to the next",{follow:i=>app.
@@ -2233,16 +2257,26 @@ null}refresh(){let{app}=this;this._twoPins();
 let{morph,context}=app.state,[a,b]=this.
 _ends();this._findWays(a,b),this._measureWays(),
 this._showBar(a,b),this.way=this.ways[morph.
-way],this.slider.value=String(morph.share),
-this.map.show();let key=[this._waysOf,morph.
-way,...context,this.wallPlace.clientWidth].
-join("|");key!==this._key&&(this._key=key,
-this._showWall(key)),this._drawProfile(),
-this.move()}move(){this.map.mark(this.way)}_twoPins(){
-let{state,world}=this.app;if(state.pins.
-length>1)return;let{cloud,order}=world,first=state.
-pins[0]??cloud.point(order[0]),some=order.
-slice(0,200).map(i=>cloud.point(i)),farther=(best,z)=>distanceOf(
+way],this.player.isPlaying||(this.slider.
+value=String(morph.share)),this.map.show();
+let key=[this._waysOf,morph.way,...context,
+this.wallPlace.clientWidth].join("|");key!==
+this._key&&(this._key=key,this._showWall(
+key)),this._drawProfile(),this.move()}move(){
+this.map.mark(this.way)}press(key){return key!==
+" "||document.activeElement.matches(PRESSED_BY_SPACE)?
+!1:(this._playOrPause(),!0)}leave(){this.
+player.isPlaying&&this._playOrPause()}_playOrPause(){
+if(this.player.isPlaying)return this._along(
+this.player.share);this.player.play(this.
+app.state.morph.share),this.play.textContent=
+"Pause"}_pass(share){this.slider.value=String(
+share),this.app.follow(this._point(share)),
+this._drawProfile()}_twoPins(){let{state,
+world}=this.app;if(state.pins.length>1)return;
+let{cloud,order}=world,first=state.pins[0]??
+cloud.point(order[0]),some=order.slice(0,
+200).map(i=>cloud.point(i)),farther=(best,z)=>distanceOf(
 z,first)>distanceOf(best,first)?z:best;state.
 pins=[first,some.reduce(farther,first)],
 state.morph={...state.morph,a:0,b:1}}_ends(){
@@ -2283,8 +2317,9 @@ textContent=`Farthest from any example: ${straight}\
 let at=share*(FINE-1),low=Math.min(FINE-
 2,Math.floor(at));return between(this.way[low],
 this.way[low+1],at-low)}_along(share){this.
-app.set({z:this._point(share),morph:{...this.
-app.state.morph,share}})}async _showWall(key){
+player.pause(),this.play.textContent="Pl\
+ay",this.app.set({z:this._point(share),morph:{
+...this.app.state.morph,share}})}async _showWall(key){
 let{app}=this,{designs}=app.world,points=Array.
 from({length:STEPS2},(_,i)=>this._point(
 i/(STEPS2-1))),values=await app.many(points,
@@ -2303,9 +2338,10 @@ clearRect(0,0,w,h),drawFrame(context,box,
 limit,most),this._drawDistances(context,
 box,"straight",second,most),this._drawDistances(
 context,box,"data",accent,most),context.
-setLineDash([]);let x=box.x+this.app.state.
-morph.share*box.w;context.strokeStyle=soft,
-context.lineWidth=1,context.beginPath(),
+setLineDash([]);let{isPlaying,share}=this.
+player,x=box.x+(isPlaying?share:this.app.
+state.morph.share)*box.w;context.strokeStyle=
+soft,context.lineWidth=1,context.beginPath(),
 context.moveTo(x,box.y),context.lineTo(x,
 box.y+box.h),context.stroke()}_drawDistances(context,box,name,colour,most){
 let isChosen=name===this.app.state.morph.
@@ -3243,17 +3279,18 @@ Enter or P","pin the point"],["X","take \
 the last pin away"],["N","go to the near\
 est example"],["+, −, 0","on the map: \
 larger, smaller, all of it; so do wheel,\
- pinch and double click"],["Drag","on th\
-e map: move it; with Shift select exampl\
-es, Escape selects none"],["/","on the m\
-ap: find an example"]],PICTURE_KEYS=[["A\
-rrow keys","on pictures: go from one to \
-the next"]],HINT4="Each point of the lat\
-ent space decodes to a design. Move the \
-pointer over the map and the design foll\
-ows; a click pins the point and keeps it\
-. Fog lies where there are no data: what\
- is decoded there is extrapolated.",NO_MAP="\
+ pinch and double click"],["Space","in a\
+ morph: play to and fro, or pause"],["Dr\
+ag","on the map: move it; with Shift sel\
+ect examples, Escape selects none"],["/",
+"on the map: find an example"]],PICTURE_KEYS=[
+["Arrow keys","on pictures: go from one \
+to the next"]],HINT4="Each point of the \
+latent space decodes to a design. Move t\
+he pointer over the map and the design f\
+ollows; a click pins the point and keeps\
+ it. Fog lies where there are no data: w\
+hat is decoded there is extrapolated.",NO_MAP="\
 The model has collapsed: every point of \
 its latent space decodes to the same des\
 ign, so that there is no map of it.",MOST_RESPONSES=6,

@@ -6,8 +6,9 @@
 
 import { MOST_PINS, whole } from "../address.js";
 import { prepare } from "../canvas.js";
-import { choice, element, note, segments } from "../elements.js";
+import { button, choice, element, note, segments } from "../elements.js";
 import { between, distanceOf, straightWay, wayAlongData } from "../geometry.js";
+import { Player } from "../player.js";
 import { SmallMap } from "../small_map.js";
 import { shown } from "../text.js";
 import { Theme } from "../theme.js";
@@ -16,6 +17,13 @@ import { View } from "./view.js";
 
 const STEPS = 11; // designs that are shown
 const FINE = 61; // points of a way
+/** @type {[number, string][]} */
+const SPEEDS = [
+  [8, "slow"],
+  [4, "medium"],
+  [2, "fast"],
+];
+const PRESSED_BY_SPACE = "button, input[type=checkbox]";
 const ON_MAP = "The way on the map of the latent space; a click pins another point";
 /** @type {[WayName, string][]} */
 const WAYS = [
@@ -62,6 +70,12 @@ export class MorphView extends View {
       "aria-label": "How far along the way",
       oninput: () => this._along(Number(this.slider.value)),
     });
+    this.player = new Player((share) => this._pass(share), STEPS);
+    this.play = button("Play", () => this._playOrPause(), { title: "To and fro along the way (Space)" });
+    const speed = choice("Speed", SPEEDS, this.player.seconds, (seconds) => {
+      this.player.seconds = Number(seconds);
+    });
+    const player = element("div", { className: "player" }, this.play, this.slider, speed);
     this.profile = element("canvas", {
       role: "img",
       "aria-label": "Distance to the nearest example along the way",
@@ -69,7 +83,7 @@ export class MorphView extends View {
     this.profilePlace = element("div", { className: "profile" }, this.profile);
     this.words = note("");
     this.map = new SmallMap(app, ON_MAP);
-    host.append(this.bar, this.wallPlace, this.slider, this.profilePlace, this.words, this.map.element);
+    host.append(this.bar, this.wallPlace, player, this.profilePlace, this.words, this.map.element);
     const shareOf = (/** @type {number} */ i) => i / (STEPS - 1);
     this.wall = new Wall(this.wallPlace, "Designs along the way; arrow keys go from one to the next", {
       follow: (i) => app.follow(this._point(shareOf(i))),
@@ -93,7 +107,7 @@ export class MorphView extends View {
     this._measureWays();
     this._showBar(a, b);
     this.way = this.ways[morph.way];
-    this.slider.value = String(morph.share);
+    if (!this.player.isPlaying) this.slider.value = String(morph.share);
     this.map.show();
     const key = [this._waysOf, morph.way, ...context, this.wallPlace.clientWidth].join("|");
     if (key !== this._key) {
@@ -106,6 +120,31 @@ export class MorphView extends View {
 
   move() {
     this.map.mark(this.way);
+  }
+
+  /** @param {string} key */
+  press(key) {
+    if (key !== " " || document.activeElement.matches(PRESSED_BY_SPACE)) return false;
+    this._playOrPause();
+    return true;
+  }
+
+  leave() {
+    if (this.player.isPlaying) this._playOrPause();
+  }
+
+  // A pause keeps the point where it is.
+  _playOrPause() {
+    if (this.player.isPlaying) return this._along(this.player.share);
+    this.player.play(this.app.state.morph.share);
+    this.play.textContent = "Pause";
+  }
+
+  /** @param {number} share that is played past */
+  _pass(share) {
+    this.slider.value = String(share);
+    this.app.follow(this._point(share));
+    this._drawProfile();
   }
 
   // A morph needs two pins: where there are fewer, two examples that are far from each other.
@@ -191,6 +230,8 @@ export class MorphView extends View {
 
   /** @param {number} share */
   _along(share) {
+    this.player.pause();
+    this.play.textContent = "Play";
     this.app.set({ z: this._point(share), morph: { ...this.app.state.morph, share } });
   }
 
@@ -221,7 +262,8 @@ export class MorphView extends View {
     this._drawDistances(context, box, "straight", second, most);
     this._drawDistances(context, box, "data", accent, most);
     context.setLineDash([]);
-    const x = box.x + this.app.state.morph.share * box.w;
+    const { isPlaying, share } = this.player;
+    const x = box.x + (isPlaying ? share : this.app.state.morph.share) * box.w;
     context.strokeStyle = soft;
     context.lineWidth = 1;
     context.beginPath();
