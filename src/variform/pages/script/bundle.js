@@ -2357,9 +2357,10 @@ fillRect(box.x,box.y,box.w,box.h*(1-limit/
 most)),context.globalAlpha=1,context.font=
 Theme.font(11),context.fillStyle=soft,context.
 textBaseline="top",context.textAlign="le\
-ft",context.fillText("Distance to the ne\
-arest example; fog: farther than is usua\
-l among the data",box.x,0),context.strokeStyle=
+ft";let words="Distance to the nearest e\
+xample";context.fillText(box.w<420?words:
+`${words}; fog: farther than is usual am\
+ong the data`,box.x,0),context.strokeStyle=
 line,context.strokeRect(box.x+.5,box.y+.5,
 box.w-1,box.h-1),context.textAlign="righ\
 t",context.textBaseline="middle",context.

@@ -308,7 +308,8 @@ function drawFrame(context, box, limit, most) {
   context.fillStyle = soft;
   context.textBaseline = "top";
   context.textAlign = "left";
-  context.fillText("Distance to the nearest example; fog: farther than is usual among the data", box.x, 0);
+  const words = "Distance to the nearest example";
+  context.fillText(box.w < 420 ? words : `${words}; fog: farther than is usual among the data`, box.x, 0);
   context.strokeStyle = line;
   context.strokeRect(box.x + 0.5, box.y + 0.5, box.w - 1, box.h - 1);
   context.textAlign = "right";
