@@ -22,6 +22,7 @@ from variform import ModelConfig, TrainConfig, build_objective, build_vae
 from variform.system import processes
 from variform.training import checkpoints, parts
 from variform.training.fit import Interrupted
+from variform.training.saving import Saving
 from variform.training.step import Step
 from variform.training.validation import no_sums
 
@@ -123,19 +124,22 @@ def refused(folder, **options):
         return str(error)
 
 
-def fill_the_disk_of_one_process(row):
-    """From the second epoch on, no file of process 1 can grow, as on a full disk."""
-    if row["epoch"] == 2 and processes.rank() == 1:
-        resource.setrlimit(
-            resource.RLIMIT_FSIZE, (100, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
-        )
-
-
 def with_a_full_disk(folder):
+    """From the second epoch on, no file of process 1 can grow, as on a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    said = refused(folder, on_epoch=fill_the_disk_of_one_process, checkpoint_every="1epoch")
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    return said
+    note_epoch = Saving.note_epoch
+
+    def note_and_fill(self, row):
+        note_epoch(self, row)
+        if row["epoch"] == 2 and processes.rank() == 1:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+
+    Saving.note_epoch = note_and_fill
+    try:
+        return refused(folder, checkpoint_every="1epoch")
+    finally:
+        Saving.note_epoch = note_epoch
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def apart(folder, *, has_one):

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     )
     from variform.objectives.build import build_objective
     from variform.runs.explorer import explore
+    from variform.training.callbacks import CallbackError, StopTraining
     from variform.training.fit import fit
     from variform.training.history import History
 
@@ -81,6 +82,8 @@ _HOMES = {
     "Terms": "objectives",
     "WAE": "objectives",
     "explore": "runs.explorer",
+    "CallbackError": "training.callbacks",
+    "StopTraining": "training.callbacks",
     "History": "training.history",
     "build_objective": "objectives.build",
     "fit": "training.fit",
@@ -97,6 +100,7 @@ __all__ = [
     "WAE",
     "Autoencoder",
     "BetaTCVAE",
+    "CallbackError",
     "DataConfig",
     "Dataset",
     "EvaluationConfig",
@@ -110,6 +114,7 @@ __all__ = [
     "Schema",
     "SemiSupervised",
     "Splits",
+    "StopTraining",
     "Terms",
     "TrainConfig",
     "VAEDetector",

@@ -15,6 +15,7 @@ NAMES = frozenset(
         *(
             "apart",
             "bookmarks",
+            "callback",
             "config",
             "count",
             "data",

@@ -201,6 +201,8 @@ def _training(trained: TrainConfig, history: Sequence[Mapping[str, Any]]) -> str
         words = f"best at epoch {best:,} of {done:,}, near the end"
     if times := sum(bool(row.get("rollback")) for row in history):
         words += f", and diverged in {counted(times, 'epoch')}"
+    if why := history[-1].get("stopped"):
+        words += f", {why}"
     if _is_interrupted(trained, history):
         words += f", interrupted before the {trained.epochs:,} that were asked for"
     return words
@@ -217,7 +219,8 @@ def _is_interrupted(trained: TrainConfig, history: Sequence[Mapping[str, Any]]) 
         return False
     has_diverged = any(row.get("rollback") for row in history)
     is_stale = bool(trained.patience) and len(history) - _best(history) >= (trained.patience or 0)
-    return not has_diverged and not is_stale
+    was_stopped = bool(history[-1].get("stopped")) if history else False
+    return not (has_diverged or is_stale or was_stopped)
 
 
 # ── What next ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -6,7 +6,7 @@ import inspect
 import itertools
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from variform.runs import train as runs_train
 from variform.runs.explorer import explore
 from variform.runs.own_rows import own_rows
 from variform.runs.scores import assess
+from variform.training.callbacks import Callbacks
 from variform.training.history import resume_command
 from variform.training.progress import progress_style
 
@@ -123,7 +124,8 @@ def train(
     overwrite: bool = False,
     pictures: bool = True,
     progress: bool | ProgressStyle = True,
-    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    on_step: Callbacks = None,
+    on_epoch: Callbacks = None,
     **options: Any,
 ) -> Run:
     """Train a VAE on rows, evaluate it on those held out, draw and report: what `variform train` does, from Python.
@@ -141,7 +143,9 @@ def train(
         pictures: Draw the figures and write report and explorer too.
         progress: Whether what was guessed and chosen is said, and how progress is shown, on standard error: `bar`,
             `lines`, `json` (a row of the history a line), `none`; True is a bar on a terminal and lines elsewhere.
-        on_epoch: Called after every epoch with its row of the history.
+        on_step, on_epoch: Called after each step and each epoch, one function of a `Moment` or several: its numbers by
+            name, and `.step`, `.epoch` and `.vae`. To end the training one raises `StopTraining`; see
+            `training.callbacks`.
         **options: Fields of `DataConfig`, `ModelConfig`, `TrainConfig` and `EvaluationConfig`, by their names.
 
     Raises:
@@ -186,6 +190,7 @@ is none. Did you mean `latent_dim`?
         pictures=pictures,
         tell=_say if progress_style(progress) in ("auto", "bar", "lines") else None,
         rows=rows,
+        on_step=on_step,
         on_epoch=on_epoch,
     )
     return _opened(run)

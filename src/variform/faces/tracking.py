@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 from variform.config.checks import checked
 from variform.system.extras import needing
+from variform.training.callbacks import Callback, Moment
 
 Tracker = Literal["tensorboard", "mlflow", "wandb"]
-OnEpoch = Callable[[dict[str, Any]], None]
 
 
 def numbers(row: Mapping[str, Any]) -> dict[str, float]:
@@ -43,7 +43,7 @@ def _shown(name: str) -> str:
     return f"{rest}/{part}" if part in ("train", "valid") and rest != "seconds" else name
 
 
-def tensorboard(folder: str | os.PathLike[str]) -> OnEpoch:
+def tensorboard(folder: str | os.PathLike[str]) -> Callback:
     """A callback that writes events for TensorBoard.
 
     Args:
@@ -59,7 +59,7 @@ def tensorboard(folder: str | os.PathLike[str]) -> OnEpoch:
     def writer() -> SummaryWriter:  # which makes the folder
         return SummaryWriter(os.fspath(folder))
 
-    def note(row: dict[str, Any]) -> None:
+    def note(row: Moment) -> None:
         for name, value in numbers(row).items():
             writer().add_scalar(name, value, row["step"])
         writer().flush()
@@ -67,7 +67,7 @@ def tensorboard(folder: str | os.PathLike[str]) -> OnEpoch:
     return note
 
 
-def mlflow(experiment: str | None = None) -> OnEpoch:
+def mlflow(experiment: str | None = None) -> Callback:
     """A callback that logs metrics to MLflow's active run, or to a new one; where they go MLflow's settings say.
 
     Args:
@@ -79,7 +79,7 @@ def mlflow(experiment: str | None = None) -> OnEpoch:
     with needing("mlflow", "MLflow"):
         client = import_module("mlflow")
 
-    def note(row: dict[str, Any]) -> None:
+    def note(row: Moment) -> None:
         if client.active_run() is None:
             if experiment is not None:
                 client.set_experiment(experiment)
@@ -89,7 +89,7 @@ def mlflow(experiment: str | None = None) -> OnEpoch:
     return note
 
 
-def wandb(project: str = "variform") -> OnEpoch:
+def wandb(project: str = "variform") -> Callback:
     """A callback that logs to the present run of Weights & Biases, or to a new one; WANDB_MODE=offline keeps it here.
 
     Args:
@@ -101,7 +101,7 @@ def wandb(project: str = "variform") -> OnEpoch:
     with needing("wandb", "Weights & Biases"):
         client = import_module("wandb")
 
-    def note(row: dict[str, Any]) -> None:
+    def note(row: Moment) -> None:
         run = client.run or client.init(project=project)
         run.log(numbers(row), step=row["step"], commit=True)
 
@@ -109,8 +109,8 @@ def wandb(project: str = "variform") -> OnEpoch:
 
 
 @checked
-def trackers(names: tuple[Tracker, ...], folder: Path) -> OnEpoch | None:
-    """One callback for the trackers of a run.
+def trackers(names: tuple[Tracker, ...], folder: Path) -> list[Callback]:
+    """The callbacks for the trackers of a run.
 
     Args:
         names: Which.
@@ -120,18 +120,12 @@ def trackers(names: tuple[Tracker, ...], folder: Path) -> OnEpoch | None:
         ValueError: where a package is missing.
 
     Example:
-        >>> trackers((), Path("runs/a")) is None
-        True
+        >>> trackers((), Path("runs/a"))
+        []
     """
-    makers: dict[Tracker, Callable[[], OnEpoch]] = {
+    makers: dict[Tracker, Callable[[], Callback]] = {
         "tensorboard": lambda: tensorboard(folder / "tensorboard"),
         "mlflow": mlflow,
         "wandb": wandb,
     }
-    notes = [makers[name]() for name in names]
-
-    def note(row: dict[str, Any]) -> None:
-        for each in notes:
-            each(row)
-
-    return note if notes else None
+    return [makers[name]() for name in names]

@@ -45,14 +45,13 @@ from variform.system.files import set_aside, sweep, write_json, write_text
 from variform.system.signals import Stopped
 from variform.system.work import threads_again
 from variform.training import parts
+from variform.training.callbacks import Callbacks
 from variform.training.checkpoints import taking
 from variform.training.device import find_device, machine, threads_of
 from variform.training.fit import NonFiniteError, fit
 from variform.training.history import History, resume_command
 from variform.training.progress import progress_style
 from variform.version import __version__
-
-OnEpoch = Callable[[dict[str, Any]], None] | None
 
 
 @checked
@@ -65,7 +64,8 @@ def train_run(
     pictures: bool = True,
     tell: Callable[[str], None] | None = None,
     rows: OwnRows | None = None,
-    on_epoch: OnEpoch = None,
+    on_step: Callbacks = None,
+    on_epoch: Callbacks = None,
 ) -> Run:
     """Read, build, fit, evaluate, draw and report, into a new folder.
 
@@ -82,18 +82,19 @@ def train_run(
         pictures: Draw the figures and write the report too.
         tell: Takes each sentence on what was guessed of the data and what was chosen, before the first step.
         rows: The data, where they are in memory: the run keeps them in its folder.
-        on_epoch: Called with the row of each finished epoch, as `fit` does.
+        on_step, on_epoch: Called after each step and each epoch, as by `fit`.
 
     Raises:
         HeldError: when another process writes into the folder.
         ValueError, OSError: for data, options or folders that do not fit; nothing is written then.
     """
+    watched = {"progress": progress, "on_step": on_step, "on_epoch": on_epoch}
     with ExitStack() as stack:
         with processes.joined():
             if _was_restarted(folder):
-                run, splits, history = _resumed(stack, folder, None, progress, tell, on_epoch)
+                run, splits, history = _resumed(stack, folder, None, tell, watched)
             else:
-                beginning = (stack, config, folder, overwrite, progress, tell, rows, on_epoch)
+                beginning = (stack, config, folder, overwrite, tell, rows, watched)
                 run, splits, history = _begun(*beginning)
         return _finish(run, splits, history, progress, pictures)
 
@@ -117,12 +118,11 @@ def _begun(
     config: RunConfig,
     folder: Path,
     overwrite: bool,
-    progress: bool | ProgressStyle,
     tell: Callable[[str], None] | None,
     own: OwnRows | None,
-    on_epoch: OnEpoch,
+    watched: dict[str, Any],
 ) -> tuple[Run, Splits, History]:
-    """A new run in `folder`, which `stack` holds, trained."""
+    """A new run in `folder`, which `stack` holds, trained; `watched` as `_fit` takes it."""
     _require_apart(config.start, folder)
     stack.enter_context(processes.for_all(locks.claimed(folder, overwrite=overwrite)))
     config = begun(config)
@@ -138,8 +138,7 @@ def _begun(
             own.write(folder)
         processes.note_begun(folder)  # from here on, what config.toml says is this run
         write_text(folder / "config.toml", _config_text(config, plan.chosen))
-    options = {"resume": False, "progress": progress, "on_epoch": on_epoch}
-    history = _fit(config, folder, splits, vae, plan.chosen, **options)
+    history = _fit(config, folder, splits, vae, plan.chosen, resume=False, **watched)
     return Run(folder, config, vae), splits, history
 
 
@@ -152,7 +151,8 @@ def resume_run(
     progress: bool | ProgressStyle = False,
     pictures: bool = True,
     tell: Callable[[str], None] | None = None,
-    on_epoch: OnEpoch = None,
+    on_step: Callbacks = None,
+    on_epoch: Callbacks = None,
 ) -> Run:
     """Go on with an interrupted run; it ends with the same bits as one that was left alone.
 
@@ -167,18 +167,17 @@ def resume_run(
         progress: How progress is shown on standard error, as of `fit`.
         pictures: Draw the figures and write the report too.
         tell: Takes a sentence on responses that have changed since the run began, and on what follows from more epochs.
-        on_epoch: As of `train_run`.
+        on_step, on_epoch: As of `train_run`.
 
     Raises:
         FileNotFoundError: when the folder is not that of a run.
         HeldError: when another process writes into it.
         ValueError: when the data or the checkpoint are not those of the run, and for epochs that are not more.
     """
+    watched = {"progress": progress, "on_step": on_step, "on_epoch": on_epoch}
     with ExitStack() as stack:
         with processes.joined():
-            run, splits, history = _resumed(
-                stack, folder, evaluation, progress, tell, on_epoch, epochs
-            )
+            run, splits, history = _resumed(stack, folder, evaluation, tell, watched, epochs)
         return _finish(run, splits, history, progress, pictures)
 
 
@@ -186,12 +185,11 @@ def _resumed(
     stack: ExitStack,
     folder: Path,
     evaluation: EvaluationConfig | None,
-    progress: bool | ProgressStyle,
     tell: Callable[[str], None] | None,
-    on_epoch: OnEpoch,
+    watched: dict[str, Any],
     epochs: int | None = None,
 ) -> tuple[Run, Splits, History]:
-    """The run in `folder`, which `stack` holds, trained to its end.
+    """The run in `folder`, which `stack` holds, trained to its end; `watched` as `_fit` takes it.
 
     The folder may be there for process 0 alone, unless the model is sharded.
     """
@@ -227,8 +225,7 @@ def _resumed(
             set_aside(folder, [*SAMPLER_FILES.values(), "samplers.json"])
         if evaluation is not None or epochs is not None:
             write_text(path, _config_text(config, was_chosen))
-    options = {"resume": has_checkpoint, "progress": progress, "on_epoch": on_epoch}
-    history = _fit(present, folder, splits, vae, was_chosen, **options)
+    history = _fit(present, folder, splits, vae, was_chosen, resume=has_checkpoint, **watched)
     return Run(folder, config, vae), splits, history
 
 
@@ -268,7 +265,7 @@ def _config_text(config: RunConfig, was_chosen: str) -> str:
 
 def _fit(
     config: RunConfig, folder: Path, splits: Splits, vae: VAE, was_chosen: str, *,
-    resume: bool, progress: bool | ProgressStyle, on_epoch: OnEpoch,
+    resume: bool, progress: bool | ProgressStyle, on_step: Callbacks, on_epoch: Callbacks,
 ) -> History:  # fmt: skip
     """Train the model of a run, by all processes that there are."""
     objective = build_objective(vae, config.train, rows=len(splits.train))
@@ -297,6 +294,7 @@ def _fit(
                 resume=resume,
                 identity=json.dumps(given, sort_keys=True),
                 progress=progress,
+                on_step=on_step,
                 on_epoch=on_epoch,
             )
     except NonFiniteError:

@@ -45,6 +45,21 @@ def seeded(number: int) -> Iterator[None]:
 
 
 @contextmanager
+def undisturbed() -> Iterator[None]:
+    """Afterwards torch's random numbers go on as if nothing had been drawn inside.
+
+    Example:
+        >>> with seeded(0):
+        ...     with undisturbed():
+        ...         first = normal((2, 3))
+        ...     torch.equal(first, normal((2, 3)))
+        True
+    """
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
+        yield
+
+
+@contextmanager
 def sharing(start: int, stop: int, total: int) -> Iterator[None]:
     """Inside, this process holds the rows from `start` to `stop` of a batch of `total` rows.
 

@@ -101,6 +101,11 @@ class State:
         return len(self.rollbacks) > divergence.TRIES
 
     @property
+    def stopped(self) -> str:
+        """Why a callback ended the training, in words; empty where none did."""
+        return self.rows[-1].get("stopped", "") if self.rows else ""
+
+    @property
     def finite(self) -> bool:
         """Whether every weight is a number, of those that this process has."""
         return all(bool(parts.own(value).isfinite().all()) for value in self.weights.values())
@@ -453,7 +458,10 @@ def _load(
         group("average/"),
     )
     state = replace(state, **numbers, note=note)
-    return replace(state, stale=0) if is_made_longer else state
+    if not is_made_longer:
+        return state
+    rows = [{name: row[name] for name in row if name != "stopped"} for row in state.rows]
+    return replace(state, stale=0, rows=rows)
 
 
 def _own_rows(

@@ -1,8 +1,9 @@
 """Training: epochs of steps, validation after each, the best weights kept, and a state to go on from."""
 
+import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,13 +20,15 @@ from variform.config.training import TrainConfig
 from variform.data.conditions import by_condition
 from variform.data.dataset import Dataset
 from variform.data.order import BLOCKS_PER_WINDOW, epoch_order
+from variform.model.vae import VAE
 from variform.objectives import Objective
 from variform.system import locks, processes
-from variform.system.draws import seeded
+from variform.system.draws import seeded, undisturbed
 from variform.system.products import require_ways
 from variform.system.signals import Asked, Stopped, noted
 from variform.system.work import threads_again
 from variform.training import divergence, parts
+from variform.training.callbacks import CallbackError, Callbacks, Calls, Moment
 from variform.training.checkpoints import State
 from variform.training.device import computes_behind
 from variform.training.history import History, resume_command
@@ -71,7 +74,8 @@ def fit(
     resume: bool = False,
     identity: str = "",
     progress: bool | ProgressStyle = False,
-    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    on_step: Callbacks = None,
+    on_epoch: Callbacks = None,
 ) -> History:
     """Minimise the objective's mean loss over the training rows, of rows with weights the weighted mean.
 
@@ -99,10 +103,12 @@ def fit(
         identity: What else the result depends on, such as the fingerprint of the data; a checkpoint made with another
             one is refused.
         progress: How progress is shown on standard error, see `Display`; True is `auto`, False `none`.
-        on_epoch: Called with the row of each finished epoch.
+        on_step: Called after each step, with a `Moment` that has the numbers of its batch; see `training.callbacks`.
+        on_epoch: Called after each epoch, with one that has its row of the history.
 
     Raises:
         ValueError: for fewer training rows than a batch, or a checkpoint of another run.
+        CallbackError: where a callback raised an error; what was trained is saved where there is a folder.
         HeldError: when another process writes into `folder`.
         NonFiniteError: for a loss that is NaN or infinite before any epoch was done; the model has its first weights.
         Interrupted: after Ctrl-C or another signal.
@@ -116,7 +122,8 @@ def fit(
         >>> [row["epoch"] for row in fit(objective, data.train, data.valid, config).rows]
         [1, 2]
     """
-    training = Training(objective, train, valid, config, folder, identity, progress)
+    calls = Calls(on_step, on_epoch)
+    training = Training(objective, train, valid, config, folder, identity, progress, calls)
     with training.running(resume):
         training.begin()
         while not training.is_over():
@@ -129,7 +136,7 @@ def fit(
             training.keep(epoch)
             if epoch.diverged:
                 training.roll_back(f"in epoch {epoch.number} {epoch.diverged}")
-            training.end_epoch(on_epoch)
+            training.end_epoch()
         training.end()
     return training.best_model()
 
@@ -185,7 +192,9 @@ class Training:
         folder: Path | None,
         identity: str,
         progress: bool | ProgressStyle,
+        calls: Calls,
     ) -> None:
+        self.calls = calls
         self.config = for_rows(config, len(train))
         for data in (train, valid):
             require_labels(objective, data)
@@ -247,6 +256,7 @@ class Training:
             self.state = self.saved
             self.train_step.trained.restore(self.state, self.sums)
             self.saving.begin(self.state)
+            self.calls.stopped = self.state.stopped
         else:
             untrained = self.untrained_means()
             self.state = replace(self.train_step.trained.capture(self.sums), untrained=untrained)
@@ -278,7 +288,8 @@ class Training:
     def is_over(self) -> bool:
         """Whether no epoch follows."""
         is_stale = stops_early(self.config.patience or 0, self.state.stale)
-        return self.step >= self.total_steps or self.state.ended or is_stale
+        has_ended = self.state.ended or bool(self.calls.stopped)
+        return self.step >= self.total_steps or has_ended or is_stale
 
     def train_epoch(self) -> Epoch:
         """Take the steps up to the end of the epoch, or up to the one that breaks it."""
@@ -290,17 +301,22 @@ class Training:
             self.config.clip_norm, len(self.state.rollbacks)
         )
         last_step = self.step + len(batches)
-        started, paused = time.monotonic(), 0.0
+        started, paused = time.monotonic(), -self.calls.seconds
         for batch, index in enumerate(batches, first):
             if self.config.shuffle_block:
                 self.announce(order, batch, is_first=batch == first)
             sums = self.train_batch(index)
             epoch.examples += len(index)
-            if self.is_broken(epoch, sums, is_last=self.step == last_step):
+            self.tell_of_step(epoch.number, sums)
+            is_last = self.step == last_step or self.is_stopped_within_epoch()
+            if self.is_broken(epoch, sums, is_last=is_last):
                 break
             self.display.step(self.step, sums)
-            if self.step < last_step:  # after the last one it is saved with its validation
-                paused += self.save_within_epoch()
+            if is_last:  # it is saved with its validation
+                break
+            paused += self.save_within_epoch()
+        self.hear_callbacks()
+        paused += self.calls.seconds
         epoch.seconds = time.monotonic() - started - paused
         return epoch
 
@@ -355,6 +371,72 @@ class Training:
             when += " or some before"
         return f"{when} the {part} became NaN or infinite"
 
+    def tell_of_step(self, epoch: int, sums: Tensor) -> None:
+        """Call what is called after a step."""
+        if self.calls.on_step and processes.rank() == 0 and not self.calls.are_over:
+            with undisturbed():
+                self.calls.make(self.calls.on_step, self.moment_of_step(epoch, sums))
+
+    def is_stopped_within_epoch(self) -> bool:
+        """Whether a callback ends the training with this step; several processes hear of it alike, now and then.
+
+        Raises:
+            CallbackError: where one raised an error; the training is saved first.
+        """
+        is_time = self.is_alone or self.step % ASK_EVERY == 0
+        if not (self.calls.on_step and is_time):
+            return False
+        self.hear_callbacks()
+        if self.calls.failed:
+            self.fail()
+        return bool(self.calls.stopped)
+
+    def hear_callbacks(self) -> None:
+        """Have all processes know what the callbacks of the first one asked for."""
+        has_any = self.calls.on_step or self.calls.on_epoch
+        if has_any and not self.is_alone:
+            self.calls.hear(processes.broadcast(self.calls.said()))
+
+    def fail(self) -> None:
+        """End because a callback raised an error, with nothing lost."""
+        state = self.captured()
+        is_broken = processes.any_of(not state.finite)[0]
+        if not is_broken:
+            self.state = state
+            self.saving.save(state)
+        then = "mend it, then train anew"
+        if self.saving.folder is not None:
+            then = f"the training is saved; mend it, then go on with {resume_command(self.saving.folder)}"
+        raise CallbackError(
+            f"a callback must not fail; after step {self.step:,} {self.calls.failed}: {then}."
+        ) from self.calls.error
+
+    def moment_of_step(self, epoch: int, sums: Tensor) -> Moment:
+        """The training after the step that was done last; `sums` as it gave them, which nobody waits for here."""
+        known = {
+            "epoch": epoch,
+            "step": self.step,
+            "beta": self.objective.beta(self.step - 1),
+            "learning_rate": self.learning_rate_at(self.step - 1),
+        }
+
+        def numbers() -> dict[str, Any]:
+            return known | means_in_own_units(sums, "train", self.train_jacobian)
+
+        return Moment(self.step, epoch, numbers, self.copied)
+
+    def copied(self) -> VAE:
+        """A copy of the model as it is validated."""
+        if self.config.sharded:
+            raise ValueError(
+                "`vae` needs a model that one process has whole; got `sharded=True`. Use the numbers alone, or leave "
+                "`sharded` out."
+            )
+        vae = copy.deepcopy(self.train_step.evaluated.vae)
+        for module in vae.modules():
+            vars(module).pop("forward", None)  # the ways of the products are those of the steps
+        return vae.eval()
+
     def save_within_epoch(self) -> float:
         """Save if it is due, and stop if that was asked; gives the seconds that it took."""
         is_due, is_stopped = self.saving.due(self.step, self.asked.is_set())
@@ -408,7 +490,7 @@ class Training:
 
     def is_last_try(self) -> bool:
         """Whether the next rollback ends the training."""
-        return self.state.last_try or self.step >= self.total_steps
+        return self.state.last_try or self.step >= self.total_steps or bool(self.calls.stopped)
 
     def how_it_diverged(self, means: dict[str, float]) -> str:
         """How an epoch with these means diverged, in words; empty where it did not."""
@@ -469,6 +551,8 @@ class Training:
         self.sums.zero_()
         self.state = self.captured(stale=0, rollbacks=[*self.state.rollbacks, rollback])
         self.display.rolled_back(rollback)
+        if self.calls.failed:
+            self.fail()
 
     def require_an_epoch(self, why: str) -> None:
         """Refuse to end without a single good epoch."""
@@ -482,17 +566,26 @@ class Training:
             "Use a smaller `learning_rate`, or look at the data's scaling."
         )
 
-    def end_epoch(self, on_epoch: Callable[[dict[str, Any]], None] | None) -> None:
+    def end_epoch(self) -> None:
         """Say what the epoch did, save if it is due, and stop if that was asked."""
         self.note_rollbacks()
         self.saving.note_epoch(self.state.rows[-1])
-        if on_epoch is not None:
-            on_epoch(self.state.rows[-1])
+        self.tell_of_epoch(dict(self.state.rows[-1]))
         is_due, is_stopped = self.saving.due(self.step, self.asked.is_set(), at_end_of_epoch=True)
         if is_due or is_stopped:
             self.save()
         if is_stopped:
             raise self.interrupted()
+
+    def tell_of_epoch(self, row: dict[str, Any]) -> None:
+        """Call what is called after an epoch; an error that a callback raised in it or now ends the training."""
+        if self.calls.on_epoch and processes.rank() == 0 and not self.calls.are_over:
+            with undisturbed():
+                moment = Moment(self.step, row["epoch"], lambda: row, self.copied)
+                self.calls.make(self.calls.on_epoch, moment)
+        self.hear_callbacks()
+        if self.calls.failed:
+            self.fail()
 
     def save(self) -> None:
         """Write the present state."""
@@ -506,6 +599,10 @@ class Training:
     def end(self) -> None:
         """Save what there is to the end of the training."""
         self.note_rollbacks()
+        if self.calls.stopped:
+            self.display.stopped(self.calls.stopped)
+            last = self.state.rows[-1] | {"stopped": self.calls.stopped}
+            self.state.rows = [*self.state.rows[:-1], last]
         self.save()
 
     def best_model(self) -> History:
@@ -538,6 +635,8 @@ class Training:
         if self.state.ended:
             rollbacks = self.state.rollbacks
             return f"it diverged {len(rollbacks)} times, the last time {rollbacks[-1]['what']}"
+        if self.calls.stopped:
+            return self.calls.stopped
         if self.step < self.total_steps:
             return f"no better validation loss for {self.config.patience} epochs"
         return "all steps done"

@@ -29,7 +29,8 @@ class History:
             `steps` end within an epoch), beta, learning_rate, train_*, valid_* for loss, elbo, log_likelihood and kl
             (nats per example; with `ema` valid_* are of the average of the weights), seconds (in all),
             train_seconds (of this epoch's steps alone, without validation and files), examples_per_second (of these
-            steps), best; rollback, where the training went back in it, what happened.
+            steps), best; rollback, where the training went back in it, what happened; stopped, where a callback ended
+            it, why.
         best_epoch: The epoch with the lowest validation loss, whose weights the model has after `fit`.
         last: Weights after the last step, by name; they are no average.
         stopped: Why it ended.

@@ -92,11 +92,17 @@ class Display:
         if self.shown:
             self.console.print(f"diverged: {rollback['what']}", highlight=False, soft_wrap=True)
 
+    def stopped(self, why: str) -> None:
+        """Say that a callback ended the training."""
+        if self.shown:
+            self.console.print(why, highlight=False, soft_wrap=True)
+
     def epoch(self, row: dict[str, Any]) -> None:
         """A line on an epoch; beside a bar only now and then."""
         if self.is_json:
             self.console.file.write(f"{to_json(row)}\n")
             self.console.file.flush()
+        self.progress.update(self.task, completed=row["step"])
         is_too_soon = self.live and row["step"] < min(self.total, self.next_line)
         if not self.shown or is_too_soon:
             return

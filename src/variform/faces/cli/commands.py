@@ -41,6 +41,7 @@ from variform.faces.cli.share import hand_over, pull, push
 from variform.faces.cli.train import demo, latent_dim, profile, train
 from variform.system.signals import Stopped, raise_stopped
 from variform.system.terminal import discard, open_closed
+from variform.training.callbacks import CallbackError
 from variform.version import __version__
 
 
@@ -221,6 +222,10 @@ def run(arguments: list[str]) -> int:
         if os.environ.get("VARIFORM_TRACEBACK"):
             raise
         return _fail(_sentence(error), 2)
+    except CallbackError as error:
+        if os.environ.get("VARIFORM_TRACEBACK"):
+            raise
+        return _fail(str(error), 2)
     except (MemoryError, RuntimeError) as error:
         if not re.search("allocate memory|overflow", str(error)) and not isinstance(
             error, MemoryError

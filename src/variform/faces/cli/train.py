@@ -34,7 +34,9 @@ from variform.faces.cli.output import (
 )
 from variform.faces.tracking import Tracker, trackers
 from variform.system.files import read_json
+from variform.system.import_path import find, imported
 from variform.system.locks import claimed
+from variform.training.callbacks import callbacks_of
 
 
 def demo(
@@ -78,6 +80,7 @@ def train(
     progress: Annotated[ProgressStyle, Option] = "auto",
     quiet: Annotated[bool, Flag] = False,
     track: Annotated[tuple[Tracker, ...], Option] = (),
+    callback: Annotated[tuple[str, ...], Option] = (),
     data: DataOptions = DataConfig(),
     model: ModelOptions = ModelConfig(),
     train: TrainOptions = TrainConfig(),
@@ -107,6 +110,8 @@ def train(
             a bar on a terminal and lines elsewhere. history.jsonl grows with every epoch.
         quiet: Say nothing but what must be warned of.
         track: Also tell these of every epoch, separated by commas; TensorBoard's files go into the run's folder.
+        callback: Call code of your own, FILE.py:NAME: a function after each epoch, or what has `on_epoch`, `on_step` or
+            both. It may end the training by raising variform.StopTraining. Give the option again for more.
     """
     if resume is not None:
         from variform.runs.train import resume_run
@@ -133,7 +138,7 @@ def train(
             resume,
             evaluation=evaluation,
             epochs=train.epochs,
-            on_epoch=trackers(track, resume),
+            **_callbacks(callback, track, resume),
             **options,
         )
         report_on(run, json, quiet=quiet)
@@ -155,7 +160,7 @@ def train(
     )
     folder = out or default_folder(source)
     options = {"overwrite": overwrite, "json": json, "progress": progress, "quiet": quiet}
-    _train(whole, folder, track=track, **options)
+    _train(whole, folder, track=track, callback=callback, **options)
 
 
 def latent_dim(
@@ -268,17 +273,26 @@ def _require_source(source: str) -> None:
 def _train(
     config: RunConfig, folder: Path, *,
     overwrite: bool, json: bool = False, progress: ProgressStyle = "auto", quiet: bool = False,
-    track: tuple[Tracker, ...] = (),
+    track: tuple[Tracker, ...] = (), callback: tuple[str, ...] = (),
 ) -> None:  # fmt: skip
     _require_source(config.source)
     # A folder that torchrun's processes filled before it restarted them is theirs.
     if not (overwrite or "RANK" in os.environ):
         with claimed(folder):
             pass
+    callbacks = _callbacks(callback, track, folder)
     from variform.runs.train import train_run
 
     style = "none" if quiet else progress
     tell = None if quiet else say_aside
     options: dict[str, Any] = {"overwrite": overwrite, "progress": style, "tell": tell}
-    run = train_run(config, folder, **options, on_epoch=trackers(track, folder))
+    run = train_run(config, folder, **options, **callbacks)
     report_on(run, json, quiet=quiet)
+
+
+def _callbacks(paths: tuple[str, ...], track: tuple[Tracker, ...], folder: Path) -> dict[str, Any]:
+    """What is called while a run trains: the user's own code first, then the trackers."""
+    own = [callbacks_of(imported(find(path)), path) for path in paths]
+    on_epoch = [callback for each in own for callback in each.on_epoch]
+    on_step = [callback for each in own for callback in each.on_step]
+    return {"on_step": on_step, "on_epoch": [*on_epoch, *trackers(track, folder)]}
