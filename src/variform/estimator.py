@@ -29,11 +29,12 @@ from sklearn.utils import Tags, check_random_state, get_tags  # pyrefly: ignore[
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
     check_array,
+    check_consistent_length,
     check_is_fitted,
     validate_data,  # pyrefly: ignore[missing-module-attribute]
 )
 
-from variform.config.choices import ActivationName, LikelihoodChoice
+from variform.config.choices import ActivationName, LikelihoodChoice, ProgressStyle
 from variform.config.model import PART_OPTIONS, ModelConfig
 from variform.config.settling import epochs
 from variform.config.training import TrainConfig
@@ -50,6 +51,7 @@ from variform.model import build, starts, vae
 from variform.model.likelihoods import LIKELIHOODS, usual_likelihood
 from variform.model.priors import MixturePrior
 from variform.objectives.build import build_objective
+from variform.training.callbacks import Callbacks
 from variform.training.fit import fit
 
 Array = NDArray[Any]
@@ -72,6 +74,8 @@ _MOST_EPOCHS_UNJUDGED = 40  # from factor analysis on, where no held-out rows sa
 _RATE_AT_FACTORS, _RATE = 1e-3, 3e-3
 _FEWEST_ROWS = 20
 _SURE = 2.0  # standard errors by which a simpler model must be better before it is said
+_PROGRESS: tuple[ProgressStyle, ...] = ("none", "bar", "lines")
+"""By `verbose`."""
 _LOCK = threading.RLock()
 """Held while torch's global random state is borrowed: threads would draw each other's numbers."""
 
@@ -143,6 +147,12 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         nll_samples: K, importance samples per row in `score_samples`.
         gaps: NaN is a missing value, which adds nothing to any density; without it NaN is refused.
         device: Where to train; afterwards the model is on the CPU. `auto` takes a GPU if there is one.
+        warm_start: Have `fit` go on from the weights of the fit before, with its scaling, number of latents and prior;
+            how it is trained may change. The rows held out are others, unless `random_state` is a number.
+        verbose: What is said of the training on standard error: nothing with 0, a bar with 1 (where that is no terminal
+            a line now and then), a line an epoch with 2.
+        on_step, on_epoch: Called after each step and each epoch, one function of a `Moment` or several, as by
+            `variform.fit`; one that raises `variform.StopTraining` ends the training.
         random_state: Seed of all that is drawn, as everywhere in scikit-learn.
 
     Attributes:
@@ -152,11 +162,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         peers_: By how much simpler models give the rows that were held out a higher density, name to (mean, standard
             error) in nats a row, negative where the VAE is better: independent Gaussians, PCA with as many components,
             and one Gaussian with a full covariance (shrunk). Empty where no rows were held out, for likelihoods that
-            are not Gaussian, and with `gaps`.
+            are not Gaussian, with `gaps`, and with `sample_weight`.
         active_units_: Number of latents whose posterior mean varies over the training rows; with 0 of them the decoder
             ignores z.
         best_epoch_: The epoch whose weights the model has, counted from 1.
-        held_out_: Numbers of the rows that were held out; all where none were.
+        held_out_: Numbers of the rows that were held out; all that count where none were.
         n_features_in_, feature_names_in_: As everywhere in scikit-learn.
 
     Raises:
@@ -198,6 +208,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         "nll_samples": [_between(1, whole=True)],
         "gaps": ["boolean"],
         "device": _choices(_TRAIN["device"]),
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+        "on_step": [callable, list, tuple, None],
+        "on_epoch": [callable, list, tuple, None],
         "random_state": ["random_state"],
     }
 
@@ -223,6 +237,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         nll_samples: int = 100,
         gaps: bool = False,
         device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        warm_start: bool = False,
+        verbose: int = 0,
+        on_step: Callbacks = None,
+        on_epoch: Callbacks = None,
         random_state: Seed = None,
     ) -> None:
         self.latent_dim = latent_dim
@@ -244,47 +262,59 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.nll_samples = nll_samples
         self.gaps = gaps
         self.device = device
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.on_step = on_step
+        self.on_epoch = on_epoch
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: object = None) -> Self:
-        """Train on the rows of X (N, D); y is not looked at."""
+    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Train on the rows of X (N, D).
+
+        Args:
+            X: The rows.
+            y: Not looked at.
+            sample_weight: How often each row counts, (N,), by default once: the loss is that of rows which stand there
+                as often, and rows with 0 are left out.
+        """
         del y
         X = _rows(self, X, learn=True)
-        _warn_of_few_rows(len(X))
-        self._fit(X)
+        weights = _weights(sample_weight, X)
+        _warn_of_few_rows(int(np.count_nonzero(weights)))
+        self._fit(X, weights)
         _warn_of_simpler_models([self])
         return self
 
-    def _fit(self, X: Array) -> Self:
+    def _fit(self, X: Array, weights: Array) -> Self:
+        """Train on the rows that count, whose numbers in X stand in `held_out_`."""
         random = check_random_state(self.random_state)
         self._seed, self._dtype = int(random.randint(2**31 - 1)), X.dtype
-        data = _standardised(
-            X, self.likelihood, gaps=self.gaps, columns=getattr(self, "feature_names_in_", None)
-        )
+        counting = np.flatnonzero(weights)
+        X, weights = X[counting], weights[counting]
+        before = self.vae_ if self.warm_start and hasattr(self, "vae_") else None
+        came = dataset_from(torch.tensor(X), gaps=self.gaps)
+        schema = self._schema(came.schema, X, weights, before)
+        is_weighted = np.ptp(weights) > 0
+        counts = torch.from_numpy(weights) if is_weighted else None
+        data = Dataset(came.raw, schema, dtype=came.dtype, weights=counts)
         shuffled = random.permutation(len(X))
         count = int(self.validation_fraction * len(X))
         count = count if count >= _FEWEST_HELD_OUT else 0
-        rest, self.held_out_ = np.sort(shuffled[count:]), np.sort(shuffled[: count or None])
-        train, valid = (data.take(torch.from_numpy(index)) for index in (rest, self.held_out_))
-        size = min(self.batch_size, len(train))
+        rest, held_out = np.sort(shuffled[count:]), np.sort(shuffled[: count or None])
+        self.held_out_ = counting[held_out]
+        train, valid = (data.take(torch.from_numpy(index)) for index in (rest, held_out))
         with _LOCK:
-            model, is_at_factors = self._begun(train, random)
-        rate = _RATE_AT_FACTORS if is_at_factors else _RATE
-        most = _MOST_EPOCHS_UNJUDGED if is_at_factors and not count else _MOST_EPOCHS
-        config = TrainConfig(
-            objective=self.objective,
-            samples=self.samples,
-            beta=self.beta,
-            epochs=self.epochs or min(most, epochs(TrainConfig(batch_size=size), len(train))),
-            batch_size=size,
-            learning_rate=self.learning_rate or rate,
-            warmup=self.warmup,
-            patience=self.patience,
-            device=self.device,
-            seed=self._seed,
-        )
-        with _LOCK:
-            history = fit(build_objective(model, config), train, valid, config)
+            model, is_near = self._begun(train, random, before)
+            config = self._training(len(train), is_near=is_near, is_judged=count > 0)
+            history = fit(
+                build_objective(model, config),
+                train,
+                valid,
+                config,
+                progress=_PROGRESS[min(self.verbose, 2)],
+                on_step=self.on_step,
+                on_epoch=self.on_epoch,
+            )
         self.vae_ = model.cpu()
         self.history_, self.best_epoch_, self.n_iter_ = (
             history.rows,
@@ -293,11 +323,94 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         )
         means, _ = exploration.encode(self.vae_, train)
         self.active_units_ = active_units(torch.from_numpy(means))["count"]
-        self.peers_ = self._peers(train, valid, X[self.held_out_]) if count else {}
+        has_peers = count > 0 and not is_weighted
+        self.peers_ = self._peers(train, valid, X[held_out]) if has_peers else {}
         return self
 
-    def _begun(self, train: Dataset, random: np.random.RandomState) -> tuple[vae.VAE, bool]:
-        """The model before training, and whether it is at factor analysis."""
+    def _training(self, rows: int, *, is_near: bool, is_judged: bool) -> TrainConfig:
+        """How it is trained: from near a solution, as factor analysis is, by smaller steps, and by fewer where no rows
+        that are held out say when to stop."""
+        size = min(self.batch_size, rows)
+        rate = _RATE_AT_FACTORS if is_near else _RATE
+        most = _MOST_EPOCHS if is_judged or not is_near else _MOST_EPOCHS_UNJUDGED
+        return TrainConfig(
+            objective=self.objective,
+            samples=self.samples,
+            beta=self.beta,
+            epochs=self.epochs or min(most, epochs(TrainConfig(batch_size=size), rows)),
+            batch_size=size,
+            learning_rate=self.learning_rate or rate,
+            warmup=self.warmup,
+            patience=self.patience,
+            device=self.device,
+            seed=self._seed,
+        )
+
+    def _schema(self, came: Schema, X: Array, weights: Array, before: vae.VAE | None) -> Schema:
+        """What the rows are; of real numbers each column has mean 0 and standard deviation 1, as of the fit before."""
+        if before is not None:
+            return self._schema_before(came, before)
+        names = getattr(self, "feature_names_in_", came.columns)
+        schema = replace(came, source="X", columns=tuple(names))
+        is_real = schema.levels != 2
+        if self.likelihood != "auto":
+            is_real = LIKELIHOODS[self.likelihood][0].support == "real"
+        if not is_real:
+            return schema
+        from sklearn.preprocessing import StandardScaler
+
+        scaler: Any = StandardScaler()  # of a constant column the scale is 1
+        scaler.fit(X, sample_weight=weights if np.ptp(weights) else None)
+        shift, scale = scaler.mean_.tolist(), scaler.scale_.tolist()
+        return replace(schema, shift=tuple(shift), scale=tuple(scale))
+
+    def _schema_before(self, came: Schema, before: vae.VAE) -> Schema:
+        """What the rows of the fit before were, for a model that goes on from it.
+
+        Args:
+            came: What the rows of this fit are.
+            before: The model.
+
+        Raises:
+            ValueError: for options that ask for another model, rows of other columns, and values that it does not take.
+        """
+        schema, config = before.schema, before.config
+        assert schema is not None
+        assert config is not None
+        if came.shape != schema.shape:
+            raise ValueError(
+                f"warm_start needs rows of {schema.shape[0]} columns, as those of the fit before; got {came.shape[0]}. "
+                "Give such rows, or set warm_start=False."
+            )
+        wanted = self._config(schema, config.latents)
+        if self.prior == "auto":
+            wanted = replace(wanted, prior=config.prior, components=config.components)
+        if self.latent_dim != "auto":
+            wanted = replace(wanted, latent_dim=int(self.latent_dim))
+        has_gaps = bool(schema.gaps) == self.gaps
+        if wanted != config or not has_gaps:
+            changed = [
+                name for name, value in vars(wanted).items() if value != getattr(config, name)
+            ]
+            changed += [] if has_gaps else ["gaps"]
+            raise ValueError(
+                f"warm_start goes on with the model of the fit before; another {', '.join(changed)} needs a new one. "
+                "Leave it as it was, or set warm_start=False."
+            )
+        ranged = replace(schema, low=came.low, high=came.high, whole=came.whole, levels=came.levels)
+        ranged.require(before.likelihood.support, config.likelihood)
+        return schema
+
+    def _begun(
+        self, train: Dataset, random: np.random.RandomState, before: vae.VAE | None
+    ) -> tuple[vae.VAE, bool]:
+        """The model before training, and whether it is near a solution: at factor analysis, or where it was."""
+        if before is not None:
+            return copy.deepcopy(before), True
+        if (
+            train.shares is not None
+        ):  # a start by rows as often as they count, which need not be exact
+            train = train.take(torch.from_numpy(_resampled(train.shares.numpy())))
         rows = train.prepared(seed=0).double().numpy()
         latents = self.latent_dim
         if latents == "auto":
@@ -511,10 +624,18 @@ class VAEDetector(OutlierMixin, BaseEstimator):
         self.folds = folds
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: object = None) -> Self:
-        """Train on the rows of X (N, D) and find the threshold; y is not looked at."""
+    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Train on the rows of X (N, D) and find the threshold.
+
+        Args:
+            X: The rows.
+            y: Not looked at.
+            sample_weight: How often each row counts, (N,), in the training and for the threshold, as of `VAE.fit`.
+        """
         del y
         X = _rows(self, X, learn=True)
+        weights = _weights(sample_weight, X)
+        X, weights = X[weights > 0], weights[weights > 0]
         _warn_of_few_rows(len(X))
         random = check_random_state(_seed_of(self))
         part = random.permutation(len(X)) % self.folds
@@ -522,29 +643,32 @@ class VAEDetector(OutlierMixin, BaseEstimator):
         unseen = np.empty(len(X))
         for number in range(min(self.folds, len(X))):
             is_out = part == number
-            seen = X if len(X) == 1 else X[~is_out]
-            model = _fitted(self, seen, random_state=random.randint(2**31 - 1))
+            is_seen = ~is_out if len(X) > 1 else is_out
+            own = {"random_state": random.randint(2**31 - 1)}
+            model = _fitted(self, X[is_seen], weights[is_seen], **own)
             unseen[is_out] = model._log_px(X[is_out])
             self.estimators_.append(model)
         _warn_of_simpler_models(self.estimators_)
         self.false_alarms_, self.false_alarms_interval_ = None, None
         if self.contamination == "auto":
-            self._promise(unseen)
-        else:
+            self._promise(unseen, weights)
+        elif sample_weight is None:
             self.offset_ = float(np.percentile(self._score(X), 100.0 * self.contamination))
+        else:
+            self.offset_ = _lowest(self._score(X), weights, self.contamination * weights.sum())
         return self
 
-    def _promise(self, unseen: Array) -> None:
+    def _promise(self, unseen: Array, weights: Array) -> None:
         """The threshold from scores of rows that were not trained on, and what it promises."""
-        count = len(unseen)
+        count = weights.sum()
         rank = max(1, math.floor(self.false_alarms * (count + 1) + 1e-9))
-        self.offset_ = float(np.sort(unseen)[rank - 1])
-        self.false_alarms_ = rank / (count + 1)
+        self.offset_ = _lowest(unseen, weights, rank)
+        self.false_alarms_ = float(rank / (count + 1))
         low, high = beta(rank, count + 1 - rank).interval(0.9)  # eq: false-alarms
         self.false_alarms_interval_ = float(low), float(high)
         if self.false_alarms_ > self.false_alarms or high > 2 * self.false_alarms:
             warnings.warn(
-                f"{count} rows are too few for a rate of false alarms of {self.false_alarms:g}: "
+                f"{count:g} rows are too few for a rate of false alarms of {self.false_alarms:g}: "
                 f"{self.false_alarms_:.3g} is to be expected, and of such detectors one in twenty exceeds {high:.3g}. "
                 "Use more rows, or a higher false_alarms.",
                 FalseAlarmWarning,
@@ -638,11 +762,18 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.keep_empty_features = keep_empty_features
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: object = None) -> Self:
-        """Train on the rows of X (N, D), which may have gaps; y is not looked at."""
+    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Train on the rows of X (N, D), which may have gaps.
+
+        Args:
+            X: The rows.
+            y: Not looked at.
+            sample_weight: How often each row counts, (N,), as of `VAE.fit`.
+        """
         del y
         X = _rows(self, X, learn=True)
-        self._is_known = np.asarray(~np.isnan(X).all(axis=0))
+        weights = _weights(sample_weight, X)
+        self._is_known = np.asarray(~np.isnan(X[weights > 0]).all(axis=0))
         if not self._is_known.any():
             raise ValueError(
                 "some column must hold a value; every value of X is missing. Give rows with values."
@@ -654,12 +785,12 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 "them, or set keep_empty_features to fill them with 0.",
                 stacklevel=2,
             )
-        _warn_of_few_rows(len(X))
+        _warn_of_few_rows(int(np.count_nonzero(weights)))
         options: dict[str, Any] = (
             {} if self.estimator else {"objective": "iwae", "samples": 10, "posterior": "full"}
         )
         self.estimator_ = _fitted(
-            self, X, self._is_known, gaps=True, random_state=_seed_of(self), **options
+            self, X, weights, self._is_known, gaps=True, random_state=_seed_of(self), **options
         )
         self.vae_ = self.estimator_.vae_
         _warn_of_simpler_models([self.estimator_])
@@ -722,6 +853,53 @@ def _rows(face: Any, X: ArrayLike, *, learn: bool = False) -> Array:
     )
 
 
+def _weights(sample_weight: ArrayLike | None, X: Array) -> Array:
+    """How often each row counts, (N,) float64.
+
+    Raises:
+        ValueError: for other than one number of at least 0 a row, and where no row counts.
+    """
+    if sample_weight is None:
+        return np.ones(len(X))
+    if isinstance(sample_weight, Real):
+        sample_weight = np.full(len(X), sample_weight)
+    weights = check_array(
+        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
+    )
+    if weights.ndim != 1:
+        raise ValueError(
+            f"sample_weight must be one number a row, (N,); got the shape {weights.shape}. Give one column."
+        )
+    check_consistent_length(X, weights)
+    if (weights < 0).any():
+        raise ValueError(
+            f"sample_weight must be at least 0; got {weights.min():g}. Leave such rows out."
+        )
+    if not weights.any():
+        raise ValueError(
+            "sample_weight must have a row that counts; all are 0. Sample weights must contain at least one non-zero "
+            "number."
+        )
+    return weights
+
+
+def _resampled(shares: Array) -> Array:
+    """Numbers of as many rows as there are, each as often as it counts, rounded up or down.
+
+    Reference:
+        Kitagawa (1996), appendix: deterministic resampling.
+    """
+    ends = np.cumsum(shares)
+    return np.searchsorted(ends, np.arange(len(ends)) + 0.5).clip(max=len(ends) - 1)
+
+
+def _lowest(scores: Array, weights: Array, count: float) -> float:
+    """The score up to which rows, the lowest first, count as much as `count`."""
+    order = np.argsort(scores, kind="stable")
+    reached = np.cumsum(weights[order])
+    return float(scores[order][min(int(np.searchsorted(reached, count)), len(scores) - 1)])
+
+
 def _seed_of(face: Any) -> Seed:
     """The face's random_state, or where it has none its estimator's."""
     if face.random_state is not None or face.estimator is None:
@@ -729,16 +907,20 @@ def _seed_of(face: Any) -> Seed:
     return face.estimator.random_state
 
 
-def _fitted(face: Any, X: Array, columns: Array | None = None, **options: Any) -> VAE:
+def _fitted(
+    face: Any, X: Array, weights: Array, columns: Array | None = None, **options: Any
+) -> VAE:
     """The VAE of another face, trained on some columns of rows that were looked at already."""
     columns = np.ones(X.shape[1], bool) if columns is None else columns
     model: Any = VAE() if face.estimator is None else clone(face.estimator)
+    if face.estimator is not None:  # of a method a clone would have a copy of its object
+        options |= {name: getattr(face.estimator, name) for name in ("on_step", "on_epoch")}
     model.set_params(**options)
     model._validate_params()
     model.n_features_in_ = int(columns.sum())
     if hasattr(face, "feature_names_in_"):
         model.feature_names_in_ = face.feature_names_in_[columns]
-    return model._fit(np.ascontiguousarray(X[:, columns]))
+    return model._fit(np.ascontiguousarray(X[:, columns]), weights)
 
 
 def _warn_of_few_rows(count: int) -> None:
@@ -779,27 +961,6 @@ def _warn_of_simpler_models(models: list[VAE]) -> None:
             SimplerModelWarning,
             stacklevel=3,
         )
-
-
-def _standardised(
-    X: Array, likelihood: LikelihoodChoice, *, gaps: bool, columns: Array | None
-) -> Dataset:
-    """Training rows, of real numbers each column with mean 0 and standard deviation 1."""
-    data = dataset_from(torch.tensor(X), gaps=gaps)
-    schema = replace(
-        data.schema, source="X", columns=data.schema.columns if columns is None else tuple(columns)
-    )
-    is_real = (
-        schema.levels != 2 if likelihood == "auto" else LIKELIHOODS[likelihood][0].support == "real"
-    )
-    if is_real:
-        from sklearn.preprocessing import StandardScaler
-
-        scaler: Any = StandardScaler().fit(X)  # of a constant column the scale is 1
-        schema = replace(
-            schema, shift=tuple(scaler.mean_.tolist()), scale=tuple(scaler.scale_.tolist())
-        )
-    return Dataset(data.raw, schema, dtype=data.dtype)
 
 
 def _peer_densities(fitted: Array, scored: Array, model: vae.VAE) -> dict[str, Array]:
