@@ -12,6 +12,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from variform.config.options import in_options
+from variform.pages.palette import DARK_PALETTE, PALETTE
 
 PAGE_DPI = 96  # what browsers call an inch
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -54,13 +55,46 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A panel of a figure, or an entry of its legend, as an element of the page.
+
+    Args:
+        svg: The element, which `vector` made: the page shows it as it is.
+        width: Pixels of the page.
+        narrow: The same for a phone; empty where it fits one.
+    """
+
+    svg: str
+    width: int
+    narrow: str = ""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure that flows into any width, in the colours of the page.
+
+    Args:
+        title: What stands above its panels.
+        note: What stands below them.
+        panels: One each.
+        keys: The entries of the legend.
+    """
+
+    title: str
+    note: str
+    panels: Sequence[Part]
+    keys: Sequence[Part] = ()
+
+
+@dataclass(frozen=True)
 class Picture:
-    """A PNG file with its title and caption.
+    """A figure as a PNG file with its title and caption.
 
     Args:
         title: What is seen; also what a screen reader says.
         path: The PNG file.
         caption: What to learn from it.
+        drawing: What the page shows instead of the file; None for the file.
 
     Example:
         >>> Picture("Training", Path("curves.png"), "ELBO per epoch.").title
@@ -70,6 +104,7 @@ class Picture:
     title: str
     path: Path
     caption: str
+    drawing: Drawing | None = None
 
 
 def render(
@@ -91,7 +126,8 @@ def render(
 ) -> str:
     """The report as the text of one HTML page.
 
-    Everything is inside the page, the pictures byte for byte; whatever is passed is shown as text, never as HTML. Where
+    Everything is inside the page, the pictures as drawings or byte for byte; whatever else is passed is shown as text,
+    never as HTML. Where
     a sentence has the field of a configuration in backticks, the page shows the option, as the command line does.
 
     Args:
@@ -152,6 +188,8 @@ def render(
         advice=advice,
         top=_embed(top) if top else None,
         folded=folded,
+        light=PALETTE,
+        dark=DARK_PALETTE,
     )
 
 
@@ -185,6 +223,7 @@ def _embed(picture: Picture) -> dict[str, Any]:
     return {
         "title": picture.title,
         "caption": picture.caption,
+        "drawing": picture.drawing,
         "data": base64.b64encode(content).decode("ascii"),
         "width": round(width * scale),
         "height": round(height * scale),

@@ -33,6 +33,7 @@ _DOTS = 110  # an inch, of a file
 TITLE_SIZE, LABEL_SIZE, TICK_SIZE = 13, 9.5, 8.5  # points
 
 MOST_POINTS = 5_000
+MOST_ELEMENTS = 400  # points of a cloud
 MOST_PANELS = 12
 MOST_LINES = 8
 MOST_PAIRS = 20
@@ -203,7 +204,8 @@ def draw_histogram(panel: Axes, values: Array, bins: Array, **look: Any) -> None
 
 
 def scatter_points(panel: Axes, across: Array, upwards: Array, **look: Any) -> Any:
-    """Points, the smaller and the paler the more there are."""
+    """Points, the smaller and the paler the more there are; of many a drawing holds pixels, not elements."""
     size, alpha = (9, 0.6) if len(across) > 1_000 else (16, 0.7)
     across, upwards = across[:MOST_POINTS], upwards[:MOST_POINTS]
-    return panel.scatter(across, upwards, s=size, alpha=alpha, linewidths=0, **look)
+    look |= {"s": size, "alpha": alpha, "linewidths": 0, "rasterized": len(across) > MOST_ELEMENTS}
+    return panel.scatter(across, upwards, **look)

@@ -521,21 +521,14 @@ def _write_csv(comparison: Comparison, path: Path) -> None:
 def _draw(comparison: Comparison, folder: Path) -> list[Picture]:
     """The curves of runs of one kind over each other: one picture for each kind of nats."""
     from variform.pages.curves import plot_compared_curves  # here, for a table needs no Matplotlib
-    from variform.pages.style import save_figure
+    from variform.pages.vector import picture_of
 
     kind = [Ground("density", lambda entry: entry.has_density, str, ""), *DENSITY[:-1]]
     pictures = []
     for number, group in enumerate(partition(comparison.entries, kind), 1):
         curves = {entry.name: history(entry.run.folder) for entry in group}
         path = folder / f"curves-{number}.png"
-        with replacing(path) as temporary:
-            save_figure(plot_compared_curves(curves), temporary)
-        names = ", ".join(curves)
-        pictures.append(
-            Picture(
-                f"Curves of {names}",
-                path,
-                "Means per validation row; a star marks the epoch that was kept.",
-            )
-        )
+        title = f"Curves of {', '.join(curves)}"
+        caption = "Means per validation row; a star marks the epoch that was kept."
+        pictures.append(picture_of(plot_compared_curves(curves), title, path, caption))
     return pictures

@@ -27,7 +27,7 @@ from variform.evaluation.tables import show
 from variform.export.rows import cell_text
 from variform.pages.design import plot_front, plot_searches, plot_winners
 from variform.pages.report import Picture, Table, render
-from variform.pages.style import save_figure
+from variform.pages.vector import picture_of
 from variform.system.files import replacing, write_json, write_text
 
 _KNOWN_DRAWN = 200  # beside winners, to see what their rows are
@@ -435,9 +435,8 @@ class Results:
         figure = plot_searches(
             curves, ylabel=self.label(), known=None if known is None else known["best"]
         )
-        save_figure(figure, place / "searches.png")
         caption = "The best feasible design after each evaluation: median over seeds, with quartiles as a band."
-        best = Picture("Best so far", place / "searches.png", caption)
+        best = picture_of(figure, "Best so far", place / "searches.png", caption)
         return [best, *self._front(place), *self._designs(place)]
 
     def _front(self, place: Path) -> list[Picture]:
@@ -459,12 +458,11 @@ class Results:
         seen = None if known is None else known.objectives[known.is_feasible]
         labels = [self._titled(one) for one in objectives]
         figure = plot_front(found, known=seen, reference=reference, signs=signs, labels=labels)
-        save_figure(figure, place / "front.png")
         caption = (
             "Feasible designs, and the line of those that no other one of the same space dominates, over all seeds; in "
             "grey known designs. The cross is the reference, from which the hypervolume counts."
         )
-        return [Picture("Pareto front", place / "front.png", caption)]
+        return [picture_of(figure, "Pareto front", place / "front.png", caption)]
 
     def _designs(self, place: Path) -> list[Picture]:
         """The winners of the searches that are shown, where designs can be drawn."""
@@ -485,9 +483,8 @@ class Results:
         )
         if figure is None:
             return []
-        save_figure(figure, place / "winners.png")
         caption = "The best design of each space over all seeds; in grey or below it the nearest known design."
-        return [Picture("Best designs", place / "winners.png", caption)]
+        return [picture_of(figure, "Best designs", place / "winners.png", caption)]
 
     def _facts(self) -> list[tuple[str, str]]:
         problem = self.comparison.problem

@@ -25,8 +25,8 @@ from variform.data.sources.meaning import source_of
 from variform.data.sources.tables import table_of
 from variform.data.sources.text_tables import Frame
 from variform.pages import findings as page
-from variform.pages.report import Picture, render
-from variform.pages.style import save_figure
+from variform.pages.report import render
+from variform.pages.vector import picture_of
 from variform.system.files import new_folder, write_json, write_text
 
 FILES = ("inspect.html", "inspect.json", "columns.toml", "clean.csv", "removed.csv")
@@ -174,8 +174,7 @@ def _page(found: Findings, training: str, command: str) -> str:
         pictures = []
         for number, (title, caption, figure) in enumerate(page.figures(found)):
             path = Path(place) / f"{number}.png"
-            save_figure(figure, path)
-            pictures.append(Picture(title, path, caption))
+            pictures.append(picture_of(figure, title, path, caption))
         return render(
             title=f"What is in {found.source}",
             summary=summary(found),

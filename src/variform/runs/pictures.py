@@ -44,11 +44,11 @@ from variform.pages.latents import (
     plot_traversals,
 )
 from variform.pages.report import Picture, Table, render
-from variform.pages.style import save_figure
+from variform.pages.vector import picture_of
 from variform.runs.folder import FIGURES, Run
 from variform.runs.records import read_axes, read_sessions
 from variform.runs.retraining import axes_in_words, bookmarks_table
-from variform.system.files import replacing, write_text
+from variform.system.files import write_text
 from variform.training.history import History, passes
 
 Array = NDArray[Any]
@@ -344,9 +344,7 @@ def draw_pictures(
         if sketch is None:
             continue
         path = folder / f"{name}.png"
-        with replacing(path) as temporary:
-            save_figure(sketch.plot(), temporary)
-        pictures.append(Picture(sketch.title, path, sketch.caption))
+        pictures.append(picture_of(sketch.plot(), sketch.title, path, sketch.caption))
     return pictures
 
 

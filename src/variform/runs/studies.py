@@ -27,7 +27,7 @@ from variform.evaluation.tables import PCAS, has_two_metrics, show
 from variform.evaluation.verdict import SOME_ROWS, distrusted, placed
 from variform.pages.curves import plot_latent_dim_study
 from variform.pages.report import Picture, Table, render
-from variform.pages.style import save_figure
+from variform.pages.vector import picture_of
 from variform.runs.folder import Run, open_run, require_same_data
 from variform.runs.grounds import MEASURES
 from variform.runs.plan import begun, prepare
@@ -35,7 +35,7 @@ from variform.runs.records import read_config, read_evaluation
 from variform.runs.scores import assess, scored_rows
 from variform.runs.train import resume_run, train_run
 from variform.system import locks, processes
-from variform.system.files import replacing, sweep, write_json, write_text
+from variform.system.files import sweep, write_json, write_text
 from variform.system.signals import Stopped
 
 
@@ -408,13 +408,8 @@ def _draw(study: Study, runs: dict[int, Run], splits: Splits, folder: Path) -> P
     reconstructions = {dim: pair[1] for dim, pair in pairs.items()}
     figure = plot_latent_dim_study(study.rows, originals, reconstructions, **look)
     path = folder / "study.png"
-    with replacing(path) as temporary:
-        save_figure(figure, temporary)
-    return Picture(
-        "Latent dimension",
-        path,
-        "The same test rows at each dimension, and what it costs and gains.",
-    )
+    caption = "The same test rows at each dimension, and what it costs and gains."
+    return picture_of(figure, "Latent dimension", path, caption)
 
 
 def _write_report(
