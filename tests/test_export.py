@@ -151,13 +151,13 @@ def test_saved_and_loaded_models_give_the_same_bits(name, dtype, tmp_path):
     assert inspect(path)["weights"] == sum(value.numel() for value in vae.parameters())
 
 
-def test_networks_of_the_user_are_not_saved(tmp_path):
+def test_a_vae_put_together_by_hand_is_not_saved(tmp_path):
     parts = {
         "posterior": DiagonalPosterior(1),
         "prior": StandardNormalPrior(1),
         "likelihood": BernoulliLikelihood((2,)),
     }
-    with pytest.raises(ValueError, match="networks of your own"):
+    with pytest.raises(ValueError, match="put together by hand"):
         save(VAE(MLP((2,), (2, 1)), MLP((1,), (2,)), **parts), tmp_path / "model.safetensors")
     assert not list(tmp_path.iterdir())
 

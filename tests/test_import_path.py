@@ -13,6 +13,7 @@ from variform.system.import_path import Code, Trust, find, imported, of_object, 
 @pytest.fixture(autouse=True)
 def _forget(monkeypatch):
     monkeypatch.setattr(import_path, "_loaded", {})
+    monkeypatch.setattr(import_path, "_trusted", set())
     before = set(sys.modules)
     yield
     for name in set(sys.modules) - before:

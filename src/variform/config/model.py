@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Annotated, Literal
 
 from variform.config.checks import Count, Positive, Range, checked, require
@@ -47,6 +48,9 @@ class ModelConfig:
         layer_norm: Normalise each hidden layer over its units, before the activation.
         initialisation: How initial weights are drawn: `torch` as torch does; the others by the law of that name, with
             biases of 0.
+        encoder: An encoder of your own by its import path, FILE.py:NAME or package.module:NAME: a class or a function,
+            called with the shapes of one input and of one output. Its code is run. See docs/concepts.md.
+        decoder: A decoder of your own, likewise.
         classifier: Add a network q(y|x) of the first condition, which is a category; objective m2 has it always.
         centre: Subtract the training mean from the encoder's input, and start the decoder at that mean (and at the
             training variance, where it is learned).
@@ -69,6 +73,8 @@ class ModelConfig:
     dropout: Annotated[float, Range("[0, 1)", 0.1)] = 0.0
     layer_norm: bool = False
     initialisation: InitialisationName = "torch"
+    encoder: str | None = None
+    decoder: str | None = None
     classifier: bool = False
     centre: bool = True
 
@@ -81,6 +87,11 @@ class ModelConfig:
             (10, 2)
         """
         return self.latent_dim or LATENTS
+
+    @property
+    def is_mlp(self) -> bool:
+        """Whether both networks are multilayer perceptrons that are built in."""
+        return self.network == "mlp" and not (self.encoder or self.decoder)
 
 
 PART_OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -106,6 +117,7 @@ def require_effect(model: ModelConfig) -> None:
         ValueError: `components` must be left out with `prior='normal'`, which does not use it; got 50. Leave it out, \
 or use `prior` mixture or vamp.
     """
+    _require_effect_beside_own(model)
     for field in dataclasses.fields(model):
         value, parts = getattr(model, field.name), PART_OPTIONS.get(field.name, {})
         if (
@@ -118,6 +130,49 @@ or use `prior` mixture or vamp.
             instead = " or ".join(f"`{part}` {' or '.join(known)}" for part, known in parts.items())
             rule = f"`{field.name}` must be left out with {with_}, which {does} not use it"
             require(False, rule, value, f"Leave it out, or use {instead}.")
+
+
+_OF_BUILT_IN = (
+    "network",
+    "filters",
+    "hidden",
+    "activation",
+    "gated",
+    "dropout",
+    "layer_norm",
+    "initialisation",
+)
+"""What says how networks are made that are built in."""
+
+
+def _require_effect_beside_own(model: ModelConfig) -> None:
+    """Refuse options of built-in networks where there are none."""
+    unused = ["decoder_hidden"] if model.decoder else []
+    if model.encoder and model.decoder and not model.classifier:
+        unused += _OF_BUILT_IN
+    defaults = {field.name: field.default for field in dataclasses.fields(model)}
+    for name in unused:
+        value = getattr(model, name)
+        require(
+            value == defaults[name],
+            f"`{name}` must be left out with a network of your own, which does not use it",
+            value,
+            "Leave it out, or have the network made so in your own code.",
+        )
+
+
+def network_name(config: ModelConfig, part: str) -> str:
+    """The encoder or the decoder in words: its name among those built in, or the class or function of the user's own.
+
+    Example:
+        >>> network_name(ModelConfig(decoder="/home/ada/nets.py:Decoder"), "decoder")
+        'Decoder of nets.py'
+    """
+    path = getattr(config, part)
+    if path is None:
+        return config.network
+    place, _, name = path.rpartition(":")
+    return f"{name} of {PurePath(place).name}"
 
 
 def prior_name(config: ModelConfig) -> str:

@@ -61,6 +61,7 @@ NAMES = frozenset(
             "timed_steps",
             "to",
             "track",
+            "trust",
             "within",
         ),
     }

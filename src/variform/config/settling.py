@@ -79,7 +79,7 @@ def settled(config: RunConfig, rows: Count | None = None) -> RunConfig:
 def _usual_rate(config: RunConfig) -> tuple[float, Literal["constant", "cosine"]]:
     """Learning rate and schedule, as given or as usual."""
     train = config.train
-    is_mlp = config.model.network == "mlp"
+    is_mlp = config.model.is_mlp
     schedule = train.schedule
     if schedule == "auto":
         falls = is_mlp and train.learning_rate is None
@@ -95,7 +95,7 @@ def _usual_warmup(config: RunConfig, rows: int) -> int | None:
     if "warmup" not in OBJECTIVE_OPTIONS[train.objective]:
         return None
     is_given = train.batch_size is not None or _compares_rows(train)
-    if is_given or config.model.network == "mlp":
+    if is_given or config.model.is_mlp:
         return 0
     is_few = _usual_batch(train, rows) < LARGEST_BATCH
     return total_steps(train, rows) // _WARMS_UP if is_few else 0

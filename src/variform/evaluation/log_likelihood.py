@@ -309,7 +309,8 @@ def _weigher(vae: VAE, sizes: _Sizes, decodes: int) -> Callable[..., Weights]:
     Sizes alone decide, so that the same call gives the same bits; without a C++ compiler nothing is compiled.
     """
     saved = decodes * sizes.floats * _SAVED_PER_FLOAT
-    is_ours_on_cpu = vae.config is not None and vae.compilable and next(vae.parameters()).is_cpu
+    is_ours = vae.compilable and not vae.has_own_networks
+    is_ours_on_cpu = is_ours and next(vae.parameters()).is_cpu
     if not is_ours_on_cpu or saved < _COMPILE_SECONDS or sizes.decoded < sizes.samples:
         return log_weights
     fast: Callable[..., Weights] | None = compiled(log_weights, next(vae.parameters()).device)

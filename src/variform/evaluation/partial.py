@@ -324,7 +324,7 @@ def score_given(
 def _schema_of(vae: VAE) -> Schema:
     if vae.schema is None:
         raise ValueError(
-            "a model must know its data to complete rows; this VAE has networks of your own. Build it with build_vae."
+            "a model must know its data to complete rows; this VAE was put together by hand. Set its `schema`."
         )
     return vae.schema
 

@@ -4,7 +4,7 @@ import math
 import os
 import reprlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,13 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.nn.parameter import is_lazy
 
-from variform.config.checks import from_dict
+from variform.config.checks import converted, from_dict
 from variform.config.model import ModelConfig
 from variform.config.toml import to_dict
 from variform.data.schema import Schema
 from variform.model.build import build_vae
+from variform.model.own_networks import require_in_files, trusted_codes
 from variform.model.vae import VAE, HasVAE, vae_of
+from variform.system.import_path import Code
 from variform.system.sealing import read_sealed, write_sealed
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -41,11 +44,13 @@ def save(vae: VAE | HasVAE, path: str | os.PathLike[str]) -> None:
     """Write the model, its configuration and its preprocessing to one safetensors file, whole or not at all.
 
     Args:
-        vae: A VAE made by `build_vae`, or a `Model` or a run that has one.
+        vae: A VAE made by `build_vae`, or a `Model` or a run that has one. Of networks of the user's own the file holds
+            the weights, the import path of their code and its SHA-256, and no code.
         path: The file to write.
 
     Raises:
-        ValueError: for a VAE with networks of the user's own, which a file cannot rebuild.
+        ValueError: for a VAE that `build_vae` did not make, and for networks that cannot be imported, as those of a
+            notebook.
 
     Example:
         >>> import tempfile
@@ -59,36 +64,58 @@ def save(vae: VAE | HasVAE, path: str | os.PathLike[str]) -> None:
     vae = vae_of(vae)
     if vae.config is None or vae.schema is None:
         raise ValueError(
-            "a model file must hold a VAE made by build_vae; this one has networks of your own. "
-            "Save its state_dict with safetensors and build it in your own code."
+            "a model file must hold a VAE made by build_vae; this one was put together by hand. Give what makes its "
+            "networks to build_vae, as `encoder` and `decoder`, or save its state_dict with safetensors."
         )
+    require_in_files(vae.codes)
     header = {"model": to_dict(vae.config), "schema": vae.schema.to_dict()}
+    if vae.codes:
+        header["code"] = {part: code.sha256 for part, code in vae.codes.items()}
     write_sealed(path, header, vae.state_dict(), has_flow=_has_flow(vae.config))
 
 
 def load_vae(path: str | os.PathLike[str]) -> VAE:
     """The VAE in a file that `save` wrote, ready to be asked (in evaluation mode).
 
+    Nothing is executed, but for the code of networks of the user's own where it is trusted: see `system.import_path`.
+
     Raises:
         FileNotFoundError: when there is no such file.
-        ValueError: for a file that is cut short, changed, of a newer version or not a model of variform.
+        ValueError: for a file that is cut short, changed, of a newer version or not a model of variform, and for code
+            that nobody trusts.
     """
     path = Path(path)
     header, tensors = read_sealed(path)
     try:
         config = from_dict(ModelConfig, header["model"], path.name, table="model")
-        vae = build_bounded(
-            lambda: _build(config, Schema.from_dict(header["schema"]), tensors), tensors
-        )
+        schema = Schema.from_dict(header["schema"])
+        was = converted(dict[str, str], header.get("code", {}), f"code in {path.name}")
     except _MISFITS as error:
-        raise ValueError(
-            f"{path.name} must hold the weights that its configuration describes; {reprlib.repr(str(error))}. Fetch or "
-            "train it again."
-        ) from error
+        raise _misfit(path, error) from error
+    codes = trusted_codes(config, path.parent, was, by=path.name)
+    try:
+        vae = build_bounded(lambda: _build(config, schema, tensors, codes), tensors)
+    except _MISFITS as error:
+        changed = [str(code.file) for code in codes.values() if code.has_changed]
+        raise _misfit(path, error, changed) from error
     return vae.eval()
 
 
-def _build(config: ModelConfig, schema: Schema, tensors: dict[str, Tensor]) -> VAE:
+def _misfit(path: Path, error: BaseException, changed: Sequence[str] = ()) -> ValueError:
+    """What is said of a file whose weights do not fit; `changed` names code that is another than in training."""
+    remedy = "Fetch or train it again."
+    if changed:
+        remedy = (
+            f"Bring {' and '.join(dict.fromkeys(changed))} back as in training, or train it again."
+        )
+    return ValueError(
+        f"{path.name} must hold the weights that its configuration describes; {reprlib.repr(str(error))}. {remedy}"
+    )
+
+
+def _build(
+    config: ModelConfig, schema: Schema, tensors: dict[str, Tensor], codes: dict[str, Code]
+) -> VAE:
     """What `build_vae` builds, but nothing far larger than the tensors: a file may ask for what no memory holds."""
     weights, values, dim = (
         sum(value.numel() for value in tensors.values()),
@@ -110,7 +137,7 @@ def _build(config: ModelConfig, schema: Schema, tensors: dict[str, Tensor]) -> V
     )
     if held > weights or made > 100 * weights or layers > len(tensors):
         raise LookupError("it describes a larger model than the file holds")
-    vae = build_vae(config, schema)
+    vae = build_vae(config, schema, encoder=codes.get("encoder"), decoder=codes.get("decoder"))
     if "posterior.turn" in tensors:  # of a model whose axes were turned
         vae.posterior.turn = torch.eye(dim)
     return vae
@@ -144,7 +171,8 @@ def build_bounded(build: Callable[[], Built], tensors: dict[str, Tensor]) -> Bui
 
     def count(module: nn.Module, name: str, parameter: Tensor | None) -> None:
         nonlocal left
-        if parameter is not None and threading.get_ident() == thread:
+        is_sized = parameter is not None and not is_lazy(parameter)
+        if is_sized and threading.get_ident() == thread:
             left -= parameter.numel()
             if left < 0:  # the memory is asked for by now, but no page of it was written
                 raise LookupError("it describes more weights than the file holds")

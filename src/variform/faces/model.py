@@ -23,6 +23,7 @@ from variform.evaluation.log_likelihood import score
 from variform.export.model_file import load_vae, save
 from variform.model import fitted_priors
 from variform.model.vae import VAE
+from variform.system.import_path import trusting
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Values = TypeVar("Values", Array, Tensor)
@@ -42,7 +43,7 @@ class Model:
     A table's categories are their numbers in `schema.categories`; where the model takes gaps, NaN is one.
 
     Args:
-        vae: A VAE made by `build_vae`, whose laws and networks it stays.
+        vae: A VAE made by `build_vae`, or by hand with its `schema` set, whose laws and networks it stays.
 
     Raises:
         ValueError: for a VAE that does not know its data.
@@ -61,8 +62,8 @@ class Model:
     def __post_init__(self) -> None:
         if self.vae.schema is None:
             raise ValueError(
-                "a model must know its data; this VAE has networks of your own. Build it with build_vae, or prepare "
-                "and restore values in your own code."
+                "a model must know its data; this VAE was put together by hand. Set its `schema` to that of the data, "
+                "read(...).schema, or build it with build_vae."
             )
 
     @property
@@ -387,17 +388,23 @@ def _warn(sentence: str) -> None:
     warnings.warn(sentence, stacklevel=level)
 
 
-def load(path: str | os.PathLike[str]) -> Model:
+@checked
+def load(path: str | os.PathLike[str], *, trust: bool = False) -> Model:
     """The model in a file that `save` wrote, in the folder of a run, or in a folder that came from a hub.
 
-    Nothing in the file is executed.
+    Nothing in the file is executed. Where it names code of somebody's own networks, that is run only if it is trusted.
 
     Args:
         path: A model file, or a folder that holds model.safetensors.
+        trust: Whether to run the code that the file names. This process then trusts the same code again.
 
     Raises:
         FileNotFoundError: when there is no such file.
-        ValueError: for a file that is cut short, changed, of a newer version or not a model of variform.
+        ValueError: for a file that is cut short, changed, of a newer version or not a model of variform, and for code
+            that is not trusted.
+
+    Warns:
+        UserWarning: where the code has changed since the model was trained.
 
     Example:
         >>> import tempfile
@@ -408,7 +415,8 @@ def load(path: str | os.PathLike[str]) -> Model:
         (3, 1, 8, 8)
     """
     path = Path(path)
-    return Model(load_vae(path / "model.safetensors" if path.is_dir() else path))
+    with trusting(trust):
+        return Model(load_vae(path / "model.safetensors" if path.is_dir() else path))
 
 
 def _numbers(values: Any) -> Array:

@@ -14,12 +14,15 @@ from variform.config.checks import Count, checked
 from variform.config.choices import ProgressStyle
 from variform.config.run import RunConfig, default_folder
 from variform.faces.model import Model
+from variform.model.own_networks import PARTS as PARTS_OF_MODEL
+from variform.model.own_networks import code_of, require_in_files
 from variform.pages.explorer.page import Page
 from variform.runs import comparisons, folder
 from variform.runs import train as runs_train
 from variform.runs.explorer import explore
 from variform.runs.own_rows import own_rows
 from variform.runs.scores import assess
+from variform.system.import_path import Code, trusting
 from variform.training.callbacks import Callbacks
 from variform.training.history import resume_command
 from variform.training.progress import progress_style
@@ -103,13 +106,20 @@ class Run(folder.Run):
         )
 
 
-def open_run(path: str | os.PathLike[str]) -> Run:
+@checked
+def open_run(path: str | os.PathLike[str], *, trust: bool = False) -> Run:
     """Open the folder of a run.
+
+    Args:
+        path: The folder.
+        trust: Whether to run the code of networks of your own that the model names; else such a model is refused.
 
     Raises:
         FileNotFoundError: when it is not the folder of a run with a model.
+        ValueError: for code that is not trusted.
     """
-    return _opened(folder.open_run(Path(path)))
+    with trusting(trust):
+        return _opened(folder.open_run(Path(path)))
 
 
 @checked
@@ -146,7 +156,8 @@ def train(
         on_step, on_epoch: Called after each step and each epoch, one function of a `Moment` or several: its numbers by
             name, and `.step`, `.epoch` and `.vae`. To end the training one raises `StopTraining`; see
             `training.callbacks`.
-        **options: Fields of `DataConfig`, `ModelConfig`, `TrainConfig` and `EvaluationConfig`, by their names.
+        **options: Fields of `DataConfig`, `ModelConfig`, `TrainConfig` and `EvaluationConfig`, by their names;
+            `encoder` and `decoder` may also be the class or function itself, if it is in a file.
 
     Raises:
         FileNotFoundError, FileExistsError: for data that are not there, and a folder that is taken.
@@ -167,6 +178,10 @@ def train(
         ValueError: `latent_dims` must be a field of DataConfig, ModelConfig, TrainConfig or EvaluationConfig; there \
 is none. Did you mean `latent_dim`?
     """
+    own = {part: options[part] for part in PARTS_OF_MODEL if callable(options.get(part))}
+    codes: dict[str, Code] = {part: code_of(part, network)[0] for part, network in own.items()}
+    require_in_files(codes)
+    options = options | {part: code.path for part, code in codes.items()}
     whole = _with_options(config or RunConfig(), options)
     if start is not None:
         place = start.folder if isinstance(start, folder.Run) else start

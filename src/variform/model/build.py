@@ -1,10 +1,11 @@
 """From a configuration and a schema to a VAE."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from variform.config.checks import checked
 from variform.config.model import ModelConfig
@@ -12,6 +13,7 @@ from variform.data.schema import Schema
 from variform.model.features import FilledGaps, LogCounts, TableFeatures
 from variform.model.likelihoods import Likelihood, build_likelihood, usual_likelihood
 from variform.model.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder
+from variform.model.own_networks import PARTS, Factory, code_of, make
 from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
 from variform.model.priors import MixturePrior, StandardNormalPrior, VampPrior
 from variform.model.vae import VAE
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from variform.model.vae import Posterior, Prior
 
 from variform.system.draws import seeded
+from variform.system.import_path import Code
 
 
 @checked
@@ -29,6 +32,8 @@ def build_vae(
     *,
     seed: int = 0,
     moments: tuple[Tensor, Tensor] | None = None,
+    encoder: Factory | Code | None = None,
+    decoder: Factory | Code | None = None,
 ) -> VAE:
     """The VAE that a configuration and a schema describe, with seeded initial weights.
 
@@ -38,27 +43,49 @@ def build_vae(
         seed: Seed of the initial weights; the global random state is left as it was.
         moments: Mean and variance of the prepared training rows, (*event) each, as `Dataset.moments` gives them; they
             are what `config.centre` uses, and where a VampPrior's pseudo-inputs start.
+        encoder: A class or function that makes the encoder when it is called with the shapes of one input and of one
+            output, and by name with `context_dim` where the model is conditional; instead of `config.encoder`.
+        decoder: One that makes the decoder, from the shapes of one input and of one output.
 
     Raises:
-        ValueError: when the likelihood is not one of such data.
+        ValueError: when the likelihood is not one of such data, and for a network of the user's own that fails or has
+            another output.
 
     Example:
         >>> from variform.data.reading import read
         >>> schema = read("digits").schema
         >>> build_vae(ModelConfig(latent_dim=2), schema).latent_dim
         2
+        >>> from torch import nn
+        >>> def linear(in_shape, out_shape):
+        ...     return nn.Sequential(nn.Linear(*in_shape, 64), nn.Unflatten(1, out_shape))
+        >>> build_vae(ModelConfig(latent_dim=2), schema, decoder=linear).decoder[0].in_features
+        2
     """
+    own = _own_networks(config, {"encoder": encoder, "decoder": decoder})
+    codes = {part: code for part, (code, _) in own.items()}
+    paths: dict[str, Any] = {part: code.path for part, code in codes.items()}
+    config = replace(config, **paths)
     config = completed(config, schema)
     likelihood = build_likelihood(config, schema)
     features = _build_features(schema, likelihood)
     seen = schema.shape if features is None else features.out_shape
     with seeded(seed):
         posterior = _build_posterior(config)
-        encoder, decoder = _build_networks(
-            config, schema, seen, posterior.params_shape, likelihood.params_shape
+        networks = _build_networks(
+            config, schema, own, seen, posterior.params_shape, likelihood.params_shape
         )
         prior = _build_prior(config, schema, moments)
         classifier = _build_classifier(config, schema, seen) if config.classifier else None
+        vae = VAE(
+            *networks,
+            posterior=posterior,
+            prior=prior,
+            likelihood=likelihood,
+            context_dim=schema.context_dim,
+            classifier=classifier,
+            features=features,
+        )
     if features is not None and moments is not None:
         features.start_at(*moments)
     if config.centre and moments is not None:
@@ -66,22 +93,23 @@ def build_vae(
         with torch.no_grad():
             # Other features have mean zero already.
             if features is None or isinstance(features, FilledGaps):
-                encoder.centre.copy_(mean)
-                if classifier is not None:
-                    classifier.centre.copy_(mean)
-        decoder.start_at(likelihood.start_at(mean, variance))
-    vae = VAE(
-        encoder,
-        decoder,
-        posterior=posterior,
-        prior=prior,
-        likelihood=likelihood,
-        context_dim=schema.context_dim,
-        classifier=classifier,
-        features=features,
-    )
-    vae.config, vae.schema = config, schema
+                for network in (vae.encoder, classifier):
+                    centre = getattr(network, "centre", None)
+                    if isinstance(centre, Tensor):  # those of the user's own may have none
+                        centre.copy_(mean)
+        start_at = getattr(vae.decoder, "start_at", None)
+        if callable(start_at):  # likewise
+            start_at(likelihood.start_at(mean, variance))
+    vae.config, vae.schema, vae.codes = config, schema, codes
     return vae
+
+
+def _own_networks(
+    config: ModelConfig, given: Mapping[str, Factory | Code | None]
+) -> dict[str, tuple[Code, Factory]]:
+    """The code of networks of the user's own, and what makes them."""
+    named = {part: given[part] or getattr(config, part) for part in PARTS}
+    return {part: code_of(part, network) for part, network in named.items() if network is not None}
 
 
 def completed(config: ModelConfig, schema: Schema) -> ModelConfig:
@@ -95,20 +123,32 @@ def completed(config: ModelConfig, schema: Schema) -> ModelConfig:
 def _build_networks(
     config: ModelConfig,
     schema: Schema,
+    own: Mapping[str, tuple[Code, Factory]],
     seen: tuple[int, ...],
     encoded: tuple[int, ...],
     decoded: tuple[int, ...],
-) -> tuple[MLP | ConvolutionalEncoder, MLP | ConvolutionalDecoder]:
+) -> tuple[nn.Module, nn.Module]:
     """The encoder, with a so shaped input, and the decoder, both with so shaped outputs."""
+    given = (config.latents + schema.context_dim,)
+    if "encoder" in own:
+        encoder = make("encoder", *own["encoder"], seen, encoded, schema.context_dim)
+    else:
+        encoder = _build_encoder(config, seen, encoded, schema.context_dim)
+    if "decoder" in own:
+        decoder = make("decoder", *own["decoder"], given, decoded)
+    else:
+        decoder = _build_decoder(config, given, decoded)
+    return encoder, decoder
+
+
+def _build_decoder(
+    config: ModelConfig, given: tuple[int, ...], decoded: tuple[int, ...]
+) -> MLP | ConvolutionalDecoder:
     decoder_hidden = (
         tuple(reversed(config.hidden)) if config.decoder_hidden is None else config.decoder_hidden
     )
     decoder = MLP if config.network == "mlp" else ConvolutionalDecoder
-    given = config.latents + schema.context_dim
-    return (
-        _build_encoder(config, seen, encoded, schema.context_dim),
-        decoder((given,), decoded, hidden=decoder_hidden, **_options(config)),
-    )
+    return decoder(given, decoded, hidden=decoder_hidden, **_options(config))
 
 
 def _build_encoder(

@@ -1,12 +1,14 @@
 """The VAE: two networks and three laws."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from variform.config.model import ModelConfig
 from variform.data.conditions import by_condition
@@ -19,6 +21,7 @@ from variform.model.likelihoods import Likelihood
 from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
 from variform.model.priors import MixturePrior, StandardNormalPrior, VampPrior
 from variform.system.draws import seeded
+from variform.system.import_path import Code
 
 if TYPE_CHECKING:
     from variform.model.flows import FlowPrior, IAFPosterior
@@ -65,7 +68,9 @@ class VAE(nn.Module):
     """
 
     config: ModelConfig | None = None
-    """The configuration it was built from; None for networks of the user's own."""
+    """The configuration it was built from; None where `build_vae` did not build it."""
+    codes: Mapping[str, Code] = MappingProxyType({})
+    """Where the encoder and the decoder come from, of those two that `build_vae` made by code of the user's own."""
     schema: Schema | None = None
     """What the data are and how raw values are prepared; None when trained on ready tensors."""
     ranges: tuple[Tensor, Tensor] | None = None
@@ -114,6 +119,11 @@ class VAE(nn.Module):
         return (
             ", ".join(f"{name}={value}" for name, value in facts.items()) + f", weights={weights:,}"
         )
+
+    @property
+    def has_own_networks(self) -> bool:
+        """Whether the encoder or the decoder is made by code of the user's own, of which nothing is known."""
+        return self.config is None or bool(self.codes)
 
     @property
     def compilable(self) -> bool:
@@ -350,23 +360,28 @@ def _check_network(
     name: str, network: nn.Module, in_shapes: Sequence[tuple[int, ...]], out_shape: tuple[int, ...]
 ) -> None:
     """Run two zero examples through `network` and compare the output's shape."""
-    parameter = next(network.parameters(), torch.zeros(()))
+    known = (parameter for parameter in network.parameters() if not is_lazy(parameter))
+    zeros = next(known, torch.zeros(())).new_zeros
     takes, gives = (
         " and ".join(f"(B, {_comma(shape)})" for shape in in_shapes),
         f"(B, {_comma(out_shape)})",
     )
     try:
         with evaluating(network):
-            came = tuple(
-                network(*(parameter.new_zeros(2, *shape) for shape in in_shapes)).shape[1:]
-            )
-    except (RuntimeError, TypeError) as error:
+            came = network(*(zeros(2, *shape) for shape in in_shapes))
+    except Exception as error:  # of the user's own code
         raise ValueError(
             f"the {name} must map {takes} to {gives}; it failed with: {error}. Change its input layer."
         ) from error
-    if came != out_shape:
+    if not isinstance(came, Tensor):
         raise ValueError(
-            f"the {name} must map {takes} to {gives}; it gave (B, {_comma(came)}). Change its output layer."
+            f"the {name} must map {takes} to {gives}; it gave a {type(came).__name__}. Give one tensor."
+        )
+    rows, *rest = came.shape or (1,)
+    if (rows, *rest) != (2, *out_shape):
+        gave = ", ".join(map(str, ["B" if rows == 2 else f"{rows} for B = 2", *rest]))
+        raise ValueError(
+            f"the {name} must map {takes} to {gives}; it gave ({gave}). Change its output layer."
         )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from variform.config.model import prior_name
+from variform.config.model import network_name, prior_name
 from variform.config.run import objective_name
 from variform.config.words import counted
 from variform.data.dataset import Dataset, Splits
@@ -61,7 +61,7 @@ def explorer_page(
             another model.
     """
     _require_small(run)
-    decoder = decoder_payload(run.vae)
+    decoder = _embedded(run)
     contents = explorer_contents(run, splits, numbers, source=source, study=study)
     return render_page(contents, decoder)
 
@@ -70,11 +70,25 @@ def _require_small(run: Run) -> None:
     """Refuse a decoder that no page can hold."""
     size = 2 * sum(value.numel() for value in run.vae.decoder.parameters())
     if size > MOST_EMBEDDED:
-        where = run.path if isinstance(run, ModelFile) else run.folder
         raise ValueError(
             f"a page can hold a decoder of up to {MOST_EMBEDDED / 1e6:.0f} MB in half precision; this one has "
-            f"{size / 1e6:.0f} MB. Look at it with variform serve {where}."
+            f"{size / 1e6:.0f} MB. Look at it with variform serve {_place(run)}."
         )
+
+
+def _place(run: Run) -> Path:
+    return run.path if isinstance(run, ModelFile) else run.folder
+
+
+def _embedded(run: Run) -> dict[str, Any]:
+    """The decoder in the page; of networks of the user's own the page may have no steps."""
+    try:
+        return decoder_payload(run.vae)
+    except ValueError as error:
+        raise ValueError(
+            f"a page can decode by steps that it knows alone; {error} Look at it with variform serve {_place(run)}, "
+            "where Python decodes."
+        ) from error
 
 
 def served_page(run: Run, *, source: str | None = None) -> Page:
@@ -181,7 +195,7 @@ def explore(
             raise ValueError(
                 "`study` must have the run that it searched, with its data; got a model file alone. Name the run."
             )
-        return render_page(_contents_of_model(opened, source), decoder_payload(opened.vae))
+        return render_page(_contents_of_model(opened, source), _embedded(opened))
     splits = opened.data()
     looked_at = None
     if study is not None:
@@ -266,5 +280,5 @@ def _facts_of(run: Run) -> list[tuple[str, str]]:
     return [
         ("Likelihood", config.likelihood),
         ("Latents", f"{run.vae.latent_dim}; posterior {config.posterior}; prior {prior}"),
-        ("Decoder", f"{config.network}, {weights:,} weights"),
+        ("Decoder", f"{network_name(config, 'decoder')}, {weights:,} weights"),
     ]

@@ -1,7 +1,7 @@
 """The Hugging Face Hub: a run's model goes there with a card, and comes back checked; the only importer of its client.
 
 What goes: model.safetensors, model.json, config.toml without the path of the data, evaluation.json, data.json and the
-card README.md. Never rows, pictures or paths.
+card README.md; and the files of networks of the user's own, encoder.py and decoder.py. Never rows, pictures or paths.
 """
 
 import dataclasses
@@ -24,8 +24,10 @@ from variform.config.words import counted
 from variform.evaluation.metrics import METRICS
 from variform.evaluation.tables import numbers_table
 from variform.export.inspection import inspect
+from variform.export.model_file import save
+from variform.model.own_networks import COPIES, keep, portable, sources_of
 from variform.runs.overview import overview_table
-from variform.runs.records import read_data, require_run
+from variform.runs.records import read_data, read_evaluation, require_run
 from variform.system.files import new_folder, read_json, write_json, write_text
 from variform.version import __version__
 
@@ -40,6 +42,7 @@ FILES = (
     "evaluation.json",
     "data.json",
     "README.md",
+    *COPIES,
 )
 """What is fetched: these names and no others, whatever a repository lists."""
 
@@ -93,7 +96,8 @@ def pull(
 ) -> Path:
     """Fetch a model that `push` uploaded into a new folder, which opens as a run without data.
 
-    The model's checksum is verified, and nothing that comes is executed.
+    The model's checksum is verified, and nothing that comes is executed: a model whose networks are code of somebody's
+    own is built when it is opened and trusted.
 
     Args:
         name: OWNER/NAME of the repository.
@@ -138,10 +142,14 @@ def require_open(folder: Path) -> None:
     """
     from variform.runs.folder import open_run
 
-    run = open_run(folder)
+    described = inspect(folder / "model.safetensors")
     overview_table(folder)
-    if (folder / "evaluation.json").is_file():
-        numbers_table(run.evaluation)
+    if not described.get("code"):
+        run = open_run(folder)
+        if (folder / "evaluation.json").is_file():
+            numbers_table(run.evaluation)
+    elif (folder / "evaluation.json").is_file():
+        numbers_table(read_evaluation(folder / "evaluation.json"))
     if (folder / "model.json").is_file():
         read_json(folder / "model.json")
 
@@ -206,10 +214,17 @@ def _fill(run: "Run", name: str, folder: Path) -> None:
                 f"--resume {run.folder}."
             )
         shutil.copyfile(run.folder / file, folder / file)
+    start, model = run.config.start, run.config.model
+    if run.vae.codes:
+        shared = portable(run.vae)
+        save(shared, folder / "model.safetensors")
+        keep(sources_of(run.vae.codes), folder)
+        assert shared.config is not None  # as of the model of every run
+        model = shared.config
     write_json(folder / "model.json", inspect(folder / "model.safetensors"))
-    start = run.config.start
     config = dataclasses.replace(
         run.config,
+        model=model,
         source=Path(run.config.source).name,
         start=None if start is None else Path(start).name,
         bookmarks=None,
@@ -237,6 +252,7 @@ def card(run: "Run", name: str) -> str:
         for item in schema.conditions
     }
     given = f", given={example}" if example else ""
+    trust = ", trust=True" if run.vae.codes else ""
     sections = [
         _metadata(run, name, source),
         f"# {_plain(name.split('/')[1])}",
@@ -257,11 +273,26 @@ def card(run: "Run", name: str) -> str:
         _limits(numbers, source),
         "## Loading",
         f"```\nvariform pull {name} --out model\n```\n\n```python\nimport numpy as np\n\nfrom variform import load\n\n"
-        f"model = load('model')\nrows = model.sample(10{given})\n"
+        f"model = load('model'{trust})\nrows = model.sample(10{given})\n"
         f"decoded = model.decode(np.zeros((1, {config.latents})){given})\n```",
-        "The files are safetensors, JSON and TOML: opening them executes nothing.",
+        _execution(run),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _execution(run: "Run") -> str:
+    """What opening the files runs."""
+    plain = "The files are safetensors, JSON and TOML: opening them executes nothing."
+    if not run.vae.codes:
+        return plain
+    parts = []
+    for part, code in run.vae.codes.items():
+        where = f"{part}.py" if code.is_in_file else f"the package of {code.path.partition(':')[0]}"
+        parts.append(f"the {part} is {_plain(code.name)} of {where}, SHA-256 `{code.sha256}`")
+    return (
+        f"Its networks are code, which is run when the model is opened with `trust=True`, and else not: "
+        f"{'; '.join(parts)}. Look at it first. The other files are safetensors, JSON and TOML."
+    )
 
 
 def _metadata(run: "Run", name: str, source: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from variform.config.model import ModelConfig, prior_name
+from variform.config.model import ModelConfig, network_name, prior_name
 from variform.config.run import objective_name
 from variform.config.settling import for_rows, reading, steps_per_epoch
 from variform.config.toml import to_dict
@@ -117,9 +117,12 @@ def _data_rows(data: dict[str, Any] | None) -> Iterator[list[str]]:
 
 def _in_words(config: ModelConfig, model: dict[str, Any] | None) -> str:
     widths = "-".join(map(str, config.hidden)) or "linear"
+    networks = f"{config.network} {widths}"
+    if config.encoder or config.decoder:
+        networks = " and ".join(network_name(config, part) for part in ("encoder", "decoder"))
     size = f", {model['weights']:,} weights" if model else ""
     return (
-        f"{config.likelihood} likelihood, {config.latents} latents, {config.network} {widths}, "
+        f"{config.likelihood} likelihood, {config.latents} latents, {networks}, "
         f"posterior {config.posterior}, prior {prior_name(config)}{size}"
     )
 

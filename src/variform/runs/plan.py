@@ -2,7 +2,10 @@
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 from variform.config.data import DataConfig
 from variform.config.model import require_effect
@@ -13,12 +16,14 @@ from variform.data.reading import read, read_like
 from variform.data.sources.formats import FORMATS, source_format
 from variform.model.build import build_vae
 from variform.model.choosing import chosen_model
+from variform.model.own_networks import PARTS
 from variform.model.vae import VAE
 from variform.objectives.build import build_objective
 from variform.runs.own_rows import OWN
 from variform.runs.retraining import Start, open_start, started
 from variform.system.files import expanded
 from variform.system.heartbeats import allow
+from variform.system.import_path import Code, absolute
 from variform.training.device import require_possible
 from variform.training.fit import require_labels, require_weights_fit
 from variform.training.profiling import Profile, profile
@@ -39,6 +44,8 @@ def begun(config: RunConfig) -> RunConfig:
         'digits'
     """
     config = settled(config)
+    own: dict[str, Any] = {part: absolute(getattr(config.model, part)) for part in PARTS}
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, **own))
     if config.start is not None:
         config = started(config)
     require_effect(config.model)
@@ -76,7 +83,12 @@ class Plan:
 
 
 def prepare(
-    config: RunConfig, source: object = None, *, labels: object = None, resume: bool = False
+    config: RunConfig,
+    source: object = None,
+    *,
+    labels: object = None,
+    resume: bool = False,
+    codes: Mapping[str, Code] = MappingProxyType({}),
 ) -> Plan:
     """Read the data, choose what is left open and build the model.
 
@@ -87,6 +99,8 @@ def prepare(
         source: Rows in memory, or where the source is now; by default as `config` says.
         labels: Of rows in memory, as `read` takes them.
         resume: Whether a checkpoint gives the model its weights: where they start is then not looked for in the data.
+        codes: Where the networks of the user's own come from, by `encoder` and `decoder`; by default from where the
+            configuration says, or from the model that the training starts from.
 
     Raises:
         ValueError, OSError: for data or options that do not fit.
@@ -108,7 +122,9 @@ def prepare(
     train = config.train
     is_fresh = not resume and start is None
     moments = splits.train.moments(seed=train.seed) if is_fresh else None
-    vae = build_vae(config.model, splits.schema, seed=train.seed, moments=moments)
+    codes = codes if start is None else start.vae.codes
+    own: dict[str, Any] = {part: codes.get(part) for part in PARTS}
+    vae = build_vae(config.model, splits.schema, seed=train.seed, moments=moments, **own)
     if start is not None:
         start.hand_on(vae)
     objective = build_objective(vae, train, rows=rows)

@@ -21,6 +21,7 @@ from variform.data.dataset import Splits
 from variform.export.model_file import save
 from variform.export.sampler_file import identity
 from variform.model.alignment import Alignment, drop_turn, move
+from variform.model.own_networks import COPIES, keep, kept_codes, sources_of
 from variform.model.vae import VAE
 from variform.objectives.build import build_objective
 from variform.runs.explorer import write_explorer
@@ -133,7 +134,9 @@ def _begun(
             tell(sentence)
     if processes.rank() == 0:
         sweep(folder / name for name in (*RESULTS, *OUTPUTS))
-        set_aside(folder, [*RESULTS, *parts.files(folder)])
+        sources = sources_of(vae.codes)  # which may lie in this folder
+        set_aside(folder, [*RESULTS, *COPIES, *parts.files(folder)])
+        keep(sources, folder)
         if own is not None:
             own.write(folder)
         processes.note_begun(folder)  # from here on, what config.toml says is this run
@@ -210,7 +213,8 @@ def _resumed(
         present = dataclasses.replace(
             config, train=dataclasses.replace(config.train, sharded=False)
         )
-    plan = prepare(present, located(config.source, folder), resume=has_checkpoint)
+    codes = kept_codes(config.model, folder)
+    plan = prepare(present, located(config.source, folder), resume=has_checkpoint, codes=codes)
     splits, vae = plan.splits, plan.vae
     require_same_data(folder, splits)
     read_notes, splits = splits.notes, with_note_of_responses(folder, splits)
@@ -281,6 +285,8 @@ def _fit(
         "data": to_dict(config.data) | _chosen_since(config.data, splits),
         "model": to_dict(config.model),
     }
+    if vae.codes:
+        given["code"] = {part: code.sha256 for part, code in vae.codes.items()}
     if config.start is not None:
         given["start"] = identity(open_start(config.start).vae)
     try:

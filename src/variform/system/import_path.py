@@ -55,12 +55,19 @@ class Code:
     @property
     def key(self) -> tuple[str, str, str]:
         """What two must share to be the same: a file its content, wherever it lies; a module its name too."""
-        module = "" if self.is_in_file else self.path
-        return module, self.sha256, self.name
+        return *self.source, self.name
+
+    @property
+    def source(self) -> tuple[str, str]:
+        """What is trusted, and then all that is in it."""
+        module = "" if self.is_in_file else self.path.rpartition(":")[0]
+        return module, self.sha256
 
 
 _loaded: dict[tuple[str, str, str], Any] = {}
-"""What this process has, by `Code.key`: it is trusted already, and nothing is run twice."""
+"""What this process has, by `Code.key`: nothing is run twice."""
+_trusted: set[tuple[str, str]] = set()
+"""What this process trusts, by `Code.source`: what it ran because somebody named it, and what it was told to."""
 
 
 def find(path: str, *, copies: tuple[Path, ...] = (), was: str = "") -> Code:
@@ -99,8 +106,24 @@ nets.py:Encoder or mypackage.nets:Encoder.
         )
     hashes = [hashlib.sha256(each.read_bytes()).hexdigest() for each in there]
     index = hashes.index(was) if was in hashes else 0
-    whole = f"{places[0]}:{name}" if is_file else path
+    whole = path
+    if is_file:
+        is_whole = Path(place).expanduser().is_absolute()
+        whole = f"{places[0] if is_whole else there[index].absolute()}:{name}"
     return Code(whole, there[index], hashes[index], was)
+
+
+def absolute(path: str | None) -> str | None:
+    """An import path that means the same in every folder; of a module it stays.
+
+    Example:
+        >>> absolute("package.nets:Encoder"), absolute("/home/ada/nets.py:Encoder")
+        ('package.nets:Encoder', '/home/ada/nets.py:Encoder')
+    """
+    place, _, name = (path or "").rpartition(":")
+    if not place.endswith(".py"):
+        return path
+    return f"{Path(place).expanduser().absolute()}:{name}"
 
 
 def _file_of(module: str) -> Path | None:
@@ -156,6 +179,7 @@ def of_object(thing: Any) -> Code:
         path = f"{Path(file).absolute()}:{name}"
     code = Code(path, Path(file).absolute(), hashlib.sha256(content).hexdigest())
     _loaded[code.key] = thing
+    _trusted.add(code.source)
     return code
 
 
@@ -187,6 +211,7 @@ def imported(code: Code) -> Any:
                 f"{code.file} must have {code.name}; it has not. Write another name, or define it there."
             )
         _loaded[code.key] = found
+        _trusted.add(code.source)
     return _loaded[code.key]
 
 
@@ -307,7 +332,8 @@ def require_trusted(code: Code, by: str) -> None:
             f"{code.file} has changed since {by} was trained: its SHA-256 is {code.sha256[:12]}... now and was "
             f"{code.was[:12]}... then"
         )
-    if code.key in _loaded or _trust.get().ask(code):
+    if code.source in _trusted or _trust.get().ask(code):
+        _trusted.add(code.source)
         return
     raise ValueError(
         f"{by} names code, which opening it would run: {code.name} of {code.file} (SHA-256 {code.sha256[:12]}...). "

@@ -123,7 +123,7 @@ def compiles(objective: Objective, config: TrainConfig, steps: int) -> bool:
         or config.accumulate > 1
         or config.recompute
         or processes.count() > 1
-        or objective.vae.config is None
+        or objective.vae.has_own_networks
         or not can
     ):
         return False

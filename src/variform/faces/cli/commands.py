@@ -39,6 +39,7 @@ from variform.faces.cli.output import say, say_error, write
 from variform.faces.cli.setup import config
 from variform.faces.cli.share import hand_over, pull, push
 from variform.faces.cli.train import demo, latent_dim, profile, train
+from variform.faces.cli.trust import with_trust
 from variform.system.signals import Stopped, raise_stopped
 from variform.system.terminal import discard, open_closed
 from variform.training.callbacks import CallbackError
@@ -118,24 +119,24 @@ def completion(
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
     "inspect": inspect,
-    "train": train,
-    "evaluate": evaluate,
-    "generate": generate,
-    "sampler": sampler,
-    "encode": encode,
-    "decode": decode,
-    "reconstruct": reconstruct,
-    "impute": impute,
-    "explore": explore,
-    "serve": serve,
-    "draw": draw,
+    "train": with_trust(train),
+    "evaluate": with_trust(evaluate),
+    "generate": with_trust(generate),
+    "sampler": with_trust(sampler),
+    "encode": with_trust(encode),
+    "decode": with_trust(decode),
+    "reconstruct": with_trust(reconstruct),
+    "impute": with_trust(impute),
+    "explore": with_trust(explore),
+    "serve": with_trust(serve),
+    "draw": with_trust(draw),
     "open": show,
-    "compare": compare,
+    "compare": with_trust(compare),
     "info": info,
-    "export": hand_over,
-    "push": push,
+    "export": with_trust(hand_over),
+    "push": with_trust(push),
     "pull": pull,
-    "profile": profile,
+    "profile": with_trust(profile),
     "config": config,
     "completion": completion,
 }
@@ -150,7 +151,7 @@ GROUPS = {
 }
 """In the order of `variform --help`."""
 
-study.command(latent_dim, name="latent-dim")
+study.command(with_trust(latent_dim), name="latent-dim")
 _SEVERAL = {"study": study, "design": design}
 for _place, (_title, _names) in enumerate(GROUPS.items()):
     _group = Group(_title, sort_key=_place)

@@ -17,6 +17,7 @@ from variform.faces.cli.output import (
     say,
     say_aside,
 )
+from variform.faces.cli.trust import with_trust
 
 design = App(
     name="design", help="Look for better designs: propose, evaluate, and lay side by side."
@@ -24,6 +25,7 @@ design = App(
 
 
 @design.default
+@with_trust
 def search(problem: Path, /, *, out: Annotated[Path | None, Option] = None) -> None:
     """Look for better designs: in a latent space, in PCA, in the columns and among the known ones, at the same budget.
 
@@ -44,6 +46,7 @@ def search(problem: Path, /, *, out: Annotated[Path | None, Option] = None) -> N
 
 
 @design.command
+@with_trust
 def ask(
     problem: Path,
     /,
@@ -79,6 +82,7 @@ def ask(
 
 
 @design.command
+@with_trust
 def tell(problem: Path, answers: Path, /, *, out: Annotated[Path | None, Option] = None) -> None:
     """Take answers from a table, whole or not, in any order; rows of your own are welcome, and help the search.
 
@@ -100,6 +104,7 @@ def tell(problem: Path, answers: Path, /, *, out: Annotated[Path | None, Option]
 
 
 @design.command
+@with_trust
 def target(
     problem: Path,
     /,
@@ -135,6 +140,7 @@ def target(
 
 
 @design.command
+@with_trust
 def select(
     problem: Path,
     /,
@@ -180,6 +186,7 @@ def select(
 
 
 @design.command
+@with_trust
 def retrain(
     problem: Path,
     /,
@@ -223,6 +230,7 @@ def retrain(
 
 
 @design.command
+@with_trust
 def export(
     problem: Path,
     /,

@@ -23,14 +23,14 @@ _OPTIONS: dict[str, str] = {
         "num-latents latent-dimension code-size n-components embedding-dim bottleneck dim"
     ),
     "likelihood": (
-        "loss distribution dist decoder decoder-dist recon-loss criterion "
+        "loss distribution dist decoder-dist recon-loss criterion "
         "reconstruction-loss gene-likelihood px"
     ),
     "hidden": (
         "hidden-dim hidden-dims hidden-size hidden-sizes hidden-units n-hidden layers "
         "hidden-layers encoder-hidden width units h-dim"
     ),
-    "network": "arch architecture model net encoder backbone",
+    "network": "arch architecture model net backbone",
     "filters": "n-filters feature-maps conv-channels",
     "learning_rate": "lr learn-rate step-size rate eta max-lr",
     "batch_size": "b bs batch batchsize mini-batch minibatch-size train-batch-size",
