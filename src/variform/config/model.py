@@ -8,6 +8,11 @@ from typing import Annotated, Literal
 from variform.config.checks import Count, Positive, Range, checked, require
 from variform.config.choices import ActivationName, InitialisationName, LikelihoodChoice
 
+OWN_PARTS = ("encoder", "decoder")
+"""What may be a network of the user's own."""
+COPIES = tuple(f"{part}.py" for part in OWN_PARTS)
+"""What the source of such a network is called beside its model: in the folder of a run, and on a hub."""
+
 LATENTS = 10
 """Latent dimensions where none are given, of images and where no rows are known."""
 

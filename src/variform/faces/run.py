@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from variform.config.checks import Count, checked
 from variform.config.choices import ProgressStyle
+from variform.config.model import OWN_PARTS
 from variform.config.run import RunConfig, default_folder
 from variform.faces.model import Model
-from variform.model.own_networks import PARTS as PARTS_OF_MODEL
 from variform.model.own_networks import code_of, require_in_files
 from variform.pages.explorer.page import Page
 from variform.runs import comparisons, folder
@@ -178,7 +178,7 @@ def train(
         ValueError: `latent_dims` must be a field of DataConfig, ModelConfig, TrainConfig or EvaluationConfig; there \
 is none. Did you mean `latent_dim`?
     """
-    own = {part: options[part] for part in PARTS_OF_MODEL if callable(options.get(part))}
+    own = {part: options[part] for part in OWN_PARTS if callable(options.get(part))}
     codes: dict[str, Code] = {part: code_of(part, network)[0] for part, network in own.items()}
     require_in_files(codes)
     options = options | {part: code.path for part, code in codes.items()}

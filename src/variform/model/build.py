@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from variform.config.checks import checked
-from variform.config.model import ModelConfig
+from variform.config.model import OWN_PARTS, ModelConfig
 from variform.data.schema import Schema
 from variform.model.features import FilledGaps, LogCounts, TableFeatures
 from variform.model.likelihoods import Likelihood, build_likelihood, usual_likelihood
 from variform.model.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder
-from variform.model.own_networks import PARTS, Factory, code_of, make
+from variform.model.own_networks import Factory, code_of, make
 from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
 from variform.model.priors import MixturePrior, StandardNormalPrior, VampPrior
 from variform.model.vae import VAE
@@ -108,7 +108,7 @@ def _own_networks(
     config: ModelConfig, given: Mapping[str, Factory | Code | None]
 ) -> dict[str, tuple[Code, Factory]]:
     """The code of networks of the user's own, and what makes them."""
-    named = {part: given[part] or getattr(config, part) for part in PARTS}
+    named = {part: given[part] or getattr(config, part) for part in OWN_PARTS}
     return {part: code_of(part, network) for part, network in named.items() if network is not None}
 
 

@@ -8,16 +8,13 @@ from typing import Any
 
 from torch import nn
 
+from variform.config.model import OWN_PARTS as PARTS
 from variform.config.model import ModelConfig
 from variform.model.vae import VAE
 from variform.system.files import write_text
 from variform.system.import_path import Code, find, imported, of_object, require_trusted
 
 Factory = Callable[..., nn.Module]
-
-PARTS = ("encoder", "decoder")
-COPIES = tuple(f"{part}.py" for part in PARTS)
-"""What the source of a network is called beside its model: in the folder of a run, and on a hub."""
 
 
 def code_of(part: str, network: Factory | Code | str) -> tuple[Code, Factory]:

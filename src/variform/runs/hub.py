@@ -19,13 +19,12 @@ import huggingface_hub
 import tomli_w
 from huggingface_hub import errors
 
+from variform.config.model import COPIES
 from variform.config.toml import to_dict
 from variform.config.words import counted
 from variform.evaluation.metrics import METRICS
 from variform.evaluation.tables import numbers_table
 from variform.export.inspection import inspect
-from variform.export.model_file import save
-from variform.model.own_networks import COPIES, keep, portable, sources_of
 from variform.runs.overview import overview_table
 from variform.runs.records import read_data, read_evaluation, require_run
 from variform.system.files import new_folder, read_json, write_json, write_text
@@ -216,6 +215,9 @@ def _fill(run: "Run", name: str, folder: Path) -> None:
         shutil.copyfile(run.folder / file, folder / file)
     start, model = run.config.start, run.config.model
     if run.vae.codes:
+        from variform.export.model_file import save
+        from variform.model.own_networks import keep, portable, sources_of
+
         shared = portable(run.vae)
         save(shared, folder / "model.safetensors")
         keep(sources_of(run.vae.codes), folder)

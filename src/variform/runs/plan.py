@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from variform.config.data import DataConfig
-from variform.config.model import require_effect
+from variform.config.model import OWN_PARTS, require_effect
 from variform.config.run import RunConfig
 from variform.config.settling import chosen, reading, settled, total_steps
 from variform.data.dataset import Splits
@@ -16,7 +16,6 @@ from variform.data.reading import read, read_like
 from variform.data.sources.formats import FORMATS, source_format
 from variform.model.build import build_vae
 from variform.model.choosing import chosen_model
-from variform.model.own_networks import PARTS
 from variform.model.vae import VAE
 from variform.objectives.build import build_objective
 from variform.runs.own_rows import OWN
@@ -44,7 +43,7 @@ def begun(config: RunConfig) -> RunConfig:
         'digits'
     """
     config = settled(config)
-    own: dict[str, Any] = {part: absolute(getattr(config.model, part)) for part in PARTS}
+    own: dict[str, Any] = {part: absolute(getattr(config.model, part)) for part in OWN_PARTS}
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, **own))
     if config.start is not None:
         config = started(config)
@@ -123,7 +122,7 @@ def prepare(
     is_fresh = not resume and start is None
     moments = splits.train.moments(seed=train.seed) if is_fresh else None
     codes = codes if start is None else start.vae.codes
-    own: dict[str, Any] = {part: codes.get(part) for part in PARTS}
+    own: dict[str, Any] = {part: codes.get(part) for part in OWN_PARTS}
     vae = build_vae(config.model, splits.schema, seed=train.seed, moments=moments, **own)
     if start is not None:
         start.hand_on(vae)

@@ -14,6 +14,7 @@ import tomli_w
 from variform.config.checks import Count, checked
 from variform.config.choices import ProgressStyle
 from variform.config.data import DataConfig
+from variform.config.model import COPIES
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.config.toml import from_toml, to_dict
 from variform.config.training import TrainConfig
@@ -21,7 +22,7 @@ from variform.data.dataset import Splits
 from variform.export.model_file import save
 from variform.export.sampler_file import identity
 from variform.model.alignment import Alignment, drop_turn, move
-from variform.model.own_networks import COPIES, keep, kept_codes, sources_of
+from variform.model.own_networks import keep, kept_codes, sources_of
 from variform.model.vae import VAE
 from variform.objectives.build import build_objective
 from variform.runs.explorer import write_explorer
