@@ -11,7 +11,7 @@ NODE_MODULES := $(if $(NPM),node_modules/ready)
 # What a script of package.json does, such as $(call npm,test)
 npm = $(if $(NPM),npm run --silent $(1),@echo "There is no npm: '$(1)' of the explorer's script is skipped.")
 
-.PHONY: demo test test-lowest test-newest lint lint-script format bundle house setup peers bench browsers dist sbom
+.PHONY: demo test test-lowest test-newest lint lint-script format bundle house setup peers bench browsers dist sbom check-http
 setup: .venv/ready
 
 .venv/core: pyproject.toml constraints.txt
@@ -64,7 +64,16 @@ test-newest: .venv-newest/ready
 dist: .venv-dist/ready
 	.venv-dist/bin/python -m build --outdir dist .
 	.venv-dist/bin/twine check --strict dist/*
-	.venv-dist/bin/hadolint Containerfile
+	.venv-dist/bin/hadolint Containerfile Containerfile.serve
+
+# What answers over HTTP against its own description.
+check-http: .venv/ready .venv-http/ready
+	$(BIN)/python tools/check_http.py .venv-http/bin/schemathesis
+
+.venv-http/ready: tools/http.txt
+	$(PYTHON) -m venv .venv-http
+	.venv-http/bin/$(PIP) -r $<
+	touch $@
 
 sbom: .venv-dist/ready .venv/core
 	.venv-dist/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file dist/sbom.json $(BIN)/python

@@ -172,6 +172,7 @@ EXTRAS = {
     "drawings.py": "cad",
     "evolution.py": "design",
     "hdf5.py": "hdf5",
+    "http.py": "serve",
     "hub.py": "hub",
     "onnx.py": "onnx",
     "serving.py": "serve",

@@ -121,20 +121,28 @@ def test_the_core_asks_for_nothing_that_only_an_extra_brings():
     assert not names & only_extra
 
 
-def test_the_container_is_without_rights_and_takes_the_core_alone():
-    text = (ROOT / "Containerfile").read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("name", "entry", "extras"),
+    [
+        ("Containerfile", ["variform"], ""),
+        ("Containerfile.serve", ["variform", "serve"], "[serve]"),
+    ],
+)
+def test_a_container_is_without_rights_and_takes_what_it_needs_alone(name, entry, extras):
+    text = (ROOT / name).read_text(encoding="utf-8")
     steps = re.findall(r"^([A-Z]+) (.+(?:\\\n.+)*)", text, re.MULTILINE)
     kinds = [kind for kind, _ in steps]
     last = len(kinds) - 1 - kinds[::-1].index("RUN")
     assert dict(steps)["USER"] not in ("root", "0") and kinds.index("USER") > last
-    assert json.loads(dict(steps)["ENTRYPOINT"]) == ["variform"]
+    assert json.loads(dict(steps)["ENTRYPOINT"]) == entry
     copied = [
         word.rstrip("/") for kind, line in steps if kind == "COPY" for word in line.split()[:-1]
     ]
     assert all((ROOT / name).exists() for name in copied)
     seen = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
     assert {f"!{name}" for name in copied} <= set(seen)
-    assert "[" not in re.search(r"pip install -c \S+ /build\S*", text)[0]
+    installed = re.search(r"pip install -c \S+ '?/build(\[.*\])?'?", text)
+    assert (installed[1] or "") == extras
 
 
 # --- hints --------------------------------------------------------------------------------------------------------

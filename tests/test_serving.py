@@ -182,7 +182,7 @@ import models
 from pathlib import Path
 vae = models.model_of("bernoulli", models.data_of("bernoulli", Path()))
 page = render({"title": "a run"}, remote_payload(vae, "decode"), connect="'self'").html
-serving.serve(page, vae, port=0, started=lambda url: print(url, flush=True))
+serving.serve(serving.application(page, vae), port=0, started=lambda url: print(url, flush=True))
 print("stopped", flush=True)
 """
 
@@ -217,7 +217,7 @@ def test_a_real_server_answers_refuses_and_stops(server, tmp_path):
     with pytest.raises(
         OSError, match=rf"listen at port {port} of 127.0.0.1; Address already in use"
     ):
-        serving.serve(PAGE, None, port=port, started=print)
+        serving.serve(None, port=port, started=print)
     server.send_signal(signal.SIGINT)
     assert server.wait(20) == 0 and server.stdout.read().strip() == "stopped"
 
@@ -419,7 +419,7 @@ def test_a_connection_too_many_takes_the_place_of_the_client_that_was_silent_lon
 
 def test_mistakes_are_one_sentence(tmp_path, capsys, monkeypatch):
     with pytest.raises(ValueError, match="a port must be from 0 to 65535; got 70000"):
-        serving.serve(PAGE, None, port=70000, started=print)
+        serving.serve(None, port=70000, started=print)
     assert cli.run(["serve", str(tmp_path), "--port", "0"]) == 2
     assert "a run must be a folder with config.toml" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "starlette", None)

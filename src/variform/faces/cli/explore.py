@@ -57,30 +57,34 @@ def serve(
     host: Annotated[str, Option] = "127.0.0.1",
     port: Annotated[int, Option] = 8000,
 ) -> None:
-    """Serve the explorer page of a run, which then asks for designs: for decoders that no page can hold.
+    """Serve a model to programs, and its explorer page to people, which then asks for designs.
 
-    Stop it with Ctrl-C.
+    Programs encode, decode, sample, score, reconstruct and impute by JSON at /v1/...; /docs shows how, /openapi.json
+    describes it. The page is for decoders that no page can hold, too. Stop it with Ctrl-C.
 
-    Examples: `variform serve runs/faces`, `variform serve runs/faces --port 0`
+    Examples: `variform serve runs/faces`, `variform serve model.safetensors --port 0`
 
     Args:
         run: Folder of a run, or a model file alone, as for `variform explore`.
         data: Rows on the map instead of the run's own, in the same shape.
-        host: The address to listen at; who reaches it can use the page. The default is this computer alone.
+        host: The address to listen at; who reaches it can use page and model. The default is this computer alone.
         port: The port to listen at; 0 takes any that is free.
     """
     require_there(run)
     with needing("serve", "variform serve"):
+        from variform.faces.http import application
         from variform.pages.explorer.serving import serve
 
+    from variform.faces.model import Model
     from variform.runs.explorer import served_page
 
     def started(url: str) -> None:
-        say(f"Explorer: {url} (stop with Ctrl-C)")
+        say(f"Explorer: {url}\nFor programs: {url}docs (stop with Ctrl-C)")
 
     opened = opened_run(run)
     page = served_page(opened, source=data)
-    serve(page.html, opened.vae, host=host, port=port, started=started)
+    app = application(Model(opened.vae), page=page.html, names=(host,))
+    serve(app, host=host, port=port, started=started)
 
 
 def show(

@@ -1,14 +1,15 @@
 """A local server of a run's explorer page, for decoders that are too large to stand in it.
 
-The page is the one that `variform explore` writes, but for its decoder, which asks this server. There are two
-addresses: `GET /` is the page and `POST /decode` takes latent points and gives designs. Nothing else of the computer
-can be asked for: no path of a request ever names a file.
+The page is the one that `variform explore` writes, but for its decoder, which asks this server. It has two
+addresses: `GET /` is the page and `POST /decode` takes latent points and gives designs; `faces.http` puts those of the
+model beside them. Nothing else of the computer can be asked for: no path of a request ever names a file.
 """
 
 import asyncio
 import ipaddress
 import math
 import socket
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -47,18 +48,16 @@ _HEADERS = {
 
 
 def serve(
-    page: str,
-    vae: VAE,
+    app: ASGIApp,
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
     started: Callable[[str], None],
 ) -> None:
-    """Serve an explorer page until it is interrupted (Ctrl-C or SIGTERM).
+    """Serve an application until it is interrupted (Ctrl-C or SIGTERM).
 
     Args:
-        page: The page, whole; its decoder asks this server.
-        vae: The model that decodes.
+        app: What `application` gives, here or in `faces.http`, for the name `host`.
         host: The address to listen at; who reaches it may use the page. By default only this computer.
         port: The port; 0 for any that is free.
         started: Called with the page's address as soon as it can be opened.
@@ -69,7 +68,7 @@ def serve(
     listener = _listen(host, port)
     with listener:
         config = uvicorn.Config(
-            application(page, vae, names=(host,)),
+            app,
             log_level="warning",
             server_header=False,
             http=Connection,
@@ -93,7 +92,7 @@ def application(
     rate: float = 100.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> Starlette:
-    """The two addresses of the server, behind its checks.
+    """The two addresses of the page, behind the checks.
 
     Args:
         page: The page, whole.
@@ -102,8 +101,18 @@ def application(
         rate: Requests a second that one client may go on sending, more than a screen has frames; twice as many at once.
         clock: Seconds that never go back.
     """
-    # One decoding at a time: torch shares the cores among the threads of one already.
-    busy = asyncio.Lock()
+    guard = door(names=names, rate=rate, clock=clock)
+    return Starlette(routes=routes(page, vae, threading.Lock()), middleware=[guard])
+
+
+def routes(page: str, vae: VAE, busy: threading.Lock) -> list[Route]:
+    """The two addresses of the page.
+
+    Args:
+        page: The page, whole.
+        vae: The model that decodes.
+        busy: Held by who computes: torch shares the cores among the threads of one call already.
+    """
     width = vae.latent_dim + vae.context_dim
     most_bytes = 4 * width * most_codes(vae)
 
@@ -122,18 +131,18 @@ def application(
         rows = np.frombuffer(body, "<f4").reshape(-1, width)
         if not np.isfinite(rows).all():
             return _refusal(400, "every number of a request must be finite; some are not.")
-        async with busy:
-            answer = await run_in_threadpool(_decode, vae, rows)
+        answer = await run_in_threadpool(_decode, vae, rows, busy)
         return Response(answer, media_type="application/octet-stream")
 
-    routes = [Route("/", shown), Route("/decode", decoded, methods=["POST"])]
-    door = Middleware(Door, names=names, bucket=Bucket(rate, 2 * rate, clock))
-    return Starlette(routes=routes, middleware=[door])
+    return [Route("/", shown), Route("/decode", decoded, methods=["POST"])]
 
 
-def _decode(vae: VAE, rows: np.ndarray) -> bytes:
+def _decode(vae: VAE, rows: np.ndarray, busy: threading.Lock) -> bytes:
     z, context = rows[:, : vae.latent_dim], torch.from_numpy(rows[:, vae.latent_dim :].copy())
-    decoded_rows = exploration.decode(vae, z.copy(), context=context if vae.context_dim else None)
+    with busy:
+        decoded_rows = exploration.decode(
+            vae, z.copy(), context=context if vae.context_dim else None
+        )
     return decoded_rows.astype("<f4").tobytes()
 
 
@@ -163,6 +172,27 @@ def _refusal(status: int, sentence: str, **headers: str) -> Response:
     return PlainTextResponse(sentence + "\n", status, headers={"Connection": "close", **headers})
 
 
+def door(
+    *,
+    names: tuple[str, ...] = (),
+    rate: float = 100.0,
+    clock: Callable[[], float] = time.monotonic,
+    most_bytes: int | None = None,
+    refuse: Callable[..., Response] = _refusal,
+) -> Middleware:
+    """The checks before an application.
+
+    Args:
+        names: By which names the server may be called, besides localhost and numeric addresses.
+        rate: Requests a second that one client may go on sending; twice as many at once.
+        clock: Seconds that never go back.
+        most_bytes: That a request may say it has.
+        refuse: Makes the answer to who is not let in: of a status, a sentence, and headers by name.
+    """
+    bucket = Bucket(rate, 2 * rate, clock)
+    return Middleware(Door, names=names, bucket=bucket, most_bytes=most_bytes, refuse=refuse)
+
+
 class Door:
     """Lets in who calls the server by its name, from its own page and not too often, and puts headers on all answers.
 
@@ -173,10 +203,20 @@ class Door:
         app: What is behind it.
         names: Host names that are let in, besides localhost and numeric addresses, which nobody can point elsewhere.
         bucket: How often.
+        most_bytes, refuse: As of `door`.
     """
 
-    def __init__(self, app: ASGIApp, *, names: tuple[str, ...], bucket: "Bucket") -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        names: tuple[str, ...],
+        bucket: "Bucket",
+        most_bytes: int | None,
+        refuse: Callable[..., Response],
+    ) -> None:
         self.app, self.names, self.bucket = app, {"localhost", *names}, bucket
+        self.most_bytes, self.refuse = most_bytes, refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -200,16 +240,23 @@ class Door:
         headers, client = Headers(scope=scope), scope.get("client")
         host, origin = headers.get("host", ""), headers.get("origin")
         if not self._is_known(host):
-            return _refusal(
+            return self.refuse(
                 403,
                 "the server must be called by its address, such as 127.0.0.1; this request was not.",
             )
         if origin is not None and origin != f"http://{host}":
-            return _refusal(
+            return self.refuse(
                 403, "only the server's own page may ask it; this request is of another."
             )
+        length = headers.get("content-length", "")
+        if self.most_bytes and length.isdecimal() and int(length) > self.most_bytes:
+            return self.refuse(
+                413,
+                f"a request must have at most {self.most_bytes:,} bytes; this one has {int(length):,}. Send less.",
+                Connection="close",
+            )
         if wait := self.bucket.wait(client[0] if client else ""):
-            return _refusal(
+            return self.refuse(
                 429, "too many requests; wait a moment.", **{"Retry-After": str(math.ceil(wait))}
             )
         return None
