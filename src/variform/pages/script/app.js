@@ -20,6 +20,7 @@ import { shuffled } from "./random.js";
 import { Study } from "./study.js";
 import { away } from "./text.js";
 import { Theme } from "./theme.js";
+import { Tour } from "./tour.js";
 import { VIEWS } from "./views/index.js";
 import { RebuiltView } from "./views/rebuilt.js";
 
@@ -457,6 +458,7 @@ export class App {
       this.themeButton,
       button("?", () => dialog().showModal(), { title: "Keys and hints (?)" }),
     );
+    this.tour = new Tour(this, byId("tools"));
   }
 
   _buildHelp() {

@@ -1376,7 +1376,122 @@ i)}: the point is where the encoder puts\
 The point is where it was proposed";return isRepaired[i]?
 `${proposed}; what is decoded there was \
 repaired before it was evaluated.`:`${proposed}\
-, and decodes to it.`}};var Gestures=class{_fingers=new Map;_press=null;_isPinch=!1;constructor(surface,on){
+, and decodes to it.`}};var KEPT2="variform-tour",GAP=12,STEPS2=[
+{view:"map",at:"#view .map-place",title:"\
+The map",words:"Each mark is one of the \
+examples. Those that the model finds ali\
+ke lie close together. Move the pointer \
+over the map, or tap it."},{view:"map",at:"\
+#design .now",title:"The design at the p\
+oint",words:"Every place of the map stan\
+ds for a design. The one at the point is\
+ shown here, beside the nearest real exa\
+mple."},{view:"map",at:"#view .field",begins:"\
+Colour",title:"Colours",words:"Choose by\
+ what the marks are coloured. Neighbours\
+ of one colour say that the map has foun\
+d what you look for."},{view:"map",at:"#\
+view .tick",begins:"Fog",title:"Fog",words:"\
+Fog lies where there are no examples. Wh\
+at is shown there is a guess: be careful\
+ with it. Here it is turned off."},{view:"\
+map",at:"#view .zooms",title:"Nearer",words:"\
+Zoom with these, with the wheel, or with\
+ two fingers. Drag the map to move it."},
+{view:"map",at:"#view .search",title:"Fi\
+nd an example",words:"Type a name, a lab\
+el or the number of a row, and choose fr\
+om the list: the point goes there."},{view:"\
+map",at:"#design .actions",title:"Keep w\
+hat you like",words:"Pin keeps the desig\
+n at the point; so does a click on the m\
+ap. The other buttons save it as a file."},
+{view:"sliders",at:"#view .slider",title:"\
+Sliders",words:"Each slider moves one th\
+ing that the model has learned, and its \
+strip shows what that changes. Pull one."},
+{view:"morph",at:"#view .player",title:"\
+Morphs",words:"From one pin to another, \
+step by step. Press Play and watch one d\
+esign become the other."},{view:"numbers",
+at:"#view .scroll",title:"How good is it\
+?",words:"The model beside simpler ones,\
+ on examples that it has not seen. The ?\
+ above lists all keys. That is all: expl\
+ore."}];function wasOffered(){try{return localStorage.
+getItem(KEPT2)!==null}catch{return!1}}function remember(){
+try{localStorage.setItem(KEPT2,"offered")}catch{}}
+var Tour=class{_card=null;_shown=null;_at=0;constructor(app,tools){
+this.app=app,this.steps=STEPS2.filter(({
+view})=>app.views.some(({key})=>key===view)),
+this.starter=button("Tour",()=>this.start(),
+{title:"What to do with this page, step \
+by step"}),tools.prepend(this.starter),wasOffered()||
+this._offer(tools),this._place=()=>this.
+_placeCard()}_offer(tools){let decline=()=>{
+remember(),offer.remove(),this.starter.focus()},
+accept=button("Take the tour",()=>this.start(),
+{className:"accept"}),offer=element("p",
+{className:"offer"},text("span","New her\
+e?"),accept,button("No, thanks",decline));
+this.offer=offer,tools.prepend(offer)}start(){
+remember(),this.offer?.remove(),this._card?.
+remove(),this.title=text("h2","",{id:"to\
+ur-title"}),this.words=text("p","",{id:"\
+tour-words","aria-live":"polite"}),this.
+count=text("span","",{className:"pages"}),
+this.back=button("Back",()=>this._go(-1)),
+this.next=button("Next",()=>this._go(1),
+{className:"accept"});let end=button("×",
+()=>this.end(),{className:"away","aria-l\
+abel":"End the tour"}),buttons=element("\
+div",{className:"bar"},this.back,this.next,
+this.count);this._card=element("div",{className:"\
+tour"},this.title,this.words,buttons,end),
+this._card.setAttribute("role","dialog"),
+this._card.setAttribute("aria-labelledby",
+"tour-title"),this._card.setAttribute("a\
+ria-describedby","tour-words"),this._card.
+addEventListener("keydown",event=>this._key(
+event)),document.body.append(this._card),
+addEventListener("resize",this._place),addEventListener(
+"scroll",this._place,{passive:!0}),this.
+_at=-1,this._go(1)}end(){this._card.remove(),
+this._card=null,this._point(null),removeEventListener(
+"resize",this._place),removeEventListener(
+"scroll",this._place),this.starter.focus()}_key(event){
+if(event.key==="Escape")this.end();else if(event.
+key==="ArrowRight")this._go(1);else if(event.
+key==="ArrowLeft")this._go(-1);else return;
+event.preventDefault(),event.stopPropagation()}_go(step){
+let at=this._at+step;if(at>=this.steps.length)
+return this.end();if(at<0)return;let{view,
+at:where,begins="",title,words}=this.steps[at];
+this.app.state.view!==view&&this.app.open(
+view);let control=[...document.querySelectorAll(
+where)].find(one=>one.textContent.startsWith(
+begins));if(!control)return this.steps.splice(
+at,1),step<0?this._go(-1):(this._at=at-1,
+this._go(1));this._at=at,this.title.textContent=
+title,this.words.textContent=words,this.
+count.textContent=`${at+1} of ${this.steps.
+length}`,this.back.disabled=at===0,this.
+next.textContent=at+1===this.steps.length?
+"Done":"Next",this._point(control),this.
+next.focus({preventScroll:!0})}_point(control){
+this._shown?.classList.remove("toured"),
+this._shown=control,control&&(control.classList.
+add("toured"),control.scrollIntoView({block:"\
+center",inline:"nearest"}),this._placeCard())}_placeCard(){
+if(!this._card||!this._shown)return;let frame=this.
+_shown.getBoundingClientRect(),{offsetWidth:w,
+offsetHeight:h}=this._card,below=frame.bottom+
+GAP,above=frame.top-GAP-h,top=innerHeight-
+h-GAP;below+h<innerHeight?top=below:above>
+0&&(top=above);let left=Math.max(GAP,Math.
+min(innerWidth-w-GAP,frame.left));this._card.
+style.top=`${top}px`,this._card.style.left=
+`${left}px`}};var Gestures=class{_fingers=new Map;_press=null;_isPinch=!1;constructor(surface,on){
 this.surface=surface,this.on=on;let isMouse=event=>event.
 pointerType==="mouse";surface.addEventListener(
 "pointerdown",event=>{surface.focus({preventScroll:!0}),
@@ -2099,10 +2214,10 @@ index)}press(key){let{app}=this;if(key===
 this.search.field.focus();else if(key===
 "Escape"&&app.state.selection)app.set({selection:null});else
 return!1;return!0}_hand(){let{app}=this,
-{hand}=app,remember=()=>{let{z,pins,labels}=app.
+{hand}=app,remember2=()=>{let{z,pins,labels}=app.
 state;this._before=[...this._before.slice(
 -1),{z,pins,labels}]};return{...hand,choose:z=>{
-remember(),hand.choose(z)},keep:z=>{remember(),
+remember2(),hand.choose(z)},keep:z=>{remember2(),
 hand.keep(z)},zoom:zoom=>{let{live}=app;
 this._before=[],app.set({zoom}),app.follow(
 live)},whole:()=>app.set({...this._before.
@@ -2213,7 +2328,7 @@ _frame),this._frame=0}get share(){let share=this.
 _phase<=1?this._phase:2-this._phase;return matchMedia(
 "(prefers-reduced-motion: reduce)").matches?
 Math.round(share*(this.stops-1))/(this.stops-
-1):share}};var STEPS2=11,FINE=61,SPEEDS=[[8,"slow"],
+1):share}};var STEPS3=11,FINE=61,SPEEDS=[[8,"slow"],
 [4,"medium"],[2,"fast"]],PRESSED_BY_SPACE="\
 button, input[type=checkbox]",ON_MAP2="T\
 he way on the map of the latent space; a\
@@ -2232,7 +2347,7 @@ element("input",{type:"range",min:0,max:1,
 step:.005,"aria-label":"How far along th\
 e way",oninput:()=>this._along(Number(this.
 slider.value))}),this.player=new Player(
-share=>this._pass(share),STEPS2),this.play=
+share=>this._pass(share),STEPS3),this.play=
 button("Play",()=>this._playOrPause(),{title:"\
 To and fro along the way (Space)"});let speed=choice(
 "Speed",SPEEDS,this.player.seconds,seconds=>{
@@ -2246,7 +2361,7 @@ rofile"},this.profile),this.words=note(""),
 this.map=new SmallMap(app,ON_MAP2),host.
 append(this.bar,this.wallPlace,player,this.
 profilePlace,this.words,this.map.element);
-let shareOf=i=>i/(STEPS2-1);this.wall=new Wall(
+let shareOf=i=>i/(STEPS3-1);this.wall=new Wall(
 this.wallPlace,"Designs along the way; a\
 rrow keys go from one to the next",{follow:i=>app.
 follow(this._point(shareOf(i))),leave:()=>app.
@@ -2321,12 +2436,12 @@ player.pause(),this.play.textContent="Pl\
 ay",this.app.set({z:this._point(share),morph:{
 ...this.app.state.morph,share}})}async _showWall(key){
 let{app}=this,{designs}=app.world,points=Array.
-from({length:STEPS2},(_,i)=>this._point(
-i/(STEPS2-1))),values=await app.many(points,
+from({length:STEPS3},(_,i)=>this._point(
+i/(STEPS3-1))),values=await app.many(points,
 ()=>this._key===key);if(!values)return;let sheet=designs.
-sheet(values,STEPS2),across=this.wallPlace.
-clientWidth<480?6:STEPS2;this.wall.show(
-{count:STEPS2,across,aspect:designs.aspect,
+sheet(values,STEPS3),across=this.wallPlace.
+clientWidth<480?6:STEPS3;this.wall.show(
+{count:STEPS3,across,aspect:designs.aspect,
 gap:3,draw:sheet.draw})}_drawProfile(){let{
 soft,accent,second}=Theme.colours,w=this.
 profilePlace.clientWidth,h=84,context=prepare(
@@ -3485,7 +3600,8 @@ his view as a PNG file (I)"}),button("Co\
 py link",()=>this._copyLink(),{title:"Co\
 py the address of what you see (L)"}),this.
 themeButton,button("?",()=>dialog().showModal(),
-{title:"Keys and hints (?)"}))}_buildHelp(){
+{title:"Keys and hints (?)"})),this.tour=
+new Tour(this,byId("tools"))}_buildHelp(){
 let{collapsed}=this.contents,keys=[[`1 …\
  ${this.views.length}`,"open a view"],...collapsed?
 PICTURE_KEYS:POINT_KEYS,["T","light or d\
@@ -3665,7 +3781,7 @@ likeliest},OF_LOGISTIC={logistic:logisticMean,
 "logistic-variance":logisticVariance};function likeliest(logits){
 let best=0;for(let k=1;k<logits.length;k++)
 logits[k]>logits[best]&&(best=k);return best}
-var STEPS3={dense({layer},h,{products}){
+var STEPS4={dense({layer},h,{products}){
 products.inputs(layer,h.data.length,h.count).
 set(h.data);let sums=products.run(layer,
 1,layer.inputs,h.count),data=new Float32Array(
@@ -3858,7 +3974,7 @@ rest);return op==="convolve-transposed"?
 this.products.keep(others,first,values,1,
 others,null):this.products.keep(first,others,
 values,others,1,bias)}run(steps,given){let values=given;
-for(let step of steps)values=STEPS3[step.
+for(let step of steps)values=STEPS4[step.
 op](step,values,this),this.largest=Math.
 max(this.largest,values.data.length/values.
 count);return values}batch(z,context,count){
